@@ -1,0 +1,41 @@
+"""What may be asked: payloads, their policies, report definitions. Pure data and decisions, no I/O.
+
+This folder is a leaf: it imports nothing of ours outside itself, and itself only relatively, so that it
+can be shipped alone in the client wheel.
+
+Example:
+    >>> from jobs import Mail
+    >>> mail = Mail(to="ana@example.com", template="task_assigned", values={"task": "Cierre", "due": "hoy"})
+    >>> mail.lane
+    'mail.normal'
+"""
+
+from .errors import JobError as JobError
+from .lanes import LANES as LANES
+from .mail.errors import (
+    BodyTooLarge as BodyTooLarge,
+)
+from .mail.errors import (
+    EmptyBody as EmptyBody,
+)
+from .mail.errors import (
+    InvalidAddress as InvalidAddress,
+)
+from .mail.errors import (
+    InvalidPart as InvalidPart,
+)
+from .mail.errors import (
+    MailError as MailError,
+)
+from .mail.errors import (
+    MissingValue as MissingValue,
+)
+from .mail.errors import (
+    UnknownTemplate as UnknownTemplate,
+)
+from .mail.errors import (
+    UnsafeHeader as UnsafeHeader,
+)
+from .mail.message import Mail as Mail
+from .policy import Policy as Policy
+from .refresh import RefreshReport as RefreshReport

@@ -1,0 +1,84 @@
+"""Header fields, encoded by us and checked after encoding.
+
+Python's own ``email`` package decodes encoded-words in text that it was given and writes what comes out
+of them unchecked: before 3.11.10 a task title such as ``=?utf-8?q?x=0D=0ABcc:_evil=40example.org?=``
+became a real ``Bcc`` line (CVE-2024-6923, cpython#121650). So nothing here decodes: text is refused when
+it holds a control character or something that looks like an encoded-word, everything outside printable
+ASCII is written as base64 encoded-words (RFC 2047), and the finished block is verified line by line.
+"""
+
+import re
+import unicodedata
+from base64 import b64encode
+from collections.abc import Iterable
+
+from .errors import UnsafeHeader
+
+_ENCODED_WORD = re.compile(r"=\?[^?\s]*\?[bqBQ]\?")
+_PLAIN = re.compile(r"[\x20-\x7e]*\Z")
+_FIELD = re.compile(rb"[!-9;-~]+: [\x20-\x7e]+\Z")
+_FOLDED = re.compile(rb"[ \t][\x21-\x7e][\x20-\x7e]*\Z")
+
+_WORD_OCTETS = 45
+"""45 octets are 60 of base64; with ``=?utf-8?b?`` and ``?=`` that is 72 of the 75 allowed (RFC 2047, 2)."""
+_LINE_OCTETS = 998
+"""The longest line a server must take, without CR LF (RFC 5322, 2.1.1)."""
+
+
+def refuse_unsafe(text: str, *, field: str) -> None:
+    """Pass, or refuse what must never get near a header.
+
+    Raises:
+        UnsafeHeader: a control character, a line or paragraph separator, a surrogate, or an encoded-word.
+    """
+    for position, character in enumerate("" if text.isprintable() else text):
+        if unicodedata.category(character) in {"Cc", "Cs", "Zl", "Zp"}:
+            raise UnsafeHeader(
+                field, f"holds the control character U+{ord(character):04X} at position {position}; remove it"
+            )
+    if _ENCODED_WORD.search(text):
+        raise UnsafeHeader(field, "holds an encoded-word (=?charset?q?...); give plain text, we encode it")
+
+
+def encode_text(text: str) -> str:
+    """A header value in printable ASCII, folded; equal text gives equal octets.
+
+    Example:
+        >>> encode_text("Cierre mensual")
+        'Cierre mensual'
+        >>> encode_text("Reunión")
+        '=?utf-8?b?UmV1bmnDs24=?='
+    """
+    if _PLAIN.match(text) and "=?" not in text and len(text) <= _LINE_OCTETS - 80:
+        return text
+    words = (f"=?utf-8?b?{b64encode(piece).decode()}?=" for piece in _pieces(text))
+    return "\r\n ".join(words)
+
+
+def header_block(fields: Iterable[tuple[str, str]]) -> bytes:
+    """The header as octets, without the empty line that ends it.
+
+    Args:
+        fields: name and encoded value, in order.
+
+    Raises:
+        UnsafeHeader: a line of the result is neither ``Name: value`` nor a continuation. That would be
+            a fault of ours or an attack that got through; either way the mail does not leave.
+    """
+    block = "".join(f"{name}: {value}\r\n" for name, value in fields).encode("ascii", "strict")
+    for line in block.removesuffix(b"\r\n").split(b"\r\n"):
+        if len(line) > _LINE_OCTETS or not (_FIELD.match(line) or _FOLDED.match(line)):
+            raise UnsafeHeader("headers", "the finished header block has a malformed line; the mail was not built")
+    return block
+
+
+def _pieces(text: str) -> Iterable[bytes]:
+    """UTF-8 in pieces that fit an encoded-word and never split a character (RFC 2047, 5)."""
+    piece = b""
+    for character in text:
+        octets = character.encode()
+        if len(piece) + len(octets) > _WORD_OCTETS:
+            yield piece
+            piece = b""
+        piece += octets
+    yield piece

@@ -1,0 +1,40 @@
+"""How to ask: compose, validate and enqueue. What a backend imports; it needs Redis and nothing else.
+
+This folder is a leaf: it imports nothing of ours outside itself, and itself only relatively. A job fits
+the :class:`Message` protocol by its shape.
+
+Example:
+    async with Producer.connect("redis://127.0.0.1:6379/0") as producer:
+        receipt = await producer.send(
+            Mail(to="ana@example.com", template="task_assigned", values={"task": "Cierre", "due": "hoy"}),
+            key="task:42:assigned:7",
+        )
+"""
+
+from .errors import (
+    InvalidRequest as InvalidRequest,
+)
+from .errors import (
+    KeyConflict as KeyConflict,
+)
+from .errors import (
+    NotEnqueued as NotEnqueued,
+)
+from .errors import (
+    PayloadTooLarge as PayloadTooLarge,
+)
+from .errors import (
+    ProducerError as ProducerError,
+)
+from .errors import (
+    QueueFull as QueueFull,
+)
+from .errors import (
+    RedisUnavailable as RedisUnavailable,
+)
+from .errors import (
+    UnknownReport as UnknownReport,
+)
+from .message import Message as Message
+from .producer import Producer as Producer
+from .receipt import Receipt as Receipt

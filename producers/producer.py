@@ -1,0 +1,235 @@
+"""The producer: what a backend holds. It owns no queue of its own; a job is in Redis or the call raised."""
+
+import hashlib
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from types import TracebackType
+from typing import Self
+
+import orjson
+from redis.asyncio import Redis
+
+from .envelope import write_envelope
+from .errors import InvalidRequest, KeyConflict, NotEnqueued, UnknownReport
+from .identifier import Identifiers
+from .keys import catalogue, group_of
+from .message import Message
+from .queue import ConflictingKey, Entry, Queue
+from .receipt import Receipt
+
+WINDOW = timedelta(days=7)
+"""How long a key is remembered: longer than any retry may last."""
+_BATCH = 1000
+_BATCH_OCTETS = 8 * 1024 * 1024
+_KEY_LIMIT = 512
+_NO_DELAY = timedelta(0)
+_LONGEST_DELAY = timedelta(days=366)
+_BUDGET = 0.1
+
+
+class Producer:
+    """Hands work over to the workers, one round trip a call.
+
+    Any number of tasks of one event loop may share it. It never buffers: when a call returns, Redis has
+    the job; when it raises :class:`NotEnqueued`, sending it again with the same key cannot double it.
+
+    Args:
+        redis: a redis-py asyncio client with ``decode_responses=False``.
+        tenant: whose reports :meth:`refresh` means.
+        budget: seconds within which every call answers or raises.
+    """
+
+    def __init__(self, redis: Redis, *, tenant: str = "default", budget: float = _BUDGET) -> None:
+        self._redis = redis
+        self._tenant = tenant
+        self._queue = Queue(redis, budget=budget)
+        self._identifiers = Identifiers()
+
+    @classmethod
+    def connect(cls, url: str, *, tenant: str = "default", budget: float = _BUDGET) -> Self:
+        """A producer with connections of its own; made at the first call, not here.
+
+        Args:
+            url: ``redis://``, ``rediss://`` (TLS) or ``unix://``, with the password in it if there is one.
+        """
+        redis = Redis.from_url(
+            url, socket_connect_timeout=budget / 2, socket_timeout=budget, socket_keepalive=True
+        )
+        return cls(redis, tenant=tenant, budget=budget)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._redis.aclose()
+
+    async def send(self, message: Message, *, key: str | None = None, delay: timedelta = _NO_DELAY) -> Receipt:
+        """Queue one message.
+
+        Args:
+            key: names this piece of work for seven days. The same key with the same content gives the
+                first receipt's id and queues nothing.
+            delay: how long to wait before it may run, by Redis's clock.
+
+        Raises:
+            ValueError: the message's own refusal (for a mail: :class:`jobs.MailError`), or
+                :class:`InvalidRequest` for the key or the delay.
+            KeyConflict: the key stands for other content.
+            PayloadTooLarge: over 256 KiB.
+            NotEnqueued: Redis did not take it within the budget.
+        """
+        entry = self._entry(message, key, delay)
+        return (await self._put(message.lane, [message], [entry], [key]))[0]
+
+    async def send_many(self, messages: Sequence[Message], *, keys: Sequence[str] | None = None) -> list[Receipt]:
+        """Queue many messages, a thousand in one round trip, each thousand all or nothing.
+
+        Every message is composed before the first is queued, so a refusal queues none.
+
+        Args:
+            keys: one per message, in the same order.
+
+        Raises:
+            ValueError: as :meth:`send`, with the message's place in ``index``.
+            NotEnqueued: as :meth:`send`; ``receipts`` holds those of the thousands before.
+        """
+        wanted: Sequence[str | None] = [None] * len(messages) if keys is None else keys
+        if len(wanted) != len(messages):
+            raise InvalidRequest(f"keys: {len(wanted)} keys for {len(messages)} messages; give one for each")
+        entries = self._entries(messages, wanted)
+        receipts: dict[int, Receipt] = {}
+        for lane in dict.fromkeys(message.lane for message in messages):
+            places = [place for place, message in enumerate(messages) if message.lane == lane]
+            for chunk in _chunks(places, entries):
+                await self._put_chunk(lane, chunk, messages, entries, wanted, receipts)
+        return [receipts[place] for place in range(len(messages))]
+
+    async def refresh(self, report: str, *, scope: int | None = None) -> Receipt:
+        """Say that a report's data changed. Debounced: many calls make one recompute.
+
+        The recompute starts after the report's declared debounce and sees every write that was committed
+        before this call. Calls made while it runs lead to one more.
+
+        Args:
+            report: a declared report's name.
+            scope: the node whose rows changed, if known; told to people, not needed by the recompute.
+
+        Raises:
+            InvalidRequest: a scope that is no node id.
+            UnknownReport: the workers have declared their reports and this is none of them.
+            NotEnqueued: Redis did not take it within the budget.
+        """
+        if scope is not None and (not isinstance(scope, int) or not 0 < scope < 2**63):
+            raise InvalidRequest(f"scope: must be a node's id, a whole number from 1, not {scope!r}")
+        declared, entry = await self._queue.field(catalogue(self._tenant), report)
+        if declared and entry is None:
+            raise UnknownReport(f"report: {report[:80]!r} is not declared by any worker; check its name")
+        debounce_ms = orjson.loads(entry)["debounce_ms"] if entry else 0
+        return await self.request_refresh(report, scope=scope, delay=timedelta(milliseconds=debounce_ms))
+
+    async def request_refresh(self, report: str, *, scope: int | None, delay: timedelta) -> Receipt:
+        """Queue the recompute of a report known to be declared; :meth:`refresh` is the call for backends."""
+        job_id = f"{{reports}}refresh:{self._tenant}:{report}"
+        payload = write_envelope("report.refresh", {"report": report, "scope": scope}, enqueued_ms=_now_ms())
+        new = await self._queue.put_latest("reports", Entry(job_id, payload, _milliseconds(delay)))
+        return Receipt(job_id, "report.refresh", "reports", "queued" if new else "duplicate")
+
+    def _entries(self, messages: Sequence[Message], keys: Sequence[str | None]) -> list[Entry]:
+        entries = []
+        for place, (message, key) in enumerate(zip(messages, keys, strict=True)):
+            try:
+                entries.append(self._entry(message, key, _NO_DELAY))
+            except ValueError as refusal:
+                refusal.index = place  # type: ignore[attr-defined]  # a message's refusal is any ValueError
+                refusal.add_note(f"message {place} of {len(messages)}; none of them was queued")
+                raise
+        return entries
+
+    def _entry(self, message: Message, key: str | None, delay: timedelta) -> Entry:
+        """A message as it goes in: everything that can be refused is refused here."""
+        if not _NO_DELAY <= delay <= _LONGEST_DELAY:
+            raise InvalidRequest(f"delay: must be between 0 and {_LONGEST_DELAY.days} days, not {delay}")
+        job_id = self._identifiers.new(group_of(message.lane))
+        content = message.compose(job_id=job_id, now=datetime.now(UTC))
+        payload = write_envelope(message.kind, content, enqueued_ms=_now_ms())
+        if key is None:
+            return Entry(job_id, payload, _milliseconds(delay))
+        return Entry(
+            job_id,
+            payload,
+            _milliseconds(delay),
+            _digest(_checked(key)),
+            _digest(message.fingerprint()),
+            _milliseconds(WINDOW),
+        )
+
+    async def _put_chunk(
+        self,
+        lane: str,
+        places: Sequence[int],
+        messages: Sequence[Message],
+        entries: Sequence[Entry],
+        keys: Sequence[str | None],
+        receipts: dict[int, Receipt],
+    ) -> None:
+        chosen = (
+            [messages[place] for place in places],
+            [entries[place] for place in places],
+            [keys[place] for place in places],
+        )
+        try:
+            taken = await self._put(lane, *chosen)
+        except NotEnqueued as error:
+            error.receipts = [receipts[place] for place in sorted(receipts)]
+            raise
+        receipts.update(zip(places, taken, strict=True))
+
+    async def _put(
+        self, lane: str, messages: Sequence[Message], entries: Sequence[Entry], keys: Sequence[str | None]
+    ) -> list[Receipt]:
+        try:
+            taken = await self._queue.put(lane, entries)
+        except ConflictingKey as found:
+            raise KeyConflict(str(keys[found.index]), found.known_id) from None
+        return [
+            Receipt(one.id, message.kind, lane, "queued" if one.new else "duplicate")
+            for one, message in zip(taken, messages, strict=True)
+        ]
+
+
+def _chunks(places: Sequence[int], entries: Sequence[Entry]) -> list[list[int]]:
+    """Places in runs of at most a thousand entries and eight MiB, so that no script holds Redis for long."""
+    chunks: list[list[int]] = []
+    octets = 0
+    for place in places:
+        size = len(entries[place].payload)
+        if not chunks or len(chunks[-1]) == _BATCH or octets + size > _BATCH_OCTETS:
+            chunks.append([])
+            octets = 0
+        chunks[-1].append(place)
+        octets += size
+    return chunks
+
+
+def _checked(key: str) -> str:
+    if not isinstance(key, str) or not 0 < len(key) <= _KEY_LIMIT:
+        raise InvalidRequest(f"key: must be a text of 1 to {_KEY_LIMIT} characters that names this piece of work")
+    return key
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _milliseconds(duration: timedelta) -> int:
+    return round(duration / timedelta(milliseconds=1))
+
+
+def _now_ms() -> int:
+    return round(datetime.now(UTC).timestamp() * 1000)

@@ -1,0 +1,284 @@
+"""The engine's promises, against a real Valkey."""
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, ClassVar
+
+import pytest
+from arq.worker import func
+from redis.asyncio import Redis
+
+from jobs import Policy
+from producers import Producer
+from producers.keys import LaneKeys
+from tests.support import eventually
+from worker.engine import GiveUp, LaneSlots, TryLater, Worker
+
+LANE = "mail.normal"
+KEYS = LaneKeys(LANE)
+
+
+@dataclass(frozen=True)
+class Note:
+    kind: ClassVar[str] = "note.take"
+    lane: ClassVar[str] = LANE
+
+    text: str
+
+    def fingerprint(self) -> str:
+        return self.text
+
+    def compose(self, *, job_id: str, now: datetime) -> Mapping[str, object]:
+        del job_id, now
+        return {"text": self.text}
+
+
+@pytest.fixture
+async def redis(valkey_url: str) -> AsyncIterator[Redis]:
+    async with Redis.from_url(valkey_url) as client:
+        yield client
+
+
+@pytest.fixture
+async def producer(valkey_url: str) -> AsyncIterator[Producer]:
+    async with Producer.connect(valkey_url, budget=5) as one:
+        yield one
+
+
+@asynccontextmanager
+async def working(url: str, handler: Callable[..., Any], **options: Any) -> AsyncIterator[Worker]:
+    worker = Worker(
+        [func(handler, name=Note.kind)],
+        redis_url=url,
+        handle_signals=False,
+        **{"lanes": [LaneSlots(LANE, 10)], **options},
+    )
+    task = asyncio.create_task(worker.async_run())
+    try:
+        yield worker
+    finally:
+        worker.handle_sig(signal.SIGTERM)
+        await task
+        await worker.close()
+
+
+async def counters(redis: Redis) -> dict[str, int]:
+    return {name.decode(): int(count) for name, count in (await redis.hgetall(KEYS.counters)).items()}
+
+
+async def conserved(redis: Redis) -> bool:
+    counts = await counters(redis)
+    ended = sum(counts.get(f"{how}:{LANE}", 0) for how in ("done", "dead", "discarded", "vanished"))
+    return counts.get(f"accepted:{LANE}", 0) == ended + await redis.zcard(KEYS.queue)
+
+
+async def test_every_job_runs_once_and_leaves_only_its_result(
+    valkey_url: str, redis: Redis, producer: Producer
+) -> None:
+    seen: list[str] = []
+
+    async def take(_: dict[str, Any], text: str) -> None:
+        seen.append(text)
+
+    async with working(valkey_url, take):
+        receipts = await producer.send_many([Note(str(n)) for n in range(2500)])
+        await eventually(lambda: len(seen) == 2500)
+        await eventually(lambda: redis.hget(KEYS.counters, f"done:{LANE}"))
+        await eventually(lambda: conserved(redis))
+    assert sorted(seen, key=int) == [str(n) for n in range(2500)]
+    assert len({receipt.id for receipt in receipts}) == 2500
+    left = {key.decode().split(":{")[0] for key in await redis.keys()}
+    assert left <= {"arq:result", "momentus"}
+    assert await redis.zcard(KEYS.leases) == 0
+
+
+async def test_the_same_key_gives_the_same_receipt_and_one_job(redis: Redis, producer: Producer) -> None:
+    first = await producer.send(Note("a"), key="k")
+    again = await producer.send(Note("a"), key="k")
+    assert (again.id, again.state) == (first.id, "duplicate")
+    assert await redis.zcard(KEYS.queue) == 1
+
+
+async def test_a_failing_job_is_tried_again_until_its_policy_gives_up(
+    valkey_url: str, redis: Redis, producer: Producer
+) -> None:
+    attempts: list[int] = []
+
+    async def take(context: dict[str, Any], text: str) -> None:
+        attempts.append(context["job_try"])
+        raise RuntimeError(text)
+
+    policy = Policy(tries=3, first_wait=timedelta(milliseconds=5))
+    async with working(valkey_url, take, policies={Note.kind: policy}):
+        receipt = await producer.send(Note("broken"))
+        await eventually(lambda: redis.zscore(KEYS.dead, receipt.id))
+    assert attempts == [1, 2, 3]
+    history = await redis.lrange(KEYS.history(receipt.id), 0, -1)
+    assert b"attempt 3 of 3 failed: RuntimeError: broken" in history[-1]
+    assert await redis.exists(f"arq:job:{receipt.id}")
+    assert await conserved(redis)
+
+
+async def test_a_handler_that_gives_up_makes_the_job_dead_at_once(
+    valkey_url: str, redis: Redis, producer: Producer
+) -> None:
+    async def take(_: dict[str, Any], text: str) -> None:
+        raise GiveUp(text)
+
+    async with working(valkey_url, take):
+        receipt = await producer.send(Note("no such person"))
+        await eventually(lambda: redis.zscore(KEYS.dead, receipt.id))
+    assert await conserved(redis)
+
+
+async def test_a_wait_that_is_not_the_jobs_fault_costs_no_attempt(valkey_url: str, producer: Producer) -> None:
+    attempts: list[int] = []
+
+    async def take(context: dict[str, Any], text: str) -> None:
+        del text
+        attempts.append(context["job_try"])
+        if len(attempts) < 4:
+            raise TryLater("account is paused", after=timedelta(milliseconds=1), charged=False)
+
+    async with working(valkey_url, take):
+        await producer.send(Note("patient"))
+        await eventually(lambda: len(attempts) == 4)
+    assert attempts == [1, 1, 1, 1]
+
+
+async def test_a_delayed_job_starts_when_it_is_due_and_not_before(
+    valkey_url: str, redis: Redis, producer: Producer
+) -> None:
+    started: list[float] = []
+
+    async def take(context: dict[str, Any], text: str) -> None:
+        del text
+        seconds, micros = await redis.time()
+        started.append(seconds * 1000 + micros / 1000 - context["score"])
+
+    async with working(valkey_url, take):
+        await producer.send(Note("later"), delay=timedelta(milliseconds=150))
+        await eventually(lambda: started)
+    assert started[0] >= 0
+
+
+async def test_shutdown_hands_running_jobs_back_uncharged(
+    valkey_url: str, redis: Redis, producer: Producer
+) -> None:
+    begun = asyncio.Event()
+
+    async def hang(_: dict[str, Any], text: str) -> None:
+        del text
+        begun.set()
+        await asyncio.Event().wait()
+
+    async with working(valkey_url, hang, grace=timedelta(milliseconds=10)):
+        receipt = await producer.send(Note("long"))
+        await begun.wait()
+    assert await redis.zscore(KEYS.queue, receipt.id)
+    assert not await redis.exists(f"arq:retry:{receipt.id}", f"arq:in-progress:{receipt.id}")
+    assert await conserved(redis)
+
+
+async def test_a_job_whose_worker_died_runs_again_when_the_lease_lapses(
+    valkey_url: str, redis: Redis, producer: Producer
+) -> None:
+    begun = asyncio.Event()
+
+    async def hang(_: dict[str, Any], text: str) -> None:
+        del text
+        begun.set()
+        await asyncio.Event().wait()
+
+    lease = {"lease": timedelta(milliseconds=300), "renew_every": timedelta(milliseconds=100)}
+    dying = Worker(
+        [func(hang, name=Note.kind)],
+        redis_url=valkey_url,
+        lanes=[LaneSlots(LANE, 1)],
+        handle_signals=False,
+        **lease,
+    )
+    task = asyncio.create_task(dying.async_run())
+    receipt = await producer.send(Note("orphan"))
+    await begun.wait()
+    task.cancel()  # what a killed worker leaves: a lease that nobody renews
+    await asyncio.gather(task, return_exceptions=True)
+    attempts: list[int] = []
+
+    async def take(context: dict[str, Any], text: str) -> None:
+        del text
+        attempts.append(context["job_try"])
+
+    async with working(valkey_url, take, **lease):
+        await eventually(lambda: attempts)
+        await eventually(lambda: conserved(redis))
+        dying._hand_back()  # the late outcome of the first attempt is refused
+        await asyncio.gather(*dying.tasks.values(), return_exceptions=True)
+        await dying._turn()
+    assert attempts == [2]
+    assert not await redis.zscore(KEYS.queue, receipt.id)
+    assert (await counters(redis))[f"lapsed:{LANE}"] == 1
+    await dying.close()
+
+
+async def test_a_job_that_takes_its_worker_down_too_often_is_dead(
+    valkey_url: str, redis: Redis, producer: Producer
+) -> None:
+    receipt = await producer.send(Note("poison"))
+    one = Worker(
+        [func(_nothing, name=Note.kind)],
+        redis_url=valkey_url,
+        lanes=[LaneSlots(LANE, 1)],
+        handle_signals=False,
+        lease=timedelta(milliseconds=20),
+        crash_limit=3,
+    )
+    lane = one.lanes[0]
+
+    async def lease_and_crash() -> bool:
+        await one._store.turn([], [(lane, 1)])
+        return bool(await redis.zscore(KEYS.dead, receipt.id))
+
+    await eventually(lease_and_crash)
+    await one.close()
+    history = await redis.lrange(KEYS.history(receipt.id), 0, -1)
+    assert b"crash_loop" in history[-1]
+    assert await conserved(redis)
+
+
+async def _nothing(_: dict[str, Any], text: str) -> None:
+    del text
+
+
+async def test_an_unknown_kind_waits_for_a_worker_that_has_it(
+    valkey_url: str, redis: Redis, producer: Producer
+) -> None:
+    class Other(Note):
+        kind: ClassVar[str] = "note.other"
+
+    async with working(valkey_url, _nothing):
+        receipt = await producer.send(Other("for somebody else"))
+        await eventually(lambda: redis.exists(KEYS.history(receipt.id)))
+    assert not await redis.zscore(KEYS.dead, receipt.id)
+    assert b"no handler for" in (await redis.lrange(KEYS.history(receipt.id), 0, -1))[0]
+
+
+async def test_octets_that_are_no_job_are_quarantined_and_the_worker_goes_on(
+    valkey_url: str, redis: Redis, producer: Producer
+) -> None:
+    seen: list[str] = []
+
+    async def take(_: dict[str, Any], text: str) -> None:
+        seen.append(text)
+
+    await redis.set("arq:job:{mail}foreign", b"\x80\x04\x95 a pickle")
+    await redis.zadd(KEYS.queue, {"{mail}foreign": 1})
+    async with working(valkey_url, take):
+        await eventually(lambda: redis.zscore(KEYS.dead, "{mail}foreign"))
+        await producer.send(Note("fine"))
+        await eventually(lambda: seen)
+    assert await conserved(redis)

@@ -1,0 +1,79 @@
+"""Lease renewal from a thread of its own, which a handler that blocks the event loop cannot starve.
+
+The thread has its own connection and knows nothing but a snapshot of what runs. It tells the loop which
+leases were lost; the loop stops their handlers. When Redis is away it tries again at its own pace: leases
+lapse then, and finishing is refused, which is right, because somebody else may have claimed the jobs.
+"""
+
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+
+from redis import Redis
+from redis.exceptions import RedisError
+
+from producers.keys import LaneKeys
+from worker.engine.store import milliseconds, script
+
+Held = dict[LaneKeys, list[tuple[str, str]]]
+"""Per lane, the ids and tokens of what runs."""
+
+
+class Renewal:
+    """Renews all leases of a worker at a fixed pace.
+
+    Args:
+        redis: a synchronous client of this thread alone, with short timeouts.
+        held: returns what runs now; called from the thread, so it must only read.
+        on_lost: called from the thread with the ids whose lease was lost.
+        report: called from the thread after each pace; sends the worker's heartbeat.
+    """
+
+    def __init__(
+        self,
+        redis: Redis,
+        *,
+        lease: timedelta,
+        every: timedelta,
+        held: Callable[[], Held],
+        on_lost: Callable[[list[str]], None],
+        report: Callable[[Redis], None],
+    ) -> None:
+        self._redis = redis
+        self._lease_ms = milliseconds(lease)
+        self._every = every.total_seconds()
+        self._held = held
+        self._on_lost = on_lost
+        self._report = report
+        self._renew = redis.register_script(script("renew"))
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="lease-renewal", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End, and wait until the thread has."""
+        self._stop.set()
+        self._thread.join()
+        self._redis.close()
+
+    def _run(self) -> None:
+        while True:
+            try:
+                self._renew_all()
+                self._report(self._redis)
+            except (RedisError, OSError):
+                # The event loop tells people that Redis is away; here the next pace tries again.
+                self._redis.connection_pool.disconnect()
+            if self._stop.wait(self._every):
+                return
+
+    def _renew_all(self) -> None:
+        for keys, pairs in self._held().items():
+            if pairs:
+                tokens = [part for pair in pairs for part in pair]
+                lost = self._renew(keys=[keys.queue, keys.leases], args=[self._lease_ms, *tokens])
+                if lost:
+                    self._on_lost([job_id.decode() for job_id in lost])

@@ -1,0 +1,111 @@
+"""What becomes of a job after an attempt: a pure decision over values.
+
+| what happened                                   | outcome                                        |
+|-------------------------------------------------|------------------------------------------------|
+| the handler returned                            | done                                           |
+| it raised GiveUp                                | dead                                           |
+| it raised TryLater, or any other error          | retry by the policy; dead past tries or age    |
+| it raised TryLater(charged=False)               | defer: no attempt is counted                   |
+| it was cancelled (shutdown), or arq's RetryJob  | defer                                          |
+| it raised arq's Retry                           | retry after what it says                       |
+"""
+
+import asyncio
+import random
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Literal
+
+from arq.worker import Retry, RetryJob
+
+from jobs import Policy
+
+
+class GiveUp(Exception):
+    """A handler's word that no later attempt can succeed. The job becomes dead, with the reason."""
+
+
+class TryLater(Exception):
+    """A handler's word that a later attempt may succeed.
+
+    Args:
+        reason: kept in the job's history; may hold a server's reply, so it does not go to the log.
+        after: how long to wait; left out, the policy decides.
+        charged: False when the wait is not the job's fault (a limit, a pause, an account's quota).
+        uncertain: the effect began and nobody knows whether it took place.
+    """
+
+    def __init__(
+        self, reason: str, *, after: timedelta | None = None, charged: bool = True, uncertain: bool = False
+    ) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.after = after
+        self.charged = charged
+        self.uncertain = uncertain
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What to record. ``delay`` counts for retry and defer, in Redis's time."""
+
+    kind: Literal["done", "retry", "retry+", "defer", "dead"]
+    delay: timedelta = timedelta(0)
+    reason: str = ""
+
+
+DONE = Outcome("done")
+_UNCHARGED_WAIT = timedelta(seconds=30)
+
+
+def decide(  # noqa: PLR0911  one return per row of the table above
+    error: BaseException | None, *, attempt: int, age: timedelta, policy: Policy
+) -> Outcome:
+    """The outcome of one attempt.
+
+    Args:
+        error: what the handler raised, or None when it returned.
+        attempt: this one's number, from 1.
+        age: since the job was enqueued.
+    """
+    match error:
+        case None:
+            return DONE
+        case GiveUp():
+            return Outcome("dead", reason=str(error))
+        case TryLater(charged=False):
+            return Outcome("defer", error.after or _UNCHARGED_WAIT, error.reason)
+        case asyncio.CancelledError() | RetryJob():
+            return Outcome("defer")
+        case Retry():
+            wait = timedelta(milliseconds=error.defer_score or 0)
+            return _again(wait, f"Retry asked for {wait}", attempt=attempt, age=age, policy=policy)
+        case TryLater():
+            wait = error.after or wait_before(attempt, policy)
+            kind: Literal["retry", "retry+"] = "retry+" if error.uncertain else "retry"
+            return _again(wait, error.reason, attempt=attempt, age=age, policy=policy, kind=kind)
+        case _:
+            wait = wait_before(attempt, policy)
+            return _again(wait, f"{type(error).__name__}: {error}", attempt=attempt, age=age, policy=policy)
+
+
+def wait_before(attempt: int, policy: Policy) -> timedelta:
+    """The policy's wait after this attempt failed, with its jitter."""
+    wait = min(policy.longest_wait, policy.first_wait * policy.factor ** min(attempt - 1, 64))
+    return wait * (1 + policy.jitter * random.uniform(-1, 1))  # noqa: S311  jitter, not a secret
+
+
+def _again(
+    wait: timedelta,
+    reason: str,
+    *,
+    attempt: int,
+    age: timedelta,
+    policy: Policy,
+    kind: Literal["retry", "retry+"] = "retry",
+) -> Outcome:
+    if attempt >= policy.tries:
+        return Outcome("dead", reason=f"attempt {attempt} of {policy.tries} failed: {reason}")
+    if age + wait > policy.horizon:
+        return Outcome("dead", reason=f"older than {policy.horizon} at the next attempt: {reason}")
+    return Outcome(kind, wait, reason)

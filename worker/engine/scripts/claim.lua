@@ -1,0 +1,123 @@
+-- Lease up to k due jobs of one lane to a worker.
+--
+-- KEYS[1]  arq:queue:{group}:<lane>          ZSET  job id -> due time, or lease deadline while it runs (ms)
+-- KEYS[2]  momentus:{group}:leases:<lane>    ZSET  running job id -> lease deadline (ms)
+-- KEYS[3]  momentus:{group}:wake:<lane>      LIST  at most one token
+-- KEYS[4]  momentus:{group}:counters         HASH
+-- KEYS[5]  momentus:{group}:retrying:<lane>  SET   waiting job ids that failed before
+-- KEYS[6]  momentus:{group}:lapses           HASH  job id -> leases lost so far
+-- KEYS[7]  momentus:{group}:effects          HASH  job id -> attempt whose effect has begun
+-- KEYS[8]  momentus:{group}:dead:<lane>      ZSET  job ids that were given up
+-- ARGV[1]  lane
+-- ARGV[2]  hash tag, braces included
+-- ARGV[3]  worker id
+-- ARGV[4]  k
+-- ARGV[5]  lease (ms)
+-- ARGV[6]  lost leases after which a job is dead with reason crash_loop
+--
+-- Also touches, with the same tag: arq:job:<id>, arq:in-progress:<id>, arq:retry:<id>, momentus:{group}:history:<id>.
+--
+-- Returns  {now, next, id, payload, attempt, due, effect, …}: the time (ms), the time at which the next job
+--          is due or a lease lapses (-1: none), then five per job; effect is the attempt whose effect began
+--          and was never heard of again, or 0.
+--
+-- Invariant: a job has at most one live lease. Its token is "<worker>:<attempt>" and is the value of
+-- arq:in-progress:<id>, which a stock arq worker respects too. A lapsed lease is claimable because its
+-- deadline is its score: recovery needs no sweep.
+
+local queue, leases, wake, counters = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local retrying, lapses, effects, dead = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
+local lane, tag, worker = ARGV[1], ARGV[2], ARGV[3]
+local wanted, lease, crash_limit = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
+local clock = redis.call('TIME')
+local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+
+local function bury(id, attempt)
+  redis.call('ZREM', queue, id)
+  redis.call('ZREM', leases, id)
+  redis.call('HDEL', lapses, id)
+  redis.call('DEL', 'arq:retry:' .. id)
+  redis.call('ZADD', dead, now, id)
+  redis.call('RPUSH', 'momentus:' .. tag .. ':history:' .. id,
+    cjson.encode({at_ms = now, attempt = attempt, outcome = 'dead', reason = 'crash_loop'}))
+  redis.call('HINCRBY', counters, 'dead:' .. lane, 1)
+end
+
+-- True when the job's last lease lapsed once too often; the job is then dead.
+local function crashed_too_often(id)
+  if not redis.call('ZSCORE', leases, id) then
+    return false
+  end
+  redis.call('HINCRBY', counters, 'lapsed:' .. lane, 1)
+  if redis.call('HINCRBY', lapses, id, 1) < crash_limit then
+    return false
+  end
+  bury(id, tonumber(redis.call('GET', 'arq:retry:' .. id) or 0))
+  return true
+end
+
+-- The attempt whose effect began without an outcome, counted once; 0 for none.
+local function unknown_effect(id)
+  local attempt = redis.call('HGET', effects, id)
+  if not attempt then
+    return 0
+  end
+  redis.call('HDEL', effects, id)
+  redis.call('HINCRBY', counters, 'uncertain:' .. lane, 1)
+  redis.call('RPUSH', 'momentus:' .. tag .. ':history:' .. id,
+    cjson.encode({at_ms = now, attempt = tonumber(attempt), outcome = 'uncertain', reason = 'lease lost'}))
+  return tonumber(attempt)
+end
+
+local reply, taken, offset = {now, -1}, 0, 0
+local window = wanted + 16
+local more = true
+
+while taken < wanted and more do
+  local due = redis.call('ZRANGE', queue, '-inf', now, 'BYSCORE', 'LIMIT', offset, window, 'WITHSCORES')
+  more = #due == 2 * window
+  for at = 1, #due, 2 do
+    local id = due[at]
+    if taken == wanted then
+      more = true
+      break
+    end
+    local payload = redis.call('GET', 'arq:job:' .. id)
+    if not payload then
+      redis.call('ZREM', queue, id)
+      redis.call('ZREM', leases, id)
+      redis.call('HINCRBY', counters, 'vanished:' .. lane, 1)
+    elseif redis.call('EXISTS', 'arq:in-progress:' .. id) == 1 then
+      offset = offset + 1 -- a stock arq worker runs it
+    elseif not crashed_too_often(id) then
+      local attempt = redis.call('INCR', 'arq:retry:' .. id)
+      if attempt == 1 then
+        if string.sub(payload, 1, 5) ~= '{"v":' then
+          redis.call('HINCRBY', counters, 'accepted:' .. lane, 1) -- a stock arq producer does not count
+        end
+      else
+        redis.call('SREM', retrying, id)
+      end
+      redis.call('SET', 'arq:in-progress:' .. id, worker .. ':' .. attempt, 'PX', lease)
+      redis.call('ZADD', queue, now + lease, id)
+      redis.call('ZADD', leases, now + lease, id)
+      taken = taken + 1
+      local n = #reply
+      reply[n + 1], reply[n + 2], reply[n + 3], reply[n + 4] = id, payload, attempt, due[at + 1]
+      reply[n + 5] = unknown_effect(id)
+    end
+  end
+end
+
+if more then
+  reply[2] = now
+  if redis.call('LLEN', wake) == 0 then
+    redis.call('LPUSH', wake, '1') -- there is work for another worker
+  end
+else
+  local following = redis.call('ZRANGE', queue, '(' .. now, '+inf', 'BYSCORE', 'LIMIT', 0, 1, 'WITHSCORES')
+  if following[2] then
+    reply[2] = tonumber(following[2])
+  end
+end
+return reply

@@ -1,0 +1,29 @@
+-- Extend the leases of all jobs of one lane that a worker runs.
+--
+-- KEYS[1]  arq:queue:{group}:<lane>        ZSET  job id -> due time, or lease deadline while it runs (ms)
+-- KEYS[2]  momentus:{group}:leases:<lane>  ZSET  running job id -> lease deadline (ms)
+-- ARGV[1]  lease (ms)
+-- ARGV[2…] two per job: id, token
+--
+-- Also touches, with the same tag: arq:in-progress:<id>.
+--
+-- Returns  the ids whose lease was lost; their handlers must stop
+--
+-- Invariant: a lapsed lease is never revived, not even before somebody else claims the job.
+
+local clock = redis.call('TIME')
+local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+local lease = tonumber(ARGV[1])
+local lost = {}
+
+for at = 2, #ARGV, 2 do
+  local id, token = ARGV[at], ARGV[at + 1]
+  if redis.call('GET', 'arq:in-progress:' .. id) == token then
+    redis.call('PEXPIRE', 'arq:in-progress:' .. id, lease)
+    redis.call('ZADD', KEYS[1], now + lease, id)
+    redis.call('ZADD', KEYS[2], now + lease, id)
+  else
+    lost[#lost + 1] = id
+  end
+end
+return lost

@@ -1,0 +1,52 @@
+"""Everything the worker says, in one table: the event, its level and its words.
+
+Code calls :func:`emit`; wording and level are decided here alone. No event carries an address, a subject,
+a body or a server's reply: ids, kinds, codes and times only.
+"""
+
+import structlog
+
+_log = structlog.stdlib.get_logger("worker")
+
+_EVENTS = {
+    "worker.started": ("info", "worker is taking jobs"),
+    "worker.stopping": ("info", "worker takes no new jobs and finishes what runs"),
+    "worker.handed_back": ("warning", "grace is over; running jobs go back to the queue uncharged"),
+    "worker.stopped": ("info", "worker has stopped"),
+    "redis.away": ("warning", "Redis does not answer; running jobs go on, results wait"),
+    "redis.back": ("info", "Redis answers again"),
+    "wake.interrupted": ("debug", "the blocking read ended early and is begun again"),
+    "job.started": ("debug", "job started"),
+    "job.done": ("info", "job done"),
+    "job.retry": ("warning", "job failed and will be tried again"),
+    "job.retry+": ("warning", "job ended without a certain outcome and will be tried again"),
+    "job.defer": ("info", "job goes back to the queue uncharged"),
+    "job.dead": ("error", "job is dead; see `./run ops depth` and the job's history"),
+    "job.refused": ("warning", "the job's lease had been lost; its outcome was not recorded"),
+    "job.lease_lost": ("warning", "the job's lease was lost; its handler is stopped"),
+    "job.unreadable": ("error", "the job's payload cannot be read; it is dead"),
+    "job.unknown_kind": ("warning", "no handler for this kind here; the job waits for a worker that has one"),
+    "mail.uncertain": ("warning", "an earlier attempt may have delivered this mail; it is sent again"),
+    "mail.accepted": ("info", "the server accepted the mail"),
+    "report.refreshed": ("info", "report refreshed"),
+    "report.superseded": ("info", "a newer set of this report is already stored; nothing was written"),
+    "report.failed": ("error", "report could not be refreshed; the last good set stays"),
+    "report.unknown": ("warning", "a refresh was asked for a report that is not declared here"),
+    "clock.failed": ("warning", "the clock could not ask for a refresh; it tries again"),
+}
+
+
+def emit(event: str, **fields: object) -> None:
+    """Say that something happened.
+
+    Args:
+        event: one of the table above.
+        fields: ids, counts and durations.
+    """
+    level, words = _EVENTS[event]
+    getattr(_log, level)(words, event_name=event, **fields)
+
+
+def bind(**fields: object) -> None:
+    """Add fields to everything that the current task says from now on."""
+    structlog.contextvars.bind_contextvars(**fields)
