@@ -1,0 +1,1 @@
+"""What people who run Momentus use: command line, console, demo, and the processes beneath them."""

@@ -1,0 +1,11 @@
+"""The reference organisation: a company-management schema on Postgres, and rows to fill it with.
+
+The demo, the benchmarks and the tests all stand on it. `generator` invents an organisation of any size,
+`world` reads a real one from a folder, and `postgres` puts either into the schema `organisation`.
+"""
+
+from ops.organisation.errors import OrganisationError as OrganisationError
+from ops.organisation.generator import Size as Size
+from ops.organisation.generator import generate as generate
+from ops.organisation.tables import Organisation as Organisation
+from ops.organisation.world import read_world as read_world

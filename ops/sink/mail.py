@@ -1,0 +1,66 @@
+"""One accepted mail: the bytes as they came, and the little that is read out of them.
+
+The bytes are the record. Subject and bodies are read for people only; what cannot be read is shown as
+absent, since a sink that refuses a malformed mail would hide the very mail one wants to see.
+"""
+
+import email
+import email.policy
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.header import decode_header, make_header
+from email.message import EmailMessage, Message
+from email.parser import BytesHeaderParser
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mail:
+    """A mail as accepted.
+
+    `number` counts from 1 in order of arrival. `sender` and `recipients` are the envelope's, which the
+    header need not agree with. `message_id` is "" when the header has none.
+    """
+
+    number: int
+    received_at: datetime
+    sender: str
+    recipients: tuple[str, ...]
+    message_id: str
+    subject: str
+    raw: bytes
+
+    def part(self, kind: str) -> str | None:
+        r"""The body as `html` or `plain` text; None when there is none or it cannot be read.
+
+        >>> received(1, "a@example.org", ["b@example.org"], b"Subject: Hi\r\n\r\nHello").part("plain")
+        'Hello'
+        """
+        try:
+            message = email.message_from_bytes(self.raw, policy=email.policy.default)
+            body = message.get_body((kind,)) if isinstance(message, EmailMessage) else None
+            return None if body is None else str(body.get_content())
+        except Exception:  # noqa: BLE001  the parser raises what it likes on malformed mail
+            return None
+
+
+def received(number: int, sender: str, recipients: list[str], raw: bytes) -> Mail:
+    """The mail accepted just now."""
+    header = BytesHeaderParser().parsebytes(raw)
+    return Mail(
+        number=number,
+        received_at=datetime.now(UTC),
+        sender=sender,
+        recipients=tuple(recipients),
+        message_id=_field(header, "Message-ID"),
+        subject=_field(header, "Subject"),
+        raw=raw,
+    )
+
+
+def _field(header: Message, name: str) -> str:
+    """The field, unfolded and decoded; as it came when its encoding is broken."""
+    value = " ".join(str(header.get(name, "")).split())
+    try:
+        return str(make_header(decode_header(value)))
+    except (LookupError, ValueError):
+        return value

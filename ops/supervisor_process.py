@@ -1,0 +1,174 @@
+"""What is supervised: one program, how to tell that it is ready, and what its end means.
+
+The life of a process:
+
+    stopped -> starting -> ready -> (it ends) -> waiting -> starting -> ...
+                  |           |
+                  |           +-------------> finished    it ended, and its policy is never to restart
+                  +-------------------------> given up    it ended with code 2 before it was ready:
+                                                          starting it again cannot help
+
+`after_exit` is that decision, on values alone. It refuses to judge an exit code beyond these: 0 from a
+process that should be running is an end like any other.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from enum import Enum
+from pathlib import Path
+from signal import SIGTERM, Signals
+
+CONFIGURATION_FAULT = 2
+"""The exit code of a program that was started wrongly, as the shells and argparse use it."""
+
+
+class SupervisorError(Exception):
+    """A process could not be brought up or kept up."""
+
+
+class ProcessFailed(SupervisorError):
+    """A process is given up; the message ends with the last lines it wrote.
+
+    Args:
+        name: which process.
+        reason: what happened, as a clause: `it was not ready within 30 s`.
+        last_lines: the end of its output, oldest first.
+    """
+
+    def __init__(self, name: str, reason: str, last_lines: Sequence[str]) -> None:
+        words = "\n".join(f"    {line}" for line in last_lines) or "    (it wrote nothing)"
+        super().__init__(f"{name}: {reason}. Its last lines were:\n{words}")
+        self.name = name
+        self.reason = reason
+        self.last_lines = tuple(last_lines)
+
+
+class Restart(Enum):
+    """What an end that nobody asked for leads to."""
+
+    ALWAYS = "always"
+    NEVER = "never"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backoff:
+    """How long to wait before the next start: doubling from `first` up to `longest`, with jitter.
+
+    `healthy_after` is how long a process must have been ready for its earlier failures to be forgotten.
+    """
+
+    first: timedelta = timedelta(milliseconds=250)
+    longest: timedelta = timedelta(seconds=30)
+    healthy_after: timedelta = timedelta(seconds=20)
+
+    def wait(self, failures: int, chance: float) -> timedelta:
+        """The wait after the n-th failure in a row, from 1.
+
+        `chance` in [0, 1) spreads it over its upper half.
+
+        >>> Backoff().wait(1, 0.0), Backoff().wait(2, 0.0)
+        (datetime.timedelta(microseconds=125000), datetime.timedelta(microseconds=250000))
+        """
+        doublings = min(failures - 1, 30)  # beyond this the ceiling holds and the number would overflow
+        return min(self.first * 2.0**doublings, self.longest) * (0.5 + chance / 2)
+
+
+async def _nothing_to_prepare() -> None:
+    return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Process:
+    """One program to keep running.
+
+    Args:
+        name: what people call it; the prefix of its log lines, unique among the supervised.
+        argv: the command, found without a shell.
+        environment: additions to our own environment.
+        cwd: where it runs; ours by default.
+        user: as root, the user it runs as.
+        prepare: run once before its first start; an error it raises stops the start and reaches the caller.
+        ready: given the process' number, whether it serves now; an exception means not yet. Without it the
+            process is ready at once.
+        ready_within: how long the first start may take altogether, and each later one by itself.
+        restart: what an unexpected end leads to.
+        backoff: the waits between restarts.
+        stop_signal: what asks it to end.
+        stop_again: send that signal again this often until it ends; None for once. For servers that may
+            refuse at a bad moment (Valkey while it rewrites its log); to others a second one means "at once".
+        drain: how long it may take to end before it is killed.
+
+    Example:
+        Process(name="worker", argv=[sys.executable, "-m", "worker"], drain=timedelta(seconds=30))
+    """
+
+    name: str
+    argv: Sequence[str]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    cwd: Path | None = None
+    user: str | None = None
+    prepare: Callable[[], Awaitable[None]] = _nothing_to_prepare
+    ready: Callable[[int], Awaitable[bool]] | None = None
+    ready_within: timedelta = timedelta(seconds=30)
+    restart: Restart = Restart.ALWAYS
+    backoff: Backoff = Backoff()
+    stop_signal: Signals = SIGTERM
+    stop_again: timedelta | None = None
+    drain: timedelta = timedelta(seconds=10)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """One run that is over.
+
+    `exit_code` is negative for a signal; `ready_for` is None if it never was ready.
+    """
+
+    exit_code: int
+    ready_for: timedelta | None
+
+
+@dataclass(frozen=True, slots=True)
+class StartAgain:
+    """Start it again after `wait`; `failures` in a row so far."""
+
+    wait: timedelta
+    failures: int
+
+
+@dataclass(frozen=True, slots=True)
+class GiveUp:
+    """Starting it again cannot help; `reason` says why, as a clause."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """It is not to run again, and that is well."""
+
+
+def after_exit(process: Process, ended: Ended, *, failures: int, chance: float) -> StartAgain | GiveUp | Finish:
+    """What follows an end that nobody asked for.
+
+    Args:
+        process: whose end it is.
+        ended: the run that is over.
+        failures: ends in a row before this one.
+        chance: in [0, 1), for the jitter.
+    """
+    if process.restart is Restart.NEVER and (ended.ready_for is not None or ended.exit_code == 0):
+        return Finish()
+    if process.restart is Restart.NEVER:
+        return GiveUp(f"it ended with {describe(ended.exit_code)} before it was ready")
+    if ended.exit_code == CONFIGURATION_FAULT and ended.ready_for is None:
+        return GiveUp(f"it ended with code {CONFIGURATION_FAULT} at its start, which means a wrong setting")
+    was_healthy = ended.ready_for is not None and ended.ready_for >= process.backoff.healthy_after
+    failures = 1 if was_healthy else failures + 1
+    return StartAgain(process.backoff.wait(failures, chance), failures)
+
+
+def describe(exit_code: int) -> str:
+    """The code in words: `code 1`, `signal SIGKILL`."""
+    return f"signal {Signals(-exit_code).name}" if exit_code < 0 else f"code {exit_code}"

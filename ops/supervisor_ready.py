@@ -1,0 +1,23 @@
+"""Ways to ask whether a process serves, for `Process.ready`."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+
+def http_ok(port: int, path: str = "/healthz") -> Callable[[int], Awaitable[bool]]:
+    """Ready once GET `path` on 127.0.0.1:port answers 200.
+
+    Example:
+        Process(name="reader", argv=[...], ready=http_ok(8080, "/readyz"))
+    """
+
+    async def ready(_pid: int) -> bool:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        try:
+            writer.write(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n".encode("ascii"))
+            status = await reader.readline()
+            return status.split(b" ")[1:2] == [b"200"]
+        finally:
+            writer.close()
+
+    return ready

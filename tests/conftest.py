@@ -1,0 +1,97 @@
+"""Fixtures: real servers, private to this run, on free ports.
+
+The tests never use a configured server: MOMENTUS_* variables are cleared for every test. Any number of runs,
+and any number of pytest-xdist workers in each, go side by side; each has its own servers.
+
+    valkey_url      a shared Valkey, empty at the start of each test that asks for it
+    own_valkey      makes a Valkey of the test's own, to kill, stop, freeze and restart
+    postgres_dsn    a shared Postgres: superuser, the maintenance database
+    database        a fresh, empty database of the test's own: its DSN
+    smtp_sink       a catch-all SMTP server with fault knobs
+
+Helpers are in `tests.support`, first of all `eventually`.
+"""
+
+import os
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from urllib.parse import urlsplit
+
+import asyncpg
+import pytest
+
+from ops.embedded.postgres import Postgres
+from ops.embedded.valkey import Valkey
+from ops.sink.mailbox import Mailbox
+from ops.sink.smtp import Faults, Sink
+from ops.supervisor import Supervisor
+from ops.supervisor_process import Restart
+from tests.support import OwnValkey, Servers, ask_valkey, scratch_directory
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in os.environ:
+        if name.startswith("MOMENTUS_"):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def _valkey() -> Iterator[Valkey]:
+    scratch = scratch_directory()
+    valkey = Valkey.in_directory(scratch / "valkey", protected=False)
+    with Servers([valkey.process()], scratch):
+        yield valkey
+
+
+@pytest.fixture
+def valkey_url(_valkey: Valkey) -> str:
+    assert ask_valkey(_valkey.port, "FLUSHALL") == b"+OK"
+    return _valkey.url
+
+
+@pytest.fixture
+async def own_valkey() -> AsyncIterator[Callable[..., Awaitable[OwnValkey]]]:
+    """Call it, with further arguments of the server if any: `await own_valkey("--maxmemory", "4mb")`."""
+    async with AsyncExitStack() as stack:
+
+        async def start(*arguments: str) -> OwnValkey:
+            scratch = scratch_directory()
+            valkey = Valkey.in_directory(scratch / "valkey", protected=False, arguments=arguments)
+            process = replace(valkey.process(), restart=Restart.NEVER)
+            running = await stack.enter_async_context(Supervisor([process], scratch=scratch))
+            return OwnValkey(url=valkey.url, port=valkey.port, directory=valkey.data, running=running)
+
+        yield start
+
+
+@pytest.fixture(scope="session")
+def postgres_dsn() -> Iterator[str]:
+    scratch = scratch_directory()
+    postgres = Postgres.in_directory(scratch / "postgres", durable=False)
+    with Servers([postgres.process()], scratch):
+        yield postgres.dsn
+
+
+@pytest.fixture
+async def database(postgres_dsn: str) -> AsyncIterator[str]:
+    name = f"test_{secrets.token_hex(8)}"
+    await _administer(postgres_dsn, f"CREATE DATABASE {name}")
+    yield urlsplit(postgres_dsn)._replace(path=f"/{name}").geturl()
+    await _administer(postgres_dsn, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+async def _administer(dsn: str, command: str) -> None:
+    connection = await asyncpg.connect(dsn)
+    try:
+        await connection.execute(command)
+    finally:
+        await connection.close()
+
+
+@pytest.fixture
+async def smtp_sink() -> AsyncIterator[Sink]:
+    async with Sink(Mailbox(), Faults()) as sink:
+        yield sink

@@ -1,0 +1,139 @@
+"""What tests share beside fixtures: waiting for a condition, and real servers with handles to break them.
+
+Servers for a whole session run under the product's own supervisor in a thread with its own event loop, since
+each test has a loop of its own. Whatever ends the tests, SIGKILL included, the supervisor's leash ends the
+servers and removes their directory.
+"""
+
+import asyncio
+import signal
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from inspect import isawaitable
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+from ops.supervisor import Supervisor
+from ops.supervisor_process import Process
+
+Found = TypeVar("Found")
+
+
+async def eventually(
+    condition: Callable[[], Found | Awaitable[Found]],
+    *,
+    timeout: float = 10.0,  # noqa: ASYNC109  callers think in deadlines
+    every: float = 0.01,
+) -> Found:
+    """Wait until the condition, plain or async, is true (or not empty), and return what it returned.
+
+    Args:
+        condition: asked again and again; an exception it raises fails the test at once.
+        timeout: seconds until the test fails instead.
+        every: seconds between two questions.
+
+    Example:
+        await eventually(lambda: len(mails) == 100)
+    """
+    deadline = time.monotonic() + timeout
+    while True:
+        answer = condition()
+        found: Found = await answer if isawaitable(answer) else answer
+        if found:
+            return found
+        if time.monotonic() > deadline:
+            raise AssertionError(f"still {found!r} after {timeout:g} s: {condition}")
+        await asyncio.sleep(every)
+
+
+def is_running(pid: int) -> bool:
+    """Whether the process exists and has not ended; one that ended counts as gone before it is reaped."""
+    state = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], check=False, capture_output=True).stdout  # noqa: S607  ps is where it is
+    return bool(state.strip()) and not state.startswith(b"Z")
+
+
+def scratch_directory() -> Path:
+    """A new directory that a server under another user can enter; hand it to `Supervisor(scratch=...)`."""
+    directory = Path(tempfile.mkdtemp(prefix="momentus-test-"))
+    directory.chmod(0o711)
+    return directory
+
+
+class Servers:
+    """A supervisor in a thread of its own, for servers that outlive one test's event loop."""
+
+    def __init__(self, processes: Sequence[Process], scratch: Path) -> None:
+        self._supervisor = Supervisor(processes, scratch=scratch)
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="servers", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        self._do(self._supervisor.__aenter__())
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._do(self._supervisor.__aexit__(None, None, None))
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def _do(self, work: Coroutine[Any, Any, object]) -> None:
+        asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnValkey:
+    """A Valkey of one test's own, to be broken at will. Its data survives every one of these."""
+
+    url: str
+    port: int
+    directory: Path
+    running: Supervisor
+
+    @property
+    def pid(self) -> int:
+        """The number of the server's process."""
+        return self.running.pid("valkey")
+
+    async def kill(self) -> None:
+        """SIGKILL, and it stays away until `start`."""
+        self.running.send_signal("valkey", signal.SIGKILL)
+        await self.running.wait_exit("valkey")
+
+    async def stop(self) -> None:
+        """An orderly stop; it stays away until `start`."""
+        await self.running.stop("valkey")
+
+    async def start(self) -> None:
+        """Bring it back on the same port and data; returns when it answers."""
+        await self.running.stop("valkey")
+        await self.running.start("valkey")
+
+    async def restart(self) -> None:
+        """SIGKILL and back."""
+        await self.kill()
+        await self.start()
+
+    def pause(self) -> None:
+        """Freeze it: connections stay open and nothing is answered, until `resume`."""
+        self.running.send_signal("valkey", signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let a frozen server go on."""
+        self.running.send_signal("valkey", signal.SIGCONT)
+
+
+def ask_valkey(port: int, command: str) -> bytes:
+    """One command to an unprotected server and its answer's first line, without a client library."""
+    with (
+        socket.create_connection(("127.0.0.1", port), timeout=10) as connection,
+        connection.makefile("rb") as answer,
+    ):
+        connection.sendall(f"{command}\r\n".encode("ascii"))
+        return answer.readline().rstrip()
