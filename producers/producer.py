@@ -45,6 +45,11 @@ class Producer:
         self._queue = Queue(redis, budget=budget)
         self._identifiers = Identifiers()
 
+    @property
+    def redis(self) -> Redis:
+        """The client, for rooms that keep other things in the same Redis."""
+        return self._redis
+
     @classmethod
     def connect(cls, url: str, *, tenant: str = "default", budget: float = _BUDGET) -> Self:
         """A producer with connections of its own; made at the first call, not here.

@@ -6,13 +6,15 @@ servers and removes their directory.
 """
 
 import asyncio
+import shutil
 import signal
 import socket
 import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from inspect import isawaitable
 from pathlib import Path
@@ -25,11 +27,11 @@ Found = TypeVar("Found")
 
 
 async def eventually(
-    condition: Callable[[], Found | Awaitable[Found]],
+    condition: Callable[[], Any],
     *,
     timeout: float = 10.0,  # noqa: ASYNC109  callers think in deadlines
     every: float = 0.01,
-) -> Found:
+) -> Any:
     """Wait until the condition, plain or async, is true (or not empty), and return what it returned.
 
     Args:
@@ -57,11 +59,18 @@ def is_running(pid: int) -> bool:
     return bool(state.strip()) and not state.startswith(b"Z")
 
 
-def scratch_directory() -> Path:
-    """A new directory that a server under another user can enter; hand it to `Supervisor(scratch=...)`."""
+@contextmanager
+def scratch_directory() -> Iterator[Path]:
+    """A new directory that a server under another user can enter, removed afterwards.
+
+    Hand it to `Supervisor(scratch=...)` to have it removed even if the tests are killed.
+    """
     directory = Path(tempfile.mkdtemp(prefix="momentus-test-"))
-    directory.chmod(0o711)
-    return directory
+    try:
+        directory.chmod(0o711)
+        yield directory
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)  # the supervisor may have been first
 
 
 class Servers:

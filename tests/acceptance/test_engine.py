@@ -9,7 +9,6 @@ from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
 import pytest
-from arq.worker import func
 from redis.asyncio import Redis
 
 from jobs import Policy
@@ -17,6 +16,7 @@ from producers import Producer
 from producers.keys import LaneKeys
 from tests.support import eventually
 from worker.engine import GiveUp, LaneSlots, TryLater, Worker
+from worker.engine.handler import handler
 
 LANE = "mail.normal"
 KEYS = LaneKeys(LANE)
@@ -50,9 +50,9 @@ async def producer(valkey_url: str) -> AsyncIterator[Producer]:
 
 
 @asynccontextmanager
-async def working(url: str, handler: Callable[..., Any], **options: Any) -> AsyncIterator[Worker]:
+async def working(url: str, coroutine: Callable[..., Any], **options: Any) -> AsyncIterator[Worker]:
     worker = Worker(
-        [func(handler, name=Note.kind)],
+        [handler(coroutine, kind=Note.kind)],
         redis_url=url,
         handle_signals=False,
         **{"lanes": [LaneSlots(LANE, 10)], **options},
@@ -194,9 +194,9 @@ async def test_a_job_whose_worker_died_runs_again_when_the_lease_lapses(
         begun.set()
         await asyncio.Event().wait()
 
-    lease = {"lease": timedelta(milliseconds=300), "renew_every": timedelta(milliseconds=100)}
+    lease: dict[str, Any] = {"lease": timedelta(milliseconds=300), "renew_every": timedelta(milliseconds=100)}
     dying = Worker(
-        [func(hang, name=Note.kind)],
+        [handler(hang, kind=Note.kind)],
         redis_url=valkey_url,
         lanes=[LaneSlots(LANE, 1)],
         handle_signals=False,
@@ -230,7 +230,7 @@ async def test_a_job_that_takes_its_worker_down_too_often_is_dead(
 ) -> None:
     receipt = await producer.send(Note("poison"))
     one = Worker(
-        [func(_nothing, name=Note.kind)],
+        [handler(_nothing, kind=Note.kind)],
         redis_url=valkey_url,
         lanes=[LaneSlots(LANE, 1)],
         handle_signals=False,

@@ -1,0 +1,1 @@
+"""The refresh of reports: one transaction, a roll-up, one atomic write."""

@@ -1,0 +1,30 @@
+"""The organisation's calendar day around an instant: 23, 24 or 25 hours."""
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+
+@dataclass(frozen=True, slots=True)
+class Day:
+    """From the first instant of a local day to the first of the next, in UTC."""
+
+    start: datetime
+    end: datetime
+
+
+def day_around(instant: datetime, zone: ZoneInfo) -> Day:
+    """The local day that holds the instant.
+
+    Computed here and bound to the query, because the database would take its own zone for ``current_date``.
+
+    Example:
+        >>> day_around(datetime(2026, 3, 29, 12, tzinfo=UTC), ZoneInfo("Europe/Madrid")).end.isoformat()
+        '2026-03-29T22:00:00+00:00'
+    """
+    today = instant.astimezone(zone).date()
+    return Day(_midnight(today, zone), _midnight(today + timedelta(days=1), zone))
+
+
+def _midnight(day: date, zone: ZoneInfo) -> datetime:
+    return datetime.combine(day, time.min, tzinfo=zone).astimezone(UTC)

@@ -1,0 +1,75 @@
+"""The documents that readers get: octets, and a head with what the reader needs to know without parsing them."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import orjson
+
+from jobs.reports import Report
+from worker.reports.rollup import Totals
+from worker.reports.tree import Tree
+
+SCHEMA = 1
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One scope's stored answer.
+
+    Attributes:
+        etag: 16 hex digits over the data part alone, so that a refresh without change keeps it.
+        body: what is sent, untouched.
+        head: JSON with etag, path (root to node) and ``as_of_us``.
+    """
+
+    etag: str
+    body: bytes
+    head: bytes
+
+
+def write_documents(
+    report: Report, tree: Tree, totals: Mapping[int, Totals], *, as_of: datetime
+) -> dict[int, Document]:
+    """A document for every node.
+
+    Args:
+        as_of: the database's instant that the numbers are true for.
+    """
+    return {node_id: _document(report, tree, node_id, totals[node_id], as_of) for node_id in tree.nodes}
+
+
+def _document(report: Report, tree: Tree, node_id: int, totals: Totals, as_of: datetime) -> Document:
+    node = tree.nodes[node_id]
+    data = {
+        "node": {
+            "id": node.id,
+            "name": node.name,
+            "kind": node.kind,
+            "path": tree.paths[node_id],
+            "children": tree.children[node_id],
+        },
+        "total": totals.total,
+        "own": totals.own,
+    }
+    etag = hashlib.blake2b(orjson.dumps(data), digest_size=8).hexdigest()
+    body = {"report": report.name, "scope": node_id, "schema": SCHEMA, "as_of": stamp(as_of), "data": data}
+    head = {"etag": etag, "path": tree.paths[node_id], "as_of_us": microseconds(as_of)}
+    return Document(etag, orjson.dumps(body), orjson.dumps(head))
+
+
+def microseconds(instant: datetime) -> int:
+    """Microseconds since 1970, exactly."""
+    return (instant - _EPOCH) // timedelta(microseconds=1)
+
+
+def stamp(instant: datetime) -> str:
+    """RFC 3339 in UTC, with microseconds."""
+    return instant.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def milliseconds(duration: timedelta) -> int:
+    """Whole milliseconds, as the wire has them."""
+    return round(duration / timedelta(milliseconds=1))

@@ -1,0 +1,140 @@
+"""From direct rows to totals over every subtree: a pure walk from the leaves to the root.
+
+Each node's total begins as its own row and is added to its parent's once all its children are in.
+"""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from worker.reports.tree import Tree
+
+Row = Mapping[str, Any]
+"""Measure to value, as the driver gives them."""
+
+
+class InvalidRows(ValueError):
+    """The report's rows do not fit its declaration; the refresh stops and the last good set stays."""
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """Measures of one node: its own rows, and its whole subtree's. Values are ready for JSON."""
+
+    own: dict[str, object]
+    total: dict[str, object]
+
+
+def roll_up(rows: Iterable[Row], *, scope: str, rollup: Mapping[str, str], tree: Tree) -> dict[int, Totals]:
+    """Own and total measures of every node of the tree.
+
+    Args:
+        rows: at most one per node; a node without one has nothing.
+        scope: the column with the node's id.
+        rollup: measure to roll-up, as :class:`jobs.reports.Report` has it.
+
+    Raises:
+        InvalidRows: a node twice or unknown, a column missing, or a value that its roll-up cannot use.
+    """
+    own = _own(rows, scope, rollup, tree)
+    sums: dict[int, dict[str, Any]] = {}
+    for node_id in tree.upwards:
+        total = _begin(own.get(node_id), rollup)
+        for child in tree.children[node_id]:
+            _add(total, sums[child], rollup)
+        sums[node_id] = total
+    empty = _shown(_begin(None, rollup), rollup)
+    return {
+        node_id: Totals(_shown(own[node_id], rollup) if node_id in own else empty, _shown(total, rollup))
+        for node_id, total in sums.items()
+    }
+
+
+def _own(rows: Iterable[Row], scope: str, rollup: Mapping[str, str], tree: Tree) -> dict[int, dict[str, Any]]:
+    own: dict[int, dict[str, Any]] = {}
+    for row in rows:
+        try:
+            node_id, values = row[scope], {measure: row[measure] for measure in rollup}
+        except KeyError as error:
+            raise InvalidRows(f"the query has no column {error}; check scope and rollup") from None
+        if node_id in own:
+            raise InvalidRows(f"node {node_id} comes twice; group the query by {scope}")
+        if node_id not in tree.nodes:
+            raise InvalidRows(f"node {node_id} is not in the tree; join the query with it")
+        own[node_id] = {measure: _checked(values[measure], measure, how) for measure, how in rollup.items()}
+    return own
+
+
+def _checked(value: Any, measure: str, how: str) -> Any:  # noqa: ANN401  values are the database's
+    """A value that its roll-up can use; NULL becomes the neutral one."""
+    match how:
+        case "sum":
+            return _number(value, measure)
+        case "distinct":
+            if value is None:
+                return frozenset()
+            if not isinstance(value, list):
+                raise InvalidRows(f"{measure}: distinct needs an array of ids, not {type(value).__name__}")
+            return frozenset(value)
+        case "any":
+            return bool(value)
+        case _:
+            return value
+
+
+def _number(value: Any, measure: str) -> int | float:  # noqa: ANN401  values are the database's
+    if value is None:
+        return 0
+    if isinstance(value, bool) or not isinstance(value, int | float | Decimal) or not math.isfinite(value):
+        raise InvalidRows(f"{measure}: {value!r} cannot be summed; it must be a number and not NaN")
+    if isinstance(value, Decimal):
+        return int(value) if value == value.to_integral_value() else float(value)
+    return value
+
+
+def _begin(own: dict[str, Any] | None, rollup: Mapping[str, str]) -> dict[str, Any]:
+    if own is None:
+        return {measure: _checked(None, measure, how) for measure, how in rollup.items()}
+    return dict(own)
+
+
+def _add(total: dict[str, Any], child: dict[str, Any], rollup: Mapping[str, str]) -> None:
+    for measure, how in rollup.items():
+        match how:
+            case "sum":
+                total[measure] += child[measure]
+            case "distinct":
+                if child[measure]:
+                    total[measure] = total[measure] | child[measure]
+            case "any":
+                total[measure] = total[measure] or child[measure]
+            case "min" | "max":
+                _choose(total, child, measure, how, rollup)
+
+
+def _choose(
+    total: dict[str, Any], child: dict[str, Any], measure: str, how: str, rollup: Mapping[str, str]
+) -> None:
+    """Take the child's extreme and all that stands beside it; equal ones are decided by what stands beside."""
+    if child[measure] is None:
+        return
+    beside = [other for other, word in rollup.items() if word == f"of {measure}"]
+    mine, theirs = ([side[name] for name in (measure, *beside)] for side in (total, child))
+    if total[measure] is None or (theirs < mine if how == "min" else theirs > mine):
+        for name in (measure, *beside):
+            total[name] = child[name]
+
+
+def _shown(values: Mapping[str, Any], rollup: Mapping[str, str]) -> dict[str, object]:
+    return {measure: _json(values[measure], how) for measure, how in rollup.items()}
+
+
+def _json(value: Any, how: str) -> object:  # noqa: ANN401  values are the database's
+    if how == "distinct":
+        return len(value)
+    if isinstance(value, datetime):
+        return value.isoformat().replace("+00:00", "Z")
+    return value

@@ -1,0 +1,81 @@
+"""The org tree of one refresh: checked, and ordered so that children come before their parents."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+
+class InvalidTree(ValueError):
+    """The tree query's rows are no tree; the refresh stops and the last good set stays."""
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A node as the tree query gave it."""
+
+    id: int
+    parent_id: int | None
+    name: str
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """A tree with one root.
+
+    Attributes:
+        nodes: by id.
+        upwards: the ids, every child before its parent.
+        children: ids below each node, in order.
+        paths: from the root to each node, both included.
+    """
+
+    nodes: Mapping[int, Node]
+    upwards: list[int]
+    children: Mapping[int, list[int]]
+    paths: Mapping[int, list[int]]
+
+
+def grow_tree(rows: Iterable[Node]) -> Tree:
+    """The tree of these nodes.
+
+    Raises:
+        InvalidTree: no root, two roots, a node given twice, an unknown parent or a cycle.
+    """
+    nodes = _by_id(rows)
+    children: dict[int, list[int]] = {node_id: [] for node_id in nodes}
+    roots = []
+    for node in sorted(nodes.values(), key=lambda node: node.id):
+        if node.parent_id is None:
+            roots.append(node.id)
+        elif node.parent_id in children:
+            children[node.parent_id].append(node.id)
+        else:
+            raise InvalidTree(f"node {node.id} has the parent {node.parent_id}, which is no node")
+    if len(roots) != 1:
+        raise InvalidTree(f"the tree must have one root, these nodes have no parent: {roots[:5] or 'none'}")
+    paths = _paths(roots[0], children)
+    if len(paths) != len(nodes):
+        lost = sorted(nodes.keys() - paths.keys())[:5]
+        raise InvalidTree(f"these nodes hang in a cycle, away from the root: {lost}")
+    return Tree(nodes, list(reversed(paths)), children, paths)
+
+
+def _by_id(rows: Iterable[Node]) -> dict[int, Node]:
+    nodes: dict[int, Node] = {}
+    for node in rows:
+        if node.id in nodes:
+            raise InvalidTree(f"node {node.id} is given twice")
+        nodes[node.id] = node
+    return nodes
+
+
+def _paths(root: int, children: Mapping[int, list[int]]) -> dict[int, list[int]]:
+    """Parents before children; what a cycle holds is never reached."""
+    paths = {root: [root]}
+    waiting = [root]
+    while waiting:
+        parent = waiting.pop()
+        for child in children[parent]:
+            paths[child] = [*paths[parent], child]
+            waiting.append(child)
+    return paths
