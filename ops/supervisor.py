@@ -209,7 +209,7 @@ class _Leash:
                 "-S",
                 supervisor_leash.__file__,
                 stdin=reading,
-                stdout=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
                 cwd="/",
                 start_new_session=True,
@@ -217,6 +217,9 @@ class _Leash:
         finally:
             os.close(reading)
         leash = cls(process, writing)
+        if not (process.stdout and await process.stdout.readline()):
+            await leash.end()
+            raise SupervisorError("The process that clears up after the supervisor did not start.")
         if scratch is not None:
             leash._tell(f"remove {scratch}")
         return leash

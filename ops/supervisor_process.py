@@ -5,8 +5,8 @@ The life of a process:
     stopped -> starting -> ready -> (it ends) -> waiting -> starting -> ...
                   |           |
                   |           +-------------> finished    it ended, and its policy is never to restart
-                  +-------------------------> given up    it ended with code 2 before it was ready:
-                                                          starting it again cannot help
+                  +-------------------------> given up    it ended with code 2 at its start: starting
+                                                          it again cannot help
 
 `after_exit` is that decision, on values alone. It refuses to judge an exit code beyond these: 0 from a
 process that should be running is an end like any other.
@@ -162,9 +162,9 @@ def after_exit(process: Process, ended: Ended, *, failures: int, chance: float) 
         return Finish()
     if process.restart is Restart.NEVER:
         return GiveUp(f"it ended with {describe(ended.exit_code)} before it was ready")
-    if ended.exit_code == CONFIGURATION_FAULT and ended.ready_for is None:
-        return GiveUp(f"it ended with code {CONFIGURATION_FAULT} at its start, which means a wrong setting")
     was_healthy = ended.ready_for is not None and ended.ready_for >= process.backoff.healthy_after
+    if ended.exit_code == CONFIGURATION_FAULT and not was_healthy:
+        return GiveUp(f"it ended with code {CONFIGURATION_FAULT} at its start, which means a wrong setting")
     failures = 1 if was_healthy else failures + 1
     return StartAgain(process.backoff.wait(failures, chance), failures)
 

@@ -40,10 +40,10 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def _valkey() -> Iterator[Valkey]:
-    scratch = scratch_directory()
-    valkey = Valkey.in_directory(scratch / "valkey", protected=False)
-    with Servers([valkey.process()], scratch):
-        yield valkey
+    with scratch_directory() as scratch:
+        valkey = Valkey.in_directory(scratch / "valkey", protected=False)
+        with Servers([valkey.process()], scratch):
+            yield valkey
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ async def own_valkey() -> AsyncIterator[Callable[..., Awaitable[OwnValkey]]]:
     async with AsyncExitStack() as stack:
 
         async def start(*arguments: str) -> OwnValkey:
-            scratch = scratch_directory()
+            scratch = stack.enter_context(scratch_directory())
             valkey = Valkey.in_directory(scratch / "valkey", protected=False, arguments=arguments)
             process = replace(valkey.process(), restart=Restart.NEVER)
             running = await stack.enter_async_context(Supervisor([process], scratch=scratch))
@@ -69,10 +69,10 @@ async def own_valkey() -> AsyncIterator[Callable[..., Awaitable[OwnValkey]]]:
 
 @pytest.fixture(scope="session")
 def postgres_dsn() -> Iterator[str]:
-    scratch = scratch_directory()
-    postgres = Postgres.in_directory(scratch / "postgres", durable=False)
-    with Servers([postgres.process()], scratch):
-        yield postgres.dsn
+    with scratch_directory() as scratch:
+        postgres = Postgres.in_directory(scratch / "postgres", durable=False)
+        with Servers([postgres.process()], scratch):
+            yield postgres.dsn
 
 
 @pytest.fixture

@@ -13,17 +13,15 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from inspect import isawaitable
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 from ops.supervisor import Supervisor
 from ops.supervisor_process import Process
-
-Found = TypeVar("Found")
 
 
 async def eventually(
@@ -45,7 +43,7 @@ async def eventually(
     deadline = time.monotonic() + timeout
     while True:
         answer = condition()
-        found: Found = await answer if isawaitable(answer) else answer
+        found = await answer if isawaitable(answer) else answer
         if found:
             return found
         if time.monotonic() > deadline:

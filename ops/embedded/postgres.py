@@ -108,7 +108,7 @@ class Postgres:
             "log_checkpoints=off",
         ]
         if not self.durable:
-            options += ["fsync=off", "synchronous_commit=off", "full_page_writes=off"]
+            options += ["fsync=off", "full_page_writes=off"]
         return [part for option in options for part in ("-c", option)]
 
     async def _prepare(self) -> None:

@@ -38,7 +38,7 @@ class Mail:
         try:
             message = email.message_from_bytes(self.raw, policy=email.policy.default)
             body = message.get_body((kind,)) if isinstance(message, EmailMessage) else None
-            return None if body is None else str(body.get_content())
+            return None if body is None else str(body.get_content()).replace("\r\n", "\n")
         except Exception:  # noqa: BLE001  the parser raises what it likes on malformed mail
             return None
 

@@ -64,6 +64,8 @@ class Sink:
         faults: what goes wrong.
         port: on 127.0.0.1; 0 for a free one.
 
+    `delaying` is the number of mails now waiting for the reply to their final dot.
+
     Raises (on entering):
         OSError: the port is taken.
 
@@ -78,6 +80,7 @@ class Sink:
         self.mailbox = mailbox
         self.port = port
         self.faults = faults or Faults()
+        self.delaying = 0
         self._server: asyncio.Server | None = None
         self._connections: set[_Connection] = set()
 
@@ -203,7 +206,11 @@ class _Handler:
     async def handle_DATA(  # noqa: N802  the name aiosmtpd looks for
         self, server: _Connection, _session: Session, envelope: Envelope
     ) -> str:
-        await asyncio.sleep(self._sink.reply_delay())
+        self._sink.delaying += 1
+        try:
+            await asyncio.sleep(self._sink.reply_delay())
+        finally:
+            self._sink.delaying -= 1
         if self._sink.refuses_for_now():
             return self._sink.faults.temporary_reply
         raw = envelope.original_content or b""

@@ -41,6 +41,24 @@ class Handlers:
     after: Hook | None = None
 
 
+class Effect:
+    """The mark before an effect that cannot be taken back; handlers find it as ``begin_effect``.
+
+    Args:
+        mark: makes it durable; False when the lease was lost.
+    """
+
+    def __init__(self, mark: Callable[[], Awaitable[bool]]) -> None:
+        self._mark = mark
+        self.begun = False
+
+    async def begin(self) -> bool:
+        """Make the mark; False means that the effect must not happen."""
+        self.begun = True  # from here on, until the handler says how it ended, nobody can be sure
+        self.begun = await self._mark()
+        return self.begun
+
+
 @dataclass(frozen=True, slots=True)
 class Ended:
     """The outcome, and the result's octets (empty when none is kept)."""
@@ -49,13 +67,8 @@ class Ended:
     result: bytes = b""
 
 
-async def attempt(claim: Claim, handlers: Handlers, begin_effect: Callable[[], Awaitable[bool]]) -> Ended:
-    """Run a claimed job once.
-
-    Args:
-        begin_effect: given to the handler, which awaits it right before an effect that cannot be taken
-            back; False means that the lease was lost and the effect must not happen.
-    """
+async def attempt(claim: Claim, handlers: Handlers, effect: Effect) -> Ended:
+    """Run a claimed job once."""
     bind(job_id=claim.id, lane=claim.lane, attempt=claim.attempt)
     try:
         envelope = read_envelope(claim.payload)
@@ -67,7 +80,7 @@ async def attempt(claim: Claim, handlers: Handlers, begin_effect: Callable[[], A
     if function is None:
         emit("job.unknown_kind")
         return Ended(Outcome("defer", _UNKNOWN_KIND_WAIT, f"no handler for {envelope.kind!r} on this worker"))
-    return await _run(function, claim, envelope, handlers, begin_effect)
+    return await _run(function, claim, envelope, handlers, effect)
 
 
 async def _run(
@@ -75,9 +88,9 @@ async def _run(
     claim: Claim,
     envelope: Envelope,
     handlers: Handlers,
-    begin_effect: Callable[[], Awaitable[bool]],
+    effect: Effect,
 ) -> Ended:
-    context = {**handlers.context, **_job_context(claim, envelope), "begin_effect": begin_effect}
+    context = {**handlers.context, **_job_context(claim, envelope), "begin_effect": effect.begin}
     policy = handlers.policies.get(envelope.kind, handlers.default)
     age = timedelta(milliseconds=max(0, claim.claimed_ms - envelope.enqueued_ms))
     value, error = None, None
@@ -88,7 +101,7 @@ async def _run(
         value = await function.coroutine(context, *envelope.arguments, **envelope.payload)
     except (Exception, asyncio.CancelledError) as raised:  # noqa: BLE001  whatever a handler raises is its outcome
         error = raised
-    outcome = decide(error, attempt=claim.attempt, age=age, policy=policy)
+    outcome = decide(error, attempt=claim.attempt, age=age, policy=policy, effect_begun=effect.begun)
     if handlers.after:
         await handlers.after(context)
     emit(f"job.{outcome.kind}", **_account(error, claim))
@@ -115,7 +128,7 @@ def _account(error: BaseException | None, claim: Claim) -> dict[str, object]:
 
 def _result(value: object, claim: Claim, envelope: Envelope, outcome: Outcome, keep: timedelta) -> bytes:
     """Arq's result as JSON, without the payload: what was done with is not kept a second time."""
-    if not keep or outcome.kind not in {"done", "dead"}:
+    if not keep or outcome.kind not in {"done", "dead", "dead+"}:
         return b""
     now = round(datetime.now(UTC).timestamp() * 1000)
     content = {

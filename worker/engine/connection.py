@@ -11,17 +11,13 @@ _RENEWAL_SECONDS = 2
 
 def commands(url: str) -> ArqRedis:
     """The pool for everything but blocking reads; what arq calls ``ctx["redis"]``."""
-    pool = ConnectionPool.from_url(
-        url, socket_connect_timeout=_CONNECT_SECONDS, socket_timeout=_ANSWER_SECONDS, socket_keepalive=True
-    )
+    pool = ConnectionPool.from_url(url, socket_connect_timeout=_CONNECT_SECONDS, socket_timeout=_ANSWER_SECONDS)
     return ArqRedis(pool)
 
 
 def listener(url: str) -> Redis:
     """One connection for blocking reads: no answer is normal there, so it has no read timeout."""
-    client: Redis = Redis.from_url(
-        url, single_connection_client=True, socket_connect_timeout=_CONNECT_SECONDS, socket_keepalive=True
-    )
+    client: Redis = Redis.from_url(url, single_connection_client=True, socket_connect_timeout=_CONNECT_SECONDS)
     return client
 
 

@@ -8,6 +8,10 @@
 | it raised TryLater(charged=False)               | defer: no attempt is counted                   |
 | it was cancelled (shutdown), or arq's RetryJob  | defer                                          |
 | it raised arq's Retry                           | retry after what it says                       |
+
+A handler's own words are certain. When it was cancelled, or failed by accident, after its effect had begun,
+nobody knows whether the effect took place: the outcome is the same with a ``+``, which is counted as
+uncertain.
 """
 
 import asyncio
@@ -49,7 +53,7 @@ class TryLater(Exception):
 class Outcome:
     """What to record. ``delay`` counts for retry and defer, in Redis's time."""
 
-    kind: Literal["done", "retry", "retry+", "defer", "dead"]
+    kind: Literal["done", "retry", "retry+", "defer", "defer+", "dead", "dead+"]
     delay: timedelta = timedelta(0)
     reason: str = ""
 
@@ -59,7 +63,7 @@ _UNCHARGED_WAIT = timedelta(seconds=30)
 
 
 def decide(  # noqa: PLR0911  one return per row of the table above
-    error: BaseException | None, *, attempt: int, age: timedelta, policy: Policy
+    error: BaseException | None, *, attempt: int, age: timedelta, policy: Policy, effect_begun: bool = False
 ) -> Outcome:
     """The outcome of one attempt.
 
@@ -67,6 +71,7 @@ def decide(  # noqa: PLR0911  one return per row of the table above
         error: what the handler raised, or None when it returned.
         attempt: this one's number, from 1.
         age: since the job was enqueued.
+        effect_begun: whether the handler had begun an effect that cannot be taken back.
     """
     match error:
         case None:
@@ -76,17 +81,17 @@ def decide(  # noqa: PLR0911  one return per row of the table above
         case TryLater(charged=False):
             return Outcome("defer", error.after or _UNCHARGED_WAIT, error.reason)
         case asyncio.CancelledError() | RetryJob():
-            return Outcome("defer")
+            return Outcome("defer+" if effect_begun else "defer")
         case Retry():
             wait = timedelta(milliseconds=error.defer_score or 0)
             return _again(wait, f"Retry asked for {wait}", attempt=attempt, age=age, policy=policy)
         case TryLater():
             wait = error.after or wait_before(attempt, policy)
-            kind: Literal["retry", "retry+"] = "retry+" if error.uncertain else "retry"
-            return _again(wait, error.reason, attempt=attempt, age=age, policy=policy, kind=kind)
+            return _again(wait, error.reason, attempt=attempt, age=age, policy=policy, uncertain=error.uncertain)
         case _:
             wait = wait_before(attempt, policy)
-            return _again(wait, f"{type(error).__name__}: {error}", attempt=attempt, age=age, policy=policy)
+            words = f"{type(error).__name__}: {error}"
+            return _again(wait, words, attempt=attempt, age=age, policy=policy, uncertain=effect_begun)
 
 
 def wait_before(attempt: int, policy: Policy) -> timedelta:
@@ -102,10 +107,14 @@ def _again(
     attempt: int,
     age: timedelta,
     policy: Policy,
-    kind: Literal["retry", "retry+"] = "retry",
+    uncertain: bool = False,
 ) -> Outcome:
     if attempt >= policy.tries:
-        return Outcome("dead", reason=f"attempt {attempt} of {policy.tries} failed: {reason}")
+        return Outcome(
+            "dead+" if uncertain else "dead", reason=f"attempt {attempt} of {policy.tries} failed: {reason}"
+        )
     if age + wait > policy.horizon:
-        return Outcome("dead", reason=f"older than {policy.horizon} at the next attempt: {reason}")
-    return Outcome(kind, wait, reason)
+        return Outcome(
+            "dead+" if uncertain else "dead", reason=f"older than {policy.horizon} at the next attempt: {reason}"
+        )
+    return Outcome("retry+" if uncertain else "retry", wait, reason)

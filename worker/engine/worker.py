@@ -32,7 +32,7 @@ from redis.exceptions import RedisError
 from jobs import Policy
 from producers.keys import LaneKeys
 from worker.engine import connection, heartbeat
-from worker.engine.attempt import Ended, Handlers, attempt
+from worker.engine.attempt import Effect, Ended, Handlers, attempt
 from worker.engine.lane import Claim, Completion, Lane, LaneSlots
 from worker.engine.lease import Held, Renewal
 from worker.engine.outcome import Outcome
@@ -234,8 +234,8 @@ class Worker(ArqWorker):
         task.add_done_callback(partial(self._ended, lane, claim))
 
     async def _run_claim(self, lane: Lane, claim: Claim) -> None:
-        begin_effect = partial(self._store.begin_effect, claim, lane.keys.effects)
-        self._settle(lane, claim, await attempt(claim, self._handlers, begin_effect))
+        effect = Effect(partial(self._store.begin_effect, claim, lane.keys.effects))
+        self._settle(lane, claim, await attempt(claim, self._handlers, effect))
 
     def _settle(self, lane: Lane, claim: Claim, ended: Ended) -> None:
         outcome = ended.outcome
@@ -254,8 +254,8 @@ class Worker(ArqWorker):
 
     def _count(self, outcome: Outcome) -> None:
         self.jobs_complete += outcome.kind == "done"
-        self.jobs_failed += outcome.kind == "dead"
-        self.jobs_retried += outcome.kind in {"retry", "retry+", "defer"}
+        self.jobs_failed += outcome.kind in {"dead", "dead+"}
+        self.jobs_retried += outcome.kind in {"retry", "retry+", "defer", "defer+"}
 
     def _hand_back(self) -> None:
         if self.tasks:

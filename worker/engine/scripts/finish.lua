@@ -13,7 +13,7 @@
 -- ARGV[2]  hash tag, braces included
 -- ARGV[3…] seven per job: id, token, outcome, delay (ms), result ("" for none), result's life (ms), reason
 --          outcome: "done"; "retry" (counts as an attempt); "defer" (does not: shutdown, hold, unknown kind);
---          "dead"; a "+" behind "retry" says that the effect began and its outcome is unknown
+--          "dead"; a "+" behind it says that the effect began and its outcome is unknown
 --
 -- Also touches, with the same tag: arq:job:<id>, arq:in-progress:<id>, arq:retry:<id>, arq:result:<id>,
 -- momentus:{group}:history:<id>, momentus:{group}:minute:<n>.
@@ -84,14 +84,6 @@ function finish.retry(id, delay, _, _, reason)
   ready = true
 end
 
-finish['retry+'] = function(id, delay, _, _, reason)
-  remember(id, 'uncertain', reason)
-  redis.call('HINCRBY', counters, 'uncertain:' .. lane, 1)
-  redis.call('SADD', retrying, id)
-  redis.call('ZADD', queue, now + delay, id)
-  ready = true
-end
-
 function finish.defer(id, delay, _, _, reason)
   if reason ~= '' then
     remember(id, 'deferred', reason)
@@ -112,6 +104,11 @@ for at = 3, #ARGV, 7 do
     redis.call('ZREM', leases, id)
     redis.call('HDEL', lapses, id)
     redis.call('HDEL', effects, id)
+    if string.sub(outcome, -1) == '+' then
+      outcome = string.sub(outcome, 1, -2)
+      redis.call('HINCRBY', counters, 'uncertain:' .. lane, 1)
+      remember(id, 'uncertain', 'the effect began and its outcome is unknown')
+    end
     finish[outcome](id, tonumber(ARGV[at + 3]), ARGV[at + 4], ARGV[at + 5], ARGV[at + 6])
     reply[#reply + 1] = 1
   else

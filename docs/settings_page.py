@@ -1,0 +1,42 @@
+"""Writes docs/settings.md from the fields of settings.py: ``./run settings > docs/settings.md``.
+
+A test compares the file with this page, so neither can change alone.
+"""  # noqa: INP001  a script beside the pages, not a package
+
+import sys
+
+from settings import PREFIX, allowed, each_field, is_secret, show
+
+PAGE = """# Settings
+
+Every setting is an environment variable. One that begins with `{prefix}` and is not in this table stops the
+start, and so does a value that is not allowed; all mistakes are named at once. A variable that is set but
+empty counts as not set.
+
+- A duration is a number of seconds (`10`), a number and a unit (`250ms`, `10s`, `5m`, `1h`, `2d`) or ISO 8601
+  (`PT5M`).
+- A secret can come from a file: put the file's name in the variable that ends in `_FILE`. A file that every
+  user of the machine can read is refused.
+
+{table}
+
+This page is written by `./run settings > docs/settings.md`.
+"""
+
+
+def settings_table() -> str:
+    """One row of Markdown per variable."""
+    rows = ["| Variable | Meaning | Default | Allowed |", "|---|---|---|---|"]
+    for name, field in each_field():
+        file = f" or `{name}_FILE`" if is_secret(field) else ""
+        rows.append(f"| `{name}`{file} | {field.description} | `{show(field.default)}` | {allowed(field)} |")
+    return "\n".join(rows)
+
+
+def settings_page() -> str:
+    """The whole of docs/settings.md."""
+    return PAGE.format(prefix=PREFIX, table=settings_table())
+
+
+if __name__ == "__main__":
+    sys.stdout.write(settings_page())

@@ -1,0 +1,100 @@
+"""What will become of a lane: when it will be empty at this pace, and why its jobs wait. Pure decisions.
+
+A forecast from the mean run time of finished jobs is wrong exactly when it matters: while nothing finishes
+the mean is zero, so a stuck queue looks empty. Here the pace is what entered and left during the last minute,
+arrivals count against it, and a lane that no worker serves never reads as a short wait.
+
+    empty      nothing is ready
+    no_worker  something is ready, and no live worker has a slot for it
+    in         it shrinks; `seconds` from now it is empty
+    growing    more arrives than leaves, by `growth` a minute; `seconds` would do once arrivals stop
+    level      as much arrives as leaves
+    stalled    nothing arrived and nothing finished during the last minute; there is no pace to reckon with
+
+What the forecast refuses to do: guess a pace that nobody has seen. Jobs that are scheduled for later are not
+part of it. During a burst it may say "growing" for a minute, which is true, and the time beside it says more.
+"""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Literal
+
+DrainState = Literal["empty", "no_worker", "in", "growing", "level", "stalled"]
+Reason = Literal["no_worker", "slots_busy", "not_claiming"]
+
+MINUTE_MS = 60_000
+CLAIMED_WITHIN = timedelta(seconds=5)
+"""A due job that finds a free slot is claimed within the workers' safety poll of a second; this is well above."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drain:
+    """A forecast.
+
+    Attributes:
+        seconds: until the lane is empty; with ``growing``: until it would be, if nothing more arrived.
+        growth: jobs a minute by which it grows.
+    """
+
+    state: DrainState
+    seconds: float | None = None
+    growth: int = 0
+
+
+def per_minute(before: int, running: int, *, elapsed_ms: int) -> float:
+    """How many in the last 60 seconds: all of the running minute, and of the minute before as large a part
+    as is still within them, taken as evenly spread.
+
+    Args:
+        before: counted during the last full minute.
+        running: counted so far during the running one.
+        elapsed_ms: how much of the running one is over.
+
+    Example:
+        >>> per_minute(40, 10, elapsed_ms=15_000)
+        40.0
+    """  # noqa: D205  the rule is one sentence
+    return running + before * (1 - elapsed_ms / MINUTE_MS)
+
+
+def forecast(*, ready: int, in_per_minute: float, out_per_minute: float, slots: int) -> Drain:
+    """When a lane will be empty if the last minute's pace goes on.
+
+    Args:
+        slots: of live workers that serve the lane, busy or not.
+
+    Example:
+        >>> forecast(ready=100, in_per_minute=20, out_per_minute=120, slots=10)
+        Drain(state='in', seconds=60.0, growth=0)
+    """
+    if ready == 0:
+        return Drain(state="empty")
+    if slots == 0:
+        return Drain(state="no_worker")
+    if out_per_minute > in_per_minute:
+        return Drain(state="in", seconds=ready / (out_per_minute - in_per_minute) * 60)
+    growth = round(in_per_minute - out_per_minute)
+    if growth > 0:
+        alone = ready / out_per_minute * 60 if out_per_minute else None
+        return Drain(state="growing", seconds=alone, growth=growth)
+    return Drain(state="level" if out_per_minute else "stalled")
+
+
+def reason(
+    *, ready: int, oldest: timedelta, out_per_minute: float, slots: int, busy: int, leased: int
+) -> Reason | None:
+    """Why ready jobs wait; None when none does, or when they are about to be claimed.
+
+    Args:
+        oldest: how long the first of them has been ready.
+        slots, busy: of live workers, as they last reported.
+        leased: live leases now, which is fresher than what workers report.
+    """
+    if ready == 0:
+        return None
+    if slots == 0:
+        return "no_worker"
+    if max(busy, leased) >= slots:
+        return "slots_busy"
+    waits_in_vain = oldest > CLAIMED_WITHIN and not out_per_minute
+    return "not_claiming" if waits_in_vain else None

@@ -1,0 +1,77 @@
+-- Count what one lane group holds. It only reads, and takes the same time whatever the length of the queues.
+--
+-- KEYS[1]  momentus:{group}:counters  HASH  counts since ever, <event>:<lane>
+-- KEYS[2]  momentus:{group}:workers   ZSET  worker id -> last report (ms)
+-- KEYS[3…] four per lane, in the order of ARGV:
+--            arq:queue:{group}:<lane>          ZSET  job id -> due time, or lease deadline while it runs (ms)
+--            momentus:{group}:leases:<lane>    ZSET  running job id -> lease deadline (ms)
+--            momentus:{group}:retrying:<lane>  SET   waiting job ids that failed before
+--            momentus:{group}:dead:<lane>      ZSET  job ids that were given up
+-- ARGV[1]  hash tag, braces included
+-- ARGV[2…] the lanes
+--
+-- Also reads, with the same tag: momentus:{group}:worker:<id>, momentus:{group}:minute:<n>.
+--
+-- Returns  {now (µs), workers, lane, lane, …}
+--          workers: id, last report (ms), JSON, three for each that is alive; at most a thousand of them
+--          lane: ready, leased, scheduled, retrying, dead, oldest due time (ms, -1: none is ready),
+--                accepted, done, discarded, vanished, uncertain,
+--                in during the last full minute, in during the running one, out likewise
+--
+-- Invariant: one instant. A job that waits is counted once: ready (due, or its lease has lapsed), leased, or
+-- scheduled; the three add up to the queue's length.
+
+local counters, workers = KEYS[1], KEYS[2]
+local tag = ARGV[1]
+local clock = redis.call('TIME')
+local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+local minute = math.floor(now / 60000)
+
+local function numbers(key, fields)
+  local values = redis.call('HMGET', key, unpack(fields))
+  for at = 1, #fields do
+    values[at] = tonumber(values[at] or 0)
+  end
+  return values
+end
+
+local function alive()
+  local found = {}
+  local ids = redis.call('ZREVRANGE', workers, 0, 999, 'WITHSCORES')
+  for at = 1, #ids, 2 do
+    local facts = redis.call('GET', 'momentus:' .. tag .. ':worker:' .. ids[at])
+    if facts then -- it expires when its worker is silent
+      found[#found + 1], found[#found + 2], found[#found + 3] = ids[at], tonumber(ids[at + 1]), facts
+    end
+  end
+  return found
+end
+
+local function count(lane, queue, leases, retrying, dead)
+  local ready = redis.call('ZCOUNT', queue, '-inf', now)
+  local leased = redis.call('ZCOUNT', leases, '(' .. now, '+inf')
+  local row = {ready, leased, redis.call('ZCARD', queue) - ready - leased}
+  row[4], row[5], row[6] = redis.call('SCARD', retrying), redis.call('ZCARD', dead), -1
+  if ready > 0 then
+    row[6] = tonumber(redis.call('ZRANGE', queue, 0, 0, 'WITHSCORES')[2])
+  end
+  local events = {'accepted:', 'done:', 'discarded:', 'vanished:', 'uncertain:'}
+  for at = 1, #events do
+    events[at] = events[at] .. lane
+  end
+  for _, number in ipairs(numbers(counters, events)) do
+    row[#row + 1] = number
+  end
+  local flow = {'in:' .. lane, 'out:' .. lane}
+  local before = numbers('momentus:' .. tag .. ':minute:' .. (minute - 1), flow)
+  local running = numbers('momentus:' .. tag .. ':minute:' .. minute, flow)
+  row[12], row[13], row[14], row[15] = before[1], running[1], before[2], running[2]
+  return row
+end
+
+local reply = {clock[1] * 1000000 + clock[2], alive()}
+for at = 2, #ARGV do
+  local first = 3 + (at - 2) * 4
+  reply[at + 1] = count(ARGV[at], KEYS[first], KEYS[first + 1], KEYS[first + 2], KEYS[first + 3])
+end
+return reply

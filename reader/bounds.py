@@ -1,0 +1,59 @@
+"""How old an answer this client will take: the Cache-Control of a request (RFC 9111, 5.2.1).
+
+    max-age=10      not older than 10 s
+    min-fresh=5     and fresh for 5 s more
+    max-stale       however old, even past the hard limit; labelled
+    max-stale=600   no longer than 10 min past fresh
+    only-if-cached  changes only the refusal: 504 instead of 503
+
+`max-age=0` and `no-cache` are what a browser's reload sends. They tell caches on the way to ask the origin,
+and the origin, which is this reader, is being asked: they bound nothing here.
+
+A directive that cannot be read is passed over; of a directive given twice, the first counts.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+FOREVER_S = 2**31
+"""A time no client means literally; larger numbers are read as this one (RFC 9111, 1.2.2)."""
+
+_SECONDS = re.compile(r'"?([0-9]+)"?', re.ASCII)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """The client's conditions, in seconds; None where it states none."""
+
+    max_age_s: int | None = None
+    min_fresh_s: int | None = None
+    max_stale_s: int | None = None
+    only_if_cached: bool = False
+
+
+def bounds_of(cache_control: str) -> Bounds:
+    """The conditions in a request's Cache-Control header.
+
+    >>> bounds_of("max-age=10, only-if-cached")
+    Bounds(max_age_s=10, min_fresh_s=None, max_stale_s=None, only_if_cached=True)
+    """
+    directives: dict[str, str] = {}
+    for directive in cache_control.lower().split(","):
+        name, _, value = directive.partition("=")
+        directives.setdefault(name.strip(), value.strip())
+    return Bounds(
+        max_age_s=_seconds(directives.get("max-age")) or None,
+        min_fresh_s=_seconds(directives.get("min-fresh")),
+        max_stale_s=FOREVER_S if directives.get("max-stale") == "" else _seconds(directives.get("max-stale")),
+        only_if_cached="only-if-cached" in directives,
+    )
+
+
+def _seconds(value: str | None) -> int | None:
+    found = _SECONDS.fullmatch(value or "")
+    if found is None:
+        return None
+    digits = found[1].lstrip("0") or "0"
+    return FOREVER_S if len(digits) > len(str(FOREVER_S)) else min(int(digits), FOREVER_S)

@@ -1,0 +1,130 @@
+"""Whether a report is true enough to be served, and the headers that say how true it is.
+
+    fresh             age <= soft, and time has not overtaken it stale             past that, within the
+    hard limit: served, and labelled too stale         past the hard limit, or past valid_until and a
+    minute's grace: refused, unless the client
+                      said `max-stale`
+    not fresh enough  good enough for us, not for this client's own bounds
+
+Age is counted from `verified_us`, the last moment at which the data was known to be true, not from its
+computation: what was computed three hours ago and proved unchanged a second ago is a second old.
+
+All of it is pure: the clock is an argument.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from email.utils import formatdate
+from enum import Enum
+from math import ceil
+
+from reader.bounds import Bounds
+from reader.message import Headers
+from reader.snapshot import Head, Meta, moment
+
+GRACE = timedelta(seconds=60)
+"""How long past `valid_until` the old answer may still be served, as stale, while a new one is computed."""
+
+SECOND_US = 1_000_000
+
+
+class Verdict(Enum):
+    """What may be done with a snapshot; the value is the counter it belongs to."""
+
+    FRESH = "fresh"
+    STALE = "stale"
+    TOO_STALE = "too_stale"
+    NOT_FRESH_ENOUGH = "not_fresh_enough"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Freshness:
+    """A verdict and the times behind it, in microseconds. Negative: that long ago."""
+
+    verdict: Verdict
+    age_us: int
+    fresh_for_us: int
+    usable_for_us: int
+
+
+def judge(meta: Meta, now_us: int, bounds: Bounds) -> Freshness:
+    """How fresh the report is at `now_us`, for a client with these bounds.
+
+    A `verified_us` ahead of our clock counts as now: no age is ever negative.
+    """
+    age = max(0, now_us - meta.verified_us)
+    fresh_for, usable_for = meta.soft_ms * 1000 - age, meta.hard_ms * 1000 - age
+    if meta.valid_until_us is not None:
+        valid_for = meta.valid_until_us - 1 - now_us  # at that very moment it is no longer valid
+        fresh_for = min(fresh_for, valid_for)
+        usable_for = min(usable_for, valid_for + GRACE // timedelta(microseconds=1))
+    verdict = _verdict(age, fresh_for, usable_for, bounds)
+    return Freshness(verdict=verdict, age_us=age, fresh_for_us=fresh_for, usable_for_us=usable_for)
+
+
+def _verdict(age_us: int, fresh_for_us: int, usable_for_us: int, bounds: Bounds) -> Verdict:
+    too_stale_for_client = bounds.max_stale_s is not None and -fresh_for_us > bounds.max_stale_s * SECOND_US
+    if usable_for_us < 0 and (bounds.max_stale_s is None or too_stale_for_client):
+        return Verdict.TOO_STALE
+    if too_stale_for_client or _misses(age_us, fresh_for_us, bounds):
+        return Verdict.NOT_FRESH_ENOUGH
+    return Verdict.FRESH if fresh_for_us >= 0 else Verdict.STALE
+
+
+def _misses(age_us: int, fresh_for_us: int, bounds: Bounds) -> bool:
+    too_old = bounds.max_age_s is not None and age_us > bounds.max_age_s * SECOND_US
+    too_short = bounds.min_fresh_s is not None and fresh_for_us < bounds.min_fresh_s * SECOND_US
+    return too_old or too_short
+
+
+def headers_of(freshness: Freshness, meta: Meta, head: Head) -> Headers:
+    """The headers that let a client, a cache and a person judge the age of a served document."""
+    return (
+        ("etag", f'W/"{head.etag}"'),
+        ("as-of", as_of(meta.verified_us)),
+        ("age", str(freshness.age_us // SECOND_US)),
+        ("freshness", freshness.verdict.value),
+        ("last-modified", formatdate(head.as_of_us // SECOND_US, usegmt=True)),
+        ("report-gen", str(meta.gen)),
+        ("cache-control", cache_control(freshness)),
+    )
+
+
+def cache_control(freshness: Freshness) -> str:
+    """How long the client's own cache may use this answer; stale, never past the hard limit.
+
+    A cache counts from the answer's birth, of which it learns by the Age header (RFC 9111, 4.2.3); so every
+    number here is an age to be reached, not a time from now. With soft 30 s and hard 300 s the directives
+    are the same whatever the age: max-age=30, stale-while-revalidate=270.
+    """
+    age = freshness.age_us // SECOND_US
+    max_age = age + freshness.fresh_for_us // SECOND_US if freshness.fresh_for_us >= 0 else 0
+    window = age + freshness.usable_for_us // SECOND_US - max_age
+    if freshness.usable_for_us < 0 or window <= 0:
+        return f"private, max-age={max_age}"
+    return f"private, max-age={max_age}, stale-while-revalidate={window}, stale-if-error={window}"
+
+
+def as_of(microseconds: int) -> str:
+    """A moment in RFC 3339, UTC, to the millisecond.
+
+    >>> as_of(1_800_000_000_123_456)
+    '2027-01-15T08:00:00.123Z'
+    """
+    return moment(microseconds).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def retry_after_s(meta: Meta) -> int:
+    """Seconds after which a refresh may well have happened: the time one takes and a second to be noticed."""
+    return max(1, min(60, ceil(meta.cost_ms / 1000) + 1))
+
+
+def matches(if_none_match: str, etag: str) -> bool:
+    """Whether the client holds this document: `*`, or any listed tag, compared weakly (RFC 9110, 13.1.2).
+
+    >>> matches('"a", W/"b"', "b"), matches("*", "b"), matches('"c"', "b")
+    (True, True, False)
+    """
+    return if_none_match.strip() == "*" or f'"{etag}"' in if_none_match

@@ -1,0 +1,54 @@
+"""Counters of one reader process, in Prometheus text.
+
+    momentus_reader_requests_total{outcome="fresh"}   every answer, by what it was
+    momentus_reader_age_seconds                       how old the data was that was served: the promise,
+    measured
+
+Outcomes are the verdicts and problem names of this room: a closed set, so no request can invent a time
+series.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+from reader.message import Answer
+
+AGES_S = (0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 86400)
+
+
+class Metrics:
+    """Counts answers. One per process; used from its event loop alone."""
+
+    def __init__(self) -> None:
+        self._outcomes: Counter[str] = Counter()
+        self._ages: Counter[float] = Counter()
+        self._age_sum_s = 0.0
+
+    def count(self, answer: Answer) -> None:
+        """Take note of one answer."""
+        self._outcomes[answer.outcome] += 1
+        if answer.age_s is not None:
+            self._ages[next((limit for limit in AGES_S if answer.age_s <= limit), float("inf"))] += 1
+            self._age_sum_s += answer.age_s
+
+    def text(self) -> str:
+        """All counters in the text format 0.0.4."""
+        return "\n".join((*self._requests(), *self._histogram(), ""))
+
+    def _requests(self) -> Iterator[str]:
+        yield "# HELP momentus_reader_requests_total Answers by outcome."
+        yield "# TYPE momentus_reader_requests_total counter"
+        for outcome, count in sorted(self._outcomes.items()):
+            yield f'momentus_reader_requests_total{{outcome="{outcome}"}} {count}'
+
+    def _histogram(self) -> Iterator[str]:
+        yield "# HELP momentus_reader_age_seconds Age of the data served."
+        yield "# TYPE momentus_reader_age_seconds histogram"
+        for limit in AGES_S:
+            below = sum(count for age, count in self._ages.items() if age <= limit)
+            yield f'momentus_reader_age_seconds_bucket{{le="{limit}"}} {below}'
+        yield f'momentus_reader_age_seconds_bucket{{le="+Inf"}} {self._ages.total()}'
+        yield f"momentus_reader_age_seconds_sum {self._age_sum_s:.6f}"
+        yield f"momentus_reader_age_seconds_count {self._ages.total()}"

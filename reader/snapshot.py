@@ -1,0 +1,132 @@
+"""What one look into Redis brought back about one scope of one report.
+
+The fields are written by the worker, all at once, so that body, path and times are of the same instant.
+This file reads them and refuses what is not in the format: an answer is never made of half-understood data.
+
+    <scope>        the document, as served
+    head:<scope>   {"etag", "path", "as_of_us"}: identity, place in the tree, when the data last changed
+    gone:<scope>   microseconds: when the node was removed
+    _meta          the whole report's times and limits
+    _error         {"at_us", "error"}: the last refresh that failed; absent when all is well
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import orjson
+
+ERROR_LENGTH = 300
+"""Characters of a failed refresh's message that are passed on; its first line says what happened."""
+
+_ETAG = re.compile(r"[0-9a-f]{16}", re.ASCII)
+
+
+class SnapshotUnreadable(Exception):
+    """What is stored is not in the agreed format; the worker that wrote it and this reader differ."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Meta:
+    """Times and limits of a whole report, in microseconds since 1970 where named `_us`.
+
+    `verified_us`: until when the data is known to be true. `valid_until_us`: when time itself makes it
+    untrue (a new day). Past `soft_ms` of age it is stale, past `hard_ms` it is not served. `cost_ms`: what
+    a refresh takes.
+    """
+
+    gen: int
+    verified_us: int
+    valid_until_us: int | None
+    soft_ms: int
+    hard_ms: int
+    cost_ms: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Head:
+    """One document's identity, its node's path from the top of the tree, and when its data last changed."""
+
+    etag: str
+    path: tuple[int, ...]
+    as_of_us: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """The last refresh that failed."""
+
+    at_us: int
+    error: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """One scope of one report; without `meta` the report was never computed."""
+
+    body: bytes | None
+    head: Head | None
+    gone_us: int | None
+    meta: Meta | None
+    failure: Failure | None
+
+
+def fields_of(scope: int) -> list[str]:
+    """The fields that make a snapshot, in the order `decode` takes them."""
+    return [f"{scope}", f"head:{scope}", f"gone:{scope}", "_meta", "_error"]
+
+
+def decode(values: Sequence[bytes | None]) -> Snapshot:
+    """A snapshot from the values of `fields_of`. Raises SnapshotUnreadable."""
+    body, head, gone, meta, failure = values
+    try:
+        return Snapshot(
+            body=body,
+            head=_head(orjson.loads(head)) if head else None,
+            gone_us=_time(int(gone)) if gone else None,
+            meta=_meta(orjson.loads(meta)) if meta else None,
+            failure=_failure(orjson.loads(failure)) if failure else None,
+        )
+    except (ValueError, TypeError, KeyError, OverflowError) as error:
+        raise SnapshotUnreadable(f"a stored report is not in the agreed format: {error!r}") from error
+
+
+def moment(microseconds: int) -> datetime:
+    """Microseconds since 1970 as an aware datetime. Raises OverflowError past the year 9999."""
+    return datetime.fromtimestamp(0, UTC) + timedelta(microseconds=microseconds)
+
+
+def _head(fields: dict[str, Any]) -> Head:
+    if not _ETAG.fullmatch(fields["etag"]):
+        raise ValueError("etag is not 16 hex digits")
+    return Head(
+        etag=fields["etag"],
+        path=tuple(int(node) for node in fields["path"]),
+        as_of_us=_time(fields["as_of_us"]),
+    )
+
+
+def _meta(fields: dict[str, Any]) -> Meta:
+    until = fields["valid_until_us"]
+    return Meta(
+        gen=int(fields["gen"]),
+        verified_us=_time(fields["verified_us"]),
+        valid_until_us=None if until is None else _time(until),
+        soft_ms=int(fields["soft_ms"]),
+        hard_ms=int(fields["hard_ms"]),
+        cost_ms=float(fields["cost_ms"]),
+    )
+
+
+def _failure(fields: dict[str, Any]) -> Failure:
+    lines = str(fields["error"]).strip().splitlines() or [""]
+    return Failure(at_us=_time(fields["at_us"]), error=lines[0][:ERROR_LENGTH])
+
+
+def _time(microseconds: int) -> int:
+    moment(int(microseconds))  # one that no calendar holds is refused here, not when it is shown
+    return int(microseconds)

@@ -1,0 +1,28 @@
+"""Shared sessions: who is logged in, known to every backend server that reaches the same Redis.
+
+Any number of backends, in any language, share one session by its token; `docs/sessions.md` is the wire
+format on one page. The promises, each of which has a test of that name:
+
+- a token is 256 random bits and is never stored: Redis holds only its SHA-256;
+- a session that was logged out stays logged out: a late save cannot bring it back;
+- two servers that save at once lose nothing: the second is told what the first wrote;
+- all sessions of a user end at once, in constant time;
+- when Redis is away nobody is let in: `SessionsUnavailable`, never a guess.
+
+Example:
+    >>> sessions = Sessions.connect("redis://127.0.0.1:6379/0")
+    >>> token, session = await sessions.create("u-17", {"roots": [17]}, label="Firefox on Linux")
+    >>> session = await sessions.load(token)          # one round trip; None when it has ended
+    >>> session = await sessions.save(session, {**session.data, "locale": "es"})
+    >>> await sessions.revoke(token)                  # log out
+    >>> await sessions.revoke_user("u-17")            # log out everywhere
+
+"""
+
+from .errors import SessionConflict as SessionConflict
+from .errors import SessionError as SessionError
+from .errors import SessionGone as SessionGone
+from .errors import SessionRefused as SessionRefused
+from .errors import SessionsUnavailable as SessionsUnavailable
+from .session import Session as Session
+from .store import Sessions as Sessions

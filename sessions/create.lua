@@ -1,0 +1,32 @@
+-- create: a new session for a user.
+--
+-- KEYS[1]  session HASH   momentus:{s:<tag>}:session:<digest>
+-- KEYS[2]  user ZSET      momentus:{s:<tag>}:user:<user>
+-- KEYS[3]  epoch integer  momentus:{s:<tag>}:epoch:<user>
+-- ARGV[1]  digest: SHA-256 of the token, hex
+-- ARGV[2]  user id
+-- ARGV[3]  idle limit, milliseconds
+-- ARGV[4]  absolute limit, milliseconds
+-- ARGV[5]  label
+-- ARGV[6]  data, JSON
+--
+-- Returns  {v, u, e, c, a, i, t, l, d}
+-- Keeps    every session carries the user's epoch of its birth; the user's ZSET holds no session past its absolute
+--          end and lives no longer than the last of them.
+
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local idle, absolute = tonumber(ARGV[3]), now + tonumber(ARGV[4])
+local epoch = redis.call('GET', KEYS[3]) or '0'
+local moment, ends = string.format('%.0f', now), string.format('%.0f', absolute)
+
+redis.call('HSET', KEYS[1], 'v', '1', 'u', ARGV[2], 'e', epoch, 'c', moment, 'a', ends, 'i', ARGV[3],
+           't', moment, 'l', ARGV[5], 'd', ARGV[6])
+redis.call('PEXPIRE', KEYS[1], string.format('%.0f', math.min(idle, absolute - now)))
+
+redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', moment)
+redis.call('ZADD', KEYS[2], ends, ARGV[1])
+local last = redis.call('ZRANGE', KEYS[2], -1, -1, 'WITHSCORES')
+redis.call('PEXPIREAT', KEYS[2], string.format('%.0f', tonumber(last[2])))
+
+return redis.call('HMGET', KEYS[1], 'v', 'u', 'e', 'c', 'a', 'i', 't', 'l', 'd')

@@ -1,0 +1,400 @@
+"""Every setting of every process, read once from the environment.
+
+A setting is an environment variable: ``MOMENTUS_`` and the field's name, sections joined by two underscores
+(``MOMENTUS_WORKER__LEASE``). A secret may come from a file: ``MOMENTUS_MAIL__PASSWORD_FILE=/run/secrets/x``.
+Only ``__main__`` files import this module; they pass plain values down, so no room knows where one came from.
+
+What can go wrong: a name that does not exist, a value outside its limits, two values that contradict each
+other, a secret file that others can read. ``load`` finds all of it at once; each line says which variable is
+at fault, what is wrong and what is allowed. The value of a secret is never part of a message.
+
+What this module refuses to do: read ``.env`` files, guess, or carry on with a default after a mistake. A
+variable that is set but empty counts as not set. docs/settings.md is written from the fields below.
+
+The file is long because all settings stand on one page: kinds of value, the settings, reading, wording.
+"""
+
+import difflib
+import os
+import re
+import stat
+import sys
+from collections.abc import Iterator, Mapping
+from datetime import timedelta
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args, get_origin
+from zoneinfo import available_timezones
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsError as UnreadableError
+
+PREFIX = "MOMENTUS_"
+SECTION = "__"
+SECOND, MINUTE, HOUR, DAY = (timedelta(seconds=count) for count in (1, 60, 3600, 86400))
+SECRET_LIMIT_BYTES = 64 * 1024
+
+
+class SettingsError(Exception):
+    """The environment is wrong. ``problems``: a line per mistake with its variable, the fault, the remedy."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+# Kinds of value
+
+
+def to_duration(value: object) -> object:
+    """Seconds ("10") or a number and a unit ("250ms", "10s", "5m", "1h", "2d"); pydantic reads ISO 8601."""
+    units = {"ms": "milliseconds", "s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+    match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,6})?)(ms|[smhd])?", str(value).strip())
+    return timedelta(**{units[match[2] or "s"]: float(match[1])}) if match else value
+
+
+def to_time_zone(name: str) -> str:
+    """An IANA name that this machine knows (from the system or the tzdata package)."""
+    if name not in available_timezones():
+        raise ValueError("no such time zone")
+    return name
+
+
+def to_host(host: str) -> str:
+    """A name or address without port or scheme."""
+    if not re.fullmatch(r"[A-Za-z0-9._:-]+", host):
+        raise ValueError("not a host name or address")
+    return host
+
+
+def to_loopback(host: str) -> str:
+    """A host that only this machine reaches."""
+    if not is_loopback(host):
+        raise ValueError("other machines could reach it")
+    return host
+
+
+def is_loopback(host: str) -> bool:
+    """Whether the host is this machine, judged by name or address alone: no look-up."""
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def scheme(*schemes: str) -> AfterValidator:
+    """A check that a secret address begins with one of these schemes and goes on after it."""
+
+    def check(address: SecretStr) -> SecretStr:
+        name, _, rest = address.get_secret_value().partition("://")
+        if name not in schemes or not rest:
+            raise ValueError("not such an address")
+        return address
+
+    return AfterValidator(check)
+
+
+Duration = Annotated[timedelta, BeforeValidator(to_duration)]
+Folder = Annotated[Path, AfterValidator(Path.expanduser)]
+Host = Annotated[str, AfterValidator(to_host)]
+LoopbackHost = Annotated[str, AfterValidator(to_loopback)]
+PostgresDsn = Annotated[SecretStr, scheme("postgresql")]
+RedisUrl = Annotated[SecretStr, scheme("redis", "rediss", "unix")]
+TimeZone = Annotated[str, AfterValidator(to_time_zone)]
+
+
+def setting(default: object, meaning: str, allowed: str = "", **limits: Any) -> Any:  # noqa: ANN401  as Field
+    """A field with all a user must know; ``allowed`` says what type and limits (ge, le) do not."""
+    return Field(default=default, description=meaning, json_schema_extra={"allowed": allowed}, **limits)
+
+
+def free_port(default: int, meaning: str) -> Any:  # noqa: ANN401  as Field
+    """A port we listen on ourselves, so that any free one will do."""
+    return setting(default, meaning, "0 to 65535; 0 = any free one", ge=0, le=65535)
+
+
+# The settings
+
+
+class Section(BaseModel):
+    """Settings that belong together; immutable once read."""
+
+    model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
+
+
+class Worker(Section):
+    """How many jobs run at once, and how a job survives the loss of its worker."""
+
+    urgent_slots: int = setting(10, "Urgent mails one worker sends at once.", ge=0, le=1000)
+    normal_slots: int = setting(20, "Ordinary mails one worker sends at once.", ge=0, le=1000)
+    bulk_slots: int = setting(10, "Bulk mails one worker sends at once.", ge=0, le=1000)
+    reports_slots: int = setting(2, "Report refreshes one worker runs at once.", ge=0, le=100)
+    lease: Duration = setting(
+        10 * SECOND,
+        "How long a silent worker keeps its jobs before another takes them.",
+        ge=SECOND,
+        le=5 * MINUTE,
+    )
+    lease_renew: Duration = setting(
+        3 * SECOND, "How often leases are renewed; less than half the lease.", ge=SECOND / 10, le=150 * SECOND
+    )
+    grace: Duration = setting(
+        30 * SECOND,
+        "How long a stopping worker lets its jobs finish; then it hands them back.",
+        ge=0 * SECOND,
+        le=HOUR,
+    )
+    keep_result: Duration = setting(
+        HOUR, "How long the result of a finished job can be asked for.", ge=0 * SECOND, le=30 * DAY
+    )
+    crash_limit: int = setting(3, "Workers a job may kill before it counts as dead.", ge=1, le=100)
+
+
+class Mail(Section):
+    """The mail server. Nothing leaves this machine until ``mode`` is ``live``."""
+
+    mode: Literal["sink", "live"] = setting("sink", "`sink` keeps mail on this machine, `live` sends it out.")
+    host: Host | None = setting(None, "The mail server; none = the embedded sink.", "a host name or address")
+    port: int = setting(25, "The mail server's port.", ge=1, le=65535)
+    username: str | None = setting(None, "The account to log in with; needs the password.", "text")
+    password: SecretStr | None = setting(None, "The password of that account.", "text")
+    tls: Literal["required", "implicit", "off"] = setting(
+        "required", "`required` = STARTTLS or no mail, `implicit` = TLS at once, `off` = loopback hosts only."
+    )
+    sender: str = setting(
+        "Momentus <no-reply@momentus.example>",
+        "The From header of mails that name no sender.",
+        "`name@host` or `Name <name@host>`",
+        pattern=r"^(?:[^<>@\r\n]+ <[^\s<>@]+@[^\s<>@]+>|[^\s<>@]+@[^\s<>@]+)$",
+    )
+    connections: int = setting(20, "Connections one worker keeps to the mail server.", ge=1, le=200)
+    messages_per_connection: int = setting(
+        100, "Mails sent over one connection before a new one.", ge=1, le=10_000
+    )
+    horizon: Duration = setting(24 * HOUR, "How long a mail is tried before it is dead.", ge=MINUTE, le=7 * DAY)
+
+
+class Reports(Section):
+    """The reports that are computed ahead of time."""
+
+    path: Folder | None = setting(None, "A folder with report files beside the shipped ones.", "a folder")
+    statement_timeout: Duration = setting(30 * SECOND, "The longest a report's query may run.", ge=SECOND, le=HOUR)
+
+
+class Reader(Section):
+    """The HTTP server that answers with stored reports."""
+
+    host: Host = setting("127.0.0.1", "The address the reader listens on.", "a host name or address")
+    port: int = free_port(8710, "The reader's port.")
+    access: Literal["session", "open"] = setting(
+        "session", "`session` = managers see their own nodes, `open` = no log-in, loopback hosts only."
+    )
+
+
+class Console(Section):
+    """The operators' page."""
+
+    host: LoopbackHost = setting("127.0.0.1", "The address the console listens on.", "a loopback host")
+    port: int = free_port(8720, "The console's port.")
+
+
+class Sink(Section):
+    """The embedded mail server, on 127.0.0.1: it keeps every mail and delivers none."""
+
+    smtp_port: int = free_port(8725, "Where the embedded sink takes mail.")
+    http_port: int = free_port(8730, "Where the embedded sink shows mail.")
+
+
+class Settings(BaseSettings):
+    """All of them. A process gets them from ``load_or_exit``."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_nested_delimiter=SECTION,
+        env_ignore_empty=True,
+        extra="ignore",  # unknown names are found by ``unknown_names``, which can suggest the right one
+        frozen=True,
+        hide_input_in_errors=True,
+    )
+
+    redis_url: RedisUrl | None = setting(
+        None, "Redis or Valkey; none = the embedded one.", "`redis://`, `rediss://` or `unix://`"
+    )
+    postgres_dsn: PostgresDsn | None = setting(None, "Postgres; none = the embedded one.", "`postgresql://`")
+    data_dir: Folder = setting(Path(".momentus"), "Where the embedded servers keep their data.", "a folder")
+    tenant: str = setting(
+        "default",
+        "Whose data this is: keeps two organisations apart on one Redis.",
+        "up to 63 lower-case letters, digits and hyphens, a letter first",
+        pattern=r"^[a-z][a-z0-9-]{0,62}$",
+    )
+    timezone: TimeZone = setting("UTC", "The organisation's zone: when its day begins.", "an IANA name")
+    log_format: Literal["auto", "console", "json"] = setting(
+        "auto", "How log lines look; `auto` = readable on a terminal, JSON otherwise."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = setting("info", "The least serious line logged.")
+    worker: Worker = Worker()
+    mail: Mail = Mail()
+    reports: Reports = Reports()
+    reader: Reader = Reader()
+    console: Console = Console()
+    sink: Sink = Sink()
+
+    @model_validator(mode="after")
+    def agree(self) -> "Settings":
+        """No two settings contradict each other."""
+        if contradictions := list(find_contradictions(self)):
+            raise ValueError("\n".join(contradictions))
+        return self
+
+
+def find_contradictions(settings: Settings) -> Iterator[str]:
+    """What is wrong although each value alone is allowed, with the remedy."""
+    mail, away = settings.mail, settings.mail.host is not None and not is_loopback(settings.mail.host)
+    if settings.worker.lease_renew >= settings.worker.lease / 2:
+        yield "MOMENTUS_WORKER__LEASE_RENEW must be less than half of MOMENTUS_WORKER__LEASE"
+    if mail.mode == "sink" and away:
+        yield "MOMENTUS_MAIL__HOST is another machine, but mail is kept here: set MOMENTUS_MAIL__MODE=live"
+    if mail.mode == "live" and mail.host is None:
+        yield "MOMENTUS_MAIL__MODE=live has no server to send to: set MOMENTUS_MAIL__HOST"
+    if mail.tls == "off" and away:
+        yield "MOMENTUS_MAIL__TLS=off is for loopback hosts only: set it to required or implicit"
+    if (mail.username is None) != (mail.password is None):
+        yield "MOMENTUS_MAIL__USERNAME and MOMENTUS_MAIL__PASSWORD need each other: set both or none"
+    if settings.reader.access == "open" and not is_loopback(settings.reader.host):
+        yield "MOMENTUS_READER__ACCESS=open is for loopback hosts only: set it to session"
+
+
+# Reading them
+
+
+def load() -> Settings:
+    """The settings of this environment; raises SettingsError with every mistake found."""
+    secrets, unreadable = read_secret_files(os.environ)
+    problems = [*unknown_names(os.environ), *unreadable]
+    try:
+        settings = Settings(**secrets)
+    except ValidationError as error:
+        problems += [line for fault in error.errors() for line in explain(fault["loc"], fault["msg"])]
+    except UnreadableError:
+        problems = problems or ["a section was given as one value: set its fields one by one"]
+    if problems:
+        raise SettingsError(problems)
+    return settings
+
+
+def load_or_exit() -> Settings:
+    """As ``load``, but mistakes are printed to stderr and end the process with code 2."""
+    try:
+        return load()
+    except SettingsError as error:
+        sys.stderr.write(f"The settings are wrong (docs/settings.md lists them all):\n{error}\n")
+        raise SystemExit(2) from None
+
+
+def each_field(model: type[BaseModel] = Settings, prefix: str = PREFIX) -> Iterator[tuple[str, FieldInfo]]:
+    """Every single setting with the name of its variable."""
+    for name, field in model.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from each_field(field.annotation, f"{prefix}{name.upper()}{SECTION}")
+        else:
+            yield prefix + name.upper(), field
+
+
+def is_secret(field: FieldInfo) -> bool:
+    """Whether the value must never be shown and may come from a file."""
+    return "SecretStr" in str(field.annotation)
+
+
+def unknown_names(environ: Mapping[str, str]) -> list[str]:
+    """A line for each of our variables that does not exist, with the nearest one that does."""
+    known = [name for name, _ in each_field()]
+    known += [f"{name}_FILE" for name, field in each_field() if is_secret(field)]
+    ours = sorted(name for name in environ if name.upper().startswith(PREFIX))
+    return [f"{name} does not exist{nearest(name, known)}" for name in ours if name.upper() not in known]
+
+
+def nearest(name: str, known: list[str]) -> str:
+    """The end of the sentence: a suggestion where one is near enough."""
+    close = difflib.get_close_matches(
+        name.upper().removeprefix(PREFIX), [k.removeprefix(PREFIX) for k in known], n=1
+    )
+    return f"; did you mean {PREFIX}{close[0]}?" if close else ""
+
+
+def read_secret_files(environ: Mapping[str, str]) -> tuple[dict[str, Any], list[str]]:
+    """The secrets given as files, nested as the model is, and what is wrong with the files."""
+    secrets: dict[str, Any] = {}
+    problems = []
+    for name in (name for name, field in each_field() if is_secret(field) and environ.get(f"{name}_FILE")):
+        *section, field_name = name.removeprefix(PREFIX).lower().split(SECTION)
+        try:
+            value = read_secret(Path(environ[f"{name}_FILE"]), twice=bool(environ.get(name)))
+        except (OSError, ValueError) as error:
+            problems.append(f"{name}_FILE: {error}")
+        else:
+            (secrets.setdefault(section[0], {}) if section else secrets)[field_name] = value
+    return secrets, problems
+
+
+def read_secret(path: Path, *, twice: bool) -> str:
+    """The text of a secret file without the newline at its end; ``twice``: its variable is set as well."""
+    if twice:
+        raise ValueError("the variable without _FILE is set too: keep one of them")
+    if not path.is_file():
+        raise ValueError(f"{path} is not a file")
+    if path.stat().st_mode & stat.S_IROTH:
+        raise ValueError(f"every user of this machine can read {path}: chmod o-r it")
+    with path.open("rb") as file:
+        text = file.read(SECRET_LIMIT_BYTES).decode(errors="replace").rstrip("\r\n")
+    if not text:
+        raise ValueError(f"{path} is empty")
+    return text
+
+
+# Wording
+
+
+def explain(location: tuple[int | str, ...], message: str) -> list[str]:
+    """Lines for one fault that pydantic found: the variable, what is wrong, what is allowed."""
+    reason = message.removeprefix("Value error, ")
+    if not location:
+        return reason.splitlines()  # contradictions name their variables themselves
+    name = PREFIX + SECTION.join(map(str, location)).upper()
+    if (field := dict(each_field()).get(name)) is None:
+        return []  # a section given as one value: ``unknown_names`` has said so
+    given = "" if is_secret(field) or name not in os.environ else f"={os.environ[name]!r}"
+    return [f"{name}{given}: {reason[0].lower()}{reason[1:]}; allowed: {allowed(field)}"]
+
+
+def allowed(field: FieldInfo) -> str:
+    """What a field accepts: in its own words, or read from its type and limits."""
+    if isinstance(field.json_schema_extra, dict) and (words := field.json_schema_extra["allowed"]):
+        return str(words)
+    if get_origin(field.annotation) is Literal:
+        return ", ".join(f"`{choice}`" for choice in get_args(field.annotation))
+    least, most = (getattr(limit, key) for key in ("ge", "le") for limit in field.metadata if hasattr(limit, key))
+    return f"{show(least)} to {show(most)}"
+
+
+def show(value: object) -> str:
+    """A default or limit as a user would write it."""
+    if not isinstance(value, timedelta):
+        return "none" if value is None else str(value)
+    for unit, size in (("d", DAY), ("h", HOUR), ("m", MINUTE), ("s", SECOND)):
+        if value >= size and not value % size:
+            return f"{value // size}{unit}"
+    return f"{value / SECOND * 1000:.0f}ms" if value else "0s"

@@ -1,0 +1,327 @@
+"""The mail sink takes every mail, shows it safely, and goes wrong exactly as it is told to."""
+
+import asyncio
+import base64
+import json
+import signal
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import UTC, timedelta
+from email.message import EmailMessage
+from pathlib import Path
+
+import aiosmtplib
+import pytest
+
+from ops.embedded.ports import free_port
+from ops.sink.mailbox import Mailbox
+from ops.sink.page import Answer, Request, answer
+from ops.sink.smtp import Drop, Faults, Sink
+from ops.supervisor import Supervisor
+from ops.supervisor_process import Process
+from ops.supervisor_ready import http_ok
+from tests.support import eventually
+
+ROOT = Path(__file__).parents[2]
+MARIA, JOSE = "maria@momentus.example", "jose@momentus.example"
+
+
+def message(subject: str = "Tarea asignada", *, message_id: str = "<1@momentus.example>") -> EmailMessage:
+    mail = EmailMessage()
+    mail["From"], mail["To"], mail["Subject"], mail["Message-ID"] = MARIA, JOSE, subject, message_id
+    mail.set_content("Hola José")
+    mail.add_alternative("<p>Hola <b>José</b></p><script>alert(1)</script>", subtype="html")
+    mail.set_boundary("part")
+    return mail
+
+
+async def send(port: int, mail: EmailMessage | None = None, *, to: str = JOSE) -> str:
+    """Send one mail over a connection of its own; the reply to the final dot."""
+    async with aiosmtplib.SMTP(hostname="127.0.0.1", port=port, start_tls=False, timeout=10) as client:
+        _, reply = await client.sendmail(MARIA, [to], (mail or message()).as_bytes())
+        return reply
+
+
+# Mails
+
+
+async def test_a_mail_is_kept_as_it_came_with_its_envelope(smtp_sink: Sink) -> None:
+    await send(smtp_sink.port, message("Reunión mañana"))
+    (mail,) = await smtp_sink.mailbox.wait_for(1)
+    assert (mail.sender, mail.recipients, mail.message_id) == (MARIA, (JOSE,), "<1@momentus.example>")
+    assert mail.subject == "Reunión mañana"
+    assert mail.raw == message("Reunión mañana").as_bytes().replace(b"\n", b"\r\n")
+    assert mail.received_at.tzinfo is UTC
+    assert mail.part("plain") == "Hola José\n"
+
+
+async def test_a_repeated_message_id_is_counted_beyond_the_mails_kept() -> None:
+    mailbox = Mailbox(keep=2)
+    async with Sink(mailbox) as sink:
+        for number in (1, 2, 3, 1):
+            await send(sink.port, message(message_id=f"<{number}@x>"))
+    assert [mail.number for mail in mailbox.mails] == [3, 4]
+    assert mailbox.accepted == 4
+    assert mailbox.duplicates == {"<1@x>": 2}
+    assert mailbox.times("<3@x>") == 1
+    assert mailbox.mail(1) is None
+
+
+async def test_waiting_for_mail_that_does_not_come_says_how_many_came(smtp_sink: Sink) -> None:
+    await send(smtp_sink.port)
+    with pytest.raises(TimeoutError, match="1 of 2 mails"):
+        await smtp_sink.mailbox.wait_for(2, timeout=0.05)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"",
+        b"\xff\x00 no header at all",
+        b"Subject: =?no-such-charset?q?x?=\r\nContent-Type: text/html; charset=nope\r\n\r\n<p>",
+        b"Subject: a\r\n folded\r\nMessage-ID:\r\nContent-Type: multipart/mixed\r\n\r\n--",
+        b"Subject: =?utf-8?b?!!!?=\r\n\r\n",
+    ],
+)
+def test_a_malformed_mail_is_kept_and_shown_all_the_same(raw: bytes) -> None:
+    mailbox = Mailbox()
+    assert mailbox.add("", [JOSE], raw).raw == raw
+    assert get(mailbox, "/").status == 200
+    assert get(mailbox, "/messages/1").status == 200
+    assert base64.b64decode(json.loads(get(mailbox, "/api/messages/1").body)["raw_base64"]) == raw
+
+
+# Faults
+
+
+async def test_the_reply_waits_as_long_as_it_is_told(smtp_sink: Sink) -> None:
+    smtp_sink.faults = Faults(delay_min=timedelta(hours=1))
+    sending = asyncio.create_task(send(smtp_sink.port))
+    await eventually(lambda: smtp_sink.delaying == 1)
+    assert not smtp_sink.mailbox.accepted
+    await smtp_sink.refuse_connections()
+    with pytest.raises(aiosmtplib.SMTPServerDisconnected):
+        await sending
+
+
+def test_delays_are_drawn_from_the_range_and_repeat_with_the_seed() -> None:
+    faults = Faults(delay_min=timedelta(seconds=2), delay_max=timedelta(seconds=3), seed=7)
+    first, second = Sink(Mailbox(), faults), Sink(Mailbox(), faults)
+    drawn = [first.reply_delay() for _ in range(50)]
+    assert drawn == [second.reply_delay() for _ in range(50)]
+    assert 2 <= min(drawn) < 2.2
+    assert 2.8 < max(drawn) <= 3
+
+
+async def test_a_share_of_the_mails_meets_451_and_is_not_kept(smtp_sink: Sink) -> None:
+    smtp_sink.faults = Faults(temporary_share=0.5)
+    sent = await asyncio.gather(*(send(smtp_sink.port) for _ in range(20)), return_exceptions=True)
+    refusals = [end for end in sent if isinstance(end, aiosmtplib.SMTPDataError)]
+    assert {refusal.code for refusal in refusals} == {451}
+    assert smtp_sink.mailbox.accepted == 20 - len(refusals) > 0
+
+
+async def test_a_given_address_is_refused_at_rcpt_and_others_are_not(smtp_sink: Sink) -> None:
+    smtp_sink.faults = Faults(recipient_replies={JOSE: "550 5.1.1 No such user"})
+    with pytest.raises(aiosmtplib.SMTPRecipientsRefused) as refusal:
+        await send(smtp_sink.port, to="Jose@Momentus.example")
+    assert refusal.value.recipients[0].code == 550
+    await send(smtp_sink.port, to=MARIA)
+    assert smtp_sink.mailbox.accepted == 1
+
+
+@pytest.mark.parametrize(("drop", "kept"), [(Drop.BEFORE_DOT, 0), (Drop.BEFORE_REPLY, 1)])
+async def test_a_dropped_connection_loses_or_keeps_the_mail_by_its_moment(
+    smtp_sink: Sink, drop: Drop, kept: int
+) -> None:
+    smtp_sink.faults = Faults(drop=drop, drop_first=1)
+    with pytest.raises(aiosmtplib.SMTPServerDisconnected):
+        await send(smtp_sink.port)
+    assert smtp_sink.mailbox.accepted == kept
+    await send(smtp_sink.port)
+    assert smtp_sink.mailbox.times("<1@momentus.example>") == kept + 1
+
+
+async def test_refused_connections_are_accepted_again_on_the_same_port(smtp_sink: Sink) -> None:
+    async with aiosmtplib.SMTP(hostname="127.0.0.1", port=smtp_sink.port, start_tls=False) as client:
+        assert smtp_sink.connections == 1
+        await smtp_sink.refuse_connections()
+        assert smtp_sink.connections == 0
+        with pytest.raises(aiosmtplib.SMTPServerDisconnected):
+            await client.noop()
+    with pytest.raises(aiosmtplib.SMTPConnectError):
+        await send(smtp_sink.port)
+    await smtp_sink.accept_connections()
+    await send(smtp_sink.port)
+    assert smtp_sink.mailbox.accepted == 1
+
+
+# The page
+
+
+def get(mailbox: Mailbox, path: str, *, accept_language: str = "", method: str = "GET") -> Answer:
+    host = "127.0.0.1:8025"
+    return answer(mailbox, Request(method=method, path=path, host=host, accept_language=accept_language))
+
+
+@pytest.fixture
+def mailbox() -> Mailbox:
+    mailbox = Mailbox()
+    mailbox.add(MARIA, [JOSE], message("<script>alert(1)</script>").as_bytes())
+    return mailbox
+
+
+@pytest.mark.parametrize(
+    ("accept_language", "words"),
+    [
+        ("es-CL,es;q=0.9,en;q=0.8", "Correo recogido"),
+        ("en-GB,es;q=0.5", "Caught mail"),
+        ("fr", "Caught mail"),
+        ("", "Caught mail"),
+        ("es;q=nonsense", "Caught mail"),
+        ("en;q=0, es;q=0.1", "Correo recogido"),
+    ],
+)
+def test_the_page_speaks_the_readers_language(mailbox: Mailbox, accept_language: str, words: str) -> None:
+    for path in ("/", "/messages/1", "/nowhere"):
+        assert words in get(mailbox, path, accept_language=accept_language).body.decode()
+
+
+def test_nothing_a_mail_says_becomes_part_of_the_page(mailbox: Mailbox) -> None:
+    for path in ("/", "/messages/1"):
+        page = get(mailbox, path).body
+        assert b"&lt;script&gt;alert(1)&lt;/script&gt;" in page
+        assert b"<script" not in page
+
+
+def test_html_mail_is_shown_in_a_sandbox_that_loads_nothing(mailbox: Mailbox) -> None:
+    assert b'<iframe sandbox="" src="/messages/1/html"' in get(mailbox, "/messages/1").body
+    shown = get(mailbox, "/messages/1/html")
+    policy = dict(shown.all_headers)["content-security-policy"]
+    assert "<b>José</b>" in shown.body.decode()
+    assert policy.startswith("sandbox; default-src 'none'")
+    assert "script" not in policy
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/messages/1", "/messages/1/html", "/messages/1/raw", "/api/messages", "/x", "/healthz"]
+)
+def test_every_answer_forbids_what_it_does_not_need(mailbox: Mailbox, path: str) -> None:
+    headers = dict(get(mailbox, path).all_headers)
+    assert "default-src 'none'" in headers["content-security-policy"]
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["cache-control"] == "no-store"
+
+
+def test_mails_are_listed_and_read_as_json(mailbox: Mailbox) -> None:
+    mailbox.add(MARIA, [JOSE], message("again").as_bytes())
+    listed = json.loads(get(mailbox, "/api/messages").body)
+    assert listed["accepted"] == 2
+    assert listed["duplicates"] == {"<1@momentus.example>": 2}
+    assert [mail["number"] for mail in listed["messages"]] == [1, 2]
+    one = json.loads(get(mailbox, "/api/messages/2").body)
+    assert (one["subject"], one["to"], one["times"]) == ("again", [JOSE], 2)
+    assert one["plain"] == "Hola José\n"
+    assert base64.b64decode(one["raw_base64"]) == message("again").as_bytes()
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/x", "/messages/", "/messages/2", "/messages/2/raw", "/messages/-1", "/api/messages/2", "/../etc/passwd"],
+)
+def test_every_other_path_is_404(mailbox: Mailbox, path: str) -> None:
+    assert get(mailbox, path).status == 404
+
+
+def test_every_other_method_is_405(mailbox: Mailbox) -> None:
+    refused = get(mailbox, "/", method="POST")
+    assert (refused.status, refused.headers["allow"]) == (405, "GET, HEAD")
+
+
+@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "", "localhost@evil.example"])
+def test_a_foreign_host_name_is_refused(mailbox: Mailbox, host: str) -> None:
+    assert answer(mailbox, Request(method="GET", path="/", host=host)).status == 421
+
+
+# The program
+
+
+class Program:
+    """`python -m ops.sink` on free ports."""
+
+    def __init__(self) -> None:
+        self.smtp_port, self.http_port = free_port(), free_port()
+        self.lines: list[str] = []
+
+    def process(self) -> Process:
+        ports = ["--smtp-port", str(self.smtp_port), "--http-port", str(self.http_port)]
+        return Process(
+            name="sink",
+            argv=[sys.executable, "-m", "ops.sink", *ports, "--refuse", MARIA],
+            cwd=ROOT,
+            ready=http_ok(self.http_port),
+        )
+
+    async def get(self, path: str) -> bytes:
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.http_port)
+        writer.write(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
+        answered = await reader.read()
+        writer.close()
+        await writer.wait_closed()
+        return answered
+
+
+@pytest.fixture
+async def program() -> AsyncIterator[Program]:
+    program = Program()
+    async with Supervisor([program.process()], log=lambda _, line: program.lines.append(line)):
+        yield program
+
+
+async def test_the_program_shows_on_its_page_what_it_took_over_smtp(program: Program) -> None:
+    await send(program.smtp_port)
+    with pytest.raises(aiosmtplib.SMTPRecipientsRefused):
+        await send(program.smtp_port, to=MARIA)
+    assert b"Tarea asignada" in await program.get("/")
+    assert b'"accepted": 1' in await program.get("/api/messages")
+    assert (await program.get("/nowhere")).startswith(b"HTTP/1.1 404 ")
+
+
+@pytest.mark.parametrize("asked", [signal.SIGTERM, signal.SIGINT])
+async def test_the_program_says_one_line_and_ends_with_0_when_asked(asked: signal.Signals) -> None:
+    program = Program()
+    process = replace(program.process(), stop_signal=asked)
+    async with Supervisor([process], log=lambda _, line: program.lines.append(line)) as running:
+        await program.get("/")
+        await running.stop("sink")
+        assert await running.wait_exit("sink") == 0
+    (line,) = program.lines
+    assert f"127.0.0.1:{program.smtp_port}" in line
+    assert f"http://127.0.0.1:{program.http_port}/" in line
+
+
+@pytest.mark.parametrize("taken", ["--smtp-port", "--http-port"])
+async def test_a_taken_port_ends_the_program_with_2_and_a_line_naming_the_argument(
+    smtp_sink: Sink, taken: str
+) -> None:
+    ended = await run_sink(taken, str(smtp_sink.port))
+    assert ended == (2, 1, True)
+
+
+@pytest.mark.parametrize("wrong", [("--temporary-share", "1.5"), ("--keep", "0"), ("--smtp-port", "http")])
+async def test_a_wrong_argument_is_named(wrong: tuple[str, str]) -> None:
+    code, _, named = await run_sink(*wrong)
+    assert (code, named) == (2, True)
+
+
+async def run_sink(argument: str, value: str) -> tuple[int | None, int, bool]:
+    """How it ended: exit code, lines on stderr, whether they name the argument."""
+    other = {"--smtp-port": "--http-port"}.get(argument, "--smtp-port")
+    program = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "ops.sink", argument, value, other, str(free_port())),
+        cwd=ROOT,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    _, said = await program.communicate()
+    return program.returncode, said.count(b"\n"), argument in said.decode()

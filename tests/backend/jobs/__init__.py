@@ -1,0 +1,3 @@
+"""The backend's own jobs: the word means open positions here."""
+
+OPEN_POSITIONS = 3

