@@ -154,18 +154,24 @@ async def state_of(url: str, field: str) -> Any:
         return orjson.loads(await redis.hget(KEY, field))
 
 
-async def test_a_removed_node_leaves_a_tombstone(small: str, valkey_url: str) -> None:
+async def test_a_removed_node_leaves_a_tombstone_until_it_comes_back(small: str, valkey_url: str) -> None:
+    new_node = "INSERT INTO organisation.nodes SELECT 999, min(id), 'Nuevo', 'team' FROM organisation.nodes"
     async with refresher_on(small, valkey_url) as refresher, connected(small) as connection:
-        await connection.execute(
-            "INSERT INTO organisation.nodes SELECT 999, min(id), 'Nuevo', 'team' FROM organisation.nodes"
-        )
+        await connection.execute(new_node)
         await refresh(refresher, REPORT)
         await connection.execute("DELETE FROM organisation.nodes WHERE id = 999")
-        await refresh(refresher, REPORT)
-    async with Redis.from_url(valkey_url) as redis:
-        body, head, gone = await redis.hmget(KEY, "999", "head:999", "gone:999")
-    assert (body, head) == (None, None)
-    assert int(gone) > 0
+        facts = [await refresh(refresher, REPORT) for _ in range(2)]
+        assert [one["gone"] for one in facts] == [1, 0]
+        async with Redis.from_url(valkey_url) as redis:
+            body, head, gone = await redis.hmget(KEY, "999", "head:999", "gone:999")
+            assert body is None
+            assert orjson.loads(head)["path"][-1] == 999
+            assert int(gone) > 0
+            await connection.execute(new_node)
+            await refresh(refresher, REPORT)
+            body, gone = await redis.hmget(KEY, "999", "gone:999")
+    assert body
+    assert gone is None
 
 
 async def test_a_paused_old_worker_cannot_overwrite_a_newer_set(small: str, valkey_url: str) -> None:

@@ -65,7 +65,8 @@ class ReportStore:
     async def stored(self, report: str) -> Stored:
         """What is stored of a report."""
         key = snapshot(self._tenant, report)
-        fields = [name for name in await self._redis.hkeys(key) if name.startswith(_HEAD)]  # type: ignore[misc]
+        names = set(await self._redis.hkeys(key))  # type: ignore[misc]
+        fields = [name for name in names if name.startswith(_HEAD) and name[len(_HEAD) :] in names]
         generation, *heads = await self._redis.hmget(key, [b"_gen", *fields])  # type: ignore[misc]
         etags = {
             int(name[len(_HEAD) :]): str(orjson.loads(head)["etag"])

@@ -32,7 +32,7 @@ for _ = 1, changed do
 end
 for gone = at, #ARGV do
   local scope = ARGV[gone]
-  redis.call('HDEL', snapshot, scope, 'head:' .. scope)
+  redis.call('HDEL', snapshot, scope) -- its head stays: who may know that it is gone depends on its path
   redis.call('HSET', snapshot, 'gone:' .. scope, ARGV[1])
 end
 local meta = '{"gen":' .. generation .. ',' .. string.sub(ARGV[3], 2)
