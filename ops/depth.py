@@ -19,9 +19,9 @@ What can go wrong: Redis away, which is the caller's to tell people. A heartbeat
 cannot be read never hides the rest. This module writes nothing.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -194,24 +194,32 @@ async def read_depth(redis: Redis, *, tenant: str) -> Depth:
         depth = await read_depth(redis, tenant="default")
         print(depth.lane("mail.normal").ready)
     """
-    counts: dict[str, Counts] = {}
-    heartbeats: dict[str, WorkerSeen] = {}
-    now_us = 0
-    for lanes in _groups(LANES):
-        now_us, reported, *rows = await _read_group(redis, lanes)
-        counts |= {lane: Counts(**dict(zip(_FIELDS, row, strict=True))) for lane, row in zip(lanes, rows, strict=True)}
-        for worker in _workers(reported, now_us // 1000):
-            heartbeats[worker.id] = _join(heartbeats.get(worker.id), worker)
-    workers = tuple(heartbeats[worker_id] for worker_id in sorted(heartbeats))
+    groups = [await _read_group(redis, lanes) for lanes in _groups(LANES)]
+    now_us = groups[-1].now_us
+    workers = _joined(worker for group in groups for worker in group.workers)
     return Depth(
         at=moment(now_us),
-        lanes=tuple(_lane(lane, counts[lane], workers, now_us // 1000) for lane in LANES),
+        lanes=tuple(
+            _lane(lane, counts, workers, group.now_us // 1000)
+            for group in groups
+            for lane, counts in group.counts.items()
+        ),
         workers=workers,
         reports=await read_reports(redis, tenant=tenant, now_us=now_us),
     )
 
 
 _FIELDS = tuple(Counts.__dataclass_fields__)
+_TAKEN_OVER = tuple(name for name in _FIELDS if name in LaneDepth.__dataclass_fields__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """What the script says of one lane group."""
+
+    now_us: int
+    workers: Sequence[WorkerSeen]
+    counts: Mapping[str, Counts]
 
 
 def _groups(lanes: Sequence[str]) -> list[list[str]]:
@@ -221,13 +229,15 @@ def _groups(lanes: Sequence[str]) -> list[list[str]]:
     return list(groups.values())
 
 
-async def _read_group(redis: Redis, lanes: list[str]) -> list[Any]:
+async def _read_group(redis: Redis, lanes: list[str]) -> _Group:
     all_keys = [LaneKeys(lane) for lane in lanes]
     names = [all_keys[0].counters, all_keys[0].workers]
     for keys in all_keys:
         names += [keys.queue, keys.leases, keys.retrying, keys.dead]
-    reply: list[Any] = await redis.register_script(_SCRIPT)(keys=names, args=[all_keys[0].tag, *lanes])
-    return reply
+    reply = await redis.register_script(_SCRIPT)(keys=names, args=[all_keys[0].tag, *lanes])
+    now_us, reported, *rows = reply
+    counts = {lane: Counts(**dict(zip(_FIELDS, row, strict=True))) for lane, row in zip(lanes, rows, strict=True)}
+    return _Group(now_us, _workers(reported, now_us // 1000), counts)
 
 
 def _workers(reported: list[Any], now_ms: int) -> list[WorkerSeen]:
@@ -255,17 +265,13 @@ def _worker(worker_id: bytes, seen_ms: int, facts: bytes) -> WorkerSeen | None:
         return None
 
 
-def _join(one: WorkerSeen | None, other: WorkerSeen) -> WorkerSeen:
-    """One worker from what it reported to two lane groups."""
-    if one is None:
-        return other
-    return WorkerSeen(
-        id=other.id,
-        host=other.host,
-        pid=other.pid,
-        seen_ms=max(one.seen_ms, other.seen_ms),
-        lanes={**one.lanes, **other.lanes},
-    )
+def _joined(workers: Iterable[WorkerSeen]) -> tuple[WorkerSeen, ...]:
+    """Each worker once, with the lanes it reported to every group."""
+    known: dict[str, WorkerSeen] = {}
+    for worker in workers:
+        lanes = {**known[worker.id].lanes, **worker.lanes} if worker.id in known else worker.lanes
+        known[worker.id] = replace(worker, lanes=lanes)
+    return tuple(known[worker_id] for worker_id in sorted(known))
 
 
 def _lane(lane: str, counts: Counts, workers: Sequence[WorkerSeen], now_ms: int) -> LaneDepth:
@@ -294,6 +300,3 @@ def _lane(lane: str, counts: Counts, workers: Sequence[WorkerSeen], now_ms: int)
         drain=forecast(ready=counts.ready, in_per_minute=entering, out_per_minute=leaving, slots=slots.total),
         unaccounted=counts.unaccounted,
     )
-
-
-_TAKEN_OVER = tuple(name for name in _FIELDS if name in LaneDepth.__dataclass_fields__)

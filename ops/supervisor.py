@@ -28,7 +28,8 @@ from typing import Self
 
 from ops import supervisor_leash
 from ops.embedded.errors import EmbeddedError
-from ops.supervisor_child import Child, Log, State
+from ops.supervisor_child import Child, State
+from ops.supervisor_output import Log
 from ops.supervisor_process import CONFIGURATION_FAULT, Process, SupervisorError
 
 _STOPPING = (signal.SIGTERM, signal.SIGINT)
@@ -44,6 +45,7 @@ class Supervisor:
 
     Raises (on entering):
         ProcessFailed: one of them did not come up; all are stopped again.
+        SupervisorError: the process that is to clear up after us did not start; nothing was started.
         Exception: whatever a process' `prepare` raised; likewise.
     """
 

@@ -14,7 +14,6 @@ import os
 import pwd
 import signal
 import time
-from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
@@ -22,6 +21,7 @@ from enum import Enum
 from secrets import SystemRandom
 from typing import Any, Protocol
 
+from ops.supervisor_output import Log, Output
 from ops.supervisor_process import (
     Ended,
     Finish,
@@ -33,12 +33,7 @@ from ops.supervisor_process import (
     describe,
 )
 
-Log = Callable[[str, str], None]
-"""Takes a process' name and one line of its output."""
-
 _POLL = 0.02
-_LINE_LIMIT = 16_384
-_REMEMBERED_LINES = 20
 _PIPE_PATIENCE = 1.0  # for the rest of the output once the group is gone
 
 
@@ -74,7 +69,7 @@ class Child:
         self.failure: ProcessFailed | None = None
         self._log = log
         self._leash = leash
-        self._last_lines: deque[str] = deque(maxlen=_REMEMBERED_LINES)
+        self._output = Output(process.name, log)
         self._prepared = False
         self._hindrance = ""
         self._stop_asked = asyncio.Event()
@@ -145,6 +140,8 @@ class Child:
             self._enter(State.STOPPED)
         except OSError as error:
             self._give_up(f"it could not be started: {error}")
+        except Exception as error:  # noqa: BLE001  a fault of ours, or of the log given to us, must not hang all
+            self._give_up(f"watching it failed: {type(error).__name__}: {error}")
         finally:
             # The task is done only after this step; who waits for that looks again then.
             asyncio.get_running_loop().call_soon(self._changed)
@@ -158,8 +155,8 @@ class Child:
         became = await _result_or_cancel(becoming)
         self._kill_group(running.pid)
         self._leash.release(running.pid)
-        await _finish_reading(output)
         self.pid = None
+        await _finish_reading(output)
         self.exit_codes.append(exit_code)
         self._enter(State.WAITING)
         return Ended(exit_code=exit_code, ready_for=_since(became))
@@ -184,7 +181,7 @@ class Child:
             os.close(writing)
         self._leash.hold(running.pid, self.process.stop_signal)
         self.pid = running.pid
-        return running, asyncio.create_task(self._read(reading))
+        return running, asyncio.create_task(self._output.read(reading))
 
     async def _become_ready(self, pid: int) -> float:
         """The monotonic time at which it was ready. A run that takes too long is killed."""
@@ -205,33 +202,6 @@ class Child:
         except Exception as error:  # noqa: BLE001  whatever a check meets means "not yet", and is told at the end
             self._hindrance = f" ({type(error).__name__}: {error})"
             return False
-
-    async def _read(self, file: int) -> None:
-        with os.fdopen(file, "rb", buffering=0) as pipe:
-            stream = asyncio.StreamReader()
-            transport, _ = await asyncio.get_running_loop().connect_read_pipe(
-                lambda: asyncio.StreamReaderProtocol(stream), pipe
-            )
-            try:
-                await self._pass_on(stream)
-            finally:
-                transport.close()
-
-    async def _pass_on(self, stream: asyncio.StreamReader) -> None:
-        unfinished = b""
-        while chunk := await stream.read(_LINE_LIMIT):
-            *lines, unfinished = (unfinished + chunk).split(b"\n")
-            if len(unfinished) > _LINE_LIMIT:  # a line without an end must not fill our memory
-                lines, unfinished = [*lines, unfinished], b""
-            for line in lines:
-                self._say(line)
-        if unfinished:
-            self._say(unfinished)
-
-    def _say(self, line: bytes) -> None:
-        text = line.decode("utf-8", "replace").rstrip("\r")
-        self._last_lines.append(text)
-        self._log(self.process.name, text)
 
     async def _wait(self, ended: Ended, wait: timedelta) -> None:
         seconds = wait.total_seconds()
@@ -255,7 +225,7 @@ class Child:
         self._enter(State.GIVEN_UP)
 
     def _failed(self, reason: str) -> ProcessFailed:
-        return ProcessFailed(self.process.name, reason, tuple(self._last_lines))
+        return ProcessFailed(self.process.name, reason, self._output.last_lines)
 
     def _not_ready(self) -> str:
         return f"it was not ready within {self.process.ready_within.total_seconds():g} s{self._hindrance}"

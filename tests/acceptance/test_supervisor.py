@@ -14,6 +14,7 @@ from typing import Protocol
 
 import pytest
 
+from ops import supervisor_leash
 from ops.supervisor import Supervisor
 from ops.supervisor_log import console
 from ops.supervisor_process import (
@@ -25,6 +26,7 @@ from ops.supervisor_process import (
     ProcessFailed,
     Restart,
     StartAgain,
+    SupervisorError,
     after_exit,
 )
 from tests.support import eventually, is_running, scratch_directory
@@ -212,6 +214,16 @@ async def test_an_error_while_preparing_reaches_the_caller_and_stops_the_others(
     assert not is_running(seen[0])
 
 
+async def test_nothing_starts_without_the_process_that_would_clear_up(
+    monkeypatch: pytest.MonkeyPatch, lines: Lines
+) -> None:
+    monkeypatch.setattr(supervisor_leash, "__file__", "/no-such-file.py")
+    with pytest.raises(SupervisorError, match="did not start"):
+        async with Supervisor([script("any", "echo started; sleep 1000")], log=lines):
+            pass
+    assert not lines.all
+
+
 def test_two_processes_of_one_name_are_refused() -> None:
     with pytest.raises(ValueError, match="name of its own"):
         Supervisor([sleeper("twin"), sleeper("twin")])
@@ -250,6 +262,15 @@ async def test_a_restarted_process_that_turns_out_misconfigured_ends_the_wait(tm
         running.send_signal("worker", signal.SIGKILL)
         with pytest.raises(ProcessFailed, match=r"worker: .*code 2"):
             await waiting
+
+
+async def test_a_log_that_fails_ends_the_wait_rather_than_hanging_it() -> None:
+    def broken(_name: str, _line: str) -> None:
+        raise ZeroDivisionError("the log is full")
+
+    with pytest.raises(ProcessFailed, match=r"talker: watching it failed: .*the log is full"):
+        async with Supervisor([script("talker", "echo word; sleep 0.1")], log=broken) as running:
+            await running.wait()
 
 
 async def test_one_process_can_be_stopped_and_started_alone() -> None:

@@ -1,0 +1,302 @@
+"""Look after the queue from the command line: ``python -m ops COMMAND``, or ``./run ops COMMAND``.
+
+Exit codes, for scripts:
+
+    0  fine
+    1  a finding: jobs are unaccounted for
+    2  a wrong argument or setting, or a port that is taken; one line says which
+    3  Redis does not answer; one line names its setting
+
+Answers go to stdout, everything else to stderr. Without MOMENTUS_REDIS_URL the servers of a ``./run up`` or
+``./run demo`` on the same data directory are asked. Only this file reads the settings.
+"""
+
+import argparse
+import asyncio
+import math
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import NoReturn
+
+import orjson
+import uvloop
+from pydantic import SecretStr
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+import log
+from ops.console.page import Console
+from ops.console.server import CannotListen, serve
+from ops.depth import Depth, read_depth
+from ops.depth_table import depth_table, table
+from ops.running import NAME, RunningUnreadable, running_redis_url
+from settings import Settings, allowed, each_field, is_secret, load_or_exit, show
+
+EXIT_FINDING, EXIT_CONFIGURATION, EXIT_REDIS = 1, 2, 3
+
+_ANSWER_SECONDS = 2
+_SLOW_PROVIDER = (2.0, 3.0)
+"""Seconds that the demo's mail server takes for a mail."""
+_CLEAR = "\x1b[H\x1b[2J"
+_EXAMPLE = "example:\n  ./run ops {}"
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run one command; the exit code."""
+    asked = _parser().parse_args(arguments)
+    if "command" not in asked:
+        _parser().print_help(sys.stderr)
+        return EXIT_CONFIGURATION
+    command: Callable[[argparse.Namespace], int] = asked.command
+    return command(asked)
+
+
+def _parser() -> argparse.ArgumentParser:
+    it = argparse.ArgumentParser(
+        prog="./run ops",
+        description="Look after the queue, the reports and the workers.",
+        epilog="exit codes:\n  0 fine, 1 a finding, 2 a wrong argument or setting, 3 Redis does not answer",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    words = it.add_subparsers(title="commands", metavar="COMMAND")
+    depth = _add(words, "depth", _depth, "how much waits, why, and until when", "depth --watch --every 5")
+    depth.add_argument("--json", action="store_true", help="one JSON object on one line instead of a table")
+    depth.add_argument("--watch", action="store_true", help="again and again, until Ctrl-C")
+    depth.add_argument(
+        "--every", type=_seconds, default=2, metavar="SECONDS", help="how often --watch looks (default 2)"
+    )
+    _add(words, "console", _console, "the operators' page, on this machine only", "console")
+    listed = _add(words, "settings", _settings, "every setting with its limits", "settings")
+    listed.add_argument("--json", action="store_true", help="one JSON object instead of a table")
+    demo = _add(words, "demo", _demo, "everything on this machine, with sample data, until Ctrl-C", "demo --once")
+    demo.add_argument("--once", action="store_true", help="end when the story is told")
+    demo.add_argument("--json", action="store_true", help="one JSON object on stdout; the story goes to stderr")
+    demo.add_argument(
+        "--scale", type=_scale, default=1, metavar="N", help="size of the company; 1 is 5,000 people (default)"
+    )
+    demo.add_argument(
+        "--provider-seconds",
+        type=_provider_seconds,
+        nargs=2,
+        default=_SLOW_PROVIDER,
+        metavar=("MIN", "MAX"),
+        help="how long the mail server takes for a mail (default 2 3, as the large providers do)",
+    )
+    _add(words, "up", _up, "all processes, with embedded servers where none is configured, until Ctrl-C", "up")
+    return it
+
+
+def _add(
+    words: "argparse._SubParsersAction[argparse.ArgumentParser]",
+    word: str,
+    command: Callable[[argparse.Namespace], int],
+    about: str,
+    example: str,
+) -> argparse.ArgumentParser:
+    it = words.add_parser(
+        word,
+        help=about,
+        description=f"{about[0].upper()}{about[1:]}.",
+        epilog=_EXAMPLE.format(example),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    it.set_defaults(command=command)
+    return it
+
+
+def _seconds(text: str) -> float:
+    """A pace for --watch."""
+    return _between(text, 0.1, 3600)
+
+
+def _scale(text: str) -> float:
+    """A size of the demo's company."""
+    return _between(text, 0.01, 10)
+
+
+def _provider_seconds(text: str) -> float:
+    """What the demo's mail server takes for a mail."""
+    return _between(text, 0, 60)
+
+
+def _between(text: str, lowest: float, highest: float) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not lowest <= number <= highest:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from {lowest} to {highest}")
+    return number
+
+
+# depth
+
+
+def _depth(asked: argparse.Namespace) -> int:
+    settings = load_or_exit()
+    url, named = _redis_url(settings)
+    looking = _watch(asked, settings, url, named) if asked.watch else _look(asked, settings, url, named)
+    try:
+        return asyncio.run(looking)
+    except KeyboardInterrupt:
+        return 0
+
+
+async def _look(asked: argparse.Namespace, settings: Settings, url: str, named: str) -> int:
+    async with _redis(url) as redis:
+        try:
+            depth = await read_depth(redis, tenant=settings.tenant)
+        except (RedisError, OSError) as error:
+            _say(_away(named, error))
+            return EXIT_REDIS
+    print(_shown(depth, as_json=asked.json))
+    return 0 if depth.conserved else EXIT_FINDING
+
+
+async def _watch(asked: argparse.Namespace, settings: Settings, url: str, named: str) -> NoReturn:
+    """Look until interrupted. Redis away is part of what there is to see: it is told, and looked for again."""
+    before = _CLEAR if sys.stdout.isatty() and not asked.json else ""
+    async with _redis(url) as redis:
+        while True:
+            try:
+                depth = await read_depth(redis, tenant=settings.tenant)
+                print(before + _shown(depth, as_json=asked.json), flush=True)
+            except (RedisError, OSError) as error:
+                _say(_away(named, error))
+            await asyncio.sleep(asked.every)
+
+
+def _shown(depth: Depth, *, as_json: bool) -> str:
+    return orjson.dumps(depth.to_json(), option=orjson.OPT_UTC_Z).decode() if as_json else depth_table(depth)
+
+
+# console
+
+
+def _console(_asked: argparse.Namespace) -> int:
+    settings = load_or_exit()
+    log.set_up(settings.log_format, settings.log_level)
+    url, named = _redis_url(settings)
+    console = Console(_redis(url), tenant=settings.tenant, named=named)
+    try:
+        uvloop.run(
+            serve(console, host=settings.console.host, port=settings.console.port, log_config=log.GRANIAN_LOGGING)
+        )
+    except CannotListen as error:
+        _say(str(error))
+        return EXIT_CONFIGURATION
+    return 0
+
+
+# demo and up; what they need, above all the embedded servers, is loaded only here
+
+
+def _demo(asked: argparse.Namespace) -> int:
+    from ops.demo.run import Wishes, demo  # noqa: PLC0415  see above
+    from ops.system import Plan  # noqa: PLC0415  see above
+
+    settings = load_or_exit()
+    open_reader = {"MOMENTUS_READER__ACCESS": "open"}  # invented people, on loopback
+    plan = Plan(
+        data_dir=settings.data_dir,
+        redis_url=_revealed(settings.redis_url),
+        postgres_dsn=_revealed(settings.postgres_dsn),
+        sink_delay=(min(asked.provider_seconds), max(asked.provider_seconds)),
+        environment=open_reader,
+    )
+    return demo(plan, Wishes(asked.once, asked.json, asked.scale), tenant=settings.tenant)
+
+
+def _up(_asked: argparse.Namespace) -> int:
+    from ops.system import Plan  # noqa: PLC0415  see above
+    from ops.up import up  # noqa: PLC0415  see above
+
+    settings = load_or_exit()
+    return up(
+        Plan(
+            data_dir=settings.data_dir,
+            redis_url=_revealed(settings.redis_url),
+            postgres_dsn=_revealed(settings.postgres_dsn),
+            mail_host=settings.mail.host,
+            reader_port=settings.reader.port,
+            console_port=settings.console.port,
+            sink_smtp_port=settings.sink.smtp_port,
+            sink_http_port=settings.sink.http_port,
+            grace=settings.worker.grace,
+        )
+    )
+
+
+def _revealed(secret: SecretStr | None) -> str | None:
+    return None if secret is None else secret.get_secret_value()
+
+
+# settings
+
+
+def _settings(asked: argparse.Namespace) -> int:
+    rows = [
+        {
+            "variable": f"{name} (or {name}_FILE)" if is_secret(field) else name,
+            "default": show(field.default),
+            "allowed": allowed(field).replace("`", ""),
+            "meaning": str(field.description).replace("`", ""),
+        }
+        for name, field in each_field()
+    ]
+    if asked.json:
+        print(orjson.dumps({"settings": rows}).decode())
+    else:
+        heads = [head.upper() for head in rows[0]]
+        print(table(heads, [list(row.values()) for row in rows], left={0, 1, 2, 3}))
+    return 0
+
+
+# Redis
+
+
+def _redis_url(settings: Settings) -> tuple[str, str]:
+    """Where Redis is, and what names it; ends the process when nothing does."""
+    if settings.redis_url is not None:
+        return settings.redis_url.get_secret_value(), "MOMENTUS_REDIS_URL"
+    file = settings.data_dir / NAME
+    try:
+        url = running_redis_url(settings.data_dir)
+    except RunningUnreadable as error:
+        _give_up(str(error))
+    if url is None:
+        _give_up(f"MOMENTUS_REDIS_URL is not set, and nothing runs here ({file} is absent): set it, or ./run up")
+    return url, f"{file} (./run up writes it; MOMENTUS_REDIS_URL goes before it)"
+
+
+def _redis(url: str) -> Redis:
+    """A client that connects when it is first used; ends the process when the address cannot be read."""
+    try:
+        client: Redis = Redis.from_url(url, socket_connect_timeout=_ANSWER_SECONDS, socket_timeout=_ANSWER_SECONDS)
+    except ValueError:  # its text may quote a part of the password
+        _give_up("MOMENTUS_REDIS_URL is not the address of a Redis, like redis://:password@host:6379/0")
+    return client
+
+
+def _away(named: str, error: Exception) -> str:
+    return f"Redis does not answer at the address in {named}: {error or type(error).__name__}"
+
+
+def _give_up(reason: str) -> NoReturn:
+    _say(reason)
+    raise SystemExit(EXIT_CONFIGURATION)
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(f"ops: {line}\n")
+
+
+if __name__ == "__main__":
+    try:
+        code = main(sys.argv[1:])
+        sys.stdout.flush()
+    except BrokenPipeError:  # `depth --watch | head`: whoever read has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    sys.exit(code)

@@ -1,0 +1,165 @@
+"""What the operators' page answers. It only reads, and works without JavaScript.
+
+    GET /              lanes, workers, reports         GET /api/depth     the same as JSON
+    GET /lanes/NAME    one lane                        GET /healthz       200 while it serves, Redis or not
+
+Every view is one `read_depth`. With Redis away the page and the JSON say so with 503, and the page goes on
+looking. All that comes from elsewhere (hosts, database errors) is escaped; nothing is loaded but one style
+sheet.
+
+Refused: another method (405), another path (404), and a Host that is not this machine (421), since a page on
+the web may point its own name at 127.0.0.1 to read this one (DNS rebinding).
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import jinja2
+import orjson
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from ops.console.words import WORDS
+from ops.depth import Depth, drains_at, read_depth
+from ops.depth_words import drain_text, duration_text, reason_text
+from ops.sink.words import Language, preferred
+
+_FOLDER = Path(__file__).parent / "pages"
+_PAGES = jinja2.Environment(
+    loader=jinja2.FileSystemLoader(_FOLDER),
+    autoescape=True,
+    undefined=jinja2.StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+_PAGES.globals |= {"duration": duration_text, "drains_at": drains_at}
+_STYLE = (_FOLDER / "style.css").read_bytes()
+_REFRESH_SECONDS = 2
+
+_POLICY = "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+_ALWAYS = {
+    "content-security-policy": _POLICY,
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "cache-control": "no-store",
+    "vary": "accept-language",
+}
+_OUR_NAMES = re.compile(r"(127(\.\d{1,3}){3}|localhost|\[::1\])(:\d+)?", re.IGNORECASE | re.ASCII)
+_LANE_PATH = re.compile(r"/lanes/([a-z.]{1,64})")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What is asked. `host` and `accept_language` are the headers' values, "" when absent."""
+
+    method: str
+    path: str
+    host: str
+    accept_language: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What is answered."""
+
+    status: int = 200
+    body: bytes = b""
+    kind: str = "text/plain; charset=utf-8"
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def all_headers(self) -> list[tuple[str, str]]:
+        """Every header to send."""
+        return list({**_ALWAYS, "content-type": self.kind, **self.headers}.items())
+
+
+class Console:
+    """The page, as a function from requests to answers.
+
+    Args:
+        redis: a redis-py asyncio client with ``decode_responses=False``.
+        tenant: whose reports to show.
+        named: what names Redis's address, for people who must go and look.
+    """
+
+    def __init__(self, redis: Redis, *, tenant: str, named: str) -> None:
+        self._redis = redis
+        self._tenant = tenant
+        self._named = named
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._redis.aclose()
+
+    async def answer(self, request: Request) -> Answer:
+        """The answer to a request; Redis away is an answer too."""
+        if not _OUR_NAMES.fullmatch(request.host):
+            return Answer(status=421, body=b"This server answers to 127.0.0.1 and localhost only.\n")
+        if request.method not in {"GET", "HEAD"}:
+            return Answer(status=405, headers={"allow": "GET, HEAD"})
+        return _FIXED.get(request.path) or await self._looked_up(request)
+
+    async def _looked_up(self, request: Request) -> Answer:
+        language = preferred(request.accept_language)
+        lane = _LANE_PATH.fullmatch(request.path)
+        if lane is None and request.path not in {"/", "/api/depth"}:
+            return _render("nothing.html", language, status=404)
+        try:
+            depth = await read_depth(self._redis, tenant=self._tenant)
+        except (RedisError, OSError) as error:
+            return self._away(request, language, str(error) or type(error).__name__)
+        if request.path == "/api/depth":
+            return _json(depth.to_json())
+        return _overview(depth, language) if lane is None else _lane(depth, lane[1], language)
+
+    def _away(self, request: Request, language: Language, error: str) -> Answer:
+        again = {"retry-after": str(_REFRESH_SECONDS)}
+        if request.path == "/api/depth":
+            reason = f"Redis does not answer at the address in {self._named}: {error}"
+            return _json({"error": reason}, status=503, headers=again)
+        return _render("away.html", language, status=503, headers=again, named=self._named, error=error)
+
+
+def _overview(depth: Depth, language: Language) -> Answer:
+    return _render("overview.html", language, depth=depth)
+
+
+def _lane(depth: Depth, name: str, language: Language) -> Answer:
+    lane = depth.lane(name)
+    if lane is None:
+        return _render("nothing.html", language, status=404)
+    workers = [worker for worker in depth.workers if name in worker.lanes]
+    return _render("lane.html", language, depth=depth, lane=lane, workers=workers)
+
+
+def _render(
+    template: str,
+    language: Language,
+    *,
+    status: int = 200,
+    headers: Mapping[str, str] | None = None,
+    **values: object,
+) -> Answer:
+    html = _PAGES.get_template(template).render(
+        language=language,
+        words=WORDS[language],
+        refresh=_REFRESH_SECONDS,
+        drain_text=drain_text,
+        reason_text=reason_text,
+        **values,
+    )
+    body = html.encode("utf-8", "replace")
+    return Answer(status=status, body=body, kind="text/html; charset=utf-8", headers=headers or {})
+
+
+def _json(value: object, *, status: int = 200, headers: Mapping[str, str] | None = None) -> Answer:
+    body = orjson.dumps(value, option=orjson.OPT_UTC_Z)
+    return Answer(status=status, body=body, kind="application/json", headers=headers or {})
+
+
+_FIXED = {
+    "/healthz": Answer(body=b"ok\n"),
+    "/style.css": Answer(body=_STYLE, kind="text/css; charset=utf-8"),
+}

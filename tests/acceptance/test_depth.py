@@ -1,0 +1,443 @@
+"""What ops sees of the queue, against a real Valkey, a real producer and a real worker."""
+
+import asyncio
+import json
+import signal
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+from redis.asyncio import Redis
+
+from jobs.lanes import LANES
+from jobs.reports.keys import snapshot
+from ops.depth import Depth, LaneDepth, read_depth
+from ops.drain import Drain
+from producers import Producer
+from producers.keys import LaneKeys, catalogue
+from tests.support import OwnValkey, eventually
+from worker.engine import GiveUp, LaneSlots, TryLater, Worker
+from worker.engine.handler import handler
+
+ROOT = Path(__file__).resolve().parents[2]
+LANE = "mail.normal"
+KEYS = LaneKeys(LANE)
+
+
+@dataclass(frozen=True)
+class Note:
+    """A job whose text says what its handler is to do."""
+
+    kind: ClassVar[str] = "note.take"
+    lane: ClassVar[str] = LANE
+
+    text: str
+
+    def fingerprint(self) -> str:
+        return self.text
+
+    def compose(self, *, job_id: str, now: datetime) -> Mapping[str, object]:
+        del job_id, now
+        return {"text": self.text}
+
+
+async def obey(_: dict[str, Any], text: str) -> None:
+    match text:
+        case "hang":
+            await asyncio.Event().wait()
+        case "fail":
+            raise TryLater("not today", after=timedelta(hours=1))
+        case "give up":
+            raise GiveUp("no such person")
+
+
+@asynccontextmanager
+async def working(url: str, *, slots: int = 10) -> AsyncIterator[None]:
+    worker = Worker(
+        [handler(obey, kind=Note.kind)],
+        redis_url=url,
+        lanes=[LaneSlots(LANE, slots)],
+        handle_signals=False,
+        renew_every=timedelta(milliseconds=50),
+        grace=timedelta(0),
+    )
+    task = asyncio.create_task(worker.async_run())
+    try:
+        yield
+    finally:
+        worker.handle_sig(signal.SIGTERM)
+        await task
+        await worker.close()
+
+
+@pytest.fixture
+async def redis(valkey_url: str) -> AsyncIterator[Redis]:
+    async with Redis.from_url(valkey_url) as client:
+        yield client
+
+
+@pytest.fixture
+async def producer(valkey_url: str) -> AsyncIterator[Producer]:
+    async with Producer.connect(valkey_url, budget=5) as one:
+        yield one
+
+
+async def look(redis: Redis) -> Depth:
+    return await read_depth(redis, tenant="default")
+
+
+async def lane_of(redis: Redis) -> LaneDepth:
+    lane = (await look(redis)).lane(LANE)
+    assert lane is not None
+    return lane
+
+
+async def seen(redis: Redis, condition: Callable[[LaneDepth], object]) -> LaneDepth:
+    """The lane, once it is as the condition wants it."""
+
+    async def found() -> LaneDepth | None:
+        lane = await lane_of(redis)
+        return lane if condition(lane) else None
+
+    lane: LaneDepth | None = await eventually(found)
+    assert lane is not None
+    return lane
+
+
+# What is counted
+
+
+async def test_an_empty_redis_shows_every_lane_empty_and_nobody_at_work(redis: Redis) -> None:
+    depth = await look(redis)
+    assert tuple(lane.lane for lane in depth.lanes) == LANES
+    assert {lane.drain.state for lane in depth.lanes} == {"empty"}
+    assert depth.conserved
+    assert (depth.workers, depth.reports) == ((), ())
+
+
+async def test_what_waits_is_counted_by_when_it_may_run(redis: Redis, producer: Producer) -> None:
+    await producer.send_many([Note(str(number)) for number in range(7)])
+    await producer.send(Note("later"), delay=timedelta(hours=1))
+    lane = await lane_of(redis)
+    assert (lane.ready, lane.scheduled, lane.leased, lane.accepted) == (7, 1, 0, 8)
+    assert 0 < lane.in_per_minute <= 8
+    assert lane.conserved
+
+
+async def test_age_is_that_of_the_job_that_could_have_run_first(redis: Redis, producer: Producer) -> None:
+    first = await producer.send(Note("first"))
+    await producer.send(Note("second"))
+    await redis.zincrby(KEYS.queue, -90_000, first.id)
+    oldest_ms = (await lane_of(redis)).oldest_ms
+    assert oldest_ms is not None
+    assert 90_000 <= oldest_ms < 150_000
+
+
+async def test_every_fate_of_a_job_is_seen(valkey_url: str, redis: Redis, producer: Producer) -> None:
+    await producer.send_many([Note(text) for text in ("fine", "hang", "fail", "give up")])
+    async with working(valkey_url):
+        lane = await seen(redis, lambda lane: lane.done and lane.leased and lane.retrying and lane.dead)
+        assert (lane.done, lane.leased, lane.retrying, lane.dead) == (1, 1, 1, 1)
+        assert (lane.ready, lane.scheduled) == (0, 1)  # what failed waits for its next try
+        assert lane.out_per_minute > 0
+        assert lane.conserved
+        await seen(redis, lambda lane: lane.slots.busy == 1 and lane.slots.total == 10)
+    lane = await lane_of(redis)
+    assert (lane.ready, lane.leased) == (1, 0)
+    assert lane.conserved
+
+
+async def test_a_job_whose_lease_lapsed_is_ready_again(redis: Redis, producer: Producer) -> None:
+    receipt = await producer.send(Note("orphan"))
+    (now, _) = await redis.time()
+    for key in (KEYS.queue, KEYS.leases):
+        await redis.zadd(key, {receipt.id: (now - 30) * 1000})
+    lane = await lane_of(redis)
+    assert (lane.ready, lane.leased, lane.conserved) == (1, 0, True)
+
+
+# Why it waits
+
+
+async def test_a_lane_that_nobody_serves_says_so(valkey_url: str, redis: Redis, producer: Producer) -> None:
+    await producer.send(Note("lonely"))
+    lane = await lane_of(redis)
+    assert (lane.why, lane.drain) == ("no_worker", Drain(state="no_worker"))
+    async with working(valkey_url):
+        await seen(redis, lambda lane: lane.done == 1)
+        other = (await look(redis)).lane("mail.bulk")
+        assert other is not None
+        assert other.workers == 0  # alive, but serving another lane
+
+
+async def test_a_lane_whose_slots_are_all_busy_says_so(valkey_url: str, redis: Redis, producer: Producer) -> None:
+    async with working(valkey_url, slots=2):
+        await producer.send_many([Note("hang") for _ in range(5)])
+        lane = await seen(redis, lambda lane: lane.slots.busy == 2)
+    assert (lane.why, lane.ready, lane.leased) == ("slots_busy", 3, 2)
+
+
+async def test_a_heartbeat_that_cannot_be_read_hides_nobody_else(valkey_url: str, redis: Redis) -> None:
+    (now, _) = await redis.time()
+    for name, facts in (("w1", b"{"), ("w2", b"[]"), ("w3", b'{"host":"h","pid":1,"lanes":{"mail.normal":7}}')):
+        await redis.zadd(KEYS.workers, {name: now * 1000})
+        await redis.set(KEYS.worker(name), facts)
+    async with working(valkey_url):
+        lane = await seen(redis, lambda lane: lane.workers)
+        assert lane.workers == 1
+
+
+# Reports
+
+
+async def test_reports_show_how_true_they_still_are(redis: Redis) -> None:
+    (now, _) = await redis.time()
+    meta = {"as_of_us": (now - 60) * 1_000_000, "verified_us": (now - 60) * 1_000_000, "valid_until_us": None}
+    meta |= {"soft_ms": 30_000, "hard_ms": 600_000}
+    await redis.hset(catalogue("default"), mapping={"management": "{}", "fresh_one": "{}"})
+    await redis.hset(snapshot("default", "management"), "_meta", json.dumps(meta))
+    await redis.hset(
+        snapshot("default", "management"), "_error", json.dumps({"at_us": now * 1_000_000, "error": "too slow"})
+    )
+    never, late = (await look(redis)).reports
+    assert (never.report, never.state) == ("fresh_one", "never")
+    assert (late.report, late.state, late.error) == ("management", "stale", "too slow")
+    assert late.as_of == datetime.fromtimestamp(now - 60, UTC)
+    assert (await read_depth(redis, tenant="other")).reports == ()
+
+
+# Its cost
+
+
+async def test_looking_takes_as_many_commands_at_a_long_queue_and_only_reads(
+    redis: Redis, producer: Producer
+) -> None:
+    await producer.send_many([Note("few") for _ in range(10)])
+    await look(redis)  # loads the script
+    few = await commands_of(redis)
+    await producer.send_many([Note("many") for _ in range(5000)])
+    many = await commands_of(redis)
+    assert few == many
+    cheap = {"evalsha", "time", "hmget", "get", "zcount", "zcard", "scard", "zrange", "zrevrange", "hkeys"}
+    assert few.keys() <= cheap
+
+
+async def commands_of(redis: Redis) -> dict[str, int]:
+    """The commands that one look ran, those inside scripts included."""
+    before = await _calls(redis)
+    await look(redis)
+    after = await _calls(redis)
+    return {name: count - before.get(name, 0) for name, count in after.items() if count > before.get(name, 0)}
+
+
+async def _calls(redis: Redis) -> dict[str, int]:
+    stats = await redis.info("commandstats")
+    return {name.removeprefix("cmdstat_"): it["calls"] for name, it in stats.items() if name != "cmdstat_info"}
+
+
+# The command
+
+
+@asynccontextmanager
+async def ops(*arguments: str, **variables: str) -> AsyncIterator[Process]:
+    environment = {f"MOMENTUS_{name}": value for name, value in variables.items()}
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "ops", *arguments, cwd=ROOT, env=environment, stdout=PIPE, stderr=PIPE
+    )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+async def answer(*arguments: str, **variables: str) -> tuple[int, str, str]:
+    """Exit code, stdout, stderr."""
+    async with ops(*arguments, **variables) as process:
+        out, err = await process.communicate()
+        return process.returncode or 0, out.decode(), err.decode()
+
+
+async def test_the_table_shows_the_lanes_and_why_they_wait(valkey_url: str, producer: Producer) -> None:
+    await producer.send_many([Note("x") for _ in range(12_345)])
+    code, out, err = await answer("depth", REDIS_URL=valkey_url)
+    assert (code, err) == (0, "")
+    lines = out.splitlines()
+    (head,) = [line for line in lines if line.startswith("LANE")]
+    (row,) = [line for line in lines if line.startswith(f"{LANE} ")]
+    assert row.split()[:3] == [LANE, "12345", "0"]
+    assert row.index("12345") == head.index("READY")
+    assert f"{LANE}: no live worker serves this lane" in lines
+
+
+async def test_the_json_is_one_object_with_everything(valkey_url: str, producer: Producer) -> None:
+    await producer.send(Note("x"))
+    code, out, _ = await answer("depth", "--json", REDIS_URL=valkey_url)
+    assert code == 0
+    assert out.count("\n") == 1
+    depth = json.loads(out)
+    assert depth.keys() == {"at", "conserved", "lanes", "workers", "reports"}
+    lane = {each["lane"]: each for each in depth["lanes"]}[LANE]
+    numbers = {"ready", "leased", "scheduled", "retrying", "dead", "uncertain", "accepted", "done", "discarded"}
+    numbers |= {"vanished", "oldest_ms", "in_per_minute", "out_per_minute", "workers", "unaccounted"}
+    assert lane.keys() >= numbers
+    assert all(isinstance(lane[name], int | float) for name in numbers)
+    assert lane["slots"] == {"busy": 0, "total": 0}
+    assert (lane["drains"], lane["drains_at"], lane["why_code"]) == ("no worker", None, "no_worker")
+    assert datetime.fromisoformat(depth["at"]).tzinfo is not None
+
+
+@pytest.mark.parametrize(("change", "words"), [(1, "1 missing"), (-1, "1 too many")])
+async def test_a_job_that_is_unaccounted_for_is_a_finding(
+    valkey_url: str, redis: Redis, producer: Producer, change: int, words: str
+) -> None:
+    await producer.send(Note("x"))
+    await redis.hincrby(KEYS.counters, f"accepted:{LANE}", change)
+    code, out, _ = await answer("depth", REDIS_URL=valkey_url)
+    assert code == 1
+    assert "NOT CONSERVED" in out
+    assert words in out
+
+
+async def test_a_superseded_dead_job_is_accounted_for(valkey_url: str, redis: Redis, producer: Producer) -> None:
+    del valkey_url
+    receipt = await producer.request_refresh("management", scope=None, delay=timedelta(0))
+    keys = LaneKeys("reports")
+    await redis.zrem(keys.queue, receipt.id)
+    await redis.zadd(keys.dead, {receipt.id: 1})
+    await redis.hincrby(keys.counters, "dead:reports", 1)
+    assert (await look(redis)).conserved
+    await producer.request_refresh("management", scope=None, delay=timedelta(0))
+    lane = (await look(redis)).lane("reports")
+    assert lane is not None
+    assert (lane.conserved, lane.dead, lane.discarded, lane.ready) == (True, 0, 1, 1)
+
+
+@pytest.mark.parametrize("what", ["revive", "discard"])
+async def test_dead_jobs_are_dealt_with_as_the_manual_says(
+    valkey_url: str, redis: Redis, producer: Producer, what: str
+) -> None:
+    receipt = await producer.send(Note("give up"))
+    async with working(valkey_url):
+        await seen(redis, lambda lane: lane.dead)
+        attempts = await redis.llen(KEYS.history(receipt.id))
+        for command in manual_commands(what, receipt.id):
+            await redis.execute_command(*command)
+        if what == "revive":
+            await eventually(lambda: heard_again(redis, receipt.id, attempts))
+    lane = await lane_of(redis)
+    assert (lane.dead, lane.discarded) == ((1, 0) if what == "revive" else (0, 1))
+    assert lane.conserved
+    assert bool(await redis.exists(f"arq:job:{receipt.id}")) == (what == "revive")
+
+
+async def heard_again(redis: Redis, job_id: str, attempts: int) -> bool:
+    return bool(await redis.llen(KEYS.history(job_id)) > attempts)
+
+
+def manual_commands(what: str, job_id: str) -> list[list[str]]:
+    """The commands between MULTI and EXEC in the manual's section on dead jobs."""
+    manual = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    block = manual.split(f"**{what}**")[1].split("MULTI\n")[1].split("    EXEC")[0]
+    filled = block.replace("<id>", job_id).replace("$(date +%s)000", "1000")
+    return [line.split() for line in filled.splitlines()]
+
+
+async def test_redis_away_is_one_line_that_names_the_setting(
+    own_valkey: Callable[..., Awaitable[OwnValkey]],
+) -> None:
+    valkey = await own_valkey()
+    await valkey.stop()
+    secret = valkey.url.replace("redis://", "redis://:hidden@")
+    code, out, err = await answer("depth", REDIS_URL=secret)
+    assert (code, out, err.count("\n")) == (3, "", 1)
+    assert "MOMENTUS_REDIS_URL" in err
+    assert "hidden" not in err
+
+
+async def test_a_redis_that_is_frozen_is_not_waited_for(own_valkey: Callable[..., Awaitable[OwnValkey]]) -> None:
+    valkey = await own_valkey()
+    valkey.pause()
+    try:
+        code, _, err = await answer("depth", REDIS_URL=valkey.url)
+    finally:
+        valkey.resume()
+    assert (code, err.count("\n")) == (3, 1)
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [("redis://:hid/den@127.0.0.1:6379", "MOMENTUS_REDIS_URL"), ("http://127.0.0.1", "MOMENTUS_REDIS_URL")],
+)
+async def test_an_address_that_is_none_is_a_configuration_fault(url: str, words: str) -> None:
+    code, _, err = await answer("depth", REDIS_URL=url)
+    assert code == 2
+    assert words in err
+    assert "hid" not in err
+    assert "Traceback" not in err
+
+
+async def test_without_a_setting_the_running_installation_is_asked(
+    valkey_url: str, producer: Producer, tmp_path: Path
+) -> None:
+    await producer.send(Note("x"))
+    (tmp_path / "running.json").write_text(json.dumps({"redis_url": valkey_url}))
+    code, out, _ = await answer("depth", "--json", DATA_DIR=str(tmp_path))
+    assert code == 0
+    assert json.loads(out)["lanes"][1]["ready"] == 1
+
+
+@pytest.mark.parametrize("content", [None, "{", "[]", "{}"])
+async def test_with_nothing_to_ask_the_remedy_is_told(tmp_path: Path, content: str | None) -> None:
+    if content is not None:
+        (tmp_path / "running.json").write_text(content)
+    code, _, err = await answer("depth", DATA_DIR=str(tmp_path))
+    assert (code, err.count("\n")) == (2, 1)
+    assert "running.json" in err
+    assert "./run up" in err
+
+
+async def test_watching_goes_on_through_an_outage_and_ends_well(
+    own_valkey: Callable[..., Awaitable[OwnValkey]],
+) -> None:
+    valkey = await own_valkey()
+    async with ops("depth", "--watch", "--json", "--every", "0.1", REDIS_URL=valkey.url) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert json.loads(await process.stdout.readline())["conserved"]
+        await valkey.kill()
+        assert b"MOMENTUS_REDIS_URL" in await process.stderr.readline()
+        await valkey.start()
+        back = datetime.now(UTC)
+        while datetime.fromisoformat(json.loads(await process.stdout.readline())["at"]) < back:
+            pass  # told before the outage
+        process.send_signal(signal.SIGINT)
+        assert await process.wait() == 0
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["depth", "--help"], ["console", "--help"], ["demo", "--help"]])
+async def test_every_command_explains_itself(arguments: list[str]) -> None:
+    code, out, err = await answer(*arguments)
+    assert (code, err) == (0, "")
+    assert "example:" in out or arguments == ["--help"]
+
+
+async def test_the_settings_are_listed_and_secrets_are_not_shown() -> None:
+    code, out, _ = await answer("settings", REDIS_URL="redis://:hidden@127.0.0.1")
+    assert code == 0
+    assert "MOMENTUS_CONSOLE__PORT" in out
+    assert "hidden" not in out
+
+
+@pytest.mark.parametrize("arguments", [[], ["nonsense"], ["depth", "--every", "0"], ["demo", "--scale", "99"]])
+async def test_a_wrong_word_ends_with_the_code_for_it(arguments: list[str]) -> None:
+    code, out, err = await answer(*arguments)
+    assert (code, out) == (2, "")
+    assert "usage:" in err

@@ -1,0 +1,337 @@
+"""docs/wire.md against what is really written.
+
+The whole system runs on a Valkey that reports every write (keyspace notifications), and does everything that
+leaves a trace: mails that arrive, are refused, put off, and lose their worker; refreshes, one of them asked for
+while another runs; sessions from log-in to log-out; reads. No key can be written unseen, however short its life.
+"""
+
+import asyncio
+import json
+import re
+import shutil
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+from redis.asyncio import Redis
+
+from jobs import Mail
+from jobs.reports.keys import snapshot
+from ops.organisation import Size, generate
+from ops.organisation.postgres import install, load
+from ops.sink.smtp import Faults, Sink
+from ops.supervisor import Supervisor
+from ops.supervisor_process import Backoff, Process, Restart
+from ops.supervisor_ready import http_ok
+from ops.system import worker_ready
+from producers import Producer
+from producers.keys import LaneKeys
+from sessions import Sessions
+from tests.support import OwnValkey, eventually
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = ROOT / "docs/wire.md"
+MAIL = LaneKeys("mail.normal")
+REPORTS = LaneKeys("reports")
+USER = "u-17"
+CLIENT = ROOT / "tests/wire_enqueue.mjs"
+SCRIPT = ROOT / "producers/scripts/enqueue.lua"
+
+NAMES = {"id": r"\{[a-z]+\}.+", "group": "[a-z]+", "user": ".+"}
+"""What stands for a name in the page's patterns; any other name is a word without a colon."""
+
+TYPES = {
+    **dict.fromkeys(("set", "incrby", "decrby"), "string"),
+    **dict.fromkeys(("hset", "hincrby"), "hash"),
+    **dict.fromkeys(("zadd",), "zset"),
+    **dict.fromkeys(("lpush", "rpush"), "list"),
+    **dict.fromkeys(("sadd",), "set"),
+}
+"""Events that make a key, and what it then is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One key as the page has it."""
+
+    pattern: str
+    type: str
+    has_life: bool
+
+    def fits(self, key: str) -> bool:
+        parts = re.split(r"<([a-z]+)>", self.pattern)
+        literal, names = parts[::2], [NAMES.get(name, "[^:]+") for name in parts[1::2]]
+        regex = "".join(re.escape(text) + name for text, name in zip(literal, [*names, ""], strict=True))
+        return re.fullmatch(regex, key) is not None
+
+
+@dataclass(slots=True)
+class Written:
+    """What was seen of one key."""
+
+    types: set[str] = field(default_factory=set)
+    has_life: bool = False
+
+
+def documented() -> list[Row]:
+    """The key tables of docs/wire.md."""
+    rows = re.findall(r"^\| `((?:arq|momentus):[^`]+)` \| (\w+) \| (TTL|no TTL)", PAGE.read_text(), re.MULTILINE)
+    return [Row(pattern, kind, life == "TTL") for pattern, kind, life in rows]
+
+
+class Watch:
+    """Every write of a server, by its own notifications."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+        self.keys: dict[str, Written] = {}
+
+    async def run(self, listening: asyncio.Event, last: str) -> None:
+        """Note every event until the key `last` is written."""
+        async with self._redis.pubsub() as channel:
+            await channel.psubscribe("__keyevent@0__:*")
+            listening.set()
+            async for message in channel.listen():
+                if message["type"] != "pmessage":
+                    continue
+                event = message["channel"].decode().partition(":")[2]
+                key = message["data"].decode()
+                if key == last:
+                    return
+                self._note(event, key)
+
+    def _note(self, event: str, key: str) -> None:
+        written = self.keys.setdefault(key, Written())
+        if event in TYPES:
+            written.types.add(TYPES[event])
+        written.has_life = written.has_life or event == "expire"
+
+
+@asynccontextmanager
+async def watched(url: str) -> AsyncIterator[Watch]:
+    """Watch while the block runs; at its end everything written in it has been noted."""
+    async with Redis.from_url(url) as redis:
+        watch, listening = Watch(redis), asyncio.Event()
+        noting = asyncio.create_task(watch.run(listening, last="the-end"))
+        await listening.wait()
+        yield watch
+        await redis.set("the-end", 1)
+        await asyncio.wait_for(noting, timeout=10)
+
+
+@dataclass(frozen=True, slots=True)
+class System:
+    redis: Redis
+    producer: Producer
+    sink: Sink
+    running: Supervisor
+    database: str
+    reader_port: int
+
+    async def counts(self, event: str, lane: LaneKeys = MAIL) -> int:
+        return int(await self.redis.hget(lane.counters, f"{event}:{lane.lane}") or 0)
+
+    def reached(self, event: str, number: int) -> Callable[[], Awaitable[bool]]:
+        async def condition() -> bool:
+            return await self.counts(event) >= number
+
+        return condition
+
+
+@pytest.fixture
+async def valkey(own_valkey: Callable[..., Awaitable[OwnValkey]]) -> OwnValkey:
+    return await own_valkey("--notify-keyspace-events", "KEA")
+
+
+@pytest.fixture
+async def organisation(database: str) -> str:
+    size = Size(nodes=12, depth=3, employees=40, memberships=5, tasks=30, checkins=200, blockers=30)
+    connection = await asyncpg.connect(database)
+    try:
+        await install(connection)
+        await load(connection, generate(size, seed=1, now=datetime.now(UTC)))
+    finally:
+        await connection.close()
+    return database
+
+
+def process(name: str, environment: Mapping[str, str], ready: Callable[[int], Awaitable[bool]]) -> Process:
+    return Process(
+        name=name,
+        argv=[sys.executable, "-m", name],
+        environment=environment,
+        ready=ready,
+        restart=Restart.ALWAYS,
+        backoff=Backoff(first=timedelta(milliseconds=50)),
+        drain=timedelta(seconds=20),
+    )
+
+
+def worker(url: str, sink: Sink, database: str) -> Process:
+    environment = {
+        "MOMENTUS_REDIS_URL": url,
+        "MOMENTUS_POSTGRES_DSN": database,
+        "MOMENTUS_MAIL__HOST": "127.0.0.1",
+        "MOMENTUS_MAIL__PORT": str(sink.port),
+        "MOMENTUS_MAIL__TLS": "off",
+        "MOMENTUS_WORKER__LEASE": "1s",
+        "MOMENTUS_WORKER__LEASE_RENEW": "300ms",
+    }
+    return process("worker", environment, worker_ready(url))
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@asynccontextmanager
+async def system(url: str, sink: Sink, database: str) -> AsyncIterator[System]:
+    port = free_port()
+    environment = {"MOMENTUS_REDIS_URL": url, "MOMENTUS_READER__PORT": str(port)}
+    processes = [worker(url, sink, database), process("reader", environment, http_ok(port))]
+    async with (
+        Redis.from_url(url) as redis,
+        Producer.connect(url, budget=5) as producer,
+        Supervisor(processes) as running,
+    ):
+        yield System(redis, producer, sink, running, database, port)
+
+
+def mail(to: str) -> Mail:
+    return Mail(to=to, subject="Hola", text="Buenos días")
+
+
+async def mails_arrive_are_put_off_and_given_up(it: System) -> None:
+    replies = {"later@example.com": "451 4.7.1 greylisted", "never@example.com": "550 5.1.1 no such person"}
+    it.sink.faults = Faults(recipient_replies=replies)
+    later = await it.producer.send(mail("later@example.com"))
+    await it.producer.send_many([mail("never@example.com"), mail("ana@example.com")], keys=["a", "b"])
+    await eventually(lambda: it.redis.sismember(MAIL.retrying, later.id))
+    it.sink.faults = Faults()
+    await eventually(it.reached("dead", 1))
+    await eventually(it.reached("done", 2), timeout=20)
+
+
+async def a_worker_dies_between_mark_and_reply(it: System) -> None:
+    it.sink.faults = Faults(delay_min=timedelta(seconds=20), delay_max=timedelta(seconds=20))
+    await it.producer.send(mail("eva@example.com"))
+    await eventually(lambda: it.sink.delaying)
+    it.running.send_signal("worker", signal.SIGKILL)
+    it.sink.faults = Faults()
+    await eventually(it.reached("done", 3), timeout=20)
+    assert await it.counts("uncertain") == 1
+
+
+async def a_refresh_is_asked_for_while_one_runs(it: System) -> None:
+    connection = await asyncpg.connect(it.database)
+    try:
+        async with connection.transaction():
+            await connection.execute("LOCK TABLE organisation.tasks IN ACCESS EXCLUSIVE MODE")
+            receipt = await it.producer.request_refresh("management", scope=None, delay=timedelta(0))
+            await eventually(lambda: it.redis.zscore(REPORTS.leases, receipt.id))
+            await it.producer.refresh("management", scope=1)
+            assert await it.redis.hexists(REPORTS.next, receipt.id)
+    finally:
+        await connection.close()
+
+    async def followed() -> bool:
+        return not await it.redis.hlen(REPORTS.next) and not await it.redis.zcard(REPORTS.queue)
+
+    await eventually(followed, timeout=20)
+
+
+async def a_manager_logs_in_reads_and_is_logged_out(it: System, url: str) -> None:
+    sessions = Sessions.connect(url, deadline=timedelta(seconds=5))
+    try:
+        token, session = await sessions.create(USER, {"roots": [1]})
+        await sessions.save(session, {"roots": [1], "locale": "es"})
+        await eventually(lambda: it.redis.hexists(snapshot("default", "management"), "_meta"))
+        await eventually(lambda: status(it.reader_port, "/v1/reports/management/1", token))
+        await sessions.revoke(token)
+        await sessions.create(USER, {})
+        await sessions.revoke_user(USER)
+    finally:
+        await sessions.close()
+
+
+async def status(port: int, path: str, token: str) -> bool:
+    """Whether the reader answers with a document; a busy machine may make it wait for Redis too long once."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        head = f"GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n\r\n"
+        writer.write(head.encode("ascii"))
+        return (await reader.readline()).split(b" ")[1:2] == [b"200"]
+    finally:
+        writer.close()
+
+
+async def test_every_key_that_is_written_is_on_the_page_and_every_key_on_the_page_is_written(
+    valkey: OwnValkey, organisation: str, smtp_sink: Sink
+) -> None:
+    rows = documented()
+    async with watched(valkey.url) as watch, system(valkey.url, smtp_sink, organisation) as it:
+        await mails_arrive_are_put_off_and_given_up(it)
+        await a_worker_dies_between_mark_and_reply(it)
+        await a_refresh_is_asked_for_while_one_runs(it)
+        await a_manager_logs_in_reads_and_is_logged_out(it, valkey.url)
+    rows_of = {key: [row for row in rows if row.fits(key)] for key in watch.keys}
+    assert {key: len(found) for key, found in rows_of.items() if len(found) != 1} == {}
+    row_of = {key: row for key, (row,) in rows_of.items()}
+    assert {row.pattern for row in rows} - {row.pattern for row in row_of.values()} == set()
+    wrong = {(row.pattern, kind) for key, row in row_of.items() for kind in watch.keys[key].types - {row.type}}
+    assert wrong == set()
+    lived = {row.pattern for key, row in row_of.items() if watch.keys[key].has_life}
+    assert lived == {row.pattern for row in rows if row.has_life}
+
+
+async def test_all_keys_on_the_page_are_found_and_told_apart() -> None:
+    patterns = [row.pattern for row in documented()]
+    assert len(patterns) == len(set(patterns)) > 20
+    (row,) = [row for row in documented() if row.fits("arq:job:{reports}refresh:default:management")]
+    assert (row.pattern, row.type, row.has_life) == ("arq:job:<id>", "string", False)
+    assert not any(row.fits("arq:job:without-a-tag") for row in documented())
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="Node is not on this machine")
+async def test_a_producer_written_in_node_from_the_page_hands_over_a_mail_that_arrives(
+    valkey: OwnValkey, organisation: str, smtp_sink: Sink
+) -> None:
+    async with system(valkey.url, smtp_sink, organisation) as it:
+        (state, first), (again, same) = [await from_node(valkey.port, "Reunión del jueves") for _ in range(2)]
+        (arrived,) = await smtp_sink.mailbox.wait_for(1)
+        await eventually(it.reached("done", 1))
+        verdict, *_ = await from_node_raw(valkey.port, "Otra reunión")
+        assert await it.counts("accepted") == 1
+    assert (state, again, same) == ("queued", "duplicate", first)
+    assert verdict == "conflict"
+    assert arrived.recipients == ("ana@example.com",)
+    assert arrived.subject == "Reunión del jueves"
+    assert arrived.message_id == f"<{first.replace('{', '').replace('}', '')}@momentus.example>"
+
+
+async def from_node(port: int, subject: str) -> tuple[str, str]:
+    """The state and the id of the one mail that Node queued."""
+    word, state, job_id = await from_node_raw(port, subject)
+    assert word == "queued"
+    return state, job_id
+
+
+async def from_node_raw(port: int, subject: str) -> list[Any]:
+    arguments = [str(port), str(SCRIPT), "ana@example.com", subject, "Nos vemos a las 10.", "meeting:7"]
+    node = await asyncio.create_subprocess_exec(
+        "node", str(CLIENT), *arguments, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    answer, complaints = await node.communicate()
+    assert node.returncode == 0, complaints.decode()
+    reply: list[Any] = json.loads(answer)
+    return reply

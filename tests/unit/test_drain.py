@@ -1,0 +1,167 @@
+"""The decisions behind the depth: forecasts, reasons, freshness, and how they are put into words."""
+
+from datetime import UTC, datetime, timedelta
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ops.depth import drains_at
+from ops.depth_table import printable, table
+from ops.depth_words import drain_text, duration_text, reason_text
+from ops.drain import Drain, Reason, forecast, per_minute, reason
+from ops.report_freshness import judge, read_report
+
+RATES = st.floats(min_value=0, max_value=1e6)
+COUNTS = st.integers(min_value=0, max_value=10**7)
+SECOND_US = 1_000_000
+
+
+@pytest.mark.parametrize(
+    ("ready", "entering", "leaving", "slots", "words"),
+    [
+        (0, 0, 0, 0, "empty"),
+        (0, 50, 0, 10, "empty"),
+        (5, 0, 0, 0, "no worker"),
+        (5, 0, 600, 0, "no worker"),  # whoever did that pace is gone
+        (100, 20, 120, 10, "in 1 min"),
+        (7200, 0, 60, 1, "in 2 h"),
+        (100, 160, 120, 10, "never: growing by 40/min; 50 s once arrivals stop"),
+        (100, 100, 0, 10, "never: growing by 100/min"),
+        (100, 60.2, 60, 10, "never: as many arrive as leave"),
+        (100, 0, 0, 10, "unknown: nothing finished in the last minute"),
+    ],
+)
+def test_the_forecast_says_what_the_pace_means(
+    ready: int, entering: float, leaving: float, slots: int, words: str
+) -> None:
+    drain = forecast(ready=ready, in_per_minute=entering, out_per_minute=leaving, slots=slots)
+    assert drain_text(drain) == words
+
+
+@given(ready=COUNTS.filter(bool), entering=RATES, leaving=RATES)
+def test_without_a_worker_waiting_jobs_never_read_as_a_short_wait(
+    ready: int, entering: float, leaving: float
+) -> None:
+    drain = forecast(ready=ready, in_per_minute=entering, out_per_minute=leaving, slots=0)
+    assert drain == Drain(state="no_worker")
+
+
+@given(ready=COUNTS.filter(bool), entering=RATES, leaving=RATES, slots=st.integers(1, 1000))
+def test_only_a_lane_that_shrinks_has_an_end_and_it_is_never_now(
+    ready: int, entering: float, leaving: float, slots: int
+) -> None:
+    drain = forecast(ready=ready, in_per_minute=entering, out_per_minute=leaving, slots=slots)
+    assert drain.state != "empty"
+    assert (drain.state == "in") == (leaving > entering)
+    assert drain.seconds is None or drain.seconds > 0
+    assert drain_text(drain, "es")
+
+
+@pytest.mark.parametrize(
+    ("before", "running", "elapsed_ms", "rate"),
+    [(40, 10, 15_000, 40), (60, 0, 0, 60), (60, 0, 59_999, 0.001), (0, 7, 30_000, 7)],
+)
+def test_the_pace_is_that_of_the_last_sixty_seconds(
+    before: int, running: int, elapsed_ms: int, rate: float
+) -> None:
+    assert per_minute(before, running, elapsed_ms=elapsed_ms) == pytest.approx(rate)
+
+
+@pytest.mark.parametrize(
+    ("ready", "oldest_s", "leaving", "slots", "busy", "leased", "why"),
+    [
+        (0, 0, 0, 0, 0, 0, None),
+        (1, 0, 0, 0, 0, 0, "no_worker"),
+        (1, 0, 9, 10, 10, 10, "slots_busy"),
+        (1, 0, 9, 10, 3, 10, "slots_busy"),  # the heartbeat is seconds old, the leases are not
+        (1, 1, 0, 10, 3, 3, None),
+        (1, 60, 9, 10, 9, 9, None),
+        (1, 60, 0, 10, 3, 3, "not_claiming"),
+    ],
+)
+def test_the_reason_for_waiting_is_the_one_that_holds(
+    ready: int, oldest_s: int, leaving: float, slots: int, busy: int, leased: int, why: Reason | None
+) -> None:
+    found = reason(
+        ready=ready,
+        oldest=timedelta(seconds=oldest_s),
+        out_per_minute=leaving,
+        slots=slots,
+        busy=busy,
+        leased=leased,
+    )
+    assert found == why
+    assert (reason_text(found, slots=slots) is None) == (why is None)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0, "0 s"),
+        (0.6, "1 s"),
+        (60, "1 min"),
+        (200, "3 min 20 s"),
+        (3659, "1 h"),
+        (3660, "1 h 1 min"),
+        (172_800, "2 d"),
+        (1e300, "> 1000 d"),
+    ],
+)
+def test_a_duration_is_told_in_its_two_largest_units(seconds: float, words: str) -> None:
+    assert duration_text(seconds) == words
+
+
+def test_a_lane_drains_at_a_moment_only_if_it_drains_within_the_calendar() -> None:
+    now = datetime(2026, 6, 10, 15, 0, tzinfo=UTC)
+    assert drains_at(Drain(state="in", seconds=90), now) == now + timedelta(seconds=90)
+    assert drains_at(Drain(state="in", seconds=1e15), now) is None
+    assert drains_at(Drain(state="growing", seconds=90, growth=1), now) is None
+
+
+@pytest.mark.parametrize(
+    ("age", "overdue", "state"),
+    [
+        (30, -10, "fresh"),
+        (31, -10, "stale"),
+        (300, -10, "stale"),
+        (301, -10, "refused"),
+        (5, 1, "stale"),
+        (5, 61, "refused"),
+    ],
+)
+def test_a_report_is_judged_as_its_readers_judge_it(age: int, overdue: int, state: str) -> None:
+    found = judge(
+        age_us=age * SECOND_US,
+        soft_us=30 * SECOND_US,
+        hard_us=300 * SECOND_US,
+        overdue_us=overdue * SECOND_US,
+    )
+    assert found == state
+
+
+def test_age_counts_from_when_the_numbers_were_last_known_to_be_true() -> None:
+    meta = {"as_of_us": 0, "verified_us": 10 * SECOND_US, "valid_until_us": None, "soft_ms": 5000, "hard_ms": 9000}
+    error = {"at_us": 11 * SECOND_US, "error": "QueryCanceled: too slow\nDETAIL: more"}
+    report = read_report("r", orjson.dumps(meta), orjson.dumps(error), now_us=12 * SECOND_US)
+    assert (report.state, report.age_ms, report.as_of) == ("fresh", 2000, datetime(1970, 1, 1, tzinfo=UTC))
+    assert report.error == "QueryCanceled: too slow"
+
+
+@pytest.mark.parametrize("meta", [b"", b"{", b"[]", b"{}", b'{"verified_us":"soon"}', b'{"verified_us":1e300}'])
+def test_what_cannot_be_read_is_told_and_hides_nothing_else(meta: bytes) -> None:
+    assert read_report("r", meta, None, now_us=0).state == "unreadable"
+    assert read_report("r", None, None, now_us=0).state == "never"
+
+
+def test_columns_stand_below_their_heads() -> None:
+    assert table(("LANE", "N"), [["mail.normal", "7"], ["x", "10"]], left={0}).splitlines() == [
+        "LANE          N",
+        "mail.normal   7",
+        "x            10",
+    ]
+
+
+def test_nothing_from_elsewhere_can_move_the_cursor() -> None:
+    assert printable("a\x1b[2Jb\r\n\u202eñ") == "a?[2Jb???ñ"
