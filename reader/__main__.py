@@ -10,6 +10,7 @@ It starts, and keeps running, with Redis away: answers are then 503 until Redis 
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import socket
 import sys

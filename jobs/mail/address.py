@@ -4,6 +4,8 @@ A display name, a list, a comment or a line break in the field is refused: these
 user text becomes an SMTP command or a second recipient.
 """
 
+import re
+
 from email_validator import EmailNotValidError, validate_email
 
 from .errors import InvalidAddress
@@ -34,10 +36,10 @@ def normal_address(value: str, *, field: str) -> str:
             value, strict=True, allow_smtputf8=False, check_deliverability=False, allow_display_name=False
         )
     except EmailNotValidError as error:
-        raise InvalidAddress(field, f"is not a mail address: {_without_address(str(error), value)}") from None
+        raise InvalidAddress(field, f"is not a mail address: {_without_address(str(error))}") from None
     return checked.ascii_email or checked.normalized
 
 
-def _without_address(reason: str, value: str) -> str:
-    """The validator's words without the address, which must not reach a log through an error."""
-    return reason.replace(value, "(the address)")
+def _without_address(reason: str) -> str:
+    """The validator's words up to where it begins to quote the address, which must not reach a log."""
+    return re.split(r" \(|: ", reason, maxsplit=1)[0]

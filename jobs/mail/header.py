@@ -4,7 +4,7 @@ Python's own ``email`` package decodes encoded-words in text that it was given a
 of them unchecked: before 3.11.10 a task title such as ``=?utf-8?q?x=0D=0ABcc:_evil=40example.org?=``
 became a real ``Bcc`` line (CVE-2024-6923, cpython#121650). So nothing here decodes: text is refused when
 it holds a control character or something that looks like an encoded-word, everything outside printable
-ASCII is written as base64 encoded-words (RFC 2047), and the finished block is verified line by line.
+ASCII is written as base64 encoded-words (RFC 2047), and every finished field is verified line by line.
 """
 
 import re
@@ -62,14 +62,20 @@ def header_block(fields: Iterable[tuple[str, str]]) -> bytes:
         fields: name and encoded value, in order.
 
     Raises:
-        UnsafeHeader: a line of the result is neither ``Name: value`` nor a continuation. That would be
-            a fault of ours or an attack that got through; either way the mail does not leave.
+        UnsafeHeader: a value brings its own line, is too long or is not ASCII. That would be a fault of ours
+            or an attack that got through; either way the mail does not leave.
     """
-    block = "".join(f"{name}: {value}\r\n" for name, value in fields).encode("ascii", "strict")
-    for line in block.removesuffix(b"\r\n").split(b"\r\n"):
-        if len(line) > _LINE_OCTETS or not (_FIELD.match(line) or _FOLDED.match(line)):
-            raise UnsafeHeader("headers", "the finished header block has a malformed line; the mail was not built")
-    return block
+    return b"".join(_checked_field(name, value) for name, value in fields)
+
+
+def _checked_field(name: str, value: str) -> bytes:
+    """One field; each of its lines but the first must be a continuation, or it would be a field of its own."""
+    octets = f"{name}: {value}".encode("ascii", "replace")
+    first, *folded = octets.split(b"\r\n")
+    too_long = any(len(line) > _LINE_OCTETS for line in (first, *folded))
+    if too_long or not value.isascii() or not _FIELD.match(first) or not all(map(_FOLDED.match, folded)):
+        raise UnsafeHeader(name, "the finished header field is malformed; the mail was not built")
+    return octets + b"\r\n"
 
 
 def _pieces(text: str) -> Iterable[bytes]:

@@ -8,7 +8,7 @@ the same octets from them.
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import ClassVar, Literal
@@ -18,11 +18,14 @@ from .address import normal_address
 from .errors import BodyTooLarge, EmptyBody, InvalidPart, UnsafeHeader
 from .header import refuse_unsafe
 from .templates import Rendered, render
+from .values import plain_values
 
 BODY_LIMIT = 256 * 1024
 """Octets of subject, text and HTML together, in UTF-8."""
 SUBJECT_LIMIT = 255
 """Characters. Longer subjects are cut by every reader of mail."""
+NAME_LIMIT = 255
+"""Characters of a sender's name, so that name and address always fit one header line."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,13 +70,13 @@ class Mail:
     @property
     def lane(self) -> str:
         """The lane it waits in."""
-        if self.urgency not in {"urgent", "normal", "bulk"}:
+        if self.urgency not in ("urgent", "normal", "bulk"):
             raise InvalidPart("urgency", f"must be urgent, normal or bulk, not {self.urgency!r}")
         return f"mail.{self.urgency}"
 
     def fingerprint(self) -> str:
         """What makes two requests the same mail: all that was asked for, and no clock or id of ours."""
-        asked = {name: getattr(self, name) for name in self.__slots__}
+        asked = {one.name: getattr(self, one.name) for one in fields(self)}
         asked["values"] = dict(self.values)
         canonical = json.dumps(asked, sort_keys=True, ensure_ascii=True, default=str)
         return hashlib.sha256(canonical.encode()).hexdigest()
@@ -89,13 +92,14 @@ class Mail:
             MailError: one of its kinds, naming the field; see :mod:`jobs.mail.errors`.
         """
         to = normal_address(self.to, field="to")
+        self._check_texts()
         parts = self._parts()
         _check_parts(parts)
         return {
             "message_id": "".join(c for c in job_id if c.isalnum() or c == "-"),
             "date": format_datetime(now.astimezone(UTC)),
             "sender": self._optional_address(self.sender, "sender"),
-            "sender_name": self._header_text(self.sender_name, "sender_name"),
+            "sender_name": self._name(),
             "reply_to": self._optional_address(self.reply_to, "reply_to"),
             "to": to,
             "subject": parts.subject,
@@ -103,36 +107,32 @@ class Mail:
             "html": parts.html,
         }
 
+    def _check_texts(self) -> None:
+        optional = ("template", "subject", "text", "html", "sender_name")
+        for name in ("locale", *(name for name in optional if getattr(self, name) is not None)):
+            value = getattr(self, name)
+            if not isinstance(value, str):
+                raise InvalidPart(name, f"must be a text, not {type(value).__name__}")
+
     def _parts(self) -> Rendered:
         ready = [name for name in ("subject", "text", "html") if getattr(self, name) is not None]
         if self.template is None:
             return Rendered((self.subject or "").strip(), self.text or "", self.html or "")
         if ready:
             raise InvalidPart(ready[0], "a mail has either a template or ready parts, not both")
-        self._check_values()
-        return render(self.template, self.locale, self.values)
-
-    def _check_values(self) -> None:
-        """Values meet a header in the subject: name the guilty one rather than the subject."""
-        for name, value in self.values.items():
-            for text in value if isinstance(value, list | tuple) else (value,):
-                if isinstance(text, str):
-                    _refuse_in_value(text, field=f"values.{name}")
+        return render(self.template, self.locale, plain_values(self.values))
 
     @staticmethod
     def _optional_address(value: str | None, name: str) -> str | None:
         return None if value is None else normal_address(value, field=name)
 
-    @staticmethod
-    def _header_text(value: str | None, name: str) -> str | None:
-        if value is not None:
-            refuse_unsafe(value, field=name)
-        return value
-
-
-def _refuse_in_value(text: str, *, field: str) -> None:
-    """Line breaks and tabs may stand in a body; whether they reach the subject is checked on the subject."""
-    refuse_unsafe(text.replace("\r\n", " ").replace("\n", " ").replace("\t", " "), field=field)
+    def _name(self) -> str | None:
+        name = self.sender_name
+        if name is not None:
+            refuse_unsafe(name, field="sender_name")
+            if len(name) > NAME_LIMIT:
+                raise InvalidPart("sender_name", f"has {len(name)} characters, at most {NAME_LIMIT} are allowed")
+        return name
 
 
 def _check_parts(parts: Rendered) -> None:
@@ -150,12 +150,16 @@ def _check_parts(parts: Rendered) -> None:
 
 
 def _check_size(parts: Rendered) -> None:
-    try:
-        size = sum(len(part.encode()) for part in (parts.subject, parts.text, parts.html))
-    except UnicodeEncodeError:
-        raise InvalidPart("text", "holds a lone surrogate, which is no character; decode it properly") from None
+    size = sum(_octets(part, field=name) for name, part in asdict(parts).items())
     if size > BODY_LIMIT:
         largest = "html" if len(parts.html) > len(parts.text) else "text"
         raise BodyTooLarge(
             largest, f"the mail has {size} octets, at most {BODY_LIMIT} are allowed; link to it instead"
         )
+
+
+def _octets(part: str, *, field: str) -> int:
+    try:
+        return len(part.encode())
+    except UnicodeEncodeError:
+        raise InvalidPart(field, "holds a lone surrogate, which is no character; decode it properly") from None

@@ -40,11 +40,11 @@ def write_letter(frozen: Mapping[str, object], *, default_sender: Sender) -> Let
 
     Args:
         frozen: what :meth:`jobs.Mail.compose` returned, after its trip through the queue.
-        default_sender: for mails that name none.
+        default_sender: for mails that name none; a mail's own name goes before its address.
 
     Raises:
         KeyError: a key of the frozen mail is missing.
-        UnsafeHeader: the finished header block would have had a malformed line.
+        UnsafeHeader: a field of the finished header would have been malformed.
     """
     mail = cast("Mapping[str, str | None]", frozen)
     sender = _sender(mail, default_sender)
@@ -54,8 +54,10 @@ def write_letter(frozen: Mapping[str, object], *, default_sender: Sender) -> Let
 
 
 def _sender(mail: Mapping[str, str | None], default: Sender) -> Sender:
-    address = mail["sender"]
-    return default if address is None else Sender(address, mail["sender_name"] or "")
+    address, name = mail["sender"], mail["sender_name"]
+    if address is None:
+        return default if name is None else Sender(default.address, name)
+    return Sender(address, name or "")
 
 
 def _fields(mail: Mapping[str, str | None], sender: Sender) -> list[tuple[str, str]]:

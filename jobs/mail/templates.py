@@ -1,8 +1,8 @@
 """Templates: files of this folder, never user text (a sandbox alone is no defence, says Jinja itself).
 
-A template is ``templates/<name>/<locale>.subject``, ``.text`` and ``.html``. Values are strings, numbers
-and lists of them; HTML is escaped, and a value that a part names but nobody gave is refused at once, over
-all branches of all parts.
+A template is ``templates/<name>/<locale>.subject``, ``.text`` and ``.html``. What values may be is decided in
+``values``; in HTML they are escaped. A value that a part names but nobody gave is refused at once, over all
+branches of all parts.
 """
 
 from collections.abc import Mapping

@@ -329,7 +329,7 @@ async def test_dead_jobs_are_dealt_with_as_the_manual_says(
         await seen(redis, lambda lane: lane.dead)
         attempts = await redis.llen(KEYS.history(receipt.id))
         for command in manual_commands(what, receipt.id):
-            await redis.execute_command(*command)
+            await redis.execute_command(*command)  # type: ignore[no-untyped-call]  # redis-py leaves it untyped
         if what == "revive":
             await eventually(lambda: heard_again(redis, receipt.id, attempts))
     lane = await lane_of(redis)
