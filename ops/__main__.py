@@ -186,7 +186,10 @@ def _console(_asked: argparse.Namespace) -> int:
     except CannotListen as error:
         _say(str(error))
         return EXIT_CONFIGURATION
-    return 0
+    sys.stderr.flush()
+    # The HTTP server's threads may still run, and one that asks for the interpreter while it is being torn down
+    # aborts the process. There is nothing left to tear down.
+    os._exit(0)
 
 
 # demo and up; what they need, above all the embedded servers, is loaded only here

@@ -1,8 +1,21 @@
 """Why nothing was queued. A message's own refusals (a bad address, a missing value) are the message's."""
 
+from .receipt import Receipt
+
 
 class ProducerError(Exception):
-    """The root of this room's errors. When one is raised, the call has queued nothing unless it says so."""
+    """The root of this room's errors. The job that it is about was not queued, unless it says so.
+
+    Attributes:
+        index: which message of a batch, from 0, if it is about one; None for a single message.
+        receipts: what earlier round trips of the same batch queued (one carries a thousand).
+    """
+
+    index: int | None = None
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.receipts: list[Receipt] = []
 
 
 class InvalidRequest(ProducerError, ValueError):
@@ -30,15 +43,7 @@ class UnknownReport(InvalidRequest):
 
 
 class NotEnqueued(ProducerError):
-    """The queue could not take the job now. Sending it again with the same key cannot double it.
-
-    Attributes:
-        receipts: what earlier calls of the same batch already queued (one call carries a thousand).
-    """
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.receipts: list[object] = []
+    """The queue could not take the job now. Sending it again with the same key cannot double it."""
 
 
 class RedisUnavailable(NotEnqueued):

@@ -69,6 +69,11 @@ class LaneKeys:
         return f"momentus:{self.tag}:effects"
 
     @property
+    def adopted(self) -> str:
+        """SET of unfinished jobs that came from a stock arq producer and were counted when first seen."""
+        return f"momentus:{self.tag}:adopted"
+
+    @property
     def next(self) -> str:
         """HASH of what to queue when a running recompute ends, job id to due time and payload."""
         return f"momentus:{self.tag}:next"

@@ -1,7 +1,8 @@
 """The producer: what a backend holds. It owns no queue of its own; a job is in Redis or the call raised."""
 
 import hashlib
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Self
@@ -10,11 +11,11 @@ import orjson
 from redis.asyncio import Redis
 
 from .envelope import write_envelope
-from .errors import InvalidRequest, KeyConflict, NotEnqueued, UnknownReport
+from .errors import InvalidRequest, KeyConflict, PayloadTooLarge, ProducerError, UnknownReport
 from .identifier import Identifiers
 from .keys import catalogue, group_of
 from .message import Message
-from .queue import ConflictingKey, Entry, Queue
+from .queue import ConflictingKey, Entry, Queue, Taken
 from .receipt import Receipt
 
 WINDOW = timedelta(days=7)
@@ -22,6 +23,7 @@ WINDOW = timedelta(days=7)
 _BATCH = 1000
 _BATCH_OCTETS = 8 * 1024 * 1024
 _KEY_LIMIT = 512
+_REPORT = re.compile(r"[a-z][a-z0-9_]{0,63}\Z")
 _NO_DELAY = timedelta(0)
 _LONGEST_DELAY = timedelta(days=366)
 _BUDGET = 0.1
@@ -36,7 +38,7 @@ class Producer:
     Args:
         redis: a redis-py asyncio client with ``decode_responses=False``.
         tenant: whose reports :meth:`refresh` means.
-        budget: seconds within which every call answers or raises.
+        budget: seconds within which Redis answers or the call raises; ``send_many`` has it for every thousand.
     """
 
     def __init__(self, redis: Redis, *, tenant: str = "default", budget: float = _BUDGET) -> None:
@@ -90,7 +92,11 @@ class Producer:
             NotEnqueued: Redis did not take it within the budget.
         """
         entry = self._entry(message, key, delay)
-        return (await self._put(message.lane, [message], [entry], [key]))[0]
+        try:
+            (taken,) = await self._queue.put(message.lane, [entry])
+        except ConflictingKey as found:
+            raise KeyConflict(str(key), found.known_id) from None
+        return _receipt(message, taken)
 
     async def send_many(self, messages: Sequence[Message], *, keys: Sequence[str] | None = None) -> list[Receipt]:
         """Queue many messages, a thousand in one round trip, each thousand all or nothing.
@@ -101,7 +107,9 @@ class Producer:
             keys: one per message, in the same order.
 
         Raises:
-            ValueError: as :meth:`send`, with the message's place in ``index``.
+            ValueError, PayloadTooLarge: as :meth:`send`, with the message's place in ``index``.
+            KeyConflict: as :meth:`send`, with ``index``; its thousand was not queued, and ``receipts`` holds
+                those of the thousands before.
             NotEnqueued: as :meth:`send`; ``receipts`` holds those of the thousands before.
         """
         wanted: Sequence[str | None] = [None] * len(messages) if keys is None else keys
@@ -109,10 +117,15 @@ class Producer:
             raise InvalidRequest(f"keys: {len(wanted)} keys for {len(messages)} messages; give one for each")
         entries = self._entries(messages, wanted)
         receipts: dict[int, Receipt] = {}
-        for lane in dict.fromkeys(message.lane for message in messages):
-            places = [place for place, message in enumerate(messages) if message.lane == lane]
-            for chunk in _chunks(places, entries):
-                await self._put_chunk(lane, chunk, messages, entries, wanted, receipts)
+        try:
+            for lane, places in _chunks(messages, entries):
+                taken = await self._put_chunk(lane, places, entries, wanted)
+                receipts |= {
+                    place: _receipt(messages[place], one) for place, one in zip(places, taken, strict=True)
+                }
+        except ProducerError as error:
+            error.receipts = [receipts[place] for place in sorted(receipts)]
+            raise
         return [receipts[place] for place in range(len(messages))]
 
     async def refresh(self, report: str, *, scope: int | None = None) -> Receipt:
@@ -130,18 +143,20 @@ class Producer:
             UnknownReport: the workers have declared their reports and this is none of them.
             NotEnqueued: Redis did not take it within the budget.
         """
-        if scope is not None and (not isinstance(scope, int) or not 0 < scope < 2**63):
-            raise InvalidRequest(f"scope: must be a node's id, a whole number from 1, not {scope!r}")
-        declared, entry = await self._queue.field(catalogue(self._tenant), report)
-        if declared and entry is None:
-            raise UnknownReport(f"report: {report[:80]!r} is not declared by any worker; check its name")
-        debounce_ms = orjson.loads(entry)["debounce_ms"] if entry else 0
-        return await self.request_refresh(report, scope=scope, delay=timedelta(milliseconds=debounce_ms))
+        _check_report(report)
+        _check_scope(scope)
+        async with self._queue.within_budget():
+            declared, entry = await self._queue.field(catalogue(self._tenant), report)
+            if declared and entry is None:
+                raise UnknownReport(f"report: {report!r} is not declared by any worker; check its name")
+            debounce_ms = orjson.loads(entry)["debounce_ms"] if entry else 0
+            return await self.request_refresh(report, scope=scope, delay=timedelta(milliseconds=debounce_ms))
 
     async def request_refresh(self, report: str, *, scope: int | None, delay: timedelta) -> Receipt:
         """Queue the recompute of a report known to be declared; :meth:`refresh` is the call for backends."""
         job_id = f"{{reports}}refresh:{self._tenant}:{report}"
-        payload = write_envelope("report.refresh", {"report": report, "scope": scope}, enqueued_ms=_now_ms())
+        content = {"tenant": self._tenant, "report": report, "scope": scope}
+        payload = write_envelope("report.refresh", content, enqueued_ms=_now_ms())
         new = await self._queue.put_latest("reports", Entry(job_id, payload, _milliseconds(delay)))
         return Receipt(job_id, "report.refresh", "reports", "queued" if new else "duplicate")
 
@@ -150,19 +165,19 @@ class Producer:
         for place, (message, key) in enumerate(zip(messages, keys, strict=True)):
             try:
                 entries.append(self._entry(message, key, _NO_DELAY))
-            except ValueError as refusal:
-                refusal.index = place  # type: ignore[attr-defined]  # a message's refusal is any ValueError
+            except (ValueError, PayloadTooLarge) as refusal:
+                refusal.index = place  # type: ignore[union-attr]  # a message's refusal is any ValueError
                 refusal.add_note(f"message {place} of {len(messages)}; none of them was queued")
                 raise
         return entries
 
     def _entry(self, message: Message, key: str | None, delay: timedelta) -> Entry:
         """A message as it goes in: everything that can be refused is refused here."""
-        if not _NO_DELAY <= delay <= _LONGEST_DELAY:
-            raise InvalidRequest(f"delay: must be between 0 and {_LONGEST_DELAY.days} days, not {delay}")
+        if not isinstance(delay, timedelta) or not _NO_DELAY <= delay <= _LONGEST_DELAY:
+            raise InvalidRequest(f"delay: must be a timedelta from 0 to {_LONGEST_DELAY.days} days, not {delay!r}")
         job_id = self._identifiers.new(group_of(message.lane))
         content = message.compose(job_id=job_id, now=datetime.now(UTC))
-        payload = write_envelope(message.kind, content, enqueued_ms=_now_ms())
+        payload = write_envelope(message.kind, content, enqueued_ms=_now_ms(), delay_ms=_milliseconds(delay))
         if key is None:
             return Entry(job_id, payload, _milliseconds(delay))
         return Entry(
@@ -175,57 +190,52 @@ class Producer:
         )
 
     async def _put_chunk(
-        self,
-        lane: str,
-        places: Sequence[int],
-        messages: Sequence[Message],
-        entries: Sequence[Entry],
-        keys: Sequence[str | None],
-        receipts: dict[int, Receipt],
-    ) -> None:
-        chosen = (
-            [messages[place] for place in places],
-            [entries[place] for place in places],
-            [keys[place] for place in places],
-        )
+        self, lane: str, places: Sequence[int], entries: Sequence[Entry], keys: Sequence[str | None]
+    ) -> list[Taken]:
         try:
-            taken = await self._put(lane, *chosen)
-        except NotEnqueued as error:
-            error.receipts = [receipts[place] for place in sorted(receipts)]
-            raise
-        receipts.update(zip(places, taken, strict=True))
-
-    async def _put(
-        self, lane: str, messages: Sequence[Message], entries: Sequence[Entry], keys: Sequence[str | None]
-    ) -> list[Receipt]:
-        try:
-            taken = await self._queue.put(lane, entries)
+            return await self._queue.put(lane, [entries[place] for place in places])
         except ConflictingKey as found:
-            raise KeyConflict(str(keys[found.index]), found.known_id) from None
-        return [
-            Receipt(one.id, message.kind, lane, "queued" if one.new else "duplicate")
-            for one, message in zip(taken, messages, strict=True)
-        ]
+            place = places[found.index]
+            conflict = KeyConflict(str(keys[place]), found.known_id)
+            conflict.index = place
+            raise conflict from None
 
 
-def _chunks(places: Sequence[int], entries: Sequence[Entry]) -> list[list[int]]:
-    """Places in runs of at most a thousand entries and eight MiB, so that no script holds Redis for long."""
-    chunks: list[list[int]] = []
-    octets = 0
-    for place in places:
-        size = len(entries[place].payload)
-        if not chunks or len(chunks[-1]) == _BATCH or octets + size > _BATCH_OCTETS:
-            chunks.append([])
-            octets = 0
-        chunks[-1].append(place)
-        octets += size
-    return chunks
+def _receipt(message: Message, taken: Taken) -> Receipt:
+    return Receipt(taken.id, message.kind, message.lane, "queued" if taken.new else "duplicate")
+
+
+def _chunks(messages: Sequence[Message], entries: Sequence[Entry]) -> Iterator[tuple[str, list[int]]]:
+    """Lane and places, at most a thousand and eight MiB at a time, so that no script holds Redis for long."""
+    for lane in dict.fromkeys(message.lane for message in messages):
+        run: list[int] = []
+        octets = 0
+        for place in (place for place, message in enumerate(messages) if message.lane == lane):
+            size = len(entries[place].payload)
+            if run and (len(run) == _BATCH or octets + size > _BATCH_OCTETS):
+                yield lane, run
+                run, octets = [], 0
+            run.append(place)
+            octets += size
+        yield lane, run
 
 
 def _checked(key: str) -> str:
     if not isinstance(key, str) or not 0 < len(key) <= _KEY_LIMIT:
         raise InvalidRequest(f"key: must be a text of 1 to {_KEY_LIMIT} characters that names this piece of work")
     return key
+
+
+def _check_report(name: str) -> None:
+    if not isinstance(name, str) or not _REPORT.match(name):
+        raise UnknownReport("report: a report's name is lower-case letters, digits and _, at most 64; check it")
+
+
+def _check_scope(scope: int | None) -> None:
+    if scope is None:
+        return
+    if not isinstance(scope, int) or isinstance(scope, bool) or not 0 < scope < 2**63:
+        raise InvalidRequest("scope: must be a node's id, a whole number from 1 to 2^63 - 1")
 
 
 def _digest(text: str) -> str:

@@ -83,6 +83,23 @@ class Queue:
         self._enqueue = redis.register_script(script("enqueue"))
         self._enqueue_latest = redis.register_script(script("enqueue_latest"))
 
+    @asynccontextmanager
+    async def within_budget(self) -> AsyncIterator[None]:
+        """Redis's answer in time, or a typed error in time: never a hang.
+
+        May be nested, to give several round trips one budget.
+        """
+        try:
+            async with asyncio.timeout(self._budget):
+                yield
+        except RedisError as error:
+            raise _in_our_words(error) from error
+        except (TimeoutError, OSError) as error:
+            raise RedisUnavailable(
+                f"No answer from Redis within {self._budget * 1000:.0f} ms; the job may or may not be queued: "
+                "send it again with the same key"
+            ) from error
+
     async def put(self, lane: str, entries: Sequence[Entry]) -> list[Taken]:
         """Queue all entries of one lane, or none.
 
@@ -101,7 +118,7 @@ class Queue:
                 entry.fingerprint,
                 entry.window_ms,
             ]
-        async with self._within_budget():
+        async with self.within_budget():
             reply = await self._enqueue(keys=[keys.queue, keys.wake, keys.counters], args=arguments)
         if reply[0] == b"conflict":
             raise ConflictingKey(reply[1], reply[2].decode())
@@ -117,31 +134,17 @@ class Queue:
         keys = LaneKeys(lane)
         names = [keys.queue, keys.wake, keys.counters, keys.leases, keys.next, keys.dead]
         arguments: list[str | bytes | int] = [lane, keys.tag, entry.id, entry.payload, entry.delay_ms]
-        async with self._within_budget():
+        async with self.within_budget():
             state = await self._enqueue_latest(keys=names, args=arguments)
         return bool(state != b"duplicate")
 
     async def field(self, key: str, field: str) -> tuple[bool, bytes | None]:
         """Whether the hash is there at all, and one field of it."""
-        async with self._within_budget(), self._redis.pipeline(transaction=False) as pipe:
+        async with self.within_budget(), self._redis.pipeline(transaction=False) as pipe:
             pipe.exists(key)
             pipe.hget(key, field)
             there, value = await pipe.execute()
         return bool(there), value
-
-    @asynccontextmanager
-    async def _within_budget(self) -> AsyncIterator[None]:
-        """Redis's answer in time, or a typed error in time: never a hang (DESIGN promise 3)."""
-        try:
-            async with asyncio.timeout(self._budget):
-                yield
-        except RedisError as error:
-            raise _in_our_words(error) from error
-        except (TimeoutError, OSError) as error:
-            raise RedisUnavailable(
-                f"No answer from Redis within {self._budget * 1000:.0f} ms; the job may or may not be queued: "
-                "send it again with the same key"
-            ) from error
 
 
 def _in_our_words(error: RedisError) -> NotEnqueued:

@@ -109,7 +109,7 @@ async def _refresher(settings: Settings, url: str) -> AsyncIterator[Refresher]:
         store = ReportStore(producer.redis, tenant=settings.tenant)
         clock = asyncio.create_task(run_clock(reports, store, producer, zone))
         try:
-            yield Refresher(reports, source, store, zone)
+            yield Refresher(settings.tenant, reports, source, store, zone)
         finally:
             clock.cancel()
             await asyncio.gather(clock, return_exceptions=True)

@@ -42,4 +42,4 @@ def normal_address(value: str, *, field: str) -> str:
 
 def _without_address(reason: str) -> str:
     """The validator's words up to where it begins to quote the address, which must not reach a log."""
-    return re.split(r" \(|: ", reason, maxsplit=1)[0]
+    return re.split(r" \(|: ", reason, maxsplit=1)[0].rstrip(".")

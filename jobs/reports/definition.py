@@ -33,7 +33,11 @@ _UNITS = {
     "h": timedelta(hours=1),
     "d": timedelta(days=1),
 }
-_PARAMETER = re.compile(r"(?<![:\w]):([a-z_]+)\b")
+_PARAMETER = re.compile(
+    r"""--[^\n]*|/\*.*?\*/|'[^']*'|"[^"]*"|(?<![:\w]):([a-z_]+)\b""",
+    re.DOTALL,
+)
+"""A parameter; before it, so that they are stepped over, comments, texts and quoted names."""
 _HEAD = re.compile(r"-- \+\+\+\n((?:--.*\n)*?)-- \+\+\+\n")
 _KEYS = {"name", "title", "scope", "tree", "every", "freshness", "rollup", "valid_until"}
 _FRESHNESS = {"soft", "hard", "debounce"}
@@ -161,42 +165,47 @@ def _duration(table: Mapping[str, object], key: str, file: str, within: str = ""
     match = _DURATION.match(value)
     if match is None:
         raise ReportError(f"{file}: {within}{key}", f"{value!r} is no duration; write 500ms, 30s, 5m, 2h or 1d")
-    return float(match[1]) * _UNITS[match[2]]
+    try:
+        return float(match[1]) * _UNITS[match[2]]
+    except OverflowError:
+        raise ReportError(f"{file}: {within}{key}", "is longer than any report lives") from None
 
 
 def _rollup(table: Mapping[str, object], file: str) -> Mapping[str, str]:
-    for measure, how in table.items():
+    words = {measure: str(how) for measure, how in table.items()}
+    for measure, how in words.items():
         if how in _PLAIN_ROLLUPS:
             continue
-        beside = str(how).removeprefix("of ")
-        if not str(how).startswith("of ") or table.get(beside) not in {"min", "max"}:
+        if not how.startswith("of ") or words.get(how.removeprefix("of ")) not in {"min", "max"}:
             allowed = ", ".join(sorted(_PLAIN_ROLLUPS))
             raise ReportError(
                 f"{file}: rollup.{measure}", f"{how!r} is none of {allowed}, or 'of' a measure with min or max"
             )
-    return {measure: str(how) for measure, how in table.items()}
+    return words
 
 
 def _valid_until(head: Mapping[str, object], file: str) -> bool:
-    value = head.get("valid_until", "change")
+    value = str(head.get("valid_until", "change"))
     if value not in {"change", "next_midnight"}:
         raise ReportError(f"{file}: valid_until", f"{value!r} must be 'next_midnight' or 'change'")
     return value == "next_midnight"
 
 
 def _bind(query: str, file: str) -> tuple[str, tuple[str, ...]]:
-    """Named parameters become numbered ones; a cast (``::``) is left alone."""
-    names = tuple(dict.fromkeys(_PARAMETER.findall(query)))
+    """Named parameters become numbered ones; casts (``::``), comments and texts are left alone."""
+    if not query:
+        raise ReportError(f"{file}", "holds no query below its front matter")
+    names = tuple(dict.fromkeys(match[1] for match in _PARAMETER.finditer(query) if match[1]))
     for name in names:
         if name not in PARAMETERS:
             raise ReportError(f"{file}: :{name}", f"is no parameter; there are :{', :'.join(PARAMETERS)}")
-    return _PARAMETER.sub(lambda match: f"${names.index(match[1]) + 1}", query), names
+    return _PARAMETER.sub(lambda match: f"${names.index(match[1]) + 1}" if match[1] else match[0], query), names
 
 
 def _check_bounds(report: Report, file: str) -> None:
     if not timedelta(0) < report.soft < report.hard:
         raise ReportError(f"{file}: freshness.soft", "must be over 0 and below freshness.hard")
-    if report.every > report.hard:
-        raise ReportError(f"{file}: every", "must not be over freshness.hard, or readers would find it too old")
+    if not timedelta(0) < report.every <= report.hard:
+        raise ReportError(f"{file}: every", "must be over 0 and at most freshness.hard, or readers find it old")
     if report.debounce > report.soft:
         raise ReportError(f"{file}: freshness.debounce", "must not be over freshness.soft")

@@ -1,21 +1,25 @@
 """Setting the demo up, telling it, and staying up for people to look around."""
 
 import asyncio
+import shutil
 import signal
 import sys
 import tempfile
 from collections.abc import Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TextIO
 
 import orjson
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
 
 from ops.demo.browser import Browser
 from ops.demo.company_postgres import Company
 from ops.demo.story import Stage, depth, read_reports, send_mails
+from ops.depth import read_depth
 from ops.embedded.errors import EmbeddedError
 from ops.organisation import OrganisationError, Size, generate
 from ops.supervisor import Supervisor
@@ -25,6 +29,10 @@ from producers import Producer
 
 _EXIT_CONFIGURATION = 2
 _SEED = 2026
+
+
+class ServedQueue(Exception):
+    """The configured Redis is somebody's; the demo leaves it alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +59,7 @@ def demo(plan: Plan, wishes: Wishes, *, tenant: str) -> int:
     """
     try:
         asyncio.run(_demo(plan, wishes, tenant))
-    except (EmbeddedError, SupervisorError, OrganisationError) as error:
+    except (EmbeddedError, SupervisorError, OrganisationError, ServedQueue) as error:
         print(error, file=sys.stderr)
         return _EXIT_CONFIGURATION
     return 0
@@ -68,7 +76,10 @@ async def _demo(plan: Plan, wishes: Wishes, tenant: str) -> None:
             await company.fill(generate(size, seed=_SEED, now=datetime.now(UTC)))
 
     plan_here = replace(plan, data_dir=scratch, durable=False, before_worker=fill)
-    with (scratch / "demo.log").open("w", encoding="utf-8") as log:
+    with ExitStack() as leaving:
+        leaving.callback(shutil.rmtree, scratch, ignore_errors=True)
+        log = leaving.enter_context((scratch / "demo.log").open("w", encoding="utf-8"))
+        await _refuse_a_served_queue(plan)
         system = assemble(plan_here)
         word = announce(system, plan.data_dir)
         try:
@@ -76,6 +87,21 @@ async def _demo(plan: Plan, wishes: Wishes, tenant: str) -> None:
                 await _tell(system, wishes, tenant, say)
         finally:
             forget(word)
+
+
+async def _refuse_a_served_queue(plan: Plan) -> None:
+    """Another worker on a configured Redis would take the demo's mails and send them, perhaps for real."""
+    if plan.redis_url is None:
+        return
+    async with Redis.from_url(plan.redis_url) as redis:
+        try:
+            depth = await read_depth(redis, tenant="")
+        except (RedisError, OSError) as error:
+            raise ServedQueue(f"MOMENTUS_REDIS_URL: Redis does not answer ({type(error).__name__})") from None
+    if depth.workers or any(lane.ready or lane.leased or lane.scheduled for lane in depth.lanes):
+        raise ServedQueue(
+            "MOMENTUS_REDIS_URL: that Redis has workers or waiting jobs; the demo needs an unused one"
+        )
 
 
 async def _tell(system: System, wishes: Wishes, tenant: str, say: Callable[[str], None]) -> None:

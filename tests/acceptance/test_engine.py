@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
+import orjson
 import pytest
 from redis.asyncio import Redis
 
 from jobs import Policy
-from producers import Producer
+from producers import Producer, QueueFull
 from producers.keys import LaneKeys
 from tests.support import eventually
 from worker.engine import GiveUp, LaneSlots, TryLater, Worker
@@ -72,8 +73,9 @@ async def counters(redis: Redis) -> dict[str, int]:
 
 async def conserved(redis: Redis) -> bool:
     counts = await counters(redis)
-    ended = sum(counts.get(f"{how}:{LANE}", 0) for how in ("done", "dead", "discarded", "vanished"))
-    return counts.get(f"accepted:{LANE}", 0) == ended + await redis.zcard(KEYS.queue)
+    ended = sum(counts.get(f"{how}:{LANE}", 0) for how in ("done", "discarded", "vanished"))
+    left = await redis.zcard(KEYS.queue) + await redis.zcard(KEYS.dead)
+    return counts.get(f"accepted:{LANE}", 0) == ended + left
 
 
 async def test_every_job_runs_once_and_leaves_only_its_result(
@@ -282,3 +284,101 @@ async def test_octets_that_are_no_job_are_quarantined_and_the_worker_goes_on(
         await producer.send(Note("fine"))
         await eventually(lambda: seen)
     assert await conserved(redis)
+
+
+async def test_at_the_memory_limit_nothing_new_is_taken_and_workers_go_on(
+    own_valkey: Callable[..., Any],
+) -> None:
+    valkey = await own_valkey()
+    seen: list[str] = []
+
+    async def take(context: dict[str, Any], text: str) -> None:
+        assert await context["begin_effect"]()
+        seen.append(text)
+
+    async with Redis.from_url(valkey.url) as redis, Producer.connect(valkey.url, budget=5) as producer:
+        await producer.send_many([Note(str(n)) for n in range(50)])
+        await redis.config_set("maxmemory", "1mb")
+        with pytest.raises(QueueFull):
+            await producer.send(Note("too much"))
+        async with working(valkey.url, take):
+            await eventually(lambda: len(seen) == 50)
+            await eventually(lambda: conserved(redis))
+
+
+async def test_a_job_that_dies_in_its_effect_is_counted_as_uncertain_when_it_is_buried(
+    valkey_url: str, redis: Redis, producer: Producer
+) -> None:
+    receipt = await producer.send(Note("poison"))
+    one = Worker(
+        [handler(_nothing, kind=Note.kind)],
+        redis_url=valkey_url,
+        lanes=[LaneSlots(LANE, 1)],
+        handle_signals=False,
+        lease=timedelta(milliseconds=20),
+        crash_limit=1,
+    )
+    lane = one.lanes[0]
+    (claim,) = (await one._store.turn([], [(lane, 1)])).claims
+    assert await one._store.begin_effect(claim, KEYS.effects)
+
+    async def buried() -> bool:
+        await one._store.turn([], [(lane, 1)])
+        return bool(await redis.zscore(KEYS.dead, receipt.id))
+
+    await eventually(buried)
+    await one.close()
+    assert (await counters(redis))[f"uncertain:{LANE}"] == 1
+    assert not await redis.exists(KEYS.effects)
+    assert await conserved(redis)
+
+
+async def test_a_deferred_job_of_a_stock_producer_is_counted_once(valkey_url: str, redis: Redis) -> None:
+    attempts: list[int] = []
+
+    async def take(context: dict[str, Any], text: str) -> None:
+        del text
+        attempts.append(context["job_try"])
+        if len(attempts) < 3:
+            raise TryLater("not now", after=timedelta(milliseconds=1), charged=False)
+
+    foreign: dict[str, Any] = {"t": None, "f": Note.kind, "a": [], "k": {"text": "x"}, "et": 1_700_000_000_000}
+    await redis.set("arq:job:abc", orjson.dumps(foreign))
+    await redis.zadd(KEYS.queue, {"abc": 1})
+    await redis.zadd(KEYS.queue, {"vanished": 1})
+    async with working(valkey_url, take):
+        await eventually(lambda: len(attempts) == 3)
+        await eventually(lambda: conserved(redis))
+    counts = await counters(redis)
+    assert (counts[f"accepted:{LANE}"], counts[f"done:{LANE}"], counts[f"vanished:{LANE}"]) == (2, 1, 1)
+    assert not await redis.exists(KEYS.adopted)
+
+
+async def test_a_stopped_worker_is_no_longer_listed(valkey_url: str, redis: Redis) -> None:
+    async with working(valkey_url, _nothing) as worker:
+        await eventually(lambda: redis.exists(KEYS.worker(worker.worker_id)))
+    assert await redis.zcard(KEYS.workers) == 0
+
+
+async def test_a_worker_outlives_its_redis_and_goes_on_when_it_is_back(own_valkey: Callable[..., Any]) -> None:
+    valkey = await own_valkey()
+    seen: list[str] = []
+    begun, resume = asyncio.Event(), asyncio.Event()
+
+    async def take(_: dict[str, Any], text: str) -> None:
+        if text == "running":
+            begun.set()
+            await resume.wait()
+        seen.append(text)
+
+    async with Producer.connect(valkey.url, budget=5) as producer, working(valkey.url, take) as worker:
+        await producer.send(Note("running"))
+        await begun.wait()
+        await valkey.kill()
+        resume.set()
+        await eventually(lambda: worker._away_count)
+        await valkey.start()
+        await eventually(lambda: worker._away_count == 0)
+        await producer.send(Note("after"))
+        await eventually(lambda: "after" in seen)
+    assert seen.count("running") == 1

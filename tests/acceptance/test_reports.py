@@ -43,7 +43,9 @@ async def refresher_on(dsn: str, url: str, zone: str = "UTC") -> AsyncIterator[R
     source = Source(dsn, statement_timeout=timedelta(seconds=30))
     async with Redis.from_url(url) as redis:
         try:
-            yield Refresher({"management": REPORT}, source, ReportStore(redis, tenant="default"), ZoneInfo(zone))
+            yield Refresher(
+                "default", {"management": REPORT}, source, ReportStore(redis, tenant="default"), ZoneInfo(zone)
+            )
         finally:
             await source.close()
 
@@ -219,7 +221,7 @@ async def test_sql_that_fails_keeps_the_last_good_set_and_says_why(small: str, v
         before = await refresher.store.stored("management")
         await connection.execute("ALTER TABLE organisation.tasks RENAME TO gone")
         with pytest.raises(TryLater, match="UndefinedTableError"):
-            await refresh_report({"refresher": refresher}, "management")
+            await refresh_report({"refresher": refresher}, "default", "management")
         assert await refresher.store.stored("management") == before
     assert "UndefinedTableError" in (await state_of(valkey_url, "_error"))["error"]
 
@@ -239,7 +241,7 @@ async def test_a_damaged_tree_is_refused_and_the_last_good_set_stays(
         before = await refresher.store.stored("management")
         await connection.execute(damage)
         with pytest.raises(TryLater, match=words):
-            await refresh_report({"refresher": refresher}, "management")
+            await refresh_report({"refresher": refresher}, "default", "management")
         assert await refresher.store.stored("management") == before
 
 
@@ -250,3 +252,11 @@ def test_a_local_day_has_23_24_or_25_hours() -> None:
         for month, day in ((3, 29), (6, 1), (10, 25))
     ]
     assert [(day.end - day.start) // timedelta(hours=1) for day in lengths] == [23, 24, 25]
+
+
+async def test_another_tenants_refresh_is_left_to_a_worker_of_that_tenant(small: str, valkey_url: str) -> None:
+    async with refresher_on(small, valkey_url) as refresher:
+        with pytest.raises(TryLater, match="another tenant") as left:
+            await refresh_report({"refresher": refresher}, "other", "management")
+        assert not left.value.charged
+        assert (await refresher.store.stored("management")).generation == 0

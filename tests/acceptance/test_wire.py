@@ -1,8 +1,9 @@
 """docs/wire.md against what is really written.
 
 The whole system runs on a Valkey that reports every write (keyspace notifications), and does everything that
-leaves a trace: mails that arrive, are refused, put off, and lose their worker; refreshes, one of them asked for
-while another runs; sessions from log-in to log-out; reads. No key can be written unseen, however short its life.
+leaves a trace: mails that arrive, are refused, put off, and lose their worker; a job of another producer;
+refreshes, one of them asked for while another runs; sessions from log-in to log-out; reads. No key can be written
+unseen, however short its life.
 """
 
 import asyncio
@@ -12,6 +13,7 @@ import shutil
 import signal
 import socket
 import sys
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -20,7 +22,11 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
+import orjson
 import pytest
+from arq.connections import ArqRedis, RedisSettings
+from arq.jobs import Job, JobStatus
+from arq.worker import Worker as ArqWorker
 from redis.asyncio import Redis
 
 from jobs import Mail
@@ -36,6 +42,8 @@ from producers import Producer
 from producers.keys import LaneKeys
 from sessions import Sessions
 from tests.support import OwnValkey, eventually
+from worker.engine import LaneSlots, Worker
+from worker.engine.handler import handler
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs/wire.md"
@@ -222,13 +230,24 @@ async def mails_arrive_are_put_off_and_given_up(it: System) -> None:
     await eventually(it.reached("done", 2), timeout=20)
 
 
+async def a_job_of_a_stock_arq_producer_is_done(it: System) -> None:
+    job_id = "{mail}foreign"
+    frozen = mail("luz@example.com").compose(job_id=job_id, now=datetime.now(UTC))
+    now_ms = round(time.time() * 1000)
+    content = {"t": None, "f": Mail.kind, "a": (), "k": frozen, "et": now_ms}
+    await it.redis.set(f"arq:job:{job_id}", orjson.dumps(content))
+    await it.redis.zadd(MAIL.queue, {job_id: now_ms})
+    await eventually(it.reached("done", 3))
+    assert await it.counts("accepted") == 4
+
+
 async def a_worker_dies_between_mark_and_reply(it: System) -> None:
     it.sink.faults = Faults(delay_min=timedelta(seconds=20), delay_max=timedelta(seconds=20))
     await it.producer.send(mail("eva@example.com"))
     await eventually(lambda: it.sink.delaying)
     it.running.send_signal("worker", signal.SIGKILL)
     it.sink.faults = Faults()
-    await eventually(it.reached("done", 3), timeout=20)
+    await eventually(it.reached("done", 4), timeout=20)
     assert await it.counts("uncertain") == 1
 
 
@@ -281,6 +300,7 @@ async def test_every_key_that_is_written_is_on_the_page_and_every_key_on_the_pag
     rows = documented()
     async with watched(valkey.url) as watch, system(valkey.url, smtp_sink, organisation) as it:
         await mails_arrive_are_put_off_and_given_up(it)
+        await a_job_of_a_stock_arq_producer_is_done(it)
         await a_worker_dies_between_mark_and_reply(it)
         await a_refresh_is_asked_for_while_one_runs(it)
         await a_manager_logs_in_reads_and_is_logged_out(it, valkey.url)
@@ -335,3 +355,54 @@ async def from_node_raw(port: int, subject: str) -> list[Any]:
     assert node.returncode == 0, complaints.decode()
     reply: list[Any] = json.loads(answer)
     return reply
+
+
+async def greet(_: dict[str, Any], name: str) -> str:
+    return f"Hola, {name}"
+
+
+async def test_a_stock_arq_producer_enqueues_to_us_and_reads_the_result(valkey_url: str) -> None:
+    ours = Worker(
+        [handler(greet, kind="person.greet")],
+        redis_url=valkey_url,
+        lanes=[LaneSlots(MAIL.lane, 1)],
+        handle_signals=False,
+    )
+    running = asyncio.create_task(ours.async_run())
+    async with ArqRedis.from_url(valkey_url) as arq:
+        arq.job_serializer, arq.job_deserializer, arq.expires_extra_ms = orjson.dumps, orjson.loads, 60_000
+        job = await arq.enqueue_job("person.greet", "Ana", _queue_name=MAIL.queue)
+        assert job is not None
+        seen = Job(job.job_id, arq, _queue_name=MAIL.queue, _deserializer=orjson.loads)
+
+        async def complete() -> bool:
+            return await seen.status() is JobStatus.complete
+
+        await eventually(complete)
+        assert await seen.result(timeout=1) == "Hola, Ana"
+    ours.handle_sig(signal.SIGTERM)
+    await running
+    await ours.close()
+
+
+async def test_a_stock_arq_worker_runs_our_jobs(valkey_url: str) -> None:
+    seen: list[str] = []
+
+    async def note(_: dict[str, Any], **mail: str) -> None:
+        seen.append(mail["to"])
+
+    async with Producer.connect(valkey_url, budget=5) as producer:
+        await producer.send(mail("ana@example.com"))
+    theirs = ArqWorker(
+        [handler(note, kind=Mail.kind)],
+        queue_name=MAIL.queue,
+        redis_settings=RedisSettings.from_dsn(valkey_url),
+        job_serializer=orjson.dumps,
+        job_deserializer=orjson.loads,
+        burst=True,
+        handle_signals=False,
+        poll_delay=0.01,
+    )
+    await theirs.async_run()
+    await theirs.pool.aclose(close_connection_pool=True)
+    assert seen == ["ana@example.com"]

@@ -92,7 +92,7 @@ async def _run(
 ) -> Ended:
     context = {**handlers.context, **_job_context(claim, envelope), "begin_effect": effect.begin}
     policy = handlers.policies.get(envelope.kind, handlers.default)
-    age = timedelta(milliseconds=max(0, claim.claimed_ms - envelope.enqueued_ms))
+    age = timedelta(milliseconds=max(0, claim.claimed_ms - envelope.enqueued_ms - envelope.delay_ms))
     value, error = None, None
     emit("job.started")
     try:

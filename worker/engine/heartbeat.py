@@ -3,29 +3,45 @@
 import os
 import socket
 from collections.abc import Iterable
+from datetime import timedelta
 
 import orjson
 from redis import Redis
 
 from worker.engine.lane import Lane
+from worker.engine.store import milliseconds
 
-_LIFE_MS = 15_000
+_MISSED_BEATS = 5
+"""How many may be missed before a worker is no longer listed."""
 
 
-def report(redis: Redis, worker_id: str, lanes: Iterable[Lane]) -> None:
+def report(redis: Redis, worker_id: str, lanes: Iterable[Lane], *, every: timedelta) -> None:
     """Send the heartbeat, once for each lane group, by Redis's clock."""
+    life_ms = milliseconds(every * _MISSED_BEATS)
     seconds, microseconds = redis.time()  # type: ignore[misc]  # redis-py types one method for both clients
     now = seconds * 1000 + microseconds // 1000
+    for members in _groups(lanes):
+        keys = members[0].keys
+        pipe = redis.pipeline(transaction=False)
+        pipe.set(keys.worker(worker_id), _facts(members), px=life_ms)
+        pipe.zadd(keys.workers, {worker_id: now})
+        pipe.zremrangebyscore(keys.workers, "-inf", now - life_ms)
+        pipe.execute()
+
+
+def retract(redis: Redis, worker_id: str, lanes: Iterable[Lane]) -> None:
+    """Take the heartbeat back: this worker has stopped in good order."""
+    for members in _groups(lanes):
+        keys = members[0].keys
+        redis.delete(keys.worker(worker_id))
+        redis.zrem(keys.workers, worker_id)
+
+
+def _groups(lanes: Iterable[Lane]) -> Iterable[list[Lane]]:
     groups: dict[str, list[Lane]] = {}
     for lane in lanes:
         groups.setdefault(lane.keys.tag, []).append(lane)
-    for members in groups.values():
-        keys = members[0].keys
-        pipe = redis.pipeline(transaction=False)
-        pipe.set(keys.worker(worker_id), _facts(members), px=_LIFE_MS)
-        pipe.zadd(keys.workers, {worker_id: now})
-        pipe.zremrangebyscore(keys.workers, "-inf", now - _LIFE_MS)
-        pipe.execute()
+    return groups.values()
 
 
 def _facts(lanes: list[Lane]) -> bytes:

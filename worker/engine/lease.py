@@ -5,6 +5,7 @@ leases were lost; the loop stops their handlers. When Redis is away it tries aga
 lapse then, and finishing is refused, which is right, because somebody else may have claimed the jobs.
 """
 
+import contextlib
 import threading
 from collections.abc import Callable
 from datetime import timedelta
@@ -27,6 +28,7 @@ class Renewal:
         held: returns what runs now; called from the thread, so it must only read.
         on_lost: called from the thread with the ids whose lease was lost.
         report: called from the thread after each pace; sends the worker's heartbeat.
+        retract: called from the thread at the end; takes the heartbeat back.
     """
 
     def __init__(
@@ -38,6 +40,7 @@ class Renewal:
         held: Callable[[], Held],
         on_lost: Callable[[list[str]], None],
         report: Callable[[Redis], None],
+        retract: Callable[[Redis], None],
     ) -> None:
         self._redis = redis
         self._lease_ms = milliseconds(lease)
@@ -45,6 +48,7 @@ class Renewal:
         self._held = held
         self._on_lost = on_lost
         self._report = report
+        self._retract = retract
         self._renew = redis.register_script(script("renew"))
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="lease-renewal", daemon=True)
@@ -68,7 +72,9 @@ class Renewal:
                 # The event loop tells people that Redis is away; here the next pace tries again.
                 self._redis.connection_pool.disconnect()
             if self._stop.wait(self._every):
-                return
+                break
+        with contextlib.suppress(RedisError, OSError):  # it lapses by itself
+            self._retract(self._redis)
 
     def _renew_all(self) -> None:
         for keys, pairs in self._held().items():

@@ -70,7 +70,7 @@ def decide(  # noqa: PLR0911  one return per row of the table above
     Args:
         error: what the handler raised, or None when it returned.
         attempt: this one's number, from 1.
-        age: since the job was enqueued.
+        age: since the job was enqueued, or was to run first.
         effect_begun: whether the handler had begun an effect that cannot be taken back.
     """
     match error:

@@ -84,6 +84,7 @@ class Worker(ArqWorker):
         self._by_wake = {lane.keys.wake: lane for lane in self.lanes}
         self._kick = asyncio.Event()
         self._grace = grace
+        self._renew_every = renew_every
         self._stop_at = math.inf
         self._polled_at = -math.inf
         self._away_count = 0
@@ -105,6 +106,7 @@ class Worker(ArqWorker):
             held=self._held,
             on_lost=self._lost_from_thread,
             report=self._report,
+            retract=self._retract,
         )
         self._handlers = Handlers(
             functions={name: one for name, one in self.functions.items() if isinstance(one, Function)},
@@ -272,7 +274,10 @@ class Worker(ArqWorker):
         return {lane.keys: [(one.id, one.token) for one in list(lane.running.values())] for lane in self.lanes}
 
     def _report(self, redis: BlockingRedis) -> None:
-        heartbeat.report(redis, self.worker_id, self.lanes)
+        heartbeat.report(redis, self.worker_id, self.lanes, every=self._renew_every)
+
+    def _retract(self, redis: BlockingRedis) -> None:
+        heartbeat.retract(redis, self.worker_id, self.lanes)
 
     def _lost_from_thread(self, job_ids: list[str]) -> None:
         self.loop.call_soon_threadsafe(self._stop_lost, job_ids)

@@ -9,7 +9,7 @@ set, whatever clocks and locks did meanwhile. A crash anywhere costs one repeate
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -24,6 +24,7 @@ from worker.reports.store import ReportStore, difference
 from worker.reports.tree import InvalidTree, grow_tree
 
 _PUBLISH_TRIES = 5
+_ANOTHER_WORKER = timedelta(milliseconds=200)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,21 +32,26 @@ class Refresher:
     """What a refresh needs.
 
     Attributes:
+        tenant: whose reports these are.
         reports: the declared reports by name.
         zone: whose midnight begins a day.
     """
 
+    tenant: str
     reports: Mapping[str, Report]
     source: Source
     store: ReportStore
     zone: ZoneInfo
 
 
-async def refresh_report(context: dict[str, Any], report: str, scope: int | None = None) -> dict[str, object]:
+async def refresh_report(
+    context: dict[str, Any], tenant: str, report: str, scope: int | None = None
+) -> dict[str, object]:
     """The handler of ``report.refresh``.
 
     Args:
         context: ``refresher``.
+        tenant: whose report; another tenant's waits, uncharged, for a worker of that tenant.
         scope: what changed, for the log; all scopes are recomputed.
 
     Raises:
@@ -53,6 +59,8 @@ async def refresh_report(context: dict[str, Any], report: str, scope: int | None
         TryLater: the database or the report's SQL failed; the last good set stays.
     """
     refresher: Refresher = context["refresher"]
+    if tenant != refresher.tenant:
+        raise TryLater(f"this worker serves another tenant than {tenant!r}", after=_ANOTHER_WORKER, charged=False)
     if report not in refresher.reports:
         emit("report.unknown", report=report)
         raise GiveUp(f"report {report!r} is not declared on this worker")

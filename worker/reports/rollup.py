@@ -6,14 +6,17 @@ Each node's total begins as its own row and is added to its parent's once all it
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 from worker.reports.tree import Tree
 
 Row = Mapping[str, Any]
 """Measure to value, as the driver gives them."""
+_JSON_INTEGER = 2**63
+"""Whole numbers from here on are shown as floating-point ones."""
 
 
 class InvalidRows(ValueError):
@@ -72,26 +75,44 @@ def _checked(value: Any, measure: str, how: str) -> Any:  # noqa: ANN401  values
     """A value that its roll-up can use; NULL becomes the neutral one."""
     match how:
         case "sum":
-            return _number(value, measure)
+            return 0 if value is None else _number(value, measure)
         case "distinct":
-            if value is None:
-                return frozenset()
-            if not isinstance(value, list):
-                raise InvalidRows(f"{measure}: distinct needs an array of ids, not {type(value).__name__}")
-            return frozenset(value)
+            return frozenset() if value is None else _ids(value, measure)
         case "any":
-            return bool(value)
+            return False if value is None else _flag(value, measure)
         case _:
-            return value
+            return None if value is None else _shown_as_is(value, measure)
 
 
-def _number(value: Any, measure: str) -> int | float:  # noqa: ANN401  values are the database's
-    if value is None:
-        return 0
-    if isinstance(value, bool) or not isinstance(value, int | float | Decimal) or not math.isfinite(value):
-        raise InvalidRows(f"{measure}: {value!r} cannot be summed; it must be a number and not NaN")
-    if isinstance(value, Decimal):
-        return int(value) if value == value.to_integral_value() else float(value)
+def _number(value: Any, measure: str) -> int | float | Decimal:  # noqa: ANN401  values are the database's
+    if isinstance(value, bool) or not isinstance(value, int | float | Decimal) or not _is_finite(value):
+        raise InvalidRows(f"{measure}: {value!r} is no number that can be reckoned with")
+    return value
+
+
+def _is_finite(value: float | Decimal) -> bool:
+    return (not isinstance(value, Decimal) or value.is_finite()) and math.isfinite(value)
+
+
+def _ids(value: Any, measure: str) -> frozenset[Any]:  # noqa: ANN401  values are the database's
+    """The different ids of an array; a NULL in it is none."""
+    if not isinstance(value, list) or any(isinstance(one, list) for one in value):
+        raise InvalidRows(f"{measure}: distinct needs a flat array of ids, not {type(value).__name__}")
+    return frozenset(value) - {None}
+
+
+def _flag(value: Any, measure: str) -> bool:  # noqa: ANN401  values are the database's
+    if not isinstance(value, int):
+        raise InvalidRows(f"{measure}: any needs a boolean, not {type(value).__name__}")
+    return bool(value)
+
+
+def _shown_as_is(value: Any, measure: str) -> Any:  # noqa: ANN401  values are the database's
+    """A value of ``min``, ``max`` or ``of``: it is compared and shown, never reckoned with."""
+    if isinstance(value, float | Decimal):
+        return _number(value, measure)
+    if not isinstance(value, int | str | date | UUID):
+        raise InvalidRows(f"{measure}: {type(value).__name__} cannot be shown; cast it to text or a number")
     return value
 
 
@@ -122,10 +143,15 @@ def _choose(
     if child[measure] is None:
         return
     beside = [other for other, word in rollup.items() if word == f"of {measure}"]
-    mine, theirs = ([side[name] for name in (measure, *beside)] for side in (total, child))
+    mine, theirs = ([_rank(side[name], how) for name in (measure, *beside)] for side in (total, child))
     if total[measure] is None or (theirs < mine if how == "min" else theirs > mine):
         for name in (measure, *beside):
             total[name] = child[name]
+
+
+def _rank(value: Any, how: str) -> tuple[bool, Any]:  # noqa: ANN401  values are the database's
+    """What values are compared by; the absent ones lose."""
+    return ((value is None) == (how == "min"), 0 if value is None else value)
 
 
 def _shown(values: Mapping[str, Any], rollup: Mapping[str, str]) -> dict[str, object]:
@@ -135,6 +161,8 @@ def _shown(values: Mapping[str, Any], rollup: Mapping[str, str]) -> dict[str, ob
 def _json(value: Any, how: str) -> object:  # noqa: ANN401  values are the database's
     if how == "distinct":
         return len(value)
+    if isinstance(value, Decimal):
+        return int(value) if value == value.to_integral_value() and abs(value) < _JSON_INTEGER else float(value)
     if isinstance(value, datetime):
         return value.isoformat().replace("+00:00", "Z")
     return value

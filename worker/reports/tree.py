@@ -39,7 +39,7 @@ def grow_tree(rows: Iterable[Node]) -> Tree:
     """The tree of these nodes.
 
     Raises:
-        InvalidTree: no root, two roots, a node given twice, an unknown parent or a cycle.
+        InvalidTree: no root, two roots, a node given twice or without an id, an unknown parent or a cycle.
     """
     nodes = _by_id(rows)
     children: dict[int, list[int]] = {node_id: [] for node_id in nodes}
@@ -63,6 +63,8 @@ def grow_tree(rows: Iterable[Node]) -> Tree:
 def _by_id(rows: Iterable[Node]) -> dict[int, Node]:
     nodes: dict[int, Node] = {}
     for node in rows:
+        if not isinstance(node.id, int):
+            raise InvalidTree(f"a node has the id {node.id!r}; ids must be whole numbers")
         if node.id in nodes:
             raise InvalidTree(f"node {node.id} is given twice")
         nodes[node.id] = node

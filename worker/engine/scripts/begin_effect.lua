@@ -1,4 +1,6 @@
+#!lua flags=allow-oom
 -- Record, before an effect that cannot be taken back, that this attempt is about to cause it.
+-- Runs at the memory limit too: the mark must be made, or mails would wait for memory.
 --
 -- KEYS[1]  momentus:{group}:effects   HASH    job id -> attempt whose effect has begun
 -- KEYS[2]  arq:in-progress:<id>       STRING  the lease's token

@@ -1,4 +1,6 @@
+#!lua flags=allow-oom
 -- Lease up to k due jobs of one lane to a worker.
+-- Runs at the memory limit too: taking jobs out is what frees memory.
 --
 -- KEYS[1]  arq:queue:{group}:<lane>          ZSET  job id -> due time, or lease deadline while it runs (ms)
 -- KEYS[2]  momentus:{group}:leases:<lane>    ZSET  running job id -> lease deadline (ms)
@@ -8,6 +10,8 @@
 -- KEYS[6]  momentus:{group}:lapses           HASH  job id -> leases lost so far
 -- KEYS[7]  momentus:{group}:effects          HASH  job id -> attempt whose effect has begun
 -- KEYS[8]  momentus:{group}:dead:<lane>      ZSET  job ids that were given up
+-- KEYS[9]  momentus:{group}:adopted          SET   jobs of stock arq producers that were counted as accepted
+-- KEYS[10] momentus:{group}:next             HASH  job id -> "<due ms> <payload>" to queue when the run ends
 -- ARGV[1]  lane
 -- ARGV[2]  hash tag, braces included
 -- ARGV[3]  worker id
@@ -26,21 +30,54 @@
 -- deadline is its score: recovery needs no sweep.
 
 local queue, leases, wake, counters = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local retrying, lapses, effects, dead = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
+local retrying, lapses, effects, dead, adopted = KEYS[5], KEYS[6], KEYS[7], KEYS[8], KEYS[9]
+local following = KEYS[10]
 local lane, tag, worker = ARGV[1], ARGV[2], ARGV[3]
 local wanted, lease, crash_limit = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 
+-- The attempt whose effect began without an outcome, counted once; 0 for none.
+local function unknown_effect(id)
+  local attempt = redis.call('HGET', effects, id)
+  if not attempt then
+    return 0
+  end
+  redis.call('HDEL', effects, id)
+  redis.call('HINCRBY', counters, 'uncertain:' .. lane, 1)
+  redis.call('RPUSH', 'momentus:' .. tag .. ':history:' .. id,
+    cjson.encode({at_ms = now, attempt = tonumber(attempt), outcome = 'uncertain', reason = 'lease lost'}))
+  return tonumber(attempt)
+end
+
+-- A recompute that was asked for while the dead one ran is queued now, in its place.
+local function supersede(id)
+  local entry = redis.call('HGET', following, id)
+  if not entry then
+    return
+  end
+  redis.call('HDEL', following, id)
+  local due, payload = string.match(entry, '^(%d+) (.*)$')
+  redis.call('SET', 'arq:job:' .. id, payload)
+  redis.call('ZADD', queue, due, id)
+  redis.call('ZREM', dead, id)
+  redis.call('HINCRBY', counters, 'accepted:' .. lane, 1)
+  redis.call('HINCRBY', counters, 'discarded:' .. lane, 1)
+end
+
 local function bury(id, attempt)
+  unknown_effect(id)
   redis.call('ZREM', queue, id)
   redis.call('ZREM', leases, id)
   redis.call('HDEL', lapses, id)
+  redis.call('SREM', retrying, id)
+  redis.call('SREM', adopted, id)
   redis.call('DEL', 'arq:retry:' .. id)
   redis.call('ZADD', dead, now, id)
   redis.call('RPUSH', 'momentus:' .. tag .. ':history:' .. id,
     cjson.encode({at_ms = now, attempt = attempt, outcome = 'dead', reason = 'crash_loop'}))
   redis.call('HINCRBY', counters, 'dead:' .. lane, 1)
+  supersede(id)
 end
 
 -- True when the job's last lease lapsed once too often; the job is then dead.
@@ -56,17 +93,23 @@ local function crashed_too_often(id)
   return true
 end
 
--- The attempt whose effect began without an outcome, counted once; 0 for none.
-local function unknown_effect(id)
-  local attempt = redis.call('HGET', effects, id)
-  if not attempt then
-    return 0
+-- A stock arq producer does not count what it brings; it is counted when first seen here.
+local function adopt(id)
+  if redis.call('SADD', adopted, id) == 1 then
+    redis.call('HINCRBY', counters, 'accepted:' .. lane, 1)
   end
-  redis.call('HDEL', effects, id)
-  redis.call('HINCRBY', counters, 'uncertain:' .. lane, 1)
-  redis.call('RPUSH', 'momentus:' .. tag .. ':history:' .. id,
-    cjson.encode({at_ms = now, attempt = tonumber(attempt), outcome = 'uncertain', reason = 'lease lost'}))
-  return tonumber(attempt)
+end
+
+-- A payload that is gone: arq gives its payloads a day to live, ours have for ever.
+local function vanish(id)
+  if string.sub(id, 1, #tag) ~= tag then
+    adopt(id)
+  end
+  redis.call('ZREM', queue, id)
+  redis.call('ZREM', leases, id)
+  redis.call('SREM', retrying, id)
+  redis.call('SREM', adopted, id)
+  redis.call('HINCRBY', counters, 'vanished:' .. lane, 1)
 end
 
 local reply, taken, offset = {now, -1}, 0, 0
@@ -84,18 +127,15 @@ while taken < wanted and more do
     end
     local payload = redis.call('GET', 'arq:job:' .. id)
     if not payload then
-      redis.call('ZREM', queue, id)
-      redis.call('ZREM', leases, id)
-      redis.call('HINCRBY', counters, 'vanished:' .. lane, 1)
+      vanish(id)
     elseif redis.call('EXISTS', 'arq:in-progress:' .. id) == 1 then
       offset = offset + 1 -- a stock arq worker runs it
     elseif not crashed_too_often(id) then
       local attempt = redis.call('INCR', 'arq:retry:' .. id)
-      if attempt == 1 then
-        if string.sub(payload, 1, 5) ~= '{"v":' then
-          redis.call('HINCRBY', counters, 'accepted:' .. lane, 1) -- a stock arq producer does not count
-        end
-      else
+      if string.sub(payload, 1, 5) ~= '{"v":' then
+        adopt(id)
+      end
+      if attempt > 1 then
         redis.call('SREM', retrying, id)
       end
       redis.call('SET', 'arq:in-progress:' .. id, worker .. ':' .. attempt, 'PX', lease)

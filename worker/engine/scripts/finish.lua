@@ -1,4 +1,6 @@
+#!lua flags=allow-oom
 -- Record how jobs of one lane ended. Refused for every job whose lease is no longer the caller's.
+-- Runs at the memory limit too: finishing jobs is what frees memory.
 --
 -- KEYS[1]  arq:queue:{group}:<lane>          ZSET  job id -> due time, or lease deadline while it runs (ms)
 -- KEYS[2]  momentus:{group}:leases:<lane>    ZSET  running job id -> lease deadline (ms)
@@ -9,6 +11,7 @@
 -- KEYS[7]  momentus:{group}:effects          HASH  job id -> attempt whose effect has begun
 -- KEYS[8]  momentus:{group}:dead:<lane>      ZSET  job ids that were given up
 -- KEYS[9]  momentus:{group}:next             HASH  job id -> "<due ms> <payload>" to queue when the run ends
+-- KEYS[10] momentus:{group}:adopted          SET   jobs of stock arq producers that were counted as accepted
 -- ARGV[1]  lane
 -- ARGV[2]  hash tag, braces included
 -- ARGV[3…] seven per job: id, token, outcome, delay (ms), result ("" for none), result's life (ms), reason
@@ -20,10 +23,13 @@
 --
 -- Returns  one number per job: 1 recorded, 0 refused (the lease was lost)
 --
--- Invariant: accepted = done + dead + discarded + waiting + leased, for every lane, after every call.
+-- Invariant: accepted = done + discarded + vanished (the counters) + ZCARD of dead + ZCARD of the queue (waiting
+-- and leased), for every lane, after every call.
 
 local queue, leases, wake, counters = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local retrying, lapses, effects, dead, following = KEYS[5], KEYS[6], KEYS[7], KEYS[8], KEYS[9]
+local adopted = KEYS[10]
+local has_adopted = redis.call('SCARD', adopted) > 0
 local lane, tag = ARGV[1], ARGV[2]
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
@@ -38,6 +44,9 @@ end
 
 local function leave(id, outcome, result, life)
   redis.call('ZREM', queue, id)
+  if has_adopted then
+    redis.call('SREM', adopted, id)
+  end
   if result ~= '' then
     redis.call('SET', 'arq:result:' .. id, result, 'PX', life)
   end

@@ -1,4 +1,6 @@
+#!lua flags=allow-oom
 -- Extend the leases of all jobs of one lane that a worker runs.
+-- Runs at the memory limit too: a lease must not lapse for want of memory.
 --
 -- KEYS[1]  arq:queue:{group}:<lane>        ZSET  job id -> due time, or lease deadline while it runs (ms)
 -- KEYS[2]  momentus:{group}:leases:<lane>  ZSET  running job id -> lease deadline (ms)

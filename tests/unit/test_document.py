@@ -1,0 +1,80 @@
+"""Stored documents: an ETag that changes with the data and with nothing else, and the least that must be written."""
+
+from datetime import UTC, datetime, timedelta, timezone
+
+import orjson
+import pytest
+
+from jobs.reports import load_reports
+from worker.reports.document import Document, microseconds, milliseconds, stamp, write_documents
+from worker.reports.rollup import Totals
+from worker.reports.store import Stored, difference
+from worker.reports.tree import Node, grow_tree
+
+REPORT = load_reports()["management"]
+NOW = datetime(2026, 11, 22, 9, 30, 0, 5, tzinfo=UTC)
+NODES = [Node(1, None, "Compañía", "company"), Node(2, 1, "Ventas", "area"), Node(3, 1, "Obras", "area")]
+TOTALS = {node.id: Totals({"employees": node.id}, {"employees": 10 * node.id}) for node in NODES}
+
+
+def written(
+    nodes: list[Node] = NODES, totals: dict[int, Totals] = TOTALS, as_of: datetime = NOW
+) -> dict[int, Document]:
+    return write_documents(REPORT, grow_tree(nodes), totals, as_of=as_of)
+
+
+def test_a_document_says_whose_it_is_when_it_was_true_and_what_is_counted() -> None:
+    document = written()[1]
+    assert orjson.loads(document.body) == {
+        "report": "management",
+        "scope": 1,
+        "schema": 1,
+        "as_of": "2026-11-22T09:30:00.000005Z",
+        "data": {
+            "node": {"id": 1, "name": "Compañía", "kind": "company", "path": [1], "children": [2, 3]},
+            "total": {"employees": 10},
+            "own": {"employees": 1},
+        },
+    }
+    head = {"etag": document.etag, "path": [1], "as_of_us": microseconds(NOW)}
+    assert orjson.loads(document.head) == head
+    assert orjson.loads(written()[3].head)["path"] == [1, 3]
+
+
+def test_time_alone_changes_no_etag() -> None:
+    later = written(as_of=NOW + timedelta(hours=1))
+    assert {key: one.etag for key, one in later.items()} == {key: one.etag for key, one in written().items()}
+
+
+@pytest.mark.parametrize(
+    ("nodes", "totals", "changed"),
+    [
+        (NODES, {**TOTALS, 2: Totals({"employees": 2}, {"employees": 21})}, {2}),
+        (NODES, {**TOTALS, 2: Totals({"employees": 3}, {"employees": 20})}, {2}),
+        ([NODES[0], Node(2, 1, "Sales", "area"), NODES[2]], TOTALS, {2}),
+        ([NODES[0], NODES[1], Node(3, 2, "Obras", "area")], TOTALS, {1, 2, 3}),
+        (NODES, TOTALS, set()),
+    ],
+)
+def test_what_changed_changes_its_own_etag_and_is_what_is_written(
+    nodes: list[Node], totals: dict[int, Totals], changed: set[int]
+) -> None:
+    stored = Stored(1, {key: one.etag for key, one in written().items()})
+    change = difference(stored, written(nodes, totals))
+    assert (set(change.changed), change.gone) == (changed, [])
+
+
+def test_new_scopes_are_written_and_lost_ones_taken_away() -> None:
+    documents = written()
+    stored = Stored(4, {1: documents[1].etag, 9: "0" * 16, 7: "0" * 16})
+    change = difference(stored, documents)
+    assert (sorted(change.changed), change.gone) == ([2, 3], [7, 9])
+    assert sorted(difference(Stored(0, {}), documents).changed) == [1, 2, 3]
+
+
+def test_instants_are_kept_to_the_microsecond_in_any_zone() -> None:
+    local = NOW.astimezone(timezone(timedelta(hours=-5)))
+    assert microseconds(local) == 1_795_339_800_000_005
+    assert stamp(local) == stamp(NOW) == "2026-11-22T09:30:00.000005Z"
+    assert stamp(NOW.replace(microsecond=0)) == "2026-11-22T09:30:00.000000Z"
+    assert milliseconds(timedelta(seconds=1.2344)) == 1234

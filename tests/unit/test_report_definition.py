@@ -1,0 +1,159 @@
+"""A report file says what it means or is refused with the key at fault and what is allowed."""
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from jobs.reports import Report, ReportError, load_reports, parse_report
+
+HEAD = {
+    "name": '"sales"',
+    "title": '"Ventas"',
+    "scope": '"node_id"',
+    "tree": '"organisation"',
+    "every": '"1m"',
+    "freshness": '{soft = "90s", hard = "5m", debounce = "1s"}',
+    "rollup": '{total = "sum", oldest = "min", oldest_id = "of oldest"}',
+}
+QUERY = "SELECT node_id, sum(x)::int AS total FROM sales WHERE at <= :now AND at >= :day_start GROUP BY 1"
+TREES = {"organisation": "SELECT id, parent_id, name, kind FROM nodes"}
+
+
+def source(query: str = QUERY, **changed: str | None) -> str:
+    keys = {name: value for name, value in {**HEAD, **changed}.items() if value is not None}
+    return "\n".join(["-- +++", *(f"-- {name} = {value}" for name, value in keys.items()), "-- +++", query, ""])
+
+
+def parse(text: str) -> Report:
+    return parse_report(text, file="sales.sql", trees=TREES)
+
+
+def freshness(soft: str, hard: str, debounce: str = "0s") -> str:
+    return f'{{soft = "{soft}", hard = "{hard}", debounce = "{debounce}"}}'
+
+
+def test_a_report_is_read_with_all_it_says() -> None:
+    report = parse(source(valid_until='"next_midnight"'))
+    assert report == Report(
+        name="sales",
+        title="Ventas",
+        sql=QUERY.replace(":now", "$1").replace(":day_start", "$2"),
+        parameters=("now", "day_start"),
+        scope="node_id",
+        tree=TREES["organisation"],
+        rollup={"total": "sum", "oldest": "min", "oldest_id": "of oldest"},
+        every=timedelta(minutes=1),
+        soft=timedelta(seconds=90),
+        hard=timedelta(minutes=5),
+        debounce=timedelta(seconds=1),
+        next_midnight=True,
+    )
+
+
+def test_the_title_may_be_left_out_and_numbers_do_not_change_by_themselves_unless_said() -> None:
+    report = parse(source(title=None))
+    assert (report.title, report.next_midnight) == ("sales", False)
+
+
+@pytest.mark.parametrize(
+    ("query", "sql", "parameters"),
+    [
+        ("SELECT :now::date, x::text, :now", "SELECT $1::date, x::text, $1", ("now",)),
+        ("SELECT (:day_end)::text, :now", "SELECT ($1)::text, $2", ("day_end", "now")),
+        ("SELECT ':now', 'it''s :x', \":q\", x", "SELECT ':now', 'it''s :x', \":q\", x", ()),
+        ("SELECT 1 -- of :day_end, :nobody's", "SELECT 1 -- of :day_end, :nobody's", ()),
+        ("SELECT /* :a\n:b */ :now", "SELECT /* :a\n:b */ $1", ("now",)),
+        ("SELECT '--', :now", "SELECT '--', $1", ("now",)),
+        ("SELECT a[1:2], a[lo:hi]", "SELECT a[1:2], a[lo:hi]", ()),
+        ("SELECT 1;", "SELECT 1", ()),
+    ],
+)
+def test_only_parameters_are_numbered(query: str, sql: str, parameters: tuple[str, ...]) -> None:
+    report = parse(source(query))
+    assert (report.sql, report.parameters) == (sql, parameters)
+
+
+@pytest.mark.parametrize(
+    ("text", "field", "words"),
+    [
+        ("SELECT 1", ":1", "front matter"),
+        (source(QUERY, name='"sales'), "sales.sql", "not TOML"),
+        (source(""), "sales.sql", "no query"),
+        (source(" ;"), "sales.sql", "no query"),
+        (source(evry='"1m"'), ": evry", "did you mean 'every'"),
+        (source(zzz='"1m"'), ": zzz", "allowed: every, freshness"),
+        (source(freshness='{soft = "1s", hrad = "2s"}'), ": freshness.hrad", "did you mean 'hard'"),
+        (source(name=None), ": name", "is missing"),
+        (source(scope=None), ": scope", "is missing"),
+        (source(rollup=None), ": rollup", "is missing"),
+        (source(freshness='{soft = "1s", hard = "2s"}'), ": freshness.debounce", "is missing"),
+        (source(freshness='"5m"'), ": freshness", "must be a table"),
+        (source(rollup="{}"), ": rollup", "must be a table"),
+        (source(name='"Sales"'), ": name", "lower-case"),
+        (source(name='"a:b"'), ": name", "lower-case"),
+        (source(name=f'"{"a" * 65}"'), ": name", "at most 64"),
+        (source(tree='"orgnisation"'), ": tree", "there are: organisation"),
+        (source(tree="[1]"), ": tree", "there are: organisation"),
+        (source(every='"soon"'), ": every", "500ms, 30s, 5m, 2h or 1d"),
+        (source(every='"-5m"'), ": every", "500ms"),
+        (source(every='"5"'), ": every", "500ms"),
+        (source(every="5"), ": every", "500ms"),
+        (source(every='"0s"'), ": every", "over 0"),
+        (source(every='"6m"'), ": every", "at most freshness.hard"),
+        (source(every=f'"{"9" * 20}d"'), ": every", "longer"),
+        (source(every=f'"{"9" * 400}d"'), ": every", "longer"),
+        (source(freshness=freshness("5m", "5m")), ": freshness.soft", "below freshness.hard"),
+        (source(freshness=freshness("6m", "5m")), ": freshness.soft", "below freshness.hard"),
+        (source(freshness=freshness("0s", "5m")), ": freshness.soft", "over 0"),
+        (source(freshness=freshness("1m", "5m", "2m")), ": freshness.debounce", "freshness.soft"),
+        (source(valid_until='"tomorrow"'), ": valid_until", "next_midnight"),
+        (source(valid_until="[1]"), ": valid_until", "next_midnight"),
+        (source(rollup='{a = "avg"}'), ": rollup.a", "any, distinct, max, min, sum"),
+        (source(rollup='{a = ["sum"]}'), ": rollup.a", "any, distinct"),
+        (source(rollup='{a = "sum", b = "of a"}'), ": rollup.b", "min or max"),
+        (source(rollup='{a = "of a"}'), ": rollup.a", "min or max"),
+        (source(rollup='{b = "of gone"}'), ": rollup.b", "min or max"),
+        (source("SELECT :today"), ": :today", "there are :now, :day_start, :day_end"),
+    ],
+)
+def test_what_cannot_be_used_is_refused_with_the_key_and_what_is_allowed(
+    text: str, field: str, words: str
+) -> None:
+    with pytest.raises(ReportError, match=words) as refusal:
+        parse(text)
+    assert refusal.value.field.startswith("sales.sql")
+    assert refusal.value.field.endswith(field)
+
+
+def write(folder: Path, **files: str) -> Path:
+    (folder / "trees").mkdir(exist_ok=True)
+    (folder / "trees" / "organisation.sql").write_text(TREES["organisation"])
+    for name, text in files.items():
+        (folder / f"{name}.sql").write_text(text)
+    return folder
+
+
+def test_reports_of_a_users_folder_stand_beside_the_shipped_ones_or_replace_them(tmp_path: Path) -> None:
+    shipped = load_reports()
+    folder = write(tmp_path, sales=source(), own=source(name='"management"', title='"Mine"'))
+    assert load_reports(folder).keys() == {*shipped, "sales"}
+    assert load_reports(folder)["management"].title == "Mine"
+
+
+def test_two_files_with_one_name_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ReportError, match="names another report") as refusal:
+        load_reports(write(tmp_path, a=source(), b=source()))
+    assert refusal.value.field == "b.sql: name"
+
+
+def test_a_tree_must_lie_beside_the_reports_that_name_it(tmp_path: Path) -> None:
+    (tmp_path / "sales.sql").write_text(source())
+    with pytest.raises(ReportError, match=r"no trees/organisation\.sql.*there are: none"):
+        load_reports(tmp_path)
+
+
+def test_a_folder_that_is_none_is_refused_by_its_setting(tmp_path: Path) -> None:
+    with pytest.raises(ReportError, match="is not a folder") as refusal:
+        load_reports(tmp_path / "gone")
+    assert refusal.value.field == "MOMENTUS_REPORTS__PATH"

@@ -1,0 +1,185 @@
+"""Totals over subtrees equal the slow, obvious way: gather all rows of the subtree and reckon."""
+
+import math
+from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+import orjson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from worker.reports.rollup import InvalidRows, Totals, roll_up
+from worker.reports.tree import Node, Tree, grow_tree
+
+EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
+ROLLUP = {
+    "people": "sum",
+    "hours": "sum",
+    "money": "sum",
+    "active": "distinct",
+    "blocked": "any",
+    "oldest": "min",
+    "oldest_id": "of oldest",
+    "best": "max",
+    "best_id": "of best",
+}
+MEASURES = {
+    "people": st.integers(-5, 50),
+    "hours": st.integers(-40, 40).map(lambda quarters: quarters / 4),
+    "money": st.decimals(-100, 100, places=2),
+    "active": st.lists(st.none() | st.integers(1, 9)),
+    "blocked": st.booleans(),
+    "oldest": st.integers(0, 5).map(lambda hours: EPOCH + timedelta(hours=hours)),
+    "oldest_id": st.integers(1, 3),
+    "best": st.decimals(0, 3, places=1),
+    "best_id": st.integers(1, 3),
+}
+ROWS = st.fixed_dictionaries({name: st.none() | values for name, values in MEASURES.items()})
+
+
+def trees(parents: list[int]) -> Tree:
+    """Node 1 is the root; node n + 2 hangs below node parents[n] % (n + 1) + 1."""
+    below = [Node(place + 2, parent % (place + 1) + 1, "", "") for place, parent in enumerate(parents)]
+    return grow_tree([Node(1, None, "", ""), *below])
+
+
+TREES = st.lists(st.integers(0, 20), max_size=12).map(trees)
+
+
+def subtree(tree: Tree, node_id: int) -> set[int]:
+    return {node_id}.union(*(subtree(tree, child) for child in tree.children[node_id]))
+
+
+def slowly(rows: list[dict[str, Any]]) -> dict[str, object]:
+    """The measures of a set of rows, without any roll-up."""
+
+    def known(name: str) -> list[Any]:
+        return [row[name] for row in rows if row[name] is not None]
+
+    def shown(value: Any) -> Any:
+        if isinstance(value, Decimal):
+            return float(value)
+        return value.isoformat().replace("+00:00", "Z") if isinstance(value, datetime) else value
+
+    def beside(name: str, choose: Callable[[Any], Any], last: float) -> tuple[Any, Any]:
+        pairs = [(row[name], row[f"{name}_id"]) for row in rows if row[name] is not None]
+        if not pairs:
+            return None, None
+        value, found = choose((value, last if found is None else found) for value, found in pairs)
+        return shown(value), None if found == last else found
+
+    (oldest, oldest_id), (best, best_id) = beside("oldest", min, math.inf), beside("best", max, -math.inf)
+    return {
+        "people": sum(known("people")),
+        "hours": sum(known("hours")),
+        "money": float(sum(known("money"))),
+        "active": len({one for ids in known("active") for one in ids if one is not None}),
+        "blocked": any(known("blocked")),
+        "oldest": oldest,
+        "oldest_id": oldest_id,
+        "best": best,
+        "best_id": best_id,
+    }
+
+
+@settings(deadline=None)
+@given(TREES, st.data())
+def test_every_total_equals_that_of_the_gathered_rows(tree: Tree, data: st.DataObject) -> None:
+    rows = data.draw(st.dictionaries(st.sampled_from(sorted(tree.nodes)), ROWS))
+    for row in rows.values():  # the database leaves nothing beside a value that is not there
+        row["oldest_id"] = row["oldest_id"] if row["oldest"] else None
+        row["best_id"] = row["best_id"] if row["best"] is not None else None
+
+    totals = roll_up([{"node": key, **row} for key, row in rows.items()], scope="node", rollup=ROLLUP, tree=tree)
+
+    assert totals.keys() == tree.nodes.keys()
+    for node_id in tree.nodes:
+        assert totals[node_id].own == slowly([rows[node_id]] if node_id in rows else [])
+        assert totals[node_id].total == slowly([rows[one] for one in subtree(tree, node_id) if one in rows])
+    orjson.dumps([[one.own, one.total] for one in totals.values()])
+
+
+PAIR = trees([0])
+
+
+def of_pair(how: dict[str, str], root: dict[str, Any], leaf: dict[str, Any]) -> Totals:
+    rows = [{"node": 1, **root}, {"node": 2, **leaf}]
+    return roll_up(rows, scope="node", rollup=how, tree=PAIR)[1]
+
+
+def test_decimals_are_added_exactly_and_shown_as_numbers() -> None:
+    totals = of_pair(
+        {"a": "sum", "b": "sum"}, {"a": Decimal("0.1"), "b": Decimal(2)}, {"a": Decimal("0.2"), "b": None}
+    )
+    assert totals.total == {"a": 0.3, "b": 2}
+    assert isinstance(totals.total["b"], int)
+
+
+def test_a_whole_number_beyond_json_is_shown_as_a_float() -> None:
+    totals = of_pair({"a": "sum"}, {"a": Decimal(2**70)}, {"a": None})
+    assert orjson.loads(orjson.dumps(totals.total)) == {"a": 2.0**70}
+
+
+@pytest.mark.parametrize(
+    "value", [EPOCH, date(2026, 1, 1), UUID(int=7), "text", 5, 1.5, Decimal("1.5"), None, True]
+)
+def test_what_may_stand_beside_an_extreme_can_be_shown(value: object) -> None:
+    totals = of_pair({"a": "min", "b": "of a"}, {"a": 2, "b": None}, {"a": 1, "b": value})
+    assert orjson.loads(orjson.dumps(totals.total)) == {"a": 1, "b": orjson.loads(orjson.dumps(totals.total["b"]))}
+
+
+@pytest.mark.parametrize("how", ["min", "max"])
+def test_of_equal_extremes_a_known_companion_is_taken(how: str) -> None:
+    rules = {"a": how, "b": "of a"}
+    for known, unknown in (({"a": 1, "b": 7}, {"a": 1, "b": None}), ({"a": 1, "b": None}, {"a": 1, "b": 7})):
+        assert of_pair(rules, known, unknown).total == {"a": 1, "b": 7}
+
+
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    ("how", "value"),
+    [
+        ("sum", NAN),
+        ("sum", Decimal("NaN")),
+        ("sum", Decimal("sNaN")),
+        ("sum", float("inf")),
+        ("sum", Decimal("-Infinity")),
+        ("sum", Decimal("1e400")),
+        ("sum", "5"),
+        ("sum", True),
+        ("sum", [1]),
+        ("min", NAN),
+        ("max", Decimal("NaN")),
+        ("min", b"x"),
+        ("max", timedelta(1)),
+        ("any", "false"),
+        ("any", Decimal(1)),
+        ("distinct", 5),
+        ("distinct", "ab"),
+        ("distinct", [[1], [2]]),
+    ],
+)
+def test_a_value_that_its_roll_up_cannot_use_is_refused_by_measure(how: str, value: object) -> None:
+    with pytest.raises(InvalidRows, match=r"^measure: "):
+        of_pair({"measure": how}, {"measure": None}, {"measure": value})
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        ([{"node": 1, "a": 1}, {"node": 1, "a": 1}], "node 1 comes twice"),
+        ([{"node": 9, "a": 1}], "node 9 is not in the tree"),
+        ([{"node": None, "a": 1}], "node None is not in the tree"),
+        ([{"node": 1}], "no column 'a'"),
+        ([{"a": 1}], "no column 'node'"),
+    ],
+)
+def test_rows_that_do_not_fit_are_refused(rows: list[dict[str, Any]], words: str) -> None:
+    with pytest.raises(InvalidRows, match=words):
+        roll_up(rows, scope="node", rollup={"a": "sum"}, tree=PAIR)

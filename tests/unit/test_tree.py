@@ -1,0 +1,72 @@
+"""A tree is a tree or it is refused, so that a refresh can never count a node twice or not at all."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from worker.reports.tree import InvalidTree, Node, grow_tree
+
+
+def nodes(*pairs: tuple[Any, Any]) -> list[Node]:
+    return [Node(node_id, parent, f"n{node_id}", "area") for node_id, parent in pairs]
+
+
+@st.composite
+def rows(draw: st.DrawFn) -> list[Node]:
+    """A random tree with ids in random order, so that parents do not come first and are not the smaller ones."""
+    ids = draw(st.lists(st.integers(1, 10**6), min_size=1, max_size=30, unique=True))
+    parents = [None, *(ids[draw(st.integers(0, place - 1))] for place in range(1, len(ids)))]
+    return draw(st.permutations(nodes(*zip(ids, parents, strict=True))))
+
+
+@settings(deadline=None)
+@given(rows())
+def test_every_node_has_its_path_its_children_and_its_place(given_rows: list[Node]) -> None:
+    tree = grow_tree(given_rows)
+    parent_of = {node.id: node.parent_id for node in given_rows}
+    place = {node_id: at for at, node_id in enumerate(tree.upwards)}
+    assert tree.nodes == {node.id: node for node in given_rows}
+    assert sorted(tree.upwards) == sorted(parent_of)
+    for node_id, parent in parent_of.items():
+        above = [] if parent is None else tree.paths[parent]
+        assert tree.paths[node_id] == [*above, node_id]
+        assert parent is None or place[node_id] < place[parent]
+        assert tree.children[node_id] == sorted(child for child, its in parent_of.items() if its == node_id)
+
+
+@settings(deadline=None)
+@given(rows(), st.data())
+def test_the_order_of_the_rows_makes_no_difference(given_rows: list[Node], data: st.DataObject) -> None:
+    again = data.draw(st.permutations(given_rows))
+    one, other = grow_tree(given_rows), grow_tree(again)
+    assert (one.upwards, one.paths, one.children) == (other.upwards, other.paths, other.children)
+
+
+@pytest.mark.parametrize(
+    ("pairs", "words"),
+    [
+        ([], "one root.*none"),
+        ([(1, None), (2, None)], r"one root.*\[1, 2\]"),
+        ([(1, 2), (2, 1)], "one root.*none"),
+        ([(1, 1)], "one root.*none"),
+        ([(1, None), (2, 2)], r"cycle.*\[2\]"),
+        ([(1, None), (2, 4), (3, 2), (4, 3)], r"cycle.*\[2, 3, 4\]"),
+        ([(1, None), (2, 9)], "node 2 has the parent 9, which is no node"),
+        ([(1, None), (1, None)], "node 1 is given twice"),
+        ([(1, None), (2, 1), (2, 1)], "node 2 is given twice"),
+        ([(None, None)], "id None"),
+        ([(1, None), (None, 1)], "id None"),
+        ([("1", None)], "id '1'"),
+    ],
+)
+def test_what_is_no_tree_is_refused_with_the_nodes_at_fault(pairs: list[tuple[Any, Any]], words: str) -> None:
+    with pytest.raises(InvalidTree, match=words):
+        grow_tree(nodes(*pairs))
+
+
+def test_a_deep_tree_needs_no_deep_stack() -> None:
+    depth = 3000
+    tree = grow_tree(nodes((1, None), *((number, number - 1) for number in range(2, depth + 1))))
+    assert len(tree.paths[depth]) == depth
