@@ -140,11 +140,10 @@ class Queue:
 
     async def field(self, key: str, field: str) -> tuple[bool, bytes | None]:
         """Whether the hash is there at all, and one field of it."""
-        async with self.within_budget(), self._redis.pipeline(transaction=False) as pipe:
-            pipe.exists(key)
-            pipe.hget(key, field)
-            there, value = await pipe.execute()
-        return bool(there), value
+        async with self.within_budget():
+            value = await self._redis.hget(key, field)  # type: ignore[misc]
+            there = value is not None or bool(await self._redis.exists(key))
+        return there, value
 
 
 def _in_our_words(error: RedisError) -> NotEnqueued:

@@ -7,40 +7,40 @@ from hypothesis import strategies as st
 from jobs import InvalidAddress, MailError, UnsafeHeader
 from jobs.mail.address import normal_address
 
-SECRET = "secretary"
+PRIVATE = "secretary"
 
 NO_ADDRESSES = [
     "",
-    SECRET,
-    f"{SECRET}@",
-    f"@{SECRET}.com",
-    f"{SECRET}@localhost",
-    f"{SECRET}@{SECRET}.test",
-    f"{SECRET}@{SECRET}..com",
-    f"{SECRET}@-{SECRET}.com",
-    f"{SECRET}@{SECRET}_.com",
-    f"{SECRET}@{SECRET}.c0m-",
-    f"{SECRET}@{SECRET}.com.",
-    f"{SECRET}@{SECRET}☃.com",
-    f"{SECRET}@[127.0.0.1]",
-    f"{SECRET}@example.com@{SECRET}.com",
-    f"{SECRET}@example.com,bob@{SECRET}.com",
-    f"{SECRET}@example.com;bob@{SECRET}.com",
-    f"{SECRET}@example.com ",
-    f" {SECRET}@example.com",
-    f"{SECRET} @example.com",
-    f".{SECRET}@example.com",
-    f"{SECRET}..x@example.com",
-    f"{SECRET}(comment)@example.com",
-    f'"{SECRET} x"@example.com',
-    f"<{SECRET}@example.com>",
-    f"Ana <{SECRET}@example.com>",
-    f"{SECRET}ñ@example.com",
-    f"{SECRET}\u200b@example.com",
-    f"{SECRET}\uff20example.com",
-    f"{SECRET}{'x' * 60}@example.com",
-    f"{SECRET}@{'x' * 64}.com",
-    f"{SECRET}@{('x' * 60 + '.') * 5}com",
+    PRIVATE,
+    f"{PRIVATE}@",
+    f"@{PRIVATE}.com",
+    f"{PRIVATE}@localhost",
+    f"{PRIVATE}@{PRIVATE}.test",
+    f"{PRIVATE}@{PRIVATE}..com",
+    f"{PRIVATE}@-{PRIVATE}.com",
+    f"{PRIVATE}@{PRIVATE}_.com",
+    f"{PRIVATE}@{PRIVATE}.c0m-",
+    f"{PRIVATE}@{PRIVATE}.com.",
+    f"{PRIVATE}@{PRIVATE}☃.com",
+    f"{PRIVATE}@[127.0.0.1]",
+    f"{PRIVATE}@example.com@{PRIVATE}.com",
+    f"{PRIVATE}@example.com,bob@{PRIVATE}.com",
+    f"{PRIVATE}@example.com;bob@{PRIVATE}.com",
+    f"{PRIVATE}@example.com ",
+    f" {PRIVATE}@example.com",
+    f"{PRIVATE} @example.com",
+    f".{PRIVATE}@example.com",
+    f"{PRIVATE}..x@example.com",
+    f"{PRIVATE}(comment)@example.com",
+    f'"{PRIVATE} x"@example.com',
+    f"<{PRIVATE}@example.com>",
+    f"Ana <{PRIVATE}@example.com>",
+    f"{PRIVATE}ñ@example.com",
+    f"{PRIVATE}\u200b@example.com",
+    f"{PRIVATE}\uff20example.com",
+    f"{PRIVATE}{'x' * 60}@example.com",
+    f"{PRIVATE}@{'x' * 64}.com",
+    f"{PRIVATE}@{('x' * 60 + '.') * 5}com",
 ]
 
 
@@ -49,7 +49,7 @@ def test_what_is_no_address_is_refused_without_being_repeated(value: str) -> Non
     with pytest.raises(InvalidAddress) as refusal:
         normal_address(value, field="to")
     assert refusal.value.field == "to"
-    assert SECRET not in str(refusal.value)
+    assert PRIVATE not in str(refusal.value)
 
 
 @pytest.mark.parametrize("odd", ["\r\n", "\n", "\r", "\0", "\x1b", "\x7f", "\x85", "\u2028", "\u2029", "\ud800"])

@@ -1,4 +1,4 @@
-"""When a report's refresh is asked for: at its pace, and at the organisation's midnight, whatever the clocks do."""
+"""When a refresh is asked for: at the report's pace and at the organisation's midnight, whatever the clocks do."""
 
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo

@@ -1,4 +1,4 @@
-"""Stored documents: an ETag that changes with the data and with nothing else, and the least that must be written."""
+"""Stored documents: an ETag that changes with the data and nothing else, and the least that must be written."""
 
 from datetime import UTC, datetime, timedelta, timezone
 

@@ -15,19 +15,20 @@ from hypothesis import strategies as st
 from producers import InvalidRequest, PayloadTooLarge
 from producers.envelope import MARK, SIZE_LIMIT, UnreadableEnvelope, read_envelope, write_envelope
 
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 JSON = st.recursive(
     st.none()
     | st.booleans()
     | st.integers(-(2**63), 2**63 - 1)
     | st.floats(allow_nan=False, allow_infinity=False)
-    | st.text(st.characters(exclude_categories=["Cs"])),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), inner),
-    max_leaves=10,
+    | TEXT,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
+    max_leaves=5,
 )
 
 
 @settings(deadline=None)
-@given(st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), JSON))
+@given(st.dictionaries(TEXT, JSON, max_size=4))
 def test_whatever_goes_in_comes_out(payload: dict[str, Any]) -> None:
     octets = write_envelope("note.take", payload, enqueued_ms=7)
     assert octets.startswith(MARK)
@@ -38,6 +39,11 @@ def test_whatever_goes_in_comes_out(payload: dict[str, Any]) -> None:
         payload,
         7,
     )
+
+
+def test_a_delay_travels_and_none_is_none() -> None:
+    assert read_envelope(write_envelope("note.take", {}, enqueued_ms=7, delay_ms=9)).delay_ms == 9
+    assert read_envelope(write_envelope("note.take", {}, enqueued_ms=7)).delay_ms == 0
 
 
 def cycle() -> list[object]:

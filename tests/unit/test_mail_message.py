@@ -21,15 +21,15 @@ from jobs import (
     UnsafeHeader,
 )
 
-SECRET = "secretary"
+PRIVATE = "secretary"
 NOW = datetime(2026, 11, 22, 9, 30, tzinfo=UTC)
 JOB = "{mail}019a0b1c-0000-7000-8000-000000000000"
-READY: Mapping[str, Any] = {"subject": SECRET, "text": SECRET}
-TASK: Mapping[str, Any] = {"template": "task_assigned", "values": {"task": SECRET, "due": SECRET}}
+READY: Mapping[str, Any] = {"subject": PRIVATE, "text": PRIVATE}
+TASK: Mapping[str, Any] = {"template": "task_assigned", "values": {"task": PRIVATE, "due": PRIVATE}}
 
 
 def compose(**parts: Any) -> Mapping[str, object]:
-    return Mail(**{"to": f"{SECRET}@example.com", **parts}).compose(job_id=JOB, now=NOW)
+    return Mail(**{"to": f"{PRIVATE}@example.com", **parts}).compose(job_id=JOB, now=NOW)
 
 
 def with_task(task: object) -> dict[str, Any]:
@@ -37,27 +37,27 @@ def with_task(task: object) -> dict[str, Any]:
 
 
 REFUSED: list[tuple[dict[str, Any], type[MailError], str]] = [
-    ({**READY, "to": f"Ana <{SECRET}@example.com>"}, InvalidAddress, "to"),
+    ({**READY, "to": f"Ana <{PRIVATE}@example.com>"}, InvalidAddress, "to"),
     ({**READY, "to": None}, InvalidAddress, "to"),
-    ({**READY, "sender": SECRET}, InvalidAddress, "sender"),
-    ({**READY, "reply_to": f"{SECRET}@x"}, InvalidAddress, "reply_to"),
-    ({"subject": SECRET}, EmptyBody, "text"),
-    ({"subject": SECRET, "text": " \r\n", "html": "\t"}, EmptyBody, "text"),
-    ({"text": SECRET}, EmptyBody, "subject"),
-    ({"text": SECRET, "subject": " \t "}, EmptyBody, "subject"),
-    ({**READY, "subject": SECRET * 29}, InvalidPart, "subject"),
-    ({**READY, "sender_name": SECRET * 29}, InvalidPart, "sender_name"),
+    ({**READY, "sender": PRIVATE}, InvalidAddress, "sender"),
+    ({**READY, "reply_to": f"{PRIVATE}@x"}, InvalidAddress, "reply_to"),
+    ({"subject": PRIVATE}, EmptyBody, "text"),
+    ({"subject": PRIVATE, "text": " \r\n", "html": "\t"}, EmptyBody, "text"),
+    ({"text": PRIVATE}, EmptyBody, "subject"),
+    ({"text": PRIVATE, "subject": " \t "}, EmptyBody, "subject"),
+    ({**READY, "subject": PRIVATE * 29}, InvalidPart, "subject"),
+    ({**READY, "sender_name": PRIVATE * 29}, InvalidPart, "sender_name"),
     ({**READY, "subject": 5}, InvalidPart, "subject"),
-    ({**READY, "text": SECRET.encode()}, InvalidPart, "text"),
-    ({**READY, "html": [SECRET]}, InvalidPart, "html"),
+    ({**READY, "text": PRIVATE.encode()}, InvalidPart, "text"),
+    ({**READY, "html": [PRIVATE]}, InvalidPart, "html"),
     ({**READY, "sender_name": 5}, InvalidPart, "sender_name"),
-    ({**READY, "text": f"{SECRET}\ud800"}, InvalidPart, "text"),
-    ({**READY, "html": f"{SECRET}\udfff"}, InvalidPart, "html"),
-    ({**READY, "text": SECRET * 30_000}, BodyTooLarge, "text"),
-    ({**READY, "html": SECRET * 30_000}, BodyTooLarge, "html"),
+    ({**READY, "text": f"{PRIVATE}\ud800"}, InvalidPart, "text"),
+    ({**READY, "html": f"{PRIVATE}\udfff"}, InvalidPart, "html"),
+    ({**READY, "text": PRIVATE * 30_000}, BodyTooLarge, "text"),
+    ({**READY, "html": PRIVATE * 30_000}, BodyTooLarge, "html"),
     ({**READY, "text": "ñ" * (128 * 1024)}, BodyTooLarge, "text"),
     ({**READY, **TASK}, InvalidPart, "subject"),
-    ({**TASK, "html": SECRET}, InvalidPart, "html"),
+    ({**TASK, "html": PRIVATE}, InvalidPart, "html"),
     ({**TASK, "template": "task_asigned"}, UnknownTemplate, "template"),
     ({**TASK, "template": "../mail/templates/digest"}, UnknownTemplate, "template"),
     ({**TASK, "template": ""}, UnknownTemplate, "template"),
@@ -65,26 +65,28 @@ REFUSED: list[tuple[dict[str, Any], type[MailError], str]] = [
     ({**TASK, "locale": "fr"}, UnknownTemplate, "locale"),
     ({**TASK, "locale": "../es"}, UnknownTemplate, "locale"),
     ({**TASK, "locale": None}, InvalidPart, "locale"),
-    ({"template": "task_assigned", "values": {"task": SECRET}}, MissingValue, "values.due"),
+    ({"template": "task_assigned", "values": {"task": PRIVATE}}, MissingValue, "values.due"),
     ({"template": "digest"}, MissingValue, "values.tasks"),
     ({"template": "digest", "values": {"tasks": 5}}, InvalidPart, "values"),
     ({**TASK, "values": None}, InvalidPart, "values"),
-    ({**TASK, "values": [SECRET]}, InvalidPart, "values"),
-    ({**TASK, "values": {"task": SECRET, "due": "hoy", 5: SECRET}}, InvalidPart, "values"),
+    ({**TASK, "values": [PRIVATE]}, InvalidPart, "values"),
+    ({**TASK, "values": {"task": PRIVATE, "due": "hoy", 5: PRIVATE}}, InvalidPart, "values"),
     (with_task(None), InvalidPart, "values.task"),
-    (with_task({"name": SECRET}), InvalidPart, "values.task"),
-    (with_task([[SECRET]]), InvalidPart, "values.task"),
+    (with_task({"name": PRIVATE}), InvalidPart, "values.task"),
+    (with_task([[PRIVATE]]), InvalidPart, "values.task"),
     (with_task(object()), InvalidPart, "values.task"),
-    (with_task(f"{SECRET}\ud800"), UnsafeHeader, "values.task"),
-    (with_task([SECRET, f"{SECRET}\0"]), UnsafeHeader, "values.task"),
-    (with_task(f"{SECRET}\n{SECRET}"), UnsafeHeader, "subject"),
-    (with_task(SECRET * 29), InvalidPart, "subject"),
+    (with_task(f"{PRIVATE}\ud800"), UnsafeHeader, "values.task"),
+    (with_task([PRIVATE, f"{PRIVATE}\0"]), UnsafeHeader, "values.task"),
+    (with_task(f"{PRIVATE}\n{PRIVATE}"), UnsafeHeader, "subject"),
+    (with_task(PRIVATE * 29), InvalidPart, "subject"),
 ]
-for odd in ("\r", "\0", "\x1b", "\x85", "\u2028", "\u2029", "=?utf-8?q?x=0ABcc:_y?="):
-    REFUSED.append((with_task(f"{SECRET}{odd}x"), UnsafeHeader, "values.task"))
-    REFUSED.append(({**READY, "reply_to": f"{SECRET}{odd}@example.com"}, UnsafeHeader, "reply_to"))
-    for name in ("subject", "sender_name"):
-        REFUSED.append(({**READY, name: f"{SECRET}{odd}x"}, UnsafeHeader, name))
+ODD = ("\r", "\0", "\x1b", "\x85", "\u2028", "\u2029", "=?utf-8?q?x=0ABcc:_y?=")
+REFUSED += [(with_task(f"{PRIVATE}{odd}x"), UnsafeHeader, "values.task") for odd in ODD]
+REFUSED += [
+    ({**READY, name: f"{PRIVATE}{odd}@example.com"}, UnsafeHeader, name)
+    for name in ("to", "sender", "reply_to", "subject", "sender_name")
+    for odd in ODD
+]
 
 
 @pytest.mark.parametrize(("parts", "error", "field"), REFUSED)
@@ -95,7 +97,7 @@ def test_what_cannot_be_sent_is_refused_by_field_and_without_its_text(
         compose(**parts)
     assert refusal.value.field == field
     assert str(refusal.value).startswith(f"{field}: ")
-    assert SECRET not in str(refusal.value)
+    assert PRIVATE not in str(refusal.value)
     assert refusal.value.__cause__ is None
 
 
@@ -108,7 +110,7 @@ def test_a_misspelt_template_gets_a_suggestion_and_an_unknown_language_the_known
 
 @pytest.mark.parametrize("urgency", ["Urgent", "", None, []])
 def test_an_unknown_urgency_is_refused(urgency: Any) -> None:
-    with pytest.raises(InvalidPart, match="^urgency: must be urgent, normal or bulk"):
+    with pytest.raises(InvalidPart, match=r"^urgency: must be urgent, normal or bulk"):
         _ = Mail(to="ana@example.com", urgency=urgency, **READY).lane
 
 

@@ -89,8 +89,7 @@ def test_whatever_is_accepted_has_our_fields_once_each_and_reads_as_it_was_writt
 ) -> None:
     try:
         letter = write(subject=subject, sender="jefe@example.com", sender_name=name, reply_to="otro@example.com")
-    except MailError as refusal:
-        assert refusal.field in {"subject", "sender_name"}
+    except MailError:
         return
     message = read(letter)
     assert sorted(message.keys()) == sorted([*OURS, "Reply-To", "Content-Type", "Content-Transfer-Encoding"])
@@ -107,8 +106,7 @@ def test_whatever_is_accepted_has_our_fields_once_each_and_reads_as_it_was_writt
 def test_bodies_arrive_as_they_were_written(text: str, html: str) -> None:
     try:
         letter = write(text=text, html=html)
-    except MailError as refusal:
-        assert refusal.field in {"text", "html"}
+    except MailError:
         return
     message = read(letter)
     for kind, written in (("plain", text), ("html", html)):

@@ -25,6 +25,8 @@
 --          is due or a lease lapses (-1: none), then five per job; effect is the attempt whose effect began
 --          and was never heard of again, or 0.
 --
+-- arq:retry:<id> counts the attempts that failed or were lost, so that a first attempt that succeeds writes none.
+--
 -- Invariant: a job has at most one live lease. Its token is "<worker>:<attempt>" and is the value of
 -- arq:in-progress:<id>, which a stock arq worker respects too. A lapsed lease is claimable because its
 -- deadline is its score: recovery needs no sweep.
@@ -37,6 +39,11 @@ local wanted, lease, crash_limit = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumbe
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 
+local function remember(id, entry)
+  entry.at_ms = now
+  redis.call('RPUSH', 'momentus:' .. tag .. ':history:' .. id, cjson.encode(entry))
+end
+
 -- The attempt whose effect began without an outcome, counted once; 0 for none.
 local function unknown_effect(id)
   local attempt = redis.call('HGET', effects, id)
@@ -45,8 +52,7 @@ local function unknown_effect(id)
   end
   redis.call('HDEL', effects, id)
   redis.call('HINCRBY', counters, 'uncertain:' .. lane, 1)
-  redis.call('RPUSH', 'momentus:' .. tag .. ':history:' .. id,
-    cjson.encode({at_ms = now, attempt = tonumber(attempt), outcome = 'uncertain', reason = 'lease lost'}))
+  remember(id, {attempt = tonumber(attempt), outcome = 'uncertain', reason = 'lease lost'})
   return tonumber(attempt)
 end
 
@@ -72,25 +78,11 @@ local function bury(id, attempt)
   redis.call('HDEL', lapses, id)
   redis.call('SREM', retrying, id)
   redis.call('SREM', adopted, id)
-  redis.call('DEL', 'arq:retry:' .. id)
+  redis.call('DEL', 'arq:retry:' .. id, 'arq:in-progress:' .. id)
   redis.call('ZADD', dead, now, id)
-  redis.call('RPUSH', 'momentus:' .. tag .. ':history:' .. id,
-    cjson.encode({at_ms = now, attempt = attempt, outcome = 'dead', reason = 'crash_loop'}))
+  remember(id, {attempt = attempt, outcome = 'dead', reason = 'crash_loop'})
   redis.call('HINCRBY', counters, 'dead:' .. lane, 1)
   supersede(id)
-end
-
--- True when the job's last lease lapsed once too often; the job is then dead.
-local function crashed_too_often(id)
-  if not redis.call('ZSCORE', leases, id) then
-    return false
-  end
-  redis.call('HINCRBY', counters, 'lapsed:' .. lane, 1)
-  if redis.call('HINCRBY', lapses, id, 1) < crash_limit then
-    return false
-  end
-  bury(id, tonumber(redis.call('GET', 'arq:retry:' .. id) or 0))
-  return true
 end
 
 -- A stock arq producer does not count what it brings; it is counted when first seen here.
@@ -112,52 +104,86 @@ local function vanish(id)
   redis.call('HINCRBY', counters, 'vanished:' .. lane, 1)
 end
 
-local reply, taken, offset = {now, -1}, 0, 0
-local window = wanted + 16
-local more = true
-
-while taken < wanted and more do
-  local due = redis.call('ZRANGE', queue, '-inf', now, 'BYSCORE', 'LIMIT', offset, window, 'WITHSCORES')
-  more = #due == 2 * window
-  for at = 1, #due, 2 do
-    local id = due[at]
-    if taken == wanted then
-      more = true
-      break
-    end
-    local payload = redis.call('GET', 'arq:job:' .. id)
-    if not payload then
-      vanish(id)
-    elseif redis.call('EXISTS', 'arq:in-progress:' .. id) == 1 then
-      offset = offset + 1 -- a stock arq worker runs it
-    elseif not crashed_too_often(id) then
-      local attempt = redis.call('INCR', 'arq:retry:' .. id)
-      if string.sub(payload, 1, 5) ~= '{"v":' then
-        adopt(id)
-      end
-      if attempt > 1 then
-        redis.call('SREM', retrying, id)
-      end
-      redis.call('SET', 'arq:in-progress:' .. id, worker .. ':' .. attempt, 'PX', lease)
-      redis.call('ZADD', queue, now + lease, id)
-      redis.call('ZADD', leases, now + lease, id)
-      taken = taken + 1
-      local n = #reply
-      reply[n + 1], reply[n + 2], reply[n + 3], reply[n + 4] = id, payload, attempt, due[at + 1]
-      reply[n + 5] = unknown_effect(id)
-    end
+-- The lease that lapsed was an attempt. True when it was the last that the job may take down.
+local function lapsed_once_too_often(id, attempt)
+  redis.call('HINCRBY', counters, 'lapsed:' .. lane, 1)
+  if redis.call('HINCRBY', lapses, id, 1) >= crash_limit then
+    bury(id, attempt)
+    return true
   end
+  redis.call('SET', 'arq:retry:' .. id, attempt)
+  return false
 end
 
-if more then
-  reply[2] = now
-  if redis.call('LLEN', wake) == 0 then
-    redis.call('LPUSH', wake, '1') -- there is work for another worker
+local reply = {now, -1}
+local taken, foreign = 0, 0
+local has_effects = redis.call('HLEN', effects) > 0
+
+local function keys_of(prefix, due)
+  local keys = {}
+  for at = 1, #due, 2 do
+    keys[#keys + 1] = prefix .. due[at]
   end
-else
-  local following = redis.call('ZRANGE', queue, '(' .. now, '+inf', 'BYSCORE', 'LIMIT', 0, 1, 'WITHSCORES')
-  if following[2] then
-    reply[2] = tonumber(following[2])
+  return keys
+end
+
+-- Lease one due job: its attempt, or nothing when it cannot be leased.
+local function take(id, payload, failed, deadline)
+  if not payload then
+    vanish(id)
+    return
+  end
+  local attempt = tonumber(failed or 0) + 1
+  if deadline and lapsed_once_too_often(id, attempt) then
+    return
+  elseif deadline then
+    attempt = attempt + 1
+  end
+  if not redis.call('SET', 'arq:in-progress:' .. id, worker .. ':' .. attempt, 'NX', 'PX', lease) then
+    foreign = foreign + 1 -- a stock arq worker runs it
+    return
+  end
+  if string.sub(payload, 1, 5) ~= '{"v":' then
+    adopt(id)
+  end
+  if attempt > 1 then
+    redis.call('SREM', retrying, id)
+  end
+  return attempt
+end
+
+repeat
+  local window = wanted - taken
+  local due = redis.call('ZRANGE', queue, '-inf', now, 'BYSCORE', 'LIMIT', foreign, window, 'WITHSCORES')
+  if #due == 0 then
+    break
+  end
+  local ids = keys_of('', due)
+  local payloads = redis.call('MGET', unpack(keys_of('arq:job:', due)))
+  local failed = redis.call('MGET', unpack(keys_of('arq:retry:', due)))
+  local deadlines = redis.call('ZMSCORE', leases, unpack(ids))
+  local scores = {}
+  for at, id in ipairs(ids) do
+    local attempt = take(id, payloads[at], failed[at], deadlines[at])
+    if attempt then
+      local n = #reply
+      reply[n + 1], reply[n + 2], reply[n + 3], reply[n + 4] = id, payloads[at], attempt, due[2 * at]
+      reply[n + 5] = has_effects and unknown_effect(id) or 0
+      scores[#scores + 1], scores[#scores + 2] = now + lease, id
+      taken = taken + 1
+    end
+  end
+  if #scores > 0 then
+    redis.call('ZADD', queue, unpack(scores))
+    redis.call('ZADD', leases, unpack(scores))
+  end
+until taken == wanted or #ids < window
+
+local following_one = redis.call('ZRANGE', queue, '-inf', '+inf', 'BYSCORE', 'LIMIT', foreign, 1, 'WITHSCORES')
+if following_one[2] then
+  reply[2] = math.max(now, tonumber(following_one[2]))
+  if reply[2] == now and redis.call('LLEN', wake) == 0 then
+    redis.call('LPUSH', wake, '1') -- there is work for another worker
   end
 end
 return reply

@@ -29,28 +29,76 @@
 local queue, leases, wake, counters = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local retrying, lapses, effects, dead, following = KEYS[5], KEYS[6], KEYS[7], KEYS[8], KEYS[9]
 local adopted = KEYS[10]
-local has_adopted = redis.call('SCARD', adopted) > 0
 local lane, tag = ARGV[1], ARGV[2]
+local FIELDS = 7
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local reply, ended, ready = {}, {done = 0, dead = 0}, false
+local settled, leaving, forgotten = {}, {}, {} -- ids whose lease ends, ids that leave the queue, keys to delete
+local has_following = redis.call('HLEN', following) > 0
 
-local function remember(id, outcome, reason)
+local function remember(id, attempt, outcome, reason)
   local history = 'momentus:' .. tag .. ':history:' .. id
-  local attempt = tonumber(redis.call('GET', 'arq:retry:' .. id) or 0)
   redis.call('RPUSH', history, cjson.encode({at_ms = now, attempt = attempt, outcome = outcome, reason = reason}))
   redis.call('LTRIM', history, -50, -1)
 end
 
 local function leave(id, outcome, result, life)
-  redis.call('ZREM', queue, id)
-  if has_adopted then
-    redis.call('SREM', adopted, id)
-  end
+  leaving[#leaving + 1] = id
+  forgotten[#forgotten + 1] = 'arq:retry:' .. id
   if result ~= '' then
     redis.call('SET', 'arq:result:' .. id, result, 'PX', life)
   end
   ended[outcome] = ended[outcome] + 1
+end
+
+local function wait(id, delay)
+  redis.call('ZADD', queue, now + delay, id)
+  ready = true
+end
+
+local finish = {}
+
+function finish.done(id, attempt, _, result, life)
+  leave(id, 'done', result, life)
+  forgotten[#forgotten + 1] = 'arq:job:' .. id
+  forgotten[#forgotten + 1] = 'momentus:' .. tag .. ':history:' .. id
+end
+
+function finish.dead(id, attempt, _, result, life, reason)
+  remember(id, attempt, 'dead', reason)
+  leave(id, 'dead', result, life)
+  redis.call('ZADD', dead, now, id)
+end
+
+function finish.retry(id, attempt, delay, _, _, reason)
+  remember(id, attempt, 'retry', reason)
+  redis.call('SET', 'arq:retry:' .. id, attempt)
+  redis.call('SADD', retrying, id)
+  wait(id, delay)
+end
+
+function finish.defer(id, attempt, delay, _, _, reason)
+  if reason ~= '' then
+    remember(id, attempt, 'deferred', reason)
+  end
+  if attempt > 1 then
+    redis.call('SADD', retrying, id)
+  end
+  wait(id, delay)
+end
+
+local function settle(at)
+  local id, token, outcome = ARGV[at], ARGV[at + 1], ARGV[at + 2]
+  local attempt = tonumber(string.match(token, '%d+$'))
+  settled[#settled + 1] = id
+  forgotten[#forgotten + 1] = 'arq:in-progress:' .. id
+  if string.sub(outcome, -1) == '+' then
+    outcome = string.sub(outcome, 1, -2)
+    redis.call('HINCRBY', counters, 'uncertain:' .. lane, 1)
+    remember(id, attempt, 'uncertain', 'the effect began and its outcome is unknown')
+  end
+  finish[outcome](id, attempt, tonumber(ARGV[at + 3]), ARGV[at + 4], ARGV[at + 5], ARGV[at + 6])
 end
 
 -- A recompute that was asked for while this one ran is queued now.
@@ -70,65 +118,40 @@ local function queue_next(id)
   ready = true
 end
 
-local finish = {}
-
-function finish.done(id, _, result, life)
-  leave(id, 'done', result, life)
-  redis.call('DEL', 'arq:job:' .. id, 'arq:retry:' .. id, 'momentus:' .. tag .. ':history:' .. id)
-  queue_next(id)
+local running = {}
+for at = 3, #ARGV, FIELDS do
+  running[#running + 1] = 'arq:in-progress:' .. ARGV[at]
 end
-
-function finish.dead(id, _, result, life, reason)
-  remember(id, 'dead', reason)
-  leave(id, 'dead', result, life)
-  redis.call('DEL', 'arq:retry:' .. id)
-  redis.call('ZADD', dead, now, id)
-  queue_next(id)
-end
-
-function finish.retry(id, delay, _, _, reason)
-  remember(id, 'retry', reason)
-  redis.call('SADD', retrying, id)
-  redis.call('ZADD', queue, now + delay, id)
-  ready = true
-end
-
-function finish.defer(id, delay, _, _, reason)
-  if reason ~= '' then
-    remember(id, 'deferred', reason)
+local tokens = redis.call('MGET', unpack(running))
+for n, token in ipairs(tokens) do
+  local at = 3 + (n - 1) * FIELDS
+  reply[n] = token == ARGV[at + 1] and 1 or 0
+  if reply[n] == 1 then
+    settle(at)
   end
-  if redis.call('DECR', 'arq:retry:' .. id) < 1 then
-    redis.call('DEL', 'arq:retry:' .. id)
-  else
-    redis.call('SADD', retrying, id)
-  end
-  redis.call('ZADD', queue, now + delay, id)
-  ready = true
 end
 
-for at = 3, #ARGV, 7 do
-  local id, token, outcome = ARGV[at], ARGV[at + 1], ARGV[at + 2]
-  if redis.call('GET', 'arq:in-progress:' .. id) == token then
-    redis.call('DEL', 'arq:in-progress:' .. id)
-    redis.call('ZREM', leases, id)
-    redis.call('HDEL', lapses, id)
-    redis.call('HDEL', effects, id)
-    if string.sub(outcome, -1) == '+' then
-      outcome = string.sub(outcome, 1, -2)
-      redis.call('HINCRBY', counters, 'uncertain:' .. lane, 1)
-      remember(id, 'uncertain', 'the effect began and its outcome is unknown')
+if #settled > 0 then
+  redis.call('DEL', unpack(forgotten))
+  redis.call('ZREM', leases, unpack(settled))
+  for _, hash in ipairs({lapses, effects}) do
+    if redis.call('HLEN', hash) > 0 then
+      redis.call('HDEL', hash, unpack(settled))
     end
-    finish[outcome](id, tonumber(ARGV[at + 3]), ARGV[at + 4], ARGV[at + 5], ARGV[at + 6])
-    reply[#reply + 1] = 1
-  else
-    reply[#reply + 1] = 0
   end
 end
-
-local out = ended.done + ended.dead
-if out > 0 then
+if #leaving > 0 then
+  redis.call('ZREM', queue, unpack(leaving))
+  if redis.call('SCARD', adopted) > 0 then
+    redis.call('SREM', adopted, unpack(leaving))
+  end
+  if has_following then
+    for _, id in ipairs(leaving) do
+      queue_next(id)
+    end
+  end
   local minute = 'momentus:' .. tag .. ':minute:' .. math.floor(now / 60000)
-  redis.call('HINCRBY', minute, 'out:' .. lane, out)
+  redis.call('HINCRBY', minute, 'out:' .. lane, #leaving)
   redis.call('PEXPIRE', minute, 3600000)
 end
 for outcome, count in pairs(ended) do

@@ -1,0 +1,221 @@
+"""Whatever Redis does, every call of a producer answers: queued, or a typed error and nothing half-done.
+
+Afterwards the same producer works again by itself, and what was sent again with its key is there once.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime
+from typing import ClassVar
+
+import pytest
+from redis.asyncio import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import OutOfMemoryError
+
+from producers import NotEnqueued, Producer, QueueFull, RedisUnavailable
+from producers.keys import LaneKeys
+from tests.support import OwnValkey, eventually
+
+OwnServer = Callable[..., Awaitable[OwnValkey]]
+KEYS = LaneKeys("mail.normal")
+USUAL = 0.1
+AMPLE = 10.0
+"""Seconds, for a server that does answer: it is the answer that is looked at, however slow the machine."""
+A_HANG = 20.0
+"""Seconds; a machine under load may need longer than the budget, but not for ever."""
+
+
+@dataclass(frozen=True)
+class Note:
+    kind: ClassVar[str] = "note.take"
+    lane: ClassVar[str] = "mail.normal"
+
+    text: str
+
+    def fingerprint(self) -> str:
+        return self.text
+
+    def compose(self, *, job_id: str, now: datetime) -> Mapping[str, object]:
+        del job_id, now
+        return {"text": self.text}
+
+
+NOTES = [Note("b"), Note("c")]
+CALLS: tuple[Callable[[Producer], Awaitable[object]], ...] = (
+    lambda producer: producer.send(Note("a"), key="a"),
+    lambda producer: producer.send_many(NOTES, keys=["b", "c"]),
+    lambda producer: producer.refresh("sales"),
+)
+
+
+@asynccontextmanager
+async def clients(server: OwnValkey, *, budget: float = USUAL) -> AsyncIterator[tuple[Producer, Redis]]:
+    """A producer that has spoken to the server before, and a patient client beside it."""
+    async with Producer.connect(server.url, budget=budget) as producer, Redis.from_url(server.url) as redis:
+        await eventually(lambda: succeeds(lambda: producer.send(Note("before"), key="before")))
+        yield producer, redis
+
+
+async def succeeds(call: Callable[[], Awaitable[object]]) -> bool:
+    with suppress(NotEnqueued):
+        await call()
+        return True
+    return False
+
+
+async def every_call_raises(producer: Producer, error: type[NotEnqueued]) -> None:
+    """One after the other, and many at once."""
+    async with asyncio.timeout(A_HANG):
+        for call in CALLS:
+            with pytest.raises(error):
+                await call(producer)
+        together = [call(producer) for call in CALLS * 10]
+        outcomes = await asyncio.gather(*together, return_exceptions=True)
+        assert {type(outcome) for outcome in outcomes} == {error}
+
+
+async def every_call_succeeds_again(producer: Producer, redis: Redis) -> None:
+    """By the same producer, and with the same keys, so that there is one job of each in the end."""
+    for call in CALLS:
+        await eventually(lambda call=call: succeeds(lambda: call(producer)))
+    jobs = await redis.zrange(KEYS.queue, 0, -1)
+    assert len(jobs) == 4
+    assert await redis.exists(*(b"arq:job:" + job for job in jobs)) == 4
+    assert await redis.hget(KEYS.counters, "accepted:mail.normal") == b"4"
+    assert await redis.zcard(LaneKeys("reports").queue) == 1
+
+
+async def test_a_server_that_was_killed(own_valkey: OwnServer) -> None:
+    server = await own_valkey()
+    async with clients(server) as (producer, redis):
+        await server.kill()
+        await every_call_raises(producer, RedisUnavailable)
+        await server.start()
+        await every_call_succeeds_again(producer, redis)
+
+
+async def test_a_server_that_was_never_there(own_valkey: OwnServer) -> None:
+    server = await own_valkey()
+    await server.kill()
+    async with Producer.connect(server.url) as producer:
+        await every_call_raises(producer, RedisUnavailable)
+
+
+async def test_a_frozen_server(own_valkey: OwnServer) -> None:
+    server = await own_valkey()
+    async with clients(server) as (producer, redis):
+        server.pause()
+        try:
+            await every_call_raises(producer, RedisUnavailable)
+        finally:
+            server.resume()
+        await every_call_succeeds_again(producer, redis)
+
+
+async def test_a_frozen_server_met_for_the_first_time(own_valkey: OwnServer) -> None:
+    server = await own_valkey()
+    server.pause()
+    try:
+        async with Producer.connect(server.url) as producer:
+            await every_call_raises(producer, RedisUnavailable)
+    finally:
+        server.resume()
+
+
+async def test_a_server_at_its_memory_limit_is_full_and_takes_nothing_by_halves(own_valkey: OwnServer) -> None:
+    server = await own_valkey("--maxmemory", "8mb")
+    async with clients(server, budget=AMPLE) as (producer, redis):
+        await fill(redis)
+        before = sorted(await redis.keys())
+        await every_call_raises(producer, QueueFull)
+        assert sorted(await redis.keys()) == before
+        assert await redis.zcard(KEYS.queue) == 1
+        await redis.delete(*(key for key in before if key.startswith(b"filler:")))
+        await every_call_succeeds_again(producer, redis)
+
+
+async def fill(redis: Redis) -> None:
+    for size in (64 * 1024, 1024, 1):
+        for number in range(10_000):
+            try:
+                await redis.set(f"filler:{size}:{number}", b"x" * size)
+            except OutOfMemoryError:
+                break
+
+
+@pytest.mark.parametrize("stale", ["yes", "no"])
+async def test_a_replica_that_takes_no_writes(own_valkey: OwnServer, stale: str) -> None:
+    server = await own_valkey("--replica-serve-stale-data", stale)
+    async with clients(server, budget=AMPLE) as (producer, redis):
+        await redis.replicaof("127.0.0.1", "1")  # a master that is not there
+        await every_call_raises(producer, RedisUnavailable)
+        await redis.replicaof("NO", "ONE")
+        await every_call_succeeds_again(producer, redis)
+
+
+async def test_a_master_without_the_replicas_it_must_have(own_valkey: OwnServer) -> None:
+    server = await own_valkey()
+    async with clients(server, budget=AMPLE) as (producer, redis):
+        await redis.config_set("min-replicas-to-write", 1)
+        await every_call_raises(producer, RedisUnavailable)
+        await redis.config_set("min-replicas-to-write", 0)
+        await every_call_succeeds_again(producer, redis)
+
+
+async def test_a_server_that_is_loading_its_data(own_valkey: OwnServer) -> None:
+    """The load is made slow, 1 ms a key, until the calls have been made."""
+    server = await own_valkey("--key-load-delay", "1000", "--loading-process-events-interval-bytes", "1024")
+    async with clients(server, budget=AMPLE) as (producer, redis):
+        await redis.mset({f"filler:{number}": "x" * 500 for number in range(20_000)})
+        await redis.execute_command("BGREWRITEAOF")  # type: ignore[no-untyped-call]
+        await eventually(lambda: rewritten(redis))
+        await server.kill()
+        starting = asyncio.create_task(server.start())
+        await eventually(lambda: is_loading(redis))
+        await every_call_raises(producer, RedisUnavailable)
+        await redis.config_set("key-load-delay", 0)
+        await starting
+        await every_call_succeeds_again(producer, redis)
+
+
+async def rewritten(redis: Redis) -> bool:
+    facts = await redis.info("persistence")
+    return not (facts["aof_rewrite_in_progress"] or facts["aof_rewrite_scheduled"])
+
+
+async def is_loading(redis: Redis) -> bool:
+    with suppress(RedisConnectionError):
+        return bool((await redis.info("persistence"))["loading"])
+    return False
+
+
+async def test_a_user_without_the_right_is_told_so(own_valkey: OwnServer) -> None:
+    server = await own_valkey()
+    async with clients(server, budget=AMPLE) as (_, redis):
+        await redis.acl_setuser("backend", enabled=True, passwords=["+made-up"], categories=["+@read"], keys=["*"])
+        url = server.url.replace("redis://", "redis://backend:made-up@")
+        async with Producer.connect(url, budget=AMPLE) as producer:
+            await every_call_raises(producer, NotEnqueued)
+            with pytest.raises(NotEnqueued, match="rights"):
+                await producer.send(Note("a"))
+        assert await redis.zcard(KEYS.queue) == 1
+
+
+async def test_what_earlier_thousands_queued_is_told_when_a_later_one_fails(own_valkey: OwnServer) -> None:
+    server = await own_valkey("--maxmemory", "16mb")
+    async with Producer.connect(server.url, budget=AMPLE) as producer, Redis.from_url(server.url) as redis:
+        notes = [Note(f"{number}:" + "x" * 5000) for number in range(4000)]
+        with pytest.raises(QueueFull) as failure:
+            await producer.send_many(notes, keys=[note.text[:9] for note in notes])
+        receipts = failure.value.receipts
+        assert receipts
+        assert [receipt.id.encode() for receipt in receipts] == await redis.zrange(KEYS.queue, 0, -1)
+        await redis.config_set("maxmemory", 0)
+        again = await producer.send_many(notes, keys=[note.text[:9] for note in notes])
+        assert again[: len(receipts)] == [
+            type(receipt)(receipt.id, receipt.kind, receipt.lane, "duplicate") for receipt in receipts
+        ]
+        assert await redis.zcard(KEYS.queue) == len(notes)
