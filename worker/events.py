@@ -4,9 +4,9 @@ Code calls :func:`emit`; wording and level are decided here alone. No event carr
 a body or a server's reply: ids, kinds, codes and times only.
 """
 
-import structlog
+from functools import cache
 
-_log = structlog.stdlib.get_logger("worker")
+import structlog
 
 _EVENTS = {
     "worker.started": ("info", "worker is taking jobs"),
@@ -17,7 +17,7 @@ _EVENTS = {
     "redis.back": ("info", "Redis answers again"),
     "wake.interrupted": ("debug", "the blocking read ended early and is begun again"),
     "job.started": ("debug", "job started"),
-    "job.done": ("info", "job done"),
+    "job.done": ("debug", "job done"),
     "job.retry": ("warning", "job failed and will be tried again"),
     "job.retry+": ("warning", "job ended without a certain outcome and will be tried again"),
     "job.defer": ("info", "job goes back to the queue uncharged"),
@@ -46,7 +46,18 @@ def emit(event: str, **fields: object) -> None:
         fields: ids, counts and durations.
     """
     level, words = _EVENTS[event]
-    getattr(_log, level)(words, event_name=event, **fields)
+    getattr(_logger(), level)(words, event_name=event, **fields)
+
+
+def _logger() -> structlog.typing.FilteringBoundLogger:
+    """Bound once logging is set up: binding costs more than a line that is filtered out."""
+    return _bound() if structlog.is_configured() else structlog.get_logger("worker")
+
+
+@cache
+def _bound() -> structlog.typing.FilteringBoundLogger:
+    logger: structlog.typing.FilteringBoundLogger = structlog.get_logger("worker").bind()
+    return logger
 
 
 def bind(**fields: object) -> None:

@@ -19,8 +19,9 @@ _PLAIN = re.compile(r"[\x20-\x7e]*\Z")
 _FIELD = re.compile(rb"[!-9;-~]+: [\x20-\x7e]+\Z")
 _FOLDED = re.compile(rb"[ \t][\x21-\x7e][\x20-\x7e]*\Z")
 
-_WORD_OCTETS = 45
-"""45 octets are 60 of base64; with ``=?utf-8?b?`` and ``?=`` that is 72 of the 75 allowed (RFC 2047, 2)."""
+_WORD_OCTETS = 39
+"""39 octets are 52 of base64, 64 with ``=?utf-8?b?`` and ``?=``: a line with the longest name before it, or the
+space of a folded one, stays within the 76 allowed (RFC 2047, 2)."""
 _LINE_OCTETS = 998
 """The longest line a server must take, without CR LF (RFC 5322, 2.1.1)."""
 

@@ -77,10 +77,10 @@ def _fields(mail: Mapping[str, str | None], sender: Sender) -> list[tuple[str, s
 
 
 def _phrase(name: str) -> str:
-    """A display name: an encoded-word, or a quoted string (RFC 5322, 3.2.4)."""
+    """A display name: encoded-words with the address on the next line, or a quoted string (RFC 5322, 3.2.4)."""
     encoded = encode_text(name)
     if encoded != name:
-        return encoded
+        return f"{encoded}\r\n"
     escaped = name.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'
 

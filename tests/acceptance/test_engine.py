@@ -220,7 +220,8 @@ async def test_a_job_whose_worker_died_runs_again_when_the_lease_lapses(
         await eventually(lambda: conserved(redis))
         dying._hand_back()  # the late outcome of the first attempt is refused
         await asyncio.gather(*dying.tasks.values(), return_exceptions=True)
-        await dying._turn()
+        dying.pump._begin_turns()
+        await asyncio.gather(*dying.pump._turns)
     assert attempts == [2]
     assert not await redis.zscore(KEYS.queue, receipt.id)
     assert (await counters(redis))[f"lapsed:{LANE}"] == 1
@@ -376,9 +377,9 @@ async def test_a_worker_outlives_its_redis_and_goes_on_when_it_is_back(own_valke
         await begun.wait()
         await valkey.kill()
         resume.set()
-        await eventually(lambda: worker._away_count)
+        await eventually(lambda: worker.pump.failed_turns)
         await valkey.start()
-        await eventually(lambda: worker._away_count == 0)
+        await eventually(lambda: worker.pump.failed_turns == 0)
         await producer.send(Note("after"))
         await eventually(lambda: "after" in seen)
     assert seen.count("running") == 1

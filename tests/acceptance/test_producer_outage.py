@@ -115,11 +115,15 @@ async def test_a_frozen_server(own_valkey: OwnServer) -> None:
         await every_call_succeeds_again(producer, redis)
 
 
-async def test_a_frozen_server_met_for_the_first_time(own_valkey: OwnServer) -> None:
+@pytest.mark.parametrize("make", [Producer.connect, lambda url: Producer(Redis.from_url(url))])
+async def test_a_frozen_server_met_for_the_first_time(
+    own_valkey: OwnServer, make: Callable[[str], Producer]
+) -> None:
+    """Also by a client of the caller's own, which would wait for ever."""
     server = await own_valkey()
     server.pause()
     try:
-        async with Producer.connect(server.url) as producer:
+        async with make(server.url) as producer:
             await every_call_raises(producer, RedisUnavailable)
     finally:
         server.resume()

@@ -129,6 +129,11 @@ def test_every_line_ends_with_cr_lf_and_is_short_ascii(subject: str, text: str, 
     assert not any(line.startswith(b".") for line in lines)
 
 
+def test_a_line_with_an_encoded_word_is_no_longer_than_rfc_2047_allows() -> None:
+    letter = write(subject="ñ" * 255, sender="x" * 60 + "@example.com", sender_name="👩" * 255)
+    assert max(len(line) for line in letter.octets.split(b"\r\n") if b"=?" in line) <= 76
+
+
 def test_the_same_mail_gives_the_same_octets() -> None:
     parts = {"subject": "Reunión", "text": "Mañana", "html": "<p>Mañana</p>", "sender_name": "Álvaro"}
     assert write(**parts) == write(**parts)

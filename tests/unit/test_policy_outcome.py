@@ -82,7 +82,7 @@ def test_a_dead_job_whose_effect_may_have_taken_place_says_so() -> None:
 
 @settings(deadline=None)
 @given(
-    attempt=st.integers(1, 40),
+    attempt=st.integers(1, 1000),
     first=st.timedeltas(timedelta(milliseconds=1), timedelta(minutes=1)),
     longest=st.timedeltas(timedelta(minutes=1), timedelta(days=1)),
     factor=st.floats(1, 2),

@@ -77,7 +77,7 @@ PERMANENT = [
     (501, "5.1.7 Bad sender address syntax"),
     (550, ""),
     (554, "Transaction failed"),
-    (550, "5.7.1 Refused because of 192.5.7.30 and 5.7.30.1, see version 15.5.7.57"),
+    (550, "Refused because of 192.5.7.30 and 5.7.30.1, see version 15.5.7.57"),
 ]
 
 
@@ -144,6 +144,7 @@ def test_no_temporary_reply_ever_makes_a_mail_dead(stage: Stage) -> None:
         ("3.1.1 no class", ""),
         ("5.1.1.2", ""),
         ("15.1.1", ""),
+        ("client 192.5.7.57 and [5.7.30.1]", ""),
         ("5.1.1000", ""),
         ("", ""),
     ],

@@ -69,13 +69,13 @@ class Ended:
 
 async def attempt(claim: Claim, handlers: Handlers, effect: Effect) -> Ended:
     """Run a claimed job once."""
-    bind(job_id=claim.id, lane=claim.lane, attempt=claim.attempt)
     try:
         envelope = read_envelope(claim.payload)
     except UnreadableEnvelope as error:
+        bind(job_id=claim.id, lane=claim.lane, attempt=claim.attempt)
         emit("job.unreadable", error=str(error))
         return Ended(Outcome("dead", reason=str(error)))
-    bind(kind=envelope.kind)
+    bind(job_id=claim.id, kind=envelope.kind, lane=claim.lane, attempt=claim.attempt)
     function = handlers.functions.get(envelope.kind)
     if function is None:
         emit("job.unknown_kind")

@@ -15,7 +15,7 @@ class LaneSlots:
     slots: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: that triples the cost of making one, and the engine makes tens of thousands
 class Claim:
     """A leased job.
 
@@ -36,7 +36,7 @@ class Claim:
     token: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Completion:
     """How a claimed job ended, on its way to Redis."""
 
@@ -50,18 +50,25 @@ class Completion:
 
 @dataclass(slots=True)
 class Lane:
-    """The state of one lane. Owned by the event loop; nobody else writes it."""
+    """The state of one lane. Owned by the event loop; nobody else writes it.
+
+    Attributes:
+        claimable: whether one claim may find something: set by a wake-up, a due time and the safety poll.
+        has_more: whether the last claim left something due behind: as long as it does, claim without being told.
+        next_due: how long after the last claim the next job is due or a lease lapses; None: nothing waits.
+        due_at: the same as an instant of the event loop's clock.
+    """
 
     keys: LaneKeys
     slots: int
     running: dict[str, Claim] = field(default_factory=dict)
     ended: list[Completion] = field(default_factory=list)
     claimable: bool = True
-    """Whether a claim may find something: set by a wake-up, a due time and the safety poll."""
+    has_more: bool = False
     next_due: timedelta | None = None
-    """How long after the last claim the next job is due or a lease lapses; None: nothing is waiting."""
     due_at: float = math.inf
-    """The same as an instant of the event loop's clock."""
+    reserved: int = 0
+    """Slots for which a claim is under way."""
 
     @property
     def name(self) -> str:
@@ -70,10 +77,33 @@ class Lane:
 
     @property
     def free(self) -> int:
-        """Slots in which nothing runs and nothing waits to be recorded."""
-        return self.slots - len(self.running)
+        """Slots in which nothing runs and for which nothing is asked."""
+        return self.slots - len(self.running) - self.reserved
 
-    def forget(self, settled: list[Completion]) -> None:
-        """Drop the completions that Redis has recorded or refused."""
-        done = {id(completion) for completion in settled}
-        self.ended = [completion for completion in self.ended if id(completion) not in done]
+    @property
+    def wants(self) -> bool:
+        """Whether a claim now could fill a slot."""
+        return (self.claimable or self.has_more) and self.free > 0
+
+    def take_ended(self) -> list[Completion]:
+        """What ended since the last time, on its way to Redis."""
+        ended, self.ended = self.ended, []
+        return ended
+
+    def reserve(self) -> int:
+        """Slots for one claim: at most half of all, so that the other half works meanwhile."""
+        count = min(self.free, (self.slots + 1) // 2)
+        self.reserved += count
+        self.claimable = False
+        return count
+
+    def release(self, count: int, now: float) -> None:
+        """The claim has been answered, and ``next_due`` is what it said."""
+        self.reserved -= count
+        self.has_more = self.next_due is not None and self.next_due <= timedelta(0)
+        self.due_at = math.inf if self.next_due is None else now + self.next_due.total_seconds()
+
+    def ask_again(self, count: int) -> None:
+        """The claim got no answer."""
+        self.reserved -= count
+        self.claimable = True

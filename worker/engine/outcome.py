@@ -79,14 +79,14 @@ def decide(  # noqa: PLR0911  one return per row of the table above
         case GiveUp():
             return Outcome("dead", reason=str(error))
         case TryLater(charged=False):
-            return Outcome("defer", error.after or _UNCHARGED_WAIT, error.reason)
+            return Outcome("defer", _UNCHARGED_WAIT if error.after is None else error.after, error.reason)
         case asyncio.CancelledError() | RetryJob():
             return Outcome("defer+" if effect_begun else "defer")
         case Retry():
             wait = timedelta(milliseconds=error.defer_score or 0)
             return _again(wait, f"Retry asked for {wait}", attempt=attempt, age=age, policy=policy)
         case TryLater():
-            wait = error.after or wait_before(attempt, policy)
+            wait = wait_before(attempt, policy) if error.after is None else error.after
             return _again(wait, error.reason, attempt=attempt, age=age, policy=policy, uncertain=error.uncertain)
         case _:
             wait = wait_before(attempt, policy)
@@ -96,7 +96,8 @@ def decide(  # noqa: PLR0911  one return per row of the table above
 
 def wait_before(attempt: int, policy: Policy) -> timedelta:
     """The policy's wait after this attempt failed, with its jitter."""
-    wait = min(policy.longest_wait, policy.first_wait * policy.factor ** min(attempt - 1, 64))
+    longest, first = policy.longest_wait.total_seconds(), policy.first_wait.total_seconds()
+    wait = timedelta(seconds=min(longest, first * policy.factor ** min(attempt - 1, 64)))
     return wait * (1 + policy.jitter * random.uniform(-1, 1))  # noqa: S311  jitter, not a secret
 
 

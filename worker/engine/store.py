@@ -1,16 +1,19 @@
 """The queue as a worker sees it: the scripts, batched, one round trip for all lanes of a turn."""
 
+import asyncio
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cache
 from pathlib import Path
+from typing import Any
 
-from redis.asyncio import Redis
-from redis.exceptions import NoScriptError
+from redis.exceptions import ResponseError
 
+from producers.link import Argument, Link
+from producers.script import Script
 from worker.engine.lane import Claim, Completion, Lane
 
-_Argument = str | bytes | int
+_ANSWER_SECONDS = 5.0
 
 
 @cache
@@ -26,13 +29,13 @@ class Turn:
     Attributes:
         claims: newly leased jobs.
         refused: completions whose lease had been lost; they were not recorded.
-        recorded: completions that Redis has now.
+        unrecorded: completions of a script that failed; they are to be sent again.
         error: the first fault of a script, if any; what the others did stands.
     """
 
     claims: list[Claim] = field(default_factory=list)
     refused: list[Completion] = field(default_factory=list)
-    recorded: list[Completion] = field(default_factory=list)
+    unrecorded: list[Completion] = field(default_factory=list)
     error: Exception | None = None
 
 
@@ -40,20 +43,20 @@ class Store:
     """Runs the scripts for one worker.
 
     Args:
-        redis: a redis-py asyncio client with ``decode_responses=False``.
+        link: to Redis.
         worker_id: the first half of every lease token.
         lease: how long a claim holds without renewal.
         crash_limit: lost leases after which a job is dead.
     """
 
-    def __init__(self, redis: Redis, *, worker_id: str, lease: timedelta, crash_limit: int) -> None:
-        self._redis = redis
+    def __init__(self, link: Link, *, worker_id: str, lease: timedelta, crash_limit: int) -> None:
+        self._link = link
         self._worker_id = worker_id
         self._lease_ms = milliseconds(lease)
         self._crash_limit = crash_limit
-        self._claim = redis.register_script(script("claim"))
-        self._finish = redis.register_script(script("finish"))
-        self._begin_effect = redis.register_script(script("begin_effect"))
+        self._claim = Script(script("claim"))
+        self._finish = Script(script("finish"))
+        self._begin_effect = Script(script("begin_effect"))
 
     async def turn(self, endings: list[tuple[Lane, list[Completion]]], wanted: list[tuple[Lane, int]]) -> Turn:
         """Record what ended and claim what is due, in one round trip.
@@ -63,39 +66,51 @@ class Store:
             wanted: per lane, how many jobs to take.
 
         Returns:
-            What came of it; the lanes' ``claimable`` and ``next_due`` are brought up to date.
+            What came of it; the lanes' ``next_due`` is brought up to date.
 
         Raises:
-            RedisError: the round trip failed; nothing of it may be taken for granted.
+            RedisError, TimeoutError, OSError: the round trip failed; nothing of it may be taken for granted.
         """
         calls = [(self._finish, *self._finish_call(lane, ended)) for lane, ended in endings]
         calls += [(self._claim, *self._claim_call(lane, count)) for lane, count in wanted]
-        async with self._redis.pipeline(transaction=False) as pipe:
-            for one, keys, arguments in calls:
-                pipe.evalsha(one.sha, len(keys), *keys, *arguments)  # type: ignore[arg-type]  # octets are fine
-            replies = await pipe.execute(raise_on_error=False)
+        commands = [one.command(keys, arguments) for one, keys, arguments in calls]
+        replies = await self._in_time(self._link.call_many(commands))
         for place, reply in enumerate(replies):
-            if isinstance(reply, NoScriptError):  # a fresh server, a failover or SCRIPT FLUSH
-                one, keys, arguments = calls[place]
-                replies[place] = await one(keys=keys, args=arguments)
+            if isinstance(reply, ResponseError) and str(reply).startswith("NOSCRIPT"):
+                one, keys, arguments = calls[place]  # a fresh server, a failover or SCRIPT FLUSH
+                replies[place] = await self._in_time(one.run(self._link.call, keys, arguments))
         return _read(endings, wanted, replies, self._worker_id)
 
     async def begin_effect(self, claim: Claim, effects: str) -> bool:
         """Record that the attempt is about to cause its effect; False when the lease was lost."""
         keys = [effects, f"arq:in-progress:{claim.id}"]
-        return bool(await self._begin_effect(keys=keys, args=[claim.id, claim.token, claim.attempt]))
+        arguments: list[Argument] = [claim.id, claim.token, claim.attempt]
+        return bool(await self._in_time(self._begin_effect.run(self._link.call, keys, arguments)))
 
-    def _finish_call(self, lane: Lane, ended: list[Completion]) -> tuple[list[str], list[_Argument]]:
+    async def close(self) -> None:
+        """Close the link."""
+        await self._link.close()
+
+    async def _in_time(self, answer: Any) -> Any:  # noqa: ANN401  an awaitable of whatever Redis says
+        """The answer, or an end to the waiting behind a stalled server."""
+        try:
+            async with asyncio.timeout(_ANSWER_SECONDS):
+                return await answer
+        except TimeoutError:
+            self._link.drop()
+            raise
+
+    def _finish_call(self, lane: Lane, ended: list[Completion]) -> tuple[list[str], list[Argument]]:
         keys = lane.keys
         names = [keys.queue, keys.leases, keys.wake, keys.counters, keys.retrying]
         names += [keys.lapses, keys.effects, keys.dead, keys.next, keys.adopted]
-        arguments: list[_Argument] = [lane.name, keys.tag]
+        arguments: list[Argument] = [lane.name, keys.tag]
         for one in ended:
             arguments += [one.claim.id, one.claim.token, one.outcome, milliseconds(one.delay), one.result]
             arguments += [milliseconds(one.result_life), one.reason]
         return names, arguments
 
-    def _claim_call(self, lane: Lane, count: int) -> tuple[list[str], list[_Argument]]:
+    def _claim_call(self, lane: Lane, count: int) -> tuple[list[str], list[Argument]]:
         keys = lane.keys
         names = [keys.queue, keys.leases, keys.wake, keys.counters, keys.retrying]
         names += [keys.lapses, keys.effects, keys.dead, keys.adopted, keys.next]
@@ -117,8 +132,9 @@ def _read(
     finished, claimed = replies[: len(endings)], replies[len(endings) :]
     for (_, ended), reply in zip(endings, finished, strict=True):
         if isinstance(reply, list):
-            for completion, stands in zip(ended, reply, strict=True):
-                (turn.recorded if stands else turn.refused).append(completion)
+            turn.refused += [one for one, stands in zip(ended, reply, strict=True) if not stands]
+        else:
+            turn.unrecorded += ended
     for (lane, _), reply in zip(wanted, claimed, strict=True):
         if isinstance(reply, list):
             turn.claims += _read_claims(lane, reply, worker_id)
@@ -129,7 +145,6 @@ def _read(
 def _read_claims(lane: Lane, reply: list[bytes | int], worker_id: str) -> list[Claim]:
     now, following = int(reply[0]), int(reply[1])
     lane.next_due = None if following < 0 else timedelta(milliseconds=following - now)
-    lane.claimable = 0 <= following <= now
     return [
         Claim(
             lane=lane.name,

@@ -1,21 +1,12 @@
-"""The worker: arq's class with another way of moving jobs.
+"""The worker: arq's class with another way of moving jobs (the pump).
 
-The life of a turn:
-
-    record what ended and claim what is due (one round trip)  ->  start what was claimed  ->  rest
-
-It rests until a job ends, a lane is woken, a job falls due, a lease may have lapsed, or a second is over
-(the safety poll, which also finds the jobs of stock arq producers). Redis away is a longer rest: running
-jobs go on, their outcomes wait here, and the worker never exits because of it.
-
-Shutdown (SIGTERM, SIGINT): claim nothing more, finish what runs within the grace, hand the rest back
-uncharged, exit. What a worker that was killed held becomes claimable when its lease lapses.
+Here is what belongs to one process: its handlers, the tasks in which they run, their leases, and the shutdown.
+On SIGTERM or SIGINT it claims nothing more, finishes what runs within the grace, hands the rest back uncharged,
+and ends. What a worker that was killed held becomes claimable when its lease lapses.
 """
 
 import asyncio
-import contextlib
 import math
-import random
 import signal
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -27,22 +18,20 @@ from arq.connections import RedisSettings
 from arq.worker import Function
 from arq.worker import Worker as ArqWorker
 from redis import Redis as BlockingRedis
-from redis.exceptions import RedisError
 
 from jobs import Policy
 from producers.keys import LaneKeys
+from producers.link import Link
 from worker.engine import connection, heartbeat
 from worker.engine.attempt import Effect, Ended, Handlers, attempt
 from worker.engine.lane import Claim, Completion, Lane, LaneSlots
 from worker.engine.lease import Held, Renewal
 from worker.engine.outcome import Outcome
+from worker.engine.pump import Pump
 from worker.engine.store import Store
 from worker.engine.wake import Wake
 from worker.events import emit
 
-_SAFETY_POLL = 1.0
-_AWAY = (RedisError, OSError, TimeoutError)
-_LONGEST_AWAY_PAUSE = 1.0
 _LAST_WORDS = 5.0
 """Seconds after the grace in which outcomes may still be recorded."""
 
@@ -80,14 +69,10 @@ class Worker(ArqWorker):
         **arq_arguments: Any,  # noqa: ANN401  arq's own keyword arguments, passed on as they are
     ) -> None:
         self.lanes = [Lane(LaneKeys(one.lane), one.slots) for one in lanes]
-        self._by_name = {lane.name: lane for lane in self.lanes}
         self._by_wake = {lane.keys.wake: lane for lane in self.lanes}
-        self._kick = asyncio.Event()
         self._grace = grace
         self._renew_every = renew_every
         self._stop_at = math.inf
-        self._polled_at = -math.inf
-        self._away_count = 0
         self.worker_id = uuid.uuid4().hex[:16]
         super().__init__(
             functions,
@@ -97,8 +82,9 @@ class Worker(ArqWorker):
             **arq_arguments,
         )
         self._pool = connection.commands(redis_url)
-        self._store = Store(self.pool, worker_id=self.worker_id, lease=lease, crash_limit=crash_limit)
+        self._store = Store(Link(redis_url), worker_id=self.worker_id, lease=lease, crash_limit=crash_limit)
         self._wake = Wake(connection.listener(redis_url), self.pool, self._woken)
+        self.pump = Pump(self.lanes, self._store, self._wake, self._start)
         self._renewal = Renewal(
             connection.renewal(redis_url),
             lease=lease,
@@ -127,9 +113,7 @@ class Worker(ArqWorker):
         listening = asyncio.create_task(self._wake.run())
         emit("worker.started", worker=self.worker_id, lanes=[lane.name for lane in self.lanes])
         try:
-            while not self._finished():
-                await self._turn_or_wait()
-                await self._rest()
+            await self.pump.run(self._finished)
         finally:
             listening.cancel()
             await asyncio.gather(listening, return_exceptions=True)
@@ -141,10 +125,10 @@ class Worker(ArqWorker):
         if not self.allow_pick_jobs:
             return
         emit("worker.stopping", signal=signal.Signals(signum).name, running=len(self.tasks))
-        self.allow_pick_jobs = False
+        self.allow_pick_jobs = self.pump.claiming = False
         self._stop_at = self.loop.time() + self._grace.total_seconds()
         self.loop.call_at(self._stop_at, self._hand_back)
-        self._kick.set()
+        self.pump.kick()
 
     handle_sig_wait_for_completion = handle_sig
 
@@ -155,79 +139,14 @@ class Worker(ArqWorker):
         if self.on_shutdown:
             await self.on_shutdown(self.ctx)
         await self._wake.close()
+        await self._store.close()
         await self.pool.aclose(close_connection_pool=True)
         self._pool = None
 
     def _finished(self) -> bool:
         if self.allow_pick_jobs:
             return False
-        idle = not self.tasks and not any(lane.ended for lane in self.lanes)
-        return idle or self.loop.time() > self._stop_at + _LAST_WORDS
-
-    async def _turn_or_wait(self) -> None:
-        """One turn; or, when Redis is away, a short jittered wait."""
-        try:
-            await self._turn()
-        except _AWAY as error:
-            if self._away_count == 0:
-                emit("redis.away", error=type(error).__name__)
-            self._away_count += 1
-            with contextlib.suppress(*_AWAY):
-                await self.pool.connection_pool.disconnect(inuse_connections=False)
-            pause = min(_LONGEST_AWAY_PAUSE, 0.05 * 2 ** min(self._away_count, 10))
-            await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311  jitter, not a secret
-            return
-        if self._away_count:
-            emit("redis.back", failed_tries=self._away_count)
-            self._away_count = 0
-
-    async def _turn(self) -> None:
-        endings = [(lane, list(lane.ended)) for lane in self.lanes if lane.ended]
-        wanted = [(lane, lane.free) for lane in self.lanes if self._may_claim(lane)]
-        if not endings and not wanted:
-            return
-        turn = await self._store.turn(endings, wanted)
-        for lane, _ in endings:
-            lane.forget(turn.recorded + turn.refused)
-        for completion in turn.refused:
-            emit("job.refused", job_id=completion.claim.id, lane=completion.claim.lane)
-        for lane, _ in wanted:
-            wait = math.inf if lane.next_due is None else lane.next_due.total_seconds()
-            lane.due_at = self.loop.time() + wait
-        for claim in turn.claims:
-            self._start(self._by_name[claim.lane], claim)
-        if turn.error:
-            raise turn.error
-
-    def _may_claim(self, lane: Lane) -> bool:
-        return self.allow_pick_jobs and lane.claimable and lane.free > 0
-
-    async def _rest(self) -> None:
-        """Until there is something to do for a turn."""
-        free = [lane.keys.wake for lane in self.lanes if lane.free > 0]
-        await self._wake.watch(frozenset(free if self.allow_pick_jobs else ()))
-        self._mark_due()
-        if not any(lane.ended or self._may_claim(lane) for lane in self.lanes) and not self._finished():
-            timer = self.loop.call_at(self._next_look(), self._kick.set)
-            await self._kick.wait()
-            timer.cancel()
-        self._kick.clear()
-        self._mark_due()
-
-    def _mark_due(self) -> None:
-        now = self.loop.time()
-        poll = now - self._polled_at >= _SAFETY_POLL
-        if poll:
-            self._polled_at = now
-        for lane in self.lanes:
-            lane.claimable = lane.claimable or poll or lane.due_at <= now
-
-    def _next_look(self) -> float:
-        due = min(lane.due_at for lane in self.lanes if lane.free > 0) if self._any_free() else math.inf
-        return min(due, self._polled_at + _SAFETY_POLL)
-
-    def _any_free(self) -> bool:
-        return any(lane.free > 0 for lane in self.lanes)
+        return (not self.tasks and self.pump.idle) or self.loop.time() > self._stop_at + _LAST_WORDS
 
     def _start(self, lane: Lane, claim: Claim) -> None:
         lane.running[claim.id] = claim
@@ -250,7 +169,7 @@ class Worker(ArqWorker):
         del self.tasks[claim.id]
         if claim.id in lane.running:  # cancelled before its first step
             self._settle(lane, claim, Ended(Outcome("defer")))
-        self._kick.set()
+        self.pump.kick()
         if not task.cancelled() and (fault := task.exception()):
             raise fault  # ours, not a handler's: the loop's exception handler reports it
 
@@ -267,7 +186,7 @@ class Worker(ArqWorker):
 
     def _woken(self, wake_key: str) -> None:
         self._by_wake[wake_key].claimable = True
-        self._kick.set()
+        self.pump.kick()
 
     def _held(self) -> Held:
         """A snapshot for the renewal thread; ``list(dict.values())`` is one step of the interpreter."""

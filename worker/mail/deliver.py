@@ -42,7 +42,12 @@ async def send_mail(context: dict[str, Any], **frozen: object) -> dict[str, obje
         emit("mail.uncertain", earlier_attempt=context["unknown_effect"])
     try:
         letter = write_letter(frozen, default_sender=mailer.sender)
-    except (KeyError, ValueError) as error:
+    except (
+        AttributeError,
+        KeyError,
+        TypeError,
+        ValueError,
+    ) as error:  # only a foreign producer writes such a mail
         raise GiveUp(f"the frozen mail cannot be written: {type(error).__name__}: {error}") from error
     words = await _hand_over(mailer, letter, context["begin_effect"])
     emit("mail.accepted", octets=len(letter.octets))

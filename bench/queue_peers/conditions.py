@@ -1,0 +1,42 @@
+"""Under what the figures were taken: without it they say nothing."""
+
+import os
+import platform
+import shutil
+import subprocess
+from datetime import UTC, datetime
+from pathlib import Path
+
+import orjson
+
+from bench.queue_peers.contract import mail
+
+
+def conditions(server: str, *, jobs: int, rounds: int) -> str:
+    """A few lines of Markdown."""
+    lines = [
+        f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC; {_processor()}; Python {platform.python_version()}{_node()}",
+        f"{os.cpu_count()} cores shared by server, workers and producer, and by whatever else ran",
+        f"{server} on loopback, append-only file synced each second, emptied between measurements",
+        f"{jobs:,} jobs of {len(orjson.dumps(mail(0)))} octets of JSON that do nothing but write down when they start",
+        f"rounds: {rounds}, each library once a round; median (smallest-largest)",
+        "every library with its defaults but for the number of jobs at a time, and on uvloop where it can be",
+    ]
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def _processor() -> str:
+    try:
+        words = Path("/proc/cpuinfo").read_text("utf-8")
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.partition(":")[2].strip() for line in words.splitlines() if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def _node() -> str:
+    node = shutil.which("node")
+    if node is None:
+        return ""
+    told = subprocess.run([node, "--version"], check=False, capture_output=True, text=True)  # noqa: S603  found on PATH
+    return f", Node {told.stdout.strip()}"

@@ -1,0 +1,105 @@
+"""What is printed: the conditions, then one table for each question, then our figures over the others'. Pure."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from bench.queue_peers.figures import markdown, ratio, summary
+from bench.queue_peers.peers import OURS
+
+Column = tuple[str, str]
+"""A figure's name and its heading."""
+
+SPEED: tuple[Column, ...] = (
+    ("drain", "drain, 1 process, jobs/s"),
+    ("drain two", "drain, 2 processes, jobs/s"),
+    ("bulk", "bulk enqueue, jobs/s"),
+    ("enqueue p50", "enqueue p50 ms"),
+    ("enqueue p99", "enqueue p99 ms"),
+    ("pickup p50", "pick-up p50 ms"),
+    ("pickup p99", "pick-up p99 ms"),
+)
+COST: tuple[Column, ...] = (
+    ("memory", "octets per waiting job"),
+    ("cpu", "server CPU µs per job"),
+    ("commands", "commands per job, those in scripts included"),
+    ("reads", "socket reads per job"),
+)
+RATIOS: tuple[Column, ...] = (
+    ("drain", "drain 1"),
+    ("drain two", "drain 2"),
+    ("bulk", "bulk"),
+    ("enqueue p50", "enqueue p50"),
+    ("enqueue p99", "enqueue p99"),
+    ("pickup p50", "pick-up p50"),
+    ("pickup p99", "pick-up p99"),
+    ("memory", "memory"),
+    ("cpu", "server CPU"),
+)
+CRASH: tuple[Column, ...] = (("crash", "s from SIGKILL to the re-run"),)
+
+
+@dataclass(slots=True)
+class Row:
+    """What is known of one peer: its figures of all rounds, and why there are no more, if so."""
+
+    facts: tuple[str, ...]
+    figures: dict[str, list[float]] = field(default_factory=dict)
+    failure: str = ""
+
+    def add(self, figures: Mapping[str, float]) -> None:
+        """One round's figures."""
+        for name, value in figures.items():
+            self.figures.setdefault(name, []).append(value)
+
+    def get(self, name: str) -> list[float]:
+        """A figure of all rounds; empty when it was not taken."""
+        return self.figures.get(name, [])
+
+
+def report(rows: Mapping[str, Row], facts: Sequence[str]) -> Iterator[str]:
+    """The tables that have something in them.
+
+    Args:
+        rows: by the peer's name.
+        facts: headings of what every row says of its peer.
+    """
+    for title, columns, shown in (("Speed", SPEED, facts), ("What it costs the server", COST, ())):
+        yield from _table(title, rows, columns, shown)
+    yield from _ratios(rows)
+    yield from _table("After SIGKILL", rows, CRASH, ())
+
+
+def _table(title: str, rows: Mapping[str, Row], columns: Sequence[Column], facts: Sequence[str]) -> Iterator[str]:
+    taken = _taken(rows, columns)
+    if not taken:
+        return
+    lines = [
+        [name, *row.facts[: len(facts)], *_cells(row, taken)]
+        for name, row in rows.items()
+        if _taken({name: row}, taken) or (facts and row.failure)
+    ]
+    yield f"### {title}\n\n" + markdown(["library", *facts, *(heading for _, heading in taken)], lines)
+
+
+def _cells(row: Row, columns: Sequence[Column]) -> list[str]:
+    """The figures; the reason in place of the first that a failed peer does not have."""
+    cells = [summary(row.get(name)) for name, _ in columns]
+    if row.failure and "-" in cells:
+        cells[cells.index("-")] = row.failure
+    return cells
+
+
+def _ratios(rows: Mapping[str, Row]) -> Iterator[str]:
+    ours = rows.get(OURS.name)
+    taken = _taken({OURS.name: ours}, RATIOS) if ours else []
+    others = {name: row for name, row in rows.items() if row is not ours and _taken({name: row}, taken)}
+    if not ours or not others:
+        return
+    lines = [[name, *(ratio(ours.get(one), row.get(one)) for one, _ in taken)] for name, row in others.items()]
+    title = f"### {OURS.name} over the other: of rates more is better, of times, memory and CPU less"
+    yield title + "\n\n" + markdown(["library", *(heading for _, heading in taken)], lines)
+
+
+def _taken(rows: Mapping[str, Row], columns: Sequence[Column]) -> list[Column]:
+    """The columns in which any row has a figure."""
+    return [column for column in columns if any(row.get(column[0]) for row in rows.values())]

@@ -1,0 +1,154 @@
+"""The pump: moves jobs between Redis and the slots of one process.
+
+A turn records what ended and claims what is due, in one round trip. Up to two turns are under way at a time:
+while Redis works on one half of the slots, the jobs of the other half run. Between turns the pump rests until
+a job ends, a lane is woken, a job falls due, a lease may have lapsed, or a second is over (the safety poll,
+which also finds the jobs of stock arq producers).
+
+Redis away is a longer rest: running jobs go on, their outcomes wait here, and the pump tries again with
+jittered pauses of up to a second for as long as it takes.
+"""
+
+import asyncio
+import math
+import random
+from collections.abc import Callable, Sequence
+
+from redis.exceptions import RedisError
+
+from worker.engine.lane import Claim, Completion, Lane
+from worker.engine.store import Store, Turn
+from worker.engine.wake import Wake
+from worker.events import emit
+
+_SAFETY_POLL = 1.0
+_TURNS_AT_ONCE = 2
+_LONGEST_PAUSE = 1.0
+
+Endings = list[tuple[Lane, list[Completion]]]
+Wanted = list[tuple[Lane, int]]
+
+
+class Pump:
+    """Turns until it is told to stop.
+
+    Args:
+        lanes: whose slots are to be filled.
+        start: begins a claimed job.
+    """
+
+    def __init__(
+        self, lanes: Sequence[Lane], store: Store, wake: Wake, start: Callable[[Lane, Claim], None]
+    ) -> None:
+        self._lanes = lanes
+        self._store = store
+        self._wake = wake
+        self._start = start
+        self._by_name = {lane.name: lane for lane in lanes}
+        self._kicked = asyncio.Event()
+        self._turns: set[asyncio.Task[None]] = set()
+        self._polled_at = -math.inf
+        self._resume_at = -math.inf
+        self.failed_turns = 0
+        self.claiming = True
+        """False: record outcomes, claim nothing more."""
+
+    def kick(self) -> None:
+        """Something has changed: look again."""
+        self._kicked.set()
+
+    async def run(self, finished: Callable[[], bool]) -> None:
+        """Turn and rest until ``finished``."""
+        while not finished():
+            self._mark_due()
+            self._begin_turns()
+            await self._rest(finished)
+        for turn in self._turns:
+            turn.cancel()
+        await asyncio.gather(*self._turns, return_exceptions=True)
+
+    @property
+    def idle(self) -> bool:
+        """Whether every outcome is recorded."""
+        return not self._turns and not any(lane.ended for lane in self._lanes)
+
+    def _begin_turns(self) -> None:
+        while len(self._turns) < _TURNS_AT_ONCE and asyncio.get_running_loop().time() >= self._resume_at:
+            endings = [(lane, lane.take_ended()) for lane in self._lanes if lane.ended]
+            wanted = [(lane, lane.reserve()) for lane in self._lanes if self.claiming and lane.wants]
+            if not endings and not wanted:
+                return
+            turn = asyncio.create_task(self._turn(endings, wanted))
+            self._turns.add(turn)
+            turn.add_done_callback(self._turn_over)
+
+    def _turn_over(self, turn: "asyncio.Task[None]") -> None:
+        self._turns.discard(turn)
+        self._kicked.set()
+        if not turn.cancelled() and (fault := turn.exception()):
+            raise fault  # a fault of ours: the loop's exception handler reports it
+
+    async def _turn(self, endings: Endings, wanted: Wanted) -> None:
+        try:
+            turn = await self._store.turn(endings, wanted)
+        except (RedisError, OSError, TimeoutError) as error:
+            self._put_off(endings, wanted, error)
+            return
+        now = asyncio.get_running_loop().time()
+        for lane, count in wanted:
+            lane.release(count, now)
+        self._take_over(turn)
+        if turn.error:
+            self._pause(turn.error)
+        elif self.failed_turns:
+            emit("redis.back", failed_turns=self.failed_turns)
+            self.failed_turns = 0
+
+    def _take_over(self, turn: Turn) -> None:
+        for completion in turn.unrecorded:
+            self._by_name[completion.claim.lane].ended.append(completion)
+        for completion in turn.refused:
+            emit("job.refused", job_id=completion.claim.id, lane=completion.claim.lane)
+        for claim in turn.claims:
+            self._start(self._by_name[claim.lane], claim)
+
+    def _put_off(self, endings: Endings, wanted: Wanted, error: Exception) -> None:
+        """The round trip failed: keep the outcomes, ask again after a pause."""
+        for lane, ended in endings:
+            lane.ended[:0] = ended
+        for lane, count in wanted:
+            lane.ask_again(count)
+        self._pause(error)
+
+    def _pause(self, error: Exception) -> None:
+        if self.failed_turns == 0:
+            emit("redis.away", error=type(error).__name__, code=str(error).partition(" ")[0])
+        self.failed_turns += 1
+        pause = min(_LONGEST_PAUSE, 0.05 * 2 ** min(self.failed_turns, 10))
+        jittered = pause * random.uniform(0.5, 1)  # noqa: S311  jitter, not a secret
+        self._resume_at = asyncio.get_running_loop().time() + jittered
+
+    async def _rest(self, finished: Callable[[], bool]) -> None:
+        """Until somebody kicks, or something falls due."""
+        free = [lane.keys.wake for lane in self._lanes if lane.free > 0]
+        await self._wake.watch(frozenset(free if self.claiming else ()))
+        if finished():
+            return
+        timer = asyncio.get_running_loop().call_at(self._next_look(), self._kicked.set)
+        await self._kicked.wait()
+        timer.cancel()
+        self._kicked.clear()
+
+    def _mark_due(self) -> None:
+        now = asyncio.get_running_loop().time()
+        poll = now - self._polled_at >= _SAFETY_POLL
+        if poll:
+            self._polled_at = now
+        for lane in self._lanes:
+            lane.claimable = lane.claimable or poll or lane.due_at <= now
+
+    def _next_look(self) -> float:
+        due = min((lane.due_at for lane in self._lanes if lane.free > 0), default=math.inf)
+        if any(lane.ended or (self.claiming and lane.wants) for lane in self._lanes):
+            due = min(due, self._resume_at)
+        return min(due, self._polled_at + _SAFETY_POLL)

@@ -1,0 +1,301 @@
+"""arq's Worker for applications that are written against arq, with our way of holding a job.
+
+It takes exactly the arguments of arq 0.28.0 and keeps its policies, hooks, cron, abort, log texts and results:
+`run_job` and the polling loop are arq's own code. Two things are replaced:
+
+    claiming    a job is held by a lease of ten seconds that a thread renews, where arq holds it for the whole
+                job timeout: after a crash it runs again in seconds, not minutes
+    finishing   is fenced by the lease: a worker that lost it records nothing
+
+A stock arq worker may work on the same queue: each sees what the other holds. docs/arq.md has the differences.
+
+What it refuses: to read a pickle unless the application hands it a deserializer that does, and to work on a
+lane of Momentus, whose jobs must not be forgotten when they fail; `worker.engine.Worker` is for those.
+"""
+
+import asyncio
+import logging
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial, wraps
+from typing import Any, ClassVar
+
+import orjson
+from arq.connections import create_pool
+from arq.constants import abort_jobs_ss, in_progress_key_prefix, result_key_prefix
+from arq.jobs import serialize_result
+from arq.utils import timestamp_ms
+from arq.worker import JobExecutionFailed
+from arq.worker import Worker as ArqWorker
+
+from producers.keys import LaneKeys
+from producers.script import Script
+from worker.engine.lane import Claim, Completion, Lane
+from worker.engine.lease import Held, Renewal
+from worker.engine.standin_connection import PoolLink, blocking_twin
+from worker.engine.store import Store, Turn, script
+from worker.events import emit
+
+_UNLIMITED_CRASHES = 2**31
+"""How many leases a job may lose: each counts as one of arq's tries, and those are limited."""
+_FOREVER = timedelta(days=36500)
+_NOTHING = timedelta(0)
+
+logger = logging.getLogger("arq.worker")
+
+
+@dataclass(frozen=True, slots=True)
+class QueueKeys(LaneKeys):
+    """The keys of an arq queue: arq's own where arq has one, ours apart from those of every other queue.
+
+    Example:
+        >>> QueueKeys("arq:queue").leases
+        'momentus:{arq:queue}:leases:arq:queue'
+    """
+
+    @property
+    def tag(self) -> str:
+        """What our own keys have in common; arq's job ids begin with no tag."""
+        return f"{{{self.lane}}}"
+
+    @property
+    def queue(self) -> str:
+        """ZSET of job ids by the time (ms) at which they may be claimed."""
+        return self.lane
+
+
+def to_json(content: dict[str, Any]) -> bytes:
+    """arq's `job_serializer` as JSON; an exception becomes its type and words.
+
+    Raises:
+        TypeError: a value that JSON does not have.
+    """
+    return orjson.dumps(content, default=_exception_as_text)
+
+
+def from_json(octets: bytes) -> dict[str, Any]:
+    """arq's `job_deserializer` as JSON.
+
+    Raises:
+        ValueError: not JSON; a pickle is never read.
+    """
+    content: dict[str, Any] = orjson.loads(octets)
+    return content
+
+
+class StandIn(ArqWorker):
+    """arq's Worker, argument for argument, under leases.
+
+    Attributes:
+        lease, renew_every: how long a claim holds, and how often it is extended.
+
+    Raises:
+        ValueError: the queue is a lane of Momentus.
+
+    Example:
+        class WorkerSettings:
+            functions = [send_invoice]
+            redis_settings = RedisSettings()
+
+        create_pool(RedisSettings(), job_serializer=to_json, job_deserializer=from_json)
+        StandIn(functions=[send_invoice], redis_settings=RedisSettings()).run()
+    """
+
+    lease: ClassVar[timedelta] = timedelta(seconds=10)
+    renew_every: ClassVar[timedelta] = timedelta(seconds=3)
+
+    @wraps(ArqWorker.__init__)  # arq's command line reads the names of the arguments off the signature
+    def __init__(self, *arguments: Any, **named: Any) -> None:  # noqa: ANN401  arq's own arguments
+        super().__init__(*arguments, **named)
+        if self.queue_name.startswith("arq:queue:{"):
+            raise ValueError(
+                f"queue_name {self.queue_name} is a lane of Momentus; use worker.engine.Worker for it"
+            )
+        self.job_serializer = self.job_serializer or to_json
+        self.job_deserializer = self.job_deserializer or from_json
+        self._lane = Lane(QueueKeys(self.queue_name), self.max_jobs)
+        self._link = PoolLink(lambda: self.pool)
+        self._store = Store(
+            self._link, worker_id=uuid.uuid4().hex[:16], lease=self.lease, crash_limit=_UNLIMITED_CRASHES
+        )
+        self._take_expired = Script(script("take_expired"))
+        self._renewal: Renewal | None = None
+
+    async def main(self) -> None:
+        """Work until a signal ends it, or in a burst until the queue is empty."""
+        if self._pool is None:
+            self._pool = await create_pool(
+                self.redis_settings,
+                job_deserializer=self.job_deserializer,
+                job_serializer=self.job_serializer,
+                default_queue_name=self.queue_name,
+                expires_extra_ms=self.expires_extra_ms,
+            )
+        self._start_renewal()
+        try:
+            await super().main()
+        finally:
+            if not self._lane.running:
+                self._stop_renewal()
+
+    async def close(self) -> None:
+        """Wait for what runs, then close the connections."""
+        try:
+            await super().close()
+        finally:
+            self._stop_renewal()
+
+    async def start_jobs(self, job_ids: list[bytes]) -> None:
+        """Claim and start due jobs, as many as these and no more than there are slots."""
+        await self._fail_expired(job_ids)
+        wanted = min(len(job_ids), self.max_jobs - self.job_counter)
+        if wanted < 1:
+            return
+        claims: list[Claim] = []
+        self.job_counter += wanted
+        try:
+            claims = await self._claim(wanted)
+        finally:
+            self.job_counter -= wanted
+        for claim in claims:
+            if claim.id in self._lane.running:  # ours until its lease lapsed: its handler must end first
+                self._stop_lost([claim.id])
+            else:
+                await self._start(claim)
+
+    async def finish_job(  # noqa: PLR0913  arq's own signature
+        self,
+        job_id: str,
+        finish: bool,  # noqa: FBT001
+        result_data: bytes | None,
+        result_timeout_s: float | None,
+        keep_result_forever: bool,  # noqa: FBT001
+        incr_score: int | None,
+        keep_in_progress: float | None,
+    ) -> None:
+        """Record how an attempt ended, if the lease still holds."""
+        claim = self._lane.running[job_id]
+        if finish:
+            life = _FOREVER if keep_result_forever else timedelta(seconds=result_timeout_s or 0)
+            recorded = await self._finish(claim, result_data, life)
+        else:
+            due = claim.due_ms + incr_score if incr_score else 0
+            wait = timedelta(milliseconds=max(0, due - timestamp_ms()))
+            recorded = await self._record(Completion(claim, "retry", wait, b"", _NOTHING, ""))
+        if recorded and keep_in_progress is not None:  # arq's guard against a second run of one tick
+            await self.pool.set(in_progress_key_prefix + job_id, b"1", px=round(keep_in_progress * 1000), nx=True)
+
+    async def finish_failed_job(self, job_id: str, result_data: bytes | None) -> None:
+        """Record a job that failed before its handler began, if the lease still holds."""
+        life = _FOREVER if self.keep_result_forever else timedelta(seconds=self.keep_result_s)
+        await self._finish(self._lane.running[job_id], result_data, life)
+
+    async def _claim(self, count: int) -> list[Claim]:
+        turn = await self._turn([], [(self._lane, count)])
+        if turn.claims:
+            async with self.pool.pipeline(transaction=False) as pipe:
+                for claim in turn.claims:
+                    pipe.decr(f"arq:retry:{claim.id}")  # arq's run_job counts the try itself
+                await pipe.execute()
+        return turn.claims
+
+    async def _start(self, claim: Claim) -> None:
+        await self.sem.acquire()
+        self.job_counter += 1
+        self._lane.running[claim.id] = claim
+        task = self.loop.create_task(self.run_job(claim.id, claim.due_ms))
+        task.add_done_callback(partial(self._over, claim))
+        self.tasks[claim.id] = task
+
+    def _over(self, claim: Claim, _: "asyncio.Task[None]") -> None:
+        del self._lane.running[claim.id]
+        self._release_sem_dec_counter_on_complete()
+
+    async def _finish(self, claim: Claim, result: bytes | None, life: timedelta) -> bool:
+        kept = result if result and life else b""
+        recorded = await self._record(Completion(claim, "done", _NOTHING, kept, life, ""))
+        if recorded:
+            async with self.pool.pipeline(transaction=False) as pipe:
+                pipe.zrem(abort_jobs_ss, claim.id)
+                if kept and life == _FOREVER:
+                    pipe.persist(result_key_prefix + claim.id)
+                await pipe.execute()
+        return recorded
+
+    async def _record(self, completion: Completion) -> bool:
+        turn = await self._turn([(self._lane, [completion])], [])
+        if turn.refused:
+            emit("job.refused", job_id=completion.claim.id, lane=self.queue_name)
+        return not turn.refused
+
+    async def _turn(self, endings: list[tuple[Lane, list[Completion]]], wanted: list[tuple[Lane, int]]) -> Turn:
+        turn = await self._store.turn(endings, wanted)
+        if turn.error:
+            raise turn.error
+        return turn
+
+    async def _fail_expired(self, job_ids: Iterable[bytes]) -> None:
+        keys = self._lane.keys
+        names = [keys.queue, keys.leases, keys.counters, keys.retrying, keys.adopted]
+        for job_id in await self._take_expired.run(self._link.call, names, [self.queue_name, *job_ids]):
+            await self._fail_one_expired(job_id.decode())
+
+    async def _fail_one_expired(self, job_id: str) -> None:
+        logger.warning("job %s expired", job_id)
+        self.jobs_failed += 1
+        now = timestamp_ms()
+        result = serialize_result(
+            function="<unknown>",
+            args=(),
+            kwargs={},
+            job_try=1,
+            enqueue_time_ms=0,
+            success=False,
+            result=JobExecutionFailed("job expired"),
+            start_ms=now,
+            finished_ms=now,
+            ref=f"{job_id}:<unknown>",
+            queue_name=self.queue_name,
+            job_id=job_id,
+            serializer=self.job_serializer,
+        )
+        life = None if self.keep_result_forever else round(self.keep_result_s * 1000)
+        if result and life != 0:
+            await self.pool.set(result_key_prefix + job_id, result, px=life, nx=True)
+
+    def _start_renewal(self) -> None:
+        self._stop_renewal()
+        self._renewal = Renewal(
+            blocking_twin(self.pool),
+            lease=self.lease,
+            every=self.renew_every,
+            held=self._held,
+            on_lost=lambda ids: self.loop.call_soon_threadsafe(self._stop_lost, ids) and None,
+            report=lambda _: None,  # arq's health key is the sign of life
+            retract=lambda _: None,
+        )
+        self._renewal.start()
+
+    def _stop_renewal(self) -> None:
+        if self._renewal is not None:
+            self._renewal.stop()
+            self._renewal = None
+
+    def _held(self) -> Held:
+        """A snapshot for the renewal thread; ``list(dict.values())`` is one step of the interpreter."""
+        return {self._lane.keys: [(one.id, one.token) for one in list(self._lane.running.values())]}
+
+    def _stop_lost(self, job_ids: list[str]) -> None:
+        for job_id in job_ids:
+            if job_id in self._lane.running:
+                emit("job.lease_lost", job_id=job_id)
+            if task := self.job_tasks.get(job_id):
+                task.cancel()
+
+
+def _exception_as_text(value: object) -> str:
+    if isinstance(value, BaseException):
+        return f"{type(value).__name__}: {value}"
+    raise TypeError(f"{type(value).__name__} is not JSON")
