@@ -14,6 +14,7 @@ from .envelope import write_envelope
 from .errors import InvalidRequest, KeyConflict, PayloadTooLarge, ProducerError, UnknownReport
 from .identifier import Identifiers
 from .keys import catalogue, group_of
+from .link import Link
 from .message import Message
 from .queue import ConflictingKey, Entry, Queue, Taken
 from .receipt import Receipt
@@ -36,33 +37,33 @@ class Producer:
     the job; when it raises :class:`NotEnqueued`, sending it again with the same key cannot double it.
 
     Args:
-        redis: a redis-py asyncio client with ``decode_responses=False``.
+        client: a link, or a redis-py asyncio client with ``decode_responses=False``; see :meth:`connect`.
         tenant: whose reports :meth:`refresh` means.
         budget: seconds within which Redis answers or the call raises; ``send_many`` has it for every thousand.
     """
 
-    def __init__(self, redis: Redis, *, tenant: str = "default", budget: float = _BUDGET) -> None:
-        self._redis = redis
+    def __init__(self, client: Link | Redis, *, tenant: str = "default", budget: float = _BUDGET) -> None:
         self._tenant = tenant
-        self._queue = Queue(redis, budget=budget)
+        self._queue = Queue(client, budget=budget)
         self._identifiers = Identifiers()
-
-    @property
-    def redis(self) -> Redis:
-        """The client, for rooms that keep other things in the same Redis."""
-        return self._redis
 
     @classmethod
     def connect(cls, url: str, *, tenant: str = "default", budget: float = _BUDGET) -> Self:
-        """A producer with connections of its own; made at the first call, not here.
+        """A producer with a connection of its own; made at the first call, not here.
 
         Args:
             url: ``redis://``, ``rediss://`` (TLS) or ``unix://``, with the password in it if there is one.
+
+        Raises:
+            InvalidRequest: an address of another form.
         """
-        redis = Redis.from_url(
-            url, socket_connect_timeout=budget / 2, socket_timeout=budget, socket_keepalive=True
-        )
-        return cls(redis, tenant=tenant, budget=budget)
+        try:
+            link = Link(url)
+        except ValueError:  # its words may hold a part of the password
+            raise InvalidRequest(
+                "url: must be redis://, rediss:// or unix://, with host, port, database"
+            ) from None
+        return cls(link, tenant=tenant, budget=budget)
 
     async def __aenter__(self) -> Self:
         return self
@@ -74,7 +75,7 @@ class Producer:
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._redis.aclose()
+        await self._queue.close()
 
     async def send(self, message: Message, *, key: str | None = None, delay: timedelta = _NO_DELAY) -> Receipt:
         """Queue one message.

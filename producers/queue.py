@@ -1,11 +1,12 @@
 """The queue as a producer sees it: two scripts in Redis, and Redis's faults in this room's words."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from redis.asyncio import Redis
 from redis.exceptions import (
@@ -22,6 +23,8 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from .errors import NotEnqueued, QueueFull, RedisUnavailable
 from .keys import LaneKeys
+from .link import Link
+from .script import Script
 
 _AWAY = (
     RedisConnectionError,
@@ -75,13 +78,25 @@ class ConflictingKey(Exception):
 
 
 class Queue:
-    """Runs the scripts. One round trip a call, whatever the number of entries."""
+    """Runs the scripts. One round trip a call, whatever the number of entries.
 
-    def __init__(self, redis: Redis, *, budget: float) -> None:
-        self._redis = redis
+    Args:
+        client: a link of our own, or a redis-py client, which is slower and may be shared with other uses.
+        budget: seconds until a call gives up.
+    """
+
+    def __init__(self, client: Link | Redis, *, budget: float) -> None:
+        self._client = client
+        self._call: Callable[..., Awaitable[Any]] = (
+            client.call if isinstance(client, Link) else client.execute_command
+        )
         self._budget = budget
-        self._enqueue = redis.register_script(script("enqueue"))
-        self._enqueue_latest = redis.register_script(script("enqueue_latest"))
+        self._enqueue = Script(script("enqueue"))
+        self._enqueue_latest = Script(script("enqueue_latest"))
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await (self._client.close() if isinstance(self._client, Link) else self._client.aclose())
 
     @asynccontextmanager
     async def within_budget(self) -> AsyncIterator[None]:
@@ -95,6 +110,8 @@ class Queue:
         except RedisError as error:
             raise _in_our_words(error) from error
         except (TimeoutError, OSError) as error:
+            if isinstance(self._client, Link):
+                self._client.drop()  # nobody else shall wait behind a server that does not answer
             raise RedisUnavailable(
                 f"No answer from Redis within {self._budget * 1000:.0f} ms; the job may or may not be queued: "
                 "send it again with the same key"
@@ -119,7 +136,7 @@ class Queue:
                 entry.window_ms,
             ]
         async with self.within_budget():
-            reply = await self._enqueue(keys=[keys.queue, keys.wake, keys.counters], args=arguments)
+            reply = await self._enqueue.run(self._call, [keys.queue, keys.wake, keys.counters], arguments)
         if reply[0] == b"conflict":
             raise ConflictingKey(reply[1], reply[2].decode())
         pairs = zip(reply[1::2], reply[2::2], strict=True)
@@ -135,14 +152,14 @@ class Queue:
         names = [keys.queue, keys.wake, keys.counters, keys.leases, keys.next, keys.dead]
         arguments: list[str | bytes | int] = [lane, keys.tag, entry.id, entry.payload, entry.delay_ms]
         async with self.within_budget():
-            state = await self._enqueue_latest(keys=names, args=arguments)
+            state = await self._enqueue_latest.run(self._call, names, arguments)
         return bool(state != b"duplicate")
 
     async def field(self, key: str, field: str) -> tuple[bool, bytes | None]:
         """Whether the hash is there at all, and one field of it."""
         async with self.within_budget():
-            value = await self._redis.hget(key, field)  # type: ignore[misc]
-            there = value is not None or bool(await self._redis.exists(key))
+            value = await self._call("HGET", key, field)
+            there = value is not None or bool(await self._call("EXISTS", key))
         return there, value
 
 

@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 
 import uvloop
 from pydantic import SecretStr
+from redis.asyncio import Redis
 
 import log
 from jobs import Mail, RefreshReport
@@ -105,8 +106,8 @@ async def _refresher(settings: Settings, url: str) -> AsyncIterator[Refresher]:
     reports = load_reports(settings.reports.path and Path(settings.reports.path))
     zone = ZoneInfo(settings.timezone)
     source = Source(_secret(settings.postgres_dsn), statement_timeout=settings.reports.statement_timeout)
-    async with Producer.connect(url, tenant=settings.tenant, budget=2) as producer:
-        store = ReportStore(producer.redis, tenant=settings.tenant)
+    async with Producer.connect(url, tenant=settings.tenant, budget=2) as producer, Redis.from_url(url) as redis:
+        store = ReportStore(redis, tenant=settings.tenant)
         clock = asyncio.create_task(run_clock(reports, store, producer, zone))
         try:
             yield Refresher(settings.tenant, reports, source, store, zone)

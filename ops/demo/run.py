@@ -108,9 +108,10 @@ async def _tell(system: System, wishes: Wishes, tenant: str, say: Callable[[str]
     stop = _stop_on_signal()
     async with AsyncExitStack() as stack:
         producer = await stack.enter_async_context(Producer.connect(system.redis_url, tenant=tenant, budget=2))
+        redis = await stack.enter_async_context(Redis.from_url(system.redis_url))
         company = await stack.enter_async_context(Company(system.postgres_dsn))
         browser = await stack.enter_async_context(Browser(system.plan.reader_port))
-        stage = Stage(producer, company, browser, say, tenant)
+        stage = Stage(producer, redis, company, browser, say, tenant)
         story = asyncio.create_task(_story(stage, wishes))
         stopped = asyncio.create_task(stop.wait())
         await asyncio.wait([story, stopped], return_when=asyncio.FIRST_COMPLETED)

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import orjson
+from redis.asyncio import Redis
 
 from jobs import Mail
 from ops.demo.browser import Browser
@@ -35,6 +36,7 @@ class Stage:
     """
 
     producer: Producer
+    redis: Redis
     company: Company
     browser: Browser
     say: Callable[[str], None]
@@ -93,7 +95,7 @@ async def read_reports(stage: Stage) -> dict[str, Any]:
 
 async def depth(stage: Stage) -> Depth:
     """How the queue stands."""
-    return await read_depth(stage.producer.redis, tenant=stage.tenant)
+    return await read_depth(stage.redis, tenant=stage.tenant)
 
 
 def _assignment(number: int, handle: str) -> Mail:
@@ -122,7 +124,7 @@ async def _watch(stage: Stage, target: int) -> int:
 
 async def _delivery_seconds(stage: Stage, receipts: list[Receipt]) -> float:
     """What the deliveries took together, from their recorded results."""
-    results = await stage.producer.redis.mget([f"arq:result:{receipt.id}" for receipt in receipts])
+    results = await stage.redis.mget([f"arq:result:{receipt.id}" for receipt in receipts])
     return float(sum(result["ft"] - result["st"] for result in map(orjson.loads, results))) / 1000
 
 
@@ -130,9 +132,9 @@ async def _measured_refresh(stage: Stage) -> float:
     """Ask for a refresh and take its time from its result."""
     receipt = await stage.producer.request_refresh("management", scope=None, delay=timedelta(0))
     key = f"arq:result:{receipt.id}"
-    await stage.producer.redis.delete(key)
+    await stage.redis.delete(key)
     await stage.producer.request_refresh("management", scope=None, delay=timedelta(0))
-    return float(orjson.loads(await _until(stage.producer.redis.get, key))["r"]["total_ms"])
+    return float(orjson.loads(await _until(stage.redis.get, key))["r"]["total_ms"])
 
 
 async def _see_a_checkin(stage: Stage) -> str:
