@@ -18,7 +18,7 @@ def conditions(server: str, *, jobs: int, rounds: int) -> str:
         f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC; {_processor()}; Python {platform.python_version()}{_node()}",
         f"{os.cpu_count()} cores shared by server, workers and producer, and by whatever else ran",
         f"{server} on loopback, append-only file synced each second, emptied between measurements",
-        f"{jobs:,} jobs of {len(orjson.dumps(mail(0)))} octets of JSON that do nothing but write down when they start",
+        f"{jobs:,} jobs of {len(orjson.dumps(mail(0)))} octets of JSON that only write down when they start",
         f"rounds: {rounds}, each library once a round; median (smallest-largest)",
         "every library with its defaults but for the number of jobs at a time, and on uvloop where it can be",
     ]

@@ -97,13 +97,8 @@ def _node_peer(peer: Peer, folder: Path) -> Installed:
         _run([npm, "install", *options], place)
         _prove(place)
     version = _run([node, "-p", f"require('{peer.folder}/package.json').version"], place)
-    return Installed(
-        peer,
-        f"{peer.folder} {version}",
-        (node,),
-        str(folder / "{}.js"),
-        {"NODE_PATH": str(place / "node_modules")},
-    )
+    environment = {"NODE_PATH": str(place / "node_modules")}
+    return Installed(peer, f"{peer.folder} {version}", (node,), str(folder / "{}.js"), environment)
 
 
 def _place(peer: Peer, wanted: Path) -> Path:

@@ -70,23 +70,19 @@ def report(rows: Mapping[str, Row], facts: Sequence[str]) -> Iterator[str]:
 
 
 def _table(title: str, rows: Mapping[str, Row], columns: Sequence[Column], facts: Sequence[str]) -> Iterator[str]:
+    """A table, unless it would be empty. Why a peer failed stands in the one that also has the facts."""
     taken = _taken(rows, columns)
-    if not taken:
-        return
     lines = [
-        [name, *row.facts[: len(facts)], *_cells(row, taken)]
+        [_name(name, row, facts), *row.facts[: len(facts)], *(summary(row.get(one)) for one, _ in taken)]
         for name, row in rows.items()
         if _taken({name: row}, taken) or (facts and row.failure)
     ]
-    yield f"### {title}\n\n" + markdown(["library", *facts, *(heading for _, heading in taken)], lines)
+    if lines:
+        yield f"### {title}\n\n" + markdown(["library", *facts, *(heading for _, heading in taken)], lines)
 
 
-def _cells(row: Row, columns: Sequence[Column]) -> list[str]:
-    """The figures; the reason in place of the first that a failed peer does not have."""
-    cells = [summary(row.get(name)) for name, _ in columns]
-    if row.failure and "-" in cells:
-        cells[cells.index("-")] = row.failure
-    return cells
+def _name(name: str, row: Row, facts: Sequence[str]) -> str:
+    return f"{name}: {row.failure}" if facts and row.failure else name
 
 
 def _ratios(rows: Mapping[str, Row]) -> Iterator[str]:

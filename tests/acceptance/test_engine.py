@@ -383,3 +383,17 @@ async def test_a_worker_outlives_its_redis_and_goes_on_when_it_is_back(own_valke
         await producer.send(Note("after"))
         await eventually(lambda: "after" in seen)
     assert seen.count("running") == 1
+
+
+async def test_a_job_that_somebody_else_runs_is_not_counted_as_lapsed(
+    valkey_url: str, redis: Redis, producer: Producer
+) -> None:
+    receipt = await producer.send(Note("taken over by a stock worker"))
+    one = Worker([handler(_nothing, kind=Note.kind)], redis_url=valkey_url, lanes=[LaneSlots(LANE, 5)])
+    await redis.zadd(KEYS.leases, {receipt.id: 1})
+    await redis.set(f"arq:in-progress:{receipt.id}", "1")
+    for _ in range(5):
+        assert not (await one._store.turn([], [(one.lanes[0], 5)])).claims
+    await one.close()
+    assert f"lapsed:{LANE}" not in await counters(redis)
+    assert not await redis.zcard(KEYS.dead)

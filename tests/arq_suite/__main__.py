@@ -7,8 +7,8 @@ its tests. What differs lies beside it, in the folder `beside`, which comes firs
     momentus_arq_suite    a pytest plugin that puts our class in the place of `arq.worker.Worker`, and expects the
                           failures that docs/arq.md names, no more and no less; with --stock it is left out
 
-The sdist (`sdist.txt`) and the suite's tools (`requirements.txt`) are pinned with hashes, fetched once by pip and kept
-in .venv/arq-suite, apart from our own packages: the suite needs an older pytest-asyncio than we do.
+The sdist (`sdist.txt`) and the suite's tools (`requirements.txt`) are pinned with hashes, fetched once by pip and
+kept in .venv/arq-suite, apart from our own packages: the suite needs an older pytest-asyncio than we do.
 
 Exit codes: pytest's; 2 also when the suite cannot be had.
 """
@@ -80,7 +80,7 @@ def pip(*words: str | Path) -> None:
     """Run pip for this interpreter's packages; .venv may have none of its own, so the base's does it."""
     base = Path(sys.base_prefix) / "bin" / f"python3.{sys.version_info.minor}"
     command = [base, "-m", "pip", "--python", sys.executable, *words, "--require-hashes", "--quiet"]
-    done = subprocess.run(command, check=False, capture_output=True, text=True)  # noqa: S603  the command is ours
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
     if done.returncode:
         raise SuiteUnavailable(
             f"arq-suite: could not fetch what is pinned in {HERE.relative_to(ROOT)}: it needs pip for {base} and, "

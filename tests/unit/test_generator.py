@@ -274,7 +274,14 @@ def test_a_time_without_an_offset_is_named_by_its_place(world: Path, wrong: str)
     assert wrong not in str(refusal.value).partition("column at: ")[2].split(" such as ")[0]
 
 
-@pytest.mark.parametrize("content", [b"not gzip", gzip.compress(b"id,parent_id\n")[:-9], gzip.compress(b"\xff\n")])
+NOT_TABLES = {
+    "no gzip": b"not gzip",
+    "cut short": gzip.compress(b"id,parent_id\n")[:-9],
+    "not UTF-8": gzip.compress(b"\xff\n"),
+}
+
+
+@pytest.mark.parametrize("content", NOT_TABLES.values(), ids=NOT_TABLES.keys())
 def test_a_damaged_file_is_named(world: Path, content: bytes) -> None:
     (world / "nodes.csv.gz").write_bytes(content)
     with pytest.raises(WorldError, match=r"nodes\.csv\.gz"):

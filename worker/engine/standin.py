@@ -14,75 +14,36 @@ lane of Momentus, whose jobs must not be forgotten when they fail; `worker.engin
 """
 
 import asyncio
+import inspect
 import logging
 import uuid
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import timedelta
-from functools import partial, wraps
+from functools import partial
 from typing import Any, ClassVar
 
-import orjson
 from arq.connections import create_pool
-from arq.constants import abort_jobs_ss, in_progress_key_prefix, result_key_prefix
+from arq.constants import abort_jobs_ss, in_progress_key_prefix, result_key_prefix, retry_key_prefix
 from arq.jobs import serialize_result
 from arq.utils import timestamp_ms
 from arq.worker import JobExecutionFailed
 from arq.worker import Worker as ArqWorker
 
-from producers.keys import LaneKeys
 from producers.script import Script
 from worker.engine.lane import Claim, Completion, Lane
 from worker.engine.lease import Held, Renewal
 from worker.engine.standin_connection import PoolLink, blocking_twin
+from worker.engine.standin_wire import QueueKeys, from_json, to_json
 from worker.engine.store import Store, Turn, script
-from worker.events import emit
 
 _UNLIMITED_CRASHES = 2**31
 """How many leases a job may lose: each counts as one of arq's tries, and those are limited."""
+_AGAIN = "defer"
+"""The outcome of an attempt that is not the last: the script need not count it, arq's `run_job` has."""
 _FOREVER = timedelta(days=36500)
 _NOTHING = timedelta(0)
 
 logger = logging.getLogger("arq.worker")
-
-
-@dataclass(frozen=True, slots=True)
-class QueueKeys(LaneKeys):
-    """The keys of an arq queue: arq's own where arq has one, ours apart from those of every other queue.
-
-    Example:
-        >>> QueueKeys("arq:queue").leases
-        'momentus:{arq:queue}:leases:arq:queue'
-    """
-
-    @property
-    def tag(self) -> str:
-        """What our own keys have in common; arq's job ids begin with no tag."""
-        return f"{{{self.lane}}}"
-
-    @property
-    def queue(self) -> str:
-        """ZSET of job ids by the time (ms) at which they may be claimed."""
-        return self.lane
-
-
-def to_json(content: dict[str, Any]) -> bytes:
-    """arq's `job_serializer` as JSON; an exception becomes its type and words.
-
-    Raises:
-        TypeError: a value that JSON does not have.
-    """
-    return orjson.dumps(content, default=_exception_as_text)
-
-
-def from_json(octets: bytes) -> dict[str, Any]:
-    """arq's `job_deserializer` as JSON.
-
-    Raises:
-        ValueError: not JSON; a pickle is never read.
-    """
-    content: dict[str, Any] = orjson.loads(octets)
-    return content
 
 
 class StandIn(ArqWorker):
@@ -95,24 +56,19 @@ class StandIn(ArqWorker):
         ValueError: the queue is a lane of Momentus.
 
     Example:
-        class WorkerSettings:
-            functions = [send_invoice]
-            redis_settings = RedisSettings()
-
-        create_pool(RedisSettings(), job_serializer=to_json, job_deserializer=from_json)
         StandIn(functions=[send_invoice], redis_settings=RedisSettings()).run()
     """
 
     lease: ClassVar[timedelta] = timedelta(seconds=10)
     renew_every: ClassVar[timedelta] = timedelta(seconds=3)
 
-    @wraps(ArqWorker.__init__)  # arq's command line reads the names of the arguments off the signature
+    __signature__: ClassVar = inspect.signature(ArqWorker)
+    """arq reads off it what a settings class may hold."""
+
     def __init__(self, *arguments: Any, **named: Any) -> None:  # noqa: ANN401  arq's own arguments
         super().__init__(*arguments, **named)
         if self.queue_name.startswith("arq:queue:{"):
-            raise ValueError(
-                f"queue_name {self.queue_name} is a lane of Momentus; use worker.engine.Worker for it"
-            )
+            raise ValueError(f"queue_name {self.queue_name} is a lane of Momentus; use worker.engine.Worker")
         self.job_serializer = self.job_serializer or to_json
         self.job_deserializer = self.job_deserializer or from_json
         self._lane = Lane(QueueKeys(self.queue_name), self.max_jobs)
@@ -165,7 +121,7 @@ class StandIn(ArqWorker):
             else:
                 await self._start(claim)
 
-    async def finish_job(  # noqa: PLR0913  arq's own signature
+    async def finish_job(
         self,
         job_id: str,
         finish: bool,  # noqa: FBT001
@@ -183,7 +139,7 @@ class StandIn(ArqWorker):
         else:
             due = claim.due_ms + incr_score if incr_score else 0
             wait = timedelta(milliseconds=max(0, due - timestamp_ms()))
-            recorded = await self._record(Completion(claim, "retry", wait, b"", _NOTHING, ""))
+            recorded = await self._record(Completion(claim, _AGAIN, wait, b"", _NOTHING, ""))
         if recorded and keep_in_progress is not None:  # arq's guard against a second run of one tick
             await self.pool.set(in_progress_key_prefix + job_id, b"1", px=round(keep_in_progress * 1000), nx=True)
 
@@ -193,13 +149,19 @@ class StandIn(ArqWorker):
         await self._finish(self._lane.running[job_id], result_data, life)
 
     async def _claim(self, count: int) -> list[Claim]:
-        turn = await self._turn([], [(self._lane, count)])
-        if turn.claims:
-            async with self.pool.pipeline(transaction=False) as pipe:
-                for claim in turn.claims:
-                    pipe.decr(f"arq:retry:{claim.id}")  # arq's run_job counts the try itself
-                await pipe.execute()
-        return turn.claims
+        claims = (await self._turn([], [(self._lane, count)])).claims
+        if claims:
+            await self._uncount_lapses([claim.id for claim in claims])
+        return claims
+
+    async def _uncount_lapses(self, job_ids: list[str]) -> None:
+        """A lost attempt counts once: arq's `run_job` counted it at its start, and the claim again as lapsed."""
+        lapses = await self.pool.hmget(self._lane.keys.lapses, job_ids)  # type: ignore[misc]  # typed for both clients
+        async with self.pool.pipeline(transaction=False) as pipe:
+            for job_id, lost in zip(job_ids, lapses, strict=True):
+                if lost:
+                    pipe.decr(retry_key_prefix + job_id)
+            await pipe.execute()
 
     async def _start(self, claim: Claim) -> None:
         await self.sem.acquire()
@@ -227,7 +189,7 @@ class StandIn(ArqWorker):
     async def _record(self, completion: Completion) -> bool:
         turn = await self._turn([(self._lane, [completion])], [])
         if turn.refused:
-            emit("job.refused", job_id=completion.claim.id, lane=self.queue_name)
+            logger.warning("job %s: the lease had been lost, the outcome was not recorded", completion.claim.id)
         return not turn.refused
 
     async def _turn(self, endings: list[tuple[Lane, list[Completion]]], wanted: list[tuple[Lane, int]]) -> Turn:
@@ -272,7 +234,7 @@ class StandIn(ArqWorker):
             lease=self.lease,
             every=self.renew_every,
             held=self._held,
-            on_lost=lambda ids: self.loop.call_soon_threadsafe(self._stop_lost, ids) and None,
+            on_lost=self._lost_from_thread,
             report=lambda _: None,  # arq's health key is the sign of life
             retract=lambda _: None,
         )
@@ -287,15 +249,11 @@ class StandIn(ArqWorker):
         """A snapshot for the renewal thread; ``list(dict.values())`` is one step of the interpreter."""
         return {self._lane.keys: [(one.id, one.token) for one in list(self._lane.running.values())]}
 
+    def _lost_from_thread(self, job_ids: list[str]) -> None:
+        self.loop.call_soon_threadsafe(self._stop_lost, job_ids)
+
     def _stop_lost(self, job_ids: list[str]) -> None:
         for job_id in job_ids:
-            if job_id in self._lane.running:
-                emit("job.lease_lost", job_id=job_id)
             if task := self.job_tasks.get(job_id):
+                logger.warning("job %s: the lease was lost, the handler is stopped", job_id)
                 task.cancel()
-
-
-def _exception_as_text(value: object) -> str:
-    if isinstance(value, BaseException):
-        return f"{type(value).__name__}: {value}"
-    raise TypeError(f"{type(value).__name__} is not JSON")

@@ -1,9 +1,8 @@
-"""The pytest plugin that makes arq's suite a test of ours: our class, pickle as the suite has it, known failures."""
+"""The pytest plugin that makes arq's suite a test of ours: our class, the suite's pickle, the known failures."""
 
 import os
 import pickle
 import re
-from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,6 @@ _ROW = re.compile(r"^\| `(?P<test>tests/[^`]+)` \| (?P<reason>.+) \|$", re.MULTI
 class PickleStandIn(StandIn):
     """The stand-in with the serializers that stock arq takes when it is told none."""
 
-    @wraps(arq.worker.Worker.__init__)
     def __init__(self, *arguments: Any, **named: Any) -> None:
         named["job_serializer"] = named.get("job_serializer") or pickle.dumps
         named["job_deserializer"] = named.get("job_deserializer") or pickle.loads
@@ -27,7 +25,7 @@ class PickleStandIn(StandIn):
 
 
 # As soon as the plugin is imported, before the suite's conftest.py takes the name from arq.
-arq.Worker = arq.worker.Worker = PickleStandIn  # type: ignore[misc]
+arq.Worker = arq.worker.Worker = PickleStandIn
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -28,7 +28,8 @@
 -- arq:retry:<id> counts the attempts that failed or were lost, so that a first attempt that succeeds writes none.
 --
 -- Invariant: a job has at most one live lease. Its token is "<worker>:<attempt>" and is the value of
--- arq:in-progress:<id>, which a stock arq worker respects too. A lapsed lease is claimable because its
+-- arq:in-progress:<id>, which a stock arq worker respects too; it expires a millisecond before the deadline, so
+-- that it is gone when the job is claimable. A lapsed lease is claimable because its
 -- deadline is its score: recovery needs no sweep.
 
 local queue, leases, wake, counters = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
@@ -133,14 +134,12 @@ local function take(id, payload, failed, deadline)
     vanish(id)
     return
   end
-  local attempt = tonumber(failed or 0) + 1
-  if deadline and lapsed_once_too_often(id, attempt) then
-    return
-  elseif deadline then
-    attempt = attempt + 1
-  end
-  if not redis.call('SET', 'arq:in-progress:' .. id, worker .. ':' .. attempt, 'NX', 'PX', lease) then
+  local attempt = tonumber(failed or 0) + (deadline and 2 or 1)
+  if not redis.call('SET', 'arq:in-progress:' .. id, worker .. ':' .. attempt, 'NX', 'PX', lease - 1) then
     foreign = foreign + 1 -- a stock arq worker runs it
+    return
+  end
+  if deadline and lapsed_once_too_often(id, attempt - 1) then
     return
   end
   if string.sub(payload, 1, 5) ~= '{"v":' then

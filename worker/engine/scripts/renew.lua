@@ -21,7 +21,7 @@ local lost = {}
 for at = 2, #ARGV, 2 do
   local id, token = ARGV[at], ARGV[at + 1]
   if redis.call('GET', 'arq:in-progress:' .. id) == token then
-    redis.call('PEXPIRE', 'arq:in-progress:' .. id, lease)
+    redis.call('PEXPIRE', 'arq:in-progress:' .. id, lease - 1)
     redis.call('ZADD', KEYS[1], now + lease, id)
     redis.call('ZADD', KEYS[2], now + lease, id)
   else
