@@ -7,13 +7,14 @@ its tests. What differs lies beside it, in the folder `beside`, which comes firs
     momentus_arq_suite    a pytest plugin that puts our class in the place of `arq.worker.Worker`, and expects the
                           failures that docs/arq.md names, no more and no less; with --stock it is left out
 
-The sdist (`sdist.txt`) and the suite's tools (`requirements.txt`) are pinned with hashes, fetched once by pip and
+The sdist (`sdist.txt`) and the suite's tools (`tools.txt`) are pinned with hashes, fetched once by pip and
 kept in .venv/arq-suite, apart from our own packages: the suite needs an older pytest-asyncio than we do.
 
 Exit codes: pytest's; 2 also when the suite cannot be had.
 """
 
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -39,40 +40,29 @@ class SuiteUnavailable(Exception):
 def main(arguments: Sequence[str]) -> int:
     """Fetch what is missing, start a server, run the suite; its exit code."""
     try:
-        sdist, tools = fetch_sdist(), fetch_tools()
+        sdist = fetched("sdist", "download", "--no-deps", "--no-build-isolation", "--dest")
+        tools = fetched("tools", "install", "--only-binary", ":all:", "--target")
     except SuiteUnavailable as reason:
         sys.stderr.write(f"{reason}\n")
         return 2
     with tempfile.TemporaryDirectory(prefix="momentus-arq-") as folder, scratch_directory() as scratch:
-        suite = unpack(sdist, Path(folder))
+        suite = unpack(next(sdist.glob("arq-*.tar.gz")), Path(folder))
         valkey = Valkey.in_directory(scratch / "valkey", protected=False)
         with Servers([valkey.process()], scratch):
             return run(suite, tools, valkey.port, arguments)
 
 
-def fetch_sdist() -> Path:
-    """The sdist, its hash checked by pip when it was fetched.
+def fetched(name: str, *words: str) -> Path:
+    """The folder with what `<name>.txt` pins, made anew when that list has changed; pip checks the hashes.
 
     Raises:
         SuiteUnavailable: no pip, no network, or other octets than the pinned ones.
     """
-    folder = KEPT / "sdist"
-    if not list(folder.glob("arq-*.tar.gz")):
-        pip("download", "--no-deps", "--no-build-isolation", "--dest", folder, "-r", HERE / "sdist.txt")
-    return next(folder.glob("arq-*.tar.gz"))
-
-
-def fetch_tools() -> Path:
-    """The folder with the suite's own pytest and the like, made anew when the list has changed.
-
-    Raises:
-        SuiteUnavailable: as `fetch_sdist`.
-    """
-    folder, proof = KEPT / "tools", KEPT / "tools.complete"
-    wanted = (HERE / "requirements.txt").read_bytes()
-    if not proof.exists() or proof.read_bytes() != wanted:
-        pip("install", "--upgrade", "--only-binary", ":all:", "--target", folder, "-r", HERE / "requirements.txt")
-        proof.write_bytes(wanted)
+    folder, proof, pinned = KEPT / name, KEPT / f"{name}.complete", HERE / f"{name}.txt"
+    if not proof.exists() or proof.read_bytes() != pinned.read_bytes():
+        shutil.rmtree(folder, ignore_errors=True)
+        pip(*words, folder, "-r", pinned)
+        shutil.copy(pinned, proof)
     return folder
 
 

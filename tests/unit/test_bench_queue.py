@@ -1,6 +1,9 @@
 """The arithmetic and the tables of the queue measurement: what a figure means must not depend on the run."""
 
-from bench.queue_peers.conditions import conditions
+from pathlib import Path
+
+import orjson
+
 from bench.queue_peers.contract import WIDTH, in_chunks, mail
 from bench.queue_peers.figures import (
     markdown,
@@ -16,6 +19,7 @@ from bench.queue_peers.install import Installed, pinned
 from bench.queue_peers.peers import OURS, PEERS, Peer
 from bench.queue_peers.report import Row, report
 
+FOLDER = Path(__file__).parents[2] / "bench" / "queue_peers"
 SECOND = 1_000_000_000
 FACTS = ("version",)
 
@@ -114,8 +118,22 @@ def test_tables_without_a_figure_are_left_out() -> None:
 
 
 def test_every_job_carries_about_330_octets_of_its_own() -> None:
-    assert "jobs of 327 octets" in conditions("Valkey 9", jobs=10, rounds=1)
+    assert {len(orjson.dumps(mail(number))) for number in (0, 7, 999_999)} == {327}
     assert len({mail(number)["message_id"] for number in range(1000)}) == 1000
+
+
+def test_jobs_in_javascript_carry_what_jobs_in_python_carry() -> None:
+    source = (FOLDER / "bullmq" / "contract.js").read_text("utf-8")
+    for name, value in mail(0).items():
+        quoted = f"`{value.replace('0000000', '${digits}')}`" if "0000000" in value else f'"{value}"'
+        assert f"    {name}: {quoted},\n" in source
+
+
+def test_every_library_has_its_two_scripts_and_one_version_of_every_package() -> None:
+    for folder in {FOLDER / peer.folder for peer in PEERS}:
+        assert {file.stem for file in folder.iterdir()} >= {"worker", "producer"}
+        for requirements in folder.glob("requirements.txt"):
+            assert all("==" in line for line in requirements.read_text("utf-8").splitlines())
 
 
 def test_chunks_have_all_in_order() -> None:

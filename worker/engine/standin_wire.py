@@ -1,4 +1,4 @@
-"""What a stand-in puts on the wire beside arq's own: its keys for an arq queue, and arq's jobs and results as JSON."""
+"""What a stand-in puts on the wire: its keys for an arq queue, and arq's jobs and results as JSON."""
 
 import asyncio
 from dataclasses import dataclass
