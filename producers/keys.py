@@ -69,6 +69,16 @@ class LaneKeys:
         return f"momentus:{self.tag}:effects"
 
     @property
+    def holds(self) -> str:
+        """HASH of what is held, ``lane:<lane>`` to JSON with until when and why."""
+        return f"momentus:{self.tag}:holds"
+
+    @property
+    def cancelled(self) -> str:
+        """SET of running jobs that are to be stopped."""
+        return f"momentus:{self.tag}:cancelled"
+
+    @property
     def adopted(self) -> str:
         """SET of unfinished jobs that came from a stock arq producer and were counted when first seen."""
         return f"momentus:{self.tag}:adopted"

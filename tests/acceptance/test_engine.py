@@ -73,7 +73,7 @@ async def counters(redis: Redis) -> dict[str, int]:
 
 async def conserved(redis: Redis) -> bool:
     counts = await counters(redis)
-    ended = sum(counts.get(f"{how}:{LANE}", 0) for how in ("done", "discarded", "vanished"))
+    ended = sum(counts.get(f"{how}:{LANE}", 0) for how in ("done", "discarded", "vanished", "cancelled"))
     left = await redis.zcard(KEYS.queue) + await redis.zcard(KEYS.dead)
     return counts.get(f"accepted:{LANE}", 0) == ended + left
 
@@ -397,3 +397,64 @@ async def test_a_job_that_somebody_else_runs_is_not_counted_as_lapsed(
     await one.close()
     assert f"lapsed:{LANE}" not in await counters(redis)
     assert not await redis.zcard(KEYS.dead)
+
+
+async def test_a_held_lane_waits_until_it_is_released(valkey_url: str, redis: Redis, producer: Producer) -> None:
+    seen: list[str] = []
+
+    async def take(_: dict[str, Any], text: str) -> None:
+        seen.append(text)
+
+    await redis.hset(KEYS.holds, f"lane:{LANE}", orjson.dumps({"until_ms": None, "reason": "maintenance"}))
+    async with working(valkey_url, take) as worker:
+        await producer.send(Note("patient"))
+        await eventually(lambda: worker.pump.idle and not worker.lanes[0].has_more)
+        assert await redis.zcard(KEYS.leases) == 0
+        await redis.hdel(KEYS.holds, f"lane:{LANE}")
+        await redis.lpush(KEYS.wake, "1")
+        await eventually(lambda: seen)
+
+
+async def test_a_hold_with_an_end_ends_by_itself(valkey_url: str, redis: Redis, producer: Producer) -> None:
+    seconds, _ = await redis.time()
+    hold = {"until_ms": seconds * 1000 + 1200, "reason": "the provider said so"}
+    await redis.hset(KEYS.holds, f"lane:{LANE}", orjson.dumps(hold))
+    started: list[float] = []
+
+    async def take(_: dict[str, Any], text: str) -> None:
+        del text
+        now_seconds, micros = await redis.time()
+        started.append(now_seconds * 1000 + micros / 1000)
+
+    async with working(valkey_url, take):
+        await producer.send(Note("patient"))
+        await eventually(lambda: started)
+    assert started[0] >= hold["until_ms"]
+    assert not await redis.hlen(KEYS.holds)
+
+
+async def test_a_running_job_that_is_cancelled_stops_and_does_not_come_back(
+    valkey_url: str, redis: Redis, producer: Producer
+) -> None:
+    begun, stopped = asyncio.Event(), asyncio.Event()
+
+    async def hang(_: dict[str, Any], text: str) -> None:
+        del text
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            stopped.set()
+
+    async with working(valkey_url, hang, renew_every=timedelta(milliseconds=20)):
+        receipt = await producer.send(Note("long"))
+        await begun.wait()
+        await redis.sadd(KEYS.cancelled, receipt.id)
+        await stopped.wait()
+
+        async def cancelled() -> bool:
+            return (await counters(redis)).get(f"cancelled:{LANE}") == 1
+
+        await eventually(cancelled)
+    assert await redis.zcard(KEYS.queue) == 0
+    assert not await redis.exists(KEYS.cancelled, f"arq:job:{receipt.id}", f"arq:in-progress:{receipt.id}")

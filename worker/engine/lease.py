@@ -27,6 +27,7 @@ class Renewal:
         redis: a synchronous client of this thread alone, with short timeouts.
         held: returns what runs now; called from the thread, so it must only read.
         on_lost: called from the thread with the ids whose lease was lost.
+        on_cancelled: called from the thread with the ids that somebody asked to stop.
         report: called from the thread after each pace; sends the worker's heartbeat.
         retract: called from the thread at the end; takes the heartbeat back.
     """
@@ -39,6 +40,7 @@ class Renewal:
         every: timedelta,
         held: Callable[[], Held],
         on_lost: Callable[[list[str]], None],
+        on_cancelled: Callable[[list[str]], None] = lambda _: None,
         report: Callable[[Redis], None],
         retract: Callable[[Redis], None],
     ) -> None:
@@ -47,6 +49,7 @@ class Renewal:
         self._every = every.total_seconds()
         self._held = held
         self._on_lost = on_lost
+        self._on_cancelled = on_cancelled
         self._report = report
         self._retract = retract
         self._renew = redis.register_script(script("renew"))
@@ -80,6 +83,9 @@ class Renewal:
         for keys, pairs in self._held().items():
             if pairs:
                 tokens = [part for pair in pairs for part in pair]
-                lost = self._renew(keys=[keys.queue, keys.leases], args=[self._lease_ms, *tokens])
+                names = [keys.queue, keys.leases, keys.cancelled]
+                lost, stop = self._renew(keys=names, args=[self._lease_ms, *tokens])
                 if lost:
                     self._on_lost([job_id.decode() for job_id in lost])
+                if stop:
+                    self._on_cancelled([job_id.decode() for job_id in stop])

@@ -53,7 +53,7 @@ class TryLater(Exception):
 class Outcome:
     """What to record. ``delay`` counts for retry and defer, in Redis's time."""
 
-    kind: Literal["done", "retry", "retry+", "defer", "defer+", "dead", "dead+"]
+    kind: Literal["done", "retry", "retry+", "defer", "defer+", "dead", "dead+", "cancelled", "cancelled+"]
     delay: timedelta = timedelta(0)
     reason: str = ""
 

@@ -103,7 +103,7 @@ class Store:
     def _finish_call(self, lane: Lane, ended: list[Completion]) -> tuple[list[str], list[Argument]]:
         keys = lane.keys
         names = [keys.queue, keys.leases, keys.wake, keys.counters, keys.retrying]
-        names += [keys.lapses, keys.effects, keys.dead, keys.next, keys.adopted]
+        names += [keys.lapses, keys.effects, keys.dead, keys.next, keys.adopted, keys.cancelled]
         arguments: list[Argument] = [lane.name, keys.tag]
         for one in ended:
             arguments += [one.claim.id, one.claim.token, one.outcome, milliseconds(one.delay), one.result]
@@ -113,7 +113,7 @@ class Store:
     def _claim_call(self, lane: Lane, count: int) -> tuple[list[str], list[Argument]]:
         keys = lane.keys
         names = [keys.queue, keys.leases, keys.wake, keys.counters, keys.retrying]
-        names += [keys.lapses, keys.effects, keys.dead, keys.adopted, keys.next]
+        names += [keys.lapses, keys.effects, keys.dead, keys.adopted, keys.next, keys.holds, keys.cancelled]
         return names, [lane.name, keys.tag, self._worker_id, count, self._lease_ms, self._crash_limit]
 
 

@@ -73,6 +73,7 @@ class Worker(ArqWorker):
         self._grace = grace
         self._renew_every = renew_every
         self._stop_at = math.inf
+        self._cancelled: set[str] = set()
         self.worker_id = uuid.uuid4().hex[:16]
         super().__init__(
             functions,
@@ -90,7 +91,8 @@ class Worker(ArqWorker):
             lease=lease,
             every=renew_every,
             held=self._held,
-            on_lost=self._lost_from_thread,
+            on_lost=lambda ids: self._in_loop(self._stop_lost, ids),
+            on_cancelled=lambda ids: self._in_loop(self._stop_cancelled, ids),
             report=self._report,
             retract=self._retract,
         )
@@ -159,11 +161,24 @@ class Worker(ArqWorker):
         self._settle(lane, claim, await attempt(claim, self._handlers, effect))
 
     def _settle(self, lane: Lane, claim: Claim, ended: Ended) -> None:
-        outcome = ended.outcome
+        outcome = self._as_asked(claim.id, ended.outcome)
         del lane.running[claim.id]
         self._count(outcome)
         life = self._handlers.keep_result
         lane.ended.append(Completion(claim, outcome.kind, outcome.delay, ended.result, life, outcome.reason))
+
+    def _as_asked(self, job_id: str, outcome: Outcome) -> Outcome:
+        """A handler that was stopped because somebody cancelled its job does not go back to the queue."""
+        if job_id not in self._cancelled:
+            return outcome
+        self._cancelled.discard(job_id)
+        match outcome.kind:
+            case "defer":
+                return Outcome("cancelled")
+            case "defer+":
+                return Outcome("cancelled+")
+            case _:
+                return outcome
 
     def _ended(self, lane: Lane, claim: Claim, task: "asyncio.Task[None]") -> None:
         del self.tasks[claim.id]
@@ -198,11 +213,17 @@ class Worker(ArqWorker):
     def _retract(self, redis: BlockingRedis) -> None:
         heartbeat.retract(redis, self.worker_id, self.lanes)
 
-    def _lost_from_thread(self, job_ids: list[str]) -> None:
-        self.loop.call_soon_threadsafe(self._stop_lost, job_ids)
+    def _in_loop(self, stop: Callable[[list[str]], None], job_ids: list[str]) -> None:
+        self.loop.call_soon_threadsafe(partial(stop, job_ids))
 
     def _stop_lost(self, job_ids: list[str]) -> None:
         for job_id in job_ids:
             if task := self.tasks.get(job_id):
                 emit("job.lease_lost", job_id=job_id)
+                task.cancel()
+
+    def _stop_cancelled(self, job_ids: list[str]) -> None:
+        for job_id in job_ids:
+            if task := self.tasks.get(job_id):
+                self._cancelled.add(job_id)
                 task.cancel()

@@ -12,6 +12,8 @@
 -- KEYS[8]  momentus:{group}:dead:<lane>      ZSET  job ids that were given up
 -- KEYS[9]  momentus:{group}:adopted          SET   jobs of stock arq producers that were counted as accepted
 -- KEYS[10] momentus:{group}:next             HASH  job id -> "<due ms> <payload>" to queue when the run ends
+-- KEYS[11] momentus:{group}:holds            HASH  "lane:<lane>" -> JSON {until_ms, reason}; no until_ms: for ever
+-- KEYS[12] momentus:{group}:cancelled        SET   running jobs that are to be stopped
 -- ARGV[1]  lane
 -- ARGV[2]  hash tag, braces included
 -- ARGV[3]  worker id
@@ -34,11 +36,31 @@
 
 local queue, leases, wake, counters = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local retrying, lapses, effects, dead, adopted = KEYS[5], KEYS[6], KEYS[7], KEYS[8], KEYS[9]
-local following = KEYS[10]
+local following, holds, cancelled = KEYS[10], KEYS[11], KEYS[12]
 local lane, tag, worker = ARGV[1], ARGV[2], ARGV[3]
 local wanted, lease, crash_limit = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+
+-- Until when the lane is held (-1: until somebody releases it), or nothing.
+local function held_until()
+  local hold = redis.call('HGET', holds, 'lane:' .. lane)
+  if not hold then
+    return
+  end
+  local until_ms = cjson.decode(hold).until_ms
+  if type(until_ms) ~= 'number' then
+    return -1
+  elseif until_ms > now then
+    return until_ms
+  end
+  redis.call('HDEL', holds, 'lane:' .. lane)
+end
+
+local held = held_until()
+if held then
+  return {now, held}
+end
 
 local function remember(id, entry)
   entry.at_ms = now
@@ -57,7 +79,7 @@ local function unknown_effect(id)
   return tonumber(attempt)
 end
 
--- A recompute that was asked for while the dead one ran is queued now, in its place.
+-- A recompute that was asked for while this one ran is queued now, in its place.
 local function supersede(id)
   local entry = redis.call('HGET', following, id)
   if not entry then
@@ -67,9 +89,10 @@ local function supersede(id)
   local due, payload = string.match(entry, '^(%d+) (.*)$')
   redis.call('SET', 'arq:job:' .. id, payload)
   redis.call('ZADD', queue, due, id)
-  redis.call('ZREM', dead, id)
   redis.call('HINCRBY', counters, 'accepted:' .. lane, 1)
-  redis.call('HINCRBY', counters, 'discarded:' .. lane, 1)
+  if redis.call('ZREM', dead, id) == 1 then
+    redis.call('HINCRBY', counters, 'discarded:' .. lane, 1)
+  end
 end
 
 local function bury(id, attempt)
@@ -116,9 +139,24 @@ local function lapsed_once_too_often(id, attempt)
   return false
 end
 
+-- A job that was to be stopped and lost its worker before: it ends here.
+local function end_cancelled(id)
+  redis.call('ZREM', queue, id)
+  redis.call('ZREM', leases, id)
+  redis.call('SREM', cancelled, id)
+  redis.call('SREM', retrying, id)
+  redis.call('SREM', adopted, id)
+  redis.call('HDEL', lapses, id)
+  unknown_effect(id)
+  redis.call('DEL', 'arq:job:' .. id, 'arq:retry:' .. id, 'momentus:' .. tag .. ':history:' .. id)
+  redis.call('HINCRBY', counters, 'cancelled:' .. lane, 1)
+  supersede(id)
+end
+
 local reply = {now, -1}
 local taken, foreign = 0, 0
 local has_effects = redis.call('HLEN', effects) > 0
+local has_cancelled = redis.call('SCARD', cancelled) > 0
 
 local function keys_of(prefix, due)
   local keys = {}
@@ -132,6 +170,10 @@ end
 local function take(id, payload, failed, deadline)
   if not payload then
     vanish(id)
+    return
+  end
+  if has_cancelled and redis.call('SISMEMBER', cancelled, id) == 1 then
+    end_cancelled(id)
     return
   end
   local attempt = tonumber(failed or 0) + (deadline and 2 or 1)

@@ -12,28 +12,29 @@
 -- KEYS[8]  momentus:{group}:dead:<lane>      ZSET  job ids that were given up
 -- KEYS[9]  momentus:{group}:next             HASH  job id -> "<due ms> <payload>" to queue when the run ends
 -- KEYS[10] momentus:{group}:adopted          SET   jobs of stock arq producers that were counted as accepted
+-- KEYS[11] momentus:{group}:cancelled        SET   running jobs that are to be stopped
 -- ARGV[1]  lane
 -- ARGV[2]  hash tag, braces included
 -- ARGV[3…] seven per job: id, token, outcome, delay (ms), result ("" for none), result's life (ms), reason
 --          outcome: "done"; "retry" (counts as an attempt); "defer" (does not: shutdown, hold, unknown kind);
---          "dead"; a "+" behind it says that the effect began and its outcome is unknown
+--          "dead"; "cancelled" (somebody asked for it to be stopped); a "+" behind it says that the effect began and its outcome is unknown
 --
 -- Also touches, with the same tag: arq:job:<id>, arq:in-progress:<id>, arq:retry:<id>, arq:result:<id>,
 -- momentus:{group}:history:<id>, momentus:{group}:minute:<n>.
 --
 -- Returns  one number per job: 1 recorded, 0 refused (the lease was lost)
 --
--- Invariant: accepted = done + discarded + vanished (the counters) + ZCARD of dead + ZCARD of the queue (waiting
+-- Invariant: accepted = done + discarded + vanished + cancelled (the counters) + ZCARD of dead + ZCARD of the queue (waiting
 -- and leased), for every lane, after every call.
 
 local queue, leases, wake, counters = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local retrying, lapses, effects, dead, following = KEYS[5], KEYS[6], KEYS[7], KEYS[8], KEYS[9]
-local adopted = KEYS[10]
+local adopted, cancelled = KEYS[10], KEYS[11]
 local lane, tag = ARGV[1], ARGV[2]
 local FIELDS = 7
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
-local reply, ended, ready = {}, {done = 0, dead = 0}, false
+local reply, ended, ready = {}, {done = 0, dead = 0, cancelled = 0}, false
 local settled, leaving, forgotten = {}, {}, {} -- ids whose lease ends, ids that leave the queue, keys to delete
 local has_following = redis.call('HLEN', following) > 0
 
@@ -59,10 +60,19 @@ end
 
 local finish = {}
 
-function finish.done(id, attempt, _, result, life)
-  leave(id, 'done', result, life)
+local function forget(id)
   forgotten[#forgotten + 1] = 'arq:job:' .. id
   forgotten[#forgotten + 1] = 'momentus:' .. tag .. ':history:' .. id
+end
+
+function finish.done(id, _, _, result, life)
+  leave(id, 'done', result, life)
+  forget(id)
+end
+
+function finish.cancelled(id, _, _, result, life)
+  leave(id, 'cancelled', result, life)
+  forget(id)
 end
 
 function finish.dead(id, attempt, _, result, life, reason)
@@ -144,6 +154,9 @@ if #leaving > 0 then
   redis.call('ZREM', queue, unpack(leaving))
   if redis.call('SCARD', adopted) > 0 then
     redis.call('SREM', adopted, unpack(leaving))
+  end
+  if redis.call('SCARD', cancelled) > 0 then
+    redis.call('SREM', cancelled, unpack(leaving))
   end
   if has_following then
     for _, id in ipairs(leaving) do

@@ -4,19 +4,21 @@
 --
 -- KEYS[1]  arq:queue:{group}:<lane>        ZSET  job id -> due time, or lease deadline while it runs (ms)
 -- KEYS[2]  momentus:{group}:leases:<lane>  ZSET  running job id -> lease deadline (ms)
+-- KEYS[3]  momentus:{group}:cancelled      SET   running jobs that are to be stopped
 -- ARGV[1]  lease (ms)
 -- ARGV[2…] two per job: id, token
 --
 -- Also touches, with the same tag: arq:in-progress:<id>.
 --
--- Returns  the ids whose lease was lost; their handlers must stop
+-- Returns  {ids whose lease was lost, ids that are to be stopped}: the handlers of both must stop
 --
 -- Invariant: a lapsed lease is never revived, not even before somebody else claims the job.
 
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local lease = tonumber(ARGV[1])
-local lost = {}
+local lost, stop = {}, {}
+local has_cancelled = redis.call('SCARD', KEYS[3]) > 0
 
 for at = 2, #ARGV, 2 do
   local id, token = ARGV[at], ARGV[at + 1]
@@ -24,8 +26,11 @@ for at = 2, #ARGV, 2 do
     redis.call('PEXPIRE', 'arq:in-progress:' .. id, lease - 1)
     redis.call('ZADD', KEYS[1], now + lease, id)
     redis.call('ZADD', KEYS[2], now + lease, id)
+    if has_cancelled and redis.call('SISMEMBER', KEYS[3], id) == 1 then
+      stop[#stop + 1] = id
+    end
   else
     lost[#lost + 1] = id
   end
 end
-return lost
+return {lost, stop}
