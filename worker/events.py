@@ -26,6 +26,7 @@ _EVENTS = {
     "job.dead+": ("error", "job is dead without a certain outcome of its last attempt"),
     "job.refused": ("warning", "the job's lease had been lost; its outcome was not recorded"),
     "job.lease_lost": ("warning", "the job's lease was lost; its handler is stopped"),
+    "job.wedged": ("error", "the job's handler runs too long; its lease is no longer renewed and it is stopped"),
     "job.unreadable": ("error", "the job's payload cannot be read; it is dead"),
     "job.unknown_kind": ("warning", "no handler for this kind here; the job waits for a worker that has one"),
     "mail.uncertain": ("warning", "an earlier attempt may have delivered this mail; it is sent again"),

@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -405,7 +406,9 @@ async def test_a_held_lane_waits_until_it_is_released(valkey_url: str, redis: Re
     async def take(_: dict[str, Any], text: str) -> None:
         seen.append(text)
 
-    await redis.hset(KEYS.holds, f"lane:{LANE}", orjson.dumps({"until_ms": None, "reason": "maintenance"}))
+    await redis.hset(
+        KEYS.holds, f"lane:{LANE}", orjson.dumps({"until_ms": None, "reason": "maintenance"}).decode()
+    )
     async with working(valkey_url, take) as worker:
         await producer.send(Note("patient"))
         await eventually(lambda: worker.pump.idle and not worker.lanes[0].has_more)
@@ -418,7 +421,7 @@ async def test_a_held_lane_waits_until_it_is_released(valkey_url: str, redis: Re
 async def test_a_hold_with_an_end_ends_by_itself(valkey_url: str, redis: Redis, producer: Producer) -> None:
     seconds, _ = await redis.time()
     hold = {"until_ms": seconds * 1000 + 1200, "reason": "the provider said so"}
-    await redis.hset(KEYS.holds, f"lane:{LANE}", orjson.dumps(hold))
+    await redis.hset(KEYS.holds, f"lane:{LANE}", orjson.dumps(hold).decode())
     started: list[float] = []
 
     async def take(_: dict[str, Any], text: str) -> None:
@@ -458,3 +461,44 @@ async def test_a_running_job_that_is_cancelled_stops_and_does_not_come_back(
         await eventually(cancelled)
     assert await redis.zcard(KEYS.queue) == 0
     assert not await redis.exists(KEYS.cancelled, f"arq:job:{receipt.id}", f"arq:in-progress:{receipt.id}")
+
+
+async def test_a_handler_that_blocks_the_event_loop_keeps_its_lease(
+    valkey_url: str, redis: Redis, producer: Producer
+) -> None:
+    attempts: list[int] = []
+
+    async def block(context: dict[str, Any], text: str) -> None:
+        del text
+        attempts.append(context["job_try"])
+        time.sleep(0.5)  # noqa: ASYNC251  the fault this is about
+
+    lease = {"lease": timedelta(milliseconds=200), "renew_every": timedelta(milliseconds=40)}
+    async with working(valkey_url, block, **lease):
+        await producer.send(Note("blocking"))
+        await eventually(lambda: redis.hget(KEYS.counters, f"done:{LANE}"))
+    assert attempts == [1]
+    assert f"lapsed:{LANE}" not in await counters(redis)
+
+
+async def test_a_wedged_handler_loses_its_lease_for_good(
+    valkey_url: str, redis: Redis, producer: Producer
+) -> None:
+    attempts: list[int] = []
+
+    async def wedge(context: dict[str, Any], text: str) -> None:
+        del text
+        attempts.append(context["job_try"])
+        if len(attempts) == 1:
+            while len(attempts) == 1:
+                try:
+                    await asyncio.sleep(0.01)
+                except asyncio.CancelledError:
+                    continue  # the fault this is about: it does not stop when told to
+
+    short = {"lease": timedelta(milliseconds=100), "renew_every": timedelta(milliseconds=20)}
+    async with working(valkey_url, wedge, max_run=timedelta(milliseconds=50), **short):
+        await producer.send(Note("wedged"))
+        await eventually(lambda: len(attempts) == 2)
+        await eventually(lambda: conserved(redis))
+    assert attempts == [1, 2]

@@ -1,6 +1,7 @@
 """One lane of one worker: its slots, what runs in them, and what has ended but is not recorded yet."""
 
 import math
+import time
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -34,6 +35,8 @@ class Claim:
     claimed_ms: int
     effect: int
     token: str
+    taken_at: float = field(default_factory=time.monotonic)
+    """When this process got it, by its own monotonic clock."""
 
 
 @dataclass(slots=True)

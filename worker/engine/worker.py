@@ -8,6 +8,7 @@ and ends. What a worker that was killed held becomes claimable when its lease la
 import asyncio
 import math
 import signal
+import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
@@ -47,6 +48,8 @@ class Worker(ArqWorker):
         lease, renew_every: how long a claim holds, and how often it is extended.
         grace: how long running jobs may take to finish on shutdown.
         crash_limit: how many workers a job may take down before it is dead.
+        max_run: after which a handler counts as wedged: its lease is no longer renewed, so that another worker
+            takes the job, and what it still does is refused.
         ctx: what every handler finds in its first argument.
         arq_arguments: hooks and the rest of arq's keyword arguments.
 
@@ -55,7 +58,7 @@ class Worker(ArqWorker):
         await worker.async_run()
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  keyword-only, and each has a default
         self,
         functions: Sequence[Function | Callable[..., Any]],
         *,
@@ -66,12 +69,14 @@ class Worker(ArqWorker):
         renew_every: timedelta = timedelta(seconds=3),
         grace: timedelta = timedelta(seconds=30),
         crash_limit: int = 3,
+        max_run: timedelta = timedelta(hours=1),
         **arq_arguments: Any,  # noqa: ANN401  arq's own keyword arguments, passed on as they are
     ) -> None:
         self.lanes = [Lane(LaneKeys(one.lane), one.slots) for one in lanes]
         self._by_wake = {lane.keys.wake: lane for lane in self.lanes}
         self._grace = grace
         self._renew_every = renew_every
+        self._max_run = max_run.total_seconds()
         self._stop_at = math.inf
         self._cancelled: set[str] = set()
         self.worker_id = uuid.uuid4().hex[:16]
@@ -205,7 +210,16 @@ class Worker(ArqWorker):
 
     def _held(self) -> Held:
         """A snapshot for the renewal thread; ``list(dict.values())`` is one step of the interpreter."""
-        return {lane.keys: [(one.id, one.token) for one in list(lane.running.values())] for lane in self.lanes}
+        held: Held = {}
+        wedged: list[str] = []
+        oldest = time.monotonic() - self._max_run
+        for lane in self.lanes:
+            claims = list(lane.running.values())
+            held[lane.keys] = [(claim.id, claim.token) for claim in claims if claim.taken_at >= oldest]
+            wedged += [claim.id for claim in claims if claim.taken_at < oldest]
+        if wedged:
+            self._in_loop(self._stop_wedged, wedged)
+        return held
 
     def _report(self, redis: BlockingRedis) -> None:
         heartbeat.report(redis, self.worker_id, self.lanes, every=self._renew_every)
@@ -220,6 +234,12 @@ class Worker(ArqWorker):
         for job_id in job_ids:
             if task := self.tasks.get(job_id):
                 emit("job.lease_lost", job_id=job_id)
+                task.cancel()
+
+    def _stop_wedged(self, job_ids: list[str]) -> None:
+        for job_id in job_ids:
+            if task := self.tasks.get(job_id):
+                emit("job.wedged", job_id=job_id, seconds=self._max_run)
                 task.cancel()
 
     def _stop_cancelled(self, job_ids: list[str]) -> None:
