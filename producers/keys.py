@@ -79,6 +79,11 @@ class LaneKeys:
         return f"momentus:{self.tag}:cancelled"
 
     @property
+    def crons(self) -> str:
+        """HASH of the last tick (ms) of each cron."""
+        return f"momentus:{self.tag}:crons"
+
+    @property
     def adopted(self) -> str:
         """SET of unfinished jobs that came from a stock arq producer and were counted when first seen."""
         return f"momentus:{self.tag}:adopted"

@@ -109,12 +109,19 @@ async def _refresher(settings: Settings, url: str) -> AsyncIterator[Refresher]:
     async with Producer.connect(url, tenant=settings.tenant, budget=2) as producer, Redis.from_url(url) as redis:
         store = ReportStore(redis, tenant=settings.tenant)
         clock = asyncio.create_task(run_clock(reports, store, producer, zone))
+        clock.add_done_callback(_raise_fault)
         try:
             yield Refresher(settings.tenant, reports, source, store, zone)
         finally:
             clock.cancel()
             await asyncio.gather(clock, return_exceptions=True)
             await source.close()
+
+
+def _raise_fault(task: "asyncio.Task[None]") -> None:
+    """A clock that stops by a fault of ours must not stop in silence: the loop's exception handler reports it."""
+    if not task.cancelled() and (fault := task.exception()):
+        raise fault
 
 
 def _mail_lanes(settings: Settings) -> list[LaneSlots]:

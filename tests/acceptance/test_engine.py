@@ -17,7 +17,7 @@ from jobs import Policy
 from producers import Producer, QueueFull
 from producers.keys import LaneKeys
 from tests.support import eventually
-from worker.engine import GiveUp, LaneSlots, TryLater, Worker
+from worker.engine import Cron, GiveUp, LaneSlots, Schedule, TryLater, Worker
 from worker.engine.handler import handler
 
 LANE = "mail.normal"
@@ -502,3 +502,24 @@ async def test_a_wedged_handler_loses_its_lease_for_good(
         await eventually(lambda: len(attempts) == 2)
         await eventually(lambda: conserved(redis))
     assert attempts == [1, 2]
+
+
+async def test_workers_with_the_same_cron_run_each_tick_once(valkey_url: str, redis: Redis) -> None:
+    seen: list[str] = []
+
+    async def take(_: dict[str, Any], text: str) -> None:
+        seen.append(text)
+
+    every_second = Cron(
+        name="tidy",
+        schedule=Schedule(second=range(60)),
+        kind=Note.kind,
+        lane=LANE,
+        payload={"text": "tidy"},
+        overlap=True,
+    )
+    async with working(valkey_url, take, crons=[every_second]), working(valkey_url, take, crons=[every_second]):
+        await eventually(lambda: len(seen) >= 2)
+        ticks = int(await redis.hget(KEYS.counters, f"accepted:{LANE}"))
+        assert len(seen) <= ticks
+    assert await conserved(redis)

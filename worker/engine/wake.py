@@ -7,7 +7,6 @@ server may never answer it (taskforcesh/bullmq 6.0.7 was released for that fault
 """
 
 import asyncio
-import contextlib
 from collections.abc import Callable
 
 from redis.asyncio import Redis
@@ -37,16 +36,16 @@ class Wake:
         self._reading: frozenset[str] = frozenset()
         self._client_id: int | None = None
         self._changed = asyncio.Event()
+        self._unblocking: asyncio.Task[None] | None = None
 
     async def watch(self, keys: frozenset[str]) -> None:
-        """Read these wake keys from now on."""
+        """Read these wake keys from now on. Waits for nothing: a server that is away must not hold the pump."""
         if keys == self._wanted:
             return
         self._wanted = keys
         self._changed.set()
-        if self._reading and not keys <= self._reading and self._client_id is not None:
-            with contextlib.suppress(RedisError, OSError):  # the read ends by itself in five seconds
-                await self._commands.client_unblock(self._client_id)
+        if self._reading and not keys <= self._reading and self._unblocking is None:
+            self._unblocking = asyncio.create_task(self._unblock())
 
     async def run(self) -> None:
         """Read until cancelled; faults of Redis are waited out."""
@@ -63,17 +62,32 @@ class Wake:
         if not self._wanted:
             self._changed.clear()
             await self._changed.wait()
-        if self._client_id is None:
-            self._client_id = int(await self._listener.client_id())
-        self._reading = self._wanted
-        try:
-            async with asyncio.timeout(_BLOCK_SECONDS + _WATCHDOG_SECONDS):
-                popped = await self._listener.blpop(sorted(self._reading), timeout=_BLOCK_SECONDS)  # type: ignore[misc]  # redis-py types one method for both clients
-        finally:
-            self._reading = frozenset()
+        async with asyncio.timeout(_BLOCK_SECONDS + _WATCHDOG_SECONDS):
+            if self._client_id is None:
+                self._client_id = int(await self._listener.client_id())
+            popped = await self._read()
         if popped:
             self._on_wake(popped[0].decode())
 
+    async def _read(self) -> list[bytes] | None:
+        self._reading = self._wanted
+        try:
+            return await self._listener.blpop(sorted(self._reading), timeout=_BLOCK_SECONDS)  # type: ignore[misc,no-any-return]  # redis-py types one method for both clients
+        finally:
+            self._reading = frozenset()
+
+    async def _unblock(self) -> None:
+        """End the read; if that fails, it ends by itself in five seconds."""
+        try:
+            if self._client_id is not None:
+                await self._commands.client_unblock(self._client_id)
+        except (RedisError, OSError) as error:
+            emit("wake.interrupted", error=type(error).__name__)
+        finally:
+            self._unblocking = None
+
     async def close(self) -> None:
         """Close the listener's connection."""
+        if self._unblocking is not None:
+            self._unblocking.cancel()
         await self._listener.aclose()

@@ -25,6 +25,7 @@ from producers.keys import LaneKeys
 from producers.link import Link
 from worker.engine import connection, heartbeat
 from worker.engine.attempt import Effect, Ended, Handlers, attempt
+from worker.engine.cron import Clock, Cron
 from worker.engine.lane import Claim, Completion, Lane, LaneSlots
 from worker.engine.lease import Held, Renewal
 from worker.engine.outcome import Outcome
@@ -50,6 +51,7 @@ class Worker(ArqWorker):
         crash_limit: how many workers a job may take down before it is dead.
         max_run: after which a handler counts as wedged: its lease is no longer renewed, so that another worker
             takes the job, and what it still does is refused.
+        crons: jobs of the clock; every worker may name the same ones.
         ctx: what every handler finds in its first argument.
         arq_arguments: hooks and the rest of arq's keyword arguments.
 
@@ -70,6 +72,7 @@ class Worker(ArqWorker):
         grace: timedelta = timedelta(seconds=30),
         crash_limit: int = 3,
         max_run: timedelta = timedelta(hours=1),
+        crons: Sequence[Cron] = (),
         **arq_arguments: Any,  # noqa: ANN401  arq's own keyword arguments, passed on as they are
     ) -> None:
         self.lanes = [Lane(LaneKeys(one.lane), one.slots) for one in lanes]
@@ -88,7 +91,9 @@ class Worker(ArqWorker):
             **arq_arguments,
         )
         self._pool = connection.commands(redis_url)
-        self._store = Store(Link(redis_url), worker_id=self.worker_id, lease=lease, crash_limit=crash_limit)
+        link = Link(redis_url)
+        self._clock = Clock(link, crons)
+        self._store = Store(link, worker_id=self.worker_id, lease=lease, crash_limit=crash_limit)
         self._wake = Wake(connection.listener(redis_url), self.pool, self._woken)
         self.pump = Pump(self.lanes, self._store, self._wake, self._start)
         self._renewal = Renewal(
@@ -117,13 +122,16 @@ class Worker(ArqWorker):
         if self.on_startup:
             await self.on_startup(self.ctx)
         self._renewal.start()
-        listening = asyncio.create_task(self._wake.run())
+        background = [asyncio.create_task(one.run()) for one in (self._wake, self._clock)]
+        for task in background:
+            task.add_done_callback(_raise_fault)
         emit("worker.started", worker=self.worker_id, lanes=[lane.name for lane in self.lanes])
         try:
             await self.pump.run(self._finished)
         finally:
-            listening.cancel()
-            await asyncio.gather(listening, return_exceptions=True)
+            for task in background:
+                task.cancel()
+            await asyncio.gather(*background, return_exceptions=True)
             self._renewal.stop()
             emit("worker.stopped", worker=self.worker_id, done=self.jobs_complete, failed=self.jobs_failed)
 
@@ -190,8 +198,7 @@ class Worker(ArqWorker):
         if claim.id in lane.running:  # cancelled before its first step
             self._settle(lane, claim, Ended(Outcome("defer")))
         self.pump.kick()
-        if not task.cancelled() and (fault := task.exception()):
-            raise fault  # ours, not a handler's: the loop's exception handler reports it
+        _raise_fault(task)
 
     def _count(self, outcome: Outcome) -> None:
         self.jobs_complete += outcome.kind == "done"
@@ -247,3 +254,9 @@ class Worker(ArqWorker):
             if task := self.tasks.get(job_id):
                 self._cancelled.add(job_id)
                 task.cancel()
+
+
+def _raise_fault(task: "asyncio.Task[None]") -> None:
+    """A fault of ours, not of a handler: the loop's exception handler reports it."""
+    if not task.cancelled() and (fault := task.exception()):
+        raise fault

@@ -1,0 +1,105 @@
+"""Crons: each tick once, however many workers ask, also after its job is done."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+
+import orjson
+import pytest
+from redis.asyncio import Redis
+
+from producers.keys import LaneKeys
+from producers.link import Link
+from tests.support import eventually
+from worker.engine.cron import Clock, Cron
+from worker.engine.schedule import Schedule
+
+LANE = "mail.normal"
+KEYS = LaneKeys(LANE)
+TICK = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
+
+
+def cron(*, overlap: bool = True, schedule: Schedule | None = None) -> Cron:
+    return Cron(
+        name="tidy",
+        schedule=schedule or Schedule(),
+        kind="note.take",
+        lane=LANE,
+        payload={"text": "tidy up"},
+        overlap=overlap,
+    )
+
+
+@pytest.fixture
+async def redis(valkey_url: str) -> AsyncIterator[Redis]:
+    async with Redis.from_url(valkey_url) as client:
+        yield client
+
+
+@pytest.fixture
+async def clock(valkey_url: str) -> AsyncIterator[Clock]:
+    link = Link(valkey_url)
+    yield Clock(link, [cron()])
+    await link.close()
+
+
+async def finish(redis: Redis) -> None:
+    for job_id in await redis.zrange(KEYS.queue, 0, -1):
+        await redis.delete(b"arq:job:" + job_id)
+    await redis.delete(KEYS.queue)
+
+
+async def test_a_tick_is_queued_once_however_many_ask_and_also_after_its_job_is_done(
+    clock: Clock, redis: Redis
+) -> None:
+    assert sorted(await asyncio.gather(*[clock.ask(cron(), TICK) for _ in range(20)])) == [0] * 19 + [1]
+    assert await redis.zcard(KEYS.queue) == 1
+    await finish(redis)
+    assert await clock.ask(cron(), TICK) == 0
+    assert await clock.ask(cron(), TICK - timedelta(minutes=1)) == 0
+    assert await clock.ask(cron(), TICK + timedelta(minutes=1)) == 1
+
+
+async def test_without_overlap_a_tick_waits_for_the_one_before(clock: Clock, redis: Redis) -> None:
+    alone = cron(overlap=False)
+    assert await clock.ask(alone, TICK) == 1
+    assert await clock.ask(alone, TICK + timedelta(minutes=1)) == -1
+    await finish(redis)
+    assert await clock.ask(alone, TICK + timedelta(minutes=2)) == 1
+    assert int(await redis.hget(KEYS.counters, f"accepted:{LANE}")) == 2
+
+
+async def test_ticks_that_were_missed_are_made_up_for_by_one_job(valkey_url: str, redis: Redis) -> None:
+    month_ago = datetime.now(UTC) - timedelta(days=30)
+    await redis.hset(KEYS.crons, "tidy", str(round(month_ago.timestamp() * 1000)))
+    link = Link(valkey_url)
+    running = asyncio.create_task(Clock(link, [cron(schedule=Schedule(hour=0, minute=0))]).run())
+    await eventually(lambda: redis.zcard(KEYS.queue))
+
+    async def caught_up() -> bool:
+        last = int(await redis.hget(KEYS.crons, "tidy")) / 1000
+        return datetime.now(UTC).timestamp() - last < timedelta(days=1).total_seconds()
+
+    await eventually(caught_up)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    await link.close()
+    (job_id,) = await redis.zrange(KEYS.queue, 0, -1)
+    assert orjson.loads(await redis.get(b"arq:job:" + job_id))["k"] == {"text": "tidy up"}
+
+
+async def test_a_clock_ticks_by_itself(valkey_url: str, redis: Redis) -> None:
+    link = Link(valkey_url)
+    every_second = cron(schedule=Schedule(second=range(60)))
+    clocks = [asyncio.create_task(Clock(link, [every_second]).run()) for _ in range(3)]
+
+    async def ticks() -> bool:
+        return bool(await redis.zcard(KEYS.queue) >= 2)
+
+    await eventually(ticks)
+    for clock in clocks:
+        clock.cancel()
+    await asyncio.gather(*clocks, return_exceptions=True)
+    await link.close()
+    stamps = [job_id.rpartition(b":")[2] for job_id in await redis.zrange(KEYS.queue, 0, -1)]
+    assert len(set(stamps)) == len(stamps)
