@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import os
 import sys
 import tempfile
 from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
@@ -32,13 +33,13 @@ Step = tuple[str, Callable[[], Awaitable[Figures]]]
 def main(description: str) -> None:
     """Measure and print; the description is for --help."""
     asked = _arguments(description).parse_args()
-    scratch = Path(tempfile.mkdtemp(prefix="momentus-bench-"))
-    scratch.chmod(0o711)  # a server that runs as another user must get in
     rows: dict[str, Row] = {}
     peers = [peer for peer in PEERS if peer.name in asked.only]
     if "crash" in asked.what and OURS in peers:
         peers.insert(1, QUICK_LEASE)
     installed = _install(peers, rows, asked.jobs)
+    scratch = Path(tempfile.mkdtemp(prefix="momentus-bench-"))
+    scratch.chmod(0o711)  # a server that runs as another user must get in
     asyncio.run(_measure(installed, rows, asked, scratch))
 
 
@@ -87,6 +88,7 @@ def _install(peers: Sequence[Peer], rows: dict[str, Row], jobs: int) -> list[Ins
 async def _measure(
     peers: Sequence[Installed], rows: dict[str, Row], asked: argparse.Namespace, scratch: Path
 ) -> None:
+    load, _, _ = os.getloadavg()
     valkey = Valkey.in_directory(scratch / "valkey")
     async with Supervisor([valkey.process()], scratch=scratch), Redis.from_url(valkey.url) as redis:
         server = Server(redis, valkey.url)
@@ -95,7 +97,7 @@ async def _measure(
             for peer in peers:
                 _say(f"round {number + 1} of {asked.rounds}: {peer.peer.name}")
                 await _one_round(rows[peer.peer.name], list(_steps(bench, peer, asked)))
-        print(conditions(await server.name(), jobs=asked.jobs, rounds=asked.rounds), end="\n\n")
+        print(conditions(await server.name(), jobs=asked.jobs, rounds=asked.rounds, load=load), end="\n\n")
         print("\n\n".join(report(rows, _FACTS)))
         if "depth" in asked.what:
             print(await _depth(bench))

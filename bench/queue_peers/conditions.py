@@ -12,11 +12,15 @@ import orjson
 from bench.queue_peers.contract import mail
 
 
-def conditions(server: str, *, jobs: int, rounds: int) -> str:
-    """A few lines of Markdown."""
+def conditions(server: str, *, jobs: int, rounds: int, load: float) -> str:
+    """A few lines of Markdown.
+
+    Args:
+        load: the machine's load average just before: what else ran.
+    """
     lines = [
         f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC; {_processor()}; Python {platform.python_version()}{_node()}",
-        f"{os.cpu_count()} cores shared by server, workers and producer, and by whatever else ran",
+        f"{os.cpu_count()} cores shared by server, workers and producer; load average before the run: {load:.2f}",
         f"{server} on loopback, append-only file synced each second, emptied between measurements",
         f"{jobs:,} jobs of {len(orjson.dumps(mail(0)))} octets of JSON that only write down when they start",
         f"rounds: {rounds}, each library once a round; median (smallest-largest)",
