@@ -1,7 +1,7 @@
 """Lease renewal from a thread of its own, which a handler that blocks the event loop cannot starve.
 
 The thread has its own connection and knows nothing but a snapshot of what runs. It tells the loop which
-leases were lost; the loop stops their handlers. When Redis is away it tries again at its own pace: leases
+leases were lost; the loop stops their handlers. When Redis is away it tries again twice a second: leases
 lapse then, and finishing is refused, which is right, because somebody else may have claimed the jobs.
 """
 
@@ -15,6 +15,8 @@ from redis.exceptions import RedisError
 
 from producers.keys import LaneKeys
 from worker.engine.store import milliseconds, script
+
+_AGAIN_SECONDS = 0.5
 
 Held = dict[LaneKeys, list[tuple[str, str]]]
 """Per lane, the ids and tokens of what runs."""
@@ -67,17 +69,20 @@ class Renewal:
         self._redis.close()
 
     def _run(self) -> None:
-        while True:
-            try:
-                self._renew_all()
-                self._report(self._redis)
-            except (RedisError, OSError):
-                # The event loop tells people that Redis is away; here the next pace tries again.
-                self._redis.connection_pool.disconnect()
-            if self._stop.wait(self._every):
-                break
+        while not self._stop.wait(self._pace()):
+            pass
         with contextlib.suppress(RedisError, OSError):  # it lapses by itself
             self._retract(self._redis)
+
+    def _pace(self) -> float:
+        """Renew, and how many seconds to wait then: less when it failed, since every lease is running out."""
+        try:
+            self._renew_all()
+            self._report(self._redis)
+        except (RedisError, OSError):  # the event loop tells people that Redis is away
+            self._redis.connection_pool.disconnect()
+            return min(self._every, _AGAIN_SECONDS)
+        return self._every
 
     def _renew_all(self) -> None:
         for keys, pairs in self._held().items():

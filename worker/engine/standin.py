@@ -16,6 +16,7 @@ lane of Momentus, whose jobs must not be forgotten when they fail; `worker.engin
 import asyncio
 import inspect
 import logging
+import time
 import uuid
 from collections.abc import Iterable
 from datetime import timedelta
@@ -246,8 +247,13 @@ class StandIn(ArqWorker):
             self._renewal = None
 
     def _held(self) -> Held:
-        """A snapshot for the renewal thread; ``list(dict.values())`` is one step of the interpreter."""
-        return {self._lane.keys: [(one.id, one.token) for one in list(self._lane.running.values())]}
+        """A snapshot for the renewal thread, without what runs past arq's own limit: nobody is at work there.
+
+        ``list(dict.values())`` is one step of the interpreter.
+        """
+        earliest = time.monotonic() - self.in_progress_timeout_s
+        running = list(self._lane.running.values())
+        return {self._lane.keys: [(one.id, one.token) for one in running if one.taken_at > earliest]}
 
     def _lost_from_thread(self, job_ids: list[str]) -> None:
         self.loop.call_soon_threadsafe(self._stop_lost, job_ids)
