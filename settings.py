@@ -112,7 +112,7 @@ Folder = Annotated[Path, AfterValidator(Path.expanduser)]
 Host = Annotated[str, AfterValidator(to_host)]
 LoopbackHost = Annotated[str, AfterValidator(to_loopback)]
 PostgresDsn = Annotated[SecretStr, scheme("postgresql")]
-RedisUrl = Annotated[SecretStr, scheme("redis", "rediss", "unix")]
+RedisUrl = Annotated[SecretStr, scheme("redis", "rediss", "unix", "sentinel")]
 TimeZone = Annotated[str, AfterValidator(to_time_zone)]
 
 
@@ -231,7 +231,9 @@ class Settings(BaseSettings):
     )
 
     redis_url: RedisUrl | None = setting(
-        None, "Redis or Valkey; none = the embedded one.", "`redis://`, `rediss://` or `unix://`"
+        None,
+        "Redis or Valkey; none = the embedded one.",
+        "`redis://`, `rediss://`, `unix://` or `sentinel://host:port,host:port/service/0`",
     )
     postgres_dsn: PostgresDsn | None = setting(None, "Postgres; none = the embedded one.", "`postgresql://`")
     data_dir: Folder = setting(Path(".momentus"), "Where the embedded servers keep their data.", "a folder")

@@ -3,7 +3,7 @@
 Exit codes, for scripts:
 
     0  fine
-    1  a finding: jobs are unaccounted for
+    1  a finding: jobs are unaccounted for; or nothing was done: there was nothing to do, or it was refused
     2  a wrong argument or setting, or a port that is taken; one line says which
     3  Redis does not answer; one line names its setting
 
@@ -17,6 +17,7 @@ import math
 import os
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NoReturn
 
 import orjson
@@ -30,6 +31,7 @@ from ops.console.page import Console
 from ops.console.server import CannotListen, serve
 from ops.depth import Depth, read_depth
 from ops.depth_table import depth_table, table
+from ops.jobs.commands import COMMANDS, Act
 from ops.running import NAME, RunningUnreadable, running_redis_url
 from settings import Settings, allowed, each_field, is_secret, load_or_exit, show
 
@@ -39,6 +41,8 @@ _ANSWER_SECONDS = 2
 _SLOW_PROVIDER = (2.0, 3.0)
 """Seconds that the demo's mail server takes for a mail."""
 _CLEAR = "\x1b[H\x1b[2J"
+_EXIT_CODES = """exit codes:
+  0 fine, 1 a finding, or nothing was done, 2 a wrong argument or setting, 3 Redis does not answer"""
 _EXAMPLE = "example:\n  ./run ops {}"
 
 
@@ -56,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     it = argparse.ArgumentParser(
         prog="./run ops",
         description="Look after the queue, the reports and the workers.",
-        epilog="exit codes:\n  0 fine, 1 a finding, 2 a wrong argument or setting, 3 Redis does not answer",
+        epilog=_EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     words = it.add_subparsers(title="commands", metavar="COMMAND")
@@ -66,6 +70,10 @@ def _parser() -> argparse.ArgumentParser:
     depth.add_argument(
         "--every", type=_seconds, default=2, metavar="SECONDS", help="how often --watch looks (default 2)"
     )
+    for one in COMMANDS:
+        job = _add(words, one.word, partial(_of_jobs, one.act), one.about, one.example)
+        job.add_argument("--json", action="store_true", help="one JSON object on one line instead of words")
+        one.arguments(job)
     _add(words, "console", _console, "the operators' page, on this machine only", "console")
     listed = _add(words, "settings", _settings, "every setting with its limits", "settings")
     listed.add_argument("--json", action="store_true", help="one JSON object instead of a table")
@@ -169,6 +177,25 @@ async def _watch(asked: argparse.Namespace, settings: Settings, url: str, named:
 
 def _shown(depth: Depth, *, as_json: bool) -> str:
     return orjson.dumps(depth.to_json(), option=orjson.OPT_UTC_Z).decode() if as_json else depth_table(depth)
+
+
+# single jobs, and holds
+
+
+def _of_jobs(act: Act, asked: argparse.Namespace) -> int:
+    url, named = _redis_url(load_or_exit())
+    return asyncio.run(_answered(act, asked, url, named))
+
+
+async def _answered(act: Act, asked: argparse.Namespace, url: str, named: str) -> int:
+    async with _redis(url) as redis:
+        try:
+            answer = await act(redis, asked)
+        except (RedisError, OSError) as error:
+            _say(_away(named, error))
+            return EXIT_REDIS
+    print(orjson.dumps(answer.facts, option=orjson.OPT_UTC_Z).decode() if asked.json else answer.text)
+    return 0 if answer.done else EXIT_FINDING
 
 
 # console

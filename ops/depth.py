@@ -10,10 +10,10 @@ is arithmetic. Where the numbers come from:
     in, out                    the last 60 seconds (`ops.drain.per_minute` says how they are reckoned)
     workers, slots             heartbeats, so a few seconds old
 
-Conserved means: accepted = done + dead + discarded + vanished + waiting + leased. `unaccounted` is what is
-missing (positive: jobs lost) or too much (negative). What stock arq brings in or takes out is not counted on
-the way: jobs of an arq producer wait as "too much" until first claimed, and those that an arq worker finishes
-end up as "missing".
+Conserved means: accepted = done + dead + discarded + vanished + cancelled + waiting + leased. `unaccounted` is
+what is missing (positive: jobs lost) or too much (negative). What stock arq brings in or takes out is not
+counted on the way: jobs of an arq producer wait as "too much" until first claimed, and those that an arq worker
+finishes end up as "missing".
 
 What can go wrong: Redis away, which is the caller's to tell people. A heartbeat or a report in a format that
 cannot be read never hides the rest. This module writes nothing.
@@ -29,8 +29,9 @@ import orjson
 from redis.asyncio import Redis
 
 from jobs.lanes import LANES
-from ops.depth_words import drain_text, reason_text
+from ops.depth_words import drain_text, why_text
 from ops.drain import MINUTE_MS, Drain, Reason, forecast, per_minute, reason
+from ops.holds import Hold, read_hold
 from ops.report_freshness import ReportFreshness, moment, read_reports
 from producers.keys import LaneKeys, group_of
 
@@ -75,16 +76,18 @@ class Counts:
     done: int
     discarded: int
     vanished: int
+    cancelled: int
     uncertain: int
     in_before: int
     in_running: int
     out_before: int
     out_running: int
+    hold: bytes
 
     @property
     def unaccounted(self) -> int:
         """Accepted jobs that are nowhere; negative: jobs that nobody accepted."""
-        ended = self.done + self.dead + self.discarded + self.vanished
+        ended = self.done + self.dead + self.discarded + self.vanished + self.cancelled
         return self.accepted - ended - self.ready - self.leased - self.scheduled
 
 
@@ -95,6 +98,7 @@ class LaneDepth:
     Attributes:
         oldest_ms: how long the first ready job has been ready; None when none is.
         workers: live ones that serve the lane.
+        held: who said that it is to wait, if somebody did, and until when.
         why: why ready jobs wait; None when none does for long.
         drain: when the lane will be empty.
         unaccounted: see the module; 0 is right.
@@ -111,11 +115,13 @@ class LaneDepth:
     done: int
     discarded: int
     vanished: int
+    cancelled: int
     oldest_ms: int | None
     in_per_minute: float
     out_per_minute: float
     workers: int
     slots: Slots
+    held: Hold | None
     why: Reason | None
     drain: Drain
     unaccounted: int
@@ -160,7 +166,7 @@ def _lane_json(lane: LaneDepth, at: datetime) -> dict[str, Any]:
     fields = asdict(lane) | {"conserved": lane.conserved}
     seconds = lane.drain.seconds if lane.drain.state == "in" else None
     return fields | {
-        "why": reason_text(lane.why, slots=lane.slots.total),
+        "why": why_text(lane.why, slots=lane.slots.total, held=lane.held),
         "why_code": lane.why,
         "drain": lane.drain.state,
         "drains": drain_text(lane.drain),
@@ -231,7 +237,7 @@ def _groups(lanes: Sequence[str]) -> list[list[str]]:
 
 async def _read_group(redis: Redis, lanes: list[str]) -> _Group:
     all_keys = [LaneKeys(lane) for lane in lanes]
-    names = [all_keys[0].counters, all_keys[0].workers]
+    names = [all_keys[0].counters, all_keys[0].workers, all_keys[0].holds]
     for keys in all_keys:
         names += [keys.queue, keys.leases, keys.retrying, keys.dead]
     reply = await redis.register_script(_SCRIPT)(keys=names, args=[all_keys[0].tag, *lanes])
@@ -281,6 +287,7 @@ def _lane(lane: str, counts: Counts, workers: Sequence[WorkerSeen], now_ms: int)
     elapsed_ms = now_ms % MINUTE_MS
     entering = per_minute(counts.in_before, counts.in_running, elapsed_ms=elapsed_ms)
     leaving = per_minute(counts.out_before, counts.out_running, elapsed_ms=elapsed_ms)
+    held = read_hold(counts.hold, now_ms=now_ms)
     return LaneDepth(
         lane=lane,
         **{name: getattr(counts, name) for name in _TAKEN_OVER},
@@ -289,6 +296,7 @@ def _lane(lane: str, counts: Counts, workers: Sequence[WorkerSeen], now_ms: int)
         out_per_minute=round(leaving, 1),
         workers=len(serving),
         slots=slots,
+        held=held,
         why=reason(
             ready=counts.ready,
             oldest=timedelta(milliseconds=oldest_ms or 0),
@@ -296,7 +304,14 @@ def _lane(lane: str, counts: Counts, workers: Sequence[WorkerSeen], now_ms: int)
             slots=slots.total,
             busy=slots.busy,
             leased=counts.leased,
+            held=held is not None,
         ),
-        drain=forecast(ready=counts.ready, in_per_minute=entering, out_per_minute=leaving, slots=slots.total),
+        drain=forecast(
+            ready=counts.ready,
+            in_per_minute=entering,
+            out_per_minute=leaving,
+            slots=slots.total,
+            held=held is not None,
+        ),
         unaccounted=counts.unaccounted,
     )

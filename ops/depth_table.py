@@ -5,7 +5,7 @@ the cursor: texts that come from elsewhere (hosts, database errors) lose their c
 from collections.abc import Iterator, Sequence
 
 from ops.depth import Depth, LaneDepth, WorkerSeen
-from ops.depth_words import drain_text, duration_text, reason_text
+from ops.depth_words import drain_text, duration_text, why_text
 from ops.report_freshness import ReportFreshness
 
 _NONE = "-"
@@ -71,8 +71,8 @@ def _lane(lane: LaneDepth) -> list[str]:
 
 def _notes(depth: Depth) -> Iterator[str]:
     for lane in depth.lanes:
-        if why := reason_text(lane.why, slots=lane.slots.total):
-            yield f"{lane.lane}: {why}"
+        if why := why_text(lane.why, slots=lane.slots.total, held=lane.held):
+            yield f"{lane.lane}: {printable(why)}"
     for lane in depth.lanes:
         if not lane.conserved:
             yield f"{lane.lane}: NOT CONSERVED: {_imbalance(lane)}; see docs/operations.md"

@@ -1,11 +1,13 @@
 """Reasons, forecasts and durations in words, Spanish and English: said once for the terminal and the page."""
 
 from ops.drain import Drain, Reason
+from ops.holds import Hold
 from ops.sink.words import Language
 
 _DRAIN: dict[Language, dict[str, str]] = {
     "en": {
         "empty": "empty",
+        "held": "not while it is held",
         "no_worker": "no worker",
         "in": "in {time}",
         "growing": "never: growing by {growth}/min",
@@ -15,6 +17,7 @@ _DRAIN: dict[Language, dict[str, str]] = {
     },
     "es": {
         "empty": "vacío",
+        "held": "no mientras esté retenido",
         "no_worker": "sin worker",
         "in": "en {time}",
         "growing": "nunca: crece {growth}/min",
@@ -26,15 +29,22 @@ _DRAIN: dict[Language, dict[str, str]] = {
 
 _REASON: dict[Language, dict[Reason, str]] = {
     "en": {
+        "held": "held",
         "no_worker": "no live worker serves this lane",
         "slots_busy": "all {slots} slots are busy",
         "not_claiming": "slots are free, but no worker claims: it is stopping, or cannot reach Redis",
     },
     "es": {
+        "held": "retenido",
         "no_worker": "ningún worker vivo atiende este carril",
         "slots_busy": "los {slots} puestos están ocupados",
         "not_claiming": "hay puestos libres, pero ningún worker toma trabajo: se está parando o no llega a Redis",
     },
+}
+
+_HELD: dict[Language, tuple[str, str]] = {
+    "en": ("held until it is released", "held until {until} UTC"),
+    "es": ("retenido hasta que alguien lo suelte", "retenido hasta {until} UTC"),
 }
 
 _UNITS = (("d", 86_400), ("h", 3600), ("min", 60), ("s", 1))
@@ -56,6 +66,22 @@ def drain_text(drain: Drain, language: Language = "en") -> str:
 def reason_text(reason: Reason | None, *, slots: int, language: Language = "en") -> str | None:
     """Why ready jobs wait; None when there is no reason to tell."""
     return None if reason is None else _REASON[language][reason].format(slots=slots)
+
+
+def held_text(held: Hold, language: Language = "en") -> str:
+    """A hold: until when, and why.
+
+    >>> held_text(Hold(until=None, reason="the provider asks for a pause"))
+    'held until it is released: the provider asks for a pause'
+    """
+    for_ever, until = _HELD[language]
+    text = for_ever if held.until is None else until.format(until=f"{held.until:%Y-%m-%d %H:%M:%S}")
+    return f"{text}: {held.reason}" if held.reason else text
+
+
+def why_text(reason: Reason | None, *, slots: int, held: Hold | None, language: Language = "en") -> str | None:
+    """Why a lane waits: a hold, which is told even when nothing is ready, or else the reason."""
+    return reason_text(reason, slots=slots, language=language) if held is None else held_text(held, language)
 
 
 def duration_text(seconds: float) -> str:

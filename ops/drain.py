@@ -5,6 +5,7 @@ the mean is zero, so a stuck queue looks empty. Here the pace is what entered an
 arrivals count against it, and a lane that no worker serves never reads as a short wait.
 
     empty      nothing is ready
+    held       something is ready, and people hold the lane
     no_worker  something is ready, and no live worker has a slot for it
     in         it shrinks; `seconds` from now it is empty
     growing    more arrives than leaves, by `growth` a minute; `seconds` would do once arrivals stop
@@ -19,8 +20,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
 
-DrainState = Literal["empty", "no_worker", "in", "growing", "level", "stalled"]
-Reason = Literal["no_worker", "slots_busy", "not_claiming"]
+DrainState = Literal["empty", "held", "no_worker", "in", "growing", "level", "stalled"]
+Reason = Literal["held", "no_worker", "slots_busy", "not_claiming"]
 
 MINUTE_MS = 60_000
 CLAIMED_WITHIN = timedelta(seconds=5)
@@ -57,7 +58,7 @@ def per_minute(before: int, running: int, *, elapsed_ms: int) -> float:
     return running + before * (1 - elapsed_ms / MINUTE_MS)
 
 
-def forecast(*, ready: int, in_per_minute: float, out_per_minute: float, slots: int) -> Drain:
+def forecast(*, ready: int, in_per_minute: float, out_per_minute: float, slots: int, held: bool = False) -> Drain:
     """When a lane will be empty if the last minute's pace goes on.
 
     Args:
@@ -69,6 +70,8 @@ def forecast(*, ready: int, in_per_minute: float, out_per_minute: float, slots: 
     """
     if ready == 0:
         return Drain(state="empty")
+    if held:
+        return Drain(state="held")
     if slots == 0:
         return Drain(state="no_worker")
     if out_per_minute > in_per_minute:
@@ -81,7 +84,7 @@ def forecast(*, ready: int, in_per_minute: float, out_per_minute: float, slots: 
 
 
 def reason(
-    *, ready: int, oldest: timedelta, out_per_minute: float, slots: int, busy: int, leased: int
+    *, ready: int, oldest: timedelta, out_per_minute: float, slots: int, busy: int, leased: int, held: bool = False
 ) -> Reason | None:
     """Why ready jobs wait; None when none does, or when they are about to be claimed.
 
@@ -92,6 +95,8 @@ def reason(
     """
     if ready == 0:
         return None
+    if held:
+        return "held"
     if slots == 0:
         return "no_worker"
     if max(busy, leased) >= slots:

@@ -38,3 +38,4 @@ from .errors import (
 from .message import Message as Message
 from .producer import Producer as Producer
 from .receipt import Receipt as Receipt
+from .sync import SyncProducer as SyncProducer

@@ -1,80 +1,17 @@
-"""The queue as a producer sees it: two scripts in Redis, and Redis's faults in this room's words."""
+"""The queue as an asyncio producer sees it: two scripts in Redis, each call answered within its budget."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 from redis.asyncio import Redis
-from redis.exceptions import (
-    BusyLoadingError,
-    ClusterDownError,
-    MasterDownError,
-    OutOfMemoryError,
-    ReadOnlyError,
-    RedisError,
-    ResponseError,
-)
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import TimeoutError as RedisTimeoutError
+from redis.exceptions import RedisError
 
-from .errors import NotEnqueued, QueueFull, RedisUnavailable
-from .keys import LaneKeys
+from .entry import Entry, Taken, put_answer, put_latest_answer, put_latest_question, put_question, script
+from .faults import in_our_words, no_answer
 from .link import Link
 from .script import Script
-
-_AWAY = (
-    RedisConnectionError,
-    RedisTimeoutError,
-    ReadOnlyError,
-    BusyLoadingError,
-    MasterDownError,
-    ClusterDownError,
-)
-_AWAY_CODES = ("MISCONF", "NOREPLICAS", "TRYAGAIN", "MASTERDOWN", "CLUSTERDOWN", "LOADING", "READONLY")
-
-
-@cache
-def script(name: str) -> str:
-    """The source of a script of this room."""
-    return (Path(__file__).parent / "scripts" / f"{name}.lua").read_text(encoding="utf-8")
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One job on its way in.
-
-    Attributes:
-        key: SHA-256 of the caller's key in hex, or ``""``.
-        fingerprint: SHA-256 of the content in hex; all fingerprints have one length.
-    """
-
-    id: str
-    payload: bytes
-    delay_ms: int
-    key: str = ""
-    fingerprint: str = ""
-    window_ms: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Taken:
-    """The queue's word on one entry: the id that stands, and whether this call made it."""
-
-    id: str
-    new: bool
-
-
-class ConflictingKey(Exception):
-    """An entry's key stands for other content."""
-
-    def __init__(self, index: int, known_id: str) -> None:
-        super().__init__(index, known_id)
-        self.index = index
-        self.known_id = known_id
 
 
 class Queue:
@@ -108,14 +45,11 @@ class Queue:
             async with asyncio.timeout(self._budget):
                 yield
         except RedisError as error:
-            raise _in_our_words(error) from error
+            raise in_our_words(error) from error
         except (TimeoutError, OSError) as error:
             if isinstance(self._client, Link):
                 self._client.drop()  # nobody else shall wait behind a server that does not answer
-            raise RedisUnavailable(
-                f"No answer from Redis within {self._budget * 1000:.0f} ms; the job may or may not be queued: "
-                "send it again with the same key"
-            ) from error
+            raise no_answer(self._budget) from error
 
     async def put(self, lane: str, entries: Sequence[Entry]) -> list[Taken]:
         """Queue all entries of one lane, or none.
@@ -124,23 +58,9 @@ class Queue:
             ConflictingKey: a key stands for other content; nothing was queued.
             NotEnqueued: Redis did not take them within the budget.
         """
-        keys = LaneKeys(lane)
-        arguments: list[str | bytes | int] = [lane, keys.tag]
-        for entry in entries:
-            arguments += [
-                entry.id,
-                entry.payload,
-                entry.delay_ms,
-                entry.key,
-                entry.fingerprint,
-                entry.window_ms,
-            ]
+        keys, arguments = put_question(lane, entries)
         async with self.within_budget():
-            reply = await self._enqueue.run(self._call, [keys.queue, keys.wake, keys.counters], arguments)
-        if reply[0] == b"conflict":
-            raise ConflictingKey(reply[1], reply[2].decode())
-        pairs = zip(reply[1::2], reply[2::2], strict=True)
-        return [Taken(known.decode(), state == b"queued") for state, known in pairs]
+            return put_answer(await self._enqueue.run(self._call, keys, arguments))
 
     async def put_latest(self, lane: str, entry: Entry) -> bool:
         """Queue a recompute; True when the id was not waiting yet.
@@ -148,12 +68,9 @@ class Queue:
         Raises:
             NotEnqueued: Redis did not take it within the budget.
         """
-        keys = LaneKeys(lane)
-        names = [keys.queue, keys.wake, keys.counters, keys.leases, keys.next, keys.dead]
-        arguments: list[str | bytes | int] = [lane, keys.tag, entry.id, entry.payload, entry.delay_ms]
+        keys, arguments = put_latest_question(lane, entry)
         async with self.within_budget():
-            state = await self._enqueue_latest.run(self._call, names, arguments)
-        return bool(state != b"duplicate")
+            return put_latest_answer(await self._enqueue_latest.run(self._call, keys, arguments))
 
     async def field(self, key: str, field: str) -> tuple[bool, bytes | None]:
         """Whether the hash is there at all, and one field of it."""
@@ -161,11 +78,3 @@ class Queue:
             value = await self._call("HGET", key, field)
             there = value is not None or bool(await self._call("EXISTS", key))
         return there, value
-
-
-def _in_our_words(error: RedisError) -> NotEnqueued:
-    if isinstance(error, OutOfMemoryError) or str(error).startswith("OOM"):
-        return QueueFull("Redis is at its memory limit (maxmemory); let the workers drain it or raise the limit")
-    if isinstance(error, _AWAY) or (isinstance(error, ResponseError) and str(error).startswith(_AWAY_CODES)):
-        return RedisUnavailable(f"Redis cannot take jobs now: {error}; send it again with the same key")
-    return NotEnqueued(f"Redis refused the call: {error}; check the server, its version and the user's rights")

@@ -23,7 +23,7 @@ from redis.exceptions import RedisError
 
 from ops.console.words import WORDS
 from ops.depth import Depth, drains_at, read_depth
-from ops.depth_words import drain_text, duration_text, reason_text
+from ops.depth_words import drain_text, duration_text, reason_text, why_text
 from ops.sink.words import Language, preferred
 
 _FOLDER = Path(__file__).parent / "pages"
@@ -148,6 +148,7 @@ def _render(
         refresh=_REFRESH_SECONDS,
         drain_text=drain_text,
         reason_text=reason_text,
+        why_text=why_text,
         **values,
     )
     body = html.encode("utf-8", "replace")

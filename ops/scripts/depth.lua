@@ -2,7 +2,8 @@
 --
 -- KEYS[1]  momentus:{group}:counters  HASH  counts since ever, <event>:<lane>
 -- KEYS[2]  momentus:{group}:workers   ZSET  worker id -> last report (ms)
--- KEYS[3…] four per lane, in the order of ARGV:
+-- KEYS[3]  momentus:{group}:holds     HASH  "lane:<lane>" -> JSON {until_ms, reason}
+-- KEYS[4…] four per lane, in the order of ARGV:
 --            arq:queue:{group}:<lane>          ZSET  job id -> due time, or lease deadline while it runs (ms)
 --            momentus:{group}:leases:<lane>    ZSET  running job id -> lease deadline (ms)
 --            momentus:{group}:retrying:<lane>  SET   waiting job ids that failed before
@@ -15,13 +16,14 @@
 -- Returns  {now (µs), workers, lane, lane, …}
 --          workers: id, last report (ms), JSON, three for each that is alive; at most a thousand of them
 --          lane: ready, leased, scheduled, retrying, dead, oldest due time (ms, -1: none is ready),
---                accepted, done, discarded, vanished, uncertain,
---                in during the last full minute, in during the running one, out likewise
+--                accepted, done, discarded, vanished, cancelled, uncertain,
+--                in during the last full minute, in during the running one, out likewise,
+--                the lane's hold as it stands ("" for none; it may be over)
 --
 -- Invariant: one instant. A job that waits is counted once: ready (due, or its lease has lapsed), leased, or
 -- scheduled; the three add up to the queue's length.
 
-local counters, workers = KEYS[1], KEYS[2]
+local counters, workers, holds = KEYS[1], KEYS[2], KEYS[3]
 local tag = ARGV[1]
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
@@ -55,7 +57,7 @@ local function count(lane, queue, leases, retrying, dead)
   if ready > 0 then
     row[6] = tonumber(redis.call('ZRANGE', queue, 0, 0, 'WITHSCORES')[2])
   end
-  local events = {'accepted:', 'done:', 'discarded:', 'vanished:', 'uncertain:'}
+  local events = {'accepted:', 'done:', 'discarded:', 'vanished:', 'cancelled:', 'uncertain:'}
   for at = 1, #events do
     events[at] = events[at] .. lane
   end
@@ -65,13 +67,14 @@ local function count(lane, queue, leases, retrying, dead)
   local flow = {'in:' .. lane, 'out:' .. lane}
   local before = numbers('momentus:' .. tag .. ':minute:' .. (minute - 1), flow)
   local running = numbers('momentus:' .. tag .. ':minute:' .. minute, flow)
-  row[12], row[13], row[14], row[15] = before[1], running[1], before[2], running[2]
+  row[13], row[14], row[15], row[16] = before[1], running[1], before[2], running[2]
+  row[17] = redis.call('HMGET', holds, 'lane:' .. lane)[1] or ''
   return row
 end
 
 local reply = {clock[1] * 1000000 + clock[2], alive()}
 for at = 2, #ARGV do
-  local first = 3 + (at - 2) * 4
+  local first = 4 + (at - 2) * 4
   reply[at + 1] = count(ARGV[at], KEYS[first], KEYS[first + 1], KEYS[first + 2], KEYS[first + 3])
 end
 return reply

@@ -31,6 +31,8 @@ from redis.asyncio import Redis
 
 from jobs import Mail
 from jobs.reports.keys import snapshot
+from ops.holds import hold, release
+from ops.jobs.operations import cancel
 from ops.organisation import Size, generate
 from ops.organisation.postgres import install, load
 from ops.sink.smtp import Faults, Sink
@@ -40,9 +42,11 @@ from ops.supervisor_ready import http_ok
 from ops.system import worker_ready
 from producers import Producer
 from producers.keys import LaneKeys
+from producers.link import Link
 from sessions import Sessions
 from tests.support import OwnValkey, eventually
-from worker.engine import LaneSlots, Worker
+from worker.engine import Cron, LaneSlots, Schedule, Worker
+from worker.engine.cron import Clock
 from worker.engine.handler import handler
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -251,6 +255,25 @@ async def a_worker_dies_between_mark_and_reply(it: System) -> None:
     assert await it.counts("uncertain") == 1
 
 
+async def a_lane_is_held_and_a_running_mail_is_cancelled(it: System) -> None:
+    await hold(it.redis, "mail.bulk", lasting=None, reason="maintenance")
+    assert await release(it.redis, "mail.bulk")
+    it.sink.faults = Faults(delay_min=timedelta(seconds=20), delay_max=timedelta(seconds=20))
+    receipt = await it.producer.send(mail("pia@example.com"))
+    await eventually(lambda: it.sink.delaying)
+    await cancel(it.redis, receipt.id)
+    await eventually(it.reached("cancelled", 1))
+    it.sink.faults = Faults()
+
+
+async def a_cron_ticks(it: System, url: str) -> None:
+    link = Link(url)
+    cron = Cron(name="tidy", schedule=Schedule(), kind="note.unknown", lane=MAIL.lane, payload={}, overlap=True)
+    assert await Clock(link, [cron]).ask(cron, datetime.now(UTC)) == 1
+    await link.close()
+    await it.redis.zrem(MAIL.queue, *await it.redis.zrange(MAIL.queue, 0, -1))
+
+
 async def a_refresh_is_asked_for_while_one_runs(it: System) -> None:
     connection = await asyncpg.connect(it.database)
     try:
@@ -302,6 +325,8 @@ async def test_every_key_that_is_written_is_on_the_page_and_every_key_on_the_pag
         await mails_arrive_are_put_off_and_given_up(it)
         await a_job_of_a_stock_arq_producer_is_done(it)
         await a_worker_dies_between_mark_and_reply(it)
+        await a_lane_is_held_and_a_running_mail_is_cancelled(it)
+        await a_cron_ticks(it, valkey.url)
         await a_refresh_is_asked_for_while_one_runs(it)
         await a_manager_logs_in_reads_and_is_logged_out(it, valkey.url)
     rows_of = {key: [row for row in rows if row.fits(key)] for key in watch.keys}

@@ -48,9 +48,10 @@ local function held_until()
   if not hold then
     return
   end
-  local until_ms = cjson.decode(hold).until_ms
+  local readable, content = pcall(cjson.decode, hold)
+  local until_ms = readable and type(content) == 'table' and content.until_ms
   if type(until_ms) ~= 'number' then
-    return -1
+    return -1 -- a hold that cannot be read holds: nobody meant the lane to run
   elseif until_ms > now then
     return until_ms
   end
@@ -125,6 +126,7 @@ local function vanish(id)
   redis.call('ZREM', leases, id)
   redis.call('SREM', retrying, id)
   redis.call('SREM', adopted, id)
+  redis.call('SREM', cancelled, id)
   redis.call('HINCRBY', counters, 'vanished:' .. lane, 1)
 end
 

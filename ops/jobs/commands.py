@@ -1,0 +1,264 @@
+"""The commands about jobs and holds: their arguments, and what each answers. `ops.__main__` runs them.
+
+An answer is a text for people and facts for scripts, and says whether anything was done: a command that found
+nothing to do, or was refused, is no fault, but a script must be able to tell.
+"""
+
+import argparse
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import asdict, dataclass
+from datetime import timedelta
+from typing import Any
+
+from redis.asyncio import Redis
+
+from jobs.lanes import LANES
+from ops.depth_table import printable
+from ops.depth_words import held_text
+from ops.holds import REASON_LIMIT, duration, hold, release
+from ops.jobs import words
+from ops.jobs.dead import list_dead
+from ops.jobs.edit import CannotEdit, edit
+from ops.jobs.explain import explain
+from ops.jobs.operations import cancel, discard, revive, revive_all
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a command answers.
+
+    Attributes:
+        text: for people.
+        facts: for ``--json``.
+        done: False when there was nothing to do, or it was refused.
+    """
+
+    text: str
+    facts: Mapping[str, Any]
+    done: bool = True
+
+
+Act = Callable[[Redis, argparse.Namespace], Awaitable[Answer]]
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One word of the command line.
+
+    Attributes:
+        arguments: adds what it takes.
+        act: does it; raises RedisError or OSError when Redis does not answer.
+    """
+
+    word: str
+    about: str
+    example: str
+    arguments: Callable[[argparse.ArgumentParser], None]
+    act: Act
+
+
+# Looking
+
+
+async def _why(redis: Redis, asked: argparse.Namespace) -> Answer:
+    found = await explain(redis, asked.id)
+    return Answer(words.explained_text(found), found.to_json(), done=found.job.state != "unknown")
+
+
+async def _dead(redis: Redis, asked: argparse.Namespace) -> Answer:
+    lanes = LANES if asked.lane is None else (asked.lane,)
+    found = await list_dead(redis, lanes, limit=asked.limit)
+    return Answer(words.dead_table(found), {"dead": [asdict(job) for job in found]})
+
+
+# Changing
+
+
+async def _revive(redis: Redis, asked: argparse.Namespace) -> Answer:
+    if asked.lane is not None:
+        counts = await revive_all(redis, asked.lane)
+        return Answer(
+            words.revived_all_text(asked.lane, counts),
+            {"lane": asked.lane, **asdict(counts)},
+            done=counts.revived > 0,
+        )
+    what, lane = await revive(redis, asked.id)
+    text = words.REVIVED[what].format(id=asked.id, lane=lane)
+    return Answer(text, _facts(asked.id, lane, what), done=what == "revived")
+
+
+async def _discard(redis: Redis, asked: argparse.Namespace) -> Answer:
+    what, lane = await discard(redis, asked.id)
+    text = words.TAKEN_OUT[what].format(id=asked.id, lane=lane, how="discarded")
+    return Answer(text, _facts(asked.id, lane, what), done=what == "gone")
+
+
+async def _cancel(redis: Redis, asked: argparse.Namespace) -> Answer:
+    what, lane = await cancel(redis, asked.id)
+    text = words.TAKEN_OUT[what].format(id=asked.id, lane=lane, how="cancelled")
+    return Answer(text, _facts(asked.id, lane, what), done=what in {"gone", "stopping"})
+
+
+async def _edit(redis: Redis, asked: argparse.Namespace) -> Answer:
+    changes = dict(asked.set)
+    try:
+        what, job = await edit(redis, asked.id, changes)
+    except CannotEdit as refusal:
+        return Answer(
+            f"Refused, nothing was changed: {printable(str(refusal))}",
+            {**_facts(asked.id, "", "refused"), "error": str(refusal)},
+            done=False,
+        )
+    text = words.EDITED[what].format(id=asked.id, fields=", ".join(changes), state=job.state)
+    return Answer(text, {**_facts(asked.id, job.lane, what), "fields": list(changes)}, done=what == "edited")
+
+
+def _facts(job_id: str, lane: str, what: str) -> dict[str, Any]:
+    return {"id": job_id, "lane": lane, "what": what}
+
+
+# Holding
+
+
+async def _hold(redis: Redis, asked: argparse.Namespace) -> Answer:
+    held = await hold(redis, asked.lane, lasting=asked.lasting, reason=asked.reason)
+    if held is None:
+        return Answer(
+            f"{asked.lane} is held just so already.", {"lane": asked.lane, "what": "unchanged"}, done=False
+        )
+    return Answer(
+        f"{asked.lane} is {held_text(held)}. What runs goes on.\nLet it go on: ./run ops release {asked.lane}",
+        {"lane": asked.lane, "what": "held", "held": asdict(held)},
+    )
+
+
+async def _release(redis: Redis, asked: argparse.Namespace) -> Answer:
+    released = await release(redis, asked.lane)
+    text = f"{asked.lane} goes on." if released else f"{asked.lane} was not held."
+    return Answer(text, {"lane": asked.lane, "what": "released" if released else "not held"}, done=released)
+
+
+# Arguments
+
+
+def _takes_id(it: argparse.ArgumentParser) -> None:
+    it.add_argument("id", type=_job_id, metavar="ID", help="the job's id, braces included; quote it in a shell")
+
+
+def _takes_lane(it: argparse.ArgumentParser) -> None:
+    it.add_argument("lane", choices=LANES, metavar="LANE", help=", ".join(LANES))
+
+
+def _takes_dead(it: argparse.ArgumentParser) -> None:
+    it.add_argument("lane", nargs="?", choices=LANES, metavar="LANE", help="one lane; left out, all of them")
+    it.add_argument("--limit", type=_limit, default=20, metavar="N", help="how many at most (default 20)")
+
+
+def _takes_id_or_all(it: argparse.ArgumentParser) -> None:
+    which = it.add_mutually_exclusive_group(required=True)
+    which.add_argument("id", nargs="?", type=_job_id, metavar="ID", help="the job's id, braces included")
+    which.add_argument("--all", dest="lane", choices=LANES, metavar="LANE", help="all dead jobs of this lane")
+
+
+def _takes_changes(it: argparse.ArgumentParser) -> None:
+    _takes_id(it)
+    it.add_argument(
+        "--set",
+        type=_change,
+        action="append",
+        required=True,
+        metavar="FIELD=VALUE",
+        help="a field of its payload and the new value; may be repeated",
+    )
+
+
+def _takes_reason(it: argparse.ArgumentParser) -> None:
+    _takes_lane(it)
+    it.add_argument("--reason", type=_reason, default="", metavar="TEXT", help="what people are told")
+    it.set_defaults(lasting=None)
+
+
+def _takes_duration(it: argparse.ArgumentParser) -> None:
+    _takes_reason(it)
+    it.add_argument(
+        "--for",
+        dest="lasting",
+        type=_lasting,
+        required=True,
+        metavar="TIME",
+        help="for how long: 90s, 10m, 2h, 1d",
+    )
+
+
+def _job_id(text: str) -> str:
+    if not text or len(text) > words.ID_LIMIT or not text.isprintable():
+        raise argparse.ArgumentTypeError(f"{text!r} is not the id of a job")
+    return text
+
+
+def _limit(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= words.MOST_DEAD:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 to {words.MOST_DEAD}")
+    return int(text)
+
+
+def _change(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not name or not equals:
+        raise argparse.ArgumentTypeError(f"{name!r} is not FIELD=VALUE")
+    return name, value
+
+
+def _reason(text: str) -> str:
+    if len(text) > REASON_LIMIT or not text.isprintable():
+        raise argparse.ArgumentTypeError(f"a reason is one line of at most {REASON_LIMIT} characters")
+    return text
+
+
+def _lasting(text: str) -> timedelta:
+    try:
+        return duration(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+_ID = "'{mail}0199…'"
+
+COMMANDS = (
+    Command("why", "what one job waits for, and what happened to it", f"why {_ID}", _takes_id, _why),
+    Command("dead", "the latest dead jobs, and why each was given up", "dead mail.normal", _takes_dead, _dead),
+    Command(
+        "revive",
+        "bring a dead job back, or all of a lane, as if never tried",
+        "revive --all mail.normal",
+        _takes_id_or_all,
+        _revive,
+    ),
+    Command("discard", "take a dead or waiting job out for good", f"discard {_ID}", _takes_id, _discard),
+    Command(
+        "edit",
+        "change a field of a dead job; it stays dead until revived",
+        f"edit {_ID} --set to=ana@example.com",
+        _takes_changes,
+        _edit,
+    ),
+    Command(
+        "cancel", "take a waiting job out for good, or stop a running one", f"cancel {_ID}", _takes_id, _cancel
+    ),
+    Command(
+        "pause",
+        "claim no more jobs of a lane until it is resumed",
+        "pause mail.bulk --reason 'wrong figures in the digest'",
+        _takes_reason,
+        _hold,
+    ),
+    Command("resume", "let a paused or held lane go on", "resume mail.bulk", _takes_lane, _release),
+    Command(
+        "hold",
+        "claim no more jobs of a lane for some time",
+        "hold mail.bulk --for 10m --reason 'the provider asks for a pause'",
+        _takes_duration,
+        _hold,
+    ),
+    Command("release", "let a held or paused lane go on", "release mail.bulk", _takes_lane, _release),
+)

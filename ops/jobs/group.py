@@ -1,0 +1,53 @@
+"""Where a job may be: the lanes whose keys are looked at together, and the scripts that look.
+
+An id begins with its group's hash tag, so it names one group. An id without a tag (a stock arq producer may
+choose any) is looked for in every group.
+"""
+
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from redis.asyncio import Redis
+
+from jobs.lanes import LANES
+from producers.keys import LaneKeys
+
+
+def groups_of(job_id: str) -> list[list[LaneKeys]]:
+    """The groups of lanes in which the job may be, most likely first.
+
+    >>> [[keys.lane for keys in group] for group in groups_of("{reports}refresh:default:management")]
+    [['reports']]
+    """
+    groups: dict[str, list[LaneKeys]] = {}
+    for lane in LANES:
+        keys = LaneKeys(lane)
+        groups.setdefault(keys.tag, []).append(keys)
+    named = [group for tag, group in groups.items() if job_id.startswith(tag)]
+    return named or list(groups.values())
+
+
+def names(group: Sequence[LaneKeys], shared: Sequence[str], each: Sequence[str]) -> list[str]:
+    """Keys for a script: those of the group, then those of each lane.
+
+    >>> names([LaneKeys("reports")], ["counters"], ["dead"])
+    ['momentus:{reports}:counters', 'momentus:{reports}:dead:reports']
+    """
+    found = [getattr(group[0], name) for name in shared]
+    return found + [getattr(keys, name) for keys in group for name in each]
+
+
+async def run(redis: Redis, script: str, keys: Sequence[str], arguments: Sequence[str | int | bytes]) -> Any:  # noqa: ANN401  a reply is whatever the script returns
+    """Run a script of this room.
+
+    Raises:
+        RedisError, OSError: Redis did not answer; every change may be asked for again.
+    """
+    return await redis.register_script(_source(script))(keys=keys, args=arguments)
+
+
+@cache
+def _source(script: str) -> str:
+    return (Path(__file__).parent / "scripts" / f"{script}.lua").read_text(encoding="utf-8")

@@ -1,0 +1,63 @@
+-- Look up all that is known of one job within one lane group. It only reads.
+--
+-- KEYS[1]  momentus:{group}:cancelled  SET  running jobs that are to be stopped
+-- KEYS[2…] four per lane, in the order of ARGV:
+--            arq:queue:{group}:<lane>          ZSET  job id -> due time, or lease deadline while it runs (ms)
+--            momentus:{group}:leases:<lane>    ZSET  running job id -> lease deadline (ms)
+--            momentus:{group}:retrying:<lane>  SET   waiting job ids that failed before
+--            momentus:{group}:dead:<lane>      ZSET  job id -> when it was given up (ms)
+-- ARGV[1]  hash tag, braces included
+-- ARGV[2]  id
+-- ARGV[3…] the lanes
+--
+-- Also reads, with the same tag: arq:job:<id>, arq:in-progress:<id>, arq:retry:<id>, arq:result:<id>,
+-- momentus:{group}:history:<id>.
+--
+-- Returns  {now, payload, result, failed attempts, token, stopping, history}, the texts "" where there is none,
+--          and for a job that waits, runs or is dead four more: lane, state, score, place
+--          state: "leased", "dead", "ready", "retrying" or "scheduled"; a job whose lease lapsed is ready
+--          place: for a ready job how many are to be taken before it, else -1
+--
+-- Invariant: one instant; a job is in one state.
+
+local tag, id = ARGV[1], ARGV[2]
+local clock = redis.call('TIME')
+local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+local texts = redis.call('MGET', 'arq:job:' .. id, 'arq:result:' .. id, 'arq:retry:' .. id, 'arq:in-progress:' .. id)
+local reply = {
+  now,
+  texts[1] or '',
+  texts[2] or '',
+  tonumber(texts[3] or 0),
+  texts[4] or '',
+  redis.call('SISMEMBER', KEYS[1], id),
+  redis.call('LRANGE', 'momentus:' .. tag .. ':history:' .. id, 0, -1),
+}
+
+local function state_in(queue, leases, retrying, dead)
+  local given_up = redis.call('ZSCORE', dead, id)
+  if given_up then
+    return 'dead', given_up, -1
+  end
+  local due = redis.call('ZSCORE', queue, id)
+  if not due then
+    return
+  end
+  local deadline = redis.call('ZSCORE', leases, id)
+  if texts[4] or (deadline and tonumber(deadline) > now) then
+    return 'leased', due, -1
+  elseif tonumber(due) <= now then
+    return 'ready', due, redis.call('ZRANK', queue, id)
+  end
+  return redis.call('SISMEMBER', retrying, id) == 1 and 'retrying' or 'scheduled', due, -1
+end
+
+for at = 3, #ARGV do
+  local first = 2 + (at - 3) * 4
+  local state, score, place = state_in(KEYS[first], KEYS[first + 1], KEYS[first + 2], KEYS[first + 3])
+  if state then
+    reply[8], reply[9], reply[10], reply[11] = ARGV[at], state, tonumber(score), place
+    break
+  end
+end
+return reply

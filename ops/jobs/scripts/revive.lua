@@ -1,0 +1,65 @@
+#!lua flags=allow-oom
+-- Put dead jobs back into their queue, ready now, as if never tried; their history stays.
+-- Runs at the memory limit too: it moves what is there.
+--
+-- KEYS[1]  momentus:{group}:counters  HASH
+-- KEYS[2]  momentus:{group}:adopted   SET   unfinished jobs of stock arq producers that were counted as accepted
+-- KEYS[3…] three per lane, in the order of the lanes in ARGV:
+--            momentus:{group}:dead:<lane>  ZSET  job id -> when it was given up (ms)
+--            arq:queue:{group}:<lane>      ZSET  job id -> due time (ms)
+--            momentus:{group}:wake:<lane>  LIST  at most one token
+-- ARGV[1]  hash tag, braces included
+-- ARGV[2]  how many lanes
+-- ARGV[3…] the lanes, then the ids
+--
+-- Also touches, with the same tag: arq:job:<id>, arq:result:<id>, momentus:{group}:history:<id>.
+--
+-- Returns  two per id: "revived" or "vanished" (its payload is gone) and the lane; or "not dead" and ""
+--
+-- Invariant: every id that was dead is dead no more. Dead minus one is queue plus one, or `vanished` plus one,
+-- so that accepted = done + discarded + vanished + cancelled + dead + queue stays true. `revived` counts for
+-- people only. A job of a stock arq producer was counted as accepted, and is marked so, lest the next claim
+-- count it again.
+
+local counters, adopted = KEYS[1], KEYS[2]
+local tag, lanes = ARGV[1], tonumber(ARGV[2])
+local clock = redis.call('TIME')
+local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+
+local function bring_back(id, lane, queue, wake)
+  local history = 'momentus:' .. tag .. ':history:' .. id
+  redis.call('DEL', 'arq:result:' .. id)
+  if redis.call('EXISTS', 'arq:job:' .. id) == 0 then
+    redis.call('DEL', history)
+    redis.call('HINCRBY', counters, 'vanished:' .. lane, 1)
+    return 'vanished'
+  end
+  if redis.call('GETRANGE', 'arq:job:' .. id, 0, 4) ~= '{"v":' or string.sub(id, 1, #tag) ~= tag then
+    redis.call('SADD', adopted, id)
+  end
+  redis.call('ZADD', queue, now, id)
+  redis.call('RPUSH', history, cjson.encode({at_ms = now, attempt = 0, outcome = 'revived', reason = ''}))
+  redis.call('LTRIM', history, -50, -1)
+  redis.call('HINCRBY', counters, 'revived:' .. lane, 1)
+  if redis.call('LLEN', wake) == 0 then
+    redis.call('LPUSH', wake, '1')
+  end
+  return 'revived'
+end
+
+local function revive(id)
+  for n = 1, lanes do
+    local first = 3 * n
+    if redis.call('ZREM', KEYS[first], id) == 1 then
+      local lane = ARGV[2 + n]
+      return bring_back(id, lane, KEYS[first + 1], KEYS[first + 2]), lane
+    end
+  end
+  return 'not dead', ''
+end
+
+local reply = {}
+for at = 3 + lanes, #ARGV do
+  reply[#reply + 1], reply[#reply + 2] = revive(ARGV[at])
+end
+return reply

@@ -1,0 +1,121 @@
+"""What the commands about jobs say to people. Texts that come from elsewhere lose their control characters."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+
+from ops.depth_table import printable, table
+from ops.depth_words import duration_text, held_text
+from ops.jobs.dead import DeadJob
+from ops.jobs.edit import Edited
+from ops.jobs.explain import Explained, Wait
+from ops.jobs.job import Job
+from ops.jobs.operations import Revived, RevivedAll, TakenOut
+
+ID_LIMIT = 512
+MOST_DEAD = 1000
+
+REVIVED: Mapping[Revived, str] = {
+    "revived": "{id} is back in {lane}.",
+    "vanished": "{id} had no payload any more; it is counted as vanished in {lane}.",
+    "not dead": "{id} is not dead; nothing was done.",
+}
+TAKEN_OUT: Mapping[TakenOut, str] = {
+    "gone": "{id} is taken out of {lane} and counted as {how}.",
+    "stopping": "{id} runs; its worker stops it within a few seconds and counts it as cancelled in {lane}.",
+    "told": "{id} runs, and was told to stop before.",
+    "running": "{id} runs; a running job is not discarded but stopped: ./run ops cancel",
+    "foreign": "{id} is run by a stock arq worker, which cannot be told to stop; nothing was done.",
+    "dead": "{id} is dead already; take it out with: ./run ops discard",
+    "unknown": "{id} neither waits nor runs nor is dead; nothing was done.",
+}
+EDITED: Mapping[Edited, str] = {
+    "edited": "{id}: changed {fields}. It is still dead; bring it back with: ./run ops revive",
+    "not dead": "{id} is {state}; only a dead job is edited. Nothing was done.",
+    "changed": "{id} was edited by somebody else meanwhile; look again. Nothing was done.",
+}
+
+_SINCE = {
+    "ready": "due since",
+    "scheduled": "due at",
+    "retrying": "due again at",
+    "leased": "lease until",
+    "dead": "dead since",
+    "done": "done at",
+}
+_WAITS: Mapping[Wait, str] = {
+    "held": "the lane is {held}",
+    "time": "its time, in {in_time}",
+    "worker": "a worker: no live one serves {lane}",
+    "slot": "a slot: all {slots} are busy; {place} before it",
+    "turn": "its turn: {place} before it",
+    "people": "people: ./run ops revive, edit or discard",
+    "end": "nothing: it runs on worker {worker}",
+}
+_UNKNOWN = (
+    "{id}: unknown. Nothing is left of it: done long ago, discarded, cancelled, or it never was. "
+    "In a shell, the id stands in quotes."
+)
+
+
+def explained_text(found: Explained) -> str:
+    """A job for people: a few lines, and its history."""
+    job = found.job
+    if job.state == "unknown":
+        return _UNKNOWN.format(id=printable(job.id))
+    lines = [_head(job), *_facts(job), *(f"  waits for  {line}" for line in _waits(found))]
+    if job.history:
+        rows = [[_time(it.at), str(it.attempt or "-"), it.outcome, it.reason] for it in job.history]
+        lines += ["", table(("AT", "ATTEMPT", "OUTCOME", "REASON"), rows, left={0, 2, 3})]
+    return "\n".join(lines)
+
+
+def dead_table(found: Sequence[DeadJob]) -> str:
+    """Dead jobs for people."""
+    if not found:
+        return "No job is dead."
+    rows = [
+        [job.id, job.lane, _time(job.at), job.kind or "unreadable", str(job.attempt or "-"), job.reason]
+        for job in found
+    ]
+    return table(("ID", "LANE", "DEAD SINCE", "KIND", "ATTEMPT", "REASON"), rows, left={0, 1, 2, 3, 5})
+
+
+def revived_all_text(lane: str, counts: RevivedAll) -> str:
+    """How many came back."""
+    vanished = f"; {counts.vanished} had no payload any more, counted as vanished" if counts.vanished else ""
+    return f"{counts.revived} jobs are back in {lane}{vanished}."
+
+
+def _head(job: Job) -> str:
+    stopping = ", and is told to stop" if job.stopping and job.state == "leased" else ""
+    return f"{printable(job.id)}: {job.state}{stopping}"
+
+
+def _facts(job: Job) -> Iterator[str]:
+    yield f"  lane       {job.lane}"
+    yield f"  kind       {printable(job.kind) or 'unreadable'}"
+    if job.fields:
+        yield f"  fields     {printable(', '.join(job.fields))}"
+    yield f"  attempt    {job.attempt or '-'}"
+    if job.since is not None:
+        yield f"  {_SINCE[job.state]:<10} {_time(job.since)}"
+
+
+def _waits(found: Explained) -> Iterator[str]:
+    job, lane = found.job, found.lane
+    held = "" if lane is None or lane.held is None else printable(held_text(lane.held))
+    left = 0.0 if job.since is None else max(0.0, (job.since - job.at).total_seconds())
+    place = "no ready job" if not job.place else f"{job.place} ready jobs"
+    for wait in found.waits_for:
+        yield _WAITS[wait].format(
+            held=held,
+            in_time=duration_text(left),
+            lane=job.lane,
+            slots=0 if lane is None else lane.slots.total,
+            place=place,
+            worker=printable(job.worker),
+        )
+
+
+def _time(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M:%S} UTC"

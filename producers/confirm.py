@@ -1,0 +1,54 @@
+"""Writes that count only when replicas have them.
+
+A primary that dies, or is cut off, takes along what it has acknowledged and not replicated yet. With
+confirmation, a script's answer is believed only when so many replicas have what it wrote.
+
+WAIT looks back to the last write of its own connection. A duplicate writes nothing, and its first write may
+have gone through another connection; so a small write goes before the WAIT, and whoever has that one has all
+that came before.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from redis.exceptions import ResponseError
+
+from .errors import NotEnqueued
+from .link import Argument, Link
+
+Call = Callable[..., Awaitable[Any]]
+_MARKER_LIFE_MS = 1000
+
+
+class NotConfirmed(NotEnqueued):
+    """Too few replicas have the job. It may stand or be lost with the primary; send it again with its key."""
+
+
+def confirmed(link: Link, *, replicas: int, within: float) -> Call:
+    """Calls a script on the link, and raises when too few replicas have what it wrote.
+
+    Args:
+        replicas: how many must have it, at least 1.
+        within: seconds to wait for them.
+
+    Raises (the call):
+        NotConfirmed: they did not say so in time.
+    """
+    wait = ("WAIT", replicas, max(1, round(within * 1000)))
+
+    async def call(*command: Argument) -> Any:  # noqa: ANN401  a reply is whatever the script returns
+        if command[0] != "EVALSHA":
+            return await link.call(*command)
+        tag = command[4 + int(command[2])]  # behind the keys and the lane
+        marker = ("SET", f"momentus:{tag!s}:confirmed", "", "PX", _MARKER_LIFE_MS)
+        answer, _, copies = await link.call_many([command, marker, wait])
+        if isinstance(answer, ResponseError):
+            raise answer
+        if not isinstance(copies, int) or copies < replicas:
+            raise NotConfirmed(
+                f"The job is on the primary, but not on {replicas} replica(s) within {within * 1000:.0f} ms: a "
+                "failover may lose it. Send it again with the same key; if this lasts, check the replicas"
+            )
+        return answer
+
+    return call

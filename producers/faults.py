@@ -1,0 +1,42 @@
+"""Redis's faults in this room's words: one table for every way of speaking to it."""
+
+from redis.exceptions import (
+    BusyLoadingError,
+    ClusterDownError,
+    MasterDownError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+)
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from .errors import NotEnqueued, QueueFull, RedisUnavailable
+
+_AWAY = (
+    RedisConnectionError,
+    RedisTimeoutError,
+    ReadOnlyError,
+    BusyLoadingError,
+    MasterDownError,
+    ClusterDownError,
+)
+_AWAY_CODES = ("MISCONF", "NOREPLICAS", "TRYAGAIN", "MASTERDOWN", "CLUSTERDOWN", "LOADING", "READONLY")
+
+
+def in_our_words(error: RedisError) -> NotEnqueued:
+    """What redis-py raised, as what the caller can act on."""
+    if isinstance(error, OutOfMemoryError) or str(error).startswith("OOM"):
+        return QueueFull("Redis is at its memory limit (maxmemory); let the workers drain it or raise the limit")
+    if isinstance(error, _AWAY) or (isinstance(error, ResponseError) and str(error).startswith(_AWAY_CODES)):
+        return RedisUnavailable(f"Redis cannot take jobs now: {error}; send it again with the same key")
+    return NotEnqueued(f"Redis refused the call: {error}; check the server, its version and the user's rights")
+
+
+def no_answer(budget: float) -> RedisUnavailable:
+    """No answer, or no connection, within the budget in seconds."""
+    return RedisUnavailable(
+        f"No answer from Redis within {budget * 1000:.0f} ms; the job may or may not be queued: "
+        "send it again with the same key"
+    )

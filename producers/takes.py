@@ -1,0 +1,45 @@
+"""What a producer needs of a queue, in both ways of speaking. Redis is one; a test's memory is another."""
+
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from typing import Protocol
+
+from .entry import Entry, Taken
+
+
+class Takes(Protocol):
+    """For asyncio; :class:`.queue.Queue` has the contract of each in full."""
+
+    async def close(self) -> None:
+        """Let go of connections."""
+
+    def within_budget(self) -> AbstractAsyncContextManager[None]:
+        """What happens inside is answered in time."""
+
+    async def put(self, lane: str, entries: Sequence[Entry]) -> list[Taken]:
+        """Queue all entries of one lane, or none."""
+
+    async def put_latest(self, lane: str, entry: Entry) -> bool:
+        """Queue a recompute; whether it was not waiting yet."""
+
+    async def field(self, key: str, field: str) -> tuple[bool, bytes | None]:
+        """Whether a hash is there, and one field of it."""
+
+
+class SyncTakes(Protocol):
+    """The same without asyncio."""
+
+    def close(self) -> None:
+        """Let go of connections."""
+
+    def within_budget(self) -> AbstractContextManager[None]:
+        """What happens inside is answered in time."""
+
+    def put(self, lane: str, entries: Sequence[Entry]) -> list[Taken]:
+        """Queue all entries of one lane, or none."""
+
+    def put_latest(self, lane: str, entry: Entry) -> bool:
+        """Queue a recompute; whether it was not waiting yet."""
+
+    def field(self, key: str, field: str) -> tuple[bool, bytes | None]:
+        """Whether a hash is there, and one field of it."""

@@ -1,0 +1,202 @@
+"""The queue of a test: in memory, on a clock that moves only when it is told to.
+
+It keeps the promises of the two scripts: all entries of a lane or none, a key stands for one content for its
+window, at most one refresh of a report runs and one waits, and the latest payload wins. A job waits, runs
+(when there is a handler for its kind) and is done; without a handler it waits for ever, as without a worker.
+"""
+
+import threading
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from heapq import heappop, heappush
+
+import orjson
+
+from .compose import Composer
+from .entry import ConflictingKey, Entry, Taken
+from .envelope import read_envelope
+from .keys import group_of
+from .message import Message
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """One job that was queued. A duplicate of an earlier one is not another.
+
+    Attributes:
+        payload: what the worker would get, as it comes out of JSON.
+        due: when it may run, by the recorder's clock.
+        key: the caller's key, if there was one.
+        message: what was sent; None for a refresh.
+    """
+
+    id: str
+    kind: str
+    lane: str
+    payload: dict[str, object]
+    due: datetime
+    key: str | None = None
+    message: Message | None = field(default=None, compare=False)
+
+    @property
+    def to(self) -> object:
+        """Whom a mail goes to, in the form in which it travels; None for what has no ``to``."""
+        return self.payload.get("to")
+
+    @property
+    def template(self) -> object:
+        """The template that a mail was made from; None without one."""
+        return getattr(self.message, "template", None)
+
+
+class RecordingComposer(Composer):
+    """Composes as every producer does, and remembers for each job what it was made from."""
+
+    asked: dict[str, tuple[Message, str | None]]
+
+    def entry(self, message: Message, key: str | None = None, delay: timedelta = timedelta(0)) -> Entry:
+        """As :meth:`Composer.entry`."""
+        entry = super().entry(message, key, delay)
+        self.asked[entry.id] = message, key
+        return entry
+
+
+@dataclass(frozen=True, slots=True)
+class _Standing:
+    fingerprint: str
+    id: str
+    until: datetime
+
+
+class MemoryQueue:
+    """What Redis would hold. Thread-safe.
+
+    Args:
+        kinds: those that have a handler.
+        reports: the declared reports with their debounce; None when no worker has declared any yet.
+        now: where the clock stands first; aware.
+    """
+
+    def __init__(
+        self, kinds: Collection[str], reports: Mapping[str, timedelta] | None, now: datetime, tenant: str
+    ) -> None:
+        self.now = now
+        self.sent: list[Sent] = []
+        self.composer = RecordingComposer(tenant, now=lambda: self.now)
+        self._kinds = kinds
+        self._reports = reports
+        self._lock = threading.RLock()
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget every job and every key; the clock stays where it is."""
+        with self._lock:
+            self.sent.clear()
+            self.composer.asked = {}
+            self._standing: dict[tuple[str, str], _Standing] = {}
+            self._waiting: dict[str, Sent] = {}
+            self._running: set[str] = set()
+            self._following: dict[str, Sent] = {}
+            self._due: list[tuple[datetime, int, str]] = []
+
+    def put(self, lane: str, entries: Sequence[Entry]) -> list[Taken]:
+        """As ``enqueue.lua``.
+
+        Raises:
+            ConflictingKey: a key stands for other content; nothing was queued.
+        """
+        with self._lock:
+            wanted = [self.composer.asked.pop(entry.id) for entry in entries]
+            standing = self._stand(group_of(lane), entries)
+            taken = []
+            for entry, (message, key) in zip(entries, wanted, strict=True):
+                first = standing[entry.key].id if entry.key else entry.id
+                taken.append(Taken(first, first == entry.id))
+                if first == entry.id:
+                    self._add(replace(self._job(lane, entry), message=message, key=key))
+            self._standing |= {(group_of(lane), key): one for key, one in standing.items()}
+            return taken
+
+    def put_latest(self, lane: str, entry: Entry) -> bool:
+        """As ``enqueue_latest.lua``; whether the id was not waiting yet."""
+        with self._lock:
+            job = self._job(lane, entry)
+            if job.id in self._running:
+                earlier = self._following.get(job.id, job)
+                self._following[job.id] = replace(job, due=min(job.due, earlier.due))
+                return True
+            waiting = self._waiting.get(job.id)
+            if waiting is None:
+                self._add(job)
+                return True
+            place = max(place for place, one in enumerate(self.sent) if one is waiting)
+            self.sent[place] = replace(job, due=min(job.due, waiting.due))
+            self._wait(self.sent[place])
+            return False
+
+    def field(self, _key: str, report: str) -> tuple[bool, bytes | None]:
+        """The catalogue's entry of a report, as a worker writes it."""
+        if self._reports is None or report not in self._reports:
+            return self._reports is not None, None
+        return True, orjson.dumps({"debounce_ms": round(self._reports[report] / timedelta(milliseconds=1))})
+
+    def next_due(self) -> datetime | None:
+        """When the next job that has a handler may run."""
+        with self._lock:
+            while self._due and not self._is_waiting(*self._due[0]):
+                heappop(self._due)
+            return self._due[0][0] if self._due else None
+
+    def take(self) -> Sent | None:
+        """The next job that has a handler and whose time has come; it runs until :meth:`done`."""
+        with self._lock:
+            due = self.next_due()
+            if due is None or due > self.now:
+                return None
+            _, _, job_id = heappop(self._due)
+            self._running.add(job_id)
+            return self._waiting.pop(job_id)
+
+    def done(self, job: Sent) -> None:
+        """It has run; what was asked for meanwhile waits now."""
+        with self._lock:
+            self._running.discard(job.id)
+            if following := self._following.pop(job.id, None):
+                self._add(following)
+
+    def _stand(self, group: str, entries: Sequence[Entry]) -> dict[str, _Standing]:
+        """What each key of these stands for, once they are in."""
+        standing: dict[str, _Standing] = {}
+        for index, entry in enumerate(entries):
+            if entry.key:
+                known = standing.get(entry.key) or self._known(group, entry)
+                if known.fingerprint != entry.fingerprint:
+                    raise ConflictingKey(index, known.id)
+                standing[entry.key] = known
+        return standing
+
+    def _known(self, group: str, entry: Entry) -> _Standing:
+        known = self._standing.get((group, entry.key))
+        if known is not None and known.until > self.now:
+            return known
+        return _Standing(entry.fingerprint, entry.id, self.now + timedelta(milliseconds=entry.window_ms))
+
+    def _job(self, lane: str, entry: Entry) -> Sent:
+        envelope = read_envelope(entry.payload)
+        due = self.now + timedelta(milliseconds=entry.delay_ms)
+        return Sent(entry.id, envelope.kind, lane, envelope.payload, due)
+
+    def _add(self, job: Sent) -> None:
+        self.sent.append(job)
+        self._wait(job)
+
+    def _wait(self, job: Sent) -> None:
+        self._waiting[job.id] = job
+        if job.kind in self._kinds:
+            heappush(self._due, (job.due, len(self.sent), job.id))
+
+    def _is_waiting(self, due: datetime, _order: int, job_id: str) -> bool:
+        """Not so when a refresh was moved to an earlier time: it has another place then."""
+        job = self._waiting.get(job_id)
+        return job is not None and job.due == due

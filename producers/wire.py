@@ -1,0 +1,74 @@
+"""The octets of one connection to Redis, and who waits for which reply."""
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from typing import Any, cast
+
+import hiredis
+from redis.exceptions import ConnectionError as ConnectionLost
+from redis.exceptions import ResponseError
+
+Argument = str | bytes | int
+
+
+class Wire(asyncio.Protocol):
+    """The octets of one connection and the callers who wait for replies, first come first served."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._reader = hiredis.Reader(replyError=ResponseError)
+        self._waiting: deque[asyncio.Future[Any]] = deque()
+        self._unsent: list[bytes] = []
+        self._transport: asyncio.Transport | None = None
+        self.closed = False
+
+    def send(self, command: Sequence[Argument]) -> "asyncio.Future[Any]":
+        """Queue a command; it leaves at the end of this loop tick."""
+        reply: asyncio.Future[Any] = self._loop.create_future()
+        if self.closed:
+            reply.set_exception(ConnectionLost("the connection to Redis was lost"))
+            return reply
+        if not self._unsent:
+            self._loop.call_soon(self._flush)
+        self._unsent.append(hiredis.pack_command(tuple(command)))  # type: ignore[arg-type]  # its stub forbids mixed tuples
+        self._waiting.append(reply)
+        return reply
+
+    def abort(self) -> None:
+        """Close without a word."""
+        if self._transport is not None:
+            self._transport.abort()
+        self._lose()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Asyncio's word that it is open."""
+        self._transport = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Hand replies to those who wait for them; one whose caller has gone is dropped."""
+        self._reader.feed(data)
+        try:
+            while (reply := self._reader.gets()) is not False:
+                waiting = self._waiting.popleft()
+                if not waiting.done():
+                    waiting.set_result(reply)
+        except (hiredis.ProtocolError, IndexError):
+            self.abort()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Asyncio's word that it is closed."""
+        del error
+        self._lose()
+
+    def _flush(self) -> None:
+        unsent, self._unsent = self._unsent, []
+        if self._transport is not None and unsent:
+            self._transport.write(b"".join(unsent))
+
+    def _lose(self) -> None:
+        self.closed = True
+        while self._waiting:
+            waiting = self._waiting.popleft()
+            if not waiting.done():
+                waiting.set_exception(ConnectionLost("the connection to Redis was lost"))

@@ -1,0 +1,348 @@
+"""The producer without asyncio: it writes what the other writes, and answers in time whatever the server does."""
+
+import os
+import re
+import signal
+import socket
+import ssl
+import subprocess
+import threading
+from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from redis import Redis
+
+from jobs import Mail
+from producers import NotEnqueued, Producer, QueueFull, RedisUnavailable, SyncProducer
+from producers.keys import LaneKeys
+from tests.support import OwnValkey, eventually
+
+OwnServer = Callable[..., Awaitable[OwnValkey]]
+GENEROUS = 10.0
+KEYS = LaneKeys("mail.normal")
+MAIL = Mail(to="ana@example.com", template="task_assigned", values={"task": "Cierre", "due": "hoy"}, locale="es")
+MANY = [Mail(to=f"p{number}@example.com", subject="Hola", text=str(number), urgency="bulk") for number in range(3)]
+CALLS: tuple[Callable[[SyncProducer], object], ...] = (
+    lambda producer: producer.send(MAIL, key="a"),
+    lambda producer: producer.send_many(MANY, keys=["b", "c", "d"]),
+    lambda producer: producer.refresh("sales"),
+)
+
+
+@pytest.fixture
+def redis(valkey_url: str) -> Iterator[Redis]:
+    with Redis.from_url(valkey_url) as client:
+        yield client
+
+
+@pytest.fixture
+def producer(valkey_url: str) -> Iterator[SyncProducer]:
+    with SyncProducer.connect(valkey_url, budget=GENEROUS) as one:
+        yield one
+
+
+def everything(redis: Any) -> list[bytes]:
+    """Every key with its value, on a line each; ids and times are replaced by their kind, nothing else is."""
+    readers: dict[bytes, Any] = {
+        b"string": redis.get,
+        b"hash": redis.hgetall,
+        b"zset": lambda key: redis.zrange(key, 0, -1, withscores=True),
+        b"list": lambda key: redis.lrange(key, 0, -1),
+    }
+    kinds: dict[bytes, bytes] = {key: redis.type(key) for key in redis.scan_iter()}
+    lines = [repr((key, kind, readers[kind](key), redis.ttl(key) > 0)).encode() for key, kind in kinds.items()]
+    return sorted(map(without_ids_and_times, lines))
+
+
+def without_ids_and_times(line: bytes) -> bytes:
+    line = re.sub(rb"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}", b"<id>", line)
+    line = re.sub(rb"\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d \+0000", b"<date>", line)
+    return re.sub(rb"(minute:)\d+|(\"et\":)\d{13}|(, )\d{13}\.0", rb"\1\2\3<time>", line)
+
+
+async def test_both_producers_write_the_same_keys_and_values_octet_for_octet(
+    valkey_url: str, redis: Redis
+) -> None:
+    async with Producer.connect(valkey_url, budget=GENEROUS) as one:
+        await one.send(MAIL)
+        await one.send(MANY[0], key="k", delay=timedelta(hours=1))
+        await one.send_many(MANY, keys=["b", "c", "d"])
+        await one.refresh("sales", scope=7)
+    written = everything(redis)
+    redis.flushdb()
+    with SyncProducer.connect(valkey_url, budget=GENEROUS) as other:
+        other.send(MAIL)
+        other.send(MANY[0], key="k", delay=timedelta(hours=1))
+        other.send_many(MANY, keys=["b", "c", "d"])
+        other.refresh("sales", scope=7)
+    assert written == everything(redis)
+    assert len(written) >= 15
+
+
+@pytest.mark.parametrize("synchronous_first", [True, False])
+async def test_a_key_used_through_one_is_known_to_the_other(valkey_url: str, synchronous_first: bool) -> None:  # noqa: FBT001  pytest passes it by name
+    async with Producer.connect(valkey_url, budget=GENEROUS) as one:
+        with SyncProducer.connect(valkey_url, budget=GENEROUS) as other:
+            if synchronous_first:
+                first, again = other.send(MAIL, key="k"), await one.send(MAIL, key="k")
+            else:
+                first, again = await one.send(MAIL, key="k"), other.send(MAIL, key="k")
+    assert (first.id, first.state, again.state) == (again.id, "queued", "duplicate")
+
+
+def test_a_script_that_the_server_forgot_is_brought_again(producer: SyncProducer, redis: Redis) -> None:
+    for expected in (1, 2):
+        redis.script_flush()
+        producer.send(MAIL)
+        assert redis.zcard(KEYS.queue) == expected
+
+
+def test_threads_share_one_producer(producer: SyncProducer, redis: Any) -> None:
+    together = threading.Barrier(16)
+
+    def work(number: int) -> list[str]:
+        together.wait()
+        return [producer.send(MAIL, key=f"{number}:{turn}").id for turn in range(20)]
+
+    with ThreadPoolExecutor(16) as threads:
+        ids = [one for some in threads.map(work, range(16)) for one in some]
+    assert {one.encode() for one in ids} == set(redis.zrange(KEYS.queue, 0, -1))
+    assert len(set(ids)) == 320
+
+
+def test_threads_with_one_key_make_one_job(producer: SyncProducer, redis: Redis) -> None:
+    with ThreadPoolExecutor(8) as threads:
+        receipts = list(threads.map(lambda _: producer.send(MAIL, key="k"), range(40)))
+    assert sorted(receipt.state for receipt in receipts) == ["duplicate"] * 39 + ["queued"]
+    assert redis.zcard(KEYS.queue) == 1
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_children_of_a_fork_use_connections_and_locks_of_their_own(producer: SyncProducer, redis: Redis) -> None:
+    """At the fork the parent has an open connection and, as if by other threads, every lock."""
+    producer.send(MAIL, key="parent")
+    pool = producer._queue._client.connection_pool  # type: ignore[attr-defined]
+    with pool._lock, producer._composer._identifiers._lock:
+        children = [fork(partial(send_some, producer, number)) for number in range(3)]
+    send_some(producer, 3)
+    assert [os.waitpid(child, 0)[1] for child in children] == [0, 0, 0]
+    assert redis.zcard(KEYS.queue) == 1 + 4 * 20
+    assert producer.send(MAIL, key="parent").state == "duplicate"
+
+
+def send_some(producer: SyncProducer, number: int) -> None:
+    for turn in range(20):
+        assert producer.send(MAIL, key=f"{number}:{turn}").state == "queued"
+
+
+def fork(work: Callable[[], None]) -> int:
+    child = os.fork()
+    if child == 0:
+        signal.alarm(30)
+        try:
+            work()
+        except BaseException:  # noqa: BLE001  a child must never come back into pytest
+            os._exit(1)
+        os._exit(0)
+    return child
+
+
+# --- Whatever the server does
+
+
+def every_call_raises(producer: SyncProducer, error: type[NotEnqueued]) -> None:
+    """One after the other, and many threads at once."""
+    for call in CALLS:
+        with pytest.raises(error):
+            call(producer)
+    with ThreadPoolExecutor(8) as threads:
+        futures = [threads.submit(call, producer) for call in CALLS * 4]
+        assert {type(future.exception(timeout=20)) for future in futures} == {error}
+
+
+def every_call_succeeds(producer: SyncProducer) -> bool:
+    try:
+        for call in CALLS:
+            call(producer)
+    except NotEnqueued:
+        return False
+    return True
+
+
+async def test_a_server_that_was_killed_and_came_back(own_valkey: OwnServer) -> None:
+    server = await own_valkey()
+    with SyncProducer.connect(server.url) as producer:
+        await eventually(lambda: every_call_succeeds(producer))
+        await server.kill()
+        every_call_raises(producer, RedisUnavailable)
+        await server.start()
+        await eventually(lambda: every_call_succeeds(producer))
+    with Redis.from_url(server.url) as redis:
+        assert redis.zcard(KEYS.queue) == 1
+
+
+@pytest.mark.parametrize("met_before", [True, False])
+async def test_a_frozen_server(own_valkey: OwnServer, met_before: bool) -> None:  # noqa: FBT001  pytest passes it by name
+    server = await own_valkey()
+    with SyncProducer.connect(server.url) as producer:
+        if met_before:
+            await eventually(lambda: every_call_succeeds(producer))
+        server.pause()
+        try:
+            every_call_raises(producer, RedisUnavailable)
+        finally:
+            server.resume()
+        await eventually(lambda: every_call_succeeds(producer))
+
+
+async def test_a_server_at_its_memory_limit(own_valkey: OwnServer) -> None:
+    server = await own_valkey()
+    with SyncProducer.connect(server.url, budget=GENEROUS) as producer, Redis.from_url(server.url) as redis:
+        redis.config_set("maxmemory", 1)
+        every_call_raises(producer, QueueFull)
+        assert redis.keys() == []
+        redis.config_set("maxmemory", 0)
+        assert every_call_succeeds(producer)
+
+
+async def test_a_user_without_the_right_is_told_so(own_valkey: OwnServer) -> None:
+    server = await own_valkey()
+    with Redis.from_url(server.url) as redis:
+        redis.acl_setuser("backend", enabled=True, passwords=["+made-up"], categories=["+@read"], keys=["*"])
+    url = server.url.replace("redis://", "redis://backend:made-up@")
+    with SyncProducer.connect(url, budget=GENEROUS) as producer, pytest.raises(NotEnqueued, match="rights"):
+        producer.send(MAIL)
+
+
+@contextmanager
+def dripping_server() -> Iterator[int]:
+    """Answers with one octet at a time, for ever, each soon enough for a timeout of its own; its port."""
+    over = threading.Event()
+
+    def drip(listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        with connection:
+            while not over.wait(0.02):
+                try:
+                    connection.sendall(b"+")
+                except OSError:
+                    return
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=drip, args=(listener,))
+        thread.start()
+        try:
+            yield listener.getsockname()[1]
+        finally:
+            over.set()
+            thread.join()
+
+
+def test_a_server_whose_answer_never_ends_is_given_up_at_the_budget() -> None:
+    with (
+        dripping_server() as port,
+        SyncProducer.connect(f"redis://127.0.0.1:{port}") as producer,
+        pytest.raises(RedisUnavailable, match="within 100 ms"),
+    ):
+        producer.send(MAIL)
+
+
+# --- Addresses
+
+
+async def test_a_unix_socket_is_an_address_too(own_valkey: OwnServer) -> None:
+    server = await own_valkey("--unixsocket", "valkey.sock")
+    with SyncProducer.connect(f"unix://{server.directory}/valkey.sock?db=3", budget=GENEROUS) as producer:
+        assert every_call_succeeds(producer)
+    with Redis.from_url(f"{server.url.removesuffix('/0')}/3") as redis:
+        assert redis.zcard(KEYS.queue) == 1
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A certificate for ``localhost`` that is its own authority, and its key."""
+    folder = tmp_path_factory.mktemp("tls")
+    command = (
+        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost "
+        "-addext subjectAltName=DNS:localhost -keyout key.pem -out certificate.pem"
+    )
+    subprocess.run(command.split(), cwd=folder, check=True, capture_output=True)
+    return folder / "certificate.pem", folder / "key.pem"
+
+
+@contextmanager
+def encrypted(port: int, certificate: tuple[Path, Path]) -> Iterator[int]:
+    """A port that speaks TLS and hands everything on to another port, for any number of connections."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*certificate)
+    threads: list[threading.Thread] = []
+
+    def begin(work: Callable[..., None], *args: object) -> None:
+        threads.append(threading.Thread(target=work, args=args))
+        threads[-1].start()
+
+    def accept(listener: socket.socket) -> None:
+        while True:
+            try:
+                plain, _ = listener.accept()
+            except OSError:
+                return
+            begin(serve, plain)
+
+    def serve(plain: socket.socket) -> None:
+        try:
+            with (
+                plain,
+                context.wrap_socket(plain, server_side=True) as inside,
+                socket.create_connection(("127.0.0.1", port)) as beyond,
+            ):
+                while request := inside.recv(65536):
+                    beyond.sendall(request)
+                    inside.sendall(beyond.recv(65536))
+        except OSError:
+            return
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        begin(accept, listener)
+        try:
+            yield listener.getsockname()[1]
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            for thread in threads:
+                thread.join()
+
+
+def test_tls_with_an_authority_of_ones_own(valkey_url: str, redis: Redis, certificate: tuple[Path, Path]) -> None:
+    port = int(valkey_url.rpartition(":")[2].partition("/")[0])
+    with encrypted(port, certificate) as secure:
+        address = f"rediss://localhost:{secure}/0?ssl_ca_certs={certificate[0]}"
+        with SyncProducer.connect(address, budget=GENEROUS) as producer:
+            assert every_call_succeeds(producer)
+    assert redis.zcard(KEYS.queue) == 1
+
+
+@pytest.mark.parametrize(
+    ("host", "query"),
+    [
+        ("localhost", ""),
+        ("127.0.0.1", "?ssl_ca_certs={authority}"),
+        ("localhost", "?ssl_cert_reqs=none"),
+        ("127.0.0.1", "?ssl_check_hostname=false&ssl_ca_certs={authority}"),
+    ],
+)
+def test_a_server_that_cannot_prove_who_it_is_gets_nothing(
+    valkey_url: str, redis: Redis, certificate: tuple[Path, Path], host: str, query: str
+) -> None:
+    """Unknown authority or another host's certificate, and no word in the address puts the check out."""
+    port = int(valkey_url.rpartition(":")[2].partition("/")[0])
+    with encrypted(port, certificate) as secure:
+        address = f"rediss://{host}:{secure}/0{query.format(authority=certificate[0])}"
+        with SyncProducer.connect(address, budget=GENEROUS) as producer, pytest.raises(RedisUnavailable):
+            producer.send(MAIL)
+    assert redis.keys() == []

@@ -1,0 +1,290 @@
+"""What a test may rely on when it uses a recording producer: what is listed, what runs, and when."""
+
+import asyncio
+import doctest
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+import producers.testing
+from jobs import Mail
+from producers import KeyConflict, Producer, SyncProducer, UnknownReport
+from producers.testing import RecordingProducer, SyncRecordingProducer
+
+START = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+DAY = timedelta(days=1)
+
+
+def mail(subject: str, *, to: str = "ana@example.com") -> Mail:
+    return Mail(to=to, subject=subject, text="Buenos días")
+
+
+TASK = Mail(to="Ana@Example.COM", template="task_assigned", values={"task": "Cierre", "due": "hoy"})
+
+
+class Outbox:
+    """A handler that notes subjects and when they came."""
+
+    def __init__(self) -> None:
+        self.subjects: list[object] = []
+
+    async def deliver(self, payload: dict[str, Any]) -> None:
+        self.deliver_now(payload)
+
+    def deliver_now(self, payload: dict[str, Any]) -> None:
+        self.subjects.append(payload["subject"])
+
+
+def test_every_example_runs() -> None:
+    outcome = doctest.testmod(producers.testing)
+    assert (outcome.failed, outcome.attempted > 5) == (0, True)
+
+
+def test_they_are_of_the_types_that_a_backend_names() -> None:
+    assert issubclass(RecordingProducer, Producer)
+    assert issubclass(SyncRecordingProducer, SyncProducer)
+
+
+# --- What was sent
+
+
+async def test_what_was_sent_is_listed_with_its_payload_key_and_time() -> None:
+    producer = RecordingProducer(now=START)
+    receipt = await producer.send(TASK, key="task:42", delay=HOUR)
+    (sent,) = producer.sent
+    assert (sent.id, sent.kind, sent.lane) == (receipt.id, "mail.send", "mail.normal")
+    assert (sent.to, sent.template, sent.key, sent.due) == (
+        "Ana@example.com",
+        "task_assigned",
+        "task:42",
+        START + HOUR,
+    )
+    assert sent.payload["date"] == "Mon, 23 Nov 2026 09:00:00 +0000"
+    assert sent.message is TASK
+
+
+async def test_a_duplicate_and_a_refusal_are_not_listed() -> None:
+    producer = RecordingProducer()
+    await producer.send(mail("a"), key="k")
+    await producer.send(mail("a"), key="k")
+    with pytest.raises(KeyConflict):
+        await producer.send_many([mail("c"), mail("b")], keys=["c", "k"])
+    with pytest.raises(ValueError, match="to"):
+        await producer.send_many([mail("c"), mail("b", to="nobody")])
+    assert [one.payload["subject"] for one in producer.sent] == ["a"]
+
+
+async def test_a_job_is_found_by_each_of_its_marks_and_by_all_together() -> None:
+    producer = RecordingProducer()
+    await producer.send_many([TASK, mail("a"), mail("b", to="eva@example.com")], keys=["1", "2", "3"])
+    await producer.refresh("sales")
+    assert len(producer.assert_sent(kind="mail.send", count=3)) == 3
+    producer.assert_sent(kind="report.refresh", count=1)
+    producer.assert_sent(template="task_assigned", count=1)
+    producer.assert_sent(to="Ana@Example.COM", count=1)
+    producer.assert_sent(to="Ana@example.com", count=1)
+    producer.assert_sent(key="3", to="eva@example.com", kind="mail.send", count=1)
+    producer.assert_sent(to="eva@example.com", template="task_assigned", count=0)
+    producer.assert_sent()
+
+
+@pytest.mark.parametrize(
+    ("wish", "words"),
+    [
+        ({"template": "digest"}, "wanted: at least one job with template 'digest'; found: 0 of 2 sent"),
+        ({"kind": "mail.send", "count": 1}, "wanted: 1 job with kind 'mail.send'; found: 2 of 2 sent"),
+        ({"count": 0}, "wanted: 0 jobs; found: 2 of 2 sent"),
+    ],
+)
+async def test_what_was_not_sent_fails_the_test_with_a_list_of_what_was(wish: Any, words: str) -> None:
+    producer = RecordingProducer()
+    await producer.send_many([TASK, mail("a")], keys=["1", "2"])
+    with pytest.raises(AssertionError) as failure:
+        producer.assert_sent(**wish)
+    assert str(failure.value).splitlines() == [
+        words,
+        "  mail.send in mail.normal, to 'Ana@example.com', template 'task_assigned', key '1'",
+        "  mail.send in mail.normal, to 'ana@example.com', key '2'",
+    ]
+
+
+async def test_clearing_forgets_jobs_and_keys_and_what_waits() -> None:
+    outbox = Outbox()
+    producer = RecordingProducer(handlers={"mail.send": outbox.deliver}, now=START)
+    await producer.send(mail("a"), key="k", delay=HOUR)
+    producer.clear()
+    producer.assert_sent(count=0)
+    await producer.travel(DAY)
+    assert outbox.subjects == []
+    assert (await producer.send(mail("b"), key="k")).state == "queued"
+    assert producer.now == START + DAY
+
+
+# --- What runs
+
+
+async def test_a_handler_runs_at_once_with_what_a_worker_would_get() -> None:
+    payloads: list[dict[str, Any]] = []
+
+    async def handle(payload: dict[str, Any]) -> None:
+        payloads.append(payload)
+
+    producer = RecordingProducer(handlers={"mail.send": handle})
+    await producer.send_many([mail("a"), mail("b")])
+    await producer.refresh("sales")  # recorded only
+    assert [one["subject"] for one in payloads] == ["a", "b"]
+    assert payloads == [one.payload for one in producer.assert_sent(kind="mail.send")]
+
+
+async def test_delayed_jobs_run_in_the_order_of_their_times_when_the_clock_passes_them() -> None:
+    outbox = Outbox()
+    producer = RecordingProducer(handlers={"mail.send": outbox.deliver}, now=START)
+    for subject, hours in (("third", 3), ("first", 1), ("second", 2), ("also second", 2)):
+        await producer.send(mail(subject), delay=hours * HOUR)
+    await producer.travel(HOUR - timedelta(milliseconds=1))
+    assert outbox.subjects == []
+    await producer.travel(timedelta(milliseconds=1))
+    assert outbox.subjects == ["first"]
+    await producer.travel(DAY)
+    assert outbox.subjects == ["first", "second", "also second", "third"]
+    assert producer.now == START + HOUR + DAY
+
+
+async def test_what_a_handler_sends_on_the_way_runs_at_its_own_time() -> None:
+    times: list[datetime] = []
+    producer: RecordingProducer
+
+    async def again(_payload: dict[str, Any]) -> None:
+        times.append(producer.now)
+        await producer.send(mail("again"), delay=HOUR)
+
+    producer = RecordingProducer(handlers={"mail.send": again}, now=START)
+    await producer.send(mail("once"))
+    await producer.travel(3 * HOUR)
+    assert times == [START + hours * HOUR for hours in range(4)]
+
+
+async def test_what_a_handler_raises_reaches_the_test_and_the_job_does_not_run_again() -> None:
+    calls: list[object] = []
+
+    async def fail(payload: dict[str, Any]) -> None:
+        calls.append(payload["subject"])
+        raise LookupError("made up")
+
+    producer = RecordingProducer(handlers={"mail.send": fail}, now=START)
+    with pytest.raises(LookupError):
+        await producer.send(mail("a"))
+    await producer.send(mail("b"), delay=HOUR)
+    with pytest.raises(LookupError):
+        await producer.travel(DAY)
+    assert producer.now == START + HOUR
+    await producer.travel(DAY)
+    assert calls == ["a", "b"]
+
+
+async def test_a_key_is_forgotten_after_seven_days() -> None:
+    producer = RecordingProducer()
+    first = await producer.send(mail("a"), key="k")
+    await producer.travel(7 * DAY - HOUR)
+    assert (await producer.send(mail("a"), key="k")).id == first.id
+    await producer.travel(HOUR)
+    assert (await producer.send(mail("b"), key="k")).state == "queued"
+
+
+@pytest.mark.parametrize("duration", [-HOUR, timedelta(microseconds=-1)])
+async def test_time_does_not_go_back(duration: timedelta) -> None:
+    producer = RecordingProducer(now=START)
+    with pytest.raises(ValueError, match="duration"):
+        await producer.travel(duration)
+    with pytest.raises(ValueError, match="duration"):
+        SyncRecordingProducer().travel(duration)
+    assert producer.now == START
+
+
+# --- Refreshes
+
+
+async def test_a_refresh_waits_for_the_debounce_keeps_its_time_and_has_the_latest_scope() -> None:
+    scopes: list[object] = []
+
+    async def refresh(payload: dict[str, Any]) -> None:
+        scopes.append(payload["scope"])
+
+    producer = RecordingProducer(handlers={"report.refresh": refresh}, reports={"sales": HOUR}, now=START)
+    await producer.refresh("sales", scope=1)
+    await producer.travel(HOUR / 2)
+    await producer.refresh("sales", scope=2)
+    (waiting,) = producer.assert_sent(kind="report.refresh", count=1)
+    assert (waiting.due, waiting.payload["scope"]) == (START + HOUR, 2)
+    await producer.travel(HOUR / 2)
+    assert scopes == [2]
+    assert (await producer.refresh("sales", scope=3)).state == "queued"
+    await producer.request_refresh("sales", scope=4, delay=timedelta(0))
+    assert scopes == [2, 4]
+    await producer.travel(DAY)
+    assert scopes == [2, 4]
+
+
+async def test_a_report_that_is_not_declared_is_refused() -> None:
+    producer = RecordingProducer(reports={"sales": HOUR})
+    with pytest.raises(UnknownReport):
+        await producer.refresh("profits")
+    assert producer.sent == []
+
+
+async def test_a_refresh_asked_for_while_one_runs_follows_it() -> None:
+    began, may_end = asyncio.Event(), asyncio.Event()
+    scopes: list[object] = []
+
+    async def refresh(payload: dict[str, Any]) -> None:
+        scopes.append(payload["scope"])
+        began.set()
+        await may_end.wait()
+
+    producer = RecordingProducer(handlers={"report.refresh": refresh})
+    first = asyncio.create_task(producer.refresh("sales", scope=1))
+    await began.wait()
+    for scope in (2, 3):
+        assert (await producer.refresh("sales", scope=scope)).state == "queued"
+    assert scopes == [1]
+    may_end.set()
+    await first
+    assert scopes == [1, 3]
+
+
+# --- Without asyncio
+
+
+def test_it_is_the_same_without_asyncio() -> None:
+    outbox = Outbox()
+    producer = SyncRecordingProducer(
+        handlers={"mail.send": outbox.deliver_now}, reports={"sales": HOUR}, now=START
+    )
+    producer.send(mail("a"), key="k")
+    producer.send(mail("later"), delay=HOUR)
+    producer.send_many([mail("b"), mail("a")], keys=["l", "k"])
+    assert outbox.subjects == ["a", "b"]
+    producer.travel(HOUR)
+    assert outbox.subjects == ["a", "b", "later"]
+    producer.refresh("sales", scope=7)
+    producer.assert_sent(kind="mail.send", to="ana@example.com", count=3)
+    with pytest.raises(AssertionError, match=r"report\.refresh in reports"):
+        producer.assert_sent(to="eva@example.com")
+
+
+def test_threads_may_share_one() -> None:
+    outbox = Outbox()
+    producer = SyncRecordingProducer(handlers={"mail.send": outbox.deliver_now})
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(lambda number: producer.send(mail("a"), key=str(number % 50)), range(400)))
+    producer.assert_sent(count=50)
+    assert len(outbox.subjects) == 50
+
+
+@pytest.mark.parametrize("connect", [RecordingProducer.connect, SyncRecordingProducer.connect])
+def test_it_can_stand_where_an_application_connects(connect: Callable[..., Any]) -> None:
+    assert connect("rediss://:secret@redis.example.com:6380/2", tenant="north", budget=0.2).sent == []
