@@ -12,7 +12,8 @@ A line that can never fire (the 30th of February) is refused when it is made, no
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
+from itertools import product
 from zoneinfo import ZoneInfo
 
 _YEARS = 41
@@ -67,14 +68,23 @@ class Schedule:
 
     def next_after(self, instant: datetime) -> datetime:
         """The first firing after this instant, in UTC."""
-        first = instant.astimezone(ZoneInfo(self.zone)).date() - timedelta(days=1)
-        return next(fired for today in self._dates(first) for fired in self._firings(today) if fired > instant)
+        local = instant.astimezone(ZoneInfo(self.zone))
+        for today in self._dates(local.date()):
+            start = local.time() if today == local.date() and _is_ordinary(today, local.tzinfo) else time.min
+            for at in self._times(from_time=start):
+                if (fired := _first_instant(today, at, local.tzinfo)) > instant:
+                    return fired
+        raise AssertionError("a schedule that never fires was refused when it was made")  # pragma: no cover
 
     def last_until(self, instant: datetime) -> datetime:
         """The last firing up to and with this instant, in UTC."""
-        last = instant.astimezone(ZoneInfo(self.zone)).date() + timedelta(days=1)
-        dates = self._dates(last, step=-1)
-        return next(fired for today in dates for fired in reversed(self._firings(today)) if fired <= instant)
+        local = instant.astimezone(ZoneInfo(self.zone))
+        for today in self._dates(local.date(), step=-1):
+            end = local.time() if today == local.date() and _is_ordinary(today, local.tzinfo) else time.max
+            for at in self._times(back_from=end):
+                if (fired := _first_instant(today, at, local.tzinfo)) <= instant:
+                    return fired
+        raise AssertionError("a schedule that never fires was refused when it was made")  # pragma: no cover
 
     def _values(self, name: str) -> set[int]:
         value = getattr(self, name)
@@ -89,16 +99,25 @@ class Schedule:
             if today.month in months and today.day in days and today.weekday() in weekdays:
                 yield today
 
-    def _firings(self, today: date) -> list[datetime]:
-        zone = ZoneInfo(self.zone)
-        return sorted({_first_instant(today, at, zone) for at in self._times()})
+    def _times(self, *, from_time: time = time.min, back_from: time | None = None) -> Iterator[time]:
+        """Times of day in order, from one on; or in the opposite order, from one back; to the minute."""
+        order = -1 if back_from else 1
+        hours, minutes, seconds = (sorted(self._values(name))[::order] for name in ("hour", "minute", "second"))
+        edge = back_from or from_time
+        for hour, minute in product(hours, minutes):
+            if (hour, minute) == (edge.hour, edge.minute) or ((hour, minute) > (edge.hour, edge.minute)) == (
+                order > 0
+            ):
+                yield from (time(hour, minute, second) for second in seconds)
 
-    def _times(self) -> list[time]:
-        hours, minutes, seconds = (sorted(self._values(name)) for name in ("hour", "minute", "second"))
-        return [time(hour, minute, second) for hour in hours for minute in minutes for second in seconds]
+
+def _is_ordinary(today: date, zone: tzinfo | None) -> bool:
+    """Whether the clocks keep their offset all day, so that local times are in the order of instants."""
+    midnight = datetime.combine(today, time.min, tzinfo=zone)
+    return midnight.utcoffset() == (midnight + timedelta(days=1)).utcoffset()
 
 
-def _first_instant(today: date, at: time, zone: ZoneInfo) -> datetime:
+def _first_instant(today: date, at: time, zone: tzinfo | None) -> datetime:
     """The instant of a local time; for one that was skipped, the end of the gap."""
     local = datetime.combine(today, at, tzinfo=zone)
     instant = local.astimezone(UTC)
@@ -108,7 +127,7 @@ def _first_instant(today: date, at: time, zone: ZoneInfo) -> datetime:
     return _end_of_gap(local, zone)
 
 
-def _end_of_gap(local: datetime, zone: ZoneInfo) -> datetime:
+def _end_of_gap(local: datetime, zone: tzinfo | None) -> datetime:
     """Where the clocks jumped: the offsets before and after it differ, and it lies between their readings."""
     before = local.replace(fold=0).utcoffset() or timedelta(0)
     after = local.replace(fold=1).utcoffset() or timedelta(0)
