@@ -373,7 +373,7 @@ async def test_a_job_whose_payload_expired_fails_once_however_many_workers_see_i
     assert await counters(redis, QUEUE) == {"accepted": 20, "vanished": 20}
 
 
-def test_a_lane_of_momentus_is_refused_because_its_dead_are_kept() -> None:
+async def test_a_lane_of_momentus_is_refused_because_its_dead_are_kept() -> None:
     with pytest.raises(ValueError, match=r"mail\.normal is a lane of Momentus"):
         StandIn([func(writing_down(Counter()), name=KIND)], queue_name=LANE.queue, handle_signals=False)
 
