@@ -11,6 +11,7 @@ Example:
         )
 """
 
+from .confirm import NotConfirmed as NotConfirmed
 from .errors import (
     InvalidRequest as InvalidRequest,
 )

@@ -203,7 +203,9 @@ def debounce(report: str, *, declared: bool, entry: bytes | None) -> timedelta:
 
 def unusable_address() -> InvalidRequest:
     """For an address of another form; its own words may hold a part of the password."""
-    return InvalidRequest("url: must be redis://, rediss:// or unix://, with host, port, database")
+    return InvalidRequest(
+        "url: must be redis://, rediss:// or unix://, with host, port, database; for asyncio also sentinel://"
+    )
 
 
 def _checked(key: str) -> str:

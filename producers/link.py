@@ -76,8 +76,9 @@ class Link:
             self._wire.abort()
 
     async def close(self) -> None:
-        """Close the connection."""
+        """Close the connection; asyncio lets go of the socket in the next tick of the loop."""
         self.drop()
+        await asyncio.sleep(0)
 
     async def _connect(self) -> Wire:
         async with self._connecting:
@@ -88,6 +89,7 @@ class Link:
                 await self._greet(wire)
             except BaseException:
                 wire.abort()
+                await asyncio.sleep(0)  # as in close
                 raise
             self._wire = wire
             return wire

@@ -37,18 +37,32 @@ class Producer:
         client: a link, or a redis-py asyncio client with ``decode_responses=False``; see :meth:`connect`.
         tenant: whose reports :meth:`refresh` means.
         budget: seconds within which Redis answers or the call raises; ``send_many`` has it for every thousand.
+        confirm_replicas: how many replicas must have a job before a call returns; half of the budget is for
+            their answer. Needs a link.
     """
 
-    def __init__(self, client: Link | Redis, *, tenant: str = "default", budget: float = BUDGET) -> None:
+    def __init__(
+        self,
+        client: Link | Redis,
+        *,
+        tenant: str = "default",
+        budget: float = BUDGET,
+        confirm_replicas: int = 0,
+    ) -> None:
         self._composer = Composer(tenant)
-        self._queue: Takes = Queue(client, budget=budget)
+        self._queue: Takes = Queue(client, budget=budget, confirm_replicas=confirm_replicas)
 
     @classmethod
-    def connect(cls, url: str, *, tenant: str = "default", budget: float = BUDGET) -> Self:
+    def connect(
+        cls, url: str, *, tenant: str = "default", budget: float = BUDGET, confirm_replicas: int = 0
+    ) -> Self:
         """A producer with a connection of its own; made at the first call, not here.
 
         Args:
-            url: ``redis://``, ``rediss://`` (TLS) or ``unix://``, with the password in it if there is one.
+            url: ``redis://``, ``rediss://`` (TLS) or ``unix://``, with the password in it if there is one;
+                or ``sentinel://host:port,host:port/service/0`` for the primary that these sentinels name.
+            confirm_replicas: with 1, what a call has returned survives the loss of the primary; without a
+                replica in step every call raises :class:`NotConfirmed`.
 
         Raises:
             InvalidRequest: an address of another form.
@@ -57,7 +71,7 @@ class Producer:
             link = Link(url)
         except ValueError:
             raise unusable_address() from None
-        return cls(link, tenant=tenant, budget=budget)
+        return cls(link, tenant=tenant, budget=budget, confirm_replicas=confirm_replicas)
 
     async def __aenter__(self) -> Self:
         return self

@@ -8,7 +8,9 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from .confirm import confirmed
 from .entry import Entry, Taken, put_answer, put_latest_answer, put_latest_question, put_question, script
+from .errors import InvalidRequest
 from .faults import in_our_words, no_answer
 from .link import Link
 from .script import Script
@@ -20,13 +22,15 @@ class Queue:
     Args:
         client: a link of our own, or a redis-py client, which is slower and may be shared with other uses.
         budget: seconds until a call gives up.
+        confirm_replicas: how many replicas must have what a script wrote; needs a link.
+
+    Raises:
+        InvalidRequest: a confirmation is asked for without a link.
     """
 
-    def __init__(self, client: Link | Redis, *, budget: float) -> None:
+    def __init__(self, client: Link | Redis, *, budget: float, confirm_replicas: int = 0) -> None:
         self._client = client
-        self._call: Callable[..., Awaitable[Any]] = (
-            client.call if isinstance(client, Link) else client.execute_command
-        )
+        self._call = _caller(client, budget=budget, confirm_replicas=confirm_replicas)
         self._budget = budget
         self._enqueue = Script(script("enqueue"))
         self._enqueue_latest = Script(script("enqueue_latest"))
@@ -78,3 +82,11 @@ class Queue:
             value = await self._call("HGET", key, field)
             there = value is not None or bool(await self._call("EXISTS", key))
         return there, value
+
+
+def _caller(client: Link | Redis, *, budget: float, confirm_replicas: int) -> Callable[..., Awaitable[Any]]:
+    if isinstance(client, Link):
+        return confirmed(client, replicas=confirm_replicas, within=budget / 2) if confirm_replicas else client.call
+    if confirm_replicas:
+        raise InvalidRequest("confirm_replicas: needs a connection of the producer's own; use Producer.connect")
+    return client.execute_command

@@ -68,9 +68,11 @@ class RecordingProducer(Recorder, Producer):
         self._queue = _Recording(self._memory, self._work)
 
     @classmethod
-    def connect(cls, url: str, *, tenant: str = "default", budget: float = BUDGET) -> Self:
+    def connect(
+        cls, url: str, *, tenant: str = "default", budget: float = BUDGET, confirm_replicas: int = 0
+    ) -> Self:
         """One without handlers; the address is checked and not used, and nothing takes long."""
-        del budget
+        del budget, confirm_replicas
         _check_address(Link, url)
         return cls(tenant=tenant)
 

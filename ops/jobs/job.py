@@ -95,7 +95,8 @@ def _job(job_id: str, reply: list[Any]) -> Job:
     if not place:
         return _ended(job_id, at, result, events)
     lane, state, score, before = place
-    worker, _, attempt = token.decode(errors="replace").rpartition(":")
+    claim, _, attempt = token.decode(errors="replace").rpartition(":")
+    worker = claim.partition("-")[0]
     return Job(
         id=job_id,
         at=at,

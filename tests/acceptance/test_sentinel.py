@@ -120,6 +120,7 @@ async def test_what_was_confirmed_survives_a_primary_that_dies_under_load(three:
         assert not task.done()
 
 
+@pytest.mark.long
 async def test_what_was_confirmed_survives_a_primary_that_had_lost_its_replica(three: Sentinels) -> None:
     """What it took after that is lost with it, so it must not have been acknowledged."""
     ran: Counter[str] = Counter()
@@ -144,6 +145,7 @@ async def part_the_replica(three: Sentinels) -> None:
         await replica.replicaof("127.0.0.1", "1")
 
 
+@pytest.mark.long
 async def test_without_a_replica_nothing_is_confirmed_and_the_caller_is_told(three: Sentinels) -> None:
     async with Producer.connect(three.url, budget=0.5, confirm_replicas=1) as producer:
         await producer.send(Note("a"), key="a")
@@ -154,6 +156,7 @@ async def test_without_a_replica_nothing_is_confirmed_and_the_caller_is_told(thr
             await producer.send(Note("b"), key="b")
 
 
+@pytest.mark.long
 async def test_producer_and_worker_follow_the_primary_and_go_on(three: Sentinels) -> None:
     ran: Counter[str] = Counter()
     async with Producer.connect(three.url, budget=1) as producer, working(three.url, ran) as task:
@@ -168,6 +171,7 @@ async def test_producer_and_worker_follow_the_primary_and_go_on(three: Sentinels
         assert await three.took_over("second")
 
 
+@pytest.mark.long
 async def test_a_primary_that_was_frozen_and_comes_back_as_a_replica_is_left(three: Sentinels) -> None:
     """Until the sentinels make it one, it takes writes, but nobody confirms them."""
     ran: Counter[str] = Counter()
@@ -190,6 +194,7 @@ async def has_done(redis: Redis, wanted: int) -> bool:
     return int(await redis.hget(KEYS.counters, f"done:{LANE}") or 0) >= wanted
 
 
+@pytest.mark.long
 async def test_a_link_leaves_a_server_that_takes_no_writes(three: Sentinels) -> None:
     """It asks again whom to write to, although its connection is sound."""
     link = Link(three.url)
@@ -209,6 +214,7 @@ async def was_left(link: Link, number: int) -> bool:
     return True
 
 
+@pytest.mark.long
 async def test_a_dead_sentinel_does_no_harm(three: Sentinels) -> None:
     await three.kill(f"sentinel {three.sentinels[0]}")
     link = Link(three.url)

@@ -165,6 +165,7 @@ async def test_a_server_that_was_killed_and_kept_its_data(server: OwnValkey) -> 
         await scene.lost_nothing()
 
 
+@pytest.mark.long
 async def test_a_server_that_was_killed_ten_times_under_load(server: OwnValkey) -> None:
     async with at_work(server) as scene:
         scene.may_end.set()
@@ -239,6 +240,7 @@ async def is_loading(redis: Redis) -> bool:
     return False
 
 
+@pytest.mark.long
 async def test_a_server_that_cannot_save_and_takes_no_writes(own_valkey: OwnServer) -> None:
     server = await own_valkey("--save", "3600 1")
     in_its_way = server.directory / "dump.rdb" / "not empty"
@@ -318,6 +320,7 @@ async def test_connections_that_were_reset(server: OwnValkey) -> None:
         await scene.let_running_jobs_end()
 
 
+@pytest.mark.long
 async def test_connections_that_are_reset_again_and_again_under_load(server: OwnValkey) -> None:
     async with behind_a_proxy(server) as (scene, proxy):
         await scene.let_running_jobs_end()
@@ -400,6 +403,7 @@ async def test_a_worker_that_starts_while_redis_is_away(server: OwnValkey) -> No
         await scene.goes_on()
 
 
+@pytest.mark.long
 async def test_a_worker_can_be_stopped_while_redis_is_away(server: OwnValkey) -> None:
     async with at_work(server) as scene:
         await scene.fill()

@@ -4,16 +4,21 @@ import asyncio
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cache
+from itertools import count
 from pathlib import Path
 from typing import Any
 
-from redis.exceptions import ResponseError
+from redis.exceptions import RedisError, ResponseError
 
 from producers.link import Argument, Link
 from producers.script import Script
 from worker.engine.lane import Claim, Completion, Lane
+from worker.engine.stray import Strays
 
-_ANSWER_SECONDS = 5.0
+_ANSWER_SECONDS = 2.0
+
+
+Call = tuple[Script, list[str], list[Argument]]
 
 
 @cache
@@ -44,7 +49,7 @@ class Store:
 
     Args:
         link: to Redis.
-        worker_id: the first half of every lease token.
+        worker_id: what every lease token begins with; the claim's number and the attempt follow.
         lease: how long a claim holds without renewal.
         crash_limit: lost leases after which a job is dead.
     """
@@ -57,6 +62,9 @@ class Store:
         self._claim = Script(script("claim"))
         self._finish = Script(script("finish"))
         self._begin_effect = Script(script("begin_effect"))
+        self._return_strays = Script(script("return_strays"))
+        self._numbers = count(1)
+        self._strays = Strays(lease.total_seconds())
 
     async def turn(self, endings: list[tuple[Lane, list[Completion]]], wanted: list[tuple[Lane, int]]) -> Turn:
         """Record what ended and claim what is due, in one round trip.
@@ -71,15 +79,31 @@ class Store:
         Raises:
             RedisError, TimeoutError, OSError: the round trip failed; nothing of it may be taken for granted.
         """
+        number = next(self._numbers)
+        strays = self._strays.due(asyncio.get_running_loop().time())
         calls = [(self._finish, *self._finish_call(lane, ended)) for lane, ended in endings]
-        calls += [(self._claim, *self._claim_call(lane, count)) for lane, count in wanted]
+        calls += [(self._return_strays, *self._strays_call(lane)) for lane in strays]
+        calls += [(self._claim, *self._claim_call(lane, count, number)) for lane, count in wanted]
+        try:
+            replies = await self._send(calls)
+        except (RedisError, TimeoutError, OSError):
+            self._strays.add(number, [lane for lane, _ in wanted])
+            raise
+        self._strays.answered(asyncio.get_running_loop().time())
+        finished, claimed = replies[: len(endings)], replies[len(endings) + len(strays) :]
+        turn = _read(endings, wanted, finished, claimed, self._claimant(number))
+        turn.error = next((reply for reply in replies if isinstance(reply, Exception)), None)
+        return turn
+
+    async def _send(self, calls: list[Call]) -> list[Any]:
+        """All of them in one round trip; once more the ones that Redis did not know."""
         commands = [one.command(keys, arguments) for one, keys, arguments in calls]
-        replies = await self._in_time(self._link.call_many(commands))
+        replies: list[Any] = await self._in_time(self._link.call_many(commands))
         for place, reply in enumerate(replies):
             if isinstance(reply, ResponseError) and str(reply).startswith("NOSCRIPT"):
                 one, keys, arguments = calls[place]  # a fresh server, a failover or SCRIPT FLUSH
                 replies[place] = await self._in_time(one.run(self._link.call, keys, arguments))
-        return _read(endings, wanted, replies, self._worker_id)
+        return replies
 
     async def begin_effect(self, claim: Claim, effects: str) -> bool:
         """Record that the attempt is about to cause its effect; False when the lease was lost."""
@@ -110,11 +134,19 @@ class Store:
             arguments += [milliseconds(one.result_life), one.reason]
         return names, arguments
 
-    def _claim_call(self, lane: Lane, count: int) -> tuple[list[str], list[Argument]]:
+    def _strays_call(self, lane: Lane) -> tuple[list[str], list[Argument]]:
+        numbers = [number for known in self._strays.ranges for number in known]
+        return [lane.keys.queue, lane.keys.leases, lane.keys.retrying], [self._worker_id, *numbers]
+
+    def _claimant(self, number: int) -> str:
+        """The lease tokens of one claim, up to the attempt."""
+        return f"{self._worker_id}-{number}"
+
+    def _claim_call(self, lane: Lane, count: int, number: int) -> tuple[list[str], list[Argument]]:
         keys = lane.keys
         names = [keys.queue, keys.leases, keys.wake, keys.counters, keys.retrying]
         names += [keys.lapses, keys.effects, keys.dead, keys.adopted, keys.next, keys.holds, keys.cancelled]
-        return names, [lane.name, keys.tag, self._worker_id, count, self._lease_ms, self._crash_limit]
+        return names, [lane.name, keys.tag, self._claimant(number), count, self._lease_ms, self._crash_limit]
 
 
 def milliseconds(duration: timedelta) -> int:
@@ -125,11 +157,11 @@ def milliseconds(duration: timedelta) -> int:
 def _read(
     endings: list[tuple[Lane, list[Completion]]],
     wanted: list[tuple[Lane, int]],
-    replies: list[object],
-    worker_id: str,
+    finished: list[Any],
+    claimed: list[Any],
+    claimant: str,
 ) -> Turn:
     turn = Turn()
-    finished, claimed = replies[: len(endings)], replies[len(endings) :]
     for (_, ended), reply in zip(endings, finished, strict=True):
         if isinstance(reply, list):
             turn.refused += [one for one, stands in zip(ended, reply, strict=True) if not stands]
@@ -137,12 +169,11 @@ def _read(
             turn.unrecorded += ended
     for (lane, _), reply in zip(wanted, claimed, strict=True):
         if isinstance(reply, list):
-            turn.claims += _read_claims(lane, reply, worker_id)
-    turn.error = next((reply for reply in replies if isinstance(reply, Exception)), None)
+            turn.claims += _read_claims(lane, reply, claimant)
     return turn
 
 
-def _read_claims(lane: Lane, reply: list[bytes | int], worker_id: str) -> list[Claim]:
+def _read_claims(lane: Lane, reply: list[bytes | int], claimant: str) -> list[Claim]:
     now, following = int(reply[0]), int(reply[1])
     lane.next_due = None if following < 0 else timedelta(milliseconds=following - now)
     return [
@@ -154,7 +185,7 @@ def _read_claims(lane: Lane, reply: list[bytes | int], worker_id: str) -> list[C
             due_ms=int(float(reply[at + 3])),
             claimed_ms=now,
             effect=int(reply[at + 4]),
-            token=f"{worker_id}:{int(reply[at + 2])}",
+            token=f"{claimant}:{int(reply[at + 2])}",
         )
         for at in range(2, len(reply), 5)
     ]

@@ -15,7 +15,6 @@ from datetime import timedelta
 from functools import partial
 from typing import Any
 
-from arq.connections import RedisSettings
 from arq.worker import Function
 from arq.worker import Worker as ArqWorker
 from redis import Redis as BlockingRedis
@@ -43,7 +42,7 @@ class Worker(ArqWorker):
 
     Args:
         functions: as arq's: coroutines or ``arq.func(...)``, named by the kind they handle.
-        redis_url: ``redis://``, ``rediss://`` or ``unix://``.
+        redis_url: ``redis://``, ``rediss://``, ``unix://`` or ``sentinel://``; see :mod:`producers.address`.
         lanes: which lanes, and how many jobs of each at a time.
         policies: how each kind is tried again; others by arq's ``max_tries``.
         lease, renew_every: how long a claim holds, and how often it is extended.
@@ -86,7 +85,7 @@ class Worker(ArqWorker):
         super().__init__(
             functions,
             queue_name=self.lanes[0].keys.queue,
-            redis_settings=RedisSettings.from_dsn(redis_url),
+            redis_settings=connection.arq_settings(redis_url),
             max_jobs=sum(lane.slots for lane in self.lanes),
             **arq_arguments,
         )
