@@ -14,7 +14,6 @@ from zoneinfo import ZoneInfo
 
 import uvloop
 from pydantic import SecretStr
-from redis.asyncio import Redis
 
 import log
 from jobs import Mail, RefreshReport
@@ -25,7 +24,7 @@ from jobs.reports import ReportError, load_reports
 from producers import Producer
 from settings import Settings, load_or_exit
 from worker.clock import run_clock
-from worker.engine import LaneSlots, Worker
+from worker.engine import LaneSlots, Worker, connection
 from worker.engine.handler import handler
 from worker.mail.deliver import Mailer, send_mail
 from worker.mail.pool import Pool
@@ -106,7 +105,8 @@ async def _refresher(settings: Settings, url: str) -> AsyncIterator[Refresher]:
     reports = load_reports(settings.reports.path and Path(settings.reports.path))
     zone = ZoneInfo(settings.timezone)
     source = Source(_secret(settings.postgres_dsn), statement_timeout=settings.reports.statement_timeout)
-    async with Producer.connect(url, tenant=settings.tenant, budget=2) as producer, Redis.from_url(url) as redis:
+    redis = connection.commands(url)
+    async with Producer.connect(url, tenant=settings.tenant, budget=2) as producer:
         store = ReportStore(redis, tenant=settings.tenant)
         clock = asyncio.create_task(run_clock(reports, store, producer, zone))
         clock.add_done_callback(_raise_fault)
@@ -116,6 +116,7 @@ async def _refresher(settings: Settings, url: str) -> AsyncIterator[Refresher]:
             clock.cancel()
             await asyncio.gather(clock, return_exceptions=True)
             await source.close()
+            await redis.aclose(close_connection_pool=True)
 
 
 def _raise_fault(task: "asyncio.Task[None]") -> None:
