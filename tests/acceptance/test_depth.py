@@ -5,12 +5,11 @@ import json
 import signal
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 from redis.asyncio import Redis
@@ -21,6 +20,7 @@ from ops.depth import Depth, LaneDepth, read_depth
 from ops.drain import Drain
 from producers import Producer
 from producers.keys import LaneKeys, catalogue
+from tests.notes import Note, running
 from tests.support import OwnValkey, eventually
 from worker.engine import GiveUp, LaneSlots, TryLater, Worker
 from worker.engine.handler import handler
@@ -28,23 +28,6 @@ from worker.engine.handler import handler
 ROOT = Path(__file__).resolve().parents[2]
 LANE = "mail.normal"
 KEYS = LaneKeys(LANE)
-
-
-@dataclass(frozen=True)
-class Note:
-    """A job whose text says what its handler is to do."""
-
-    kind: ClassVar[str] = "note.take"
-    lane: ClassVar[str] = LANE
-
-    text: str
-
-    def fingerprint(self) -> str:
-        return self.text
-
-    def compose(self, *, job_id: str, now: datetime) -> Mapping[str, object]:
-        del job_id, now
-        return {"text": self.text}
 
 
 async def obey(_: dict[str, Any], text: str) -> None:
@@ -67,13 +50,8 @@ async def working(url: str, *, slots: int = 10) -> AsyncIterator[None]:
         renew_every=timedelta(milliseconds=50),
         grace=timedelta(0),
     )
-    task = asyncio.create_task(worker.async_run())
-    try:
+    async with running(worker):
         yield
-    finally:
-        worker.handle_sig(signal.SIGTERM)
-        await task
-        await worker.close()
 
 
 @pytest.fixture

@@ -1,12 +1,10 @@
 """The engine's promises, against a real Valkey."""
 
 import asyncio
-import signal
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any, ClassVar
 
 import orjson
@@ -16,27 +14,13 @@ from redis.asyncio import Redis
 from jobs import Policy
 from producers import Producer, QueueFull
 from producers.keys import LaneKeys
+from tests.notes import Note, running
 from tests.support import eventually
 from worker.engine import Cron, GiveUp, LaneSlots, Schedule, TryLater, Worker
 from worker.engine.handler import handler
 
 LANE = "mail.normal"
 KEYS = LaneKeys(LANE)
-
-
-@dataclass(frozen=True)
-class Note:
-    kind: ClassVar[str] = "note.take"
-    lane: ClassVar[str] = LANE
-
-    text: str
-
-    def fingerprint(self) -> str:
-        return self.text
-
-    def compose(self, *, job_id: str, now: datetime) -> Mapping[str, object]:
-        del job_id, now
-        return {"text": self.text}
 
 
 @pytest.fixture
@@ -59,13 +43,8 @@ async def working(url: str, coroutine: Callable[..., Any], **options: Any) -> As
         handle_signals=False,
         **{"lanes": [LaneSlots(LANE, 10)], **options},
     )
-    task = asyncio.create_task(worker.async_run())
-    try:
+    async with running(worker):
         yield worker
-    finally:
-        worker.handle_sig(signal.SIGTERM)
-        await task
-        await worker.close()
 
 
 async def counters(redis: Redis) -> dict[str, int]:

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import signal
 import sys
 from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -25,6 +24,7 @@ from ops.jobs.explain import explain
 from ops.jobs.operations import cancel, discard, revive, revive_all
 from producers import Producer
 from producers.keys import LaneKeys
+from tests.notes import running
 from tests.support import OwnValkey, eventually
 from worker.engine import GiveUp, LaneSlots, TryLater, Worker
 from worker.engine.handler import handler
@@ -101,13 +101,8 @@ async def working(url: str, does: Handler, *, slots: int = 10) -> AsyncIterator[
         renew_every=timedelta(milliseconds=50),
         grace=timedelta(0),
     )
-    task = asyncio.create_task(worker.async_run())
-    try:
+    async with running(worker):
         yield worker
-    finally:
-        worker.handle_sig(signal.SIGTERM)
-        await task
-        await worker.close()
 
 
 async def lane_of(redis: Redis) -> LaneDepth:

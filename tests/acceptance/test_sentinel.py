@@ -3,11 +3,10 @@
 import asyncio
 import signal
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Any, ClassVar
+from datetime import timedelta
+from typing import Any
 
 import pytest
 from redis.asyncio import Redis
@@ -18,6 +17,7 @@ from producers import NotEnqueued, Producer
 from producers.address import read_address
 from producers.keys import LaneKeys
 from producers.link import Link
+from tests.notes import Note
 from tests.support import OwnValkey, eventually
 from tests.topologies import SERVICE, Sentinels, sentinels
 from worker.engine import LaneSlots, Worker
@@ -26,21 +26,6 @@ from worker.engine.handler import handler
 LANE = "mail.normal"
 KEYS = LaneKeys(LANE)
 PATIENCE = 40.0
-
-
-@dataclass(frozen=True)
-class Note:
-    kind: ClassVar[str] = "note.take"
-    lane: ClassVar[str] = LANE
-
-    text: str
-
-    def fingerprint(self) -> str:
-        return self.text
-
-    def compose(self, *, job_id: str, now: datetime) -> Mapping[str, object]:
-        del job_id, now
-        return {"text": self.text}
 
 
 @pytest.fixture

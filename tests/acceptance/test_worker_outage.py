@@ -8,11 +8,11 @@ one test is about leases that do lapse.
 import asyncio
 import signal
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from typing import Any, ClassVar
+from datetime import timedelta
+from typing import Any
 
 import pytest
 from redis.asyncio import Redis
@@ -22,6 +22,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from producers import NotEnqueued, Producer
 from producers.keys import LaneKeys
 from tests.faulty_proxy import FaultyProxy
+from tests.notes import Note
 from tests.support import OwnValkey, eventually
 from worker.engine import LaneSlots, Worker
 from worker.engine.handler import handler
@@ -35,21 +36,6 @@ PATIENCE = 30.0
 RUNNING = ["running 0", "running 1"]
 WAITING = [f"waiting {number}" for number in range(20)]
 AFTER = ["after"]
-
-
-@dataclass(frozen=True)
-class Note:
-    kind: ClassVar[str] = "note.take"
-    lane: ClassVar[str] = LANE
-
-    text: str
-
-    def fingerprint(self) -> str:
-        return self.text
-
-    def compose(self, *, job_id: str, now: datetime) -> Mapping[str, object]:
-        del job_id, now
-        return {"text": self.text}
 
 
 @dataclass(kw_only=True)
