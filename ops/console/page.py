@@ -13,7 +13,6 @@ the web may point its own name at 127.0.0.1 to read this one (DNS rebinding).
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import jinja2
@@ -24,6 +23,7 @@ from redis.exceptions import RedisError
 from ops.console.words import WORDS
 from ops.depth import Depth, drains_at, read_depth
 from ops.depth_words import drain_text, duration_text, reason_text, why_text
+from ops.exchange import Answer, Request, refusal
 from ops.sink.words import Language, preferred
 
 _FOLDER = Path(__file__).parent / "pages"
@@ -39,40 +39,7 @@ _STYLE = (_FOLDER / "style.css").read_bytes()
 _REFRESH_SECONDS = 2
 
 _POLICY = "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-_ALWAYS = {
-    "content-security-policy": _POLICY,
-    "x-content-type-options": "nosniff",
-    "referrer-policy": "no-referrer",
-    "cache-control": "no-store",
-    "vary": "accept-language",
-}
-_OUR_NAMES = re.compile(r"(127(\.\d{1,3}){3}|localhost|\[::1\])(:\d+)?", re.IGNORECASE | re.ASCII)
 _LANE_PATH = re.compile(r"/lanes/([a-z.]{1,64})")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
-    """What is asked. `host` and `accept_language` are the headers' values, "" when absent."""
-
-    method: str
-    path: str
-    host: str
-    accept_language: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """What is answered."""
-
-    status: int = 200
-    body: bytes = b""
-    kind: str = "text/plain; charset=utf-8"
-    headers: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def all_headers(self) -> list[tuple[str, str]]:
-        """Every header to send."""
-        return list({**_ALWAYS, "content-type": self.kind, **self.headers}.items())
 
 
 class Console:
@@ -95,11 +62,7 @@ class Console:
 
     async def answer(self, request: Request) -> Answer:
         """The answer to a request; Redis away is an answer too."""
-        if not _OUR_NAMES.fullmatch(request.host):
-            return Answer(status=421, body=b"This server answers to 127.0.0.1 and localhost only.\n")
-        if request.method not in {"GET", "HEAD"}:
-            return Answer(status=405, headers={"allow": "GET, HEAD"})
-        return _FIXED.get(request.path) or await self._looked_up(request)
+        return refusal(request) or _FIXED.get(request.path) or await self._looked_up(request)
 
     async def _looked_up(self, request: Request) -> Answer:
         language = preferred(request.accept_language)
@@ -152,7 +115,8 @@ def _render(
         **values,
     )
     body = html.encode("utf-8", "replace")
-    return Answer(status=status, body=body, kind="text/html; charset=utf-8", headers=headers or {})
+    allowed = {"content-security-policy": _POLICY, **(headers or {})}
+    return Answer(status=status, body=body, kind="text/html; charset=utf-8", headers=allowed)
 
 
 def _json(value: object, *, status: int = 200, headers: Mapping[str, str] | None = None) -> Answer:

@@ -16,13 +16,13 @@ the mails (DNS rebinding).
 import base64
 import json
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
 import jinja2
 
+from ops.exchange import Answer, Request, refusal
 from ops.sink.mail import Mail
 from ops.sink.mailbox import Mailbox
 from ops.sink.words import WORDS, Language, preferred
@@ -39,47 +39,12 @@ _REFRESH_SECONDS = 5
 
 _PAGE_POLICY = "default-src 'none'; style-src 'self'; frame-src 'self'; base-uri 'none'; form-action 'none'"
 _MAIL_POLICY = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'self'"
-_ALWAYS = {
-    "x-content-type-options": "nosniff",
-    "referrer-policy": "no-referrer",
-    "cache-control": "no-store",
-    "vary": "accept-language",
-}
-_OUR_NAMES = re.compile(r"(127\.0\.0\.1|localhost|\[::1\])(:\d+)?", re.IGNORECASE)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
-    """What is asked. `host` and `accept_language` are the headers' values, "" when absent."""
-
-    method: str
-    path: str
-    host: str
-    accept_language: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """What is answered."""
-
-    status: int = 200
-    body: bytes = b""
-    kind: str = "text/plain; charset=utf-8"
-    headers: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def all_headers(self) -> list[tuple[str, str]]:
-        """Every header to send; a policy that allows nothing unless the answer has one of its own."""
-        nothing = {"content-security-policy": "default-src 'none'; frame-ancestors 'none'"}
-        return list({**_ALWAYS, **nothing, "content-type": self.kind, **self.headers}.items())
 
 
 def answer(mailbox: Mailbox, request: Request) -> Answer:
     """The answer to a request. Never raises for what was asked."""
-    if not _OUR_NAMES.fullmatch(request.host):
-        return Answer(status=421, body=b"This server answers to 127.0.0.1 and localhost only.\n")
-    if request.method not in {"GET", "HEAD"}:
-        return Answer(status=405, headers={"allow": "GET, HEAD"})
+    if refused := refusal(request):
+        return refused
     for pattern, view in _VIEWS.items():
         if match := re.fullmatch(pattern, request.path, re.ASCII):
             found = view(mailbox, preferred(request.accept_language), *(int(part) for part in match.groups()))

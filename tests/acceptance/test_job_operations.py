@@ -16,8 +16,9 @@ import pytest
 from redis.asyncio import Redis
 
 from jobs import Mail
-from ops.console.page import Console, Request
+from ops.console.page import Console
 from ops.depth import LaneDepth, read_depth
+from ops.exchange import Request
 from ops.holds import hold, release
 from ops.jobs.edit import CannotEdit, edit
 from ops.jobs.explain import explain

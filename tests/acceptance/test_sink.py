@@ -15,8 +15,9 @@ import aiosmtplib
 import pytest
 
 from ops.embedded.ports import free_port
+from ops.exchange import Answer, Request
 from ops.sink.mailbox import Mailbox
-from ops.sink.page import Answer, Request, answer
+from ops.sink.page import answer
 from ops.sink.smtp import Drop, Faults, Sink
 from ops.supervisor import Supervisor
 from ops.supervisor_process import Process
