@@ -37,8 +37,7 @@ from pydantic import (
     model_validator,
 )
 from pydantic.fields import FieldInfo
-from pydantic_settings import BaseSettings, SettingsConfigDict
-from pydantic_settings import SettingsError as UnreadableError
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError as UnreadableError
 
 PREFIX = "MOMENTUS_"
 SECTION = "__"

@@ -14,26 +14,12 @@ from .errors import JobError as JobError
 from .lanes import LANES as LANES
 from .mail.errors import (
     BodyTooLarge as BodyTooLarge,
-)
-from .mail.errors import (
     EmptyBody as EmptyBody,
-)
-from .mail.errors import (
     InvalidAddress as InvalidAddress,
-)
-from .mail.errors import (
     InvalidPart as InvalidPart,
-)
-from .mail.errors import (
     MailError as MailError,
-)
-from .mail.errors import (
     MissingValue as MissingValue,
-)
-from .mail.errors import (
     UnknownTemplate as UnknownTemplate,
-)
-from .mail.errors import (
     UnsafeHeader as UnsafeHeader,
 )
 from .mail.message import Mail as Mail

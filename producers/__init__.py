@@ -14,26 +14,12 @@ Example:
 from .confirm import NotConfirmed as NotConfirmed
 from .errors import (
     InvalidRequest as InvalidRequest,
-)
-from .errors import (
     KeyConflict as KeyConflict,
-)
-from .errors import (
     NotEnqueued as NotEnqueued,
-)
-from .errors import (
     PayloadTooLarge as PayloadTooLarge,
-)
-from .errors import (
     ProducerError as ProducerError,
-)
-from .errors import (
     QueueFull as QueueFull,
-)
-from .errors import (
     RedisUnavailable as RedisUnavailable,
-)
-from .errors import (
     UnknownReport as UnknownReport,
 )
 from .message import Message as Message

@@ -3,14 +3,14 @@
 from redis.exceptions import (
     BusyLoadingError,
     ClusterDownError,
+    ConnectionError as RedisConnectionError,
     MasterDownError,
     OutOfMemoryError,
     ReadOnlyError,
     RedisError,
     ResponseError,
+    TimeoutError as RedisTimeoutError,
 )
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from .errors import NotEnqueued, QueueFull, RedisUnavailable
 

@@ -20,13 +20,11 @@ import ssl
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from redis.exceptions import ConnectionError as ConnectionLost
-from redis.exceptions import ResponseError
+from redis.exceptions import ConnectionError as ConnectionLost, ResponseError
 
 from .address import read_address
 from .sentinel import find_primary
-from .wire import Argument as Argument
-from .wire import Wire
+from .wire import Argument as Argument, Wire
 
 _NOT_THE_PRIMARY = ("READONLY", "MASTERDOWN")
 

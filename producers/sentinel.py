@@ -12,8 +12,7 @@ elected another; only a confirmation by its replicas tells the difference.
 import asyncio
 from contextlib import suppress
 
-from redis.exceptions import ConnectionError as ConnectionLost
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import ConnectionError as ConnectionLost, RedisError, ResponseError
 
 from .address import Address
 from .wire import Argument, Wire

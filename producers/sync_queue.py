@@ -5,8 +5,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from redis import Redis
-from redis.exceptions import NoScriptError, RedisError
-from redis.exceptions import TimeoutError as RedisTimeoutError
+from redis.exceptions import NoScriptError, RedisError, TimeoutError as RedisTimeoutError
 
 from .deadline import deadline
 from .entry import (

@@ -16,8 +16,7 @@ from .entry import Entry, Taken
 from .link import Link
 from .producer import Producer
 from .sync import SyncProducer
-from .testing_queue import MemoryQueue
-from .testing_queue import Sent as Sent
+from .testing_queue import MemoryQueue, Sent as Sent
 from .testing_recorder import Recorder
 
 Payload = dict[str, Any]

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 import hiredis
-from redis.exceptions import ConnectionError as ConnectionLost
-from redis.exceptions import ResponseError
+from redis.exceptions import ConnectionError as ConnectionLost, ResponseError
 
 Argument = str | bytes | int
 

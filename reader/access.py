@@ -10,8 +10,7 @@ It fails closed: a session without roots, or with roots that are not node ids, s
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
-from collections.abc import Set as AbstractSet
+from collections.abc import Iterable, Mapping, Set as AbstractSet
 from typing import Any
 
 from reader.message import Request

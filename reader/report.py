@@ -13,8 +13,7 @@ after it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from collections.abc import Set as AbstractSet
+from collections.abc import Callable, Set as AbstractSet
 from time import perf_counter, time_ns
 
 from reader import problem

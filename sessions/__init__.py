@@ -19,10 +19,12 @@ Example:
 
 """
 
-from .errors import SessionConflict as SessionConflict
-from .errors import SessionError as SessionError
-from .errors import SessionGone as SessionGone
-from .errors import SessionRefused as SessionRefused
-from .errors import SessionsUnavailable as SessionsUnavailable
+from .errors import (
+    SessionConflict as SessionConflict,
+    SessionError as SessionError,
+    SessionGone as SessionGone,
+    SessionRefused as SessionRefused,
+    SessionsUnavailable as SessionsUnavailable,
+)
 from .session import Session as Session
 from .store import Sessions as Sessions

@@ -5,7 +5,6 @@ The demo, the benchmarks and the tests all stand on it. `generator` invents an o
 """
 
 from ops.organisation.errors import OrganisationError as OrganisationError
-from ops.organisation.generator import Size as Size
-from ops.organisation.generator import generate as generate
+from ops.organisation.generator import Size as Size, generate as generate
 from ops.organisation.tables import Organisation as Organisation
 from ops.organisation.world import read_world as read_world

@@ -19,8 +19,7 @@ from typing import Any, ClassVar
 import pytest
 from arq.connections import ArqRedis, RedisSettings, create_pool
 from arq.jobs import Job, JobStatus
-from arq.worker import JobExecutionFailed, Retry, func
-from arq.worker import Worker as StockWorker
+from arq.worker import JobExecutionFailed, Retry, Worker as StockWorker, func
 from redis import Redis as Blocking
 from redis.asyncio import Redis
 

@@ -18,6 +18,7 @@ from tests.notes import Note, running
 from tests.support import eventually
 from worker.engine import Cron, GiveUp, LaneSlots, Schedule, TryLater, Worker
 from worker.engine.handler import handler
+from worker.engine.lane import Claim, Completion
 
 LANE = "mail.normal"
 KEYS = LaneKeys(LANE)
@@ -198,14 +199,46 @@ async def test_a_job_whose_worker_died_runs_again_when_the_lease_lapses(
     async with working(valkey_url, take, **lease):
         await eventually(lambda: attempts)
         await eventually(lambda: conserved(redis))
-        dying._hand_back()  # the late outcome of the first attempt is refused
-        await asyncio.gather(*dying.tasks.values(), return_exceptions=True)
-        dying.pump._begin_turns()
-        await asyncio.gather(*dying.pump._turns)
+    dying._hand_back()
+    await asyncio.gather(*dying.tasks.values(), return_exceptions=True)
+    (lane,) = dying.lanes
+    late = await dying._store.turn([(lane, lane.take_ended())], [])
+    assert [one.claim.id for one in late.refused] == [receipt.id]
     assert attempts == [2]
     assert not await redis.zscore(KEYS.queue, receipt.id)
     assert (await counters(redis))[f"lapsed:{LANE}"] == 1
     await dying.close()
+
+
+async def test_a_worker_whose_lease_lapsed_can_record_nothing_while_another_runs_the_job(
+    valkey_url: str, redis: Redis, producer: Producer
+) -> None:
+    receipt = await producer.send(Note("contended"))
+    first, second = (
+        Worker(
+            [handler(_nothing, kind=Note.kind)],
+            redis_url=valkey_url,
+            lanes=[LaneSlots(LANE, 1)],
+            handle_signals=False,
+            lease=lease,
+        )
+        for lease in (timedelta(milliseconds=20), timedelta(seconds=30))
+    )
+    (stale,) = (await first._store.turn([], [(first.lanes[0], 1)])).claims
+
+    async def taken_over() -> list[Claim]:
+        return (await second._store.turn([], [(second.lanes[0], 1)])).claims
+
+    (live,) = await eventually(taken_over)
+    done = Completion(stale, "done", timedelta(0), b"", timedelta(0), "")
+    late = await first._store.turn([(first.lanes[0], [done])], [])
+    assert late.refused == [done]
+    assert not await first._store.begin_effect(stale, KEYS.effects)
+    assert await redis.get(f"arq:in-progress:{receipt.id}") == live.token.encode()
+    assert await redis.exists(f"arq:job:{receipt.id}")
+    assert f"done:{LANE}" not in await counters(redis)
+    await first.close()
+    await second.close()
 
 
 async def test_a_job_that_takes_its_worker_down_too_often_is_dead(

@@ -6,8 +6,7 @@ import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
-from redis.exceptions import ConnectionError as ConnectionLost
-from redis.exceptions import ResponseError
+from redis.exceptions import ConnectionError as ConnectionLost, ResponseError
 
 from jobs import Mail
 from producers import Producer

@@ -12,8 +12,7 @@ from typing import ClassVar
 
 import pytest
 from redis.asyncio import Redis
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import OutOfMemoryError
+from redis.exceptions import ConnectionError as RedisConnectionError, OutOfMemoryError
 
 from producers import NotEnqueued, Producer, QueueFull, RedisUnavailable
 from producers.keys import LaneKeys

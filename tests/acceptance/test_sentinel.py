@@ -10,8 +10,7 @@ from typing import Any
 
 import pytest
 from redis.asyncio import Redis
-from redis.exceptions import ConnectionError as ConnectionLost
-from redis.exceptions import ResponseError
+from redis.exceptions import ConnectionError as ConnectionLost, ResponseError
 
 from producers import NotEnqueued, Producer
 from producers.address import read_address

@@ -16,8 +16,12 @@ from typing import Any
 
 import pytest
 from redis.asyncio import Redis
-from redis.exceptions import BusyLoadingError, OutOfMemoryError, RedisError
-from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import (
+    BusyLoadingError,
+    ConnectionError as RedisConnectionError,
+    OutOfMemoryError,
+    RedisError,
+)
 
 from producers import NotEnqueued, Producer
 from producers.keys import LaneKeys

@@ -9,8 +9,7 @@ from typing import cast
 import pytest
 import pytest_asyncio
 from fakeredis import FakeAsyncRedis
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 from redis.asyncio import BlockingConnectionPool, Redis
 
 from sessions import (

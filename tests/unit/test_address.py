@@ -1,8 +1,7 @@
 """Addresses are checked strictly, never repaired in silence, and never repeated in an error."""
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from jobs import InvalidAddress, MailError, UnsafeHeader
 from jobs.mail.address import normal_address

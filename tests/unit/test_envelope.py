@@ -9,8 +9,7 @@ from uuid import UUID
 
 import orjson
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from producers import InvalidRequest, PayloadTooLarge
 from producers.envelope import MARK, SIZE_LIMIT, UnreadableEnvelope, read_envelope, write_envelope

@@ -9,8 +9,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from ops.organisation import Organisation, Size, generate, read_world
 from ops.organisation.errors import InstantError, SizeError, WorldError

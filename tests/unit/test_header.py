@@ -3,8 +3,7 @@
 from email.header import decode_header, make_header
 
 import pytest
-from hypothesis import example, given, settings
-from hypothesis import strategies as st
+from hypothesis import example, given, settings, strategies as st
 
 from jobs import UnsafeHeader
 from jobs.mail.header import encode_text, header_block, refuse_unsafe

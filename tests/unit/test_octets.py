@@ -9,8 +9,7 @@ from email.utils import parseaddr
 from typing import Any
 
 import pytest
-from hypothesis import example, given, settings
-from hypothesis import strategies as st
+from hypothesis import example, given, settings, strategies as st
 
 from jobs import Mail, MailError, UnsafeHeader
 from jobs.mail.octets import Letter, Sender, write_letter

@@ -5,8 +5,7 @@ from datetime import timedelta
 
 import pytest
 from arq.worker import Retry, RetryJob
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from jobs import Mail, Policy, RefreshReport
 from worker.engine import GiveUp, TryLater

@@ -5,8 +5,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from reader.snapshot import ERROR_LENGTH, Failure, Head, Meta, SnapshotUnreadable, decode, fields_of
 

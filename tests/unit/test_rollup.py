@@ -9,8 +9,7 @@ from uuid import UUID
 
 import orjson
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from worker.reports.rollup import InvalidRows, Totals, roll_up
 from worker.reports.tree import Node, Tree, grow_tree

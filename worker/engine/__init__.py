@@ -2,8 +2,7 @@
 
 from worker.engine.cron import Cron as Cron
 from worker.engine.lane import LaneSlots as LaneSlots
-from worker.engine.outcome import GiveUp as GiveUp
-from worker.engine.outcome import TryLater as TryLater
+from worker.engine.outcome import GiveUp as GiveUp, TryLater as TryLater
 from worker.engine.schedule import Schedule as Schedule
 from worker.engine.standin import StandIn as StandIn
 from worker.engine.worker import Worker as Worker

@@ -11,8 +11,7 @@ import redis
 from arq.connections import ArqRedis, RedisSettings
 from redis import Redis as BlockingRedis
 from redis.asyncio import Connection, ConnectionPool, Redis
-from redis.exceptions import ConnectionError as ConnectionLost
-from redis.exceptions import ReadOnlyError, RedisError
+from redis.exceptions import ConnectionError as ConnectionLost, ReadOnlyError, RedisError
 
 from producers.address import Address, read_address
 from producers.sentinel import find_primary, questions, read_answer

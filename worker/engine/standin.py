@@ -27,8 +27,7 @@ from arq.connections import create_pool
 from arq.constants import abort_jobs_ss, in_progress_key_prefix, result_key_prefix, retry_key_prefix
 from arq.jobs import serialize_result
 from arq.utils import timestamp_ms
-from arq.worker import JobExecutionFailed
-from arq.worker import Worker as ArqWorker
+from arq.worker import JobExecutionFailed, Worker as ArqWorker
 
 from producers.script import Script
 from worker.engine.lane import Claim, Completion, Lane

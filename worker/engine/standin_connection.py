@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from arq.connections import ArqRedis
-from redis import Connection, ConnectionPool, SSLConnection, UnixDomainSocketConnection
-from redis import Redis as BlockingRedis
-from redis.asyncio import SSLConnection as AsyncSSLConnection
-from redis.asyncio import UnixDomainSocketConnection as AsyncSocketConnection
-from redis.asyncio.sentinel import SentinelConnectionPool as AsyncSentinelPool
-from redis.asyncio.sentinel import SentinelManagedSSLConnection as AsyncSentinelSSL
+from redis import Connection, ConnectionPool, Redis as BlockingRedis, SSLConnection, UnixDomainSocketConnection
+from redis.asyncio import SSLConnection as AsyncSSLConnection, UnixDomainSocketConnection as AsyncSocketConnection
+from redis.asyncio.sentinel import (
+    SentinelConnectionPool as AsyncSentinelPool,
+    SentinelManagedSSLConnection as AsyncSentinelSSL,
+)
 from redis.exceptions import NoScriptError, ResponseError
 from redis.sentinel import Sentinel
 

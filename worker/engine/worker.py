@@ -15,8 +15,7 @@ from datetime import timedelta
 from functools import partial
 from typing import Any
 
-from arq.worker import Function
-from arq.worker import Worker as ArqWorker
+from arq.worker import Function, Worker as ArqWorker
 from redis import Redis as BlockingRedis
 
 from jobs import Policy

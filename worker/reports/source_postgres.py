@@ -17,7 +17,6 @@ from worker.reports.day import Day
 from worker.reports.rollup import Row
 from worker.reports.tree import Node
 
-DatabaseFault = asyncpg.PostgresError | asyncpg.InterfaceError | OSError
 DATABASE_FAULTS = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
 """What a refresh may meet here: bad SQL, a timeout, a lost connection."""
 
