@@ -19,6 +19,7 @@ from tests.support import eventually
 from worker.engine import Cron, GiveUp, LaneSlots, Schedule, TryLater, Worker
 from worker.engine.handler import handler
 from worker.engine.lane import Claim, Completion
+from worker.engine.store import script
 
 LANE = "mail.normal"
 KEYS = LaneKeys(LANE)
@@ -234,6 +235,11 @@ async def test_a_worker_whose_lease_lapsed_can_record_nothing_while_another_runs
     late = await first._store.turn([(first.lanes[0], [done])], [])
     assert late.refused == [done]
     assert not await first._store.begin_effect(stale, KEYS.effects)
+    deadline = await redis.zscore(KEYS.leases, receipt.id)
+    renewal = redis.register_script(script("renew"))
+    held = [KEYS.queue, KEYS.leases, KEYS.cancelled]
+    assert await renewal(keys=held, args=[600_000, stale.id, stale.token]) == [[receipt.id.encode()], []]
+    assert await redis.zscore(KEYS.leases, receipt.id) == deadline
     assert await redis.get(f"arq:in-progress:{receipt.id}") == live.token.encode()
     assert await redis.exists(f"arq:job:{receipt.id}")
     assert f"done:{LANE}" not in await counters(redis)
