@@ -27,15 +27,19 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 import log
+from ops.command import Act, Command, Refused, Tools
 from ops.console.page import Console
 from ops.console.server import CannotListen, serve
 from ops.depth import Depth, read_depth
 from ops.depth_table import depth_table, table
-from ops.jobs.commands import COMMANDS, Act
+from ops.jobs.commands import COMMANDS
+from ops.mail.commands import MAIL
 from ops.running import NAME, RunningUnreadable, running_redis_url
 from settings import Settings, allowed, each_field, is_secret, load_or_exit, show
 
 EXIT_FINDING, EXIT_CONFIGURATION, EXIT_REDIS = 1, 2, 3
+
+GROUPS = (MAIL,)
 
 _ANSWER_SECONDS = 2
 _SLOW_PROVIDER = (2.0, 3.0)
@@ -71,9 +75,12 @@ def _parser() -> argparse.ArgumentParser:
         "--every", type=_seconds, default=2, metavar="SECONDS", help="how often --watch looks (default 2)"
     )
     for one in COMMANDS:
-        job = _add(words, one.word, partial(_of_jobs, one.act), one.about, one.example)
-        job.add_argument("--json", action="store_true", help="one JSON object on one line instead of words")
-        one.arguments(job)
+        _add_command(words, one)
+    for group in GROUPS:
+        it_group = words.add_parser(group.word, help=group.about, description=group.about, epilog=_EXIT_CODES)
+        second = it_group.add_subparsers(title="commands", metavar="COMMAND", required=True)
+        for one in group.commands:
+            _add_command(second, one)
     _add(words, "console", _console, "the operators' page, on this machine only", "console")
     listed = _add(words, "settings", _settings, "every setting with its limits", "settings")
     listed.add_argument("--json", action="store_true", help="one JSON object instead of a table")
@@ -93,6 +100,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add(words, "up", _up, "all processes, with embedded servers where none is configured, until Ctrl-C", "up")
     return it
+
+
+def _add_command(words: "argparse._SubParsersAction[argparse.ArgumentParser]", one: Command) -> None:
+    it = _add(words, one.word, partial(_answer, one.act), one.about, one.example)
+    it.add_argument("--json", action="store_true", help="one JSON object on one line instead of words")
+    one.arguments(it)
 
 
 def _add(
@@ -179,23 +192,42 @@ def _shown(depth: Depth, *, as_json: bool) -> str:
     return orjson.dumps(depth.to_json(), option=orjson.OPT_UTC_Z).decode() if as_json else depth_table(depth)
 
 
-# single jobs, and holds
+# commands that ask once and answer
 
 
-def _of_jobs(act: Act, asked: argparse.Namespace) -> int:
-    url, named = _redis_url(load_or_exit())
-    return asyncio.run(_answered(act, asked, url, named))
+def _answer(act: Act, asked: argparse.Namespace) -> int:
+    settings = load_or_exit()
+    return asyncio.run(_answered(act, asked, settings, *_redis_url(settings)))
 
 
-async def _answered(act: Act, asked: argparse.Namespace, url: str, named: str) -> int:
+async def _answered(act: Act, asked: argparse.Namespace, settings: Settings, url: str, named: str) -> int:
     async with _redis(url) as redis:
         try:
-            answer = await act(redis, asked)
+            answer = await act(_tools(settings, redis, url), asked)
         except (RedisError, OSError) as error:
             _say(_away(named, error))
             return EXIT_REDIS
+        except Refused as refusal:
+            _say(str(refusal))
+            return EXIT_CONFIGURATION
     print(orjson.dumps(answer.facts, option=orjson.OPT_UTC_Z).decode() if asked.json else answer.text)
     return 0 if answer.done else EXIT_FINDING
+
+
+def _tools(settings: Settings, redis: Redis, url: str) -> Tools:
+    return Tools(
+        redis=redis,
+        redis_url=url,
+        tenant=settings.tenant,
+        timezone=settings.timezone,
+        postgres_dsn=_revealed(settings.postgres_dsn) or "",
+        reports_path=settings.reports.path,
+        mail={name: _plain(value) for name, value in settings.mail},
+    )
+
+
+def _plain(value: object) -> object:
+    return value.get_secret_value() if isinstance(value, SecretStr) else value
 
 
 # console

@@ -1,18 +1,12 @@
-"""The commands about jobs and holds: their arguments, and what each answers. `ops.__main__` runs them.
-
-An answer is a text for people and facts for scripts, and says whether anything was done: a command that found
-nothing to do, or was refused, is no fault, but a script must be able to tell.
-"""
+"""The commands about jobs and holds: their arguments, and what each answers. `ops.__main__` runs them."""
 
 import argparse
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
 
-from redis.asyncio import Redis
-
 from jobs.lanes import LANES
+from ops.command import Answer, Command, Tools
 from ops.depth_table import printable
 from ops.depth_words import held_text
 from ops.holds import REASON_LIMIT, duration, hold, release
@@ -22,87 +16,52 @@ from ops.jobs.edit import CannotEdit, edit
 from ops.jobs.explain import explain
 from ops.jobs.operations import cancel, discard, revive, revive_all
 
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What a command answers.
-
-    Attributes:
-        text: for people.
-        facts: for ``--json``.
-        done: False when there was nothing to do, or it was refused.
-    """
-
-    text: str
-    facts: Mapping[str, Any]
-    done: bool = True
-
-
-Act = Callable[[Redis, argparse.Namespace], Awaitable[Answer]]
-
-
-@dataclass(frozen=True, slots=True)
-class Command:
-    """One word of the command line.
-
-    Attributes:
-        arguments: adds what it takes.
-        act: does it; raises RedisError or OSError when Redis does not answer.
-    """
-
-    word: str
-    about: str
-    example: str
-    arguments: Callable[[argparse.ArgumentParser], None]
-    act: Act
-
-
 # Looking
 
 
-async def _why(redis: Redis, asked: argparse.Namespace) -> Answer:
-    found = await explain(redis, asked.id)
+async def _why(tools: Tools, asked: argparse.Namespace) -> Answer:
+    found = await explain(tools.redis, asked.id)
     return Answer(words.explained_text(found), found.to_json(), done=found.job.state != "unknown")
 
 
-async def _dead(redis: Redis, asked: argparse.Namespace) -> Answer:
+async def _dead(tools: Tools, asked: argparse.Namespace) -> Answer:
     lanes = LANES if asked.lane is None else (asked.lane,)
-    found = await list_dead(redis, lanes, limit=asked.limit)
+    found = await list_dead(tools.redis, lanes, limit=asked.limit)
     return Answer(words.dead_table(found), {"dead": [asdict(job) for job in found]})
 
 
 # Changing
 
 
-async def _revive(redis: Redis, asked: argparse.Namespace) -> Answer:
+async def _revive(tools: Tools, asked: argparse.Namespace) -> Answer:
     if asked.lane is not None:
-        counts = await revive_all(redis, asked.lane)
+        counts = await revive_all(tools.redis, asked.lane)
         return Answer(
             words.revived_all_text(asked.lane, counts),
             {"lane": asked.lane, **asdict(counts)},
             done=counts.revived > 0,
         )
-    what, lane = await revive(redis, asked.id)
+    what, lane = await revive(tools.redis, asked.id)
     text = words.REVIVED[what].format(id=asked.id, lane=lane)
     return Answer(text, _facts(asked.id, lane, what), done=what == "revived")
 
 
-async def _discard(redis: Redis, asked: argparse.Namespace) -> Answer:
-    what, lane = await discard(redis, asked.id)
+async def _discard(tools: Tools, asked: argparse.Namespace) -> Answer:
+    what, lane = await discard(tools.redis, asked.id)
     text = words.TAKEN_OUT[what].format(id=asked.id, lane=lane, how="discarded")
     return Answer(text, _facts(asked.id, lane, what), done=what == "gone")
 
 
-async def _cancel(redis: Redis, asked: argparse.Namespace) -> Answer:
-    what, lane = await cancel(redis, asked.id)
+async def _cancel(tools: Tools, asked: argparse.Namespace) -> Answer:
+    what, lane = await cancel(tools.redis, asked.id)
     text = words.TAKEN_OUT[what].format(id=asked.id, lane=lane, how="cancelled")
     return Answer(text, _facts(asked.id, lane, what), done=what in {"gone", "stopping"})
 
 
-async def _edit(redis: Redis, asked: argparse.Namespace) -> Answer:
+async def _edit(tools: Tools, asked: argparse.Namespace) -> Answer:
     changes = dict(asked.set)
     try:
-        what, job = await edit(redis, asked.id, changes)
+        what, job = await edit(tools.redis, asked.id, changes)
     except CannotEdit as refusal:
         return Answer(
             f"Refused, nothing was changed: {printable(str(refusal))}",
@@ -120,8 +79,8 @@ def _facts(job_id: str, lane: str, what: str) -> dict[str, Any]:
 # Holding
 
 
-async def _hold(redis: Redis, asked: argparse.Namespace) -> Answer:
-    held = await hold(redis, asked.lane, lasting=asked.lasting, reason=asked.reason)
+async def _hold(tools: Tools, asked: argparse.Namespace) -> Answer:
+    held = await hold(tools.redis, asked.lane, lasting=asked.lasting, reason=asked.reason)
     if held is None:
         return Answer(
             f"{asked.lane} is held just so already.", {"lane": asked.lane, "what": "unchanged"}, done=False
@@ -132,8 +91,8 @@ async def _hold(redis: Redis, asked: argparse.Namespace) -> Answer:
     )
 
 
-async def _release(redis: Redis, asked: argparse.Namespace) -> Answer:
-    released = await release(redis, asked.lane)
+async def _release(tools: Tools, asked: argparse.Namespace) -> Answer:
+    released = await release(tools.redis, asked.lane)
     text = f"{asked.lane} goes on." if released else f"{asked.lane} was not held."
     return Answer(text, {"lane": asked.lane, "what": "released" if released else "not held"}, done=released)
 

@@ -1,0 +1,80 @@
+"""A word of the command line: what it takes, what it does, what it answers. `ops.__main__` runs it.
+
+An answer is a text for people and facts for scripts, and says whether anything was done: a command that found
+nothing to do, or was refused, is no fault, but a script must be able to tell.
+"""
+
+import argparse
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from redis.asyncio import Redis
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tools:
+    """What a command may use; plain values, because only an entry reads the settings.
+
+    Attributes:
+        redis: connects when it is first used.
+        postgres_dsn: empty when no Postgres is configured.
+        reports_path: the user's own folder of report files.
+        mail: the mail settings by name, secrets revealed.
+    """
+
+    redis: Redis
+    redis_url: str
+    tenant: str = "default"
+    timezone: str = "UTC"
+    postgres_dsn: str = ""
+    reports_path: Path | None = None
+    mail: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a command answers.
+
+    Attributes:
+        text: for people.
+        facts: for ``--json``.
+        done: False when there was nothing to do, or it was refused.
+    """
+
+    text: str
+    facts: Mapping[str, Any]
+    done: bool = True
+
+
+class Refused(Exception):
+    """A wrong argument, file or setting: one line that says which, and what to do. The exit code is 2."""
+
+
+Act = Callable[[Tools, argparse.Namespace], Awaitable[Answer]]
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One word of the command line.
+
+    Attributes:
+        arguments: adds what it takes.
+        act: does it; raises Refused, or RedisError and OSError when Redis does not answer.
+    """
+
+    word: str
+    about: str
+    example: str
+    arguments: Callable[[argparse.ArgumentParser], None]
+    act: Act
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A first word that others follow: ``ops mail trace``."""
+
+    word: str
+    about: str
+    commands: tuple[Command, ...]

@@ -1,0 +1,1 @@
+"""Look after mail: accounts, single mails, suppression, bounces."""
