@@ -111,7 +111,7 @@ Folder = Annotated[Path, AfterValidator(Path.expanduser)]
 Host = Annotated[str, AfterValidator(to_host)]
 LoopbackHost = Annotated[str, AfterValidator(to_loopback)]
 PostgresDsn = Annotated[SecretStr, scheme("postgresql")]
-RedisUrl = Annotated[SecretStr, scheme("redis", "rediss", "unix", "sentinel")]
+RedisUrl = Annotated[SecretStr, scheme("redis", "rediss", "unix", "sentinel", "sentinels", "cluster", "clusters")]
 TimeZone = Annotated[str, AfterValidator(to_time_zone)]
 
 
@@ -165,7 +165,23 @@ class Worker(Section):
 class Mail(Section):
     """The mail server. Nothing leaves this machine until ``mode`` is ``live``."""
 
-    mode: Literal["sink", "live"] = setting("sink", "`sink` keeps mail on this machine, `live` sends it out.")
+    mode: Literal["sink", "live", "redirect", "hold"] = setting(
+        "sink",
+        "`sink` keeps mail on this machine, `live` sends it out, `redirect` sends all of it to one address, "
+        "`hold` lets nothing leave.",
+    )
+    redirect_to: str | None = setting(
+        None,
+        "Who gets what may not go where it is addressed: all mail with `redirect`, other domains' with a list.",
+        "`name@host`",
+        pattern=r"^[^\s<>@]+@[^\s<>@]+$",
+    )
+    allowed_domains: str | None = setting(
+        None,
+        "The only domains that are written to, subdomains included; others are redirected, or dead with a reason.",
+        "domains, apart by commas",
+        pattern=r"^[A-Za-z0-9.-]+(?: *, *[A-Za-z0-9.-]+)*$",
+    )
     host: Host | None = setting(None, "The mail server; none = the embedded sink.", "a host name or address")
     port: int = setting(25, "The mail server's port.", ge=1, le=65535)
     username: str | None = setting(None, "The account to log in with; needs the password.", "text")
@@ -184,6 +200,41 @@ class Mail(Section):
         100, "Mails sent over one connection before a new one.", ge=1, le=10_000
     )
     horizon: Duration = setting(24 * HOUR, "How long a mail is tried before it is dead.", ge=MINUTE, le=7 * DAY)
+    seal_keys: SecretStr | None = setting(
+        None,
+        "The key ring that opens sealed mails; the first key seals. A new key goes in front.",
+        "`id:key` one or more, the key 32 octets in base64 (`openssl rand -base64 32`)",
+    )
+    erase_after: Duration = setting(
+        30 * DAY, "When the content of a dead mail is erased; its ids and its end stay.", ge=HOUR, le=366 * DAY
+    )
+    bounce_days: int = setting(
+        7, "For how many days bounces are matched; a note of 100 octets a mail. 0 = none is noted.", ge=0, le=30
+    )
+    dkim_domain: str | None = setting(
+        None, "The domain whose mails are signed with DKIM; none = none.", "a domain"
+    )
+    dkim_selector: str | None = setting(None, "The name of the DKIM key in that domain.", "a name")
+    dkim_key: SecretStr | None = setting(
+        None, "The private DKIM key.", "PEM without a passphrase, RSA of 1024 bits or more, or Ed25519"
+    )
+    accounts: Folder | None = setting(
+        None,
+        "A file with several accounts and their limits, used instead of the one account of the settings above.",
+        "a TOML file, see `docs/mail.md`",
+    )
+    attachments: Folder | None = setting(
+        None, "Where the files lie that mails attach by reference; none outside it is read.", "a folder"
+    )
+    templates: Folder | None = setting(
+        None, "Your own mail templates, for `ops mail preview`; backends name the folder themselves.", "a folder"
+    )
+    keep_journal: Duration = setting(
+        3 * DAY,
+        "How long `ops mail trace` can tell what happened to a mail that is done.",
+        ge=0 * SECOND,
+        le=30 * DAY,
+    )
 
 
 class Reports(Section):
@@ -200,6 +251,19 @@ class Reader(Section):
     port: int = free_port(8710, "The reader's port.")
     access: Literal["session", "open"] = setting(
         "session", "`session` = managers see their own nodes, `open` = no log-in, loopback hosts only."
+    )
+    copy_mib: int = setting(
+        0,
+        "Memory for the reader's own copy of documents and sessions, in MiB; it also bridges an outage of Redis.",
+        "0 to 16384; 0 = no copy",
+        ge=0,
+        le=16_384,
+    )
+    cors_origins: str = setting(
+        "",
+        "Other sites whose pages may read reports.",
+        "origins like `https://app.example`, with spaces between",
+        pattern=r"^(?:https?://[A-Za-z0-9.:\[\]-]+(?: +|$))*$",
     )
 
 
@@ -232,7 +296,8 @@ class Settings(BaseSettings):
     redis_url: RedisUrl | None = setting(
         None,
         "Redis or Valkey; none = the embedded one.",
-        "`redis://`, `rediss://`, `unix://` or `sentinel://host:port,host:port/service/0`",
+        "`redis://`, `unix://`, `sentinel://host:port,host:port/service/0` or `cluster://host:port,host:port`; "
+        "by TLS `rediss://`, `sentinels://`, `clusters://`",
     )
     postgres_dsn: PostgresDsn | None = setting(None, "Postgres; none = the embedded one.", "`postgresql://`")
     data_dir: Folder = setting(Path(".momentus"), "Where the embedded servers keep their data.", "a folder")
@@ -269,8 +334,12 @@ def find_contradictions(settings: Settings) -> Iterator[str]:
         yield "MOMENTUS_WORKER__LEASE_RENEW must be less than half of MOMENTUS_WORKER__LEASE"
     if mail.mode == "sink" and away:
         yield "MOMENTUS_MAIL__HOST is another machine, but mail is kept here: set MOMENTUS_MAIL__MODE=live"
-    if mail.mode == "live" and mail.host is None:
-        yield "MOMENTUS_MAIL__MODE=live has no server to send to: set MOMENTUS_MAIL__HOST"
+    if mail.mode in {"live", "redirect"} and mail.host is None and mail.accounts is None:
+        yield f"MOMENTUS_MAIL__MODE={mail.mode} has no server to send to: set MOMENTUS_MAIL__HOST or __ACCOUNTS"
+    if mail.mode == "redirect" and mail.redirect_to is None:
+        yield "MOMENTUS_MAIL__MODE=redirect has nobody to send to: set MOMENTUS_MAIL__REDIRECT_TO"
+    if len({part is None for part in (mail.dkim_domain, mail.dkim_selector, mail.dkim_key)}) > 1:
+        yield "MOMENTUS_MAIL__DKIM_DOMAIN, __DKIM_SELECTOR and __DKIM_KEY need each other: set all or none"
     if mail.tls == "off" and away:
         yield "MOMENTUS_MAIL__TLS=off is for loopback hosts only: set it to required or implicit"
     if (mail.username is None) != (mail.password is None):

@@ -12,16 +12,22 @@ Example:
 
 from .errors import JobError as JobError
 from .lanes import LANES as LANES
+from .mail.attachment import Attachment as Attachment
+from .mail.digest import Digest as Digest
 from .mail.errors import (
     BodyTooLarge as BodyTooLarge,
+    BrokenTemplate as BrokenTemplate,
     EmptyBody as EmptyBody,
     InvalidAddress as InvalidAddress,
+    InvalidAttachment as InvalidAttachment,
     InvalidPart as InvalidPart,
     MailError as MailError,
     MissingValue as MissingValue,
     UnknownTemplate as UnknownTemplate,
     UnsafeHeader as UnsafeHeader,
+    UnusedValue as UnusedValue,
 )
 from .mail.message import Mail as Mail
+from .mail.templates import Templates as Templates
 from .policy import Policy as Policy
 from .refresh import RefreshReport as RefreshReport

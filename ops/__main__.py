@@ -13,6 +13,7 @@ Answers go to stdout, everything else to stderr. Without MOMENTUS_REDIS_URL the 
 
 import argparse
 import asyncio
+import contextlib
 import math
 import os
 import sys
@@ -27,21 +28,30 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 import log
+from ops.acl import ACL
 from ops.command import Act, Command, Refused, Tools
 from ops.console.page import Console
 from ops.console.server import CannotListen, serve
 from ops.depth import Depth, read_depth
 from ops.depth_table import depth_table, table
+from ops.doctor.commands import COMMANDS as DOCTOR
 from ops.jobs.commands import COMMANDS
+from ops.limits import LIMIT
 from ops.mail.commands import MAIL
+from ops.reports.commands import REPORTS
 from ops.running import NAME, RunningUnreadable, running_redis_url
+from ops.sessions.commands import SESSIONS
+from ops.wrong_keys import wrong_keys
+from sessions.connection import connect
 from settings import Settings, allowed, each_field, is_secret, load_or_exit, show
 
 EXIT_FINDING, EXIT_CONFIGURATION, EXIT_REDIS = 1, 2, 3
 
-GROUPS = (MAIL,)
+GROUPS = (LIMIT, MAIL, REPORTS, SESSIONS)
 
 _ANSWER_SECONDS = 2
+_NO_REDIS = "redis://127.0.0.1:0"
+"""What a command that needs none is given; nothing answers there."""
 _SLOW_PROVIDER = (2.0, 3.0)
 """Seconds that the demo's mail server takes for a mail."""
 _CLEAR = "\x1b[H\x1b[2J"
@@ -74,7 +84,7 @@ def _parser() -> argparse.ArgumentParser:
     depth.add_argument(
         "--every", type=_seconds, default=2, metavar="SECONDS", help="how often --watch looks (default 2)"
     )
-    for one in COMMANDS:
+    for one in (*COMMANDS, *DOCTOR, ACL):
         _add_command(words, one)
     for group in GROUPS:
         it_group = words.add_parser(group.word, help=group.about, description=group.about, epilog=_EXIT_CODES)
@@ -103,7 +113,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_command(words: "argparse._SubParsersAction[argparse.ArgumentParser]", one: Command) -> None:
-    it = _add(words, one.word, partial(_answer, one.act), one.about, one.example)
+    it = _add(words, one.word, partial(_answer, one), one.about, one.example)
     it.add_argument("--json", action="store_true", help="one JSON object on one line instead of words")
     one.arguments(it)
 
@@ -169,7 +179,7 @@ async def _look(asked: argparse.Namespace, settings: Settings, url: str, named: 
         try:
             depth = await read_depth(redis, tenant=settings.tenant)
         except (RedisError, OSError) as error:
-            _say(_away(named, error))
+            _say(await _away(redis, named, error))
             return EXIT_REDIS
     print(_shown(depth, as_json=asked.json))
     return 0 if depth.conserved else EXIT_FINDING
@@ -184,7 +194,7 @@ async def _watch(asked: argparse.Namespace, settings: Settings, url: str, named:
                 depth = await read_depth(redis, tenant=settings.tenant)
                 print(before + _shown(depth, as_json=asked.json), flush=True)
             except (RedisError, OSError) as error:
-                _say(_away(named, error))
+                _say(await _away(redis, named, error))
             await asyncio.sleep(asked.every)
 
 
@@ -195,9 +205,10 @@ def _shown(depth: Depth, *, as_json: bool) -> str:
 # commands that ask once and answer
 
 
-def _answer(act: Act, asked: argparse.Namespace) -> int:
+def _answer(command: Command, asked: argparse.Namespace) -> int:
     settings = load_or_exit()
-    return asyncio.run(_answered(act, asked, settings, *_redis_url(settings)))
+    url, named = _redis_url(settings) if command.needs_redis else (_NO_REDIS, "no setting")
+    return asyncio.run(_answered(command.act, asked, settings, url, named))
 
 
 async def _answered(act: Act, asked: argparse.Namespace, settings: Settings, url: str, named: str) -> int:
@@ -205,7 +216,7 @@ async def _answered(act: Act, asked: argparse.Namespace, settings: Settings, url
         try:
             answer = await act(_tools(settings, redis, url), asked)
         except (RedisError, OSError) as error:
-            _say(_away(named, error))
+            _say(await _away(redis, named, error))
             return EXIT_REDIS
         except Refused as refusal:
             _say(str(refusal))
@@ -222,6 +233,7 @@ def _tools(settings: Settings, redis: Redis, url: str) -> Tools:
         timezone=settings.timezone,
         postgres_dsn=_revealed(settings.postgres_dsn) or "",
         reports_path=settings.reports.path,
+        statement_timeout=settings.reports.statement_timeout,
         mail={name: _plain(value) for name, value in settings.mail},
     )
 
@@ -335,13 +347,18 @@ def _redis_url(settings: Settings) -> tuple[str, str]:
 def _redis(url: str) -> Redis:
     """A client that connects when it is first used; ends the process when the address cannot be read."""
     try:
-        client: Redis = Redis.from_url(url, socket_connect_timeout=_ANSWER_SECONDS, socket_timeout=_ANSWER_SECONDS)
-    except ValueError:  # its text may quote a part of the password
-        _give_up("MOMENTUS_REDIS_URL is not the address of a Redis, like redis://:password@host:6379/0")
-    return client
+        return connect(url, seconds=_ANSWER_SECONDS)
+    except ValueError as error:
+        _give_up(f"MOMENTUS_REDIS_URL: {error}")
 
 
-def _away(named: str, error: Exception) -> str:
+async def _away(redis: Redis, named: str, error: Exception) -> str:
+    if str(error).startswith("WRONGTYPE"):
+        with contextlib.suppress(RedisError, OSError):
+            wrong = "; ".join(await wrong_keys(redis))
+            return (
+                f"something else writes to this database: {wrong or error}; the queue goes on when it is removed"
+            )
     return f"Redis does not answer at the address in {named}: {error or type(error).__name__}"
 
 

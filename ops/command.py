@@ -7,6 +7,7 @@ nothing to do, or was refused, is no fault, but a script must be able to tell.
 import argparse
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ class Tools:
         redis: connects when it is first used.
         postgres_dsn: empty when no Postgres is configured.
         reports_path: the user's own folder of report files.
+        statement_timeout: after which the database ends a report's query.
         mail: the mail settings by name, secrets revealed.
     """
 
@@ -30,6 +32,7 @@ class Tools:
     timezone: str = "UTC"
     postgres_dsn: str = ""
     reports_path: Path | None = None
+    statement_timeout: timedelta = timedelta(seconds=30)
     mail: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -62,6 +65,7 @@ class Command:
     Attributes:
         arguments: adds what it takes.
         act: does it; raises Refused, or RedisError and OSError when Redis does not answer.
+        needs_redis: whether it is refused where no Redis is named.
     """
 
     word: str
@@ -69,6 +73,7 @@ class Command:
     example: str
     arguments: Callable[[argparse.ArgumentParser], None]
     act: Act
+    needs_redis: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,15 +5,16 @@ is arithmetic. Where the numbers come from:
 
     ready, leased, scheduled   the queue, by Redis's clock; a job whose lease has lapsed is ready again
     retrying                   those of the waiting that have failed before
+    parked                     those of the waiting that no worker is to take yet (`ops.jobs.parked`)
     dead                       given up and kept for people
     uncertain                  since ever: effects of which nobody knows whether they happened
     in, out                    the last 60 seconds (`ops.drain.per_minute` says how they are reckoned)
     workers, slots             heartbeats, so a few seconds old
 
-Conserved means: accepted = done + dead + discarded + vanished + cancelled + waiting + leased. `unaccounted` is
-what is missing (positive: jobs lost) or too much (negative). What stock arq brings in or takes out is not
-counted on the way: jobs of an arq producer wait as "too much" until first claimed, and those that an arq worker
-finishes end up as "missing".
+Conserved means: accepted = done + dead + discarded + vanished + cancelled + expired + waiting + leased, where
+`unaccounted` is what is missing (positive: jobs lost) or too much (negative). What stock arq brings in or takes
+out is not counted on the way: jobs of an arq producer wait as "too much" until first claimed, and those that an
+arq worker finishes end up as "missing".
 
 What can go wrong: Redis away, which is the caller's to tell people. A heartbeat or a report in a format that
 cannot be read never hides the rest. This module writes nothing.
@@ -32,6 +33,7 @@ from jobs.lanes import LANES
 from ops.depth_words import drain_text, why_text
 from ops.drain import MINUTE_MS, Drain, Reason, forecast, per_minute, reason
 from ops.holds import Hold, read_hold
+from ops.lane_limits import LaneLimits, read_lane_limits
 from ops.report_freshness import ReportFreshness, moment, read_reports
 from producers.keys import LaneKeys, group_of
 
@@ -70,6 +72,7 @@ class Counts:
     leased: int
     scheduled: int
     retrying: int
+    parked: int
     dead: int
     oldest_due_ms: int
     accepted: int
@@ -77,6 +80,7 @@ class Counts:
     discarded: int
     vanished: int
     cancelled: int
+    expired: int
     uncertain: int
     in_before: int
     in_running: int
@@ -87,7 +91,7 @@ class Counts:
     @property
     def unaccounted(self) -> int:
         """Accepted jobs that are nowhere; negative: jobs that nobody accepted."""
-        ended = self.done + self.dead + self.discarded + self.vanished + self.cancelled
+        ended = self.done + self.dead + self.discarded + self.vanished + self.cancelled + self.expired
         return self.accepted - ended - self.ready - self.leased - self.scheduled
 
 
@@ -99,6 +103,7 @@ class LaneDepth:
         oldest_ms: how long the first ready job has been ready; None when none is.
         workers: live ones that serve the lane.
         held: who said that it is to wait, if somebody did, and until when.
+        limits: which limits its jobs need, and what these hold back.
         why: why ready jobs wait; None when none does for long.
         drain: when the lane will be empty.
         unaccounted: see the module; 0 is right.
@@ -109,6 +114,7 @@ class LaneDepth:
     leased: int
     scheduled: int
     retrying: int
+    parked: int
     dead: int
     uncertain: int
     accepted: int
@@ -116,12 +122,14 @@ class LaneDepth:
     discarded: int
     vanished: int
     cancelled: int
+    expired: int
     oldest_ms: int | None
     in_per_minute: float
     out_per_minute: float
     workers: int
     slots: Slots
     held: Hold | None
+    limits: LaneLimits
     why: Reason | None
     drain: Drain
     unaccounted: int
@@ -168,6 +176,7 @@ def _lane_json(lane: LaneDepth, at: datetime) -> dict[str, Any]:
     return fields | {
         "why": why_text(lane.why, slots=lane.slots.total, held=lane.held),
         "why_code": lane.why,
+        "limits": lane.limits.to_json(),
         "drain": lane.drain.state,
         "drains": drain_text(lane.drain),
         "drains_in_s": seconds,
@@ -206,7 +215,7 @@ async def read_depth(redis: Redis, *, tenant: str) -> Depth:
     return Depth(
         at=moment(now_us),
         lanes=tuple(
-            _lane(lane, counts, workers, group.now_us // 1000)
+            _lane(lane, counts, group.limits[lane], workers, group.now_us // 1000)
             for group in groups
             for lane, counts in group.counts.items()
         ),
@@ -226,6 +235,7 @@ class _Group:
     now_us: int
     workers: Sequence[WorkerSeen]
     counts: Mapping[str, Counts]
+    limits: Mapping[str, LaneLimits]
 
 
 def _groups(lanes: Sequence[str]) -> list[list[str]]:
@@ -239,11 +249,12 @@ async def _read_group(redis: Redis, lanes: list[str]) -> _Group:
     all_keys = [LaneKeys(lane) for lane in lanes]
     names = [all_keys[0].counters, all_keys[0].workers, all_keys[0].holds]
     for keys in all_keys:
-        names += [keys.queue, keys.leases, keys.retrying, keys.dead]
+        names += [keys.queue, keys.leases, keys.retrying, keys.dead, keys.parked]
     reply = await redis.register_script(_SCRIPT)(keys=names, args=[all_keys[0].tag, *lanes])
     now_us, reported, *rows = reply
     counts = {lane: Counts(**dict(zip(_FIELDS, row, strict=True))) for lane, row in zip(lanes, rows, strict=True)}
-    return _Group(now_us, _workers(reported, now_us // 1000), counts)
+    limits = await read_lane_limits(redis, all_keys)
+    return _Group(now_us, _workers(reported, now_us // 1000), counts, limits)
 
 
 def _workers(reported: list[Any], now_ms: int) -> list[WorkerSeen]:
@@ -280,7 +291,7 @@ def _joined(workers: Iterable[WorkerSeen]) -> tuple[WorkerSeen, ...]:
     return tuple(known[worker_id] for worker_id in sorted(known))
 
 
-def _lane(lane: str, counts: Counts, workers: Sequence[WorkerSeen], now_ms: int) -> LaneDepth:
+def _lane(lane: str, counts: Counts, limits: LaneLimits, workers: Sequence[WorkerSeen], now_ms: int) -> LaneDepth:
     serving = [worker.lanes[lane] for worker in workers if lane in worker.lanes]
     slots = Slots(busy=sum(one.busy for one in serving), total=sum(one.total for one in serving))
     oldest_ms = None if counts.oldest_due_ms < 0 else max(0, now_ms - counts.oldest_due_ms)
@@ -297,6 +308,7 @@ def _lane(lane: str, counts: Counts, workers: Sequence[WorkerSeen], now_ms: int)
         workers=len(serving),
         slots=slots,
         held=held,
+        limits=limits,
         why=reason(
             ready=counts.ready,
             oldest=timedelta(milliseconds=oldest_ms or 0),
@@ -305,6 +317,7 @@ def _lane(lane: str, counts: Counts, workers: Sequence[WorkerSeen], now_ms: int)
             busy=slots.busy,
             leased=counts.leased,
             held=held is not None,
+            limits_used_up=limits.used_up,
         ),
         drain=forecast(
             ready=counts.ready,

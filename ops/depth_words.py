@@ -31,12 +31,14 @@ _REASON: dict[Language, dict[Reason, str]] = {
     "en": {
         "held": "held",
         "no_worker": "no live worker serves this lane",
+        "limits": "its limits give no more for now",
         "slots_busy": "all {slots} slots are busy",
         "not_claiming": "slots are free, but no worker claims: it is stopping, or cannot reach Redis",
     },
     "es": {
         "held": "retenido",
         "no_worker": "ningún worker vivo atiende este carril",
+        "limits": "sus límites no dan más por ahora",
         "slots_busy": "los {slots} puestos están ocupados",
         "not_claiming": "hay puestos libres, pero ningún worker toma trabajo: se está parando o no llega a Redis",
     },

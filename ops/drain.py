@@ -21,7 +21,7 @@ from datetime import timedelta
 from typing import Literal
 
 DrainState = Literal["empty", "held", "no_worker", "in", "growing", "level", "stalled"]
-Reason = Literal["held", "no_worker", "slots_busy", "not_claiming"]
+Reason = Literal["held", "no_worker", "limits", "slots_busy", "not_claiming"]
 
 MINUTE_MS = 60_000
 CLAIMED_WITHIN = timedelta(seconds=5)
@@ -84,7 +84,15 @@ def forecast(*, ready: int, in_per_minute: float, out_per_minute: float, slots: 
 
 
 def reason(
-    *, ready: int, oldest: timedelta, out_per_minute: float, slots: int, busy: int, leased: int, held: bool = False
+    *,
+    ready: int,
+    oldest: timedelta,
+    out_per_minute: float,
+    slots: int,
+    busy: int,
+    leased: int,
+    held: bool = False,
+    limits_used_up: bool = False,
 ) -> Reason | None:
     """Why ready jobs wait; None when none does, or when they are about to be claimed.
 
@@ -92,6 +100,7 @@ def reason(
         oldest: how long the first of them has been ready.
         slots, busy: of live workers, as they last reported.
         leased: live leases now, which is fresher than what workers report.
+        limits_used_up: whether none of the limits that the lane needs has room.
     """
     if ready == 0:
         return None
@@ -99,6 +108,8 @@ def reason(
         return "held"
     if slots == 0:
         return "no_worker"
+    if limits_used_up:
+        return "limits"
     if max(busy, leased) >= slots:
         return "slots_busy"
     waits_in_vain = oldest > CLAIMED_WITHIN and not out_per_minute

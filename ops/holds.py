@@ -8,13 +8,12 @@ an end, because that is how it is to be dealt with: release it. A lane has one h
 """
 
 import re
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import orjson
 from redis.asyncio import Redis
 
+from producers.hold import Hold as Hold, read_hold as read_hold
 from producers.keys import LaneKeys
 
 REASON_LIMIT = 200
@@ -26,18 +25,6 @@ _HOLD = (_SCRIPTS / "hold.lua").read_text(encoding="utf-8")
 _RELEASE = (_SCRIPTS / "release.lua").read_text(encoding="utf-8")
 _DURATION = re.compile(r"(\d{1,9})(s|m|h|d)", re.ASCII)
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Hold:
-    """Why a lane waits.
-
-    Attributes:
-        until: when it ends by itself; None: when somebody releases it.
-    """
-
-    until: datetime | None
-    reason: str
 
 
 async def hold(redis: Redis, lane: str, *, lasting: timedelta | None, reason: str) -> Hold | None:
@@ -67,25 +54,6 @@ async def release(redis: Redis, lane: str) -> bool:
     """Let a lane go on; False when it was not held."""
     keys = LaneKeys(lane)
     return bool(await redis.register_script(_RELEASE)(keys=[keys.holds, keys.wake], args=[lane]))
-
-
-def read_hold(octets: bytes | None, *, now_ms: int) -> Hold | None:
-    """The hold as Redis has it; None when there is none, or when it is over.
-
-    >>> read_hold(b'{"until_ms":5000,"reason":"full"}', now_ms=5000)
-    >>> read_hold(b'{"until_ms":null,"reason":"full"}', now_ms=5000)
-    Hold(until=None, reason='full')
-    """
-    if not octets:
-        return None
-    try:
-        told = orjson.loads(octets)
-        until_ms, reason = told.get("until_ms"), str(told.get("reason", ""))
-        until = None if until_ms is None else _moment(int(until_ms))
-    except (ValueError, TypeError, AttributeError, OverflowError):
-        return Hold(until=None, reason="a hold that cannot be read; release it")
-    over = until_ms is not None and until_ms <= now_ms
-    return None if over else Hold(until=until, reason=reason)
 
 
 def duration(text: str) -> timedelta:

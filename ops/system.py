@@ -16,7 +16,6 @@ from functools import partial
 from pathlib import Path
 
 import orjson
-from redis.asyncio import Redis
 
 from ops.embedded.folders import open_directory
 from ops.embedded.ports import free_port, require_free
@@ -25,6 +24,7 @@ from ops.embedded.valkey import Valkey
 from ops.supervisor_process import Process
 from ops.supervisor_ready import http_ok
 from producers.keys import LaneKeys
+from sessions.connection import connect
 
 _RUNNING = "running.json"
 _MAIL = LaneKeys("mail.normal")
@@ -129,7 +129,7 @@ def worker_ready(redis_url: str) -> Callable[[int], Awaitable[bool]]:
     """Ready once the worker of that process number has sent its heartbeat."""
 
     async def ready(pid: int) -> bool:
-        async with Redis.from_url(redis_url) as redis:
+        async with connect(redis_url) as redis:
             known = await redis.zrange(_MAIL.workers, 0, -1)
             reports = [await redis.get(_MAIL.worker(worker.decode())) for worker in known]
         return any(orjson.loads(report)["pid"] == pid for report in reports if report)

@@ -3,6 +3,9 @@
 This folder is a leaf: it imports nothing of ours outside itself, and itself only relatively. A job fits
 the :class:`Message` protocol by its shape.
 
+Names are loaded when they are first used: who needs the connection alone (:mod:`.link`; the reader does) loads
+nothing that could queue a job.
+
 Example:
     async with Producer.connect("redis://127.0.0.1:6379/0") as producer:
         receipt = await producer.send(
@@ -11,18 +14,47 @@ Example:
         )
 """
 
-from .confirm import NotConfirmed as NotConfirmed
-from .errors import (
-    InvalidRequest as InvalidRequest,
-    KeyConflict as KeyConflict,
-    NotEnqueued as NotEnqueued,
-    PayloadTooLarge as PayloadTooLarge,
-    ProducerError as ProducerError,
-    QueueFull as QueueFull,
-    RedisUnavailable as RedisUnavailable,
-    UnknownReport as UnknownReport,
-)
-from .message import Message as Message
-from .producer import Producer as Producer
-from .receipt import Receipt as Receipt
-from .sync import SyncProducer as SyncProducer
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .collapse import Collapsible as Collapsible
+    from .confirm import NotConfirmed as NotConfirmed
+    from .errors import (
+        InvalidRequest as InvalidRequest,
+        KeyConflict as KeyConflict,
+        NotEnqueued as NotEnqueued,
+        PayloadTooLarge as PayloadTooLarge,
+        ProducerError as ProducerError,
+        QueueFull as QueueFull,
+        RedisUnavailable as RedisUnavailable,
+        UnknownReport as UnknownReport,
+    )
+    from .message import Message as Message
+    from .producer import Producer as Producer
+    from .receipt import Receipt as Receipt
+    from .sync import SyncProducer as SyncProducer
+
+_HOMES = {
+    "Collapsible": "collapse",
+    "InvalidRequest": "errors",
+    "KeyConflict": "errors",
+    "Message": "message",
+    "NotConfirmed": "confirm",
+    "NotEnqueued": "errors",
+    "PayloadTooLarge": "errors",
+    "Producer": "producer",
+    "ProducerError": "errors",
+    "QueueFull": "errors",
+    "Receipt": "receipt",
+    "RedisUnavailable": "errors",
+    "SyncProducer": "sync",
+    "UnknownReport": "errors",
+}
+
+
+def __getattr__(name: str) -> object:
+    """The public name, from the file that it lives in (PEP 562)."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_HOMES[name]}", __name__), name)

@@ -1,25 +1,36 @@
 """Where Redis is, as one text.
 
-| form                                                        | the server                                  |
-|-------------------------------------------------------------|---------------------------------------------|
-| ``redis://[[user]:password@]host:port/db``                  | this one                                    |
-| ``rediss://…``                                              | this one, by TLS                            |
-| ``unix://[[user]:password@]/path?db=0``                     | this one, by its socket                     |
+| form                                                        | the server                                   |
+|-------------------------------------------------------------|----------------------------------------------|
+| ``redis://[[user]:password@]host:port/db``                  | this one                                     |
+| ``unix://[[user]:password@]/path?db=0``                     | this one, by its socket                      |
 | ``sentinel://[[user]:password@]host:port,…/service[/db]``   | the primary of the service, as the sentinels |
-|                                                             | say at the time of each connection          |
+|                                                             | say at the time of each connection           |
+| ``cluster://[[user]:password@]host:port,…``                 | the primary of the slot in question, as the  |
+|                                                             | cluster says at the time of each connection  |
+
+With one more ``s`` (``rediss://``, ``sentinels://``, ``clusters://``) every connection is made by TLS, those to
+the sentinels too; the query may name files: ``?ssl_ca_certs=…``, ``ssl_certfile``, ``ssl_keyfile``.
 
 It reads the text and refuses what it cannot read; it asks nobody. User and password are for the server; the
-sentinels are given the same password, which one without a password does not mind.
+sentinels are given the same password, which one without a password does not mind. A cluster's nodes may be any of
+it, and should be several: the first that answers names all others.
+
+There are two of this file, alike to the octet, because `producers` and `sessions` are shipped each alone.
 """
 
 from dataclasses import dataclass
-from typing import Any
-from urllib.parse import unquote, urlsplit
+from typing import Any, NamedTuple
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from redis.connection import parse_url
 
-_SENTINEL = "sentinel://"
+Host = tuple[str, int]
+"""A name or number, and a port."""
+
 _SENTINEL_PORT = 26379
+_PORT = 6379
+_FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +40,9 @@ class Address:
     Attributes:
         options: as redis-py's connections take them: host, port, path, username, password, db, ssl files.
         secure: by TLS.
-        sentinels: host and port of each; empty when the text names the server itself.
+        sentinels: host and port of each; empty when the text names no sentinels.
         service: the name under which the sentinels know the primary.
+        cluster: host and port of each node that is named; empty when the text names no cluster.
 
     Example:
         >>> read_address("sentinel://a:26379,b:26379/momentus/2").sentinels
@@ -39,39 +51,84 @@ class Address:
 
     options: dict[str, Any]
     secure: bool = False
-    sentinels: tuple[tuple[str, int], ...] = ()
+    sentinels: tuple[Host, ...] = ()
     service: str = ""
+    cluster: tuple[Host, ...] = ()
+
+    @property
+    def asked(self) -> tuple[Host, ...]:
+        """Those who say where the primary is; empty when the text does."""
+        return self.sentinels or self.cluster
 
 
 def read_address(url: str) -> Address:
     """The address in a text.
 
     Raises:
-        ValueError: another form; its words may hold a part of the password.
+        ValueError: another form; its words quote nothing of the text, which may hold a password.
     """
-    if url.startswith(_SENTINEL):
-        return _read_sentinels(url)
-    options = dict(parse_url(url))  # type: ignore[no-untyped-call]
-    return Address(options, secure=url.startswith("rediss://"))
+    try:
+        return _read(url)
+    except _Unusable:
+        raise
+    except ValueError:
+        raise _Unusable(
+            "must be redis://, rediss:// or unix:// with host, port and database, "
+            "sentinel://host:port,host:port/service/0, or cluster://host:port,host:port"
+        ) from None
 
 
-def _read_sentinels(url: str) -> Address:
-    credentials, _, rest = url.removeprefix(_SENTINEL).rpartition("@")
+class _Unusable(ValueError):
+    """With words of our own."""
+
+
+def _read(url: str) -> Address:
+    scheme, _, rest = url.partition("://")
+    match scheme:
+        case "sentinel" | "sentinels":
+            return _read_sentinels(_read_parts(rest), secure=scheme == "sentinels")
+        case "cluster" | "clusters":
+            return _read_cluster(_read_parts(rest), secure=scheme == "clusters")
+        case _:
+            return Address(dict(parse_url(url)), secure=scheme == "rediss")  # type: ignore[no-untyped-call]
+
+
+class _Parts(NamedTuple):
+    options: dict[str, Any]
+    hosts: list[str]
+    path: str
+
+
+def _read_parts(text: str) -> _Parts:
+    """By hand: ``urlsplit`` knows no more than one host."""
+    credentials, _, rest = text.rpartition("@")
+    rest, _, query = rest.partition("?")
     hosts, _, path = rest.partition("/")
-    service, _, database = path.partition("/")
-    if not service:
-        raise ValueError("a sentinel:// address ends with the name of the service: sentinel://host:port/name/0")
     username, _, password = credentials.partition(":")
-    options: dict[str, Any] = {"db": int(database or 0)}
-    if username:
-        options["username"] = unquote(username)
-    if password:
-        options["password"] = unquote(password)
-    return Address(options, sentinels=tuple(_read_host(one) for one in hosts.split(",")), service=unquote(service))
+    given = {"username": unquote(username), "password": unquote(password)}
+    given |= {name: values[0] for name, values in parse_qs(query).items() if name in _FILES}
+    return _Parts({name: value for name, value in given.items() if value}, hosts.split(","), path)
 
 
-def _read_host(text: str) -> tuple[str, int]:
+def _read_sentinels(parts: _Parts, *, secure: bool) -> Address:
+    service, _, database = parts.path.partition("/")
+    if not service:
+        raise _Unusable("a sentinel:// address ends with the name of the service: sentinel://host:port/name/0")
+    options = parts.options | {"db": int(database or 0)}
+    hosts = tuple(_read_host(one, _SENTINEL_PORT) for one in parts.hosts)
+    return Address(options, secure=secure, sentinels=hosts, service=unquote(service))
+
+
+def _read_cluster(parts: _Parts, *, secure: bool) -> Address:
+    if parts.path not in {"", "0"}:
+        raise _Unusable(
+            "a cluster:// address has no database but 0, because a cluster has none: cluster://host:port"
+        )
+    return Address(parts.options, secure=secure, cluster=tuple(_read_host(one, _PORT) for one in parts.hosts))
+
+
+def _read_host(text: str, usual_port: int) -> Host:
     parts = urlsplit(f"//{text}")
     if not parts.hostname:
-        raise ValueError("a sentinel:// address names each sentinel as host:port, with commas between them")
-    return parts.hostname, parts.port or _SENTINEL_PORT
+        raise _Unusable("an address names each sentinel or node as host:port, with commas between them")
+    return parts.hostname, parts.port or usual_port

@@ -7,9 +7,11 @@ and what the queue said becomes receipts. A refusal leaves no trace: all is comp
 import hashlib
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Protocol
 
 import orjson
 
@@ -18,22 +20,24 @@ from .envelope import write_envelope
 from .errors import InvalidRequest, KeyConflict, PayloadTooLarge, ProducerError, UnknownReport
 from .identifier import Identifiers
 from .keys import group_of
-from .message import Message
+from .message import Message, Seal, version_of
 from .receipt import Receipt
+from .terms import NO_DELAY as NO_DELAY, Terms, epoch_ms, milliseconds
 
 BUDGET = 0.1
 """Seconds: long for Redis, short for somebody who waits for a page."""
-NO_DELAY = timedelta(0)
 WINDOW = timedelta(days=7)
 """How long a key is remembered: longer than any retry may last."""
 REFRESH = "report.refresh"
 REPORTS = "reports"
 """The kind of a refresh, and its lane."""
+AT_ONCE = Terms()
+"""As soon as there is room, and however late."""
 _BATCH = 1000
 _BATCH_OCTETS = 8 * 1024 * 1024
 _KEY_LIMIT = 512
+_JOB_ID = re.compile(r"\{[a-z][a-z0-9_]*\}.{1,255}\Z")
 _REPORT = re.compile(r"[a-z][a-z0-9_]{0,63}\Z")
-_LONGEST_DELAY = timedelta(days=366)
 
 
 def utc_now() -> datetime:
@@ -47,59 +51,94 @@ class Composer:
     Args:
         tenant: whose reports a refresh means.
         now: the clock that a message's date and age come from.
+        seal: hides what is private of a payload; None: it travels as it is.
     """
 
-    def __init__(self, tenant: str, *, now: Callable[[], datetime] = utc_now) -> None:
+    def __init__(self, tenant: str, *, now: Callable[[], datetime] = utc_now, seal: Seal | None = None) -> None:
         self.tenant = tenant
+        self._seal = seal
         self._now = now
         self._identifiers, self._process = Identifiers(), os.getpid()
 
-    def entry(self, message: Message, key: str | None = None, delay: timedelta = NO_DELAY) -> Entry:
+    def entry(
+        self, message: Message, key: str | None = None, terms: Terms = AT_ONCE, *, job_id: str = ""
+    ) -> Entry:
         """A message as it goes in: everything that can be refused is refused here.
 
+        Args:
+            job_id: of the job that it takes the place of; left out, it is a new one.
+
         Raises:
-            ValueError: the message's own refusal, or :class:`InvalidRequest` for the key or the delay.
+            ValueError: the message's own refusal, or :class:`InvalidRequest` for the key or the terms.
             PayloadTooLarge: over 256 KiB.
         """
-        if not isinstance(delay, timedelta) or not NO_DELAY <= delay <= _LONGEST_DELAY:
-            raise InvalidRequest(f"delay: must be a timedelta from 0 to {_LONGEST_DELAY.days} days, not {delay!r}")
-        job_id = self._new_id(group_of(message.lane))
-        now, delay_ms = self._now(), _milliseconds(delay)
-        content = message.compose(job_id=job_id, now=now)
-        payload = write_envelope(message.kind, content, enqueued_ms=_epoch_ms(now), delay_ms=delay_ms)
-        if key is None:
-            return Entry(job_id, payload, delay_ms)
-        named, content_digest = _digest(_checked(key)), _digest(message.fingerprint())
-        return Entry(job_id, payload, delay_ms, named, content_digest, _milliseconds(WINDOW))
+        now = self._now()
+        times = terms.times(now)
+        job_id = job_id or self._new_id(group_of(message.lane))
+        payload = write_envelope(
+            message.kind,
+            self.sealed(message.compose(job_id=job_id, now=now), kind=message.kind, job_id=job_id),
+            enqueued_ms=epoch_ms(now),
+            delay_ms=times.wait_ms,
+            expires_ms=times.expires_ms,
+            payload_version=version_of(message),
+        )
+        entry = Entry(job_id, payload, times.delay_ms, at_ms=times.at_ms, limit=terms.limit or "")
+        return keyed(entry, key, message)
 
-    def batch(self, messages: Sequence[Message], keys: Sequence[str] | None) -> "Batch":
-        """All of them composed, or the first refusal with its place in ``index``."""
+    def batch(self, messages: Sequence[Message], keys: Sequence[str] | None, terms: Terms = AT_ONCE) -> "Batch":
+        """All of them composed on the same terms, or the first refusal with its place in ``index``."""
         wanted: Sequence[str | None] = [None] * len(messages) if keys is None else keys
         if len(wanted) != len(messages):
             raise InvalidRequest(f"keys: {len(wanted)} keys for {len(messages)} messages; give one for each")
-        return Batch(messages, wanted, self._entries(messages, wanted))
+        terms.times(self._now())  # refused here, terms are no single message's fault
+        return Batch(messages, wanted, self._entries(messages, wanted, terms))
 
-    def refresh(self, report: str, *, scope: int | None, delay: timedelta) -> Entry:
-        """The recompute of a report known to be declared."""
+    def refresh(self, report: str, *, scope: int | None, delay: timedelta, board: str | None = None) -> Entry:
+        """The recompute of the board that a report known to be declared is on; left out, its own."""
         content = {"tenant": self.tenant, "report": report, "scope": scope}
-        payload = write_envelope(REFRESH, content, enqueued_ms=_epoch_ms(self._now()))
-        return Entry(f"{{{REPORTS}}}refresh:{self.tenant}:{report}", payload, _milliseconds(delay))
+        payload = write_envelope(REFRESH, content, enqueued_ms=epoch_ms(self._now()))
+        return Entry(f"{{{REPORTS}}}refresh:{self.tenant}:{board or report}", payload, milliseconds(delay))
 
-    def _entries(self, messages: Sequence[Message], keys: Sequence[str | None]) -> list[Entry]:
+    def _entries(self, messages: Sequence[Message], keys: Sequence[str | None], terms: Terms) -> list[Entry]:
         entries = []
         for place, (message, key) in enumerate(zip(messages, keys, strict=True)):
             try:
-                entries.append(self.entry(message, key))
+                entries.append(self.entry(message, key, terms))
             except (ValueError, PayloadTooLarge) as refusal:
                 refusal.index = place  # type: ignore[union-attr]  # a message's refusal is any ValueError
                 refusal.add_note(f"message {place} of {len(messages)}; none of them was queued")
                 raise
         return entries
 
+    def sealed(self, payload: Mapping[str, object], *, kind: str, job_id: str) -> Mapping[str, object]:
+        """As it may lie in Redis."""
+        return payload if self._seal is None else self._seal.seal(payload, kind=kind, job_id=job_id)
+
+    def opened(self, payload: Mapping[str, object], *, kind: str, job_id: str) -> Mapping[str, object]:
+        """What :meth:`sealed` made, before it did."""
+        return payload if self._seal is None else self._seal.open(payload, kind=kind, job_id=job_id)
+
     def _new_id(self, group: str) -> str:
         if self._process != os.getpid():  # another thread of the parent may have held the old lock at the fork
             self._identifiers, self._process = Identifiers(), os.getpid()
         return self._identifiers.new(group)
+
+
+class _HasFingerprint(Protocol):
+    def fingerprint(self) -> str: ...
+
+
+def keyed(entry: Entry, key: str | None, content: _HasFingerprint) -> Entry:
+    """The entry under its caller's key, if there is one.
+
+    Raises:
+        InvalidRequest: no text, or too long.
+    """
+    if key is None:
+        return entry
+    named, content_digest = _digest(_checked(key)), _digest(content.fingerprint())
+    return replace(entry, key=named, fingerprint=content_digest, window_ms=milliseconds(WINDOW))
 
 
 class Batch:
@@ -172,6 +211,17 @@ def refresh_receipt(entry: Entry, *, new: bool) -> Receipt:
     return Receipt(entry.id, REFRESH, REPORTS, "queued" if new else "duplicate")
 
 
+def check_id(job_id: str) -> str:
+    """The id, if a producer may have made it.
+
+    Raises:
+        InvalidRequest: it names no group of lanes.
+    """
+    if not isinstance(job_id, str) or not _JOB_ID.match(job_id):
+        raise InvalidRequest(f"job_id: {job_id!r} is not the id of a receipt, like {{mail}}0199…")
+    return job_id
+
+
 def check_refresh(report: str, scope: int | None) -> None:
     """Refuse what no catalogue could hold.
 
@@ -201,11 +251,14 @@ def debounce(report: str, *, declared: bool, entry: bytes | None) -> timedelta:
     return timedelta(milliseconds=orjson.loads(entry)["debounce_ms"] if entry else 0)
 
 
-def unusable_address() -> InvalidRequest:
-    """For an address of another form; its own words may hold a part of the password."""
-    return InvalidRequest(
-        "url: must be redis://, rediss:// or unix://, with host, port, database; for asyncio also sentinel://"
-    )
+def board_of(entry: bytes | None) -> str | None:
+    """The board that a report is on by its entry in the catalogue; None: its own, or not known yet."""
+    return orjson.loads(entry).get("board") if entry else None
+
+
+def unusable_address(error: ValueError) -> InvalidRequest:
+    """For what :func:`.address.read_address` refuses; its words hold nothing of the password."""
+    return InvalidRequest(f"url: {error}")
 
 
 def _checked(key: str) -> str:
@@ -216,11 +269,3 @@ def _checked(key: str) -> str:
 
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def _milliseconds(duration: timedelta) -> int:
-    return round(duration / timedelta(milliseconds=1))
-
-
-def _epoch_ms(moment: datetime) -> int:
-    return round(moment.timestamp() * 1000)

@@ -24,31 +24,46 @@ class NotConfirmed(NotEnqueued):
     """Too few replicas have the job. It may stand or be lost with the primary; send it again with its key."""
 
 
-def confirmed(link: Link, *, replicas: int, within: float) -> Call:
+def confirmed(link: Link, tag: str, *, replicas: int, within: float) -> Call:
     """Calls a script on the link, and raises when too few replicas have what it wrote.
 
     Args:
+        tag: the hash tag of the script's keys.
         replicas: how many must have it, at least 1.
         within: seconds to wait for them.
 
     Raises (the call):
         NotConfirmed: they did not say so in time.
     """
-    wait = ("WAIT", replicas, max(1, round(within * 1000)))
+    behind = confirmation(tag, replicas=replicas, within=within)
 
     async def call(*command: Argument) -> Any:  # noqa: ANN401  a reply is whatever the script returns
         if command[0] != "EVALSHA":
             return await link.call(*command)
-        tag = command[4 + int(command[2])]  # behind the keys and the lane
-        marker = ("SET", f"momentus:{tag!s}:confirmed", "", "PX", _MARKER_LIFE_MS)
-        answer, _, copies = await link.call_many([command, marker, wait])
-        if isinstance(answer, ResponseError):
-            raise answer
-        if not isinstance(copies, int) or copies < replicas:
-            raise NotConfirmed(
-                f"The job is on the primary, but not on {replicas} replica(s) within {within * 1000:.0f} ms: a "
-                "failover may lose it. Send it again with the same key; if this lasts, check the replicas"
-            )
-        return answer
+        answer, _, copies = await link.call_many([command, *behind])
+        return believed(answer, copies, replicas=replicas, within=within)
 
     return call
+
+
+def confirmation(tag: str, *, replicas: int, within: float) -> list[tuple[Argument, ...]]:
+    """The commands that go behind a script's call; the last one's reply is how many replicas have it."""
+    marker = ("SET", f"momentus:{tag}:confirmed", "", "PX", _MARKER_LIFE_MS)
+    return [marker, ("WAIT", replicas, max(1, round(within * 1000)))]
+
+
+def believed(answer: object, copies: object, *, replicas: int, within: float) -> Any:  # noqa: ANN401  as the script returns it
+    """The script's answer, if it can be believed.
+
+    Raises:
+        NotConfirmed: too few have it.
+        ResponseError: the script refused.
+    """
+    if isinstance(answer, ResponseError):
+        raise answer
+    if not isinstance(copies, int) or copies < replicas:
+        raise NotConfirmed(
+            f"The job is on the primary, but not on {replicas} replica(s) within {within * 1000:.0f} ms: a "
+            "failover may lose it. Send it again with the same key; if this lasts, check the replicas"
+        )
+    return answer

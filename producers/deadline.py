@@ -15,9 +15,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
-from typing import Any, cast
+from typing import Any
 
-from redis.connection import Connection, ConnectionPool, DefaultParser, UnixDomainSocketConnection, parse_url
+from redis.connection import Connection, ConnectionPool, DefaultParser, UnixDomainSocketConnection
+
+from .address import Address
 
 _DEADLINE: ContextVar[float] = ContextVar("deadline")
 _LEAST = 0.001
@@ -36,34 +38,32 @@ def deadline(seconds: float) -> Iterator[None]:
         _DEADLINE.reset(token)
 
 
-def open_pool(url: str) -> ConnectionPool:
-    """A pool without connections yet; they are to be used within :func:`deadline`.
-
-    Args:
-        url: ``redis://``, ``rediss://`` (certificate and host name are checked) or ``unix://``. Of its query,
-            ``db``, ``ssl_ca_certs``, ``ssl_certfile`` and ``ssl_keyfile`` are read; a check cannot be put out.
-
-    Raises:
-        ValueError: an address of another form; its words may hold a part of the password.
-    """
-    options = cast("dict[str, Any]", parse_url(url))  # type: ignore[no-untyped-call]
-    arguments = {name: options[name] for name in _SHARED if name in options} | {"parser_class": _Parser}
-    if "path" in options:
-        return _Pool(connection_class=_Unix, **arguments)
-    if not url.startswith("rediss://"):
-        return _Pool(connection_class=_Tcp, **arguments)
-    files = tuple(options.get(f"ssl_{name}") for name in ("ca_certs", "certfile", "keyfile"))
-    return _Pool(connection_class=_Tls, files=files, **arguments)
-
-
-def _left() -> float:
+def seconds_left() -> float:
+    """How long until the deadline; a moment when it has passed."""
     return max(_DEADLINE.get() - time.monotonic(), _LEAST)
 
 
-class _Pool(ConnectionPool):
+def connection_kind(address: Address) -> tuple[type[Connection], dict[str, Any]]:
+    """The class of connections for an address, and what to make them with.
+
+    They are to be used within :func:`deadline`. Of the address's query, ``db``, ``ssl_ca_certs``,
+    ``ssl_certfile`` and ``ssl_keyfile`` are read; the check of certificate and host name cannot be put out.
+    """
+    options = address.options
+    arguments = {name: options[name] for name in _SHARED if name in options} | {"parser_class": _Parser}
+    if "path" in options:
+        return _Unix, arguments  # type: ignore[return-value]  # what both have in common is what is used
+    if not address.secure:
+        return _Tcp, arguments
+    files = tuple(options.get(f"ssl_{name}") for name in ("ca_certs", "certfile", "keyfile"))
+    return _Tls, arguments | {"files": files}
+
+
+class Pool(ConnectionPool):
     """Fork-safe also when another thread of the parent was inside the pool at the fork."""
 
     def reset(self) -> None:
+        """Forget the parent's connections; redis-py calls this in a new process."""
         self._lock = threading.Lock()  # redis-py keeps the parent's, whose holder is not in this process
         super().reset()
 
@@ -73,7 +73,7 @@ class _Parser(DefaultParser):  # type: ignore[misc, valid-type]  # hiredis's, by
 
     def read_from_socket(self, **wish: Any) -> Any:  # noqa: ANN401  redis-py's signature is its own
         if not wish:
-            self._sock.settimeout(_left())
+            self._sock.settimeout(seconds_left())
         return super().read_from_socket(**wish)
 
 
@@ -84,21 +84,21 @@ class _Timely:
 
     @property
     def socket_timeout(self) -> float:
-        return _left()
+        return seconds_left()
 
     @socket_timeout.setter
     def socket_timeout(self, _wish: float | None) -> None: ...
 
     @property
     def socket_connect_timeout(self) -> float:
-        return _left()
+        return seconds_left()
 
     @socket_connect_timeout.setter
     def socket_connect_timeout(self, _wish: float | None) -> None: ...
 
     def send_packed_command(self, *command: Any, **options: Any) -> None:  # noqa: ANN401  redis-py's own
         if self._sock:
-            self._sock.settimeout(_left())
+            self._sock.settimeout(seconds_left())
         super().send_packed_command(*command, **options)  # type: ignore[misc]  # the connection beside this
 
 

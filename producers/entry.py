@@ -6,21 +6,21 @@ reply, so that two producers cannot differ in what they write.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 from .keys import LaneKeys
 from .link import Argument
+from .receipt import Cancelled
+from .script import read_script
 
 Asked = tuple[list[str], list[Argument]]
 """A script's KEYS and ARGV."""
 
 
-@cache
 def script(name: str) -> str:
     """The source of a script of this room."""
-    return (Path(__file__).parent / "scripts" / f"{name}.lua").read_text(encoding="utf-8")
+    return read_script(Path(__file__).parent / "scripts", name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,9 @@ class Entry:
     """One job on its way in.
 
     Attributes:
+        delay_ms: how long it is to wait, unless ``at_ms`` names an instant.
         key: SHA-256 of the caller's key in hex, or ``""``.
+        limit: the key of a limit that it counts against, or ``""``.
         fingerprint: SHA-256 of the content in hex; all fingerprints have one length.
     """
 
@@ -38,6 +40,13 @@ class Entry:
     key: str = ""
     fingerprint: str = ""
     window_ms: int = 0
+    at_ms: int | None = None
+    limit: str = ""
+
+    @property
+    def due(self) -> int | str:
+        """When it may run, as the script takes it: a delay, or ``@`` and an instant."""
+        return self.delay_ms if self.at_ms is None else f"@{self.at_ms}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +71,7 @@ def put_question(lane: str, entries: Sequence[Entry]) -> Asked:
     keys = LaneKeys(lane)
     arguments: list[Argument] = [lane, keys.tag]
     for one in entries:
-        arguments += [one.id, one.payload, one.delay_ms, one.key, one.fingerprint, one.window_ms]
+        arguments += [one.id, one.payload, one.due, one.key, one.fingerprint, one.window_ms, one.limit]
     return [keys.queue, keys.wake, keys.counters], arguments
 
 
@@ -83,6 +92,34 @@ def put_latest_question(lane: str, entry: Entry) -> Asked:
     keys = LaneKeys(lane)
     names = [keys.queue, keys.wake, keys.counters, keys.leases, keys.next, keys.dead]
     return names, [lane, keys.tag, entry.id, entry.payload, entry.delay_ms]
+
+
+def take_out_question(keys: LaneKeys, job_id: str, event: str, lanes: Sequence[str] = ()) -> Asked:
+    """What ``take_out.lua`` is called with.
+
+    Args:
+        keys: of any lane of the job's group.
+        event: ``cancelled`` or ``discarded``, as it is to be counted.
+        lanes: where to look; left out, in all that the group has had.
+    """
+    names = [keys.counters, keys.lapses, keys.effects, keys.adopted, keys.next, keys.cancelled, keys.progress]
+    return names, [keys.tag, job_id, event, *lanes]
+
+
+def cancel_question(job_id: str) -> Asked:
+    """What ``take_out.lua`` is called with by a producer, who knows the job's id and no lanes."""
+    return take_out_question(LaneKeys(job_id[1 : job_id.index("}")]), job_id, "cancelled")
+
+
+def cancel_answer(reply: Any) -> Cancelled:  # noqa: ANN401  a reply is whatever the script returns
+    """What ``take_out.lua`` said, as a producer tells it."""
+    match reply[0]:
+        case b"gone":
+            return "cancelled"
+        case b"stopping" | b"told":
+            return "stopping"
+        case _:  # it is dead, it is a stock arq worker's, or there is no such job
+            return "unknown"
 
 
 def put_latest_answer(reply: Any) -> bool:  # noqa: ANN401  a reply is whatever the script returns

@@ -22,7 +22,10 @@ _AWAY = (
     MasterDownError,
     ClusterDownError,
 )
-_AWAY_CODES = ("MISCONF", "NOREPLICAS", "TRYAGAIN", "MASTERDOWN", "CLUSTERDOWN", "LOADING", "READONLY")
+_AWAY_CODES = (
+    *("MISCONF", "NOREPLICAS", "MASTERDOWN", "LOADING", "READONLY"),
+    *("CLUSTERDOWN", "MOVED", "ASK", "TRYAGAIN"),  # a slot without a primary, or on its way to another
+)
 
 
 def in_our_words(error: RedisError) -> NotEnqueued:
@@ -31,6 +34,9 @@ def in_our_words(error: RedisError) -> NotEnqueued:
         return QueueFull("Redis is at its memory limit (maxmemory); let the workers drain it or raise the limit")
     if isinstance(error, _AWAY) or (isinstance(error, ResponseError) and str(error).startswith(_AWAY_CODES)):
         return RedisUnavailable(f"Redis cannot take jobs now: {error}; send it again with the same key")
+    if str(error).startswith("WRONGTYPE"):
+        what = str(error).partition(" script:")[0]
+        return NotEnqueued(f"{what}; something else writes to this database: remove that key, or use another one")
     return NotEnqueued(f"Redis refused the call: {error}; check the server, its version and the user's rights")
 
 

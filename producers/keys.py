@@ -12,6 +12,15 @@ def group_of(lane: str) -> str:
     return lane.partition(".")[0]
 
 
+def tag_of(key: str) -> str:
+    """The hash tag of a key or of a job id, braces included; all keys with the same one live in one slot.
+
+    >>> tag_of("momentus:{mail}:counters")
+    '{mail}'
+    """
+    return key[key.index("{") : key.index("}") + 1]
+
+
 @dataclass(frozen=True, slots=True)
 class LaneKeys:
     """The keys of one lane.
@@ -79,6 +88,41 @@ class LaneKeys:
         return f"momentus:{self.tag}:cancelled"
 
     @property
+    def parked(self) -> str:
+        """HASH of waiting jobs that are not to run yet, job id to JSON with why."""
+        return f"momentus:{self.tag}:parked:{self.lane}"
+
+    @property
+    def progress(self) -> str:
+        """HASH of how far running jobs are, job id to JSON."""
+        return f"momentus:{self.tag}:progress"
+
+    @property
+    def limits(self) -> str:
+        """HASH of limits, key to JSON; ``lane:<lane>``: which of them a lane needs; ``slow:<key>``: its pace."""
+        return f"momentus:{self.tag}:limits"
+
+    @property
+    def buckets(self) -> str:
+        """HASH of how far each rate of each limit is used up, ``<key>#<number>`` to an instant (ms)."""
+        return f"momentus:{self.tag}:buckets"
+
+    @property
+    def limited(self) -> str:
+        """HASH of unfinished jobs that name a limit of their own, job id to its key."""
+        return f"momentus:{self.tag}:limited"
+
+    @property
+    def short(self) -> str:
+        """SET of lanes that wait for a place of a limit; who gives one back wakes them."""
+        return f"momentus:{self.tag}:short"
+
+    @property
+    def held_back(self) -> str:
+        """SET of waiting jobs that a limit of their own keeps from running."""
+        return f"momentus:{self.tag}:held_back:{self.lane}"
+
+    @property
     def crons(self) -> str:
         """HASH of the last tick (ms) of each cron."""
         return f"momentus:{self.tag}:crons"
@@ -92,6 +136,18 @@ class LaneKeys:
     def next(self) -> str:
         """HASH of what to queue when a running recompute ends, job id to due time and payload."""
         return f"momentus:{self.tag}:next"
+
+    def digest(self, name: str) -> str:
+        """HASH of the digest that waits under a collapse key: id, due (ms), count and items."""
+        return f"momentus:{self.tag}:digest:{name}"
+
+    def occupying(self, key: str) -> str:
+        """SET of running jobs that hold a place of a limit."""
+        return f"momentus:{self.tag}:occupying:{key}"
+
+    def blocked(self, key: str) -> str:
+        """ZSET of ``<lane> <id>`` that found a limit of their own used up, by the time (ms) of their turn."""
+        return f"momentus:{self.tag}:blocked:{key}"
 
     @property
     def workers(self) -> str:
@@ -110,3 +166,39 @@ class LaneKeys:
 def catalogue(tenant: str) -> str:
     """HASH of the declared reports, name to JSON."""
     return f"momentus:{{reports}}:catalogue:{tenant}"
+
+
+MAIL_SUPPRESSION = "momentus:{mail}:suppression"
+"""HASH of addresses that are not written to, digest to JSON with the reasons."""
+MAIL_SUPPRESSION_LOG = "momentus:{mail}:suppression:log"
+"""LIST of JSON: who put what on the list or took it off, newest last."""
+
+
+def mail_failures(digest: str) -> str:
+    """ZSET of the days on which an address failed in a way that may pass."""
+    return f"momentus:{{mail}}:failures:{digest}"
+
+
+MAIL_BOUNCES_SEEN = "momentus:{mail}:bounces:seen"
+"""ZSET of bounces that were taken in, digest by time (ms)."""
+MAIL_BOUNCES_UNKNOWN = "momentus:{mail}:bounces:unknown"
+"""LIST of JSON: reports that fit no mail of ours, newest last."""
+
+
+def mail_sent(day: int) -> str:
+    """HASH of the mails accepted on a day since 1970, left part of the Message-ID to digest of the recipient."""
+    return f"momentus:{{mail}}:sent:{day}"
+
+
+MAIL_UNCERTAIN = "momentus:{mail}:uncertain"
+"""ZSET of mails of which nobody knows whether they were delivered, by the time (ms) at which that was noted."""
+
+
+def mail_account(name: str) -> str:
+    """HASH: the breaker of a mail account."""
+    return f"momentus:{{mail}}:account:{name}"
+
+
+def mail_permits(name: str) -> str:
+    """ZSET of the connections that all workers have to a mail account, by the time (ms) at which each lapses."""
+    return f"momentus:{{mail}}:permits:{name}"

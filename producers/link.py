@@ -6,44 +6,53 @@ the order of the commands, and a caller that goes away leaves its reply to be dr
 somebody else (CVE-2023-28858 was that fault).
 
 Behind an address of sentinels, they are asked for the primary at every connection, and what they name must
-call itself a primary. A server that says it is none (any more) loses its connection, so that the next call
-asks again (redis/redis-py 3874: a client that stays with the old one).
+call itself a primary. On a cluster a link is for the keys of one hash tag, and its nodes are asked for the primary
+of their slot. A server that says it is none (any more) loses its connection, so that the next call asks again
+(redis/redis-py 3874: a client that stays with the old one).
 
 What can go wrong: the connection is lost (every waiting caller gets :class:`ConnectionLost`; the next call
 connects anew); a reply is overdue (the caller's deadline; :meth:`Link.drop` then gives up the connection, so
-that nobody waits behind a stalled server). It refuses nothing and repeats nothing: a command whose reply was
-lost may have been carried out, and only the caller knows whether it may be sent again.
+that nobody waits behind a stalled server). It refuses nothing and repeats nothing that may have been carried out:
+when a reply was lost, only the caller knows whether the command may be sent again. What a cluster answers with
+MOVED was not carried out, and is sent once more to where it belongs.
 """
 
 import asyncio
-import ssl
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from redis.exceptions import ConnectionError as ConnectionLost, ResponseError
 
-from .address import read_address
-from .sentinel import find_primary
+from .address import Host, read_address
+from .cluster import guarded
+from .primary import find_primary, tls
 from .wire import Argument as Argument, Wire
 
-_NOT_THE_PRIMARY = ("READONLY", "MASTERDOWN")
+NOT_THE_PRIMARY = ("READONLY", "MASTERDOWN", "MOVED", "CLUSTERDOWN")
 
 
 class Link:
     """A shared connection, made at the first call and again when it is lost. Belongs to one event loop.
 
     Args:
-        url: ``redis://``, ``rediss://`` (TLS, certificate and host name checked), ``unix://`` or
-            ``sentinel://``; see :mod:`.address`.
+        url: see :mod:`.address` for its forms; with TLS, certificate and host name are checked.
+        tag: on a cluster, the hash tag of all keys that will go over it, braces included.
+        on_push: speaks RESP3, and is called with what the server sends unasked, in its order with the replies.
 
     Raises:
-        ValueError: an address of another form; its words may hold a part of the password.
+        ValueError: an address of another form.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, tag: str = "", *, on_push: Callable[[list[Any]], None] | None = None) -> None:
         self._address = read_address(url)
+        self._tag = tag
+        self._parted = bool(self._address.cluster)
+        self._on_push = on_push
         self._options = self._address.options
         self._wire: Wire | None = None
+        self._made = 0
+        self._server: Host | None = None
+        self._refused: Host | None = None
         self._connecting: asyncio.Lock = asyncio.Lock()
 
     async def call(self, *command: Argument) -> Any:  # noqa: ANN401  a reply is whatever Redis says
@@ -53,20 +62,59 @@ class Link:
             ResponseError: Redis refused it.
             ConnectionLost, OSError: it may or may not have been carried out.
         """
-        (reply,) = await self.call_many((command,))
+        if self._parted:
+            (reply,) = await self._send_to_owner([command])
+        else:
+            wire = self._wire
+            if wire is None or wire.closed:
+                wire = await self._connect()
+            reply = await wire.send(command)
+            self._judge(wire, reply)
         if isinstance(reply, ResponseError):
             raise reply
         return reply
 
     async def call_many(self, commands: Iterable[Sequence[Argument]]) -> list[Any]:
         """Send commands together; their replies in order, refusals among them as values."""
-        wire = self._wire
-        if wire is None or wire.closed:
-            wire = await self._connect()
-        replies: list[Any] = await asyncio.gather(*[wire.send(command) for command in commands])
-        if any(isinstance(one, ResponseError) and str(one).startswith(_NOT_THE_PRIMARY) for one in replies):
-            wire.abort()
+        return await (self._send_to_owner(list(commands)) if self._parted else self._send(commands))
+
+    async def _send(self, commands: Iterable[Sequence[Argument]]) -> list[Any]:
+        wire = await self.wire()
+        asked = [wire.send(command) for command in commands]
+        replies = [await one for one in asked]
+        for reply in replies:
+            self._judge(wire, reply)
         return replies
+
+    async def _send_to_owner(self, commands: Sequence[Sequence[Argument]]) -> list[Any]:
+        """On a cluster: once more, when the slot has moved."""
+        ours = [guarded(command, self._tag) for command in commands]
+        replies = await self._send(ours)
+        return await self._send(ours) if replies and says(replies[0], "MOVED") else replies
+
+    def _judge(self, wire: Wire, reply: object) -> None:
+        if isinstance(reply, ResponseError) and says(reply, *NOT_THE_PRIMARY):
+            self.leave(wire)
+
+    async def wire(self) -> Wire:
+        """The open connection itself, for callers to whom a coroutine per command is too dear.
+
+        Raises:
+            ConnectionLost, OSError: there is none and none could be made.
+        """
+        wire = self._wire
+        return await self._connect() if wire is None or wire.closed else wire
+
+    @property
+    def connection(self) -> int:
+        """The number of the connection that there is, counted from 1; 0 when there is none."""
+        return 0 if self._wire is None or self._wire.closed else self._made
+
+    def leave(self, wire: Wire) -> None:
+        """Its server says that it is not the primary: the next call asks for another."""
+        if wire is self._wire and not wire.closed:
+            self._refused = self._server
+        wire.abort()
 
     def drop(self) -> None:
         """Give up the connection; callers that wait on it are told, and the next call makes another."""
@@ -83,13 +131,15 @@ class Link:
             if self._wire is not None and not self._wire.closed:
                 return self._wire
             wire = await self._open()
+            wire.on_push = self._on_push
             try:
                 await self._greet(wire)
             except BaseException:
                 wire.abort()
                 await asyncio.sleep(0)  # as in close
                 raise
-            self._wire = wire
+            self._wire, self._refused = wire, None
+            self._made += 1
             return wire
 
     async def _open(self) -> Wire:
@@ -97,14 +147,13 @@ class Link:
         if path := self._options.get("path"):
             _, wire = await loop.create_unix_connection(Wire, path)
             return wire
-        host, port = await self._where()
-        context = self._context() if self._address.secure else None
-        _, wire = await loop.create_connection(Wire, host, port, ssl=context)
+        self._server = await self._where()
+        _, wire = await loop.create_connection(Wire, *self._server, ssl=tls(self._address))
         return wire
 
-    async def _where(self) -> tuple[str, int]:
-        if self._address.sentinels:
-            return await find_primary(self._address)
+    async def _where(self) -> Host:
+        if self._address.asked:
+            return await find_primary(self._address, tag=self._tag, refused=self._refused)
         return self._options.get("host", "localhost"), int(self._options.get("port", 6379))
 
     async def _greet(self, wire: Wire) -> None:
@@ -113,13 +162,8 @@ class Link:
             if isinstance(reply, ResponseError):
                 raise reply
         if self._address.sentinels and replies[-1][0] != b"master":
+            self._refused = self._server
             raise ConnectionLost("the server that the sentinels name is not the primary (yet)")
-
-    def _context(self) -> ssl.SSLContext:
-        context = ssl.create_default_context(cafile=self._options.get("ssl_ca_certs"))
-        if certificate := self._options.get("ssl_certfile"):
-            context.load_cert_chain(certificate, self._options.get("ssl_keyfile"))
-        return context
 
     def _greeting(self) -> list[tuple[Argument, ...]]:
         commands: list[tuple[Argument, ...]] = []
@@ -127,6 +171,13 @@ class Link:
             commands.append(("AUTH", self._options.get("username") or "default", password))
         if database := self._options.get("db"):
             commands.append(("SELECT", int(database)))
+        if self._on_push is not None:
+            commands.append(("HELLO", 3))
         if self._address.sentinels:
             commands.append(("ROLE",))
         return commands
+
+
+def says(reply: object, *codes: str) -> bool:
+    """Whether a reply is a refusal that begins with one of these words."""
+    return isinstance(reply, ResponseError) and str(reply).startswith(codes)

@@ -4,9 +4,15 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Protocol
 
+from .errors import InvalidRequest
+
 
 class Message(Protocol):
-    """A request for work. Attributes are read-only; frozen dataclasses fit."""
+    """A request for work. Attributes are read-only; frozen dataclasses fit.
+
+    A class whose payload has changed its shape also has ``version``, a whole number above 1, and its handler an
+    upcaster for each version before (``docs/producers.md``).
+    """
 
     @property
     def kind(self) -> str:
@@ -21,3 +27,25 @@ class Message(Protocol):
 
     def compose(self, *, job_id: str, now: datetime) -> Mapping[str, object]:
         """The payload: JSON-native values only. Raises ValueError's kin when it cannot be asked for."""
+
+
+class Seal(Protocol):
+    """Hides what is private of a payload; ``jobs.mail.seal.KeyRing`` is one."""
+
+    def seal(self, payload: Mapping[str, object], *, kind: str, job_id: str) -> Mapping[str, object]:
+        """The payload as it may lie in Redis; of a kind that has nothing private, as it is."""
+
+    def open(self, payload: Mapping[str, object], *, kind: str, job_id: str) -> Mapping[str, object]:
+        """What was sealed, as it was before."""
+
+
+def version_of(message: Message) -> int:
+    """The version of its payload's shape; 1 for a message that names none.
+
+    Raises:
+        InvalidRequest: not a whole number from 1.
+    """
+    version = getattr(message, "version", 1)
+    if not isinstance(version, int) or isinstance(version, bool) or version < 1:
+        raise InvalidRequest(f"version: {type(message).__name__} has {version!r}, not a whole number from 1")
+    return version

@@ -1,17 +1,19 @@
 """The producer: what a backend holds. It owns no queue of its own; a job is in Redis or the call raised."""
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Self
 
 from redis.asyncio import Redis
 
+from .collapse import Collapsible, Gathering
 from .compose import (
     BUDGET,
-    NO_DELAY,
     REPORTS,
     Composer,
+    board_of,
+    check_id,
     check_refresh,
     debounce,
     naming,
@@ -19,12 +21,13 @@ from .compose import (
     refresh_receipt,
     unusable_address,
 )
-from .keys import catalogue
-from .link import Link
-from .message import Message
+from .keys import catalogue, tag_of
+from .links import Links
+from .message import Message, Seal
 from .queue import Queue
-from .receipt import Receipt
+from .receipt import Cancelled, Receipt
 from .takes import Takes
+from .terms import NO_DELAY, Terms
 
 
 class Producer:
@@ -34,33 +37,42 @@ class Producer:
     the job; when it raises :class:`NotEnqueued`, sending it again with the same key cannot double it.
 
     Args:
-        client: a link, or a redis-py asyncio client with ``decode_responses=False``; see :meth:`connect`.
+        client: links, or a redis-py asyncio client with ``decode_responses=False``; see :meth:`connect`.
         tenant: whose reports :meth:`refresh` means.
         budget: seconds within which Redis answers or the call raises; ``send_many`` has it for every thousand.
         confirm_replicas: how many replicas must have a job before a call returns; half of the budget is for
-            their answer. Needs a link.
+            their answer. Needs links.
+        seal: hides mails from whoever can read Redis: a ``jobs.mail.seal.KeyRing`` that the workers have too.
     """
 
     def __init__(
         self,
-        client: Link | Redis,
+        client: Links | Redis,
         *,
         tenant: str = "default",
         budget: float = BUDGET,
         confirm_replicas: int = 0,
+        seal: Seal | None = None,
     ) -> None:
-        self._composer = Composer(tenant)
+        self._composer = Composer(tenant, seal=seal)
         self._queue: Takes = Queue(client, budget=budget, confirm_replicas=confirm_replicas)
 
     @classmethod
     def connect(
-        cls, url: str, *, tenant: str = "default", budget: float = BUDGET, confirm_replicas: int = 0
+        cls,
+        url: str,
+        *,
+        tenant: str = "default",
+        budget: float = BUDGET,
+        confirm_replicas: int = 0,
+        seal: Seal | None = None,
     ) -> Self:
         """A producer with a connection of its own; made at the first call, not here.
 
         Args:
             url: ``redis://``, ``rediss://`` (TLS) or ``unix://``, with the password in it if there is one;
-                or ``sentinel://host:port,host:port/service/0`` for the primary that these sentinels name.
+                ``sentinel://host:port,host:port/service/0`` for the primary that these sentinels name;
+                ``cluster://host:port,host:port`` for a cluster to which these nodes belong.
             confirm_replicas: with 1, what a call has returned survives the loss of the primary; without a
                 replica in step every call raises :class:`NotConfirmed`.
 
@@ -68,10 +80,10 @@ class Producer:
             InvalidRequest: an address of another form.
         """
         try:
-            link = Link(url)
-        except ValueError:
-            raise unusable_address() from None
-        return cls(link, tenant=tenant, budget=budget, confirm_replicas=confirm_replicas)
+            links = Links(url)
+        except ValueError as error:
+            raise unusable_address(error) from None
+        return cls(links, tenant=tenant, budget=budget, confirm_replicas=confirm_replicas, seal=seal)
 
     async def __aenter__(self) -> Self:
         return self
@@ -85,33 +97,56 @@ class Producer:
         """Close the connections."""
         await self._queue.close()
 
-    async def send(self, message: Message, *, key: str | None = None, delay: timedelta = NO_DELAY) -> Receipt:
+    async def send(
+        self,
+        message: Message,
+        *,
+        key: str | None = None,
+        delay: timedelta = NO_DELAY,
+        at: datetime | None = None,
+        expires: datetime | timedelta | None = None,
+        limit: str | None = None,
+    ) -> Receipt:
         """Queue one message.
 
         Args:
             key: names this piece of work for seven days. The same key with the same content gives the
                 first receipt's id and queues nothing.
             delay: how long to wait before it may run, by Redis's clock.
+            at: the instant from which it may run, instead of a delay; aware, at most 366 days away. One that
+                has passed means now.
+            expires: until when it is worth running: an aware instant, or how long from this call. A job that
+                has not begun an attempt by then ends as ``expired``.
+            limit: the key of a limit that it counts against, like ``customer:42``.
 
         Raises:
             ValueError: the message's own refusal (for a mail: :class:`jobs.MailError`), or
-                :class:`InvalidRequest` for the key or the delay.
+                :class:`InvalidRequest` for the key or the terms.
             KeyConflict: the key stands for other content.
             PayloadTooLarge: over 256 KiB.
             NotEnqueued: Redis did not take it within the budget.
         """
-        entry = self._composer.entry(message, key, delay)
+        entry = self._composer.entry(message, key, Terms(delay, at, expires, limit))
         with naming([key]):
             (taken,) = await self._queue.put(message.lane, [entry])
         return receipt(message, taken)
 
-    async def send_many(self, messages: Sequence[Message], *, keys: Sequence[str] | None = None) -> list[Receipt]:
+    async def send_many(
+        self,
+        messages: Sequence[Message],
+        *,
+        keys: Sequence[str] | None = None,
+        at: datetime | None = None,
+        expires: datetime | timedelta | None = None,
+        limit: str | None = None,
+    ) -> list[Receipt]:
         """Queue many messages, a thousand in one round trip, each thousand all or nothing.
 
         Every message is composed before the first is queued, so a refusal queues none.
 
         Args:
             keys: one per message, in the same order.
+            at, expires, limit: as :meth:`send`, for all of them.
 
         Raises:
             ValueError, PayloadTooLarge: as :meth:`send`, with the message's place in ``index``.
@@ -119,11 +154,52 @@ class Producer:
                 those of the thousands before.
             NotEnqueued: as :meth:`send`; ``receipts`` holds those of the thousands before.
         """
-        batch = self._composer.batch(messages, keys)
+        batch = self._composer.batch(messages, keys, Terms(at=at, expires=expires, limit=limit))
         for lane, places in batch.chunks():
             with batch.telling(places):
                 batch.took(places, await self._queue.put(lane, batch.entries(places)))
         return batch.receipts()
+
+    async def send_digest(self, digest: Collapsible, *, key: str | None = None) -> Receipt:
+        """Put one item into a digest: what is sent under its collapse key within its window goes out as one job.
+
+        The first item opens the digest, which goes out when the window ends; the items after it join. A hundred
+        items, or 64 KiB of values, are the most for one; the next item opens another.
+
+        Args:
+            key: names this item for seven days, as of :meth:`send`.
+
+        Returns:
+            The digest's receipt: ``queued`` for the first item, ``gathered`` for one that joined, ``duplicate``
+            for one that is in already by its key.
+
+        Raises:
+            ValueError: the item's own refusal, or :class:`InvalidRequest` for the key.
+            KeyConflict: the key stands for other content.
+            PayloadTooLarge: over 256 KiB.
+            NotEnqueued: Redis did not take it within the budget.
+        """
+        gathering = Gathering(self._composer, digest, key)
+        with naming([key]):
+            return await self._queue.gather(gathering)
+
+    async def cancel(self, job_id: str) -> Cancelled:
+        """Take back what was sent: a waiting job is taken out for good, a running one is told to stop.
+
+        Its key stays taken: sending again under the same key queues nothing.
+
+        Args:
+            job_id: of the receipt.
+
+        Returns:
+            ``cancelled``: it will not run. ``stopping``: it runs; its worker stops it within a few seconds, and
+            what it has done until then is done. ``unknown``: nothing to take back; it has ended, or never was.
+
+        Raises:
+            InvalidRequest: no id of a job that a producer sent.
+            NotEnqueued: Redis did not answer within the budget; ask again, it is done at most once.
+        """
+        return await self._queue.cancel(check_id(job_id))
 
     async def refresh(self, report: str, *, scope: int | None = None) -> Receipt:
         """Say that a report's data changed. Debounced: many calls make one recompute.
@@ -141,12 +217,19 @@ class Producer:
             NotEnqueued: Redis did not take it within the budget.
         """
         check_refresh(report, scope)
-        async with self._queue.within_budget():
-            declared, entry = await self._queue.field(catalogue(self._composer.tenant), report)
+        key = catalogue(self._composer.tenant)
+        async with self._queue.within_budget(tag_of(key)):
+            declared, entry = await self._queue.field(key, report)
             delay = debounce(report, declared=declared, entry=entry)
-            return await self.request_refresh(report, scope=scope, delay=delay)
+            return await self.request_refresh(report, scope=scope, delay=delay, board=board_of(entry))
 
-    async def request_refresh(self, report: str, *, scope: int | None, delay: timedelta) -> Receipt:
-        """Queue the recompute of a report known to be declared; :meth:`refresh` is the call for backends."""
-        entry = self._composer.refresh(report, scope=scope, delay=delay)
+    async def request_refresh(
+        self, report: str, *, scope: int | None, delay: timedelta, board: str | None = None
+    ) -> Receipt:
+        """Queue the recompute of a report known to be declared; :meth:`refresh` is the call for backends.
+
+        Args:
+            board: the reports that are recomputed together with it; left out, it is alone on its board.
+        """
+        entry = self._composer.refresh(report, scope=scope, delay=delay, board=board)
         return refresh_receipt(entry, new=await self._queue.put_latest(REPORTS, entry))

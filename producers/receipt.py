@@ -3,6 +3,11 @@
 from dataclasses import dataclass
 from typing import Literal
 
+Cancelled = Literal["cancelled", "stopping", "unknown"]
+"""What came of taking a job back; see :meth:`Producer.cancel`."""
+State = Literal["queued", "duplicate", "gathered"]
+"""What a call did with a message; see :class:`Receipt`."""
+
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
@@ -10,10 +15,10 @@ class Receipt:
 
     Attributes:
         id: names the job for ever; the same key gives the same id within its window.
-        state: ``queued`` by this call, or ``duplicate`` of an earlier one.
+        state: ``queued`` by this call, ``duplicate`` of an earlier one, or ``gathered`` into a digest that waits.
     """
 
     id: str
     kind: str
     lane: str
-    state: Literal["queued", "duplicate"]
+    state: State

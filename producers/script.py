@@ -1,12 +1,42 @@
-"""A Lua script: called by its digest, loaded when the server does not know it."""
+"""A Lua script: called by its digest, loaded when the server does not know it.
+
+Redis's Lua imports nothing. What several scripts have in common, or need only at times, is a module of its own that
+is put before them when they are read: ``require_blocked()`` runs ``blocked.lua``, and costs nothing until then.
+"""
 
 import hashlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 from redis.exceptions import NoScriptError, ResponseError
 
 from .link import Argument
+
+PARTS: Mapping[str, Sequence[str]] = {
+    "claim": ("blocked", "limits", "claim_limits"),
+    "finish": ("blocked",),
+    "take_out": ("blocked",),
+    "limits_change": ("blocked",),
+    "limits_state": ("limits",),
+}
+"""What stands before a script, in this order: files beside it or of this room, each a Lua module."""
+
+_HERE = Path(__file__).parent / "scripts"
+
+
+@cache
+def read_script(folder: Path, name: str) -> str:
+    """A script with its parts: its first line stays the first, where Redis looks for flags."""
+    head, newline, body = _text(folder, name).partition("\n")
+    parts = [f"local function require_{part}()\n{_text(folder, part)}end\n\n" for part in PARTS.get(name, ())]
+    return head + newline + "".join(parts) + body
+
+
+def _text(folder: Path, name: str) -> str:
+    beside = folder / f"{name}.lua"
+    return (beside if beside.exists() else _HERE / f"{name}.lua").read_text(encoding="utf-8")
 
 
 class Script:

@@ -5,17 +5,19 @@ one, and so may the children of a fork (gunicorn's ``--preload``): each gets con
 """
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Self
 
 from redis import Redis
 
+from .collapse import Collapsible, Gathering
 from .compose import (
     BUDGET,
-    NO_DELAY,
     REPORTS,
     Composer,
+    board_of,
+    check_id,
     check_refresh,
     debounce,
     naming,
@@ -23,47 +25,65 @@ from .compose import (
     refresh_receipt,
     unusable_address,
 )
-from .deadline import open_pool
 from .keys import catalogue
-from .message import Message
-from .receipt import Receipt
+from .message import Message, Seal
+from .receipt import Cancelled, Receipt
+from .sync_link import SyncLinks
 from .sync_queue import SyncQueue
 from .takes import SyncTakes
+from .terms import NO_DELAY, Terms
 
 
 class SyncProducer:
     """Hands work over to the workers, one round trip a call. Thread-safe and fork-safe.
 
     Args:
-        client: a redis-py client with ``decode_responses=False``. One that :meth:`connect` did not make keeps
-            its own timeouts, so give it some: ``socket_timeout`` and ``socket_connect_timeout``.
+        client: links, or a redis-py client with ``decode_responses=False``; see :meth:`connect`. Such a client
+            keeps its own timeouts, so give it some: ``socket_timeout`` and ``socket_connect_timeout``.
         tenant: whose reports :meth:`refresh` means.
         budget: seconds within which Redis answers or the call raises; ``send_many`` has it for every thousand.
+        confirm_replicas, seal: as of :class:`Producer`.
 
     Example:
         with SyncProducer.connect("redis://127.0.0.1:6379/0") as producer:
             producer.send(Mail(to="ana@example.com", subject="Hola", text="Buenos días"), key="hello:ana")
     """
 
-    def __init__(self, client: Redis, *, tenant: str = "default", budget: float = BUDGET) -> None:
-        self._composer = Composer(tenant)
-        self._queue: SyncTakes = SyncQueue(client, budget=budget)
+    def __init__(
+        self,
+        client: SyncLinks | Redis,
+        *,
+        tenant: str = "default",
+        budget: float = BUDGET,
+        confirm_replicas: int = 0,
+        seal: Seal | None = None,
+    ) -> None:
+        self._composer = Composer(tenant, seal=seal)
+        self._queue: SyncTakes = SyncQueue(client, budget=budget, confirm_replicas=confirm_replicas)
 
     @classmethod
-    def connect(cls, url: str, *, tenant: str = "default", budget: float = BUDGET) -> Self:
-        """A producer with a pool of its own; a thread connects at its first call, not here.
+    def connect(
+        cls,
+        url: str,
+        *,
+        tenant: str = "default",
+        budget: float = BUDGET,
+        confirm_replicas: int = 0,
+        seal: Seal | None = None,
+    ) -> Self:
+        """A producer with connections of its own; a thread connects at its first call, not here.
 
         Args:
-            url: ``redis://``, ``rediss://`` (TLS) or ``unix://``, with the password in it if there is one.
+            url, confirm_replicas: as of :meth:`Producer.connect`.
 
         Raises:
             InvalidRequest: an address of another form.
         """
         try:
-            pool = open_pool(url)
-        except ValueError:
-            raise unusable_address() from None
-        return cls(Redis.from_pool(pool), tenant=tenant, budget=budget)
+            links = SyncLinks(url)
+        except ValueError as error:
+            raise unusable_address(error) from None
+        return cls(links, tenant=tenant, budget=budget, confirm_replicas=confirm_replicas, seal=seal)
 
     def __enter__(self) -> Self:
         return self
@@ -77,20 +97,47 @@ class SyncProducer:
         """Close the connections."""
         self._queue.close()
 
-    def send(self, message: Message, *, key: str | None = None, delay: timedelta = NO_DELAY) -> Receipt:
+    def send(
+        self,
+        message: Message,
+        *,
+        key: str | None = None,
+        delay: timedelta = NO_DELAY,
+        at: datetime | None = None,
+        expires: datetime | timedelta | None = None,
+        limit: str | None = None,
+    ) -> Receipt:
         """Queue one message; arguments and errors are those of :meth:`Producer.send`."""
-        entry = self._composer.entry(message, key, delay)
+        entry = self._composer.entry(message, key, Terms(delay, at, expires, limit))
         with naming([key]):
             (taken,) = self._queue.put(message.lane, [entry])
         return receipt(message, taken)
 
-    def send_many(self, messages: Sequence[Message], *, keys: Sequence[str] | None = None) -> list[Receipt]:
+    def send_many(
+        self,
+        messages: Sequence[Message],
+        *,
+        keys: Sequence[str] | None = None,
+        at: datetime | None = None,
+        expires: datetime | timedelta | None = None,
+        limit: str | None = None,
+    ) -> list[Receipt]:
         """Queue many messages; arguments and errors are those of :meth:`Producer.send_many`."""
-        batch = self._composer.batch(messages, keys)
+        batch = self._composer.batch(messages, keys, Terms(at=at, expires=expires, limit=limit))
         for lane, places in batch.chunks():
             with batch.telling(places):
                 batch.took(places, self._queue.put(lane, batch.entries(places)))
         return batch.receipts()
+
+    def send_digest(self, digest: Collapsible, *, key: str | None = None) -> Receipt:
+        """Put one item into a digest; arguments and errors are those of :meth:`Producer.send_digest`."""
+        gathering = Gathering(self._composer, digest, key)
+        with naming([key]):
+            return self._queue.gather(gathering)
+
+    def cancel(self, job_id: str) -> Cancelled:
+        """Take back what was sent; arguments and errors are those of :meth:`Producer.cancel`."""
+        return self._queue.cancel(check_id(job_id))
 
     def refresh(self, report: str, *, scope: int | None = None) -> Receipt:
         """Say that a report's data changed; arguments and errors are those of :meth:`Producer.refresh`."""
@@ -98,9 +145,11 @@ class SyncProducer:
         with self._queue.within_budget():
             declared, entry = self._queue.field(catalogue(self._composer.tenant), report)
             delay = debounce(report, declared=declared, entry=entry)
-            return self.request_refresh(report, scope=scope, delay=delay)
+            return self.request_refresh(report, scope=scope, delay=delay, board=board_of(entry))
 
-    def request_refresh(self, report: str, *, scope: int | None, delay: timedelta) -> Receipt:
+    def request_refresh(
+        self, report: str, *, scope: int | None, delay: timedelta, board: str | None = None
+    ) -> Receipt:
         """Queue the recompute of a report known to be declared; :meth:`refresh` is the call for backends."""
-        entry = self._composer.refresh(report, scope=scope, delay=delay)
+        entry = self._composer.refresh(report, scope=scope, delay=delay, board=board)
         return refresh_receipt(entry, new=self._queue.put_latest(REPORTS, entry))

@@ -7,11 +7,15 @@ from typing import Any
 from redis import Redis
 from redis.exceptions import NoScriptError, RedisError, TimeoutError as RedisTimeoutError
 
+from .collapse import Gathering
+from .confirm import believed, confirmation
 from .deadline import deadline
 from .entry import (
     Asked,
     Entry,
     Taken,
+    cancel_answer,
+    cancel_question,
     put_answer,
     put_latest_answer,
     put_latest_question,
@@ -19,24 +23,30 @@ from .entry import (
     script,
 )
 from .faults import in_our_words, no_answer
+from .keys import tag_of
+from .link import Argument
+from .receipt import Cancelled, Receipt
 from .script import Script
+from .sync_link import SyncLinks
 
 
 class SyncQueue:
-    """Runs the scripts, each thread on a connection of its own out of the client's pool.
+    """Runs the scripts, each thread on a connection of its own out of a pool.
 
     Args:
-        client: see :meth:`.sync.SyncProducer.connect`; one of another origin keeps its own timeouts.
+        client: links of our own, or a redis-py client, which keeps its own timeouts.
         budget: seconds until a call gives up.
+        confirm_replicas: how many replicas must have what a script wrote.
     """
 
-    def __init__(self, client: Redis, *, budget: float) -> None:
-        self._client = client
+    def __init__(self, client: SyncLinks | Redis, *, budget: float, confirm_replicas: int = 0) -> None:
+        self._links = client if isinstance(client, SyncLinks) else SyncLinks(client)
         self._budget = budget
+        self._confirm_replicas = confirm_replicas
 
     def close(self) -> None:
         """Close the connections."""
-        self._client.close()
+        self._links.close()
 
     @contextmanager
     def within_budget(self) -> Iterator[None]:
@@ -58,6 +68,22 @@ class SyncQueue:
         """
         return put_answer(self._run("enqueue", put_question(lane, entries)))
 
+    def gather(self, gathering: Gathering) -> Receipt:
+        """Put an item into a digest: asked again, with what was found, until nothing has come between.
+
+        Raises:
+            ConflictingKey: the item's key stands for another one.
+            NotEnqueued: Redis did not take it within the budget.
+        """
+        with self.within_budget():
+            found = None
+            while True:
+                asked = gathering.question(gathering.addition(found))
+                answer = gathering.answer(self._run("collapse", asked))
+                if isinstance(answer, Receipt):
+                    return answer
+                found = answer
+
     def put_latest(self, lane: str, entry: Entry) -> bool:
         """Queue a recompute; True when the id was not waiting yet.
 
@@ -66,21 +92,37 @@ class SyncQueue:
         """
         return put_latest_answer(self._run("enqueue_latest", put_latest_question(lane, entry)))
 
+    def cancel(self, job_id: str) -> Cancelled:
+        """Take a job back, from whichever lane of its group.
+
+        Raises:
+            NotEnqueued: Redis did not answer within the budget.
+        """
+        return cancel_answer(self._run("take_out", cancel_question(job_id)))
+
     def field(self, key: str, field: str) -> tuple[bool, bytes | None]:
         """Whether the hash is there at all, and one field of it."""
+        link = self._links.of(tag_of(key))
         with self.within_budget():
-            value = self._call("HGET", key, field)
-            there = value is not None or bool(self._call("EXISTS", key))
+            value = link.call("HGET", key, field)
+            there = value is not None or bool(link.call("EXISTS", key))
         return there, value
 
     def _run(self, name: str, asked: Asked) -> Any:  # noqa: ANN401  a reply is whatever the script returns
-        command = Script(script(name)).command(*asked)
+        keys, arguments = asked
+        tag = tag_of(keys[0])
+        command = Script(script(name)).command(keys, arguments)
         with self.within_budget():
             try:
-                return self._call(*command)
+                return self._call(tag, command)
             except NoScriptError:  # a restart, a failover or SCRIPT FLUSH
-                self._call("SCRIPT", "LOAD", script(name))
-                return self._call(*command)
+                self._links.of(tag).call("SCRIPT", "LOAD", script(name))
+                return self._call(tag, command)
 
-    def _call(self, *command: str | bytes | int) -> Any:  # noqa: ANN401  a reply is whatever Redis says
-        return self._client.execute_command(*command)  # type: ignore[no-untyped-call]
+    def _call(self, tag: str, command: Sequence[Argument]) -> Any:  # noqa: ANN401  a reply is whatever the script returns
+        link = self._links.of(tag)
+        if not self._confirm_replicas:
+            return link.call(*command)
+        replicas, within = self._confirm_replicas, self._budget / 2
+        answer, _, copies = link.call_many([command, *confirmation(tag, replicas=replicas, within=within)])
+        return believed(answer, copies, replicas=replicas, within=within)

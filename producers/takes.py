@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from typing import Protocol
 
+from .collapse import Gathering
 from .entry import Entry, Taken
+from .receipt import Cancelled, Receipt
 
 
 class Takes(Protocol):
@@ -13,14 +15,20 @@ class Takes(Protocol):
     async def close(self) -> None:
         """Let go of connections."""
 
-    def within_budget(self) -> AbstractAsyncContextManager[None]:
-        """What happens inside is answered in time."""
+    def within_budget(self, tag: str) -> AbstractAsyncContextManager[None]:
+        """What happens inside, with keys of this hash tag, is answered in time."""
 
     async def put(self, lane: str, entries: Sequence[Entry]) -> list[Taken]:
         """Queue all entries of one lane, or none."""
 
+    async def gather(self, gathering: Gathering) -> Receipt:
+        """Put an item into a digest."""
+
     async def put_latest(self, lane: str, entry: Entry) -> bool:
         """Queue a recompute; whether it was not waiting yet."""
+
+    async def cancel(self, job_id: str) -> Cancelled:
+        """Take a job back."""
 
     async def field(self, key: str, field: str) -> tuple[bool, bytes | None]:
         """Whether a hash is there, and one field of it."""
@@ -38,8 +46,14 @@ class SyncTakes(Protocol):
     def put(self, lane: str, entries: Sequence[Entry]) -> list[Taken]:
         """Queue all entries of one lane, or none."""
 
+    def gather(self, gathering: Gathering) -> Receipt:
+        """Put an item into a digest."""
+
     def put_latest(self, lane: str, entry: Entry) -> bool:
         """Queue a recompute; whether it was not waiting yet."""
+
+    def cancel(self, job_id: str) -> Cancelled:
+        """Take a job back."""
 
     def field(self, key: str, field: str) -> tuple[bool, bytes | None]:
         """Whether a hash is there, and one field of it."""

@@ -10,11 +10,13 @@ from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime, timedelta
 from typing import Any, Self
 
+from .address import read_address
+from .collapse import Gathering
 from .compose import BUDGET, unusable_address, utc_now
-from .deadline import open_pool
 from .entry import Entry, Taken
-from .link import Link
+from .message import Seal
 from .producer import Producer
+from .receipt import Cancelled, Receipt
 from .sync import SyncProducer
 from .testing_queue import MemoryQueue, Sent as Sent
 from .testing_recorder import Recorder
@@ -68,11 +70,17 @@ class RecordingProducer(Recorder, Producer):
 
     @classmethod
     def connect(
-        cls, url: str, *, tenant: str = "default", budget: float = BUDGET, confirm_replicas: int = 0
+        cls,
+        url: str,
+        *,
+        tenant: str = "default",
+        budget: float = BUDGET,
+        confirm_replicas: int = 0,
+        seal: Seal | None = None,
     ) -> Self:
-        """One without handlers; the address is checked and not used, and nothing takes long."""
-        del budget, confirm_replicas
-        _check_address(Link, url)
+        """One without handlers; the address is checked and not used, nothing takes long, and nothing is sealed."""
+        del budget, confirm_replicas, seal
+        _check_address(url)
         return cls(tenant=tenant)
 
     async def travel(self, duration: timedelta) -> None:
@@ -124,10 +132,18 @@ class SyncRecordingProducer(Recorder, SyncProducer):
         self._queue = _SyncRecording(self._memory, self._work)
 
     @classmethod
-    def connect(cls, url: str, *, tenant: str = "default", budget: float = BUDGET) -> Self:
-        """One without handlers; the address is checked and not used, and nothing takes long."""
-        del budget
-        _check_address(open_pool, url)
+    def connect(
+        cls,
+        url: str,
+        *,
+        tenant: str = "default",
+        budget: float = BUDGET,
+        confirm_replicas: int = 0,
+        seal: Seal | None = None,
+    ) -> Self:
+        """One without handlers; the address is checked and not used, nothing takes long, and nothing is sealed."""
+        del budget, confirm_replicas, seal
+        _check_address(url)
         return cls(tenant=tenant)
 
     def travel(self, duration: timedelta) -> None:
@@ -157,7 +173,7 @@ class _Recording:
         """Nothing is open."""
 
     @asynccontextmanager
-    async def within_budget(self) -> AsyncIterator[None]:
+    async def within_budget(self, _: str) -> AsyncIterator[None]:
         """Nothing takes long, and a handler may."""
         yield
 
@@ -166,10 +182,18 @@ class _Recording:
         await self._work()
         return taken
 
+    async def gather(self, gathering: Gathering) -> Receipt:
+        receipt = self._memory.gather(gathering)
+        await self._work()
+        return receipt
+
     async def put_latest(self, lane: str, entry: Entry) -> bool:
         new = self._memory.put_latest(lane, entry)
         await self._work()
         return new
+
+    async def cancel(self, job_id: str) -> Cancelled:
+        return self._memory.cancel(job_id)
 
     async def field(self, key: str, field: str) -> tuple[bool, bytes | None]:
         return self._memory.field(key, field)
@@ -182,6 +206,7 @@ class _SyncRecording:
         self._memory = memory
         self._work = work
         self.field = memory.field
+        self.cancel = memory.cancel
 
     def close(self) -> None:
         """Nothing is open."""
@@ -196,17 +221,22 @@ class _SyncRecording:
         self._work()
         return taken
 
+    def gather(self, gathering: Gathering) -> Receipt:
+        receipt = self._memory.gather(gathering)
+        self._work()
+        return receipt
+
     def put_latest(self, lane: str, entry: Entry) -> bool:
         new = self._memory.put_latest(lane, entry)
         self._work()
         return new
 
 
-def _check_address(real: Callable[[str], object], url: str) -> None:
+def _check_address(url: str) -> None:
     try:
-        real(url)
-    except ValueError:
-        raise unusable_address() from None
+        read_address(url)
+    except ValueError as error:
+        raise unusable_address(error) from None
 
 
 def _arrival(memory: MemoryQueue, duration: timedelta) -> datetime:

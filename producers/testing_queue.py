@@ -8,16 +8,19 @@ window, at most one refresh of a report runs and one waits, and the latest paylo
 import threading
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from heapq import heappop, heappush
 
 import orjson
 
-from .compose import Composer
+from .collapse import Addition, Found, Gathering
+from .compose import AT_ONCE, Composer
 from .entry import ConflictingKey, Entry, Taken
 from .envelope import read_envelope
 from .keys import group_of
 from .message import Message
+from .receipt import Cancelled, Receipt
+from .terms import Terms
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +30,8 @@ class Sent:
     Attributes:
         payload: what the worker would get, as it comes out of JSON.
         due: when it may run, by the recorder's clock.
+        expires: until when it is worth running, or None.
+        limit: the key of the limit that it counts against, if one was named.
         key: the caller's key, if there was one.
         message: what was sent; None for a refresh.
     """
@@ -38,6 +43,8 @@ class Sent:
     due: datetime
     key: str | None = None
     message: Message | None = field(default=None, compare=False)
+    expires: datetime | None = None
+    limit: str | None = None
 
     @property
     def to(self) -> object:
@@ -55,9 +62,11 @@ class RecordingComposer(Composer):
 
     asked: dict[str, tuple[Message, str | None]]
 
-    def entry(self, message: Message, key: str | None = None, delay: timedelta = timedelta(0)) -> Entry:
+    def entry(
+        self, message: Message, key: str | None = None, terms: Terms = AT_ONCE, *, job_id: str = ""
+    ) -> Entry:
         """As :meth:`Composer.entry`."""
-        entry = super().entry(message, key, delay)
+        entry = super().entry(message, key, terms, job_id=job_id)
         self.asked[entry.id] = message, key
         return entry
 
@@ -83,6 +92,8 @@ class MemoryQueue:
     ) -> None:
         self.now = now
         self.sent: list[Sent] = []
+        self.cancelled: list[Sent] = []
+        self.expired: list[Sent] = []
         self.composer = RecordingComposer(tenant, now=lambda: self.now)
         self._kinds = kinds
         self._reports = reports
@@ -92,12 +103,14 @@ class MemoryQueue:
     def clear(self) -> None:
         """Forget every job and every key; the clock stays where it is."""
         with self._lock:
-            self.sent.clear()
+            for kept in (self.sent, self.cancelled, self.expired):
+                kept.clear()
             self.composer.asked = {}
             self._standing: dict[tuple[str, str], _Standing] = {}
             self._waiting: dict[str, Sent] = {}
             self._running: set[str] = set()
             self._following: dict[str, Sent] = {}
+            self._digests: dict[str, Addition] = {}
             self._due: list[tuple[datetime, int, str]] = []
 
     def put(self, lane: str, entries: Sequence[Entry]) -> list[Taken]:
@@ -118,6 +131,29 @@ class MemoryQueue:
             self._standing |= {(group_of(lane), key): one for key, one in standing.items()}
             return taken
 
+    def gather(self, gathering: Gathering) -> Receipt:
+        """As ``collapse.lua``, seen first and with nobody else at it.
+
+        Raises:
+            ConflictingKey: the key stands for another item.
+        """
+        with self._lock:
+            found = self._found(gathering.name)
+            addition = gathering.addition(found)
+            entry, place = addition.entry, (group_of(gathering.lane), addition.entry.key)
+            message, _ = self.composer.asked.pop(entry.id)
+            for known in self._stand(place[0], [entry]).values():
+                if known is self._standing.get(place):
+                    return gathering.receipt("duplicate", known.id)
+                self._standing[place] = known
+            job = replace(self._job(gathering.lane, entry), message=message)
+            self._digests[gathering.name] = addition
+            if entry.id == found.id:
+                self._replace(self._waiting[entry.id], job)
+                return gathering.receipt("gathered", entry.id)
+            self._add(job)
+            return gathering.receipt("queued", entry.id)
+
     def put_latest(self, lane: str, entry: Entry) -> bool:
         """As ``enqueue_latest.lua``; whether the id was not waiting yet."""
         with self._lock:
@@ -130,10 +166,19 @@ class MemoryQueue:
             if waiting is None:
                 self._add(job)
                 return True
-            place = max(place for place, one in enumerate(self.sent) if one is waiting)
-            self.sent[place] = replace(job, due=min(job.due, waiting.due))
-            self._wait(self.sent[place])
+            self._replace(waiting, replace(job, due=min(job.due, waiting.due)))
             return False
+
+    def cancel(self, job_id: str) -> Cancelled:
+        """As ``take_out.lua``; a handler that runs is not stopped, its test is told."""
+        with self._lock:
+            if job_id in self._running:
+                return "stopping"
+            job = self._waiting.pop(job_id, None)
+            if job is None:
+                return "unknown"
+            self.cancelled.append(job)
+            return "cancelled"
 
     def field(self, _key: str, report: str) -> tuple[bool, bytes | None]:
         """The catalogue's entry of a report, as a worker writes it."""
@@ -155,8 +200,12 @@ class MemoryQueue:
             if due is None or due > self.now:
                 return None
             _, _, job_id = heappop(self._due)
+            job = self._waiting.pop(job_id)
+            if job.expires is not None and job.expires <= self.now:
+                self.expired.append(job)
+                return self.take()
             self._running.add(job_id)
-            return self._waiting.pop(job_id)
+            return job
 
     def done(self, job: Sent) -> None:
         """It has run; what was asked for meanwhile waits now."""
@@ -185,7 +234,25 @@ class MemoryQueue:
     def _job(self, lane: str, entry: Entry) -> Sent:
         envelope = read_envelope(entry.payload)
         due = self.now + timedelta(milliseconds=entry.delay_ms)
-        return Sent(entry.id, envelope.kind, lane, envelope.payload, due)
+        if entry.at_ms is not None:
+            due = max(self.now, _moment(entry.at_ms))
+        expires = None if envelope.expires_ms is None else _moment(envelope.expires_ms)
+        return Sent(
+            entry.id, envelope.kind, lane, envelope.payload, due, expires=expires, limit=entry.limit or None
+        )
+
+    def _found(self, name: str) -> Found:
+        """The digest that waits under this name."""
+        latest = self._digests.get(name)
+        waiting = self._waiting.get(latest.entry.id) if latest else None
+        if latest is None or waiting is None or waiting.due <= self.now:
+            return Found()
+        left_ms = round((waiting.due - self.now) / timedelta(milliseconds=1))
+        return Found(waiting.id, left_ms, latest.count, latest.items)
+
+    def _replace(self, waiting: Sent, job: Sent) -> None:
+        self.sent[max(place for place, one in enumerate(self.sent) if one is waiting)] = job
+        self._wait(job)
 
     def _add(self, job: Sent) -> None:
         self.sent.append(job)
@@ -200,3 +267,7 @@ class MemoryQueue:
         """Not so when a refresh was moved to an earlier time: it has another place then."""
         job = self._waiting.get(job_id)
         return job is not None and job.due == due
+
+
+def _moment(milliseconds: int) -> datetime:
+    return datetime.fromtimestamp(milliseconds / 1000, UTC)

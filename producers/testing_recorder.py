@@ -17,6 +17,16 @@ class Recorder:
         return list(self._memory.sent)
 
     @property
+    def cancelled(self) -> list[Sent]:
+        """What was taken back before it ran."""
+        return list(self._memory.cancelled)
+
+    @property
+    def expired(self) -> list[Sent]:
+        """What came up after its deadline and did not run, of the kinds that have a handler."""
+        return list(self._memory.expired)
+
+    @property
     def now(self) -> datetime:
         """Where the clock stands. It starts at this machine's time and moves by ``travel`` alone."""
         return self._memory.now

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import hiredis
@@ -12,7 +12,11 @@ Argument = str | bytes | int
 
 
 class Wire(asyncio.Protocol):
-    """The octets of one connection and the callers who wait for replies, first come first served."""
+    """The octets of one connection and the callers who wait for replies, first come first served.
+
+    Attributes:
+        on_push: called with what the server sends unasked (RESP3 only), before the replies behind it.
+    """
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -21,12 +25,13 @@ class Wire(asyncio.Protocol):
         self._unsent: list[bytes] = []
         self._transport: asyncio.Transport | None = None
         self.closed = False
+        self.on_push: Callable[[list[Any]], None] | None = None
 
     def send(self, command: Sequence[Argument]) -> "asyncio.Future[Any]":
         """Queue a command; it leaves at the end of this loop tick."""
         reply: asyncio.Future[Any] = self._loop.create_future()
         if self.closed:
-            reply.set_exception(ConnectionLost("the connection to Redis was lost"))
+            self._tell_lost(reply)
             return reply
         if not self._unsent:
             self._loop.call_soon(self._flush)
@@ -49,6 +54,9 @@ class Wire(asyncio.Protocol):
         self._reader.feed(data)
         try:
             while (reply := self._reader.gets()) is not False:
+                if type(reply) is hiredis.PushNotification:
+                    self._pushed(reply)
+                    continue
                 waiting = self._waiting.popleft()
                 if not waiting.done():
                     waiting.set_result(reply)
@@ -60,6 +68,10 @@ class Wire(asyncio.Protocol):
         del error
         self._lose()
 
+    def _pushed(self, message: list[Any]) -> None:
+        if self.on_push is not None:
+            self.on_push(message)
+
     def _flush(self) -> None:
         unsent, self._unsent = self._unsent, []
         if self._transport is not None and unsent:
@@ -70,4 +82,8 @@ class Wire(asyncio.Protocol):
         while self._waiting:
             waiting = self._waiting.popleft()
             if not waiting.done():
-                waiting.set_exception(ConnectionLost("the connection to Redis was lost"))
+                self._tell_lost(waiting)
+
+    def _tell_lost(self, waiting: "asyncio.Future[Any]") -> None:
+        waiting.set_exception(ConnectionLost("the connection to Redis was lost"))
+        waiting.exception()  # who still waits is told; who does not any more is not to be reported as a fault

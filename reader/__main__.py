@@ -14,6 +14,7 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Callable, Coroutine
 from typing import NoReturn
 
 import structlog
@@ -24,15 +25,26 @@ from granian.server.embed import Server
 from redis.asyncio import Redis
 
 import log
+from reader.changes import listen
+from reader.connection import DEADLINE, Connection
+from reader.copy import Copy
+from reader.cors import Origins
+from reader.guard import Guard
+from reader.guard_of_cluster import ClusterGuard
 from reader.handler import Reader
+from reader.hints import Hints
 from reader.report import Reports
-from reader.store import DEADLINE, Store, connect
+from reader.store import Store
 from sessions import Sessions
+from sessions.connection import open_pool
 from settings import Settings, load_or_exit
 
 GRACE_S = 5
 """How long a stopping reader lets requests finish. None takes that long, but a client may not read its answer."""
 
+_MIB = 1024 * 1024
+_SUBSCRIBED_S = 15
+"""Longer than a subscription goes without a sign of life."""
 LOOK_S = 0.01
 """Between two looks whether our own port answers yet."""
 
@@ -45,18 +57,28 @@ def main() -> None:
     log.set_up(settings.log_format, settings.log_level)
     if settings.redis_url is None:
         _give_up("MOMENTUS_REDIS_URL is not set: the reader needs a Redis (`./run up` brings its own)")
+    hints = Hints()
     try:
-        redis = connect(settings.redis_url.get_secret_value())
-    except ValueError:  # its text may quote a part of the password
-        _give_up("MOMENTUS_REDIS_URL is not the address of a Redis, like redis://:password@host:6379/0")
+        reader = _reader(settings, settings.redis_url.get_secret_value(), hints)
+    except ValueError as error:
+        _give_up(f"MOMENTUS_REDIS_URL: {error}")
     host, port = _find_address(settings.reader.host, settings.reader.port)
-    uvloop.run(_serve(_server(_reader(settings, redis), host, port), host, port))
+    uvloop.run(_serve(_server(reader, host, port), host, port, _listening_to(settings, hints)))
 
 
-def _reader(settings: Settings, redis: Redis) -> Reader:
-    store = Store(redis, tenant=settings.tenant)
-    sessions = Sessions(redis, deadline=DEADLINE) if settings.reader.access == "session" else None
-    return Reader(store, Reports(store, sessions))
+def _reader(settings: Settings, url: str, hints: Hints) -> Reader:
+    copy = Copy(octets=settings.reader.copy_mib * _MIB) if settings.reader.copy_mib else None
+    connection = Connection(url, on_changed=copy.changed if copy else None)
+    guard = _guard(url, connection, copy) if settings.reader.access == "session" else None
+    store = Store(connection, tenant=settings.tenant, copy=copy)
+    origins = Origins(settings.reader.cors_origins.split())
+    return Reader(store, Reports(store, guard), guard, hints=hints, origins=origins)
+
+
+def _guard(url: str, connection: Connection, copy: Copy | None) -> Guard:
+    if url.startswith(("cluster://", "clusters://")):
+        return ClusterGuard(Sessions.connect(url, deadline=DEADLINE))
+    return Guard(connection, copy)
 
 
 def _find_address(host: str, port: int) -> tuple[str, int]:
@@ -92,8 +114,18 @@ def _server(reader: Reader, host: str, port: int) -> Server:
     )
 
 
-async def _serve(server: Server, host: str, port: int) -> None:
+def _listening_to(settings: Settings, hints: Hints) -> Callable[[], Coroutine[None, None, None]]:
+    """Listens for changes once there is an event loop."""
+    url = settings.redis_url.get_secret_value() if settings.redis_url else ""
+    channel = f"momentus:{{reports}}:changed:{settings.tenant}"
+    return lambda: listen(Redis.from_pool(open_pool(url, seconds=_SUBSCRIBED_S)), channel, hints.tell)
+
+
+async def _serve(
+    server: Server, host: str, port: int, listening: Callable[[], Coroutine[None, None, None]]
+) -> None:
     told = asyncio.Event()
+    changes = asyncio.create_task(listening())
     for stop in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(stop, told.set)
     serving = asyncio.create_task(server.serve())
@@ -103,6 +135,7 @@ async def _serve(server: Server, host: str, port: int) -> None:
     await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
     if not told.is_set():
         raise SystemExit("reader: the HTTP server ended by itself")
+    changes.cancel()
     server.stop()  # type: ignore[no-untyped-call]  # granian types its Rust side only
     finished, _ = await asyncio.wait({serving}, timeout=GRACE_S)
     logger.info("the reader stops", drained=bool(finished))

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 FOREVER_S = 2**31
 """A time no client means literally; larger numbers are read as this one (RFC 9111, 1.2.2)."""
@@ -33,6 +34,7 @@ class Bounds:
     only_if_cached: bool = False
 
 
+@lru_cache(maxsize=1024)
 def bounds_of(cache_control: str) -> Bounds:
     """The conditions in a request's Cache-Control header.
 

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from email.utils import formatdate
 from enum import Enum
+from functools import lru_cache
 from math import ceil
 
 from reader.bounds import Bounds
@@ -38,8 +39,10 @@ class Verdict(Enum):
     TOO_STALE = "too_stale"
     NOT_FRESH_ENOUGH = "not_fresh_enough"
 
+    __hash__ = object.__hash__  # each is one object; Enum's own hash is a call into Python for every answer
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+
+@dataclass(slots=True, kw_only=True)
 class Freshness:
     """A verdict and the times behind it, in microseconds. Negative: that long ago."""
 
@@ -81,14 +84,39 @@ def _misses(age_us: int, fresh_for_us: int, bounds: Bounds) -> bool:
 
 def headers_of(freshness: Freshness, meta: Meta, head: Head) -> Headers:
     """The headers that let a client, a cache and a person judge the age of a served document."""
+    return _of_document(head.etag, head.as_of_us) + _of_report(
+        meta,
+        freshness.verdict,
+        freshness.age_us // SECOND_US,
+        freshness.fresh_for_us // SECOND_US,
+        freshness.usable_for_us // SECOND_US,
+    )
+
+
+@lru_cache(maxsize=16_384)
+def _of_document(etag: str, as_of_us: int) -> Headers:
+    return (("etag", f'W/"{etag}"'), ("last-modified", http_date(as_of_us)))
+
+
+def http_date(microseconds: int) -> str:
+    """A moment as HTTP writes it (RFC 9110, 5.6.7).
+
+    >>> http_date(1_800_000_000_123_456)
+    'Fri, 15 Jan 2027 08:00:00 GMT'
+    """
+    return formatdate(microseconds // SECOND_US, usegmt=True)
+
+
+@lru_cache(maxsize=256)
+def _of_report(meta: Meta, verdict: Verdict, age_s: int, fresh_for_s: int, usable_for_s: int) -> Headers:
+    """The same for all documents of a report, for a second."""
     return (
-        ("etag", f'W/"{head.etag}"'),
         ("as-of", as_of(meta.verified_us)),
-        ("age", str(freshness.age_us // SECOND_US)),
-        ("freshness", freshness.verdict.value),
-        ("last-modified", formatdate(head.as_of_us // SECOND_US, usegmt=True)),
+        ("age", str(age_s)),
+        ("freshness", verdict.value),
         ("report-gen", str(meta.gen)),
-        ("cache-control", cache_control(freshness)),
+        ("cache-control", _directives(age_s, fresh_for_s, usable_for_s)),
+        ("cache-status", f"reports; hit; ttl={fresh_for_s}"),
     )
 
 
@@ -99,10 +127,15 @@ def cache_control(freshness: Freshness) -> str:
     number here is an age to be reached, not a time from now. With soft 30 s and hard 300 s the directives
     are the same whatever the age: max-age=30, stale-while-revalidate=270.
     """
-    age = freshness.age_us // SECOND_US
-    max_age = age + freshness.fresh_for_us // SECOND_US if freshness.fresh_for_us >= 0 else 0
-    window = age + freshness.usable_for_us // SECOND_US - max_age
-    if freshness.usable_for_us < 0 or window <= 0:
+    return _directives(
+        freshness.age_us // SECOND_US, freshness.fresh_for_us // SECOND_US, freshness.usable_for_us // SECOND_US
+    )
+
+
+def _directives(age_s: int, fresh_for_s: int, usable_for_s: int) -> str:
+    max_age = age_s + fresh_for_s if fresh_for_s >= 0 else 0
+    window = age_s + usable_for_s - max_age
+    if usable_for_s < 0 or window <= 0:
         return f"private, max-age={max_age}"
     return f"private, max-age={max_age}, stale-while-revalidate={window}, stale-if-error={window}"
 

@@ -4,28 +4,56 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Protocol
 
 Headers = tuple[tuple[str, str], ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+class Fields(Protocol):
+    """The header fields of a request, as RSGI gives them: names in lower case."""
+
+    def get_all(self, name: str) -> list[str]:
+        """All values of one field, in the order they came."""
+
+
+class Listed:
+    """Header fields out of a list of pairs.
+
+    Example:
+        >>> Listed((("accept", "a"), ("accept", "b"))).get_all("accept")
+        ['a', 'b']
+    """
+
+    __slots__ = ("_pairs",)
+
+    def __init__(self, pairs: Iterable[tuple[str, str]]) -> None:
+        self._pairs = tuple(pairs)
+
+    def get_all(self, name: str) -> list[str]:
+        """All values of one field."""
+        return [value for key, value in self._pairs if key == name]
+
+
+@dataclass(slots=True, kw_only=True)
 class Request:
-    """What was asked. Header names are lower case; a header may come more than once."""
+    """What was asked; `query` is what stands behind the question mark, undecoded."""
 
     method: str
     path: str
-    headers: Headers = ()
+    query: str = ""
+    fields: Fields = Listed(())  # noqa: RUF009  never written to
 
-    def values(self, name: str) -> Iterable[str]:
+    def values(self, name: str) -> list[str]:
         """All values of a header, in the order they came."""
-        return (value for key, value in self.headers if key == name)
+        return self.fields.get_all(name)
 
     def header(self, name: str) -> str:
         """A list header as one comma-separated text (RFC 9110, 5.3); empty when absent."""
-        return ", ".join(self.values(name))
+        values = self.fields.get_all(name)
+        return values[0] if len(values) == 1 else ", ".join(values)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Answer:
     """What is answered. `outcome` is the counter it belongs to; `age_s` the age of the data that was served."""
 

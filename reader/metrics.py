@@ -10,8 +10,10 @@ series.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator
+from itertools import accumulate
 
 from reader.message import Answer
 
@@ -23,14 +25,14 @@ class Metrics:
 
     def __init__(self) -> None:
         self._outcomes: Counter[str] = Counter()
-        self._ages: Counter[float] = Counter()
+        self._ages = [0] * (len(AGES_S) + 1)
         self._age_sum_s = 0.0
 
     def count(self, answer: Answer) -> None:
         """Take note of one answer."""
         self._outcomes[answer.outcome] += 1
         if answer.age_s is not None:
-            self._ages[next((limit for limit in AGES_S if answer.age_s <= limit), float("inf"))] += 1
+            self._ages[bisect_left(AGES_S, answer.age_s)] += 1
             self._age_sum_s += answer.age_s
 
     def text(self) -> str:
@@ -46,9 +48,8 @@ class Metrics:
     def _histogram(self) -> Iterator[str]:
         yield "# HELP momentus_reader_age_seconds Age of the data served."
         yield "# TYPE momentus_reader_age_seconds histogram"
-        for limit in AGES_S:
-            below = sum(count for age, count in self._ages.items() if age <= limit)
-            yield f'momentus_reader_age_seconds_bucket{{le="{limit}"}} {below}'
-        yield f'momentus_reader_age_seconds_bucket{{le="+Inf"}} {self._ages.total()}'
+        below = list(accumulate(self._ages))
+        for limit, count in zip((*AGES_S, "+Inf"), below, strict=True):
+            yield f'momentus_reader_age_seconds_bucket{{le="{limit}"}} {count}'
         yield f"momentus_reader_age_seconds_sum {self._age_sum_s:.6f}"
-        yield f"momentus_reader_age_seconds_count {self._ages.total()}"
+        yield f"momentus_reader_age_seconds_count {below[-1]}"

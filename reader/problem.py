@@ -27,15 +27,19 @@ class Problem:
     title: str
 
 
+BAD_REQUEST = Problem("bad-request", 400, "The request cannot be read")
 UNAUTHORISED = Problem("unauthorised", 401, "Log in first")
 NOT_FOUND = Problem("not-found", 404, "No such report")
+NOT_ACCEPTABLE = Problem("not-acceptable", 406, "Reports are JSON")
 METHOD_NOT_ALLOWED = Problem("method-not-allowed", 405, "Reports can only be read")
 GONE = Problem("gone", 410, "The node was removed")
 INTERNAL = Problem("internal", 500, "The reader failed")
 WARMING = Problem("warming", 503, "Not computed yet")
 TOO_STALE = Problem("too-stale", 503, "The report is too old to be shown")
 NOT_FRESH_ENOUGH = Problem("not-fresh-enough", 503, "Not as fresh as you asked for")
+NOT_YET_VISIBLE = Problem("not-yet-visible", 503, "Your write is not in the report yet")
 UNREADABLE = Problem("unreadable", 503, "The stored report cannot be read")
+TOO_MANY_STREAMS = Problem("too-many-streams", 503, "Too many streams")
 REDIS_UNREACHABLE = Problem("redis-unreachable", 503, "Redis does not answer")
 
 
@@ -75,6 +79,26 @@ def refuse(
     )
 
 
+def statuses() -> dict[int, str]:
+    """Every status a refusal may have, with what it means."""
+    found: dict[int, list[str]] = {}
+    for one in globals().values():
+        if isinstance(one, Problem):
+            found.setdefault(one.status, []).append(one.title)
+    return {status: "; ".join(titles) for status, titles in sorted(found.items())} | {504: NOT_FRESH_ENOUGH.title}
+
+
+def bad_request(detail: str) -> Answer:
+    """Something in the request cannot be read; the detail names it."""
+    return refuse(BAD_REQUEST, detail)
+
+
+def too_many_streams() -> Answer:
+    """This process serves as many streams of hints as it will."""
+    detail = "Too many streams are open here; ask for the report itself, or come back later."
+    return refuse(TOO_MANY_STREAMS, detail, headers=(("retry-after", "30"),))
+
+
 def not_found() -> Answer:
     """The one answer for what does not exist and for what the asker may not see."""
     return refuse(NOT_FOUND, "There is no such report or node, or it is not yours to read.")
@@ -88,6 +112,18 @@ def unauthorised(*, token_given: bool) -> Answer:
         "Send a session token as `Authorization: Bearer` or as the cookie `__Host-momentus`.",
         headers=(("www-authenticate", f'Bearer realm="momentus"{error}'),),
     )
+
+
+def not_acceptable() -> Answer:
+    """There is no other form."""
+    detail = "Documents are application/json, plain or with Content-Encoding zstd or gzip; accept one of them."
+    return refuse(NOT_ACCEPTABLE, detail)
+
+
+def not_yet_visible(retry_after_s: int) -> Answer:
+    """The transaction of `If-Write-Visible` is not in the stored data."""
+    detail = "The transaction you named is not in the report yet; a refresh has been asked for."
+    return refuse(NOT_YET_VISIBLE, detail, headers=(("retry-after", str(retry_after_s)),))
 
 
 def method_not_allowed() -> Answer:

@@ -1,40 +1,59 @@
 """One report for one asker: the doors a request passes before a body is touched.
 
-    1  a session that lives        else 401 (503 when Redis is away: nobody is let in on a guess)
+    1  a session that lives        else 401 (503 when Redis is away and no copy can vouch for it)
     2  a snapshot of the report    else 503 warming when it is declared, 404 when it is not
     3  a node within their reach   else 404, the same as for a node that never existed
     4  a node that still exists    else 410
-    5  data young enough           else 503, or 504 for `only-if-cached`
-    6  not already held            else 304
+    5  a form the client takes     else 406
+    6  data young enough           else 503, or 504 for `only-if-cached`
+    7  not already held            else 304
 
 Whoever is stopped at the third door learns nothing by trying other methods or conditions: they all come
-after it.
+after it. Session and snapshot are asked for in one write and awaited together.
+
+A client with a bound of its own (`max-age`, `min-fresh`, `If-Write-Visible`) that is not met makes the report
+wanted, and waits a moment for the refresh.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Set as AbstractSet
+from dataclasses import dataclass
 from time import perf_counter, time_ns
 
 from reader import problem
-from reader.access import allowed, roots_of, token_of
+from reader.access import allowed, token_of
 from reader.bounds import Bounds, bounds_of
+from reader.encoding import choose, takes_json, takes_plain
 from reader.freshness import (
     SECOND_US,
     Freshness,
     Verdict,
     as_of,
     headers_of,
+    http_date,
     judge,
     matches,
     retry_after_s,
 )
+from reader.guard import Guard
 from reader.message import Answer, Headers, Request
 from reader.snapshot import Failure, Head, Meta, Snapshot
-from reader.store import Store
-from sessions import Sessions
+from reader.store import Store, StoreUnavailable
+from reader.visible import is_visible, transaction
 
 WARMING_RETRY_S = 5
+PATIENCE_S = 0.3
+"""How long a client with a bound waits for a refresh that is under way."""
+_LOOK_AGAIN_S = 0.02
+
+_TYPED: Headers = (
+    ("content-type", "application/json"),
+    ("x-content-type-options", "nosniff"),
+    ("cross-origin-resource-policy", "same-site"),
+)
+_NOBODY: AbstractSet[int] = frozenset()
 
 
 def now_us() -> int:
@@ -42,52 +61,179 @@ def now_us() -> int:
     return time_ns() // 1000
 
 
+@dataclass(slots=True)
+class Seen:
+    """What a look found: the asker's roots (None: no session), the snapshot, and where it came from."""
+
+    roots: AbstractSet[int] | None
+    snapshot: Snapshot
+    source: str
+
+
 class Reports:
-    """Answers for reports. Without `sessions`, everybody may read everything."""
+    """Answers for reports.
 
-    def __init__(self, store: Store, sessions: Sessions | None, *, clock: Callable[[], int] = now_us) -> None:
+    Args:
+        guard: knows who may see what; None lets everybody read everything.
+    """
+
+    def __init__(self, store: Store, guard: Guard | None, *, clock: Callable[[], int] = now_us) -> None:
         self._store = store
-        self._sessions = sessions
+        self._guard = guard
         self._clock = clock
-        self._vary: Headers = (("vary", "Authorization, Cookie"),) if sessions else ()
+        vary = "Accept-Encoding, Authorization, Cookie" if guard else "Accept-Encoding"
+        self._common: Headers = (*_TYPED, ("vary", vary))
 
-    async def answer(self, request: Request, report: str, scope: int) -> Answer:
-        """The report's document for one node, or why not. Raises what the store and the sessions raise."""
+    async def answer(self, request: Request, report: str, scope: int, day: str = "") -> Answer:
+        """The report's document for one node, or why not. Raises what the store and the sessions raise.
+
+        Args:
+            day: an ISO date: the document as that day was closed.
+        """
         began = perf_counter()
-        roots = await self._roots(request)
-        if isinstance(roots, Answer):
-            return roots
-        snapshot = await self._store.snapshot(report, scope)
+        token = token_of(request) if self._guard else ""
+        if token is None:
+            return problem.unauthorised(token_given=False)
+        accepted = request.header("accept-encoding")
+        key = self._store.key(report, day)
+        seen = await self._look(token, key, scope, choose(accepted))
+        refusal = await self._refusal(request, accepted, report, scope, day, seen)
+        if refusal is not None:
+            return refusal
+        bounds = bounds_of(request.header("cache-control"))
+        written = transaction(request.header("if-write-visible"))
+        if day:
+            return self._closed(request, seen.snapshot)
+        freshness = self._judge(seen.snapshot, bounds)
+        if freshness.verdict is Verdict.NOT_FRESH_ENOUGH or not _sees(written, seen.snapshot):
+            seen.snapshot, freshness = await self._await_fresher(key, scope, choose(accepted), bounds, written)
+            if freshness.verdict is not Verdict.TOO_STALE and not _sees(written, seen.snapshot):
+                return problem.not_yet_visible(retry_after_s(_meta(seen.snapshot)))
+        if freshness.verdict is not Verdict.FRESH and seen.source != "memory":
+            await self._store.want(report)
+        if freshness.verdict is Verdict.TOO_STALE or freshness.verdict is Verdict.NOT_FRESH_ENOUGH:
+            return _too_old(freshness, _meta(seen.snapshot), seen.snapshot.failure, bounds)
+        return self._serve(request, seen, freshness, perf_counter() - began)
+
+    # Looking
+
+    async def _look(self, token: str, key: str, scope: int, encoding: str) -> Seen:
+        """Roots and snapshot, by the copy where it is proven, else by Redis, else as they are remembered."""
+        roots = self._guard.current(token) if self._guard else _NOBODY
+        snapshot = self._store.current(key, scope, encoding)
+        if roots is not None and snapshot is not None:
+            return Seen(roots, snapshot, "copy")
+        try:
+            return await self._ask(token, roots, key, scope, encoding)
+        except StoreUnavailable:
+            roots = self._guard.remembered(token) if self._guard else _NOBODY
+            snapshot = self._store.remembered(key, scope, encoding)
+            if roots is None or snapshot is None:
+                raise
+            return Seen(roots, snapshot, "memory")
+
+    async def _ask(self, token: str, roots: AbstractSet[int] | None, key: str, scope: int, encoding: str) -> Seen:
+        session = await self._guard.ask(token) if self._guard and roots is None else None
+        asked = await self._store.ask(key, scope, encoding)
+        try:
+            if self._guard and roots is None:
+                roots = await self._guard.roots(token, session) if session else None
+        except BaseException:
+            asked.reply.cancel()
+            raise
+        return Seen(roots, await self._store.snapshot(asked), "redis")
+
+    async def _await_fresher(
+        self, key: str, scope: int, encoding: str, bounds: Bounds, written: int | None
+    ) -> tuple[Snapshot, Freshness]:
+        """The snapshot once it meets the client's conditions, or as it is when patience ends."""
+        ends = asyncio.get_running_loop().time() + (0 if bounds.only_if_cached else PATIENCE_S)
+        while True:
+            snapshot = await self._store.snapshot(await self._store.ask(key, scope, encoding))
+            freshness = self._judge(snapshot, bounds)
+            met = freshness.verdict is not Verdict.NOT_FRESH_ENOUGH and _sees(written, snapshot)
+            if met or snapshot.body is None or asyncio.get_running_loop().time() >= ends:
+                return snapshot, freshness
+            await asyncio.sleep(_LOOK_AGAIN_S)
+
+    def _judge(self, snapshot: Snapshot, bounds: Bounds) -> Freshness:
+        return judge(_meta(snapshot), self._clock(), bounds)
+
+    # Refusing
+
+    async def _refusal(
+        self, request: Request, accepted: str, report: str, scope: int, day: str, seen: Seen
+    ) -> Answer | None:
+        """The answer of the first door that stays shut, or None."""
+        snapshot = seen.snapshot
+        if self._guard and seen.roots is None:
+            return problem.unauthorised(token_given=True)
         if snapshot.meta is None:
-            return await self._absent(report)
-        refusal = _unseen(snapshot, scope, roots)
+            return problem.not_found() if day else await self._absent(report)
+        refusal = _unseen(snapshot, scope, seen.roots if self._guard else None)
         if refusal or snapshot.head is None or snapshot.body is None:
             return refusal or problem.not_found()
-        bounds = bounds_of(request.header("cache-control"))
-        freshness = judge(snapshot.meta, self._clock(), bounds)
-        if freshness.verdict in {Verdict.TOO_STALE, Verdict.NOT_FRESH_ENOUGH}:
-            return _too_old(freshness, snapshot.meta, snapshot.failure, bounds)
-        timing = ("server-timing", f"redis;dur={(perf_counter() - began) * 1000:.2f}")
-        headers = (*headers_of(freshness, snapshot.meta, snapshot.head), *self._vary, timing)
-        return _serve(request, snapshot.head, snapshot.body, freshness, headers)
-
-    async def _roots(self, request: Request) -> AbstractSet[int] | Answer | None:
-        """The asker's roots, None where everybody may read everything, or the answer that sends them away."""
-        if self._sessions is None:
-            return None
-        token = token_of(request)
-        session = await self._sessions.load(token) if token else None
-        return roots_of(session.data) if session else problem.unauthorised(token_given=bool(token))
+        if not (snapshot.encoding or takes_plain(accepted)) or not takes_json(request.header("accept")):
+            return problem.not_acceptable()
+        return None
 
     async def _absent(self, report: str) -> Answer:
         """A cold cache is not an absent resource: what is declared will come."""
         if not await self._store.declared(report):
             return problem.not_found()
+        await self._store.want(report)
         return problem.refuse(
             problem.WARMING,
             "The report is declared and waits for its first computation.",
             headers=(("retry-after", str(WARMING_RETRY_S)),),
         )
+
+    # Serving
+
+    def _serve(self, request: Request, seen: Seen, freshness: Freshness, seconds: float) -> Answer:
+        snapshot = seen.snapshot
+        if seen.source == "memory":
+            freshness.verdict = Verdict.STALE
+        headers = headers_of(freshness, _meta(snapshot), _head(snapshot))
+        if seen.source == "memory":
+            headers = (*headers, ("cache-status", "reports; hit; detail=redis-unreachable"))
+        timing = ("server-timing", f"{seen.source};dur={seconds * 1000:.2f}")
+        headers = (*self._common, *headers, timing)
+        return _document(request, snapshot, freshness.verdict.value, headers, freshness.age_us / SECOND_US)
+
+    def _closed(self, request: Request, snapshot: Snapshot) -> Answer:
+        """A closed day does not change any more."""
+        head, meta = _head(snapshot), _meta(snapshot)
+        headers: Headers = (
+            *self._common,
+            ("etag", f'W/"{head.etag}"'),
+            ("memento-datetime", http_date(meta.verified_us)),
+            ("as-of", as_of(meta.verified_us)),
+            ("cache-control", "private, max-age=31536000, immutable"),
+        )
+        return _document(request, snapshot, "closed_day", headers, None)
+
+
+def _document(request: Request, snapshot: Snapshot, outcome: str, headers: Headers, age_s: float | None) -> Answer:
+    if matches(request.header("if-none-match"), _head(snapshot).etag):
+        return Answer(status=304, outcome="not_modified", headers=headers[1:], age_s=age_s)
+    if snapshot.encoding:
+        headers = (*headers, ("content-encoding", snapshot.encoding))
+    return Answer(status=200, outcome=outcome, headers=headers, body=snapshot.body or b"", age_s=age_s)
+
+
+def _sees(written: int | None, snapshot: Snapshot) -> bool:
+    return written is None or is_visible(written, _meta(snapshot).visible)
+
+
+def _meta(snapshot: Snapshot) -> Meta:
+    assert snapshot.meta is not None  # noqa: S101  the second door
+    return snapshot.meta
+
+
+def _head(snapshot: Snapshot) -> Head:
+    assert snapshot.head is not None  # noqa: S101  the third door
+    return snapshot.head
 
 
 def _unseen(snapshot: Snapshot, scope: int, roots: AbstractSet[int] | None) -> Answer | None:
@@ -102,14 +248,6 @@ def _unseen(snapshot: Snapshot, scope: int, roots: AbstractSet[int] | None) -> A
     if snapshot.gone_us is None:
         return None
     return problem.refuse(problem.GONE, f"The node was removed; seen at {as_of(snapshot.gone_us)}.")
-
-
-def _serve(request: Request, head: Head, body: bytes, freshness: Freshness, headers: Headers) -> Answer:
-    age_s = freshness.age_us / SECOND_US
-    if matches(request.header("if-none-match"), head.etag):
-        return Answer(status=304, outcome="not_modified", headers=headers, age_s=age_s)
-    typed = (("content-type", "application/json"), ("x-content-type-options", "nosniff"), *headers)
-    return Answer(status=200, outcome=freshness.verdict.value, headers=typed, body=body, age_s=age_s)
 
 
 def _too_old(freshness: Freshness, meta: Meta, failure: Failure | None, bounds: Bounds) -> Answer:

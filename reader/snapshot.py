@@ -3,7 +3,7 @@
 The fields are written by the worker, all at once, so that body, path and times are of the same instant.
 This file reads them and refuses what is not in the format: an answer is never made of half-understood data.
 
-    <scope>        the document, as served
+    <scope>        the document, as served; <scope>:zstd and <scope>:gzip the same, compressed
     head:<scope>   {"etag", "path", "as_of_us"}: identity, place in the tree, when the data last changed
     gone:<scope>   microseconds: when the node was removed
     _meta          the whole report's times and limits
@@ -16,6 +16,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -45,6 +46,11 @@ class Meta:
     soft_ms: int
     hard_ms: int
     cost_ms: float
+    visible: str = ""
+    """``pg_current_snapshot()`` of the data: which transactions are in it."""
+
+    def __hash__(self) -> int:
+        return hash((self.gen, self.verified_us))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +70,7 @@ class Failure:
     error: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Snapshot:
     """One scope of one report; without `meta` the report was never computed."""
 
@@ -73,23 +79,25 @@ class Snapshot:
     gone_us: int | None
     meta: Meta | None
     failure: Failure | None
+    encoding: str = ""
 
 
-def fields_of(scope: int) -> list[str]:
+def fields_of(scope: int, encoding: str = "") -> list[str]:
     """The fields that make a snapshot, in the order `decode` takes them."""
-    return [f"{scope}", f"head:{scope}", f"gone:{scope}", "_meta", "_error"]
+    return [f"{scope}:{encoding}" if encoding else f"{scope}", f"head:{scope}", f"gone:{scope}", "_meta", "_error"]
 
 
-def decode(values: Sequence[bytes | None]) -> Snapshot:
+def decode(values: Sequence[bytes | None], encoding: str = "") -> Snapshot:
     """A snapshot from the values of `fields_of`. Raises SnapshotUnreadable."""
     body, head, gone, meta, failure = values
     try:
         return Snapshot(
             body=body,
-            head=_head(orjson.loads(head)) if head else None,
+            head=_head(head) if head else None,
             gone_us=_time(int(gone)) if gone else None,
-            meta=_meta(orjson.loads(meta)) if meta else None,
+            meta=_meta(meta) if meta else None,
             failure=_failure(orjson.loads(failure)) if failure else None,
+            encoding=encoding,
         )
     except (ValueError, TypeError, KeyError, OverflowError) as error:
         raise SnapshotUnreadable(f"a stored report is not in the agreed format: {error!r}") from error
@@ -100,7 +108,10 @@ def moment(microseconds: int) -> datetime:
     return datetime.fromtimestamp(0, UTC) + timedelta(microseconds=microseconds)
 
 
-def _head(fields: dict[str, Any]) -> Head:
+@lru_cache(maxsize=16_384)
+def _head(octets: bytes) -> Head:
+    """The same octets are the same head: most looks find what an earlier one has read."""
+    fields: dict[str, Any] = orjson.loads(octets)
     if not _ETAG.fullmatch(fields["etag"]):
         raise ValueError("etag is not 16 hex digits")
     return Head(
@@ -110,7 +121,9 @@ def _head(fields: dict[str, Any]) -> Head:
     )
 
 
-def _meta(fields: dict[str, Any]) -> Meta:
+@lru_cache(maxsize=256)
+def _meta(octets: bytes) -> Meta:
+    fields: dict[str, Any] = orjson.loads(octets)
     until = fields["valid_until_us"]
     return Meta(
         gen=int(fields["gen"]),
@@ -119,6 +132,7 @@ def _meta(fields: dict[str, Any]) -> Meta:
         soft_ms=int(fields["soft_ms"]),
         hard_ms=int(fields["hard_ms"]),
         cost_ms=float(fields["cost_ms"]),
+        visible=str(fields.get("snapshot", "")),
     )
 
 

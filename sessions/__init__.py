@@ -14,6 +14,7 @@ Example:
     >>> token, session = await sessions.create("u-17", {"roots": [17]}, label="Firefox on Linux")
     >>> session = await sessions.load(token)          # one round trip; None when it has ended
     >>> session = await sessions.save(session, {**session.data, "locale": "es"})
+    >>> token, session = await sessions.rotate(token) # a new token for the same session
     >>> await sessions.revoke(token)                  # log out
     >>> await sessions.revoke_user("u-17")            # log out everywhere
 
@@ -26,5 +27,7 @@ from .errors import (
     SessionRefused as SessionRefused,
     SessionsUnavailable as SessionsUnavailable,
 )
+from .middleware import SessionMiddleware as SessionMiddleware, Visit as Visit
 from .session import Session as Session
 from .store import Sessions as Sessions
+from .sync import SyncSessions as SyncSessions

@@ -9,9 +9,12 @@
 -- ARGV[4]  absolute limit, milliseconds
 -- ARGV[5]  label
 -- ARGV[6]  data, JSON
+-- ARGV[7]  how many sessions the user may have at a time, this one included; 0 for any number
+-- ARGV[8]  prefix          momentus:{s:<tag>}:   of the user's other sessions, in the same slot
 --
 -- Returns  {v, u, e, c, a, i, t, l, d}
--- Keeps    every session carries the user's epoch of its birth; the user's ZSET holds no session past its absolute
+-- Keeps    over the cap the sessions that would end first are ended now.
+--            every session carries the user's epoch of its birth; the user's ZSET holds no session past its absolute
 --          end and lives no longer than the last of them.
 
 local time = redis.call('TIME')
@@ -26,6 +29,13 @@ redis.call('PEXPIRE', KEYS[1], string.format('%.0f', math.min(idle, absolute - n
 
 redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', moment)
 redis.call('ZADD', KEYS[2], ends, ARGV[1])
+local cap = tonumber(ARGV[7])
+while cap > 0 and redis.call('ZCARD', KEYS[2]) > cap do
+    local oldest = redis.call('ZRANGE', KEYS[2], 0, 1)
+    local ended = oldest[1] == ARGV[1] and oldest[2] or oldest[1]
+    redis.call('ZREM', KEYS[2], ended)
+    redis.call('DEL', ARGV[8] .. 'session:' .. ended)
+end
 local last = redis.call('ZRANGE', KEYS[2], -1, -1, 'WITHSCORES')
 redis.call('PEXPIREAT', KEYS[2], string.format('%.0f', tonumber(last[2])))
 

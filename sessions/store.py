@@ -1,75 +1,81 @@
-"""The sessions themselves: five operations, each one script and one round trip.
+"""The sessions themselves: each operation one script and one round trip.
 
 Every decision (has it ended? is the version still the loaded one?) is taken inside Redis, by Redis's clock,
-in the `.lua` file of the operation's name; this file checks what goes in, bounds the wait and names what
-came out.
+in the `.lua` file of the operation's name; `calls` checks what goes in and names what came out; this file bounds
+the wait.
 
 States of a session: alive -> ended. It ends by logout (`revoke`), by `revoke_user`, by its idle or its
-absolute limit, or with the loss of Redis; nothing leads back.
+absolute limit, by the cap on a user's sessions, or with the loss of Redis; nothing leads back.
 
 It refuses to guess: any trouble with Redis is SessionsUnavailable.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Mapping
+from collections.abc import Mapping
 from datetime import timedelta
 from importlib.resources import files
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar, cast
 
-from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio import Redis
 from redis.commands.core import AsyncScript
 from redis.exceptions import RedisError
 
+from . import calls
+from .calls import ABSOLUTE, DEADLINE, GRACE, IDLE, SCRIPTS, Call
+from .connection import connect
 from .deadline import within
-from .errors import SessionConflict, SessionGone, SessionRefused, SessionsUnavailable
-from .session import Session, decode, encode
-from .token import epoch_key, mint, place_of, user_key
+from .errors import SessionsUnavailable
+from .session import Session
+from .token import Place, place_of, tag_of
 
-TEXT_LIMIT = 255
-"""Bytes of a user id or a label."""
+Result = TypeVar("Result")
 
-SPAN_LIMIT = timedelta(days=3660)
-"""The longest idle or absolute limit; what is meant to be for ever is not a session."""
 
-CONNECTIONS = 32
-"""At most so many at once from one process; a 33rd command waits for one of them, within its deadline."""
+def source(script: str) -> str:
+    """The text of one of the `.lua` files."""
+    return files(__package__).joinpath(f"{script}.lua").read_text(encoding="utf-8")
 
-Reply = TypeVar("Reply")
+
+class Epochs(Protocol):
+    """Where users' epochs are kept beside Redis; `epochs_postgres.DurableEpochs` is one."""
+
+    async def begin(self, user: str) -> int:
+        """One more than the user's epoch here was."""
+
+    async def end(self, user: str, epoch: int) -> None:
+        """Note the epoch that Redis has now."""
+
+    async def all(self) -> list[tuple[str, int]]:
+        """Every user who has one."""
 
 
 class Sessions:
     """Sessions kept in one Redis. Safe to share between all tasks of a process.
 
-    `deadline` bounds every call. `redis` should have socket timeouts, as that of `connect` does: they end a
-    command whose caller no longer waits.
+    `deadline` bounds every call to Redis. With `epochs`, that all sessions of a user were ended is written there
+    first, and outlives a Redis that forgets. `redis` should have socket timeouts, as that of `connect` does: they
+    end a command whose caller no longer waits.
     """
 
-    def __init__(self, redis: Redis, *, deadline: timedelta = timedelta(milliseconds=250)) -> None:
+    def __init__(self, redis: Redis, *, deadline: timedelta = DEADLINE, epochs: Epochs | None = None) -> None:
         self._redis = redis
+        self._epochs = epochs
         self._deadline = deadline
-        self._create = self._script("create")
-        self._load = self._script("load")
-        self._save = self._script("save")
-        self._revoke = self._script("revoke")
-        self._revoke_user = self._script("revoke_user")
+        self._scripts: dict[str, AsyncScript] = {name: redis.register_script(source(name)) for name in SCRIPTS}
 
     @classmethod
-    def connect(cls, url: str, *, deadline: timedelta = timedelta(milliseconds=250)) -> Sessions:
+    def connect(cls, url: str, *, deadline: timedelta = DEADLINE, epochs: Epochs | None = None) -> Sessions:
         """Sessions on the Redis at `url`; connects at first use. End with `close`.
+
+        Of at most 32 connections, a 33rd call waits for one, within its deadline. Raises ValueError for an address
+        that is none; `sessions.address` has the forms.
 
         Example:
             >>> sessions = Sessions.connect("redis://127.0.0.1:6379/0")
 
         """
-        pool = BlockingConnectionPool.from_url(
-            url,
-            max_connections=CONNECTIONS,
-            timeout=deadline.total_seconds(),
-            socket_timeout=1,
-            socket_connect_timeout=1,
-        )
-        return cls(Redis.from_pool(pool), deadline=deadline)
+        return cls(connect(url, wait=deadline.total_seconds()), deadline=deadline, epochs=epochs)
 
     async def close(self) -> None:
         """Close the connections to Redis."""
@@ -81,24 +87,18 @@ class Sessions:
         data: Mapping[str, Any],
         *,
         label: str = "",
-        idle: timedelta = timedelta(hours=12),
-        absolute: timedelta = timedelta(days=7),
+        idle: timedelta = IDLE,
+        absolute: timedelta = ABSOLUTE,
+        cap: int = 0,
     ) -> tuple[str, Session]:
         """Log a user in: the token for the browser's cookie, and the session.
 
         `label` is shown to the user among their sessions (a device, say). The session ends `idle` after its
-        last use and at the latest `absolute` after now. Raises SessionRefused, SessionsUnavailable.
+        last use and at the latest `absolute` after now. With a `cap`, the user's sessions that would end first are
+        ended when there are more. Raises SessionRefused, SessionsUnavailable.
         """
-        _check_text("user", user, least=1)
-        _check_text("label", label)
-        limits = [_milliseconds("idle", idle), _milliseconds("absolute", absolute)]
-        payload = encode(data)
-        token = mint(user)
-        place = place_of(token)
-        assert place is not None  # noqa: S101  a token we have just made has the form of a token
-        keys = [place.session_key, user_key(user), epoch_key(user)]
-        record = await self._run(self._create(keys, [place.digest, user, *limits, label, payload]))
-        return token, decode(place, record)
+        call = calls.create(user, data, label=label, idle=idle, absolute=absolute, cap=cap)
+        return await self._run(call)
 
     async def load(self, token: str) -> Session | None:
         """The session of a token, None when it has ended or never was; counts as a use of it.
@@ -106,10 +106,7 @@ class Sessions:
         A text that is not a token is None without asking Redis. Raises SessionsUnavailable.
         """
         place = place_of(token)
-        if place is None:
-            return None
-        record = await self._run(self._load([place.session_key, place.prefix], [place.digest]))
-        return decode(place, record) if record else None
+        return None if place is None else await self._run(calls.load(place))
 
     async def save(self, session: Session, data: Mapping[str, Any]) -> Session:
         """Replace the session's data, provided nobody did since `session` was loaded.
@@ -118,49 +115,61 @@ class Sessions:
         SessionRefused, SessionsUnavailable. After SessionsUnavailable, load again: the save may have
         happened.
         """
-        place = session.place
-        keys = [place.session_key, place.prefix]
-        verdict, *record = await self._run(self._save(keys, [session.version, encode(data)]))
-        if verdict in {b"gone", "gone"}:
-            raise SessionGone("the session has ended: it was logged out or has expired; ask for a new login")
-        current = decode(place, record)
-        if verdict in {b"conflict", "conflict"}:
-            raise SessionConflict(current)
-        return current
+        return await self._run(calls.save(session, data))
+
+    async def rotate(self, token: str, *, grace: timedelta = GRACE) -> tuple[str, Session] | None:
+        """Give the session a new token: after a log-in with more rights, or now and then.
+
+        The old token opens the session for `grace` more, so that requests under way do not fail. None when another
+        request has just done it: that one's answer carries the new token. Raises SessionGone, SessionRefused,
+        SessionsUnavailable; after the last, go on with the old token.
+
+        Example:
+            >>> token, session = await sessions.rotate(token)
+
+        """
+        return await self._run(calls.rotate(calls.known_place(token), grace=grace))
+
+    async def sessions_of(self, user: str) -> list[Session]:
+        """The living sessions of a user, at most 100. Raises SessionRefused, SessionsUnavailable."""
+        return await self._run(calls.sessions_of(user))
 
     async def revoke(self, token: str) -> bool:
         """Log out: end this session. False when it had ended already. Raises SessionsUnavailable."""
         place = place_of(token)
-        if place is None:
-            return False
-        return bool(await self._run(self._revoke([place.session_key, place.prefix], [place.digest])))
+        return False if place is None else await self._run(calls.revoke(place))
 
-    async def revoke_user(self, user: str) -> None:
-        """End all sessions of a user, in constant time (a leaver, say). Raises SessionsUnavailable."""
-        _check_text("user", user, least=1)
-        await self._run(self._revoke_user([epoch_key(user), user_key(user)]))
+    async def revoke_listed(self, user: str, digest: str) -> bool:
+        """End one of a user's sessions as `sessions_of` lists it (``session.place.digest``).
 
-    def _script(self, name: str) -> AsyncScript:
-        source = files(__package__).joinpath(f"{name}.lua").read_text(encoding="utf-8")
-        return self._redis.register_script(source)
+        False when it had ended already. Raises SessionsUnavailable.
+        """
+        return await self._run(calls.revoke(Place(tag_of(user), digest)))
 
-    async def _run(self, command: Awaitable[Reply]) -> Reply:
+    async def revoke_user(self, user: str) -> int:
+        """End all sessions of a user, in constant time (a leaver, say); the user's new epoch.
+
+        Raises SessionRefused, SessionsUnavailable; with `epochs` also what they raise, and then nothing has ended.
+        """
+        if self._epochs is None:
+            return await self._run(calls.revoke_user(user))
+        calls.check_text("user", user, least=1)
+        epoch = await self._run(calls.revoke_user(user, least=await self._epochs.begin(user)))
+        await self._epochs.end(user, epoch)
+        return epoch
+
+    async def restore_epochs(self) -> int:
+        """Put back what Redis has forgotten of ended sessions; how many users it had forgotten.
+
+        Raises SessionsUnavailable, and what the epochs raise.
+        """
+        known = [] if self._epochs is None else await self._epochs.all()
+        return sum([await self._run(calls.restore_epoch(user, epoch)) for user, epoch in known])
+
+    async def _run(self, call: Call[Result]) -> Result:
+        command = self._scripts[call.script](keys=list(call.keys), args=list(call.arguments))
         try:
-            return await within(self._deadline, command)
+            reply = await within(self._deadline, cast("Any", command))
         except (RedisError, OSError, TimeoutError) as error:
             raise SessionsUnavailable(f"Redis did not serve the sessions: {error}") from error
-
-
-def _check_text(field: str, text: str, *, least: int = 0) -> None:
-    try:
-        size = len(text.encode())
-    except UnicodeEncodeError as error:
-        raise SessionRefused(f"{field} is not valid Unicode text: {error}") from error
-    if not least <= size <= TEXT_LIMIT:
-        raise SessionRefused(f"{field} must have {least} to {TEXT_LIMIT} bytes; it has {size}")
-
-
-def _milliseconds(field: str, span: timedelta) -> int:
-    if not timedelta(milliseconds=1) <= span <= SPAN_LIMIT:
-        raise SessionRefused(f"{field} must be between 1 ms and {SPAN_LIMIT.days} days; it is {span}")
-    return span // timedelta(milliseconds=1)
+        return call.read(reply)

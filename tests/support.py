@@ -75,17 +75,17 @@ class Servers:
     """A supervisor in a thread of its own, for servers that outlive one test's event loop."""
 
     def __init__(self, processes: Sequence[Process], scratch: Path) -> None:
-        self._supervisor = Supervisor(processes, scratch=scratch)
+        self.supervisor = Supervisor(processes, scratch=scratch)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="servers", daemon=True)
 
     def __enter__(self) -> Self:
         self._thread.start()
-        self._do(self._supervisor.__aenter__())
+        self._do(self.supervisor.__aenter__())
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._do(self._supervisor.__aexit__(None, None, None))
+        self._do(self.supervisor.__aexit__(None, None, None))
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()

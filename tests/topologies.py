@@ -1,28 +1,38 @@
-"""More than one server at a time, from the embedded binary on free ports: a primary with replica and sentinels.
+"""More than one server at a time, from the embedded binary on free ports.
 
-async with sentinels() as three:
+async with sentinels() as three:            # a primary, its replica, and three sentinels that watch them
     Link(three.url)
-    await three.kill_primary()      # the replica takes over within seconds
+    await three.kill("first")               # the replica takes over within seconds
+
+async with cluster(replicas=1) as six:      # three primaries, each with a replica
+    Link(six.url, "{mail}")
+    await six.kill(await six.owner("{mail}"))
 """
 
+import asyncio
 import signal
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from redis.asyncio import Redis
+from redis.crc import key_slot
+from redis.exceptions import RedisError, ResponseError
 
 from ops.embedded.binaries import find_valkey
 from ops.embedded.ports import free_port
 from ops.embedded.valkey import Valkey
 from ops.supervisor import Supervisor
 from ops.supervisor_process import Process, Restart
-from tests.support import ask_valkey, eventually, scratch_directory
+from tests.support import Servers, ask_valkey, eventually, scratch_directory
 
 SERVICE = "momentus"
 _DOWN_AFTER_MS = 500
 _FAILOVER_MS = 3000
+_SLOTS = ((0, 4999), (5000, 10921), (10922, 16383))
+"""Of each primary; {mail} and {reports} are not together."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,3 +133,144 @@ async def _is_complete(three: Sentinels) -> bool:
             return False
     async with Redis(port=three.nodes["second"]) as replica:
         return (await replica.info("replication"))["master_link_status"] == "up"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cluster:
+    """Three primaries, with or without a replica each."""
+
+    nodes: dict[str, int]
+    running: Supervisor
+
+    @property
+    def url(self) -> str:
+        """What clients are given: three of the nodes."""
+        return "cluster://" + ",".join(f"127.0.0.1:{port}" for port in list(self.nodes.values())[:3])
+
+    async def owner(self, tag: str, *, told_by: str = "") -> str:
+        """The node that is the primary for keys with this hash tag."""
+        for name in [told_by] if told_by else self.nodes:
+            async with Redis(port=self.nodes[name]) as node:
+                with suppress(RedisError, OSError):
+                    ranges = await node.execute_command("CLUSTER", "SLOTS")  # type: ignore[no-untyped-call]
+                    return self._name(next(_port(one) for one in ranges if _holds(one, tag)))
+        raise AssertionError("nobody knows")
+
+    async def replica_of(self, name: str) -> str:
+        """The node that follows this one."""
+        async with Redis(port=self.nodes[name]) as node:
+            ((_, port, _),) = (await node.execute_command("ROLE"))[2]  # type: ignore[no-untyped-call]
+        return self._name(int(port))
+
+    async def took_over(self, name: str, tag: str) -> bool:
+        """Whether this node is the primary for the tag, by its own word."""
+        return await self.owner(tag, told_by=name) == name
+
+    async def ask(self, name: str, *command: str | int) -> Any:
+        """One command to one node."""
+        async with Redis(port=self.nodes[name]) as node:
+            return await node.execute_command(*command)  # type: ignore[no-untyped-call]
+
+    async def kill(self, name: str) -> None:
+        """SIGKILL; it stays away until `start`."""
+        self.running.send_signal(name, signal.SIGKILL)
+        await self.running.wait_exit(name)
+
+    async def start(self, name: str) -> None:
+        """Bring it back on the same port and data."""
+        await self.running.stop(name)
+        await self.running.start(name)
+
+    def pause(self, name: str) -> None:
+        """Freeze it."""
+        self.running.send_signal(name, signal.SIGSTOP)
+
+    def resume(self, name: str) -> None:
+        """Let a frozen one go on."""
+        self.running.send_signal(name, signal.SIGCONT)
+
+    def _name(self, port: int) -> str:
+        return next(name for name, known in self.nodes.items() if known == port)
+
+
+def _port(slots: list[Any]) -> int:
+    return int(slots[2][1])
+
+
+def _holds(slots: list[Any], tag: str) -> bool:
+    return bool(slots[0] <= key_slot(tag.encode()) <= slots[1])
+
+
+@asynccontextmanager
+async def cluster(*, replicas: int = 0) -> AsyncIterator[Cluster]:
+    """All of them, once every node knows that all slots are served and every replica is in step.
+
+    Args:
+        replicas: of each primary, 0 or 1.
+    """
+    with scratch_directory() as scratch:
+        nodes = {
+            name: _node(scratch / name) for name in ("a", "b", "c", *(("a2", "b2", "c2") if replicas else ()))
+        }
+        async with Supervisor(_processes(nodes), scratch=scratch) as running:
+            yield await _form(nodes, running)
+
+
+@contextmanager
+def lasting_cluster() -> Iterator[Cluster]:
+    """Three primaries that outlive one test's event loop, not to be broken."""
+    with scratch_directory() as scratch:
+        nodes = {name: _node(scratch / name) for name in ("a", "b", "c")}
+        with Servers(_processes(nodes), scratch) as servers:
+            yield asyncio.run(_form(nodes, servers.supervisor))
+
+
+def _processes(nodes: Mapping[str, Valkey]) -> list[Process]:
+    return [replace(one.process(name), restart=Restart.NEVER) for name, one in nodes.items()]
+
+
+def _node(directory: Path) -> Valkey:
+    patience = ("--cluster-node-timeout", str(_DOWN_AFTER_MS * 2), "--repl-diskless-sync-delay", "0")
+    alone = ("--cluster-enabled", "yes", "--cluster-require-full-coverage", "no")
+    bus = ("--cluster-port", str(free_port()))
+    return Valkey.in_directory(directory, protected=False, arguments=(*alone, *patience, *bus))
+
+
+def _bus(node: Valkey) -> int:
+    return int(node.arguments[-1])
+
+
+async def _form(nodes: Mapping[str, Valkey], running: Supervisor) -> Cluster:
+    formed = Cluster(nodes={name: one.port for name, one in nodes.items()}, running=running)
+    primaries = list(formed.nodes)[: len(_SLOTS)]
+    for epoch, name in enumerate(formed.nodes, start=1):
+        await formed.ask(name, "CLUSTER", "SET-CONFIG-EPOCH", epoch)
+    for name, slots in zip(primaries, _SLOTS, strict=True):
+        await formed.ask(name, "CLUSTER", "ADDSLOTSRANGE", *slots)
+    for name in list(formed.nodes)[1:]:
+        await formed.ask("a", "CLUSTER", "MEET", "127.0.0.1", formed.nodes[name], _bus(nodes[name]))
+    for name in list(formed.nodes)[len(_SLOTS) :]:
+        number = (await formed.ask(name[0], "CLUSTER", "MYID")).decode()
+        await eventually(lambda name=name, number=number: _follows(formed, name, number), timeout=60, every=0.05)
+    for name in formed.nodes:
+        await eventually(lambda name=name: _is_settled(formed, name), timeout=60, every=0.05)
+    return formed
+
+
+async def _follows(formed: Cluster, name: str, primary: str) -> bool:
+    """Once it has heard of its primary it can be told to follow it."""
+    with suppress(ResponseError):
+        return bool(await formed.ask(name, "CLUSTER", "REPLICATE", primary))
+    return False
+
+
+async def _is_settled(formed: Cluster, name: str) -> bool:
+    if b"cluster_state:ok" not in await formed.ask(name, "CLUSTER", "INFO"):
+        return False
+    everybody = [len(one) for one in await formed.ask(name, "CLUSTER", "SLOTS")]
+    expected = 3 + (len(formed.nodes) > len(_SLOTS))
+    if everybody != [expected] * len(_SLOTS):
+        return False
+    async with Redis(port=formed.nodes[name]) as node:
+        facts = await node.info("replication")
+    return facts["role"] == "master" or facts["master_link_status"] == "up"

@@ -5,7 +5,7 @@ Exit codes: 0 after a shutdown that was asked for; 2 when the settings or the re
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from email.utils import parseaddr
@@ -19,21 +19,37 @@ import log
 from jobs import Mail, RefreshReport
 from jobs.lanes import MAIL_BULK, MAIL_NORMAL, MAIL_URGENT, REPORTS
 from jobs.mail.address import normal_address
+from jobs.mail.dkim import load_signer
 from jobs.mail.octets import Sender
+from jobs.mail.seal import InvalidKeyRing, KeyRing
 from jobs.reports import ReportError, load_reports
+from jobs.reports.boards import boards_of
 from producers import Producer
-from settings import Settings, load_or_exit
-from worker.clock import run_clock
-from worker.engine import LaneSlots, Worker, connection
+from producers.limit import LaneLimit
+from producers.link import Link
+from sessions.connection import connect
+from settings import Mail as MailSettings, Settings, load_or_exit, read_secret
+from worker.engine import LaneSlots, Worker
 from worker.engine.handler import handler
+from worker.mail.care import Care
 from worker.mail.deliver import Mailer, send_mail
-from worker.mail.pool import Pool
-from worker.mail.transport import Server
-from worker.reports.refresh import Refresher, refresh_report
+from worker.mail.erase import KIND as ERASE, Eraser, erase_cron, erase_mails
+from worker.mail.fleet import Configuration, Size, at_work, limit_of, read_configuration
+from worker.mail.gate import Times, limit_key
+from worker.mail.mode_hold import holding
+from worker.mail.modes import Safety
+from worker.mail.sent import SentRegister
+from worker.mail.server import Server
+from worker.mail.suppression import SuppressionList
+from worker.reports.outbox_postgres import Outbox
+from worker.reports.prober import Prober
+from worker.reports.refresh import refresh_report
+from worker.reports.refresher import Refresher
 from worker.reports.source_postgres import Source
 from worker.reports.store import ReportStore
 
 _EXIT_CONFIGURATION = 2
+_ANSWER_SECONDS = 5
 
 
 def main() -> int:
@@ -42,7 +58,10 @@ def main() -> int:
     log.set_up(settings.log_format, settings.log_level)
     missing = [
         f"MOMENTUS_{name}: is not set; name a server, or start everything with ./run up, which embeds one"
-        for name, value in (("REDIS_URL", settings.redis_url), ("MAIL__HOST", settings.mail.host))
+        for name, value in (
+            ("REDIS_URL", settings.redis_url),
+            ("MAIL__HOST", settings.mail.host or settings.mail.accounts),
+        )
         if value is None
     ]
     if missing:
@@ -59,9 +78,16 @@ def main() -> int:
 async def _work(settings: Settings) -> None:
     async with AsyncExitStack() as stack:
         url = _secret(settings.redis_url)
-        mailer = await stack.enter_async_context(_mailer(settings))
-        context: dict[object, object] = {"mailer": mailer}
-        functions = [handler(send_mail, kind=Mail.kind)]
+        link = Link(url, "{mail}")
+        stack.push_async_callback(link.close)
+        accounts = _accounts(settings.mail, link)
+        mailer = await stack.enter_async_context(_mailer(settings, accounts, link))
+        eraser = await stack.enter_async_context(_eraser(settings, url))
+        context: dict[object, object] = {"mailer": mailer, "eraser": eraser}
+        functions = [
+            handler(send_mail, kind=Mail.kind, keep_result=settings.mail.keep_journal),
+            handler(erase_mails, kind=ERASE),
+        ]
         lanes = _mail_lanes(settings)
         if settings.postgres_dsn is not None:
             refresher = await stack.enter_async_context(_refresher(settings, url))
@@ -72,6 +98,9 @@ async def _work(settings: Settings) -> None:
             functions,
             redis_url=url,
             lanes=[lane for lane in lanes if lane.slots],
+            limits=[limit_of(one.account) for one in accounts.configured],
+            lane_limits=_lane_limits(lanes, accounts),
+            crons=[erase_cron()],
             policies={
                 Mail.kind: replace(Mail.policy, horizon=settings.mail.horizon),
                 RefreshReport.kind: RefreshReport.policy,
@@ -90,37 +119,100 @@ async def _work(settings: Settings) -> None:
 
 
 @asynccontextmanager
-async def _mailer(settings: Settings) -> AsyncIterator[Mailer]:
+async def _mailer(settings: Settings, accounts: Configuration, link: Link) -> AsyncIterator[Mailer]:
     mail = settings.mail
-    server = Server(mail.host or "", mail.port, mail.tls, mail.username or "", _secret(mail.password))
-    pool = Pool(server, connections=mail.connections, messages=mail.messages_per_connection)
+    size = Size(connections=mail.connections, messages=mail.messages_per_connection)
+    times = Times(life=settings.worker.lease, renew_every=settings.worker.lease_renew)
+    async with (
+        at_work(accounts.configured, link, size=size, times=times) as carriers,
+        holding(link, mail.mode),
+    ):
+        yield Mailer(carriers, _sender(mail.sender), accounts.streams, _care(mail, link))
+
+
+@asynccontextmanager
+async def _eraser(settings: Settings, url: str) -> AsyncIterator[Eraser]:
+    link = Link(url, "{mail}")
     try:
-        yield Mailer(pool, _sender(mail.sender))
+        yield Eraser(link, settings.mail.erase_after)
     finally:
-        await pool.close()
+        await link.close()
+
+
+def _care(mail: MailSettings, link: Link) -> Care:
+    """What is done for mails besides carrying them.
+
+    Raises:
+        ValueError: a key that cannot be read; the message names the setting.
+    """
+    try:
+        ring = KeyRing.optional(_secret(mail.seal_keys))
+    except InvalidKeyRing as error:
+        raise ValueError(f"MOMENTUS_MAIL__SEAL_KEYS: {error.reason}") from None
+    domains = (mail.allowed_domains or "").lower().replace(",", " ").split()
+    key = _secret(mail.dkim_key)
+    return Care(
+        ring=ring,
+        safety=Safety(mode=mail.mode, redirect_to=mail.redirect_to or "", allowed_domains=frozenset(domains)),
+        suppression=SuppressionList(link),
+        sent=SentRegister(link, days=mail.bounce_days),
+        signer=load_signer(key, domain=mail.dkim_domain or "", selector=mail.dkim_selector or "") if key else None,
+    )
+
+
+def _accounts(mail: MailSettings, link: Link) -> Configuration:
+    """The accounts file, or the one account of the settings.
+
+    Raises:
+        ValueError: the file cannot be read, or is wrong; the message names the setting.
+    """
+    if mail.accounts is None:
+        username, password = mail.username or "", _secret(mail.password)
+        return Configuration.of_one(Server(mail.host or "", mail.port, mail.tls, username, password))
+    try:
+        return read_configuration(mail.accounts, link, here_only=mail.mode == "sink", read_secret=_secret_file)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"MOMENTUS_MAIL__ACCOUNTS: {mail.accounts}: {error}") from None
+
+
+def _secret_file(path: Path) -> str:
+    return read_secret(path, twice=False)
+
+
+def _lane_limits(lanes: Sequence[LaneSlots], accounts: Configuration) -> Mapping[str, LaneLimit]:
+    """Each mail lane needs the budget of one of the accounts, the first that has room."""
+    keys = tuple(limit_key(one.account.name) for one in accounts.configured)
+    served = {lane.lane for lane in lanes if lane.slots}
+    mail_lanes = served & {MAIL_URGENT, MAIL_NORMAL, MAIL_BULK}
+    return {lane: LaneLimit(keys, urgent=lane == MAIL_URGENT) for lane in mail_lanes}
 
 
 @asynccontextmanager
 async def _refresher(settings: Settings, url: str) -> AsyncIterator[Refresher]:
     reports = load_reports(settings.reports.path and Path(settings.reports.path))
     zone = ZoneInfo(settings.timezone)
-    source = Source(_secret(settings.postgres_dsn), statement_timeout=settings.reports.statement_timeout)
-    redis = connection.commands(url)
+    dsn = _secret(settings.postgres_dsn)
+    slots = settings.worker.reports_slots
+    source = Source(dsn, statement_timeout=settings.reports.statement_timeout, connections=max(1, slots))
+    outbox = Outbox(dsn, tenant=settings.tenant, boards=boards_of(reports))
+    redis = connect(url, seconds=_ANSWER_SECONDS)
     async with Producer.connect(url, tenant=settings.tenant, budget=2) as producer:
         store = ReportStore(redis, tenant=settings.tenant)
-        clock = asyncio.create_task(run_clock(reports, store, producer, zone))
-        clock.add_done_callback(_raise_fault)
+        refresher = Refresher(settings.tenant, reports, source, store, zone, outbox)
+        prober = asyncio.create_task(Prober(refresher, producer).run())
+        prober.add_done_callback(_raise_fault)
         try:
-            yield Refresher(settings.tenant, reports, source, store, zone)
+            yield refresher
         finally:
-            clock.cancel()
-            await asyncio.gather(clock, return_exceptions=True)
+            prober.cancel()
+            await asyncio.gather(prober, return_exceptions=True)
+            await outbox.close()
             await source.close()
-            await redis.aclose(close_connection_pool=True)
+            await redis.aclose()
 
 
 def _raise_fault(task: "asyncio.Task[None]") -> None:
-    """A clock that stops by a fault of ours must not stop in silence: the loop's exception handler reports it."""
+    """A prober that stops by a fault of ours must not stop in silence: the loop's exception handler reports it."""
     if not task.cancelled() and (fault := task.exception()):
         raise fault
 

@@ -19,7 +19,7 @@ def conditions(server: str, *, jobs: int, rounds: int, load: float) -> str:
         load: the machine's load average just before: what else ran.
     """
     lines = [
-        f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC; {_processor()}; Python {platform.python_version()}{_node()}",
+        machine(),
         f"{os.cpu_count()} cores shared by server, workers and producer; load average before the run: {load:.2f}",
         f"{server} on loopback, append-only file synced each second, emptied between measurements",
         f"{jobs:,} jobs of {len(orjson.dumps(mail(0)))} octets of JSON that only write down when they start",
@@ -29,7 +29,14 @@ def conditions(server: str, *, jobs: int, rounds: int, load: float) -> str:
     return "\n".join(f"- {line}" for line in lines)
 
 
-def _processor() -> str:
+def machine() -> str:
+    """When, on what processor, with which Python and Node."""
+    now = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
+    return f"{now}; {processor()}; Python {platform.python_version()}{node_version()}"
+
+
+def processor() -> str:
+    """Its name."""
     try:
         words = Path("/proc/cpuinfo").read_text("utf-8")
     except OSError:
@@ -38,7 +45,8 @@ def _processor() -> str:
     return names[0] if names else platform.machine()
 
 
-def _node() -> str:
+def node_version() -> str:
+    """Node's version, to be put at the end of a sentence; nothing where there is none."""
     node = shutil.which("node")
     if node is None:
         return ""

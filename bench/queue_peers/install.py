@@ -50,6 +50,20 @@ class Installed:
         return [*self.start, self.script.format(script), *arguments]
 
 
+@dataclass(frozen=True, slots=True)
+class NodeModules:
+    """A folder of Node modules.
+
+    Attributes:
+        version: of the package that the folder is named for.
+        environment: additions to ours, with which Node finds them.
+    """
+
+    node: str
+    version: str
+    environment: dict[str, str]
+
+
 def install(peer: Peer) -> Installed:
     """Make the peer's place, unless it is there.
 
@@ -62,10 +76,20 @@ def install(peer: Peer) -> Installed:
     requirements = folder / "requirements.txt"
     if not requirements.is_file():
         return _python_peer(peer, "", Path(sys.executable))
-    place = _place(peer, requirements)
+    python = install_environment(peer.folder, requirements)
+    return _python_peer(peer, pinned(requirements.read_text("utf-8")), python)
+
+
+def install_environment(name: str, requirements: Path) -> Path:
+    """Make a virtual environment with these packages, unless it is there; its Python.
+
+    Raises:
+        NotInstalled: with the reason.
+    """
+    place = _place(name, requirements)
     if not _whole(place):
         _make_environment(place, requirements)
-    return _python_peer(peer, pinned(requirements.read_text("utf-8")), place / "bin" / "python")
+    return place / "bin" / "python"
 
 
 def pinned(requirements: str) -> str:
@@ -84,27 +108,36 @@ def _python_peer(peer: Peer, version: str, python: Path) -> Installed:
     return Installed(peer, version, (str(python), "-P", "-m"), script, {"PYTHONPATH": str(_HERE.parents[1])})
 
 
-def _node_peer(peer: Peer, folder: Path) -> Installed:
+def install_modules(folder: Path) -> NodeModules:
+    """Make the place for a folder's package.json, unless it is there; the folder is named for its first package.
+
+    Raises:
+        NotInstalled: with the reason.
+    """
     node, npm = shutil.which("node"), shutil.which("npm")
     if node is None or npm is None:
         raise NotInstalled("skipped: no node and npm on this machine")
     packages = folder / "package.json"
-    place = _place(peer, packages)
+    place = _place(folder.name, packages)
     if not _whole(place):
         place.mkdir(parents=True)
         shutil.copy(packages, place)
         options = ["--no-audit", "--no-fund", "--no-package-lock", "--ignore-scripts"]
         _run([npm, "install", *options], place)
         _prove(place)
-    version = _run([node, "-p", f"require('{peer.folder}/package.json').version"], place)
-    environment = {"NODE_PATH": str(place / "node_modules")}
-    return Installed(peer, f"{peer.folder} {version}", (node,), str(folder / "{}.js"), environment)
+    version = _run([node, "-p", f"require('{folder.name}/package.json').version"], place)
+    return NodeModules(node, f"{folder.name} {version}", {"NODE_PATH": str(place / "node_modules")})
 
 
-def _place(peer: Peer, wanted: Path) -> Path:
+def _node_peer(peer: Peer, folder: Path) -> Installed:
+    modules = install_modules(folder)
+    return Installed(peer, modules.version, (modules.node,), str(folder / "{}.js"), modules.environment)
+
+
+def _place(name: str, wanted: Path) -> Path:
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     content = wanted.read_bytes() + platform.python_version().encode("ascii")
-    return cache / "momentus-bench" / f"{peer.folder}-{hashlib.sha256(content).hexdigest()[:12]}"
+    return cache / "momentus-bench" / f"{name}-{hashlib.sha256(content).hexdigest()[:12]}"
 
 
 def _whole(place: Path) -> bool:

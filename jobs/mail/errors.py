@@ -19,6 +19,10 @@ class UnknownTemplate(MailError):
     """No template of that name, or not in that language."""
 
 
+class BrokenTemplate(MailError):
+    """A template's own fault: its files do not parse, or a part that it must have is not there."""
+
+
 class MissingValue(MailError):
     """The template needs a value that was not given."""
 
@@ -31,5 +35,13 @@ class EmptyBody(MailError):
     """Neither text nor HTML has anything to read in it."""
 
 
+class InvalidAttachment(MailError):
+    """An attachment whose name, type, content or reference cannot be sent."""
+
+
 class BodyTooLarge(MailError):
-    """Subject, text and HTML together are over the limit."""
+    """The mail is over a limit of size: its parts, an attachment, or all of it."""
+
+
+class UnusedValue(UserWarning):
+    """A value that no part of the template names; probably misspelt. The mail is composed all the same."""

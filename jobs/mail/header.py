@@ -16,6 +16,7 @@ from .errors import UnsafeHeader
 
 _ENCODED_WORD = re.compile(r"=\?[^?\s]*\?[bqBQ]\?")
 _PLAIN = re.compile(r"[\x20-\x7e]*\Z")
+_NAME = re.compile(r"[!-9;-~]+\Z")
 _FIELD = re.compile(rb"[!-9;-~]+: [\x20-\x7e]+\Z")
 _FOLDED = re.compile(rb"[ \t][\x21-\x7e][\x20-\x7e]*\Z")
 
@@ -72,6 +73,8 @@ def header_block(fields: Iterable[tuple[str, str]]) -> bytes:
 def _checked_field(name: str, value: str) -> bytes:
     """One field; each of its lines but the first must be a continuation, or it would be a field of its own."""
     octets = f"{name}: {value}".encode("ascii", "replace")
+    if value and len(octets) <= _LINE_OCTETS and _PLAIN.match(value) and _NAME.match(name):
+        return octets + b"\r\n"  # one line, as nearly every field is
     first, *folded = octets.split(b"\r\n")
     too_long = any(len(line) > _LINE_OCTETS for line in (first, *folded))
     if too_long or not value.isascii() or not _FIELD.match(first) or not all(map(_FOLDED.match, folded)):

@@ -7,23 +7,27 @@ the same octets from them.
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+import re
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from ..policy import Policy
 from .address import normal_address
-from .errors import BodyTooLarge, EmptyBody, InvalidPart, UnsafeHeader
+from .attachment import Attachment, freeze
+from .caller_headers import checked_headers, checked_link, thread_id
+from .errors import InvalidPart, UnusedValue
 from .header import refuse_unsafe
-from .templates import Rendered, render
+from .parts import check_parts, check_size
+from .plain_text import text_of
+from .stream import is_stream_name, stream_of
+from .templates import SHIPPED, Rendered, Templates
 from .values import plain_values
 
-BODY_LIMIT = 256 * 1024
-"""Octets of subject, text and HTML together, in UTF-8."""
-SUBJECT_LIMIT = 255
-"""Characters. Longer subjects are cut by every reader of mail."""
+_NOT_OF_AN_ID = re.compile(r"[^A-Za-z0-9-]")
 NAME_LIMIT = 255
 """Characters of a sender's name, so that name and address always fit one header line."""
 
@@ -41,6 +45,13 @@ class Mail:
         sender, sender_name: who it is from; left out, the worker's configured sender.
         reply_to: where answers go.
         urgency: which of the three mail lanes it waits in.
+        stream: what sort of mail it is; left out, ``transactional``. Policies hang on it.
+        unsubscribe: an https address that takes a POST; mail programs show it as a button (RFC 8058).
+        thread: names what several mails are about, so that they are shown together.
+        headers: further header fields, see :mod:`.caller_headers`.
+        attachments: files; small ones with their content, others by reference.
+        account: sends it by this mail account and no other.
+        templates: where ``template`` is looked up.
 
     Example:
         >>> Mail(to="ana@example.com", subject="Hola", text="Buenos días").lane
@@ -66,6 +77,13 @@ class Mail:
     sender_name: str | None = None
     reply_to: str | None = None
     urgency: Literal["urgent", "normal", "bulk"] = "normal"
+    stream: str | None = None
+    unsubscribe: str | None = None
+    thread: str | None = None
+    headers: Mapping[str, str] | None = None
+    attachments: Sequence[Attachment] | None = None
+    account: str | None = None
+    templates: Templates = field(default=SHIPPED, repr=False, compare=False)
 
     @property
     def lane(self) -> str:
@@ -76,9 +94,10 @@ class Mail:
 
     def fingerprint(self) -> str:
         """What makes two requests the same mail: all that was asked for, and no clock or id of ours."""
-        asked = {one.name: getattr(self, one.name) for one in fields(self)}
-        asked["values"] = dict(self.values)
-        canonical = json.dumps(asked, sort_keys=True, ensure_ascii=True, default=str)
+        asked = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "templates"}
+        given = {name: value for name, value in asked.items() if value is not None}
+        given["values"] = dict(self.values)
+        canonical = json.dumps(given, sort_keys=True, ensure_ascii=True, default=_canonical)
         return hashlib.sha256(canonical.encode()).hexdigest()
 
     def compose(self, *, job_id: str, now: datetime) -> Mapping[str, object]:
@@ -93,10 +112,12 @@ class Mail:
         """
         to = normal_address(self.to, field="to")
         self._check_texts()
-        parts = self._parts()
-        _check_parts(parts)
+        parts = self.parts()
+        check_parts(parts)
+        more = self._more()
+        check_size(parts, more.get("attachments", []))
         return {
-            "message_id": "".join(c for c in job_id if c.isalnum() or c == "-"),
+            "message_id": _NOT_OF_AN_ID.sub("", job_id),
             "date": format_datetime(now.astimezone(UTC)),
             "sender": self._optional_address(self.sender, "sender"),
             "sender_name": self._name(),
@@ -105,7 +126,29 @@ class Mail:
             "subject": parts.subject,
             "text": parts.text,
             "html": parts.html,
+            **more,
         }
+
+    def _more(self) -> dict[str, Any]:
+        """What most mails do not have; absent rather than empty."""
+        more: dict[str, Any] = {}
+        if self.stream is not None:
+            more["stream"] = _named("stream", self.stream)
+        if self.account is not None:
+            more["account"] = _named("account", self.account)
+        if self.unsubscribe is not None:
+            more["unsubscribe"] = checked_link(self.unsubscribe, field="unsubscribe")
+        elif stream_of(self.stream).unsubscribe:
+            raise InvalidPart(
+                "unsubscribe", f"is missing: mails of the stream {self.stream!r} must have it (RFC 8058)"
+            )
+        if self.thread is not None:
+            more["thread"] = thread_id(self.thread)
+        if self.headers:
+            more["headers"] = checked_headers(self.headers, threaded=self.thread is not None)
+        if self.attachments:
+            more["attachments"] = freeze(self.attachments)
+        return more
 
     def _check_texts(self) -> None:
         optional = ("template", "subject", "text", "html", "sender_name")
@@ -114,13 +157,23 @@ class Mail:
             if not isinstance(value, str):
                 raise InvalidPart(name, f"must be a text, not {type(value).__name__}")
 
-    def _parts(self) -> Rendered:
+    def parts(self) -> Rendered:
+        """Subject, text and HTML, before they are checked.
+
+        Raises:
+            MailError: the template's or a value's fault.
+        """
         ready = [name for name in ("subject", "text", "html") if getattr(self, name) is not None]
         if self.template is None:
-            return Rendered((self.subject or "").strip(), self.text or "", self.html or "")
+            html = self.html or ""
+            return Rendered((self.subject or "").strip(), self.text or text_of(html), html)
         if ready:
             raise InvalidPart(ready[0], "a mail has either a template or ready parts, not both")
-        return render(self.template, self.locale, plain_values(self.values))
+        rendered = self.templates.render(self.template, self.locale, plain_values(self.values))
+        if rendered.unused:
+            names = ", ".join(rendered.unused)
+            warnings.warn(f"template {self.template!r} does not use values.{names}", UnusedValue, stacklevel=4)
+        return rendered
 
     @staticmethod
     def _optional_address(value: str | None, name: str) -> str | None:
@@ -135,31 +188,19 @@ class Mail:
         return name
 
 
-def _check_parts(parts: Rendered) -> None:
-    if not parts.subject:
-        raise EmptyBody("subject", "is empty; a mail needs one")
-    if len(parts.subject) > SUBJECT_LIMIT:
-        raise InvalidPart("subject", f"has {len(parts.subject)} characters, at most {SUBJECT_LIMIT} are allowed")
-    try:
-        refuse_unsafe(parts.subject, field="subject")
-    except UnsafeHeader as refusal:
-        raise UnsafeHeader("subject", f"{refusal.reason} (it may have come in by a value)") from None
-    if not (parts.text.strip() or parts.html.strip()):
-        raise EmptyBody("text", "neither text nor html has anything in it")
-    _check_size(parts)
-
-
-def _check_size(parts: Rendered) -> None:
-    size = sum(_octets(part, field=name) for name, part in asdict(parts).items())
-    if size > BODY_LIMIT:
-        largest = "html" if len(parts.html) > len(parts.text) else "text"
-        raise BodyTooLarge(
-            largest, f"the mail has {size} octets, at most {BODY_LIMIT} are allowed; link to it instead"
+def _named(field: str, value: object) -> str:
+    if not isinstance(value, str) or not is_stream_name(value):
+        raise InvalidPart(
+            field, "must be a name of lower-case letters, digits and hyphens, at most 32, a letter first"
         )
+    return value
 
 
-def _octets(part: str, *, field: str) -> int:
-    try:
-        return len(part.encode())
-    except UnicodeEncodeError:
-        raise InvalidPart(field, "holds a lone surrogate, which is no character; decode it properly") from None
+def _canonical(value: object) -> object:
+    """For what JSON does not have. An attachment is what it says it is: its octets count by their hash."""
+    if isinstance(value, Attachment):
+        content = None if value.content is None else hashlib.sha256(value.content).hexdigest()
+        return [value.name, value.type, value.ref, value.sha256, value.size, content]
+    if isinstance(value, Mapping):
+        return dict(value)
+    return str(value)

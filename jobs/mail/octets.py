@@ -1,16 +1,15 @@
 """From a frozen mail to the octets that go out. The same input gives the same octets, always.
 
-Nothing here asks for the time, draws a random number or reads a setting: the boundary is derived from
-the Message-ID. Bodies are base64 of UTF-8, so that no relay has a reason to rewrite them and no line can
-start with a dot.
+Nothing here asks for the time, draws a random number or reads a setting: the boundaries are derived from
+the Message-ID, and the dates come with the mail.
 """
 
-from base64 import encodebytes
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import Any
 
 from .header import encode_text, header_block
+from .mime import Part, attachment_part, multipart, text_part
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,48 +30,65 @@ class Letter:
     """A mail ready for the wire: envelope and octets (CR LF line ends, not dot-stuffed)."""
 
     sender: str
-    recipient: str
+    recipients: tuple[str, ...]
     octets: bytes
 
 
-def write_letter(frozen: Mapping[str, object], *, default_sender: Sender) -> Letter:
+def write_letter(
+    frozen: Mapping[str, object], *, default_sender: Sender, attached: Mapping[str, bytes] | None = None
+) -> Letter:
     """The envelope and the octets of a frozen mail.
 
     Args:
         frozen: what :meth:`jobs.Mail.compose` returned, after its trip through the queue.
         default_sender: for mails that name none; a mail's own name goes before its address.
+        attached: the content of each attachment that travelled as a reference, by its ``ref``.
 
     Raises:
-        KeyError: a key of the frozen mail is missing.
+        KeyError: a key of the frozen mail, or the content of a reference, is missing.
+        ValueError: an attachment's content is no base64.
         UnsafeHeader: a field of the finished header would have been malformed.
     """
-    mail = cast("Mapping[str, str | None]", frozen)
+    mail: Mapping[str, Any] = frozen
     sender = _sender(mail, default_sender)
     head = header_block(_fields(mail, sender))
-    body = _body(mail["text"] or "", mail["html"] or "", boundary=_boundary(mail))
-    return Letter(sender.address, cast("str", mail["to"]), head + body)
+    return Letter(sender.address, (mail["to"],), head + _body(mail, attached or {}))
 
 
-def _sender(mail: Mapping[str, str | None], default: Sender) -> Sender:
+def _sender(mail: Mapping[str, Any], default: Sender) -> Sender:
     address, name = mail["sender"], mail["sender_name"]
     if address is None:
         return default if name is None else Sender(default.address, name)
     return Sender(address, name or "")
 
 
-def _fields(mail: Mapping[str, str | None], sender: Sender) -> list[tuple[str, str]]:
-    fields = [
+def _fields(mail: Mapping[str, Any], sender: Sender) -> list[tuple[str, str]]:
+    reply_to = [("Reply-To", mail["reply_to"])] if mail["reply_to"] else []
+    return [
         ("From", f"{_phrase(sender.name)} <{sender.address}>" if sender.name else sender.address),
-        ("To", cast("str", mail["to"])),
-        ("Subject", encode_text(cast("str", mail["subject"]))),
-        ("Date", cast("str", mail["date"])),
+        ("To", mail["to"]),
+        *reply_to,
+        ("Subject", encode_text(mail["subject"])),
+        ("Date", mail["date"]),
         ("Message-ID", f"<{mail['message_id']}@{sender.domain}>"),
         ("Auto-Submitted", "auto-generated"),  # RFC 3834: nobody's out-of-office answers it
         ("X-Auto-Response-Suppress", "All"),  # the same, for Exchange
+        *_optional_fields(mail, sender),
         ("MIME-Version", "1.0"),
     ]
-    if mail["reply_to"]:
-        fields.insert(2, ("Reply-To", mail["reply_to"]))
+
+
+def _optional_fields(mail: Mapping[str, Any], sender: Sender) -> list[tuple[str, str]]:
+    fields: list[tuple[str, str]] = []
+    if thread := mail.get("thread"):
+        root = f"<thread.{thread}@{sender.domain}>"  # a mail that was never sent; all of the thread answer it
+        fields += [("References", root), ("In-Reply-To", root)]
+    if address := mail.get("unsubscribe"):
+        fields += [
+            ("List-Unsubscribe", f"<{address}>"),
+            ("List-Unsubscribe-Post", "List-Unsubscribe=One-Click"),  # RFC 8058
+        ]
+    fields += [(name, encode_text(value)) for name, value in mail.get("headers", {}).items()]
     return fields
 
 
@@ -85,20 +101,24 @@ def _phrase(name: str) -> str:
     return f'"{escaped}"'
 
 
-def _boundary(mail: Mapping[str, str | None]) -> str:
-    return f"=_{mail['message_id']}"
+def _body(mail: Mapping[str, Any], attached: Mapping[str, bytes]) -> bytes:
+    content = _content(mail)
+    files: Sequence[Mapping[str, Any]] = mail.get("attachments", ())
+    if not files:
+        return content.octets
+    parts = [content, *(attachment_part(one, attached) for one in files)]
+    outer = (
+        f"=_all_{mail['message_id']}"  # neither boundary begins with the other: some readers compare beginnings
+    )
+    return multipart("mixed", parts, boundary=outer).octets
 
 
-def _body(text: str, html: str, *, boundary: str) -> bytes:
-    parts = [(kind, body) for kind, body in (("plain", text), ("html", html)) if body.strip()]
-    if len(parts) == 1:
-        return _part(*parts[0])
-    divider = f"--{boundary}\r\n".encode()
-    head = f'Content-Type: multipart/alternative; boundary="{boundary}"\r\n\r\n'.encode()
-    return head + b"".join(divider + _part(*part) for part in parts) + f"--{boundary}--\r\n".encode()
+def _content(mail: Mapping[str, Any]) -> Part:
+    parts = [
+        text_part(kind, mail[name]) for kind, name in (("plain", "text"), ("html", "html")) if _told(mail[name])
+    ]
+    return parts[0] if len(parts) == 1 else multipart("alternative", parts, boundary=f"=_{mail['message_id']}")
 
 
-def _part(kind: str, body: str) -> bytes:
-    head = f"Content-Type: text/{kind}; charset=utf-8\r\nContent-Transfer-Encoding: base64\r\n\r\n"
-    lines = body.replace("\r\n", "\n").replace("\r", "\n").replace("\n", "\r\n")
-    return head.encode() + encodebytes(lines.encode()).replace(b"\n", b"\r\n")
+def _told(body: str | None) -> bool:
+    return bool(body and not body.isspace())

@@ -1,4 +1,4 @@
-"""What may fill a template's holes: texts, numbers, dates, and flat lists of them.
+"""What may fill a template's holes: texts, numbers, dates, flat lists of them, and lists of rows of them.
 
 Anything else is refused, because what it would look like is chance: ``None`` would reach a reader as the word
 "None", and an object may claim to be safe HTML (``__html__``) and walk past the escaping.
@@ -8,10 +8,28 @@ from collections.abc import Mapping
 from datetime import date
 from decimal import Decimal
 
+from jinja2 import Undefined
+
 from .errors import InvalidPart
 from .header import refuse_unsafe
 
 _PLAIN = (int, float, Decimal, date)
+_PRINTABLE = (str, *_PLAIN, Undefined)
+
+
+class Unprintable(TypeError):
+    """What a template was about to print is no text; the message names its type, not the value."""
+
+
+def printable(value: object) -> object:
+    """The value, if a template may print it: Jinja asks for each ``{{ }}``.
+
+    Raises:
+        Unprintable: a list would come out as Python writes lists, and None as a word.
+    """
+    if isinstance(value, _PRINTABLE):
+        return value
+    raise Unprintable(f"a {type(value).__name__}; loop over it, or join it")
 
 
 def plain_values(values: Mapping[str, object]) -> dict[str, object]:
@@ -26,9 +44,39 @@ def plain_values(values: Mapping[str, object]) -> dict[str, object]:
     return {name: _plain(value, field=f"values.{name}") for name, value in values.items()}
 
 
+def travelling(values: Mapping[str, object]) -> dict[str, object]:
+    """The same values as JSON has them; what JSON does not have becomes the text that a template would print.
+
+    Raises:
+        InvalidPart: a number that JSON does not have (infinite, or over 64 bits).
+    """
+    return {name: _travelling(value, name) for name, value in values.items()}
+
+
+def _travelling(value: object, name: str) -> object:
+    match value:
+        case list():
+            return [_travelling(one, name) for one in value]
+        case dict():
+            return travelling(value)
+        case date() | Decimal():
+            return str(value)
+        case float() if value - value != 0:
+            raise InvalidPart(f"values.{name}", "must be a finite number to be gathered in a digest")
+        case bool() | int() if not -(2**63) <= value < 2**63:
+            raise InvalidPart(f"values.{name}", "must be a number of at most 64 bits to be gathered in a digest")
+    return value
+
+
 def _plain(value: object, *, field: str) -> object:
     if isinstance(value, list | tuple):
-        return [_plain_one(one, field=field) for one in value]
+        return [_row(one, field=f"{field}[{place}]") for place, one in enumerate(value)]
+    return _plain_one(value, field=field)
+
+
+def _row(value: object, *, field: str) -> object:
+    if isinstance(value, Mapping) and all(isinstance(name, str) for name in value):
+        return {name: _plain_one(one, field=f"{field}.{name}") for name, one in value.items()}
     return _plain_one(value, field=field)
 
 

@@ -1,52 +1,37 @@
 """A report: one SQL file whose head says what its columns mean and how fresh it must be.
 
-The head is TOML in SQL comments between two ``-- +++`` lines. The query returns one row per node with that
-node's **direct** rows only; the worker rolls the measures up over the tree:
-
-| roll-up      | the subtree's value is                                              |
-|--------------|---------------------------------------------------------------------|
-| ``sum``      | the sum                                                             |
-| ``min/max``  | the smallest or largest; NULL counts as absent                      |
-| ``any``      | true if any is                                                      |
-| ``distinct`` | how many different ids: the column is an array, which adds up as a set |
-| ``of X``     | the value that stands beside the chosen ``min`` or ``max`` of column X |
+The head is TOML in SQL comments between two ``-- +++`` lines (`front_matter`). The query returns one row per node
+with that node's **direct** rows only; the worker rolls the measures up over the tree (`rollups`).
 
 Parameters of the query: ``:now`` (the instant the report is true for), ``:day_start`` and ``:day_end``
-(the organisation's calendar day around it, 23 to 25 hours long).
+(the calendar day around it in the report's zone, 23 to 25 hours long), ``:zone`` (that zone's name).
 """
 
 import re
-import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
-from difflib import get_close_matches
+from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from ..errors import JobError
+from .front_matter import Place, ReportError as ReportError, Table, split
+from .rollups import read_rollups
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}\Z")
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)\Z")
-_UNITS = {
-    "ms": timedelta(milliseconds=1),
-    "s": timedelta(seconds=1),
-    "m": timedelta(minutes=1),
-    "h": timedelta(hours=1),
-    "d": timedelta(days=1),
-}
 _PARAMETER = re.compile(
     r"""--[^\n]*|/\*.*?\*/|'[^']*'|"[^"]*"|(?<![:\w]):([a-z_]+)\b""",
     re.DOTALL,
 )
 """A parameter; before it, so that they are stepped over, comments, texts and quoted names."""
-_HEAD = re.compile(r"-- \+\+\+\n((?:--.*\n)*?)-- \+\+\+\n")
-_KEYS = {"name", "title", "scope", "tree", "every", "freshness", "rollup", "valid_until"}
-_FRESHNESS = {"soft", "hard", "debounce"}
-_PLAIN_ROLLUPS = {"sum", "min", "max", "any", "distinct"}
-PARAMETERS = ("now", "day_start", "day_end")
-
-
-class ReportError(JobError):
-    """A report file that cannot be used; ``field`` is the key or the line at fault."""
+_KEYS = {
+    *("name", "title", "board", "scope", "tree", "every", "sources", "timezone", "window"),
+    *("freshness", "budget", "history", "rollup", "valid_until"),
+}
+_FRESHNESS = {"soft", "hard", "debounce", "max_wait"}
+_BUDGET = {"max_db_share"}
+_HISTORY = {"close", "keep"}
+_TABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_$]{0,62}\.[A-Za-z_][A-Za-z0-9_$]{0,62}\Z")
+PARAMETERS = ("now", "day_start", "day_end", "zone")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +49,19 @@ class Report:
         soft, hard: younger than soft is fresh; older than hard is not served.
         debounce: how long changes are collected before a refresh.
         next_midnight: whether the numbers change by themselves at the organisation's midnight.
+        board: reports of one board are of one database state; empty: alone on a board of its own name.
+        sources: the tables, ``schema.table``, whose changes change its numbers; empty: not known.
+        max_wait: how long changes that keep coming may put a refresh off; never less than debounce.
+        max_db_share: the part of one processor of the database that its refreshes may use; 0.01 is 1 %.
+        valid_until: an expression or query for the next instant (timestamptz, or null) at which time itself
+            changes the numbers; empty: there is none but perhaps midnight. As ``sql``, with
+            ``valid_until_parameters``.
+        timezone: of its days, an IANA name; empty: the organisation's.
+        keep: how long each day's close is kept; zero: days are not closed.
+        window: how far back late rows may change a closed day.
+        tree_name: the file of the tree, without its folder and ending.
+        schema: the pinned JSON Schema of its documents' ``data``; empty: none is pinned.
+        place: where all this is written.
     """
 
     name: str
@@ -78,134 +76,149 @@ class Report:
     hard: timedelta
     debounce: timedelta
     next_midnight: bool
+    board: str = ""
+    sources: tuple[str, ...] = ()
+    max_wait: timedelta = timedelta(0)
+    max_db_share: float = 0.01
+    valid_until: str = ""
+    valid_until_parameters: tuple[str, ...] = ()
+    timezone: str = ""
+    keep: timedelta = timedelta(0)
+    window: timedelta = timedelta(0)
+    tree_name: str = field(default="", compare=False)
+    schema: Mapping[str, Any] = field(default_factory=dict, compare=False)
+    place: Place = field(default=Place(), compare=False)
 
 
-def parse_report(source: str, *, file: str, trees: Mapping[str, str]) -> Report:
+def parse_report(
+    source: str, *, file: str, trees: Mapping[str, str], schema: Mapping[str, Any] | None = None
+) -> Report:
     """The report in a file's text.
 
     Args:
         file: its name, for errors.
         trees: the queries of the trees by name.
+        schema: the pinned JSON Schema of its documents' ``data``.
 
     Raises:
-        ReportError: with the key or line at fault and what is allowed.
+        ReportError: with the file, the line and the key at fault, and what is allowed.
     """
-    head, query = _split(source, file)
-    _only_known(head, _KEYS, file)
-    freshness = _table(head, "freshness", file)
-    _only_known(freshness, _FRESHNESS, file, within="freshness.")
-    sql, parameters = _bind(query, file)
+    head, query = split(source, file)
+    head.only(_KEYS)
+    freshness = head.table("freshness", _FRESHNESS)
+    budget, history = _section(head, "budget", _BUDGET), _section(head, "history", _HISTORY)
+    sql, parameters = _bind(query, head.place)
+    expression, expression_parameters = _expression(head)
+    debounce = freshness.duration("debounce")
+    name = _name(head, "name")
     report = Report(
-        name=_name(head, file),
-        title=str(head.get("title", head.get("name"))),
+        name=name,
+        title=head.text("title", name),
         sql=sql,
         parameters=parameters,
-        scope=str(_required(head, "scope", file)),
-        tree=_tree(head, trees, file),
-        rollup=_rollup(_table(head, "rollup", file), file),
-        every=_duration(head, "every", file),
-        soft=_duration(freshness, "soft", file, within="freshness."),
-        hard=_duration(freshness, "hard", file, within="freshness."),
-        debounce=_duration(freshness, "debounce", file, within="freshness."),
-        next_midnight=_valid_until(head, file),
+        scope=head.text("scope"),
+        tree=_tree(head, trees),
+        rollup=read_rollups(head.table("rollup")),
+        every=head.duration("every"),
+        soft=freshness.duration("soft"),
+        hard=freshness.duration("hard"),
+        debounce=debounce,
+        next_midnight=head.values.get("valid_until") == "next_midnight",
+        board=_name(head, "board", name),
+        sources=_sources(head),
+        max_wait=freshness.duration("max_wait", debounce),
+        max_db_share=budget.share("max_db_share", "1%"),
+        valid_until=expression,
+        valid_until_parameters=expression_parameters,
+        timezone=_zone(head),
+        keep=_keep(history),
+        window=head.duration("window", timedelta(0)),
+        tree_name=str(head.values["tree"]),
+        schema=schema or {},
+        place=head.place,
     )
-    _check_bounds(report, file)
+    _check_bounds(report)
     return report
 
 
-def _split(source: str, file: str) -> tuple[Mapping[str, object], str]:
-    match = _HEAD.match(source)
-    if match is None:
-        raise ReportError(f"{file}:1", "must begin with front matter between two lines '-- +++'")
-    lines = [line.removeprefix("--").removeprefix(" ") for line in match[1].splitlines()]
+def _section(head: Table, key: str, known: set[str]) -> Table:
+    """A table that may be left out."""
+    return head.table(key, known) if key in head.values else Table(head.place, {}, key)
+
+
+def _sources(head: Table) -> tuple[str, ...]:
+    value = head.values.get("sources", [])
+    if not isinstance(value, list):
+        raise head.refuse("sources", 'must be a list of tables, ["schema.table", ...]')
+    for table in value:
+        if not isinstance(table, str) or not _TABLE.match(table):
+            raise head.refuse("sources", f"{table!r} must be a table with its schema, like sales.orders")
+    return tuple(dict.fromkeys(value))
+
+
+def _zone(head: Table) -> str:
+    value = head.text("timezone", "")
     try:
-        return tomllib.loads("\n".join(lines)), source[match.end() :].strip().rstrip(";")
-    except tomllib.TOMLDecodeError as error:
-        raise ReportError(f"{file}", f"front matter is not TOML: {error} (lines count from the second)") from None
+        return ZoneInfo(value).key if value else ""
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise head.refuse("timezone", f"{value!r} is no IANA time zone, like Europe/Madrid") from None
 
 
-def _only_known(table: Mapping[str, object], known: set[str], file: str, within: str = "") -> None:
-    for key in table:
-        if key not in known:
-            close = get_close_matches(key, known, n=1)
-            hint = f"did you mean {close[0]!r}?" if close else f"allowed: {', '.join(sorted(known))}"
-            raise ReportError(f"{file}: {within}{key}", f"is not a key of a report; {hint}")
+def _keep(history: Table) -> timedelta:
+    if not history.values:
+        return timedelta(0)
+    if history.values.get("close") != "daily":
+        raise history.refuse("close", "must be 'daily'")
+    return history.duration("keep")
 
 
-def _required(table: Mapping[str, object], key: str, file: str, within: str = "") -> object:
-    if key not in table:
-        raise ReportError(f"{file}: {within}{key}", "is missing")
-    return table[key]
-
-
-def _table(head: Mapping[str, object], key: str, file: str) -> Mapping[str, object]:
-    value = _required(head, key, file)
-    if not isinstance(value, dict) or not value:
-        raise ReportError(f"{file}: {key}", "must be a table with at least one key")
-    return value
-
-
-def _name(head: Mapping[str, object], file: str) -> str:
-    name = str(_required(head, "name", file))
+def _name(head: Table, key: str, default: str | None = None) -> str:
+    name = head.text(key, default)
     if not _NAME.match(name):
-        raise ReportError(f"{file}: name", f"{name!r} must be lower-case letters, digits and _, at most 64")
+        raise head.refuse(key, f"{name!r} must be lower-case letters, digits and _, at most 64")
     return name
 
 
-def _tree(head: Mapping[str, object], trees: Mapping[str, str], file: str) -> str:
-    name = str(_required(head, "tree", file))
+def _tree(head: Table, trees: Mapping[str, str]) -> str:
+    name = str(head.values.get("tree") or head.text("tree"))
     if name not in trees:
         known = ", ".join(sorted(trees)) or "none"
-        raise ReportError(f"{file}: tree", f"there is no trees/{name}.sql beside the report; there are: {known}")
+        raise head.refuse("tree", f"there is no trees/{name}.sql beside the report; there are: {known}")
     return trees[name]
 
 
-def _duration(table: Mapping[str, object], key: str, file: str, within: str = "") -> timedelta:
-    value = str(_required(table, key, file, within))
-    match = _DURATION.match(value)
-    if match is None:
-        raise ReportError(f"{file}: {within}{key}", f"{value!r} is no duration; write 500ms, 30s, 5m, 2h or 1d")
-    try:
-        return float(match[1]) * _UNITS[match[2]]
-    except OverflowError:
-        raise ReportError(f"{file}: {within}{key}", "is longer than any report lives") from None
+def _expression(head: Table) -> tuple[str, tuple[str, ...]]:
+    """The query for the next instant at which time itself changes the numbers; empty when a word says it."""
+    value = str(head.values.get("valid_until", "change")).strip().rstrip(";")
+    if value in {"change", "next_midnight"}:
+        return "", ()
+    if " " not in value and "(" not in value:
+        raise head.refuse("valid_until", f"{value!r} must be 'next_midnight', 'change' or SQL for one timestamptz")
+    query = value if value.lower().startswith(("select", "with")) else f"SELECT {value}"
+    return _bind(query, Place(head.place.file, query=head.place.lines.get("valid_until", 1)))
 
 
-def _rollup(table: Mapping[str, object], file: str) -> Mapping[str, str]:
-    words = {measure: str(how) for measure, how in table.items()}
-    for measure, how in words.items():
-        if how in _PLAIN_ROLLUPS:
-            continue
-        if not how.startswith("of ") or words.get(how.removeprefix("of ")) not in {"min", "max"}:
-            allowed = ", ".join(sorted(_PLAIN_ROLLUPS))
-            raise ReportError(
-                f"{file}: rollup.{measure}", f"{how!r} is none of {allowed}, or 'of' a measure with min or max"
-            )
-    return words
-
-
-def _valid_until(head: Mapping[str, object], file: str) -> bool:
-    value = str(head.get("valid_until", "change"))
-    if value not in {"change", "next_midnight"}:
-        raise ReportError(f"{file}: valid_until", f"{value!r} must be 'next_midnight' or 'change'")
-    return value == "next_midnight"
-
-
-def _bind(query: str, file: str) -> tuple[str, tuple[str, ...]]:
+def _bind(query: str, place: Place) -> tuple[str, tuple[str, ...]]:
     """Named parameters become numbered ones; casts (``::``), comments and texts are left alone."""
     if not query:
-        raise ReportError(f"{file}", "holds no query below its front matter")
-    names = tuple(dict.fromkeys(match[1] for match in _PARAMETER.finditer(query) if match[1]))
-    for name in names:
-        if name not in PARAMETERS:
-            raise ReportError(f"{file}: :{name}", f"is no parameter; there are :{', :'.join(PARAMETERS)}")
+        raise ReportError(f"{place.file}:{place.query}", "holds no query below its front matter")
+    found = [match for match in _PARAMETER.finditer(query) if match[1]]
+    for match in found:
+        if match[1] not in PARAMETERS:
+            line = place.query + query[: match.start()].count("\n")
+            known = ", :".join(PARAMETERS)
+            raise ReportError(f"{place.file}:{line}: :{match[1]}", f"is no parameter; there are :{known}")
+    names = tuple(dict.fromkeys(match[1] for match in found))
     return _PARAMETER.sub(lambda match: f"${names.index(match[1]) + 1}" if match[1] else match[0], query), names
 
 
-def _check_bounds(report: Report, file: str) -> None:
+def _check_bounds(report: Report) -> None:
+    refuse = report.place.refuse
     if not timedelta(0) < report.soft < report.hard:
-        raise ReportError(f"{file}: freshness.soft", "must be over 0 and below freshness.hard")
+        raise refuse("freshness.soft", "must be over 0 and below freshness.hard")
     if not timedelta(0) < report.every <= report.hard:
-        raise ReportError(f"{file}: every", "must be over 0 and at most freshness.hard, or readers find it old")
+        raise refuse("every", "must be over 0 and at most freshness.hard, or readers find it old")
     if report.debounce > report.soft:
-        raise ReportError(f"{file}: freshness.debounce", "must not be over freshness.soft")
+        raise refuse("freshness.debounce", "must not be over freshness.soft")
+    if report.max_wait < report.debounce:
+        raise refuse("freshness.max_wait", "must not be below freshness.debounce")

@@ -4,3 +4,23 @@
 def snapshot(tenant: str, report: str) -> str:
     """HASH of everything stored of one report: a field per scope, its head, and ``_meta``."""
     return f"momentus:{{reports}}:snapshot:{tenant}:{report}"
+
+
+def closed(tenant: str, report: str, day: str) -> str:
+    """HASH like :func:`snapshot`, of a day (ISO) as it was at its end."""
+    return f"momentus:{{reports}}:closed:{tenant}:{report}:{day}"
+
+
+def wanted(tenant: str, report: str) -> str:
+    """STRING: somebody read the report and found it old. Written by readers."""
+    return f"momentus:{{reports}}:wanted:{tenant}:{report}"
+
+
+def prober(tenant: str) -> str:
+    """STRING: the worker that looks for changes, so that only one does."""
+    return f"momentus:{{reports}}:prober:{tenant}"
+
+
+def changed(tenant: str) -> str:
+    """Channel on which each stored set is announced, JSON ``{"report", "gen"}``."""
+    return f"momentus:{{reports}}:changed:{tenant}"

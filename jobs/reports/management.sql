@@ -3,13 +3,25 @@
 -- title = "Gerencia"
 -- scope = "node_id"
 -- tree = "organisation"
+-- board = "management"
 -- every = "1m"
--- valid_until = "next_midnight"
+-- sources = ["organisation.nodes", "organisation.employees", "organisation.checkins", "organisation.blockers", "organisation.tasks"]
+-- # Time itself changes the numbers at midnight, and in the microsecond after a due date.
+-- valid_until = """
+-- SELECT least(:day_end, min(due_at) + interval '1 microsecond')
+-- FROM organisation.tasks
+-- WHERE closed_at IS NULL AND due_at >= :now
+-- """
 --
 -- [freshness]
 -- soft = "90s"
 -- hard = "5m"
 -- debounce = "1s"
+-- max_wait = "5s"
+--
+-- [history]
+-- close = "daily"
+-- keep = "35d"
 --
 -- [rollup]
 -- employees = "sum"
@@ -58,14 +70,14 @@ tasks AS (
 )
 SELECT
     node_id,
-    employees,
+    coalesce(employees, 0) AS employees,
     people_today,
-    checkins_today,
-    active_blockers,
+    coalesce(checkins_today, 0) AS checkins_today,
+    coalesce(active_blockers, 0) AS active_blockers,
     oldest_blocker_at,
     oldest_blocker_id,
-    open_tasks,
-    overdue_tasks
+    coalesce(open_tasks, 0) AS open_tasks,
+    coalesce(overdue_tasks, 0) AS overdue_tasks
 FROM employees
 FULL JOIN checkins USING (node_id)
 FULL JOIN active USING (node_id)

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TextIO
 
 import orjson
-from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from ops.demo.browser import Browser
@@ -26,6 +25,7 @@ from ops.supervisor import Supervisor
 from ops.supervisor_process import SupervisorError
 from ops.system import Plan, System, announce, assemble, forget
 from producers import Producer
+from sessions.connection import connect
 
 _EXIT_CONFIGURATION = 2
 _SEED = 2026
@@ -93,7 +93,7 @@ async def _refuse_a_served_queue(plan: Plan) -> None:
     """Another worker on a configured Redis would take the demo's mails and send them, perhaps for real."""
     if plan.redis_url is None:
         return
-    async with Redis.from_url(plan.redis_url) as redis:
+    async with connect(plan.redis_url) as redis:
         try:
             depth = await read_depth(redis, tenant="")
         except (RedisError, OSError) as error:
@@ -108,7 +108,7 @@ async def _tell(system: System, wishes: Wishes, tenant: str, say: Callable[[str]
     stop = _stop_on_signal()
     async with AsyncExitStack() as stack:
         producer = await stack.enter_async_context(Producer.connect(system.redis_url, tenant=tenant, budget=2))
-        redis = await stack.enter_async_context(Redis.from_url(system.redis_url))
+        redis = await stack.enter_async_context(connect(system.redis_url))
         company = await stack.enter_async_context(Company(system.postgres_dsn))
         browser = await stack.enter_async_context(Browser(system.plan.reader_port))
         stage = Stage(producer, redis, company, browser, say, tenant)

@@ -2,19 +2,20 @@
 
 import argparse
 from dataclasses import asdict
-from datetime import timedelta
 from typing import Any
 
 from jobs.lanes import LANES
+from ops import arguments
 from ops.command import Answer, Command, Tools
 from ops.depth_table import printable
 from ops.depth_words import held_text
-from ops.holds import REASON_LIMIT, duration, hold, release
+from ops.holds import hold, release
 from ops.jobs import words
 from ops.jobs.dead import list_dead
 from ops.jobs.edit import CannotEdit, edit
 from ops.jobs.explain import explain
 from ops.jobs.operations import cancel, discard, revive, revive_all
+from ops.jobs.parked import list_parked, unpark
 
 # Looking
 
@@ -30,7 +31,19 @@ async def _dead(tools: Tools, asked: argparse.Namespace) -> Answer:
     return Answer(words.dead_table(found), {"dead": [asdict(job) for job in found]})
 
 
+async def _parked(tools: Tools, asked: argparse.Namespace) -> Answer:
+    lanes = LANES if asked.lane is None else (asked.lane,)
+    found = await list_parked(tools.redis, lanes, limit=asked.limit)
+    return Answer(words.parked_table(found), {"parked": [asdict(job) for job in found]})
+
+
 # Changing
+
+
+async def _unpark(tools: Tools, asked: argparse.Namespace) -> Answer:
+    what, lane = await unpark(tools.redis, asked.id)
+    text = words.UNPARKED[what].format(id=asked.id, lane=lane)
+    return Answer(text, _facts(asked.id, lane, what), done=what == "unparked")
 
 
 async def _revive(tools: Tools, asked: argparse.Namespace) -> Answer:
@@ -133,7 +146,7 @@ def _takes_changes(it: argparse.ArgumentParser) -> None:
 
 def _takes_reason(it: argparse.ArgumentParser) -> None:
     _takes_lane(it)
-    it.add_argument("--reason", type=_reason, default="", metavar="TEXT", help="what people are told")
+    it.add_argument("--reason", type=arguments.reason, default="", metavar="TEXT", help="what people are told")
     it.set_defaults(lasting=None)
 
 
@@ -142,7 +155,7 @@ def _takes_duration(it: argparse.ArgumentParser) -> None:
     it.add_argument(
         "--for",
         dest="lasting",
-        type=_lasting,
+        type=arguments.lasting,
         required=True,
         metavar="TIME",
         help="for how long: 90s, 10m, 2h, 1d",
@@ -168,24 +181,13 @@ def _change(text: str) -> tuple[str, str]:
     return name, value
 
 
-def _reason(text: str) -> str:
-    if len(text) > REASON_LIMIT or not text.isprintable():
-        raise argparse.ArgumentTypeError(f"a reason is one line of at most {REASON_LIMIT} characters")
-    return text
-
-
-def _lasting(text: str) -> timedelta:
-    try:
-        return duration(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-
-
 _ID = "'{mail}0199…'"
 
 COMMANDS = (
     Command("why", "what one job waits for, and what happened to it", f"why {_ID}", _takes_id, _why),
     Command("dead", "the latest dead jobs, and why each was given up", "dead mail.normal", _takes_dead, _dead),
+    Command("parked", "jobs that no worker may take yet, and why", "parked mail.normal", _takes_dead, _parked),
+    Command("unpark", "let a parked job go", f"unpark {_ID}", _takes_id, _unpark),
     Command(
         "revive",
         "bring a dead job back, or all of a lane, as if never tried",

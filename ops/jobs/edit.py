@@ -15,9 +15,10 @@ import orjson
 from redis.asyncio import Redis
 
 from jobs import JobError, Mail
+from jobs.mail.seal import is_sealed
 from ops.jobs.group import run
 from ops.jobs.job import Job, look
-from producers.envelope import SIZE_LIMIT, UnreadableEnvelope, read_envelope
+from producers.envelope import ERASED, SIZE_LIMIT, UnreadableEnvelope, read_envelope
 from producers.keys import LaneKeys
 
 Edited = Literal["edited", "not dead", "changed"]
@@ -63,6 +64,10 @@ def changed(payload: bytes, changes: Mapping[str, str]) -> bytes:
     except UnreadableEnvelope as error:
         raise CannotEdit(f"its payload cannot be read: {error}") from None
     fields = dict(envelope.payload)
+    if ERASED in fields:
+        raise CannotEdit("its content was erased, because it is dead for long; nothing is left to be edited")
+    if is_sealed(fields):
+        raise CannotEdit("it is sealed, and stays as it is; discard it, and send it anew as it should be")
     for name, text in changes.items():
         if name not in fields:
             raise CannotEdit(f"{name}: {envelope.kind} has no such field; it has {', '.join(fields)}")

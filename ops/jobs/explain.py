@@ -4,7 +4,10 @@
     time      a delay, or the pause before its next attempt
     worker    no live worker serves its lane
     slot      all slots of live workers are busy
+    limit     the limit that it names, or all that its lane needs, give no more for now
     turn      ready jobs stand before it, or it is the next one to be taken
+    ability   it is parked: no worker that has looked at it knows its kind, or its version
+    decision  it is parked: people must decide before it goes on
     people    it is dead: revive or discard it
     end       it runs
 
@@ -19,8 +22,11 @@ from redis.asyncio import Redis
 
 from ops.depth import LaneDepth, read_depth
 from ops.jobs.job import Job, look
+from ops.lane_limits import state_json
+from producers.keys import LaneKeys
+from producers.limits import Limits, LimitState
 
-Wait = Literal["held", "time", "worker", "slot", "turn", "people", "end"]
+Wait = Literal["held", "time", "worker", "slot", "turn", "limit", "ability", "decision", "people", "end"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,11 +36,14 @@ class Explained:
     job: Job
     lane: LaneDepth | None
     waits_for: tuple[Wait, ...]
+    limit: LimitState | None = None
+    """The one that the job names itself, if it does."""
 
     def to_json(self) -> dict[str, Any]:
         """The same as plain values; ``orjson`` writes the datetimes."""
         held = None if self.lane is None or self.lane.held is None else asdict(self.lane.held)
-        return {**asdict(self.job), "waits_for": self.waits_for, "held": held}
+        limit = self.limit and state_json(self.limit)
+        return {**asdict(self.job), "waits_for": self.waits_for, "held": held, "limit": limit}
 
 
 async def explain(redis: Redis, job_id: str) -> Explained:
@@ -44,23 +53,45 @@ async def explain(redis: Redis, job_id: str) -> Explained:
         RedisError, OSError: Redis did not answer.
     """
     job = await look(redis, job_id)
-    if job.state in {"done", "unknown"}:
+    if job.state in {"done", "expired", "unknown"}:
         return Explained(job=job, lane=None, waits_for=())
     lane = (await read_depth(redis, tenant="")).lane(job.lane)
-    return Explained(job=job, lane=lane, waits_for=tuple(waits_for(job, lane)))
+    limit, held_back = await _own_limit(redis, job)
+    return Explained(job=job, lane=lane, waits_for=tuple(waits_for(job, lane, held_back=held_back)), limit=limit)
 
 
-def waits_for(job: Job, lane: LaneDepth | None) -> Iterator[Wait]:
-    """What keeps the job, most decisive first."""
+async def _own_limit(redis: Redis, job: Job) -> tuple[LimitState | None, bool]:
+    """The limit that a job names, and whether that keeps it from running."""
+    keys = LaneKeys(job.lane)
+    key = await redis.hget(keys.limited, job.id)  # type: ignore[misc]  # redis-py types one method for both clients
+    if key is None:
+        return None, False
+    binding = (await Limits(redis, keys.tag).bindings()).get(job.lane)
+    (state,) = await Limits(redis, keys.tag).states([key.decode()], urgent=bool(binding and binding.urgent))
+    return state, bool(await redis.sismember(keys.held_back, job.id))  # type: ignore[misc]  # the same
+
+
+def waits_for(job: Job, lane: LaneDepth | None, *, held_back: bool = False) -> Iterator[Wait]:
+    """What keeps the job, most decisive first.
+
+    Args:
+        held_back: whether its own limit does; its time is then only when it is looked at again.
+    """
     if job.state == "dead":
         yield "people"
     elif job.state == "leased":
         yield "end"
+    elif job.parking is not None:
+        yield "ability" if job.parking.why in {"kind", "version"} else "decision"
     else:
         if lane is not None and lane.held is not None:
             yield "held"
-        if job.state != "ready":
+        if held_back:
+            yield "limit"
+        elif job.state != "ready":
             yield "time"
+        elif lane is not None and lane.limits.used_up:
+            yield "limit"
         yield from _for_workers(job, lane)
 
 

@@ -5,7 +5,6 @@ choose any) is looked for in every group.
 """
 
 from collections.abc import Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from redis.asyncio import Redis
 
 from jobs.lanes import LANES
 from producers.keys import LaneKeys
+from producers.script import read_script
 
 
 def groups_of(job_id: str) -> list[list[LaneKeys]]:
@@ -48,6 +48,5 @@ async def run(redis: Redis, script: str, keys: Sequence[str], arguments: Sequenc
     return await redis.register_script(_source(script))(keys=keys, args=arguments)
 
 
-@cache
 def _source(script: str) -> str:
-    return (Path(__file__).parent / "scripts" / f"{script}.lua").read_text(encoding="utf-8")
+    return read_script(Path(__file__).parent / "scripts", script)

@@ -3,9 +3,11 @@
     ready      could run now
     scheduled  waits for its time
     retrying   the same, and it has failed before
+    parked     waits for a worker that can run it, or for people
     leased     runs now
     dead       given up, and kept until people decide
     done       it has ended, and its result is still kept
+    expired    its deadline passed before it could begin, and its result is still kept
     unknown    nothing is left of it: done long ago, discarded, cancelled, or it never was
 
 Of a payload only the kind and the names of the fields come out of here; the values are private.
@@ -20,10 +22,16 @@ import orjson
 from redis.asyncio import Redis
 
 from ops.jobs.group import groups_of, names, run
-from producers.envelope import UnreadableEnvelope, read_envelope
+from ops.jobs.parked import Parking, read_parking
+from producers.envelope import Envelope, UnreadableEnvelope, read_envelope
 from producers.keys import LaneKeys
 
-State = Literal["ready", "scheduled", "retrying", "leased", "dead", "done", "unknown"]
+State = Literal["ready", "scheduled", "retrying", "parked", "leased", "dead", "done", "expired", "unknown"]
+
+
+_END_OF_CALENDAR_MS = 253_402_300_799_000
+_END: Mapping[tuple[Any, Any], State] = {(True, None): "done", (False, "expired"): "expired"}
+"""By the result's word on success, and on the outcome."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,13 +50,26 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far a running job is, in its handler's own unit."""
+
+    at: datetime
+    done: float
+    total: float
+    note: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
     """A job at an instant.
 
     Attributes:
         at: the instant, by Redis's clock.
         lane: "" when it is unknown.
-        since: when it became due, dead or done; of a leased job, when its lease lapses unless renewed.
+        since: when it became due, dead or done; of a leased job, when its lease lapses unless renewed; of a parked
+            one, when it is looked at again in any case.
+        expires: its deadline, if its sender gave one.
+        version: of its payload.
         attempt: the one that runs, or the next one, or the last one of a dead or done job; 0: not known.
         place: how many ready jobs are to be taken before it; None when it is not ready.
         kind: "" when its payload is gone or cannot be read.
@@ -68,6 +89,10 @@ class Job:
     fields: tuple[str, ...] = ()
     worker: str = ""
     stopping: bool = False
+    expires: datetime | None = None
+    version: int = 1
+    parking: Parking | None = None
+    progress: Progress | None = None
     history: tuple[Event, ...] = ()
 
 
@@ -82,19 +107,20 @@ async def look(redis: Redis, job_id: str) -> Job:
 
 
 async def _look_in(redis: Redis, group: Sequence[LaneKeys], job_id: str) -> Job:
-    keys = names(group, ["cancelled"], ["queue", "leases", "retrying", "dead"])
+    keys = names(group, ["cancelled", "progress"], ["queue", "leases", "retrying", "dead", "parked"])
     reply = await run(redis, "look", keys, [group[0].tag, job_id, *(one.lane for one in group)])
     return _job(job_id, reply)
 
 
 def _job(job_id: str, reply: list[Any]) -> Job:
-    now, payload, result, failed, token, stopping, history, *place = reply
+    now, payload, result, failed, token, stopping, history, told, *place = reply
     events = tuple(event for octets in history if (event := read_event(octets)))
-    kind, fields = kind_and_fields(payload)
     at = _moment(now)
     if not place:
         return _ended(job_id, at, result, events)
-    lane, state, score, before = place
+    lane, state, score, before, note = place
+    envelope, parking = _envelope(payload), read_parking(note)
+    for_people = parking is not None and parking.why not in {"kind", "version"}
     claim, _, attempt = token.decode(errors="replace").rpartition(":")
     worker = claim.partition("-")[0]
     return Job(
@@ -102,13 +128,17 @@ def _job(job_id: str, reply: list[Any]) -> Job:
         at=at,
         state=state.decode(),
         lane=lane.decode(),
-        since=_moment(score),
+        since=None if for_people else _moment(score),
         attempt=_attempt(state.decode(), attempt, failed, events),
         place=None if before < 0 else before,
-        kind=kind,
-        fields=fields,
+        kind=envelope.kind,
+        fields=tuple(envelope.payload),
         worker=worker,
         stopping=bool(stopping),
+        expires=None if envelope.expires_ms is None else _moment(envelope.expires_ms),
+        version=envelope.payload_version,
+        parking=parking,
+        progress=_progress(told, attempt) if state == b"leased" else None,
         history=events,
     )
 
@@ -122,26 +152,43 @@ def _attempt(state: str, running: str, failed: int, history: Sequence[Event]) ->
 def _ended(job_id: str, at: datetime, result: bytes, history: tuple[Event, ...]) -> Job:
     """A job that is neither waiting, running nor dead, from its result if that is still kept."""
     told = _mapping(result)
-    if told.get("s") is not True:
+    state = _END.get((told.get("s"), told.get("o")))
+    if state is None:
         return Job(id=job_id, at=at, state="unknown", history=history)
     return Job(
         id=job_id,
         at=at,
-        state="done",
+        state=state,
         lane=str(told.get("q", "")),
         since=_moment(int(told.get("ft", 0))),
         attempt=int(told.get("t", 0)),
         kind=str(told.get("f", "")),
+        history=history,
     )
 
 
-def kind_and_fields(payload: bytes) -> tuple[str, tuple[str, ...]]:
-    """The kind, and the names of the fields; empty for what is no job of ours or of arq in JSON."""
+def _envelope(payload: bytes) -> Envelope:
+    """The job; one without a kind and fields for what is none of ours, nor of arq in JSON."""
     try:
-        envelope = read_envelope(payload)
+        return read_envelope(payload)
     except UnreadableEnvelope:
-        return "", ()
-    return str(envelope.kind), tuple(str(name) for name in envelope.payload)
+        return Envelope("", [], {}, 0)
+
+
+def _progress(octets: bytes, attempt: str) -> Progress | None:
+    """What the running attempt has told of itself."""
+    told = _mapping(octets)
+    if str(told.get("attempt")) != attempt:
+        return None
+    try:
+        return Progress(
+            at=_moment(int(told["at_ms"])),
+            done=float(told["done"]),
+            total=float(told["total"]),
+            note=str(told["note"]),
+        )
+    except (KeyError, TypeError, ValueError, OverflowError):
+        return None
 
 
 def read_event(octets: bytes) -> Event | None:
@@ -167,4 +214,5 @@ def _mapping(octets: bytes) -> Mapping[str, Any]:
 
 
 def _moment(milliseconds: int) -> datetime:
-    return datetime.fromtimestamp(milliseconds / 1000, UTC)
+    """An instant; a foreign score may lie beyond the calendar."""
+    return datetime.fromtimestamp(min(max(0, milliseconds), _END_OF_CALENDAR_MS) / 1000, UTC)

@@ -9,29 +9,29 @@ how it stands. A running handler stops at its worker's next renewal; a mail that
 counted as uncertain. A key under which a job was sent stays taken: the same key queues nothing anew.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from redis.asyncio import Redis
 
 from ops.jobs.group import groups_of, names, run
+from producers.entry import script, take_out_question
 from producers.keys import LaneKeys
 
-Revived = Literal["revived", "vanished", "not dead"]
+Revived = Literal["revived", "vanished", "erased", "not dead"]
 TakenOut = Literal["gone", "stopping", "told", "running", "foreign", "dead", "unknown"]
 
 _BATCH = 1000
-_SHARED = ("counters", "lapses", "effects", "adopted", "next", "cancelled")
-_EACH = ("queue", "leases", "retrying", "dead", "wake")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RevivedAll:
-    """How many of a lane were revived, and how many had no payload any more."""
+    """How many of a lane were revived, how many had no payload any more, and how many stay dead without content."""
 
     revived: int
     vanished: int
+    erased: int
 
 
 async def revive(redis: Redis, job_id: str) -> tuple[Revived, str]:
@@ -55,11 +55,12 @@ async def revive_all(redis: Redis, lane: str) -> RevivedAll:
     Raises:
         RedisError, OSError: Redis did not answer; those before are revived.
     """
-    counts: dict[Revived, int] = {"revived": 0, "vanished": 0, "not dead": 0}
-    async for job_ids in _dead_until_now(redis, LaneKeys(lane)):
-        for what, _ in await _revive(redis, [LaneKeys(lane)], job_ids):
+    counts: dict[Revived, int] = {"revived": 0, "vanished": 0, "erased": 0, "not dead": 0}
+    keys, until_ms = LaneKeys(lane), await _now_ms(redis)
+    while job_ids := await _dead_until(redis, keys, until_ms, start=counts["erased"]):
+        for what, _ in await _revive(redis, [keys], job_ids):
             counts[what] += 1
-    return RevivedAll(revived=counts["revived"], vanished=counts["vanished"])
+    return RevivedAll(revived=counts["revived"], vanished=counts["vanished"], erased=counts["erased"])
 
 
 async def discard(redis: Redis, job_id: str) -> tuple[TakenOut, str]:
@@ -80,26 +81,30 @@ async def cancel(redis: Redis, job_id: str) -> tuple[TakenOut, str]:
     return await _take_out(redis, job_id, "cancelled")
 
 
-async def _revive(redis: Redis, group: Sequence[LaneKeys], job_ids: Sequence[str]) -> list[tuple[Revived, str]]:
+async def _revive(
+    redis: Redis, group: Sequence[LaneKeys], job_ids: Sequence[str | bytes]
+) -> list[tuple[Revived, str]]:
     keys = names(group, ["counters", "adopted"], ["dead", "queue", "wake"])
     lanes = [one.lane for one in group]
     reply = await run(redis, "revive", keys, [group[0].tag, len(lanes), *lanes, *job_ids])
     return [(what.decode(), lane.decode()) for what, lane in zip(reply[::2], reply[1::2], strict=True)]
 
 
-async def _dead_until_now(redis: Redis, keys: LaneKeys) -> AsyncIterator[list[str]]:
-    """Batches of those that were dead at the start; whoever gets one takes it out before asking for the next."""
+async def _now_ms(redis: Redis) -> int:
     seconds, microseconds = await redis.time()
-    now_ms = seconds * 1000 + microseconds // 1000
-    while job_ids := await redis.zrangebyscore(keys.dead, "-inf", now_ms, start=0, num=_BATCH):
-        yield [job_id.decode() for job_id in job_ids]
+    return int(seconds) * 1000 + int(microseconds) // 1000
+
+
+async def _dead_until(redis: Redis, keys: LaneKeys, until_ms: int, *, start: int) -> list[bytes]:
+    """A batch of those that were dead by then, without the first ones, which stay dead."""
+    job_ids = await redis.zrangebyscore(keys.dead, "-inf", until_ms, start=start, num=_BATCH)
+    return list(job_ids)
 
 
 async def _take_out(redis: Redis, job_id: str, event: str) -> tuple[TakenOut, str]:
     for group in groups_of(job_id):
-        keys = names(group, _SHARED, _EACH)
-        arguments = [group[0].tag, job_id, event, *(one.lane for one in group)]
-        what, lane = await run(redis, "take_out", keys, arguments)
+        keys, arguments = take_out_question(group[0], job_id, event, [one.lane for one in group])
+        what, lane = await redis.register_script(script("take_out"))(keys=keys, args=arguments)
         if lane:
             return what.decode(), lane.decode()
     return "unknown", ""

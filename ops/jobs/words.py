@@ -8,8 +8,10 @@ from ops.depth_words import duration_text, held_text
 from ops.jobs.dead import DeadJob
 from ops.jobs.edit import Edited
 from ops.jobs.explain import Explained, Wait
-from ops.jobs.job import Job
+from ops.jobs.job import Job, Progress
 from ops.jobs.operations import Revived, RevivedAll, TakenOut
+from ops.jobs.parked import ParkedJob, Parking, Unparked
+from ops.limit_words import limit_text
 
 ID_LIMIT = 512
 MOST_DEAD = 1000
@@ -17,6 +19,8 @@ MOST_DEAD = 1000
 REVIVED: Mapping[Revived, str] = {
     "revived": "{id} is back in {lane}.",
     "vanished": "{id} had no payload any more; it is counted as vanished in {lane}.",
+    "erased": "{id} is too long dead: its content was erased (MOMENTUS_MAIL__ERASE_AFTER), so it stays dead in {lane}. "
+    "Send it anew, and take this one out with: ./run ops discard",
     "not dead": "{id} is not dead; nothing was done.",
 }
 TAKEN_OUT: Mapping[TakenOut, str] = {
@@ -28,6 +32,10 @@ TAKEN_OUT: Mapping[TakenOut, str] = {
     "dead": "{id} is dead already; take it out with: ./run ops discard",
     "unknown": "{id} neither waits nor runs nor is dead; nothing was done.",
 }
+UNPARKED: Mapping[Unparked, str] = {
+    "unparked": "{id} is let go in {lane}; a worker looks at it now.",
+    "not parked": "{id} is not parked; nothing was done.",
+}
 EDITED: Mapping[Edited, str] = {
     "edited": "{id}: changed {fields}. It is still dead; bring it back with: ./run ops revive",
     "not dead": "{id} is {state}; only a dead job is edited. Nothing was done.",
@@ -38,16 +46,21 @@ _SINCE = {
     "ready": "due since",
     "scheduled": "due at",
     "retrying": "due again at",
+    "parked": "looked at",
     "leased": "lease until",
     "dead": "dead since",
     "done": "done at",
+    "expired": "expired at",
 }
 _WAITS: Mapping[Wait, str] = {
     "held": "the lane is {held}",
     "time": "its time, in {in_time}",
+    "limit": "{limits}",
     "worker": "a worker: no live one serves {lane}",
     "slot": "a slot: all {slots} are busy; {place} before it",
     "turn": "its turn: {place} before it",
+    "ability": "a worker that knows {needs}: deploy one; it lets the job go when it starts",
+    "decision": "people, {why}: {reason}; let it go on with ./run ops unpark, or ./run ops discard",
     "people": "people: ./run ops revive, edit or discard",
     "end": "nothing: it runs on worker {worker}",
 }
@@ -62,7 +75,7 @@ def explained_text(found: Explained) -> str:
     job = found.job
     if job.state == "unknown":
         return _UNKNOWN.format(id=printable(job.id))
-    lines = [_head(job), *_facts(job), *(f"  waits for  {line}" for line in _waits(found))]
+    lines = [_head(job), *_facts(job), *_limit(found), *(f"  waits for  {line}" for line in _waits(found))]
     if job.history:
         rows = [[_time(it.at), str(it.attempt or "-"), it.outcome, it.reason] for it in job.history]
         lines += ["", table(("AT", "ATTEMPT", "OUTCOME", "REASON"), rows, left={0, 2, 3})]
@@ -80,10 +93,19 @@ def dead_table(found: Sequence[DeadJob]) -> str:
     return table(("ID", "LANE", "DEAD SINCE", "KIND", "ATTEMPT", "REASON"), rows, left={0, 1, 2, 3, 5})
 
 
+def parked_table(found: Sequence[ParkedJob]) -> str:
+    """Parked jobs for people."""
+    if not found:
+        return "No job is parked."
+    rows = [[job.id, job.lane, job.parking.why, job.parking.needs or "-", job.parking.reason] for job in found]
+    return table(("ID", "LANE", "WHY", "NEEDS", "REASON"), rows, left={0, 1, 2, 3, 4})
+
+
 def revived_all_text(lane: str, counts: RevivedAll) -> str:
     """How many came back."""
     vanished = f"; {counts.vanished} had no payload any more, counted as vanished" if counts.vanished else ""
-    return f"{counts.revived} jobs are back in {lane}{vanished}."
+    erased = f"; {counts.erased} stay dead, their content was erased" if counts.erased else ""
+    return f"{counts.revived} jobs are back in {lane}{vanished}{erased}."
 
 
 def _head(job: Job) -> str:
@@ -93,28 +115,55 @@ def _head(job: Job) -> str:
 
 def _facts(job: Job) -> Iterator[str]:
     yield f"  lane       {job.lane}"
-    yield f"  kind       {printable(job.kind) or 'unreadable'}"
+    version = "" if job.version == 1 else f", version {job.version}"
+    yield f"  kind       {printable(job.kind) or 'unreadable'}{version}"
     if job.fields:
         yield f"  fields     {printable(', '.join(job.fields))}"
     yield f"  attempt    {job.attempt or '-'}"
     if job.since is not None:
         yield f"  {_SINCE[job.state]:<10} {_time(job.since)}"
+    if job.expires is not None:
+        yield f"  expires    {_time(job.expires)}"
+    if job.progress is not None:
+        yield f"  progress   {_progress_text(job.progress)}"
+
+
+def _limit(found: Explained) -> Iterator[str]:
+    if found.limit is not None:
+        yield f"  limit      {printable(found.limit.key)}{'' if found.limit.limit else ', which nobody defined'}"
 
 
 def _waits(found: Explained) -> Iterator[str]:
     job, lane = found.job, found.lane
     held = "" if lane is None or lane.held is None else printable(held_text(lane.held))
     left = 0.0 if job.since is None else max(0.0, (job.since - job.at).total_seconds())
+    parking = job.parking or Parking(why="", needs="", reason="")
     place = "no ready job" if not job.place else f"{job.place} ready jobs"
     for wait in found.waits_for:
         yield _WAITS[wait].format(
             held=held,
+            limits=printable(_limits_text(found)),
             in_time=duration_text(left),
             lane=job.lane,
             slots=0 if lane is None else lane.slots.total,
             place=place,
             worker=printable(job.worker),
+            needs=printable(parking.needs),
+            why=printable(parking.why),
+            reason=printable(parking.reason),
         )
+
+
+def _limits_text(found: Explained) -> str:
+    """What the limits give that the job needs: its own if that has no room, else those of its lane."""
+    if found.limit is not None and (found.limit.room == 0 or found.lane is None):
+        return limit_text(found.limit)
+    return "; ".join(limit_text(one) for one in found.lane.limits.states) if found.lane else ""
+
+
+def _progress_text(told: Progress) -> str:
+    share = f"{told.done:g} of {told.total:g} ({100 * told.done / told.total:.0f} %)"
+    return f"{share}{' ' + printable(told.note) if told.note else ''}, told at {_time(told.at)}"
 
 
 def _time(moment: datetime) -> str:

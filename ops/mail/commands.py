@@ -1,5 +1,19 @@
 """The commands of ``ops mail``, each from the file that does it."""
 
 from ops.command import Group
+from ops.mail import accounts, bounces, eta, forget, preview, suppression, trace, uncertain
 
-MAIL = Group("mail", "look after mail: accounts, single mails, suppression, bounces", ())
+MAIL = Group(
+    "mail",
+    "look after mail: accounts, single mails, suppression, bounces",
+    (
+        *accounts.COMMANDS,
+        *eta.COMMANDS,
+        *trace.COMMANDS,
+        *uncertain.COMMANDS,
+        *suppression.COMMANDS,
+        *bounces.COMMANDS,
+        *forget.COMMANDS,
+        *preview.COMMANDS,
+    ),
+)

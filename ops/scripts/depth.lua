@@ -3,11 +3,12 @@
 -- KEYS[1]  momentus:{group}:counters  HASH  counts since ever, <event>:<lane>
 -- KEYS[2]  momentus:{group}:workers   ZSET  worker id -> last report (ms)
 -- KEYS[3]  momentus:{group}:holds     HASH  "lane:<lane>" -> JSON {until_ms, reason}
--- KEYS[4…] four per lane, in the order of ARGV:
+-- KEYS[4…] five per lane, in the order of ARGV:
 --            arq:queue:{group}:<lane>          ZSET  job id -> due time, or lease deadline while it runs (ms)
 --            momentus:{group}:leases:<lane>    ZSET  running job id -> lease deadline (ms)
 --            momentus:{group}:retrying:<lane>  SET   waiting job ids that failed before
 --            momentus:{group}:dead:<lane>      ZSET  job ids that were given up
+--            momentus:{group}:parked:<lane>    HASH  waiting jobs that no worker is to take yet
 -- ARGV[1]  hash tag, braces included
 -- ARGV[2…] the lanes
 --
@@ -15,8 +16,8 @@
 --
 -- Returns  {now (µs), workers, lane, lane, …}
 --          workers: id, last report (ms), JSON, three for each that is alive; at most a thousand of them
---          lane: ready, leased, scheduled, retrying, dead, oldest due time (ms, -1: none is ready),
---                accepted, done, discarded, vanished, cancelled, uncertain,
+--          lane: ready, leased, scheduled, retrying, parked, dead, oldest due time (ms, -1: none is ready),
+--                accepted, done, discarded, vanished, cancelled, expired, uncertain,
 --                in during the last full minute, in during the running one, out likewise,
 --                the lane's hold as it stands ("" for none; it may be over)
 --
@@ -32,7 +33,7 @@ local minute = math.floor(now / 60000)
 local function numbers(key, fields)
   local values = redis.call('HMGET', key, unpack(fields))
   for at = 1, #fields do
-    values[at] = tonumber(values[at] or 0)
+    values[at] = tonumber(values[at] or 0) or 0
   end
   return values
 end
@@ -49,15 +50,16 @@ local function alive()
   return found
 end
 
-local function count(lane, queue, leases, retrying, dead)
+local function count(lane, queue, leases, retrying, dead, parked)
   local ready = redis.call('ZCOUNT', queue, '-inf', now)
   local leased = redis.call('ZCOUNT', leases, '(' .. now, '+inf')
   local row = {ready, leased, redis.call('ZCARD', queue) - ready - leased}
-  row[4], row[5], row[6] = redis.call('SCARD', retrying), redis.call('ZCARD', dead), -1
+  row[4], row[5] = redis.call('SCARD', retrying), redis.call('HLEN', parked)
+  row[6], row[7] = redis.call('ZCARD', dead), -1
   if ready > 0 then
-    row[6] = tonumber(redis.call('ZRANGE', queue, 0, 0, 'WITHSCORES')[2])
+    row[7] = tonumber(redis.call('ZRANGE', queue, 0, 0, 'WITHSCORES')[2])
   end
-  local events = {'accepted:', 'done:', 'discarded:', 'vanished:', 'cancelled:', 'uncertain:'}
+  local events = {'accepted:', 'done:', 'discarded:', 'vanished:', 'cancelled:', 'expired:', 'uncertain:'}
   for at = 1, #events do
     events[at] = events[at] .. lane
   end
@@ -67,14 +69,14 @@ local function count(lane, queue, leases, retrying, dead)
   local flow = {'in:' .. lane, 'out:' .. lane}
   local before = numbers('momentus:' .. tag .. ':minute:' .. (minute - 1), flow)
   local running = numbers('momentus:' .. tag .. ':minute:' .. minute, flow)
-  row[13], row[14], row[15], row[16] = before[1], running[1], before[2], running[2]
-  row[17] = redis.call('HMGET', holds, 'lane:' .. lane)[1] or ''
+  row[15], row[16], row[17], row[18] = before[1], running[1], before[2], running[2]
+  row[19] = redis.call('HMGET', holds, 'lane:' .. lane)[1] or ''
   return row
 end
 
 local reply = {clock[1] * 1000000 + clock[2], alive()}
 for at = 2, #ARGV do
-  local first = 4 + (at - 2) * 4
-  reply[at + 1] = count(ARGV[at], KEYS[first], KEYS[first + 1], KEYS[first + 2], KEYS[first + 3])
+  local first = 4 + (at - 2) * 5
+  reply[at + 1] = count(ARGV[at], KEYS[first], KEYS[first + 1], KEYS[first + 2], KEYS[first + 3], KEYS[first + 4])
 end
 return reply

@@ -5,29 +5,61 @@
 -- KEYS[3]  momentus:{group}:counters      HASH
 -- ARGV[1]  lane
 -- ARGV[2]  hash tag, braces included
--- ARGV[3…] six per job: id, payload, delay (ms), key ("" for none), fingerprint, window of the key (ms)
+-- ARGV[3…] seven per job: id, payload, due, key ("" for none), fingerprint, window of the key (ms), limit ("" for none)
+--          due: how long to wait (ms), or "@" and the instant (ms) from which it may run; one that has passed is now
+--          limit: the key of a limit that it counts against
 --
--- Also touches, all with the same tag: arq:job:<id>, momentus:{group}:unique:<key>, momentus:{group}:minute:<n>.
+-- Also touches, all with the same tag: arq:job:<id>, momentus:{group}:unique:<key>, momentus:{group}:minute:<n>,
+-- momentus:{group}:limited.
 --
 -- Returns  {"queued", state, id, state, id, …} with state "queued" or "duplicate"
 --          {"conflict", index from 0, known id}: a key is taken by other content; nothing was written
+-- Raises   for a due that is neither, and for a key that holds something else; nothing was written
 --
 -- Invariant: a job id is in the queue if and only if its payload exists; payloads have no time to live.
 
 local queue, wake, counters = KEYS[1], KEYS[2], KEYS[3]
 local lane, tag = ARGV[1], ARGV[2]
+local FIELDS = 7
+local limited = 'momentus:' .. tag .. ':limited'
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 
-local known = {}
+-- What cannot be is refused before anything is written, and named.
+local function check_type(command, key)
+  local reply = redis.pcall(command, key)
+  if type(reply) == 'table' and reply.err then
+    error({err = 'WRONGTYPE ' .. key .. ' holds something else; nothing was queued'})
+  end
+end
 
-for at = 3, #ARGV, 6 do
+local function due_at(id, due)
+  local delay, instant = tonumber(due), tonumber(string.match(due, '^@(%d+)$'))
+  if instant then
+    return math.max(instant, now)
+  elseif delay and delay >= 0 and delay < 2 ^ 52 then
+    return now + delay
+  end
+  error({err = 'ERR job ' .. id .. ': due ' .. due .. ' is neither a delay nor @ and an instant; nothing was queued'})
+end
+
+check_type('ZCARD', queue)
+check_type('HLEN', counters)
+check_type('LLEN', wake)
+check_type('HLEN', limited)
+
+local known, due = {}, {}
+
+for at = 3, #ARGV, FIELDS do
   local key, fingerprint = ARGV[at + 3], ARGV[at + 4]
+  due[at] = due_at(ARGV[at], ARGV[at + 2])
   if key ~= '' then
-    local entry = known[key] or redis.call('GET', 'momentus:' .. tag .. ':unique:' .. key)
+    local unique = 'momentus:' .. tag .. ':unique:' .. key
+    check_type('STRLEN', unique)
+    local entry = known[key] or redis.call('GET', unique)
     if entry then
       if string.sub(entry, 1, #fingerprint) ~= fingerprint then
-        return {'conflict', (at - 3) / 6, string.sub(entry, #fingerprint + 2)}
+        return {'conflict', (at - 3) / FIELDS, string.sub(entry, #fingerprint + 2)}
       end
       known[key] = entry
     else
@@ -38,16 +70,19 @@ end
 
 local reply, added = {'queued'}, 0
 
-for at = 3, #ARGV, 6 do
-  local id, payload, delay, key, window = ARGV[at], ARGV[at + 1], tonumber(ARGV[at + 2]), ARGV[at + 3], ARGV[at + 5]
+for at = 3, #ARGV, FIELDS do
+  local id, payload, key, window = ARGV[at], ARGV[at + 1], ARGV[at + 3], ARGV[at + 5]
   local first = id
   if key ~= '' then
     first = string.sub(known[key], #ARGV[at + 4] + 2)
   end
   if first == id and redis.call('SET', 'arq:job:' .. id, payload, 'NX') then
-    redis.call('ZADD', queue, now + delay, id)
+    redis.call('ZADD', queue, due[at], id)
     if key ~= '' then
       redis.call('SET', 'momentus:' .. tag .. ':unique:' .. key, known[key], 'PX', window)
+    end
+    if ARGV[at + 6] ~= '' then
+      redis.call('HSET', limited, id, ARGV[at + 6])
     end
     added = added + 1
     reply[#reply + 1] = 'queued'
@@ -60,7 +95,7 @@ end
 if added > 0 then
   local minute = 'momentus:' .. tag .. ':minute:' .. math.floor(now / 60000)
   redis.call('HINCRBY', counters, 'accepted:' .. lane, added)
-  if redis.call('HINCRBY', minute, 'in:' .. lane, added) == added then
+  if redis.pcall('HINCRBY', minute, 'in:' .. lane, added) == added then -- a figure for people; it refuses no job
     redis.call('PEXPIRE', minute, 3600000)
   end
   if redis.call('LLEN', wake) == 0 then

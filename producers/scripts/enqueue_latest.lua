@@ -12,24 +12,35 @@
 -- ARGV[4]  payload
 -- ARGV[5]  delay (ms); a waiting job keeps the earlier of its due time and this one (a debounce with a ceiling)
 --
--- Also touches, with the same tag: arq:job:<id>, arq:in-progress:<id>, momentus:{group}:minute:<n>.
+-- Also touches, with the same tag: arq:job:<id>, arq:in-progress:<id>, momentus:{group}:history:<id>,
+-- momentus:{group}:cancelled, momentus:{group}:minute:<n>.
 --
 -- Returns  "queued" (a new job), "duplicate" (it waits already) or "next" (it runs; another will follow)
+-- Raises   for a key that holds something else; nothing was written
 --
--- Invariant: a request made while the job runs is never absorbed by that run. A dead job of this id is
--- superseded by the new request and counted as discarded.
+-- Invariant: a request made while the job runs is never absorbed by that run, and an older payload never comes
+-- after a newer one. A dead job of this id is superseded by the new request and counted as discarded.
 
 local queue, wake, counters, leases, following, dead = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local lane, tag, id, payload = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local due = now + tonumber(ARGV[5])
+-- What cannot be is refused before anything is written, and named.
+local probes = {{'ZCARD', queue}, {'LLEN', wake}, {'HLEN', counters}, {'ZCARD', leases}, {'HLEN', following}, {'ZCARD', dead}}
+for _, probe in ipairs(probes) do
+  local length = redis.pcall(probe[1], probe[2])
+  if type(length) == 'table' and length.err then
+    error({err = 'WRONGTYPE ' .. probe[2] .. ' holds something else; nothing was queued'})
+  end
+end
+
 local waiting = redis.call('ZSCORE', queue, id)
 
 if waiting and (redis.call('ZSCORE', leases, id) or redis.call('EXISTS', 'arq:in-progress:' .. id) == 1) then
   local earlier = redis.call('HGET', following, id)
   if earlier then
-    due = math.min(due, tonumber(string.match(earlier, '^%d+')))
+    due = math.min(due, tonumber(string.match(earlier, '^%d+')) or due)
   end
   redis.call('HSET', following, id, string.format('%d', due) .. ' ' .. payload)
   return 'next'
@@ -42,11 +53,13 @@ if redis.call('ZREM', dead, id) == 1 then
 end
 if waiting then
   redis.call('ZADD', queue, 'LT', due, id)
+  redis.call('HDEL', following, id) -- asked for during a run that is to be tried again: this request is later
+  redis.call('SREM', 'momentus:' .. tag .. ':cancelled', id) -- whoever wanted the run to stop did so before
 else
   redis.call('ZADD', queue, due, id)
   local minute = 'momentus:' .. tag .. ':minute:' .. math.floor(now / 60000)
   redis.call('HINCRBY', counters, 'accepted:' .. lane, 1)
-  if redis.call('HINCRBY', minute, 'in:' .. lane, 1) == 1 then
+  if redis.pcall('HINCRBY', minute, 'in:' .. lane, 1) == 1 then -- a figure for people; it refuses no job
     redis.call('PEXPIRE', minute, 3600000)
   end
 end

@@ -203,7 +203,7 @@ async def test_a_job_whose_worker_died_runs_again_when_the_lease_lapses(
     dying._hand_back()
     await asyncio.gather(*dying.tasks.values(), return_exceptions=True)
     (lane,) = dying.lanes
-    late = await dying._store.turn([(lane, lane.take_ended())], [])
+    late = await dying.shards[0].store.turn([(lane, lane.take_ended())], [])
     assert [one.claim.id for one in late.refused] == [receipt.id]
     assert attempts == [2]
     assert not await redis.zscore(KEYS.queue, receipt.id)
@@ -225,16 +225,16 @@ async def test_a_worker_whose_lease_lapsed_can_record_nothing_while_another_runs
         )
         for lease in (timedelta(milliseconds=20), timedelta(seconds=30))
     )
-    (stale,) = (await first._store.turn([], [(first.lanes[0], 1)])).claims
+    (stale,) = (await first.shards[0].store.turn([], [(first.lanes[0], 1)])).claims
 
     async def taken_over() -> list[Claim]:
-        return (await second._store.turn([], [(second.lanes[0], 1)])).claims
+        return (await second.shards[0].store.turn([], [(second.lanes[0], 1)])).claims
 
     (live,) = await eventually(taken_over)
     done = Completion(stale, "done", timedelta(0), b"", timedelta(0), "")
-    late = await first._store.turn([(first.lanes[0], [done])], [])
+    late = await first.shards[0].store.turn([(first.lanes[0], [done])], [])
     assert late.refused == [done]
-    assert not await first._store.begin_effect(stale, KEYS.effects)
+    assert not await first.shards[0].store.begin_effect(stale, KEYS.effects)
     deadline = await redis.zscore(KEYS.leases, receipt.id)
     renewal = redis.register_script(script("renew"))
     held = [KEYS.queue, KEYS.leases, KEYS.cancelled]
@@ -262,7 +262,7 @@ async def test_a_job_that_takes_its_worker_down_too_often_is_dead(
     lane = one.lanes[0]
 
     async def lease_and_crash() -> bool:
-        await one._store.turn([], [(lane, 1)])
+        await one.shards[0].store.turn([], [(lane, 1)])
         return bool(await redis.zscore(KEYS.dead, receipt.id))
 
     await eventually(lease_and_crash)
@@ -339,11 +339,11 @@ async def test_a_job_that_dies_in_its_effect_is_counted_as_uncertain_when_it_is_
         crash_limit=1,
     )
     lane = one.lanes[0]
-    (claim,) = (await one._store.turn([], [(lane, 1)])).claims
-    assert await one._store.begin_effect(claim, KEYS.effects)
+    (claim,) = (await one.shards[0].store.turn([], [(lane, 1)])).claims
+    assert await one.shards[0].store.begin_effect(claim, KEYS.effects)
 
     async def buried() -> bool:
-        await one._store.turn([], [(lane, 1)])
+        await one.shards[0].store.turn([], [(lane, 1)])
         return bool(await redis.zscore(KEYS.dead, receipt.id))
 
     await eventually(buried)
@@ -396,9 +396,9 @@ async def test_a_worker_outlives_its_redis_and_goes_on_when_it_is_back(own_valke
         await begun.wait()
         await valkey.kill()
         resume.set()
-        await eventually(lambda: worker.pump.failed_turns)
+        await eventually(lambda: worker.shards[0].pump.failed_turns)
         await valkey.start()
-        await eventually(lambda: worker.pump.failed_turns == 0)
+        await eventually(lambda: worker.shards[0].pump.failed_turns == 0)
         await producer.send(Note("after"))
         await eventually(lambda: "after" in seen)
     assert seen.count("running") == 1
@@ -410,9 +410,9 @@ async def test_a_job_that_somebody_else_runs_is_not_counted_as_lapsed(
     receipt = await producer.send(Note("taken over by a stock worker"))
     one = Worker([handler(_nothing, kind=Note.kind)], redis_url=valkey_url, lanes=[LaneSlots(LANE, 5)])
     await redis.zadd(KEYS.leases, {receipt.id: 1})
-    await redis.set(f"arq:in-progress:{receipt.id}", "1")
+    await redis.set(f"arq:in-progress:{receipt.id}", "1", px=310_000)
     for _ in range(5):
-        assert not (await one._store.turn([], [(one.lanes[0], 5)])).claims
+        assert not (await one.shards[0].store.turn([], [(one.lanes[0], 5)])).claims
     await one.close()
     assert f"lapsed:{LANE}" not in await counters(redis)
     assert not await redis.zcard(KEYS.dead)
@@ -429,7 +429,7 @@ async def test_a_held_lane_waits_until_it_is_released(valkey_url: str, redis: Re
     )
     async with working(valkey_url, take) as worker:
         await producer.send(Note("patient"))
-        await eventually(lambda: worker.pump.idle and not worker.lanes[0].has_more)
+        await eventually(lambda: worker.shards[0].pump.idle and not worker.lanes[0].has_more)
         assert await redis.zcard(KEYS.leases) == 0
         await redis.hdel(KEYS.holds, f"lane:{LANE}")
         await redis.lpush(KEYS.wake, "1")

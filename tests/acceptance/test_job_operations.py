@@ -317,7 +317,7 @@ async def test_a_running_job_is_told_once_to_stop_and_is_never_discarded(
         handle_signals=False,
     )  # never started: what it claims runs for as long as its lease, and nobody renews
     receipt = await producer.send(Note("hang"))
-    await worker._store.turn([], [(worker.lanes[0], 1)])
+    await worker.shards[0].store.turn([], [(worker.lanes[0], 1)])
     assert await discard(redis, receipt.id) == ("running", LANE)
     assert await cancel(redis, receipt.id) == ("stopping", LANE)
     assert await cancel(redis, receipt.id) == ("told", LANE)
@@ -338,8 +338,8 @@ async def test_a_job_whose_worker_died_in_its_effect_is_cancelled_at_once_and_co
         lease=timedelta(milliseconds=20),
     )
     receipt = await producer.send(Note("orphan"))
-    (claim,) = (await worker._store.turn([], [(worker.lanes[0], 1)])).claims
-    assert await worker._store.begin_effect(claim, KEYS.effects)
+    (claim,) = (await worker.shards[0].store.turn([], [(worker.lanes[0], 1)])).claims
+    assert await worker.shards[0].store.begin_effect(claim, KEYS.effects)
 
     async def lapsed() -> bool:
         return (await explain(redis, receipt.id)).job.state == "ready"
@@ -355,7 +355,7 @@ async def test_a_job_whose_worker_died_in_its_effect_is_cancelled_at_once_and_co
 
 async def test_a_job_that_a_stock_arq_worker_runs_is_left_alone(redis: Redis, producer: Producer) -> None:
     receipt = await producer.send(Note("elsewhere"))
-    await redis.set(f"arq:in-progress:{receipt.id}", b"1")
+    await redis.set(f"arq:in-progress:{receipt.id}", b"1", px=310_000)
     assert await cancel(redis, receipt.id) == ("foreign", LANE)
     assert await discard(redis, receipt.id) == ("running", LANE)
     assert not await redis.exists(KEYS.cancelled)
@@ -539,7 +539,7 @@ async def test_a_paused_lane_waits_until_it_is_resumed_and_says_why(
     assert (code, told["what"], told["held"]) == (0, "held", {"until": None, "reason": "wrong figures"})
     async with working(valkey_url, does) as worker:
         receipt = await producer.send(Note("patient"))
-        await eventually(lambda: worker.pump.idle and not worker.lanes[0].has_more)
+        await eventually(lambda: worker.shards[0].pump.idle and not worker.lanes[0].has_more)
         lane = await lane_of(redis)
         assert (lane.ready, lane.why, lane.drain.state, does.seen) == (1, "held", "held", [])
         code, out, _ = await ops(valkey_url, "depth")
@@ -650,7 +650,7 @@ async def test_the_command_brings_back_lists_and_takes_out(
     assert (await facts(valkey_url, "revive", first))[0] == 1
     assert await facts(valkey_url, "revive", "--all", LANE) == (
         0,
-        {"lane": LANE, "revived": 1, "vanished": 0},
+        {"lane": LANE, "revived": 1, "vanished": 0, "erased": 0},
     )
     assert (await facts(valkey_url, "revive", "--all", LANE))[0] == 1
     assert (await facts(valkey_url, "cancel", first))[0] == 0

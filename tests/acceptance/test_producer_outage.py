@@ -8,14 +8,16 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
+from inspect import isawaitable
 from typing import ClassVar
 
 import pytest
 from redis.asyncio import Redis
-from redis.exceptions import ConnectionError as RedisConnectionError, OutOfMemoryError
+from redis.exceptions import ConnectionError as RedisConnectionError, OutOfMemoryError, RedisError
 
 from producers import NotEnqueued, Producer, QueueFull, RedisUnavailable
 from producers.keys import LaneKeys
+from tests.faulty_proxy import FaultyProxy
 from tests.support import OwnValkey, eventually
 
 OwnServer = Callable[..., Awaitable[OwnValkey]]
@@ -193,6 +195,91 @@ async def is_loading(redis: Redis) -> bool:
     with suppress(RedisConnectionError):
         return bool((await redis.info("persistence"))["loading"])
     return False
+
+
+@pytest.mark.long
+async def test_a_server_that_cannot_save_and_takes_no_writes(own_valkey: OwnServer) -> None:
+    server = await own_valkey("--save", "3600 1")
+    in_its_way = server.directory / "dump.rdb" / "not empty"
+    async with clients(server, budget=AMPLE) as (producer, redis):
+        in_its_way.mkdir(parents=True)
+        await eventually(lambda: refuses_writes(redis), timeout=30)
+        await every_call_raises(producer, RedisUnavailable)
+        in_its_way.rmdir()
+        in_its_way.parent.rmdir()
+        await redis.bgsave()
+        await every_call_succeeds_again(producer, redis)
+
+
+async def refuses_writes(redis: Redis) -> bool:
+    try:
+        await redis.set("probe", "1")
+    except RedisError as error:
+        return str(error).startswith("MISCONF")
+    with suppress(RedisError):  # one is under way
+        await redis.bgsave()
+    return False
+
+
+async def test_a_server_that_lost_its_data_takes_the_same_keys_again(own_valkey: OwnServer) -> None:
+    server = await own_valkey("--appendonly", "no")
+    async with clients(server) as (producer, redis):
+        await server.kill()
+        await every_call_raises(producer, RedisUnavailable)
+        await server.start()
+        await eventually(lambda: succeeds(lambda: producer.send(Note("before"), key="before")))
+        await every_call_succeeds_again(producer, redis)
+
+
+# The way to the server
+
+
+FAULTS: Mapping[str, Callable[[FaultyProxy], object]] = {
+    "nothing is carried": lambda proxy: proxy.stall(),
+    "a reply stops in its middle": lambda proxy: proxy.limit(450),
+    "requests are swallowed": lambda proxy: proxy.swallow("to_server"),
+    "replies are swallowed": lambda proxy: proxy.swallow("to_client"),
+    "nobody listens": lambda proxy: proxy.refuse(),
+}
+
+
+@asynccontextmanager
+async def behind_a_proxy(
+    server: OwnValkey, *, budget: float = USUAL
+) -> AsyncIterator[tuple[Producer, FaultyProxy]]:
+    async with (
+        FaultyProxy(server.port) as proxy,
+        Producer.connect(f"redis://127.0.0.1:{proxy.port}", budget=budget) as producer,
+        Redis.from_url(server.url) as redis,
+    ):
+        await eventually(lambda: succeeds(lambda: producer.send(Note("before"), key="before")))
+        yield producer, proxy
+        proxy.let_pass()
+        await every_call_succeeds_again(producer, redis)
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+async def test_a_way_on_which(own_valkey: OwnServer, fault: str) -> None:
+    async with behind_a_proxy(await own_valkey()) as (producer, proxy):
+        begun = FAULTS[fault](proxy)
+        if isawaitable(begun):
+            await begun
+        await every_call_raises(producer, RedisUnavailable)
+        if fault == "nobody listens":
+            await proxy.accept()
+
+
+async def test_a_connection_that_is_reset_costs_the_calls_on_it_and_no_other(own_valkey: OwnServer) -> None:
+    async with behind_a_proxy(await own_valkey(), budget=AMPLE) as (producer, proxy):
+        proxy.stall()
+        calls = [asyncio.create_task(producer.send(Note("a"), key="a")) for _ in range(10)]
+        await asyncio.sleep(0)  # they are sent
+        proxy.cut()
+        told = await asyncio.gather(*calls, return_exceptions=True)
+        assert {type(one) for one in told} == {RedisUnavailable}
+
+
+# Rights, and batches
 
 
 async def test_a_user_without_the_right_is_told_so(own_valkey: OwnServer) -> None:

@@ -17,10 +17,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 from redis.asyncio import Redis
 
+from reader.connection import Connection, StoreUnavailable
+from reader.guard import Guard
 from reader.handler import Reader
-from reader.message import Request
+from reader.message import Listed, Request
 from reader.report import Reports
-from reader.store import Store, StoreUnavailable
+from reader.store import Store
 from sessions import Sessions
 from tests.support import OwnValkey, eventually
 
@@ -452,7 +454,7 @@ async def test_a_manager_reads_their_subtree_by_bearer_or_by_cookie(
         for headers in ({"Authorization": f"Bearer {token}"}, {"Cookie": f"a=b; __Host-momentus={token}"}):
             reply = await guarded.ask(f"/v1/reports/general/{scope}", **headers)
             assert reply.status == 200
-            assert reply.headers["vary"] == "Authorization, Cookie"
+            assert reply.headers["vary"] == "Accept-Encoding, Authorization, Cookie"
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
@@ -582,17 +584,24 @@ async def test_a_frozen_redis_holds_nobody_and_its_late_replies_reach_nobody_els
 
 
 async def test_an_answer_is_given_while_redis_is_still_silent(own_valkey: OwnServer) -> None:
-    """Even with a client that would wait for ever, the store does not."""
     valkey = await own_valkey()
-    async with Redis.from_url(valkey.url) as redis:
-        await redis.ping()
-        valkey.pause()
-        patient = asyncio.create_task(redis.ping())
-        with pytest.raises(StoreUnavailable, match="50 ms"):
-            await Store(redis, tenant="default").snapshot("general", 17)
-        assert not patient.done()
-        valkey.resume()
-        assert await patient
+    connection = Connection(valkey.url)
+    await connection.ask("PING")
+    valkey.pause()
+    with pytest.raises(StoreUnavailable, match="50 ms"):
+        await connection.ask("HMGET", "key", "field")
+    with pytest.raises(StoreUnavailable, match="a moment ago"):
+        await connection.ask("HMGET", "key", "field")
+    valkey.resume()
+
+    async def answered() -> bool:
+        try:
+            return bool(await connection.ask("PING") == b"PONG")
+        except StoreUnavailable:
+            return False
+
+    assert await eventually(answered)
+    await connection.close()
 
 
 # Whatever is sent
@@ -655,16 +664,18 @@ paths = (
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], database=None)
 @given(method=st.sampled_from(["GET", "HEAD", "POST", ""]), path=paths, headers=st.lists(st.tuples(names, values)))
 async def test_any_request_gets_an_answer_or_a_problem_never_a_fault(
-    redis: Redis, sessions: Sessions, method: str, path: str, headers: list[tuple[str, str]]
+    valkey_url: str, redis: Redis, method: str, path: str, headers: list[tuple[str, str]]
 ) -> None:
     await store(redis, DOCUMENT, {"_meta": meta()})
-    shelf = Store(redis, tenant="default", deadline=GENEROUS)
-    for guard in (sessions, None):
-        reader = Reader(shelf, Reports(shelf, guard))
-        answer = await reader.answer(Request(method=method, path=path, headers=tuple(headers)))
+    connection = Connection(valkey_url, deadline=GENEROUS)
+    shelf = Store(connection, tenant="default")
+    for guard in (Guard(connection), None):
+        reader = Reader(shelf, Reports(shelf, guard), guard)
+        answer = await reader.answer(Request(method=method, path=path, fields=Listed(headers)))
         assert answer.status != 500
         if answer.status >= 400:
             assert json.loads(answer.body)["status"] == answer.status
+    await connection.close()
 
 
 # The process

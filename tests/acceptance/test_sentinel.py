@@ -2,9 +2,10 @@
 
 import asyncio
 import signal
+import sys
 from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import timedelta
 from typing import Any
 
@@ -12,10 +13,17 @@ import pytest
 from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as ConnectionLost, ResponseError
 
-from producers import NotEnqueued, Producer
+from ops.depth import read_depth
+from ops.embedded.ports import free_port
+from ops.supervisor import Supervisor
+from ops.supervisor_process import Process
+from ops.supervisor_ready import http_ok
+from producers import NotEnqueued, Producer, RedisUnavailable, SyncProducer
 from producers.address import read_address
 from producers.keys import LaneKeys
 from producers.link import Link
+from sessions import Sessions, SessionsUnavailable
+from sessions.connection import connect
 from tests.notes import Note
 from tests.support import OwnValkey, eventually
 from tests.topologies import SERVICE, Sentinels, sentinels
@@ -206,10 +214,77 @@ async def test_a_dead_sentinel_does_no_harm(three: Sentinels) -> None:
     await link.close()
 
 
-async def test_an_unknown_service_is_said(three: Sentinels) -> None:
-    link = Link(three.url.replace(SERVICE, "another"))
+async def test_all_find_the_primary_and_say_which_service_they_do_not(three: Sentinels) -> None:
+    """Commands, sessions, the producers with and without asyncio."""
+    other = three.url.replace(SERVICE, "another")
+    sessions = Sessions.connect(three.url, deadline=timedelta(seconds=2))
+    token, _ = await sessions.create("u-1", {})
+    assert await sessions.load(token)
+    await sessions.close()
+    with SyncProducer.connect(three.url, budget=2, confirm_replicas=1) as producer:
+        assert producer.send(Note("a"), key="a").state == "queued"
+    async with connect(three.url) as redis:
+        depth = await read_depth(redis, tenant="default")
+    assert depth.conserved
     with pytest.raises(ConnectionLost, match="another"):
-        await link.call("PING")
+        await Link(other).call("PING")
+    with SyncProducer.connect(other, budget=2) as producer, pytest.raises(RedisUnavailable, match="another"):
+        producer.send(Note("b"))
+    async with connect(other) as redis:
+        with pytest.raises(ConnectionLost, match="another"):
+            await redis.ping()
+
+
+@pytest.mark.long
+async def test_commands_sessions_reader_and_a_producer_without_asyncio_follow_the_primary(
+    three: Sentinels,
+) -> None:
+    port = free_port()
+    environment = {"MOMENTUS_REDIS_URL": three.url, "MOMENTUS_READER__PORT": str(port)}
+    reader = Process(
+        name="reader", argv=[sys.executable, "-m", "reader"], environment=environment, ready=http_ok(port)
+    )
+    sessions = Sessions.connect(three.url, deadline=timedelta(seconds=2))
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(Supervisor([reader]))
+        redis = await stack.enter_async_context(connect(three.url))
+        producer = stack.enter_context(SyncProducer.connect(three.url, budget=1))
+        stack.push_async_callback(sessions.close)
+        token, _ = await sessions.create("u-1", {"roots": [1]})
+        await eventually(lambda: is_answered(port, token), timeout=PATIENCE)
+        producer.send(Note("before"), key="before")
+        await three.kill("first")
+        with pytest.raises(NotEnqueued):
+            producer.send(Note("after"), key="after")
+        await eventually(lambda: three.took_over("second"), timeout=PATIENCE)
+        await eventually(lambda: is_taken(producer, "after"), timeout=PATIENCE)
+        await eventually(lambda: is_known(sessions, token), timeout=PATIENCE)
+        await eventually(lambda: is_answered(port, token), timeout=PATIENCE)
+        assert (await read_depth(redis, tenant="default")).conserved
+
+
+def is_taken(producer: SyncProducer, text: str) -> bool:
+    with suppress(NotEnqueued):
+        producer.send(Note(text), key=text)
+        return True
+    return False
+
+
+async def is_known(sessions: Sessions, token: str) -> bool:
+    with suppress(SessionsUnavailable):
+        return await sessions.load(token) is not None
+    return False
+
+
+async def is_answered(port: int, token: str) -> bool:
+    """Whether the reader could ask: it says that there is no such report, not that Redis is away."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        head = "GET /v1/reports/unknown/1 HTTP/1.1\r\nHost: x\r\n"
+        writer.write(f"{head}Authorization: Bearer {token}\r\nConnection: close\r\n\r\n".encode("ascii"))
+        return (await reader.readline()).split(b" ")[1:2] == [b"404"]
+    finally:
+        writer.close()
 
 
 async def test_a_single_server_is_no_sentinel(own_valkey: Any) -> None:

@@ -19,7 +19,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import asyncpg
 import orjson
@@ -29,10 +29,11 @@ from arq.jobs import Job, JobStatus
 from arq.worker import Worker as ArqWorker
 from redis.asyncio import Redis
 
-from jobs import Mail
-from jobs.reports.keys import snapshot
+from jobs import Digest, Mail
+from jobs.reports.keys import snapshot, wanted
 from ops.holds import hold, release
 from ops.jobs.operations import cancel
+from ops.mail.bounces import take_in
 from ops.organisation import Size, generate
 from ops.organisation.postgres import install, load
 from ops.sink.smtp import Faults, Sink
@@ -43,11 +44,14 @@ from ops.system import worker_ready
 from producers import Producer
 from producers.keys import LaneKeys
 from producers.link import Link
+from producers.suppression import count_failure, suppress
 from sessions import Sessions
+from tests.notes import Note, running
 from tests.support import OwnValkey, eventually
-from worker.engine import Cron, LaneSlots, Schedule, Worker
+from worker.engine import Cron, LaneLimit, LaneSlots, Limit, Rate, Schedule, Worker
 from worker.engine.cron import Clock
 from worker.engine.handler import handler
+from worker.reports.store import Change, NewSet, ReportStore, Stored
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs/wire.md"
@@ -57,7 +61,7 @@ USER = "u-17"
 CLIENT = ROOT / "tests/wire_enqueue.mjs"
 SCRIPT = ROOT / "producers/scripts/enqueue.lua"
 
-NAMES = {"id": r"\{[a-z]+\}.+", "group": "[a-z]+", "user": ".+"}
+NAMES = {"id": r"\{[a-z]+\}.+", "limit": "[a-z]+:[a-z0-9]+", "group": "[a-z]+", "user": ".+"}
 """What stands for a name in the page's patterns; any other name is a word without a colon."""
 
 TYPES = {
@@ -224,13 +228,13 @@ def mail(to: str) -> Mail:
 
 
 async def mails_arrive_are_put_off_and_given_up(it: System) -> None:
-    replies = {"later@example.com": "451 4.7.1 greylisted", "never@example.com": "550 5.1.1 no such person"}
+    replies = {"later@example.com": "451 4.2.0 mailbox busy", "never@example.com": "550 5.1.1 no such person"}
     it.sink.faults = Faults(recipient_replies=replies)
     later = await it.producer.send(mail("later@example.com"))
     await it.producer.send_many([mail("never@example.com"), mail("ana@example.com")], keys=["a", "b"])
     await eventually(lambda: it.redis.sismember(MAIL.retrying, later.id))
-    it.sink.faults = Faults()
     await eventually(it.reached("dead", 1))
+    it.sink.faults = Faults()
     await eventually(it.reached("done", 2), timeout=20)
 
 
@@ -266,12 +270,86 @@ async def a_lane_is_held_and_a_running_mail_is_cancelled(it: System) -> None:
     it.sink.faults = Faults()
 
 
+async def a_job_is_parked_and_another_tells_how_far_it_is(it: System, url: str) -> None:
+    """In a lane of its own, where no process of the system takes them."""
+    notes = LaneKeys("notes")
+
+    async def count(context: dict[str, Any], text: str) -> None:
+        del text
+        context["progress"](1, 2)
+        await eventually(lambda: it.redis.hlen(notes.progress))
+
+    ours = Worker(
+        [handler(count, kind=Note.kind)],
+        redis_url=url,
+        lanes=[LaneSlots("notes", 1)],
+        handle_signals=False,
+        keep_result=0,
+    )
+    async with running(ours):
+        await it.producer.send_many([NoteElsewhere("counted"), NoteElsewhere("newer", 2)])
+        await eventually(lambda: it.redis.hget(notes.counters, "done:notes"))
+        await eventually(lambda: it.redis.hlen(notes.parked))
+
+
+@dataclass(frozen=True)
+class NoteElsewhere(Note):
+    lane: ClassVar[str] = "notes"
+
+    version: int = 1
+
+
+async def a_limit_lets_one_through_and_others_wait(it: System, url: str) -> None:
+    """In the same lane of its own: two run, one waits for its own limit, one for its lane's."""
+    notes, gate = LaneKeys("notes"), asyncio.Event()
+    limits = [Limit("customer:7", (Rate(9, timedelta(seconds=1)),), concurrency=1), Limit("customer:8", concurrency=2)]
+
+    async def wait(context: dict[str, Any], text: str) -> None:
+        del context, text
+        await gate.wait()
+
+    ours = Worker(
+        [handler(wait, kind=Note.kind)],
+        redis_url=url,
+        lanes=[LaneSlots("notes", 4)],
+        handle_signals=False,
+        keep_result=0,
+        limits=limits,
+        lane_limits={"notes": LaneLimit(["customer:8"])},
+    )
+    await it.producer.send_many([NoteElsewhere("one"), NoteElsewhere("two")], limit="customer:7")
+    await it.producer.send_many([NoteElsewhere("three"), NoteElsewhere("four")])
+    async with running(ours):
+        await eventually(lambda: it.redis.scard(notes.short))
+        await eventually(lambda: it.redis.scard(notes.held_back))
+        gate.set()
+        await eventually(lambda: is_empty(it.redis, notes))
+
+
+async def is_empty(redis: Redis, keys: LaneKeys) -> bool:
+    return await redis.zcard(keys.queue) == await redis.hlen(keys.parked)
+
+
 async def a_cron_ticks(it: System, url: str) -> None:
     link = Link(url)
     cron = Cron(name="tidy", schedule=Schedule(), kind="note.unknown", lane=MAIL.lane, payload={}, overlap=True)
     assert await Clock(link, [cron]).ask(cron, datetime.now(UTC)) == 1
     await link.close()
     await it.redis.zrem(MAIL.queue, *await it.redis.zrange(MAIL.queue, 0, -1))
+
+
+async def addresses_fail_and_bounces_come(it: System) -> None:
+    call = it.redis.execute_command
+    await suppress(call, "uma@example.com", "manual", by="test")
+    await count_failure(call, "uma@example.com", by="test")
+    assert await take_in(it.redis, b"Subject: no report", by="test") == "unknown"
+
+
+async def an_item_waits_in_a_digest_and_is_taken_back(it: System) -> None:
+    task = Mail(to="ana@example.com", template="task_assigned", values={"task": "Cierre", "due": "hoy"})
+    digest = Digest(mail=task, template="tasks_assigned", collapse="tasks:7", window=timedelta(days=1))
+    receipt = await it.producer.send_digest(digest)
+    assert await it.producer.cancel(receipt.id) == "cancelled"
 
 
 async def a_refresh_is_asked_for_while_one_runs(it: System) -> None:
@@ -290,6 +368,20 @@ async def a_refresh_is_asked_for_while_one_runs(it: System) -> None:
         return not await it.redis.hlen(REPORTS.next) and not await it.redis.zcard(REPORTS.queue)
 
     await eventually(followed, timeout=20)
+
+
+async def a_day_is_closed_and_somebody_finds_a_report_old(it: System) -> None:
+    store = ReportStore(it.redis, tenant="default")
+    day = NewSet(
+        report="management",
+        as_of=datetime.now(UTC),
+        documents={},
+        meta={"verified_us": 0},
+        day="2026-11-22",
+        keep=timedelta(days=1),
+    )
+    assert await store.publish(day, Stored(0, {}), Change([], [])) == "stored"
+    await it.redis.set(wanted("default", "management"), 1, nx=True, px=30_000)
 
 
 async def a_manager_logs_in_reads_and_is_logged_out(it: System, url: str) -> None:
@@ -326,8 +418,13 @@ async def test_every_key_that_is_written_is_on_the_page_and_every_key_on_the_pag
         await a_job_of_a_stock_arq_producer_is_done(it)
         await a_worker_dies_between_mark_and_reply(it)
         await a_lane_is_held_and_a_running_mail_is_cancelled(it)
+        await a_job_is_parked_and_another_tells_how_far_it_is(it, valkey.url)
+        await a_limit_lets_one_through_and_others_wait(it, valkey.url)
         await a_cron_ticks(it, valkey.url)
+        await addresses_fail_and_bounces_come(it)
+        await an_item_waits_in_a_digest_and_is_taken_back(it)
         await a_refresh_is_asked_for_while_one_runs(it)
+        await a_day_is_closed_and_somebody_finds_a_report_old(it)
         await a_manager_logs_in_reads_and_is_logged_out(it, valkey.url)
     rows_of = {key: [row for row in rows if row.fits(key)] for key in watch.keys}
     assert {key: len(found) for key, found in rows_of.items() if len(found) != 1} == {}

@@ -4,7 +4,7 @@ import asyncio
 import inspect
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 
 import pytest
@@ -168,6 +168,59 @@ async def test_a_refresh_of_what_cannot_be_is_refused(producer: Any, report: Any
     assert isinstance(refusal.value, UnknownReport) == (report != "sales")
 
 
+AWARE = datetime(2000, 1, 1, tzinfo=UTC)
+IMPOSSIBLE: list[tuple[dict[str, Any], str]] = [
+    ({"at": datetime(2030, 1, 1)}, "at"),  # noqa: DTZ001  a naive one is what is refused
+    ({"at": datetime.max.replace(tzinfo=UTC)}, "at"),
+    ({"at": 5}, "at"),
+    ({"expires": AWARE}, "expires"),
+    ({"expires": timedelta(0)}, "expires"),
+    ({"expires": timedelta.max}, "expires"),
+    ({"expires": timedelta(days=1), "at": datetime.now(UTC) + timedelta(days=2)}, "expires"),
+    ({"limit": "two words"}, "limit"),
+    ({"limit": ""}, "limit"),
+]
+
+
+@pytest.mark.parametrize(("terms", "named"), IMPOSSIBLE)
+async def test_terms_that_cannot_be_meant_queue_nothing_alone_or_for_many(
+    producer: Any, terms: dict[str, Any], named: str
+) -> None:
+    with pytest.raises(InvalidRequest, match=f"^{named}: "):
+        await producer.send(Note("a"), key="k", **terms)
+    with pytest.raises(InvalidRequest, match=f"^{named}: "):
+        await producer.send_many([Note("a")], keys=["k"], **terms)
+    assert (await producer.send(Note("a"), key="k")).state == "queued"
+
+
+async def test_a_job_for_an_instant_takes_no_delay_beside_it(producer: Any) -> None:
+    with pytest.raises(InvalidRequest, match=r"^at: give either at or delay"):
+        await producer.send(Note("a"), at=AWARE, delay=timedelta(seconds=1))
+
+
+async def test_what_was_sent_is_taken_back_once_and_its_key_stays_taken(producer: Any) -> None:
+    receipt = await producer.send(Note("a"), key="k", delay=timedelta(hours=1), expires=timedelta(hours=2))
+    (later,) = await producer.send_many([Note("b")], at=AWARE, expires=timedelta(days=1), limit="customer:42")
+    assert [await producer.cancel(receipt.id) for _ in range(2)] == ["cancelled", "unknown"]
+    assert (await producer.send(Note("a"), key="k")).id == receipt.id
+    assert await producer.cancel(later.id) == "cancelled"
+    assert await producer.cancel("{elsewhere}0199") == "unknown"
+
+
+@pytest.mark.parametrize("job_id", ["", "0199", "{}0199", "{mail}", None])
+async def test_what_is_no_id_cannot_be_taken_back(producer: Any, job_id: Any) -> None:
+    with pytest.raises(InvalidRequest, match=r"^job_id: "):
+        await producer.cancel(job_id)
+
+
+@pytest.mark.parametrize("version", [0, -1, True, "2", 1.5])
+async def test_a_version_that_is_no_whole_number_is_refused(producer: Any, version: Any) -> None:
+    note = Note("a")
+    object.__setattr__(note, "version", version)
+    with pytest.raises(InvalidRequest, match=r"^version: "):
+        await producer.send(note)
+
+
 @pytest.mark.parametrize("kind", [Producer, SyncProducer, RecordingProducer, SyncRecordingProducer])
 def test_an_address_of_another_form_is_refused_without_repeating_it(kind: Any) -> None:
     with pytest.raises(InvalidRequest, match=r"^url: ") as refusal:
@@ -177,12 +230,11 @@ def test_an_address_of_another_form_is_refused_without_repeating_it(kind: Any) -
 
 @pytest.mark.parametrize("one", [SyncProducer, RecordingProducer, SyncRecordingProducer])
 def test_all_kinds_have_the_same_calls_with_the_same_arguments(one: Any) -> None:
-    for name in ("send", "send_many", "refresh", "request_refresh", "connect", "close"):
+    for name in ("send", "send_many", "cancel", "refresh", "request_refresh", "connect", "close"):
         ours, reference = (
             list(inspect.signature(getattr(kind, name)).parameters.values()) for kind in (one, Producer)
         )
-        shared = [p for p in reference if p.name != "confirm_replicas" or "Sync" not in one.__name__]
-        assert [(p.name, p.kind, p.default) for p in ours] == [(p.name, p.kind, p.default) for p in shared]
+        assert [(p.name, p.kind, p.default) for p in ours] == [(p.name, p.kind, p.default) for p in reference]
 
 
 async def test_it_closes_itself_at_the_end_of_its_block(valkey_url: str) -> None:

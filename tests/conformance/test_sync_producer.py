@@ -2,6 +2,7 @@
 
 import os
 import re
+import select
 import signal
 import socket
 import ssl
@@ -17,10 +18,13 @@ from typing import Any
 
 import pytest
 from redis import Redis
+from redis.exceptions import ConnectionError as ConnectionLost
 
 from jobs import Mail
+from ops.embedded.ports import free_port
 from producers import NotEnqueued, Producer, QueueFull, RedisUnavailable, SyncProducer
 from producers.keys import LaneKeys
+from sessions.connection import connect
 from tests.support import OwnValkey, eventually
 
 OwnServer = Callable[..., Awaitable[OwnValkey]]
@@ -127,7 +131,7 @@ def test_threads_with_one_key_make_one_job(producer: SyncProducer, redis: Redis)
 def test_children_of_a_fork_use_connections_and_locks_of_their_own(producer: SyncProducer, redis: Redis) -> None:
     """At the fork the parent has an open connection and, as if by other threads, every lock."""
     producer.send(MAIL, key="parent")
-    pool = producer._queue._client.connection_pool  # type: ignore[attr-defined]
+    pool = producer._queue._links.of("")._client.connection_pool  # type: ignore[attr-defined]
     with pool._lock, producer._composer._identifiers._lock:
         children = [fork(partial(send_some, producer, number)) for number in range(3)]
     send_some(producer, 3)
@@ -211,6 +215,17 @@ async def test_a_server_at_its_memory_limit(own_valkey: OwnServer) -> None:
         assert every_call_succeeds(producer)
 
 
+@pytest.mark.parametrize("stale", ["yes", "no"])
+async def test_a_replica_that_takes_no_writes(own_valkey: OwnServer, stale: str) -> None:
+    server = await own_valkey("--replica-serve-stale-data", stale)
+    with SyncProducer.connect(server.url, budget=GENEROUS) as producer, Redis.from_url(server.url) as redis:
+        producer.send(MAIL)
+        redis.replicaof("127.0.0.1", "1")  # a master that is not there
+        every_call_raises(producer, RedisUnavailable)
+        redis.replicaof("NO", "ONE")
+        assert every_call_succeeds(producer)
+
+
 async def test_a_user_without_the_right_is_told_so(own_valkey: OwnServer) -> None:
     server = await own_valkey()
     with Redis.from_url(server.url) as redis:
@@ -267,13 +282,28 @@ async def test_a_unix_socket_is_an_address_too(own_valkey: OwnServer) -> None:
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A certificate for ``localhost`` that is its own authority, and its key."""
-    folder = tmp_path_factory.mktemp("tls")
+    return certify(tmp_path_factory.mktemp("tls"), "DNS:localhost")
+
+
+def certify(folder: Path, names: str) -> tuple[Path, Path]:
     command = (
         "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost "
-        "-addext subjectAltName=DNS:localhost -keyout key.pem -out certificate.pem"
+        f"-addext subjectAltName={names} -keyout key.pem -out certificate.pem"
     )
     subprocess.run(command.split(), cwd=folder, check=True, capture_output=True)
     return folder / "certificate.pem", folder / "key.pem"
+
+
+def carry(inside: ssl.SSLSocket, beyond: socket.socket) -> None:
+    """Hand everything on, in both directions, until one of them is closed."""
+    while True:
+        ready = [inside] if inside.pending() else select.select([inside, beyond], [], [])[0]
+        for one, other in ((inside, beyond), (beyond, inside)):
+            if one in ready:
+                octets = one.recv(65536)
+                if not octets:
+                    return
+                other.sendall(octets)
 
 
 @contextmanager
@@ -302,9 +332,7 @@ def encrypted(port: int, certificate: tuple[Path, Path]) -> Iterator[int]:
                 context.wrap_socket(plain, server_side=True) as inside,
                 socket.create_connection(("127.0.0.1", port)) as beyond,
             ):
-                while request := inside.recv(65536):
-                    beyond.sendall(request)
-                    inside.sendall(beyond.recv(65536))
+                carry(inside, beyond)
         except OSError:
             return
 
@@ -325,6 +353,37 @@ def test_tls_with_an_authority_of_ones_own(valkey_url: str, redis: Redis, certif
         with SyncProducer.connect(address, budget=GENEROUS) as producer:
             assert every_call_succeeds(producer)
     assert redis.zcard(KEYS.queue) == 1
+
+
+@pytest.mark.long
+async def test_tls_on_a_cluster_to_those_who_are_asked_and_to_the_primary(
+    own_valkey: OwnServer, tmp_path: Path
+) -> None:
+    """One node that has all slots, and tells its name and the port that speaks TLS."""
+    certificate = certify(tmp_path, "DNS:localhost,IP:127.0.0.1")  # redis-py makes the one of the other
+    server = await own_valkey("--cluster-enabled", "yes", "--cluster-port", str(free_port()))
+    with encrypted(server.port, certificate) as secure, Redis.from_url(server.url) as redis:
+        redis.execute_command("CLUSTER ADDSLOTSRANGE", 0, 16383)
+        redis.config_set("cluster-announce-hostname", "localhost")
+        redis.config_set("cluster-preferred-endpoint-type", "hostname")
+        redis.config_set("cluster-announce-port", secure)
+        await eventually(lambda: redis.execute_command("CLUSTER INFO")["cluster_state"] == "ok")
+        address = f"clusters://localhost:{secure}/0?ssl_ca_certs={certificate[0]}"
+        with SyncProducer.connect(address, budget=GENEROUS) as producer:
+            assert every_call_succeeds(producer)
+        async with Producer.connect(address, budget=GENEROUS) as same:
+            assert (await same.send(MAIL)).state == "queued"
+        async with connect(address, seconds=GENEROUS) as client:
+            assert await client.zcard(KEYS.queue) == 2
+        stranger = address.partition("?")[0]
+        with SyncProducer.connect(stranger, budget=GENEROUS) as producer, pytest.raises(RedisUnavailable):
+            producer.send(MAIL)
+        async with Producer.connect(stranger, budget=GENEROUS) as same:
+            with pytest.raises(RedisUnavailable):
+                await same.send(MAIL)
+        async with connect(stranger, seconds=GENEROUS) as client:
+            with pytest.raises(ConnectionLost):
+                await client.zcard(KEYS.queue)
 
 
 @pytest.mark.parametrize(

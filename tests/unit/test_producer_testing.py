@@ -288,3 +288,43 @@ def test_threads_may_share_one() -> None:
 @pytest.mark.parametrize("connect", [RecordingProducer.connect, SyncRecordingProducer.connect])
 def test_it_can_stand_where_an_application_connects(connect: Callable[..., Any]) -> None:
     assert connect("rediss://:secret@redis.example.com:6380/2", tenant="north", budget=0.2).sent == []
+
+
+async def test_a_job_for_an_instant_runs_then_and_one_past_its_deadline_never_does() -> None:
+    outbox = Outbox()
+    producer = RecordingProducer(handlers={"mail.send": outbox.deliver}, now=START)
+    await producer.send(mail("at two"), at=START + 2 * HOUR, expires=3 * HOUR)
+    await producer.send(mail("overdue"), at=START - DAY)
+    late = await producer.send(mail("late"), delay=HOUR, expires=HOUR + timedelta(minutes=1), limit="customer:42")
+    assert [(job.due, job.expires, job.limit) for job in producer.sent][2] == (
+        START + HOUR,
+        START + HOUR + timedelta(minutes=1),
+        "customer:42",
+    )
+    producer._memory.now += 2 * HOUR  # nobody was there to take it in time
+    await producer.travel(HOUR)
+    assert outbox.subjects == ["overdue", "at two"]
+    assert [job.id for job in producer.expired] == [late.id]
+
+
+def test_what_was_taken_back_never_runs_and_is_listed() -> None:
+    outbox = Outbox()
+    producer = SyncRecordingProducer(handlers={"mail.send": outbox.deliver_now}, now=START)
+    receipt = producer.send(mail("unwanted"), delay=DAY)
+    assert producer.cancel(receipt.id) == "cancelled"
+    producer.travel(2 * DAY)
+    assert outbox.subjects == []
+    assert [job.id for job in producer.cancelled] == [receipt.id]
+    producer.clear()
+    assert (producer.cancelled, producer.expired) == ([], [])
+
+
+def test_a_job_that_takes_itself_back_while_it_runs_is_told_that_it_runs() -> None:
+    answers = []
+
+    def deliver(_: dict[str, Any]) -> None:
+        answers.append(producer.cancel(producer.sent[0].id))
+
+    producer = SyncRecordingProducer(handlers={"mail.send": deliver})
+    producer.send(mail("running"))
+    assert answers == ["stopping"]

@@ -140,6 +140,7 @@ def test_a_served_document_says_all_that_is_known_of_its_age() -> None:
         "last-modified": "Fri, 15 Jan 2027 07:00:00 GMT",
         "report-gen": "7",
         "cache-control": "private, max-age=29, stale-while-revalidate=270, stale-if-error=270",
+        "cache-status": "reports; hit; ttl=17",
     }
 
 

@@ -48,6 +48,8 @@ def test_a_report_is_read_with_all_it_says() -> None:
         hard=timedelta(minutes=5),
         debounce=timedelta(seconds=1),
         next_midnight=True,
+        board="sales",
+        max_wait=timedelta(seconds=1),
     )
 
 
@@ -78,11 +80,11 @@ def test_only_parameters_are_numbered(query: str, sql: str, parameters: tuple[st
     ("text", "field", "words"),
     [
         ("SELECT 1", ":1", "front matter"),
-        (source(QUERY, name='"sales'), "sales.sql", "not TOML"),
-        (source(""), "sales.sql", "no query"),
-        (source(" ;"), "sales.sql", "no query"),
+        (source(QUERY, name='"sales'), "sales.sql:2", "not TOML"),
+        (source(""), "sales.sql:11", "no query"),
+        (source(" ;"), "sales.sql:10", "no query"),
         (source(evry='"1m"'), ": evry", "did you mean 'every'"),
-        (source(zzz='"1m"'), ": zzz", "allowed: every, freshness"),
+        (source(zzz='"1m"'), ": zzz", "allowed: board, budget, every, freshness"),
         (source(freshness='{soft = "1s", hrad = "2s"}'), ": freshness.hrad", "did you mean 'hard'"),
         (source(name=None), ": name", "is missing"),
         (source(scope=None), ": scope", "is missing"),
@@ -109,12 +111,29 @@ def test_only_parameters_are_numbered(query: str, sql: str, parameters: tuple[st
         (source(freshness=freshness("1m", "5m", "2m")), ": freshness.debounce", "freshness.soft"),
         (source(valid_until='"tomorrow"'), ": valid_until", "next_midnight"),
         (source(valid_until="[1]"), ": valid_until", "next_midnight"),
-        (source(rollup='{a = "avg"}'), ": rollup.a", "any, distinct, max, min, sum"),
+        (source(rollup='{a = "avg"}'), ": rollup.a", "any, distinct, max, min, sql, sum, sums"),
         (source(rollup='{a = ["sum"]}'), ": rollup.a", "any, distinct"),
         (source(rollup='{a = "sum", b = "of a"}'), ": rollup.b", "min or max"),
         (source(rollup='{a = "of a"}'), ": rollup.a", "min or max"),
         (source(rollup='{b = "of gone"}'), ": rollup.b", "min or max"),
-        (source("SELECT :today"), ": :today", "there are :now, :day_start, :day_end"),
+        (source("SELECT :today"), ": :today", "there are :now, :day_start, :day_end, :zone"),
+        (source("SELECT 1,\n  :now,\n  :today"), "sales.sql:12: :today", "is no parameter"),
+        (source(rollup='{a = "top 0 by at asc"}'), ": rollup.a", "1 to 1000"),
+        (source(rollup='{a = "top 5 by at"}'), ": rollup.a", "top 10 by opened_at asc"),
+        (source(rollup='{a = "min", b = "a / a"}'), ": rollup.b", "'a' must be a measure with sum or distinct"),
+        (source(rollup='{a = "sum", b = "a / c"}'), ": rollup.b", "'c' must be a measure"),
+        (source(board='"Big Board"'), "sales.sql:9: board", "lower-case"),
+        (source(sources='"sales.orders"'), ": sources", "must be a list"),
+        (source(sources='["orders"]'), ": sources", "with its schema"),
+        (source(timezone='"Madrid"'), ": timezone", "no IANA time zone"),
+        (source(window='"35"'), ": window", "500ms, 30s"),
+        (source(budget='{max_db_share = "0%"}'), ": budget.max_db_share", "over 0%"),
+        (source(budget='{max_share = "1%"}'), ": budget.max_share", "did you mean 'max_db_share'"),
+        (source(history='{close = "hourly", keep = "9d"}'), ": history.close", "daily"),
+        (source(history='{close = "daily"}'), ": history.keep", "is missing"),
+        (source(freshness='{soft = "1m", hard = "2m", debounce = "9s", max_wait = "1s"}'), "max_wait", "not be below"),
+        (source(valid_until='"SELECT min(due_at) FROM t WHERE due_at > :soon"'), ": :soon", "is no parameter"),
+        (source(title="5"), ": title", "text in quotes"),
     ],
 )
 def test_what_cannot_be_used_is_refused_with_the_key_and_what_is_allowed(
@@ -124,6 +143,35 @@ def test_what_cannot_be_used_is_refused_with_the_key_and_what_is_allowed(
         parse(text)
     assert refusal.value.field.startswith("sales.sql")
     assert refusal.value.field.endswith(field)
+
+
+def test_a_fault_is_told_with_the_line_it_stands_on() -> None:
+    head = source().replace("-- freshness = {", "-- # how fresh\n-- [freshness]\n-- sfot = 1\n-- unused = {")
+    with pytest.raises(ReportError) as refusal:
+        parse(head)
+    assert refusal.value.field == "sales.sql:9: freshness.sfot"
+
+
+def test_all_that_a_head_may_say_is_read() -> None:
+    report = parse(
+        source(
+            board='"front"',
+            sources='["sales.orders", "sales.shops"]',
+            timezone='"Europe/Madrid"',
+            window='"35d"',
+            budget='{max_db_share = "0.25%"}',
+            history='{close = "daily", keep = "400d"}',
+            freshness='{soft = "90s", hard = "5m", debounce = "1s", max_wait = "10s"}',
+            valid_until='"min(due_at) FROM sales.orders WHERE due_at > :now"',
+            rollup='{a = "sum", b = "distinct", r = "a / b", o = "top 3 by at, id desc", m = "sums", x = "sql"}',
+        )
+    )
+    assert (report.board, report.sources) == ("front", ("sales.orders", "sales.shops"))
+    assert (report.timezone, report.window, report.keep) == ("Europe/Madrid", timedelta(days=35), timedelta(days=400))
+    assert (report.max_db_share, report.max_wait) == (0.0025, timedelta(seconds=10))
+    assert report.valid_until == "SELECT min(due_at) FROM sales.orders WHERE due_at > $1"
+    assert report.valid_until_parameters == ("now",)
+    assert list(report.rollup) == ["a", "b", "r", "o", "m", "x"]
 
 
 def write(folder: Path, **files: str) -> Path:
@@ -144,7 +192,7 @@ def test_reports_of_a_users_folder_stand_beside_the_shipped_ones_or_replace_them
 def test_two_files_with_one_name_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ReportError, match="names another report") as refusal:
         load_reports(write(tmp_path, a=source(), b=source()))
-    assert refusal.value.field == "b.sql: name"
+    assert refusal.value.field == "b.sql:2: name"
 
 
 def test_a_tree_must_lie_beside_the_reports_that_name_it(tmp_path: Path) -> None:

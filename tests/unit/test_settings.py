@@ -147,7 +147,7 @@ def test_a_whole_section_cannot_be_given_as_one_value(monkeypatch: pytest.Monkey
             "MOMENTUS_WORKER__LEASE_RENEW must be less than half of MOMENTUS_WORKER__LEASE",
         ),
         ({"MAIL__HOST": "smtp.x.example"}, "set MOMENTUS_MAIL__MODE=live"),
-        ({"MAIL__MODE": "live"}, "set MOMENTUS_MAIL__HOST"),
+        ({"MAIL__MODE": "live"}, "set MOMENTUS_MAIL__HOST or __ACCOUNTS"),
         (
             {"MAIL__HOST": "x.example", "MAIL__MODE": "live", "MAIL__TLS": "off"},
             "set it to required or implicit",

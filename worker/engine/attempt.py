@@ -10,12 +10,13 @@ import orjson
 from arq.worker import Function
 
 from jobs import Policy
-from producers.envelope import Envelope, UnreadableEnvelope, read_envelope
+from producers.envelope import Envelope
+from worker.engine.admit import Admitted, Turned, admit
 from worker.engine.lane import Claim
 from worker.engine.outcome import Outcome, decide
+from worker.engine.parking import note
+from worker.engine.progress import Progress
 from worker.events import bind, emit
-
-_UNKNOWN_KIND_WAIT = timedelta(seconds=30)
 
 Hook = Callable[[dict[Any, Any]], Awaitable[None]]
 
@@ -28,7 +29,7 @@ class Handlers:
         functions: by kind.
         policies: by kind; ``default`` for the others.
         context: what every handler finds in ``ctx``.
-        keep_result: how long a result is kept; zero for not at all.
+        keep_result: how long a result is kept, unless the function says; zero for not at all.
         before, after: hooks around every attempt.
     """
 
@@ -40,72 +41,99 @@ class Handlers:
     before: Hook | None = None
     after: Hook | None = None
 
+    def keep(self, kind: str) -> timedelta:
+        """How long the result of a job of this kind is kept."""
+        own = self.functions[kind].keep_result_s if kind in self.functions else None
+        return self.keep_result if own is None else timedelta(seconds=own)
+
 
 class Effect:
     """The mark before an effect that cannot be taken back; handlers find it as ``begin_effect``.
 
     Args:
-        mark: makes it durable; False when the lease was lost.
+        mark: makes it durable, with a note; False when the lease was lost.
     """
 
-    def __init__(self, mark: Callable[[], Awaitable[bool]]) -> None:
+    def __init__(self, mark: Callable[[str], Awaitable[bool]]) -> None:
         self._mark = mark
         self.begun = False
 
-    async def begin(self) -> bool:
-        """Make the mark; False means that the effect must not happen."""
+    async def begin(self, note: str = "") -> bool:
+        """Make the mark; False means that the effect must not happen.
+
+        Args:
+            note: what the history is to say of the effect if nobody ever tells how it ended.
+        """
         self.begun = True  # from here on, until the handler says how it ended, nobody can be sure
-        self.begun = await self._mark()
+        self.begun = await self._mark(note)
         return self.begun
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """The outcome, and the result's octets (empty when none is kept)."""
+    """The outcome, the result's octets (empty when none is kept) and life; of a parked job its note."""
 
     outcome: Outcome
     result: bytes = b""
+    life: timedelta = timedelta(0)
 
 
-async def attempt(claim: Claim, handlers: Handlers, effect: Effect) -> Ended:
-    """Run a claimed job once."""
+async def attempt(claim: Claim, handlers: Handlers, effect: Effect, progress: Progress) -> Ended:
+    """Run a claimed job once, if it can be run here."""
+    admitted = admit(claim, handlers.functions)
+    kind = admitted.envelope.kind if admitted.envelope else ""
+    bind(job_id=claim.id, kind=kind, lane=claim.lane, attempt=claim.attempt)
+    if isinstance(admitted, Turned):
+        return _turned_away(admitted, claim, handlers)
     try:
-        envelope = read_envelope(claim.payload)
-    except UnreadableEnvelope as error:
-        bind(job_id=claim.id, lane=claim.lane, attempt=claim.attempt)
-        emit("job.unreadable", error=str(error))
-        return Ended(Outcome("dead", reason=str(error)))
-    bind(job_id=claim.id, kind=envelope.kind, lane=claim.lane, attempt=claim.attempt)
-    function = handlers.functions.get(envelope.kind)
-    if function is None:
-        emit("job.unknown_kind")
-        return Ended(Outcome("defer", _UNKNOWN_KIND_WAIT, f"no handler for {envelope.kind!r} on this worker"))
-    return await _run(function, claim, envelope, handlers, effect)
+        return await _run(admitted, claim, handlers, effect, progress)
+    finally:
+        progress.close()
 
 
-async def _run(
-    function: Function,
-    claim: Claim,
-    envelope: Envelope,
-    handlers: Handlers,
-    effect: Effect,
-) -> Ended:
-    context = {**handlers.context, **_job_context(claim, envelope), "begin_effect": effect.begin}
-    policy = handlers.policies.get(envelope.kind, handlers.default)
-    age = timedelta(milliseconds=max(0, claim.claimed_ms - envelope.enqueued_ms - envelope.delay_ms))
+def _turned_away(it: Turned, claim: Claim, handlers: Handlers) -> Ended:
+    emit(it.event, **it.told)
+    if it.outcome.kind == "park" or it.envelope is None:
+        return _ended(it.outcome)
+    life = handlers.keep(it.envelope.kind)
+    return _ended(it.outcome, _result(None, claim, it.envelope, it.outcome, life), life)
+
+
+async def _run(admitted: Admitted, claim: Claim, handlers: Handlers, effect: Effect, progress: Progress) -> Ended:
+    envelope, tools = admitted.envelope, {"begin_effect": effect.begin, "progress": progress}
+    context = {**handlers.context, **_job_context(claim, envelope), **tools}
     value, error = None, None
     emit("job.started")
     try:
         if handlers.before:
             await handlers.before(context)
-        value = await function.coroutine(context, *envelope.arguments, **envelope.payload)
+        value = await admitted.function.coroutine(context, *envelope.arguments, **admitted.payload)
     except (Exception, asyncio.CancelledError) as raised:  # noqa: BLE001  whatever a handler raises is its outcome
         error = raised
-    outcome = decide(error, attempt=claim.attempt, age=age, policy=policy, effect_begun=effect.begun)
+    outcome = _decide(error, claim, envelope, handlers, effect)
     if handlers.after:
         await handlers.after(context)
     emit(f"job.{outcome.kind}", **_account(error, claim))
-    return Ended(outcome, _result(value, claim, envelope, outcome, handlers.keep_result))
+    life = handlers.keep(envelope.kind)
+    return _ended(outcome, _result(value, claim, envelope, outcome, life), life)
+
+
+def _decide(
+    error: BaseException | None, claim: Claim, envelope: Envelope, handlers: Handlers, effect: Effect
+) -> Outcome:
+    left = None if envelope.expires_ms is None else envelope.expires_ms - claim.claimed_ms
+    return decide(
+        error,
+        attempt=claim.attempt,
+        age=timedelta(milliseconds=max(0, claim.claimed_ms - envelope.enqueued_ms - envelope.delay_ms)),
+        policy=handlers.policies.get(envelope.kind, handlers.default),
+        effect_begun=effect.begun,
+        left=None if left is None else timedelta(milliseconds=left),
+    )
+
+
+def _ended(outcome: Outcome, result: bytes = b"", life: timedelta = timedelta(0)) -> Ended:
+    return Ended(outcome, note(outcome) if outcome.why else result, life)
 
 
 def _job_context(claim: Claim, envelope: Envelope) -> dict[str, object]:
@@ -115,6 +143,8 @@ def _job_context(claim: Claim, envelope: Envelope) -> dict[str, object]:
         "enqueue_time": datetime.fromtimestamp(envelope.enqueued_ms / 1000, UTC),
         "score": claim.due_ms,
         "unknown_effect": claim.effect,
+        "limit": claim.limit,
+        "lane": claim.lane,
     }
 
 
@@ -128,7 +158,7 @@ def _account(error: BaseException | None, claim: Claim) -> dict[str, object]:
 
 def _result(value: object, claim: Claim, envelope: Envelope, outcome: Outcome, keep: timedelta) -> bytes:
     """Arq's result as JSON, without the payload: what was done with is not kept a second time."""
-    if not keep or outcome.kind not in {"done", "dead", "dead+"}:
+    if not keep or outcome.kind not in {"done", "dead", "dead+", "expired"}:
         return b""
     now = round(datetime.now(UTC).timestamp() * 1000)
     content = {
@@ -144,4 +174,9 @@ def _result(value: object, claim: Claim, envelope: Envelope, outcome: Outcome, k
         "q": claim.lane,
         "id": claim.id,
     }
-    return orjson.dumps(content, default=str)
+    if outcome.kind == "expired":
+        content["o"] = "expired"
+    try:
+        return orjson.dumps(content, default=str, option=orjson.OPT_NON_STR_KEYS)
+    except TypeError:  # an integer over 64 bits, a lone surrogate; what was done stays done
+        return orjson.dumps({**content, "r": f"a {type(value).__name__} that JSON does not have"})

@@ -76,9 +76,12 @@ class Clock:
         return datetime.fromtimestamp(int(seconds), UTC) + timedelta(microseconds=int(microseconds))
 
     async def last_tick(self, cron: Cron) -> datetime | None:
-        """The last tick that was queued, by whichever worker."""
+        """The last tick that was queued, by whichever worker; None also for what is no time of one."""
         last = await self._link.call("HGET", LaneKeys(cron.lane).crons, cron.name)
-        return None if last is None else datetime.fromtimestamp(int(last) / 1000, UTC)
+        try:
+            return None if last is None else datetime.fromtimestamp(int(last) / 1000, UTC)
+        except (ValueError, OverflowError, OSError):
+            return None
 
     async def _keep(self, cron: Cron) -> None:
         since = None

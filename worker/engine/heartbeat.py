@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import orjson
 from redis import Redis
+from redis.exceptions import ResponseError
 
 from worker.engine.lane import Lane
 from worker.engine.store import milliseconds
@@ -20,13 +21,19 @@ def report(redis: Redis, worker_id: str, lanes: Iterable[Lane], *, every: timede
     life_ms = milliseconds(every * _MISSED_BEATS)
     seconds, microseconds = redis.time()  # type: ignore[misc]  # redis-py types one method for both clients
     now = seconds * 1000 + microseconds // 1000
+    fault = None
     for members in _groups(lanes):
         keys = members[0].keys
         pipe = redis.pipeline(transaction=False)
         pipe.set(keys.worker(worker_id), _facts(members), px=life_ms)
         pipe.zadd(keys.workers, {worker_id: now})
         pipe.zremrangebyscore(keys.workers, "-inf", now - life_ms)
-        pipe.execute()
+        try:
+            pipe.execute()
+        except ResponseError as error:  # the other groups are told all the same
+            fault = fault or error
+    if fault:
+        raise fault
 
 
 def retract(redis: Redis, worker_id: str, lanes: Iterable[Lane]) -> None:

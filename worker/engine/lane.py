@@ -10,10 +10,16 @@ from producers.keys import LaneKeys
 
 @dataclass(frozen=True, slots=True)
 class LaneSlots:
-    """How many jobs of a lane one worker runs at a time."""
+    """How many jobs of a lane one worker runs at a time.
+
+    Attributes:
+        slots: at most so many, under a ceiling too.
+        weight: under a ceiling, its share beside the other lanes'.
+    """
 
     lane: str
     slots: int
+    weight: int = 1
 
 
 @dataclass(slots=True)  # not frozen: that triples the cost of making one, and the engine makes tens of thousands
@@ -25,6 +31,7 @@ class Claim:
         due_ms: when it could have run first, by Redis's clock.
         claimed_ms: when it was leased, by Redis's clock.
         effect: the attempt whose effect began and was never heard of again, or 0.
+        limit: the key of the limit that it was taken from; "" for none.
     """
 
     lane: str
@@ -35,6 +42,7 @@ class Claim:
     claimed_ms: int
     effect: int
     token: str
+    limit: str = ""
     taken_at: float = field(default_factory=time.monotonic)
     """When this process got it, by its own monotonic clock."""
 
@@ -49,6 +57,8 @@ class Completion:
     result: bytes
     result_life: timedelta
     reason: str
+    sent_before: bool = False
+    """Whether it was sent and no reply came: it may have been recorded then."""
 
 
 @dataclass(slots=True)
@@ -64,12 +74,17 @@ class Lane:
 
     keys: LaneKeys
     slots: int
+    weight: int = 1
     running: dict[str, Claim] = field(default_factory=dict)
     ended: list[Completion] = field(default_factory=list)
     claimable: bool = True
     has_more: bool = False
     next_due: timedelta | None = None
     due_at: float = math.inf
+    rest_until: float = -math.inf
+    """Until then it is left alone: one of its keys holds what it must not."""
+    broken: bool = False
+    """Whether its last turn failed for that."""
     reserved: int = 0
     """Slots for which a claim is under way."""
 
@@ -93,9 +108,18 @@ class Lane:
         ended, self.ended = self.ended, []
         return ended
 
-    def reserve(self) -> int:
-        """Slots for one claim: at most half of all, so that the other half works meanwhile."""
-        count = min(self.free, (self.slots + 1) // 2)
+    @property
+    def to_be_looked_at(self) -> bool:
+        """Whether it was woken and has a slot; whether there is one under the ceiling is another matter."""
+        return self.claimable and self.free > 0
+
+    @property
+    def taken(self) -> int:
+        """Slots in which something runs or for which something is asked."""
+        return len(self.running) + self.reserved
+
+    def reserve(self, count: int) -> int:
+        """Set slots aside for one claim; none for a look at what waits."""
         self.reserved += count
         self.claimable = False
         return count

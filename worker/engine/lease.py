@@ -11,12 +11,15 @@ from collections.abc import Callable
 from datetime import timedelta
 
 from redis import Redis
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
+from producers.deadline import deadline
 from producers.keys import LaneKeys
 from worker.engine.store import milliseconds, script
 
 _AGAIN_SECONDS = 0.5
+_ANSWER_SECONDS = 2.0
+"""For a round of renewals, connecting included: well below the lease."""
 
 Held = dict[LaneKeys, list[tuple[str, str]]]
 """Per lane, the ids and tokens of what runs."""
@@ -26,7 +29,7 @@ class Renewal:
     """Renews all leases of a worker at a fixed pace.
 
     Args:
-        redis: a synchronous client of this thread alone, with short timeouts.
+        redis: a synchronous client of this thread alone; with short timeouts, if it does not keep to a deadline.
         held: returns what runs now; called from the thread, so it must only read.
         on_lost: called from the thread with the ids whose lease was lost.
         on_cancelled: called from the thread with the ids that somebody asked to stop.
@@ -71,26 +74,38 @@ class Renewal:
     def _run(self) -> None:
         while not self._stop.wait(self._pace()):
             pass
-        with contextlib.suppress(RedisError, OSError):  # it lapses by itself
+        with contextlib.suppress(RedisError, OSError), deadline(_ANSWER_SECONDS):  # it lapses by itself
             self._retract(self._redis)
 
     def _pace(self) -> float:
         """Renew, and how many seconds to wait then: less when it failed, since every lease is running out."""
         try:
-            self._renew_all()
-            self._report(self._redis)
+            with deadline(_ANSWER_SECONDS):
+                fault = self._renew_all()
+                self._report(self._redis)
+            if fault:
+                raise fault
         except (RedisError, OSError):  # the event loop tells people that Redis is away
             self._redis.connection_pool.disconnect()
             return min(self._every, _AGAIN_SECONDS)
         return self._every
 
-    def _renew_all(self) -> None:
+    def _renew_all(self) -> ResponseError | None:
+        """One lane after the other; a lane that cannot be renewed keeps none of the others from it."""
+        fault = None
         for keys, pairs in self._held().items():
-            if pairs:
-                tokens = [part for pair in pairs for part in pair]
-                names = [keys.queue, keys.leases, keys.cancelled]
-                lost, stop = self._renew(keys=names, args=[self._lease_ms, *tokens])
-                if lost:
-                    self._on_lost([job_id.decode() for job_id in lost])
-                if stop:
-                    self._on_cancelled([job_id.decode() for job_id in stop])
+            try:
+                if pairs:
+                    self._renew_lane(keys, pairs)
+            except ResponseError as error:
+                fault = fault or error
+        return fault
+
+    def _renew_lane(self, keys: LaneKeys, pairs: list[tuple[str, str]]) -> None:
+        tokens = [part for pair in pairs for part in pair]
+        names = [keys.queue, keys.leases, keys.cancelled]
+        lost, stop = self._renew(keys=names, args=[self._lease_ms, *tokens])
+        if lost:
+            self._on_lost([job_id.decode() for job_id in lost])
+        if stop:
+            self._on_cancelled([job_id.decode() for job_id in stop])

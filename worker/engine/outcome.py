@@ -8,6 +8,10 @@
 | it raised TryLater(charged=False)               | defer: no attempt is counted                   |
 | it was cancelled (shutdown), or arq's RetryJob  | defer                                          |
 | it raised arq's Retry                           | retry after what it says                       |
+| it raised Park                                  | park: it waits, uncharged, until people decide |
+
+A retry that would start after the job's deadline is put off until the deadline, whatever the horizon: the job then
+comes up and ends as expired, which is what its sender asked for. The policy's last attempt is dead all the same.
 
 A handler's own words are certain. When it was cancelled, or failed by accident, after its effect had begun,
 nobody knows whether the effect took place: the outcome is the same with a ``+``, which is counted as
@@ -18,6 +22,7 @@ import asyncio
 import random
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Literal
 
 from arq.worker import Retry, RetryJob
@@ -49,21 +54,75 @@ class TryLater(Exception):
         self.uncertain = uncertain
 
 
+class Park(Exception):
+    """A handler's word that the job is to wait until people decide, as it is and uncharged: ``ops unpark``.
+
+    Args:
+        reason: told to people; may hold a server's reply, so it does not go to the log.
+        why: one word for this sort of waiting, by which people and metrics tell it from others.
+        uncertain: the effect began and nobody knows whether it took place.
+
+    Raises:
+        ValueError: a word that is the engine's own.
+    """
+
+    def __init__(self, reason: str, *, why: str = "decision", uncertain: bool = False) -> None:
+        if why in ("kind", "version"):
+            raise ValueError(f"why: {why!r} is for jobs that a worker cannot run")
+        super().__init__(reason)
+        self.reason = reason
+        self.why = why
+        self.uncertain = uncertain
+
+
+OutcomeKind = Literal[
+    "done",
+    "dead",
+    "dead+",
+    "expired",
+    "cancelled",
+    "cancelled+",
+    "retry",
+    "retry+",
+    "defer",
+    "defer+",
+    "park",
+    "park+",
+]
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What to record. ``delay`` counts for retry and defer, in Redis's time."""
+    """What to record.
 
-    kind: Literal["done", "retry", "retry+", "defer", "defer+", "dead", "dead+", "cancelled", "cancelled+"]
+    Attributes:
+        delay: for retry, defer and park, in Redis's time.
+        why, needs: for park: the sort of waiting, and what the job waits for, ``kind@version``.
+    """
+
+    kind: OutcomeKind
     delay: timedelta = timedelta(0)
     reason: str = ""
+    why: str = ""
+    needs: str = ""
 
 
+RELOOK = timedelta(hours=1)
+"""After which a worker looks again at a job that none could run; each that can lets it go at its own start."""
+FOR_GOOD = timedelta(days=36_525)
+"""As good as for ever: until people decide."""
 DONE = Outcome("done")
 _UNCHARGED_WAIT = timedelta(seconds=30)
 
 
 def decide(  # noqa: PLR0911  one return per row of the table above
-    error: BaseException | None, *, attempt: int, age: timedelta, policy: Policy, effect_begun: bool = False
+    error: BaseException | None,
+    *,
+    attempt: int,
+    age: timedelta,
+    policy: Policy,
+    effect_begun: bool = False,
+    left: timedelta | None = None,
 ) -> Outcome:
     """The outcome of one attempt.
 
@@ -72,26 +131,31 @@ def decide(  # noqa: PLR0911  one return per row of the table above
         attempt: this one's number, from 1.
         age: since the job was enqueued, or was to run first.
         effect_begun: whether the handler had begun an effect that cannot be taken back.
+        left: how long until the job's deadline, if it has one.
     """
+    again = partial(_again, attempt=attempt, age=age, policy=policy, left=left)
     match error:
         case None:
             return DONE
         case GiveUp():
             return Outcome("dead", reason=str(error))
+        case Park():
+            kind: OutcomeKind = "park+" if error.uncertain else "park"
+            return Outcome(kind, FOR_GOOD, error.reason, why=error.why)
         case TryLater(charged=False):
             return Outcome("defer", _UNCHARGED_WAIT if error.after is None else error.after, error.reason)
         case asyncio.CancelledError() | RetryJob():
             return Outcome("defer+" if effect_begun else "defer")
         case Retry():
             wait = timedelta(milliseconds=error.defer_score or 0)
-            return _again(wait, f"Retry asked for {wait}", attempt=attempt, age=age, policy=policy)
+            return again(wait, f"Retry asked for {wait}")
         case TryLater():
             wait = wait_before(attempt, policy) if error.after is None else error.after
-            return _again(wait, error.reason, attempt=attempt, age=age, policy=policy, uncertain=error.uncertain)
+            return again(wait, error.reason, uncertain=error.uncertain)
         case _:
             wait = wait_before(attempt, policy)
             words = f"{type(error).__name__}: {error}"
-            return _again(wait, words, attempt=attempt, age=age, policy=policy, uncertain=effect_begun)
+            return again(wait, words, uncertain=effect_begun)
 
 
 def wait_before(attempt: int, policy: Policy) -> timedelta:
@@ -108,12 +172,15 @@ def _again(
     attempt: int,
     age: timedelta,
     policy: Policy,
+    left: timedelta | None,
     uncertain: bool = False,
 ) -> Outcome:
     if attempt >= policy.tries:
         return Outcome(
             "dead+" if uncertain else "dead", reason=f"attempt {attempt} of {policy.tries} failed: {reason}"
         )
+    if left is not None and wait >= left:
+        return Outcome("retry+" if uncertain else "retry", max(left, timedelta(0)), reason)
     if age + wait > policy.horizon:
         return Outcome(
             "dead+" if uncertain else "dead", reason=f"older than {policy.horizon} at the next attempt: {reason}"

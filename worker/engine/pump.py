@@ -5,6 +5,13 @@ while Redis works on one half of the slots, the jobs of the other half run. Betw
 a job ends, a lane is woken, a job falls due, a lease may have lapsed, or a second is over (the safety poll,
 which also finds the jobs of stock arq producers).
 
+Under a ceiling, lanes share the slots (:mod:`worker.engine.ceiling`). While all of them are taken, a lane that was
+woken is still looked at, with a claim of no job: so it is known to have work when the next slot falls free, and
+its wake token goes on to a worker that has one.
+
+A lane whose keys hold what they must not rests alone, a second at a time, and a log line names the key; the other
+lanes go on.
+
 Redis away is a longer rest: running jobs go on, their outcomes wait here, and the pump tries again with
 jittered pauses of up to a second for as long as it takes.
 """
@@ -16,6 +23,7 @@ from collections.abc import Callable, Sequence
 
 from redis.exceptions import RedisError
 
+from worker.engine.ceiling import Ceiling
 from worker.engine.lane import Claim, Completion, Lane
 from worker.engine.store import Store, Turn
 from worker.engine.wake import Wake
@@ -24,6 +32,7 @@ from worker.events import emit
 _SAFETY_POLL = 1.0
 _TURNS_AT_ONCE = 2
 _LONGEST_PAUSE = 1.0
+_LANE_REST = 1.0
 
 Endings = list[tuple[Lane, list[Completion]]]
 Wanted = list[tuple[Lane, int]]
@@ -35,21 +44,31 @@ class Pump:
     Args:
         lanes: whose slots are to be filled.
         start: begins a claimed job.
+        ceiling: how many may run at a time in all lanes of the worker together.
     """
 
     def __init__(
-        self, lanes: Sequence[Lane], store: Store, wake: Wake, start: Callable[[Lane, Claim], None]
+        self,
+        lanes: Sequence[Lane],
+        store: Store,
+        wake: Wake,
+        start: Callable[[Lane, Claim], None],
+        ceiling: Ceiling,
     ) -> None:
         self._lanes = lanes
         self._store = store
         self._wake = wake
         self._start = start
+        self._ceiling = ceiling
+        ceiling.tell(self.kick)
         self._by_name = {lane.name: lane for lane in lanes}
         self._kicked = asyncio.Event()
         self._turns: set[asyncio.Task[None]] = set()
         self._polled_at = -math.inf
         self._resume_at = -math.inf
         self.failed_turns = 0
+        self.on_back: Callable[[], None] = lambda: None
+        """Called when Redis answers again."""
         self.claiming = True
         """False: record outcomes, claim nothing more."""
 
@@ -74,17 +93,38 @@ class Pump:
 
     def _begin_turns(self) -> None:
         while len(self._turns) < _TURNS_AT_ONCE and asyncio.get_running_loop().time() >= self._resume_at:
-            endings = [(lane, lane.take_ended()) for lane in self._lanes if lane.ended]
-            wanted = [(lane, lane.reserve()) for lane in self._lanes if self.claiming and lane.wants]
+            endings = [(lane, lane.take_ended()) for lane in self._fit if lane.ended]
+            if any(one.claim.limit for _, ended in endings for one in ended):
+                self._places_are_free()
+            wanted = self._wanted() if self.claiming else []
             if not endings and not wanted:
                 return
             turn = asyncio.create_task(self._turn(endings, wanted))
             self._turns.add(turn)
             turn.add_done_callback(self._turn_over)
 
+    def _wanted(self) -> Wanted:
+        """What each lane is to ask for; nothing, only to look, where it was woken and all slots are taken."""
+        fit, now = self._fit, asyncio.get_running_loop().time()
+        shares = zip(fit, self._ceiling.shares(fit, now), strict=True)
+        return [(lane, lane.reserve(count)) for lane, count in shares if count or lane.to_be_looked_at]
+
+    @property
+    def _fit(self) -> list[Lane]:
+        """The lanes that do not rest."""
+        now = asyncio.get_running_loop().time()
+        return [lane for lane in self._lanes if lane.rest_until <= now]
+
+    def _places_are_free(self) -> None:
+        """A place of a limit is given back in this turn: lanes with something waiting are asked in their order,
+        so that the lane of the job that ended does not take it again and again."""  # noqa: D205, D209  one sentence
+        for lane in self._lanes:
+            lane.claimable = lane.claimable or lane.next_due is not None
+
     def _turn_over(self, turn: "asyncio.Task[None]") -> None:
         self._turns.discard(turn)
         self._kicked.set()
+        self._ceiling.changed()
         if not turn.cancelled() and (fault := turn.exception()):
             raise fault  # a fault of ours: the loop's exception handler reports it
 
@@ -103,18 +143,41 @@ class Pump:
         elif self.failed_turns:
             emit("redis.back", failed_turns=self.failed_turns)
             self.failed_turns = 0
+            self.on_back()
+        for lane in {lane.name: lane for lane, _ in (*endings, *wanted)}.values():
+            await self._take_fault(lane, turn.faults.get(lane.name))
+
+    async def _take_fault(self, lane: Lane, fault: Exception | None) -> None:
+        """A lane that cannot be worked on rests; people are told once, and once more when it goes on."""
+        if fault is None:
+            if lane.broken:
+                emit("lane.mended", lane=lane.name)
+            lane.broken = False
+            return
+        lane.rest_until = asyncio.get_running_loop().time() + _LANE_REST
+        if lane.broken:
+            return
+        lane.broken = True
+        try:
+            keys = await self._store.wrong_keys(lane)
+        except (RedisError, OSError, TimeoutError):
+            keys = []
+        emit("lane.broken", lane=lane.name, error=str(fault), keys=keys)
 
     def _take_over(self, turn: Turn) -> None:
         for completion in turn.unrecorded:
             self._by_name[completion.claim.lane].ended.append(completion)
         for completion in turn.refused:
-            emit("job.refused", job_id=completion.claim.id, lane=completion.claim.lane)
+            event = "job.unconfirmed" if completion.sent_before else "job.refused"
+            emit(event, job_id=completion.claim.id, lane=completion.claim.lane)
         for claim in turn.claims:
             self._start(self._by_name[claim.lane], claim)
 
     def _put_off(self, endings: Endings, wanted: Wanted, error: Exception) -> None:
         """The round trip failed: keep the outcomes, ask again after a pause."""
         for lane, ended in endings:
+            for completion in ended:
+                completion.sent_before = True
             lane.ended[:0] = ended
         for lane, count in wanted:
             lane.ask_again(count)
@@ -130,7 +193,8 @@ class Pump:
 
     async def _rest(self, finished: Callable[[], bool]) -> None:
         """Until somebody kicks, or something falls due."""
-        free = [lane.keys.wake for lane in self._lanes if lane.free > 0]
+        known = self._ceiling.room < 1  # that a lane has more is enough; its token is for those who have a slot
+        free = [lane.keys.wake for lane in self._fit if lane.free > 0 and not (known and lane.has_more)]
         await self._wake.watch(frozenset(free if self.claiming else ()))
         if finished():
             return
@@ -138,6 +202,16 @@ class Pump:
         await self._kicked.wait()
         timer.cancel()
         self._kicked.clear()
+
+    def _could_turn(self) -> bool:
+        """Whether only a pause keeps a turn from beginning; else the end of a job or of a turn brings the next."""
+        if len(self._turns) == _TURNS_AT_ONCE:
+            return False
+        fit = self._fit
+        if any(lane.ended for lane in fit):
+            return True
+        wanting = [lane for lane in fit if self.claiming and lane.wants]
+        return bool(wanting) and (self._ceiling.room >= 1 or any(lane.to_be_looked_at for lane in wanting))
 
     def _mark_due(self) -> None:
         now = asyncio.get_running_loop().time()
@@ -148,7 +222,7 @@ class Pump:
             lane.claimable = lane.claimable or poll or lane.due_at <= now
 
     def _next_look(self) -> float:
-        due = min((lane.due_at for lane in self._lanes if lane.free > 0), default=math.inf)
-        if any(lane.ended or (self.claiming and lane.wants) for lane in self._lanes):
+        due = min((lane.due_at for lane in self._fit if lane.free > 0), default=math.inf)
+        if self._could_turn():
             due = min(due, self._resume_at)
         return min(due, self._polled_at + _SAFETY_POLL)

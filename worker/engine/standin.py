@@ -194,8 +194,8 @@ class StandIn(ArqWorker):
 
     async def _turn(self, endings: list[tuple[Lane, list[Completion]]], wanted: list[tuple[Lane, int]]) -> Turn:
         turn = await self._store.turn(endings, wanted)
-        if turn.error:
-            raise turn.error
+        if fault := turn.error or next(iter(turn.faults.values()), None):
+            raise fault
         return turn
 
     async def _fail_expired(self, job_ids: Iterable[bytes]) -> None:

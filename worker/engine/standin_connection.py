@@ -35,6 +35,13 @@ class PoolLink(Link):
     def __init__(self, pool: Callable[[], ArqRedis]) -> None:
         self._pool = pool
 
+    async def call(self, *command: Argument) -> Any:  # noqa: ANN401  a reply is whatever Redis says
+        """Send one command; its reply."""
+        (reply,) = await self.call_many((command,))
+        if isinstance(reply, ResponseError):
+            raise reply
+        return reply
+
     async def call_many(self, commands: Iterable[Sequence[Argument]]) -> list[Any]:
         """Send commands together; their replies in order, refusals among them as values."""
         async with self._pool().pipeline(transaction=False) as pipe:

@@ -1,30 +1,36 @@
 """The queue as a worker sees it: the scripts, batched, one round trip for all lanes of a turn."""
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from functools import cache
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 from redis.exceptions import RedisError, ResponseError
 
+from producers.key_types import key_types, wrong_key
+from producers.keys import LaneKeys
+from producers.limits import CHANGE, Changes, change_question
 from producers.link import Argument, Link
-from producers.script import Script
+from producers.script import Script, read_script
 from worker.engine.lane import Claim, Completion, Lane
 from worker.engine.stray import Strays
 
 _ANSWER_SECONDS = 2.0
+_OF_THE_LANE = ("WRONGTYPE", "ERR")
+"""How errors begin that come from what the lane's keys hold; the others are the server's state."""
+_PAGE = 1000
+"""Of parked jobs in one call: what Redis looks through in about a millisecond."""
 
 
 Call = tuple[Script, list[str], list[Argument]]
 
 
-@cache
 def script(name: str) -> str:
     """The source of a script of this room."""
-    return (Path(__file__).parent / "scripts" / f"{name}.lua").read_text(encoding="utf-8")
+    return read_script(Path(__file__).parent / "scripts", name)
 
 
 @dataclass(slots=True)
@@ -35,12 +41,14 @@ class Turn:
         claims: newly leased jobs.
         refused: completions whose lease had been lost; they were not recorded.
         unrecorded: completions of a script that failed; they are to be sent again.
-        error: the first fault of a script, if any; what the others did stands.
+        faults: of the lanes that cannot be worked on as their keys are, the first; what other lanes did stands.
+        error: the first fault of the server, if any; what other scripts did stands.
     """
 
     claims: list[Claim] = field(default_factory=list)
     refused: list[Completion] = field(default_factory=list)
     unrecorded: list[Completion] = field(default_factory=list)
+    faults: dict[str, Exception] = field(default_factory=dict)
     error: Exception | None = None
 
 
@@ -52,10 +60,22 @@ class Store:
         worker_id: what every lease token begins with; the claim's number and the attempt follow.
         lease: how long a claim holds without renewal.
         crash_limit: lost leases after which a job is dead.
+        declared: by a lane of each group, what to say of limits before the first claim; what of it is gone is
+            said again to a fresh server.
     """
 
-    def __init__(self, link: Link, *, worker_id: str, lease: timedelta, crash_limit: int) -> None:
+    def __init__(
+        self,
+        link: Link,
+        *,
+        worker_id: str,
+        lease: timedelta,
+        crash_limit: int,
+        declared: Mapping[LaneKeys, Changes] | None = None,
+    ) -> None:
         self._link = link
+        self._declared = declared or {}
+        self._was_declared = False
         self._worker_id = worker_id
         self._lease_ms = milliseconds(lease)
         self._crash_limit = crash_limit
@@ -63,6 +83,8 @@ class Store:
         self._finish = Script(script("finish"))
         self._begin_effect = Script(script("begin_effect"))
         self._return_strays = Script(script("return_strays"))
+        self._progress = Script(script("progress"))
+        self._release_parked = Script(script("release_parked"))
         self._numbers = count(1)
         self._strays = Strays(lease.total_seconds())
 
@@ -79,6 +101,8 @@ class Store:
         Raises:
             RedisError, TimeoutError, OSError: the round trip failed; nothing of it may be taken for granted.
         """
+        if not self._was_declared:
+            await self._declare()
         number = next(self._numbers)
         strays = self._strays.due(asyncio.get_running_loop().time())
         calls = [(self._finish, *self._finish_call(lane, ended)) for lane, ended in endings]
@@ -92,8 +116,27 @@ class Store:
         self._strays.answered(asyncio.get_running_loop().time())
         finished, claimed = replies[: len(endings)], replies[len(endings) + len(strays) :]
         turn = _read(endings, wanted, finished, claimed, self._claimant(number))
-        turn.error = next((reply for reply in replies if isinstance(reply, Exception)), None)
+        asked = [lane for lane, _ in endings] + strays + [lane for lane, _ in wanted]
+        self._take_faults(turn, list(zip(asked, replies, strict=True)))
+        for lane, _ in wanted:
+            if lane.name in turn.faults:
+                self._strays.add(number, [lane])  # the script may have leased some before it failed
         return turn
+
+    def _take_faults(self, turn: Turn, answers: list[tuple[Lane, Any]]) -> None:
+        for lane, reply in answers:
+            if isinstance(reply, ResponseError) and str(reply).startswith(_OF_THE_LANE):
+                turn.faults.setdefault(lane.name, reply)
+            elif isinstance(reply, Exception):
+                turn.error = turn.error or reply
+
+    async def wrong_keys(self, lane: Lane) -> list[str]:
+        """Which keys of the lane hold something else, and what; found by asking for the type of each."""
+        types = key_types(lane.keys)
+        found = await self._in_time(self._link.call_many([("TYPE", key) for key in types]))
+        told = [str(one, "ascii") if isinstance(one, bytes) else str(one) for one in found]
+        wrong = (wrong_key(key, expected, one) for (key, expected), one in zip(types.items(), told, strict=True))
+        return [words for words in wrong if words]
 
     async def _send(self, calls: list[Call]) -> list[Any]:
         """All of them in one round trip; once more the ones that Redis did not know."""
@@ -101,15 +144,40 @@ class Store:
         replies: list[Any] = await self._in_time(self._link.call_many(commands))
         for place, reply in enumerate(replies):
             if isinstance(reply, ResponseError) and str(reply).startswith("NOSCRIPT"):
-                one, keys, arguments = calls[place]  # a fresh server, a failover or SCRIPT FLUSH
+                await self._declare()  # a fresh server, which may have no data; a failover or SCRIPT FLUSH
+                one, keys, arguments = calls[place]
                 replies[place] = await self._in_time(one.run(self._link.call, keys, arguments))
         return replies
 
-    async def begin_effect(self, claim: Claim, effects: str) -> bool:
+    async def _declare(self) -> None:
+        """Say what limits there are before anything is claimed: at first all, later only what is gone."""
+        for keys, changes in self._declared.items():
+            names, arguments = change_question(keys, changes, keep=self._was_declared)
+            await self._in_time(CHANGE.run(self._link.call, names, arguments))
+        self._was_declared = True
+
+    async def begin_effect(self, claim: Claim, effects: str, note: str = "") -> bool:
         """Record that the attempt is about to cause its effect; False when the lease was lost."""
         keys = [effects, f"arq:in-progress:{claim.id}"]
-        arguments: list[Argument] = [claim.id, claim.token, claim.attempt]
+        arguments: list[Argument] = [claim.id, claim.token, f"{claim.attempt} {note}".rstrip()]
         return bool(await self._in_time(self._begin_effect.run(self._link.call, keys, arguments)))
+
+    async def tell_progress(self, claim: Claim, progress: str, told: bytes) -> None:
+        """Note how far the job is; nothing happens when the lease was lost."""
+        keys = [progress, f"arq:in-progress:{claim.id}"]
+        await self._in_time(self._progress.run(self._link.call, keys, [claim.id, claim.token, told]))
+
+    async def release_parked(self, lane: Lane, abilities: Mapping[str, int]) -> int:
+        """Let go the lane's parked jobs that need none but these abilities; how many."""
+        keys = [lane.keys.queue, lane.keys.parked, lane.keys.wake]
+        known = [part for ability in abilities.items() for part in ability]
+        cursor, released = b"0", 0
+        while True:
+            asked = self._release_parked.run(self._link.call, keys, [cursor, _PAGE, *known])
+            cursor, number = await self._in_time(asked)
+            released += int(number)
+            if cursor == b"0":
+                return released
 
     async def close(self) -> None:
         """Close the link."""
@@ -128,10 +196,11 @@ class Store:
         keys = lane.keys
         names = [keys.queue, keys.leases, keys.wake, keys.counters, keys.retrying]
         names += [keys.lapses, keys.effects, keys.dead, keys.next, keys.adopted, keys.cancelled]
+        names += [keys.parked, keys.progress]
         arguments: list[Argument] = [lane.name, keys.tag]
         for one in ended:
             arguments += [one.claim.id, one.claim.token, one.outcome, milliseconds(one.delay), one.result]
-            arguments += [milliseconds(one.result_life), one.reason]
+            arguments += [milliseconds(one.result_life), one.reason, one.claim.limit]
         return names, arguments
 
     def _strays_call(self, lane: Lane) -> tuple[list[str], list[Argument]]:
@@ -146,6 +215,7 @@ class Store:
         keys = lane.keys
         names = [keys.queue, keys.leases, keys.wake, keys.counters, keys.retrying]
         names += [keys.lapses, keys.effects, keys.dead, keys.adopted, keys.next, keys.holds, keys.cancelled]
+        names += [keys.parked, keys.progress]
         return names, [lane.name, keys.tag, self._claimant(number), count, self._lease_ms, self._crash_limit]
 
 
@@ -186,6 +256,7 @@ def _read_claims(lane: Lane, reply: list[bytes | int], claimant: str) -> list[Cl
             claimed_ms=now,
             effect=int(reply[at + 4]),
             token=f"{claimant}:{int(reply[at + 2])}",
+            limit=bytes(reply[at + 5]).decode(),
         )
-        for at in range(2, len(reply), 5)
+        for at in range(2, len(reply), 6)
     ]

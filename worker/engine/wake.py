@@ -1,4 +1,4 @@
-"""The wake-up: one blocking read per process over the lanes that have a free slot.
+"""The wake-up: one blocking read over the lanes that have a free slot.
 
 A full lane is left out of the read, so that its token goes to a worker that can use it. When a lane gets
 a free slot while the read is on, the read is ended from another connection (CLIENT UNBLOCK) and begun
@@ -9,9 +9,9 @@ server may never answer it (taskforcesh/bullmq 6.0.7 was released for that fault
 import asyncio
 from collections.abc import Callable
 
-from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from producers.link import Link
 from worker.events import emit
 
 _BLOCK_SECONDS = 5
@@ -23,18 +23,20 @@ class Wake:
     """Tells which lane may have work.
 
     Args:
-        listener: a client with a single connection of its own.
-        commands: the client on which to ask for the end of a blocking read.
+        listener: a link that nobody else uses: whatever is sent behind a blocking read waits for its end.
+        commands: the link on which to ask for that end.
         on_wake: called with the wake key that had a token.
     """
 
-    def __init__(self, listener: Redis, commands: Redis, on_wake: Callable[[str], None]) -> None:
+    def __init__(self, listener: Link, commands: Link, on_wake: Callable[[str], None]) -> None:
         self._listener = listener
         self._commands = commands
         self._on_wake = on_wake
         self._wanted: frozenset[str] = frozenset()
         self._reading: frozenset[str] = frozenset()
-        self._client_id: int | None = None
+        self._client_id = 0
+        self._numbered = 0
+        """The connection that has this number on the server; 0 for none."""
         self._changed = asyncio.Event()
         self._unblocking: asyncio.Task[None] | None = None
 
@@ -54,8 +56,7 @@ class Wake:
                 await self._read_once()
             except (RedisError, OSError, TimeoutError) as error:
                 emit("wake.interrupted", error=type(error).__name__)
-                self._client_id = None
-                await self._listener.connection_pool.disconnect()
+                self._listener.drop()
                 await asyncio.sleep(_PAUSE_SECONDS)
 
     async def _read_once(self) -> None:
@@ -63,8 +64,9 @@ class Wake:
             self._changed.clear()
             await self._changed.wait()
         async with asyncio.timeout(_BLOCK_SECONDS + _WATCHDOG_SECONDS):
-            if self._client_id is None:
-                self._client_id = int(await self._listener.client_id())
+            if not self._numbered or self._listener.connection != self._numbered:
+                self._client_id = int(await self._listener.call("CLIENT", "ID"))
+                self._numbered = self._listener.connection
             popped = await self._read()
         if popped:
             self._on_wake(popped[0].decode())
@@ -72,16 +74,17 @@ class Wake:
     async def _read(self) -> list[bytes] | None:
         self._reading = self._wanted
         try:
-            return await self._listener.blpop(sorted(self._reading), timeout=_BLOCK_SECONDS)  # type: ignore[misc,no-any-return]  # redis-py types one method for both clients
+            popped: list[bytes] | None = await self._listener.call("BLPOP", *sorted(self._reading), _BLOCK_SECONDS)
         finally:
             self._reading = frozenset()
+        return popped
 
     async def _unblock(self) -> None:
         """End the read; if that fails, it ends by itself in five seconds."""
         try:
-            if self._client_id is not None:
-                await self._commands.client_unblock(self._client_id)
-        except (RedisError, OSError) as error:
+            async with asyncio.timeout(_WATCHDOG_SECONDS):
+                await self._commands.call("CLIENT", "UNBLOCK", self._client_id)
+        except (RedisError, OSError, TimeoutError) as error:
             emit("wake.interrupted", error=type(error).__name__)
         finally:
             self._unblocking = None
@@ -90,4 +93,4 @@ class Wake:
         """Close the listener's connection."""
         if self._unblocking is not None:
             self._unblocking.cancel()
-        await self._listener.aclose()
+        await self._listener.close()

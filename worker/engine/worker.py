@@ -20,14 +20,20 @@ from redis import Redis as BlockingRedis
 
 from jobs import Policy
 from producers.keys import LaneKeys
+from producers.limit import LaneLimit, Limit
 from producers.link import Link
 from worker.engine import connection, heartbeat
 from worker.engine.attempt import Effect, Ended, Handlers, attempt
+from worker.engine.ceiling import Ceiling
 from worker.engine.cron import Clock, Cron
+from worker.engine.declared import declared
 from worker.engine.lane import Claim, Completion, Lane, LaneSlots
 from worker.engine.lease import Held, Renewal
 from worker.engine.outcome import Outcome
+from worker.engine.parking import Parking
+from worker.engine.progress import Progress
 from worker.engine.pump import Pump
+from worker.engine.shard import Shard, parted
 from worker.engine.store import Store
 from worker.engine.wake import Wake
 from worker.events import emit
@@ -41,8 +47,13 @@ class Worker(ArqWorker):
 
     Args:
         functions: as arq's: coroutines or ``arq.func(...)``, named by the kind they handle.
-        redis_url: ``redis://``, ``rediss://``, ``unix://`` or ``sentinel://``; see :mod:`producers.address`.
+        redis_url: see :mod:`producers.address` for its forms.
         lanes: which lanes, and how many jobs of each at a time.
+        max_running: how many jobs of all lanes together; left out, as many as the lanes have slots. Below that, a
+            free slot goes to the lane that has the least of its share.
+        limits: defined when it starts, in place of what their keys were; fleet-wide.
+        lane_limits: which of the limits the jobs of a lane need. Once given, a lane of this worker that is left
+            out needs none; None leaves all as it is.
         policies: how each kind is tried again; others by arq's ``max_tries``.
         lease, renew_every: how long a claim holds, and how often it is extended.
         grace: how long running jobs may take to finish on shutdown.
@@ -64,6 +75,9 @@ class Worker(ArqWorker):
         *,
         redis_url: str,
         lanes: Sequence[LaneSlots],
+        max_running: int | None = None,
+        limits: Sequence[Limit] = (),
+        lane_limits: Mapping[str, LaneLimit] | None = None,
         policies: Mapping[str, Policy] | None = None,
         lease: timedelta = timedelta(seconds=10),
         renew_every: timedelta = timedelta(seconds=3),
@@ -73,8 +87,9 @@ class Worker(ArqWorker):
         crons: Sequence[Cron] = (),
         **arq_arguments: Any,  # noqa: ANN401  arq's own keyword arguments, passed on as they are
     ) -> None:
-        self.lanes = [Lane(LaneKeys(one.lane), one.slots) for one in lanes]
-        self._by_wake = {lane.keys.wake: lane for lane in self.lanes}
+        self.lanes = [Lane(LaneKeys(one.lane), one.slots, one.weight) for one in lanes]
+        self._ceiling = Ceiling(self.lanes, max_running)
+        self._declared = declared(self.lanes, limits, lane_limits)
         self._grace = grace
         self._renew_every = renew_every
         self._max_run = max_run.total_seconds()
@@ -89,21 +104,11 @@ class Worker(ArqWorker):
             **arq_arguments,
         )
         self._pool = connection.commands(redis_url)
-        link = Link(redis_url)
-        self._clock = Clock(link, crons)
-        self._store = Store(link, worker_id=self.worker_id, lease=lease, crash_limit=crash_limit)
-        self._wake = Wake(connection.listener(redis_url), self.pool, self._woken)
-        self.pump = Pump(self.lanes, self._store, self._wake, self._start)
-        self._renewal = Renewal(
-            connection.renewal(redis_url),
-            lease=lease,
-            every=renew_every,
-            held=self._held,
-            on_lost=lambda ids: self._in_loop(self._stop_lost, ids),
-            on_cancelled=lambda ids: self._in_loop(self._stop_cancelled, ids),
-            report=self._report,
-            retract=self._retract,
-        )
+        self.shards = [
+            self._shard(redis_url, tag, lanes, lease=lease, crash_limit=crash_limit, crons=crons)
+            for tag, lanes in parted(self.lanes, redis_url)
+        ]
+        self._shard_of = {lane.name: shard for shard in self.shards for lane in shard.lanes}
         self._handlers = Handlers(
             functions={name: one for name, one in self.functions.items() if isinstance(one, Function)},
             policies=policies or {},
@@ -114,23 +119,66 @@ class Worker(ArqWorker):
             after=self.on_job_end,
         )
 
+    def _shard(
+        self,
+        url: str,
+        tag: str,
+        lanes: Sequence[Lane],
+        *,
+        lease: timedelta,
+        crash_limit: int,
+        crons: Sequence[Cron],
+    ) -> Shard:
+        link = Link(url, tag)
+        tags = {lane.keys.tag for lane in lanes}
+        store = Store(
+            link,
+            worker_id=self.worker_id,
+            lease=lease,
+            crash_limit=crash_limit,
+            declared={keys: changes for keys, changes in self._declared.items() if keys.tag in tags},
+        )
+        wake = Wake(Link(url, tag), link, self._woken)
+        renewal = Renewal(
+            connection.renewal(url, tag),
+            lease=lease,
+            every=self._renew_every,
+            held=partial(self._held, lanes),
+            on_lost=lambda ids: self._in_loop(self._stop_lost, ids),
+            on_cancelled=lambda ids: self._in_loop(self._stop_cancelled, ids),
+            report=partial(self._report, lanes),
+            retract=partial(self._retract, lanes),
+        )
+        pump = Pump(lanes, store, wake, self._start, self._ceiling)
+        parking = Parking(lanes, self.functions, store.release_parked, self._freed)
+        pump.on_back = parking.look_again
+        names = {lane.name for lane in lanes}
+        clock = Clock(link, [cron for cron in crons if cron.lane in names])
+        return Shard(lanes=lanes, store=store, wake=wake, pump=pump, renewal=renewal, clock=clock, parking=parking)
+
     async def main(self) -> None:
         """Work until a signal ends it. arq's ``run`` and ``async_run`` call this."""
         self.ctx["redis"] = self.pool
         if self.on_startup:
             await self.on_startup(self.ctx)
-        self._renewal.start()
-        background = [asyncio.create_task(one.run()) for one in (self._wake, self._clock)]
+        for shard in self.shards:
+            shard.renewal.start()
+        background = [
+            asyncio.create_task(one.run())
+            for shard in self.shards
+            for one in (shard.wake, shard.clock, shard.parking)
+        ]
         for task in background:
             task.add_done_callback(_raise_fault)
         emit("worker.started", worker=self.worker_id, lanes=[lane.name for lane in self.lanes])
         try:
-            await self.pump.run(self._finished)
+            await asyncio.gather(*(shard.pump.run(partial(self._finished, shard)) for shard in self.shards))
         finally:
             for task in background:
                 task.cancel()
             await asyncio.gather(*background, return_exceptions=True)
-            self._renewal.stop()
+            for shard in self.shards:
+                shard.renewal.stop()
             emit("worker.stopped", worker=self.worker_id, done=self.jobs_complete, failed=self.jobs_failed)
 
     def handle_sig(self, signum: signal.Signals) -> None:
@@ -138,10 +186,12 @@ class Worker(ArqWorker):
         if not self.allow_pick_jobs:
             return
         emit("worker.stopping", signal=signal.Signals(signum).name, running=len(self.tasks))
-        self.allow_pick_jobs = self.pump.claiming = False
+        self.allow_pick_jobs = False
         self._stop_at = self.loop.time() + self._grace.total_seconds()
         self.loop.call_at(self._stop_at, self._hand_back)
-        self.pump.kick()
+        for shard in self.shards:
+            shard.pump.claiming = False
+            shard.pump.kick()
 
     handle_sig_wait_for_completion = handle_sig
 
@@ -151,15 +201,15 @@ class Worker(ArqWorker):
             return
         if self.on_shutdown:
             await self.on_shutdown(self.ctx)
-        await self._wake.close()
-        await self._store.close()
-        await self.pool.aclose(close_connection_pool=True)
+        for shard in self.shards:
+            await shard.close()
+        await connection.close(self.pool)
         self._pool = None
 
-    def _finished(self) -> bool:
+    def _finished(self, shard: Shard) -> bool:
         if self.allow_pick_jobs:
             return False
-        return (not self.tasks and self.pump.idle) or self.loop.time() > self._stop_at + _LAST_WORDS
+        return shard.idle or self.loop.time() > self._stop_at + _LAST_WORDS
 
     def _start(self, lane: Lane, claim: Claim) -> None:
         lane.running[claim.id] = claim
@@ -168,15 +218,17 @@ class Worker(ArqWorker):
         task.add_done_callback(partial(self._ended, lane, claim))
 
     async def _run_claim(self, lane: Lane, claim: Claim) -> None:
-        effect = Effect(partial(self._store.begin_effect, claim, lane.keys.effects))
-        self._settle(lane, claim, await attempt(claim, self._handlers, effect))
+        store = self._shard_of[lane.name].store
+        effect = Effect(partial(store.begin_effect, claim, lane.keys.effects))
+        progress = Progress(claim.attempt, partial(store.tell_progress, claim, lane.keys.progress), self.loop)
+        self._settle(lane, claim, await attempt(claim, self._handlers, effect, progress))
 
     def _settle(self, lane: Lane, claim: Claim, ended: Ended) -> None:
         outcome = self._as_asked(claim.id, ended.outcome)
         del lane.running[claim.id]
         self._count(outcome)
-        life = self._handlers.keep_result
-        lane.ended.append(Completion(claim, outcome.kind, outcome.delay, ended.result, life, outcome.reason))
+        result = ended.result if outcome is ended.outcome else b""
+        lane.ended.append(Completion(claim, outcome.kind, outcome.delay, result, ended.life, outcome.reason))
 
     def _as_asked(self, job_id: str, outcome: Outcome) -> Outcome:
         """A handler that was stopped because somebody cancelled its job does not go back to the queue."""
@@ -184,9 +236,9 @@ class Worker(ArqWorker):
             return outcome
         self._cancelled.discard(job_id)
         match outcome.kind:
-            case "defer":
+            case "defer" | "park":
                 return Outcome("cancelled")
-            case "defer+":
+            case "defer+" | "park+":
                 return Outcome("cancelled+")
             case _:
                 return outcome
@@ -195,13 +247,14 @@ class Worker(ArqWorker):
         del self.tasks[claim.id]
         if claim.id in lane.running:  # cancelled before its first step
             self._settle(lane, claim, Ended(Outcome("defer")))
-        self.pump.kick()
+        self._shard_of[lane.name].pump.kick()
+        self._ceiling.changed()
         _raise_fault(task)
 
     def _count(self, outcome: Outcome) -> None:
         self.jobs_complete += outcome.kind == "done"
-        self.jobs_failed += outcome.kind in {"dead", "dead+"}
-        self.jobs_retried += outcome.kind in {"retry", "retry+", "defer", "defer+"}
+        self.jobs_failed += outcome.kind in {"dead", "dead+", "expired"}
+        self.jobs_retried += outcome.kind in {"retry", "retry+", "defer", "defer+", "park", "park+"}
 
     def _hand_back(self) -> None:
         if self.tasks:
@@ -209,16 +262,19 @@ class Worker(ArqWorker):
         for task in self.tasks.values():
             task.cancel()
 
-    def _woken(self, wake_key: str) -> None:
-        self._by_wake[wake_key].claimable = True
-        self.pump.kick()
+    def _freed(self, lane: Lane) -> None:
+        lane.claimable = True
+        self._shard_of[lane.name].pump.kick()
 
-    def _held(self) -> Held:
+    def _woken(self, wake_key: str) -> None:
+        self._freed(next(lane for lane in self.lanes if lane.keys.wake == wake_key))
+
+    def _held(self, lanes: Sequence[Lane]) -> Held:
         """A snapshot for the renewal thread; ``list(dict.values())`` is one step of the interpreter."""
         held: Held = {}
         wedged: list[str] = []
         oldest = time.monotonic() - self._max_run
-        for lane in self.lanes:
+        for lane in lanes:
             claims = list(lane.running.values())
             held[lane.keys] = [(claim.id, claim.token) for claim in claims if claim.taken_at >= oldest]
             wedged += [claim.id for claim in claims if claim.taken_at < oldest]
@@ -226,11 +282,11 @@ class Worker(ArqWorker):
             self._in_loop(self._stop_wedged, wedged)
         return held
 
-    def _report(self, redis: BlockingRedis) -> None:
-        heartbeat.report(redis, self.worker_id, self.lanes, every=self._renew_every)
+    def _report(self, lanes: Sequence[Lane], redis: BlockingRedis) -> None:
+        heartbeat.report(redis, self.worker_id, lanes, every=self._renew_every)
 
-    def _retract(self, redis: BlockingRedis) -> None:
-        heartbeat.retract(redis, self.worker_id, self.lanes)
+    def _retract(self, lanes: Sequence[Lane], redis: BlockingRedis) -> None:
+        heartbeat.retract(redis, self.worker_id, lanes)
 
     def _in_loop(self, stop: Callable[[list[str]], None], job_ids: list[str]) -> None:
         self.loop.call_soon_threadsafe(partial(stop, job_ids))

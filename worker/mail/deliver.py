@@ -1,47 +1,120 @@
-"""The handler of ``mail.send``: one frozen mail, one attempt.
+"""The handler of ``mail.send``: one frozen mail, one attempt, in seven steps.
 
-What an earlier attempt may have delivered before its worker died is known from the mark (``unknown_effect``):
-it is counted as uncertain by the claim and sent again here, with the same octets and Message-ID, which is the
-policy for notices. Any other end of an attempt is certain, or says that it is not.
+    opened     if it was sealed
+    account    which one carries it: the one whose limit the claim took, unless the mail names or needs another
+    earlier    an attempt that may have delivered it: resend by the same account, or leave it to people
+    addressed  whom it may go to, and whether its recipient is written to at all
+    letter     the frozen mail as octets, the same at every attempt
+    hand over  to the server, with a durable mark before the final dot
+    tell       what it came to: the job's outcome and journal, and the account's breaker
+
+Any end of an attempt is certain, or says that it is not. What an earlier attempt may have delivered before its
+worker died is known from the mark (``unknown_effect``), which also names the account.
 """
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from datetime import timedelta
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
+from jobs.lanes import MAIL_BULK, MAIL_NORMAL, MAIL_URGENT
+from jobs.mail.journal import Line
 from jobs.mail.octets import Letter, Sender, write_letter
-from worker.engine import GiveUp, TryLater
+from jobs.mail.stream import STREAMS, Stream, stream_of
+from producers.suppression import Suppressed
+from worker.engine import GiveUp, Park, TryLater
 from worker.events import emit
-from worker.mail.pool import Pool
-from worker.mail.reply import Reply, judge
-from worker.mail.transport import Broken, LeaseLost, Refused, Uncertain
+from worker.mail.accounts import Accounts, Carrier
+from worker.mail.attachments import read_attachments
+from worker.mail.care import Care, Opened
+from worker.mail.errors import Broken, LeaseLost, Refused, Uncertain
+from worker.mail.gate import AccountClosed
+from worker.mail.reply import Verdict
+from worker.mail.uncertain import Earlier, Unknown, after_unknown
+from worker.mail.waiting import BULK, NORMAL, URGENT
+
+_PRIORITIES = {MAIL_URGENT: URGENT, MAIL_NORMAL: NORMAL, MAIL_BULK: BULK}
+_OPENING = {"connect", "login"}
 
 
 @dataclass(frozen=True, slots=True)
 class Mailer:
-    """What delivery needs: connections, and who mails are from when they do not say."""
+    """What delivery needs: the accounts, who mails are from when they do not say, and what is done besides."""
 
-    pool: Pool
+    accounts: Accounts
     sender: Sender
+    streams: Mapping[str, Stream] = field(default_factory=lambda: STREAMS)
+    care: Care = field(default_factory=Care)
+    attachments: Path | None = None
+    """The folder of what mails attach by reference."""
 
 
 async def send_mail(context: dict[str, Any], **frozen: object) -> dict[str, object]:
     """Deliver one mail.
 
     Args:
-        context: ``mailer``, ``begin_effect`` and ``unknown_effect``.
+        context: ``mailer``, and what the engine tells of the claim.
         frozen: what :meth:`jobs.Mail.compose` made.
+
+    Returns:
+        For the journal: the account, the code and the server's words to the final dot; or that it was not sent,
+        because its recipient is suppressed.
 
     Raises:
         GiveUp: the server refused for good.
-        TryLater: it refused for now, could not be reached, or the outcome is unknown.
+        TryLater: it refused for now, could not be reached, or the outcome is unknown and the mail is to be resent.
+        Park: the outcome is unknown and people decide.
     """
     mailer: Mailer = context["mailer"]
-    if context["unknown_effect"]:
+    opened = mailer.care.opened(frozen, job_id=context["job_id"])
+    stream = stream_of(_text(opened.fields, "stream"), mailer.streams)
+    earlier = await mailer.accounts.earlier(context)
+    account = await _account(mailer.accounts, context, _text(opened.fields, "account"), earlier)
+    if earlier is not None:
+        await _settle_earlier(earlier, account, stream, context)
+    mail = await mailer.care.addressed(opened, stream)
+    if isinstance(mail, Suppressed):
+        emit("mail.suppressed", reason=mail.reason)
+        return {"state": "suppressed", "reason": mail.reason, "scope": mail.scope, "until": mail.until}
+    letter = _letter(mail, mailer, account, await read_attachments(mail.fields, mailer.attachments))
+    words = await _hand_over(_Attempt(account, stream, context, mail, mailer.care), letter)
+    emit("mail.accepted", octets=len(letter.octets), account=account.name)
+    await mailer.care.accepted(mail)
+    return {"code": 250, "reply": words, "account": account.name}
+
+
+# Step by step
+
+
+async def _account(
+    accounts: Accounts, context: Mapping[str, Any], wanted: str, earlier: Earlier | None
+) -> Carrier:
+    """The account that the claim chose; a mail that must go by another one is bound to that and goes back."""
+    if wanted and wanted not in accounts:
+        raise Park(f"the mail asks for the account {wanted!r}, which is not configured", why="account")
+    chosen = accounts.chosen(context.get("limit", ""))
+    must = earlier.account if earlier and earlier.account in accounts else wanted
+    if must and must != chosen.name:
+        await accounts.bind(context, must)
+        raise TryLater(f"{must}: the mail may go by no other account", after=chosen.look, charged=False)
+    return chosen
+
+
+async def _settle_earlier(earlier: Earlier, account: Carrier, stream: Stream, context: Mapping[str, Any]) -> None:
+    """An earlier attempt may have delivered it: it told so itself, or its worker was lost after the mark."""
+    if context["unknown_effect"]:  # which the claim has counted
         emit("mail.uncertain", earlier_attempt=context["unknown_effect"])
+        await account.note_uncertain(context)
+    if not earlier.decided and after_unknown(_unknown(account, context), stream) == "hold":
+        raise Park(f"{account.name}: an earlier attempt may have delivered it", why="uncertain")
+
+
+def _letter(mail: Opened, mailer: Mailer, account: Carrier, attached: Mapping[str, bytes]) -> Letter:
     try:
-        letter = write_letter(frozen, default_sender=mailer.sender)
+        written = write_letter(mail.fields, default_sender=mailer.sender, attached=attached)
+        letter = mailer.care.finished(written, mail)
     except (
         AttributeError,
         KeyError,
@@ -49,41 +122,101 @@ async def send_mail(context: dict[str, Any], **frozen: object) -> dict[str, obje
         ValueError,
     ) as error:  # only a foreign producer writes such a mail
         raise GiveUp(f"the frozen mail cannot be written: {type(error).__name__}: {error}") from error
-    words = await _hand_over(mailer, letter, context["begin_effect"])
-    emit("mail.accepted", octets=len(letter.octets))
-    return {"code": 250, "reply": words}
+    if account.idempotency_header:
+        head = f"{account.idempotency_header}: {mail.fields['message_id']}\r\n".encode("ascii")
+        letter = replace(letter, octets=head + letter.octets)
+    return letter
 
 
-async def _hand_over(mailer: Mailer, letter: Letter, begin_effect: Callable[[], Awaitable[bool]]) -> str:
+async def _hand_over(attempt: "_Attempt", letter: Letter) -> str:
+    account, lane = attempt.account, attempt.context.get("lane", "")
     try:
-        async with mailer.pool.connection() as connection:
-            try:
-                return await connection.send(letter, begin_effect)
-            except Refused as refusal:
-                if not judge(refusal.reply).keep_connection:
-                    connection.close()
-                raise
-            except Broken as error:
-                if error.stage == "mail" and connection.sent:  # the server had dropped an idle connection
-                    raise TryLater(str(error), after=timedelta(0)) from error
-                raise
+        receipt = await account.send(letter, attempt.mark, priority=_PRIORITIES.get(lane, NORMAL))
+    except AccountClosed as closed:
+        raise TryLater(str(closed), after=closed.after, charged=False) from None
     except Refused as refusal:
-        raise _consequence(refusal.reply) from refusal
+        raise await attempt.refused(refusal) from refusal
     except Broken as error:
-        raise TryLater(str(error)) from error
+        raise await attempt.broken(error) from error
     except Uncertain as error:
-        raise TryLater(f"no reply after the final dot: {error}", uncertain=True) from error
+        raise await attempt.uncertain(f"no reply after the final dot: {error}") from error
     except LeaseLost:
-        raise TryLater("the lease was lost before the final dot", charged=False) from None
+        raise TryLater(attempt.words("the lease was lost before the final dot"), charged=False) from None
+    except asyncio.CancelledError:
+        if attempt.marked:
+            unknown = await attempt.uncertain("stopped while waiting for the reply to the final dot")
+            if isinstance(unknown, Park):
+                raise unknown from None
+        raise
+    await account.worked()
+    return attempt.mail.discreet(receipt.text)
 
 
-def _consequence(reply: Reply) -> GiveUp | TryLater:
-    verdict = judge(reply)
-    words = f"{reply.stage} {reply.code} {reply.text}"
-    match verdict.action:
-        case "dead":
-            return GiveUp(words)
-        case "wait":
-            return TryLater(words, after=verdict.after, charged=False)
-        case "again":
-            return TryLater(words, after=verdict.after)
+class _Attempt:
+    """One attempt by one account, and how its end is told."""
+
+    def __init__(
+        self, account: Carrier, stream: Stream, context: Mapping[str, Any], mail: Opened, care: Care
+    ) -> None:
+        self.account = account
+        self.context = context
+        self.mail = mail
+        self._care = care
+        self.policy = after_unknown(_unknown(account, context), stream)
+        self.marked = False
+        self._begin_effect: Callable[[str], Awaitable[bool]] = context["begin_effect"]
+
+    async def mark(self) -> bool:
+        """Make it durable that the final dot follows, and by which account; False: it must not."""
+        self.marked = True  # from here on nobody can be sure, until the server answers
+        self.marked = await self._begin_effect(self.account.name)
+        return self.marked
+
+    def words(self, words: str, verdict: Verdict | None = None) -> str:
+        """A line of the journal."""
+        return str(Line(self.account.name, verdict.scope if verdict else "", words))
+
+    async def refused(self, refusal: Refused) -> GiveUp | TryLater:
+        """The server said no."""
+        reply = replace(refusal.reply, text=self.mail.discreet(refusal.reply.text))
+        verdict = self.account.judge(reply)
+        words = self.words(f"{reply.stage} {reply.code} {reply.text}", verdict)
+        if reply.stage in _OPENING:
+            closed = await self.account.failed_to_open(refusal)
+        elif verdict.trouble:
+            closed = await self.account.trouble(verdict.trouble, reply)
+        else:
+            closed = None
+            await self.account.worked()
+        match verdict.decision:
+            case "dead":
+                if verdict.scope == "recipient":
+                    await self._care.refused(self.mail, reply, job_id=self.context["job_id"])
+                return GiveUp(words)
+            case "wait":
+                return TryLater(words, after=self.account.look if closed else None, charged=False)
+            case "again":
+                return TryLater(words, after=verdict.after)
+
+    async def broken(self, error: Broken) -> TryLater:
+        """The connection failed before the dot."""
+        if error.stage in _OPENING:
+            await self.account.failed_to_open(error)
+        return TryLater(self.words(str(error)))
+
+    async def uncertain(self, words: str) -> TryLater | Park:
+        """Nobody knows whether the server took it."""
+        await self.account.note_uncertain(self.context)
+        if self.policy == "hold":
+            return Park(self.words(words), why="uncertain", uncertain=True)
+        return TryLater(self.words(words), uncertain=True)
+
+
+def _unknown(account: Carrier, context: Mapping[str, Any]) -> Unknown:
+    queued: datetime = context["enqueue_time"]
+    return Unknown(datetime.now(UTC) - queued, idempotent=bool(account.idempotency_header))
+
+
+def _text(frozen: Mapping[str, object], name: str) -> str:
+    value = frozen.get(name)
+    return value if isinstance(value, str) else ""

@@ -1,26 +1,80 @@
 """A pool of kept SMTP connections: the greeting, TLS and login are paid once, not for every mail.
 
-The most recently used connection is taken first, so that the others grow old and are closed. A connection
-is given up after a number of mails, an age, or an idle time: servers count, and drop the silent.
+    asked for ──> waiting ──> in use ──> idle ──> gone
+                     ^           │         │
+                  opening        └─────────┴─ worn, broken, or closed by the server
+
+Whenever a connection becomes idle or is gone, `_serve` hands idle ones to those who wait, the urgent first, and
+begins to open as many as are still missing.
+
+- **No stampede.** As many connections are opened at a time as are known to work, and one at least: 1, 2, 4 and so
+  on. So a server that is down, or a wrong password, is tried once and not fifty times. That failure is everybody's
+  who waits. If other connections work it is the server's limit: those who wait get what comes back, and more are
+  tried only after a rest.
+- **Urgent first**, and a reserve of connections that only urgent mails use.
+- **No attempt is lost to a dead connection.** One that the server closed while it was idle is gone at once; one
+  that proves dead at its first command costs the mail nothing, `Borrowed` takes another.
+- A connection is given up after a number of mails, an age, or an idle time: servers count, and drop the silent.
+- **Permits** bound the connections of many workers together. One is taken before connecting and given back when
+  the connection has ended.
 """
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
+from types import TracebackType
+from typing import Protocol, Self
 
-from worker.mail.transport import Connection, Server
+from jobs.mail.octets import Letter
+from worker.mail.connection import Connection
+from worker.mail.envelope import Receipt
+from worker.mail.errors import Broken, Refused
+from worker.mail.server import Server
+from worker.mail.waiting import BULK as BULK, NORMAL as NORMAL, URGENT as URGENT, Waiting
 
 _LONGEST_AGE = 300.0
 _LONGEST_IDLE = 30.0
+_LONGEST_IDLE_WITH_PERMIT = 1.0
+_MOST_OPENING = 10
+_FIRST_REST, _LONGEST_REST = 5.0, 300.0
+_PERMIT_LOOK = 0.25
+_CLOSES = 421
 
 
-@dataclass(slots=True)
+class Permits(Protocol):
+    """A number of connections that several workers share."""
+
+    async def take(self) -> bool:
+        """Take one, if there is one."""
+
+    async def give_back(self) -> None:
+        """One that was taken is free again."""
+
+
+class Crowded(Exception):
+    """No connection is open here, and other workers hold all that are permitted. It is not the mail's fault."""
+
+
+@dataclass(slots=True, eq=False)
 class _Kept:
     connection: Connection
     opened_at: float
     used_at: float
+
+
+@dataclass(slots=True)
+class _Rest:
+    """After a failure no connection is opened for a while, twice as long after each."""
+
+    until: float = 0.0
+    failures: int = 0
+    reason: Exception | None = None
+
+    def begin(self, reason: Exception) -> float:
+        seconds = min(_LONGEST_REST, _FIRST_REST * (1 << min(self.failures, 10)))
+        self.until, self.failures, self.reason = time.monotonic() + seconds, self.failures + 1, reason
+        return seconds
 
 
 class Pool:
@@ -29,53 +83,296 @@ class Pool:
     Args:
         connections: how many at a time.
         messages: mails per connection.
+        reserve: how many of the connections only urgent mails may use; fewer than all.
+        permits: what bounds them together with other workers'.
+        patience: seconds that a mail waits for a permit while no connection is open here.
+        on_failure: told of each connection that could not be opened.
+        on_open: told of each connection that was.
+        longest_idle: seconds after which an idle one is closed; with permits it is short, since others may wait.
+
+    Example:
+        pool = Pool(Server("127.0.0.1", 25, "off"), connections=20, messages=100)
+        async with pool.connection(priority=URGENT) as connection:
+            receipt = await connection.send(letter, begin_effect)
     """
 
-    def __init__(self, server: Server, *, connections: int, messages: int) -> None:
+    def __init__(  # noqa: PLR0913  keyword-only, and each has a default
+        self,
+        server: Server,
+        *,
+        connections: int,
+        messages: int,
+        reserve: int = 0,
+        permits: Permits | None = None,
+        patience: float = 10.0,
+        on_failure: Callable[[Refused | Broken], None] | None = None,
+        on_open: Callable[[], None] = lambda: None,
+        longest_idle: float | None = None,
+    ) -> None:
+        if not 0 <= reserve < connections:
+            raise ValueError(f"a reserve of {reserve} leaves nothing of {connections} connections")
         self._server = server
-        self._messages = messages
-        self._free = asyncio.Semaphore(connections)
+        self._limit, self._reserve, self._messages = connections, reserve, messages
+        self._permits, self._patience, self._on_failure = permits, patience, on_failure
+        self._on_open = on_open
+        self._longest_idle = longest_idle or (_LONGEST_IDLE if permits is None else _LONGEST_IDLE_WITH_PERMIT)
+        self._waiting: Waiting[_Kept] = Waiting()
         self._idle: list[_Kept] = []
+        self._in_use = 0
+        self._open = 0
+        self._rest = _Rest()
+        self._opening: set[asyncio.Task[None]] = set()
+        self._leaving: set[asyncio.Task[None]] = set()
+        self._idle_timer: asyncio.TimerHandle | None = None
+        self._rest_timer: asyncio.TimerHandle | None = None
 
-    @asynccontextmanager
-    async def connection(self) -> AsyncIterator[Connection]:
-        """A connection for one mail; waits for a free one.
+    def connection(self, *, priority: int = NORMAL) -> "Borrowed":
+        """A connection for one mail, to be used with ``async with``, which waits for a free one.
 
-        Raises:
-            Refused, Broken: a new connection could not be opened.
+        Args:
+            priority: `URGENT`, `NORMAL` or `BULK`.
+
+        Raises (on entering):
+            Refused, Broken: none is open, and a new one could not be opened.
+            Crowded: other workers hold all permitted connections.
         """
-        async with self._free:
-            kept = self._take() or await self._open()
-            try:
-                yield kept.connection
-            finally:
-                await self._give_back(kept)
+        return Borrowed(self, priority)
 
     async def close(self) -> None:
-        """Take leave of every idle connection."""
-        idle, self._idle = self._idle, []
-        await asyncio.gather(*(kept.connection.quit() for kept in idle))
-
-    def _take(self) -> _Kept | None:
+        """Take leave of every idle connection. Nobody may be waiting for one any more."""
+        for timer in filter(None, (self._idle_timer, self._rest_timer)):
+            timer.cancel()
+        for task in self._opening:
+            task.cancel()
         while self._idle:
-            kept = self._idle.pop()
-            if kept.connection.usable and time.monotonic() - kept.used_at < _LONGEST_IDLE:
-                return kept
-            kept.connection.close()
-        return None
+            self._take_leave(self._idle.pop())
+        while tasks := self._opening | self._leaving:
+            await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _open(self) -> _Kept:
-        connection = Connection(self._server)
-        await connection.open()
-        now = time.monotonic()
-        return _Kept(connection, now, now)
+    # Handing out
 
-    async def _give_back(self, kept: _Kept) -> None:
+    async def acquire(self, priority: int) -> _Kept:
+        """For `Borrowed`: one that is to be given back."""
+        if self._idle and self._idle[-1].connection.usable and self._may_have(priority):
+            self._in_use += 1
+            return self._idle.pop()  # nobody is overtaken: who waits now may not have it
+        waiter = self._waiting.add(priority)
+        self._serve()
+        try:
+            return await waiter
+        except asyncio.CancelledError:
+            if kept := self._waiting.leave(waiter, priority):
+                self.give_back(kept)
+            raise
+
+    def give_back(self, kept: _Kept) -> None:
+        """For `Borrowed`: it is idle, or gone."""
+        self._in_use -= 1
         kept.used_at = time.monotonic()
-        worn = kept.connection.sent >= self._messages or kept.used_at - kept.opened_at > _LONGEST_AGE
-        if not kept.connection.usable:
-            return
-        if worn:
-            await kept.connection.quit()
+        connection = kept.connection
+        if not connection.usable:
+            connection.close()
+        elif connection.sent >= self._messages or kept.used_at - kept.opened_at > _LONGEST_AGE:
+            self._take_leave(kept)
         else:
             self._idle.append(kept)
+        self._serve()
+        if self._idle and self._idle_timer is None:
+            self._look_at_idle()
+
+    def _serve(self) -> None:
+        """Idle connections to those who wait; then open what is missing."""
+        while self._idle:
+            if not self._idle[-1].connection.usable:
+                self._idle.pop().connection.close()
+                continue
+            waiter = self._waiting.next(urgent_only=not self._may_have(NORMAL))
+            if waiter is None:
+                break
+            self._in_use += 1
+            waiter.set_result(self._idle.pop())  # the most recently used: the others grow old and are closed
+        self._open_more()
+
+    def _may_have(self, priority: int) -> bool:
+        return priority == URGENT or self._in_use < self._limit - self._reserve
+
+    # Opening
+
+    def _open_more(self) -> None:
+        room = self._limit - self._open - len(self._opening)
+        missing = self._waiting.count(others=max(0, self._limit - self._reserve - self._in_use)) if room > 0 else 0
+        if not missing:
+            return
+        if time.monotonic() < self._rest.until:
+            if self._open == 0 and self._rest.reason is not None:
+                self._waiting.fail(self._rest.reason)
+            return
+        abreast = max(1, min(_MOST_OPENING, self._open)) - len(self._opening)
+        for _ in range(min(missing - len(self._opening), room, abreast)):
+            task = asyncio.create_task(self._open_one())
+            self._opening.add(task)
+            task.add_done_callback(self._opened)
+
+    async def _open_one(self) -> None:
+        if self._permits is not None and not await self._permitted(self._permits):
+            return
+        kept: _Kept | None = None
+
+        def ended() -> None:
+            if kept is not None:
+                self._ended(kept)
+
+        connection = Connection(self._server, on_end=ended)
+        try:
+            await connection.open()
+        except BaseException:
+            self._give_permit_back()
+            raise
+        now = time.monotonic()
+        kept = _Kept(connection, now, now)
+        self._open += 1
+        self._idle.append(kept)
+        self._rest = _Rest()
+        self._on_open()
+
+    async def _permitted(self, permits: Permits) -> bool:
+        """Wait for a permit for as long as somebody waits for a connection.
+
+        Raises:
+            Crowded: those who wait have been patient enough.
+        """
+        deadline = time.monotonic() + self._patience
+        while self._waiting.count(others=1):
+            if await permits.take():
+                return True
+            if self._open == 0 and time.monotonic() > deadline:
+                raise Crowded(f"no permit for a connection within {self._patience:g} s")
+            await asyncio.sleep(_PERMIT_LOOK)
+        return False
+
+    def _opened(self, task: "asyncio.Task[None]") -> None:
+        self._opening.discard(task)
+        if task.cancelled():
+            return
+        if failure := task.exception():
+            self._failed(failure)
+        self._serve()
+
+    def _failed(self, failure: BaseException) -> None:
+        """Everybody's who waits; but if other connections work, those who wait get what comes back."""
+        if self._on_failure is not None and isinstance(failure, Refused | Broken):
+            self._on_failure(failure)
+        reason = failure if isinstance(failure, Exception) else ConnectionError(repr(failure))
+        if self._open == 0:
+            self._waiting.fail(reason)
+        if self._open or (isinstance(reason, Refused) and reason.reply.stage == "login"):
+            seconds = self._rest.begin(reason)  # a wrong password shown again and again locks the account
+            if self._rest_timer is not None:
+                self._rest_timer.cancel()
+            self._rest_timer = asyncio.get_running_loop().call_later(seconds, self._serve)
+
+    # Ending
+
+    def _ended(self, kept: _Kept) -> None:
+        """It is gone, whoever ended it."""
+        self._open -= 1
+        if kept in self._idle:
+            self._idle.remove(kept)
+        self._give_permit_back()
+        self._serve()
+
+    def _give_permit_back(self) -> None:
+        if self._permits is not None:
+            self._in_background(self._permits.give_back())
+
+    def _take_leave(self, kept: _Kept) -> None:
+        self._in_background(kept.connection.quit())  # until it is gone it counts: the server counts it too
+
+    def drop_idle(self) -> None:
+        """For `Borrowed`: one was found dead, and these have been idle for longer."""
+        while self._idle:
+            self._idle.pop().connection.close()
+
+    def _look_at_idle(self) -> None:
+        """Take leave of what has been idle for too long; look again when the next one will have been."""
+        now = time.monotonic()
+        while self._idle and now - self._idle[0].used_at >= self._longest_idle:
+            self._take_leave(self._idle.pop(0))
+        self._idle_timer = None
+        if self._idle:
+            wait = self._longest_idle - (now - self._idle[0].used_at)
+            self._idle_timer = asyncio.get_running_loop().call_later(wait, self._look_at_idle)
+
+    def _in_background(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work)
+        self._leaving.add(task)
+        task.add_done_callback(self._leaving.discard)
+
+
+class Borrowed:
+    """A connection of the pool, for one mail: what `Pool.connection` gives.
+
+    Args:
+        pool: whose.
+        priority: of the mail.
+    """
+
+    def __init__(self, pool: Pool, priority: int) -> None:
+        self._pool = pool
+        self._priority = priority
+        self._kept: _Kept | None = None
+
+    async def __aenter__(self) -> Self:
+        await self.take()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.give_back()
+
+    async def send(self, letter: Letter, begin_effect: Callable[[], Awaitable[bool]]) -> Receipt:
+        """Hand over the mail; on another connection if this was a kept one and proves to have died meanwhile.
+
+        Args:
+            begin_effect: makes the durable mark before the dot.
+
+        Raises:
+            Refused, Malformed, Broken, Uncertain, LeaseLost: see `worker.mail.errors`.
+            Crowded: other workers hold all permitted connections.
+        """
+        while True:
+            connection = await self.take()
+            try:
+                return await connection.send(letter, begin_effect)
+            except (Broken, Refused) as failure:
+                if not _had_died(connection, failure):
+                    raise
+            self.give_back()
+            self._pool.drop_idle()
+
+    def close(self) -> None:
+        """Close it at once: it shall carry no other mail."""
+        if self._kept is not None:
+            self._kept.connection.close()
+
+    async def take(self) -> Connection:
+        """For the pool: the connection; waits for one."""
+        if self._kept is None:
+            self._kept = await self._pool.acquire(self._priority)
+        return self._kept.connection
+
+    def give_back(self) -> None:
+        """For the pool: the end."""
+        if self._kept is not None:
+            self._pool.give_back(self._kept)
+        self._kept = None
+
+
+def _had_died(connection: Connection, failure: Broken | Refused) -> bool:
+    """Whether a kept connection was found dead: nothing came, or only a farewell, to its first command."""
+    if connection.sent == 0 or connection.usable:
+        return False
+    if isinstance(failure, Broken):
+        return failure.stage == "mail"
+    return failure.reply.stage == "mail" and failure.reply.code == _CLOSES

@@ -7,10 +7,11 @@ from zoneinfo import ZoneInfo
 
 @dataclass(frozen=True, slots=True)
 class Day:
-    """From the first instant of a local day to the first of the next, in UTC."""
+    """From the first instant of a local day to the first of the next, in UTC; and the zone whose day it is."""
 
     start: datetime
     end: datetime
+    zone: str = "UTC"
 
 
 def day_around(instant: datetime, zone: ZoneInfo) -> Day:
@@ -23,7 +24,7 @@ def day_around(instant: datetime, zone: ZoneInfo) -> Day:
         '2026-03-29T22:00:00+00:00'
     """
     today = instant.astimezone(zone).date()
-    return Day(_midnight(today, zone), _midnight(today + timedelta(days=1), zone))
+    return Day(_midnight(today, zone), _midnight(today + timedelta(days=1), zone), zone.key or "UTC")
 
 
 def _midnight(day: date, zone: ZoneInfo) -> datetime:

@@ -54,8 +54,15 @@ def _document(report: Report, tree: Tree, node_id: int, totals: Totals, as_of: d
         "total": totals.total,
         "own": totals.own,
     }
-    etag = hashlib.blake2b(orjson.dumps(data), digest_size=8).hexdigest()
-    body = {"report": report.name, "scope": node_id, "schema": SCHEMA, "as_of": stamp(as_of), "data": data}
+    octets = orjson.dumps(data)
+    etag = hashlib.blake2b(octets, digest_size=8).hexdigest()
+    body = {
+        "report": report.name,
+        "scope": node_id,
+        "schema": SCHEMA,
+        "as_of": stamp(as_of),
+        "data": orjson.Fragment(octets),
+    }
     head = {"etag": etag, "path": tree.paths[node_id], "as_of_us": microseconds(as_of)}
     return Document(etag, orjson.dumps(body), orjson.dumps(head))
 

@@ -1,53 +1,64 @@
-"""The refresh: from one database state to one atomic write. Safe to run twice, or twice at once.
+"""The refresh: from one database state to atomic writes. Safe to run twice, or twice at once.
 
-    open a snapshot -> tree and rows -> roll up -> documents -> what differs -> publish -> end the transaction
+    open a snapshot, take up the board's marks
+    -> for each report, in a part of its own: tree and rows, roll up, documents
+    -> for each: what differs, publish
+    -> commit
+
+All reports of a board are of one transaction and carry one ``as_of``. A report that fails keeps its last good set,
+rests for a while, and harms none of the others.
 
 The fence is ``as_of``, the database's own instant: a worker that was paused half-way cannot overwrite a newer
-set, whatever clocks and locks did meanwhile. A crash anywhere costs one repeated recompute.
+set, whatever clocks and locks did meanwhile. What could not be stored undoes the transaction, so the marks come
+back. A crash anywhere costs one repeated recompute: at worst all is stored and the marks are still there.
 """
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from jobs.reports import Report
+from jobs.reports.boards import Board
+from jobs.reports.triggers import board_key
 from worker.engine import GiveUp, TryLater
 from worker.events import emit
+from worker.reports.cost import rest_after
 from worker.reports.day import Day, day_around
-from worker.reports.document import Document, microseconds, milliseconds, write_documents
-from worker.reports.rollup import InvalidRows, roll_up
-from worker.reports.source_postgres import DATABASE_FAULTS, Snapshot, Source
-from worker.reports.store import ReportStore, difference
-from worker.reports.tree import InvalidTree, grow_tree
+from worker.reports.document import microseconds, milliseconds
+from worker.reports.history import close_days
+from worker.reports.refresher import FAULTS, Refresher, compute, publish
+from worker.reports.rollup import InvalidRows
+from worker.reports.source_postgres import DATABASE_FAULTS, IN_THE_WAY, Snapshot
+from worker.reports.store import Failure, NewSet
 
-_PUBLISH_TRIES = 5
 _ANOTHER_WORKER = timedelta(milliseconds=200)
 
 
-@dataclass(frozen=True, slots=True)
-class Refresher:
-    """What a refresh needs.
+class Superseded(Exception):
+    """A newer set of a report of the board is stored; what this transaction has taken up comes back."""
 
-    Attributes:
-        tenant: whose reports these are.
-        reports: the declared reports by name.
-        zone: whose midnight begins a day.
-    """
 
-    tenant: str
-    reports: Mapping[str, Report]
-    source: Source
-    store: ReportStore
-    zone: ZoneInfo
+@dataclass(slots=True)
+class Outcome:
+    """What became of a board's refresh: facts by report, and the words of those that failed."""
+
+    reports: dict[str, dict[str, object]] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+    resting: tuple[str, ...] = ()
+    marks: int = 0
+    total_ms: float = 0.0
+
+    def facts(self) -> dict[str, object]:
+        """For the job's result."""
+        return {"reports": self.reports, "resting": self.resting, "marks": self.marks, "total_ms": self.total_ms}
 
 
 async def refresh_report(
     context: dict[str, Any], tenant: str, report: str, scope: int | None = None
 ) -> dict[str, object]:
-    """The handler of ``report.refresh``.
+    """The handler of ``report.refresh``: refreshes the report's board.
 
     Args:
         context: ``refresher``.
@@ -56,7 +67,7 @@ async def refresh_report(
 
     Raises:
         GiveUp: the report is not declared here.
-        TryLater: the database or the report's SQL failed; the last good set stays.
+        TryLater: the database or a report's SQL failed; the last good set of each that failed stays.
     """
     refresher: Refresher = context["refresher"]
     if tenant != refresher.tenant:
@@ -64,66 +75,161 @@ async def refresh_report(
     if report not in refresher.reports:
         emit("report.unknown", report=report)
         raise GiveUp(f"report {report!r} is not declared on this worker")
-    try:
-        return await refresh(refresher, refresher.reports[report], scope=scope)
-    except (*DATABASE_FAULTS, InvalidRows, InvalidTree) as error:
-        words = f"{type(error).__name__}: {error}"
-        await refresher.store.record_failure(report, at=datetime.now(UTC), error=words)
-        emit("report.failed", report=report, error=type(error).__name__)
-        raise TryLater(words) from error
+    board = refresher.board_of(refresher.reports[report])
+    outcome = await refresh_board(refresher, board, scope=scope)
+    if outcome.reports:
+        await close_days(refresher, board, now=datetime.now(UTC))
+    if outcome.failed:
+        raise TryLater("; ".join(f"{name}: {words}" for name, words in outcome.failed.items()))
+    return outcome.facts()
 
 
-async def refresh(refresher: Refresher, report: Report, *, scope: int | None = None) -> dict[str, object]:
-    """Recompute a report and store what changed; says what was done.
+async def refresh(refresher: Refresher, report: Report) -> dict[str, object]:
+    """Refresh a report's board; what was done about that report.
 
     Raises:
-        PostgresError, InvalidRows, InvalidTree: nothing was stored.
+        TryLater: it failed, or rests after a failure.
+    """
+    outcome = await refresh_board(refresher, refresher.board_of(report))
+    if report.name not in outcome.reports:
+        raise TryLater(outcome.failed.get(report.name, "it rests after a failure"))
+    return outcome.reports[report.name]
+
+
+async def refresh_board(refresher: Refresher, board: Board, *, scope: int | None = None) -> Outcome:
+    """Recompute a board's reports and store what changed. Does not raise for a report's own failure.
+
+    Raises:
+        TryLater: another refresh of the board is in the way.
     """
     began = time.perf_counter()
-    async with refresher.source.snapshot() as snapshot:
-        documents = await compute(snapshot, report, now=snapshot.as_of, zone=refresher.zone)
-        queried = time.perf_counter()
-        facts = await _publish(refresher, report, snapshot, documents, cost_ms=(queried - began) * 1000)
-    facts |= {"report": report.name, "scope": scope, "total_ms": round((time.perf_counter() - began) * 1000, 1)}
-    emit("report.refreshed" if facts["state"] == "stored" else "report.superseded", **facts)
-    return facts
+    failures = await refresher.store.failures([report.name for report in board.reports])
+    outcome = Outcome()
+    try:
+        watched = refresher.outbox is not None and await refresher.outbox.watches(board.name)
+        async with refresher.source.snapshot(readonly=not watched) as snapshot:
+            if watched:
+                outcome.marks = await snapshot.take_up(board_key(refresher.tenant, board.name))
+            await _refresh_all(refresher, board, snapshot, failures, outcome)
+    except Superseded:
+        pass  # said of the report already; the marks are for the next refresh
+    except IN_THE_WAY as error:
+        raise TryLater(type(error).__name__, after=_ANOTHER_WORKER, charged=False) from error
+    except DATABASE_FAULTS as error:
+        for report in board.reports:
+            if report.name not in outcome.failed:
+                await _note_failure(refresher, report, error, failures[report.name], outcome)
+    outcome.total_ms = round((time.perf_counter() - began) * 1000, 1)
+    _say(board, outcome, scope)
+    return outcome
 
 
-async def compute(snapshot: Snapshot, report: Report, *, now: datetime, zone: ZoneInfo) -> dict[int, Document]:
-    """Every scope's document as of an instant, which need not be the snapshot's."""
-    tree = grow_tree(await snapshot.tree(report))
-    rows = await snapshot.rows(report, now=now, day=day_around(now, zone))
-    totals = roll_up(rows, scope=report.scope, rollup=report.rollup, tree=tree)
-    return write_documents(report, tree, totals, as_of=now)
+async def _refresh_all(
+    refresher: Refresher, board: Board, snapshot: Snapshot, failures: Mapping[str, Failure], outcome: Outcome
+) -> None:
+    """Compute and store each report that does not rest.
+
+    Raises:
+        Superseded: of one of them a newer set is stored.
+        DATABASE_FAULTS: the connection is lost.
+    """
+    now = datetime.now(UTC)
+    outcome.resting = tuple(name for name, failure in failures.items() if failure.again and failure.again > now)
+    sets: list[NewSet] = []
+    for report in board.reports:
+        if report.name in outcome.resting:
+            continue
+        spent = snapshot.spent
+        try:
+            async with snapshot.part():
+                sets.append(await _computed(refresher, report, snapshot))
+        except IN_THE_WAY:
+            raise
+        except FAULTS as error:
+            if snapshot.lost:
+                raise
+            cost = timedelta(seconds=snapshot.spent - spent)
+            await _note_failure(refresher, report, error, failures[report.name], outcome, cost=cost)
+    for one in sets:
+        outcome.reports[one.report] = await publish(refresher.store, one)
+    if any(facts["state"] == "superseded" for facts in outcome.reports.values()):
+        raise Superseded
 
 
-async def _publish(
-    refresher: Refresher, report: Report, snapshot: Snapshot, documents: Mapping[int, Document], *, cost_ms: float
+async def _computed(refresher: Refresher, report: Report, snapshot: Snapshot) -> NewSet:
+    spent = snapshot.spent
+    zone = refresher.zone_of(report)
+    documents = await compute(snapshot, report, now=snapshot.as_of, zone=zone)
+    until = await _valid_until(snapshot, report, day_around(snapshot.as_of, zone))
+    meta = _meta(report, snapshot, until, scopes=len(documents), cost_ms=(snapshot.spent - spent) * 1000)
+    return NewSet(
+        report=report.name, as_of=snapshot.as_of, documents=documents, meta=meta, share=report.max_db_share
+    )
+
+
+async def _valid_until(snapshot: Snapshot, report: Report, day: Day) -> datetime | None:
+    """When the numbers change by themselves.
+
+    Raises:
+        InvalidRows: the report's query for it returned something else than a later instant.
+    """
+    if report.next_midnight:
+        return day.end
+    if not report.valid_until:
+        return None
+    until = await snapshot.valid_until(report, now=snapshot.as_of, day=day)
+    if until is None:
+        return None
+    if not isinstance(until, datetime) or until.tzinfo is None or until <= snapshot.as_of:
+        raise InvalidRows(f"valid_until: {until!r} is no timestamptz later than :now; return that, or null")
+    return until
+
+
+def _meta(
+    report: Report, snapshot: Snapshot, until: datetime | None, *, scopes: int, cost_ms: float
 ) -> dict[str, object]:
-    day = day_around(snapshot.as_of, refresher.zone)
-    meta = _meta(report, snapshot, day, scopes=len(documents), cost_ms=cost_ms)
-    for _ in range(_PUBLISH_TRIES):
-        stored = await refresher.store.stored(report.name)
-        change = difference(stored, documents)
-        state = await refresher.store.publish(
-            report.name, stored, documents, change, as_of=snapshot.as_of, meta=meta
-        )
-        if state != "moved":
-            return {"state": state, "changed": len(change.changed), "gone": len(change.gone), **meta}
-    raise TryLater("other workers kept storing newer sets of this report", charged=False)
-
-
-def _meta(report: Report, snapshot: Snapshot, day: Day, *, scopes: int, cost_ms: float) -> dict[str, object]:
     """What a reader must know of the set beside the bodies; docs/wire.md explains each."""
     as_of_us = microseconds(snapshot.as_of)
     return {
         "report": report.name,
+        "board": report.board or report.name,
         "as_of_us": as_of_us,
         "verified_us": as_of_us,
-        "valid_until_us": microseconds(day.end) if report.next_midnight else None,
+        "valid_until_us": None if until is None else microseconds(until),
         "soft_ms": milliseconds(report.soft),
         "hard_ms": milliseconds(report.hard),
         "cost_ms": round(cost_ms, 1),
         "scopes": scopes,
         "snapshot": snapshot.visible,
+        "xid": snapshot.xid,
     }
+
+
+async def _note_failure(
+    refresher: Refresher,
+    report: Report,
+    error: Exception,
+    former: Failure,
+    outcome: Outcome,
+    *,
+    cost: timedelta = timedelta(0),
+) -> None:
+    """Keep the error beside the last good set, and let the report rest."""
+    now = datetime.now(UTC)
+    words = f"{type(error).__name__}: {error}"
+    rest = rest_after(former.times + 1, cost=cost, share=report.max_db_share)
+    outcome.failed[report.name] = words
+    failure = Failure(former.times + 1, now + rest)
+    await refresher.store.record_failure(report.name, at=now, error=words, failure=failure)
+    emit("report.failed", report=report.name, error=type(error).__name__)
+
+
+def _say(board: Board, outcome: Outcome, scope: int | None) -> None:
+    for name, facts in outcome.reports.items():
+        event = "report.refreshed" if facts["state"] == "stored" else "report.superseded"
+        emit(event, report=name, board=board.name, scope=scope, total_ms=outcome.total_ms, **_figures(facts))
+
+
+def _figures(facts: Mapping[str, object]) -> dict[str, object]:
+    wanted = ("gen", "changed", "gone", "scopes", "cost_ms", "cost_p95_ms", "as_of_us")
+    return {name: facts[name] for name in wanted if name in facts}

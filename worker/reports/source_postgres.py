@@ -1,12 +1,17 @@
-"""The database's side of a refresh: one read-only, repeatable-read transaction per refresh.
+"""The database's side of a refresh: one repeatable-read transaction for all reports of a board.
 
 ``as_of`` is ``now()`` of that transaction. Its snapshot is taken at or after that instant, so every write
 that was acknowledged before ``as_of`` is in the numbers.
+
+Where the database marks what changed, the transaction takes up the board's marks as well, and holds the board's
+row meanwhile: a mark goes if and only if what it spoke of is stored, since storing comes before the commit. Where
+it does not, or this user may not write, the transaction is read-only.
 """
 
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -19,9 +24,35 @@ from worker.reports.tree import Node
 
 DATABASE_FAULTS = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
 """What a refresh may meet here: bad SQL, a timeout, a lost connection."""
+IN_THE_WAY = (
+    asyncpg.SerializationError,
+    asyncpg.DeadlockDetectedError,
+    asyncpg.LockNotAvailableError,
+)
+"""Another refresh of the board was first: nobody's fault, to be tried again soon."""
+_LOCK_TIMEOUT = timedelta(seconds=5)
+_BEGIN = """
+SELECT
+    now() AS as_of,
+    pg_current_snapshot()::text AS visible,
+    set_config('statement_timeout', $1, true),
+    set_config('idle_in_transaction_session_timeout', $1, true),
+    set_config('lock_timeout', $2, true)
+"""
+_TAKE_UP = """
+INSERT INTO momentus.boards (board, as_of) VALUES ($1, now())
+ON CONFLICT (board) DO UPDATE SET as_of = excluded.as_of
+RETURNING pg_current_xact_id()::text::bigint
+"""
+_MARKS = """
+DELETE FROM momentus.dirty WHERE ctid = ANY (
+    ARRAY(SELECT ctid FROM momentus.dirty WHERE board = $1 FOR UPDATE SKIP LOCKED)
+)
+RETURNING at
+"""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Snapshot:
     """One database state, and the instant it is true for."""
 
@@ -29,41 +60,86 @@ class Snapshot:
     visible: str
     """``pg_current_snapshot()``: which transactions are in it."""
     _connection: Any
+    xid: int | None = None
+    """The transaction's own number; none while it only reads."""
+    spent: float = 0.0
+    """Seconds that its reports' queries took."""
+    _trees: dict[str, list[Node]] = field(default_factory=dict)
+
+    async def take_up(self, board: str) -> int:
+        """Take up the marks of a board; how many there were. They come back if the transaction fails.
+
+        Raises:
+            IN_THE_WAY: another refresh of the board is at work, or has ended since this state was seen.
+        """
+        self.xid = await self._connection.fetchval(_TAKE_UP, board)
+        return len(await self._connection.fetch(_MARKS, board))
+
+    @asynccontextmanager
+    async def part(self) -> AsyncIterator[None]:
+        """A part whose failure leaves the rest of the transaction usable."""
+        async with self._connection.transaction():
+            yield
+
+    @property
+    def lost(self) -> bool:
+        """Whether the connection has ended, so that no further report can be computed on it."""
+        return bool(self._connection.is_closed())
 
     async def tree(self, report: Report) -> list[Node]:
-        """The nodes of the report's tree."""
-        rows = await self._connection.fetch(report.tree)
-        return [Node(row["id"], row["parent_id"], row["name"], row["kind"]) for row in rows]
+        """The nodes of the report's tree; reports of a board with the same query share them."""
+        if report.tree not in self._trees:
+            rows = await self._fetch(report.tree)
+            nodes = [Node(row["id"], row["parent_id"], row["name"], row["kind"]) for row in rows]
+            self._trees[report.tree] = nodes
+        return self._trees[report.tree]
 
     async def rows(self, report: Report, *, now: datetime, day: Day) -> list[Row]:
         """The report's direct rows."""
-        values = {"now": now, "day_start": day.start, "day_end": day.end}
-        arguments = [values[name] for name in report.parameters]
-        return [dict(row) for row in await self._connection.fetch(report.sql, *arguments)]
+        return list(await self._fetch(report.sql, *_values(report.parameters, now, day)))
+
+    async def valid_until(self, report: Report, *, now: datetime, day: Day) -> Any:  # noqa: ANN401  the query's
+        """What the report's own query for its validity returned: a timestamptz, null, or what should not be."""
+        rows = await self._fetch(report.valid_until, *_values(report.valid_until_parameters, now, day))
+        return rows[0][0] if rows else None
+
+    async def _fetch(self, sql: str, *arguments: datetime | str) -> Any:  # noqa: ANN401  the driver's records
+        began = time.perf_counter()
+        try:
+            return await self._connection.fetch(sql, *arguments)
+        finally:
+            self.spent += time.perf_counter() - began
+
+
+def _values(parameters: tuple[str, ...], now: datetime, day: Day) -> list[datetime | str]:
+    values: dict[str, datetime | str] = {"now": now, "day_start": day.start, "day_end": day.end, "zone": day.zone}
+    return [values[name] for name in parameters]
 
 
 class Source:
     """Connections for refreshes, made when first needed.
 
     Args:
-        dsn: of a user with SELECT on the report's tables; nothing more is needed.
+        dsn: of a user with SELECT on the report's tables; more is needed for nothing but marks.
         statement_timeout: after which the server ends a query.
+        connections: how many refreshes may run at once.
     """
 
-    def __init__(self, dsn: str, *, statement_timeout: timedelta) -> None:
+    def __init__(self, dsn: str, *, statement_timeout: timedelta, connections: int = 2) -> None:
         self._dsn = dsn
-        self._timeout_ms = round(statement_timeout / timedelta(milliseconds=1))
+        self._timeouts = [f"{one // timedelta(milliseconds=1)}ms" for one in (statement_timeout, _LOCK_TIMEOUT)]
+        self._connections = connections
         self._pool: asyncpg.Pool[asyncpg.Record] | None = None
 
     @asynccontextmanager
-    async def snapshot(self) -> AsyncIterator[Snapshot]:
-        """A transaction in which every query sees the same state."""
+    async def snapshot(self, *, readonly: bool = True) -> AsyncIterator[Snapshot]:
+        """A transaction in which every query sees the same state; it is rolled back by any error."""
         pool = await self._connected()
         async with (
             pool.acquire() as connection,
-            connection.transaction(isolation="repeatable_read", readonly=True),
+            connection.transaction(isolation="repeatable_read", readonly=readonly),
         ):
-            first = await connection.fetchrow("SELECT now() AS as_of, pg_current_snapshot()::text AS visible")
+            first = await connection.fetchrow(_BEGIN, *self._timeouts)
             if first is None:  # pragma: no cover  a SELECT without FROM has one row
                 raise asyncpg.InterfaceError("SELECT now() returned no row")
             yield Snapshot(first["as_of"], first["visible"], connection)
@@ -79,11 +155,7 @@ class Source:
             self._pool = await asyncpg.create_pool(
                 self._dsn,
                 min_size=1,
-                max_size=2,
-                server_settings={
-                    "application_name": "momentus-refresh",
-                    "statement_timeout": str(self._timeout_ms),
-                    "idle_in_transaction_session_timeout": str(self._timeout_ms),
-                },
+                max_size=self._connections,
+                server_settings={"application_name": "momentus-refresh"},
             )
         return self._pool

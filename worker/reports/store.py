@@ -1,28 +1,46 @@
 """Stored reports as the refresh sees them: what is there, and the one atomic write."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import orjson
 from redis.asyncio import Redis
 
 from jobs.reports import Report
-from jobs.reports.keys import snapshot
+from jobs.reports.keys import changed, closed, prober, snapshot, wanted
 from producers.keys import catalogue
+from worker.reports.compress import Compressor
 from worker.reports.document import Document, microseconds, milliseconds
+from worker.reports.pace import Known
 
-_PUBLISH = (Path(__file__).parent / "scripts" / "publish.lua").read_text(encoding="utf-8")
+_SCRIPTS = Path(__file__).parent / "scripts"
 _HEAD = b"head:"
+_EPOCH = datetime.fromtimestamp(0, UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """How a report has been failing: how often in a row, and until when it is left alone."""
+
+    times: int = 0
+    again: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """What is stored now: its generation, and the ETag of every scope."""
+    """What is stored now: its generation, the ETag of every scope, what refreshes took (ms), how it fails.
+
+    Attributes:
+        last: what :meth:`ReportStore.known` says of it.
+    """
 
     generation: int
     etags: Mapping[int, str]
+    costs: Sequence[float] = ()
+    failure: Failure = Failure()
+    last: Known | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +51,31 @@ class Change:
     gone: list[int]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewSet:
+    """What a refresh wants to store of a report.
+
+    Attributes:
+        share: the part of one processor of the database that its refreshes may use.
+        costs: what the latest refreshes took, this one included, in ms.
+        day: of a closed day, its date; empty: as it is now.
+        keep: how long it is kept; zero: without end.
+    """
+
+    report: str
+    as_of: datetime
+    documents: Mapping[int, Document]
+    meta: Mapping[str, object]
+    share: float = 1.0
+    costs: Sequence[float] = ()
+    day: str = ""
+    keep: timedelta = timedelta(0)
+
+
 def difference(stored: Stored, documents: Mapping[int, Document]) -> Change:
     """Which scopes to write and which to take away."""
-    changed = [scope for scope, document in documents.items() if stored.etags.get(scope) != document.etag]
-    return Change(changed, sorted(stored.etags.keys() - documents.keys()))
+    changed_scopes = [scope for scope, document in documents.items() if stored.etags.get(scope) != document.etag]
+    return Change(changed_scopes, sorted(stored.etags.keys() - documents.keys()))
 
 
 class ReportStore:
@@ -49,52 +88,150 @@ class ReportStore:
     def __init__(self, redis: Redis, *, tenant: str) -> None:
         self._redis = redis
         self._tenant = tenant
-        self._publish = redis.register_script(_PUBLISH)
+        self._publish = redis.register_script((_SCRIPTS / "publish.lua").read_text(encoding="utf-8"))
+        self._verify = redis.register_script((_SCRIPTS / "verify.lua").read_text(encoding="utf-8"))
+        self._compressor = Compressor()
 
     async def declare(self, reports: Mapping[str, Report]) -> None:
         """Tell producers and readers which reports there are."""
-        entries = {
-            name: orjson.dumps({"title": report.title, "debounce_ms": milliseconds(report.debounce)})
-            for name, report in reports.items()
-        }
-        async with self._redis.pipeline(transaction=True) as pipe:
-            pipe.delete(catalogue(self._tenant))
-            pipe.hset(catalogue(self._tenant), mapping=entries)
-            await pipe.execute()
+        key = catalogue(self._tenant)
+        await self._redis.hset(key, mapping={name: _entry(report) for name, report in reports.items()})  # type: ignore[misc]
+        if former := {name.decode() for name in await self._redis.hkeys(key)} - reports.keys():  # type: ignore[misc]
+            await self._redis.hdel(key, *former)  # type: ignore[misc]
 
-    async def stored(self, report: str) -> Stored:
-        """What is stored of a report."""
-        key = snapshot(self._tenant, report)
+    async def stored(self, report: str, *, day: str = "") -> Stored:
+        """What is stored of a report, or of a day of it that was closed."""
+        key = self._key(report, day)
         names = set(await self._redis.hkeys(key))  # type: ignore[misc]
         fields = [name for name in names if name.startswith(_HEAD) and name[len(_HEAD) :] in names]
-        generation, *heads = await self._redis.hmget(key, [b"_gen", *fields])  # type: ignore[misc]
+        wanted_fields = [b"_gen", b"_costs", b"_error", b"_meta", *fields]
+        generation, costs, error, meta, *heads = await self._redis.hmget(key, wanted_fields)  # type: ignore[misc]
         etags = {
             int(name[len(_HEAD) :]): str(orjson.loads(head)["etag"])
             for name, head in zip(fields, heads, strict=True)
             if head
         }
-        return Stored(int(generation or 0), etags)
+        return Stored(
+            int(generation or 0), etags, orjson.loads(costs or b"[]"), _failure(error), _known(meta, error)
+        )
 
-    async def publish(
-        self,
-        report: str,
-        stored: Stored,
-        documents: Mapping[int, Document],
-        change: Change,
-        *,
-        as_of: datetime,
-        meta: Mapping[str, object],
-    ) -> str:
+    async def publish(self, new: NewSet, stored: Stored, change: Change) -> str:
         """Store the new set; says ``stored``, ``superseded`` or ``moved``."""
-        arguments: list[str | bytes | int] = [microseconds(as_of), stored.generation, orjson.dumps(meta)]
-        arguments.append(len(change.changed))
+        arguments: list[str | bytes | int] = [
+            microseconds(new.as_of),
+            stored.generation,
+            orjson.dumps(new.meta),
+            orjson.dumps(new.costs),
+            "" if new.day else changed(self._tenant),
+            new.report,
+            milliseconds(new.keep),
+            len(change.changed),
+        ]
         for scope in change.changed:
-            arguments += [scope, documents[scope].body, documents[scope].head]
+            document = new.documents[scope]
+            variants = self._compressor.variants(document.body)
+            arguments += [scope, document.body, document.head, variants.zstd, variants.gzip]
         arguments += change.gone
-        reply = await self._publish(keys=[snapshot(self._tenant, report)], args=arguments)
+        reply = await self._publish(keys=[self._key(new.report, new.day)], args=arguments)
         return str(reply[0].decode())
 
-    async def record_failure(self, report: str, *, at: datetime, error: str) -> None:
-        """Leave word of a failed refresh beside the last good set."""
-        entry = orjson.dumps({"at_us": microseconds(at), "error": error})
-        await self._redis.hset(snapshot(self._tenant, report), "_error", entry)  # type: ignore[arg-type, misc]
+    async def verify(self, report: str, known: Known, *, at: datetime) -> bool:
+        """Note that the known set was found to be true as of an instant; whether that moved anything."""
+        until = "" if known.valid_until is None else microseconds(known.valid_until)
+        arguments = [known.generation, microseconds(at), until]
+        return bool(await self._verify(keys=[snapshot(self._tenant, report)], args=arguments))
+
+    async def record_failure(self, report: str, *, at: datetime, error: str, failure: Failure) -> None:
+        """Leave word of a failed refresh beside the last good set, and how long the report is left alone."""
+        entry: dict[str, object] = {"at_us": microseconds(at), "error": error, "times": failure.times}
+        if failure.again is not None:
+            entry["again_us"] = microseconds(failure.again)
+        await self._redis.hset(self._key(report), "_error", orjson.dumps(entry))  # type: ignore[arg-type, misc]
+
+    async def failures(self, reports: Sequence[str]) -> dict[str, Failure]:
+        """How each of these reports fails; of most, that it does not."""
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for report in reports:
+                pipe.hget(self._key(report), "_error")
+            return dict(zip(reports, map(_failure, await pipe.execute()), strict=True))
+
+    async def known(self, reports: Sequence[str]) -> dict[str, Known]:
+        """What the next refresh of each of these reports depends on."""
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for report in reports:
+                pipe.hmget(self._key(report), ["_meta", "_error"])
+            answers = await pipe.execute()
+        return {report: _known(*answer) for report, answer in zip(reports, answers, strict=True)}
+
+    async def take_wishes(self, reports: Sequence[str]) -> set[str]:
+        """Which reports were read and found old since the last call."""
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for report in reports:
+                pipe.getdel(wanted(self._tenant, report))
+            return {report for report, wish in zip(reports, await pipe.execute(), strict=True) if wish}
+
+    async def running(self, job_ids: Sequence[str]) -> set[str]:
+        """Which of these jobs a worker holds now."""
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for job_id in job_ids:
+                pipe.exists(f"arq:in-progress:{job_id}")
+            return {job_id for job_id, held in zip(job_ids, await pipe.execute(), strict=True) if held}
+
+    async def lead(self, worker: str, *, lasting: timedelta) -> bool:
+        """Whether this worker is the one that looks for changes. Two at once do no harm but to the economy."""
+        key = prober(self._tenant)
+        if await self._redis.set(key, worker, nx=True, px=milliseconds(lasting)):
+            return True
+        if await self._redis.get(key) != worker.encode():
+            return False
+        await self._redis.pexpire(key, milliseconds(lasting))
+        return True
+
+    async def closed_days(self, report: str, days: Sequence[str]) -> set[str]:
+        """Which of these days are closed."""
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for day in days:
+                pipe.exists(self._key(report, day))
+            return {day for day, there in zip(days, await pipe.execute(), strict=True) if there}
+
+    def _key(self, report: str, day: str = "") -> str:
+        return closed(self._tenant, report, day) if day else snapshot(self._tenant, report)
+
+
+def _entry(report: Report) -> bytes:
+    return orjson.dumps(
+        {
+            "title": report.title,
+            "debounce_ms": milliseconds(report.debounce),
+            "board": report.board or report.name,
+        }
+    )
+
+
+def _failure(entry: bytes | None) -> Failure:
+    if entry is None:
+        return Failure()
+    fields = orjson.loads(entry)
+    return Failure(int(fields.get("times", 1)), _moment(fields.get("again_us")))
+
+
+def _known(meta: bytes | None, error: bytes | None) -> Known:
+    again = _failure(error).again
+    if not meta:
+        return Known(stored=False, as_of=_EPOCH, verified=_EPOCH, again=again)
+    fields = orjson.loads(meta)
+    return Known(
+        generation=fields["gen"],
+        as_of=_EPOCH + timedelta(microseconds=fields["as_of_us"]),
+        verified=_EPOCH + timedelta(microseconds=fields["verified_us"]),
+        valid_until=_moment(fields["valid_until_us"]),
+        cost=timedelta(milliseconds=fields.get("cost_p95_ms", fields["cost_ms"])),
+        debt=timedelta(milliseconds=fields.get("debt_ms", 0)),
+        visible=fields["snapshot"],
+        xid=fields.get("xid"),
+        again=again,
+    )
+
+
+def _moment(microseconds_or_none: int | None) -> datetime | None:
+    return None if microseconds_or_none is None else _EPOCH + timedelta(microseconds=microseconds_or_none)

@@ -17,7 +17,8 @@ local dead = redis.call('ZRANGE', KEYS[1], 0, most - 1, 'REV', 'WITHSCORES')
 for at = 1, #dead, 2 do
   local id, n = dead[at], #reply
   reply[n + 1], reply[n + 2] = id, tonumber(dead[at + 1])
-  reply[n + 3] = redis.call('GETRANGE', 'arq:job:' .. id, 0, 159)
-  reply[n + 4] = redis.call('LRANGE', 'momentus:' .. tag .. ':history:' .. id, -1, -1)[1] or ''
+  local head = redis.pcall('GETRANGE', 'arq:job:' .. id, 0, 159) -- either key may hold something else
+  reply[n + 3] = type(head) == 'string' and head or ''
+  reply[n + 4] = redis.pcall('LRANGE', 'momentus:' .. tag .. ':history:' .. id, -1, -1)[1] or ''
 end
 return reply

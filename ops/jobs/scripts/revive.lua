@@ -12,12 +12,13 @@
 -- ARGV[2]  how many lanes
 -- ARGV[3…] the lanes, then the ids
 --
--- Also touches, with the same tag: arq:job:<id>, arq:result:<id>, momentus:{group}:history:<id>.
+-- Also touches, with the same tag: arq:job:<id>, arq:result:<id>, momentus:{group}:history:<id>, momentus:{group}:limited.
 --
--- Returns  two per id: "revived" or "vanished" (its payload is gone) and the lane; or "not dead" and ""
+-- Returns  two per id: "revived", "vanished" (its payload is gone) or "erased" (its content was erased: it stays dead)
+--          and the lane; or "not dead" and ""
 --
--- Invariant: every id that was dead is dead no more. Dead minus one is queue plus one, or `vanished` plus one,
--- so that accepted = done + discarded + vanished + cancelled + dead + queue stays true. `revived` counts for
+-- Invariant: every id that was dead, and has content, is dead no more. Dead minus one is queue plus one, or `vanished` plus one,
+-- so that accepted = done + discarded + vanished + cancelled + expired + dead + queue stays true. `revived` counts for
 -- people only. A job of a stock arq producer was counted as accepted, and is marked so, lest the next claim
 -- count it again.
 
@@ -31,10 +32,11 @@ local function bring_back(id, lane, queue, wake)
   redis.call('DEL', 'arq:result:' .. id)
   if redis.call('EXISTS', 'arq:job:' .. id) == 0 then
     redis.call('DEL', history)
+    redis.call('HDEL', 'momentus:' .. tag .. ':limited', id)
     redis.call('HINCRBY', counters, 'vanished:' .. lane, 1)
     return 'vanished'
   end
-  if redis.call('GETRANGE', 'arq:job:' .. id, 0, 4) ~= '{"v":' or string.sub(id, 1, #tag) ~= tag then
+  if redis.pcall('GETRANGE', 'arq:job:' .. id, 0, 4) ~= '{"v":' or string.sub(id, 1, #tag) ~= tag then
     redis.call('SADD', adopted, id)
   end
   redis.call('ZADD', queue, now, id)
@@ -47,10 +49,18 @@ local function bring_back(id, lane, queue, wake)
   return 'revived'
 end
 
+-- In the octets of a payload, where no text can hold it: a quote in a text has a backslash before it.
+local function is_erased(id)
+  local payload = redis.pcall('GET', 'arq:job:' .. id)
+  return type(payload) == 'string' and string.find(payload, '"erased":true', 1, true)
+end
+
 local function revive(id)
   for n = 1, lanes do
     local first = 3 * n
-    if redis.call('ZREM', KEYS[first], id) == 1 then
+    if redis.call('ZSCORE', KEYS[first], id) and is_erased(id) then
+      return 'erased', ARGV[2 + n]
+    elseif redis.call('ZREM', KEYS[first], id) == 1 then
       local lane = ARGV[2 + n]
       return bring_back(id, lane, KEYS[first + 1], KEYS[first + 2]), lane
     end

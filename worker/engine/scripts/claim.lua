@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- Lease up to k due jobs of one lane to a worker.
+-- Lease up to k due jobs of one lane to a worker, as far as limits allow.
 -- Runs at the memory limit too: taking jobs out is what frees memory.
 --
 -- KEYS[1]  arq:queue:{group}:<lane>          ZSET  job id -> due time, or lease deadline while it runs (ms)
@@ -14,18 +14,21 @@
 -- KEYS[10] momentus:{group}:next             HASH  job id -> "<due ms> <payload>" to queue when the run ends
 -- KEYS[11] momentus:{group}:holds            HASH  "lane:<lane>" -> JSON {until_ms, reason}; no until_ms: for ever
 -- KEYS[12] momentus:{group}:cancelled        SET   running jobs that are to be stopped
+-- KEYS[13] momentus:{group}:parked:<lane>    HASH  waiting jobs that are not to run yet -> JSON {why, needs, reason}
+-- KEYS[14] momentus:{group}:progress         HASH  job id -> how far it is, in JSON
 -- ARGV[1]  lane
 -- ARGV[2]  hash tag, braces included
 -- ARGV[3]  worker id
--- ARGV[4]  k
+-- ARGV[4]  k; 0: only look at what waits, and wake somebody else for it
 -- ARGV[5]  lease (ms)
 -- ARGV[6]  lost leases after which a job is dead with reason crash_loop
 --
--- Also touches, with the same tag: arq:job:<id>, arq:in-progress:<id>, arq:retry:<id>, momentus:{group}:history:<id>.
+-- Also touches, with the same tag: arq:job:<id>, arq:in-progress:<id>, arq:retry:<id>, momentus:{group}:history:<id>,
+-- and what claim_limits.lua, limits.lua and blocked.lua name, which stand before this.
 --
--- Returns  {now, next, id, payload, attempt, due, effect, …}: the time (ms), the time at which the next job
---          is due or a lease lapses (-1: none), then five per job; effect is the attempt whose effect began
---          and was never heard of again, or 0.
+-- Returns  {now, next, id, payload, attempt, due, effect, limit, …}: the time (ms), the time at which the next job
+--          is due, a lease lapses or a limit gives one more (-1: none), then six per job; effect is the attempt
+--          whose effect began and was never heard of again, or 0; limit is what it was taken from, or "".
 --
 -- arq:retry:<id> counts the attempts that failed or were lost, so that a first attempt that succeeds writes none.
 --
@@ -33,10 +36,14 @@
 -- arq:in-progress:<id>, which a stock arq worker respects too; it expires a millisecond before the deadline, so
 -- that it is gone when the job is claimable. A lapsed lease is claimable because its
 -- deadline is its score: recovery needs no sweep.
+--
+-- A job is leased only when every limit that it falls under has room: one of its lane's, the first that has any,
+-- and its own. What it takes is written down in this call. A lane whose limits give nothing leaves its jobs where
+-- they are; a job that finds its own limit used up is moved out of the others' way. Neither is an attempt.
 
 local queue, leases, wake, counters = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local retrying, lapses, effects, dead, adopted = KEYS[5], KEYS[6], KEYS[7], KEYS[8], KEYS[9]
-local following, holds, cancelled = KEYS[10], KEYS[11], KEYS[12]
+local following, holds, cancelled, parked, progress = KEYS[10], KEYS[11], KEYS[12], KEYS[13], KEYS[14]
 local lane, tag, worker = ARGV[1], ARGV[2], ARGV[3]
 local wanted, lease, crash_limit = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
 local clock = redis.call('TIME')
@@ -53,7 +60,7 @@ local function held_until()
   if type(until_ms) ~= 'number' then
     return -1 -- a hold that cannot be read holds: nobody meant the lane to run
   elseif until_ms > now then
-    return until_ms
+    return math.min(until_ms, 2 ^ 52)
   end
   redis.call('HDEL', holds, 'lane:' .. lane)
 end
@@ -65,18 +72,42 @@ end
 
 local function remember(id, entry)
   entry.at_ms = now
-  redis.call('RPUSH', 'momentus:' .. tag .. ':history:' .. id, cjson.encode(entry))
+  local history, line = 'momentus:' .. tag .. ':history:' .. id, cjson.encode(entry)
+  local length = redis.pcall('RPUSH', history, line)
+  if type(length) == 'table' then -- it held something else, which is not worth a job
+    redis.call('DEL', history)
+    redis.call('RPUSH', history, line)
+  end
+  redis.call('PERSIST', history) -- a run before, under the same id, may have left it to expire
+end
+
+-- Fails before anything is changed when a key holds something else: half of a change could lose a job.
+local function check_types()
+  for _, key in ipairs({queue, leases, dead}) do
+    redis.call('ZCARD', key)
+  end
+  for _, key in ipairs({retrying, adopted, cancelled}) do
+    redis.call('SCARD', key)
+  end
+  for _, key in ipairs({counters, lapses, effects, following, parked, progress}) do
+    redis.call('HLEN', key)
+  end
+  for _, event in ipairs({'accepted:', 'dead:', 'vanished:', 'cancelled:', 'uncertain:', 'discarded:'}) do
+    redis.call('HINCRBY', counters, event .. lane, 0)
+  end
 end
 
 -- The attempt whose effect began without an outcome, counted once; 0 for none.
 local function unknown_effect(id)
-  local attempt = redis.call('HGET', effects, id)
-  if not attempt then
+  local begun = redis.call('HGET', effects, id)
+  if not begun then
     return 0
   end
+  local attempt, note = string.match(begun, '^(%d+) ?(.*)$')
+  attempt, note = attempt or 1, note or ''
   redis.call('HDEL', effects, id)
   redis.call('HINCRBY', counters, 'uncertain:' .. lane, 1)
-  remember(id, {attempt = tonumber(attempt), outcome = 'uncertain', reason = 'lease lost'})
+  remember(id, {attempt = tonumber(attempt), outcome = 'uncertain', reason = note == '' and 'lease lost' or note .. ': lease lost'})
   return tonumber(attempt)
 end
 
@@ -88,6 +119,9 @@ local function supersede(id)
   end
   redis.call('HDEL', following, id)
   local due, payload = string.match(entry, '^(%d+) (.*)$')
+  if not due then
+    return -- nothing that anybody asked for
+  end
   redis.call('SET', 'arq:job:' .. id, payload)
   redis.call('ZADD', queue, due, id)
   redis.call('HINCRBY', counters, 'accepted:' .. lane, 1)
@@ -96,7 +130,14 @@ local function supersede(id)
   end
 end
 
-local function bury(id, attempt)
+local function forget_waiting(id)
+  redis.call('HDEL', parked, id)
+  redis.call('HDEL', progress, id)
+end
+
+local function bury(id, attempt, reason)
+  check_types()
+  forget_waiting(id)
   unknown_effect(id)
   redis.call('ZREM', queue, id)
   redis.call('ZREM', leases, id)
@@ -105,9 +146,10 @@ local function bury(id, attempt)
   redis.call('SREM', adopted, id)
   redis.call('DEL', 'arq:retry:' .. id, 'arq:in-progress:' .. id)
   redis.call('ZADD', dead, now, id)
-  remember(id, {attempt = attempt, outcome = 'dead', reason = 'crash_loop'})
+  remember(id, {attempt = attempt, outcome = 'dead', reason = reason})
   redis.call('HINCRBY', counters, 'dead:' .. lane, 1)
   supersede(id)
+  require_blocked().leave(tag, lane, id, now, true)
 end
 
 -- A stock arq producer does not count what it brings; it is counted when first seen here.
@@ -117,32 +159,19 @@ local function adopt(id)
   end
 end
 
--- A payload that is gone: arq gives its payloads a day to live, ours have for ever.
-local function vanish(id)
+-- A job that cannot be taken, since one of its keys holds what it must not: dead, and the reason names the key.
+local function quarantine(id, reason)
+  check_types()
   if string.sub(id, 1, #tag) ~= tag then
     adopt(id)
   end
-  redis.call('ZREM', queue, id)
-  redis.call('ZREM', leases, id)
-  redis.call('SREM', retrying, id)
-  redis.call('SREM', adopted, id)
-  redis.call('SREM', cancelled, id)
-  redis.call('HINCRBY', counters, 'vanished:' .. lane, 1)
+  bury(id, 0, reason)
 end
 
--- The lease that lapsed was an attempt. True when it was the last that the job may take down.
-local function lapsed_once_too_often(id, attempt)
-  redis.call('HINCRBY', counters, 'lapsed:' .. lane, 1)
-  if redis.call('HINCRBY', lapses, id, 1) >= crash_limit then
-    bury(id, attempt)
-    return true
-  end
-  redis.call('SET', 'arq:retry:' .. id, attempt)
-  return false
-end
-
--- A job that was to be stopped and lost its worker before: it ends here.
-local function end_cancelled(id)
+-- A due job that is over instead of run, and counted as the event; a recompute that was asked for meanwhile follows.
+local function end_unrun(id, event)
+  check_types()
+  forget_waiting(id)
   redis.call('ZREM', queue, id)
   redis.call('ZREM', leases, id)
   redis.call('SREM', cancelled, id)
@@ -151,14 +180,49 @@ local function end_cancelled(id)
   redis.call('HDEL', lapses, id)
   unknown_effect(id)
   redis.call('DEL', 'arq:job:' .. id, 'arq:retry:' .. id, 'momentus:' .. tag .. ':history:' .. id)
-  redis.call('HINCRBY', counters, 'cancelled:' .. lane, 1)
+  redis.call('HINCRBY', counters, event .. ':' .. lane, 1)
+  require_blocked().leave(tag, lane, id, now)
   supersede(id)
 end
 
+-- A payload that is gone: arq gives its payloads a day to live, ours have for ever.
+local function vanish(id)
+  local holds_instead = redis.call('TYPE', 'arq:job:' .. id).ok
+  if holds_instead ~= 'none' then
+    return quarantine(id, 'arq:job:' .. id .. ' holds a ' .. holds_instead .. ', not a payload')
+  end
+  check_types()
+  if string.sub(id, 1, #tag) ~= tag then
+    adopt(id)
+  end
+  end_unrun(id, 'vanished')
+end
+
+-- The lease that lapsed was an attempt. True when it was the last that the job may take down.
+local function lapsed_once_too_often(id, attempt)
+  redis.call('HDEL', progress, id)
+  redis.call('HINCRBY', counters, 'lapsed:' .. lane, 1)
+  local lost = redis.pcall('HINCRBY', lapses, id, 1)
+  if type(lost) == 'table' then -- no number: it is counted anew
+    redis.call('HSET', lapses, id, 1)
+    lost = 1
+  end
+  if lost >= crash_limit then
+    bury(id, attempt, 'crash_loop')
+    return true
+  end
+  redis.call('SET', 'arq:retry:' .. id, attempt)
+  return false
+end
+
+local rules = redis.call('HLEN', 'momentus:' .. tag .. ':limits') > 0 and require_claim_limits() or nil
 local reply = {now, -1}
 local taken, foreign = 0, 0
 local has_effects = redis.call('HLEN', effects) > 0
 local has_cancelled = redis.call('SCARD', cancelled) > 0
+local has_parked = redis.call('HLEN', parked) > 0
+redis.call('LLEN', wake) -- fails before anything is leased when it holds something else: its lane must be told of
+local LATEST = 2 ^ 52 -- (ms); a score may be anything, a reply is a whole number
 
 local function keys_of(prefix, due)
   local keys = {}
@@ -168,20 +232,63 @@ local function keys_of(prefix, due)
   return keys
 end
 
--- Lease one due job: its attempt, or nothing when it cannot be leased.
-local function take(id, payload, failed, deadline)
+-- Unicode 15.0, table 3-7: whether other languages can read an id.
+local function is_utf8(id)
+  if string.find(id, '\224[\128-\159]') or string.find(id, '\237[\160-\191]') then
+    return false -- too long, a surrogate
+  elseif string.find(id, '\240[\128-\143]') or string.find(id, '\244[\144-\191]') then
+    return false -- too long, beyond Unicode
+  end
+  local rest = id
+  for _, sequence in ipairs({'[\240-\244][\128-\191][\128-\191][\128-\191]', '[\224-\239][\128-\191][\128-\191]', '[\194-\223][\128-\191]'}) do
+    rest = string.gsub(rest, sequence, ' ')
+  end
+  return not string.find(rest, '[\128-\255]')
+end
+
+-- Why a due job cannot be taken by anybody, or nothing.
+local function fault(id, failed)
+  if string.find(id, '[\128-\255]') and not is_utf8(id) then
+    return 'its id is not UTF-8'
+  elseif failed and (#failed > 9 or not string.find(failed, '^%d+$')) then
+    return 'arq:retry:' .. id .. ' holds no number of attempts'
+  end
+end
+
+-- A job that somebody else holds: a stock arq worker, whose hold ends by itself, or nobody who ever will let go.
+local function pass_over(id)
+  local lock = 'arq:in-progress:' .. id
+  if redis.call('TYPE', lock).ok ~= 'string' or redis.call('PTTL', lock) == -1 then
+    return quarantine(id, lock .. ' holds no token of a worker')
+  end
+  foreign = foreign + 1
+end
+
+-- Lease one due job: its attempt and the key of its limit, or nothing when it cannot be leased.
+local function take(id, payload, failed, deadline, own_key, due)
   if not payload then
     vanish(id)
     return
   end
   if has_cancelled and redis.call('SISMEMBER', cancelled, id) == 1 then
-    end_cancelled(id)
+    end_unrun(id, 'cancelled') -- it was to be stopped, and lost its worker before
+    return
+  end
+  local reason = fault(id, failed)
+  if reason then
+    quarantine(id, reason)
+    return
+  end
+  if rules and not rules.let_through(id, own_key, due) then
     return
   end
   local attempt = tonumber(failed or 0) + (deadline and 2 or 1)
   if not redis.call('SET', 'arq:in-progress:' .. id, worker .. ':' .. attempt, 'NX', 'PX', lease - 1) then
-    foreign = foreign + 1 -- a stock arq worker runs it
+    pass_over(id)
     return
+  end
+  if has_parked then
+    redis.call('HDEL', parked, id)
   end
   if deadline and lapsed_once_too_often(id, attempt - 1) then
     return
@@ -192,11 +299,17 @@ local function take(id, payload, failed, deadline)
   if attempt > 1 then
     redis.call('SREM', retrying, id)
   end
-  return attempt
+  return attempt, rules and rules.take(id, own_key) or ''
 end
 
+if rules then
+  rules.open({tag = tag, lane = lane, queue = queue, holds = holds, now = now})
+end
 repeat
-  local window = wanted - taken
+  local window = rules and math.min(wanted - taken, rules.room()) or wanted - taken
+  if window < 1 then
+    break
+  end
   local due = redis.call('ZRANGE', queue, '-inf', now, 'BYSCORE', 'LIMIT', foreign, window, 'WITHSCORES')
   if #due == 0 then
     break
@@ -205,13 +318,14 @@ repeat
   local payloads = redis.call('MGET', unpack(keys_of('arq:job:', due)))
   local failed = redis.call('MGET', unpack(keys_of('arq:retry:', due)))
   local deadlines = redis.call('ZMSCORE', leases, unpack(ids))
+  local named = rules and rules.named(ids) or {}
   local scores = {}
   for at, id in ipairs(ids) do
-    local attempt = take(id, payloads[at], failed[at], deadlines[at])
+    local attempt, limit = take(id, payloads[at], failed[at], deadlines[at], named[at], due[2 * at])
     if attempt then
       local n = #reply
-      reply[n + 1], reply[n + 2], reply[n + 3], reply[n + 4] = id, payloads[at], attempt, due[2 * at]
-      reply[n + 5] = has_effects and unknown_effect(id) or 0
+      reply[n + 1], reply[n + 2], reply[n + 3], reply[n + 4] = id, payloads[at], attempt, math.max(0, tonumber(due[2 * at]))
+      reply[n + 5], reply[n + 6] = has_effects and unknown_effect(id) or 0, limit
       scores[#scores + 1], scores[#scores + 2] = now + lease, id
       taken = taken + 1
     end
@@ -220,11 +334,17 @@ repeat
     redis.call('ZADD', queue, unpack(scores))
     redis.call('ZADD', leases, unpack(scores))
   end
-until taken == wanted or #ids < window
+until taken == wanted or #ids < window or (rules and rules.is_enough())
+if rules then
+  rules.close()
+end
 
 local following_one = redis.call('ZRANGE', queue, '-inf', '+inf', 'BYSCORE', 'LIMIT', foreign, 1, 'WITHSCORES')
 if following_one[2] then
-  reply[2] = math.max(now, tonumber(following_one[2]))
+  reply[2] = math.min(LATEST, math.max(now, tonumber(following_one[2])))
+  if reply[2] == now and rules and rules.room() < 1 then
+    reply[2] = rules.free_at()
+  end
   if reply[2] == now and redis.call('LLEN', wake) == 0 then
     redis.call('LPUSH', wake, '1') -- there is work for another worker
   end

@@ -13,44 +13,77 @@
 -- KEYS[9]  momentus:{group}:next             HASH  job id -> "<due ms> <payload>" to queue when the run ends
 -- KEYS[10] momentus:{group}:adopted          SET   jobs of stock arq producers that were counted as accepted
 -- KEYS[11] momentus:{group}:cancelled        SET   running jobs that are to be stopped
+-- KEYS[12] momentus:{group}:parked:<lane>    HASH  waiting jobs that are not to run yet -> JSON {why, needs, reason}
+-- KEYS[13] momentus:{group}:progress         HASH  job id -> how far it is, in JSON
 -- ARGV[1]  lane
 -- ARGV[2]  hash tag, braces included
--- ARGV[3…] seven per job: id, token, outcome, delay (ms), result ("" for none), result's life (ms), reason
---          outcome: "done"; "retry" (counts as an attempt); "defer" (does not: shutdown, hold, unknown kind);
---          "dead"; "cancelled" (somebody asked for it to be stopped); a "+" behind it says that the effect began and its outcome is unknown
+-- ARGV[3…] eight per job: id, token, outcome, delay (ms), result ("" for none), result's life (ms), reason, limit
+--          (what the claim took it from, "" for none)
+--          outcome: "done"; "retry" (counts as an attempt); "defer" (does not: shutdown, hold); "park" (does not: a
+--          kind or version that the worker does not know, or a decision that people must take; in the result's
+--          place it has its note in JSON); "dead"; "expired" (its deadline passed before it could begin); "cancelled"
+--          (somebody asked for it to be stopped); a "+" behind it says that the effect began and its outcome is unknown
 --
 -- Also touches, with the same tag: arq:job:<id>, arq:in-progress:<id>, arq:retry:<id>, arq:result:<id>,
--- momentus:{group}:history:<id>, momentus:{group}:minute:<n>.
+-- momentus:{group}:history:<id>, momentus:{group}:minute:<n>, and what blocked.lua names, which stands before this.
 --
 -- Returns  one number per job: 1 recorded, 0 refused (the lease was lost)
+-- Raises   for a key of the lane that holds something else; nothing was recorded
 --
--- Invariant: accepted = done + discarded + vanished + cancelled (the counters) + ZCARD of dead + ZCARD of the queue (waiting
--- and leased), for every lane, after every call.
+-- What happened to a job is remembered as long as its result, if there is one.
+--
+-- Invariant: accepted = done + discarded + vanished + cancelled + expired (the counters) + ZCARD of dead + ZCARD of
+-- the queue (waiting and leased), for every lane, after every call.
 
 local queue, leases, wake, counters = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local retrying, lapses, effects, dead, following = KEYS[5], KEYS[6], KEYS[7], KEYS[8], KEYS[9]
-local adopted, cancelled = KEYS[10], KEYS[11]
+local adopted, cancelled, parked, progress = KEYS[10], KEYS[11], KEYS[12], KEYS[13]
 local lane, tag = ARGV[1], ARGV[2]
-local FIELDS = 7
+local FIELDS = 8
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
-local reply, ended, ready = {}, {done = 0, dead = 0, cancelled = 0}, false
+local reply, ready = {}, false
 local settled, leaving, forgotten = {}, {}, {} -- ids whose lease ends, ids that leave the queue, keys to delete
+local gone, given_back = {}, {} -- ids that leave for good; by limit, ids that give back their place
+local remembered = {} -- histories that live as long as the result beside them
+
+-- Before anything is written: each of these fails when its key holds something else.
 local has_following = redis.call('HLEN', following) > 0
+local has_adopted = redis.call('SCARD', adopted) > 0
+local has_cancelled = redis.call('SCARD', cancelled) > 0
+local has_parked = redis.call('HLEN', parked) > 0
+local limited = 'momentus:' .. tag .. ':limited'
+local has_limited = redis.call('HLEN', limited) > 0
+local per_job = {} -- hashes with something about jobs of which only running ones have any
+for _, hash in ipairs({lapses, effects, progress}) do
+  if redis.call('HLEN', hash) > 0 then
+    per_job[#per_job + 1] = hash
+  end
+end
+redis.call('ZCARD', queue)
+redis.call('ZCARD', leases)
+redis.call('ZCARD', dead)
+redis.call('SCARD', retrying)
+redis.call('LLEN', wake)
 
 local function remember(id, attempt, outcome, reason)
   local history = 'momentus:' .. tag .. ':history:' .. id
-  redis.call('RPUSH', history, cjson.encode({at_ms = now, attempt = attempt, outcome = outcome, reason = reason}))
+  local line = cjson.encode({at_ms = now, attempt = attempt, outcome = outcome, reason = reason})
+  local length = redis.pcall('RPUSH', history, line)
+  if type(length) == 'table' then -- it held something else, which is not worth a job
+    redis.call('DEL', history)
+    redis.call('RPUSH', history, line)
+  end
   redis.call('LTRIM', history, -50, -1)
+  redis.call('PERSIST', history) -- a run before, under the same id, may have left it to expire
 end
 
-local function leave(id, outcome, result, life)
+local function leave(id, result, life)
   leaving[#leaving + 1] = id
   forgotten[#forgotten + 1] = 'arq:retry:' .. id
   if result ~= '' then
     redis.call('SET', 'arq:result:' .. id, result, 'PX', life)
   end
-  ended[outcome] = ended[outcome] + 1
 end
 
 local function wait(id, delay)
@@ -58,26 +91,58 @@ local function wait(id, delay)
   ready = true
 end
 
+local function give_back(key, id)
+  given_back[key] = given_back[key] or {}
+  table.insert(given_back[key], id)
+end
+
+-- Those that named a limit of their own; it is forgotten with those that leave for good.
+local function give_back_own()
+  if not has_limited then
+    return
+  end
+  for n, key in ipairs(redis.call('HMGET', limited, unpack(settled))) do
+    if key then
+      give_back(key, settled[n])
+    end
+  end
+  if #gone > 0 then
+    redis.call('HDEL', limited, unpack(gone))
+  end
+end
+
 local finish = {}
 
-local function forget(id)
+local function forget(id, result, life)
+  local history = 'momentus:' .. tag .. ':history:' .. id
+  gone[#gone + 1] = id
   forgotten[#forgotten + 1] = 'arq:job:' .. id
-  forgotten[#forgotten + 1] = 'momentus:' .. tag .. ':history:' .. id
+  if result == '' then
+    forgotten[#forgotten + 1] = history
+  else
+    remembered[#remembered + 1], remembered[history] = history, life
+  end
 end
 
 function finish.done(id, _, _, result, life)
-  leave(id, 'done', result, life)
-  forget(id)
+  leave(id, result, life)
+  forget(id, result, life)
 end
 
 function finish.cancelled(id, _, _, result, life)
-  leave(id, 'cancelled', result, life)
-  forget(id)
+  leave(id, result, life)
+  forget(id, result, life)
+end
+
+function finish.expired(id, attempt, _, result, life, reason)
+  remember(id, attempt, 'expired', reason)
+  leave(id, result, life)
+  forget(id, result, life)
 end
 
 function finish.dead(id, attempt, _, result, life, reason)
   remember(id, attempt, 'dead', reason)
-  leave(id, 'dead', result, life)
+  leave(id, result, life)
   redis.call('ZADD', dead, now, id)
 end
 
@@ -98,15 +163,36 @@ function finish.defer(id, attempt, delay, _, _, reason)
   wait(id, delay)
 end
 
+-- Told once, however often a worker that cannot run it looks at it again.
+local function is_told(id, note)
+  local last = redis.pcall('LINDEX', 'momentus:' .. tag .. ':history:' .. id, -1)
+  local readable, entry = pcall(cjson.decode, type(last) == 'string' and last or '')
+  return readable and entry.outcome == 'parked' and entry.reason == note
+end
+
+function finish.park(id, attempt, delay, note, _, reason)
+  if not is_told(id, reason) then
+    remember(id, attempt, 'parked', reason)
+  end
+  if attempt > 1 then
+    redis.call('SADD', retrying, id)
+  end
+  redis.call('HSET', parked, id, note)
+  redis.call('ZADD', queue, now + delay, id)
+end
+
 local function settle(at)
   local id, token, outcome = ARGV[at], ARGV[at + 1], ARGV[at + 2]
   local attempt = tonumber(string.match(token, '%d+$'))
   settled[#settled + 1] = id
+  if ARGV[at + 7] ~= '' then
+    give_back(ARGV[at + 7], id)
+  end
   forgotten[#forgotten + 1] = 'arq:in-progress:' .. id
   if string.sub(outcome, -1) == '+' then
     outcome = string.sub(outcome, 1, -2)
-    redis.call('HINCRBY', counters, 'uncertain:' .. lane, 1)
-    remember(id, attempt, 'uncertain', 'the effect began and its outcome is unknown')
+    local note = string.match(redis.call('HGET', effects, id) or '', '^%d+ (.+)$')
+    remember(id, attempt, 'uncertain', (note and note .. ': ' or '') .. 'the effect began and its outcome is unknown')
   end
   finish[outcome](id, attempt, tonumber(ARGV[at + 3]), ARGV[at + 4], ARGV[at + 5], ARGV[at + 6])
 end
@@ -119,7 +205,11 @@ local function queue_next(id)
   end
   redis.call('HDEL', following, id)
   local due, payload = string.match(entry, '^(%d+) (.*)$')
+  if not due then
+    return -- nothing that anybody asked for
+  end
   redis.call('SET', 'arq:job:' .. id, payload)
+  redis.call('PERSIST', 'momentus:' .. tag .. ':history:' .. id)
   redis.call('ZADD', queue, due, id)
   redis.call('HINCRBY', counters, 'accepted:' .. lane, 1)
   if redis.call('ZREM', dead, id) == 1 then
@@ -132,30 +222,52 @@ local running = {}
 for at = 3, #ARGV, FIELDS do
   running[#running + 1] = 'arq:in-progress:' .. ARGV[at]
 end
-local tokens = redis.call('MGET', unpack(running))
-for n, token in ipairs(tokens) do
+local events = {done = 0, dead = 0, cancelled = 0, expired = 0, uncertain = 0}
+for n, token in ipairs(redis.call('MGET', unpack(running))) do
   local at = 3 + (n - 1) * FIELDS
   reply[n] = token == ARGV[at + 1] and 1 or 0
-  if reply[n] == 1 then
-    settle(at)
+  local outcome, unknown = string.match(ARGV[at + 2], '^(%a+)(%+?)$')
+  if reply[n] == 1 and events[outcome] then
+    events[outcome] = events[outcome] + 1
+  end
+  if reply[n] == 1 and unknown ~= '' then
+    events.uncertain = events.uncertain + 1
+  end
+end
+
+-- The counts come first, and are all tried before: one that is no number must not leave the rest half done.
+for _, share in ipairs({0, 1}) do
+  for event, count in pairs(events) do
+    if count > 0 then
+      redis.call('HINCRBY', counters, event .. ':' .. lane, count * share)
+    end
+  end
+end
+for n, stands in ipairs(reply) do
+  if stands == 1 then
+    settle(3 + (n - 1) * FIELDS)
   end
 end
 
 if #settled > 0 then
+  give_back_own()
   redis.call('DEL', unpack(forgotten))
   redis.call('ZREM', leases, unpack(settled))
-  for _, hash in ipairs({lapses, effects}) do
-    if redis.call('HLEN', hash) > 0 then
-      redis.call('HDEL', hash, unpack(settled))
-    end
+  for _, hash in ipairs(per_job) do
+    redis.call('HDEL', hash, unpack(settled))
+  end
+end
+if #remembered > 0 and redis.call('EXISTS', unpack(remembered)) > 0 then
+  for _, history in ipairs(remembered) do
+    redis.call('PEXPIRE', history, remembered[history])
   end
 end
 if #leaving > 0 then
   redis.call('ZREM', queue, unpack(leaving))
-  if redis.call('SCARD', adopted) > 0 then
+  if has_adopted then
     redis.call('SREM', adopted, unpack(leaving))
   end
-  if redis.call('SCARD', cancelled) > 0 then
+  if has_cancelled then
     redis.call('SREM', cancelled, unpack(leaving))
   end
   if has_following then
@@ -164,13 +276,12 @@ if #leaving > 0 then
     end
   end
   local minute = 'momentus:' .. tag .. ':minute:' .. math.floor(now / 60000)
-  redis.call('HINCRBY', minute, 'out:' .. lane, #leaving)
-  redis.call('PEXPIRE', minute, 3600000)
-end
-for outcome, count in pairs(ended) do
-  if count > 0 then
-    redis.call('HINCRBY', counters, outcome .. ':' .. lane, count)
+  if type(redis.pcall('HINCRBY', minute, 'out:' .. lane, #leaving)) == 'number' then -- a figure for people
+    redis.call('PEXPIRE', minute, 3600000)
   end
+end
+for key, ids in pairs(given_back) do
+  require_blocked().give_back(tag, key, ids, now)
 end
 if ready and redis.call('LLEN', wake) == 0 then
   redis.call('LPUSH', wake, '1')

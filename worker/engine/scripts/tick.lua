@@ -17,8 +17,12 @@
 --
 -- Invariant: a tick is queued at most once, also after its job is done: the last tick outlives it.
 
-local last = redis.call('HGET', KEYS[4], ARGV[3])
-if last and tonumber(last) >= tonumber(ARGV[4]) then
+redis.call('ZCARD', KEYS[1]) -- each of these fails when its key holds something else, before anything is written
+redis.call('LLEN', KEYS[2])
+redis.call('HINCRBY', KEYS[3], 'accepted:' .. ARGV[1], 0)
+
+local last = tonumber(redis.call('HGET', KEYS[4], ARGV[3]) or '')
+if last and last < 2 ^ 52 and last >= tonumber(ARGV[4]) then -- beyond that it is no time
   return 0
 end
 if redis.call('EXISTS', KEYS[5]) == 1 then
@@ -34,7 +38,7 @@ redis.call('HSET', KEYS[4], ARGV[3], ARGV[4])
 redis.call('SET', KEYS[5], ARGV[6])
 redis.call('ZADD', KEYS[1], now, ARGV[5])
 redis.call('HINCRBY', KEYS[3], 'accepted:' .. ARGV[1], 1)
-redis.call('HINCRBY', minute, 'in:' .. ARGV[1], 1)
+redis.pcall('HINCRBY', minute, 'in:' .. ARGV[1], 1) -- a figure for people; it keeps no tick from being queued
 redis.call('PEXPIRE', minute, 3600000)
 if redis.call('LLEN', KEYS[2]) == 0 then
   redis.call('LPUSH', KEYS[2], '1')

@@ -1,41 +1,72 @@
 -- Store a report's new set: what changed, what is gone, and when it is true for. All at once, and never backwards.
 --
 -- KEYS[1]  momentus:{reports}:snapshot:<tenant>:<report>  HASH  <scope>, head:<scope>, gone:<scope>, _meta, …
+--          or momentus:{reports}:closed:<tenant>:<report>:<day>, the same for a day that is over
 -- ARGV[1]  as_of of the new set (microseconds, the database's clock)
 -- ARGV[2]  generation against which the changes were found ("0": none was stored)
 -- ARGV[3]  _meta of the new set, JSON without its generation: "…" becomes {"gen":n,…}
--- ARGV[4]  how many scopes changed; then three per scope: scope, body, head
+-- ARGV[4]  _costs: JSON, what the latest refreshes took
+-- ARGV[5]  channel on which the store is announced; empty: none
+-- ARGV[6]  the report's name
+-- ARGV[7]  life of the key (ms); "0": no end
+-- ARGV[8]  how many scopes changed; then five per scope: scope, body, head, body as zstd, as gzip; empty: no variant
 -- then     the scopes that are gone
 --
 -- Returns  {"stored", generation}; {"superseded"}: a set as new or newer is stored;
 --          {"moved"}: another set was stored since the changes were found: find them again
 --
 -- Invariant: as_of never goes back, and a body belongs to the generation that _meta names or has not changed
--- since. A reader that asks for body and _meta in one call sees one instant.
+-- since; a variant is its body's or absent. A reader that asks for body and _meta in one call sees one instant.
+-- verified_us does not go back either: if the former set was found true after the new one's snapshot was taken,
+-- nothing had changed in between, so the new one is as true as that; but never past its own valid_until_us.
 
 local snapshot = KEYS[1]
-local stored = redis.call('HMGET', snapshot, '_as_of', '_gen')
+local stored = redis.call('HMGET', snapshot, '_as_of', '_gen', '_meta')
 if stored[1] and tonumber(stored[1]) >= tonumber(ARGV[1]) then
   return {'superseded'}
 end
 if (stored[2] or '0') ~= ARGV[2] then
   return {'moved'}
 end
+
+local function store_variant(field, octets)
+  if octets == '' then
+    redis.call('HDEL', snapshot, field)
+  else
+    redis.call('HSET', snapshot, field, octets)
+  end
+end
+
 local generation = tonumber(ARGV[2]) + 1
-local changed = tonumber(ARGV[4])
-local at = 5
+local changed = tonumber(ARGV[8])
+local at = 9
 for _ = 1, changed do
   local scope = ARGV[at]
   redis.call('HSET', snapshot, scope, ARGV[at + 1], 'head:' .. scope, ARGV[at + 2])
+  store_variant(scope .. ':zstd', ARGV[at + 3])
+  store_variant(scope .. ':gzip', ARGV[at + 4])
   redis.call('HDEL', snapshot, 'gone:' .. scope)
-  at = at + 3
+  at = at + 5
 end
 for gone = at, #ARGV do
   local scope = ARGV[gone]
-  redis.call('HDEL', snapshot, scope) -- its head stays: who may know that it is gone depends on its path
+  -- its head stays: who may know that it is gone depends on its path
+  redis.call('HDEL', snapshot, scope, scope .. ':zstd', scope .. ':gzip')
   redis.call('HSET', snapshot, 'gone:' .. scope, ARGV[1])
 end
 local meta = '{"gen":' .. generation .. ',' .. string.sub(ARGV[3], 2)
-redis.call('HSET', snapshot, '_meta', meta, '_as_of', ARGV[1], '_gen', generation)
+local verified = tonumber(string.match(stored[3] or '', '"verified_us":(%d+)') or 0)
+local valid_until = tonumber(string.match(meta, '"valid_until_us":(%d+)') or verified)
+verified = math.min(verified, valid_until)
+if verified > tonumber(ARGV[1]) and tonumber(ARGV[7]) == 0 then
+  meta = string.gsub(meta, '"verified_us":%d+', '"verified_us":' .. string.format('%.0f', verified), 1)
+end
+redis.call('HSET', snapshot, '_meta', meta, '_as_of', ARGV[1], '_gen', generation, '_costs', ARGV[4])
 redis.call('HDEL', snapshot, '_error')
+if tonumber(ARGV[7]) > 0 then
+  redis.call('PEXPIRE', snapshot, ARGV[7])
+end
+if ARGV[5] ~= '' then
+  redis.call('PUBLISH', ARGV[5], '{"report":"' .. ARGV[6] .. '","gen":' .. generation .. '}')
+end
 return {'stored', generation}

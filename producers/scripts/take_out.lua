@@ -8,19 +8,16 @@
 -- KEYS[4]  momentus:{group}:adopted    SET   unfinished jobs of stock arq producers that were counted as accepted
 -- KEYS[5]  momentus:{group}:next       HASH  job id -> "<due ms> <payload>" to queue when the run ends
 -- KEYS[6]  momentus:{group}:cancelled  SET   running jobs that are to be stopped
--- KEYS[7…] five per lane, in the order of ARGV:
---            arq:queue:{group}:<lane>          ZSET  job id -> due time, or lease deadline while it runs (ms)
---            momentus:{group}:leases:<lane>    ZSET  running job id -> lease deadline (ms)
---            momentus:{group}:retrying:<lane>  SET   waiting job ids that failed before
---            momentus:{group}:dead:<lane>      ZSET  job id -> when it was given up (ms)
---            momentus:{group}:wake:<lane>      LIST  at most one token
+-- KEYS[7]  momentus:{group}:progress   HASH job id -> JSON
 -- ARGV[1]  hash tag, braces included
 -- ARGV[2]  id
 -- ARGV[3]  "discarded": a dead or waiting job; "cancelled": a waiting job, or a running one, which is told to stop
--- ARGV[4…] the lanes
+-- ARGV[4…] the lanes to look in; without any, all of the group that ever accepted a job, for a caller that knows
+--          no lanes
 --
 -- Also touches, with the same tag: arq:job:<id>, arq:in-progress:<id>, arq:retry:<id>, arq:result:<id>,
--- momentus:{group}:history:<id>.
+-- momentus:{group}:history:<id>, and of each lane arq:queue:{group}:<lane> and momentus:{group}:<what>:<lane>,
+-- what being leases, retrying, dead, parked and wake.
 --
 -- Returns  {what, lane}, where what is
 --            "gone"      it was taken out and counted under ARGV[3]
@@ -32,11 +29,11 @@
 --            "unknown"   it neither waits nor runs nor is dead; lane is ""
 --
 -- Invariant: what leaves the queue or the dead is counted once, as discarded or cancelled, so that
--- accepted = done + discarded + vanished + cancelled + dead + queue stays true. An effect that began without a
+-- accepted = done + discarded + vanished + cancelled + expired + dead + queue stays true. An effect that began without a
 -- known outcome is counted as uncertain. A recompute that was asked for meanwhile is queued in its place.
 
 local counters, lapses, effects = KEYS[1], KEYS[2], KEYS[3]
-local adopted, following, cancelled = KEYS[4], KEYS[5], KEYS[6]
+local adopted, following, cancelled, progress = KEYS[4], KEYS[5], KEYS[6], KEYS[7]
 local tag, id, event = ARGV[1], ARGV[2], ARGV[3]
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
@@ -49,6 +46,9 @@ local function queue_next(lane, queue, wake)
   end
   redis.call('HDEL', following, id)
   local due, payload = string.match(entry, '^(%d+) (.*)$')
+  if not due then
+    return -- nothing that anybody asked for
+  end
   redis.call('SET', 'arq:job:' .. id, payload)
   redis.call('ZADD', queue, due, id)
   redis.call('HINCRBY', counters, 'accepted:' .. lane, 1)
@@ -59,8 +59,8 @@ end
 
 -- A waiting job of a stock arq producer is counted when first claimed; this one never will be.
 local function adopt(lane)
-  local payload = redis.call('GETRANGE', 'arq:job:' .. id, 0, 4)
-  local foreign = (payload ~= '' and payload ~= '{"v":') or string.sub(id, 1, #tag) ~= tag
+  local payload = redis.pcall('GETRANGE', 'arq:job:' .. id, 0, 4)
+  local foreign = (type(payload) == 'string' and payload ~= '' and payload ~= '{"v":') or string.sub(id, 1, #tag) ~= tag
   if foreign and redis.call('SISMEMBER', adopted, id) == 0 then
     redis.call('HINCRBY', counters, 'accepted:' .. lane, 1)
   end
@@ -70,6 +70,8 @@ local function forget(lane)
   redis.call('SREM', adopted, id)
   redis.call('SREM', cancelled, id)
   redis.call('HDEL', lapses, id)
+  redis.call('HDEL', progress, id)
+  require_blocked().leave(tag, lane, id, now)
   if redis.call('HDEL', effects, id) == 1 then
     redis.call('HINCRBY', counters, 'uncertain:' .. lane, 1)
   end
@@ -87,7 +89,11 @@ local function stop(leased)
   return redis.call('SADD', cancelled, id) == 1 and 'stopping' or 'told'
 end
 
-local function take_out(lane, queue, leases, retrying, dead, wake)
+local function take_out(lane)
+  local function of_lane(what)
+    return 'momentus:' .. tag .. ':' .. what .. ':' .. lane
+  end
+  local queue, leases, dead = 'arq:queue:' .. tag .. ':' .. lane, of_lane('leases'), of_lane('dead')
   if redis.call('ZSCORE', dead, id) then
     if event == 'cancelled' then
       return 'dead'
@@ -106,17 +112,28 @@ local function take_out(lane, queue, leases, retrying, dead, wake)
   adopt(lane)
   redis.call('ZREM', queue, id)
   redis.call('ZREM', leases, id)
-  redis.call('SREM', retrying, id)
+  redis.call('SREM', of_lane('retrying'), id)
+  redis.call('HDEL', of_lane('parked'), id)
   forget(lane)
-  queue_next(lane, queue, wake)
+  queue_next(lane, queue, of_lane('wake'))
   return 'gone'
 end
 
-for at = 4, #ARGV do
-  local n = 7 + (at - 4) * 5
-  local what = take_out(ARGV[at], KEYS[n], KEYS[n + 1], KEYS[n + 2], KEYS[n + 3], KEYS[n + 4])
+local function lanes()
+  if #ARGV >= 4 then
+    return {unpack(ARGV, 4)}
+  end
+  local found = {}
+  for _, count in ipairs(redis.call('HKEYS', counters)) do
+    found[#found + 1] = string.match(count, '^accepted:(.+)$')
+  end
+  return found
+end
+
+for _, lane in ipairs(lanes()) do
+  local what = take_out(lane)
   if what then
-    return {what, ARGV[at]}
+    return {what, lane}
   end
 end
 return {'unknown', ''}

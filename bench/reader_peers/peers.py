@@ -1,0 +1,126 @@
+"""Who is measured: how each server is started, and under which path it has a document.
+
+Ours is the reader as it ships, three ways: with the session check (everything on), open, and with its own copy.
+The others check nothing and send a document as it is stored; nginx sends a file, which is the ceiling.
+"""
+
+import os
+import shutil
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import orjson
+
+from bench.queue_peers.install import NotInstalled, install_environment, install_modules
+
+_HERE = Path(__file__).parent
+_ROOT = _HERE.parents[1]
+OURS = "/v1/reports/bench/{}"
+PLAIN = "/{}"
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """How a server is started.
+
+    Attributes:
+        path: of a document, with a place for its number.
+        session: whether requests carry a token.
+    """
+
+    argv: tuple[str, ...]
+    path: str = PLAIN
+    environment: Mapping[str, str] = field(default_factory=dict)
+    session: bool = False
+
+
+Making = Callable[[str, int, Path], Start]
+"""From the address of Redis, a port and an empty folder.
+
+Raises:
+    NotInstalled: with the reason.
+"""
+
+
+def _ours(**settings: str) -> Making:
+    def make(url: str, port: int, _folder: Path) -> Start:
+        named = {f"MOMENTUS_READER__{name.upper()}": value for name, value in settings.items()}
+        environment = {"MOMENTUS_REDIS_URL": url, "MOMENTUS_READER__PORT": str(port), "PYTHONPATH": str(_ROOT)}
+        session = settings.get("access") != "open"
+        return Start((sys.executable, "-m", "reader"), OURS, environment | named, session)
+
+    return make
+
+
+def _uvicorn(name: str) -> Making:
+    def make(url: str, port: int, _folder: Path) -> Start:
+        python = install_environment("reader", _HERE / "requirements.txt")
+        loop = ("--loop", "uvloop", "--http", "httptools", "--no-access-log", "--log-level", "error")
+        app = (str(python), "-m", "uvicorn", f"bench.reader_peers.apps:{name}", "--port", str(port))
+        return Start((*app, *loop), PLAIN, {"BENCH_REDIS_URL": url, "PYTHONPATH": str(_ROOT)})
+
+    return make
+
+
+def _node(url: str, port: int, _folder: Path) -> Start:
+    modules = install_modules(_HERE / "ioredis")
+    argv = (modules.node, str(_HERE / "ioredis" / "server.js"), str(port))
+    return Start(argv, PLAIN, {**modules.environment, "BENCH_REDIS_URL": url})
+
+
+def _webdis(url: str, port: int, folder: Path) -> Start:
+    redis_port = int(url.rsplit(":", 1)[1].partition("/")[0])
+    password = url.partition("://")[2].rpartition("@")[0].lstrip(":")
+    wishes = {
+        "redis_host": "127.0.0.1",
+        "redis_port": redis_port,
+        "redis_auth": password or None,
+        "http_host": "127.0.0.1",
+        "http_port": port,
+        "threads": os.cpu_count(),
+        "pool_size": 20,
+        "daemonize": False,
+        "verbosity": 0,
+        "logfile": str(folder / "webdis.log"),
+        "acl": [{"disabled": ["DEBUG"]}],
+    }
+    (folder / "webdis.json").write_bytes(orjson.dumps(wishes))
+    return Start((_program("webdis"), str(folder / "webdis.json")), "/GET/{}")
+
+
+def _nginx(_url: str, port: int, folder: Path) -> Start:
+    user = "user root;" if os.geteuid() == 0 else ""  # else its workers could not read our folder
+    lines = f"""
+    {user} daemon off; worker_processes 1; pid {folder}/nginx.pid; error_log {folder}/error.log;
+    events {{ worker_connections 1024; }}
+    http {{
+      access_log off; sendfile on; keepalive_requests 1000000; default_type application/json;
+      open_file_cache max=2000; client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy;
+      fastcgi_temp_path {folder}/fastcgi; uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
+      server {{ listen 127.0.0.1:{port}; root {folder}/documents; }}
+    }}
+    """
+    (folder / "nginx.conf").write_text(lines, "utf-8")
+    return Start((_program("nginx"), "-c", str(folder / "nginx.conf"), "-p", str(folder)))
+
+
+def _program(name: str) -> str:
+    found = shutil.which(name) or shutil.which(f"/usr/sbin/{name}")
+    if found is None:
+        raise NotInstalled(f"skipped: no {name} on this machine")
+    return found
+
+
+PEERS: Mapping[str, Making] = {
+    "momentus, session": _ours(),
+    "momentus, open": _ours(access="open"),
+    "momentus, session and copy": _ours(copy_mib="64"),
+    "webdis": _webdis,
+    "node, ioredis": _node,
+    "fastapi": _uvicorn("fast"),
+    "starlette": _uvicorn("star"),
+    "raw asgi": _uvicorn("raw"),
+    "nginx, files": _nginx,
+}

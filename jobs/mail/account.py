@@ -1,0 +1,243 @@
+"""The accounts file: which mail accounts there are, in the order in which they are tried. It opens nothing.
+
+    [accounts.main]
+    preset = "microsoft365"
+    username = "tasks@example.com"
+    password_file = "/run/secrets/main"
+
+    [accounts.spare]
+    preset = "ses"
+    host = "email-smtp.eu-west-1.amazonaws.com"
+    username = "AKIA…"
+    password_file = "/run/secrets/spare"
+    per_second = 14
+
+    [streams.payroll]
+    uncertain = "hold"
+
+What is not said comes from the preset (`jobs.mail.preset`). What can go wrong is told all at once, each line with
+the table and the key: an unknown key or preset, a value of another type, a login without a user name.
+"""
+
+import difflib
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from datetime import timedelta
+from typing import Any
+
+from .preset import PRESETS, Preset, Tls
+from .stream import STREAMS, Stream, is_stream_name
+
+_NAME = re.compile(r"[a-z][a-z0-9-]{0,31}")
+_DURATION = re.compile(r"(\d{1,6})([smhd])")
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+_NUMBERS = {
+    "port": (1, 65535),
+    "per_second": (0, 100_000),
+    "per_minute": (0, 1_000_000),
+    "per_day": (0, 100_000_000),
+    "connections": (0, 1000),
+    "messages": (0, 100_000),
+}
+_TEXTS = ("host", "tls", "username", "password_file", "auth", "tenant", "client_id", "ca_file")
+_ONE_OF = {
+    "tls": ("required", "implicit", "off"),
+    "auth": ("password", "microsoft", "google"),
+}
+
+
+class AccountsError(ValueError):
+    """The accounts file is wrong. ``problems``: a line per mistake with the table, the fault, the remedy."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """One account, its preset's defaults filled in.
+
+    Attributes:
+        password_file: where its password, client secret or service account key is read from.
+        auth: ``password``; or XOAUTH2 by Microsoft's client credentials or Google's service account.
+        tenant, client_id: for ``microsoft``.
+        ca_file: certificates (PEM) of those who may vouch for the server; "" for the system's.
+        per_second, per_minute, per_day, connections, messages, idempotency_header: see :class:`Preset`.
+        urgent_share: percent of each limit that only urgent mail may use.
+    """
+
+    name: str
+    preset: str = "generic"
+    host: str = ""
+    port: int = 25
+    tls: Tls = "required"
+    username: str = ""
+    password_file: str = ""
+    auth: str = "password"
+    tenant: str = ""
+    client_id: str = ""
+    ca_file: str = ""
+    login: bool = False
+    per_second: int = 0
+    per_minute: int = 0
+    per_day: int = 0
+    connections: int = 0
+    messages: int = 0
+    urgent_share: int = 20
+    idempotency_header: str = ""
+
+    @property
+    def bounded(self) -> bool:
+        """Whether anything of it is counted."""
+        return bool(self.per_second or self.per_minute or self.per_day or self.connections)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountsFile:
+    """What the file says.
+
+    Attributes:
+        streams: those of the product, as the file changes them, and its own.
+    """
+
+    accounts: tuple[Account, ...]
+    streams: Mapping[str, Stream] = field(default_factory=lambda: STREAMS)
+
+
+def read_accounts(text: str) -> AccountsFile:
+    """The accounts and streams of a file.
+
+    Raises:
+        AccountsError: with every mistake found.
+
+    Example:
+        >>> read_accounts('accounts.main = {preset = "gmail", username = "me"}').accounts[0].host
+        'smtp.gmail.com'
+    """
+    try:
+        content = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise AccountsError([f"not TOML: {error}"]) from None
+    problems = [
+        f"{name}: no such table; there are accounts and streams" for name in content if name not in _TABLES
+    ]
+    accounts, streams = _tables(content, "accounts", problems), _tables(content, "streams", problems)
+    if not accounts:
+        problems.append("[accounts.NAME]: there is none; name at least one account")
+    for name, table in accounts.items():
+        problems += [f"[accounts.{name}] {problem}" for problem in _account_problems(name, table)]
+    for name, table in streams.items():
+        problems += [f"[streams.{name}] {problem}" for problem in _stream_problems(name, table)]
+    if problems:
+        raise AccountsError(problems)
+    return AccountsFile(
+        accounts=tuple(_account(name, table) for name, table in accounts.items()),
+        streams={**STREAMS, **{name: _stream(name, table) for name, table in streams.items()}},
+    )
+
+
+_TABLES = ("accounts", "streams")
+
+
+def _tables(content: Mapping[str, Any], word: str, problems: list[str]) -> dict[str, dict[str, Any]]:
+    named = content.get(word, {})
+    if not isinstance(named, dict) or not all(isinstance(table, dict) for table in named.values()):
+        problems.append(f"{word}: must hold tables, like [{word}.main]")
+        return {}
+    return named
+
+
+def _account(name: str, table: Mapping[str, Any]) -> Account:
+    preset = PRESETS[table.get("preset", "generic")]
+    given = {one.name for one in fields(Account)} & {one.name for one in fields(Preset)} - {"name"}
+    defaults = {one: getattr(preset, one) for one in given}
+    return Account(**{**defaults, **table, "name": name, "preset": preset.name})
+
+
+def _account_problems(name: str, table: Mapping[str, Any]) -> Iterator[str]:
+    if not _NAME.fullmatch(name):
+        yield "is not the name of an account: up to 32 lower-case letters, digits and hyphens, a letter first"
+    known = ["preset", *_TEXTS, *_NUMBERS, "urgent_share"]
+    for key in table:
+        if key not in known:
+            yield f"{key}: no such key{_nearest(key, known)}"
+    preset = PRESETS.get(str(table.get("preset", "generic")))
+    if preset is None:
+        yield f"preset: no such preset; there are {', '.join(PRESETS)}"
+        return
+    wrong = list(_value_problems(table))
+    yield from wrong
+    if not wrong:
+        yield from _missing(table, preset)
+
+
+def _value_problems(table: Mapping[str, Any]) -> Iterator[str]:
+    for key in _TEXTS:
+        value = table.get(key, "")
+        if not isinstance(value, str) or not value.isprintable():
+            yield f"{key}: must be a text"
+        elif key in table and value not in _ONE_OF.get(key, (value,)):
+            yield f"{key}: must be one of {', '.join(_ONE_OF[key])}"
+    for key, (lowest, highest) in {**_NUMBERS, "urgent_share": (0, 90)}.items():
+        value = table.get(key, highest)
+        if isinstance(value, bool) or not isinstance(value, int) or not lowest <= value <= highest:
+            yield f"{key}: must be a whole number from {lowest} to {highest}"
+
+
+def _missing(table: Mapping[str, Any], preset: Preset) -> Iterator[str]:
+    if not (table.get("host") or preset.host):
+        yield f"host: must be given, {preset.name} has no host that is everybody's"
+    username, secret = table.get("username") or preset.username, table.get("password_file")
+    if preset.login and not username:
+        yield f"username: must be given, {preset.name} takes no mail without a login"
+    if secret and not username:
+        yield "password_file: goes with a username"
+    if table.get("auth") == "microsoft" and not (table.get("tenant") and table.get("client_id")):
+        yield 'auth = "microsoft": needs tenant and client_id'
+    if table.get("tls") == "off" and (table.get("host") or preset.host) not in {"localhost", "127.0.0.1", "::1"}:
+        yield 'tls = "off": is for loopback hosts only; set it to required or implicit'
+
+
+def _stream(name: str, table: Mapping[str, Any]) -> Stream:
+    before = STREAMS.get(name, Stream(name=name))
+    expires = table.get("expires")
+    return Stream(
+        name=name,
+        uncertain=table.get("uncertain", before.uncertain),
+        expires=before.expires if expires is None else _duration(expires),
+        unsubscribe=table.get("unsubscribe", before.unsubscribe),
+        suppression=table.get("suppression", before.suppression),
+    )
+
+
+def _stream_problems(name: str, table: Mapping[str, Any]) -> Iterator[str]:
+    if not is_stream_name(name):
+        yield "is not the name of a stream: up to 32 lower-case letters, digits and hyphens, a letter first"
+    known = {
+        "uncertain": ("resend", "hold"),
+        "suppression": ("all", "undeliverable"),
+        "unsubscribe": (True, False),
+    }
+    for key, value in table.items():
+        if key == "expires":
+            if not isinstance(value, str) or not _DURATION.fullmatch(value):
+                yield 'expires: must be a length of time, like "15m", "24h" or "3d"'
+        elif key not in known:
+            yield f"{key}: no such key{_nearest(key, [*known, 'expires'])}"
+        elif value not in known[key] or isinstance(value, bool) != (key == "unsubscribe"):
+            yield f"{key}: must be one of {', '.join(str(one).lower() for one in known[key])}"
+
+
+def _duration(text: str) -> timedelta:
+    found = _DURATION.fullmatch(text)
+    if found is None:
+        raise ValueError(f"{text!r} is not a length of time")
+    return timedelta(**{_UNITS[found[2]]: int(found[1])})
+
+
+def _nearest(name: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"; did you mean {close[0]}?" if close else f"; there are {', '.join(known)}"

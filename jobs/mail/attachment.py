@@ -1,0 +1,151 @@
+"""Attachments: small ones travel in the job, large ones by reference, each with the hash of what was meant.
+
+A reference is a path below the folder that workers are given (``MOMENTUS_MAIL__ATTACHMENTS``); the worker reads
+it when the mail goes out and compares size and SHA-256. So a file that was changed or removed meanwhile is
+noticed, and every attempt sends the same octets. Types that mail servers refuse anyway (programs, scripts) are
+refused here, where the caller learns of it.
+"""
+
+import hashlib
+import mimetypes
+import re
+from base64 import b64encode
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from .errors import BodyTooLarge, InvalidAttachment
+from .header import refuse_unsafe
+
+INLINE_LIMIT = 64 * 1024
+"""Octets of an attachment that travels in the job; Redis holds every waiting job in memory."""
+MESSAGE_LIMIT = 25_000_000
+"""Octets of a finished mail: the most that common providers take. A server that takes less tells the worker."""
+MOST = 20
+"""Attachments of one mail."""
+NAME_LIMIT = 255
+"""Octets of a file's name in UTF-8: what file systems take, and percent-encoded it fits a line of 998 octets."""
+
+_TYPE = re.compile(r"(application|audio|font|image|model|text|video)/[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,100}\Z")
+_SHA256 = re.compile(r"[0-9a-f]{64}\Z")
+_REFUSED = frozenset(
+    """ade adp apk appx bat cab chm cmd com cpl diagcab dll dmg exe hta ins isp iso jar js jse lnk mde msc msi
+    msix msp mst pif ps1 reg scr sct shb sys vb vbe vbs vhd vxd wsc wsf wsh""".split()  # noqa: SIM905  a list to read
+)
+"""Endings that Gmail and Outlook block."""
+_TYPES = mimetypes.MimeTypes()  # the table that comes with Python, not this machine's
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attachment:
+    """One file of a mail: either its content, at most 64 KiB, or a reference to it.
+
+    Attributes:
+        name: what the reader sees; any language, no folders.
+        content: the octets.
+        ref: a relative path below the workers' attachment folder, with ``/`` between its parts.
+        sha256, size: of what ``ref`` names, in hex and in octets.
+        type: ``application/pdf`` or the like; left out, it follows from the name.
+
+    Example:
+        >>> Attachment(name="aviso.txt", content=b"Hola").frozen(field="attachments[0]")["type"]
+        'text/plain'
+    """
+
+    name: str
+    content: bytes | None = None
+    ref: str | None = None
+    sha256: str | None = None
+    size: int | None = None
+    type: str | None = None
+
+    def frozen(self, *, field: str) -> dict[str, object]:
+        """As it travels.
+
+        Raises:
+            InvalidAttachment, UnsafeHeader, BodyTooLarge: naming ``field`` and the part of it.
+        """
+        head: dict[str, object] = {"name": _name(self.name, f"{field}.name"), "type": self._type(f"{field}.type")}
+        if self.content is None:
+            return head | self._reference(field)
+        if self.ref is not None:
+            raise InvalidAttachment(f"{field}.ref", "an attachment has either content or a reference, not both")
+        return head | _inline(self.content, f"{field}.content")
+
+    def _type(self, field: str) -> str:
+        kind = _guessed(self.name) if self.type is None else self.type
+        if not isinstance(kind, str) or not _TYPE.match(kind):
+            raise InvalidAttachment(field, "must be a media type such as application/pdf, without parameters")
+        return kind
+
+    def _reference(self, field: str) -> dict[str, object]:
+        ref = self.ref
+        if not isinstance(ref, str) or not _is_relative(ref):
+            raise InvalidAttachment(
+                f"{field}.ref",
+                "must be a relative path below the workers' attachment folder, with / and without ..",
+            )
+        if not isinstance(self.sha256, str) or not _SHA256.match(self.sha256):
+            raise InvalidAttachment(f"{field}.sha256", "must be the file's SHA-256 in 64 lower-case hex digits")
+        if not isinstance(self.size, int) or isinstance(self.size, bool) or self.size <= 0:
+            raise InvalidAttachment(f"{field}.size", "must be the file's size in octets, more than 0")
+        return {"sha256": self.sha256, "size": self.size, "ref": ref}
+
+
+def freeze(attachments: object) -> list[dict[str, object]]:
+    """All attachments of a mail as they travel.
+
+    Raises:
+        InvalidAttachment, UnsafeHeader, BodyTooLarge: naming the one at fault by its place.
+    """
+    if isinstance(attachments, str | bytes) or not isinstance(attachments, Sequence) or len(attachments) > MOST:
+        raise InvalidAttachment("attachments", f"must be a list of at most {MOST} attachments")
+    frozen = []
+    for place, one in enumerate(attachments):
+        if not isinstance(one, Attachment):
+            raise InvalidAttachment(f"attachments[{place}]", f"must be an Attachment, not {type(one).__name__}")
+        frozen.append(one.frozen(field=f"attachments[{place}]"))
+    return frozen
+
+
+def _name(name: object, field: str) -> str:
+    if not isinstance(name, str) or not name.strip():
+        raise InvalidAttachment(field, "must be a file's name, and not empty")
+    refuse_unsafe(name, field=field)
+    if len(name.encode()) > NAME_LIMIT:
+        raise InvalidAttachment(field, f"is too long: at most {NAME_LIMIT} octets in UTF-8")
+    if {"/", "\\"} & set(name) or name.strip(". ") == "" or name != name.strip():
+        raise InvalidAttachment(field, "must be a plain name: no folders, not only dots, no spaces around it")
+    stem, _, ending = name.rstrip(". ").lower().rpartition(".")  # Windows drops dots and spaces at the end
+    if stem and ending in _REFUSED:
+        raise InvalidAttachment(field, f"ends in .{ending}, which mail servers refuse; link to the file instead")
+    return name
+
+
+def _guessed(name: str) -> str:
+    kind, packed = _TYPES.guess_type(name)
+    return kind if kind and not packed else "application/octet-stream"
+
+
+def _inline(content: object, field: str) -> dict[str, object]:
+    if not isinstance(content, bytes) or not content:
+        raise InvalidAttachment(field, "must be octets (bytes), and not empty")
+    if len(content) > INLINE_LIMIT:
+        raise BodyTooLarge(
+            field, f"has {len(content)} octets, at most {INLINE_LIMIT} travel in the job; give a reference instead"
+        )
+    return {
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "size": len(content),
+        "content": b64encode(content).decode(),
+    }
+
+
+def _is_relative(ref: str) -> bool:
+    parts = ref.split("/")
+    return (
+        0 < len(ref) <= 1024  # noqa: PLR2004  longer than any path that a system takes
+        and ref.isprintable()
+        and "\\" not in ref
+        and ":" not in parts[0]
+        and all(part not in ("", ".", "..") for part in parts)
+    )

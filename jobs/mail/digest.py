@@ -1,0 +1,95 @@
+"""Many small mails as one: what is sent under one collapse key within a window becomes a single mail.
+
+The producer asks Redis what waits already, renders all of it, and puts the result in place of the earlier one, if
+nothing changed meanwhile. So what waits is at any moment a whole frozen mail, made by the backend with its own
+templates: the worker knows nothing of digests, and a template that is changed or removed changes nothing.
+
+Nobody's items can meet somebody else's: recipient, sender, language and all else but the values belong to the key.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+from .errors import InvalidPart
+from .message import Mail
+from .values import plain_values, travelling
+
+SHORTEST, LONGEST = timedelta(seconds=1), timedelta(days=7)
+"""How long items may be gathered."""
+_KEY_LIMIT = 512
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Digest:
+    """A mail that may be gathered with others of its key: hand it to ``producer.send_digest``.
+
+    Dates and decimals among its values reach the templates as texts.
+
+    Attributes:
+        mail: what is sent when no other comes; made from a template, and its values are the item.
+        template: makes the mail of two or more; its one value is ``items``, a list of the items in their order.
+        collapse: the key: what belongs together, for one recipient.
+        window: how long after the first item the mail goes out.
+
+    Example:
+        >>> one = Mail(to="ana@example.com", template="task_assigned", values={"task": "Cierre", "due": "hoy"})
+        >>> digest = Digest(mail=one, template="tasks_assigned", collapse="tasks:7", window=timedelta(seconds=120))
+        >>> digest.gathered([digest.item(), digest.item()]).template
+        'tasks_assigned'
+    """
+
+    mail: Mail
+    template: str
+    collapse: str
+    window: timedelta = timedelta(minutes=2)
+
+    @property
+    def kind(self) -> str:
+        """A digest is queued as the mail that it is."""
+        return self.mail.kind
+
+    @property
+    def lane(self) -> str:
+        """The lane of the mail."""
+        return self.mail.lane
+
+    def fingerprint(self) -> str:
+        """What makes two requests the same item."""
+        return _digest(self.collapse_key(), self.mail.fingerprint())
+
+    def collapse_key(self) -> str:
+        """What must be equal for two items to share a mail: the key, and all of the mail but its values."""
+        return _digest(self.collapse, self.template, replace(self.mail, values={}).fingerprint())
+
+    def item(self) -> Mapping[str, object]:
+        """The values as they wait for others. Both templates are tried with them, so that a fault is its sender's.
+
+        Raises:
+            MailError: a fault of the key, the window, the template or a value.
+        """
+        self._check()
+        values = travelling(plain_values(self.mail.values))
+        self.gathered([values, values]).parts()
+        return values
+
+    def gathered(self, items: Sequence[Mapping[str, object]]) -> Mail:
+        """The mail that tells these items."""
+        if len(items) == 1:
+            return replace(self.mail, values=items[0])
+        return replace(self.mail, template=self.template, values={"items": list(items)})
+
+    def _check(self) -> None:
+        if self.mail.template is None:
+            raise InvalidPart("template", "only a mail made from a template can be gathered; ready parts cannot")
+        if not isinstance(self.collapse, str) or not 0 < len(self.collapse) <= _KEY_LIMIT:
+            raise InvalidPart("collapse", f"must be a text of 1 to {_KEY_LIMIT} characters, for example tasks:7")
+        if not isinstance(self.window, timedelta) or not SHORTEST <= self.window <= LONGEST:
+            raise InvalidPart(
+                "window", f"must be a timedelta from 1 s to {LONGEST.days} days, not {self.window!r}"
+            )
+
+
+def _digest(*texts: object) -> str:
+    return hashlib.sha256("\0".join(map(str, texts)).encode("utf-8", "surrogatepass")).hexdigest()

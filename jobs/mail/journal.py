@@ -1,0 +1,42 @@
+"""The journal's words: what one attempt to send a mail came to, as a line of the job's history.
+
+A line is ``<account> <scope>: <words>``; the words are the server's reply with its stage, or ours. The worker
+writes it and people read it (`ops mail trace`), so that both sides of the text stand here.
+
+A note, the account alone, is made durable with the mark before the final dot: it is what is left of an attempt
+whose worker died, and says which account may have delivered the mail already.
+"""
+
+import re
+from dataclasses import dataclass
+
+_LINE = re.compile(r"(?P<account>[a-z][a-z0-9-]{0,31})(?: (?P<scope>[a-z]+))?: (?P<words>.*)", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One attempt.
+
+    Attributes:
+        account: which one it was tried by.
+        scope: whose fault a refusal was; "" when it was none.
+        words: the raw reply, or what happened instead of one.
+    """
+
+    account: str
+    scope: str
+    words: str
+
+    def __str__(self) -> str:
+        scope = f" {self.scope}" if self.scope else ""
+        return f"{self.account}{scope}: {self.words}"
+
+
+def read_line(text: str) -> Line | None:
+    """The line in a reason of the history; None when it is of another kind.
+
+    >>> read_line("main recipient: rcpt 550 5.1.1 no such user").scope
+    'recipient'
+    """
+    found = _LINE.search(text)
+    return Line(found["account"], found["scope"] or "", found["words"]) if found else None

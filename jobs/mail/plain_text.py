@@ -1,0 +1,101 @@
+"""The text of an HTML part, for mails that bring none: paragraphs, list items, links with their address.
+
+It reads tags as mail templates have them, in time proportional to the length whatever stands there; a ``>`` inside
+an attribute is where it fails to be a browser. Where the wording matters, write the text part yourself.
+"""
+
+import html
+import re
+
+_TAG = re.compile(r"(<[a-zA-Z/!?][^<>]*>)")
+_NAME = re.compile(r"</?([a-zA-Z][a-zA-Z0-9]*)")
+_ATTRIBUTE = re.compile(r"""\s(href|alt)\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s"'>]+))""", re.IGNORECASE)
+_SPACES = re.compile(r"[ \t\r\n\f\xa0]+")
+_SPACE_AT_BREAK = re.compile(r" *\n *")
+_MANY_BREAKS = re.compile(r"\n{3,}")
+
+_UNSEEN = frozenset({"head", "style", "script", "title", "template"})
+_PARAGRAPHS = frozenset({"p", "ul", "ol", "table", "pre", "blockquote", "section", "article", "header", "footer"})
+_HEADINGS = frozenset({"h1", "h2", "h3", "h4", "h5", "h6"})
+_LINES = frozenset({"br", "div", "tr", "dt", "dd"})
+
+
+def text_of(document: str) -> str:
+    r"""What a reader would see, as plain text; empty when there is nothing to read.
+
+    Example:
+        >>> text_of('<p>Hola:</p><ul><li>Cierre <a href="https://example.com/7">ver</a></li></ul>')
+        'Hola:\n\n- Cierre ver (https://example.com/7)\n'
+    """
+    writer = _Writer()
+    for number, piece in enumerate(_TAG.split(_without_comments(document))):
+        if number % 2:
+            writer.tag(piece)
+        else:
+            writer.text(piece)
+    return writer.finished()
+
+
+def _without_comments(document: str) -> str:
+    first, *others = document.split("<!--")
+    return first + "".join(other.partition("-->")[2] for other in others)
+
+
+class _Writer:
+    def __init__(self) -> None:
+        self._words: list[str] = []
+        self._unseen = ""
+        self._links: list[tuple[str, int]] = []
+
+    def text(self, piece: str) -> None:
+        if piece and not self._unseen:
+            self._words.append(html.unescape(_SPACES.sub(" ", piece)))
+
+    def tag(self, piece: str) -> None:
+        found = _NAME.match(piece)
+        name = found[1].lower() if found else ""
+        closing = piece.startswith("</")
+        if self._unseen:
+            self._unseen = "" if closing and name == self._unseen else self._unseen
+        elif name in _UNSEEN:
+            self._unseen = "" if closing else name
+        elif name == "a":
+            self._link(piece, closing=closing)
+        else:
+            self._words.append(_mark(name, piece, closing=closing))
+
+    def _link(self, piece: str, *, closing: bool) -> None:
+        if not closing:
+            self._links.append((_attribute(piece, "href"), len(self._words)))
+        elif self._links:
+            address, start = self._links.pop()
+            label = "".join(self._words[start:]).strip()
+            if address and address not in (label, f"mailto:{label}") and not address.startswith("#"):
+                self._words.append(f" ({address})" if label else address)
+
+    def finished(self) -> str:
+        text = _SPACE_AT_BREAK.sub("\n", re.sub(" {2,}", " ", "".join(self._words)))
+        text = _MANY_BREAKS.sub("\n\n", text).strip()
+        return f"{text}\n" if text else ""
+
+
+def _mark(name: str, piece: str, *, closing: bool) -> str:
+    """What a tag other than a link leaves in the text."""
+    if name in _PARAGRAPHS or name in _HEADINGS:
+        return "\n\n"
+    if name in _LINES:
+        return "\n"
+    if name == "li":
+        return "" if closing else "\n- "
+    if name in ("td", "th"):
+        return " "
+    if name == "hr":
+        return "\n\n---\n\n"
+    return _attribute(piece, "alt") if name == "img" else ""
+
+
+def _attribute(piece: str, name: str) -> str:
+    for found in _ATTRIBUTE.finditer(piece):
+        if found[1].lower() == name:
+            return html.unescape(found[2] or found[3] or found[4] or "").strip()
+    return ""

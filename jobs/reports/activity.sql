@@ -1,0 +1,55 @@
+-- +++
+-- name = "activity"
+-- title = "Actividad"
+-- scope = "node_id"
+-- tree = "organisation"
+-- every = "1m"
+-- sources = ["organisation.nodes", "organisation.checkins"]
+-- valid_until = "next_midnight"
+--
+-- [freshness]
+-- soft = "2m"
+-- hard = "10m"
+-- debounce = "2s"
+-- max_wait = "20s"
+--
+-- [rollup]
+-- checkins = "sum"
+-- checkins_by_day = "sums"
+-- last_at = "max"
+-- +++
+--
+-- The check-ins of 35 calendar days, today's included: in all, day by day, and the latest. A day without any is left
+-- out. Days are local ones: the first begins at its own midnight, 34 dates before today's, whatever clocks did since.
+--
+-- Each day is looked up by its own two instants: the zone is reckoned with 35 times, not once for every check-in.
+--
+-- Parameters: :now, :day_start, :zone. Returns: one row per node with check-ins in those days, direct rows only.
+
+WITH days AS (
+    SELECT
+        to_char(day, 'YYYY-MM-DD') AS day,
+        day AT TIME ZONE :zone AS begins,
+        (day + interval '1 day') AT TIME ZONE :zone AS ends
+    FROM (
+        SELECT (:day_start::timestamptz AT TIME ZONE :zone)::date - back + time '00:00' AS day
+        FROM generate_series(0, 34) AS back
+    ) AS dates
+),
+counted AS (
+    SELECT node_id, day, number, last_at
+    FROM days
+    CROSS JOIN LATERAL (
+        SELECT node_id, count(*) AS number, max(at) AS last_at
+        FROM organisation.checkins
+        WHERE at >= begins AND at < ends AND at <= :now
+        GROUP BY node_id
+    ) AS of_day
+)
+SELECT
+    node_id,
+    sum(number)::bigint AS checkins,
+    jsonb_object_agg(day, number) AS checkins_by_day,
+    max(last_at) AS last_at
+FROM counted
+GROUP BY node_id

@@ -1,0 +1,62 @@
+-- +++
+-- name = "blockers"
+-- title = "Bloqueos"
+-- board = "management"
+-- scope = "node_id"
+-- tree = "organisation"
+-- every = "1m"
+-- sources = ["organisation.nodes", "organisation.blockers"]
+-- valid_until = "change"
+--
+-- [freshness]
+-- soft = "90s"
+-- hard = "5m"
+-- debounce = "1s"
+-- max_wait = "5s"
+--
+-- [rollup]
+-- active = "sum"
+-- by_kind = "sums"
+-- oldest = "top 10 by opened_at, id asc"
+-- +++
+--
+-- What blocks a node and all below it: how many blockers are active, of which kinds, and the ten oldest of them.
+--
+-- Parameters: :now. Returns: one row per node with active blockers, direct rows only.
+-- Invariant: the ten oldest of a subtree are among the ten oldest of each of its nodes, so more are not sent.
+
+WITH active AS (
+    SELECT
+        node_id,
+        id,
+        kind,
+        employee_id,
+        task_id,
+        opened_at,
+        row_number() OVER (PARTITION BY node_id ORDER BY opened_at, id) AS place
+    FROM organisation.blockers
+    WHERE opened_at <= :now AND (closed_at IS NULL OR closed_at > :now)
+),
+kinds AS (
+    SELECT node_id, sum(number)::bigint AS active, jsonb_object_agg(kind, number) AS by_kind
+    FROM (SELECT node_id, kind, count(*) AS number FROM active GROUP BY node_id, kind) AS counted
+    GROUP BY node_id
+),
+oldest AS (
+    SELECT
+        node_id,
+        jsonb_agg(jsonb_build_object(
+            'id', id,
+            'node', node_id,
+            'kind', kind,
+            'employee', employee_id,
+            'task', task_id,
+            'opened_at', to_char(opened_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
+        ) ORDER BY place) AS oldest
+    FROM active
+    WHERE place <= 10
+    GROUP BY node_id
+)
+SELECT node_id, active, by_kind, oldest
+FROM kinds
+JOIN oldest USING (node_id)

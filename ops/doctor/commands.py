@@ -1,0 +1,48 @@
+"""`ops doctor`: look at everything, say what is wrong and what to do. Exit code 1 when something is wrong."""
+
+import argparse
+
+from ops.command import Answer, Command, Tools
+from ops.doctor import words
+
+
+async def _doctor(tools: Tools, asked: argparse.Namespace) -> Answer:
+    from ops.doctor.dns import Resolver  # noqa: PLC0415  these load much that no other command needs
+    from ops.doctor.examine import examine  # noqa: PLC0415  see above
+
+    found = await examine(
+        tools, resolver=Resolver(asked.nameserver), domains=asked.domain, selectors=asked.selector
+    )
+    told = [
+        {
+            "severity": one.severity,
+            "code": one.code,
+            "where": one.where,
+            "cause": words.cause(one),
+            "remedy": words.remedy(one),
+            "values": one.values,
+        }
+        for one in found
+    ]
+    return Answer(words.report(found), {"findings": told}, done=all(one.severity != "wrong" for one in found))
+
+
+def _takes_where(it: argparse.ArgumentParser) -> None:
+    it.add_argument(
+        "--domain", action="append", default=[], metavar="DOMAIN", help="a sender domain to look at too"
+    )
+    it.add_argument("--selector", action="append", default=[], metavar="NAME", help="a DKIM key to look for too")
+    it.add_argument(
+        "--nameserver", default="", metavar="ADDRESS[:PORT]", help="whom to ask; left out, this machine's own"
+    )
+
+
+COMMANDS = (
+    Command(
+        "doctor",
+        "look at Redis, Postgres, mail servers and domains, and say what is wrong",
+        "doctor --domain example.com",
+        _takes_where,
+        _doctor,
+    ),
+)

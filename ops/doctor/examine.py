@@ -1,0 +1,137 @@
+"""Look at everything: every part whatever the others say, so that Redis away is a finding like any other."""
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from email.utils import parseaddr
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+from redis.exceptions import RedisError
+
+from jobs.mail.account import Account, AccountsError, read_accounts
+from jobs.mail.dkim import InvalidDkimKey, load_signer
+from jobs.mail.seal import InvalidKeyRing, KeyRing
+from ops.command import Tools
+from ops.doctor.dns import Resolver
+from ops.doctor.finding import Finding, fine, warning, wrong
+from ops.doctor.judge_mail import SELECTORS, judge_domain, judge_host, judge_server
+from ops.doctor.judge_redis import judge_redis
+from ops.doctor.postgres import gather_postgres, judge_postgres
+from ops.doctor.redis_facts import gather_redis
+from ops.doctor.smtp import gather_server
+
+
+async def examine(
+    tools: Tools, *, resolver: Resolver, domains: Sequence[str], selectors: Sequence[str]
+) -> list[Finding]:
+    """All findings.
+
+    Args:
+        domains: sender domains to look at besides the configured one.
+        selectors: DKIM keys to look for besides the usual ones.
+    """
+    parts = [_redis(tools), _postgres(tools), _mail(tools, resolver, domains, selectors)]
+    return [finding for found in await asyncio.gather(*parts) for finding in found]
+
+
+async def _redis(tools: Tools) -> list[Finding]:
+    try:
+        facts = await gather_redis(tools.redis, tools.redis_url, tenant=tools.tenant)
+    except (RedisError, OSError) as error:
+        return [wrong("redis.away", "redis", fault=f"{type(error).__name__}: {error}")]
+    return list(judge_redis(facts))
+
+
+async def _postgres(tools: Tools) -> list[Finding]:
+    return list(judge_postgres(await gather_postgres(tools.postgres_dsn))) if tools.postgres_dsn else []
+
+
+async def _mail(
+    tools: Tools, resolver: Resolver, domains: Sequence[str], selectors: Sequence[str]
+) -> list[Finding]:
+    found = [_mode(tools.mail), *_ring(tools.mail), *_signing(tools.mail)]
+    try:
+        accounts = accounts_of(tools.mail)
+    except (AccountsError, OSError) as error:
+        return [*found, wrong("mail.accounts", "accounts", fault=str(error))]
+    now = datetime.now(UTC)
+    for facts in await asyncio.gather(*(gather_server(account) for account in accounts)):
+        found += judge_server(facts, now=now)
+    wanted = list(domains)
+    if any(not _is_loopback(account.host) for account in accounts):
+        wanted.insert(0, parseaddr(tools.mail["sender"])[1].rpartition("@")[2].lower())
+    for domain in dict.fromkeys(wanted):
+        found += await _domain(domain, tools.mail, accounts, resolver, selectors)
+    for account in accounts:
+        if account.preset == "generic" and not _is_loopback(account.host):
+            found += judge_host(await resolver.host(account.host))
+    return found
+
+
+async def _domain(
+    domain: str, mail: Mapping[str, Any], accounts: Sequence[Account], resolver: Resolver, selectors: Sequence[str]
+) -> list[Finding]:
+    ours = mail.get("dkim_selector") if mail.get("dkim_domain") == domain else None
+    presets = frozenset(account.preset for account in accounts)
+    usual = [one for preset in sorted(presets) for one in SELECTORS.get(preset, ())]
+    facts = await resolver.domain(domain, [*([ours] if ours else []), *selectors, *usual])
+    return list(judge_domain(facts, presets=presets, our_key=_public_key(mail, ours), our_selector=ours or ""))
+
+
+def _public_key(mail: Mapping[str, Any], selector: str | None) -> str:
+    """The record that our signatures need; empty when we sign nothing, or with a key that the worker refuses."""
+    if not selector:
+        return ""
+    try:
+        return load_signer(mail["dkim_key"], domain=mail["dkim_domain"], selector=selector).public_text
+    except InvalidDkimKey:
+        return ""
+
+
+def accounts_of(mail: Mapping[str, Any]) -> tuple[Account, ...]:
+    """The configured accounts: those of the file, else the one of the settings; none when mail goes to the sink.
+
+    Raises:
+        AccountsError, OSError: the file cannot be read.
+    """
+    if path := mail.get("accounts"):
+        return read_accounts(Path(path).read_text(encoding="utf-8")).accounts
+    if not mail.get("host"):
+        return ()
+    names = ("host", "port", "tls")
+    return (Account(name="main", username=mail.get("username") or "", **{name: mail[name] for name in names}),)
+
+
+def _mode(mail: Mapping[str, Any]) -> Finding:
+    mode = mail.get("mode", "sink")
+    if mode == "live" and not mail.get("allowed_domains"):
+        return fine("mail.live", "mail")
+    return fine("mail.sink", "mail") if mode == "sink" else warning("mail.mode", "mail", mode=mode)
+
+
+def _signing(mail: Mapping[str, Any]) -> Iterable[Finding]:
+    if not mail.get("dkim_key"):
+        return
+    try:
+        load_signer(mail["dkim_key"], domain=mail["dkim_domain"], selector=mail["dkim_selector"])
+    except InvalidDkimKey as error:
+        yield wrong("mail.dkim", "mail", fault=str(error))
+
+
+def _ring(mail: Mapping[str, Any]) -> Iterable[Finding]:
+    try:
+        ring = KeyRing.optional(mail.get("seal_keys"))
+    except InvalidKeyRing as error:
+        yield wrong("mail.ring", "mail", fault=error.reason)
+    else:
+        if ring is not None:
+            yield fine("mail.sealed", "mail", keys=", ".join(ring.key_ids))
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False

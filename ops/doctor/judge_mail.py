@@ -1,0 +1,189 @@
+"""What the facts of mail servers and sender domains mean. Pure. Sources: RFC 7208, 6376, 7489.
+
+Gmail, Yahoo and Microsoft refuse mail whose domain has neither SPF nor DKIM, and of bulk senders want both,
+aligned, and DMARC (their sender guidelines of 2024 and 2025).
+"""
+
+import re
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+
+from jobs.mail.account import Account
+from ops.doctor.dns import DomainFacts, HostFacts
+from ops.doctor.finding import Finding, fine, warning, wrong
+from ops.doctor.smtp import ServerFacts
+
+_SOON = timedelta(days=21)
+_SMALL = 10_000_000
+_MOST_LOOKUPS = 10
+"""RFC 7208, 4.6.4."""
+_LOOKUPS = re.compile(
+    r"(?:^|\s)[+?~-]?(?:include:|redirect=|exists:|a(?=[\s:/]|$)|mx(?=[\s:/]|$)|ptr(?=[\s:]|$))", re.IGNORECASE
+)
+_KEY = re.compile(r"\bp=([A-Za-z0-9+/=\s]*)")
+_SPF_OF = {
+    "gmail": "_spf.google.com",
+    "google-workspace": "_spf.google.com",
+    "google-relay": "_spf.google.com",
+    "microsoft365": "spf.protection.outlook.com",
+    "ses": "amazonses.com",
+    "ses-sandbox": "amazonses.com",
+    "sendgrid": "sendgrid.net",
+}
+"""What the SPF of a domain includes when a provider sends for it."""
+SELECTORS = {
+    "google-workspace": ("google",),
+    "google-relay": ("google",),
+    "microsoft365": ("selector1", "selector2"),
+    "sendgrid": ("s1", "s2"),
+    "resend": ("resend",),
+}
+"""Where providers put a domain's DKIM keys unless told otherwise."""
+
+
+def judge_server(facts: ServerFacts, *, now: datetime) -> Iterator[Finding]:
+    """One account's server: reached, encrypted, with a login that it takes, for mails of our size."""
+    account, where = facts.account, f"{facts.account.name} ({facts.account.host}:{facts.account.port})"
+    if facts.fault:
+        yield wrong("smtp.away", where, fault=facts.fault)
+        return
+    if facts.starttls is False:
+        yield wrong("smtp.no_starttls", where)
+        return
+    if facts.tls_fault:
+        yield wrong("smtp.tls_failed", where, fault=facts.tls_fault)
+        return
+    yield from _certificate(facts, where, now)
+    yield from _login(account, facts, where)
+    yield _size(facts, where)
+
+
+def _certificate(facts: ServerFacts, where: str, now: datetime) -> Iterator[Finding]:
+    if facts.account.tls == "off":
+        yield fine("smtp.plain", where)
+    elif facts.certificate_ends and facts.certificate_ends - now < _SOON:
+        yield warning("smtp.certificate", where, ends=f"{facts.certificate_ends:%Y-%m-%d}")
+    else:
+        yield fine("smtp.tls", where)
+
+
+def _login(account: Account, facts: ServerFacts, where: str) -> Iterator[Finding]:
+    mechanisms = facts.offers.get("auth", "").upper().split()
+    offered = ", ".join(mechanisms) or "none"
+    if account.auth == "password" and account.preset == "microsoft365":
+        yield warning("smtp.basic_auth", where)
+    if not account.username:
+        yield fine("smtp.no_login", where)
+    elif not mechanisms:
+        yield wrong("smtp.no_auth", where)
+    elif account.auth != "password" and "XOAUTH2" not in mechanisms:
+        yield wrong("smtp.no_xoauth2", where, offered=offered)
+    elif account.auth == "password" and not {"PLAIN", "LOGIN"} & set(mechanisms):
+        yield wrong("smtp.no_password", where, offered=offered)
+    else:
+        yield fine("smtp.auth", where, offered=offered)
+
+
+def _size(facts: ServerFacts, where: str) -> Finding:
+    told = facts.offers.get("size", "")
+    size = int(told) if told.isdigit() else 0
+    if size and size < _SMALL:
+        return warning("smtp.small", where, size=size)
+    return fine("smtp.size", where, size=size or "no limit told")
+
+
+def judge_domain(
+    facts: DomainFacts, *, presets: frozenset[str], our_key: str, our_selector: str
+) -> Iterator[Finding]:
+    """One sender domain.
+
+    Args:
+        presets: of the accounts that send for it.
+        our_key: the DKIM record that our own signatures need; empty when others sign.
+    """
+    open_questions = " ".join(facts.unanswered)
+    if open_questions:
+        yield warning("dns.unanswered", facts.domain, question=", ".join(facts.unanswered))
+    if f"TXT {facts.domain}" not in facts.unanswered:
+        yield from _spf(facts, presets)
+    if "._domainkey." not in open_questions:
+        yield from _dkim(facts, our_key, our_selector)
+    if "_dmarc." not in open_questions:
+        yield from _dmarc(facts)
+    if facts.mail_servers in {(), ("",)} and "MX " not in open_questions:
+        yield warning("domain.no_mx", facts.domain)
+
+
+def _spf(facts: DomainFacts, presets: frozenset[str]) -> Iterator[Finding]:
+    if len(facts.spf) > 1:
+        yield wrong("spf.many", facts.domain, count=len(facts.spf))
+        return
+    if not facts.spf:
+        yield wrong("spf.none", facts.domain)
+        return
+    (text,) = facts.spf
+    texts = [text, *facts.spf_included.values()]
+    lookups = sum(len(_LOOKUPS.findall(one)) for one in texts)
+    missing = sorted(
+        {_SPF_OF[name] for name in presets if name in _SPF_OF and _SPF_OF[name] not in facts.spf_included}
+    )
+    if lookups > _MOST_LOOKUPS:
+        yield wrong("spf.lookups", facts.domain, count=lookups)
+    for name in missing:
+        yield wrong("spf.provider", facts.domain, include=name)
+    if re.search(r"(?:^|\s)\+?all\b", text, re.IGNORECASE):
+        yield wrong("spf.everybody", facts.domain)
+    elif not re.search(r"(?:^|\s)[~-]all\b|redirect=", text, re.IGNORECASE):
+        yield warning("spf.open", facts.domain)
+    elif not missing and lookups <= _MOST_LOOKUPS:
+        yield fine("spf.right", facts.domain, lookups=lookups)
+
+
+def _dkim(facts: DomainFacts, our_key: str, our_selector: str) -> Iterator[Finding]:
+    if our_key:
+        published = facts.dkim.get(our_selector)
+        if published is None:
+            yield wrong("dkim.missing", facts.domain, selector=our_selector, record=our_key)
+        elif _public(published) != _public(our_key):
+            yield wrong("dkim.other", facts.domain, selector=our_selector, record=our_key)
+        else:
+            yield fine("dkim.right", facts.domain, selector=our_selector)
+        return
+    found = [selector for selector, text in facts.dkim.items() if _public(text)]
+    if found:
+        yield fine("dkim.right", facts.domain, selector=", ".join(found))
+    else:
+        yield warning("dkim.unseen", facts.domain)
+
+
+def _public(record: str) -> str:
+    """The key of a record, without white space; empty for one that was revoked."""
+    found = _KEY.search(record)
+    return "".join(found[1].split()) if found else ""
+
+
+def _dmarc(facts: DomainFacts) -> Iterator[Finding]:
+    if len(facts.dmarc) != 1:
+        yield wrong("dmarc.many", facts.domain) if facts.dmarc else wrong("dmarc.none", facts.domain)
+        return
+    tags = dict(part.strip().split("=", 1) for part in facts.dmarc[0].split(";") if "=" in part)
+    policy = tags.get("p", "").strip().lower()
+    if policy not in {"none", "quarantine", "reject"}:
+        yield wrong("dmarc.unreadable", facts.domain)
+    elif policy == "none":
+        yield warning("dmarc.watching", facts.domain)
+    else:
+        yield fine("dmarc.right", facts.domain, policy=policy)
+
+
+def judge_host(facts: HostFacts) -> Iterator[Finding]:
+    """A mail server of one's own: each address needs a name that leads back (Gmail's sender guidelines)."""
+    if not facts.names:
+        yield wrong("ptr.no_address", facts.host)
+    for address, names in facts.names.items():
+        if not names:
+            yield wrong("ptr.none", facts.host, address=address)
+        elif address not in facts.confirmed:
+            yield wrong("ptr.unconfirmed", facts.host, address=address, name=names[0])
+        else:
+            yield fine("ptr.right", facts.host, address=address, name=names[0])

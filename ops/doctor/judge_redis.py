@@ -1,0 +1,131 @@
+"""What the facts of Redis mean. Pure."""
+
+from collections.abc import Iterator
+from ipaddress import ip_address
+
+from ops.depth import Depth, WorkerSeen
+from ops.doctor.finding import Finding, fine, warning, wrong
+from ops.doctor.redis_facts import RedisFacts
+
+_LEAST_VERSION = 7
+_USUAL_MAIL = 8 * 1024
+"""Octets of a waiting mail where none waits to be looked at."""
+_FEW_MAILS = 10_000
+_FULL = 0.9
+_SKEW_WARNING, _SKEW_WRONG = 1.0, 30.0
+_SILENT_MS = 15_000
+_WHERE = "redis"
+
+
+def judge_redis(facts: RedisFacts) -> Iterator[Finding]:
+    """One finding for each thing that was looked at."""
+    yield _version(facts)
+    yield _eviction(facts)
+    yield from _durability(facts)
+    yield _memory(facts)
+    yield _clock(facts)
+    yield from _access(facts)
+    yield from judge_depth(facts.depth)
+
+
+def _version(facts: RedisFacts) -> Finding:
+    version = str(facts.info.get("redis_version", "0"))
+    name = str(facts.info.get("server_name", "redis"))
+    shown = f"{name} {facts.info.get(f'{name}_version', version)}"
+    major = int(version.partition(".")[0]) if version.partition(".")[0].isdigit() else 0
+    build = fine if major >= _LEAST_VERSION else wrong
+    return build("redis.version" if major >= _LEAST_VERSION else "redis.old", _WHERE, version=shown)
+
+
+def _eviction(facts: RedisFacts) -> Finding:
+    policy = facts.config.get("maxmemory-policy") or str(facts.info.get("maxmemory_policy", "unknown"))
+    if int(facts.info.get("evicted_keys", 0)):
+        return wrong("redis.evicted", _WHERE, keys=facts.info["evicted_keys"], policy=policy)
+    if policy != "noeviction":
+        return wrong("redis.eviction", _WHERE, policy=policy)
+    return fine("redis.noeviction", _WHERE)
+
+
+def _durability(facts: RedisFacts) -> Iterator[Finding]:
+    on = facts.config.get("appendonly", "yes" if facts.info.get("aof_enabled") else "no")
+    if on != "yes":
+        yield wrong("redis.no_aof", _WHERE)
+    elif facts.info.get("aof_last_write_status", "ok") != "ok":
+        yield wrong("redis.aof_failed", _WHERE)
+    elif facts.config.get("appendfsync", "everysec") == "no":
+        yield warning("redis.no_fsync", _WHERE)
+    else:
+        yield fine("redis.aof", _WHERE)
+    if facts.info.get("rdb_last_bgsave_status", "ok") != "ok":
+        yield wrong("redis.save_failed", _WHERE)
+
+
+def _memory(facts: RedisFacts) -> Finding:
+    used, most = int(facts.info.get("used_memory", 0)), int(facts.info.get("maxmemory", 0))
+    limit = most or int(facts.info.get("total_system_memory", 0))
+    mails = max(0, limit - used) // (facts.mail_octets or _USUAL_MAIL)
+    values = {"mails": mails, "used": _mib(used), "limit": _mib(limit)}
+    if most and used > _FULL * most:
+        return wrong("redis.full", _WHERE, **values)
+    if not most:
+        return warning("redis.no_limit", _WHERE, **values)
+    return (warning if mails < _FEW_MAILS else fine)("redis.memory", _WHERE, **values)
+
+
+def _clock(facts: RedisFacts) -> Finding:
+    skew = abs(facts.skew)
+    build = wrong if skew > _SKEW_WRONG else warning if skew > _SKEW_WARNING else fine
+    return build(
+        "redis.clock" if skew > _SKEW_WARNING else "redis.clock_right", _WHERE, seconds=f"{facts.skew:+.1f}"
+    )
+
+
+def _access(facts: RedisFacts) -> Iterator[Finding]:
+    if _is_loopback(facts.host):
+        return
+    if not facts.encrypted:
+        yield warning("redis.no_tls", _WHERE, host=facts.host)
+    if not facts.password:
+        yield wrong("redis.no_password", _WHERE, host=facts.host)
+
+
+def judge_depth(depth: Depth) -> Iterator[Finding]:
+    """What the queue's own figures say: jobs that are missing, workers that are, mails that wait for people."""
+    if not depth.conserved:
+        lanes = ", ".join(f"{one.lane} {one.unaccounted:+d}" for one in depth.lanes if not one.conserved)
+        yield wrong("jobs.unaccounted", "queue", lanes=lanes)
+    else:
+        yield fine("jobs.conserved", "queue")
+    yield from _workers(depth)
+    for lane in depth.lanes:
+        if lane.held is not None:
+            yield warning("lane.held", lane.lane, reason=lane.held.reason)
+        elif lane.ready and not lane.workers:
+            yield wrong("lane.no_worker", lane.lane, ready=lane.ready)
+        if lane.dead:
+            yield warning("lane.dead", lane.lane, dead=lane.dead)
+
+
+def _workers(depth: Depth) -> Iterator[Finding]:
+    if not depth.workers:
+        yield wrong("workers.none", "workers")
+        return
+    silent = [one for one in depth.workers if one.seen_ms > _SILENT_MS]
+    for one in silent:
+        yield warning("worker.silent", _name(one), seconds=one.seen_ms // 1000)
+    yield fine("workers.alive", "workers", count=len(depth.workers) - len(silent))
+
+
+def _name(one: WorkerSeen) -> str:
+    return f"{one.host}:{one.pid}"
+
+
+def _mib(octets: int) -> str:
+    return f"{octets / 1024 / 1024:.0f} MiB"
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False

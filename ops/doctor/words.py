@@ -1,0 +1,182 @@
+"""The words of the findings: what is so, and what to do, in one table for each language; English is whole.
+
+A code that a language lacks is told in English, so that a table may be begun with its most important rows.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from ops.depth_table import printable
+from ops.doctor.finding import SEVERITIES, Finding
+
+Words = Mapping[str, tuple[str, str]]
+"""Code to the cause and the remedy, the latter empty where nothing is to be done."""
+
+_CONFIG = "redis-cli CONFIG SET {0}, and the same line in its configuration file"
+
+ENGLISH: Words = {
+    "redis.away": (
+        "Redis does not answer: {fault}",
+        "start it on its old data directory, or mend MOMENTUS_REDIS_URL",
+    ),
+    "redis.version": ("{version}", ""),
+    "redis.old": ("{version} is older than 7", "upgrade Redis to 7 or newer, or Valkey to 7.2 or newer"),
+    "redis.noeviction": ("maxmemory-policy is noeviction", ""),
+    "redis.eviction": (
+        "maxmemory-policy is {policy}: jobs are deleted when memory is short",
+        _CONFIG.format("maxmemory-policy noeviction"),
+    ),
+    "redis.evicted": (
+        "{keys} keys were evicted since its start (maxmemory-policy {policy}): jobs may be lost",
+        _CONFIG.format("maxmemory-policy noeviction") + "; then look for unaccounted jobs: ./run ops depth",
+    ),
+    "redis.aof": ("every write is in the append-only file", ""),
+    "redis.no_aof": (
+        "appendonly is off: what was queued since the last snapshot is lost when it restarts",
+        _CONFIG.format("appendonly yes"),
+    ),
+    "redis.aof_failed": ("the last write of the append-only file failed", "look at its log; the disk may be full"),
+    "redis.no_fsync": (
+        "appendfsync is no: a power cut loses up to half a minute",
+        _CONFIG.format("appendfsync everysec"),
+    ),
+    "redis.save_failed": ("the last snapshot failed", "look at its log; the disk may be full, or memory to fork"),
+    "redis.memory": ("room for {mails} more mails ({used} of {limit} used)", ""),
+    "redis.full": (
+        "{used} of {limit} used: room for {mails} more mails, then producers are refused",
+        "raise maxmemory, or drain: ./run ops depth says what waits",
+    ),
+    "redis.no_limit": (
+        "no maxmemory is set: the kernel may kill it when memory is short (room for about {mails} more mails)",
+        _CONFIG.format("maxmemory 1gb (or what is to be its own)"),
+    ),
+    "redis.clock": (
+        "its clock is {seconds} s from this machine's",
+        "let both follow the same time servers (chrony); ages and deadlines given by clocks are off by that",
+    ),
+    "redis.clock_right": ("its clock is this machine's ({seconds} s)", ""),
+    "redis.no_tls": (
+        "mails travel to {host} unencrypted",
+        "use rediss:// in MOMENTUS_REDIS_URL, or a private network",
+    ),
+    "redis.no_password": (
+        "{host} takes anybody who reaches it",
+        "set a password (ACL) and put it in MOMENTUS_REDIS_URL",
+    ),
+    "jobs.conserved": ("every accepted job is accounted for", ""),
+    "jobs.unaccounted": ("jobs are unaccounted for: {lanes}", "docs/operations.md, NOT CONSERVED"),
+    "workers.none": ("no worker is alive", "start one: ./run worker"),
+    "workers.alive": ("{count} alive", ""),
+    "worker.silent": (
+        "has not reported for {seconds} s",
+        "look at its log; its jobs go to others when leases lapse",
+    ),
+    "lane.no_worker": ("{ready} jobs are ready and no live worker serves the lane", "start one, or give it slots"),
+    "lane.held": ("is held: {reason}", "./run ops release LANE, when that is over"),
+    "lane.dead": ("{dead} dead jobs wait for people", "./run ops dead LANE"),
+    "postgres.right": ("version {version} answers", ""),
+    "postgres.away": ("does not answer: {fault}", "start it, or mend MOMENTUS_POSTGRES_DSN"),
+    "postgres.old": ("version {version} is older than 13", "upgrade it"),
+    "postgres.standby": (
+        "is a standby: it can be read and not written",
+        "name the primary in MOMENTUS_POSTGRES_DSN",
+    ),
+    "mail.sink": ("mail is kept on this machine (mode sink)", ""),
+    "mail.mode": ("MOMENTUS_MAIL__MODE is {mode}: not every mail goes where it is addressed", ""),
+    "mail.live": ("mail goes where it is addressed", ""),
+    "mail.sealed": ("the key ring opens mails sealed with: {keys}", ""),
+    "mail.ring": ("the key ring cannot be read: {fault}", "mend MOMENTUS_MAIL__SEAL_KEYS"),
+    "mail.dkim": ("nothing can be signed: {fault}", "mend that setting"),
+    "mail.accounts": ("{fault}", "mend the file that MOMENTUS_MAIL__ACCOUNTS names"),
+    "smtp.away": ("cannot be asked: {fault}", "is its name right, is the port open from here, is it running?"),
+    "smtp.no_starttls": (
+        "offers no STARTTLS, and without it nothing is sent",
+        'another port, or tls = "implicit"',
+    ),
+    "smtp.tls_failed": (
+        "TLS failed: {fault}",
+        "its certificate must be for this name and by a known authority (ca_file)",
+    ),
+    "smtp.certificate": ("its certificate ends on {ends}", "have it renewed"),
+    "smtp.tls": ("encrypted, certificate valid", ""),
+    "smtp.plain": ("not encrypted; on this machine", ""),
+    "smtp.basic_auth": (
+        "Microsoft turns passwords off for SMTP at the end of December 2026",
+        'auth = "microsoft" in the accounts file (docs/mail.md)',
+    ),
+    "smtp.no_login": ("no login is configured", ""),
+    "smtp.no_auth": ("offers no AUTH, and the account has a user name", "another port (587), or no user name"),
+    "smtp.no_xoauth2": (
+        "offers {offered}, and the account needs XOAUTH2",
+        'auth = "password", or the provider\'s other host',
+    ),
+    "smtp.no_password": ("offers {offered}, and takes no password", "XOAUTH2: auth in the accounts file"),
+    "smtp.auth": ("takes logins by {offered}", ""),
+    "smtp.small": (
+        "takes mails of {size} octets at most",
+        "larger ones will be dead; send links instead of attachments",
+    ),
+    "smtp.size": ("takes large mails ({size})", ""),
+    "dns.unanswered": ("no name server answered: {question}", "run it again, or where the DNS can be reached"),
+    "spf.right": ("SPF is right ({lookups} of 10 look-ups)", ""),
+    "spf.none": ("has no SPF record", "publish TXT: v=spf1 include:YOUR.PROVIDER ~all"),
+    "spf.many": ("has {count} SPF records; with more than one none counts", "join them into one"),
+    "spf.lookups": ("SPF needs {count} look-ups, at most 10 are made", "remove includes that are not used"),
+    "spf.provider": ("SPF does not let the provider send: include:{include} is missing", "add include:{include}"),
+    "spf.everybody": ("SPF lets everybody send (+all)", "end it with ~all or -all"),
+    "spf.open": ("SPF says nothing of other senders", "end it with ~all or -all"),
+    "dkim.right": ("DKIM key {selector} is published", ""),
+    "dkim.missing": ("DKIM key {selector} is not published", "publish TXT {selector}._domainkey: {record}"),
+    "dkim.other": (
+        "the DKIM key published as {selector} is not the one that signs: every signature fails",
+        "publish TXT {selector}._domainkey: {record}",
+    ),
+    "dkim.unseen": (
+        "no DKIM key was found where the provider usually puts it",
+        "turn DKIM on at the provider; if it is on, name it: --selector NAME",
+    ),
+    "dmarc.right": ("DMARC policy is {policy}", ""),
+    "dmarc.watching": (
+        "DMARC policy is none: forged mails are only reported",
+        "p=quarantine, when reports are clean",
+    ),
+    "dmarc.none": ("has no DMARC record", "publish TXT _dmarc: v=DMARC1; p=none; rua=mailto:YOU"),
+    "dmarc.many": ("has several DMARC records; none counts", "leave one"),
+    "dmarc.unreadable": ("DMARC record has no policy that is known", "v=DMARC1; p=none, quarantine or reject"),
+    "domain.no_mx": (
+        "takes no mail: bounces and answers are lost",
+        "publish MX, or a sender in a domain that has one",
+    ),
+    "ptr.right": ("{address} is {name}, both ways", ""),
+    "ptr.none": ("{address} has no name (PTR)", "ask who runs the network to set one"),
+    "ptr.unconfirmed": ("{address} is called {name}, which does not lead back to it", "make both agree"),
+    "ptr.no_address": ("its name leads to no address", "mend the name, or the DNS"),
+}
+LANGUAGES: Mapping[str, Words] = {"en": ENGLISH}
+
+_MARKS = {"wrong": "WRONG", "warning": "look", "fine": "ok"}
+
+
+def cause(finding: Finding, language: str = "en") -> str:
+    """What is so."""
+    return _row(finding, language)[0].format(**finding.values)
+
+
+def remedy(finding: Finding, language: str = "en") -> str:
+    """What to do about it; empty for a finding that is fine."""
+    return "" if finding.severity == "fine" else _row(finding, language)[1].format(**finding.values)
+
+
+def report(findings: Sequence[Finding]) -> str:
+    """All of it for people, the worst first."""
+    lines = []
+    for severity in SEVERITIES:
+        for one in (found for found in findings if found.severity == severity):
+            lines.append(f"{_MARKS[severity]:<6} {printable(one.where)}: {printable(cause(one))}")
+            if todo := remedy(one):
+                lines.append(f"{'':<6} -> {printable(todo)}")
+    counts = ", ".join(f"{sum(one.severity == name for one in findings)} {name}" for name in SEVERITIES)
+    return "\n".join([*lines, "", counts])
+
+
+def _row(finding: Finding, language: str) -> tuple[str, str]:
+    return LANGUAGES.get(language, ENGLISH).get(finding.code) or ENGLISH[finding.code]

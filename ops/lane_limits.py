@@ -1,0 +1,70 @@
+"""What limits hold back in a lane: those that its jobs need, and those that single jobs name. It only reads."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import timedelta
+from typing import Any
+
+from redis.asyncio import Redis
+
+from producers.keys import LaneKeys
+from producers.limits import Limits, LimitState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaneLimits:
+    """The limits of one lane.
+
+    Attributes:
+        states: of those of which its jobs need one, in the order in which they are tried.
+        held_back: waiting jobs that a limit of their own keeps from running.
+    """
+
+    states: tuple[LimitState, ...] = ()
+    held_back: int = 0
+
+    @property
+    def used_up(self) -> bool:
+        """Whether its jobs need a limit and none has room."""
+        return bool(self.states) and all(state.room == 0 for state in self.states)
+
+    def to_json(self) -> dict[str, Any]:
+        """The same as plain values."""
+        return {"held_back": self.held_back, "needs_one_of": [state_json(state) for state in self.states]}
+
+
+def state_json(state: LimitState) -> dict[str, Any]:
+    """A limit as plain values; ``orjson`` writes the datetimes."""
+    limit = state.limit
+    rates = [] if limit is None else limit.rates
+    return {
+        "key": state.key,
+        "defined": limit is not None,
+        "readable": state.readable,
+        "rates": [{"count": one.count, "per_s": one.per.total_seconds(), "burst": one.burst} for one in rates],
+        "concurrency": limit and limit.concurrency,
+        "reserve": limit.reserve if limit else 0.0,
+        "pace": state.pace,
+        "held": state.held and asdict(state.held),
+        "room": state.room,
+        "free_in_ms": None if state.free_in is None else round(state.free_in / timedelta(milliseconds=1)),
+        "blocked": state.blocked,
+        "running": state.running,
+    }
+
+
+async def read_lane_limits(redis: Redis, group: Sequence[LaneKeys]) -> Mapping[str, LaneLimits]:
+    """The limits of the lanes of one group.
+
+    Raises:
+        RedisError, OSError: Redis did not answer.
+    """
+    limits = Limits(redis, group[0].tag)
+    bindings = await limits.bindings()
+    found: dict[str, LaneLimits] = {}
+    for keys in group:
+        binding = bindings.get(keys.lane)
+        states = await limits.states(binding.keys, urgent=binding.urgent) if binding else []
+        held_back = redis.scard(keys.held_back)
+        found[keys.lane] = LaneLimits(states=tuple(states), held_back=await held_back)  # type: ignore[misc]  # redis-py
+    return found

@@ -1,0 +1,237 @@
+"""`ops mail bounces`: bounces are taken in, from a folder or a pipe, and what they say is put where it belongs.
+
+A report counts only when its Message-ID is one that we sent and its recipient the one that we sent it to. Then it
+is written into the journal of that mail, and
+
+    no such mailbox          the address is suppressed (hard_bounce)
+    full, no route, expired  counted; three days of it within thirty suppress for a while (soft_bounce)
+    policy, spam, size       nothing but the journal
+    delayed, delivered       nothing at all
+
+Everything else is listed (`--unknown`) and suppresses nobody: somebody who forges a bounce reaches nothing by it.
+
+A folder is a Maildir, or has a `new/` at least: each file is taken in, and then moved to `processed/` or
+`unknown/` beside it. A crash in between leads to the same report once more, which changes nothing. From a pipe,
+exit code 3 (Redis away) must become 75 so that the mail server keeps the message: see docs/operations.md.
+"""
+
+import argparse
+import re
+import sys
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+import orjson
+from redis.asyncio import Redis
+
+from jobs.mail.mailbox import weigh_status
+from ops.command import Answer, Command, Refused, Tools
+from ops.depth_table import table
+from ops.mail.bounce import SIZE_LIMIT, Failure, NotAReport, Report, id_of, read_report
+from producers.keys import MAIL_BOUNCES_SEEN, MAIL_BOUNCES_UNKNOWN, LaneKeys, mail_sent
+from producers.suppression import count_failure, digest_of, domain_of, suppress
+
+Taken = Literal["suppressed", "counted", "noted", "ignored", "unknown", "repeated"]
+
+_SCRIPT = (Path(__file__).parent / "scripts" / "bounced.lua").read_text(encoding="utf-8")
+_DAY_MS = 86_400_000
+_SEEN_MS = 60 * _DAY_MS
+_JOURNAL_MS = 30 * _DAY_MS
+_UNKNOWN_KEPT = 1000
+_LONGEST_WINDOW = 31
+"""Days that a note of a sent mail may be old; the worker's setting allows 30."""
+_KEYS = LaneKeys("mail.normal")
+_OURS = re.compile(r"mail([0-9a-f-]{8,64})\Z")
+_ADDRESS = re.compile(r"[^\s<>\"'(),;:]+@[^\s<>\"'(),;:]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """A message that fits no mail of ours."""
+
+    id: str
+    why: str
+    about: Mapping[str, str]
+
+
+async def take_in(redis: Redis, octets: bytes, *, by: str) -> Taken:
+    """Take in one message; what came of it, the most decisive first when it names several recipients.
+
+    Args:
+        by: where it came from, for the audit log.
+
+    Raises:
+        RedisError, OSError: Redis did not answer; take it in again.
+    """
+    try:
+        report = read_report(octets)
+    except NotAReport as error:
+        return await _list(redis, Unknown(id_of(octets), str(error), {}))
+    failed = [one for one in report.failures if one.action == "failed"]
+    if not failed:
+        return "ignored"
+    known = await _sent_to(redis, report.message_id)
+    if known is None:
+        return await _list(
+            redis, Unknown(report.id, "it names no mail that we sent lately", _about(report, failed[0]))
+        )
+    ours = [one for one in failed if any(digest_of(address).startswith(known) for address in one.addresses)]
+    if not ours:
+        why = "it is about another recipient than the mail had"
+        return await _list(redis, Unknown(report.id, why, _about(report, failed[0])))
+    return await _count(redis, report, ours[0], known, by=by)
+
+
+async def _sent_to(redis: Redis, message_id: str) -> str | None:
+    """The digest of the recipient of this mail, as the worker noted it; None when it is not known (any more)."""
+    if not message_id:
+        return None
+    today = int(datetime.now(UTC).timestamp()) // 86_400
+    pipe = redis.pipeline(transaction=False)
+    for day in range(today + 1, today - _LONGEST_WINDOW, -1):
+        pipe.hget(mail_sent(day), message_id)
+    return next((found.decode() for found in await pipe.execute() if found), None)
+
+
+async def _count(redis: Redis, report: Report, failure: Failure, known: str, *, by: str) -> Taken:
+    """What it says goes to the list first: if this is interrupted, it is all done again and changes nothing."""
+    address = next(one for one in failure.addresses if digest_of(one).startswith(known))
+    job_id = _job_id(report.message_id)
+    if await redis.zscore(MAIL_BOUNCES_SEEN, report.id) is not None:
+        return "repeated"
+    call, what = redis.execute_command, "noted"
+    match weigh_status(failure.status):
+        case "hard":
+            await suppress(call, address, "hard_bounce", by=by, evidence=job_id)
+            what = "suppressed"
+        case "counted":
+            added = await count_failure(call, address, by=by, evidence=job_id)
+            what = "suppressed" if added else "counted"
+    new = await _write(redis, report.id, "journal", _reason(report, failure), job_id=job_id)
+    return what if new else "repeated"  # type: ignore[return-value]  # one of the words above
+
+
+def _reason(report: Report, failure: Failure) -> str:
+    """A line of the journal, without addresses, and not to be taken for one of an account (`jobs.mail.journal`)."""
+    server = report.reporter or "an unnamed server"
+    words = f"{failure.status or 'no status'} says {server}, {failure.diagnostic}".replace(": ", " ")
+    return _ADDRESS.sub("[address]", words)
+
+
+async def _list(redis: Redis, unknown: Unknown) -> Taken:
+    now_ms = round(datetime.now(UTC).timestamp() * 1000)
+    line = orjson.dumps({"at_ms": now_ms, "id": unknown.id, "why": unknown.why, **unknown.about}).decode()
+    return "unknown" if await _write(redis, unknown.id, "unknown", line, job_id="") else "repeated"
+
+
+async def _write(redis: Redis, report_id: str, where: str, words: str, *, job_id: str) -> bool:
+    keys = [MAIL_BOUNCES_SEEN, MAIL_BOUNCES_UNKNOWN, _KEYS.history(job_id), f"arq:job:{job_id or _KEYS.tag}"]
+    arguments: list[str | int] = [report_id, _SEEN_MS, where, words, _UNKNOWN_KEPT, _JOURNAL_MS]
+    return bool(await redis.register_script(_SCRIPT)(keys=keys, args=arguments))
+
+
+def _about(report: Report, failure: Failure) -> dict[str, str]:
+    """What may be kept of an unknown one: no address."""
+    return {
+        "message_id": report.message_id,
+        "reporter": report.reporter,
+        "status": failure.status,
+        "domain": domain_of(failure.addresses[0]),
+    }
+
+
+def _job_id(message_id: str) -> str:
+    """The job of a mail: the Message-ID is the job's id without its braces."""
+    found = _OURS.match(message_id)
+    return f"{{mail}}{found[1]}" if found else message_id
+
+
+# From a folder or a pipe
+
+
+async def _from_folder(redis: Redis, folder: Path) -> Counter[str]:
+    if not (folder / "new").is_dir():
+        raise Refused(f"--folder {folder}: has no folder new/ in it; name a Maildir")
+    counts: Counter[str] = Counter()
+    for file in sorted((folder / "new").iterdir()):
+        if not file.is_file() or file.name.startswith("."):
+            continue
+        what = await take_in(redis, _read(file), by=f"folder {folder.name}")
+        counts[what] += 1
+        _move(file, folder / ("unknown" if what == "unknown" else "processed"))
+    return counts
+
+
+def _read(file: Path) -> bytes:
+    with file.open("rb") as open_file:
+        return open_file.read(SIZE_LIMIT)
+
+
+def _from_pipe() -> bytes:
+    """One message; what is too long is read and dropped, so that the writer does not end with a broken pipe."""
+    octets = sys.stdin.buffer.read(SIZE_LIMIT)
+    while sys.stdin.buffer.read(SIZE_LIMIT):
+        pass
+    return octets
+
+
+def _move(file: Path, to: Path) -> None:
+    """Atomic within a file system; a second run at the same time may have been first."""
+    to.mkdir(exist_ok=True)
+    try:
+        file.rename(to / file.name)
+    except FileNotFoundError:
+        return
+
+
+# The command
+
+
+async def _bounces(tools: Tools, asked: argparse.Namespace) -> Answer:
+    if asked.unknown:
+        return await _unknown(tools, asked.limit)
+    if asked.folder is not None:
+        counts = await _from_folder(tools.redis, asked.folder)
+    else:
+        counts = Counter([await take_in(tools.redis, _from_pipe(), by="pipe")])
+    words = ", ".join(f"{count} {what}" for what, count in sorted(counts.items()))
+    return Answer(f"Taken in: {words}." if words else "There was nothing to take in.", {"taken": dict(counts)})
+
+
+async def _unknown(tools: Tools, limit: int) -> Answer:
+    lines = await tools.redis.lrange(MAIL_BOUNCES_UNKNOWN, -limit, -1)  # type: ignore[misc]  # typed for both clients
+    entries = [orjson.loads(line) for line in lines]
+    rows = [
+        [
+            f"{datetime.fromtimestamp(one['at_ms'] / 1000, UTC):%Y-%m-%d %H:%M:%S}",
+            *(str(one.get(name, "")) for name in ("why", "status", "domain", "reporter", "message_id")),
+        ]
+        for one in entries
+    ]
+    heads = ("AT (UTC)", "WHY", "STATUS", "DOMAIN", "REPORTER", "MESSAGE-ID")
+    return Answer(
+        table(heads, rows, left=set(range(6))) if rows else "No bounce is unknown.", {"unknown": entries}
+    )
+
+
+def _takes_source(it: argparse.ArgumentParser) -> None:
+    source = it.add_mutually_exclusive_group(required=True)
+    source.add_argument("--folder", type=Path, metavar="DIR", help="a Maildir: takes in what is in its new/")
+    source.add_argument("--stdin", action="store_true", help="one message from a pipe, as from a mail alias")
+    source.add_argument("--unknown", action="store_true", help="list what fitted no mail of ours")
+    it.add_argument("--limit", type=int, choices=range(1, 1001), default=50, metavar="N", help="of the list (50)")
+
+
+COMMANDS = (
+    Command(
+        "bounces",
+        "take in delivery status reports, or list those that fit no mail of ours",
+        "mail bounces --folder /var/mail/bounces",
+        _takes_source,
+        _bounces,
+    ),
+)

@@ -1,0 +1,165 @@
+"""`ops mail forget ADDRESS`: nothing of a person's mails stays (GDPR, article 17).
+
+    waiting mails to the address          cancelled
+    running ones                          told to stop; one that has gone out by then has gone out
+    dead ones                             discarded
+    results and journals of sent ones     removed, as far as the notes of sent mails reach back
+    counts of failures, suppression       removed; or suppressed for ever, by a digest, with --suppress
+
+Lanes are walked in batches (ZSCAN), never with KEYS, and safe to walk again: what comes in meanwhile is found by a
+second run. Sealed mails are opened with MOMENTUS_MAIL__SEAL_KEYS; those that cannot be are counted, and the
+command says so by its exit code. It does not reach: mail that was sent, backups of Redis, logs (which hold no
+addresses), and what the application stores.
+"""
+
+import argparse
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+from redis.asyncio import Redis
+
+from jobs import LANES, JobError, Mail
+from jobs.mail.address import normal_address
+from jobs.mail.seal import InvalidKeyRing, KeyRing, SealError, is_sealed
+from ops.command import Answer, Command, Refused, Tools
+from ops.jobs.operations import cancel, discard
+from ops.mail.suppression import operator
+from producers.envelope import UnreadableEnvelope, read_envelope
+from producers.keys import LaneKeys, mail_failures
+from producers.suppression import digest_of, suppress, unsuppress
+
+_BATCH = 500
+_SENT, _GATHERED = "momentus:{mail}:sent:*", "momentus:{mail}:digest:*"
+_LANES = tuple(lane for lane in LANES if lane.startswith("mail."))
+_WORDS = {
+    "cancelled": "waiting mails cancelled",
+    "discarded": "dead mails discarded",
+    "stopping": "running mails told to stop: run this again in a moment",
+    "removed": "results and journals of sent mails removed",
+    "unopened": "sealed mails that could not be opened: give MOMENTUS_MAIL__SEAL_KEYS, and run this again",
+}
+
+
+async def forget(redis: Redis, address: str, *, ring: KeyRing | None) -> Counter[str]:
+    """Take out all that is kept of mails to this address; how much, by what was done.
+
+    Args:
+        address: as ``normal_address`` gives it.
+
+    Raises:
+        RedisError, OSError: Redis did not answer; run it again.
+    """
+    counts: Counter[str] = Counter()
+    digest, gone = digest_of(address), set[str]()
+    for lane in _LANES:
+        keys = LaneKeys(lane)
+        async for job_id in _addressed(redis, keys.queue, digest, ring, counts):
+            gone.add(job_id)
+            what, _ = await cancel(redis, job_id)
+            counts[{"gone": "cancelled", "stopping": "stopping", "told": "stopping"}.get(what, "passed")] += 1
+        async for job_id in _addressed(redis, keys.dead, digest, ring, counts):
+            what, _ = await discard(redis, job_id)
+            counts["discarded" if what == "gone" else "passed"] += 1
+    counts["removed"] += await _forget_sent(redis, digest)
+    await _forget_gathered(redis, gone)
+    await redis.delete(mail_failures(digest))
+    return counts
+
+
+async def _addressed(
+    redis: Redis, key: str, digest: str, ring: KeyRing | None, counts: Counter[str]
+) -> AsyncIterator[str]:
+    """The ids of one zset whose mail is to the address."""
+    cursor = 0
+    while True:
+        cursor, found = await redis.zscan(key, cursor, count=_BATCH)
+        job_ids = list(dict.fromkeys(job_id.decode(errors="surrogateescape") for job_id, _ in found))
+        payloads = await redis.mget([f"arq:job:{job_id}" for job_id in job_ids]) if job_ids else []
+        for job_id, payload in zip(job_ids, payloads, strict=True):
+            recipient = _recipient(payload, job_id, ring)
+            counts["unopened"] += recipient is None
+            if recipient and digest_of(recipient) == digest:
+                yield job_id
+        if not cursor:
+            return
+
+
+def _recipient(payload: bytes | None, job_id: str, ring: KeyRing | None) -> str | None:
+    """To whom a job's mail goes; "" when it is no mail or a tombstone, None when it cannot be opened."""
+    try:
+        envelope = read_envelope(payload or b"")
+    except UnreadableEnvelope:
+        return ""
+    fields: Mapping[str, object] = envelope.payload
+    if envelope.kind != Mail.kind:
+        return ""
+    if is_sealed(fields):
+        if ring is None:
+            return None
+        try:
+            fields = ring.open(fields, kind=Mail.kind, job_id=job_id)
+        except SealError:
+            return None
+    return str(fields.get("to") or "")
+
+
+async def _forget_sent(redis: Redis, digest: str) -> int:
+    """Results, journals and notes of mails that went to the address."""
+    removed = 0
+    async for key in redis.scan_iter(match=_SENT, count=_BATCH):
+        async for message_id, known in redis.hscan_iter(key, count=_BATCH):
+            if not digest.startswith(known.decode()):
+                continue
+            job_id = f"{{mail}}{message_id.decode().removeprefix('mail')}"
+            removed += await redis.delete(f"arq:result:{job_id}", LaneKeys(_LANES[0]).history(job_id))
+            await redis.hdel(key, message_id)  # type: ignore[misc]  # typed for both clients
+    return removed
+
+
+async def _forget_gathered(redis: Redis, job_ids: set[str]) -> None:
+    """The items of digests that waited in these jobs."""
+    async for key in redis.scan_iter(match=_GATHERED, count=_BATCH):
+        held = await redis.hget(key, "id")  # type: ignore[misc]  # typed for both clients
+        if held is not None and held.decode() in job_ids:
+            await redis.delete(key)
+
+
+# The command
+
+
+async def _forget(tools: Tools, asked: argparse.Namespace) -> Answer:
+    try:
+        address = normal_address(asked.address, field="ADDRESS")
+        ring = KeyRing.optional(tools.mail.get("seal_keys"))
+    except InvalidKeyRing as refusal:
+        raise Refused(f"MOMENTUS_MAIL__SEAL_KEYS: {refusal.reason}") from None
+    except JobError as refusal:
+        raise Refused(str(refusal)) from None
+    counts = await forget(tools.redis, address, ring=ring)
+    call, by = tools.redis.execute_command, asked.by
+    if asked.suppress:
+        await suppress(call, address, "manual", by=by, lasting=None, evidence="forget")
+    else:
+        await unsuppress(call, digest_of(address), by=by)
+    lines = [f"{counts[name]:>6}  {words}" for name, words in _WORDS.items() if counts[name] or name != "unopened"]
+    lines.append("Suppressed for ever, by a digest." if asked.suppress else "Taken off the suppression list.")
+    facts: dict[str, Any] = {name: counts[name] for name in _WORDS} | {"suppressed": asked.suppress}
+    return Answer("\n".join(lines), facts, done=not counts["unopened"] and not counts["stopping"])
+
+
+def _takes_address(it: argparse.ArgumentParser) -> None:
+    it.add_argument("address", metavar="ADDRESS", help="name@domain")
+    it.add_argument("--suppress", action="store_true", help="keep a digest, so that nobody writes to it again")
+    it.add_argument("--by", default=operator(), metavar="WHO", help="for the audit log (default: you)")
+
+
+COMMANDS = (
+    Command(
+        "forget",
+        "take out all that is kept of mails to an address",
+        "mail forget ana@example.com --suppress",
+        _takes_address,
+        _forget,
+    ),
+)

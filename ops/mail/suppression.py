@@ -1,0 +1,236 @@
+"""`ops mail suppressed`, `suppress`, `unsuppress`: who is not written to, and why. All changes are logged.
+
+Addresses are not stored (see `producers/suppression.py`), so the list shows a domain and the first digits of a
+digest. To ask about one address, give it.
+"""
+
+import argparse
+import getpass
+import os
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import orjson
+from redis.asyncio import Redis
+
+from jobs import JobError
+from jobs.mail.address import normal_address
+from ops.command import Answer, Command, Refused, Tools
+from ops.depth_table import table
+from ops.holds import duration
+from producers import InvalidRequest
+from producers.keys import MAIL_SUPPRESSION, MAIL_SUPPRESSION_LOG
+from producers.suppression import (
+    EVERYTHING,
+    REASONS,
+    Suppressed,
+    digest_of,
+    read_reasons,
+    reasons_of,
+    suppress,
+    unsuppress,
+)
+
+_SHOWN_DIGITS = 12
+_DIGEST_DIGITS = 64
+_BATCH = 500
+_MOST = 10_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listed:
+    """One address on the list, as far as it is known."""
+
+    digest: str
+    domain: str
+    reasons: tuple[Suppressed, ...]
+
+
+async def listed(redis: Redis) -> AsyncIterator[Listed]:
+    """All addresses with a reason that still holds, in no order.
+
+    Raises:
+        RedisError, OSError: Redis did not answer.
+    """
+    now = datetime.now(UTC)
+    async for digest, octets in redis.hscan_iter(MAIL_SUPPRESSION, count=_BATCH):
+        if reasons := read_reasons(octets, now=now):
+            yield Listed(digest=digest.decode(), domain=_domain(octets), reasons=reasons)
+
+
+def _domain(octets: bytes) -> str:
+    try:
+        return str(orjson.loads(octets)["domain"])
+    except (ValueError, TypeError, KeyError):
+        return "?"
+
+
+# The commands
+
+
+async def _suppressed(tools: Tools, asked: argparse.Namespace) -> Answer:
+    if asked.log:
+        return await _log(tools, asked.limit)
+    if asked.address is not None:
+        return await _one(tools, asked.address)
+    found: list[Listed] = []
+    async for one in listed(tools.redis):
+        if asked.domain in {None, one.domain} and len(found) < asked.limit:
+            found.append(one)
+    total = int(await tools.redis.hlen(MAIL_SUPPRESSION))  # type: ignore[misc]  # typed for both clients
+    rows = [[one.domain, one.digest[:_SHOWN_DIGITS], *_words(reason)] for one in found for reason in one.reasons]
+    text = table(("DOMAIN", "DIGEST", *_HEADS), rows, left=set(range(7))) if rows else "Nobody is suppressed."
+    more = f"\n{total} addresses in all." if total > len(found) else ""
+    return Answer(text + more, {"suppressed": [asdict(one) for one in found], "total": total})
+
+
+async def _one(tools: Tools, address: str) -> Answer:
+    digest = _digest(address)
+    reasons = await reasons_of(tools.redis.execute_command, digest)
+    text = (
+        table(_HEADS, [_words(one) for one in reasons], left=set(range(5))) if reasons else "It is not suppressed."
+    )
+    return Answer(text, {"digest": digest, "reasons": [asdict(one) for one in reasons]}, done=bool(reasons))
+
+
+async def _log(tools: Tools, limit: int) -> Answer:
+    lines = await tools.redis.lrange(MAIL_SUPPRESSION_LOG, -limit, -1)  # type: ignore[misc]  # typed for both clients
+    entries: list[dict[str, Any]] = [orjson.loads(line) for line in lines]
+    rows = [
+        [
+            f"{datetime.fromtimestamp(one['at_ms'] / 1000, UTC):%Y-%m-%d %H:%M:%S}",
+            *(str(one.get(name, "")) for name in ("by", "action", "reason")),
+            str(one.get("digest", ""))[:_SHOWN_DIGITS],
+            str(one.get("evidence", "")),
+        ]
+        for one in entries
+    ]
+    heads = ("AT (UTC)", "BY", "DID", "REASON AND SCOPE", "DIGEST", "EVIDENCE")
+    return Answer(table(heads, rows, left=set(range(6))) if rows else "Nothing was changed yet.", {"log": entries})
+
+
+async def _suppress(tools: Tools, asked: argparse.Namespace) -> Answer:
+    lasting: timedelta | str | None = asked.lasting or "usual"
+    digest = _digest(asked.address)
+    try:
+        added = await suppress(
+            tools.redis.execute_command,
+            normal_address(asked.address, field="ADDRESS"),
+            asked.reason,
+            by=asked.by,
+            scope=asked.scope,
+            lasting=lasting,  # type: ignore[arg-type]  # a duration or the word
+            evidence=asked.evidence,
+        )
+    except InvalidRequest as refusal:
+        raise Refused(str(refusal)) from None
+    text = "It is not written to any more." if added else "It stood on the list like this already."
+    return Answer(
+        text, {"digest": digest, "reason": asked.reason, "scope": asked.scope, "added": added}, done=added
+    )
+
+
+async def _unsuppress(tools: Tools, asked: argparse.Namespace) -> Answer:
+    digest = asked.address if _is_digest(asked.address) else _digest(asked.address)
+    call = tools.redis.execute_command
+    removed = await unsuppress(call, digest, by=asked.by, reason=asked.reason or "", scope=asked.scope or "")
+    text = f"{removed} reasons taken off; it is written to again." if removed else "There was nothing to take off."
+    left = await reasons_of(call, digest)
+    if removed and left:
+        text = f"{removed} reasons taken off; {len(left)} still stand."
+    return Answer(text, {"digest": digest, "removed": removed, "left": len(left)}, done=removed > 0)
+
+
+_HEADS = ("REASON", "SCOPE", "SINCE", "UNTIL", "BY")
+
+
+def _words(one: Suppressed) -> list[str]:
+    until = "for ever" if one.until is None else f"{one.until:%Y-%m-%d}"
+    return [one.reason, one.scope, f"{one.at:%Y-%m-%d}", until, one.by]
+
+
+def _digest(address: str) -> str:
+    try:
+        return digest_of(normal_address(address, field="ADDRESS"))
+    except JobError as refusal:
+        raise Refused(str(refusal)) from None
+
+
+def _is_digest(text: str) -> bool:
+    return len(text) == _DIGEST_DIGITS and all(letter in "0123456789abcdef" for letter in text)
+
+
+# Arguments
+
+
+def operator() -> str:
+    """Who is asking, for the audit log: the person behind sudo, else the user of this process."""
+    try:
+        return os.environ.get("SUDO_USER") or getpass.getuser()
+    except (KeyError, OSError):
+        return "unknown"
+
+
+def _takes_filter(it: argparse.ArgumentParser) -> None:
+    it.add_argument("address", nargs="?", metavar="ADDRESS", help="one address; left out, the list")
+    it.add_argument("--domain", metavar="DOMAIN", help="only addresses of this domain")
+    it.add_argument("--log", action="store_true", help="who changed what, newest last")
+    it.add_argument("--limit", type=_limit, default=100, metavar="N", help="how many at most (default 100)")
+
+
+def _takes_reason(it: argparse.ArgumentParser) -> None:
+    it.add_argument("address", metavar="ADDRESS", help="name@domain")
+    it.add_argument("--reason", choices=REASONS, default="manual", help="why (default manual)")
+    it.add_argument(
+        "--scope", default=EVERYTHING, metavar="SCOPE", help="all (default), or stream:NAME for one stream"
+    )
+    it.add_argument("--for", dest="lasting", type=_lasting, metavar="TIME", help="for how long, like 30d")
+    it.add_argument("--evidence", default="", metavar="ID", help="a ticket, a report: what shows it")
+    _takes_who(it)
+
+
+def _takes_address(it: argparse.ArgumentParser) -> None:
+    it.add_argument("address", metavar="ADDRESS", help="name@domain, or the whole digest from --json")
+    it.add_argument("--reason", choices=REASONS, help="only this reason")
+    it.add_argument("--scope", metavar="SCOPE", help="only this scope")
+    _takes_who(it)
+
+
+def _takes_who(it: argparse.ArgumentParser) -> None:
+    it.add_argument("--by", default=operator(), metavar="WHO", help="for the audit log (default: you)")
+
+
+def _limit(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= _MOST:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 to {_MOST}")
+    return int(text)
+
+
+def _lasting(text: str) -> timedelta:
+    try:
+        return duration(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+COMMANDS: Sequence[Command] = (
+    Command(
+        "suppressed",
+        "who is not written to, and why",
+        "mail suppressed --domain example.com",
+        _takes_filter,
+        _suppressed,
+    ),
+    Command(
+        "suppress",
+        "write to an address no more",
+        "mail suppress ana@example.com --reason complaint --evidence ticket-17",
+        _takes_reason,
+        _suppress,
+    ),
+    Command(
+        "unsuppress", "write to an address again", "mail unsuppress ana@example.com", _takes_address, _unsuppress
+    ),
+)

@@ -1,0 +1,150 @@
+"""`ops mail uncertain` and `resolve`: the mails of which nobody knows whether they were delivered, and what to do.
+
+The list holds the latest ten thousand. A mail of a stream that resends is on it with what became of it since;
+one of a stream that holds waits there for a decision: look into the account's sent mail, then say `accepted`, or
+`resend` and risk a second copy.
+"""
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Literal
+
+import orjson
+from redis.asyncio import Redis
+
+from ops.command import Answer, Command, Tools
+from ops.depth_table import table
+from ops.mail.suppression import operator
+from ops.mail.trace import MAIL_LANES, takes_id, trace, utc
+from producers.keys import MAIL_UNCERTAIN, LaneKeys
+
+KEEP = timedelta(days=3)
+"""How long a mail that people called accepted can still be traced."""
+_KEYS = LaneKeys(MAIL_LANES[0])
+_SCRIPT = (Path(__file__).parent / "scripts" / "resolve.lua").read_text(encoding="utf-8")
+_MOST = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Doubt:
+    """One mail on the list.
+
+    Attributes:
+        noted: when its last unknown attempt was.
+        state: what became of it; `uncertain` while people are to decide.
+    """
+
+    id: str
+    noted: datetime
+    state: str
+    account: str
+
+
+async def doubts(redis: Redis, *, limit: int) -> tuple[list[Doubt], int]:
+    """The latest of the list, and how many there are.
+
+    Raises:
+        RedisError, OSError: Redis did not answer.
+    """
+    found: Sequence[tuple[bytes, float]] = await redis.zrange(
+        MAIL_UNCERTAIN, 0, limit - 1, desc=True, withscores=True
+    )
+    listed = []
+    for octets, noted in found:
+        one = await trace(redis, octets.decode())
+        listed.append(Doubt(id=one.id, noted=utc(noted), state=one.state, account=one.account))
+    return listed, int(await redis.zcard(MAIL_UNCERTAIN))
+
+
+async def resolve(redis: Redis, job_id: str, decision: Literal["accepted", "resend"], *, by: str) -> str:
+    """Decide about one; its lane, "" when it waits for no such decision.
+
+    Raises:
+        RedisError, OSError: Redis did not answer; asking again does no harm.
+    """
+    keys = [_KEYS.counters, MAIL_UNCERTAIN, _KEYS.limited, _KEYS.adopted]
+    for one in map(LaneKeys, MAIL_LANES):
+        keys += [one.queue, one.parked, one.retrying, one.wake]
+    now = round(datetime.now(UTC).timestamp() * 1000)
+    result = orjson.dumps(
+        {
+            "t": 0,
+            "f": "mail.send",
+            "a": [],
+            "k": {},
+            "et": now,
+            "s": True,
+            "st": now,
+            "ft": now,
+            "r": {"reply": f"called accepted by {by}"},
+            "q": "",
+            "id": job_id,
+        }
+    )
+    life = round(KEEP / timedelta(milliseconds=1))
+    arguments: list[str | bytes | int] = [job_id, decision, by, result, life, *MAIL_LANES]
+    lane: bytes = await redis.register_script(_SCRIPT)(keys=keys, args=arguments)
+    return lane.decode()
+
+
+# The commands
+
+
+async def _uncertain(tools: Tools, asked: argparse.Namespace) -> Answer:
+    found, total = await doubts(tools.redis, limit=asked.limit)
+    facts = {"uncertain": [asdict(one) for one in found], "total": total}
+    if not found:
+        return Answer("Of every mail it is known what became of it.", facts)
+    rows = [[one.id, f"{one.noted:%Y-%m-%d %H:%M:%S}", one.account, one.state] for one in found]
+    text = table(("MAIL", "NOTED (UTC)", "ACCOUNT", "NOW"), rows, left={0, 1, 2, 3})
+    if any(one.state == "uncertain" for one in found):
+        text += "\nThose that are still uncertain wait for you: ./run ops mail resolve ID accepted|resend"
+    return Answer(text + (f"\n{total} in all." if total > len(found) else ""), facts)
+
+
+async def _resolve(tools: Tools, asked: argparse.Namespace) -> Answer:
+    lane = await resolve(tools.redis, asked.id, asked.decision, by=operator())
+    facts = {"id": asked.id, "lane": lane, "decision": asked.decision}
+    if not lane:
+        return Answer("It waits for no decision; ./run ops mail trace tells how it stands.", facts, done=False)
+    return Answer({"accepted": "It is done.", "resend": "It goes out once more."}[asked.decision], facts)
+
+
+def _takes_limit(it: argparse.ArgumentParser) -> None:
+    it.add_argument(
+        "--limit", type=_limit, default=20, metavar="N", help="how many of the latest at most (default 20)"
+    )
+
+
+def _takes_decision(it: argparse.ArgumentParser) -> None:
+    takes_id(it)
+    it.add_argument(
+        "decision", choices=("accepted", "resend"), help="it was delivered and is done; or it goes out once more"
+    )
+
+
+def _limit(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= _MOST:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 to {_MOST}")
+    return int(text)
+
+
+COMMANDS = (
+    Command(
+        "uncertain",
+        "mails of which nobody knows whether they were delivered",
+        "mail uncertain --limit 100",
+        _takes_limit,
+        _uncertain,
+    ),
+    Command(
+        "resolve",
+        "decide about a mail that waits because its delivery is uncertain",
+        "mail resolve '{mail}0199…' accepted",
+        _takes_decision,
+        _resolve,
+    ),
+)

@@ -1,0 +1,135 @@
+"""`ops reports check`: whether reports are declared so that they can be computed, before a worker has to try.
+
+Every file is read, also when another cannot be; each report that can be is put to the database. What is found has a
+file, a line and a remedy, and makes the exit code 1. `--pin` writes the schema of each document beside its report;
+from then on a report that breaks it is a finding too.
+"""
+
+import argparse
+import json
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from jobs.reports import Report, ReportError
+from jobs.reports.catalogue import SHIPPED, Folder, read_folder, schema_file
+from jobs.reports.schema import document_schema
+from ops.command import Answer, Command, Refused, Tools
+from ops.reports.facts_postgres import DatabaseAway, ReportFacts, look
+from ops.reports.finding import Finding
+from ops.reports.judge import judge
+
+_NO_DATABASE = "MOMENTUS_POSTGRES_DSN is not set: only the files were read, no query was tried"
+
+
+async def check(tools: Tools, asked: argparse.Namespace) -> Answer:
+    """Check a folder's reports. Raises Refused."""
+    path: Path = asked.path or tools.reports_path or SHIPPED
+    try:
+        folder = read_folder(path)
+    except ReportError as error:
+        raise Refused(f"--path: {error.reason}" if asked.path else str(error)) from None
+    findings = [Finding(fault.field, fault.reason, "") for fault in folder.faults]
+    facts = await _facts(tools, folder)
+    for name, found in facts.items():
+        findings += judge(folder.reports[name], found)
+    notes = [] if tools.postgres_dsn else [_NO_DATABASE]
+    if asked.pin:
+        notes += _pin(path, folder, facts, findings)
+    else:
+        notes += [
+            f"{name}: no schema is pinned; --pin writes it"
+            for name, one in folder.reports.items()
+            if not one.schema
+        ]
+    told = {
+        "findings": [one.to_json() for one in findings],
+        "reports": {name: _figures(folder.reports[name], one) for name, one in facts.items()},
+        "notes": notes,
+    }
+    return Answer(_text(folder, facts, findings, notes, plans=asked.plan), told, done=not findings)
+
+
+async def _facts(tools: Tools, folder: Folder) -> dict[str, ReportFacts]:
+    """What the database says of each report; nothing where there is none."""
+    if not tools.postgres_dsn:
+        return {}
+    try:
+        async with look(tools.postgres_dsn, timeout=tools.statement_timeout) as it:
+            zone = ZoneInfo(tools.timezone)
+            return {name: await it.examine(report, zone) for name, report in folder.reports.items()}
+    except DatabaseAway as error:
+        raise Refused(f"MOMENTUS_POSTGRES_DSN: the database cannot be asked: {error}") from None
+
+
+def _pin(path: Path, folder: Folder, facts: Mapping[str, ReportFacts], findings: list[Finding]) -> list[str]:
+    """Write what documents are now; a finding about the former schema is settled by that."""
+    notes = []
+    findings[:] = [one for one in findings if "pinned schema" not in one.fault]
+    for name, one in facts.items():
+        if not one.columns:
+            continue
+        report = folder.reports[name]
+        file = schema_file(path, Path(report.place.file).stem)
+        try:
+            file.write_text(json.dumps(document_schema(report, one.columns), indent=2) + "\n", encoding="utf-8")
+        except OSError as error:
+            raise Refused(f"--pin: {file} cannot be written: {error.strerror}") from None
+        notes.append(f"{name}: schema pinned in {file.name}")
+    return notes
+
+
+def _figures(report: Report, facts: ReportFacts) -> dict[str, Any]:
+    apart = None if facts.cost_ms is None else timedelta(milliseconds=facts.cost_ms / report.max_db_share)
+    return {
+        "columns": facts.columns,
+        "tables": sorted(facts.tables),
+        "plan_cost": facts.cost,
+        "cost_ms": None if facts.cost_ms is None else round(facts.cost_ms, 2),
+        "rows": facts.rows,
+        "scopes": len(facts.documents),
+        "least_interval_ms": None if apart is None else round(apart / timedelta(milliseconds=1)),
+        "plan": facts.plan,
+    }
+
+
+def _text(
+    folder: Folder, facts: Mapping[str, ReportFacts], findings: list[Finding], notes: list[str], *, plans: bool
+) -> str:
+    lines = []
+    for name, one in facts.items():
+        report = folder.reports[name]
+        if one.cost_ms is not None:
+            apart = max(report.debounce, timedelta(milliseconds=one.cost_ms / report.max_db_share))
+            lines.append(
+                f"{name}: {one.rows} rows for {len(one.documents)} nodes in {one.cost_ms:.1f} ms (plan cost {one.cost:.0f}); "
+                f"its budget of {report.max_db_share:.2%} allows a refresh in {apart.total_seconds():.1f} s"
+            )
+        if plans and one.plan:
+            lines += [f"    {line}" for line in one.plan.splitlines()]
+    lines += notes
+    lines += [finding.line() for finding in findings]
+    found = f"{len(findings)} to mend" if findings else "nothing to mend"
+    return "\n".join([*lines, f"{len(folder.reports) + len(folder.faults)} reports, {found}"])
+
+
+def _arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--path", type=Path, help="a folder; else MOMENTUS_REPORTS__PATH, else the shipped reports"
+    )
+    parser.add_argument("--pin", action="store_true", help="write NAME.schema.json beside each report")
+    parser.add_argument("--plan", action="store_true", help="show how the database would run each query")
+
+
+COMMANDS = (
+    Command(
+        "check",
+        "whether reports can be computed: columns, roll-ups, plan, cost, schema",
+        "check --path my-reports",
+        _arguments,
+        check,
+        needs_redis=False,
+    ),
+)

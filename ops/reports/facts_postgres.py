@@ -1,0 +1,227 @@
+"""What a database says of a report: its columns, its plan, what it costs and what it returns.
+
+All in one read-only, repeatable-read transaction under the statement timeout of refreshes, each step in a part of its
+own, so that one that fails leaves the next usable. Nothing is written, not even statistics are reset.
+"""
+
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from statistics import median
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import asyncpg
+import orjson
+
+from jobs.reports import Report
+from worker.reports.day import day_around
+from worker.reports.document import Document, write_documents
+from worker.reports.rollup import InvalidRows, roll_up
+from worker.reports.source_postgres import DATABASE_FAULTS, Snapshot
+from worker.reports.tree import InvalidTree, grow_tree
+
+_BEGIN = """
+SELECT
+    now() AS as_of,
+    pg_current_snapshot()::text AS visible,
+    set_config('statement_timeout', $1, true),
+    set_config('lock_timeout', $1, true)
+"""
+_TABLES = """
+SELECT DISTINCT namespace.nspname || '.' || relation.relname AS source
+FROM unnest($1::text[]) AS named (source)
+JOIN pg_class AS read ON read.oid = to_regclass(named.source)
+JOIN pg_class AS relation ON relation.oid = coalesce(pg_partition_root(read.oid), read.oid)
+JOIN pg_namespace AS namespace ON namespace.oid = relation.relnamespace
+WHERE relation.relkind IN ('r', 'p') AND namespace.nspname NOT IN ('pg_catalog', 'information_schema')
+"""
+_RUNS = 3
+_QUICK_MS = 500.0
+"""A query below it is run a few times, and the middle one counts: the first fills caches."""
+
+
+@dataclass(frozen=True, slots=True)
+class SqlFault:
+    """Why the database refused a query.
+
+    Attributes:
+        part: ``sql``, ``tree`` or ``valid_until``.
+        position: in characters from the query's start; 0 when it is not known.
+    """
+
+    part: str
+    words: str
+    hint: str = ""
+    position: int = 0
+    timed_out: bool = False
+
+
+@dataclass(slots=True, kw_only=True)
+class ReportFacts:
+    """What is known of a report after a look; what could not be asked is empty.
+
+    Attributes:
+        columns: the Postgres type of each column by name, arrays with ``[]``.
+        tables: the tables, ``schema.table``, that the plans of query and tree read.
+        absent: declared sources that are no tables.
+        cost: the planner's estimate.
+        cost_ms: what a refresh's queries took, the middle of a few.
+        fault: why no documents could be made: an InvalidTree or InvalidRows.
+        documents: what a refresh would store now.
+    """
+
+    columns: Mapping[str, str] = field(default_factory=dict)
+    tables: frozenset[str] = frozenset()
+    absent: tuple[str, ...] = ()
+    cost: float = 0.0
+    plan: str = ""
+    cost_ms: float | None = None
+    rows: int = 0
+    refused: list[SqlFault] = field(default_factory=list)
+    fault: Exception | None = None
+    until: object = None
+    until_past: bool = False
+    documents: Mapping[int, Document] = field(default_factory=dict)
+
+
+class DatabaseAway(Exception):
+    """It does not answer, or does not let us in."""
+
+
+@asynccontextmanager
+async def look(dsn: str, *, timeout: timedelta) -> AsyncIterator["Look"]:
+    """A look at one state of the database.
+
+    Args:
+        timeout: after which the server ends a query.
+
+    Raises:
+        DatabaseAway: it cannot be asked.
+    """
+    try:
+        connection = await asyncpg.connect(dsn, timeout=5, server_settings={"application_name": "momentus-ops"})
+    except (*DATABASE_FAULTS, ValueError) as error:
+        raise DatabaseAway(f"{type(error).__name__}: {error}") from None
+    try:
+        async with connection.transaction(isolation="repeatable_read", readonly=True):
+            first = await connection.fetchrow(_BEGIN, f"{timeout // timedelta(milliseconds=1)}ms")
+            if first is None:  # pragma: no cover  a SELECT without FROM has one row
+                raise DatabaseAway("SELECT now() returned no row")
+            yield Look(Snapshot(first["as_of"], first["visible"], connection), connection)
+    finally:
+        await connection.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """An open look; `snapshot` is what a refresh would see."""
+
+    snapshot: Snapshot
+    connection: "asyncpg.Connection[asyncpg.Record]"
+
+    async def examine(self, report: Report, zone: ZoneInfo) -> ReportFacts:
+        """All that can be found out about a report. Does not raise for the report's own faults.
+
+        Args:
+            zone: the organisation's; the report's own goes before it.
+        """
+        facts = ReportFacts()
+        own = ZoneInfo(report.timezone) if report.timezone else zone
+        for part, sql in (("tree", report.tree), ("sql", report.sql), ("valid_until", report.valid_until)):
+            if sql:
+                await self._ask(facts, part, self._describe(facts, report, part, sql, own))
+        await self._tables(facts, report)
+        if not facts.refused:
+            await self._ask(facts, "sql", self._run(facts, report, own))
+        return facts
+
+    async def _ask(self, facts: ReportFacts, part: str, question: Any) -> None:  # noqa: ANN401  an awaitable
+        try:
+            async with self.snapshot.part():
+                await question
+        except (InvalidRows, InvalidTree) as error:
+            facts.fault = error
+        except asyncpg.PostgresError as error:
+            position = getattr(error, "position", None)
+            facts.refused.append(
+                SqlFault(
+                    part,
+                    str(getattr(error, "message", None) or error),
+                    str(getattr(error, "hint", None) or ""),
+                    int(position) if position else 0,
+                    isinstance(error, asyncpg.QueryCanceledError),
+                )
+            )
+
+    async def _describe(self, facts: ReportFacts, report: Report, part: str, sql: str, zone: ZoneInfo) -> None:
+        """Its columns and plan; the query is not run."""
+        statement = await self.connection.prepare(sql)
+        columns = {one.name: _type_name(one.type.name) for one in statement.get_attributes()}
+        if part == "sql":
+            facts.columns = columns
+        elif part == "tree" and (missing := {"id", "parent_id", "name", "kind"} - columns.keys()):
+            raise InvalidTree(
+                f"the query has no column {sorted(missing)[0]!r}; it must have id, parent_id, name, kind"
+            )
+        arguments = self._arguments(report, part, zone)
+        told = await self.connection.fetchval(f"EXPLAIN (FORMAT JSON, VERBOSE) {sql}", *arguments)
+        plan = orjson.loads(told)[0]["Plan"]
+        read = await self.connection.fetch(_TABLES, sorted(set(_relations(plan))))
+        facts.tables |= {row["source"] for row in read} if part != "valid_until" else set()
+        if part == "sql":
+            facts.cost = float(plan["Total Cost"])
+            facts.plan = "\n".join(row[0] for row in await self.connection.fetch(f"EXPLAIN {sql}", *arguments))
+
+    def _arguments(self, report: Report, part: str, zone: ZoneInfo) -> list[object]:
+        day = day_around(self.snapshot.as_of, zone)
+        values = {"now": self.snapshot.as_of, "day_start": day.start, "day_end": day.end, "zone": day.zone}
+        names = {"sql": report.parameters, "valid_until": report.valid_until_parameters}.get(part, ())
+        return [values[name] for name in names]
+
+    async def _tables(self, facts: ReportFacts, report: Report) -> None:
+        there = {row["source"] for row in await self.connection.fetch(_TABLES, list(report.sources))}
+        facts.absent = tuple(one for one in report.sources if one not in there)
+
+    async def _run(self, facts: ReportFacts, report: Report, zone: ZoneInfo) -> None:
+        """Reckon all documents as a refresh does."""
+        snapshot, day = self.snapshot, day_around(self.snapshot.as_of, zone)
+        tree = grow_tree(await snapshot.tree(report))
+        took = []
+        for _ in range(_RUNS):
+            before = snapshot.spent
+            rows = await snapshot.rows(report, now=snapshot.as_of, day=day)
+            if report.valid_until:
+                facts.until = await snapshot.valid_until(report, now=snapshot.as_of, day=day)
+            took.append((snapshot.spent - before) * 1000)
+            if sum(took) > _QUICK_MS:
+                break
+        facts.cost_ms, facts.rows = median(took), len(rows)
+        facts.until_past = bool(facts.until is not None and _is_past(facts.until, snapshot.as_of))
+        totals = roll_up(rows, scope=report.scope, rollup=report.rollup, tree=tree)
+        facts.documents = write_documents(report, tree, totals, as_of=snapshot.as_of)
+
+
+def _is_past(until: Any, now: Any) -> bool:  # noqa: ANN401  whatever the query returned
+    try:
+        return bool(until <= now)
+    except TypeError:  # no timestamptz
+        return True
+
+
+def _type_name(name: str) -> str:
+    """Arrays as people write them.
+
+    >>> _type_name("_int8"), _type_name("int8[]"), _type_name("text")
+    ('int8[]', 'int8[]', 'text')
+    """
+    return f"{name[1:]}[]" if name.startswith("_") else name
+
+
+def _relations(plan: Mapping[str, Any]) -> Iterator[str]:
+    """The tables of a plan and of all below it, quoted as to_regclass takes them."""
+    if "Relation Name" in plan:
+        yield f'"{plan["Schema"]}"."{plan["Relation Name"]}"'
+    for below in plan.get("Plans", ()):
+        yield from _relations(below)

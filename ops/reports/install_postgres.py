@@ -1,0 +1,116 @@
+"""`ops reports install` and `uninstall`: the triggers by which the database says which reports have changed.
+
+Either runs as one transaction and may be repeated. They need the rights of the tables' owner; the worker does not,
+so `--dry-run` prints the script for whoever has them, and `--role` names the worker's own user. The text is made
+in `jobs/reports/triggers.py`.
+"""
+
+import argparse
+from urllib.parse import unquote, urlsplit
+
+import asyncpg
+
+from jobs.reports import ReportError, load_reports
+from jobs.reports.boards import Board, boards_of
+from jobs.reports.triggers import INSTALLED, boards_by_source, install_script, trigger_name, uninstall_script
+from ops.command import Answer, Command, Refused, Tools
+
+_ROLE = "worker"
+"""Who is named in a script that is printed where no Postgres is configured."""
+
+
+async def install(tools: Tools, asked: argparse.Namespace) -> Answer:
+    """Install, or print what would be run. Raises Refused."""
+    boards = _boards(tools)
+    sources = sorted(boards_by_source(tools.tenant, boards))
+    if not sources:
+        raise Refused('no report names its sources: add sources = ["schema.table", ...] to its head')
+    role = asked.role or unquote(urlsplit(tools.postgres_dsn).username or "") or _ROLE
+    script = install_script(tools.tenant, boards, role=role, former=await _former(tools, asked))
+    return await _done(tools, asked, script, f"triggers on {len(sources)} tables mark what changes", sources)
+
+
+async def uninstall(tools: Tools, asked: argparse.Namespace) -> Answer:
+    """Remove all that was installed for the tenant, or print what would be run. Raises Refused."""
+    former = await _former(tools, asked)
+    script = uninstall_script(tools.tenant, former)
+    return await _done(tools, asked, script, f"the triggers of {len(former)} tables are removed", list(former))
+
+
+async def _former(tools: Tools, asked: argparse.Namespace) -> tuple[str, ...]:
+    """The tables that have the tenant's trigger now; none where a script is wanted and nobody can be asked."""
+    if not tools.postgres_dsn:
+        if asked.dry_run:
+            return ()
+        raise Refused("MOMENTUS_POSTGRES_DSN: is not set; name the database, or print the script with --dry-run")
+    connection = await _connected(tools.postgres_dsn)
+    try:
+        rows = await connection.fetch(INSTALLED)
+    finally:
+        await connection.close()
+    return tuple(sorted(row["source"] for row in rows if row["name"] == trigger_name(tools.tenant)))
+
+
+async def _done(tools: Tools, asked: argparse.Namespace, script: str, what: str, sources: list[str]) -> Answer:
+    facts = {"sources": sources, "dry_run": asked.dry_run}
+    if asked.dry_run:
+        return Answer(script.rstrip(), facts | {"script": script})
+    connection = await _connected(tools.postgres_dsn)
+    try:
+        await connection.execute(script)
+    except asyncpg.InsufficientPrivilegeError as error:
+        raise Refused(f"{error}: have the tables' owner run what --dry-run prints") from None
+    except asyncpg.LockNotAvailableError:
+        raise Refused(
+            "a table stayed locked for 5 s, nothing was changed; try again when writers are done"
+        ) from None
+    except asyncpg.PostgresError as error:
+        raise Refused(f"the database refused it, nothing was changed: {error}") from None
+    finally:
+        await connection.close()
+    return Answer("\n".join([what, *(f"  {source}" for source in sources)]), facts)
+
+
+async def _connected(dsn: str) -> "asyncpg.Connection[asyncpg.Record]":
+    try:
+        return await asyncpg.connect(dsn, timeout=5)
+    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        raise Refused(f"MOMENTUS_POSTGRES_DSN: no connection: {type(error).__name__}") from None
+
+
+def _boards(tools: Tools) -> dict[str, Board]:
+    try:
+        return dict(boards_of(load_reports(tools.reports_path)))
+    except ReportError as error:
+        raise Refused(str(error)) from None
+
+
+def _dry_run(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--dry-run", action="store_true", help="print the SQL and run nothing")
+
+
+def _role(parser: argparse.ArgumentParser) -> None:
+    _dry_run(parser)
+    parser.add_argument(
+        "--role", default="", metavar="NAME", help="the worker's database user (default: the configured one)"
+    )
+
+
+COMMANDS = (
+    Command(
+        "install",
+        "make the database mark what changes reports",
+        "reports install --dry-run | psql",
+        _role,
+        install,
+        needs_redis=False,
+    ),
+    Command(
+        "uninstall",
+        "remove what install made",
+        "reports uninstall --dry-run",
+        _dry_run,
+        uninstall,
+        needs_redis=False,
+    ),
+)

@@ -1,0 +1,194 @@
+"""What is wrong with a report, from its declaration and what a database says of it: pure, one rule per function.
+
+Each rule yields findings with the file and line at fault and what to do. The order of `RULES` is the one in which
+somebody would mend them: a query that does not run first, a pinned schema that it breaks last.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from difflib import get_close_matches
+
+from jobs.reports import Report
+from jobs.reports.rollups import columns_of, top_of
+from jobs.reports.schema import OF_COLUMN, breaks, document_schema
+from ops.reports.facts_postgres import ReportFacts, SqlFault
+from ops.reports.finding import Finding
+from worker.reports.rollup import InvalidRows
+from worker.reports.tree import InvalidTree
+
+Rule = Callable[[Report, ReportFacts], Iterator[Finding]]
+
+_NUMBERS = {"int2", "int4", "int8", "numeric", "float4", "float8"}
+_IDS = {"int2", "int4", "int8"}
+_CLOCK = re.compile(
+    r"\b(?:(?:now|clock_timestamp|statement_timestamp|transaction_timestamp|timeofday)\s*\(\s*\)"
+    r"|current_date|current_timestamp|current_time|localtimestamp|localtime)",
+    re.IGNORECASE,
+)
+_SILENT = re.compile(r"--[^\n]*|/\*.*?\*/|'(?:[^']|'')*'|\"[^\"]*\"", re.DOTALL)
+_DAY = {"day_start", "day_end"}
+
+
+def judge(report: Report, facts: ReportFacts) -> list[Finding]:
+    """All that is to be mended."""
+    return [finding for rule in RULES for finding in rule(report, facts)]
+
+
+def sql_that_fails(report: Report, facts: ReportFacts) -> Iterator[Finding]:
+    """Refused by the database, or ended by its timeout."""
+    for fault in facts.refused:
+        if fault.timed_out:
+            remedy = "look at --plan for a scan to save, or raise MOMENTUS_REPORTS__STATEMENT_TIMEOUT"
+            yield Finding(_at(report, fault), "ran longer than the statement timeout and was ended", remedy)
+        else:
+            yield Finding(
+                _at(report, fault), fault.words, fault.hint or "mend the query; psql shows the same error"
+            )
+
+
+def columns_that_are_not_there(report: Report, facts: ReportFacts) -> Iterator[Finding]:
+    """The scope and every measure need a column, the scope a whole number."""
+    if not facts.columns:
+        return
+    wanted = {"scope": report.scope, **{f"rollup.{measure}": measure for measure in columns_of(report.rollup)}}
+    for key, column in wanted.items():
+        if column not in facts.columns:
+            close = get_close_matches(column, facts.columns, n=1)
+            remedy = f"did you mean {close[0]!r}?" if close else f"it has {', '.join(facts.columns)}"
+            yield Finding(_key(report, key), f"the query has no column {column!r}", remedy)
+    if facts.columns.get(report.scope, "int8") not in _IDS:
+        fault = f"{report.scope!r} is {facts.columns[report.scope]}, and nodes have whole numbers"
+        yield Finding(_key(report, "scope"), fault, "name the column with the node's id, or cast it to bigint")
+
+
+def roll_ups_that_do_not_fit(report: Report, facts: ReportFacts) -> Iterator[Finding]:
+    """Each roll-up takes certain types of columns."""
+    for measure in columns_of(report.rollup):
+        column, how = facts.columns.get(measure), report.rollup[measure]
+        if column is not None and (remedy := _misfit(column, how)):
+            yield Finding(_key(report, f"rollup.{measure}"), f"{how!r} does not fit a column of {column}", remedy)
+
+
+def _misfit(column: str, how: str) -> str:
+    """What to do about a column that a roll-up cannot take; empty when it can."""
+    is_list = column.endswith("[]")
+    if top_of(how):
+        return "" if column == "jsonb" else "make it a jsonb array of objects, with jsonb_agg"
+    match how:
+        case "sum":
+            return "" if column in _NUMBERS else "count or cast to a number, or use another roll-up"
+        case "any":
+            return "" if column == "bool" else "write a condition, as in bool_or(late)"
+        case "distinct":
+            return "" if is_list else "return the ids themselves: array_agg(DISTINCT id)"
+        case "sums":
+            return "" if column == "jsonb" else "make it a jsonb object of numbers, with jsonb_object_agg"
+    plain = column.removesuffix("[]") if how == "sql" else column
+    return "" if plain in OF_COLUMN else "cast it to text or a number"
+
+
+def clocks_of_the_server(report: Report, facts: ReportFacts) -> Iterator[Finding]:
+    """A query that asks the server's clock is true for no stated instant, and in the server's zone."""
+    del facts
+    silent = _SILENT.sub(lambda match: re.sub(r"[^\n]", " ", match[0]), report.sql)
+    for match in _CLOCK.finditer(silent):
+        line = report.place.query + silent[: match.start()].count("\n")
+        remedy = "use :now, or :day_start and :day_end for the day in the organisation's zone"
+        yield Finding(f"{report.place.file}:{line}", f"asks the server's clock with {match[0]}", remedy)
+
+
+def time_that_is_not_declared(report: Report, facts: ReportFacts) -> Iterator[Finding]:
+    """Numbers about a day change at its end."""
+    if _DAY & set(report.parameters) and not report.next_midnight and not report.valid_until:
+        fault = "the query asks about a day, and valid_until says that only changes of data change its numbers"
+        yield Finding(_key(report, "valid_until"), fault, 'write valid_until = "next_midnight"')
+    if report.valid_until and facts.until_past:
+        fault = f"returned {facts.until}, which is no timestamptz after :now"
+        yield Finding(
+            _key(report, "valid_until"), fault, "return the next such instant, or null when there is none"
+        )
+
+
+def sources_that_differ(report: Report, facts: ReportFacts) -> Iterator[Finding]:
+    """Changes of a table that is read and not named would go unnoticed."""
+    where = _key(report, "sources")
+    for source in facts.absent:
+        yield Finding(where, f"{source} is no table here", "name tables, not views, with their schema")
+    if report.sources:
+        for table in sorted(facts.tables - set(report.sources)):
+            fault = f"the query or its tree reads {table}, whose changes would go unnoticed"
+            yield Finding(where, fault, f"add {table!r}")
+
+
+def rows_that_do_not_fit(report: Report, facts: ReportFacts) -> Iterator[Finding]:
+    """What a refresh would refuse today, keeping the last good set."""
+    match facts.fault:
+        case InvalidTree():
+            remedy = "every node needs one parent that is a node, but for the one root"
+            yield Finding(f"trees/{report.tree_name}.sql:1", str(facts.fault), remedy)
+        case InvalidRows(measure=measure) if measure and _misfit(facts.columns[measure], report.rollup[measure]):
+            pass  # told already, and better
+        case InvalidRows(measure=measure, words=words) if measure:
+            yield Finding(_key(report, f"rollup.{measure}"), words, "nothing of it is stored until this is mended")
+        case InvalidRows():
+            if {report.scope, *columns_of(report.rollup)} <= facts.columns.keys():
+                yield Finding(
+                    _key(report, "scope"), str(facts.fault), "nothing of it is stored until this is mended"
+                )
+
+
+def budgets_that_are_broken(report: Report, facts: ReportFacts) -> Iterator[Finding]:
+    """A report whose refreshes are too dear for its share cannot be as fresh as it promises."""
+    if facts.cost_ms is None:
+        return
+    apart = timedelta(milliseconds=facts.cost_ms / report.max_db_share)
+    if apart > report.soft:
+        needed = facts.cost_ms / (report.soft / timedelta(milliseconds=1))
+        fault = (
+            f"a refresh takes {facts.cost_ms:.0f} ms of the database, so {report.max_db_share:.2%} of a processor "
+            f"allows one in {apart.total_seconds():.0f} s, and readers are told that {report.soft} is fresh"
+        )
+        remedy = f"make the query cheaper (--plan), allow {needed:.2%}, or promise less"
+        yield Finding(_key(report, "budget.max_db_share"), fault, remedy)
+
+
+def schemas_that_are_broken(report: Report, facts: ReportFacts) -> Iterator[Finding]:
+    """Clients rely on what is pinned."""
+    if report.schema and facts.columns:
+        for measure, words in breaks(report.schema, document_schema(report, facts.columns)):
+            remedy = "keep it, or tell the clients and write the new schema with --pin"
+            yield Finding(_key(report, f"rollup.{measure}"), f"{words}; clients rely on the pinned schema", remedy)
+
+
+RULES: tuple[Rule, ...] = (
+    sql_that_fails,
+    columns_that_are_not_there,
+    roll_ups_that_do_not_fit,
+    clocks_of_the_server,
+    time_that_is_not_declared,
+    sources_that_differ,
+    rows_that_do_not_fit,
+    budgets_that_are_broken,
+    schemas_that_are_broken,
+)
+
+
+def _key(report: Report, key: str) -> str:
+    return f"{report.place.of(key)}: {key}"
+
+
+def _at(report: Report, fault: SqlFault) -> str:
+    """The line of a fault in a query."""
+    place = report.place
+    match fault.part:
+        case "tree":
+            return f"trees/{report.tree_name}.sql:{1 + _lines(report.tree, fault.position)}"
+        case "valid_until":
+            return _key(report, "valid_until")
+        case _:
+            return f"{place.file}:{place.query + _lines(report.sql, fault.position)}"
+
+
+def _lines(sql: str, position: int) -> int:
+    return sql[: max(0, position - 1)].count("\n")

@@ -1,0 +1,1 @@
+"""Look after sessions: who is logged in where, and log them out."""

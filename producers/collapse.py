@@ -1,0 +1,144 @@
+"""Digests: items that are sent under one key within a window become one job. No I/O.
+
+A :class:`Gathering` is one item on its way in. It asks to open a digest; when the script answers that one waits
+already, it composes the mail of all items and asks to put that in its place, and so on until nothing has come
+between. So what waits in Redis is at any moment a whole job, composed by a producer.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Protocol
+
+import orjson
+
+from .compose import Composer, keyed
+from .entry import Asked, ConflictingKey, Entry
+from .keys import LaneKeys
+from .link import Argument
+from .message import Message
+from .receipt import Receipt, State
+from .terms import Terms, milliseconds
+
+MOST_ITEMS = 100
+MOST_OCTETS = 64 * 1024
+"""What one digest holds; the item after that opens the next. Octets of the items as they wait."""
+
+
+class Collapsible(Protocol):
+    """An item for a digest; ``jobs.Digest`` is one."""
+
+    @property
+    def kind(self) -> str:
+        """The kind of the job that it becomes."""
+
+    @property
+    def lane(self) -> str:
+        """The lane of that job."""
+
+    @property
+    def window(self) -> timedelta:
+        """How long after the first item the digest goes out."""
+
+    def collapse_key(self) -> str:
+        """Items with the same one share a digest."""
+
+    def fingerprint(self) -> str:
+        """What makes two requests the same item."""
+
+    def item(self) -> Mapping[str, object]:
+        """JSON-native values. Raises ValueError's kin when the item can be part of no message."""
+
+    def gathered(self, items: Sequence[Mapping[str, object]]) -> Message:
+        """The message that tells these items."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The digest that waits under a key; without an id there is none."""
+
+    id: str = ""
+    left_ms: int = 0
+    count: int = 0
+    items: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Addition:
+    """What the script is asked to write, if what waits is still what was seen."""
+
+    seen: Found
+    entry: Entry
+    count: int
+    items: bytes
+
+
+class Gathering:
+    """One item on its way into a digest.
+
+    Args:
+        composer: makes the job.
+        key: names the item for seven days, as of any message.
+
+    Raises:
+        ValueError, PayloadTooLarge: the item's own refusal, or the key's.
+    """
+
+    def __init__(self, composer: Composer, digest: Collapsible, key: str | None) -> None:
+        self.lane = digest.lane
+        self.name = hashlib.sha256(digest.collapse_key().encode("utf-8", "surrogatepass")).hexdigest()
+        self._composer = composer
+        self._digest = digest
+        self._item = digest.item()
+        self._key = key
+
+    def addition(self, seen: Found | None = None) -> Addition:
+        """What to ask for, after having seen this."""
+        seen = seen or Found()
+        before = self._joined(seen)
+        joins = before is not None
+        items = [*(before or ()), self._item]
+        delay = timedelta(milliseconds=seen.left_ms) if joins else self._digest.window
+        message = self._digest.gathered(items)
+        entry = self._composer.entry(message, terms=Terms(delay), job_id=seen.id if joins else "")
+        return Addition(seen, keyed(entry, self._key, self._digest), len(items), self._closed(items, entry.id))
+
+    def question(self, addition: Addition) -> Asked:
+        """What ``collapse.lua`` is called with."""
+        keys, seen, entry = LaneKeys(self.lane), addition.seen, addition.entry
+        arguments: list[Argument] = [self.lane, keys.tag, seen.id, seen.count, entry.id, entry.payload]
+        arguments += [milliseconds(self._digest.window), addition.count, addition.items]
+        arguments += [entry.key, entry.fingerprint, entry.window_ms]
+        return [keys.queue, keys.wake, keys.counters, keys.digest(self.name)], arguments
+
+    def answer(self, reply: Any) -> Receipt | Found:  # noqa: ANN401  a reply is whatever the script returns
+        """What ``collapse.lua`` said: how it ended, or what it found instead.
+
+        Raises:
+            ConflictingKey: the key stands for another item.
+        """
+        state, job_id = reply[0].decode(), reply[1].decode()
+        if state == "conflict":
+            raise ConflictingKey(0, job_id)
+        if state == "other":
+            return Found(job_id, reply[2], reply[3], reply[4])
+        return self.receipt(state, job_id)
+
+    def receipt(self, state: State, job_id: str) -> Receipt:
+        """What the caller gets."""
+        return Receipt(job_id, self._digest.kind, self.lane, state)
+
+    def _joined(self, seen: Found) -> list[Mapping[str, object]] | None:
+        """The items of a digest that may be joined: it is there, has room, and no seal keeps it shut."""
+        if not seen.id or seen.count >= MOST_ITEMS or len(seen.items) >= MOST_OCTETS:
+            return None
+        try:
+            waiting = self._composer.opened(orjson.loads(seen.items), kind=self._digest.kind, job_id=seen.id)
+        except ValueError:
+            return None
+        items: list[Mapping[str, object]] = waiting["items"]  # type: ignore[assignment]  # as written below
+        return items
+
+    def _closed(self, items: list[Mapping[str, object]], job_id: str) -> bytes:
+        return orjson.dumps(self._composer.sealed({"items": items}, kind=self._digest.kind, job_id=job_id))

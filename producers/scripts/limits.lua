@@ -1,0 +1,193 @@
+-- What limits give: rates, places, holds. A part of claim.lua and limits_state.lua: the loader puts it before them.
+--
+-- momentus:{group}:limits           HASH  "<key>", or "<family>:*" for all of a family -> JSON {rates: [{count,
+--                                         per_ms, burst}], concurrency, reserve}; "lane:<lane>" -> JSON {keys,
+--                                         urgent}; "slow:<key>" -> the share of it that counts now
+-- momentus:{group}:buckets          HASH  "<key>#<number of the rate>" -> the instant (ms) at which it is whole again
+-- momentus:{group}:holds            HASH  "limit:<key>" -> JSON {until_ms, reason}; until_ms null: until released
+-- momentus:{group}:occupying:<key>  SET   ids of running jobs that hold a place
+--
+-- A rate is the virtual scheduling of GCRA (ITU-T I.371): each token takes per_ms / count to grow back, and the
+-- bucket is whole when that instant has passed. With `burst` tokens in a whole bucket, no window [t, t + w) sees
+-- more than burst - 1 + ceil(w * count / per_ms) of them; Rate.within turns that round.
+--
+-- A lane that is not urgent leaves the reserve, a share of burst and places, to those that are, but one.
+--
+-- Instants are whole milliseconds; an interval need not be. What is stored is rounded up, and half a millisecond is
+-- allowed for that: too little for a token to come a whole one early.
+--
+-- Invariant: no token comes early. A limit that cannot be read gives nothing: nobody meant it to be without bounds.
+
+local limits = {known = {}}
+local NEVER = math.huge
+local ROUNDING = 0.5 -- ms
+
+local function decoded(text)
+  local readable, content = pcall(cjson.decode, text or '')
+  return readable and type(content) == 'table' and content or nil
+end
+
+-- Begin: the hashes by name, for a lane that is urgent or not. With only_looks nothing is changed.
+function limits.open(tag, now, keys, urgent)
+  limits.tag, limits.now, limits.keys, limits.urgent = tag, now, keys, urgent
+end
+
+-- How much of a whole this lane may use.
+local function usable(whole, reserve)
+  if limits.urgent then
+    return whole
+  end
+  return whole - math.min(whole - 1, math.ceil(whole * reserve))
+end
+
+-- Until when nothing is given because somebody said so, or nothing.
+local function shut_until(key)
+  local hold = redis.call('HGET', limits.keys.holds, 'limit:' .. key)
+  if not hold then
+    return nil
+  end
+  local content = decoded(hold)
+  if not content or type(content.until_ms) ~= 'number' then
+    return NEVER -- also for a hold that cannot be read
+  end
+  return content.until_ms > limits.now and content.until_ms or nil
+end
+
+local function store(field, whole_at)
+  if not limits.only_looks then
+    redis.call('HSET', limits.keys.buckets, field, string.format('%.3f', math.ceil(whole_at * 1000) / 1000))
+  end
+end
+
+local function open_rate(it, n, rate, pace, reserve)
+  local interval = rate.per_ms / rate.count / pace
+  local whole = math.max(1, math.floor(rate.burst * pace))
+  assert(interval > 0 and interval < NEVER and whole < NEVER)
+  local one = {field = it.key .. '#' .. n, interval = interval, capacity = usable(whole, reserve)}
+  one.whole_at = math.max(limits.now, tonumber(redis.call('HGET', limits.keys.buckets, one.field) or 0))
+  local emptiest = limits.now + whole * interval
+  if one.whole_at > emptiest + 1 then -- the rate was another one, or the clock
+    one.whole_at = emptiest
+    store(one.field, emptiest)
+  end
+  local credit = limits.now + one.capacity * interval - one.whole_at
+  it.room = math.min(it.room, math.max(0, math.floor((credit + ROUNDING) / interval)))
+  it.rates[n] = one
+end
+
+-- Places of jobs that run no more (their lease lapsed, or a stock arq worker ended them) are free.
+local function forget_lapsed(occupying)
+  local ids = redis.call('SMEMBERS', occupying)
+  local tokens = {}
+  for n, id in ipairs(ids) do
+    tokens[n] = 'arq:in-progress:' .. id
+  end
+  local lapsed = {}
+  for n, token in ipairs(redis.call('MGET', unpack(tokens))) do
+    if not token then
+      lapsed[#lapsed + 1] = ids[n]
+    end
+  end
+  return #lapsed > 0 and redis.call('SREM', occupying, unpack(lapsed)) or 0
+end
+
+local function open_places(it, concurrency, pace, reserve)
+  local places = usable(math.max(1, math.floor(concurrency * pace)), reserve)
+  it.occupying = 'momentus:' .. limits.tag .. ':occupying:' .. it.key
+  it.used = redis.call('SCARD', it.occupying)
+  if it.used >= places and it.used > 0 and not limits.only_looks then
+    it.used = it.used - forget_lapsed(it.occupying)
+  end
+  it.places = math.max(0, places - it.used)
+  it.room = math.min(it.room, it.places)
+end
+
+local function open_definition(it, definition, pace)
+  local reserve = definition.reserve or 0
+  redis.call('ZCARD', 'momentus:' .. limits.tag .. ':blocked:' .. it.key) -- fails where it holds something else
+  for n, rate in ipairs(definition.rates) do
+    open_rate(it, n, rate, pace, reserve)
+  end
+  if definition.concurrency and definition.concurrency ~= cjson.null then
+    open_places(it, definition.concurrency + 0, pace, reserve)
+  end
+end
+
+local function read(key)
+  local family = (string.match(key, '^[^:]*:') or '') .. '*'
+  local told = redis.call('HMGET', limits.keys.limits, key, family, 'slow:' .. key)
+  local definition = told[1] or told[2]
+  local it = {key = key, rates = {}, room = NEVER, ids = {}, definition = definition}
+  it.shut = shut_until(key)
+  local content = decoded(definition or '{"rates":[]}')
+  if not content or not pcall(open_definition, it, content, tonumber(told[3] or 1)) then
+    it.shut, it.unreadable = NEVER, true
+  end
+  if it.shut then
+    it.room = 0
+  end
+  return it
+end
+
+-- A limit and its room, looked up once a call. One that nobody defined has no bounds, but may be held.
+function limits.look(key)
+  if not limits.known[key] then
+    limits.known[key] = read(key)
+  end
+  return limits.known[key]
+end
+
+-- One job takes from a limit.
+function limits.take(it, id)
+  it.room = it.room - 1
+  it.ids[#it.ids + 1] = id
+end
+
+-- Whether all places are taken.
+function limits.is_full(it)
+  return it.places ~= nil and it.places - #it.ids < 1
+end
+
+-- When it will give one more (ms); NEVER when that is for somebody who ends a job, or a hold, to say.
+function limits.free_at(it)
+  if it.shut then
+    return it.shut
+  elseif limits.is_full(it) then
+    return NEVER
+  end
+  local at = limits.now
+  for _, rate in ipairs(it.rates) do
+    at = math.max(at, math.ceil(rate.whole_at + (#it.ids + 1 - rate.capacity) * rate.interval - ROUNDING))
+  end
+  return at
+end
+
+-- Buckets that are whole again say nothing; a few are forgotten with each that is written.
+local function forget_whole()
+  local some = redis.call('HRANDFIELD', limits.keys.buckets, 3, 'WITHVALUES')
+  for at = 1, #some, 2 do
+    if (tonumber(some[at + 1]) or 0) <= limits.now then
+      redis.call('HDEL', limits.keys.buckets, some[at])
+    end
+  end
+end
+
+-- Write down what was taken.
+function limits.commit()
+  for _, it in pairs(limits.known) do
+    local count = #it.ids
+    if count > 0 then
+      for _, rate in ipairs(it.rates) do
+        store(rate.field, rate.whole_at + count * rate.interval)
+      end
+      if it.occupying then
+        redis.call('SADD', it.occupying, unpack(it.ids))
+      end
+      if #it.rates > 0 then
+        forget_whole()
+      end
+    end
+  end
+end
+
+return limits

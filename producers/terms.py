@@ -1,0 +1,120 @@
+"""From when a job may run, until when it is worth running, and which limit it counts against. No I/O.
+
+A span (``delay``) is counted by Redis's clock from the moment at which Redis takes the job; an instant (``at``,
+``expires``) is one, whoever's clock shows it. Everything that cannot be meant is refused here: a naive datetime, a
+deadline that comes before the job may run. An ``at`` that has passed means now: somebody was late, and the work
+is as wanted as before.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from .errors import InvalidRequest
+from .limit import LimitError, check_key
+
+NO_DELAY = timedelta(0)
+LONGEST_DELAY = timedelta(days=366)
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """Terms as they travel.
+
+    Attributes:
+        delay_ms: from when Redis takes it, when ``at_ms`` is None.
+        at_ms: the instant from which it may run.
+        wait_ms: how long after the call that is, by the producer's clock; its age counts from there.
+        expires_ms: the instant from which it is not worth running, or None.
+    """
+
+    delay_ms: int
+    at_ms: int | None
+    wait_ms: int
+    expires_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a caller of ``send`` asks for besides the message.
+
+    Attributes:
+        delay, at: from when it may run; at most one of them.
+        expires: until when; a timedelta counts from the call.
+        limit: the key of a limit that it counts against, like ``customer:42``.
+    """
+
+    delay: timedelta = NO_DELAY
+    at: datetime | None = None
+    expires: datetime | timedelta | None = None
+    limit: str | None = None
+
+    def times(self, now: datetime) -> Times:
+        """These terms for a call made now.
+
+        Raises:
+            InvalidRequest: naming the argument.
+        """
+        self._check_limit()
+        due = self._due(now)
+        wait_ms = max(0, epoch_ms(due) - epoch_ms(now))
+        at_ms = None if self.at is None else epoch_ms(due)
+        return Times(milliseconds(self.delay), at_ms, wait_ms, self._deadline(now, due))
+
+    def _due(self, now: datetime) -> datetime:
+        if not isinstance(self.delay, timedelta) or not NO_DELAY <= self.delay <= LONGEST_DELAY:
+            raise InvalidRequest(
+                f"delay: must be a timedelta from 0 to {LONGEST_DELAY.days} days, not {self.delay!r}"
+            )
+        if self.at is None:
+            return now + self.delay
+        if self.delay:
+            raise InvalidRequest("at: give either at or delay, not both")
+        at = _aware("at", self.at)
+        if at - now > LONGEST_DELAY:
+            raise InvalidRequest(f"at: {at.isoformat()} is more than {LONGEST_DELAY.days} days away")
+        return max(at, now)
+
+    def _deadline(self, now: datetime, due: datetime) -> int | None:
+        if self.expires is None:
+            return None
+        if isinstance(self.expires, timedelta):
+            deadline = _later(now, self.expires)
+        else:
+            deadline = _aware("expires", self.expires)
+        if deadline <= due:
+            raise InvalidRequest(
+                f"expires: {deadline.isoformat()} is not after {due.isoformat()}, when it may first run; "
+                "it would never run"
+            )
+        return epoch_ms(deadline)
+
+    def _check_limit(self) -> None:
+        if self.limit is None:
+            return
+        try:
+            check_key(self.limit)
+        except LimitError as refusal:
+            raise InvalidRequest(str(refusal)) from None
+
+
+def milliseconds(duration: timedelta) -> int:
+    """Whole milliseconds, as the wire has them."""
+    return round(duration / timedelta(milliseconds=1))
+
+
+def epoch_ms(moment: datetime) -> int:
+    """Milliseconds since 1970."""
+    return round(moment.timestamp() * 1000)
+
+
+def _aware(name: str, moment: datetime) -> datetime:
+    if not isinstance(moment, datetime) or moment.utcoffset() is None:
+        raise InvalidRequest(f"{name}: must be a datetime with a time zone, not {moment!r}")
+    return moment
+
+
+def _later(now: datetime, duration: timedelta) -> datetime:
+    try:
+        return now + duration
+    except OverflowError:
+        raise InvalidRequest(f"expires: {duration!r} ends after the calendar") from None

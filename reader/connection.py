@@ -1,0 +1,188 @@
+"""The reader's one connection to Redis: bounded in time, and quick to give up.
+
+All requests of one loop tick leave in one write (`producers.link`). Redis has 50 ms for each; when the oldest is
+overdue the connection is given up, everybody who waits is told, and for a moment nobody tries again (the
+breaker), so that a stalled Redis costs a request microseconds and not its deadline. Replies come in the order of
+the commands, and one whose asker has gone is dropped: it can reach nobody else.
+
+With `on_changed`, Redis tells of every key read here that changes later (CLIENT TRACKING). Between two changes
+what was read is current for as long as the connection lives, of which it gives a sign several times a second.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from datetime import timedelta
+from math import inf
+from typing import Any
+
+from redis.exceptions import RedisError, ResponseError
+
+from producers.link import NOT_THE_PRIMARY, Argument, Link, says
+from producers.wire import Wire
+
+DEADLINE = timedelta(milliseconds=50)
+_REST_S = 0.1
+"""How long nobody tries after a failure."""
+_READ_FIRST_S = 0.002
+_BEAT_S = 0.2
+"""How often a connection that is to prove something is asked for a sign of life."""
+_PROVEN_S = 0.5
+"""How old the last sign of life may be."""
+
+
+class StoreUnavailable(Exception):
+    """Redis did not answer in time, or not as it should."""
+
+
+class Connection:
+    """One connection for all requests of one event loop. On a cluster, to the primary of the reports.
+
+    Args:
+        url: where Redis is; see `producers.address`.
+        on_changed: told of changed keys, or None when nothing that was read before may be believed any longer.
+
+    Raises:
+        ValueError: an address of another form.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        deadline: timedelta = DEADLINE,
+        on_changed: Callable[[list[bytes] | None], None] | None = None,
+    ) -> None:
+        self._link = Link(url, "{reports}", on_push=self._pushed if on_changed else None)
+        self._on_changed = on_changed
+        self._deadline = deadline.total_seconds()
+        self._rest_until = 0.0
+        self._wire: Wire | None = None
+        self._waiting: deque[tuple[float, asyncio.Future[Any]]] = deque()
+        self._watching = False
+        self._beating: asyncio.Task[None] | None = None
+        self._heard_at = -inf
+
+    @property
+    def heard_s(self) -> float:
+        """How long ago the connection was last known to live, in seconds: all changes until then were told."""
+        return asyncio.get_running_loop().time() - self._heard_at
+
+    @property
+    def proven(self) -> bool:
+        """Whether what was read over this connection and not told to have changed is current, to half a second."""
+        return self._wire is not None and not self._wire.closed and self.heard_s <= _PROVEN_S
+
+    async def send(self, *command: Argument) -> asyncio.Future[Any]:
+        """Send a command; its reply is for `reply`.
+
+        Raises:
+            StoreUnavailable: there is no connection.
+        """
+        wire = self._wire
+        if wire is None or wire.closed:
+            wire = await self._open()
+        asked: asyncio.Future[Any] = wire.send(command)
+        loop = asyncio.get_running_loop()
+        self._waiting.append((loop.time() + self._deadline, asked))
+        if not self._watching:
+            self._watching = True
+            loop.call_later(self._deadline, self._watch)
+        return asked
+
+    async def reply(self, asked: asyncio.Future[Any]) -> Any:  # noqa: ANN401  a reply is whatever Redis says
+        """What Redis answered.
+
+        Raises:
+            StoreUnavailable: nothing in time, or a refusal.
+        """
+        try:
+            answer = await asked
+        except (RedisError, OSError) as error:
+            raise StoreUnavailable(
+                f"Redis did not answer within {self._deadline * 1000:.0f} ms: {error}"
+            ) from error
+        if isinstance(answer, ResponseError):
+            if self._wire is not None and says(answer, *NOT_THE_PRIMARY):
+                self._link.leave(self._wire)
+            raise StoreUnavailable(f"Redis refused: {answer}")
+        return answer
+
+    async def ask(self, *command: Argument) -> Any:  # noqa: ANN401  as in `reply`
+        """Send a command and wait for its reply. Raises StoreUnavailable."""
+        return await self.reply(await self.send(*command))
+
+    async def close(self) -> None:
+        """Close the connection."""
+        if self._beating is not None:
+            self._beating.cancel()
+        await self._link.close()
+
+    async def _open(self) -> Wire:
+        loop = asyncio.get_running_loop()
+        if loop.time() < self._rest_until:
+            raise StoreUnavailable("Redis did not answer a moment ago")
+        try:
+            async with asyncio.timeout(self._deadline):
+                wire = await self._link.wire()
+        except (RedisError, OSError, TimeoutError) as error:
+            self._rest_until = loop.time() + _REST_S
+            raise StoreUnavailable(f"Redis cannot be reached: {error or type(error).__name__}") from error
+        if wire is not self._wire:
+            self._begin(wire)
+        return wire
+
+    def _begin(self, wire: Wire) -> None:
+        """A new connection knows of no key that was read over the old one."""
+        self._wire = wire
+        self._heard_at = asyncio.get_running_loop().time()
+        if self._on_changed is not None:
+            wire.send(("CLIENT", "TRACKING", "ON")).add_done_callback(_look_at)
+            self._on_changed(None)
+            if self._beating is None or self._beating.done():
+                self._beating = asyncio.create_task(self._beat())
+
+    def _pushed(self, message: list[Any]) -> None:
+        if self._on_changed is not None and message[0] == b"invalidate":
+            self._on_changed(message[1])
+
+    def _watch(self) -> None:
+        """Look again when the oldest command is overdue."""
+        loop, waiting = asyncio.get_running_loop(), self._waiting
+        while waiting and waiting[0][1].done():
+            waiting.popleft()
+        self._watching = bool(waiting)
+        if not waiting:
+            return
+        if waiting[0][0] > loop.time():
+            loop.call_at(waiting[0][0], self._watch)
+        else:  # this process may have been the one that was late: what has arrived is read first
+            loop.call_later(_READ_FIRST_S, self._give_up, waiting[0][1])
+
+    def _give_up(self, oldest: asyncio.Future[Any]) -> None:
+        if oldest.done():
+            self._watch()
+            return
+        self._watching = False
+        self._waiting.clear()
+        self._rest_until = asyncio.get_running_loop().time() + _REST_S
+        self._link.drop()
+
+    async def _beat(self) -> None:
+        """Signs of life, for as long as there is a connection; it is opened again when it is lost."""
+        while True:
+            began = asyncio.get_running_loop().time()
+            try:
+                await self.ask("PING")
+                self._heard_at = began
+            except StoreUnavailable:
+                pass  # `heard_s` says so, and the next beat tries again
+            await asyncio.sleep(_BEAT_S)
+
+
+def _look_at(said: asyncio.Future[Any]) -> None:
+    """A connection lost meanwhile has told everybody else; asyncio is not to report it once more."""
+    if not said.cancelled():
+        said.exception()

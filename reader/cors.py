@@ -1,0 +1,58 @@
+"""Which other sites' pages may read reports: an allow-list of origins (Fetch standard, CORS protocol).
+
+Without a list no header is added, and browsers keep other sites out. An origin is listed exactly: scheme, host and
+port; there is no wildcard, because answers depend on a cookie.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from reader.message import Headers, Request
+
+_EXPOSED = (
+    "Age, As-Of, Cache-Status, Content-Encoding, ETag, Freshness, Memento-Datetime, Report-Gen, Retry-After, "
+    "Server-Timing"
+)
+_SENT = "Accept-Datetime, Authorization, Cache-Control, If-None-Match, If-Write-Visible"
+_PREFLIGHT_S = 600
+
+
+class Origins:
+    """The allowed origins.
+
+    Example:
+        >>> origins = Origins(["https://app.example"])
+        >>> origins.headers("https://app.example")[0]
+        ('access-control-allow-origin', 'https://app.example')
+        >>> origins.headers("https://elsewhere.example")
+        ()
+    """
+
+    def __init__(self, allowed: Iterable[str] = ()) -> None:
+        self._allowed = frozenset(allowed)
+
+    def __bool__(self) -> bool:
+        return bool(self._allowed)
+
+    def headers(self, origin: str) -> Headers:
+        """What an answer to this origin carries besides `Vary: Origin`; nothing for one that is not listed."""
+        if origin not in self._allowed:
+            return ()
+        return (
+            ("access-control-allow-origin", origin),
+            ("access-control-allow-credentials", "true"),
+            ("access-control-expose-headers", _EXPOSED),
+        )
+
+    def preflight(self, request: Request, allow: str) -> Headers:
+        """What the answer to OPTIONS carries besides `Allow`."""
+        granted = self.headers(request.header("origin"))
+        if not granted:
+            return ()
+        return (
+            *granted,
+            ("access-control-allow-methods", allow),
+            ("access-control-allow-headers", _SENT),
+            ("access-control-max-age", str(_PREFLIGHT_S)),
+        )

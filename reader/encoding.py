@@ -1,0 +1,66 @@
+"""Which of the stored forms of a document goes out: content negotiation by RFC 9110, 12.5.3.
+
+Documents are compressed once, when they are computed: zstd (which every current browser takes over TLS) and gzip.
+The better one that the client takes with the highest weight is sent; the plain one to whoever takes neither.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+STORED = ("zstd", "gzip")
+"""The stored variants, the preferred one first."""
+PLAIN = ""
+
+_WEIGHT = re.compile(r"q=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)", re.ASCII)
+
+
+@lru_cache(maxsize=1024)
+def choose(accept_encoding: str) -> str:
+    """The stored variant for a client, or ``PLAIN``.
+
+    >>> choose("gzip, br, zstd"), choose("gzip;q=1, zstd;q=0.5"), choose("br"), choose("")
+    ('zstd', 'gzip', '', '')
+    """
+    weights = _weights(accept_encoding)
+    offered = [(weights.get(name, weights.get("*", 0.0)), name) for name in STORED]
+    best = max(weight for weight, _ in offered)
+    if best <= 0 or best < weights.get("identity", 0.0):
+        return PLAIN
+    return next(name for weight, name in offered if weight == best)
+
+
+@lru_cache(maxsize=1024)
+def takes_plain(accept_encoding: str) -> bool:
+    """Whether the client would take the document uncompressed: unless it says that it would not.
+
+    >>> takes_plain("gzip"), takes_plain("gzip, identity;q=0"), takes_plain("gzip, *;q=0")
+    (True, False, False)
+    """
+    weights = _weights(accept_encoding)
+    return weights.get("identity", weights.get("*", 1.0)) > 0
+
+
+@lru_cache(maxsize=1024)
+def takes_json(accept: str) -> bool:
+    """Whether the client would take JSON (RFC 9110, 12.5.1).
+
+    >>> takes_json("text/html, */*;q=0.1"), takes_json("text/html"), takes_json("")
+    (True, False, True)
+    """
+    weights = _weights(accept)
+    ranges = ("application/json", "application/*", "*/*")
+    return not weights or next((weights[one] for one in ranges if one in weights), 0.0) > 0
+
+
+def _weights(header: str) -> dict[str, float]:
+    """Names and weights; a weight that cannot be read counts as 1, of a name given twice the first counts."""
+    weights: dict[str, float] = {}
+    for part in header.lower().split(","):
+        name, *parameters = [piece.strip() for piece in part.split(";")]
+        if not name:
+            continue
+        found = [match[1] for piece in parameters if (match := _WEIGHT.fullmatch(piece))]
+        weights.setdefault(name, float(found[0]) if found else 1.0)
+    return weights

@@ -1,0 +1,142 @@
+"""The reader's own description: OpenAPI 3.1, made from the reports that the workers declare.
+
+A report's entry in the catalogue may hold the JSON Schema of its `data`; without one the description says that it
+is an object.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from reader import problem
+from reader.encoding import STORED
+
+_HEADERS = {
+    "ETag": "Identity of the data; a refresh that changed nothing keeps it.",
+    "Age": "Seconds since the data was last known to be true.",
+    "As-Of": "The instant of the database until which the data is known to be true.",
+    "Freshness": "`fresh`, or `stale`: past the report's soft limit or of a copy while Redis is away.",
+    "Report-Gen": "Number of the stored set; it never goes back.",
+    "Cache-Status": "As in RFC 9211.",
+}
+_BOUNDS = (
+    "`max-age`, `min-fresh`, `max-stale` and `only-if-cached` bound how old an answer this client takes "
+    "(RFC 9111, 5.2.1)."
+)
+
+
+def describe(catalogue: Mapping[str, bytes], *, guarded: bool) -> dict[str, Any]:
+    """The OpenAPI document.
+
+    Args:
+        catalogue: report name to its entry, JSON with `title` and perhaps `schema`.
+        guarded: whether reports need a session.
+    """
+    entries = {name: orjson.loads(entry) for name, entry in sorted(catalogue.items())}
+    paths = {f"/v1/reports/{name}/{{scope}}": _path(name, entry, guarded) for name, entry in entries.items()}
+    schemes = {
+        "bearer": {"type": "http", "scheme": "bearer"},
+        "cookie": {"type": "apiKey", "in": "cookie", "name": "__Host-momentus"},
+    }
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Momentus reports", "version": "1"},
+        "paths": paths | _pages(),
+        "components": {
+            "schemas": {"Problem": _PROBLEM} | {name: _schema(entry) for name, entry in entries.items()},
+            "securitySchemes": schemes if guarded else {},
+        },
+    }
+
+
+def _path(name: str, entry: Mapping[str, Any], guarded: bool) -> dict[str, Any]:  # noqa: FBT001  a fact, not a switch
+    operation: dict[str, Any] = {
+        "operationId": name,
+        "summary": str(entry.get("title", name)),
+        "parameters": _PARAMETERS,
+        "responses": _responses(name),
+    }
+    if guarded:
+        operation["security"] = [{"bearer": []}, {"cookie": []}]
+    return {"get": operation, "head": operation | {"operationId": f"{name}_head"}}
+
+
+def _responses(name: str) -> dict[str, Any]:
+    headers = {header: {"description": text, "schema": {"type": "string"}} for header, text in _HEADERS.items()}
+    document = {"application/json": {"schema": {"$ref": f"#/components/schemas/{name}"}}}
+    answers: dict[str, Any] = {
+        "200": {"description": "The document.", "headers": headers, "content": document},
+        "304": {"description": "You hold it already.", "headers": headers},
+    }
+    refused = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    for status, title in problem.statuses().items():
+        answers[str(status)] = {"description": title, "content": refused}
+    return answers
+
+
+def _schema(entry: Mapping[str, Any]) -> dict[str, Any]:
+    data = entry.get("schema", {"type": "object"})
+    return {
+        "type": "object",
+        "required": ["report", "scope", "as_of", "data"],
+        "properties": {
+            "report": {"type": "string"},
+            "scope": {"type": "integer"},
+            "as_of": {"type": "string", "format": "date-time"},
+            "data": data,
+        },
+    }
+
+
+def _pages() -> dict[str, Any]:
+    def page(summary: str, content: str) -> dict[str, Any]:
+        said = {"200": {"description": summary, "content": {content: {"schema": {"type": "string"}}}}}
+        return {"get": {"summary": summary, "responses": said}}
+
+    return {
+        "/healthz": page("The process runs.", "text/plain"),
+        "/metrics": page("Counters in Prometheus text.", "text/plain"),
+        "/openapi.json": page("This document.", "application/json"),
+    }
+
+
+def _header(name: str, description: str) -> dict[str, Any]:
+    return {"name": name, "in": "header", "description": description, "schema": {"type": "string"}}
+
+
+_PARAMETERS = [
+    {
+        "name": "scope",
+        "in": "path",
+        "required": True,
+        "description": "A node's id.",
+        "schema": {"type": "integer", "minimum": 1, "maximum": 2**63 - 1},
+    },
+    {
+        "name": "at",
+        "in": "query",
+        "description": "A day: the document as that day was closed.",
+        "schema": {"type": "string", "format": "date"},
+    },
+    _header("Cache-Control", _BOUNDS),
+    _header("If-None-Match", "The ETag you hold."),
+    _header("If-Write-Visible", "A transaction id (`pg_current_xact_id()`) whose write must be in."),
+    _header("Accept-Encoding", f"Stored are {' and '.join(STORED)}, and the plain document."),
+]
+_PROBLEM = {
+    "type": "object",
+    "description": "RFC 9457.",
+    "required": ["type", "title", "status", "detail"],
+    "properties": {
+        "type": {"type": "string"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "as_of": {"type": "string"},
+        "age": {"type": "integer"},
+        "last_error": {"type": "object"},
+    },
+}

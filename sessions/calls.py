@@ -1,0 +1,181 @@
+"""Each operation as a value: which script, with what, and what its reply means. No I/O.
+
+`store` carries them out with asyncio, `sync` without; both check the same and say the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Generic, TypeVar
+
+from .errors import SessionConflict, SessionGone, SessionRefused
+from .session import FIELDS, Session, decode, encode
+from .token import Place, epoch_key, mint, place_of, tag_of, user_key
+
+TEXT_LIMIT = 255
+"""Bytes of a user id or a label."""
+SPAN_LIMIT = timedelta(days=3660)
+"""The longest idle or absolute limit; what is meant to be for ever is not a session."""
+CAP_LIMIT = 100
+"""The largest cap of sessions per user; a list shows as many."""
+
+DEADLINE = timedelta(milliseconds=250)
+"""How long a call may take unless its maker says otherwise."""
+IDLE = timedelta(hours=12)
+ABSOLUTE = timedelta(days=7)
+GRACE = timedelta(seconds=30)
+"""How long an old token goes on after a rotation: longer than any request under way."""
+
+SCRIPTS = ("create", "load", "save", "rotate", "list", "revoke", "revoke_user", "restore_epoch")
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Generic[Result]):
+    """One script call.
+
+    Attributes:
+        read: what the caller gets for the reply; raises what the operation raises.
+    """
+
+    script: str
+    keys: Sequence[str]
+    arguments: Sequence[str | bytes | int]
+    read: Callable[[Any], Result]
+
+
+def create(
+    user: str, data: Mapping[str, Any], *, label: str, idle: timedelta, absolute: timedelta, cap: int
+) -> Call[tuple[str, Session]]:
+    """Raises SessionRefused."""
+    check_text("user", user, least=1)
+    check_text("label", label)
+    limits = [milliseconds("idle", idle), milliseconds("absolute", absolute)]
+    if not 0 <= cap <= CAP_LIMIT:
+        raise SessionRefused(f"cap must be from 0, any number, to {CAP_LIMIT}; it is {cap}")
+    payload = encode(data)
+    token = mint(user)
+    place = _place(token)
+    keys = [place.session_key, user_key(user), epoch_key(user)]
+    arguments: list[str | bytes | int] = [place.digest, user, *limits, label, payload, cap, place.prefix]
+    return Call("create", keys, arguments, lambda record: (token, decode(place, record)))
+
+
+def load(place: Place) -> Call[Session | None]:
+    """The session at a place, or where a rotation has moved it."""
+
+    def read(record: Sequence[bytes | str] | None) -> Session | None:
+        if not record:
+            return None
+        *fields, digest = record
+        return decode(Place(place.tag, digest if isinstance(digest, str) else digest.decode()), fields)
+
+    return Call("load", _keys(place), [place.digest], read)
+
+
+def save(session: Session, data: Mapping[str, Any]) -> Call[Session]:
+    """Raises SessionRefused; its reply SessionConflict, SessionGone."""
+
+    def read(reply: Sequence[bytes | str]) -> Session:
+        verdict, *record = reply
+        if verdict in {b"gone", "gone"}:
+            raise SessionGone("the session has ended: it was logged out or has expired; ask for a new login")
+        current = decode(session.place, record)
+        if verdict in {b"conflict", "conflict"}:
+            raise SessionConflict(current)
+        return current
+
+    return Call("save", _keys(session.place), [session.version, encode(data)], read)
+
+
+def rotate(place: Place, *, grace: timedelta) -> Call[tuple[str, Session] | None]:
+    """Raises SessionRefused; its reply SessionGone."""
+    if not timedelta(0) <= grace <= timedelta(minutes=10):
+        raise SessionRefused(f"grace must be from 0 to 10 minutes; it is {grace}")
+    token = mint_beside(place)
+    after = _place(token)
+
+    def read(reply: Sequence[bytes | str]) -> tuple[str, Session] | None:
+        verdict, *record = reply
+        if verdict in {b"gone", "gone"}:
+            raise SessionGone("the session has ended: it was logged out or has expired; ask for a new login")
+        return None if verdict in {b"already", "already"} else (token, decode(after, record))
+
+    keys = [*_keys(place), after.session_key]
+    return Call("rotate", keys, [place.digest, after.digest, grace // timedelta(milliseconds=1)], read)
+
+
+def sessions_of(user: str) -> Call[list[Session]]:
+    """Raises SessionRefused."""
+    check_text("user", user, least=1)
+    tag = tag_of(user)
+    width = 1 + len(FIELDS)
+
+    def read(reply: Sequence[bytes | str]) -> list[Session]:
+        rows = [reply[at : at + width] for at in range(0, len(reply), width)]
+        return [decode(Place(tag, _text(digest)), record) for digest, *record in rows]
+
+    return Call("list", [user_key(user), Place(tag, "").prefix, epoch_key(user)], [], read)
+
+
+def revoke(place: Place) -> Call[bool]:
+    """Ends the session at a place."""
+    return Call("revoke", _keys(place), [place.digest], bool)
+
+
+def revoke_user(user: str, *, least: int = 0) -> Call[int]:
+    """Raises SessionRefused. Its reply is the user's new epoch."""
+    check_text("user", user, least=1)
+    return Call("revoke_user", [epoch_key(user), user_key(user)], [least], int)
+
+
+def restore_epoch(user: str, epoch: int) -> Call[bool]:
+    """Its reply: whether Redis had forgotten."""
+    return Call("restore_epoch", [epoch_key(user)], [epoch], bool)
+
+
+def known_place(token: str) -> Place:
+    """Where a token's session is kept. Raises SessionGone for a text that is no token."""
+    place = place_of(token)
+    if place is None:
+        raise SessionGone("this is no session's token; ask for a new login")
+    return place
+
+
+def check_text(field: str, text: str, *, least: int = 0) -> None:
+    """Raises SessionRefused for a text that is none, or too short or long."""
+    try:
+        size = len(text.encode())
+    except UnicodeEncodeError as error:
+        raise SessionRefused(f"{field} is not valid Unicode text: {error}") from error
+    if not least <= size <= TEXT_LIMIT:
+        raise SessionRefused(f"{field} must have {least} to {TEXT_LIMIT} bytes; it has {size}")
+
+
+def milliseconds(field: str, span: timedelta) -> int:
+    """Raises SessionRefused for a limit that is no limit."""
+    if not timedelta(milliseconds=1) <= span <= SPAN_LIMIT:
+        raise SessionRefused(f"{field} must be between 1 ms and {SPAN_LIMIT.days} days; it is {span}")
+    return span // timedelta(milliseconds=1)
+
+
+def mint_beside(place: Place) -> str:
+    """A new token of the same user, who need not be known: the tag is enough."""
+    return f"ms1.{place.tag}.{mint('').rpartition('.')[2]}"
+
+
+def _place(token: str) -> Place:
+    place = place_of(token)
+    assert place is not None  # noqa: S101  a token we have just made has the form of a token
+    return place
+
+
+def _keys(place: Place) -> list[str]:
+    return [place.session_key, place.prefix]
+
+
+def _text(value: bytes | str) -> str:
+    return value.decode() if isinstance(value, bytes) else value

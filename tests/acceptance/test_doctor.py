@@ -1,0 +1,201 @@
+"""The doctor on real servers: a Valkey, a Postgres, mail servers with and without TLS, and a name server."""
+
+import argparse
+import asyncio
+import ssl
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from aiosmtpd.smtp import SMTP, AuthResult
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from redis.asyncio import Redis
+
+from jobs.mail.account import Account
+from jobs.mail.dkim import load_signer
+from ops.command import Answer, Tools
+from ops.doctor.commands import COMMANDS
+from ops.doctor.dns import Resolver
+from ops.doctor.judge_mail import judge_server
+from ops.doctor.smtp import gather_server
+from ops.sink.smtp import Sink
+from tests.name_server import name_server
+from tests.support import OwnValkey
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A certificate for localhost that vouches for itself, and its key: two files."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    names = x509.SubjectAlternativeName([x509.DNSName("localhost"), x509.IPAddress(ip_address("127.0.0.1"))])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), 1, now - timedelta(days=1), now + timedelta(days=90))
+        .add_extension(names, critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    folder = tmp_path_factory.mktemp("tls")
+    pkcs8, none = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    (folder / "certificate.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    (folder / "key.pem").write_bytes(key.private_bytes(serialization.Encoding.PEM, pkcs8, none))
+    return folder / "certificate.pem", folder / "key.pem"
+
+
+@asynccontextmanager
+async def mail_server(certificate: Path | None = None, key: Path | None = None) -> AsyncIterator[int]:
+    """The port of a mail server; with a certificate it offers STARTTLS, and AUTH after it."""
+    context = None
+    if certificate is not None and key is not None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate, key)
+    loop = asyncio.get_running_loop()
+
+    def speak() -> SMTP:
+        return SMTP(
+            object(),
+            hostname="localhost",
+            loop=loop,
+            tls_context=context,
+            authenticator=lambda *_: AuthResult(success=False),
+            data_size_limit=35_000_000,
+        )
+
+    server = await loop.create_server(speak, "127.0.0.1", 0)
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+
+
+async def looked_at(account: Account) -> set[str]:
+    return {one.code for one in judge_server(await gather_server(account), now=datetime.now(UTC))}
+
+
+async def test_a_mail_server_is_asked_for_tls_login_and_size(authority: tuple[Path, Path]) -> None:
+    async with mail_server(*authority) as port:
+        account = Account(name="main", host="127.0.0.1", port=port, username="me", ca_file=str(authority[0]))
+        assert await looked_at(account) == {"smtp.tls", "smtp.auth", "smtp.size"}
+        stranger = Account(name="main", host="127.0.0.1", port=port, username="me")
+        assert await looked_at(stranger) == {"smtp.tls_failed"}, "nobody vouches for it"
+    assert await looked_at(account) == {"smtp.away"}
+
+
+async def test_a_server_without_starttls_is_found_out(smtp_sink: Sink) -> None:
+    assert await looked_at(Account(name="main", host="127.0.0.1", port=smtp_sink.port)) == {"smtp.no_starttls"}
+    plain = Account(name="main", host="127.0.0.1", port=smtp_sink.port, tls="off")
+    assert await looked_at(plain) == {"smtp.plain", "smtp.no_login", "smtp.size"}
+
+
+ZONE = {
+    ("good.example", "TXT"): ['"v=spf1 include:_spf.google.com " "~all"', '"other text"'],
+    ("_spf.google.com", "TXT"): ['"v=spf1 include:_netblocks.google.com ~all"'],
+    ("_netblocks.google.com", "TXT"): ['"v=spf1 ip4:192.0.2.0/24 ~all"'],
+    ("google._domainkey.good.example", "TXT"): ['"v=DKIM1; k=rsa; p=MIIB" "IjAN"'],
+    ("_dmarc.good.example", "TXT"): ['"v=DMARC1; p=reject"'],
+    ("good.example", "MX"): ["10 mx.good.example."],
+    ("mx.good.example", "A"): ["192.0.2.7"],
+    ("7.2.0.192.in-addr.arpa", "PTR"): ["mx.good.example."],
+    ("news.good.example", "TXT"): ['"v=spf1 mx -all"'],
+    ("null.example", "MX"): ["0 ."],
+}
+
+
+async def test_the_dns_of_a_domain_is_read_as_it_is() -> None:
+    async with name_server(ZONE) as server:
+        resolver = Resolver(server)
+        good = await resolver.domain("good.example", ["google", "absent"])
+        below = await resolver.domain("news.good.example", [])
+        null = await resolver.domain("null.example", [])
+        host = await resolver.host("mx.good.example")
+    assert good.spf == ("v=spf1 include:_spf.google.com ~all",)
+    assert set(good.spf_included) == {"_spf.google.com", "_netblocks.google.com"}
+    assert good.dkim == {"google": "v=DKIM1; k=rsa; p=MIIBIjAN"}
+    assert good.dmarc == below.dmarc == ("v=DMARC1; p=reject",)
+    assert (good.mail_servers, null.mail_servers) == (("mx.good.example",), ("",))
+    assert good.unanswered == ()
+    assert dict(host.names) == {"192.0.2.7": ("mx.good.example",)}
+    assert host.confirmed == {"192.0.2.7"}
+
+
+async def test_a_name_server_that_does_not_answer_is_not_taken_for_an_empty_domain() -> None:
+    async with name_server(ZONE) as server:
+        pass  # nobody listens there any more
+    resolver = Resolver(server)
+    resolver._resolver.lifetime = 0.2
+    facts = await resolver.domain("good.example", [])
+    assert "TXT good.example" in facts.unanswered
+
+
+async def examined(tools: Tools, *words: str) -> Answer:
+    (command,) = COMMANDS
+    parser = argparse.ArgumentParser()
+    command.arguments(parser)
+    return await command.act(tools, parser.parse_args(words))
+
+
+def severities(answer: Answer) -> Mapping[str, str]:
+    return {one["code"]: one["severity"] for one in answer.facts["findings"]}
+
+
+async def test_everything_is_looked_at_in_one_go(valkey_url: str, postgres_dsn: str, smtp_sink: Sink) -> None:
+    key = ed25519.Ed25519PrivateKey.generate()
+    pkcs8, none = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    pem = key.private_bytes(serialization.Encoding.PEM, pkcs8, none).decode()
+    record = load_signer(pem, domain="good.example", selector="s1").public_text
+    zone = {**ZONE, ("s1._domainkey.good.example", "TXT"): [f'"{record}"']}
+    server_of = {"mode": "live", "host": "127.0.0.1", "port": smtp_sink.port, "tls": "off"}
+    signing = {"sender": "x@good.example", "dkim_domain": "good.example", "dkim_selector": "s1", "dkim_key": pem}
+    mail: dict[str, Any] = server_of | signing
+    async with Redis.from_url(valkey_url) as redis, name_server(zone) as server:
+        tools = Tools(redis=redis, redis_url=valkey_url, postgres_dsn=postgres_dsn, mail=mail)
+        answer = await examined(tools, "--nameserver", server, "--domain", "good.example")
+    found = severities(answer)
+    right = {
+        "redis.noeviction",
+        "redis.aof",
+        "postgres.right",
+        "mail.live",
+        "smtp.plain",
+        "spf.right",
+        "dkim.right",
+    }
+    assert {code: found.get(code) for code in right} == dict.fromkeys(right, "fine")
+    assert found["workers.none"] == "wrong"
+    assert not answer.done
+    assert "-> start one: ./run worker" in answer.text
+
+
+async def test_a_redis_that_may_lose_jobs_is_told_with_the_command_that_mends_it(
+    own_valkey: Callable[..., Awaitable[OwnValkey]],
+) -> None:
+    valkey = await own_valkey()
+    async with Redis.from_url(valkey.url) as redis:
+        await redis.config_set("maxmemory-policy", "allkeys-lru")
+        await redis.config_set("appendonly", "no")
+        answer = await examined(Tools(redis=redis, redis_url=valkey.url))
+    found = severities(answer)
+    assert (found["redis.eviction"], found["redis.no_aof"]) == ("wrong", "wrong")
+    assert "CONFIG SET maxmemory-policy noeviction" in answer.text
+
+
+async def test_the_command_says_by_its_exit_code_that_something_is_wrong(valkey_url: str) -> None:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "ops", "doctor", "--json"),
+        env={"MOMENTUS_REDIS_URL": valkey_url, "MOMENTUS_POSTGRES_DSN": "postgresql://x:canary@127.0.0.1:1/x"},
+        stdout=asyncio.subprocess.PIPE,
+    )
+    told, _ = await process.communicate()
+    assert process.returncode == 1
+    codes = {one["code"] for one in orjson.loads(told)["findings"]}
+    assert {"postgres.away", "mail.sink", "workers.none"} <= codes
+    assert b"canary" not in told

@@ -1,0 +1,371 @@
+"""Mail accounts shared by three workers: a provider's limits are kept, its refusals cost no mail anything."""
+
+import argparse
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from redis.asyncio import Redis
+
+from jobs import Mail, Policy
+from jobs.lanes import MAIL_BULK, MAIL_NORMAL, MAIL_URGENT
+from jobs.mail.account import Account
+from jobs.mail.octets import Sender
+from ops.command import Answer, Refused, Tools
+from ops.mail.accounts import pause, read_accounts, resume
+from ops.mail.commands import MAIL
+from ops.supervisor import Supervisor
+from ops.supervisor_process import Process
+from ops.system import worker_ready
+from producers import Producer
+from producers.keys import LaneKeys
+from producers.limit import LaneLimit, Limit, Rate
+from producers.link import Link
+from tests.notes import running
+from tests.provider import TOO_FAST, TOO_MANY, Provider
+from tests.support import eventually
+from worker.engine import LaneSlots, Worker
+from worker.engine.handler import handler
+from worker.mail import pool
+from worker.mail.deliver import Mailer, send_mail
+from worker.mail.fleet import Configured, Size, at_work
+from worker.mail.gate import PAUSES, Pause, Times, limit_key
+from worker.mail.server import Server
+
+KEYS = LaneKeys(MAIL_NORMAL)
+PASSWORD = "right"  # noqa: S105  made up
+LANES = (MAIL_URGENT, MAIL_NORMAL, MAIL_BULK)
+AN_HOUR = timedelta(hours=1)
+
+
+def soon(milliseconds: int = 30) -> Pause:
+    return Pause(1, timedelta(milliseconds=milliseconds), timedelta(milliseconds=milliseconds))
+
+
+TIMES = Times(
+    linger=timedelta(milliseconds=50),
+    look=timedelta(milliseconds=20),
+    pauses={**PAUSES, "login": soon(), "day": soon(), "connections": soon(), "fault": Pause(3, *[AN_HOUR] * 2)},
+)
+
+
+@pytest.fixture(autouse=True)
+def _short_rests(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool, "_FIRST_REST", 0.01)
+
+
+@pytest.fixture
+async def redis(valkey_url: str) -> AsyncIterator[Redis]:
+    async with Redis.from_url(valkey_url) as client:
+        yield client
+
+
+@pytest.fixture
+async def producer(valkey_url: str) -> AsyncIterator[Producer]:
+    async with Producer.connect(valkey_url, budget=5) as one:
+        yield one
+
+
+def account(provider: Provider, name: str = "main", *, unusable: str = "") -> Configured:
+    user, password = ("me", PASSWORD) if provider.password else ("", "")
+    server = Server("127.0.0.1", provider.port, "off", user, password)
+    described = Account(name=name, preset="microsoft365", host="127.0.0.1", connections=provider.connections)
+    return Configured(account=described, server=server, unusable=unusable)
+
+
+@asynccontextmanager
+async def fleet(
+    url: str,
+    accounts: Sequence[Configured],
+    *,
+    limits: Sequence[Limit] = (),
+    workers: int = 3,
+    times: Times = TIMES,
+) -> AsyncIterator[None]:
+    keys = [limit_key(one.account.name) for one in accounts]
+    async with AsyncExitStack() as stack:
+        for _ in range(workers):
+            link = Link(url)
+            stack.push_async_callback(link.close)
+            carriers = await stack.enter_async_context(
+                at_work(accounts, link, size=Size(connections=5, messages=100), times=times)
+            )
+            worker = Worker(
+                [handler(send_mail, kind=Mail.kind)],
+                redis_url=url,
+                lanes=[LaneSlots(lane, 5) for lane in LANES],
+                limits=limits or [Limit(key) for key in keys],
+                lane_limits={lane: LaneLimit(keys, urgent=lane == MAIL_URGENT) for lane in LANES},
+                policies={Mail.kind: Policy(tries=5, first_wait=timedelta(milliseconds=5))},
+                ctx={"mailer": Mailer(carriers, Sender("no-reply@momentus.example"))},
+                handle_signals=False,
+            )
+            await stack.enter_async_context(running(worker))
+        yield
+
+
+def mails(count: int) -> list[Mail]:
+    return [Mail(to=f"u{number}@example.com", subject="Hola", text="Buenos días") for number in range(count)]
+
+
+async def counted(redis: Redis, event: str) -> int:
+    return int(await redis.hget(KEYS.counters, f"{event}:{MAIL_NORMAL}") or 0)
+
+
+async def test_three_workers_together_stay_within_the_providers_limits_and_lose_nothing(
+    valkey_url: str, producer: Producer, redis: Redis
+) -> None:
+    async with Provider(password=PASSWORD, connections=3, rate=30, window=0.5, seconds=0.01) as provider:
+        second = timedelta(seconds=0.5)
+        limit = Limit("account:main", (Rate.within(30, second, slack=timedelta(seconds=0.2)),), concurrency=3)
+        await producer.send_many(mails(60))
+        async with fleet(valkey_url, [account(provider)], limits=[limit]):
+            await eventually(lambda: len(provider.mails) == 60, timeout=20)
+    assert provider.limits_hit == 0
+    assert provider.most_at_once <= 3
+    assert provider.duplicates == 0
+    assert all(provider.logins)
+    assert await counted(redis, "dead") == 0
+
+
+async def test_a_refused_login_is_tried_once_for_each_pause_by_the_whole_fleet(
+    valkey_url: str, producer: Producer, redis: Redis
+) -> None:
+    async with Provider(password="changed") as provider:
+        receipts = await producer.send_many(mails(20))
+        async with fleet(valkey_url, [account(provider)]):
+            await eventually(lambda: len(provider.logins) >= 4)
+            (seen,) = await read_accounts(redis)
+            steps = seen.step
+            assert "password" in seen.reason
+            assert len(provider.logins) - 1 <= steps <= len(provider.logins)
+            assert not await redis.exists(*(f"arq:retry:{one.id}" for one in receipts))
+            provider.password = PASSWORD
+            await eventually(lambda: len(provider.mails) == 20)
+            before = provider.logins.index(True)
+    assert before <= steps + 2
+    assert provider.duplicates == 0
+    assert await counted(redis, "dead") == 0
+
+
+async def test_a_used_up_day_keeps_the_mails_and_costs_them_no_attempt(
+    valkey_url: str, producer: Producer, redis: Redis
+) -> None:
+    async with Provider(day=12, connections=3) as provider:
+        receipts = await producer.send_many(mails(30))
+        async with fleet(valkey_url, [account(provider)]):
+            await eventually(lambda: provider.limits_hit)
+            await eventually(lambda: redis.hget("momentus:{mail}:account:main", "trouble"))
+            assert provider.accepted == 12
+            assert not await redis.exists(*(f"arq:retry:{one.id}" for one in receipts))
+            provider.day = 0
+            await eventually(lambda: len(provider.mails) == 30)
+    assert provider.duplicates == 0
+    assert await counted(redis, "dead") == 0
+
+
+async def test_an_account_without_its_password_stands_still_alone_and_says_which_setting(
+    valkey_url: str, producer: Producer, redis: Redis
+) -> None:
+    async with Provider() as broken, Provider() as good:
+        missing = "[accounts.main] password_file: No such file"
+        accounts = [account(broken, unusable=missing), account(good, "spare")]
+        await producer.send_many(mails(10))
+        times = replace(TIMES, pauses={**PAUSES, "login": Pause(1, AN_HOUR, AN_HOUR)})
+        async with fleet(valkey_url, accounts, times=times):
+            await eventually(lambda: len(good.mails) == 10)
+            main, spare = await read_accounts(redis)
+        assert (main.state, spare.state) == ("closed", "open")
+        assert missing in main.reason
+        assert broken.accepted == 0
+
+
+async def test_a_refused_login_makes_the_mails_go_by_the_next_account_at_once(
+    valkey_url: str, producer: Producer
+) -> None:
+    async with Provider(password="changed") as first, Provider() as second:
+        times = replace(TIMES, pauses={**PAUSES, "login": Pause(1, AN_HOUR, AN_HOUR)})
+        await producer.send_many(mails(20))
+        async with fleet(valkey_url, [account(first), account(second, "spare")], times=times):
+            await eventually(lambda: len(second.mails) == 20)
+        assert len(first.logins) == 1
+        assert second.duplicates == 0
+
+
+async def test_a_mail_that_one_account_may_have_delivered_is_never_sent_by_another(
+    valkey_url: str, producer: Producer, redis: Redis
+) -> None:
+    async with Provider(silent=5) as first, Provider() as second:
+        await producer.send_many(mails(20))
+        async with fleet(valkey_url, [account(first), account(second, "spare")]):
+            await eventually(lambda: len(first.mails) + len(second.mails) == 20)
+
+            async def all_done() -> bool:
+                return await counted(redis, "done") == 20
+
+            await eventually(all_done)
+        assert not set(first.mails) & set(second.mails)
+        assert first.duplicates == 5 == await counted(redis, "uncertain")
+        assert first.accepted + second.accepted == 25
+
+
+async def test_a_mail_may_name_its_account_and_waits_for_it(
+    valkey_url: str, producer: Producer, redis: Redis
+) -> None:
+    async with Provider() as first, Provider() as second:
+        async with fleet(valkey_url, [account(first), account(second, "spare")]):
+            await producer.send(Mail(to="a@example.com", subject="x", text="y", account="spare"))
+            await eventually(lambda: second.accepted)
+            receipt = await producer.send(Mail(to="a@example.com", subject="x", text="y", account="gone"))
+            await eventually(lambda: redis.hget(KEYS.parked, receipt.id))
+        assert first.accepted == 0
+
+
+async def test_a_paused_account_sends_nothing_until_people_resume_it(
+    valkey_url: str, producer: Producer, redis: Redis
+) -> None:
+    async with Provider() as provider:
+        await pause(redis, "main", reason="new password")
+        await producer.send_many(mails(3))
+        async with fleet(valkey_url, [account(provider)]):
+            (seen,) = await eventually(lambda: read_accounts(redis))
+            assert (seen.state, seen.opens_in) == ("paused", None)
+            assert provider.accepted == 0
+            assert await resume(redis, "main")
+            await eventually(lambda: provider.accepted == 3)
+            assert not await resume(redis, "main")
+
+
+async def test_people_open_a_closed_account_at_once(valkey_url: str, producer: Producer, redis: Redis) -> None:
+    async with Provider(password="changed") as provider:
+        times = replace(TIMES, pauses={**PAUSES, "login": Pause(1, AN_HOUR, AN_HOUR)})
+        await producer.send_many(mails(3))
+        async with fleet(valkey_url, [account(provider)], times=times, workers=1):
+            await eventually(lambda: redis.hget("momentus:{mail}:account:main", "step"))
+            provider.password = PASSWORD
+            assert await resume(redis, "main")
+            await eventually(lambda: provider.accepted == 3)
+        assert provider.logins[0:1] == [False]
+        assert all(provider.logins[1:])
+
+
+async def test_an_urgent_mail_goes_before_bulk_by_a_bounded_account(valkey_url: str, producer: Producer) -> None:
+    async with Provider(connections=1, seconds=0.02) as provider:
+        bulk = [Mail(to=f"b{number}@example.com", subject="x", text="y", urgency="bulk") for number in range(200)]
+        limit = Limit("account:main", concurrency=1)
+        await producer.send_many(bulk)
+        async with fleet(valkey_url, [account(provider)], limits=[limit]):
+            await eventually(lambda: provider.accepted >= 5)
+            before = provider.accepted
+            await producer.send(Mail(to="urgent@example.com", subject="x", text="y", urgency="urgent"))
+            await eventually(lambda: provider.recipients["urgent@example.com"])
+            assert provider.accepted - before < 40
+
+
+async def ask(redis: Redis, *words: str) -> Answer:
+    """What `ops mail` answers."""
+    command = next(one for one in MAIL.commands if one.word == words[0])
+    parser = argparse.ArgumentParser()
+    command.arguments(parser)
+    return await command.act(Tools(redis=redis, redis_url=""), parser.parse_args(words[1:]))
+
+
+async def test_people_and_scripts_are_told_of_accounts_times_and_single_mails(
+    valkey_url: str, producer: Producer, redis: Redis
+) -> None:
+    assert not (await ask(redis, "accounts")).done
+    async with Provider(seconds=0.01) as provider:
+        limit = Limit("account:main", (Rate.within(10, timedelta(hours=1)),), concurrency=3)
+        receipts = await producer.send_many(mails(30))
+        async with fleet(valkey_url, [account(provider)], limits=[limit], workers=1):
+            await eventually(lambda: provider.accepted)
+            accounts = await ask(redis, "accounts")
+            assert "10/h, 3 at once" in accounts.text
+            assert accounts.facts["accounts"][0]["state"] == "open"
+            eta = await ask(redis, "eta", "--lane", MAIL_NORMAL)
+            assert eta.done
+            assert 2.5 * 3600 < eta.facts["eta"][0]["takes"] < 3.2 * 3600
+            assert (await ask(redis, "pause", "main", "--reason", "rotation")).done
+            assert "rotation" in (await ask(redis, "accounts")).text
+            assert not (await ask(redis, "eta", "--lane", MAIL_NORMAL)).done
+            assert (await ask(redis, "resume", "main")).done
+            with pytest.raises(Refused, match="there are: main"):
+                await ask(redis, "pause", "mian")
+    assert "queued" in (await ask(redis, "trace", receipts[-1].id)).text
+    assert not (await ask(redis, "trace", "{mail}nothing")).done
+    assert (await ask(redis, "uncertain")).facts["total"] == 0
+    assert not (await ask(redis, "resolve", receipts[-1].id, "accepted")).done
+
+
+# The same with processes, the real preset and real minutes
+
+
+def worker_process(url: str, folder: Path, name: str) -> Process:
+    return Process(
+        name=name,
+        argv=[sys.executable, "-m", "worker"],
+        environment={
+            "MOMENTUS_REDIS_URL": url,
+            "MOMENTUS_MAIL__ACCOUNTS": str(folder / "accounts.toml"),
+            "MOMENTUS_LOG_LEVEL": "error",
+        },
+        ready=worker_ready(url),
+        drain=timedelta(seconds=20),
+    )
+
+
+def write_accounts(folder: Path, provider: Provider) -> None:
+    secret = folder / "password"
+    secret.write_text(PASSWORD)
+    secret.chmod(0o600)
+    (folder / "accounts.toml").write_text(
+        f"""
+        [accounts.main]
+        preset = "microsoft365"
+        host = "127.0.0.1"
+        port = {provider.port}
+        tls = "off"
+        username = "me"
+        password_file = "{secret}"
+        """
+    )
+
+
+async def run_ops(url: str, *words: str) -> int:
+    ops = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "ops", "mail", *words),
+        env={**os.environ, "MOMENTUS_REDIS_URL": url},
+        stdout=asyncio.subprocess.DEVNULL,
+    )
+    return await ops.wait()
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+async def test_a_microsoft_365_mailbox_is_never_overrun_by_three_worker_processes(
+    valkey_url: str, producer: Producer, redis: Redis, tmp_path: Path
+) -> None:
+    async with Provider(password="changed", connections=3, rate=30, window=60, day=40, seconds=1) as provider:
+        write_accounts(tmp_path, provider)
+        processes = [worker_process(valkey_url, tmp_path, f"worker{number}") for number in range(3)]
+        await producer.send_many(mails(50))
+        async with Supervisor(processes):
+            await eventually(lambda: redis.hget("momentus:{mail}:account:main", "step"), timeout=30)
+            provider.password = PASSWORD
+            await eventually(lambda: provider.accepted == 40, timeout=300)
+            assert provider.logins.count(False) == 1
+            assert provider.limits_hit == 0
+            await eventually(lambda: provider.limits_hit, timeout=60)
+            provider.day = 0
+            assert await run_ops(valkey_url, "resume", "main") == 0
+            await eventually(lambda: len(provider.mails) == 50, timeout=120)
+    assert provider.refusals[TOO_MANY] == provider.refusals[TOO_FAST] == 0
+    assert provider.most_at_once <= 3
+    assert provider.duplicates == 0
+    assert await counted(redis, "dead") == 0

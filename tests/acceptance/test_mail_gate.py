@@ -1,0 +1,258 @@
+"""The gate of a mail account, shared by all workers: permits for connections, and the breaker."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
+from datetime import timedelta
+
+import orjson
+import pytest
+from redis.asyncio import Redis
+
+from producers.keys import mail_account, mail_permits
+from producers.link import Link
+from tests.support import OwnValkey, eventually
+from worker.mail.gate import PAUSES, AccountClosed, Gate, Pause, Times
+
+AN_HOUR = timedelta(hours=1)
+SOON = timedelta(milliseconds=1)
+LONG = Pause(1, AN_HOUR, 4 * AN_HOUR)
+SHORT = Pause(1, SOON, SOON)
+TIMES = Times(linger=timedelta(0), pauses={**PAUSES, "login": LONG, "fault": Pause(3, AN_HOUR, AN_HOUR)})
+PASSING = replace(TIMES, pauses={**PAUSES, "login": SHORT, "throttle": SHORT, "connections": SHORT})
+HOLDS = "momentus:{mail}:holds"
+ACCOUNT = "limit:account:main"
+
+
+@pytest.fixture
+async def redis(valkey_url: str) -> AsyncIterator[Redis]:
+    async with Redis.from_url(valkey_url) as client:
+        yield client
+
+
+@pytest.fixture
+async def link(valkey_url: str) -> AsyncIterator[Link]:
+    link = Link(valkey_url)
+    yield link
+    await link.close()
+
+
+def workers(link: Link, count: int, *, connections: int = 3, times: Times = TIMES) -> list[Gate]:
+    return [Gate(link, "main", connections=connections, times=times) for _ in range(count)]
+
+
+async def proven(gates: list[Gate]) -> list[Gate]:
+    """The same, once one connection has worked and ended."""
+    await gates[0]._link.call("HSET", mail_account("main"), "proven_ms", 2**52)
+    return gates
+
+
+async def taken(gates: list[Gate], each: int) -> int:
+    return sum(await asyncio.gather(*(gate.take() for gate in gates for _ in range(each))))
+
+
+def probing(gate: Gate) -> Callable[[], Awaitable[bool]]:
+    async def probe() -> bool:
+        try:
+            return await gate.take()
+        except AccountClosed:
+            return False
+
+    return probe
+
+
+async def held(redis: Redis) -> dict[str, object] | None:
+    octets = await redis.hget(HOLDS, ACCOUNT)
+    return orjson.loads(octets) if octets else None
+
+
+async def test_three_workers_together_get_no_more_permits_than_the_account_has(link: Link) -> None:
+    gates = await proven(workers(link, 3))
+    assert await taken(gates, each=5) == 3
+    for gate in gates:
+        for _ in range(5):
+            await gate.give_back()
+
+    async def all_free() -> bool:
+        return await taken(gates, each=1) > 0
+
+    await eventually(all_free)
+
+
+async def test_an_account_without_a_number_gives_permits_without_end(link: Link) -> None:
+    assert await taken(await proven(workers(link, 3, connections=0)), each=10) == 30
+
+
+async def test_a_permit_that_nobody_renews_lapses(link: Link) -> None:
+    dead, alive = await proven(workers(link, 2, connections=1, times=replace(TIMES, life=SOON)))
+    assert await dead.take()
+    await eventually(alive.take)
+
+
+async def test_a_permit_in_use_is_renewed_for_as_long_as_it_is(link: Link, redis: Redis) -> None:
+    times = replace(TIMES, life=timedelta(seconds=30), renew_every=timedelta(milliseconds=5))
+    one, other = await proven(workers(link, 2, connections=1, times=times))
+    keeping = asyncio.create_task(one.keep())
+    assert await one.take()
+    ((_, before),) = await redis.zrange(mail_permits("main"), 0, -1, withscores=True)
+
+    async def renewed() -> bool:
+        ((_, after),) = await redis.zrange(mail_permits("main"), 0, -1, withscores=True)
+        return after > before
+
+    await eventually(renewed)
+    assert not await other.take()
+    keeping.cancel()
+
+
+async def test_a_lapsed_permit_is_not_brought_back(link: Link, redis: Redis) -> None:
+    one, other = await proven(workers(link, 2, connections=1, times=replace(TIMES, renew_every=SOON)))
+    assert await one.take()
+    await redis.delete(mail_permits("main"))
+    assert await other.take()
+    await one.give_back()
+    assert await redis.zcard(mail_permits("main")) == 1
+
+
+async def test_a_permit_given_back_lingers_while_the_server_may_still_count_the_connection(link: Link) -> None:
+    one, other = await proven(workers(link, 2, connections=1, times=replace(TIMES, linger=AN_HOUR)))
+    assert await one.take()
+    await one.give_back()
+    assert not await other.take()
+
+
+async def test_a_refused_login_closes_the_account_for_everybody_and_says_why(link: Link, redis: Redis) -> None:
+    one, other = workers(link, 2)
+    assert await one.fault("login", "535: check the password of main") == AN_HOUR
+    with pytest.raises(AccountClosed):
+        await other.take()
+    hold = await held(redis)
+    assert hold
+    assert hold["reason"] == "535: check the password of main"
+
+
+async def test_many_reports_of_one_misfortune_are_one_step(link: Link, redis: Redis) -> None:
+    gates = workers(link, 3)
+    await asyncio.gather(*(gate.fault("login", "535") for gate in gates for _ in range(10)))
+    assert await redis.hget(mail_account("main"), "step") == b"1"
+
+
+async def test_a_few_connection_faults_in_a_row_close_the_account_and_fewer_do_not(link: Link) -> None:
+    one, other = workers(link, 2)
+    assert await one.fault("fault", "refused") is None
+    assert await other.fault("fault", "refused") is None
+    assert await one.fault("fault", "refused") == AN_HOUR
+
+
+async def test_faults_that_are_far_apart_or_parted_by_a_success_are_not_in_a_row(link: Link) -> None:
+    (one,) = workers(link, 1)
+    await one.fault("fault", "refused")
+    await one.fault("fault", "refused")
+    await one.worked()
+    assert await one.fault("fault", "refused") is None
+    (hasty,) = workers(link, 1, times=replace(TIMES, row=timedelta(milliseconds=-1)))
+    assert [await hasty.fault("fault", "refused") for _ in range(5)] == [None] * 5
+
+
+async def test_the_first_connection_of_the_whole_fleet_goes_alone_until_it_worked(link: Link) -> None:
+    gates = workers(link, 3, connections=10)
+    assert await taken(gates, each=5) == 1
+    for gate in gates:
+        await gate.worked()
+    assert await taken(gates, each=5) == 9
+
+
+async def test_who_tries_and_dies_makes_place_for_another(link: Link) -> None:
+    dead, alive = workers(link, 2, times=replace(TIMES, life=SOON))
+    assert await dead.take()
+    await eventually(alive.take)
+
+
+async def test_after_the_pause_one_connection_of_the_whole_fleet_is_let_through(link: Link) -> None:
+    gates = await proven(workers(link, 3, times=PASSING))
+    await gates[0].fault("login", "535")
+    granted = 0
+
+    async def probe() -> bool:
+        nonlocal granted
+        answers = await asyncio.gather(*(gate.take() for gate in gates for _ in range(4)), return_exceptions=True)
+        granted += sum(answer is True for answer in answers)
+        return granted > 0
+
+    await eventually(probe)
+    assert granted == 1
+
+
+async def test_a_probe_that_fails_makes_the_next_pause_longer_and_one_that_works_opens_the_account(
+    link: Link, redis: Redis
+) -> None:
+    steps = replace(TIMES, pauses={**PAUSES, "login": Pause(1, timedelta(milliseconds=20), AN_HOUR)})
+    gate, other = workers(link, 2, times=steps)
+
+    probe = probing(gate)
+    pauses = []
+    for _ in range(4):
+        pauses.append(await gate.fault("login", "535"))
+        await eventually(probe)
+        await gate.give_back()
+    assert pauses == [timedelta(milliseconds=20 * factor) for factor in (1, 2, 4, 8)]
+    await eventually(probe)
+    await gate.worked()
+    assert await redis.hget(mail_account("main"), "step") is None
+    assert await other.take()
+
+
+async def test_a_mail_that_was_on_its_way_does_not_end_the_pause(link: Link) -> None:
+    one, other = workers(link, 2)
+    await one.fault("login", "535")
+    await one.worked()
+    with pytest.raises(AccountClosed):
+        await other.take()
+
+
+async def test_a_hold_that_people_made_is_left_alone(link: Link, redis: Redis) -> None:
+    (gate,) = workers(link, 1)
+    await redis.hset(HOLDS, ACCOUNT, '{"until_ms":null,"reason":"people"}')
+    await gate.fault("login", "535")
+    assert await held(redis) == {"until_ms": None, "reason": "people"}
+
+
+async def test_too_many_connections_makes_them_fewer_until_it_is_quiet(link: Link) -> None:
+    (gate,) = workers(link, 1, times=PASSING)
+    await gate.fault("connections", "432")
+    await eventually(probing(gate))
+    await gate.worked()
+    await gate.give_back()
+    assert await taken([gate], each=5) == 2
+
+
+async def test_a_throttle_halves_the_pace_and_quiet_time_brings_it_back_step_by_step(
+    link: Link, redis: Redis
+) -> None:
+    times = replace(PASSING, quiet=timedelta(0), renew_every=timedelta(milliseconds=1))
+    (gate,) = workers(link, 1, times=times)
+    await gate.fault("throttle", "454 Throttling failure")
+    assert await redis.hget("momentus:{mail}:limits", "slow:account:main") == b"0.5"
+    keeping = asyncio.create_task(gate.keep())
+
+    async def whole() -> bool:
+        return await redis.hget("momentus:{mail}:limits", "slow:account:main") == b"1.0"
+
+    await eventually(whole)
+    keeping.cancel()
+
+
+async def test_without_redis_no_connection_is_opened_and_nothing_hangs(
+    own_valkey: Callable[..., Awaitable[OwnValkey]],
+) -> None:
+    valkey = await own_valkey()
+    link = Link(valkey.url)
+    gate = Gate(link, "main", connections=3, times=TIMES)
+    assert await gate.take()
+    await valkey.kill()
+    with pytest.raises(AccountClosed):
+        await gate.take()
+    assert await gate.fault("login", "535") is not None
+    await gate.worked()
+    await gate.give_back()
+    await link.close()

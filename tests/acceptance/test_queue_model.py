@@ -1,0 +1,169 @@
+"""The queue's scripts against a model of the queue, under random use: see tests/model/machine.py.
+
+The ordinary run takes more than a thousand steps; `./run test --long` a hundred thousand, and shows that the
+machine notices scripts that are broken. A failure prints the shortest steps that show it. No examples are kept
+from one run to the next.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis.stateful import run_state_machine_as_test
+from redis.exceptions import ResponseError
+
+from producers import entry
+from producers.entry import Entry
+from producers.keys import LaneKeys
+from producers.script import read_script
+from tests.model.clock import step_clock
+from tests.model.machine import DAY, HOUR, LEASE, QueueMachine
+from tests.model.product import Product
+from tests.model.server import Server
+from tests.model.wire import OURS, Wire
+from tests.support import OwnValkey
+from worker.engine import store
+
+Start = Callable[..., Awaitable[OwnValkey]]
+
+_ALIKE = settings(
+    database=None,
+    deadline=None,
+    phases=(Phase.generate, Phase.shrink),
+    suppress_health_check=list(HealthCheck),
+)
+settings.register_profile("queue model", _ALIKE, max_examples=20, stateful_step_count=60)
+settings.register_profile("queue model, long", _ALIKE, max_examples=530, stateful_step_count=100)
+settings.register_profile(
+    "queue model, broken",
+    _ALIKE,
+    max_examples=1_000,
+    stateful_step_count=60,
+    phases=(Phase.generate,),
+    report_multiple_bugs=False,
+)
+
+LANE = LaneKeys("mail.normal")
+
+
+async def _run_the_machine(own_valkey: Start, profile: str) -> Server:
+    """In a thread, while this loop keeps the server, which the machine kills now and then."""
+    running = await own_valkey("--enable-debug-command", "local")
+    loop = asyncio.get_running_loop()
+    wire = Wire(running.port)
+    server = Server(wire, kill=lambda: asyncio.run_coroutine_threadsafe(running.restart(), loop).result())
+    try:
+        make: Any = partial(QueueMachine, server)
+        await asyncio.to_thread(run_state_machine_as_test, make, settings=settings.get_profile(profile))
+    finally:
+        wire.close()
+    return server
+
+
+@pytest.mark.timeout(600)  # a failure takes its time to be made small
+async def test_the_queue_does_what_its_model_says(own_valkey: Start) -> None:
+    server = await _run_the_machine(own_valkey, "queue model")
+    assert server.steps > 1_000
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1_800)
+@pytest.mark.parametrize("half", ["one half", "the other half"])  # side by side, each with its own server
+async def test_the_queue_does_what_its_model_says_for_a_hundred_thousand_steps(
+    own_valkey: Start, half: str
+) -> None:
+    server = await _run_the_machine(own_valkey, "queue model, long")
+    assert server.steps >= 50_000, half
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(
+    ("script", "code", "instead"),
+    [
+        pytest.param("finish", "token == ARGV[at + 1] and 1 or 0", "1", id="takes an outcome from anybody"),
+        pytest.param(
+            "renew", "redis.call('GET', 'arq:in-progress:' .. id) == token", "true", id="renews a lost lease"
+        ),
+        pytest.param(
+            "claim", "redis.call('SET', 'arq:retry:' .. id, attempt)", "", id="counts no lapse as attempt"
+        ),
+        pytest.param(
+            "take_out", "redis.call('DEL', 'arq:job:' .. id, ", "redis.call('DEL', ", id="keeps a payload"
+        ),
+        pytest.param("enqueue", "'accepted:' .. lane, added)", "'accepted:' .. lane, 0)", id="counts nothing"),
+    ],
+)
+async def test_the_machine_notices_a_broken_script(
+    own_valkey: Start, monkeypatch: pytest.MonkeyPatch, script: str, code: str, instead: str
+) -> None:
+    def read_broken(folder: Path, name: str) -> str:
+        source = read_script(folder, name)
+        if name != script:
+            return source
+        if source.count(code) != 1:
+            raise LookupError(f"{script}.lua has changed; break it at another place")
+        return source.replace(code, instead)
+
+    monkeypatch.setattr(entry, "read_script", read_broken)
+    monkeypatch.setattr(store, "read_script", read_broken)
+    with pytest.raises(AssertionError):
+        await _run_the_machine(own_valkey, "queue model, broken")
+
+
+# The clock that the machine steps
+
+
+@pytest.fixture
+def wire(valkey_url: str) -> Iterator[Wire]:
+    wire = Wire(urlsplit(valkey_url).port or 0)
+    yield wire
+    wire.close()
+
+
+def _claimed(product: Product, number: int) -> list[str]:
+    claims, _ = product.claim("w", number, LANE.lane, 10)
+    return [one.id for one in claims]
+
+
+def test_a_job_for_the_next_hour_is_due_when_an_hour_has_passed(wire: Wire) -> None:
+    product = Product(wire, lease=LEASE, crash_limit=3)
+    product.enqueue(LANE.lane, [Entry("{mail}1", OURS, HOUR)])
+    step_clock(wire, HOUR - 60_000)
+    assert _claimed(product, 1) == []
+    step_clock(wire, 60_000)
+    assert _claimed(product, 2) == ["{mail}1"]
+
+
+def test_a_lease_is_over_when_its_time_has_passed(wire: Wire) -> None:
+    product = Product(wire, lease=LEASE, crash_limit=3)
+    product.enqueue(LANE.lane, [Entry("{mail}1", OURS, 0)])
+    claims, _ = product.claim("w", 1, LANE.lane, 1)
+    step_clock(wire, LEASE)
+    assert product.finish(LANE.lane, [(claims[0], "done", 0, b"")]) == [0]
+    assert _claimed(product, 2) == ["{mail}1"]
+
+
+def test_keys_and_holds_end_when_their_time_has_passed(wire: Wire) -> None:
+    product = Product(wire, lease=LEASE, crash_limit=3)
+    keyed = Entry("{mail}1", OURS, 0, "key", "0" * 64, round(timedelta(days=7) / timedelta(milliseconds=1)))
+    product.enqueue(LANE.lane, [keyed])
+    product.hold(LANE.lane, 3_600)
+    assert _claimed(product, 1) == []
+    step_clock(wire, HOUR)
+    assert _claimed(product, 2) == ["{mail}1"]
+    assert f"momentus:{{mail}}:unique:{keyed.key}".encode() in wire.picture
+    step_clock(wire, 7 * DAY)
+    assert f"momentus:{{mail}}:unique:{keyed.key}".encode() not in wire.picture
+
+
+def test_a_key_of_which_the_clock_knows_nothing_is_refused(wire: Wire) -> None:
+    wire.step(("SET", "momentus:{mail}:novelty", "1795404317562"))
+    with pytest.raises(ResponseError, match=r"momentus:\{mail\}:novelty"):
+        step_clock(wire, 1)

@@ -1,0 +1,51 @@
+"""Stored reports against a slow computation, under random use: see tests/reports_model/machine.py.
+
+A failure prints the shortest steps that show it. No examples are kept from one run to the next.
+"""
+
+import asyncio
+from functools import partial
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from jobs.reports import load_reports
+from tests.reports_model.expected import ORACLES
+from tests.reports_model.lab import Lab
+from tests.reports_model.machine import ReportsMachine
+
+_ALIKE = settings(
+    database=None,
+    deadline=None,
+    phases=(Phase.generate, Phase.shrink),
+    suppress_health_check=list(HealthCheck),
+)
+settings.register_profile("reports model", _ALIKE, max_examples=12, stateful_step_count=50)
+settings.register_profile("reports model, long", _ALIKE, max_examples=300, stateful_step_count=100)
+
+
+def _run_the_machine(dsn: str, url: str, profile: str) -> Lab:
+    declared = load_reports()
+    with Lab(dsn, url, {name: declared[name] for name in ORACLES}) as lab:
+        run_state_machine_as_test(partial(ReportsMachine, lab), settings=settings.get_profile(profile))
+    return lab
+
+
+@pytest.mark.timeout(600)  # a failure takes its time to be made small
+async def test_stored_reports_are_what_the_slow_computation_says_after_every_step(
+    database: str, valkey_url: str
+) -> None:
+    lab = await asyncio.to_thread(_run_the_machine, database, valkey_url, "reports model")
+    assert lab.steps >= 300
+    assert lab.proofs > 0
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1_800)
+async def test_stored_reports_are_what_the_slow_computation_says_in_a_long_run(
+    database: str, valkey_url: str
+) -> None:
+    lab = await asyncio.to_thread(_run_the_machine, database, valkey_url, "reports model, long")
+    assert lab.steps >= 10_000
+    print(f"{lab.steps} steps, {lab.refreshes} refreshes, {lab.crashes} interrupted, {lab.proofs} proofs")  # noqa: T201

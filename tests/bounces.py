@@ -1,0 +1,70 @@
+"""Delivery status reports (RFC 3464) as mail servers write them, for tests."""
+
+from typing import Literal
+
+Original = Literal["headers", "whole", "references", "none"]
+
+_REPORT = """\
+Return-Path: <>
+From: Mail Delivery System <MAILER-DAEMON@mx.example.com>
+To: no-reply@momentus.example
+Subject: Undelivered Mail Returned to Sender
+Date: Mon, 23 Nov 2026 03:30:00 +0000
+Auto-Submitted: auto-replied
+MIME-Version: 1.0{references}
+Content-Type: multipart/report; report-type=delivery-status; boundary="part"
+
+--part
+Content-Type: text/plain
+
+I could not deliver your message.
+
+--part
+Content-Type: message/delivery-status
+
+Reporting-MTA: dns; mx.example.com
+Arrival-Date: Mon, 23 Nov 2026 03:25:17 +0000
+
+{original_recipient}Final-Recipient: rfc822; {final}
+Action: {action}
+Status: {status}
+Diagnostic-Code: {diagnostic}
+
+{original}--part--
+"""
+_ORIGINALS: dict[Original, str] = {
+    "headers": "--part\nContent-Type: text/rfc822-headers\n\nTo: {to}\nMessage-ID: <{id}@m.example>\n\n",
+    "whole": "--part\nContent-Type: message/rfc822\n\nTo: {to}\nMessage-ID: <{id}@m.example>\n\n{filling}\n",
+    "references": "",
+    "none": "",
+}
+
+
+def bounce(
+    message_id: str,
+    recipient: str,
+    *,
+    final: str = "",
+    action: str = "failed",
+    status: str = "5.1.1",
+    diagnostic: str = "smtp; 550 5.1.1 no such user",
+    original: Original = "headers",
+    filling: bytes = b"",
+) -> bytes:
+    """The octets of a report about one mail to one recipient.
+
+    Args:
+        final: where the mail ended up, if it was forwarded.
+        original: how the report tells which mail it is about.
+    """
+    returned = _ORIGINALS[original].format(to=recipient, id=message_id, filling=filling.decode())
+    text = _REPORT.format(
+        references=f"\nReferences: <{message_id}@m.example>" if original == "references" else "",
+        original_recipient=f"Original-Recipient: rfc822; {recipient}\n" if final else "",
+        final=final or recipient,
+        action=action,
+        status=status,
+        diagnostic=diagnostic,
+        original=returned,
+    )
+    return text.replace("\n", "\r\n").encode()

@@ -1,0 +1,515 @@
+"""The queue in plain Python, as docs/wire.md and ARCHITECTURE.md tell it: what calls must answer and leave behind.
+
+One lane group, its lanes, its jobs. It was written from the pages and shares nothing with the scripts: a job here
+is one object that says where it stands. `tests.model.promised` tells which keys the pages promise for it.
+
+Times are milliseconds of the server's clock. Every call is told the time and answers as the script should. What
+ends a job goes through `_end`, once per accepted request: a second end is an error of the queue, found there.
+
+What the pages leave open is asked for instead of foretold: whether a claim that ends a job takes its follower at
+once, or sees at once that a place is free whose lease lapsed (`taken`); when a job that its limit holds back is
+looked at again (`scores`).
+
+It is long because it is the whole queue; each call is short, and they stand in the order of a job's life.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+
+import orjson
+
+from tests.model.job import History, Job, Mortal
+
+Ending = tuple[str, str, str, int, bytes, int]
+"""Id, token, outcome, delay, result, how long the result is kept."""
+Asked = tuple[str, bytes, int, str, str, int, str]
+"""Id, payload, delay, key, fingerprint, window of the key, limit."""
+Claimed = tuple[str, bytes, int, int, int]
+"""Id, payload, attempt, due, and the attempt whose effect nobody heard of again (0: none)."""
+
+
+class QueueModel:
+    """All lanes of one group.
+
+    Args:
+        lanes: of one group.
+        lease: how long a claim holds (ms).
+        crash_limit: lost leases after which a job is dead.
+        places: of each limit, how many may run at once.
+    """
+
+    def __init__(self, lanes: Sequence[str], *, lease: int, crash_limit: int, places: Mapping[str, int]) -> None:
+        self.lanes = lanes
+        self._lease = lease
+        self._crash_limit = crash_limit
+        self.places = places
+        self.jobs: dict[str, Job] = {}
+        self.counters: Counter[str] = Counter()
+        self.tokens: dict[str, Mortal] = {}
+        self.results: dict[str, Mortal] = {}
+        self.histories: dict[str, History] = {}
+        self.unique: dict[str, Mortal] = {}
+        self.holds: dict[str, int | None] = {}
+        self.fates: dict[int, str] = {}
+        """How each accepted request ended; "" for not yet."""
+        self.woken: set[str] = set()
+        """Lanes for which a token must lie ready, until somebody takes it."""
+
+    # Time
+
+    def at(self, now: int) -> None:
+        """It is now so late: what had its time is gone."""
+        self._expire(now - 1)
+
+    def pass_time(self, milliseconds: int, now: int) -> None:
+        """Every instant is so much nearer; what is over by now is gone."""
+        for job in self.jobs.values():
+            job.due -= milliseconds
+            job.deadline = None if job.deadline is None else job.deadline - milliseconds
+            job.dead_at = None if job.dead_at is None else job.dead_at - milliseconds
+            job.waits_from = None if job.waits_from is None else job.waits_from - milliseconds
+            job.payload_expires -= milliseconds if job.payload_expires > 0 else 0
+            if job.following:
+                job.following = job.following[0] - milliseconds, job.following[1]
+        for mortals in (self.tokens, self.results, self.unique):
+            for mortal in mortals.values():
+                mortal.expires -= milliseconds
+        for history in self.histories.values():
+            history.expires -= milliseconds if history.expires > 0 else 0
+        self.holds = {lane: until and until - milliseconds for lane, until in self.holds.items()}
+        self._expire(now)
+
+    def _expire(self, past: int) -> None:
+        for mortals in (self.tokens, self.results, self.unique):
+            for name in [name for name, mortal in mortals.items() if mortal.expires <= past]:
+                del mortals[name]
+        for job_id in [one for one, history in self.histories.items() if 0 < history.expires <= past]:
+            del self.histories[job_id]
+        for job in self.jobs.values():
+            if 0 < job.payload_expires <= past:
+                self.lose_payload(job.id)
+
+    # Asking for work
+
+    def enqueue(self, now: int, lane: str, entries: Sequence[Asked]) -> tuple[int, str] | list[tuple[str, bool]]:
+        """Per entry the id that stands and whether it is new; or which entry's key stands for what other job."""
+        known = {key: mortal.content for key, mortal in self.unique.items()}
+        for index, (job_id, _, _, key, fingerprint, _, _) in enumerate(entries):
+            wanted = f"{fingerprint} {job_id}".encode()
+            if key and known.setdefault(key, wanted).split()[0] != wanted.split()[0]:
+                return index, known[key].split()[1].decode()
+        answer = []
+        for job_id, payload, delay, key, _, window, limit in entries:
+            first = known[key].split()[1].decode() if key else job_id
+            answer.append((first, first == job_id))
+            if first == job_id:
+                self._accept(Job(job_id, lane, payload, now + delay, -1, limit=limit))
+                if key:
+                    self.unique[key] = Mortal(known[key], now + window)
+        if any(new for _, new in answer):
+            self.woken.add(lane)
+        return answer
+
+    def ask_latest(self, now: int, lane: str, job_id: str, payload: bytes, delay: int) -> str:
+        """A recompute: at most one runs and one waits, the latest payload wins."""
+        job, due = self.jobs.get(job_id), now + delay
+        if job and job.dead_at is None and (job.deadline is not None or job_id in self.tokens):
+            job.following = min(due, job.following[0]) if job.following else due, payload
+            return "next"
+        self.woken.add(lane)
+        if job and job.dead_at is None:
+            job.payload, job.payload_expires, job.due = payload, -1, min(job.due, due)
+            job.following, job.stopping = None, False
+            return "duplicate"
+        if job:
+            self._end(job, "discarded")
+        self._accept(Job(job_id, lane, payload, due, -1))
+        return "queued"
+
+    def arrive_from_arq(self, lane: str, job_id: str, payload: bytes, due: int, expires: int) -> None:
+        """A stock arq producer has queued a job."""
+        self.jobs[job_id] = Job(
+            job_id, lane, payload, due, -1, foreign=True, payload_expires=expires, counted=False
+        )
+
+    def lose_payload(self, job_id: str) -> None:
+        """Somebody deleted it, or arq's day is over."""
+        job = self.jobs[job_id]
+        job.payload, job.payload_expires = None, -1
+
+    # Running
+
+    def due_jobs(self, now: int, lane: str) -> list[Job]:
+        """What may run: by due time, then by id."""
+        return sorted((job for job in self.queued(lane) if job.due <= now), key=lambda job: (job.due, job.id))
+
+    def queued(self, lane: str) -> list[Job]:
+        """All that wait or run."""
+        return [job for job in self.jobs.values() if job.lane == lane and job.dead_at is None]
+
+    def held(self, now: int, lane: str) -> bool:
+        """Whether nothing of the lane may be claimed; a hold whose time is over is forgotten."""
+        if lane in self.holds and (until := self.holds[lane]) is not None and until <= now:
+            del self.holds[lane]
+        return lane in self.holds
+
+    def claim(
+        self, now: int, lane: str, claimant: str, count: int, *, taken: Iterable[str], scores: Mapping[str, int]
+    ) -> list[Claimed]:
+        """What a worker gets, in the order of due times.
+
+        Args:
+            taken: ids that the queue gave it.
+            scores: where the lane's jobs stand now.
+        """
+        if self.held(now, lane):
+            self.woken.discard(lane)
+            return []
+        answer: list[Claimed] = []
+        unsure = {job.limit for job in self.jobs.values() if job.has_place and not self.is_running(job)}
+        for job in self.due_jobs(now, lane):
+            if len(answer) == count:
+                break
+            if job.payload is not None and not job.stopping:
+                may_wait = not self._has_room(job) or job.limit in unsure
+                if may_wait and job.id not in taken and scores.get(job.id, job.due) != job.due:
+                    self._hold_back(now, job, scores)
+                    continue
+                assert job.id not in taken or self._has_room(job), (
+                    f"{job.id} was claimed, and its limit has no room"
+                )
+                if job.id in self.tokens:
+                    continue  # a stock arq worker runs it
+            if not self._ends_here(now, job):
+                answer.append(self._lease_to(now, job, claimant))
+            elif (follower := self._follower(now, job)) and job.id in taken:
+                answer.append(self._lease_to(now, follower, claimant))
+        self.woken.discard(lane)  # whoever claims has taken the token
+        if self.due_jobs(now, lane) and self.next_due(now, lane) == now:
+            self.woken.add(lane)
+        return answer
+
+    def is_running(self, job: Job) -> bool:
+        """Whether one of our workers has its lease."""
+        return job.id in self.tokens and not self._is_at_arq(job)
+
+    def _has_room(self, job: Job) -> bool:
+        """Whether one more of its limit may run. A place whose lease lapsed is free."""
+        placed = [one for one in self.jobs.values() if one.limit == job.limit and one.has_place]
+        return job.limit not in self.places or sum(map(self.is_running, placed)) < self.places[job.limit]
+
+    def _hold_back(self, now: int, job: Job, scores: Mapping[str, int]) -> None:
+        """It is looked at when its limit has a place again, maybe in this claim; or after a minute or so."""
+        if job.waits_from is None:
+            job.waits_from = job.due
+        job.due = scores[job.id]
+        held_back = len([one for one in self.jobs.values() if one.limit == job.limit and one.waits_from])
+        assert now <= job.due <= now + 60_000 + 60 * held_back, (
+            f"{job.id} is held back until {job.due}, it is {now}"
+        )
+
+    def bring_forward(self, scores: Mapping[str, int]) -> None:
+        """Jobs that their limits hold back may be looked at sooner at any time."""
+        for job in self.jobs.values():
+            if job.waits_from is not None and job.dead_at is None and scores.get(job.id, job.due) < job.due:
+                job.due = scores[job.id]
+
+    def next_due(self, now: int, lane: str) -> int | None:
+        """When the lane is to be looked at again: the earliest job that no stock arq worker has."""
+        ours = [job.due for job in self.queued(lane) if not self._is_at_arq(job)]
+        return max(now, min(ours)) if ours else None
+
+    def _ends_here(self, now: int, job: Job) -> bool:
+        """Whether a due job is over instead of claimable; a lapse of its lease is counted."""
+        if job.payload is None:
+            self._count(job)
+            self._end(job, "vanished")
+            return True
+        if job.stopping:
+            self._end(job, "cancelled")
+            return True
+        if job.deadline is not None:
+            job.deadline = job.progress = None
+            job.failed += 1
+            job.lapses += 1
+            self.counters[f"lapsed:{job.lane}"] += 1
+        if job.lapses < self._crash_limit:
+            return False
+        self._unknown_effect(job)
+        self._remember(job.id, job.failed, "dead")
+        self._bury(now, job)
+        return True
+
+    def _follower(self, now: int, job: Job) -> Job | None:
+        """What took the place of a job that is over, if it is due."""
+        follower = self.jobs.get(job.id)
+        return follower if follower and follower is not job and follower.due <= now else None
+
+    def _lease_to(self, now: int, job: Job, claimant: str) -> Claimed:
+        self._count(job)
+        due, effect, attempt = job.due, self._unknown_effect(job), job.failed + 1
+        job.due = job.deadline = now + self._lease
+        job.retrying, job.parked, job.waits_from = False, None, None
+        job.has_place = job.limit in self.places
+        self.tokens[job.id] = Mortal(f"{claimant}:{attempt}".encode(), now + self._lease - 1)
+        assert job.payload is not None
+        return job.id, job.payload, attempt, due, effect
+
+    def holds_lease(self, job_id: str, token: str) -> bool:
+        """Whether this token is that of the job's live lease."""
+        return job_id in self.tokens and self.tokens[job_id].content == token.encode()
+
+    def renew(self, now: int, held: Iterable[tuple[str, str]]) -> tuple[list[str], list[str]]:
+        """Whose lease was lost, and who is to stop."""
+        lost, stop = [], []
+        for job_id, token in held:
+            if not self.holds_lease(job_id, token):
+                lost.append(job_id)
+                continue
+            job = self.jobs[job_id]
+            job.due = job.deadline = now + self._lease
+            self.tokens[job_id].expires = now + self._lease - 1
+            if job.stopping:
+                stop.append(job_id)
+        return lost, stop
+
+    def begin_effect(self, job_id: str, token: str, attempt: int) -> int:
+        """1: go on; 0: the lease was lost."""
+        if not self.holds_lease(job_id, token):
+            return 0
+        self.jobs[job_id].effect = attempt
+        return 1
+
+    def tell_progress(self, job_id: str, token: str, told: dict[str, int]) -> int:
+        """1: noted; 0: the lease was lost."""
+        if not self.holds_lease(job_id, token):
+            return 0
+        self.jobs[job_id].progress = told
+        return 1
+
+    def finish(self, now: int, endings: Iterable[Ending]) -> list[int]:
+        """Per ending whether it was recorded."""
+        return [self._finish(now, *ending) for ending in endings]
+
+    def _finish(
+        self, now: int, job_id: str, token: str, outcome: str, delay: int, result: bytes, life: int
+    ) -> int:
+        if not self.holds_lease(job_id, token):
+            return 0
+        job, attempt = self.jobs[job_id], int(token.rpartition(":")[2])
+        kind = outcome.rstrip("+")
+        if outcome.endswith("+"):
+            self.counters[f"uncertain:{job.lane}"] += 1
+            self._remember(job_id, attempt, "uncertain")
+        self._give_back(job)
+        job.effect = job.lapses = 0
+        job.progress, job.has_place = None, False
+        if result and kind in {"done", "dead", "cancelled", "expired"}:
+            self.results[job_id] = Mortal(result, now + life)
+        match kind:
+            case "done" | "cancelled" | "expired":
+                if kind == "expired":
+                    self._remember(job_id, attempt, kind)
+                self._end(job, kind, remembered=now + life if result else 0)
+            case "dead":
+                self._remember(job_id, attempt, "dead")
+                self._bury(now, job)
+            case "retry":
+                self._remember(job_id, attempt, "retry")
+                job.failed = attempt
+                self._wait(job, now + delay)
+                self.woken.add(job.lane)
+            case "defer":
+                self._remember(job_id, attempt, "deferred")
+                self._wait(job, now + delay)
+                self.woken.add(job.lane)
+            case "park":
+                self._remember_parking(job_id, attempt)
+                job.parked = orjson.loads(result)
+                self._wait(job, now + delay)
+        return 1
+
+    def return_strays(self, now: int, lane: str, worker: str, numbers: Sequence[int]) -> int:
+        """Take back the leases of claims whose reply was lost; nothing is counted."""
+        strays = [job for job in self.queued(lane) if self._claim_number(job.id, worker) in numbers]
+        for job in strays:
+            self._give_back(job)
+            job.due = now
+            job.retrying = job.failed > 0
+        return len(strays)
+
+    def _claim_number(self, job_id: str, worker: str) -> int:
+        claimant = self.tokens[job_id].content.decode().partition(":")[0] if job_id in self.tokens else ""
+        name, _, number = claimant.rpartition("-")
+        return int(number) if name == worker else -1
+
+    def first_free(self, now: int, lane: str) -> Job | None:
+        """What a stock arq worker would take."""
+        return next((job for job in self.due_jobs(now, lane) if job.id not in self.tokens), None)
+
+    def _is_at_arq(self, job: Job) -> bool:
+        return job.id in self.tokens and self.tokens[job.id].content == b"1"
+
+    def run_at_arq(self, job_id: str, *, until: int) -> None:
+        """A stock arq worker has taken it; we shall hear nothing of it."""
+        self.tokens[job_id] = Mortal(b"1", until)
+
+    # What people do
+
+    def revive(self, now: int, job_id: str) -> tuple[str, str]:
+        """Bring a dead job back as if never tried; what became of it, and its lane."""
+        job = self.jobs.get(job_id)
+        if job is None or job.dead_at is None:
+            return "not dead", ""
+        self.results.pop(job_id, None)
+        if job.payload is None:
+            self._end(job, "vanished")
+            return "vanished", job.lane
+        job.dead_at, job.due = None, now
+        self._remember(job_id, 0, "revived")
+        self.counters[f"revived:{job.lane}"] += 1
+        self.woken.add(job.lane)
+        return "revived", job.lane
+
+    def take_out(self, now: int, job_id: str, fate: str) -> tuple[str, str]:
+        """Discard or cancel; what became of it, and its lane."""
+        job = self.jobs.get(job_id)
+        if job is None:
+            return "unknown", ""
+        if job.dead_at is None and (job_id in self.tokens or (job.deadline or 0) > now):
+            return self._stop(now, job, fate), job.lane
+        if job.dead_at is not None and fate == "cancelled":
+            return "dead", job.lane
+        self._count(job)
+        self._unknown_effect(job)
+        self.results.pop(job_id, None)
+        if self._end(job, fate):
+            self.woken.add(job.lane)
+        return "gone", job.lane
+
+    def _stop(self, now: int, job: Job, fate: str) -> str:
+        if fate == "discarded":
+            return "running"
+        if job.deadline is None or job.deadline <= now:
+            return "foreign"  # a stock arq worker has it
+        told, job.stopping = job.stopping, True
+        return "told" if told else "stopping"
+
+    def edit(self, job_id: str, known: bytes, payload: bytes) -> str:
+        """Replace the payload of a dead job, if it still is the known one."""
+        job = self.jobs.get(job_id)
+        if job is None or job.dead_at is None:
+            return "not dead"
+        if job.payload != known:
+            return "changed"
+        job.payload, job.payload_expires = payload, -1
+        self._remember(job_id, 0, "edited")
+        return "edited"
+
+    def unpark(self, now: int, job_id: str) -> tuple[str, str]:
+        """Let a parked job go; what became of it, and its lane."""
+        job = self.jobs.get(job_id)
+        if job is None or job.parked is None:
+            return "not parked", ""
+        self._remember(job_id, 0, "unparked")
+        self._let_go(now, job)
+        return "unparked", job.lane
+
+    def release_parked(self, now: int, lane: str, kind: str, version: int) -> int:
+        """A worker starts that knows one kind up to a version; how many jobs that lets go."""
+        needs = {f"{kind}@{known}" for known in range(version + 1)}
+        able = [job for job in self.queued(lane) if job.parked and job.parked["needs"] in needs]
+        for job in able:
+            self._let_go(now, job)
+        return len(able)
+
+    def _let_go(self, now: int, job: Job) -> None:
+        job.parked, job.due = None, now
+        self.woken.add(job.lane)
+
+    def hold(self, lane: str, until: int | None) -> None:
+        """Claim nothing of the lane until then, or until it is released."""
+        self.holds[lane] = until
+
+    def release(self, lane: str) -> bool:
+        """Let it go on; whether it was held (or remembered as such)."""
+        if lane not in self.holds:
+            return False
+        del self.holds[lane]
+        self.woken.add(lane)
+        return True
+
+    # How a job goes on, and ends
+
+    def _accept(self, job: Job) -> Job:
+        job.request = len(self.fates)
+        self.fates[job.request] = ""
+        self.counters[f"accepted:{job.lane}"] += 1
+        self.jobs[job.id] = job
+        return job
+
+    def _count(self, job: Job) -> None:
+        if not job.counted:
+            job.counted = True
+            self._accept(job)
+
+    def _give_back(self, job: Job) -> None:
+        job.deadline = None
+        del self.tokens[job.id]
+
+    def _wait(self, job: Job, due: int) -> None:
+        job.due = due
+        job.retrying = job.failed > 0
+
+    def _remember(self, job_id: str, attempt: int, outcome: str) -> None:
+        history = self.histories.setdefault(job_id, History())
+        history.events.append((attempt, outcome))
+        history.expires = -1
+
+    def _remember_parking(self, job_id: str, attempt: int) -> None:
+        """Once, however often it is parked for the same reason."""
+        if job_id not in self.histories or self.histories[job_id].events[-1][1] != "parked":
+            self._remember(job_id, attempt, "parked")
+
+    def _unknown_effect(self, job: Job) -> int:
+        effect, job.effect = job.effect, 0
+        if effect:
+            self.counters[f"uncertain:{job.lane}"] += 1
+            self._remember(job.id, effect, "uncertain")
+        return effect
+
+    def _bury(self, now: int, job: Job) -> None:
+        self.counters[f"dead:{job.lane}"] += 1
+        following, job.following = job.following, None
+        job.dead_at, job.deadline = now, None
+        job.failed = job.lapses = 0
+        job.retrying = job.stopping = False
+        job.parked = job.progress = job.waits_from = None
+        job.has_place = False
+        if following:
+            self._end(job, "discarded", remembered=-1)
+            self._follow(job, following)
+
+    def _end(self, job: Job, fate: str, *, remembered: int = 0) -> Job | None:
+        """The request behind it is over; the job that follows it, if any.
+
+        Args:
+            remembered: until when its history is kept, -1 for good; 0: not at all.
+        """
+        assert self.fates[job.request] == "", f"{job.id} ended twice: {self.fates[job.request]}, then {fate}"
+        self._unknown_effect(job)
+        self.fates[job.request] = fate
+        self.counters[f"{fate}:{job.lane}"] += 1
+        del self.jobs[job.id]
+        if remembered and job.id in self.histories:
+            self.histories[job.id].expires = remembered
+        else:
+            self.histories.pop(job.id, None)
+        return self._follow(job, job.following) if job.following else None
+
+    def _follow(self, job: Job, following: tuple[int, bytes]) -> Job:
+        due, payload = following
+        self.woken.add(job.lane)
+        if job.id in self.histories:
+            self.histories[job.id].expires = -1
+        return self._accept(Job(job.id, job.lane, payload, due, -1))

@@ -1,0 +1,53 @@
+"""A clock of the database that the machine sets: ``now()`` of every product query reads it.
+
+A function ``now()`` in a schema that is searched before ``pg_catalog`` takes the place of the real one, so that the
+product's own SQL runs unchanged. Like the real one it stands still within a transaction. Its instant is kept in an
+unlogged sequence: that can be read in a read-only transaction, and setting it is no writing transaction, which the
+product would notice.
+"""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+TICK = timedelta(microseconds=1)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_INSTALL = """
+CREATE SCHEMA clock;
+CREATE UNLOGGED SEQUENCE clock.instant;
+CREATE FUNCTION clock.now() RETURNS timestamptz LANGUAGE plpgsql AS $$
+BEGIN
+    IF coalesce(current_setting('clock.at', true), '') = '' THEN
+        PERFORM set_config('clock.at', (SELECT last_value FROM clock.instant)::text, true);
+    END IF;
+    RETURN timestamptz 'epoch' + current_setting('clock.at')::bigint * interval '1 microsecond';
+END
+$$;
+DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET search_path = clock, pg_catalog, public', current_database()); END $$;
+"""
+
+
+async def install_clock(connection: Any) -> None:
+    """For all connections that are made from now on."""
+    await connection.execute(_INSTALL)
+
+
+async def set_clock(connection: Any, instant: datetime) -> None:
+    await connection.execute("SELECT setval('clock.instant', $1)", to_us(instant))
+
+
+def to_us(instant: datetime) -> int:
+    return (instant - _EPOCH) // TICK
+
+
+def from_us(number: int) -> datetime:
+    return _EPOCH + number * TICK
+
+
+def next_midnight(instant: datetime, zone: ZoneInfo) -> datetime:
+    """The first instant of the next local day, found by looking instead of reckoning."""
+    today = instant.astimezone(zone).date()
+    at = instant.replace(minute=0, second=0, microsecond=0)
+    while at.astimezone(zone).date() <= today:
+        at += timedelta(minutes=15)
+    return at

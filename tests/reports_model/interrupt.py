@@ -1,0 +1,31 @@
+"""Something happens at the n-th await of a coroutine: between any two lines of it that the event loop can come between."""
+
+import types
+from collections.abc import Awaitable, Callable, Coroutine, Generator
+from typing import Any
+
+
+@types.coroutine
+def interrupted(
+    work: Coroutine[Any, Any, Any], *, at: int, meanwhile: Callable[[], Awaitable[None]]
+) -> Generator[Any, Any, Any]:
+    """Run the work; when it waits for the ``at``-th time, ``meanwhile`` comes first.
+
+    What the work waits for goes on by itself. To cancel the work, ``meanwhile`` cancels the current task.
+    """
+    waits = 0
+    resume = lambda: work.send(None)  # noqa: E731  the two ways to go on
+    while True:
+        try:
+            waiting_for = resume()
+        except StopIteration as done:
+            return done.value
+        waits += 1
+        if waits == at:
+            yield from meanwhile().__await__()
+        try:
+            value = yield waiting_for
+        except BaseException as error:  # noqa: BLE001  handed on to the work
+            resume = lambda error=error: work.throw(error)  # type: ignore[misc]  # noqa: E731
+        else:
+            resume = lambda value=value: work.send(value)  # type: ignore[misc]  # noqa: E731

@@ -1,0 +1,158 @@
+"""The servers, workers and connections of one run of the machine, driven by one event loop of its own."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any, Self
+from zoneinfo import ZoneInfo
+
+import asyncpg
+from redis import Redis as PlainRedis
+from redis.asyncio import Redis
+
+from jobs.reports import Report
+from jobs.reports.boards import boards_of
+from jobs.reports.keys import snapshot
+from jobs.reports.triggers import install_script
+from ops.organisation.postgres import install
+from producers import Producer
+from tests.reports_model.clock import install_clock, set_clock
+from tests.reports_model.company import NAMES, ROOT, Statement
+from tests.reports_model.stored import StoredSet
+from worker.reports.outbox_postgres import Installation, Outbox
+from worker.reports.prober import Prober
+from worker.reports.refresher import Refresher
+from worker.reports.source_postgres import Source
+from worker.reports.store import ReportStore
+
+TENANT = "default"
+_BLIND = 10.0**12
+"""Until when an outbox that shall see no triggers believes so (the clock of the loop, seconds)."""
+_WITHOUT_REFERENCES = """
+DO $$
+DECLARE one record;
+BEGIN
+    FOR one IN SELECT conrelid::regclass AS place, conname FROM pg_constraint WHERE contype = 'f' LOOP
+        EXECUTE format('ALTER TABLE %s DROP CONSTRAINT %I', one.place, one.conname);
+    END LOOP;
+END $$
+"""
+
+
+class LabWorker:
+    """One worker's connections: with a look at the marks, and without."""
+
+    def __init__(self, dsn: str, url: str, reports: dict[str, Report], producer: Producer) -> None:
+        self.redis = Redis.from_url(url)
+        self.source = Source(dsn, statement_timeout=timedelta(seconds=30), connections=2)
+        self.source._timeouts[1] = "20ms"  # a paused worker holds the board's row: the others need not wait long
+        store = ReportStore(self.redis, tenant=TENANT)
+        boards = boards_of(reports)
+        self.outbox = Outbox(dsn, tenant=TENANT, boards=boards)
+        self._blind = Outbox(dsn, tenant=TENANT, boards=boards)
+        self._blind._known, self._blind._known_until = Installation(), _BLIND
+        zone = ZoneInfo("UTC")
+        self._refreshers = {
+            True: Refresher(TENANT, reports, self.source, store, zone, self.outbox),
+            False: Refresher(TENANT, reports, self.source, store, zone, self._blind),
+        }
+        self._producer = producer
+
+    def refresher(self, zone: str, *, watched: bool) -> Refresher:
+        return replace(self._refreshers[watched], zone=ZoneInfo(zone))
+
+    def prober(self, zone: str, *, watched: bool) -> Prober:
+        return Prober(self.refresher(zone, watched=watched), self._producer)
+
+    def lose_postgres(self) -> None:
+        """The connections break, as by a network that fails or a process that dies."""
+        if self.source._pool is not None:
+            self.source._pool.terminate()
+            self.source._pool = None
+
+    def lose_redis(self) -> None:
+        pool = self.redis.connection_pool
+        for connection in (*pool._available_connections, *pool._in_use_connections):  # type: ignore[attr-defined]
+            if connection._writer is not None:
+                connection._writer.transport.abort()
+
+    async def close(self) -> None:
+        for one in (self.source, self.outbox, self._blind):
+            await one.close()
+        await self.redis.aclose()
+
+
+class Lab:
+    """Use as a context; everything in it happens when `do` is called."""
+
+    def __init__(self, dsn: str, url: str, reports: dict[str, Report]) -> None:
+        self.dsn, self.url, self.reports = dsn, url, reports
+        self.steps = self.refreshes = self.crashes = self.proofs = 0
+        self._runner = asyncio.Runner()
+
+    def __enter__(self) -> Self:
+        self._runner.__enter__()
+        self.redis = PlainRedis.from_url(self.url)
+        self.do(self._open())
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.do(self._close())
+        self.redis.close()
+        self._runner.__exit__(None, None, None)
+
+    def do(self, work: Coroutine[Any, Any, Any]) -> Any:
+        return self._runner.run(work)
+
+    async def _open(self) -> None:
+        connection = await asyncpg.connect(self.dsn)
+        await install(connection)
+        await connection.execute(_WITHOUT_REFERENCES)
+        role = await connection.fetchval("SELECT current_user")
+        await connection.execute(install_script(TENANT, boards_of(self.reports), role=role))
+        await install_clock(connection)
+        await connection.close()
+        self.writer, self.slow_writer = [await asyncpg.connect(self.dsn) for _ in range(2)]
+        self.producer = Producer.connect(self.url, tenant=TENANT, budget=2)
+        self.workers = [LabWorker(self.dsn, self.url, self.reports, self.producer) for _ in range(2)]
+
+    async def _close(self) -> None:
+        for worker in self.workers:
+            await worker.close()
+        await self.producer.close()
+        await self.writer.close()
+        await self.slow_writer.close()
+
+    async def clear(self, at: datetime) -> None:
+        """As at the start: a root and nothing else, nothing stored, no marks."""
+        self.redis.flushall()
+        tables = ", ".join(f"organisation.{name}" for name in NAMES)
+        await self.writer.execute(f"TRUNCATE {tables}; TRUNCATE momentus.dirty, momentus.boards")
+        await set_clock(self.writer, at)
+        await self.write([("INSERT INTO organisation.nodes VALUES ($1, NULL, 'Root', 'root')", (ROOT,))])
+
+    async def write(self, statements: list[Statement]) -> None:
+        async with self.writer.transaction():
+            for sql, arguments in statements:
+                await self.writer.execute(sql, *arguments)
+
+    async def set_clock(self, at: datetime) -> None:
+        await set_clock(self.writer, at)
+
+    def stored(self, report: str) -> StoredSet | None:
+        fields = self.redis.hgetall(snapshot(TENANT, report))
+        return StoredSet({name.decode(): value for name, value in fields.items()}) if b"_meta" in fields else None
+
+    def rest_is_over(self, report: str) -> None:
+        """A failed report is left alone for a while; that while has passed."""
+        self.redis.hdel(snapshot(TENANT, report), "_error")
+
+    async def waiting(self) -> tuple[set[str], dict[str, datetime]]:
+        """Boards with marks that nobody took up, and when each board's were."""
+        marks = await self.writer.fetch("SELECT DISTINCT board FROM momentus.dirty")
+        taken = await self.writer.fetch("SELECT board, as_of FROM momentus.boards")
+        return {row["board"] for row in marks}, {row["board"]: row["as_of"] for row in taken}
+
+
+Meanwhile = Callable[[], Awaitable[None]]

@@ -1,0 +1,109 @@
+"""The accounts file: what it may say, what is told about mistakes, and the limits that follow from it."""
+
+from datetime import timedelta
+
+import pytest
+from hypothesis import given, strategies as st
+
+from jobs.mail.account import Account, AccountsError, read_accounts
+from jobs.mail.preset import PRESETS
+from jobs.mail.stream import STREAMS, stream_of
+from producers.limit import Rate
+from worker.mail.fleet import limit_of
+
+MAIN = '[accounts.main]\npreset = "microsoft365"\nusername = "tasks@example.com"\npassword_file = "/x"\n'
+
+
+def test_an_account_is_its_preset_with_what_the_file_changes() -> None:
+    (main,) = read_accounts(MAIN + "per_minute = 20\n").accounts
+    assert (main.host, main.port, main.tls) == ("smtp.office365.com", 587, "required")
+    assert (main.per_minute, main.per_day, main.connections) == (20, 10_000, 3)
+    assert main.preset == "microsoft365"
+
+
+def test_accounts_stay_in_the_order_of_the_file() -> None:
+    text = MAIN + '[accounts.a]\nhost = "localhost"\n[accounts.z]\nhost = "localhost"\n'
+    assert [one.name for one in read_accounts(text).accounts] == ["main", "a", "z"]
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("", "[accounts.NAME]: there is none"),
+        ("accounts = 3", "accounts: must hold tables"),
+        ("not toml at all", "not TOML"),
+        ("[acounts.main]", "acounts: no such table"),
+        (MAIN + "per_minuet = 3", "[accounts.main] per_minuet: no such key; did you mean per_minute?"),
+        (MAIN + "per_day = -1", "[accounts.main] per_day: must be a whole number from 0"),
+        (MAIN + "per_day = true", "[accounts.main] per_day: must be a whole number from 0"),
+        (MAIN + 'per_day = "many"', "[accounts.main] per_day: must be a whole number from 0"),
+        (MAIN + "urgent_share = 100", "[accounts.main] urgent_share: must be a whole number from 0 to 90"),
+        (MAIN + 'tls = "maybe"', "[accounts.main] tls: must be one of required, implicit, off"),
+        (MAIN + 'tls = "off"', '[accounts.main] tls = "off": is for loopback hosts only'),
+        (MAIN + 'auth = "microsoft"', '[accounts.main] auth = "microsoft": needs tenant and client_id'),
+        (MAIN + 'password = "secret"', "[accounts.main] password: no such key; did you mean password_file?"),
+        ('[accounts.main]\npreset = "gmial"', "[accounts.main] preset: no such preset; there are generic, gmail"),
+        ('[accounts.main]\npreset = "gmail"', "[accounts.main] username: must be given"),
+        ('[accounts.main]\npreset = "ses"\nusername = "me"', "[accounts.main] host: must be given"),
+        ('[accounts.Main]\nhost = "localhost"', "[accounts.Main] is not the name of an account"),
+        (MAIN + '[streams.x]\nuncertain = "maybe"', "[streams.x] uncertain: must be one of resend, hold"),
+        (MAIN + "[streams.x]\nunsubscribe = 1", "[streams.x] unsubscribe: must be one of true, false"),
+        (MAIN + '[streams.x]\nexpires = "soon"', "[streams.x] expires: must be a length of time"),
+        (MAIN + "[streams.X]\n", "[streams.X] is not the name of a stream"),
+    ],
+)
+def test_a_mistake_is_told_with_its_table_and_key(text: str, complaint: str) -> None:
+    with pytest.raises(AccountsError) as error:
+        read_accounts(text)
+    assert complaint in str(error.value)
+    assert "secret" not in str(error.value)
+
+
+def test_all_mistakes_are_told_at_once() -> None:
+    with pytest.raises(AccountsError) as error:
+        read_accounts(MAIN + "port = 0\nper_day = -1\n[streams.x]\nuncertain = 3\n")
+    assert len(error.value.problems) == 3
+
+
+def test_streams_are_those_of_the_product_and_those_of_the_file() -> None:
+    text = MAIN + '[streams.payroll]\nuncertain = "hold"\nexpires = "3d"\n[streams.code]\nexpires = "5m"\n'
+    streams = read_accounts(text).streams
+    assert streams["payroll"].uncertain == "hold"
+    assert streams["payroll"].expires == timedelta(days=3)
+    assert (streams["code"].uncertain, streams["code"].expires) == ("hold", timedelta(minutes=5))
+    assert streams["bulk"] == STREAMS["bulk"]
+    assert stream_of("nobody-described-it", streams) == STREAMS["transactional"]
+
+
+@pytest.mark.parametrize("preset", PRESETS.values(), ids=lambda one: one.name)
+def test_every_preset_makes_an_account_whose_limits_the_engine_takes(preset: object) -> None:
+    name = getattr(preset, "name", "")
+    text = (
+        f'[accounts.main]\npreset = "{name}"\nhost = "mail.example.com"\nusername = "me"\npassword_file = "/x"\n'
+    )
+    limit = limit_of(read_accounts(text).accounts[0])
+    assert limit.key == "account:main"
+    assert limit.reserve == 0.2
+
+
+@given(
+    per_second=st.integers(0, 1000),
+    per_minute=st.integers(0, 10_000),
+    per_day=st.integers(0, 1_000_000),
+    connections=st.integers(0, 1000),
+)
+def test_no_window_of_a_limit_sees_more_than_the_provider_allows(
+    per_second: int, per_minute: int, per_day: int, connections: int
+) -> None:
+    account = Account(
+        name="main", per_second=per_second, per_minute=per_minute, per_day=per_day, connections=connections
+    )
+    limit = limit_of(account)
+    allowed = [count for count in (per_second, per_minute, per_day) if count]
+    assert [most_in_a_window(rate) for rate in limit.rates] == allowed
+    assert limit.concurrency == (connections or None)
+
+
+def most_in_a_window(rate: Rate) -> int:
+    """Those that a whole bucket holds, and those that grow back meanwhile."""
+    return rate.burst - 1 + rate.count

@@ -1,0 +1,70 @@
+"""Safety modes: outside `live` no real person is written to, whatever a mail says."""
+
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given, strategies as st
+
+from jobs import Mail
+from jobs.mail.octets import Sender, write_letter
+from worker.mail.modes import Direct, Forbidden, Held, Mode, Redirected, Safety, redirected, way_of, with_original
+
+ALL = "all@test.example"
+
+
+@pytest.mark.parametrize(
+    ("mode", "allowed", "redirect_to", "way"),
+    [
+        ("live", "", "", Direct()),
+        ("sink", "", "", Direct()),
+        ("live", "example.com", "", Direct()),
+        ("live", "com", "", Direct()),
+        ("live", "other.example", ALL, Redirected(ALL)),
+        ("sink", "other.example", ALL, Redirected(ALL)),
+        ("redirect", "", ALL, Redirected(ALL)),
+        ("redirect", "example.com", ALL, Direct()),
+        ("hold", "example.com", ALL, Held),
+        ("live", "other.example", "", Forbidden),
+        ("live", "ple.com", "", Forbidden),
+    ],
+)
+def test_where_a_mail_goes(mode: Mode, allowed: str, redirect_to: str, way: object) -> None:
+    safety = Safety(mode=mode, redirect_to=redirect_to, allowed_domains=frozenset(allowed.split()))
+    found = way_of("ana@Example.com", safety)
+    assert isinstance(found, way) if isinstance(way, type) else found == way
+
+
+@given(st.emails(), st.sampled_from(["redirect", "hold"]))
+def test_without_a_list_neither_redirect_nor_hold_writes_to_anybody_but_the_catch_all(
+    address: str, mode: Mode
+) -> None:
+    assert way_of(address, Safety(mode=mode, redirect_to=ALL)) in (
+        Redirected(ALL),
+        way_of("x@y.z", Safety(mode="hold")),
+    )
+
+
+def test_a_reason_names_the_setting_and_the_domain_and_no_address() -> None:
+    safety = Safety(mode="live", allowed_domains=frozenset({"other.example"}))
+    forbidden = way_of("ana.garcia@example.com", safety)
+    assert isinstance(forbidden, Forbidden)
+    assert "MOMENTUS_MAIL__ALLOWED_DOMAINS" in forbidden.reason
+    assert "example.com" in forbidden.reason
+    assert "ana" not in forbidden.reason
+
+
+def test_redirecting_without_an_address_is_refused_when_it_is_configured() -> None:
+    with pytest.raises(ValueError, match="REDIRECT_TO"):
+        Safety(mode="redirect")
+
+
+def test_a_redirected_mail_tells_for_whom_it_was() -> None:
+    mail = Mail(to="ana@example.com", subject="Reunión", text="Hola")
+    frozen = redirected(mail.compose(job_id="{mail}1", now=datetime.now(UTC)), ALL)
+    letter = with_original(
+        write_letter(frozen, default_sender=Sender("no-reply@momentus.example")), "ana@example.com"
+    )
+    assert ALL in str(letter)
+    assert letter.octets.startswith(b"X-Original-To: ana@example.com\r\n")
+    assert str(frozen["subject"]) == "[ana@example.com] Reunión"
+    assert b"\r\nTo: all@test.example\r\n" in letter.octets

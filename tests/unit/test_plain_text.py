@@ -1,0 +1,60 @@
+"""The text that is derived from HTML says what it says, with its links, and costs no more than its length."""
+
+import re
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given, settings, strategies as st
+
+from jobs import Mail
+from jobs.mail.plain_text import text_of
+
+
+@pytest.mark.parametrize(
+    ("document", "text"),
+    [
+        ("<p>Hola:</p>\n<p>Adiós</p>", "Hola:\n\nAdiós\n"),
+        ("<p>uno<br>dos<br/>tres</p>", "uno\ndos\ntres\n"),
+        ("<ul>\n<li>a</li>\n<li>b</li>\n</ul>fin", "- a\n- b\n\nfin\n"),
+        ("<table><tr><td>a</td><td>b</td></tr><tr><td>c</td></tr></table>", "a b\n\nc\n"),
+        ("a &lt;b&gt; &amp; c&nbsp;d &#233;", "a <b> & c\xa0d é\n"),
+        ("<a href='https://e.com/x?a=1&amp;b=2'>ver</a>", "ver (https://e.com/x?a=1&b=2)\n"),
+        ("<a href='https://e.com'><b>ver</b> ya</a>", "ver ya (https://e.com)\n"),
+        ("<a href=https://e.com>https://e.com</a>", "https://e.com\n"),
+        ("<a href='mailto:a@e.com'>a@e.com</a> <a href='#top'>arriba</a>", "a@e.com arriba\n"),
+        ("<a href='https://e.com'><img src=x alt='Logo'></a><img alt=''>", "Logo (https://e.com)\n"),
+        ("<a href='https://e.com'><img src=x></a>", "https://e.com\n"),
+        ("<head><title>T</title><style>p{}</style></head><body>x<!-- <p>no</p> --></body>", "x\n"),
+        ("<script>alert('<p>')</script>y", "y\n"),
+        ("<h1>T</h1><div>a</div><div>b</div><hr>c", "T\n\na\n\nb\n\n---\n\nc\n"),
+        ("uno   dos\n\n tres", "uno dos tres\n"),
+        ("2 < 3 y 4 > 1", "2 < 3 y 4 > 1\n"),
+        ("</a></ul><a>x</a>", "x\n"),
+        ("", ""),
+        ("<p> </p><img src=x>", ""),
+    ],
+)
+def test_a_document_reads_as_its_words(document: str, text: str) -> None:
+    assert text_of(document) == text
+
+
+def test_a_mail_of_html_alone_gets_a_text_part() -> None:
+    mail = Mail(to="a@example.com", subject="x", html="<p>Hola <a href='https://e.com'>aquí</a></p>")
+    frozen = mail.compose(job_id="{mail}0", now=datetime.now(UTC))
+    assert frozen["text"] == "Hola aquí (https://e.com)\n"
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.sampled_from(["<", ">", "<p>", "</p>", "<a href='", "'", '"', "<!--", "-->", "<style>", "x", " "]))
+)
+def test_no_document_is_too_broken_to_be_read(pieces: list[str]) -> None:
+    text_of("".join(pieces))
+
+
+@pytest.mark.parametrize(
+    "piece", ["<", "<!--", "<a ", "<a href='", '<a href="x', " ", " href", "&", "<style>", "</a>"]
+)
+def test_a_hostile_document_of_the_largest_size_is_read_in_one_go(piece: str) -> None:
+    assert len(text_of(piece * (256 * 1024 // len(piece)))) <= 256 * 1024 + 1
+    assert not re.search(r"<(p|style)>", text_of("<p>" * 80_000))

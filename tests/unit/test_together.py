@@ -1,0 +1,55 @@
+"""Questions asked together: one call for many, each with its own answer, and a fault for all who waited."""
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+
+from worker.mail.together import Together
+
+
+async def test_many_questions_become_few_calls_and_everybody_gets_their_own_answer() -> None:
+    calls: list[int] = []
+
+    async def double(numbers: Sequence[int]) -> list[int]:
+        calls.append(len(numbers))
+        await asyncio.sleep(0)
+        return [2 * number for number in numbers]
+
+    together = Together(double, most=40)
+    assert await asyncio.gather(*(together.answer(number) for number in range(100))) == list(range(0, 200, 2))
+    assert sum(calls) == 100
+    assert len(calls) <= 4
+    assert await together.answer(7) == 14
+
+
+async def test_a_failed_call_is_told_to_all_who_waited_and_to_nobody_after() -> None:
+    failing = True
+
+    async def ask(questions: Sequence[str]) -> list[str]:
+        if failing:
+            raise ConnectionError
+        return list(questions)
+
+    together = Together(ask)
+    found = await asyncio.gather(*(together.answer("x") for _ in range(3)), return_exceptions=True)
+    assert [type(one) for one in found] == [ConnectionError] * 3
+    failing = False
+    assert await together.answer("y") == "y"
+
+
+async def test_a_caller_that_is_cancelled_leaves_the_others_be() -> None:
+    go_on = asyncio.Event()
+
+    async def ask(questions: Sequence[int]) -> list[int]:
+        await go_on.wait()
+        return list(questions)
+
+    together = Together(ask)
+    leaving, staying = (asyncio.create_task(together.answer(number)) for number in (1, 2))
+    await asyncio.sleep(0)
+    leaving.cancel()
+    go_on.set()
+    assert await staying == 2
+    with pytest.raises(asyncio.CancelledError):
+        await leaving

@@ -1,0 +1,187 @@
+"""The accounts at work: which one carries a mail, and what its replies teach the fleet.
+
+A `Carrier` is one account: its pool of connections, its gate (permits and breaker, shared by all workers) and what
+its provider means by a reply. Its budget is the engine's limit ``account:<name>``: the claim takes from it, so a
+mail that runs has its share already, and its name comes with the claim. A mail is bound to an account, and waits
+for that one alone, when it names it or when an earlier attempt by it may have delivered the mail.
+
+What can go wrong: an account without its password. It alone stands still, held with a message that names the
+setting; the others go on.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from datetime import timedelta
+from typing import Any
+
+import orjson
+
+from jobs.mail.octets import Letter
+from producers.keys import MAIL_UNCERTAIN, LaneKeys
+from producers.link import Link
+from worker.mail.envelope import Receipt
+from worker.mail.errors import Broken, Refused
+from worker.mail.gate import AccountClosed, Gate, limit_key, run_script
+from worker.mail.pool import Crowded, Pool
+from worker.mail.reply import Reply, Trouble, Verdict, judge
+from worker.mail.uncertain import Earlier, find_earlier
+
+_LOOK = timedelta(seconds=1)
+_UNCERTAIN_KEPT = 10_000
+_KEYS = LaneKeys("mail.normal")
+
+
+class Carrier:
+    """One account at work.
+
+    Args:
+        provider: its preset's name.
+        gate: None where nothing is shared: the account is never closed and its connections are not counted.
+        idempotency_header: by which its provider knows a second copy; "" where there is none.
+        unusable: why it cannot be used at all, naming the setting; "" when it can.
+        alone: whether there is no other account.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        pool: Pool,
+        *,
+        provider: str = "generic",
+        gate: Gate | None = None,
+        link: Link | None = None,
+        idempotency_header: str = "",
+        unusable: str = "",
+        alone: bool = True,
+    ) -> None:
+        self.name, self.pool, self.link, self.alone = name, pool, link, alone
+        self.idempotency_header, self.unusable = idempotency_header, unusable
+        self._provider, self._gate = provider, gate
+        self._told: tuple[BaseException, asyncio.Task[timedelta | None]] | None = None
+
+    async def send(self, letter: Letter, mark: Callable[[], Awaitable[bool]], *, priority: int) -> Receipt:
+        """Hand over one mail.
+
+        Args:
+            mark: makes it durable that the final dot follows.
+            priority: 0 urgent, 1 normal, 2 bulk.
+
+        Raises:
+            AccountClosed: there is no connection for now, and it is not the mail's fault.
+            Refused, Broken, Uncertain, LeaseLost: see :mod:`worker.mail.errors`.
+        """
+        if self.unusable:
+            await self._fault("login", self.unusable)
+            raise AccountClosed(self.name, self.look, self.unusable)
+        try:
+            async with self.pool.connection(priority=priority) as connection:
+                try:
+                    return await connection.send(letter, mark)
+                except Refused as refusal:
+                    if not self.judge(refusal.reply).keep_connection:
+                        connection.close()
+                    raise
+        except Crowded as crowded:
+            raise AccountClosed(self.name, self.look, str(crowded)) from None
+
+    @property
+    def look(self) -> timedelta:
+        """How soon a mail looks again that found the account closed."""
+        return self._gate.look if self._gate else _LOOK
+
+    def judge(self, reply: Reply) -> Verdict:
+        """What the reply means to this account's provider."""
+        return judge(reply, self._provider)
+
+    def failed_to_open(self, failure: Refused | Broken) -> "asyncio.Task[timedelta | None]":
+        """A connection could not be opened; how long the account is closed for it.
+
+        The pool tells of it, and so does every mail that waited for the connection: it is one fault all the same.
+        """
+        if self._told is None or self._told[0] is not failure:
+            self._told = failure, asyncio.create_task(self._tell(failure))
+        return self._told[1]
+
+    async def trouble(self, trouble: Trouble, reply: Reply) -> timedelta | None:
+        """Let the fleet know; how long the account is closed for it, None when it is not."""
+        return await self._fault(trouble, _advice(trouble, self.name, reply))
+
+    async def worked(self) -> None:
+        """A connection got as far as a mail."""
+        if self._gate is not None:
+            await self._gate.worked()
+
+    async def note_uncertain(self, context: Mapping[str, Any]) -> None:
+        """List the mail, and bind it to this account."""
+        if self.link is None:
+            return
+        bound_to = "" if self.alone else limit_key(self.name)
+        keys = [MAIL_UNCERTAIN, _KEYS.limited]
+        await run_script(self.link, "note_uncertain", keys, [context["job_id"], bound_to, _UNCERTAIN_KEPT])
+
+    async def _tell(self, failure: Refused | Broken) -> timedelta | None:
+        if isinstance(failure, Broken):
+            return await self.trouble("fault", Reply(failure.stage, 0, str(failure)))
+        trouble = self.judge(failure.reply).trouble
+        return await self.trouble(trouble, failure.reply) if trouble else None
+
+    async def _fault(self, trouble: Trouble, reason: str) -> timedelta | None:
+        return None if self._gate is None else await self._gate.fault(trouble, reason)
+
+
+class Accounts(Mapping[str, Carrier]):
+    """All of them, in the order in which they are tried.
+
+    Args:
+        carriers: at least one.
+    """
+
+    def __init__(self, carriers: Iterable[Carrier]) -> None:
+        self._carriers = {one.name: one for one in carriers}
+        self._first = next(iter(self._carriers.values()))
+
+    @classmethod
+    def alone(cls, pool: Pool) -> "Accounts":
+        """One account of which nothing is shared."""
+        return cls([Carrier("default", pool)])
+
+    def __getitem__(self, name: str) -> Carrier:
+        return self._carriers[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._carriers)
+
+    def __len__(self) -> int:
+        return len(self._carriers)
+
+    def chosen(self, limit: str) -> Carrier:
+        """The account whose limit the claim took; the first when it took none."""
+        return self._carriers.get(limit.removeprefix("account:"), self._first)
+
+    async def earlier(self, context: Mapping[str, Any]) -> Earlier | None:
+        """The last attempt that may have delivered the mail, if there was one."""
+        link = self._first.link
+        if link is None:
+            return Earlier() if context["unknown_effect"] else None
+        if len(self) == 1 and context["job_try"] == 1 and not context["unknown_effect"]:
+            return None
+        journal = await link.call("LRANGE", _KEYS.history(context["job_id"]), 0, -1)
+        return find_earlier(orjson.loads(octets) for octets in journal)
+
+    async def bind(self, context: Mapping[str, Any], name: str) -> None:
+        """From now on the claim gives the mail to this account alone."""
+        if (link := self[name].link) is not None:
+            await link.call("HSET", _KEYS.limited, context["job_id"], limit_key(name))
+
+
+def _advice(trouble: Trouble, account: str, reply: Reply) -> str:
+    words = f"{reply.stage} {reply.code} {reply.text}" if reply.code else reply.text
+    match trouble:
+        case "login":
+            return f"the server refuses the login: {words}. Check username and password of the account {account!r}"
+        case "day":
+            return f"the account's day is used up: {words}"
+        case "fault":
+            return f"the server cannot be reached: {words}"
+        case _:
+            return f"the server asks for a slower pace: {words}"

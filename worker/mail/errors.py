@@ -1,0 +1,48 @@
+"""How handing over a mail can fail, told apart by what is known about the mail afterwards.
+
+| error     | whether the server has the mail                    | whose fault                          |
+|-----------|----------------------------------------------------|--------------------------------------|
+| Refused   | no: it said so                                     | `worker.mail.reply` tells            |
+| Malformed | no: it was not asked                               | the mail's                           |
+| Broken    | no: the final dot was not written                  | the connection's                     |
+| LeaseLost | no: the final dot was not written                  | nobody's: another worker has the job |
+| Uncertain | nobody knows: the dot was written, no reply came   | the connection's                     |
+"""
+
+from collections.abc import Mapping
+
+from worker.mail.reply import Reply, Stage
+
+
+class Refused(Exception):
+    """The server answered, and the answer is no.
+
+    Attributes:
+        reply: the answer; when every recipient was refused, one of theirs, a temporary one if there is any.
+        recipients: each recipient's own answer, if it was they who were refused.
+    """
+
+    def __init__(self, reply: Reply, recipients: Mapping[str, Reply] | None = None) -> None:
+        super().__init__(f"{reply.code} at {reply.stage}")
+        self.reply = reply
+        self.recipients = recipients or {}
+
+
+class Malformed(Refused):
+    """The mail would do harm on the wire, or is larger than the server takes: the server was not asked."""
+
+
+class Broken(Exception):
+    """The connection failed before the dot: the mail was certainly not taken."""
+
+    def __init__(self, stage: Stage, cause: BaseException) -> None:
+        super().__init__(f"{type(cause).__name__} at {stage}")
+        self.stage = stage
+
+
+class Uncertain(Exception):
+    """The dot was written and no reply came: nobody knows whether the mail was taken (RFC 1047)."""
+
+
+class LeaseLost(Exception):
+    """The mark could not be made because the job is somebody else's now; the dot was not written."""

@@ -1,0 +1,199 @@
+"""From the accounts as they are configured to accounts at work, and back to nothing at the end.
+
+Each account gets a pool of connections, a gate that all workers share, and a budget: the engine's limit of its
+name. An account whose secret cannot be read gets all of it too, so that it stands still in plain sight: held,
+with the message that names the setting.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+
+from jobs.mail.account import Account, read_accounts
+from jobs.mail.stream import STREAMS, Stream
+from producers.limit import Limit, Rate
+from producers.link import Link
+from worker.mail.accounts import Accounts, Carrier
+from worker.mail.errors import Broken, Refused
+from worker.mail.gate import Gate, Times, limit_key
+from worker.mail.pool import Pool
+from worker.mail.server import Server, is_loopback
+from worker.mail.shared_token import SharedTokens
+from worker.mail.token import Tokens, TokenSource
+
+_PERCENT = 100
+_LONGEST_IDLE = 30.0
+"""Seconds, of connections that nobody counts."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Configured:
+    """An account, where it hands in mail, and why it cannot ("" when it can)."""
+
+    account: Account
+    server: Server
+    unusable: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """All accounts, in the order in which they are tried, and the streams."""
+
+    configured: Sequence[Configured]
+    streams: Mapping[str, Stream]
+
+    @classmethod
+    def of_one(cls, server: Server) -> "Configuration":
+        """One account without limits of its own."""
+        account = Account(name="default", host=server.host, port=server.port, tls=server.tls)
+        return cls([Configured(account=account, server=server)], STREAMS)
+
+
+def read_configuration(
+    path: Path, link: Link, *, here_only: bool, read_secret: Callable[[Path], str]
+) -> Configuration:
+    """What an accounts file says. An account whose secret cannot be read stands still by itself.
+
+    Args:
+        link: to Redis, where bearer tokens are shared.
+        here_only: refuse accounts on other machines.
+        read_secret: reads a file that holds a secret; raises OSError or ValueError.
+
+    Raises:
+        OSError, ValueError: the file cannot be read, or is wrong.
+    """
+    file = read_accounts(path.read_text(encoding="utf-8"))
+    for one in file.accounts:
+        if here_only and not is_loopback(one.host):
+            raise ValueError(
+                f"[accounts.{one.name}] host: is another machine, but mail is kept here; set MOMENTUS_MAIL__MODE"
+            )
+    return Configuration([_configured(one, link, read_secret) for one in file.accounts], file.streams)
+
+
+def _configured(account: Account, link: Link, read_secret: Callable[[Path], str]) -> Configured:
+    described = Server(account.host, account.port, account.tls, account.username, ca_file=account.ca_file)
+    try:
+        secret = _secret(account, read_secret)
+        tokens = _tokens(account, secret, link)
+    except (OSError, ValueError, ImportError) as error:
+        return Configured(account=account, server=described, unusable=f"[accounts.{account.name}] {error}")
+    return Configured(account=account, server=replace(described, password="" if tokens else secret, tokens=tokens))
+
+
+def _secret(account: Account, read_secret: Callable[[Path], str]) -> str:
+    if not account.password_file:
+        if account.username:
+            raise ValueError("password_file: is not set, and the account has a user name")
+        return ""
+    try:
+        return read_secret(Path(account.password_file).expanduser())
+    except (OSError, ValueError) as error:
+        raise ValueError(f"password_file: {error}") from None
+
+
+def _tokens(account: Account, secret: str, link: Link) -> Tokens | None:
+    """Where its bearer tokens come from, if it logs in with such; the providers' libraries are extras."""
+    source: TokenSource
+    match account.auth:
+        case "microsoft":
+            from worker.mail.token_microsoft import Microsoft  # noqa: PLC0415  an extra
+
+            source = Microsoft(tenant=account.tenant, client_id=account.client_id, secret=secret)
+        case "google":
+            from worker.mail.token_google import Google  # noqa: PLC0415  an extra
+
+            source = Google(key=secret, mailbox=account.username)
+        case _:
+            return None
+    return SharedTokens(source, link, account=account.name, secret=secret)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Size:
+    """How much of an account without limits of its own one worker uses."""
+
+    connections: int
+    messages: int
+
+
+@asynccontextmanager
+async def at_work(
+    configured: Iterable[Configured], link: Link, *, size: Size, times: Times | None = None
+) -> AsyncIterator[Accounts]:
+    """The accounts, for as long as the block lasts.
+
+    Args:
+        configured: in the order in which they are tried.
+        times: of the gates.
+    """
+    entries = list(configured)
+    gates = [Gate(link, one.account.name, connections=one.account.connections, times=times) for one in entries]
+    carriers = [
+        _carrier(one, gate, link, size, alone=len(entries) == 1) for one, gate in zip(entries, gates, strict=True)
+    ]
+    keeping = [asyncio.create_task(gate.keep()) for gate in gates]
+    try:
+        yield Accounts(carriers)
+    finally:
+        for carrier in carriers:
+            await carrier.pool.close()
+        for task in keeping:
+            task.cancel()
+        await asyncio.gather(*keeping, return_exceptions=True)
+
+
+def limit_of(account: Account) -> Limit:
+    """The account's budget as the engine's limit.
+
+    The provider counts what arrives, and one mail takes longer than another; so the window of a minute is reckoned
+    a little longer. Of a day, half may come at once and the other half flows in over the day.
+    """
+    rates = [
+        Rate.within(count, per, burst_share=share, slack=slack)
+        for count, per, share, slack in (
+            (account.per_second, timedelta(seconds=1), 0.1, timedelta(0)),
+            (account.per_minute, timedelta(minutes=1), 0.1, timedelta(seconds=3)),
+            (account.per_day, timedelta(days=1), 0.5, timedelta(0)),
+        )
+        if count
+    ]
+    return Limit(
+        limit_key(account.name),
+        tuple(rates),
+        concurrency=account.connections or None,
+        reserve=account.urgent_share / _PERCENT,
+    )
+
+
+def _carrier(one: Configured, gate: Gate, link: Link, size: Size, *, alone: bool) -> Carrier:
+    account = one.account
+
+    def failed(failure: Refused | Broken) -> None:
+        carrier.failed_to_open(failure)
+
+    connections = account.connections or size.connections
+    pool = Pool(
+        one.server,
+        connections=connections,
+        messages=account.messages or size.messages,
+        reserve=account.connections * account.urgent_share // _PERCENT,  # none without a limit: urgent goes first
+        permits=gate,
+        on_failure=failed,
+        on_open=gate.opened,
+        longest_idle=None if account.connections else _LONGEST_IDLE,
+    )
+    carrier = Carrier(
+        account.name,
+        pool,
+        provider=account.preset,
+        gate=gate,
+        link=link,
+        idempotency_header=account.idempotency_header,
+        unusable=one.unusable,
+        alone=alone,
+    )
+    return carrier

@@ -1,0 +1,234 @@
+"""The gate of one account, shared by all workers: how many connections it may have, and whether it is open at all.
+
+Permits: a connection needs one for as long as it lives. They are leases in Redis, renewed while the pool holds
+them, so that a worker that was killed gives them back by dying. A permit given back lingers for a moment, since
+a server notices the end of a connection later than we do.
+
+The breaker: a refused login, a used-up day, or a few connection faults in a row close the account for a while,
+for all workers at once; its limit is held, so that the claim gives its mails to another account or leaves them
+where they are. When the pause is over, one connection is let through to see. If it fails the next pause is longer.
+
+What can go wrong: Redis away. No new connection is opened then, and those that are open go on; their mails could
+not make their mark anyway.
+"""
+
+import asyncio
+import contextlib
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import cache
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from redis.exceptions import RedisError
+
+from producers.keys import LaneKeys, mail_account, mail_permits
+from producers.limits import Limits
+from producers.link import Argument, Link
+from producers.script import Script
+from worker.events import emit
+from worker.mail.reply import Trouble
+
+_ANSWER_SECONDS = 2.0
+_REASON_LIMIT = 500
+_KEYS = LaneKeys("mail.normal")
+_LOST = (RedisError, OSError, TimeoutError)
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """How a trouble closes an account.
+
+    Attributes:
+        faults: how many in a row close it.
+        first, longest: the pauses; each is twice the one before.
+    """
+
+    faults: int
+    first: timedelta
+    longest: timedelta
+
+
+PAUSES: Mapping[Trouble, Pause] = {
+    "fault": Pause(3, timedelta(seconds=5), timedelta(minutes=5)),
+    "login": Pause(1, timedelta(minutes=1), timedelta(hours=1)),
+    "throttle": Pause(1, timedelta(seconds=10), timedelta(minutes=5)),
+    "connections": Pause(1, timedelta(seconds=5), timedelta(minutes=1)),
+    "day": Pause(1, timedelta(minutes=30), timedelta(hours=4)),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Times:
+    """The gate's clockwork; the defaults are for real providers.
+
+    Attributes:
+        life, renew_every: how long a permit holds, and how often it is extended.
+        linger: how long the server may take to notice that a connection ended.
+        row: connection faults further apart than this are not in a row.
+        quiet: after how long without a complaint one more connection is tried again.
+        proof: for how long a connection that worked vouches for others.
+        look: how soon a mail that found no free permit looks again.
+    """
+
+    life: timedelta = timedelta(seconds=10)
+    renew_every: timedelta = timedelta(seconds=3)
+    linger: timedelta = timedelta(milliseconds=250)
+    row: timedelta = timedelta(minutes=1)
+    quiet: timedelta = timedelta(minutes=5)
+    proof: timedelta = timedelta(minutes=1)
+    look: timedelta = timedelta(seconds=1)
+    pauses: Mapping[Trouble, Pause] = field(default_factory=lambda: PAUSES)
+
+
+class AccountClosed(Exception):
+    """No new connection to this account for now.
+
+    Attributes:
+        after: when the mail may be claimed again. That is soon: what is closed is held, so the claim gives the
+            mail to another account, or leaves it where it is until time or people open this one.
+    """
+
+    def __init__(self, account: str, after: timedelta, reason: str) -> None:
+        super().__init__(f"{account}: {reason}")
+        self.after = after
+
+
+class Gate:
+    """One account's permits and breaker. Satisfies the pool's ``Permits``.
+
+    Args:
+        link: to Redis.
+        account: the account's name.
+        connections: how many the account may have, fleet-wide; 0 for any number.
+        times: see there.
+    """
+
+    def __init__(self, link: Link, account: str, *, connections: int = 0, times: Times | None = None) -> None:
+        self._link = link
+        self._account = account
+        self._connections = connections
+        self._times = times or Times()
+        self._permits: list[str] = []
+        self._mine = uuid.uuid4().hex[:16]
+        self._numbers = count(1)
+        self._suspect = False
+        self._telling: set[asyncio.Task[None]] = set()
+
+    @property
+    def look(self) -> timedelta:
+        """How soon a mail looks again that found the account closed."""
+        return self._times.look
+
+    async def take(self) -> bool:
+        """Ask for one more connection; False when all are in use, or another one is trying whether it works.
+
+        Raises:
+            AccountClosed: the breaker is open, or Redis is away.
+        """
+        permit = f"{self._mine}-{next(self._numbers)}"
+        keys = [mail_permits(self._account), mail_account(self._account)]
+        times = [_ms(one) for one in (self._times.life, self._times.quiet, self._times.proof)]
+        try:
+            granted, wait, trying = await self._run("take_permit", keys, [permit, self._connections, *times])
+        except _LOST as error:
+            raise AccountClosed(
+                self._account, self._times.look, f"no permit: {type(error).__name__} from Redis"
+            ) from error
+        if granted:
+            self._permits.append(permit)
+            self._suspect = self._suspect or bool(trying)
+        elif wait:
+            reason = "the account is closed for now, see ./run ops mail accounts"
+            raise AccountClosed(self._account, self.look, reason)
+        return bool(granted)
+
+    async def give_back(self) -> None:
+        """A connection has ended."""
+        if not self._permits:
+            return
+        permit = self._permits.pop()
+        with contextlib.suppress(*_LOST):  # it lapses by itself
+            await self._run("keep_permits", [mail_permits(self._account)], [_ms(self._times.linger), permit])
+
+    async def keep(self) -> None:
+        """Renew the permits, and let a slowed account recover, until cancelled."""
+        while True:
+            await asyncio.sleep(self._times.renew_every.total_seconds())
+            with contextlib.suppress(*_LOST):  # tried again at the next pace
+                if permits := list(self._permits):
+                    keys = [mail_permits(self._account)]
+                    await self._run("keep_permits", keys, [_ms(self._times.life), *permits])
+                await self._set_pace(
+                    await self._run("ease", [mail_account(self._account)], [_ms(self._times.quiet)])
+                )
+
+    async def fault(self, trouble: Trouble, reason: str) -> timedelta | None:
+        """Tell of a trouble; how long the account is closed because of it, None when it is not (yet)."""
+        self._suspect = True
+        pause = self._times.pauses[trouble]
+        arguments: list[Argument] = [limit_key(self._account), trouble, pause.faults, _ms(pause.first)]
+        arguments += [_ms(pause.longest), _ms(self._times.row), reason[:_REASON_LIMIT]]
+        try:
+            wait, step, opened, pace = await self._run(
+                "fault", [mail_account(self._account), _KEYS.holds], arguments
+            )
+            await self._set_pace(pace)
+        except _LOST:
+            return self._times.look
+        if opened:
+            emit("account.closed", account=self._account, trouble=trouble, step=step, seconds=wait / 1000)
+        return timedelta(milliseconds=wait) if wait else None
+
+    def opened(self) -> None:
+        """A connection is open and logged in."""
+        if self._suspect:
+            task = asyncio.create_task(self._tell_worked("opened"))
+            self._telling.add(task)
+            task.add_done_callback(self._telling.discard)
+
+    async def worked(self) -> None:
+        """Tell that a connection got as far as a mail: asked of Redis only after a doubt."""
+        if self._suspect:
+            await self._tell_worked("mail")
+
+    async def _tell_worked(self, what: str) -> None:
+        with contextlib.suppress(*_LOST):  # the doubt stays
+            closed = await self._run("worked", [mail_account(self._account)], [what])
+            self._suspect = what != "mail"
+            if closed:
+                emit("account.open", account=self._account)
+
+    async def _set_pace(self, pace: bytes) -> None:
+        if pace:
+            await Limits(self._link, _KEYS.tag).slow(limit_key(self._account), float(pace))
+
+    async def _run(self, name: str, keys: list[str], arguments: list[Any]) -> Any:  # noqa: ANN401  a reply is whatever the script returns
+        return await run_script(self._link, name, keys, arguments)
+
+
+async def run_script(link: Link, name: str, keys: list[str], arguments: list[Any]) -> Any:  # noqa: ANN401  a reply is whatever the script returns
+    """Run a script of this room.
+
+    Raises:
+        RedisError, OSError, TimeoutError: it may or may not have run.
+    """
+    async with asyncio.timeout(_ANSWER_SECONDS):
+        return await _script(name).run(link.call, keys, arguments)
+
+
+def limit_key(account: str) -> str:
+    """The engine's limit that is the account's budget."""
+    return f"account:{account}"
+
+
+@cache
+def _script(name: str) -> Script:
+    return Script((Path(__file__).parent / "scripts" / f"{name}.lua").read_text(encoding="utf-8"))
+
+
+def _ms(duration: timedelta) -> int:
+    return round(duration / timedelta(milliseconds=1))

@@ -1,0 +1,64 @@
+#!lua flags=allow-oom
+-- Tell an account's breaker of a fault; it may open, and then the account is held.
+-- Runs at the memory limit too: a provider that asks for a pause must get it.
+--
+-- KEYS[1]  momentus:{mail}:account:<account>  HASH  the breaker:
+--            faults, fault_ms  connection faults in a row, and when the last one was
+--            step              how many pauses in a row; absent while the account works
+--            until_ms          when the pause ends
+--            trouble, reason   why, for people
+--            proven_ms         when a connection was last seen to work
+--            trying            the permit of the one connection for which the others wait
+--            fewer, fewer_ms   by how much the number of connections is lowered, and since when
+--            pace, pace_ms     the share of its limit that counts, and since when; absent for all of it
+-- KEYS[2]  momentus:{mail}:holds              HASH  "limit:<key>" -> JSON {until_ms, reason}
+-- ARGV[1]  the account's limit, "account:<name>"
+-- ARGV[2]  trouble
+-- ARGV[3]  faults in a row that open it
+-- ARGV[4]  the first pause (ms)
+-- ARGV[5]  the longest pause (ms); each is twice the one before
+-- ARGV[6]  faults further apart than this (ms) are not in a row
+-- ARGV[7]  reason
+--
+-- Returns  {wait (ms), step, opened, pace}: wait 0 while it stays closed; opened 1 when this fault opened it or
+--          opened it again, 0 when it was open already: the late reports of one misfortune are one step; pace is the
+--          share of its limit that is to count from now on, "" when that does not change
+--
+-- Invariant: a hold without an end is people's, and stays.
+
+local SLOWER, SLOWEST = 0.5, 0.02
+local account, holds = KEYS[1], KEYS[2]
+local field, trouble, reason = 'limit:' .. ARGV[1], ARGV[2], ARGV[7]
+local threshold, first, longest, row = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
+local clock = redis.call('TIME')
+local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+local known = redis.call('HMGET', account, 'step', 'until_ms', 'faults', 'fault_ms', 'fewer')
+local step, until_ms = tonumber(known[1] or 0), tonumber(known[2] or 0)
+local faults, fault_ms = tonumber(known[3] or 0), tonumber(known[4] or 0)
+
+if step > 0 and until_ms > now then
+  return {until_ms - now, step, 0, ''}
+end
+if trouble == 'connections' then
+  redis.call('HSET', account, 'fewer', tonumber(known[5] or 0) + 1, 'fewer_ms', now)
+end
+faults = now - fault_ms > row and 1 or faults + 1
+redis.call('HSET', account, 'faults', faults, 'fault_ms', now)
+if step == 0 and faults < threshold then
+  return {0, 0, 0, ''}
+end
+step = step + 1
+redis.call('HDEL', account, 'proven_ms', 'trying')
+local pause = math.min(first * 2 ^ math.min(step - 1, 30), longest)
+redis.call('HSET', account, 'step', step, 'until_ms', now + pause, 'trouble', trouble, 'reason', reason)
+local held = redis.call('HGET', holds, field)
+local readable, content = pcall(cjson.decode, held or '')
+if not held or (readable and type(content) == 'table' and type(content.until_ms) == 'number') then
+  redis.call('HSET', holds, field, cjson.encode({until_ms = now + pause, reason = reason}))
+end
+local pace = ''
+if trouble == 'throttle' then
+  pace = math.max(SLOWEST, (tonumber(redis.call('HGET', account, 'pace')) or 1) * SLOWER)
+  redis.call('HSET', account, 'pace', pace, 'pace_ms', now)
+end
+return {pause, step, 1, tostring(pace)}

@@ -1,0 +1,47 @@
+#!lua flags=allow-oom
+-- Ask for a permit to open one more connection to an account's server.
+-- Runs at the memory limit too: mail that goes out is what frees memory.
+--
+-- KEYS[1]  momentus:{mail}:permits:<account>  ZSET  permit -> when it lapses unless renewed (ms)
+-- KEYS[2]  momentus:{mail}:account:<account>  HASH  the breaker; see fault.lua
+-- ARGV[1]  permit: a name that nobody else uses
+-- ARGV[2]  how many connections the account may have; 0 for any number
+-- ARGV[3]  how long a permit holds without renewal (ms)
+-- ARGV[4]  after how long (ms) without a complaint one more connection is tried again
+-- ARGV[5]  for how long (ms) a connection that worked vouches for others
+--
+-- Returns  {granted, wait (ms), trying}: granted 1 or 0; wait is how long the account is closed, 0 when it is not;
+--          trying 1 when others wait for what becomes of this connection, or this one for another's
+--
+-- Invariant: at most ARGV[2] permits are valid at any instant, fleet-wide; while the account is closed none is given.
+-- While nobody knows whether a login works (at first, after a pause, after a time without one) one connection of the
+-- whole fleet tries and the others wait for what becomes of it: one log-in per step of the breaker.
+
+local permits, account = KEYS[1], KEYS[2]
+local most, life, quiet, proof = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
+local clock = redis.call('TIME')
+local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+local known = redis.call('HMGET', account, 'step', 'until_ms', 'fewer', 'fewer_ms', 'proven_ms', 'trying')
+local step, until_ms = tonumber(known[1] or 0), tonumber(known[2] or 0)
+local fewer, fewer_ms = tonumber(known[3] or 0), tonumber(known[4] or 0)
+local unproven = step > 0 or now - tonumber(known[5] or 0) > proof
+
+if step > 0 and until_ms > now then
+  return {0, until_ms - now, 0}
+end
+redis.call('ZREMRANGEBYSCORE', permits, '-inf', now)
+if unproven and known[6] and redis.call('ZSCORE', permits, known[6]) then
+  return {0, 0, 1}
+end
+if fewer > 0 and now - fewer_ms > quiet then
+  fewer = fewer - 1
+  redis.call('HSET', account, 'fewer', fewer, 'fewer_ms', now)
+end
+if most > 0 and redis.call('ZCARD', permits) >= math.max(1, most - fewer) then
+  return {0, 0, 0}
+end
+redis.call('ZADD', permits, now + life, ARGV[1])
+if unproven then
+  redis.call('HSET', account, 'trying', ARGV[1])
+end
+return {1, 0, unproven and 1 or 0}

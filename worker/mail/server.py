@@ -1,0 +1,67 @@
+"""Where mail is handed in, and how the connection to it is protected.
+
+TLS is not negotiable: a server that offers none gets no mail, whoever took the offer away. Only a server on
+this machine may be spoken to in plain text, because nobody stands between.
+"""
+
+import ssl
+from dataclasses import dataclass, field
+from functools import cache
+from ipaddress import ip_address
+from typing import Literal
+
+from worker.mail.token import Tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A mail server and an account on it.
+
+    Attributes:
+        tls: ``required`` is STARTTLS, ``implicit`` is TLS from the first octet, ``off`` is for loopback.
+        password: a secret; never part of a message or a log.
+        tokens: instead of a password, where XOAUTH2 gets its bearer tokens.
+        ca_file: certificates (PEM) of those who may vouch for the server; left out, the system's.
+
+    Raises:
+        ValueError: plain text to another machine, or a password together with tokens.
+    """
+
+    host: str
+    port: int
+    tls: Literal["required", "implicit", "off"]
+    username: str = ""
+    password: str = field(default="", repr=False)
+    tokens: Tokens | None = None
+    ca_file: str = ""
+
+    def __post_init__(self) -> None:
+        if self.tls == "off" and not is_loopback(self.host):
+            raise ValueError("mail leaves this machine encrypted or not at all: set tls to required or implicit")
+        if self.tokens is not None and (self.password or not self.username):
+            raise ValueError("tokens go with a user name and without a password")
+
+    @property
+    def context(self) -> ssl.SSLContext | None:
+        """How its certificate is checked; None for plain text.
+
+        Raises:
+            OSError, ssl.SSLError: the file of certificates cannot be used.
+        """
+        return None if self.tls == "off" else _context(self.ca_file)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether it is this machine, by its name alone."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+@cache
+def _context(ca_file: str) -> ssl.SSLContext:
+    """Made once: loading the system's certificates takes longer than a whole mail."""
+    context = ssl.create_default_context(cafile=ca_file or None)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context

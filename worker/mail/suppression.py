@@ -1,0 +1,91 @@
+"""Whether an address may be written to, asked before every mail; and what a server's refusal adds to the list.
+
+One look by the address's digest; mails that ask at about the same time share one command. An empty list is not
+asked again for a second, which is how long the first entry ever may take to count.
+
+What can go wrong: Redis away. A mail whose list cannot be read does not go: it waits, uncharged, like everything
+else while Redis is away.
+"""
+
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from redis.exceptions import RedisError
+
+from jobs.mail.mailbox import Weight, weigh_status
+from producers.keys import MAIL_SUPPRESSION
+from producers.link import Link
+from producers.suppression import Suppressed, blocking, count_failure, digest_of, read_reasons, suppress
+from worker.engine import TryLater
+from worker.mail.reply import Reply
+from worker.mail.together import Together
+
+_EMPTY_FOR = 1.0
+"""Seconds."""
+_NO_MAILBOX = {550, 551, 553}
+_PERMANENT = 500
+
+
+class SuppressionList:
+    """The list of addresses that are not written to.
+
+    Args:
+        link: to Redis.
+    """
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self._look: Together[str, bytes | None] = Together(self._ask)
+        self._empty_until = 0.0
+
+    async def find(self, address: str, *, stream: str, essential: bool) -> Suppressed | None:
+        """The reason for which a mail does not go to this address; None when it may.
+
+        Args:
+            essential: the mail passes over a wish (``unsubscribed``), never over a mailbox that is not there.
+
+        Raises:
+            TryLater: Redis did not answer; nothing was sent, and no attempt is counted.
+        """
+        if time.monotonic() < self._empty_until:
+            return None
+        try:
+            found = await self._look.answer(digest_of(address))
+        except (RedisError, OSError) as error:
+            words = f"the suppression list cannot be read: {type(error).__name__}"
+            raise TryLater(words, charged=False) from error
+        return blocking(read_reasons(found, now=datetime.now(UTC)), stream=stream, essential=essential)
+
+    async def _ask(self, digests: Sequence[str]) -> Sequence[bytes | None]:
+        found: list[bytes | None] = await self._link.call("HMGET", MAIL_SUPPRESSION, *digests)
+        if not any(found) and await self._link.call("HLEN", MAIL_SUPPRESSION) == 0:
+            self._empty_until = time.monotonic() + _EMPTY_FOR
+        return found
+
+    async def learn(self, address: str, reply: Reply, *, job_id: str) -> bool:
+        """Let a refusal at RCPT count against the address; whether it is on the list by this.
+
+        Raises:
+            RedisError, OSError: Redis did not answer.
+        """
+        self._empty_until = 0.0
+        match weigh(reply):
+            case "hard":
+                return await suppress(self._link.call, address, "hard_bounce", by="worker", evidence=job_id)
+            case "counted":
+                return await count_failure(self._link.call, address, by="worker", evidence=job_id)
+            case "none":
+                return False
+
+
+def weigh(reply: Reply) -> Weight:
+    """What a refusal says of the mailbox itself; only a permanent one at RCPT can say anything.
+
+    >>> weigh(Reply("rcpt", 550, "5.1.1 no such user")), weigh(Reply("rcpt", 550, "5.7.1 refused by policy"))
+    ('hard', 'none')
+    """
+    if reply.stage != "rcpt" or reply.code < _PERMANENT:
+        return "none"
+    status = f"5.{reply.enhanced}" if reply.enhanced else ""
+    return weigh_status(status, names_mailbox=reply.code in _NO_MAILBOX)

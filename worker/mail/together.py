@@ -1,0 +1,66 @@
+"""Questions that many mails ask Redis at about the same time, as one command.
+
+What is asked while a question is under way waits for its answer, and then goes as one. So a single mail pays a
+round trip, and a thousand at once share a few; a command for each costs more than all the rest of sending a mail.
+
+What can go wrong: the call fails; everybody who waited for it is told. A caller that is cancelled leaves the
+others be.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic, TypeVar
+
+ANSWER_SECONDS = 2.0
+"""After which a server that does not answer counts as away (a TimeoutError, which is an OSError)."""
+
+Question = TypeVar("Question")
+Answer = TypeVar("Answer")
+
+
+class Together(Generic[Question, Answer]):
+    """Asks for many at once.
+
+    Args:
+        ask: gives the answers to some questions, in their order.
+        most: questions of one call.
+    """
+
+    def __init__(
+        self, ask: Callable[[Sequence[Question]], Awaitable[Sequence[Answer]]], *, most: int = 500
+    ) -> None:
+        self._ask = ask
+        self._most = most
+        self._waiting: list[tuple[Question, asyncio.Future[Answer]]] = []
+        self._asking: asyncio.Task[None] | None = None
+
+    async def answer(self, question: Question) -> Answer:
+        """The answer to one question; raises what the call raised."""
+        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._waiting.append((question, future))
+        if self._asking is None:
+            self._asking = asyncio.create_task(self._run())
+        return await future
+
+    async def _run(self) -> None:
+        try:
+            while self._waiting:
+                batch, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
+                await self._settle(batch)
+        finally:
+            self._asking = None
+            for _, future in self._waiting:  # only when the loop ends
+                future.cancel()
+
+    async def _settle(self, batch: Sequence[tuple[Question, asyncio.Future[Answer]]]) -> None:
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                answers = await self._ask([question for question, _ in batch])
+        except Exception as error:  # noqa: BLE001  whatever it is belongs to those who asked
+            for _, future in batch:
+                if not future.done():
+                    future.set_exception(error)
+            return
+        for (_, future), answer in zip(batch, answers, strict=True):
+            if not future.done():
+                future.set_result(answer)

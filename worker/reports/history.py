@@ -1,0 +1,96 @@
+"""Closed days: each report as it was when a day ended, kept for as long as its head says.
+
+After midnight, the day that ended is computed once more with ``:now`` at its last instant. Late rows change days
+that are over: those inside the report's window are computed anew as well, once a day, and stored where they
+differ. The tree is the one of today, unless the tree's own query asks for an instant.
+"""
+
+from datetime import date, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from jobs.reports import Report
+from jobs.reports.boards import Board
+from worker.events import emit
+from worker.reports.day import Day, day_around
+from worker.reports.document import microseconds, milliseconds
+from worker.reports.refresher import FAULTS, Refresher, compute, publish
+from worker.reports.source_postgres import Snapshot
+from worker.reports.store import NewSet
+
+_INSTANT = timedelta(microseconds=1)
+
+
+def days_to_close(now: datetime, zone: ZoneInfo, *, window: timedelta, keep: timedelta) -> list[date]:
+    """The days that a close on this day concerns, the one that ended last first.
+
+    >>> from datetime import UTC
+    >>> days_to_close(datetime(2026, 3, 2, 9, tzinfo=UTC), ZoneInfo("UTC"), window=timedelta(0), keep=timedelta(9))
+    [datetime.date(2026, 3, 1)]
+    """
+    if keep <= timedelta(0):
+        return []
+    today = now.astimezone(zone).date()
+    back = max(1, min(window, keep) // timedelta(days=1))
+    return [today - timedelta(days=number) for number in range(1, back + 1)]
+
+
+def day_of(date_: date, zone: ZoneInfo) -> Day:
+    """A calendar day of a zone; its noon is in it, whatever the clocks do at night."""
+    return day_around(datetime(date_.year, date_.month, date_.day, 12, tzinfo=zone), zone)
+
+
+async def close_days(refresher: Refresher, board: Board, *, now: datetime) -> int:
+    """Close what is to be closed of a board's reports; how many sets were stored.
+
+    A failure is said, and tried again at the next refresh.
+
+    Args:
+        now: an instant of today.
+    """
+    stored = 0
+    for report in board.reports:
+        days = days_to_close(now, refresher.zone_of(report), window=report.window, keep=report.keep)
+        if not days or await refresher.store.closed_days(report.name, [days[0].isoformat()]):
+            continue
+        try:
+            for day in reversed(days):  # the newest last: while it is absent, the others are still to be done
+                stored += await _close(refresher, report, day)
+        except FAULTS as error:
+            emit("report.not_closed", report=report.name, error=type(error).__name__)
+    return stored
+
+
+async def _close(refresher: Refresher, report: Report, date_: date) -> int:
+    zone = refresher.zone_of(report)
+    end = day_of(date_, zone).end
+    async with refresher.source.snapshot() as snapshot:
+        documents = await compute(snapshot, report, now=end - _INSTANT, zone=zone)
+        meta = _meta(report, snapshot, end, scopes=len(documents))
+        new = NewSet(
+            report=report.name,
+            as_of=snapshot.as_of,
+            documents=documents,
+            meta=meta,
+            day=date_.isoformat(),
+            keep=end + report.keep - snapshot.as_of,
+        )
+        facts = await publish(refresher.store, new)
+    emit("report.closed", report=report.name, day=date_.isoformat(), changed=facts["changed"])
+    return int(facts["state"] == "stored")
+
+
+def _meta(report: Report, snapshot: Snapshot, end: datetime, *, scopes: int) -> dict[str, object]:
+    """As of a set that is true for the end of its day, whenever it was computed."""
+    return {
+        "report": report.name,
+        "board": report.board or report.name,
+        "as_of_us": microseconds(end),
+        "verified_us": microseconds(end),
+        "valid_until_us": None,
+        "soft_ms": milliseconds(report.soft),
+        "hard_ms": milliseconds(report.hard),
+        "cost_ms": round(snapshot.spent * 1000, 1),
+        "scopes": scopes,
+        "snapshot": snapshot.visible,
+        "computed_us": microseconds(snapshot.as_of),
+    }

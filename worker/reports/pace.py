@@ -1,0 +1,205 @@
+"""When a board is refreshed, and when a stored set counts as proved: decisions over values, without I/O.
+
+    cold        a report is not stored                              at once
+    failed      its last refresh failed                             when its rest is over
+    time        its numbers change by themselves                    at that instant
+    changed     marks wait: ``debounce`` after the last of them, and at most ``max_wait`` after the first;
+                or, where there are no triggers, a writing transaction has ended
+    taken_up    marks were taken up for a set that is not here      at once
+    unverified  the database did something and left no mark         MAX_UNVERIFIED after the last refresh
+    wanted      somebody reads it, and nothing proves it true       at once
+    clock       nothing has proved it true for as long as ``every``
+
+None but the first two and ``taken_up`` is sooner than the budget allows: a board whose refreshes take c of the
+database's time (95 % take less) and may use the part s of one processor is refreshed every c / s at the most, in
+the long run. What half a minute allows may be used ahead, so that a change after a rest is seen at once. Under
+more change than that its age grows, and readers see it.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from jobs.reports.boards import Board
+
+AHEAD = timedelta(seconds=30)
+"""The time whose share of the database may be used ahead."""
+MAX_UNVERIFIED = timedelta(minutes=15)
+"""How long a set is believed on the word of triggers alone: restores and disabled triggers leave no marks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """When the first and the last of a board's waiting marks were made."""
+
+    first: datetime
+    last: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One look at the database.
+
+    Attributes:
+        at: its ``now()``; what was acknowledged before it is in what was seen.
+        visible: its ``pg_current_snapshot()``.
+        marks: what waits, by the board's key; boards without marks are absent.
+        taken: as of when each board's marks were last taken up, by the board's key.
+    """
+
+    at: datetime
+    visible: str
+    marks: Mapping[str, Marks] = field(default_factory=dict)
+    taken: Mapping[str, datetime] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """What is stored of a report, as far as its next refresh depends on it.
+
+    Attributes:
+        cost: what 95 % of its refreshes cost the database at most.
+        debt: database time that its refreshes had used and not made up for by resting, as of ``as_of``.
+        xid: the refresh's own transaction, if it wrote.
+        again: after a failure, not before this instant.
+        stored: whether there is a set at all.
+    """
+
+    stored: bool = True
+    generation: int = 0
+    as_of: datetime
+    verified: datetime
+    valid_until: datetime | None = None
+    cost: timedelta = timedelta(0)
+    debt: timedelta = timedelta(0)
+    visible: str = ""
+    xid: int | None = None
+    again: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """When to refresh, why, and which reports are proved true as of the look."""
+
+    due: datetime
+    why: str
+    proved: tuple[str, ...]
+
+
+def interval(board: Board, known: Mapping[str, Known]) -> timedelta:
+    """The time between two refreshes at which a board under lasting change keeps to its budget."""
+    cost = sum((one.cost for one in known.values()), timedelta(0))
+    return max(board.debounce, cost / board.max_db_share)
+
+
+def debt_after(debt: timedelta, *, rested: timedelta, share: float, cost: timedelta) -> timedelta:
+    """The debt after a further refresh: resting pays off the share of the time it takes.
+
+    >>> second = timedelta(seconds=1)
+    >>> debt_after(second, rested=50 * second, share=0.01, cost=second) / second
+    1.5
+    """
+    return max(timedelta(0), debt - rested * share) + cost
+
+
+def _earliest(board: Board, known: Mapping[str, Known], seen: Seen, stretch: float) -> datetime:
+    """When the budget allows the next refresh."""
+    stored = [one for one in known.values() if one.stored]
+    if not stored:
+        return seen.at
+    share = board.max_db_share / max(1.0, stretch)
+    use = sum((one.debt + one.cost for one in stored), timedelta(0))
+    return max(one.as_of for one in stored) + max(timedelta(0), use - AHEAD * share) / share
+
+
+def stretch_of(boards: Mapping[str, Board], known: Mapping[str, Mapping[str, Known]], *, share: float) -> float:
+    """How much longer all intervals must be so that the tenant's boards together keep to its share."""
+    use = 0.0
+    for name, board in boards.items():
+        cost = sum((one.cost for one in known[name].values()), timedelta(0))
+        use += cost / interval(board, known[name]) if cost else 0.0
+    return max(1.0, use / share)
+
+
+def decide(
+    board: Board,
+    known: Mapping[str, Known],
+    seen: Seen,
+    key: str,
+    *,
+    watched: bool,
+    wanted: bool,
+    stretch: float = 1.0,
+) -> Decision:
+    """What is to be done about a board after a look.
+
+    Args:
+        known: its reports by name.
+        key: of the board in the marks.
+        watched: whether the database marks what changes it.
+        wanted: whether somebody read one of its reports and found it old.
+    """
+    proved = tuple(name for name, one in known.items() if _is_proved(one, seen, key, watched=watched))
+    earliest = _earliest(board, known, seen, stretch)
+    reasons = list(_reasons(board, known, seen, key, watched=watched, earliest=earliest))
+    if wanted and len(proved) < len(known):
+        reasons.append((max(earliest, seen.at), "wanted"))
+    due, why = min(reasons, default=(datetime.max.replace(tzinfo=seen.at.tzinfo), "never"))
+    return Decision(due, why, proved)
+
+
+def _is_proved(one: Known, seen: Seen, key: str, *, watched: bool) -> bool:
+    """Whether what is stored is what a refresh would store now."""
+    if not one.stored or (one.valid_until is not None and one.valid_until <= seen.at):
+        return False
+    if not watched:
+        return one.visible == seen.visible
+    taken = seen.taken.get(key)
+    return key not in seen.marks and taken is not None and one.as_of >= taken
+
+
+def _reasons(
+    board: Board, known: Mapping[str, Known], seen: Seen, key: str, *, watched: bool, earliest: datetime
+) -> Iterator[tuple[datetime, str]]:
+    working = [one for one in known.values() if one.again is None]
+    yield from ((one.again, "failed") for one in known.values() if one.again is not None)
+    yield from ((seen.at, "cold") for one in working if not one.stored)
+    stored = [one for one in working if one.stored]
+    yield from ((max(earliest, one.valid_until), "time") for one in stored if one.valid_until is not None)
+    yield from ((max(earliest, one.verified + board.every), "clock") for one in stored)
+    if watched:
+        yield from _by_marks(board, stored, seen, key, earliest=earliest)
+    elif any(one.visible != seen.visible for one in stored):
+        yield max(earliest, seen.at), "changed"
+
+
+def _by_marks(
+    board: Board, stored: list[Known], seen: Seen, key: str, *, earliest: datetime
+) -> Iterator[tuple[datetime, str]]:
+    if marks := seen.marks.get(key):
+        yield max(earliest, min(marks.last + board.debounce, marks.first + board.max_wait)), "changed"
+    taken = seen.taken.get(key)
+    for one in stored:
+        if taken is None or one.as_of < taken:
+            yield seen.at, "taken_up"
+        elif not only_ended(one.visible, seen.visible, one.xid):
+            yield max(earliest, one.as_of + MAX_UNVERIFIED), "unverified"
+
+
+def only_ended(earlier: str, later: str, xid: int | None) -> bool:
+    """Whether no transaction but this one has ended between two ``pg_current_snapshot()`` of one server.
+
+    >>> only_ended("10:10:", "10:11:", 10), only_ended("10:10:", "10:12:", 10)
+    (True, False)
+    """
+    before, after = _parsed(earlier), _parsed(later)
+    if after[0] < before[0] or after[0] - before[0] > 1 + len(after[1]):
+        return False  # another server, or more than one: no need to count
+    newly = (before[1] | set(range(before[0], after[0]))) - after[1]
+    return newly <= {xid}
+
+
+def _parsed(snapshot: str) -> tuple[int, set[int]]:
+    """xmax, and those below it that were running."""
+    _, ends, running = snapshot.split(":")
+    return int(ends), {int(xid) for xid in running.split(",") if xid}

@@ -1,0 +1,169 @@
+"""The prober: looks each second whether what is stored is still true, says so, and asks for refreshes.
+
+One worker of a tenant does it, by a lease in Redis; two at once would ask for the same thing twice. Nothing is
+remembered between two looks: what was asked for, when and at what cost is in Redis, what has changed is in the
+database. So a prober that dies loses nothing, and another goes on within seconds.
+
+The database is looked at before Redis. A set that is stored between the two includes what the look has seen; one
+that is stored after both is not touched, as verify.lua takes the generation that was read and no other.
+"""
+
+import asyncio
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from redis.exceptions import RedisError
+
+from jobs.reports import Report
+from jobs.reports.boards import Board
+from jobs.reports.triggers import board_key
+from producers import NotEnqueued, Producer
+from worker.events import emit
+from worker.reports.outbox_postgres import Installation, Outbox
+from worker.reports.pace import Decision, Known, Seen, decide, stretch_of
+from worker.reports.refresher import Refresher
+from worker.reports.source_postgres import DATABASE_FAULTS
+
+_SLOWEST = timedelta(seconds=1)
+_FASTEST = timedelta(milliseconds=100)
+_LEASE = timedelta(seconds=3)
+_FAULTS = (RedisError, NotEnqueued, *DATABASE_FAULTS)
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What one look led to: a decision by board, and the boards whose refresh was asked for."""
+
+    at: datetime
+    decisions: Mapping[str, Decision]
+    asked: tuple[str, ...]
+
+
+class Prober:
+    """Looks for one tenant.
+
+    Args:
+        refresher: whose boards; it must have an outbox.
+        producer: of the same tenant.
+        share: the part of one processor of the database that all boards of the tenant together may use.
+    """
+
+    def __init__(self, refresher: Refresher, producer: Producer, *, share: float = 0.05) -> None:
+        if refresher.outbox is None:
+            raise ValueError("outbox: a prober needs a way to look at the database")
+        self._outbox: Outbox = refresher.outbox
+        self._refresher = refresher
+        self._producer = producer
+        self._share = share
+        self._boards = refresher.boards
+        self._me = secrets.token_hex(8)
+        self._said: Installation | None = None
+        self._well = True
+
+    async def run(self) -> None:
+        """Look until cancelled; faults of Redis and of the database are waited out."""
+        while True:
+            try:
+                wait = await self._turn()
+                self._well = True
+            except _FAULTS as error:
+                if self._well:
+                    emit("prober.failed", error=type(error).__name__)
+                self._well, wait = False, _SLOWEST
+            await asyncio.sleep(wait.total_seconds())
+
+    async def _turn(self) -> timedelta:
+        await self._refresher.store.declare(self._refresher.reports)  # each time: Redis may have been emptied
+        if not await self._refresher.store.lead(self._me, lasting=_LEASE):
+            return _SLOWEST
+        look = await self.look()
+        pause = max(_FASTEST, min([_SLOWEST, *(board.debounce for board in self._boards.values())]))
+        waiting = [one.due - look.at for name, one in look.decisions.items() if name not in look.asked]
+        return max(timedelta(0), min([pause, *(wait for wait in waiting if wait > timedelta(0))]))
+
+    async def look(self) -> Look:
+        """Look once: note what is proved, ask for what is due."""
+        try:
+            seen = await self._outbox.look()
+            watched = await self._told()
+        except DATABASE_FAULTS:
+            await self._ask_blind()
+            raise
+        store = self._refresher.store
+        known = await store.known(list(self._refresher.reports))
+        wishes = await store.take_wishes(list(self._refresher.reports))
+        of_board = {
+            name: {report.name: known[report.name] for report in board.reports}
+            for name, board in self._boards.items()
+        }
+        stretch = stretch_of(self._boards, of_board, share=self._share)
+        decisions = {
+            name: decide(
+                board,
+                of_board[name],
+                seen,
+                board_key(self._refresher.tenant, name),
+                watched=name in watched.watched,
+                wanted=any(report.name in wishes for report in board.reports),
+                stretch=stretch,
+            )
+            for name, board in self._boards.items()
+        }
+        await self._verify(decisions, known, seen)
+        due = [name for name, decision in decisions.items() if decision.due <= seen.at]
+        return Look(seen.at, decisions, await self._ask(due))
+
+    async def _verify(self, decisions: Mapping[str, Decision], known: Mapping[str, Known], seen: Seen) -> None:
+        proved = [name for decision in decisions.values() for name in decision.proved]
+        for name in proved:
+            await self._refresher.store.verify(name, known[name], at=seen.at)
+
+    async def _ask(self, boards: list[str]) -> tuple[str, ...]:
+        """Ask for what no worker is at: a request made during a run would lead to another, over the budget."""
+        jobs = {f"{{reports}}refresh:{self._refresher.tenant}:{name}": name for name in boards}
+        running = await self._refresher.store.running(list(jobs)) if jobs else set()
+        asked = [name for job_id, name in jobs.items() if job_id not in running]
+        for name in asked:
+            await self._request(self._boards[name])
+        return tuple(boards)
+
+    async def _request(self, board: Board) -> None:
+        report = board.reports[0].name
+        await self._producer.request_refresh(report, scope=None, delay=timedelta(0), board=board.name)
+
+    async def _ask_blind(self) -> None:
+        """The database cannot be looked at: refresh at the declared pace, to leave word of why it fails."""
+        known = await self._refresher.store.known(list(self._refresher.reports))
+        now = datetime.now(UTC)
+        due = [
+            name
+            for name, board in self._boards.items()
+            if any(_is_due_blind(known[report.name], report, now) for report in board.reports)
+        ]
+        await self._ask(due)
+
+    async def _told(self) -> Installation:
+        """What is installed; said once, and again when it changes."""
+        found = await self._outbox.installation()
+        if found != self._said:
+            self._said = found
+            for name, board in self._boards.items():
+                if name in found.watched:
+                    emit("board.watched", board=name, sources=len(board.sources))
+                else:
+                    emit("board.unwatched", board=name, why=_why(board, found), missing=list(found.missing))
+        return found
+
+
+def _is_due_blind(known: Known, report: Report, now: datetime) -> bool:
+    return (known.again is None or known.again <= now) and known.verified + report.every <= now
+
+
+def _why(board: Board, found: Installation) -> str:
+    if not board.sources:
+        return "a report of the board names no sources"
+    if not found.usable:
+        return "no triggers are installed that this user may take up; see ./run ops reports install"
+    return "a source has no working trigger; run ./run ops reports install again"

@@ -1,0 +1,89 @@
+"""What every computation of a report shares: what it needs, how documents are made, and how a set is stored."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from jobs.reports import Report
+from jobs.reports.boards import Board, boards_of
+from worker.engine import TryLater
+from worker.reports.cost import p95, with_latest
+from worker.reports.day import day_around
+from worker.reports.document import Document, write_documents
+from worker.reports.outbox_postgres import Outbox
+from worker.reports.pace import debt_after
+from worker.reports.rollup import InvalidRows, roll_up
+from worker.reports.source_postgres import DATABASE_FAULTS, Snapshot, Source
+from worker.reports.store import NewSet, ReportStore, Stored, difference
+from worker.reports.tree import InvalidTree, grow_tree
+
+FAULTS = (*DATABASE_FAULTS, InvalidRows, InvalidTree)
+"""What makes a refresh of a report fail."""
+_PUBLISH_TRIES = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Refresher:
+    """What a refresh needs.
+
+    Attributes:
+        tenant: whose reports these are.
+        reports: the declared reports by name.
+        zone: whose midnight begins a day.
+        outbox: the marks of the database, if it has any.
+    """
+
+    tenant: str
+    reports: Mapping[str, Report]
+    source: Source
+    store: ReportStore
+    zone: ZoneInfo
+    outbox: Outbox | None = None
+
+    @property
+    def boards(self) -> Mapping[str, Board]:
+        """The declared boards by name."""
+        return boards_of(self.reports)
+
+    def board_of(self, report: Report) -> Board:
+        """The board that a report is on."""
+        return self.boards[report.board or report.name]
+
+    def zone_of(self, report: Report) -> ZoneInfo:
+        """Whose midnight begins a day of this report."""
+        return ZoneInfo(report.timezone) if report.timezone else self.zone
+
+
+async def compute(snapshot: Snapshot, report: Report, *, now: datetime, zone: ZoneInfo) -> dict[int, Document]:
+    """Every scope's document as of an instant, which need not be the snapshot's."""
+    tree = grow_tree(await snapshot.tree(report))
+    rows = await snapshot.rows(report, now=now, day=day_around(now, zone))
+    totals = roll_up(rows, scope=report.scope, rollup=report.rollup, tree=tree)
+    return write_documents(report, tree, totals, as_of=now)
+
+
+async def publish(store: ReportStore, new: NewSet) -> dict[str, object]:
+    """Store a set; says what was done, with what is known of the set.
+
+    Raises:
+        TryLater: other workers kept storing sets meanwhile.
+    """
+    for _ in range(_PUBLISH_TRIES):
+        stored = await store.stored(new.report, day=new.day)
+        change = difference(stored, new.documents)
+        cost = float(str(new.meta["cost_ms"]))
+        costs = with_latest(stored.costs, cost)
+        meta = {**new.meta, "cost_p95_ms": p95(costs), "debt_ms": _debt_ms(new, stored, cost)}
+        ready = replace(new, meta=meta, costs=costs)
+        state = await store.publish(ready, stored, change)
+        if state != "moved":
+            return {"state": state, "changed": len(change.changed), "gone": len(change.gone), **meta}
+    raise TryLater("other workers kept storing newer sets of this report", charged=False)
+
+
+def _debt_ms(new: NewSet, stored: Stored, cost_ms: float) -> float:
+    cost, last = timedelta(milliseconds=cost_ms), stored.last
+    if last is not None and last.stored:
+        cost = debt_after(last.debt, rested=new.as_of - last.as_of, share=new.share, cost=cost)
+    return round(cost / timedelta(milliseconds=1), 1)

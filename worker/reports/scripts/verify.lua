@@ -1,0 +1,27 @@
+-- Note that a stored set was found to be still true. Nothing but verified_us in _meta changes.
+--
+-- KEYS[1]  momentus:{reports}:snapshot:<tenant>:<report>  HASH
+-- ARGV[1]  generation that was proved
+-- ARGV[2]  the instant for which it was (microseconds, the database's clock)
+-- ARGV[3]  valid_until_us of that generation; empty: time alone changes nothing
+--
+-- Returns  1: moved forward; 0: another generation is stored by now, or nothing would have moved
+--
+-- Invariant: verified_us never goes back, never past valid_until_us, and speaks of the generation it stands with.
+-- The number is replaced in the text: Lua's own JSON would round it, as a double has no room for what follows it.
+
+local stored = redis.call('HMGET', KEYS[1], '_gen', '_meta')
+if stored[1] ~= ARGV[1] or not stored[2] then
+  return 0
+end
+local verified = tonumber(ARGV[2])
+if ARGV[3] ~= '' then
+  verified = math.min(verified, tonumber(ARGV[3]))
+end
+local former = tonumber(string.match(stored[2], '"verified_us":(%d+)'))
+if not former or verified <= former then
+  return 0
+end
+local now = '"verified_us":' .. string.format('%.0f', verified)
+redis.call('HSET', KEYS[1], '_meta', (string.gsub(stored[2], '"verified_us":%d+', now, 1)))
+return 1
