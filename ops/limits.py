@@ -16,7 +16,6 @@ from ops import arguments
 from ops.command import Answer, Command, Group, Refused, Tools
 from ops.depth_table import printable, table
 from ops.depth_words import held_text
-from ops.holds import duration
 from ops.lane_limits import state_json
 from ops.limit_words import state_text
 from producers.hold import Hold
@@ -179,10 +178,7 @@ def _rate(text: str) -> tuple[int, timedelta]:
     found = _RATE.fullmatch(text)
     if found is None:
         raise argparse.ArgumentTypeError(f"{text!r} is not COUNT/TIME, such as 30/1m or 2000/1d")
-    try:
-        return int(found[1]), duration(found[2])
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
+    return int(found[1]), arguments.lasting(found[2])
 
 
 LIMIT = Group(

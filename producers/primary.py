@@ -43,6 +43,7 @@ async def find_primary(address: Address, *, tag: str = "", refused: Host | None 
         for question in asking:
             question.cancel()
         await asyncio.gather(*asking, return_exceptions=True)
+        await asyncio.sleep(0)  # asyncio lets go of their sockets in the next tick of the loop
     if named is None:
         raise nobody_knows(address, tag)
     return named

@@ -107,7 +107,7 @@ def parse_report(
     head.only(_KEYS)
     freshness = head.table("freshness", _FRESHNESS)
     budget, history = _section(head, "budget", _BUDGET), _section(head, "history", _HISTORY)
-    sql, parameters = _bind(query, head.place)
+    sql, parameters = bind(query, head.place)
     expression, expression_parameters = _expression(head)
     debounce = freshness.duration("debounce")
     name = _name(head, "name")
@@ -195,19 +195,19 @@ def _expression(head: Table) -> tuple[str, tuple[str, ...]]:
     if " " not in value and "(" not in value:
         raise head.refuse("valid_until", f"{value!r} must be 'next_midnight', 'change' or SQL for one timestamptz")
     query = value if value.lower().startswith(("select", "with")) else f"SELECT {value}"
-    return _bind(query, Place(head.place.file, query=head.place.lines.get("valid_until", 1)))
+    return bind(query, Place(head.place.file, query=head.place.lines.get("valid_until", 1)))
 
 
-def _bind(query: str, place: Place) -> tuple[str, tuple[str, ...]]:
-    """Named parameters become numbered ones; casts (``::``), comments and texts are left alone."""
+def bind(query: str, place: Place, known: tuple[str, ...] = PARAMETERS) -> tuple[str, tuple[str, ...]]:
+    """Named parameters become numbered ones; casts (``::``), comments and texts are left alone. Raises ReportError."""
     if not query:
         raise ReportError(f"{place.file}:{place.query}", "holds no query below its front matter")
     found = [match for match in _PARAMETER.finditer(query) if match[1]]
     for match in found:
-        if match[1] not in PARAMETERS:
+        if match[1] not in known:
             line = place.query + query[: match.start()].count("\n")
-            known = ", :".join(PARAMETERS)
-            raise ReportError(f"{place.file}:{line}: :{match[1]}", f"is no parameter; there are :{known}")
+            told = ", :".join(known)
+            raise ReportError(f"{place.file}:{line}: :{match[1]}", f"is no parameter; there are :{told}")
     names = tuple(dict.fromkeys(match[1] for match in found))
     return _PARAMETER.sub(lambda match: f"${names.index(match[1]) + 1}" if match[1] else match[0], query), names
 

@@ -1,10 +1,10 @@
 """The commands of ``ops reports``, each from the file that does it."""
 
 from ops.command import Group
-from ops.reports import check, install_postgres
+from ops.reports import advise, check, install_postgres, preview, status
 
 REPORTS = Group(
     "reports",
     "look after reports: what the database marks as changed",
-    (*install_postgres.COMMANDS, *check.COMMANDS),
+    (*install_postgres.COMMANDS, *check.COMMANDS, *preview.COMMANDS, *status.COMMANDS, *advise.COMMANDS),
 )

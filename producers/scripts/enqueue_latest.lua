@@ -57,6 +57,7 @@ if waiting then
   redis.call('SREM', 'momentus:' .. tag .. ':cancelled', id) -- whoever wanted the run to stop did so before
 else
   redis.call('ZADD', queue, due, id)
+  redis.call('PERSIST', 'momentus:' .. tag .. ':history:' .. id) -- a run before may have left it to expire
   local minute = 'momentus:' .. tag .. ':minute:' .. math.floor(now / 60000)
   redis.call('HINCRBY', counters, 'accepted:' .. lane, 1)
   if redis.pcall('HINCRBY', minute, 'in:' .. lane, 1) == 1 then -- a figure for people; it refuses no job

@@ -55,8 +55,33 @@ end
 
 local function store(field, whole_at)
   if not limits.only_looks then
-    redis.call('HSET', limits.keys.buckets, field, string.format('%.3f', math.ceil(whole_at * 1000) / 1000))
+    redis.call('HSET', limits.keys.buckets, field, string.format('%.3f', whole_at))
   end
+end
+
+-- When a bucket is whole again once `count` tokens more are taken, as it is stored and read.
+local function whole_after(rate, count)
+  if count == 0 then
+    return rate.whole_at
+  end
+  return tonumber(string.format('%.3f', math.ceil((rate.whole_at + count * rate.interval) * 1000) / 1000))
+end
+
+-- From when the n-th token may be taken out of a bucket that is whole at an instant.
+local function token_at(rate, whole_at, n)
+  return whole_at + (n - rate.capacity) * rate.interval - ROUNDING
+end
+
+-- How many tokens there are now.
+local function tokens(rate)
+  local count = math.floor((limits.now - token_at(rate, rate.whole_at, 0)) / rate.interval)
+  while token_at(rate, rate.whole_at, count + 1) <= limits.now do -- the division was not exact
+    count = count + 1
+  end
+  while count > 0 and token_at(rate, rate.whole_at, count) > limits.now do
+    count = count - 1
+  end
+  return math.max(0, count)
 end
 
 local function open_rate(it, n, rate, pace, reserve)
@@ -70,8 +95,7 @@ local function open_rate(it, n, rate, pace, reserve)
     one.whole_at = emptiest
     store(one.field, emptiest)
   end
-  local credit = limits.now + one.capacity * interval - one.whole_at
-  it.room = math.min(it.room, math.max(0, math.floor((credit + ROUNDING) / interval)))
+  it.room = math.min(it.room, tokens(one))
   it.rates[n] = one
 end
 
@@ -148,16 +172,16 @@ function limits.is_full(it)
   return it.places ~= nil and it.places - #it.ids < 1
 end
 
--- When it will give one more (ms); NEVER when that is for somebody who ends a job, or a hold, to say.
+-- When it will give one more, while it gives none (ms); NEVER when that is for somebody who ends a job, or a hold, to say.
 function limits.free_at(it)
   if it.shut then
     return it.shut
   elseif limits.is_full(it) then
     return NEVER
   end
-  local at = limits.now
+  local at = limits.now + 1
   for _, rate in ipairs(it.rates) do
-    at = math.max(at, math.ceil(rate.whole_at + (#it.ids + 1 - rate.capacity) * rate.interval - ROUNDING))
+    at = math.max(at, math.ceil(token_at(rate, whole_after(rate, #it.ids), 1)))
   end
   return at
 end
@@ -178,7 +202,7 @@ function limits.commit()
     local count = #it.ids
     if count > 0 then
       for _, rate in ipairs(it.rates) do
-        store(rate.field, rate.whole_at + count * rate.interval)
+        store(rate.field, whole_after(rate, count))
       end
       if it.occupying then
         redis.call('SADD', it.occupying, unpack(it.ids))

@@ -515,6 +515,7 @@ COMMANDS = [
 
 
 @pytest.mark.long
+@pytest.mark.timeout(300)  # a process for each command
 async def test_every_command_answers(three: Cluster) -> None:
     """Fine, a finding, or an argument; never a fault of ours, nor that Redis was not to be reached."""
     async with Producer.connect(three.url, budget=5) as producer:

@@ -1,5 +1,6 @@
 """Limits as operators see and change them: `ops limit`, `ops why`, `ops depth`."""
 
+import argparse
 import asyncio
 import json
 import sys
@@ -7,16 +8,17 @@ from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 from redis.asyncio import Redis
 
+from ops.command import Answer, Refused, Tools
 from ops.depth import read_depth
 from ops.depth_table import depth_table
 from ops.jobs.explain import explain
 from ops.jobs.words import explained_text
 from ops.limit_words import lane_limit_texts, limit_text
+from ops.limits import LIMIT
 from producers import Producer
 from producers.keys import LaneKeys
 from producers.limit import LaneLimit, Limit, Rate
@@ -58,70 +60,81 @@ async def claim(url: str, count: int) -> int:
     return len(turn.claims)
 
 
-async def answer(url: str, *arguments: str) -> tuple[int, str, str]:
-    """Exit code, stdout, stderr."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        *("-m", "ops", "limit", *arguments),
-        cwd=ROOT,
-        env={"MOMENTUS_REDIS_URL": url},
-        stdout=PIPE,
-        stderr=PIPE,
-    )
-    out, err = await process.communicate()
-    return process.returncode or 0, out.decode(), err.decode()
-
-
-async def facts(url: str, *arguments: str) -> tuple[int, Any]:
-    code, out, err = await answer(url, *arguments, "--json")
-    assert err == ""
-    return code, json.loads(out)
+async def answer(redis: Redis, word: str, *arguments: str) -> Answer:
+    """What a command answers; `test_the_words_are_on_the_command_line` runs one as people do."""
+    command = next(one for one in LIMIT.commands if one.word == word)
+    parser = argparse.ArgumentParser()
+    command.arguments(parser)
+    return await command.act(Tools(redis=redis, redis_url=""), parser.parse_args(arguments))
 
 
 async def test_a_limit_is_set_listed_held_released_and_removed(
-    valkey_url: str, limits: Limits, producer: Producer
+    valkey_url: str, redis: Redis, limits: Limits, producer: Producer
 ) -> None:
     definition = ("--rate", "30/1m", "--rate", "2000/1d", "--concurrency", "20", "--reserve", "0.2")
-    code, told = await facts(valkey_url, "set", "account:main", *definition)
-    assert (code, told["what"], told["room"]) == (0, "set", 2)  # of three tokens one is reserved
+    told = (await answer(redis, "set", "account:main", *definition)).facts
+    assert (told["what"], told["room"]) == ("set", 2)  # of three tokens one is reserved
     rates = (Rate.within(30, timedelta(minutes=1)), Rate.within(2000, timedelta(days=1)))
     assert (await limits.state("account:main")).limit == Limit("account:main", rates, 20, 0.2)
     await limits.bind(LANE, LaneLimit(["account:main"], urgent=True))
     await limits.slow("account:main", 0.5)
     await producer.send_many([Note("x") for _ in range(9)])
     assert await claim(valkey_url, 9) == 1
-    code, out, _ = await answer(valkey_url, "list")
-    assert code == 0
-    assert "30/1m, 3 at once, 2000/1d, 200 at once" in out
-    assert "used up, the next may begin in " in out
-    assert "slowed down to 50%" in out
-    assert f"{LANE} (urgent): needs account:main" in out
-    code, told = await facts(valkey_url, "hold", "account:main", "--for", "10m", "--reason", "they asked")
-    assert (code, told["held"]["reason"]) == (0, "they asked")
-    assert (await facts(valkey_url, "release", "account:main"))[1]["what"] == "released"
-    assert (await facts(valkey_url, "release", "account:main"))[0] == 1
-    assert (await facts(valkey_url, "remove", "account:main"))[1]["what"] == "removed"
-    assert (await facts(valkey_url, "remove", "account:main"))[0] == 1
+    listed = (await answer(redis, "list")).text
+    assert "30/1m, 3 at once, 2000/1d, 200 at once" in listed
+    assert "used up, the next may begin in " in listed
+    assert "slowed down to 50%" in listed
+    assert f"{LANE} (urgent): needs account:main" in listed
+    held = await answer(redis, "hold", "account:main", "--for", "10m", "--reason", "they asked")
+    assert held.facts["held"]["reason"] == "they asked"
+    assert (await answer(redis, "release", "account:main")).done
+    assert not (await answer(redis, "release", "account:main")).done
+    assert (await answer(redis, "remove", "account:main")).done
+    assert not (await answer(redis, "remove", "account:main")).done
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("set", "account:main"), "--rate or --concurrency"),
-        (("set", "account main", "--concurrency", "1"), "customer:42"),
-        (("set", "a", "--rate", "30/minute"), "30/1m"),
-        (("set", "a", "--rate", "0/1m"), "count"),
-        (("set", "a", "--concurrency", "0"), "concurrency"),
-        (("set", "a", "--concurrency", "1", "--reserve", "1"), "reserve"),
+        (("account:main",), "--rate or --concurrency"),
+        (("a", "--rate", "0/1m"), "count"),
+        (("a", "--concurrency", "0"), "concurrency"),
+        (("a", "--concurrency", "1", "--reserve", "1"), "reserve"),
     ],
 )
-async def test_a_limit_that_cannot_be_is_refused_in_one_line(
-    valkey_url: str, redis: Redis, arguments: tuple[str, ...], words: str
-) -> None:
-    code, out, err = await answer(valkey_url, *arguments)
-    assert (code, out) == (2, "")
-    assert words in err.splitlines()[-1]
+async def test_a_limit_that_cannot_be_is_refused(redis: Redis, arguments: tuple[str, ...], words: str) -> None:
+    with pytest.raises(Refused, match=words):
+        await answer(redis, "set", *arguments)
     assert await redis.keys() == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("account main", "--concurrency", "1"), "customer:42"),
+        (("a", "--rate", "30/minute"), "30/1m"),
+        (("a", "--rate", "30/0m"), "90s, 10m"),
+    ],
+)
+async def test_a_wrong_argument_is_named(
+    redis: Redis, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], words: str
+) -> None:
+    with pytest.raises(SystemExit):
+        await answer(redis, "set", *arguments)
+    assert words in capsys.readouterr().err.splitlines()[-1]
+
+
+async def test_the_words_are_on_the_command_line(valkey_url: str) -> None:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-m", "ops", "limit", "list", "--json"),
+        cwd=ROOT,
+        env={"MOMENTUS_REDIS_URL": valkey_url},
+        stdout=PIPE,
+        stderr=PIPE,
+    )
+    out, err = await process.communicate()
+    assert (process.returncode, json.loads(out), err) == (0, {"limits": [], "lanes": {}}, b"")
 
 
 async def test_depth_says_which_limit_a_lane_waits_for(
@@ -131,7 +144,7 @@ async def test_depth_says_which_limit_a_lane_waits_for(
     await limits.bind(LANE, LaneLimit(["account:a", "account:b"]))
     gate = asyncio.Event()
 
-    async def wait(context: dict[str, Any], text: str) -> None:
+    async def wait(context: dict[str, object], text: str) -> None:
         del context, text
         await gate.wait()
 
@@ -190,7 +203,7 @@ async def test_why_names_a_limit_that_nobody_defined(redis: Redis, producer: Pro
 
 
 async def test_a_limit_tells_why_it_gives_nothing(redis: Redis, limits: Limits) -> None:
-    await redis.hset(KEYS.limits, "account:a", "{")  # type: ignore[misc]  # redis-py types one method for both clients
+    await redis.hset(KEYS.limits, "account:a", "{")
     broken = await limits.state("account:a")
     assert limit_text(broken) == (
         "limit account:a: cannot be read and gives nothing; define it again: ./run ops limit set"

@@ -22,7 +22,7 @@ from worker.engine.handler import handler
 from worker.mail.accounts import Accounts
 from worker.mail.deliver import Mailer, send_mail
 from worker.mail.pool import Pool
-from worker.mail.transport import Server
+from worker.mail.server import Server
 
 KEYS = LaneKeys("mail.normal")
 QUICK = Policy(tries=5, first_wait=timedelta(milliseconds=5), horizon=timedelta(hours=1))

@@ -302,7 +302,10 @@ class NoteElsewhere(Note):
 async def a_limit_lets_one_through_and_others_wait(it: System, url: str) -> None:
     """In the same lane of its own: two run, one waits for its own limit, one for its lane's."""
     notes, gate = LaneKeys("notes"), asyncio.Event()
-    limits = [Limit("customer:7", (Rate(9, timedelta(seconds=1)),), concurrency=1), Limit("customer:8", concurrency=2)]
+    limits = [
+        Limit("customer:7", (Rate(9, timedelta(seconds=1)),), concurrency=1),
+        Limit("customer:8", concurrency=2),
+    ]
 
     async def wait(context: dict[str, Any], text: str) -> None:
         del context, text
@@ -377,7 +380,7 @@ async def a_day_is_closed_and_somebody_finds_a_report_old(it: System) -> None:
         as_of=datetime.now(UTC),
         documents={},
         meta={"verified_us": 0},
-        day="2026-11-22",
+        day="2026-01-01",
         keep=timedelta(days=1),
     )
     assert await store.publish(day, Stored(0, {}), Change([], [])) == "stored"

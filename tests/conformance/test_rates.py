@@ -15,11 +15,8 @@ from producers import script as scripts
 from producers.limit import Limit, Rate
 
 LIMITS = (Path(scripts.__file__).parent / "scripts" / "limits.lua").read_text(encoding="utf-8")
-DRIVE = f"""
-local function require_limits()
-{LIMITS}
-end
-""" + """
+BEFORE = f"local function require_limits()\n{LIMITS}\nend\n"
+DRIVE = """
 local limits = require_limits()
 local keys = {limits = KEYS[1], buckets = KEYS[2], holds = KEYS[3]}
 local reply = {}
@@ -65,7 +62,7 @@ def drive(
     for step, count in visits:
         now += step
         arguments += [now, count, who]
-    reply = redis.register_script(DRIVE)(keys=KEYS, args=["x", *arguments])
+    reply = redis.register_script(BEFORE + DRIVE)(keys=KEYS, args=["x", *arguments])
     return [(int(at), taken, free) for at, (taken, free) in zip(arguments[::3], reply, strict=True)]
 
 
@@ -74,7 +71,7 @@ def milliseconds(duration: timedelta) -> int:
 
 
 on_the_server = settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 
 
@@ -139,7 +136,7 @@ def test_a_clock_that_goes_back_stops_a_rate_for_one_bucket_at_most(redis: Redis
 
 
 def test_a_new_rate_stops_at_most_for_one_bucket_of_its_own(redis: Redis) -> None:
-    one = redis.register_script(DRIVE)
+    one = redis.register_script(BEFORE + DRIVE)
     redis.flushall()
     for rate, at, expected in (
         (Rate(1, timedelta(days=300)), START, 1),
@@ -154,7 +151,7 @@ def test_a_new_rate_stops_at_most_for_one_bucket_of_its_own(redis: Redis) -> Non
 def test_buckets_that_are_whole_again_are_forgotten(redis: Redis) -> None:
     redis.flushall()
     redis.hset(KEYS[0], "customer:*", Limit("customer:*", (Rate(1, timedelta(seconds=1)),)).to_json().decode())
-    one = redis.register_script(DRIVE)
+    one = redis.register_script(BEFORE + DRIVE)
     for customer in range(400):
         one(keys=KEYS, args=[f"customer:{customer}", START + customer * 2000, 1, ""])
     left = redis.eval("return redis.call('HLEN', KEYS[1])", 1, KEYS[1])

@@ -49,6 +49,9 @@ def _require_payloads(keyspace: Keyspace, model: QueueModel) -> None:
     unfinished = {"arq:job:" + job_id for lane in model.lanes for job_id in _unfinished(keyspace, lane)}
     lost = {"arq:job:" + job.id for job in model.jobs.values() if job.payload is None}
     assert jobs == unfinished - lost, f"payloads without jobs, or jobs without: {jobs ^ (unfinished - lost)}"
+    histories = [LaneKeys(lane).history(one) for lane in model.lanes for one in _unfinished(keyspace, lane)]
+    forgotten = [name for name in histories if keyspace.get(name, ([], -1))[1] >= 0]
+    assert not forgotten, f"unfinished jobs whose history has a time to live: {forgotten}"
     ours = [name for name in jobs if cast("bytes", keyspace[name][0]).startswith(OURS)]
     mortal = [name for name in ours if keyspace[name][1] >= 0]
     assert not mortal, f"unfinished jobs with a time to live: {mortal}"

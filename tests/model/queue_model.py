@@ -123,6 +123,8 @@ class QueueModel:
             return "duplicate"
         if job:
             self._end(job, "discarded")
+        if job_id in self.histories:
+            self.histories[job_id].expires = -1
         self._accept(Job(job_id, lane, payload, due, -1))
         return "queued"
 

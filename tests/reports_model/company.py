@@ -53,6 +53,7 @@ class Company:
         self.tables: Tables = {name: {} for name in NAMES}
         self.tables["nodes"][ROOT] = root
         self._instants = [at]
+        self._transactions = [0]
         self._states = [self._frozen()]
         self._made = ROOT
 
@@ -60,18 +61,27 @@ class Company:
         self._made += 1
         return self._made
 
-    def commit(self, change: Change, at: datetime) -> None:
+    def commit(self, change: Change, at: datetime, transaction: int) -> None:
         for table, row_id, row in change.rows:
             if row is None:
                 self.tables[table].pop(row_id, None)
             else:
                 self.tables[table][row_id] = row
         self._instants.append(at)
+        self._transactions.append(transaction)
         self._states.append(self._frozen())
 
     def state_at(self, instant: datetime) -> dict[str, list[Record]]:
         """What was committed at an instant."""
         return self._states[bisect_right(self._instants, instant) - 1]
+
+    def state_in(self, snapshot: str) -> dict[str, list[Record]]:
+        """What a ``pg_current_snapshot()`` sees: the commits are one after another, so it sees the first so many."""
+        _, ends, running = snapshot.split(":")
+        hidden = {int(one) for one in running.split(",") if one}
+        seen = [one < int(ends) and one not in hidden for one in self._transactions]
+        assert seen == sorted(seen, reverse=True), "a commit is seen, and one before it is not"
+        return self._states[seen.count(True) - 1]
 
     @property
     def state(self) -> dict[str, list[Record]]:

@@ -29,6 +29,8 @@ from worker.reports.store import ReportStore
 TENANT = "default"
 _BLIND = 10.0**12
 """Until when an outbox that shall see no triggers believes so (the clock of the loop, seconds)."""
+_HANGS = 20.0
+"""Seconds after which a step is given up: it waits for something that does not come."""
 _WITHOUT_REFERENCES = """
 DO $$
 DECLARE one record;
@@ -103,7 +105,7 @@ class Lab:
         self._runner.__exit__(None, None, None)
 
     def do(self, work: Coroutine[Any, Any, Any]) -> Any:
-        return self._runner.run(work)
+        return self._runner.run(asyncio.wait_for(work, _HANGS))
 
     async def _open(self) -> None:
         connection = await asyncpg.connect(self.dsn)
@@ -132,10 +134,12 @@ class Lab:
         await set_clock(self.writer, at)
         await self.write([("INSERT INTO organisation.nodes VALUES ($1, NULL, 'Root', 'root')", (ROOT,))])
 
-    async def write(self, statements: list[Statement]) -> None:
+    async def write(self, statements: list[Statement]) -> int:
+        """In one transaction; its number."""
         async with self.writer.transaction():
             for sql, arguments in statements:
                 await self.writer.execute(sql, *arguments)
+            return int(await self.writer.fetchval("SELECT pg_current_xact_id()::text"))
 
     async def set_clock(self, at: datetime) -> None:
         await set_clock(self.writer, at)

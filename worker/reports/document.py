@@ -38,32 +38,24 @@ def write_documents(
     Args:
         as_of: the database's instant that the numbers are true for.
     """
-    return {node_id: _document(report, tree, node_id, totals[node_id], as_of) for node_id in tree.nodes}
+    shared = {"report": report.name, "schema": SCHEMA, "as_of": stamp(as_of)}
+    as_of_us = microseconds(as_of)
+    return {node_id: _document(tree, node_id, totals[node_id], shared, as_of_us) for node_id in tree.nodes}
 
 
-def _document(report: Report, tree: Tree, node_id: int, totals: Totals, as_of: datetime) -> Document:
-    node = tree.nodes[node_id]
-    data = {
-        "node": {
-            "id": node.id,
-            "name": node.name,
-            "kind": node.kind,
-            "path": tree.paths[node_id],
-            "children": tree.children[node_id],
-        },
-        "total": totals.total,
-        "own": totals.own,
-    }
-    octets = orjson.dumps(data)
+def _document(tree: Tree, node_id: int, totals: Totals, shared: Mapping[str, object], as_of_us: int) -> Document:
+    node, path = tree.nodes[node_id], tree.paths[node_id]
+    about = {"id": node.id, "name": node.name, "kind": node.kind, "path": path, "children": tree.children[node_id]}
+    octets = orjson.dumps({"node": about, "total": totals.total, "own": totals.own})
     etag = hashlib.blake2b(octets, digest_size=8).hexdigest()
     body = {
-        "report": report.name,
+        "report": shared["report"],
         "scope": node_id,
-        "schema": SCHEMA,
-        "as_of": stamp(as_of),
+        "schema": shared["schema"],
+        "as_of": shared["as_of"],
         "data": orjson.Fragment(octets),
     }
-    head = {"etag": etag, "path": tree.paths[node_id], "as_of_us": microseconds(as_of)}
+    head = {"etag": etag, "path": path, "as_of_us": as_of_us}
     return Document(etag, orjson.dumps(body), orjson.dumps(head))
 
 

@@ -10,6 +10,7 @@ from redis.asyncio import Redis
 
 from jobs.reports import Report
 from jobs.reports.keys import changed, closed, prober, snapshot, wanted
+from jobs.reports.schema import document_schema
 from producers.keys import catalogue
 from worker.reports.compress import Compressor
 from worker.reports.document import Document, microseconds, milliseconds
@@ -204,6 +205,7 @@ def _entry(report: Report) -> bytes:
             "title": report.title,
             "debounce_ms": milliseconds(report.debounce),
             "board": report.board or report.name,
+            "schema": report.schema or document_schema(report, {}),
         }
     )
 

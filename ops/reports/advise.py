@@ -1,0 +1,154 @@
+"""`ops reports advise`: whether computing a report ahead pays on this database, with the numbers it was reckoned from.
+
+Three ways to one dashboard are run here and now: the application's own query node by node (`--walk`), the report's one
+query for all nodes, and the read of a stored document. What is judged and how stands in `advice.py`.
+"""
+
+import argparse
+import time
+from dataclasses import asdict
+from pathlib import Path
+from statistics import median
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from jobs.reports import Report
+from jobs.reports.keys import snapshot
+from ops.command import Answer, Command, Refused, Tools
+from ops.reports.advice import Advice, Measured, advise
+from ops.reports.facts_postgres import DatabaseAway, ReportFacts, look
+from ops.reports.judge import judge
+from ops.reports.preview import find_report
+from ops.reports.walk_postgres import Walk, WalkFails, measure_walk
+from worker.reports.day import day_around
+from worker.reports.tree import grow_tree
+
+_READS = 50
+
+
+async def give_advice(tools: Tools, asked: argparse.Namespace) -> Answer:
+    """Measure and judge. Raises Refused."""
+    report = find_report(tools, asked.name)
+    facts, walk = await _measured(tools, report, asked)
+    if facts.cost_ms is None or not facts.documents:
+        raise Refused("; ".join(one.line() for one in judge(report, facts)) or f"{report.name}: has no documents")
+    per_view = min(asked.nodes_per_view or len(facts.documents), len(facts.documents))
+    apart_ms = max(facts.cost_ms / report.max_db_share, report.debounce.total_seconds() * 1000, 1.0)
+    it = Measured(
+        set_ms=max(facts.cost_ms, 0.01),
+        walk_ms=None if walk is None else _view_ms(walk, per_view),
+        statements=1 if walk is None else per_view,
+        read_ms=await _read_ms(tools, report, list(facts.documents)),
+        views=asked.views,
+        refreshes=60_000 / apart_ms,
+    )
+    advice = advise(it)
+    told = {"advice": asdict(advice), "measured": asdict(it), "nodes": len(facts.documents)}
+    if walk is not None:
+        whole, give = walk.all_ms()
+        told["walk"] = {"sampled": len(walk.took_ms), "mean_ms": walk.mean_ms, "root_ms": walk.root_ms} | {
+            "all_ms": whole,
+            "give_or_take_ms": give,
+        }
+    return Answer(_text(report, it, advice, walk), told)
+
+
+def _view_ms(walk: Walk, per_view: int) -> float:
+    """What a view costs: of one node, the root's, which those see who look most; of more, the mean times as many."""
+    return walk.root_ms if per_view == 1 else walk.mean_ms * per_view
+
+
+async def _measured(tools: Tools, report: Report, asked: argparse.Namespace) -> tuple[ReportFacts, Walk | None]:
+    if not tools.postgres_dsn:
+        raise Refused("MOMENTUS_POSTGRES_DSN: is not set; name the database to measure on")
+    zone = ZoneInfo(report.timezone or tools.timezone)
+    try:
+        sql = None if asked.walk is None else asked.walk.read_text(encoding="utf-8")
+        async with look(tools.postgres_dsn, timeout=tools.statement_timeout) as it:
+            facts = await it.examine(report, ZoneInfo(tools.timezone))
+            if sql is None or not facts.documents:
+                return facts, None
+            tree = grow_tree(await it.snapshot.tree(report))
+            day = day_around(it.snapshot.as_of, zone)
+            return facts, await measure_walk(
+                it, sql, tree, day, most=asked.sample, seconds=asked.seconds, file=asked.walk.name
+            )
+    except WalkFails as error:
+        raise Refused(f"--walk: {error}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise Refused(f"--walk: {asked.walk} cannot be read: {error}") from None
+    except DatabaseAway as error:
+        raise Refused(f"MOMENTUS_POSTGRES_DSN: the database cannot be asked: {error}") from None
+
+
+async def _read_ms(tools: Tools, report: Report, scopes: list[int]) -> float | None:
+    """One document and its freshness out of Redis, as a reader takes them; the middle of some."""
+    key = snapshot(tools.tenant, report.name)
+    took = []
+    for scope in scopes[:_READS]:
+        began = time.perf_counter()
+        body, *_ = await tools.redis.hmget(key, [str(scope), f"head:{scope}", "_meta"])  # type: ignore[misc]
+        took.append((time.perf_counter() - began) * 1000)
+        if body is None:
+            return None
+    return median(took)
+
+
+def _text(report: Report, it: Measured, advice: Advice, walk: Walk | None) -> str:
+    lines = [f"{report.name}: {advice.do}", *(f"  {reason}" for reason in advice.reasons), "measured:"]
+    if walk is None:
+        lines.append("  the present way      not measured; give its query with --walk FILE, with :node in it")
+    else:
+        whole, give = walk.all_ms()
+        lines.append(
+            f"  node by node         {walk.mean_ms:,.2f} ms a node, the root {walk.root_ms:,.2f} ms "
+            f"({len(walk.took_ms)} of {walk.nodes} asked); all would take {whole:,.0f} ms, give or take {give:,.0f}"
+        )
+    stored = (
+        "nothing is stored yet" if it.read_ms is None else f"{it.read_ms:,.2f} ms, and nothing of the database"
+    )
+    lines += [
+        f"  one query for all    {it.set_ms:,.2f} ms",
+        f"  a stored document    {stored}",
+        f"reckoned with {it.views:g} views a minute and at most {it.refreshes:.1f} refreshes a minute: "
+        f"computing ahead would save {advice.saved:.1%} of the database's time",
+    ]
+    return "\n".join(lines)
+
+
+def _arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", help="the report")
+    parser.add_argument(
+        "--walk", type=Path, metavar="SQL-FILE", help="what the application asks for one node, :node"
+    )
+    parser.add_argument("--views", type=_positive, default=10.0, metavar="N", help="views a minute (default 10)")
+    parser.add_argument("--nodes-per-view", type=int, metavar="N", help="nodes that a view shows (default: all)")
+    parser.add_argument("--sample", type=_some, default=60, metavar="N", help="nodes to ask for (default 60)")
+    parser.add_argument(
+        "--seconds", type=_positive, default=20.0, metavar="S", help="the longest to ask (default 20)"
+    )
+
+
+def _positive(text: str) -> float:
+    number = float(text)
+    if not 0 < number < 1e6:  # noqa: PLR2004  beyond it nobody looks
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number over 0")
+    return number
+
+
+def _some(text: str) -> int:
+    number = int(text)
+    if not 2 <= number <= 10_000:  # noqa: PLR2004  the smallest and the root; minutes
+        raise argparse.ArgumentTypeError(f"{text!r} is not from 2 to 10000")
+    return number
+
+
+COMMANDS = (
+    Command(
+        "advise",
+        "whether to fix the query, compute it ahead, or leave it, measured on your database",
+        "advise management --walk dashboard.sql --views 10",
+        _arguments,
+        give_advice,
+    ),
+)

@@ -1,0 +1,102 @@
+"""`ops reports preview`: one node's document as a refresh would store it now, and how it differs from what is stored.
+
+It is reckoned by the refresh's own code on the database as it is; nothing is stored.
+"""
+
+import argparse
+from collections.abc import Iterator
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import orjson
+
+from jobs.reports import Report, ReportError, load_reports
+from jobs.reports.keys import snapshot
+from ops.command import Answer, Command, Refused, Tools
+from ops.reports.facts_postgres import DatabaseAway, ReportFacts, look
+from ops.reports.judge import judge
+
+_ABSENT = object()
+
+
+async def preview(tools: Tools, asked: argparse.Namespace) -> Answer:
+    """Reckon a document. Raises Refused."""
+    report = find_report(tools, asked.name)
+    facts = await _examined(tools, report)
+    if not facts.documents:
+        found = judge(report, facts)
+        raise Refused("; ".join(one.line() for one in found) or f"{report.name}: has no documents")
+    if asked.scope not in facts.documents:
+        some = ", ".join(map(str, sorted(facts.documents)[:5]))
+        raise Refused(f"--scope: there is no node {asked.scope}; there are {some}, ...")
+    document = orjson.loads(facts.documents[asked.scope].body)
+    if not asked.diff:
+        return Answer(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode(), document)
+    stored = await tools.redis.hget(snapshot(tools.tenant, report.name), str(asked.scope))  # type: ignore[misc]
+    return _difference(document, None if stored is None else orjson.loads(stored))
+
+
+def find_report(tools: Tools, name: str) -> Report:
+    """A declared report. Raises Refused."""
+    try:
+        reports = load_reports(tools.reports_path)
+    except ReportError as error:
+        raise Refused(f"{error}; ./run ops reports check tells all there is to mend") from None
+    if name not in reports:
+        raise Refused(f"there is no report {name!r}; there are {', '.join(sorted(reports))}")
+    return reports[name]
+
+
+async def _examined(tools: Tools, report: Report) -> ReportFacts:
+    if not tools.postgres_dsn:
+        raise Refused("MOMENTUS_POSTGRES_DSN: is not set; name the database that the report asks")
+    try:
+        async with look(tools.postgres_dsn, timeout=tools.statement_timeout) as it:
+            return await it.examine(report, ZoneInfo(tools.timezone))
+    except DatabaseAway as error:
+        raise Refused(f"MOMENTUS_POSTGRES_DSN: the database cannot be asked: {error}") from None
+
+
+def _difference(now: dict[str, Any], stored: dict[str, Any] | None) -> Answer:
+    if stored is None:
+        return Answer("nothing is stored of this node", {"stored": None, "now": now, "differences": {}})
+    told = {path: {"stored": old, "now": new} for path, old, new in differences(stored["data"], now["data"])}
+    lines = [f"{path}: {_shown(one['stored'])} -> {_shown(one['now'])}" for path, one in told.items()]
+    facts = {"stored": stored["as_of"], "now": now["as_of"], "differences": told}
+    head = f"stored as of {stored['as_of']}, now {now['as_of']}"
+    return Answer("\n".join([head, *(lines or ["the data are the same"])]), facts)
+
+
+def differences(stored: Any, now: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:  # noqa: ANN401  JSON
+    """What differs between two documents: the path, what is stored, what would be; null is what is not there.
+
+    >>> list(differences({"total": {"a": 1, "b": 2}}, {"total": {"a": 1, "b": 3}}))
+    [('total.b', 2, 3)]
+    """
+    if isinstance(stored, dict) and isinstance(now, dict):
+        for key in dict.fromkeys((*stored, *now)):
+            old, new = stored.get(key, _ABSENT), now.get(key, _ABSENT)
+            yield from differences(old, new, f"{path}.{key}" if path else str(key))
+    elif stored != now:
+        yield path, None if stored is _ABSENT else stored, None if now is _ABSENT else now
+
+
+def _shown(value: object) -> str:
+    return orjson.dumps(value).decode()
+
+
+def _arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", help="the report")
+    parser.add_argument("--scope", type=int, required=True, metavar="N", help="the node's id")
+    parser.add_argument("--diff", action="store_true", help="only what differs from what is stored")
+
+
+COMMANDS = (
+    Command(
+        "preview",
+        "one node's document as a refresh would store it now",
+        "preview management --scope 1 --diff",
+        _arguments,
+        preview,
+    ),
+)

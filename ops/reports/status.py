@@ -1,0 +1,175 @@
+"""`ops reports status`: how each declared report fares, and when it is next due, by the rules that refresh it.
+
+What is stored comes from Redis. What waits in the database, and so when a report is due, is asked of the database
+where one is named, by the prober's own look and decision; without one those two stay unknown.
+"""
+
+import argparse
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from statistics import median
+from typing import Any
+
+import orjson
+
+from jobs.reports import ReportError, load_reports
+from jobs.reports.boards import Board, boards_of
+from jobs.reports.keys import snapshot, wanted
+from jobs.reports.triggers import board_key
+from ops.command import Answer, Command, Refused, Tools
+from ops.depth_table import table
+from ops.report_freshness import ReportFreshness, moment, read_report
+from worker.reports.cost import p95
+from worker.reports.outbox_postgres import Outbox
+from worker.reports.pace import Decision, Seen, decide
+from worker.reports.source_postgres import DATABASE_FAULTS
+from worker.reports.store import ReportStore
+
+_HEADS = ["REPORT", "BOARD", "STATE", "GEN", "AGE", "P50", "P95", "WANTED", "MARKED", "DUE", "ERROR"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fare:
+    """How a report fares. What is not known is None.
+
+    Attributes:
+        verified: the last instant at which it was known to be true.
+        age_ms: since then.
+        cost_p50_ms, cost_p95_ms: what its latest refreshes took of the database.
+        wanted: somebody read it and found it old.
+        marked: changes of its board wait.
+        due, why: when its board is refreshed next, and for which of the reasons of `worker/reports/pace.py`.
+    """
+
+    report: str
+    board: str
+    state: str
+    generation: int | None = None
+    as_of: datetime | None = None
+    verified: datetime | None = None
+    age_ms: int | None = None
+    cost_p50_ms: float | None = None
+    cost_p95_ms: float | None = None
+    wanted: bool = False
+    marked: bool | None = None
+    due: datetime | None = None
+    why: str | None = None
+    error: str | None = None
+
+
+async def status(tools: Tools, asked: argparse.Namespace) -> Answer:
+    """All declared reports. Raises Refused and RedisError."""
+    del asked
+    try:
+        boards = boards_of(load_reports(tools.reports_path))
+    except ReportError as error:
+        raise Refused(f"{error}; ./run ops reports check tells all there is to mend") from None
+    seen, decisions, note = await _look(tools, boards)
+    now = datetime.now(UTC)
+    fares = [
+        await _fare(tools, report.name, board, now, seen, decisions.get(board.name))
+        for board in boards.values()
+        for report in board.reports
+    ]
+    fares.sort(key=lambda one: one.report)
+    text = table(_HEADS, [_row(one, now) for one in fares], left={0, 1, 2, 9, 10})
+    facts = {"reports": [asdict(one) for one in fares], "note": note}
+    return Answer(
+        "\n".join([text, *([note] if note else [])]), facts, done=all(one.state != "refused" for one in fares)
+    )
+
+
+async def _look(tools: Tools, boards: Mapping[str, Board]) -> tuple[Seen | None, Mapping[str, Decision], str]:
+    """What the prober would see and decide now; and why that is not known, if it is not."""
+    if not tools.postgres_dsn:
+        return None, {}, "MOMENTUS_POSTGRES_DSN is not set: what waits in the database is not known"
+    outbox, store = (
+        Outbox(tools.postgres_dsn, tenant=tools.tenant, boards=boards),
+        ReportStore(tools.redis, tenant=tools.tenant),
+    )
+    try:
+        watched = (await outbox.installation()).watched
+        seen = await outbox.look()
+        decisions = {}
+        for name, board in boards.items():
+            key, names = board_key(tools.tenant, name), [report.name for report in board.reports]
+            known = await store.known(names)
+            read = bool(await tools.redis.exists(*(wanted(tools.tenant, one) for one in names)))
+            decisions[name] = decide(board, known, seen, key, watched=name in watched, wanted=read)
+    except DATABASE_FAULTS as error:
+        return None, {}, f"the database cannot be asked ({type(error).__name__}): what waits there is not known"
+    finally:
+        await outbox.close()
+    return seen, decisions, ""
+
+
+async def _fare(
+    tools: Tools, name: str, board: Board, now: datetime, seen: Seen | None, decision: Decision | None
+) -> Fare:
+    key = snapshot(tools.tenant, name)
+    meta, error, costs = await tools.redis.hmget(key, ["_meta", "_error", "_costs"])  # type: ignore[misc]
+    fresh = read_report(name, meta, error, now_us=round(now.timestamp() * 1_000_000))
+    return Fare(
+        report=name,
+        board=board.name,
+        wanted=bool(await tools.redis.exists(wanted(tools.tenant, name))),
+        marked=None if seen is None else board_key(tools.tenant, board.name) in seen.marks,
+        due=None if decision is None or decision.why == "never" else decision.due,
+        why=None if decision is None else decision.why,
+        **_stored(fresh, meta, costs),
+    )
+
+
+def _stored(fresh: ReportFreshness, meta: bytes | None, costs: bytes | None) -> dict[str, Any]:
+    """What the stored set says of itself; of one that cannot be read, only that."""
+    said: dict[str, Any] = {
+        "state": fresh.state,
+        "as_of": fresh.as_of,
+        "age_ms": fresh.age_ms,
+        "error": fresh.error,
+    }
+    if meta is None or fresh.state == "unreadable":
+        return said
+    fields, spent = orjson.loads(meta), orjson.loads(costs or b"[]")
+    return said | {
+        "generation": fields.get("gen"),
+        "verified": moment(fields["verified_us"]),
+        "cost_p50_ms": median(spent) if spent else fields.get("cost_ms"),
+        "cost_p95_ms": p95(spent) if spent else fields.get("cost_ms"),
+    }
+
+
+def _row(one: Fare, now: datetime) -> list[str]:
+    due = (
+        "?"
+        if one.why is None
+        else "-"
+        if one.due is None
+        else f"{max(0.0, (one.due - now).total_seconds()):.1f} s"
+    )
+    marked = {None: "?", True: "yes", False: "no"}[one.marked]
+    return [
+        one.report,
+        one.board,
+        one.state,
+        _or_dash(one.generation, ""),
+        _or_dash(None if one.age_ms is None else one.age_ms / 1000, " s"),
+        _or_dash(one.cost_p50_ms, " ms"),
+        _or_dash(one.cost_p95_ms, " ms"),
+        "yes" if one.wanted else "no",
+        marked,
+        due if one.why is None else f"{due} ({one.why})",
+        one.error or "-",
+    ]
+
+
+def _or_dash(value: float | None, unit: str) -> str:
+    return "-" if value is None else f"{value}{unit}" if isinstance(value, int) else f"{value:.1f}{unit}"
+
+
+def _arguments(parser: argparse.ArgumentParser) -> None:
+    del parser
+
+
+COMMANDS = (Command("status", "how each report fares, and when it is next due", "status", _arguments, status),)

@@ -1,0 +1,114 @@
+"""How long a dashboard's own query takes, asked of some nodes as an application asks it of one: measured, not guessed.
+
+The nodes are chosen evenly by the size of their subtrees, the root and a leaf among them, so that neither the many
+small nor the few large ones are overlooked; what all would take is the mean times their number, with a range.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import sqrt
+from statistics import fmean, stdev
+
+import asyncpg
+
+from jobs.reports.front_matter import Place, ReportError
+from jobs.reports.definition import bind
+from ops.reports.facts_postgres import Look
+from worker.reports.day import Day
+from worker.reports.tree import Tree
+
+PARAMETERS = ("node", "now", "day_start", "day_end", "zone")
+
+
+class WalkFails(Exception):
+    """The walk cannot be used: it is no SQL, or the database refuses it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Walk:
+    """What the sampled nodes took.
+
+    Attributes:
+        took_ms: of each, in order of the sizes of their subtrees.
+        nodes: how many there are in all.
+        root_ms: of the root.
+    """
+
+    took_ms: Sequence[float]
+    nodes: int
+    root_ms: float
+
+    @property
+    def mean_ms(self) -> float:
+        """Of one node."""
+        return fmean(self.took_ms)
+
+    def all_ms(self) -> tuple[float, float]:
+        """What all nodes would take, and by how much that may be off: 1.96 standard errors of the sample.
+
+        >>> Walk([2.0, 2.0], 100, 2.0).all_ms()
+        (200.0, 0.0)
+        """
+        if len(self.took_ms) < 2 or len(self.took_ms) >= self.nodes:  # noqa: PLR2004  one has no spread
+            return self.mean_ms * self.nodes, 0.0
+        return self.mean_ms * self.nodes, 1.96 * stdev(self.took_ms) / sqrt(len(self.took_ms)) * self.nodes
+
+
+def sample(tree: Tree, most: int) -> list[int]:
+    """Nodes chosen evenly by the sizes of their subtrees, from the smallest to the root; at most so many."""
+    sizes: dict[int, int] = {}
+    for node in tree.upwards:
+        sizes[node] = 1 + sum(sizes[child] for child in tree.children[node])
+    ordered = sorted(sizes, key=lambda node: (sizes[node], node))
+    if len(ordered) <= most:
+        return ordered
+    return [ordered[round(place * (len(ordered) - 1) / (most - 1))] for place in range(most)]
+
+
+async def measure_walk(
+    look: Look, sql: str, tree: Tree, day: Day, *, most: int, seconds: float, file: str
+) -> Walk:
+    """Ask for some nodes, one after the other, for at most so long. The root is always among them.
+
+    Raises:
+        WalkFails: the query cannot be used.
+    """
+    try:
+        query, names = bind(sql.strip().rstrip(";"), Place(file), PARAMETERS)
+    except ReportError as error:
+        raise WalkFails(str(error)) from None
+    if "node" not in names:
+        raise WalkFails(f"{file}: has no :node; write the query of one node, with :node where its id stands")
+    values = {"now": look.snapshot.as_of, "day_start": day.start, "day_end": day.end, "zone": day.zone}
+    root, *others = reversed(sample(tree, most))
+    took: list[float] = []
+    began = time.perf_counter()
+    try:
+        async with look.snapshot.part():
+            statement = await look.connection.prepare(query)
+            await _asked(statement, names, values, root)  # fills caches, as people before did
+            for node in (root, *_spread(others)):
+                took.append(await _asked(statement, names, values, node))
+                if time.perf_counter() - began > seconds:
+                    break
+    except asyncpg.PostgresError as error:
+        raise WalkFails(f"{file}: {error}") from None
+    return Walk(took, len(tree.nodes), took[0])
+
+
+def _spread(nodes: list[int]) -> list[int]:
+    """Every fourth, then the ones between: whenever time is up, small and large have been asked for alike."""
+    return [node for first in range(4) for node in nodes[first::4]]
+
+
+async def _asked(
+    statement: "asyncpg.prepared_stmt.PreparedStatement[asyncpg.Record]",
+    names: Sequence[str],
+    values: Mapping[str, object],
+    node: int,
+) -> float:
+    """Milliseconds that one node takes."""
+    began = time.perf_counter()
+    await statement.fetch(*({**values, "node": node}[name] for name in names))
+    return (time.perf_counter() - began) * 1000

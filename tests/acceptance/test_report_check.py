@@ -1,0 +1,297 @@
+"""Bad reports are found before a worker has to try, each with its line and what to do; and none harms a good set."""
+
+import argparse
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import asyncpg
+import orjson
+import pytest
+from redis.asyncio import Redis
+
+from jobs.reports import load_reports
+from jobs.reports.keys import snapshot
+from ops.command import Answer, Refused, Tools
+from ops.reports.check import check
+from worker.engine import TryLater
+from worker.reports.refresh import refresh_report
+from worker.reports.refresher import Refresher
+from worker.reports.source_postgres import Source
+from worker.reports.store import ReportStore
+
+SHOPS = """
+CREATE SCHEMA retail;
+CREATE TABLE retail.shops (shop_id integer PRIMARY KEY, region integer, title text, level text);
+CREATE TABLE retail.orders (
+    id bigint GENERATED ALWAYS AS IDENTITY, shop integer, amount numeric, late boolean, note text, opened_at timestamptz
+);
+INSERT INTO retail.shops VALUES (1, NULL, 'All', 'country'), (2, 1, 'Norte', 'region'), (3, 2, 'Uno', 'shop');
+INSERT INTO retail.orders (shop, amount, late, note, opened_at) VALUES
+    (2, 10, false, 'a', now() - interval '2 days'), (3, 5.5, true, 'b', now() - interval '1 day');
+"""
+TREE = "SELECT shop_id AS id, region AS parent_id, title AS name, level AS kind\nFROM retail.shops\n"
+HEAD = """-- +++
+-- name = "orders"
+-- scope = "shop"
+-- tree = "shops"
+-- every = "1m"
+-- sources = ["retail.shops", "retail.orders"]
+--
+-- [freshness]
+-- soft = "30s"
+-- hard = "5m"
+-- debounce = "0s"
+--
+-- [rollup]
+-- orders = "sum"
+-- amount = "sum"
+-- late = "any"
+-- oldest = "top 5 by opened_at asc"
+-- median = "sql"
+-- +++
+"""
+QUERY = """SELECT
+    shop,
+    count(*) AS orders,
+    sum(amount) AS amount,
+    bool_or(late) AS late,
+    jsonb_agg(jsonb_build_object('id', id, 'opened_at', opened_at)) AS oldest,
+    1.5::numeric AS median
+FROM retail.orders
+WHERE opened_at <= :now
+GROUP BY shop
+"""
+
+
+@pytest.fixture
+async def shops(database: str, tmp_path: Path) -> AsyncIterator["Shops"]:
+    connection = await asyncpg.connect(database)
+    await connection.execute(SHOPS)
+    (tmp_path / "trees").mkdir()
+    it = Shops(database, tmp_path, connection)
+    it.write()
+    yield it
+    await connection.close()
+
+
+class Shops:
+    """Somebody's own small database, and their folder of reports."""
+
+    def __init__(self, dsn: str, folder: Path, connection: Any) -> None:
+        self.dsn, self.folder, self.connection = dsn, folder, connection
+
+    def write(self, head: str = HEAD, query: str = QUERY, tree: str = TREE) -> None:
+        (self.folder / "orders.sql").write_text(head + query)
+        (self.folder / "trees" / "shops.sql").write_text(tree)
+
+    async def check(self, *, dsn: str | None = None, pin: bool = False, timeout: float = 30) -> Answer:
+        tools = Tools(
+            redis=Redis(),
+            redis_url="",
+            postgres_dsn=self.dsn if dsn is None else dsn,
+            statement_timeout=timedelta(seconds=timeout),
+        )
+        return await check(tools, argparse.Namespace(path=self.folder, pin=pin, plan=False))
+
+
+async def test_a_folder_of_somebodys_own_tables_is_checked_and_computed(shops: Shops, valkey_url: str) -> None:
+    answer = await shops.check()
+    assert answer.done, answer.text
+    assert answer.facts["reports"]["orders"]["tables"] == ["retail.orders", "retail.shops"]
+    report = load_reports(shops.folder)["orders"]
+    source = Source(shops.dsn, statement_timeout=timedelta(seconds=30))
+    async with Redis.from_url(valkey_url) as redis:
+        refresher = Refresher("own", {"orders": report}, source, ReportStore(redis, tenant="own"), ZoneInfo("UTC"))
+        await refresh_report({"refresher": refresher}, "own", "orders")
+        data = orjson.loads(await redis.hget(snapshot("own", "orders"), "1"))["data"]
+    await source.close()
+    assert data["node"] == {"id": 1, "name": "All", "kind": "country", "path": [1], "children": [2]}
+    assert {**data["total"], "oldest": [one["id"] for one in data["total"]["oldest"]]} == {
+        "orders": 2,
+        "amount": 15.5,
+        "late": True,
+        "oldest": [1, 2],
+        "median": None,
+    }
+
+
+def changed(old: str, new: str) -> str:
+    assert old in QUERY
+    return QUERY.replace(old, new)
+
+
+BAD_QUERIES = {
+    "an unknown column": (changed("bool_or(late)", "bool_or(lait)"), ":24", "lait", "orders.late"),
+    "a syntax error": (changed("GROUP BY", "GROUP BI"), ":29", "syntax error", "mend the query"),
+    "a scope twice": (
+        changed("    shop,", "    2 AS shop,"),
+        ":3: scope",
+        "comes twice",
+        "group the query by shop",
+    ),
+    "an unknown scope": (changed("    shop,", "    shop + 7 AS shop,"), ":3: scope", "not in the tree", "join"),
+    "a null scope": (changed("    shop,", "    nullif(shop, 2) AS shop,"), ":3: scope", "node None", "join"),
+    "a scope of text": (changed("    shop,", "    shop::text AS shop,"), ":3: scope", "is text", "bigint"),
+    "a null measure": (
+        changed("sum(amount)", "nullif(sum(amount), 10)"),
+        ":15: rollup.amount",
+        "NULL",
+        "coalesce",
+    ),
+    "not a number": (changed("sum(amount)", "'NaN'::numeric"), ":15: rollup.amount", "NaN", "mended"),
+    "a misnamed measure": (
+        changed("AS amount", "AS amounts"),
+        ":15: rollup.amount",
+        "no column",
+        "mean 'amounts'",
+    ),
+    "a sum of texts": (
+        changed("sum(amount)", "min(note)"),
+        ":15: rollup.amount",
+        "does not fit",
+        "cast to a number",
+    ),
+    "any of numbers": (changed("bool_or(late)", "count(*)"), ":16: rollup.late", "does not fit", "condition"),
+    "a top of texts": (
+        changed("jsonb_agg(jsonb_build_object('id', id, 'opened_at', opened_at))", "min(note)"),
+        ":17: rollup.oldest",
+        "does not fit",
+        "jsonb_agg",
+    ),
+    "an interval": (changed("1.5::numeric", "interval '1 day'"), ":18: rollup.median", "does not fit", "cast it"),
+    "the server's clock": (changed(":now", "now()"), ":28", "server's clock", ":day_start"),
+    "a day without end": (changed(":now", ":day_end"), ":1: valid_until", "only changes of data", "next_midnight"),
+    "an unnamed table": (
+        changed("WHERE", "CROSS JOIN (SELECT FROM retail.notes) AS n WHERE"),
+        ":6: sources",
+        "retail.notes",
+        "add",
+    ),
+}
+
+
+async def test_a_bad_query_is_found_with_its_line_and_a_remedy(shops: Shops) -> None:
+    await shops.connection.execute("CREATE TABLE retail.notes (id integer); INSERT INTO retail.notes VALUES (1)")
+    for name, (query, where, fault, remedy) in BAD_QUERIES.items():
+        shops.write(query=query)
+        answer = await shops.check()
+        assert not answer.done, name
+        lines = [f"{one['where']}: {one['fault']}; {one['remedy']}" for one in answer.facts["findings"]]
+        assert [line for line in lines if f"orders.sql{where}" in line and fault in line and remedy in line], lines
+        assert len({one["where"] for one in answer.facts["findings"]}) == 1, lines
+
+
+BAD_HEADS = {
+    "a misspelt key": (("-- soft", "-- sfot"), "orders.sql:9: freshness.sfot", "did you mean 'soft'"),
+    "a misspelt roll-up": (('amount = "sum"', 'amount = "summ"'), "orders.sql:15: rollup.amount", "is none of"),
+    "a tree that is not there": (('"shops"', '"shop"'), "orders.sql:4: tree", "there are: shops"),
+    "no TOML": (('every = "1m"', "every = 1m"), "orders.sql:5", "not TOML"),
+    "a source that is not there": (("retail.orders", "retail.order"), "orders.sql:6: sources", "is no table"),
+    "a past validity": (
+        ("-- sources", "-- valid_until = \"now() - interval '1 s'\"\n-- sources"),
+        "orders.sql:6: valid_until",
+        "after :now",
+    ),
+    "a validity that fails": (
+        ("-- sources", '-- valid_until = "nonsense(1)"\n-- sources'),
+        ":6: valid_until",
+        "nonsense",
+    ),
+    "too dear a report": (
+        ("-- [rollup]", '-- [budget]\n-- max_db_share = "0.000001%"\n-- [rollup]'),
+        "orders.sql:14: budget.max_db_share",
+        "allow ",
+    ),
+}
+
+
+async def test_a_bad_head_is_found_with_its_line_and_a_remedy(shops: Shops) -> None:
+    (shops.folder / "other.sql").write_text(HEAD.replace('"orders"', '"other"', 1) + QUERY)
+    for name, ((old, new), where, words) in BAD_HEADS.items():
+        assert old in HEAD
+        shops.write(head=HEAD.replace(old, new))
+        answer = await shops.check()
+        assert not answer.done, name
+        lines = answer.text.splitlines()
+        assert [line for line in lines if where in line and words in line], lines
+        assert "other" in answer.facts["reports"]
+
+
+async def test_a_tree_that_is_none_is_found(shops: Shops) -> None:
+    for damage, words in (
+        ("INSERT INTO retail.shops VALUES (9, NULL, 'x', 'y')", "must have one root"),
+        ("UPDATE retail.shops SET region = 9 WHERE shop_id = 9", "cycle"),
+    ):
+        await shops.connection.execute(damage)
+        answer = await shops.check()
+        assert [one["where"] for one in answer.facts["findings"]] == ["trees/shops.sql:1"]
+        assert words in answer.text
+
+
+async def test_a_query_that_runs_too_long_is_ended_and_found(shops: Shops) -> None:
+    shops.write(query=QUERY.replace("WHERE", "CROSS JOIN pg_sleep(9) WHERE"))
+    answer = await shops.check(timeout=0.2)
+    assert "ran longer than the statement timeout" in answer.text
+    assert "MOMENTUS_REPORTS__STATEMENT_TIMEOUT" in answer.text
+
+
+async def test_a_breaking_change_of_the_pinned_document_is_found_and_an_added_measure_is_none(
+    shops: Shops,
+) -> None:
+    assert (await shops.check(pin=True)).done
+    assert (shops.folder / "orders.schema.json").exists()
+    assert load_reports(shops.folder)["orders"].schema["properties"]["total"]["required"][0] == "orders"
+    shops.write(
+        head=HEAD.replace('-- median = "sql"', '-- median = "sql"\n-- most = "max"'),
+        query=QUERY.replace("1.5", "max(amount) AS most, 1.5"),
+    )
+    assert (await shops.check()).done
+    shops.write(head=HEAD.replace('-- median = "sql"\n', ""), query=QUERY.replace("count(*)", "1.5::float"))
+    answer = await shops.check()
+    told = [(one["where"], one["fault"]) for one in answer.facts["findings"]]
+    assert [where for where, _ in told] == ["orders.sql:14: rollup.orders", "orders.sql:13: rollup.median"]
+    assert "was integer and is number" in told[0][1]
+    assert "is gone" in told[1][1]
+    assert (await shops.check(pin=True)).done
+    assert (await shops.check()).done
+
+
+async def test_without_a_database_the_files_are_read_all_the_same(shops: Shops) -> None:
+    shops.write(head=HEAD.replace("-- soft", "-- sfot"))
+    answer = await shops.check(dsn="")
+    assert "did you mean 'soft'" in answer.text
+    assert "no query was tried" in answer.text
+    with pytest.raises(Refused, match="cannot be asked"):
+        await shops.check(dsn="postgresql://nobody@127.0.0.1:1/none")
+
+
+BAD_ROWS = [
+    "a scope twice",
+    "an unknown scope",
+    "a null scope",
+    "a null measure",
+    "not a number",
+    "a sum of texts",
+]
+
+
+async def test_bad_rows_never_reach_the_last_good_set(shops: Shops, valkey_url: str) -> None:
+    report = load_reports(shops.folder)["orders"]
+    source = Source(shops.dsn, statement_timeout=timedelta(seconds=30))
+    async with Redis.from_url(valkey_url) as redis:
+        store = ReportStore(redis, tenant="bad")
+        refresher = Refresher("bad", {"orders": report}, source, store, ZoneInfo("UTC"))
+        await refresh_report({"refresher": refresher}, "bad", "orders")
+        good = await redis.hgetall(snapshot("bad", "orders"))
+        for name in BAD_ROWS:
+            shops.write(query=BAD_QUERIES[name][0])
+            worse = replace(refresher, reports={"orders": load_reports(shops.folder)["orders"]})
+            with pytest.raises(TryLater, match="InvalidRows"):
+                await refresh_report({"refresher": worse}, "bad", "orders")
+            await redis.hdel(snapshot("bad", "orders"), "_error")
+            assert await redis.hgetall(snapshot("bad", "orders")) == good, name
+    await source.close()

@@ -1,0 +1,139 @@
+"""What operators are told of reports is what a refresh would do, on real servers."""
+
+import argparse
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import asyncpg
+import orjson
+import pytest
+from redis.asyncio import Redis
+
+from jobs.reports import load_reports
+from jobs.reports.keys import snapshot, wanted
+from ops.command import Refused, Tools
+from ops.organisation import Size, generate
+from ops.organisation.postgres import install, load
+from ops.reports.advise import give_advice
+from ops.reports.preview import preview
+from ops.reports.status import status
+from producers.keys import catalogue
+from worker.reports.refresh import refresh_report
+from worker.reports.refresher import Refresher
+from worker.reports.source_postgres import Source
+from worker.reports.store import ReportStore
+
+TENANT = "commands"
+SIZE = Size(nodes=30, depth=4, employees=60, memberships=5, tasks=90, checkins=900, blockers=120)
+WALK = """
+WITH RECURSIVE below AS (
+    SELECT id FROM organisation.nodes WHERE id = :node
+    UNION ALL SELECT child.id FROM organisation.nodes AS child JOIN below ON child.parent_id = below.id
+)
+SELECT count(*) FROM organisation.blockers WHERE node_id IN (SELECT id FROM below) AND opened_at <= :now
+"""
+
+
+@pytest.fixture
+async def tools(database: str, valkey_url: str) -> AsyncIterator[Tools]:
+    """An organisation whose reports have been computed once."""
+    connection = await asyncpg.connect(database)
+    await install(connection)
+    await load(connection, generate(SIZE, seed=3, now=datetime.now(UTC)))
+    await connection.close()
+    source = Source(database, statement_timeout=timedelta(seconds=30))
+    async with Redis.from_url(valkey_url) as redis:
+        store = ReportStore(redis, tenant=TENANT)
+        refresher = Refresher(TENANT, load_reports(), source, store, ZoneInfo("UTC"))
+        await store.declare(refresher.reports)
+        await refresh_report({"refresher": refresher}, TENANT, "management")
+        await source.close()
+        yield Tools(redis=redis, redis_url=valkey_url, tenant=TENANT, postgres_dsn=database)
+
+
+def asked(name: str = "blockers", **more: object) -> argparse.Namespace:
+    usual = {
+        "scope": 1,
+        "diff": False,
+        "walk": None,
+        "views": 10.0,
+        "nodes_per_view": None,
+        "sample": 9,
+        "seconds": 9.0,
+    }
+    return argparse.Namespace(**{"name": name, **usual, **more})
+
+
+async def test_a_preview_is_what_is_stored_and_tells_what_has_changed_since(tools: Tools) -> None:
+    stored = orjson.loads(await tools.redis.hget(snapshot(TENANT, "blockers"), "1"))
+    assert (await preview(tools, asked())).facts["data"] == stored["data"]
+    assert "the data are the same" in (await preview(tools, asked(diff=True))).text
+    connection = await asyncpg.connect(tools.postgres_dsn)
+    await connection.execute(
+        "INSERT INTO organisation.blockers SELECT 100000, 1, NULL, NULL, now() - interval '1 s', NULL, 'incident'"
+    )
+    await connection.close()
+    before, answer = stored["data"]["total"]["active"], await preview(tools, asked(diff=True))
+    assert answer.facts["differences"]["total.active"] == {"stored": before, "now": before + 1}
+    assert f"total.active: {before} -> {before + 1}" in answer.text
+
+
+async def test_a_preview_of_what_is_not_there_is_refused_with_what_there_is(tools: Tools) -> None:
+    with pytest.raises(Refused, match="there are activity, blockers, management, workload"):
+        await preview(tools, asked("blocker"))
+    with pytest.raises(Refused, match="there is no node 999"):
+        await preview(tools, asked(scope=999))
+    with pytest.raises(Refused, match="MOMENTUS_POSTGRES_DSN"):
+        await preview(Tools(redis=tools.redis, redis_url=""), asked())
+
+
+async def test_the_status_tells_how_each_report_fares_and_when_it_is_due(tools: Tools) -> None:
+    await tools.redis.set(wanted(TENANT, "workload"), 1)
+    answer = await status(tools, asked())
+    fares = {one["report"]: one for one in answer.facts["reports"]}
+    assert {name: one["state"] for name, one in fares.items()} == {
+        "activity": "never",
+        "blockers": "fresh",
+        "management": "fresh",
+        "workload": "fresh",
+    }
+    assert [name for name, one in fares.items() if one["wanted"]] == ["workload"]
+    assert (fares["activity"]["why"], fares["activity"]["generation"]) == ("cold", None)
+    assert fares["management"]["generation"] == 1
+    assert fares["management"]["cost_p95_ms"] > 0
+    assert fares["management"]["due"] > fares["management"]["as_of"]
+    assert fares["management"]["marked"] is False
+    assert "cold" in answer.text
+
+
+async def test_without_a_database_the_status_says_what_it_cannot_know(tools: Tools) -> None:
+    answer = await status(Tools(redis=tools.redis, redis_url="", tenant=TENANT), asked())
+    assert "what waits in the database is not known" in answer.text
+    assert {one["due"] for one in answer.facts["reports"]} == {None}
+
+
+async def test_the_advice_is_measured_on_the_database_itself(tools: Tools, tmp_path: Path) -> None:
+    walk = tmp_path / "walk.sql"
+    walk.write_text(WALK)
+    answer = await give_advice(tools, asked(walk=walk))
+    assert answer.facts["advice"]["do"] == "fix"
+    assert answer.facts["measured"]["statements"] == 30
+    assert answer.facts["measured"]["read_ms"] > 0
+    assert answer.facts["walk"]["sampled"] == 9
+    assert "(9 of 30 asked)" in answer.text
+    assert "not measured" in (await give_advice(tools, asked())).text
+    for text, words in ((WALK.replace(":node", "1"), "has no :node"), ("SELECT :node::int +", "syntax error")):
+        walk.write_text(text)
+        with pytest.raises(Refused, match=words):
+            await give_advice(tools, asked(walk=walk))
+    with pytest.raises(Refused, match="cannot be read"):
+        await give_advice(tools, asked(walk=tmp_path / "gone.sql"))
+
+
+async def test_readers_are_told_the_schema_of_each_report(tools: Tools) -> None:
+    entry = orjson.loads(await tools.redis.hget(catalogue(TENANT), "workload"))
+    total = entry["schema"]["properties"]["total"]["properties"]
+    assert total["oldest_at"] == {"type": ["string", "null"], "format": "date-time"}
+    assert total["tasks"] == {"type": "integer"}

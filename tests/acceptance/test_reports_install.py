@@ -1,0 +1,60 @@
+"""`ops reports install` and `uninstall`: what is printed is what is run, and nothing is left behind."""
+
+import argparse
+from pathlib import Path
+
+import asyncpg
+import pytest
+from redis.asyncio import Redis
+
+from ops.command import Refused, Tools
+from ops.organisation.postgres import install as install_organisation
+from ops.reports.install_postgres import install, uninstall
+
+SOURCE = "organisation.checkins"
+
+
+def tools(dsn: str = "", tenant: str = "default", folder: Path | None = None) -> Tools:
+    url = "redis://127.0.0.1:0"
+    return Tools(redis=Redis.from_url(url), redis_url=url, tenant=tenant, postgres_dsn=dsn, reports_path=folder)
+
+
+def asked(*, dry_run: bool = False) -> argparse.Namespace:
+    return argparse.Namespace(dry_run=dry_run, role="")
+
+
+async def test_what_a_dry_run_prints_installs_the_same_and_uninstalling_leaves_nothing(database: str) -> None:
+    connection = await asyncpg.connect(database)
+    try:
+        await install_organisation(connection)
+        script = (await install(tools(database), asked(dry_run=True))).facts["script"]
+        assert await connection.fetchval("SELECT to_regnamespace('momentus')") is None
+        await connection.execute(script)
+        triggers = await connection.fetch(
+            "SELECT tgrelid, tgargs FROM pg_trigger WHERE tgname = 'momentus_default'"
+        )
+        assert SOURCE in (await install(tools(database), asked())).facts["sources"]
+        again = await connection.fetch("SELECT tgrelid, tgargs FROM pg_trigger WHERE tgname = 'momentus_default'")
+        assert again == triggers
+        await uninstall(tools(database), asked())
+        assert await connection.fetchval("SELECT to_regnamespace('momentus')") is None
+        assert await connection.fetchval("SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'momentus%'") == 0
+        await uninstall(tools(database), asked())
+    finally:
+        await connection.close()
+
+
+async def test_a_source_that_is_no_table_is_refused_and_nothing_is_changed(database: str) -> None:
+    with pytest.raises(Refused, match="nothing was changed"):
+        await install(tools(database), asked())
+    connection = await asyncpg.connect(database)
+    try:
+        assert await connection.fetchval("SELECT to_regnamespace('momentus')") is None
+    finally:
+        await connection.close()
+
+
+async def test_without_a_database_there_is_only_the_script() -> None:
+    assert "CREATE TRIGGER" in (await install(tools(), asked(dry_run=True))).text
+    with pytest.raises(Refused, match="MOMENTUS_POSTGRES_DSN"):
+        await install(tools(), asked())
