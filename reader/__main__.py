@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import signal
 import socket
 import sys
@@ -42,6 +43,10 @@ from settings import Settings, load_or_exit
 GRACE_S = 5
 """How long a stopping reader lets requests finish. None takes that long, but a client may not read its answer."""
 
+CONNECTIONS = 4096
+"""Clients connected at once, idle ones and streams of hints among them; the next one waits for a place."""
+_OWN_FILES = 64
+"""Files that the process itself may need."""
 _MIB = 1024 * 1024
 _SUBSCRIBED_S = 15
 """Longer than a subscription goes without a sign of life."""
@@ -109,9 +114,17 @@ def _server(reader: Reader, host: str, port: int) -> Server:
         interface=Interfaces.RSGI,
         http=HTTPModes.http1,
         websockets=False,
+        backlog=1024,
+        backpressure=_connections(),
         log_level=LogLevels.error,
         log_dictconfig=log.GRANIAN_LOGGING,
     )
+
+
+def _connections() -> int:
+    """As many clients as this process may open files for: one more, and it could not even refuse it."""
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return CONNECTIONS if files == resource.RLIM_INFINITY else max(1, min(CONNECTIONS, files - _OWN_FILES))
 
 
 def _listening_to(settings: Settings, hints: Hints) -> Callable[[], Coroutine[None, None, None]]:

@@ -27,6 +27,8 @@ _BOUNDS = (
     "(RFC 9111, 5.2.1)."
 )
 
+_REFUSED = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+
 
 def describe(catalogue: Mapping[str, bytes], *, guarded: bool) -> dict[str, Any]:
     """The OpenAPI document.
@@ -71,9 +73,8 @@ def _responses(name: str) -> dict[str, Any]:
         "200": {"description": "The document.", "headers": headers, "content": document},
         "304": {"description": "You hold it already.", "headers": headers},
     }
-    refused = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
     for status, title in problem.statuses().items():
-        answers[str(status)] = {"description": title, "content": refused}
+        answers[str(status)] = {"description": title, "content": _REFUSED}
     return answers
 
 
@@ -92,15 +93,21 @@ def _schema(entry: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _pages() -> dict[str, Any]:
-    def page(summary: str, content: str) -> dict[str, Any]:
-        said = {"200": {"description": summary, "content": {content: {"schema": {"type": "string"}}}}}
-        return {"get": {"summary": summary, "responses": said}}
-
+    text: dict[str, Any] = {"type": "string"}
     return {
-        "/healthz": page("The process runs.", "text/plain"),
-        "/metrics": page("Counters in Prometheus text.", "text/plain"),
-        "/openapi.json": page("This document.", "application/json"),
+        "/healthz": _page("The process runs.", "text/plain", text),
+        "/readyz": _page("Redis answers.", "text/plain", text),
+        "/metrics": _page("Counters in Prometheus text.", "text/plain", text),
+        "/openapi.json": _page("This document.", "application/json", {"type": "object"}),
     }
+
+
+def _page(summary: str, content: str, schema: Mapping[str, Any]) -> dict[str, Any]:
+    said = {
+        "200": {"description": summary, "content": {content: {"schema": schema}}},
+        "503": {"description": problem.REDIS_UNREACHABLE.title, "content": _REFUSED},
+    }
+    return {"get": {"summary": summary, "responses": said}}
 
 
 def _header(name: str, description: str) -> dict[str, Any]:

@@ -47,6 +47,8 @@ WARMING_RETRY_S = 5
 PATIENCE_S = 0.3
 """How long a client with a bound waits for a refresh that is under way."""
 _LOOK_AGAIN_S = 0.02
+_CLOSED_DAY_S = 300
+"""How long a closed day may be reused unasked: late rows may still restate it."""
 
 _TYPED: Headers = (
     ("content-type", "application/json"),
@@ -202,14 +204,14 @@ class Reports:
         return _document(request, snapshot, freshness.verdict.value, headers, freshness.age_us / SECOND_US)
 
     def _closed(self, request: Request, snapshot: Snapshot) -> Answer:
-        """A closed day does not change any more."""
+        """A closed day changes only when late rows are written into it, within the report's window."""
         head, meta = _head(snapshot), _meta(snapshot)
         headers: Headers = (
             *self._common,
             ("etag", f'W/"{head.etag}"'),
             ("memento-datetime", http_date(meta.verified_us)),
             ("as-of", as_of(meta.verified_us)),
-            ("cache-control", "private, max-age=31536000, immutable"),
+            ("cache-control", f"private, max-age={_CLOSED_DAY_S}"),
         )
         return _document(request, snapshot, "closed_day", headers, None)
 

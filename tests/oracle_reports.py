@@ -2,13 +2,13 @@
 
 Over a node and its whole subtree (`total`), and over the node's own rows (`own`), at the instant `now`:
 
-    blockers   opened_at <= now and not closed by now: how many, how many of each kind, and the ten with the earliest
-               opened_at, of several at one instant those with the lowest id
-    activity   check-ins up to now on today's local date or one of the 34 dates before it: how many, how many on each
-               date that has any, and the latest
+    blockers   opened_at <= now and not closed by now: how many, how many of each kind, and the ten with the
+               earliest opened_at, of several at one instant those with the lowest id
+    activity   check-ins up to now on today's local date or one of the 34 dates before it: how many, how many on
+               each date that has any, and the latest
     workload   tasks with created_at <= now and not closed by now: how many, by state and age in local dates since
-               created_at (week: up to 7, month: up to 30, quarter: up to 90, older), how many with due_at < now, how
-               many without assignee, the part that is overdue, and the oldest with the lowest id
+               created_at (week: up to 7, month: up to 30, quarter: up to 90, older), how many with due_at < now,
+               how many without assignee, the part that is overdue, and the oldest with the lowest id
 """
 
 from collections import Counter, defaultdict

@@ -23,12 +23,23 @@ MAY_IMPORT = {
 ONLY_PARTS = {
     ("reader", "producers"): {"producers.link", "producers.wire"},
     ("ops", "worker"): {
-        f"worker.reports.{part}"
-        for part in ("cost", "day", "document", "outbox_postgres", "pace", "rollup", "source_postgres", "store", "tree")
+        *(
+            "worker.reports.cost",
+            "worker.reports.day",
+            "worker.reports.document",
+            "worker.reports.outbox_postgres",
+        ),
+        *(
+            "worker.reports.pace",
+            "worker.reports.rollup",
+            "worker.reports.source_postgres",
+            "worker.reports.store",
+        ),
+        "worker.reports.tree",
     },
 }
-"""Of a room that may be imported, the parts that may: the reader shares the connection, and can queue nothing; what
-`ops reports` checks and previews is reckoned by the very code that a refresh uses."""
+"""Of a room that may be imported, the parts that may: the reader shares the connection, and can queue nothing;
+what `ops reports` checks and previews is reckoned by the very code that a refresh uses."""
 LEAVES = {"jobs", "producers", "sessions"}
 FOR_ENTRIES_ONLY = {"settings", "log"}
 OURS = {*MAY_IMPORT, *FOR_ENTRIES_ONLY, "tests", "bench", "docs", "momentus_client"}

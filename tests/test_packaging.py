@@ -18,7 +18,19 @@ from settings import load, to_duration
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-GROUPS = PROJECT["dependency-groups"]
+WRITTEN = PROJECT["dependency-groups"]
+
+
+def group(name: str) -> list[str]:
+    """A dependency group with what it includes (PEP 735)."""
+    return [
+        one
+        for entry in WRITTEN[name]
+        for one in ([entry] if isinstance(entry, str) else group(entry["include-group"]))
+    ]
+
+
+GROUPS = {name: group(name) for name in WRITTEN}
 RUNTIME = [*PROJECT["project"]["dependencies"], *GROUPS["runtime"]]
 LOCKS = {
     "requirements.txt": RUNTIME,

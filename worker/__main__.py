@@ -41,6 +41,7 @@ from worker.mail.modes import Safety
 from worker.mail.sent import SentRegister
 from worker.mail.server import Server
 from worker.mail.suppression import SuppressionList
+from worker.reports.audit import KIND as AUDIT, Auditor, audit_cron, audit_reports
 from worker.reports.outbox_postgres import Outbox
 from worker.reports.prober import Prober
 from worker.reports.refresh import refresh_report
@@ -92,7 +93,11 @@ async def _work(settings: Settings) -> None:
         if settings.postgres_dsn is not None:
             refresher = await stack.enter_async_context(_refresher(settings, url))
             context["refresher"] = refresher
+            redis = connect(url, seconds=_ANSWER_SECONDS)
+            stack.push_async_callback(redis.aclose)
+            context["auditor"] = Auditor(refresher, redis)
             functions.append(handler(refresh_report, kind=RefreshReport.kind))
+            functions.append(handler(audit_reports, kind=AUDIT))
             lanes.append(LaneSlots(REPORTS, settings.worker.reports_slots))
         worker = Worker(
             functions,
@@ -100,7 +105,7 @@ async def _work(settings: Settings) -> None:
             lanes=[lane for lane in lanes if lane.slots],
             limits=[limit_of(one.account) for one in accounts.configured],
             lane_limits=_lane_limits(lanes, accounts),
-            crons=[erase_cron()],
+            crons=[erase_cron(), *([audit_cron()] if "auditor" in context else [])],
             policies={
                 Mail.kind: replace(Mail.policy, horizon=settings.mail.horizon),
                 RefreshReport.kind: RefreshReport.policy,

@@ -61,6 +61,10 @@ _EVENTS = {
     "report.unknown": ("warning", "a refresh was asked for a report that is not declared here"),
     "report.closed": ("info", "a day of the report was closed"),
     "report.not_closed": ("error", "a day of the report could not be closed; it is tried at the next refresh"),
+    "report.mismatch": (
+        "error",
+        "an audit reckons a node's measure otherwise than it is stored; see `./run ops reports status`",
+    ),
     "board.watched": ("info", "the database marks what changes this board"),
     "board.unwatched": (
         "warning",

@@ -199,7 +199,7 @@ def _expression(head: Table) -> tuple[str, tuple[str, ...]]:
 
 
 def bind(query: str, place: Place, known: tuple[str, ...] = PARAMETERS) -> tuple[str, tuple[str, ...]]:
-    """Named parameters become numbered ones; casts (``::``), comments and texts are left alone. Raises ReportError."""
+    """Named parameters become numbered ones; casts, comments and texts stay as they are. Raises ReportError."""
     if not query:
         raise ReportError(f"{place.file}:{place.query}", "holds no query below its front matter")
     found = [match for match in _PARAMETER.finditer(query) if match[1]]

@@ -24,3 +24,8 @@ def prober(tenant: str) -> str:
 def changed(tenant: str) -> str:
     """Channel on which each stored set is announced, JSON ``{"report", "gen"}``."""
     return f"momentus:{{reports}}:changed:{tenant}"
+
+
+def audit(tenant: str, report: str) -> str:
+    """HASH of what audits of the report came to: ``audited``, ``passed_over``, ``mismatched``, ``at_us``, ``last``."""
+    return f"momentus:{{reports}}:audit:{tenant}:{report}"

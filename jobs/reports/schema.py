@@ -90,7 +90,7 @@ def _object(properties: Mapping[str, Any]) -> dict[str, Any]:
     return {"type": "object", "required": list(properties), "properties": dict(properties)}
 
 
-def _measure(measure: str, how: str, columns: Mapping[str, str]) -> dict[str, Any]:
+def _measure(measure: str, how: str, columns: Mapping[str, str]) -> dict[str, Any]:  # noqa: PLR0911  one per roll-up
     if top := top_of(how):
         rows = {"type": "object", "required": list(top.keys)}
         return {"type": "array", "maxItems": top.count, "items": rows}

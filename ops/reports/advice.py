@@ -1,14 +1,14 @@
 """Whether a report should be computed ahead of time: a decision over measurements, without I/O.
 
-    fix          a view asks the same of many nodes one by one, and one query for all of them is quick enough: change
-                 the application's query; computing ahead would only hide it
-    precompute   even the better way is slow (2 s and more for a view), or views together take more than 5 % of one
-                 processor of the database
+    fix          a view asks the same of many nodes one by one, and one query for all of them is quick enough:
+                 change the application's query; computing ahead would only hide it
+    precompute   even the better way is slow (2 s and more for a view), or views together take more than 5 % of
+                 one processor of the database
     leave        neither: ask the database directly
 
-Views a minute V at q ms each cost the database V * q; refreshes F a minute at c ms each cost F * c, however many look.
-What is saved is 1 - F * c / (V * q), which may be less than nothing: then computing ahead buys quick and steady
-answers, also while the database is away, but no time of the database, and that is said.
+Views a minute V at q ms each cost the database V * q; refreshes F a minute at c ms each cost F * c, however many
+look. What is saved is 1 - F * c / (V * q), which may be less than nothing: then computing ahead buys quick and
+steady answers, also while the database is away, but no time of the database, and that is said.
 """
 
 from dataclasses import dataclass
@@ -54,7 +54,8 @@ class Advice:
     """What to do and why.
 
     Attributes:
-        saved: of the database's time for this report, the part that computing ahead would save; below 0 it costs more.
+        saved: of the database's time for this report, the part that computing ahead would save; below 0 it costs
+            more.
     """
 
     do: Literal["fix", "precompute", "leave"]

@@ -1,7 +1,7 @@
-"""`ops reports advise`: whether computing a report ahead pays on this database, with the numbers it was reckoned from.
+"""`ops reports advise`: whether computing a report ahead pays on this database, with the numbers that say so.
 
-Three ways to one dashboard are run here and now: the application's own query node by node (`--walk`), the report's one
-query for all nodes, and the read of a stored document. What is judged and how stands in `advice.py`.
+Three ways to one dashboard are run here and now: the application's own query node by node (`--walk`), the report's
+one query for all nodes, and the read of a stored document. What is judged and how stands in `advice.py`.
 """
 
 import argparse
@@ -43,10 +43,13 @@ async def give_advice(tools: Tools, asked: argparse.Namespace) -> Answer:
         refreshes=60_000 / apart_ms,
     )
     advice = advise(it)
-    told = {"advice": asdict(advice), "measured": asdict(it), "nodes": len(facts.documents)}
+    told: dict[str, Any] = {"advice": asdict(advice), "measured": asdict(it), "nodes": len(facts.documents)}
     if walk is not None:
         whole, give = walk.all_ms()
-        told["walk"] = {"sampled": len(walk.took_ms), "mean_ms": walk.mean_ms, "root_ms": walk.root_ms} | {
+        told["walk"] = {
+            "sampled": len(walk.took_ms),
+            "mean_ms": walk.mean_ms,
+            "root_ms": walk.root_ms,
             "all_ms": whole,
             "give_or_take_ms": give,
         }
@@ -54,7 +57,7 @@ async def give_advice(tools: Tools, asked: argparse.Namespace) -> Answer:
 
 
 def _view_ms(walk: Walk, per_view: int) -> float:
-    """What a view costs: of one node, the root's, which those see who look most; of more, the mean times as many."""
+    """What a view costs: of one node, the root's; of more, the mean times as many."""
     return walk.root_ms if per_view == 1 else walk.mean_ms * per_view
 
 
@@ -64,7 +67,7 @@ async def _measured(tools: Tools, report: Report, asked: argparse.Namespace) -> 
     zone = ZoneInfo(report.timezone or tools.timezone)
     try:
         sql = None if asked.walk is None else asked.walk.read_text(encoding="utf-8")
-        async with look(tools.postgres_dsn, timeout=tools.statement_timeout) as it:
+        async with look(tools.postgres_dsn, longest=tools.statement_timeout) as it:
             facts = await it.examine(report, ZoneInfo(tools.timezone))
             if sql is None or not facts.documents:
                 return facts, None
@@ -102,7 +105,7 @@ def _text(report: Report, it: Measured, advice: Advice, walk: Walk | None) -> st
         whole, give = walk.all_ms()
         lines.append(
             f"  node by node         {walk.mean_ms:,.2f} ms a node, the root {walk.root_ms:,.2f} ms "
-            f"({len(walk.took_ms)} of {walk.nodes} asked); all would take {whole:,.0f} ms, give or take {give:,.0f}"
+            f"({len(walk.took_ms)} of {walk.nodes} asked); all {whole:,.0f} ms, give or take {give:,.0f}"
         )
     stored = (
         "nothing is stored yet" if it.read_ms is None else f"{it.read_ms:,.2f} ms, and nothing of the database"
@@ -110,7 +113,7 @@ def _text(report: Report, it: Measured, advice: Advice, walk: Walk | None) -> st
     lines += [
         f"  one query for all    {it.set_ms:,.2f} ms",
         f"  a stored document    {stored}",
-        f"reckoned with {it.views:g} views a minute and at most {it.refreshes:.1f} refreshes a minute: "
+        f"reckoned with {it.views:g} views and at most {it.refreshes:.1f} refreshes a minute",
         f"computing ahead would save {advice.saved:.1%} of the database's time",
     ]
     return "\n".join(lines)

@@ -1,8 +1,8 @@
 """`ops reports check`: whether reports are declared so that they can be computed, before a worker has to try.
 
-Every file is read, also when another cannot be; each report that can be is put to the database. What is found has a
-file, a line and a remedy, and makes the exit code 1. `--pin` writes the schema of each document beside its report;
-from then on a report that breaks it is a finding too.
+Every file is read, also when another cannot be; each report that can be is put to the database. What is found has
+a file, a line and a remedy, and makes the exit code 1. `--pin` writes the schema of each document beside its
+report; from then on a report that breaks it is a finding too.
 """
 
 import argparse
@@ -57,7 +57,7 @@ async def _facts(tools: Tools, folder: Folder) -> dict[str, ReportFacts]:
     if not tools.postgres_dsn:
         return {}
     try:
-        async with look(tools.postgres_dsn, timeout=tools.statement_timeout) as it:
+        async with look(tools.postgres_dsn, longest=tools.statement_timeout) as it:
             zone = ZoneInfo(tools.timezone)
             return {name: await it.examine(report, zone) for name, report in folder.reports.items()}
     except DatabaseAway as error:
@@ -104,7 +104,8 @@ def _text(
         if one.cost_ms is not None:
             apart = max(report.debounce, timedelta(milliseconds=one.cost_ms / report.max_db_share))
             lines.append(
-                f"{name}: {one.rows} rows for {len(one.documents)} nodes in {one.cost_ms:.1f} ms (plan cost {one.cost:.0f}); "
+                f"{name}: {one.rows} rows for {len(one.documents)} nodes in {one.cost_ms:.1f} ms "
+                f"(plan cost {one.cost:.0f}); "
                 f"its budget of {report.max_db_share:.2%} allows a refresh in {apart.total_seconds():.1f} s"
             )
         if plans and one.plan:

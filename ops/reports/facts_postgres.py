@@ -1,7 +1,7 @@
 """What a database says of a report: its columns, its plan, what it costs and what it returns.
 
-All in one read-only, repeatable-read transaction under the statement timeout of refreshes, each step in a part of its
-own, so that one that fails leaves the next usable. Nothing is written, not even statistics are reset.
+All in one read-only, repeatable-read transaction under the statement timeout of refreshes, each step in a part of
+its own, so that one that fails leaves the next usable. Nothing is written, not even statistics are reset.
 """
 
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -91,11 +91,11 @@ class DatabaseAway(Exception):
 
 
 @asynccontextmanager
-async def look(dsn: str, *, timeout: timedelta) -> AsyncIterator["Look"]:
+async def look(dsn: str, *, longest: timedelta) -> AsyncIterator["Look"]:
     """A look at one state of the database.
 
     Args:
-        timeout: after which the server ends a query.
+        longest: after which the server ends a query.
 
     Raises:
         DatabaseAway: it cannot be asked.
@@ -106,7 +106,7 @@ async def look(dsn: str, *, timeout: timedelta) -> AsyncIterator["Look"]:
         raise DatabaseAway(f"{type(error).__name__}: {error}") from None
     try:
         async with connection.transaction(isolation="repeatable_read", readonly=True):
-            first = await connection.fetchrow(_BEGIN, f"{timeout // timedelta(milliseconds=1)}ms")
+            first = await connection.fetchrow(_BEGIN, f"{longest // timedelta(milliseconds=1)}ms")
             if first is None:  # pragma: no cover  a SELECT without FROM has one row
                 raise DatabaseAway("SELECT now() returned no row")
             yield Look(Snapshot(first["as_of"], first["visible"], connection), connection)
@@ -162,9 +162,7 @@ class Look:
         if part == "sql":
             facts.columns = columns
         elif part == "tree" and (missing := {"id", "parent_id", "name", "kind"} - columns.keys()):
-            raise InvalidTree(
-                f"the query has no column {sorted(missing)[0]!r}; it must have id, parent_id, name, kind"
-            )
+            raise InvalidTree(f"the query has no column {min(missing)!r}; it must have id, parent_id, name, kind")
         arguments = self._arguments(report, part, zone)
         told = await self.connection.fetchval(f"EXPLAIN (FORMAT JSON, VERBOSE) {sql}", *arguments)
         plan = orjson.loads(told)[0]["Plan"]

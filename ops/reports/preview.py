@@ -1,4 +1,4 @@
-"""`ops reports preview`: one node's document as a refresh would store it now, and how it differs from what is stored.
+"""`ops reports preview`: one node's document as a refresh would store it now, and how it differs from the stored.
 
 It is reckoned by the refresh's own code on the database as it is; nothing is stored.
 """
@@ -51,7 +51,7 @@ async def _examined(tools: Tools, report: Report) -> ReportFacts:
     if not tools.postgres_dsn:
         raise Refused("MOMENTUS_POSTGRES_DSN: is not set; name the database that the report asks")
     try:
-        async with look(tools.postgres_dsn, timeout=tools.statement_timeout) as it:
+        async with look(tools.postgres_dsn, longest=tools.statement_timeout) as it:
             return await it.examine(report, ZoneInfo(tools.timezone))
     except DatabaseAway as error:
         raise Refused(f"MOMENTUS_POSTGRES_DSN: the database cannot be asked: {error}") from None

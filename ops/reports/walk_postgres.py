@@ -1,4 +1,4 @@
-"""How long a dashboard's own query takes, asked of some nodes as an application asks it of one: measured, not guessed.
+"""How long a dashboard's own query takes, asked of some nodes as an application asks it of one.
 
 The nodes are chosen evenly by the size of their subtrees, the root and a leaf among them, so that neither the many
 small nor the few large ones are overlooked; what all would take is the mean times their number, with a range.
@@ -12,8 +12,8 @@ from statistics import fmean, stdev
 
 import asyncpg
 
-from jobs.reports.front_matter import Place, ReportError
 from jobs.reports.definition import bind
+from jobs.reports.front_matter import Place, ReportError
 from ops.reports.facts_postgres import Look
 from worker.reports.day import Day
 from worker.reports.tree import Tree

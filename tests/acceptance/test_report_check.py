@@ -1,4 +1,4 @@
-"""Bad reports are found before a worker has to try, each with its line and what to do; and none harms a good set."""
+"""Bad reports are found before a worker tries, each with its line and what to do; and none harms a good set."""
 
 import argparse
 from collections.abc import AsyncIterator
@@ -27,7 +27,8 @@ SHOPS = """
 CREATE SCHEMA retail;
 CREATE TABLE retail.shops (shop_id integer PRIMARY KEY, region integer, title text, level text);
 CREATE TABLE retail.orders (
-    id bigint GENERATED ALWAYS AS IDENTITY, shop integer, amount numeric, late boolean, note text, opened_at timestamptz
+    id bigint GENERATED ALWAYS AS IDENTITY, shop integer, amount numeric, late boolean, note text,
+    opened_at timestamptz
 );
 INSERT INTO retail.shops VALUES (1, NULL, 'All', 'country'), (2, 1, 'Norte', 'region'), (3, 2, 'Uno', 'shop');
 INSERT INTO retail.orders (shop, amount, late, note, opened_at) VALUES
@@ -88,12 +89,12 @@ class Shops:
         (self.folder / "orders.sql").write_text(head + query)
         (self.folder / "trees" / "shops.sql").write_text(tree)
 
-    async def check(self, *, dsn: str | None = None, pin: bool = False, timeout: float = 30) -> Answer:
+    async def check(self, *, dsn: str | None = None, pin: bool = False, seconds: float = 30) -> Answer:
         tools = Tools(
             redis=Redis(),
             redis_url="",
             postgres_dsn=self.dsn if dsn is None else dsn,
-            statement_timeout=timedelta(seconds=timeout),
+            statement_timeout=timedelta(seconds=seconds),
         )
         return await check(tools, argparse.Namespace(path=self.folder, pin=pin, plan=False))
 
@@ -234,7 +235,7 @@ async def test_a_tree_that_is_none_is_found(shops: Shops) -> None:
 
 async def test_a_query_that_runs_too_long_is_ended_and_found(shops: Shops) -> None:
     shops.write(query=QUERY.replace("WHERE", "CROSS JOIN pg_sleep(9) WHERE"))
-    answer = await shops.check(timeout=0.2)
+    answer = await shops.check(seconds=0.2)
     assert "ran longer than the statement timeout" in answer.text
     assert "MOMENTUS_REPORTS__STATEMENT_TIMEOUT" in answer.text
 

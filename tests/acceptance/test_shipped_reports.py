@@ -1,4 +1,4 @@
-"""Every document of the shipped reports equals the slow computation, on the real organisation and an invented one."""
+"""Every document of the shipped reports equals the slow computation, on a real and an invented organisation."""
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta

@@ -6,7 +6,6 @@ what was stored as of an instant can be compared with what was committed at it.
 
 from bisect import bisect_right
 from collections.abc import Iterable
-from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -61,12 +60,16 @@ class Company:
         self._made += 1
         return self._made
 
-    def commit(self, change: Change, at: datetime, transaction: int) -> None:
+    def apply(self, change: Change) -> None:
+        """What belongs to a state that is not committed yet."""
         for table, row_id, row in change.rows:
             if row is None:
                 self.tables[table].pop(row_id, None)
             else:
                 self.tables[table][row_id] = row
+
+    def commit(self, change: Change, at: datetime, transaction: int) -> None:
+        self.apply(change)
         self._instants.append(at)
         self._transactions.append(transaction)
         self._states.append(self._frozen())
@@ -113,4 +116,5 @@ class Company:
                     yield table, row
 
     def _frozen(self) -> dict[str, list[Record]]:
-        return {name: [deepcopy(row) for row in rows.values()] for name, rows in self.tables.items()}
+        """Rows are replaced, never written to, so that states can share them."""
+        return {name: list(rows.values()) for name, rows in self.tables.items()}

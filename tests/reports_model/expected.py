@@ -5,7 +5,7 @@ Shares nothing with the product, see `tests/oracle.py`.
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, TypeAlias
 from zoneinfo import ZoneInfo
 
@@ -49,7 +49,7 @@ def _blockers(tables: oracle.Tables, now: datetime, zone: str) -> dict[int, dict
                     "kind": row["kind"],
                     "employee": row.get("employee_id"),
                     "task": row.get("task_id"),
-                    "opened_at": row["opened_at"].isoformat(timespec="microseconds").replace("+00:00", "Z"),
+                    "opened_at": f"{row['opened_at'].astimezone(UTC):%Y-%m-%dT%H:%M:%S.%fZ}",
                 }
                 for row in oldest
             ],
@@ -147,4 +147,4 @@ def plain(value: Any) -> Any:
         return {name: plain(one) for name, one in value.items()}
     if isinstance(value, list | tuple):
         return [plain(one) for one in value]
-    return value.isoformat().replace("+00:00", "Z") if isinstance(value, datetime) else value
+    return value.astimezone(UTC).isoformat().replace("+00:00", "Z") if isinstance(value, datetime) else value

@@ -131,7 +131,11 @@ def test_only_parameters_are_numbered(query: str, sql: str, parameters: tuple[st
         (source(budget='{max_share = "1%"}'), ": budget.max_share", "did you mean 'max_db_share'"),
         (source(history='{close = "hourly", keep = "9d"}'), ": history.close", "daily"),
         (source(history='{close = "daily"}'), ": history.keep", "is missing"),
-        (source(freshness='{soft = "1m", hard = "2m", debounce = "9s", max_wait = "1s"}'), "max_wait", "not be below"),
+        (
+            source(freshness='{soft = "1m", hard = "2m", debounce = "9s", max_wait = "1s"}'),
+            "max_wait",
+            "not be below",
+        ),
         (source(valid_until='"SELECT min(due_at) FROM t WHERE due_at > :soon"'), ": :soon", "is no parameter"),
         (source(title="5"), ": title", "text in quotes"),
     ],
@@ -167,7 +171,11 @@ def test_all_that_a_head_may_say_is_read() -> None:
         )
     )
     assert (report.board, report.sources) == ("front", ("sales.orders", "sales.shops"))
-    assert (report.timezone, report.window, report.keep) == ("Europe/Madrid", timedelta(days=35), timedelta(days=400))
+    assert (report.timezone, report.window, report.keep) == (
+        "Europe/Madrid",
+        timedelta(days=35),
+        timedelta(days=400),
+    )
     assert (report.max_db_share, report.max_wait) == (0.0025, timedelta(seconds=10))
     assert report.valid_until == "SELECT min(due_at) FROM sales.orders WHERE due_at > $1"
     assert report.valid_until_parameters == ("now",)

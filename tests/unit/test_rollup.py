@@ -152,6 +152,9 @@ def test_decimals_are_added_exactly_and_shown_as_numbers() -> None:
 def test_a_whole_number_beyond_json_is_shown_as_a_float() -> None:
     totals = of_pair({"a": "sum"}, {"a": Decimal(2**70)}, {"a": 0})
     assert orjson.loads(orjson.dumps(totals.total)) == {"a": 2.0**70}
+    most = 2**63 - 1
+    totals = of_pair({"a": "sum", "b": "sums"}, {"a": most, "b": f'{{"x": {most}}}'}, {"a": 1, "b": '{"x": 1}'})
+    assert orjson.loads(orjson.dumps(totals.total)) == {"a": 2.0**63, "b": {"x": 2.0**63}}
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """The values of a report's measures: checked as the database gives them, and made ready for JSON.
 
-Inside, each roll-up has a form that merges well: ``distinct`` a set, ``top`` a sorted list of ranked rows. What its
+Inside, each roll-up has a form that merges well: ``distinct`` a set, ``top`` a sorted list of ranked rows. What a
 roll-up cannot use is refused here, by measure, so that a wrong number never reaches a document.
 """
 
@@ -47,7 +47,7 @@ def neutral(how: str) -> Any:  # noqa: ANN401  one form per roll-up
             return [] if top_of(how) else None
 
 
-def checked(value: Any, measure: str, how: str) -> Any:  # noqa: ANN401  values are the database's
+def checked(value: Any, measure: str, how: str) -> Any:  # noqa: ANN401, PLR0911  the database's; one per roll-up
     """A value in the form that its roll-up merges.
 
     NULL is nothing where there may be nothing: no ids, no rows, no extreme. A number or a flag must be one: SQL
@@ -56,8 +56,6 @@ def checked(value: Any, measure: str, how: str) -> Any:  # noqa: ANN401  values 
     Raises:
         InvalidRows: the roll-up cannot use it.
     """
-    if top := top_of(how):
-        return [] if value is None else _rows(value, measure, top)
     match how:
         case "sum":
             return _number(value, measure)
@@ -69,6 +67,8 @@ def checked(value: Any, measure: str, how: str) -> Any:  # noqa: ANN401  values 
             return {} if value is None else _numbers(value, measure)
         case "sql" if isinstance(value, list):
             return [None if one is None else _shown_as_is(one, measure) for one in value]
+        case _ if top := top_of(how):
+            return [] if value is None else _rows(value, measure, top)
         case _:
             return None if value is None else _shown_as_is(value, measure)
 
@@ -100,12 +100,15 @@ def _ids(value: Any, measure: str) -> frozenset[Any]:  # noqa: ANN401  values ar
     return frozenset(value) - {None}
 
 
-def _numbers(value: Any, measure: str) -> dict[str, int | float | Decimal]:  # noqa: ANN401  values are the database's
+def _numbers(value: Any, measure: str) -> dict[str, int | float]:  # noqa: ANN401  values are the database's
     """The numbers of a JSON object, by key."""
     found = _json_value(value, measure)
     if not isinstance(found, dict):
         raise InvalidRows("sums needs a JSON object of numbers, as jsonb_object_agg makes it", measure)
-    return {key: _number(number, measure) for key, number in found.items()}
+    for number in found.values():
+        if type(number) is not int:
+            _number(number, measure)
+    return found
 
 
 def _rows(value: Any, measure: str, top: Top) -> list[Any]:  # noqa: ANN401  values are the database's
@@ -129,7 +132,7 @@ def _rank(row: Mapping[str, Any], measure: str, top: Top) -> tuple[Any, ...]:
 
 def first(top: Top, ranked: list[Any]) -> list[Any]:
     """The first of these ranked rows. Merging two such lists in any grouping keeps the first of all their rows."""
-    return sorted(ranked, key=_by_rank, reverse=top.descending)[: top.count]
+    return sorted(ranked, key=_by_rank)[: top.count]
 
 
 def _by_rank(ranked: tuple[Any, ...]) -> Any:  # noqa: ANN401  whatever the rows are ordered by
@@ -169,13 +172,20 @@ def _json(value: Any, how: str) -> object:  # noqa: ANN401  values are the datab
     if how == "distinct":
         return len(value)
     if how == "sums":
-        return {key: _plain(value[key]) for key in sorted(value)}
+        return {key: _of_json(value[key]) for key in sorted(value)}
     if isinstance(value, list):
         return [row for _, row in value] if top_of(how) else [_plain(one) for one in value]
     return _plain(value)
 
 
+def _of_json(value: float) -> float:
+    """A number that JSON readers can hold."""
+    return value if -_JSON_INTEGER < value < _JSON_INTEGER else float(value)
+
+
 def _plain(value: Any) -> object:  # noqa: ANN401  values are the database's
+    if isinstance(value, int):
+        return _of_json(value)
     if isinstance(value, Decimal):
         return int(value) if value == value.to_integral_value() and abs(value) < _JSON_INTEGER else float(value)
     if isinstance(value, datetime):

@@ -1,7 +1,7 @@
 """From direct rows to totals over every subtree: a pure walk from the leaves to the root.
 
-Each node's total begins as its own row and is merged into its parent's once all its children are in. What a roll-up
-means is in `jobs.reports.rollups`, what its values are in `measures`.
+Each node's total begins as its own row and is merged into its parent's once all its children are in. What a
+roll-up means is in `jobs.reports.rollups`, what its values are in `measures`.
 """
 
 from collections.abc import Iterable, Mapping

@@ -103,6 +103,10 @@ class Snapshot:
         rows = await self._fetch(report.valid_until, *_values(report.valid_until_parameters, now, day))
         return rows[0][0] if rows else None
 
+    async def query(self, sql: str, *arguments: datetime | str | int) -> list[Any]:
+        """The rows of any other query, of the same state."""
+        return list(await self._connection.fetch(sql, *arguments))
+
     async def _fetch(self, sql: str, *arguments: datetime | str) -> Any:  # noqa: ANN401  the driver's records
         began = time.perf_counter()
         try:

@@ -1,0 +1,270 @@
+"""What stored reports cost, and what they save: ``./run bench reports [--rounds N] [--tenfold]``.
+
+A Postgres and a Valkey of its own, both embedded and durable, filled with the reference organisation: 700 nodes, 5,000
+people, 480,000 check-ins, 40,000 blockers, 60,000 tasks; with ``--tenfold`` ten times as many of each. One process with
+the worker's own code, all shipped reports. Medians of the rounds, smallest and largest beside them.
+
+    refresh           in Postgres: the time that the report's own queries took, seen from the worker; in the worker: the
+                      rest, computing and storing included
+    write to readable from the commit of a check-in to a stored set that holds it, with triggers, the prober and debounce
+    saved             a working day with ten managers who each look once a minute, nodes asked one by one, against the
+                      refreshes of that day at the declared pace: counted from what each was measured to take here
+    idle              probes of a database in which nothing happens: queries of reports, and the age that readers see
+    triggers          an UPDATE of one row in a loop, and 16 writers for some seconds, with and without the triggers
+    cold              from an empty Redis to all reports stored
+"""
+
+import argparse
+import asyncio
+import os
+import resource
+import tempfile
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from statistics import median
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import asyncpg
+import orjson
+from redis.asyncio import Redis
+
+from bench.queue_peers.conditions import machine
+from jobs.reports import load_reports
+from jobs.reports.boards import boards_of
+from jobs.reports.triggers import install_script, uninstall_script
+from ops.demo.company_postgres import Company
+from ops.embedded.postgres import Postgres
+from ops.embedded.valkey import Valkey
+from ops.organisation import Size, generate
+from ops.supervisor import Supervisor
+from producers import Producer
+from worker.reports.day import day_around
+from worker.reports.outbox_postgres import Outbox
+from worker.reports.prober import Prober
+from worker.reports.refresh import refresh_board
+from worker.reports.refresher import Refresher
+from worker.reports.source_postgres import Source
+from worker.reports.store import ReportStore
+
+TENANT = "default"
+MANAGERS, MINUTES = 10, 8 * 60
+WRITERS, WRITING_SECONDS = 16, 4.0
+_TOUCH = "UPDATE organisation.tasks SET due_at = due_at WHERE id = $1"
+_ZONE = ZoneInfo("America/Lima")
+
+Refreshing = Callable[[], Awaitable[Any]]
+
+
+async def main() -> None:
+    """Measure and print."""
+    it = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    it.add_argument("--rounds", type=int, default=7)
+    it.add_argument("--tenfold", action="store_true")
+    asked = it.parse_args()
+    print(f"- {machine()}\n- load average before: {os.getloadavg()[0]:.2f}; {asked.rounds} rounds, medians\n")
+    print("| figure | measured |\n|---|---|")
+    async with _bench(10 if asked.tenfold else 1) as bench:
+        await bench.refresh(asked.rounds)
+        await bench.memory()
+        await bench.saved(min(3, asked.rounds))
+        await bench.cold(asked.rounds)
+        await bench.triggers(asked.rounds)
+        await bench.living(asked.rounds)
+
+
+@asynccontextmanager
+async def _bench(times: int) -> AsyncIterator["Bench"]:
+    with tempfile.TemporaryDirectory(prefix="momentus-bench-") as scratch:
+        Path(scratch).chmod(0o711)
+        postgres = Postgres.in_directory(Path(scratch) / "postgres")
+        valkey = Valkey.in_directory(Path(scratch) / "valkey")
+        whole = Size()
+        names = ("nodes", "employees", "memberships", "tasks", "checkins", "blockers")
+        size = Size(**{name: getattr(whole, name) * times for name in names})
+        async with Supervisor([postgres.process(), valkey.process()]), Company(postgres.dsn) as company:
+            await company.fill(generate(size, seed=1, now=datetime.now(_ZONE)))
+            async with Redis.from_url(valkey.url) as redis:
+                bench = Bench(postgres.dsn, valkey.url, company, redis)
+                try:
+                    yield bench
+                finally:
+                    await bench.close()
+
+
+class Bench:
+    """One figure after another, each a row of a table."""
+
+    def __init__(self, dsn: str, url: str, company: Company, redis: Any) -> None:
+        self._dsn, self._url, self._company, self._redis = dsn, url, company, redis
+        reports = load_reports()
+        self._source = Source(dsn, statement_timeout=timedelta(minutes=1))
+        self._outbox = Outbox(dsn, tenant=TENANT, boards=boards_of(reports))
+        store = ReportStore(redis, tenant=TENANT)
+        self._refresher = Refresher(TENANT, reports, self._source, store, _ZONE, self._outbox)
+        self._took: dict[str, float] = {}
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._outbox.close()
+        await self._source.close()
+
+    async def refresh(self, rounds: int) -> None:
+        """Each board, with one check-in before each round, so that there is something to store."""
+        leaf = await self._company.leaf()
+        cost: dict[str, list[float]] = {}
+        whole: list[float] = []
+        for number in range(rounds + 2):
+            await self._company.check_in(leaf)
+            began = time.perf_counter()
+            outcomes = [await refresh_board(self._refresher, board) for board in self._refresher.boards.values()]
+            if number < 2:  # noqa: PLR2004  what is made once is warm by then
+                continue
+            whole.append((time.perf_counter() - began) * 1000)
+            for outcome in outcomes:
+                for name, facts in outcome.reports.items():
+                    cost.setdefault(name, []).append(float(str(facts["cost_ms"])))
+        for name, values in cost.items():
+            _row(f"{name}: its queries in Postgres, ms", values)
+        in_postgres = [sum(values) for values in zip(*cost.values(), strict=True)]
+        _row("all reports: in Postgres, ms", in_postgres)
+        _row("all reports: in the worker, ms", [a - b for a, b in zip(whole, in_postgres, strict=True)])
+        _row("all reports, ms", whole)
+        self._took["refresh"] = median(cost["management"])
+
+    async def memory(self) -> None:
+        """The process that did it, generator included."""
+        _row("memory of this process at its highest, MB", [resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024])
+
+    async def saved(self, rounds: int) -> None:
+        """Postgres' time for the same dashboard."""
+        day = day_around(datetime.now(UTC), _ZONE)
+        walks = [await self._company.walk(day.start, day.end) * 1000 for _ in range(rounds)]
+        _row("one view, node by node, ms", walks)
+        views, refreshes = MANAGERS * MINUTES, MINUTES * 60 / 5
+        share = 1 - refreshes * self._took["refresh"] / (views * median(walks))
+        _row(f"saved by a day of {refreshes:.0f} refreshes (every 5 s) against {views} views, %", [share * 100])
+
+    async def cold(self, rounds: int) -> None:
+        """What a worker does that finds an empty Redis."""
+        times = []
+        for _ in range(rounds):
+            await self._redis.flushall()
+            began = time.perf_counter()
+            for board in self._refresher.boards.values():
+                await refresh_board(self._refresher, board)
+            times.append((time.perf_counter() - began) * 1000)
+        _row("empty Redis to all stored, ms", times)
+
+    async def triggers(self, rounds: int) -> None:
+        """Without, then with."""
+        connection = await asyncpg.connect(self._dsn)
+        boards = self._refresher.boards
+        role = await connection.fetchval("SELECT current_user")
+        sources = tuple({source for board in boards.values() for source in board.sources})
+        single: dict[str, list[float]] = {"without": [], "with": []}
+        many: dict[str, list[float]] = {"without": [], "with": []}
+        for _ in range(min(3, rounds)):
+            for way in single:
+                script = (
+                    install_script(TENANT, boards, role=role)
+                    if way == "with"
+                    else uninstall_script(TENANT, sources)
+                )
+                await connection.execute(script)
+                single[way].append(await self._one_writer(connection))
+                many[way].append(await self._many_writers())
+        await connection.close()
+        for way, values in single.items():
+            _row(f"a statement {way} triggers, in a transaction, ms", values)
+        _row("trigger, a statement, ms", [b - a for a, b in zip(*single.values(), strict=True)])
+        for way, values in many.items():
+            _row(f"{WRITERS} writers {way} triggers, commits/s", values)
+        _row("share that is left, %", [100 * b / a for a, b in zip(*many.values(), strict=True)])
+
+    async def _one_writer(self, connection: Any) -> float:
+        statement = await connection.prepare(_TOUCH)
+        async with connection.transaction():
+            began = time.perf_counter()
+            for number in range(1, 2_001):
+                await statement.fetch(number)
+            return (time.perf_counter() - began) / 2
+
+    async def _many_writers(self) -> float:
+        connections = [await asyncpg.connect(self._dsn) for _ in range(WRITERS)]
+        ends = time.perf_counter() + WRITING_SECONDS
+
+        async def write(number: int) -> int:
+            done = 0
+            statement = await connections[number].prepare(_TOUCH)
+            while time.perf_counter() < ends:
+                await statement.fetch(number * 1_000 + done % 1_000 + 1)
+                done += 1
+            return done
+
+        commits = sum(await asyncio.gather(*(write(number) for number in range(WRITERS))))
+        for connection in connections:
+            await connection.close()
+        return commits / WRITING_SECONDS
+
+    async def living(self, rounds: int) -> None:
+        """With triggers, a prober, and refreshes as they are asked for (without the queue in between)."""
+        async with Producer.connect(self._url, tenant=TENANT, budget=2) as producer:
+            prober = Prober(self._refresher, producer)
+            leaf = await self._company.leaf()
+            times = []
+            for _ in range(rounds):
+                await self._until_quiet(prober)
+                before = await self._stored()
+                await self._company.check_in(leaf)
+                began = time.perf_counter()
+                while (await self._stored())["as_of_us"] == before["as_of_us"]:
+                    await self._turn(prober)
+                times.append(time.perf_counter() - began)
+            debounce = self._refresher.boards["management"].debounce.total_seconds()
+            _row(f"write to readable with a debounce of {debounce:g} s, s", times)
+            await self._idle(prober)
+
+    async def _idle(self, prober: Prober) -> None:
+        await self._until_quiet(prober)
+        asked, ages = 0, []
+        for _ in range(10):
+            look = await prober.look()
+            asked += len(look.asked)
+            await asyncio.sleep(1)
+            ages.append(time.time() - (await self._stored())["verified_us"] / 1_000_000)
+        _row("idle for 10 s: refreshes asked for", [float(asked)])
+        _row("idle: age that readers see before each look, s", ages)
+
+    async def _until_quiet(self, prober: Prober) -> None:
+        while await self._turn(prober):
+            pass
+
+    async def _turn(self, prober: Prober) -> tuple[str, ...]:
+        """A look, and what it asks for; the next look as soon as the prober itself would take it."""
+        look = await prober.look()
+        for name in look.asked:
+            await refresh_board(self._refresher, self._refresher.boards[name])
+        if not look.asked:
+            waits = [one.due - look.at for one in look.decisions.values()]
+            wait = min([timedelta(seconds=1), *(one for one in waits if one > timedelta(0))])
+            await asyncio.sleep(wait.total_seconds())
+        return look.asked
+
+    async def _stored(self) -> dict[str, Any]:
+        meta: dict[str, Any] = orjson.loads(
+            await self._redis.hget(f"momentus:{{reports}}:snapshot:{TENANT}:management", "_meta")
+        )
+        return meta
+
+
+def _row(name: str, values: list[float]) -> None:
+    spread = f" ({min(values):,.2f} to {max(values):,.2f})" if len(values) > 1 else ""
+    print(f"| {name} | {median(values):,.2f}{spread} |", flush=True)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

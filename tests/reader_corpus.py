@@ -1,0 +1,2 @@
+CASES=[]
+Bad=object

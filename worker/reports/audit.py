@@ -1,0 +1,244 @@
+"""The self-audit: some nodes' totals reckoned again the slow way, and compared with what is stored.
+
+A cron asks for it. For each report a few nodes are drawn; the database walks down each one's subtree by a recursive
+query, as a dashboard without stored reports would do for every view, and hands over the direct rows found there.
+They are added up here in one pass over all of them, without the tree, the roll-up or the documents of a refresh.
+
+What is compared is of one state: the report's own instant is bound as ``:now``, and a set is audited only where the
+database has not changed what it was made from: where marks are left, if none waits and none was taken up for a later
+set; elsewhere, if no transaction but the refresh's own has ended since. Otherwise it is passed over, which is counted
+too. So a difference is a fault: of this code, of a trigger that left no mark, or of whoever wrote into Redis.
+
+A difference is said (``report.mismatch``), counted and kept beside the report for `ops reports status`; it changes
+nothing by itself, since nobody knows which of the two is right.
+"""
+
+import math
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import orjson
+from redis.asyncio import Redis
+
+from jobs.lanes import REPORTS
+from jobs.reports import Report
+from jobs.reports.keys import audit, snapshot
+from jobs.reports.rollups import columns_of, ratio_of, top_of
+from jobs.reports.triggers import board_key
+from worker.engine import Cron, Schedule
+from worker.events import emit
+from worker.reports.audit_postgres import is_unmarked, rows_below
+from worker.reports.day import day_around
+from worker.reports.pace import only_ended
+from worker.reports.refresher import Refresher
+from worker.reports.source_postgres import Snapshot
+
+KIND = "report.audit"
+NODES = 3
+"""How many nodes of each report one audit looks at."""
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_Values = list[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Auditor:
+    """What an audit needs; handlers find it as ``auditor``.
+
+    Attributes:
+        redis: with ``decode_responses=False``.
+    """
+
+    refresher: Refresher
+    redis: Redis
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What an audit of one report came to.
+
+    Attributes:
+        audited: nodes that were compared; none where the state of the set is over.
+        wrong: node and measure of each difference. Never the values.
+    """
+
+    audited: int = 0
+    wrong: tuple[tuple[int, str], ...] = ()
+
+
+def audit_cron() -> Cron:
+    """Every ten minutes, among the refreshes."""
+    return Cron(
+        name="report.audit",
+        schedule=Schedule(minute={4, 14, 24, 34, 44, 54}),
+        kind=KIND,
+        lane=REPORTS,
+        payload={},
+    )
+
+
+async def audit_reports(context: dict[str, Any]) -> dict[str, object]:
+    """The handler of ``report.audit``: audits some nodes of every report.
+
+    Raises:
+        DATABASE_FAULTS, RedisError: a server did not answer; the next audit does.
+    """
+    auditor: Auditor = context["auditor"]
+    found = {}
+    for report in auditor.refresher.reports.values():
+        finding = await audit_report(auditor, report)
+        found[report.name] = {"audited": finding.audited, "mismatched": len(finding.wrong)}
+    return found
+
+
+async def audit_report(auditor: Auditor, report: Report, *, nodes: int = NODES) -> Finding:
+    """Audit some nodes of one report, and leave word of it."""
+    refresher = auditor.refresher
+    async with refresher.source.snapshot() as state:
+        stored = await _drawn(auditor, report, nodes)
+        if stored is None or not await _is_of(refresher, state, report, stored.meta):
+            finding = Finding()
+        else:
+            wrong = [
+                (node, measure)
+                for node, shown in stored.totals.items()
+                for measure in await _differing(refresher, state, report, stored.as_of, node, shown)
+            ]
+            finding = Finding(len(stored.totals), tuple(wrong))
+    await _note(auditor, report, finding, state.as_of)
+    return finding
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    meta: Mapping[str, Any]
+    totals: Mapping[int, Mapping[str, Any]]
+
+    @property
+    def as_of(self) -> datetime:
+        return _EPOCH + timedelta(microseconds=self.meta["as_of_us"])
+
+
+async def _drawn(auditor: Auditor, report: Report, nodes: int) -> _Stored | None:
+    """The totals of some nodes, and the set's times, in one look; None when nothing is stored."""
+    key = snapshot(auditor.refresher.tenant, report.name)
+    scopes = [name for name in await auditor.redis.hkeys(key) if name.isdigit()]  # type: ignore[misc]
+    chosen = random.sample(scopes, min(nodes, len(scopes)))
+    meta, *bodies = await auditor.redis.hmget(key, [b"_meta", *chosen])  # type: ignore[misc]
+    if meta is None:
+        return None
+    totals = {int(scope): orjson.loads(body)["data"]["total"] for scope, body in zip(chosen, bodies, strict=True) if body}
+    return _Stored(orjson.loads(meta), totals)
+
+
+async def _is_of(refresher: Refresher, state: Snapshot, report: Report, meta: Mapping[str, Any]) -> bool:
+    """Whether the database still holds what the set was made from, in this very state."""
+    board = refresher.board_of(report).name
+    as_of = _EPOCH + timedelta(microseconds=meta["as_of_us"])
+    if refresher.outbox is not None and await refresher.outbox.watches(board):
+        return await is_unmarked(state, board_key(refresher.tenant, board), since=as_of)
+    return only_ended(meta["snapshot"], state.visible, meta.get("xid"))
+
+
+async def _differing(
+    refresher: Refresher, state: Snapshot, report: Report, as_of: datetime, node: int, shown: Mapping[str, Any]
+) -> list[str]:
+    """The measures of a node's total that are not what the slow way says."""
+    day = day_around(as_of, refresher.zone_of(report))
+    rows = await rows_below(state, report, node, now=as_of, day=day)
+    slow = reckon(rows, report.rollup)
+    return [measure for measure, value in slow.items() if not _same(value, shown.get(measure))]
+
+
+def reckon(rows: Sequence[Mapping[str, Any]], rollup: Mapping[str, str]) -> dict[str, Any]:
+    """The measures of all these rows together, each by its definition.
+
+    A measure with ``sql`` is the query's own word about a subtree; there is nothing to compare it with.
+
+    >>> reckon([{"people": 2}, {"people": 3}], {"people": "sum"})
+    {'people': 5}
+    """
+    columns = {
+        measure: [row[measure] for row in rows if row[measure] is not None]
+        for measure in columns_of(rollup)
+        if rollup[measure] != "sql"
+    }
+    slow = {measure: _together(values, rollup[measure]) for measure, values in columns.items() if not _is_beside(rollup[measure])}
+    slow |= {measure: _beside(rows, rollup, measure) for measure, how in rollup.items() if _is_beside(how)}
+    for measure, how in rollup.items():
+        if pair := ratio_of(how):
+            part, whole = (slow[name] for name in pair)
+            slow[measure] = part / whole if whole else None
+    return slow
+
+
+def _is_beside(how: str) -> bool:
+    return how.startswith("of ")
+
+
+def _together(values: _Values, how: str) -> Any:  # noqa: ANN401  one form per roll-up
+    match how:
+        case "sum":
+            return sum(values)
+        case "min":
+            return min(values, default=None)
+        case "max":
+            return max(values, default=None)
+        case "any":
+            return any(values)
+        case "distinct":
+            return len({one for array in values for one in array if one is not None})
+        case "sums":
+            objects = [orjson.loads(value) for value in values]
+            return {key: sum(one.get(key, 0) for one in objects) for one in objects for key in one}
+    return _first(values, how)
+
+
+def _first(values: _Values, how: str) -> _Values:
+    """The first of all rows by their keys."""
+    top = top_of(how)
+    if top is None:
+        raise ValueError(f"the audit knows no roll-up {how!r}")
+    rows = [row for value in values for row in orjson.loads(value)]
+    return sorted(rows, key=lambda row: [row[key] for key in top.keys], reverse=top.descending)[: top.count]
+
+
+def _beside(rows: Sequence[Mapping[str, Any]], rollup: Mapping[str, str], measure: str) -> Any:  # noqa: ANN401  the database's
+    """What stands in the row of the extreme; of equal extremes, the most extreme of these."""
+    leader = rollup[measure].removeprefix("of ")
+    choose = min if rollup[leader] == "min" else max
+    led = [row for row in rows if row[leader] is not None]
+    if not led:
+        return None
+    extreme = choose(row[leader] for row in led)
+    return choose((row[measure] for row in led if row[leader] == extreme and row[measure] is not None), default=None)
+
+
+def _same(slow: Any, shown: Any) -> bool:  # noqa: ANN401  whatever is measured
+    """Whether a document shows this value; sums of fractions may differ in the last places."""
+    if isinstance(slow, int | float | Decimal) and isinstance(shown, int | float):
+        return math.isclose(slow, shown, rel_tol=1e-9)
+    if isinstance(slow, date):
+        return isinstance(shown, str) and type(slow).fromisoformat(shown) == slow
+    if isinstance(slow, dict) and isinstance(shown, dict):
+        return slow.keys() == shown.keys() and all(_same(slow[key], shown[key]) for key in slow)
+    return bool((str(slow) if not isinstance(slow, str | list | dict | bool | None) else slow) == shown)
+
+
+async def _note(auditor: Auditor, report: Report, finding: Finding, at: datetime) -> None:
+    """Count, and keep which node and measure differed last."""
+    key = audit(auditor.refresher.tenant, report.name)
+    at_us = (at - _EPOCH) // timedelta(microseconds=1)
+    async with auditor.redis.pipeline(transaction=True) as pipe:
+        pipe.hincrby(key, "audited", finding.audited)
+        pipe.hincrby(key, "passed_over", int(not finding.audited))
+        pipe.hincrby(key, "mismatched", len(finding.wrong))
+        pipe.hset(key, "at_us", at_us)
+        if finding.wrong:
+            pipe.hset(key, "last", orjson.dumps({"at_us": at_us, "wrong": finding.wrong[:20]}))
+        await pipe.execute()
+    for node, measure in finding.wrong:
+        emit("report.mismatch", report=report.name, node=node, measure=measure)

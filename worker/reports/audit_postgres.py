@@ -1,0 +1,43 @@
+"""What an audit asks the database: the direct rows of one node's subtree by a walk down, and whether a set is of now."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from jobs.reports import Report
+from worker.reports.day import Day
+from worker.reports.source_postgres import Snapshot
+
+_BELOW = """
+WITH RECURSIVE tree AS (
+{tree}
+),
+subtree AS (
+    SELECT id FROM tree WHERE id = ${node}::bigint
+    UNION
+    SELECT tree.id FROM tree JOIN subtree ON tree.parent_id = subtree.id
+)
+SELECT direct.* FROM (
+{rows}
+) AS direct
+WHERE direct.{scope} IN (SELECT id FROM subtree)
+"""
+_UNMARKED = """
+SELECT NOT EXISTS (SELECT FROM momentus.dirty WHERE board = $1)
+    AND EXISTS (SELECT FROM momentus.boards WHERE board = $1 AND as_of <= $2)
+"""
+
+
+async def rows_below(
+    state: Snapshot, report: Report, node: int, *, now: datetime, day: Day
+) -> list[Mapping[str, Any]]:
+    """The report's direct rows of a node and of all below it. Raises DATABASE_FAULTS."""
+    values = {"now": now, "day_start": day.start, "day_end": day.end, "zone": day.zone}
+    bound = [values[name] for name in report.parameters]
+    sql = _BELOW.format(tree=report.tree, rows=report.sql, node=len(bound) + 1, scope=report.scope)
+    return await state.query(sql, *bound, node)
+
+
+async def is_unmarked(state: Snapshot, board: str, *, since: datetime) -> bool:
+    """Whether no change of a board is marked that a set of that instant does not hold. Raises DATABASE_FAULTS."""
+    return bool((await state.query(_UNMARKED, board, since))[0][0])
