@@ -1,21 +1,26 @@
 """What stored reports cost, and what they save: ``./run bench reports [--rounds N] [--tenfold]``.
 
-A Postgres and a Valkey of its own, both embedded and durable, filled with the reference organisation: 700 nodes, 5,000
-people, 480,000 check-ins, 40,000 blockers, 60,000 tasks; with ``--tenfold`` ten times as many of each. One process with
-the worker's own code, all shipped reports. Medians of the rounds, smallest and largest beside them.
+A Postgres and a Valkey of its own, both embedded and durable, filled with the reference organisation: 700 nodes,
+5,000 people, 480,000 check-ins, 40,000 blockers, 60,000 tasks; with ``--tenfold`` ten times as many of each. One
+process with the worker's own code, all shipped reports. Medians of the rounds, smallest and largest beside them.
 
-    refresh           in Postgres: the time that the report's own queries took, seen from the worker; in the worker: the
+    refresh           in Postgres: the time of the report's own queries, seen from the worker; in the worker: the
                       rest, computing and storing included
-    write to readable from the commit of a check-in to a stored set that holds it, with triggers, the prober and debounce
-    saved             a working day with ten managers who each look once a minute, nodes asked one by one, against the
+    write to readable from the commit of a check-in to a stored set that holds it, with triggers, the prober and
+    debounce
+    saved             a working day with ten managers who each look once a minute, nodes asked one by one, against
+                      the
                       refreshes of that day at the declared pace: counted from what each was measured to take here
-    idle              probes of a database in which nothing happens: queries of reports, and the age that readers see
-    triggers          an UPDATE of one row in a loop, and 16 writers for some seconds, with and without the triggers
+    idle              probes of a database in which nothing happens: queries of reports, and the age that readers
+                      see
+    triggers          an UPDATE of one row in a loop, and 16 writers for some seconds, with and without the
+                      triggers
     cold              from an empty Redis to all reports stored
 """
 
 import argparse
 import asyncio
+import logging
 import os
 import resource
 import tempfile
@@ -30,6 +35,7 @@ from zoneinfo import ZoneInfo
 
 import asyncpg
 import orjson
+import structlog
 from redis.asyncio import Redis
 
 from bench.queue_peers.conditions import machine
@@ -65,6 +71,7 @@ async def main() -> None:
     it.add_argument("--rounds", type=int, default=7)
     it.add_argument("--tenfold", action="store_true")
     asked = it.parse_args()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     print(f"- {machine()}\n- load average before: {os.getloadavg()[0]:.2f}; {asked.rounds} rounds, medians\n")
     print("| figure | measured |\n|---|---|")
     async with _bench(10 if asked.tenfold else 1) as bench:
@@ -79,7 +86,7 @@ async def main() -> None:
 @asynccontextmanager
 async def _bench(times: int) -> AsyncIterator["Bench"]:
     with tempfile.TemporaryDirectory(prefix="momentus-bench-") as scratch:
-        Path(scratch).chmod(0o711)
+        os.chmod(scratch, 0o711)  # noqa: PTH101, S103  the server is another user
         postgres = Postgres.in_directory(Path(scratch) / "postgres")
         valkey = Valkey.in_directory(Path(scratch) / "valkey")
         whole = Size()
@@ -98,7 +105,7 @@ async def _bench(times: int) -> AsyncIterator["Bench"]:
 class Bench:
     """One figure after another, each a row of a table."""
 
-    def __init__(self, dsn: str, url: str, company: Company, redis: Any) -> None:
+    def __init__(self, dsn: str, url: str, company: Company, redis: Any) -> None:  # noqa: ANN401  redis-py types one client two ways
         self._dsn, self._url, self._company, self._redis = dsn, url, company, redis
         reports = load_reports()
         self._source = Source(dsn, statement_timeout=timedelta(minutes=1))
@@ -137,7 +144,10 @@ class Bench:
 
     async def memory(self) -> None:
         """The process that did it, generator included."""
-        _row("memory of this process at its highest, MB", [resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024])
+        _row(
+            "memory of this process at its highest, MB",
+            [resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024],
+        )
 
     async def saved(self, rounds: int) -> None:
         """Postgres' time for the same dashboard."""
@@ -168,14 +178,11 @@ class Bench:
         single: dict[str, list[float]] = {"without": [], "with": []}
         many: dict[str, list[float]] = {"without": [], "with": []}
         for _ in range(min(3, rounds)):
-            for way in single:
-                script = (
-                    install_script(TENANT, boards, role=role)
-                    if way == "with"
-                    else uninstall_script(TENANT, sources)
-                )
-                await connection.execute(script)
-                single[way].append(await self._one_writer(connection))
+            for way, alone in single.items():
+                await connection.execute(install_script(TENANT, boards, role=role))
+                if way == "without":
+                    await connection.execute(uninstall_script(TENANT, sources))
+                alone.append(await self._one_writer(connection))
                 many[way].append(await self._many_writers())
         await connection.close()
         for way, values in single.items():
@@ -185,7 +192,7 @@ class Bench:
             _row(f"{WRITERS} writers {way} triggers, commits/s", values)
         _row("share that is left, %", [100 * b / a for a, b in zip(*many.values(), strict=True)])
 
-    async def _one_writer(self, connection: Any) -> float:
+    async def _one_writer(self, connection: Any) -> float:  # noqa: ANN401  asyncpg's
         statement = await connection.prepare(_TOUCH)
         async with connection.transaction():
             began = time.perf_counter()

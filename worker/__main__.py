@@ -7,7 +7,7 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from email.utils import parseaddr
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -29,7 +29,7 @@ from producers.limit import LaneLimit
 from producers.link import Link
 from sessions.connection import connect
 from settings import Mail as MailSettings, Settings, load_or_exit, read_secret
-from worker.engine import LaneSlots, Worker
+from worker.engine import Cron, Function, LaneSlots, Limit, Worker
 from worker.engine.handler import handler
 from worker.mail.care import Care
 from worker.mail.deliver import Mailer, send_mail
@@ -76,36 +76,32 @@ def main() -> int:
     return 0
 
 
+@dataclass(slots=True)
+class _Duties:
+    """What this process takes on."""
+
+    functions: list[Function] = field(default_factory=list)
+    context: dict[object, object] = field(default_factory=dict)
+    lanes: list[LaneSlots] = field(default_factory=list)
+    crons: list[Cron] = field(default_factory=list)
+    limits: list[Limit] = field(default_factory=list)
+    lane_limits: dict[str, LaneLimit] = field(default_factory=dict)
+
+
 async def _work(settings: Settings) -> None:
+    duties = _Duties()
     async with AsyncExitStack() as stack:
         url = _secret(settings.redis_url)
-        link = Link(url, "{mail}")
-        stack.push_async_callback(link.close)
-        accounts = _accounts(settings.mail, link)
-        mailer = await stack.enter_async_context(_mailer(settings, accounts, link))
-        eraser = await stack.enter_async_context(_eraser(settings, url))
-        context: dict[object, object] = {"mailer": mailer, "eraser": eraser}
-        functions = [
-            handler(send_mail, kind=Mail.kind, keep_result=settings.mail.keep_journal),
-            handler(erase_mails, kind=ERASE),
-        ]
-        lanes = _mail_lanes(settings)
+        await _take_on_mail(duties, stack, settings, url)
         if settings.postgres_dsn is not None:
-            refresher = await stack.enter_async_context(_refresher(settings, url))
-            context["refresher"] = refresher
-            redis = connect(url, seconds=_ANSWER_SECONDS)
-            stack.push_async_callback(redis.aclose)
-            context["auditor"] = Auditor(refresher, redis)
-            functions.append(handler(refresh_report, kind=RefreshReport.kind))
-            functions.append(handler(audit_reports, kind=AUDIT))
-            lanes.append(LaneSlots(REPORTS, settings.worker.reports_slots))
+            await _take_on_reports(duties, stack, settings, url)
         worker = Worker(
-            functions,
+            duties.functions,
             redis_url=url,
-            lanes=[lane for lane in lanes if lane.slots],
-            limits=[limit_of(one.account) for one in accounts.configured],
-            lane_limits=_lane_limits(lanes, accounts),
-            crons=[erase_cron(), *([audit_cron()] if "auditor" in context else [])],
+            lanes=[lane for lane in duties.lanes if lane.slots],
+            limits=duties.limits,
+            lane_limits=duties.lane_limits,
+            crons=duties.crons,
             policies={
                 Mail.kind: replace(Mail.policy, horizon=settings.mail.horizon),
                 RefreshReport.kind: RefreshReport.policy,
@@ -115,12 +111,41 @@ async def _work(settings: Settings) -> None:
             grace=settings.worker.grace,
             crash_limit=settings.worker.crash_limit,
             keep_result=settings.worker.keep_result,
-            ctx=context,
+            ctx=duties.context,
         )
         try:
             await worker.async_run()
         finally:
             await worker.close()
+
+
+async def _take_on_mail(duties: _Duties, stack: AsyncExitStack, settings: Settings, url: str) -> None:
+    link = Link(url, "{mail}")
+    stack.push_async_callback(link.close)
+    accounts = _accounts(settings.mail, link)
+    duties.context["mailer"] = await stack.enter_async_context(_mailer(settings, accounts, link))
+    duties.context["eraser"] = await stack.enter_async_context(_eraser(settings, url))
+    duties.functions += [
+        handler(send_mail, kind=Mail.kind, keep_result=settings.mail.keep_journal),
+        handler(erase_mails, kind=ERASE),
+    ]
+    duties.lanes += _mail_lanes(settings)
+    duties.crons.append(erase_cron())
+    duties.limits += [limit_of(one.account) for one in accounts.configured]
+    duties.lane_limits |= _lane_limits(duties.lanes, accounts)
+
+
+async def _take_on_reports(duties: _Duties, stack: AsyncExitStack, settings: Settings, url: str) -> None:
+    refresher = await stack.enter_async_context(_refresher(settings, url))
+    redis = connect(url, seconds=_ANSWER_SECONDS)
+    stack.push_async_callback(redis.aclose)
+    duties.context |= {"refresher": refresher, "auditor": Auditor(refresher, redis)}
+    duties.functions += [
+        handler(refresh_report, kind=RefreshReport.kind),
+        handler(audit_reports, kind=AUDIT),
+    ]
+    duties.lanes.append(LaneSlots(REPORTS, settings.worker.reports_slots))
+    duties.crons.append(audit_cron())
 
 
 @asynccontextmanager

@@ -1,4 +1,4 @@
-"""The self-audit: silent where all is well, loud where it is not, and never about another state than the stored one."""
+"""The self-audit: silent where all is well, loud where it is not, never about another state than the stored."""
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -72,7 +72,7 @@ async def test_a_number_that_somebody_changed_in_redis_is_found_by_node_and_meas
     key = snapshot("default", "management")
     document = orjson.loads(await auditor.redis.hget(key, "1"))
     document["data"]["total"]["employees"] += 1
-    await auditor.redis.hset(key, "1", orjson.dumps(document))
+    await auditor.redis.hset(key, "1", orjson.dumps(document).decode())
     finding = await audit_report(auditor, REPORTS["management"], nodes=ALL)
     assert finding.wrong == ((1, "employees"),)
     assert (await counted(auditor, "management"))["mismatched"] == 1

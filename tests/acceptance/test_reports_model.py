@@ -5,6 +5,7 @@ A failure prints the shortest steps that show it. No examples are kept from one 
 
 import asyncio
 from functools import partial
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
@@ -28,7 +29,8 @@ settings.register_profile("reports model, long", _ALIKE, max_examples=300, state
 def _run_the_machine(dsn: str, url: str, profile: str) -> Lab:
     declared = load_reports()
     with Lab(dsn, url, {name: declared[name] for name in ORACLES}) as lab:
-        run_state_machine_as_test(partial(ReportsMachine, lab), settings=settings.get_profile(profile))
+        machine: Any = partial(ReportsMachine, lab)
+        run_state_machine_as_test(machine, settings=settings.get_profile(profile))
     return lab
 
 

@@ -24,7 +24,7 @@ PATIENT = timedelta(seconds=30)
 
 
 def documents(number: int, at: datetime) -> dict[int, Document]:
-    """Every document changes with every number, but node 4's, which does with every third, and 5's, which comes and goes."""
+    """Every document changes with every number, but node 4's with every third, and 5's comes and goes."""
     found = {}
     for scope in SCOPES:
         told = number - number % 3 if scope == 4 else number

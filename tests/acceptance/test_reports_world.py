@@ -1,12 +1,12 @@
 """The history of the real organisation replayed: its nodes come, move and go, and the stored reports follow.
 
-Each structural change is one event, and each row of the other tables one more when it begins or ends. The events are
-written in order of time, with the database's clock at their instant; after every hundredth a refresh follows, and all
-that is stored is compared with the slow computation over the rows that were written. The ordinary run
+Each structural change is one event, and each row of the other tables one more when it begins or ends. The events
+are written in order of time, with the database's clock at their instant; after every hundredth a refresh follows,
+and all that is stored is compared with the slow computation over the rows that were written. The ordinary run
 compares while the first nodes move, the long one from the first event to the last.
 
-The data has people on nodes of the end. A row whose node is not there yet is on the root, and what is on a node that
-goes is on the one above it.
+The data has people on nodes of the end. A row whose node is not there yet is on the root, and what is on a node
+that goes is on the one above it.
 """
 
 import asyncio
@@ -70,7 +70,9 @@ def _rows() -> Iterator[Event]:
 
 
 @pytest.mark.skipif(not WORLD.is_dir(), reason="the real organisation is not on this machine")
-@pytest.mark.parametrize(("unseen", "events"), [(MANY, MANY + 300), pytest.param(0, 10**6, marks=pytest.mark.long)])
+@pytest.mark.parametrize(
+    ("unseen", "events"), [(MANY, MANY + 300), pytest.param(0, 10**6, marks=pytest.mark.long)]
+)
 @pytest.mark.timeout(1_800)
 async def test_the_real_organisations_history_is_stored_as_the_slow_computation_says_after_every_hundred_events(
     database: str, valkey_url: str, unseen: int, events: int

@@ -1,9 +1,9 @@
 """A clock of the database that the machine sets: ``now()`` of every product query reads it.
 
-A function ``now()`` in a schema that is searched before ``pg_catalog`` takes the place of the real one, so that the
-product's own SQL runs unchanged. Like the real one it stands still within a transaction. Its instant is kept in an
-unlogged sequence: that can be read in a read-only transaction, and setting it is no writing transaction, which the
-product would notice.
+A function ``now()`` in a schema that is searched before ``pg_catalog`` takes the place of the real one, so that
+the product's own SQL runs unchanged. Like the real one it stands still within a transaction. Its instant is kept
+in an unlogged sequence: that can be read in a read-only transaction, and setting it is no writing transaction,
+which the product would notice.
 """
 
 from datetime import UTC, datetime, timedelta

@@ -103,9 +103,7 @@ class Company:
     def below(self, node_id: int) -> set[int]:
         """A node and all below it."""
         found = {node_id}
-        while more := {
-            node["id"] for node in self.tables["nodes"].values() if node["parent_id"] in found
-        } - found:
+        while more := {node["id"] for node in self.tables["nodes"].values() if node["parent_id"] in found} - found:
             found |= more
         return found
 

@@ -77,11 +77,15 @@ def _workload(tables: oracle.Tables, now: datetime, zone: str) -> dict[int, dict
 
     def age(row: oracle.Record) -> str:
         days = (_date(now, zone) - _date(row["created_at"], zone)).days
-        return next((name for name, limit in (("week", 7), ("month", 30), ("quarter", 90)) if days <= limit), "older")
+        return next(
+            (name for name, limit in (("week", 7), ("month", 30), ("quarter", 90)) if days <= limit), "older"
+        )
 
     def measure(rows: list[oracle.Record]) -> Data:
         overdue = [row for row in rows if row["due_at"] is not None and row["due_at"] < now]
-        oldest = min(rows, key=lambda row: (row["created_at"], row["id"]), default={"created_at": None, "id": None})
+        oldest = min(
+            rows, key=lambda row: (row["created_at"], row["id"]), default={"created_at": None, "id": None}
+        )
         return {
             "tasks": len(rows),
             "open": dict(Counter(age(row) for row in rows if row["status"] == "open")),
@@ -134,7 +138,8 @@ def expected(report: str, tables: oracle.Tables, *, now: datetime, zone: str) ->
 
 def path_of(nodes: Mapping[int, oracle.Record], node_id: int) -> list[int]:
     """From the root to the node."""
-    path, above = [], node_id
+    path: list[int] = []
+    above: int | None = node_id
     while above is not None:
         path.append(above)
         above = nodes[above]["parent_id"]

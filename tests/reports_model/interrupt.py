@@ -1,4 +1,4 @@
-"""Something happens at the n-th await of a coroutine: between any two lines of it that the event loop can come between."""
+"""Something happens at the n-th await of a coroutine: wherever the event loop can come in between."""
 
 import types
 from collections.abc import Awaitable, Callable, Coroutine, Generator
@@ -21,11 +21,11 @@ def interrupted(
         except StopIteration as done:
             return done.value
         waits += 1
-        if waits == at:
-            yield from meanwhile().__await__()
         try:
+            if waits == at:
+                yield from meanwhile().__await__()
             value = yield waiting_for
         except BaseException as error:  # noqa: BLE001  handed on to the work
-            resume = lambda error=error: work.throw(error)  # type: ignore[misc]  # noqa: E731
+            resume = lambda error=error: work.throw(error)  # noqa: E731
         else:
-            resume = lambda value=value: work.send(value)  # type: ignore[misc]  # noqa: E731
+            resume = lambda value=value: work.send(value)  # noqa: E731

@@ -75,7 +75,7 @@ class LabWorker:
 
     def lose_redis(self) -> None:
         pool = self.redis.connection_pool
-        for connection in (*pool._available_connections, *pool._in_use_connections):  # type: ignore[attr-defined]
+        for connection in (*pool._available_connections, *pool._in_use_connections):
             if connection._writer is not None:
                 connection._writer.transport.abort()
 
@@ -145,7 +145,7 @@ class Lab:
         await set_clock(self.writer, at)
 
     def stored(self, report: str) -> StoredSet | None:
-        fields = self.redis.hgetall(snapshot(TENANT, report))
+        fields: dict[bytes, bytes] = self.redis.hgetall(snapshot(TENANT, report))  # type: ignore[assignment]
         return StoredSet({name.decode(): value for name, value in fields.items()}) if b"_meta" in fields else None
 
     def rest_is_over(self, report: str) -> None:

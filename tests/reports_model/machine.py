@@ -1,6 +1,6 @@
-"""Stored reports under random use: rows and trees change, clocks go on, workers die, and after every step all is compared.
+"""Stored reports under random use: rows change, clocks go on, workers die, and after every step all is compared.
 
-Hypothesis draws the steps. The database, its triggers and Redis are real, and the worker's code runs as it is; only the
+Hypothesis draws the steps. The database, its triggers and Redis are real, and the worker's code is as it is; only the
 database's ``now()`` is the machine's (tests/reports_model/clock.py). After every step, of every report:
 
     whole       all that is stored is what the slow computation says of the committed state at its ``as_of``, each
@@ -86,12 +86,22 @@ class ReportsMachine(RuleBasedStateMachine):
 
     # Steps of the company
 
-    @rule(node=places, table=st.sampled_from(["checkins", "checkins", "blockers", "tasks", "employees"]), at=offsets, until=offsets)
+    @rule(
+        node=places,
+        table=st.sampled_from(["checkins", "checkins", "blockers", "tasks", "employees"]),
+        at=offsets,
+        until=offsets,
+    )
     def a_row_comes(self, node: int, table: str, at: int, until: int) -> None:
         """Some of them late: for an instant that is over; others for one that is to come."""
         self._write(self._row(table, self.company.node(node), at, until))
 
-    @rule(table=st.sampled_from(["checkins", "blockers", "tasks", "employees"]), place=places, at=offsets, node=places)
+    @rule(
+        table=st.sampled_from(["checkins", "blockers", "tasks", "employees"]),
+        place=places,
+        at=offsets,
+        node=places,
+    )
     def a_row_changes(self, table: str, place: int, at: int, node: int) -> None:
         former = self.company.chosen(table, place)
         if former is None:
@@ -118,7 +128,9 @@ class ReportsMachine(RuleBasedStateMachine):
     def a_node_comes(self, parent: int) -> None:
         change, node_id = Change(), self.company.new_id()
         name = f"Equipo ñ {node_id}"
-        change.insert("nodes", {"id": node_id, "parent_id": self.company.node(parent), "name": name, "kind": "team"})
+        change.insert(
+            "nodes", {"id": node_id, "parent_id": self.company.node(parent), "name": name, "kind": "team"}
+        )
         self._write(change)
 
     @rule(place=places, parent=places, name=st.sampled_from([None, "Ventas", "Compras"]))
@@ -174,7 +186,9 @@ class ReportsMachine(RuleBasedStateMachine):
     @rule(before=st.booleans())
     def midnight_comes(self, before: bool) -> None:  # noqa: FBT001  drawn by name
         """To the last instant of the day, or to the first of the next."""
-        self._set_clock(max(self.now, next_midnight(self.now, ZoneInfo(self.zone)) - (TICK if before else timedelta(0))))
+        self._set_clock(
+            max(self.now, next_midnight(self.now, ZoneInfo(self.zone)) - (TICK if before else timedelta(0)))
+        )
 
     @rule(place=places)
     def a_due_date_passes(self, place: int) -> None:
@@ -201,7 +215,7 @@ class ReportsMachine(RuleBasedStateMachine):
                 self._require_done(board)
 
     @rule(worker=workers, watched=st.booleans(), at=awaits, way=ways, place=places)
-    def refresh_and_something_happens(self, worker: int, watched: bool, at: int, way: str, place: int) -> None:  # noqa: FBT001, PLR0913  drawn by name
+    def refresh_and_something_happens(self, worker: int, watched: bool, at: int, way: str, place: int) -> None:  # noqa: FBT001
         board, worker = self.boards[place % len(self.boards)], self._awake(worker)
         self._tick()
         if way == "pause":
@@ -217,7 +231,7 @@ class ReportsMachine(RuleBasedStateMachine):
         self.refresh(worker, watched)
 
     @rule(worker=workers, watched=st.booleans(), at=awaits, way=ways, place=places)
-    def something_happens_as_well(self, worker: int, watched: bool, at: int, way: str, place: int) -> None:  # noqa: FBT001, PLR0913  drawn by name
+    def something_happens_as_well(self, worker: int, watched: bool, at: int, way: str, place: int) -> None:  # noqa: FBT001
         self.refresh_and_something_happens(worker, watched, at, way, place)
 
     @rule()
@@ -232,12 +246,15 @@ class ReportsMachine(RuleBasedStateMachine):
         self.lab.do(self.lab.workers[self._awake(0)].prober(self.zone, watched=watched).look())
 
     @rule(worker=workers, watched=st.booleans(), damage=st.sampled_from(["cycle", "two roots", "no such node"]))
-    def the_tree_is_damaged_for_a_while(self, worker: int, watched: bool, damage: str) -> None:  # noqa: FBT001  drawn by name
+    def the_tree_is_damaged_for_a_while(self, worker: int, watched: bool, damage: str) -> None:  # noqa: FBT001
         """Nothing is stored meanwhile, and nothing that is stored is harmed."""
         hurt, table = {
             "cycle": ("INSERT INTO organisation.nodes VALUES (-1, -1, 'x', 'x')", "nodes"),
             "two roots": ("INSERT INTO organisation.nodes VALUES (-1, NULL, 'x', 'x')", "nodes"),
-            "no such node": ("INSERT INTO organisation.employees VALUES (-1, -1, 'x', 'x', '2020-01-01')", "employees"),
+            "no such node": (
+                "INSERT INTO organisation.employees VALUES (-1, -1, 'x', 'x', '2020-01-01')",
+                "employees",
+            ),
         }[damage]
         mend = f"DELETE FROM organisation.{table} WHERE id = -1"  # noqa: S608  one of two names
         harmed = self.lab.reports.keys() if table == "nodes" else {"management"}

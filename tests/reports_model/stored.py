@@ -48,7 +48,9 @@ class StoredSet:
 
     def of_scopes(self, kind: str) -> dict[int, bytes]:
         """Fields like ``head:7``."""
-        return {int(name.partition(":")[2]): one for name, one in self.fields.items() if name.startswith(kind + ":")}
+        return {
+            int(name.partition(":")[2]): one for name, one in self.fields.items() if name.startswith(kind + ":")
+        }
 
 
 def require_whole(stored: StoredSet, expected: Expected) -> None:

@@ -1,5 +1,7 @@
 """The engine: arq's wire and interface, moved by batched scripts, leases and a blocking wake-up."""
 
+from arq.worker import Function as Function
+
 from producers.limit import LaneLimit as LaneLimit, Limit as Limit, LimitError as LimitError, Rate as Rate
 from producers.limits import Limits as Limits
 from worker.engine.cron import Cron as Cron

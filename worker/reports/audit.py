@@ -1,13 +1,14 @@
 """The self-audit: some nodes' totals reckoned again the slow way, and compared with what is stored.
 
-A cron asks for it. For each report a few nodes are drawn; the database walks down each one's subtree by a recursive
-query, as a dashboard without stored reports would do for every view, and hands over the direct rows found there.
+A cron asks for it. For each report a few nodes are drawn; the database walks down each one's subtree by a
+recursive query, as a dashboard without stored reports would for every view, and hands over the direct rows there.
 They are added up here in one pass over all of them, without the tree, the roll-up or the documents of a refresh.
 
-What is compared is of one state: the report's own instant is bound as ``:now``, and a set is audited only where the
-database has not changed what it was made from: where marks are left, if none waits and none was taken up for a later
-set; elsewhere, if no transaction but the refresh's own has ended since. Otherwise it is passed over, which is counted
-too. So a difference is a fault: of this code, of a trigger that left no mark, or of whoever wrote into Redis.
+What is compared is of one state: the report's own instant is bound as ``:now``, and a set is audited only where
+the database has not changed what it was made from: where marks are left, if none waits and none was taken up for a
+later set; elsewhere, if no transaction but the refresh's own has ended since. Otherwise it is passed over, which
+is counted too. So a difference is a fault: of this code, of a trigger that left no mark, or of whoever wrote into
+Redis.
 
 A difference is said (``report.mismatch``), counted and kept beside the report for `ops reports status`; it changes
 nothing by itself, since nobody knows which of the two is right.
@@ -87,7 +88,7 @@ async def audit_reports(context: dict[str, Any]) -> dict[str, object]:
         DATABASE_FAULTS, RedisError: a server did not answer; the next audit does.
     """
     auditor: Auditor = context["auditor"]
-    found = {}
+    found: dict[str, object] = {}
     for report in auditor.refresher.reports.values():
         finding = await audit_report(auditor, report)
         found[report.name] = {"audited": finding.audited, "mismatched": len(finding.wrong)}
@@ -130,7 +131,9 @@ async def _drawn(auditor: Auditor, report: Report, nodes: int) -> _Stored | None
     meta, *bodies = await auditor.redis.hmget(key, [b"_meta", *chosen])  # type: ignore[misc]
     if meta is None:
         return None
-    totals = {int(scope): orjson.loads(body)["data"]["total"] for scope, body in zip(chosen, bodies, strict=True) if body}
+    totals = {
+        int(scope): orjson.loads(body)["data"]["total"] for scope, body in zip(chosen, bodies, strict=True) if body
+    }
     return _Stored(orjson.loads(meta), totals)
 
 
@@ -166,7 +169,11 @@ def reckon(rows: Sequence[Mapping[str, Any]], rollup: Mapping[str, str]) -> dict
         for measure in columns_of(rollup)
         if rollup[measure] != "sql"
     }
-    slow = {measure: _together(values, rollup[measure]) for measure, values in columns.items() if not _is_beside(rollup[measure])}
+    slow = {
+        measure: _together(values, rollup[measure])
+        for measure, values in columns.items()
+        if not _is_beside(rollup[measure])
+    }
     slow |= {measure: _beside(rows, rollup, measure) for measure, how in rollup.items() if _is_beside(how)}
     for measure, how in rollup.items():
         if pair := ratio_of(how):
@@ -183,10 +190,8 @@ def _together(values: _Values, how: str) -> Any:  # noqa: ANN401  one form per r
     match how:
         case "sum":
             return sum(values)
-        case "min":
-            return min(values, default=None)
-        case "max":
-            return max(values, default=None)
+        case "min" | "max":
+            return (min if how == "min" else max)(values, default=None)
         case "any":
             return any(values)
         case "distinct":
@@ -206,7 +211,7 @@ def _first(values: _Values, how: str) -> _Values:
     return sorted(rows, key=lambda row: [row[key] for key in top.keys], reverse=top.descending)[: top.count]
 
 
-def _beside(rows: Sequence[Mapping[str, Any]], rollup: Mapping[str, str], measure: str) -> Any:  # noqa: ANN401  the database's
+def _beside(rows: Sequence[Mapping[str, Any]], rollup: Mapping[str, str], measure: str) -> Any:  # noqa: ANN401
     """What stands in the row of the extreme; of equal extremes, the most extreme of these."""
     leader = rollup[measure].removeprefix("of ")
     choose = min if rollup[leader] == "min" else max
@@ -214,7 +219,9 @@ def _beside(rows: Sequence[Mapping[str, Any]], rollup: Mapping[str, str], measur
     if not led:
         return None
     extreme = choose(row[leader] for row in led)
-    return choose((row[measure] for row in led if row[leader] == extreme and row[measure] is not None), default=None)
+    return choose(
+        (row[measure] for row in led if row[leader] == extreme and row[measure] is not None), default=None
+    )
 
 
 def _same(slow: Any, shown: Any) -> bool:  # noqa: ANN401  whatever is measured
@@ -236,9 +243,9 @@ async def _note(auditor: Auditor, report: Report, finding: Finding, at: datetime
         pipe.hincrby(key, "audited", finding.audited)
         pipe.hincrby(key, "passed_over", int(not finding.audited))
         pipe.hincrby(key, "mismatched", len(finding.wrong))
-        pipe.hset(key, "at_us", at_us)
+        pipe.hset(key, "at_us", str(at_us))
         if finding.wrong:
-            pipe.hset(key, "last", orjson.dumps({"at_us": at_us, "wrong": finding.wrong[:20]}))
+            pipe.hset(key, "last", orjson.dumps({"at_us": at_us, "wrong": finding.wrong[:20]}).decode())
         await pipe.execute()
     for node, measure in finding.wrong:
         emit("report.mismatch", report=report.name, node=node, measure=measure)

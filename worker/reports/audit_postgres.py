@@ -1,4 +1,4 @@
-"""What an audit asks the database: the direct rows of one node's subtree by a walk down, and whether a set is of now."""
+"""What an audit asks the database: the rows of one node's subtree by a walk down, and whether a set is of now."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -32,7 +32,7 @@ async def rows_below(
     state: Snapshot, report: Report, node: int, *, now: datetime, day: Day
 ) -> list[Mapping[str, Any]]:
     """The report's direct rows of a node and of all below it. Raises DATABASE_FAULTS."""
-    values = {"now": now, "day_start": day.start, "day_end": day.end, "zone": day.zone}
+    values: dict[str, datetime | str] = {"now": now, "day_start": day.start, "day_end": day.end, "zone": day.zone}
     bound = [values[name] for name in report.parameters]
     sql = _BELOW.format(tree=report.tree, rows=report.sql, node=len(bound) + 1, scope=report.scope)
     return await state.query(sql, *bound, node)

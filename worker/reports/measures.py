@@ -132,7 +132,7 @@ def _rank(row: Mapping[str, Any], measure: str, top: Top) -> tuple[Any, ...]:
 
 def first(top: Top, ranked: list[Any]) -> list[Any]:
     """The first of these ranked rows. Merging two such lists in any grouping keeps the first of all their rows."""
-    return sorted(ranked, key=_by_rank)[: top.count]
+    return sorted(ranked, key=_by_rank, reverse=top.descending)[: top.count]
 
 
 def _by_rank(ranked: tuple[Any, ...]) -> Any:  # noqa: ANN401  whatever the rows are ordered by
