@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 _DAY = dt.timedelta(days=1)
+_MINUTE = dt.timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,11 +23,14 @@ class Certificates:
     server: ssl.SSLContext
 
 
-def make_certificates(folder: Path, *, names: tuple[str, ...] = ("127.0.0.1", "localhost")) -> Certificates:
-    """A new authority, and a certificate for the names."""
+def make_certificates(
+    folder: Path, *, names: tuple[str, ...] = ("127.0.0.1", "localhost"), expired: bool = False
+) -> Certificates:
+    """A new authority, and a certificate for the names; `expired`: it was good until a minute ago."""
     ca_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
     ca = _certificate("test authority", ca_key, "test authority", ca_key, authority=True, names=())
-    own = _certificate("test server", key, "test authority", ca_key, authority=False, names=names)
+    ends = -_MINUTE if expired else _DAY
+    own = _certificate("test server", key, "test authority", ca_key, authority=False, names=names, ends=ends)
     ca_file, chain = folder / "ca.pem", folder / "server.pem"
     ca_file.write_bytes(ca.public_bytes(serialization.Encoding.PEM))
     private = key.private_bytes(
@@ -46,6 +50,7 @@ def _certificate(
     *,
     authority: bool,
     names: tuple[str, ...],
+    ends: dt.timedelta = _DAY,
 ) -> x509.Certificate:
     now = dt.datetime.now(dt.UTC)
     builder = (
@@ -55,7 +60,7 @@ def _certificate(
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - _DAY)
-        .not_valid_after(now + _DAY)
+        .not_valid_after(now + ends)
         .add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()), critical=False)

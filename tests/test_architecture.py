@@ -46,7 +46,7 @@ OURS = {*MAY_IMPORT, *FOR_ENTRIES_ONLY, "tests", "bench", "docs", "momentus_clie
 
 SEAMS: dict[str, Callable[[PurePosixPath], bool]] = {
     "arq": lambda path: path.is_relative_to("worker/engine"),
-    "asyncpg": lambda path: "postgres" in path.name,
+    "asyncpg": lambda path: "postgres" in path.name or path.parts[0] == "bench",
     "aiosmtplib": lambda path: path == PurePosixPath("worker/mail/transport.py"),
     "aiosmtpd": lambda path: path.is_relative_to("ops/sink"),
     "granian": lambda path: str(path) in {"reader/__main__.py", "ops/sink/__main__.py", "ops/console/server.py"},

@@ -606,6 +606,28 @@ async def test_under_a_ceiling_a_flood_keeps_another_lanes_job_waiting_for_one_j
     assert desk.most == 3
 
 
+async def test_a_worker_without_a_slot_hands_the_wake_token_on_to_one_that_has(
+    valkey_url: str, redis: Redis, producer: Producer, desk: Desk
+) -> None:
+    await producer.send(Note("only"))
+    async with working(valkey_url, desk, max_running=1):
+        await eventually(lambda: desk.begun == ["only"])
+        await eventually(lambda: is_read(redis, URGENT))
+        await producer.send(UrgentNote("urgent"))
+        await eventually(lambda: has_token_that_nobody_reads(redis, URGENT))
+        assert desk.begun == ["only"]
+
+
+async def is_read(redis: Redis, lane: str) -> bool:
+    """Whether somebody blocks on the lane's wake token."""
+    blocked = [client for client in await redis.client_list() if "b" in client["flags"]]
+    return bool(blocked) and not await redis.llen(LaneKeys(lane).wake)
+
+
+async def has_token_that_nobody_reads(redis: Redis, lane: str) -> bool:
+    return bool(await redis.llen(LaneKeys(lane).wake))
+
+
 async def test_slots_that_one_lane_does_not_need_are_anothers(
     valkey_url: str, producer: Producer, desk: Desk
 ) -> None:

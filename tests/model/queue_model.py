@@ -164,8 +164,8 @@ class QueueModel:
             taken: ids that the queue gave it.
             scores: where the lane's jobs stand now.
         """
-        self.woken.discard(lane)  # whoever claims has taken the token
         if self.held(now, lane):
+            self.woken.discard(lane)
             return [], []
         due: list[Claimed] = []
         followers: list[Claimed] = []
@@ -179,6 +179,7 @@ class QueueModel:
                 due.append(self._lease_to(now, job, claimant))
             elif (follower := self._follower(now, job)) and job.id in taken:
                 followers.append(self._lease_to(now, follower, claimant))
+        self.woken.discard(lane)  # whoever claims has taken the token, and knows when the next one is due
         if self.due_jobs(now, lane) and self.next_due(now, lane) == now:
             self.woken.add(lane)
         return due, followers

@@ -23,7 +23,9 @@ BEGIN
     RETURN timestamptz 'epoch' + current_setting('clock.at')::bigint * interval '1 microsecond';
 END
 $$;
-DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET search_path = clock, pg_catalog, public', current_database()); END $$;
+DO $$ BEGIN
+    EXECUTE format('ALTER DATABASE %I SET search_path = clock, pg_catalog, public', current_database());
+END $$;
 """
 
 

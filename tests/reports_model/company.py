@@ -79,7 +79,7 @@ class Company:
         return self._states[bisect_right(self._instants, instant) - 1]
 
     def state_in(self, snapshot: str) -> dict[str, list[Record]]:
-        """What a ``pg_current_snapshot()`` sees: the commits are one after another, so it sees the first so many."""
+        """What a ``pg_current_snapshot()`` sees: commits come one after another, so it sees the first so many."""
         _, ends, running = snapshot.split(":")
         hidden = {int(one) for one in running.split(",") if one}
         seen = [one < int(ends) and one not in hidden for one in self._transactions]

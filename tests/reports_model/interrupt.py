@@ -14,7 +14,7 @@ def interrupted(
     What the work waits for goes on by itself. To cancel the work, ``meanwhile`` cancels the current task.
     """
     waits = 0
-    resume = lambda: work.send(None)  # noqa: E731  the two ways to go on
+    resume: Callable[[], Any] = lambda: work.send(None)  # noqa: E731  the two ways to go on
     while True:
         try:
             waiting_for = resume()

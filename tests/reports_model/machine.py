@@ -1,7 +1,7 @@
 """Stored reports under random use: rows change, clocks go on, workers die, and after every step all is compared.
 
-Hypothesis draws the steps. The database, its triggers and Redis are real, and the worker's code is as it is; only the
-database's ``now()`` is the machine's (tests/reports_model/clock.py). After every step, of every report:
+Hypothesis draws the steps. The database, its triggers and Redis are real, and the worker's code is as it is; only
+the database's ``now()`` is the machine's (tests/reports_model/clock.py). After every step, of every report:
 
     whole       all that is stored is what the slow computation says of the committed state at its ``as_of``, each
                 document at its own instant too; heads, tombstones and compressed variants belong to their bodies
