@@ -27,11 +27,8 @@ from pydantic import SecretStr
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-import log
 from ops.acl import ACL
 from ops.command import Act, Command, Refused, Tools
-from ops.console.page import Console
-from ops.console.server import CannotListen, serve
 from ops.depth import Depth, read_depth
 from ops.depth_table import depth_table, table
 from ops.doctor.commands import COMMANDS as DOCTOR
@@ -242,10 +239,14 @@ def _plain(value: object) -> object:
     return value.get_secret_value() if isinstance(value, SecretStr) else value
 
 
-# console
+# console; the HTTP server and the pages are loaded only here, because every other command starts without them
 
 
 def _console(_asked: argparse.Namespace) -> int:
+    import log  # noqa: PLC0415  see above
+    from ops.console.page import Console  # noqa: PLC0415  see above
+    from ops.console.server import CannotListen, serve  # noqa: PLC0415  see above
+
     settings = load_or_exit()
     log.set_up(settings.log_format, settings.log_level)
     url, named = _redis_url(settings)

@@ -1,7 +1,7 @@
 """A Lua script: called by its digest, loaded when the server does not know it.
 
 Redis's Lua imports nothing. What several scripts have in common, or need only at times, is a module of its own
-that is put before them when they are read: ``require_blocked()`` runs ``blocked.lua``, and costs nothing until then.
+that is put before them when they are read: ``require_blocked()`` runs ``blocked.lua``, which costs nothing before.
 """
 
 import hashlib

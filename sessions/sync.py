@@ -42,7 +42,9 @@ class SyncSessions:
         Raises ValueError for an address that is none.
         """
         seconds = deadline.total_seconds()
-        return cls(Redis.from_url(url, socket_timeout=seconds, socket_connect_timeout=seconds))
+        # redis-py leaves the host name unchecked, and would show the password to whoever has any good certificate
+        check = {"ssl_check_hostname": True} if url.startswith("rediss://") else {}
+        return cls(Redis.from_url(url, socket_timeout=seconds, socket_connect_timeout=seconds, **check))
 
     def close(self) -> None:
         """Close the connections to Redis."""

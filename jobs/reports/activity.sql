@@ -5,7 +5,13 @@
 -- tree = "organisation"
 -- every = "1m"
 -- sources = ["organisation.nodes", "organisation.checkins"]
--- valid_until = "next_midnight"
+-- # Time itself changes the numbers when a row's instant that is still to come is reached, and at midnight.
+-- valid_until = """
+-- SELECT least(
+--     :day_end,
+--     (SELECT min(at) FROM organisation.checkins WHERE at > :now)
+-- )
+-- """
 --
 -- [freshness]
 -- soft = "2m"

@@ -6,7 +6,13 @@
 -- tree = "organisation"
 -- every = "1m"
 -- sources = ["organisation.nodes", "organisation.blockers"]
--- valid_until = "change"
+-- # Time itself changes the numbers when a row's instant that is still to come is reached.
+-- valid_until = """
+-- SELECT least(
+--     (SELECT min(opened_at) FROM organisation.blockers WHERE opened_at > :now),
+--     (SELECT min(closed_at) FROM organisation.blockers WHERE closed_at > :now)
+-- )
+-- """
 --
 -- [freshness]
 -- soft = "90s"

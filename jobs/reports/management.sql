@@ -6,11 +6,21 @@
 -- board = "management"
 -- every = "1m"
 -- sources = ["organisation.nodes", "organisation.employees", "organisation.checkins", "organisation.blockers", "organisation.tasks"]
--- # Time itself changes the numbers at midnight, and in the microsecond after a due date.
+-- # Time itself changes the numbers at midnight, in the microsecond after a due date, and when an instant in a row that
+-- # is still to come is reached: somebody joins or leaves on Monday.
 -- valid_until = """
--- SELECT least(:day_end, min(due_at) + interval '1 microsecond')
--- FROM organisation.tasks
--- WHERE closed_at IS NULL AND due_at >= :now
+-- SELECT least(
+--     :day_end,
+--     (SELECT min(due_at) + interval '1 microsecond' FROM organisation.tasks
+--      WHERE due_at >= :now AND (closed_at IS NULL OR closed_at > :now)),
+--     (SELECT min(created_at) FROM organisation.tasks WHERE created_at > :now),
+--     (SELECT min(closed_at) FROM organisation.tasks WHERE closed_at > :now),
+--     (SELECT min(opened_at) FROM organisation.blockers WHERE opened_at > :now),
+--     (SELECT min(closed_at) FROM organisation.blockers WHERE closed_at > :now),
+--     (SELECT min(joined_at) FROM organisation.employees WHERE joined_at > :now),
+--     (SELECT min(left_at) FROM organisation.employees WHERE left_at > :now),
+--     (SELECT min(at) FROM organisation.checkins WHERE at > :now)
+-- )
 -- """
 --
 -- [freshness]

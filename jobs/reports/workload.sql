@@ -8,9 +8,13 @@
 -- sources = ["organisation.nodes", "organisation.tasks"]
 -- # Ages are whole local days, so they change at midnight; a task is overdue in the microsecond after its due date.
 -- valid_until = """
--- SELECT least(:day_end, min(due_at) + interval '1 microsecond')
--- FROM organisation.tasks
--- WHERE closed_at IS NULL AND due_at >= :now
+-- SELECT least(
+--     :day_end,
+--     (SELECT min(due_at) + interval '1 microsecond' FROM organisation.tasks
+--      WHERE due_at >= :now AND (closed_at IS NULL OR closed_at > :now)),
+--     (SELECT min(created_at) FROM organisation.tasks WHERE created_at > :now),
+--     (SELECT min(closed_at) FROM organisation.tasks WHERE closed_at > :now)
+-- )
 -- """
 --
 -- [freshness]

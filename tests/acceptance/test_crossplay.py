@@ -34,7 +34,7 @@ from worker.engine.standin_wire import QueueKeys, from_json, to_json
 pytestmark = pytest.mark.filterwarnings("ignore:Call to deprecated close:DeprecationWarning")  # arq's own call
 
 MANY = pytest.mark.parametrize(
-    "count", [1000, pytest.param(10_000, marks=[pytest.mark.long, pytest.mark.timeout(300)])]
+    "count", [300, pytest.param(10_000, marks=[pytest.mark.long, pytest.mark.timeout(300)])]
 )
 KIND = "note.take"
 LANE = LaneKeys("mail.normal")

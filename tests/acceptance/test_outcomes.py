@@ -209,12 +209,12 @@ async def test_thousands_of_parked_jobs_are_all_let_go_and_what_is_still_unknown
     valkey_url: str, redis: Redis, producer: Producer
 ) -> None:
     notes = Notebook()
-    await producer.send_many([Note(str(number)) for number in range(2500)])
+    await producer.send_many([Note(str(number)) for number in range(1100)])
     await producer.send_many([NoteV2("newer"), NoteV4("newest")])
     async with working(valkey_url, handler(notes.take, kind="other.kind")):
-        await eventually(reached(redis, parked=2502))
+        await eventually(reached(redis, parked=1102))
     async with working(valkey_url, handler(notes.take, kind=Note.kind, version=2, upcasters={1: dict})):
-        await eventually(reached(redis, done=2501, parked=1))
+        await eventually(reached(redis, done=1101, parked=1))
     (left,) = await list_parked(redis, [LANE], limit=10)
     assert left.parking.needs == "note.take@4"
 

@@ -14,7 +14,7 @@ from hypothesis.stateful import run_state_machine_as_test
 from jobs.reports import load_reports
 from tests.reports_model.expected import ORACLES
 from tests.reports_model.lab import Lab
-from tests.reports_model.machine import ReportsMachine
+from tests.reports_model.machine import STARTS, ReportsMachine
 
 _ALIKE = settings(
     database=None,
@@ -41,6 +41,30 @@ async def test_stored_reports_are_what_the_slow_computation_says_after_every_ste
     lab = await asyncio.to_thread(_run_the_machine, database, valkey_url, "reports model")
     assert lab.steps >= 300
     assert lab.proofs > 0
+
+
+async def test_an_instant_that_comes_ends_what_was_proved_though_nobody_wrote_anything(
+    database: str, valkey_url: str
+) -> None:
+    """Somebody leaves on Friday, a blocker is planned to end: the row was written long before."""
+    await asyncio.to_thread(_let_instants_come, database, valkey_url)
+
+
+def _let_instants_come(dsn: str, url: str) -> None:
+    declared = load_reports()
+    with Lab(dsn, url, {name: declared[name] for name in ORACLES}) as lab:
+        for table in ("employees", "blockers", "tasks", "checkins"):
+            for begins, ends in ((45, 0), (-90, 45)):
+                machine = ReportsMachine(lab)
+                machine.begin(STARTS[0])
+                machine.time_passes(30_000)
+                machine.a_row_comes(0, table, begins, ends)
+                machine.refresh(0, watched=True)
+                machine.all_is_as_it_must_be()
+                machine.time_passes(2_760)
+                machine.probe(watched=True)
+                machine.all_is_as_it_must_be()
+                machine.teardown()
 
 
 @pytest.mark.long

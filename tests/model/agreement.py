@@ -97,6 +97,14 @@ def _content(keyspace: Keyspace, name: str, nothing: Any) -> Any:
 def _difference(found: Keyspace, expected: Keyspace) -> str:
     lines = ["the server does not hold what the model says:"]
     for name in sorted(found.keys() | expected.keys()):
-        if found.get(name) != expected.get(name):
-            lines += [f"  {name}", f"    server  {found.get(name)}", f"    model   {expected.get(name)}"]
+        here, there = found.get(name), expected.get(name)
+        if here and there and isinstance(here[0], dict) and isinstance(there[0], dict):
+            here, there = _without(here, there), _without(there, here)
+        if here != there:
+            lines += [f"  {name}", f"    server  {here}", f"    model   {there}"]
     return "\n".join(lines)
+
+
+def _without(one: tuple[Any, int], other: tuple[Any, int]) -> tuple[Any, int]:
+    """The fields that are not the same in the other."""
+    return {name: value for name, value in one[0].items() if other[0].get(name) != value}, one[1]

@@ -70,8 +70,9 @@ class LabWorker:
     def lose_postgres(self) -> None:
         """The connections break, as by a network that fails or a process that dies."""
         if self.source._pool is not None:
-            self.source._pool.terminate()
-            self.source._pool = None
+            for holder in self.source._pool._holders:
+                if holder._con is not None and not holder._con.is_closed():
+                    holder._con._transport.abort()
 
     def lose_redis(self) -> None:
         pool = self.redis.connection_pool

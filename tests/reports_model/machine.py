@@ -49,7 +49,7 @@ _MINUTES = (-3_000, -1_440, -90, -1, 0, 0, 0, 1, 45, 1_000)
 places = st.integers(0, 7)
 workers = st.integers(0, 1)
 offsets = st.sampled_from(_MINUTES)
-awaits = st.integers(1, 60)
+awaits = st.integers(1, 40)
 ways = st.sampled_from(["crash", "crash", "postgres", "redis", "flush", "write", "refresh", "clock", "pause"])
 
 
@@ -62,6 +62,7 @@ class ReportsMachine(RuleBasedStateMachine):
         self.paused: list[asyncio.Task[Any]] = []
         self.gates: list[asyncio.Event] = []
         self.stopped = -1
+        self.removed: set[int] = set()
         self.snapshots: dict[datetime, str] = {}
         self.slow_number = 0
         self.slow: Change | None = None
@@ -126,7 +127,10 @@ class ReportsMachine(RuleBasedStateMachine):
 
     @rule(parent=places)
     def a_node_comes(self, parent: int) -> None:
-        change, node_id = Change(), self.company.new_id()
+        """A new one, or one that was there before: its id comes back."""
+        gone = sorted(self.removed - self.company.tables["nodes"].keys())
+        node_id = gone[-1] if gone else self.company.new_id()
+        change = Change()
         name = f"Equipo ñ {node_id}"
         change.insert(
             "nodes", {"id": node_id, "parent_id": self.company.node(parent), "name": name, "kind": "team"}
@@ -157,6 +161,7 @@ class ReportsMachine(RuleBasedStateMachine):
             if child["parent_id"] == node["id"]:
                 change.update("nodes", child, parent_id=node["parent_id"])
         change.delete("nodes", node["id"])
+        self.removed.add(node["id"])
         self._write(change)
 
     @rule(at=offsets)
@@ -239,6 +244,19 @@ class ReportsMachine(RuleBasedStateMachine):
         if self.paused:
             self.lab.do(self._resume())
             self._forget_failures()
+
+    @rule(worker=workers, watched=st.booleans(), at=st.integers(3, 35), place=places)
+    def an_old_worker_wakes(self, worker: int, watched: bool, at: int, place: int) -> None:  # noqa: FBT001
+        """It stood still while somebody wrote and another worker stored that; what it knows is of before."""
+        self.the_paused_goes_on()
+        board = self.boards[place % len(self.boards)]
+        self._tick()
+        self.lab.do(self._pause(worker, board, watched=watched, at=at))
+        self._write(self._row("checkins", ROOT, 0, 0))
+        self._write(self._row("blockers", ROOT, -1, 0))
+        self.refresh(1 - worker, watched=False)
+        self.all_is_as_it_must_be()
+        self.the_paused_goes_on()
 
     @rule(watched=st.booleans())
     def probe(self, watched: bool) -> None:  # noqa: FBT001  drawn by name

@@ -111,6 +111,8 @@ local function unknown_effect(id)
   return tonumber(attempt)
 end
 
+local superseded = false -- whether one was queued that may be due before those that were passed over
+
 -- A recompute that was asked for while this one ran is queued now, in its place.
 local function supersede(id)
   local entry = redis.call('HGET', following, id)
@@ -124,6 +126,7 @@ local function supersede(id)
   end
   redis.call('SET', 'arq:job:' .. id, payload)
   redis.call('ZADD', queue, due, id)
+  superseded = true
   redis.call('HINCRBY', counters, 'accepted:' .. lane, 1)
   if redis.call('ZREM', dead, id) == 1 then
     redis.call('HINCRBY', counters, 'discarded:' .. lane, 1)
@@ -339,7 +342,8 @@ if rules then
   rules.close()
 end
 
-local following_one = redis.call('ZRANGE', queue, '-inf', '+inf', 'BYSCORE', 'LIMIT', foreign, 1, 'WITHSCORES')
+local first = superseded and 0 or foreign
+local following_one = redis.call('ZRANGE', queue, '-inf', '+inf', 'BYSCORE', 'LIMIT', first, 1, 'WITHSCORES')
 if following_one[2] then
   reply[2] = math.min(LATEST, math.max(now, tonumber(following_one[2])))
   if reply[2] == now and rules and rules.room() < 1 then
