@@ -62,7 +62,7 @@ def organisations(draw: st.DrawFn) -> tuple[dict[int, int | None], dict[int, int
     """A tree, what a re-organisation makes of it, and the roots of some sessions, as each language writes them."""
     ids = draw(st.lists(st.integers(1, 60) | st.just(2**63 - 1), min_size=2, max_size=9, unique=True))
     root = st.sampled_from([*ids, NEVER])
-    junk = st.sampled_from([None, True, "", "x", "-1", "1e3", {}, []])
+    junk: st.SearchStrategy[Any] = st.sampled_from([None, True, "", "x", "-1", "1e3", {}, []])
     roots = st.lists(st.lists(root | root.map(str) | junk, max_size=3), min_size=1, max_size=4)
     return draw(trees(ids)), draw(trees(ids)), draw(roots)
 

@@ -5,6 +5,7 @@ A failure prints the shortest steps that show it. No examples are kept from one 
 
 import asyncio
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,6 +25,9 @@ _ALIKE = settings(
 )
 settings.register_profile("reports model", _ALIKE, max_examples=12, stateful_step_count=50)
 settings.register_profile("reports model, long", _ALIKE, max_examples=300, stateful_step_count=100)
+settings.register_profile(
+    "reports model, broken", _ALIKE, max_examples=40, stateful_step_count=50, phases=(Phase.generate,)
+)
 
 
 def _run_the_machine(dsn: str, url: str, profile: str) -> Lab:
@@ -65,6 +69,32 @@ def _let_instants_come(dsn: str, url: str) -> None:
                 machine.probe(watched=True)
                 machine.all_is_as_it_must_be()
                 machine.teardown()
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(
+    ("script", "code", "instead"),
+    [
+        ("publish.lua", "if stored[1] and tonumber(stored[1]) >= tonumber(ARGV[1]) then", "if false then"),
+        ("publish.lua", "redis.call('HDEL', snapshot, 'gone:' .. scope)", ""),
+        ("verify.lua", "if stored[1] ~= ARGV[1] or not stored[2] then", "if not stored[2] then"),
+    ],
+    ids=["an older set is stored", "a tombstone stays behind", "another generation is proved"],
+)
+async def test_the_machine_notices_a_broken_script(
+    database: str, valkey_url: str, monkeypatch: pytest.MonkeyPatch, script: str, code: str, instead: str
+) -> None:
+    read_text = Path.read_text
+
+    def read_broken(self: Path, encoding: str | None = None) -> str:
+        source = read_text(self, encoding=encoding)
+        assert self.name != script or source.count(code) == 1, f"{script} has changed; break it at another place"
+        return source.replace(code, instead) if self.name == script else source
+
+    monkeypatch.setattr(Path, "read_text", read_broken)
+    with pytest.raises(AssertionError):
+        await asyncio.to_thread(_run_the_machine, database, valkey_url, "reports model, broken")
 
 
 @pytest.mark.long

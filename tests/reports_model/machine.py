@@ -164,6 +164,15 @@ class ReportsMachine(RuleBasedStateMachine):
         self.removed.add(node["id"])
         self._write(change)
 
+    @rule(place=places, parent=places)
+    def a_node_goes_and_comes_back(self, place: int, parent: int) -> None:
+        """With a refresh in between: its tombstone must not outlive it."""
+        self.a_node_goes(place)
+        self.refresh(0, watched=True)
+        self.all_is_as_it_must_be()
+        self.a_node_comes(parent)
+        self.refresh(0, watched=True)
+
     @rule(at=offsets)
     def somebody_writes_slowly(self, at: int) -> None:
         """A transaction that wrote before others and commits after them."""
