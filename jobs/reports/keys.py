@@ -27,5 +27,5 @@ def changed(tenant: str) -> str:
 
 
 def audit(tenant: str, report: str) -> str:
-    """HASH of what audits of the report came to: ``audited``, ``passed_over``, ``mismatched``, ``at_us``, ``last``."""
+    """HASH of what audits came to: ``audited``, ``passed_over``, ``mismatched``, ``at_us``, ``last``."""
     return f"momentus:{{reports}}:audit:{tenant}:{report}"

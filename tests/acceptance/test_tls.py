@@ -162,7 +162,7 @@ async def test_a_redis_that_proves_who_it_is_is_spoken_to(
 
 @pytest.mark.parametrize("make", WRONG, ids=lambda one: one.__name__)
 @pytest.mark.parametrize("client", CLIENTS, ids=lambda one: one.__name__)
-async def test_a_redis_that_cannot_prove_who_it_is_is_refused_by_name_and_told_nothing(
+async def test_a_redis_that_cannot_prove_who_it_is_is_refused_with_the_reason_and_without_the_password(
     valkey_url: str, tmp_path: Path, client: Callable[[str], Awaitable[None]], make: Callable[[Path], Case]
 ) -> None:
     case = make(tmp_path)
@@ -200,7 +200,7 @@ async def test_a_postgres_that_proves_who_it_is_is_asked(postgres_dsn: str, tmp_
 
 
 @pytest.mark.parametrize("make", WRONG, ids=lambda one: one.__name__)
-async def test_a_postgres_that_cannot_prove_who_it_is_is_refused_and_told_nothing(
+async def test_a_postgres_that_cannot_prove_who_it_is_is_refused_with_the_reason_and_without_the_password(
     postgres_dsn: str, tmp_path: Path, make: Callable[[Path], Case]
 ) -> None:
     case = make(tmp_path)
