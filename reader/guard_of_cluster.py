@@ -11,7 +11,7 @@ from collections.abc import Set as AbstractSet
 
 from reader.access import roots_of
 from reader.guard import Asked, Guard
-from sessions import Sessions
+from sessions import Session, Sessions
 from sessions.token import place_of
 
 
@@ -32,7 +32,9 @@ class ClusterGuard(Guard):
         place = place_of(token)
         if place is None:
             return None
-        return Asked(place, None, (asyncio.ensure_future(self._sessions.load(token)),))
+        loading = asyncio.ensure_future(self._sessions.load(token))
+        loading.add_done_callback(_look_at)
+        return Asked(place, None, (loading,))
 
     async def roots(self, token: str, asked: Asked) -> AbstractSet[int] | None:
         """The roots of the session, None when it has ended.
@@ -43,3 +45,9 @@ class ClusterGuard(Guard):
         del token
         session = await asked.replies[0]
         return None if session is None else roots_of(session.data)
+
+
+def _look_at(loaded: asyncio.Future[Session | None]) -> None:
+    """Whoever still waits is told; a request that ended before is not to be reported as a fault."""
+    if not loaded.cancelled():
+        loaded.exception()

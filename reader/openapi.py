@@ -37,7 +37,7 @@ def describe(catalogue: Mapping[str, bytes], *, guarded: bool) -> dict[str, Any]
         catalogue: report name to its entry, JSON with `title` and perhaps `schema`.
         guarded: whether reports need a session.
     """
-    entries = {name: orjson.loads(entry) for name, entry in sorted(catalogue.items())}
+    entries = {name: _entry(content) for name, content in sorted(catalogue.items())}
     paths = {f"/v1/reports/{name}/{{scope}}": _path(name, entry, guarded) for name, entry in entries.items()}
     schemes = {
         "bearer": {"type": "http", "scheme": "bearer"},
@@ -52,6 +52,15 @@ def describe(catalogue: Mapping[str, bytes], *, guarded: bool) -> dict[str, Any]
             "securitySchemes": schemes if guarded else {},
         },
     }
+
+
+def _entry(content: bytes) -> Mapping[str, Any]:
+    """A report's entry; one that is not in the format is shown by its name alone."""
+    try:
+        entry = orjson.loads(content)
+    except ValueError:
+        return {}
+    return entry if isinstance(entry, dict) else {}
 
 
 def _path(name: str, entry: Mapping[str, Any], guarded: bool) -> dict[str, Any]:  # noqa: FBT001  a fact, not a switch

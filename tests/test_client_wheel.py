@@ -49,10 +49,11 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def room_files() -> set[str]:
-    """The files of the three rooms, as the wheel would name them; SQL is the worker's, and stays."""
+    """The files of the three rooms, as the wheel would name them; what reports are made of is the worker's, and stays."""
     rooms = [ROOT / room for room in ("jobs", "producers", "sessions")]
     files = [file for room in rooms for file in room.rglob("*") if file.is_file()]
-    kept = [file for file in files if "__pycache__" not in file.parts and file.suffix != ".sql"]
+    stays = (".sql", ".schema.json")
+    kept = [file for file in files if "__pycache__" not in file.parts and not file.name.endswith(stays)]
     return {f"momentus_client/{file.relative_to(ROOT).as_posix()}" for file in kept}
 
 
