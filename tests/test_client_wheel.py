@@ -49,7 +49,7 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def room_files() -> set[str]:
-    """The files of the three rooms, as the wheel would name them; what reports are made of is the worker's, and stays."""
+    """The files of the three rooms, as the wheel would name them; what makes a report stays."""
     rooms = [ROOT / room for room in ("jobs", "producers", "sessions")]
     files = [file for room in rooms for file in room.rglob("*") if file.is_file()]
     stays = (".sql", ".schema.json")
