@@ -16,7 +16,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, ClassVar
@@ -30,7 +30,7 @@ from arq.worker import Worker as ArqWorker
 from redis.asyncio import Redis
 
 from jobs import Digest, Mail
-from jobs.reports.keys import snapshot, wanted
+from jobs.reports.keys import audit, snapshot, wanted
 from ops.holds import hold, release
 from ops.jobs.operations import cancel
 from ops.mail.bounces import take_in
@@ -51,6 +51,7 @@ from tests.support import OwnValkey, eventually
 from worker.engine import Cron, LaneLimit, LaneSlots, Limit, Rate, Schedule, Worker
 from worker.engine.cron import Clock
 from worker.engine.handler import handler
+from worker.reports.audit import audit_cron
 from worker.reports.store import Change, NewSet, ReportStore, Stored
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -373,6 +374,14 @@ async def a_refresh_is_asked_for_while_one_runs(it: System) -> None:
     await eventually(followed, timeout=20)
 
 
+async def a_report_audits_itself(it: System, url: str) -> None:
+    link = Link(url)
+    cron = replace(audit_cron(), name="audit.now", schedule=Schedule())
+    assert await Clock(link, [cron]).ask(cron, datetime.now(UTC)) == 1
+    await link.close()
+    await eventually(lambda: it.redis.exists(audit("default", "management")))
+
+
 async def a_day_is_closed_and_somebody_finds_a_report_old(it: System) -> None:
     store = ReportStore(it.redis, tenant="default")
     day = NewSet(
@@ -427,6 +436,7 @@ async def test_every_key_that_is_written_is_on_the_page_and_every_key_on_the_pag
         await addresses_fail_and_bounces_come(it)
         await an_item_waits_in_a_digest_and_is_taken_back(it)
         await a_refresh_is_asked_for_while_one_runs(it)
+        await a_report_audits_itself(it, valkey.url)
         await a_day_is_closed_and_somebody_finds_a_report_old(it)
         await a_manager_logs_in_reads_and_is_logged_out(it, valkey.url)
     rows_of = {key: [row for row in rows if row.fits(key)] for key in watch.keys}
