@@ -157,32 +157,45 @@ class QueueModel:
 
     def claim(
         self, now: int, lane: str, claimant: str, count: int, *, taken: Iterable[str], scores: Mapping[str, int]
-    ) -> list[Claimed]:
-        """What a worker gets.
-
-        It comes in the order of due times, but for what is queued by the claim itself in place of a job that ends
-        here: the claim looks at as many as it wants, then at as many as it still wants, and so on.
+    ) -> tuple[list[Claimed], list[Claimed]]:
+        """What a worker gets in the order of due times, and what it gets besides: followers of jobs that end here.
 
         Args:
             taken: ids that the queue gave it.
             scores: where the lane's jobs stand now.
         """
-        self.woken.discard(lane)  # whoever claims has taken the token
         if self.held(now, lane):
-            return []
-        answer: list[Claimed] = []
-        self._begin_claim(taken, scores)
-        batch: list[Job] = []
-        while len(answer) + len(batch) == 0 or (len(batch) == wanted and len(answer) < count):
-            wanted = count - len(answer)
-            batch = self._due_now(now, lane)[:wanted]
-            answer += [one for job in batch if (one := self._take(now, job, claimant))]
-            if not batch:
+            self.woken.discard(lane)
+            return [], []
+        due: list[Claimed] = []
+        followers: list[Claimed] = []
+        unsure = {job.limit for job in self.jobs.values() if job.has_place and not self.is_running(job)}
+        for job in self.due_jobs(now, lane):
+            if len(due) + len(followers) == count:
                 break
-        self.woken.discard(lane)
+            if self._is_passed_over(now, job, unsure, taken, scores):
+                continue
+            if not self._ends_here(now, job):
+                due.append(self._lease_to(now, job, claimant))
+            elif (follower := self._follower(now, job)) and job.id in taken:
+                followers.append(self._lease_to(now, follower, claimant))
+        self.woken.discard(lane)  # whoever claims has taken the token, and knows when the next one is due
         if self.due_jobs(now, lane) and self.next_due(now, lane) == now:
             self.woken.add(lane)
-        return answer
+        return due, followers
+
+    def _is_passed_over(
+        self, now: int, job: Job, unsure: set[str], taken: Iterable[str], scores: Mapping[str, int]
+    ) -> bool:
+        """Whether its limit holds it back, or a stock arq worker runs it; not what ends here anyway."""
+        if job.payload is None or job.stopping:
+            return False
+        may_wait = not self._has_room(job) or job.limit in unsure
+        if may_wait and job.id not in taken and scores.get(job.id, job.due) != job.due:
+            self._hold_back(now, job, scores)
+            return True
+        assert job.id not in taken or self._has_room(job), f"{job.id} was claimed from a limit without room"
+        return job.id in self.tokens
 
     def is_running(self, job: Job) -> bool:
         """Whether one of our workers has its lease."""
