@@ -27,7 +27,7 @@ _BATCH = 1000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RevivedAll:
-    """How many of a lane were revived, how many had no payload any more, and how many stay dead without content."""
+    """How many of a lane were revived, had no payload any more, or stay dead without content."""
 
     revived: int
     vanished: int

@@ -19,7 +19,7 @@ MOST_DEAD = 1000
 REVIVED: Mapping[Revived, str] = {
     "revived": "{id} is back in {lane}.",
     "vanished": "{id} had no payload any more; it is counted as vanished in {lane}.",
-    "erased": "{id} is too long dead: its content was erased (MOMENTUS_MAIL__ERASE_AFTER), so it stays dead in {lane}. "
+    "erased": "{id} is too long dead: its content was erased (MOMENTUS_MAIL__ERASE_AFTER), so it stays dead. "
     "Send it anew, and take this one out with: ./run ops discard",
     "not dead": "{id} is not dead; nothing was done.",
 }

@@ -116,7 +116,7 @@ async def _count(redis: Redis, report: Report, failure: Failure, known: str, *, 
 
 
 def _reason(report: Report, failure: Failure) -> str:
-    """A line of the journal, without addresses, and not to be taken for one of an account (`jobs.mail.journal`)."""
+    """A line of the journal, without addresses, not to be taken for an account's (`jobs.mail.journal`)."""
     server = report.reporter or "an unnamed server"
     words = f"{failure.status or 'no status'} says {server}, {failure.diagnostic}".replace(": ", " ")
     return _ADDRESS.sub("[address]", words)
