@@ -68,7 +68,7 @@ class Worker:
 
     name: str
     claims: int = 0
-    running: list[Claim] = field(default_factory=list)
+    running: dict[str, Claim] = field(default_factory=dict)
     unheard: list[Claim] = field(default_factory=list)
     unheard_numbers: list[int] = field(default_factory=list)
 
@@ -181,7 +181,7 @@ class QueueMachine(RuleBasedStateMachine):
         one = self.workers[worker]
         claims = self._claim(one, lane, count)
         if is_heard:
-            one.running += claims
+            one.running |= {claim.id: claim for claim in claims}
             self.claims = [*self.claims, *claims][-8:]
         else:
             one.unheard += claims
@@ -193,9 +193,7 @@ class QueueMachine(RuleBasedStateMachine):
         told = [(one.id, one.payload, one.attempt, one.due_ms, one.effect) for one in claims]
         taken, scores = [one.id for one in claims], self._scores(lane)
         claimant = f"{worker.name}-{worker.claims}"
-        due, late = self.model.claim(self.wire.now, lane, claimant, count, taken=taken, scores=scores)
-        _require_same(sorted(told), sorted(due + late))
-        _require_same([one for one in told if one not in late], due)
+        _require_same(told, self.model.claim(self.wire.now, lane, claimant, count, taken=taken, scores=scores))
         self._require_next(lane, next_due)
         for one in claims:
             self.fence.grant(one.id, one.token, now=self._clock, until=self._clock + LEASE)
@@ -213,14 +211,16 @@ class QueueMachine(RuleBasedStateMachine):
     @_step(2, worker=workers)
     def renew(self, worker: int) -> None:
         one = self.workers[worker]
-        for lane in sorted({claim.lane for claim in one.running}):
-            held = [(claim.id, claim.token) for claim in one.running if claim.lane == lane]
+        for lane in LANES:
+            held = [(claim.id, claim.token) for claim in one.running.values() if claim.lane == lane]
+            if not held:
+                continue
             lost, stop = self._heard(self.product.renew(lane, held))
             _require_same((lost, stop), self.model.renew(self.wire.now, held))
             for job_id, token in held:
                 if job_id not in lost:
                     self.fence.prolong(job_id, token, now=self._clock, until=self._clock + LEASE)
-        one.running = [claim for claim in one.running if self._is_live(claim)]
+        one.running = {job_id: claim for job_id, claim in one.running.items() if self._is_live(claim)}
 
     @_step(2, place=places)
     def begin_an_effect(self, place: int) -> None:

@@ -6,15 +6,15 @@ is one object that says where it stands. `tests.model.promised` tells which keys
 Times are milliseconds of the server's clock. Every call is told the time and answers as the script should. What
 ends a job goes through `_end`, once per accepted request: a second end is an error of the queue, found there.
 
-What the pages leave open is asked for instead of foretold: whether a claim that ends a job takes its follower at
-once, or sees at once that a place is free whose lease lapsed (`taken`); when a job that its limit holds back is
-looked at again (`scores`).
+What the pages leave open is asked for instead of foretold: whether a claim sees at once that a place is free whose
+lease lapsed (`taken`); when a job that its limit holds back is looked at again (`scores`).
 
 It is long because it is the whole queue; each call is short, and they stand in the order of a job's life.
 """
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import orjson
 
@@ -26,6 +26,25 @@ Asked = tuple[str, bytes, int, str, str, int, str]
 """Id, payload, delay, key, fingerprint, window of the key, limit."""
 Claimed = tuple[str, bytes, int, int, int]
 """Id, payload, attempt, due, and the attempt whose effect nobody heard of again (0: none)."""
+
+
+@dataclass(slots=True)
+class Look:
+    """What one claim sees.
+
+    Attributes:
+        taken: ids that the queue gave it.
+        scores: where the lane's jobs stand after it.
+        unsure: limits of which it may see more or fewer places free.
+        held_back: ids that wait for their limit since.
+        passed_over: how many run at a stock arq worker.
+    """
+
+    taken: Iterable[str]
+    scores: Mapping[str, int]
+    unsure: set[str]
+    held_back: set[str] = field(default_factory=set)
+    passed_over: int = 0
 
 
 class QueueModel:
@@ -157,45 +176,46 @@ class QueueModel:
 
     def claim(
         self, now: int, lane: str, claimant: str, count: int, *, taken: Iterable[str], scores: Mapping[str, int]
-    ) -> tuple[list[Claimed], list[Claimed]]:
-        """What a worker gets in the order of due times, and what it gets besides: followers of jobs that end here.
+    ) -> list[Claimed]:
+        """What a worker gets, in the order of due times.
+
+        The claim looks at as many as it wants, then at as many as it still wants, and so on: what is queued
+        meanwhile, in place of a job that ends here, comes later than its due time says.
 
         Args:
             taken: ids that the queue gave it.
             scores: where the lane's jobs stand now.
         """
-        if self.held(now, lane):
-            self.woken.discard(lane)
-            return [], []
-        due: list[Claimed] = []
-        followers: list[Claimed] = []
-        unsure = {job.limit for job in self.jobs.values() if job.has_place and not self.is_running(job)}
-        for job in self.due_jobs(now, lane):
-            if len(due) + len(followers) == count:
-                break
-            if self._is_passed_over(now, job, unsure, taken, scores):
-                continue
-            if not self._ends_here(now, job):
-                due.append(self._lease_to(now, job, claimant))
-            elif (follower := self._follower(now, job)) and job.id in taken:
-                followers.append(self._lease_to(now, follower, claimant))
+        answer: list[Claimed] = []
+        look, wanted = Look(taken, scores, unsure=self._unsure()), count
+        while wanted and not self.held(now, lane):
+            due = [job for job in self.due_jobs(now, lane) if job.id not in look.held_back]
+            batch = due[look.passed_over :][:wanted]
+            answer += [self._lease_to(now, job, claimant) for job in batch if self._may_run(now, job, look)]
+            wanted = count - len(answer) if len(batch) == wanted else 0
         self.woken.discard(lane)  # whoever claims has taken the token, and knows when the next one is due
-        if self.due_jobs(now, lane) and self.next_due(now, lane) == now:
+        if lane not in self.holds and self.due_jobs(now, lane) and self.next_due(now, lane) == now:
             self.woken.add(lane)
-        return due, followers
+        return answer
 
-    def _is_passed_over(
-        self, now: int, job: Job, unsure: set[str], taken: Iterable[str], scores: Mapping[str, int]
-    ) -> bool:
-        """Whether its limit holds it back, or a stock arq worker runs it; not what ends here anyway."""
-        if job.payload is None or job.stopping:
-            return False
-        may_wait = not self._has_room(job) or job.limit in unsure
-        if may_wait and job.id not in taken and scores.get(job.id, job.due) != job.due:
-            self._hold_back(now, job, scores)
-            return True
-        assert job.id not in taken or self._has_room(job), f"{job.id} was claimed from a limit without room"
-        return job.id in self.tokens
+    def _may_run(self, now: int, job: Job, look: Look) -> bool:
+        """Whether a due job is to be leased: it may end here, wait for its limit, or run at a stock arq worker."""
+        if job.payload is not None and not job.stopping:
+            may_wait = not self._has_room(job) or job.limit in look.unsure
+            if may_wait and job.id not in look.taken and look.scores.get(job.id, job.due) != job.due:
+                self._hold_back(now, job, look)
+                return False
+            assert job.id not in look.taken or self._has_room(job), (
+                f"{job.id} was claimed from a limit without room"
+            )
+            if job.id in self.tokens:
+                look.passed_over += 1
+                return False
+        return not self._ends_here(now, job)
+
+    def _unsure(self) -> set[str]:
+        """Limits with places whose lease lapsed: whether a claim sees at once that they are free is open."""
+        return {job.limit for job in self.jobs.values() if job.has_place and not self.is_running(job)}
 
     def is_running(self, job: Job) -> bool:
         """Whether one of our workers has its lease."""
@@ -206,11 +226,12 @@ class QueueModel:
         placed = [one for one in self.jobs.values() if one.limit == job.limit and one.has_place]
         return job.limit not in self.places or sum(map(self.is_running, placed)) < self.places[job.limit]
 
-    def _hold_back(self, now: int, job: Job, scores: Mapping[str, int]) -> None:
+    def _hold_back(self, now: int, job: Job, look: Look) -> None:
         """It is looked at when its limit has a place again, maybe in this claim; or after a minute or so."""
         if job.waits_from is None:
             job.waits_from = job.due
-        job.due = scores[job.id]
+        look.held_back.add(job.id)
+        job.due = look.scores[job.id]
         held_back = len([one for one in self.jobs.values() if one.limit == job.limit and one.waits_from])
         assert now <= job.due <= now + 60_000 + 60 * held_back, (
             f"{job.id} is held back until {job.due}, it is {now}"
@@ -247,11 +268,6 @@ class QueueModel:
         self._remember(job.id, job.failed, "dead")
         self._bury(now, job)
         return True
-
-    def _follower(self, now: int, job: Job) -> Job | None:
-        """What took the place of a job that is over, if it is due."""
-        follower = self.jobs.get(job.id)
-        return follower if follower and follower is not job and follower.due <= now else None
 
     def _lease_to(self, now: int, job: Job, claimant: str) -> Claimed:
         self._count(job)
