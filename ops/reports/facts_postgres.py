@@ -24,7 +24,8 @@ from worker.reports.tree import InvalidTree, grow_tree
 
 _BEGIN = """
 SELECT
-    now() AS as_of,
+    now() AS began,
+    clock_timestamp() AS as_of,
     pg_current_snapshot()::text AS visible,
     set_config('statement_timeout', $1, true),
     set_config('lock_timeout', $1, true)
@@ -109,7 +110,7 @@ async def look(dsn: str, *, longest: timedelta) -> AsyncIterator["Look"]:
             first = await connection.fetchrow(_BEGIN, f"{longest // timedelta(milliseconds=1)}ms")
             if first is None:  # pragma: no cover  a SELECT without FROM has one row
                 raise DatabaseAway("SELECT now() returned no row")
-            yield Look(Snapshot(first["as_of"], first["visible"], connection), connection)
+            yield Look(Snapshot(first["began"], first["as_of"], first["visible"], connection), connection)
     finally:
         await connection.close()
 

@@ -76,7 +76,7 @@ def _let_instants_come(dsn: str, url: str) -> None:
 @pytest.mark.parametrize(
     ("script", "code", "instead"),
     [
-        ("publish.lua", "if stored[1] and tonumber(stored[1]) >= tonumber(ARGV[1]) then", "if false then"),
+        ("publish.lua", "if stored[1] and tonumber(stored[1]) >= tonumber(ARGV[2]) then", "if false then"),
         ("publish.lua", "redis.call('HDEL', snapshot, 'gone:' .. scope)", ""),
     ],
     ids=["an older set is stored", "a tombstone stays behind"],

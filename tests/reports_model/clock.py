@@ -1,9 +1,9 @@
-"""A clock of the database that the machine sets: ``now()`` of every product query reads it.
+"""A clock of the database that the machine sets: ``now()`` and ``clock_timestamp()`` of every query read it.
 
-A function ``now()`` in a schema that is searched before ``pg_catalog`` takes the place of the real one, so that
-the product's own SQL runs unchanged. Like the real one it stands still within a transaction. Its instant is kept
-in an unlogged sequence: that can be read in a read-only transaction, and setting it is no writing transaction,
-which the product would notice.
+Functions of these names in a schema that is searched before ``pg_catalog`` take the place of the real ones, so
+that the product's own SQL runs unchanged. Like the real one, ``now()`` stands still within a transaction. The
+instant is kept in an unlogged sequence: that can be read in a read-only transaction, and setting it is no writing
+transaction, which the product would notice.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -22,6 +22,9 @@ BEGIN
     END IF;
     RETURN timestamptz 'epoch' + current_setting('clock.at')::bigint * interval '1 microsecond';
 END
+$$;
+CREATE FUNCTION clock.clock_timestamp() RETURNS timestamptz LANGUAGE sql VOLATILE AS $$
+    SELECT timestamptz 'epoch' + last_value * interval '1 microsecond' FROM clock.instant
 $$;
 DO $$ BEGIN
     EXECUTE format('ALTER DATABASE %I SET search_path = clock, pg_catalog, public', current_database());

@@ -69,6 +69,7 @@ async def _close(refresher: Refresher, report: Report, date_: date) -> int:
         new = NewSet(
             report=report.name,
             as_of=snapshot.as_of,
+            began=snapshot.began,
             documents=documents,
             meta=meta,
             day=date_.isoformat(),

@@ -8,7 +8,8 @@
 All reports of a board are of one transaction and carry one ``as_of``. A report that fails keeps its last good set,
 rests for a while, and harms none of the others.
 
-The fence is ``as_of``, the database's own instant: a worker that was paused half-way cannot overwrite a newer
+The fence is the database's own clock: a set is stored only if its transaction began after the stored one's
+``as_of``, so that its state is surely the later one. A worker that was paused half-way cannot overwrite a newer
 set, whatever clocks and locks did meanwhile. What could not be stored undoes the transaction, so the marks come
 back. A crash anywhere costs one repeated recompute: at worst all is stored and the marks are still there.
 """
@@ -163,7 +164,12 @@ async def _computed(refresher: Refresher, report: Report, snapshot: Snapshot) ->
     until = await _valid_until(snapshot, report, day_around(snapshot.as_of, zone))
     meta = _meta(report, snapshot, until, scopes=len(documents), cost_ms=(snapshot.spent - spent) * 1000)
     return NewSet(
-        report=report.name, as_of=snapshot.as_of, documents=documents, meta=meta, share=report.max_db_share
+        report=report.name,
+        as_of=snapshot.as_of,
+        began=snapshot.began,
+        documents=documents,
+        meta=meta,
+        share=report.max_db_share,
     )
 
 
@@ -189,12 +195,11 @@ def _meta(
     report: Report, snapshot: Snapshot, until: datetime | None, *, scopes: int, cost_ms: float
 ) -> dict[str, object]:
     """What a reader must know of the set beside the bodies; docs/wire.md explains each."""
-    as_of_us = microseconds(snapshot.as_of)
     return {
         "report": report.name,
         "board": report.board or report.name,
-        "as_of_us": as_of_us,
-        "verified_us": as_of_us,
+        "as_of_us": microseconds(snapshot.as_of),
+        "verified_us": microseconds(snapshot.began),
         "valid_until_us": None if until is None else microseconds(until),
         "soft_ms": milliseconds(report.soft),
         "hard_ms": milliseconds(report.hard),

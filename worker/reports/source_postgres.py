@@ -1,7 +1,12 @@
 """The database's side of a refresh: one repeatable-read transaction for all reports of a board.
 
-``as_of`` is ``now()`` of that transaction. Its snapshot is taken at or after that instant, so every write
-that was acknowledged before ``as_of`` is in the numbers.
+A transaction begins at one instant (``now()``), its state is that of a later one, and nobody can ask for that very
+instant. So there are two, one on either side of it:
+
+    began   ``now()``: every write that was acknowledged before it is in the numbers
+    as_of   the clock once the state is taken: no row of the state was written after it. This is the reports'
+            ``:now``; with the earlier instant, a row that came in between would be seen and yet passed over as one
+            of the future, with its mark taken up
 
 Where the database marks what changed, the transaction takes up the board's marks as well, and holds the board's
 row meanwhile: a mark goes if and only if what it spoke of is stored, since storing comes before the commit. Where
@@ -33,14 +38,15 @@ IN_THE_WAY = (
 _LOCK_TIMEOUT = timedelta(seconds=5)
 _BEGIN = """
 SELECT
-    now() AS as_of,
+    now() AS began,
+    clock_timestamp() AS as_of,
     pg_current_snapshot()::text AS visible,
     set_config('statement_timeout', $1, true),
     set_config('idle_in_transaction_session_timeout', $1, true),
     set_config('lock_timeout', $2, true)
 """
 _TAKE_UP = """
-INSERT INTO momentus.boards (board, as_of) VALUES ($1, now())
+INSERT INTO momentus.boards (board, as_of) VALUES ($1, $2)
 ON CONFLICT (board) DO UPDATE SET as_of = excluded.as_of
 RETURNING pg_current_xact_id()::text::bigint
 """
@@ -54,8 +60,9 @@ RETURNING at
 
 @dataclass(slots=True)
 class Snapshot:
-    """One database state, and the instant it is true for."""
+    """One database state, and the instants between which it was taken; it is true for the later one."""
 
+    began: datetime
     as_of: datetime
     visible: str
     """``pg_current_snapshot()``: which transactions are in it."""
@@ -72,7 +79,7 @@ class Snapshot:
         Raises:
             IN_THE_WAY: another refresh of the board is at work, or has ended since this state was seen.
         """
-        self.xid = await self._connection.fetchval(_TAKE_UP, board)
+        self.xid = await self._connection.fetchval(_TAKE_UP, board, self.as_of)
         return len(await self._connection.fetch(_MARKS, board))
 
     @asynccontextmanager
@@ -146,7 +153,7 @@ class Source:
             first = await connection.fetchrow(_BEGIN, *self._timeouts)
             if first is None:  # pragma: no cover  a SELECT without FROM has one row
                 raise asyncpg.InterfaceError("SELECT now() returned no row")
-            yield Snapshot(first["as_of"], first["visible"], connection)
+            yield Snapshot(first["began"], first["as_of"], first["visible"], connection)
 
     async def close(self) -> None:
         """Close the connections."""

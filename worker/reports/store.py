@@ -57,6 +57,8 @@ class NewSet:
     """What a refresh wants to store of a report.
 
     Attributes:
+        as_of: the instant it is true for, not before its state was taken.
+        began: an instant before its state was taken; left out: ``as_of``.
         share: the part of one processor of the database that its refreshes may use.
         costs: what the latest refreshes took, this one included, in ms.
         day: of a closed day, its date; empty: as it is now.
@@ -67,6 +69,7 @@ class NewSet:
     as_of: datetime
     documents: Mapping[int, Document]
     meta: Mapping[str, object]
+    began: datetime | None = None
     share: float = 1.0
     costs: Sequence[float] = ()
     day: str = ""
@@ -101,12 +104,20 @@ class ReportStore:
             await self._redis.hdel(key, *former)  # type: ignore[misc]
 
     async def stored(self, report: str, *, day: str = "") -> Stored:
-        """What is stored of a report, or of a day of it that was closed."""
+        """What is stored of a report, or of a day of it that was closed.
+
+        The generation is asked for first: of a set that is stored while the rest is read, it is the former, and
+        ``publish.lua`` will have the differences found again.
+        """
         key = self._key(report, day)
-        names = set(await self._redis.hkeys(key))  # type: ignore[misc]
+        async with self._redis.pipeline(transaction=False) as pipe:
+            pipe.hget(key, "_gen")
+            pipe.hkeys(key)
+            generation, keys = await pipe.execute()
+        names = set(keys)
         fields = [name for name in names if name.startswith(_HEAD) and name[len(_HEAD) :] in names]
-        wanted_fields = [b"_gen", b"_costs", b"_error", b"_meta", *fields]
-        generation, costs, error, meta, *heads = await self._redis.hmget(key, wanted_fields)  # type: ignore[misc]
+        wanted_fields = [b"_costs", b"_error", b"_meta", *fields]
+        costs, error, meta, *heads = await self._redis.hmget(key, wanted_fields)  # type: ignore[misc]
         etags = {
             int(name[len(_HEAD) :]): str(orjson.loads(head)["etag"])
             for name, head in zip(fields, heads, strict=True)
@@ -120,6 +131,7 @@ class ReportStore:
         """Store the new set; says ``stored``, ``superseded`` or ``moved``."""
         arguments: list[str | bytes | int] = [
             microseconds(new.as_of),
+            microseconds(new.began or new.as_of),
             stored.generation,
             orjson.dumps(new.meta),
             orjson.dumps(new.costs),

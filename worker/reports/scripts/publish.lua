@@ -3,29 +3,31 @@
 -- KEYS[1]  momentus:{reports}:snapshot:<tenant>:<report>  HASH  <scope>, head:<scope>, gone:<scope>, _meta, …
 --          or momentus:{reports}:closed:<tenant>:<report>:<day>, the same for a day that is over
 -- ARGV[1]  as_of of the new set (microseconds, the database's clock)
--- ARGV[2]  generation against which the changes were found ("0": none was stored)
--- ARGV[3]  _meta of the new set, JSON without its generation: "…" becomes {"gen":n,…}
--- ARGV[4]  _costs: JSON, what the latest refreshes took
--- ARGV[5]  channel on which the store is announced; empty: none
--- ARGV[6]  the report's name
--- ARGV[7]  life of the key (ms); "0": no end
--- ARGV[8]  how many scopes changed; then five per scope: scope, body, head, body as zstd, as gzip; empty: no variant
+-- ARGV[2]  when its transaction began (the same clock): its state was taken at that instant or later, at as_of at last
+-- ARGV[3]  generation against which the changes were found ("0": none was stored)
+-- ARGV[4]  _meta of the new set, JSON without its generation: "…" becomes {"gen":n,…}
+-- ARGV[5]  _costs: JSON, what the latest refreshes took
+-- ARGV[6]  channel on which the store is announced; empty: none
+-- ARGV[7]  the report's name
+-- ARGV[8]  life of the key (ms); "0": no end
+-- ARGV[9]  how many scopes changed; then five per scope: scope, body, head, body as zstd, as gzip; empty: no variant
 -- then     the scopes that are gone
 --
--- Returns  {"stored", generation}; {"superseded"}: a set as new or newer is stored;
+-- Returns  {"stored", generation}; {"superseded"}: a set is stored that is newer, or that was being made at the same time;
 --          {"moved"}: another set was stored since the changes were found: find them again
 --
 -- Invariant: as_of never goes back, and a body belongs to the generation that _meta names or has not changed
 -- since; a variant is its body's or absent. A reader that asks for body and _meta in one call sees one instant.
+-- Of two sets whose times overlap nobody knows which has the later state, and the one that is stored stays.
 -- verified_us does not go back either: if the former set was found true after the new one's snapshot was taken,
 -- nothing had changed in between, so the new one is as true as that; but never past its own valid_until_us.
 
 local snapshot = KEYS[1]
 local stored = redis.call('HMGET', snapshot, '_as_of', '_gen', '_meta')
-if stored[1] and tonumber(stored[1]) >= tonumber(ARGV[1]) then
+if stored[1] and tonumber(stored[1]) >= tonumber(ARGV[2]) then
   return {'superseded'}
 end
-if (stored[2] or '0') ~= ARGV[2] then
+if (stored[2] or '0') ~= ARGV[3] then
   return {'moved'}
 end
 
@@ -37,9 +39,9 @@ local function store_variant(field, octets)
   end
 end
 
-local generation = tonumber(ARGV[2]) + 1
-local changed = tonumber(ARGV[8])
-local at = 9
+local generation = tonumber(ARGV[3]) + 1
+local changed = tonumber(ARGV[9])
+local at = 10
 for _ = 1, changed do
   local scope = ARGV[at]
   redis.call('HSET', snapshot, scope, ARGV[at + 1], 'head:' .. scope, ARGV[at + 2])
@@ -54,19 +56,19 @@ for gone = at, #ARGV do
   redis.call('HDEL', snapshot, scope, scope .. ':zstd', scope .. ':gzip')
   redis.call('HSET', snapshot, 'gone:' .. scope, ARGV[1])
 end
-local meta = '{"gen":' .. generation .. ',' .. string.sub(ARGV[3], 2)
+local meta = '{"gen":' .. generation .. ',' .. string.sub(ARGV[4], 2)
 local verified = tonumber(string.match(stored[3] or '', '"verified_us":(%d+)') or 0)
 local valid_until = tonumber(string.match(meta, '"valid_until_us":(%d+)') or verified)
 verified = math.min(verified, valid_until)
-if verified > tonumber(ARGV[1]) and tonumber(ARGV[7]) == 0 then
+if verified > tonumber(ARGV[2]) and tonumber(ARGV[8]) == 0 then
   meta = string.gsub(meta, '"verified_us":%d+', '"verified_us":' .. string.format('%.0f', verified), 1)
 end
-redis.call('HSET', snapshot, '_meta', meta, '_as_of', ARGV[1], '_gen', generation, '_costs', ARGV[4])
+redis.call('HSET', snapshot, '_meta', meta, '_as_of', ARGV[1], '_gen', generation, '_costs', ARGV[5])
 redis.call('HDEL', snapshot, '_error')
-if tonumber(ARGV[7]) > 0 then
-  redis.call('PEXPIRE', snapshot, ARGV[7])
+if tonumber(ARGV[8]) > 0 then
+  redis.call('PEXPIRE', snapshot, ARGV[8])
 end
-if ARGV[5] ~= '' then
-  redis.call('PUBLISH', ARGV[5], '{"report":"' .. ARGV[6] .. '","gen":' .. generation .. '}')
+if ARGV[6] ~= '' then
+  redis.call('PUBLISH', ARGV[6], '{"report":"' .. ARGV[7] .. '","gen":' .. generation .. '}')
 end
 return {'stored', generation}
