@@ -34,6 +34,10 @@ class Bounds:
     only_if_cached: bool = False
 
 
+NO_BOUNDS = Bounds()
+"""What most clients send; `bounds_of` answers with this very object."""
+
+
 @lru_cache(maxsize=1024)
 def bounds_of(cache_control: str) -> Bounds:
     """The conditions in a request's Cache-Control header.
@@ -45,12 +49,13 @@ def bounds_of(cache_control: str) -> Bounds:
     for directive in cache_control.lower().split(","):
         name, _, value = directive.partition("=")
         directives.setdefault(name.strip(), value.strip())
-    return Bounds(
+    found = Bounds(
         max_age_s=_seconds(directives.get("max-age")) or None,
         min_fresh_s=_seconds(directives.get("min-fresh")),
         max_stale_s=FOREVER_S if directives.get("max-stale") == "" else _seconds(directives.get("max-stale")),
         only_if_cached="only-if-cached" in directives,
     )
+    return NO_BOUNDS if found == NO_BOUNDS else found
 
 
 def _seconds(value: str | None) -> int | None:

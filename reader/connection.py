@@ -21,7 +21,7 @@ from typing import Any
 from redis.exceptions import RedisError, ResponseError
 
 from producers.link import NOT_THE_PRIMARY, Argument, Link, says
-from producers.wire import Wire
+from producers.wire import Waiting, Wire
 
 DEADLINE = timedelta(milliseconds=50)
 _REST_S = 0.1
@@ -60,7 +60,7 @@ class Connection:
         self._deadline = deadline.total_seconds()
         self._rest_until = 0.0
         self._wire: Wire | None = None
-        self._waiting: deque[tuple[float, asyncio.Future[Any]]] = deque()
+        self._waiting: deque[tuple[float, Waiting]] = deque()
         self._watching = False
         self._beating: asyncio.Task[None] | None = None
         self._heard_at = -inf
@@ -85,12 +85,17 @@ class Connection:
         if wire is None or wire.closed:
             wire = await self._open()
         asked: asyncio.Future[Any] = wire.send(command)
-        loop = asyncio.get_running_loop()
-        self._waiting.append((loop.time() + self._deadline, asked))
-        if not self._watching:
-            self._watching = True
-            loop.call_later(self._deadline, self._watch)
+        self._expect(asked)
         return asked
+
+    def send_packed(self, commands: bytes, waiting: Waiting, replies: int) -> bool:
+        """Send commands at once, if there is a connection: whether there was. None is made for them."""
+        wire = self._wire
+        if wire is None or wire.closed:
+            return False
+        wire.send_packed(commands, waiting, replies)
+        self._expect(waiting)
+        return True
 
     async def reply(self, asked: asyncio.Future[Any]) -> Any:  # noqa: ANN401  a reply is whatever Redis says
         """What Redis answered.
@@ -148,6 +153,13 @@ class Connection:
         if self._on_changed is not None and message[0] == b"invalidate":
             self._on_changed(message[1])
 
+    def _expect(self, waiting: Waiting) -> None:
+        loop = asyncio.get_running_loop()
+        self._waiting.append((loop.time() + self._deadline, waiting))
+        if not self._watching:
+            self._watching = True
+            loop.call_later(self._deadline, self._watch)
+
     def _watch(self) -> None:
         """Look again when the oldest command is overdue."""
         loop, waiting = asyncio.get_running_loop(), self._waiting
@@ -161,7 +173,7 @@ class Connection:
         else:  # this process may have been the one that was late: what has arrived is read first
             loop.call_later(_READ_FIRST_S, self._give_up, waiting[0][1])
 
-    def _give_up(self, oldest: asyncio.Future[Any]) -> None:
+    def _give_up(self, oldest: Waiting) -> None:
         if oldest.done():
             self._watch()
             return

@@ -17,7 +17,10 @@ from typing import Any
 _OVERHEAD = 200
 """Octets that an entry costs beside its values; about what Python takes."""
 
-Values = list[Any]
+Value = Any
+"""A reply, or what was made of it; nobody changes it."""
+Entry = tuple[Value, int, tuple[str, Hashable]]
+"""What is kept, what it costs, and its name."""
 
 
 class Copy:
@@ -39,31 +42,27 @@ class Copy:
     def __init__(self, *, octets: int) -> None:
         self._limit = octets
         self._size = 0
-        self._entries: OrderedDict[tuple[str, Hashable], tuple[Values, int]] = OrderedDict()
-        self._current: dict[str, set[Hashable]] = {}
+        self._entries: OrderedDict[tuple[str, Hashable], Entry] = OrderedDict()
+        self._current: dict[str, dict[Hashable, Entry]] = {}
         self.generation = 0
         """Grows with every change told: whoever asks notes it, and hands it back with the reply."""
 
-    def current(self, key: str, part: Hashable) -> Values | None:
+    def current(self, key: str, part: Hashable) -> Value | None:
         """What was read of the key, if nothing has changed there since."""
         parts = self._current.get(key)
-        return self.remembered(key, part) if parts is not None and part in parts else None
+        return None if parts is None else self._use(parts.get(part))
 
-    def remembered(self, key: str, part: Hashable) -> Values | None:
+    def remembered(self, key: str, part: Hashable) -> Value | None:
         """What was last read of the key, however long ago."""
-        entry = self._entries.get((key, part))
-        if entry is None:
-            return None
-        self._entries.move_to_end((key, part))
-        return entry[0]
+        return self._use(self._entries.get((key, part)))
 
-    def keep(self, key: str, part: Hashable, values: Values, *, size: int, asked_at: int | None = None) -> None:
+    def keep(self, key: str, part: Hashable, value: Value, *, size: int, asked_at: int | None = None) -> None:
         """Keep a reply; as a memory only, if something changed since it was asked for."""
         self._forget((key, part))
-        self._entries[key, part] = (values, size + _OVERHEAD)
+        entry = self._entries[key, part] = (value, size + _OVERHEAD, (key, part))
         self._size += size + _OVERHEAD
         if asked_at is None or asked_at == self.generation:
-            self._current.setdefault(key, set()).add(part)
+            self._current.setdefault(key, {})[part] = entry
         while self._size > self._limit:
             self._forget(next(iter(self._entries)))
 
@@ -76,10 +75,18 @@ class Copy:
         for key in keys:
             self._current.pop(key.decode(errors="replace"), None)
 
+    def _use(self, entry: Entry | None) -> Value | None:
+        if entry is None:
+            return None
+        self._entries.move_to_end(entry[2])
+        return entry[0]
+
     def _forget(self, name: tuple[str, Hashable]) -> None:
         entry = self._entries.pop(name, None)
         if entry is None:
             return
         self._size -= entry[1]
         if parts := self._current.get(name[0]):
-            parts.discard(name[1])
+            parts.pop(name[1], None)
+            if not parts:
+                del self._current[name[0]]

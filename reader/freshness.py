@@ -1,8 +1,8 @@
 """Whether a report is true enough to be served, and the headers that say how true it is.
 
-    fresh             age <= soft, and time has not overtaken it stale             past that, within the
-    hard limit: served, and labelled too stale         past the hard limit, or past valid_until and a
-    minute's grace: refused, unless the client
+    fresh             age <= soft, and time has not overtaken it
+    stale             past that, within the hard limit: served, and labelled
+    too stale         past the hard limit, or past valid_until and a minute's grace: refused, unless the client
                       said `max-stale`
     not fresh enough  good enough for us, not for this client's own bounds
 
@@ -21,7 +21,7 @@ from enum import Enum
 from functools import lru_cache
 from math import ceil
 
-from reader.bounds import Bounds
+from reader.bounds import NO_BOUNDS, Bounds
 from reader.message import Headers
 from reader.snapshot import Head, Meta, moment
 
@@ -29,6 +29,8 @@ GRACE = timedelta(seconds=60)
 """How long past `valid_until` the old answer may still be served, as stale, while a new one is computed."""
 
 SECOND_US = 1_000_000
+
+_STANDINGS = 1024
 
 
 class Verdict(Enum):
@@ -82,19 +84,62 @@ def _misses(age_us: int, fresh_for_us: int, bounds: Bounds) -> bool:
     return too_old or too_short
 
 
+@dataclass(slots=True)
+class Standing:
+    """How a report stands for clients without bounds, and the headers that say so.
+
+    The same from `since_us` until just before `until_us`, because all that is said is in whole seconds.
+    """
+
+    meta: Meta
+    verdict: Verdict
+    headers: Headers
+    since_us: int
+    until_us: int
+
+
+class Standings:
+    """How reports stand, found once a second for each and not once a request.
+
+    Example:
+        >>> meta = Meta(gen=1, verified_us=0, valid_until_us=None, soft_ms=1, hard_ms=2, cost_ms=1)
+        >>> standings = Standings()
+        >>> standings.at(meta, 1000) is standings.at(meta, 900)
+        False
+    """
+
+    def __init__(self) -> None:
+        self._found: dict[int, Standing] = {}
+
+    def at(self, meta: Meta, now_us: int) -> Standing:
+        """How this report stands."""
+        found = self._found.get(id(meta))  # kept with it, so that no other can have its id
+        if found is None or not found.since_us <= now_us < found.until_us:
+            if len(self._found) >= _STANDINGS:
+                self._found.clear()
+            found = self._found[id(meta)] = stand(meta, now_us)
+        return found
+
+
+def stand(meta: Meta, now_us: int) -> Standing:
+    """How the report stands at `now_us`, and for how long that is so."""
+    found = judge(meta, now_us, NO_BOUNDS)
+    steady_for = min(
+        SECOND_US - found.age_us % SECOND_US,
+        found.fresh_for_us % SECOND_US + 1,
+        found.usable_for_us % SECOND_US + 1,
+    )
+    return Standing(meta, found.verdict, of_report(found, meta), now_us, now_us + steady_for)
+
+
 def headers_of(freshness: Freshness, meta: Meta, head: Head) -> Headers:
     """The headers that let a client, a cache and a person judge the age of a served document."""
-    return _of_document(head.etag, head.as_of_us) + _of_report(
-        meta,
-        freshness.verdict,
-        freshness.age_us // SECOND_US,
-        freshness.fresh_for_us // SECOND_US,
-        freshness.usable_for_us // SECOND_US,
-    )
+    return of_document(head.etag, head.as_of_us) + of_report(freshness, meta)
 
 
 @lru_cache(maxsize=16_384)
-def _of_document(etag: str, as_of_us: int) -> Headers:
+def of_document(etag: str, as_of_us: int) -> Headers:
+    """What tells this document from its other versions."""
     return (("etag", f'W/"{etag}"'), ("last-modified", http_date(as_of_us)))
 
 
@@ -107,15 +152,15 @@ def http_date(microseconds: int) -> str:
     return formatdate(microseconds // SECOND_US, usegmt=True)
 
 
-@lru_cache(maxsize=256)
-def _of_report(meta: Meta, verdict: Verdict, age_s: int, fresh_for_s: int, usable_for_s: int) -> Headers:
-    """The same for all documents of a report, for a second."""
+def of_report(freshness: Freshness, meta: Meta) -> Headers:
+    """What is the same for all documents of a report, for a second."""
+    age_s, fresh_for_s = freshness.age_us // SECOND_US, freshness.fresh_for_us // SECOND_US
     return (
         ("as-of", as_of(meta.verified_us)),
         ("age", str(age_s)),
-        ("freshness", verdict.value),
+        ("freshness", freshness.verdict.value),
         ("report-gen", str(meta.gen)),
-        ("cache-control", _directives(age_s, fresh_for_s, usable_for_s)),
+        ("cache-control", cache_control(freshness)),
         ("cache-status", f"reports; hit; ttl={fresh_for_s}"),
     )
 
@@ -127,12 +172,8 @@ def cache_control(freshness: Freshness) -> str:
     number here is an age to be reached, not a time from now. With soft 30 s and hard 300 s the directives
     are the same whatever the age: max-age=30, stale-while-revalidate=270.
     """
-    return _directives(
-        freshness.age_us // SECOND_US, freshness.fresh_for_us // SECOND_US, freshness.usable_for_us // SECOND_US
-    )
-
-
-def _directives(age_s: int, fresh_for_s: int, usable_for_s: int) -> str:
+    age_s, fresh_for_s = freshness.age_us // SECOND_US, freshness.fresh_for_us // SECOND_US
+    usable_for_s = freshness.usable_for_us // SECOND_US
     max_age = age_s + fresh_for_s if fresh_for_s >= 0 else 0
     window = age_s + usable_for_s - max_age
     if usable_for_s < 0 or window <= 0:

@@ -21,6 +21,7 @@ from typing import Any
 import orjson
 from redis.exceptions import ResponseError
 
+from producers.wire import pack
 from reader.access import roots_of
 from reader.connection import Connection, StoreUnavailable
 from reader.copy import Copy
@@ -38,12 +39,22 @@ _LOAD = source("load")
 _LOAD_SHA = sha1(_LOAD.encode(), usedforsecurity=False).hexdigest()
 
 
+@dataclass(slots=True)
+class Known:
+    """A token that was met before: where its session lies, and how to look at it."""
+
+    place: Place
+    glance: Glance
+    commands: bytes
+    """The look itself, packed: two replies."""
+
+
 @dataclass(frozen=True, slots=True)
 class Asked:
     """A session that was asked for; for `Guard.roots`."""
 
     place: Place
-    glance: Glance | None
+    known: Known | None
     replies: tuple[asyncio.Future[Any], ...]
     generation: int = 0
 
@@ -58,16 +69,15 @@ class Guard:
     def __init__(self, connection: Connection, copy: Copy | None = None) -> None:
         self._connection = connection
         self._copy = copy
-        self._glances: OrderedDict[str, tuple[Place, Glance]] = OrderedDict()
+        self._glances: OrderedDict[str, Known] = OrderedDict()
 
     def current(self, token: str) -> AbstractSet[int] | None:
-        """The roots of a session that needs no asking, if the copy has it and it is provably current."""
+        """The roots of a session that needs no asking, as far as the connection is proven."""
         known = self._glances.get(token)
-        if known is None or self._copy is None or not self._connection.proven:
+        if known is None or self._copy is None:
             return None
-        place, glance = known
-        record = self._copy.current(place.session_key, "")
-        epoch = self._copy.current(glance.epoch[1], "")
+        record = self._copy.current(known.place.session_key, "")
+        epoch = self._copy.current(known.glance.epoch[1], "")
         if record is None or epoch is None:
             return None
         data = judge(record, epoch[0], _now_ms())
@@ -78,13 +88,38 @@ class Guard:
         known = self._glances.get(token)
         if known is None or self._copy is None or self._connection.heard_s > MEMORY_S:
             return None
-        place, glance = known
-        record = self._copy.remembered(place.session_key, "")
-        epoch = self._copy.remembered(glance.epoch[1], "")
+        record = self._copy.remembered(known.place.session_key, "")
+        epoch = self._copy.remembered(known.glance.epoch[1], "")
         if record is None or epoch is None:
             return None
         data = judge(record, epoch[0], int(record[1] or 0))
         return None if data is None else _roots(data)
+
+    def known(self, token: str) -> Known | None:
+        """How to look at a session, with `read` for the replies; None when that does not do."""
+        return self._glances.get(token)
+
+    @property
+    def generation(self) -> int:
+        """The copy's; to be noted before a look."""
+        return self._copy.generation if self._copy else 0
+
+    def read(
+        self, known: Known, record: list[bytes | None], epoch: bytes | None, asked_at: int
+    ) -> AbstractSet[int] | None:
+        """The roots of a session that was looked at; None when it must be loaded instead.
+
+        Raises:
+            SessionsUnavailable: what is stored is not in the sessions' format.
+        """
+        data = judge(record, epoch, _now_ms())
+        if data is None:
+            return None
+        if self._copy is not None:
+            size = sum(len(value) for value in record if value)
+            self._copy.keep(known.place.session_key, "", record, size=size, asked_at=asked_at)
+            self._copy.keep(known.glance.epoch[1], "", [epoch], size=8, asked_at=asked_at)
+        return _roots(data)
 
     async def ask(self, token: str) -> Asked | None:
         """Send for a session; None for a text that is no token.
@@ -94,9 +129,9 @@ class Guard:
         """
         send = self._connection.send
         if known := self._glances.get(token):
-            place, glance = known
-            generation = self._copy.generation if self._copy else 0
-            return Asked(place, glance, (await send(*glance.record), await send(*glance.epoch)), generation)
+            generation = self.generation
+            replies = await send(*known.glance.record), await send(*known.glance.epoch)
+            return Asked(known.place, known, replies, generation)
         found = place_of(token)
         return None if found is None else Asked(found, None, (await self._load(found),))
 
@@ -106,14 +141,13 @@ class Guard:
         Raises:
             StoreUnavailable, SessionsUnavailable: Redis did not say, or not in the sessions' format.
         """
-        if asked.glance is not None:
-            record, epoch = [await self._connection.reply(one) for one in asked.replies]
-            data = judge(record, epoch, _now_ms())
-            if data is not None:
-                self._keep(asked, asked.glance, record, epoch)
-                return _roots(data)
-            return await self._loaded(token, asked.place, await self._load(asked.place))
-        return await self._loaded(token, asked.place, asked.replies[0])
+        if asked.known is None:
+            return await self._loaded(token, asked.place, asked.replies[0])
+        record, epoch = [await self._connection.reply(one) for one in asked.replies]
+        roots = self.read(asked.known, record, epoch, asked.generation)
+        if roots is not None:
+            return roots
+        return await self._loaded(token, asked.place, await self._load(asked.place))
 
     async def _load(self, place: Place) -> asyncio.Future[Any]:
         return await self._connection.send("EVALSHA", _LOAD_SHA, 2, place.session_key, place.prefix, place.digest)
@@ -131,17 +165,11 @@ class Guard:
             self._glances.pop(token, None)
             return None
         if session.place == place:  # else it has a new token, and this one goes on for a moment only
-            self._glances[token] = (place, Glance.at(place, session.user))
+            glance = Glance.at(place, session.user)
+            self._glances[token] = Known(place, glance, pack(glance.record) + pack(glance.epoch))
         if len(self._glances) > _KNOWN:
             self._glances.popitem(last=False)
         return roots_of(session.data)
-
-    def _keep(self, asked: Asked, glance: Glance, record: list[bytes | None], epoch: bytes | None) -> None:
-        if self._copy is None:
-            return
-        size = sum(len(value) for value in record if value)
-        self._copy.keep(asked.place.session_key, "", record, size=size, asked_at=asked.generation)
-        self._copy.keep(glance.epoch[1], "", [epoch], size=8, asked_at=asked.generation)
 
 
 def _unknown_script(sent: asyncio.Future[Any]) -> bool:

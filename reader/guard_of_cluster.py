@@ -27,6 +27,9 @@ class ClusterGuard(Guard):
     def remembered(self, token: str) -> None:
         """Nothing is kept."""
 
+    def known(self, token: str) -> None:
+        """The look at a session goes elsewhere than the look at a report."""
+
     async def ask(self, token: str) -> Asked | None:
         """Send for a session; None for a text that is no token."""
         place = place_of(token)

@@ -9,16 +9,20 @@
     OPTIONS    any of them, or *              what is allowed
 
 It speaks RSGI by shape alone (a scope with method, path and headers; a protocol that takes one response),
-so no server is imported here. No request is answered with a stack trace; a fault of ours is logged and
-answered with 500.
+so no server is imported here. Most requests are answered without a task of their own: at once, when the copy
+holds what it takes, or else when the replies of Redis come in. No request is answered with a stack trace; a fault
+of ours is logged and answered with 500.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
+from collections.abc import Coroutine
 from datetime import UTC, date
 from email.utils import parsedate_to_datetime
+from functools import lru_cache, partial
 from typing import Protocol
 from urllib.parse import parse_qs
 
@@ -29,6 +33,7 @@ from reader.access import token_of
 from reader.cors import Origins
 from reader.guard import Guard
 from reader.hints import Hints, Stream
+from reader.look import Look, Question
 from reader.message import Answer, Fields, Headers, Request
 from reader.metrics import Metrics
 from reader.openapi import describe
@@ -45,6 +50,7 @@ WITHOUT_LENGTH = {204, 304}
 
 EVENTS = "/v1/events"
 _PAGES = {"/healthz", "/readyz", "/metrics", "/openapi.json", EVENTS}
+_READING = {"GET", "HEAD"}
 _REPORT = re.compile(r"/v1/reports/([a-z][a-z0-9_]{0,63})/([1-9][0-9]{0,18})", re.ASCII)
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}", re.ASCII)
 _TEXT = "text/plain; charset=utf-8"
@@ -104,57 +110,86 @@ class Reader:
         self._hints = hints or Hints()
         self._origins = origins or Origins()
         self._metrics = Metrics()
+        self._tasks: set[asyncio.Task[None]] = set()
 
-    async def __rsgi__(self, scope: Scope, response: Response) -> None:
-        """Serve one request."""
-        request = Request(method=scope.method, path=scope.path, query=scope.query_string, fields=scope.headers)
+    def serve(self, scope: Scope, response: Response) -> None:
+        """Answer a request: now, when Redis has replied, or from a task of its own. Never raises."""
+        request = Request(scope.method, scope.path, scope.query_string, scope.headers)
         if request.path == EVENTS and request.method == "GET":
-            await self._follow(request, response)
+            self._run(self._follow(request, response))
             return
-        answer = await self.answer(request)
-        headers = list(answer.headers)
-        if answer.status not in WITHOUT_LENGTH:
-            headers.append(("content-length", str(len(answer.body))))
-        if request.method == "HEAD" or not answer.body:
-            response.response_empty(answer.status, headers)
-        else:
-            response.response_bytes(answer.status, headers, answer.body)
+        try:
+            found = self._route(request)
+            if isinstance(found, Question):
+                seen = self._reports.looks.recall(found)
+                if seen is None and self._reports.looks.begin(found, partial(self._told, found, response)):
+                    return
+                answer = self._reports.conclude(found, seen) if seen else None
+            else:
+                answer = found
+        except Exception as error:  # noqa: BLE001  logged there
+            answer = _fault(error)
+        self._finish(request, response, answer)
+
+    def _told(self, question: Question, response: Response, look: Look) -> None:
+        """Redis has replied, or will not. Never raises: nobody above could do anything about it."""
+        try:
+            seen = self._reports.looks.read(look)
+            answer = self._reports.conclude(question, seen) if seen else None
+        except Exception as error:  # noqa: BLE001  logged there
+            answer = _fault(error)
+        self._finish(question.request, response, answer)
+
+    def _finish(self, request: Request, response: Response, answer: Answer | None) -> None:
+        """Send the answer; without one, start over in a task that can wait."""
+        if answer is None:
+            self._run(self._serve_waiting(request, response))
+            return
+        try:
+            _send(request, response, self._noted(request, answer))
+        except Exception:
+            log.exception("an answer was not sent")
+
+    async def _serve_waiting(self, request: Request, response: Response) -> None:
+        _send(request, response, await self.answer(request))
+
+    def _run(self, serving: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(serving)
+        self._tasks.add(task)  # the loop alone would not keep it
+        task.add_done_callback(self._tasks.discard)
 
     async def answer(self, request: Request) -> Answer:
         """The answer to any request but one for hints. Never raises."""
         try:
-            answer = await self._route(request)
-        except (StoreUnavailable, SessionsUnavailable):
-            answer = problem.unreachable()
-        except SnapshotUnreadable as error:
-            log.error("%s", error)  # noqa: TRY400  what is stored matters, not where we noticed
-            answer = problem.refuse(problem.UNREADABLE, "The worker and the reader differ in their format.")
-        except Exception:
-            log.exception("a request was not answered as it should be")
-            answer = problem.refuse(problem.INTERNAL, "A fault of the reader; its log has the details.")
+            found = self._route(request)
+            if isinstance(found, Question):
+                found = await self._reports.answer(found)
+            answer = found or await self._page(request)
+        except Exception as error:  # noqa: BLE001  logged there
+            answer = _fault(error)
+        return self._noted(request, answer)
+
+    def _noted(self, request: Request, answer: Answer) -> Answer:
         self._metrics.count(answer)
         if self._origins:
             granted = self._origins.headers(request.header("origin"))
             answer.headers = (*answer.headers, *granted, ("vary", "Origin"))
         return answer
 
-    async def _route(self, request: Request) -> Answer:
-        report = _REPORT.fullmatch(request.path)
-        if report and int(report[2]) > SCOPE_LIMIT:
-            return problem.not_found()
-        if not (report or request.path in _PAGES or _asks_server(request)):
+    def _route(self, request: Request) -> Question | Answer | None:
+        """The question for a report, the answer to what is none, or None for a page that takes waiting."""
+        named = _named(request.path)
+        if not (named or request.path in _PAGES or _asks_server(request)):
             return problem.not_found()
         if request.method == "OPTIONS":
             granted = self._origins.preflight(request, problem.ALLOW)
-            return Answer(status=204, outcome="options", headers=(("allow", problem.ALLOW), *granted))
-        if request.method not in {"GET", "HEAD"}:
+            return Answer(204, "options", (("allow", problem.ALLOW), *granted))
+        if request.method not in _READING:
             return problem.method_not_allowed()
-        if not report:
-            return await self._page(request)
+        if not named:
+            return None
         day = _day(request)
-        return (
-            day if isinstance(day, Answer) else await self._reports.answer(request, report[1], int(report[2]), day)
-        )
+        return day if isinstance(day, Answer) else self._reports.question(request, *named, day)
 
     async def _page(self, request: Request) -> Answer:
         match request.path:
@@ -199,6 +234,34 @@ class Reader:
         if len(names) != 1 or not _NAME.fullmatch(names[0]) or not await self._store.declared(names[0]):
             return problem.not_found()
         return problem.too_many_streams() if self._hints.full else None
+
+
+def _send(request: Request, response: Response, answer: Answer) -> None:
+    headers = list(answer.headers)
+    if answer.status not in WITHOUT_LENGTH:
+        headers.append(("content-length", str(len(answer.body))))
+    if request.method == "HEAD" or not answer.body:
+        response.response_empty(answer.status, headers)
+    else:
+        response.response_bytes(answer.status, headers, answer.body)
+
+
+def _fault(error: Exception) -> Answer:
+    """The refusal for what went wrong."""
+    if isinstance(error, StoreUnavailable | SessionsUnavailable):
+        return problem.unreachable()
+    if isinstance(error, SnapshotUnreadable):
+        log.error("%s", error)
+        return problem.refuse(problem.UNREADABLE, "The worker and the reader differ in their format.")
+    log.error("a request was not answered as it should be", exc_info=error)
+    return problem.refuse(problem.INTERNAL, "A fault of the reader; its log has the details.")
+
+
+@lru_cache(maxsize=16_384)
+def _named(path: str) -> tuple[str, int] | None:
+    """Report and scope out of a path."""
+    found = _REPORT.fullmatch(path)
+    return (found[1], int(found[2])) if found and int(found[2]) <= SCOPE_LIMIT else None
 
 
 def _day(request: Request) -> str | Answer:

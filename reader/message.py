@@ -34,7 +34,7 @@ class Listed:
         return [value for key, value in self._pairs if key == name]
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True)
 class Request:
     """What was asked; `query` is what stands behind the question mark, undecoded."""
 
@@ -50,10 +50,12 @@ class Request:
     def header(self, name: str) -> str:
         """A list header as one comma-separated text (RFC 9110, 5.3); empty when absent."""
         values = self.fields.get_all(name)
+        if not values:
+            return ""
         return values[0] if len(values) == 1 else ", ".join(values)
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True)
 class Answer:
     """What is answered. `outcome` is the counter it belongs to; `age_s` the age of the data that was served."""
 

@@ -1,12 +1,16 @@
 """The reader's own description: OpenAPI 3.1, made from the reports that the workers declare.
 
 A report's entry in the catalogue may hold the JSON Schema of its `data`; without one the description says that it
-is an object.
+is an object. An entry that is not in the format is left out, and the log says so once: one bad entry must not take
+the description of all others with it.
 """
 
 from __future__ import annotations
 
+import logging
+import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -27,7 +31,15 @@ _BOUNDS = (
     "(RFC 9111, 5.2.1)."
 )
 
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}", re.ASCII)
+
 _REFUSED = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+
+log = logging.getLogger(__name__)
+
+
+class NotAnEntry(ValueError):
+    """What is declared under a name is no report; its words say why."""
 
 
 def describe(catalogue: Mapping[str, bytes], *, guarded: bool) -> dict[str, Any]:
@@ -37,7 +49,7 @@ def describe(catalogue: Mapping[str, bytes], *, guarded: bool) -> dict[str, Any]
         catalogue: report name to its entry, JSON with `title` and perhaps `schema`.
         guarded: whether reports need a session.
     """
-    entries = {name: _entry(content) for name, content in sorted(catalogue.items())}
+    entries = _entries(catalogue)
     paths = {f"/v1/reports/{name}/{{scope}}": _path(name, entry, guarded) for name, entry in entries.items()}
     schemes = {
         "bearer": {"type": "http", "scheme": "bearer"},
@@ -46,7 +58,7 @@ def describe(catalogue: Mapping[str, bytes], *, guarded: bool) -> dict[str, Any]
     return {
         "openapi": "3.1.0",
         "info": {"title": "Momentus reports", "version": "1"},
-        "paths": paths | _pages(),
+        "paths": paths | {"/v1/events": _events(guarded)} | _pages(),
         "components": {
             "schemas": {"Problem": _PROBLEM} | {name: _schema(entry) for name, entry in entries.items()},
             "securitySchemes": schemes if guarded else {},
@@ -54,13 +66,42 @@ def describe(catalogue: Mapping[str, bytes], *, guarded: bool) -> dict[str, Any]
     }
 
 
-def _entry(content: bytes) -> Mapping[str, Any]:
-    """A report's entry; one that is not in the format is shown by its name alone."""
+def _entries(catalogue: Mapping[str, bytes]) -> dict[str, Mapping[str, Any]]:
+    read = {name: _entry_or_none(name, content) for name, content in sorted(catalogue.items())}
+    return {name: entry for name, entry in read.items() if entry is not None}
+
+
+@lru_cache(maxsize=1024)
+def _entry_or_none(name: str, content: bytes) -> Mapping[str, Any] | None:
+    """A report's entry, or None after a word in the log; each entry is judged, and complained of, once."""
+    try:
+        return read_entry(name, content)
+    except NotAnEntry as fault:
+        log.warning("the catalogue's entry %r is left out of /openapi.json: %s", name, fault)
+        return None
+
+
+def read_entry(name: str, content: bytes) -> Mapping[str, Any]:
+    """What a report's declaration says.
+
+    Raises:
+        NotAnEntry: it is not in the format, or cannot be said again as JSON.
+    """
+    if not _NAME.fullmatch(name):
+        raise NotAnEntry("no report can have this name")
     try:
         entry = orjson.loads(content)
-    except ValueError:
-        return {}
-    return entry if isinstance(entry, dict) else {}
+    except ValueError as error:
+        raise NotAnEntry(f"it is not JSON: {error}") from error
+    if not isinstance(entry, dict):
+        raise NotAnEntry("it is not a JSON object")
+    if not isinstance(entry.get("schema", {}), dict | bool):
+        raise NotAnEntry("its schema is not a JSON Schema")
+    try:
+        orjson.dumps({"components": {"schemas": {name: _schema(entry)}}})  # as deep as in the whole document
+    except TypeError as error:
+        raise NotAnEntry(f"its schema cannot be said again: {error}") from error
+    return entry
 
 
 def _path(name: str, entry: Mapping[str, Any], guarded: bool) -> dict[str, Any]:  # noqa: FBT001  a fact, not a switch
@@ -71,7 +112,7 @@ def _path(name: str, entry: Mapping[str, Any], guarded: bool) -> dict[str, Any]:
         "responses": _responses(name),
     }
     if guarded:
-        operation["security"] = [{"bearer": []}, {"cookie": []}]
+        operation["security"] = _EITHER
     return {"get": operation, "head": operation | {"operationId": f"{name}_head"}}
 
 
@@ -101,6 +142,28 @@ def _schema(entry: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def _events(guarded: bool) -> dict[str, Any]:  # noqa: FBT001  as above
+    """The stream of hints; HEAD tells only that it is there."""
+    stream = {
+        "description": (
+            'Server-sent events, each `data: {"report", "gen"}`: a set was stored; ask for your document. '
+            "The stream ends after ten minutes."
+        ),
+        "content": {"text/event-stream": {"schema": {"type": "string"}}},
+    }
+    refusals = {str(status): problem.statuses()[status] for status in (401, 404, 503)}
+    operation: dict[str, Any] = {
+        "operationId": "events",
+        "summary": "Hints that a report has changed.",
+        "parameters": [_REPORT],
+        "responses": {"200": stream}
+        | {status: {"description": title, "content": _REFUSED} for status, title in refusals.items()},
+    }
+    if guarded:
+        operation["security"] = _EITHER
+    return {"get": operation}
+
+
 def _pages() -> dict[str, Any]:
     text: dict[str, Any] = {"type": "string"}
     return {
@@ -123,6 +186,14 @@ def _header(name: str, description: str) -> dict[str, Any]:
     return {"name": name, "in": "header", "description": description, "schema": {"type": "string"}}
 
 
+_EITHER: list[dict[str, list[str]]] = [{"bearer": []}, {"cookie": []}]
+_REPORT = {
+    "name": "report",
+    "in": "query",
+    "required": True,
+    "description": "A report's name.",
+    "schema": {"type": "string", "pattern": f"^{_NAME.pattern}$"},
+}
 _PARAMETERS = [
     {
         "name": "scope",

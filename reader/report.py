@@ -19,28 +19,31 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Set as AbstractSet
-from dataclasses import dataclass
+from functools import lru_cache
 from time import perf_counter, time_ns
 
 from reader import problem
 from reader.access import allowed, token_of
-from reader.bounds import Bounds, bounds_of
+from reader.bounds import NO_BOUNDS, Bounds, bounds_of
 from reader.encoding import choose, takes_json, takes_plain
 from reader.freshness import (
     SECOND_US,
     Freshness,
+    Standings,
     Verdict,
     as_of,
-    headers_of,
     http_date,
     judge,
     matches,
+    of_document,
+    of_report,
     retry_after_s,
 )
 from reader.guard import Guard
+from reader.look import Looks, Question, Seen
 from reader.message import Answer, Headers, Request
-from reader.snapshot import Failure, Head, Meta, Snapshot
-from reader.store import Store, StoreUnavailable
+from reader.snapshot import Head, Meta, Snapshot
+from reader.store import Store
 from reader.visible import is_visible, transaction
 
 WARMING_RETRY_S = 5
@@ -55,21 +58,11 @@ _TYPED: Headers = (
     ("x-content-type-options", "nosniff"),
     ("cross-origin-resource-policy", "same-site"),
 )
-_NOBODY: AbstractSet[int] = frozenset()
 
 
 def now_us() -> int:
     """This machine's clock, in microseconds since 1970."""
     return time_ns() // 1000
-
-
-@dataclass(slots=True)
-class Seen:
-    """What a look found: the asker's roots (None: no session), the snapshot, and where it came from."""
-
-    roots: AbstractSet[int] | None
-    snapshot: Snapshot
-    source: str
 
 
 class Reports:
@@ -83,107 +76,116 @@ class Reports:
         self._store = store
         self._guard = guard
         self._clock = clock
+        self._standings = Standings()
+        self.looks = Looks(store, guard)
         vary = "Accept-Encoding, Authorization, Cookie" if guard else "Accept-Encoding"
         self._common: Headers = (*_TYPED, ("vary", vary))
 
-    async def answer(self, request: Request, report: str, scope: int, day: str = "") -> Answer:
-        """The report's document for one node, or why not. Raises what the store and the sessions raise.
+    def question(self, request: Request, report: str, scope: int, day: str) -> Question | Answer:
+        """What is asked and as whom, or the challenge for who does not say.
 
         Args:
-            day: an ISO date: the document as that day was closed.
+            day: an ISO date: the document as that day was closed; empty for now.
         """
-        began = perf_counter()
         token = token_of(request) if self._guard else ""
         if token is None:
             return problem.unauthorised(token_given=False)
         accepted = request.header("accept-encoding")
         key = self._store.key(report, day)
-        seen = await self._look(token, key, scope, choose(accepted))
-        refusal = await self._refusal(request, accepted, report, scope, day, seen)
+        return Question(request, report, scope, day, token, key, accepted, choose(accepted), perf_counter())
+
+    async def answer(self, question: Question) -> Answer:
+        """The answer, however long it takes. Raises what the store and the sessions raise."""
+        seen = self.looks.recall(question) or await self.looks.look(question)
+        answer = self.conclude(question, seen)
+        return await self._wait(question, seen) if answer is None else answer
+
+    def conclude(self, question: Question, seen: Seen) -> Answer | None:
+        """The answer of the first door that stays shut, or the document; None when that takes waiting."""
+        snapshot = seen.snapshot
+        if self._guard and seen.roots is None:
+            return problem.unauthorised(token_given=True)
+        if snapshot.meta is None:
+            return problem.not_found() if question.day else None
+        refusal = self._refusal(question, seen)
         if refusal is not None:
             return refusal
-        bounds = bounds_of(request.header("cache-control"))
-        written = transaction(request.header("if-write-visible"))
-        if day:
-            return self._closed(request, seen.snapshot)
-        freshness = self._judge(seen.snapshot, bounds)
-        if freshness.verdict is Verdict.NOT_FRESH_ENOUGH or not _sees(written, seen.snapshot):
-            seen.snapshot, freshness = await self._await_fresher(key, scope, choose(accepted), bounds, written)
-            if freshness.verdict is not Verdict.TOO_STALE and not _sees(written, seen.snapshot):
-                return problem.not_yet_visible(retry_after_s(_meta(seen.snapshot)))
-        if freshness.verdict is not Verdict.FRESH and seen.source != "memory":
-            await self._store.want(report)
-        if freshness.verdict is Verdict.TOO_STALE or freshness.verdict is Verdict.NOT_FRESH_ENOUGH:
-            return _too_old(freshness, _meta(seen.snapshot), seen.snapshot.failure, bounds)
-        return self._serve(request, seen, freshness, perf_counter() - began)
+        if question.day:
+            return self._closed(question.request, snapshot)
+        return self._by_age(question, seen)
 
-    # Looking
+    # Judging
 
-    async def _look(self, token: str, key: str, scope: int, encoding: str) -> Seen:
-        """Roots and snapshot, by the copy where it is proven, else by Redis, else as they are remembered."""
-        roots = self._guard.current(token) if self._guard else _NOBODY
-        snapshot = self._store.current(key, scope, encoding)
-        if roots is not None and snapshot is not None:
-            return Seen(roots, snapshot, "copy")
-        try:
-            return await self._ask(token, roots, key, scope, encoding)
-        except StoreUnavailable:
-            roots = self._guard.remembered(token) if self._guard else _NOBODY
-            snapshot = self._store.remembered(key, scope, encoding)
-            if roots is None or snapshot is None:
-                raise
-            return Seen(roots, snapshot, "memory")
+    def _refusal(self, question: Question, seen: Seen) -> Answer | None:
+        snapshot = seen.snapshot
+        refusal = _unseen(snapshot, question.scope, seen.roots if self._guard else None)
+        if refusal or snapshot.head is None or snapshot.body is None:
+            return refusal or problem.not_found()
+        if not (snapshot.encoding or takes_plain(question.accepted)):
+            return problem.not_acceptable()
+        return None if takes_json(question.request.header("accept")) else problem.not_acceptable()
 
-    async def _ask(self, token: str, roots: AbstractSet[int] | None, key: str, scope: int, encoding: str) -> Seen:
-        session = await self._guard.ask(token) if self._guard and roots is None else None
-        asked = await self._store.ask(key, scope, encoding)
-        try:
-            if self._guard and roots is None:
-                roots = await self._guard.roots(token, session) if session else None
-        except BaseException:
-            asked.reply.cancel()
-            raise
-        return Seen(roots, await self._store.snapshot(asked), "redis")
+    def _by_age(self, question: Question, seen: Seen) -> Answer | None:
+        """Most clients state no bounds, and what there is to say to them is the same for a second."""
+        meta, now_us = _meta(seen.snapshot), self._clock()
+        bounds = bounds_of(question.request.header("cache-control"))
+        if not _sees(transaction(question.request.header("if-write-visible")), seen.snapshot):
+            return None
+        if bounds is NO_BOUNDS:
+            standing = self._standings.at(meta, now_us)
+            verdict, headers = standing.verdict, standing.headers
+        else:
+            freshness = judge(meta, now_us, bounds)
+            verdict, headers = freshness.verdict, of_report(freshness, meta)
+        if verdict is Verdict.NOT_FRESH_ENOUGH:
+            return None
+        if verdict is not Verdict.FRESH and seen.source != "memory":
+            self._store.want(question.report)
+        if verdict is Verdict.TOO_STALE:
+            return _too_old(judge(meta, now_us, bounds), seen.snapshot, bounds)
+        return self._serve(question, seen, verdict, headers, max(0, now_us - meta.verified_us))
+
+    # Waiting
+
+    async def _wait(self, question: Question, seen: Seen) -> Answer:
+        """For a report that was never computed, or for the refresh that this client needs."""
+        if seen.snapshot.meta is None:
+            return await self._absent(question.report)
+        bounds = bounds_of(question.request.header("cache-control"))
+        written = transaction(question.request.header("if-write-visible"))
+        snapshot, freshness = await self._await_fresher(question, bounds, written)
+        seen = Seen(seen.roots, snapshot, "redis")
+        refusal = self._refusal(question, seen)
+        if refusal is not None:
+            return refusal
+        if freshness.verdict is not Verdict.TOO_STALE and not _sees(written, snapshot):
+            return problem.not_yet_visible(retry_after_s(_meta(snapshot)))
+        if freshness.verdict is not Verdict.FRESH:
+            self._store.want(question.report)
+        if freshness.verdict in {Verdict.TOO_STALE, Verdict.NOT_FRESH_ENOUGH}:
+            return _too_old(freshness, snapshot, bounds)
+        headers = of_report(freshness, _meta(snapshot))
+        return self._serve(question, seen, freshness.verdict, headers, freshness.age_us)
 
     async def _await_fresher(
-        self, key: str, scope: int, encoding: str, bounds: Bounds, written: int | None
+        self, question: Question, bounds: Bounds, written: int | None
     ) -> tuple[Snapshot, Freshness]:
         """The snapshot once it meets the client's conditions, or as it is when patience ends."""
         ends = asyncio.get_running_loop().time() + (0 if bounds.only_if_cached else PATIENCE_S)
         while True:
-            snapshot = await self._store.snapshot(await self._store.ask(key, scope, encoding))
-            freshness = self._judge(snapshot, bounds)
+            asked, reply = await self._store.ask(question.key, question.scope, question.encoding)
+            snapshot = await self._store.snapshot(asked, reply)
+            freshness = judge(_meta(snapshot), self._clock(), bounds)
             met = freshness.verdict is not Verdict.NOT_FRESH_ENOUGH and _sees(written, snapshot)
             if met or snapshot.body is None or asyncio.get_running_loop().time() >= ends:
                 return snapshot, freshness
             await asyncio.sleep(_LOOK_AGAIN_S)
 
-    def _judge(self, snapshot: Snapshot, bounds: Bounds) -> Freshness:
-        return judge(_meta(snapshot), self._clock(), bounds)
-
-    # Refusing
-
-    async def _refusal(
-        self, request: Request, accepted: str, report: str, scope: int, day: str, seen: Seen
-    ) -> Answer | None:
-        """The answer of the first door that stays shut, or None."""
-        snapshot = seen.snapshot
-        if self._guard and seen.roots is None:
-            return problem.unauthorised(token_given=True)
-        if snapshot.meta is None:
-            return problem.not_found() if day else await self._absent(report)
-        refusal = _unseen(snapshot, scope, seen.roots if self._guard else None)
-        if refusal or snapshot.head is None or snapshot.body is None:
-            return refusal or problem.not_found()
-        if not (snapshot.encoding or takes_plain(accepted)) or not takes_json(request.header("accept")):
-            return problem.not_acceptable()
-        return None
-
     async def _absent(self, report: str) -> Answer:
         """A cold cache is not an absent resource: what is declared will come."""
         if not await self._store.declared(report):
             return problem.not_found()
-        await self._store.want(report)
+        self._store.want(report)
         return problem.refuse(
             problem.WARMING,
             "The report is declared and waits for its first computation.",
@@ -192,16 +194,13 @@ class Reports:
 
     # Serving
 
-    def _serve(self, request: Request, seen: Seen, freshness: Freshness, seconds: float) -> Answer:
-        snapshot = seen.snapshot
+    def _serve(self, question: Question, seen: Seen, verdict: Verdict, headers: Headers, age_us: int) -> Answer:
+        snapshot, head = seen.snapshot, _head(seen.snapshot)
         if seen.source == "memory":
-            freshness.verdict = Verdict.STALE
-        headers = headers_of(freshness, _meta(snapshot), _head(snapshot))
-        if seen.source == "memory":
-            headers = (*headers, ("cache-status", "reports; hit; detail=redis-unreachable"))
-        timing = ("server-timing", f"{seen.source};dur={seconds * 1000:.2f}")
-        headers = (*self._common, *headers, timing)
-        return _document(request, snapshot, freshness.verdict.value, headers, freshness.age_us / SECOND_US)
+            verdict, headers = Verdict.STALE, _as_memory(headers)
+        timing = _timing(seen.source, int((perf_counter() - question.began) * 100_000))
+        headers = (*self._common, *of_document(head.etag, head.as_of_us), *headers, timing)
+        return _document(question.request, snapshot, verdict.value, headers, age_us / SECOND_US)
 
     def _closed(self, request: Request, snapshot: Snapshot) -> Answer:
         """A closed day changes only when late rows are written into it, within the report's window."""
@@ -217,11 +216,23 @@ class Reports:
 
 
 def _document(request: Request, snapshot: Snapshot, outcome: str, headers: Headers, age_s: float | None) -> Answer:
-    if matches(request.header("if-none-match"), _head(snapshot).etag):
-        return Answer(status=304, outcome="not_modified", headers=headers[1:], age_s=age_s)
+    held = request.header("if-none-match")
+    if held and matches(held, _head(snapshot).etag):
+        return Answer(304, "not_modified", headers[1:], b"", age_s)
     if snapshot.encoding:
         headers = (*headers, ("content-encoding", snapshot.encoding))
-    return Answer(status=200, outcome=outcome, headers=headers, body=snapshot.body or b"", age_s=age_s)
+    return Answer(200, outcome, headers, snapshot.body or b"", age_s)
+
+
+def _as_memory(headers: Headers) -> Headers:
+    """Said of a document while Redis is away: stale, whatever its age, and where it is from."""
+    stale = [(name, Verdict.STALE.value if name == "freshness" else value) for name, value in headers]
+    return (*stale, ("cache-status", "reports; hit; detail=redis-unreachable"))
+
+
+@lru_cache(maxsize=1024)
+def _timing(source: str, hundredths_ms: int) -> tuple[str, str]:
+    return ("server-timing", f"{source};dur={hundredths_ms / 100:.2f}")
 
 
 def _sees(written: int | None, snapshot: Snapshot) -> bool:
@@ -252,9 +263,10 @@ def _unseen(snapshot: Snapshot, scope: int, roots: AbstractSet[int] | None) -> A
     return problem.refuse(problem.GONE, f"The node was removed; seen at {as_of(snapshot.gone_us)}.")
 
 
-def _too_old(freshness: Freshness, meta: Meta, failure: Failure | None, bounds: Bounds) -> Answer:
+def _too_old(freshness: Freshness, snapshot: Snapshot, bounds: Bounds) -> Answer:
     """Refused for its age: with what is known of it, and when to ask again."""
     kind, detail, status = _reason(freshness, bounds)
+    meta, failure = _meta(snapshot), snapshot.failure
     return problem.refuse(
         kind,
         detail,

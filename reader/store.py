@@ -7,9 +7,12 @@ for once more as it is; `_plain` remembers which, so that it happens once per co
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
+from producers.wire import Waiting, pack
 from reader.connection import Connection, StoreUnavailable as StoreUnavailable
 from reader.copy import Copy
 from reader.snapshot import Snapshot, decode, fields_of
@@ -19,15 +22,20 @@ _WANTED_MS = 30_000
 """How long a wish stands when nobody hears it."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Asked:
-    """A look that is under way; for `Store.snapshot`."""
+    """A look that is under way; for `Store.read`."""
 
     key: str
     scope: int
     encoding: str
-    reply: asyncio.Future[Any]
+    """The variant that was asked for."""
     generation: int
+
+    @property
+    def command(self) -> bytes:
+        """The look itself, packed."""
+        return _packed(self.key, self.scope, self.encoding)
 
 
 class Store:
@@ -49,48 +57,71 @@ class Store:
             return f"momentus:{{reports}}:closed:{self._tenant}:{report}:{day}"
         return f"momentus:{{reports}}:snapshot:{self._tenant}:{report}"
 
+    @property
+    def proven(self) -> bool:
+        """Whether what the copy calls current is so."""
+        return self._copy is not None and self._connection.proven
+
     def current(self, key: str, scope: int, encoding: str) -> Snapshot | None:
-        """The document out of the copy, if it is provably current."""
-        if self._copy is None or not self._connection.proven:
+        """The document out of the copy; current as far as the connection is proven."""
+        if self._copy is None:
             return None
-        stored_as = self._stored_as(key, scope, encoding)
-        values = self._copy.current(key, (scope, stored_as))
-        return None if values is None else decode(values, stored_as)
+        found: Snapshot | None = self._copy.current(key, (scope, self._stored_as(key, scope, encoding)))
+        return found
 
     def remembered(self, key: str, scope: int, encoding: str) -> Snapshot | None:
         """The document as it was last seen; for when Redis is away."""
         if self._copy is None:
             return None
         for stored_as in (self._stored_as(key, scope, encoding), ""):
-            if values := self._copy.remembered(key, (scope, stored_as)):
-                return decode(values, stored_as)
+            found: Snapshot | None = self._copy.remembered(key, (scope, stored_as))
+            if found:
+                return found
         return None
 
-    async def ask(self, key: str, scope: int, encoding: str = "") -> Asked:
-        """Send for one scope. Raises StoreUnavailable."""
-        stored_as = self._stored_as(key, scope, encoding)
+    def asking(self, key: str, scope: int, encoding: str = "") -> Asked:
+        """How to ask for one scope; its reply is for `read`."""
         generation = self._copy.generation if self._copy else 0
-        reply = await self._connection.send("HMGET", key, *fields_of(scope, stored_as))
-        return Asked(key, scope, stored_as, reply, generation)
+        return Asked(key, scope, self._stored_as(key, scope, encoding), generation)
 
-    async def snapshot(self, asked: Asked) -> Snapshot:
+    def read(self, asked: Asked, values: Sequence[bytes | None]) -> Snapshot | None:
+        """All that is known of the scope, of one instant; None when there is no such variant: ask again.
+
+        Raises:
+            SnapshotUnreadable: what is stored is not in the agreed format.
+        """
+        if asked.encoding and values[0] is None and values[1] is not None and values[2] is None:
+            self._note_without_variant(asked)
+            return None
+        snapshot = decode(values, asked.encoding)
+        if self._plain and not asked.encoding and snapshot.head is not None:
+            self._note_plain(asked, snapshot.head.etag)
+        if self._copy is not None and snapshot.body is not None:
+            part = (asked.scope, asked.encoding)
+            self._copy.keep(asked.key, part, snapshot, size=len(snapshot.body) + 600, asked_at=asked.generation)
+        return snapshot
+
+    def send(self, commands: bytes, waiting: Waiting, replies: int) -> bool:
+        """Send a look's commands over the connection that there is: whether there is one."""
+        return self._connection.send_packed(commands, waiting, replies)
+
+    async def ask(self, key: str, scope: int, encoding: str = "") -> tuple[Asked, asyncio.Future[Any]]:
+        """Send for one scope, for `snapshot`. Raises StoreUnavailable."""
+        asked = self.asking(key, scope, encoding)
+        return asked, await self._connection.send("HMGET", key, *fields_of(scope, asked.encoding))
+
+    async def snapshot(self, asked: Asked, reply: asyncio.Future[Any]) -> Snapshot:
         """All that is known of the scope, of one instant.
 
         Raises:
             StoreUnavailable: Redis did not say.
             SnapshotUnreadable: what is stored is not in the agreed format.
         """
-        values = await self._connection.reply(asked.reply)
-        if values[0] is None and asked.encoding and values[1] is not None and values[2] is None:
-            asked = await self._again_plain(asked)
-            values = await self._connection.reply(asked.reply)
-        snapshot = decode(values, asked.encoding)
-        if not asked.encoding and snapshot.head is not None:
-            self._note_plain(asked, snapshot.head.etag)
-        if self._copy is not None and snapshot.body is not None:
-            part = (asked.scope, asked.encoding)
-            self._copy.keep(asked.key, part, values, size=len(snapshot.body) + 600, asked_at=asked.generation)
-        return snapshot
+        while True:
+            snapshot = self.read(asked, await self._connection.reply(reply))
+            if snapshot is not None:
+                return snapshot
+            asked, reply = await self.ask(asked.key, asked.scope)
 
     async def declared(self, report: str) -> bool:
         """Whether somebody means to compute this report. Raises StoreUnavailable."""
@@ -100,17 +131,14 @@ class Store:
         """Every declared report's entry. Raises StoreUnavailable."""
         values = await self._connection.ask("HGETALL", self._catalogue)
         pairs = values.items() if isinstance(values, dict) else zip(values[::2], values[1::2], strict=True)
-        return {name.decode(): bytes(entry) for name, entry in pairs}
+        return {name.decode(errors="replace"): bytes(entry) for name, entry in pairs}
 
-    async def want(self, report: str) -> None:
-        """Say that somebody reads this report and finds it old. Nobody waits for it, and nobody needs to know.
-
-        Raises:
-            StoreUnavailable: there is no connection.
-        """
+    def want(self, report: str) -> None:
+        """Say that somebody reads this report and finds it old. Nobody waits for it, and nobody needs to know."""
         key = f"momentus:{{reports}}:wanted:{self._tenant}:{report}"
-        said = await self._connection.send("SET", key, "1", "NX", "PX", _WANTED_MS)
+        said: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         said.add_done_callback(_drop)
+        self._connection.send_packed(pack(("SET", key, "1", "NX", "PX", _WANTED_MS)), said, 1)
 
     async def ping(self) -> None:
         """Raises StoreUnavailable unless Redis answers in time."""
@@ -121,13 +149,12 @@ class Store:
         return f"momentus:{{reports}}:catalogue:{self._tenant}"
 
     def _stored_as(self, key: str, scope: int, encoding: str) -> str:
-        return "" if (key, scope) in self._plain else encoding
+        return "" if encoding and (key, scope) in self._plain else encoding
 
-    async def _again_plain(self, asked: Asked) -> Asked:
+    def _note_without_variant(self, asked: Asked) -> None:
         if len(self._plain) >= _PLAIN_LIMIT:
             self._plain.clear()
         self._plain[asked.key, asked.scope] = ""
-        return await self.ask(asked.key, asked.scope)
 
     def _note_plain(self, asked: Asked, etag: str) -> None:
         """Other content may be large enough for a variant: look for one again."""
@@ -137,6 +164,11 @@ class Store:
                 del self._plain[name]
             else:
                 self._plain[name] = etag
+
+
+@lru_cache(maxsize=16_384)
+def _packed(key: str, scope: int, encoding: str) -> bytes:
+    return pack(("HMGET", key, *fields_of(scope, encoding)))
 
 
 def _drop(said: asyncio.Future[Any]) -> None:

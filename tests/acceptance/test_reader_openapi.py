@@ -71,6 +71,7 @@ def try_out(url: str, token: str, examples: int) -> None:
     assert {(one.method, one.path) for one in operations} > {
         ("get", "/v1/reports/general/{scope}"),
         ("head", "/v1/reports/waiting/{scope}"),
+        ("get", "/v1/events"),
         ("get", "/readyz"),
     }
     for operation in operations:
@@ -102,6 +103,45 @@ def test_every_answer_is_one_that_the_description_declares(valkey_url: str, toke
 @pytest.mark.timeout(1200)
 def test_very_many_answers_are_ones_that_the_description_declares(valkey_url: str, token: str) -> None:
     try_out(valkey_url, token, 500)
+
+
+# What is declared, and is no report
+
+
+SPOILT = {
+    b"not_json": b"{",
+    b"not_utf8": b'"\xff"',
+    b"not_an_object": b"[1]",
+    b"schema_of_a_number": b'{"schema": 7}',
+    b"deep": b'{"schema": {"a": ' + b"[" * 250 + b"]" * 250 + b"}}",
+    b"Not a name": b"{}",
+    b"\xff": b"{}",
+}
+"""Entries of a catalogue that something else has written."""
+
+
+async def test_a_spoilt_entry_of_the_catalogue_is_left_out_and_the_log_says_so_once(
+    valkey_url: str, token: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with Redis.from_url(valkey_url) as redis:
+        redis.hset(CATALOGUE, mapping=dict(SPOILT.items()))
+    described = Bad(seed=0, status=200, path="/openapi.json")
+    async with application(valkey_url) as reader:
+        answers = [await ask(reader, described, token) for _ in range(2)]
+    assert [status for status, _, _ in answers] == [200, 200]
+    paths = {path for path in json.loads(answers[0][2])["paths"] if path.startswith("/v1/reports/")}
+    assert paths == {"/v1/reports/general/{scope}", "/v1/reports/waiting/{scope}"}
+    assert len([one for one in caplog.messages if "left out" in one]) == len(SPOILT)
+
+
+async def test_the_stream_of_hints_is_described_with_its_refusals(valkey_url: str, token: str) -> None:
+    async with application(valkey_url) as reader:
+        _, _, body = await ask(reader, Bad(seed=0, status=200, path="/openapi.json"), token)
+    events = json.loads(body)["paths"]["/v1/events"]["get"]
+    assert list(events["responses"]["200"]["content"]) == ["text/event-stream"]
+    assert set(events["responses"]) == {"200", "401", "404", "503"}
+    assert [one["name"] for one in events["parameters"]] == ["report"]
+    assert events["security"]
 
 
 # Bad requests

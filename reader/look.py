@@ -1,0 +1,171 @@
+"""The look at one report for one asker: their roots and the snapshot, of one moment.
+
+    by the copy     where it is proven; without a wait
+    by Redis        both in one write, awaited together
+    by memory       as it last was, when Redis is away
+
+A look at a session and a variant that were met before is three plain reads, packed once. Whatever else it may take
+(a session to be loaded, a variant that is not there, a connection to be made) is `look`'s, which waits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Set as AbstractSet
+from dataclasses import dataclass
+from typing import Any
+
+from reader.connection import StoreUnavailable
+from reader.guard import Guard, Known
+from reader.message import Request
+from reader.snapshot import Snapshot
+from reader.store import Asked, Store
+
+_NOBODY: AbstractSet[int] = frozenset()
+"""The roots where nobody needs any."""
+
+
+@dataclass(slots=True)
+class Question:
+    """What is asked for, and as whom.
+
+    Attributes:
+        day: an ISO date: the document as that day was closed; empty for now.
+        token: empty where everybody may read everything.
+        accepted: the client's Accept-Encoding; `encoding` is the stored variant that it takes.
+        began: on `perf_counter`.
+    """
+
+    request: Request
+    report: str
+    scope: int
+    day: str
+    token: str
+    key: str
+    accepted: str
+    encoding: str
+    began: float
+
+
+@dataclass(slots=True)
+class Seen:
+    """What a look found: the asker's roots (None: no session), the snapshot, and where it came from."""
+
+    roots: AbstractSet[int] | None
+    snapshot: Snapshot
+    source: str
+
+
+class Look:
+    """A look under way: takes the replies as they come, and tells once, when all are there or none will come."""
+
+    __slots__ = ("_left", "_tell", "asked", "known", "replies", "roots")
+
+    def __init__(
+        self, asked: Asked, roots: AbstractSet[int] | None, known: Known | None, tell: Callable[[Look], None]
+    ) -> None:
+        self.asked = asked
+        self.roots = roots
+        self.known = known
+        self.replies: list[Any] = []
+        self._left = 1 if known is None else 3
+        self._tell = tell
+
+    def done(self) -> bool:
+        """Whether nothing more is waited for."""
+        return not self._left
+
+    def set_result(self, reply: Any, /) -> None:  # noqa: ANN401  a reply is whatever Redis says
+        """The next reply."""
+        self.replies.append(reply)
+        self._left -= 1
+        if not self._left:
+            self._tell(self)
+
+    def set_exception(self, _error: Exception, /) -> None:
+        """There will be none."""
+        self.replies = []
+        self._left = 0
+        self._tell(self)
+
+
+class Looks:
+    """The ways to look.
+
+    Args:
+        guard: knows who may see what; None lets everybody read everything.
+    """
+
+    def __init__(self, store: Store, guard: Guard | None) -> None:
+        self._store = store
+        self._guard = guard
+
+    def recall(self, question: Question) -> Seen | None:
+        """Out of the copy, if it is provably current."""
+        if not self._store.proven:
+            return None
+        snapshot = self._store.current(question.key, question.scope, question.encoding)
+        roots = self._current_roots(question) if snapshot is not None else None
+        return None if snapshot is None or roots is None else Seen(roots, snapshot, "copy")
+
+    def begin(self, question: Question, tell: Callable[[Look], None]) -> bool:
+        """Ask Redis for what was met before; `tell` hears when `read` may be called. False: nothing was asked."""
+        roots, known = self._current_roots(question), None
+        if self._guard is not None and roots is None:
+            known = self._guard.known(question.token)
+            if known is None:
+                return False
+        asked = self._store.asking(question.key, question.scope, question.encoding)
+        look = Look(asked, roots, known, tell)
+        if known is None:
+            return self._store.send(asked.command, look, 1)
+        return self._store.send(known.commands + asked.command, look, 3)
+
+    def read(self, look: Look) -> Seen | None:
+        """What the replies say; None when it takes more than these.
+
+        Raises:
+            SnapshotUnreadable, SessionsUnavailable: what is stored is not in the agreed format.
+        """
+        replies, look.replies = look.replies, []  # the look itself may be held until its deadline
+        if not replies or type(replies[-1]) is not list:
+            return None
+        roots = look.roots
+        if self._guard is not None and look.known is not None:
+            record, epoch, _ = replies
+            if type(record) is list:
+                roots = self._guard.read(look.known, record, epoch, look.asked.generation)
+        if roots is None:
+            return None
+        snapshot = self._store.read(look.asked, replies[-1])
+        return None if snapshot is None else Seen(roots, snapshot, "redis")
+
+    async def look(self, question: Question) -> Seen:
+        """Out of Redis whatever it takes, or as it is remembered.
+
+        Raises:
+            StoreUnavailable, SessionsUnavailable, SnapshotUnreadable: neither is to be had.
+        """
+        try:
+            return await self._ask(question, self._current_roots(question))
+        except StoreUnavailable:
+            roots = self._guard.remembered(question.token) if self._guard else _NOBODY
+            snapshot = self._store.remembered(question.key, question.scope, question.encoding)
+            if roots is None or snapshot is None:
+                raise
+            return Seen(roots, snapshot, "memory")
+
+    def _current_roots(self, question: Question) -> AbstractSet[int] | None:
+        if self._guard is None:
+            return _NOBODY
+        return self._guard.current(question.token) if self._store.proven else None
+
+    async def _ask(self, question: Question, roots: AbstractSet[int] | None) -> Seen:
+        session = await self._guard.ask(question.token) if self._guard and roots is None else None
+        asked, reply = await self._store.ask(question.key, question.scope, question.encoding)
+        try:
+            if self._guard and roots is None:
+                roots = await self._guard.roots(question.token, session) if session else None
+        except BaseException:
+            reply.cancel()
+            raise
+        return Seen(roots, await self._store.snapshot(asked, reply), "redis")
