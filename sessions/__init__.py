@@ -20,6 +20,7 @@ Example:
 
 """
 
+from .calls import SERVICE_USER as SERVICE_USER
 from .errors import (
     SessionConflict as SessionConflict,
     SessionError as SessionError,

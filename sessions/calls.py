@@ -18,6 +18,8 @@ TEXT_LIMIT = 255
 """Bytes of a user id or a label."""
 SPAN_LIMIT = timedelta(days=3660)
 """The longest idle or absolute limit; what is meant to be for ever is not a session."""
+SERVICE_USER = "momentus:service"
+"""Whose the tokens of machines are; no person can log in as it."""
 CAP_LIMIT = 100
 """The largest cap of sessions per user; a list shows as many."""
 
@@ -51,6 +53,15 @@ def create(
     user: str, data: Mapping[str, Any], *, label: str, idle: timedelta, absolute: timedelta, cap: int
 ) -> Call[tuple[str, Session]]:
     """Raises SessionRefused."""
+    if user == SERVICE_USER:
+        raise SessionRefused(f"user {SERVICE_USER!r} stands for machines: make a token with `create_service`")
+    return begin(user, data, label=label, idle=idle, absolute=absolute, cap=cap)
+
+
+def begin(
+    user: str, data: Mapping[str, Any], *, label: str, idle: timedelta, absolute: timedelta, cap: int
+) -> Call[tuple[str, Session]]:
+    """A session of a person or a machine. Raises SessionRefused."""
     check_text("user", user, least=1)
     check_text("label", label)
     limits = [milliseconds("idle", idle), milliseconds("absolute", absolute)]

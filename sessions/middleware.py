@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from datetime import timedelta
 from typing import Any
 
-from .calls import ABSOLUTE, IDLE
+from .calls import ABSOLUTE, IDLE, SERVICE_USER
 from .session import Session
 from .store import Sessions
 
@@ -44,9 +44,13 @@ class Visit:
         """The Set-Cookie header of the answer, if there is to be one."""
 
     async def load(self) -> Session | None:
-        """The session, None without one; asks Redis once a request. Raises SessionsUnavailable."""
+        """The person's session, None without one; asks Redis once a request. Raises SessionsUnavailable.
+
+        A machine's token opens reports, not an application that people use.
+        """
         if not self._loaded and self.token is not None:
-            self._session = await self._sessions.load(self.token)
+            found = await self._sessions.load(self.token)
+            self._session = None if found is None or found.user == SERVICE_USER else found
             self._loaded = True
         return self._session
 

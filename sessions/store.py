@@ -12,7 +12,7 @@ It refuses to guess: any trouble with Redis is SessionsUnavailable.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import timedelta
 from importlib.resources import files
 from typing import Any, Protocol, TypeVar, cast
@@ -21,8 +21,8 @@ from redis.asyncio import Redis
 from redis.commands.core import AsyncScript
 from redis.exceptions import RedisError
 
-from . import calls
-from .calls import ABSOLUTE, DEADLINE, GRACE, IDLE, SCRIPTS, Call
+from . import calls, service
+from .calls import ABSOLUTE, DEADLINE, GRACE, IDLE, SCRIPTS, SERVICE_USER, Call
 from .connection import connect
 from .deadline import within
 from .errors import SessionsUnavailable
@@ -99,6 +99,19 @@ class Sessions:
         """
         call = calls.create(user, data, label=label, idle=idle, absolute=absolute, cap=cap)
         return await self._run(call)
+
+    async def create_service(self, name: str, roots: Collection[int], *, lasts: timedelta) -> tuple[str, Session]:
+        """A token for a machine, which reads the subtrees of `roots` and ends after `lasts`, used or not.
+
+        It is listed by ``sessions_of(SERVICE_USER)`` and ended like any session. Raises SessionRefused,
+        SessionsUnavailable.
+
+        Example:
+            >>> token, _ = await sessions.create_service("wallboard", [17], lasts=timedelta(days=90))
+
+        """
+        known = await self.sessions_of(SERVICE_USER)
+        return await self._run(service.create(name, roots, lasts=lasts, known=known))
 
     async def load(self, token: str) -> Session | None:
         """The session of a token, None when it has ended or never was; counts as a use of it.

@@ -1,12 +1,13 @@
 """The same sessions without asyncio: for Flask, Django and scripts. See `store` for what each call means.
 
 A call waits for Redis no longer than the socket's timeout, and then gives its connection up: a reply that comes
-too late can reach nobody else.
+too late can reach nobody else. Behind sentinels, and on a cluster, a call that has to find the primary first takes
+a few such waits at most.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -14,11 +15,12 @@ from redis import Redis
 from redis.commands.core import Script
 from redis.exceptions import RedisError
 
-from . import calls
-from .calls import ABSOLUTE, DEADLINE, GRACE, IDLE, SCRIPTS, Call
+from . import calls, service
+from .calls import ABSOLUTE, DEADLINE, GRACE, IDLE, SCRIPTS, SERVICE_USER, Call
 from .errors import SessionsUnavailable
 from .session import Session
 from .store import source
+from .sync_connection import connect
 from .token import Place, place_of, tag_of
 
 Result = TypeVar("Result")
@@ -37,14 +39,11 @@ class SyncSessions:
 
     @classmethod
     def connect(cls, url: str, *, deadline: timedelta = DEADLINE) -> SyncSessions:
-        """Sessions on the Redis at `url` (``redis://``, ``rediss://``, ``unix://``); connects at first use.
+        """Sessions on the Redis at `url`; connects at first use. `sessions.address` has the forms of it.
 
-        Raises ValueError for an address that is none.
+        `deadline` bounds each step of a call. Raises ValueError for an address that is none.
         """
-        seconds = deadline.total_seconds()
-        # redis-py leaves the host name unchecked, and would show the password to whoever has any good certificate
-        check = {"ssl_check_hostname": True} if url.startswith("rediss://") else {}
-        return cls(Redis.from_url(url, socket_timeout=seconds, socket_connect_timeout=seconds, **check))
+        return cls(connect(url, seconds=deadline.total_seconds()))
 
     def close(self) -> None:
         """Close the connections to Redis."""
@@ -62,6 +61,11 @@ class SyncSessions:
     ) -> tuple[str, Session]:
         """Log a user in. Raises SessionRefused, SessionsUnavailable."""
         return self._run(calls.create(user, data, label=label, idle=idle, absolute=absolute, cap=cap))
+
+    def create_service(self, name: str, roots: Collection[int], *, lasts: timedelta) -> tuple[str, Session]:
+        """A token for a machine. Raises SessionRefused, SessionsUnavailable."""
+        known = self.sessions_of(SERVICE_USER)
+        return self._run(service.create(name, roots, lasts=lasts, known=known))
 
     def load(self, token: str) -> Session | None:
         """The session of a token, None when it has ended. Raises SessionsUnavailable."""

@@ -1,30 +1,22 @@
-"""The commands of ``ops sessions``. No token is ever shown: nobody but the browser has it."""
+"""The commands of ``ops sessions``. A person's token is never shown: nobody but their browser has it."""
 
 import argparse
-from datetime import timedelta
 
 from ops.command import Answer, Command, Group, Refused, Tools
 from ops.depth_table import printable, table
-from sessions import Session, SessionRefused, Sessions, SessionsUnavailable
-
-_DEADLINE = timedelta(seconds=2)
-_SHOWN = 12
-"""Digits of a digest that people read; enough to tell a user's sessions apart."""
+from ops.sessions.asking import SHOWN, asking, at
+from ops.sessions.tokens import TOKENS
+from sessions import Session
 
 
 async def _list(tools: Tools, asked: argparse.Namespace) -> Answer:
-    try:
-        found = await _sessions(tools).sessions_of(asked.user)
-    except SessionRefused as refusal:
-        raise Refused(str(refusal)) from refusal
-    except SessionsUnavailable as error:
-        raise ConnectionError(str(error)) from error
+    with asking(tools) as sessions:
+        found = await sessions.sessions_of(asked.user)
     facts = {"user": asked.user, "sessions": [_facts(one) for one in found]}
     if not found:
         return Answer("no session", facts, done=False)
     rows = [
-        [one.place.digest[:_SHOWN], _at(one.created_at), _at(one.touched_at), printable(one.label)]
-        for one in found
+        [one.place.digest[:SHOWN], at(one.created_at), at(one.touched_at), printable(one.label)] for one in found
     ]
     return Answer(
         table(("SESSION", "LOGGED IN (UTC)", "LAST USED (UTC)", "LABEL"), rows, left={0, 1, 2, 3}), facts
@@ -32,9 +24,8 @@ async def _list(tools: Tools, asked: argparse.Namespace) -> Answer:
 
 
 async def _revoke(tools: Tools, asked: argparse.Namespace) -> Answer:
-    sessions = _sessions(tools)
     facts = {"user": asked.user}
-    try:
+    with asking(tools) as sessions:
         if asked.session is None:
             epoch = await sessions.revoke_user(asked.user)
             return Answer("all sessions of this user have ended", facts | {"epoch": epoch})
@@ -44,15 +35,7 @@ async def _revoke(tools: Tools, asked: argparse.Namespace) -> Answer:
         if len(chosen) != 1:
             raise Refused(f"{len(chosen)} sessions of this user begin with {asked.session!r}: name exactly one")
         ended = await sessions.revoke_listed(asked.user, chosen[0].place.digest)
-    except SessionRefused as refusal:
-        raise Refused(str(refusal)) from refusal
-    except SessionsUnavailable as error:
-        raise ConnectionError(str(error)) from error
     return Answer("the session has ended", facts | {"session": chosen[0].place.digest}, done=ended)
-
-
-def _sessions(tools: Tools) -> Sessions:
-    return Sessions(tools.redis, deadline=_DEADLINE)
 
 
 def _facts(session: Session) -> dict[str, object]:
@@ -63,10 +46,6 @@ def _facts(session: Session) -> dict[str, object]:
         "touched_at": session.touched_at,
         "expires_at": session.expires_at,
     }
-
-
-def _at(moment: object) -> str:
-    return f"{moment:%Y-%m-%d %H:%M:%S}"
 
 
 def _takes_user(parser: argparse.ArgumentParser) -> None:
@@ -80,9 +59,10 @@ def _takes_session(parser: argparse.ArgumentParser) -> None:
 
 SESSIONS = Group(
     "sessions",
-    "who is logged in where, and log them out",
+    "who is logged in where, log them out, and tokens for machines",
     (
         Command("list", "the living sessions of a user", "sessions list u-17", _takes_user, _list),
         Command("revoke", "end all sessions of a user, or one", "sessions revoke u-17", _takes_session, _revoke),
+        *TOKENS,
     ),
 )

@@ -6,7 +6,7 @@ import signal
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, closing, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, ClassVar
@@ -32,8 +32,9 @@ from producers import InvalidRequest, NotEnqueued, Producer, RedisUnavailable, S
 from producers.address import read_address
 from producers.keys import LaneKeys
 from producers.link import Link
-from sessions import Sessions, SessionsUnavailable
+from sessions import Sessions, SessionsUnavailable, SyncSessions
 from sessions.connection import connect
+from sessions.token import tag_of
 from tests.notes import Note
 from tests.support import eventually
 from tests.topologies import Cluster, cluster, lasting_cluster
@@ -503,6 +504,70 @@ async def status_of(port: int, token: str) -> bool:
         writer.close()
 
 
+# Sessions without asyncio
+
+PLENTY = timedelta(seconds=2)
+
+
+async def test_sessions_without_asyncio_lie_with_every_primary(three: Cluster) -> None:
+    """Asked of one node that is there, behind one that is not; what one client writes, the other reads."""
+    users = [f"u-{number}" for number in range(12)]
+    assert len({await three.owner(f"s:{tag_of(user)}") for user in users}) == 3
+    url = f"cluster://127.0.0.1:{free_port()},127.0.0.1:{three.nodes['b']}"
+    other = Sessions.connect(three.url, deadline=PLENTY)
+    with closing(SyncSessions.connect(url, deadline=PLENTY)) as sessions:
+        for user in users:
+            token, session = sessions.create(user, {"roots": [1]})
+            assert await other.load(token) == sessions.load(token) == session
+            saved = sessions.save(session, {"roots": [2]})
+            rotated = sessions.rotate(token)
+            assert rotated is not None
+            assert rotated[1].version == saved.version
+            assert len(sessions.sessions_of(user)) == 1
+            assert sessions.revoke_user(user) == 1
+            assert sessions.load(rotated[0]) is None
+    await other.close()
+
+
+async def test_sessions_without_asyncio_go_with_a_slot_that_moves(three: Cluster) -> None:
+    tag = f"s:{tag_of('u-1')}"
+    source = await three.owner(tag)
+    target = next(name for name in three.nodes if name != source)
+    with closing(SyncSessions.connect(three.url, deadline=PLENTY)) as sessions:
+        token, session = sessions.create("u-1", {"roots": [1]})
+        try:
+            await move_at_once(three, tag, source, target)
+            await eventually(lambda: three.took_over(target, tag), timeout=PATIENCE)
+            assert sessions.load(token) == session
+        finally:
+            await move_at_once(three, tag, target, source)
+            await eventually(lambda: three.took_over(source, tag), timeout=PATIENCE)
+        assert sessions.load(token) == session
+
+
+@pytest.mark.long
+async def test_sessions_without_asyncio_follow_the_primary_of_their_slot(six: Cluster) -> None:
+    slot = f"s:{tag_of('u-1')}"
+    with closing(SyncSessions.connect(six.url, deadline=PLENTY)) as sessions:
+        token, _ = sessions.create("u-1", {"roots": [1]})
+        lost = await six.owner(slot)
+        heir = await six.replica_of(lost)
+        async with Redis(port=six.nodes[lost]) as primary:
+            assert await primary.wait(1, 5000) == 1, "the replica has it"
+        await six.kill(lost)
+        with pytest.raises(SessionsUnavailable):
+            sessions.load(token)
+        await eventually(lambda: six.took_over(heir, slot), timeout=PATIENCE)
+        await eventually(lambda: is_there(sessions, token), timeout=PATIENCE)
+        assert sessions.revoke(token)
+
+
+def is_there(sessions: SyncSessions, token: str) -> bool:
+    with suppress(SessionsUnavailable):
+        return sessions.load(token) is not None
+    return False
+
+
 # People's commands
 
 
@@ -586,6 +651,11 @@ async def test_a_single_server_is_no_cluster(valkey_url: str) -> None:
         await Link(f"cluster://127.0.0.1:{port}", MAIL.tag).call("PING")
     with SyncProducer.connect(f"cluster://127.0.0.1:{port}") as producer, pytest.raises(RedisUnavailable):
         producer.send(Note("a"))
+    with (
+        closing(SyncSessions.connect(f"cluster://127.0.0.1:{port}")) as sessions,
+        pytest.raises(SessionsUnavailable),
+    ):
+        sessions.create("u-1", {})
     async with connect(f"cluster://127.0.0.1:{port}") as redis:
         with pytest.raises(ConnectionLost):
             await redis.get("a")

@@ -5,7 +5,7 @@ import signal
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, closing, suppress
 from datetime import timedelta
 from typing import Any
 
@@ -22,7 +22,7 @@ from producers import NotEnqueued, Producer, RedisUnavailable, SyncProducer
 from producers.address import read_address
 from producers.keys import LaneKeys
 from producers.link import Link
-from sessions import Sessions, SessionsUnavailable
+from sessions import Sessions, SessionsUnavailable, SyncSessions
 from sessions.connection import connect
 from tests.notes import Note
 from tests.support import OwnValkey, eventually
@@ -33,6 +33,7 @@ from worker.engine.handler import handler
 LANE = "mail.normal"
 KEYS = LaneKeys(LANE)
 PATIENCE = 40.0
+PLENTY = timedelta(seconds=2)
 
 
 @pytest.fixture
@@ -233,6 +234,65 @@ async def test_all_find_the_primary_and_say_which_service_they_do_not(three: Sen
     async with connect(other) as redis:
         with pytest.raises(ConnectionLost, match="another"):
             await redis.ping()
+
+
+async def test_sessions_without_asyncio_find_the_primary_and_say_which_service_they_do_not(
+    three: Sentinels,
+) -> None:
+    """Started with a sentinel that is dead in front."""
+    dead = f"127.0.0.1:{free_port()}"
+    with closing(SyncSessions.connect(three.url.replace("://", f"://{dead},"), deadline=PLENTY)) as sessions:
+        token, session = sessions.create("u-1", {"roots": [1]})
+        assert sessions.load(token) == session
+        rotated = sessions.rotate(token)
+        assert rotated is not None
+        assert sessions.revoke(rotated[0])
+        assert sessions.load(token) is None
+    other = SyncSessions.connect(three.url.replace(SERVICE, "another"), deadline=PLENTY)
+    with closing(other), pytest.raises(SessionsUnavailable, match="another"):
+        other.create("u-1", {})
+
+
+@pytest.mark.long
+async def test_sessions_without_asyncio_follow_the_primary(three: Sentinels) -> None:
+    with closing(SyncSessions.connect(three.url, deadline=PLENTY)) as sessions:
+        token, _ = sessions.create("u-1", {"roots": [1]})
+        async with Redis(port=three.nodes["first"]) as first:
+            assert await first.wait(1, 5000) == 1, "the replica has it"
+        await three.kill("first")
+        with pytest.raises(SessionsUnavailable):
+            sessions.load(token)
+        await eventually(lambda: three.took_over("second"), timeout=PATIENCE)
+        await eventually(lambda: is_there(sessions, token), timeout=PATIENCE)
+        assert sessions.revoke(token)
+
+
+@pytest.mark.long
+async def test_sessions_without_asyncio_leave_a_server_that_takes_no_writes(three: Sentinels) -> None:
+    """Their connection to it is sound, but it has become a replica."""
+    with closing(SyncSessions.connect(three.url, deadline=PLENTY)) as sessions:
+        sessions.create("u-1", {})
+        async with Redis(port=three.nodes["first"]) as first:
+            for port in three.sentinels:
+                three.pause(f"sentinel {port}")
+            await first.replicaof("127.0.0.1", str(three.nodes["second"]))
+        with pytest.raises(SessionsUnavailable, match="primary"):
+            sessions.create("u-1", {})
+        for port in three.sentinels:
+            three.resume(f"sentinel {port}")
+        await eventually(lambda: is_created(sessions), timeout=PATIENCE)
+
+
+def is_there(sessions: SyncSessions, token: str) -> bool:
+    with suppress(SessionsUnavailable):
+        return sessions.load(token) is not None
+    return False
+
+
+def is_created(sessions: SyncSessions) -> bool:
+    with suppress(SessionsUnavailable):
+        return bool(sessions.create("u-1", {}))
+    return False
 
 
 @pytest.mark.long

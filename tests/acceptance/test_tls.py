@@ -174,6 +174,23 @@ async def test_a_redis_that_cannot_prove_who_it_is_is_refused_with_the_reason_an
     assert SECRET not in told(refused.value)
 
 
+ELSEWHERE = {"clusters": "clusters://{}@127.0.0.1:{}", "sentinels": "sentinels://{}@127.0.0.1:{}/momentus/0"}
+
+
+@pytest.mark.parametrize("make", WRONG, ids=lambda one: one.__name__)
+@pytest.mark.parametrize("scheme", ELSEWHERE)
+async def test_sessions_without_asyncio_ask_nobody_for_the_primary_who_cannot_prove_who_he_is(
+    valkey_url: str, tmp_path: Path, scheme: str, make: Callable[[Path], Case]
+) -> None:
+    case = make(tmp_path)
+    async with encrypted(urlsplit(valkey_url).port or 0, case.server.server) as port:
+        url = ELSEWHERE[scheme].format(f"me:{SECRET}", port) + f"?ssl_ca_certs={quote(case.ca_file)}"
+        with pytest.raises(FAULTS) as refused:
+            await sync_sessions(url)
+    assert "certificate" in told(refused.value).lower(), "why, not only that"
+    assert SECRET not in told(refused.value)
+
+
 # Postgres
 
 

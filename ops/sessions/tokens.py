@@ -1,0 +1,115 @@
+"""Tokens for machines: made, listed, revoked. A token is shown once, when it is made, and is stored nowhere."""
+
+import argparse
+import re
+from datetime import timedelta
+
+from ops.command import Answer, Command, Refused, Tools
+from ops.depth_table import printable, table
+from ops.sessions.asking import SHOWN, asking, at
+from sessions import SERVICE_USER, Session
+
+_DAYS = 90
+_DAYS_LIMIT = 3660
+
+
+async def _make(tools: Tools, asked: argparse.Namespace) -> Answer:
+    with asking(tools) as sessions:
+        token, made = await sessions.create_service(asked.name, asked.roots, lasts=timedelta(days=asked.expires))
+    text = f"{token}\nKeep it now: it is shown this once, and stored nowhere. It ends {at(made.expires_at)} UTC."
+    return Answer(text, _facts(made) | {"token": token})
+
+
+async def _list(tools: Tools, _asked: argparse.Namespace) -> Answer:
+    with asking(tools) as sessions:
+        found = await sessions.sessions_of(SERVICE_USER)
+    facts = {"tokens": [_facts(one) for one in found]}
+    if not found:
+        return Answer("no service token", facts, done=False)
+    rows = [_row(one) for one in sorted(found, key=lambda one: (one.label, one.created_at))]
+    heads = ("NAME", "TOKEN", "MADE (UTC)", "LAST USED (UTC)", "ENDS (UTC)", "ROOTS")
+    return Answer(table(heads, rows, left=set(range(len(heads)))), facts)
+
+
+async def _revoke(tools: Tools, asked: argparse.Namespace) -> Answer:
+    with asking(tools) as sessions:
+        chosen = _chosen(await sessions.sessions_of(SERVICE_USER), asked.name, asked.token)
+        ended = [one for one in chosen if await sessions.revoke_listed(SERVICE_USER, one.place.digest)]
+    digests = [one.place.digest for one in ended]
+    facts = {"name": asked.name, "revoked": digests}
+    if not digests:
+        return Answer(f"no service token is called {asked.name!r}", facts, done=False)
+    return Answer(f"revoked: {', '.join(digest[:SHOWN] for digest in digests)}", facts)
+
+
+def _chosen(known: list[Session], name: str, digits: str | None) -> list[Session]:
+    """All tokens of a name, or the one of them whose digest begins so."""
+    named = [one for one in known if one.label == name]
+    if digits is None:
+        return named
+    chosen = [one for one in named if one.place.digest.startswith(digits)]
+    if len(chosen) != 1:
+        raise Refused(f"{len(chosen)} tokens of {name!r} begin with {digits!r}: name exactly one")
+    return chosen
+
+
+def _row(token: Session) -> list[str]:
+    moments = [at(one) for one in (token.created_at, token.touched_at, token.expires_at)]
+    roots = ",".join(map(str, token.data.get("roots", [])))
+    return [printable(token.label), token.place.digest[:SHOWN], *moments, printable(roots)]
+
+
+def _facts(token: Session) -> dict[str, object]:
+    return {
+        "name": token.label,
+        "digest": token.place.digest,
+        "roots": token.data.get("roots", []),
+        "created_at": token.created_at,
+        "touched_at": token.touched_at,
+        "expires_at": token.expires_at,
+    }
+
+
+def _node_ids(text: str) -> list[int]:
+    if not re.fullmatch(r"[1-9][0-9]*(,[1-9][0-9]*)*", text, re.ASCII):
+        raise argparse.ArgumentTypeError(f"{text!r} is no list of node ids, like 1,2")
+    return [int(one) for one in text.split(",")]
+
+
+def _days(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= _DAYS_LIMIT):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of days from 1 to {_DAYS_LIMIT}")
+    return int(text)
+
+
+def _takes_name(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", metavar="NAME", help="which machine, as people call it")
+
+
+def _takes_terms(parser: argparse.ArgumentParser) -> None:
+    _takes_name(parser)
+    parser.add_argument(
+        "--roots",
+        type=_node_ids,
+        required=True,
+        metavar="IDS",
+        help="the nodes whose subtrees it may read, as 1,2",
+    )
+    parser.add_argument(
+        "--expires", type=_days, default=_DAYS, metavar="DAYS", help=f"when it ends, used or not (default {_DAYS})"
+    )
+
+
+def _takes_choice(parser: argparse.ArgumentParser) -> None:
+    _takes_name(parser)
+    parser.add_argument("--token", metavar="DIGITS", help="only this one: the first digits that `tokens` shows")
+
+
+def _takes_nothing(_parser: argparse.ArgumentParser) -> None: ...
+
+
+TOKENS = (
+    Command("token", "make a token for a machine", "sessions token wallboard --roots 1,2", _takes_terms, _make),
+    Command("tokens", "the living tokens of machines", "sessions tokens", _takes_nothing, _list),
+    Command("revoke-token", "end a machine's tokens", "sessions revoke-token wallboard", _takes_choice, _revoke),
+)
