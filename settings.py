@@ -141,6 +141,13 @@ class Worker(Section):
     normal_slots: int = setting(20, "Ordinary mails one worker sends at once.", ge=0, le=1000)
     bulk_slots: int = setting(10, "Bulk mails one worker sends at once.", ge=0, le=1000)
     reports_slots: int = setting(2, "Report refreshes one worker runs at once.", ge=0, le=100)
+    max_running: int | None = setting(
+        None,
+        "Jobs of all lanes one worker runs at once; below the sum of the slots, lanes share them by need. "
+        "Left out: no such ceiling.",
+        ge=1,
+        le=5000,
+    )
     lease: Duration = setting(
         10 * SECOND,
         "How long a silent worker keeps its jobs before another takes them.",
@@ -249,6 +256,9 @@ class Reader(Section):
 
     host: Host = setting("127.0.0.1", "The address the reader listens on.", "a host name or address")
     port: int = free_port(8710, "The reader's port.")
+    share_port: Literal["off", "on"] = setting(
+        "off", "`on` = several readers listen on the same port, each with this setting; on Linux only."
+    )
     access: Literal["session", "open"] = setting(
         "session", "`session` = managers see their own nodes, `open` = no log-in, loopback hosts only."
     )
@@ -344,6 +354,8 @@ def find_contradictions(settings: Settings) -> Iterator[str]:
         yield "MOMENTUS_MAIL__TLS=off is for loopback hosts only: set it to required or implicit"
     if (mail.username is None) != (mail.password is None):
         yield "MOMENTUS_MAIL__USERNAME and MOMENTUS_MAIL__PASSWORD need each other: set both or none"
+    if settings.reader.share_port == "on" and not settings.reader.port:
+        yield "MOMENTUS_READER__SHARE_PORT needs a port that others can be told of: set MOMENTUS_READER__PORT"
     if settings.reader.access == "open" and not is_loopback(settings.reader.host):
         yield "MOMENTUS_READER__ACCESS=open is for loopback hosts only: set it to session"
 

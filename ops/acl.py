@@ -26,7 +26,7 @@ from ops.command import Answer, Command, Refused, Tools
 _TALK = (
     "ping hello auth select role client|id client|setinfo client|setname evalsha script|load eval script|exists"
 )
-_STRINGS = "get set mget exists del unlink pexpire pexpireat pttl persist type getrange strlen incr"
+_STRINGS = "get set mget mset exists del unlink pexpire pexpireat pttl persist type getrange strlen incr"
 _HASHES = "hget hset hsetnx hmget hdel hlen hkeys hgetall hincrby hexists hscan hrandfield"
 _ZSETS = (
     "zadd zrem zscore zmscore zcard zcount zrange zrevrange zrangebyscore zrank zremrangebyscore zremrangebyrank "

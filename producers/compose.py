@@ -20,9 +20,9 @@ from .envelope import write_envelope
 from .errors import InvalidRequest, KeyConflict, PayloadTooLarge, ProducerError, UnknownReport
 from .identifier import Identifiers
 from .keys import group_of
-from .message import Message, Seal, version_of
+from .message import Message, Seal, life_of, version_of
 from .receipt import Receipt
-from .terms import NO_DELAY as NO_DELAY, Terms, epoch_ms, milliseconds
+from .terms import NO_DELAY as NO_DELAY, Terms, Times, epoch_ms, milliseconds
 
 BUDGET = 0.1
 """Seconds: long for Redis, short for somebody who waits for a page."""
@@ -73,17 +73,22 @@ class Composer:
             PayloadTooLarge: over 256 KiB.
         """
         now = self._now()
-        times = terms.times(now)
+        return self.at(message, key, now, terms.times(now), limit=terms.limit or "", job_id=job_id)
+
+    def at(
+        self, message: Message, key: str | None, now: datetime, times: Times, *, limit: str, job_id: str = ""
+    ) -> Entry:
+        """As :meth:`entry`, of a moment and on terms worked out for it; one moment serves a whole list."""
         job_id = job_id or self._new_id(group_of(message.lane))
         payload = write_envelope(
             message.kind,
             self.sealed(message.compose(job_id=job_id, now=now), kind=message.kind, job_id=job_id),
-            enqueued_ms=epoch_ms(now),
+            enqueued_ms=times.asked_ms,
             delay_ms=times.wait_ms,
-            expires_ms=times.expires_ms,
+            expires_ms=times.expires_ms or _end_of_life(message, times),
             payload_version=version_of(message),
         )
-        entry = Entry(job_id, payload, times.delay_ms, at_ms=times.at_ms, limit=terms.limit or "")
+        entry = Entry(job_id, payload, times.delay_ms, at_ms=times.at_ms, limit=limit)
         return keyed(entry, key, message)
 
     def batch(self, messages: Sequence[Message], keys: Sequence[str] | None, terms: Terms = AT_ONCE) -> "Batch":
@@ -91,7 +96,6 @@ class Composer:
         wanted: Sequence[str | None] = [None] * len(messages) if keys is None else keys
         if len(wanted) != len(messages):
             raise InvalidRequest(f"keys: {len(wanted)} keys for {len(messages)} messages; give one for each")
-        terms.times(self._now())  # refused here, terms are no single message's fault
         return Batch(messages, wanted, self._entries(messages, wanted, terms))
 
     def refresh(self, report: str, *, scope: int | None, delay: timedelta, board: str | None = None) -> Entry:
@@ -101,10 +105,11 @@ class Composer:
         return Entry(f"{{{REPORTS}}}refresh:{self.tenant}:{board or report}", payload, milliseconds(delay))
 
     def _entries(self, messages: Sequence[Message], keys: Sequence[str | None], terms: Terms) -> list[Entry]:
-        entries = []
+        now, entries = self._now(), []
+        times, limit = terms.times(now), terms.limit or ""  # refused here, terms are no single message's fault
         for place, (message, key) in enumerate(zip(messages, keys, strict=True)):
             try:
-                entries.append(self.entry(message, key, terms))
+                entries.append(self.at(message, key, now, times, limit=limit))
             except (ValueError, PayloadTooLarge) as refusal:
                 refusal.index = place  # type: ignore[union-attr]  # a message's refusal is any ValueError
                 refusal.add_note(f"message {place} of {len(messages)}; none of them was queued")
@@ -127,6 +132,11 @@ class Composer:
 
 class _HasFingerprint(Protocol):
     def fingerprint(self) -> str: ...
+
+
+def _end_of_life(message: Message, times: Times) -> int | None:
+    life = life_of(message)
+    return None if life is None else times.asked_ms + times.wait_ms + milliseconds(life)
 
 
 def keyed(entry: Entry, key: str | None, content: _HasFingerprint) -> Entry:
@@ -218,7 +228,7 @@ def check_id(job_id: str) -> str:
         InvalidRequest: it names no group of lanes.
     """
     if not isinstance(job_id, str) or not _JOB_ID.match(job_id):
-        raise InvalidRequest(f"job_id: {job_id!r} is not the id of a receipt, like {{mail}}0199…")
+        raise InvalidRequest(f"job_id: {job_id!r} is not the id of a receipt, like {{mail}}01kt0…")
     return job_id
 
 

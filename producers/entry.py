@@ -23,7 +23,7 @@ def script(name: str) -> str:
     return read_script(Path(__file__).parent / "scripts", name)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: that doubles the cost of making one, and a list may have fifty thousand
 class Entry:
     """One job on its way in.
 
@@ -49,7 +49,7 @@ class Entry:
         return self.delay_ms if self.at_ms is None else f"@{self.at_ms}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen, as an entry is not
 class Taken:
     """The queue's word on one entry: the id that stands, and whether this call made it."""
 
@@ -75,16 +75,18 @@ def put_question(lane: str, entries: Sequence[Entry]) -> Asked:
     return [keys.queue, keys.wake, keys.counters], arguments
 
 
-def put_answer(reply: Any) -> list[Taken]:  # noqa: ANN401  a reply is whatever the script returns
-    """What ``enqueue.lua`` said.
+def put_answer(reply: Any, entries: Sequence[Entry]) -> list[Taken]:  # noqa: ANN401  a reply is whatever the script returns
+    """What ``enqueue.lua`` said of these entries.
 
     Raises:
         ConflictingKey: a key stands for other content; nothing was queued.
     """
     if reply[0] == b"conflict":
         raise ConflictingKey(reply[1], reply[2].decode())
-    pairs = zip(reply[1::2], reply[2::2], strict=True)
-    return [Taken(known.decode(), state == b"queued") for state, known in pairs]
+    taken = [Taken(one.id, new=True) for one in entries]
+    for place, known in zip(reply[1::2], reply[2::2], strict=True):
+        taken[place] = Taken(known.decode(), new=False)
+    return taken
 
 
 def put_latest_question(lane: str, entry: Entry) -> Asked:

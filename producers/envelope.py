@@ -20,6 +20,8 @@ MARK = b'{"v":'
 ERASED = "erased"
 """The field of a payload whose content was erased when the job had been dead for long; it is never run again."""
 
+_PLAIN = frozenset({str, int, bool, type(None)})
+"""Types whose every value is JSON's; most values of a payload are of these."""
 _END_OF_CALENDAR_MS = 253_402_300_800_000
 """The year 10000."""
 
@@ -83,7 +85,7 @@ def write_envelope(
         content["pv"] = payload_version
     try:
         for name, value in payload.items():
-            if not _is_json(value):
+            if type(value) not in _PLAIN and not _is_json(value):
                 raise InvalidRequest(f"payload.{name}: {kind} holds what JSON does not have; give text or numbers")
         octets = orjson.dumps(content)
     except (TypeError, RecursionError) as error:  # a lone surrogate, an integer over 64 bits, a cycle

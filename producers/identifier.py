@@ -1,8 +1,10 @@
-"""Job ids: UUID version 7 (RFC 9562, 5.7) behind the lane group's hash tag.
+"""Job ids: a ULID (https://github.com/ulid/spec) in lower case behind the lane group's hash tag.
 
 They sort by the time at which they were made, also within one millisecond of one process, so that jobs
-of the same due time run in the order in which they were sent. Each step is a random one (RFC 9562, 6.2,
-method 2), because processes that were forked from one, or whose clock was set back, must not count the same.
+of the same due time run in the order in which they were sent. A step within a millisecond is a random one (RFC
+9562, 6.2, method 2; the ULID specification counts by one), because processes that were forked from one, or whose
+clock was set back, must not count the same. An id is written down at least twice for each waiting job: 26
+characters for its 128 bits take less of Redis's memory than the 36 of a UUID.
 """
 
 import os
@@ -10,6 +12,10 @@ import threading
 import time
 
 _STEP = (1 << 40) - 1
+_DIGITS = "0123456789abcdefghjkmnpqrstvwxyz"
+"""Crockford's base 32: it sorts as ASCII does, and leaves out what people misread."""
+_PAIRS = [high + low for high in _DIGITS for low in _DIGITS]
+_SHIFTS = tuple(range(120, -1, -10))
 
 
 class Identifiers:
@@ -20,18 +26,15 @@ class Identifiers:
         self._last = 0
 
     def new(self, group: str) -> str:
-        """A new id, for example ``{mail}019a0b1c-...`` for the group ``mail``."""
+        """A new id, for example ``{mail}01kasq7w3fxr5v0c2h9m4t8zbe`` for the group ``mail``."""
         value = self._next()
-        text = f"{value:032x}"
-        return f"{{{group}}}{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+        return f"{{{group}}}{''.join([_PAIRS[value >> shift & 1023] for shift in _SHIFTS])}"
 
     def _next(self) -> int:
-        """48 bits of milliseconds, version, 12 bits, variant and 62 bits of chance; a step up if needed."""
-        milliseconds = time.time_ns() // 1_000_000
-        chance = int.from_bytes(os.urandom(10))
-        value = (
-            (milliseconds << 80) | (0x7 << 76) | ((chance >> 68) << 64) | (0b10 << 62) | (chance & (1 << 62) - 1)
-        )
+        """48 bits of milliseconds, 80 of chance; a step up if that would not be more than the last."""
+        value = ((time.time_ns() // 1_000_000) << 80) | int.from_bytes(os.urandom(10))
         with self._lock:
-            self._last = max(value, self._last + 1 + (chance & _STEP))
-            return self._last
+            if value <= self._last:
+                value = self._last + 1 + (value & _STEP)
+            self._last = value
+        return value

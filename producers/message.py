@@ -1,7 +1,7 @@
 """What a producer can send: anything of this shape. ``jobs.Mail`` is one; a backend may write its own."""
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from .errors import InvalidRequest
@@ -11,7 +11,8 @@ class Message(Protocol):
     """A request for work. Attributes are read-only; frozen dataclasses fit.
 
     A class whose payload has changed its shape also has ``version``, a whole number above 1, and its handler an
-    upcaster for each version before (``docs/producers.md``).
+    upcaster for each version before (``docs/producers.md``). A class whose messages are worth running for a while
+    only has ``life``, a timedelta from when one may first run; ``expires`` of a call comes before it.
     """
 
     @property
@@ -37,6 +38,18 @@ class Seal(Protocol):
 
     def open(self, payload: Mapping[str, object], *, kind: str, job_id: str) -> Mapping[str, object]:
         """What was sealed, as it was before."""
+
+
+def life_of(message: Message) -> timedelta | None:
+    """How long it is worth running from when it may; None for a message that does not say.
+
+    Raises:
+        InvalidRequest: not a timedelta above 0.
+    """
+    life = getattr(message, "life", None)
+    if life is not None and not (isinstance(life, timedelta) and life > timedelta(0)):
+        raise InvalidRequest(f"life: {type(message).__name__} has {life!r}, not a timedelta above 0")
+    return life
 
 
 def version_of(message: Message) -> int:

@@ -85,7 +85,7 @@ class Queue:
             ConflictingKey: a key stands for other content; nothing was queued.
             NotEnqueued: Redis did not take them within the budget.
         """
-        return put_answer(await self._run(self._enqueue, put_question(lane, entries)))
+        return put_answer(await self._run(self._enqueue, put_question(lane, entries)), entries)
 
     async def gather(self, gathering: Gathering) -> Receipt:
         """Put an item into a digest: asked again, with what was found, until nothing has come between.

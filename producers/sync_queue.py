@@ -66,7 +66,7 @@ class SyncQueue:
             ConflictingKey: a key stands for other content; nothing was queued.
             NotEnqueued: Redis did not take them within the budget.
         """
-        return put_answer(self._run("enqueue", put_question(lane, entries)))
+        return put_answer(self._run("enqueue", put_question(lane, entries)), entries)
 
     def gather(self, gathering: Gathering) -> Receipt:
         """Put an item into a digest: asked again, with what was found, until nothing has come between.

@@ -16,17 +16,19 @@ NO_DELAY = timedelta(0)
 LONGEST_DELAY = timedelta(days=366)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: one is made for every call
 class Times:
     """Terms as they travel.
 
     Attributes:
+        asked_ms: when the call was made, by the producer's clock.
         delay_ms: from when Redis takes it, when ``at_ms`` is None.
         at_ms: the instant from which it may run.
         wait_ms: how long after the call that is, by the producer's clock; its age counts from there.
         expires_ms: the instant from which it is not worth running, or None.
     """
 
+    asked_ms: int
     delay_ms: int
     at_ms: int | None
     wait_ms: int
@@ -55,10 +57,11 @@ class Terms:
             InvalidRequest: naming the argument.
         """
         self._check_limit()
-        due = self._due(now)
-        wait_ms = max(0, epoch_ms(due) - epoch_ms(now))
-        at_ms = None if self.at is None else epoch_ms(due)
-        return Times(milliseconds(self.delay), at_ms, wait_ms, self._deadline(now, due))
+        due, asked_ms = self._due(now), epoch_ms(now)
+        due_ms = asked_ms if due is now else epoch_ms(due)
+        at_ms = None if self.at is None else due_ms
+        delay_ms = milliseconds(self.delay) if self.delay else 0
+        return Times(asked_ms, delay_ms, at_ms, max(0, due_ms - asked_ms), self._deadline(now, due))
 
     def _due(self, now: datetime) -> datetime:
         if not isinstance(self.delay, timedelta) or not NO_DELAY <= self.delay <= LONGEST_DELAY:
@@ -66,7 +69,7 @@ class Terms:
                 f"delay: must be a timedelta from 0 to {LONGEST_DELAY.days} days, not {self.delay!r}"
             )
         if self.at is None:
-            return now + self.delay
+            return now + self.delay if self.delay else now
         if self.delay:
             raise InvalidRequest("at: give either at or delay, not both")
         at = _aware("at", self.at)

@@ -14,13 +14,13 @@ from heapq import heappop, heappush
 import orjson
 
 from .collapse import Addition, Found, Gathering
-from .compose import AT_ONCE, Composer
+from .compose import Composer
 from .entry import ConflictingKey, Entry, Taken
 from .envelope import read_envelope
 from .keys import group_of
 from .message import Message
 from .receipt import Cancelled, Receipt
-from .terms import Terms
+from .terms import Times
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +62,11 @@ class RecordingComposer(Composer):
 
     asked: dict[str, tuple[Message, str | None]]
 
-    def entry(
-        self, message: Message, key: str | None = None, terms: Terms = AT_ONCE, *, job_id: str = ""
+    def at(
+        self, message: Message, key: str | None, now: datetime, times: Times, *, limit: str, job_id: str = ""
     ) -> Entry:
-        """As :meth:`Composer.entry`."""
-        entry = super().entry(message, key, terms, job_id=job_id)
+        """As :meth:`Composer.at`."""
+        entry = super().at(message, key, now, times, limit=limit, job_id=job_id)
         self.asked[entry.id] = message, key
         return entry
 

@@ -3,12 +3,25 @@
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import hiredis
 from redis.exceptions import ConnectionError as ConnectionLost, ResponseError
 
 Argument = str | bytes | int
+
+
+class Waiting(Protocol):
+    """Whoever waits for replies: a future for one of them, or what takes several and does not raise."""
+
+    def done(self) -> bool:
+        """Whether nothing more is waited for."""
+
+    def set_result(self, reply: Any, /) -> None:  # noqa: ANN401  a reply is whatever Redis says
+        """The next reply."""
+
+    def set_exception(self, error: Exception, /) -> None:
+        """There will be none."""
 
 
 class Wire(asyncio.Protocol):
@@ -21,7 +34,7 @@ class Wire(asyncio.Protocol):
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._reader = hiredis.Reader(replyError=ResponseError)
-        self._waiting: deque[asyncio.Future[Any]] = deque()
+        self._waiting: deque[Waiting] = deque()
         self._unsent: list[bytes] = []
         self._transport: asyncio.Transport | None = None
         self.closed = False
@@ -30,14 +43,18 @@ class Wire(asyncio.Protocol):
     def send(self, command: Sequence[Argument]) -> "asyncio.Future[Any]":
         """Queue a command; it leaves at the end of this loop tick."""
         reply: asyncio.Future[Any] = self._loop.create_future()
+        self.send_packed(pack(command), reply, 1)
+        return reply
+
+    def send_packed(self, commands: bytes, waiting: Waiting, replies: int) -> None:
+        """Queue commands that `pack` made; all their replies, so many, go to one who waits."""
         if self.closed:
-            self._tell_lost(reply)
-            return reply
+            self._tell_lost(waiting)
+            return
         if not self._unsent:
             self._loop.call_soon(self._flush)
-        self._unsent.append(hiredis.pack_command(tuple(command)))  # type: ignore[arg-type]  # its stub forbids mixed tuples
-        self._waiting.append(reply)
-        return reply
+        self._unsent.append(commands)
+        self._waiting.extend((waiting,) * replies)
 
     def abort(self) -> None:
         """Close without a word."""
@@ -84,6 +101,17 @@ class Wire(asyncio.Protocol):
             if not waiting.done():
                 self._tell_lost(waiting)
 
-    def _tell_lost(self, waiting: "asyncio.Future[Any]") -> None:
+    def _tell_lost(self, waiting: Waiting) -> None:
         waiting.set_exception(ConnectionLost("the connection to Redis was lost"))
-        waiting.exception()  # who still waits is told; who does not any more is not to be reported as a fault
+        if isinstance(waiting, asyncio.Future):
+            waiting.exception()  # who still waits is told; who does not any more is not to be reported as a fault
+
+
+def pack(command: Sequence[Argument]) -> bytes:
+    r"""A command as it goes over a wire.
+
+    >>> pack(("GET", "a"))
+    b'*2\r\n$3\r\nGET\r\n$1\r\na\r\n'
+    """
+    packed: bytes = hiredis.pack_command(tuple(command))  # type: ignore[arg-type]  # its stub forbids mixed tuples
+    return packed

@@ -1,6 +1,6 @@
 // Queues one mail from Node, from the description in docs/wire.md alone: RESP over a plain socket, no packages.
 //
-//     node wire_enqueue.mjs PORT SCRIPT TO SUBJECT TEXT KEY     prints the reply of enqueue.lua as JSON
+//     node wire_enqueue.mjs PORT SCRIPT TO SUBJECT TEXT KEY     prints as JSON what became of it: state, id
 
 import { createHash, randomUUID } from 'node:crypto'
 import { readFileSync } from 'node:fs'
@@ -21,4 +21,5 @@ const keys = ['arq:queue:{mail}:mail.normal', 'momentus:{mail}:wake:mail.normal'
 const job = [id, envelope, '0', sha256(key), sha256(JSON.stringify([to, subject, text])), String(7 * 86400 * 1000), '']
 
 const reply = await ask(port, 'EVAL', readFileSync(script, 'utf8'), 3, ...keys, 'mail.normal', '{mail}', ...job)
-console.log(JSON.stringify(reply))
+const [word, , known] = reply
+console.log(JSON.stringify([known && word === 'queued' ? 'duplicate' : word, known ?? id]))

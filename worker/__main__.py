@@ -4,6 +4,7 @@ Exit codes: 0 after a shutdown that was asked for; 2 when the settings or the re
 """
 
 import asyncio
+import gc
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -51,6 +52,8 @@ from worker.reports.store import ReportStore
 
 _EXIT_CONFIGURATION = 2
 _ANSWER_SECONDS = 5
+_OBJECTS_BETWEEN_COLLECTIONS = 10_000
+"""More than a hundred running jobs have, so that few of them are looked through in vain."""
 
 
 def main() -> int:
@@ -99,6 +102,7 @@ async def _work(settings: Settings) -> None:
             duties.functions,
             redis_url=url,
             lanes=[lane for lane in duties.lanes if lane.slots],
+            max_running=settings.worker.max_running,
             limits=duties.limits,
             lane_limits=duties.lane_limits,
             crons=duties.crons,
@@ -113,6 +117,9 @@ async def _work(settings: Settings) -> None:
             keep_result=settings.worker.keep_result,
             ctx=duties.context,
         )
+        gc.collect()
+        gc.freeze()  # what was loaded stays: looking through it again and again takes a twentieth of the time
+        gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
         try:
             await worker.async_run()
         finally:

@@ -92,6 +92,11 @@ class Mail:
             raise InvalidPart("urgency", f"must be urgent, normal or bulk, not {self.urgency!r}")
         return f"mail.{self.urgency}"
 
+    @property
+    def life(self) -> timedelta | None:
+        """How long it is worth sending: by its stream, unless the call says otherwise."""
+        return stream_of(self.stream).expires
+
     def fingerprint(self) -> str:
         """What makes two requests the same mail: all that was asked for, and no clock or id of ours."""
         asked = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "templates"}

@@ -30,7 +30,8 @@ class Stream:
 
     Attributes:
         uncertain: what to do when nobody knows whether the server took the mail.
-        expires: how long it is worth sending, for ``send(..., expires=)``; None leaves it to the mail's horizon.
+        expires: how long it is worth sending from when it may first go; ``expires`` of a call comes before it.
+            None leaves it to the mail's horizon.
         unsubscribe: whether a mail without a List-Unsubscribe link is refused (RFC 8058; bulk senders' rules).
         suppression: which refusals of a receiver count: all of them, or only the addresses that do not exist.
     """

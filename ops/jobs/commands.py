@@ -181,7 +181,7 @@ def _change(text: str) -> tuple[str, str]:
     return name, value
 
 
-_ID = "'{mail}0199…'"
+_ID = "'{mail}01kt0…'"
 
 COMMANDS = (
     Command("why", "what one job waits for, and what happened to it", f"why {_ID}", _takes_id, _why),

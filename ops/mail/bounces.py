@@ -45,7 +45,7 @@ _UNKNOWN_KEPT = 1000
 _LONGEST_WINDOW = 31
 """Days that a note of a sent mail may be old; the worker's setting allows 30."""
 _KEYS = LaneKeys("mail.normal")
-_OURS = re.compile(r"mail([0-9a-f-]{8,64})\Z")
+_OURS = re.compile(r"mail([0-9a-z-]{8,64})\Z")
 _ADDRESS = re.compile(r"[^\s<>\"'(),;:]+@[^\s<>\"'(),;:]+")
 
 

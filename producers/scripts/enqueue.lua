@@ -12,7 +12,8 @@
 -- Also touches, all with the same tag: arq:job:<id>, momentus:{group}:unique:<key>, momentus:{group}:minute:<n>,
 -- momentus:{group}:limited.
 --
--- Returns  {"queued", state, id, state, id, …} with state "queued" or "duplicate"
+-- Returns  {"queued", index from 0, known id, index, known id, …}: those that were there before, in any order; the
+--          others were queued
 --          {"conflict", index from 0, known id}: a key is taken by other content; nothing was written
 -- Raises   for a due that is neither, and for a key that holds something else; nothing was written
 --
@@ -68,29 +69,62 @@ for at = 3, #ARGV, FIELDS do
   end
 end
 
-local reply, added = {'queued'}, 0
+-- What a command may be given of a long list at a time: Lua's stack has room for some 8,000 values.
+local PIECE = 4000
 
+local function in_pieces(list, call)
+  for from = 1, #list, PIECE do
+    call(unpack(list, from, math.min(from + PIECE - 1, #list)))
+  end
+end
+
+local reply, names, new = {'queued'}, {}, {} -- new: where the jobs begin that are not known by their key
 for at = 3, #ARGV, FIELDS do
-  local id, payload, key, window = ARGV[at], ARGV[at + 1], ARGV[at + 3], ARGV[at + 5]
-  local first = id
+  local key, first = ARGV[at + 3], ARGV[at]
   if key ~= '' then
     first = string.sub(known[key], #ARGV[at + 4] + 2)
   end
-  if first == id and redis.call('SET', 'arq:job:' .. id, payload, 'NX') then
-    redis.call('ZADD', queue, due[at], id)
+  if first == ARGV[at] then
+    names[#names + 1], new[#new + 1] = 'arq:job:' .. first, at
+  else
+    reply[#reply + 1], reply[#reply + 2] = (at - 3) / FIELDS, first
+  end
+end
+
+-- The payloads all at once, as nearly always; one by one when some of the ids are known, or one comes twice.
+local taken, distinct = 0, {}
+in_pieces(names, function(...)
+  taken = taken + redis.call('EXISTS', ...)
+end)
+for _, name in ipairs(names) do
+  taken = taken + (distinct[name] and 1 or 0)
+  distinct[name] = true
+end
+local payloads, scores, added = {}, {}, 0
+for n, at in ipairs(new) do
+  local id, payload, key = ARGV[at], ARGV[at + 1], ARGV[at + 3]
+  if taken > 0 and not redis.call('SET', names[n], payload, 'NX') then
+    reply[#reply + 1], reply[#reply + 2] = (at - 3) / FIELDS, id
+  else
+    added = added + 1
+    payloads[2 * added - 1], payloads[2 * added] = names[n], payload
+    scores[2 * added - 1], scores[2 * added] = due[at], id
     if key ~= '' then
-      redis.call('SET', 'momentus:' .. tag .. ':unique:' .. key, known[key], 'PX', window)
+      redis.call('SET', 'momentus:' .. tag .. ':unique:' .. key, known[key], 'PX', ARGV[at + 5])
     end
     if ARGV[at + 6] ~= '' then
       redis.call('HSET', limited, id, ARGV[at + 6])
     end
-    added = added + 1
-    reply[#reply + 1] = 'queued'
-  else
-    reply[#reply + 1] = 'duplicate'
   end
-  reply[#reply + 1] = first
 end
+if taken == 0 then
+  in_pieces(payloads, function(...)
+    redis.call('MSET', ...)
+  end)
+end
+in_pieces(scores, function(...)
+  redis.call('ZADD', queue, ...)
+end)
 
 if added > 0 then
   local minute = 'momentus:' .. tag .. ':minute:' .. math.floor(now / 60000)

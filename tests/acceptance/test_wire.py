@@ -465,7 +465,7 @@ async def test_a_producer_written_in_node_from_the_page_hands_over_a_mail_that_a
         (state, first), (again, same) = [await from_node(valkey.port, "Reunión del jueves") for _ in range(2)]
         (arrived,) = await smtp_sink.mailbox.wait_for(1)
         await eventually(it.reached("done", 1))
-        verdict, *_ = await from_node_raw(valkey.port, "Otra reunión")
+        verdict, _ = await from_node(valkey.port, "Otra reunión")
         assert await it.counts("accepted") == 1
     assert (state, again, same) == ("queued", "duplicate", first)
     assert verdict == "conflict"
@@ -475,21 +475,15 @@ async def test_a_producer_written_in_node_from_the_page_hands_over_a_mail_that_a
 
 
 async def from_node(port: int, subject: str) -> tuple[str, str]:
-    """The state and the id of the one mail that Node queued."""
-    word, state, job_id = await from_node_raw(port, subject)
-    assert word == "queued"
-    return state, job_id
-
-
-async def from_node_raw(port: int, subject: str) -> list[Any]:
+    """What became of the one mail that Node wanted to queue, and the id that stands."""
     arguments = [str(port), str(SCRIPT), "ana@example.com", subject, "Nos vemos a las 10.", "meeting:7"]
     node = await asyncio.create_subprocess_exec(
         "node", str(CLIENT), *arguments, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )
     answer, complaints = await node.communicate()
     assert node.returncode == 0, complaints.decode()
-    reply: list[Any] = json.loads(answer)
-    return reply
+    state, job_id = json.loads(answer)
+    return state, job_id
 
 
 async def greet(_: dict[str, Any], name: str) -> str:

@@ -54,7 +54,7 @@ class Product:
         """Per entry the id that stands and whether it is new; or the conflict."""
         reply = self._run(self._enqueue, *put_question(lane, entries))
         try:
-            return [(taken.id, taken.new) for taken in put_answer(reply)]
+            return [(taken.id, taken.new) for taken in put_answer(reply, entries)]
         except ConflictingKey as conflict:
             return conflict.index, conflict.known_id
 
@@ -93,8 +93,10 @@ class Product:
 
     def begin_effect(self, claim: Claim) -> int:
         """Whether the mark was made."""
-        names = [LaneKeys(claim.lane).effects, "arq:in-progress:" + claim.id]
-        return cast("int", self._run(self._store._begin_effect, names, [claim.id, claim.token, claim.attempt]))
+        mark = (claim.id, claim.token, str(claim.attempt))
+        asked = store.begin_effect_question(LaneKeys(claim.lane).effects, [mark])
+        (told,) = self._run(self._store._begin_effect, *asked)
+        return cast("int", told)
 
     def tell_progress(self, claim: Claim, told: dict[str, int]) -> int:
         """Whether it was noted."""

@@ -9,14 +9,18 @@ import pytest
 
 from producers.identifier import Identifiers
 
-PATTERN = re.compile(r"\{mail\}[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
+DIGITS = "0123456789abcdefghjkmnpqrstvwxyz"
+PATTERN = re.compile(rf"\{{mail\}}[0-7][{DIGITS}]{{25}}")
 
 
 def milliseconds_of(job_id: str) -> int:
-    return int(job_id.removeprefix("{mail}").replace("-", "")[:12], 16)
+    value = 0
+    for digit in job_id.removeprefix("{mail}")[:10]:
+        value = value * 32 + DIGITS.index(digit)
+    return value
 
 
-def test_an_id_is_a_version_7_uuid_of_now_behind_its_tag() -> None:
+def test_an_id_is_a_ulid_of_now_behind_its_tag() -> None:
     before = time.time_ns() // 1_000_000
     job_id = Identifiers().new("mail")
     assert PATTERN.fullmatch(job_id)

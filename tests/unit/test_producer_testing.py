@@ -2,16 +2,17 @@
 
 import asyncio
 import doctest
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
 import producers.testing
 from jobs import Mail
-from producers import KeyConflict, Producer, SyncProducer, UnknownReport
+from producers import InvalidRequest, KeyConflict, Producer, SyncProducer, UnknownReport
 from producers.testing import RecordingProducer, SyncRecordingProducer
 
 START = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
@@ -305,6 +306,36 @@ async def test_a_job_for_an_instant_runs_then_and_one_past_its_deadline_never_do
     await producer.travel(HOUR)
     assert outbox.subjects == ["overdue", "at two"]
     assert [job.id for job in producer.expired] == [late.id]
+
+
+async def test_a_code_is_worth_sending_for_a_quarter_of_an_hour_from_when_it_may_go_unless_the_call_says() -> None:
+    producer = RecordingProducer(now=START)
+    code = Mail(to="ana@example.com", subject="Código", text="123 456", stream="code")
+    await producer.send(code)
+    await producer.send(code, delay=HOUR)
+    await producer.send_many([code, mail("no code")], at=START + 2 * HOUR)
+    await producer.send(code, expires=HOUR)
+    quarter = timedelta(minutes=15)
+    worth = [job.expires - START if job.expires else None for job in producer.sent]
+    assert worth == [quarter, HOUR + quarter, 2 * HOUR + quarter, None, HOUR]
+
+
+@pytest.mark.parametrize("life", [timedelta(0), 900, "15m"])
+async def test_a_message_whose_life_cannot_be_meant_is_refused(life: Any) -> None:
+    @dataclass(frozen=True)
+    class Short:
+        kind: ClassVar[str] = "note.take"
+        life: Any
+        lane: str = "mail.normal"
+
+        def fingerprint(self) -> str:
+            return "short"
+
+        def compose(self, *, job_id: str, now: datetime) -> Mapping[str, object]:
+            return {"id": job_id, "at": str(now)}
+
+    with pytest.raises(InvalidRequest, match=r"^life: Short has"):
+        await RecordingProducer(now=START).send(Short(life))
 
 
 def test_what_was_taken_back_never_runs_and_is_listed() -> None:

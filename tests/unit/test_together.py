@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from worker.mail.together import Together
+from worker.engine.together import Together
 
 
 async def test_many_questions_become_few_calls_and_everybody_gets_their_own_answer() -> None:

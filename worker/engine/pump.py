@@ -73,8 +73,9 @@ class Pump:
         """False: record outcomes, claim nothing more."""
 
     def kick(self) -> None:
-        """Something has changed: look again."""
-        self._kicked.set()
+        """Something has changed: look again, unless the end of a turn will do that in a moment anyway."""
+        if len(self._turns) < _TURNS_AT_ONCE:
+            self._kicked.set()
 
     async def run(self, finished: Callable[[], bool]) -> None:
         """Turn and rest until ``finished``."""

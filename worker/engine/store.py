@@ -1,9 +1,10 @@
 """The queue as a worker sees it: the scripts, batched, one round trip for all lanes of a turn."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from producers.link import Argument, Link
 from producers.script import Script, read_script
 from worker.engine.lane import Claim, Completion, Lane
 from worker.engine.stray import Strays
+from worker.engine.together import Together
 
 _ANSWER_SECONDS = 2.0
 _OF_THE_LANE = ("WRONGTYPE", "ERR")
@@ -26,6 +28,8 @@ _PAGE = 1000
 
 
 Call = tuple[Script, list[str], list[Argument]]
+Mark = tuple[str, str, str]
+"""Of an effect that is about to begin: the job's id, the lease's token, the attempt with its note."""
 
 
 def script(name: str) -> str:
@@ -85,6 +89,7 @@ class Store:
         self._return_strays = Script(script("return_strays"))
         self._progress = Script(script("progress"))
         self._release_parked = Script(script("release_parked"))
+        self._marks: dict[str, Together[Mark, bool]] = {}
         self._numbers = count(1)
         self._strays = Strays(lease.total_seconds())
 
@@ -157,10 +162,19 @@ class Store:
         self._was_declared = True
 
     async def begin_effect(self, claim: Claim, effects: str, note: str = "") -> bool:
-        """Record that the attempt is about to cause its effect; False when the lease was lost."""
-        keys = [effects, f"arq:in-progress:{claim.id}"]
-        arguments: list[Argument] = [claim.id, claim.token, f"{claim.attempt} {note}".rstrip()]
-        return bool(await self._in_time(self._begin_effect.run(self._link.call, keys, arguments)))
+        """Record that the attempt is about to cause its effect; False when the lease was lost.
+
+        Marks that are wanted while others are being made go together afterwards: one script for many.
+        """
+        marks = self._marks.get(effects)
+        if marks is None:
+            marks = self._marks[effects] = Together(partial(self._mark, effects))
+        return await marks.answer((claim.id, claim.token, f"{claim.attempt} {note}".rstrip()))
+
+    async def _mark(self, effects: str, marks: Sequence[Mark]) -> list[bool]:
+        keys, arguments = begin_effect_question(effects, marks)
+        asked = self._begin_effect.run(self._link.call, keys, arguments)
+        return [reply == 1 for reply in await self._in_time(asked)]
 
     async def tell_progress(self, claim: Claim, progress: str, told: bytes) -> None:
         """Note how far the job is; nothing happens when the lease was lost."""
@@ -219,9 +233,14 @@ class Store:
         return names, [lane.name, keys.tag, self._claimant(number), count, self._lease_ms, self._crash_limit]
 
 
+def begin_effect_question(effects: str, marks: Sequence[Mark]) -> tuple[list[str], list[Argument]]:
+    """KEYS and ARGV of ``begin_effect.lua``."""
+    return [effects, *(f"arq:in-progress:{one[0]}" for one in marks)], [part for one in marks for part in one]
+
+
 def milliseconds(duration: timedelta) -> int:
     """Whole milliseconds, as the wire has them."""
-    return round(duration / timedelta(milliseconds=1))
+    return 0 if not duration else round(duration / timedelta(milliseconds=1))
 
 
 def _read(

@@ -23,12 +23,12 @@ from jobs.mail.seal import BrokenSeal, KeyRing, UnknownSealKey, is_sealed, key_i
 from jobs.mail.stream import Stream
 from producers.suppression import Suppressed
 from worker.engine import GiveUp, TryLater
+from worker.engine.together import ANSWER_SECONDS
 from worker.events import emit
 from worker.mail.modes import Direct, Forbidden, Held, Redirected, Safety, redirected, way_of, with_original
 from worker.mail.reply import Reply
 from worker.mail.sent import SentRegister
 from worker.mail.suppression import SuppressionList
-from worker.mail.together import ANSWER_SECONDS
 
 KIND = "mail.send"
 ORIGINAL = "original_to"

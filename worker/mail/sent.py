@@ -16,8 +16,8 @@ from redis.exceptions import RedisError
 from producers.keys import mail_sent
 from producers.link import Link
 from producers.suppression import digest_of
+from worker.engine.together import Together
 from worker.events import emit
-from worker.mail.together import Together
 
 DAY = 86_400
 DIGEST_LENGTH = 32

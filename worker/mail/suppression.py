@@ -18,8 +18,8 @@ from producers.keys import MAIL_SUPPRESSION
 from producers.link import Link
 from producers.suppression import Suppressed, blocking, count_failure, digest_of, read_reasons, suppress
 from worker.engine import TryLater
+from worker.engine.together import Together
 from worker.mail.reply import Reply
-from worker.mail.together import Together
 
 _EMPTY_FOR = 1.0
 """Seconds."""

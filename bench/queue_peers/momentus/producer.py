@@ -1,4 +1,4 @@
-"""Hands over by `send` and `send_many`, as a backend does; the message is as plain as the others' payload."""
+"""Hands over by `send` and `send_many`, as a backend does; a message is as plain as the others' payload."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from producers import Producer
 @dataclass(frozen=True, slots=True)
 class _Message:
     content: Mail
-    kind: str = "bench.mail"
+    kind: str = "job"
     lane: str = "mail.normal"
 
     def fingerprint(self) -> str:

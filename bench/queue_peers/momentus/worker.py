@@ -20,7 +20,7 @@ async def _job(_context: dict[str, object], **mail: object) -> None:
 async def _work() -> None:
     lease = timedelta(seconds=float(sys.argv[1]) if sys.argv[1:] else 10)
     worker = Worker(
-        [handler(_job, kind="bench.mail")],
+        [handler(_job, kind="job")],
         redis_url=URL,
         lanes=[LaneSlots("mail.normal", CONCURRENCY)],
         lease=lease,

@@ -1,19 +1,27 @@
 #!lua flags=allow-oom
--- Record, before an effect that cannot be taken back, that this attempt is about to cause it.
--- Runs at the memory limit too: the mark must be made, or mails would wait for memory.
+-- Record, before effects that cannot be taken back, that these attempts are about to cause them.
+-- Runs at the memory limit too: the marks must be made, or mails would wait for memory.
 --
 -- KEYS[1]  momentus:{group}:effects   HASH    job id -> attempt whose effect has begun, and a note for its history
--- KEYS[2]  arq:in-progress:<id>       STRING  the lease's token
--- ARGV[1]  id
--- ARGV[2]  token
--- ARGV[3]  attempt; after a blank the note, if any
+-- KEYS[2…] arq:in-progress:<id>       STRING  the lease's token, one key per job
+-- ARGV[1…] three per job: id; token; attempt, and after a blank the note, if any
 --
--- Returns  1: go on; 0: the lease was lost, somebody else may be at it already: do not cause the effect
+-- Returns  one number per job: 1 go on; 0 the lease was lost, somebody else may be at it already: do not cause the
+--          effect
 --
 -- Invariant: every effect whose outcome nobody recorded is found by the next claim and counted as uncertain.
 
-if redis.call('GET', KEYS[2]) ~= ARGV[2] then
-  return 0
+local effects = KEYS[1]
+local reply, marks = {}, {}
+for n, token in ipairs(redis.call('MGET', unpack(KEYS, 2))) do
+  local at = 3 * n - 2
+  reply[n] = 0
+  if token == ARGV[at + 1] then
+    reply[n] = 1
+    marks[#marks + 1], marks[#marks + 2] = ARGV[at], ARGV[at + 2]
+  end
 end
-redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])
-return 1
+if #marks > 0 then
+  redis.call('HSET', effects, unpack(marks))
+end
+return reply
