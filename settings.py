@@ -248,6 +248,13 @@ class Reports(Section):
     """The reports that are computed ahead of time."""
 
     path: Folder | None = setting(None, "A folder with report files beside the shipped ones.", "a folder")
+    shipped: str = setting(
+        "on",
+        "Which of the shipped reports are used. They read the tables of the demo's organisation; "
+        "on a database without those, `off`.",
+        "`on` = all, `off` = none, or names apart by commas: `management,blockers`",
+        pattern=r"^[a-z][a-z0-9_]*(?: *, *[a-z][a-z0-9_]*)*$",
+    )
     statement_timeout: Duration = setting(30 * SECOND, "The longest a report's query may run.", ge=SECOND, le=HOUR)
 
 

@@ -230,6 +230,7 @@ def _tools(settings: Settings, redis: Redis, url: str) -> Tools:
         timezone=settings.timezone,
         postgres_dsn=_revealed(settings.postgres_dsn) or "",
         reports_path=settings.reports.path,
+        reports_shipped=settings.reports.shipped,
         statement_timeout=settings.reports.statement_timeout,
         mail={name: _plain(value) for name, value in settings.mail},
     )

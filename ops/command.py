@@ -22,6 +22,7 @@ class Tools:
         redis: connects when it is first used.
         postgres_dsn: empty when no Postgres is configured.
         reports_path: the user's own folder of report files.
+        reports_shipped: which of the shipped reports are used: `on`, `off` or names.
         statement_timeout: after which the database ends a report's query.
         mail: the mail settings by name, secrets revealed.
     """
@@ -32,6 +33,7 @@ class Tools:
     timezone: str = "UTC"
     postgres_dsn: str = ""
     reports_path: Path | None = None
+    reports_shipped: str = "on"
     statement_timeout: timedelta = timedelta(seconds=30)
     mail: Mapping[str, Any] = field(default_factory=dict)
 

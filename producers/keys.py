@@ -190,6 +190,8 @@ def mail_sent(day: int) -> str:
     return f"momentus:{{mail}}:sent:{day}"
 
 
+MAIL_ROUTED = "momentus:{mail}:routed"
+"""HASH of mails that only some accounts may send, and which."""
 MAIL_UNCERTAIN = "momentus:{mail}:uncertain"
 """ZSET of mails of which nobody knows whether they were delivered, by the time (ms) at which that was noted."""
 

@@ -20,6 +20,7 @@ PARTS: Mapping[str, Sequence[str]] = {
     "take_out": ("blocked",),
     "limits_change": ("blocked",),
     "limits_state": ("limits",),
+    "reroute": ("blocked",),
 }
 """What stands before a script, in this order: files beside it or of this room, each a Lua module."""
 

@@ -21,7 +21,7 @@ from typing import Any, Literal, get_args
 
 import orjson
 
-from .entry import script
+from .entry import Asked, script
 from .errors import InvalidRequest
 from .keys import MAIL_SUPPRESSION, MAIL_SUPPRESSION_LOG, mail_failures
 from .link import Argument
@@ -109,16 +109,25 @@ async def suppress(
     Example:
         await suppress(link.call, "ana@example.com", "unsubscribed", scope="stream:bulk", by="web")
     """
+    asked = suppress_question(address, reason, by=by, scope=scope, lasting=lasting, evidence=evidence)
+    return bool(await _SCRIPT.run(call, *asked))
+
+
+def suppress_question(
+    address: str,
+    reason: Reason,
+    *,
+    by: str,
+    scope: str,
+    lasting: timedelta | Literal["usual"] | None,
+    evidence: str,
+) -> Asked:
+    """What ``suppress.lua`` is called with to add a reason; arguments and errors are those of :func:`suppress`."""
     life = LIVES.get(reason) if lasting == "usual" else lasting
-    words: list[Argument] = [
-        "add",
-        digest_of(address),
-        *_checked(reason, scope),
-        _milliseconds(life),
-        by,
-        evidence,
-    ]
-    return bool(await _change(call, *words, domain_of(address)))
+    _check(reason, scope)
+    return _question(
+        "add", digest_of(address), reason, scope, _milliseconds(life), by, evidence, domain_of(address)
+    )
 
 
 async def count_failure(call: Call, address: str, *, by: str, evidence: str = "") -> bool:
@@ -130,9 +139,9 @@ async def count_failure(call: Call, address: str, *, by: str, evidence: str = ""
         RedisError, OSError: Redis did not answer; ask again.
     """
     digest, life = digest_of(address), LIVES["soft_bounce"]
-    words: list[Argument] = ["count", digest, "soft_bounce", EVERYTHING, _milliseconds(life), by, evidence]
-    window = (FAILED_DAYS, _milliseconds(FAILURE_WINDOW))
-    return bool(await _change(call, *words, domain_of(address), last=window))
+    words: list[Argument] = ["soft_bounce", EVERYTHING, _milliseconds(life), by, evidence, domain_of(address)]
+    keys, arguments = _question("count", digest, *words)
+    return bool(await _SCRIPT.run(call, keys, [*arguments, FAILED_DAYS, _milliseconds(FAILURE_WINDOW)]))
 
 
 async def unsuppress(call: Call, digest: str, *, by: str, reason: str = "", scope: str = "") -> int:
@@ -142,7 +151,12 @@ async def unsuppress(call: Call, digest: str, *, by: str, reason: str = "", scop
         digest: of the address, by :func:`digest_of`.
         reason, scope: only these; left out, all of them.
     """
-    return int(await _change(call, "remove", digest, reason, scope, "", by, "", ""))
+    return int(await _SCRIPT.run(call, *unsuppress_question(digest, by=by, reason=reason, scope=scope)))
+
+
+def unsuppress_question(digest: str, *, by: str, reason: str, scope: str) -> Asked:
+    """What ``suppress.lua`` is called with to take reasons off; arguments are those of :func:`unsuppress`."""
+    return _question("remove", digest, reason, scope, "", by, "", "")
 
 
 async def reasons_of(call: Call, digest: str) -> tuple[Suppressed, ...]:
@@ -183,17 +197,16 @@ def domain_of(address: str) -> str:
     return address.rpartition("@")[2].strip().lower()
 
 
-def _checked(reason: str, scope: str) -> tuple[str, str]:
+def _check(reason: str, scope: str) -> None:
     if reason not in REASONS:
         raise InvalidRequest(f"reason: must be one of {', '.join(REASONS)}, not {reason!r}")
     if not _SCOPE.match(scope):
         raise InvalidRequest(f"scope: must be all or stream:<name>, not {scope!r}")
-    return reason, scope
 
 
-async def _change(call: Call, *words: Argument, last: tuple[Argument, ...] = ()) -> Any:  # noqa: ANN401  a reply is whatever the script returns
-    keys = [MAIL_SUPPRESSION, MAIL_SUPPRESSION_LOG, mail_failures(str(words[1]))]
-    return await _SCRIPT.run(call, keys, [*words, LOG_LINES, *last])
+def _question(action: str, digest: str, *words: Argument) -> Asked:
+    keys = [MAIL_SUPPRESSION, MAIL_SUPPRESSION_LOG, mail_failures(digest)]
+    return keys, [action, digest, *words, LOG_LINES]
 
 
 def _milliseconds(life: timedelta | None) -> Argument:

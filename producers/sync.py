@@ -7,7 +7,7 @@ one, and so may the children of a fork (gunicorn's ``--preload``): each gets con
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from types import TracebackType
-from typing import Self
+from typing import Literal, Self
 
 from redis import Redis
 
@@ -28,6 +28,7 @@ from .compose import (
 from .keys import catalogue
 from .message import Message, Seal
 from .receipt import Cancelled, Receipt
+from .suppression import EVERYTHING, Reason, suppress_question, unsuppress_question
 from .sync_link import SyncLinks
 from .sync_queue import SyncQueue
 from .takes import SyncTakes
@@ -138,6 +139,40 @@ class SyncProducer:
     def cancel(self, job_id: str) -> Cancelled:
         """Take back what was sent; arguments and errors are those of :meth:`Producer.cancel`."""
         return self._queue.cancel(check_id(job_id))
+
+    def suppress(
+        self,
+        address: str,
+        reason: Reason,
+        *,
+        by: str,
+        scope: str = EVERYTHING,
+        lasting: timedelta | Literal["usual"] | None = "usual",
+        evidence: str = "",
+    ) -> bool:
+        """Do not write to this address any more; False when that stood already.
+
+        Arguments are those of :func:`producers.suppression.suppress`.
+
+        Raises:
+            InvalidRequest: no such reason, or a scope of another form.
+            NotEnqueued: Redis did not answer within the budget; asking again does no harm.
+
+        Example:
+            producer.suppress("ana@example.com", "unsubscribed", scope="stream:bulk", by="web")
+        """
+        asked = suppress_question(address, reason, by=by, scope=scope, lasting=lasting, evidence=evidence)
+        return bool(self._queue.suppression(asked))
+
+    def unsuppress(self, digest: str, *, by: str, reason: str = "", scope: str = "") -> int:
+        """Take reasons off the list; how many there were.
+
+        Arguments are those of :func:`producers.suppression.unsuppress`.
+
+        Raises:
+            NotEnqueued: Redis did not answer within the budget; asking again does no harm.
+        """
+        return self._queue.suppression(unsuppress_question(digest, by=by, reason=reason, scope=scope))
 
     def refresh(self, report: str, *, scope: int | None = None) -> Receipt:
         """Say that a report's data changed; arguments and errors are those of :meth:`Producer.refresh`."""

@@ -100,6 +100,14 @@ class SyncQueue:
         """
         return cancel_answer(self._run("take_out", cancel_question(job_id)))
 
+    def suppression(self, asked: Asked) -> int:
+        """Change who is not written to; how many reasons were added or removed.
+
+        Raises:
+            NotEnqueued: Redis did not answer within the budget; asking again does no harm.
+        """
+        return int(self._run("suppress", asked))
+
     def field(self, key: str, field: str) -> tuple[bool, bytes | None]:
         """Whether the hash is there at all, and one field of it."""
         link = self._links.of(tag_of(key))

@@ -5,7 +5,7 @@ from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from typing import Protocol
 
 from .collapse import Gathering
-from .entry import Entry, Taken
+from .entry import Asked, Entry, Taken
 from .receipt import Cancelled, Receipt
 
 
@@ -54,6 +54,9 @@ class SyncTakes(Protocol):
 
     def cancel(self, job_id: str) -> Cancelled:
         """Take a job back."""
+
+    def suppression(self, asked: Asked) -> int:
+        """Change who is not written to; how many reasons were added or removed."""
 
     def field(self, key: str, field: str) -> tuple[bool, bytes | None]:
         """Whether a hash is there, and one field of it."""

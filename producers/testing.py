@@ -207,6 +207,7 @@ class _SyncRecording:
         self._work = work
         self.field = memory.field
         self.cancel = memory.cancel
+        self.suppression = memory.suppression
 
     def close(self) -> None:
         """Nothing is open."""

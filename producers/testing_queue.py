@@ -15,12 +15,13 @@ import orjson
 
 from .collapse import Addition, Found, Gathering
 from .compose import Composer
-from .entry import ConflictingKey, Entry, Taken
+from .entry import Asked, ConflictingKey, Entry, Taken
 from .envelope import read_envelope
 from .keys import group_of
 from .message import Message
 from .receipt import Cancelled, Receipt
 from .terms import Times
+from .testing_suppression import MemorySuppression
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +112,7 @@ class MemoryQueue:
             self._running: set[str] = set()
             self._following: dict[str, Sent] = {}
             self._digests: dict[str, Addition] = {}
+            self._suppressed = MemorySuppression()
             self._due: list[tuple[datetime, int, str]] = []
 
     def put(self, lane: str, entries: Sequence[Entry]) -> list[Taken]:
@@ -179,6 +181,11 @@ class MemoryQueue:
                 return "unknown"
             self.cancelled.append(job)
             return "cancelled"
+
+    def suppression(self, asked: Asked) -> int:
+        """As ``suppress.lua``."""
+        with self._lock:
+            return self._suppressed.change(asked, self.now)
 
     def field(self, _key: str, report: str) -> tuple[bool, bytes | None]:
         """The catalogue's entry of a report, as a worker writes it."""

@@ -1,6 +1,6 @@
 """The reader for servers that speak ASGI 3, and for tests that need no socket: a thin coat over the same answers.
 
-Granian's RSGI is what the reader's own process uses; it costs less per request.
+The reader's own process uses its own HTTP (`reader.http`); it costs less per request.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from reader.handler import WITHOUT_LENGTH, Reader
+from reader.handler import Reader
 from reader.message import Listed, Request
 
 Scope = MutableMapping[str, Any]
@@ -17,7 +17,7 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 
 class Application:
-    """An ASGI application. Hints (`/v1/events`) are the RSGI process's alone; here they are not found.
+    """An ASGI application. Hints (`/v1/events`) are the reader's own process's alone; here they are not found.
 
     Example:
         application = Application(Reader(store, Reports(store, guard), guard))
@@ -40,9 +40,7 @@ class Application:
             fields=Listed(_text(pair) for pair in scope["headers"]),
         )
         answer = await self._reader.answer(request)
-        headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in answer.headers]
-        if answer.status not in WITHOUT_LENGTH:
-            headers.append((b"content-length", b"%d" % len(answer.body)))
+        headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in answer.fields]
         body = b"" if request.method == "HEAD" else answer.body
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})
         await send({"type": "http.response.body", "body": body})

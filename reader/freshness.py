@@ -14,7 +14,7 @@ All of it is pure: the clock is an argument.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from email.utils import formatdate
 from enum import Enum
@@ -96,6 +96,8 @@ class Standing:
     headers: Headers
     since_us: int
     until_us: int
+    said: dict[tuple[str, str], Headers] = field(default_factory=dict)
+    """All headers of its documents, by ETag and encoding."""
 
 
 class Standings:

@@ -8,10 +8,10 @@
     GET, HEAD  /metrics                       counters
     OPTIONS    any of them, or *              what is allowed
 
-It speaks RSGI by shape alone (a scope with method, path and headers; a protocol that takes one response),
-so no server is imported here. Most requests are answered without a task of their own: at once, when the copy
-holds what it takes, or else when the replies of Redis come in. No request is answered with a stack trace; a fault
-of ours is logged and answered with 500.
+No server is imported here: a request is a value, and where its answer goes an `Exchange` by shape alone. Most
+requests are answered without a task of their own: at once, when the copy holds what it takes, or else when the
+replies of Redis come in. No request is answered with a stack trace; a fault of ours is logged and answered with
+500.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from reader.cors import Origins
 from reader.guard import Guard
 from reader.hints import Hints, Stream
 from reader.look import Look, Question
-from reader.message import Answer, Fields, Headers, Request
+from reader.message import Answer, Headers, Request
 from reader.metrics import Metrics
 from reader.openapi import describe
 from reader.report import Reports
@@ -45,46 +45,39 @@ from sessions import SessionsUnavailable
 SCOPE_LIMIT = 2**63 - 1
 """The largest bigint; every node id fits."""
 
-WITHOUT_LENGTH = {204, 304}
-"""Answers of these have no body by definition, and so no length to state (RFC 9110, 8.6)."""
-
 EVENTS = "/v1/events"
 _PAGES = {"/healthz", "/readyz", "/metrics", "/openapi.json", EVENTS}
 _READING = {"GET", "HEAD"}
 _REPORT = re.compile(r"/v1/reports/([a-z][a-z0-9_]{0,63})/([1-9][0-9]{0,18})", re.ASCII)
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}", re.ASCII)
 _TEXT = "text/plain; charset=utf-8"
-_STREAM: list[tuple[str, str]] = [
+_STREAM: Headers = (
     ("content-type", "text/event-stream"),
     ("cache-control", "no-store"),
     ("x-content-type-options", "nosniff"),
-]
+)
 
 log = logging.getLogger(__name__)
 
 
-class Scope(Protocol):
-    """A request, as RSGI gives it: the parts read here."""
+class EndingStream(Stream, Protocol):
+    """An answer that is sent in parts."""
 
-    method: str
-    path: str
-    query_string: str
+    def end(self) -> None:
+        """That was all."""
+
+
+class Exchange(Protocol):
+    """One request, and where its answer goes."""
 
     @property
-    def headers(self) -> Fields:
-        """Its headers."""
+    def request(self) -> Request:
+        """What was asked."""
 
+    def respond(self, answer: Answer) -> None:
+        """Answer it."""
 
-class Response(Protocol):
-    """Where the answer goes, as RSGI gives it: the parts used here."""
-
-    def response_empty(self, status: int, headers: list[tuple[str, str]]) -> None:
-        """Answer without a body."""
-
-    def response_bytes(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
-        """Answer with a body."""
-
-    def response_stream(self, status: int, headers: list[tuple[str, str]]) -> Stream:
+    def respond_in_parts(self, status: int, headers: Headers) -> EndingStream:
         """Begin an answer that is sent in parts."""
 
 
@@ -112,46 +105,47 @@ class Reader:
         self._metrics = Metrics()
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def serve(self, scope: Scope, response: Response) -> None:
+    def serve(self, exchange: Exchange) -> None:
         """Answer a request: now, when Redis has replied, or from a task of its own. Never raises."""
-        request = Request(scope.method, scope.path, scope.query_string, scope.headers)
+        request = exchange.request
         if request.path == EVENTS and request.method == "GET":
-            self._run(self._follow(request, response))
+            self._run(self._follow(exchange))
             return
         try:
-            found = self._route(request)
+            found = request.found or self._route(request)
             if isinstance(found, Question):
+                request.found = found
                 seen = self._reports.looks.recall(found)
-                if seen is None and self._reports.looks.begin(found, partial(self._told, found, response)):
+                if seen is None and self._reports.looks.begin(found, partial(self._told, found, exchange)):
                     return
                 answer = self._reports.conclude(found, seen) if seen else None
             else:
                 answer = found
         except Exception as error:  # noqa: BLE001  logged there
             answer = _fault(error)
-        self._finish(request, response, answer)
+        self._finish(exchange, answer)
 
-    def _told(self, question: Question, response: Response, look: Look) -> None:
+    def _told(self, question: Question, exchange: Exchange, look: Look) -> None:
         """Redis has replied, or will not. Never raises: nobody above could do anything about it."""
         try:
             seen = self._reports.looks.read(look)
             answer = self._reports.conclude(question, seen) if seen else None
         except Exception as error:  # noqa: BLE001  logged there
             answer = _fault(error)
-        self._finish(question.request, response, answer)
+        self._finish(exchange, answer)
 
-    def _finish(self, request: Request, response: Response, answer: Answer | None) -> None:
+    def _finish(self, exchange: Exchange, answer: Answer | None) -> None:
         """Send the answer; without one, start over in a task that can wait."""
         if answer is None:
-            self._run(self._serve_waiting(request, response))
+            self._run(self._serve_waiting(exchange))
             return
         try:
-            _send(request, response, self._noted(request, answer))
-        except Exception:
-            log.exception("an answer was not sent")
+            exchange.respond(self._noted(exchange.request, answer))
+        except Exception as error:  # noqa: BLE001  logged there
+            exchange.respond(_fault(error))
 
-    async def _serve_waiting(self, request: Request, response: Response) -> None:
-        _send(request, response, await self.answer(request))
+    async def _serve_waiting(self, exchange: Exchange) -> None:
+        exchange.respond(await self.answer(exchange.request))
 
     def _run(self, serving: Coroutine[None, None, None]) -> None:
         task = asyncio.get_running_loop().create_task(serving)
@@ -207,21 +201,23 @@ class Reader:
 
     # Hints
 
-    async def _follow(self, request: Request, response: Response) -> None:
+    async def _follow(self, exchange: Exchange) -> None:
         """A stream of hints, or the refusal of one."""
+        request = exchange.request
         try:
             refusal = await self._refuse_hints(request)
         except (StoreUnavailable, SessionsUnavailable):
             refusal = problem.unreachable()
         if refusal is not None:
-            self._metrics.count(refusal)
-            length = ("content-length", str(len(refusal.body)))
-            response.response_bytes(refusal.status, [*refusal.headers, length], refusal.body)
+            exchange.respond(self._noted(request, refusal))
             return
         self._metrics.count(Answer(status=200, outcome="hints"))
         granted = self._origins.headers(request.header("origin"))
-        stream = response.response_stream(200, [*_STREAM, *granted])
-        await self._hints.follow(parse_qs(request.query)["report"][0], stream)
+        stream = exchange.respond_in_parts(200, (*_STREAM, *granted))
+        try:
+            await self._hints.follow(parse_qs(request.query)["report"][0], stream)
+        finally:
+            stream.end()
 
     async def _refuse_hints(self, request: Request) -> Answer | None:
         if self._guard is not None:
@@ -234,16 +230,6 @@ class Reader:
         if len(names) != 1 or not _NAME.fullmatch(names[0]) or not await self._store.declared(names[0]):
             return problem.not_found()
         return problem.too_many_streams() if self._hints.full else None
-
-
-def _send(request: Request, response: Response, answer: Answer) -> None:
-    headers = list(answer.headers)
-    if answer.status not in WITHOUT_LENGTH:
-        headers.append(("content-length", str(len(answer.body))))
-    if request.method == "HEAD" or not answer.body:
-        response.response_empty(answer.status, headers)
-    else:
-        response.response_bytes(answer.status, headers, answer.body)
 
 
 def _fault(error: Exception) -> Answer:

@@ -30,7 +30,7 @@ class Stream(Protocol):
     """Where the octets of a long answer go, as RSGI gives it."""
 
     async def send_str(self, data: str) -> None:
-        """Send some; raises when the client has gone."""
+        """Send some; raises an OSError when the client has gone."""
 
 
 class Hints:
@@ -67,8 +67,8 @@ class Hints:
             await stream.send_str("retry: 2000\n\n")
             while (left := ends - asyncio.get_running_loop().time()) > 0:
                 await stream.send_str(await _next(entry[1], min(left, self._beat_s)))
-        except (OSError, RuntimeError):
-            pass  # the client has gone; granian says so by a RuntimeError
+        except OSError:
+            pass  # the client has gone
         finally:
             self._queues.discard(entry)
 

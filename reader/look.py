@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Set as AbstractSet
 from dataclasses import dataclass
+from time import perf_counter
 from typing import Any
 
 from reader.connection import StoreUnavailable
@@ -32,7 +33,7 @@ class Question:
         day: an ISO date: the document as that day was closed; empty for now.
         token: empty where everybody may read everything.
         accepted: the client's Accept-Encoding; `encoding` is the stored variant that it takes.
-        began: on `perf_counter`.
+        plain: whether the client states no conditions of its own.
     """
 
     request: Request
@@ -43,22 +44,27 @@ class Question:
     key: str
     accepted: str
     encoding: str
-    began: float
+    plain: bool
 
 
 @dataclass(slots=True)
 class Seen:
-    """What a look found: the asker's roots (None: no session), the snapshot, and where it came from."""
+    """What a look found: the asker's roots (None: no session), the snapshot, where it came from, and since when.
+
+    Attributes:
+        began: when the look began, on `perf_counter`.
+    """
 
     roots: AbstractSet[int] | None
     snapshot: Snapshot
     source: str
+    began: float
 
 
 class Look:
     """A look under way: takes the replies as they come, and tells once, when all are there or none will come."""
 
-    __slots__ = ("_left", "_tell", "asked", "known", "replies", "roots")
+    __slots__ = ("_left", "_tell", "asked", "began", "known", "replies", "roots")
 
     def __init__(
         self, asked: Asked, roots: AbstractSet[int] | None, known: Known | None, tell: Callable[[Look], None]
@@ -67,6 +73,7 @@ class Look:
         self.roots = roots
         self.known = known
         self.replies: list[Any] = []
+        self.began = perf_counter()
         self._left = 1 if known is None else 3
         self._tell = tell
 
@@ -103,9 +110,12 @@ class Looks:
         """Out of the copy, if it is provably current."""
         if not self._store.proven:
             return None
+        began = perf_counter()
         snapshot = self._store.current(question.key, question.scope, question.encoding)
-        roots = self._current_roots(question) if snapshot is not None else None
-        return None if snapshot is None or roots is None else Seen(roots, snapshot, "copy")
+        if snapshot is None:
+            return None
+        roots = _NOBODY if self._guard is None else self._guard.current(question.token)
+        return None if roots is None else Seen(roots, snapshot, "copy", began)
 
     def begin(self, question: Question, tell: Callable[[Look], None]) -> bool:
         """Ask Redis for what was met before; `tell` hears when `read` may be called. False: nothing was asked."""
@@ -137,7 +147,7 @@ class Looks:
         if roots is None:
             return None
         snapshot = self._store.read(look.asked, replies[-1])
-        return None if snapshot is None else Seen(roots, snapshot, "redis")
+        return None if snapshot is None else Seen(roots, snapshot, "redis", look.began)
 
     async def look(self, question: Question) -> Seen:
         """Out of Redis whatever it takes, or as it is remembered.
@@ -145,21 +155,22 @@ class Looks:
         Raises:
             StoreUnavailable, SessionsUnavailable, SnapshotUnreadable: neither is to be had.
         """
+        began = perf_counter()
         try:
-            return await self._ask(question, self._current_roots(question))
+            return await self._ask(question, self._current_roots(question), began)
         except StoreUnavailable:
             roots = self._guard.remembered(question.token) if self._guard else _NOBODY
             snapshot = self._store.remembered(question.key, question.scope, question.encoding)
             if roots is None or snapshot is None:
                 raise
-            return Seen(roots, snapshot, "memory")
+            return Seen(roots, snapshot, "memory", began)
 
     def _current_roots(self, question: Question) -> AbstractSet[int] | None:
         if self._guard is None:
             return _NOBODY
         return self._guard.current(question.token) if self._store.proven else None
 
-    async def _ask(self, question: Question, roots: AbstractSet[int] | None) -> Seen:
+    async def _ask(self, question: Question, roots: AbstractSet[int] | None, began: float) -> Seen:
         session = await self._guard.ask(question.token) if self._guard and roots is None else None
         asked, reply = await self._store.ask(question.key, question.scope, question.encoding)
         try:
@@ -168,4 +179,4 @@ class Looks:
         except BaseException:
             reply.cancel()
             raise
-        return Seen(roots, await self._store.snapshot(asked, reply), "redis")
+        return Seen(roots, await self._store.snapshot(asked, reply), "redis", began)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 Headers = tuple[tuple[str, str], ...]
+
+WITHOUT_LENGTH = {204, 304}
+"""Answers of these have no body by definition, and so no length to state (RFC 9110, 8.6)."""
 
 
 class Fields(Protocol):
@@ -36,12 +39,18 @@ class Listed:
 
 @dataclass(slots=True)
 class Request:
-    """What was asked; `query` is what stands behind the question mark, undecoded."""
+    """What was asked. A server may hand the same object over again for the same octets.
+
+    Attributes:
+        query: what stands behind the question mark, undecoded.
+        found: what whoever answers has found out from the request alone, kept for the next time.
+    """
 
     method: str
     path: str
     query: str = ""
     fields: Fields = Listed(())  # noqa: RUF009  never written to
+    found: Any = None
 
     def values(self, name: str) -> list[str]:
         """All values of a header, in the order they came."""
@@ -57,10 +66,25 @@ class Request:
 
 @dataclass(slots=True)
 class Answer:
-    """What is answered. `outcome` is the counter it belongs to; `age_s` the age of the data that was served."""
+    """What is answered.
+
+    Attributes:
+        outcome: the counter it belongs to.
+        headers: all but the length and the `timing`; often the very object of an earlier answer.
+        age_s: the age of the data that was served.
+        timing: the value of Server-Timing, another one for each answer.
+    """
 
     status: int
     outcome: str
     headers: Headers = ()
     body: bytes = b""
     age_s: float | None = None
+    timing: str = ""
+
+    @property
+    def fields(self) -> Headers:
+        """All header fields; a length only where there may be a body (RFC 9110, 8.6)."""
+        timing = (("server-timing", self.timing),) if self.timing else ()
+        length = () if self.status in WITHOUT_LENGTH else (("content-length", str(len(self.body))),)
+        return (*self.headers, *timing, *length)

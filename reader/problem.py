@@ -28,17 +28,23 @@ class Problem:
 
 
 BAD_REQUEST = Problem("bad-request", 400, "The request cannot be read")
+MALFORMED = Problem("malformed", 400, "The octets are no HTTP request")
 UNAUTHORISED = Problem("unauthorised", 401, "Log in first")
 NOT_FOUND = Problem("not-found", 404, "No such report")
 NOT_ACCEPTABLE = Problem("not-acceptable", 406, "Reports are JSON")
 METHOD_NOT_ALLOWED = Problem("method-not-allowed", 405, "Reports can only be read")
+TOO_SLOW = Problem("too-slow", 408, "The request did not come to its end in time")
 GONE = Problem("gone", 410, "The node was removed")
+BODY_TOO_LARGE = Problem("body-too-large", 413, "Reports can only be read; send no body")
+TARGET_TOO_LONG = Problem("target-too-long", 414, "The request line is too long")
+HEAD_TOO_LARGE = Problem("head-too-large", 431, "The header fields are too large")
 INTERNAL = Problem("internal", 500, "The reader failed")
 WARMING = Problem("warming", 503, "Not computed yet")
 TOO_STALE = Problem("too-stale", 503, "The report is too old to be shown")
 NOT_FRESH_ENOUGH = Problem("not-fresh-enough", 503, "Not as fresh as you asked for")
 NOT_YET_VISIBLE = Problem("not-yet-visible", 503, "Your write is not in the report yet")
 UNREADABLE = Problem("unreadable", 503, "The stored report cannot be read")
+TOO_MANY_CONNECTIONS = Problem("too-many-connections", 503, "Too many connections")
 TOO_MANY_STREAMS = Problem("too-many-streams", 503, "Too many streams")
 REDIS_UNREACHABLE = Problem("redis-unreachable", 503, "Redis does not answer")
 

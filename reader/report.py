@@ -92,7 +92,9 @@ class Reports:
             return problem.unauthorised(token_given=False)
         accepted = request.header("accept-encoding")
         key = self._store.key(report, day)
-        return Question(request, report, scope, day, token, key, accepted, choose(accepted), perf_counter())
+        return Question(
+            request, report, scope, day, token, key, accepted, choose(accepted), _states_nothing(request)
+        )
 
     async def answer(self, question: Question) -> Answer:
         """The answer, however long it takes. Raises what the store and the sessions raise."""
@@ -112,6 +114,8 @@ class Reports:
             return refusal
         if question.day:
             return self._closed(question.request, snapshot)
+        if question.plain:
+            return self._plainly(question, seen)
         return self._by_age(question, seen)
 
     # Judging
@@ -123,27 +127,41 @@ class Reports:
             return refusal or problem.not_found()
         if not (snapshot.encoding or takes_plain(question.accepted)):
             return problem.not_acceptable()
-        return None if takes_json(question.request.header("accept")) else problem.not_acceptable()
+        if question.plain or takes_json(question.request.header("accept")):
+            return None
+        return problem.not_acceptable()
+
+    def _plainly(self, question: Question, seen: Seen) -> Answer:
+        """For who states no conditions: what there is to say to them of a document is the same for a second."""
+        snapshot, meta, now_us = seen.snapshot, _meta(seen.snapshot), self._clock()
+        standing = self._standings.at(meta, now_us)
+        if standing.verdict is not Verdict.FRESH or seen.source == "memory":
+            return self._judged(question, seen, judge(meta, now_us, NO_BOUNDS), NO_BOUNDS)
+        head = _head(snapshot)
+        said = standing.said.get((head.etag, snapshot.encoding))
+        if said is None:
+            said = self._headers(head, standing.headers, snapshot.encoding)
+            standing.said[head.etag, snapshot.encoding] = said
+        age_s = max(0, now_us - meta.verified_us) / SECOND_US
+        return Answer(200, standing.verdict.value, said, snapshot.body or b"", age_s, _timing(seen))
 
     def _by_age(self, question: Question, seen: Seen) -> Answer | None:
-        """Most clients state no bounds, and what there is to say to them is the same for a second."""
-        meta, now_us = _meta(seen.snapshot), self._clock()
-        bounds = bounds_of(question.request.header("cache-control"))
+        """For who states conditions; None when they may be met by waiting."""
         if not _sees(transaction(question.request.header("if-write-visible")), seen.snapshot):
             return None
-        if bounds is NO_BOUNDS:
-            standing = self._standings.at(meta, now_us)
-            verdict, headers = standing.verdict, standing.headers
-        else:
-            freshness = judge(meta, now_us, bounds)
-            verdict, headers = freshness.verdict, of_report(freshness, meta)
-        if verdict is Verdict.NOT_FRESH_ENOUGH:
+        bounds = bounds_of(question.request.header("cache-control"))
+        freshness = judge(_meta(seen.snapshot), self._clock(), bounds)
+        if freshness.verdict is Verdict.NOT_FRESH_ENOUGH:
             return None
-        if verdict is not Verdict.FRESH and seen.source != "memory":
+        return self._judged(question, seen, freshness, bounds)
+
+    def _judged(self, question: Question, seen: Seen, freshness: Freshness, bounds: Bounds) -> Answer:
+        """The document with its label, or the refusal of one that is too old; what is not fresh is wished for."""
+        if freshness.verdict is not Verdict.FRESH and seen.source != "memory":
             self._store.want(question.report)
-        if verdict is Verdict.TOO_STALE:
-            return _too_old(judge(meta, now_us, bounds), seen.snapshot, bounds)
-        return self._serve(question, seen, verdict, headers, max(0, now_us - meta.verified_us))
+        if freshness.verdict in {Verdict.TOO_STALE, Verdict.NOT_FRESH_ENOUGH}:
+            return _too_old(freshness, seen.snapshot, bounds)
+        return self._serve(question, seen, freshness)
 
     # Waiting
 
@@ -154,18 +172,13 @@ class Reports:
         bounds = bounds_of(question.request.header("cache-control"))
         written = transaction(question.request.header("if-write-visible"))
         snapshot, freshness = await self._await_fresher(question, bounds, written)
-        seen = Seen(seen.roots, snapshot, "redis")
+        seen = Seen(seen.roots, snapshot, "redis", seen.began)
         refusal = self._refusal(question, seen)
         if refusal is not None:
             return refusal
         if freshness.verdict is not Verdict.TOO_STALE and not _sees(written, snapshot):
             return problem.not_yet_visible(retry_after_s(_meta(snapshot)))
-        if freshness.verdict is not Verdict.FRESH:
-            self._store.want(question.report)
-        if freshness.verdict in {Verdict.TOO_STALE, Verdict.NOT_FRESH_ENOUGH}:
-            return _too_old(freshness, snapshot, bounds)
-        headers = of_report(freshness, _meta(snapshot))
-        return self._serve(question, seen, freshness.verdict, headers, freshness.age_us)
+        return self._judged(question, seen, freshness, bounds)
 
     async def _await_fresher(
         self, question: Question, bounds: Bounds, written: int | None
@@ -194,13 +207,19 @@ class Reports:
 
     # Serving
 
-    def _serve(self, question: Question, seen: Seen, verdict: Verdict, headers: Headers, age_us: int) -> Answer:
-        snapshot, head = seen.snapshot, _head(seen.snapshot)
+    def _serve(self, question: Question, seen: Seen, freshness: Freshness) -> Answer:
+        snapshot = seen.snapshot
+        verdict, headers = freshness.verdict, of_report(freshness, _meta(snapshot))
         if seen.source == "memory":
             verdict, headers = Verdict.STALE, _as_memory(headers)
-        timing = _timing(seen.source, int((perf_counter() - question.began) * 100_000))
-        headers = (*self._common, *of_document(head.etag, head.as_of_us), *headers, timing)
-        return _document(question.request, snapshot, verdict.value, headers, age_us / SECOND_US)
+        headers = self._headers(_head(snapshot), headers)
+        answer = _document(question.request, snapshot, verdict.value, headers, freshness.age_us / SECOND_US)
+        answer.timing = _timing(seen)
+        return answer
+
+    def _headers(self, head: Head, of_the_report: Headers, encoding: str = "") -> Headers:
+        coded: Headers = (("content-encoding", encoding),) if encoding else ()
+        return (*self._common, *of_document(head.etag, head.as_of_us), *of_the_report, *coded)
 
     def _closed(self, request: Request, snapshot: Snapshot) -> Answer:
         """A closed day changes only when late rows are written into it, within the report's window."""
@@ -230,9 +249,20 @@ def _as_memory(headers: Headers) -> Headers:
     return (*stale, ("cache-status", "reports; hit; detail=redis-unreachable"))
 
 
+def _states_nothing(request: Request) -> bool:
+    """Whether the client takes JSON as it is now, whatever its age, and has none yet."""
+    conditions = ("if-none-match", "if-write-visible")
+    unconditional = not any(map(request.header, conditions)) and takes_json(request.header("accept"))
+    return unconditional and bounds_of(request.header("cache-control")) is NO_BOUNDS
+
+
+def _timing(seen: Seen) -> str:
+    return _in_words(seen.source, int((perf_counter() - seen.began) * 100_000))
+
+
 @lru_cache(maxsize=1024)
-def _timing(source: str, hundredths_ms: int) -> tuple[str, str]:
-    return ("server-timing", f"{source};dur={hundredths_ms / 100:.2f}")
+def _in_words(source: str, hundredths_ms: int) -> str:
+    return f"{source};dur={hundredths_ms / 100:.2f}"
 
 
 def _sees(written: int | None, snapshot: Snapshot) -> bool:

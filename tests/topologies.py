@@ -85,9 +85,10 @@ async def _named_by(sentinel: int) -> int:
 async def sentinels() -> AsyncIterator[Sentinels]:
     """All five, once each sentinel knows the others and the replica is in step."""
     with scratch_directory() as scratch:
-        first = Valkey.in_directory(scratch / "first", protected=False)
-        follow = ("--replicaof", "127.0.0.1", str(first.port), "--repl-diskless-sync-delay", "0")
-        second = Valkey.in_directory(scratch / "second", protected=False, arguments=follow)
+        at_once = ("--repl-diskless-sync-delay", "0")  # it is the primary that waits; either may become it
+        first = Valkey.in_directory(scratch / "first", protected=False, arguments=at_once)
+        follow = ("--replicaof", "127.0.0.1", str(first.port))
+        second = Valkey.in_directory(scratch / "second", protected=False, arguments=(*at_once, *follow))
         ports = [free_port() for _ in range(3)]
         watchers = [_sentinel(scratch / f"sentinel {port}", port, first.port) for port in ports]
         nodes = [

@@ -226,7 +226,7 @@ def _lane_limits(lanes: Sequence[LaneSlots], accounts: Configuration) -> Mapping
 
 @asynccontextmanager
 async def _refresher(settings: Settings, url: str) -> AsyncIterator[Refresher]:
-    reports = load_reports(settings.reports.path and Path(settings.reports.path))
+    reports = load_reports(settings.reports.path and Path(settings.reports.path), shipped=settings.reports.shipped)
     zone = ZoneInfo(settings.timezone)
     dsn = _secret(settings.postgres_dsn)
     slots = settings.worker.reports_slots

@@ -27,6 +27,8 @@ from dataclasses import dataclass, field, fields
 from datetime import timedelta
 from typing import Any
 
+from .address import normal_address
+from .errors import MailError
 from .preset import PRESETS, Preset, Tls
 from .stream import STREAMS, Stream, is_stream_name
 
@@ -40,6 +42,8 @@ _NUMBERS = {
     "per_day": (0, 100_000_000),
     "connections": (0, 1000),
     "messages": (0, 100_000),
+    "day_at_once": (1, 90),
+    "urgent_share": (0, 90),
 }
 _TEXTS = ("host", "tls", "username", "password_file", "auth", "tenant", "client_id", "ca_file")
 _ONE_OF = {
@@ -65,7 +69,10 @@ class Account:
         auth: ``password``; or XOAUTH2 by Microsoft's client credentials or Google's service account.
         tenant, client_id: for ``microsoft``.
         ca_file: certificates (PEM) of those who may vouch for the server; "" for the system's.
+        sender_domains: a mail whose sender is of another domain does not go by it; empty: any may.
         per_second, per_minute, per_day, connections, messages, idempotency_header: see :class:`Preset`.
+        day_at_once: percent of a day's mails that may go at once after a rest. The rest of them is what flows in
+            over a day: who sends without a pause gets 100 - ``day_at_once`` percent, who sends after one all.
         urgent_share: percent of each limit that only urgent mail may use.
     """
 
@@ -80,12 +87,14 @@ class Account:
     tenant: str = ""
     client_id: str = ""
     ca_file: str = ""
+    sender_domains: tuple[str, ...] = ()
     login: bool = False
     per_second: int = 0
     per_minute: int = 0
     per_day: int = 0
     connections: int = 0
     messages: int = 0
+    day_at_once: int = 10
     urgent_share: int = 20
     idempotency_header: str = ""
 
@@ -154,13 +163,15 @@ def _account(name: str, table: Mapping[str, Any]) -> Account:
     preset = PRESETS[table.get("preset", "generic")]
     given = {one.name for one in fields(Account)} & {one.name for one in fields(Preset)} - {"name"}
     defaults = {one: getattr(preset, one) for one in given}
-    return Account(**{**defaults, **table, "name": name, "preset": preset.name})
+    domains = tuple(_normal_domain(one) or "" for one in table.get("sender_domains", ()))
+    own = {"name": name, "preset": preset.name, "sender_domains": domains}
+    return Account(**{**defaults, **table, **own})
 
 
 def _account_problems(name: str, table: Mapping[str, Any]) -> Iterator[str]:
     if not _NAME.fullmatch(name):
         yield "is not the name of an account: up to 32 lower-case letters, digits and hyphens, a letter first"
-    known = ["preset", *_TEXTS, *_NUMBERS, "urgent_share"]
+    known = ["preset", "sender_domains", *_TEXTS, *_NUMBERS]
     for key in table:
         if key not in known:
             yield f"{key}: no such key{_nearest(key, known)}"
@@ -181,10 +192,21 @@ def _value_problems(table: Mapping[str, Any]) -> Iterator[str]:
             yield f"{key}: must be a text"
         elif key in table and value not in _ONE_OF.get(key, (value,)):
             yield f"{key}: must be one of {', '.join(_ONE_OF[key])}"
-    for key, (lowest, highest) in {**_NUMBERS, "urgent_share": (0, 90)}.items():
+    for key, (lowest, highest) in _NUMBERS.items():
         value = table.get(key, highest)
         if isinstance(value, bool) or not isinstance(value, int) or not lowest <= value <= highest:
             yield f"{key}: must be a whole number from {lowest} to {highest}"
+    domains = table.get("sender_domains", [])
+    if not isinstance(domains, list) or not all(map(_normal_domain, domains)):
+        yield 'sender_domains: must be a list of domains, like ["example.com"]'
+
+
+def _normal_domain(value: object) -> str | None:
+    """In lower case, as A-label; None for what is no domain."""
+    try:
+        return normal_address(f"x@{value}", field="sender_domains").removeprefix("x@")
+    except MailError:
+        return None
 
 
 def _missing(table: Mapping[str, Any], preset: Preset) -> Iterator[str]:

@@ -7,9 +7,11 @@
 -- every = "1m"
 -- sources = ["organisation.nodes", "organisation.blockers"]
 -- # Time itself changes the numbers when a row's instant that is still to come is reached.
+-- # What is closed by now never counts again: only the rest is asked, which indexes hold apart.
 -- valid_until = """
 -- SELECT least(
---     (SELECT min(opened_at) FROM organisation.blockers WHERE opened_at > :now),
+--     (SELECT min(opened_at) FROM organisation.blockers WHERE opened_at > :now AND closed_at IS NULL),
+--     (SELECT min(opened_at) FROM organisation.blockers WHERE opened_at > :now AND closed_at > :now),
 --     (SELECT min(closed_at) FROM organisation.blockers WHERE closed_at > :now)
 -- )
 -- """

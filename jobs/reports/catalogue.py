@@ -1,4 +1,4 @@
-"""All reports: those of this folder, and those of a folder the user names."""
+"""All reports: those of this folder that are wanted, and those of a folder the user names."""
 
 import json
 from collections.abc import Mapping
@@ -20,22 +20,44 @@ class Folder:
     faults: tuple[ReportError, ...]
 
 
-def load_reports(folder: Path | None = None) -> Mapping[str, Report]:
+def load_reports(folder: Path | None = None, *, shipped: str = "on") -> Mapping[str, Report]:
     """Every declared report by name.
 
     Args:
         folder: more report files; one with the name of a shipped report replaces it.
+        shipped: which of the shipped reports are used, as :func:`read_shipped` takes it.
 
     Raises:
-        ReportError: a file that cannot be used, or a folder that cannot be read.
+        ReportError: a file that cannot be used, a folder that cannot be read, or a name that is not shipped.
     """
     reports: dict[str, Report] = {}
-    for one in (SHIPPED,) if folder is None else (SHIPPED, folder):
-        found = read_folder(one)
+    for found in (read_shipped(shipped), *([] if folder is None else [read_folder(folder)])):
         if found.faults:
             raise found.faults[0]
         reports |= found.reports
     return reports
+
+
+def read_shipped(words: str = "on") -> Folder:
+    """The shipped reports: ``on`` all, ``off`` none, else those that are named, apart by commas.
+
+    >>> sorted(read_shipped("blockers, workload").reports), read_shipped("off").reports
+    (['blockers', 'workload'], {})
+
+    Raises:
+        ReportError: a name that is not shipped.
+    """
+    if words == "off":
+        return Folder({}, ())
+    folder = read_folder(SHIPPED)
+    if words == "on":
+        return folder
+    names = [name.strip() for name in words.split(",")]
+    for name in names:
+        if name not in folder.reports:
+            known = ", ".join(sorted(folder.reports))
+            raise ReportError("MOMENTUS_REPORTS__SHIPPED", f"no report {name!r} is shipped; there are {known}")
+    return Folder({name: report for name, report in folder.reports.items() if name in names}, folder.faults)
 
 
 def read_folder(folder: Path) -> Folder:

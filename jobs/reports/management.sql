@@ -8,14 +8,17 @@
 -- sources = ["organisation.nodes", "organisation.employees", "organisation.checkins", "organisation.blockers", "organisation.tasks"]
 -- # Time itself changes the numbers at midnight, in the microsecond after a due date, and when an instant in a row that
 -- # is still to come is reached: somebody joins or leaves on Monday.
+-- # What is closed by now never counts again: only the rest is asked, which indexes hold apart.
 -- valid_until = """
 -- SELECT least(
 --     :day_end,
---     (SELECT min(due_at) + interval '1 microsecond' FROM organisation.tasks
---      WHERE due_at >= :now AND (closed_at IS NULL OR closed_at > :now)),
---     (SELECT min(created_at) FROM organisation.tasks WHERE created_at > :now),
+--     (SELECT least(
+--          min(due_at) FILTER (WHERE due_at >= :now) + interval '1 microsecond',
+--          min(created_at) FILTER (WHERE created_at > :now))
+--      FROM organisation.tasks WHERE closed_at IS NULL OR closed_at > :now),
 --     (SELECT min(closed_at) FROM organisation.tasks WHERE closed_at > :now),
---     (SELECT min(opened_at) FROM organisation.blockers WHERE opened_at > :now),
+--     (SELECT min(opened_at) FROM organisation.blockers WHERE opened_at > :now AND closed_at IS NULL),
+--     (SELECT min(opened_at) FROM organisation.blockers WHERE opened_at > :now AND closed_at > :now),
 --     (SELECT min(closed_at) FROM organisation.blockers WHERE closed_at > :now),
 --     (SELECT min(joined_at) FROM organisation.employees WHERE joined_at > :now),
 --     (SELECT min(left_at) FROM organisation.employees WHERE left_at > :now),

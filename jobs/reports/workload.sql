@@ -7,12 +7,14 @@
 -- every = "1m"
 -- sources = ["organisation.nodes", "organisation.tasks"]
 -- # Ages are whole local days, so they change at midnight; a task is overdue in the microsecond after its due date.
+-- # What is closed by now never counts again: only the rest is asked, which indexes hold apart.
 -- valid_until = """
 -- SELECT least(
 --     :day_end,
---     (SELECT min(due_at) + interval '1 microsecond' FROM organisation.tasks
---      WHERE due_at >= :now AND (closed_at IS NULL OR closed_at > :now)),
---     (SELECT min(created_at) FROM organisation.tasks WHERE created_at > :now),
+--     (SELECT least(
+--          min(due_at) FILTER (WHERE due_at >= :now) + interval '1 microsecond',
+--          min(created_at) FILTER (WHERE created_at > :now))
+--      FROM organisation.tasks WHERE closed_at IS NULL OR closed_at > :now),
 --     (SELECT min(closed_at) FROM organisation.tasks WHERE closed_at > :now)
 -- )
 -- """
@@ -37,9 +39,22 @@
 -- The tasks that are not closed: by state, and in it by age in whole local days since they were written down.
 -- Ages: week (up to 7 days), month (up to 30), quarter (up to 90), older.
 --
+-- A task's age is told by the instants at which the local dates 7, 30 and 90 days ago began: the zone is reckoned with
+-- three times, not once for every task. A date begins right after the last microsecond of the one before, also where
+-- its midnight comes twice or never.
+--
 -- Parameters: :now, :day_start, :zone. Returns: one row per node with such tasks, direct rows only.
 
-WITH waiting AS (
+WITH begins AS MATERIALIZED (
+    SELECT
+        (today - interval '7 days' - instant) AT TIME ZONE :zone + instant AS week,
+        (today - interval '30 days' - instant) AT TIME ZONE :zone + instant AS month,
+        (today - interval '90 days' - instant) AT TIME ZONE :zone + instant AS quarter
+    FROM (
+        SELECT date_trunc('day', :day_start::timestamptz AT TIME ZONE :zone) AS today, interval '1 microsecond' AS instant
+    ) AS day
+),
+waiting AS (
     SELECT
         node_id,
         id,
@@ -48,15 +63,13 @@ WITH waiting AS (
         coalesce(due_at < :now, false) AS is_overdue,
         assignee_id IS NULL AS is_unassigned,
         CASE
-            WHEN days <= 7 THEN 'week'
-            WHEN days <= 30 THEN 'month'
-            WHEN days <= 90 THEN 'quarter'
+            WHEN created_at >= week THEN 'week'
+            WHEN created_at >= month THEN 'month'
+            WHEN created_at >= quarter THEN 'quarter'
             ELSE 'older'
         END AS age
     FROM organisation.tasks
-    CROSS JOIN LATERAL (
-        SELECT (:day_start::timestamptz AT TIME ZONE :zone)::date - (created_at AT TIME ZONE :zone)::date AS days
-    ) AS aged
+    CROSS JOIN begins
     WHERE created_at <= :now AND (closed_at IS NULL OR closed_at > :now)
 ),
 ages AS (
@@ -79,8 +92,8 @@ oldest AS (
 SELECT
     node_id,
     sum(tasks)::bigint AS tasks,
-    jsonb_object_agg(age, open) FILTER (WHERE open > 0) AS open,
-    jsonb_object_agg(age, in_progress) FILTER (WHERE in_progress > 0) AS in_progress,
+    json_object_agg(age, open) FILTER (WHERE open > 0) AS open,
+    json_object_agg(age, in_progress) FILTER (WHERE in_progress > 0) AS in_progress,
     sum(overdue)::bigint AS overdue,
     sum(unassigned)::bigint AS unassigned,
     oldest.oldest_at,

@@ -11,7 +11,11 @@ async def _doctor(tools: Tools, asked: argparse.Namespace) -> Answer:
     from ops.doctor.examine import examine  # noqa: PLC0415  see above
 
     found = await examine(
-        tools, resolver=Resolver(asked.nameserver), domains=asked.domain, selectors=asked.selector
+        tools,
+        resolver=Resolver(asked.nameserver),
+        domains=asked.domain,
+        selectors=asked.selector,
+        login=not asked.no_login,
     )
     told = [
         {
@@ -32,6 +36,9 @@ def _takes_where(it: argparse.ArgumentParser) -> None:
         "--domain", action="append", default=[], metavar="DOMAIN", help="a sender domain to look at too"
     )
     it.add_argument("--selector", action="append", default=[], metavar="NAME", help="a DKIM key to look for too")
+    it.add_argument(
+        "--no-login", action="store_true", help="ask the mail servers what they offer, and try no log-in"
+    )
     it.add_argument(
         "--nameserver", default="", metavar="ADDRESS[:PORT]", help="whom to ask; left out, this machine's own"
     )

@@ -14,25 +14,33 @@ from jobs.mail.account import Account, AccountsError, read_accounts
 from jobs.mail.dkim import InvalidDkimKey, load_signer
 from jobs.mail.seal import InvalidKeyRing, KeyRing
 from ops.command import Tools
+from ops.doctor.credentials import credentials_of
 from ops.doctor.dns import Resolver
 from ops.doctor.finding import Finding, fine, warning, wrong
 from ops.doctor.judge_mail import SELECTORS, judge_domain, judge_host, judge_server
 from ops.doctor.judge_redis import judge_redis
 from ops.doctor.postgres import gather_postgres, judge_postgres
 from ops.doctor.redis_facts import gather_redis
-from ops.doctor.smtp import gather_server
+from ops.doctor.smtp import ServerFacts, gather_server
 
 
 async def examine(
-    tools: Tools, *, resolver: Resolver, domains: Sequence[str], selectors: Sequence[str]
+    tools: Tools,
+    *,
+    resolver: Resolver,
+    domains: Sequence[str],
+    selectors: Sequence[str],
+    login: bool = True,
 ) -> list[Finding]:
     """All findings.
 
     Args:
         domains: sender domains to look at besides the configured one.
         selectors: DKIM keys to look for besides the usual ones.
+        login: whether to try a log-in at every mail account.
     """
-    parts = [_redis(tools), _postgres(tools), _mail(tools, resolver, domains, selectors)]
+    mail = [_accounts(tools.mail, login=login), _domains(tools.mail, resolver, domains, selectors)]
+    parts = [_redis(tools), _postgres(tools), *mail]
     return [finding for found in await asyncio.gather(*parts) for finding in found]
 
 
@@ -48,24 +56,50 @@ async def _postgres(tools: Tools) -> list[Finding]:
     return list(judge_postgres(await gather_postgres(tools.postgres_dsn))) if tools.postgres_dsn else []
 
 
-async def _mail(
-    tools: Tools, resolver: Resolver, domains: Sequence[str], selectors: Sequence[str]
-) -> list[Finding]:
-    found = [_mode(tools.mail), *_ring(tools.mail), *_signing(tools.mail)]
+async def _accounts(mail: Mapping[str, Any], *, login: bool) -> list[Finding]:
+    """What the settings say of mail, and each account's server."""
+    found = [_mode(mail), *_ring(mail), *_signing(mail)]
     try:
-        accounts = accounts_of(tools.mail)
+        accounts = accounts_of(mail)
     except (AccountsError, OSError) as error:
         return [*found, wrong("mail.accounts", "accounts", fault=str(error))]
+    found += _sender(mail, accounts)
     now = datetime.now(UTC)
-    for facts in await asyncio.gather(*(gather_server(account) for account in accounts)):
+    for facts in await asyncio.gather(*(_server(account, mail, login=login) for account in accounts)):
         found += judge_server(facts, now=now)
-    wanted = list(domains)
-    if any(not _is_loopback(account.host) for account in accounts):
-        wanted.insert(0, parseaddr(tools.mail["sender"])[1].rpartition("@")[2].lower())
+    return found
+
+
+async def _server(account: Account, mail: Mapping[str, Any], *, login: bool) -> ServerFacts:
+    return await gather_server(account, await credentials_of(account, mail) if login else None)
+
+
+def _sender(mail: Mapping[str, Any], accounts: Sequence[Account]) -> Iterable[Finding]:
+    """Whether any account may send for the sender of mails that name none."""
+    domain = _domain_of_sender(mail)
+    if accounts and domain and all(one.sender_domains and domain not in one.sender_domains for one in accounts):
+        yield wrong("mail.sender", "mail", domain=domain)
+
+
+def _domain_of_sender(mail: Mapping[str, Any]) -> str:
+    return parseaddr(mail.get("sender") or "")[1].rpartition("@")[2].lower()
+
+
+async def _domains(
+    mail: Mapping[str, Any], resolver: Resolver, domains: Sequence[str], selectors: Sequence[str]
+) -> list[Finding]:
+    """What the DNS says of sender domains, and of mail servers of one's own."""
+    try:
+        accounts = accounts_of(mail)
+    except (AccountsError, OSError):
+        return []
+    found: list[Finding] = []
+    elsewhere = [account for account in accounts if not _is_loopback(account.host)]
+    wanted = [*([_domain_of_sender(mail)] if elsewhere else []), *domains]
     for domain in dict.fromkeys(wanted):
-        found += await _domain(domain, tools.mail, accounts, resolver, selectors)
-    for account in accounts:
-        if account.preset == "generic" and not _is_loopback(account.host):
+        found += await _domain(domain, mail, accounts, resolver, selectors)
+    for account in elsewhere:
+        if account.preset == "generic":
             found += judge_host(await resolver.host(account.host))
     return found
 

@@ -11,9 +11,14 @@ from datetime import datetime, timedelta
 from jobs.mail.account import Account
 from ops.doctor.dns import DomainFacts, HostFacts
 from ops.doctor.finding import Finding, fine, warning, wrong
-from ops.doctor.smtp import ServerFacts
+from ops.doctor.smtp import Reply, ServerFacts
 
 _SOON = timedelta(days=21)
+_LOGGED_IN, _FOR_GOOD, _TOO_WEAK = 235, 500, 534
+"""RFC 4954; 534 is Google's for a password where an app password is wanted."""
+_CLIENT_OFF = re.compile(r"SmtpClientAuthentication is disabled", re.IGNORECASE)
+_BASIC_OFF = re.compile(r"basic authentication is (?:disabled|not supported)", re.IGNORECASE)
+"""Microsoft's words with 5.7.139, which also stands for a wrong password."""
 _SMALL = 10_000_000
 _MOST_LOOKUPS = 10
 """RFC 7208, 4.6.4."""
@@ -82,6 +87,34 @@ def _login(account: Account, facts: ServerFacts, where: str) -> Iterator[Finding
         yield wrong("smtp.no_password", where, offered=offered)
     else:
         yield fine("smtp.auth", where, offered=offered)
+        yield from _tried(facts, where)
+
+
+def _tried(facts: ServerFacts, where: str) -> Iterator[Finding]:
+    """What came of the log-in, if one was tried."""
+    if facts.credentials is None:
+        return
+    setting = facts.credentials.setting
+    if not facts.credentials.known:
+        yield wrong("smtp.no_secret", where, fault=facts.credentials.fault or "it is empty", setting=setting)
+    elif facts.login is not None:
+        yield _judged(facts.login, where, setting)
+
+
+def _judged(reply: Reply, where: str, setting: str) -> Finding:
+    """What a server's answer to a log-in means, and so which setting to mend."""
+    told = f"{reply.code} {reply.text}"
+    if reply.code == _LOGGED_IN:
+        return fine("smtp.login", where)
+    if _CLIENT_OFF.search(reply.text):
+        return wrong("smtp.client_off", where, reply=told)
+    if "5.7.30" in reply.text or _BASIC_OFF.search(reply.text):
+        return wrong("smtp.basic_off", where, reply=told)
+    if reply.code == _TOO_WEAK:
+        return wrong("smtp.app_password", where, reply=told)
+    if reply.code < _FOR_GOOD:
+        return warning("smtp.login_later", where, reply=told)
+    return wrong("smtp.login_refused", where, reply=told, setting=setting)
 
 
 def _size(facts: ServerFacts, where: str) -> Finding:

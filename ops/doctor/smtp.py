@@ -1,18 +1,33 @@
-"""What a mail server offers: asked with EHLO and STARTTLS, without a login and without a mail.
+"""What a mail server offers, and whether it takes the account's log-in: EHLO, STARTTLS, AUTH, QUIT, and no mail.
 
-In threads, by the standard library's client: each account once, a few seconds at most.
+In threads, by the standard library's client: each account once, a few seconds at most. One log-in is tried, with
+the mechanism that the worker would take, since a second one is a step towards a lock-out. It comes after TLS, but
+where the account's server is this machine.
 """
 
 import asyncio
+import base64
 import smtplib
 import ssl
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from jobs.mail.account import Account
+from ops.doctor.credentials import Credentials
 
 _SECONDS = 10
+_LONGEST_WORDS = 200
+_MORE = 334
+"""RFC 4954: the server waits for more of the log-in."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A server's answer to a log-in."""
+
+    code: int
+    text: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +40,8 @@ class ServerFacts:
         tls_fault: why TLS failed; empty when it did not, or was not tried.
         certificate_ends: of its certificate; None without TLS.
         offers: its EHLO keywords after TLS, in lower case, with their parameters.
+        credentials: what was to be shown to it; None where no log-in was to be tried.
+        login: its answer to the log-in; None when none was tried.
     """
 
     account: Account
@@ -33,18 +50,27 @@ class ServerFacts:
     tls_fault: str = ""
     certificate_ends: datetime | None = None
     offers: Mapping[str, str] = field(default_factory=dict)
+    credentials: Credentials | None = None
+    login: Reply | None = None
 
 
-async def gather_server(account: Account) -> ServerFacts:
-    """Ask one server; a fault is a fact too."""
-    return await asyncio.to_thread(_gather, account)
+async def gather_server(account: Account, credentials: Credentials | None = None) -> ServerFacts:
+    """Ask one server; a fault is a fact too.
+
+    Args:
+        credentials: to log in with; None: no log-in is tried.
+    """
+    return await asyncio.to_thread(_gather, account, credentials)
 
 
-def _gather(account: Account) -> ServerFacts:
+def _gather(account: Account, credentials: Credentials | None) -> ServerFacts:
     try:
         context = ssl.create_default_context(cafile=account.ca_file or None)
         with _connected(account, context) as client:
-            return _asked(account, client, context)
+            facts = _asked(account, client, context)
+            if credentials is None or facts.starttls is False:
+                return facts
+            return replace(facts, credentials=credentials, login=_logged_in(account, credentials, client))
     except ssl.SSLError as error:
         return ServerFacts(account=account, starttls=_uses_starttls(account), tls_fault=_words(error))
     except (smtplib.SMTPException, OSError) as error:
@@ -71,6 +97,38 @@ def _asked(account: Account, client: smtplib.SMTP, context: ssl.SSLContext) -> S
     )
 
 
+def _logged_in(account: Account, credentials: Credentials, client: smtplib.SMTP) -> Reply | None:
+    """The answer to one log-in; None where there is nothing to show, or no mechanism to show it with.
+
+    Raises:
+        SMTPException, OSError: the connection ended meanwhile.
+    """
+    offered = set(client.esmtp_features.get("auth", "").upper().split())
+    offered &= {"PLAIN", "LOGIN"} if account.auth == "password" else {"XOAUTH2"}
+    client.user, client.password = account.username, credentials.password
+    text: bytes | str
+    try:
+        if credentials.token and "XOAUTH2" in offered:
+            code, text = _bearer(account.username, credentials.token, client)
+        elif credentials.password and "PLAIN" in offered:
+            code, text = client.auth("PLAIN", client.auth_plain)
+        elif credentials.password and "LOGIN" in offered:
+            code, text = client.auth("LOGIN", client.auth_login)
+        else:
+            return None
+    except smtplib.SMTPAuthenticationError as refusal:
+        code, text = refusal.smtp_code, refusal.smtp_error
+    words = text.decode("ascii", "replace") if isinstance(text, bytes) else text
+    return Reply(code, " ".join(words.split())[:_LONGEST_WORDS])
+
+
+def _bearer(username: str, token: str, client: smtplib.SMTP) -> tuple[int, bytes]:
+    """XOAUTH2; a server that refuses the token wants an empty line before it says so."""
+    shown = base64.b64encode(f"user={username}\x01auth=Bearer {token}\x01\x01".encode()).decode("ascii")
+    code, text = client.docmd("AUTH", f"XOAUTH2 {shown}")
+    return client.docmd("") if code == _MORE else (code, text)
+
+
 def _certificate_ends(client: smtplib.SMTP) -> datetime | None:
     if not isinstance(client.sock, ssl.SSLSocket):
         return None
@@ -87,4 +145,4 @@ def _uses_starttls(account: Account) -> bool | None:
 
 
 def _words(error: BaseException) -> str:
-    return " ".join(str(error).split())[:200]
+    return " ".join(str(error).split())[:_LONGEST_WORDS]

@@ -86,6 +86,10 @@ ENGLISH: Words = {
     "mail.sealed": ("the key ring opens mails sealed with: {keys}", ""),
     "mail.ring": ("the key ring cannot be read: {fault}", "mend MOMENTUS_MAIL__SEAL_KEYS"),
     "mail.dkim": ("nothing can be signed: {fault}", "mend that setting"),
+    "mail.sender": (
+        "no account may send for {domain}, which MOMENTUS_MAIL__SENDER is of: mails without another will be dead",
+        "add it to sender_domains of an account that may, or mend MOMENTUS_MAIL__SENDER",
+    ),
     "mail.accounts": ("{fault}", "mend the file that MOMENTUS_MAIL__ACCOUNTS names"),
     "smtp.away": ("cannot be asked: {fault}", "is its name right, is the port open from here, is it running?"),
     "smtp.no_starttls": (
@@ -111,6 +115,22 @@ ENGLISH: Words = {
     ),
     "smtp.no_password": ("offers {offered}, and takes no password", "XOAUTH2: auth in the accounts file"),
     "smtp.auth": ("takes logins by {offered}", ""),
+    "smtp.login": ("takes the log-in", ""),
+    "smtp.no_secret": ("there is nothing to log in with: {fault}", "mend {setting}"),
+    "smtp.login_refused": ("refuses the log-in: {reply}", "mend {setting}; then ./run ops mail resume ACCOUNT"),
+    "smtp.basic_off": (
+        "takes no passwords any more: {reply}",
+        'XOAUTH2: auth = "microsoft", tenant and client_id in the accounts file (docs/mail.md)',
+    ),
+    "smtp.client_off": (
+        "SMTP is turned off for this mailbox or its organisation: {reply}",
+        "Set-CASMailbox MAILBOX -SmtpClientAuthenticationDisabled $false; and XOAUTH2, where passwords are off",
+    ),
+    "smtp.app_password": (
+        "wants another password than the user's own: {reply}",
+        'an app password in password_file, or XOAUTH2: auth = "google"',
+    ),
+    "smtp.login_later": ("cannot say now whether it takes the log-in: {reply}", "run it again in some minutes"),
     "smtp.small": (
         "takes mails of {size} octets at most",
         "larger ones will be dead; send links instead of attachments",

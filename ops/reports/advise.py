@@ -21,7 +21,6 @@ from ops.reports.judge import judge
 from ops.reports.preview import find_report
 from ops.reports.walk_postgres import Walk, WalkFails, measure_walk
 from worker.reports.day import day_around
-from worker.reports.tree import grow_tree
 
 _READS = 50
 
@@ -71,7 +70,7 @@ async def _measured(tools: Tools, report: Report, asked: argparse.Namespace) -> 
             facts = await it.examine(report, ZoneInfo(tools.timezone))
             if sql is None or not facts.documents:
                 return facts, None
-            tree = grow_tree(await it.snapshot.tree(report))
+            tree = await it.snapshot.tree(report)
             day = day_around(it.snapshot.as_of, zone)
             return facts, await measure_walk(
                 it, sql, tree, day, most=asked.sample, seconds=asked.seconds, file=asked.walk.name

@@ -14,7 +14,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from jobs.reports import Report, ReportError
-from jobs.reports.catalogue import SHIPPED, Folder, read_folder, schema_file
+from jobs.reports.catalogue import SHIPPED, Folder, read_folder, read_shipped, schema_file
 from jobs.reports.schema import document_schema
 from ops.command import Answer, Command, Refused, Tools
 from ops.reports.facts_postgres import DatabaseAway, ReportFacts, look
@@ -26,9 +26,10 @@ _NO_DATABASE = "MOMENTUS_POSTGRES_DSN is not set: only the files were read, no q
 
 async def check(tools: Tools, asked: argparse.Namespace) -> Answer:
     """Check a folder's reports. Raises Refused."""
-    path: Path = asked.path or tools.reports_path or SHIPPED
+    own: Path | None = asked.path or tools.reports_path
+    path = own or SHIPPED
     try:
-        folder = read_folder(path)
+        folder = read_folder(own) if own else read_shipped(tools.reports_shipped)
     except ReportError as error:
         raise Refused(f"--path: {error.reason}" if asked.path else str(error)) from None
     findings = [Finding(fault.field, fault.reason, "") for fault in folder.faults]

@@ -20,7 +20,7 @@ from worker.reports.day import day_around
 from worker.reports.document import Document, write_documents
 from worker.reports.rollup import InvalidRows, roll_up
 from worker.reports.source_postgres import DATABASE_FAULTS, Snapshot
-from worker.reports.tree import InvalidTree, grow_tree
+from worker.reports.tree import InvalidTree
 
 _BEGIN = """
 SELECT
@@ -186,7 +186,7 @@ class Look:
     async def _run(self, facts: ReportFacts, report: Report, zone: ZoneInfo) -> None:
         """Reckon all documents as a refresh does."""
         snapshot, day = self.snapshot, day_around(self.snapshot.as_of, zone)
-        tree = grow_tree(await snapshot.tree(report))
+        tree = await snapshot.tree(report)
         took = []
         for _ in range(_RUNS):
             before = snapshot.spent

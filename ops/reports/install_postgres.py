@@ -80,7 +80,7 @@ async def _connected(dsn: str) -> "asyncpg.Connection[asyncpg.Record]":
 
 def _boards(tools: Tools) -> dict[str, Board]:
     try:
-        return dict(boards_of(load_reports(tools.reports_path)))
+        return dict(boards_of(load_reports(tools.reports_path, shipped=tools.reports_shipped)))
     except ReportError as error:
         raise Refused(str(error)) from None
 

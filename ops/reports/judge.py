@@ -21,6 +21,7 @@ Rule = Callable[[Report, ReportFacts], Iterator[Finding]]
 
 _NUMBERS = {"int2", "int4", "int8", "numeric", "float4", "float8"}
 _IDS = {"int2", "int4", "int8"}
+_JSON = {"json", "jsonb"}
 _CLOCK = re.compile(
     r"\b(?:(?:now|clock_timestamp|statement_timestamp|transaction_timestamp|timeofday)\s*\(\s*\)"
     r"|current_date|current_timestamp|current_time|localtimestamp|localtime)",
@@ -74,7 +75,7 @@ def _misfit(column: str, how: str) -> str:
     """What to do about a column that a roll-up cannot take; empty when it can."""
     is_list = column.endswith("[]")
     if top_of(how):
-        return "" if column == "jsonb" else "make it a jsonb array of objects, with jsonb_agg"
+        return "" if column in _JSON else "make it a jsonb array of objects, with jsonb_agg"
     match how:
         case "sum":
             return "" if column in _NUMBERS else "count or cast to a number, or use another roll-up"
@@ -83,7 +84,7 @@ def _misfit(column: str, how: str) -> str:
         case "distinct":
             return "" if is_list else "return the ids themselves: array_agg(DISTINCT id)"
         case "sums":
-            return "" if column == "jsonb" else "make it a jsonb object of numbers, with jsonb_object_agg"
+            return "" if column in _JSON else "make it a json object of numbers, with json_object_agg"
     plain = column.removesuffix("[]") if how == "sql" else column
     return "" if plain in OF_COLUMN else "cast it to text or a number"
 

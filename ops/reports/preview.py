@@ -39,7 +39,7 @@ async def preview(tools: Tools, asked: argparse.Namespace) -> Answer:
 def find_report(tools: Tools, name: str) -> Report:
     """A declared report. Raises Refused."""
     try:
-        reports = load_reports(tools.reports_path)
+        reports = load_reports(tools.reports_path, shipped=tools.reports_shipped)
     except ReportError as error:
         raise Refused(f"{error}; ./run ops reports check tells all there is to mend") from None
     if name not in reports:

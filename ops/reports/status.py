@@ -62,7 +62,7 @@ async def status(tools: Tools, asked: argparse.Namespace) -> Answer:
     """All declared reports. Raises Refused and RedisError."""
     del asked
     try:
-        boards = boards_of(load_reports(tools.reports_path))
+        boards = boards_of(load_reports(tools.reports_path, shipped=tools.reports_shipped))
     except ReportError as error:
         raise Refused(f"{error}; ./run ops reports check tells all there is to mend") from None
     seen, decisions, note = await _look(tools, boards)

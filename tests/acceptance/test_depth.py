@@ -20,6 +20,7 @@ from ops.depth import Depth, LaneDepth, read_depth
 from ops.drain import Drain
 from producers import Producer
 from producers.keys import LaneKeys, catalogue
+from tests.command_line import run_ops
 from tests.notes import Note, running
 from tests.support import OwnValkey, eventually
 from worker.engine import GiveUp, LaneSlots, TryLater, Worker
@@ -220,7 +221,7 @@ async def _calls(redis: Redis) -> dict[str, int]:
     return {name.removeprefix("cmdstat_"): it["calls"] for name, it in stats.items() if name != "cmdstat_info"}
 
 
-# The command
+# The command; that its process ends as it says is seen where Redis is away, and of --watch
 
 
 @asynccontextmanager
@@ -238,7 +239,7 @@ async def ops(*arguments: str, **variables: str) -> AsyncIterator[Process]:
 
 
 async def answer(*arguments: str, **variables: str) -> tuple[int, str, str]:
-    """Exit code, stdout, stderr."""
+    """Exit code, stdout, stderr of a process."""
     async with ops(*arguments, **variables) as process:
         out, err = await process.communicate()
         return process.returncode or 0, out.decode(), err.decode()
@@ -246,7 +247,7 @@ async def answer(*arguments: str, **variables: str) -> tuple[int, str, str]:
 
 async def test_the_table_shows_the_lanes_and_why_they_wait(valkey_url: str, producer: Producer) -> None:
     await producer.send_many([Note("x") for _ in range(12_345)])
-    code, out, err = await answer("depth", REDIS_URL=valkey_url)
+    code, out, err = await run_ops("depth", REDIS_URL=valkey_url)
     assert (code, err) == (0, "")
     lines = out.splitlines()
     (head,) = [line for line in lines if line.startswith("LANE")]
@@ -258,7 +259,7 @@ async def test_the_table_shows_the_lanes_and_why_they_wait(valkey_url: str, prod
 
 async def test_the_json_is_one_object_with_everything(valkey_url: str, producer: Producer) -> None:
     await producer.send(Note("x"))
-    code, out, _ = await answer("depth", "--json", REDIS_URL=valkey_url)
+    code, out, _ = await run_ops("depth", "--json", REDIS_URL=valkey_url)
     assert code == 0
     assert out.count("\n") == 1
     depth = json.loads(out)
@@ -279,7 +280,7 @@ async def test_a_job_that_is_unaccounted_for_is_a_finding(
 ) -> None:
     await producer.send(Note("x"))
     await redis.hincrby(KEYS.counters, f"accepted:{LANE}", change)
-    code, out, _ = await answer("depth", REDIS_URL=valkey_url)
+    code, out, _ = await run_ops("depth", REDIS_URL=valkey_url)
     assert code == 1
     assert "NOT CONSERVED" in out
     assert words in out
@@ -345,7 +346,7 @@ async def test_a_redis_that_is_frozen_is_not_waited_for(own_valkey: Callable[...
     valkey = await own_valkey()
     valkey.pause()
     try:
-        code, _, err = await answer("depth", REDIS_URL=valkey.url)
+        code, _, err = await run_ops("depth", REDIS_URL=valkey.url)
     finally:
         valkey.resume()
     assert (code, err.count("\n")) == (3, 1)
@@ -356,7 +357,7 @@ async def test_a_redis_that_is_frozen_is_not_waited_for(own_valkey: Callable[...
     [("redis://:hid/den@127.0.0.1:6379", "MOMENTUS_REDIS_URL"), ("http://127.0.0.1", "MOMENTUS_REDIS_URL")],
 )
 async def test_an_address_that_is_none_is_a_configuration_fault(url: str, words: str) -> None:
-    code, _, err = await answer("depth", REDIS_URL=url)
+    code, _, err = await run_ops("depth", REDIS_URL=url)
     assert code == 2
     assert words in err
     assert "hid" not in err
@@ -368,7 +369,7 @@ async def test_without_a_setting_the_running_installation_is_asked(
 ) -> None:
     await producer.send(Note("x"))
     (tmp_path / "running.json").write_text(json.dumps({"redis_url": valkey_url}))
-    code, out, _ = await answer("depth", "--json", DATA_DIR=str(tmp_path))
+    code, out, _ = await run_ops("depth", "--json", DATA_DIR=str(tmp_path))
     assert code == 0
     assert json.loads(out)["lanes"][1]["ready"] == 1
 
@@ -377,7 +378,7 @@ async def test_without_a_setting_the_running_installation_is_asked(
 async def test_with_nothing_to_ask_the_remedy_is_told(tmp_path: Path, content: str | None) -> None:
     if content is not None:
         (tmp_path / "running.json").write_text(content)
-    code, _, err = await answer("depth", DATA_DIR=str(tmp_path))
+    code, _, err = await run_ops("depth", DATA_DIR=str(tmp_path))
     assert (code, err.count("\n")) == (2, 1)
     assert "running.json" in err
     assert "./run up" in err
@@ -403,13 +404,13 @@ async def test_watching_goes_on_through_an_outage_and_ends_well(
 
 @pytest.mark.parametrize("arguments", [["--help"], ["depth", "--help"], ["console", "--help"], ["demo", "--help"]])
 async def test_every_command_explains_itself(arguments: list[str]) -> None:
-    code, out, err = await answer(*arguments)
+    code, out, err = await run_ops(*arguments)
     assert (code, err) == (0, "")
     assert "example:" in out or arguments == ["--help"]
 
 
 async def test_the_settings_are_listed_and_secrets_are_not_shown() -> None:
-    code, out, _ = await answer("settings", REDIS_URL="redis://:hidden@127.0.0.1")
+    code, out, _ = await run_ops("settings", REDIS_URL="redis://:hidden@127.0.0.1")
     assert code == 0
     assert "MOMENTUS_CONSOLE__PORT" in out
     assert "hidden" not in out
@@ -417,6 +418,6 @@ async def test_the_settings_are_listed_and_secrets_are_not_shown() -> None:
 
 @pytest.mark.parametrize("arguments", [[], ["nonsense"], ["depth", "--every", "0"], ["demo", "--scale", "99"]])
 async def test_a_wrong_word_ends_with_the_code_for_it(arguments: list[str]) -> None:
-    code, out, err = await answer(*arguments)
+    code, out, err = await run_ops(*arguments)
     assert (code, out) == (2, "")
     assert "usage:" in err

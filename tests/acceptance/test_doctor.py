@@ -2,10 +2,12 @@
 
 import argparse
 import asyncio
+import base64
 import ssl
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
@@ -22,12 +24,16 @@ from redis.asyncio import Redis
 from jobs.mail.account import Account
 from jobs.mail.dkim import load_signer
 from ops.command import Answer, Tools
+from ops.doctor import words
 from ops.doctor.commands import COMMANDS
+from ops.doctor.credentials import Credentials, credentials_of
 from ops.doctor.dns import Resolver
+from ops.doctor.finding import Finding
 from ops.doctor.judge_mail import judge_server
 from ops.doctor.smtp import gather_server
 from ops.sink.smtp import Sink
 from tests.name_server import name_server
+from tests.scripted_smtp import ScriptedSmtp
 from tests.support import OwnValkey
 
 
@@ -94,6 +100,154 @@ async def test_a_server_without_starttls_is_found_out(smtp_sink: Sink) -> None:
     assert await looked_at(Account(name="main", host="127.0.0.1", port=smtp_sink.port)) == {"smtp.no_starttls"}
     plain = Account(name="main", host="127.0.0.1", port=smtp_sink.port, tls="off")
     assert await looked_at(plain) == {"smtp.plain", "smtp.no_login", "smtp.size"}
+
+
+PASSWORD = "s3cret-canary"  # noqa: S105  made up
+REFUSED = "535 5.7.8 Username and Password not accepted"
+
+
+def an_account(server: ScriptedSmtp, **more: Any) -> Account:
+    return Account(name="main", host="127.0.0.1", port=server.port, tls="off", username="me", **more)
+
+
+async def logged_in(server: ScriptedSmtp, credentials: Credentials, **more: Any) -> Finding:
+    """What is said of the log-in."""
+    server.connections.clear()
+    facts = await gather_server(an_account(server, **more), credentials)
+    (*_, found, _) = judge_server(facts, now=datetime.now(UTC))
+    return found
+
+
+def auth_commands(server: ScriptedSmtp) -> list[str]:
+    return [line for line in server.commands if line.startswith("AUTH")]
+
+
+@pytest.mark.parametrize(
+    ("reply", "code", "todo"),
+    [
+        ("235 2.7.0 Accepted", "smtp.login", ""),
+        (REFUSED, "smtp.login_refused", "mend username and password_file of [accounts.main]"),
+        (
+            "535 5.7.139 Authentication unsuccessful, the user credentials were incorrect. [X.eurprd.example]",
+            "smtp.login_refused",
+            "mend username and password_file of [accounts.main]",
+        ),
+        (
+            "535 5.7.139 Authentication unsuccessful, basic authentication is disabled. [X.eurprd.example]",
+            "smtp.basic_off",
+            'XOAUTH2: auth = "microsoft"',
+        ),
+        ("550 5.7.30 Basic authentication is not supported for Client Submission.", "smtp.basic_off", "XOAUTH2"),
+        (
+            "535 5.7.139 Authentication unsuccessful, SmtpClientAuthentication is disabled for the Tenant.",
+            "smtp.client_off",
+            "SmtpClientAuthenticationDisabled $false",
+        ),
+        ("534-5.7.9 Application-specific password required.\n534 5.7.9 help", "smtp.app_password", "app password"),
+        ("454 4.7.0 Too many login attempts, please try again later.", "smtp.login_later", "run it again"),
+        ("421 4.7.0 Try again later, closing connection.", "smtp.login_later", "run it again"),
+    ],
+)
+async def test_a_log_in_is_tried_once_and_its_answer_told_with_what_to_mend(
+    reply: str, code: str, todo: str
+) -> None:
+    credentials = Credentials(password=PASSWORD, setting="username and password_file of [accounts.main]")
+    for mechanisms in ("PLAIN LOGIN XOAUTH2", "LOGIN"):
+        async with ScriptedSmtp(offers=(f"AUTH {mechanisms}", "SIZE 35882577")) as server:
+            server.replies["auth"] = [reply] if "PLAIN" in mechanisms else ["334 UGFzc3dvcmQ6"]
+            server.replies["rset"] = [reply]  # to the password, which is no verb
+            found = await logged_in(server, credentials)
+        assert found.code == code
+        assert todo in words.remedy(found)
+        assert PASSWORD not in words.cause(found) + words.remedy(found)
+        assert len(auth_commands(server)) == 1
+        assert len(server.connections) == 1
+        assert not server.mails
+
+
+async def test_a_token_is_shown_where_the_account_has_one_and_a_refusal_is_told() -> None:
+    credentials = Credentials(token="bearer-canary", setting="tenant, client_id and password_file")
+    shown = base64.b64encode(b"user=me\x01auth=Bearer bearer-canary\x01\x01").decode()
+    async with ScriptedSmtp(offers=("AUTH PLAIN XOAUTH2",)) as server:
+        server.replies["auth"] = ["235 2.7.0 ok"]
+        assert (await logged_in(server, credentials, auth="microsoft")).code == "smtp.login"
+        assert auth_commands(server) == [f"AUTH XOAUTH2 {shown}"]
+        server.replies["auth"] = ["334 eyJzdGF0dXMiOiI0MDEifQ=="]
+        server.replies["rset"] = ["535 5.7.3 Authentication unsuccessful"]
+        refused = await logged_in(server, credentials, auth="microsoft")
+    assert refused.code == "smtp.login_refused"
+    assert words.remedy(refused).startswith("mend tenant, client_id and password_file")
+
+
+@pytest.mark.parametrize(
+    ("offers", "more", "code"),
+    [
+        ((), {}, "smtp.no_auth"),
+        (("AUTH NTLM",), {}, "smtp.no_password"),
+        (("AUTH PLAIN",), {"auth": "google"}, "smtp.no_xoauth2"),
+    ],
+)
+async def test_a_server_that_has_no_log_in_for_the_account_is_shown_nothing(
+    offers: tuple[str, ...], more: dict[str, Any], code: str
+) -> None:
+    async with ScriptedSmtp(offers=offers) as server:
+        assert (await logged_in(server, Credentials(password=PASSWORD), **more)).code == code
+        assert not auth_commands(server)
+
+
+async def test_where_tls_fails_nothing_is_shown(authority: tuple[Path, Path]) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*authority)
+    async with ScriptedSmtp(offers=("STARTTLS", "AUTH PLAIN"), context=context) as server:
+        account = replace(an_account(server), tls="required")
+        facts = await gather_server(account, Credentials(password=PASSWORD))
+        assert {one.code for one in judge_server(facts, now=datetime.now(UTC))} == {"smtp.tls_failed"}
+        assert not auth_commands(server)
+    async with ScriptedSmtp(offers=("AUTH PLAIN",)) as server:
+        account = replace(an_account(server), tls="required")
+        facts = await gather_server(account, Credentials(password=PASSWORD))
+        assert {one.code for one in judge_server(facts, now=datetime.now(UTC))} == {"smtp.no_starttls"}
+        assert not auth_commands(server)
+
+
+async def test_the_command_logs_in_at_every_account_unless_it_is_told_not_to(
+    valkey_url: str, tmp_path: Path
+) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text(f"{PASSWORD}\n")
+    secret.chmod(0o600)
+    async with ScriptedSmtp(offers=("AUTH PLAIN",)) as server, Redis.from_url(valkey_url) as redis:
+        lines = ['host = "127.0.0.1"', f"port = {server.port}", 'tls = "off"', 'username = "me"']
+        lines.append('sender_domains = ["example.com"]')
+        accounts = tmp_path / "accounts.toml"
+        files = (f'password_file = "{secret}"', f'password_file = "{tmp_path / "gone"}"')
+        named = zip(("main", "spare"), files, strict=True)
+        accounts.write_text("\n".join(line for name, one in named for line in (f"[accounts.{name}]", *lines, one)))
+        mail = {"mode": "live", "sender": "x@other.example", "accounts": accounts}
+        tools = Tools(redis=redis, redis_url=valkey_url, mail=mail)
+        server.replies["auth"] = [REFUSED]
+        answer = await examined(tools)
+        assert len(auth_commands(server)) == 1
+        told = severities(answer)
+        assert (told["smtp.login_refused"], told["smtp.no_secret"]) == ("wrong", "wrong")
+        assert "mend username and password_file of [accounts.main]" in answer.text
+        assert "mend username and password_file of [accounts.spare]" in answer.text
+        assert told["mail.sender"] == "wrong"
+        assert PASSWORD not in answer.text
+        without = severities(await examined(tools, "--no-login"))
+        assert len(auth_commands(server)) == 1
+        assert not {"smtp.login", "smtp.login_refused", "smtp.no_secret"} & without.keys()
+
+
+def test_a_secret_that_workers_would_refuse_is_told_as_they_tell_it(tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    account = Account(name="main", host="127.0.0.1", username="me", password_file=str(secret))
+    for text, mode, complaint in (("", 0o600, "is empty"), ("open", 0o604, "chmod o-r")):
+        secret.write_text(text)
+        secret.chmod(mode)
+        found = asyncio.run(credentials_of(account, {"accounts": "accounts.toml"}))
+        assert complaint in found.fault
+        assert not found.known
 
 
 ZONE = {

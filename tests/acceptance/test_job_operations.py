@@ -2,13 +2,10 @@
 
 import asyncio
 import json
-import sys
-from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any, ClassVar
 
 import orjson
@@ -25,12 +22,12 @@ from ops.jobs.explain import explain
 from ops.jobs.operations import cancel, discard, revive, revive_all
 from producers import Producer
 from producers.keys import LaneKeys
+from tests.command_line import run_ops
 from tests.notes import running
 from tests.support import OwnValkey, eventually
 from worker.engine import GiveUp, LaneSlots, TryLater, Worker
 from worker.engine.handler import handler
 
-ROOT = Path(__file__).resolve().parents[2]
 LANE = "mail.normal"
 KEYS = LaneKeys(LANE)
 PRIVATE = "ana.secreta@example.com"
@@ -151,15 +148,7 @@ async def leaves_nothing(redis: Redis, job_id: str) -> bool:
 
 async def ops(url: str, *arguments: str) -> tuple[int, str, str]:
     """Exit code, stdout, stderr of the command."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "ops", *arguments),
-        cwd=ROOT,
-        env={"MOMENTUS_REDIS_URL": url},
-        stdout=PIPE,
-        stderr=PIPE,
-    )
-    out, err = await process.communicate()
-    return process.returncode or 0, out.decode(), err.decode()
+    return await run_ops(*arguments, REDIS_URL=url)
 
 
 async def facts(url: str, *arguments: str) -> tuple[int, dict[str, Any]]:

@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import os
+import re
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -10,6 +11,7 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
+import orjson
 import pytest
 from redis.asyncio import Redis
 
@@ -24,9 +26,10 @@ from ops.supervisor import Supervisor
 from ops.supervisor_process import Process
 from ops.system import worker_ready
 from producers import Producer
-from producers.keys import LaneKeys
+from producers.keys import MAIL_ROUTED, LaneKeys
 from producers.limit import LaneLimit, Limit, Rate
 from producers.link import Link
+from producers.receipt import Receipt
 from tests.notes import running
 from tests.provider import TOO_FAST, TOO_MANY, Provider
 from tests.support import eventually
@@ -53,6 +56,7 @@ TIMES = Times(
     look=timedelta(milliseconds=20),
     pauses={**PAUSES, "login": soon(), "day": soon(), "connections": soon(), "fault": Pause(3, *[AN_HOUR] * 2)},
 )
+BRISK = replace(TIMES, renew_every=timedelta(milliseconds=30))
 
 
 @pytest.fixture(autouse=True)
@@ -87,6 +91,7 @@ async def fleet(
     limits: Sequence[Limit] = (),
     workers: int = 3,
     times: Times = TIMES,
+    wait: timedelta = timedelta(milliseconds=5),
 ) -> AsyncIterator[None]:
     keys = [limit_key(one.account.name) for one in accounts]
     async with AsyncExitStack() as stack:
@@ -102,7 +107,7 @@ async def fleet(
                 lanes=[LaneSlots(lane, 5) for lane in LANES],
                 limits=limits or [Limit(key) for key in keys],
                 lane_limits={lane: LaneLimit(keys, urgent=lane == MAIL_URGENT) for lane in LANES},
-                policies={Mail.kind: Policy(tries=5, first_wait=timedelta(milliseconds=5))},
+                policies={Mail.kind: Policy(tries=5, first_wait=wait)},
                 ctx={"mailer": Mailer(carriers, Sender("no-reply@momentus.example"))},
                 handle_signals=False,
             )
@@ -225,6 +230,141 @@ async def test_a_mail_may_name_its_account_and_waits_for_it(
             receipt = await producer.send(Mail(to="a@example.com", subject="x", text="y", account="gone"))
             await eventually(lambda: redis.hget(KEYS.parked, receipt.id))
         assert first.accepted == 0
+
+
+def sends_for(one: Configured, *domains: str) -> Configured:
+    return replace(one, account=replace(one.account, sender_domains=domains))
+
+
+def mails_from(domain: str, count: int) -> list[Mail]:
+    return [replace(mail, sender=f"tasks@{domain}") for mail in mails(count)]
+
+
+async def test_a_mail_goes_by_an_account_that_may_send_for_its_sender_and_by_no_other(
+    valkey_url: str, producer: Producer, redis: Redis
+) -> None:
+    async with Provider() as first, Provider() as second, Provider() as any_sender:
+        await producer.send_many([*mails_from("one.example.com", 5), *mails_from("two.example.com", 5)])
+        await producer.send_many(mails(5))  # from the worker's own sender
+        accounts = [
+            sends_for(account(first), "one.example.com"),
+            sends_for(account(second, "second"), "two.example.com"),
+            account(any_sender, "third"),
+        ]
+        async with fleet(valkey_url, accounts, times=BRISK):
+            await eventually(lambda: first.accepted + second.accepted + any_sender.accepted == 15)
+            await eventually(lambda: forgotten(redis))
+    assert [senders_of(one) for one in (first, second, any_sender)] == [
+        {"one.example.com"},
+        {"two.example.com"},
+        {"momentus.example"},
+    ]
+    assert await counted(redis, "dead") == 0
+
+
+async def forgotten(redis: Redis) -> bool:
+    return not await redis.exists(MAIL_ROUTED)
+
+
+def senders_of(provider: Provider) -> set[str]:
+    """The domains that the mails it took are from."""
+    return {found[1] for head in provider.headers if (found := re.search(r"(?m)^From:.*@([\w.]+)", head))}
+
+
+async def test_when_an_account_is_closed_its_mails_go_by_another_one_that_may_send_them(
+    valkey_url: str, producer: Producer
+) -> None:
+    async with Provider() as stranger, Provider(password="changed") as first, Provider() as second:
+        times = replace(BRISK, pauses={**PAUSES, "login": Pause(1, AN_HOUR, AN_HOUR)})
+        accounts = [
+            sends_for(account(stranger, "stranger"), "other.example.com"),
+            sends_for(account(first), "one.example.com"),
+            sends_for(account(second, "spare"), "one.example.com", "two.example.com"),
+        ]
+        await producer.send_many(mails_from("one.example.com", 20))
+        async with fleet(valkey_url, accounts, times=times):
+            await eventually(lambda: second.accepted == 20)
+        assert stranger.accepted == 0
+        assert second.duplicates == 0
+
+
+async def test_mails_that_wait_for_an_account_are_given_to_another_one_when_people_pause_it(
+    valkey_url: str, producer: Producer, redis: Redis
+) -> None:
+    """The account that may send them gives one in an hour; the others wait for it, until it is paused."""
+    async with Provider() as stranger, Provider() as first, Provider() as second:
+        accounts = [
+            sends_for(account(stranger, "stranger"), "other.example.com"),
+            sends_for(account(first), "one.example.com"),
+            sends_for(account(second, "spare"), "one.example.com"),
+        ]
+        slow = Rate(1, timedelta(hours=1))
+        limits = [Limit("account:stranger"), Limit("account:main", (slow,)), Limit("account:spare", (slow,))]
+        await pause(redis, "spare", reason="not yet")
+        await producer.send_many(mails_from("one.example.com", 3))
+        async with fleet(valkey_url, accounts, limits=limits, times=BRISK, workers=1):
+            await eventually(lambda: first.accepted == 1)
+            await eventually(lambda: redis.zcard(KEYS.blocked("account:main")))
+            await pause(redis, "main", reason="new password")
+            await resume(redis, "spare")
+            await eventually(lambda: second.accepted == 1)
+        assert (stranger.accepted, first.accepted) == (0, 1)
+
+
+async def test_a_mail_that_one_of_them_may_have_delivered_is_not_given_to_the_other_when_that_one_is_closed(
+    valkey_url: str, producer: Producer, redis: Redis
+) -> None:
+    async with Provider() as stranger, Provider(silent=3) as first, Provider() as second:
+        accounts = [
+            sends_for(account(stranger, "stranger"), "other.example.com"),
+            sends_for(account(first), "one.example.com"),
+            sends_for(account(second, "spare"), "one.example.com"),
+        ]
+        await pause(redis, "spare", reason="not yet")
+        receipts = await producer.send_many(mails_from("one.example.com", 3))
+        async with fleet(valkey_url, accounts, times=BRISK, wait=timedelta(seconds=1)):
+            await eventually(lambda: len(first.dropped) == 3)
+            await pause(redis, "main", reason="new password")
+            await resume(redis, "spare")
+            await eventually(lambda: all_wait_for(redis, "account:main", receipts))
+            assert second.accepted == 0
+            await resume(redis, "main")
+            await eventually(lambda: first.duplicates == 3)
+        assert (stranger.accepted, second.accepted) == (0, 0)
+
+
+async def all_wait_for(redis: Redis, limit: str, receipts: Sequence[Receipt]) -> bool:
+    """They are bound to it for good: found, by another account, to be for this one alone."""
+    waiting = {member.decode().partition(" ")[2] for member in await redis.zrange(KEYS.blocked(limit), 0, -1)}
+    return waiting == {one.id for one in receipts} and await forgotten(redis)
+
+
+async def test_a_mail_for_whose_sender_no_account_may_send_is_dead_and_says_which_setting(
+    valkey_url: str, producer: Producer, redis: Redis
+) -> None:
+    async with Provider() as first, Provider() as second:
+        accounts = [sends_for(account(first), "one.example.com"), account(second, "spare")]
+        alone = sends_for(account(second, "spare"), "two.example.com")
+        (named,) = await producer.send_many([replace(mails_from("two.example.com", 1)[0], account="main")])
+        async with fleet(valkey_url, accounts):
+            assert await death_of(named.id, redis) == (
+                "main: the mail may go by no other account, and this one may not send for two.example.com; "
+                "add it to sender_domains of [accounts.main], if it may"
+            )
+        (stray,) = await producer.send_many(mails_from("three.example.com", 1))
+        async with fleet(valkey_url, [accounts[0], alone]):
+            assert await death_of(stray.id, redis) == (
+                "no account may send for three.example.com; add it to sender_domains of one that may, "
+                "in MOMENTUS_MAIL__ACCOUNTS"
+            )
+        assert first.accepted == second.accepted == 0
+
+
+async def death_of(job_id: str, redis: Redis) -> str:
+    await eventually(lambda: redis.zscore(KEYS.dead, job_id))
+    (*_, last) = await redis.lrange(KEYS.history(job_id), 0, -1)
+    assert orjson.loads(last)["outcome"] == "dead"
+    return str(orjson.loads(last)["reason"])
 
 
 async def test_a_paused_account_sends_nothing_until_people_resume_it(

@@ -2,14 +2,11 @@
 
 import asyncio
 import json
-import sys
 import time
-from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any, ClassVar
 
 import orjson
@@ -23,12 +20,12 @@ from ops.jobs.operations import cancel
 from ops.jobs.parked import list_parked, unpark
 from producers import Producer
 from producers.keys import LaneKeys
+from tests.command_line import run_ops
 from tests.notes import Note, running
 from tests.support import OwnValkey, eventually
 from worker.engine import LaneSlots, Park, TryLater, Worker
 from worker.engine.handler import handler
 
-ROOT = Path(__file__).resolve().parents[2]
 LANE = "mail.normal"
 KEYS = LaneKeys(LANE)
 SOON = timedelta(milliseconds=5)
@@ -107,15 +104,7 @@ def outcomes(found: Explained) -> list[str]:
 
 async def ops(url: str, *arguments: str) -> tuple[int, str, str]:
     """Exit code, stdout, stderr of the command."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "ops", *arguments),
-        cwd=ROOT,
-        env={"MOMENTUS_REDIS_URL": url},
-        stdout=PIPE,
-        stderr=PIPE,
-    )
-    out, err = await process.communicate()
-    return process.returncode or 0, out.decode(), err.decode()
+    return await run_ops(*arguments, REDIS_URL=url)
 
 
 # Deadlines

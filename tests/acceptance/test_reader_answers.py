@@ -63,7 +63,7 @@ async def ask(reader: Reader, path: str = URL, query: str = "", method: str = "G
 
 
 def header(answer: Answer, name: str) -> str:
-    return ", ".join(value for key, value in answer.headers if key == name)
+    return ", ".join(value for key, value in answer.fields if key == name)
 
 
 def problem(answer: Answer) -> str:
@@ -203,7 +203,7 @@ class Listener:
 
     async def send_str(self, data: str) -> None:
         if self.gone:
-            raise RuntimeError("the client has gone")
+            raise ConnectionResetError("the client has gone")
         self.received.append(data)
 
 

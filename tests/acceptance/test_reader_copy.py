@@ -64,7 +64,7 @@ class Copied:
 
 
 def header(answer: Answer, name: str) -> str:
-    return ", ".join(value for key, value in answer.headers if key == name)
+    return ", ".join(value for key, value in answer.fields if key == name)
 
 
 @pytest.fixture

@@ -233,6 +233,13 @@ async def test_a_tree_that_is_none_is_found(shops: Shops) -> None:
         assert words in answer.text
 
 
+async def test_json_will_do_where_jsonb_does(shops: Shops) -> None:
+    assert (await shops.check(pin=True)).done
+    shops.write(query=QUERY.replace("jsonb_", "json_"))
+    answer = await shops.check()
+    assert answer.done, answer.text
+
+
 async def test_a_query_that_runs_too_long_is_ended_and_found(shops: Shops) -> None:
     shops.write(query=QUERY.replace("WHERE", "CROSS JOIN pg_sleep(9) WHERE"))
     answer = await shops.check(seconds=0.2)

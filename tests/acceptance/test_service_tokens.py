@@ -2,8 +2,6 @@
 
 import asyncio
 import json
-import os
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
 from pathlib import Path
@@ -14,24 +12,16 @@ from redis.asyncio import Redis
 
 from sessions import SERVICE_USER, SessionMiddleware, SessionRefused, Sessions, SyncSessions
 from sessions.token import place_of
+from tests.command_line import run_ops
 from tests.reader_process import REPORT, Client, document, meta, reader_process
 from tests.support import OwnValkey, eventually
 
-ROOT = Path(__file__).resolve().parents[2]
 DAY = timedelta(days=1)
 OwnServer = Callable[..., Awaitable[OwnValkey]]
 
 
 async def ops(url: str, *words: str) -> tuple[int, str, str]:
-    running = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "ops", "sessions", *words),
-        cwd=ROOT,
-        env={**os.environ, "MOMENTUS_REDIS_URL": url, "MOMENTUS_LOG_LEVEL": "debug"},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    out, err = await running.communicate()
-    return running.returncode or 0, out.decode(), err.decode()
+    return await run_ops("sessions", *words, REDIS_URL=url, LOG_LEVEL="debug")
 
 
 async def make(url: str, name: str, *words: str) -> str:

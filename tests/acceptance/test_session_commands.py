@@ -1,18 +1,13 @@
 """`./run ops sessions`: who is logged in where, and log them out; no token is ever shown."""
 
-import asyncio
 import json
-import os
-import sys
 from collections.abc import AsyncIterator
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
 from sessions import Sessions
-
-ROOT = Path(__file__).resolve().parents[2]
+from tests.command_line import run_ops
 
 
 @pytest.fixture
@@ -23,15 +18,7 @@ async def sessions(valkey_url: str) -> AsyncIterator[Sessions]:
 
 
 async def ops(valkey_url: str, *words: str) -> tuple[int, str, str]:
-    running = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "ops", "sessions", *words),
-        cwd=ROOT,
-        env={**os.environ, "MOMENTUS_REDIS_URL": valkey_url},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    out, err = await running.communicate()
-    return running.returncode or 0, out.decode(), err.decode()
+    return await run_ops("sessions", *words, REDIS_URL=valkey_url)
 
 
 async def test_a_users_sessions_are_listed_without_any_token(sessions: Sessions, valkey_url: str) -> None:

@@ -51,6 +51,7 @@ from tests.support import OwnValkey, eventually
 from worker.engine import Cron, LaneLimit, LaneSlots, Limit, Rate, Schedule, Worker
 from worker.engine.cron import Clock
 from worker.engine.handler import handler
+from worker.mail.routing import route
 from worker.reports.audit import audit_cron
 from worker.reports.store import Change, NewSet, ReportStore, Stored
 
@@ -349,6 +350,13 @@ async def addresses_fail_and_bounces_come(it: System) -> None:
     assert await take_in(it.redis, b"Subject: no report", by="test") == "unknown"
 
 
+async def a_mail_that_only_some_accounts_may_send_is_routed(url: str) -> None:
+    link = Link(url)
+    assert await route(link, {"job_id": "{mail}routed", "lane": MAIL.lane}, ["main", "spare"]) == "main"
+    await link.call("HDEL", MAIL.limited, "{mail}routed")
+    await link.close()
+
+
 async def an_item_waits_in_a_digest_and_is_taken_back(it: System) -> None:
     task = Mail(to="ana@example.com", template="task_assigned", values={"task": "Cierre", "due": "hoy"})
     digest = Digest(mail=task, template="tasks_assigned", collapse="tasks:7", window=timedelta(days=1))
@@ -434,6 +442,7 @@ async def test_every_key_that_is_written_is_on_the_page_and_every_key_on_the_pag
         await a_limit_lets_one_through_and_others_wait(it, valkey.url)
         await a_cron_ticks(it, valkey.url)
         await addresses_fail_and_bounces_come(it)
+        await a_mail_that_only_some_accounts_may_send_is_routed(valkey.url)
         await an_item_waits_in_a_digest_and_is_taken_back(it)
         await a_refresh_is_asked_for_while_one_runs(it)
         await a_report_audits_itself(it, valkey.url)

@@ -11,8 +11,10 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings, strategies as st
 from redis import Redis
 
+from jobs.mail.account import Account
 from producers import script as scripts
 from producers.limit import Limit, Rate
+from worker.mail.fleet import limit_of
 
 LIMITS = (Path(scripts.__file__).parent / "scripts" / "limits.lua").read_text(encoding="utf-8")
 BEFORE = f"local function require_limits()\n{LIMITS}\nend\n"
@@ -127,6 +129,51 @@ def test_who_is_not_urgent_leaves_the_reserve_and_has_one_at_least(
     assert common >= 1
     assert burst - common >= burst * reserve or common == 1
     assert drive(redis, [rate], [(0, 99)], reserve=reserve) == [(START, burst, START + 30 * 86_400_000)]
+
+
+MINUTE_MS, DAY_MS = 60_000, 86_400_000
+quotas = st.integers(1, 12_000)
+
+
+def begun_by(redis: Redis, account: Account, visits: Sequence[Visit], *, who: str = "urgent") -> list[int]:
+    """The instants at which this account's mails begin, since the first visit."""
+    limit = limit_of(account)
+    admitted = drive(redis, limit.rates, visits, reserve=limit.reserve, who=who)
+    return [at - START for at, taken, _ in admitted for _ in range(taken)]
+
+
+@on_the_server
+@given(
+    quota=quotas,
+    at_once=st.integers(1, 90),
+    visits=st.lists(st.tuples(st.integers(0, DAY_MS // 4), st.integers(1, 6000)), min_size=1, max_size=60),
+)
+@example(quota=500, at_once=10, visits=[(MINUTE_MS, 500)] * 3000)
+@example(quota=500, at_once=10, visits=[(0, 500), (DAY_MS - 1, 500), (1, 500)])
+def test_no_24_hours_ever_see_more_mails_than_the_account_s_day(
+    redis: Redis, quota: int, at_once: int, visits: list[Visit]
+) -> None:
+    begun = begun_by(redis, Account(name="main", per_day=quota, day_at_once=at_once), visits)
+    assert all(later - earlier >= DAY_MS for earlier, later in zip(begun, begun[quota:], strict=False))
+
+
+@on_the_server
+@given(quota=st.integers(1, 1000), who=st.sampled_from(["urgent", ""]))
+@example(quota=200, who="")
+@example(quota=10_000, who="")
+def test_who_sends_without_a_pause_gets_nine_tenths_of_every_day(redis: Redis, quota: int, who: str) -> None:
+    """A backlog that is looked at every five minutes, for three days; a mail may be due just after a day's end."""
+    begun = begun_by(redis, Account(name="main", per_day=quota), [(5 * MINUTE_MS, quota)] * (3 * 288), who=who)
+    for day in (1, 2):
+        assert sum(day * DAY_MS < at <= (day + 1) * DAY_MS for at in begun) >= 0.9 * quota - 1
+
+
+@on_the_server
+@given(quota=quotas)
+def test_the_24_hours_after_a_rest_see_all_of_the_day(redis: Redis, quota: int) -> None:
+    """But for what is due in their last minutes."""
+    begun = begun_by(redis, Account(name="main", per_day=quota), [(5 * MINUTE_MS, quota)] * 288)
+    assert len(begun) >= 0.95 * quota - 1
 
 
 def test_a_clock_that_goes_back_stops_a_rate_for_one_bucket_at_most(redis: Redis) -> None:

@@ -18,12 +18,15 @@ from typing import Any
 
 import pytest
 from redis import Redis
+from redis.asyncio import Redis as AsyncRedis
 from redis.exceptions import ConnectionError as ConnectionLost
 
 from jobs import Mail
 from ops.embedded.ports import free_port
-from producers import NotEnqueued, Producer, QueueFull, RedisUnavailable, SyncProducer
-from producers.keys import LaneKeys
+from producers import InvalidRequest, NotEnqueued, Producer, QueueFull, RedisUnavailable, SyncProducer
+from producers.keys import MAIL_SUPPRESSION, LaneKeys
+from producers.suppression import digest_of, suppress, unsuppress
+from producers.testing import SyncRecordingProducer
 from sessions.connection import connect
 from tests.support import OwnValkey, eventually
 
@@ -67,7 +70,7 @@ def everything(redis: Any) -> list[bytes]:
 def without_ids_and_times(line: bytes) -> bytes:
     line = re.sub(rb"01[0-9a-hjkmnp-tv-z]{24}", b"<id>", line)
     line = re.sub(rb"\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d \+0000", b"<date>", line)
-    return re.sub(rb"(minute:)\d+|(\"et\":)\d{13}|(, )\d{13}\.0", rb"\1\2\3<time>", line)
+    return re.sub(rb"(minute:)\d+|(\"(?:et|at_ms|until_ms)\":)\d{13}|(, )\d{13}\.0", rb"\1\2\3<time>", line)
 
 
 async def test_both_producers_write_the_same_keys_and_values_octet_for_octet(
@@ -87,6 +90,61 @@ async def test_both_producers_write_the_same_keys_and_values_octet_for_octet(
         other.refresh("sales", scope=7)
     assert written == everything(redis)
     assert len(written) >= 15
+
+
+CHANGES: tuple[tuple[str, tuple[Any, ...], dict[str, Any]], ...] = (
+    ("suppress", ("Ana@Example.com", "complaint"), {"by": "web", "evidence": "report-7"}),
+    ("suppress", ("ana@example.com", "complaint"), {"by": "web"}),
+    ("suppress", ("ana@example.com", "unsubscribed"), {"by": "web", "scope": "stream:bulk"}),
+    ("suppress", ("eva@example.com", "hard_bounce"), {"by": "web"}),
+    ("suppress", ("eva@example.com", "manual"), {"by": "luz", "lasting": timedelta(days=9)}),
+    ("suppress", ("eva@example.com", "manual"), {"by": "luz", "lasting": timedelta(days=3)}),
+    ("suppress", ("luz@example.com", "manual"), {"by": "luz"}),
+    ("unsuppress", (digest_of("ana@example.com"),), {"by": "luz", "reason": "complaint"}),
+    ("unsuppress", (digest_of("eva@example.com"),), {"by": "luz", "scope": "stream:bulk"}),
+    ("unsuppress", (digest_of("luz@example.com"),), {"by": "luz"}),
+)
+"""What is asked of the list, one after the other."""
+
+
+async def test_both_ways_to_suppress_write_and_answer_the_same_octet_for_octet(
+    valkey_url: str, redis: Redis
+) -> None:
+    async with AsyncRedis.from_url(valkey_url) as client:
+        functions: dict[str, Callable[..., Awaitable[int]]] = {"suppress": suppress, "unsuppress": unsuppress}
+        call = client.execute_command
+        answers = [await functions[name](call, *given, **named) for name, given, named in CHANGES]
+    written = everything(redis)
+    redis.flushdb()
+    with SyncProducer.connect(valkey_url, budget=GENEROUS) as other:
+        same = [getattr(other, name)(*given, **named) for name, given, named in CHANGES]
+    assert written == everything(redis)
+    assert answers == same == [True, False, True, True, True, False, True, 1, 0, 1]
+    left: Any = redis.hkeys(MAIL_SUPPRESSION)
+    assert set(left) == {digest_of(f"{one}@example.com").encode() for one in ("ana", "eva")}
+    recorded = SyncRecordingProducer()
+    assert [getattr(recorded, name)(*given, **named) for name, given, named in CHANGES] == answers
+
+
+def test_a_reason_that_is_none_is_refused_and_nothing_is_written(producer: SyncProducer, redis: Redis) -> None:
+    with pytest.raises(InvalidRequest, match="reason: must be one of hard_bounce"):
+        producer.suppress("ana@example.com", "dislike", by="web")  # type: ignore[arg-type]  # what is tried
+    with pytest.raises(InvalidRequest, match="scope: must be all or stream:<name>"):
+        producer.suppress("ana@example.com", "manual", by="web", scope="bulk")
+    assert redis.keys() == []
+
+
+async def test_suppressing_answers_in_time_whatever_the_server_does(own_valkey: OwnServer) -> None:
+    server = await own_valkey()
+    with SyncProducer.connect(server.url) as producer:
+        server.pause()
+        try:
+            with pytest.raises(RedisUnavailable):
+                producer.suppress("ana@example.com", "manual", by="luz")
+            with pytest.raises(RedisUnavailable):
+                producer.unsuppress(digest_of("ana@example.com"), by="luz")
+        finally:
+            server.resume()
 
 
 @pytest.mark.parametrize("synchronous_first", [True, False])

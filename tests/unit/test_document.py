@@ -8,7 +8,7 @@ import pytest
 from jobs.reports import load_reports
 from worker.reports.document import Document, microseconds, milliseconds, stamp, write_documents
 from worker.reports.rollup import Totals
-from worker.reports.store import Stored, difference
+from worker.reports.store import Stored, difference, etag_of
 from worker.reports.tree import Node, grow_tree
 
 REPORT = load_reports()["management"]
@@ -39,6 +39,28 @@ def test_a_document_says_whose_it_is_when_it_was_true_and_what_is_counted() -> N
     head = {"etag": document.etag, "path": [1], "as_of_us": microseconds(NOW)}
     assert orjson.loads(document.head) == head
     assert orjson.loads(written()[3].head)["path"] == [1, 3]
+
+
+def test_a_document_is_one_piece_of_json_whatever_stands_in_a_name() -> None:
+    nodes = [Node(1, None, 'Ventas "Norte"\\\n\u2028ñ', "área")]
+    document = written(nodes, {1: Totals({"a": 1.5, "b": None}, {"a": 1.5, "b": [{"c": "x"}]})})[1]
+    told = orjson.loads(document.body)
+    assert document.body == orjson.dumps(told)
+    assert told["data"]["node"]["name"] == nodes[0].name
+    assert document.head == orjson.dumps(orjson.loads(document.head))
+
+
+def test_own_and_total_that_are_one_object_are_written_as_two_equal_ones_are() -> None:
+    one: dict[str, object] = {"employees": 3}
+    shared, apart = Totals(one, one), Totals(dict(one), dict(one))
+    assert written(NODES[:1], {1: shared}) == written(NODES[:1], {1: apart})
+
+
+def test_an_etag_is_read_from_a_head_however_it_is_written() -> None:
+    head = written()[1].head
+    assert etag_of(head) == written()[1].etag
+    others = [b'{"path": [1], "etag": "0123"}', b'{"etag":"0123","path":[1]}', b'{"etag":"0123"}']
+    assert {etag_of(one) for one in others} == {"0123"}
 
 
 def test_time_alone_changes_no_etag() -> None:

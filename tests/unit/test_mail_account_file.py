@@ -26,6 +26,13 @@ def test_accounts_stay_in_the_order_of_the_file() -> None:
     assert [one.name for one in read_accounts(text).accounts] == ["main", "a", "z"]
 
 
+def test_the_domains_that_an_account_sends_for_are_in_the_form_in_which_mails_have_them() -> None:
+    text = MAIN + 'sender_domains = ["Example.COM", "münchen.example"]\n[accounts.any]\nhost = "localhost"\n'
+    main, anybody = read_accounts(text).accounts
+    assert main.sender_domains == ("example.com", "xn--mnchen-3ya.example")
+    assert anybody.sender_domains == ()
+
+
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
@@ -37,6 +44,10 @@ def test_accounts_stay_in_the_order_of_the_file() -> None:
         (MAIN + "per_day = -1", "[accounts.main] per_day: must be a whole number from 0"),
         (MAIN + "per_day = true", "[accounts.main] per_day: must be a whole number from 0"),
         (MAIN + 'per_day = "many"', "[accounts.main] per_day: must be a whole number from 0"),
+        (MAIN + "day_at_once = 91", "[accounts.main] day_at_once: must be a whole number from 1 to 90"),
+        (MAIN + 'sender_domains = "example.com"', "[accounts.main] sender_domains: must be a list of domains"),
+        (MAIN + 'sender_domains = ["a@example.com"]', "[accounts.main] sender_domains: must be a list of domains"),
+        (MAIN + "sender_domains = [3]", "[accounts.main] sender_domains: must be a list of domains"),
         (MAIN + "urgent_share = 100", "[accounts.main] urgent_share: must be a whole number from 0 to 90"),
         (MAIN + 'tls = "maybe"', "[accounts.main] tls: must be one of required, implicit, off"),
         (MAIN + 'tls = "off"', '[accounts.main] tls = "off": is for loopback hosts only'),

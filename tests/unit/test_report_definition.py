@@ -197,6 +197,27 @@ def test_reports_of_a_users_folder_stand_beside_the_shipped_ones_or_replace_them
     assert load_reports(folder)["management"].title == "Mine"
 
 
+def test_of_the_shipped_reports_those_are_used_that_are_wanted(tmp_path: Path) -> None:
+    folder = write(tmp_path, sales=source())
+    assert load_reports(folder, shipped="on").keys() == {*load_reports(), "sales"}
+    assert load_reports(folder, shipped="blockers , workload").keys() == {"blockers", "workload", "sales"}
+    assert load_reports(folder, shipped="off").keys() == {"sales"}
+    assert load_reports(shipped="off") == {}
+
+
+def test_a_shipped_report_that_is_not_wanted_may_be_written_anew(tmp_path: Path) -> None:
+    folder = write(tmp_path, own=source(name='"management"', title='"Mine"'))
+    assert load_reports(folder, shipped="off")["management"].title == "Mine"
+
+
+def test_a_wanted_report_that_is_not_shipped_is_refused_by_its_setting() -> None:
+    with pytest.raises(
+        ReportError, match=r"no report 'sales' is shipped; there are activity, blockers"
+    ) as refusal:
+        load_reports(shipped="management,sales")
+    assert refusal.value.field == "MOMENTUS_REPORTS__SHIPPED"
+
+
 def test_two_files_with_one_name_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ReportError, match="names another report") as refusal:
         load_reports(write(tmp_path, a=source(), b=source()))

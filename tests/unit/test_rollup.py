@@ -228,6 +228,35 @@ def test_what_the_query_reckons_itself_is_taken_as_it_is_and_is_nobodys_own() ->
     }
 
 
+def test_a_leafs_own_measures_leave_out_what_the_query_reckons_itself() -> None:
+    rows = [{"node": 2, "median": 7, "n": 1}]
+    totals = roll_up(rows, scope="node", rollup={"median": "sql", "n": "sum"}, tree=PAIR)
+    assert totals[2] == Totals({"n": 1}, {"median": 7, "n": 1})
+    assert totals[1] == Totals({"n": 0}, {"median": None, "n": 1})
+
+
+def test_sums_are_shown_in_the_order_of_their_keys_however_they_came() -> None:
+    one, other = of_pair({"a": "sums"}, {"a": '{"z": 1, "b": 2}'}, {"a": '{"m": 3, "a": 4}'}), '{"z": 1}'
+    assert list(one.own["a"]) == ["b", "z"]  # type: ignore[call-overload]
+    assert list(one.total["a"]) == ["a", "b", "m", "z"]  # type: ignore[call-overload]
+    same = of_pair({"a": "sums"}, {"a": other}, {"a": None})
+    assert same.total == same.own == {"a": {"z": 1}}
+
+
+def test_fractions_are_added_in_the_order_of_the_tree() -> None:
+    tree = trees([0, 0, 0])
+    rows = [{"node": node, "a": value} for node, value in ((1, 0.1), (2, 1e16), (3, -1e16), (4, 0.3))]
+    assert roll_up(rows, scope="node", rollup={"a": "sum"}, tree=tree)[1].total == {"a": 0.1 + 1e16 - 1e16 + 0.3}
+
+
+def test_rolling_up_changes_no_nodes_values_through_anothers() -> None:
+    tree = trees([0, 1, 1])
+    rows = [{"node": node, "a": f'{{"x": {node}}}'} for node in (2, 3, 4)]
+    totals = roll_up(rows, scope="node", rollup={"a": "sums"}, tree=tree)
+    assert [totals[node].own["a"] for node in (1, 2, 3, 4)] == [{}, {"x": 2}, {"x": 3}, {"x": 4}]
+    assert [totals[node].total["a"] for node in (1, 2, 3, 4)] == [{"x": 9}, {"x": 9}, {"x": 3}, {"x": 4}]
+
+
 def test_rows_that_tie_are_told_apart_by_all_that_is_in_them() -> None:
     one, other = '[{"at": 1, "id": 2}]', '[{"at": 1, "id": 1}]'
     rules = {"a": "top 1 by at asc"}

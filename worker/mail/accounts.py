@@ -10,7 +10,7 @@ setting; the others go on.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -24,6 +24,7 @@ from worker.mail.errors import Broken, Refused
 from worker.mail.gate import AccountClosed, Gate, limit_key, run_script
 from worker.mail.pool import Crowded, Pool
 from worker.mail.reply import Reply, Trouble, Verdict, judge
+from worker.mail.routing import bind, route
 from worker.mail.uncertain import Earlier, find_earlier
 
 _LOOK = timedelta(seconds=1)
@@ -134,9 +135,13 @@ class Accounts(Mapping[str, Carrier]):
 
     Args:
         carriers: at least one.
+        sender_domains: by account, for which it may send; absent or empty for any.
     """
 
-    def __init__(self, carriers: Iterable[Carrier]) -> None:
+    def __init__(
+        self, carriers: Iterable[Carrier], sender_domains: Mapping[str, Collection[str]] | None = None
+    ) -> None:
+        self._sender_domains = sender_domains or {}
         self._carriers = {one.name: one for one in carriers}
         self._first = next(iter(self._carriers.values()))
 
@@ -158,6 +163,11 @@ class Accounts(Mapping[str, Carrier]):
         """The account whose limit the claim took; the first when it took none."""
         return self._carriers.get(limit.removeprefix("account:"), self._first)
 
+    def may_send(self, name: str, domain: str) -> bool:
+        """Whether a mail that is from this domain may go by this account."""
+        domains = self._sender_domains.get(name)
+        return not domains or domain in domains
+
     async def earlier(self, context: Mapping[str, Any]) -> Earlier | None:
         """The last attempt that may have delivered the mail, if there was one."""
         link = self._first.link
@@ -171,7 +181,14 @@ class Accounts(Mapping[str, Carrier]):
     async def bind(self, context: Mapping[str, Any], name: str) -> None:
         """From now on the claim gives the mail to this account alone."""
         if (link := self[name].link) is not None:
-            await link.call("HSET", _KEYS.limited, context["job_id"], limit_key(name))
+            await bind(link, context["job_id"], name)
+
+    async def route(self, context: Mapping[str, Any], domain: str) -> str:
+        """Bind the mail to one of the accounts that may send for this domain; its name, "" when none may."""
+        names = [name for name in self if self.may_send(name, domain)]
+        if names and (link := self._first.link) is not None:
+            return await route(link, context, names)
+        return names[0] if names else ""
 
 
 def _advice(trouble: Trouble, account: str, reply: Reply) -> str:

@@ -32,6 +32,7 @@ from worker.mail.care import Care, Opened
 from worker.mail.errors import Broken, LeaseLost, Refused, Uncertain
 from worker.mail.gate import AccountClosed
 from worker.mail.reply import Verdict
+from worker.mail.routing import sender_domain
 from worker.mail.uncertain import Earlier, Unknown, after_unknown
 from worker.mail.waiting import BULK, NORMAL, URGENT
 
@@ -71,7 +72,8 @@ async def send_mail(context: dict[str, Any], **frozen: object) -> dict[str, obje
     opened = mailer.care.opened(frozen, job_id=context["job_id"])
     stream = stream_of(_text(opened.fields, "stream"), mailer.streams)
     earlier = await mailer.accounts.earlier(context)
-    account = await _account(mailer.accounts, context, _text(opened.fields, "account"), earlier)
+    domain = sender_domain(opened.fields, mailer.sender)
+    account = await _account(mailer.accounts, context, _text(opened.fields, "account"), earlier, domain)
     if earlier is not None:
         await _settle_earlier(earlier, account, stream, context)
     mail = await mailer.care.addressed(opened, stream)
@@ -89,17 +91,34 @@ async def send_mail(context: dict[str, Any], **frozen: object) -> dict[str, obje
 
 
 async def _account(
-    accounts: Accounts, context: Mapping[str, Any], wanted: str, earlier: Earlier | None
+    accounts: Accounts, context: Mapping[str, Any], wanted: str, earlier: Earlier | None, domain: str
 ) -> Carrier:
-    """The account that the claim chose; a mail that must go by another one is bound to that and goes back."""
+    """The account that the claim chose; a mail that must go by another one is bound to that and goes back.
+
+    Args:
+        domain: that the mail is from; not every account may send for it.
+    """
     if wanted and wanted not in accounts:
         raise Park(f"the mail asks for the account {wanted!r}, which is not configured", why="account")
     chosen = accounts.chosen(context.get("limit", ""))
     must = earlier.account if earlier and earlier.account in accounts else wanted
-    if must and must != chosen.name:
+    if must:
+        if not accounts.may_send(must, domain):
+            raise GiveUp(
+                f"{must}: the mail may go by no other account, and this one may not send for {domain}; "
+                f"add it to sender_domains of [accounts.{must}], if it may"
+            )
+        if must == chosen.name:
+            return chosen
         await accounts.bind(context, must)
         raise TryLater(f"{must}: the mail may go by no other account", after=chosen.look, charged=False)
-    return chosen
+    if accounts.may_send(chosen.name, domain):
+        return chosen
+    if other := await accounts.route(context, domain):
+        raise TryLater(f"{other}: {chosen.name} may not send for {domain}", after=chosen.look, charged=False)
+    raise GiveUp(
+        f"no account may send for {domain}; add it to sender_domains of one that may, in MOMENTUS_MAIL__ACCOUNTS"
+    )
 
 
 async def _settle_earlier(earlier: Earlier, account: Carrier, stream: Stream, context: Mapping[str, Any]) -> None:

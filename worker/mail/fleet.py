@@ -20,6 +20,7 @@ from worker.mail.accounts import Accounts, Carrier
 from worker.mail.errors import Broken, Refused
 from worker.mail.gate import Gate, Times, limit_key
 from worker.mail.pool import Pool
+from worker.mail.routing import keep_rerouting
 from worker.mail.server import Server, is_loopback
 from worker.mail.shared_token import SharedTokens
 from worker.mail.token import Tokens, TokenSource
@@ -136,8 +137,10 @@ async def at_work(
         _carrier(one, gate, link, size, alone=len(entries) == 1) for one, gate in zip(entries, gates, strict=True)
     ]
     keeping = [asyncio.create_task(gate.keep()) for gate in gates]
+    if any(one.account.sender_domains for one in entries):
+        keeping.append(asyncio.create_task(keep_rerouting(link, (times or Times()).renew_every)))
     try:
-        yield Accounts(carriers)
+        yield Accounts(carriers, {one.account.name: one.account.sender_domains for one in entries})
     finally:
         for carrier in carriers:
             await carrier.pool.close()
@@ -150,14 +153,15 @@ def limit_of(account: Account) -> Limit:
     """The account's budget as the engine's limit.
 
     The provider counts what arrives, and one mail takes longer than another; so the window of a minute is reckoned
-    a little longer. Of a day, half may come at once and the other half flows in over the day.
+    a little longer. What of a day may come at once is missing from what flows in over the day, for a window of 24
+    hours may see both; so that share is small, and who sends without a pause gets nearly all of the day.
     """
     rates = [
         Rate.within(count, per, burst_share=share, slack=slack)
         for count, per, share, slack in (
             (account.per_second, timedelta(seconds=1), 0.1, timedelta(0)),
             (account.per_minute, timedelta(minutes=1), 0.1, timedelta(seconds=3)),
-            (account.per_day, timedelta(days=1), 0.5, timedelta(0)),
+            (account.per_day, timedelta(days=1), account.day_at_once / _PERCENT, timedelta(0)),
         )
         if count
     ]

@@ -28,7 +28,7 @@ from redis.exceptions import RedisError
 from producers.keys import LaneKeys, mail_account, mail_permits
 from producers.limits import Limits
 from producers.link import Argument, Link
-from producers.script import Script
+from producers.script import Script, read_script
 from worker.events import emit
 from worker.mail.reply import Trouble
 
@@ -227,7 +227,7 @@ def limit_key(account: str) -> str:
 
 @cache
 def _script(name: str) -> Script:
-    return Script((Path(__file__).parent / "scripts" / f"{name}.lua").read_text(encoding="utf-8"))
+    return Script(read_script(Path(__file__).parent / "scripts", name))
 
 
 def _ms(duration: timedelta) -> int:

@@ -35,28 +35,29 @@ def write_documents(
 ) -> dict[int, Document]:
     """A document for every node.
 
+    JSON is put together from parts, each written once: the node's own part for all reports of a board, and what is
+    the same in all documents of a report.
+
     Args:
         as_of: the database's instant that the numbers are true for.
     """
-    shared = {"report": report.name, "schema": SCHEMA, "as_of": stamp(as_of)}
+    before = b'{"report":%b,"scope":' % orjson.dumps(report.name)
+    between = b',"schema":%d,"as_of":"%b","data":' % (SCHEMA, stamp(as_of).encode())
     as_of_us = microseconds(as_of)
-    return {node_id: _document(tree, node_id, totals[node_id], shared, as_of_us) for node_id in tree.nodes}
+    documents = {}
+    for node_id in tree.nodes:
+        data = _data(tree.nodes_json[node_id], totals[node_id])
+        etag = hashlib.blake2b(data, digest_size=8).hexdigest()
+        body = b"%b%d%b%b}" % (before, node_id, between, data)
+        head = b'{"etag":"%b","path":%b,"as_of_us":%d}' % (etag.encode(), tree.paths_json[node_id], as_of_us)
+        documents[node_id] = Document(etag, body, head)
+    return documents
 
 
-def _document(tree: Tree, node_id: int, totals: Totals, shared: Mapping[str, object], as_of_us: int) -> Document:
-    node, path = tree.nodes[node_id], tree.paths[node_id]
-    about = {"id": node.id, "name": node.name, "kind": node.kind, "path": path, "children": tree.children[node_id]}
-    octets = orjson.dumps({"node": about, "total": totals.total, "own": totals.own})
-    etag = hashlib.blake2b(octets, digest_size=8).hexdigest()
-    body = {
-        "report": shared["report"],
-        "scope": node_id,
-        "schema": shared["schema"],
-        "as_of": shared["as_of"],
-        "data": orjson.Fragment(octets),
-    }
-    head = {"etag": etag, "path": path, "as_of_us": as_of_us}
-    return Document(etag, orjson.dumps(body), orjson.dumps(head))
+def _data(node: bytes, totals: Totals) -> bytes:
+    total = orjson.dumps(totals.total)
+    own = total if totals.own is totals.total else orjson.dumps(totals.own)
+    return b'{"node":%b,"total":%b,"own":%b}' % (node, total, own)
 
 
 def microseconds(instant: datetime) -> int:

@@ -1,22 +1,32 @@
-"""The values of a report's measures: checked as the database gives them, and made ready for JSON.
+"""The values of a report's measures: checked as the database gives them, gathered, and made ready for JSON.
 
-Inside, each roll-up has a form that merges well: ``distinct`` a set, ``top`` a sorted list of ranked rows. What a
-roll-up cannot use is refused here, by measure, so that a wrong number never reaches a document.
+Inside, each roll-up has a form that gathers well: ``distinct`` a set, ``top`` a sorted list of ranked rows,
+``sums`` an object whose keys are in order. What a roll-up cannot use is refused here, by measure, so that a wrong
+number never reaches a document.
+
+A report has thousands of values and almost all are plain, so a column is looked at as a whole first, and its
+values one by one only where that is not enough.
 """
 
 import math
-from collections.abc import Mapping
+import operator
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Any
+from functools import partial, reduce
+from itertools import chain
+from typing import Any, TypeAlias
 from uuid import UUID
 
 import orjson
 
-from jobs.reports.rollups import Top, ratio_of, top_of
+from jobs.reports.rollups import Top, top_of
 
 _JSON_INTEGER = 2**63
 """Whole numbers from here on are shown as floating-point ones."""
+_PLAIN: Mapping[str, frozenset[type]] = {"sum": frozenset({int}), "any": frozenset({bool})}
+_PLAIN_BESIDE = frozenset({int, bool, str, date, datetime, UUID, type(None)})
+"""Types that need no check, by roll-up; and for ``min``, ``max``, ``of`` and ``sql``."""
 
 
 class InvalidRows(ValueError):
@@ -45,6 +55,17 @@ def neutral(how: str) -> Any:  # noqa: ANN401  one form per roll-up
             return {}
         case _:
             return [] if top_of(how) else None
+
+
+def is_plain(values: Sequence[Any], how: str) -> bool:
+    """Whether a whole column may stand as it is: ``checked`` would change none of its values.
+
+    >>> is_plain([1, 2], "sum"), is_plain([1, None], "sum")
+    (True, False)
+    """
+    if how in {"distinct", "sums"} or top_of(how):
+        return False
+    return _PLAIN.get(how, _PLAIN_BESIDE).issuperset(map(type, values))
 
 
 def checked(value: Any, measure: str, how: str) -> Any:  # noqa: ANN401, PLR0911  the database's; one per roll-up
@@ -95,20 +116,26 @@ def _flag(value: Any, measure: str) -> bool:  # noqa: ANN401  values are the dat
 
 def _ids(value: Any, measure: str) -> frozenset[Any]:  # noqa: ANN401  values are the database's
     """The different ids of an array; a NULL in it is none."""
-    if not isinstance(value, list) or any(isinstance(one, list) for one in value):
+    if not isinstance(value, list) or list in set(map(type, value)):
         raise InvalidRows(f"distinct needs a flat array of ids, not {type(value).__name__}", measure)
     return frozenset(value) - {None}
 
 
 def _numbers(value: Any, measure: str) -> dict[str, int | float]:  # noqa: ANN401  values are the database's
-    """The numbers of a JSON object, by key."""
+    """The numbers of a JSON object, by key and in its order."""
     found = _json_value(value, measure)
     if not isinstance(found, dict):
-        raise InvalidRows("sums needs a JSON object of numbers, as jsonb_object_agg makes it", measure)
-    for number in found.values():
-        if type(number) is not int:
+        raise InvalidRows("sums needs a JSON object of numbers, as json_object_agg makes it", measure)
+    if not _PLAIN["sum"].issuperset(map(type, found.values())):
+        for number in found.values():
             _number(number, measure)
-    return found
+    return _in_order(found)
+
+
+def _in_order(numbers: dict[str, Any]) -> dict[str, Any]:
+    keys = list(numbers)
+    in_order = sorted(keys)
+    return numbers if keys == in_order else {key: numbers[key] for key in in_order}
 
 
 def _rows(value: Any, measure: str, top: Top) -> list[Any]:  # noqa: ANN401  values are the database's
@@ -131,7 +158,7 @@ def _rank(row: Mapping[str, Any], measure: str, top: Top) -> tuple[Any, ...]:
 
 
 def first(top: Top, ranked: list[Any]) -> list[Any]:
-    """The first of these ranked rows. Merging two such lists in any grouping keeps the first of all their rows."""
+    """The first of these ranked rows. Gathering such lists in any grouping keeps the first of all their rows."""
     return sorted(ranked, key=_by_rank, reverse=top.descending)[: top.count]
 
 
@@ -144,7 +171,7 @@ def _json_value(value: Any, measure: str) -> Any:  # noqa: ANN401  JSON is anyth
     try:
         return orjson.loads(value)
     except (TypeError, ValueError):
-        raise InvalidRows(f"needs jsonb, not {type(value).__name__}", measure) from None
+        raise InvalidRows(f"needs json or jsonb, not {type(value).__name__}", measure) from None
 
 
 def _shown_as_is(value: Any, measure: str) -> Any:  # noqa: ANN401  values are the database's
@@ -156,26 +183,120 @@ def _shown_as_is(value: Any, measure: str) -> Any:  # noqa: ANN401  values are t
     return value
 
 
-def shown(values: Mapping[str, Any], rollup: Mapping[str, str]) -> dict[str, object]:
-    """A node's measures as its document shows them; one without a value is left out, ratios are reckoned now."""
-    ready = {measure: _json(values[measure], how) for measure, how in rollup.items() if measure in values}
-    ready |= {measure: _ratio(ready, *pair) for measure, how in rollup.items() if (pair := ratio_of(how))}
-    return {measure: ready[measure] for measure in rollup if measure in ready}
+Gather: TypeAlias = Callable[[Any, list[Any]], Any]
+"""A node's own value and its children's totals, in order; gives the node's total and changes none of them."""
 
 
-def _ratio(ready: Mapping[str, Any], part: str, whole: str) -> float | None:
-    """A part of a whole; of nothing there is none."""
-    return ready[part] / ready[whole] if ready[whole] else None
+def gathering(how: str) -> Gather:
+    """How totals come about. For ``min`` and ``max``, values are pairs that begin with a rank of ``ranked``."""
+    if top := top_of(how):
+        return partial(_first, top)
+    return _GATHERING.get(how, _own)
 
 
-def _json(value: Any, how: str) -> object:  # noqa: ANN401  values are the database's
+def _added(mine: Any, others: list[Any]) -> Any:  # noqa: ANN401  numbers
+    """Added one after the other: ``sum`` rounds fractions otherwise from Python 3.12 on."""
+    return reduce(operator.add, others, mine)
+
+
+def _any(mine: bool, others: list[bool]) -> bool:  # noqa: FBT001  a value, not a switch
+    return mine or any(others)
+
+
+def _joined(mine: frozenset[Any], others: list[frozenset[Any]]) -> frozenset[Any]:
+    return mine.union(*others)
+
+
+def _added_by_key(mine: dict[str, Any], others: list[dict[str, Any]]) -> dict[str, Any]:
+    """Added key by key, in a new one: these may be other nodes'."""
+    filled = [one for one in (mine, *others) if one]
+    if len(filled) <= 1:
+        return filled[0] if filled else mine
+    both = dict(filled[0])
+    for one in filled[1:]:
+        for key, number in one.items():
+            both[key] = both.get(key, 0) + number
+    return both if len(both) == len(filled[0]) else _in_order(both)
+
+
+def _best(
+    mine: tuple[Any, ...], others: list[tuple[Any, ...]], *, better: Callable[[Any, Any], bool]
+) -> tuple[Any, ...]:
+    for one in others:
+        if one[0] is not None and (mine[0] is None or better(one[0], mine[0])):
+            mine = one
+    return mine
+
+
+def _first(top: Top, mine: list[Any], others: list[list[Any]]) -> list[Any]:
+    return first(top, [*mine, *chain.from_iterable(others)]) if any(others) else mine
+
+
+def _own(mine: Any, others: list[Any]) -> Any:  # noqa: ANN401  the database's
+    """The query reckoned the subtree itself."""
+    del others
+    return mine
+
+
+_GATHERING: Mapping[str, Gather] = {
+    "sum": _added,
+    "any": _any,
+    "distinct": _joined,
+    "sums": _added_by_key,
+    "min": partial(_best, better=operator.lt),
+    "max": partial(_best, better=operator.gt),
+}
+
+
+def ranked(columns: Sequence[Sequence[Any]], how: str) -> list[tuple[Any, ...] | None]:
+    """What each row of these columns is compared by for ``min`` or ``max``; None if the first has no value there.
+
+    >>> ranked([[7, None], [None, 1]], "min")
+    [((False, 7), (True, 0)), None]
+    """
+    return [
+        None if row[0] is None else tuple([_place(value, how) for value in row])
+        for row in zip(*columns, strict=True)
+    ]
+
+
+def _place(value: Any, how: str) -> tuple[bool, Any]:  # noqa: ANN401  values are the database's
+    """What a value is compared by; the absent ones lose."""
+    return ((value is None) == (how == "min"), 0 if value is None else value)
+
+
+def shown(values: Sequence[Any], how: str) -> Sequence[Any]:
+    """A column as documents show it.
+
+    >>> shown([{1, 2}, set()], "distinct")
+    [2, 0]
+    """
     if how == "distinct":
-        return len(value)
+        return list(map(len, values))
     if how == "sums":
-        return {key: _of_json(value[key]) for key in sorted(value)}
-    if isinstance(value, list):
-        return [row for _, row in value] if top_of(how) else [_plain(one) for one in value]
-    return _plain(value)
+        return (
+            values if _all_fit(chain.from_iterable(one.values() for one in values)) else list(map(_sums, values))
+        )
+    if top_of(how):
+        return [[row for _, row in value] for value in values]
+    if how in _PLAIN and _PLAIN[how].issuperset(map(type, values)) and _all_fit(values):
+        return values
+    return [[_plain(one) for one in value] if isinstance(value, list) else _plain(value) for value in values]
+
+
+def _all_fit(numbers: Iterable[Any]) -> bool:
+    """Whether JSON readers can hold all of these numbers."""
+    different = set(numbers)
+    return not different or (min(different) > -_JSON_INTEGER and max(different) < _JSON_INTEGER)
+
+
+def _sums(value: Mapping[str, Any]) -> dict[str, float]:
+    return {key: _of_json(number) for key, number in value.items()}
+
+
+def ratio(part: Any, whole: Any) -> float | None:  # noqa: ANN401  numbers as they are shown
+    """A part of a whole; of nothing there is none."""
+    return part / whole if whole else None
 
 
 def _of_json(value: float) -> float:

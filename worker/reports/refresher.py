@@ -16,7 +16,7 @@ from worker.reports.pace import debt_after
 from worker.reports.rollup import InvalidRows, roll_up
 from worker.reports.source_postgres import DATABASE_FAULTS, Snapshot, Source
 from worker.reports.store import NewSet, ReportStore, Stored, difference
-from worker.reports.tree import InvalidTree, grow_tree
+from worker.reports.tree import InvalidTree
 
 FAULTS = (*DATABASE_FAULTS, InvalidRows, InvalidTree)
 """What makes a refresh of a report fail."""
@@ -57,7 +57,7 @@ class Refresher:
 
 async def compute(snapshot: Snapshot, report: Report, *, now: datetime, zone: ZoneInfo) -> dict[int, Document]:
     """Every scope's document as of an instant, which need not be the snapshot's."""
-    tree = grow_tree(await snapshot.tree(report))
+    tree = await snapshot.tree(report)
     rows = await snapshot.rows(report, now=now, day=day_around(now, zone))
     totals = roll_up(rows, scope=report.scope, rollup=report.rollup, tree=tree)
     return write_documents(report, tree, totals, as_of=now)

@@ -1,24 +1,39 @@
 """From direct rows to totals over every subtree: a pure walk from the leaves to the root.
 
-Each node's total begins as its own row and is merged into its parent's once all its children are in. What a
-roll-up means is in `jobs.reports.rollups`, what its values are in `measures`.
+Each node's total is its own row with its children's totals gathered into it. That is done measure by measure, each
+a column of its own: what a roll-up means is then decided once for a report and not for every number. What the
+roll-ups mean is in `jobs.reports.rollups`, what their values are and how they are gathered in `measures`.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
-from jobs.reports.rollups import columns_of, top_of
-from worker.reports.measures import InvalidRows as InvalidRows, checked, first, neutral, shown
+from jobs.reports.rollups import columns_of, ratio_of
+from worker.reports.measures import (
+    InvalidRows as InvalidRows,
+    checked,
+    gathering,
+    is_plain,
+    neutral,
+    ranked,
+    ratio,
+    shown,
+)
 from worker.reports.tree import Tree
 
-Row = Mapping[str, Any]
+Row: TypeAlias = Mapping[str, Any]
 """Measure to value, as the driver gives them."""
+_Column: TypeAlias = Sequence[Any]
+"""One measure's values: of the rows in their order, or of all nodes in the order ``tree.upwards``."""
 
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """Measures of one node: its own rows, and its whole subtree's. Values are ready for JSON."""
+    """Measures of one node: its own rows, and its whole subtree's. Values are ready for JSON.
+
+    Of a node without children the two may be one object.
+    """
 
     own: dict[str, object]
     total: dict[str, object]
@@ -37,87 +52,119 @@ def roll_up(rows: Iterable[Row], *, scope: str, rollup: Mapping[str, str], tree:
     Raises:
         InvalidRows: a node twice or unknown, a column missing, or a value that its roll-up cannot use.
     """
+    given = list(rows)
+    nodes = _nodes(given, scope, tree)
     columns = {measure: rollup[measure] for measure in columns_of(rollup)}
+    own = {measure: _checked(given, nodes, measure, how) for measure, how in columns.items()}
+    own_shown = {measure: shown(own[measure], how) for measure, how in columns.items()}
+    total_shown = _totals(nodes, own, own_shown, columns, tree)
     direct = {measure: how for measure, how in rollup.items() if how != "sql"}
-    own = _own(rows, scope, columns, tree)
-    nothing = {measure: neutral(how) for measure, how in columns.items()}
-    sums: dict[int, dict[str, Any]] = {}
-    for node_id in tree.upwards:
-        total = dict(own.get(node_id, nothing))
-        for child in tree.children[node_id]:
-            _merge(total, sums[child], columns)
-        sums[node_id] = total
-    empty = _direct(nothing, direct)
+    own_of = dict(zip(nodes, _documents(own_shown, direct, len(nodes)), strict=True))
+    total_of = zip(tree.upwards, _documents(total_shown, rollup, len(tree.upwards)), strict=True)
+    empty = _nothing(direct)
+    is_all_direct = len(direct) == len(rollup)
     return {
-        node_id: Totals(_direct(own[node_id], direct) if node_id in own else empty, shown(total, rollup))
-        for node_id, total in sums.items()
+        node: Totals(mine := own_of.get(node, empty), mine if is_all_direct and not tree.children[node] else total)
+        for node, total in total_of
     }
 
 
-def _direct(values: Mapping[str, Any], direct: Mapping[str, str]) -> dict[str, object]:
-    return shown({measure: values[measure] for measure in direct if measure in values}, direct)
+def _nodes(rows: Sequence[Row], scope: str, tree: Tree) -> list[int]:
+    """Whose the rows are."""
+    nodes = list(_values(rows, scope))
+    seen: set[int] = set()
+    for node in nodes:
+        if node in seen:
+            raise InvalidRows(f"node {node} comes twice; group the query by {scope}")
+        if node not in tree.nodes:
+            raise InvalidRows(f"node {node} is not in the tree; join the query with it")
+        seen.add(node)
+    return nodes
 
 
-def _own(rows: Iterable[Row], scope: str, columns: Mapping[str, str], tree: Tree) -> dict[int, dict[str, Any]]:
-    own: dict[int, dict[str, Any]] = {}
-    for row in rows:
+def _values(rows: Sequence[Row], column: str) -> _Column:
+    try:
+        return [row[column] for row in rows]
+    except KeyError as error:
+        raise InvalidRows(f"the query has no column {error}; check scope and rollup") from None
+
+
+def _checked(rows: Sequence[Row], nodes: Sequence[int], measure: str, how: str) -> _Column:
+    """A column in the form that its roll-up gathers."""
+    values = _values(rows, measure)
+    if is_plain(values, how):
+        return values
+    ready = []
+    for node, value in zip(nodes, values, strict=True):
         try:
-            node_id, values = row[scope], {measure: row[measure] for measure in columns}
-        except KeyError as error:
-            raise InvalidRows(f"the query has no column {error}; check scope and rollup") from None
-        if node_id in own:
-            raise InvalidRows(f"node {node_id} comes twice; group the query by {scope}")
-        if node_id not in tree.nodes:
-            raise InvalidRows(f"node {node_id} is not in the tree; join the query with it")
-        try:
-            own[node_id] = {measure: checked(values[measure], measure, how) for measure, how in columns.items()}
+            ready.append(checked(value, measure, how))
         except InvalidRows as error:
-            raise InvalidRows(f"{error.words} (node {node_id})", error.measure) from None
-    return own
+            raise InvalidRows(f"{error.words} (node {node})", error.measure) from None
+    return ready
 
 
-def _merge(total: dict[str, Any], child: dict[str, Any], columns: Mapping[str, str]) -> None:
+def _totals(
+    nodes: Sequence[int],
+    own: Mapping[str, _Column],
+    own_shown: Mapping[str, _Column],
+    columns: Mapping[str, str],
+    tree: Tree,
+) -> dict[str, _Column]:
+    """Every measure's totals, ready for JSON."""
+    totals: dict[str, _Column] = {}
     for measure, how in columns.items():
-        match how:
-            case "sum":
-                total[measure] += child[measure]
-            case "distinct":
-                if child[measure]:
-                    total[measure] = total[measure] | child[measure]
-            case "any":
-                total[measure] = total[measure] or child[measure]
-            case "sums":
-                total[measure] = _sums(total[measure], child[measure])
-            case "min" | "max":
-                _choose(total, child, measure, how, columns)
-            case _:
-                if child[measure] and (top := top_of(how)):
-                    total[measure] = first(top, [*total[measure], *child[measure]])
+        if how in {"min", "max"}:
+            beside = [name for name, word in columns.items() if word == f"of {measure}"]
+            totals |= _extremes(nodes, own, own_shown, (measure, *beside), how, tree)
+        elif not how.startswith("of "):
+            mine = dict(zip(nodes, own[measure], strict=True))
+            totals[measure] = shown(_climb(mine, neutral(how), gathering(how), tree), how)
+    return totals
 
 
-def _sums(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Two of them added key by key, in a new one: the old may be another node's."""
-    if not mine or not theirs:
-        return mine or theirs
-    both = dict(mine)
-    for key, number in theirs.items():
-        both[key] = both.get(key, 0) + number
-    return both
+def _extremes(
+    nodes: Sequence[int],
+    own: Mapping[str, _Column],
+    own_shown: Mapping[str, _Column],
+    names: Sequence[str],
+    how: str,
+    tree: Tree,
+) -> dict[str, _Column]:
+    """An extreme and all that stands beside it, taken from the one row that has it.
+
+    Of equal extremes what stands beside decides. So it is rows that climb, each with its rank.
+    """
+    ranks = ranked([own[name] for name in names], how)
+    mine = {node: (rank, place) for place, (node, rank) in enumerate(zip(nodes, ranks, strict=True))}
+    chosen = _climb(mine, (None, None), gathering(how), tree)
+    return {name: [None if place is None else own_shown[name][place] for _, place in chosen] for name in names}
 
 
-def _choose(
-    total: dict[str, Any], child: dict[str, Any], measure: str, how: str, columns: Mapping[str, str]
-) -> None:
-    """Take the child's extreme and all that stands beside it; equal ones are decided by what stands beside."""
-    if child[measure] is None:
-        return
-    beside = [other for other, word in columns.items() if word == f"of {measure}"]
-    mine, theirs = ([_rank(side[name], how) for name in (measure, *beside)] for side in (total, child))
-    if total[measure] is None or (theirs < mine if how == "min" else theirs > mine):
-        for name in (measure, *beside):
-            total[name] = child[name]
+def _climb(
+    own: Mapping[int, Any],
+    nothing: Any,  # noqa: ANN401  a column's
+    gather: Callable[[Any, list[Any]], Any],
+    tree: Tree,
+) -> list[Any]:
+    """The totals of a column, children before their parents."""
+    totals = {node: own.get(node, nothing) for node in tree.upwards}
+    for node, children in tree.inner:
+        totals[node] = gather(totals[node], [totals[child] for child in children])
+    return list(totals.values())
 
 
-def _rank(value: Any, how: str) -> tuple[bool, Any]:  # noqa: ANN401  values are the database's
-    """What values are compared by; the absent ones lose."""
-    return ((value is None) == (how == "min"), 0 if value is None else value)
+def _documents(columns: Mapping[str, _Column], rollup: Mapping[str, str], count: int) -> list[dict[str, object]]:
+    """Columns as one object per node, measures as declared; ratios are reckoned now, from what is shown."""
+    ready = dict(columns)
+    for measure, how in rollup.items():
+        if pair := ratio_of(how):
+            ready[measure] = list(map(ratio, ready[pair[0]], ready[pair[1]]))
+    if not rollup:
+        return [{} for _ in range(count)]
+    return [dict(zip(rollup, values, strict=True)) for values in zip(*(ready[one] for one in rollup), strict=True)]
+
+
+def _nothing(direct: Mapping[str, str]) -> dict[str, object]:
+    """The own measures of a node that has no row."""
+    columns = {measure: shown([neutral(direct[measure])], direct[measure]) for measure in columns_of(direct)}
+    return _documents(columns, direct, 1)[0]

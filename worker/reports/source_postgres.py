@@ -25,7 +25,7 @@ import asyncpg
 from jobs.reports import Report
 from worker.reports.day import Day
 from worker.reports.rollup import Row
-from worker.reports.tree import Node
+from worker.reports.tree import Node, Tree, grow_tree
 
 DATABASE_FAULTS = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
 """What a refresh may meet here: bad SQL, a timeout, a lost connection."""
@@ -71,7 +71,7 @@ class Snapshot:
     """The transaction's own number; none while it only reads."""
     spent: float = 0.0
     """Seconds that its reports' queries took."""
-    _trees: dict[str, list[Node]] = field(default_factory=dict)
+    _trees: dict[str, Tree] = field(default_factory=dict)
 
     async def take_up(self, board: str) -> int:
         """Take up the marks of a board; how many there were. They come back if the transaction fails.
@@ -93,12 +93,17 @@ class Snapshot:
         """Whether the connection has ended, so that no further report can be computed on it."""
         return bool(self._connection.is_closed())
 
-    async def tree(self, report: Report) -> list[Node]:
-        """The nodes of the report's tree; reports of a board with the same query share them."""
+    async def tree(self, report: Report) -> Tree:
+        """The report's tree; reports of a board with the same query share it.
+
+        Raises:
+            InvalidTree: the query's rows are none.
+        """
         if report.tree not in self._trees:
             rows = await self._fetch(report.tree)
-            nodes = [Node(row["id"], row["parent_id"], row["name"], row["kind"]) for row in rows]
-            self._trees[report.tree] = nodes
+            self._trees[report.tree] = grow_tree(
+                Node(row["id"], row["parent_id"], row["name"], row["kind"]) for row in rows
+            )
         return self._trees[report.tree]
 
     async def rows(self, report: Report, *, now: datetime, day: Day) -> list[Row]:

@@ -1,7 +1,10 @@
 """The org tree of one refresh: checked, and ordered so that children come before their parents."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+
+import orjson
 
 
 class InvalidTree(ValueError):
@@ -18,7 +21,7 @@ class Node:
     kind: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # no slots: what is written once for all reports of a board is kept in it
 class Tree:
     """A tree with one root.
 
@@ -33,6 +36,32 @@ class Tree:
     upwards: list[int]
     children: Mapping[int, list[int]]
     paths: Mapping[int, list[int]]
+
+    @cached_property
+    def inner(self) -> Sequence[tuple[int, list[int]]]:
+        """The nodes with children, and these; every inner child before its parent."""
+        return [(node_id, self.children[node_id]) for node_id in self.upwards if self.children[node_id]]
+
+    @cached_property
+    def paths_json(self) -> Mapping[int, bytes]:
+        """The paths as JSON."""
+        return {node_id: orjson.dumps(path) for node_id, path in self.paths.items()}
+
+    @cached_property
+    def nodes_json(self) -> Mapping[int, bytes]:
+        """Each node as its documents describe it, as JSON."""
+        return {
+            node.id: orjson.dumps(
+                {
+                    "id": node.id,
+                    "name": node.name,
+                    "kind": node.kind,
+                    "path": orjson.Fragment(self.paths_json[node.id]),
+                    "children": self.children[node.id],
+                }
+            )
+            for node in self.nodes.values()
+        }
 
 
 def grow_tree(rows: Iterable[Node]) -> Tree:

@@ -1,0 +1,85 @@
+"""The socket on which the reader listens, and everybody who has come through it."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from contextlib import suppress
+
+from reader.http import Client, Kept, Serve
+from reader.listening import begin_no_more
+
+_BACKLOG = 1024
+_SWEEP_S = 1.0
+"""How exactly deadlines are kept."""
+_BEGUN_S = 0.1
+"""How long connections that have begun at a shared port have to be made."""
+_FIRST_S = 1.0
+"""How long a client that has connected and not asked yet is waited for, at the end."""
+_LOOK_S = 0.01
+
+
+class Listener:
+    """Serves all clients of one socket.
+
+    Args:
+        serve: answers requests.
+        listening: bound, not listening yet.
+        limit: clients at a time.
+
+    Attributes:
+        clients: whose connections are open.
+    """
+
+    def __init__(self, serve: Serve, listening: socket.socket, *, limit: int) -> None:
+        self._serve = serve
+        self._socket = listening
+        self._limit = limit
+        self.clients: set[Client] = set()
+        self._kept = Kept()
+        self._server: asyncio.Server | None = None
+        self._sweep: asyncio.TimerHandle | None = None
+
+    async def start(self) -> None:
+        """Let clients in."""
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(self._client, sock=self._socket, backlog=_BACKLOG)
+        self._sweep_later()
+
+    async def stop(self, *, shared: bool, grace_s: float) -> bool:
+        """Let nobody in any more, and whoever is in the middle of something finish: whether all have.
+
+        Args:
+            shared: others listen on this port too, and nobody may be lost between them and us.
+        """
+        if shared:
+            begin_no_more(self._socket)
+            await asyncio.sleep(_BEGUN_S)
+        if self._server is not None:
+            self._server.close()
+        loop = asyncio.get_running_loop()
+        first_ends, ends = loop.time() + _FIRST_S, loop.time() + grace_s
+        while self.clients and loop.time() < ends:
+            for client in list(self.clients):
+                client.end(patiently=loop.time() < first_ends)
+            await asyncio.sleep(_LOOK_S)
+        finished = not self.clients
+        for client in list(self.clients):
+            client.abort()
+        await asyncio.sleep(0)  # for the event loop to tell them so
+        if self._sweep is not None:
+            self._sweep.cancel()
+        return finished
+
+    def _client(self) -> Client:
+        return Client(self._serve, self.clients, self._kept, self._limit)
+
+    def _sweep_later(self) -> None:
+        self._sweep = asyncio.get_running_loop().call_later(_SWEEP_S, self._expire)
+
+    def _expire(self) -> None:
+        now = asyncio.get_running_loop().time()
+        for client in [one for one in self.clients if one.deadline <= now]:
+            with suppress(RuntimeError):  # closed meanwhile
+                client.expire()
+        self._sweep_later()

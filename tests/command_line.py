@@ -1,0 +1,69 @@
+"""`./run ops` inside the tests' own process: the same entry, settings and exit codes, without Python's start.
+
+What only a process can show (signals, a pipe that closes, what the exit code becomes) is tested with a process.
+"""
+
+import asyncio
+import io
+import os
+import sys
+import threading
+from collections.abc import Mapping
+from contextlib import redirect_stderr, redirect_stdout
+from typing import Any
+from unittest.mock import patch
+
+from ops.__main__ import main
+
+_ONE_AT_A_TIME = threading.Lock()
+"""The environment belongs to the whole process."""
+
+
+async def run_ops(*words: str, **variables: str) -> tuple[int, str, str]:
+    """Exit code, stdout, stderr of one command.
+
+    Args:
+        words: the command and its arguments.
+        variables: settings without their ``MOMENTUS_``; none but these are set.
+
+    Example:
+        code, out, err = await run_ops("depth", "--json", REDIS_URL=valkey_url)
+    """
+    settings = {f"MOMENTUS_{name}": value for name, value in variables.items()}
+    return await asyncio.to_thread(_run, words, settings)  # it brings its own event loop
+
+
+def _run(words: tuple[str, ...], settings: Mapping[str, str]) -> tuple[int, str, str]:
+    with _ONE_AT_A_TIME, patch.dict(os.environ, settings):
+        out, err = _OfThisThread(sys.stdout), _OfThisThread(sys.stderr)
+        with redirect_stdout(out), redirect_stderr(err):
+            code = _code(words)
+    return code, out.written(), err.written()
+
+
+def _code(words: tuple[str, ...]) -> int:
+    try:
+        return main(words)
+    except SystemExit as ended:
+        return int(ended.code or 0)
+
+
+class _OfThisThread:
+    """A stream that keeps what the command writes; a worker that the test runs beside it writes where it did.
+
+    Args:
+        others: where that is.
+    """
+
+    def __init__(self, others: Any) -> None:
+        self._others = others
+        self._command = threading.get_ident()
+        self._kept = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")  # as strict about characters as a real one
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._kept if threading.get_ident() == self._command else self._others, name)
+
+    def written(self) -> str:
+        """All that the command wrote."""
+        self._kept.seek(0)
+        return self._kept.read()
