@@ -91,7 +91,7 @@ class Wire(asyncio.Protocol):
 
     def _flush(self) -> None:
         unsent, self._unsent = self._unsent, []
-        if self._transport is not None and unsent:
+        if unsent and self._transport is not None and not self._transport.is_closing():  # else all is lost soon
             self._transport.write(b"".join(unsent))
 
     def _lose(self) -> None:

