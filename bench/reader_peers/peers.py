@@ -64,6 +64,13 @@ def _uvicorn(name: str) -> Making:
     return make
 
 
+def _granian(url: str, port: int, _folder: Path) -> Start:
+    python = install_environment("reader", _HERE / "requirements.txt")
+    kind = ("--interface", "asgi", "--loop", "uvloop", "--workers", "1", "--no-log")
+    app = (str(python), "-m", "granian", "bench.reader_peers.apps:raw", "--port", str(port))
+    return Start((*app, *kind), PLAIN, {"BENCH_REDIS_URL": url, "PYTHONPATH": str(_ROOT)})
+
+
 def _node(url: str, port: int, _folder: Path) -> Start:
     modules = install_modules(_HERE / "ioredis")
     argv = (modules.node, str(_HERE / "ioredis" / "server.js"), str(port))
@@ -122,5 +129,6 @@ PEERS: Mapping[str, Making] = {
     "fastapi": _uvicorn("fast"),
     "starlette": _uvicorn("star"),
     "raw asgi": _uvicorn("raw"),
+    "granian": _granian,
     "nginx, files": _nginx,
 }
