@@ -29,7 +29,7 @@
 -- [freshness]
 -- soft = "90s"
 -- hard = "5m"
--- debounce = "1s"
+-- debounce = "2s"
 -- max_wait = "5s"
 --
 -- [history]
