@@ -81,6 +81,7 @@ class Link:
     async def _send(self, commands: Iterable[Sequence[Argument]]) -> list[Any]:
         wire = await self.wire()
         asked = [wire.send(command) for command in commands]
+        wire.flush()
         replies = [await one for one in asked]
         for reply in replies:
             self._judge(wire, reply)

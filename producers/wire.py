@@ -52,7 +52,7 @@ class Wire(asyncio.Protocol):
             self._tell_lost(waiting)
             return
         if not self._unsent:
-            self._loop.call_soon(self._flush)
+            self._loop.call_soon(self.flush)
         self._unsent.append(commands)
         self._waiting.extend((waiting,) * replies)
 
@@ -89,7 +89,8 @@ class Wire(asyncio.Protocol):
         if self.on_push is not None:
             self.on_push(message)
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        """Let what is queued leave now, and not after all that is to run in this tick."""
         unsent, self._unsent = self._unsent, []
         if unsent and self._transport is not None and not self._transport.is_closing():  # else all is lost soon
             self._transport.write(b"".join(unsent))

@@ -41,6 +41,7 @@ from settings import Settings, load_or_exit
 
 GRACE_S = 5
 """How long a stopping reader lets requests finish. None takes that long, but a client may not read its answer."""
+_CANCEL_AGAIN_S = 0.1
 
 CONNECTIONS = 4096
 """Clients connected at once, idle ones and streams of hints among them; the next one waits for a place."""
@@ -131,9 +132,16 @@ async def _serve(
     host, port, *_ = listening.getsockname()
     logger.info("the reader listens", host=host, port=port)
     await told.wait()
-    hearing.cancel()
+    await _end(hearing)
     finished = await listener.stop(shared=shared, grace_s=GRACE_S)
     logger.info("the reader stops", drained=finished)
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    """Cancel it until it has ended: redis-py, while it connects, at times takes a cancellation for its timeout."""
+    while not task.done():
+        task.cancel()
+        await asyncio.wait({task}, timeout=_CANCEL_AGAIN_S)
 
 
 def _give_up(reason: str) -> NoReturn:

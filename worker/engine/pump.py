@@ -1,8 +1,10 @@
 """The pump: moves jobs between Redis and the slots of one process.
 
 A turn records what ended and claims what is due, in one round trip. Up to two turns are under way at a time:
-while Redis works on one half of the slots, the jobs of the other half run. Between turns the pump rests until
-a job ends, a lane is woken, a job falls due, a lease may have lapsed, or a second is over (the safety poll,
+while Redis works on one half of the slots, the jobs of the other half run. For that the two must not leave
+together, since their replies would come together too, and each side would wait while the other works: one
+begins at a time, and the next one before the jobs that a reply brought. Between turns the pump rests until a
+job ends, a lane is woken, a job falls due, a lease may have lapsed, or a second is over (the safety poll,
 which also finds the jobs of stock arq producers).
 
 Under a ceiling, lanes share the slots (:mod:`worker.engine.ceiling`). While all of them are taken, a lane that was
@@ -64,6 +66,8 @@ class Pump:
         self._by_name = {lane.name: lane for lane in lanes}
         self._kicked = asyncio.Event()
         self._turns: set[asyncio.Task[None]] = set()
+        self._asked = 0
+        """Turns that wait for their reply."""
         self._polled_at = -math.inf
         self._resume_at = -math.inf
         self.failed_turns = 0
@@ -74,14 +78,14 @@ class Pump:
 
     def kick(self) -> None:
         """Something has changed: look again, unless the end of a turn will do that in a moment anyway."""
-        if len(self._turns) < _TURNS_AT_ONCE:
+        if self._asked < _TURNS_AT_ONCE:
             self._kicked.set()
 
     async def run(self, finished: Callable[[], bool]) -> None:
         """Turn and rest until ``finished``."""
         while not finished():
             self._mark_due()
-            self._begin_turns()
+            self._begin_turn()
             await self._rest(finished)
         for turn in self._turns:
             turn.cancel()
@@ -92,17 +96,19 @@ class Pump:
         """Whether every outcome is recorded."""
         return not self._turns and not any(lane.ended for lane in self._lanes)
 
-    def _begin_turns(self) -> None:
-        while len(self._turns) < _TURNS_AT_ONCE and asyncio.get_running_loop().time() >= self._resume_at:
-            endings = [(lane, lane.take_ended()) for lane in self._fit if lane.ended]
-            if any(one.claim.limit for _, ended in endings for one in ended):
-                self._places_are_free()
-            wanted = self._wanted() if self.claiming else []
-            if not endings and not wanted:
-                return
-            turn = asyncio.create_task(self._turn(endings, wanted))
-            self._turns.add(turn)
-            turn.add_done_callback(self._turn_over)
+    def _begin_turn(self) -> None:
+        if self._asked >= _TURNS_AT_ONCE or asyncio.get_running_loop().time() < self._resume_at:
+            return
+        endings = [(lane, lane.take_ended()) for lane in self._fit if lane.ended]
+        if any(one.claim.limit for _, ended in endings for one in ended):
+            self._places_are_free()
+        wanted = self._wanted() if self.claiming else []
+        if not endings and not wanted:
+            return
+        self._asked += 1
+        turn = asyncio.create_task(self._turn(endings, wanted))
+        self._turns.add(turn)
+        turn.add_done_callback(self._turn_over)
 
     def _wanted(self) -> Wanted:
         """What each lane is to ask for; nothing, only to look, where it was woken and all slots are taken."""
@@ -135,16 +141,19 @@ class Pump:
         except (RedisError, OSError, TimeoutError) as error:
             self._put_off(endings, wanted, error)
             return
+        finally:
+            self._asked -= 1
         now = asyncio.get_running_loop().time()
         for lane, count in wanted:
             lane.release(count, now)
-        self._take_over(turn)
+        self._take_back(turn)
         if turn.error:
             self._pause(turn.error)
         elif self.failed_turns:
             emit("redis.back", failed_turns=self.failed_turns)
             self.failed_turns = 0
             self.on_back()
+        self._take_over(turn)
         for lane in {lane.name: lane for lane, _ in (*endings, *wanted)}.values():
             await self._take_fault(lane, turn.faults.get(lane.name))
 
@@ -165,12 +174,19 @@ class Pump:
             keys = []
         emit("lane.broken", lane=lane.name, error=str(fault), keys=keys)
 
-    def _take_over(self, turn: Turn) -> None:
+    def _take_back(self, turn: Turn) -> None:
         for completion in turn.unrecorded:
             self._by_name[completion.claim.lane].ended.append(completion)
         for completion in turn.refused:
             event = "job.unconfirmed" if completion.sent_before else "job.refused"
             emit(event, job_id=completion.claim.id, lane=completion.claim.lane)
+
+    def _take_over(self, turn: Turn) -> None:
+        """Begin the jobs, and before them the turn that Redis is to work on meanwhile."""
+        for claim in turn.claims:
+            self._by_name[claim.lane].running[claim.id] = claim
+        if turn.claims:
+            self._begin_turn()
         for claim in turn.claims:
             self._start(self._by_name[claim.lane], claim)
 
@@ -206,7 +222,7 @@ class Pump:
 
     def _could_turn(self) -> bool:
         """Whether only a pause keeps a turn from beginning; else the end of a job or of a turn brings the next."""
-        if len(self._turns) == _TURNS_AT_ONCE:
+        if self._asked == _TURNS_AT_ONCE:
             return False
         fit = self._fit
         if any(lane.ended for lane in fit):
