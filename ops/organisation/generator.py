@@ -75,8 +75,8 @@ def generate(size: Size, *, seed: int, now: datetime) -> Organisation:
     """
     if now.utcoffset() is None:
         raise InstantError("now")
-    local = now.replace(microsecond=0)
-    instant = local.astimezone(UTC)
+    instant = now.astimezone(UTC).replace(microsecond=0)
+    local = instant.astimezone(now.tzinfo)  # as clocks showed it: a local time that was skipped is no day's
     nodes = grow(_stream(seed, "nodes"), nodes=size.nodes, depth=size.depth)
     people = hire(_stream(seed, "employees"), employees=size.employees, nodes=size.nodes, now=instant)
     return Organisation(
