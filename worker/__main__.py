@@ -160,11 +160,15 @@ async def _mailer(settings: Settings, accounts: Configuration, link: Link) -> As
     mail = settings.mail
     size = Size(connections=mail.connections, messages=mail.messages_per_connection)
     times = Times(life=settings.worker.lease, renew_every=settings.worker.lease_renew)
+    care = _care(mail, link)
     async with (
         at_work(accounts.configured, link, size=size, times=times) as carriers,
         holding(link, mail.mode),
     ):
-        yield Mailer(carriers, _sender(mail.sender), accounts.streams, _care(mail, link))
+        try:
+            yield Mailer(carriers, _sender(mail.sender), accounts.streams, care)
+        finally:
+            await care.written()
 
 
 @asynccontextmanager

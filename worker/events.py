@@ -4,6 +4,7 @@ Code calls :func:`emit`; wording and level are decided here alone. No event carr
 a body or a server's reply: ids, kinds, codes and times only.
 """
 
+from collections.abc import Callable
 from functools import cache
 
 import structlog
@@ -81,19 +82,29 @@ def emit(event: str, **fields: object) -> None:
         event: one of the table above.
         fields: ids, counts and durations.
     """
-    level, words = _EVENTS[event]
-    getattr(_logger(), level)(words, event_name=event, **fields)
+    speak, words = _spoken(event) if structlog.is_configured() else _speaker(event, structlog.get_logger("worker"))
+    speak(words, event_name=event, **fields)
 
 
-def _logger() -> structlog.typing.FilteringBoundLogger:
+Speaker = tuple[Callable[..., object], str]
+"""What says an event at its level, and the words."""
+
+
+@cache
+def _spoken(event: str) -> Speaker:
     """Bound once logging is set up: binding costs more than a line that is filtered out."""
-    return _bound() if structlog.is_configured() else structlog.get_logger("worker")
+    return _speaker(event, _bound())
 
 
 @cache
 def _bound() -> structlog.typing.FilteringBoundLogger:
     logger: structlog.typing.FilteringBoundLogger = structlog.get_logger("worker").bind()
     return logger
+
+
+def _speaker(event: str, logger: structlog.typing.FilteringBoundLogger) -> Speaker:
+    level, words = _EVENTS[event]
+    return getattr(logger, level), words
 
 
 def bind(**fields: object) -> None:

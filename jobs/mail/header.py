@@ -17,6 +17,7 @@ from .errors import UnsafeHeader
 _ENCODED_WORD = re.compile(r"=\?[^?\s]*\?[bqBQ]\?")
 _PLAIN = re.compile(r"[\x20-\x7e]*\Z")
 _NAME = re.compile(r"[!-9;-~]+\Z")
+_NAMES = re.compile(r"(?:[!-9;-~]+\n)+\Z")
 _FIELD = re.compile(rb"[!-9;-~]+: [\x20-\x7e]+\Z")
 _BLOCK = re.compile(r"(?:[!-9;-~]+: [\x20-\x7e]+(?:\r\n[ \t][\x21-\x7e][\x20-\x7e]*)*\r\n)+\Z")
 _FOLDED = re.compile(rb"[ \t][\x21-\x7e][\x20-\x7e]*\Z")
@@ -78,9 +79,10 @@ def header_block(fields: Iterable[tuple[str, str]]) -> bytes:
 def _is_sound(block: str, written: Sequence[tuple[str, str]]) -> bool:
     """The checks of :func:`_checked_field` on all fields at once: as many begin in the block as were given."""
     begun = block.count("\r\n") - block.count("\r\n ") - block.count("\r\n\t")
-    return (
-        begun == len(written) and _BLOCK.match(block) is not None and all(_NAME.match(name) for name, _ in written)
-    )
+    if begun != len(written) or not _BLOCK.match(block):
+        return False
+    names = "\n".join([name for name, _ in written])
+    return _NAMES.match(f"{names}\n") is not None
 
 
 def _checked_field(name: str, value: str) -> bytes:

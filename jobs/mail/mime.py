@@ -4,33 +4,43 @@ Everything is base64, so that no relay has a reason to rewrite it, no line can s
 no content can hold a boundary: ``_`` is not in the alphabet of base64.
 """
 
-from base64 import b64decode
-from binascii import b2a_base64
+import re
 from collections.abc import Mapping, Sequence
 from struct import Struct
-from typing import Any, NamedTuple
+from typing import Any, Literal
 from urllib.parse import quote
 
+from pybase64 import b64decode, b64encode
+
+from .errors import UnsafeHeader
 from .header import header_block
 
-_LINE = Struct("76s")
+_LINE = 76
 """The characters of a line of base64 (RFC 2045, 6.8)."""
+_MOST = 64
+_LINES = [Struct(f"{_LINE}s" * number) for number in range(_MOST + 1)]
+"""By their number, what takes as many lines apart."""
+_TEXT_HEADS: Mapping[str, bytes] = {
+    kind: f"Content-Type: text/{kind}; charset=utf-8\r\nContent-Transfer-Encoding: base64\r\n\r\n".encode()
+    for kind in ("plain", "html")
+}
 _UNENCODED = "!#$&+-.^_`|~"
 """What may stand in a value of RFC 2231 as it is, besides letters and digits."""
 
 
-class Part(NamedTuple):
-    """A part: header, empty line, content."""
+_BOUNDARY = re.compile(r"[0-9A-Za-z'()+_,./:=?-]+\Z")
+"""What may stand in a boundary (RFC 2046, 5.1.1)."""
 
-    octets: bytes
+Part = list[bytes]
+"""Header, empty line and content, in pieces that are put together once, with those of the whole mail."""
 
 
-def text_part(kind: str, body: str) -> Part:
+def text_part(kind: Literal["plain", "html"], body: str) -> Part:
     """``text/plain`` or ``text/html`` in UTF-8."""
+    octets = body.encode()
     if "\r" in body:
-        body = body.replace("\r\n", "\n").replace("\r", "\n")
-    head = f"Content-Type: text/{kind}; charset=utf-8\r\nContent-Transfer-Encoding: base64\r\n\r\n"
-    return Part(head.encode() + _base64(body.replace("\n", "\r\n").encode()))
+        octets = octets.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    return [_TEXT_HEADS[kind], _base64(octets.replace(b"\n", b"\r\n"))]
 
 
 def attachment_part(file: Mapping[str, Any], attached: Mapping[str, bytes]) -> Part:
@@ -53,15 +63,23 @@ def attachment_part(file: Mapping[str, Any], attached: Mapping[str, bytes]) -> P
             ("Content-Transfer-Encoding", "base64"),
         ]
     )
-    return Part(head + b"\r\n" + _base64(content))
+    return [head, b"\r\n", _base64(content)]
 
 
 def multipart(kind: str, parts: Sequence[Part], *, boundary: str) -> Part:
-    """Several parts as one."""
+    """Several parts as one.
+
+    Raises:
+        UnsafeHeader: what cannot be a boundary.
+    """
+    if not _BOUNDARY.match(boundary):
+        raise UnsafeHeader("boundary", "holds what a boundary must not (RFC 2046, 5.1.1); the mail was not built")
     divider = f"--{boundary}\r\n".encode("ascii")
-    head = header_block([("Content-Type", f'multipart/{kind}; boundary="{boundary}"')])
-    body = b"".join(divider + part.octets for part in parts)
-    return Part(head + b"\r\n" + body + f"--{boundary}--\r\n".encode("ascii"))
+    pieces = [f'Content-Type: multipart/{kind}; boundary="{boundary}"\r\n\r\n'.encode("ascii")]
+    for part in parts:
+        pieces += divider, *part
+    pieces.append(f"--{boundary}--\r\n".encode("ascii"))
+    return pieces
 
 
 def _filename(name: str) -> str:
@@ -72,9 +90,13 @@ def _filename(name: str) -> str:
 
 
 def _base64(content: bytes) -> bytes:
-    encoded = b2a_base64(content, newline=False)
-    whole = len(encoded) - len(encoded) % _LINE.size
-    lines = [line for (line,) in _LINE.iter_unpack(encoded[:whole])]  # slices one by one take twice as long
-    if whole < len(encoded):
-        lines.append(encoded[whole:])
-    return b"\r\n".join(lines) + b"\r\n"
+    """In lines. Many are taken off at once: cut one by one, they cost twice as much as the base64 itself."""
+    encoded = b64encode(content)
+    whole, rest = divmod(len(encoded), _LINE)
+    lines: list[bytes] = []
+    for first in range(0, whole, _MOST):
+        lines += _LINES[min(_MOST, whole - first)].unpack_from(encoded, first * _LINE)
+    if rest or not lines:
+        lines.append(encoded[whole * _LINE :])
+    lines.append(b"")  # a line end after the last one too
+    return b"\r\n".join(lines)

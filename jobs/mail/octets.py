@@ -52,7 +52,7 @@ def write_letter(
     mail: Mapping[str, Any] = frozen
     sender = _sender(mail, default_sender)
     head = header_block(_fields(mail, sender))
-    return Letter(sender.address, (mail["to"],), head + _body(mail, attached or {}))
+    return Letter(sender.address, (mail["to"],), b"".join([head, *_body(mail, attached or {})]))
 
 
 def _sender(mail: Mapping[str, Any], default: Sender) -> Sender:
@@ -101,22 +101,23 @@ def _phrase(name: str) -> str:
     return f'"{escaped}"'
 
 
-def _body(mail: Mapping[str, Any], attached: Mapping[str, bytes]) -> bytes:
+def _body(mail: Mapping[str, Any], attached: Mapping[str, bytes]) -> Part:
     content = _content(mail)
     files: Sequence[Mapping[str, Any]] = mail.get("attachments", ())
     if not files:
-        return content.octets
+        return content
     parts = [content, *(attachment_part(one, attached) for one in files)]
     outer = (
         f"=_all_{mail['message_id']}"  # neither boundary begins with the other: some readers compare beginnings
     )
-    return multipart("mixed", parts, boundary=outer).octets
+    return multipart("mixed", parts, boundary=outer)
 
 
 def _content(mail: Mapping[str, Any]) -> Part:
-    parts = [
-        text_part(kind, mail[name]) for kind, name in (("plain", "text"), ("html", "html")) if _told(mail[name])
-    ]
+    text, html = mail["text"], mail["html"]
+    parts = [text_part("plain", text)] if _told(text) else []
+    if _told(html):
+        parts.append(text_part("html", html))
     return parts[0] if len(parts) == 1 else multipart("alternative", parts, boundary=f"=_{mail['message_id']}")
 
 

@@ -165,7 +165,8 @@ async def test_operators_see_domains_and_digests_and_who_did_it(redis: Redis) ->
 @pytest.fixture
 async def sent(link: Link) -> SentRegister:
     register = SentRegister(link, days=7)
-    await register.note(MESSAGE_ID, ANA)
+    register.note(MESSAGE_ID, ANA)
+    await register.written()
     return register
 
 

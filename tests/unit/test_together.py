@@ -46,7 +46,7 @@ async def test_a_caller_that_is_cancelled_leaves_the_others_be() -> None:
         return list(questions)
 
     together = Together(ask)
-    leaving, staying = (asyncio.create_task(together.answer(number)) for number in (1, 2))
+    leaving, staying = (together.answer(number) for number in (1, 2))
     await asyncio.sleep(0)
     leaving.cancel()
     go_on.set()

@@ -13,7 +13,7 @@ from jobs import Policy
 from producers.envelope import Envelope
 from worker.engine.admit import Admitted, Turned, admit
 from worker.engine.lane import Claim
-from worker.engine.outcome import Outcome, decide
+from worker.engine.outcome import DONE, Outcome, decide
 from worker.engine.parking import note
 from worker.engine.progress import Progress
 from worker.events import bind, emit
@@ -69,7 +69,7 @@ class Effect:
         return self.begun
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: that triples the cost of making one, and there is one for each attempt
 class Ended:
     """The outcome, the result's octets (empty when none is kept) and life; of a parked job its note."""
 
@@ -100,8 +100,8 @@ def _turned_away(it: Turned, claim: Claim, handlers: Handlers) -> Ended:
 
 
 async def _run(admitted: Admitted, claim: Claim, handlers: Handlers, effect: Effect, progress: Progress) -> Ended:
-    envelope, tools = admitted.envelope, {"begin_effect": effect.begin, "progress": progress}
-    context = {**handlers.context, **_job_context(claim, envelope), **tools}
+    envelope = admitted.envelope
+    context = _context(handlers, claim, envelope) | {"begin_effect": effect.begin, "progress": progress}
     value, error = None, None
     emit("job.started")
     try:
@@ -121,6 +121,8 @@ async def _run(admitted: Admitted, claim: Claim, handlers: Handlers, effect: Eff
 def _decide(
     error: BaseException | None, claim: Claim, envelope: Envelope, handlers: Handlers, effect: Effect
 ) -> Outcome:
+    if error is None:
+        return DONE
     left = None if envelope.expires_ms is None else envelope.expires_ms - claim.claimed_ms
     return decide(
         error,
@@ -136,8 +138,10 @@ def _ended(outcome: Outcome, result: bytes = b"", life: timedelta = timedelta(0)
     return Ended(outcome, note(outcome) if outcome.why else result, life)
 
 
-def _job_context(claim: Claim, envelope: Envelope) -> dict[str, object]:
+def _context(handlers: Handlers, claim: Claim, envelope: Envelope) -> dict[Any, Any]:
+    """What the handler finds in ``ctx``."""
     return {
+        **handlers.context,
         "job_id": claim.id,
         "job_try": claim.attempt,
         "enqueue_time": datetime.fromtimestamp(envelope.enqueued_ms / 1000, UTC),

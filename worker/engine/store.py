@@ -1,7 +1,7 @@
 """The queue as a worker sees it: the scripts, batched, one round trip for all lanes of a turn."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
@@ -161,15 +161,15 @@ class Store:
             await self._in_time(CHANGE.run(self._link.call, names, arguments))
         self._was_declared = True
 
-    async def begin_effect(self, claim: Claim, effects: str, note: str = "") -> bool:
-        """Record that the attempt is about to cause its effect; False when the lease was lost.
+    def begin_effect(self, claim: Claim, effects: str, note: str = "") -> Awaitable[bool]:
+        """Record that the attempt is about to cause its effect; to be awaited, False when the lease was lost.
 
         Marks that are wanted while others are being made go together afterwards: one script for many.
         """
         marks = self._marks.get(effects)
         if marks is None:
             marks = self._marks[effects] = Together(partial(self._mark, effects))
-        return await marks.answer((claim.id, claim.token, f"{claim.attempt} {note}".rstrip()))
+        return marks.answer((claim.id, claim.token, f"{claim.attempt} {note}" if note else str(claim.attempt)))
 
     async def _mark(self, effects: str, marks: Sequence[Mark]) -> list[bool]:
         keys, arguments = begin_effect_question(effects, marks)

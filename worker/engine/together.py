@@ -34,13 +34,13 @@ class Together(Generic[Question, Answer]):
         self._waiting: list[tuple[Question, asyncio.Future[Answer]]] = []
         self._asking: asyncio.Task[None] | None = None
 
-    async def answer(self, question: Question) -> Answer:
-        """The answer to one question; raises what the call raised."""
+    def answer(self, question: Question) -> "asyncio.Future[Answer]":
+        """The answer to one question, to be awaited; raises what the call raised."""
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._waiting.append((question, future))
         if self._asking is None:
             self._asking = asyncio.create_task(self._run())
-        return await future
+        return future
 
     async def _run(self) -> None:
         try:

@@ -3,8 +3,8 @@
     opened      a sealed mail is opened; without its key it waits, uncharged, and is never dead
     addressed   the safety mode and the suppression list have their say, before any connection is asked for
     finished    what goes out gets its marks: the first recipient of a redirected mail, the DKIM signature
+    leaving     to whom it goes is noted, so that a bounce can be told from a forgery
     refused     a server's clear word on a mailbox goes to the suppression list
-    accepted    to whom it went is noted, so that a bounce can be told from a forgery
 
 Each step is skipped where nothing is configured for it.
 """
@@ -39,7 +39,7 @@ _KEY_WAIT = timedelta(minutes=1)
 """Soon enough after the key is added, or for another worker that has it."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True)  # not frozen: that triples the cost of making one, and there is one for each mail
 class Opened:
     """A mail that can be read.
 
@@ -127,6 +127,16 @@ class Care:
             letter = with_original(letter, mail.fields[ORIGINAL])
         return letter if self.signer is None else self.signer.signed(letter)
 
+    def leaving(self, mail: Opened) -> None:
+        """Note to whom it goes; nobody waits for that."""
+        if self.sent is not None and ORIGINAL not in mail.fields:
+            self.sent.note(str(mail.fields["message_id"]), str(mail.fields["to"]))
+
+    async def written(self) -> None:
+        """Wait until what was noted is written, or given up."""
+        if self.sent is not None:
+            await self.sent.written()
+
     async def refused(self, mail: Opened, reply: Reply, *, job_id: str) -> None:
         """Learn from a refusal; a fault of Redis is logged, since the mail's own end matters more."""
         if self.suppression is None or ORIGINAL in mail.fields:
@@ -139,11 +149,6 @@ class Care:
         else:
             if added:
                 emit("mail.suppression_added")
-
-    async def accepted(self, mail: Opened) -> None:
-        """Note to whom it went."""
-        if self.sent is not None and ORIGINAL not in mail.fields:
-            await self.sent.note(str(mail.fields["message_id"]), str(mail.fields["to"]))
 
     async def _suppressed(self, recipient: str, stream: Stream) -> Suppressed | None:
         if self.suppression is None:

@@ -83,7 +83,6 @@ async def send_mail(context: dict[str, Any], **frozen: object) -> dict[str, obje
     letter = _letter(mail, mailer, account, await read_attachments(mail.fields, mailer.attachments))
     words = await _hand_over(_Attempt(account, stream, context, mail, mailer.care), letter)
     emit("mail.accepted", octets=len(letter.octets), account=account.name)
-    await mailer.care.accepted(mail)
     return {"code": 250, "reply": words, "account": account.name}
 
 
@@ -181,12 +180,13 @@ class _Attempt:
         self.context = context
         self.mail = mail
         self._care = care
-        self.policy = after_unknown(_unknown(account, context), stream)
+        self._stream = stream
         self.marked = False
         self._begin_effect: Callable[[str], Awaitable[bool]] = context["begin_effect"]
 
     async def mark(self) -> bool:
         """Make it durable that the final dot follows, and by which account; False: it must not."""
+        self._care.leaving(self.mail)
         self.marked = True  # from here on nobody can be sure, until the server answers
         self.marked = await self._begin_effect(self.account.name)
         return self.marked
@@ -226,7 +226,7 @@ class _Attempt:
     async def uncertain(self, words: str) -> TryLater | Park:
         """Nobody knows whether the server took it."""
         await self.account.note_uncertain(self.context)
-        if self.policy == "hold":
+        if after_unknown(_unknown(self.account, self.context), self._stream) == "hold":
             return Park(self.words(words), why="uncertain", uncertain=True)
         return TryLater(self.words(words), uncertain=True)
 

@@ -19,7 +19,7 @@ _ADDRESS = re.compile(r"[!-;=?-~]{1,320}")
 _TEMPORARY = 4
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: as a letter
 class Receipt:
     """The server took responsibility.
 
@@ -93,7 +93,7 @@ def find_refusal(letter: Letter, answers: Sequence[Answer]) -> Refused | None:
     A refused sender makes the servers refuse the recipients too, and refused recipients DATA (RFC 2920, 3.1), so
     the first refusal is the one that counts.
     """
-    if not answers:
+    if not answers or (is_go_ahead(answers[-1]) and all(map(is_yes, answers[:-1]))):
         return None
     if not is_yes(answers[0]):
         return Refused(Reply("mail", answers[0].code, answers[0].text))

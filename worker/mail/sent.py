@@ -4,22 +4,27 @@ A bounce names a Message-ID and an address. Whoever received a mail knows its Me
 that names somebody else; so a bounce counts against an address only if that mail went to it. About 100 octets a
 mail, in one hash a day that expires as a whole.
 
-What can go wrong: Redis away, or the worker ends, between the server's word and this note. Then a bounce of that
-mail is listed as unknown, and nobody is suppressed by it.
+It is noted when a mail's final dot is about to follow, beside the mark: what nobody knows to be accepted may come
+back too. The notes of many mails are one command, and no mail waits for it.
+
+What can go wrong: Redis away, or the worker ends, before the note is written. Then a bounce of that mail is listed
+as unknown, and nobody is suppressed by it.
 """
 
+import asyncio
 import time
-from collections.abc import Sequence
 
 from redis.exceptions import RedisError
 
 from producers.keys import mail_sent
 from producers.link import Link
 from producers.suppression import digest_of
-from worker.engine.together import Together
+from worker.engine.together import ANSWER_SECONDS
 from worker.events import emit
 
 DAY = 86_400
+_MOST = 500
+"""Mails of one command."""
 DIGEST_LENGTH = 32
 """Hexadecimal digits kept: 128 bits, enough that nobody finds another address for one."""
 
@@ -36,21 +41,37 @@ class SentRegister:
         self._link = link
         self._days = days
         self._living = ""
-        self._write: Together[tuple[str, str], None] = Together(self._note_all)
+        self._waiting: list[str] = []
+        self._writing: asyncio.Task[None] | None = None
 
-    async def note(self, message_id: str, recipient: str) -> None:
-        """Note one. A fault of Redis is logged and goes no further: the mail is accepted, and must end as such."""
+    def note(self, message_id: str, recipient: str) -> None:
+        """Note one, soon. A fault of Redis is logged and goes no further: the mail is not to suffer from it."""
         if not self._days:
             return
-        try:
-            await self._write.answer((message_id, digest_of(recipient)[:DIGEST_LENGTH]))
-        except (RedisError, OSError) as error:
-            emit("mail.unnoted", error=type(error).__name__)
+        self._waiting += message_id, digest_of(recipient)[:DIGEST_LENGTH]
+        if self._writing is None:
+            self._writing = asyncio.create_task(self._write())
 
-    async def _note_all(self, notes: Sequence[tuple[str, str]]) -> Sequence[None]:
+    async def written(self) -> None:
+        """Wait until all notes are in Redis, or given up."""
+        if self._writing is not None:
+            await asyncio.wait([self._writing])
+
+    async def _write(self) -> None:
+        try:
+            while self._waiting:
+                notes, self._waiting = self._waiting[: 2 * _MOST], self._waiting[2 * _MOST :]
+                await self._write_some(notes)
+        finally:
+            self._writing = None
+
+    async def _write_some(self, notes: list[str]) -> None:
         key = mail_sent(int(time.time()) // DAY)
-        await self._link.call("HSET", key, *(part for note in notes for part in note))
-        if self._living != key:
-            await self._link.call("EXPIRE", key, (self._days + 1) * DAY, "NX")
-            self._living = key
-        return [None] * len(notes)
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                await self._link.call("HSET", key, *notes)
+                if self._living != key:
+                    await self._link.call("EXPIRE", key, (self._days + 1) * DAY, "NX")
+                    self._living = key
+        except (RedisError, OSError) as error:
+            emit("mail.unnoted", error=type(error).__name__, mails=len(notes) // 2)

@@ -169,12 +169,15 @@ class Wire(asyncio.Protocol):
         if self._size > _LONGEST_REPLY or not (code.isdigit() and _LOWEST_CODE <= int(code) <= _HIGHEST_CODE):
             self._end(ValueError("what the server says is no reply"))
             return
-        self._lines.append(line[4:].strip())
-        if line[3:4] != b"-":
-            text = b"\n".join(self._lines).decode("utf-8", "replace")
+        said = line[4:].strip()
+        if line[3:4] == b"-":
+            self._lines.append(said)
+            return
+        if self._lines:  # as hardly any reply has
+            said = b"\n".join([*self._lines, said])
             self._lines.clear()
-            self._size = 0
-            self._answer(Answer(int(code), text))
+        self._size = 0
+        self._answer(Answer(int(code), said.decode("utf-8", "replace")))
 
     def _answer(self, answer: Answer) -> None:
         if self._asked is None or self._asked.done():
