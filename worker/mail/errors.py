@@ -5,6 +5,7 @@
 | Refused   | no: it said so                                     | `worker.mail.reply` tells            |
 | Malformed | no: it was not asked                               | the mail's                           |
 | Broken    | no: the final dot was not written                  | the connection's                     |
+| Unfollowed | no: it had not been its turn                      | the mail's before it, or the server's |
 | LeaseLost | no: the final dot was not written                  | nobody's: another worker has the job |
 | Uncertain | nobody knows: the dot was written, no reply came   | the connection's                     |
 """
@@ -38,6 +39,18 @@ class Broken(Exception):
     def __init__(self, stage: Stage, cause: BaseException) -> None:
         super().__init__(f"{type(cause).__name__} at {stage}")
         self.stage = stage
+
+
+class Unfollowed(Exception):
+    """The mail stood right behind another, and the connection ended before it was its turn: it costs it nothing.
+
+    Attributes:
+        refused: the other one's end was answered, and this one was not taken: the server may not like it so.
+    """
+
+    def __init__(self, *, refused: bool) -> None:
+        super().__init__("the connection ended behind another mail")
+        self.refused = refused
 
 
 class Uncertain(Exception):

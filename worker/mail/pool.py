@@ -14,6 +14,8 @@ begins to open as many as are still missing.
 - **Urgent first**, and a reserve of connections that only urgent mails use.
 - **No attempt is lost to a dead connection.** One that the server closed while it was idle is gone at once; one
   that proves dead at its first command costs the mail nothing, `Borrowed` takes another.
+- **No gap between two mails.** A mail that waits takes over a quick connection when the one before writes its
+  final dot, see `worker.mail.connection`. A server that does not take it so is not asked to any more.
 - A connection is given up after a number of mails, an age, or an idle time: servers count, and drop the silent.
 - **Permits** bound the connections of many workers together. One is taken before connecting and given back when
   the connection has ended.
@@ -21,14 +23,12 @@ begins to open as many as are still missing.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol
 
-from jobs.mail.octets import Letter
+from worker.mail.borrowed import Borrowed, Kept
 from worker.mail.connection import Connection
-from worker.mail.envelope import Receipt
 from worker.mail.errors import Broken, Refused
 from worker.mail.server import Server
 from worker.mail.waiting import BULK as BULK, NORMAL as NORMAL, URGENT as URGENT, Waiting
@@ -39,7 +39,6 @@ _LONGEST_IDLE_WITH_PERMIT = 1.0
 _MOST_OPENING = 10
 _FIRST_REST, _LONGEST_REST = 5.0, 300.0
 _PERMIT_LOOK = 0.25
-_CLOSES = 421
 
 
 class Permits(Protocol):
@@ -54,13 +53,6 @@ class Permits(Protocol):
 
 class Crowded(Exception):
     """No connection is open here, and other workers hold all that are permitted. It is not the mail's fault."""
-
-
-@dataclass(slots=True, eq=False)
-class _Kept:
-    connection: Connection
-    opened_at: float
-    used_at: float
 
 
 @dataclass(slots=True)
@@ -116,17 +108,18 @@ class Pool:
         self._permits, self._patience, self._on_failure = permits, patience, on_failure
         self._on_open = on_open
         self._longest_idle = longest_idle or (_LONGEST_IDLE if permits is None else _LONGEST_IDLE_WITH_PERMIT)
-        self._waiting: Waiting[_Kept] = Waiting()
-        self._idle: list[_Kept] = []
+        self._waiting: Waiting[Kept] = Waiting()
+        self._idle: list[Kept] = []
         self._in_use = 0
         self._open = 0
+        self._follow = True
         self._rest = _Rest()
         self._opening: set[asyncio.Task[None]] = set()
         self._leaving: set[asyncio.Task[None]] = set()
         self._idle_timer: asyncio.TimerHandle | None = None
         self._rest_timer: asyncio.TimerHandle | None = None
 
-    def connection(self, *, priority: int = NORMAL) -> "Borrowed":
+    def connection(self, *, priority: int = NORMAL) -> Borrowed:
         """A connection for one mail, to be used with ``async with``, which waits for a free one.
 
         Args:
@@ -151,12 +144,12 @@ class Pool:
 
     # Handing out
 
-    async def acquire(self, priority: int) -> _Kept:
-        """For `Borrowed`: one that is to be given back."""
+    async def acquire(self, priority: int, *, alone: bool = False) -> Kept:
+        """See `Lender`."""
         if self._idle and self._idle[-1].connection.usable and self._may_have(priority):
             self._in_use += 1
             return self._idle.pop()  # nobody is overtaken: who waits now may not have it
-        waiter = self._waiting.add(priority)
+        waiter = self._waiting.add(priority, alone=alone)
         self._serve()
         try:
             return await waiter
@@ -165,20 +158,35 @@ class Pool:
                 self.give_back(kept)
             raise
 
-    def give_back(self, kept: _Kept) -> None:
-        """For `Borrowed`: it is idle, or gone."""
+    def give_back(self, kept: Kept) -> None:
+        """See `Lender`."""
         self._in_use -= 1
         kept.used_at = time.monotonic()
         connection = kept.connection
         if not connection.usable:
-            connection.close()
-        elif connection.sent >= self._messages or kept.used_at - kept.opened_at > _LONGEST_AGE:
+            connection.retire()
+        elif self._is_worn(kept, mails=connection.sent):
             self._take_leave(kept)
         else:
             self._idle.append(kept)
         self._serve()
         if self._idle and self._idle_timer is None:
             self._look_at_idle()
+
+    def pass_on(self, kept: Kept) -> bool:
+        """See `Lender`. The next mail has its place among those in use, too."""
+        if not self._follow or self._is_worn(kept, mails=kept.connection.sent + 1):
+            return False
+        waiter = self._waiting.next(urgent_only=not self._may_have(NORMAL, others=self._in_use - 1), alone=False)
+        if waiter is None:
+            return False
+        waiter.set_result(kept)
+        self._open_more()
+        return True
+
+    def follow_no_more(self) -> None:
+        """See `Lender`."""
+        self._follow = False
 
     def _serve(self) -> None:
         """Idle connections to those who wait; then open what is missing."""
@@ -193,8 +201,12 @@ class Pool:
             waiter.set_result(self._idle.pop())  # the most recently used: the others grow old and are closed
         self._open_more()
 
-    def _may_have(self, priority: int) -> bool:
-        return priority == URGENT or self._in_use < self._limit - self._reserve
+    def _is_worn(self, kept: Kept, *, mails: int) -> bool:
+        return kept.worn or mails >= self._messages or time.monotonic() - kept.opened_at > _LONGEST_AGE
+
+    def _may_have(self, priority: int, *, others: int | None = None) -> bool:
+        in_use = self._in_use if others is None else others
+        return priority == URGENT or in_use < self._limit - self._reserve
 
     # Opening
 
@@ -216,7 +228,7 @@ class Pool:
     async def _open_one(self) -> None:
         if self._permits is not None and not await self._permitted(self._permits):
             return
-        kept: _Kept | None = None
+        kept: Kept | None = None
 
         def ended() -> None:
             if kept is not None:
@@ -229,7 +241,7 @@ class Pool:
             self._give_permit_back()
             raise
         now = time.monotonic()
-        kept = _Kept(connection, now, now)
+        kept = Kept(connection, now, now)
         self._open += 1
         self._idle.append(kept)
         self._rest = _Rest()
@@ -273,7 +285,7 @@ class Pool:
 
     # Ending
 
-    def _ended(self, kept: _Kept) -> None:
+    def _ended(self, kept: Kept) -> None:
         """It is gone, whoever ended it."""
         self._open -= 1
         if kept in self._idle:
@@ -285,11 +297,11 @@ class Pool:
         if self._permits is not None:
             self._in_background(self._permits.give_back())
 
-    def _take_leave(self, kept: _Kept) -> None:
+    def _take_leave(self, kept: Kept) -> None:
         self._in_background(kept.connection.quit())  # until it is gone it counts: the server counts it too
 
     def drop_idle(self) -> None:
-        """For `Borrowed`: one was found dead, and these have been idle for longer."""
+        """See `Lender`."""
         while self._idle:
             self._idle.pop().connection.close()
 
@@ -307,72 +319,3 @@ class Pool:
         task = asyncio.create_task(work)
         self._leaving.add(task)
         task.add_done_callback(self._leaving.discard)
-
-
-class Borrowed:
-    """A connection of the pool, for one mail: what `Pool.connection` gives.
-
-    Args:
-        pool: whose.
-        priority: of the mail.
-    """
-
-    def __init__(self, pool: Pool, priority: int) -> None:
-        self._pool = pool
-        self._priority = priority
-        self._kept: _Kept | None = None
-
-    async def __aenter__(self) -> Self:
-        await self.take()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.give_back()
-
-    async def send(self, letter: Letter, begin_effect: Callable[[], Awaitable[bool]]) -> Receipt:
-        """Hand over the mail; on another connection if this was a kept one and proves to have died meanwhile.
-
-        Args:
-            begin_effect: makes the durable mark before the dot.
-
-        Raises:
-            Refused, Malformed, Broken, Uncertain, LeaseLost: see `worker.mail.errors`.
-            Crowded: other workers hold all permitted connections.
-        """
-        while True:
-            connection = await self.take()
-            try:
-                return await connection.send(letter, begin_effect)
-            except (Broken, Refused) as failure:
-                if not _had_died(connection, failure):
-                    raise
-            self.give_back()
-            self._pool.drop_idle()
-
-    def close(self) -> None:
-        """Close it at once: it shall carry no other mail."""
-        if self._kept is not None:
-            self._kept.connection.close()
-
-    async def take(self) -> Connection:
-        """For the pool: the connection; waits for one."""
-        if self._kept is None:
-            self._kept = await self._pool.acquire(self._priority)
-        return self._kept.connection
-
-    def give_back(self) -> None:
-        """For the pool: the end."""
-        if self._kept is not None:
-            self._pool.give_back(self._kept)
-        self._kept = None
-
-
-def _had_died(connection: Connection, failure: Broken | Refused) -> bool:
-    """Whether a kept connection was found dead: nothing came, or only a farewell, to its first command."""
-    if connection.sent == 0 or connection.usable:
-        return False
-    if isinstance(failure, Broken):
-        return failure.stage == "mail"
-    return failure.reply.stage == "mail" and failure.reply.code == _CLOSES

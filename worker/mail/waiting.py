@@ -17,11 +17,19 @@ class Waiting(Generic[Thing]):
 
     def __init__(self) -> None:
         self._queues: list[deque[asyncio.Future[Thing]]] = [deque() for _ in range(_PRIORITIES)]
+        self._alone: set[asyncio.Future[Thing]] = set()
 
-    def add(self, priority: int) -> "asyncio.Future[Thing]":
-        """A new place at the end; `leave` must be called when its owner is cancelled."""
+    def add(self, priority: int, *, alone: bool = False) -> "asyncio.Future[Thing]":
+        """A new place at the end; `leave` must be called when its owner is cancelled.
+
+        Args:
+            alone: it takes nothing that somebody else is not done with.
+        """
         waiter: asyncio.Future[Thing] = asyncio.get_running_loop().create_future()
         self._queues[priority].append(waiter)
+        if alone:
+            self._alone.add(waiter)
+            waiter.add_done_callback(self._alone.discard)
         return waiter
 
     def leave(self, waiter: "asyncio.Future[Thing]", priority: int) -> Thing | None:
@@ -32,12 +40,17 @@ class Waiting(Generic[Thing]):
             return None
         return waiter.result()
 
-    def next(self, *, urgent_only: bool) -> "asyncio.Future[Thing] | None":
-        """Who is served next; no longer waiting."""
+    def next(self, *, urgent_only: bool, alone: bool = True) -> "asyncio.Future[Thing] | None":
+        """Who is served next; no longer waiting.
+
+        Args:
+            alone: what there is to give is free; else nobody is served while one who wants it so is the next.
+        """
         for queue in self._queues[: 1 if urgent_only else _PRIORITIES]:
-            while queue:
-                if not (waiter := queue.popleft()).done():
-                    return waiter
+            while queue and queue[0].done():
+                queue.popleft()
+            if queue:
+                return queue.popleft() if alone or queue[0] not in self._alone else None
         return None
 
     def count(self, *, others: int) -> int:

@@ -1,9 +1,10 @@
 """The octets of one SMTP connection once it is logged in: commands out, replies in, in their order.
 
 Replies carry no number, so order is all there is: several commands may leave in one write (RFC 2920), and the
-n-th reply is the answer to the n-th of them. A wire on which a reply was overdue, or whose reader was
-cancelled, must therefore never be used again; whoever uses it closes it then. A reply that nobody asked for is
-kept in ``unasked``: a server may refuse a mail in the middle of its body, or take its leave while the
+n-th reply is the answer to the n-th of them. A question may be asked while the one before is still to be answered;
+if that one is not answered soon, the later is let go, and the connection ends with the earlier's answer. A wire on
+which a reply was overdue, or whose reader was cancelled, must never be used again: it ends. A reply that nobody
+asked for is kept in ``unasked``: a server may refuse a mail in the middle of its body, or take its leave while the
 connection is idle.
 
 What can go wrong is one error, `Interrupted`: the connection ended, a reply was overdue, or what came is no
@@ -12,12 +13,15 @@ reply. It holds the answers that came before. Replies are limited to 32 KiB, so 
 
 import asyncio
 import math
+from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 _LONGEST_REPLY: Final = 32 * 1024
 _LOWEST_CODE, _HIGHEST_CODE = 200, 599
+_PATIENCE: Final = 2.0
+"""Seconds for which a question waits for its turn."""
 
 
 @dataclass(slots=True)  # not frozen: that triples the cost of making one, and there are four for each mail
@@ -42,8 +46,17 @@ class Interrupted(Exception):
         self.cause = cause
 
 
+@dataclass(slots=True, eq=False)
+class _Question:
+    """What was asked: how long each reply may take, those that have come, and whether all have."""
+
+    seconds: Sequence[float]
+    heard: asyncio.Future[None]
+    answers: list[Answer] = field(default_factory=list)
+
+
 class Wire(asyncio.Protocol):
-    """Asks and waits. One caller at a time.
+    """Asks and waits.
 
     Args:
         transport: open and idle; from now on what comes is handed to this object.
@@ -51,6 +64,7 @@ class Wire(asyncio.Protocol):
 
     Attributes:
         ended: why it is over; None as long as it is open.
+        ending: it ends with the next answer to somebody who waits already.
         unasked: the last reply that nobody had asked for.
     """
 
@@ -61,26 +75,35 @@ class Wire(asyncio.Protocol):
         self._rest = b""
         self._lines: list[bytes] = []
         self._size = 0
-        self._answers: list[Answer] = []
-        self._seconds: Sequence[float] = ()
-        self._asked: asyncio.Future[None] | None = None
+        self._heard = 0
+        self._questions: deque[_Question] = deque()
+        self._held: list[bytes] = []
         self._deadline = math.inf
+        self._patient_until = math.inf
         self._timer: asyncio.TimerHandle | None = None
         self._flowing: asyncio.Future[None] | None = None
         self.ended: BaseException | None = None
+        self.ending = False
         self.unasked: Answer | None = None
         transport.set_protocol(self)
 
     @property
     def quiet(self) -> bool:
         """Whether it is open and nothing has come that nobody asked for."""
-        return self.ended is None and self.unasked is None and not self._transport.is_closing()
+        open_ = self.ended is None and not self.ending and not self._transport.is_closing()
+        return open_ and self.unasked is None
 
-    async def ask(self, octets: bytes, seconds: Sequence[float]) -> list[Answer]:
+    @property
+    def awaited(self) -> bool:
+        """Whether an answer is still to come."""
+        return bool(self._questions)
+
+    async def ask(self, octets: bytes, seconds: Sequence[float], *, held: bool = False) -> list[Answer]:
         """Send commands, and wait for as many replies as there are times. If it is not quiet, nothing is sent.
 
         Args:
             seconds: how long each reply may take, counted from the one before it.
+            held: they leave with the next ones, or in a moment.
 
         Raises:
             Interrupted: not all of them came.
@@ -88,16 +111,20 @@ class Wire(asyncio.Protocol):
         if not self.quiet:
             early = [self.unasked] if self.unasked else []
             raise Interrupted(early, self.ended or EOFError("the server spoke unasked"))
-        self._answers, self._seconds = [], seconds
-        self._transport.write(octets)
-        self._asked = self._loop.create_future()
-        self._expect_within(seconds[0])
+        self._send(octets, held=held)
+        question = _Question(seconds, self._loop.create_future())
+        self._questions.append(question)
+        if len(self._questions) == 1:
+            self._expect_within(seconds[0])
+        else:
+            self._patient_until = self._loop.time() + _PATIENCE
+            self._see_to_timer()
         try:
-            await self._asked
-        finally:
-            self._deadline = math.inf
-            self._asked = None
-        return self._answers
+            await question.heard
+        except asyncio.CancelledError:
+            self._leave(question)
+            raise
+        return question.answers
 
     def write(self, octets: bytes) -> None:
         """Send what is not answered yet; see `drain`."""
@@ -122,9 +149,12 @@ class Wire(asyncio.Protocol):
         """Strictly: `drain` waits until the kernel has taken every octet, not only most of them."""
         self._transport.set_write_buffer_limits(0 if strictly else None)
 
-    def close(self) -> None:
-        """End it, as far as possible with what is written already."""
-        self._transport.close()
+    def end_when_answered(self) -> None:
+        """End it, but not before the answer to who asked first and still waits."""
+        if self._questions:
+            self.ending = True
+        else:
+            self.abort()
 
     def abort(self) -> None:
         """End it at once; what was not sent yet is not sent."""
@@ -135,13 +165,14 @@ class Wire(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Replies, or parts of them."""
         *lines, self._rest = (self._rest + data if self._rest else data).split(b"\n")
-        known = len(self._answers)
+        known = self._heard
         for line in lines:
             self._line(line)
         if self._size + len(self._rest) > _LONGEST_REPLY:
             self._end(ValueError("the server's reply is too long"))
-        elif known < len(self._answers) < len(self._seconds):
-            self._expect_within(self._seconds[len(self._answers)])
+        elif self._heard > known and self._questions:
+            question = self._questions[0]
+            self._expect_within(question.seconds[len(question.answers)])
 
     def eof_received(self) -> bool:
         """The server will say no more: asyncio closes the connection."""
@@ -180,30 +211,73 @@ class Wire(asyncio.Protocol):
         self._answer(Answer(int(code), said.decode("utf-8", "replace")))
 
     def _answer(self, answer: Answer) -> None:
-        if self._asked is None or self._asked.done():
+        self._heard += 1
+        if not self._questions:
             self.unasked = answer
             return
-        self._answers.append(answer)
-        if len(self._answers) == len(self._seconds):
-            self._asked.set_result(None)
+        question = self._questions[0]
+        question.answers.append(answer)
+        if len(question.answers) == len(question.seconds):
+            self._questions.popleft()
+            self._deadline = self._patient_until = math.inf
+            if not question.heard.done():
+                question.heard.set_result(None)
+            if self.ending:
+                self.abort()
+
+    def _send(self, octets: bytes, *, held: bool) -> None:
+        if held:
+            self._held.append(octets)
+            self._loop.call_soon(self._release)
+        elif self._held:
+            self._held.append(octets)
+            self._release()
+        else:
+            self._transport.write(octets)
+
+    def _release(self) -> None:
+        held, self._held = self._held, []
+        if held and self.ended is None:
+            self._transport.write(b"".join(held))
+
+    def _leave(self, question: _Question) -> None:
+        """Nobody reads its answers: then nobody can tell whose the next ones are."""
+        if question not in self._questions:
+            return  # all had come
+        if question is self._questions[0]:
+            self.abort()
+        else:
+            self._let_go(ConnectionAbortedError("closed here"))
+
+    def _let_go(self, cause: BaseException) -> None:
+        """All but the first, who has been waiting longest; it ends with that one's answer."""
+        self.ending = True
+        self._patient_until = math.inf
+        while len(self._questions) > 1:
+            _fail(self._questions.pop(), cause)
 
     def _expect_within(self, seconds: float) -> None:
         """One timer for many replies: it is moved only when it would ring too late."""
         self._deadline = self._loop.time() + seconds
-        if self._timer is None or self._timer.when() > self._deadline:
-            self._set_timer()
+        self._see_to_timer()
 
-    def _set_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = self._loop.call_at(self._deadline, self._ring)
+    def _see_to_timer(self) -> None:
+        at = min(self._deadline, self._patient_until)
+        if self._timer is None or self._timer.when() > at:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer = self._loop.call_at(at, self._ring)
 
     def _ring(self) -> None:
         self._timer = None
-        if self._deadline <= self._loop.time():
+        now = self._loop.time()
+        if self._deadline <= now:
             self._overdue()
-        elif self._deadline < math.inf:
-            self._set_timer()
+            return
+        if self._patient_until <= now:
+            self._let_go(TimeoutError("the mail before it takes too long"))
+        if self._deadline < math.inf:
+            self._see_to_timer()
 
     def _overdue(self) -> None:
         self._end(TimeoutError("the server takes too long"))
@@ -215,8 +289,13 @@ class Wire(asyncio.Protocol):
         if self._timer is not None:
             self._timer.cancel()
         self._transport.abort()
-        if self._asked is not None and not self._asked.done():
-            self._asked.set_exception(Interrupted(self._answers, cause))
-            self._asked.exception()  # its reader may have been cancelled; then nobody reads it, which is no fault
+        while self._questions:
+            _fail(self._questions.popleft(), cause)
         self.resume_writing()
         self._on_end()
+
+
+def _fail(question: _Question, cause: BaseException) -> None:
+    if not question.heard.done():
+        question.heard.set_exception(Interrupted(question.answers, cause))
+        question.heard.exception()  # its reader may have been cancelled; then nobody reads it, which is no fault
