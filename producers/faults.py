@@ -27,13 +27,15 @@ _AWAY_CODES = (
     *("CLUSTERDOWN", "MOVED", "ASK", "TRYAGAIN"),  # a slot without a primary, or on its way to another
 )
 
+_REPEAT = "repeat it, a job with the same key"
+
 
 def in_our_words(error: RedisError) -> NotEnqueued:
     """What redis-py raised, as what the caller can act on."""
     if isinstance(error, OutOfMemoryError) or str(error).startswith("OOM"):
         return QueueFull("Redis is at its memory limit (maxmemory); let the workers drain it or raise the limit")
     if isinstance(error, _AWAY) or (isinstance(error, ResponseError) and str(error).startswith(_AWAY_CODES)):
-        return RedisUnavailable(f"Redis cannot take jobs now: {error}; send it again with the same key")
+        return RedisUnavailable(f"Redis cannot be asked now: {error}; {_REPEAT}")
     if str(error).startswith("WRONGTYPE"):
         what = str(error).partition(" script:")[0]
         return NotEnqueued(f"{what}; something else writes to this database: remove that key, or use another one")
@@ -43,6 +45,5 @@ def in_our_words(error: RedisError) -> NotEnqueued:
 def no_answer(budget: float) -> RedisUnavailable:
     """No answer, or no connection, within the budget in seconds."""
     return RedisUnavailable(
-        f"No answer from Redis within {budget * 1000:.0f} ms; the job may or may not be queued: "
-        "send it again with the same key"
+        f"No answer from Redis within {budget * 1000:.0f} ms; the call may or may not have taken effect: {_REPEAT}"
     )
