@@ -13,7 +13,8 @@ process with the worker's own code, all shipped reports. Medians of the rounds, 
                       organisation's own rows of its latest full weekday say when tables were written to, the
                       prober's decisions (debounce, ceiling, budget, valid_until) what follows, over 24 h. Looks,
                       refreshes and walks each cost what they are measured to cost here in processor time of
-                      Postgres, all that a refresh does there included
+                      Postgres, all that a refresh does there included; to the looks belongs what the prober asks
+                      twice a minute, which triggers there are
     idle              probes of a database in which nothing happens: queries of reports, and the age that readers
                       see
     triggers          an UPDATE of one row in a loop, and 16 writers for some seconds, with and without the
@@ -48,7 +49,7 @@ from bench.reports_day.replay import Replayed, WorkingDay, replay
 from bench.reports_day.work_postgres import Work
 from jobs.reports import load_reports
 from jobs.reports.boards import boards_of
-from jobs.reports.triggers import install_script, uninstall_script
+from jobs.reports.triggers import INSTALLED, install_script, uninstall_script
 from ops.demo.company_postgres import Company
 from ops.embedded.postgres import Postgres
 from ops.embedded.valkey import Valkey
@@ -56,7 +57,7 @@ from ops.organisation import Size, generate
 from ops.supervisor import Supervisor
 from producers import Producer
 from worker.reports.day import day_around
-from worker.reports.outbox_postgres import Outbox
+from worker.reports.outbox_postgres import LOOK_AGAIN, Outbox
 from worker.reports.prober import Prober
 from worker.reports.refresh import refresh_board
 from worker.reports.refresher import Refresher
@@ -199,7 +200,8 @@ class Bench:
         told = replay(self._refresher.boards, day, self._costs)
         _assume(day, told)
         took = await self._works(rounds)
-        looks = told.looks * took["look"] / 1000
+        installed = (day.end - day.start).total_seconds() / LOOK_AGAIN * took["question what is installed"]
+        looks = (told.looks * took["look"] + installed) / 1000
         alone = told.refreshes["management"] * took["refresh of management alone"] / 1000
         whole = (
             sum(count * took[f"refresh of the board {board}"] for board, count in told.refreshes.items()) / 1000
@@ -226,18 +228,22 @@ class Bench:
             only = {"management": watched.reports["management"]}
             alone = replace(watched, reports=only, store=ReportStore(self._redis, tenant="alone"))
             leaf, day = await company.leaf(), day_around(datetime.now(UTC), _ZONE)
+            connection = await asyncpg.connect(self._dsn)
             refreshes = {
                 f"refresh of the board {name}": (watched, board) for name, board in watched.boards.items()
             }
             refreshes["refresh of management alone"] = (alone, alone.boards["management"])
             for number in range(-_WARM, rounds):
                 now = {"look": await _worked(work, outbox.look, 100) / 100}
+                installed = await _worked(work, partial(connection.fetch, INSTALLED), 10) / 10
+                now["question what is installed"] = installed
                 for name, what in refreshes.items():
                     await company.check_in(leaf)
                     now[name] = await _worked(work, partial(refresh_board, *what))
                 if number >= 0:
                     now["walk"] = await _worked(work, partial(company.walk, day.start, day.end))
                     took = {name: [*took.get(name, []), value] for name, value in now.items()}
+            await connection.close()
             await outbox.close()
         for name, values in took.items():
             _row(f"database work of one {name}, ms of processor time", values)

@@ -68,7 +68,9 @@ def replay(boards: Mapping[str, Board], day: WorkingDay, costs_ms: Mapping[str, 
     while now < day.end:
         told.looks += 1
         stretch = stretch_of(boards, {one.board.name: one.known for one in kept}, share=SHARE)
-        due = [one.look(now, stretch, told) for one in kept]
+        ours = frozenset(known.xid for one in kept for known in one.known.values() if known.xid is not None)
+        visible = server.visible(now)
+        due = [one.look(now, visible, stretch, ours, told) for one in kept]
         now += max(_SHORTEST, min([_PAUSE, *(one - now for one in due if one > now)]))
     return told
 
@@ -82,8 +84,11 @@ class _Server:
 
     def visible(self, now: datetime) -> str:
         """A snapshot in which all that was begun has ended."""
-        ended = 1 + bisect_right(self.changes, now) + self.refreshes
-        return f"{ended}:{ended}:"
+        return f"{self.next(now)}:{self.next(now)}:"
+
+    def next(self, now: datetime) -> int:
+        """The number of a transaction that begins now."""
+        return 1 + bisect_right(self.changes, now) + self.refreshes
 
 
 class _Kept:
@@ -99,14 +104,17 @@ class _Kept:
         self._costs = {report.name: cycle(costs_ms[report.name]) for report in board.reports}
         self._rings = {report.name: list(costs_ms[report.name])[:KEPT] for report in board.reports}
         self.known = {report.name: self._stored(report.name, day.start, timedelta(0)) for report in board.reports}
+        server.refreshes += 1
 
-    def look(self, now: datetime, stretch: float, told: Replayed) -> datetime:
+    def look(self, now: datetime, visible: str, stretch: float, ours: frozenset[int], told: Replayed) -> datetime:
         """One look, and what it leads to; when the board is due next."""
         there = bisect_right(self._changes, now)
         waiting = self._changes[self._taken_up : there]
         marks = {self._key: Marks(waiting[0], waiting[-1])} if waiting else {}
-        seen = Seen(now, self._server.visible(now), marks, {self._key: self._as_of})
-        decision = decide(self.board, self.known, seen, self._key, watched=True, wanted=False, stretch=stretch)
+        seen = Seen(now, visible, marks, {self._key: self._as_of})
+        decision = decide(
+            self.board, self.known, seen, self._key, watched=True, wanted=False, stretch=stretch, ours=ours
+        )
         for name in decision.proved:
             known = self.known[name]
             self.known[name] = replace(known, verified=min(now, known.valid_until or now))
@@ -118,7 +126,6 @@ class _Kept:
         return decision.due
 
     def _refresh(self, now: datetime) -> None:
-        self._server.refreshes += 1
         for report in self.board.reports:
             name, former = report.name, self.known[report.name]
             cost_ms = next(self._costs[name])
@@ -126,6 +133,7 @@ class _Kept:
             cost, rested = timedelta(milliseconds=cost_ms), now - former.as_of
             debt = debt_after(former.debt, rested=rested, share=report.max_db_share, cost=cost)
             self.known[name] = self._stored(name, now, debt)
+        self._server.refreshes += 1
 
     def _stored(self, name: str, now: datetime, debt: timedelta) -> Known:
         flips = self._day.flips.get(name, ())
@@ -137,4 +145,5 @@ class _Kept:
             cost=timedelta(milliseconds=p95(self._rings[name])),
             debt=debt,
             visible=self._server.visible(now),
+            xid=self._server.next(now),
         )

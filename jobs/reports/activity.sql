@@ -26,9 +26,13 @@
 -- +++
 --
 -- The check-ins of 35 calendar days, today's included: in all, day by day, and the latest. A day without any is left
--- out. Days are local ones: the first begins at its own midnight, 34 dates before today's, whatever clocks did since.
+-- out. Days are local ones: the first is the date 34 dates before today's, whatever clocks did since.
 --
--- Each day is looked up by its own two instants: the zone is reckoned with 35 times, not once for every check-in. The
+-- A date begins at its midnight or right after the last microsecond of the one before, whichever is earlier: where
+-- midnight comes twice, Postgres takes the second for the first; where it never comes, either may be the one that is
+-- not there. A date ends where the next begins.
+--
+-- Each day is looked up by its own two instants: the zone is reckoned with for 35 dates, not for every check-in. The
 -- days are materialized so that their names are written 35 times as well, and not for every node's every day.
 --
 -- Parameters: :now, :day_start, :zone. Returns: one row per node with check-ins in those days, direct rows only.
@@ -36,12 +40,20 @@
 WITH days AS MATERIALIZED (
     SELECT
         to_char(day, 'YYYY-MM-DD') AS day,
-        day AT TIME ZONE :zone AS begins,
-        (day + interval '1 day') AT TIME ZONE :zone AS ends
+        begins,
+        lead(begins, 1, 'infinity') OVER (ORDER BY day) AS ends
     FROM (
-        SELECT (:day_start::timestamptz AT TIME ZONE :zone)::date - back + time '00:00' AS day
-        FROM generate_series(0, 34) AS back
-    ) AS dates
+        SELECT
+            day,
+            least(
+                day AT TIME ZONE :zone,
+                (day - interval '1 microsecond') AT TIME ZONE :zone + interval '1 microsecond'
+            ) AS begins
+        FROM (
+            SELECT (:day_start::timestamptz AT TIME ZONE :zone)::date - back + time '00:00' AS day
+            FROM generate_series(0, 34) AS back
+        ) AS dates
+    ) AS instants
 ),
 counted AS (
     SELECT node_id, day, number, last_at

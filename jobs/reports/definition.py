@@ -30,6 +30,9 @@ _KEYS = {
 _FRESHNESS = {"soft", "hard", "debounce", "max_wait"}
 _BUDGET = {"max_db_share"}
 _HISTORY = {"close", "keep"}
+_COLUMN = re.compile(r"column ([a-z_][a-z0-9_]{0,62})\Z")
+_EARLIEST = "SELECT min({}) FROM (\n{}\n) AS rows"
+_IS_EARLIEST = re.compile(r"SELECT min\(([a-z0-9_]+)\) FROM \(\n(.*)\n\) AS rows\Z", re.DOTALL)
 _TABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_$]{0,62}\.[A-Za-z_][A-Za-z0-9_$]{0,62}\Z")
 PARAMETERS = ("now", "day_start", "day_end", "zone")
 
@@ -89,6 +92,12 @@ class Report:
     schema: Mapping[str, Any] = field(default_factory=dict, compare=False)
     place: Place = field(default=Place(), compare=False)
 
+    @property
+    def valid_until_column(self) -> str:
+        """The column of ``sql`` whose earliest value ``valid_until`` asks for; who has the rows need not ask."""
+        found = _IS_EARLIEST.match(self.valid_until)
+        return found[1] if found and found[2] == self.sql else ""
+
 
 def parse_report(
     source: str, *, file: str, trees: Mapping[str, str], schema: Mapping[str, Any] | None = None
@@ -108,7 +117,10 @@ def parse_report(
     freshness = head.table("freshness", _FRESHNESS)
     budget, history = _section(head, "budget", _BUDGET), _section(head, "history", _HISTORY)
     sql, parameters = bind(query, head.place)
-    expression, expression_parameters = _expression(head)
+    column = _column(head)
+    expression, expression_parameters = (
+        (_EARLIEST.format(column, sql), parameters) if column else _expression(head)
+    )
     debounce = freshness.duration("debounce")
     name = _name(head, "name")
     report = Report(
@@ -187,13 +199,20 @@ def _tree(head: Table, trees: Mapping[str, str]) -> str:
     return trees[name]
 
 
+def _column(head: Table) -> str:
+    """The column of the report's own query that says when time changes its rows; empty: none does."""
+    found = _COLUMN.match(str(head.values.get("valid_until", "")).strip())
+    return found[1] if found else ""
+
+
 def _expression(head: Table) -> tuple[str, tuple[str, ...]]:
     """The query for the next instant at which time itself changes the numbers; empty when a word says it."""
     value = str(head.values.get("valid_until", "change")).strip().rstrip(";")
     if value in {"change", "next_midnight"}:
         return "", ()
     if " " not in value and "(" not in value:
-        raise head.refuse("valid_until", f"{value!r} must be 'next_midnight', 'change' or SQL for one timestamptz")
+        allowed = "'next_midnight', 'change', 'column NAME' or SQL for one timestamptz"
+        raise head.refuse("valid_until", f"{value!r} must be {allowed}")
     query = value if value.lower().startswith(("select", "with")) else f"SELECT {value}"
     return bind(query, Place(head.place.file, query=head.place.lines.get("valid_until", 1)))
 

@@ -7,24 +7,8 @@
 -- every = "1m"
 -- sources = ["organisation.nodes", "organisation.employees", "organisation.checkins", "organisation.blockers", "organisation.tasks"]
 -- # Time itself changes the numbers at midnight, in the microsecond after a due date, and when an instant in a row that
--- # is still to come is reached: somebody joins or leaves on Monday.
--- # What is closed by now never counts again: only the rest is asked, which indexes hold apart.
--- valid_until = """
--- SELECT least(
---     :day_end,
---     (SELECT least(
---          min(due_at) FILTER (WHERE due_at >= :now) + interval '1 microsecond',
---          min(created_at) FILTER (WHERE created_at > :now))
---      FROM organisation.tasks WHERE closed_at IS NULL OR closed_at > :now),
---     (SELECT min(closed_at) FROM organisation.tasks WHERE closed_at > :now),
---     (SELECT min(opened_at) FROM organisation.blockers WHERE opened_at > :now AND closed_at IS NULL),
---     (SELECT min(opened_at) FROM organisation.blockers WHERE opened_at > :now AND closed_at > :now),
---     (SELECT min(closed_at) FROM organisation.blockers WHERE closed_at > :now),
---     (SELECT min(joined_at) FROM organisation.employees WHERE joined_at > :now),
---     (SELECT min(left_at) FROM organisation.employees WHERE left_at > :now),
---     (SELECT min(at) FROM organisation.checkins WHERE at > :now)
--- )
--- """
+-- # is still to come is reached: somebody joins or leaves on Monday. The rows say it, as they are all looked at anyway.
+-- valid_until = "column changes_at"
 --
 -- [freshness]
 -- soft = "90s"
@@ -51,34 +35,53 @@
 -- who checked in today, what blocks them, and which tasks are open and overdue.
 --
 -- Parameters: :now, :day_start, :day_end. Returns: one row per node that has anything, direct rows only.
--- Invariant: every number is a fact of the instant :now, so that an earlier instant can be asked about too.
+-- Invariant: every number is a fact of the instant :now, so that an earlier instant can be asked about too. No later
+-- than changes_at is the first instant at which time changes the node's numbers; a node that has nothing but what is
+-- still to come has a row for that. What is closed by now never counts again: only the rest is asked, which indexes
+-- hold apart.
 
 WITH employees AS (
-    SELECT node_id, count(*) AS employees
+    SELECT
+        node_id,
+        count(*) FILTER (WHERE joined_at <= :now) AS employees,
+        min(CASE WHEN joined_at > :now THEN joined_at ELSE left_at END) AS changes_at
     FROM organisation.employees
-    WHERE joined_at <= :now AND (left_at IS NULL OR left_at > :now)
+    WHERE left_at IS NULL OR left_at > :now
     GROUP BY node_id
 ),
 checkins AS (
-    SELECT node_id, count(*) AS checkins_today, array_agg(DISTINCT employee_id) AS people_today
+    SELECT
+        node_id,
+        count(*) FILTER (WHERE at <= :now AND at < :day_end) AS checkins_today,
+        array_agg(employee_id) FILTER (WHERE at <= :now AND at < :day_end) AS people_today,
+        min(at) FILTER (WHERE at > :now) AS changes_at
     FROM organisation.checkins
-    WHERE at >= :day_start AND at < :day_end AND at <= :now
+    WHERE at >= :day_start
     GROUP BY node_id
 ),
 active AS (
-    SELECT DISTINCT ON (node_id)
+    SELECT
         node_id,
-        count(*) OVER (PARTITION BY node_id) AS active_blockers,
-        opened_at AS oldest_blocker_at,
-        id AS oldest_blocker_id
+        count(*) FILTER (WHERE opened_at <= :now) AS active_blockers,
+        min(opened_at) FILTER (WHERE opened_at <= :now) AS oldest_blocker_at,
+        (array_agg(id ORDER BY opened_at, id) FILTER (WHERE opened_at <= :now))[1] AS oldest_blocker_id,
+        min(CASE WHEN opened_at > :now THEN opened_at ELSE closed_at END) AS changes_at
     FROM organisation.blockers
-    WHERE opened_at <= :now AND (closed_at IS NULL OR closed_at > :now)
-    ORDER BY node_id, opened_at, id
+    WHERE closed_at IS NULL OR closed_at > :now
+    GROUP BY node_id
 ),
 tasks AS (
-    SELECT node_id, count(*) AS open_tasks, count(*) FILTER (WHERE due_at < :now) AS overdue_tasks
+    SELECT
+        node_id,
+        count(*) FILTER (WHERE created_at <= :now) AS open_tasks,
+        count(*) FILTER (WHERE created_at <= :now AND due_at < :now) AS overdue_tasks,
+        min(CASE
+            WHEN created_at > :now THEN created_at
+            WHEN due_at >= :now THEN least(due_at + interval '1 microsecond', closed_at)
+            ELSE closed_at
+        END) AS changes_at
     FROM organisation.tasks
-    WHERE created_at <= :now AND (closed_at IS NULL OR closed_at > :now)
+    WHERE closed_at IS NULL OR closed_at > :now
     GROUP BY node_id
 )
 SELECT
@@ -90,7 +93,8 @@ SELECT
     oldest_blocker_at,
     oldest_blocker_id,
     coalesce(open_tasks, 0) AS open_tasks,
-    coalesce(overdue_tasks, 0) AS overdue_tasks
+    coalesce(overdue_tasks, 0) AS overdue_tasks,
+    least(:day_end, employees.changes_at, checkins.changes_at, active.changes_at, tasks.changes_at) AS changes_at
 FROM employees
 FULL JOIN checkins USING (node_id)
 FULL JOIN active USING (node_id)

@@ -40,19 +40,28 @@
 -- Ages: week (up to 7 days), month (up to 30), quarter (up to 90), older.
 --
 -- A task's age is told by the instants at which the local dates 7, 30 and 90 days ago began: the zone is reckoned with
--- three times, not once for every task. A date begins right after the last microsecond of the one before, also where
--- its midnight comes twice or never.
+-- three dates, not for every task. A date begins at its midnight or right after the last microsecond of the one
+-- before, whichever is earlier; see activity.sql for why.
 --
 -- Parameters: :now, :day_start, :zone. Returns: one row per node with such tasks, direct rows only.
 
 WITH begins AS MATERIALIZED (
     SELECT
-        (today - interval '7 days' - instant) AT TIME ZONE :zone + instant AS week,
-        (today - interval '30 days' - instant) AT TIME ZONE :zone + instant AS month,
-        (today - interval '90 days' - instant) AT TIME ZONE :zone + instant AS quarter
+        max(begins) FILTER (WHERE back = 7) AS week,
+        max(begins) FILTER (WHERE back = 30) AS month,
+        max(begins) FILTER (WHERE back = 90) AS quarter
     FROM (
-        SELECT date_trunc('day', :day_start::timestamptz AT TIME ZONE :zone) AS today, interval '1 microsecond' AS instant
-    ) AS day
+        SELECT
+            back,
+            least(
+                day AT TIME ZONE :zone,
+                (day - interval '1 microsecond') AT TIME ZONE :zone + interval '1 microsecond'
+            ) AS begins
+        FROM (
+            SELECT back, (:day_start::timestamptz AT TIME ZONE :zone)::date - back + time '00:00' AS day
+            FROM unnest(ARRAY[7, 30, 90]) AS back
+        ) AS dates
+    ) AS instants
 ),
 waiting AS (
     SELECT

@@ -91,12 +91,13 @@ async def _look(tools: Tools, boards: Mapping[str, Board]) -> tuple[Seen | None,
     try:
         watched = (await outbox.installation()).watched
         seen = await outbox.look()
+        known = await store.known([report.name for board in boards.values() for report in board.reports])
+        ours = frozenset(one.xid for one in known.values() if one.xid is not None)
         decisions = {}
         for name, board in boards.items():
-            key, names = board_key(tools.tenant, name), [report.name for report in board.reports]
-            known = await store.known(names)
-            read = bool(await tools.redis.exists(*(wanted(tools.tenant, one) for one in names)))
-            decisions[name] = decide(board, known, seen, key, watched=name in watched, wanted=read)
+            key, of_board = board_key(tools.tenant, name), {one.name: known[one.name] for one in board.reports}
+            read = bool(await tools.redis.exists(*(wanted(tools.tenant, one) for one in of_board)))
+            decisions[name] = decide(board, of_board, seen, key, watched=name in watched, wanted=read, ours=ours)
     except DATABASE_FAULTS as error:
         return None, {}, f"the database cannot be asked ({type(error).__name__}): what waits there is not known"
     finally:

@@ -127,8 +127,7 @@ def compare(lab: Lab, company: Company, at: datetime) -> None:
     refresher = lab.workers[0].refresher(ZONE, watched=True)
     for board in refresher.boards.values():
         lab.do(refresh_board(refresher, board))
+    stored = lab.stored()
     for report in ORACLES:
-        stored = lab.stored(report)
-        assert stored is not None
-        assert stored.as_of == at
-        assert stored.data == expected(report, company.state, now=at, zone=ZONE)
+        assert stored[report].as_of == at
+        assert stored[report].data == expected(report, company.state(company.latest), now=at, zone=ZONE)

@@ -74,22 +74,26 @@ class Company:
         self._transactions.append(transaction)
         self._states.append(self._frozen())
 
-    def state_at(self, instant: datetime) -> dict[str, list[Record]]:
-        """What was committed at an instant."""
-        return self._states[bisect_right(self._instants, instant) - 1]
+    @property
+    def latest(self) -> int:
+        """The place of the state that is committed now."""
+        return len(self._states) - 1
 
-    def state_in(self, snapshot: str) -> dict[str, list[Record]]:
-        """What a ``pg_current_snapshot()`` sees: commits come one after another, so it sees the first so many."""
+    def state(self, place: int) -> dict[str, list[Record]]:
+        """The committed state at a place; what is there never changes."""
+        return self._states[place]
+
+    def place_at(self, instant: datetime) -> int:
+        """Of what was committed at an instant."""
+        return bisect_right(self._instants, instant) - 1
+
+    def place_in(self, snapshot: str) -> int:
+        """Of what a ``pg_current_snapshot()`` sees: commits come one by one, so it sees the first so many."""
         _, ends, running = snapshot.split(":")
         hidden = {int(one) for one in running.split(",") if one}
         seen = [one < int(ends) and one not in hidden for one in self._transactions]
         assert seen == sorted(seen, reverse=True), "a commit is seen, and one before it is not"
-        return self._states[seen.count(True) - 1]
-
-    @property
-    def state(self) -> dict[str, list[Record]]:
-        """What is committed now."""
-        return self._states[-1]
+        return seen.count(True) - 1
 
     def chosen(self, table: str, place: int) -> Record | None:
         """The row at a place, counted from the youngest."""

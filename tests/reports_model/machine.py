@@ -67,7 +67,7 @@ class ReportsMachine(RuleBasedStateMachine):
         self.slow_number = 0
         self.slow: Change | None = None
         self.former: dict[str, StoredSet] = {}
-        self.known: dict[tuple[str, datetime], dict[int, dict[str, Any]]] = {}
+        self.known: dict[tuple[str, int, datetime], dict[int, dict[str, Any]]] = {}
 
     @initialize(start=st.sampled_from(STARTS))
     def begin(self, start: tuple[datetime, str]) -> None:
@@ -331,14 +331,14 @@ class ReportsMachine(RuleBasedStateMachine):
             assert one.verified >= former.verified or one.as_of > former.as_of
         if one.verified > one.as_of and one.verified == self.now:
             self.lab.proofs += 1
-            now = expected(name, self.company.state, now=one.verified, zone=self.zone)
+            now = self._reckoned(name, self.company.latest, one.verified)
             assert one.data == now, f"{name} was proved, and is not true"
 
     def _require_unforgotten(self, stored: dict[str, StoredSet]) -> None:
         changed = {
             name
             for name, one in stored.items()
-            if one.data != expected(name, self.company.state, now=one.as_of, zone=self.zone)
+            if one.data != self._reckoned(name, self.company.latest, one.as_of)
         }
         if not changed:
             return
@@ -362,16 +362,20 @@ class ReportsMachine(RuleBasedStateMachine):
         return next(board for board in self.boards if any(one.name == report for one in board.reports))
 
     def _expected(self, name: str, instant: datetime) -> dict[int, dict[str, Any]]:
-        if (name, instant) not in self.known:
-            snapshot = self.snapshots.get(instant)
-            state = self.company.state_in(snapshot) if snapshot else self.company.state_at(instant)
-            found = expected(name, state, now=instant, zone=self.zone)
-            self.known[name, instant] = found
-        return self.known[name, instant]
+        """What was true when a set was computed: of the state that its refresh saw."""
+        snapshot = self.snapshots.get(instant)
+        company = self.company
+        return self._reckoned(name, company.place_in(snapshot) if snapshot else company.place_at(instant), instant)
+
+    def _reckoned(self, name: str, place: int, instant: datetime) -> dict[int, dict[str, Any]]:
+        """The slow computation of a committed state; a second time of the same state and instant, the former's."""
+        key = name, place, instant
+        if key not in self.known:
+            self.known[key] = expected(name, self.company.state(place), now=instant, zone=self.zone)
+        return self.known[key]
 
     def _stored(self) -> dict[str, StoredSet]:
-        found = {name: self.lab.stored(name) for name in self.lab.reports}
-        return {name: one for name, one in found.items() if one is not None}
+        return self.lab.stored()
 
     def _awake(self, worker: int) -> int:
         """This worker, or the other one while it is paused: a process that stands still does nothing else."""

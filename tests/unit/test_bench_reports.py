@@ -61,3 +61,12 @@ def test_what_other_tables_do_leads_to_a_refresh_in_a_quarter_of_an_hour_at_most
     told = replay(BOARDS, day(*elsewhere, table="shop.visits"), CHEAP)
     assert told.reasons.keys() == {("sales", "unverified")}
     assert told.refreshes["sales"] in {4, 5}
+
+
+def test_a_burst_after_a_long_rest_is_one_refresh_and_what_was_refreshed_rests_again() -> None:
+    late = BEGIN + timedelta(hours=1, milliseconds=300)
+    burst = [late + number * SECOND / 4 for number in range(5)]
+    other = replace(REPORT, name="stock", board="stock", sources=("shop.orders", "shop.stock"))
+    boards = {**BOARDS, "stock": Board("stock", (other,))}
+    told = replay(boards, day(*burst), {**CHEAP, "stock": [5.0]})
+    assert told.reasons == {("sales", "changed"): 1, ("stock", "changed"): 1}

@@ -1,5 +1,6 @@
 """A report file says what it means or is refused with the key at fault and what is allowed."""
 
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -111,6 +112,7 @@ def test_only_parameters_are_numbered(query: str, sql: str, parameters: tuple[st
         (source(freshness=freshness("1m", "5m", "2m")), ": freshness.debounce", "freshness.soft"),
         (source(valid_until='"tomorrow"'), ": valid_until", "next_midnight"),
         (source(valid_until="[1]"), ": valid_until", "next_midnight"),
+        (source(valid_until='"column"'), ": valid_until", "column NAME"),
         (source(rollup='{a = "avg"}'), ": rollup.a", "any, distinct, max, min, sql, sum, sums"),
         (source(rollup='{a = ["sum"]}'), ": rollup.a", "any, distinct"),
         (source(rollup='{a = "sum", b = "of a"}'), ": rollup.b", "min or max"),
@@ -180,6 +182,18 @@ def test_all_that_a_head_may_say_is_read() -> None:
     assert report.valid_until == "SELECT min(due_at) FROM sales.orders WHERE due_at > $1"
     assert report.valid_until_parameters == ("now",)
     assert list(report.rollup) == ["a", "b", "r", "o", "m", "x"]
+
+
+def test_a_column_of_the_query_may_say_when_time_changes_the_numbers() -> None:
+    query = (
+        "SELECT shop_id, count(*) AS a, min(ends) AS ends FROM t WHERE ends > :now AND at < :day_end GROUP BY 1"
+    )
+    report = parse(source(query, valid_until='"column ends"'))
+    assert report.valid_until_column == "ends"
+    assert report.valid_until.split("\n") == ["SELECT min(ends) FROM (", report.sql, ") AS rows"]
+    assert report.valid_until_parameters == report.parameters == ("now", "day_end")
+    assert replace(report, sql="SELECT 1").valid_until_column == ""
+    assert parse(source(query, valid_until='"min(ends) FROM t"')).valid_until_column == ""
 
 
 def write(folder: Path, **files: str) -> Path:

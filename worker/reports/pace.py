@@ -6,7 +6,8 @@
     changed     marks wait: ``debounce`` after the last of them, and at most ``max_wait`` after the first;
                 or, where there are no triggers, a writing transaction has ended
     taken_up    marks were taken up for a set that is not here      at once
-    unverified  the database did something and left no mark         MAX_UNVERIFIED after the last refresh
+    unverified  the database did something and left no mark         MAX_UNVERIFIED after the last refresh; while
+                marks wait, theirs is the refresh that comes, and the refreshes of other boards do not count
     wanted      somebody reads it, and nothing proves it true       at once
     clock       nothing has proved it true for as long as ``every``
 
@@ -130,6 +131,7 @@ def decide(
     watched: bool,
     wanted: bool,
     stretch: float = 1.0,
+    ours: frozenset[int] = frozenset(),
 ) -> Decision:
     """What is to be done about a board after a look.
 
@@ -138,10 +140,11 @@ def decide(
         key: of the board in the marks.
         watched: whether the database marks what changes it.
         wanted: whether somebody read one of its reports and found it old.
+        ours: the transactions of other boards' latest refreshes, which change nothing that a report shows.
     """
     proved = tuple(name for name, one in known.items() if _is_proved(one, seen, key, watched=watched))
     earliest = _earliest(board, known, seen, stretch)
-    reasons = list(_reasons(board, known, seen, key, watched=watched, earliest=earliest))
+    reasons = list(_reasons(board, known, seen, key, watched=watched, earliest=earliest, ours=ours))
     if wanted and len(proved) < len(known):
         reasons.append((max(earliest, seen.at), "wanted"))
     due, why = min(reasons, default=(datetime.max.replace(tzinfo=seen.at.tzinfo), "never"))
@@ -159,7 +162,14 @@ def _is_proved(one: Known, seen: Seen, key: str, *, watched: bool) -> bool:
 
 
 def _reasons(
-    board: Board, known: Mapping[str, Known], seen: Seen, key: str, *, watched: bool, earliest: datetime
+    board: Board,
+    known: Mapping[str, Known],
+    seen: Seen,
+    key: str,
+    *,
+    watched: bool,
+    earliest: datetime,
+    ours: frozenset[int],
 ) -> Iterator[tuple[datetime, str]]:
     working = [one for one in known.values() if one.again is None]
     yield from ((one.again, "failed") for one in known.values() if one.again is not None)
@@ -168,35 +178,37 @@ def _reasons(
     yield from ((max(earliest, one.valid_until), "time") for one in stored if one.valid_until is not None)
     yield from ((max(earliest, one.verified + board.every), "clock") for one in stored)
     if watched:
-        yield from _by_marks(board, stored, seen, key, earliest=earliest)
+        yield from _by_marks(board, stored, seen, key, earliest=earliest, ours=ours)
     elif any(one.visible != seen.visible for one in stored):
         yield max(earliest, seen.at), "changed"
 
 
 def _by_marks(
-    board: Board, stored: list[Known], seen: Seen, key: str, *, earliest: datetime
+    board: Board, stored: list[Known], seen: Seen, key: str, *, earliest: datetime, ours: frozenset[int]
 ) -> Iterator[tuple[datetime, str]]:
-    if marks := seen.marks.get(key):
+    marks = seen.marks.get(key)
+    if marks:
         yield max(earliest, min(marks.last + board.debounce, marks.first + board.max_wait)), "changed"
     taken = seen.taken.get(key)
     for one in stored:
         if taken is None or one.as_of < taken:
             yield seen.at, "taken_up"
-        elif not only_ended(one.visible, seen.visible, one.xid):
+        elif not marks and not only_ended(one.visible, seen.visible, one.xid, *ours):
+            # With marks, a refresh for this reason would come before their debounce is over, and theirs once more.
             yield max(earliest, one.as_of + MAX_UNVERIFIED), "unverified"
 
 
-def only_ended(earlier: str, later: str, xid: int | None) -> bool:
-    """Whether no transaction but this one has ended between two ``pg_current_snapshot()`` of one server.
+def only_ended(earlier: str, later: str, *xids: int | None) -> bool:
+    """Whether no transaction but these has ended between two ``pg_current_snapshot()`` of one server.
 
     >>> only_ended("10:10:", "10:11:", 10), only_ended("10:10:", "10:12:", 10)
     (True, False)
     """
     before, after = _parsed(earlier), _parsed(later)
-    if after[0] < before[0] or after[0] - before[0] > 1 + len(after[1]):
-        return False  # another server, or more than one: no need to count
+    if after[0] < before[0] or after[0] - before[0] > len(xids) + len(after[1]):
+        return False  # another server, or more than these: no need to count
     newly = (before[1] | set(range(before[0], after[0]))) - after[1]
-    return newly <= {xid}
+    return newly <= {*xids}
 
 
 def _parsed(snapshot: str) -> tuple[int, set[int]]:

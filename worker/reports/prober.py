@@ -99,6 +99,7 @@ class Prober:
             for name, board in self._boards.items()
         }
         stretch = stretch_of(self._boards, of_board, share=self._share)
+        ours = frozenset(one.xid for one in known.values() if one.xid is not None)
         decisions = {
             name: decide(
                 board,
@@ -108,6 +109,7 @@ class Prober:
                 watched=name in watched.watched,
                 wanted=any(report.name in wishes for report in board.reports),
                 stretch=stretch,
+                ours=ours,
             )
             for name, board in self._boards.items()
         }

@@ -24,7 +24,7 @@ import asyncpg
 
 from jobs.reports import Report
 from worker.reports.day import Day
-from worker.reports.rollup import Row
+from worker.reports.rollup import InvalidRows, Row
 from worker.reports.tree import Node, Tree, grow_tree
 
 DATABASE_FAULTS = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
@@ -72,6 +72,7 @@ class Snapshot:
     spent: float = 0.0
     """Seconds that its reports' queries took."""
     _trees: dict[str, Tree] = field(default_factory=dict)
+    _earliest: dict[tuple[str, datetime], Any] = field(default_factory=dict)
 
     async def take_up(self, board: str) -> int:
         """Take up the marks of a board; how many there were. They come back if the transaction fails.
@@ -107,11 +108,23 @@ class Snapshot:
         return self._trees[report.tree]
 
     async def rows(self, report: Report, *, now: datetime, day: Day) -> list[Row]:
-        """The report's direct rows."""
-        return list(await self._fetch(report.sql, *_values(report.parameters, now, day)))
+        """The report's direct rows.
+
+        Raises:
+            InvalidRows: they have not the column that says when time changes them, or its values have no order.
+        """
+        rows = list(await self._fetch(report.sql, *_values(report.parameters, now, day)))
+        if report.valid_until_column:
+            self._earliest[report.name, now] = _earliest(rows, report.valid_until_column)
+        return rows
 
     async def valid_until(self, report: Report, *, now: datetime, day: Day) -> Any:  # noqa: ANN401  the query's
-        """What the report's own query for its validity returned: a timestamptz, null, or what should not be."""
+        """What the report's own query for its validity returned: a timestamptz, null, or what should not be.
+
+        Nothing is asked if the answer is a column of rows that were asked for already.
+        """
+        if (report.name, now) in self._earliest:
+            return self._earliest[report.name, now]
         rows = await self._fetch(report.valid_until, *_values(report.valid_until_parameters, now, day))
         return rows[0][0] if rows else None
 
@@ -125,6 +138,15 @@ class Snapshot:
             return await self._connection.fetch(sql, *arguments)
         finally:
             self.spent += time.perf_counter() - began
+
+
+def _earliest(rows: list[Row], column: str) -> Any:  # noqa: ANN401  the query's
+    try:
+        return min((row[column] for row in rows if row[column] is not None), default=None)
+    except (KeyError, TypeError) as error:
+        raise InvalidRows(
+            f"valid_until: the column {column} must be a timestamptz of the query ({error})"
+        ) from None
 
 
 def _values(parameters: tuple[str, ...], now: datetime, day: Day) -> list[datetime | str]:
