@@ -15,11 +15,11 @@ from redis.exceptions import NoScriptError, ResponseError
 from .link import Argument
 
 PARTS: Mapping[str, Sequence[str]] = {
-    "claim": ("blocked", "limits", "claim_limits"),
+    "claim": ("blocked", "window", "limits", "claim_limits"),
     "finish": ("blocked",),
     "take_out": ("blocked",),
     "limits_change": ("blocked",),
-    "limits_state": ("limits",),
+    "limits_state": ("window", "limits"),
     "reroute": ("blocked",),
 }
 """What stands before a script, in this order: files beside it or of this room, each a Lua module."""

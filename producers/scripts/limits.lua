@@ -1,24 +1,27 @@
--- What limits give: rates, places, holds. A part of claim.lua and limits_state.lua: the loader puts it before them.
+-- What limits give: rates, places, holds. A part of claim.lua and limits_state.lua: the loader puts it before them, and
+-- window.lua before this.
 --
 -- momentus:{group}:limits           HASH  "<key>", or "<family>:*" for all of a family -> JSON {rates: [{count,
---                                         per_ms, burst}], concurrency, reserve}; "lane:<lane>" -> JSON {keys,
---                                         urgent}; "slow:<key>" -> the share of it that counts now
--- momentus:{group}:buckets          HASH  "<key>#<number of the rate>" -> the instant (ms) at which it is whole again
+--                                         per_ms, burst or parts}], concurrency, reserve}; "lane:<lane>" -> JSON
+--                                         {keys, urgent}; "slow:<key>" -> the share of it that counts now
+-- momentus:{group}:buckets          HASH  "<key>#<number of the rate>" -> the instant (ms) at which it is whole again; of a
+--                                         window "<that instant>@…", see window.lua
 -- momentus:{group}:holds            HASH  "limit:<key>" -> JSON {until_ms, reason}; until_ms null: until released
 -- momentus:{group}:occupying:<key>  SET   ids of running jobs that hold a place
 --
--- A rate is the virtual scheduling of GCRA (ITU-T I.371): each token takes per_ms / count to grow back, and the
+-- A rate with `parts` is a window that slides, of window.lua. One with `burst` is a bucket of tokens, by the virtual
+-- scheduling of GCRA (ITU-T I.371): each token takes per_ms / count to grow back, and the
 -- bucket is whole when that instant has passed. With `burst` tokens in a whole bucket, no window [t, t + w) sees
 -- more than burst - 1 + ceil(w * count / per_ms) of them; Rate.within turns that round.
 --
--- A lane that is not urgent leaves the reserve, a share of burst and places, to those that are, but one.
+-- A lane that is not urgent leaves the reserve, a share of burst, window and places, to those that are, but one.
 --
 -- Instants are whole milliseconds; an interval need not be. What is stored is rounded up, and half a millisecond is
 -- allowed for that: too little for a token to come a whole one early.
 --
 -- Invariant: no token comes early. A limit that cannot be read gives nothing: nobody meant it to be without bounds.
 
-local limits = {known = {}}
+local limits, bucket, window = {known = {}}, {}, require_window()
 local NEVER = math.huge
 local ROUNDING = 0.5 -- ms
 
@@ -53,10 +56,15 @@ local function shut_until(key)
   return content.until_ms > limits.now and content.until_ms or nil
 end
 
-local function store(field, whole_at)
+local function store(rate, taken)
   if not limits.only_looks then
-    redis.call('HSET', limits.keys.buckets, field, string.format('%.3f', whole_at))
+    redis.call('HSET', limits.keys.buckets, rate.field, rate.kind.text(rate, taken))
   end
+end
+
+-- What is stored of a rate begins with this instant, whatever kind it is of; nothing when it cannot be read.
+local function whole_at(text)
+  return tonumber(string.match(text, '^[^@]*'))
 end
 
 -- When a bucket is whole again once `count` tokens more are taken, as it is stored and read.
@@ -84,18 +92,44 @@ local function tokens(rate)
   return math.max(0, count)
 end
 
-local function open_rate(it, n, rate, pace, reserve)
+function bucket.free_at(rate, taken)
+  return math.ceil(token_at(rate, whole_after(rate, taken), 1))
+end
+
+function bucket.text(rate, taken)
+  return string.format('%.3f', whole_after(rate, taken))
+end
+
+local function open_bucket(rate, text, pace, reserve)
   local interval = rate.per_ms / rate.count / pace
   local whole = math.max(1, math.floor(rate.burst * pace))
   assert(interval > 0 and interval < NEVER and whole < NEVER)
-  local one = {field = it.key .. '#' .. n, interval = interval, capacity = usable(whole, reserve)}
-  one.whole_at = math.max(limits.now, tonumber(redis.call('HGET', limits.keys.buckets, one.field) or 0))
+  local one = {kind = bucket, interval = interval, capacity = usable(whole, reserve)}
+  one.whole_at = math.max(limits.now, text and whole_at(text) or 0)
   local emptiest = limits.now + whole * interval
   if one.whole_at > emptiest + 1 then -- the rate was another one, or the clock
-    one.whole_at = emptiest
-    store(one.field, emptiest)
+    one.whole_at, one.changed = emptiest, true
   end
-  it.room = math.min(it.room, tokens(one))
+  one.room = tokens(one)
+  return one
+end
+
+local function open_window(rate, text, pace, reserve)
+  local one = window.open(rate, text, limits.now)
+  one.kind, one.capacity = window, usable(math.max(1, math.floor(rate.count * pace)), reserve)
+  one.room = math.max(0, one.capacity - one.total)
+  return one
+end
+
+local function open_rate(it, n, rate, pace, reserve)
+  local field = it.key .. '#' .. n
+  local text = redis.call('HGET', limits.keys.buckets, field)
+  local one = (rate.parts and open_window or open_bucket)(rate, text, pace, reserve)
+  one.field = field
+  if one.changed then
+    store(one, 0)
+  end
+  it.room = math.min(it.room, one.room)
   it.rates[n] = one
 end
 
@@ -181,16 +215,16 @@ function limits.free_at(it)
   end
   local at = limits.now + 1
   for _, rate in ipairs(it.rates) do
-    at = math.max(at, math.ceil(token_at(rate, whole_after(rate, #it.ids), 1)))
+    at = math.max(at, rate.kind.free_at(rate, #it.ids))
   end
   return at
 end
 
--- Buckets that are whole again say nothing; a few are forgotten with each that is written.
+-- Buckets that are whole again, and windows that are empty, say nothing; a few are forgotten with each that is written.
 local function forget_whole()
   local some = redis.call('HRANDFIELD', limits.keys.buckets, 3, 'WITHVALUES')
   for at = 1, #some, 2 do
-    if (tonumber(some[at + 1]) or 0) <= limits.now then
+    if (whole_at(some[at + 1]) or 0) <= limits.now then
       redis.call('HDEL', limits.keys.buckets, some[at])
     end
   end
@@ -202,7 +236,7 @@ function limits.commit()
     local count = #it.ids
     if count > 0 then
       for _, rate in ipairs(it.rates) do
-        store(rate.field, whole_after(rate, count))
+        store(rate, count)
       end
       if it.occupying then
         redis.call('SADD', it.occupying, unpack(it.ids))

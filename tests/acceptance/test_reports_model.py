@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, Phase, seed, settings
+from hypothesis.errors import FlakyFailure
 from hypothesis.stateful import run_state_machine_as_test
 
 from jobs.reports import load_reports
@@ -98,7 +99,7 @@ async def test_the_machine_notices_a_broken_script(
         return source.replace(code, instead) if self.name == script else source
 
     monkeypatch.setattr(Path, "read_text", read_broken)
-    with pytest.raises(AssertionError):
+    with pytest.raises((AssertionError, FlakyFailure)):  # instants are the server's: a second run may be luckier
         await asyncio.to_thread(_run_the_machine, database, valkey_url, "reports model, broken")
 
 
