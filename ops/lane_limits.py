@@ -8,6 +8,7 @@ from typing import Any
 from redis.asyncio import Redis
 
 from producers.keys import LaneKeys
+from producers.limit import Rate, Window
 from producers.limits import Limits, LimitState
 
 
@@ -41,7 +42,7 @@ def state_json(state: LimitState) -> dict[str, Any]:
         "key": state.key,
         "defined": limit is not None,
         "readable": state.readable,
-        "rates": [{"count": one.count, "per_s": one.per.total_seconds(), "burst": one.burst} for one in rates],
+        "rates": [_rate_json(one) for one in rates],
         "concurrency": limit and limit.concurrency,
         "reserve": limit.reserve if limit else 0.0,
         "pace": state.pace,
@@ -51,6 +52,11 @@ def state_json(state: LimitState) -> dict[str, Any]:
         "blocked": state.blocked,
         "running": state.running,
     }
+
+
+def _rate_json(rate: Rate | Window) -> dict[str, Any]:
+    kind = {"parts": rate.parts} if isinstance(rate, Window) else {"burst": rate.burst}
+    return {"count": rate.count, "per_s": rate.per.total_seconds(), **kind}
 
 
 async def read_lane_limits(redis: Redis, group: Sequence[LaneKeys]) -> Mapping[str, LaneLimits]:

@@ -20,7 +20,7 @@ from ops.lane_limits import state_json
 from ops.limit_words import state_text
 from producers.hold import Hold
 from producers.keys import LaneKeys, group_of
-from producers.limit import Limit, LimitError, Rate, check_key
+from producers.limit import Limit, LimitError, Rate, Window, check_key
 from producers.limits import Limits, LimitState
 
 _GROUPS = tuple(dict.fromkeys(group_of(lane) for lane in LANES))
@@ -63,12 +63,13 @@ def _row(state: LimitState) -> list[str]:
     ]
 
 
-def _rate_text(rate: Rate) -> str:
+def _rate_text(rate: Rate | Window) -> str:
     """As a rate is given: what any window sees at most."""
     seconds = rate.per.total_seconds()
     units = ((86_400, "d"), (3600, "h"), (60, "m"))
     size, unit = next(((size, unit) for size, unit in units if seconds % size == 0), (1, "s"))
-    return f"{rate.count + rate.burst - 1}/{seconds / size:g}{unit}, {rate.burst} at once"
+    at_once = "all" if isinstance(rate, Window) else rate.burst
+    return f"{rate.most}/{seconds / size:g}{unit}, {at_once} at once"
 
 
 # Changing
@@ -76,12 +77,13 @@ def _rate_text(rate: Rate) -> str:
 
 async def _set(tools: Tools, asked: argparse.Namespace) -> Answer:
     try:
-        rates = tuple(Rate.within(count, per, burst_share=asked.burst_share) for count, per in asked.rate)
-        limit = Limit(asked.key, rates, asked.concurrency, asked.reserve)
+        rates = [Rate.within(count, per, burst_share=asked.burst_share) for count, per in asked.rate]
+        windows = [Window(count, per) for count, per in asked.window]
+        limit = Limit(asked.key, (*rates, *windows), asked.concurrency, asked.reserve)
     except LimitError as refusal:
         raise Refused(str(refusal)) from None
-    if not rates and limit.concurrency is None:
-        raise Refused("limit: give --rate or --concurrency, or both; without either it would have no bounds")
+    if not limit.rates and limit.concurrency is None:
+        raise Refused("limit: give --rate, --window or --concurrency; without any it would have no bounds")
     limits = _limits(tools.redis, asked.group)
     await limits.define(limit)
     state = await limits.state(limit.key)
@@ -148,6 +150,14 @@ def _takes_definition(it: argparse.ArgumentParser) -> None:
         default=0.1,
         metavar="SHARE",
         help="how much of it may begin at once (default 0.1)",
+    )
+    it.add_argument(
+        "--window",
+        type=_rate,
+        action="append",
+        default=[],
+        metavar="COUNT/TIME",
+        help="as --rate, and all of them may begin at once: 500/1d",
     )
     it.add_argument("--concurrency", type=int, metavar="N", help="how many may run at once")
     it.add_argument(

@@ -4,9 +4,11 @@ A limit has a key, ``account:main`` or ``customer:42``; one named ``customer:*``
 has none of its own, each counted by itself. A lane may need one of several limits, the first that has room
 (:class:`LaneLimit`), and a job may name one of its own (``send(..., limit="customer:42")``).
 
-Rates are token buckets: ``burst`` tokens at most, of which ``count`` grow back in each ``per``. So any window of
-the length ``per`` may see up to ``count + burst - 1`` jobs begin: to keep "at most 30 in any minute", which is
-what providers count, take :meth:`Rate.within`.
+There are two kinds of rates. A :class:`Rate` is a token bucket: ``burst`` tokens at most, of which ``count`` grow
+back in each ``per``. So any window of the length ``per`` may see up to ``count + burst - 1`` jobs begin: to keep
+"at most 30 in any minute", which is what providers count, take :meth:`Rate.within`. It spreads what begins. A
+:class:`Window` makes the same promise and spreads nothing, for a quota of which all may be needed at once, such as
+500 a day.
 """
 
 import math
@@ -20,6 +22,8 @@ import orjson
 
 MOST_PLACES = 1000
 """Of a limit's concurrency: they are looked through when all are taken."""
+MOST_PARTS = 200
+"""Of a window: they are read by every claim."""
 _KEY = re.compile(r"[A-Za-z0-9_.@+-]+(:([A-Za-z0-9_.@+-]+|\*))?\Z")
 _KEY_LENGTH = 128
 _RESERVED = ("hold:", "lane:", "slow:")
@@ -54,8 +58,12 @@ class Rate:
     def __post_init__(self) -> None:
         _whole("count", self.count, 10**9)
         _whole("burst", self.burst, 10**9)
-        if not isinstance(self.per, timedelta) or not timedelta(milliseconds=1) <= self.per <= _LONGEST:
-            raise LimitError(f"per: must be a timedelta from 1 ms to {_LONGEST.days} days, not {self.per!r}")
+        _length(self.per)
+
+    @property
+    def most(self) -> int:
+        """How many any window of the length ``per`` sees at most."""
+        return self.count + self.burst - 1
 
     @classmethod
     def within(
@@ -83,6 +91,41 @@ class Rate:
 
 
 @dataclass(frozen=True, slots=True)
+class Window:
+    """How many may begin in any time of a length: none ever sees more than ``count``, and all may begin at once.
+
+    It is counted in parts, and what began in one counts until the last that began in it must. So who asks without
+    a pause gets ``parts / (parts + 1)`` of ``count`` in each ``per``: with 48 parts 98 percent.
+
+    Attributes:
+        count: how many any window of the length ``per`` sees at most.
+        per: at most 366 days. The other side counts effects: add by how much more one job's effect may follow its
+            beginning than another's.
+        parts: in how many it is counted, at most 200. Of fewer less is kept in Redis, of more less is lost.
+
+    Raises:
+        LimitError: none of these, or not that many.
+
+    Example:
+        Window(500, timedelta(days=1))
+    """
+
+    count: int
+    per: timedelta
+    parts: int = 48
+
+    def __post_init__(self) -> None:
+        _whole("count", self.count, 10**9)
+        _length(self.per)
+        _whole("parts", self.parts, MOST_PARTS)
+
+    @property
+    def most(self) -> int:
+        """How many any window of the length ``per`` sees at most."""
+        return self.count
+
+
+@dataclass(frozen=True, slots=True)
 class Limit:
     """A limit by its key.
 
@@ -90,8 +133,8 @@ class Limit:
         key: a name, or a family and a name, ``customer:42``; ``customer:*`` for all of a family.
         rates: all of them are kept at once, for example one per minute and one per day.
         concurrency: how many may run at once; None for any number.
-        reserve: the share of every burst and of the concurrency that only urgent lanes may take, from 0 to below
-            1; others are left one at least.
+        reserve: the share of every burst, every window and of the concurrency that only urgent lanes may take,
+            from 0 to below 1; others are left one at least.
 
     Raises:
         LimitError: naming the field.
@@ -101,7 +144,7 @@ class Limit:
     """
 
     key: str
-    rates: tuple[Rate, ...] = ()
+    rates: tuple[Rate | Window, ...] = ()
     concurrency: int | None = None
     reserve: float = 0.0
 
@@ -115,10 +158,7 @@ class Limit:
 
     def to_json(self) -> bytes:
         """As Redis has it; the key is the field's name."""
-        rates = [
-            {"count": one.count, "per_ms": one.per / timedelta(milliseconds=1), "burst": one.burst}
-            for one in self.rates
-        ]
+        rates = [_told(one) for one in self.rates]
         return orjson.dumps({"rates": rates, "concurrency": self.concurrency, "reserve": self.reserve})
 
     @classmethod
@@ -172,8 +212,19 @@ def check_key(key: str) -> str:
     return key
 
 
-def _rate(told: Mapping[str, Any]) -> Rate:
-    return Rate(int(told["count"]), timedelta(milliseconds=told["per_ms"]), int(told["burst"]))
+def _told(rate: Rate | Window) -> Mapping[str, Any]:
+    kind = {"parts": rate.parts} if isinstance(rate, Window) else {"burst": rate.burst}
+    return {"count": rate.count, "per_ms": rate.per / timedelta(milliseconds=1), **kind}
+
+
+def _rate(told: Mapping[str, Any]) -> Rate | Window:
+    count, per = int(told["count"]), timedelta(milliseconds=told["per_ms"])
+    return Window(count, per, int(told["parts"])) if "parts" in told else Rate(count, per, int(told["burst"]))
+
+
+def _length(per: timedelta) -> None:
+    if not isinstance(per, timedelta) or not timedelta(milliseconds=1) <= per <= _LONGEST:
+        raise LimitError(f"per: must be a timedelta from 1 ms to {_LONGEST.days} days, not {per!r}")
 
 
 def _whole(name: str, number: int, most: int) -> None:

@@ -42,7 +42,6 @@ _NUMBERS = {
     "per_day": (0, 100_000_000),
     "connections": (0, 1000),
     "messages": (0, 100_000),
-    "day_at_once": (1, 90),
     "urgent_share": (0, 90),
 }
 _TEXTS = ("host", "tls", "username", "password_file", "auth", "tenant", "client_id", "ca_file")
@@ -71,8 +70,6 @@ class Account:
         ca_file: certificates (PEM) of those who may vouch for the server; "" for the system's.
         sender_domains: a mail whose sender is of another domain does not go by it; empty: any may.
         per_second, per_minute, per_day, connections, messages, idempotency_header: see :class:`Preset`.
-        day_at_once: percent of a day's mails that may go at once after a rest. The rest of them is what flows in
-            over a day: who sends without a pause gets 100 - ``day_at_once`` percent, who sends after one all.
         urgent_share: percent of each limit that only urgent mail may use.
     """
 
@@ -94,7 +91,6 @@ class Account:
     per_day: int = 0
     connections: int = 0
     messages: int = 0
-    day_at_once: int = 10
     urgent_share: int = 20
     idempotency_header: str = ""
 

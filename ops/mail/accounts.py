@@ -20,6 +20,7 @@ from redis.asyncio import Redis
 from ops.command import Answer, Command, Refused, Tools
 from ops.depth_table import printable, table
 from ops.holds import REASON_LIMIT
+from ops.mail.left import Left, LeftOfWindow, read_left
 from producers.hold import Hold
 from producers.keys import LaneKeys, mail_account, mail_permits
 from producers.limit import Limit
@@ -43,7 +44,7 @@ class AccountSeen:
         step: how many pauses in a row.
         pace: the share of its budget that counts.
         limit: its budget.
-        tokens: what is left of each rate of the budget.
+        left: what is left of each rate of the budget.
         room: how many mails may begin now; None for any number.
         running: mails that are being sent by it, where that is counted.
         connections: open ones of all workers.
@@ -56,7 +57,7 @@ class AccountSeen:
     step: int
     pace: float
     limit: Limit | None
-    tokens: tuple[float, ...]
+    left: tuple[Left | LeftOfWindow, ...]
     room: int | None
     running: int
     connections: int
@@ -101,10 +102,9 @@ async def _seen(redis: Redis, state: LimitState) -> AccountSeen:
         pipeline.zrange(mail_permits(name), 0, -1, withscores=True)
         for number in range(1, len(rates) + 1):
             pipeline.hget(_KEYS.buckets, f"{state.key}#{number}")
-        (seconds, microseconds), breaker, permits, *whole_at = await pipeline.execute()
+        (seconds, microseconds), breaker, permits, *texts = await pipeline.execute()
     now_ms = seconds * 1000 + microseconds / 1000
     told = {field.decode(): value.decode(errors="replace") for field, value in breaker.items()}
-    pairs = zip(rates, whole_at, strict=True)
     return AccountSeen(
         name=name,
         held=state.held,
@@ -113,11 +113,7 @@ async def _seen(redis: Redis, state: LimitState) -> AccountSeen:
         step=int(told.get("step", 0)),
         pace=state.pace,
         limit=state.limit,
-        tokens=tuple(
-            rate.burst
-            - max(0.0, float(instant or 0) - now_ms) * rate.count / (rate.per / timedelta(milliseconds=1))
-            for rate, instant in pairs
-        ),
+        left=tuple(read_left(rate, text, now_ms) for rate, text in zip(rates, texts, strict=True)),
         room=state.room,
         running=state.running,
         connections=sum(1 for _, lapses in permits if lapses > now_ms),
@@ -171,7 +167,7 @@ async def _accounts(tools: Tools, _asked: argparse.Namespace) -> Answer:
 def _rates(one: AccountSeen) -> Sequence[str]:
     if one.limit is None or not (one.limit.rates or one.limit.concurrency):
         return ("any",)
-    rates = [f"{rate.count + rate.burst - 1}/{_unit(rate.per)}" for rate in one.limit.rates]
+    rates = [f"{rate.most}/{_unit(rate.per)}" for rate in one.limit.rates]
     at_once = [f"{one.limit.concurrency} at once"] if one.limit.concurrency else []
     return (", ".join(rates + at_once),)
 
@@ -193,8 +189,10 @@ def _number(room: int | None) -> str:
 
 
 def _facts(one: AccountSeen) -> dict[str, Any]:
+    facts = asdict(one)
+    del facts["left"]
     limit = None if one.limit is None else one.limit.to_json().decode()
-    return {**asdict(one), "limit": limit, "state": one.state}
+    return {**facts, "limit": limit, "tokens": [left.tokens for left in one.left], "state": one.state}
 
 
 async def _pause(tools: Tools, asked: argparse.Namespace) -> Answer:

@@ -21,22 +21,10 @@ from ops.command import Answer, Command, Tools
 from ops.depth import Depth, read_depth
 from ops.depth_words import duration_text
 from ops.mail.accounts import AccountSeen, read_accounts
+from ops.mail.left import Left, LeftOfWindow
 from ops.mail.trace import MAIL_LANES
-from producers.limit import Rate
 
 _LONGEST = timedelta(days=365)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Left:
-    """One rate and what is left of it.
-
-    Attributes:
-        tokens: that may be taken now, the reserve taken off.
-    """
-
-    rate: Rate
-    tokens: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,22 +34,21 @@ class Budget:
     Attributes:
         rates: each of them bounds it; none: without bounds.
         pace: the share that counts, after a throttle.
+        reserve: the share that is left to others.
         opens_in: until it gives anything; None: when people say so.
     """
 
-    rates: Sequence[Left] = ()
+    rates: Sequence[Left | LeftOfWindow] = ()
     pace: float = 1.0
+    reserve: float = 0.0
     opens_in: timedelta | None = timedelta(0)
 
     def within(self, time: timedelta) -> float:
         """How many mails it lets through in a time from now."""
         if self.opens_in is None or time < self.opens_in:
             return 0
-        flowing = time.total_seconds()
-        grown = (
-            one.tokens + one.rate.count * self.pace * flowing / one.rate.per.total_seconds() for one in self.rates
-        )
-        return min(grown, default=math.inf)
+        given = (one.within(time, pace=self.pace, reserve=self.reserve) for one in self.rates)
+        return min(given, default=math.inf)
 
 
 def time_for(mails: int, budgets: Sequence[Budget], *, pace_per_minute: float = 0.0) -> timedelta | None:
@@ -147,12 +134,7 @@ def _eta(depth: Depth, accounts: Sequence[AccountSeen], lane: str) -> Eta:
 def budget_of(account: AccountSeen, *, urgent: bool) -> Budget:
     """What an account gives to a lane, from what was seen of it."""
     reserve = 0.0 if urgent or account.limit is None else account.limit.reserve
-    rates = account.limit.rates if account.limit else ()
-    left = [
-        Left(rate=rate, tokens=max(0.0, tokens - reserve * rate.burst))
-        for rate, tokens in zip(rates, account.tokens, strict=True)
-    ]
-    return Budget(rates=left, pace=account.pace, opens_in=account.opens_in)
+    return Budget(rates=account.left, pace=account.pace, reserve=reserve, opens_in=account.opens_in)
 
 
 async def _answer(tools: Tools, asked: argparse.Namespace) -> Answer:

@@ -4,15 +4,15 @@
 -- momentus:{group}:limits           HASH  "<key>", or "<family>:*" for all of a family -> JSON {rates: [{count,
 --                                         per_ms, burst or parts}], concurrency, reserve}; "lane:<lane>" -> JSON
 --                                         {keys, urgent}; "slow:<key>" -> the share of it that counts now
--- momentus:{group}:buckets          HASH  "<key>#<number of the rate>" -> the instant (ms) at which it is whole again; of a
---                                         window "<that instant>@…", see window.lua
+-- momentus:{group}:buckets          HASH  "<key>#<number of the rate>" -> the instant (ms) at which it is whole again,
+--                                         of a window with more behind it, see window.lua
 -- momentus:{group}:holds            HASH  "limit:<key>" -> JSON {until_ms, reason}; until_ms null: until released
 -- momentus:{group}:occupying:<key>  SET   ids of running jobs that hold a place
 --
--- A rate with `parts` is a window that slides, of window.lua. One with `burst` is a bucket of tokens, by the virtual
--- scheduling of GCRA (ITU-T I.371): each token takes per_ms / count to grow back, and the
--- bucket is whole when that instant has passed. With `burst` tokens in a whole bucket, no window [t, t + w) sees
--- more than burst - 1 + ceil(w * count / per_ms) of them; Rate.within turns that round.
+-- A rate with `parts` is a window that slides: window.lua. One with `burst` is a bucket, by the virtual scheduling of
+-- GCRA (ITU-T I.371): each token takes per_ms / count to grow back, and the bucket is whole when that instant has
+-- passed. With `burst` tokens in a whole bucket, no window [t, t + w) sees more than
+-- burst - 1 + ceil(w * count / per_ms) of them; Rate.within turns that round.
 --
 -- A lane that is not urgent leaves the reserve, a share of burst, window and places, to those that are, but one.
 --
@@ -105,7 +105,7 @@ local function open_bucket(rate, text, pace, reserve)
   local whole = math.max(1, math.floor(rate.burst * pace))
   assert(interval > 0 and interval < NEVER and whole < NEVER)
   local one = {kind = bucket, interval = interval, capacity = usable(whole, reserve)}
-  one.whole_at = math.max(limits.now, text and whole_at(text) or 0)
+  one.whole_at = math.max(limits.now, text and assert(whole_at(text)) or 0)
   local emptiest = limits.now + whole * interval
   if one.whole_at > emptiest + 1 then -- the rate was another one, or the clock
     one.whole_at, one.changed = emptiest, true
@@ -220,7 +220,7 @@ function limits.free_at(it)
   return at
 end
 
--- Buckets that are whole again, and windows that are empty, say nothing; a few are forgotten with each that is written.
+-- Buckets that are whole and windows that are empty say nothing; a few are forgotten with each that is written.
 local function forget_whole()
   local some = redis.call('HRANDFIELD', limits.keys.buckets, 3, 'WITHVALUES')
   for at = 1, #some, 2 do

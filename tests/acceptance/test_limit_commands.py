@@ -21,7 +21,7 @@ from ops.limit_words import lane_limit_texts, limit_text
 from ops.limits import LIMIT
 from producers import Producer
 from producers.keys import LaneKeys
-from producers.limit import LaneLimit, Limit, Rate
+from producers.limit import LaneLimit, Limit, Rate, Window
 from producers.limits import Limits
 from producers.link import Link
 from tests.notes import LANE, Note, running
@@ -93,10 +93,21 @@ async def test_a_limit_is_set_listed_held_released_and_removed(
     assert not (await answer(redis, "remove", "account:main")).done
 
 
+async def test_a_window_is_set_and_listed(redis: Redis, limits: Limits) -> None:
+    told = (await answer(redis, "set", "account:main", "--rate", "30/1m", "--window", "500/1d")).facts
+    assert told["rates"][1] == {"count": 500, "per_s": 86_400, "parts": 48}
+    rates = (Rate.within(30, timedelta(minutes=1)), Window(500, timedelta(days=1)))
+    assert (await limits.state("account:main")).limit == Limit("account:main", rates)
+    assert "30/1m, 3 at once, 500/1d, all at once" in (await answer(redis, "list")).text
+    await redis.hset(KEYS.buckets, "account:main#2", "no text of a window")
+    assert "cannot be read" in (await answer(redis, "list")).text
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("account:main",), "--rate or --concurrency"),
+        (("account:main",), "--rate, --window or --concurrency"),
+        (("a", "--window", "0/1m"), "count"),
         (("a", "--rate", "0/1m"), "count"),
         (("a", "--concurrency", "0"), "concurrency"),
         (("a", "--concurrency", "1", "--reserve", "1"), "reserve"),

@@ -1,7 +1,8 @@
 """Limits: how many begin in a time, how many run at once, who goes first; against a real Valkey and real workers.
 
 Where a test needs no handlers it claims by itself (`Fleet`), so that what a claim brings is seen and not awaited.
-Rates are judged by Redis's own clock, from the results; the arithmetic itself is in tests/unit/test_rates.py.
+Rates are judged by Redis's own clock, from the results; the arithmetic itself is in tests/conformance, in
+test_rates.py and test_windows.py.
 """
 
 import asyncio
@@ -24,7 +25,7 @@ from producers.keys import LaneKeys
 from producers.link import Link
 from tests.notes import Note, running
 from tests.support import OwnValkey, eventually
-from worker.engine import LaneLimit, LaneSlots, Limit, Limits, Rate, Worker
+from worker.engine import LaneLimit, LaneSlots, Limit, Limits, Rate, Window, Worker
 from worker.engine.handler import handler
 from worker.engine.lane import Claim, Completion, Lane
 from worker.engine.store import Store
@@ -181,6 +182,34 @@ async def test_three_workers_together_begin_no_more_than_a_rate_allows(
     assert all(later - earlier >= 200 for earlier, later in zip(began, began[10:], strict=False))
     assert set(desk.from_limit.values()) == {"account:main"}
     assert await conserved(redis)
+
+
+async def test_three_workers_together_begin_no_more_than_a_window_allows(
+    valkey_url: str, redis: Redis, producer: Producer, desk: Desk
+) -> None:
+    desk.open()
+    limit = Limit("account:main", (Window(10, timedelta(milliseconds=250)),))
+    bound = {LANE: LaneLimit(["account:main"])}
+    await producer.send_many(notes(35))
+    async with working(valkey_url, desk, workers=3, limits=[limit], lane_limits=bound):
+        began = await began_ms(redis, 35)
+    assert all(later - earlier >= 250 for earlier, later in zip(began, began[10:], strict=False))
+    assert await conserved(redis)
+
+
+async def test_all_of_a_window_may_begin_at_once_and_then_it_says_when_the_next_may(
+    producer: Producer, limits: Limits, fleet: Fleet
+) -> None:
+    await limits.define(Limit("account:main", (Window(300, HOUR), Rate(1, MINUTE, burst=500))))
+    await limits.bind(LANE, LaneLimit(["account:main"]))
+    await producer.send_many(notes(310))
+    assert (await limits.state("account:main")).room == 300
+    assert len([*await fleet.claim(200), *await fleet.claim(200)]) == 300
+    state = await limits.state("account:main")
+    assert state.free_in is not None
+    assert HOUR - MINUTE < state.free_in <= HOUR * 49 / 48
+    assert (state.room, state.limit and state.limit.rates[0]) == (0, Window(300, HOUR))
+    assert not fleet.lane(LANE).has_more
 
 
 async def test_jobs_of_a_limit_of_their_own_begin_at_its_pace_in_the_order_in_which_they_came(

@@ -37,7 +37,7 @@ from worker.engine import LaneSlots, Worker
 from worker.engine.handler import handler
 from worker.mail import pool
 from worker.mail.deliver import Mailer, send_mail
-from worker.mail.fleet import Configured, Size, at_work
+from worker.mail.fleet import Configured, Size, at_work, limit_of
 from worker.mail.gate import PAUSES, Pause, Times, limit_key
 from worker.mail.server import Server
 
@@ -441,6 +441,32 @@ async def test_people_and_scripts_are_told_of_accounts_times_and_single_mails(
     assert not (await ask(redis, "trace", "{mail}nothing")).done
     assert (await ask(redis, "uncertain")).facts["total"] == 0
     assert not (await ask(redis, "resolve", receipts[-1].id, "accepted")).done
+
+
+async def test_all_of_a_day_goes_at_once_but_for_the_urgent_share_and_people_are_told_when_the_rest_will(
+    valkey_url: str, producer: Producer, redis: Redis
+) -> None:
+    async with Provider() as provider:
+        configured = account(provider)
+        limit = limit_of(replace(configured.account, per_day=50))
+        await producer.send_many(mails(52))
+        async with fleet(valkey_url, [configured], limits=[limit]):
+            await eventually(lambda: provider.accepted == 40)
+            (eta,) = (await ask(redis, "eta", "--lane", MAIL_NORMAL)).facts["eta"]
+            assert eta["mails"] == 12
+            assert 24 * 3600 <= eta["takes"] <= 24.5 * 3600
+            accounts = await ask(redis, "accounts")
+            assert "50/day" in accounts.text
+            assert accounts.facts["accounts"][0]["tokens"] == [10]
+            await producer.send_many([replace(mail, urgency="urgent") for mail in mails(11)])
+            await eventually(lambda: provider.accepted == 50)
+            await eventually(lambda: nothing_runs(redis))
+            assert (await ask(redis, "accounts")).facts["accounts"][0]["room"] == 0
+
+
+async def nothing_runs(redis: Redis) -> bool:
+    (seen,) = await read_accounts(redis)
+    return seen.running == 0 and seen.room == 0
 
 
 # The same with processes, the real preset and real minutes

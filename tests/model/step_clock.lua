@@ -29,6 +29,11 @@ local function leading_number(entry)
   return string.format('%d', due - past) .. rest
 end
 
+local function bucket(entry)
+  assert(not string.find(entry, '@', 1, true), 'the parts of a window cannot be moved')
+  return leading_number(entry)
+end
+
 local function hold(entry)
   local content = cjson.decode(entry)
   if type(content.until_ms) == 'number' then
@@ -48,7 +53,7 @@ local TIMES = {
   {'^momentus:{%w+}:next$', function(key) each_field(key, leading_number) end},
   {'^momentus:{%w+}:holds$', function(key) each_field(key, hold) end},
   {'^momentus:{%w+}:blocked:', scores},
-  {'^momentus:{%w+}:buckets$', function(key) each_field(key, leading_number) end},
+  {'^momentus:{%w+}:buckets$', function(key) each_field(key, bucket) end},
   {'^momentus:{%w+}:limits$', nothing},
   {'^momentus:{%w+}:limited$', nothing},
   {'^momentus:{%w+}:occupying:', nothing},

@@ -8,7 +8,6 @@ from hypothesis import given, strategies as st
 from jobs.mail.account import Account, AccountsError, read_accounts
 from jobs.mail.preset import PRESETS
 from jobs.mail.stream import STREAMS, stream_of
-from producers.limit import Rate
 from worker.mail.fleet import limit_of
 
 MAIN = '[accounts.main]\npreset = "microsoft365"\nusername = "tasks@example.com"\npassword_file = "/x"\n'
@@ -44,7 +43,6 @@ def test_the_domains_that_an_account_sends_for_are_in_the_form_in_which_mails_ha
         (MAIN + "per_day = -1", "[accounts.main] per_day: must be a whole number from 0"),
         (MAIN + "per_day = true", "[accounts.main] per_day: must be a whole number from 0"),
         (MAIN + 'per_day = "many"', "[accounts.main] per_day: must be a whole number from 0"),
-        (MAIN + "day_at_once = 91", "[accounts.main] day_at_once: must be a whole number from 1 to 90"),
         (MAIN + 'sender_domains = "example.com"', "[accounts.main] sender_domains: must be a list of domains"),
         (MAIN + 'sender_domains = ["a@example.com"]', "[accounts.main] sender_domains: must be a list of domains"),
         (MAIN + "sender_domains = [3]", "[accounts.main] sender_domains: must be a list of domains"),
@@ -110,11 +108,6 @@ def test_no_window_of_a_limit_sees_more_than_the_provider_allows(
         name="main", per_second=per_second, per_minute=per_minute, per_day=per_day, connections=connections
     )
     limit = limit_of(account)
-    allowed = [count for count in (per_second, per_minute, per_day) if count]
-    assert [most_in_a_window(rate) for rate in limit.rates] == allowed
+    allowed = [count for count in (per_day, per_second, per_minute) if count]
+    assert [rate.most for rate in limit.rates] == allowed
     assert limit.concurrency == (connections or None)
-
-
-def most_in_a_window(rate: Rate) -> int:
-    """Those that a whole bucket holds, and those that grow back meanwhile."""
-    return rate.burst - 1 + rate.count

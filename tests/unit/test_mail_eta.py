@@ -6,8 +6,9 @@ from datetime import timedelta
 import pytest
 from hypothesis import given, strategies as st
 
-from ops.mail.eta import Budget, Left, time_for
-from producers.limit import Rate
+from ops.mail.eta import Budget, time_for
+from ops.mail.left import Left, LeftOfWindow, read_left
+from producers.limit import Rate, Window
 
 MINUTE, DAY = timedelta(minutes=1), timedelta(days=1)
 
@@ -51,6 +52,28 @@ def test_without_a_budget_the_pace_of_the_last_minute_counts_and_without_either_
 ) -> None:
     assert time_for(100, budgets, pace_per_minute=50) == 2 * MINUTE
     assert time_for(100, budgets) is None
+
+
+def test_a_window_gives_what_is_left_at_once_and_the_same_again_when_that_is_over() -> None:
+    hours = timedelta(hours=1)
+    left = LeftOfWindow(rate=Window(500, DAY), begun=((10 * hours, 100), (20 * hours, 300)), turn=24.5 * hours)
+    account = Budget(rates=[left])
+    assert left.tokens == 100
+    assert time_for(100, [account]) == timedelta(0)
+    assert time_for(101, [account]) == time_for(200, [account]) == 10 * hours
+    assert time_for(201, [account]) == time_for(500, [account]) == 20 * hours
+    assert time_for(501, [account]) == 24.5 * hours
+    assert time_for(2000, [account]) == 3.5 * 24 * hours - 0.5 * hours + 10 * hours
+    urgent_left = Budget(rates=[left], reserve=0.2)
+    assert time_for(1, [urgent_left]) == 10 * hours
+    assert time_for(1, [Budget(rates=[left], pace=0.1)]) == 20 * hours
+
+
+@pytest.mark.parametrize("rate", [Rate(10, DAY, burst=10), Window(10, DAY)])
+@pytest.mark.parametrize(("octets", "tokens"), [(None, 10), (b"garbage", 0), (b"\xff", 0), (b"@[9,1]", 0)])
+def test_what_cannot_be_read_counts_as_used_up(rate: Rate | Window, octets: bytes | None, tokens: float) -> None:
+    left = read_left(rate, octets, now_ms=0)
+    assert left.tokens == pytest.approx(tokens, abs=1e-3)
 
 
 def test_nothing_takes_no_time() -> None:

@@ -2,7 +2,13 @@
 
 from arq.worker import Function as Function
 
-from producers.limit import LaneLimit as LaneLimit, Limit as Limit, LimitError as LimitError, Rate as Rate
+from producers.limit import (
+    LaneLimit as LaneLimit,
+    Limit as Limit,
+    LimitError as LimitError,
+    Rate as Rate,
+    Window as Window,
+)
 from producers.limits import Limits as Limits
 from worker.engine.cron import Cron as Cron
 from worker.engine.lane import LaneSlots as LaneSlots

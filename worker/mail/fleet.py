@@ -14,7 +14,7 @@ from pathlib import Path
 
 from jobs.mail.account import Account, read_accounts
 from jobs.mail.stream import STREAMS, Stream
-from producers.limit import Limit, Rate
+from producers.limit import Limit, Rate, Window
 from producers.link import Link
 from worker.mail.accounts import Accounts, Carrier
 from worker.mail.errors import Broken, Refused
@@ -152,22 +152,23 @@ async def at_work(
 def limit_of(account: Account) -> Limit:
     """The account's budget as the engine's limit.
 
-    The provider counts what arrives, and one mail takes longer than another; so the window of a minute is reckoned
-    a little longer. What of a day may come at once is missing from what flows in over the day, for a window of 24
-    hours may see both; so that share is small, and who sends without a pause gets nearly all of the day.
+    The provider counts what arrives, and one mail takes longer than another; so the windows of a minute and of a
+    day are reckoned a little longer. What is allowed in a second or a minute is spread over it, to be no flood; a
+    day's mails may all go at once. The day stands first, as Redis knows a rate by its place: who adds a pace to an
+    account that has a day's quota is not to be given the day once more.
     """
     rates = [
-        Rate.within(count, per, burst_share=share, slack=slack)
-        for count, per, share, slack in (
-            (account.per_second, timedelta(seconds=1), 0.1, timedelta(0)),
-            (account.per_minute, timedelta(minutes=1), 0.1, timedelta(seconds=3)),
-            (account.per_day, timedelta(days=1), account.day_at_once / _PERCENT, timedelta(0)),
+        Rate.within(count, per, slack=slack)
+        for count, per, slack in (
+            (account.per_second, timedelta(seconds=1), timedelta(0)),
+            (account.per_minute, timedelta(minutes=1), timedelta(seconds=3)),
         )
         if count
     ]
+    day = [Window(account.per_day, timedelta(days=1, minutes=1))] if account.per_day else []
     return Limit(
         limit_key(account.name),
-        tuple(rates),
+        (*day, *rates),
         concurrency=account.connections or None,
         reserve=account.urgent_share / _PERCENT,
     )
