@@ -18,7 +18,7 @@ from producers.keys import LaneKeys
 
 NAME = "momentus"
 _KEYS = LaneKeys("mail.normal")
-_LOOK = 0.005
+_LOOK = 0.01
 _PATIENCE = 300.0
 _AT_ONCE = 1000
 _MORE_SLOTS = 10

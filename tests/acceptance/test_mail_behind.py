@@ -12,10 +12,10 @@ from hypothesis import given, settings, strategies as st
 from jobs.mail.octets import Letter
 from tests.scripted_smtp import ScriptedSmtp, Talk
 from tests.support import eventually
-from worker.mail import connection as connections, wire as wires
+from worker.mail import connection as connections, pool as pools, wire as wires
 from worker.mail.envelope import Receipt
 from worker.mail.errors import Refused, Uncertain
-from worker.mail.pool import Pool
+from worker.mail.pool import NORMAL, URGENT, Pool
 from worker.mail.server import Server
 
 REFUSAL = "452 4.3.1 no space"
@@ -31,8 +31,10 @@ async def mark() -> bool:
     return True
 
 
-async def send(pool: Pool, name: str, begin_effect: Callable[[], Awaitable[bool]] = mark) -> Receipt:
-    async with pool.connection() as connection:
+async def send(
+    pool: Pool, name: str, begin_effect: Callable[[], Awaitable[bool]] = mark, *, priority: int = NORMAL
+) -> Receipt:
+    async with pool.connection(priority=priority) as connection:
         return await connection.send(letter(name), begin_effect)
 
 
@@ -46,9 +48,10 @@ async def pool_of(server: ScriptedSmtp, *, connections: int = 1, messages: int =
 
 
 @pytest.fixture(autouse=True)
-def _every_dot_counts_as_quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A busy machine must not decide whether a mail follows."""
+def _whoever_waits_follows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither a busy machine nor the number of connections decides it."""
     monkeypatch.setattr(connections, "_QUICK", 3600.0)
+    monkeypatch.setattr(pools, "_LEFT_FREE", 0)
 
 
 class Gate:
@@ -214,6 +217,37 @@ async def test_a_server_that_takes_its_time_is_given_one_mail_after_the_other(
     assert followed == [b""] * 4
 
 
+async def test_one_connection_is_left_without_so_that_an_urgent_mail_waits_for_the_end_of_one_mail(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(pools, "_LEFT_FREE", 1)
+    both = asyncio.Barrier(2)
+    held, goes_on = [0], asyncio.Semaphore(0)
+
+    async def wait() -> None:
+        if not server.mails:  # each of the two connections has carried one when the others come
+            await both.wait()
+            return
+        held[0] += 1
+        await goes_on.acquire()
+
+    def behind() -> int:
+        buffers = [bytes(talk.reader._buffer) for talk in server.connections]  # type: ignore[attr-defined]
+        return sum(b"MAIL FROM" in octets for octets in buffers)
+
+    async with ScriptedSmtp(before={"dot": wait}) as server, pool_of(server, connections=2) as pool:
+        await asyncio.gather(send(pool, "first"), send(pool, "second"))
+        many = [asyncio.create_task(send(pool, f"bulk{number}")) for number in range(6)]
+        await eventually(lambda: held[0] == 2 and behind() == 1)
+        urgent = asyncio.create_task(send(pool, "urgent", priority=URGENT))
+        await asyncio.sleep(0)  # it has asked
+        for _ in range(20):
+            goes_on.release()
+        await asyncio.gather(*many, urgent)
+    place = names(server).index("urgent") - 2
+    assert place <= 4, "of two connections one had one mail to end before it, the other two"
+
+
 async def test_a_worn_connection_takes_nobody_on() -> None:
     async with ScriptedSmtp() as server, pool_of(server, messages=2) as pool:
         await asyncio.gather(*(send(pool, f"one{number}") for number in range(6)))
@@ -251,6 +285,7 @@ async def _whatever(habits: list[tuple[str, str, int]], stopped: set[int], lost:
             await asyncio.sleep(0)
             tasks[number].cancel()
         outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+        await eventually(lambda: (pool._in_use, pool._behind) == (0, 0))
     taken = Counter(names(server))
     for number, outcome in enumerate(outcomes):
         count = taken[f"m{number}"]

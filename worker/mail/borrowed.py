@@ -25,6 +25,10 @@ class Kept:
     used_at: float
     worn: bool = False
     """Whether it shall carry no other mail."""
+    rested: bool = False
+    """Whether it has been idle: only then may it have died unnoticed."""
+    left: bool = False
+    """Whether the mail that had taken it over has left, before the mail before it was done."""
 
 
 class Lender(Protocol):
@@ -38,6 +42,9 @@ class Lender(Protocol):
 
     def pass_on(self, kept: Kept) -> bool:
         """Give it to the next mail, if one waits; the reply to the last is still to come."""
+
+    def caught_up(self) -> None:
+        """A mail that had another behind it is done."""
 
     def follow_no_more(self) -> None:
         """The server did not take a mail right behind another."""
@@ -62,13 +69,15 @@ class Borrowed:
         self._passed_on: Kept | None = None
 
     async def __aenter__(self) -> Self:
-        await self.take()
+        await self._take()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.give_back()
+        self._give_back()
+        if self._passed_on is not None:
+            self._pool.caught_up()
 
     async def send(self, letter: Letter, begin_effect: Callable[[], Awaitable[bool]]) -> Receipt:
         """Hand over the mail; on another connection if this one proves to have died before its turn.
@@ -81,18 +90,18 @@ class Borrowed:
             Crowded: other workers hold all permitted connections.
         """
         while True:
-            connection = await self.take()
+            kept = await self._take()
             try:
-                return await connection.send(letter, begin_effect, self._pass_on)
+                return await kept.connection.send(letter, begin_effect, self._pass_on)
             except Unfollowed as failure:
                 self._alone = True
                 if failure.refused:
                     self._pool.follow_no_more()
-                self.give_back()
+                self._give_back()
             except (Broken, Refused) as failure:
-                if not _had_died(connection, failure):
+                if not _had_died(kept, failure):
                     raise
-                self.give_back()
+                self._give_back()
                 self._pool.drop_idle()
 
     def close(self) -> None:
@@ -102,14 +111,12 @@ class Borrowed:
         elif self._kept is not None:
             self._kept.connection.retire()
 
-    async def take(self) -> Connection:
-        """The connection; waits for one."""
+    async def _take(self) -> Kept:
         if self._kept is None:
             self._kept = await self._pool.acquire(self._priority, alone=self._alone)
-        return self._kept.connection
+        return self._kept
 
-    def give_back(self) -> None:
-        """The end of the loan."""
+    def _give_back(self) -> None:
         if self._kept is not None:
             self._pool.give_back(self._kept)
         self._kept = None
@@ -121,9 +128,9 @@ class Borrowed:
         return True
 
 
-def _had_died(connection: Connection, failure: Broken | Refused) -> bool:
+def _had_died(kept: Kept, failure: Broken | Refused) -> bool:
     """Whether a kept connection was found dead: nothing came, or only a farewell, to its first command."""
-    if connection.sent == 0 or connection.usable:
+    if not kept.rested or kept.connection.usable:
         return False
     if isinstance(failure, Broken):
         return failure.stage == "mail"

@@ -76,9 +76,14 @@ class Connection:
         self.sent = 0
 
     @property
+    def awaited(self) -> bool:
+        """Whether a reply is still to come."""
+        return self._wire is not None and self._wire.awaited
+
+    @property
     def usable(self) -> bool:
         """Whether it is open, no reply is still to come, and the server has said nothing since the last mail."""
-        return self._wire is not None and self._wire.quiet and not self._wire.awaited
+        return self._wire is not None and self._wire.quiet and not self.awaited
 
     async def open(self) -> None:
         """Connect, greet, encrypt, log in.
@@ -110,16 +115,18 @@ class Connection:
         wire = self._wire
         if wire is None:
             raise Broken("connect", ConnectionError("not open"))
+        followed = False
         try:
             began = monotonic()
             answers = await self._envelope(wire, letter, commands)
             self._took = monotonic() - began, self._took[1]
             rest = await self._body(wire, body, begin_effect)
-            text = await self._dot(wire, rest, pass_on)
+            followed = self._pipelines and max(self._took) < _QUICK and pass_on()
+            text = await self._dot(wire, rest, held=followed)
         except Refused:
             raise  # the connection is in order, or has been closed
         except BaseException:
-            if not wire.ending:  # else with the reply to the mail before
+            if not (followed or wire.ending):  # else it is another mail's, or ends with the reply to one
                 self.close()
             raise
         self.sent += 1
@@ -170,9 +177,12 @@ class Connection:
         except Interrupted as end:
             if end.answers and is_yes(end.answers[0]):
                 self.close()
+                if refusal := find_refusal(letter, end.answers):
+                    raise refusal from None
                 raise Broken(commands.stages[len(end.answers)], end.cause) from end
             turn_had_come = isinstance(end.cause, TimeoutError) and not wire.ending
-            raise Unfollowed(refused=bool(end.answers) or turn_had_come) from end
+            unwanted = bool(end.answers) and end.answers[0].code != _CLOSES
+            raise Unfollowed(refused=unwanted or turn_had_come) from end
         if not is_yes(answers[0]):
             self.close()
             raise Unfollowed(refused=answers[0].code != _CLOSES)
@@ -233,6 +243,8 @@ class Connection:
                 raise LeaseLost
             await wire.drain(_CHUNK_SECONDS)
             self._heed_early_reply(wire)
+            if not wire.quiet:
+                raise Broken("data", ConnectionResetError("the server has hung up"))
         except Interrupted as end:
             raise Broken("data", end.cause) from end
         return body
@@ -254,11 +266,10 @@ class Connection:
             raise Broken("data", EOFError(f"{early.code} before the dot"))
         raise Refused(Reply("dot", early.code, early.text))
 
-    async def _dot(self, wire: Wire, rest: bytes, pass_on: Callable[[], bool]) -> str:
-        followed = self._pipelines and max(self._took) < _QUICK and pass_on()
+    async def _dot(self, wire: Wire, rest: bytes, *, held: bool) -> str:
         began = monotonic()
         try:
-            (answer,) = await wire.ask(rest + b".\r\n", (_SECONDS["dot"],), held=followed)
+            (answer,) = await wire.ask(rest + b".\r\n", (_SECONDS["dot"],), held=held)
         except Interrupted as end:
             raise Uncertain(type(end.cause).__name__) from end
         self._took = self._took[0], monotonic() - began

@@ -39,6 +39,8 @@ _LONGEST_IDLE_WITH_PERMIT = 1.0
 _MOST_OPENING = 10
 _FIRST_REST, _LONGEST_REST = 5.0, 300.0
 _PERMIT_LOOK = 0.25
+_LEFT_FREE = 1
+"""Connections on which no mail is put behind another: an urgent one is to wait for the end of one mail at most."""
 
 
 class Permits(Protocol):
@@ -61,11 +63,12 @@ class _Rest:
 
     until: float = 0.0
     failures: int = 0
-    reason: Exception | None = None
+    refused: Refused | None = None
+    """The login was: then nobody tries before it is over, also while none is open."""
 
-    def begin(self, reason: Exception) -> float:
+    def begin(self, refused: Refused | None) -> float:
         seconds = min(_LONGEST_REST, _FIRST_REST * (1 << min(self.failures, 10)))
-        self.until, self.failures, self.reason = time.monotonic() + seconds, self.failures + 1, reason
+        self.until, self.failures, self.refused = time.monotonic() + seconds, self.failures + 1, refused
         return seconds
 
 
@@ -113,6 +116,7 @@ class Pool:
         self._in_use = 0
         self._open = 0
         self._follow = True
+        self._behind = 0
         self._rest = _Rest()
         self._opening: set[asyncio.Task[None]] = set()
         self._leaving: set[asyncio.Task[None]] = set()
@@ -148,6 +152,7 @@ class Pool:
         """See `Lender`."""
         if self._idle and self._idle[-1].connection.usable and self._may_have(priority):
             self._in_use += 1
+            self._idle[-1].rested = True
             return self._idle.pop()  # nobody is overtaken: who waits now may not have it
         waiter = self._waiting.add(priority, alone=alone)
         self._serve()
@@ -160,29 +165,39 @@ class Pool:
 
     def give_back(self, kept: Kept) -> None:
         """See `Lender`."""
-        self._in_use -= 1
         kept.used_at = time.monotonic()
         connection = kept.connection
-        if not connection.usable:
+        if connection.awaited:  # by the mail before, which still has it
+            kept.left = True
             connection.retire()
+            return
+        self._in_use -= 1
+        if not connection.usable:
+            connection.close()
         elif self._is_worn(kept, mails=connection.sent):
             self._take_leave(kept)
         else:
+            kept.rested = True
             self._idle.append(kept)
         self._serve()
-        if self._idle and self._idle_timer is None:
-            self._look_at_idle()
 
     def pass_on(self, kept: Kept) -> bool:
         """See `Lender`. The next mail has its place among those in use, too."""
         if not self._follow or self._is_worn(kept, mails=kept.connection.sent + 1):
             return False
-        waiter = self._waiting.next(urgent_only=not self._may_have(NORMAL, others=self._in_use - 1), alone=False)
+        urgent_only = self._behind + _LEFT_FREE >= self._open and not self._reserve
+        urgent_only = urgent_only or not self._may_have(NORMAL, others=self._in_use - 1)
+        waiter = self._waiting.next(urgent_only=urgent_only, alone=False)
         if waiter is None:
             return False
+        self._behind += 1
         waiter.set_result(kept)
         self._open_more()
         return True
+
+    def caught_up(self) -> None:
+        """See `Lender`."""
+        self._behind -= 1
 
     def follow_no_more(self) -> None:
         """See `Lender`."""
@@ -199,6 +214,8 @@ class Pool:
                 break
             self._in_use += 1
             waiter.set_result(self._idle.pop())  # the most recently used: the others grow old and are closed
+        if self._idle and self._idle_timer is None:
+            self._look_at_idle()
         self._open_more()
 
     def _is_worn(self, kept: Kept, *, mails: int) -> bool:
@@ -216,9 +233,11 @@ class Pool:
         if not missing:
             return
         if time.monotonic() < self._rest.until:
-            if self._open == 0 and self._rest.reason is not None:
-                self._waiting.fail(self._rest.reason)
-            return
+            if self._open:
+                return
+            if self._rest.refused is not None:
+                self._waiting.fail(self._rest.refused)
+                return
         abreast = max(1, min(_MOST_OPENING, self._open)) - len(self._opening)
         for _ in range(min(missing - len(self._opening), room, abreast)):
             task = asyncio.create_task(self._open_one())
@@ -277,8 +296,9 @@ class Pool:
         reason = failure if isinstance(failure, Exception) else ConnectionError(repr(failure))
         if self._open == 0:
             self._waiting.fail(reason)
-        if self._open or (isinstance(reason, Refused) and reason.reply.stage == "login"):
-            seconds = self._rest.begin(reason)  # a wrong password shown again and again locks the account
+        refused = reason if isinstance(reason, Refused) and reason.reply.stage == "login" else None
+        if self._open or refused:
+            seconds = self._rest.begin(refused)  # a wrong password shown again and again locks the account
             if self._rest_timer is not None:
                 self._rest_timer.cancel()
             self._rest_timer = asyncio.get_running_loop().call_later(seconds, self._serve)
@@ -288,6 +308,7 @@ class Pool:
     def _ended(self, kept: Kept) -> None:
         """It is gone, whoever ended it."""
         self._open -= 1
+        self._in_use -= kept.left
         if kept in self._idle:
             self._idle.remove(kept)
         self._give_permit_back()

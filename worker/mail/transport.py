@@ -71,6 +71,8 @@ async def _open(server: Server, token: Token | None, on_end: Callable[[], None])
         if server.username:
             stage = "login"
             await _cancellable(_login(smtp, server, token))
+        if smtp.transport is None:
+            raise ConnectionResetError("the server hung up")
         return Wire(cast("asyncio.Transport", smtp.transport), on_end), dict(smtp.esmtp_extensions)
     except BaseException as error:
         if smtp is not None:

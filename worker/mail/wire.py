@@ -146,8 +146,12 @@ class Wire(asyncio.Protocol):
             raise Interrupted([], self.ended)
 
     def hold_nothing_back(self, *, strictly: bool) -> None:
-        """Strictly: `drain` waits until the kernel has taken every octet, not only most of them."""
-        self._transport.set_write_buffer_limits(0 if strictly else None)
+        """Strictly: `drain` waits until the kernel has taken every octet but one, not only most of them.
+
+        None at all cannot be asked for: with a limit of 0, asyncio's TLS counts an empty buffer as full, and never
+        tells that it is empty.
+        """
+        self._transport.set_write_buffer_limits(1 if strictly else None)
 
     def end_when_answered(self) -> None:
         """End it, but not before the answer to who asked first and still waits."""
