@@ -25,8 +25,8 @@ _MORE_SLOTS = 10
 
 
 def slots(connections: int) -> int:
-    """Mails at a time: some wait for a connection, so that none waits for a mail."""
-    return 2 * connections + _MORE_SLOTS
+    """Mails at a time: one on each connection, one behind it, and some that are prepared or recorded meanwhile."""
+    return 3 * connections + _MORE_SLOTS
 
 
 async def burst(server: Server, port: int, connections: int, mails: int) -> dict[str, float]:
