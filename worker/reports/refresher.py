@@ -55,12 +55,16 @@ class Refresher:
         return ZoneInfo(report.timezone) if report.timezone else self.zone
 
 
-async def compute(snapshot: Snapshot, report: Report, *, now: datetime, zone: ZoneInfo) -> dict[int, Document]:
+async def compute(snapshot: Snapshot, report: Report, *, now: datetime, zone: ZoneInfo) -> Mapping[int, Document]:
     """Every scope's document as of an instant, which need not be the snapshot's."""
     tree = await snapshot.tree(report)
     rows = await snapshot.rows(report, now=now, day=day_around(now, zone))
-    totals = roll_up(rows, scope=report.scope, rollup=report.rollup, tree=tree)
-    return write_documents(report, tree, totals, as_of=now)
+
+    def write() -> Mapping[int, Document]:
+        totals = roll_up(rows, scope=report.scope, rollup=report.rollup, tree=tree)
+        return write_documents(report, tree, totals, as_of=now)
+
+    return snapshot.memo.documents(report.name, tree, rows, write)
 
 
 async def publish(store: ReportStore, new: NewSet) -> dict[str, object]:

@@ -24,6 +24,7 @@ import asyncpg
 
 from jobs.reports import Report
 from worker.reports.day import Day
+from worker.reports.memo import Memo, Rows
 from worker.reports.rollup import InvalidRows, Row
 from worker.reports.tree import Node, Tree, grow_tree
 
@@ -67,6 +68,8 @@ class Snapshot:
     visible: str
     """``pg_current_snapshot()``: which transactions are in it."""
     _connection: Any
+    memo: Memo = field(default_factory=Memo)
+    """What the process remembers of former ones."""
     xid: int | None = None
     """The transaction's own number; none while it only reads."""
     spent: float = 0.0
@@ -101,10 +104,7 @@ class Snapshot:
             InvalidTree: the query's rows are none.
         """
         if report.tree not in self._trees:
-            rows = await self._fetch(report.tree)
-            self._trees[report.tree] = grow_tree(
-                Node(row["id"], row["parent_id"], row["name"], row["kind"]) for row in rows
-            )
+            self._trees[report.tree] = self.memo.tree(report.tree, list(await self._fetch(report.tree)), _grown)
         return self._trees[report.tree]
 
     async def rows(self, report: Report, *, now: datetime, day: Day) -> list[Row]:
@@ -140,6 +140,10 @@ class Snapshot:
             self.spent += time.perf_counter() - began
 
 
+def _grown(rows: Rows) -> Tree:
+    return grow_tree(Node(row["id"], row["parent_id"], row["name"], row["kind"]) for row in rows)
+
+
 def _earliest(rows: list[Row], column: str) -> Any:  # noqa: ANN401  the query's
     try:
         return min((row[column] for row in rows if row[column] is not None), default=None)
@@ -168,6 +172,7 @@ class Source:
         self._timeouts = [f"{one // timedelta(milliseconds=1)}ms" for one in (statement_timeout, _LOCK_TIMEOUT)]
         self._connections = connections
         self._pool: asyncpg.Pool[asyncpg.Record] | None = None
+        self._memo = Memo()
 
     @asynccontextmanager
     async def snapshot(self, *, readonly: bool = True) -> AsyncIterator[Snapshot]:
@@ -180,7 +185,7 @@ class Source:
             first = await connection.fetchrow(_BEGIN, *self._timeouts)
             if first is None:  # pragma: no cover  a SELECT without FROM has one row
                 raise asyncpg.InterfaceError("SELECT now() returned no row")
-            yield Snapshot(first["began"], first["as_of"], first["visible"], connection)
+            yield Snapshot(first["began"], first["as_of"], first["visible"], connection, memo=self._memo)
 
     async def close(self) -> None:
         """Close the connections."""

@@ -14,6 +14,7 @@ from jobs.reports.schema import document_schema
 from producers.keys import catalogue
 from worker.reports.compress import Compressor
 from worker.reports.document import Document, microseconds, milliseconds
+from worker.reports.memo import etags_of
 from worker.reports.pace import Known
 
 _SCRIPTS = Path(__file__).parent / "scripts"
@@ -93,7 +94,7 @@ def etag_of(head: bytes) -> str:
 
 def difference(stored: Stored, documents: Mapping[int, Document]) -> Change:
     """Which scopes to write and which to take away."""
-    changed_scopes = [scope for scope, document in documents.items() if stored.etags.get(scope) != document.etag]
+    changed_scopes = [scope for scope, etag in etags_of(documents).items() if stored.etags.get(scope) != etag]
     return Change(changed_scopes, sorted(stored.etags.keys() - documents.keys()))
 
 

@@ -1,0 +1,68 @@
+"""What is not reckoned again because it cannot have changed, and what is."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from hypothesis import given, strategies as st
+
+from tests.unit.test_document import REPORT
+from worker.reports.document import Document
+from worker.reports.memo import Memo, etags_of
+from worker.reports.tree import Node, Tree, grow_tree
+
+ROWS: list[dict[str, Any]] = [{"node_id": 1, "people": [4, 7]}, {"node_id": 2, "people": None}]
+NODES: list[dict[str, Any]] = [{"id": 1, "parent_id": None}, {"id": 2, "parent_id": 1}]
+
+
+def grown(rows: Any) -> Tree:
+    return grow_tree(Node(row["id"], row["parent_id"], "x", "team") for row in rows)
+
+
+class Writer:
+    """Documents of some rows, and how often they were written."""
+
+    def __init__(self, rows: list[dict[str, Any]]) -> None:
+        self._rows = rows
+        self.times = 0
+
+    def __call__(self) -> Mapping[int, Document]:
+        self.times += 1
+        return {row["node_id"]: Document(repr(sorted(row.items())), b"{}", b"{}") for row in self._rows}
+
+
+def test_equal_rows_of_the_same_tree_are_written_once_and_again_when_somebody_asks_for_them() -> None:
+    memo, first, again = Memo(), Writer(ROWS), Writer([dict(row) for row in ROWS])
+    tree = memo.tree("nodes", NODES, grown)
+    former = memo.documents(REPORT.name, tree, ROWS, first)
+    latter = memo.documents(REPORT.name, tree, [dict(row) for row in ROWS], again)
+    assert etags_of(latter) == etags_of(former)
+    assert (first.times, again.times, len(latter)) == (1, 0, 2)
+    assert latter[2] == former[2]
+    assert dict(latter) == dict(former)
+    assert again.times == 1
+
+
+def test_the_same_tree_is_given_for_equal_rows_and_another_one_for_others() -> None:
+    memo = Memo()
+    tree = memo.tree("nodes", NODES, grown)
+    assert memo.tree("nodes", [dict(row) for row in NODES], grown) is tree
+    moved = memo.tree("nodes", [*NODES, {"id": 3, "parent_id": 2}], grown)
+    assert moved is not tree
+    writer = Writer(ROWS)
+    memo.documents("report", tree, ROWS, Writer(ROWS))
+    memo.documents("report", moved, ROWS, writer)
+    assert writer.times == 1, "a path or a name may be another one"
+
+
+rows = st.lists(st.fixed_dictionaries({"node_id": st.integers(1, 3), "n": st.integers(0, 2)}), max_size=3)
+
+
+@given(st.lists(st.tuples(st.sampled_from(["a", "b"]), rows), max_size=12))
+def test_whatever_came_before_the_etags_are_those_of_the_rows(
+    asked: list[tuple[str, list[dict[str, Any]]]],
+) -> None:
+    memo = Memo()
+    tree = memo.tree("nodes", NODES, grown)
+    for report, found in asked:
+        known = etags_of(memo.documents(report, tree, found, Writer(found)))
+        assert known == etags_of(Writer(found)())
