@@ -130,6 +130,26 @@ async def test_a_worn_connection_to_a_server_that_takes_one_fails_nobody_who_wai
         await asyncio.gather(*(send(pool, f"one{number}") for number in range(4)))
 
 
+async def test_that_one_connection_more_was_too_many_fails_nobody_though_the_first_has_ended_meanwhile() -> None:
+    late = asyncio.Event()
+
+    async def greet() -> None:
+        if len(server.connections) == 2:
+            await late.wait()
+
+    async with (
+        ScriptedSmtp(before={"greeting": greet}) as server,
+        pool_of(server, connections=2, messages=2) as pool,
+    ):
+        await send(pool, "first")
+        server.replies["greeting"] = ["421 4.3.2 too many connections"]
+        waiting = [asyncio.create_task(send(pool, f"one{number}")) for number in range(3)]
+        await eventually(lambda: len(server.connections) == 2 and pool._open == 0)
+        late.set()
+        await asyncio.gather(*waiting)
+    assert len(names(server)) == 4
+
+
 async def test_a_connection_that_opens_when_nobody_waits_any_more_is_closed_when_idle() -> None:
     goes_on = asyncio.Event()
     async with ScriptedSmtp(before={"greeting": goes_on.wait}) as server:

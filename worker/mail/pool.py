@@ -118,7 +118,8 @@ class Pool:
         self._follow = True
         self._behind = 0
         self._rest = _Rest()
-        self._opening: set[asyncio.Task[None]] = set()
+        self._opening: dict[asyncio.Task[None], bool] = {}
+        """And whether another connection was open when it began: then its failure may be that of one too many."""
         self._leaving: set[asyncio.Task[None]] = set()
         self._idle_timer: asyncio.TimerHandle | None = None
         self._rest_timer: asyncio.TimerHandle | None = None
@@ -143,7 +144,7 @@ class Pool:
             task.cancel()
         while self._idle:
             self._take_leave(self._idle.pop())
-        while tasks := self._opening | self._leaving:
+        while tasks := {*self._opening, *self._leaving}:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     # Handing out
@@ -241,7 +242,7 @@ class Pool:
         abreast = max(1, min(_MOST_OPENING, self._open)) - len(self._opening)
         for _ in range(min(missing - len(self._opening), room, abreast)):
             task = asyncio.create_task(self._open_one())
-            self._opening.add(task)
+            self._opening[task] = self._open > 0
             task.add_done_callback(self._opened)
 
     async def _open_one(self) -> None:
@@ -282,19 +283,23 @@ class Pool:
         return False
 
     def _opened(self, task: "asyncio.Task[None]") -> None:
-        self._opening.discard(task)
+        one_more = self._opening.pop(task)
         if task.cancelled():
             return
         if failure := task.exception():
-            self._failed(failure)
+            self._failed(failure, one_more=one_more)
         self._serve()
 
-    def _failed(self, failure: BaseException) -> None:
-        """Everybody's who waits; but if other connections work, those who wait get what comes back."""
+    def _failed(self, failure: BaseException, *, one_more: bool) -> None:
+        """Everybody's who waits; but if other connections work, those who wait get what comes back.
+
+        Args:
+            one_more: others worked when it began to open; if they have ended since, it is tried once more.
+        """
         if self._on_failure is not None and isinstance(failure, Refused | Broken):
             self._on_failure(failure)
         reason = failure if isinstance(failure, Exception) else ConnectionError(repr(failure))
-        if self._open == 0:
+        if self._open == 0 and not one_more:
             self._waiting.fail(reason)
         refused = reason if isinstance(reason, Refused) and reason.reply.stage == "login" else None
         if self._open or refused:
