@@ -57,7 +57,7 @@ _CLOSES: Final = 421
 
 
 class Connection:
-    """A connection to a mail server. One mail at a time; closed on any doubt.
+    """A connection to a mail server. One mail at a time, and one right behind it; closed on any doubt.
 
     Args:
         server: where to.
@@ -152,47 +152,33 @@ class Connection:
     # One mail
 
     async def _envelope(self, wire: Wire, letter: Letter, commands: Commands) -> list[Answer]:
-        """All that goes before the body; returns when somebody will get it and the server waits for it."""
-        if wire.awaited:
-            return await self._envelope_behind(wire, letter, commands)
+        """All that goes before the body; returns when somebody will get it and the server waits for it.
+
+        What a server says to MAIL right behind another mail may be about that order, so that a no does not count.
+        """
+        behind = wire.awaited
+        seconds = [_SECONDS[stage] for stage in commands.stages]
         try:
-            if self._pipelines:
-                answers = await wire.ask(b"".join(commands.lines), [_SECONDS[stage] for stage in commands.stages])
-            else:
+            if not self._pipelines:
                 answers = await self._one_by_one(wire, letter, commands)
+            elif behind:
+                answers = await wire.ask(b"".join(commands.lines), [_BEHIND_SECONDS, *seconds[1:]])
+            else:
+                answers = await wire.ask(b"".join(commands.lines), seconds)
         except Interrupted as end:
+            if behind and not (end.answers and is_yes(end.answers[0])):
+                raise _unfollowed(end, let_go=wire.ending) from end
             self.close()
             if refusal := find_refusal(letter, end.answers):
                 raise refusal from None
             raise Broken(commands.stages[len(end.answers)], end.cause) from end
-        await self._heed(wire, letter, answers)
-        return answers
-
-    async def _envelope_behind(self, wire: Wire, letter: Letter, commands: Commands) -> list[Answer]:
-        """The same behind a mail whose dot is still to be answered; what a server says to MAIL there may be about
-        that order, so that a no does not count."""  # noqa: D205, D209  one sentence
-        seconds = [_BEHIND_SECONDS, *(_SECONDS[stage] for stage in commands.stages[1:])]
-        try:
-            answers = await wire.ask(b"".join(commands.lines), seconds)
-        except Interrupted as end:
-            if end.answers and is_yes(end.answers[0]):
-                self.close()
-                if refusal := find_refusal(letter, end.answers):
-                    raise refusal from None
-                raise Broken(commands.stages[len(end.answers)], end.cause) from end
-            turn_had_come = isinstance(end.cause, TimeoutError) and not wire.ending
-            unwanted = bool(end.answers) and end.answers[0].code != _CLOSES
-            raise Unfollowed(refused=unwanted or turn_had_come) from end
-        if not is_yes(answers[0]):
+        if behind and not is_yes(answers[0]):
             self.close()
             raise Unfollowed(refused=answers[0].code != _CLOSES)
-        await self._heed(wire, letter, answers)
-        return answers
-
-    async def _heed(self, wire: Wire, letter: Letter, answers: list[Answer]) -> None:
         if refusal := find_refusal(letter, answers):
             await self._abandon(wire, refusal, body_awaited=is_go_ahead(answers[-1]))
             raise refusal
+        return answers
 
     @property
     def _pipelines(self) -> bool:
@@ -278,3 +264,10 @@ class Connection:
                 self.close()
             raise Refused(Reply("dot", answer.code, answer.text))
         return answer.text
+
+
+def _unfollowed(end: Interrupted, *, let_go: bool) -> Unfollowed:
+    """Why a mail behind another did not get its turn; if it was let go, the one before took too long."""
+    if end.answers:
+        return Unfollowed(refused=end.answers[0].code != _CLOSES)
+    return Unfollowed(refused=isinstance(end.cause, TimeoutError) and not let_go)

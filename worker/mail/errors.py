@@ -1,13 +1,13 @@
 """How handing over a mail can fail, told apart by what is known about the mail afterwards.
 
-| error     | whether the server has the mail                    | whose fault                          |
-|-----------|----------------------------------------------------|--------------------------------------|
-| Refused   | no: it said so                                     | `worker.mail.reply` tells            |
-| Malformed | no: it was not asked                               | the mail's                           |
-| Broken    | no: the final dot was not written                  | the connection's                     |
-| Unfollowed | no: it had not been its turn                      | the mail's before it, or the server's |
-| LeaseLost | no: the final dot was not written                  | nobody's: another worker has the job |
-| Uncertain | nobody knows: the dot was written, no reply came   | the connection's                     |
+| error      | whether the server has the mail                    | whose fault                          |
+|------------|----------------------------------------------------|--------------------------------------|
+| Refused    | no: it said so                                     | `worker.mail.reply` tells            |
+| Malformed  | no: it was not asked                               | the mail's                           |
+| Broken     | no: the final dot was not written                  | the connection's                     |
+| Unfollowed | no: it had not been its turn                       | that of the mail before, or nobody's |
+| LeaseLost  | no: the final dot was not written                  | nobody's: another worker has the job |
+| Uncertain  | nobody knows: the dot was written, no reply came   | the connection's                     |
 """
 
 from collections.abc import Mapping

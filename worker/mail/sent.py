@@ -30,7 +30,7 @@ DIGEST_LENGTH = 32
 
 
 class SentRegister:
-    """Notes of accepted mails.
+    """Notes of mails that are handed over.
 
     Args:
         link: to Redis.

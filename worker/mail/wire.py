@@ -77,7 +77,7 @@ class Wire(asyncio.Protocol):
         self._size = 0
         self._heard = 0
         self._questions: deque[_Question] = deque()
-        self._held: list[bytes] = []
+        self._held = b""
         self._deadline = math.inf
         self._patient_until = math.inf
         self._timer: asyncio.TimerHandle | None = None
@@ -230,19 +230,16 @@ class Wire(asyncio.Protocol):
                 self.abort()
 
     def _send(self, octets: bytes, *, held: bool) -> None:
+        self._held += octets
         if held:
-            self._held.append(octets)
             self._loop.call_soon(self._release)
-        elif self._held:
-            self._held.append(octets)
-            self._release()
         else:
-            self._transport.write(octets)
+            self._release()
 
     def _release(self) -> None:
-        held, self._held = self._held, []
+        held, self._held = self._held, b""
         if held and self.ended is None:
-            self._transport.write(b"".join(held))
+            self._transport.write(held)
 
     def _leave(self, question: _Question) -> None:
         """Nobody reads its answers: then nobody can tell whose the next ones are."""
