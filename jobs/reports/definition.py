@@ -32,7 +32,6 @@ _BUDGET = {"max_db_share"}
 _HISTORY = {"close", "keep"}
 _COLUMN = re.compile(r"column ([a-z_][a-z0-9_]{0,62})\Z")
 _EARLIEST = "SELECT min({}) FROM (\n{}\n) AS rows"
-_IS_EARLIEST = re.compile(r"SELECT min\(([a-z0-9_]+)\) FROM \(\n(.*)\n\) AS rows\Z", re.DOTALL)
 _TABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_$]{0,62}\.[A-Za-z_][A-Za-z0-9_$]{0,62}\Z")
 PARAMETERS = ("now", "day_start", "day_end", "zone")
 
@@ -59,6 +58,8 @@ class Report:
         valid_until: an expression or query for the next instant (timestamptz, or null) at which time itself
             changes the numbers; empty: there is none but perhaps midnight. As ``sql``, with
             ``valid_until_parameters``.
+        valid_until_column: the column of ``sql`` whose earliest value that is, so that who has the rows need not
+            ask; empty: it is none.
         timezone: of its days, an IANA name; empty: the organisation's.
         keep: how long each day's close is kept; zero: days are not closed.
         window: how far back late rows may change a closed day.
@@ -85,18 +86,13 @@ class Report:
     max_db_share: float = 0.01
     valid_until: str = ""
     valid_until_parameters: tuple[str, ...] = ()
+    valid_until_column: str = ""
     timezone: str = ""
     keep: timedelta = timedelta(0)
     window: timedelta = timedelta(0)
     tree_name: str = field(default="", compare=False)
     schema: Mapping[str, Any] = field(default_factory=dict, compare=False)
     place: Place = field(default=Place(), compare=False)
-
-    @property
-    def valid_until_column(self) -> str:
-        """The column of ``sql`` whose earliest value ``valid_until`` asks for; who has the rows need not ask."""
-        found = _IS_EARLIEST.match(self.valid_until)
-        return found[1] if found and found[2] == self.sql else ""
 
 
 def parse_report(
@@ -142,6 +138,7 @@ def parse_report(
         max_db_share=budget.share("max_db_share", "1%"),
         valid_until=expression,
         valid_until_parameters=expression_parameters,
+        valid_until_column=column,
         timezone=_zone(head),
         keep=_keep(history),
         window=head.duration("window", timedelta(0)),

@@ -102,7 +102,8 @@ async def test_a_column_that_is_not_there_or_holds_no_instants_is_refused(
     database: str, valkey_url: str, column: str, words: str
 ) -> None:
     sql = f"SELECT node_id, sum(amount) AS amount, {column} FROM shop.orders GROUP BY node_id"  # noqa: S608  ours
-    broken = report(sql=sql, parameters=(), valid_until=f"SELECT min(ends) FROM (\n{sql}\n) AS rows")  # noqa: S608
+    until = f"SELECT min(ends) FROM (\n{sql}\n) AS rows"  # noqa: S608  ours
+    broken = report(sql=sql, parameters=(), valid_until=until, valid_until_column="ends")
     async with shop(database, valkey_url, broken) as it:
         await it.order(5)
         outcome = await refresh_board(it.refresher, it.refresher.boards["shop"])
