@@ -93,13 +93,7 @@ Speaker = tuple[Callable[..., object], str]
 @cache
 def _spoken(event: str) -> Speaker:
     """Bound once logging is set up: binding costs more than a line that is filtered out."""
-    return _speaker(event, _bound())
-
-
-@cache
-def _bound() -> structlog.typing.FilteringBoundLogger:
-    logger: structlog.typing.FilteringBoundLogger = structlog.get_logger("worker").bind()
-    return logger
+    return _speaker(event, structlog.get_logger("worker").bind())
 
 
 def _speaker(event: str, logger: structlog.typing.FilteringBoundLogger) -> Speaker:
