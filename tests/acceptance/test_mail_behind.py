@@ -169,6 +169,7 @@ async def test_behind_a_dot_that_takes_long_nobody_waits(monkeypatch: pytest.Mon
         assert not ana.done()
         gate.opened.set()
         await asyncio.gather(ana, eva)
+        assert pool._follow, "it was the mail before that took long"
     assert sorted(names(server)) == ["ana", "eva", "first"]
 
 
