@@ -49,6 +49,7 @@ def report(name: str = "sales", **changes: Any) -> Report:
         "next_midnight": False,
         "valid_until": "",
         "valid_until_parameters": (),
+        "valid_until_column": "",
         "keep": timedelta(0),
     }
     return replace(_FORM, **(declared | changes))

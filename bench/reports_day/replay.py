@@ -17,10 +17,8 @@ from itertools import cycle
 from jobs.reports.boards import Board
 from jobs.reports.triggers import board_key
 from worker.reports.cost import KEPT, p95, with_latest
-from worker.reports.pace import Known, Marks, Seen, debt_after, decide, stretch_of
+from worker.reports.pace import SHARE, Known, Marks, Seen, debt_after, decide, stretch_of
 
-SHARE = 0.05
-"""Of one processor, for all boards together: the prober's own default."""
 _PAUSE = timedelta(seconds=1)
 _SHORTEST = timedelta(milliseconds=1)
 _TENANT = "default"

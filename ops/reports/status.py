@@ -22,7 +22,7 @@ from ops.depth_table import table
 from ops.report_freshness import ReportFreshness, moment, read_report
 from worker.reports.cost import p95
 from worker.reports.outbox_postgres import Outbox
-from worker.reports.pace import Decision, Seen, decide
+from worker.reports.pace import Decision, Seen, decide_all
 from worker.reports.source_postgres import DATABASE_FAULTS
 from worker.reports.store import ReportStore
 
@@ -91,13 +91,10 @@ async def _look(tools: Tools, boards: Mapping[str, Board]) -> tuple[Seen | None,
     try:
         watched = (await outbox.installation()).watched
         seen = await outbox.look()
-        known = await store.known([report.name for board in boards.values() for report in board.reports])
-        ours = frozenset(one.xid for one in known.values() if one.xid is not None)
-        decisions = {}
-        for name, board in boards.items():
-            key, of_board = board_key(tools.tenant, name), {one.name: known[one.name] for one in board.reports}
-            read = bool(await tools.redis.exists(*(wanted(tools.tenant, one) for one in of_board)))
-            decisions[name] = decide(board, of_board, seen, key, watched=name in watched, wanted=read, ours=ours)
+        reports = [report.name for board in boards.values() for report in board.reports]
+        known = await store.known(reports)
+        read = [one for one in reports if await tools.redis.exists(wanted(tools.tenant, one))]
+        decisions = decide_all(boards, known, seen, tenant=tools.tenant, watched=watched, wanted=read)
     except DATABASE_FAULTS as error:
         return None, {}, f"the database cannot be asked ({type(error).__name__}): what waits there is not known"
     finally:

@@ -17,14 +17,17 @@ the long run. What half a minute allows may be used ahead, so that a change afte
 more change than that its age grows, and readers see it.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from jobs.reports.boards import Board
+from jobs.reports.triggers import board_key
 
 AHEAD = timedelta(seconds=30)
 """The time whose share of the database may be used ahead."""
+SHARE = 0.05
+"""Of one processor of the database, for all boards of a tenant together."""
 MAX_UNVERIFIED = timedelta(minutes=15)
 """How long a set is believed on the word of triggers alone: restores and disabled triggers leave no marks."""
 
@@ -120,6 +123,44 @@ def stretch_of(boards: Mapping[str, Board], known: Mapping[str, Mapping[str, Kno
         cost = sum((one.cost for one in known[name].values()), timedelta(0))
         use += cost / interval(board, known[name]) if cost else 0.0
     return max(1.0, use / share)
+
+
+def decide_all(
+    boards: Mapping[str, Board],
+    known: Mapping[str, Known],
+    seen: Seen,
+    *,
+    tenant: str,
+    watched: Collection[str],
+    wanted: Collection[str],
+    share: float = SHARE,
+) -> dict[str, Decision]:
+    """What is to be done about each board of a tenant after a look.
+
+    Args:
+        known: all reports of these boards by name.
+        watched: names of the boards of which the database marks what changes them.
+        wanted: reports that somebody read and found old.
+        share: the part of one processor of the database that all of them together may use.
+    """
+    of_board = {
+        name: {report.name: known[report.name] for report in board.reports} for name, board in boards.items()
+    }
+    stretch = stretch_of(boards, of_board, share=share)
+    ours = frozenset(one.xid for one in known.values() if one.xid is not None)
+    return {
+        name: decide(
+            board,
+            of_board[name],
+            seen,
+            board_key(tenant, name),
+            watched=name in watched,
+            wanted=any(report.name in wanted for report in board.reports),
+            stretch=stretch,
+            ours=ours,
+        )
+        for name, board in boards.items()
+    }
 
 
 def decide(

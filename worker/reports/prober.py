@@ -18,11 +18,10 @@ from redis.exceptions import RedisError
 
 from jobs.reports import Report
 from jobs.reports.boards import Board
-from jobs.reports.triggers import board_key
 from producers import NotEnqueued, Producer
 from worker.events import emit
 from worker.reports.outbox_postgres import Installation, Outbox
-from worker.reports.pace import Decision, Known, Seen, decide, stretch_of
+from worker.reports.pace import SHARE, Decision, Known, Seen, decide_all
 from worker.reports.refresher import Refresher
 from worker.reports.source_postgres import DATABASE_FAULTS
 
@@ -50,7 +49,7 @@ class Prober:
         share: the part of one processor of the database that all boards of the tenant together may use.
     """
 
-    def __init__(self, refresher: Refresher, producer: Producer, *, share: float = 0.05) -> None:
+    def __init__(self, refresher: Refresher, producer: Producer, *, share: float = SHARE) -> None:
         if refresher.outbox is None:
             raise ValueError("outbox: a prober needs a way to look at the database")
         self._outbox: Outbox = refresher.outbox
@@ -94,25 +93,15 @@ class Prober:
         store = self._refresher.store
         known = await store.known(list(self._refresher.reports))
         wishes = await store.take_wishes(list(self._refresher.reports))
-        of_board = {
-            name: {report.name: known[report.name] for report in board.reports}
-            for name, board in self._boards.items()
-        }
-        stretch = stretch_of(self._boards, of_board, share=self._share)
-        ours = frozenset(one.xid for one in known.values() if one.xid is not None)
-        decisions = {
-            name: decide(
-                board,
-                of_board[name],
-                seen,
-                board_key(self._refresher.tenant, name),
-                watched=name in watched.watched,
-                wanted=any(report.name in wishes for report in board.reports),
-                stretch=stretch,
-                ours=ours,
-            )
-            for name, board in self._boards.items()
-        }
+        decisions = decide_all(
+            self._boards,
+            known,
+            seen,
+            tenant=self._refresher.tenant,
+            watched=watched.watched,
+            wanted=wishes,
+            share=self._share,
+        )
         await self._verify(decisions, known, seen)
         due = [name for name, decision in decisions.items() if decision.due <= seen.at]
         return Look(seen.at, decisions, await self._ask(due))
