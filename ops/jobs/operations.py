@@ -22,7 +22,8 @@ from producers.keys import LaneKeys
 Revived = Literal["revived", "vanished", "erased", "not dead"]
 TakenOut = Literal["gone", "stopping", "told", "running", "foreign", "dead", "unknown"]
 
-_BATCH = 1000
+_BATCH = 64
+"""Jobs revived by one script call: about 20 us each, so that Redis serves others again within 2 ms."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,9 +49,9 @@ async def revive(redis: Redis, job_id: str) -> tuple[Revived, str]:
 
 
 async def revive_all(redis: Redis, lane: str) -> RevivedAll:
-    """Bring back all jobs of a lane that are dead now, a thousand at a time.
+    """Bring back all jobs of a lane that are dead now, in batches that keep Redis busy for about 2 ms each.
 
-    One that dies again meanwhile stays dead, so this ends.
+    A job that dies again meanwhile stays dead, so this ends.
 
     Raises:
         RedisError, OSError: Redis did not answer; those before are revived.
@@ -96,7 +97,7 @@ async def _now_ms(redis: Redis) -> int:
 
 
 async def _dead_until(redis: Redis, keys: LaneKeys, until_ms: int, *, start: int) -> list[bytes]:
-    """A batch of those that were dead by then, without the first ones, which stay dead."""
+    """A batch of the jobs that were dead by then, without the first ones, which stay dead."""
     job_ids = await redis.zrangebyscore(keys.dead, "-inf", until_ms, start=start, num=_BATCH)
     return list(job_ids)
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -21,11 +21,12 @@ from ops.jobs.edit import CannotEdit, edit
 from ops.jobs.explain import explain
 from ops.jobs.operations import cancel, discard, revive, revive_all
 from producers import Producer
+from producers.envelope import write_envelope
 from producers.keys import LaneKeys
 from tests.command_line import run_ops
 from tests.notes import running
 from tests.support import OwnValkey, eventually
-from worker.engine import GiveUp, LaneSlots, TryLater, Worker
+from worker.engine import GiveUp, LaneSlots, Limit, Limits, Rate, TryLater, Worker
 from worker.engine.handler import handler
 
 LANE = "mail.normal"
@@ -133,6 +134,21 @@ async def made_dead(url: str, redis: Redis, producer: Producer, number: int = 1)
     return [receipt.id for receipt in receipts]
 
 
+async def bury(redis: Redis, number: int, *, content_bytes: int, limits: Sequence[str] = ()) -> None:
+    """Store dead jobs as the engine leaves them, each with one of the limits in turn."""
+    payload = write_envelope(Note.kind, {"text": "x" * content_bytes}, enqueued_ms=0)
+    for first in range(0, number, 1000):
+        job_ids = [f"{KEYS.tag}{place:026d}" for place in range(first, min(first + 1000, number))]
+        async with redis.pipeline(transaction=False) as pipe:
+            pipe.mset({f"arq:job:{job_id}": payload for job_id in job_ids})
+            pipe.zadd(KEYS.dead, dict.fromkeys(job_ids, 1))
+            for place, job_id in enumerate(job_ids if limits else ()):
+                pipe.hset(KEYS.limited, job_id, limits[place % len(limits)])
+            for event in ("accepted", "dead"):
+                pipe.hincrby(KEYS.counters, f"{event}:{LANE}", len(job_ids))
+            await pipe.execute()
+
+
 async def a_foreign_job(redis: Redis, job_id: str, text: str) -> str:
     """As a stock arq producer queues it: nobody counts it until it is claimed."""
     content: dict[str, Any] = {"t": None, "f": Note.kind, "a": [], "k": {"text": text}, "et": 1}
@@ -200,6 +216,36 @@ async def test_all_dead_jobs_of_a_lane_are_revived_while_they_die_again(
         await eventually(reached(redis, dead=1200, ready=0, leased=0))
     assert (counts.revived, counts.vanished) == (1200, 0)
     assert await counted(redis, "dead") == 2400
+
+
+async def test_a_bulk_revival_lets_redis_serve_others_after_64_jobs_at_most(redis: Redis) -> None:
+    await bury(redis, 200, content_bytes=10)
+    await redis.config_resetstat()
+    assert (await revive_all(redis, LANE)).revived == 200
+    assert (await redis.info("commandstats"))["cmdstat_evalsha"]["calls"] >= 200 / 64
+
+
+@pytest.mark.parametrize("content_bytes", [10, 5000])
+async def test_a_payload_of_any_length_is_revived(redis: Redis, content_bytes: int) -> None:
+    await bury(redis, 3, content_bytes=content_bytes)
+    assert (await revive_all(redis, LANE)).revived == 3
+
+
+@pytest.mark.long
+async def test_no_send_fails_while_100000_jobs_of_200_limits_are_revived(valkey_url: str, redis: Redis) -> None:
+    keys = [f"tenant:{number}" for number in range(200)]
+    every_10_s = (Rate.within(1, timedelta(seconds=10)),)
+    await Limits(redis, KEYS.tag).define(*[Limit(key, every_10_s) for key in keys])
+    await bury(redis, 100_000, content_bytes=500, limits=keys)
+    async with Producer.connect(valkey_url) as producer, working(valkey_url, Handler()):
+        reviving = asyncio.create_task(revive_all(redis, LANE))
+        sent = 0
+        while not reviving.done():
+            await producer.send(Note(f"beside {sent}"))
+            sent += 1
+        assert (await reviving).revived == 100_000
+    assert sent > 100
+    assert (await lane_of(redis)).conserved
 
 
 async def test_what_dies_after_all_were_to_be_revived_stays_dead(

@@ -27,7 +27,8 @@ from worker.engine import Cron, Schedule
 from worker.events import emit
 
 KIND = "mail.erase"
-_BATCH = 200
+_BATCH = 16
+"""Payloads read by one command: with the longest allowed, 4 MiB, which Redis copies in about 2 ms."""
 _KEPT = ("message_id", "date", "stream", "account")
 _LANES = (MAIL_URGENT, MAIL_NORMAL, MAIL_BULK)
 _SCRIPT = Script((Path(__file__).parent / "scripts" / "erase.lua").read_text(encoding="utf-8"))

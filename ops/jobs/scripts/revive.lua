@@ -49,8 +49,15 @@ local function bring_back(id, lane, queue, wake)
   return 'revived'
 end
 
--- In the octets of a payload, where no text can hold it: a quote in a text has a backslash before it.
+local TOMBSTONE = 4096 -- bytes; what is left of an erased payload is a few hundred
+
+-- In the bytes of a payload, where no text can hold it: a quote in a text has a backslash before it. A long payload
+-- is not read, since copying 256 KiB takes longer than reviving the job.
 local function is_erased(id)
+  local length = redis.pcall('STRLEN', 'arq:job:' .. id)
+  if type(length) ~= 'number' or length > TOMBSTONE then
+    return false
+  end
   local payload = redis.pcall('GET', 'arq:job:' .. id)
   return type(payload) == 'string' and string.find(payload, '"erased":true', 1, true)
 end
