@@ -34,6 +34,7 @@ from ops.depth_table import depth_table, table
 from ops.doctor.commands import COMMANDS as DOCTOR
 from ops.jobs.commands import COMMANDS
 from ops.limits import LIMIT
+from ops.losses import ACKNOWLEDGE_LOSS
 from ops.mail.commands import MAIL
 from ops.reports.commands import REPORTS
 from ops.running import NAME, RunningUnreadable, running_redis_url
@@ -81,7 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     depth.add_argument(
         "--every", type=_seconds, default=2, metavar="SECONDS", help="how often --watch looks (default 2)"
     )
-    for one in (*COMMANDS, *DOCTOR, ACL):
+    for one in (*COMMANDS, *DOCTOR, ACL, ACKNOWLEDGE_LOSS):
         _add_command(words, one)
     for group in GROUPS:
         it_group = words.add_parser(group.word, help=group.about, description=group.about, epilog=_EXIT_CODES)
@@ -179,7 +180,7 @@ async def _look(asked: argparse.Namespace, settings: Settings, url: str, named: 
             _say(await _away(redis, named, error))
             return EXIT_REDIS
     print(_shown(depth, as_json=asked.json))
-    return 0 if depth.conserved else EXIT_FINDING
+    return 0 if depth.sound else EXIT_FINDING
 
 
 async def _watch(asked: argparse.Namespace, settings: Settings, url: str, named: str) -> NoReturn:

@@ -10,6 +10,7 @@ is arithmetic. Where the numbers come from:
     uncertain                  since ever: effects of which nobody knows whether they happened
     in, out                    the last 60 seconds (`ops.drain.per_minute` says how they are reckoned)
     workers, slots             heartbeats, so a few seconds old
+    losses                     noticed by workers whose Redis had lost what it held, until people acknowledge them
 
 Conserved means: accepted = done + dead + discarded + vanished + cancelled + expired + waiting + leased, where
 `unaccounted` is what is missing (positive: jobs lost) or too much (negative). What stock arq brings in or takes
@@ -141,13 +142,40 @@ class LaneDepth:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DataLoss:
+    """Losses of all that Redis held of a lane group.
+
+    Attributes:
+        group: the group's hash tag.
+        times: how many losses nobody has acknowledged yet.
+        at: the last one, as a worker noticed it.
+        jobs: about how many unfinished jobs were lost, as workers had last counted them.
+    """
+
+    group: str
+    times: int
+    at: datetime
+    jobs: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Depth:
-    """All lanes, workers and reports at an instant of Redis's clock."""
+    """All lanes, workers and reports at an instant of Redis's clock.
+
+    Attributes:
+        losses: of the groups that lost data, until people acknowledge it.
+    """
 
     at: datetime
     lanes: tuple[LaneDepth, ...]
     workers: tuple[WorkerSeen, ...]
     reports: tuple[ReportFreshness, ...]
+    losses: tuple[DataLoss, ...] = ()
+
+    @property
+    def sound(self) -> bool:
+        """Whether every accepted job is accounted for and no loss of data waits to be acknowledged."""
+        return self.conserved and not self.losses
 
     @property
     def conserved(self) -> bool:
@@ -166,6 +194,7 @@ class Depth:
             "lanes": [_lane_json(lane, self.at) for lane in self.lanes],
             "workers": [asdict(worker) for worker in self.workers],
             "reports": [asdict(report) for report in self.reports],
+            "losses": [asdict(loss) for loss in self.losses],
         }
 
 
@@ -221,6 +250,7 @@ async def read_depth(redis: Redis, *, tenant: str) -> Depth:
         ),
         workers=workers,
         reports=await read_reports(redis, tenant=tenant, now_us=now_us),
+        losses=tuple(group.loss for group in groups if group.loss is not None),
     )
 
 
@@ -236,6 +266,7 @@ class _Group:
     workers: Sequence[WorkerSeen]
     counts: Mapping[str, Counts]
     limits: Mapping[str, LaneLimits]
+    loss: DataLoss | None
 
 
 def _groups(lanes: Sequence[str]) -> list[list[str]]:
@@ -247,14 +278,19 @@ def _groups(lanes: Sequence[str]) -> list[list[str]]:
 
 async def _read_group(redis: Redis, lanes: list[str]) -> _Group:
     all_keys = [LaneKeys(lane) for lane in lanes]
-    names = [all_keys[0].counters, all_keys[0].workers, all_keys[0].holds]
+    names = [all_keys[0].counters, all_keys[0].workers, all_keys[0].holds, all_keys[0].dataset]
     for keys in all_keys:
         names += [keys.queue, keys.leases, keys.retrying, keys.dead, keys.parked]
     reply = await redis.register_script(_SCRIPT)(keys=names, args=[all_keys[0].tag, *lanes])
-    now_us, reported, *rows = reply
+    now_us, reported, losses, *rows = reply
     counts = {lane: Counts(**dict(zip(_FIELDS, row, strict=True))) for lane, row in zip(lanes, rows, strict=True)}
     limits = await read_lane_limits(redis, all_keys)
-    return _Group(now_us, _workers(reported, now_us // 1000), counts, limits)
+    workers = _workers(reported, now_us // 1000)
+    return _Group(now_us, workers, counts, limits, _loss(all_keys[0].tag, *losses))
+
+
+def _loss(group: str, times: int, lost_ms: int, jobs: int) -> DataLoss | None:
+    return DataLoss(group=group, times=times, at=moment(lost_ms * 1000), jobs=jobs) if times else None
 
 
 def _workers(reported: list[Any], now_ms: int) -> list[WorkerSeen]:

@@ -5,7 +5,7 @@ the cursor: texts that come from elsewhere (hosts, database errors) lose their c
 from collections.abc import Iterator, Sequence
 
 from ops.depth import Depth, LaneDepth, WorkerSeen
-from ops.depth_words import drain_text, duration_text, why_text
+from ops.depth_words import drain_text, duration_text, loss_text, why_text
 from ops.limit_words import lane_limit_texts
 from ops.report_freshness import ReportFreshness
 
@@ -71,6 +71,8 @@ def _lane(lane: LaneDepth) -> list[str]:
 
 
 def _notes(depth: Depth) -> Iterator[str]:
+    for loss in depth.losses:
+        yield loss_text(group=loss.group, at=loss.at, times=loss.times, jobs=loss.jobs)
     for lane in depth.lanes:
         if why := why_text(lane.why, slots=lane.slots.total, held=lane.held):
             yield f"{lane.lane}: {printable(why)}"

@@ -1,5 +1,7 @@
 """Reasons, forecasts and durations in words, Spanish and English: said once for the terminal and the page."""
 
+from datetime import datetime
+
 from ops.drain import Drain, Reason
 from ops.holds import Hold
 from ops.sink.words import Language
@@ -49,6 +51,14 @@ _HELD: dict[Language, tuple[str, str]] = {
     "es": ("retenido hasta que alguien lo suelte", "retenido hasta {until} UTC"),
 }
 
+_LOSS: dict[Language, str] = {
+    "en": "DATA LOST: Redis lost what it held of {group}, noticed {at} UTC{more}; about {jobs} unfinished jobs "
+    "are gone. See docs/operations.md; then: ./run ops acknowledge-loss",
+    "es": "DATOS PERDIDOS: Redis perdió lo que tenía de {group}, visto {at} UTC{more}; faltan unos {jobs} "
+    "trabajos sin terminar. Véase docs/operations.md; después: ./run ops acknowledge-loss",
+}
+_MORE: dict[Language, str] = {"en": " ({times} times)", "es": " ({times} veces)"}
+
 _UNITS = (("d", 86_400), ("h", 3600), ("min", 60), ("s", 1))
 _LONGEST_S = 1000 * 86_400
 
@@ -79,6 +89,12 @@ def held_text(held: Hold, language: Language = "en") -> str:
     for_ever, until = _HELD[language]
     text = for_ever if held.until is None else until.format(until=f"{held.until:%Y-%m-%d %H:%M:%S}")
     return f"{text}: {held.reason}" if held.reason else text
+
+
+def loss_text(*, group: str, at: datetime, times: int, jobs: int, language: Language = "en") -> str:
+    """A loss of data: of what, when it was noticed, and what to do."""
+    more = _MORE[language].format(times=times) if times > 1 else ""
+    return _LOSS[language].format(group=group, at=f"{at:%Y-%m-%d %H:%M:%S}", more=more, jobs=jobs)
 
 
 def why_text(reason: Reason | None, *, slots: int, held: Hold | None, language: Language = "en") -> str | None:

@@ -11,7 +11,9 @@ from .keys import LaneKeys
 _TYPES: Mapping[str, str] = {
     **dict.fromkeys(("queue", "leases", "dead", "workers"), "zset"),
     **dict.fromkeys(("retrying", "adopted", "cancelled", "held_back", "short"), "set"),
-    **dict.fromkeys(("counters", "lapses", "effects", "holds", "crons", "next", "parked", "progress"), "hash"),
+    **dict.fromkeys(
+        ("counters", "lapses", "effects", "holds", "crons", "next", "parked", "progress", "dataset"), "hash"
+    ),
     **dict.fromkeys(("limits", "buckets", "limited"), "hash"),
     "wake": "list",
 }

@@ -150,6 +150,11 @@ class LaneKeys:
         return f"momentus:{self.tag}:blocked:{key}"
 
     @property
+    def dataset(self) -> str:
+        """HASH: the id of the group's data, and how often and when the data before it was lost."""
+        return f"momentus:{self.tag}:dataset"
+
+    @property
     def workers(self) -> str:
         """ZSET of worker ids by the time (ms) at which they last reported."""
         return f"momentus:{self.tag}:workers"

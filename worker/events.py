@@ -16,6 +16,7 @@ _EVENTS = {
     "worker.stopped": ("info", "worker has stopped"),
     "redis.away": ("warning", "Redis does not answer; running jobs go on, results wait"),
     "redis.back": ("info", "Redis answers again"),
+    "redis.data_lost": ("error", "Redis lost what it held of this lane group; limits are defined again"),
     "wake.interrupted": ("debug", "the blocking read ended early and is begun again"),
     "job.started": ("debug", "job started"),
     "job.done": ("debug", "job done"),

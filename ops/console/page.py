@@ -22,7 +22,7 @@ from redis.exceptions import RedisError
 
 from ops.console.words import WORDS
 from ops.depth import Depth, drains_at, read_depth
-from ops.depth_words import drain_text, duration_text, reason_text, why_text
+from ops.depth_words import drain_text, duration_text, loss_text, reason_text, why_text
 from ops.exchange import Answer, Request, refusal
 from ops.limit_words import lane_limit_texts
 from ops.sink.words import Language, preferred
@@ -113,6 +113,7 @@ def _render(
         drain_text=drain_text,
         reason_text=reason_text,
         why_text=why_text,
+        loss_text=loss_text,
         lane_limit_texts=lane_limit_texts,
         **values,
     )

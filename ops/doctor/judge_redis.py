@@ -96,6 +96,10 @@ def judge_depth(depth: Depth) -> Iterator[Finding]:
         yield wrong("jobs.unaccounted", "queue", lanes=lanes)
     else:
         yield fine("jobs.conserved", "queue")
+    for loss in depth.losses:
+        yield wrong(
+            "redis.data_lost", "queue", group=loss.group, at=f"{loss.at:%Y-%m-%d %H:%M:%S}", jobs=loss.jobs
+        )
     yield from _workers(depth)
     for lane in depth.lanes:
         if lane.held is not None:

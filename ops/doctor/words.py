@@ -63,6 +63,10 @@ ENGLISH: Words = {
         "set a password (ACL) and put it in MOMENTUS_REDIS_URL",
     ),
     "jobs.conserved": ("every accepted job is accounted for", ""),
+    "redis.data_lost": (
+        "Redis lost what it held of {group}, noticed {at} UTC: about {jobs} unfinished jobs are gone",
+        "find out why (FLUSHALL, a lost disk, another server), see docs/operations.md; ./run ops acknowledge-loss",
+    ),
     "jobs.unaccounted": ("jobs are unaccounted for: {lanes}", "docs/operations.md, NOT CONSERVED"),
     "workers.none": ("no worker is alive", "start one: ./run worker"),
     "workers.alive": ("{count} alive", ""),

@@ -3,7 +3,8 @@
 -- KEYS[1]  momentus:{group}:counters  HASH  counts since ever, <event>:<lane>
 -- KEYS[2]  momentus:{group}:workers   ZSET  worker id -> last report (ms)
 -- KEYS[3]  momentus:{group}:holds     HASH  "lane:<lane>" -> JSON {until_ms, reason}
--- KEYS[4…] five per lane, in the order of ARGV:
+-- KEYS[4]  momentus:{group}:dataset   HASH  after a loss of data: losses, lost_ms, lost_jobs
+-- KEYS[5…] five per lane, in the order of ARGV:
 --            arq:queue:{group}:<lane>          ZSET  job id -> due time, or lease deadline while it runs (ms)
 --            momentus:{group}:leases:<lane>    ZSET  running job id -> lease deadline (ms)
 --            momentus:{group}:retrying:<lane>  SET   waiting job ids that failed before
@@ -14,8 +15,9 @@
 --
 -- Also reads, with the same tag: momentus:{group}:worker:<id>, momentus:{group}:minute:<n>.
 --
--- Returns  {now (µs), workers, lane, lane, …}
+-- Returns  {now (µs), workers, losses, lane, lane, …}
 --          workers: id, last report (ms), JSON, three for each that is alive; at most a thousand of them
+--          losses: how often the data was lost, when last (ms), unfinished jobs that were lost with it
 --          lane: ready, leased, scheduled, retrying, parked, dead, oldest due time (ms, -1: none is ready),
 --                accepted, done, discarded, vanished, cancelled, expired, uncertain,
 --                in during the last full minute, in during the running one, out likewise,
@@ -74,9 +76,10 @@ local function count(lane, queue, leases, retrying, dead, parked)
   return row
 end
 
-local reply = {clock[1] * 1000000 + clock[2], alive()}
+local losses = numbers(KEYS[4], {'losses', 'lost_ms', 'lost_jobs'})
+local reply = {clock[1] * 1000000 + clock[2], alive(), losses}
 for at = 2, #ARGV do
-  local first = 4 + (at - 2) * 5
-  reply[at + 1] = count(ARGV[at], KEYS[first], KEYS[first + 1], KEYS[first + 2], KEYS[first + 3], KEYS[first + 4])
+  local first = 5 + (at - 2) * 5
+  reply[at + 2] = count(ARGV[at], KEYS[first], KEYS[first + 1], KEYS[first + 2], KEYS[first + 3], KEYS[first + 4])
 end
 return reply

@@ -263,7 +263,7 @@ async def test_the_json_is_one_object_with_everything(valkey_url: str, producer:
     assert code == 0
     assert out.count("\n") == 1
     depth = json.loads(out)
-    assert depth.keys() == {"at", "conserved", "lanes", "workers", "reports"}
+    assert depth.keys() == {"at", "conserved", "lanes", "workers", "reports", "losses"}
     lane = {each["lane"]: each for each in depth["lanes"]}[LANE]
     numbers = {"ready", "leased", "scheduled", "retrying", "dead", "uncertain", "accepted", "done", "discarded"}
     numbers |= {"vanished", "oldest_ms", "in_per_minute", "out_per_minute", "workers", "unaccounted"}

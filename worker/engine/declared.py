@@ -11,7 +11,7 @@ from worker.engine.lane import Lane
 def declared(
     lanes: Sequence[Lane], limits: Sequence[Limit], lane_limits: Mapping[str, LaneLimit] | None
 ) -> dict[LaneKeys, Changes]:
-    """By one lane of each group, the changes to its limits.
+    """The changes to the limits of each group, by one of its lanes; an empty list where there are none.
 
     Args:
         limits: known in every group of these lanes.
@@ -26,6 +26,5 @@ def declared(
     for tag in dict.fromkeys(lane.keys.tag for lane in lanes):
         group = [lane for lane in lanes if lane.keys.tag == tag]
         bindings = {} if lane_limits is None else {lane.name: lane_limits.get(lane.name) for lane in group}
-        if changes := declaration(limits, bindings):
-            found[group[0].keys] = changes
+        found[group[0].keys] = declaration(limits, bindings)
     return found

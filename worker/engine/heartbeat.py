@@ -2,13 +2,14 @@
 
 import os
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 
 import orjson
 from redis import Redis
 from redis.exceptions import ResponseError
 
+from worker.engine.dataset import DataSet
 from worker.engine.lane import Lane
 from worker.engine.store import milliseconds
 
@@ -16,8 +17,10 @@ _MISSED_BEATS = 5
 """How many may be missed before a worker is no longer listed."""
 
 
-def report(redis: Redis, worker_id: str, lanes: Iterable[Lane], *, every: timedelta) -> None:
-    """Send the heartbeat, once for each lane group, by Redis's clock."""
+def report(
+    redis: Redis, worker_id: str, lanes: Iterable[Lane], data: Mapping[str, DataSet], *, every: timedelta
+) -> None:
+    """Send the heartbeat, once for each lane group, by Redis's clock; note how many jobs are unfinished."""
     life_ms = milliseconds(every * _MISSED_BEATS)
     seconds, microseconds = redis.time()  # type: ignore[misc]  # redis-py types one method for both clients
     now = seconds * 1000 + microseconds // 1000
@@ -28,8 +31,12 @@ def report(redis: Redis, worker_id: str, lanes: Iterable[Lane], *, every: timede
         pipe.set(keys.worker(worker_id), _facts(members), px=life_ms)
         pipe.zadd(keys.workers, {worker_id: now})
         pipe.zremrangebyscore(keys.workers, "-inf", now - life_ms)
+        pipe.hget(keys.dataset, "id")
+        for lane in members:
+            pipe.zcard(lane.keys.queue)
         try:
-            pipe.execute()
+            _, _, _, data_id, *lengths = pipe.execute()
+            _note(data[keys.tag], data_id, lengths)
         except ResponseError as error:  # the other groups are told all the same
             fault = fault or error
     if fault:
@@ -42,6 +49,12 @@ def retract(redis: Redis, worker_id: str, lanes: Iterable[Lane]) -> None:
         keys = members[0].keys
         redis.delete(keys.worker(worker_id))
         redis.zrem(keys.workers, worker_id)
+
+
+def _note(data: DataSet, found: bytes | None, lengths: list[int]) -> None:
+    """Remember the number of unfinished jobs, as long as they are those that the worker knows of."""
+    if found is not None and found.decode() == data.id:
+        data.unfinished = sum(lengths)
 
 
 def _groups(lanes: Iterable[Lane]) -> Iterable[list[Lane]]:

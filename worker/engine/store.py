@@ -1,6 +1,7 @@
 """The queue as a worker sees it: the scripts, batched, one round trip for all lanes of a turn."""
 
 import asyncio
+import uuid
 from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -16,13 +17,17 @@ from producers.keys import LaneKeys
 from producers.limits import CHANGE, Changes, change_question
 from producers.link import Argument, Link
 from producers.script import Script, read_script
+from worker.engine.dataset import DataSet
 from worker.engine.lane import Claim, Completion, Lane
 from worker.engine.stray import Strays
 from worker.engine.together import Together
+from worker.events import emit
 
 _ANSWER_SECONDS = 2.0
 _OF_THE_LANE = ("WRONGTYPE", "ERR")
 """How errors begin that come from what the lane's keys hold; the others are the server's state."""
+_OTHER_DATA = -2
+"""What a claim returns instead of the next due time when the data has another id than the worker knows."""
 _PAGE = 1000
 """Of parked jobs in one call: what Redis looks through in about a millisecond."""
 
@@ -47,6 +52,7 @@ class Turn:
         unrecorded: completions of a script that failed; they are to be sent again.
         faults: of the lanes that cannot be worked on as their keys are, the first; what other lanes did stands.
         error: the first fault of the server, if any; what other scripts did stands.
+        is_other_data: whether Redis holds other data than the worker knows, so that nothing was claimed.
     """
 
     claims: list[Claim] = field(default_factory=list)
@@ -54,6 +60,7 @@ class Turn:
     unrecorded: list[Completion] = field(default_factory=list)
     faults: dict[str, Exception] = field(default_factory=dict)
     error: Exception | None = None
+    is_other_data: bool = False
 
 
 class Store:
@@ -66,6 +73,7 @@ class Store:
         crash_limit: lost leases after which a job is dead.
         declared: by a lane of each group, what to say of limits before the first claim; what of it is gone is
             said again to a fresh server.
+        data: by hash tag, for the groups of ``declared``, the data that the worker knows.
     """
 
     def __init__(
@@ -76,14 +84,18 @@ class Store:
         lease: timedelta,
         crash_limit: int,
         declared: Mapping[LaneKeys, Changes] | None = None,
+        data: Mapping[str, DataSet] | None = None,
     ) -> None:
         self._link = link
         self._declared = declared or {}
         self._was_declared = False
+        self._must_declare = True
+        self._data = data or {}
         self._worker_id = worker_id
         self._lease_ms = milliseconds(lease)
         self._crash_limit = crash_limit
         self._claim = Script(script("claim"))
+        self._dataset = Script(script("dataset"))
         self._finish = Script(script("finish"))
         self._begin_effect = Script(script("begin_effect"))
         self._return_strays = Script(script("return_strays"))
@@ -106,7 +118,7 @@ class Store:
         Raises:
             RedisError, TimeoutError, OSError: the round trip failed; nothing of it may be taken for granted.
         """
-        if not self._was_declared:
+        if self._must_declare:
             await self._declare()
         number = next(self._numbers)
         strays = self._strays.due(asyncio.get_running_loop().time())
@@ -121,6 +133,7 @@ class Store:
         self._strays.answered(asyncio.get_running_loop().time())
         finished, claimed = replies[: len(endings)], replies[len(endings) + len(strays) :]
         turn = _read(endings, wanted, finished, claimed, self._claimant(number))
+        self._must_declare |= turn.is_other_data
         asked = [lane for lane, _ in endings] + strays + [lane for lane, _ in wanted]
         self._take_faults(turn, list(zip(asked, replies, strict=True)))
         for lane, _ in wanted:
@@ -157,9 +170,23 @@ class Store:
     async def _declare(self) -> None:
         """Say what limits there are before anything is claimed: at first all, later only what is gone."""
         for keys, changes in self._declared.items():
-            names, arguments = change_question(keys, changes, keep=self._was_declared)
-            await self._in_time(CHANGE.run(self._link.call, names, arguments))
-        self._was_declared = True
+            if changes:
+                names, arguments = change_question(keys, changes, keep=self._was_declared)
+                await self._in_time(CHANGE.run(self._link.call, names, arguments))
+            await self._name_data(keys)
+        self._was_declared, self._must_declare = True, False
+
+    async def _name_data(self, keys: LaneKeys) -> None:
+        """Learn the id of the group's data, or store one; other data than before is a loss, and is told."""
+        data = self._data.get(keys.tag)
+        if data is None:
+            return
+        arguments: list[Argument] = [data.id, uuid.uuid4().hex, data.unfinished]
+        found = (await self._in_time(self._dataset.run(self._link.call, [keys.dataset], arguments))).decode()
+        if data.id not in ("", found):
+            emit("redis.data_lost", group=keys.tag, unfinished=data.unfinished)
+            data.unfinished = 0
+        data.id = found
 
     def begin_effect(self, claim: Claim, effects: str, note: str = "") -> Awaitable[bool]:
         """Record that the attempt is about to cause its effect; to be awaited, False when the lease was lost.
@@ -229,8 +256,10 @@ class Store:
         keys = lane.keys
         names = [keys.queue, keys.leases, keys.wake, keys.counters, keys.retrying]
         names += [keys.lapses, keys.effects, keys.dead, keys.adopted, keys.next, keys.holds, keys.cancelled]
-        names += [keys.parked, keys.progress]
-        return names, [lane.name, keys.tag, self._claimant(number), count, self._lease_ms, self._crash_limit]
+        names += [keys.parked, keys.progress, keys.dataset]
+        known = data.id if (data := self._data.get(keys.tag)) else ""
+        claimant = self._claimant(number)
+        return names, [lane.name, keys.tag, claimant, count, self._lease_ms, self._crash_limit, known]
 
 
 def begin_effect_question(effects: str, marks: Sequence[Mark]) -> tuple[list[str], list[Argument]]:
@@ -259,12 +288,20 @@ def _read(
     for (lane, _), reply in zip(wanted, claimed, strict=True):
         if isinstance(reply, list):
             turn.claims += _read_claims(lane, reply, claimant)
+            turn.is_other_data |= reply[1] == _OTHER_DATA
     return turn
+
+
+def _next_due(following: int, now: int) -> timedelta | None:
+    """How long after the claim the next one may find something; None when nothing waits."""
+    if following == _OTHER_DATA:
+        return timedelta(0)
+    return None if following < 0 else timedelta(milliseconds=following - now)
 
 
 def _read_claims(lane: Lane, reply: list[bytes | int], claimant: str) -> list[Claim]:
     now, following = int(reply[0]), int(reply[1])
-    lane.next_due = None if following < 0 else timedelta(milliseconds=following - now)
+    lane.next_due = _next_due(following, now)
     return [
         Claim(
             lane=lane.name,

@@ -26,6 +26,7 @@ from worker.engine import connection, heartbeat
 from worker.engine.attempt import Effect, Ended, Handlers, attempt
 from worker.engine.ceiling import Ceiling
 from worker.engine.cron import Clock, Cron
+from worker.engine.dataset import DataSet
 from worker.engine.declared import declared
 from worker.engine.lane import Claim, Completion, Lane, LaneSlots
 from worker.engine.lease import Held, Renewal
@@ -90,6 +91,7 @@ class Worker(ArqWorker):
         self.lanes = [Lane(LaneKeys(one.lane), one.slots, one.weight) for one in lanes]
         self._ceiling = Ceiling(self.lanes, max_running)
         self._declared = declared(self.lanes, limits, lane_limits)
+        self.data = {lane.keys.tag: DataSet() for lane in self.lanes}
         self._grace = grace
         self._renew_every = renew_every
         self._max_run = max_run.total_seconds()
@@ -137,6 +139,7 @@ class Worker(ArqWorker):
             lease=lease,
             crash_limit=crash_limit,
             declared={keys: changes for keys, changes in self._declared.items() if keys.tag in tags},
+            data=self.data,
         )
         wake = Wake(Link(url, tag), link, self._woken)
         renewal = Renewal(
@@ -283,7 +286,7 @@ class Worker(ArqWorker):
         return held
 
     def _report(self, lanes: Sequence[Lane], redis: BlockingRedis) -> None:
-        heartbeat.report(redis, self.worker_id, lanes, every=self._renew_every)
+        heartbeat.report(redis, self.worker_id, lanes, self.data, every=self._renew_every)
 
     def _retract(self, lanes: Sequence[Lane], redis: BlockingRedis) -> None:
         heartbeat.retract(redis, self.worker_id, lanes)

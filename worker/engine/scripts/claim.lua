@@ -16,12 +16,14 @@
 -- KEYS[12] momentus:{group}:cancelled        SET   running jobs that are to be stopped
 -- KEYS[13] momentus:{group}:parked:<lane>    HASH  waiting jobs that are not to run yet -> JSON {why, needs, reason}
 -- KEYS[14] momentus:{group}:progress         HASH  job id -> how far it is, in JSON
+-- KEYS[15] momentus:{group}:dataset          HASH  id, and what is known of losses
 -- ARGV[1]  lane
 -- ARGV[2]  hash tag, braces included
 -- ARGV[3]  worker id
 -- ARGV[4]  k; 0: only look at what waits, and wake somebody else for it
 -- ARGV[5]  lease (ms)
 -- ARGV[6]  lost leases after which a job is dead with reason crash_loop
+-- ARGV[7]  id of the data that the worker knows, "" for none
 --
 -- Also touches, with the same tag: arq:job:<id>, arq:in-progress:<id>, arq:retry:<id>, momentus:{group}:history:<id>,
 -- and what claim_limits.lua, limits.lua and blocked.lua name, which stand before this.
@@ -29,6 +31,7 @@
 -- Returns  {now, next, id, payload, attempt, due, effect, limit, …}: the time (ms), the time at which the next job
 --          is due, a lease lapses or a limit gives one more (-1: none), then six per job; effect is the attempt
 --          whose effect began and was never heard of again, or 0; limit is what it was taken from, or "".
+--          {now, -2}: the data has another id than the worker knows; nothing was leased
 --
 -- arq:retry:<id> counts the attempts that failed or were lost, so that a first attempt that succeeds writes none.
 --
@@ -48,6 +51,11 @@ local lane, tag, worker = ARGV[1], ARGV[2], ARGV[3]
 local wanted, lease, crash_limit = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+
+-- Without what the worker defined of its limits, nothing may be leased.
+if (redis.call('HGET', KEYS[15], 'id') or '') ~= ARGV[7] then
+  return {now, -2}
+end
 
 -- Until when the lane is held (-1: until somebody releases it), or nothing.
 local function held_until()
