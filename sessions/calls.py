@@ -32,6 +32,11 @@ GRACE = timedelta(seconds=30)
 
 SCRIPTS = ("create", "load", "save", "rotate", "list", "revoke", "revoke_user", "restore_epoch")
 
+_GONE = (
+    "the session has ended, or its token was replaced longer ago than the grace: load the token of this request "
+    "again; None means that the user must log in again"
+)
+
 Result = TypeVar("Result")
 
 
@@ -59,9 +64,24 @@ def create(
 
 
 def begin(
-    user: str, data: Mapping[str, Any], *, label: str, idle: timedelta, absolute: timedelta, cap: int
+    user: str,
+    data: Mapping[str, Any],
+    *,
+    label: str,
+    idle: timedelta,
+    absolute: timedelta,
+    cap: int = 0,
+    limit: int = 0,
 ) -> Call[tuple[str, Session]]:
-    """A session of a person or a machine. Raises SessionRefused."""
+    """Make a session of a person or a machine.
+
+    Args:
+        cap: living sessions of the user over which the oldest is ended; 0 for any number.
+        limit: living sessions of the user at which this one is refused; 0 for any number.
+
+    Raises:
+        SessionRefused: an argument is not acceptable; by its reply, the limit is reached.
+    """
     check_text("user", user, least=1)
     check_text("label", label)
     limits = [milliseconds("idle", idle), milliseconds("absolute", absolute)]
@@ -71,8 +91,16 @@ def begin(
     token = mint(user)
     place = _place(token)
     keys = [place.session_key, user_key(user), epoch_key(user)]
-    arguments: list[str | bytes | int] = [place.digest, user, *limits, label, payload, cap, place.prefix]
-    return Call("create", keys, arguments, lambda record: (token, decode(place, record)))
+    arguments: list[str | bytes | int] = [place.digest, user, *limits, label, payload, cap, place.prefix, limit]
+
+    def read(record: Sequence[bytes | str]) -> tuple[str, Session]:
+        if len(record) == 1:
+            raise SessionRefused(
+                f"user {user!r} has {limit} sessions already, as many as it may: end some of them"
+            )
+        return token, decode(place, record)
+
+    return Call("create", keys, arguments, read)
 
 
 def load(place: Place) -> Call[Session | None]:
@@ -81,8 +109,7 @@ def load(place: Place) -> Call[Session | None]:
     def read(record: Sequence[bytes | str] | None) -> Session | None:
         if not record:
             return None
-        *fields, digest = record
-        return decode(Place(place.tag, digest if isinstance(digest, str) else digest.decode()), fields)
+        return _decode_placed(place, record)
 
     return Call("load", _keys(place), [place.digest], read)
 
@@ -93,13 +120,13 @@ def save(session: Session, data: Mapping[str, Any]) -> Call[Session]:
     def read(reply: Sequence[bytes | str]) -> Session:
         verdict, *record = reply
         if verdict in {b"gone", "gone"}:
-            raise SessionGone("the session has ended: it was logged out or has expired; ask for a new login")
-        current = decode(session.place, record)
+            raise SessionGone(_GONE)
+        current = _decode_placed(session.place, record)
         if verdict in {b"conflict", "conflict"}:
             raise SessionConflict(current)
         return current
 
-    return Call("save", _keys(session.place), [session.version, encode(data)], read)
+    return Call("save", _keys(session.place), [session.version, encode(data), session.place.digest], read)
 
 
 def rotate(place: Place, *, grace: timedelta) -> Call[tuple[str, Session] | None]:
@@ -112,7 +139,7 @@ def rotate(place: Place, *, grace: timedelta) -> Call[tuple[str, Session] | None
     def read(reply: Sequence[bytes | str]) -> tuple[str, Session] | None:
         verdict, *record = reply
         if verdict in {b"gone", "gone"}:
-            raise SessionGone("the session has ended: it was logged out or has expired; ask for a new login")
+            raise SessionGone(_GONE)
         return None if verdict in {b"already", "already"} else (token, decode(after, record))
 
     keys = [*_keys(place), after.session_key]
@@ -182,6 +209,12 @@ def _place(token: str) -> Place:
     place = place_of(token)
     assert place is not None  # noqa: S101  a token we have just made has the form of a token
     return place
+
+
+def _decode_placed(asked: Place, record: Sequence[bytes | str]) -> Session:
+    """Decode a record that ends with the digest it is kept under; a rotation may have moved it."""
+    *fields, digest = record
+    return decode(Place(asked.tag, _text(digest)), fields)
 
 
 def _keys(place: Place) -> list[str]:

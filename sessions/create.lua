@@ -11,10 +11,11 @@
 -- ARGV[6]  data, JSON
 -- ARGV[7]  how many sessions the user may have at a time, this one included; 0 for any number
 -- ARGV[8]  prefix          momentus:{s:<tag>}:   of the user's other sessions, in the same slot
+-- ARGV[9]  how many sessions the user may have before this one is refused; 0 or absent for any number
 --
--- Returns  {v, u, e, c, a, i, t, l, d}
--- Keeps    over the cap the sessions that would end first are ended now.
---            every session carries the user's epoch of its birth; the user's ZSET holds no session past its absolute
+-- Returns  {v, u, e, c, a, i, t, l, d}, or {'full'}: refused by ARGV[9], nothing was written
+-- Keeps    over the cap the sessions that would end first are ended now; cap and limit count living sessions only.
+--          Every session carries the user's epoch of its birth; the user's ZSET holds no session past its absolute
 --          end and lives no longer than the last of them.
 
 local time = redis.call('TIME')
@@ -23,13 +24,25 @@ local idle, absolute = tonumber(ARGV[3]), now + tonumber(ARGV[4])
 local epoch = redis.call('GET', KEYS[3]) or '0'
 local moment, ends = string.format('%.0f', now), string.format('%.0f', absolute)
 
+local cap, limit = tonumber(ARGV[7]), tonumber(ARGV[9] or '0')
+
+redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', moment)
+if cap > 0 or limit > 0 then -- one that idled out or was of an earlier epoch takes nobody's place
+    for _, digest in ipairs(redis.call('ZRANGE', KEYS[2], 0, -1)) do
+        if redis.call('HGET', ARGV[8] .. 'session:' .. digest, 'e') ~= epoch then
+            redis.call('ZREM', KEYS[2], digest)
+        end
+    end
+end
+if limit > 0 and redis.call('ZCARD', KEYS[2]) >= limit then
+    return { 'full' }
+end
+
 redis.call('HSET', KEYS[1], 'v', '1', 'u', ARGV[2], 'e', epoch, 'c', moment, 'a', ends, 'i', ARGV[3],
            't', moment, 'l', ARGV[5], 'd', ARGV[6])
 redis.call('PEXPIRE', KEYS[1], string.format('%.0f', math.min(idle, absolute - now)))
 
-redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', moment)
 redis.call('ZADD', KEYS[2], ends, ARGV[1])
-local cap = tonumber(ARGV[7])
 while cap > 0 and redis.call('ZCARD', KEYS[2]) > cap do
     local oldest = redis.call('ZRANGE', KEYS[2], 0, 1)
     local ended = oldest[1] == ARGV[1] and oldest[2] or oldest[1]

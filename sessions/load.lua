@@ -9,27 +9,31 @@
 --          digest is the one that the session is kept under: another than ARGV[1] after a rotation
 -- Keeps    a session that has ended is deleted when it is met. At most one write per session and minute (or thirtieth
 --          of the idle limit, if shorter): reading a session at every request costs no replication, no AOF.
+--          The idle limit is the key's time to live. A reader, which may not write t, slides that alone, so t is
+--          never earlier than the time to live says.
 
 local fields = { 'v', 'u', 'e', 'c', 'a', 'i', 't', 'l', 'd' }
 local key, digest = KEYS[1], ARGV[1]
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local record = redis.call('HMGET', key, unpack(fields))
-if not record[1] then
-    digest = redis.call('HGET', key, 'n') -- the old token of a session that was just given a new one
-    if not digest then
+while not record[1] do -- a token in its grace leads to the one that followed it, by n, until g
+    local pointer = redis.call('HMGET', key, 'n', 'g')
+    if not pointer[1] or (pointer[2] and now >= tonumber(pointer[2])) then
         return false
     end
+    digest = pointer[1]
     key = KEYS[2] .. 'session:' .. digest
     record = redis.call('HMGET', key, unpack(fields))
-    if not record[1] then
-        return false
-    end
 end
 record[10] = digest
 
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local absolute, idle, touched = tonumber(record[5]), tonumber(record[6]), tonumber(record[7])
 local epoch = redis.call('GET', KEYS[2] .. 'epoch:' .. record[2]) or '0'
+local due = math.min(60000, idle / 30)
+if now - touched > due then
+    touched = math.max(touched, now + redis.call('PTTL', key) - idle)
+end
 
 if record[3] ~= epoch or now >= absolute or now >= touched + idle then
     redis.call('DEL', key)
@@ -37,9 +41,10 @@ if record[3] ~= epoch or now >= absolute or now >= touched + idle then
     return false
 end
 
-if now - touched > math.min(60000, idle / 30) then
-    record[7] = string.format('%.0f', now)
-    redis.call('HSET', key, 't', record[7])
+if now - touched > due then
+    touched = now
+    redis.call('HSET', key, 't', string.format('%.0f', now))
     redis.call('PEXPIRE', key, string.format('%.0f', math.min(idle, absolute - now)))
 end
+record[7] = string.format('%.0f', touched)
 return record

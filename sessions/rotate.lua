@@ -9,28 +9,39 @@
 --
 -- Returns  {'rotated', v, u, e, c, a, i, t, l, d}; {'already'}: another request has just given it a new token;
 --          {'gone'}: it has ended
--- Keeps    one session, one record: the old key becomes a pointer (field n) to the new digest, without data, and lives no
---          longer than the grace. A pointer is never rotated, so two requests at once cannot make two sessions.
+-- Keeps    one session, one record: the old key becomes a pointer (n) to the new digest, without data, that opens
+--          until its own end (g). A pointer is never rotated, so two requests at once cannot make two sessions.
+--          Tokens in grace lead on by the old key, so none of them outlives the grace of a later rotation.
 --          Limits are not moved.
 
 local fields = { 'v', 'u', 'e', 'c', 'a', 'i', 't', 'l', 'd' }
-local record = redis.call('HMGET', KEYS[1], unpack(fields))
-if not record[1] then
-    return { redis.call('HEXISTS', KEYS[1], 'n') == 1 and 'already' or 'gone' }
-end
-
+local key = KEYS[1]
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local epoch = redis.call('GET', KEYS[2] .. 'epoch:' .. record[2]) or '0'
-if record[3] ~= epoch or now >= tonumber(record[5]) or now >= tonumber(record[7]) + tonumber(record[6]) then
-    return { 'gone' }
+local record = redis.call('HMGET', key, unpack(fields))
+while not record[1] do -- as in load
+    local pointer = redis.call('HMGET', key, 'n', 'g')
+    if not pointer[1] or (pointer[2] and now >= tonumber(pointer[2])) then
+        return { 'gone' }
+    end
+    key = KEYS[2] .. 'session:' .. pointer[1]
+    record = redis.call('HMGET', key, unpack(fields))
 end
 
-local life = redis.call('PTTL', KEYS[1])
+local epoch = redis.call('GET', KEYS[2] .. 'epoch:' .. record[2]) or '0'
+local life = redis.call('PTTL', key)
+local idle_over = now >= tonumber(record[7]) + tonumber(record[6]) and life < 0
+if record[3] ~= epoch or now >= tonumber(record[5]) or idle_over then
+    return { 'gone' }
+end
+if key ~= KEYS[1] then
+    return { 'already' }
+end
+
 redis.call('RENAME', KEYS[1], KEYS[3])
 local grace = math.min(tonumber(ARGV[3]), life)
 if grace > 0 then
-    redis.call('HSET', KEYS[1], 'n', ARGV[2])
+    redis.call('HSET', KEYS[1], 'n', ARGV[2], 'g', string.format('%.0f', now + grace))
     redis.call('PEXPIRE', KEYS[1], grace)
 end
 local user = KEYS[2] .. 'user:' .. record[2]

@@ -4,28 +4,42 @@
 -- KEYS[2]  prefix         momentus:{s:<tag>}:   of the user's other keys, in the same slot (see load)
 -- ARGV[1]  the version the caller loaded
 -- ARGV[2]  data, JSON
+-- ARGV[3]  digest that the session was loaded under
 --
--- Returns  {'saved' | 'conflict', v, u, e, c, a, i, t, l, d} with the record as it now is, or {'gone'}
+-- Returns  {'saved' | 'conflict', v, u, e, c, a, i, t, l, d, digest} with the record as it now is and the digest that
+--          it is kept under, or {'gone'}
 -- Keeps    only a living session is written, so a save that comes after a logout cannot bring the session back;
 --          the version grows by one with each save, so no save goes unnoticed. Limits are not moved: load does that.
+--          A rotation since the load is no obstacle while the old token is in its grace.
 
 local fields = { 'v', 'u', 'e', 'c', 'a', 'i', 't', 'l', 'd' }
-local record = redis.call('HMGET', KEYS[1], unpack(fields))
-if not record[1] then
-    return { 'gone' }
-end
-
+local key, digest = KEYS[1], ARGV[3]
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local record = redis.call('HMGET', key, unpack(fields))
+while not record[1] do -- as in load
+    local pointer = redis.call('HMGET', key, 'n', 'g')
+    if not pointer[1] or (pointer[2] and now >= tonumber(pointer[2])) then
+        return { 'gone' }
+    end
+    digest = pointer[1]
+    key = KEYS[2] .. 'session:' .. digest
+    record = redis.call('HMGET', key, unpack(fields))
+end
+
 local epoch = redis.call('GET', KEYS[2] .. 'epoch:' .. record[2]) or '0'
-if record[3] ~= epoch or now >= tonumber(record[5]) or now >= tonumber(record[7]) + tonumber(record[6]) then
+local touched, idle = tonumber(record[7]), tonumber(record[6])
+local idle_over = now >= touched + idle and redis.call('PTTL', key) < 0
+if record[3] ~= epoch or now >= tonumber(record[5]) or idle_over then
     return { 'gone' }
 end
 
 local verdict = 'conflict'
 if record[1] == ARGV[1] then
     verdict = 'saved'
-    redis.call('HINCRBY', KEYS[1], 'v', 1)
-    redis.call('HSET', KEYS[1], 'd', ARGV[2])
+    redis.call('HINCRBY', key, 'v', 1)
+    redis.call('HSET', key, 'd', ARGV[2])
 end
-return { verdict, unpack(redis.call('HMGET', KEYS[1], unpack(fields))) }
+record = redis.call('HMGET', key, unpack(fields))
+record[10] = digest
+return { verdict, unpack(record) }

@@ -10,7 +10,7 @@ Two tokens may have one name: the new one is put into use before the old one is 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from datetime import timedelta
 
 from .calls import SERVICE_USER, Call, begin
@@ -23,18 +23,15 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", re.ASCII)
 _NODE_LIMIT = 2**63 - 1
 
 
-def create(
-    name: str, roots: Collection[int], *, lasts: timedelta, known: Sequence[Session]
-) -> Call[tuple[str, Session]]:
+def create(name: str, roots: Collection[int], *, lasts: timedelta) -> Call[tuple[str, Session]]:
     """A new token for a machine.
 
     Args:
         roots: the nodes whose subtrees it may read, at least one.
         lasts: how long it lives from now on.
-        known: the service tokens that there are.
 
     Raises:
-        SessionRefused: naming what is not acceptable.
+        SessionRefused: naming what is not acceptable; by its reply, there are `TOKENS_LIMIT` already.
     """
     if not _NAME.fullmatch(name):
         raise SessionRefused(
@@ -42,7 +39,5 @@ def create(
         )
     if not roots or not all(1 <= root <= _NODE_LIMIT for root in roots):
         raise SessionRefused("roots must be one node id or more, each from 1 to 2^63-1")
-    if len(known) >= TOKENS_LIMIT:
-        raise SessionRefused(f"there are {len(known)} service tokens already: revoke those that nobody uses")
     data = {"roots": sorted(set(roots))}
-    return begin(SERVICE_USER, data, label=name, idle=lasts, absolute=lasts, cap=0)
+    return begin(SERVICE_USER, data, label=name, idle=lasts, absolute=lasts, limit=TOKENS_LIMIT)

@@ -110,8 +110,7 @@ class Sessions:
             >>> token, _ = await sessions.create_service("wallboard", [17], lasts=timedelta(days=90))
 
         """
-        known = await self.sessions_of(SERVICE_USER)
-        return await self._run(service.create(name, roots, lasts=lasts, known=known))
+        return await self._run(service.create(name, roots, lasts=lasts))
 
     async def load(self, token: str) -> Session | None:
         """The session of a token, None when it has ended or never was; counts as a use of it.

@@ -64,8 +64,7 @@ class SyncSessions:
 
     def create_service(self, name: str, roots: Collection[int], *, lasts: timedelta) -> tuple[str, Session]:
         """A token for a machine. Raises SessionRefused, SessionsUnavailable."""
-        known = self.sessions_of(SERVICE_USER)
-        return self._run(service.create(name, roots, lasts=lasts, known=known))
+        return self._run(service.create(name, roots, lasts=lasts))
 
     def load(self, token: str) -> Session | None:
         """The session of a token, None when it has ended. Raises SessionsUnavailable."""

@@ -3,6 +3,7 @@
 //     node session_node.mjs PORT FOLDER create USER DATA     a new session: its token and its record, as JSON
 //     node session_node.mjs PORT FOLDER load TOKEN           the record, or null
 //     node session_node.mjs PORT FOLDER save TOKEN DATA      what came of it
+//     node session_node.mjs PORT FOLDER late-save TOKEN VERSION DATA    the same, of what was loaded earlier
 //     node session_node.mjs PORT FOLDER rotate TOKEN         what came of it, and the new token
 //     node session_node.mjs PORT FOLDER revoke TOKEN         1 or 0
 //
@@ -44,7 +45,11 @@ const operations = {
   async save(token, data) {
     const place = placeOf(token)
     const record = await operations.load(token)
-    return record && run('save', [place.session, place.prefix], record[0], data)
+    return record && run('save', [place.session, place.prefix], record[0], data, record[9])
+  },
+  async 'late-save'(token, version, data) {
+    const place = placeOf(token)
+    return run('save', [place.session, place.prefix], version, data, place.digest)
   },
   async rotate(token) {
     const place = placeOf(token)

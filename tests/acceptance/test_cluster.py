@@ -36,6 +36,7 @@ from sessions import Sessions, SessionsUnavailable, SyncSessions
 from sessions.connection import connect
 from sessions.token import tag_of
 from tests.notes import Note
+from tests.session_tokens import TOKENS, awaitable, check_operations
 from tests.support import eventually
 from tests.topologies import Cluster, cluster, lasting_cluster
 from worker.engine import LaneSlots, Worker
@@ -527,6 +528,15 @@ async def test_sessions_without_asyncio_lie_with_every_primary(three: Cluster) -
             assert sessions.revoke_user(user) == 1
             assert sessions.load(rotated[0]) is None
     await other.close()
+
+
+@pytest.mark.parametrize("state", TOKENS, ids=lambda state: state.__name__)
+async def test_a_token_can_do_on_a_cluster_what_its_state_allows(three: Cluster, state: Any) -> None:
+    sessions = Sessions.connect(three.url, deadline=PLENTY)
+    await check_operations(sessions, state)
+    await sessions.close()
+    with closing(SyncSessions.connect(three.url, deadline=PLENTY)) as without_asyncio:
+        await check_operations(awaitable(without_asyncio), state)
 
 
 async def test_sessions_without_asyncio_go_with_a_slot_that_moves(three: Cluster) -> None:

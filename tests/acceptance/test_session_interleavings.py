@@ -2,7 +2,7 @@
 
 The oracle is a plain dictionary. Every call is one script, and Redis runs scripts one after the other, so that
 every order in which calls of concurrent servers can take effect is an order of single calls, each server holding
-what it loaded some time ago. The steps are drawn from a seed that a failure names.
+what it loaded some time ago, and each browser a token that may be in its grace. The steps are drawn from a seed that a failure names.
 """
 
 import random
@@ -13,22 +13,32 @@ from datetime import timedelta
 import pytest
 
 from sessions import Session, SessionConflict, SessionGone, SyncSessions
+from sessions.token import place_of
 
 USERS = ("u-1", "u-2", "u-3")
 SERVERS = 4
+LASTING = timedelta(minutes=10)
+"""A grace that does not end while the test runs."""
 
 
 @dataclass
 class Truth:
-    """What there should be: per living token the session's number, and per session the count of its saves."""
+    """What there should be: each token that opens a session, each session's newest token, owner and count of saves."""
 
     tokens: dict[str, int] = field(default_factory=dict)
+    newest: dict[int, str] = field(default_factory=dict)
     owners: dict[int, str] = field(default_factory=dict)
     saves: dict[int, int] = field(default_factory=dict)
 
-    def end(self, number: int) -> None:
-        self.tokens = {token: one for token, one in self.tokens.items() if one != number}
-        self.owners.pop(number, None)
+    def tokens_of(self, number: int) -> list[str]:
+        return [token for token, one in self.tokens.items() if one == number]
+
+    def forget(self, number: int) -> list[str]:
+        """The tokens that open this session no longer."""
+        gone = self.tokens_of(number)
+        for token in gone:
+            del self.tokens[token]
+        return gone
 
 
 class Play:
@@ -44,7 +54,8 @@ class Play:
 
     def step(self) -> None:
         act = self.dice.choice((self.log_in, self.load, self.load, self.save, self.save, self.save,
-                                self.rotate, self.log_out, self.end_all, self.try_an_ended_one))  # fmt: skip
+                                self.rotate, self.rotate, self.log_out, self.end_all, self.try_an_ended_one,
+                                self.count_them))  # fmt: skip
         act()
 
     def log_in(self) -> None:
@@ -53,7 +64,8 @@ class Play:
         user = self.dice.choice(USERS)
         token, session = self.sessions.create(user, {"saves": 0})
         number = len(self.truth.saves)
-        self.truth.tokens[token], self.truth.owners[number], self.truth.saves[number] = number, user, 0
+        self.truth.tokens[token], self.truth.newest[number] = number, token
+        self.truth.owners[number], self.truth.saves[number] = user, 0
         self.held.append((number, session))
 
     def load(self) -> None:
@@ -64,6 +76,7 @@ class Play:
         number = self.truth.tokens[token]
         assert session is not None, "a session that nobody ended is gone"
         assert session.data == {"saves": self.truth.saves[number]}, "a save was lost, or came twice"
+        assert session.place == place_of(self.truth.newest[number]), "it is not where its newest token leads"
         self.held.append((number, session))
         del self.held[:-SERVERS]
 
@@ -76,9 +89,9 @@ class Play:
         except SessionConflict as conflict:
             self.check_conflict(number, session, conflict)
         except SessionGone:
-            assert not self._lives_at(number, session), "a living session was called gone"
+            assert not self._opens(number, session), "a living session was called gone"
         else:
-            assert number in self.truth.owners, "an ended session was saved"
+            assert self._opens(number, session), "an ended session was saved, or by a token that has ended"
             assert session.data["saves"] == self.truth.saves[number], "a save overwrote another"
             self.truth.saves[number] += 1
             self.held.append((number, saved))
@@ -91,19 +104,22 @@ class Play:
         if not self.truth.tokens:
             return
         token = self.dice.choice(sorted(self.truth.tokens))
-        rotated = self.sessions.rotate(token, grace=timedelta(0))
-        assert rotated is not None
-        number = self.truth.tokens.pop(token)
-        self.ended.append(token)
-        self.truth.tokens[rotated[0]] = number
+        number = self.truth.tokens[token]
+        grace = self.dice.choice((timedelta(0), LASTING, LASTING))
+        rotated = self.sessions.rotate(token, grace=grace)
+        assert (rotated is None) is (token != self.truth.newest[number]), "a session was given two newest tokens"
+        if rotated is None:
+            return
+        if not grace:
+            self.ended += self.truth.forget(number)
+        self.truth.tokens[rotated[0]], self.truth.newest[number] = number, rotated[0]
 
     def log_out(self) -> None:
         if not self.truth.tokens:
             return
         token = self.dice.choice(sorted(self.truth.tokens))
         assert self.sessions.revoke(token)
-        self.ended.append(token)
-        self.truth.end(self.truth.tokens[token])
+        self._end(self.truth.tokens[token])
 
     def end_all(self) -> None:
         if self.dice.random() > 0.1:
@@ -111,20 +127,30 @@ class Play:
         user = self.dice.choice(USERS)
         self.sessions.revoke_user(user)
         for number in [one for one, owner in self.truth.owners.items() if owner == user]:
-            self.ended += [token for token, one in self.truth.tokens.items() if one == number]
-            self.truth.end(number)
+            self._end(number)
 
     def try_an_ended_one(self) -> None:
-        if self.ended:
-            assert self.sessions.load(self.dice.choice(self.ended)) is None, "an ended session came back"
+        if not self.ended:
+            return
+        token = self.dice.choice(self.ended)
+        assert self.sessions.load(token) is None, "an ended session came back"
+        assert not self.sessions.revoke(token), "an ended token ended a session"
+        with pytest.raises(SessionGone):
+            self.sessions.rotate(token)
 
-    def _lives_at(self, number: int, session: Session) -> bool:
-        """Whether what a server holds still stands where it loaded it: not ended, and not under a new token."""
-        if number not in self.truth.owners:
-            return False
-        token = next(token for token, one in self.truth.tokens.items() if one == number)
-        current = self.sessions.load(token)
-        return current is not None and current.place == session.place
+    def count_them(self) -> None:
+        user = self.dice.choice(USERS)
+        listed = {session.place for session in self.sessions.sessions_of(user)}
+        living = {place_of(self.truth.newest[one]) for one, owner in self.truth.owners.items() if owner == user}
+        assert listed == living, "a session is listed twice, or not, or after its end"
+
+    def _end(self, number: int) -> None:
+        self.ended += self.truth.forget(number)
+        del self.truth.owners[number]
+
+    def _opens(self, number: int, session: Session) -> bool:
+        """Whether the token by which a server loaded this still opens the session."""
+        return session.place in map(place_of, self.truth.tokens_of(number))
 
 
 @pytest.fixture
@@ -135,6 +161,8 @@ def sessions(valkey_url: str) -> Iterator[SyncSessions]:
 
 
 def play(sessions: SyncSessions, *, seed: int, steps: int) -> None:
+    for user in USERS:
+        sessions.revoke_user(user)
     it = Play(sessions, seed)
     for number in range(steps):
         try:

@@ -64,3 +64,17 @@ async def test_a_log_out_in_node_is_one_in_python(sessions: Sessions, valkey_url
     assert await sessions.load(token) is None
     assert await node(valkey_url, "load", token) is None
     assert await node(valkey_url, "load", "not a token") is None
+
+
+async def test_what_node_loaded_before_a_rotation_it_saves_and_ends_after_it(
+    sessions: Sessions, valkey_url: str
+) -> None:
+    token, loaded = await sessions.create("u-17", {"n": 1})
+    rotated = await sessions.rotate(token)
+    assert rotated is not None
+    saved = await node(valkey_url, "late-save", token, str(loaded.version), '{"n":2}')
+    assert (saved[0], saved[10]) == ("saved", rotated[1].place.digest)
+    assert (await node(valkey_url, "rotate", token))["verdict"] == "already"
+    assert await node(valkey_url, "revoke", token) == 1
+    assert await sessions.load(rotated[0]) is None
+    assert (await node(valkey_url, "rotate", token))["verdict"] == "gone"

@@ -21,6 +21,7 @@ from sessions import (
     SessionsUnavailable,
 )
 from sessions.token import mint, place_of, user_key
+from tests.support import eventually
 
 BACKENDS = ("valkey", "fakeredis")
 GENEROUS = timedelta(seconds=10)
@@ -242,9 +243,43 @@ async def _apply(
 async def test_a_session_left_idle_ends(sessions: Sessions, redis: Redis) -> None:
     token, session = await sessions.create("u-17", {}, idle=timedelta(minutes=30))
     assert 0 < await redis.pttl(session.place.session_key) <= 30 * 60_000
-    await _age(redis, session, timedelta(minutes=31))
+    await _age(redis, session, timedelta(minutes=30))
+
+    async def expired() -> bool:
+        return not await redis.exists(session.place.session_key)
+
+    assert await eventually(expired)
+    assert await sessions.load(token) is None
+    with pytest.raises(SessionGone):
+        await sessions.save(session, {})
+
+
+async def test_an_idle_session_that_redis_does_not_expire_ends_all_the_same(
+    sessions: Sessions, redis: Redis
+) -> None:
+    token, session = await sessions.create("u-17", {}, idle=timedelta(minutes=30))
+    await _age(redis, session, timedelta(minutes=30))
+    await redis.persist(session.place.session_key)
+    with pytest.raises(SessionGone):
+        await sessions.save(session, {})
+    with pytest.raises(SessionGone):
+        await sessions.rotate(token)
     assert await sessions.load(token) is None
     assert not await redis.exists(session.place.session_key), "an ended session is deleted when it is met"
+
+
+async def test_a_longer_life_of_the_key_is_a_use_of_the_session(sessions: Sessions, redis: Redis) -> None:
+    """A reader has no right to write a session's fields; it slides the idle limit by the time to live."""
+    token, session = await sessions.create("u-17", {}, idle=timedelta(minutes=30))
+    await _age(redis, session, timedelta(minutes=29))
+    await redis.pexpire(session.place.session_key, 30 * 60_000)
+
+    (listed,) = await sessions.sessions_of("u-17")
+    loaded = await sessions.load(token)
+
+    assert loaded is not None
+    assert abs(loaded.touched_at - session.touched_at) < timedelta(minutes=1)
+    assert abs(listed.touched_at - session.touched_at) < timedelta(minutes=1)
 
 
 async def test_a_session_in_use_is_carried_past_its_idle_limit_with_one_write_a_minute(
@@ -254,7 +289,6 @@ async def test_a_session_in_use_is_carried_past_its_idle_limit_with_one_write_a_
     assert await sessions.load(token) == session, "a touch within the minute writes nothing"
 
     await _age(redis, session, timedelta(minutes=29))
-    await redis.pexpire(session.place.session_key, 60_000)
     touched = await sessions.load(token)
 
     assert touched is not None
@@ -279,6 +313,8 @@ async def _age(redis: Redis, session: Session, span: timedelta) -> None:
     """Pretend that the session was last used `span` ago."""
     touched = session.touched_at - span
     await _put(redis, session, "t", str(int(touched.timestamp() * 1000)))
+    left = max(session.idle - span, timedelta(milliseconds=100))
+    await redis.pexpire(session.place.session_key, left)
 
 
 async def test_the_index_of_a_user_holds_living_sessions_only_and_ends_with_the_last(
