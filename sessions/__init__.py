@@ -28,7 +28,8 @@ from .errors import (
     SessionRefused as SessionRefused,
     SessionsUnavailable as SessionsUnavailable,
 )
-from .middleware import SessionMiddleware as SessionMiddleware, Visit as Visit
+from .middleware import SessionMiddleware as SessionMiddleware
 from .session import Session as Session
 from .store import Sessions as Sessions
 from .sync import SyncSessions as SyncSessions
+from .visit import Visit as Visit

@@ -2,24 +2,23 @@
 
     scope["session"]   a Visit: nothing is asked of Redis until the application asks for the session
 
-The cookie is `__Host-momentus`: Secure, HttpOnly, SameSite=Lax, Path=/, no Domain (RFC 6265bis, 4.1.3.2), so that
-no other host, and no script, can set or read it. It is written when the application logs in, out, or rotates.
+A cookie that is to be set goes with whatever answers: the application's response, the acceptance or refusal of a
+websocket, or, when the application fails before its response starts, a plain 500 of this file. The error still
+goes on to the server. Once the response has started, `Visit` refuses what needs a cookie. A websocket that fails
+before it was accepted takes the cookie along only where the server knows the extension
+``websocket.http.response``.
 
-A Redis that is away is SessionsUnavailable in the application; answer 503.
+Responses that read or set a session tell caches so: see :mod:`.response_headers`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
-from datetime import timedelta
+from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from .calls import ABSOLUTE, IDLE, SERVICE_USER
-from .session import Session
+from .response_headers import keep_from_shared_caches, vary_by_cookie
 from .store import Sessions
-
-COOKIE = "__Host-momentus"
-_ATTRIBUTES = "Path=/; Secure; HttpOnly; SameSite=Lax"
+from .visit import COOKIE, Visit
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -27,82 +26,8 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-
-class Visit:
-    """One request's session: loaded when first asked for, and what the cookie becomes.
-
-    Attributes:
-        token: as the browser sent it, or as it will be told; None when it has none.
-    """
-
-    def __init__(self, sessions: Sessions, token: str | None) -> None:
-        self._sessions = sessions
-        self._session: Session | None = None
-        self._loaded = token is None
-        self.token = token
-        self.cookie: str | None = None
-        """The Set-Cookie header of the answer, if there is to be one."""
-
-    async def load(self) -> Session | None:
-        """The person's session, None without one; asks Redis once a request. Raises SessionsUnavailable.
-
-        A machine's token opens reports, not an application that people use.
-        """
-        if not self._loaded and self.token is not None:
-            found = await self._sessions.load(self.token)
-            self._session = None if found is None or found.user == SERVICE_USER else found
-            self._loaded = True
-        return self._session
-
-    async def log_in(
-        self,
-        user: str,
-        data: Mapping[str, Any],
-        *,
-        label: str = "",
-        idle: timedelta = IDLE,
-        absolute: timedelta = ABSOLUTE,
-        cap: int = 0,
-    ) -> Session:
-        """A new session under a new token; one that the browser had is ended (session fixation).
-
-        Raises SessionRefused, SessionsUnavailable.
-        """
-        token, session = await self._sessions.create(
-            user, data, label=label, idle=idle, absolute=absolute, cap=cap
-        )
-        if self.token is not None:
-            await self._sessions.revoke(self.token)
-        self._become(token, session)
-        return session
-
-    async def save(self, data: Mapping[str, Any]) -> Session:
-        """New data. Raises as `Sessions.save`, and LookupError when there is no session."""
-        session = await self.load()
-        if session is None:
-            raise LookupError("this request has no session: log in first")
-        self._session = await self._sessions.save(session, data)
-        return self._session
-
-    async def rotate(self) -> None:
-        """A new token for the same session. Raises SessionGone, SessionsUnavailable; LookupError without one."""
-        if self.token is None:
-            raise LookupError("this request has no session: log in first")
-        rotated = await self._sessions.rotate(self.token)
-        if rotated is not None:
-            self._become(*rotated)
-
-    async def log_out(self) -> None:
-        """End the session and take the cookie back. Raises SessionsUnavailable."""
-        if self.token is not None:
-            await self._sessions.revoke(self.token)
-        self.token, self._session, self._loaded = None, None, True
-        self.cookie = f"{COOKIE}=; Max-Age=0; {_ATTRIBUTES}"
-
-    def _become(self, token: str, session: Session) -> None:
-        self.token, self._session, self._loaded = token, session, True
-        life = int((session.expires_at - session.created_at).total_seconds())
-        self.cookie = f"{COOKIE}={token}; Max-Age={life}; {_ATTRIBUTES}"
+_HTTP = {"http": "http.response", "websocket": "websocket.http.response"}
+"""How a response is called, by the kind of request."""
 
 
 class SessionMiddleware:
@@ -123,14 +48,61 @@ class SessionMiddleware:
             return
         visit = Visit(self._sessions, _token(scope))
         scope["session"] = visit
+        response = _Response(scope, visit, send)
+        try:
+            await self._application(scope, receive, response.send)
+        except Exception:
+            await response.complete()
+            raise
+        await response.complete()
 
-        async def with_cookie(message: Message) -> None:
-            if message["type"] in {"http.response.start", "websocket.accept"} and visit.cookie is not None:
-                headers = [*message.get("headers", []), (b"set-cookie", visit.cookie.encode("ascii"))]
-                message = {**message, "headers": headers}
-            await send(message)
 
-        await self._application(scope, receive, with_cookie)
+class _Response:
+    """The head of one response: it carries the cookie and what caches need to know."""
+
+    def __init__(self, scope: Scope, visit: Visit, send: Send) -> None:
+        self._visit = visit
+        self._send = send
+        self._kind = _HTTP[scope["type"]]
+        extensions = scope.get("extensions") or {}
+        self._can_refuse = scope["type"] == "http" or self._kind in extensions
+
+    async def send(self, message: Message) -> None:
+        """Pass a message of the application on."""
+        if self._visit.answered:
+            await self._send(message)
+        elif message["type"] in {f"{self._kind}.start", "websocket.accept"}:
+            self._visit.answered = True
+            await self._send({**message, "headers": self._headers(message.get("headers", []))})
+        elif message["type"] == "websocket.close" and self._must_tell:
+            await self._refuse(403, b"Forbidden")
+        else:
+            await self._send(message)
+
+    async def complete(self) -> None:
+        """Answer in place of an application that failed, or never answered, while a cookie waits to be set."""
+        if self._must_tell and not self._visit.answered:
+            await self._refuse(500, b"Internal Server Error")
+
+    @property
+    def _must_tell(self) -> bool:
+        return self._visit.cookie is not None and self._can_refuse
+
+    async def _refuse(self, status: int, body: bytes) -> None:
+        length = str(len(body)).encode("ascii")
+        headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", length)]
+        await self.send({"type": f"{self._kind}.start", "status": status, "headers": headers})
+        await self.send({"type": f"{self._kind}.body", "body": body})
+
+    def _headers(self, given: Any) -> list[tuple[bytes, bytes]]:  # noqa: ANN401  any iterable of pairs, as ASGI has it
+        headers = [(bytes(name), bytes(value)) for name, value in given]
+        if self._visit.consulted or self._visit.cookie is not None:
+            headers = vary_by_cookie(headers)
+        if self._visit.personal:
+            headers = keep_from_shared_caches(headers)
+        if self._visit.cookie is not None:
+            headers.append((b"set-cookie", self._visit.cookie.encode("ascii")))
+        return headers
 
 
 def _token(scope: Scope) -> str | None:

@@ -22,7 +22,7 @@ from redis.commands.core import AsyncScript
 from redis.exceptions import RedisError
 
 from . import calls, service
-from .calls import ABSOLUTE, DEADLINE, GRACE, IDLE, SCRIPTS, SERVICE_USER, Call
+from .calls import ABSOLUTE, DEADLINE, GRACE, IDLE, SCRIPTS, Call
 from .connection import connect
 from .deadline import within
 from .errors import SessionsUnavailable

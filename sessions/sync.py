@@ -16,7 +16,7 @@ from redis.commands.core import Script
 from redis.exceptions import RedisError
 
 from . import calls, service
-from .calls import ABSOLUTE, DEADLINE, GRACE, IDLE, SCRIPTS, SERVICE_USER, Call
+from .calls import ABSOLUTE, DEADLINE, GRACE, IDLE, SCRIPTS, Call
 from .errors import SessionsUnavailable
 from .session import Session
 from .store import source

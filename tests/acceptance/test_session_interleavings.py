@@ -2,7 +2,8 @@
 
 The oracle is a plain dictionary. Every call is one script, and Redis runs scripts one after the other, so that
 every order in which calls of concurrent servers can take effect is an order of single calls, each server holding
-what it loaded some time ago, and each browser a token that may be in its grace. The steps are drawn from a seed that a failure names.
+what it loaded some time ago, and each browser a token that may be in its grace. The steps are drawn from a seed
+that a failure names.
 """
 
 import random
@@ -23,7 +24,7 @@ LASTING = timedelta(minutes=10)
 
 @dataclass
 class Truth:
-    """What there should be: each token that opens a session, each session's newest token, owner and count of saves."""
+    """What there should be: every token that opens a session; newest token, owner and saves of each session."""
 
     tokens: dict[str, int] = field(default_factory=dict)
     newest: dict[int, str] = field(default_factory=dict)

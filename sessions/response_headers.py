@@ -1,0 +1,58 @@
+"""The header fields by which caches treat a response that depends on a session. No I/O.
+
+`Vary: Cookie` for all that looked for a session, so that no cache gives one user's page to another. No shared
+cache keeps a response that belongs to one user: without a `Cache-Control` by the application it gets `no-store`;
+what the application says is kept where it is as strict, and made `private` where it is not.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+Header = tuple[bytes, bytes]
+
+_DIRECTIVE = re.compile(rb'(?:[^,"]|"[^"]*")+')
+_SHARED = frozenset({b"public", b"s-maxage", b"private"})
+"""What a shared cache would go by; `private` here is that of single fields, ``private="set-cookie"``."""
+
+
+def vary_by_cookie(headers: Iterable[Header]) -> list[Header]:
+    """Add `Cookie` to `Vary`.
+
+    Example:
+        >>> vary_by_cookie([(b"vary", b"Accept-Encoding")])
+        [(b'vary', b'Accept-Encoding, Cookie')]
+    """
+    kept = list(headers)
+    places = [at for at, (name, _) in enumerate(kept) if name.lower() == b"vary"]
+    named = {one.strip().lower() for at in places for one in kept[at][1].split(b",")}
+    if named & {b"*", b"cookie"}:
+        return kept
+    if not places or not kept[places[-1]][1].strip():
+        return [*kept, (b"vary", b"Cookie")]
+    name, value = kept[places[-1]]
+    kept[places[-1]] = (name, value + b", Cookie")
+    return kept
+
+
+def keep_from_shared_caches(headers: Iterable[Header]) -> list[Header]:
+    """Make a response private, unless `Cache-Control` is stricter.
+
+    Example:
+        >>> keep_from_shared_caches([(b"cache-control", b"public, max-age=60")])
+        [(b'cache-control', b'max-age=60, private')]
+    """
+    kept = list(headers)
+    given = [value for name, value in kept if name.lower() == b"cache-control"]
+    directives = [one.strip() for value in given for one in _DIRECTIVE.findall(value) if one.strip()]
+    if not directives:
+        return [*kept, (b"cache-control", b"no-store")]
+    names = {one.lower() for one in directives}
+    if b"no-store" in names:
+        return kept
+    unshared = [one for one in directives if one.partition(b"=")[0].strip().lower() not in _SHARED]
+    if b"private" in names and len(unshared) == len(directives) - 1:
+        return kept
+    others = [header for header in kept if header[0].lower() != b"cache-control"]
+    return [*others, (b"cache-control", b", ".join([*unshared, b"private"]))]
