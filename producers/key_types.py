@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from .keys import LaneKeys
 
 _TYPES: Mapping[str, str] = {
-    **dict.fromkeys(("queue", "leases", "dead", "workers"), "zset"),
+    **dict.fromkeys(("queue", "leases", "dead", "workers", "uncertain"), "zset"),
     **dict.fromkeys(("retrying", "adopted", "cancelled", "held_back", "short"), "set"),
     **dict.fromkeys(
         ("counters", "lapses", "effects", "holds", "crons", "next", "parked", "progress", "dataset"), "hash"

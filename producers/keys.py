@@ -78,6 +78,11 @@ class LaneKeys:
         return f"momentus:{self.tag}:effects"
 
     @property
+    def uncertain(self) -> str:
+        """ZSET of jobs whose effect began with an unknown outcome, by the time (ms) at which that was counted."""
+        return f"momentus:{self.tag}:uncertain"
+
+    @property
     def holds(self) -> str:
         """HASH of what is held, ``lane:<lane>`` to JSON with until when and why."""
         return f"momentus:{self.tag}:holds"
@@ -197,8 +202,6 @@ def mail_sent(day: int) -> str:
 
 MAIL_ROUTED = "momentus:{mail}:routed"
 """HASH of mails that only some accounts may send, and which."""
-MAIL_UNCERTAIN = "momentus:{mail}:uncertain"
-"""ZSET of mails of which nobody knows whether they were delivered, by the time (ms) at which that was noted."""
 
 
 def mail_account(name: str) -> str:

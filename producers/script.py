@@ -15,9 +15,9 @@ from redis.exceptions import NoScriptError, ResponseError
 from .link import Argument
 
 PARTS: Mapping[str, Sequence[str]] = {
-    "claim": ("blocked", "window", "limits", "claim_limits"),
-    "finish": ("blocked",),
-    "take_out": ("blocked",),
+    "claim": ("blocked", "uncertain", "window", "limits", "claim_limits"),
+    "finish": ("blocked", "uncertain"),
+    "take_out": ("blocked", "uncertain"),
     "limits_change": ("blocked",),
     "limits_state": ("window", "limits"),
     "reroute": ("blocked",),

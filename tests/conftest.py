@@ -4,6 +4,8 @@ The tests never use a configured server: MOMENTUS_* variables are cleared for ev
 and any number of pytest-xdist workers in each, go side by side; each has its own servers.
 
     valkey_url      a shared Valkey, empty at the start of each test that asks for it
+    cluster_url     a shared cluster of three primaries, empty at the start of each test that asks for it
+    redis_url       the one and the other: the test runs on a server, and in the long run on a cluster too
     own_valkey      makes a Valkey of the test's own, to kill, stop, freeze and restart
     postgres_dsn    a shared Postgres: superuser, the maintenance database
     database        a fresh, empty database of the test's own: its DSN
@@ -29,6 +31,7 @@ from ops.sink.smtp import Faults, Sink
 from ops.supervisor import Supervisor
 from ops.supervisor_process import Restart
 from tests.support import OwnValkey, Servers, ask_valkey, scratch_directory
+from tests.topologies import Cluster, lasting_cluster
 
 
 @pytest.fixture(autouse=True)
@@ -50,6 +53,25 @@ def _valkey() -> Iterator[Valkey]:
 def valkey_url(_valkey: Valkey) -> str:
     assert ask_valkey(_valkey.port, "FLUSHALL") == b"+OK"
     return _valkey.url
+
+
+@pytest.fixture(scope="session")
+def _cluster() -> Iterator[Cluster]:
+    with lasting_cluster() as formed:
+        yield formed
+
+
+@pytest.fixture
+def cluster_url(_cluster: Cluster) -> str:
+    for port in _cluster.nodes.values():
+        assert ask_valkey(port, "FLUSHALL") == b"+OK"
+    return _cluster.url
+
+
+@pytest.fixture(params=["server", pytest.param("cluster", marks=pytest.mark.long)])
+def redis_url(request: pytest.FixtureRequest) -> str:
+    url: str = request.getfixturevalue({"server": "valkey_url", "cluster": "cluster_url"}[request.param])
+    return url
 
 
 @pytest.fixture

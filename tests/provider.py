@@ -32,6 +32,7 @@ class Provider:
         connections, rate, window, day: its limits; 0 for none. `rate` mails in any `window` seconds.
         seconds: how long it takes for a mail.
         silent: how many mails it takes in and then drops the line without a word.
+        word: while it is not set, every mail waits for it behind its final dot.
     """
 
     password: str = ""
@@ -41,6 +42,7 @@ class Provider:
     day: int = 0
     seconds: float = 0.0
     silent: int = 0
+    word: asyncio.Event | None = None
     port: int = 0
     mails: Counter[str] = field(default_factory=Counter)
     recipients: Counter[str] = field(default_factory=Counter)
@@ -126,6 +128,8 @@ class Provider:
         """Whether the line stays."""
         body = (await reader.readuntil(b"\r\n.\r\n")).decode()
         await asyncio.sleep(self.seconds)
+        if self.word is not None:
+            await self.word.wait()
         if refusal := self._refusal():
             self._say(writer, refusal)
             return True

@@ -1,8 +1,11 @@
 """`ops mail uncertain` and `resolve`: the mails of which nobody knows whether they were delivered, and what to do.
 
-The list holds the latest ten thousand. A mail of a stream that resends is on it with what became of it since;
-one of a stream that holds waits there for a decision: look into the account's sent mail, then say `accepted`, or
-`resend` and risk a second copy.
+The list holds the latest ten thousand, and every mail that waits for a decision, however old. A mail of a stream
+that resends is on it with what became of it since; one of a stream that holds waits there: look into the account's
+sent mail, then say `accepted`, or `resend` and risk a second copy.
+
+The scripts that count a mail as uncertain list it in the same call. Mails that wait are found by the note beside
+them as well, so that no waiting mail depends on the list.
 """
 
 import argparse
@@ -17,9 +20,10 @@ from redis.asyncio import Redis
 
 from ops.command import Answer, Command, Tools
 from ops.depth_table import table
+from ops.jobs.parked import read_parking
 from ops.mail.suppression import operator
-from ops.mail.trace import MAIL_LANES, takes_id, trace, utc
-from producers.keys import MAIL_UNCERTAIN, LaneKeys
+from ops.mail.trace import MAIL_LANES, Trace, takes_id, trace, utc
+from producers.keys import LaneKeys
 
 KEEP = timedelta(days=3)
 """How long a mail that people called accepted can still be traced."""
@@ -44,19 +48,40 @@ class Doubt:
 
 
 async def doubts(redis: Redis, *, limit: int) -> tuple[list[Doubt], int]:
-    """The latest of the list, and how many there are.
+    """The latest of the list, then what waits for people and is not on it; and how many there are.
 
     Raises:
         RedisError, OSError: Redis did not answer.
     """
     found: Sequence[tuple[bytes, float]] = await redis.zrange(
-        MAIL_UNCERTAIN, 0, limit - 1, desc=True, withscores=True
+        _KEYS.uncertain, 0, limit - 1, desc=True, withscores=True
     )
-    listed = []
-    for octets, noted in found:
-        one = await trace(redis, octets.decode())
-        listed.append(Doubt(id=one.id, noted=utc(noted), state=one.state, account=one.account))
-    return listed, int(await redis.zcard(MAIL_UNCERTAIN))
+    unlisted = await _waiting_unlisted(redis)
+    listed = [_doubt(await trace(redis, octets.decode()), noted) for octets, noted in found]
+    listed += [_doubt(await trace(redis, job_id)) for job_id in unlisted[: limit - len(listed)]]
+    return listed, int(await redis.zcard(_KEYS.uncertain)) + len(unlisted)
+
+
+def _doubt(one: Trace, noted: float | None = None) -> Doubt:
+    doubtful = (event.at for event in reversed(one.journal) if event.outcome in {"uncertain", "parked"})
+    at = next(doubtful, datetime.now(UTC)) if noted is None else utc(noted)
+    return Doubt(id=one.id, noted=at, state=one.state, account=one.account)
+
+
+async def _waiting_unlisted(redis: Redis) -> list[str]:
+    """Ids of mails that wait for a decision and are not on the list: it is older than the list is long."""
+    waiting: list[str] = []
+    for lane in MAIL_LANES:
+        async for job_id, note in redis.hscan_iter(LaneKeys(lane).parked, count=_MOST):
+            parking = read_parking(note)
+            if parking and parking.why == "uncertain":
+                waiting.append(job_id.decode(errors="replace"))
+    unlisted: list[str] = []
+    for at in range(0, len(waiting), _MOST):
+        some = waiting[at : at + _MOST]
+        scores = await redis.zmscore(_KEYS.uncertain, some)
+        unlisted += [job_id for job_id, score in zip(some, scores, strict=True) if score is None]
+    return unlisted
 
 
 async def resolve(redis: Redis, job_id: str, decision: Literal["accepted", "resend"], *, by: str) -> str:
@@ -65,7 +90,7 @@ async def resolve(redis: Redis, job_id: str, decision: Literal["accepted", "rese
     Raises:
         RedisError, OSError: Redis did not answer; asking again does no harm.
     """
-    keys = [_KEYS.counters, MAIL_UNCERTAIN, _KEYS.limited, _KEYS.adopted]
+    keys = [_KEYS.counters, _KEYS.uncertain, _KEYS.limited, _KEYS.adopted]
     for one in map(LaneKeys, MAIL_LANES):
         keys += [one.queue, one.parked, one.retrying, one.wake]
     now = round(datetime.now(UTC).timestamp() * 1000)

@@ -17,7 +17,8 @@
 --
 -- Also touches, with the same tag: arq:job:<id>, arq:in-progress:<id>, arq:retry:<id>, arq:result:<id>,
 -- momentus:{group}:history:<id>, and of each lane arq:queue:{group}:<lane> and momentus:{group}:<what>:<lane>,
--- what being leases, retrying, dead, parked and wake.
+-- what being leases, retrying, dead, parked and wake; and what blocked.lua and uncertain.lua name, which stand before
+-- this.
 --
 -- Returns  {what, lane}, where what is
 --            "gone"      it was taken out and counted under ARGV[3]
@@ -73,6 +74,7 @@ local function forget(lane)
   redis.call('HDEL', progress, id)
   require_blocked().leave(tag, lane, id, now)
   if redis.call('HDEL', effects, id) == 1 then
+    require_uncertain().list(tag, id, now)
     redis.call('HINCRBY', counters, 'uncertain:' .. lane, 1)
   end
   redis.call('DEL', 'arq:job:' .. id, 'arq:retry:' .. id, 'arq:result:' .. id)
@@ -130,6 +132,9 @@ local function lanes()
   return found
 end
 
+if redis.call('HEXISTS', effects, id) == 1 then
+  require_uncertain().check(tag)
+end
 for _, lane in ipairs(lanes()) do
   local what = take_out(lane)
   if what then

@@ -35,7 +35,7 @@ from producers.limit import LaneLimit, Limit
 from producers.link import Link
 from tests.notes import running
 from tests.provider import Provider
-from tests.support import eventually
+from tests.support import OwnValkey, eventually
 from worker.engine import LaneSlots, Worker
 from worker.engine.handler import handler
 from worker.mail.deliver import Mailer, send_mail
@@ -214,6 +214,69 @@ async def test_the_journal_of_a_mail_tells_each_attempt_with_the_servers_words(
     assert found.journal[-1].reason.startswith("main: no reply after the final dot")
     result = orjson.loads(await redis.get(f"arq:result:{receipt.id}"))
     assert result["r"] == {"code": 250, "reply": "2.0.0 queued as 2", "account": "main"}
+
+
+# Redis away
+
+StartValkey = Callable[..., Awaitable[OwnValkey]]
+
+
+@asynccontextmanager
+async def replies_lost_while_redis_is_away(
+    own_valkey: StartValkey, streams: Mapping[str, Stream]
+) -> AsyncIterator[tuple[Provider, Redis]]:
+    """Five mails whose dots are written; then Redis goes, no reply comes, and Redis is back."""
+    valkey, word = await own_valkey(), asyncio.Event()
+    async with (
+        Provider(silent=5, word=word) as provider,
+        Redis.from_url(valkey.url) as redis,
+        Producer.connect(valkey.url, budget=5) as producer,
+    ):
+        await producer.send_many(mails(5))
+        async with delivering(valkey.url, provider, streams=streams):
+            await eventually(lambda: all_marked(redis, 5))
+            await valkey.kill()
+            word.set()
+            await eventually(lambda: provider.dropped.total() == 5)
+            await valkey.start()
+            yield provider, redis
+
+
+async def all_marked(redis: Redis, count: int) -> bool:
+    return bool(await redis.hlen(KEYS.effects) == count)
+
+
+async def test_a_mail_whose_reply_was_lost_while_redis_was_away_is_listed(own_valkey: StartValkey) -> None:
+    async with replies_lost_while_redis_is_away(own_valkey, STREAMS) as (provider, redis):
+        await eventually(reached(redis, "done", 5), timeout=30)
+        assert (await counted(redis, "uncertain"), provider.duplicates) == (5, 5)
+        assert (await doubts(redis, limit=100))[1] == 5
+
+
+async def test_a_held_mail_whose_reply_was_lost_while_redis_was_away_waits_for_people_and_is_listed(
+    own_valkey: StartValkey,
+) -> None:
+    async with replies_lost_while_redis_is_away(own_valkey, HOLDING) as (provider, redis):
+        await eventually(reached(redis, "uncertain", 5), timeout=30)
+        await eventually(lambda: redis.hlen(KEYS.parked))
+        listed, total = await doubts(redis, limit=100)
+        assert ({one.state for one in listed}, total) == ({"uncertain"}, 5)
+        assert provider.duplicates == 0
+
+
+async def test_a_mail_that_waits_for_people_is_listed_even_when_the_list_is_gone(
+    valkey_url: str, producer: Producer, redis: Redis
+) -> None:
+    """It is not longer than ten thousand, and what waits may be older than that."""
+    async with Provider(silent=3) as provider:
+        await producer.send_many(mails(3))
+        async with delivering(valkey_url, provider, streams=HOLDING):
+            await eventually(reached(redis, "uncertain", 3))
+        before, total = await doubts(redis, limit=10)
+        assert await redis.delete(KEYS.uncertain)
+        assert ({one.id for one in (await doubts(redis, limit=10))[0]}, total) == ({one.id for one in before}, 3)
+        listed, total = await doubts(redis, limit=2)
+        assert (len(listed), total) == (2, 3)
 
 
 # Killed

@@ -39,6 +39,7 @@ def _of_the_group(model: QueueModel) -> Contents:
         keys.counters: {name: b"%d" % count for name, count in model.counters.items() if count},
         keys.lapses: {job.id: b"%d" % job.lapses for job in living if job.lapses},
         keys.effects: {job.id: b"%d" % job.effect for job in living if job.effect},
+        keys.uncertain: dict(model.uncertain),
         keys.next: {job.id: b"%d %s" % job.following for job in living if job.following},
         keys.progress: {job.id: job.progress for job in living if job.progress},
         keys.adopted: {job.id for job in living if job.foreign and job.counted},

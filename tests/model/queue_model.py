@@ -71,6 +71,9 @@ class QueueModel:
         self.holds: dict[str, int | None] = {}
         self.fates: dict[int, str] = {}
         """How each accepted request ended; "" for not yet."""
+        self.uncertain: dict[str, int] = {}
+        """When the last unknown effect of a job was counted."""
+        self._now = 0
         self.woken: set[str] = set()
         """Lanes for which a token must lie ready, until somebody takes it."""
 
@@ -78,6 +81,7 @@ class QueueModel:
 
     def at(self, now: int) -> None:
         """It is now so late: what had its time is gone."""
+        self._now = now
         self._expire(now - 1)
 
     def pass_time(self, milliseconds: int, now: int) -> None:
@@ -96,6 +100,7 @@ class QueueModel:
         for history in self.histories.values():
             history.expires -= milliseconds if history.expires > 0 else 0
         self.holds = {lane: until and until - milliseconds for lane, until in self.holds.items()}
+        self.uncertain = {job_id: at - milliseconds for job_id, at in self.uncertain.items()}
         self._expire(now)
 
     def _expire(self, past: int) -> None:
@@ -323,7 +328,7 @@ class QueueModel:
         job, attempt = self.jobs[job_id], int(token.rpartition(":")[2])
         kind = outcome.rstrip("+")
         if outcome.endswith("+"):
-            self.counters[f"uncertain:{job.lane}"] += 1
+            self._count_uncertain(job)
             self._remember(job_id, attempt, "uncertain")
         self._give_back(job)
         job.effect = job.lapses = 0
@@ -498,9 +503,13 @@ class QueueModel:
     def _unknown_effect(self, job: Job) -> int:
         effect, job.effect = job.effect, 0
         if effect:
-            self.counters[f"uncertain:{job.lane}"] += 1
+            self._count_uncertain(job)
             self._remember(job.id, effect, "uncertain")
         return effect
+
+    def _count_uncertain(self, job: Job) -> None:
+        self.counters[f"uncertain:{job.lane}"] += 1
+        self.uncertain[job.id] = self._now
 
     def _bury(self, now: int, job: Job) -> None:
         self.counters[f"dead:{job.lane}"] += 1

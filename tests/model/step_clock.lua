@@ -66,6 +66,7 @@ local TIMES = {
   {'^momentus:{%w+}:counters$', nothing},
   {'^momentus:{%w+}:lapses$', nothing},
   {'^momentus:{%w+}:effects$', nothing},
+  {'^momentus:{%w+}:uncertain$', scores},
   {'^momentus:{%w+}:adopted$', nothing},
   {'^momentus:{%w+}:cancelled$', nothing},
   {'^momentus:{%w+}:history:', nothing},

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from worker.engine.together import Together
+from worker.engine.together import Together, Unasked, WrongNumberOfAnswers
 
 
 async def test_many_questions_become_few_calls_and_everybody_gets_their_own_answer() -> None:
@@ -53,3 +53,41 @@ async def test_a_caller_that_is_cancelled_leaves_the_others_be() -> None:
     assert await staying == 2
     with pytest.raises(asyncio.CancelledError):
         await leaving
+
+
+@pytest.mark.parametrize("answers", [0, 2, 4])
+async def test_another_number_of_answers_than_of_questions_is_an_error_of_that_name(answers: int) -> None:
+    async def ask(_: Sequence[int]) -> list[int]:
+        return [1] * answers
+
+    together = Together(ask)
+    found = await asyncio.gather(*(together.answer(number) for number in range(3)), return_exceptions=True)
+    assert {str(one) for one in found} == {
+        f"answers: {answers} came for 3 question(s); there must be one for each"
+    }
+    assert {type(one) for one in found} == {WrongNumberOfAnswers}
+
+
+async def test_a_call_that_fails_leaves_the_questions_behind_it_to_the_next_call() -> None:
+    calls = 0
+
+    async def ask(questions: Sequence[int]) -> list[int]:
+        nonlocal calls
+        calls += 1
+        return list(questions) if calls > 1 else [0, 0, 0]
+
+    together = Together(ask, most=2)
+    found = await asyncio.gather(*(together.answer(number) for number in range(4)), return_exceptions=True)
+    assert [type(one) for one in found[:2]] == [WrongNumberOfAnswers] * 2
+    assert found[2:] == [2, 3]
+
+
+async def test_a_call_that_is_stopped_fails_all_who_wait_and_cancels_none() -> None:
+    """The one under way, and those behind it: a mail that is told of a cancellation takes it for its own."""
+
+    async def ask(_: Sequence[int]) -> list[int]:
+        raise asyncio.CancelledError
+
+    together = Together(ask, most=2)
+    found = await asyncio.gather(*(together.answer(number) for number in range(5)), return_exceptions=True)
+    assert [type(one) for one in found] == [Unasked] * 5

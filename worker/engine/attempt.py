@@ -59,14 +59,17 @@ class Effect:
         self.begun = False
 
     async def begin(self, note: str = "") -> bool:
-        """Make the mark; False means that the effect must not happen.
+        """Make the mark; False, or an error, means that the effect must not happen.
+
+        Only a mark that was made lets the effect begin. So an attempt that is stopped while it waits for its mark,
+        or whose mark fails, ends with certainty: it has caused nothing.
 
         Args:
             note: what the history is to say of the effect if nobody ever tells how it ended.
         """
-        self.begun = True  # from here on, until the handler says how it ended, nobody can be sure
-        self.begun = await self._mark(note)
-        return self.begun
+        made = await self._mark(note)
+        self.begun = self.begun or made
+        return made
 
 
 @dataclass(slots=True)  # not frozen: that triples the cost of making one, and there is one for each attempt

@@ -1,10 +1,11 @@
 """Questions that many mails ask Redis at about the same time, as one command.
 
-What is asked while a question is under way waits for its answer, and then goes as one. So a single mail pays a
+Questions that are asked while a call is under way wait for its reply, and then go as one. So a single mail pays a
 round trip, and a thousand at once share a few; a command for each costs more than all the rest of sending a mail.
 
-What can go wrong: the call fails; everybody who waited for it is told. A caller that is cancelled leaves the
-others be.
+What can go wrong: the call fails, or gives another number of answers than it was asked questions; all its callers
+get that error. No call cancels a caller: a cancellation means that somebody stopped the caller itself. The others
+of a caller that is cancelled get their answers.
 """
 
 import asyncio
@@ -16,6 +17,17 @@ ANSWER_SECONDS = 2.0
 
 Question = TypeVar("Question")
 Answer = TypeVar("Answer")
+
+
+class WrongNumberOfAnswers(Exception):
+    """A fault of the call: nobody can tell which answer belongs to which question."""
+
+    def __init__(self, *, questions: int, answers: int) -> None:
+        super().__init__(f"answers: {answers} came for {questions} question(s); there must be one for each")
+
+
+class Unasked(Exception):
+    """The event loop ended before the question had its answer."""
 
 
 class Together(Generic[Question, Answer]):
@@ -43,24 +55,31 @@ class Together(Generic[Question, Answer]):
         return future
 
     async def _run(self) -> None:
+        batch: list[tuple[Question, asyncio.Future[Answer]]] = []
         try:
             while self._waiting:
                 batch, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
                 await self._settle(batch)
         finally:
             self._asking = None
-            for _, future in self._waiting:  # only when the loop ends
-                future.cancel()
+            left, self._waiting = [*batch, *self._waiting], []
+            _fail(left, Unasked("the event loop ends"))  # nobody is left over otherwise
 
     async def _settle(self, batch: Sequence[tuple[Question, asyncio.Future[Answer]]]) -> None:
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
                 answers = await self._ask([question for question, _ in batch])
+            if len(answers) != len(batch):
+                raise WrongNumberOfAnswers(questions=len(batch), answers=len(answers))
         except Exception as error:  # noqa: BLE001  whatever it is belongs to those who asked
-            for _, future in batch:
-                if not future.done():
-                    future.set_exception(error)
+            _fail(batch, error)
             return
         for (_, future), answer in zip(batch, answers, strict=True):
             if not future.done():
                 future.set_result(answer)
+
+
+def _fail(batch: Sequence[tuple[Question, "asyncio.Future[Answer]"]], error: Exception) -> None:
+    for _, future in batch:
+        if not future.done():
+            future.set_exception(error)

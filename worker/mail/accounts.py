@@ -17,18 +17,17 @@ from typing import Any
 import orjson
 
 from jobs.mail.octets import Letter
-from producers.keys import MAIL_UNCERTAIN, LaneKeys
+from producers.keys import LaneKeys
 from producers.link import Link
 from worker.mail.envelope import Receipt
 from worker.mail.errors import Broken, Refused
-from worker.mail.gate import AccountClosed, Gate, limit_key, run_script
+from worker.mail.gate import AccountClosed, Gate
 from worker.mail.pool import Crowded, Pool
 from worker.mail.reply import Reply, Trouble, Verdict, judge
 from worker.mail.routing import bind, route
 from worker.mail.uncertain import Earlier, find_earlier
 
 _LOOK = timedelta(seconds=1)
-_UNCERTAIN_KEPT = 10_000
 _KEYS = LaneKeys("mail.normal")
 
 
@@ -40,7 +39,6 @@ class Carrier:
         gate: None where nothing is shared: the account is never closed and its connections are not counted.
         idempotency_header: by which its provider knows a second copy; "" where there is none.
         unusable: why it cannot be used at all, naming the setting; "" when it can.
-        alone: whether there is no other account.
     """
 
     def __init__(
@@ -53,9 +51,8 @@ class Carrier:
         link: Link | None = None,
         idempotency_header: str = "",
         unusable: str = "",
-        alone: bool = True,
     ) -> None:
-        self.name, self.pool, self.link, self.alone = name, pool, link, alone
+        self.name, self.pool, self.link = name, pool, link
         self.idempotency_header, self.unusable = idempotency_header, unusable
         self._provider, self._gate = provider, gate
         self._told: tuple[BaseException, asyncio.Task[timedelta | None]] | None = None
@@ -111,14 +108,6 @@ class Carrier:
         """A connection got as far as a mail."""
         if self._gate is not None:
             await self._gate.worked()
-
-    async def note_uncertain(self, context: Mapping[str, Any]) -> None:
-        """List the mail, and bind it to this account."""
-        if self.link is None:
-            return
-        bound_to = "" if self.alone else limit_key(self.name)
-        keys = [MAIL_UNCERTAIN, _KEYS.limited]
-        await run_script(self.link, "note_uncertain", keys, [context["job_id"], bound_to, _UNCERTAIN_KEPT])
 
     async def _tell(self, failure: Refused | Broken) -> timedelta | None:
         if isinstance(failure, Broken):

@@ -17,7 +17,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+from redis.exceptions import RedisError
 
 from jobs.lanes import MAIL_BULK, MAIL_NORMAL, MAIL_URGENT
 from jobs.mail.journal import Line
@@ -29,7 +31,7 @@ from worker.events import emit
 from worker.mail.accounts import Accounts, Carrier
 from worker.mail.attachments import read_attachments
 from worker.mail.care import Care, Opened
-from worker.mail.errors import Broken, LeaseLost, Refused, Uncertain
+from worker.mail.errors import Broken, LeaseLost, Refused, Uncertain, Unmarked
 from worker.mail.gate import AccountClosed
 from worker.mail.reply import Verdict
 from worker.mail.routing import sender_domain
@@ -38,6 +40,7 @@ from worker.mail.waiting import BULK, NORMAL, URGENT
 
 _PRIORITIES = {MAIL_URGENT: URGENT, MAIL_NORMAL: NORMAL, MAIL_BULK: BULK}
 _OPENING = {"connect", "login"}
+_Lesson = TypeVar("_Lesson")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +78,7 @@ async def send_mail(context: dict[str, Any], **frozen: object) -> dict[str, obje
     domain = sender_domain(opened.fields, mailer.sender)
     account = await _account(mailer.accounts, context, _text(opened.fields, "account"), earlier, domain)
     if earlier is not None:
-        await _settle_earlier(earlier, account, stream, context)
+        _settle_earlier(earlier, account, stream, context)
     mail = await mailer.care.addressed(opened, stream)
     if isinstance(mail, Suppressed):
         emit("mail.suppressed", reason=mail.reason)
@@ -108,6 +111,8 @@ async def _account(
                 f"add it to sender_domains of [accounts.{must}], if it may"
             )
         if must == chosen.name:
+            if earlier and len(accounts) > 1:  # the journal is cut at some length, and the binding is not
+                await accounts.bind(context, must)
             return chosen
         await accounts.bind(context, must)
         raise TryLater(f"{must}: the mail may go by no other account", after=chosen.look, charged=False)
@@ -120,11 +125,10 @@ async def _account(
     )
 
 
-async def _settle_earlier(earlier: Earlier, account: Carrier, stream: Stream, context: Mapping[str, Any]) -> None:
+def _settle_earlier(earlier: Earlier, account: Carrier, stream: Stream, context: Mapping[str, Any]) -> None:
     """An earlier attempt may have delivered it: it told so itself, or its worker was lost after the mark."""
-    if context["unknown_effect"]:  # which the claim has counted
+    if context["unknown_effect"]:  # which the claim has counted and listed
         emit("mail.uncertain", earlier_attempt=context["unknown_effect"])
-        await account.note_uncertain(context)
     if not earlier.decided and after_unknown(_unknown(account, context), stream) == "hold":
         raise Park(f"{account.name}: an earlier attempt may have delivered it", why="uncertain")
 
@@ -157,17 +161,27 @@ async def _hand_over(attempt: "_Attempt", letter: Letter) -> str:
     except Broken as error:
         raise await attempt.broken(error) from error
     except Uncertain as error:
-        raise await attempt.uncertain(f"no reply after the final dot: {error}") from error
+        raise attempt.uncertain(f"no reply after the final dot: {error}") from error
     except LeaseLost:
         raise TryLater(attempt.words("the lease was lost before the final dot"), charged=False) from None
+    except Unmarked as error:
+        raise TryLater(attempt.words(str(error)), after=account.look, charged=False) from error
     except asyncio.CancelledError:
         if attempt.marked:
-            unknown = await attempt.uncertain("stopped while waiting for the reply to the final dot")
+            unknown = attempt.uncertain("stopped while waiting for the reply to the final dot")
             if isinstance(unknown, Park):
                 raise unknown from None
         raise
-    await account.worked()
+    await _learn(account.worked())
     return attempt.mail.discreet(receipt.text)
+
+
+async def _learn(lesson: Awaitable[_Lesson]) -> _Lesson | None:
+    """Tell others what a reply means for them. The mail's own end is known by then: a stop does not change it."""
+    try:
+        return await lesson
+    except asyncio.CancelledError:
+        return None
 
 
 class _Attempt:
@@ -185,11 +199,17 @@ class _Attempt:
         self._begin_effect: Callable[[str], Awaitable[bool]] = context["begin_effect"]
 
     async def mark(self) -> bool:
-        """Make it durable that the final dot follows, and by which account; False: it must not."""
+        """Make it durable that the final dot follows, and by which account; False: it must not.
+
+        Raises:
+            Unmarked: Redis did not confirm it, so the dot is not written.
+        """
         self._care.leaving(self.mail)
-        self.marked = True  # from here on nobody can be sure, until the server answers
-        self.marked = await self._begin_effect(self.account.name)
-        return self.marked
+        try:
+            self.marked = await self._begin_effect(self.account.name)
+        except (RedisError, OSError) as error:
+            raise Unmarked(f"no mark, so no final dot: {type(error).__name__} from Redis") from error
+        return self.marked  # if it is made nobody can be sure from here on, until the server answers
 
     def words(self, words: str, verdict: Verdict | None = None) -> str:
         """A line of the journal."""
@@ -203,14 +223,14 @@ class _Attempt:
         if reply.stage in _OPENING:
             closed = await self.account.failed_to_open(refusal)
         elif verdict.trouble:
-            closed = await self.account.trouble(verdict.trouble, reply)
+            closed = await _learn(self.account.trouble(verdict.trouble, reply))
         else:
             closed = None
-            await self.account.worked()
+            await _learn(self.account.worked())
         match verdict.decision:
             case "dead":
                 if verdict.scope == "recipient":
-                    await self._care.refused(self.mail, reply, job_id=self.context["job_id"])
+                    await _learn(self._care.refused(self.mail, reply, job_id=self.context["job_id"]))
                 return GiveUp(words)
             case "wait":
                 return TryLater(words, after=self.account.look if closed else None, charged=False)
@@ -223,9 +243,8 @@ class _Attempt:
             await self.account.failed_to_open(error)
         return TryLater(self.words(str(error)))
 
-    async def uncertain(self, words: str) -> TryLater | Park:
+    def uncertain(self, words: str) -> TryLater | Park:
         """Nobody knows whether the server took it."""
-        await self.account.note_uncertain(self.context)
         if after_unknown(_unknown(self.account, self.context), self._stream) == "hold":
             return Park(self.words(words), why="uncertain", uncertain=True)
         return TryLater(self.words(words), uncertain=True)

@@ -7,6 +7,7 @@
 | Broken     | no: the final dot was not written                  | the connection's                     |
 | Unfollowed | no: it had not been its turn                       | that of the mail before, or nobody's |
 | LeaseLost  | no: the final dot was not written                  | nobody's: another worker has the job |
+| Unmarked   | no: the final dot was not written                  | Redis's, or its replicas'            |
 | Uncertain  | nobody knows: the dot was written, no reply came   | the connection's                     |
 """
 
@@ -59,3 +60,7 @@ class Uncertain(Exception):
 
 class LeaseLost(Exception):
     """The mark could not be made because the job is somebody else's now; the dot was not written."""
+
+
+class Unmarked(Exception):
+    """Redis did not confirm the mark, or too few of its replicas did; the dot was not written."""

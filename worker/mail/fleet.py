@@ -133,9 +133,7 @@ async def at_work(
     """
     entries = list(configured)
     gates = [Gate(link, one.account.name, connections=one.account.connections, times=times) for one in entries]
-    carriers = [
-        _carrier(one, gate, link, size, alone=len(entries) == 1) for one, gate in zip(entries, gates, strict=True)
-    ]
+    carriers = [_carrier(one, gate, link, size) for one, gate in zip(entries, gates, strict=True)]
     keeping = [asyncio.create_task(gate.keep()) for gate in gates]
     if any(one.account.sender_domains for one in entries):
         keeping.append(asyncio.create_task(keep_rerouting(link, (times or Times()).renew_every)))
@@ -174,7 +172,7 @@ def limit_of(account: Account) -> Limit:
     )
 
 
-def _carrier(one: Configured, gate: Gate, link: Link, size: Size, *, alone: bool) -> Carrier:
+def _carrier(one: Configured, gate: Gate, link: Link, size: Size) -> Carrier:
     account = one.account
 
     def failed(failure: Refused | Broken) -> None:
@@ -199,6 +197,5 @@ def _carrier(one: Configured, gate: Gate, link: Link, size: Size, *, alone: bool
         link=link,
         idempotency_header=account.idempotency_header,
         unusable=one.unusable,
-        alone=alone,
     )
     return carrier

@@ -13,7 +13,7 @@
 
 local effects = KEYS[1]
 local reply, marks = {}, {}
-for n, token in ipairs(redis.call('MGET', unpack(KEYS, 2))) do
+for n, token in ipairs(redis.call('MGET', unpack(KEYS, 2, 1 + #ARGV / 3))) do -- a cluster adds a key behind these
   local at = 3 * n - 2
   reply[n] = 0
   if token == ARGV[at + 1] then

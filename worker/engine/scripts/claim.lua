@@ -26,7 +26,7 @@
 -- ARGV[7]  id of the data that the worker knows, "" for none
 --
 -- Also touches, with the same tag: arq:job:<id>, arq:in-progress:<id>, arq:retry:<id>, momentus:{group}:history:<id>,
--- and what claim_limits.lua, limits.lua and blocked.lua name, which stand before this.
+-- and what claim_limits.lua, limits.lua, blocked.lua and uncertain.lua name, which stand before this.
 --
 -- Returns  {now, next, id, payload, attempt, due, effect, limit, …}: the time (ms), the time at which the next job
 --          is due, a lease lapses or a limit gives one more (-1: none), then six per job; effect is the attempt
@@ -100,6 +100,7 @@ local function check_types()
   for _, key in ipairs({counters, lapses, effects, following, parked, progress}) do
     redis.call('HLEN', key)
   end
+  require_uncertain().check(tag)
   for _, event in ipairs({'accepted:', 'dead:', 'vanished:', 'cancelled:', 'uncertain:', 'discarded:'}) do
     redis.call('HINCRBY', counters, event .. lane, 0)
   end
@@ -115,6 +116,7 @@ local function unknown_effect(id)
   attempt, note = attempt or 1, note or ''
   redis.call('HDEL', effects, id)
   redis.call('HINCRBY', counters, 'uncertain:' .. lane, 1)
+  require_uncertain().list(tag, id, now)
   remember(id, {attempt = tonumber(attempt), outcome = 'uncertain', reason = note == '' and 'lease lost' or note .. ': lease lost'})
   return tonumber(attempt)
 end
@@ -232,6 +234,9 @@ local taken, foreign = 0, 0
 local has_effects = redis.call('HLEN', effects) > 0
 local has_cancelled = redis.call('SCARD', cancelled) > 0
 local has_parked = redis.call('HLEN', parked) > 0
+if has_effects then
+  require_uncertain().check(tag)
+end
 redis.call('LLEN', wake) -- fails before anything is leased when it holds something else: its lane must be told of
 local LATEST = 2 ^ 52 -- (ms); a score may be anything, a reply is a whole number
 

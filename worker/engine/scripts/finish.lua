@@ -25,7 +25,8 @@
 --          (somebody asked for it to be stopped); a "+" behind it says that the effect began and its outcome is unknown
 --
 -- Also touches, with the same tag: arq:job:<id>, arq:in-progress:<id>, arq:retry:<id>, arq:result:<id>,
--- momentus:{group}:history:<id>, momentus:{group}:minute:<n>, and what blocked.lua names, which stands before this.
+-- momentus:{group}:history:<id>, momentus:{group}:minute:<n>, and what blocked.lua and uncertain.lua name, which stand
+-- before this.
 --
 -- Returns  one number per job: 1 recorded, 0 refused (the lease was lost)
 -- Raises   for a key of the lane that holds something else; nothing was recorded
@@ -193,6 +194,7 @@ local function settle(at)
     outcome = string.sub(outcome, 1, -2)
     local note = string.match(redis.call('HGET', effects, id) or '', '^%d+ (.+)$')
     remember(id, attempt, 'uncertain', (note and note .. ': ' or '') .. 'the effect began and its outcome is unknown')
+    require_uncertain().list(tag, id, now)
   end
   finish[outcome](id, attempt, tonumber(ARGV[at + 3]), ARGV[at + 4], ARGV[at + 5], ARGV[at + 6])
 end
@@ -233,6 +235,10 @@ for n, token in ipairs(redis.call('MGET', unpack(running))) do
   if reply[n] == 1 and unknown ~= '' then
     events.uncertain = events.uncertain + 1
   end
+end
+
+if events.uncertain > 0 then
+  require_uncertain().check(tag)
 end
 
 -- The counts come first, and are all tried before: one that is no number must not leave the rest half done.

@@ -1,0 +1,91 @@
+"""Mail on a cluster of three, many mails at a time: what holds on one server holds there.
+
+Nothing fails here, so nothing may be uncertain.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+import pytest
+from redis.asyncio import Redis
+
+from jobs import Mail
+from jobs.lanes import MAIL_BULK, MAIL_NORMAL, MAIL_URGENT
+from jobs.mail.account import Account
+from jobs.mail.octets import Sender
+from ops.depth import read_depth
+from ops.mail.uncertain import doubts
+from producers import Producer
+from producers.keys import LaneKeys
+from producers.link import Link
+from sessions.connection import connect
+from tests.notes import running
+from tests.provider import Provider
+from tests.support import eventually
+from worker.engine import LaneSlots, Worker
+from worker.engine.handler import handler
+from worker.mail.deliver import Mailer, send_mail
+from worker.mail.fleet import Configured, Size, at_work
+from worker.mail.server import Server
+
+KEYS = LaneKeys(MAIL_NORMAL)
+LANES = (MAIL_URGENT, MAIL_NORMAL, MAIL_BULK)
+
+
+@asynccontextmanager
+async def delivering(url: str, provider: Provider) -> AsyncIterator[Worker]:
+    link = Link(url, KEYS.tag)
+    configured = Configured(
+        account=Account(name="main", host="127.0.0.1"), server=Server("127.0.0.1", provider.port, "off")
+    )
+    async with at_work([configured], link, size=Size(connections=20, messages=100)) as accounts:
+        worker = Worker(
+            [handler(send_mail, kind=Mail.kind)],
+            redis_url=url,
+            lanes=[LaneSlots(lane, 40) for lane in LANES],
+            ctx={"mailer": Mailer(accounts, Sender("no-reply@momentus.example"))},
+            handle_signals=False,
+        )
+        async with running(worker):
+            yield worker
+    await link.close()
+
+
+def mails(count: int, stream: str | None) -> Sequence[Mail]:
+    return [
+        Mail(to=f"u{number}@example.com", subject="Hola", text="Buenos días", stream=stream)
+        for number in range(count)
+    ]
+
+
+async def all_arrive(url: str, count: int, stream: str | None) -> None:
+    async with Provider() as provider, Producer.connect(url, budget=5) as producer, connect(url) as redis:
+        await producer.send_many(mails(count, stream))
+        async with delivering(url, provider):
+            await eventually(lambda: provider.accepted >= count, timeout=120)
+            await eventually(lambda: is_over(redis, count), timeout=20)
+        assert (provider.accepted, provider.duplicates) == (count, 0)
+        assert await doubts(redis, limit=1) == ([], 0)
+        depth = await read_depth(redis, tenant="default")
+        assert depth.conserved
+        assert not any(lane.uncertain or lane.parked or lane.dead for lane in depth.lanes)
+
+
+async def is_over(redis: Redis, count: int) -> bool:
+    """Whether every outcome is recorded."""
+    lanes = (await read_depth(redis, tenant="default")).lanes
+    return sum(lane.done + lane.dead + lane.parked for lane in lanes) == count
+
+
+@pytest.mark.parametrize("stream", ["code", None])
+async def test_every_mail_arrives_once_and_none_is_uncertain(cluster_url: str, stream: str | None) -> None:
+    await all_arrive(cluster_url, 100, stream)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("stream", ["code", None])
+async def test_fifteen_hundred_mails_arrive_once_and_none_is_uncertain(
+    cluster_url: str, stream: str | None
+) -> None:
+    await all_arrive(cluster_url, 1_500, stream)

@@ -1,0 +1,77 @@
+"""An attempt is uncertain only if its mark was made: what stopped it before that had caused nothing."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from redis.exceptions import ConnectionError as ConnectionLost
+
+from jobs import Policy
+from producers.envelope import write_envelope
+from worker.engine.attempt import Effect, Handlers, attempt
+from worker.engine.handler import handler
+from worker.engine.lane import Claim
+from worker.engine.progress import Progress
+
+KIND = "effect.cause"
+ENVELOPE = write_envelope(KIND, {}, enqueued_ms=1)
+
+
+async def ended(mark: Callable[[str], Awaitable[bool]], work: Callable[[dict[str, Any]], Awaitable[None]]) -> str:
+    """How an attempt with this handler ended."""
+    claim = Claim("mail.normal", "{mail}1", ENVELOPE, 1, 1, 1, 0, "w-1:1")
+    functions = {KIND: handler(work, kind=KIND)}
+    handlers = Handlers(
+        functions=functions, policies={}, default=Policy(tries=5), context={}, keep_result=timedelta(0)
+    )
+
+    async def told(_: bytes) -> None:
+        """Nobody asks how far it is."""
+
+    progress = Progress(1, told, asyncio.get_running_loop())
+    return (await attempt(claim, handlers, Effect(mark), progress)).outcome.kind
+
+
+async def marks(_: str) -> bool:
+    return True
+
+
+async def begins(context: dict[str, Any]) -> None:
+    assert await context["begin_effect"]()
+    raise asyncio.CancelledError
+
+
+async def test_an_attempt_that_is_stopped_after_its_mark_is_uncertain() -> None:
+    assert await ended(marks, begins) == "defer+"
+
+
+async def test_an_attempt_that_is_stopped_before_it_asks_for_its_mark_is_certain() -> None:
+    async def stopped(_: dict[str, Any]) -> None:
+        raise asyncio.CancelledError
+
+    assert await ended(marks, stopped) == "defer"
+
+
+@pytest.mark.parametrize("fault", [asyncio.CancelledError(), ConnectionLost("gone"), TimeoutError()])
+async def test_an_attempt_whose_mark_does_not_come_is_certain(fault: BaseException) -> None:
+    async def fails(_: str) -> bool:
+        raise fault
+
+    outcome = await ended(fails, begins)
+    assert outcome == ("defer" if isinstance(fault, asyncio.CancelledError) else "retry")
+
+
+async def test_an_attempt_whose_second_mark_fails_is_as_uncertain_as_after_the_first() -> None:
+    answers = iter([True, False])
+
+    async def once(_: str) -> bool:
+        return next(answers)
+
+    async def twice(context: dict[str, Any]) -> None:
+        assert await context["begin_effect"]()
+        assert not await context["begin_effect"]()
+        raise asyncio.CancelledError
+
+    assert await ended(once, twice) == "defer+"
