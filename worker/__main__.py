@@ -1,6 +1,6 @@
 """The worker process: settings in, lanes running, until SIGTERM.
 
-Exit codes: 0 after a shutdown that was asked for; 2 when the settings or the report files cannot be used.
+Exit codes: 0 after a shutdown that was asked for; 1 when it was cut off before every outcome was recorded; 2 when the settings or the report files cannot be used.
 """
 
 import asyncio
@@ -31,6 +31,7 @@ from producers.link import Link
 from sessions.connection import connect
 from settings import Mail as MailSettings, Settings, load_or_exit, read_secret
 from worker.engine import Cron, Function, LaneSlots, Limit, Worker
+from worker.engine.exit_deadline import run_to_its_end
 from worker.engine.handler import handler
 from worker.mail.care import Care
 from worker.mail.deliver import Mailer, send_mail
@@ -72,7 +73,8 @@ def main() -> int:
         sys.stderr.write("\n".join(missing) + "\n")
         return _EXIT_CONFIGURATION
     try:
-        uvloop.run(_work(settings))
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            run_to_its_end(runner.get_loop(), _work(settings))
     except (ReportError, ValueError) as error:
         sys.stderr.write(f"{error}\n")
         return _EXIT_CONFIGURATION

@@ -200,8 +200,8 @@ async def test_a_job_whose_worker_died_runs_again_when_the_lease_lapses(
     async with working(valkey_url, take, **lease):
         await eventually(lambda: attempts)
         await eventually(lambda: conserved(redis))
-    dying._hand_back()
-    await asyncio.gather(*dying.tasks.values(), return_exceptions=True)
+    dying.runner.stop_all()
+    await asyncio.gather(*dying.runner.tasks, return_exceptions=True)
     (lane,) = dying.lanes
     late = await dying.shards[0].store.turn([(lane, lane.take_ended())], [])
     assert [one.claim.id for one in late.refused] == [receipt.id]
@@ -238,7 +238,7 @@ async def test_a_worker_whose_lease_lapsed_can_record_nothing_while_another_runs
     deadline = await redis.zscore(KEYS.leases, receipt.id)
     renewal = redis.register_script(script("renew"))
     held = [KEYS.queue, KEYS.leases, KEYS.cancelled]
-    assert await renewal(keys=held, args=[600_000, stale.id, stale.token]) == [[receipt.id.encode()], []]
+    assert await renewal(keys=held, args=[600_000, stale.id, stale.token]) == [[1], []]
     assert await redis.zscore(KEYS.leases, receipt.id) == deadline
     assert await redis.get(f"arq:in-progress:{receipt.id}") == live.token.encode()
     assert await redis.exists(f"arq:job:{receipt.id}")

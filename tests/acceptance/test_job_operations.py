@@ -336,7 +336,7 @@ async def test_a_running_job_that_is_cancelled_stops_and_is_counted(
             await eventually(lambda: redis.hlen(KEYS.effects))
         assert await cancel(redis, receipt.id) == ("stopping", LANE)
         await eventually(reached(redis, cancelled=1, leased=0, uncertain=uncertain))
-        assert not worker.tasks
+        assert not worker.runner.tasks
     assert await leaves_nothing(redis, receipt.id)
     assert (await explain(redis, receipt.id)).job.state == "unknown"
 

@@ -87,9 +87,10 @@ class Product:
     def renew(self, lane: str, held: Iterable[tuple[str, str]]) -> tuple[list[str], list[str]]:
         """Ids whose lease was lost, and ids that are to stop."""
         keys = LaneKeys(lane)
-        parts = [part for pair in held for part in pair]
+        pairs = list(held)
+        parts = [part for pair in pairs for part in pair]
         lost, stop = self._run(self._renew, [keys.queue, keys.leases, keys.cancelled], [self._lease, *parts])
-        return [job_id.decode() for job_id in lost], [job_id.decode() for job_id in stop]
+        return [pairs[place - 1][0] for place in lost], [pairs[place - 1][0] for place in stop]
 
     def begin_effect(self, claim: Claim) -> int:
         """Whether the mark was made."""

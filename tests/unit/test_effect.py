@@ -10,9 +10,10 @@ from redis.exceptions import ConnectionError as ConnectionLost
 
 from jobs import Policy
 from producers.envelope import write_envelope
-from worker.engine.attempt import Effect, Handlers, attempt
+from producers.keys import LaneKeys
+from worker.engine.attempt import Attempt, Effect, Handlers, run
 from worker.engine.handler import handler
-from worker.engine.lane import Claim
+from worker.engine.lane import Claim, Lane
 from worker.engine.progress import Progress
 
 KIND = "effect.cause"
@@ -31,7 +32,9 @@ async def ended(mark: Callable[[str], Awaitable[bool]], work: Callable[[dict[str
         """Nobody asks how far it is."""
 
     progress = Progress(1, told, asyncio.get_running_loop())
-    return (await attempt(claim, handlers, Effect(mark), progress)).outcome.kind
+    lane = Lane(LaneKeys(claim.lane), 1)
+    it = Attempt(lane, claim, Effect(mark), progress, lambda *_: None, stopped="shutdown")
+    return (await run(it, handlers)).outcome.kind
 
 
 async def marks(_: str) -> bool:

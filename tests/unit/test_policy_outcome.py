@@ -4,7 +4,7 @@ import asyncio
 from datetime import timedelta
 
 import pytest
-from arq.worker import Retry, RetryJob
+from arq.worker import JobExecutionFailed, Retry, RetryJob
 from hypothesis import given, settings, strategies as st
 
 from jobs import Mail, Policy, RefreshReport
@@ -17,9 +17,14 @@ FIRST, SECOND = timedelta(seconds=10), timedelta(seconds=20)
 
 
 def after(
-    error: BaseException | None, attempt: int = 1, age: timedelta = YOUNG, *, begun: bool = False
+    error: BaseException | None,
+    attempt: int = 1,
+    age: timedelta = YOUNG,
+    *,
+    begun: bool = False,
+    stopped: bool = False,
 ) -> Outcome:
-    return decide(error, attempt=attempt, age=age, policy=POLICY, effect_begun=begun)
+    return decide(error, attempt=attempt, age=age, policy=POLICY, effect_begun=begun, stopped=stopped)
 
 
 @pytest.mark.parametrize("begun", [False, True])
@@ -51,10 +56,43 @@ def test_an_uncharged_wait_is_deferred_whatever_the_attempt_and_the_age(attempt:
     assert after(quota, attempt, age) == Outcome("defer", YOUNG, "quota")
 
 
-@pytest.mark.parametrize("error", [asyncio.CancelledError(), RetryJob()])
-def test_a_shutdown_defers_and_leaves_a_begun_effect_uncertain(error: BaseException) -> None:
-    assert after(error, attempt=99, age=timedelta(days=99)) == Outcome("defer")
-    assert after(error, attempt=99, age=timedelta(days=99), begun=True) == Outcome("defer+")
+def test_a_shutdown_defers_and_leaves_a_begun_effect_uncertain() -> None:
+    error = asyncio.CancelledError()
+    assert after(error, stopped=True, attempt=99, age=timedelta(days=99)) == Outcome("defer")
+    assert after(error, stopped=True, attempt=99, age=timedelta(days=99), begun=True) == Outcome("defer+")
+
+
+class Unspeakable(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        asyncio.CancelledError(),
+        asyncio.InvalidStateError(),
+        TimeoutError(),
+        RetryJob(),
+        JobExecutionFailed(),
+        SystemExit(3),
+        KeyboardInterrupt(),
+        GeneratorExit(),
+        BaseExceptionGroup("both", [SystemExit(1), ValueError("x")]),
+        Unspeakable(),
+    ],
+)
+def test_whatever_else_a_handler_raises_is_charged_and_bounded(error: BaseException) -> None:
+    first = after(error)
+    assert (first.kind, first.delay) == ("retry", FIRST)
+    assert type(error).__name__ in first.reason
+    assert after(error, begun=True).kind == "retry+"
+    assert after(error, attempt=3).kind == "dead"
+
+
+def test_a_wait_that_is_no_span_of_time_is_refused_where_it_is_said() -> None:
+    with pytest.raises(TypeError, match="after: must be a timedelta"):
+        TryLater("later", after=5)  # type: ignore[arg-type]  # what a handler may say by mistake
 
 
 def test_arqs_retry_waits_as_long_as_it_says_within_the_policy() -> None:

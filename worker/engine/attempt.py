@@ -1,10 +1,14 @@
-"""One attempt of one job: from stored octets to an outcome. Never raises for the job's own failure."""
+"""One attempt of one job: from stored octets to an outcome. Never raises for the job's own failure.
+
+Anything that a handler raises is its failure, BaseException included: a handler has no say in the worker's end.
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from functools import partial
+from typing import Any, Literal
 
 import orjson
 from arq.worker import Function
@@ -12,13 +16,15 @@ from arq.worker import Function
 from jobs import Policy
 from producers.envelope import Envelope
 from worker.engine.admit import Admitted, Turned, admit
-from worker.engine.lane import Claim
-from worker.engine.outcome import DONE, Outcome, decide
+from worker.engine.lane import Claim, Lane
+from worker.engine.outcome import DONE, FOR_GOOD, Outcome, TimedOut, decide
 from worker.engine.parking import note
 from worker.engine.progress import Progress
 from worker.events import bind, emit
 
 Hook = Callable[[dict[Any, Any]], Awaitable[None]]
+Stop = Literal["shutdown", "lost", "cancelled", "time"]
+"""Why an attempt is told to stop: the worker ends, the lease is lost, its job was cancelled, its time is over."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +36,7 @@ class Handlers:
         policies: by kind; ``default`` for the others.
         context: what every handler finds in ``ctx``.
         keep_result: how long a result is kept, unless the function says; zero for not at all.
+        time_limit: how long an attempt may take, unless the function says; None for no limit.
         before, after: hooks around every attempt.
     """
 
@@ -38,13 +45,21 @@ class Handlers:
     default: Policy
     context: dict[Any, Any]
     keep_result: timedelta
+    time_limit: timedelta | None = None
     before: Hook | None = None
     after: Hook | None = None
 
     def keep(self, kind: str) -> timedelta:
         """How long the result of a job of this kind is kept."""
-        own = self.functions[kind].keep_result_s if kind in self.functions else None
+        function = self.functions.get(kind)
+        if function is not None and function.keep_result_forever:
+            return FOR_GOOD
+        own = None if function is None else function.keep_result_s
         return self.keep_result if own is None else timedelta(seconds=own)
+
+    def limit(self, function: Function) -> timedelta | None:
+        """How long an attempt of this function may take."""
+        return self.time_limit if function.timeout_s is None else timedelta(seconds=function.timeout_s)
 
 
 class Effect:
@@ -81,17 +96,64 @@ class Ended:
     life: timedelta = timedelta(0)
 
 
-async def attempt(claim: Claim, handlers: Handlers, effect: Effect, progress: Progress) -> Ended:
+@dataclass(slots=True, eq=False, repr=False)
+class Attempt:
+    """One attempt at work.
+
+    Attributes:
+        stop: tells this attempt to stop, with a reason.
+        began: whether its handler was called.
+        stopped: why it was told to stop; None while it was not.
+        limit: how long it may take.
+        over: whether its outcome is known: whatever its handler still does counts no more.
+    """
+
+    lane: Lane
+    claim: Claim
+    effect: Effect
+    progress: Progress
+    stop: "Callable[[Attempt, Stop], None]"
+    task: "asyncio.Task[None] | None" = None
+    stopped: Stop | None = None
+    limit: timedelta | None = None
+    began: bool = False
+    over: bool = False
+
+    def __repr__(self) -> str:
+        return f"<Attempt {self.claim.id} {self.claim.token}>"
+
+    async def begin_effect(self, note: str = "") -> bool:
+        """Make the mark before an effect; False, also once the attempt was given up: it must not happen."""
+        return not self.over and await self.effect.begin(note) and not self.over
+
+    def meaning_of(self, raised: BaseException) -> BaseException:
+        """The failure, for a handler that was cancelled because its time was over."""
+        if isinstance(raised, asyncio.CancelledError) and self.stopped == "time":
+            return TimedOut(self.limit)
+        return raised
+
+
+async def run(it: Attempt, handlers: Handlers) -> Ended:
     """Run a claimed job once, if it can be run here."""
+    claim = it.claim
     admitted = admit(claim, handlers.functions)
     kind = admitted.envelope.kind if admitted.envelope else ""
     bind(job_id=claim.id, kind=kind, lane=claim.lane, attempt=claim.attempt)
     if isinstance(admitted, Turned):
         return _turned_away(admitted, claim, handlers)
     try:
-        return await _run(admitted, claim, handlers, effect, progress)
+        return await _run(it, admitted, handlers)
     finally:
-        progress.close()
+        it.progress.close()
+
+
+def conclude(it: Attempt, handlers: Handlers, error: BaseException) -> Ended:
+    """End an attempt from outside, as if its handler had failed with this error."""
+    admitted = admit(it.claim, handlers.functions)
+    if isinstance(admitted, Turned):
+        return _turned_away(admitted, it.claim, handlers)
+    outcome = _decide(error, it, admitted.envelope, handlers)
+    return _tell(it, admitted.envelope, handlers, outcome, error=error)
 
 
 def _turned_away(it: Turned, claim: Claim, handlers: Handlers) -> Ended:
@@ -102,39 +164,91 @@ def _turned_away(it: Turned, claim: Claim, handlers: Handlers) -> Ended:
     return _ended(it.outcome, _result(None, claim, it.envelope, it.outcome, life), life)
 
 
-async def _run(admitted: Admitted, claim: Claim, handlers: Handlers, effect: Effect, progress: Progress) -> Ended:
+async def _run(it: Attempt, admitted: Admitted, handlers: Handlers) -> Ended:
     envelope = admitted.envelope
-    context = _context(handlers, claim, envelope) | {"begin_effect": effect.begin, "progress": progress}
+    context = _context(handlers, it.claim, envelope) | {"begin_effect": it.begin_effect, "progress": it.progress}
     value, error = None, None
     emit("job.started")
+    timer = _limited(it, handlers.limit(admitted.function))
+    it.began = True
     try:
         if handlers.before:
             await handlers.before(context)
         value = await admitted.function.coroutine(context, *envelope.arguments, **admitted.payload)
-    except (Exception, asyncio.CancelledError) as raised:  # noqa: BLE001  whatever a handler raises is its outcome
-        error = raised
-    outcome = _decide(error, claim, envelope, handlers, effect)
+    except BaseException as raised:  # noqa: BLE001  whatever a handler raises is its outcome
+        _let_go_of_the_abandoned(raised, it)
+        error = it.meaning_of(raised)
+    finally:
+        if timer is not None:
+            timer.cancel()
+    outcome = _decide(error, it, envelope, handlers)
     if handlers.after:
-        await handlers.after(context)
-    emit(f"job.{outcome.kind}", **_account(error, claim))
+        await _after(handlers.after, context, it)
+    return _tell(it, envelope, handlers, outcome, error=error, value=value)
+
+
+def _limited(it: Attempt, limit: timedelta | None) -> asyncio.TimerHandle | None:
+    """Have the attempt stopped when its time is over."""
+    if limit is None:
+        return None
+    it.limit = limit
+    return asyncio.get_running_loop().call_later(limit.total_seconds(), it.stop, it, "time")
+
+
+def _let_go_of_the_abandoned(raised: BaseException, it: Attempt) -> None:
+    """Python closes a coroutine that nobody runs any more with GeneratorExit, which must be raised again."""
+    if isinstance(raised, GeneratorExit) and (it.task is None or not _is_current(it.task)):
+        raise raised
+
+
+def _is_current(task: "asyncio.Task[None]") -> bool:
+    try:
+        return asyncio.current_task() is task
+    except RuntimeError:  # no loop runs
+        return False
+
+
+async def _after(hook: Hook, context: dict[Any, Any], it: Attempt) -> None:
+    """The hook after an attempt; the outcome is known, and its failure does not change it."""
+    try:
+        await hook(context)
+    except BaseException as raised:  # noqa: BLE001  as of a handler
+        _let_go_of_the_abandoned(raised, it)
+        emit("job.hook_failed", error=type(raised).__name__)
+
+
+def _tell(
+    it: Attempt,
+    envelope: Envelope,
+    handlers: Handlers,
+    outcome: Outcome,
+    *,
+    error: BaseException | None,
+    value: object = None,
+) -> Ended:
+    emit(f"job.{outcome.kind}", **_account(error, it.claim))
     life = handlers.keep(envelope.kind)
-    return _ended(outcome, _result(value, claim, envelope, outcome, life), life)
+    return _ended(outcome, _result(value, it.claim, envelope, outcome, life), life)
 
 
-def _decide(
-    error: BaseException | None, claim: Claim, envelope: Envelope, handlers: Handlers, effect: Effect
-) -> Outcome:
+def _decide(error: BaseException | None, it: Attempt, envelope: Envelope, handlers: Handlers) -> Outcome:
     if error is None:
         return DONE
+    claim = it.claim
     left = None if envelope.expires_ms is None else envelope.expires_ms - claim.claimed_ms
-    return decide(
-        error,
+    decided = partial(
+        decide,
         attempt=claim.attempt,
         age=timedelta(milliseconds=max(0, claim.claimed_ms - envelope.enqueued_ms - envelope.delay_ms)),
         policy=handlers.policies.get(envelope.kind, handlers.default),
-        effect_begun=effect.begun,
+        effect_begun=it.effect.begun,
+        stopped=it.stopped is not None,
         left=None if left is None else timedelta(milliseconds=left),
     )
+    try:
+        return decided(error)
+    except Exception:  # noqa: BLE001  a wait that no calendar has: a failure as any other
+        return decided(RuntimeError(f"{type(error).__name__} with a wait that cannot be"))
 
 
 def _ended(outcome: Outcome, result: bytes = b"", life: timedelta = timedelta(0)) -> Ended:

@@ -25,6 +25,7 @@ def handler(
     version: int = 1,
     upcasters: Upcasters | None = None,
     keep_result: timedelta | None = None,
+    timeout: timedelta | None = None,
 ) -> Handler:
     """The coroutine as the handler of a kind; its first argument is the context, the rest the payload.
 
@@ -32,6 +33,7 @@ def handler(
         version: of the payload that it takes; a newer one waits, parked, for a worker that knows it.
         upcasters: for older payloads, from a version to what makes the next one of it.
         keep_result: how long its results are kept; left out, as long as the worker's others.
+        timeout: how long an attempt may take; left out, as long as the worker's others.
 
     Raises:
         ValueError: a version or a chain of upcasters that cannot be.
@@ -40,7 +42,7 @@ def handler(
         handler(send, kind="invoice.send", version=2, upcasters={1: lambda old: {**old, "currency": "EUR"}})
     """
     check_upcasters(upcasters or {}, version=version)
-    plain = func(coroutine, name=kind, keep_result=keep_result)
+    plain = func(coroutine, name=kind, keep_result=keep_result, timeout=timeout)
     return Handler(
         **{one.name: getattr(plain, one.name) for one in fields(plain)}, version=version, upcasters=upcasters or {}
     )

@@ -22,9 +22,12 @@ class LaneSlots:
     weight: int = 1
 
 
-@dataclass(slots=True)  # not frozen: that triples the cost of making one, and the engine makes tens of thousands
+@dataclass(slots=True, eq=False)  # not frozen: that triples the cost of making one
 class Claim:
-    """A leased job.
+    """A leased job: one attempt.
+
+    Compared by identity: a worker that was paused beyond a lease may hold two claims of one job, and jobs that
+    were claimed together share their token.
 
     Attributes:
         attempt: this one's number, from 1.
@@ -36,7 +39,7 @@ class Claim:
 
     lane: str
     id: str
-    payload: bytes
+    payload: bytes = field(repr=False)
     attempt: int
     due_ms: int
     claimed_ms: int
@@ -54,9 +57,9 @@ class Completion:
     claim: Claim
     outcome: str
     delay: timedelta
-    result: bytes
+    result: bytes = field(repr=False)
     result_life: timedelta
-    reason: str
+    reason: str = field(repr=False)
     sent_before: bool = False
     """Whether it was sent and no reply came: it may have been recorded then."""
 
@@ -75,7 +78,7 @@ class Lane:
     keys: LaneKeys
     slots: int
     weight: int = 1
-    running: dict[str, Claim] = field(default_factory=dict)
+    running: set[Claim] = field(default_factory=set)
     ended: list[Completion] = field(default_factory=list)
     claimable: bool = True
     has_more: bool = False

@@ -15,14 +15,15 @@ from redis.exceptions import RedisError, ResponseError
 
 from producers.deadline import deadline
 from producers.keys import LaneKeys
+from worker.engine.lane import Claim
 from worker.engine.store import milliseconds, script
 
 _AGAIN_SECONDS = 0.5
 _ANSWER_SECONDS = 2.0
 """For a round of renewals, connecting included: well below the lease."""
 
-Held = dict[LaneKeys, list[tuple[str, str]]]
-"""Per lane, the ids and tokens of what runs."""
+Held = dict[LaneKeys, list[Claim]]
+"""Per lane, the attempts that run."""
 
 
 class Renewal:
@@ -31,8 +32,8 @@ class Renewal:
     Args:
         redis: a synchronous client of this thread alone; with short timeouts, if it does not keep to a deadline.
         held: returns what runs now; called from the thread, so it must only read.
-        on_lost: called from the thread with the ids whose lease was lost.
-        on_cancelled: called from the thread with the ids that somebody asked to stop.
+        on_lost: called from the thread with the attempts whose lease was lost.
+        on_cancelled: called from the thread with the attempts that somebody asked to stop.
         report: called from the thread after each pace; sends the worker's heartbeat.
         retract: called from the thread at the end; takes the heartbeat back.
     """
@@ -44,8 +45,8 @@ class Renewal:
         lease: timedelta,
         every: timedelta,
         held: Callable[[], Held],
-        on_lost: Callable[[list[str]], None],
-        on_cancelled: Callable[[list[str]], None] = lambda _: None,
+        on_lost: Callable[[list[Claim]], None],
+        on_cancelled: Callable[[list[Claim]], None] = lambda _: None,
         report: Callable[[Redis], None],
         retract: Callable[[Redis], None],
     ) -> None:
@@ -93,19 +94,19 @@ class Renewal:
     def _renew_all(self) -> ResponseError | None:
         """One lane after the other; a lane that cannot be renewed keeps none of the others from it."""
         fault = None
-        for keys, pairs in self._held().items():
+        for keys, claims in self._held().items():
             try:
-                if pairs:
-                    self._renew_lane(keys, pairs)
+                if claims:
+                    self._renew_lane(keys, claims)
             except ResponseError as error:
                 fault = fault or error
         return fault
 
-    def _renew_lane(self, keys: LaneKeys, pairs: list[tuple[str, str]]) -> None:
-        tokens = [part for pair in pairs for part in pair]
+    def _renew_lane(self, keys: LaneKeys, claims: list[Claim]) -> None:
+        tokens = [part for claim in claims for part in (claim.id, claim.token)]
         names = [keys.queue, keys.leases, keys.cancelled]
         lost, stop = self._renew(keys=names, args=[self._lease_ms, *tokens])
         if lost:
-            self._on_lost([job_id.decode() for job_id in lost])
+            self._on_lost([claims[place - 1] for place in lost])
         if stop:
-            self._on_cancelled([job_id.decode() for job_id in stop])
+            self._on_cancelled([claims[place - 1] for place in stop])

@@ -6,9 +6,12 @@
 | it raised GiveUp                                | dead                                           |
 | it raised TryLater, or any other error          | retry by the policy; dead past tries or age    |
 | it raised TryLater(charged=False)               | defer: no attempt is counted                   |
-| it was cancelled (shutdown), or arq's RetryJob  | defer                                          |
+| it ran out of its time                          | retry by the policy                            |
+| the worker stopped it (shutdown, lease lost)    | defer                                          |
 | it raised arq's Retry                           | retry after what it says                       |
 | it raised Park                                  | park: it waits, uncharged, until people decide |
+
+Any other error means any: SystemExit, KeyboardInterrupt, arq's RetryJob, a CancelledError that nobody asked for.
 
 A retry that would start after the job's deadline is put off until the deadline, whatever the horizon: the job then
 comes up and ends as expired, which is what its sender asked for. The policy's last attempt is dead all the same.
@@ -25,7 +28,7 @@ from datetime import timedelta
 from functools import partial
 from typing import Literal
 
-from arq.worker import Retry, RetryJob
+from arq.worker import Retry
 
 from jobs import Policy
 
@@ -48,6 +51,8 @@ class TryLater(Exception):
         self, reason: str, *, after: timedelta | None = None, charged: bool = True, uncertain: bool = False
     ) -> None:
         super().__init__(reason)
+        if not isinstance(after, timedelta | None):
+            raise TypeError(f"after: must be a timedelta or None, not {type(after).__name__}")
         self.reason = reason
         self.after = after
         self.charged = charged
@@ -73,6 +78,18 @@ class Park(Exception):
         self.reason = reason
         self.why = why
         self.uncertain = uncertain
+
+
+class TimedOut(Exception):
+    """An attempt took longer than it may.
+
+    Args:
+        stopped: whether its handler ended when it was cancelled.
+    """
+
+    def __init__(self, limit: timedelta | None, *, stopped: bool = True) -> None:
+        seconds = 0 if limit is None else limit.total_seconds()
+        super().__init__(f"no end within {seconds:g} s" + ("" if stopped else ", nor when it was cancelled"))
 
 
 OutcomeKind = Literal[
@@ -113,6 +130,8 @@ FOR_GOOD = timedelta(days=36_525)
 """As good as for ever: until people decide."""
 DONE = Outcome("done")
 _UNCHARGED_WAIT = timedelta(seconds=30)
+_REASON_LIMIT = 4000
+"""Characters of a reason that are kept."""
 
 
 def decide(  # noqa: PLR0911  one return per row of the table above
@@ -122,6 +141,7 @@ def decide(  # noqa: PLR0911  one return per row of the table above
     age: timedelta,
     policy: Policy,
     effect_begun: bool = False,
+    stopped: bool = False,
     left: timedelta | None = None,
 ) -> Outcome:
     """The outcome of one attempt.
@@ -131,6 +151,7 @@ def decide(  # noqa: PLR0911  one return per row of the table above
         attempt: this one's number, from 1.
         age: since the job was enqueued, or was to run first.
         effect_begun: whether the handler had begun an effect that cannot be taken back.
+        stopped: whether the worker told the handler to stop.
         left: how long until the job's deadline, if it has one.
     """
     again = partial(_again, attempt=attempt, age=age, policy=policy, left=left)
@@ -144,7 +165,7 @@ def decide(  # noqa: PLR0911  one return per row of the table above
             return Outcome(kind, FOR_GOOD, error.reason, why=error.why)
         case TryLater(charged=False):
             return Outcome("defer", _UNCHARGED_WAIT if error.after is None else error.after, error.reason)
-        case asyncio.CancelledError() | RetryJob():
+        case asyncio.CancelledError() if stopped:
             return Outcome("defer+" if effect_begun else "defer")
         case Retry():
             wait = timedelta(milliseconds=error.defer_score or 0)
@@ -154,8 +175,26 @@ def decide(  # noqa: PLR0911  one return per row of the table above
             return again(wait, error.reason, uncertain=error.uncertain)
         case _:
             wait = wait_before(attempt, policy)
-            words = f"{type(error).__name__}: {error}"
-            return again(wait, words, uncertain=effect_begun)
+            return again(wait, words_of(error), uncertain=effect_begun)
+
+
+def words_of(error: BaseException) -> str:
+    """Type and words of an error, also of one whose words cannot be read."""
+    try:
+        words = str(error)
+    except Exception:  # noqa: BLE001  of whatever sort: it is somebody else's class
+        words = "its words cannot be read"
+    return f"{type(error).__name__}: {words}"
+
+
+def plain_text(reason: object) -> str:
+    r"""A reason as it can be kept: text that UTF-8 has, and not without end.
+
+    >>> plain_text("a lone \udc80 surrogate")
+    'a lone \\udc80 surrogate'
+    """
+    text = str(reason)[:_REASON_LIMIT]
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
 
 def wait_before(attempt: int, policy: Policy) -> timedelta:

@@ -133,7 +133,7 @@ class Pump:
         self._kicked.set()
         self._ceiling.changed()
         if not turn.cancelled() and (fault := turn.exception()):
-            raise fault  # a fault of ours: the loop's exception handler reports it
+            emit("worker.fault", error=type(fault).__name__, where="turn")
 
     async def _turn(self, endings: Endings, wanted: Wanted) -> None:
         try:
@@ -141,6 +141,9 @@ class Pump:
         except (RedisError, OSError, TimeoutError) as error:
             self._put_off(endings, wanted, error)
             return
+        except Exception:  # a fault of ours must cost no slot and no outcome
+            self._put_off(endings, wanted, None)
+            raise
         finally:
             self._asked -= 1
         now = asyncio.get_running_loop().time()
@@ -184,13 +187,13 @@ class Pump:
     def _take_over(self, turn: Turn) -> None:
         """Begin the jobs, and before them the turn that Redis is to work on meanwhile."""
         for claim in turn.claims:
-            self._by_name[claim.lane].running[claim.id] = claim
+            self._by_name[claim.lane].running.add(claim)
         if turn.claims:
             self._begin_turn()
         for claim in turn.claims:
             self._start(self._by_name[claim.lane], claim)
 
-    def _put_off(self, endings: Endings, wanted: Wanted, error: Exception) -> None:
+    def _put_off(self, endings: Endings, wanted: Wanted, error: Exception | None) -> None:
         """The round trip failed: keep the outcomes, ask again after a pause."""
         for lane, ended in endings:
             for completion in ended:
@@ -200,8 +203,8 @@ class Pump:
             lane.ask_again(count)
         self._pause(error)
 
-    def _pause(self, error: Exception) -> None:
-        if self.failed_turns == 0:
+    def _pause(self, error: Exception | None) -> None:
+        if self.failed_turns == 0 and error is not None:
             emit("redis.away", error=type(error).__name__, code=str(error).partition(" ")[0])
         self.failed_turns += 1
         pause = min(_LONGEST_PAUSE, 0.05 * 2 ** min(self.failed_turns, 10))

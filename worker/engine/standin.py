@@ -72,6 +72,8 @@ class StandIn(ArqWorker):
         self.job_serializer = self.job_serializer or to_json
         self.job_deserializer = self.job_deserializer or from_json
         self._lane = Lane(QueueKeys(self.queue_name), self.max_jobs)
+        self._claims: dict[str, Claim] = {}
+        """What runs, by job id: a job that is claimed once more waits for the end of the first attempt."""
         self._link = PoolLink(lambda: self.pool)
         self._store = Store(
             self._link, worker_id=uuid.uuid4().hex[:16], lease=self.lease, crash_limit=_UNLIMITED_CRASHES
@@ -93,7 +95,7 @@ class StandIn(ArqWorker):
         try:
             await super().main()
         finally:
-            if not self._lane.running:
+            if not self._claims:
                 self._stop_renewal()
 
     async def close(self) -> None:
@@ -116,8 +118,8 @@ class StandIn(ArqWorker):
         finally:
             self.job_counter -= wanted
         for claim in claims:
-            if claim.id in self._lane.running:  # ours until its lease lapsed: its handler must end first
-                self._stop_lost([claim.id])
+            if older := self._claims.get(claim.id):  # ours until its lease lapsed: its handler must end first
+                self._stop_lost([older])
             else:
                 await self._start(claim)
 
@@ -132,7 +134,7 @@ class StandIn(ArqWorker):
         keep_in_progress: float | None,
     ) -> None:
         """Record how an attempt ended, if the lease still holds."""
-        claim = self._lane.running[job_id]
+        claim = self._claims[job_id]
         if finish:
             life = _FOREVER if keep_result_forever else timedelta(seconds=result_timeout_s or 0)
             recorded = await self._finish(claim, result_data, life)
@@ -146,7 +148,7 @@ class StandIn(ArqWorker):
     async def finish_failed_job(self, job_id: str, result_data: bytes | None) -> None:
         """Record a job that failed before its handler began, if the lease still holds."""
         life = _FOREVER if self.keep_result_forever else timedelta(seconds=self.keep_result_s)
-        await self._finish(self._lane.running[job_id], result_data, life)
+        await self._finish(self._claims[job_id], result_data, life)
 
     async def _claim(self, count: int) -> list[Claim]:
         claims = (await self._turn([], [(self._lane, count)])).claims
@@ -166,13 +168,13 @@ class StandIn(ArqWorker):
     async def _start(self, claim: Claim) -> None:
         await self.sem.acquire()
         self.job_counter += 1
-        self._lane.running[claim.id] = claim
+        self._claims[claim.id] = claim
         task = self.loop.create_task(self.run_job(claim.id, claim.due_ms))
         task.add_done_callback(partial(self._over, claim))
         self.tasks[claim.id] = task
 
     def _over(self, claim: Claim, _: "asyncio.Task[None]") -> None:
-        del self._lane.running[claim.id]
+        del self._claims[claim.id]
         self._release_sem_dec_counter_on_complete()
 
     async def _finish(self, claim: Claim, result: bytes | None, life: timedelta) -> bool:
@@ -251,14 +253,14 @@ class StandIn(ArqWorker):
         ``list(dict.values())`` is one step of the interpreter.
         """
         earliest = time.monotonic() - self.in_progress_timeout_s
-        running = list(self._lane.running.values())
-        return {self._lane.keys: [(one.id, one.token) for one in running if one.taken_at > earliest]}
+        return {self._lane.keys: [one for one in list(self._claims.values()) if one.taken_at > earliest]}
 
-    def _lost_from_thread(self, job_ids: list[str]) -> None:
-        self.loop.call_soon_threadsafe(self._stop_lost, job_ids)
+    def _lost_from_thread(self, claims: list[Claim]) -> None:
+        self.loop.call_soon_threadsafe(self._stop_lost, claims)
 
-    def _stop_lost(self, job_ids: list[str]) -> None:
-        for job_id in job_ids:
-            if task := self.job_tasks.get(job_id):
-                logger.warning("job %s: the lease was lost, the handler is stopped", job_id)
+    def _stop_lost(self, claims: list[Claim]) -> None:
+        for claim in claims:
+            task = self.job_tasks.get(claim.id)
+            if task is not None and self._claims.get(claim.id) is claim:
+                logger.warning("job %s: the lease was lost, the handler is stopped", claim.id)
                 task.cancel()

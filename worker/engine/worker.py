@@ -23,24 +23,35 @@ from producers.keys import LaneKeys
 from producers.limit import LaneLimit, Limit
 from producers.link import Link
 from worker.engine import connection, heartbeat
-from worker.engine.attempt import Effect, Ended, Handlers, attempt
+from worker.engine.attempt import Attempt, Effect, Handlers
 from worker.engine.ceiling import Ceiling
 from worker.engine.cron import Clock, Cron
 from worker.engine.dataset import DataSet
 from worker.engine.declared import declared
-from worker.engine.lane import Claim, Completion, Lane, LaneSlots
+from worker.engine.exit_deadline import ExitDeadline, run_to_its_end
+from worker.engine.lane import Claim, Lane, LaneSlots
 from worker.engine.lease import Held, Renewal
-from worker.engine.outcome import Outcome
+from worker.engine.outcome import FOR_GOOD, Outcome
 from worker.engine.parking import Parking
 from worker.engine.progress import Progress
 from worker.engine.pump import Pump
+from worker.engine.runner import Runner
 from worker.engine.shard import Shard, parted
 from worker.engine.store import Store
 from worker.engine.wake import Wake
 from worker.events import emit
 
-_LAST_WORDS = 5.0
-"""Seconds after the grace in which outcomes may still be recorded."""
+_LAST_WORDS = timedelta(seconds=4.5)
+"""After the grace, in which outcomes may still be recorded."""
+_EXIT = timedelta(seconds=5)
+"""After the grace, when the process ends, whatever its handlers do."""
+_KEPT = frozenset(
+    {
+        *("on_startup", "on_shutdown", "on_job_start", "on_job_end", "handle_signals", "ctx"),
+        *("max_tries", "keep_result", "keep_result_forever"),
+    }
+)
+"""arq's arguments that mean the same here."""
 
 
 class Worker(ArqWorker):
@@ -60,10 +71,16 @@ class Worker(ArqWorker):
         grace: how long running jobs may take to finish on shutdown.
         crash_limit: how many workers a job may take down before it is dead.
         max_run: after which a handler counts as wedged: its lease is no longer renewed, so that another worker
-            takes the job, and what it still does is refused.
+            takes the job, and what it still does is refused; the attempt is charged.
+        job_timeout: how long an attempt may take, in seconds if it is a number, unless ``arq.func(timeout=...)``
+            says otherwise; left out, as long as ``max_run`` lets it. A timeout is a failure as any other.
         crons: jobs of the clock; every worker may name the same ones.
         ctx: what every handler finds in its first argument.
-        arq_arguments: hooks and the rest of arq's keyword arguments.
+        arq_arguments: arq's hooks, ``ctx``, ``max_tries``, ``keep_result``, ``keep_result_forever``, and
+            ``handle_signals``: with it, which is the default, the process ends 5 s after the grace.
+
+    Raises:
+        TypeError: another argument of arq's, which would mean nothing here.
 
     Example:
         worker = Worker([send_mail], redis_url="redis://127.0.0.1:6379", lanes=[LaneSlots("mail.normal", 20)])
@@ -85,18 +102,24 @@ class Worker(ArqWorker):
         grace: timedelta = timedelta(seconds=30),
         crash_limit: int = 3,
         max_run: timedelta = timedelta(hours=1),
+        job_timeout: timedelta | float | None = None,
         crons: Sequence[Cron] = (),
         **arq_arguments: Any,  # noqa: ANN401  arq's own keyword arguments, passed on as they are
     ) -> None:
+        if unknown := sorted(set(arq_arguments) - _KEPT):
+            raise TypeError(
+                f"{unknown[0]}: means nothing to a worker of lanes; it takes {', '.join(sorted(_KEPT))}"
+            )
         self.lanes = [Lane(LaneKeys(one.lane), one.slots, one.weight) for one in lanes]
         self._ceiling = Ceiling(self.lanes, max_running)
         self._declared = declared(self.lanes, limits, lane_limits)
         self.data = {lane.keys.tag: DataSet() for lane in self.lanes}
         self._grace = grace
         self._renew_every = renew_every
-        self._max_run = max_run.total_seconds()
+        self._max_run = max_run
         self._stop_at = math.inf
-        self._cancelled: set[str] = set()
+        self._exit = ExitDeadline(grace + _EXIT)
+        self._time_limit = timedelta(seconds=job_timeout) if isinstance(job_timeout, int | float) else job_timeout
         self.worker_id = uuid.uuid4().hex[:16]
         super().__init__(
             functions,
@@ -106,17 +129,29 @@ class Worker(ArqWorker):
             **arq_arguments,
         )
         self._pool = connection.commands(redis_url)
+        self.runner = Runner(
+            self._handlers(policies or {}),
+            self.loop,
+            prepare=self._attempt,
+            settled=self._count,
+            ended=self._slot_free,
+        )
         self.shards = [
             self._shard(redis_url, tag, lanes, lease=lease, crash_limit=crash_limit, crons=crons)
             for tag, lanes in parted(self.lanes, redis_url)
         ]
         self._shard_of = {lane.name: shard for shard in self.shards for lane in shard.lanes}
-        self._handlers = Handlers(
-            functions={name: one for name, one in self.functions.items() if isinstance(one, Function)},
-            policies=policies or {},
+
+    def _handlers(self, policies: Mapping[str, Policy]) -> Handlers:
+        functions = {name: one for name, one in self.functions.items() if isinstance(one, Function)}
+        own = {name: Policy(tries=one.max_tries) for name, one in functions.items() if one.max_tries is not None}
+        return Handlers(
+            functions=functions,
+            policies={**own, **policies},
             default=Policy(tries=self.max_tries),
             context=self.ctx,
-            keep_result=timedelta(seconds=self.keep_result_s),
+            keep_result=FOR_GOOD if self.keep_result_forever else timedelta(seconds=self.keep_result_s),
+            time_limit=self._time_limit,
             before=self.on_job_start,
             after=self.on_job_end,
         )
@@ -147,12 +182,12 @@ class Worker(ArqWorker):
             lease=lease,
             every=self._renew_every,
             held=partial(self._held, lanes),
-            on_lost=lambda ids: self._in_loop(self._stop_lost, ids),
-            on_cancelled=lambda ids: self._in_loop(self._stop_cancelled, ids),
+            on_lost=lambda lost: self._in_loop(self.runner.stop_lost, lost),
+            on_cancelled=lambda cancelled: self._in_loop(self.runner.stop_cancelled, cancelled),
             report=partial(self._report, lanes),
             retract=partial(self._retract, lanes),
         )
-        pump = Pump(lanes, store, wake, self._start, self._ceiling)
+        pump = Pump(lanes, store, wake, self.runner.start, self._ceiling)
         parking = Parking(lanes, self.functions, store.release_parked, self._freed)
         pump.on_back = parking.look_again
         names = {lane.name for lane in lanes}
@@ -182,16 +217,29 @@ class Worker(ArqWorker):
             await asyncio.gather(*background, return_exceptions=True)
             for shard in self.shards:
                 shard.renewal.stop()
+            if all(shard.idle for shard in self.shards):
+                self._exit.orderly.set()
             emit("worker.stopped", worker=self.worker_id, done=self.jobs_complete, failed=self.jobs_failed)
+
+    def run(self) -> None:
+        """Work until a signal ends it, then close the connections."""
+        try:
+            run_to_its_end(self.loop, self.main())
+        finally:
+            self.loop.run_until_complete(self.close())
+
+    def _add_signal_handler(self, signum: signal.Signals, handler: Callable[[signal.Signals], None]) -> None:
+        super()._add_signal_handler(signum, handler)
+        self._exit.watch(signum)
 
     def handle_sig(self, signum: signal.Signals) -> None:
         """Stop claiming; finish what runs within the grace. A second signal changes nothing."""
         if not self.allow_pick_jobs:
             return
-        emit("worker.stopping", signal=signal.Signals(signum).name, running=len(self.tasks))
+        emit("worker.stopping", signal=signal.Signals(signum).name, running=len(self.runner))
         self.allow_pick_jobs = False
         self._stop_at = self.loop.time() + self._grace.total_seconds()
-        self.loop.call_at(self._stop_at, self._hand_back)
+        self.loop.call_at(self._stop_at, self.runner.stop_all)
         for shard in self.shards:
             shard.pump.claiming = False
             shard.pump.kick()
@@ -212,58 +260,22 @@ class Worker(ArqWorker):
     def _finished(self, shard: Shard) -> bool:
         if self.allow_pick_jobs:
             return False
-        return shard.idle or self.loop.time() > self._stop_at + _LAST_WORDS
+        return shard.idle or self.loop.time() > self._stop_at + _LAST_WORDS.total_seconds()
 
-    def _start(self, lane: Lane, claim: Claim) -> None:
-        lane.running[claim.id] = claim
-        task = self.loop.create_task(self._run_claim(lane, claim))
-        self.tasks[claim.id] = task
-        task.add_done_callback(partial(self._ended, lane, claim))
-
-    async def _run_claim(self, lane: Lane, claim: Claim) -> None:
+    def _attempt(self, lane: Lane, claim: Claim) -> Attempt:
         store = self._shard_of[lane.name].store
         effect = Effect(partial(store.begin_effect, claim, lane.keys.effects))
         progress = Progress(claim.attempt, partial(store.tell_progress, claim, lane.keys.progress), self.loop)
-        self._settle(lane, claim, await attempt(claim, self._handlers, effect, progress))
+        return Attempt(lane, claim, effect, progress, self.runner.stop)
 
-    def _settle(self, lane: Lane, claim: Claim, ended: Ended) -> None:
-        outcome = self._as_asked(claim.id, ended.outcome)
-        del lane.running[claim.id]
-        self._count(outcome)
-        result = ended.result if outcome is ended.outcome else b""
-        lane.ended.append(Completion(claim, outcome.kind, outcome.delay, result, ended.life, outcome.reason))
-
-    def _as_asked(self, job_id: str, outcome: Outcome) -> Outcome:
-        """A handler that was stopped because somebody cancelled its job does not go back to the queue."""
-        if job_id not in self._cancelled:
-            return outcome
-        self._cancelled.discard(job_id)
-        match outcome.kind:
-            case "defer" | "park":
-                return Outcome("cancelled")
-            case "defer+" | "park+":
-                return Outcome("cancelled+")
-            case _:
-                return outcome
-
-    def _ended(self, lane: Lane, claim: Claim, task: "asyncio.Task[None]") -> None:
-        del self.tasks[claim.id]
-        if claim.id in lane.running:  # cancelled before its first step
-            self._settle(lane, claim, Ended(Outcome("defer")))
+    def _slot_free(self, lane: Lane) -> None:
         self._shard_of[lane.name].pump.kick()
         self._ceiling.changed()
-        _raise_fault(task)
 
     def _count(self, outcome: Outcome) -> None:
         self.jobs_complete += outcome.kind == "done"
         self.jobs_failed += outcome.kind in {"dead", "dead+", "expired"}
         self.jobs_retried += outcome.kind in {"retry", "retry+", "defer", "defer+", "park", "park+"}
-
-    def _hand_back(self) -> None:
-        if self.tasks:
-            emit("worker.handed_back", running=len(self.tasks))
-        for task in self.tasks.values():
-            task.cancel()
 
     def _freed(self, lane: Lane) -> None:
         lane.claimable = True
@@ -273,16 +285,16 @@ class Worker(ArqWorker):
         self._freed(next(lane for lane in self.lanes if lane.keys.wake == wake_key))
 
     def _held(self, lanes: Sequence[Lane]) -> Held:
-        """A snapshot for the renewal thread; ``list(dict.values())`` is one step of the interpreter."""
+        """A snapshot for the renewal thread; ``list(set)`` is one step of the interpreter."""
         held: Held = {}
-        wedged: list[str] = []
-        oldest = time.monotonic() - self._max_run
+        wedged: list[Claim] = []
+        oldest = time.monotonic() - self._max_run.total_seconds()
         for lane in lanes:
-            claims = list(lane.running.values())
-            held[lane.keys] = [(claim.id, claim.token) for claim in claims if claim.taken_at >= oldest]
-            wedged += [claim.id for claim in claims if claim.taken_at < oldest]
+            claims = list(lane.running)
+            held[lane.keys] = [claim for claim in claims if claim.taken_at >= oldest]
+            wedged += [claim for claim in claims if claim.taken_at < oldest]
         if wedged:
-            self._in_loop(self._stop_wedged, wedged)
+            self._in_loop(partial(self.runner.stop_wedged, limit=self._max_run), wedged)
         return held
 
     def _report(self, lanes: Sequence[Lane], redis: BlockingRedis) -> None:
@@ -291,26 +303,8 @@ class Worker(ArqWorker):
     def _retract(self, lanes: Sequence[Lane], redis: BlockingRedis) -> None:
         heartbeat.retract(redis, self.worker_id, lanes)
 
-    def _in_loop(self, stop: Callable[[list[str]], None], job_ids: list[str]) -> None:
-        self.loop.call_soon_threadsafe(partial(stop, job_ids))
-
-    def _stop_lost(self, job_ids: list[str]) -> None:
-        for job_id in job_ids:
-            if task := self.tasks.get(job_id):
-                emit("job.lease_lost", job_id=job_id)
-                task.cancel()
-
-    def _stop_wedged(self, job_ids: list[str]) -> None:
-        for job_id in job_ids:
-            if task := self.tasks.get(job_id):
-                emit("job.wedged", job_id=job_id, seconds=self._max_run)
-                task.cancel()
-
-    def _stop_cancelled(self, job_ids: list[str]) -> None:
-        for job_id in job_ids:
-            if task := self.tasks.get(job_id):
-                self._cancelled.add(job_id)
-                task.cancel()
+    def _in_loop(self, stop: Callable[[list[Claim]], None], claims: list[Claim]) -> None:
+        self.loop.call_soon_threadsafe(partial(stop, claims))
 
 
 def _raise_fault(task: "asyncio.Task[None]") -> None:

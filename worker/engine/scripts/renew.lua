@@ -10,7 +10,8 @@
 --
 -- Also touches, with the same tag: arq:in-progress:<id>.
 --
--- Returns  {ids whose lease was lost, ids that are to be stopped}: the handlers of both must stop
+-- Returns  {lost leases, jobs that are to be stopped}, both as places in the arguments, from 1: one job may be named
+--          by two tokens, of which only one is live. The handlers of both must stop
 --
 -- Invariant: a lapsed lease is never revived, not even before somebody else claims the job.
 
@@ -27,10 +28,10 @@ for at = 2, #ARGV, 2 do
     redis.call('ZADD', KEYS[1], now + lease, id)
     redis.call('ZADD', KEYS[2], now + lease, id)
     if has_cancelled and redis.call('SISMEMBER', KEYS[3], id) == 1 then
-      stop[#stop + 1] = id
+      stop[#stop + 1] = at / 2
     end
   else
-    lost[#lost + 1] = id
+    lost[#lost + 1] = at / 2
   end
 end
 return {lost, stop}

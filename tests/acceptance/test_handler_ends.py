@@ -1,0 +1,271 @@
+"""Handlers that end in unusual ways, or not at all: jobs are charged, slots come back, the worker goes on."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from arq.worker import JobExecutionFailed, Retry, RetryJob, func
+from redis.asyncio import Redis
+
+from jobs import Policy
+from producers import Producer
+from producers.keys import LaneKeys
+from tests.notes import LANE, Note, running
+from tests.support import eventually
+from worker.engine import LaneSlots, TryLater, Worker, runner
+from worker.engine.lane import Lane
+from worker.engine.store import Store, Turn
+
+KEYS = LaneKeys(LANE)
+QUICK = Policy(tries=2, first_wait=timedelta(milliseconds=5))
+
+
+@pytest.fixture
+async def redis(valkey_url: str) -> AsyncIterator[Redis]:
+    async with Redis.from_url(valkey_url) as client:
+        yield client
+
+
+@pytest.fixture
+async def producer(valkey_url: str) -> AsyncIterator[Producer]:
+    async with Producer.connect(valkey_url, budget=5) as one:
+        yield one
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner, "STOP_SECONDS", 0.1)
+
+
+@asynccontextmanager
+async def working(
+    url: str, handle: Callable[..., Any], *, slots: int = 1, **options: Any
+) -> AsyncIterator[Worker]:
+    timeout = options.pop("timeout", None)
+    worker = Worker(
+        [func(handle, name=Note.kind, timeout=timeout)],
+        redis_url=url,
+        lanes=[LaneSlots(LANE, slots)],
+        policies={Note.kind: QUICK},
+        handle_signals=False,
+        **options,
+    )
+    async with running(worker):
+        yield worker
+
+
+async def history(redis: Redis, job_id: str) -> bytes:
+    return b"\n".join(await redis.lrange(KEYS.history(job_id), 0, -1))
+
+
+def dead(redis: Redis, job_id: str) -> Callable[[], Awaitable[object]]:
+    return lambda: redis.zscore(KEYS.dead, job_id)
+
+
+def done(redis: Redis, count: int = 1) -> Callable[[], Awaitable[bool]]:
+    async def condition() -> bool:
+        return int(await redis.hget(KEYS.counters, f"done:{LANE}") or 0) == count
+
+    return condition
+
+
+UNUSUAL = [
+    SystemExit(3),
+    KeyboardInterrupt(),
+    GeneratorExit(),
+    asyncio.CancelledError(),
+    asyncio.InvalidStateError(),
+    TimeoutError(),
+    RetryJob(),
+    Retry(),
+    JobExecutionFailed("no"),
+    BaseExceptionGroup("both", [SystemExit(1), KeyboardInterrupt()]),
+    RuntimeError("a lone \udc80 surrogate"),
+    RuntimeError("long" * 100_000),
+    TryLater("after the calendar's end", after=timedelta.max),
+]
+
+
+async def test_whatever_a_handler_raises_its_job_dies_after_its_tries_and_the_slot_takes_the_next(
+    valkey_url: str, redis: Redis, producer: Producer
+) -> None:
+    attempts: dict[str, int] = {}
+
+    async def take(_: dict[str, Any], text: str) -> None:
+        attempts[text] = attempts.get(text, 0) + 1
+        if text != "good":
+            raise UNUSUAL[int(text)]
+
+    async with working(valkey_url, take) as worker:
+        receipts = [await producer.send(Note(str(number))) for number in range(len(UNUSUAL))]
+        for receipt in receipts:
+            await eventually(dead(redis, receipt.id))
+        await producer.send(Note("good"))
+        await eventually(done(redis))
+        assert not worker.lanes[0].running
+    assert attempts == {**{str(number): 2 for number in range(len(UNUSUAL))}, "good": 1}
+    assert b"attempt 2 of 2 failed: SystemExit: 3" in await history(redis, receipts[0].id)
+    assert b"surrogate" in await history(redis, receipts[10].id)
+
+
+async def test_a_hook_that_raises_changes_no_outcome(valkey_url: str, redis: Redis, producer: Producer) -> None:
+    async def take(_: dict[str, Any], text: str) -> None:
+        del text
+
+    async def hook(_: dict[Any, Any]) -> None:
+        raise SystemExit(1)
+
+    async with working(valkey_url, take, on_job_end=hook):
+        await producer.send(Note("fine"))
+        await eventually(done(redis))
+
+
+async def test_a_handler_beyond_its_timeout_is_stopped_and_charged(
+    valkey_url: str, redis: Redis, producer: Producer
+) -> None:
+    stopped: list[int] = []
+
+    async def take(context: dict[str, Any], text: str) -> None:
+        del text
+        try:
+            await asyncio.Event().wait()
+        finally:
+            stopped.append(context["job_try"])
+
+    async with working(valkey_url, take, timeout=0.05):
+        receipt = await producer.send(Note("slow"))
+        await eventually(dead(redis, receipt.id))
+    assert stopped == [1, 2]
+    assert b"attempt 2 of 2 failed: TimedOut: no end within 0.05 s" in await history(redis, receipt.id)
+
+
+async def test_the_workers_timeout_is_for_the_functions_without_one(
+    valkey_url: str, redis: Redis, producer: Producer
+) -> None:
+    async def take(_: dict[str, Any], text: str) -> None:
+        del text
+        await asyncio.Event().wait()
+
+    async with working(valkey_url, take, job_timeout=0.05):
+        receipt = await producer.send(Note("slow"))
+        await eventually(dead(redis, receipt.id))
+    assert b"no end within 0.05 s" in await history(redis, receipt.id)
+
+
+async def test_an_effect_begun_before_the_timeout_is_uncertain(
+    valkey_url: str, redis: Redis, producer: Producer
+) -> None:
+    async def take(context: dict[str, Any], text: str) -> None:
+        del text
+        await context["begin_effect"]()
+        await asyncio.Event().wait()
+
+    async with working(valkey_url, take, timeout=0.05):
+        receipt = await producer.send(Note("slow"))
+        await eventually(dead(redis, receipt.id))
+    assert await redis.hget(KEYS.counters, f"uncertain:{LANE}") == b"2"
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_handler_that_swallows_its_timeout_loses_its_slot_and_can_begin_no_effect(
+    valkey_url: str, redis: Redis, producer: Producer
+) -> None:
+    go, effects = asyncio.Event(), []
+
+    async def take(context: dict[str, Any], text: str) -> None:
+        while text == "deaf" and not go.is_set():
+            try:
+                await go.wait()
+            except asyncio.CancelledError:
+                continue
+        effects.append((text, await context["begin_effect"]()))
+
+    async with working(valkey_url, take, timeout=0.05) as worker:
+        receipt = await producer.send(Note("deaf"))
+        await eventually(lambda: worker.jobs_retried == 1)
+        await producer.send(Note("next"))
+        await eventually(done(redis))
+        await eventually(dead(redis, receipt.id), timeout=20)
+        go.set()
+        await eventually(lambda: len(effects) == 2)
+    words = await history(redis, receipt.id)
+    assert effects == [("next", True), ("deaf", False)]
+    assert b"no end within 0.05 s, nor when it was cancelled" in words
+    assert b"the attempt before this one still runs in this worker" in words
+
+
+async def test_a_timeout_around_a_blocking_thread_frees_the_slot(
+    valkey_url: str, redis: Redis, producer: Producer
+) -> None:
+    go = threading.Event()
+
+    async def take(_: dict[str, Any], text: str) -> None:
+        if text == "blocking":
+            await asyncio.to_thread(go.wait)
+
+    async with working(valkey_url, take, timeout=0.05):
+        receipt = await producer.send(Note("blocking"))
+        await eventually(dead(redis, receipt.id))
+        await producer.send(Note("next"))
+        await eventually(done(redis))
+        go.set()
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_job_that_people_cancel_is_over_although_its_handler_does_not_listen(
+    valkey_url: str, redis: Redis, producer: Producer
+) -> None:
+    go, begun = asyncio.Event(), asyncio.Event()
+
+    async def take(_: dict[str, Any], text: str) -> None:
+        del text
+        begun.set()
+        while not go.is_set():
+            try:
+                await go.wait()
+            except asyncio.CancelledError:
+                continue
+
+    async with working(valkey_url, take, renew_every=timedelta(milliseconds=50)) as worker:
+        receipt = await producer.send(Note("deaf"))
+        await begun.wait()
+        await producer.cancel(receipt.id)
+        await eventually(lambda: redis.hget(KEYS.counters, f"cancelled:{LANE}"))
+        assert not worker.lanes[0].running
+        go.set()
+
+
+async def test_a_fault_in_a_turn_costs_no_slot_and_no_outcome(
+    valkey_url: str, redis: Redis, producer: Producer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    healthy = Store.turn
+    failed: list[int] = []
+
+    async def take(_: dict[str, Any], text: str) -> None:
+        del text
+
+    async def faulty(store: Store, endings: list[Any], wanted: list[tuple[Lane, int]]) -> Turn:
+        if endings and len(failed) < 3:
+            failed.append(len(endings))
+            raise LookupError("of our own")
+        return await healthy(store, endings, wanted)
+
+    monkeypatch.setattr(Store, "turn", faulty)
+    async with working(valkey_url, take):
+        await producer.send_many([Note(str(number)) for number in range(5)])
+        await eventually(done(redis, 5))
+    assert len(failed) == 3
+
+
+def test_arguments_of_arq_that_mean_nothing_to_lanes_are_refused_by_name(valkey_url: str) -> None:
+    async def take(_: dict[str, Any]) -> None:
+        return
+
+    arguments: dict[str, Any] = {"burst": True, "cron_jobs": [], "max_jobs": 5, "allow_abort_jobs": True}
+    for name, value in arguments.items():
+        with pytest.raises(TypeError, match=name):
+            Worker([take], redis_url=valkey_url, lanes=[LaneSlots(LANE, 1)], **{name: value})

@@ -1,0 +1,182 @@
+"""The attempts that one worker runs, each in a task of its own, and how they are stopped.
+
+An attempt is known by its claim (job id and token), never by the job id alone: a worker that was paused beyond a
+lease may claim a job that it still runs. The new attempt then waits until the old one has ended, whose outcome the
+fence refuses.
+
+    claimed ──> runs ──> ended by its handler ──> recorded
+                 │  ▲
+        told to stop│ (shutdown, lease lost, time limit, cancelled by people)
+                 ▼  │
+               stopping ──> 3 s later given up: recorded without its handler, and the slot is free
+
+Whatever a handler raises, and also if it never ends: its slot comes back, the attempt is charged as any failure is
+(uncharged only when the worker asked it to stop), and an attempt that was given up can begin no effect.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from datetime import timedelta
+from functools import partial
+
+from worker.engine.attempt import Attempt, Ended, Handlers, Stop, conclude, run
+from worker.engine.lane import Claim, Completion, Lane
+from worker.engine.outcome import Outcome, TimedOut, plain_text
+from worker.events import emit
+
+STOP_SECONDS = 3.0
+"""For a handler to end after it was told to."""
+
+
+class StillRunning(Exception):
+    """The attempt before runs in this worker yet and cannot be stopped."""
+
+    def __init__(self) -> None:
+        super().__init__("the attempt before this one still runs in this worker and does not stop")
+
+
+class Runner:
+    """Runs claims.
+
+    Args:
+        prepare: makes the attempt of a claim.
+        settled: told of each outcome.
+        ended: told when a slot of a lane is free.
+    """
+
+    def __init__(
+        self,
+        handlers: Handlers,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        prepare: Callable[[Lane, Claim], Attempt],
+        settled: Callable[[Outcome], None],
+        ended: Callable[[Lane], None],
+    ) -> None:
+        self._handlers = handlers
+        self._loop = loop
+        self._prepare = prepare
+        self._settled = settled
+        self._slot_free = ended
+        self._attempts: dict[Claim, Attempt] = {}
+        self._newest: dict[str, Attempt] = {}
+        """By job id."""
+
+    def __len__(self) -> int:
+        return len(self._attempts)
+
+    @property
+    def tasks(self) -> "list[asyncio.Task[None]]":
+        """Of all attempts, those included that were given up and have not ended."""
+        return [it.task for it in self._attempts.values() if it.task]
+
+    def start(self, lane: Lane, claim: Claim) -> None:
+        """Begin an attempt; if one of the same job still runs here, when that has ended."""
+        it = self._prepare(lane, claim)
+        older = self._newest.get(claim.id)
+        lane.running.add(claim)
+        self._attempts[claim] = self._newest[claim.id] = it
+        it.task = self._loop.create_task(self._run(it, older), name="attempt")
+        it.task.add_done_callback(partial(self._over, it))
+
+    def stop(self, it: Attempt, reason: Stop) -> None:
+        """Cancel an attempt, and give it up if it does not end; the first reason counts."""
+        if it.stopped or it.task is None or it.task.done():
+            return
+        it.stopped = reason
+        it.task.cancel()
+        self._loop.call_later(STOP_SECONDS, self._give_up, it)
+
+    def stop_all(self) -> None:
+        """Hand back all that runs, uncharged."""
+        if self._attempts:
+            emit("worker.handed_back", running=len(self._attempts))
+        for it in list(self._attempts.values()):
+            self.stop(it, "shutdown")
+
+    def stop_lost(self, claims: Iterable[Claim]) -> None:
+        """Stop the attempts whose lease was lost."""
+        for it in self._unstopped(claims):
+            emit("job.lease_lost", job_id=it.claim.id)
+            self.stop(it, "lost")
+
+    def stop_cancelled(self, claims: Iterable[Claim]) -> None:
+        """Stop the attempts of jobs that people cancelled."""
+        for it in self._unstopped(claims):
+            self.stop(it, "cancelled")
+
+    def stop_wedged(self, claims: Iterable[Claim], limit: timedelta) -> None:
+        """Stop the attempts that ran for longer than any may."""
+        for it in self._unstopped(claims):
+            emit("job.wedged", job_id=it.claim.id, seconds=limit.total_seconds())
+            it.limit = limit
+            self.stop(it, "time")
+
+    def _unstopped(self, claims: Iterable[Claim]) -> list[Attempt]:
+        return [it for claim in claims if (it := self._attempts.get(claim)) and not it.stopped]
+
+    async def _run(self, it: Attempt, older: Attempt | None) -> None:
+        if older is None or await self._has_ended(older):
+            ended = await run(it, self._handlers)
+        else:
+            ended = conclude(it, self._handlers, StillRunning())
+        self._settle(it, ended)
+
+    async def _has_ended(self, older: Attempt) -> bool:
+        """Whether the attempt before is over, once it was told to stop."""
+        self.stop_lost([older.claim])
+        if older.task is None:  # it never began
+            return True
+        if older.over:
+            older.task.cancel()  # it was given up; once more
+        await asyncio.wait([older.task], timeout=STOP_SECONDS)
+        return older.task.done()
+
+    def _settle(self, it: Attempt, ended: Ended) -> None:
+        """Free the slot and pass the outcome on, once."""
+        if it.over:
+            return
+        it.over = True
+        outcome = _as_asked(it, ended.outcome)
+        it.lane.running.discard(it.claim)
+        self._settled(outcome)
+        result = ended.result if outcome is ended.outcome else b""
+        reason = plain_text(outcome.reason)
+        it.lane.ended.append(Completion(it.claim, outcome.kind, outcome.delay, result, ended.life, reason))
+
+    def _give_up(self, it: Attempt) -> None:
+        if it.task is None or it.task.done():
+            return
+        emit("job.unstoppable", job_id=it.claim.id, lane=it.lane.name, stopped=it.stopped)
+        it.task.cancel()
+        self._settle(it, self._ended_for(it, TimedOut(it.limit, stopped=False)))
+        self._slot_free(it.lane)
+
+    def _over(self, it: Attempt, task: "asyncio.Task[None]") -> None:
+        del self._attempts[it.claim]
+        if self._newest.get(it.claim.id) is it:
+            del self._newest[it.claim.id]
+        fault = asyncio.CancelledError() if task.cancelled() else task.exception()
+        if not it.over:
+            self._settle(it, self._ended_for(it, fault or asyncio.CancelledError()))
+        self._slot_free(it.lane)
+
+    def _ended_for(self, it: Attempt, fault: BaseException) -> Ended:
+        """How an attempt ends that did not end itself: it was told to, or a fault of the engine is charged."""
+        if it.stopped and it.stopped != "time":
+            wait = timedelta(seconds=STOP_SECONDS) if it.began else timedelta(0)  # this process ends first
+            return Ended(Outcome("defer+" if it.effect.begun else "defer", wait))
+        return conclude(it, self._handlers, fault)
+
+
+def _as_asked(it: Attempt, outcome: Outcome) -> Outcome:
+    """A handler that was stopped because somebody cancelled its job does not go back to the queue."""
+    if it.stopped != "cancelled":
+        return outcome
+    match outcome.kind:
+        case "defer" | "park":
+            return Outcome("cancelled")
+        case "defer+" | "park+":
+            return Outcome("cancelled+")
+        case _:
+            return outcome
