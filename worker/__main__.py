@@ -1,6 +1,7 @@
 """The worker process: settings in, lanes running, until SIGTERM.
 
-Exit codes: 0 after a shutdown that was asked for; 1 when it was cut off before every outcome was recorded; 2 when the settings or the report files cannot be used.
+Exit codes: 0 after a shutdown that was asked for; 1 when that was cut off before every outcome was recorded;
+2 when the settings or the report files cannot be used.
 """
 
 import asyncio
