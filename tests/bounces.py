@@ -28,8 +28,7 @@ Arrival-Date: Mon, 23 Nov 2026 03:25:17 +0000
 {original_recipient}Final-Recipient: rfc822; {final}
 Action: {action}
 Status: {status}
-Diagnostic-Code: {diagnostic}
-
+{diagnostic}
 {original}--part--
 """
 _ORIGINALS: dict[Original, str] = {
@@ -55,6 +54,7 @@ def bounce(
 
     Args:
         final: where the mail ended up, if it was forwarded.
+        diagnostic: the last server's words; empty for none.
         original: how the report tells which mail it is about.
     """
     returned = _ORIGINALS[original].format(to=recipient, id=message_id, filling=filling.decode())
@@ -64,7 +64,58 @@ def bounce(
         final=final or recipient,
         action=action,
         status=status,
-        diagnostic=diagnostic,
+        diagnostic=f"Diagnostic-Code: {diagnostic}\n" if diagnostic else "",
         original=returned,
     )
     return text.replace("\n", "\r\n").encode()
+
+
+_OPENSMTPD = """\
+Subject: Delivery status notification: error
+From: Mailer Daemon <MAILER-DAEMON@mx.example.com>
+To: no-reply@momentus.example
+Date: Mon, 23 Nov 2026 03:30:00 +0000 (UTC)
+MIME-Version: 1.0
+Content-Type: multipart/mixed;boundary="1234567890123456/mx.example.com"
+
+This is a MIME-encapsulated message.
+
+--1234567890123456/mx.example.com
+Content-Description: Notification
+Content-Type: text/plain; charset=us-ascii
+
+    Hi!
+
+    This is the MAILER-DAEMON, please DO NOT REPLY to this email.
+
+    An error has occurred while attempting to deliver a message for
+    the following list of recipients:
+
+{to}: {reply}
+
+    Below is a copy of the original message:
+
+--1234567890123456/mx.example.com
+Content-Description: Delivery Report
+Content-Type: message/delivery-status
+
+Reporting-MTA: dns; mx.example.com
+
+Final-Recipient: rfc822; {to}
+Action: failed
+Status: 5.0.0
+
+--1234567890123456/mx.example.com
+Content-Description: Message headers
+Content-Type: text/rfc822-headers
+
+To: {to}
+Message-ID: <{id}@m.example>
+
+--1234567890123456/mx.example.com--
+"""
+
+
+def opensmtpd_bounce(message_id: str, recipient: str, *, reply: str) -> bytes:
+    """The octets of a report of OpenSMTPD 6.8: multipart/mixed, always 5.0.0, the reply in the text alone."""
+    return _OPENSMTPD.format(to=recipient, id=message_id, reply=reply).replace("\n", "\r\n").encode()

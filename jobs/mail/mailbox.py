@@ -1,13 +1,17 @@
-"""What a server's status says of a recipient's mailbox, in a reply or in a bounce: pure, and cautious.
+"""What a server says of a recipient's mailbox, in a reply or in a bounce: pure, and cautious.
 
     hard      there is no such mailbox: the address is not written to any more
     counted   something that often passes (full, disabled, no route): counts when it comes on several days
     none      says nothing of the mailbox: policy, spam, size, quota, and whatever is not known
 
 Of 557 labelled bounces, rules that call every 5.x.x permanent condemn 286 of the 390 addresses that exist. So
-nothing but a clear word counts here. Codes: RFC 3463 and the registry of enhanced status codes.
+nothing but a clear word counts here, and where a status and the quoted reply disagree the narrower is believed:
+5.1.1 beside a block list, a quota or a rate says nothing of the mailbox. Codes: RFC 3463, the registry of enhanced
+status codes, and Microsoft's list for Exchange Online.
 """
 
+import re
+from collections.abc import Iterator
 from typing import Literal
 
 Weight = Literal["hard", "counted", "none"]
@@ -15,9 +19,40 @@ Weight = Literal["hard", "counted", "none"]
 _HARD = {"1.1", "1.6", "1.10"}
 """No such mailbox; moved, with nowhere to forward to; a recipient with a null MX (RFC 7505), or Microsoft's word
 for an unknown one."""
-_COUNTED = {"1.2", "1.3", "2.1", "2.2", "4.1", "4.4", "4.7"}
-"""No such domain, an address that cannot be read, disabled, full, no answer, no route, given up after days."""
+_COUNTED = {"1.2", "1.3", "1.351", "2.1", "2.2", "4.1", "4.4", "4.7", "4.300"}
+"""No such domain, an address that cannot be read, unknown or unavailable (Microsoft, of another server), disabled,
+full, no answer, no route, given up after days."""
+_MICROSOFT_ROUTE = re.compile(r"4\.31\d\Z")
+"""Exchange Online: the domain's DNS or its server fails."""
+_UNTELLING = {"0.0", "1.0", "1.351"}
+"""Details so general that a code in the quoted reply says more."""
 _CLASSES = {"4", "5"}
+NARROWER: tuple[Weight, ...] = ("none", "counted", "hard")
+"""From the narrowest on."""
+
+_STATUS = re.compile(r"(?<![\d.])([245]\.\d{1,3}\.\d{1,3})(?!\.?\d)")
+"""An enhanced code, and not a part of an IP address."""
+_FOR_NOW = re.compile(r"\s*(?:[A-Za-z0-9-]{1,32};\s*)?4\d\d\b")
+"""A quoted reply that begins with a 4yz code."""
+_ELSEWHERE = re.compile(
+    r"(?:block|black|deny|gr[ea]y)[- ]?list|\bdnsbl|\brbl\b|spamhaus|spamcop|barracuda|\bblocked\b|\bbanned\b"
+    r"|\bspam|\bvirus|malware|phish|reputation|\bpolic(?:y|ies)\b"
+    r"|\bspf\b|\bdkim\b|\bdmarc\b|authenticat|reverse dns|\bptr\b"
+    r"|relay(?:ing)? (?:access )?(?:denied|not|prohibited)|unable to relay|not relay"
+    r"|\brate\b|throttl|\btoo (?:many|fast|much|large|big)\b|limit (?:exceeded|reached)"
+    r"|(?:exceed\w{0,4}|over) (?:\w{1,20} )?limit"
+    r"|sender (?:\w{1,20} )?(?:rejected|denied|blocked|refused|unknown|not)",
+    re.IGNORECASE,
+)
+"""Words about the client, the sender, the mail or the pace: whatever code stands beside them, not the mailbox."""
+_PASSING = re.compile(
+    r"\bfull\b|quota|storage|\bspace\b|disabled|inactive|suspended|deactivated|\blocked\b|temporar"
+    r"|try (?:again|later)"
+    r"|tim(?:ed?|ing)[- ]?out|not active|(?:host|domain) (?:\w{1,20} )?(?:unknown|not found)"
+    r"|(?:no such|unknown|unrouteable|unroutable) (?:domain|host)|dns (?:query|error|fail)",
+    re.IGNORECASE,
+)
+"""Words about a mailbox, a host or a domain that may come back."""
 
 
 def weigh_status(status: str, *, names_mailbox: bool = False) -> Weight:
@@ -33,6 +68,37 @@ def weigh_status(status: str, *, names_mailbox: bool = False) -> Weight:
     kind, _, detail = status.partition(".")
     if detail in _HARD:
         return "hard" if kind == "5" else "counted"
-    if kind in _CLASSES and detail in _COUNTED:
+    if kind in _CLASSES and (detail in _COUNTED or _MICROSOFT_ROUTE.match(detail)):
         return "counted"
     return "counted" if names_mailbox and not status else "none"
+
+
+def weigh_reply(status: str, words: str, *, names_mailbox: bool = False) -> Weight:
+    """The weight of a status with the reply that it quotes: the narrowest of all that they say.
+
+    Args:
+        status: the report's own, or the reply's; empty when there is none.
+        words: the server's reply, or a report's Diagnostic-Code.
+        names_mailbox: see :func:`weigh_status`.
+
+    >>> weigh_reply("5.1.1", "smtp; 550 5.1.1 user unknown"), weigh_reply("5.1.1", "smtp; 550 listed by Spamhaus")
+    ('hard', 'none')
+    """
+    codes = [code for code in (status, *_STATUS.findall(words)) if code]
+    telling = [code for code in codes if code.partition(".")[2] not in _UNTELLING] or codes or [""]
+    said = [weigh_status(code, names_mailbox=names_mailbox) for code in telling]
+    return min((*said, *_bounds(words)), key=NARROWER.index)
+
+
+def _bounds(words: str) -> Iterator[Weight]:
+    """The most that a reply's words and its basic code let it weigh."""
+    if _ELSEWHERE.search(words):
+        yield "none"
+    if _PASSING.search(words) or _FOR_NOW.match(words):
+        yield "counted"
+
+
+def status_in(words: str) -> str:
+    """The first enhanced status code in a server's words; empty when there is none."""
+    found = _STATUS.search(words)
+    return found[1] if found else ""

@@ -1,23 +1,31 @@
 """A bounce as others write it: what a delivery status report (RFC 3464) says, without believing more than that.
 
     multipart/report; report-type=delivery-status
-        1  words for people, ignored
+        1  words for people; only a reply that they quote behind the recipient's address is read
         2  message/delivery-status: a block for the message, then one for each recipient
         3  message/rfc822 or text/rfc822-headers: our mail, and in it our Message-ID
+
+The part with the status is what counts, not the wrapping: OpenSMTPD sends multipart/mixed, others forward a report
+as an attachment, leave out the report-type, or encode the part in base64. The outermost such part is taken, since
+a mail that was returned whole may hold another's report.
 
 Pure, and made for hostile input: anybody may send us anything. Only the first MiB is read, which holds everything
 but the end of a mail that was returned whole. Whatever is no such report is `NotAReport`, with the reason; there
 is no guessing from words, since "mailbox unavailable" is written about full and about dead ones alike.
 """
 
+import base64
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from email.errors import MessageError
 from email.message import Message
 from email.parser import BytesParser, HeaderParser
+from itertools import islice
 from typing import Literal
+
+from jobs.mail.mailbox import status_in
 
 SIZE_LIMIT = 1024 * 1024
 """Octets that are read."""
@@ -27,11 +35,18 @@ RECIPIENT_LIMIT = 100
 Action = Literal["failed", "delayed", "delivered", "relayed", "expanded"]
 
 _ACTIONS: tuple[Action, ...] = ("failed", "delayed", "delivered", "relayed", "expanded")
-_STATUS = re.compile(r"(?<![\d.])([245])\.(\d{1,3})\.(\d{1,3})(?![\d.])")
 _MESSAGE_ID = re.compile(r"<([A-Za-z0-9-]{1,128})@[^<>\s@]{1,255}>")
 _ADDRESS = re.compile(r"(?:[A-Za-z0-9-]{1,32};)?\s*<?([^\s<>;]{1,254}@[^\s<>;@]{1,253})>?\s*\Z")
 _GENERIC = {"0.0"}
 """Details that say nothing; the reply's own code may say more."""
+_STATUS_PARTS = {"message/delivery-status", "message/global-delivery-status"}
+"""The second is that of mails with SMTPUTF8 (RFC 6533)."""
+_DEPTH_LIMIT = 6
+"""Wrappings around the status; a forwarded report has four."""
+_PART_LIMIT = 200
+_DIAGNOSTIC_LIMIT = 1000
+_NOTICE_LIMIT = 64 * 1024
+_QUOTED = re.compile(r"\s{0,8}<?([^\s<>]{1,254}@[^\s<>@:]{1,253})>?: ([245]\d\d[ -].*)")
 
 
 class NotAReport(ValueError):
@@ -91,17 +106,16 @@ def id_of(octets: bytes) -> str:
 
 
 def _report(message: Message) -> Report:
-    if message.get_content_type() != "multipart/report":
-        raise NotAReport("it is not a multipart/report")
-    parts = message.get_payload()
-    status = next((part for part in _parts(parts) if part.get_content_type() == "message/delivery-status"), None)
-    if status is None:
+    found = _find_status(message)
+    if found is None:
         raise NotAReport("it has no part message/delivery-status")
-    blocks = list(_parts(status.get_payload()))
-    failures = tuple(_failures(blocks[1 : 1 + RECIPIENT_LIMIT]))
+    status, around = found
+    beside = [one for one in _parts(around.get_payload()) if one is not status]
+    blocks = _blocks(status)
+    failures = tuple(islice(_failures(blocks, dict(_quoted(beside))), RECIPIENT_LIMIT))
     if not failures:
         raise NotAReport("it names no recipient with an action")
-    message_id = _message_id(message, list(_parts(parts)))
+    message_id = _message_id((around, message), beside)
     told = repr((message_id, failures)).encode("utf-8", "surrogatepass")
     return Report(
         id=hashlib.sha256(told).hexdigest()[:32],
@@ -111,22 +125,63 @@ def _report(message: Message) -> Report:
     )
 
 
+def _find_status(message: Message) -> tuple[Message, Message] | None:
+    """The outermost part with a delivery status, and the multipart that holds it."""
+    level = [message]
+    for _ in range(_DEPTH_LIMIT):
+        inner: list[Message] = []
+        for whole in level:
+            parts = list(_parts(whole.get_payload()))
+            if status := next((one for one in parts if one.get_content_type() in _STATUS_PARTS), None):
+                return status, whole
+            inner += parts
+        level = inner[:_PART_LIMIT]
+    return None
+
+
 def _parts(payload: object) -> Iterator[Message]:
     if isinstance(payload, list):
         yield from (part for part in payload if isinstance(part, Message))
 
 
-def _failures(blocks: list[Message]) -> Iterator[Failure]:
+def _blocks(status: Message) -> list[Message]:
+    """The blocks of a delivery status, the message's own among them."""
+    blocks = list(_parts(status.get_payload()))
+    encoded = str(status.get("Content-Transfer-Encoding", "")).strip().lower() == "base64"  # RFC 3464 forbids it
+    if status.get_content_type() == "message/delivery-status" and not encoded:
+        return blocks
+    text = "\n".join(block.as_string() for block in blocks).encode("utf-8", "surrogateescape")
+    octets = b"Content-Type: message/delivery-status\n\n" + (base64.b64decode(text) if encoded else text)
+    return list(_parts(BytesParser().parsebytes(octets).get_payload()))
+
+
+def _failures(blocks: Iterable[Message], quoted: Mapping[str, str]) -> Iterator[Failure]:
     for block in blocks:
         action = _text(block, "Action").strip().lower()
         known = next((one for one in _ACTIONS if one == action), None)
         addresses = tuple(dict.fromkeys(_addresses(block)))
         if known is None or not addresses:
             continue
-        diagnostic = _text(block, "Diagnostic-Code")
-        yield Failure(
-            addresses=addresses, action=known, status=_status(block, diagnostic), diagnostic=diagnostic[:500]
+        diagnostic = _text(block, "Diagnostic-Code") or next(
+            (quoted[one] for one in addresses if one in quoted), ""
         )
+        yield Failure(
+            addresses=addresses,
+            action=known,
+            status=_status(block, diagnostic),
+            diagnostic=diagnostic[:_DIAGNOSTIC_LIMIT],
+        )
+
+
+def _quoted(parts: Iterable[Message]) -> Iterator[tuple[str, str]]:
+    """Address and reply of lines like ``ana@example.com: 550 5.1.1 no such user``, as OpenSMTPD writes them."""
+    for part in parts:
+        payload = part.get_payload(decode=True) if part.get_content_type() == "text/plain" else None
+        if isinstance(payload, bytes):
+            lines = payload[:_NOTICE_LIMIT].decode("utf-8", "replace").splitlines()
+            yield from (
+                (found[1].lower(), f"smtp; {found[2]}") for line in lines if (found := _QUOTED.match(line))
+            )
 
 
 def _addresses(block: Message) -> Iterator[str]:
@@ -137,30 +192,28 @@ def _addresses(block: Message) -> Iterator[str]:
 
 def _status(block: Message, diagnostic: str) -> str:
     """The status, or the one that the last server gave where the report's own says nothing."""
-    own = _STATUS.search(_text(block, "Status"))
-    theirs = _STATUS.search(diagnostic)
-    if own and f"{own[2]}.{own[3]}" not in _GENERIC:
-        return own[0]
-    return theirs[0] if theirs else own[0] if own else ""
+    own, theirs = status_in(_text(block, "Status")), status_in(diagnostic)
+    return own if own.partition(".")[2] not in {"", *_GENERIC} else theirs or own
 
 
-def _message_id(report: Message, parts: list[Message]) -> str:
+def _message_id(reports: Iterable[Message], parts: Iterable[Message]) -> str:
     """The Message-ID of the mail that came back; of the report's references when it did not come along."""
     for part in parts:
         for original in _originals(part):
             if found := _MESSAGE_ID.search(_text(original, "Message-ID")):
                 return found[1]
-    for name in ("References", "In-Reply-To"):
-        if found := _MESSAGE_ID.search(_text(report, name)):
-            return found[1]
+    for report in reports:
+        for name in ("References", "In-Reply-To"):
+            if found := _MESSAGE_ID.search(_text(report, name)):
+                return found[1]
     return ""
 
 
 def _originals(part: Message) -> Iterator[Message]:
     kind = part.get_content_type()
-    if kind == "message/rfc822":
+    if kind in {"message/rfc822", "message/global"}:
         yield from _parts(part.get_payload())
-    elif kind in {"text/rfc822-headers", "message/rfc822-headers"}:
+    elif kind in {"text/rfc822-headers", "message/rfc822-headers", "message/global-headers"}:
         payload = part.get_payload(decode=True)
         if isinstance(payload, bytes):
             yield HeaderParser().parsestr(payload.decode("utf-8", "replace"))

@@ -19,7 +19,7 @@ import argparse
 import re
 import sys
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,7 +28,7 @@ from typing import Literal
 import orjson
 from redis.asyncio import Redis
 
-from jobs.mail.mailbox import weigh_status
+from jobs.mail.mailbox import NARROWER, Weight, weigh_reply
 from ops.command import Answer, Command, Refused, Tools
 from ops.depth_table import table
 from ops.mail.bounce import SIZE_LIMIT, Failure, NotAReport, Report, id_of, read_report
@@ -42,6 +42,7 @@ _DAY_MS = 86_400_000
 _SEEN_MS = 60 * _DAY_MS
 _JOURNAL_MS = 30 * _DAY_MS
 _UNKNOWN_KEPT = 1000
+_WORDS_KEPT = 500
 _LONGEST_WINDOW = 31
 """Days that a note of a sent mail may be old; the worker's setting allows 30."""
 _KEYS = LaneKeys("mail.normal")
@@ -79,11 +80,25 @@ async def take_in(redis: Redis, octets: bytes, *, by: str) -> Taken:
         return await _list(
             redis, Unknown(report.id, "it names no mail that we sent lately", _about(report, failed[0]))
         )
-    ours = [one for one in failed if any(digest_of(address).startswith(known) for address in one.addresses)]
-    if not ours:
+    ours = [
+        one for one in report.failures if any(digest_of(address).startswith(known) for address in one.addresses)
+    ]
+    told = next((one for one in ours if one.action == "failed"), None)
+    if told is None:
         why = "it is about another recipient than the mail had"
         return await _list(redis, Unknown(report.id, why, _about(report, failed[0])))
-    return await _count(redis, report, ours[0], known, by=by)
+    return await _count(redis, report, told, weigh_failures(ours), known, by=by)
+
+
+def weigh_failures(about: Sequence[Failure]) -> Weight:
+    """What a report's blocks about one address say of it: the narrowest.
+
+    There are several where the address stands for a group; it is alive when any of them took the mail.
+    """
+    if any(one.action in {"delivered", "relayed", "expanded"} for one in about):
+        return "none"
+    said = [weigh_reply(one.status, one.diagnostic) for one in about if one.action == "failed"]
+    return min(said, key=NARROWER.index, default="none")
 
 
 async def _sent_to(redis: Redis, message_id: str) -> str | None:
@@ -97,14 +112,14 @@ async def _sent_to(redis: Redis, message_id: str) -> str | None:
     return next((found.decode() for found in await pipe.execute() if found), None)
 
 
-async def _count(redis: Redis, report: Report, failure: Failure, known: str, *, by: str) -> Taken:
+async def _count(redis: Redis, report: Report, failure: Failure, weight: Weight, known: str, *, by: str) -> Taken:
     """What it says goes to the list first: if this is interrupted, it is all done again and changes nothing."""
     address = next(one for one in failure.addresses if digest_of(one).startswith(known))
     job_id = _job_id(report.message_id)
     if await redis.zscore(MAIL_BOUNCES_SEEN, report.id) is not None:
         return "repeated"
     call, what = redis.execute_command, "noted"
-    match weigh_status(failure.status):
+    match weight:
         case "hard":
             await suppress(call, address, "hard_bounce", by=by, evidence=job_id)
             what = "suppressed"
@@ -118,7 +133,7 @@ async def _count(redis: Redis, report: Report, failure: Failure, known: str, *, 
 def _reason(report: Report, failure: Failure) -> str:
     """A line of the journal, without addresses, not to be taken for an account's (`jobs.mail.journal`)."""
     server = report.reporter or "an unnamed server"
-    words = f"{failure.status or 'no status'} says {server}, {failure.diagnostic}".replace(": ", " ")
+    words = f"{failure.status or 'no status'} says {server}, {failure.diagnostic[:_WORDS_KEPT]}".replace(": ", " ")
     return _ADDRESS.sub("[address]", words)
 
 

@@ -6,8 +6,9 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
+import orjson
 import pytest
 from redis.asyncio import Redis
 
@@ -220,3 +221,17 @@ async def _listens(port: int) -> bool:
     writer.close()
     await writer.wait_closed()
     return True
+
+
+@pytest.mark.parametrize("to", [7, None, ["ana@example.com"], {"address": "ana@example.com"}], ids=str)
+async def test_a_mail_whose_recipient_is_no_text_is_dead_at_once(
+    valkey_url: str, redis: Redis, smtp_sink: Sink, to: object
+) -> None:
+    payload = {**task().compose(job_id="{mail}odd", now=datetime.now(UTC)), "to": to}
+    envelope = {"v": 1, "f": Mail.kind, "t": None, "a": [], "k": payload, "et": 1795404317562}
+    await redis.set("arq:job:{mail}odd", orjson.dumps(envelope))
+    await redis.zadd(KEYS.queue, {"{mail}odd": 1})
+    async with delivering(valkey_url, smtp_sink.port):
+        await eventually(counted(redis, "dead"))
+    (line,) = await redis.lrange(KEYS.history("{mail}odd"), 0, -1)
+    assert orjson.loads(line)["reason"].startswith("to: is ")

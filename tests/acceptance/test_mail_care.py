@@ -33,7 +33,7 @@ from producers.suppression import (
     suppress,
     unsuppress,
 )
-from tests.bounces import bounce
+from tests.bounces import bounce, opensmtpd_bounce
 from tests.support import eventually
 from worker.mail.erase import Eraser, erase_mails
 from worker.mail.sent import SentRegister
@@ -391,3 +391,31 @@ async def test_a_note_of_another_day_is_found_within_its_window(redis: Redis) ->
     day = int(datetime.now(UTC).timestamp()) // 86_400 - 6
     await redis.hset(mail_sent(day), MESSAGE_ID, digest_of(ANA)[:32])
     assert await take_in(redis, bounce(MESSAGE_ID, ANA), by="test") == "suppressed"
+
+
+@pytest.mark.usefixtures("sent")
+async def test_a_report_of_opensmtpd_counts_like_any_other(redis: Redis) -> None:
+    octets = opensmtpd_bounce(MESSAGE_ID, ANA, reply="550 5.1.1 No such user")
+    assert await take_in(redis, octets, by="test") == "suppressed"
+
+
+@pytest.mark.usefixtures("sent")
+async def test_a_bounce_whose_status_and_reply_disagree_suppresses_nobody(redis: Redis) -> None:
+    octets = bounce(MESSAGE_ID, ANA, status="5.1.1", diagnostic="smtp; 550 5.7.1 listed by a block list")
+    assert await take_in(redis, octets, by="test") == "noted"
+    assert not await redis.exists(MAIL_SUPPRESSION)
+
+
+@pytest.mark.usefixtures("sent")
+async def test_an_address_that_stands_for_a_group_lives_when_any_of_it_took_the_mail(redis: Redis) -> None:
+    octets = bounce(MESSAGE_ID, ANA, final="gone@inside.example")
+    arrived = (
+        f"Original-Recipient: rfc822; {ANA}\r\nFinal-Recipient: rfc822; eva@inside.example\r\nAction: relayed"
+    )
+    octets = octets.replace(
+        b"\r\n\r\n--part\r\nContent-Type: text/rfc822",
+        f"\r\n\r\n{arrived}\r\n\r\n--part\r\nContent-Type: text/rfc822".encode(),
+    )
+    assert arrived.encode() in octets
+    assert await take_in(redis, octets, by="test") == "noted"
+    assert not await redis.exists(MAIL_SUPPRESSION)

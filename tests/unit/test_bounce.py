@@ -1,12 +1,14 @@
 """Reading bounces: what a report says and no more, and nothing that a hostile one can do."""
 
+import base64
+from collections.abc import Callable
 from email.message import EmailMessage
 
 import pytest
 from hypothesis import given, strategies as st
 
 from ops.mail.bounce import SIZE_LIMIT, NotAReport, read_report
-from tests.bounces import bounce
+from tests.bounces import bounce, opensmtpd_bounce
 
 
 def test_a_failed_mail_is_read_with_its_id_its_recipient_and_the_servers_words() -> None:
@@ -110,3 +112,81 @@ def test_many_recipients_are_read_up_to_a_limit() -> None:
         + b"\r\n--b--\r\n"
     )
     assert len(read_report(octets).failures) == 100
+
+
+def test_a_report_of_opensmtpd_is_read_with_the_reply_that_only_its_text_quotes() -> None:
+    report = read_report(opensmtpd_bounce("mail1", "ana@example.com", reply="550 5.1.1 No such user"))
+    (failure,) = report.failures
+    assert (report.message_id, report.reporter) == ("mail1", "mx.example.com")
+    assert (failure.action, failure.status, failure.diagnostic) == (
+        "failed",
+        "5.1.1",
+        "smtp; 550 5.1.1 No such user",
+    )
+
+
+def test_a_text_that_quotes_no_reply_leaves_the_status_as_it_is() -> None:
+    report = read_report(
+        opensmtpd_bounce("mail1", "ana@example.com", reply="Destination seems to reject all mails")
+    )
+    (failure,) = report.failures
+    assert (failure.status, failure.diagnostic) == ("5.0.0", "")
+
+
+def forwarded(report: bytes) -> bytes:
+    """A report that somebody passed on as an attachment."""
+    head = b'From: luz@example.com\r\nContent-Type: multipart/mixed; boundary="fwd"\r\n\r\n'
+    return (
+        head + b"--fwd\r\n\r\nsee below\r\n--fwd\r\nContent-Type: message/rfc822\r\n\r\n" + report + b"--fwd--\r\n"
+    )
+
+
+def in_base64(report: bytes) -> bytes:
+    """A report whose status part is encoded, against RFC 3464."""
+    head = b"Content-Type: message/delivery-status\r\n"
+    before, status, after = report.partition(head)
+    content, rest = after.lstrip(b"\r\n").split(b"--part", 1)
+    encoded = b"Content-Transfer-Encoding: base64\r\n\r\n" + base64.encodebytes(content)
+    return before + status + encoded + b"\r\n--part" + rest
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda it: it.replace(b"multipart/report; report-type=delivery-status", b"multipart/mixed"),
+        lambda it: it.replace(b"report-type=delivery-status", b"report-type=disposition-notification"),
+        lambda it: it.replace(b" report-type=delivery-status;", b""),
+        lambda it: it.replace(b"message/delivery-status", b"message/global-delivery-status"),
+        lambda it: it.replace(b"Reporting-MTA: dns; mx.example.com\r\nArrival", b"Arrival"),
+        lambda it: it.replace(b"Diagnostic-Code: smtp; 550 5.1.1 no such user\r\n", b""),
+        forwarded,
+        in_base64,
+    ],
+    ids=["mixed", "wrong type", "no type", "smtputf8", "no reporter", "no diagnostic", "forwarded", "base64"],
+)
+def test_the_wrapping_of_a_report_does_not_matter(change: Callable[[bytes], bytes]) -> None:
+    changed = change(bounce("mail1", "ana@example.com"))
+    assert changed != bounce("mail1", "ana@example.com")
+    report = read_report(changed)
+    (failure,) = report.failures
+    assert (report.message_id, failure.addresses, failure.status) == ("mail1", ("ana@example.com",), "5.1.1")
+
+
+def test_a_report_inside_a_mail_that_was_returned_is_not_taken_for_the_report() -> None:
+    inner = bounce("mail-inner", "eva@example.com").decode()
+    outer = bounce("mail-outer", "ana@example.com", original="whole", filling=b"x")
+    octets = outer.replace(b"\r\nx\r\n", b"\r\n" + inner.replace("part", "inner").encode() + b"\r\n")
+    (failure,) = read_report(octets).failures
+    assert failure.addresses == ("ana@example.com",)
+
+
+def test_all_groups_of_recipients_are_read_and_one_without_a_recipient_is_passed_over() -> None:
+    group = b"Final-Recipient: rfc822; eva@example.com\r\nAction: delivered\r\nStatus: 2.0.0\r\n\r\n"
+    more = b"X-Note: nobody\r\n\r\n" + group
+    octets = bounce("mail1", "ana@example.com").replace(
+        b"--part\r\nContent-Type: text/rfc822", more + b"--part\r\nContent-Type: text/rfc822"
+    )
+    assert [(one.addresses[0], one.action) for one in read_report(octets).failures] == [
+        ("ana@example.com", "failed"),
+        ("eva@example.com", "delivered"),
+    ]

@@ -28,6 +28,7 @@ from worker.events import emit
 from worker.mail.modes import Direct, Forbidden, Held, Redirected, Safety, redirected, way_of, with_original
 from worker.mail.reply import Reply
 from worker.mail.sent import SentRegister
+from worker.mail.shape import check_shape
 from worker.mail.suppression import SuppressionList
 
 KIND = "mail.send"
@@ -84,10 +85,13 @@ class Care:
 
         Raises:
             TryLater: sealed with a key that this worker does not have; uncharged, until one has it.
-            GiveUp: the seal is broken.
+            GiveUp: the seal is broken, or a field is not what it must be.
         """
-        if not is_sealed(payload):
-            return Opened(fields=payload)
+        mail = self._opened(payload, job_id) if is_sealed(payload) else Opened(fields=payload)
+        check_shape(mail.fields)
+        return mail
+
+    def _opened(self, payload: Mapping[str, object], job_id: str) -> Opened:
         try:
             if self.ring is None:
                 raise UnknownSealKey(key_id_of(payload))

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 
 from redis.exceptions import RedisError
 
-from jobs.mail.mailbox import Weight, weigh_status
+from jobs.mail.mailbox import Weight, weigh_reply
 from producers.keys import MAIL_SUPPRESSION
 from producers.link import Link
 from producers.suppression import Suppressed, blocking, count_failure, digest_of, read_reasons, suppress
@@ -88,4 +88,4 @@ def weigh(reply: Reply) -> Weight:
     if reply.stage != "rcpt" or reply.code < _PERMANENT:
         return "none"
     status = f"5.{reply.enhanced}" if reply.enhanced else ""
-    return weigh_status(status, names_mailbox=reply.code in _NO_MAILBOX)
+    return weigh_reply(status, reply.text, names_mailbox=reply.code in _NO_MAILBOX)

@@ -1,0 +1,93 @@
+"""The shape of a frozen mail, checked before anything is done with it.
+
+A mail that :meth:`jobs.Mail.compose` froze has it. A producer in another language may write anything: a number for
+`to`, a list of recipients, a header's value that is null. No later attempt can mend such a mail, so it is dead at
+once, with the field named and its content left out. docs/wire.md lists the fields.
+"""
+
+from collections.abc import Iterator, Mapping
+from types import NoneType
+
+from worker.engine import GiveUp
+
+_ABSENT = object()
+_TEXT_OR_NULL = (str, NoneType)
+_REQUIRED: tuple[tuple[str, tuple[type, ...]], ...] = (
+    ("message_id", (str,)),
+    ("date", (str,)),
+    ("to", (str,)),
+    ("subject", (str,)),
+    ("sender", _TEXT_OR_NULL),
+    ("sender_name", _TEXT_OR_NULL),
+    ("reply_to", _TEXT_OR_NULL),
+    ("text", _TEXT_OR_NULL),
+    ("html", _TEXT_OR_NULL),
+)
+_OPTIONAL = ("stream", "account", "unsubscribe", "thread", "headers", "attachments")
+_KINDS: Mapping[type, str] = {
+    str: "text",
+    NoneType: "null",
+    bool: "true or false",
+    int: "a number",
+    float: "a number",
+    list: "a list",
+    dict: "an object",
+}
+
+
+def check_shape(fields: Mapping[str, object]) -> None:
+    """Check that every field of a frozen mail is of the kind that it must be.
+
+    Raises:
+        GiveUp: one is not; names it.
+    """
+    for name, kinds in _REQUIRED:
+        if not isinstance(fields.get(name, _ABSENT), kinds):
+            raise _refusal(name, fields.get(name, _ABSENT), "text or null" if NoneType in kinds else "text")
+    for name in _OPTIONAL:
+        if (value := fields.get(name)) is not None:
+            _check_optional(name, value)
+
+
+def _check_optional(name: str, value: object) -> None:
+    match name:
+        case "headers":
+            for field, text in _object("headers", value).items():
+                _check_text(f"headers[{field!r}]", text)
+        case "attachments":
+            for field, one in _attachments(value):
+                _check_attachment(field, one)
+        case _:
+            _check_text(name, value)
+
+
+def _attachments(value: object) -> Iterator[tuple[str, Mapping[str, object]]]:
+    if not isinstance(value, list):
+        raise _refusal("attachments", value, "a list")
+    for place, one in enumerate(value):
+        yield f"attachments[{place}]", _object(f"attachments[{place}]", one)
+
+
+def _check_attachment(field: str, one: Mapping[str, object]) -> None:
+    content = "ref" if "ref" in one else "content"
+    for name in ("name", "type", content, *(("sha256",) if content == "ref" else ())):
+        _check_text(f"{field}.{name}", one.get(name, _ABSENT))
+    size = one.get("size", _ABSENT)
+    if content == "ref" and (not isinstance(size, int) or isinstance(size, bool)):
+        raise _refusal(f"{field}.size", size, "a whole number")
+
+
+def _object(field: str, value: object) -> Mapping[str, object]:
+    if not isinstance(value, dict):
+        raise _refusal(field, value, "an object")
+    return value
+
+
+def _check_text(field: str, value: object) -> None:
+    if not isinstance(value, str):
+        raise _refusal(field, value, "text")
+
+
+def _refusal(field: str, value: object, wanted: str) -> GiveUp:
+    found = "is missing" if value is _ABSENT else f"is {_KINDS.get(type(value), type(value).__name__)}"
+    return GiveUp(f"{field}: {found}; must be {wanted}. Compose the mail anew, see docs/wire.md")
