@@ -22,7 +22,7 @@ cannot be read never hides the rest. This module writes nothing.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -56,6 +56,7 @@ class WorkerSeen:
     Attributes:
         seen_ms: how long ago that was.
         lanes: lane to slots, of all its lanes.
+        faults: background task to how often it failed since the worker's start; one that did was begun again.
     """
 
     id: str
@@ -63,6 +64,7 @@ class WorkerSeen:
     pid: int
     seen_ms: int
     lanes: Mapping[str, Slots]
+    faults: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -313,6 +315,7 @@ def _worker(worker_id: bytes, seen_ms: int, facts: bytes) -> WorkerSeen | None:
             pid=int(told["pid"]),
             seen_ms=max(0, seen_ms),
             lanes=lanes,
+            faults={str(task): int(count) for task, count in told.get("faults", {}).items()},
         )
     except (ValueError, TypeError, KeyError, AttributeError):
         return None

@@ -80,6 +80,10 @@ def _notes(depth: Depth) -> Iterator[str]:
     for lane in depth.lanes:
         if not lane.conserved:
             yield f"{lane.lane}: NOT CONSERVED: {_imbalance(lane)}; see docs/operations.md"
+    for worker in depth.workers:
+        if worker.faults:
+            told = ", ".join(f"{task} {count} times" for task, count in sorted(worker.faults.items()))
+            yield f"worker {worker.id}: background tasks failed and were begun again: {told}; see its log"
 
 
 def _imbalance(lane: LaneDepth) -> str:

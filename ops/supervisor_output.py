@@ -9,6 +9,8 @@ import os
 from collections import deque
 from collections.abc import Callable
 
+import background
+
 Log = Callable[[str, str], None]
 """Takes a process' name and one line of its output."""
 
@@ -60,4 +62,7 @@ class Output:
     def _say(self, line: bytes) -> None:
         text = line.decode("utf-8", "replace").rstrip("\r")
         self._last_lines.append(text)
-        self._log(self._name, text)
+        try:
+            self._log(self._name, text)
+        except Exception as error:  # noqa: BLE001  a log that fails must not leave the process with a full pipe
+            background.note(f"output of {self._name}", error)

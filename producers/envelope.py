@@ -47,7 +47,9 @@ class Envelope:
     payload: dict[str, object]
     enqueued_ms: int
     delay_ms: int = 0
-    """How long it was to wait first; its age counts from the end of that."""
+    """How long it was to wait first."""
+    since_ms: int = 0
+    """The instant from which its age counts: when it could first run, by Redis's clock if Redis said so."""
     expires_ms: int | None = None
     """The instant from which it is not worth running."""
     payload_version: int = 1
@@ -127,12 +129,14 @@ def _read(content: Mapping[str, Any]) -> Envelope:
         raise UnreadableEnvelope("f: the kind is no text")
     if not isinstance(version, int) or isinstance(version, bool) or version < 1:
         raise UnreadableEnvelope("pv: the payload's version is no whole number from 1")
+    enqueued, delay = _within_calendar("et", content["et"]), _within_calendar("d", content.get("d", 0))
     return Envelope(
         kind,
         list(content["a"]),
         dict(content["k"]),
-        _within_calendar("et", content["et"]),
-        _within_calendar("d", content.get("d", 0)),
+        enqueued,
+        delay,
+        _within_calendar("q", content["q"]) if "q" in content else enqueued + delay,
         None if expires is None else _within_calendar("x", expires),
         version,
     )

@@ -22,6 +22,7 @@ import structlog
 import uvloop
 from redis.asyncio import Redis
 
+import background
 import log
 from reader.changes import listen
 from reader.connection import DEADLINE, Connection
@@ -121,7 +122,7 @@ async def _serve(
     changes: Callable[[], Coroutine[None, None, None]],
 ) -> None:
     told = asyncio.Event()
-    hearing = asyncio.create_task(changes())
+    hearing = background.start("changes", changes)
     for stop in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(stop, told.set)
     listener = Listener(reader.serve, listening, limit=_connections())

@@ -20,6 +20,7 @@ from typing import Any
 
 from redis.exceptions import RedisError, ResponseError
 
+import background
 from producers.link import NOT_THE_PRIMARY, Argument, Link, says
 from producers.wire import Waiting, Wire
 
@@ -147,7 +148,7 @@ class Connection:
             wire.send(("CLIENT", "TRACKING", "ON")).add_done_callback(_look_at)
             self._on_changed(None)
             if self._beating is None or self._beating.done():
-                self._beating = asyncio.create_task(self._beat())
+                self._beating = background.start("beat", self._beat)
 
     def _pushed(self, message: list[Any]) -> None:
         if self._on_changed is not None and message[0] == b"invalidate":

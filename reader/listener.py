@@ -6,6 +6,7 @@ import asyncio
 import socket
 from contextlib import suppress
 
+import background
 from reader.http import Client, Kept, Serve
 from reader.listening import begin_no_more
 
@@ -79,7 +80,10 @@ class Listener:
 
     def _expire(self) -> None:
         now = asyncio.get_running_loop().time()
-        for client in [one for one in self.clients if one.deadline <= now]:
-            with suppress(RuntimeError):  # closed meanwhile
-                client.expire()
+        try:
+            for client in [one for one in self.clients if one.deadline <= now]:
+                with suppress(RuntimeError):  # closed meanwhile
+                    client.expire()
+        except Exception as error:  # noqa: BLE001  a fault of ours must not end the sweeps
+            background.note("sweep of clients", error)
         self._sweep_later()

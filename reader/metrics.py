@@ -3,6 +3,7 @@
     momentus_reader_requests_total{outcome="fresh"}   every answer, by what it was
     momentus_reader_age_seconds                       how old the data was that was served: the promise,
     measured
+    momentus_reader_background_faults_total{task="beat"}  how often a background task failed and was begun again
 
 Outcomes are the verdicts and problem names of this room: a closed set, so no request can invent a time
 series.
@@ -15,6 +16,7 @@ from collections import Counter
 from collections.abc import Iterator
 from itertools import accumulate
 
+import background
 from reader.message import Answer
 
 AGES_S = (0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 86400)
@@ -37,7 +39,7 @@ class Metrics:
 
     def text(self) -> str:
         """All counters in the text format 0.0.4."""
-        return "\n".join((*self._requests(), *self._histogram(), ""))
+        return "\n".join((*self._requests(), *self._histogram(), *_faults(), ""))
 
     def _requests(self) -> Iterator[str]:
         yield "# HELP momentus_reader_requests_total Answers by outcome."
@@ -53,3 +55,12 @@ class Metrics:
             yield f'momentus_reader_age_seconds_bucket{{le="{limit}"}} {count}'
         yield f"momentus_reader_age_seconds_sum {self._age_sum_s:.6f}"
         yield f"momentus_reader_age_seconds_count {below[-1]}"
+
+
+def _faults() -> Iterator[str]:
+    """Present once there are any."""
+    if background.FAULTS:
+        yield "# HELP momentus_reader_background_faults_total Background tasks that failed and were begun again."
+        yield "# TYPE momentus_reader_background_faults_total counter"
+    for task, count in sorted(background.FAULTS.items()):
+        yield f'momentus_reader_background_faults_total{{task="{task}"}} {count}'

@@ -17,9 +17,9 @@ MAY_IMPORT = {
     "jobs": set[str](),
     "producers": set[str](),
     "sessions": set[str](),
-    "reader": {"jobs", "sessions", "producers"},
-    "worker": {"jobs", "producers", "sessions"},
-    "ops": {"jobs", "producers", "sessions", "worker"},
+    "reader": {"background", "jobs", "sessions", "producers"},
+    "worker": {"background", "jobs", "producers", "sessions"},
+    "ops": {"background", "jobs", "producers", "sessions", "worker"},
 }
 ONLY_PARTS = {
     ("reader", "producers"): {"producers.link", "producers.wire"},
@@ -45,7 +45,7 @@ what `ops reports` checks and previews is reckoned by the very code that a refre
 tokens by the code that workers use."""
 LEAVES = {"jobs", "producers", "sessions"}
 FOR_ENTRIES_ONLY = {"settings", "log"}
-OURS = {*MAY_IMPORT, *FOR_ENTRIES_ONLY, "tests", "bench", "docs", "momentus_client"}
+OURS = {*MAY_IMPORT, *FOR_ENTRIES_ONLY, "background", "tests", "bench", "docs", "momentus_client"}
 
 SEAMS: dict[str, Callable[[PurePosixPath], bool]] = {
     "arq": lambda path: path.is_relative_to("worker/engine"),
@@ -64,6 +64,28 @@ PEERS = ("bench/queue_peers", "bench/mail_peers")
 """Others, measured beside ours: each uses its own library."""
 
 LONGEST = 40
+
+OWNED_TASKS = {
+    "background.py": {"start", "once"},  # the two ways to begin one that nobody waits for
+    "ops/console/server.py": {"serve"},  # waited for by the function that begins it, as those of ops below
+    "ops/demo/run.py": {"_stay"},
+    "ops/supervisor.py": {"wait", "supervise"},
+    "ops/supervisor_child.py": {"start", "_run_once", "_spawn"},  # `_keep` gives up by itself, and says why
+    "producers/primary.py": {"find_primary"},  # gathered there
+    "reader/guard_of_cluster.py": {"ask"},  # a request's own, and it waits for it
+    "reader/handler.py": {"serve"},  # a request: its fault is its answer
+    "sessions/deadline.py": {"within"},  # a call's own
+    "worker/engine/lease.py": {"__init__"},  # the thread notes each fault and goes on
+    "worker/engine/pump.py": {"_begin_turn"},  # `_turn_over` takes its fault
+    "worker/engine/standin.py": {"_start"},  # a job: `_over` takes its fault
+    "worker/engine/together.py": {"answer"},  # those who ask wait for it
+    "worker/engine/worker.py": {"_start"},  # a job: `_ended` takes its fault
+    "worker/mail/accounts.py": {"failed_to_open"},  # mails wait for it
+    "worker/mail/pool.py": {"_open", "_leave"},  # one connection each
+    "worker/mail/transport.py": {"_bounded"},  # waited for there
+}
+"""Functions that begin a task or a thread of their own, by file: each has somebody who waits for it or takes its fault.
+Whatever else runs in the background is begun by `background`, which begins it again after a fault, and counts."""
 
 Rule = Callable[[PurePosixPath, ast.Module], Iterator[str]]
 
@@ -120,8 +142,32 @@ def nobody_imports_the_client_wheel(_path: PurePosixPath, tree: ast.Module) -> I
 
 
 def settings_and_log_need_no_room(path: PurePosixPath, tree: ast.Module) -> Iterator[str]:
-    if path.name in {"settings.py", "log.py"} and len(path.parts) == 1:
+    if path.name in {"settings.py", "log.py", "background.py"} and len(path.parts) == 1:
         yield from (f"imports {name}" for name in sorted(absolute(tree) & OURS))
+
+
+def a_background_task_is_kept(path: PurePosixPath, tree: ast.Module) -> Iterator[str]:
+    if path.parts[0] in {"bench", "docs"}:
+        return
+    begins = {"create_task", "ensure_future", "Thread", "start_new_thread", "run_in_executor", "Timer"}
+    for function in ast.walk(tree):
+        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
+            calls = {_called(node) for node in ast.walk(function) if isinstance(node, ast.Call)}
+            if calls & begins and function.name not in OWNED_TASKS.get(str(path), set()):
+                found = ", ".join(sorted(calls & begins))
+                yield f"{function.name} calls {found}; use background.start, or say in OWNED_TASKS who waits for it"
+
+
+def _called(call: ast.Call) -> str:
+    return getattr(call.func, "attr", getattr(call.func, "id", ""))
+
+
+def an_event_is_known_when_it_is_written(_path: PurePosixPath, tree: ast.Module) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and _called(node) == "emit" and node.args:
+            name = node.args[0]
+            if isinstance(name, ast.Constant) and name.value not in EVENTS:
+                yield f"says {name.value!r}, which worker/events.py does not know"
 
 
 def no_function_is_longer_than_a_screen(_path: PurePosixPath, tree: ast.Module) -> Iterator[str]:
@@ -142,6 +188,8 @@ RULES: list[Rule] = [
     a_foreign_library_has_one_seam,
     nobody_imports_the_client_wheel,
     settings_and_log_need_no_room,
+    a_background_task_is_kept,
+    an_event_is_known_when_it_is_written,
     no_function_is_longer_than_a_screen,
 ]
 
@@ -165,7 +213,7 @@ def test_the_repository_keeps_the_rule(rule: Rule) -> None:
 
 def test_every_room_is_seen() -> None:
     seen = {path.parts[0] for path in sources()}
-    assert seen >= {*MAY_IMPORT, "settings.py", "log.py"}
+    assert seen >= {*MAY_IMPORT, "settings.py", "log.py", "background.py"}
 
 
 @pytest.mark.parametrize(
@@ -189,6 +237,10 @@ def test_every_room_is_seen() -> None:
         (a_foreign_library_has_one_seam, "worker/__main__.py", "import granian"),
         (nobody_imports_the_client_wheel, "bench/x.py", "from momentus_client.jobs import Mail"),
         (settings_and_log_need_no_room, "settings.py", "import log"),
+        (settings_and_log_need_no_room, "background.py", "import log"),
+        (a_background_task_is_kept, "worker/mail/x.py", "def f():\n  asyncio.create_task(g())"),
+        (a_background_task_is_kept, "reader/x.py", "def f():\n  threading.Thread(target=g).start()"),
+        (an_event_is_known_when_it_is_written, "worker/x.py", 'emit("clock.stopped", cron=name)'),
         (no_function_is_longer_than_a_screen, "ops/x.py", "def f():\n" + "    x = 1\n" * 41),
         (no_function_is_longer_than_a_screen, "ops/x.py", "class C:\n  async def f(self):\n" + "    x = 1\n" * 41),
     ],

@@ -17,6 +17,7 @@ from zoneinfo import ZoneInfo
 import uvloop
 from pydantic import SecretStr
 
+import background
 import log
 from jobs import Mail, RefreshReport
 from jobs.lanes import MAIL_BULK, MAIL_NORMAL, MAIL_URGENT, REPORTS
@@ -243,8 +244,7 @@ async def _refresher(settings: Settings, url: str) -> AsyncIterator[Refresher]:
     async with Producer.connect(url, tenant=settings.tenant, budget=2) as producer:
         store = ReportStore(redis, tenant=settings.tenant)
         refresher = Refresher(settings.tenant, reports, source, store, zone, outbox)
-        prober = asyncio.create_task(Prober(refresher, producer).run())
-        prober.add_done_callback(_raise_fault)
+        prober = background.start("prober", Prober(refresher, producer).run)
         try:
             yield refresher
         finally:
@@ -253,12 +253,6 @@ async def _refresher(settings: Settings, url: str) -> AsyncIterator[Refresher]:
             await outbox.close()
             await source.close()
             await redis.aclose()
-
-
-def _raise_fault(task: "asyncio.Task[None]") -> None:
-    """A prober that stops by a fault of ours must not stop in silence: the loop's exception handler reports it."""
-    if not task.cancelled() and (fault := task.exception()):
-        raise fault
 
 
 def _mail_lanes(settings: Settings) -> list[LaneSlots]:

@@ -1,6 +1,7 @@
 """Everything the worker says, in one table: the event, its level and its words.
 
-Code calls :func:`emit`; wording and level are decided here alone. No event carries an address, a subject,
+A module binds its events when it is loaded (:func:`event`) and says them with :func:`emit`; wording and level are
+decided here alone, and a name that is not here stops the process at its start and no task hours later. No event carries an address, a subject,
 a body or a server's reply: ids, kinds, codes and times only.
 """
 
@@ -38,6 +39,8 @@ _EVENTS = {
     "worker.cut_off": ("warning", "the process did not end by itself after its shutdown and is ended now"),
     "worker.fault": ("error", "a fault of the worker's own; it goes on"),
     "job.expired": ("warning", "the job's deadline had passed before it could begin; it ends here"),
+    "job.cancelled": ("info", "job was stopped because somebody asked for it"),
+    "job.cancelled+": ("warning", "job was stopped because somebody asked for it, without a certain outcome"),
     "job.park": ("warning", "the job waits, uncharged, until people decide; see `./run ops parked`"),
     "job.park+": ("warning", "the job ended without a certain outcome and waits until people decide"),
     "job.unreadable": ("error", "the job's payload cannot be read; it is dead"),
@@ -80,19 +83,44 @@ _EVENTS = {
         "warning",
         "the database does not mark what changes this board; any write in it counts as one",
     ),
+    "clock.failed": (
+        "warning",
+        "Redis could not be asked for a cron; it is asked again each second, and makes up for what it missed",
+    ),
     "prober.failed": ("warning", "Redis or the database could not be looked at; it is tried again each second"),
 }
 
 
-def emit(event: str, **fields: object) -> None:
+class Event(str):
+    """The name of an event in the table."""
+
+    __slots__ = ()
+
+
+def event(name: str) -> Event:
+    """An event to be said, bound when a module is loaded: a name that the table lacks fails there and then.
+
+    Raises:
+        ValueError: the table has no such event.
+
+    Example:
+        >>> _STARTED = event("worker.started")
+        >>> emit(_STARTED, worker="a1")  # doctest: +SKIP
+    """
+    if name not in _EVENTS:
+        raise ValueError(f"event: {name!r} is not in the table of worker/events.py; add it there, with its words")
+    return Event(name)
+
+
+def emit(what: Event, **fields: object) -> None:
     """Say that something happened.
 
     Args:
-        event: one of the table above.
+        what: bound by :func:`event`.
         fields: ids, counts and durations.
     """
-    speak, words = _spoken(event) if structlog.is_configured() else _speaker(event, structlog.get_logger("worker"))
-    speak(words, event_name=event, **fields)
+    speak, words = _spoken(what) if structlog.is_configured() else _speaker(what, structlog.get_logger("worker"))
+    speak(words, event_name=str(what), **fields)
 
 
 Speaker = tuple[Callable[..., object], str]
@@ -100,13 +128,13 @@ Speaker = tuple[Callable[..., object], str]
 
 
 @cache
-def _spoken(event: str) -> Speaker:
+def _spoken(what: Event) -> Speaker:
     """Bound once logging is set up: binding costs more than a line that is filtered out."""
-    return _speaker(event, structlog.get_logger("worker").bind())
+    return _speaker(what, structlog.get_logger("worker").bind())
 
 
-def _speaker(event: str, logger: structlog.typing.FilteringBoundLogger) -> Speaker:
-    level, words = _EVENTS[event]
+def _speaker(what: Event, logger: structlog.typing.FilteringBoundLogger) -> Speaker:
+    level, words = _EVENTS[what]
     return getattr(logger, level), words
 
 

@@ -117,6 +117,10 @@ def _workers(depth: Depth) -> Iterator[Finding]:
     silent = [one for one in depth.workers if one.seen_ms > _SILENT_MS]
     for one in silent:
         yield warning("worker.silent", _name(one), seconds=one.seen_ms // 1000)
+    for one in depth.workers:
+        if one.faults:
+            tasks = ", ".join(f"{task} ({count})" for task, count in sorted(one.faults.items()))
+            yield warning("worker.faults", _name(one), tasks=tasks)
     yield fine("workers.alive", "workers", count=len(depth.workers) - len(silent))
 
 

@@ -74,6 +74,10 @@ ENGLISH: Words = {
         "has not reported for {seconds} s",
         "look at its log; its jobs go to others when leases lapse",
     ),
+    "worker.faults": (
+        "background tasks failed by a fault of ours and were begun again: {tasks}",
+        "look for task.failed in its log and report the place that it names",
+    ),
     "lane.no_worker": ("{ready} jobs are ready and no live worker serves the lane", "start one, or give it slots"),
     "lane.held": ("is held: {reason}", "./run ops release LANE, when that is over"),
     "lane.dead": ("{dead} dead jobs wait for people", "./run ops dead LANE"),

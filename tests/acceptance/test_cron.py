@@ -16,7 +16,7 @@ from worker.engine.schedule import Schedule
 
 LANE = "mail.normal"
 KEYS = LaneKeys(LANE)
-TICK = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
+TICK = datetime.now(UTC).replace(second=0, microsecond=0) - timedelta(hours=2)
 
 
 def cron(*, overlap: bool = True, schedule: Schedule | None = None) -> Cron:

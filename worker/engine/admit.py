@@ -25,6 +25,13 @@ from worker.engine.handler import Handler, known_version
 from worker.engine.lane import Claim
 from worker.engine.outcome import RELOOK, Outcome
 from worker.engine.upcast import CannotUpcast, Payload, upcast
+from worker.events import Event, event
+
+_JOB_UNREADABLE = event("job.unreadable")
+_JOB_EXPIRED = event("job.expired")
+_JOB_NOT_UPCAST = event("job.not_upcast")
+_JOB_UNKNOWN_KIND = event("job.unknown_kind")
+_JOB_NEWER_VERSION = event("job.newer_version")
 
 ENVELOPE = "envelope"
 """What stands for a kind in the needs of a job whose envelope itself is of a newer version."""
@@ -49,7 +56,7 @@ class Turned:
     """
 
     outcome: Outcome
-    event: str
+    event: Event
     envelope: Envelope | None = None
     told: Mapping[str, object] = field(default_factory=dict)
 
@@ -61,10 +68,10 @@ def admit(claim: Claim, functions: Mapping[str, Function]) -> Admitted | Turned:
     except NewerEnvelope as error:
         return _parked("version", ENVELOPE, error.version, str(error))
     except UnreadableEnvelope as error:
-        return Turned(Outcome("dead", reason=str(error)), "job.unreadable", told={"error": str(error)})
+        return Turned(Outcome("dead", reason=str(error)), _JOB_UNREADABLE, told={"error": str(error)})
     if envelope.expires_ms is not None and claim.claimed_ms >= envelope.expires_ms:
         expired = Outcome("expired", reason=f"not begun by its deadline, {_text(envelope.expires_ms)}")
-        return Turned(expired, "job.expired", envelope)
+        return Turned(expired, _JOB_EXPIRED, envelope)
     return _with_handler(envelope, functions)
 
 
@@ -83,14 +90,14 @@ def _with_handler(envelope: Envelope, functions: Mapping[str, Function]) -> Admi
         upcasters = function.upcasters if isinstance(function, Handler) else {}
         payload = upcast(envelope.payload, version, to=known, upcasters=upcasters)
     except CannotUpcast as error:
-        return Turned(Outcome("dead", reason=str(error)), "job.not_upcast", envelope)
+        return Turned(Outcome("dead", reason=str(error)), _JOB_NOT_UPCAST, envelope)
     return Admitted(envelope, function, payload)
 
 
 def _parked(why: str, name: str, version: int, reason: str, envelope: Envelope | None = None) -> Turned:
     needs = f"{name}@{version}"
-    event = "job.unknown_kind" if why == "kind" else "job.newer_version"
-    return Turned(Outcome("park", RELOOK, reason, why=why, needs=needs), event, envelope, {"needs": needs})
+    told = _JOB_UNKNOWN_KIND if why == "kind" else _JOB_NEWER_VERSION
+    return Turned(Outcome("park", RELOOK, reason, why=why, needs=needs), told, envelope, {"needs": needs})
 
 
 def _text(milliseconds: int) -> str:

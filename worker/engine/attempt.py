@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import orjson
 from arq.worker import Function
@@ -17,10 +17,15 @@ from jobs import Policy
 from producers.envelope import Envelope
 from worker.engine.admit import Admitted, Turned, admit
 from worker.engine.lane import Claim, Lane
-from worker.engine.outcome import DONE, FOR_GOOD, Outcome, TimedOut, decide
+from worker.engine.outcome import DONE, FOR_GOOD, Outcome, OutcomeKind, TimedOut, decide
 from worker.engine.parking import note
 from worker.engine.progress import Progress
-from worker.events import bind, emit
+from worker.events import Event, bind, emit, event
+
+_JOB_HOOK_FAILED = event("job.hook_failed")
+
+_JOB_STARTED = event("job.started")
+_ENDED: Mapping[str, Event] = {kind: event(f"job.{kind}") for kind in get_args(OutcomeKind)}
 
 Hook = Callable[[dict[Any, Any]], Awaitable[None]]
 Stop = Literal["shutdown", "lost", "cancelled", "time"]
@@ -168,7 +173,7 @@ async def _run(it: Attempt, admitted: Admitted, handlers: Handlers) -> Ended:
     envelope = admitted.envelope
     context = _context(handlers, it.claim, envelope) | {"begin_effect": it.begin_effect, "progress": it.progress}
     value, error = None, None
-    emit("job.started")
+    emit(_JOB_STARTED)
     timer = _limited(it, handlers.limit(admitted.function))
     it.began = True
     try:
@@ -214,7 +219,7 @@ async def _after(hook: Hook, context: dict[Any, Any], it: Attempt) -> None:
         await hook(context)
     except BaseException as raised:  # noqa: BLE001  as of a handler
         _let_go_of_the_abandoned(raised, it)
-        emit("job.hook_failed", error=type(raised).__name__)
+        emit(_JOB_HOOK_FAILED, error=type(raised).__name__)
 
 
 def _tell(
@@ -226,7 +231,7 @@ def _tell(
     error: BaseException | None,
     value: object = None,
 ) -> Ended:
-    emit(f"job.{outcome.kind}", **_account(error, it.claim))
+    emit(_ENDED[outcome.kind], **_account(error, it.claim))
     life = handlers.keep(envelope.kind)
     return _ended(outcome, _result(value, it.claim, envelope, outcome, life), life)
 
@@ -239,7 +244,7 @@ def _decide(error: BaseException | None, it: Attempt, envelope: Envelope, handle
     decided = partial(
         decide,
         attempt=claim.attempt,
-        age=timedelta(milliseconds=max(0, claim.claimed_ms - envelope.enqueued_ms - envelope.delay_ms)),
+        age=timedelta(milliseconds=max(0, claim.claimed_ms - envelope.since_ms)),
         policy=handlers.policies.get(envelope.kind, handlers.default),
         effect_begun=it.effect.begun,
         stopped=it.stopped is not None,

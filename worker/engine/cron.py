@@ -2,26 +2,36 @@
 
 The last tick of each cron is kept, so that what was missed while everything was down is made up for by one job,
 not by one for every tick. With ``overlap=False`` a tick whose predecessor still waits or runs is asked for again
-until that is over; the ticks in between fall together.
+until that is over; the ticks in between fall together. A job that is dead is over.
+
+All instants are of Redis's clock, and that may be put back. What then lies more than an hour ahead, a last tick or
+the time of the start, is of no clock that goes, and the cron begins anew. Within the hour it waits until its clock
+has come round, so that no tick is queued twice.
 """
 
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 from redis.exceptions import RedisError
 
+import background
 from producers.envelope import write_envelope
 from producers.keys import LaneKeys
 from producers.link import Argument, Link
 from producers.script import Script
 from worker.engine.schedule import Schedule
 from worker.engine.store import script
-from worker.events import emit
+from worker.events import emit, event
+
+_CLOCK_FAILED = event("clock.failed")
 
 _ASK_AGAIN = timedelta(seconds=1)
 _LONGEST_WAIT = timedelta(minutes=1)
+_AHEAD = timedelta(hours=1)
+"""As tick.lua has it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,17 +65,22 @@ class Clock:
         self._tick = Script(script("tick"))
 
     async def run(self) -> None:
-        """Tick until cancelled. Faults of Redis are waited out: the tick is still due when it is back."""
-        await asyncio.gather(*(self._keep(cron) for cron in self._crons))
+        """Tick until cancelled. Faults of Redis are waited out: the tick is still due when it is back.
+
+        A cron that fails otherwise is begun anew, alone: the others go on.
+        """
+        await asyncio.gather(
+            *(background.keep(f"cron {cron.name}", partial(self._keep, cron)) for cron in self._crons)
+        )
 
     async def ask(self, cron: Cron, tick: datetime) -> int:
-        """Ask for one tick: 1 queued, 0 had already been, -1 the one before is not over yet."""
+        """Ask for one tick, one that is not to come: 1 queued, 0 had already been, -1 the one before is not over."""
         keys = LaneKeys(cron.lane)
         stamp = round(tick.timestamp() * 1000)
         # Without overlap all ticks share one id, which is taken as long as one of them is unfinished.
         job_id = f"{keys.tag}cron:{cron.name}" + (f":{stamp}" if cron.overlap else "")
-        payload = write_envelope(cron.kind, cron.payload, enqueued_ms=round(datetime.now(UTC).timestamp() * 1000))
-        names = [keys.queue, keys.wake, keys.counters, keys.crons, f"arq:job:{job_id}"]
+        payload = write_envelope(cron.kind, cron.payload, enqueued_ms=stamp)
+        names = [keys.queue, keys.wake, keys.counters, keys.crons, f"arq:job:{job_id}", keys.dead]
         alone = int(not cron.overlap)
         arguments: list[Argument] = [cron.lane, keys.tag, cron.name, stamp, job_id, payload, alone]
         return int(await self._tick.run(self._link.call, names, arguments))
@@ -84,20 +99,23 @@ class Clock:
             return None
 
     async def _keep(self, cron: Cron) -> None:
-        since = None
+        since, well = None, True
         while True:
             try:
-                since = since or await self.now()
-                wait = await self._step(cron, since)
+                now = await self.now()
+                since = now if since is None or since > now + _AHEAD else since
+                wait = await self._step(cron, since, now)
+                well = True
             except (RedisError, OSError) as error:
-                emit("clock.failed", cron=cron.name, error=type(error).__name__)
-                wait = _ASK_AGAIN
+                if well:
+                    emit(_CLOCK_FAILED, cron=cron.name, error=type(error).__name__)
+                well, wait = False, _ASK_AGAIN
             await asyncio.sleep(wait.total_seconds())
 
-    async def _step(self, cron: Cron, since: datetime) -> timedelta:
+    async def _step(self, cron: Cron, since: datetime, now: datetime) -> timedelta:
         """Ask for what is due; how long until the next look. A cron's very first tick is its next one."""
-        now = await self.now()
-        due = cron.schedule.next_after(await self.last_tick(cron) or since)
+        last = await self.last_tick(cron)
+        due = cron.schedule.next_after(since if last is None or last > now + _AHEAD else last)
         if due > now:
             return min(due - now, _LONGEST_WAIT)
         if await self.ask(cron, cron.schedule.last_until(now)) < 0:

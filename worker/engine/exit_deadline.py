@@ -18,7 +18,10 @@ from datetime import timedelta
 from types import FrameType
 from typing import Any, TypeVar
 
-from worker.events import emit
+from worker.events import emit, event
+
+_WORKER_CUT_OFF = event("worker.cut_off")
+_JOB_EXIT_REFUSED = event("job.exit_refused")
 
 _INCOMPLETE = 1
 
@@ -57,7 +60,7 @@ class ExitDeadline:
     def _run(self) -> None:
         threading.Event().wait(self._after.total_seconds())
         orderly = self.orderly.is_set()
-        emit("worker.cut_off", orderly=orderly, seconds=self._after.total_seconds())
+        emit(_WORKER_CUT_OFF, orderly=orderly, seconds=self._after.total_seconds())
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(0 if orderly else _INCOMPLETE)
@@ -77,4 +80,4 @@ def run_to_its_end(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, An
             pressed = isinstance(error, KeyboardInterrupt)
             if task.done() or (pressed and signal.getsignal(signal.SIGINT) is signal.default_int_handler):
                 raise
-            emit("job.exit_refused", error=type(error).__name__)
+            emit(_JOB_EXIT_REFUSED, error=type(error).__name__)

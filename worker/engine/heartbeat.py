@@ -9,6 +9,7 @@ import orjson
 from redis import Redis
 from redis.exceptions import ResponseError
 
+import background
 from worker.engine.dataset import DataSet
 from worker.engine.lane import Lane
 from worker.engine.store import milliseconds
@@ -66,4 +67,7 @@ def _groups(lanes: Iterable[Lane]) -> Iterable[list[Lane]]:
 
 def _facts(lanes: list[Lane]) -> bytes:
     busy = {lane.name: {"busy": len(lane.running), "slots": lane.slots} for lane in lanes}
-    return orjson.dumps({"host": socket.gethostname(), "pid": os.getpid(), "lanes": busy})
+    facts: dict[str, object] = {"host": socket.gethostname(), "pid": os.getpid(), "lanes": busy}
+    if background.FAULTS:
+        facts["faults"] = dict(background.FAULTS)
+    return orjson.dumps(facts)

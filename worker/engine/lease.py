@@ -13,6 +13,7 @@ from datetime import timedelta
 from redis import Redis
 from redis.exceptions import RedisError, ResponseError
 
+import background
 from producers.deadline import deadline
 from producers.keys import LaneKeys
 from worker.engine.lane import Claim
@@ -88,6 +89,9 @@ class Renewal:
                 raise fault
         except (RedisError, OSError):  # the event loop tells people that Redis is away
             self._redis.connection_pool.disconnect()
+            return min(self._every, _AGAIN_SECONDS)
+        except Exception as error:  # noqa: BLE001  a fault of ours must not let all leases lapse, and all to come
+            background.note("lease renewal", error)
             return min(self._every, _AGAIN_SECONDS)
         return self._every
 

@@ -21,7 +21,9 @@ from worker.engine.admit import ENVELOPE
 from worker.engine.handler import known_version
 from worker.engine.lane import Lane
 from worker.engine.outcome import Outcome
-from worker.events import emit
+from worker.events import emit, event
+
+_LANE_UNPARKED = event("lane.unparked")
 
 _LOOK_SECONDS = 60.0
 _ASK_AGAIN_SECONDS = 1.0
@@ -86,6 +88,6 @@ class Parking:
         except (RedisError, OSError, TimeoutError):
             return False
         if released:
-            emit("lane.unparked", lane=lane.name, jobs=released)
+            emit(_LANE_UNPARKED, lane=lane.name, jobs=released)
             self._freed(lane)
         return True

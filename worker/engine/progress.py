@@ -14,6 +14,8 @@ from contextlib import suppress
 import orjson
 from redis.exceptions import RedisError
 
+import background
+
 _PAUSE_SECONDS = 0.5
 _NOTE_LIMIT = 200
 
@@ -69,15 +71,18 @@ class Progress:
 
     def _begin(self) -> None:
         if self._task is None and not self._closed:
-            self._task = self._loop.create_task(self._tell())
+            self._task = background.once("progress", self._tell())
 
     async def _tell(self) -> None:
-        while True:
-            self._telling = False  # whoever tells from here on, also a thread, has another look begun
-            latest, self._latest = self._latest, None
-            if latest is None:
-                self._task = None
-                return
-            with suppress(RedisError, OSError, TimeoutError):
-                await self._write(latest)
-            await asyncio.sleep(_PAUSE_SECONDS)
+        try:
+            while latest := self._take():
+                with suppress(RedisError, OSError, TimeoutError):
+                    await self._write(latest)
+                await asyncio.sleep(_PAUSE_SECONDS)
+        finally:
+            self._task = None
+
+    def _take(self) -> bytes | None:
+        self._telling = False  # whoever tells from here on, also a thread, has another look begun
+        latest, self._latest = self._latest, None
+        return latest

@@ -29,7 +29,16 @@ from worker.engine.ceiling import Ceiling
 from worker.engine.lane import Claim, Completion, Lane
 from worker.engine.store import Store, Turn
 from worker.engine.wake import Wake
-from worker.events import emit
+from worker.events import emit, event
+
+_WORKER_FAULT = event("worker.fault")
+
+_JOB_UNCONFIRMED = event("job.unconfirmed")
+_JOB_REFUSED = event("job.refused")
+_REDIS_BACK = event("redis.back")
+_LANE_MENDED = event("lane.mended")
+_LANE_BROKEN = event("lane.broken")
+_REDIS_AWAY = event("redis.away")
 
 _SAFETY_POLL = 1.0
 _TURNS_AT_ONCE = 2
@@ -133,7 +142,7 @@ class Pump:
         self._kicked.set()
         self._ceiling.changed()
         if not turn.cancelled() and (fault := turn.exception()):
-            emit("worker.fault", error=type(fault).__name__, where="turn")
+            emit(_WORKER_FAULT, error=type(fault).__name__, where="turn")
 
     async def _turn(self, endings: Endings, wanted: Wanted) -> None:
         try:
@@ -153,7 +162,7 @@ class Pump:
         if turn.error:
             self._pause(turn.error)
         elif self.failed_turns:
-            emit("redis.back", failed_turns=self.failed_turns)
+            emit(_REDIS_BACK, failed_turns=self.failed_turns)
             self.failed_turns = 0
             self.on_back()
         self._take_over(turn)
@@ -164,7 +173,7 @@ class Pump:
         """A lane that cannot be worked on rests; people are told once, and once more when it goes on."""
         if fault is None:
             if lane.broken:
-                emit("lane.mended", lane=lane.name)
+                emit(_LANE_MENDED, lane=lane.name)
             lane.broken = False
             return
         lane.rest_until = asyncio.get_running_loop().time() + _LANE_REST
@@ -175,14 +184,14 @@ class Pump:
             keys = await self._store.wrong_keys(lane)
         except (RedisError, OSError, TimeoutError):
             keys = []
-        emit("lane.broken", lane=lane.name, error=str(fault), keys=keys)
+        emit(_LANE_BROKEN, lane=lane.name, error=str(fault), keys=keys)
 
     def _take_back(self, turn: Turn) -> None:
         for completion in turn.unrecorded:
             self._by_name[completion.claim.lane].ended.append(completion)
         for completion in turn.refused:
-            event = "job.unconfirmed" if completion.sent_before else "job.refused"
-            emit(event, job_id=completion.claim.id, lane=completion.claim.lane)
+            told = _JOB_UNCONFIRMED if completion.sent_before else _JOB_REFUSED
+            emit(told, job_id=completion.claim.id, lane=completion.claim.lane)
 
     def _take_over(self, turn: Turn) -> None:
         """Begin the jobs, and before them the turn that Redis is to work on meanwhile."""
@@ -205,7 +214,7 @@ class Pump:
 
     def _pause(self, error: Exception | None) -> None:
         if self.failed_turns == 0 and error is not None:
-            emit("redis.away", error=type(error).__name__, code=str(error).partition(" ")[0])
+            emit(_REDIS_AWAY, error=type(error).__name__, code=str(error).partition(" ")[0])
         self.failed_turns += 1
         pause = min(_LONGEST_PAUSE, 0.05 * 2 ** min(self.failed_turns, 10))
         jittered = pause * random.uniform(0.5, 1)  # noqa: S311  jitter, not a secret

@@ -22,7 +22,12 @@ from functools import partial
 from worker.engine.attempt import Attempt, Ended, Handlers, Stop, conclude, run
 from worker.engine.lane import Claim, Completion, Lane
 from worker.engine.outcome import Outcome, TimedOut, plain_text
-from worker.events import emit
+from worker.events import emit, event
+
+_WORKER_HANDED_BACK = event("worker.handed_back")
+_JOB_LEASE_LOST = event("job.lease_lost")
+_JOB_WEDGED = event("job.wedged")
+_JOB_UNSTOPPABLE = event("job.unstoppable")
 
 STOP_SECONDS = 3.0
 """For a handler to end after it was told to."""
@@ -90,14 +95,14 @@ class Runner:
     def stop_all(self) -> None:
         """Hand back all that runs, uncharged."""
         if self._attempts:
-            emit("worker.handed_back", running=len(self._attempts))
+            emit(_WORKER_HANDED_BACK, running=len(self._attempts))
         for it in list(self._attempts.values()):
             self.stop(it, "shutdown")
 
     def stop_lost(self, claims: Iterable[Claim]) -> None:
         """Stop the attempts whose lease was lost."""
         for it in self._unstopped(claims):
-            emit("job.lease_lost", job_id=it.claim.id)
+            emit(_JOB_LEASE_LOST, job_id=it.claim.id)
             self.stop(it, "lost")
 
     def stop_cancelled(self, claims: Iterable[Claim]) -> None:
@@ -108,7 +113,7 @@ class Runner:
     def stop_wedged(self, claims: Iterable[Claim], limit: timedelta) -> None:
         """Stop the attempts that ran for longer than any may."""
         for it in self._unstopped(claims):
-            emit("job.wedged", job_id=it.claim.id, seconds=limit.total_seconds())
+            emit(_JOB_WEDGED, job_id=it.claim.id, seconds=limit.total_seconds())
             it.limit = limit
             self.stop(it, "time")
 
@@ -147,7 +152,7 @@ class Runner:
     def _give_up(self, it: Attempt) -> None:
         if it.task is None or it.task.done():
             return
-        emit("job.unstoppable", job_id=it.claim.id, lane=it.lane.name, stopped=it.stopped)
+        emit(_JOB_UNSTOPPABLE, job_id=it.claim.id, lane=it.lane.name, stopped=it.stopped)
         it.task.cancel()
         self._settle(it, self._ended_for(it, TimedOut(it.limit, stopped=False)))
         self._slot_free(it.lane)

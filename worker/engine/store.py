@@ -21,7 +21,9 @@ from worker.engine.dataset import DataSet
 from worker.engine.lane import Claim, Completion, Lane
 from worker.engine.stray import Strays
 from worker.engine.together import Together
-from worker.events import emit
+from worker.events import emit, event
+
+_REDIS_DATA_LOST = event("redis.data_lost")
 
 _ANSWER_SECONDS = 2.0
 _OF_THE_LANE = ("WRONGTYPE", "ERR")
@@ -184,7 +186,7 @@ class Store:
         arguments: list[Argument] = [data.id, uuid.uuid4().hex, data.unfinished]
         found = (await self._in_time(self._dataset.run(self._link.call, [keys.dataset], arguments))).decode()
         if data.id not in ("", found):
-            emit("redis.data_lost", group=keys.tag, unfinished=data.unfinished)
+            emit(_REDIS_DATA_LOST, group=keys.tag, unfinished=data.unfinished)
             data.unfinished = 0
         data.id = found
 

@@ -11,8 +11,11 @@ from collections.abc import Callable
 
 from redis.exceptions import RedisError
 
+import background
 from producers.link import Link
-from worker.events import emit
+from worker.events import emit, event
+
+_WAKE_INTERRUPTED = event("wake.interrupted")
 
 _BLOCK_SECONDS = 5
 _WATCHDOG_SECONDS = 2
@@ -47,7 +50,7 @@ class Wake:
         self._wanted = keys
         self._changed.set()
         if self._reading and not keys <= self._reading and self._unblocking is None:
-            self._unblocking = asyncio.create_task(self._unblock())
+            self._unblocking = background.once("unblocking", self._unblock())
 
     async def run(self) -> None:
         """Read until cancelled; faults of Redis are waited out."""
@@ -55,7 +58,7 @@ class Wake:
             try:
                 await self._read_once()
             except (RedisError, OSError, TimeoutError) as error:
-                emit("wake.interrupted", error=type(error).__name__)
+                emit(_WAKE_INTERRUPTED, error=type(error).__name__)
                 self._listener.drop()
                 await asyncio.sleep(_PAUSE_SECONDS)
 
@@ -85,7 +88,7 @@ class Wake:
             async with asyncio.timeout(_WATCHDOG_SECONDS):
                 await self._commands.call("CLIENT", "UNBLOCK", self._client_id)
         except (RedisError, OSError, TimeoutError) as error:
-            emit("wake.interrupted", error=type(error).__name__)
+            emit(_WAKE_INTERRUPTED, error=type(error).__name__)
         finally:
             self._unblocking = None
 

@@ -18,6 +18,7 @@ from typing import Any
 from arq.worker import Function, Worker as ArqWorker
 from redis import Redis as BlockingRedis
 
+import background
 from jobs import Policy
 from producers.keys import LaneKeys
 from producers.limit import LaneLimit, Limit
@@ -39,7 +40,15 @@ from worker.engine.runner import Runner
 from worker.engine.shard import Shard, parted
 from worker.engine.store import Store
 from worker.engine.wake import Wake
-from worker.events import emit
+from worker.events import emit, event
+
+
+_WORKER_STARTED = event("worker.started")
+_WORKER_STOPPED = event("worker.stopped")
+_WORKER_STOPPING = event("worker.stopping")
+_WORKER_HANDED_BACK = event("worker.handed_back")
+_JOB_LEASE_LOST = event("job.lease_lost")
+_JOB_WEDGED = event("job.wedged")
 
 _LAST_WORDS = timedelta(seconds=4.5)
 """After the grace, in which outcomes may still be recorded."""
@@ -201,25 +210,23 @@ class Worker(ArqWorker):
             await self.on_startup(self.ctx)
         for shard in self.shards:
             shard.renewal.start()
-        background = [
-            asyncio.create_task(one.run())
+        beside = [
+            background.start(name, one.run)
             for shard in self.shards
-            for one in (shard.wake, shard.clock, shard.parking)
+            for name, one in (("wake", shard.wake), ("crons", shard.clock), ("parking", shard.parking))
         ]
-        for task in background:
-            task.add_done_callback(_raise_fault)
-        emit("worker.started", worker=self.worker_id, lanes=[lane.name for lane in self.lanes])
+        emit(_WORKER_STARTED, worker=self.worker_id, lanes=[lane.name for lane in self.lanes])
         try:
             await asyncio.gather(*(shard.pump.run(partial(self._finished, shard)) for shard in self.shards))
         finally:
-            for task in background:
+            for task in beside:
                 task.cancel()
-            await asyncio.gather(*background, return_exceptions=True)
+            await asyncio.gather(*beside, return_exceptions=True)
             for shard in self.shards:
                 shard.renewal.stop()
             if all(shard.idle for shard in self.shards):
                 self._exit.orderly.set()
-            emit("worker.stopped", worker=self.worker_id, done=self.jobs_complete, failed=self.jobs_failed)
+            emit(_WORKER_STOPPED, worker=self.worker_id, done=self.jobs_complete, failed=self.jobs_failed)
 
     def run(self) -> None:
         """Work until a signal ends it, then close the connections."""
@@ -236,7 +243,7 @@ class Worker(ArqWorker):
         """Stop claiming; finish what runs within the grace. A second signal changes nothing."""
         if not self.allow_pick_jobs:
             return
-        emit("worker.stopping", signal=signal.Signals(signum).name, running=len(self.runner))
+        emit(_WORKER_STOPPING, signal=signal.Signals(signum).name, running=len(self.runner))
         self.allow_pick_jobs = False
         self._stop_at = self.loop.time() + self._grace.total_seconds()
         self.loop.call_at(self._stop_at, self.runner.stop_all)

@@ -24,12 +24,15 @@ from jobs.mail.stream import Stream
 from producers.suppression import Suppressed
 from worker.engine import GiveUp, TryLater
 from worker.engine.together import ANSWER_SECONDS
-from worker.events import emit
+from worker.events import emit, event
 from worker.mail.modes import Direct, Forbidden, Held, Redirected, Safety, redirected, way_of, with_original
 from worker.mail.reply import Reply
 from worker.mail.sent import SentRegister
 from worker.mail.shape import check_shape
 from worker.mail.suppression import SuppressionList
+
+_MAIL_UNNOTED = event("mail.unnoted")
+_MAIL_SUPPRESSION_ADDED = event("mail.suppression_added")
 
 KIND = "mail.send"
 ORIGINAL = "original_to"
@@ -149,10 +152,10 @@ class Care:
             async with asyncio.timeout(ANSWER_SECONDS):
                 added = await self.suppression.learn(str(mail.fields["to"]), reply, job_id=job_id)
         except (RedisError, OSError) as error:
-            emit("mail.unnoted", error=type(error).__name__)
+            emit(_MAIL_UNNOTED, error=type(error).__name__)
         else:
             if added:
-                emit("mail.suppression_added")
+                emit(_MAIL_SUPPRESSION_ADDED)
 
     async def _suppressed(self, recipient: str, stream: Stream) -> Suppressed | None:
         if self.suppression is None:

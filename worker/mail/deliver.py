@@ -27,7 +27,7 @@ from jobs.mail.octets import Letter, Sender, write_letter
 from jobs.mail.stream import STREAMS, Stream, stream_of
 from producers.suppression import Suppressed
 from worker.engine import GiveUp, Park, TryLater
-from worker.events import emit
+from worker.events import emit, event
 from worker.mail.accounts import Accounts, Carrier
 from worker.mail.attachments import read_attachments
 from worker.mail.care import Care, Opened
@@ -37,6 +37,10 @@ from worker.mail.reply import Verdict
 from worker.mail.routing import sender_domain
 from worker.mail.uncertain import Earlier, Unknown, after_unknown
 from worker.mail.waiting import BULK, NORMAL, URGENT
+
+_MAIL_SUPPRESSED = event("mail.suppressed")
+_MAIL_ACCEPTED = event("mail.accepted")
+_MAIL_UNCERTAIN = event("mail.uncertain")
 
 _PRIORITIES = {MAIL_URGENT: URGENT, MAIL_NORMAL: NORMAL, MAIL_BULK: BULK}
 _OPENING = {"connect", "login"}
@@ -81,11 +85,11 @@ async def send_mail(context: dict[str, Any], **frozen: object) -> dict[str, obje
         _settle_earlier(earlier, account, stream, context)
     mail = await mailer.care.addressed(opened, stream)
     if isinstance(mail, Suppressed):
-        emit("mail.suppressed", reason=mail.reason)
+        emit(_MAIL_SUPPRESSED, reason=mail.reason)
         return {"state": "suppressed", "reason": mail.reason, "scope": mail.scope, "until": mail.until}
     letter = _letter(mail, mailer, account, await read_attachments(mail.fields, mailer.attachments))
     words = await _hand_over(_Attempt(account, stream, context, mail, mailer.care), letter)
-    emit("mail.accepted", octets=len(letter.octets), account=account.name)
+    emit(_MAIL_ACCEPTED, octets=len(letter.octets), account=account.name)
     return {"code": 250, "reply": words, "account": account.name}
 
 
@@ -128,7 +132,7 @@ async def _account(
 def _settle_earlier(earlier: Earlier, account: Carrier, stream: Stream, context: Mapping[str, Any]) -> None:
     """An earlier attempt may have delivered it: it told so itself, or its worker was lost after the mark."""
     if context["unknown_effect"]:  # which the claim has counted and listed
-        emit("mail.uncertain", earlier_attempt=context["unknown_effect"])
+        emit(_MAIL_UNCERTAIN, earlier_attempt=context["unknown_effect"])
     if not earlier.decided and after_unknown(_unknown(account, context), stream) == "hold":
         raise Park(f"{account.name}: an earlier attempt may have delivered it", why="uncertain")
 

@@ -24,7 +24,9 @@ from producers.keys import LaneKeys
 from producers.link import Link
 from producers.script import Script
 from worker.engine import Cron, Schedule
-from worker.events import emit
+from worker.events import emit, event
+
+_MAIL_ERASED = event("mail.erased")
 
 KIND = "mail.erase"
 _BATCH = 16
@@ -58,7 +60,7 @@ async def erase_mails(context: dict[str, Any]) -> dict[str, object]:
     for lane in _LANES:
         erased += await _erase_lane(eraser, LaneKeys(lane))
     if erased:
-        emit("mail.erased", mails=erased)
+        emit(_MAIL_ERASED, mails=erased)
     return {"erased": erased}
 
 

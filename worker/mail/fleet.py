@@ -10,8 +10,10 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
+import background
 from jobs.mail.account import Account, read_accounts
 from jobs.mail.stream import STREAMS, Stream
 from producers.limit import Limit, Rate, Window
@@ -134,9 +136,13 @@ async def at_work(
     entries = list(configured)
     gates = [Gate(link, one.account.name, connections=one.account.connections, times=times) for one in entries]
     carriers = [_carrier(one, gate, link, size) for one, gate in zip(entries, gates, strict=True)]
-    keeping = [asyncio.create_task(gate.keep()) for gate in gates]
+    keeping = [
+        background.start(f"permits of {one.account.name}", gate.keep)
+        for one, gate in zip(entries, gates, strict=True)
+    ]
     if any(one.account.sender_domains for one in entries):
-        keeping.append(asyncio.create_task(keep_rerouting(link, (times or Times()).renew_every)))
+        every = (times or Times()).renew_every
+        keeping.append(background.start("rerouting", partial(keep_rerouting, link, every)))
     try:
         yield Accounts(carriers, {one.account.name: one.account.sender_domains for one in entries})
     finally:

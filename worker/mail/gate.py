@@ -25,12 +25,16 @@ from typing import Any
 
 from redis.exceptions import RedisError
 
+import background
 from producers.keys import LaneKeys, mail_account, mail_permits
 from producers.limits import Limits
 from producers.link import Argument, Link
 from producers.script import Script, read_script
-from worker.events import emit
+from worker.events import emit, event
 from worker.mail.reply import Trouble
+
+_ACCOUNT_CLOSED = event("account.closed")
+_ACCOUNT_OPEN = event("account.open")
 
 _ANSWER_SECONDS = 2.0
 _REASON_LIMIT = 500
@@ -180,13 +184,13 @@ class Gate:
         except _LOST:
             return self._times.look
         if opened:
-            emit("account.closed", account=self._account, trouble=trouble, step=step, seconds=wait / 1000)
+            emit(_ACCOUNT_CLOSED, account=self._account, trouble=trouble, step=step, seconds=wait / 1000)
         return timedelta(milliseconds=wait) if wait else None
 
     def opened(self) -> None:
         """A connection is open and logged in."""
         if self._suspect:
-            task = asyncio.create_task(self._tell_worked("opened"))
+            task = background.once("word of an open account", self._tell_worked("opened"))
             self._telling.add(task)
             task.add_done_callback(self._telling.discard)
 
@@ -200,7 +204,7 @@ class Gate:
             closed = await self._run("worked", [mail_account(self._account)], [what])
             self._suspect = what != "mail"
             if closed:
-                emit("account.open", account=self._account)
+                emit(_ACCOUNT_OPEN, account=self._account)
 
     async def _set_pace(self, pace: bytes) -> None:
         if pace:

@@ -9,11 +9,13 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import orjson
 from redis.exceptions import RedisError
 
+import background
 from jobs.lanes import MAIL_BULK, MAIL_NORMAL, MAIL_URGENT
 from producers.keys import LaneKeys
 from producers.link import Link
@@ -29,7 +31,7 @@ _SCRIPT = Script((Path(__file__).parent / "scripts" / "mode_hold.lua").read_text
 @asynccontextmanager
 async def holding(link: Link, mode: Mode) -> AsyncIterator[None]:
     """Say it while the block runs, until it has been heard."""
-    saying = asyncio.create_task(_say(link, mode))
+    saying = background.start("mode hold", partial(_say, link, mode))
     try:
         yield
     finally:

@@ -16,11 +16,14 @@ import time
 
 from redis.exceptions import RedisError
 
+import background
 from producers.keys import mail_sent
 from producers.link import Link
 from producers.suppression import digest_of
 from worker.engine.together import ANSWER_SECONDS
-from worker.events import emit
+from worker.events import emit, event
+
+_MAIL_UNNOTED = event("mail.unnoted")
 
 DAY = 86_400
 _MOST = 500
@@ -50,7 +53,7 @@ class SentRegister:
             return
         self._waiting += message_id, digest_of(recipient)[:DIGEST_LENGTH]
         if self._writing is None:
-            self._writing = asyncio.create_task(self._write())
+            self._writing = background.once("notes of sent mails", self._write())
 
     async def written(self) -> None:
         """Wait until all notes are in Redis, or given up."""
@@ -74,4 +77,4 @@ class SentRegister:
                     await self._link.call("EXPIRE", key, (self._days + 1) * DAY, "NX")
                     self._living = key
         except (RedisError, OSError) as error:
-            emit("mail.unnoted", error=type(error).__name__, mails=len(notes) // 2)
+            emit(_MAIL_UNNOTED, error=type(error).__name__, mails=len(notes) // 2)

@@ -31,12 +31,14 @@ from jobs.reports.keys import audit, snapshot
 from jobs.reports.rollups import columns_of, ratio_of, top_of
 from jobs.reports.triggers import board_key
 from worker.engine import Cron, Schedule
-from worker.events import emit
+from worker.events import emit, event
 from worker.reports.audit_postgres import is_unmarked, rows_below
 from worker.reports.day import day_around
 from worker.reports.pace import only_ended
 from worker.reports.refresher import Refresher
 from worker.reports.source_postgres import Snapshot
+
+_REPORT_MISMATCH = event("report.mismatch")
 
 KIND = "report.audit"
 NODES = 3
@@ -248,4 +250,4 @@ async def _note(auditor: Auditor, report: Report, finding: Finding, at: datetime
             pipe.hset(key, "last", orjson.dumps({"at_us": at_us, "wrong": finding.wrong[:20]}).decode())
         await pipe.execute()
     for node, measure in finding.wrong:
-        emit("report.mismatch", report=report.name, node=node, measure=measure)
+        emit(_REPORT_MISMATCH, report=report.name, node=node, measure=measure)

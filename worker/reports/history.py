@@ -10,12 +10,15 @@ from zoneinfo import ZoneInfo
 
 from jobs.reports import Report
 from jobs.reports.boards import Board
-from worker.events import emit
+from worker.events import emit, event
 from worker.reports.day import Day, day_around
 from worker.reports.document import microseconds, milliseconds
 from worker.reports.refresher import FAULTS, Refresher, compute, publish
 from worker.reports.source_postgres import Snapshot
 from worker.reports.store import NewSet
+
+_REPORT_NOT_CLOSED = event("report.not_closed")
+_REPORT_CLOSED = event("report.closed")
 
 _INSTANT = timedelta(microseconds=1)
 
@@ -56,7 +59,7 @@ async def close_days(refresher: Refresher, board: Board, *, now: datetime) -> in
             for day in reversed(days):  # the newest last: while it is absent, the others are still to be done
                 stored += await _close(refresher, report, day)
         except FAULTS as error:
-            emit("report.not_closed", report=report.name, error=type(error).__name__)
+            emit(_REPORT_NOT_CLOSED, report=report.name, error=type(error).__name__)
     return stored
 
 
@@ -76,7 +79,7 @@ async def _close(refresher: Refresher, report: Report, date_: date) -> int:
             keep=end + report.keep - snapshot.as_of,
         )
         facts = await publish(refresher.store, new)
-    emit("report.closed", report=report.name, day=date_.isoformat(), changed=facts["changed"])
+    emit(_REPORT_CLOSED, report=report.name, day=date_.isoformat(), changed=facts["changed"])
     return int(facts["state"] == "stored")
 
 

@@ -19,11 +19,15 @@ from redis.exceptions import RedisError
 from jobs.reports import Report
 from jobs.reports.boards import Board
 from producers import NotEnqueued, Producer
-from worker.events import emit
+from worker.events import emit, event
 from worker.reports.outbox_postgres import Installation, Outbox
 from worker.reports.pace import SHARE, Decision, Known, Seen, decide_all
 from worker.reports.refresher import Refresher
 from worker.reports.source_postgres import DATABASE_FAULTS
+
+_PROBER_FAILED = event("prober.failed")
+_BOARD_WATCHED = event("board.watched")
+_BOARD_UNWATCHED = event("board.unwatched")
 
 _SLOWEST = timedelta(seconds=1)
 _FASTEST = timedelta(milliseconds=100)
@@ -69,7 +73,7 @@ class Prober:
                 self._well = True
             except _FAULTS as error:
                 if self._well:
-                    emit("prober.failed", error=type(error).__name__)
+                    emit(_PROBER_FAILED, error=type(error).__name__)
                 self._well, wait = False, _SLOWEST
             await asyncio.sleep(wait.total_seconds())
 
@@ -142,9 +146,9 @@ class Prober:
             self._said = found
             for name, board in self._boards.items():
                 if name in found.watched:
-                    emit("board.watched", board=name, sources=len(board.sources))
+                    emit(_BOARD_WATCHED, board=name, sources=len(board.sources))
                 else:
-                    emit("board.unwatched", board=name, why=_why(board, found), missing=list(found.missing))
+                    emit(_BOARD_UNWATCHED, board=name, why=_why(board, found), missing=list(found.missing))
         return found
 
 

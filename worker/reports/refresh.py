@@ -24,7 +24,7 @@ from jobs.reports import Report
 from jobs.reports.boards import Board
 from jobs.reports.triggers import board_key
 from worker.engine import GiveUp, TryLater
-from worker.events import emit
+from worker.events import emit, event
 from worker.reports.cost import rest_after
 from worker.reports.day import Day, day_around
 from worker.reports.document import microseconds, milliseconds
@@ -33,6 +33,11 @@ from worker.reports.refresher import FAULTS, Refresher, compute, publish
 from worker.reports.rollup import InvalidRows
 from worker.reports.source_postgres import DATABASE_FAULTS, IN_THE_WAY, Snapshot
 from worker.reports.store import Failure, NewSet
+
+_REPORT_REFRESHED = event("report.refreshed")
+_REPORT_SUPERSEDED = event("report.superseded")
+_REPORT_UNKNOWN = event("report.unknown")
+_REPORT_FAILED = event("report.failed")
 
 _ANOTHER_WORKER = timedelta(milliseconds=200)
 
@@ -74,7 +79,7 @@ async def refresh_report(
     if tenant != refresher.tenant:
         raise TryLater(f"this worker serves another tenant than {tenant!r}", after=_ANOTHER_WORKER, charged=False)
     if report not in refresher.reports:
-        emit("report.unknown", report=report)
+        emit(_REPORT_UNKNOWN, report=report)
         raise GiveUp(f"report {report!r} is not declared on this worker")
     board = refresher.board_of(refresher.reports[report])
     outcome = await refresh_board(refresher, board, scope=scope)
@@ -226,13 +231,13 @@ async def _note_failure(
     outcome.failed[report.name] = words
     failure = Failure(former.times + 1, now + rest)
     await refresher.store.record_failure(report.name, at=now, error=words, failure=failure)
-    emit("report.failed", report=report.name, error=type(error).__name__)
+    emit(_REPORT_FAILED, report=report.name, error=type(error).__name__)
 
 
 def _say(board: Board, outcome: Outcome, scope: int | None) -> None:
     for name, facts in outcome.reports.items():
-        event = "report.refreshed" if facts["state"] == "stored" else "report.superseded"
-        emit(event, report=name, board=board.name, scope=scope, total_ms=outcome.total_ms, **_figures(facts))
+        told = _REPORT_REFRESHED if facts["state"] == "stored" else _REPORT_SUPERSEDED
+        emit(told, report=name, board=board.name, scope=scope, total_ms=outcome.total_ms, **_figures(facts))
 
 
 def _figures(facts: Mapping[str, object]) -> dict[str, object]:
