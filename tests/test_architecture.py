@@ -68,12 +68,12 @@ LONGEST = 40
 OWNED_TASKS = {
     "background.py": {"start", "once"},  # the two ways to begin one that nobody waits for
     "ops/console/server.py": {"serve"},  # waited for by the function that begins it, as those of ops below
-    "ops/demo/run.py": {"_stay"},
+    "ops/demo/run.py": {"_tell"},
     "ops/supervisor.py": {"wait", "supervise"},
     "ops/supervisor_child.py": {"start", "_run_once", "_spawn"},  # `_keep` gives up by itself, and says why
     "producers/primary.py": {"find_primary"},  # gathered there
     "reader/guard_of_cluster.py": {"ask"},  # a request's own, and it waits for it
-    "reader/handler.py": {"serve"},  # a request: its fault is its answer
+    "reader/handler.py": {"_run"},  # a request: its fault is its answer
     "sessions/deadline.py": {"within"},  # a call's own
     "worker/engine/lease.py": {"__init__"},  # the thread notes each fault and goes on
     "worker/engine/pump.py": {"_begin_turn"},  # `_turn_over` takes its fault
@@ -81,10 +81,10 @@ OWNED_TASKS = {
     "worker/engine/together.py": {"answer"},  # those who ask wait for it
     "worker/engine/worker.py": {"_start"},  # a job: `_ended` takes its fault
     "worker/mail/accounts.py": {"failed_to_open"},  # mails wait for it
-    "worker/mail/pool.py": {"_open", "_leave"},  # one connection each
-    "worker/mail/transport.py": {"_bounded"},  # waited for there
+    "worker/mail/pool.py": {"_open_more", "_in_background"},  # one connection each: `_opened` takes its fault
+    "worker/mail/transport.py": {"_cancellable"},  # waited for there
 }
-"""Functions that begin a task or a thread of their own, by file: each has somebody who waits for it or takes its fault.
+"""Functions that begin a task or a thread of their own, by file: somebody waits for each, or takes its fault.
 Whatever else runs in the background is begun by `background`, which begins it again after a fault, and counts."""
 
 Rule = Callable[[PurePosixPath, ast.Module], Iterator[str]]
@@ -155,19 +155,25 @@ def a_background_task_is_kept(path: PurePosixPath, tree: ast.Module) -> Iterator
             calls = {_called(node) for node in ast.walk(function) if isinstance(node, ast.Call)}
             if calls & begins and function.name not in OWNED_TASKS.get(str(path), set()):
                 found = ", ".join(sorted(calls & begins))
-                yield f"{function.name} calls {found}; use background.start, or say in OWNED_TASKS who waits for it"
+                yield f"{function.name} calls {found}; use background.start, or say in OWNED_TASKS who waits"
 
 
 def _called(call: ast.Call) -> str:
     return getattr(call.func, "attr", getattr(call.func, "id", ""))
 
 
-def an_event_is_known_when_it_is_written(_path: PurePosixPath, tree: ast.Module) -> Iterator[str]:
+def an_event_is_bound_when_its_module_is_loaded(path: PurePosixPath, tree: ast.Module) -> Iterator[str]:
+    if path.parts[0] != "worker":
+        return
     for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and _called(node) == "emit" and node.args:
-            name = node.args[0]
-            if isinstance(name, ast.Constant) and name.value not in EVENTS:
-                yield f"says {name.value!r}, which worker/events.py does not know"
+        if isinstance(node, ast.Call) and _called(node) == "emit":
+            if isinstance(node.args[0], ast.Constant | ast.JoinedStr):
+                yield f"line {node.lineno} says a text; bind it with event() at the head of the module"
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            calls = (_called(one) for one in ast.walk(node) if isinstance(one, ast.Call))
+            yield from (
+                f"{node.name} binds an event; bind it at the head of the module" for one in calls if one == "event"
+            )
 
 
 def no_function_is_longer_than_a_screen(_path: PurePosixPath, tree: ast.Module) -> Iterator[str]:
@@ -189,7 +195,7 @@ RULES: list[Rule] = [
     nobody_imports_the_client_wheel,
     settings_and_log_need_no_room,
     a_background_task_is_kept,
-    an_event_is_known_when_it_is_written,
+    an_event_is_bound_when_its_module_is_loaded,
     no_function_is_longer_than_a_screen,
 ]
 
@@ -240,7 +246,8 @@ def test_every_room_is_seen() -> None:
         (settings_and_log_need_no_room, "background.py", "import log"),
         (a_background_task_is_kept, "worker/mail/x.py", "def f():\n  asyncio.create_task(g())"),
         (a_background_task_is_kept, "reader/x.py", "def f():\n  threading.Thread(target=g).start()"),
-        (an_event_is_known_when_it_is_written, "worker/x.py", 'emit("clock.stopped", cron=name)'),
+        (an_event_is_bound_when_its_module_is_loaded, "worker/x.py", 'emit("clock.failed", cron=name)'),
+        (an_event_is_bound_when_its_module_is_loaded, "worker/x.py", 'def f():\n  emit(event("clock.failed"))'),
         (no_function_is_longer_than_a_screen, "ops/x.py", "def f():\n" + "    x = 1\n" * 41),
         (no_function_is_longer_than_a_screen, "ops/x.py", "class C:\n  async def f(self):\n" + "    x = 1\n" * 41),
     ],

@@ -1,8 +1,8 @@
 """Everything the worker says, in one table: the event, its level and its words.
 
 A module binds its events when it is loaded (:func:`event`) and says them with :func:`emit`; wording and level are
-decided here alone, and a name that is not here stops the process at its start and no task hours later. No event carries an address, a subject,
-a body or a server's reply: ids, kinds, codes and times only.
+decided here alone, and a name that is not here stops the process at its start and no task hours later. No event
+carries an address, a subject, a body or a server's reply: ids, kinds, codes and times only.
 """
 
 from collections.abc import Callable

@@ -74,7 +74,7 @@ class Clock:
         )
 
     async def ask(self, cron: Cron, tick: datetime) -> int:
-        """Ask for one tick, one that is not to come: 1 queued, 0 had already been, -1 the one before is not over."""
+        """Ask for one tick that is not to come: 1 queued, 0 had already been, -1 the one before is not over."""
         keys = LaneKeys(cron.lane)
         stamp = round(tick.timestamp() * 1000)
         # Without overlap all ticks share one id, which is taken as long as one of them is unfinished.
