@@ -75,11 +75,12 @@ OWNED_TASKS = {
     "reader/guard_of_cluster.py": {"ask"},  # a request's own, and it waits for it
     "reader/handler.py": {"_run"},  # a request: its fault is its answer
     "sessions/deadline.py": {"within"},  # a call's own
+    "worker/engine/exit_deadline.py": {"watch", "seen", "run_to_its_end"},  # ends the process, or is run to its end
     "worker/engine/lease.py": {"__init__"},  # the thread notes each fault and goes on
     "worker/engine/pump.py": {"_begin_turn"},  # `_turn_over` takes its fault
+    "worker/engine/runner.py": {"start"},  # a job: `_over` takes its fault
     "worker/engine/standin.py": {"_start"},  # a job: `_over` takes its fault
     "worker/engine/together.py": {"answer"},  # those who ask wait for it
-    "worker/engine/worker.py": {"_start"},  # a job: `_ended` takes its fault
     "worker/mail/accounts.py": {"failed_to_open"},  # mails wait for it
     "worker/mail/pool.py": {"_open_more", "_in_background"},  # one connection each: `_opened` takes its fault
     "worker/mail/transport.py": {"_cancellable"},  # waited for there

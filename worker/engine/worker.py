@@ -42,13 +42,9 @@ from worker.engine.store import Store
 from worker.engine.wake import Wake
 from worker.events import emit, event
 
-
 _WORKER_STARTED = event("worker.started")
 _WORKER_STOPPED = event("worker.stopped")
 _WORKER_STOPPING = event("worker.stopping")
-_WORKER_HANDED_BACK = event("worker.handed_back")
-_JOB_LEASE_LOST = event("job.lease_lost")
-_JOB_WEDGED = event("job.wedged")
 
 _LAST_WORDS = timedelta(seconds=4.5)
 """After the grace, in which outcomes may still be recorded."""
