@@ -75,7 +75,7 @@ OWNED_TASKS = {
     "reader/guard_of_cluster.py": {"ask"},  # a request's own, and it waits for it
     "reader/handler.py": {"_run"},  # a request: its fault is its answer
     "sessions/deadline.py": {"within"},  # a call's own
-    "worker/engine/exit_deadline.py": {"watch", "seen", "run_to_its_end"},  # ends the process, or is run to its end
+    "worker/engine/exit_deadline.py": {"watch", "seen", "run_to_its_end"},  # ends the process, or is run out
     "worker/engine/lease.py": {"__init__"},  # the thread notes each fault and goes on
     "worker/engine/pump.py": {"_begin_turn"},  # `_turn_over` takes its fault
     "worker/engine/runner.py": {"start"},  # a job: `_over` takes its fault
