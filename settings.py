@@ -167,6 +167,13 @@ class Worker(Section):
         HOUR, "How long the result of a finished job can be asked for.", ge=0 * SECOND, le=30 * DAY
     )
     crash_limit: int = setting(3, "Workers a job may kill before it counts as dead.", ge=1, le=100)
+    confirm_replicas: int = setting(
+        0,
+        "Redis replicas that must have a mail's mark before its final dot is written; with fewer no mail leaves. "
+        "0 = the primary's word is enough, and a failover may send a mail twice.",
+        ge=0,
+        le=10,
+    )
 
 
 class Mail(Section):

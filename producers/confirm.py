@@ -8,7 +8,7 @@ have gone through another connection; so a small write goes before the WAIT, and
 that came before.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from redis.exceptions import ResponseError
@@ -33,34 +33,43 @@ def confirmed(link: Link, tag: str, *, replicas: int, within: float) -> Call:
         within: seconds to wait for them.
 
     Raises (the call):
-        NotConfirmed: they did not say so in time.
+        NotConfirmed: they did not say so in time, or the server does not let this user ask.
     """
     behind = confirmation(tag, replicas=replicas, within=within)
 
     async def call(*command: Argument) -> Any:  # noqa: ANN401  a reply is whatever the script returns
         if command[0] != "EVALSHA":
             return await link.call(*command)
-        answer, _, copies = await link.call_many([command, *behind])
-        return believed(answer, copies, replicas=replicas, within=within)
+        return believed(await link.call_many([command, *behind]), replicas=replicas, within=within)
 
     return call
 
 
 def confirmation(tag: str, *, replicas: int, within: float) -> list[tuple[Argument, ...]]:
-    """The commands that go behind a script's call; the last one's reply is how many replicas have it."""
+    """The commands that go behind a script's call; :func:`believed` reads their replies."""
     marker = ("SET", f"momentus:{tag}:confirmed", "", "PX", _MARKER_LIFE_MS)
     return [marker, ("WAIT", replicas, max(1, round(within * 1000)))]
 
 
-def believed(answer: object, copies: object, *, replicas: int, within: float) -> Any:  # noqa: ANN401  as the script returns it
+def believed(replies: Sequence[Any], *, replicas: int, within: float) -> Any:  # noqa: ANN401  as the script returns it
     """The script's answer, if it can be believed.
 
+    Args:
+        replies: to the script, to the small write behind it, and to WAIT.
+
     Raises:
-        NotConfirmed: too few have it.
+        NotConfirmed: too few have it, or nobody can tell.
         ResponseError: the script refused.
     """
+    answer, marker, copies = replies
     if isinstance(answer, ResponseError):
         raise answer
+    for refusal in (marker, copies):
+        if isinstance(refusal, ResponseError):  # then WAIT speaks of an older write, or of none
+            raise NotConfirmed(
+                f"The job is on the primary, but the server refuses to say whether replicas have it: {refusal}. "
+                "Allow SET on momentus:*:confirmed and WAIT (./run ops acl), then send it again with the same key"
+            )
     if not isinstance(copies, int) or copies < replicas:
         raise NotConfirmed(
             f"The job is on the primary, but not on {replicas} replica(s) within {within * 1000:.0f} ms: a "

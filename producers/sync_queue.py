@@ -132,5 +132,5 @@ class SyncQueue:
         if not self._confirm_replicas:
             return link.call(*command)
         replicas, within = self._confirm_replicas, self._budget / 2
-        answer, _, copies = link.call_many([command, *confirmation(tag, replicas=replicas, within=within)])
-        return believed(answer, copies, replicas=replicas, within=within)
+        replies = link.call_many([command, *confirmation(tag, replicas=replicas, within=within)])
+        return believed(replies, replicas=replicas, within=within)

@@ -118,6 +118,7 @@ async def _work(settings: Settings) -> None:
             renew_every=settings.worker.lease_renew,
             grace=settings.worker.grace,
             crash_limit=settings.worker.crash_limit,
+            confirm_replicas=settings.worker.confirm_replicas,
             keep_result=settings.worker.keep_result,
             ctx=duties.context,
         )

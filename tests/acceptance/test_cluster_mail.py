@@ -3,52 +3,19 @@
 Nothing fails here, so nothing may be uncertain.
 """
 
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 
 import pytest
 from redis.asyncio import Redis
 
 from jobs import Mail
-from jobs.lanes import MAIL_BULK, MAIL_NORMAL, MAIL_URGENT
-from jobs.mail.account import Account
-from jobs.mail.octets import Sender
 from ops.depth import read_depth
 from ops.mail.uncertain import doubts
 from producers import Producer
-from producers.keys import LaneKeys
-from producers.link import Link
 from sessions.connection import connect
-from tests.notes import running
+from tests.delivering import delivering
 from tests.provider import Provider
 from tests.support import eventually
-from worker.engine import LaneSlots, Worker
-from worker.engine.handler import handler
-from worker.mail.deliver import Mailer, send_mail
-from worker.mail.fleet import Configured, Size, at_work
-from worker.mail.server import Server
-
-KEYS = LaneKeys(MAIL_NORMAL)
-LANES = (MAIL_URGENT, MAIL_NORMAL, MAIL_BULK)
-
-
-@asynccontextmanager
-async def delivering(url: str, provider: Provider) -> AsyncIterator[Worker]:
-    link = Link(url, KEYS.tag)
-    configured = Configured(
-        account=Account(name="main", host="127.0.0.1"), server=Server("127.0.0.1", provider.port, "off")
-    )
-    async with at_work([configured], link, size=Size(connections=20, messages=100)) as accounts:
-        worker = Worker(
-            [handler(send_mail, kind=Mail.kind)],
-            redis_url=url,
-            lanes=[LaneSlots(lane, 40) for lane in LANES],
-            ctx={"mailer": Mailer(accounts, Sender("no-reply@momentus.example"))},
-            handle_signals=False,
-        )
-        async with running(worker):
-            yield worker
-    await link.close()
 
 
 def mails(count: int, stream: str | None) -> Sequence[Mail]:

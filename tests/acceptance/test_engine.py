@@ -234,7 +234,7 @@ async def test_a_worker_whose_lease_lapsed_can_record_nothing_while_another_runs
     done = Completion(stale, "done", timedelta(0), b"", timedelta(0), "")
     late = await first.shards[0].store.turn([(first.lanes[0], [done])], [])
     assert late.refused == [done]
-    assert not await first.shards[0].store.begin_effect(stale, KEYS.effects)
+    assert not await first.shards[0].store.marks.make(stale, KEYS.effects)
     deadline = await redis.zscore(KEYS.leases, receipt.id)
     renewal = redis.register_script(script("renew"))
     held = [KEYS.queue, KEYS.leases, KEYS.cancelled]
@@ -340,7 +340,7 @@ async def test_a_job_that_dies_in_its_effect_is_counted_as_uncertain_when_it_is_
     )
     lane = one.lanes[0]
     (claim,) = (await one.shards[0].store.turn([], [(lane, 1)])).claims
-    assert await one.shards[0].store.begin_effect(claim, KEYS.effects)
+    assert await one.shards[0].store.marks.make(claim, KEYS.effects)
 
     async def buried() -> bool:
         await one.shards[0].store.turn([], [(lane, 1)])

@@ -374,7 +374,7 @@ async def test_a_job_whose_worker_died_in_its_effect_is_cancelled_at_once_and_co
     )
     receipt = await producer.send(Note("orphan"))
     (claim,) = (await worker.shards[0].store.turn([], [(worker.lanes[0], 1)])).claims
-    assert await worker.shards[0].store.begin_effect(claim, KEYS.effects)
+    assert await worker.shards[0].store.marks.make(claim, KEYS.effects)
 
     async def lapsed() -> bool:
         return (await explain(redis, receipt.id)).job.state == "ready"

@@ -24,6 +24,7 @@ from producers.script import Script
 from tests.model.wire import Wire
 from worker.engine import store
 from worker.engine.lane import Claim, Completion, Lane
+from worker.engine.marks import mark_question
 
 _LIFE = timedelta(hours=1)
 _TAKE_OUT = {"cancelled": cancel, "discarded": discard}
@@ -95,8 +96,8 @@ class Product:
     def begin_effect(self, claim: Claim) -> int:
         """Whether the mark was made."""
         mark = (claim.id, claim.token, str(claim.attempt))
-        asked = store.begin_effect_question(LaneKeys(claim.lane).effects, [mark])
-        (told,) = self._run(self._store._begin_effect, *asked)
+        asked = mark_question(LaneKeys(claim.lane).effects, [mark])
+        (told,) = self._run(self._store.marks.script, *asked)
         return cast("int", told)
 
     def tell_progress(self, claim: Claim, told: dict[str, int]) -> int:

@@ -2,10 +2,9 @@
 
 import asyncio
 import uuid
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -19,8 +18,8 @@ from producers.link import Argument, Link
 from producers.script import Script, read_script
 from worker.engine.dataset import DataSet
 from worker.engine.lane import Claim, Completion, Lane
+from worker.engine.marks import Marks
 from worker.engine.stray import Strays
-from worker.engine.together import Together
 from worker.events import emit, event
 
 _REDIS_DATA_LOST = event("redis.data_lost")
@@ -35,8 +34,6 @@ _PAGE = 1000
 
 
 Call = tuple[Script, list[str], list[Argument]]
-Mark = tuple[str, str, str]
-"""Of an effect that is about to begin: the job's id, the lease's token, the attempt with its note."""
 
 
 def script(name: str) -> str:
@@ -76,6 +73,7 @@ class Store:
         declared: by a lane of each group, what to say of limits before the first claim; what of it is gone is
             said again to a fresh server.
         data: by hash tag, for the groups of ``declared``, the data that the worker knows.
+        marks: of effects; left out, they are made over the link, and no replica confirms them.
     """
 
     def __init__(
@@ -87,8 +85,10 @@ class Store:
         crash_limit: int,
         declared: Mapping[LaneKeys, Changes] | None = None,
         data: Mapping[str, DataSet] | None = None,
+        marks: Marks | None = None,
     ) -> None:
         self._link = link
+        self.marks = marks or Marks(link)
         self._declared = declared or {}
         self._was_declared = False
         self._must_declare = True
@@ -99,11 +99,9 @@ class Store:
         self._claim = Script(script("claim"))
         self._dataset = Script(script("dataset"))
         self._finish = Script(script("finish"))
-        self._begin_effect = Script(script("begin_effect"))
         self._return_strays = Script(script("return_strays"))
         self._progress = Script(script("progress"))
         self._release_parked = Script(script("release_parked"))
-        self._marks: dict[str, Together[Mark, bool]] = {}
         self._numbers = count(1)
         self._strays = Strays(lease.total_seconds())
 
@@ -190,21 +188,6 @@ class Store:
             data.unfinished = 0
         data.id = found
 
-    def begin_effect(self, claim: Claim, effects: str, note: str = "") -> Awaitable[bool]:
-        """Record that the attempt is about to cause its effect; to be awaited, False when the lease was lost.
-
-        Marks that are wanted while others are being made go together afterwards: one script for many.
-        """
-        marks = self._marks.get(effects)
-        if marks is None:
-            marks = self._marks[effects] = Together(partial(self._mark, effects))
-        return marks.answer((claim.id, claim.token, f"{claim.attempt} {note}" if note else str(claim.attempt)))
-
-    async def _mark(self, effects: str, marks: Sequence[Mark]) -> list[bool]:
-        keys, arguments = begin_effect_question(effects, marks)
-        asked = self._begin_effect.run(self._link.call, keys, arguments)
-        return [reply == 1 for reply in await self._in_time(asked)]
-
     async def tell_progress(self, claim: Claim, progress: str, told: bytes) -> None:
         """Note how far the job is; nothing happens when the lease was lost."""
         keys = [progress, f"arq:in-progress:{claim.id}"]
@@ -223,7 +206,8 @@ class Store:
                 return released
 
     async def close(self) -> None:
-        """Close the link."""
+        """Close the links."""
+        await self.marks.close()
         await self._link.close()
 
     async def _in_time(self, answer: Any) -> Any:  # noqa: ANN401  an awaitable of whatever Redis says
@@ -262,11 +246,6 @@ class Store:
         known = data.id if (data := self._data.get(keys.tag)) else ""
         claimant = self._claimant(number)
         return names, [lane.name, keys.tag, claimant, count, self._lease_ms, self._crash_limit, known]
-
-
-def begin_effect_question(effects: str, marks: Sequence[Mark]) -> tuple[list[str], list[Argument]]:
-    """KEYS and ARGV of ``begin_effect.lua``."""
-    return [effects, *(f"arq:in-progress:{one[0]}" for one in marks)], [part for one in marks for part in one]
 
 
 def milliseconds(duration: timedelta) -> int:

@@ -32,6 +32,7 @@ from worker.engine.declared import declared
 from worker.engine.exit_deadline import ExitDeadline, run_to_its_end
 from worker.engine.lane import Claim, Lane, LaneSlots
 from worker.engine.lease import Held, Renewal
+from worker.engine.marks import Marks
 from worker.engine.outcome import FOR_GOOD, Outcome
 from worker.engine.parking import Parking
 from worker.engine.progress import Progress
@@ -75,6 +76,7 @@ class Worker(ArqWorker):
         lease, renew_every: how long a claim holds, and how often it is extended.
         grace: how long running jobs may take to finish on shutdown.
         crash_limit: how many workers a job may take down before it is dead.
+        confirm_replicas: how many replicas must have the mark of an effect before it may begin.
         max_run: after which a handler counts as wedged: its lease is no longer renewed, so that another worker
             takes the job, and what it still does is refused; the attempt is charged.
         job_timeout: how long an attempt may take, in seconds if it is a number, unless ``arq.func(timeout=...)``
@@ -106,6 +108,7 @@ class Worker(ArqWorker):
         renew_every: timedelta = timedelta(seconds=3),
         grace: timedelta = timedelta(seconds=30),
         crash_limit: int = 3,
+        confirm_replicas: int = 0,
         max_run: timedelta = timedelta(hours=1),
         job_timeout: timedelta | float | None = None,
         crons: Sequence[Cron] = (),
@@ -120,6 +123,7 @@ class Worker(ArqWorker):
         self._declared = declared(self.lanes, limits, lane_limits)
         self.data = {lane.keys.tag: DataSet() for lane in self.lanes}
         self._grace = grace
+        self._confirm_replicas = confirm_replicas
         self._renew_every = renew_every
         self._max_run = max_run
         self._stop_at = math.inf
@@ -180,6 +184,7 @@ class Worker(ArqWorker):
             crash_limit=crash_limit,
             declared={keys: changes for keys, changes in self._declared.items() if keys.tag in tags},
             data=self.data,
+            marks=self._marks(url, tag, link),
         )
         wake = Wake(Link(url, tag), link, self._woken)
         renewal = Renewal(
@@ -198,6 +203,10 @@ class Worker(ArqWorker):
         names = {lane.name for lane in lanes}
         clock = Clock(link, [cron for cron in crons if cron.lane in names])
         return Shard(lanes=lanes, store=store, wake=wake, pump=pump, renewal=renewal, clock=clock, parking=parking)
+
+    def _marks(self, url: str, tag: str, link: Link) -> Marks:
+        """WAIT holds up its connection, so marks that replicas confirm have one of their own."""
+        return Marks(Link(url, tag) if self._confirm_replicas else link, replicas=self._confirm_replicas)
 
     async def main(self) -> None:
         """Work until a signal ends it. arq's ``run`` and ``async_run`` call this."""
@@ -267,7 +276,7 @@ class Worker(ArqWorker):
 
     def _attempt(self, lane: Lane, claim: Claim) -> Attempt:
         store = self._shard_of[lane.name].store
-        effect = Effect(partial(store.begin_effect, claim, lane.keys.effects))
+        effect = Effect(partial(store.marks.make, claim, lane.keys.effects))
         progress = Progress(claim.attempt, partial(store.tell_progress, claim, lane.keys.progress), self.loop)
         return Attempt(lane, claim, effect, progress, self.runner.stop)
 

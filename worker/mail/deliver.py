@@ -212,7 +212,7 @@ class _Attempt:
         try:
             self.marked = await self._begin_effect(self.account.name)
         except (RedisError, OSError) as error:
-            raise Unmarked(f"no mark, so no final dot: {type(error).__name__} from Redis") from error
+            raise Unmarked(f"no mark, so no final dot: {type(error).__name__}: {error}") from error
         return self.marked  # if it is made nobody can be sure from here on, until the server answers
 
     def words(self, words: str, verdict: Verdict | None = None) -> str:
