@@ -36,7 +36,7 @@ async def is_over(redis: Redis) -> bool:
         lanes = (await read_depth(redis, tenant="default")).lanes
     except (RedisError, OSError):
         return False
-    return not any(lane.ready or lane.leased or lane.scheduled for lane in lanes)
+    return not any(lane.ready or lane.leased or lane.scheduled > lane.parked for lane in lanes)
 
 
 async def parked(redis: Redis) -> set[str]:
