@@ -31,7 +31,7 @@ from worker.events import emit, event
 from worker.mail.accounts import Accounts, Carrier
 from worker.mail.attachments import read_attachments
 from worker.mail.care import Care, Opened
-from worker.mail.errors import Broken, LeaseLost, Refused, Uncertain, Unmarked
+from worker.mail.errors import Broken, LeaseLost, Refused, Uncertain, Unmarked, unanswered
 from worker.mail.gate import AccountClosed
 from worker.mail.reply import Verdict
 from worker.mail.routing import sender_domain
@@ -78,9 +78,12 @@ async def send_mail(context: dict[str, Any], **frozen: object) -> dict[str, obje
     mailer: Mailer = context["mailer"]
     opened = mailer.care.opened(frozen, job_id=context["job_id"])
     stream = stream_of(_text(opened.fields, "stream"), mailer.streams)
-    earlier = await mailer.accounts.earlier(context)
     domain = sender_domain(opened.fields, mailer.sender)
-    account = await _account(mailer.accounts, context, _text(opened.fields, "account"), earlier, domain)
+    try:
+        earlier = await mailer.accounts.earlier(context)
+        account = await _account(mailer.accounts, context, _text(opened.fields, "account"), earlier, domain)
+    except (RedisError, OSError) as error:
+        raise unanswered("earlier attempts and the account", error) from error
     if earlier is not None:
         _settle_earlier(earlier, account, stream, context)
     mail = await mailer.care.addressed(opened, stream)

@@ -12,8 +12,20 @@
 """
 
 from collections.abc import Mapping
+from datetime import timedelta
 
+from worker.engine import TryLater
 from worker.mail.reply import Reply, Stage
+
+_SOON = timedelta(seconds=1)
+
+
+def unanswered(what: str, error: BaseException) -> TryLater:
+    """Redis did not answer before anything was sent: uncharged, and again as soon as it does.
+
+    The wait begins when Redis records it, so that it is no burden on a server that has just come back.
+    """
+    return TryLater(f"Redis did not answer about {what}: {type(error).__name__}", after=_SOON, charged=False)
 
 
 class Refused(Exception):

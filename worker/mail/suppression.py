@@ -17,8 +17,8 @@ from jobs.mail.mailbox import Weight, weigh_reply
 from producers.keys import MAIL_SUPPRESSION
 from producers.link import Link
 from producers.suppression import Suppressed, blocking, count_failure, digest_of, read_reasons, suppress
-from worker.engine import TryLater
 from worker.engine.together import Together
+from worker.mail.errors import unanswered
 from worker.mail.reply import Reply
 
 _EMPTY_FOR = 1.0
@@ -53,8 +53,7 @@ class SuppressionList:
         try:
             found = await self._look.answer(digest_of(address))
         except (RedisError, OSError) as error:
-            words = f"the suppression list cannot be read: {type(error).__name__}"
-            raise TryLater(words, charged=False) from error
+            raise unanswered("the suppression list", error) from error
         return blocking(read_reasons(found, now=datetime.now(UTC)), stream=stream, essential=essential)
 
     async def _ask(self, digests: Sequence[str]) -> Sequence[bytes | None]:
