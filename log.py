@@ -4,24 +4,33 @@ Rooms log through ``structlog.get_logger()`` or the standard ``logging``; only `
 module, to call ``set_up`` once. Both ways pass the same steps, so a library's line looks like ours. What the
 worker binds to the context (job, kind, lane, attempt) is part of every line.
 
-Two things keep addresses and mail bodies out. A field whose name is private (``to``, ``subject``,
-``redis_url``: the whole name or its last word) loses its value. In all other text, tracebacks included, what
-looks like a mail address or the credentials in a URL is masked. That is the second line of defence: code logs
-ids, not people.
+Three things keep addresses and mail bodies out. A field whose name is private (``to``, ``subject``,
+``redis_url``: the whole name or its last word) loses its value. A traceback says where and of which type, without
+the words of the exception, which may be a server's reply or a whole text. In all other text what looks like a mail
+address or the credentials in a URL is masked. That is the second line of defence: code logs ids, not people.
+
+What nobody awaited or caught (of asyncio's tasks and callbacks, threads, finalizers, the program itself) goes the
+same way: :func:`watched`.
 
 What this module refuses to do: write to stdout, which belongs to a command's answer, or to files.
 """
 
+import asyncio
 import logging
 import re
 import sys
-from collections.abc import Mapping
-from typing import Any, Final, Literal, TextIO
+import threading
+import traceback
+from collections.abc import Awaitable, Iterator, Mapping
+from types import TracebackType
+from typing import Any, Final, Literal, TextIO, TypeVar
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 Format = Literal["auto", "console", "json"]
+Answer = TypeVar("Answer")
+ExceptionInfo = tuple[type[BaseException], BaseException, TracebackType | None]
 
 ROOMS: Final = ("jobs", "producers", "sessions", "worker", "reader", "ops")
 PRIVATE: Final = frozenset(
@@ -87,7 +96,7 @@ def steps() -> list[Processor]:
     return [
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.StackInfoRenderer(),
-        structlog.processors.format_exc_info,
+        structlog.processors.ExceptionRenderer(_places_of),
         redact,
     ]
 
@@ -97,6 +106,45 @@ def renderer(log_format: Format, stream: TextIO) -> Processor:
     if log_format == "console" or (log_format == "auto" and stream.isatty()):
         return structlog.dev.ConsoleRenderer(colors=stream.isatty())
     return structlog.processors.JSONRenderer()
+
+
+async def watched(work: Awaitable[Answer]) -> Answer:
+    """Run a program's work; from now on everything in this process that fails unseen is logged."""
+    asyncio.get_running_loop().set_exception_handler(_of_the_loop)
+    sys.excepthook = lambda _kind, error, _trace: _unseen("the program", error)
+    sys.unraisablehook = lambda it: _unseen("a finalizer", it.exc_value)
+    threading.excepthook = lambda it: _unseen("a thread", it.exc_value)
+    return await work
+
+
+def _of_the_loop(_loop: asyncio.AbstractEventLoop, context: Mapping[str, Any]) -> None:
+    """What asyncio says by itself holds the repr of whatever a task or a callback was given."""
+    where = re.match(r"[A-Za-z ]*", str(context.get("message", "")))
+    _unseen(f"asyncio: {where[0].strip() if where else ''}", context.get("exception"))
+
+
+def _unseen(where: str, error: BaseException | None) -> None:
+    structlog.get_logger("faults").error("a fault that nobody handled", where=where, exc_info=error)
+
+
+def _places_of(exc_info: ExceptionInfo) -> str:
+    """A traceback without words: the lines of code, and the types of the exceptions."""
+    return "".join(_chain(exc_info[1], set())).rstrip()
+
+
+def _chain(error: BaseException, seen: set[int]) -> Iterator[str]:
+    seen.add(id(error))
+    before = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    if before is not None and id(before) not in seen:
+        yield from _chain(before, seen)
+        yield "\n"
+    yield "Traceback (most recent call last):\n"
+    yield from traceback.format_tb(error.__traceback__)
+    number = getattr(error, "errno", None)
+    yield f"{type(error).__qualname__}{f' {number}' if isinstance(number, int) else ''}\n"
+    for part in error.exceptions if isinstance(error, BaseExceptionGroup) else ():
+        if id(part) not in seen:
+            yield from _chain(part, seen)
 
 
 def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

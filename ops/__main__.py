@@ -254,9 +254,10 @@ def _console(_asked: argparse.Namespace) -> int:
     url, named = _redis_url(settings)
     console = Console(_redis(url), tenant=settings.tenant, named=named)
     try:
-        uvloop.run(
-            serve(console, host=settings.console.host, port=settings.console.port, log_config=log.GRANIAN_LOGGING)
+        serving = serve(
+            console, host=settings.console.host, port=settings.console.port, log_config=log.GRANIAN_LOGGING
         )
+        uvloop.run(log.watched(serving))
     except CannotListen as error:
         _say(str(error))
         return EXIT_CONFIGURATION

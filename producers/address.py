@@ -19,7 +19,7 @@ it, and should be several: the first that answers names all others.
 There are two of this file, alike to the octet, because `producers` and `sessions` are shipped each alone.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -49,7 +49,7 @@ class Address:
         (('a', 26379), ('b', 26379))
     """
 
-    options: dict[str, Any]
+    options: dict[str, Any] = field(repr=False)
     secure: bool = False
     sentinels: tuple[Host, ...] = ()
     service: str = ""

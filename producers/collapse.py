@@ -7,7 +7,7 @@ between. So what waits in Redis is at any moment a whole job, composed by a prod
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Protocol
 
@@ -61,7 +61,7 @@ class Found:
     id: str = ""
     left_ms: int = 0
     count: int = 0
-    items: bytes = b""
+    items: bytes = field(default=b"", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ class Addition:
     seen: Found
     entry: Entry
     count: int
-    items: bytes
+    items: bytes = field(repr=False)
 
 
 class Gathering:

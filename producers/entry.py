@@ -5,7 +5,7 @@ reply, so that two producers cannot differ in what they write.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -35,10 +35,10 @@ class Entry:
     """
 
     id: str
-    payload: bytes
+    payload: bytes = field(repr=False)
     delay_ms: int
-    key: str = ""
-    fingerprint: str = ""
+    key: str = field(default="", repr=False)
+    fingerprint: str = field(default="", repr=False)
     window_ms: int = 0
     at_ms: int | None = None
     limit: str = ""

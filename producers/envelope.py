@@ -5,7 +5,7 @@ A stock arq worker with a JSON deserializer reads it and ignores ``v``. No pickl
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
@@ -43,8 +43,8 @@ class Envelope:
     """A job as read from the wire."""
 
     kind: str
-    arguments: list[object]
-    payload: dict[str, object]
+    arguments: list[object] = field(repr=False)
+    payload: dict[str, object] = field(repr=False)
     enqueued_ms: int
     delay_ms: int = 0
     """How long it was to wait first."""

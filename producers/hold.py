@@ -1,6 +1,6 @@
 """A hold: something waits because somebody said so, until a time or until somebody releases it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import orjson
@@ -15,7 +15,7 @@ class Hold:
     """
 
     until: datetime | None
-    reason: str
+    reason: str = field(repr=False)
 
 
 def read_hold(octets: bytes | None, *, now_ms: int) -> Hold | None:

@@ -40,7 +40,7 @@ class Sent:
     id: str
     kind: str
     lane: str
-    payload: dict[str, object]
+    payload: dict[str, object] = field(repr=False)
     due: datetime
     key: str | None = None
     message: Message | None = field(default=None, compare=False)
@@ -74,7 +74,7 @@ class RecordingComposer(Composer):
 
 @dataclass(frozen=True, slots=True)
 class _Standing:
-    fingerprint: str
+    fingerprint: str = field(repr=False)
     id: str
     until: datetime
 

@@ -72,7 +72,7 @@ def main() -> None:
     if shared and not SHARES_PORTS:
         _give_up("MOMENTUS_READER__SHARE_PORT: this system cannot share a port; unset it")
     listening = _bind(settings.reader.host, settings.reader.port, shared=shared)
-    uvloop.run(_serve(reader, listening, shared, _listening_to(settings, hints)))
+    uvloop.run(log.watched(_serve(reader, listening, shared, _listening_to(settings, hints))))
 
 
 def _reader(settings: Settings, url: str, hints: Hints) -> Reader:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import sha1
 from time import time_ns
@@ -45,7 +45,7 @@ class Known:
 
     place: Place
     glance: Glance
-    commands: bytes
+    commands: bytes = field(repr=False)
     """The look itself, packed: two replies."""
 
 
@@ -55,7 +55,7 @@ class Asked:
 
     place: Place
     known: Known | None
-    replies: tuple[asyncio.Future[Any], ...]
+    replies: tuple[asyncio.Future[Any], ...] = field(repr=False)
     generation: int = 0
 
 

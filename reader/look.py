@@ -11,7 +11,7 @@ A look at a session and a variant that were met before is three plain reads, pac
 from __future__ import annotations
 
 from collections.abc import Callable, Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any
 
@@ -40,7 +40,7 @@ class Question:
     report: str
     scope: int
     day: str
-    token: str
+    token: str = field(repr=False)
     key: str
     accepted: str
     encoding: str

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 Headers = tuple[tuple[str, str], ...]
@@ -48,8 +48,8 @@ class Request:
 
     method: str
     path: str
-    query: str = ""
-    fields: Fields = Listed(())  # noqa: RUF009  never written to
+    query: str = field(default="", repr=False)
+    fields: Fields = field(default=Listed(()), repr=False)
     found: Any = None
 
     def values(self, name: str) -> list[str]:
@@ -77,8 +77,8 @@ class Answer:
 
     status: int
     outcome: str
-    headers: Headers = ()
-    body: bytes = b""
+    headers: Headers = field(default=(), repr=False)
+    body: bytes = field(default=b"", repr=False)
     age_s: float | None = None
     timing: str = ""
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any
@@ -67,14 +67,14 @@ class Failure:
     """The last refresh that failed."""
 
     at_us: int
-    error: str
+    error: str = field(repr=False)
 
 
 @dataclass(slots=True, kw_only=True)
 class Snapshot:
     """One scope of one report; without `meta` the report was never computed."""
 
-    body: bytes | None
+    body: bytes | None = field(repr=False)
     head: Head | None
     gone_us: int | None
     meta: Meta | None

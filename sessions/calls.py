@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Generic, TypeVar
 
@@ -50,7 +50,7 @@ class Call(Generic[Result]):
 
     script: str
     keys: Sequence[str]
-    arguments: Sequence[str | bytes | int]
+    arguments: Sequence[str | bytes | int] = field(repr=False)
     read: Callable[[Any], Result]
 
 

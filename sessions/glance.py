@@ -13,7 +13,7 @@ What a look cannot do is slide the idle limit; `judge` says when that is due, an
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from .token import Place, epoch_key
 
@@ -33,7 +33,7 @@ class Glance:
         'momentus:{s:9370e9b2}:epoch:u-17'
     """
 
-    record: tuple[str, ...]
+    record: tuple[str, ...] = field(repr=False)
     epoch: tuple[str, str]
 
     @classmethod

@@ -8,7 +8,7 @@ else is read: no pickle, no class names.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -35,13 +35,13 @@ class Session:
 
     place: Place
     version: int
-    user: str
+    user: str = field(repr=False)
     created_at: datetime
     expires_at: datetime
     touched_at: datetime
     idle: timedelta
-    label: str
-    data: Mapping[str, Any]
+    label: str = field(repr=False)
+    data: Mapping[str, Any] = field(repr=False)
 
 
 def encode(data: Mapping[str, Any]) -> bytes:

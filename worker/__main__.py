@@ -76,7 +76,7 @@ def main() -> int:
         return _EXIT_CONFIGURATION
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            run_to_its_end(runner.get_loop(), _work(settings))
+            run_to_its_end(runner.get_loop(), log.watched(_work(settings)))
     except (ReportError, ValueError) as error:
         sys.stderr.write(f"{error}\n")
         return _EXIT_CONFIGURATION

@@ -78,7 +78,7 @@ class Account:
     host: str = ""
     port: int = 25
     tls: Tls = "required"
-    username: str = ""
+    username: str = field(default="", repr=False)
     password_file: str = ""
     auth: str = "password"
     tenant: str = ""

@@ -11,7 +11,7 @@ import mimetypes
 import re
 from base64 import b64encode
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from .errors import BodyTooLarge, InvalidAttachment
 from .header import refuse_unsafe
@@ -51,9 +51,9 @@ class Attachment:
         'text/plain'
     """
 
-    name: str
-    content: bytes | None = None
-    ref: str | None = None
+    name: str = field(repr=False)
+    content: bytes | None = field(default=None, repr=False)
+    ref: str | None = field(default=None, repr=False)
     sha256: str | None = None
     size: int | None = None
     type: str | None = None

@@ -16,7 +16,7 @@ at the start. Costs with RSA of 2048 bits about 1 ms a mail, with Ed25519 0.1 ms
 import hashlib
 import re
 from base64 import b64encode
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from email.utils import parsedate_to_datetime
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -53,7 +53,7 @@ class Signer:
 
     domain: str
     selector: str
-    key: rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey
+    key: rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey = field(repr=False)
 
     @property
     def public_text(self) -> str:

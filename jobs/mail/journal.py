@@ -8,7 +8,7 @@ whose worker died, and says which account may have delivered the mail already.
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 _LINE = re.compile(r"(?P<account>[a-z][a-z0-9-]{0,31})(?: (?P<scope>[a-z]+))?: (?P<words>.*)", re.DOTALL)
 
@@ -25,7 +25,7 @@ class Line:
 
     account: str
     scope: str
-    words: str
+    words: str = field(repr=False)
 
     def __str__(self) -> str:
         scope = f" {self.scope}" if self.scope else ""

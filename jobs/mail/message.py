@@ -66,22 +66,22 @@ class Mail:
         horizon=timedelta(hours=24),
     )
 
-    to: str
+    to: str = field(repr=False)
     template: str | None = None
-    values: Mapping[str, object] = field(default_factory=dict)
+    values: Mapping[str, object] = field(default_factory=dict, repr=False)
     locale: str = "es"
-    subject: str | None = None
-    text: str | None = None
-    html: str | None = None
-    sender: str | None = None
-    sender_name: str | None = None
-    reply_to: str | None = None
+    subject: str | None = field(default=None, repr=False)
+    text: str | None = field(default=None, repr=False)
+    html: str | None = field(default=None, repr=False)
+    sender: str | None = field(default=None, repr=False)
+    sender_name: str | None = field(default=None, repr=False)
+    reply_to: str | None = field(default=None, repr=False)
     urgency: Literal["urgent", "normal", "bulk"] = "normal"
     stream: str | None = None
-    unsubscribe: str | None = None
-    thread: str | None = None
-    headers: Mapping[str, str] | None = None
-    attachments: Sequence[Attachment] | None = None
+    unsubscribe: str | None = field(default=None, repr=False)
+    thread: str | None = field(default=None, repr=False)
+    headers: Mapping[str, str] | None = field(default=None, repr=False)
+    attachments: Sequence[Attachment] | None = field(default=None, repr=False)
     account: str | None = None
     templates: Templates = field(default=SHIPPED, repr=False, compare=False)
 

@@ -5,7 +5,7 @@ the Message-ID, and the dates come with the mail.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from .header import encode_text, header_block
@@ -16,8 +16,8 @@ from .mime import Part, attachment_part, multipart, text_part
 class Sender:
     """Who a mail is from: an address that :func:`jobs.mail.address.normal_address` let pass, and a name."""
 
-    address: str
-    name: str = ""
+    address: str = field(repr=False)
+    name: str = field(default="", repr=False)
 
     @property
     def domain(self) -> str:
@@ -29,9 +29,9 @@ class Sender:
 class Letter:
     """A mail ready for the wire: envelope and octets (CR LF line ends, not dot-stuffed)."""
 
-    sender: str
-    recipients: tuple[str, ...]
-    octets: bytes
+    sender: str = field(repr=False)
+    recipients: tuple[str, ...] = field(repr=False)
+    octets: bytes = field(repr=False)
 
 
 def write_letter(

@@ -7,7 +7,7 @@ branches of all parts. Each template is read once; changing its files later chan
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
@@ -29,9 +29,9 @@ _PARTS = ("subject", "text", "html")
 class Rendered:
     """The three parts with their values filled in."""
 
-    subject: str
-    text: str
-    html: str
+    subject: str = field(repr=False)
+    text: str = field(repr=False)
+    html: str = field(repr=False)
     unused: tuple[str, ...] = ()
     """Values that were given and that no part names."""
 

@@ -97,16 +97,76 @@ def test_no_address_and_no_credential_survives_in_any_value(lines: Lines, text: 
     assert "4711" not in json.dumps(lines())
 
 
-def test_a_traceback_is_kept_but_the_address_in_it_is_not(lines: Lines) -> None:
+def _refuse() -> None:
     try:
-        raise ValueError(f"refused {CANARY}")
-    except ValueError:
+        raise OSError(5, "secret words", "secret file")
+    except OSError as error:
+        raise ExceptionGroup("secret", [ValueError(f"secret {CANARY}"), KeyError("secret")]) from error
+
+
+def test_a_traceback_says_where_and_of_which_types_without_their_words(lines: Lines) -> None:
+    try:
+        _refuse()
+    except ExceptionGroup:
         structlog.get_logger().exception("mail.failed")
         logging.getLogger("asyncio").exception("mail.failed")
+    assert len(lines()) == 2
     for line in lines():
         assert line["exception"].startswith("Traceback")
-        assert f"refused {log.REDACTED}" in line["exception"]
+        for word in ("in _refuse", "OSError 5", "ExceptionGroup", "ValueError", "KeyError"):
+            assert word in line["exception"]
         assert "4711" not in json.dumps(line)
+
+
+FAILING = """
+import asyncio, gc, sys, threading
+import log
+
+class Held:
+    def __init__(self, text): self.text = text
+    def __repr__(self): return self.text
+    def __del__(self): raise ValueError(self.text)
+
+async def fail(text):
+    raise ValueError(text)
+
+def call(held): raise KeyError(held)
+
+async def main():
+    text = "".join(["can", "ary"])
+    loop = asyncio.get_running_loop()
+    task = asyncio.create_task(fail(text), name=text)
+    loop.call_soon(call, Held(text))
+    thread = threading.Thread(target=call, args=(text,))
+    thread.start()
+    thread.join()
+    await asyncio.sleep(0)
+    del task
+    gc.collect()
+    raise RuntimeError(text)
+
+log.set_up("json")
+asyncio.run(log.watched(main()), debug=sys.argv[1] == "debug")
+"""
+
+
+@pytest.mark.parametrize("mode", ["debug", "plain"])
+def test_what_fails_unseen_is_logged_with_its_place_and_without_what_it_held(mode: str) -> None:
+    root = Path(__file__).parents[2]
+    ran = subprocess.run(
+        [sys.executable, "-c", FAILING, mode], cwd=root, capture_output=True, text=True, check=False
+    )
+    told = [json.loads(line) for line in ran.stderr.splitlines()]
+    assert ran.returncode == 1
+    assert {one["where"] for one in told} >= {
+        "the program",
+        "a thread",
+        "a finalizer",
+        "asyncio: Exception in callback call",
+        "asyncio: Task exception was never retrieved",
+    }
+    assert all("Traceback" in one["exception"] for one in told)
+    assert "canary" not in ran.stderr
 
 
 def test_plain_words_and_numbers_are_left_alone(lines: Lines) -> None:

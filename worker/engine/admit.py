@@ -43,7 +43,7 @@ class Admitted:
 
     envelope: Envelope
     function: Function
-    payload: Payload
+    payload: Payload = field(repr=False)
 
 
 @dataclass(slots=True)
@@ -58,7 +58,7 @@ class Turned:
     outcome: Outcome
     event: Event
     envelope: Envelope | None = None
-    told: Mapping[str, object] = field(default_factory=dict)
+    told: Mapping[str, object] = field(default_factory=dict, repr=False)
 
 
 def admit(claim: Claim, functions: Mapping[str, Function]) -> Admitted | Turned:

@@ -5,7 +5,7 @@ Anything that a handler raises is its failure, BaseException included: a handler
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, Literal, get_args
@@ -48,7 +48,7 @@ class Handlers:
     functions: Mapping[str, Function]
     policies: Mapping[str, Policy]
     default: Policy
-    context: dict[Any, Any]
+    context: dict[Any, Any] = field(repr=False)
     keep_result: timedelta
     time_limit: timedelta | None = None
     before: Hook | None = None
@@ -97,7 +97,7 @@ class Ended:
     """The outcome, the result's octets (empty when none is kept) and life; of a parked job its note."""
 
     outcome: Outcome
-    result: bytes = b""
+    result: bytes = field(default=b"", repr=False)
     life: timedelta = timedelta(0)
 
 

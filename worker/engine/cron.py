@@ -11,7 +11,7 @@ has come round, so that no tick is queued twice.
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
@@ -48,7 +48,7 @@ class Cron:
     schedule: Schedule
     kind: str
     lane: str
-    payload: Mapping[str, object]
+    payload: Mapping[str, object] = field(repr=False)
     overlap: bool = False
 
 

@@ -23,7 +23,7 @@ uncertain.
 
 import asyncio
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
 from typing import Literal
@@ -33,11 +33,18 @@ from arq.worker import Retry
 from jobs import Policy
 
 
-class GiveUp(Exception):
+class _Word(Exception):
+    """A handler's word. Its reason may hold what a server said of a person, and is for the job's history alone."""
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}>"
+
+
+class GiveUp(_Word):
     """A handler's word that no later attempt can succeed. The job becomes dead, with the reason."""
 
 
-class TryLater(Exception):
+class TryLater(_Word):
     """A handler's word that a later attempt may succeed.
 
     Args:
@@ -59,7 +66,7 @@ class TryLater(Exception):
         self.uncertain = uncertain
 
 
-class Park(Exception):
+class Park(_Word):
     """A handler's word that the job is to wait until people decide, as it is and uncharged: ``ops unpark``.
 
     Args:
@@ -119,7 +126,7 @@ class Outcome:
 
     kind: OutcomeKind
     delay: timedelta = timedelta(0)
-    reason: str = ""
+    reason: str = field(default="", repr=False)
     why: str = ""
     needs: str = ""
 

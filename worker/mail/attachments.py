@@ -14,7 +14,7 @@ import os
 import stat
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -32,8 +32,8 @@ class _NotTheFile(Exception):
 
 @dataclass(frozen=True, slots=True)
 class _Wanted:
-    name: str
-    ref: str
+    name: str = field(repr=False)
+    ref: str = field(repr=False)
     size: int
     sha256: str
 

@@ -52,7 +52,7 @@ class Opened:
         sealed: whether it came sealed: then nothing of it may be written down in clear.
     """
 
-    fields: Mapping[str, object]
+    fields: Mapping[str, object] = field(repr=False)
     sealed: bool = False
 
     def discreet(self, words: str) -> str:

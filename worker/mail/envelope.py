@@ -28,15 +28,15 @@ class Receipt:
         refused: recipients to whom it will not deliver, each with its reply; all others are accepted.
     """
 
-    text: str
-    refused: Mapping[str, Reply] = field(default_factory=dict)
+    text: str = field(repr=False)
+    refused: Mapping[str, Reply] = field(default_factory=dict, repr=False)
 
 
 @dataclass(slots=True)
 class Commands:
     """What goes before the body, one command a line, each with its stage."""
 
-    lines: list[bytes]
+    lines: list[bytes] = field(repr=False)
     stages: list[Stage]
 
 

@@ -14,7 +14,7 @@ read at its start.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from jobs.mail.header import header_block
@@ -38,7 +38,7 @@ class Safety:
     """
 
     mode: Mode = "sink"
-    redirect_to: str = ""
+    redirect_to: str = field(default="", repr=False)
     allowed_domains: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
@@ -55,21 +55,21 @@ class Direct:
 class Redirected:
     """It goes to this address instead."""
 
-    to: str
+    to: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Held:
     """It waits, uncharged; ``reason`` names the setting."""
 
-    reason: str
+    reason: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Forbidden:
     """It is given up; ``reason`` names the setting, and no address."""
 
-    reason: str
+    reason: str = field(repr=False)
 
 
 Way = Direct | Redirected | Held | Forbidden

@@ -11,7 +11,7 @@ of the mail. Only what a recipient's server says for good about an address may f
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Literal
 
@@ -49,7 +49,7 @@ class Reply:
 
     stage: Stage
     code: int
-    text: str
+    text: str = field(repr=False)
 
     @property
     def enhanced(self) -> str:

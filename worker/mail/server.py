@@ -30,7 +30,7 @@ class Server:
     host: str
     port: int
     tls: Literal["required", "implicit", "off"]
-    username: str = ""
+    username: str = field(default="", repr=False)
     password: str = field(default="", repr=False)
     tokens: Tokens | None = None
     ca_file: str = ""

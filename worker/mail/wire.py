@@ -29,7 +29,7 @@ class Answer:
     """One reply: its code, and its lines without the code, joined by line feeds."""
 
     code: int
-    text: str
+    text: str = field(repr=False)
 
 
 class Interrupted(Exception):

@@ -17,7 +17,7 @@ nothing by itself, since nobody knows which of the two is right.
 import math
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -117,8 +117,8 @@ async def audit_report(auditor: Auditor, report: Report, *, nodes: int = NODES) 
 
 @dataclass(frozen=True, slots=True)
 class _Stored:
-    meta: Mapping[str, Any]
-    totals: Mapping[int, Mapping[str, Any]]
+    meta: Mapping[str, Any] = field(repr=False)
+    totals: Mapping[int, Mapping[str, Any]] = field(repr=False)
 
     @property
     def as_of(self) -> datetime:

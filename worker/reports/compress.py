@@ -5,7 +5,7 @@ Brotli is left out: its fast levels gain little over zstd, and its best one take
 """
 
 import gzip
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import zstandard
 
@@ -19,8 +19,8 @@ _GZIP_LEVEL = 6
 class Variants:
     """The compressed forms; empty where there is none."""
 
-    zstd: bytes
-    gzip: bytes
+    zstd: bytes = field(repr=False)
+    gzip: bytes = field(repr=False)
 
 
 NONE = Variants(b"", b"")

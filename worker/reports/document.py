@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 import orjson
@@ -26,8 +26,8 @@ class Document:
     """
 
     etag: str
-    body: bytes
-    head: bytes
+    body: bytes = field(repr=False)
+    head: bytes = field(repr=False)
 
 
 def write_documents(

@@ -51,7 +51,7 @@ class Outcome:
     """What became of a board's refresh: facts by report, and the words of those that failed."""
 
     reports: dict[str, dict[str, object]] = field(default_factory=dict)
-    failed: dict[str, str] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict, repr=False)
     resting: tuple[str, ...] = ()
     marks: int = 0
     total_ms: float = 0.0

@@ -6,7 +6,7 @@ roll-ups mean is in `jobs.reports.rollups`, what their values are and how they a
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from jobs.reports.rollups import columns_of, ratio_of
@@ -35,8 +35,8 @@ class Totals:
     Of a node without children the two may be one object.
     """
 
-    own: dict[str, object]
-    total: dict[str, object]
+    own: dict[str, object] = field(repr=False)
+    total: dict[str, object] = field(repr=False)
 
 
 def roll_up(rows: Iterable[Row], *, scope: str, rollup: Mapping[str, str], tree: Tree) -> dict[int, Totals]:

@@ -1,7 +1,7 @@
 """Stored reports as the refresh sees them: what is there, and the one atomic write."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -71,7 +71,7 @@ class NewSet:
     report: str
     as_of: datetime
     documents: Mapping[int, Document]
-    meta: Mapping[str, object]
+    meta: Mapping[str, object] = field(repr=False)
     began: datetime | None = None
     share: float = 1.0
     costs: Sequence[float] = ()

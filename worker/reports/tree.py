@@ -1,7 +1,7 @@
 """The org tree of one refresh: checked, and ordered so that children come before their parents."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import orjson
@@ -17,7 +17,7 @@ class Node:
 
     id: int
     parent_id: int | None
-    name: str
+    name: str = field(repr=False)
     kind: str
 
 
