@@ -175,22 +175,48 @@ class Batch:
                 octets += size
             yield lane, run
 
+    def rounds(self) -> Iterator[list[tuple[str, list[int]]]]:
+        """Chunks of different lanes that go together: again at most a thousand and eight MiB."""
+        together: list[tuple[str, list[int]]] = []
+        count = octets = 0
+        for lane, places in self.chunks():
+            size = sum(len(self._entries[place].payload) for place in places)
+            if together and (count + len(places) > _BATCH or octets + size > _BATCH_OCTETS):
+                yield together
+                together, count, octets = [], 0, 0
+            together.append((lane, places))
+            count, octets = count + len(places), octets + size
+        if together:
+            yield together
+
     def entries(self, places: Sequence[int]) -> list[Entry]:
         """The entries of one chunk."""
         return [self._entries[place] for place in places]
 
-    def took(self, places: Sequence[int], taken: Sequence[Taken]) -> None:
-        """Note what the queue said about one chunk."""
-        for place, one in zip(places, taken, strict=True):
-            self._receipts[place] = receipt(self._messages[place], one)
+    def took(
+        self, together: Sequence[tuple[str, Sequence[int]]], answers: Sequence[list[Taken] | Exception]
+    ) -> None:
+        """Note what the queue said about the chunks of one round.
+
+        Raises:
+            ProducerError: the first that was not queued, with the receipts of all that were.
+        """
+        for (_, places), answer in zip(together, answers, strict=True):
+            if not isinstance(answer, Exception):
+                for place, one in zip(places, answer, strict=True):
+                    self._receipts[place] = receipt(self._messages[place], one)
+        for (_, places), answer in zip(together, answers, strict=True):
+            if isinstance(answer, Exception):
+                with self._telling(places):
+                    raise answer
 
     def receipts(self) -> list[Receipt]:
         """Those that there are, in the caller's order."""
         return [self._receipts[place] for place in sorted(self._receipts)]
 
     @contextmanager
-    def telling(self, places: Sequence[int]) -> Iterator[None]:
-        """Errors of one chunk leave here with the message's place and with the receipts of earlier chunks."""
+    def _telling(self, places: Sequence[int]) -> Iterator[None]:
+        """An error of one chunk leaves here with the message's place and the receipts of all that was queued."""
         try:
             with naming(self._keys, places):
                 yield

@@ -8,6 +8,7 @@ What can go wrong: looking up a host name is the operating system's and knows no
 a name from a local resolver. A forked process gets connections and locks of its own.
 """
 
+import math
 import ssl
 import threading
 import time
@@ -18,10 +19,13 @@ from functools import cache
 from typing import Any
 
 from redis.connection import Connection, ConnectionPool, DefaultParser, UnixDomainSocketConnection
+from redis.exceptions import RedisError
 
 from .address import Address
 
 _DEADLINE: ContextVar[float] = ContextVar("deadline")
+_IDLE_SECONDS = 10.0
+"""After which a silent connection is tried before it is used: firewalls forget idle flows without a word."""
 _LEAST = 0.001
 """Seconds for a step that begins too late: enough to fail in an orderly way. Zero would mean no blocking."""
 _SHARED = ("host", "port", "path", "db", "username", "password")
@@ -51,6 +55,7 @@ def connection_kind(address: Address) -> tuple[type[Connection], dict[str, Any]]
     """
     options = address.options
     arguments = {name: options[name] for name in _SHARED if name in options} | {"parser_class": _Parser}
+    arguments |= {"lib_name": None, "lib_version": None}  # each would cost the first call a round trip
     if "path" in options:
         return _Unix, arguments  # type: ignore[return-value]  # what both have in common is what is used
     if not address.secure:
@@ -81,6 +86,7 @@ class _Timely:
     """Reads its timeouts off the deadline; what redis-py would set them to is dropped."""
 
     _sock: Any
+    _heard_at = 0.0
 
     @property
     def socket_timeout(self) -> float:
@@ -95,6 +101,41 @@ class _Timely:
 
     @socket_connect_timeout.setter
     def socket_connect_timeout(self, _wish: float | None) -> None: ...
+
+    def on_connect(self) -> None:
+        """Greet the server."""
+        self._heard_at = math.inf  # its own commands are not to try the connection
+        super().on_connect()  # type: ignore[misc]  # the connection beside this
+        self._heard_at = time.monotonic()
+
+    def read_response(self, *arguments: Any, **options: Any) -> Any:  # noqa: ANN401  redis-py's own
+        """A reply."""
+        reply = super().read_response(*arguments, **options)  # type: ignore[misc]  # as above
+        if self._heard_at != math.inf:
+            self._heard_at = time.monotonic()
+        return reply
+
+    def can_read(self, timeout: float = 0) -> bool:
+        """Whether something came unasked; a server that turns this client away is quoted.
+
+        Raises:
+            ConnectionError: it has too many clients, say.
+        """
+        if not super().can_read(timeout):  # type: ignore[misc]  # as above
+            return False
+        self.read_response()
+        return True
+
+    def check_health(self) -> None:
+        """Try a connection that was silent for long; within half of the time, so that another may be made."""
+        if time.monotonic() - self._heard_at < _IDLE_SECONDS:
+            return
+        try:
+            with deadline(seconds_left() / 2):
+                self._send_ping()  # type: ignore[attr-defined]  # as above
+        except (RedisError, OSError):
+            self.disconnect()  # type: ignore[attr-defined]  # as above
+            self.connect()  # type: ignore[attr-defined]  # as above
 
     def send_packed_command(self, *command: Any, **options: Any) -> None:  # noqa: ANN401  redis-py's own
         if self._sock:

@@ -1,10 +1,15 @@
 """Redis's faults in this room's words: one table for every way of speaking to it."""
 
+import socket
+import ssl
+
 from redis.exceptions import (
+    AuthenticationError,
     BusyLoadingError,
     ClusterDownError,
     ConnectionError as RedisConnectionError,
     MasterDownError,
+    NoPermissionError,
     OutOfMemoryError,
     ReadOnlyError,
     RedisError,
@@ -25,7 +30,11 @@ _AWAY = (
 _AWAY_CODES = (
     *("MISCONF", "NOREPLICAS", "MASTERDOWN", "LOADING", "READONLY"),
     *("CLUSTERDOWN", "MOVED", "ASK", "TRYAGAIN"),  # a slot without a primary, or on its way to another
+    "BUSY ",  # a script that runs for too long
+    "ERR max number of clients",
 )
+_RIGHTS = (NoPermissionError, AuthenticationError)
+_RIGHTS_CODES = ("NOPERM", "NOAUTH", "WRONGPASS")
 
 _REPEAT = "repeat it, a job with the same key"
 
@@ -34,12 +43,42 @@ def in_our_words(error: RedisError) -> NotEnqueued:
     """What redis-py raised, as what the caller can act on."""
     if isinstance(error, OutOfMemoryError) or str(error).startswith("OOM"):
         return QueueFull("Redis is at its memory limit (maxmemory); let the workers drain it or raise the limit")
+    if isinstance(error, _RIGHTS) or str(error).startswith(_RIGHTS_CODES):
+        return NotEnqueued(
+            f"Redis refused the call: {error}; check the user, its password and its rights (./run ops acl)"
+        )
     if isinstance(error, _AWAY) or (isinstance(error, ResponseError) and str(error).startswith(_AWAY_CODES)):
         return RedisUnavailable(f"Redis cannot be asked now: {error}; {_REPEAT}")
     if str(error).startswith("WRONGTYPE"):
         what = str(error).partition(" script:")[0]
         return NotEnqueued(f"{what}; something else writes to this database: remove that key, or use another one")
-    return NotEnqueued(f"Redis refused the call: {error}; check the server, its version and the user's rights")
+    return NotEnqueued(f"Redis refused the call: {error}; check the server and its version")
+
+
+def unreachable(error: OSError) -> RedisUnavailable:
+    """No connection could be made, and why."""
+    return RedisUnavailable(f"Redis cannot be reached: {_why(error)}; nothing was changed")
+
+
+def _why(error: OSError) -> str:
+    """What the operating system or TLS says, with what to check."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not accepted ({error.verify_message}); check ssl_ca_certs and the host name"
+    if isinstance(error, ssl.SSLError):
+        return f"TLS failed ({error.reason}); check that the port speaks TLS, and its version"
+    if isinstance(error, socket.gaierror):
+        return f"its host name cannot be resolved ({error.strerror}); check the address"
+    if isinstance(error, FileNotFoundError):
+        return f"its socket does not exist ({error.strerror}); check the address"
+    return f"{error}; check that it runs there"
+
+
+def no_connection(budget: float) -> RedisUnavailable:
+    """No connection within the budget in seconds."""
+    return RedisUnavailable(
+        f"No connection to Redis within {budget * 1000:.0f} ms: {_REPEAT}. If this lasts, check the address, the "
+        "network and the name server; if Redis is far away, raise the budget"
+    )
 
 
 def no_answer(budget: float) -> RedisUnavailable:

@@ -10,6 +10,10 @@ call itself a primary. On a cluster a link is for the keys of one hash tag, and 
 of their slot. A server that says it is none (any more) loses its connection, so that the next call asks again
 (redis/redis-py 3874: a client that stays with the old one).
 
+A connection is made by a task of its own, so that a caller who cannot wait for it leaves it to the next one: far
+away, with TLS, it takes longer than a caller's deadline. One that has been silent for long is tried before it is
+used, beside a new one if it stays silent, because firewalls forget idle flows without a word.
+
 What can go wrong: the connection is lost (every waiting caller gets :class:`ConnectionLost`; the next call
 connects anew); a reply is overdue (the caller's deadline; :meth:`Link.drop` then gives up the connection, so
 that nobody waits behind a stalled server). It refuses nothing and repeats nothing that may have been carried out:
@@ -18,7 +22,7 @@ MOVED was not carried out, and is sent once more to where it belongs.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any
 
 from redis.exceptions import ConnectionError as ConnectionLost, ResponseError
@@ -29,6 +33,12 @@ from .primary import find_primary, tls
 from .wire import Argument as Argument, Wire
 
 NOT_THE_PRIMARY = ("READONLY", "MASTERDOWN", "MOVED", "CLUSTERDOWN")
+_CONNECT_SECONDS = 1.0
+"""For one attempt to connect, the greeting included: TLS and log-in at 200 ms of distance."""
+IDLE_SECONDS = 10.0
+"""After which a silent connection is tried before it is used. No firewall forgets a flow sooner."""
+_TRY_SECONDS = 0.02
+"""For the answer of an idle connection, before another one is made beside it."""
 
 
 class Link:
@@ -53,7 +63,7 @@ class Link:
         self._made = 0
         self._server: Host | None = None
         self._refused: Host | None = None
-        self._connecting: asyncio.Lock = asyncio.Lock()
+        self._task: asyncio.Task[Wire] | None = None
 
     async def call(self, *command: Argument) -> Any:  # noqa: ANN401  a reply is whatever Redis says
         """Send one command; its reply.
@@ -66,8 +76,8 @@ class Link:
             (reply,) = await self._send_to_owner([command])
         else:
             wire = self._wire
-            if wire is None or wire.closed:
-                wire = await self._connect()
+            if wire is None or wire.closed or wire.silent_for(IDLE_SECONDS):
+                wire = await self.wire()
             reply = await wire.send(command)
             self._judge(wire, reply)
         if isinstance(reply, ResponseError):
@@ -104,7 +114,11 @@ class Link:
             ConnectionLost, OSError: there is none and none could be made.
         """
         wire = self._wire
-        return await self._connect() if wire is None or wire.closed else wire
+        if wire is None or wire.closed:
+            return await self._shared(self._connect)
+        if wire.silent_for(IDLE_SECONDS):
+            return await self._shared(self._try)
+        return wire
 
     @property
     def connection(self) -> int:
@@ -124,13 +138,66 @@ class Link:
 
     async def close(self) -> None:
         """Close the connection; asyncio lets go of the socket in the next tick of the loop."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait({self._task})
         self.drop()
         await asyncio.sleep(0)
 
+    async def _shared(self, work: Callable[[], Coroutine[Any, Any, Wire]]) -> Wire:
+        """Wait for the one task that sees to the connection; it goes on when its callers have gone."""
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(work())
+            self._task.add_done_callback(_look_at)
+        return await asyncio.shield(self._task)
+
+    async def _try(self) -> Wire:
+        """The silent connection if it answers, else a new one: whichever is first."""
+        silent = self._wire
+        if silent is None or silent.closed:
+            return await self._connect()
+        answer = silent.send(("PING",))
+        await asyncio.wait({answer}, timeout=_TRY_SECONDS)
+        if answer.done():
+            return silent if not silent.closed else await self._connect()
+        connecting = asyncio.create_task(self._answering())
+        used: Wire | None = None
+        try:
+            await asyncio.wait({answer, connecting}, return_when=asyncio.FIRST_COMPLETED)
+            if answer.done() and not silent.closed:
+                return silent
+            used = self._take(await connecting)
+            return used
+        finally:
+            connecting.cancel()
+            (made,) = await asyncio.gather(connecting, return_exceptions=True)
+            if isinstance(made, Wire) and made is not used:
+                made.abort()
+
+    async def _answering(self) -> Wire:
+        """A new connection that has answered, as the silent one is asked to."""
+        wire = await self._connected()
+        try:
+            await wire.send(("PING",))
+        except BaseException:
+            wire.abort()
+            raise
+        return wire
+
     async def _connect(self) -> Wire:
-        async with self._connecting:
-            if self._wire is not None and not self._wire.closed:
-                return self._wire
+        return self._take(await self._connected())
+
+    def _take(self, wire: Wire) -> Wire:
+        """Use this connection from now on."""
+        if self._wire is not None:
+            self._wire.abort()
+        self._wire, self._refused = wire, None
+        self._made += 1
+        return wire
+
+    async def _connected(self) -> Wire:
+        """A new connection to the primary, greeted."""
+        async with asyncio.timeout(_CONNECT_SECONDS):
             wire = await self._open()
             wire.on_push = self._on_push
             try:
@@ -139,8 +206,6 @@ class Link:
                 wire.abort()
                 await asyncio.sleep(0)  # as in close
                 raise
-            self._wire, self._refused = wire, None
-            self._made += 1
             return wire
 
     async def _open(self) -> Wire:
@@ -177,6 +242,12 @@ class Link:
         if self._address.sentinels:
             commands.append(("ROLE",))
         return commands
+
+
+def _look_at(task: "asyncio.Task[Wire]") -> None:
+    """Those who waited were told; asyncio is not to report a failure that nobody waited for."""
+    if not task.cancelled():
+        task.exception()
 
 
 def says(reply: object, *codes: str) -> bool:

@@ -140,7 +140,7 @@ class Producer:
         expires: datetime | timedelta | None = None,
         limit: str | None = None,
     ) -> list[Receipt]:
-        """Queue many messages, a thousand in one round trip, each thousand all or nothing.
+        """Queue many messages, a thousand in one round trip; of a thousand those of one lane all or none.
 
         Every message is composed before the first is queued, so a refusal queues none.
 
@@ -150,14 +150,14 @@ class Producer:
 
         Raises:
             ValueError, PayloadTooLarge: as :meth:`send`, with the message's place in ``index``.
-            KeyConflict: as :meth:`send`, with ``index``; its thousand was not queued, and ``receipts`` holds
-                those of the thousands before.
-            NotEnqueued: as :meth:`send`; ``receipts`` holds those of the thousands before.
+            KeyConflict: as :meth:`send`, with ``index``; those of its thousand and lane were not queued, and
+                ``receipts`` holds what was.
+            NotEnqueued: as :meth:`send`; ``receipts`` holds what was queued for certain.
         """
         batch = self._composer.batch(messages, keys, Terms(at=at, expires=expires, limit=limit))
-        for lane, places in batch.chunks():
-            with batch.telling(places):
-                batch.took(places, await self._queue.put(lane, batch.entries(places)))
+        for together in batch.rounds():
+            chunks = [(lane, batch.entries(places)) for lane, places in together]
+            batch.took(together, await self._queue.put_many(chunks))
         return batch.receipts()
 
     async def send_digest(self, digest: Collapsible, *, key: str | None = None) -> Receipt:

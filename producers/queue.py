@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, cast
 from weakref import WeakValueDictionary
 
 from redis.asyncio import Redis
@@ -13,6 +13,7 @@ from .collapse import Gathering
 from .confirm import Call, confirmed
 from .entry import (
     Asked,
+    Chunk,
     Entry,
     Taken,
     cancel_answer,
@@ -23,8 +24,8 @@ from .entry import (
     put_question,
     script,
 )
-from .errors import InvalidRequest
-from .faults import in_our_words, no_answer
+from .errors import InvalidRequest, RedisUnavailable
+from .faults import in_our_words, no_answer, no_connection, unreachable
 from .keys import LaneKeys, tag_of
 from .links import Links
 from .receipt import Cancelled, Receipt
@@ -56,7 +57,7 @@ class Queue:
         self._enqueue_latest = Script(script("enqueue_latest"))
         self._take_out = Script(script("take_out"))
         self._collapse = Script(script("collapse"))
-        self._turns = WeakValueDictionary[str, asyncio.Lock]()
+        self._turns = WeakValueDictionary[tuple[int, str], asyncio.Lock]()
 
     async def close(self) -> None:
         """Close the connections."""
@@ -73,10 +74,20 @@ class Queue:
                 yield
         except RedisError as error:
             raise in_our_words(error) from error
-        except (TimeoutError, OSError) as error:
-            if isinstance(self._client, Links):
-                self._client.of(tag).drop()  # nobody else shall wait behind a server that does not answer
-            raise no_answer(self._budget) from error
+        except TimeoutError as error:
+            raise self._late(tag) from error
+        except OSError as error:
+            raise unreachable(error) from error
+
+    def _late(self, tag: str) -> RedisUnavailable:
+        """The budget has passed: whether it went into connecting or into waiting for an answer."""
+        if not isinstance(self._client, Links):
+            return no_answer(self._budget)
+        link = self._client.of(tag)
+        if not link.connection:
+            return no_connection(self._budget)
+        link.drop()  # nobody else shall wait behind a server that does not answer
+        return no_answer(self._budget)
 
     async def put(self, lane: str, entries: Sequence[Entry]) -> list[Taken]:
         """Queue all entries of one lane, or none.
@@ -86,6 +97,15 @@ class Queue:
             NotEnqueued: Redis did not take them within the budget.
         """
         return put_answer(await self._run(self._enqueue, put_question(lane, entries)), entries)
+
+    async def put_many(self, chunks: Sequence[Chunk]) -> list[list[Taken] | Exception]:
+        """Queue the entries of several lanes in one round trip, within one budget; of each lane all or none.
+
+        Returns:
+            For each lane what :meth:`put` returns, or the error that it raises.
+        """
+        answers = await asyncio.gather(*(self.put(*chunk) for chunk in chunks), return_exceptions=True)
+        return [answer if isinstance(answer, Exception) else cast("list[Taken]", answer) for answer in answers]
 
     async def gather(self, gathering: Gathering) -> Receipt:
         """Put an item into a digest: asked again, with what was found, until nothing has come between.
@@ -97,7 +117,7 @@ class Queue:
             ConflictingKey: the item's key stands for another one.
             NotEnqueued: Redis did not take it within the budget.
         """
-        turn = self._turns.setdefault(gathering.name, asyncio.Lock())
+        turn = self._turns.setdefault((id(asyncio.get_running_loop()), gathering.name), asyncio.Lock())
         tag = LaneKeys(gathering.lane).tag
         try:
             async with asyncio.timeout(self._budget * _TURN), turn, self.within_budget(tag):

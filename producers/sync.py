@@ -125,9 +125,9 @@ class SyncProducer:
     ) -> list[Receipt]:
         """Queue many messages; arguments and errors are those of :meth:`Producer.send_many`."""
         batch = self._composer.batch(messages, keys, Terms(at=at, expires=expires, limit=limit))
-        for lane, places in batch.chunks():
-            with batch.telling(places):
-                batch.took(places, self._queue.put(lane, batch.entries(places)))
+        for together in batch.rounds():
+            chunks = [(lane, batch.entries(places)) for lane, places in together]
+            batch.took(together, self._queue.put_many(chunks))
         return batch.receipts()
 
     def send_digest(self, digest: Collapsible, *, key: str | None = None) -> Receipt:

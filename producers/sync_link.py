@@ -153,7 +153,7 @@ class Finder:
 
     def _ask(self, host: Host) -> Host | None:
         kind, arguments = connection_kind(self.address)
-        secrets = {"db": 0, "username": None, "password": None, "lib_name": None, "lib_version": None}
+        secrets = {"db": 0, "username": None, "password": None}
         asking = kind(**(arguments | secrets | {"host": host[0], "port": host[1]}))
         try:
             replies = [_exchange(asking, question) for question in questions(self.address)]

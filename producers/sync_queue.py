@@ -5,13 +5,15 @@ from contextlib import contextmanager
 from typing import Any
 
 from redis import Redis
-from redis.exceptions import NoScriptError, RedisError, TimeoutError as RedisTimeoutError
+from redis.exceptions import NoScriptError, RedisError, ResponseError, TimeoutError as RedisTimeoutError
 
 from .collapse import Gathering
-from .confirm import believed, confirmation
+from .confirm import NotConfirmed, believed, confirmation
 from .deadline import deadline
 from .entry import (
     Asked,
+    Chunk,
+    ConflictingKey,
     Entry,
     Taken,
     cancel_answer,
@@ -22,7 +24,8 @@ from .entry import (
     put_question,
     script,
 )
-from .faults import in_our_words, no_answer
+from .errors import NotEnqueued
+from .faults import in_our_words, no_answer, no_connection
 from .keys import tag_of
 from .link import Argument
 from .receipt import Cancelled, Receipt
@@ -55,7 +58,8 @@ class SyncQueue:
             with deadline(self._budget):
                 yield
         except (RedisTimeoutError, OSError) as error:
-            raise no_answer(self._budget) from error
+            connecting = str(error).startswith("Timeout connecting")  # redis-py tells it in words alone
+            raise (no_connection if connecting else no_answer)(self._budget) from error
         except RedisError as error:
             raise in_our_words(error) from error
 
@@ -67,6 +71,21 @@ class SyncQueue:
             NotEnqueued: Redis did not take them within the budget.
         """
         return put_answer(self._run("enqueue", put_question(lane, entries)), entries)
+
+    def put_many(self, chunks: Sequence[Chunk]) -> list[list[Taken] | Exception]:
+        """Queue the entries of several lanes in one round trip; of each lane all or none.
+
+        On a cluster one round trip, and one budget, for each lane group.
+
+        Returns:
+            For each lane what :meth:`put` returns, or the error that it raises.
+        """
+        asked = [put_question(*chunk) for chunk in chunks]
+        replies: dict[int, Any] = {}
+        for tag in dict.fromkeys(tag_of(keys[0]) for keys, _ in asked):
+            places = [place for place, (keys, _) in enumerate(asked) if tag_of(keys[0]) == tag]
+            replies |= zip(places, self._put_together(tag, [asked[place] for place in places]), strict=True)
+        return [_put_result(replies[place], entries) for place, (_, entries) in enumerate(chunks)]
 
     def gather(self, gathering: Gathering) -> Receipt:
         """Put an item into a digest: asked again, with what was found, until nothing has come between.
@@ -127,6 +146,35 @@ class SyncQueue:
                 self._links.of(tag).call("SCRIPT", "LOAD", script(name))
                 return self._call(tag, command)
 
+    def _put_together(self, tag: str, asked: Sequence[Asked]) -> list[Any]:
+        """Replies of ``enqueue.lua`` in the order of the questions; errors are among them as values."""
+        enqueue, link = Script(script("enqueue")), self._links.of(tag)
+        commands = [enqueue.command(*one) for one in asked]
+        try:
+            with self.within_budget():
+                replies = self._send(tag, commands)
+                unknown = [place for place, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
+                if unknown:  # a restart, a failover or SCRIPT FLUSH
+                    link.call("SCRIPT", "LOAD", script("enqueue"))
+                    again = self._send(tag, [commands[place] for place in unknown])
+                    for place, reply in zip(unknown, again, strict=True):
+                        replies[place] = reply
+                return replies
+        except NotEnqueued as error:
+            return [error] * len(asked)
+
+    def _send(self, tag: str, commands: Sequence[Sequence[Argument]]) -> list[Any]:
+        """Send scripts' calls in one round trip; with confirmation in one for each."""
+        if not self._confirm_replicas:
+            return self._links.of(tag).call_many(commands)
+        return [self._call_or_error(tag, command) for command in commands]
+
+    def _call_or_error(self, tag: str, command: Sequence[Argument]) -> Any:  # noqa: ANN401  as below
+        try:
+            return self._call(tag, command)
+        except (ResponseError, NotConfirmed) as error:
+            return error
+
     def _call(self, tag: str, command: Sequence[Argument]) -> Any:  # noqa: ANN401  a reply is whatever the script returns
         link = self._links.of(tag)
         if not self._confirm_replicas:
@@ -134,3 +182,15 @@ class SyncQueue:
         replicas, within = self._confirm_replicas, self._budget / 2
         replies = link.call_many([command, *confirmation(tag, replicas=replicas, within=within)])
         return believed(replies, replicas=replicas, within=within)
+
+
+def _put_result(reply: Any, entries: Sequence[Entry]) -> list[Taken] | Exception:  # noqa: ANN401  as above
+    """What became of one lane's entries, with errors in this room's words."""
+    if isinstance(reply, RedisError):
+        return in_our_words(reply)
+    if isinstance(reply, Exception):
+        return reply
+    try:
+        return put_answer(reply, entries)
+    except ConflictingKey as conflict:
+        return conflict

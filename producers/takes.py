@@ -5,7 +5,7 @@ from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from typing import Protocol
 
 from .collapse import Gathering
-from .entry import Asked, Entry, Taken
+from .entry import Asked, Chunk, Entry, Taken
 from .receipt import Cancelled, Receipt
 
 
@@ -20,6 +20,9 @@ class Takes(Protocol):
 
     async def put(self, lane: str, entries: Sequence[Entry]) -> list[Taken]:
         """Queue all entries of one lane, or none."""
+
+    async def put_many(self, chunks: Sequence[Chunk]) -> list[list[Taken] | Exception]:
+        """Queue the entries of several lanes in one round trip; of each lane all or none."""
 
     async def gather(self, gathering: Gathering) -> Receipt:
         """Put an item into a digest."""
@@ -45,6 +48,9 @@ class SyncTakes(Protocol):
 
     def put(self, lane: str, entries: Sequence[Entry]) -> list[Taken]:
         """Queue all entries of one lane, or none."""
+
+    def put_many(self, chunks: Sequence[Chunk]) -> list[list[Taken] | Exception]:
+        """Queue the entries of several lanes in one round trip; of each lane all or none."""
 
     def gather(self, gathering: Gathering) -> Receipt:
         """Put an item into a digest."""

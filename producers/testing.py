@@ -13,7 +13,7 @@ from typing import Any, Self
 from .address import read_address
 from .collapse import Gathering
 from .compose import BUDGET, unusable_address, utc_now
-from .entry import Entry, Taken
+from .entry import Chunk, Entry, Taken
 from .message import Seal
 from .producer import Producer
 from .receipt import Cancelled, Receipt
@@ -182,6 +182,11 @@ class _Recording:
         await self._work()
         return taken
 
+    async def put_many(self, chunks: Sequence[Chunk]) -> list[list[Taken] | Exception]:
+        answers = self._memory.put_many(chunks)
+        await self._work()
+        return answers
+
     async def gather(self, gathering: Gathering) -> Receipt:
         receipt = self._memory.gather(gathering)
         await self._work()
@@ -221,6 +226,11 @@ class _SyncRecording:
         taken = self._memory.put(lane, entries)
         self._work()
         return taken
+
+    def put_many(self, chunks: Sequence[Chunk]) -> list[list[Taken] | Exception]:
+        answers = self._memory.put_many(chunks)
+        self._work()
+        return answers
 
     def gather(self, gathering: Gathering) -> Receipt:
         receipt = self._memory.gather(gathering)

@@ -15,7 +15,7 @@ import orjson
 
 from .collapse import Addition, Found, Gathering
 from .compose import Composer
-from .entry import Asked, ConflictingKey, Entry, Taken
+from .entry import Asked, Chunk, ConflictingKey, Entry, Taken
 from .envelope import read_envelope
 from .keys import group_of
 from .message import Message
@@ -132,6 +132,16 @@ class MemoryQueue:
                     self._add(replace(self._job(lane, entry), message=message, key=key))
             self._standing |= {(group_of(lane), key): one for key, one in standing.items()}
             return taken
+
+    def put_many(self, chunks: Sequence[Chunk]) -> list[list[Taken] | Exception]:
+        """As ``enqueue.lua`` for each lane."""
+        return [self._put_result(*chunk) for chunk in chunks]
+
+    def _put_result(self, lane: str, entries: Sequence[Entry]) -> list[Taken] | Exception:
+        try:
+            return self.put(lane, entries)
+        except ConflictingKey as conflict:
+            return conflict
 
     def gather(self, gathering: Gathering) -> Receipt:
         """As ``collapse.lua``, seen first and with nobody else at it.

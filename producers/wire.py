@@ -37,6 +37,8 @@ class Wire(asyncio.Protocol):
         self._waiting: deque[Waiting] = deque()
         self._unsent: list[bytes] = []
         self._transport: asyncio.Transport | None = None
+        self._heard_at = self._loop.time()
+        self._turned_away = ""
         self.closed = False
         self.on_push: Callable[[list[Any]], None] | None = None
 
@@ -56,8 +58,15 @@ class Wire(asyncio.Protocol):
         self._unsent.append(commands)
         self._waiting.extend((waiting,) * replies)
 
+    def silent_for(self, seconds: float) -> bool:
+        """Whether the server has sent nothing for so long."""
+        return self._loop.time() - self._heard_at > seconds
+
     def abort(self) -> None:
         """Close without a word."""
+        if self._loop.is_closed():  # nobody can be told any more, and the socket goes with the transport
+            self.closed = True
+            return
         if self._transport is not None:
             self._transport.abort()
         self._lose()
@@ -68,11 +77,15 @@ class Wire(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Hand replies to those who wait for them; one whose caller has gone is dropped."""
+        self._heard_at = self._loop.time()
         self._reader.feed(data)
         try:
             while (reply := self._reader.gets()) is not False:
                 if type(reply) is hiredis.PushNotification:
                     self._pushed(reply)
+                    continue
+                if not self._waiting and isinstance(reply, ResponseError):
+                    self._turned_away = f": {reply}"  # it has too many clients, say; the end follows
                     continue
                 waiting = self._waiting.popleft()
                 if not waiting.done():
@@ -103,7 +116,7 @@ class Wire(asyncio.Protocol):
                 self._tell_lost(waiting)
 
     def _tell_lost(self, waiting: Waiting) -> None:
-        waiting.set_exception(ConnectionLost("the connection to Redis was lost"))
+        waiting.set_exception(ConnectionLost(f"the connection to Redis was lost{self._turned_away}"))
         if isinstance(waiting, asyncio.Future):
             waiting.exception()  # who still waits is told; who does not any more is not to be reported as a fault
 

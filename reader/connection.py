@@ -21,7 +21,7 @@ from typing import Any
 from redis.exceptions import RedisError, ResponseError
 
 import background
-from producers.link import NOT_THE_PRIMARY, Argument, Link, says
+from producers.link import IDLE_SECONDS, NOT_THE_PRIMARY, Argument, Link, says
 from producers.wire import Waiting, Wire
 
 DEADLINE = timedelta(milliseconds=50)
@@ -83,16 +83,16 @@ class Connection:
             StoreUnavailable: there is no connection.
         """
         wire = self._wire
-        if wire is None or wire.closed:
+        if wire is None or wire.closed or wire.silent_for(IDLE_SECONDS):
             wire = await self._open()
         asked: asyncio.Future[Any] = wire.send(command)
         self._expect(asked)
         return asked
 
     def send_packed(self, commands: bytes, waiting: Waiting, replies: int) -> bool:
-        """Send commands at once, if there is a connection: whether there was. None is made for them."""
+        """Send commands at once, if there is a connection in use: whether there was. None is made for them."""
         wire = self._wire
-        if wire is None or wire.closed:
+        if wire is None or wire.closed or wire.silent_for(IDLE_SECONDS):
             return False
         wire.send_packed(commands, waiting, replies)
         self._expect(waiting)

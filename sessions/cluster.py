@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from typing import Any, Self
 
-from redis.asyncio import RedisCluster
+from redis.asyncio import Connection, RedisCluster, SSLConnection
 from redis.asyncio.cluster import ClusterNode
 from redis.exceptions import ConnectionError as ConnectionLost, RedisClusterException
 
 from .address import Address
+from .idle import Tried
 from .pipeline import SlotPipeline
 
 _OF_NO_KEY = frozenset({"PING", "TIME"})
@@ -35,6 +36,10 @@ class Cluster(RedisCluster):
             **address.options,
             **options,
         )
+        kind = SSLConnection if address.secure else Connection
+        client.connection_kwargs["connection_class"] = type(
+            kind.__name__, (Tried, kind), {}
+        )  # for nodes found later
         return client
 
     async def __aenter__(self) -> Self:

@@ -9,11 +9,19 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from redis.asyncio import BlockingConnectionPool, Connection, ConnectionPool, Redis, SSLConnection
+from redis.asyncio import (
+    BlockingConnectionPool,
+    Connection,
+    ConnectionPool,
+    Redis,
+    SSLConnection,
+    UnixDomainSocketConnection,
+)
 
 from .address import Address, read_address
 from .cluster import Cluster
 from .finder import Finder, Found
+from .idle import Tried
 
 CONNECTIONS = 32
 """At most so many at once from one process; a 33rd command waits for one of them."""
@@ -41,7 +49,8 @@ def connect(url: str, *, seconds: float = 1, wait: float = 1) -> Redis:
     if address.cluster:
         limits = _limits(seconds) | _check(address)
         return cast("Redis", Cluster.of(address, max_connections=CONNECTIONS, **limits))
-    return Redis.from_pool(open_pool(url, seconds=seconds, kind=BlockingConnectionPool, timeout=wait))
+    pool = open_pool(url, seconds=seconds, kind=BlockingConnectionPool, tried=True, timeout=wait)
+    return Redis.from_pool(pool)
 
 
 def open_pool(
@@ -49,6 +58,7 @@ def open_pool(
     *,
     seconds: float,
     kind: type[ConnectionPool] = ConnectionPool,
+    tried: bool = False,
     **options: Any,  # noqa: ANN401  the pool's own
 ) -> ConnectionPool:
     """A pool for one server: the named one, whoever is the primary, or of a cluster any node that answers.
@@ -56,6 +66,8 @@ def open_pool(
     Of a cluster that is of use for subscriptions alone: it carries what is published to every node.
 
     Args:
+        tried: whether connections that were silent for long are tried before they are used; not for subscriptions,
+            whose messages would be taken for the answer.
         options: what else this kind of pool takes.
 
     Raises:
@@ -65,11 +77,13 @@ def open_pool(
     address = read_address(url)
     limits = _limits(seconds) | _check(address)
     options |= limits | {"max_connections": CONNECTIONS}
-    if not address.asked:
-        return kind.from_url(url, **options)
-    found = cast("type[Connection]", type("FoundConnection", (Found, _class(address)), {}))
-    finder = Finder(address, _class(address), limits)
-    return kind(connection_class=found, finder=finder, **address.options, **options)
+    base = _class(address)
+    before: tuple[type, ...] = (Tried,) if tried else ()
+    if address.asked:
+        before = (Found, *before)
+        options["finder"] = Finder(address, base, limits)
+    connection = cast("type[Connection]", type(base.__name__, (*before, base), {})) if before else base
+    return kind(**(address.options | options | {"connection_class": connection}))
 
 
 def _limits(seconds: float) -> dict[str, Any]:
@@ -81,4 +95,6 @@ def _check(address: Address) -> dict[str, Any]:
 
 
 def _class(address: Address) -> type[Connection]:
+    if "path" in address.options:
+        return cast("type[Connection]", UnixDomainSocketConnection)
     return SSLConnection if address.secure else Connection

@@ -8,6 +8,8 @@ next one asks again.
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
 from typing import Any
 
 from redis.asyncio import Connection
@@ -17,10 +19,13 @@ from .address import Address, Host
 
 
 class Finder:
-    """Asks one after the other; who answered is asked first the next time.
+    """Asks all at once and believes the first, so that one that is dead or silent costs no time.
 
     Args:
         kind, options: of the connections over which to ask.
+
+    Attributes:
+        refused: who was named and is not the primary; believed only if nobody names another.
 
     """
 
@@ -29,7 +34,7 @@ class Finder:
         self.address = address
         self._kind = kind
         self._options = options | files
-        self._asked = address.asked
+        self.refused: Host | None = None
 
     async def find(self) -> Host:
         """Where to connect to.
@@ -38,14 +43,20 @@ class Finder:
             ConnectionLost: nobody could say.
 
         """
-        for host in self._asked:
-            try:
-                found = await self._ask(host)
-            except (RedisError, OSError):
-                continue
-            if found:
-                self._asked = (host, *(other for other in self._asked if other != host))
-                return found
+        named: Host | None = None
+        asking = [asyncio.create_task(self._ask(host)) for host in self.address.asked]
+        try:
+            for answer in asyncio.as_completed(asking):
+                with suppress(RedisError, OSError):
+                    named = await answer or named
+                if named not in {None, self.refused}:
+                    break
+        finally:
+            for question in asking:
+                question.cancel()
+            await asyncio.gather(*asking, return_exceptions=True)
+        if named is not None:
+            return named
         if self.address.cluster:
             raise ConnectionLost("no node of the cluster answers; check the address and the cluster")
         raise ConnectionLost(f"no sentinel knows the primary of {self.address.service!r}; check the address")
@@ -81,6 +92,8 @@ class Found:
     """A connection to where the finder says when it is made. Stands before one of redis-py's classes."""
 
     is_connected: bool
+    host: str
+    port: int
 
     def __init__(self, *, finder: Finder, **options: Any) -> None:  # noqa: ANN401  redis-py's own
         self._finder = finder
@@ -98,7 +111,9 @@ class Found:
         if self._finder.address.sentinels:
             await self.send_command("ROLE")  # type: ignore[attr-defined]  # as above
             if (await self.read_response())[0] != b"master":
+                self._finder.refused = self.host, self.port
                 raise ConnectionLost("the server that the sentinels name is not the primary (yet)")
+        self._finder.refused = None
 
     async def read_response(self, *arguments: Any, **options: Any) -> Any:  # noqa: ANN401  redis-py's own
         """A reply; a server that is no longer the primary loses its connection."""

@@ -12,17 +12,19 @@ It refuses to guess: any trouble with Redis is SessionsUnavailable.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import timedelta
+from functools import partial
 from importlib.resources import files
 from typing import Any, Protocol, TypeVar, cast
 
 from redis.asyncio import Redis
-from redis.commands.core import AsyncScript
 from redis.exceptions import RedisError
 
 from . import calls, service
+from .address import read_address
 from .calls import ABSOLUTE, DEADLINE, GRACE, IDLE, SCRIPTS, Call
+from .clients import Clients
 from .connection import connect
 from .deadline import within
 from .errors import SessionsUnavailable
@@ -51,18 +53,20 @@ class Epochs(Protocol):
 
 
 class Sessions:
-    """Sessions kept in one Redis. Safe to share between all tasks of a process.
+    """Sessions kept in one Redis. Safe to share between all tasks, event loops and threads of a process.
 
     `deadline` bounds every call to Redis. With `epochs`, that all sessions of a user were ended is written there
-    first, and outlives a Redis that forgets. `redis` should have socket timeouts, as that of `connect` does: they
-    end a command whose caller no longer waits.
+    first, and outlives a Redis that forgets. `redis` is a client for one event loop, or makes one for each that
+    asks. It should have socket timeouts, as those of `connect` do: they end a command whose caller has gone.
     """
 
-    def __init__(self, redis: Redis, *, deadline: timedelta = DEADLINE, epochs: Epochs | None = None) -> None:
-        self._redis = redis
+    def __init__(
+        self, redis: Redis | Callable[[], Redis], *, deadline: timedelta = DEADLINE, epochs: Epochs | None = None
+    ) -> None:
+        open_client = redis if callable(redis) else lambda: redis
+        self._clients = Clients(open_client, {name: source(name) for name in SCRIPTS})
         self._epochs = epochs
         self._deadline = deadline
-        self._scripts: dict[str, AsyncScript] = {name: redis.register_script(source(name)) for name in SCRIPTS}
 
     @classmethod
     def connect(cls, url: str, *, deadline: timedelta = DEADLINE, epochs: Epochs | None = None) -> Sessions:
@@ -75,11 +79,12 @@ class Sessions:
             >>> sessions = Sessions.connect("redis://127.0.0.1:6379/0")
 
         """
-        return cls(connect(url, wait=deadline.total_seconds()), deadline=deadline, epochs=epochs)
+        read_address(url)
+        return cls(partial(connect, url, wait=deadline.total_seconds()), deadline=deadline, epochs=epochs)
 
     async def close(self) -> None:
         """Close the connections to Redis."""
-        await self._redis.aclose()
+        await self._clients.close()
 
     async def create(
         self,
@@ -179,7 +184,8 @@ class Sessions:
         return sum([await self._run(calls.restore_epoch(user, epoch)) for user, epoch in known])
 
     async def _run(self, call: Call[Result]) -> Result:
-        command = self._scripts[call.script](keys=list(call.keys), args=list(call.arguments))
+        script = self._clients.of_this_loop().scripts[call.script]
+        command = script(keys=list(call.keys), args=list(call.arguments))
         try:
             reply = await within(self._deadline, cast("Any", command))
         except (RedisError, OSError, TimeoutError) as error:

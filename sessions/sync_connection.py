@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from redis import Connection, ConnectionPool, Redis, SSLConnection
+from redis import Connection, ConnectionPool, Redis, SSLConnection, UnixDomainSocketConnection
 from redis.exceptions import ConnectionError as ConnectionLost, ReadOnlyError, RedisError, ResponseError
 
 from .address import Address, Host, read_address
+from .idle import SyncTried
 from .sync_cluster import SyncCluster
 
 
@@ -33,14 +34,26 @@ def connect(url: str, *, seconds: float) -> Redis:
         address.secure
     ):  # redis-py leaves the host name unchecked, and would show the password to any good certificate
         options["ssl_check_hostname"] = True
-    if not address.asked:
-        return Redis.from_url(url, **options)
-    kind = SSLConnection if address.secure else Connection
+    options |= {"lib_name": None, "lib_version": None}  # each would cost the first call a round trip
+    base = _class(address)
     if address.cluster:
-        return cast("Redis", SyncCluster(address, kind, options))
-    found = cast("type[Connection]", type("FoundConnection", (_Found, kind), {}))
-    finder = Finder(address, kind, options)
-    return Redis.from_pool(ConnectionPool(connection_class=found, finder=finder, **address.options, **options))
+        return cast("Redis", SyncCluster(address, _before(base, SyncTried), options))
+    if address.asked:
+        options |= {"connection_class": _before(base, _Found, SyncTried), "finder": Finder(address, base, options)}
+    else:
+        options |= {"connection_class": _before(base, SyncTried)}
+    return Redis.from_pool(ConnectionPool(**(address.options | options)))
+
+
+def _class(address: Address) -> type[Connection]:
+    if "path" in address.options:
+        return cast("type[Connection]", UnixDomainSocketConnection)
+    return SSLConnection if address.secure else Connection
+
+
+def _before(base: type[Connection], *kinds: type) -> type[Connection]:
+    """One of redis-py's classes with ours before it."""
+    return cast("type[Connection]", type(base.__name__, (*kinds, base), {}))
 
 
 class Finder:

@@ -10,6 +10,7 @@
 | stall     | an open connection on which nothing comes; all of it comes after the fault | full buffers, a freeze |
 | half-open | one direction is gone; a connection that lost octets never works again     | a firewall's restart   |
 | limit     | so many octets, then as stall: a reply that stops in its middle            | a path of a small MTU  |
+| forget    | silence on the connections there are; new ones work                        | a firewall that forgot |
 | cut       | a reset of the connections there are; new ones work                        | another path taken     |
 | refuse    | a reset, and new connections are refused                                   | no process, a firewall |
 
@@ -112,6 +113,11 @@ class FaultyProxy:
     def swallow(self, direction: Direction) -> None:
         """Drop whatever comes in this direction."""
         self._swallowed.add(direction)
+
+    def forget(self) -> None:
+        """Drop without a word whatever comes on the connections there are."""
+        for passage in self._passages:
+            passage.deaf |= {"to_server", "to_client"}
 
     def cut(self) -> None:
         """Reset the connections there are."""

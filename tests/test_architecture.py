@@ -71,10 +71,12 @@ OWNED_TASKS = {
     "ops/demo/run.py": {"_tell"},
     "ops/supervisor.py": {"wait", "supervise"},
     "ops/supervisor_child.py": {"start", "_run_once", "_spawn"},  # `_keep` gives up by itself, and says why
+    "producers/link.py": {"_shared", "_try"},  # callers wait for it; the next call begins another
     "producers/primary.py": {"find_primary"},  # gathered there
     "reader/guard_of_cluster.py": {"ask"},  # a request's own, and it waits for it
     "reader/handler.py": {"_run"},  # a request: its fault is its answer
     "sessions/deadline.py": {"within"},  # a call's own
+    "sessions/finder.py": {"find"},  # gathered there
     "worker/engine/exit_deadline.py": {"watch", "seen", "run_to_its_end"},  # ends the process, or is run out
     "worker/engine/lease.py": {"__init__"},  # the thread notes each fault and goes on
     "worker/engine/pump.py": {"_begin_turn"},  # `_turn_over` takes its fault

@@ -24,6 +24,7 @@ from producers.keys import LaneKeys
 from producers.link import Link
 from sessions import Sessions, SessionsUnavailable, SyncSessions
 from sessions.connection import connect
+from tests.callers import asker
 from tests.notes import Note
 from tests.support import OwnValkey, eventually
 from tests.topologies import SERVICE, Sentinels, sentinels
@@ -364,3 +365,12 @@ def test_an_address_of_sentinels_is_read_in_full() -> None:
 def test_an_address_that_cannot_be_read_is_refused(url: str) -> None:
     with pytest.raises(ValueError, match=r"sentinel|host|int|Port"):
         read_address(url)
+
+
+@pytest.mark.parametrize("kind", ["Producer", "SyncProducer", "Sessions", "SyncSessions"])
+async def test_a_sentinel_that_accepts_and_never_answers_fails_no_call(three: Sentinels, kind: str) -> None:
+    three.pause(f"sentinel {three.sentinels[0]}")
+    async with AsyncExitStack() as stack:
+        ask = await asker(stack, kind, three.url)
+        await ask()
+    three.resume(f"sentinel {three.sentinels[0]}")

@@ -49,6 +49,16 @@ Endings = list[tuple[Lane, list[Completion]]]
 Wanted = list[tuple[Lane, int]]
 
 
+def _code(error: Exception) -> str:
+    """The code of a refusal by Redis, like ``LOADING``; "" when it said nothing.
+
+    >>> _code(ConnectionError("the connection to Redis was lost"))
+    ''
+    """
+    word = str(error).partition(" ")[0]
+    return word if word.isupper() and word.isalpha() else ""
+
+
 class Pump:
     """Turns until it is told to stop.
 
@@ -214,7 +224,7 @@ class Pump:
 
     def _pause(self, error: Exception | None) -> None:
         if self.failed_turns == 0 and error is not None:
-            emit(_REDIS_AWAY, error=type(error).__name__, code=str(error).partition(" ")[0])
+            emit(_REDIS_AWAY, error=type(error).__name__, code=_code(error))
         self.failed_turns += 1
         pause = min(_LONGEST_PAUSE, 0.05 * 2 ** min(self.failed_turns, 10))
         jittered = pause * random.uniform(0.5, 1)  # noqa: S311  jitter, not a secret
