@@ -20,7 +20,7 @@ from .envelope import write_envelope
 from .errors import InvalidRequest, KeyConflict, PayloadTooLarge, ProducerError, UnknownReport
 from .identifier import Identifiers
 from .keys import group_of
-from .message import Message, Seal, life_of, version_of
+from .message import Message, Seal, life_of, moment_of, version_of
 from .receipt import Receipt
 from .terms import NO_DELAY as NO_DELAY, Terms, Times, epoch_ms, milliseconds
 
@@ -80,9 +80,10 @@ class Composer:
     ) -> Entry:
         """As :meth:`entry`, of a moment and on terms worked out for it; one moment serves a whole list."""
         job_id = job_id or self._new_id(group_of(message.lane))
+        content = message.compose(job_id=job_id, now=moment_of(message, now, times))
         payload = write_envelope(
             message.kind,
-            self.sealed(message.compose(job_id=job_id, now=now), kind=message.kind, job_id=job_id),
+            self.sealed(content, kind=message.kind, job_id=job_id),
             enqueued_ms=times.asked_ms,
             delay_ms=times.wait_ms,
             expires_ms=times.expires_ms or _end_of_life(message, times),

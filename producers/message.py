@@ -1,10 +1,11 @@
 """What a producer can send: anything of this shape. ``jobs.Mail`` is one; a backend may write its own."""
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 from .errors import InvalidRequest
+from .terms import Times
 
 
 class Message(Protocol):
@@ -12,7 +13,9 @@ class Message(Protocol):
 
     A class whose payload has changed its shape also has ``version``, a whole number above 1, and its handler an
     upcaster for each version before (``docs/producers.md``). A class whose messages are worth running for a while
-    only has ``life``, a timedelta from when one may first run; ``expires`` of a call comes before it.
+    only has ``life``, a timedelta from when one may first run; ``expires`` of a call comes before it. A class
+    whose payload is of the moment at which it falls due has ``dated = "due"``: ``compose`` is then told that
+    moment.
     """
 
     @property
@@ -50,6 +53,15 @@ def life_of(message: Message) -> timedelta | None:
     if life is not None and not (isinstance(life, timedelta) and life > timedelta(0)):
         raise InvalidRequest(f"life: {type(message).__name__} has {life!r}, not a timedelta above 0")
     return life
+
+
+def moment_of(message: Message, now: datetime, times: Times) -> datetime:
+    """Return the moment that a message is composed for: its due time if it is ``dated = "due"``, else the call."""
+    if not times.wait_ms or getattr(message, "dated", None) != "due":
+        return now
+    if times.at_ms is None:
+        return now + timedelta(milliseconds=times.wait_ms)
+    return datetime.fromtimestamp(times.at_ms / 1000, UTC)
 
 
 def version_of(message: Message) -> int:

@@ -21,7 +21,7 @@ import background
 import log
 from jobs import Mail, RefreshReport
 from jobs.lanes import MAIL_BULK, MAIL_NORMAL, MAIL_URGENT, REPORTS
-from jobs.mail.address import normal_address
+from jobs.mail.address import PRIVATE_DOMAINS, normal_address
 from jobs.mail.dkim import load_signer
 from jobs.mail.octets import Sender
 from jobs.mail.seal import InvalidKeyRing, KeyRing
@@ -171,7 +171,7 @@ async def _mailer(settings: Settings, accounts: Configuration, link: Link) -> As
         holding(link, mail.mode),
     ):
         try:
-            yield Mailer(carriers, _sender(mail.sender), accounts.streams, care)
+            yield Mailer(carriers, _sender(mail.sender), accounts.streams, care, mail.attachments)
         finally:
             await care.written()
 
@@ -268,7 +268,7 @@ def _mail_lanes(settings: Settings) -> list[LaneSlots]:
 def _sender(text: str) -> Sender:
     """``Name <address>`` as a sender; the address as strictly checked as any other."""
     name, address = parseaddr(text)
-    return Sender(normal_address(address, field="MOMENTUS_MAIL__SENDER"), name)
+    return Sender(normal_address(address, field="MOMENTUS_MAIL__SENDER", private_domains=PRIVATE_DOMAINS), name)
 
 
 def _secret(value: SecretStr | None) -> str:

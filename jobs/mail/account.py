@@ -27,7 +27,7 @@ from dataclasses import dataclass, field, fields
 from datetime import timedelta
 from typing import Any
 
-from .address import normal_address
+from .address import PRIVATE_DOMAINS, normal_address
 from .errors import MailError
 from .preset import PRESETS, Preset, Tls
 from .stream import STREAMS, Stream, is_stream_name
@@ -200,7 +200,9 @@ def _value_problems(table: Mapping[str, Any]) -> Iterator[str]:
 def _normal_domain(value: object) -> str | None:
     """In lower case, as A-label; None for what is no domain."""
     try:
-        return normal_address(f"x@{value}", field="sender_domains").removeprefix("x@")
+        return normal_address(f"x@{value}", field="sender_domains", private_domains=PRIVATE_DOMAINS).removeprefix(
+            "x@"
+        )
     except MailError:
         return None
 

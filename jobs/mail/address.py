@@ -2,9 +2,18 @@
 
 A display name, a list, a comment or a line break in the field is refused: these are the ways in which
 user text becomes an SMTP command or a second recipient.
+
+Refused although a standard allows it: a quoted local part (``"ana b"@example.com``), a domain without a dot
+(``ana@io``), a domain literal, a local part outside ASCII. Many servers refuse them too, and in a form they are a
+typing mistake far more often than an address.
+
+Domains that only a private network knows (``.local``, ``.test``, ``.home.arpa`` ...) are refused unless the caller
+names them in ``private_domains``.
 """
 
 import re
+import unicodedata
+from collections.abc import Iterable
 from functools import lru_cache
 
 from email_validator import EmailNotValidError, validate_email
@@ -12,13 +21,17 @@ from email_validator import EmailNotValidError, validate_email
 from .errors import InvalidAddress
 from .header import refuse_unsafe
 
+PRIVATE_DOMAINS = frozenset({"home.arpa", "invalid", "local", "localhost", "onion", "test"})
+"""The names that RFC 6761, 6762, 7686 and 8375 keep out of the public DNS; any other name needs no permission."""
 
-def normal_address(value: str, *, field: str) -> str:
+
+def normal_address(value: str, *, field: str, private_domains: Iterable[str] = ()) -> str:
     """The address in the form that goes on the wire: domain in lower case, as A-label (RFC 5891).
 
     Args:
         value: ``local@domain``, nothing else.
         field: what to call it in the error.
+        private_domains: of :data:`PRIVATE_DOMAINS`, those in which there are mailboxes here.
 
     Raises:
         UnsafeHeader: control characters or an encoded-word in it.
@@ -32,10 +45,38 @@ def normal_address(value: str, *, field: str) -> str:
     if not isinstance(value, str):
         raise InvalidAddress(field, f"must be a text of the form name@domain, not {type(value).__name__}")
     refuse_unsafe(value, field=field)
+    text = str.__str__(value)
     try:
-        return _normal(str.__str__(value))
+        return _private(text, private_domains) if private_domains else _normal(text)
     except EmailNotValidError as error:
         raise InvalidAddress(field, f"is not a mail address: {_without_address(str(error))}") from None
+
+
+def checked_private_domains(names: Iterable[str], *, field: str) -> frozenset[str]:
+    """Return these names as a set, if each may be named as private.
+
+    Raises:
+        InvalidAddress: one is not in :data:`PRIVATE_DOMAINS`.
+    """
+    given = frozenset([names] if isinstance(names, str) else names)
+    if unknown := sorted(given - PRIVATE_DOMAINS):
+        raise InvalidAddress(
+            field,
+            f"{unknown[0]!r} needs no permission or is no name; there are {', '.join(sorted(PRIVATE_DOMAINS))}",
+        )
+    return given
+
+
+def _private(value: str, domains: Iterable[str]) -> str:
+    """Normalise an address that may lie below one of these domains.
+
+    The validator refuses them without exception, so it gets a name of the same length that it does not know.
+    """
+    allowed = checked_private_domains(domains, field="private_domains")
+    lower = value.lower()
+    if not any(lower.endswith(f".{one}") for one in allowed):
+        return _normal(value)
+    return _normal(f"{value[:-1]}x")[:-1] + lower[-1]
 
 
 @lru_cache(maxsize=4096)
@@ -44,9 +85,31 @@ def _normal(value: str) -> str:
     checked = validate_email(
         value, strict=True, allow_smtputf8=False, check_deliverability=False, allow_display_name=False
     )
+    if not value.isascii() and _is_rewritten(value.rpartition("@")[2], checked.domain):
+        raise EmailNotValidError(
+            "The part after the @-sign has letters in another form than a domain has, full-width or circled ones "
+            "for example; write it in its own letters"
+        )
     return checked.ascii_email or checked.normalized
+
+
+def _is_rewritten(given: str, checked: str) -> bool:
+    """Tell whether the validator changed the letters of a domain.
+
+    Upper and lower case, composed and decomposed accents are the same letters.
+    """
+    before, after = given.split("."), checked.split(".")
+    pairs = zip(before, after, strict=False)
+    return len(before) != len(after) or any(not a.isascii() and _spelling(a) != _spelling(b) for a, b in pairs)
+
+
+def _spelling(label: str) -> str:
+    """Return the label in the form in which two spellings are compared; a final sigma is a sigma."""
+    return unicodedata.normalize("NFC", label).lower().replace("\u03c2", "\u03c3")
 
 
 def _without_address(reason: str) -> str:
     """The validator's words up to where it begins to quote the address, which must not reach a log."""
-    return re.split(r" \(|: ", reason, maxsplit=1)[0].rstrip(".")
+    words = re.split(r" \(|: ", reason, maxsplit=1)[0].rstrip(".")
+    hint = "; if there are mailboxes in it here, name it in private_domains"
+    return f"{words}{hint}" if "special-use" in words else words

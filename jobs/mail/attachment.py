@@ -7,13 +7,14 @@ refused here, where the caller learns of it.
 """
 
 import hashlib
-import mimetypes
 import re
 from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from .charset import is_charset, is_in
 from .errors import BodyTooLarge, InvalidAttachment
+from .file_types import type_of
 from .header import refuse_unsafe
 
 INLINE_LIMIT = 64 * 1024
@@ -25,14 +26,15 @@ MOST = 20
 NAME_LIMIT = 255
 """Octets of a file's name in UTF-8: what file systems take, and percent-encoded it fits a line of 998 octets."""
 
-_TYPE = re.compile(r"(application|audio|font|image|model|text|video)/[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,100}\Z")
+_TYPE = re.compile(
+    r"(?:(?:application|audio|font|image|model|text|video)/[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,100}|message/rfc822)\Z"
+)
 _SHA256 = re.compile(r"[0-9a-f]{64}\Z")
 _REFUSED = frozenset(
     """ade adp apk appx bat cab chm cmd com cpl diagcab dll dmg exe hta ins isp iso jar js jse lnk mde msc msi
     msix msp mst pif ps1 reg scr sct shb sys vb vbe vbs vhd vxd wsc wsf wsh""".split()  # noqa: SIM905  a list to read
 )
 """Endings that Gmail and Outlook block."""
-_TYPES = mimetypes.MimeTypes()  # the table that comes with Python, not this machine's
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +47,7 @@ class Attachment:
         ref: a relative path below the workers' attachment folder, with ``/`` between its parts.
         sha256, size: of what ``ref`` names, in hex and in octets.
         type: ``application/pdf`` or the like; left out, it follows from the name.
+        charset: of a text or XML file, ``iso-8859-1`` or the like; left out, ``utf-8`` if the bytes are UTF-8.
 
     Example:
         >>> Attachment(name="aviso.txt", content=b"Hola").frozen(field="attachments[0]")["type"]
@@ -57,6 +60,7 @@ class Attachment:
     sha256: str | None = None
     size: int | None = None
     type: str | None = None
+    charset: str | None = None
 
     def frozen(self, *, field: str) -> dict[str, object]:
         """As it travels.
@@ -65,6 +69,8 @@ class Attachment:
             InvalidAttachment, UnsafeHeader, BodyTooLarge: naming ``field`` and the part of it.
         """
         head: dict[str, object] = {"name": _name(self.name, f"{field}.name"), "type": self._type(f"{field}.type")}
+        if self.charset is not None:
+            head["charset"] = self._charset(f"{field}.charset", str(head["type"]))
         if self.content is None:
             return head | self._reference(field)
         if self.ref is not None:
@@ -72,10 +78,20 @@ class Attachment:
         return head | _inline(self.content, f"{field}.content")
 
     def _type(self, field: str) -> str:
-        kind = _guessed(self.name) if self.type is None else self.type
+        kind = type_of(self.name) if self.type is None else self.type
         if not isinstance(kind, str) or not _TYPE.match(kind):
             raise InvalidAttachment(field, "must be a media type such as application/pdf, without parameters")
         return kind
+
+    def _charset(self, field: str, kind: str) -> str:
+        charset = self.charset
+        if not isinstance(charset, str) or not is_charset(charset):
+            raise InvalidAttachment(field, "must be the name of a character set, such as utf-8 or iso-8859-1")
+        if not kind.startswith("text/") and not kind.endswith(("/xml", "+xml")):
+            raise InvalidAttachment(field, f"goes with text and XML only, not with {kind}; leave it out")
+        if isinstance(self.content, bytes) and not is_in(charset, self.content):
+            raise InvalidAttachment(field, f"the content is not {charset}; give the set it was written in")
+        return charset
 
     def _reference(self, field: str) -> dict[str, object]:
         ref = self.ref
@@ -119,11 +135,6 @@ def _name(name: object, field: str) -> str:
     if stem and ending in _REFUSED:
         raise InvalidAttachment(field, f"ends in .{ending}, which mail servers refuse; link to the file instead")
     return name
-
-
-def _guessed(name: str) -> str:
-    kind, packed = _TYPES.guess_type(name)
-    return kind if kind and not packed else "application/octet-stream"
 
 
 def _inline(content: object, field: str) -> dict[str, object]:

@@ -9,7 +9,7 @@ import hashlib
 import json
 import re
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -52,6 +52,7 @@ class Mail:
         attachments: files; small ones with their content, others by reference.
         account: sends it by this mail account and no other.
         templates: where ``template`` is looked up.
+        private_domains: of ``local``, ``test``, ``home.arpa`` ..., those in which there are mailboxes here.
 
     Example:
         >>> Mail(to="ana@example.com", subject="Hola", text="Buenos días").lane
@@ -59,6 +60,8 @@ class Mail:
     """
 
     kind: ClassVar[str] = "mail.send"
+    dated: ClassVar[Literal["due"]] = "due"
+    """Its Date is the moment at which it may first go, which a reader sees; not that of the call, days before."""
     policy: ClassVar[Policy] = Policy(
         tries=30,
         first_wait=timedelta(seconds=5),
@@ -84,6 +87,7 @@ class Mail:
     attachments: Sequence[Attachment] | None = field(default=None, repr=False)
     account: str | None = None
     templates: Templates = field(default=SHIPPED, repr=False, compare=False)
+    private_domains: Collection[str] = field(default=(), repr=False, compare=False)
 
     @property
     def lane(self) -> str:
@@ -99,7 +103,7 @@ class Mail:
 
     def fingerprint(self) -> str:
         """What makes two requests the same mail: all that was asked for, and no clock or id of ours."""
-        asked = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "templates"}
+        asked = {one.name: getattr(self, one.name) for one in fields(self) if one.compare}
         given = {name: value for name, value in asked.items() if value is not None}
         given["values"] = dict(self.values)
         canonical = json.dumps(given, sort_keys=True, ensure_ascii=True, default=_canonical)
@@ -110,12 +114,12 @@ class Mail:
 
         Args:
             job_id: becomes the left part of the Message-ID.
-            now: becomes the Date; aware.
+            now: becomes the Date; aware. Of a scheduled mail, when it falls due.
 
         Raises:
             MailError: one of its kinds, naming the field; see :mod:`jobs.mail.errors`.
         """
-        to = normal_address(self.to, field="to")
+        to = normal_address(self.to, field="to", private_domains=self.private_domains)
         self._check_texts()
         parts = self.parts()
         check_parts(parts)
@@ -180,9 +184,8 @@ class Mail:
             warnings.warn(f"template {self.template!r} does not use values.{names}", UnusedValue, stacklevel=4)
         return rendered
 
-    @staticmethod
-    def _optional_address(value: str | None, name: str) -> str | None:
-        return None if value is None else normal_address(value, field=name)
+    def _optional_address(self, value: str | None, name: str) -> str | None:
+        return None if value is None else normal_address(value, field=name, private_domains=self.private_domains)
 
     def _name(self) -> str | None:
         name = self.sender_name
@@ -205,7 +208,10 @@ def _canonical(value: object) -> object:
     """For what JSON does not have. An attachment is what it says it is: its octets count by their hash."""
     if isinstance(value, Attachment):
         content = None if value.content is None else hashlib.sha256(value.content).hexdigest()
-        return [value.name, value.type, value.ref, value.sha256, value.size, content]
+        said = [value.name, value.type, value.ref, value.sha256, value.size, content]
+        return (
+            said if value.charset is None else [*said, value.charset]
+        )  # an attachment without one keeps its hash
     if isinstance(value, Mapping):
         return dict(value)
     return str(value)

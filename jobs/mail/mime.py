@@ -1,7 +1,9 @@
 """The parts of a mail as octets (RFC 2045, 2046, 2183, 2231), each with the header of its own.
 
-Everything is base64, so that no relay has a reason to rewrite it, no line can start with a dot or be too long, and
-no content can hold a boundary: ``_`` is not in the alphabet of base64.
+Everything but an attached mail is base64, so that no relay has a reason to rewrite it, no line can start with a
+dot or be too long, and no content can hold a boundary: ``_`` is not in the alphabet of base64. An attached mail
+is not encoded
+stands as it is (:mod:`.attached`), unless a boundary of ours is in it.
 """
 
 import re
@@ -12,7 +14,9 @@ from urllib.parse import quote
 
 from pybase64 import b64decode, b64encode
 
+from .attached import MAIL, unencoded, content_type
 from .errors import UnsafeHeader
+from .file_types import OCTET_STREAM
 from .header import header_block
 
 _LINE = 76
@@ -43,12 +47,13 @@ def text_part(kind: Literal["plain", "html"], body: str) -> Part:
     return [_TEXT_HEADS[kind], _base64(octets.replace(b"\n", b"\r\n"))]
 
 
-def attachment_part(file: Mapping[str, Any], attached: Mapping[str, bytes]) -> Part:
+def attachment_part(file: Mapping[str, Any], attached: Mapping[str, bytes], *, boundary: str) -> Part:
     """A file to be saved, not shown.
 
     Args:
         file: a frozen attachment.
         attached: contents by ``ref``.
+        boundary: of the mail around it.
 
     Raises:
         KeyError: the content of the reference was not brought.
@@ -56,14 +61,18 @@ def attachment_part(file: Mapping[str, Any], attached: Mapping[str, bytes]) -> P
         UnsafeHeader: type or name would have made a header field of their own.
     """
     content = b64decode(file["content"], validate=True) if "content" in file else attached[file["ref"]]
+    kind = content_type(file, content)
+    if kind == MAIL and boundary.encode("ascii") in content:
+        kind = OCTET_STREAM
+    plain = kind == MAIL
     head = header_block(
         [
-            ("Content-Type", file["type"]),
+            ("Content-Type", kind),
             ("Content-Disposition", f"attachment; {_filename(file['name'])}"),
-            ("Content-Transfer-Encoding", "base64"),
+            ("Content-Transfer-Encoding", "7bit" if plain else "base64"),
         ]
     )
-    return [head, b"\r\n", _base64(content)]
+    return [head, b"\r\n", unencoded(content) if plain else _base64(content)]
 
 
 def multipart(kind: str, parts: Sequence[Part], *, boundary: str) -> Part:

@@ -106,10 +106,10 @@ def _body(mail: Mapping[str, Any], attached: Mapping[str, bytes]) -> Part:
     files: Sequence[Mapping[str, Any]] = mail.get("attachments", ())
     if not files:
         return content
-    parts = [content, *(attachment_part(one, attached) for one in files)]
     outer = (
         f"=_all_{mail['message_id']}"  # neither boundary begins with the other: some readers compare beginnings
     )
+    parts = [content, *(attachment_part(one, attached, boundary=outer) for one in files)]
     return multipart("mixed", parts, boundary=outer)
 
 

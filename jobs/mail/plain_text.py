@@ -1,5 +1,9 @@
 """The text of an HTML part, for mails that bring none: paragraphs, list items, links with their address.
 
+Comments go, by the rules of HTML 5, so what stands between ``<!--[if !mso]><!-->`` and ``<!--<![endif]-->`` stays:
+it is for all readers but one. Runs of invisible characters and spaces, with which senders fill the preview line,
+go too.
+
 It reads tags as mail templates have them, in time proportional to the length whatever stands there; a ``>`` inside
 an attribute is where it fails to be a browser. Where the wording matters, write the text part yourself.
 """
@@ -7,10 +11,16 @@ an attribute is where it fails to be a browser. Where the wording matters, write
 import html
 import re
 
+_COMMENT_END = re.compile(r"--!?>")
 _TAG = re.compile(r"(<[a-zA-Z/!?][^<>]*>)")
 _NAME = re.compile(r"</?([a-zA-Z][a-zA-Z0-9]*)")
 _ATTRIBUTE = re.compile(r"""\s(href|alt)\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s"'>]+))""", re.IGNORECASE)
 _SPACES = re.compile(r"[ \t\r\n\f\xa0]+")
+_INVISIBLE = "\u00ad\u034f\u061c\u180e\u200b\u200c\u200d\u2060\ufeff"
+"""Soft hyphen, grapheme joiner, zero-width space, joiner and non-joiner, and their like."""
+_FILLER = re.compile(f"[{_INVISIBLE} \xa0\u2007\u200a\u202f\u2800]{{2,}}")
+_LONGEST_GAP = 10
+"""Spaces in a row that somebody may have meant."""
 _SPACE_AT_BREAK = re.compile(r" *\n *")
 _MANY_BREAKS = re.compile(r"\n{3,}")
 
@@ -37,8 +47,18 @@ def text_of(document: str) -> str:
 
 
 def _without_comments(document: str) -> str:
-    first, *others = document.split("<!--")
-    return first + "".join(other.partition("-->")[2] for other in others)
+    kept, at = [], 0
+    while (start := document.find("<!--", at)) >= 0:
+        kept.append(document[at:start])
+        end = _COMMENT_END.search(document, start + 2)  # its own dashes may end it: <!-->
+        at = end.end() if end else len(document)
+    kept.append(document[at:])
+    return "".join(kept)
+
+
+def _without_filler(run: re.Match[str]) -> str:
+    """Replace a run of filler by a space; a single invisible character is part of words in some scripts."""
+    return " " if len(run[0]) > _LONGEST_GAP or sum(map(run[0].count, _INVISIBLE)) > 1 else run[0]
 
 
 class _Writer:
@@ -74,7 +94,8 @@ class _Writer:
                 self._words.append(f" ({address})" if label else address)
 
     def finished(self) -> str:
-        text = _SPACE_AT_BREAK.sub("\n", re.sub(" {2,}", " ", "".join(self._words)))
+        words = _FILLER.sub(_without_filler, "".join(self._words))
+        text = _SPACE_AT_BREAK.sub("\n", re.sub(" {2,}", " ", words))
         text = _MANY_BREAKS.sub("\n\n", text).strip()
         return f"{text}\n" if text else ""
 

@@ -20,7 +20,7 @@ from typing import Any
 from redis.asyncio import Redis
 
 from jobs import LANES, JobError, Mail
-from jobs.mail.address import normal_address
+from jobs.mail.address import PRIVATE_DOMAINS, normal_address
 from jobs.mail.seal import InvalidKeyRing, KeyRing, SealError, is_sealed
 from ops.command import Answer, Command, Refused, Tools
 from ops.jobs.operations import cancel, discard
@@ -130,7 +130,7 @@ async def _forget_gathered(redis: Redis, job_ids: set[str]) -> None:
 
 async def _forget(tools: Tools, asked: argparse.Namespace) -> Answer:
     try:
-        address = normal_address(asked.address, field="ADDRESS")
+        address = normal_address(asked.address, field="ADDRESS", private_domains=PRIVATE_DOMAINS)
         ring = KeyRing.optional(tools.mail.get("seal_keys"))
     except InvalidKeyRing as refusal:
         raise Refused(f"MOMENTUS_MAIL__SEAL_KEYS: {refusal.reason}") from None

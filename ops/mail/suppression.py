@@ -16,7 +16,7 @@ import orjson
 from redis.asyncio import Redis
 
 from jobs import JobError
-from jobs.mail.address import normal_address
+from jobs.mail.address import PRIVATE_DOMAINS, normal_address
 from ops.command import Answer, Command, Refused, Tools
 from ops.depth_table import table
 from ops.holds import duration
@@ -117,7 +117,7 @@ async def _suppress(tools: Tools, asked: argparse.Namespace) -> Answer:
     try:
         added = await suppress(
             tools.redis.execute_command,
-            normal_address(asked.address, field="ADDRESS"),
+            normal_address(asked.address, field="ADDRESS", private_domains=PRIVATE_DOMAINS),
             asked.reason,
             by=asked.by,
             scope=asked.scope,
@@ -153,7 +153,7 @@ def _words(one: Suppressed) -> list[str]:
 
 def _digest(address: str) -> str:
     try:
-        return digest_of(normal_address(address, field="ADDRESS"))
+        return digest_of(normal_address(address, field="ADDRESS", private_domains=PRIVATE_DOMAINS))
     except JobError as refusal:
         raise Refused(str(refusal)) from None
 

@@ -6,7 +6,8 @@ import inspect
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from jobs.mail.seal import KeyRing
 from producers import KeyConflict, NotEnqueued, Producer, SyncProducer, collapse
 from producers.keys import LaneKeys
 from producers.testing import RecordingProducer, SyncRecordingProducer
+from producers.testing_recorder import Recorder
 from tests.notes import running
 from tests.support import OwnValkey, eventually
 from worker.engine import LaneSlots, Worker
@@ -96,6 +98,17 @@ async def test_five_tasks_are_one_mail_that_tells_all_of_them_in_order(sending: 
         f"- Tarea {number} (fecha límite: hoy)" for number in range(5)
     ]
     assert mail["message_id"] == receipts[0].id.replace("{mail}", "mail")
+
+
+async def test_the_date_of_a_digest_is_when_its_window_ends_however_many_items_come(sending: Sending) -> None:
+    before = datetime.now(UTC).replace(microsecond=0)
+    for number in range(3):
+        await sending.send(task(f"Tarea {number}", window=timedelta(hours=5)))
+    (mail,) = (
+        await sending.mails() if not isinstance(sending.producer, Recorder) else [(await sending.mails())[-1]]
+    )
+    date = parsedate_to_datetime(mail["date"])
+    assert before <= date - timedelta(hours=5) <= datetime.now(UTC)
 
 
 async def test_a_single_item_is_the_mail_that_it_would_have_been(sending: Sending) -> None:

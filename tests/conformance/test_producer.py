@@ -3,7 +3,8 @@
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
+from email.utils import format_datetime, parsedate_to_datetime
 from typing import Any, ClassVar
 
 import orjson
@@ -443,3 +444,59 @@ async def test_each_tenant_has_refreshes_of_its_own(redis: Redis) -> None:
     for tenant in ("north", "south"):
         await Producer(redis, tenant=tenant, budget=GENEROUS).refresh("sales")
     assert sorted(await ids(redis, REFRESHES)) == ["{reports}refresh:north:sales", "{reports}refresh:south:sales"]
+
+
+def rfc5322(moment: datetime) -> str:
+    return format_datetime(moment.astimezone(UTC))
+
+
+async def dates(redis: Redis) -> list[datetime]:
+    found = [read_envelope(await payload_of(redis, job)).payload["date"] for job in await ids(redis)]
+    return [parsedate_to_datetime(str(one)) for one in found]
+
+
+async def test_the_date_of_a_scheduled_mail_is_when_it_falls_due(producer: Producer, redis: Redis) -> None:
+    mail = Mail(to="ana@example.com", subject="x", text="x")
+    due = datetime.now(UTC).replace(microsecond=0) + timedelta(days=9)
+    await producer.send(mail, at=due)
+    await producer.send_many([mail, mail], at=due.astimezone(timezone(timedelta(hours=-5))))
+    assert await dates(redis) == [due, due, due]
+    await redis.flushall()
+    before = datetime.now(UTC).replace(microsecond=0)
+    await producer.send(mail, delay=timedelta(days=9))
+    (date,) = await dates(redis)
+    assert before <= date - timedelta(days=9) <= datetime.now(UTC)
+
+
+async def test_the_date_of_a_mail_that_goes_at_once_or_was_due_long_ago_is_that_of_the_call(
+    producer: Producer, redis: Redis
+) -> None:
+    mail, before = Mail(to="ana@example.com", subject="x", text="x"), datetime.now(UTC).replace(microsecond=0)
+    await producer.send(mail)
+    await producer.send(mail, at=before - timedelta(days=2))
+    assert all(before <= date <= datetime.now(UTC) for date in await dates(redis))
+
+
+@dataclass(frozen=True)
+class Dated(Note):
+    dated: ClassVar[str] = "due"
+
+    def compose(self, *, job_id: str, now: datetime) -> Mapping[str, object]:
+        del job_id
+        return {"text": rfc5322(now)}
+
+
+@dataclass(frozen=True)
+class Undated(Dated):
+    dated: ClassVar[str] = "call"
+
+
+async def test_a_message_of_ones_own_is_told_when_it_falls_due_if_it_asks(
+    producer: Producer, redis: Redis
+) -> None:
+    due = datetime.now(UTC).replace(microsecond=0) + timedelta(days=9)
+    await producer.send(Dated("x"), at=due)
+    await producer.send(Undated("x"), at=due)
+    told = await waiting(redis)
+    assert told.count(rfc5322(due)) == 1
+    assert len(told) == 2

@@ -1,9 +1,12 @@
 """Addresses are checked strictly, never repaired in silence, and never repeated in an error."""
 
+from dataclasses import replace
+from datetime import UTC, datetime
+
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from jobs import InvalidAddress, MailError, UnsafeHeader
+from jobs import InvalidAddress, Mail, MailError, UnsafeHeader
 from jobs.mail.address import normal_address
 
 PRIVATE = "secretary"
@@ -81,6 +84,52 @@ def test_what_is_no_text_is_refused_by_its_type(value: object) -> None:
 )
 def test_an_address_comes_out_in_the_form_of_the_wire(value: str, normal: str) -> None:
     assert normal_address(value, field="to") == normal
+
+
+@pytest.mark.parametrize(
+    "domain", ["\uff45xample.com", "ex\u3002com", "\u2460x.com", "\ufb01n.com", "\u24d0lm.nl", "münchen.\uff44e"]
+)
+def test_a_domain_in_letters_of_another_form_is_refused_and_never_rewritten(domain: str) -> None:
+    with pytest.raises(InvalidAddress, match="in its own letters") as refusal:
+        normal_address(f"{PRIVATE}@{domain}", field="to")
+    assert PRIVATE not in str(refusal.value)
+
+
+@pytest.mark.parametrize("domain", ["MÜNCHEN.de", "mu\u0308nchen.de", "faß.de", "ΣΑΣ.gr", "xn--mnchen-3ya.de"])
+def test_upper_case_and_accents_of_their_own_are_the_same_domain(domain: str) -> None:
+    normal = normal_address(f"ana@{domain}", field="to")
+    assert normal.startswith("ana@xn--")
+    assert normal_address(normal, field="to") == normal
+
+
+@pytest.mark.parametrize("domain", ["nas.local", "NAS.LOCAL", "nas.home.arpa", "a.b.test", "mañana.local"])
+def test_a_domain_of_one_s_own_network_is_taken_when_it_is_named_and_refused_otherwise(domain: str) -> None:
+    with pytest.raises(InvalidAddress, match="private_domains"):
+        normal_address(f"ana@{domain}", field="to")
+    named = {"local", "home.arpa", "test"}
+    normal = normal_address(f"ana@{domain}", field="to", private_domains=named)
+    assert normal.isascii()
+    assert normal.rpartition(".")[2] in {"local", "arpa", "test"}
+    assert normal_address(normal, field="to", private_domains=named) == normal
+
+
+@pytest.mark.parametrize(
+    "value", ["ana@local", "ana@nas.test", "ana@nas..local", "ana@-nas.local", "ana@nas.example.local "]
+)
+def test_naming_one_private_domain_allows_nothing_else(value: str) -> None:
+    with pytest.raises(InvalidAddress):
+        normal_address(value, field="to", private_domains=["local"])
+    assert normal_address("ana@example.com", field="to", private_domains=["local"]) == "ana@example.com"
+
+
+def test_a_mail_names_the_private_domains_that_it_may_go_to() -> None:
+    now = datetime(2026, 11, 22, tzinfo=UTC)
+    mail = Mail(to="ana@nas.local", sender="bob@nas.local", subject="x", text="x", private_domains=("local",))
+    frozen = mail.compose(job_id="{mail}0", now=now)
+    assert (frozen["to"], frozen["sender"]) == ("ana@nas.local", "bob@nas.local")
+    for wrong in ("com", "local", ["example.com"]):
+        with pytest.raises(InvalidAddress):
+            replace(mail, to="ana@nas.test", private_domains=wrong).compose(job_id="{mail}0", now=now)
 
 
 @settings(deadline=None)

@@ -1,6 +1,8 @@
 """An attachment arrives under its name and with its octets, or is refused where it was asked for."""
 
 import hashlib
+import subprocess
+import sys
 from datetime import UTC, datetime
 from email import message_from_bytes, policy
 from email.message import EmailMessage
@@ -109,7 +111,7 @@ REFUSED: list[tuple[dict[str, Any], type[MailError], str]] = [
     ({"type": "text/plain; charset=utf-8"}, InvalidAttachment, "type"),
     ({"type": "text/plain\r\nBcc: x@example.com"}, InvalidAttachment, "type"),
     ({"type": "multipart/mixed"}, InvalidAttachment, "type"),
-    ({"type": "message/rfc822"}, InvalidAttachment, "type"),
+    ({"type": "message/partial"}, InvalidAttachment, "type"),
     ({"type": 5}, InvalidAttachment, "type"),
     ({"content": PRIVATE}, InvalidAttachment, "content"),
     ({"content": b""}, InvalidAttachment, "content"),
@@ -192,3 +194,131 @@ def test_a_frozen_attachment_that_was_tampered_with_does_not_leave() -> None:
         except ValueError:
             continue
         assert (name, kind) == (change.get("name"), "application/pdf"), "percent-encoded, it is only a name"
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("a.xlsx", "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"),
+        ("a.docx", "application/vnd.openxmlformats-officedocument.wordprocessingml.document"),
+        ("a.pptx", "application/vnd.openxmlformats-officedocument.presentationml.presentation"),
+        ("a.odt", "application/vnd.oasis.opendocument.text"),
+        ("a.ods", "application/vnd.oasis.opendocument.spreadsheet"),
+        ("a.ics", "text/calendar"),
+        ("a.vcf", "text/vcard"),
+        ("a.csv", "text/csv"),
+        ("a.webp", "image/webp"),
+        ("a.heic", "image/heic"),
+        ("a.svg", "image/svg+xml"),
+        ("a.json", "application/json"),
+        ("a.zip", "application/zip"),
+        ("a.7z", "application/x-7z-compressed"),
+        ("a.tar.gz", "application/gzip"),
+        ("a.mp4", "video/mp4"),
+        ("ÁREA.JPG", "image/jpeg"),
+        ("data:x.pdf", "application/pdf"),
+        ("eml", "application/octet-stream"),
+        ("a.unheard", "application/octet-stream"),
+    ],
+)
+def test_a_file_s_type_is_that_of_its_ending(name: str, kind: str) -> None:
+    assert frozen(Attachment(name=name, content=b"\xff"))["attachments"][0]["type"] == kind
+
+
+def test_no_table_of_this_machine_changes_a_type() -> None:
+    program = (
+        "import mimetypes; mimetypes.init(); mimetypes.add_type('text/x-odd', '.xlsx')\n"
+        "from jobs.mail.file_types import type_of; print(type_of('a.xlsx'))"
+    )
+    out = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout
+    assert out == "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet\n"
+
+
+def content_types(*attachments: Attachment) -> list[str]:
+    letter = write_letter(frozen(*attachments), default_sender=COMPANY)
+    message = message_from_bytes(letter.octets, policy=policy.default)
+    assert isinstance(message, EmailMessage)
+    return [str(part["Content-Type"]) for part in message.iter_attachments()]
+
+
+@pytest.mark.parametrize(
+    ("given", "written"),
+    [
+        ({"content": "año;1".encode()}, 'text/csv; charset="utf-8"'),
+        ({"content": "\ufeffaño;1".encode()}, 'text/csv; charset="utf-8"'),
+        ({"content": "año;1".encode("utf-16")}, 'text/csv; charset="utf-16"'),
+        ({"content": "año;1".encode("cp1252")}, "text/csv"),
+        ({"content": "año;1".encode("cp1252"), "charset": "windows-1252"}, 'text/csv; charset="windows-1252"'),
+        ({"content": b"<a/>", "name": "a.xml", "charset": "iso-8859-1"}, 'application/xml; charset="iso-8859-1"'),
+        ({"content": b"a", "name": "a.pdf"}, "application/pdf"),
+        (
+            {"content": b"BEGIN:VCALENDAR\r\nMETHOD:REQUEST\r\nEND:VCALENDAR\r\n", "name": "a.ics"},
+            'text/calendar; charset="utf-8"; method="REQUEST"',
+        ),
+        ({"content": b"BEGIN:VCALENDAR\r\nEND:VCALENDAR\r\n", "name": "a.ics"}, 'text/calendar; charset="utf-8"'),
+    ],
+)
+def test_a_text_says_which_characters_it_is_written_in(given: dict[str, Any], written: str) -> None:
+    assert content_types(Attachment(**{"name": "a.csv", **given})) == [written]
+
+
+def test_a_text_that_the_worker_reads_says_so_too() -> None:
+    mail = frozen(Attachment(name="a.csv", ref="a.csv", sha256=SHA, size=3))
+    octets = write_letter(mail, default_sender=COMPANY, attached={"a.csv": "ñ;".encode()}).octets
+    assert b"Content-Type: text/csv; charset=utf-8\r\n" in octets
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"charset": "hex"}, "name of a character set"),
+        ({"charset": "punycode"}, "name of a character set"),
+        ({"charset": "utf-8; x=y"}, "name of a character set"),
+        ({"charset": 5}, "name of a character set"),
+        ({"charset": "us-ascii"}, "not us-ascii"),
+        ({"charset": "utf-8", "name": "a.pdf"}, "text and XML only"),
+    ],
+)
+def test_a_charset_that_is_none_or_not_the_file_s_is_refused(change: dict[str, Any], words: str) -> None:
+    with pytest.raises(InvalidAttachment, match=words) as refusal:
+        frozen(Attachment(**{"name": "a.txt", "content": "año".encode(), **change}))
+    assert refusal.value.field == "attachments[0].charset"
+
+
+def test_a_charset_makes_another_mail_of_it_and_none_makes_the_mail_that_it_was() -> None:
+    bare, named = (Attachment(name="a.txt", content=b"x", charset=one) for one in (None, "utf-8"))
+    prints = {
+        Mail(to="a@example.com", subject="x", text="x", attachments=[one]).fingerprint() for one in (bare, named)
+    }
+    assert len(prints) == 2
+    assert Mail(to="a@example.com", subject="x", text="x", attachments=[bare]).fingerprint() == (
+        "123f01db2213723517758b5ca3a817c1bcc27676971b3213dff59b4ed41ebb71"  # of the release before charsets
+    )
+
+
+MAIL_FILE = b"From: a@example.com\nSubject: x\n\n.\n--y\nFrom here\n"
+
+
+def test_an_attached_mail_is_a_mail_for_its_reader() -> None:
+    letter = write_letter(frozen(Attachment(name="x.eml", content=MAIL_FILE)), default_sender=COMPANY)
+    message = message_from_bytes(letter.octets, policy=policy.default)
+    assert isinstance(message, EmailMessage)
+    (part,) = message.iter_attachments()
+    assert (part.get_content_type(), part["Content-Transfer-Encoding"]) == ("message/rfc822", "7bit")
+    assert part.get_filename() == "x.eml"
+    inner = part.get_content()
+    assert (inner["Subject"], inner.get_payload()) == ("x", ".\r\n--y\r\nFrom here\r\n")
+    assert b"\n" not in letter.octets.replace(b"\r\n", b"")
+
+
+@pytest.mark.parametrize("content", ["Subject: ñ\n\nñ\n".encode(), b"x\n" + b"y" * 999, b"a\rb\n", b"a\0b"])
+def test_a_mail_that_smtp_would_change_goes_as_the_file_that_it_is(content: bytes) -> None:
+    mail = frozen(Attachment(name="x.eml", content=content))
+    assert files(mail) == [("x.eml", "application/octet-stream", content)]
+
+
+def test_an_attached_mail_cannot_end_the_mail_around_it() -> None:
+    content = b"Subject: x\n\n--=_all_mail0--\n\nhidden\n"
+    assert files(frozen(Attachment(name="x.eml", content=content))) == [
+        ("x.eml", "application/octet-stream", content)
+    ]

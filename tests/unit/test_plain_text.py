@@ -30,6 +30,14 @@ from jobs.mail.plain_text import text_of
         ("uno   dos\n\n tres", "uno dos tres\n"),
         ("2 < 3 y 4 > 1", "2 < 3 y 4 > 1\n"),
         ("</a></ul><a>x</a>", "x\n"),
+        ("a<!--[if !mso]><!--><b>b</b><!--<![endif]-->c", "abc\n"),
+        ("<!--[if mso]><p>x</p><![endif]-->y", "y\n"),
+        ("a<![if !mso]>b<![endif]>c", "abc\n"),
+        ("a<!-->b<!--->c<!--x--!>d<!--y", "abcd\n"),
+        ("<div>Resumen" + "&#847;&zwnj;&nbsp;&#8199;&#65279;&shy; " * 40 + "</div>Hola", "Resumen\nHola\n"),
+        ("Resumen" + "&nbsp;&zwnj;" * 90 + "<p>Hola</p>", "Resumen\n\nHola\n"),
+        ("&#8203;" * 9 + "x" + "&nbsp;" * 60 + "y", "x y\n"),
+        ("क्&zwj;ष 👩&zwj;👧 x&nbsp;&nbsp;y", "क्\u200dष 👩\u200d👧 x\xa0\xa0y\n"),
         ("", ""),
         ("<p> </p><img src=x>", ""),
     ],
@@ -53,7 +61,22 @@ def test_no_document_is_too_broken_to_be_read(pieces: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "piece", ["<", "<!--", "<a ", "<a href='", '<a href="x', " ", " href", "&", "<style>", "</a>"]
+    "piece",
+    [
+        "<",
+        "<!--",
+        "<a ",
+        "<a href='",
+        '<a href="x',
+        " ",
+        " href",
+        "&",
+        "<style>",
+        "</a>",
+        "<!-",
+        "<!--[if !mso]><!-->",
+        "&zwnj; ",
+    ],
 )
 def test_a_hostile_document_of_the_largest_size_is_read_in_one_go(piece: str) -> None:
     assert len(text_of(piece * (256 * 1024 // len(piece)))) <= 256 * 1024 + 1
