@@ -2,8 +2,7 @@
 
 Everything but an attached mail is base64, so that no relay has a reason to rewrite it, no line can start with a
 dot or be too long, and no content can hold a boundary: ``_`` is not in the alphabet of base64. An attached mail
-is not encoded
-stands as it is (:mod:`.attached`), unless a boundary of ours is in it.
+is not encoded (:mod:`.attached`), unless a boundary of ours is in it.
 """
 
 import re
@@ -14,7 +13,7 @@ from urllib.parse import quote
 
 from pybase64 import b64decode, b64encode
 
-from .attached import MAIL, unencoded, content_type
+from .attached import MAIL, content_type, unencoded
 from .errors import UnsafeHeader
 from .file_types import OCTET_STREAM
 from .header import header_block
