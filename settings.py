@@ -241,7 +241,10 @@ class Mail(Section):
         None, "Where the files lie that mails attach by reference; none outside it is read.", "a folder"
     )
     templates: Folder | None = setting(
-        None, "Your own mail templates, for `ops mail preview`; backends name the folder themselves.", "a folder"
+        None,
+        "Your own mail templates, for `ops mail preview` and a worker's look at its start; "
+        "backends name the folder themselves.",
+        "a folder",
     )
     keep_journal: Duration = setting(
         3 * DAY,

@@ -21,6 +21,7 @@ from .mail.errors import (
     InvalidAddress as InvalidAddress,
     InvalidAttachment as InvalidAttachment,
     InvalidPart as InvalidPart,
+    LostStyle as LostStyle,
     MailError as MailError,
     MissingValue as MissingValue,
     UnknownTemplate as UnknownTemplate,

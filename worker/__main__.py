@@ -45,6 +45,7 @@ from worker.mail.modes import Safety
 from worker.mail.sent import SentRegister
 from worker.mail.server import Server
 from worker.mail.suppression import SuppressionList
+from worker.mail.template_notes import log_template_notes
 from worker.reports.audit import KIND as AUDIT, Auditor, audit_cron, audit_reports
 from worker.reports.outbox_postgres import Outbox
 from worker.reports.prober import Prober
@@ -132,6 +133,8 @@ async def _work(settings: Settings) -> None:
 
 
 async def _take_on_mail(duties: _Duties, stack: AsyncExitStack, settings: Settings, url: str) -> None:
+    if settings.mail.templates is not None:
+        log_template_notes(settings.mail.templates)
     link = Link(url, "{mail}")
     stack.push_async_callback(link.close)
     accounts = _accounts(settings.mail, link)

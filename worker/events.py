@@ -67,6 +67,11 @@ _EVENTS = {
     "mail.suppressed": ("info", "the recipient is on the suppression list; the mail was not sent"),
     "mail.suppression_added": ("warning", "a server's word on a mailbox put an address on the suppression list"),
     "mail.unnoted": ("warning", "Redis did not take a note about a mail; a bounce of it may stay unknown"),
+    "mail.style_lost": (
+        "warning",
+        "many mail programs will not show a style of this template; `./run ops mail preview` tells the same",
+    ),
+    "mail.templates_unusable": ("error", "MOMENTUS_MAIL__TEMPLATES cannot be used, here or by a backend"),
     "mail.erased": ("info", "the content of mails that were dead for long was erased"),
     "report.refreshed": ("info", "report refreshed"),
     "report.superseded": ("info", "a newer set of this report is already stored; nothing was written"),

@@ -230,6 +230,7 @@ def _stream(name: str, table: Mapping[str, Any]) -> Stream:
         expires=before.expires if expires is None else _duration(expires),
         unsubscribe=table.get("unsubscribe", before.unsubscribe),
         suppression=table.get("suppression", before.suppression),
+        auto_submitted=table.get("auto_submitted", before.auto_submitted),
     )
 
 
@@ -239,6 +240,7 @@ def _stream_problems(name: str, table: Mapping[str, Any]) -> Iterator[str]:
     known = {
         "uncertain": ("resend", "hold"),
         "suppression": ("all", "undeliverable"),
+        "auto_submitted": ("auto-generated", "auto-replied", "no"),
         "unsubscribe": (True, False),
     }
     for key, value in table.items():

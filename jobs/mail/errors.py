@@ -43,5 +43,13 @@ class BodyTooLarge(MailError):
     """The mail is over a limit of size: its parts, an attachment, or all of it."""
 
 
+class LostStyle(UserWarning):
+    """A style of a template that many mail programs will not show; it stays where it can."""
+
+    def __init__(self, template: str, locale: str, note: str) -> None:
+        super().__init__(f"template {template!r} in {locale!r}: {note}")
+        self.template = template
+
+
 class UnusedValue(UserWarning):
     """A value that no part of the template names; probably misspelt. The mail is composed all the same."""

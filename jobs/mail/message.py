@@ -40,7 +40,8 @@ class Mail:
 
     Attributes:
         to: the recipient, ``name@domain`` and nothing else.
-        template: a template's name, with ``values`` for its holes and ``locale`` for its language.
+        template: a template's name, with ``values`` for its holes and ``locale`` for its language;
+            left out, the templates' default.
         subject, text, html: ready parts, used when there is no template; HTML is sent as it is.
         sender, sender_name: who it is from; left out, the worker's configured sender.
         reply_to: where answers go.
@@ -72,7 +73,7 @@ class Mail:
     to: str = field(repr=False)
     template: str | None = None
     values: Mapping[str, object] = field(default_factory=dict, repr=False)
-    locale: str = "es"
+    locale: str | None = None
     subject: str | None = field(default=None, repr=False)
     text: str | None = field(default=None, repr=False)
     html: str | None = field(default=None, repr=False)
@@ -106,6 +107,7 @@ class Mail:
         asked = {one.name: getattr(self, one.name) for one in fields(self) if one.compare}
         given = {name: value for name, value in asked.items() if value is not None}
         given["values"] = dict(self.values)
+        given.setdefault("locale", "es")  # as it always was: a key of last week still means the same mail
         canonical = json.dumps(given, sort_keys=True, ensure_ascii=True, default=_canonical)
         return hashlib.sha256(canonical.encode()).hexdigest()
 
@@ -160,8 +162,8 @@ class Mail:
         return more
 
     def _check_texts(self) -> None:
-        optional = ("template", "subject", "text", "html", "sender_name")
-        for name in ("locale", *(name for name in optional if getattr(self, name) is not None)):
+        optional = ("template", "locale", "subject", "text", "html", "sender_name")
+        for name in (name for name in optional if getattr(self, name) is not None):
             value = getattr(self, name)
             if not isinstance(value, str):
                 raise InvalidPart(name, f"must be a text, not {type(value).__name__}")

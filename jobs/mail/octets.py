@@ -10,6 +10,7 @@ from typing import Any
 
 from .header import encode_text, header_block
 from .mime import Part, attachment_part, multipart, text_part
+from .stream import AutoSubmitted
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,15 @@ class Sender:
         return self.address.rpartition("@")[2]
 
 
+_EXCHANGE = ("X-Auto-Response-Suppress", "All")
+_ANSWERS: Mapping[AutoSubmitted, list[tuple[str, str]]] = {
+    "auto-generated": [("Auto-Submitted", "auto-generated"), _EXCHANGE],
+    "auto-replied": [("Auto-Submitted", "auto-replied"), _EXCHANGE],
+    "no": [],
+}
+"""Header fields by which machines know that they must not answer (RFC 3834, and Exchange's own)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Letter:
     """A mail ready for the wire: envelope and octets (CR LF line ends, not dot-stuffed)."""
@@ -35,7 +45,11 @@ class Letter:
 
 
 def write_letter(
-    frozen: Mapping[str, object], *, default_sender: Sender, attached: Mapping[str, bytes] | None = None
+    frozen: Mapping[str, object],
+    *,
+    default_sender: Sender,
+    attached: Mapping[str, bytes] | None = None,
+    auto_submitted: AutoSubmitted = "auto-generated",
 ) -> Letter:
     """The envelope and the octets of a frozen mail.
 
@@ -43,6 +57,7 @@ def write_letter(
         frozen: what :meth:`jobs.Mail.compose` returned, after its trip through the queue.
         default_sender: for mails that name none; a mail's own name goes before its address.
         attached: the content of each attachment that travelled as a reference, by its ``ref``.
+        auto_submitted: of the mail's stream.
 
     Raises:
         KeyError: a key of the frozen mail, or the content of a reference, is missing.
@@ -51,7 +66,7 @@ def write_letter(
     """
     mail: Mapping[str, Any] = frozen
     sender = _sender(mail, default_sender)
-    head = header_block(_fields(mail, sender))
+    head = header_block(_fields(mail, sender, auto_submitted))
     return Letter(sender.address, (mail["to"],), b"".join([head, *_body(mail, attached or {})]))
 
 
@@ -62,7 +77,7 @@ def _sender(mail: Mapping[str, Any], default: Sender) -> Sender:
     return Sender(address, name or "")
 
 
-def _fields(mail: Mapping[str, Any], sender: Sender) -> list[tuple[str, str]]:
+def _fields(mail: Mapping[str, Any], sender: Sender, auto_submitted: AutoSubmitted) -> list[tuple[str, str]]:
     reply_to = [("Reply-To", mail["reply_to"])] if mail["reply_to"] else []
     return [
         ("From", f"{_phrase(sender.name)} <{sender.address}>" if sender.name else sender.address),
@@ -71,8 +86,7 @@ def _fields(mail: Mapping[str, Any], sender: Sender) -> list[tuple[str, str]]:
         ("Subject", encode_text(mail["subject"])),
         ("Date", mail["date"]),
         ("Message-ID", f"<{mail['message_id']}@{sender.domain}>"),
-        ("Auto-Submitted", "auto-generated"),  # RFC 3834: nobody's out-of-office answers it
-        ("X-Auto-Response-Suppress", "All"),  # the same, for Exchange
+        *_ANSWERS[auto_submitted],
         *_optional_fields(mail, sender),
         ("MIME-Version", "1.0"),
     ]

@@ -15,6 +15,7 @@ from datetime import timedelta
 from typing import Literal
 
 Uncertain = Literal["resend", "hold"]
+AutoSubmitted = Literal["auto-generated", "auto-replied", "no"]
 
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,31}")
 
@@ -34,6 +35,8 @@ class Stream:
             None leaves it to the mail's horizon.
         unsubscribe: whether a mail without a List-Unsubscribe link is refused (RFC 8058; bulk senders' rules).
         suppression: which refusals of a receiver count: all of them, or only the addresses that do not exist.
+        auto_submitted: what its mails say of their origin (RFC 3834). ``no`` is for mails that a person wrote, to
+            whom an absence notice is of use; all others keep machines from answering.
     """
 
     name: str
@@ -41,6 +44,7 @@ class Stream:
     expires: timedelta | None = None
     unsubscribe: bool = False
     suppression: Literal["all", "undeliverable"] = "undeliverable"
+    auto_submitted: AutoSubmitted = "auto-generated"
 
     def __post_init__(self) -> None:
         if not is_stream_name(self.name):

@@ -6,6 +6,7 @@ begins with ``_`` are no templates but may hold what others include or extend. W
 branches of all parts. Each template is read once; changing its files later changes nothing in this process.
 """
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -15,14 +16,19 @@ from pathlib import Path
 from jinja2 import FileSystemLoader, StrictUndefined, Template, TemplateError, UndefinedError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from .css import inlined, needs_inlining
-from .errors import BrokenTemplate, InvalidPart, MissingValue, UnknownTemplate
+from .css import inlined, needs_inlining, style_notes
+from .errors import BrokenTemplate, InvalidPart, LostStyle, MissingValue, UnknownTemplate
+from .language import is_language_tag, look_up
 from .plain_text import text_of
 from .template_names import Names, names_of
 from .values import Unprintable, printable
 
 _SHIPPED = Path(__file__).parent / "templates"
 _PARTS = ("subject", "text", "html")
+_LANGUAGE = "es"
+"""Of a mail that names none."""
+_MOST_LOCALES = 1000
+"""Spellings of languages that are remembered for all templates: callers may pass on whatever a browser says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +49,7 @@ class _Compiled:
     html: Template | None
     names: Names
     styled: bool
+    notes: tuple[str, ...]
 
 
 class Templates:
@@ -52,24 +59,35 @@ class Templates:
 
     Args:
         folder: holds a folder for each template; left out, there are only the shipped ones.
+        default_locale: the language of mails that name none, and of those whose language a template is not
+            written in; left out, ``es`` for the former, and the latter are refused.
 
     Raises:
         BrokenTemplate: the folder is not there, or one of its templates cannot be used.
+        UnknownTemplate: ``default_locale`` is no language tag.
+
+    Warns:
+        LostStyle: a style sheet of yours holds what many mail programs will not show.
 
     Example:
         >>> Templates().names()
         ['blocker_raised', 'digest', 'task_assigned', 'tasks_assigned']
     """
 
-    def __init__(self, folder: Path | str | None = None) -> None:
+    def __init__(self, folder: Path | str | None = None, *, default_locale: str | None = None) -> None:
         own = [] if folder is None else [Path(folder)]
         self._folders = [*own, _SHIPPED]
         self._known: dict[tuple[str, str], _Compiled] = {}
+        self._asked: dict[tuple[str, str | None], _Compiled] = {}
+        self._default = default_locale
         if own and not own[0].is_dir():
             raise BrokenTemplate("templates", f"{folder} is not a folder")
+        if default_locale is not None and not is_language_tag(default_locale):
+            raise UnknownTemplate("default_locale", f"{default_locale[:20]!r} is no language tag like pt-BR")
         for name in self.names() if own else ():
             for locale in self.locales(name):
-                self._compiled(name, locale)
+                for note in self._compiled(name, locale).notes:
+                    warnings.warn(LostStyle(name, locale, note), stacklevel=2)
 
     def names(self) -> list[str]:
         """The templates there are."""
@@ -80,25 +98,40 @@ class Templates:
         """The languages in which a template is written."""
         return sorted(path.stem for path in self._home(name).glob("*.subject"))
 
-    def render(self, name: str, locale: str, values: Mapping[str, object]) -> Rendered:
+    def render(self, name: str, locale: str | None, values: Mapping[str, object]) -> Rendered:
         """The template with the values.
 
         Args:
-            locale: ``es``, or with a region, ``es-MX``, for which ``es`` does where there is no other.
+            locale: a language tag such as ``es-MX``, for which ``es`` does where there is no other, and else the
+                default; None for the default.
 
         Raises:
             UnknownTemplate: no such name, or not in that language.
             MissingValue: a value that the template names is not among ``values``.
             InvalidPart: a value of a kind that the template cannot use.
         """
-        compiled = self._known.get((name, locale)) or self._compiled(name, locale)
+        compiled = self._asked.get((name, locale)) or self._looked_up(name, locale)
         compiled.names.check(values, template=name)
         subject, text, html = _fill(compiled, values, name)
         if html and compiled.styled:
             html = inlined(html)
         return Rendered(subject.strip(), text or text_of(html), html, compiled.names.unused(values))
 
+    def _looked_up(self, name: str, locale: str | None) -> _Compiled:
+        if name not in self.names():
+            close = get_close_matches(name, self.names(), n=1)
+            hint = f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(self.names())}"
+            raise UnknownTemplate("template", f"there is no template {name[:80]!r}; {hint}")
+        compiled = self._compiled(
+            name, self._written(name, self._default or _LANGUAGE if locale is None else locale)
+        )
+        if len(self._asked) < _MOST_LOCALES:
+            self._asked[name, locale] = compiled
+        return compiled
+
     def _compiled(self, name: str, locale: str) -> _Compiled:
+        if known := self._known.get((name, locale)):
+            return known
         files = self._files(name, locale)
         try:
             parts = {part: self._template(file) for part, file in files.items()}
@@ -106,7 +139,8 @@ class Templates:
         except TemplateError as error:
             raise BrokenTemplate("template", f"{name!r} in {locale!r}: {type(error).__name__}: {error}") from None
         styled = "html" in files and needs_inlining(names.sources, template=name)
-        compiled = _Compiled(parts["subject"], parts.get("text"), parts.get("html"), names, styled)
+        notes = tuple(note for source in names.sources for note in style_notes(source)) if styled else ()
+        compiled = _Compiled(parts["subject"], parts.get("text"), parts.get("html"), names, styled, notes)
         self._known[name, locale] = compiled
         return compiled
 
@@ -115,13 +149,8 @@ class Templates:
         template.globals = dict(template.globals)  # as a chain of mappings they cost a third of each rendering
         return template
 
-    def _files(self, name: str, locale: str) -> dict[str, str]:
+    def _files(self, name: str, written: str) -> dict[str, str]:
         """The file of each part that is there, as the loader names it."""
-        if name not in self.names():
-            close = get_close_matches(name, self.names(), n=1)
-            hint = f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(self.names())}"
-            raise UnknownTemplate("template", f"there is no template {name[:80]!r}; {hint}")
-        written = self._written(name, locale)
         home = self._home(name)
         files = {part: f"{name}/{written}.{part}" for part in _PARTS if (home / f"{written}.{part}").is_file()}
         if len(files) == 1:
@@ -129,15 +158,18 @@ class Templates:
         return files
 
     def _written(self, name: str, locale: str) -> str:
+        """The language of this template that fits a wanted one best."""
         locales = self.locales(name)
-        language = locale.replace("_", "-").partition("-")[0]
-        for one in (locale, language):
-            if one in locales:
-                return one
-        raise UnknownTemplate(
-            "locale",
-            f"template {name!r} is not written in {locale[:20]!r}; only {', '.join(locales) or 'nothing'}",
-        )
+        if not is_language_tag(locale):
+            raise UnknownTemplate("locale", f"{locale[:20]!r} is no language tag, such as es or pt-BR")
+        found = look_up(locale, locales) or (self._default and look_up(self._default, locales))
+        if not found:
+            raise UnknownTemplate(
+                "locale",
+                f"template {name!r} is not written in {locale[:20]!r}; only {', '.join(locales) or 'nothing'}"
+                f"; for others give Templates(default_locale=...)",
+            )
+        return found
 
     def _home(self, name: str) -> Path:
         """Where a template lives: one of yours hides the shipped one of its name, in all languages."""

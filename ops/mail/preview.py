@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from jobs import Mail, MailError, Templates
+from jobs import LostStyle, Mail, MailError, Templates
 from jobs.mail.octets import Sender, write_letter
 from ops.command import Answer, Command, Refused, Tools
 
@@ -30,7 +30,7 @@ async def _preview(tools: Tools, asked: argparse.Namespace) -> Answer:
                 template=asked.template,
                 locale=asked.locale,
                 values=_values(asked.values),
-                templates=Templates(folder),
+                templates=Templates(folder, default_locale=asked.default_locale),
             )
             frozen = mail.compose(job_id=_JOB, now=datetime.now(UTC))
         except MailError as refusal:
@@ -40,12 +40,17 @@ async def _preview(tools: Tools, asked: argparse.Namespace) -> Answer:
         "subject": frozen["subject"],
         "text": frozen["text"],
         "html": frozen["html"],
-        "warnings": [str(one.message) for one in warned],
+        "warnings": [str(one.message) for one in warned if _is_about(one.message, asked.template)],
         "out": None if asked.out is None else str(asked.out),
     }
     if asked.out is not None:
         _write(asked.out, octets)
     return Answer(_text(facts), facts)
+
+
+def _is_about(warning: Warning | str, template: str) -> bool:
+    """Tell whether a warning is to be shown: a style only if it is of the template that was asked for."""
+    return not isinstance(warning, LostStyle) or warning.template == template
 
 
 def _octets(frozen: Any, out: Path | None, sender: str) -> bytes:  # noqa: ANN401  a frozen mail is JSON
@@ -88,7 +93,8 @@ def _text(facts: dict[str, Any]) -> str:
 def _arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("template", help="its name")
     parser.add_argument("--values", help="what fills its holes: a JSON object, or a file with one")
-    parser.add_argument("--locale", default="es", help="its language; es when left out")
+    parser.add_argument("--locale", help="its language, like pt-BR; es when left out")
+    parser.add_argument("--default-locale", help="the language for those that it is not written in")
     parser.add_argument("--out", type=Path, help="where to write the HTML; FILE.eml holds the whole mail")
     parser.add_argument("--templates", type=Path, help="your own folder; else MOMENTUS_MAIL__TEMPLATES")
 

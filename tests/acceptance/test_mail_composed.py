@@ -16,6 +16,7 @@ from redis.asyncio import Redis
 
 from jobs import Attachment, Mail, Policy
 from jobs.mail.octets import Sender
+from jobs.mail.stream import STREAMS, Stream
 from ops.sink.smtp import Sink
 from producers import Producer
 from producers.keys import LaneKeys
@@ -46,7 +47,12 @@ async def producer(valkey_url: str) -> AsyncIterator[Producer]:
 @pytest.fixture
 async def _worker(valkey_url: str, smtp_sink: Sink, tmp_path: Path) -> AsyncIterator[None]:
     pool = Pool(Server("127.0.0.1", smtp_sink.port, "off"), connections=2, messages=100)
-    mailer = Mailer(Accounts.alone(pool), Sender("no-reply@momentus.example", "Momentus"), attachments=tmp_path)
+    mailer = Mailer(
+        Accounts.alone(pool),
+        Sender("no-reply@momentus.example", "Momentus"),
+        streams={**STREAMS, "notes": Stream(name="notes", auto_submitted="no")},
+        attachments=tmp_path,
+    )
     worker = Worker(
         [handler(send_mail, kind=Mail.kind)],
         redis_url=valkey_url,
@@ -97,6 +103,17 @@ async def test_a_mail_arrives_with_its_files_and_all_that_was_asked_for(
     assert message["List-Unsubscribe"] == "<https://example.com/u/1>"
     assert message["X-Ticket"] == "7"
     assert message["References"] == message["In-Reply-To"]
+
+
+@pytest.mark.usefixtures("_worker")
+async def test_machines_are_told_not_to_answer_unless_the_stream_is_a_person_s(
+    producer: Producer, smtp_sink: Sink
+) -> None:
+    for stream in (None, "notes"):
+        await producer.send(Mail(to="ana@example.com", subject=str(stream), text="x", stream=stream))
+    kept = await smtp_sink.mailbox.wait_for(2)
+    told = {one.subject: message_from_bytes(one.raw)["Auto-Submitted"] for one in kept}
+    assert told == {"None": "auto-generated", "notes": None}
 
 
 @pytest.mark.usefixtures("_worker")

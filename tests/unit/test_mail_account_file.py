@@ -58,6 +58,10 @@ def test_the_domains_that_an_account_sends_for_are_in_the_form_in_which_mails_ha
         (MAIN + '[streams.x]\nuncertain = "maybe"', "[streams.x] uncertain: must be one of resend, hold"),
         (MAIN + "[streams.x]\nunsubscribe = 1", "[streams.x] unsubscribe: must be one of true, false"),
         (MAIN + '[streams.x]\nexpires = "soon"', "[streams.x] expires: must be a length of time"),
+        (
+            MAIN + '[streams.x]\nauto_submitted = "yes"',
+            "auto_submitted: must be one of auto-generated, auto-replied, no",
+        ),
         (MAIN + "[streams.X]\n", "[streams.X] is not the name of a stream"),
     ],
 )
@@ -72,6 +76,19 @@ def test_all_mistakes_are_told_at_once() -> None:
     with pytest.raises(AccountsError) as error:
         read_accounts(MAIN + "port = 0\nper_day = -1\n[streams.x]\nuncertain = 3\n")
     assert len(error.value.problems) == 3
+
+
+def test_a_stream_says_whether_machines_may_answer_its_mails() -> None:
+    streams = read_accounts(
+        MAIN + '[streams.notes]\nauto_submitted = "no"\n[streams.code]\nexpires = "5m"\n'
+    ).streams
+    assert (streams["notes"].auto_submitted, streams["code"].auto_submitted) == ("no", "auto-generated")
+    assert {one.auto_submitted for one in STREAMS.values()} == {"auto-generated"}
+
+
+def test_a_private_domain_may_be_a_sender_s() -> None:
+    (main,) = read_accounts(MAIN + 'sender_domains = ["NAS.local"]\n').accounts
+    assert main.sender_domains == ("nas.local",)
 
 
 def test_streams_are_those_of_the_product_and_those_of_the_file() -> None:

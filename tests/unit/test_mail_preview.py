@@ -47,6 +47,25 @@ async def test_an_eml_file_holds_the_whole_mail_made_from_a_folder_of_ones_own(t
     assert (message["Subject"], message["From"]) == ("Hola Ana", "A <a@e.com>")
 
 
+async def test_what_mail_programs_will_not_show_is_told_of_the_template_that_was_asked_for(tmp_path: Path) -> None:
+    for name in ("hello", "other"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "es.subject").write_text("x")
+        (tmp_path / name / "es.html").write_text(f"<style>p:is(.{name}) {{ top: 0 }}</style><p>x</p>")
+    told = await preview("hello", "--templates", str(tmp_path))
+    (warning,) = told.facts["warnings"]
+    assert warning.startswith("template 'hello' in 'es': p:is(.hello): stays in <style>, and few mail programs")
+    assert "\nwarning: template 'hello'" in told.text
+
+
+async def test_a_language_falls_back_as_it_does_for_a_backend() -> None:
+    values = ("task_assigned", "--values", VALUES)
+    assert (await preview(*values, "--locale", "EN_gb")).text.startswith("Subject: Task assigned")
+    assert (await preview(*values, "--locale", "de", "--default-locale", "en")).text.startswith("Subject: Task")
+    with pytest.raises(Refused, match="not written in 'de'"):
+        await preview(*values, "--locale", "de")
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -50,6 +50,21 @@ HOSTILE = st.lists(
 ).map("".join)
 
 
+@pytest.mark.parametrize(
+    ("origin", "fields"),
+    [
+        ("auto-generated", {"Auto-Submitted": "auto-generated", "X-Auto-Response-Suppress": "All"}),
+        ("auto-replied", {"Auto-Submitted": "auto-replied", "X-Auto-Response-Suppress": "All"}),
+        ("no", {}),
+    ],
+)
+def test_a_mail_says_of_its_origin_what_its_stream_says(origin: Any, fields: dict[str, str]) -> None:
+    frozen = Mail(to="ana@example.com", subject="x", text="x").compose(job_id=JOB, now=NOW)
+    message = read(write_letter(frozen, default_sender=COMPANY, auto_submitted=origin))
+    names = ("Auto-Submitted", "X-Auto-Response-Suppress")
+    assert {name: message[name] for name in names if name in message} == fields
+
+
 def write(**parts: Any) -> Letter:
     mail = Mail(**{"to": "ana@example.com", "subject": "Hola", "text": "Buenos días", **parts})
     return write_letter(mail.compose(job_id=JOB, now=NOW), default_sender=COMPANY)

@@ -64,7 +64,7 @@ async def test_what_was_sent_is_listed_with_its_payload_key_and_time() -> None:
         "task:42",
         START + HOUR,
     )
-    assert sent.payload["date"] == "Mon, 23 Nov 2026 09:00:00 +0000"
+    assert sent.payload["date"] == "Mon, 23 Nov 2026 10:00:00 +0000", "when it falls due"
     assert sent.message is TASK
 
 

@@ -1,6 +1,7 @@
 """Templates: every shipped one renders in both languages, and no value can do more than be read."""
 
 import sys
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from html.parser import HTMLParser
@@ -9,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from jobs import BrokenTemplate, InvalidPart, Mail, MissingValue, UnknownTemplate, UnusedValue
+from jobs import BrokenTemplate, InvalidPart, LostStyle, Mail, MissingValue, UnknownTemplate, UnusedValue
 from jobs.mail import css
 from jobs.mail.templates import SHIPPED, Templates
 from jobs.mail.values import plain_values
@@ -282,6 +283,63 @@ def test_a_region_s_language_does_where_there_is_no_better_one(tmp_path: Path) -
     assert Templates(write(tmp_path, files)).render("task_assigned", "es-MX", {}).subject == "tú"
 
 
+@pytest.mark.parametrize(
+    ("asked", "found"),
+    [
+        ("pt-BR", "pt-BR"),
+        ("pt-br", "pt-BR"),
+        ("PT_br", "pt-BR"),
+        ("pt-PT", "pt"),
+        ("pt", "pt"),
+        ("es-419", "es"),
+        ("es-Latn-x-casa", "es"),
+        ("zh-hant-TW", "zh_Hant"),
+        ("en-GB", "en-US"),
+        ("de", "en-US"),
+        (None, "en-US"),
+    ],
+)
+def test_a_language_is_found_as_rfc_4647_has_it(tmp_path: Path, asked: str | None, found: str) -> None:
+    written = ("pt", "pt-BR", "es", "zh_Hant", "en-US")
+    files = {f"x/{one}.{part}": one for one in written for part in ("subject", "text")}
+    ours = Templates(write(tmp_path, files), default_locale="en-us")
+    assert ours.render("x", asked, {}).subject == found
+    mail = Mail(to="a@example.com", template="x", locale=asked, templates=ours)
+    assert mail.compose(job_id="{mail}1", now=NOW)["subject"] == found
+
+
+def test_without_a_default_an_unwritten_language_is_refused_and_a_mail_that_names_none_is_spanish() -> None:
+    with pytest.raises(UnknownTemplate, match=r"only en, es; for others give Templates\(default_locale=...\)"):
+        SHIPPED.render("digest", "de", {"tasks": ["x"]})
+    assert SHIPPED.render("digest", None, {"tasks": ["x"]}).subject == "1 tarea asignada"
+    assert Templates(default_locale="en").render("digest", "de", {"tasks": ["x"]}).subject == "1 task assigned"
+
+
+@pytest.mark.parametrize("tag", ["", "español", "es-ES,es;q=0.9", "../es", "-es", "es-", "e" * 9, "*"])
+def test_what_is_no_language_tag_is_refused_even_with_a_default(tag: str) -> None:
+    with pytest.raises(UnknownTemplate, match="no language tag"):
+        Templates(default_locale="en").render("digest", tag, {"tasks": ["x"]})
+    with pytest.raises(UnknownTemplate, match="default_locale"):
+        Templates(default_locale=tag)
+
+
+def test_a_mail_that_names_no_language_is_the_mail_that_it_was() -> None:
+    mail = Mail(to="a@example.com", template="digest", values={"tasks": ["x"]})
+    assert (
+        mail.fingerprint()
+        == replace(mail, locale="es").fingerprint()
+        == ("f5e03fb6526d5b1d0e9dba76fff0f7d89456939f76a8a52dc081f13b033cf19e")
+    )
+    assert mail.fingerprint() != replace(mail, locale="en").fingerprint()
+
+
+def test_any_number_of_spellings_of_a_language_is_asked_for_without_being_kept() -> None:
+    ours = Templates(default_locale="en")
+    for number in range(1200):
+        ours.render("digest", f"es-x-{number}", {"tasks": ["x"]})
+    assert len(ours._asked) == 1000
+
+
 def test_a_value_that_nothing_uses_is_warned_of() -> None:
     mail = Mail(to="a@example.com", template="digest", values={"tasks": ["a"], "task": "b"})
     with pytest.warns(UnusedValue, match=r"template 'digest' does not use values\.task$"):
@@ -297,7 +355,8 @@ STYLED = {
 
 
 def test_a_style_sheet_is_put_into_the_elements_and_nothing_is_fetched(tmp_path: Path) -> None:
-    ours = Templates(write(tmp_path, STYLED))
+    with pytest.warns(LostStyle, match=r"^template 'x' in 'es': <link>: its style sheet is not fetched"):
+        ours = Templates(write(tmp_path, STYLED))
     html = ours.render("x", "es", {"rows": ["<1>", "2"]}).html
     assert html.count('<td class="b" style="margin: 0;">') == 2
     assert '<p style="color: red;">ñ</p>' in html

@@ -90,7 +90,8 @@ async def send_mail(context: dict[str, Any], **frozen: object) -> dict[str, obje
     if isinstance(mail, Suppressed):
         emit(_MAIL_SUPPRESSED, reason=mail.reason)
         return {"state": "suppressed", "reason": mail.reason, "scope": mail.scope, "until": mail.until}
-    letter = _letter(mail, mailer, account, await read_attachments(mail.fields, mailer.attachments))
+    attached = await read_attachments(mail.fields, mailer.attachments)
+    letter = _letter(mail, mailer, account, stream, attached)
     words = await _hand_over(_Attempt(account, stream, context, mail, mailer.care), letter)
     emit(_MAIL_ACCEPTED, octets=len(letter.octets), account=account.name)
     return {"code": 250, "reply": words, "account": account.name}
@@ -140,9 +141,16 @@ def _settle_earlier(earlier: Earlier, account: Carrier, stream: Stream, context:
         raise Park(f"{account.name}: an earlier attempt may have delivered it", why="uncertain")
 
 
-def _letter(mail: Opened, mailer: Mailer, account: Carrier, attached: Mapping[str, bytes]) -> Letter:
+def _letter(
+    mail: Opened, mailer: Mailer, account: Carrier, stream: Stream, attached: Mapping[str, bytes]
+) -> Letter:
     try:
-        written = write_letter(mail.fields, default_sender=mailer.sender, attached=attached)
+        written = write_letter(
+            mail.fields,
+            default_sender=mailer.sender,
+            attached=attached,
+            auto_submitted=stream.auto_submitted,
+        )
         letter = mailer.care.finished(written, mail)
     except (
         AttributeError,

@@ -1,0 +1,37 @@
+"""Language tags, looked up as RFC 4647 (3.4) has it: ``es-AR`` finds ``es-AR``, else ``es``, else a default.
+
+Tags are compared without regard to case, and ``_`` counts as ``-``, because systems, browsers and people write
+them in every way. A subtag of one letter goes together with the one after it: ``zh-Hant-x-y`` falls back to
+``zh-Hant``.
+"""
+
+import re
+from collections.abc import Iterable
+
+_TAG = re.compile(r"[A-Za-z]{1,8}(?:[-_][A-Za-z0-9]{1,8}){0,8}\Z")
+
+
+def is_language_tag(text: str) -> bool:
+    """Tell whether a text has the form of a language tag."""
+    return _TAG.match(text) is not None
+
+
+def look_up(wanted: str, written: Iterable[str]) -> str | None:
+    """Return the one of ``written`` that fits best, or None if none does.
+
+    >>> look_up("pt_br", ["es", "pt", "pt-BR"]), look_up("es-419", ["en", "es"]), look_up("de", ["en"])
+    ('pt-BR', 'es', None)
+    """
+    known = {_normal(one): one for one in written}
+    subtags = _normal(wanted).split("-")
+    while subtags:
+        if found := known.get("-".join(subtags)):
+            return found
+        subtags.pop()
+        if subtags and len(subtags[-1]) == 1:
+            subtags.pop()
+    return None
+
+
+def _normal(tag: str) -> str:
+    return tag.replace("_", "-").lower()
