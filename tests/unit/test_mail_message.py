@@ -69,7 +69,7 @@ REFUSED: list[tuple[dict[str, Any], type[MailError], str]] = [
     ({**TASK, "template": ["digest"]}, InvalidPart, "template"),
     ({**TASK, "locale": "fr"}, UnknownTemplate, "locale"),
     ({**TASK, "locale": "../es"}, UnknownTemplate, "locale"),
-    ({**TASK, "locale": None}, InvalidPart, "locale"),
+    ({**TASK, "locale": 5}, InvalidPart, "locale"),
     ({"template": "task_assigned", "values": {"task": PRIVATE}}, MissingValue, "values.due"),
     ({"template": "digest"}, MissingValue, "values.tasks"),
     ({"template": "digest", "values": {"tasks": 5}}, InvalidPart, "values.tasks"),
