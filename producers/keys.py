@@ -123,6 +123,11 @@ class LaneKeys:
         return f"momentus:{self.tag}:short"
 
     @property
+    def turns(self) -> str:
+        """HASH of when each lane was last looked at, and since when limits give it too little; ``row``: see turns.lua."""
+        return f"momentus:{self.tag}:turns"
+
+    @property
     def held_back(self) -> str:
         """SET of waiting jobs that a limit of their own keeps from running."""
         return f"momentus:{self.tag}:held_back:{self.lane}"

@@ -15,7 +15,7 @@ from redis.exceptions import NoScriptError, ResponseError
 from .link import Argument
 
 PARTS: Mapping[str, Sequence[str]] = {
-    "claim": ("blocked", "uncertain", "window", "limits", "claim_limits"),
+    "claim": ("blocked", "uncertain", "window", "limits", "turns", "claim_limits"),
     "finish": ("blocked", "uncertain"),
     "take_out": ("blocked", "uncertain"),
     "limits_change": ("blocked",),

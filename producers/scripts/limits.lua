@@ -195,6 +195,17 @@ function limits.look(key)
   return limits.known[key]
 end
 
+-- How many jobs these limits have room for together that are not urgent.
+function limits.common_room(keys)
+  local known, urgent, only_looks, room = limits.known, limits.urgent, limits.only_looks, 0
+  limits.known, limits.urgent, limits.only_looks = {}, false, true
+  for key in pairs(keys) do
+    room = room + limits.look(key).room
+  end
+  limits.known, limits.urgent, limits.only_looks = known, urgent, only_looks
+  return room
+end
+
 -- One job takes from a limit.
 function limits.take(it, id)
   it.room = it.room - 1

@@ -30,7 +30,7 @@ from worker.engine.handler import handler
 from worker.engine.lane import Claim, Completion, Lane
 from worker.engine.store import Store
 
-LANE, URGENT = "mail.normal", "mail.urgent"
+LANE, URGENT, BULK = "mail.normal", "mail.urgent", "mail.bulk"
 KEYS = LaneKeys(LANE)
 HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
 
@@ -38,6 +38,11 @@ HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
 @dataclass(frozen=True)
 class UrgentNote(Note):
     lane: ClassVar[str] = URGENT
+
+
+@dataclass(frozen=True)
+class BulkNote(Note):
+    lane: ClassVar[str] = BULK
 
 
 @pytest.fixture
@@ -680,3 +685,120 @@ async def test_a_lane_of_twice_the_weight_has_twice_the_slots(
 def test_a_ceiling_below_one_is_refused(ceiling: int) -> None:
     with pytest.raises(ValueError, match="max_running"):
         Worker([], redis_url="redis://127.0.0.1:1", lanes=[LaneSlots(LANE, 1)], max_running=ceiling)
+
+
+# Turns
+
+
+async def contended(limits: Limits, fleet: Fleet, *, rate: bool = False) -> None:
+    """One place, or one token at a time, for three lanes that are all looked at by workers."""
+    limit = Limit("account:a", (Rate(1, timedelta(milliseconds=1)),)) if rate else Limit("account:a", concurrency=1)
+    await limits.define(limit)
+    for lane in (URGENT, LANE, BULK):
+        await limits.bind(lane, LaneLimit(["account:a"], urgent=lane == URGENT))
+        assert await fleet.claim(1, lane) == []
+
+
+async def test_a_place_that_falls_free_is_left_to_an_urgent_job_that_nobody_has_looked_at_yet(
+    producer: Producer, limits: Limits, fleet: Fleet
+) -> None:
+    await contended(limits, fleet)
+    await producer.send_many(notes(9))
+    for number in range(3):
+        (running,) = await fleet.claim()
+        await producer.send(UrgentNote(f"urgent {number}"))
+        await fleet.end(running)
+        assert await fleet.claim() == [], "the worker whose job ended asks first, and for its own lane"
+        (urgent,) = await fleet.claim(1, URGENT)
+        assert texts([urgent]) == [f"urgent {number}"]
+        await fleet.end(urgent)
+
+
+async def test_a_lane_that_left_its_place_to_another_has_that_one_woken_and_looks_again_soon(
+    producer: Producer, redis: Redis, limits: Limits, fleet: Fleet
+) -> None:
+    await contended(limits, fleet)
+    await producer.send(Note("ordinary"))
+    await producer.send(UrgentNote("urgent"))
+    await redis.delete(LaneKeys(URGENT).wake)
+    assert await fleet.claim() == []
+    assert await redis.llen(LaneKeys(URGENT).wake) == 1
+    due = fleet.lane(LANE).next_due
+    assert due is not None
+    assert timedelta(0) < due <= timedelta(milliseconds=100)
+
+
+async def test_lanes_that_are_not_urgent_take_turns_at_a_place_that_all_of_them_want(
+    producer: Producer, limits: Limits, fleet: Fleet
+) -> None:
+    await contended(limits, fleet)
+    await producer.send_many(notes(20))
+    await producer.send_many([BulkNote(f"bulk {number}") for number in range(20)])
+    begun = [await next_begun(fleet, [LANE, BULK]) for _ in range(20)]
+    assert 7 <= begun.count(BULK) <= 13, "but for those that began to wait in the same millisecond"
+
+
+async def test_a_flood_of_urgent_jobs_leaves_each_fifth_place_to_the_others(
+    producer: Producer, limits: Limits, fleet: Fleet
+) -> None:
+    await contended(limits, fleet)
+    await producer.send_many(notes(20))
+    await producer.send_many([UrgentNote(f"urgent {number}") for number in range(40)])
+    await producer.send_many([BulkNote(f"bulk {number}") for number in range(20)])
+    begun = [await next_begun(fleet, [URGENT, LANE, BULK]) for _ in range(40)]
+    assert 30 <= begun.count(URGENT) <= 34
+    assert begun.count(LANE) >= 2
+    assert begun.count(BULK) >= 2
+
+
+async def next_begun(fleet: Fleet, lanes: list[str]) -> str:
+    """The lane that gets the place; all are asked in their order, as a worker does, until one does."""
+    for lane in lanes * 2:
+        if claims := await fleet.claim(1, lane):
+            await fleet.end(*claims)
+            return lane
+    raise AssertionError("nobody took the place")
+
+
+async def test_no_place_is_kept_for_a_lane_that_no_worker_looks_at(
+    producer: Producer, redis: Redis, limits: Limits, fleet: Fleet
+) -> None:
+    await contended(limits, fleet)
+    await redis.hset(KEYS.turns, URGENT, "1 0")
+    await producer.send(UrgentNote("urgent"))
+    await producer.send(Note("ordinary"))
+    assert texts(await fleet.claim()) == ["ordinary"]
+
+
+async def test_no_place_is_kept_for_a_job_that_was_passed_over_with_room_for_it(
+    producer: Producer, redis: Redis, limits: Limits, fleet: Fleet
+) -> None:
+    await contended(limits, fleet)
+    receipt = await producer.send(UrgentNote("urgent"))
+    await redis.set(f"arq:in-progress:{receipt.id}", "a stock arq worker", px=3_600_000)
+    assert await fleet.claim(1, URGENT) == []
+    await redis.hset(KEYS.turns, URGENT, f"{2**41 + 2**40} 0")  # it was looked at later than it fell due
+    await producer.send(Note("ordinary"))
+    assert texts(await fleet.claim()) == ["ordinary"]
+
+
+async def test_a_token_of_a_rate_is_left_to_the_urgent_job_that_waits_for_it(
+    producer: Producer, limits: Limits, fleet: Fleet
+) -> None:
+    await contended(limits, fleet, rate=True)
+    await producer.send_many(notes(9))
+    await producer.send(UrgentNote("urgent"))
+    assert await fleet.claim() == []
+    assert texts(await fleet.claim(1, URGENT)) == ["urgent"]
+
+
+async def test_what_only_urgent_lanes_may_use_is_left_to_nobody(
+    producer: Producer, redis: Redis, limits: Limits, fleet: Fleet
+) -> None:
+    await contended(limits, fleet)
+    await limits.define(Limit("account:a", concurrency=5, reserve=0.2))
+    await producer.send_many(notes(9))
+    assert len(await fleet.claim(9)) == 4
+    await redis.hset(KEYS.turns, "row", 4)  # it would be the others' turn
+    await producer.send(UrgentNote("urgent"))
+    assert texts(await fleet.claim(1, URGENT)) == ["urgent"]

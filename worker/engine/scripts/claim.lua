@@ -319,7 +319,7 @@ local function take(id, payload, failed, deadline, own_key, due)
 end
 
 if rules then
-  rules.open({tag = tag, lane = lane, queue = queue, holds = holds, now = now})
+  rules.open({tag = tag, lane = lane, queue = queue, holds = holds, now = now, wanted = wanted})
 end
 repeat
   local window = rules and math.min(wanted - taken, rules.room()) or wanted - taken
@@ -355,15 +355,19 @@ if rules then
   rules.close()
 end
 
+local is_short = false -- whether limits keep back what is due
 local first = superseded and 0 or foreign
 local following_one = redis.call('ZRANGE', queue, '-inf', '+inf', 'BYSCORE', 'LIMIT', first, 1, 'WITHSCORES')
 if following_one[2] then
   reply[2] = math.min(LATEST, math.max(now, tonumber(following_one[2])))
   if reply[2] == now and rules and rules.room() < 1 then
-    reply[2] = rules.free_at()
+    reply[2], is_short = rules.free_at(), true
   end
   if reply[2] == now and redis.call('LLEN', wake) == 0 then
     redis.call('LPUSH', wake, '1') -- there is work for another worker
   end
+end
+if rules then
+  rules.end_turn(taken, is_short)
 end
 return reply

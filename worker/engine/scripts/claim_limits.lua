@@ -1,5 +1,5 @@
 -- What limits let through in one claim. A part of claim.lua, which the loader puts before it and which is run where
--- some limit is defined; limits.lua and blocked.lua stand before this.
+-- some limit is defined; limits.lua, blocked.lua and turns.lua stand before this.
 --
 -- momentus:{group}:limits            HASH  "lane:<lane>" -> JSON {keys, urgent}: the jobs of the lane need one of these
 -- momentus:{group}:limited           HASH  job id -> the limit that it names itself
@@ -14,12 +14,14 @@
 -- out of the others' way: no claim looks at the same jobs again and again.
 
 local rules = {}
-local limits, blocked = require_limits(), require_blocked()
+local limits, blocked, turns = require_limits(), require_blocked(), require_turns()
 local MOST = 256 -- jobs moved out of the way in one claim
 local LOOK_AGAIN, LOOK_STEP = 60000, 60 -- when a blocked job is looked at unasked: so much (ms), and more for each one
+local LOOK_BEHIND = 100 -- when a lane looks again that left its place to another (ms)
 local it, alternatives, is_alternative -- the claim; the lane's limits in order, nil where it needs none
 local limited, held_back -- how many moved out of the way
 local chosen -- what the job at hand takes from, its lane's limit first
+local left -- how many places are other lanes'
 
 local function name(what)
   return 'momentus:' .. it.tag .. ':' .. what
@@ -31,9 +33,9 @@ local function read_binding()
   return readable and type(binding) == 'table' and type(binding.keys) == 'table' and binding or nil
 end
 
--- Begin a claim: {tag, lane, queue, holds, now}.
+-- Begin a claim: {tag, lane, queue, holds, now, wanted}.
 function rules.open(claim)
-  it, alternatives, is_alternative, held_back = claim, nil, {}, 0
+  it, alternatives, is_alternative, held_back, left = claim, nil, {}, 0, 0
   for _, set in ipairs({'held_back:' .. it.lane, 'short'}) do
     redis.call('SCARD', name(set)) -- fails before anything is leased when it holds something else
   end
@@ -49,6 +51,8 @@ function rules.open(claim)
     alternatives[n] = limits.look(key)
     is_alternative[key] = true
   end
+  it.urgent, it.is_alternative = limits.urgent, is_alternative
+  left = turns.open(it, rules.room(), limits, blocked)
 end
 
 -- How many more the lane's own limits let through.
@@ -60,7 +64,7 @@ function rules.room()
   for _, one in ipairs(alternatives) do
     room = room + one.room
   end
-  return room
+  return math.max(0, room - left)
 end
 
 -- The limits that these jobs name themselves, false for none.
@@ -117,6 +121,13 @@ function rules.take(id, own_key)
   return chosen[1] and chosen[1].key or ''
 end
 
+-- Whether it found too little room for what is due is known; it is not asked any more.
+function rules.end_turn(taken, is_short)
+  if alternatives then
+    turns.close(taken, is_short)
+  end
+end
+
 -- Write down what was taken; the next of each limit that jobs name hears when its turn is.
 function rules.close()
   limits.commit()
@@ -138,6 +149,11 @@ function rules.free_at()
     if limits.is_full(one) then
       redis.call('SADD', name('short'), it.lane)
     end
+  end
+  if left > 0 then
+    turns.hand_on()
+    redis.call('SADD', name('short'), it.lane)
+    return it.now + LOOK_BEHIND
   end
   return at
 end
