@@ -217,3 +217,8 @@ def mail_account(name: str) -> str:
 def mail_permits(name: str) -> str:
     """ZSET of the connections that all workers have to a mail account, by the time (ms) at which each lapses."""
     return f"momentus:{{mail}}:permits:{name}"
+
+
+def mail_wanted(name: str) -> str:
+    """ZSET of ``<priority> <worker>`` that found no permit for a mail account, by when (ms) that is forgotten."""
+    return f"momentus:{{mail}}:wanted:{name}"

@@ -166,7 +166,8 @@ async def _take_on_reports(duties: _Duties, stack: AsyncExitStack, settings: Set
 @asynccontextmanager
 async def _mailer(settings: Settings, accounts: Configuration, link: Link) -> AsyncIterator[Mailer]:
     mail = settings.mail
-    size = Size(connections=mail.connections, messages=mail.messages_per_connection)
+    weights = [lane.slots for lane in _mail_lanes(settings)]
+    size = Size(connections=mail.connections, messages=mail.messages_per_connection, weights=weights)
     times = Times(life=settings.worker.lease, renew_every=settings.worker.lease_renew)
     care = _care(mail, link)
     async with (

@@ -5,6 +5,7 @@ import asyncio
 import os
 import re
 import sys
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
@@ -19,6 +20,7 @@ from jobs import Mail, Policy
 from jobs.lanes import MAIL_BULK, MAIL_NORMAL, MAIL_URGENT
 from jobs.mail.account import Account
 from jobs.mail.octets import Sender
+from jobs.mail.preset import PRESETS
 from ops.command import Answer, Refused, Tools
 from ops.mail.accounts import pause, read_accounts, resume
 from ops.mail.commands import MAIL
@@ -35,9 +37,9 @@ from tests.provider import TOO_FAST, TOO_MANY, Provider
 from tests.support import eventually
 from worker.engine import LaneSlots, Worker
 from worker.engine.handler import handler
-from worker.mail import pool
+from worker.mail import fleet as worker_fleet, pool
 from worker.mail.deliver import Mailer, send_mail
-from worker.mail.fleet import Configured, Size, at_work, limit_of
+from worker.mail.fleet import Configured, Size, at_work, limit_of, longest_idle
 from worker.mail.gate import PAUSES, Pause, Times, limit_key
 from worker.mail.server import Server
 
@@ -92,6 +94,7 @@ async def fleet(
     workers: int = 3,
     times: Times = TIMES,
     wait: timedelta = timedelta(milliseconds=5),
+    connections: int = 5,
 ) -> AsyncIterator[None]:
     keys = [limit_key(one.account.name) for one in accounts]
     async with AsyncExitStack() as stack:
@@ -99,7 +102,7 @@ async def fleet(
             link = Link(url)
             stack.push_async_callback(link.close)
             carriers = await stack.enter_async_context(
-                at_work(accounts, link, size=Size(connections=5, messages=100), times=times)
+                at_work(accounts, link, size=Size(connections=connections, messages=100), times=times)
             )
             worker = Worker(
                 [handler(send_mail, kind=Mail.kind)],
@@ -411,6 +414,46 @@ async def test_an_urgent_mail_goes_before_bulk_by_a_bounded_account(valkey_url: 
                 assert [*provider.recipients].index(to) - before <= 1
         assert provider.most_at_once == 1
         assert provider.limits_hit == 0
+
+
+async def test_no_lane_starves_while_the_others_want_all_of_a_workers_connections(
+    valkey_url: str, producer: Producer
+) -> None:
+    async with Provider(seconds=0.01) as provider:
+        floods = [
+            Mail(to=f"{urgency}-{number}@example.com", subject="x", text="y", urgency=urgency)
+            for number in range(60)
+            for urgency in ("urgent", "normal", "bulk")
+        ]
+        await producer.send_many(floods)
+        one = account(provider)
+        free = replace(one, account=replace(one.account, connections=0))
+        async with fleet(valkey_url, [free], workers=1, connections=3):
+            await eventually(lambda: len(provider.mails) >= 90)
+            first = Counter(to.partition("-")[0] for to in [*provider.recipients][:90])
+        assert min(first.values()) >= 20, first
+        assert provider.duplicates == 0
+
+
+@pytest.mark.parametrize("preset", [name for name, one in PRESETS.items() if one.per_minute or one.per_second])
+async def test_at_its_pace_an_account_logs_in_once_for_each_worker_and_not_for_each_mail(
+    valkey_url: str, producer: Producer, monkeypatch: pytest.MonkeyPatch, preset: str
+) -> None:
+    """A hundred times as fast as the preset, and so is the time for which an idle connection is kept."""
+    described = Account(
+        name="main",
+        host="127.0.0.1",
+        **{key: getattr(PRESETS[preset], key) for key in ("per_second", "per_minute", "connections")},
+    )
+    monkeypatch.setattr(worker_fleet, "longest_idle", lambda one: longest_idle(one) / 100)
+    pace = Rate(1, timedelta(seconds=60 / described.per_minute if described.per_minute else 1) / 100)
+    async with Provider(password=PASSWORD) as provider:
+        one = replace(account(provider), account=described)
+        await producer.send_many(mails(30))
+        limit = Limit("account:main", (pace,), concurrency=described.connections or None)
+        async with fleet(valkey_url, [one], limits=[limit], workers=2):
+            await eventually(lambda: len(provider.mails) == 30)
+        assert len(provider.logins) <= 4, "one each, and one more each where a busy machine was late"
 
 
 async def ask(redis: Redis, *words: str) -> Answer:

@@ -286,7 +286,7 @@ async def _whatever(habits: list[tuple[str, str, int]], stopped: set[int], lost:
             await asyncio.sleep(0)
             tasks[number].cancel()
         outcomes = await asyncio.gather(*tasks, return_exceptions=True)
-        await eventually(lambda: (pool._in_use, pool._behind) == (0, 0))
+        await eventually(lambda: (pool._shares.total, pool._behind) == (0, 0))
     taken = Counter(names(server))
     for number, outcome in enumerate(outcomes):
         count = taken[f"m{number}"]

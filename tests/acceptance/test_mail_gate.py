@@ -256,3 +256,48 @@ async def test_without_redis_no_connection_is_opened_and_nothing_hangs(
     await gate.worked()
     await gate.give_back()
     await link.close()
+
+
+# Handing on
+
+
+async def test_who_has_a_permit_hears_that_another_worker_wants_one_and_for_how_important_a_mail(link: Link) -> None:
+    one, other, third = await proven(workers(link, 3, connections=1))
+    assert await one.take(2)
+    assert not await other.take(1)
+    assert not await third.take(2)
+    assert await one.wanted() == 2
+    assert await one.wanted(2) == 1
+    assert await one.wanted(1) == 0
+    assert await other.wanted() == 1, "its own wish is not somebody else's"
+
+
+async def test_a_permit_that_falls_free_goes_to_the_most_important_mail(link: Link) -> None:
+    times = replace(TIMES, want=timedelta(hours=1))
+    one, bulk, urgent = await proven(workers(link, 3, connections=1, times=times))
+    assert await one.take(1)
+    assert not await bulk.take(2)
+    assert not await urgent.take(0)
+    await one.give_back()
+    assert not await bulk.take(2)
+    await eventually(lambda: urgent.take(0))
+    assert await one.wanted(1) == 0, "who has got one wants none"
+
+
+async def test_a_wish_that_nobody_repeats_is_forgotten(link: Link) -> None:
+    one, dead = await proven(workers(link, 2, connections=1, times=replace(TIMES, want=SOON)))
+    assert await one.take(2)
+    assert not await dead.take(0)
+
+    async def forgotten() -> bool:
+        return await one.wanted() == 0
+
+    await eventually(forgotten)
+
+
+async def test_an_account_without_a_number_has_nothing_to_hand_on(link: Link) -> None:
+    one, other = await proven(workers(link, 2, connections=0))
+    assert not one.bounded
+    assert await one.take()
+    assert await other.take()
+    assert await one.wanted() == 0

@@ -192,22 +192,30 @@ async def test_a_connection_is_given_up_when_it_is_old_or_idle(monkeypatch: pyte
         await send(pool)
         await eventually(lambda: server.commands[-1] == "QUIT" and server.open == 0)
     monkeypatch.undo()
-    monkeypatch.setattr(pools, "_LONGEST_IDLE", 0.02)
-    async with ScriptedSmtp() as server, pool_of(server) as pool:
+    async with ScriptedSmtp() as server, pool_of(server, longest_idle=0.02) as pool:
         await send(pool)
         await eventually(lambda: server.commands[-1] == "QUIT" and server.open == 0)
         await send(pool)
 
 
 class Permits:
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, *, ordered: bool = False) -> None:
         self.free = self.fewest = count
+        self.ordered = ordered
         self.asked = 0
+        self.bounded = True
+        self.wishes: list[int] = []
 
-    async def take(self) -> bool:
+    async def wanted(self, priority: int | None = None) -> int:
+        return self.free == 0 and any(priority is None or one < priority for one in self.wishes)
+
+    async def take(self, priority: int = NORMAL) -> bool:
         self.asked += 1
-        if not self.free:
+        passed = self.ordered and min(self.wishes, default=priority) < priority
+        if not self.free or passed:
+            self.wishes.append(priority)
             return False
+        self.wishes = [one for one in self.wishes if one != priority]
         self.free -= 1
         self.fewest = min(self.fewest, self.free)
         return True
@@ -228,7 +236,6 @@ async def test_no_connection_is_made_without_a_permit_and_each_is_given_back() -
 
 
 async def test_idle_connections_hand_their_permits_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pools, "_LONGEST_IDLE_WITH_PERMIT", 0.02)
     monkeypatch.setattr(pools, "_PERMIT_LOOK", 0.01)
     permits = Permits(1)
     async with (
@@ -239,6 +246,55 @@ async def test_idle_connections_hand_their_permits_on(monkeypatch: pytest.Monkey
         for pool in (one, other, one):
             await send(pool)
         assert server.most_open == 1
+
+
+async def test_a_connection_goes_to_a_more_important_mail_of_another_worker_after_the_mail_in_hand(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(pools, "_PERMIT_LOOK", 0.01)
+    permits, goes_on = Permits(1, ordered=True), asyncio.Semaphore(0)
+    async with (
+        ScriptedSmtp(before={"dot": goes_on.acquire}) as server,
+        pool_of(server, permits=permits) as one,
+        pool_of(server, permits=permits) as other,
+    ):
+        many = [asyncio.create_task(send(one, f"bulk{number}", BULK)) for number in range(9)]
+        await eventually(lambda: dots(server) == 1)
+        normal = asyncio.create_task(send(other, "normal"))
+        await eventually(lambda: permits.wishes)
+        for _ in range(10):
+            goes_on.release()
+        await asyncio.gather(*many, normal)
+        assert names(server)[:2] == ["bulk0", "normal"]
+        assert server.most_open == 1
+
+
+async def test_a_connection_stays_for_the_mails_that_wait_here_when_others_are_less_important() -> None:
+    permits, goes_on = Permits(1), asyncio.Semaphore(0)
+    async with ScriptedSmtp(before={"dot": goes_on.acquire}) as server, pool_of(server, permits=permits) as pool:
+        many = [asyncio.create_task(send(pool, f"n{number}")) for number in range(9)]
+        await eventually(lambda: dots(server) == 1)
+        permits.wishes.append(BULK)
+        for _ in range(9):
+            goes_on.release()
+        await asyncio.gather(*many)
+        assert len(server.connections) == 1
+
+
+async def test_under_saturation_each_lane_has_its_share_of_the_connections() -> None:
+    goes_on = asyncio.Event()
+    async with (
+        ScriptedSmtp(before={"dot": goes_on.wait}) as server,
+        pool_of(server, connections=8, weights=(10, 20, 10)) as pool,
+    ):
+        floods = [send(pool, f"{lane}-{n}", lane) for lane in (URGENT, NORMAL, BULK) for n in range(20)]
+        many = [asyncio.create_task(one) for one in floods]
+        await eventually(lambda: dots(server) == 8)
+        assert pool._shares.in_use == [2, 4, 2]
+        goes_on.set()
+        await asyncio.gather(*many)
+        assert pool._shares.in_use == [0, 0, 0]
+    assert len(server.mails) == 60
 
 
 async def test_who_gets_no_permit_hears_that_it_is_crowded() -> None:
@@ -270,7 +326,7 @@ async def test_who_is_stopped_in_the_moment_of_being_served_gives_the_connection
             await asyncio.sleep(0)  # it has asked
         waiting.cancel()  # it has been handed over, and has not run since
         await asyncio.gather(waiting, return_exceptions=True)
-        assert pool._in_use == 0
+        assert pool._shares.total == 0
         await send(pool)
         assert len(server.connections) == 1
 
@@ -294,7 +350,7 @@ async def test_whatever_happens_every_connection_is_accounted_for(seed: int) -> 
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             await eventually(lambda: pool._open == len(pool._idle) and not pool._opening)
-            assert pool._in_use == 0
+            assert pool._shares.total == 0
             server.replies.clear()
             await send(pool)
         assert permits.free == 4

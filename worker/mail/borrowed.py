@@ -27,6 +27,8 @@ class Kept:
     """Whether it shall carry no other mail."""
     rested: bool = False
     """Whether it has been idle: only then may it have died unnoticed."""
+    priority: int = 1
+    """Of the mail that has it, or had it last."""
     left: bool = False
     """Whether the mail that had taken it over has left, before the mail before it was done."""
 

@@ -28,8 +28,8 @@ from worker.mail.shared_token import SharedTokens
 from worker.mail.token import Tokens, TokenSource
 
 _PERCENT = 100
-_LONGEST_IDLE = 30.0
-"""Seconds, of connections that nobody counts."""
+_IDLE, _LONGEST_IDLE = 30.0, 240.0
+"""Seconds; servers wait for the next command for at least 300 (RFC 5321, 4.5.3.2.7)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,10 +117,15 @@ def _tokens(account: Account, secret: str, link: Link) -> Tokens | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Size:
-    """How much of an account without limits of its own one worker uses."""
+    """How much of an account without limits of its own one worker uses.
+
+    Attributes:
+        weights: of the urgent, the normal and the bulk lane, when they share the connections.
+    """
 
     connections: int
     messages: int
+    weights: Sequence[int] = (1, 1, 1)
 
 
 @asynccontextmanager
@@ -178,6 +183,19 @@ def limit_of(account: Account) -> Limit:
     )
 
 
+def longest_idle(account: Account) -> float:
+    """The seconds for which a connection is kept for the next mail: a slow account's comes later.
+
+    At its pace each connection carries every n-th mail, and not to the second.
+
+    >>> longest_idle(Account(name="a", per_minute=30, connections=3)), longest_idle(Account(name="a", per_minute=2))
+    (30.0, 60.0)
+    """
+    pauses = [seconds / count for seconds, count in ((1, account.per_second), (60, account.per_minute)) if count]
+    between = max(pauses, default=0) * max(1, account.connections)
+    return min(_LONGEST_IDLE, max(_IDLE, 2 * between))
+
+
 def _carrier(one: Configured, gate: Gate, link: Link, size: Size) -> Carrier:
     account = one.account
 
@@ -193,7 +211,8 @@ def _carrier(one: Configured, gate: Gate, link: Link, size: Size) -> Carrier:
         permits=gate,
         on_failure=failed,
         on_open=gate.opened,
-        longest_idle=None if account.connections else _LONGEST_IDLE,
+        longest_idle=longest_idle(account),
+        weights=size.weights,
     )
     carrier = Carrier(
         account.name,

@@ -1,6 +1,7 @@
 """The gate of one account, shared by all workers: how many connections it may have, and whether it is open at all.
 
-Permits: a connection needs one for as long as it lives. They are leases in Redis, renewed while the pool holds
+Permits: a connection needs one for as long as it lives. Who finds none is put down as wanting one, with the
+importance of its mail: who has an idle one ends it, and a free one goes to the most important. They are leases in Redis, renewed while the pool holds
 them, so that a worker that was killed gives them back by dying. A permit given back lingers for a moment, since
 a server notices the end of a connection later than we do.
 
@@ -26,7 +27,7 @@ from typing import Any
 from redis.exceptions import RedisError
 
 import background
-from producers.keys import LaneKeys, mail_account, mail_permits
+from producers.keys import LaneKeys, mail_account, mail_permits, mail_wanted
 from producers.limits import Limits
 from producers.link import Argument, Link
 from producers.script import Script, read_script
@@ -38,6 +39,7 @@ _ACCOUNT_OPEN = event("account.open")
 
 _ANSWER_SECONDS = 2.0
 _REASON_LIMIT = 500
+_ANY_PRIORITY = 9
 _KEYS = LaneKeys("mail.normal")
 _LOST = (RedisError, OSError, TimeoutError)
 
@@ -76,6 +78,7 @@ class Times:
         quiet: after how long without a complaint one more connection is tried again.
         proof: for how long a connection that worked vouches for others.
         look: how soon a mail that found no free permit looks again.
+        want: for how long it is known that somebody found none.
     """
 
     life: timedelta = timedelta(seconds=10)
@@ -85,6 +88,7 @@ class Times:
     quiet: timedelta = timedelta(minutes=5)
     proof: timedelta = timedelta(minutes=1)
     look: timedelta = timedelta(seconds=1)
+    want: timedelta = timedelta(seconds=1)
     pauses: Mapping[Trouble, Pause] = field(default_factory=lambda: PAUSES)
 
 
@@ -127,17 +131,28 @@ class Gate:
         """How soon a mail looks again that found the account closed."""
         return self._times.look
 
-    async def take(self) -> bool:
+    @property
+    def bounded(self) -> bool:
+        """Whether the account may have only so many connections."""
+        return self._connections > 0
+
+    async def take(self, priority: int = 1) -> bool:
         """Ask for one more connection; False when all are in use, or another one is trying whether it works.
+
+        Where all are in use, who has one is told (`wanted`).
+
+        Args:
+            priority: of the mail that waits for it, 0 the most important.
 
         Raises:
             AccountClosed: the breaker is open, or Redis is away.
         """
         permit = f"{self._mine}-{next(self._numbers)}"
-        keys = [mail_permits(self._account), mail_account(self._account)]
+        keys = [mail_permits(self._account), mail_account(self._account), mail_wanted(self._account)]
         times = [_ms(one) for one in (self._times.life, self._times.quiet, self._times.proof)]
         try:
-            granted, wait, trying = await self._run("take_permit", keys, [permit, self._connections, *times])
+            asked = [permit, self._connections, *times, priority, self._mine, _ms(self._times.want)]
+            granted, wait, trying = await self._run("take_permit", keys, asked)
         except _LOST as error:
             raise AccountClosed(
                 self._account, self._times.look, f"no permit: {type(error).__name__} from Redis"
@@ -149,6 +164,16 @@ class Gate:
             reason = "the account is closed for now, see ./run ops mail accounts"
             raise AccountClosed(self._account, self.look, reason)
         return bool(granted)
+
+    async def wanted(self, priority: int | None = None) -> int:
+        """For how many workers none is left; with a priority, only for more important mails than that.
+
+        Redis away is nobody: what is open goes on.
+        """
+        below = _ANY_PRIORITY if priority is None else priority
+        with contextlib.suppress(*_LOST):
+            return int(await self._run("wanted", [mail_wanted(self._account)], [self._mine, below]))
+        return 0
 
     async def give_back(self) -> None:
         """A connection has ended."""

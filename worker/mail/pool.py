@@ -4,26 +4,27 @@
                      ^           │         │
                   opening        └─────────┴─ worn, broken, or closed by the server
 
-Whenever a connection becomes idle or is gone, `_serve` hands idle ones to those who wait, the urgent first, and
-begins to open as many as are still missing.
+Whenever a connection becomes idle or is gone, `_serve` hands idle ones to those who wait, lane by lane as
+`worker.mail.shares` says, and begins to open as many as are still missing.
 
 - **No stampede.** As many connections are opened at a time as are known to work, and one at least: 1, 2, 4 and so
   on. So a server that is down, or a wrong password, is tried once and not fifty times. That failure is everybody's
   who waits. If other connections work it is the server's limit: those who wait get what comes back, and more are
   tried only after a rest.
-- **Urgent first**, and a reserve of connections that only urgent mails use.
+- **Each lane has its share**, and urgent mails a reserve of connections that only they use.
 - **No attempt is lost to a dead connection.** One that the server closed while it was idle is gone at once; one
   that proves dead at its first command costs the mail nothing, `Borrowed` takes another.
 - **No gap between two mails.** A mail that waits takes over a quick connection when the one before writes its
   final dot, see `worker.mail.connection`. A server that does not take it so is not asked to any more.
 - A connection is given up after a number of mails, an age, or an idle time: servers count, and drop the silent.
 - **Permits** bound the connections of many workers together. One is taken before connecting and given back when
-  the connection has ended.
+  the connection has ended. An idle connection ends when another worker wants its permit; one that comes back does
+  when that worker's mail is more important than those that wait here.
 """
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -31,11 +32,11 @@ from worker.mail.borrowed import Borrowed, Kept
 from worker.mail.connection import Connection
 from worker.mail.errors import Broken, Refused
 from worker.mail.server import Server
-from worker.mail.waiting import BULK as BULK, NORMAL as NORMAL, URGENT as URGENT, Waiting
+from worker.mail.shares import BULK as BULK, NORMAL as NORMAL, URGENT as URGENT, Shares
+from worker.mail.waiting import Waiting
 
 _LONGEST_AGE = 300.0
 _LONGEST_IDLE = 30.0
-_LONGEST_IDLE_WITH_PERMIT = 1.0
 _MOST_OPENING = 10
 _FIRST_REST, _LONGEST_REST = 5.0, 300.0
 _PERMIT_LOOK = 0.25
@@ -44,10 +45,20 @@ _LEFT_FREE = 1
 
 
 class Permits(Protocol):
-    """A number of connections that several workers share."""
+    """A number of connections that several workers share.
 
-    async def take(self) -> bool:
-        """Take one, if there is one."""
+    Attributes:
+        bounded: whether there is such a number.
+    """
+
+    @property
+    def bounded(self) -> bool: ...
+
+    async def take(self, priority: int = NORMAL) -> bool:
+        """Take one for a mail of this priority, if there is one and nobody more important waits for it."""
+
+    async def wanted(self, priority: int | None = None) -> int:
+        """For how many others none is left; with a priority, only those that are more important."""
 
     async def give_back(self) -> None:
         """One that was taken is free again."""
@@ -83,7 +94,8 @@ class Pool:
         patience: seconds that a mail waits for a permit while no connection is open here.
         on_failure: told of each connection that could not be opened.
         on_open: told of each connection that was.
-        longest_idle: seconds after which an idle one is closed; with permits it is short, since others may wait.
+        longest_idle: seconds after which an idle one is closed.
+        weights: of the lanes, the urgent one first: how the connections are shared when all of them want more.
 
     Example:
         pool = Pool(Server("127.0.0.1", 25, "off"), connections=20, messages=100)
@@ -102,7 +114,8 @@ class Pool:
         patience: float = 10.0,
         on_failure: Callable[[Refused | Broken], None] | None = None,
         on_open: Callable[[], None] = lambda: None,
-        longest_idle: float | None = None,
+        longest_idle: float = _LONGEST_IDLE,
+        weights: Sequence[int] = (1, 1, 1),
     ) -> None:
         if not 0 <= reserve < connections:
             raise ValueError(f"a reserve of {reserve} leaves nothing of {connections} connections")
@@ -110,10 +123,10 @@ class Pool:
         self._limit, self._reserve, self._messages = connections, reserve, messages
         self._permits, self._patience, self._on_failure = permits, patience, on_failure
         self._on_open = on_open
-        self._longest_idle = longest_idle or (_LONGEST_IDLE if permits is None else _LONGEST_IDLE_WITH_PERMIT)
-        self._waiting: Waiting[Kept] = Waiting()
+        self._longest_idle = longest_idle
+        self._shares = Shares(weights)
+        self._waiting: Waiting[Kept] = Waiting(self._shares)
         self._idle: list[Kept] = []
-        self._in_use = 0
         self._open = 0
         self._follow = True
         self._behind = 0
@@ -121,6 +134,8 @@ class Pool:
         self._opening: dict[asyncio.Task[None], bool] = {}
         """And whether another connection was open when it began: then its failure may be that of one too many."""
         self._leaving: set[asyncio.Task[None]] = set()
+        self._listening: asyncio.Task[None] | None = None
+        """For others who want an idle one's permit."""
         self._idle_timer: asyncio.TimerHandle | None = None
         self._rest_timer: asyncio.TimerHandle | None = None
 
@@ -140,21 +155,22 @@ class Pool:
         """Take leave of every idle connection. Nobody may be waiting for one any more."""
         for timer in filter(None, (self._idle_timer, self._rest_timer)):
             timer.cancel()
-        for task in self._opening:
+        for task in filter(None, (*self._opening, self._listening)):
             task.cancel()
-        while self._idle:
-            self._take_leave(self._idle.pop())
-        while tasks := {*self._opening, *self._leaving}:
-            await asyncio.gather(*tasks, return_exceptions=True)
+        while self._idle or self._opening or self._leaving:
+            while self._idle:
+                self._take_leave(self._idle.pop())
+            await asyncio.gather(*self._opening, *self._leaving, return_exceptions=True)
 
     # Handing out
 
     async def acquire(self, priority: int, *, alone: bool = False) -> Kept:
         """See `Lender`."""
         if self._idle and self._idle[-1].connection.usable and self._may_have(priority):
-            self._in_use += 1
-            self._idle[-1].rested = True
-            return self._idle.pop()  # nobody is overtaken: who waits now may not have it
+            kept = self._idle.pop()  # nobody is overtaken: who waits now may not have it
+            kept.rested, kept.priority = True, priority
+            self._shares.in_use[priority] += 1
+            return kept
         waiter = self._waiting.add(priority, alone=alone)
         self._serve()
         try:
@@ -172,11 +188,13 @@ class Pool:
             kept.left = True
             connection.retire()
             return
-        self._in_use -= 1
+        self._shares.in_use[kept.priority] -= 1
         if not connection.usable:
             connection.close()
         elif self._is_worn(kept, mails=connection.sent):
             self._take_leave(kept)
+        elif self._bounded and self._waiting.first not in {None, URGENT}:
+            self._in_background(self._offer(kept))
         else:
             kept.rested = True
             self._idle.append(kept)
@@ -186,12 +204,14 @@ class Pool:
         """See `Lender`. The next mail has its place among those in use, too."""
         if not self._follow or self._is_worn(kept, mails=kept.connection.sent + 1):
             return False
-        urgent_only = self._behind + _LEFT_FREE >= self._open and not self._reserve
-        urgent_only = urgent_only or not self._may_have(NORMAL, others=self._in_use - 1)
-        waiter = self._waiting.next(urgent_only=urgent_only, alone=False)
-        if waiter is None:
+        self._shares.in_use[kept.priority] -= 1
+        urgent_only = self._bounded or (self._behind + _LEFT_FREE >= self._open and not self._reserve)
+        found = self._waiting.next(urgent_only=urgent_only or not self._may_have(NORMAL), alone=False)
+        if found is None:
+            self._shares.in_use[kept.priority] += 1
             return False
         self._behind += 1
+        waiter, kept.priority = found
         waiter.set_result(kept)
         self._open_more()
         return True
@@ -210,27 +230,63 @@ class Pool:
             if not self._idle[-1].connection.usable:
                 self._idle.pop().connection.close()
                 continue
-            waiter = self._waiting.next(urgent_only=not self._may_have(NORMAL))
-            if waiter is None:
+            found = self._waiting.next(urgent_only=not self._may_have(NORMAL))
+            if found is None:
                 break
-            self._in_use += 1
-            waiter.set_result(self._idle.pop())  # the most recently used: the others grow old and are closed
+            kept = self._idle.pop()  # the most recently used: the others grow old and are closed
+            waiter, kept.priority = found
+            waiter.set_result(kept)
         if self._idle and self._idle_timer is None:
             self._look_at_idle()
+        if self._bounded:
+            self._listen()
         self._open_more()
 
     def _is_worn(self, kept: Kept, *, mails: int) -> bool:
         return kept.worn or mails >= self._messages or time.monotonic() - kept.opened_at > _LONGEST_AGE
 
-    def _may_have(self, priority: int, *, others: int | None = None) -> bool:
-        in_use = self._in_use if others is None else others
-        return priority == URGENT or in_use < self._limit - self._reserve
+    def _may_have(self, priority: int) -> bool:
+        return priority == URGENT or self._shares.total < self._limit - self._reserve
+
+    # Handing on to other workers
+
+    @property
+    def _bounded(self) -> bool:
+        return self._permits is not None and self._permits.bounded
+
+    async def _offer(self, kept: Kept) -> None:
+        """It comes back while mails wait here that are not urgent: a more important one elsewhere goes before them."""
+        priority = self._waiting.first
+        if self._permits is not None and priority and await self._permits.wanted(priority):
+            self._take_leave(kept)
+        else:
+            kept.rested = True
+            self._idle.append(kept)
+        self._serve()
+
+    def _listen(self) -> None:
+        if self._idle and self._bounded and self._listening is None:
+            self._listening = asyncio.create_task(self._hand_on())
+            self._listening.add_done_callback(self._listened)
+
+    async def _hand_on(self) -> None:
+        """End idle connections whose permits others want, the oldest first, for as long as there are any."""
+        while self._idle and self._permits is not None:
+            for _ in range(await self._permits.wanted()):
+                if self._idle:
+                    self._take_leave(self._idle.pop(0))
+            await asyncio.sleep(_PERMIT_LOOK)
+
+    def _listened(self, task: "asyncio.Task[None]") -> None:
+        self._listening = None
+        if not task.cancelled() and (fault := task.exception()):
+            raise fault  # a fault of ours: the loop's exception handler reports it
 
     # Opening
 
     def _open_more(self) -> None:
         room = self._limit - self._open - len(self._opening)
-        missing = self._waiting.count(others=max(0, self._limit - self._reserve - self._in_use)) if room > 0 else 0
+        missing = self._waiting.count(others=max(0, self._limit - self._reserve - self._shares.total)) if room > 0 else 0
         if not missing:
             return
         if time.monotonic() < self._rest.until:
@@ -275,7 +331,7 @@ class Pool:
         """
         deadline = time.monotonic() + self._patience
         while self._waiting.count(others=1):
-            if await permits.take():
+            if await permits.take(NORMAL if self._waiting.first is None else self._waiting.first):
                 return True
             if self._open == 0 and time.monotonic() > deadline:
                 raise Crowded(f"no permit for a connection within {self._patience:g} s")
@@ -313,7 +369,7 @@ class Pool:
     def _ended(self, kept: Kept) -> None:
         """It is gone, whoever ended it."""
         self._open -= 1
-        self._in_use -= kept.left
+        self._shares.in_use[kept.priority] -= kept.left
         if kept in self._idle:
             self._idle.remove(kept)
         self._give_permit_back()

@@ -1,22 +1,24 @@
-"""Who waits for a connection: the urgent first, and within one priority the first come."""
+"""Who waits for a connection: by lane, and within a lane the first come."""
 
 import asyncio
 from collections import deque
-from typing import Final, Generic, TypeVar
+from typing import Generic, TypeVar
 
-URGENT: Final = 0
-NORMAL: Final = 1
-BULK: Final = 2
-_PRIORITIES: Final = 3
+from worker.mail.shares import BULK as BULK, NORMAL as NORMAL, PRIORITIES, URGENT as URGENT, Shares
 
 Thing = TypeVar("Thing")
 
 
 class Waiting(Generic[Thing]):
-    """Queues, one for each priority."""
+    """Queues, one for each lane.
 
-    def __init__(self) -> None:
-        self._queues: list[deque[asyncio.Future[Thing]]] = [deque() for _ in range(_PRIORITIES)]
+    Args:
+        shares: decides between the lanes.
+    """
+
+    def __init__(self, shares: Shares | None = None) -> None:
+        self._shares = shares or Shares()
+        self._queues: list[deque[asyncio.Future[Thing]]] = [deque() for _ in PRIORITIES]
         self._alone: set[asyncio.Future[Thing]] = set()
 
     def add(self, priority: int, *, alone: bool = False) -> "asyncio.Future[Thing]":
@@ -26,7 +28,10 @@ class Waiting(Generic[Thing]):
             alone: it takes nothing that somebody else is not done with.
         """
         waiter: asyncio.Future[Thing] = asyncio.get_running_loop().create_future()
-        self._queues[priority].append(waiter)
+        queue = self._queues[priority]
+        if not queue:
+            self._shares.begin_to_wait(priority)
+        queue.append(waiter)
         if alone:
             self._alone.add(waiter)
             waiter.add_done_callback(self._alone.discard)
@@ -40,18 +45,27 @@ class Waiting(Generic[Thing]):
             return None
         return waiter.result()
 
-    def next(self, *, urgent_only: bool, alone: bool = True) -> "asyncio.Future[Thing] | None":
-        """Who is served next; no longer waiting.
+    def next(self, *, urgent_only: bool, alone: bool = True) -> "tuple[asyncio.Future[Thing], int] | None":
+        """Who is served next, no longer waiting, and its priority; its lane has one more in use.
 
         Args:
             alone: what there is to give is free; else nobody is served while one who wants it so is the next.
         """
-        for queue in self._queues[: 1 if urgent_only else _PRIORITIES]:
-            while queue and queue[0].done():
-                queue.popleft()
-            if queue:
-                return queue.popleft() if alone or queue[0] not in self._alone else None
-        return None
+        lanes = self._lanes()
+        if not lanes or (urgent_only and lanes[0] != URGENT):
+            return None
+        lane = URGENT if urgent_only else lanes[0] if len(lanes) == 1 else self._shares.choose(lanes)
+        queue = self._queues[lane]
+        if not alone and queue[0] in self._alone:
+            return None
+        self._shares.serve(lane, lanes)
+        return queue.popleft(), lane
+
+    @property
+    def first(self) -> int | None:
+        """The highest priority for which somebody waits."""
+        lanes = self._lanes()
+        return lanes[0] if lanes else None
 
     def count(self, *, others: int) -> int:
         """How many wait; of those who are not urgent, count at most ``others``."""
@@ -60,5 +74,17 @@ class Waiting(Generic[Thing]):
 
     def fail(self, error: Exception) -> None:
         """Nobody is served any more: all get the error."""
-        while (waiter := self.next(urgent_only=False)) is not None:
-            waiter.set_exception(error)
+        for queue in self._queues:
+            while queue:
+                if not (waiter := queue.popleft()).done():
+                    waiter.set_exception(error)
+
+    def _lanes(self) -> list[int]:
+        """Those in which somebody waits, the most important first."""
+        found = []
+        for lane, queue in enumerate(self._queues):
+            while queue and queue[0].done():
+                queue.popleft()
+            if queue:
+                found.append(lane)
+        return found

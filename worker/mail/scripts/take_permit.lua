@@ -4,20 +4,26 @@
 --
 -- KEYS[1]  momentus:{mail}:permits:<account>  ZSET  permit -> when it lapses unless renewed (ms)
 -- KEYS[2]  momentus:{mail}:account:<account>  HASH  the breaker; see fault.lua
+-- KEYS[3]  momentus:{mail}:wanted:<account>   ZSET  "<priority> <worker>" of those that found none -> when that lapses (ms)
 -- ARGV[1]  permit: a name that nobody else uses
 -- ARGV[2]  how many connections the account may have; 0 for any number
 -- ARGV[3]  how long a permit holds without renewal (ms)
 -- ARGV[4]  after how long (ms) without a complaint one more connection is tried again
 -- ARGV[5]  for how long (ms) a connection that worked vouches for others
+-- ARGV[6]  priority of the mail that it is for; 0 is the most important
+-- ARGV[7]  the worker
+-- ARGV[8]  for how long (ms) it is known that it found none
 --
 -- Returns  {granted, wait (ms), trying}: granted 1 or 0; wait is how long the account is closed, 0 when it is not;
 --          trying 1 when others wait for what becomes of this connection, or this one for another's
+--
+-- A free permit is left to a worker whose mail is more important and who asked a moment ago.
 --
 -- Invariant: at most ARGV[2] permits are valid at any instant, fleet-wide; while the account is closed none is given.
 -- While nobody knows whether a login works (at first, after a pause, after a time without one) one connection of the
 -- whole fleet tries and the others wait for what becomes of it: one log-in per step of the breaker.
 
-local permits, account = KEYS[1], KEYS[2]
+local permits, account, wanted = KEYS[1], KEYS[2], KEYS[3]
 local most, life, quiet, proof = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
@@ -37,8 +43,26 @@ if fewer > 0 and now - fewer_ms > quiet then
   fewer = fewer - 1
   redis.call('HSET', account, 'fewer', fewer, 'fewer_ms', now)
 end
-if most > 0 and redis.call('ZCARD', permits) >= math.max(1, most - fewer) then
-  return {0, 0, 0}
+
+-- How many other workers wait for one with a more important mail.
+local function before()
+  local count = 0
+  for _, member in ipairs(redis.call('ZRANGE', wanted, 0, -1)) do
+    local priority, worker = string.match(member, '^(%d+) (.*)$')
+    if priority and tonumber(priority) < tonumber(ARGV[6]) and worker ~= ARGV[7] then
+      count = count + 1
+    end
+  end
+  return count
+end
+
+if most > 0 then
+  redis.call('ZREMRANGEBYSCORE', wanted, '-inf', now)
+  if redis.call('ZCARD', permits) + before() >= math.max(1, most - fewer) then
+    redis.call('ZADD', wanted, now + tonumber(ARGV[8]), ARGV[6] .. ' ' .. ARGV[7])
+    return {0, 0, 0}
+  end
+  redis.call('ZREM', wanted, ARGV[6] .. ' ' .. ARGV[7])
 end
 redis.call('ZADD', permits, now + life, ARGV[1])
 if unproven then
