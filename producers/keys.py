@@ -124,7 +124,7 @@ class LaneKeys:
 
     @property
     def turns(self) -> str:
-        """HASH of when each lane was last looked at, and since when limits give it too little; ``row``: see turns.lua."""
+        """HASH of whose turn it is when limits give less than the lanes ask for: see turns.lua."""
         return f"momentus:{self.tag}:turns"
 
     @property

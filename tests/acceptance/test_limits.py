@@ -692,7 +692,9 @@ def test_a_ceiling_below_one_is_refused(ceiling: int) -> None:
 
 async def contended(limits: Limits, fleet: Fleet, *, rate: bool = False) -> None:
     """One place, or one token at a time, for three lanes that are all looked at by workers."""
-    limit = Limit("account:a", (Rate(1, timedelta(milliseconds=1)),)) if rate else Limit("account:a", concurrency=1)
+    limit = (
+        Limit("account:a", (Rate(1, timedelta(milliseconds=1)),)) if rate else Limit("account:a", concurrency=1)
+    )
     await limits.define(limit)
     for lane in (URGENT, LANE, BULK):
         await limits.bind(lane, LaneLimit(["account:a"], urgent=lane == URGENT))
@@ -799,6 +801,6 @@ async def test_what_only_urgent_lanes_may_use_is_left_to_nobody(
     await limits.define(Limit("account:a", concurrency=5, reserve=0.2))
     await producer.send_many(notes(9))
     assert len(await fleet.claim(9)) == 4
-    await redis.hset(KEYS.turns, "row", 4)  # it would be the others' turn
+    await redis.hset(KEYS.turns, "row", "4")  # it would be the others' turn
     await producer.send(UrgentNote("urgent"))
     assert texts(await fleet.claim(1, URGENT)) == ["urgent"]

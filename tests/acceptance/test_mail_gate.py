@@ -261,7 +261,9 @@ async def test_without_redis_no_connection_is_opened_and_nothing_hangs(
 # Handing on
 
 
-async def test_who_has_a_permit_hears_that_another_worker_wants_one_and_for_how_important_a_mail(link: Link) -> None:
+async def test_who_has_a_permit_hears_that_another_worker_wants_one_and_for_how_important_a_mail(
+    link: Link,
+) -> None:
     one, other, third = await proven(workers(link, 3, connections=1))
     assert await one.take(2)
     assert not await other.take(1)

@@ -188,8 +188,8 @@ def longest_idle(account: Account) -> float:
 
     At its pace each connection carries every n-th mail, and not to the second.
 
-    >>> longest_idle(Account(name="a", per_minute=30, connections=3)), longest_idle(Account(name="a", per_minute=2))
-    (30.0, 60.0)
+    >>> [longest_idle(Account(name="a", per_minute=count)) for count in (0, 30, 2)]
+    [30.0, 30.0, 60.0]
     """
     pauses = [seconds / count for seconds, count in ((1, account.per_second), (60, account.per_minute)) if count]
     between = max(pauses, default=0) * max(1, account.connections)

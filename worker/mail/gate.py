@@ -1,9 +1,9 @@
 """The gate of one account, shared by all workers: how many connections it may have, and whether it is open at all.
 
-Permits: a connection needs one for as long as it lives. Who finds none is put down as wanting one, with the
-importance of its mail: who has an idle one ends it, and a free one goes to the most important. They are leases in Redis, renewed while the pool holds
+Permits: a connection needs one for as long as it lives. They are leases in Redis, renewed while the pool holds
 them, so that a worker that was killed gives them back by dying. A permit given back lingers for a moment, since
-a server notices the end of a connection later than we do.
+a server notices the end of a connection later than we do. Who finds none is put down as wanting one, with the
+importance of its mail: whoever has an idle connection ends it, and a free permit goes to the most important mail.
 
 The breaker: a refused login, a used-up day, or a few connection faults in a row close the account for a while,
 for all workers at once; its limit is held, so that the claim gives its mails to another account or leaves them

@@ -45,14 +45,11 @@ _LEFT_FREE = 1
 
 
 class Permits(Protocol):
-    """A number of connections that several workers share.
-
-    Attributes:
-        bounded: whether there is such a number.
-    """
+    """A number of connections that several workers share."""
 
     @property
-    def bounded(self) -> bool: ...
+    def bounded(self) -> bool:
+        """Whether there is such a number."""
 
     async def take(self, priority: int = NORMAL) -> bool:
         """Take one for a mail of this priority, if there is one and nobody more important waits for it."""
@@ -176,8 +173,8 @@ class Pool:
         try:
             return await waiter
         except asyncio.CancelledError:
-            if kept := self._waiting.leave(waiter, priority):
-                self.give_back(kept)
+            if given := self._waiting.leave(waiter, priority):
+                self.give_back(given)
             raise
 
     def give_back(self, kept: Kept) -> None:
@@ -255,7 +252,7 @@ class Pool:
         return self._permits is not None and self._permits.bounded
 
     async def _offer(self, kept: Kept) -> None:
-        """It comes back while mails wait here that are not urgent: a more important one elsewhere goes before them."""
+        """Keep a connection that comes back for the mails here, unless a more important one waits elsewhere."""
         priority = self._waiting.first
         if self._permits is not None and priority and await self._permits.wanted(priority):
             self._take_leave(kept)
@@ -286,7 +283,9 @@ class Pool:
 
     def _open_more(self) -> None:
         room = self._limit - self._open - len(self._opening)
-        missing = self._waiting.count(others=max(0, self._limit - self._reserve - self._shares.total)) if room > 0 else 0
+        missing = (
+            self._waiting.count(others=max(0, self._limit - self._reserve - self._shares.total)) if room > 0 else 0
+        )
         if not missing:
             return
         if time.monotonic() < self._rest.until:

@@ -1,9 +1,9 @@
 """The shares of the lanes in a pool: which of those that wait gets the next free connection.
 
-The one that has the least of its share does: connections in use by weight, and the weights are the lanes' slots. So
-a flood in two lanes never takes a third one's connections, and a mail of a lane that has none in use waits for the
-end of one mail at most. Where that decides nothing, as with a single connection, an urgent mail comes first, but
-each fifth connection is another lane's that waits; the others take turns by their weights.
+The one that has the least of its share does: connections in use by weight, and the weights are the lanes' slots.
+So a flood in two lanes never takes a third one's connections, and a mail of a lane that has none in use waits for
+the end of one mail at most. Where that decides nothing, as with a single connection, an urgent mail comes first,
+but each fifth connection is another lane's that waits; the others take turns by their weights.
 """
 
 from collections.abc import Sequence
