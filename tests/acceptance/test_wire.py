@@ -51,6 +51,7 @@ from tests.support import OwnValkey, eventually
 from worker.engine import Cron, LaneLimit, LaneSlots, Limit, Rate, Schedule, Worker
 from worker.engine.cron import Clock
 from worker.engine.handler import handler
+from worker.mail.gate import Gate
 from worker.mail.routing import route
 from worker.reports.audit import audit_cron
 from worker.reports.store import Change, NewSet, ReportStore, Stored
@@ -357,6 +358,15 @@ async def a_mail_that_only_some_accounts_may_send_is_routed(url: str) -> None:
     await link.close()
 
 
+async def a_worker_finds_no_permit_for_a_connection(url: str) -> None:
+    link = Link(url)
+    gate = Gate(link, "bounded", connections=1)
+    assert await gate.take()
+    await gate.worked()
+    assert not await gate.take()
+    await link.close()
+
+
 async def an_item_waits_in_a_digest_and_is_taken_back(it: System) -> None:
     task = Mail(to="ana@example.com", template="task_assigned", values={"task": "Cierre", "due": "hoy"})
     digest = Digest(mail=task, template="tasks_assigned", collapse="tasks:7", window=timedelta(days=1))
@@ -443,6 +453,7 @@ async def test_every_key_that_is_written_is_on_the_page_and_every_key_on_the_pag
         await a_cron_ticks(it, valkey.url)
         await addresses_fail_and_bounces_come(it)
         await a_mail_that_only_some_accounts_may_send_is_routed(valkey.url)
+        await a_worker_finds_no_permit_for_a_connection(valkey.url)
         await an_item_waits_in_a_digest_and_is_taken_back(it)
         await a_refresh_is_asked_for_while_one_runs(it)
         await a_report_audits_itself(it, valkey.url)

@@ -28,6 +28,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import background
 from worker.mail.borrowed import Borrowed, Kept
 from worker.mail.connection import Connection
 from worker.mail.errors import Broken, Refused
@@ -263,7 +264,7 @@ class Pool:
 
     def _listen(self) -> None:
         if self._idle and self._bounded and self._listening is None:
-            self._listening = asyncio.create_task(self._hand_on())
+            self._listening = background.start("permits that others want", self._hand_on)
             self._listening.add_done_callback(self._listened)
 
     async def _hand_on(self) -> None:
@@ -274,10 +275,8 @@ class Pool:
                     self._take_leave(self._idle.pop(0))
             await asyncio.sleep(_PERMIT_LOOK)
 
-    def _listened(self, task: "asyncio.Task[None]") -> None:
+    def _listened(self, _: "asyncio.Task[None]") -> None:
         self._listening = None
-        if not task.cancelled() and (fault := task.exception()):
-            raise fault  # a fault of ours: the loop's exception handler reports it
 
     # Opening
 
