@@ -438,7 +438,7 @@ async def test_no_lane_starves_while_the_others_want_all_of_a_workers_connection
 async def test_at_a_providers_pace_an_account_logs_in_once_and_not_for_each_mail(
     valkey_url: str, producer: Producer
 ) -> None:
-    """At half of the real pause between two mails, which is longer than connections with permits used to be kept."""
+    """At half of the real pause between two mails."""
     described = Account(name="main", preset="microsoft365", host="127.0.0.1", per_minute=30, connections=3)
     async with Provider(password=PASSWORD) as provider:
         one = replace(account(provider), account=described)
