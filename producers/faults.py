@@ -36,6 +36,8 @@ _AWAY_CODES = (
 _RIGHTS = (NoPermissionError, AuthenticationError)
 _RIGHTS_CODES = ("NOPERM", "NOAUTH", "WRONGPASS")
 
+_NO_DATABASE = ("DB index is out of range", "SELECT is not allowed in cluster mode", "invalid DB index")
+
 _REPEAT = "repeat it, a job with the same key"
 
 
@@ -52,6 +54,11 @@ def in_our_words(error: RedisError) -> NotEnqueued:
     if str(error).startswith("WRONGTYPE"):
         what = str(error).partition(" script:")[0]
         return NotEnqueued(f"{what}; something else writes to this database: remove that key, or use another one")
+    if any(words in str(error) for words in _NO_DATABASE):
+        return NotEnqueued(
+            f"The address names a database that this Redis does not have: {error}; name another one, or raise "
+            "`databases`; a cluster has more than one only from Valkey 9 on (`cluster-databases`)"
+        )
     return NotEnqueued(f"Redis refused the call: {error}; check the server and its version")
 
 

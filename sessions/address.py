@@ -6,7 +6,7 @@
 | ``unix://[[user]:password@]/path?db=0``                     | this one, by its socket                      |
 | ``sentinel://[[user]:password@]host:port,…/service[/db]``   | the primary of the service, as the sentinels |
 |                                                             | say at the time of each connection           |
-| ``cluster://[[user]:password@]host:port,…``                 | the primary of the slot in question, as the  |
+| ``cluster://[[user]:password@]host:port,…[/db]``            | the primary of the slot in question, as the  |
 |                                                             | cluster says at the time of each connection  |
 
 With one more ``s`` (``rediss://``, ``sentinels://``, ``clusters://``) every connection is made by TLS, those to
@@ -14,11 +14,13 @@ the sentinels too; the query may name files: ``?ssl_ca_certs=…``, ``ssl_certfi
 
 It reads the text and refuses what it cannot read; it asks nobody. User and password are for the server; the
 sentinels are given the same password, which one without a password does not mind. A cluster's nodes may be any of
-it, and should be several: the first that answers names all others.
+it, and should be several: the first that answers names all others. A database other than 0 of a cluster is the
+server's to allow: Valkey has more than one from version 9 on (``cluster-databases``), Redis never.
 
 There are two of this file, alike to the octet, because `producers` and `sessions` are shipped each alone.
 """
 
+import re
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -74,7 +76,7 @@ def read_address(url: str) -> Address:
     except ValueError:
         raise _Unusable(
             "must be redis://, rediss:// or unix:// with host, port and database, "
-            "sentinel://host:port,host:port/service/0, or cluster://host:port,host:port"
+            "sentinel://host:port,host:port/service/0, or cluster://host:port,host:port/0"
         ) from None
 
 
@@ -120,11 +122,13 @@ def _read_sentinels(parts: _Parts, *, secure: bool) -> Address:
 
 
 def _read_cluster(parts: _Parts, *, secure: bool) -> Address:
-    if parts.path not in {"", "0"}:
+    if not re.fullmatch(r"[0-9]{0,9}", parts.path):
         raise _Unusable(
-            "a cluster:// address has no database but 0, because a cluster has none: cluster://host:port"
+            "a cluster:// address ends with the number of a database, or without: cluster://host:port/0"
         )
-    return Address(parts.options, secure=secure, cluster=tuple(_read_host(one, _PORT) for one in parts.hosts))
+    database = int(parts.path or 0)
+    options = parts.options | ({"db": database} if database else {})
+    return Address(options, secure=secure, cluster=tuple(_read_host(one, _PORT) for one in parts.hosts))
 
 
 def _read_host(text: str, usual_port: int) -> Host:

@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from redis.asyncio import Connection, RedisCluster, SSLConnection
 from redis.asyncio.cluster import ClusterNode
-from redis.exceptions import ConnectionError as ConnectionLost, RedisClusterException
+from redis.exceptions import ConnectionError as ConnectionLost, RedisClusterException, ResponseError
 
 from .address import Address
 from .idle import Tried
@@ -27,15 +27,19 @@ class Cluster(RedisCluster):
     @classmethod
     def of(cls, address: Address, **options: Any) -> Self:  # noqa: ANN401  redis-py's own
         """A client without connections yet."""
+        database = {"db": address.options["db"]} if "db" in address.options else {}
         client: Self = cls(
             startup_nodes=[ClusterNode(host, port) for host, port in address.cluster],
             ssl=address.secure,
             require_full_coverage=False,  # another slot's fault is not ours
             cluster_error_retry_attempts=1,
             connection_error_retry_attempts=0,
-            **address.options,
+            **{name: value for name, value in address.options.items() if name != "db"},
             **options,
         )
+        client.connection_kwargs |= database  # behind its back: it knows of no cluster that has more than one
+        for node in client.nodes_manager.startup_nodes.values():
+            node.connection_kwargs |= database
         kind = SSLConnection if address.secure else Connection
         client.connection_kwargs["connection_class"] = type(
             kind.__name__, (Tried, kind), {}
@@ -61,7 +65,7 @@ class Cluster(RedisCluster):
         try:
             return await super().initialize()
         except RedisClusterException as error:
-            raise ConnectionLost(str(error)) from error
+            raise ConnectionLost(str(_refusal(error) or error)) from error
 
     async def execute_command(self, *command: Any, **options: Any) -> Any:  # noqa: ANN401  redis-py's own
         """Send one command to where its keys are.
@@ -78,6 +82,13 @@ class Cluster(RedisCluster):
             return await super().execute_command(*_guarded(command), **options)
         except RedisClusterException as error:
             raise ConnectionLost(str(error)) from error
+
+
+def _refusal(error: BaseException | None) -> ResponseError | None:
+    """The server's own words behind redis-py's, which calls every refusal a server without cluster mode."""
+    while error is not None and not isinstance(error, ResponseError):
+        error = error.__cause__ or error.__context__
+    return error
 
 
 def _guarded(command: tuple[Any, ...]) -> tuple[Any, ...]:

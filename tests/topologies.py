@@ -218,10 +218,14 @@ async def cluster(*, replicas: int = 0) -> AsyncIterator[Cluster]:
 
 
 @contextmanager
-def lasting_cluster() -> Iterator[Cluster]:
-    """Three primaries that outlive one test's event loop, not to be broken."""
+def lasting_cluster(*arguments: str) -> Iterator[Cluster]:
+    """Three primaries that outlive one test's event loop, not to be broken.
+
+    Args:
+        arguments: more for each server.
+    """
     with scratch_directory() as scratch:
-        nodes = {name: _node(scratch / name) for name in ("a", "b", "c")}
+        nodes = {name: _node(scratch / name, *arguments) for name in ("a", "b", "c")}
         with Servers(_processes(nodes), scratch) as servers:
             yield asyncio.run(_form(nodes, servers.supervisor))
 
@@ -230,11 +234,11 @@ def _processes(nodes: Mapping[str, Valkey]) -> list[Process]:
     return [replace(one.process(name), restart=Restart.NEVER) for name, one in nodes.items()]
 
 
-def _node(directory: Path) -> Valkey:
+def _node(directory: Path, *more: str) -> Valkey:
     patience = ("--cluster-node-timeout", str(_DOWN_AFTER_MS * 2), "--repl-diskless-sync-delay", "0")
     alone = ("--cluster-enabled", "yes", "--cluster-require-full-coverage", "no")
     bus = ("--cluster-port", str(free_port()))
-    return Valkey.in_directory(directory, protected=False, arguments=(*alone, *patience, *bus))
+    return Valkey.in_directory(directory, protected=False, arguments=(*more, *alone, *patience, *bus))
 
 
 def _bus(node: Valkey) -> int:

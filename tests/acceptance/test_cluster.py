@@ -67,6 +67,13 @@ async def three(lasting: Cluster) -> Cluster:
     return lasting
 
 
+@pytest.fixture(scope="module")
+def numbered() -> Iterator[Cluster]:
+    """A cluster with more than one database, which Valkey has since 9."""
+    with lasting_cluster("--cluster-databases", "16") as formed:
+        yield formed
+
+
 @pytest.fixture
 async def six() -> AsyncIterator[Cluster]:
     async with cluster(replicas=1) as formed:
@@ -140,21 +147,32 @@ async def ops(url: str, *words: str) -> tuple[int | None, str, str]:
 async def test_the_whole_life_of_a_mail_a_report_and_a_session(
     three: Cluster, organisation: str, smtp_sink: Sink
 ) -> None:
-    port = free_port()
     assert await three.owner(MAIL.tag) != await three.owner(REPORTS.tag)
+    await the_whole_life(three.url, organisation, smtp_sink)
+
+
+@pytest.mark.long
+async def test_the_whole_life_in_another_database_than_0(
+    numbered: Cluster, organisation: str, smtp_sink: Sink
+) -> None:
+    await the_whole_life(f"{numbered.url}/2", organisation, smtp_sink)
+
+
+async def the_whole_life(url: str, organisation: str, smtp_sink: Sink) -> None:
+    port = free_port()
     async with AsyncExitStack() as stack:
-        await stack.enter_async_context(Supervisor(processes(three.url, smtp_sink, organisation, port)))
-        producer = await stack.enter_async_context(Producer.connect(three.url, budget=5))
-        redis = await stack.enter_async_context(connect(three.url))
+        await stack.enter_async_context(Supervisor(processes(url, smtp_sink, organisation, port)))
+        producer = await stack.enter_async_context(Producer.connect(url, budget=5))
+        redis = await stack.enter_async_context(connect(url))
         await producer.send(Mail(to="ana@example.com", subject="Hola", text="Buenos días"))
         (arrived,) = await smtp_sink.mailbox.wait_for(1, timeout=20)
         assert arrived.subject == "Hola"
         await eventually(lambda: redis.hexists(snapshot("default", "management"), "_meta"), timeout=20)
-        await a_manager_reads_and_logs_out(three.url, port)
+        await a_manager_reads_and_logs_out(url, port)
         depth = await read_depth(redis, tenant="default")
         assert depth.conserved
         assert len(depth.workers) == 1
-        code, said, complaints = await ops(three.url, "depth", "--json")
+        code, said, complaints = await ops(url, "depth", "--json")
         assert (code, complaints) == (0, "")
         assert json.loads(said)["conserved"]
 
@@ -637,10 +655,71 @@ def test_an_address_of_a_cluster_is_read_in_full() -> None:
 
 
 @pytest.mark.parametrize("make", [Producer.connect, SyncProducer.connect, Sessions.connect, connect])
-def test_another_database_than_0_is_refused_and_the_password_is_not_told(make: Callable[[str], object]) -> None:
-    with pytest.raises((InvalidRequest, ValueError), match="no database but 0") as refusal:
-        make("cluster://:secret@127.0.0.1:7000/2")
+def test_what_is_no_number_of_a_database_is_refused_and_the_password_is_not_told(
+    make: Callable[[str], object],
+) -> None:
+    with pytest.raises((InvalidRequest, ValueError), match="the number of a database") as refusal:
+        make("cluster://:secret@127.0.0.1:7000/momentus")
     assert "secret" not in str(refusal.value)
+
+
+def test_an_address_of_a_cluster_may_name_a_database() -> None:
+    assert read_address("cluster://a:1,b:2/12").options == {"db": 12}
+    assert read_address("cluster://a:1,b:2/0").options == read_address("cluster://a:1,b:2").options == {}
+
+
+async def test_everybody_works_in_the_database_that_the_address_names(numbered: Cluster) -> None:
+    ran: Counter[str] = Counter()
+    url = f"{numbered.url}/2"
+    async with AsyncExitStack() as stack:
+        producer = await stack.enter_async_context(Producer.connect(url, budget=5))
+        redis = await stack.enter_async_context(connect(url))
+        other = await stack.enter_async_context(connect(numbered.url))
+        await stack.enter_async_context(working(url, ran))
+        same = stack.enter_context(SyncProducer.connect(url, budget=5))
+        await producer.send_many([Note(f"{number}") for number in range(20)])
+        same.send(Report("report"))
+        await eventually(lambda: len(ran) == 21)
+        await eventually(lambda: is_conserved(redis))
+        assert (await read_depth(redis, tenant="default")).workers
+        assert not await other.exists(MAIL.counters, MAIL.workers)
+        await sessions_in(url, numbered.url)
+        code, said, complaints = await ops(url, "depth", "--json")
+        assert (code, complaints) == (0, "")
+        assert json.loads(said)["conserved"]
+
+
+async def sessions_in(url: str, other_url: str) -> None:
+    sessions, others = (Sessions.connect(one, deadline=PLENTY) for one in (url, other_url))
+    with closing(SyncSessions.connect(url, deadline=PLENTY)) as same:
+        token, session = await sessions.create("u-1", {"roots": [1]})
+        assert await sessions.load(token) == same.load(token) == session
+        assert await others.load(token) is None
+    await sessions.close()
+    await others.close()
+
+
+async def test_a_database_that_the_cluster_does_not_have_is_told_in_words(three: Cluster) -> None:
+    url = f"{three.url}/2"
+    async with Producer.connect(url, budget=5) as producer:
+        with pytest.raises(NotEnqueued, match="names a database that this Redis does not have"):
+            await producer.send(Note("a"))
+    with (
+        SyncProducer.connect(url, budget=5) as same,
+        pytest.raises(NotEnqueued, match="names a database that this Redis does not have"),
+    ):
+        same.send(Note("a"))
+    sessions = Sessions.connect(url, deadline=PLENTY)
+    with pytest.raises(SessionsUnavailable, match="DB index is out of range"):
+        await sessions.create("u-1", {})
+    await sessions.close()
+    with (
+        closing(SyncSessions.connect(url, deadline=PLENTY)) as others,
+        pytest.raises(SessionsUnavailable, match="DB index is out of range"),
+    ):
+        others.create("u-1", {})
+    _, said, complaints = await ops(url, "depth")
+    assert "DB index is out of range" in said + complaints
 
 
 @pytest.mark.parametrize("url", ["cluster://", "cluster://a:1,", "cluster://a:x", "cluster://a/name"])
