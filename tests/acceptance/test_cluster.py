@@ -673,14 +673,14 @@ async def test_everybody_works_in_the_database_that_the_address_names(numbered: 
     url = f"{numbered.url}/2"
     async with AsyncExitStack() as stack:
         producer = await stack.enter_async_context(Producer.connect(url, budget=5))
-        redis = await stack.enter_async_context(connect(url))
-        other = await stack.enter_async_context(connect(numbered.url))
+        redis = await stack.enter_async_context(connect(url, seconds=10))
+        other = await stack.enter_async_context(connect(numbered.url, seconds=10))
         await stack.enter_async_context(working(url, ran))
         same = stack.enter_context(SyncProducer.connect(url, budget=5))
         await producer.send_many([Note(f"{number}") for number in range(20)])
         same.send(Report("report"))
-        await eventually(lambda: len(ran) == 21)
-        await eventually(lambda: is_conserved(redis))
+        await eventually(lambda: len(ran) == 21, timeout=PATIENCE)
+        await eventually(lambda: is_conserved(redis), timeout=PATIENCE)
         assert (await read_depth(redis, tenant="default")).workers
         assert not await other.exists(MAIL.counters, MAIL.workers)
         await sessions_in(url, numbered.url)
@@ -690,8 +690,8 @@ async def test_everybody_works_in_the_database_that_the_address_names(numbered: 
 
 
 async def sessions_in(url: str, other_url: str) -> None:
-    sessions, others = (Sessions.connect(one, deadline=PLENTY) for one in (url, other_url))
-    with closing(SyncSessions.connect(url, deadline=PLENTY)) as same:
+    sessions, others = (Sessions.connect(one, deadline=timedelta(seconds=10)) for one in (url, other_url))
+    with closing(SyncSessions.connect(url, deadline=timedelta(seconds=10))) as same:
         token, session = await sessions.create("u-1", {"roots": [1]})
         assert await sessions.load(token) == same.load(token) == session
         assert await others.load(token) is None
