@@ -21,7 +21,7 @@ _INVISIBLE = "\u00ad\u034f\u061c\u180e\u200b\u200c\u200d\u2060\ufeff"
 _FILLER = re.compile(f"[{_INVISIBLE} \xa0\u2007\u200a\u202f\u2800]{{2,}}")
 _LONGEST_GAP = 10
 """Spaces in a row that somebody may have meant."""
-_SPACE_AT_BREAK = re.compile(r" *\n *")
+_SPACE_AT_BREAK = re.compile(r" ?\n ?")  # of two spaces or more one is left
 _MANY_BREAKS = re.compile(r"\n{3,}")
 
 _UNSEEN = frozenset({"head", "style", "script", "title", "template"})

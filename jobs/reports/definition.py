@@ -19,7 +19,7 @@ from .rollups import read_rollups
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}\Z")
 _PARAMETER = re.compile(
-    r"""--[^\n]*|/\*.*?\*/|'[^']*'|"[^"]*"|(?<![:\w]):([a-z_]+)\b""",
+    r"""--[^\n]*|/\*.*?(?:\*/|\Z)|'[^']*'|"[^"]*"|(?<![:\w]):([a-z_]+)\b""",
     re.DOTALL,
 )
 """A parameter; before it, so that they are stepped over, comments, texts and quoted names."""

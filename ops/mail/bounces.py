@@ -47,7 +47,8 @@ _LONGEST_WINDOW = 31
 """Days that a note of a sent mail may be old; the worker's setting allows 30."""
 _KEYS = LaneKeys("mail.normal")
 _OURS = re.compile(r"mail([0-9a-z-]{8,64})\Z")
-_ADDRESS = re.compile(r"[^\s<>\"'(),;:]+@[^\s<>\"'(),;:]+")
+_RUN = r"[^\s<>\"'(),;:]"
+_ADDRESS = re.compile(rf"(?<!{_RUN}){_RUN}+@{_RUN}+")
 
 
 @dataclass(frozen=True, slots=True)

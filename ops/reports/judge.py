@@ -27,7 +27,7 @@ _CLOCK = re.compile(
     r"|current_date|current_timestamp|current_time|localtimestamp|localtime)",
     re.IGNORECASE,
 )
-_SILENT = re.compile(r"--[^\n]*|/\*.*?\*/|'(?:[^']|'')*'|\"[^\"]*\"", re.DOTALL)
+_SILENT = re.compile(r"--[^\n]*|/\*.*?(?:\*/|\Z)|'(?:[^']|'')*'|\"[^\"]*\"", re.DOTALL)
 _DAY = {"day_start", "day_end"}
 
 

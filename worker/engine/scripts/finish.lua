@@ -184,7 +184,7 @@ end
 
 local function settle(at)
   local id, token, outcome = ARGV[at], ARGV[at + 1], ARGV[at + 2]
-  local attempt = tonumber(string.match(token, '%d+$'))
+  local attempt = tonumber(string.match(token, '^.*:(%d+)$'))
   settled[#settled + 1] = id
   if ARGV[at + 7] ~= '' then
     give_back(ARGV[at + 7], id)

@@ -23,8 +23,11 @@ elseif redis.sha1hex(redis.call('GET', KEYS[2]) or '') ~= ARGV[2] then
 end
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+-- Its frontier (%f) tries a run of characters from the first one only, so that a long line costs linear time. A NUL
+-- ends a run: before the first character of a line Lua sees one.
+local address = "%f[^%z%s<>\"'%(%),;:%[%]][^%z%s<>\"'%(%),;:%[%]]+@[^%z%s<>\"'%(%),;:%[%]\\]+"
 for at, line in ipairs(redis.call('LRANGE', KEYS[3], 0, -1)) do
-  local masked, found = string.gsub(line, "[^%s<>\"'%(%),;:%[%]]+@[^%s<>\"'%(%),;:%[%]\\]+", '[erased]')
+  local masked, found = string.gsub(line, address, '[erased]')
   if found > 0 then
     redis.call('LSET', KEYS[3], at - 1, masked)
   end
