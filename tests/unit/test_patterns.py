@@ -156,7 +156,7 @@ def using(pattern: re.Pattern[Any], use: str) -> Callable[[Any], object]:
         return lambda text: pattern.sub(nothing, text)
     if use == "finditer":
         return lambda text: sum(1 for _ in pattern.finditer(text))
-    return getattr(pattern, use)  # type: ignore[no-any-return]
+    return getattr(pattern, use)
 
 
 def encoded(make: Callable[[int], str]) -> Callable[[int], bytes]:
