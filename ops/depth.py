@@ -8,14 +8,16 @@ is arithmetic. Where the numbers come from:
     parked                     those of the waiting that no worker is to take yet (`ops.jobs.parked`)
     dead                       given up and kept for people
     uncertain                  since ever: effects of which nobody knows whether they happened
+    suppressed                 since ever: mails that were not sent, their recipients being suppressed
+    doubts                     of the last day: servers that refused many recipients at once (`ops.mail.doubt`)
     in, out                    the last 60 seconds (`ops.drain.per_minute` says how they are reckoned)
     workers, slots             heartbeats, so a few seconds old
     losses                     noticed by workers whose Redis had lost what it held, until people acknowledge them
 
-Conserved means: accepted = done + dead + discarded + vanished + cancelled + expired + waiting + leased, where
-`unaccounted` is what is missing (positive: jobs lost) or too much (negative). What stock arq brings in or takes
-out is not counted on the way: jobs of an arq producer wait as "too much" until first claimed, and those that an
-arq worker finishes end up as "missing".
+Conserved means: accepted = done + suppressed + dead + discarded + vanished + cancelled + expired + waiting +
+leased, where `unaccounted` is what is missing (positive: jobs lost) or too much (negative). What stock arq brings
+in or takes out is not counted on the way: jobs of an arq producer wait as "too much" until first claimed, and
+those that an arq worker finishes end up as "missing".
 
 What can go wrong: Redis away, which is the caller's to tell people. A heartbeat or a report in a format that
 cannot be read never hides the rest. This module writes nothing.
@@ -35,6 +37,7 @@ from ops.depth_words import drain_text, why_text
 from ops.drain import MINUTE_MS, Drain, Reason, forecast, per_minute, reason
 from ops.holds import Hold, read_hold
 from ops.lane_limits import LaneLimits, read_lane_limits
+from ops.mail.doubt import Doubt, read_doubts
 from ops.report_freshness import ReportFreshness, moment, read_reports
 from producers.keys import LaneKeys, group_of
 
@@ -80,6 +83,7 @@ class Counts:
     oldest_due_ms: int
     accepted: int
     done: int
+    suppressed: int
     discarded: int
     vanished: int
     cancelled: int
@@ -94,8 +98,8 @@ class Counts:
     @property
     def unaccounted(self) -> int:
         """Accepted jobs that are nowhere; negative: jobs that nobody accepted."""
-        ended = self.done + self.dead + self.discarded + self.vanished + self.cancelled + self.expired
-        return self.accepted - ended - self.ready - self.leased - self.scheduled
+        ended = self.done + self.suppressed + self.discarded + self.vanished + self.cancelled + self.expired
+        return self.accepted - ended - self.dead - self.ready - self.leased - self.scheduled
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,6 +126,7 @@ class LaneDepth:
     uncertain: int
     accepted: int
     done: int
+    suppressed: int
     discarded: int
     vanished: int
     cancelled: int
@@ -166,6 +171,7 @@ class Depth:
 
     Attributes:
         losses: of the groups that lost data, until people acknowledge it.
+        doubts: domains and accounts of which many recipients were refused at once, within the last day.
     """
 
     at: datetime
@@ -173,6 +179,7 @@ class Depth:
     workers: tuple[WorkerSeen, ...]
     reports: tuple[ReportFreshness, ...]
     losses: tuple[DataLoss, ...] = ()
+    doubts: tuple[Doubt, ...] = ()
 
     @property
     def sound(self) -> bool:
@@ -196,6 +203,7 @@ class Depth:
             "lanes": [_lane_json(lane, self.at) for lane in self.lanes],
             "workers": [asdict(worker) for worker in self.workers],
             "reports": [asdict(report) for report in self.reports],
+            "doubts": [asdict(doubt) for doubt in self.doubts],
             "losses": [asdict(loss) for loss in self.losses],
         }
 
@@ -252,6 +260,7 @@ async def read_depth(redis: Redis, *, tenant: str) -> Depth:
         ),
         workers=workers,
         reports=await read_reports(redis, tenant=tenant, now_us=now_us),
+        doubts=await read_doubts(redis),
         losses=tuple(group.loss for group in groups if group.loss is not None),
     )
 

@@ -7,11 +7,12 @@ from collections.abc import Iterator, Sequence
 from ops.depth import Depth, LaneDepth, WorkerSeen
 from ops.depth_words import drain_text, duration_text, loss_text, why_text
 from ops.limit_words import lane_limit_texts
+from ops.mail.doubt import doubt_text
 from ops.report_freshness import ReportFreshness
 
 _NONE = "-"
 _LANE_HEADS = (
-    *("LANE", "READY", "LEASED", "SCHEDULED", "RETRYING", "PARKED", "DEAD", "UNCERTAIN", "OLDEST"),
+    *("LANE", "READY", "LEASED", "SCHEDULED", "RETRYING", "PARKED", "DEAD", "UNCERTAIN", "SUPPRESSED", "OLDEST"),
     *("IN/MIN", "OUT/MIN", "SLOTS", "DRAINS"),
 )
 _WORKER_HEADS = ("WORKER", "HOST", "PID", "SEEN", "SLOTS BUSY")
@@ -23,7 +24,7 @@ def depth_table(depth: Depth) -> str:
     """The whole answer of ``depth``, several lines without a newline at the end."""
     blocks = [
         f"{depth.at:%Y-%m-%d %H:%M:%S} UTC",
-        table(_LANE_HEADS, [_lane(lane) for lane in depth.lanes], left={0, 12}),
+        table(_LANE_HEADS, [_lane(lane) for lane in depth.lanes], left={0, 13}),
         "\n".join(_notes(depth)),
         table(_WORKER_HEADS, [_worker(worker) for worker in depth.workers], left={0, 1, 4})
         if depth.workers
@@ -58,10 +59,19 @@ def printable(text: str) -> str:
 
 
 def _lane(lane: LaneDepth) -> list[str]:
-    waiting = (lane.ready, lane.leased, lane.scheduled, lane.retrying, lane.parked, lane.dead, lane.uncertain)
+    counts = (
+        lane.ready,
+        lane.leased,
+        lane.scheduled,
+        lane.retrying,
+        lane.parked,
+        lane.dead,
+        lane.uncertain,
+        lane.suppressed,
+    )
     return [
         lane.lane,
-        *(str(number) for number in waiting),
+        *(str(number) for number in counts),
         _NONE if lane.oldest_ms is None else duration_text(lane.oldest_ms / 1000),
         f"{lane.in_per_minute:.0f}",
         f"{lane.out_per_minute:.0f}",
@@ -77,6 +87,8 @@ def _notes(depth: Depth) -> Iterator[str]:
         if why := why_text(lane.why, slots=lane.slots.total, held=lane.held):
             yield f"{lane.lane}: {printable(why)}"
         yield from (f"{lane.lane}: {printable(text)}" for text in lane_limit_texts(lane.limits))
+    for doubt in depth.doubts:
+        yield f"{printable(doubt_text(doubt))}; ./run ops mail suppressed"
     for lane in depth.lanes:
         if not lane.conserved:
             yield f"{lane.lane}: NOT CONSERVED: {_imbalance(lane)}; see docs/operations.md"

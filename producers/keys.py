@@ -194,6 +194,25 @@ def mail_failures(digest: str) -> str:
     return f"momentus:{{mail}}:failures:{digest}"
 
 
+MAIL_DOUBTS = "momentus:{mail}:doubts"
+"""HASH of domains and accounts of which many recipients are refused at once, name to JSON."""
+
+
+def mail_taken(hour: int) -> str:
+    """HASH of how many recipients servers took in each minute of an hour since 1970, by domain and by account."""
+    return f"momentus:{{mail}}:taken:{hour}"
+
+
+def mail_refused(name: str) -> str:
+    """ZSET of digests of refused recipients of ``domain:<domain>`` or ``account:<account>``, by the time (ms)."""
+    return f"momentus:{{mail}}:refused:{name}"
+
+
+def mail_believed(name: str) -> str:
+    """ZSET of those of them whose refusal counted against the address."""
+    return f"momentus:{{mail}}:believed:{name}"
+
+
 MAIL_BOUNCES_SEEN = "momentus:{mail}:bounces:seen"
 """ZSET of bounces that were taken in, digest by time (ms)."""
 MAIL_BOUNCES_UNKNOWN = "momentus:{mail}:bounces:unknown"

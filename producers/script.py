@@ -21,6 +21,7 @@ PARTS: Mapping[str, Sequence[str]] = {
     "limits_change": ("blocked",),
     "limits_state": ("window", "limits"),
     "reroute": ("blocked",),
+    "suppress": ("doubt",),
 }
 """What stands before a script, in this order: files beside it or of this room, each a Lua module."""
 

@@ -8,6 +8,10 @@ what a list is about. That keeps addresses out of dumps and screens. It does not
 data and a list of addresses to try: a keyed digest would, but a lost or changed key would silently empty the list,
 and mail would go again to people who had refused it. That is the worse harm.
 
+A server that answers "no such mailbox" to everybody is at fault itself. So what a server's refusal says of an
+address (:func:`weigh_refusal`) counts only while few are refused: when there are many of one domain or of one
+account within minutes, none of them counts, and those just before are taken back (`doubt.lua`).
+
 What can go wrong: Redis away, which raises; asking again does no harm. A reason is never shortened by adding it
 again, and two who add at once both stand (one script).
 """
@@ -48,6 +52,10 @@ _SCOPE = re.compile(r"(?:all|stream:[a-z][a-z0-9_-]{0,63})\Z")
 _SCRIPT = Script(script("suppress"))
 _WISHES = frozenset({"unsubscribed"})
 """Reasons that a mail which must arrive may pass over."""
+
+Refusal = Literal["hard", "counted", "none"]
+"""How much a refusal says of the mailbox itself, as ``jobs.mail.mailbox`` weighs it."""
+Weighed = Literal["suppressed", "counted", "noted", "doubtful"]
 
 Call = Callable[..., Awaitable[Any]]
 """Sends one command: :meth:`producers.link.Link.call`, or redis-py's ``execute_command``."""
@@ -142,6 +150,45 @@ async def count_failure(call: Call, address: str, *, by: str, evidence: str = ""
     words: list[Argument] = ["soft_bounce", EVERYTHING, _milliseconds(life), by, evidence, domain_of(address)]
     keys, arguments = _question("count", digest, *words)
     return bool(await _SCRIPT.run(call, keys, [*arguments, FAILED_DAYS, _milliseconds(FAILURE_WINDOW)]))
+
+
+async def weigh_refusal(
+    call: Call,
+    address: str,
+    weight: Refusal = "hard",
+    *,
+    by: str,
+    account: str = "",
+    handed_over_ms: int | None = None,
+    evidence: str = "",
+) -> Weighed:
+    """Let a server's refusal of an address count, unless it is one of many: then the server is at fault.
+
+    For replies, bounces and what a provider's webhook reports; :func:`suppress` is for what is known for certain.
+
+    Args:
+        weight: ``hard``: no such mailbox; ``counted``: it may pass; ``none``: says nothing of the mailbox.
+        account: the mail account by which it was written to, if that is known.
+        handed_over_ms: when its mail was handed over, ms since 1970; left out, now.
+
+    Returns:
+        ``doubtful`` when many are refused at once: nothing counts.
+
+    Raises:
+        RedisError, OSError: Redis did not answer; ask again.
+
+    Example:
+        await weigh_refusal(link.call, "ana@example.com", by="webhook", evidence="event-17")
+    """
+    reason: Reason = "hard_bounce" if weight == "hard" else "soft_bounce"
+    words: list[Argument] = [reason, EVERYTHING, _milliseconds(LIVES[reason]), by, evidence, domain_of(address)]
+    keys, arguments = _question(weight, digest_of(address), *words)
+    more: list[Argument] = [FAILED_DAYS, _milliseconds(FAILURE_WINDOW), account]
+    more.append("" if handed_over_ms is None else handed_over_ms)
+    changed = int(await _SCRIPT.run(call, keys, [*arguments, *more]))
+    if changed < 0:
+        return "doubtful"
+    return "suppressed" if changed or weight == "hard" else "counted" if weight == "counted" else "noted"
 
 
 async def unsuppress(call: Call, digest: str, *, by: str, reason: str = "", scope: str = "") -> int:

@@ -25,6 +25,7 @@ _EVENTS = {
     "job.retry+": ("warning", "job ended without a certain outcome and will be tried again"),
     "job.defer": ("info", "job goes back to the queue uncharged"),
     "job.defer+": ("warning", "job goes back to the queue uncharged, without a certain outcome"),
+    "job.suppressed": ("debug", "job ended without being carried out"),
     "job.dead": ("error", "job is dead; see `./run ops depth` and the job's history"),
     "job.dead+": ("error", "job is dead without a certain outcome of its last attempt"),
     "job.refused": ("warning", "the job's lease had been lost; its outcome was not recorded"),
@@ -66,6 +67,10 @@ _EVENTS = {
     "mail.accepted": ("info", "the server accepted the mail"),
     "mail.suppressed": ("info", "the recipient is on the suppression list; the mail was not sent"),
     "mail.suppression_added": ("warning", "a server's word on a mailbox put an address on the suppression list"),
+    "mail.refusal_doubted": (
+        "warning",
+        "many recipients are refused at once, which is taken for the server's fault; the mail waits",
+    ),
     "mail.unnoted": ("warning", "Redis did not take a note about a mail; a bounce of it may stay unknown"),
     "mail.style_lost": (
         "warning",

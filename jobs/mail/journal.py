@@ -13,6 +13,9 @@ from dataclasses import dataclass, field
 _LINE = re.compile(r"(?P<account>[a-z][a-z0-9-]{0,31})(?: (?P<scope>[a-z]+))?: (?P<words>.*)", re.DOTALL)
 
 
+_LAST_ATTEMPT = re.compile(r"(?:attempt \d{1,9} of \d{1,9} failed|older than .{1,40} at the next attempt): ")
+
+
 @dataclass(frozen=True, slots=True)
 class Line:
     """One attempt.
@@ -35,8 +38,12 @@ class Line:
 def read_line(text: str) -> Line | None:
     """The line in a reason of the history; None when it is of another kind.
 
+    What the engine says before it of the last attempt is passed over.
+
     >>> read_line("main recipient: rcpt 550 5.1.1 no such user").scope
     'recipient'
+    >>> read_line("attempt 30 of 30 failed: main recipient: rcpt 550 5.1.1 no such user").account
+    'main'
     """
-    found = _LINE.search(text)
+    found = _LINE.search(_LAST_ATTEMPT.sub("", text))
     return Line(found["account"], found["scope"] or "", found["words"]) if found else None

@@ -26,6 +26,9 @@ def judge_redis(facts: RedisFacts) -> Iterator[Finding]:
     yield _clock(facts)
     yield from _access(facts)
     yield from judge_depth(facts.depth)
+    if facts.flood is not None:
+        values = {"at": f"{facts.flood.at:%Y-%m-%d %H:%M}", "by": facts.flood.by, "age": facts.flood.age}
+        yield warning("mail.suppressed_many", "mail", count=facts.flood.count, **values)
 
 
 def _version(facts: RedisFacts) -> Finding:
@@ -99,6 +102,12 @@ def judge_depth(depth: Depth) -> Iterator[Finding]:
     for loss in depth.losses:
         yield wrong(
             "redis.data_lost", "queue", group=loss.group, at=f"{loss.at:%Y-%m-%d %H:%M:%S}", jobs=loss.jobs
+        )
+    for doubt in depth.doubts:
+        recipients = doubt.refused + doubt.taken
+        times = {"since": f"{doubt.since:%H:%M}", "last": f"{doubt.last:%H:%M}"}
+        yield warning(
+            "mail.doubt", f"{doubt.kind} {doubt.name}", refused=doubt.refused, recipients=recipients, **times
         )
     yield from _workers(depth)
     for lane in depth.lanes:

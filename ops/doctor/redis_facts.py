@@ -11,6 +11,7 @@ from redis.exceptions import ResponseError
 
 from jobs import LANES
 from ops.depth import Depth, read_depth
+from ops.mail.flood import Flood, find_flood
 from producers.keys import LaneKeys
 
 _SAMPLE = 100
@@ -25,7 +26,7 @@ class RedisFacts:
         info: the answer to INFO. config: `maxmemory-policy`, `appendonly`, `appendfsync`; empty where the server
         does not tell (managed ones). skew: seconds by which its clock is ahead of this machine's. mail_octets:
         memory of one waiting mail, the mean of some; None when none waits. host, encrypted, password: from the
-        address.
+        address. flood: many addresses that were suppressed at once.
     """
 
     info: Mapping[str, Any]
@@ -36,6 +37,7 @@ class RedisFacts:
     host: str
     encrypted: bool
     password: bool
+    flood: Flood | None = None
 
 
 async def gather_redis(redis: Redis, url: str, *, tenant: str) -> RedisFacts:
@@ -54,6 +56,7 @@ async def gather_redis(redis: Redis, url: str, *, tenant: str) -> RedisFacts:
         host=address.hostname or "localhost",
         encrypted=address.scheme == "rediss",
         password=bool(address.password),
+        flood=await find_flood(redis),
     )
 
 

@@ -88,6 +88,14 @@ ENGLISH: Words = {
         "is a standby: it can be read and not written",
         "name the primary in MOMENTUS_POSTGRES_DSN",
     ),
+    "mail.doubt": (
+        "{refused} of {recipients} recipients refused, {since} to {last} UTC: taken for its server's fault",
+        "look at that server; the mails are tried again. If an address is gone: ./run ops mail suppress ADDRESS",
+    ),
+    "mail.suppressed_many": (
+        "{count} addresses were suppressed within ten minutes, {at} UTC, by {by}",
+        "if a fault did it: ./run ops mail unsuppress --since {age} --log-by {by}",
+    ),
     "mail.sink": ("mail is kept on this machine (mode sink)", ""),
     "mail.mode": ("MOMENTUS_MAIL__MODE is {mode}: not every mail goes where it is addressed", ""),
     "mail.live": ("mail goes where it is addressed", ""),

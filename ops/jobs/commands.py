@@ -16,6 +16,7 @@ from ops.jobs.edit import CannotEdit, edit
 from ops.jobs.explain import explain
 from ops.jobs.operations import cancel, discard, revive, revive_all
 from ops.jobs.parked import list_parked, unpark
+from ops.mail.key_ring import ring_of
 
 # Looking
 
@@ -48,13 +49,13 @@ async def _unpark(tools: Tools, asked: argparse.Namespace) -> Answer:
 
 async def _revive(tools: Tools, asked: argparse.Namespace) -> Answer:
     if asked.lane is not None:
-        counts = await revive_all(tools.redis, asked.lane)
+        counts = await revive_all(tools.redis, asked.lane, ring=ring_of(tools.mail))
         return Answer(
             words.revived_all_text(asked.lane, counts),
             {"lane": asked.lane, **asdict(counts)},
-            done=counts.revived > 0,
+            done=counts.revived > 0 and not counts.suppressed,
         )
-    what, lane = await revive(tools.redis, asked.id)
+    what, lane = await revive(tools.redis, asked.id, ring=ring_of(tools.mail))
     text = words.REVIVED[what].format(id=asked.id, lane=lane)
     return Answer(text, _facts(asked.id, lane, what), done=what == "revived")
 

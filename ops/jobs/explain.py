@@ -53,7 +53,7 @@ async def explain(redis: Redis, job_id: str) -> Explained:
         RedisError, OSError: Redis did not answer.
     """
     job = await look(redis, job_id)
-    if job.state in {"done", "expired", "unknown"}:
+    if job.state in {"done", "suppressed", "expired", "unknown"}:
         return Explained(job=job, lane=None, waits_for=())
     lane = (await read_depth(redis, tenant="")).lane(job.lane)
     limit, held_back = await _own_limit(redis, job)

@@ -7,6 +7,7 @@
     leased     runs now
     dead       given up, and kept until people decide
     done       it has ended, and its result is still kept
+    suppressed the same, and it was not carried out: a mail whose recipient is on the suppression list
     expired    its deadline passed before it could begin, and its result is still kept
     unknown    nothing is left of it: done long ago, discarded, cancelled, or it never was
 
@@ -26,11 +27,17 @@ from ops.jobs.parked import Parking, read_parking
 from producers.envelope import Envelope, UnreadableEnvelope, read_envelope
 from producers.keys import LaneKeys
 
-State = Literal["ready", "scheduled", "retrying", "parked", "leased", "dead", "done", "expired", "unknown"]
+State = Literal[
+    "ready", "scheduled", "retrying", "parked", "leased", "dead", "done", "suppressed", "expired", "unknown"
+]
 
 
 _END_OF_CALENDAR_MS = 253_402_300_799_000
-_END: Mapping[tuple[Any, Any], State] = {(True, None): "done", (False, "expired"): "expired"}
+_END: Mapping[tuple[Any, Any], State] = {
+    (True, None): "done",
+    (True, "suppressed"): "suppressed",
+    (False, "expired"): "expired",
+}
 """By the result's word on success, and on the outcome."""
 
 

@@ -1,6 +1,6 @@
 """What people change: revive, discard and cancel jobs. Each is one script, atomic, and safe to ask for twice.
 
-    revive    dead -> ready, as if never tried; the history stays
+    revive    dead -> ready, as if never tried; the history stays. A mail whose recipient is suppressed stays dead
     discard   dead or waiting -> gone, counted as discarded
     cancel    waiting -> gone, counted as cancelled; running -> told to stop, then the same
 
@@ -15,11 +15,13 @@ from typing import Literal
 
 from redis.asyncio import Redis
 
+from jobs.mail.seal import KeyRing
 from ops.jobs.group import groups_of, names, run
+from ops.jobs.unsendable import MAIL_TAG, find_unsendable
 from producers.entry import script, take_out_question
 from producers.keys import LaneKeys
 
-Revived = Literal["revived", "vanished", "erased", "not dead"]
+Revived = Literal["revived", "vanished", "erased", "suppressed", "not dead"]
 TakenOut = Literal["gone", "stopping", "told", "running", "foreign", "dead", "unknown"]
 
 _BATCH = 64
@@ -28,40 +30,68 @@ _BATCH = 64
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RevivedAll:
-    """How many of a lane were revived, had no payload any more, or stay dead without content."""
+    """How many of a lane were revived, had no payload any more, or stay dead: without content, or not to be sent.
+
+    Attributes:
+        suppressed: mails whose recipients are on the suppression list.
+    """
 
     revived: int
     vanished: int
     erased: int
+    suppressed: int = 0
 
 
-async def revive(redis: Redis, job_id: str) -> tuple[Revived, str]:
+async def revive(redis: Redis, job_id: str, *, ring: KeyRing | None = None) -> tuple[Revived, str]:
     """Bring a dead job back; what came of it, and its lane ("" when it was not dead).
+
+    Args:
+        ring: opens sealed mails, to see whether their recipients are suppressed.
 
     Raises:
         RedisError, OSError: Redis did not answer.
     """
     for group in groups_of(job_id):
+        if lane := await _unsendable_lane(redis, group, job_id, ring):
+            return "suppressed", lane
         ((what, lane),) = await _revive(redis, group, [job_id])
         if lane:
             return what, lane
     return "not dead", ""
 
 
-async def revive_all(redis: Redis, lane: str) -> RevivedAll:
+async def revive_all(redis: Redis, lane: str, *, ring: KeyRing | None = None) -> RevivedAll:
     """Bring back all jobs of a lane that are dead now, in batches that keep Redis busy for about 2 ms each.
 
     A job that dies again meanwhile stays dead, so this ends.
 
+    Args:
+        ring: as for :func:`revive`.
+
     Raises:
         RedisError, OSError: Redis did not answer; those before are revived.
     """
-    counts: dict[Revived, int] = {"revived": 0, "vanished": 0, "erased": 0, "not dead": 0}
-    keys, until_ms = LaneKeys(lane), await _now_ms(redis)
-    while job_ids := await _dead_until(redis, keys, until_ms, start=counts["erased"]):
-        for what, _ in await _revive(redis, [keys], job_ids):
+    counts: dict[Revived, int] = {"revived": 0, "vanished": 0, "erased": 0, "suppressed": 0, "not dead": 0}
+    keys, until_ms, stay = LaneKeys(lane), await _now_ms(redis), 0
+    while job_ids := await _dead_until(redis, keys, until_ms, start=stay):
+        unsendable = await find_unsendable(redis, job_ids, ring=ring) if keys.tag == MAIL_TAG else set()
+        counts["suppressed"] += len(unsendable)
+        sendable = [job_id for job_id in job_ids if job_id not in unsendable]
+        for what, _ in await _revive(redis, [keys], sendable) if sendable else ():
             counts[what] += 1
-    return RevivedAll(revived=counts["revived"], vanished=counts["vanished"], erased=counts["erased"])
+        stay = counts["erased"] + counts["suppressed"]
+    del counts["not dead"]
+    return RevivedAll(**counts)
+
+
+async def _unsendable_lane(redis: Redis, group: Sequence[LaneKeys], job_id: str, ring: KeyRing | None) -> str:
+    """The lane in which a mail is dead whose recipient is suppressed; "" for any other job."""
+    if group[0].tag != MAIL_TAG or not await find_unsendable(redis, [job_id.encode()], ring=ring):
+        return ""
+    for keys in group:
+        if await redis.zscore(keys.dead, job_id) is not None:
+            return keys.lane
+    return ""
 
 
 async def discard(redis: Redis, job_id: str) -> tuple[TakenOut, str]:

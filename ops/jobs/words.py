@@ -21,6 +21,8 @@ REVIVED: Mapping[Revived, str] = {
     "vanished": "{id} had no payload any more; it is counted as vanished in {lane}.",
     "erased": "{id} is too long dead: its content was erased (MOMENTUS_MAIL__ERASE_AFTER), so it stays dead. "
     "Send it anew, and take this one out with: ./run ops discard",
+    "suppressed": "{id} stays dead: its recipient is suppressed, so it would not be sent. "
+    "Why: ./run ops mail suppressed ADDRESS; write to it again: ./run ops mail unsuppress ADDRESS; then revive it",
     "not dead": "{id} is not dead; nothing was done.",
 }
 TAKEN_OUT: Mapping[TakenOut, str] = {
@@ -50,6 +52,7 @@ _SINCE = {
     "leased": "lease until",
     "dead": "dead since",
     "done": "done at",
+    "suppressed": "not sent, its recipient being suppressed, at",
     "expired": "expired at",
 }
 _WAITS: Mapping[Wait, str] = {
@@ -105,7 +108,17 @@ def revived_all_text(lane: str, counts: RevivedAll) -> str:
     """How many came back."""
     vanished = f"; {counts.vanished} had no payload any more, counted as vanished" if counts.vanished else ""
     erased = f"; {counts.erased} stay dead, their content was erased" if counts.erased else ""
-    return f"{counts.revived} jobs are back in {lane}{vanished}{erased}."
+    return f"{counts.revived} jobs are back in {lane}{vanished}{erased}.{_held_back(lane, counts.suppressed)}"
+
+
+def _held_back(lane: str, suppressed: int) -> str:
+    if not suppressed:
+        return ""
+    return (
+        f"\n{suppressed} stay dead: their recipients are suppressed, so they would not be sent. Who and why: "
+        "./run ops mail suppressed\nIf a server was at fault, write to them again: "
+        f"./run ops mail unsuppress --domain DOMAIN --since 2h; then ./run ops revive --all {lane}"
+    )
 
 
 def _head(job: Job) -> str:

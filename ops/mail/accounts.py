@@ -11,7 +11,7 @@ A worker defines the accounts when it starts; one that nobody defines any more i
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
@@ -20,6 +20,7 @@ from redis.asyncio import Redis
 from ops.command import Answer, Command, Refused, Tools
 from ops.depth_table import printable, table
 from ops.holds import REASON_LIMIT
+from ops.mail.doubt import Doubt, doubt_text, read_doubts
 from ops.mail.left import Left, LeftOfWindow, read_left
 from producers.hold import Hold
 from producers.keys import LaneKeys, mail_account, mail_permits
@@ -48,6 +49,7 @@ class AccountSeen:
         room: how many mails may begin now; None for any number.
         running: mails that are being sent by it, where that is counted.
         connections: open ones of all workers.
+        doubt: that many recipients were refused at once by it, within the last day.
     """
 
     name: str
@@ -62,6 +64,7 @@ class AccountSeen:
     running: int
     connections: int
     at: datetime
+    doubt: Doubt | None = None
 
     @property
     def state(self) -> State:
@@ -89,8 +92,10 @@ async def read_accounts(redis: Redis) -> list[AccountSeen]:
     limits = Limits(redis, _TAG)
     states = {one.key: one for one in await limits.all() if one.key.startswith(PREFIX)}
     bindings = await limits.bindings()
+    doubts = {one.name: one for one in await read_doubts(redis) if one.kind == "account"}
     order = [key for binding in bindings.values() for key in binding.keys if key in states]
-    return [await _seen(redis, states[key]) for key in dict.fromkeys([*order, *states])]
+    seen = [await _seen(redis, states[key]) for key in dict.fromkeys([*order, *states])]
+    return [replace(one, doubt=doubts.get(one.name)) for one in seen]
 
 
 async def _seen(redis: Redis, state: LimitState) -> AccountSeen:
@@ -181,7 +186,7 @@ def _why(one: AccountSeen) -> str:
     if one.held is not None:
         until = "until it is resumed" if one.held.until is None else f"until {one.held.until:%H:%M:%S} UTC"
         return f"{until}: {one.held.reason}"
-    return one.reason
+    return one.reason or (doubt_text(one.doubt) if one.doubt else "")
 
 
 def _number(room: int | None) -> str:

@@ -6,6 +6,7 @@ is written into the journal of that mail, and
     no such mailbox          the address is suppressed (hard_bounce)
     full, no route, expired  counted; three days of it within thirty suppress for a while (soft_bounce)
     policy, spam, size       nothing but the journal
+    one of many at once      nothing but the journal: taken for the server's fault (doubtful)
     delayed, delivered       nothing at all
 
 Everything else is listed (`--unknown`) and suppresses nobody: somebody who forges a bounce reaches nothing by it.
@@ -32,10 +33,11 @@ from jobs.mail.mailbox import NARROWER, Weight, weigh_reply
 from ops.command import Answer, Command, Refused, Tools
 from ops.depth_table import table
 from ops.mail.bounce import SIZE_LIMIT, Failure, NotAReport, Report, id_of, read_report
+from ops.mail.sent_note import SentNote, is_to, read_note
 from producers.keys import MAIL_BOUNCES_SEEN, MAIL_BOUNCES_UNKNOWN, LaneKeys, mail_sent
-from producers.suppression import count_failure, digest_of, domain_of, suppress
+from producers.suppression import domain_of, weigh_refusal
 
-Taken = Literal["suppressed", "counted", "noted", "ignored", "unknown", "repeated"]
+Taken = Literal["suppressed", "counted", "noted", "doubtful", "ignored", "unknown", "repeated"]
 
 _SCRIPT = (Path(__file__).parent / "scripts" / "bounced.lua").read_text(encoding="utf-8")
 _DAY_MS = 86_400_000
@@ -81,9 +83,7 @@ async def take_in(redis: Redis, octets: bytes, *, by: str) -> Taken:
         return await _list(
             redis, Unknown(report.id, "it names no mail that we sent lately", _about(report, failed[0]))
         )
-    ours = [
-        one for one in report.failures if any(digest_of(address).startswith(known) for address in one.addresses)
-    ]
+    ours = [one for one in report.failures if any(is_to(known, address) for address in one.addresses)]
     told = next((one for one in ours if one.action == "failed"), None)
     if told is None:
         why = "it is about another recipient than the mail had"
@@ -102,33 +102,36 @@ def weigh_failures(about: Sequence[Failure]) -> Weight:
     return min(said, key=NARROWER.index, default="none")
 
 
-async def _sent_to(redis: Redis, message_id: str) -> str | None:
-    """The digest of the recipient of this mail, as the worker noted it; None when it is not known (any more)."""
+async def _sent_to(redis: Redis, message_id: str) -> SentNote | None:
+    """The worker's note of this mail; None when it is not known (any more)."""
     if not message_id:
         return None
     today = int(datetime.now(UTC).timestamp()) // 86_400
     pipe = redis.pipeline(transaction=False)
     for day in range(today + 1, today - _LONGEST_WINDOW, -1):
         pipe.hget(mail_sent(day), message_id)
-    return next((found.decode() for found in await pipe.execute() if found), None)
+    return next((read_note(found) for found in await pipe.execute() if found), None)
 
 
-async def _count(redis: Redis, report: Report, failure: Failure, weight: Weight, known: str, *, by: str) -> Taken:
+async def _count(
+    redis: Redis, report: Report, failure: Failure, weight: Weight, known: SentNote, *, by: str
+) -> Taken:
     """What it says goes to the list first: if this is interrupted, it is all done again and changes nothing."""
-    address = next(one for one in failure.addresses if digest_of(one).startswith(known))
+    address = next(one for one in failure.addresses if is_to(known, one))
     job_id = _job_id(report.message_id)
     if await redis.zscore(MAIL_BOUNCES_SEEN, report.id) is not None:
         return "repeated"
-    call, what = redis.execute_command, "noted"
-    match weight:
-        case "hard":
-            await suppress(call, address, "hard_bounce", by=by, evidence=job_id)
-            what = "suppressed"
-        case "counted":
-            added = await count_failure(call, address, by=by, evidence=job_id)
-            what = "suppressed" if added else "counted"
+    what: Taken = await weigh_refusal(
+        redis.execute_command,
+        address,
+        weight,
+        by=by,
+        account=known.account,
+        handed_over_ms=known.handed_over_ms,
+        evidence=job_id,
+    )
     new = await _write(redis, report.id, "journal", _reason(report, failure), job_id=job_id)
-    return what if new else "repeated"  # type: ignore[return-value]  # one of the words above
+    return what if new else "repeated"
 
 
 def _reason(report: Report, failure: Failure) -> str:

@@ -1,7 +1,7 @@
 """The commands of ``ops mail``, each from the file that does it."""
 
 from ops.command import Group
-from ops.mail import accounts, bounces, eta, forget, preview, suppression, trace, uncertain
+from ops.mail import accounts, bounces, eta, forget, preview, suppression, trace, uncertain, unsuppress
 
 MAIL = Group(
     "mail",
@@ -12,6 +12,7 @@ MAIL = Group(
         *trace.COMMANDS,
         *uncertain.COMMANDS,
         *suppression.COMMANDS,
+        *unsuppress.COMMANDS,
         *bounces.COMMANDS,
         *forget.COMMANDS,
         *preview.COMMANDS,

@@ -21,9 +21,11 @@ from redis.asyncio import Redis
 
 from jobs import LANES, JobError, Mail
 from jobs.mail.address import PRIVATE_DOMAINS, normal_address
-from jobs.mail.seal import InvalidKeyRing, KeyRing, SealError, is_sealed
+from jobs.mail.seal import KeyRing, SealError, is_sealed
 from ops.command import Answer, Command, Refused, Tools
 from ops.jobs.operations import cancel, discard
+from ops.mail.key_ring import ring_of
+from ops.mail.sent_note import read_note
 from ops.mail.suppression import operator
 from producers.envelope import UnreadableEnvelope, read_envelope
 from producers.keys import LaneKeys, mail_failures
@@ -109,7 +111,7 @@ async def _forget_sent(redis: Redis, digest: str) -> int:
     removed = 0
     async for key in redis.scan_iter(match=_SENT, count=_BATCH):
         async for message_id, known in redis.hscan_iter(key, count=_BATCH):
-            if not digest.startswith(known.decode()):
+            if not digest.startswith(read_note(known).digest):
                 continue
             job_id = f"{{mail}}{message_id.decode().removeprefix('mail')}"
             removed += await redis.delete(f"arq:result:{job_id}", LaneKeys(_LANES[0]).history(job_id))
@@ -131,9 +133,7 @@ async def _forget_gathered(redis: Redis, job_ids: set[str]) -> None:
 async def _forget(tools: Tools, asked: argparse.Namespace) -> Answer:
     try:
         address = normal_address(asked.address, field="ADDRESS", private_domains=PRIVATE_DOMAINS)
-        ring = KeyRing.optional(tools.mail.get("seal_keys"))
-    except InvalidKeyRing as refusal:
-        raise Refused(f"MOMENTUS_MAIL__SEAL_KEYS: {refusal.reason}") from None
+        ring = ring_of(tools.mail)
     except JobError as refusal:
         raise Refused(str(refusal)) from None
     counts = await forget(tools.redis, address, ring=ring)

@@ -1,4 +1,4 @@
-"""`ops mail suppressed`, `suppress`, `unsuppress`: who is not written to, and why. All changes are logged.
+"""`ops mail suppressed`, `suppress`: who is not written to, and why. All changes are logged.
 
 Addresses are not stored (see `producers/suppression.py`), so the list shows a domain and the first digits of a
 digest. To ask about one address, give it.
@@ -18,8 +18,9 @@ from redis.asyncio import Redis
 from jobs import JobError
 from jobs.mail.address import PRIVATE_DOMAINS, normal_address
 from ops.command import Answer, Command, Refused, Tools
-from ops.depth_table import table
+from ops.depth_table import printable, table
 from ops.holds import duration
+from ops.mail.doubt import doubt_text, read_doubts
 from producers import InvalidRequest
 from producers.keys import MAIL_SUPPRESSION, MAIL_SUPPRESSION_LOG
 from producers.suppression import (
@@ -30,7 +31,6 @@ from producers.suppression import (
     read_reasons,
     reasons_of,
     suppress,
-    unsuppress,
 )
 
 _SHOWN_DIGITS = 12
@@ -83,11 +83,18 @@ async def _suppressed(tools: Tools, asked: argparse.Namespace) -> Answer:
     rows = [[one.domain, one.digest[:_SHOWN_DIGITS], *_words(reason)] for one in found for reason in one.reasons]
     text = table(("DOMAIN", "DIGEST", *_HEADS), rows, left=set(range(7))) if rows else "Nobody is suppressed."
     more = f"\n{total} addresses in all." if total > len(found) else ""
-    return Answer(text + more, {"suppressed": [asdict(one) for one in found], "total": total})
+    doubts = await read_doubts(tools.redis)
+    notes = "".join(f"{printable(doubt_text(one))}\n" for one in doubts) + (f"{_DOUBTED}\n\n" if doubts else "")
+    facts = {
+        "suppressed": [asdict(one) for one in found],
+        "total": total,
+        "doubts": [asdict(one) for one in doubts],
+    }
+    return Answer(notes + text + more, facts)
 
 
 async def _one(tools: Tools, address: str) -> Answer:
-    digest = _digest(address)
+    digest = digest_or_refused(address)
     reasons = await reasons_of(tools.redis.execute_command, digest)
     text = (
         table(_HEADS, [_words(one) for one in reasons], left=set(range(5))) if reasons else "It is not suppressed."
@@ -113,7 +120,7 @@ async def _log(tools: Tools, limit: int) -> Answer:
 
 async def _suppress(tools: Tools, asked: argparse.Namespace) -> Answer:
     lasting: timedelta | str | None = asked.lasting or "usual"
-    digest = _digest(asked.address)
+    digest = digest_or_refused(asked.address)
     try:
         added = await suppress(
             tools.redis.execute_command,
@@ -132,17 +139,9 @@ async def _suppress(tools: Tools, asked: argparse.Namespace) -> Answer:
     )
 
 
-async def _unsuppress(tools: Tools, asked: argparse.Namespace) -> Answer:
-    digest = asked.address if _is_digest(asked.address) else _digest(asked.address)
-    call = tools.redis.execute_command
-    removed = await unsuppress(call, digest, by=asked.by, reason=asked.reason or "", scope=asked.scope or "")
-    text = f"{removed} reasons taken off; it is written to again." if removed else "There was nothing to take off."
-    left = await reasons_of(call, digest)
-    if removed and left:
-        text = f"{removed} reasons taken off; {len(left)} still stand."
-    return Answer(text, {"digest": digest, "removed": removed, "left": len(left)}, done=removed > 0)
-
-
+_DOUBTED = """\
+Nobody is suppressed by such refusals, and these mails are tried again until they die by age. Look at that server.
+An address that is really gone: ./run ops mail suppress ADDRESS"""
 _HEADS = ("REASON", "SCOPE", "SINCE", "UNTIL", "BY")
 
 
@@ -151,14 +150,20 @@ def _words(one: Suppressed) -> list[str]:
     return [one.reason, one.scope, f"{one.at:%Y-%m-%d}", until, one.by]
 
 
-def _digest(address: str) -> str:
+def digest_or_refused(address: str) -> str:
+    """The digest of an address.
+
+    Raises:
+        Refused: it is no address.
+    """
     try:
         return digest_of(normal_address(address, field="ADDRESS", private_domains=PRIVATE_DOMAINS))
     except JobError as refusal:
         raise Refused(str(refusal)) from None
 
 
-def _is_digest(text: str) -> bool:
+def is_digest(text: str) -> bool:
+    """Whether the text is a digest and not an address."""
     return len(text) == _DIGEST_DIGITS and all(letter in "0123456789abcdef" for letter in text)
 
 
@@ -188,13 +193,6 @@ def _takes_reason(it: argparse.ArgumentParser) -> None:
     )
     it.add_argument("--for", dest="lasting", type=_lasting, metavar="TIME", help="for how long, like 30d")
     it.add_argument("--evidence", default="", metavar="ID", help="a ticket, a report: what shows it")
-    _takes_who(it)
-
-
-def _takes_address(it: argparse.ArgumentParser) -> None:
-    it.add_argument("address", metavar="ADDRESS", help="name@domain, or the whole digest from --json")
-    it.add_argument("--reason", choices=REASONS, help="only this reason")
-    it.add_argument("--scope", metavar="SCOPE", help="only this scope")
     _takes_who(it)
 
 
@@ -229,8 +227,5 @@ COMMANDS: Sequence[Command] = (
         "mail suppress ana@example.com --reason complaint --evidence ticket-17",
         _takes_reason,
         _suppress,
-    ),
-    Command(
-        "unsuppress", "write to an address again", "mail unsuppress ana@example.com", _takes_address, _unsuppress
     ),
 )

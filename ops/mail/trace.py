@@ -109,6 +109,8 @@ def state_of(facts: Facts) -> State:  # noqa: PLR0911  one return per row of the
             return "sending"
         case "dead":
             return _of_dead(last.reason if last else "")
+        case "suppressed":
+            return "suppressed"
         case "done":
             if last is not None and last.outcome == "bounced":  # a report that came later (`ops mail bounces`)
                 return "bounced"
@@ -129,6 +131,7 @@ def _of_dead(reason: str) -> State:
 
 
 def _is_suppressed(result: Mapping[str, Any] | None) -> bool:
+    """By the result alone, as earlier workers told it."""
     value = result.get("r") if result else None
     return isinstance(value, dict) and value.get("state") == "suppressed"
 

@@ -19,7 +19,7 @@
 --          workers: id, last report (ms), JSON, three for each that is alive; at most a thousand of them
 --          losses: how often the data was lost, when last (ms), unfinished jobs that were lost with it
 --          lane: ready, leased, scheduled, retrying, parked, dead, oldest due time (ms, -1: none is ready),
---                accepted, done, discarded, vanished, cancelled, expired, uncertain,
+--                accepted, done, suppressed, discarded, vanished, cancelled, expired, uncertain,
 --                in during the last full minute, in during the running one, out likewise,
 --                the lane's hold as it stands ("" for none; it may be over)
 --
@@ -61,7 +61,7 @@ local function count(lane, queue, leases, retrying, dead, parked)
   if ready > 0 then
     row[7] = tonumber(redis.call('ZRANGE', queue, 0, 0, 'WITHSCORES')[2])
   end
-  local events = {'accepted:', 'done:', 'discarded:', 'vanished:', 'cancelled:', 'expired:', 'uncertain:'}
+  local events = {'accepted:', 'done:', 'suppressed:', 'discarded:', 'vanished:', 'cancelled:', 'expired:', 'uncertain:'}
   for at = 1, #events do
     events[at] = events[at] .. lane
   end
@@ -71,8 +71,8 @@ local function count(lane, queue, leases, retrying, dead, parked)
   local flow = {'in:' .. lane, 'out:' .. lane}
   local before = numbers('momentus:' .. tag .. ':minute:' .. (minute - 1), flow)
   local running = numbers('momentus:' .. tag .. ':minute:' .. minute, flow)
-  row[15], row[16], row[17], row[18] = before[1], running[1], before[2], running[2]
-  row[19] = redis.call('HMGET', holds, 'lane:' .. lane)[1] or ''
+  row[16], row[17], row[18], row[19] = before[1], running[1], before[2], running[2]
+  row[20] = redis.call('HMGET', holds, 'lane:' .. lane)[1] or ''
   return row
 end
 

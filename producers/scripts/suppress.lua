@@ -1,9 +1,10 @@
--- Put one reason not to write to an address on the list, count a failure towards it, or take reasons off it.
+-- Put one reason not to write to an address on the list, weigh a server's refusal, or take reasons off it.
 --
 -- KEYS[1]  momentus:{mail}:suppression      HASH  digest of an address -> JSON, see below
 -- KEYS[2]  momentus:{mail}:suppression:log  LIST  JSON, newest last: who changed what
--- KEYS[3]  momentus:{mail}:failures:<digest> ZSET  day since 1970 -> the last failure of that day (ms); only "count"
--- ARGV[1]  "add", "remove", or "count": add if the address failed on so many days
+-- KEYS[3]  momentus:{mail}:failures:<digest> ZSET  day since 1970 -> the last failure of that day (ms)
+-- ARGV[1]  "add"; "remove"; "count": add if the address failed on so many days; or a refusal, unless many are refused
+--          at once: "hard" adds, "counted" counts, "none" does neither
 -- ARGV[2]  digest: SHA-256 in hex of the address in lower case
 -- ARGV[3]  reason; "" with "remove": all of them
 -- ARGV[4]  scope: "all" or "stream:<name>"; "" with "remove": all of them
@@ -12,30 +13,46 @@
 -- ARGV[7]  evidence: a job's id or a report's; may be ""
 -- ARGV[8]  the address's domain, for people
 -- ARGV[9]  how many lines of the log are kept
--- ARGV[10] with "count": on how many days
--- ARGV[11] with "count": within how many ms
+-- ARGV[10] with "count" and refusals: on how many days
+-- ARGV[11] with "count" and refusals: within how many ms
+-- ARGV[12] with refusals: the account by which it was written to, "" if that is not known
+-- ARGV[13] with refusals: when its mail was handed over (ms), "" for now
 --
--- Returns  how many reasons were added or removed; 0: it stood so already
+-- Also touches, with refusals: momentus:{mail}:failures:<digest> of others, and what doubt.lua names, which stands
+-- before this.
+--
+-- Returns  how many reasons were added or removed; 0: it stood so already. -1: the refusal is in doubt, it was one of
+--          many, and nothing counts
 --
 -- A value is {"domain", "reasons": {"<reason> <scope>": {"at_ms", "until_ms", "by", "evidence"}}}; no until_ms: for ever.
 --
 -- Invariant: a reason is never shortened by adding it again; every change is in the log; an address without reasons
--- is not on the list.
+-- is not on the list; a refusal in doubt adds nothing.
 
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local action, digest, reason, scope, by, evidence = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[6], ARGV[7]
-local known = redis.call('HGET', KEYS[1], digest)
-local readable, entry = pcall(cjson.decode, known or '')
-if not readable or type(entry) ~= 'table' or type(entry.reasons) ~= 'table' then
-  entry = {domain = ARGV[8], reasons = {}} -- a value written by hand; one that nobody can read is replaced
-  if known and action == 'remove' then
-    return redis.call('HDEL', KEYS[1], digest)
+local REFUSALS = {hard = 'hard_bounce', counted = 'soft_bounce', none = ''}
+
+local function read(of)
+  local known = redis.call('HGET', KEYS[1], of)
+  local readable, entry = pcall(cjson.decode, known or '')
+  if readable and type(entry) == 'table' and type(entry.reasons) == 'table' then
+    return entry, true
+  end
+  return {domain = ARGV[8], reasons = {}}, not known -- a value written by hand; one that nobody can read is replaced
+end
+
+local function write(of, entry)
+  if next(entry.reasons) == nil then
+    redis.call('HDEL', KEYS[1], of)
+  else
+    redis.call('HSET', KEYS[1], of, cjson.encode(entry))
   end
 end
 
-local function note(name)
-  local line = {at_ms = now, action = action == 'remove' and 'remove' or 'add', digest = digest, reason = name, by = by, evidence = evidence}
+local function note(what, of, name)
+  local line = {at_ms = now, action = what, digest = of, reason = name, by = by, evidence = evidence}
   redis.call('RPUSH', KEYS[2], cjson.encode(line))
   redis.call('LTRIM', KEYS[2], -tonumber(ARGV[9]), -1)
 end
@@ -45,6 +62,7 @@ local function alive(one)
 end
 
 local function add()
+  local entry = read(digest)
   local name = reason .. ' ' .. scope
   local until_ms = ARGV[5] ~= '' and now + tonumber(ARGV[5]) or nil
   local before = entry.reasons[name]
@@ -52,19 +70,27 @@ local function add()
     return 0
   end
   entry.reasons[name] = {at_ms = now, until_ms = until_ms, by = by, evidence = evidence}
-  note(name)
+  note('add', digest, name)
+  write(digest, entry)
   return 1
 end
 
-local function remove()
+local function remove(of, its_reason, its_scope)
+  local entry, readable = read(of)
+  if not readable then
+    return redis.call('HDEL', KEYS[1], of)
+  end
   local removed = 0
   for name in pairs(entry.reasons) do
-    local its_reason, its_scope = string.match(name, '^(%S+) (.+)$')
-    if (reason == '' or reason == its_reason) and (scope == '' or scope == its_scope) then
+    local this_reason, this_scope = string.match(name, '^(%S+) (.+)$')
+    if (its_reason == '' or its_reason == this_reason) and (its_scope == '' or its_scope == this_scope) then
       entry.reasons[name] = nil
-      note(name)
+      note('remove', of, name)
       removed = removed + 1
     end
+  end
+  if removed > 0 then
+    write(of, entry)
   end
   return removed
 end
@@ -78,18 +104,47 @@ local function failed_too_often()
   return redis.call('ZCARD', KEYS[3]) >= tonumber(ARGV[10])
 end
 
-local changed = 0
-if action == 'remove' then
-  changed = remove()
-elseif action == 'add' or failed_too_often() then
-  changed = add()
+local function take_back(doubt, name, at)
+  evidence = 'one of many refused at once'
+  for _, of in ipairs(doubt.take_back(name, at)) do
+    remove(of, 'hard_bounce', 'all')
+    remove(of, 'soft_bounce', 'all')
+    redis.call('ZREM', 'momentus:{mail}:failures:' .. of, math.floor(now / 86400000))
+  end
 end
-if changed == 0 then
+
+-- A refusal: an account is asked only about those whose domain is not in doubt itself.
+local function weigh()
+  local doubt = require_doubt()
+  local at = tonumber(ARGV[13]) or now
+  local names = {'domain:' .. ARGV[8]}
+  if ARGV[12] ~= '' then
+    names[2] = 'account:' .. ARGV[12]
+  end
+  for _, name in ipairs(names) do
+    if doubt.is_in(name, digest, at, now) then
+      take_back(doubt, name, at)
+      return -1
+    end
+  end
+  if action == 'none' then
+    return 0
+  end
+  for _, name in ipairs(names) do
+    doubt.believe(name, digest, at, now)
+  end
+  if action == 'hard' or failed_too_often() then
+    return add()
+  end
   return 0
 end
-if next(entry.reasons) == nil then
-  redis.call('HDEL', KEYS[1], digest)
-else
-  redis.call('HSET', KEYS[1], digest, cjson.encode(entry))
+
+if REFUSALS[action] then
+  reason, scope = REFUSALS[action], 'all'
+  return weigh()
+elseif action == 'remove' then
+  return remove(digest, reason, scope)
+elseif action == 'add' or failed_too_often() then
+  return add()
 end
-return changed
+return 0

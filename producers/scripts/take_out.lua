@@ -30,7 +30,7 @@
 --            "unknown"   it neither waits nor runs nor is dead; lane is ""
 --
 -- Invariant: what leaves the queue or the dead is counted once, as discarded or cancelled, so that
--- accepted = done + discarded + vanished + cancelled + expired + dead + queue stays true. An effect that began without a
+-- accepted = done + suppressed + discarded + vanished + cancelled + expired + dead + queue stays true. An effect that began without a
 -- known outcome is counted as uncertain. A recompute that was asked for meanwhile is queued in its place.
 
 local counters, lapses, effects = KEYS[1], KEYS[2], KEYS[3]

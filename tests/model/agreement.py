@@ -8,7 +8,7 @@ from tests.model.promised import promised
 from tests.model.queue_model import QueueModel
 from tests.model.wire import OURS, Keyspace
 
-_ENDS = ("done", "discarded", "vanished", "cancelled", "expired")
+_ENDS = ("done", "suppressed", "discarded", "vanished", "cancelled", "expired")
 
 
 def require_agreement(keyspace: Keyspace, model: QueueModel, *, now: int) -> None:

@@ -5,7 +5,7 @@ revive, payloads that vanish, time that passes, a server that forgets its script
 After every step, on what the server holds:
 
     the model      its keys, contents and times to live are those of the model, to the millisecond
-    conserved      accepted = done + discarded + vanished + cancelled + expired + dead + queue, by its own numbers
+    conserved      accepted = done + suppressed + discarded + vanished + cancelled + expired + dead + queue
     kept           a payload exists if and only if its job has not ended; no unfinished job has a time to live
     fenced         what was answered to the holders of leases agrees with `Fence`, and claims come by due time
     limited        no more jobs of a limit run than it has places
@@ -56,7 +56,7 @@ heard = st.sampled_from([True, True, True, False])
 asked = st.tuples(delays, keys, st.integers(0, 1), limits)
 outcomes = st.sampled_from(
     [
-        *("done", "dead", "retry", "defer", "park", "dead", "retry", "park", "expired"),
+        *("done", "dead", "retry", "defer", "park", "dead", "retry", "park", "expired", "suppressed"),
         *("dead+", "retry+", "defer+", "cancelled", "cancelled+"),
     ]
 )

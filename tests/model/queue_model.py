@@ -333,10 +333,10 @@ class QueueModel:
         self._give_back(job)
         job.effect = job.lapses = 0
         job.progress, job.has_place = None, False
-        if result and kind in {"done", "dead", "cancelled", "expired"}:
+        if result and kind in {"done", "suppressed", "dead", "cancelled", "expired"}:
             self.results[job_id] = Mortal(result, now + life)
         match kind:
-            case "done" | "cancelled" | "expired":
+            case "done" | "suppressed" | "cancelled" | "expired":
                 if kind == "expired":
                     self._remember(job_id, attempt, kind)
                 self._end(job, kind, remembered=now + life if result else 0)

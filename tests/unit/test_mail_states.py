@@ -31,6 +31,11 @@ def event(outcome: str, reason: str = "") -> Event:
         (Facts(job="scheduled", parked="version"), "held"),
         (Facts(job="done", result={"r": {"code": 250}}), "accepted"),
         (Facts(job="done", result={"r": {"state": "suppressed"}}), "suppressed"),
+        (Facts(job="suppressed"), "suppressed"),
+        (
+            Facts(job="dead", journal=[event("dead", "attempt 3 of 3 failed: main recipient: rcpt 550 no")]),
+            "bounced",
+        ),
         (Facts(job="dead", journal=[event("dead", "main recipient: rcpt 550 5.1.1 no")]), "bounced"),
         (Facts(job="dead", journal=[event("dead", "main message: dot 554 5.6.0 no")]), "dead"),
         (Facts(job="dead", journal=[event("dead", "crash_loop")]), "dead"),

@@ -12,7 +12,7 @@ from producers.limit import (
 from producers.limits import Limits as Limits
 from worker.engine.cron import Cron as Cron
 from worker.engine.lane import LaneSlots as LaneSlots
-from worker.engine.outcome import GiveUp as GiveUp, Park as Park, TryLater as TryLater
+from worker.engine.outcome import GiveUp as GiveUp, Park as Park, Suppress as Suppress, TryLater as TryLater
 from worker.engine.schedule import Schedule as Schedule
 from worker.engine.standin import StandIn as StandIn
 from worker.engine.worker import Worker as Worker

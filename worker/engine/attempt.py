@@ -17,7 +17,7 @@ from jobs import Policy
 from producers.envelope import Envelope
 from worker.engine.admit import Admitted, Turned, admit
 from worker.engine.lane import Claim, Lane
-from worker.engine.outcome import DONE, FOR_GOOD, Outcome, OutcomeKind, TimedOut, decide
+from worker.engine.outcome import DONE, FOR_GOOD, Outcome, OutcomeKind, Suppress, TimedOut, decide
 from worker.engine.parking import note
 from worker.engine.progress import Progress
 from worker.events import Event, bind, emit, event
@@ -28,6 +28,7 @@ _JOB_STARTED = event("job.started")
 _ENDED: Mapping[str, Event] = {kind: event(f"job.{kind}") for kind in get_args(OutcomeKind)}
 
 Hook = Callable[[dict[Any, Any]], Awaitable[None]]
+_ENDED_WELL = {"done", "suppressed"}
 Stop = Literal["shutdown", "lost", "cancelled", "time"]
 """Why an attempt is told to stop: the worker ends, the lease is lost, its job was cancelled, its time is over."""
 
@@ -189,6 +190,8 @@ async def _run(it: Attempt, admitted: Admitted, handlers: Handlers) -> Ended:
     outcome = _decide(error, it, envelope, handlers)
     if handlers.after:
         await _after(handlers.after, context, it)
+    if isinstance(error, Suppress):
+        value = error.result
     return _tell(it, envelope, handlers, outcome, error=error, value=value)
 
 
@@ -284,7 +287,7 @@ def _account(error: BaseException | None, claim: Claim) -> dict[str, object]:
 
 def _result(value: object, claim: Claim, envelope: Envelope, outcome: Outcome, keep: timedelta) -> bytes:
     """Arq's result as JSON, without the payload: what was done with is not kept a second time."""
-    if not keep or outcome.kind not in {"done", "dead", "dead+", "expired"}:
+    if not keep or outcome.kind not in {"done", "suppressed", "dead", "dead+", "expired"}:
         return b""
     now = round(datetime.now(UTC).timestamp() * 1000)
     content = {
@@ -293,15 +296,15 @@ def _result(value: object, claim: Claim, envelope: Envelope, outcome: Outcome, k
         "a": [],
         "k": {},
         "et": envelope.enqueued_ms,
-        "s": outcome.kind == "done",
-        "r": value if outcome.kind == "done" else outcome.reason,
+        "s": outcome.kind in _ENDED_WELL,
+        "r": value if outcome.kind in _ENDED_WELL else outcome.reason,
         "st": claim.claimed_ms,
         "ft": now,
         "q": claim.lane,
         "id": claim.id,
     }
-    if outcome.kind == "expired":
-        content["o"] = "expired"
+    if outcome.kind in {"expired", "suppressed"}:
+        content["o"] = outcome.kind
     try:
         return orjson.dumps(content, default=str, option=orjson.OPT_NON_STR_KEYS)
     except TypeError:  # an integer over 64 bits, a lone surrogate; what was done stays done

@@ -3,6 +3,7 @@
 | what happened                                   | outcome                                        |
 |-------------------------------------------------|------------------------------------------------|
 | the handler returned                            | done                                           |
+| it raised Suppress                              | suppressed: ended without being carried out    |
 | it raised GiveUp                                | dead                                           |
 | it raised TryLater, or any other error          | retry by the policy; dead past tries or age    |
 | it raised TryLater(charged=False)               | defer: no attempt is counted                   |
@@ -87,6 +88,18 @@ class Park(_Word):
         self.uncertain = uncertain
 
 
+class Suppress(Exception):
+    """A handler's word that the job ends here without being carried out, as was asked for before: counted apart.
+
+    Args:
+        result: kept in the place of what the handler would have returned.
+    """
+
+    def __init__(self, result: object) -> None:
+        super().__init__("not carried out")
+        self.result = result
+
+
 class TimedOut(Exception):
     """An attempt took longer than it may.
 
@@ -101,6 +114,7 @@ class TimedOut(Exception):
 
 OutcomeKind = Literal[
     "done",
+    "suppressed",
     "dead",
     "dead+",
     "expired",
@@ -165,6 +179,8 @@ def decide(  # noqa: PLR0911  one return per row of the table above
     match error:
         case None:
             return DONE
+        case Suppress():
+            return Outcome("suppressed")
         case GiveUp():
             return Outcome("dead", reason=str(error))
         case Park():

@@ -285,7 +285,7 @@ class Worker(ArqWorker):
         self._ceiling.changed()
 
     def _count(self, outcome: Outcome) -> None:
-        self.jobs_complete += outcome.kind == "done"
+        self.jobs_complete += outcome.kind in {"done", "suppressed"}
         self.jobs_failed += outcome.kind in {"dead", "dead+", "expired"}
         self.jobs_retried += outcome.kind in {"retry", "retry+", "defer", "defer+", "park", "park+"}
 

@@ -21,7 +21,7 @@ from jobs.mail.dkim import Signer
 from jobs.mail.octets import Letter
 from jobs.mail.seal import BrokenSeal, KeyRing, UnknownSealKey, is_sealed, key_id_of
 from jobs.mail.stream import Stream
-from producers.suppression import Suppressed
+from producers.suppression import Suppressed, Weighed
 from worker.engine import GiveUp, TryLater
 from worker.engine.together import ANSWER_SECONDS
 from worker.events import emit, event
@@ -33,6 +33,7 @@ from worker.mail.suppression import SuppressionList
 
 _MAIL_UNNOTED = event("mail.unnoted")
 _MAIL_SUPPRESSION_ADDED = event("mail.suppression_added")
+_MAIL_REFUSAL_DOUBTED = event("mail.refusal_doubted")
 
 KIND = "mail.send"
 ORIGINAL = "original_to"
@@ -136,28 +137,33 @@ class Care:
             letter = with_original(letter, mail.fields[ORIGINAL])
         return letter if self.signer is None else self.signer.signed(letter)
 
-    def leaving(self, mail: Opened) -> None:
-        """Note to whom it goes; nobody waits for that."""
+    def leaving(self, mail: Opened, account: str) -> None:
+        """Note to whom it goes and by which account; nobody waits for that."""
         if self.sent is not None and ORIGINAL not in mail.fields:
-            self.sent.note(str(mail.fields["message_id"]), str(mail.fields["to"]))
+            self.sent.note(str(mail.fields["message_id"]), str(mail.fields["to"]), account)
 
     async def written(self) -> None:
         """Wait until what was noted is written, or given up."""
         if self.sent is not None:
             await self.sent.written()
 
-    async def refused(self, mail: Opened, reply: Reply, *, job_id: str) -> None:
+    async def refused(self, mail: Opened, reply: Reply, *, account: str, job_id: str) -> Weighed:
         """Learn from a refusal; a fault of Redis is logged, since the mail's own end matters more."""
         if self.suppression is None or ORIGINAL in mail.fields:
-            return
+            return "noted"
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
-                added = await self.suppression.learn(str(mail.fields["to"]), reply, job_id=job_id)
+                weighed = await self.suppression.learn(
+                    str(mail.fields["to"]), reply, account=account, job_id=job_id
+                )
         except (RedisError, OSError) as error:
             emit(_MAIL_UNNOTED, error=type(error).__name__)
-        else:
-            if added:
-                emit(_MAIL_SUPPRESSION_ADDED)
+            return "noted"
+        if weighed == "suppressed":
+            emit(_MAIL_SUPPRESSION_ADDED)
+        elif weighed == "doubtful":
+            emit(_MAIL_REFUSAL_DOUBTED, account=account)
+        return weighed
 
     async def _suppressed(self, recipient: str, stream: Stream) -> Suppressed | None:
         if self.suppression is None:

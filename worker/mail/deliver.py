@@ -26,14 +26,14 @@ from jobs.mail.journal import Line
 from jobs.mail.octets import Letter, Sender, write_letter
 from jobs.mail.stream import STREAMS, Stream, stream_of
 from producers.suppression import Suppressed
-from worker.engine import GiveUp, Park, TryLater
+from worker.engine import GiveUp, Park, Suppress, TryLater
 from worker.events import emit, event
 from worker.mail.accounts import Accounts, Carrier
 from worker.mail.attachments import read_attachments
 from worker.mail.care import Care, Opened
 from worker.mail.errors import Broken, LeaseLost, Refused, Uncertain, Unmarked, unanswered
 from worker.mail.gate import AccountClosed
-from worker.mail.reply import Verdict
+from worker.mail.reply import Reply, Verdict
 from worker.mail.routing import sender_domain
 from worker.mail.uncertain import Earlier, Unknown, after_unknown
 from worker.mail.waiting import BULK, NORMAL, URGENT
@@ -44,6 +44,7 @@ _MAIL_UNCERTAIN = event("mail.uncertain")
 
 _PRIORITIES = {MAIL_URGENT: URGENT, MAIL_NORMAL: NORMAL, MAIL_BULK: BULK}
 _OPENING = {"connect", "login"}
+_DOUBT = "many recipients are refused at once: taken for the server's fault"
 _Lesson = TypeVar("_Lesson")
 
 
@@ -67,13 +68,13 @@ async def send_mail(context: dict[str, Any], **frozen: object) -> dict[str, obje
         frozen: what :meth:`jobs.Mail.compose` made.
 
     Returns:
-        For the journal: the account, the code and the server's words to the final dot; or that it was not sent,
-        because its recipient is suppressed.
+        For the journal: the account, the code and the server's words to the final dot.
 
     Raises:
         GiveUp: the server refused for good.
         TryLater: it refused for now, could not be reached, or the outcome is unknown and the mail is to be resent.
         Park: the outcome is unknown and people decide.
+        Suppress: its recipient is on the suppression list.
     """
     mailer: Mailer = context["mailer"]
     opened = mailer.care.opened(frozen, job_id=context["job_id"])
@@ -89,7 +90,7 @@ async def send_mail(context: dict[str, Any], **frozen: object) -> dict[str, obje
     mail = await mailer.care.addressed(opened, stream)
     if isinstance(mail, Suppressed):
         emit(_MAIL_SUPPRESSED, reason=mail.reason)
-        return {"state": "suppressed", "reason": mail.reason, "scope": mail.scope, "until": mail.until}
+        raise Suppress({"state": "suppressed", "reason": mail.reason, "scope": mail.scope, "until": mail.until})
     attached = await read_attachments(mail.fields, mailer.attachments)
     letter = _letter(mail, mailer, account, stream, attached)
     words = await _hand_over(_Attempt(account, stream, context, mail, mailer.care), letter)
@@ -219,7 +220,7 @@ class _Attempt:
         Raises:
             Unmarked: Redis did not confirm it, so the dot is not written.
         """
-        self._care.leaving(self.mail)
+        self._care.leaving(self.mail, self.account.name)
         try:
             self.marked = await self._begin_effect(self.account.name)
         except (RedisError, OSError) as error:
@@ -244,13 +245,18 @@ class _Attempt:
             await _learn(self.account.worked())
         match verdict.decision:
             case "dead":
-                if verdict.scope == "recipient":
-                    await _learn(self._care.refused(self.mail, reply, job_id=self.context["job_id"]))
+                if verdict.scope == "recipient" and await _learn(self._doubted(reply)):
+                    return TryLater(f"{words} ({_DOUBT})")
                 return GiveUp(words)
             case "wait":
                 return TryLater(words, after=self.account.look if closed else None, charged=False)
             case "again":
                 return TryLater(words, after=verdict.after)
+
+    async def _doubted(self, reply: Reply) -> bool:
+        """Learn of a recipient that the server refuses; whether it refuses so many that it is at fault itself."""
+        account, job_id = self.account.name, self.context["job_id"]
+        return await self._care.refused(self.mail, reply, account=account, job_id=job_id) == "doubtful"
 
     async def broken(self, error: Broken) -> TryLater:
         """The connection failed before the dot."""

@@ -1,11 +1,12 @@
-"""To whom each mail went, as a digest, for as long as a bounce of it may come.
+"""To whom each mail went, as a digest, for as long as a bounce of it may come; and how many recipients were taken.
 
 A bounce names a Message-ID and an address. Whoever received a mail knows its Message-ID and can write a bounce
-that names somebody else; so a bounce counts against an address only if that mail went to it. About 100 octets a
-mail, in one hash a day that expires as a whole.
+that names somebody else; so a bounce counts against an address only if that mail went to it. About 120 octets a
+mail, in one hash a day that expires as a whole. Beside it stands how many recipients each domain and each account
+took in every minute, so that many refusals can be told from a server that refuses everybody (`doubt.lua`).
 
 It is noted when a mail's final dot is about to follow, beside the mark: what nobody knows to be accepted may come
-back too. The notes of many mails are one command, and no mail waits for it.
+back too. The notes of many mails are one call of a script, and no mail waits for it.
 
 What can go wrong: Redis away, or the worker ends, before the note is written. Then a bounce of that mail is listed
 as unknown, and nobody is suppressed by it.
@@ -13,13 +14,16 @@ as unknown, and nobody is suppressed by it.
 
 import asyncio
 import time
+from functools import cache
+from pathlib import Path
 
 from redis.exceptions import RedisError
 
 import background
 from producers.keys import mail_sent
-from producers.link import Link
-from producers.suppression import digest_of
+from producers.link import Argument, Link
+from producers.script import Script, read_script
+from producers.suppression import digest_of, domain_of
 from worker.engine.together import ANSWER_SECONDS
 from worker.events import emit, event
 
@@ -27,7 +31,8 @@ _MAIL_UNNOTED = event("mail.unnoted")
 
 DAY = 86_400
 _MOST = 500
-"""Mails of one command."""
+"""Mails of one call."""
+_WORDS = 4
 DIGEST_LENGTH = 32
 """Hexadecimal digits kept: 128 bits, enough that nobody finds another address for one."""
 
@@ -37,21 +42,18 @@ class SentRegister:
 
     Args:
         link: to Redis.
-        days: how long a bounce may come; 0: nothing is noted, and every bounce is unknown.
+        days: how long a bounce may come; 0: mails are only counted, and every bounce is unknown.
     """
 
     def __init__(self, link: Link, *, days: int) -> None:
         self._link = link
-        self._days = days
-        self._living = ""
+        self._life_ms = (days + 1) * DAY * 1000 if days else 0
         self._waiting: list[str] = []
         self._writing: asyncio.Task[None] | None = None
 
-    def note(self, message_id: str, recipient: str) -> None:
+    def note(self, message_id: str, recipient: str, account: str) -> None:
         """Note one, soon. A fault of Redis is logged and goes no further: the mail is not to suffer from it."""
-        if not self._days:
-            return
-        self._waiting += message_id, digest_of(recipient)[:DIGEST_LENGTH]
+        self._waiting += message_id, digest_of(recipient)[:DIGEST_LENGTH], domain_of(recipient), account
         if self._writing is None:
             self._writing = background.once("notes of sent mails", self._write())
 
@@ -63,18 +65,20 @@ class SentRegister:
     async def _write(self) -> None:
         try:
             while self._waiting:
-                notes, self._waiting = self._waiting[: 2 * _MOST], self._waiting[2 * _MOST :]
+                notes, self._waiting = self._waiting[: _WORDS * _MOST], self._waiting[_WORDS * _MOST :]
                 await self._write_some(notes)
         finally:
             self._writing = None
 
     async def _write_some(self, notes: list[str]) -> None:
-        key = mail_sent(int(time.time()) // DAY)
+        arguments: list[Argument] = [self._life_ms, *notes]
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
-                await self._link.call("HSET", key, *notes)
-                if self._living != key:
-                    await self._link.call("EXPIRE", key, (self._days + 1) * DAY, "NX")
-                    self._living = key
+                await _script().run(self._link.call, [mail_sent(int(time.time()) // DAY)], arguments)
         except (RedisError, OSError) as error:
-            emit(_MAIL_UNNOTED, error=type(error).__name__, mails=len(notes) // 2)
+            emit(_MAIL_UNNOTED, error=type(error).__name__, mails=len(notes) // _WORDS)
+
+
+@cache
+def _script() -> Script:
+    return Script(read_script(Path(__file__).parent / "scripts", "note_sent"))

@@ -16,7 +16,7 @@ from redis.exceptions import RedisError
 from jobs.mail.mailbox import Weight, weigh_reply
 from producers.keys import MAIL_SUPPRESSION
 from producers.link import Link
-from producers.suppression import Suppressed, blocking, count_failure, digest_of, read_reasons, suppress
+from producers.suppression import Suppressed, Weighed, blocking, digest_of, read_reasons, weigh_refusal
 from worker.engine.together import Together
 from worker.mail.errors import unanswered
 from worker.mail.reply import Reply
@@ -62,20 +62,15 @@ class SuppressionList:
             self._empty_until = time.monotonic() + _EMPTY_FOR
         return found
 
-    async def learn(self, address: str, reply: Reply, *, job_id: str) -> bool:
-        """Let a refusal at RCPT count against the address; whether it is on the list by this.
+    async def learn(self, address: str, reply: Reply, *, account: str, job_id: str) -> Weighed:
+        """Let a refusal at RCPT count against the address, unless many are refused at once.
 
         Raises:
             RedisError, OSError: Redis did not answer.
         """
         self._empty_until = 0.0
-        match weigh(reply):
-            case "hard":
-                return await suppress(self._link.call, address, "hard_bounce", by="worker", evidence=job_id)
-            case "counted":
-                return await count_failure(self._link.call, address, by="worker", evidence=job_id)
-            case "none":
-                return False
+        call, weight = self._link.call, weigh(reply)
+        return await weigh_refusal(call, address, weight, by="worker", account=account, evidence=job_id)
 
 
 def weigh(reply: Reply) -> Weight:

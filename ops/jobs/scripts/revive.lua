@@ -18,7 +18,7 @@
 --          and the lane; or "not dead" and ""
 --
 -- Invariant: every id that was dead, and has content, is dead no more. Dead minus one is queue plus one, or `vanished` plus one,
--- so that accepted = done + discarded + vanished + cancelled + expired + dead + queue stays true. `revived` counts for
+-- so that accepted = done + suppressed + discarded + vanished + cancelled + expired + dead + queue stays true. `revived` counts for
 -- people only. A job of a stock arq producer was counted as accepted, and is marked so, lest the next claim
 -- count it again.
 

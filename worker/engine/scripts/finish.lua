@@ -19,7 +19,7 @@
 -- ARGV[2]  hash tag, braces included
 -- ARGV[3…] eight per job: id, token, outcome, delay (ms), result ("" for none), result's life (ms), reason, limit
 --          (what the claim took it from, "" for none)
---          outcome: "done"; "retry" (counts as an attempt); "defer" (does not: shutdown, hold); "park" (does not: a
+--          outcome: "done"; "suppressed" (ended without being carried out, as was asked for before); "retry" (counts as an attempt); "defer" (does not: shutdown, hold); "park" (does not: a
 --          kind or version that the worker does not know, or a decision that people must take; in the result's
 --          place it has its note in JSON); "dead"; "expired" (its deadline passed before it could begin); "cancelled"
 --          (somebody asked for it to be stopped); a "+" behind it says that the effect began and its outcome is unknown
@@ -33,7 +33,7 @@
 --
 -- What happened to a job is remembered as long as its result, if there is one.
 --
--- Invariant: accepted = done + discarded + vanished + cancelled + expired (the counters) + ZCARD of dead + ZCARD of
+-- Invariant: accepted = done + suppressed + discarded + vanished + cancelled + expired (the counters) + ZCARD of dead + ZCARD of
 -- the queue (waiting and leased), for every lane, after every call.
 
 local queue, leases, wake, counters = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
@@ -130,6 +130,8 @@ function finish.done(id, _, _, result, life)
   forget(id, result, life)
 end
 
+finish.suppressed = finish.done
+
 function finish.cancelled(id, _, _, result, life)
   leave(id, result, life)
   forget(id, result, life)
@@ -224,7 +226,7 @@ local running = {}
 for at = 3, #ARGV, FIELDS do
   running[#running + 1] = 'arq:in-progress:' .. ARGV[at]
 end
-local events = {done = 0, dead = 0, cancelled = 0, expired = 0, uncertain = 0}
+local events = {done = 0, suppressed = 0, dead = 0, cancelled = 0, expired = 0, uncertain = 0}
 for n, token in ipairs(redis.call('MGET', unpack(running))) do
   local at = 3 + (n - 1) * FIELDS
   reply[n] = token == ARGV[at + 1] and 1 or 0

@@ -1,0 +1,152 @@
+"""`ops mail unsuppress`: write to an address again, or to many at once after a fault that suppressed them.
+
+    unsuppress ana@example.com                     one address, by its name or its digest
+    unsuppress --domain example.com --since 2h     shows how many these are; --yes takes them off
+
+What is chosen must fit every option that is given; one of --domain, --since and --log-by at least. Without
+--reason only `hard_bounce` and `soft_bounce` are meant: a wish of people is never taken off in bulk by accident.
+Each address is one call of `suppress.lua`, so that Redis is never held up, and a second run takes off the rest.
+"""
+
+import argparse
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from redis.asyncio import Redis
+
+from ops import arguments
+from ops.command import Answer, Command, Refused, Tools
+from ops.depth_table import table
+from ops.mail.suppression import digest_or_refused, is_digest, listed, operator
+from producers.suppression import EVERYTHING, REASONS, Suppressed, reasons_of, unsuppress
+
+_BOUNCES = ("hard_bounce", "soft_bounce")
+_SHOWN_DOMAINS = 20
+_BATCH = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """Which reasons are meant; what is None or empty leaves nothing out."""
+
+    domain: str | None
+    since: datetime | None
+    by: str | None
+    reasons: Sequence[str]
+    scope: str
+
+    def fits(self, domain: str, one: Suppressed) -> bool:
+        """Whether a reason against an address of this domain is meant."""
+        return (
+            self.domain in {None, domain}
+            and (self.since is None or one.at >= self.since)
+            and self.by in {None, one.by}
+            and one.reason in self.reasons
+            and one.scope == self.scope
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One reason against one address."""
+
+    digest: str
+    domain: str
+    reason: str
+
+
+async def find(redis: Redis, choice: Choice) -> list[Found]:
+    """All reasons that are meant.
+
+    Raises:
+        RedisError, OSError: Redis did not answer.
+    """
+    return [
+        Found(one.digest, one.domain, reason.reason)
+        async for one in listed(redis)
+        for reason in one.reasons
+        if choice.fits(one.domain, reason)
+    ]
+
+
+async def take_off(redis: Redis, found: Sequence[Found], *, by: str, scope: str) -> int:
+    """Take these reasons off the list; how many there were still.
+
+    Raises:
+        RedisError, OSError: Redis did not answer; run it again.
+    """
+    call = redis.execute_command
+    return sum([await unsuppress(call, one.digest, by=by, reason=one.reason, scope=scope) for one in found])
+
+
+async def _unsuppress(tools: Tools, asked: argparse.Namespace) -> Answer:
+    choosing = asked.domain is not None or asked.since is not None or asked.log_by is not None
+    if asked.address is not None:
+        if choosing:
+            raise Refused("ADDRESS: is given beside --domain, --since or --log-by; give one address, or a choice")
+        return await _one(tools, asked)
+    if not choosing:
+        raise Refused("ADDRESS: is missing; give one, or choose many with --domain, --since or --log-by")
+    return await _many(tools, asked)
+
+
+async def _one(tools: Tools, asked: argparse.Namespace) -> Answer:
+    digest = asked.address if is_digest(asked.address) else digest_or_refused(asked.address)
+    call = tools.redis.execute_command
+    removed = await unsuppress(call, digest, by=asked.by, reason=asked.reason or "", scope=asked.scope or "")
+    text = f"{removed} reasons taken off; it is written to again." if removed else "There was nothing to take off."
+    left = await reasons_of(call, digest)
+    if removed and left:
+        text = f"{removed} reasons taken off; {len(left)} still stand."
+    return Answer(text, {"digest": digest, "removed": removed, "left": len(left)}, done=removed > 0)
+
+
+async def _many(tools: Tools, asked: argparse.Namespace) -> Answer:
+    choice = Choice(
+        domain=None if asked.domain is None else asked.domain.lower(),
+        since=None if asked.since is None else datetime.now(UTC) - asked.since,
+        by=asked.log_by,
+        reasons=(asked.reason,) if asked.reason else _BOUNCES,
+        scope=asked.scope or EVERYTHING,
+    )
+    found = await find(tools.redis, choice)
+    removed = await take_off(tools.redis, found, by=asked.by, scope=choice.scope) if asked.yes else 0
+    facts = {"matched": len(found), "removed": removed, "domains": dict(Counter(one.domain for one in found))}
+    return Answer(_text(found, removed, looking=not asked.yes), facts, done=removed > 0)
+
+
+def _text(found: Sequence[Found], removed: int, *, looking: bool) -> str:
+    if not found:
+        return "Nothing on the list fits."
+    if not looking:
+        return f"{removed} reasons taken off. Dead mails to these addresses: ./run ops revive --all LANE"
+    counts = Counter((one.domain, one.reason) for one in found).most_common(_SHOWN_DOMAINS)
+    rows = [[domain, reason, str(number)] for (domain, reason), number in counts]
+    shown = table(("DOMAIN", "REASON", "ADDRESSES"), rows, left={0, 1})
+    return f"{shown}\n{len(found)} reasons would be taken off. Nothing was done yet; do it with --yes"
+
+
+def _takes_address(it: argparse.ArgumentParser) -> None:
+    it.add_argument("address", nargs="?", metavar="ADDRESS", help="name@domain, or the whole digest from --json")
+    it.add_argument("--domain", metavar="DOMAIN", help="all addresses of this domain")
+    it.add_argument(
+        "--since", type=arguments.lasting, metavar="TIME", help="all that were suppressed within, like 2h"
+    )
+    it.add_argument("--log-by", metavar="WHO", help="all that WHO suppressed, like worker or pipe")
+    it.add_argument("--reason", choices=REASONS, help="only this reason (of many: only bounces, if left out)")
+    it.add_argument("--scope", metavar="SCOPE", help="only this scope (of many: all, if left out)")
+    it.add_argument("--yes", action="store_true", help="take many off; without it they are only shown")
+    it.add_argument("--by", default=operator(), metavar="WHO", help="for the audit log (default: you)")
+
+
+COMMANDS = (
+    Command(
+        "unsuppress",
+        "write to an address again, or to many that a fault suppressed",
+        "mail unsuppress --domain example.com --since 2h --yes",
+        _takes_address,
+        _unsuppress,
+    ),
+)
