@@ -14,7 +14,7 @@ from ops.jobs import words
 from ops.jobs.dead import list_dead
 from ops.jobs.edit import CannotEdit, edit
 from ops.jobs.explain import explain
-from ops.jobs.operations import cancel, discard, revive, revive_all
+from ops.jobs.operations import cancel, discard, revive_all, revive_sendable
 from ops.jobs.parked import list_parked, unpark
 from ops.mail.key_ring import ring_of
 
@@ -55,7 +55,7 @@ async def _revive(tools: Tools, asked: argparse.Namespace) -> Answer:
             {"lane": asked.lane, **asdict(counts)},
             done=counts.revived > 0 and not counts.suppressed,
         )
-    what, lane = await revive(tools.redis, asked.id, ring=ring_of(tools.mail))
+    what, lane = await revive_sendable(tools.redis, asked.id, ring=ring_of(tools.mail))
     text = words.REVIVED[what].format(id=asked.id, lane=lane)
     return Answer(text, _facts(asked.id, lane, what), done=what == "revived")
 

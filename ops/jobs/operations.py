@@ -42,8 +42,21 @@ class RevivedAll:
     suppressed: int = 0
 
 
-async def revive(redis: Redis, job_id: str, *, ring: KeyRing | None = None) -> tuple[Revived, str]:
+async def revive(redis: Redis, job_id: str) -> tuple[Revived, str]:
     """Bring a dead job back; what came of it, and its lane ("" when it was not dead).
+
+    Raises:
+        RedisError, OSError: Redis did not answer.
+    """
+    for group in groups_of(job_id):
+        ((what, lane),) = await _revive(redis, group, [job_id])
+        if lane:
+            return what, lane
+    return "not dead", ""
+
+
+async def revive_sendable(redis: Redis, job_id: str, *, ring: KeyRing | None = None) -> tuple[Revived, str]:
+    """The same; but a mail whose recipient is suppressed stays dead.
 
     Args:
         ring: opens sealed mails, to see whether their recipients are suppressed.
@@ -52,12 +65,11 @@ async def revive(redis: Redis, job_id: str, *, ring: KeyRing | None = None) -> t
         RedisError, OSError: Redis did not answer.
     """
     for group in groups_of(job_id):
-        if lane := await _unsendable_lane(redis, group, job_id, ring):
-            return "suppressed", lane
-        ((what, lane),) = await _revive(redis, group, [job_id])
-        if lane:
-            return what, lane
-    return "not dead", ""
+        if group[0].tag == MAIL_TAG and await find_unsendable(redis, [job_id.encode()], ring=ring):
+            for keys in group:
+                if await redis.zscore(keys.dead, job_id) is not None:
+                    return "suppressed", keys.lane
+    return await revive(redis, job_id)
 
 
 async def revive_all(redis: Redis, lane: str, *, ring: KeyRing | None = None) -> RevivedAll:
@@ -66,7 +78,7 @@ async def revive_all(redis: Redis, lane: str, *, ring: KeyRing | None = None) ->
     A job that dies again meanwhile stays dead, so this ends.
 
     Args:
-        ring: as for :func:`revive`.
+        ring: as for :func:`revive_sendable`.
 
     Raises:
         RedisError, OSError: Redis did not answer; those before are revived.
@@ -82,16 +94,6 @@ async def revive_all(redis: Redis, lane: str, *, ring: KeyRing | None = None) ->
         stay = counts["erased"] + counts["suppressed"]
     del counts["not dead"]
     return RevivedAll(**counts)
-
-
-async def _unsendable_lane(redis: Redis, group: Sequence[LaneKeys], job_id: str, ring: KeyRing | None) -> str:
-    """The lane in which a mail is dead whose recipient is suppressed; "" for any other job."""
-    if group[0].tag != MAIL_TAG or not await find_unsendable(redis, [job_id.encode()], ring=ring):
-        return ""
-    for keys in group:
-        if await redis.zscore(keys.dead, job_id) is not None:
-            return keys.lane
-    return ""
 
 
 async def discard(redis: Redis, job_id: str) -> tuple[TakenOut, str]:

@@ -263,9 +263,20 @@ async def test_the_json_is_one_object_with_everything(valkey_url: str, producer:
     assert code == 0
     assert out.count("\n") == 1
     depth = json.loads(out)
-    assert depth.keys() == {"at", "conserved", "lanes", "workers", "reports", "losses"}
+    assert depth.keys() == {"at", "conserved", "lanes", "workers", "reports", "losses", "doubts"}
     lane = {each["lane"]: each for each in depth["lanes"]}[LANE]
-    numbers = {"ready", "leased", "scheduled", "retrying", "dead", "uncertain", "accepted", "done", "discarded"}
+    numbers = {
+        "ready",
+        "leased",
+        "scheduled",
+        "retrying",
+        "dead",
+        "uncertain",
+        "accepted",
+        "done",
+        "discarded",
+        "suppressed",
+    }
     numbers |= {"vanished", "oldest_ms", "in_per_minute", "out_per_minute", "workers", "unaccounted"}
     assert lane.keys() >= numbers
     assert all(isinstance(lane[name], int | float) for name in numbers)

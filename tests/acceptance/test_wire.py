@@ -44,7 +44,7 @@ from ops.system import worker_ready
 from producers import Producer
 from producers.keys import LaneKeys
 from producers.link import Link
-from producers.suppression import count_failure, suppress
+from producers.suppression import count_failure, suppress, weigh_refusal
 from sessions import Sessions
 from tests.notes import Note, running
 from tests.support import OwnValkey, eventually
@@ -348,6 +348,8 @@ async def addresses_fail_and_bounces_come(it: System) -> None:
     call = it.redis.execute_command
     await suppress(call, "uma@example.com", "manual", by="test")
     await count_failure(call, "uma@example.com", by="test")
+    for number in range(6):
+        await weigh_refusal(call, f"u{number}@example.org", by="test")
     assert await take_in(it.redis, b"Subject: no report", by="test") == "unknown"
 
 
