@@ -117,6 +117,46 @@ def test_a_changed_list_of_packages_is_installed_anew(checkout: Checkout) -> Non
     assert not (checkout.folder / ".venv/left-over").exists()
 
 
+def test_variables_come_from_a_file_where_the_environment_has_none(checkout: Checkout) -> None:
+    """Cron and a mail server's alias start it without any."""
+    tool(checkout.tools / "python3.14", f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+    (checkout.folder / "docs/settings_page.py").write_text(
+        "import os\nprint([(k, v) for k, v in sorted(os.environ.items()) if k.startswith('MOMENTUS_')])\n"
+    )
+    file = checkout.tools / "settings.env"
+    file.write_text(
+        "# Redis\n\nMOMENTUS_REDIS_URL='redis://:$(p)`a`;=s\\@h/0'\nexport MOMENTUS_TENANT=\"a b\"\nMOMENTUS_X=1"
+    )
+    _, out, _ = checkout.run("--env", str(file), "settings")
+    variables = [
+        ("MOMENTUS_REDIS_URL", "redis://:$(p)`a`;=s\\@h/0"),
+        ("MOMENTUS_TENANT", "a b"),
+        ("MOMENTUS_X", "1"),
+    ]
+    assert out == f"{variables}\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("MOMENTUS_X=1\nnonsense\n", "line 2: is not NAME=value"),
+        ("$(touch x)=1\n", "line 1: is not NAME=value"),
+        (None, "cannot be read by user"),
+    ],
+)
+def test_a_file_of_variables_that_cannot_be_used_is_refused_by_its_name(
+    checkout: Checkout, content: str | None, words: str
+) -> None:
+    file = checkout.tools / "settings.env"
+    if content is not None:
+        file.write_text(content)
+    code, _, err = checkout.run("--env", str(file), "settings")
+    assert code == 2
+    assert f"--env {file}" in err
+    assert words in err
+    assert checkout.calls() == []
+
+
 async def test_a_set_up_killed_half_way_does_not_count_as_done(checkout: Checkout) -> None:
     (checkout.tools / "pause").touch()
     killed = checkout.start("settings")
