@@ -34,23 +34,38 @@ _STATUS = re.compile(r"(?<![\d.])([245]\.\d{1,3}\.\d{1,3})(?!\.?\d)")
 """An enhanced code, and not a part of an IP address."""
 _FOR_NOW = re.compile(r"\s*(?:[A-Za-z0-9-]{1,32};\s*)?4\d\d\b")
 """A quoted reply that begins with a 4yz code."""
-_ELSEWHERE = re.compile(
-    r"(?:block|black|deny|gr[ea]y)[- ]?list|\bdnsbl|\brbl\b|spamhaus|spamcop|barracuda|\bblocked\b|\bbanned\b"
-    r"|\bspam|\bvirus|malware|phish|reputation|\bpolic(?:y|ies)\b"
-    r"|\bspf\b|\bdkim\b|\bdmarc\b|authenticat|reverse dns|\bptr\b"
-    r"|relay(?:ing)? (?:access )?(?:denied|not|prohibited)|unable to relay|not relay"
-    r"|\brate\b|throttl|\btoo (?:many|fast|much|large|big)\b|limit (?:exceeded|reached)"
-    r"|(?:exceed\w{0,4}|over) (?:\w{1,20} )?limit"
-    r"|sender (?:\w{1,20} )?(?:rejected|denied|blocked|refused|unknown|not)",
-    re.IGNORECASE,
+_WORD = re.compile(r"[a-z]{2,20}")
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+_ELSEWHERE = _words(
+    "blocklist blacklist denylist greylist graylist blocklisted blacklisted greylisted graylisted blocked banned "
+    "rbl dnsbl spamhaus spamcop barracuda spam virus malware phishing reputation policy policies spf dkim dmarc "
+    "ptr rate throttled throttling authentication authenticated unauthenticated"
 )
 """Words about the client, the sender, the mail or the pace: whatever code stands beside them, not the mailbox."""
-_PASSING = re.compile(
-    r"\bfull\b|quota|storage|\bspace\b|disabled|inactive|suspended|deactivated|\blocked\b|temporar"
-    r"|try (?:again|later)"
-    r"|tim(?:ed?|ing)[- ]?out|not active|(?:host|domain) (?:\w{1,20} )?(?:unknown|not found)"
-    r"|(?:no such|unknown|unrouteable|unroutable) (?:domain|host)|dns (?:query|error|fail)",
-    re.IGNORECASE,
+_ELSEWHERE_TOGETHER: tuple[tuple[frozenset[str], frozenset[str]], ...] = tuple(
+    (_words(some), _words(others))
+    for some, others in (
+        ("block black deny grey gray", "list lists listed"),
+        ("sender", "rejected denied blocked refused"),
+        ("relay relaying", "denied prohibited permitted unable"),
+        ("limit limits", "exceeded exceeds exceed over reached"),
+        ("too", "many fast much large big"),
+    )
+)
+"""The same, where one of each stands in the reply."""
+_PASSING = _words(
+    "full quota overquota storage space disabled inactive suspended deactivated locked temporary temporarily "
+    "timeout unrouteable unroutable"
+)
+_PASSING_PHRASES = (
+    *("try again", "try later", "timed out", "not active", "unknown host", "unknown domain", "host unknown"),
+    *("domain unknown", "host not found", "domain not found", "no such host", "no such domain", "name not found"),
+    *("domain does not exist", "dns query", "dns error"),
 )
 """Words about a mailbox, a host or a domain that may come back."""
 
@@ -90,11 +105,13 @@ def weigh_reply(status: str, words: str, *, names_mailbox: bool = False) -> Weig
     return min((*said, *_bounds(words)), key=NARROWER.index)
 
 
-def _bounds(words: str) -> Iterator[Weight]:
+def _bounds(reply: str) -> Iterator[Weight]:
     """The most that a reply's words and its basic code let it weigh."""
-    if _ELSEWHERE.search(words):
+    text = reply.lower()
+    words = set(_WORD.findall(text))
+    if words & _ELSEWHERE or any(words & some and words & others for some, others in _ELSEWHERE_TOGETHER):
         yield "none"
-    if _PASSING.search(words) or _FOR_NOW.match(words):
+    if words & _PASSING or _FOR_NOW.match(reply) or any(phrase in text for phrase in _PASSING_PHRASES):
         yield "counted"
 
 
