@@ -3,8 +3,8 @@
 The texts come out of the pattern itself: up to each repetition without an end, what leads there; then the repeated
 piece as many times as wanted, in each of its characters; then something that makes the rest fail.
 
-Costs are processor time of this thread, and only their ratio counts: of eight times the text a linear pattern costs
-eight times as much, a quadratic one sixty-four times, on any machine and under any load.
+Costs are processor time of this thread, and only their ratio counts: a text eight times as long costs a linear
+pattern eight times as much, a quadratic one sixty-four times, on any machine and under any load.
 """
 
 import re
