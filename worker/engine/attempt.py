@@ -57,15 +57,19 @@ class Handlers:
 
     def keep(self, kind: str) -> timedelta:
         """How long the result of a job of this kind is kept."""
-        function = self.functions.get(kind)
-        if function is not None and function.keep_result_forever:
+        if kind not in self.functions:
+            return self.keep_result
+        function = self.functions[kind]
+        if function.keep_result_forever:
             return FOR_GOOD
-        own = None if function is None else function.keep_result_s
+        own = function.keep_result_s
         return self.keep_result if own is None else timedelta(seconds=own)
 
-    def limit(self, function: Function) -> timedelta | None:
-        """How long an attempt of this function may take."""
-        return self.time_limit if function.timeout_s is None else timedelta(seconds=function.timeout_s)
+    def limit(self, function: Function) -> timedelta:
+        """How long an attempt of this function may take, if anything limits it."""
+        if function.timeout_s is None:
+            return self.time_limit or timedelta(0)
+        return timedelta(seconds=function.timeout_s)
 
 
 class Effect:
@@ -175,19 +179,21 @@ async def _run(it: Attempt, admitted: Admitted, handlers: Handlers) -> Ended:
     context = _context(handlers, it.claim, envelope) | {"begin_effect": it.begin_effect, "progress": it.progress}
     value, error = None, None
     emit(_JOB_STARTED)
-    timer = _limited(it, handlers.limit(admitted.function))
+    function = admitted.function
+    unlimited = function.timeout_s is None and handlers.time_limit is None
+    timer = None if unlimited else _limited(it, handlers.limit(function))
     it.began = True
     try:
         if handlers.before:
             await handlers.before(context)
-        value = await admitted.function.coroutine(context, *envelope.arguments, **admitted.payload)
+        value = await function.coroutine(context, *envelope.arguments, **admitted.payload)
     except BaseException as raised:  # noqa: BLE001  whatever a handler raises is its outcome
         _let_go_of_the_abandoned(raised, it)
         error = it.meaning_of(raised)
     finally:
         if timer is not None:
             timer.cancel()
-    outcome = _decide(error, it, envelope, handlers)
+    outcome = DONE if error is None else _decide(error, it, envelope, handlers)
     if handlers.after:
         await _after(handlers.after, context, it)
     if isinstance(error, Suppress):
@@ -195,10 +201,8 @@ async def _run(it: Attempt, admitted: Admitted, handlers: Handlers) -> Ended:
     return _tell(it, envelope, handlers, outcome, error=error, value=value)
 
 
-def _limited(it: Attempt, limit: timedelta | None) -> asyncio.TimerHandle | None:
+def _limited(it: Attempt, limit: timedelta) -> asyncio.TimerHandle:
     """Have the attempt stopped when its time is over."""
-    if limit is None:
-        return None
     it.limit = limit
     return asyncio.get_running_loop().call_later(limit.total_seconds(), it.stop, it, "time")
 
@@ -239,9 +243,7 @@ def _tell(
     return _ended(outcome, _result(value, it.claim, envelope, outcome, life), life)
 
 
-def _decide(error: BaseException | None, it: Attempt, envelope: Envelope, handlers: Handlers) -> Outcome:
-    if error is None:
-        return DONE
+def _decide(error: BaseException, it: Attempt, envelope: Envelope, handlers: Handlers) -> Outcome:
     claim = it.claim
     left = None if envelope.expires_ms is None else envelope.expires_ms - claim.claimed_ms
     decided = partial(

@@ -81,7 +81,7 @@ class Runner:
         older = self._newest.get(claim.id)
         lane.running.add(claim)
         self._attempts[claim] = self._newest[claim.id] = it
-        it.task = self._loop.create_task(self._run(it, older), name="attempt")
+        it.task = self._loop.create_task(self._run(it, older))
         it.task.add_done_callback(partial(self._over, it))
 
     def stop(self, it: Attempt, reason: Stop) -> None:
@@ -142,11 +142,11 @@ class Runner:
         if it.over:
             return
         it.over = True
-        outcome = _as_asked(it, ended.outcome)
+        outcome = ended.outcome if it.stopped is None else _as_asked(it, ended.outcome)
         it.lane.running.discard(it.claim)
         self._settled(outcome)
         result = ended.result if outcome is ended.outcome else b""
-        reason = plain_text(outcome.reason)
+        reason = plain_text(outcome.reason) if outcome.reason else ""
         it.lane.ended.append(Completion(it.claim, outcome.kind, outcome.delay, result, ended.life, reason))
 
     def _give_up(self, it: Attempt) -> None:
@@ -161,9 +161,11 @@ class Runner:
         del self._attempts[it.claim]
         if self._newest.get(it.claim.id) is it:
             del self._newest[it.claim.id]
-        fault = asyncio.CancelledError() if task.cancelled() else task.exception()
         if not it.over:
+            fault = None if task.cancelled() else task.exception()
             self._settle(it, self._ended_for(it, fault or asyncio.CancelledError()))
+        elif it.stopped and not task.cancelled():
+            task.exception()  # of one that was given up: nobody asks any more
         self._slot_free(it.lane)
 
     def _ended_for(self, it: Attempt, fault: BaseException) -> Ended:
@@ -171,7 +173,7 @@ class Runner:
         if it.stopped and it.stopped != "time":
             wait = timedelta(seconds=STOP_SECONDS) if it.began else timedelta(0)  # this process ends first
             return Ended(Outcome("defer+" if it.effect.begun else "defer", wait))
-        return conclude(it, self._handlers, fault)
+        return conclude(it, self._handlers, it.meaning_of(fault))
 
 
 def _as_asked(it: Attempt, outcome: Outcome) -> Outcome:

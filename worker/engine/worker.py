@@ -150,6 +150,11 @@ class Worker(ArqWorker):
             for tag, lanes in parted(self.lanes, redis_url)
         ]
         self._shard_of = {lane.name: shard for shard in self.shards for lane in shard.lanes}
+        self._tools = {
+            lane.name: (shard.store, lane.keys.effects, lane.keys.progress)  # put together once, not for each job
+            for shard in self.shards
+            for lane in shard.lanes
+        }
 
     def _handlers(self, policies: Mapping[str, Policy]) -> Handlers:
         functions = {name: one for name, one in self.functions.items() if isinstance(one, Function)}
@@ -275,13 +280,13 @@ class Worker(ArqWorker):
         return shard.idle or self.loop.time() > self._stop_at + _LAST_WORDS.total_seconds()
 
     def _attempt(self, lane: Lane, claim: Claim) -> Attempt:
-        store = self._shard_of[lane.name].store
-        effect = Effect(partial(store.marks.make, claim, lane.keys.effects))
-        progress = Progress(claim.attempt, partial(store.tell_progress, claim, lane.keys.progress), self.loop)
-        return Attempt(lane, claim, effect, progress, self.runner.stop)
+        store, effects, progress = self._tools[claim.lane]
+        effect = Effect(partial(store.marks.make, claim, effects))
+        told = Progress(claim.attempt, partial(store.tell_progress, claim, progress), self.loop)
+        return Attempt(lane, claim, effect, told, self.runner.stop)
 
     def _slot_free(self, lane: Lane) -> None:
-        self._shard_of[lane.name].pump.kick()
+        self._shard_of[lane.keys.lane].pump.kick()
         self._ceiling.changed()
 
     def _count(self, outcome: Outcome) -> None:
