@@ -515,10 +515,13 @@ async def test_a_wedged_handler_loses_its_lease_for_good(
                     continue  # the fault this is about: it does not stop when told to
 
     short = {"lease": timedelta(milliseconds=100), "renew_every": timedelta(milliseconds=20)}
-    async with working(valkey_url, wedge, max_run=timedelta(milliseconds=50), **short):
+    async with working(valkey_url, wedge, max_run=timedelta(milliseconds=50), **short) as first:
         await producer.send(Note("wedged"))
-        await eventually(lambda: len(attempts) == 2)
-        await eventually(lambda: conserved(redis))
+        await eventually(lambda: attempts)
+        first.shards[0].pump.claiming = False
+        async with working(valkey_url, wedge):
+            await eventually(lambda: len(attempts) == 2)
+            await eventually(lambda: conserved(redis))
     assert attempts == [1, 2]
 
 

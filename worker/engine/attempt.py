@@ -116,6 +116,7 @@ class Attempt:
         stopped: why it was told to stop; None while it was not.
         limit: how long it may take.
         over: whether its outcome is known: whatever its handler still does counts no more.
+        older: an attempt of the same job that still ran here when this one was claimed.
     """
 
     lane: Lane
@@ -128,6 +129,12 @@ class Attempt:
     limit: timedelta | None = None
     began: bool = False
     over: bool = False
+    older: "Attempt | None" = None
+
+    @property
+    def runs(self) -> bool:
+        """Whether its task has not ended, given up or not."""
+        return self.task is not None and not self.task.done()
 
     def __repr__(self) -> str:
         return f"<Attempt {self.claim.id} {self.claim.token}>"

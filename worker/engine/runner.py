@@ -65,7 +65,7 @@ class Runner:
         self._slot_free = ended
         self._attempts: dict[Claim, Attempt] = {}
         self._newest: dict[str, Attempt] = {}
-        """By job id."""
+        """By job id; once that has ended, the one before, should it still run."""
 
     def __len__(self) -> int:
         return len(self._attempts)
@@ -78,10 +78,10 @@ class Runner:
     def start(self, lane: Lane, claim: Claim) -> None:
         """Begin an attempt; if one of the same job still runs here, when that has ended."""
         it = self._prepare(lane, claim)
-        older = self._newest.get(claim.id)
+        it.older = self._newest.get(claim.id)
         lane.running.add(claim)
         self._attempts[claim] = self._newest[claim.id] = it
-        it.task = self._loop.create_task(self._run(it, older))
+        it.task = self._loop.create_task(self._run(it))
         it.task.add_done_callback(partial(self._over, it))
 
     def stop(self, it: Attempt, reason: Stop) -> None:
@@ -120,8 +120,8 @@ class Runner:
     def _unstopped(self, claims: Iterable[Claim]) -> list[Attempt]:
         return [it for claim in claims if (it := self._attempts.get(claim)) and not it.stopped]
 
-    async def _run(self, it: Attempt, older: Attempt | None) -> None:
-        if older is None or await self._has_ended(older):
+    async def _run(self, it: Attempt) -> None:
+        if it.older is None or await self._has_ended(it.older):
             ended = await run(it, self._handlers)
         else:
             ended = conclude(it, self._handlers, StillRunning())
@@ -130,12 +130,11 @@ class Runner:
     async def _has_ended(self, older: Attempt) -> bool:
         """Whether the attempt before is over, once it was told to stop."""
         self.stop_lost([older.claim])
-        if older.task is None:  # it never began
-            return True
-        if older.over:
-            older.task.cancel()  # it was given up; once more
-        await asyncio.wait([older.task], timeout=STOP_SECONDS)
-        return older.task.done()
+        if older.task is not None:
+            if older.over:
+                older.task.cancel()  # it was given up; once more
+            await asyncio.wait([older.task], timeout=STOP_SECONDS)
+        return not older.runs
 
     def _settle(self, it: Attempt, ended: Ended) -> None:
         """Free the slot and pass the outcome on, once."""
@@ -161,12 +160,21 @@ class Runner:
         del self._attempts[it.claim]
         if self._newest.get(it.claim.id) is it:
             del self._newest[it.claim.id]
+            if it.older is not None:
+                self._remember(it.older)
         if not it.over:
             fault = None if task.cancelled() else task.exception()
             self._settle(it, self._ended_for(it, fault or asyncio.CancelledError()))
         elif it.stopped and not task.cancelled():
             task.exception()  # of one that was given up: nobody asks any more
         self._slot_free(it.lane)
+
+    def _remember(self, older: Attempt | None) -> None:
+        """The next attempt must wait for one that was given up and still runs."""
+        while older is not None and not older.runs:
+            older = older.older
+        if older is not None:
+            self._newest[older.claim.id] = older
 
     def _ended_for(self, it: Attempt, fault: BaseException) -> Ended:
         """How an attempt ends that did not end itself: it was told to, or a fault of the engine is charged."""
