@@ -150,10 +150,9 @@ class Worker(ArqWorker):
             for tag, lanes in parted(self.lanes, redis_url)
         ]
         self._shard_of = {lane.name: shard for shard in self.shards for lane in shard.lanes}
-        self._tools = {
-            lane.name: (shard.store, lane.keys.effects, lane.keys.progress)  # put together once, not for each job
-            for shard in self.shards
-            for lane in shard.lanes
+        self._tools = {  # put together once, not for each job
+            name: (shard.store, LaneKeys(name).effects, LaneKeys(name).progress)
+            for name, shard in self._shard_of.items()
         }
 
     def _handlers(self, policies: Mapping[str, Policy]) -> Handlers:
