@@ -180,12 +180,31 @@ async def weigh_refusal(
     Example:
         await weigh_refusal(link.call, "ana@example.com", by="webhook", evidence="event-17")
     """
+    asked = refusal_question(
+        address, weight, by=by, account=account, handed_over_ms=handed_over_ms, evidence=evidence
+    )
+    return refusal_answer(weight, int(await _SCRIPT.run(call, *asked)))
+
+
+def refusal_question(
+    address: str, weight: Refusal, *, by: str, account: str, handed_over_ms: int | None, evidence: str
+) -> Asked:
+    """What ``suppress.lua`` is called with to weigh a refusal; arguments are those of :func:`weigh_refusal`.
+
+    Raises:
+        InvalidRequest: no such weight.
+    """
+    if weight not in get_args(Refusal):
+        raise InvalidRequest(f"weight: must be one of {', '.join(get_args(Refusal))}, not {weight!r}")
     reason: Reason = "hard_bounce" if weight == "hard" else "soft_bounce"
     words: list[Argument] = [reason, EVERYTHING, _milliseconds(LIVES[reason]), by, evidence, domain_of(address)]
     keys, arguments = _question(weight, digest_of(address), *words)
-    more: list[Argument] = [FAILED_DAYS, _milliseconds(FAILURE_WINDOW), account]
-    more.append("" if handed_over_ms is None else handed_over_ms)
-    changed = int(await _SCRIPT.run(call, keys, [*arguments, *more]))
+    at: Argument = "" if handed_over_ms is None else handed_over_ms
+    return keys, [*arguments, FAILED_DAYS, _milliseconds(FAILURE_WINDOW), account, at]
+
+
+def refusal_answer(weight: Refusal, changed: int) -> Weighed:
+    """What the script's reply to a refusal means."""
     if changed < 0:
         return "doubtful"
     return "suppressed" if changed or weight == "hard" else "counted" if weight == "counted" else "noted"

@@ -28,7 +28,16 @@ from .compose import (
 from .keys import catalogue
 from .message import Message, Seal
 from .receipt import Cancelled, Receipt
-from .suppression import EVERYTHING, Reason, suppress_question, unsuppress_question
+from .suppression import (
+    EVERYTHING,
+    Reason,
+    Refusal,
+    Weighed,
+    refusal_answer,
+    refusal_question,
+    suppress_question,
+    unsuppress_question,
+)
 from .sync_link import SyncLinks
 from .sync_queue import SyncQueue
 from .takes import SyncTakes
@@ -163,6 +172,32 @@ class SyncProducer:
         """
         asked = suppress_question(address, reason, by=by, scope=scope, lasting=lasting, evidence=evidence)
         return bool(self._queue.suppression(asked))
+
+    def weigh_refusal(
+        self,
+        address: str,
+        weight: Refusal = "hard",
+        *,
+        by: str,
+        account: str = "",
+        handed_over_ms: int | None = None,
+        evidence: str = "",
+    ) -> Weighed:
+        """Let a server's refusal of an address count, unless it is one of many.
+
+        Arguments and answers are those of :func:`producers.suppression.weigh_refusal`.
+
+        Raises:
+            InvalidRequest: no such weight.
+            NotEnqueued: Redis did not answer within the budget; asking again does no harm.
+
+        Example:
+            producer.weigh_refusal("ana@example.com", by="webhook", evidence="event-17")
+        """
+        asked = refusal_question(
+            address, weight, by=by, account=account, handed_over_ms=handed_over_ms, evidence=evidence
+        )
+        return refusal_answer(weight, self._queue.suppression(asked))
 
     def unsuppress(self, digest: str, *, by: str, reason: str = "", scope: str = "") -> int:
         """Take reasons off the list; how many there were.

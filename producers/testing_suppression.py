@@ -1,4 +1,8 @@
-"""Who is not written to, in a test's memory: what `suppress.lua` answers, on the recorder's clock."""
+"""Who is not written to, in a test's memory: what `suppress.lua` answers, on the recorder's clock.
+
+A refusal for good suppresses at once, and one that may pass never does: no days are counted here, and no server is
+doubted.
+"""
 
 from datetime import datetime, timedelta
 
@@ -20,6 +24,8 @@ class MemorySuppression:
         standing = self._reasons.setdefault(str(digest), {})
         if action == "remove":
             return _removed(standing, str(reason), str(scope))
+        if action in {"counted", "none"}:
+            return 0
         until = now + timedelta(milliseconds=int(life_ms)) if life_ms else None
         return _added(standing, (str(reason), str(scope)), until, now)
 

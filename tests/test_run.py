@@ -210,7 +210,7 @@ def test_without_a_python_it_stops_and_says_which_one_it_needs(checkout: Checkou
 
 def test_help_names_every_word_and_an_unknown_word_is_refused_with_it(checkout: Checkout) -> None:
     commands = ["demo", "test", "lint", "check", "up", "worker", "reader", "console", "ops", "bench"]
-    words = [*commands, "settings", "lock", "help"]
+    words = [*commands, "settings", "lock", "--env", "help"]
     code, text, _ = checkout.run("help")
     assert (code, [line.split()[1] for line in text.splitlines()]) == (0, words)
     assert checkout.run() == (0, text, "")

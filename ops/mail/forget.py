@@ -33,6 +33,7 @@ from producers.suppression import digest_of, suppress, unsuppress
 
 _BATCH = 500
 _SENT, _GATHERED = "momentus:{mail}:sent:*", "momentus:{mail}:digest:*"
+_REFUSALS = ("momentus:{mail}:refused:*", "momentus:{mail}:believed:*")
 _LANES = tuple(lane for lane in LANES if lane.startswith("mail."))
 _WORDS = {
     "cancelled": "waiting mails cancelled",
@@ -66,6 +67,7 @@ async def forget(redis: Redis, address: str, *, ring: KeyRing | None) -> Counter
     counts["removed"] += await _forget_sent(redis, digest)
     await _forget_gathered(redis, gone)
     await redis.delete(mail_failures(digest))
+    await _forget_refusals(redis, digest)
     return counts
 
 
@@ -117,6 +119,13 @@ async def _forget_sent(redis: Redis, digest: str) -> int:
             removed += await redis.delete(f"arq:result:{job_id}", LaneKeys(_LANES[0]).history(job_id))
             await redis.hdel(key, message_id)  # type: ignore[misc]  # typed for both clients
     return removed
+
+
+async def _forget_refusals(redis: Redis, digest: str) -> None:
+    """The address's digest among those that were refused within the last day."""
+    for pattern in _REFUSALS:
+        async for key in redis.scan_iter(match=pattern, count=_BATCH):
+            await redis.zrem(key, digest)
 
 
 async def _forget_gathered(redis: Redis, job_ids: set[str]) -> None:

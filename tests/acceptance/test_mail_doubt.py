@@ -23,7 +23,9 @@ from ops.mail.flood import find_flood
 from ops.mail.trace import trace
 from ops.sink.smtp import Faults, Sink
 from producers import Producer
-from producers.keys import MAIL_SUPPRESSION, LaneKeys
+from producers.keys import MAIL_SUPPRESSION, MAIL_SUPPRESSION_LOG, LaneKeys
+from producers.limit import Limit
+from producers.limits import Limits
 from producers.link import Link
 from producers.suppression import Refusal, Weighed, digest_of, reasons_of, suppress, weigh_refusal
 from tests.bounces import bounce
@@ -224,6 +226,21 @@ async def test_a_doubt_that_cannot_be_read_hides_no_other(redis: Redis, link: Li
     await refuse(link, MANY)
     await redis.hset("momentus:{mail}:doubts", mapping={"domain:a.example": "no JSON", "odd": "{}"})
     assert [one.name for one in await read_doubts(redis)] == ["example.com"]
+
+
+async def test_an_account_that_is_refused_everywhere_is_seen_among_the_accounts(redis: Redis, link: Link) -> None:
+    await Limits(link, "{mail}").define(Limit("account:main", concurrency=5))
+    await refuse(link, [f"ana@d{number}.example" for number in range(12)], account="main")
+    answer = await run(redis, "accounts")
+    assert "account main: 12 of 12 recipients refused at once" in answer.text
+    assert answer.facts["accounts"][0]["doubt"]["refused"] == 12
+
+
+async def test_nothing_of_a_refusal_stays_of_a_person_that_is_forgotten(redis: Redis, link: Link) -> None:
+    await refuse(link, ["ana@example.com"], account="main")
+    await run(redis, "forget", "ana@example.com")
+    left = [key async for key in redis.scan_iter() if key != MAIL_SUPPRESSION_LOG.encode()]
+    assert left == []
 
 
 # Bounces

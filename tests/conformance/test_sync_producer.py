@@ -25,7 +25,7 @@ from jobs import Mail
 from ops.embedded.ports import free_port
 from producers import InvalidRequest, NotEnqueued, Producer, QueueFull, RedisUnavailable, SyncProducer
 from producers.keys import MAIL_SUPPRESSION, LaneKeys
-from producers.suppression import digest_of, suppress, unsuppress
+from producers.suppression import Refusal, digest_of, suppress, unsuppress, weigh_refusal
 from producers.testing import SyncRecordingProducer
 from sessions.connection import connect
 from tests.support import OwnValkey, eventually
@@ -132,6 +132,20 @@ def test_a_reason_that_is_none_is_refused_and_nothing_is_written(producer: SyncP
     with pytest.raises(InvalidRequest, match="scope: must be all or stream:<name>"):
         producer.suppress("ana@example.com", "manual", by="web", scope="bulk")
     assert redis.keys() == []
+
+
+async def test_both_ways_to_weigh_a_refusal_answer_the_same(valkey_url: str, redis: Redis) -> None:
+    refusals: list[tuple[str, Refusal]] = [("ana@example.com", "hard"), ("eva@example.com", "counted")]
+    refusals += [(f"u{number}@example.com", "none") for number in range(4)]
+    async with AsyncRedis.from_url(valkey_url) as client:
+        call = client.execute_command
+        answers = [await weigh_refusal(call, address, weight, by="web") for address, weight in refusals]
+    redis.flushdb()
+    with SyncProducer.connect(valkey_url, budget=GENEROUS) as other:
+        same = [other.weigh_refusal(address, weight, by="web") for address, weight in refusals]
+        with pytest.raises(InvalidRequest, match="weight"):
+            other.weigh_refusal("ana@example.com", "soft", by="web")  # type: ignore[arg-type]  # what is refused
+    assert answers == same == ["suppressed", "counted", "noted", "noted", "doubtful", "doubtful"]
 
 
 async def test_suppressing_answers_in_time_whatever_the_server_does(own_valkey: OwnServer) -> None:
