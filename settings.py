@@ -203,6 +203,18 @@ class Mail(Section):
     tls: Literal["required", "implicit", "off"] = setting(
         "required", "`required` = STARTTLS or no mail, `implicit` = TLS at once, `off` = loopback hosts only."
     )
+    ca_file: Folder | None = setting(
+        None,
+        "Certificates of the authorities that may vouch for the mail server; left out, the system's.",
+        "a PEM file",
+    )
+    ehlo_name: str | None = setting(
+        None,
+        "How the worker greets the mail server; left out, by this machine's full name or its address.",
+        "a full host name, or an address like `[192.0.2.1]`",
+        pattern=r"^(?:(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?\.)+[A-Za-z0-9-]*[A-Za-z][A-Za-z0-9-]*"
+        r"|\[(?:IPv6:[0-9A-Fa-f:.]+|[0-9.]+)\])$",
+    )
     sender: str = setting(
         "Momentus <no-reply@momentus.example>",
         "The From header of mails that name no sender.",

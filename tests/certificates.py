@@ -24,19 +24,29 @@ class Certificates:
 
 
 def make_certificates(
-    folder: Path, *, names: tuple[str, ...] = ("127.0.0.1", "localhost"), expired: bool = False
+    folder: Path,
+    *,
+    names: tuple[str, ...] = ("127.0.0.1", "localhost"),
+    expired: bool = False,
+    own: bool = False,
 ) -> Certificates:
-    """A new authority, and a certificate for the names; `expired`: it was good until a minute ago."""
+    """A new authority, and a certificate for the names.
+
+    Args:
+        expired: it was good until a minute ago.
+        own: the certificate is signed by itself, not by the authority.
+    """
     ca_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
     ca = _certificate("test authority", ca_key, "test authority", ca_key, authority=True, names=())
     ends = -_MINUTE if expired else _DAY
-    own = _certificate("test server", key, "test authority", ca_key, authority=False, names=names, ends=ends)
+    issuer, issuer_key = ("test server", key) if own else ("test authority", ca_key)
+    mine = _certificate("test server", key, issuer, issuer_key, authority=False, names=names, ends=ends)
     ca_file, chain = folder / "ca.pem", folder / "server.pem"
     ca_file.write_bytes(ca.public_bytes(serialization.Encoding.PEM))
     private = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    chain.write_bytes(own.public_bytes(serialization.Encoding.PEM) + private)
+    chain.write_bytes(mine.public_bytes(serialization.Encoding.PEM) + private)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(chain)
     return Certificates(str(ca_file), context)

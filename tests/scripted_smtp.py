@@ -105,6 +105,10 @@ class ScriptedSmtp:
         """All commands of all connections."""
         return [line for one in self.connections for line in one.commands]
 
+    def refuse(self) -> None:
+        """Take no more connections."""
+        self._server.close()
+
     def cut(self) -> None:
         """Close all connections without a word."""
         for one in self.connections:

@@ -217,8 +217,17 @@ def _accounts(mail: MailSettings, link: Link) -> Configuration:
         ValueError: the file cannot be read, or is wrong; the message names the setting.
     """
     if mail.accounts is None:
-        username, password = mail.username or "", _secret(mail.password)
-        return Configuration.of_one(Server(mail.host or "", mail.port, mail.tls, username, password))
+        return Configuration.of_one(
+            Server(
+                mail.host or "",
+                mail.port,
+                mail.tls,
+                mail.username or "",
+                _secret(mail.password),
+                ca_file=str(mail.ca_file or ""),
+                ehlo_name=mail.ehlo_name or "",
+            )
+        )
     try:
         return read_configuration(mail.accounts, link, here_only=mail.mode == "sink", read_secret=_secret_file)
     except (OSError, ValueError) as error:

@@ -28,6 +28,7 @@ from datetime import timedelta
 from typing import Any
 
 from .address import PRIVATE_DOMAINS, normal_address
+from .ehlo import is_ehlo_name
 from .errors import MailError
 from .preset import PRESETS, Preset, Tls
 from .stream import STREAMS, Stream, is_stream_name
@@ -44,7 +45,7 @@ _NUMBERS = {
     "messages": (0, 100_000),
     "urgent_share": (0, 90),
 }
-_TEXTS = ("host", "tls", "username", "password_file", "auth", "tenant", "client_id", "ca_file")
+_TEXTS = ("host", "tls", "username", "password_file", "auth", "tenant", "client_id", "ca_file", "ehlo_name")
 _ONE_OF = {
     "tls": ("required", "implicit", "off"),
     "auth": ("password", "microsoft", "google"),
@@ -68,6 +69,7 @@ class Account:
         auth: ``password``; or XOAUTH2 by Microsoft's client credentials or Google's service account.
         tenant, client_id: for ``microsoft``.
         ca_file: certificates (PEM) of those who may vouch for the server; "" for the system's.
+        ehlo_name: how the server is greeted; "" for this machine's own name or address.
         sender_domains: a mail whose sender is of another domain does not go by it; empty: any may.
         per_second, per_minute, per_day, connections, messages, idempotency_header: see :class:`Preset`.
         urgent_share: percent of each limit that only urgent mail may use.
@@ -84,6 +86,7 @@ class Account:
     tenant: str = ""
     client_id: str = ""
     ca_file: str = ""
+    ehlo_name: str = ""
     sender_domains: tuple[str, ...] = ()
     login: bool = False
     per_second: int = 0
@@ -188,6 +191,8 @@ def _value_problems(table: Mapping[str, Any]) -> Iterator[str]:
             yield f"{key}: must be a text"
         elif key in table and value not in _ONE_OF.get(key, (value,)):
             yield f"{key}: must be one of {', '.join(_ONE_OF[key])}"
+        elif key == "ehlo_name" and value and not is_ehlo_name(value):
+            yield 'ehlo_name: must be a full host name or an address in brackets, like "app.example.com"'
     for key, (lowest, highest) in _NUMBERS.items():
         value = table.get(key, highest)
         if isinstance(value, bool) or not isinstance(value, int) or not lowest <= value <= highest:

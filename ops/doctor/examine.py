@@ -134,8 +134,9 @@ def accounts_of(mail: Mapping[str, Any]) -> tuple[Account, ...]:
         return read_accounts(Path(path).read_text(encoding="utf-8")).accounts
     if not mail.get("host"):
         return ()
-    names = ("host", "port", "tls")
-    return (Account(name="main", username=mail.get("username") or "", **{name: mail[name] for name in names}),)
+    known = {name: mail[name] for name in ("host", "port", "tls")}
+    texts = {name: str(mail.get(name) or "") for name in ("username", "ca_file", "ehlo_name")}
+    return (Account(name="main", **known, **texts),)
 
 
 def _mode(mail: Mapping[str, Any]) -> Finding:

@@ -52,15 +52,26 @@ def judge_server(facts: ServerFacts, *, now: datetime) -> Iterator[Finding]:
     if facts.fault:
         yield wrong("smtp.away", where, fault=facts.fault)
         return
+    if facts.ehlo_refused:
+        yield wrong("smtp.ehlo_refused", where, name=facts.ehlo_name, reply=facts.ehlo_refused)
+        return
     if facts.starttls is False:
         yield wrong("smtp.no_starttls", where)
         return
     if facts.tls_fault:
         yield wrong("smtp.tls_failed", where, fault=facts.tls_fault)
         return
+    yield _greeting(facts, where)
     yield from _certificate(facts, where, now)
     yield from _login(account, facts, where)
     yield _size(facts, where)
+
+
+def _greeting(facts: ServerFacts, where: str) -> Finding:
+    is_address = facts.ehlo_name.startswith("[") and not facts.ehlo_name.startswith(("[127.", "[IPv6:::1"))
+    if is_address and not facts.account.ehlo_name:
+        return warning("smtp.ehlo_address", where, name=facts.ehlo_name)
+    return fine("smtp.ehlo", where, name=facts.ehlo_name)
 
 
 def _certificate(facts: ServerFacts, where: str, now: datetime) -> Iterator[Finding]:

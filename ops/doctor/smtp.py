@@ -8,16 +8,19 @@ where the account's server is this machine.
 import asyncio
 import base64
 import smtplib
+import socket
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from jobs.mail.account import Account
+from jobs.mail.ehlo import choose_ehlo_name
 from ops.doctor.credentials import Credentials
 
 _SECONDS = 10
 _LONGEST_WORDS = 200
+_DONE = 250
 _MORE = 334
 """RFC 4954: the server waits for more of the log-in."""
 
@@ -42,6 +45,8 @@ class ServerFacts:
         offers: its EHLO keywords after TLS, in lower case, with their parameters.
         credentials: what was to be shown to it; None where no log-in was to be tried.
         login: its answer to the log-in; None when none was tried.
+        ehlo_name: how it was greeted, as the worker on this machine would.
+        ehlo_refused: its answer to that, if it was no; empty when it was not.
     """
 
     account: Account
@@ -52,6 +57,8 @@ class ServerFacts:
     offers: Mapping[str, str] = field(default_factory=dict)
     credentials: Credentials | None = None
     login: Reply | None = None
+    ehlo_name: str = ""
+    ehlo_refused: str = ""
 
 
 async def gather_server(account: Account, credentials: Credentials | None = None) -> ServerFacts:
@@ -67,8 +74,9 @@ def _gather(account: Account, credentials: Credentials | None) -> ServerFacts:
     try:
         context = ssl.create_default_context(cafile=account.ca_file or None)
         with _connected(account, context) as client:
-            facts = _asked(account, client, context)
-            if credentials is None or facts.starttls is False:
+            client.local_hostname = _ehlo_name(account, client)
+            facts = replace(_asked(account, client, context), ehlo_name=client.local_hostname)
+            if credentials is None or facts.starttls is False or facts.ehlo_refused:
                 return facts
             return replace(facts, credentials=credentials, login=_logged_in(account, credentials, client))
     except ssl.SSLError as error:
@@ -84,7 +92,10 @@ def _connected(account: Account, context: ssl.SSLContext) -> smtplib.SMTP:
 
 
 def _asked(account: Account, client: smtplib.SMTP, context: ssl.SSLContext) -> ServerFacts:
-    client.ehlo()
+    code, words = client.ehlo()
+    if code != _DONE:
+        told = f"{code} {words.decode('utf-8', 'replace')}"
+        return ServerFacts(account=account, ehlo_refused=" ".join(told.split())[:_LONGEST_WORDS])
     starttls = None
     if account.tls == "required":
         starttls = client.has_extn("starttls")
@@ -95,6 +106,11 @@ def _asked(account: Account, client: smtplib.SMTP, context: ssl.SSLContext) -> S
     return ServerFacts(
         account=account, starttls=starttls, certificate_ends=_certificate_ends(client), offers=_offers(client)
     )
+
+
+def _ehlo_name(account: Account, client: smtplib.SMTP) -> str:
+    own_address = client.sock.getsockname()[0] if client.sock else "127.0.0.1"
+    return choose_ehlo_name(account.ehlo_name, socket.gethostname(), own_address)
 
 
 def _logged_in(account: Account, credentials: Credentials, client: smtplib.SMTP) -> Reply | None:

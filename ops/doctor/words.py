@@ -108,6 +108,15 @@ ENGLISH: Words = {
     ),
     "mail.accounts": ("{fault}", "mend the file that MOMENTUS_MAIL__ACCOUNTS names"),
     "smtp.away": ("cannot be asked: {fault}", "is its name right, is the port open from here, is it running?"),
+    "smtp.ehlo": ("is greeted as {name}", ""),
+    "smtp.ehlo_address": (
+        "is greeted as {name}, since this machine has no full name; the standard allows it, some servers do not",
+        "set MOMENTUS_MAIL__EHLO_NAME (or ehlo_name of the account) to a name that DNS leads to this machine",
+    ),
+    "smtp.ehlo_refused": (
+        "refuses the greeting as {name}: {reply}",
+        "set MOMENTUS_MAIL__EHLO_NAME (or ehlo_name of the account) to a name that it takes",
+    ),
     "smtp.no_starttls": (
         "offers no STARTTLS, and without it nothing is sent",
         'another port, or tls = "implicit"',

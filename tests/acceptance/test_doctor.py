@@ -90,7 +90,7 @@ async def looked_at(account: Account) -> set[str]:
 async def test_a_mail_server_is_asked_for_tls_login_and_size(authority: tuple[Path, Path]) -> None:
     async with mail_server(*authority) as port:
         account = Account(name="main", host="127.0.0.1", port=port, username="me", ca_file=str(authority[0]))
-        assert await looked_at(account) == {"smtp.tls", "smtp.auth", "smtp.size"}
+        assert await looked_at(account) == {"smtp.ehlo", "smtp.tls", "smtp.auth", "smtp.size"}
         stranger = Account(name="main", host="127.0.0.1", port=port, username="me")
         assert await looked_at(stranger) == {"smtp.tls_failed"}, "nobody vouches for it"
     assert await looked_at(account) == {"smtp.away"}
@@ -99,7 +99,7 @@ async def test_a_mail_server_is_asked_for_tls_login_and_size(authority: tuple[Pa
 async def test_a_server_without_starttls_is_found_out(smtp_sink: Sink) -> None:
     assert await looked_at(Account(name="main", host="127.0.0.1", port=smtp_sink.port)) == {"smtp.no_starttls"}
     plain = Account(name="main", host="127.0.0.1", port=smtp_sink.port, tls="off")
-    assert await looked_at(plain) == {"smtp.plain", "smtp.no_login", "smtp.size"}
+    assert await looked_at(plain) == {"smtp.ehlo", "smtp.plain", "smtp.no_login", "smtp.size"}
 
 
 PASSWORD = "s3cret-canary"  # noqa: S105  made up
@@ -353,3 +353,17 @@ async def test_the_command_says_by_its_exit_code_that_something_is_wrong(valkey_
     codes = {one["code"] for one in orjson.loads(told)["findings"]}
     assert {"postgres.away", "mail.sink", "workers.none"} <= codes
     assert b"canary" not in told
+
+
+async def test_the_greeting_is_the_workers_and_a_server_that_refuses_it_is_told() -> None:
+    async with ScriptedSmtp() as server:
+        named = replace(an_account(server), username="", ehlo_name="app.example.com")
+        facts = await gather_server(named)
+        assert server.commands[0].lower() == "ehlo app.example.com"
+        assert "smtp.ehlo" in {one.code for one in judge_server(facts, now=datetime.now(UTC))}
+        server.replies["ehlo"] = ["504 5.5.2 <app>: Helo command rejected: need fully-qualified hostname"]
+        (found,) = judge_server(await gather_server(named), now=datetime.now(UTC))
+    assert found.code == "smtp.ehlo_refused"
+    assert "MOMENTUS_MAIL__EHLO_NAME" in words.remedy(found)
+    facts = replace(facts, account=replace(named, ehlo_name=""), ehlo_name="[192.0.2.1]")
+    assert "smtp.ehlo_address" in {one.code for one in judge_server(facts, now=datetime.now(UTC))}

@@ -32,8 +32,10 @@ from producers.keys import MAIL_ROUTED, LaneKeys
 from producers.limit import LaneLimit, Limit, Rate
 from producers.link import Link
 from producers.receipt import Receipt
+from tests.certificates import make_certificates
 from tests.notes import running
 from tests.provider import TOO_FAST, TOO_MANY, Provider
+from tests.scripted_smtp import ScriptedSmtp
 from tests.support import eventually
 from worker.engine import LaneSlots, Worker
 from worker.engine.handler import handler
@@ -160,6 +162,69 @@ async def test_a_refused_login_is_tried_once_for_each_pause_by_the_whole_fleet(
     assert before <= steps + 2
     assert provider.duplicates == 0
     assert await counted(redis, "dead") == 0
+
+
+@pytest.mark.parametrize(
+    ("case", "words"),
+    [
+        ("expired", "has expired: have it renewed"),
+        ("untrusted", "no authority that is trusted here signed the certificate"),
+        ("no starttls", "offers no STARTTLS"),
+        ("refused", "takes no connections: check host and port"),
+    ],
+)
+async def test_a_fault_of_tls_or_of_the_host_closes_the_account_in_words_and_costs_no_mail_an_attempt(
+    valkey_url: str, producer: Producer, redis: Redis, tmp_path: Path, case: str, words: str
+) -> None:
+    certificates = make_certificates(tmp_path, expired=case == "expired")
+    offers = () if case == "no starttls" else ("STARTTLS",)
+    async with ScriptedSmtp(offers=offers, context=certificates.server) as smtp:
+        port, ca_file = smtp.port, "" if case == "untrusted" else certificates.ca_file
+        one = Configured(
+            account=Account(name="main", host="127.0.0.1", connections=3),
+            server=Server("127.0.0.1", port, "required", ca_file=ca_file),
+        )
+        if case == "refused":
+            smtp.refuse()
+        times = replace(
+            TIMES, pauses={**PAUSES, "tls": Pause(1, AN_HOUR, AN_HOUR), "fault": TIMES.pauses["fault"]}
+        )
+        receipts = await producer.send_many(mails(20))
+        async with fleet(valkey_url, [one], times=times, wait=AN_HOUR):
+            await eventually(lambda: redis.hget("momentus:{mail}:account:main", "step"))
+            (seen,) = await read_accounts(redis)
+            assert words in seen.reason
+            assert "Error" not in seen.reason
+            await eventually(lambda: nothing_runs_by(redis, "main"))
+        assert not await redis.exists(*(f"arq:retry:{receipt.id}" for receipt in receipts)), (
+            "an attempt was charged"
+        )
+        reasons = [
+            orjson.loads(line)["reason"]
+            for receipt in receipts
+            for line in await redis.lrange(KEYS.history(receipt.id), 0, -1)
+        ]
+        assert any(reason.startswith("main account: ") and words in reason for reason in reasons)
+        assert await counted(redis, "dead") == 0
+
+
+async def nothing_runs_by(redis: Redis, name: str) -> bool:
+    return not any(one.running for one in await read_accounts(redis) if one.name == name)
+
+
+async def test_a_log_in_that_the_server_does_not_have_is_told_with_what_it_has(
+    valkey_url: str, producer: Producer, redis: Redis
+) -> None:
+    async with ScriptedSmtp(offers=("AUTH GSSAPI NTLM",)) as smtp:
+        server = Server("127.0.0.1", smtp.port, "off", "me", PASSWORD)
+        one = Configured(account=Account(name="main", host="127.0.0.1", connections=3), server=server)
+        times = replace(TIMES, pauses={**PAUSES, "login": Pause(1, AN_HOUR, AN_HOUR)})
+        (receipt,) = await producer.send_many(mails(1))
+        async with fleet(valkey_url, [one], times=times):
+            await eventually(lambda: redis.hget("momentus:{mail}:account:main", "step"))
+            (seen,) = await read_accounts(redis)
+        assert "does not offer PLAIN or LOGIN (it offers: GSSAPI, NTLM)" in seen.reason
+        assert not await redis.exists(f"arq:retry:{receipt.id}")
 
 
 async def test_a_used_up_day_keeps_the_mails_and_costs_them_no_attempt(

@@ -3,7 +3,10 @@
 import asyncio
 import base64
 import contextlib
+import socket
 import ssl
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,8 +14,9 @@ import pytest
 from jobs.mail.octets import Letter
 from tests.certificates import Certificates, make_certificates
 from tests.scripted_smtp import ScriptedSmtp, Talk
+from worker.mail import transport
 from worker.mail.connection import Connection
-from worker.mail.errors import Broken, Refused
+from worker.mail.errors import Broken, CannotOpen, Refused
 from worker.mail.server import Server
 from worker.mail.token import Token, TokenRefused, TokenUnavailable
 
@@ -37,7 +41,7 @@ def auths(server: ScriptedSmtp) -> list[str]:
 async def test_a_server_that_offers_no_encryption_hears_no_password_and_no_mail() -> None:
     async with ScriptedSmtp(offers=PLAIN) as server:
         connection = Connection(Server("127.0.0.1", server.port, "required", "me", "secret"))
-        with pytest.raises(Broken, match="at connect"):
+        with pytest.raises(CannotOpen, match="offers no STARTTLS"):
             await connection.open()
     assert [line.split(" ")[0] for line in server.commands] == ["EHLO"]
 
@@ -63,21 +67,140 @@ async def test_tls_from_the_first_octet(certificates: Certificates) -> None:
     assert len(server.mails) == 1
 
 
-async def test_a_certificate_that_nobody_vouches_for_ends_it(certificates: Certificates) -> None:
-    async with ScriptedSmtp(offers=(*PLAIN, "STARTTLS"), context=certificates.server) as server:
-        connection = Connection(Server("127.0.0.1", server.port, "required", "me", "secret"))
-        with pytest.raises(Broken, match="SSLCertVerificationError at connect"):
-            await connection.open()
-    assert not auths(server)
+def old_server(folder: Path) -> ssl.SSLContext:
+    """Speaks TLS 1.1 at most, as this machine's OpenSSL allows it only when it is told to."""
+    context = make_certificates(folder).server
+    context.set_ciphers("ALL:@SECLEVEL=0")
+    context.minimum_version, context.maximum_version = ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1
+    return context
 
 
-async def test_a_certificate_for_another_name_ends_it(tmp_path: Path) -> None:
-    certificates = make_certificates(tmp_path, names=("mail.example.com",))
-    async with ScriptedSmtp(offers=(*PLAIN, "STARTTLS"), context=certificates.server) as server:
-        where = Server("127.0.0.1", server.port, "required", "me", "secret", ca_file=certificates.ca_file)
-        with pytest.raises(Broken, match="SSLCertVerificationError at connect"):
+CERTIFICATES: dict[str, tuple[Callable[[Path], Certificates], bool, str]] = {
+    "expired": (partial(make_certificates, expired=True), True, "has expired: have it renewed"),
+    "unknown authority": (make_certificates, False, "no authority that is trusted here .* ca_file"),
+    "other name": (
+        partial(make_certificates, names=("mail.example.com",)),
+        True,
+        r"is for another name .*127\.0\.0\.1.*: set host",
+    ),
+    "signed by itself": (partial(make_certificates, own=True), False, "is signed by itself.*ca_file"),
+}
+
+
+@pytest.mark.parametrize("implicit", [False, True])
+@pytest.mark.parametrize("case", CERTIFICATES)
+async def test_a_certificate_that_is_not_to_be_trusted_ends_it_and_is_told_in_words(
+    case: str, tmp_path: Path, *, implicit: bool
+) -> None:
+    make, known, words = CERTIFICATES[case]
+    certificates = make(tmp_path)
+    async with ScriptedSmtp(offers=(*PLAIN, "STARTTLS"), context=certificates.server, implicit=implicit) as server:
+        tls = "implicit" if implicit else "required"
+        ca_file = certificates.ca_file if known else ""
+        where = Server("127.0.0.1", server.port, tls, "me", "secret", ca_file=ca_file)  # type: ignore[arg-type]
+        with pytest.raises(CannotOpen, match=words) as failure:
             await Connection(where).open()
+    assert failure.value.trouble == "tls"
     assert not auths(server)
+
+
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1:DeprecationWarning")  # that is what it is about
+async def test_a_server_that_speaks_old_tls_alone_is_told_so(tmp_path: Path) -> None:
+    """On a socket of its own: asyncio ends a failed handshake without the alert that says why."""
+    context = old_server(tmp_path)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def serve() -> None:
+            connection, _ = listening.accept()
+            with connection, pytest.raises(ssl.SSLError):
+                context.wrap_socket(connection, server_side=True)
+
+        serving = asyncio.create_task(asyncio.to_thread(serve))
+        port = listening.getsockname()[1]
+        with pytest.raises(CannotOpen, match=r"speaks no TLS as new as 1\.2"):
+            await Connection(Server("127.0.0.1", port, "implicit")).open()
+        await serving
+
+
+async def test_tls_and_plain_text_at_the_wrong_port_are_told_with_the_setting(
+    certificates: Certificates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with ScriptedSmtp() as plain:
+        with pytest.raises(CannotOpen, match=r"answers without TLS: .*set tls to required") as failure:
+            await Connection(Server("127.0.0.1", plain.port, "implicit")).open()
+    assert failure.value.trouble == "tls"
+    monkeypatch.setattr(transport, "_GREETING_SECONDS", 0.2)
+    async with ScriptedSmtp(context=certificates.server, implicit=True) as encrypted:
+        with pytest.raises(CannotOpen, match=r"says nothing: .*set tls to implicit") as failure:
+            await Connection(Server("127.0.0.1", encrypted.port, "required")).open()
+    assert failure.value.trouble == "tls"
+
+
+async def test_starttls_that_is_refused_or_breaks_off_is_the_accounts_trouble_and_no_login() -> None:
+    async def refuse(talk: Talk) -> None:
+        await talk.say("220 ready")
+        await talk.hear()
+        await talk.say("250-scripted.example\n250-STARTTLS\n250 AUTH PLAIN")
+        await talk.hear()
+        await talk.say("454 4.7.0 TLS not available due to local problem")
+        await talk.hear()
+
+    async def break_off(talk: Talk) -> None:
+        await talk.say("220 ready")
+        await talk.hear()
+        await talk.say("250-scripted.example\n250 STARTTLS")
+        await talk.hear()
+        await talk.say("220 go ahead")
+
+    for talk, words in (
+        (refuse, "refuses it .454 4.7.0 TLS not available"),
+        (break_off, r"handshake .* broke off"),
+    ):
+        async with ScriptedSmtp(talk=talk) as server:
+            with pytest.raises(CannotOpen, match=words) as failure:
+                await Connection(Server("127.0.0.1", server.port, "required", "me", "secret")).open()
+        assert failure.value.trouble == "tls"
+        assert not auths(server)
+
+
+async def test_what_is_no_mail_server_is_told_so() -> None:
+    async def talk(talk: Talk) -> None:
+        await talk.say("HTTP/1.1 400 Bad Request\nConnection: close")
+
+    async with ScriptedSmtp(talk=talk) as server:
+        with pytest.raises(CannotOpen, match="is not SMTP: check port"):
+            await Connection(Server("127.0.0.1", server.port, "off")).open()
+    with pytest.raises(CannotOpen, match=r"leads to no address .*check host"):
+        await Connection(Server("no-such-host.invalid", 25, "required")).open()
+    with pytest.raises(CannotOpen, match=r"trusted certificates cannot be read .*ca_file"):
+        await Connection(Server("127.0.0.1", server.port, "required", ca_file="/nowhere.pem")).open()
+
+
+@pytest.mark.parametrize(("name", "said"), [("", "[127.0.0.1]"), ("app.example.com", "app.example.com")])
+async def test_a_server_is_greeted_by_a_full_name_or_an_address_literal(
+    name: str, said: str, certificates: Certificates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(socket, "gethostname", lambda: "bare")
+    async with ScriptedSmtp(offers=("STARTTLS",), context=certificates.server) as server:
+        where = Server("127.0.0.1", server.port, "required", ca_file=certificates.ca_file, ehlo_name=name)
+        connection = Connection(where)
+        await connection.open()
+        connection.close()
+    assert [line for line in server.commands if line.startswith("EHLO")] == [f"EHLO {said}"] * 2
+
+
+async def test_this_machines_own_full_name_is_used_where_it_has_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket, "gethostname", lambda: "worker.example.com")
+    async with ScriptedSmtp() as server:
+        connection = Connection(Server("127.0.0.1", server.port, "off"))
+        await connection.open()
+        connection.close()
+    assert server.commands[0] == "EHLO worker.example.com"
+
+
+def test_a_name_that_is_none_is_refused_at_the_start() -> None:
+    with pytest.raises(ValueError, match="ehlo_name: is not a full host name"):
+        Server("127.0.0.1", 25, "off", ehlo_name="bare")
 
 
 def test_nothing_older_than_tls_1_2_is_spoken() -> None:
@@ -208,9 +331,9 @@ async def test_a_server_that_is_not_there_or_turns_us_away() -> None:
         with pytest.raises(Refused, match="554 at connect"):
             await Connection(Server("127.0.0.1", server.port, "off")).open()
         server.replies["greeting"] = [""]
-        with pytest.raises(Broken, match="at connect"):
+        with pytest.raises(CannotOpen, match="closes the connection before it is ready"):
             await Connection(Server("127.0.0.1", server.port, "off")).open()
-    with pytest.raises(Broken, match="ConnectionRefusedError at connect"):
+    with pytest.raises(CannotOpen, match="takes no connections: check host and port"):
         await Connection(Server("127.0.0.1", server.port, "off")).open()
 
 

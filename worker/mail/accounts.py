@@ -111,7 +111,7 @@ class Carrier:
 
     async def _tell(self, failure: Refused | Broken) -> timedelta | None:
         if isinstance(failure, Broken):
-            return await self.trouble("fault", Reply(failure.stage, 0, str(failure)))
+            return await self._fault(failure.trouble, failure.advice)
         trouble = self.judge(failure.reply).trouble
         return await self.trouble(trouble, failure.reply) if trouble else None
 

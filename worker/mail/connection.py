@@ -36,6 +36,7 @@ from worker.mail.envelope import (
     write_commands,
 )
 from worker.mail.errors import Broken, LeaseLost, Refused, Uncertain, Unfollowed
+from worker.mail.opening_fault import describe
 from worker.mail.reply import Reply, Stage
 from worker.mail.server import Server
 from worker.mail.transport import open_wire
@@ -257,7 +258,7 @@ class Connection:
         try:
             (answer,) = await wire.ask(rest + b".\r\n", (_SECONDS["dot"],), held=held)
         except Interrupted as end:
-            raise Uncertain(type(end.cause).__name__) from end
+            raise Uncertain(describe(end.cause)) from end
         self._took = self._took[0], monotonic() - began
         if not is_yes(answer):
             if answer.code == _CLOSES:

@@ -260,9 +260,11 @@ class _Attempt:
 
     async def broken(self, error: Broken) -> TryLater:
         """The connection failed before the dot."""
-        if error.stage in _OPENING:
-            await self.account.failed_to_open(error)
-        return TryLater(self.words(str(error)))
+        if error.stage not in _OPENING:
+            return TryLater(self.words(str(error)))
+        await self.account.failed_to_open(error)
+        words = str(Line(self.account.name, "account", str(error)))  # the server has not heard of the mail
+        return TryLater(words, after=self.account.look, charged=False)
 
     def uncertain(self, words: str) -> TryLater | Park:
         """Nobody knows whether the server took it."""

@@ -5,6 +5,7 @@
 | Refused    | no: it said so                                     | `worker.mail.reply` tells            |
 | Malformed  | no: it was not asked                               | the mail's                           |
 | Broken     | no: the final dot was not written                  | the connection's                     |
+| CannotOpen | no: nothing was said of it                         | the account's, or the server's       |
 | Unfollowed | no: it had not been its turn                       | that of the mail before, or nobody's |
 | LeaseLost  | no: the final dot was not written                  | nobody's: another worker has the job |
 | Unmarked   | no: the final dot was not written                  | Redis's, or its replicas'            |
@@ -15,7 +16,8 @@ from collections.abc import Mapping
 from datetime import timedelta
 
 from worker.engine import TryLater
-from worker.mail.reply import Reply, Stage
+from worker.mail.opening_fault import OpeningFault, describe
+from worker.mail.reply import Reply, Stage, Trouble
 
 _SOON = timedelta(seconds=1)
 
@@ -50,8 +52,37 @@ class Broken(Exception):
     """The connection failed before the dot: the mail was certainly not taken."""
 
     def __init__(self, stage: Stage, cause: BaseException) -> None:
-        super().__init__(f"{type(cause).__name__} at {stage}")
+        super().__init__(f"{describe(cause)} at {stage}")
         self.stage = stage
+
+    @property
+    def trouble(self) -> Trouble:
+        """What the account's breaker is to hear of, if it happened while opening."""
+        return "fault"
+
+    @property
+    def advice(self) -> str:
+        """What people are told of the account."""
+        return f"the server cannot be reached: {self}"
+
+
+class CannotOpen(Broken):
+    """The connection could not be opened, encrypted or greeted: it is the account's trouble and no mail's."""
+
+    def __init__(self, fault: OpeningFault) -> None:
+        Exception.__init__(self, f"{fault.words}: {fault.remedy}")
+        self.stage = "connect"
+        self._fault = fault
+
+    @property
+    def trouble(self) -> Trouble:
+        """How it closes the account."""
+        return self._fault.pause
+
+    @property
+    def advice(self) -> str:
+        """What is wrong, and the remedy."""
+        return str(self)
 
 
 class Unfollowed(Exception):

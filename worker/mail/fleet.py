@@ -78,7 +78,14 @@ def read_configuration(
 
 
 def _configured(account: Account, link: Link, read_secret: Callable[[Path], str]) -> Configured:
-    described = Server(account.host, account.port, account.tls, account.username, ca_file=account.ca_file)
+    described = Server(
+        account.host,
+        account.port,
+        account.tls,
+        account.username,
+        ca_file=account.ca_file,
+        ehlo_name=account.ehlo_name,
+    )
     try:
         secret = _secret(account, read_secret)
         tokens = _tokens(account, secret, link)

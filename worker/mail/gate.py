@@ -60,6 +60,7 @@ class Pause:
 
 PAUSES: Mapping[Trouble, Pause] = {
     "fault": Pause(3, timedelta(seconds=5), timedelta(minutes=5)),
+    "tls": Pause(1, timedelta(minutes=1), timedelta(hours=1)),
     "login": Pause(1, timedelta(minutes=1), timedelta(hours=1)),
     "throttle": Pause(1, timedelta(seconds=10), timedelta(minutes=5)),
     "connections": Pause(1, timedelta(seconds=5), timedelta(minutes=1)),

@@ -17,9 +17,9 @@ from typing import Literal
 
 Stage = Literal["connect", "login", "mail", "rcpt", "data", "dot"]
 Scope = Literal["connection", "account", "sender", "recipient", "message"]
-Trouble = Literal["", "fault", "login", "throttle", "connections", "day"]
-"""What is wrong with the account: it cannot be reached, refuses the login, asks for a slower pace, for fewer
-connections, or has used up its day."""
+Trouble = Literal["", "fault", "tls", "login", "throttle", "connections", "day"]
+"""What is wrong with the account: it cannot be reached, has no TLS that we take, refuses the login, asks for a
+slower pace, for fewer connections, or has used up its day."""
 
 _ENHANCED = re.compile(r"(?<![\d.])([245])\.(\d{1,3})\.(\d{1,3})(?!\.?\d)")
 """An enhanced code, and not a part of an IP address."""

@@ -10,6 +10,7 @@ from functools import cache
 from ipaddress import ip_address
 from typing import Literal
 
+from jobs.mail.ehlo import is_ehlo_name
 from worker.mail.token import Tokens
 
 
@@ -22,9 +23,10 @@ class Server:
         password: a secret; never part of a message or a log.
         tokens: instead of a password, where XOAUTH2 gets its bearer tokens.
         ca_file: certificates (PEM) of those who may vouch for the server; left out, the system's.
+        ehlo_name: how we greet it; left out, by this machine's full name, or by the connection's own address.
 
     Raises:
-        ValueError: plain text to another machine, or a password together with tokens.
+        ValueError: plain text to another machine, a password together with tokens, or a name that is none.
     """
 
     host: str
@@ -34,12 +36,23 @@ class Server:
     password: str = field(default="", repr=False)
     tokens: Tokens | None = None
     ca_file: str = ""
+    ehlo_name: str = ""
 
     def __post_init__(self) -> None:
         if self.tls == "off" and not is_loopback(self.host):
             raise ValueError("mail leaves this machine encrypted or not at all: set tls to required or implicit")
         if self.tokens is not None and (self.password or not self.username):
             raise ValueError("tokens go with a user name and without a password")
+        if self.ehlo_name and not is_ehlo_name(self.ehlo_name):
+            raise ValueError(
+                f"ehlo_name: is not a full host name or an address in brackets ({self.ehlo_name!r}); "
+                "like app.example.com or [192.0.2.1]"
+            )
+
+    @property
+    def where(self) -> str:
+        """Host and port, for people."""
+        return f"{self.host}:{self.port}"
 
     @property
     def context(self) -> ssl.SSLContext | None:

@@ -17,7 +17,9 @@ from typing import Final, cast
 import aiosmtplib
 from aiosmtplib.errors import SMTPAuthenticationError, SMTPException, SMTPResponseException
 
-from worker.mail.errors import Broken, Refused
+from jobs.mail.ehlo import choose_ehlo_name
+from worker.mail.errors import Broken, CannotOpen, Refused
+from worker.mail.opening_fault import Step, find_fault, write_fault
 from worker.mail.reply import Reply, Stage
 from worker.mail.server import Server
 from worker.mail.token import Token, TokenRefused, TokenUnavailable
@@ -28,6 +30,7 @@ _GREETING_SECONDS: Final = 300.0
 """RFC 5321, 4.5.3.2.1; also for EHLO and TLS."""
 _LOGIN_SECONDS: Final = 60.0
 _NO_MECHANISM, _LOGIN_FAILED = 504, 535
+_LOWEST_CODE: Final = 200
 
 Opened = tuple[Wire, Mapping[str, str]]
 """The wire, and what the server offered to EHLO: names in lower case with their parameters."""
@@ -65,9 +68,19 @@ async def open_wire(server: Server, on_end: Callable[[], None]) -> Opened:
 async def _open(server: Server, token: Token | None, on_end: Callable[[], None]) -> Opened:
     smtp: aiosmtplib.SMTP | None = None
     stage: Stage = "connect"
+    step: Step = "certificates"
     try:
-        smtp = _client(server, server.context, await _reach(server.host, server.port))
-        await _cancellable(_greet(smtp))
+        context = server.context
+        step = "reach"
+        connected = await _reach(server.host, server.port)
+        step = "greeting"
+        smtp = _client(server, context, connected)
+        await _cancellable(smtp.connect())
+        step = "ehlo"
+        await _cancellable(smtp.ehlo())
+        if server.tls == "required":
+            step = "starttls"
+            await _cancellable(_encrypt(smtp, server))
         if server.username:
             stage = "login"
             await _cancellable(_login(smtp, server, token))
@@ -77,7 +90,9 @@ async def _open(server: Server, token: Token | None, on_end: Callable[[], None])
     except BaseException as error:
         if smtp is not None:
             smtp.close()
-        if (meaning := _meaning(stage, error)) is None:
+        if (meaning := _meaning(stage, step, error, server)) is None:
+            raise
+        if meaning is error:
             raise
         raise meaning from error
 
@@ -88,19 +103,25 @@ def _client(server: Server, context: ssl.SSLContext | None, connected: socket.so
         port=None,
         sock=connected,
         use_tls=server.tls == "implicit",
-        start_tls=server.tls == "required",
+        start_tls=False,  # it is asked for by itself, so that it is known what failed
         tls_context=context,
         timeout=_GREETING_SECONDS,
-        local_hostname=socket.gethostname(),  # getfqdn would ask a name server, and block
+        local_hostname=choose_ehlo_name(server.ehlo_name, socket.gethostname(), connected.getsockname()[0]),
     )
 
 
-async def _greet(smtp: aiosmtplib.SMTP) -> None:
-    await smtp.connect()
+async def _encrypt(smtp: aiosmtplib.SMTP, server: Server) -> None:
+    if not smtp.supports_extension("starttls"):
+        raise CannotOpen(write_fault("no_starttls", server.where))
+    try:
+        await smtp.starttls()
+    except SMTPResponseException as refusal:
+        detail = " ".join(f"{refusal.code} {refusal.message}".split())
+        raise CannotOpen(write_fault("starttls_refused", server.where, detail)) from refusal
     await smtp.ehlo()
 
 
-async def _cancellable(work: Coroutine[None, None, None]) -> None:
+async def _cancellable(work: Coroutine[None, None, object]) -> None:
     """Await it, and end it when we are cancelled.
 
     aiosmtplib waits by ``asyncio.wait_for``, which before Python 3.12 forgets a cancellation that meets its result
@@ -127,7 +148,9 @@ async def _login(smtp: aiosmtplib.SMTP, server: Server, token: Token | None) -> 
         await smtp.auth_login(server.username, server.password, timeout=_LOGIN_SECONDS)
     else:
         wanted = "XOAUTH2" if token else "PLAIN or LOGIN"
-        raise Refused(Reply("login", _NO_MECHANISM, f"5.5.4 the server does not offer {wanted}; not tried"))
+        told = ", ".join(sorted(offered)).upper() or "none at all"
+        text = f"5.5.4 the server does not offer {wanted} (it offers: {told}); not tried"
+        raise Refused(Reply("login", _NO_MECHANISM, text))
 
 
 async def _reach(host: str, port: int) -> socket.socket:
@@ -159,14 +182,18 @@ def _is_login_failed(reply: Reply) -> bool:
     return reply.stage == "login" and reply.code == _LOGIN_FAILED
 
 
-def _meaning(stage: Stage, error: BaseException) -> Refused | Broken | None:
+def _meaning(stage: Stage, step: Step, error: BaseException, server: Server) -> Refused | Broken | None:
     """A failure to open, in our words; None for what is neither the server's nor the network's."""
     match error:
+        case Refused() | Broken():
+            return error
         case SMTPAuthenticationError():
             return Refused(Reply("login", error.code, error.message))
+        case SMTPResponseException() if error.code < _LOWEST_CODE:
+            return CannotOpen(write_fault("no_smtp", server.where))
         case SMTPResponseException():
             return Refused(Reply(stage, error.code, error.message))
         case SMTPException() | OSError() | TimeoutError() | ssl.SSLError():
-            return Broken(stage, error)
+            return Broken(stage, error) if stage == "login" else CannotOpen(find_fault(step, error, server.where))
         case _:
             return None
