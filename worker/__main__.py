@@ -229,7 +229,13 @@ def _accounts(mail: MailSettings, link: Link) -> Configuration:
             )
         )
     try:
-        return read_configuration(mail.accounts, link, here_only=mail.mode == "sink", read_secret=_secret_file)
+        return read_configuration(
+            mail.accounts,
+            link,
+            here_only=mail.mode == "sink",
+            read_secret=_secret_file,
+            ehlo_name=mail.ehlo_name or "",
+        )
     except (OSError, ValueError) as error:
         raise ValueError(f"MOMENTUS_MAIL__ACCOUNTS: {mail.accounts}: {error}") from None
 

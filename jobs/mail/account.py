@@ -69,7 +69,7 @@ class Account:
         auth: ``password``; or XOAUTH2 by Microsoft's client credentials or Google's service account.
         tenant, client_id: for ``microsoft``.
         ca_file: certificates (PEM) of those who may vouch for the server; "" for the system's.
-        ehlo_name: how the server is greeted; "" for this machine's own name or address.
+        ehlo_name: how the server is greeted; "" for what the settings say.
         sender_domains: a mail whose sender is of another domain does not go by it; empty: any may.
         per_second, per_minute, per_day, connections, messages, idempotency_header: see :class:`Preset`.
         urgent_share: percent of each limit that only urgent mail may use.

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import parseaddr
 from ipaddress import ip_address
@@ -131,12 +132,13 @@ def accounts_of(mail: Mapping[str, Any]) -> tuple[Account, ...]:
         AccountsError, OSError: the file cannot be read.
     """
     if path := mail.get("accounts"):
-        return read_accounts(Path(path).read_text(encoding="utf-8")).accounts
+        found = read_accounts(Path(path).read_text(encoding="utf-8")).accounts
+        return tuple(replace(one, ehlo_name=one.ehlo_name or mail.get("ehlo_name") or "") for one in found)
     if not mail.get("host"):
         return ()
     known = {name: mail[name] for name in ("host", "port", "tls")}
-    texts = {name: str(mail.get(name) or "") for name in ("username", "ca_file", "ehlo_name")}
-    return (Account(name="main", **known, **texts),)
+    known |= {name: str(mail.get(name) or "") for name in ("username", "ca_file", "ehlo_name")}
+    return (Account(name="main", **known),)
 
 
 def _mode(mail: Mapping[str, Any]) -> Finding:

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from jobs.mail.account import Account, AccountsError, read_accounts
+from jobs.mail.ehlo import choose_ehlo_name
 from jobs.mail.preset import PRESETS
 from jobs.mail.stream import STREAMS, stream_of
 from worker.mail.fleet import limit_of
@@ -128,3 +129,31 @@ def test_no_window_of_a_limit_sees_more_than_the_provider_allows(
     allowed = [count for count in (per_day, per_second, per_minute) if count]
     assert [rate.most for rate in limit.rates] == allowed
     assert limit.concurrency == (connections or None)
+
+
+@pytest.mark.parametrize(
+    "name", ["app", "192.0.2.1", "[192.0.2]", "[2001:db8::1]", "a b.example", "-a.example.com", "x." * 130]
+)
+def test_a_name_to_greet_with_is_a_full_one_or_an_address_in_brackets(name: str) -> None:
+    with pytest.raises(AccountsError, match="ehlo_name: must be a full host name or an address in brackets"):
+        read_accounts(f'accounts.main = {{host = "mx.example.com", ehlo_name = "{name}"}}')
+    for good in ("app.example.com", "[192.0.2.1]", "[IPv6:2001:db8::1]", ""):
+        file = read_accounts(f'accounts.main = {{host = "mx.example.com", ehlo_name = "{good}"}}')
+        assert file.accounts[0].ehlo_name == good
+
+
+@pytest.mark.parametrize(
+    ("host_name", "own_address", "said"),
+    [
+        ("app", "192.0.2.1", "[192.0.2.1]"),
+        ("app.example.com.", "192.0.2.1", "app.example.com"),
+        ("localhost.localdomain", "127.0.0.1", "[127.0.0.1]"),
+        ("my_machine.example.com", "2001:db8::1", "[IPv6:2001:db8::1]"),
+        ("10.0.0.5", "fe80::1%eth0", "[IPv6:fe80::1]"),
+        ("", "::ffff:192.0.2.1", "[192.0.2.1]"),
+    ],
+)
+def test_without_a_setting_the_machines_full_name_is_said_or_its_address(
+    host_name: str, own_address: str, said: str
+) -> None:
+    assert choose_ehlo_name("", host_name, own_address) == said

@@ -56,13 +56,14 @@ class Configuration:
 
 
 def read_configuration(
-    path: Path, link: Link, *, here_only: bool, read_secret: Callable[[Path], str]
+    path: Path, link: Link, *, here_only: bool, read_secret: Callable[[Path], str], ehlo_name: str = ""
 ) -> Configuration:
     """What an accounts file says. An account whose secret cannot be read stands still by itself.
 
     Args:
         link: to Redis, where bearer tokens are shared.
         here_only: refuse accounts on other machines.
+        ehlo_name: how the servers of accounts that name none are greeted.
         read_secret: reads a file that holds a secret; raises OSError or ValueError.
 
     Raises:
@@ -74,7 +75,8 @@ def read_configuration(
             raise ValueError(
                 f"[accounts.{one.name}] host: is another machine, but mail is kept here; set MOMENTUS_MAIL__MODE"
             )
-    return Configuration([_configured(one, link, read_secret) for one in file.accounts], file.streams)
+    accounts = [replace(one, ehlo_name=one.ehlo_name or ehlo_name) for one in file.accounts]
+    return Configuration([_configured(one, link, read_secret) for one in accounts], file.streams)
 
 
 def _configured(account: Account, link: Link, read_secret: Callable[[Path], str]) -> Configured:
