@@ -29,6 +29,10 @@ WORDS: dict[Language, dict[str, str]] = {
         "why": "Por qué espera",
         "nothing_waits": "Nada espera más de lo normal.",
         "conserved": "Cuadra: cada trabajo aceptado está contado.",
+        "doubt": "{name}: {refused} de {recipients} destinatarios rechazados a la vez, de {since} a {last} UTC; "
+        "se toma por un fallo del servidor. Véase ./run ops mail suppressed.",
+        "doubt_domain": "Dominio",
+        "doubt_account": "Cuenta",
         "unaccounted": "No cuadra: {count} trabajos de diferencia en {lane}. Véase docs/operations.md.",
         "workers": "Workers vivos",
         "no_workers": "No hay ningún worker vivo. Inicie uno: ./run worker",
@@ -83,6 +87,10 @@ WORDS: dict[Language, dict[str, str]] = {
         "why": "Why it waits",
         "nothing_waits": "Nothing waits for longer than it should.",
         "conserved": "Conserved: every accepted job is accounted for.",
+        "doubt": "{name}: {refused} of {recipients} recipients refused at once, {since} to {last} UTC; "
+        "taken for the server's fault. See ./run ops mail suppressed.",
+        "doubt_domain": "Domain",
+        "doubt_account": "Account",
         "unaccounted": "Not conserved: {count} jobs of difference in {lane}. See docs/operations.md.",
         "workers": "Live workers",
         "no_workers": "No worker is alive. Start one: ./run worker",

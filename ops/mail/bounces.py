@@ -148,7 +148,10 @@ async def _list(redis: Redis, unknown: Unknown) -> Taken:
 
 
 async def _write(redis: Redis, report_id: str, where: str, words: str, *, job_id: str) -> bool:
-    keys = [MAIL_BOUNCES_SEEN, MAIL_BOUNCES_UNKNOWN, _KEYS.history(job_id), f"arq:job:{job_id or _KEYS.tag}"]
+    payload = (
+        f"arq:job:{job_id if job_id.startswith(_KEYS.tag) else _KEYS.tag}"  # of the one slot that a script has
+    )
+    keys = [MAIL_BOUNCES_SEEN, MAIL_BOUNCES_UNKNOWN, _KEYS.history(job_id), payload]
     arguments: list[str | int] = [report_id, _SEEN_MS, where, words, _UNKNOWN_KEPT, _JOURNAL_MS]
     return bool(await redis.register_script(_SCRIPT)(keys=keys, args=arguments))
 

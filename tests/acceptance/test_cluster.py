@@ -603,7 +603,7 @@ COMMANDS = [
     *("depth", "dead", "parked", "pause mail.bulk --reason x", "resume mail.bulk"),
     *("hold mail.bulk --for 10m --reason x", "release mail.bulk", "why ID", "edit ID --set text=a", "revive ID"),
     *("unpark ID", "cancel ID", "discard ID", "doctor", "mail accounts", "mail trace ID", "mail uncertain"),
-    *("mail eta", "mail suppressed", "mail forget ana@example.com"),
+    *("mail eta", "mail suppressed", "mail unsuppress --domain example.com", "mail forget ana@example.com"),
 ]
 
 

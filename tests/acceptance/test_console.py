@@ -18,6 +18,7 @@ from jobs.lanes import LANES
 from jobs.reports.keys import snapshot
 from ops.console.words import WORDS
 from producers.keys import LaneKeys, catalogue
+from producers.suppression import weigh_refusal
 from tests.support import OwnValkey, eventually
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -142,6 +143,13 @@ async def test_jobs_unaccounted_for_are_the_first_thing_to_be_seen(console: Runn
     page = await console.get()
     assert "Not conserved: 3 jobs" in page.text
     assert WORDS["en"]["conserved"] not in page.text
+
+
+async def test_a_server_that_refuses_everybody_is_told_of(console: Running, redis: Redis) -> None:
+    for number in range(6):
+        await weigh_refusal(redis.execute_command, f"u{number}@example.com", by="worker")
+    page = await console.get()
+    assert "Domain example.com: 6 of 6 recipients refused at once" in page.text
 
 
 async def test_what_others_wrote_is_text_and_nothing_else(console: Running, redis: Redis) -> None:
