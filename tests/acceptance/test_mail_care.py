@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import base64
+import re
 import shutil
 import sys
 from collections.abc import AsyncIterator, Mapping
@@ -39,6 +40,7 @@ from worker.mail.erase import Eraser, erase_mails
 from worker.mail.sent import SentRegister
 from worker.mail.suppression import SuppressionList
 
+ROOT = Path(__file__).resolve().parents[2]
 ANA = "ana@example.com"
 KEYS = LaneKeys("mail.normal")
 JOB = "{mail}0199aaaa-bbbb"
@@ -250,6 +252,31 @@ async def test_a_mail_alias_pipes_a_bounce_in(redis: Redis, valkey_url: str) -> 
     assert process.returncode == 0
     assert orjson.loads(told)["taken"] == {"suppressed": 1}
     assert await redis.hlen(MAIL_SUPPRESSION) == 1
+
+
+@pytest.mark.skipif(not (ROOT / ".venv/.complete").exists(), reason="./run would prepare .venv first")
+@pytest.mark.usefixtures("sent")
+async def test_the_documented_alias_works_without_an_environment(
+    redis: Redis, valkey_url: str, tmp_path: Path
+) -> None:
+    """As Postfix runs the line of docs/operations.md: by sh, with hardly any variables, from another folder."""
+    line = re.search(r"'\"\|(/srv/momentus/run .* exit 75)\"'", (ROOT / "docs/operations.md").read_text())
+    assert line is not None
+    settings = tmp_path / "bounces.env"
+    settings.write_text(f"MOMENTUS_REDIS_URL={valkey_url}\n")
+    command = line[1].replace("/srv/momentus", f"'{ROOT}'").replace("/etc/momentus/bounces.env", str(settings))
+
+    async def deliver() -> int | None:
+        process = await asyncio.create_subprocess_shell(
+            command, env={"PATH": "/usr/bin:/bin"}, cwd="/", stdin=asyncio.subprocess.PIPE
+        )
+        await process.communicate(bounce(MESSAGE_ID, ANA))
+        return process.returncode
+
+    assert await deliver() == 0
+    assert await redis.hlen(MAIL_SUPPRESSION) == 1
+    settings.write_text("MOMENTUS_REDIS_URL=redis://127.0.0.1:1/0\n")
+    assert await deliver() == 75, "Postfix keeps the message while Redis is away"
 
 
 @pytest.mark.usefixtures("sent")
