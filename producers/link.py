@@ -223,9 +223,10 @@ class Link:
         return self._options.get("host", "localhost"), int(self._options.get("port", 6379))
 
     async def _greet(self, wire: Wire) -> None:
-        replies = await asyncio.gather(*[wire.send(command) for command in self._greeting()])
-        for reply in replies:
-            if isinstance(reply, ResponseError):
+        commands = self._greeting()
+        replies = await asyncio.gather(*[wire.send(command) for command in commands])
+        for command, reply in zip(commands, replies, strict=True):
+            if isinstance(reply, ResponseError) and command[0] != "HELLO":  # without it nothing is pushed
                 raise reply
         if self._address.sentinels and replies[-1][0] != b"master":
             self._refused = self._server

@@ -36,7 +36,6 @@ from reader.listener import Listener
 from reader.listening import SHARES_PORTS, bind
 from reader.report import Reports
 from reader.store import Store
-from sessions import Sessions
 from sessions.connection import open_pool
 from settings import Settings, load_or_exit
 
@@ -77,7 +76,7 @@ def main() -> None:
 
 def _reader(settings: Settings, url: str, hints: Hints) -> Reader:
     copy = Copy(octets=settings.reader.copy_mib * _MIB) if settings.reader.copy_mib else None
-    connection = Connection(url, on_changed=copy.changed if copy else None)
+    connection = Connection(url, copy=copy)
     guard = _guard(url, connection, copy) if settings.reader.access == "session" else None
     store = Store(connection, tenant=settings.tenant, copy=copy)
     origins = Origins(settings.reader.cors_origins.split())
@@ -86,7 +85,7 @@ def _reader(settings: Settings, url: str, hints: Hints) -> Reader:
 
 def _guard(url: str, connection: Connection, copy: Copy | None) -> Guard:
     if url.startswith(("cluster://", "clusters://")):
-        return ClusterGuard(Sessions.connect(url, deadline=DEADLINE))
+        return ClusterGuard(url, deadline=DEADLINE)
     return Guard(connection, copy)
 
 

@@ -5,24 +5,27 @@ overdue the connection is given up, everybody who waits is told, and for a momen
 breaker), so that a stalled Redis costs a request microseconds and not its deadline. Replies come in the order of
 the commands, and one whose asker has gone is dropped: it can reach nobody else.
 
-With `on_changed`, Redis tells of every key read here that changes later (CLIENT TRACKING). Between two changes
-what was read is current for as long as the connection lives, of which it gives a sign several times a second.
+With a copy, Redis tells of every key read here that changes later (CLIENT TRACKING). Between two changes what was
+read is current for as long as the connection lives, of which it gives a sign several times a second. Where Redis
+refuses to tell, the copy keeps nothing; the log and `untracked` say why, and it is asked again once a minute.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
+from functools import partial
 from math import inf
-from typing import Any
+from typing import Any, Protocol
 
 from redis.exceptions import RedisError, ResponseError
 
 import background
 from producers.link import IDLE_SECONDS, NOT_THE_PRIMARY, Argument, Link, says
-from producers.wire import Waiting, Wire
+from producers.wire import Waiting, Wire, pack
 
 DEADLINE = timedelta(milliseconds=50)
 _REST_S = 0.1
@@ -32,10 +35,24 @@ _BEAT_S = 0.2
 """How often a connection that is to prove something is asked for a sign of life."""
 _PROVEN_S = 0.5
 """How old the last sign of life may be."""
+_TRACK_AGAIN_S = 60.0
+"""How often a server that refused CLIENT TRACKING is asked again: somebody may have granted the right."""
+
+log = logging.getLogger(__name__)
 
 
 class StoreUnavailable(Exception):
     """Redis did not answer in time, or not as it should."""
+
+
+class Told(Protocol):
+    """Whoever is told of changes; :class:`reader.copy.Copy` is."""
+
+    def changed(self, keys: list[bytes] | None) -> None:
+        """These keys have changed; None: nothing that was read before may be believed any longer."""
+
+    def told(self, is_told: bool, /) -> None:  # noqa: FBT001  the fact itself
+        """Take note whether Redis tells of changes on this connection."""
 
 
 class Connection:
@@ -43,21 +60,22 @@ class Connection:
 
     Args:
         url: where Redis is; see `producers.address`.
-        on_changed: told of changed keys, or None when nothing that was read before may be believed any longer.
+        copy: told of changed keys.
+
+    Attributes:
+        untracked: why Redis tells of no changes, in its words; empty when it does, or when nobody wants to know.
 
     Raises:
         ValueError: an address of another form.
     """
 
-    def __init__(
-        self,
-        url: str,
-        *,
-        deadline: timedelta = DEADLINE,
-        on_changed: Callable[[list[bytes] | None], None] | None = None,
-    ) -> None:
-        self._link = Link(url, "{reports}", on_push=self._pushed if on_changed else None)
-        self._on_changed = on_changed
+    def __init__(self, url: str, *, deadline: timedelta = DEADLINE, copy: Told | None = None) -> None:
+        self._link = Link(url, "{reports}", on_push=self._pushed if copy is not None else None)
+        self._copy = copy
+        self._is_tracking = False
+        self._track_again_at = inf
+        self.untracked = ""
+        self._refused: dict[str, str] = {}
         self._deadline = deadline.total_seconds()
         self._rest_until = 0.0
         self._wire: Wire | None = None
@@ -74,7 +92,8 @@ class Connection:
     @property
     def proven(self) -> bool:
         """Whether what was read over this connection and not told to have changed is current, to half a second."""
-        return self._wire is not None and not self._wire.closed and self.heard_s <= _PROVEN_S
+        wire = self._wire
+        return self._is_tracking and wire is not None and not wire.closed and self.heard_s <= _PROVEN_S
 
     async def send(self, *command: Argument) -> asyncio.Future[Any]:
         """Send a command; its reply is for `reply`.
@@ -97,6 +116,15 @@ class Connection:
         wire.send_packed(commands, waiting, replies)
         self._expect(waiting)
         return True
+
+    def tell(self, what: str, *commands: Sequence[Argument]) -> None:
+        """Send commands whose replies nobody waits for, if there is a connection; a refusal is logged.
+
+        Args:
+            what: what does not happen when Redis refuses.
+        """
+        waiting = _Noted(len(commands), partial(self._note, what))
+        self.send_packed(b"".join(map(pack, commands)), waiting, len(commands))
 
     async def reply(self, asked: asyncio.Future[Any]) -> Any:  # noqa: ANN401  a reply is whatever Redis says
         """What Redis answered.
@@ -144,15 +172,45 @@ class Connection:
         """A new connection knows of no key that was read over the old one."""
         self._wire = wire
         self._heard_at = asyncio.get_running_loop().time()
-        if self._on_changed is not None:
-            wire.send(("CLIENT", "TRACKING", "ON")).add_done_callback(_look_at)
-            self._on_changed(None)
+        self._is_tracking = False
+        if self._copy is not None:
+            self._copy.changed(None)
+            self._track(wire)
             if self._beating is None or self._beating.done():
                 self._beating = background.start("beat", self._beat)
 
+    def _track(self, wire: Wire) -> None:
+        self._track_again_at = inf
+        wire.send(("CLIENT", "TRACKING", "ON")).add_done_callback(partial(self._tracked, wire))
+
+    def _tracked(self, wire: Wire, said: asyncio.Future[Any]) -> None:
+        """Whether Redis will tell of changes. A connection lost meanwhile has told everybody else."""
+        if said.cancelled() or said.exception() is not None or wire is not self._wire or self._copy is None:
+            return
+        refusal = str(said.result()) if isinstance(said.result(), ResponseError) else ""
+        if refusal != self.untracked:
+            log.log(
+                logging.WARNING if refusal else logging.INFO,
+                "CLIENT TRACKING: %s",
+                f"refused, so nothing is kept in this process ({refusal}); grant +client|tracking and +hello"
+                if refusal
+                else "Redis tells of changes again; the copy is in use",
+            )
+        self.untracked, self._is_tracking = refusal, not refusal
+        if refusal:
+            self._track_again_at = asyncio.get_running_loop().time() + _TRACK_AGAIN_S
+        self._copy.told(not refusal)
+
+    def _note(self, what: str, reply: object) -> None:
+        """Log a refusal of something nobody waits for, once until its words change."""
+        refusal = str(reply) if isinstance(reply, ResponseError) else ""
+        if refusal and refusal != self._refused.get(what):
+            log.warning("Redis does not take note of %s: %s", what, refusal)
+        self._refused[what] = refusal
+
     def _pushed(self, message: list[Any]) -> None:
-        if self._on_changed is not None and message[0] == b"invalidate":
-            self._on_changed(message[1])
+        if self._copy is not None and message[0] == b"invalidate":
+            self._copy.changed(message[1])
 
     def _expect(self, waiting: Waiting) -> None:
         loop = asyncio.get_running_loop()
@@ -190,12 +248,33 @@ class Connection:
             try:
                 await self.ask("PING")
                 self._heard_at = began
+                if began >= self._track_again_at and self._wire is not None:
+                    self._track(self._wire)
             except StoreUnavailable:
                 pass  # `heard_s` says so, and the next beat tries again
             await asyncio.sleep(_BEAT_S)
 
 
-def _look_at(said: asyncio.Future[Any]) -> None:
-    """A connection lost meanwhile has told everybody else; asyncio is not to report it once more."""
-    if not said.cancelled():
-        said.exception()
+class _Noted:
+    """Takes replies that nobody waits for, and tells of the first refusal, or of none."""
+
+    def __init__(self, replies: int, note: Callable[[object], None]) -> None:
+        self._left = replies
+        self._note = note
+        self._refusal: object = None
+
+    def done(self) -> bool:
+        """Whether nothing more is waited for."""
+        return not self._left
+
+    def set_result(self, reply: Any, /) -> None:  # noqa: ANN401  a reply is whatever Redis says
+        """The next reply."""
+        self._left -= 1
+        if self._refusal is None and isinstance(reply, ResponseError):
+            self._refusal = reply
+        if not self._left:
+            self._note(self._refusal)
+
+    def set_exception(self, _error: Exception, /) -> None:
+        """There will be none: the connection is lost, which whoever waits for something is told."""
+        self._left = 0

@@ -44,6 +44,7 @@ class Copy:
         self._size = 0
         self._entries: OrderedDict[tuple[str, Hashable], Entry] = OrderedDict()
         self._current: dict[str, dict[Hashable, Entry]] = {}
+        self._is_told = True
         self.generation = 0
         """Grows with every change told: whoever asks notes it, and hands it back with the reply."""
 
@@ -58,6 +59,8 @@ class Copy:
 
     def keep(self, key: str, part: Hashable, value: Value, *, size: int, asked_at: int | None = None) -> None:
         """Keep a reply; as a memory only, if something changed since it was asked for."""
+        if not self._is_told:
+            return
         self._forget((key, part))
         entry = self._entries[key, part] = (value, size + _OVERHEAD, (key, part))
         self._size += size + _OVERHEAD
@@ -74,6 +77,14 @@ class Copy:
             return
         for key in keys:
             self._current.pop(key.decode(errors="replace"), None)
+
+    def told(self, is_told: bool, /) -> None:  # noqa: FBT001  the fact itself
+        """Take note whether Redis tells of changes: where it does not, nothing is kept, not even as a memory."""
+        self._is_told = is_told
+        if not is_told:
+            self._entries.clear()
+            self._current.clear()
+            self._size = 0
 
     def _use(self, entry: Entry | None) -> Value | None:
         if entry is None:

@@ -1,7 +1,8 @@
 """What the asker may see: the roots of the session behind a token.
 
-A token that is met for the first time is loaded by the sessions' script; from then on a look of two plain reads
-does (`sessions.glance`), which leaves in one write with the look at the report.
+Sessions are looked at by plain reads (`sessions.glance`), because a reader's user may write none: a token that is
+met for the first time takes two round trips; from then on the look leaves in one write with that at the report.
+The only write is that of a use, once a minute: a longer time to live.
 
 Where a copy is kept, a session in it is believed while it is provably current, and `MEMORY` longer when Redis
 is away: a log-out made in that minute, which nobody could have told us of, takes effect when it is over.
@@ -14,39 +15,38 @@ from collections import OrderedDict
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from functools import lru_cache
-from hashlib import sha1
 from time import time_ns
 from typing import Any
 
 import orjson
-from redis.exceptions import ResponseError
 
 from producers.wire import pack
 from reader.access import roots_of
-from reader.connection import Connection, StoreUnavailable
+from reader.connection import Connection
 from reader.copy import Copy
-from sessions import calls
 from sessions.errors import SessionsUnavailable
-from sessions.glance import Glance, judge
-from sessions.store import source
+from sessions.glance import Glance, Record, first_look, is_due, living, read
 from sessions.token import Place, place_of
 
 MEMORY_S = 60.0
 """How long after its last proof a remembered session opens remembered reports."""
 _KNOWN = 100_000
 """Tokens whose user is remembered; about 60 MB when all are used."""
-_LOAD = source("load")
-_LOAD_SHA = sha1(_LOAD.encode(), usedforsecurity=False).hexdigest()
 
 
 @dataclass(slots=True)
 class Known:
-    """A token that was met before: where its session lies, and how to look at it."""
+    """A token that was met before: where its session lies, and how to look at it.
+
+    Attributes:
+        commands: the look itself, packed: two replies.
+        slid_ms: when this process last told of a use.
+    """
 
     place: Place
     glance: Glance
     commands: bytes = field(repr=False)
-    """The look itself, packed: two replies."""
+    slid_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +80,8 @@ class Guard:
         epoch = self._copy.current(known.glance.epoch[1], "")
         if record is None or epoch is None:
             return None
-        data = judge(record, epoch[0], _now_ms())
-        return None if data is None else _roots(data)
+        data = living(record, epoch[0])
+        return None if data is None or is_due(record, known.slid_ms, now_ms()) else read_roots(data)
 
     def remembered(self, token: str) -> AbstractSet[int] | None:
         """The roots of a session that was good a moment ago; for when Redis is away."""
@@ -92,8 +92,8 @@ class Guard:
         epoch = self._copy.remembered(known.glance.epoch[1], "")
         if record is None or epoch is None:
             return None
-        data = judge(record, epoch[0], int(record[1] or 0))
-        return None if data is None else _roots(data)
+        data = living(record, epoch[0])
+        return None if data is None else read_roots(data)
 
     def known(self, token: str) -> Known | None:
         """How to look at a session, with `read` for the replies; None when that does not do."""
@@ -107,19 +107,20 @@ class Guard:
     def read(
         self, known: Known, record: list[bytes | None], epoch: bytes | None, asked_at: int
     ) -> AbstractSet[int] | None:
-        """The roots of a session that was looked at; None when it must be loaded instead.
+        """The roots of a session that was looked at; None when it is not there: see what became of it.
 
         Raises:
             SessionsUnavailable: what is stored is not in the sessions' format.
         """
-        data = judge(record, epoch, _now_ms())
+        data = living(record, epoch)
         if data is None:
             return None
+        self._use(known, record)
         if self._copy is not None:
             size = sum(len(value) for value in record if value)
             self._copy.keep(known.place.session_key, "", record, size=size, asked_at=asked_at)
             self._copy.keep(known.glance.epoch[1], "", [epoch], size=8, asked_at=asked_at)
-        return _roots(data)
+        return read_roots(data)
 
     async def ask(self, token: str) -> Asked | None:
         """Send for a session; None for a text that is no token.
@@ -133,7 +134,7 @@ class Guard:
             replies = await send(*known.glance.record), await send(*known.glance.epoch)
             return Asked(known.place, known, replies, generation)
         found = place_of(token)
-        return None if found is None else Asked(found, None, (await self._load(found),))
+        return None if found is None else Asked(found, None, (await send(*first_look(found)),))
 
     async def roots(self, token: str, asked: Asked) -> AbstractSet[int] | None:
         """The roots of the session, None when it has ended.
@@ -141,46 +142,39 @@ class Guard:
         Raises:
             StoreUnavailable, SessionsUnavailable: Redis did not say, or not in the sessions' format.
         """
+        ask, replies = self._connection.ask, [await self._connection.reply(one) for one in asked.replies]
         if asked.known is None:
-            return await self._loaded(token, asked.place, asked.replies[0])
-        record, epoch = [await self._connection.reply(one) for one in asked.replies]
-        roots = self.read(asked.known, record, epoch, asked.generation)
+            return await self._found(token, asked.place, replies[0])
+        roots = self.read(asked.known, replies[0], replies[1], asked.generation)
         if roots is not None:
             return roots
-        return await self._loaded(token, asked.place, await self._load(asked.place))
+        return await self._found(token, asked.place, await ask(*first_look(asked.place)))
 
-    async def _load(self, place: Place) -> asyncio.Future[Any]:
-        return await self._connection.send("EVALSHA", _LOAD_SHA, 2, place.session_key, place.prefix, place.digest)
-
-    async def _loaded(self, token: str, place: Place, sent: asyncio.Future[Any]) -> AbstractSet[int] | None:
-        try:
-            record = await self._connection.reply(sent)
-        except StoreUnavailable:
-            if not (sent.done() and not sent.cancelled() and _unknown_script(sent)):
-                raise
-            await self._connection.ask("SCRIPT", "LOAD", _LOAD)
-            record = await self._connection.reply(await self._load(place))
-        session = calls.load(place).read(record)
-        if session is None:
+    async def _found(self, token: str, place: Place, reply: Record) -> AbstractSet[int] | None:
+        """See what there is behind a token, and note how to look at it from now on."""
+        found = await read(self._connection.ask, place, reply)
+        if found is None:
             self._glances.pop(token, None)
             return None
-        if session.place == place:  # else it has a new token, and this one goes on for a moment only
-            glance = Glance.at(place, session.user)
-            self._glances[token] = Known(place, glance, pack(glance.record) + pack(glance.epoch))
+        glance = Glance.at(found.place, found.user)
+        known = Known(found.place, glance, pack(glance.record) + pack(glance.epoch))
+        if found.place == place:  # else it has a new token, and this one goes on for a moment only
+            self._glances[token] = known
         if len(self._glances) > _KNOWN:
             self._glances.popitem(last=False)
-        return roots_of(session.data)
+        self._use(known, found.record)
+        return read_roots(found.record[-1] or b"")
 
-
-def _unknown_script(sent: asyncio.Future[Any]) -> bool:
-    if sent.exception() is not None:
-        return False
-    answer = sent.result()
-    return isinstance(answer, ResponseError) and str(answer).startswith("NOSCRIPT")
+    def _use(self, known: Known, record: Record) -> None:
+        """Count a use of the session, if that is due; nobody waits for it."""
+        now = now_ms()
+        if is_due(record, known.slid_ms, now):
+            known.slid_ms = now
+            self._connection.tell("a use of a session", *known.glance.slide(record))
 
 
 @lru_cache(maxsize=4096)
-def _roots(data: bytes) -> AbstractSet[int]:
+def read_roots(data: bytes) -> AbstractSet[int]:
     """The roots in a session's data. Raises SessionsUnavailable for what is not the sessions' format."""
     try:
         content = orjson.loads(data)
@@ -191,5 +185,6 @@ def _roots(data: bytes) -> AbstractSet[int]:
     return roots_of(content)
 
 
-def _now_ms() -> int:
+def now_ms() -> int:
+    """This machine's clock."""
     return time_ns() // 1_000_000

@@ -1,25 +1,46 @@
 """What the asker may see, where sessions lie in many slots of a cluster, and so on more than one server.
 
-The look at a session cannot leave with the look at the report then; the sessions' own client finds the server of
-each. No copy is kept: whom to believe while which server is away is more than it is worth.
+The look at a session cannot leave with the look at the report then; a client of its own finds the server of each
+session. No copy is kept: whom to believe while which server is away is more than it is worth.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
+from collections import OrderedDict
 from collections.abc import Set as AbstractSet
+from datetime import timedelta
+from typing import Any, cast
 
-from reader.access import roots_of
-from reader.guard import Asked, Guard
-from sessions import Session, Sessions
-from sessions.token import place_of
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from reader.guard import Asked, Guard, now_ms, read_roots
+from sessions.connection import connect
+from sessions.deadline import within
+from sessions.errors import SessionsUnavailable
+from sessions.glance import Found, Glance, first_look, is_due, read
+from sessions.token import Place, place_of
+
+_KNOWN = 100_000
+"""Sessions of which is remembered when a use was last told."""
+
+log = logging.getLogger(__name__)
 
 
 class ClusterGuard(Guard):
-    """Knows who may see what, by the sessions on a cluster."""
+    """Knows who may see what, by the sessions on a cluster.
 
-    def __init__(self, sessions: Sessions) -> None:
-        self._sessions = sessions
+    Raises:
+        ValueError: not the address of a cluster.
+    """
+
+    def __init__(self, url: str, *, deadline: timedelta) -> None:
+        self._redis: Redis = connect(url, wait=deadline.total_seconds())
+        self._deadline = deadline
+        self._slid: OrderedDict[str, int] = OrderedDict()
+        self._sliding: set[asyncio.Task[None]] = set()
 
     def current(self, token: str) -> None:
         """Nothing is kept."""
@@ -35,7 +56,7 @@ class ClusterGuard(Guard):
         place = place_of(token)
         if place is None:
             return None
-        loading = asyncio.ensure_future(self._sessions.load(token))
+        loading = asyncio.ensure_future(self._load(place))
         loading.add_done_callback(_look_at)
         return Asked(place, None, (loading,))
 
@@ -46,11 +67,47 @@ class ClusterGuard(Guard):
             SessionsUnavailable: Redis did not say, or not in the sessions' format.
         """
         del token
-        session = await asked.replies[0]
-        return None if session is None else roots_of(session.data)
+        found: Found | None = await asked.replies[0]
+        if found is None:
+            return None
+        self._note_use(found)
+        return read_roots(found.record[-1] or b"")
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._redis.aclose()
+
+    async def _load(self, place: Place) -> Found | None:
+        try:
+            return await within(self._deadline, read(self._send, place, await self._send(*first_look(place))))
+        except (RedisError, OSError, TimeoutError) as error:
+            raise SessionsUnavailable(f"Redis did not serve the sessions: {error}") from error
+
+    async def _send(self, *command: Any) -> Any:  # noqa: ANN401  a reply is whatever Redis says
+        execute = cast("Any", self._redis.execute_command)
+        return await within(self._deadline, execute(*command))
+
+    def _note_use(self, found: Found) -> None:
+        """Count a use of the session, if that is due; nobody waits for it."""
+        now, digest = now_ms(), found.place.digest
+        if not is_due(found.record, self._slid.get(digest, 0), now):
+            return
+        self._slid[digest] = now
+        if len(self._slid) > _KNOWN:
+            self._slid.popitem(last=False)
+        sliding = asyncio.create_task(self._slide(found))
+        self._sliding.add(sliding)
+        sliding.add_done_callback(self._sliding.discard)
+
+    async def _slide(self, found: Found) -> None:
+        try:
+            for command in Glance.at(found.place, found.user).slide(found.record):
+                await self._send(*command)
+        except (RedisError, OSError, TimeoutError) as error:
+            log.warning("Redis does not take note of a use of a session: %s", error)
 
 
-def _look_at(loaded: asyncio.Future[Session | None]) -> None:
+def _look_at(loaded: asyncio.Future[Found | None]) -> None:
     """Whoever still waits is told; a request that ended before is not to be reported as a fault."""
     if not loaded.cancelled():
         loaded.exception()

@@ -190,8 +190,9 @@ class Reader:
             case "/metrics":
                 return _text("metrics", self._metrics.text(), "text/plain; version=0.0.4; charset=utf-8")
             case "/readyz":
-                await self._store.ping()
-                return _text("ready", "ready\n")
+                untracked = await self._store.ping()
+                told = f"ready; without a copy, because CLIENT TRACKING was refused: {untracked}\n"
+                return _text("ready", told if untracked else "ready\n")
             case "/openapi.json":
                 described = describe(await self._store.catalogue(), guarded=self._guard is not None)
                 return _text("openapi", orjson.dumps(described).decode(), "application/json")

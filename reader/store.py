@@ -136,13 +136,16 @@ class Store:
     def want(self, report: str) -> None:
         """Say that somebody reads this report and finds it old. Nobody waits for it, and nobody needs to know."""
         key = f"momentus:{{reports}}:wanted:{self._tenant}:{report}"
-        said: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        said.add_done_callback(_drop)
-        self._connection.send_packed(pack(("SET", key, "1", "NX", "PX", _WANTED_MS)), said, 1)
+        self._connection.tell("reports that are wanted", ("SET", key, "1", "NX", "PX", _WANTED_MS))
 
-    async def ping(self) -> None:
-        """Raises StoreUnavailable unless Redis answers in time."""
+    async def ping(self) -> str:
+        """Why no copy is kept although one is wanted; empty when all is well.
+
+        Raises:
+            StoreUnavailable: Redis did not answer in time.
+        """
         await self._connection.ask("PING")
+        return self._connection.untracked
 
     @property
     def _catalogue(self) -> str:
@@ -169,9 +172,3 @@ class Store:
 @lru_cache(maxsize=16_384)
 def _packed(key: str, scope: int, encoding: str) -> bytes:
     return pack(("HMGET", key, *fields_of(scope, encoding)))
-
-
-def _drop(said: asyncio.Future[Any]) -> None:
-    """Look at what became of it, so that asyncio does not report a lost connection as unseen."""
-    if not said.cancelled():
-        said.exception()

@@ -1,26 +1,33 @@
-"""A look at a session that costs Redis two plain reads instead of a script: for whoever answers many requests.
+"""A session looked at by plain reads instead of a script: for a reader, which may write no session.
 
-    HMGET <session> u e t i d        GET <epoch of the user>
+    HMGET <session> e t i a d        GET <epoch of the user>
 
-Whose session it is never changes, so after one load the key of the user's epoch is known and both may be asked
-for at once. The record is read before the epoch, in that order on one connection: a session that was ended
-before the look is seen to be ended. Limits need no clock here: a record lives exactly as long as its limits
-say, because every script that writes one gives it that time to live.
+Whose session it is never changes, so once that is known both may be asked for at once. The record is read before
+the epoch, in that order on one connection: a session that was ended before the look is seen to be ended. Limits
+need no clock here: a record lives exactly as long as its limits say, because whatever writes one gives it that
+time to live.
 
-What a look cannot do is slide the idle limit; `judge` says when that is due, and then the load is the script's.
+A use of the session slides its idle limit by the key's time to live alone: `Glance.slide`. Of a look that found
+nothing, `read` says for sure what became of the session, and follows a token in its grace.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
+from .errors import SessionsUnavailable
 from .token import Place, epoch_key
 
-_FIELDS = ("e", "t", "i", "d")
+_FIELDS = ("e", "t", "i", "a", "d")
 _SLIDE_AFTER_MS = 60_000
 _SLIDE_PART = 30
 """As in load.lua: at most one write per minute, or per thirtieth of the idle limit."""
+
+Record = Sequence[bytes | None]
+"""The reply to a look: epoch of birth, last touch, idle limit, absolute end, data."""
+Ask = Callable[..., Awaitable[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,19 +45,80 @@ class Glance:
 
     @classmethod
     def at(cls, place: Place, user: str) -> Glance:
-        """The look at this place, whose user is known from an earlier load."""
+        """The look at this place, whose user is known from an earlier one."""
         return cls(("HMGET", place.session_key, *_FIELDS), ("GET", epoch_key(user)))
 
+    def slide(self, record: Record) -> list[tuple[str | bytes, ...]]:
+        """Commands that count a use: a full idle limit from now on, and never past the absolute end."""
+        _, _, idle, ends, _ = record
+        key = self.record[1]
+        return [("PEXPIRE", key, idle or b"0"), ("PEXPIREAT", key, ends or b"0", "LT")]
 
-def judge(record: Sequence[bytes | None], epoch: bytes | None, now_ms: int) -> bytes | None:
-    """The session's data as JSON, or None when it must be loaded by the script: it has ended, or is to slide.
+
+def living(record: Record, epoch: bytes | None) -> bytes | None:
+    """The session's data as JSON, or None: it has ended, or its token was replaced."""
+    born, *_, data = record
+    return data if born is not None and born == (epoch or b"0") else None
+
+
+def is_due(record: Record, slid_ms: int, now_ms: int) -> bool:
+    """Whether a use is to slide the idle limit.
 
     Args:
-        record, epoch: the replies to the two commands.
+        slid_ms: when this process slid it last.
         now_ms: this machine's clock; it decides only how often the limit slides.
+
+    Raises:
+        SessionsUnavailable: the record is not in the sessions' format.
     """
-    born, touched, idle, data = record
-    if born is None or touched is None or idle is None or born != (epoch or b"0"):
-        return None
-    slide_after = min(_SLIDE_AFTER_MS, int(idle) / _SLIDE_PART)
-    return data if now_ms - int(touched) <= slide_after else None
+    try:
+        touched, idle = int(record[1] or b""), int(record[2] or b"")
+    except ValueError as error:
+        raise SessionsUnavailable(f"a session's times are no numbers: {error}") from error
+    return now_ms - max(touched, slid_ms) > min(_SLIDE_AFTER_MS, idle / _SLIDE_PART)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A living session: where it is kept, whose it is, and its record."""
+
+    place: Place
+    user: str
+    record: Record = field(repr=False)
+
+
+def first_look(place: Place) -> tuple[str, ...]:
+    """The command whose reply `read` begins with."""
+    return ("HMGET", place.session_key, *_FIELDS, "u", "n", "g")
+
+
+async def read(ask: Ask, place: Place, reply: Record) -> Found | None:
+    """Find a session by reads alone, with a token in its grace where that leads.
+
+    Args:
+        ask: sends a command and returns its reply; raises what it raises.
+        reply: to `first_look`.
+
+    Raises:
+        SessionsUnavailable: what is stored is not in the sessions' format.
+    """
+    *record, user, following, opens_until = reply
+    while user is None:
+        if following is None or not await _is_open(ask, opens_until):
+            return None
+        place = Place(place.tag, following.decode())
+        *record, user, following, opens_until = await ask(*first_look(place))
+    try:
+        name = user.decode()
+    except UnicodeDecodeError as error:
+        raise SessionsUnavailable("a session's user is no text") from error
+    epoch = await ask("GET", epoch_key(name))
+    return None if living(record, epoch) is None else Found(place, name, record)
+
+
+async def _is_open(ask: Ask, until: bytes | None) -> bool:
+    """Whether a grace lasts, by Redis's clock."""
+    if until is None:
+        return True
+    seconds, microseconds = await ask("TIME")
+    return int(seconds) * 1000 + int(microseconds) // 1000 < int(until)

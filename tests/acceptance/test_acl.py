@@ -90,7 +90,7 @@ async def test_a_reader_answers_with_its_copy_and_makes_what_is_stale_wanted(url
     async with Redis.from_url(url("worker")) as worker:
         await worker.hset(key, mapping={"1": b"{}", "head:1": head, "_meta": meta})
     copy = Copy(octets=100_000)
-    connection = Connection(url("reader"), deadline=LONG, on_changed=copy.changed)
+    connection = Connection(url("reader"), deadline=LONG, copy=copy)
     guard, store = Guard(connection, copy), Store(connection, tenant="default", copy=copy)
     reader = Reader(store, Reports(store, guard), guard)
     fields = Listed([("authorization", f"Bearer {token}")])

@@ -124,7 +124,7 @@ def path_of(parents: Parents, node: int) -> list[int]:
 
 @asynccontextmanager
 async def house(url: str, copy: Copy | None = None) -> AsyncIterator[House]:
-    connection = Connection(url, deadline=LONG, on_changed=copy.changed if copy else None)
+    connection = Connection(url, deadline=LONG, copy=copy)
     guard, store = Guard(connection, copy), Store(connection, tenant="default", copy=copy)
     sessions = Sessions.connect(url, deadline=LONG)
     async with Redis.from_url(url) as redis:

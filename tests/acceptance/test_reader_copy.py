@@ -71,7 +71,7 @@ def header(answer: Answer, name: str) -> str:
 async def copied(own_valkey: Callable[..., Awaitable[OwnValkey]]) -> AsyncIterator[Copied]:
     valkey = await own_valkey()
     copy = Copy(octets=1_000_000)
-    connection = Connection(valkey.url, on_changed=copy.changed)
+    connection = Connection(valkey.url, copy=copy)
     guard = Guard(connection, copy)
     store = Store(connection, tenant="default", copy=copy)
     redis = Redis.from_url(valkey.url)

@@ -151,7 +151,7 @@ class Inside:
 
 @asynccontextmanager
 async def inside(url: str, copy: Copy | None) -> AsyncIterator[Inside]:
-    connection = Connection(url, deadline=timedelta(seconds=20), on_changed=copy.changed if copy else None)
+    connection = Connection(url, deadline=timedelta(seconds=20), copy=copy)
     guard, store = Guard(connection, copy), Store(connection, tenant="default", copy=copy)
     yield Inside(Reader(store, Reports(store, guard), guard), await tokens_of(url))
     await connection.close()

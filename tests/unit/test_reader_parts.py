@@ -18,7 +18,8 @@ import sessions.glance
 from reader.copy import Copy
 from reader.encoding import STORED, choose, takes_json, takes_plain
 from reader.visible import is_visible
-from sessions.glance import judge
+from sessions import SessionsUnavailable
+from sessions.glance import is_due, living
 
 
 @pytest.mark.parametrize(
@@ -88,16 +89,42 @@ def test_what_changed_while_it_was_on_its_way_is_a_memory_only() -> None:
 
 
 @pytest.mark.parametrize(
-    ("record", "epoch", "data"),
+    ("born", "epoch", "data"),
     [
-        ([b"0", b"1000", b"60000", b"{}"], None, b"{}"),
-        ([b"1", b"1000", b"60000", b"{}"], b"1", b"{}"),
-        ([b"0", b"1000", b"60000", b"{}"], b"1", None),
-        ([None, None, None, None], None, None),
-        ([b"0", b"1000", b"1000", b"{}"], None, None),
+        (b"0", None, b"{}"),
+        (b"3", b"3", b"{}"),
+        (b"3", b"4", None),
+        (b"0", b"1", None),
+        (None, None, None),
     ],
 )
-def test_a_glance_believes_a_record_of_the_users_epoch_until_its_limit_is_to_slide(
-    record: list[bytes | None], epoch: bytes | None, data: bytes | None
+def test_a_glance_believes_a_record_of_the_users_epoch(
+    born: bytes | None, epoch: bytes | None, data: bytes | None
 ) -> None:
-    assert judge(record, epoch, 1500) == data
+    assert living([born, b"1", b"2", b"3", born and b"{}"], epoch) == data
+
+
+@pytest.mark.parametrize(
+    ("touched", "idle_ms", "slid_ms", "now_ms", "due"),
+    [
+        (1_000, 43_200_000, 0, 61_000, False),
+        (1_000, 43_200_000, 0, 61_001, True),
+        (1_000, 43_200_000, 50_000, 61_001, False),
+        (1_000, 3_000, 0, 1_101, True),
+        (1_000, 3_000, 1_050, 1_101, False),
+    ],
+)
+def test_a_use_is_told_once_a_minute_or_thirtieth_of_the_idle_limit(
+    touched: int,
+    idle_ms: int,
+    slid_ms: int,
+    now_ms: int,
+    due: bool,  # noqa: FBT001  a column
+) -> None:
+    record = [b"0", str(touched).encode(), str(idle_ms).encode(), b"9", b"{}"]
+    assert is_due(record, slid_ms, now_ms) is due
+
+
+def test_times_that_are_no_numbers_are_an_error_not_a_login() -> None:
+    with pytest.raises(SessionsUnavailable, match="times"):
+        is_due([b"0", b"soon", b"2", b"3", b"{}"], 0, 0)
