@@ -7,11 +7,14 @@
     console    looks at the queue, changes nothing
     ops        people with the command line
 
-What a role may do is what its rooms do; the commands inside the scripts count too, because Redis checks them with
-the caller's rights (https://redis.io/docs/latest/operate/oss_and_stack/management/security/acl/). No role may run
-KEYS, FLUSHALL, CONFIG SET, DEBUG or MODULE, or touch keys that are not ours. The console's keys are writable for
-the pattern's sake (a script counts as a writer of its keys), but it has no command that writes. Nobody's password
-is in the file, only its SHA-256.
+A role has grants: commands together with the keys that they are for (selectors, Redis 7). The commands inside the
+scripts count too, because Redis checks each with the caller's rights, for keys that the script does not declare as
+well (https://redis.io/docs/latest/operate/oss_and_stack/management/security/acl/). So a script gives nobody anything:
+the grant for EVALSHA names all of our keys, as Redis takes whatever is declared for read and written, and what the
+script does with them is in the grants beside it. Nobody may run KEYS, FLUSHALL, CONFIG SET, DEBUG or MODULE, or touch
+keys that are not ours. Nobody's password is in the file, only its SHA-256.
+
+What a grant cannot tell apart, because it is one key or one command, is in docs/operations.md.
 """
 
 import argparse
@@ -23,33 +26,48 @@ from pathlib import Path
 
 from ops.command import Answer, Command, Refused, Tools
 
-_TALK = (
-    "ping hello auth select role client|id client|setinfo client|setname evalsha script|load eval script|exists"
-)
-_STRINGS = "get set mget mset exists del unlink pexpire pexpireat pttl persist type getrange strlen incr"
+_TALK = "ping hello auth select role time cluster|slots cluster|info command asking"
+"""What a connection needs; the last four on a cluster. Redis 7.0 does not know CLIENT SETINFO and refuses a file
+that names it."""
+_SCRIPTS = "script|load script|exists"
+
+
+def _both(*names: str, access: str = "~") -> str:
+    """Key patterns of both lane groups."""
+    return " ".join(f"{access}momentus:{{{group}}}:{name}" for group in ("mail", "reports") for name in names)
+
+
+_QUEUES = "~arq:queue:{mail}:* ~arq:queue:{reports}:*"
+_JOBS = "~arq:job:* ~arq:in-progress:* ~arq:retry:* ~arq:result:*"
+_QUEUE = f"{_QUEUES} {_JOBS} {_both('*')}"
+_SESSIONS = "~momentus:{s:*"
+_CHANGED = "&momentus:{reports}:changed:*"
+
+_STRINGS = "get getdel set mget mset exists del unlink expire pexpire pttl persist type getrange strlen"
 _HASHES = "hget hset hsetnx hmget hdel hlen hkeys hgetall hincrby hexists hscan hrandfield"
 _ZSETS = (
-    "zadd zrem zscore zmscore zcard zcount zrange zrevrange zrangebyscore zrank zremrangebyscore zremrangebyrank "
-    "zpopmin"
+    "zadd zrem zscore zmscore zcard zcount zrange zrevrange zrangebyscore zrank zremrangebyscore zremrangebyrank"
 )
 _SETS = "sadd srem scard sismember smembers"
 _LISTS = "lpush rpush llen ltrim lrange lindex lset blpop"
-_SCRIPTED = f"{_STRINGS} {_HASHES} {_ZSETS} {_SETS} {_LISTS} time rename publish pexpiretime"
-_LOOKING = (
-    "get mget exists pttl type getrange strlen hget hmget hlen hkeys hgetall hscan hrandfield hexists zscore "
-    "zmscore zcard zcount zrange zrevrange zrangebyscore zrank scard sismember smembers llen lrange lindex time"
-)
+_ALL = f"{_STRINGS} {_HASHES} {_ZSETS} {_SETS} {_LISTS} evalsha"
 
-_QUEUE = (
-    "~arq:queue:{*",
-    "~arq:job:*",
-    "~arq:in-progress:*",
-    "~arq:retry:*",
-    "~arq:result:*",
-    "~momentus:{mail}:*",
-    "~momentus:{reports}:*",
-)
-_SESSIONS = ("~momentus:{s:*",)
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """Commands, and the keys that they are for.
+
+    Attributes:
+        keys: ACL patterns: ``~`` for any use, ``%R~`` to read, ``%W~`` to write.
+        commands: names, subcommands behind a ``|``.
+    """
+
+    keys: str
+    commands: str
+
+    def __str__(self) -> str:
+        """A selector of an ACL rule."""
+        return f"({self.keys} {_plus(self.commands)})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,37 +75,80 @@ class Role:
     """What one kind of process needs.
 
     Attributes:
-        keys, channels: ACL patterns.
-        commands: names, subcommands behind a ``|``.
+        commands: those without keys.
+        channels: ACL patterns.
     """
 
     name: str
-    keys: tuple[str, ...]
     commands: str
-    channels: tuple[str, ...] = ()
+    grants: tuple[Grant, ...]
+    channels: str = ""
 
+
+_PRODUCER = (
+    Grant(_QUEUE, "evalsha"),
+    Grant("%W~arq:job:* %W~arq:retry:* %W~arq:result:*", "set mset exists del"),
+    Grant("%R~arq:in-progress:*", "exists"),
+    Grant(f"{_QUEUES} {_both('leases:*', 'dead:*')}", "zadd zscore zcard zrem"),
+    Grant(_both("blocked:*"), "zrange zrem"),
+    Grant(_both("counters", "minute:*", "limited", "next"), "hget hset hdel hlen hkeys hincrby pexpire"),
+    Grant(_both("lapses", "effects", "progress", "parked:*", access="%W~"), "hdel"),
+    Grant(_both("adopted", "cancelled", "retrying:*", "held_back:*", "occupying:*"), "sismember sadd srem"),
+    Grant(_both("wake:*"), "llen lpush"),
+    Grant(_both("unique:*"), "get set strlen"),
+    Grant(_both("history:*", access="%W~"), "del persist"),
+    Grant(_both("confirmed", access="%W~"), "set"),
+    Grant(_both("digest:*"), "hmget hset pexpire"),
+    Grant("%R~momentus:{reports}:catalogue:*", "hget exists"),
+    Grant("~momentus:{mail}:suppression", "hget hset hdel"),
+    Grant("%W~momentus:{mail}:suppression:log", "rpush ltrim"),
+    Grant("~momentus:{mail}:failures:*", "zadd zremrangebyscore zcard pexpire"),
+)
+"""A backend writes payloads and reads none, but for the digests that it adds to."""
+
+_COUNTED = (
+    *("counters", "workers", "worker:*", "holds", "dataset", "leases:*", "retrying:*", "dead:*", "parked:*"),
+    *("minute:*", "limits", "buckets", "blocked:*", "occupying:*", "held_back:*"),
+)
+_CONSOLE = (
+    Grant(_QUEUE, "evalsha"),
+    Grant(
+        f"{_QUEUES.replace('~', '%R~')} {_both(*_COUNTED, access='%R~')}",
+        "get hget hgetall hkeys hmget hlen zcount zcard zrange zrevrange scard smembers",
+    ),
+    Grant("%R~arq:in-progress:*", "mget"),
+    Grant("%R~momentus:{reports}:catalogue:* %R~momentus:{reports}:snapshot:*", "hkeys hmget"),
+)
+_READER = (
+    Grant("%R~momentus:{reports}:snapshot:* %R~momentus:{reports}:closed:*", "hmget"),
+    Grant("%R~momentus:{reports}:catalogue:*", "hexists hgetall"),
+    Grant("%W~momentus:{reports}:wanted:*", "set"),
+    Grant("%R~momentus:{s:*}:session:* %R~momentus:{s:*}:epoch:*", "hmget get"),
+    Grant("%W~momentus:{s:*}:session:*", "pexpire pexpireat"),
+)
+"""No scripts, and of a session the time to live alone: no reader makes a session or ends an epoch's end."""
+
+_LOG_IN = (
+    "evalsha eval get set incr del unlink rename pttl pexpire pexpireat hget hset hmget hincrby hexists "
+    "zadd zrem zcard zrange zremrangebyscore"
+)
 
 ROLES = (
-    Role("producer", _QUEUE, f"{_TALK} {_SCRIPTED} wait"),
-    Role("sessions", _SESSIONS, f"{_TALK} {_SCRIPTED}"),
+    Role("producer", f"{_TALK} {_SCRIPTS} wait", _PRODUCER),
+    Role("sessions", f"{_TALK} {_SCRIPTS}", (Grant(_SESSIONS, _LOG_IN),)),
     Role(
         "worker",
-        _QUEUE,
-        f"{_TALK} {_SCRIPTED} wait client|unblock info|server multi exec discard",
-        ("&momentus:{reports}:changed:*",),
+        f"{_TALK} {_SCRIPTS} wait client|id client|unblock multi exec discard publish",
+        (Grant(_QUEUE, _ALL),),
+        _CHANGED,
     ),
-    Role(
-        "reader",
-        ("%R~momentus:{reports}:*", "%W~momentus:{reports}:wanted:*", *_SESSIONS),
-        f"{_TALK} {_LOOKING} set hset pexpire del zrem client|tracking subscribe unsubscribe",
-        ("&momentus:{reports}:changed:*",),
-    ),
-    Role("console", _QUEUE, f"{_TALK} {_LOOKING} info"),
+    Role("reader", f"{_TALK} client|tracking subscribe unsubscribe", _READER, _CHANGED),
+    Role("console", f"{_TALK} {_SCRIPTS}", _CONSOLE),
     Role(
         "ops",
-        (*_QUEUE, *_SESSIONS),
-        f"{_TALK} {_SCRIPTED} info config|get scan multi exec discard wait acl|whoami client|list",
-        ("&momentus:{reports}:changed:*",),
+        f"{_TALK} {_SCRIPTS} info config|get scan multi exec discard wait acl|whoami client|list publish",
+        (Grant(f"{_QUEUE} {_SESSIONS}", f"{_ALL} zscan memory|usage"), Grant(_SESSIONS, _LOG_IN)),
+        _CHANGED,
     ),
 )
 
@@ -96,12 +157,16 @@ def user_line(role: Role, password_sha256: str) -> str:
     """A line of an ACL file.
 
     Example:
-        >>> user_line(Role("sessions", ("~momentus:{s:*",), "get ping"), "ab")
-        'user momentus-sessions on #ab resetkeys resetchannels ~momentus:{s:* -@all +get +ping'
+        >>> user_line(Role("sessions", "ping", (Grant("~momentus:{s:*", "get set"),)), "ab")
+        'user momentus-sessions on #ab resetkeys resetchannels -@all +ping (~momentus:{s:* +get +set)'
     """
-    commands = " ".join(f"+{name}" for name in dict.fromkeys(role.commands.split()))
-    patterns = " ".join((*role.keys, *role.channels))
-    return f"user momentus-{role.name} on #{password_sha256} resetkeys resetchannels {patterns} -@all {commands}"
+    parts = ["user", f"momentus-{role.name}", "on", f"#{password_sha256}", "resetkeys", "resetchannels"]
+    parts += [*role.channels.split(), "-@all", _plus(role.commands), *map(str, role.grants)]
+    return " ".join(parts)
+
+
+def _plus(commands: str) -> str:
+    return " ".join(f"+{name}" for name in dict.fromkeys(commands.split()))
 
 
 def acl_file(folder: Path) -> Iterator[str]:

@@ -19,6 +19,7 @@ import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import asyncpg
@@ -76,12 +77,16 @@ def redis_url(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 async def own_valkey() -> AsyncIterator[Callable[..., Awaitable[OwnValkey]]]:
-    """Call it, with further arguments of the server if any: `await own_valkey("--maxmemory", "4mb")`."""
+    """Call it, with further arguments of the server if any: `await own_valkey("--maxmemory", "4mb")`.
+
+    With `binary`, another server of the same family.
+    """
     async with AsyncExitStack() as stack:
 
-        async def start(*arguments: str) -> OwnValkey:
+        async def start(*arguments: str, binary: Path | None = None) -> OwnValkey:
             scratch = stack.enter_context(scratch_directory())
             valkey = Valkey.in_directory(scratch / "valkey", protected=False, arguments=arguments)
+            valkey = replace(valkey, binary=binary or valkey.binary)
             process = replace(valkey.process(), restart=Restart.NEVER)
             running = await stack.enter_async_context(Supervisor([process], scratch=scratch))
             return OwnValkey(url=valkey.url, port=valkey.port, directory=valkey.data, running=running)
