@@ -8,11 +8,11 @@
     ops        people with the command line
 
 A role has grants: commands together with the keys that they are for (selectors, Redis 7). The commands inside the
-scripts count too, because Redis checks each with the caller's rights, for keys that the script does not declare as
-well (https://redis.io/docs/latest/operate/oss_and_stack/management/security/acl/). So a script gives nobody anything:
-the grant for EVALSHA names all of our keys, as Redis takes whatever is declared for read and written, and what the
-script does with them is in the grants beside it. Nobody may run KEYS, FLUSHALL, CONFIG SET, DEBUG or MODULE, or touch
-keys that are not ours. Nobody's password is in the file, only its SHA-256.
+scripts count too, because Redis checks each with the caller's rights, for keys that the script does not declare
+as well (https://redis.io/docs/latest/operate/oss_and_stack/management/security/acl/). So a script gives nobody
+anything: the grant for EVALSHA names all of our keys, as Redis takes whatever is declared for read and written,
+and what the script does with them is in the grants beside it. Nobody may run KEYS, FLUSHALL, CONFIG SET, DEBUG or
+MODULE, or touch keys that are not ours. Nobody's password is in the file, only its SHA-256.
 
 What a grant cannot tell apart, because it is one key or one command, is in docs/operations.md.
 """
@@ -92,7 +92,8 @@ _PRODUCER = (
     Grant(f"{_QUEUES} {_both('leases:*', 'dead:*')}", "zadd zscore zcard zrem"),
     Grant(_both("blocked:*"), "zrange zrem"),
     Grant(_both("counters", "minute:*", "limited", "next"), "hget hset hdel hlen hkeys hincrby pexpire"),
-    Grant(_both("lapses", "effects", "progress", "parked:*", access="%W~"), "hdel"),
+    Grant(_both("lapses", "effects", "progress", "parked:*", access="%W~"), "hdel hexists"),
+    Grant(_both("uncertain"), "zadd zcard zremrangebyrank"),
     Grant(_both("adopted", "cancelled", "retrying:*", "held_back:*", "occupying:*"), "sismember sadd srem"),
     Grant(_both("wake:*"), "llen lpush"),
     Grant(_both("unique:*"), "get set strlen"),

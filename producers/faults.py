@@ -4,12 +4,10 @@ import socket
 import ssl
 
 from redis.exceptions import (
-    AuthenticationError,
     BusyLoadingError,
     ClusterDownError,
     ConnectionError as RedisConnectionError,
     MasterDownError,
-    NoPermissionError,
     OutOfMemoryError,
     ReadOnlyError,
     RedisError,
@@ -18,6 +16,7 @@ from redis.exceptions import (
 )
 
 from .errors import NotEnqueued, QueueFull, RedisUnavailable
+from .rights import missing_right
 
 _AWAY = (
     RedisConnectionError,
@@ -33,8 +32,6 @@ _AWAY_CODES = (
     "BUSY ",  # a script that runs for too long
     "ERR max number of clients",
 )
-_RIGHTS = (NoPermissionError, AuthenticationError)
-_RIGHTS_CODES = ("NOPERM", "NOAUTH", "WRONGPASS")
 
 _NO_DATABASE = ("DB index is out of range", "SELECT is not allowed in cluster mode", "invalid DB index")
 
@@ -45,9 +42,10 @@ def in_our_words(error: RedisError) -> NotEnqueued:
     """What redis-py raised, as what the caller can act on."""
     if isinstance(error, OutOfMemoryError) or str(error).startswith("OOM"):
         return QueueFull("Redis is at its memory limit (maxmemory); let the workers drain it or raise the limit")
-    if isinstance(error, _RIGHTS) or str(error).startswith(_RIGHTS_CODES):
+    if missing := missing_right(error):
         return NotEnqueued(
-            f"Redis refused the call: {error}; check the user, its password and its rights (./run ops acl)"
+            f"Redis refused the call: {error}; its user lacks {missing}: check the user, its password and its "
+            "rights (./run ops acl)"
         )
     if isinstance(error, _AWAY) or (isinstance(error, ResponseError) and str(error).startswith(_AWAY_CODES)):
         return RedisUnavailable(f"Redis cannot be asked now: {error}; {_REPEAT}")

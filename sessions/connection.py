@@ -87,7 +87,12 @@ def open_pool(
 
 
 def _limits(seconds: float) -> dict[str, Any]:
-    return {"socket_timeout": seconds, "socket_connect_timeout": seconds}
+    return {
+        "socket_timeout": seconds,
+        "socket_connect_timeout": seconds,
+        "lib_name": None,
+        "lib_version": None,  # CLIENT SETINFO, which Redis 7.0 does not know
+    }
 
 
 def _check(address: Address) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 from redis.asyncio import Redis
-from redis.exceptions import NoPermissionError, ResponseError
+from redis.exceptions import ResponseError
 
 from jobs import Digest, Mail
 from ops.acl import ROLES, acl_file, user_line
@@ -221,24 +221,20 @@ async def a_user_reads_a_report(url: Url, port: int) -> None:
     sessions = Sessions.connect(url("sessions"), deadline=LONG)
     old, session = await sessions.create("u-1", {"roots": [1]}, cap=3)
     async with client(url("sessions")) as redis:  # a use that is due
-        await redis.hset(session.place.session_key, "t", "1")  # type: ignore[misc]  # typed for both clients
+        await redis.hset(session.place.session_key, "t", "1")
     rotated = await sessions.rotate(old)
     assert rotated is not None
     for token in (rotated[0], old):
-        async with Client(port, token) as client:
-
-            async def status(client: Client = client) -> int:
-                return (await client.get("/v1/reports/management/1")).status
-
-            await eventually(lambda status=status: is_ok(status), timeout=30)
-            assert (await client.get("/readyz")).body == b"ready\n"
-            assert (await client.get("/openapi.json")).status == 200
+        async with Client(port, token) as browser:
+            await eventually(lambda browser=browser: is_ok(browser), timeout=30)
+            assert (await browser.get("/readyz")).body == b"ready\n"
+            assert (await browser.get("/openapi.json")).status == 200
     await sessions.revoke(rotated[0])
     await sessions.close()
 
 
-async def is_ok(status: Callable[[], Awaitable[int]]) -> bool:
-    return await status() == 200
+async def is_ok(browser: Client) -> bool:
+    return (await browser.get("/v1/reports/management/1")).status == 200
 
 
 async def the_console_shows_it(port: int) -> None:
@@ -414,16 +410,24 @@ BEYOND: dict[str, list[tuple[str, ...]]] = {
     "ops": [("CONFIG", "SET", "save", ""), ("REPLICAOF", "NO", "ONE"), ("CLIENT", "KILL", "ID", "1")],
 }
 """Every act that is not a role's work: role by act."""
+_DENIALS = ("permission", "can't run", "can't access", "ACL")
 _NOT_IN_SCRIPTS = {"SUBSCRIBE", "SCAN", "SORT", "INFO", "CONFIG"}
+
+
+async def refusal(redis: Redis, *command: str) -> str:
+    """What Redis refuses a command with; empty when it does not."""
+    try:
+        await redis.execute_command(*command)  # type: ignore[no-untyped-call]  # redis-py's own
+    except ResponseError as error:
+        return repr(error)
+    return ""
 
 
 @pytest.mark.parametrize("role", [role.name for role in ROLES])
 async def test_no_role_may_do_more_than_its_work(url: Url, role: str) -> None:
     async with client(url(role)) as redis:
         for command in [one for one in FORBIDDEN if one[0] != "RENAME" or role != "sessions"] + BEYOND[role]:
-            with pytest.raises(NoPermissionError):
-                await redis.execute_command(*command)
-                pytest.fail(f"{role} may {' '.join(command)}")
+            assert "NoPermissionError" in await refusal(redis, *command), f"{role} may {' '.join(command)}"
 
 
 @pytest.mark.parametrize("role", [role.name for role in ROLES if role.name not in {"reader", "ops"}])
@@ -433,9 +437,8 @@ async def test_a_script_gives_its_caller_no_rights(url: Url, role: str) -> None:
     async with client(url(role)) as redis:
         digest = await redis.script_load("return redis.call(unpack(ARGV))")
         for command in acts:
-            with pytest.raises(ResponseError, match="(?i)permission|can't run|can't access|ACL"):
-                await redis.execute_command("EVALSHA", digest, 0, *command)
-                pytest.fail(f"a script of {role} may {' '.join(command)}")
+            said = await refusal(redis, "EVALSHA", digest, "0", *command)
+            assert any(one in said for one in _DENIALS), f"a script of {role} may {' '.join(command)}: {said}"
 
 
 async def test_a_reader_makes_no_session_that_a_backend_accepts_and_revives_none(url: Url) -> None:
