@@ -40,6 +40,7 @@ from ops.reports.commands import REPORTS
 from ops.running import NAME, RunningUnreadable, running_redis_url
 from ops.sessions.commands import SESSIONS
 from ops.wrong_keys import wrong_keys
+from producers.rights import missing_right
 from sessions.connection import connect
 from settings import Settings, allowed, each_field, is_secret, load_or_exit, show
 
@@ -363,6 +364,8 @@ async def _away(redis: Redis, named: str, error: Exception) -> str:
             return (
                 f"something else writes to this database: {wrong or error}; the queue goes on when it is removed"
             )
+    if right := missing_right(error):
+        return f"Redis refuses the user of the address in {named}: it lacks {right}; see `./run ops acl` ({error})"
     return f"Redis does not answer at the address in {named}: {error or type(error).__name__}"
 
 

@@ -226,8 +226,10 @@ class Link:
         commands = self._greeting()
         replies = await asyncio.gather(*[wire.send(command) for command in commands])
         for command, reply in zip(commands, replies, strict=True):
-            if isinstance(reply, ResponseError) and command[0] != "HELLO":  # without it nothing is pushed
+            if isinstance(reply, ResponseError) and command[0] != "HELLO":
                 raise reply
+            if isinstance(reply, ResponseError):  # without RESP3 all works but what is sent unasked
+                wire.unpushed = str(reply)
         if self._address.sentinels and replies[-1][0] != b"master":
             self._refused = self._server
             raise ConnectionLost("the server that the sentinels name is not the primary (yet)")

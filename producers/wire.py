@@ -29,6 +29,7 @@ class Wire(asyncio.Protocol):
 
     Attributes:
         on_push: called with what the server sends unasked (RESP3 only), before the replies behind it.
+        unpushed: why it sends nothing unasked although that was wanted, in its words; empty when it does.
     """
 
     def __init__(self) -> None:
@@ -41,6 +42,7 @@ class Wire(asyncio.Protocol):
         self._turned_away = ""
         self.closed = False
         self.on_push: Callable[[list[Any]], None] | None = None
+        self.unpushed = ""
 
     def send(self, command: Sequence[Argument]) -> "asyncio.Future[Any]":
         """Queue a command; it leaves at the end of this loop tick."""

@@ -180,6 +180,7 @@ class Connection:
                 self._beating = background.start("beat", self._beat)
 
     def _track(self, wire: Wire) -> None:
+        """Ask to be told of changes. Without RESP3 Redis would say OK to that, and tell nothing."""
         self._track_again_at = inf
         wire.send(("CLIENT", "TRACKING", "ON")).add_done_callback(partial(self._tracked, wire))
 
@@ -187,19 +188,20 @@ class Connection:
         """Whether Redis will tell of changes. A connection lost meanwhile has told everybody else."""
         if said.cancelled() or said.exception() is not None or wire is not self._wire or self._copy is None:
             return
-        refusal = str(said.result()) if isinstance(said.result(), ResponseError) else ""
+        refusal = wire.unpushed or (str(said.result()) if isinstance(said.result(), ResponseError) else "")
         if refusal != self.untracked:
-            log.log(
-                logging.WARNING if refusal else logging.INFO,
-                "CLIENT TRACKING: %s",
-                f"refused, so nothing is kept in this process ({refusal}); grant +client|tracking and +hello"
-                if refusal
-                else "Redis tells of changes again; the copy is in use",
-            )
+            self._say_tracking(refusal)
         self.untracked, self._is_tracking = refusal, not refusal
         if refusal:
             self._track_again_at = asyncio.get_running_loop().time() + _TRACK_AGAIN_S
         self._copy.told(not refusal)
+
+    def _say_tracking(self, refusal: str) -> None:
+        if refusal:
+            needed = "it takes the right +client|tracking, and RESP3"
+            log.warning("CLIENT TRACKING: refused, so no copy is kept (%s); %s", refusal, needed)
+        else:
+            log.info("CLIENT TRACKING: Redis tells of changes again; the copy is in use")
 
     def _note(self, what: str, reply: object) -> None:
         """Log a refusal of something nobody waits for, once until its words change."""

@@ -16,6 +16,7 @@ from typing import Any, cast
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+import background
 from reader.guard import Asked, Guard, now_ms, read_roots
 from sessions.connection import connect
 from sessions.deadline import within
@@ -95,7 +96,7 @@ class ClusterGuard(Guard):
         self._slid[digest] = now
         if len(self._slid) > _KNOWN:
             self._slid.popitem(last=False)
-        sliding = asyncio.create_task(self._slide(found))
+        sliding = background.once("use of a session", self._slide(found))
         self._sliding.add(sliding)
         sliding.add_done_callback(self._sliding.discard)
 

@@ -83,7 +83,7 @@ class Found:
     """A living session: where it is kept, whose it is, and its record."""
 
     place: Place
-    user: str
+    user: str = field(repr=False)
     record: Record = field(repr=False)
 
 

@@ -17,6 +17,10 @@ _EVENTS = {
     "worker.stopped": ("info", "worker has stopped"),
     "redis.away": ("warning", "Redis does not answer; running jobs go on, results wait"),
     "redis.back": ("info", "Redis answers again"),
+    "redis.refused": (
+        "warning",
+        "the user of Redis lacks a right that the worker needs; grant it (./run ops acl)",
+    ),
     "redis.data_lost": ("error", "Redis lost what it held of this lane group; limits are defined again"),
     "wake.interrupted": ("debug", "the blocking read ended early and is begun again"),
     "job.started": ("debug", "job started"),

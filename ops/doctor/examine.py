@@ -23,6 +23,7 @@ from ops.doctor.judge_redis import judge_redis
 from ops.doctor.postgres import gather_postgres, judge_postgres
 from ops.doctor.redis_facts import gather_redis
 from ops.doctor.smtp import ServerFacts, gather_server
+from producers.rights import missing_right
 
 
 async def examine(
@@ -49,6 +50,8 @@ async def _redis(tools: Tools) -> list[Finding]:
     try:
         facts = await gather_redis(tools.redis, tools.redis_url, tenant=tools.tenant)
     except (RedisError, OSError) as error:
+        if right := missing_right(error):
+            return [wrong("redis.no_right", "redis", right=right, part="nothing is looked at")]
         return [wrong("redis.away", "redis", fault=f"{type(error).__name__}: {error}")]
     return list(judge_redis(facts))
 

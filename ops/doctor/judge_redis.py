@@ -19,13 +19,18 @@ _WHERE = "redis"
 
 def judge_redis(facts: RedisFacts) -> Iterator[Finding]:
     """One finding for each thing that was looked at."""
-    yield _version(facts)
-    yield _eviction(facts)
-    yield from _durability(facts)
-    yield _memory(facts)
-    yield _clock(facts)
+    for right, part in facts.lacking:
+        yield warning("redis.no_right", _WHERE, right=right, part=part)
+    if facts.info:
+        yield _version(facts)
+        yield _eviction(facts)
+        yield from _durability(facts)
+        yield _memory(facts)
+    if facts.skew is not None:
+        yield _clock(facts.skew)
     yield from _access(facts)
-    yield from judge_depth(facts.depth)
+    if facts.depth is not None:
+        yield from judge_depth(facts.depth)
     if facts.flood is not None:
         values = {"at": f"{facts.flood.at:%Y-%m-%d %H:%M}", "by": facts.flood.by, "age": facts.flood.age}
         yield warning("mail.suppressed_many", "mail", count=facts.flood.count, **values)
@@ -75,12 +80,10 @@ def _memory(facts: RedisFacts) -> Finding:
     return (warning if mails < _FEW_MAILS else fine)("redis.memory", _WHERE, **values)
 
 
-def _clock(facts: RedisFacts) -> Finding:
-    skew = abs(facts.skew)
+def _clock(ahead: float) -> Finding:
+    skew = abs(ahead)
     build = wrong if skew > _SKEW_WRONG else warning if skew > _SKEW_WARNING else fine
-    return build(
-        "redis.clock" if skew > _SKEW_WARNING else "redis.clock_right", _WHERE, seconds=f"{facts.skew:+.1f}"
-    )
+    return build("redis.clock" if skew > _SKEW_WARNING else "redis.clock_right", _WHERE, seconds=f"{ahead:+.1f}")
 
 
 def _access(facts: RedisFacts) -> Iterator[Finding]:

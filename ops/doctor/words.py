@@ -18,6 +18,10 @@ ENGLISH: Words = {
         "Redis does not answer: {fault}",
         "start it on its old data directory, or mend MOMENTUS_REDIS_URL",
     ),
+    "redis.no_right": (
+        "the user of MOMENTUS_REDIS_URL lacks a right, {right}: {part}",
+        "grant it: `./run ops acl` writes a user for each role with all that it needs",
+    ),
     "redis.version": ("{version}", ""),
     "redis.old": ("{version} is older than 7", "upgrade Redis to 7 or newer, or Valkey to 7.2 or newer"),
     "redis.noeviction": ("maxmemory-policy is noeviction", ""),

@@ -16,8 +16,12 @@ from redis.exceptions import RedisError, ResponseError
 import background
 from producers.deadline import deadline
 from producers.keys import LaneKeys
+from producers.rights import missing_right
 from worker.engine.lane import Claim
 from worker.engine.store import milliseconds, script
+from worker.events import emit, event
+
+_REDIS_REFUSED = event("redis.refused")
 
 _AGAIN_SECONDS = 0.5
 _ANSWER_SECONDS = 2.0
@@ -60,6 +64,7 @@ class Renewal:
         self._report = report
         self._retract = retract
         self._renew = redis.register_script(script("renew"))
+        self._told = ""
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="lease-renewal", daemon=True)
 
@@ -87,13 +92,22 @@ class Renewal:
                 self._report(self._redis)
             if fault:
                 raise fault
-        except (RedisError, OSError):  # the event loop tells people that Redis is away
-            self._redis.connection_pool.disconnect()
+        except (RedisError, OSError) as error:  # the event loop tells people that Redis is away
+            if not self._is_refused(error):
+                self._redis.connection_pool.disconnect()
             return min(self._every, _AGAIN_SECONDS)
         except Exception as error:  # noqa: BLE001  a fault of ours must not let all leases lapse, and all to come
             background.note("lease renewal", error)
             return min(self._every, _AGAIN_SECONDS)
         return self._every
+
+    def _is_refused(self, error: Exception) -> bool:
+        """Whether a right is missing, which another connection would not change; told once."""
+        right = missing_right(error)
+        if right and right != self._told:
+            emit(_REDIS_REFUSED, right=right, part="lease renewal and heartbeat")
+        self._told = right or self._told
+        return bool(right)
 
     def _renew_all(self) -> ResponseError | None:
         """One lane after the other; a lane that cannot be renewed keeps none of the others from it."""

@@ -25,6 +25,7 @@ from collections.abc import Callable, Sequence
 
 from redis.exceptions import RedisError
 
+from producers.rights import missing_right
 from worker.engine.ceiling import Ceiling
 from worker.engine.lane import Claim, Completion, Lane
 from worker.engine.store import Store, Turn
@@ -39,6 +40,7 @@ _REDIS_BACK = event("redis.back")
 _LANE_MENDED = event("lane.mended")
 _LANE_BROKEN = event("lane.broken")
 _REDIS_AWAY = event("redis.away")
+_REDIS_REFUSED = event("redis.refused")
 
 _SAFETY_POLL = 1.0
 _TURNS_AT_ONCE = 2
@@ -224,7 +226,10 @@ class Pump:
 
     def _pause(self, error: Exception | None) -> None:
         if self.failed_turns == 0 and error is not None:
-            emit(_REDIS_AWAY, error=type(error).__name__, code=_code(error))
+            if right := missing_right(error):
+                emit(_REDIS_REFUSED, right=right, part="the queue")
+            else:
+                emit(_REDIS_AWAY, error=type(error).__name__, code=_code(error))
         self.failed_turns += 1
         pause = min(_LONGEST_PAUSE, 0.05 * 2 ** min(self.failed_turns, 10))
         jittered = pause * random.uniform(0.5, 1)  # noqa: S311  jitter, not a secret

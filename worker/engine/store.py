@@ -15,6 +15,7 @@ from producers.key_types import key_types, wrong_key
 from producers.keys import LaneKeys
 from producers.limits import CHANGE, Changes, change_question
 from producers.link import Argument, Link
+from producers.rights import missing_right
 from producers.script import Script, read_script
 from worker.engine.dataset import DataSet
 from worker.engine.lane import Claim, Completion, Lane
@@ -143,7 +144,8 @@ class Store:
 
     def _take_faults(self, turn: Turn, answers: list[tuple[Lane, Any]]) -> None:
         for lane, reply in answers:
-            if isinstance(reply, ResponseError) and str(reply).startswith(_OF_THE_LANE):
+            of_lane = isinstance(reply, ResponseError) and str(reply).startswith(_OF_THE_LANE)
+            if of_lane and not missing_right(reply):
                 turn.faults.setdefault(lane.name, reply)
             elif isinstance(reply, Exception):
                 turn.error = turn.error or reply

@@ -4,22 +4,33 @@ A full lane is left out of the read, so that its token goes to a worker that can
 a free slot while the read is on, the read is ended from another connection (CLIENT UNBLOCK) and begun
 again with that lane in it. A watchdog ends a read that outlives its own time limit: after a reconnect the
 server may never answer it (taskforcesh/bullmq 6.0.7 was released for that fault).
+
+A user without the right to CLIENT ID or CLIENT UNBLOCK reads for a second at a time instead. Without BLPOP there
+is no wake-up, and the safety poll of the pump finds what is due. Both are told; nothing connects anew for it.
 """
 
 import asyncio
+import random
 from collections.abc import Callable
 
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 import background
 from producers.link import Link
+from producers.rights import missing_right
 from worker.events import emit, event
 
 _WAKE_INTERRUPTED = event("wake.interrupted")
+_REDIS_REFUSED = event("redis.refused")
 
 _BLOCK_SECONDS = 5
+_BLOCK_SECONDS_UNENDED = 1
+"""For a read that nobody can end."""
 _WATCHDOG_SECONDS = 2
 _PAUSE_SECONDS = 0.2
+_LONGEST_PAUSE = 2.0
+_LONGEST_PAUSE_REFUSED = 30.0
+"""Between two reads that a missing right refuses: somebody has to grant it first."""
 
 
 class Wake:
@@ -40,6 +51,8 @@ class Wake:
         self._client_id = 0
         self._numbered = 0
         """The connection that has this number on the server; 0 for none."""
+        self._can_end = True
+        """Whether a read can be ended from another connection."""
         self._changed = asyncio.Event()
         self._unblocking: asyncio.Task[None] | None = None
 
@@ -49,18 +62,24 @@ class Wake:
             return
         self._wanted = keys
         self._changed.set()
-        if self._reading and not keys <= self._reading and self._unblocking is None:
+        if self._reading and not keys <= self._reading and self._unblocking is None and self._can_end:
             self._unblocking = background.once("unblocking", self._unblock())
 
     async def run(self) -> None:
-        """Read until cancelled; faults of Redis are waited out."""
+        """Read until cancelled; faults of Redis are waited out, longer and longer while they last."""
+        failures = 0
         while True:
             try:
                 await self._read_once()
+                failures = 0
             except (RedisError, OSError, TimeoutError) as error:
-                emit(_WAKE_INTERRUPTED, error=type(error).__name__)
-                self._listener.drop()
-                await asyncio.sleep(_PAUSE_SECONDS)
+                failures += 1
+                if right := missing_right(error):
+                    emit(_REDIS_REFUSED, right=right, part="the wake-up")
+                else:
+                    emit(_WAKE_INTERRUPTED, error=type(error).__name__)
+                    self._listener.drop()
+                await asyncio.sleep(pause(failures, longest=_LONGEST_PAUSE_REFUSED if right else _LONGEST_PAUSE))
 
     async def _read_once(self) -> None:
         if not self._wanted:
@@ -68,16 +87,34 @@ class Wake:
             await self._changed.wait()
         async with asyncio.timeout(_BLOCK_SECONDS + _WATCHDOG_SECONDS):
             if not self._numbered or self._listener.connection != self._numbered:
-                self._client_id = int(await self._listener.call("CLIENT", "ID"))
-                self._numbered = self._listener.connection
+                await self._number()
             popped = await self._read()
         if popped:
             self._on_wake(popped[0].decode())
 
+    async def _number(self) -> None:
+        """Learn by which number the server knows the listener's connection."""
+        try:
+            self._client_id = int(await self._listener.call("CLIENT", "ID"))
+            self._can_end = True
+        except ResponseError as error:
+            if not self._cannot_end(error):
+                raise
+        self._numbered = self._listener.connection
+
+    def _cannot_end(self, error: Exception) -> bool:
+        """Whether a right is missing, so that reads have to end by themselves; told once."""
+        right = missing_right(error)
+        if right and self._can_end:
+            emit(_REDIS_REFUSED, right=right, part="the end of a blocking read")
+        self._can_end = self._can_end and not right
+        return bool(right)
+
     async def _read(self) -> list[bytes] | None:
         self._reading = self._wanted
         try:
-            popped: list[bytes] | None = await self._listener.call("BLPOP", *sorted(self._reading), _BLOCK_SECONDS)
+            seconds = _BLOCK_SECONDS if self._can_end else _BLOCK_SECONDS_UNENDED
+            popped: list[bytes] | None = await self._listener.call("BLPOP", *sorted(self._reading), seconds)
         finally:
             self._reading = frozenset()
         return popped
@@ -88,7 +125,8 @@ class Wake:
             async with asyncio.timeout(_WATCHDOG_SECONDS):
                 await self._commands.call("CLIENT", "UNBLOCK", self._client_id)
         except (RedisError, OSError, TimeoutError) as error:
-            emit(_WAKE_INTERRUPTED, error=type(error).__name__)
+            if not self._cannot_end(error):
+                emit(_WAKE_INTERRUPTED, error=type(error).__name__)
         finally:
             self._unblocking = None
 
@@ -97,3 +135,15 @@ class Wake:
         if self._unblocking is not None:
             self._unblocking.cancel()
         await self._listener.close()
+
+
+def pause(failures: int, *, longest: float) -> float:
+    """Seconds until the next try, twice as long after each failure, with jitter.
+
+    >>> 0.1 <= pause(1, longest=2.0) <= 0.2
+    True
+    >>> 1.0 <= pause(99, longest=2.0) <= 2.0
+    True
+    """
+    seconds = min(longest, _PAUSE_SECONDS * 2.0 ** min(failures - 1, 20))
+    return seconds * random.uniform(0.5, 1)  # noqa: S311  jitter, not a secret
