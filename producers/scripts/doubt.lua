@@ -64,14 +64,15 @@ function doubt.believe(name, digest, at, now)
   redis.call('PEXPIRE', key, DAY)
 end
 
--- Some of the digests whose refusals counted in the time that is in doubt; each is returned once.
+-- Some of the digests whose refusals counted in the time that is in doubt, each returned once; and when that began.
 function doubt.take_back(name, at)
   local key = 'momentus:{mail}:believed:' .. name
-  local found = redis.call('ZRANGEBYSCORE', key, at - WINDOW * MINUTE, at + MINUTE, 'LIMIT', 0, FEW)
+  local since = at - WINDOW * MINUTE
+  local found = redis.call('ZRANGEBYSCORE', key, since, at + MINUTE, 'LIMIT', 0, FEW)
   if #found > 0 then
     redis.call('ZREM', key, unpack(found))
   end
-  return found
+  return found, since
 end
 
 return doubt

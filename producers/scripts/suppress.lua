@@ -75,15 +75,18 @@ local function add()
   return 1
 end
 
-local function remove(of, its_reason, its_scope)
+-- Those of an address that fit and were not added before an instant.
+local function remove(of, its_reason, its_scope, since)
   local entry, readable = read(of)
   if not readable then
     return redis.call('HDEL', KEYS[1], of)
   end
   local removed = 0
-  for name in pairs(entry.reasons) do
+  for name, one in pairs(entry.reasons) do
     local this_reason, this_scope = string.match(name, '^(%S+) (.+)$')
-    if (its_reason == '' or its_reason == this_reason) and (its_scope == '' or its_scope == this_scope) then
+    local fits = (its_reason == '' or its_reason == this_reason) and (its_scope == '' or its_scope == this_scope)
+    local added = type(one) == 'table' and tonumber(one.at_ms) or 0
+    if fits and added >= since then
       entry.reasons[name] = nil
       note('remove', of, name)
       removed = removed + 1
@@ -106,9 +109,10 @@ end
 
 local function take_back(doubt, name, at)
   evidence = 'one of many refused at once'
-  for _, of in ipairs(doubt.take_back(name, at)) do
-    remove(of, 'hard_bounce', 'all')
-    remove(of, 'soft_bounce', 'all')
+  local found, since = doubt.take_back(name, at)
+  for _, of in ipairs(found) do
+    remove(of, 'hard_bounce', 'all', since)
+    remove(of, 'soft_bounce', 'all', since)
     redis.call('ZREM', 'momentus:{mail}:failures:' .. of, math.floor(now / 86400000))
   end
 end
@@ -143,7 +147,7 @@ if REFUSALS[action] then
   reason, scope = REFUSALS[action], 'all'
   return weigh()
 elseif action == 'remove' then
-  return remove(digest, reason, scope)
+  return remove(digest, reason, scope, 0)
 elseif action == 'add' or failed_too_often() then
   return add()
 end

@@ -174,6 +174,15 @@ async def test_what_was_believed_before_is_taken_back_in_small_pieces(redis: Red
     assert not await redis.exists(MAIL_SUPPRESSION)
 
 
+async def test_a_reason_from_before_is_never_taken_back(redis: Redis, link: Link) -> None:
+    digest, now_ms = digest_of(MANY[0]), 1_700_000_000_000
+    facts = {"at_ms": now_ms, "until_ms": now_ms * 2, "by": "pipe", "evidence": ""}
+    entry = {"domain": "example.com", "reasons": {"hard_bounce all": facts}}
+    await redis.hset(MAIL_SUPPRESSION, digest, orjson.dumps(entry).decode())
+    await refuse(link, MANY)
+    assert await redis.hkeys(MAIL_SUPPRESSION) == [digest.encode()]
+
+
 async def test_a_reason_that_people_gave_is_never_taken_back(redis: Redis, link: Link) -> None:
     await suppress(link.call, MANY[0], "complaint", by="web")
     await refuse(link, MANY)
