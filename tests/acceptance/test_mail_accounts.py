@@ -647,6 +647,7 @@ async def test_a_microsoft_365_mailbox_is_never_overrun_by_three_worker_processe
             assert await run_ops(valkey_url, "resume", "main") == 0
             await eventually(lambda: len(provider.mails) == 50, timeout=120)
     assert provider.refusals[TOO_MANY] == provider.refusals[TOO_FAST] == 0
+    assert provider.logins.count(True) <= 12, "three workers, and the pauses in between; not one for each mail"
     assert provider.most_at_once <= 3
     assert provider.duplicates == 0
     assert await counted(redis, "dead") == 0

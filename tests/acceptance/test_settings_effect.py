@@ -38,6 +38,7 @@ from producers import Producer
 from producers.compose import Composer, utc_now
 from producers.keys import LaneKeys, catalogue
 from settings import each_field
+from tests.certificates import make_certificates
 from tests.dkim_verifier import verifies
 from tests.scripted_smtp import ScriptedSmtp
 from tests.support import eventually
@@ -445,6 +446,37 @@ async def test_a_worker_that_waits_for_a_replica_waits(valkey_url: str, tmp_path
         ) as run,
     ):
         for proof in PROOFS["unconfirmed"]:
+            await proof(run)
+
+
+# A worker whose mail server speaks TLS
+
+
+@proves("encrypted", "MAIL__CA_FILE", "MAIL__EHLO_NAME")
+async def a_server_that_an_own_authority_vouches_for_is_greeted_by_the_name(run: Run) -> None:
+    await run.sent(mail())
+    assert {line for line in run.server.commands if line.startswith("EHLO")} == {"EHLO worker.example.org"}
+    assert "STARTTLS" in run.server.commands
+
+
+async def test_each_setting_of_a_worker_whose_server_speaks_tls_has_its_effect(
+    valkey_url: str, tmp_path: Path
+) -> None:
+    certificates = make_certificates(tmp_path)
+    async with (
+        ScriptedSmtp(offers=("STARTTLS",), context=certificates.server) as server,
+        run_of(
+            valkey_url,
+            server,
+            tmp_path,
+            MAIL__CA_FILE=certificates.ca_file,
+            MAIL__EHLO_NAME="worker.example.org",
+            MAIL__HOST="127.0.0.1",
+            MAIL__PORT=str(server.port),
+            MAIL__TLS="required",
+        ) as run,
+    ):
+        for proof in PROOFS["encrypted"]:
             await proof(run)
 
 
