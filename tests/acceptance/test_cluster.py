@@ -35,7 +35,7 @@ from producers.link import Link
 from sessions import Sessions, SessionsUnavailable, SyncSessions
 from sessions.connection import connect
 from sessions.token import tag_of
-from tests.notes import Note
+from tests.notes import Note, running
 from tests.session_tokens import TOKENS, awaitable, check_operations
 from tests.support import eventually
 from tests.topologies import Cluster, cluster, lasting_cluster
@@ -102,6 +102,44 @@ async def working(url: str, ran: Counter[str]) -> AsyncIterator[Worker]:
         worker.handle_sig(signal.SIGTERM)
         await task
         await worker.close()
+
+
+# A job that is claimed where it still runs
+
+
+async def test_a_job_that_is_claimed_while_it_runs_here_waits_for_the_attempt_before_and_others_go_on(
+    three: Cluster,
+) -> None:
+    attempts: list[tuple[str, int]] = []
+    cleaned, go = asyncio.Event(), asyncio.Event()
+
+    async def take(context: dict[str, Any], text: str) -> None:
+        attempts.append((text, context["job_try"]))
+        if attempts[-1] == ("lost", 1):
+            try:
+                await asyncio.Event().wait()
+            finally:
+                await cleaned.wait()
+        await go.wait()
+
+    worker = Worker(
+        [handler(take, kind=Note.kind)],
+        redis_url=three.url,
+        handle_signals=False,
+        lanes=[LaneSlots(MAIL.lane, 2), LaneSlots(REPORTS.lane, 2)],
+        lease=timedelta(milliseconds=500),
+        renew_every=timedelta(hours=1),  # as if the renewal were paused
+    )
+    async with Producer.connect(three.url, budget=5) as producer, running(worker):
+        await producer.send(Note("lost"))
+        await eventually(lambda: len(worker.runner) == 2)
+        assert attempts == [("lost", 1)]
+        await producer.send(Report("beside"))
+        await eventually(lambda: ("beside", 1) in attempts)
+        cleaned.set()
+        await eventually(lambda: ("lost", 2) in attempts)
+        go.set()
+        await eventually(lambda: worker.jobs_complete >= 2)
 
 
 # The whole life
