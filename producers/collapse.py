@@ -109,7 +109,7 @@ class Gathering:
         keys, seen, entry = LaneKeys(self.lane), addition.seen, addition.entry
         arguments: list[Argument] = [self.lane, keys.tag, seen.id, seen.count, entry.id, entry.payload]
         arguments += [milliseconds(self._digest.window), addition.count, addition.items]
-        arguments += [entry.key, entry.fingerprint, entry.window_ms]
+        arguments += [entry.key, entry.fingerprint, entry.window_ms, entry.life_ms or ""]
         return [keys.queue, keys.wake, keys.counters, keys.digest(self.name)], arguments
 
     def answer(self, reply: Any) -> Receipt | Found:  # noqa: ANN401  a reply is whatever the script returns

@@ -86,10 +86,13 @@ class Composer:
             self.sealed(content, kind=message.kind, job_id=job_id),
             enqueued_ms=times.asked_ms,
             delay_ms=times.wait_ms,
-            expires_ms=times.expires_ms or _end_of_life(message, times),
+            expires_ms=times.expires_ms,
             payload_version=version_of(message),
         )
         entry = Entry(job_id, payload, times.delay_ms, at_ms=times.at_ms, limit=limit)
+        entry.expires_in_ms = times.expires_in_ms
+        if times.expires_ms is None and times.expires_in_ms is None:
+            entry.life_ms = _life_ms(message)
         return keyed(entry, key, message)
 
     def batch(self, messages: Sequence[Message], keys: Sequence[str] | None, terms: Terms = AT_ONCE) -> "Batch":
@@ -135,9 +138,9 @@ class _HasFingerprint(Protocol):
     def fingerprint(self) -> str: ...
 
 
-def _end_of_life(message: Message, times: Times) -> int | None:
+def _life_ms(message: Message) -> int | None:
     life = life_of(message)
-    return None if life is None else times.asked_ms + times.wait_ms + milliseconds(life)
+    return None if life is None else milliseconds(life)
 
 
 def keyed(entry: Entry, key: str | None, content: _HasFingerprint) -> Entry:

@@ -31,6 +31,8 @@ class Entry:
         delay_ms: how long it is to wait, unless ``at_ms`` names an instant.
         key: SHA-256 of the caller's key in hex, or ``""``.
         limit: the key of a limit that it counts against, or ``""``.
+        expires_in_ms, life_ms: how long it is worth running, from when it is taken, or from when it may run; at
+            most one of them.
         fingerprint: SHA-256 of the content in hex; all fingerprints have one length.
     """
 
@@ -42,11 +44,16 @@ class Entry:
     window_ms: int = 0
     at_ms: int | None = None
     limit: str = ""
+    expires_in_ms: int | None = None
+    life_ms: int | None = None
 
     @property
     def due(self) -> int | str:
-        """When it may run, as the script takes it: a delay, or ``@`` and an instant."""
-        return self.delay_ms if self.at_ms is None else f"@{self.at_ms}"
+        """As the script takes it: a delay, or ``@`` and an instant; then how long it is worth running."""
+        due = self.delay_ms if self.at_ms is None else f"@{self.at_ms}"
+        if self.expires_in_ms is not None:
+            return f"{due} x{self.expires_in_ms}"
+        return due if self.life_ms is None else f"{due} l{self.life_ms}"
 
 
 @dataclass(slots=True)  # not frozen, as an entry is not

@@ -118,6 +118,11 @@ class LaneKeys:
         return f"momentus:{self.tag}:limited"
 
     @property
+    def keyed(self) -> str:
+        """HASH of unfinished and dead jobs with keys of callers, job id to how long (ms) each stands at least."""
+        return f"momentus:{self.tag}:keyed"
+
+    @property
     def short(self) -> str:
         """SET of lanes that wait for a place of a limit; who gives one back wakes them."""
         return f"momentus:{self.tag}:short"

@@ -110,13 +110,13 @@ class Producer:
         """Queue one message.
 
         Args:
-            key: names this piece of work for seven days. The same key with the same content gives the
-                first receipt's id and queues nothing.
+            key: names this piece of work for seven days, and as long as its job is not over. The same key with
+                the same content gives the first receipt's id and queues nothing.
             delay: how long to wait before it may run, by Redis's clock.
             at: the instant from which it may run, instead of a delay; aware, at most 366 days away. One that
                 has passed means now.
-            expires: until when it is worth running: an aware instant, or how long from this call. A job that
-                has not begun an attempt by then ends as ``expired``.
+            expires: until when it is worth running: an aware instant, or how long from when Redis takes it, by
+                Redis's clock. A job that has not begun an attempt by then ends as ``expired``.
             limit: the key of a limit that it counts against, like ``customer:42``.
 
         Raises:

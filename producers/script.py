@@ -15,9 +15,11 @@ from redis.exceptions import NoScriptError, ResponseError
 from .link import Argument
 
 PARTS: Mapping[str, Sequence[str]] = {
-    "claim": ("blocked", "uncertain", "window", "limits", "turns", "claim_limits"),
-    "finish": ("blocked", "uncertain"),
-    "take_out": ("blocked", "uncertain"),
+    "claim": ("blocked", "unique", "uncertain", "window", "limits", "turns", "claim_limits"),
+    "erase": ("unique",),
+    "finish": ("blocked", "unique", "uncertain"),
+    "revive": ("unique",),
+    "take_out": ("blocked", "unique", "uncertain"),
     "limits_change": ("blocked",),
     "limits_state": ("window", "limits"),
     "reroute": ("blocked",),

@@ -1,9 +1,9 @@
 """From when a job may run, until when it is worth running, and which limit it counts against. No I/O.
 
-A span (``delay``) is counted by Redis's clock from the moment at which Redis takes the job; an instant (``at``,
-``expires``) is one, whoever's clock shows it. Everything that cannot be meant is refused here: a naive datetime, a
-deadline that comes before the job may run. An ``at`` that has passed means now: somebody was late, and the work
-is as wanted as before.
+A span (``delay``, ``expires`` as a timedelta, a message's ``life``) is counted by Redis's clock from the moment
+at which Redis takes the job; an instant (``at``, ``expires`` as a datetime) is one, whoever's clock shows it.
+Everything that cannot be meant is refused here: a naive datetime, a deadline that comes before the job may run.
+An ``at`` that has passed means now: somebody was late, and the work is as wanted as before.
 """
 
 from dataclasses import dataclass
@@ -24,8 +24,9 @@ class Times:
         asked_ms: when the call was made, by the producer's clock.
         delay_ms: from when Redis takes it, when ``at_ms`` is None.
         at_ms: the instant from which it may run.
-        wait_ms: how long after the call that is, by the producer's clock; its age counts from there.
+        wait_ms: how long after the call that is, by the producer's clock.
         expires_ms: the instant from which it is not worth running, or None.
+        expires_in_ms: the same as a span from when Redis takes it, or None.
     """
 
     asked_ms: int
@@ -33,6 +34,7 @@ class Times:
     at_ms: int | None
     wait_ms: int
     expires_ms: int | None
+    expires_in_ms: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,7 @@ class Terms:
 
     Attributes:
         delay, at: from when it may run; at most one of them.
-        expires: until when; a timedelta counts from the call.
+        expires: until when; a timedelta counts from when Redis takes it.
         limit: the key of a limit that it counts against, like ``customer:42``.
     """
 
@@ -61,7 +63,16 @@ class Terms:
         due_ms = asked_ms if due is now else epoch_ms(due)
         at_ms = None if self.at is None else due_ms
         delay_ms = milliseconds(self.delay) if self.delay else 0
-        return Times(asked_ms, delay_ms, at_ms, max(0, due_ms - asked_ms), self._deadline(now, due))
+        deadline = self._deadline(now, due)
+        is_span = isinstance(self.expires, timedelta)
+        return Times(
+            asked_ms,
+            delay_ms,
+            at_ms,
+            max(0, due_ms - asked_ms),
+            None if deadline is None or is_span else epoch_ms(deadline),
+            milliseconds(self.expires) if isinstance(self.expires, timedelta) else None,
+        )
 
     def _due(self, now: datetime) -> datetime:
         if not isinstance(self.delay, timedelta) or not NO_DELAY <= self.delay <= LONGEST_DELAY:
@@ -77,7 +88,7 @@ class Terms:
             raise InvalidRequest(f"at: {at.isoformat()} is more than {LONGEST_DELAY.days} days away")
         return max(at, now)
 
-    def _deadline(self, now: datetime, due: datetime) -> int | None:
+    def _deadline(self, now: datetime, due: datetime) -> datetime | None:
         if self.expires is None:
             return None
         if isinstance(self.expires, timedelta):
@@ -89,7 +100,7 @@ class Terms:
                 f"expires: {deadline.isoformat()} is not after {due.isoformat()}, when it may first run; "
                 "it would never run"
             )
-        return epoch_ms(deadline)
+        return deadline
 
     def _check_limit(self) -> None:
         if self.limit is None:

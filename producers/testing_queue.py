@@ -74,6 +74,12 @@ class RecordingComposer(Composer):
 
 @dataclass(frozen=True, slots=True)
 class _Standing:
+    """What a key stands for.
+
+    Attributes:
+        until: its window; a job that is not over keeps it longer.
+    """
+
     fingerprint: str = field(repr=False)
     id: str
     until: datetime
@@ -244,9 +250,12 @@ class MemoryQueue:
 
     def _known(self, group: str, entry: Entry) -> _Standing:
         known = self._standing.get((group, entry.key))
-        if known is not None and known.until > self.now:
+        if known is not None and (known.until > self.now or self._is_unfinished(known.id)):
             return known
         return _Standing(entry.fingerprint, entry.id, self.now + timedelta(milliseconds=entry.window_ms))
+
+    def _is_unfinished(self, job_id: str) -> bool:
+        return job_id in self._waiting or job_id in self._running
 
     def _job(self, lane: str, entry: Entry) -> Sent:
         envelope = read_envelope(entry.payload)
@@ -254,6 +263,10 @@ class MemoryQueue:
         if entry.at_ms is not None:
             due = max(self.now, _moment(entry.at_ms))
         expires = None if envelope.expires_ms is None else _moment(envelope.expires_ms)
+        if entry.expires_in_ms is not None:
+            expires = self.now + timedelta(milliseconds=entry.expires_in_ms)
+        elif entry.life_ms is not None:
+            expires = due + timedelta(milliseconds=entry.life_ms)
         return Sent(
             entry.id, envelope.kind, lane, envelope.payload, due, expires=expires, limit=entry.limit or None
         )

@@ -17,8 +17,10 @@
 -- ARGV[10] key ("" for none)
 -- ARGV[11] fingerprint of this item
 -- ARGV[12] window of the key (ms)
+-- ARGV[13] how long it is worth sending once the window has ended (ms; "" or absent: for ever)
 --
--- Also touches, with the same tag: arq:job:<id>, momentus:{group}:unique:<key>, momentus:{group}:minute:<n>.
+-- Also touches, with the same tag: arq:job:<id>, momentus:{group}:unique:<key>, momentus:{group}:keyed,
+-- momentus:{group}:minute:<n>.
 --
 -- Returns  {"queued", id}      a digest was opened
 --          {"gathered", id}    the item joined
@@ -27,13 +29,14 @@
 --          {"other", id, ms left, count, items}  something else waits (or "", 0, 0, ""); nothing was written
 --
 -- Invariant: a digest is joined only while it waits for its window to end, so never once a worker may have it: its
--- score is still the time at which it was to go out, and that time has not come. Payloads have no time to live.
+-- score is still the time at which it was to go out, and that time has not come. Payloads have no time to live. The keys
+-- of its items stand as long as the digest, and for their window at least (unique.lua).
 
 local queue, wake, counters, digest = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local lane, tag, seen, seen_count = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
 local id, payload, window, count, items = ARGV[5], ARGV[6], tonumber(ARGV[7]), tonumber(ARGV[8]), ARGV[9]
-local key, fingerprint, key_window = ARGV[10], ARGV[11], ARGV[12]
-local unique = 'momentus:' .. tag .. ':unique:' .. key
+local key, fingerprint, key_window, life = ARGV[10], ARGV[11], ARGV[12], tonumber(ARGV[13] or '')
+local unique, keyed = 'momentus:' .. tag .. ':unique:' .. key, 'momentus:' .. tag .. ':keyed'
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 
@@ -62,13 +65,22 @@ if held ~= seen or held_count ~= seen_count then
   return {'other', held, due - now, held_count, held_items}
 end
 
+-- The payload with the instants that count by this clock: from when its age counts, and its deadline.
+local function stamped(from)
+  if string.sub(payload, 1, 5) ~= '{"v":' or string.byte(payload, -1) ~= 125 then
+    return payload
+  end
+  local deadline = life and string.format(',"x":%d', from + life) or ''
+  return string.sub(payload, 1, -2) .. string.format(',"q":%d', from) .. deadline .. '}'
+end
+
 local state = 'gathered'
 if id == held then
-  redis.call('SET', 'arq:job:' .. id, payload)
+  redis.call('SET', 'arq:job:' .. id, stamped(due))
   redis.call('HSET', digest, 'count', count, 'items', items)
 else
   state = 'queued'
-  redis.call('SET', 'arq:job:' .. id, payload)
+  redis.call('SET', 'arq:job:' .. id, stamped(now + window))
   redis.call('ZADD', queue, now + window, id)
   redis.call('HSET', digest, 'id', id, 'due', string.format('%d', now + window), 'count', count, 'items', items)
   redis.call('PEXPIRE', digest, window)
@@ -82,6 +94,8 @@ else
   end
 end
 if key ~= '' then
-  redis.call('SET', unique, fingerprint .. ' ' .. id, 'PX', key_window)
+  local others = redis.call('HGET', keyed, id)
+  redis.call('SET', unique, fingerprint .. ' ' .. id)
+  redis.call('HSET', keyed, id, (others and others .. ' ' or '') .. string.format('%d %s', now + key_window, key))
 end
 return {state, id}

@@ -6,23 +6,27 @@
 -- ARGV[1]  lane
 -- ARGV[2]  hash tag, braces included
 -- ARGV[3…] seven per job: id, payload, due, key ("" for none), fingerprint, window of the key (ms), limit ("" for none)
---          due: how long to wait (ms), or "@" and the instant (ms) from which it may run; one that has passed is now
+--          due: how long to wait (ms), or "@" and the instant (ms) from which it may run; one that has passed is now.
+--          Behind it, if it is to expire after a time: " x<ms>", counted from now, or " l<ms>", counted from then
 --          limit: the key of a limit that it counts against
 --
 -- Also touches, all with the same tag: arq:job:<id>, momentus:{group}:unique:<key>, momentus:{group}:minute:<n>,
--- momentus:{group}:limited.
+-- momentus:{group}:limited, momentus:{group}:keyed.
 --
 -- Returns  {"queued", index from 0, known id, index, known id, …}: those that were there before, in any order; the
 --          others were queued
 --          {"conflict", index from 0, known id}: a key is taken by other content; nothing was written
 -- Raises   for a due that is neither, and for a key that holds something else; nothing was written
 --
--- Invariant: a job id is in the queue if and only if its payload exists; payloads have no time to live.
+-- Invariant: a job id is in the queue if and only if its payload exists; payloads have no time to live. A key has none
+-- either until its job is over, and stands for its window at least (unique.lua). What is counted from now is written
+-- into the payload as an instant of this clock: "x", its deadline, and "q", from when its age counts, unless the
+-- producer's clock shows the same.
 
 local queue, wake, counters = KEYS[1], KEYS[2], KEYS[3]
 local lane, tag = ARGV[1], ARGV[2]
 local FIELDS = 7
-local limited = 'momentus:' .. tag .. ':limited'
+local limited, keyed = 'momentus:' .. tag .. ':limited', 'momentus:' .. tag .. ':keyed'
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 
@@ -34,14 +38,66 @@ local function check_type(command, key)
   end
 end
 
-local function due_at(id, due)
-  local delay, instant = tonumber(due), tonumber(string.match(due, '^@(%d+)$'))
-  if instant then
-    return math.max(instant, now)
-  elseif delay and delay >= 0 and delay < 2 ^ 52 then
-    return now + delay
+local LATEST, CALENDAR_END = 2 ^ 52, 253402300799999 -- (ms); the latter is the last that an envelope may name
+
+-- From when it may run, and its deadline if it is to expire after a time.
+local function read_due(id, text)
+  local soon = tonumber(text)
+  if soon and soon >= 0 and soon < LATEST then
+    return now + soon -- as nearly always
   end
-  error({err = 'ERR job ' .. id .. ': due ' .. due .. ' is neither a delay nor @ and an instant; nothing was queued'})
+  local first, from, span = string.match(text, '^(%S+) ([xl])(%d+)$')
+  local due = first or text
+  local delay, instant = tonumber(due), tonumber(string.match(due, '^@(%d+)$'))
+  if delay and delay >= 0 and delay < LATEST then
+    due = now + delay
+  elseif instant then
+    due = math.max(instant, now)
+  else
+    local words = ' is neither a delay nor @ and an instant, with x or l and a time behind it or nothing'
+    error({err = 'ERR job ' .. id .. ': due ' .. text .. words .. '; nothing was queued'})
+  end
+  return due, span and math.min((from == 'x' and now or due) + span, CALENDAR_END)
+end
+
+local function is_envelope(payload)
+  return string.sub(payload, 1, 5) == '{"v":' and string.byte(payload, -1) == 125
+end
+
+local SAME = 1000 -- (ms) clocks that are as near as that count as one, and the payload is not copied
+
+-- Whether the age of a job is right by what its producer wrote: "et" and what follows, at the end of an envelope.
+local function is_on_time(payload)
+  local asked = string.match(string.sub(payload, -96), '"et":(%d+)[%w,":]*}$')
+  return asked and math.abs(now - asked) <= SAME
+end
+
+-- A payload of ours with the instants that count by this clock.
+local function stamped(payload, due, deadline)
+  if is_envelope(payload) and (deadline or not is_on_time(payload)) then
+    local expires = deadline and string.format(',"x":%d', deadline) or ''
+    return string.sub(payload, 1, -2) .. string.format(',"q":%d', math.min(due, CALENDAR_END)) .. expires .. '}'
+  end
+  return payload
+end
+
+-- A key that waits for the end of a job which is gone unseen, as a stock arq worker ends them: it stands for the rest
+-- of its window, if there is any.
+local function standing(unique, key, entry, id)
+  if redis.call('PTTL', unique) ~= -1 or redis.call('EXISTS', 'arq:job:' .. id) == 1 then
+    return entry
+  end
+  local row = redis.call('HGET', keyed, id)
+  for until_ms, one in string.gmatch(row or '', '(%d+) (%S+)') do
+    if one == key then
+      redis.call('PEXPIREAT', unique, until_ms)
+      if string.match(row, '^%d+ %S+$') then
+        redis.call('HDEL', keyed, id)
+      end
+      return redis.call('GET', unique)
+    end
+  end
+  redis.call('DEL', unique)
 end
 
 check_type('ZCARD', queue)
@@ -49,22 +105,29 @@ check_type('HLEN', counters)
 check_type('LLEN', wake)
 check_type('HLEN', limited)
 
-local known, due = {}, {}
+local known, opened, due, deadline = {}, {}, {}, {} -- opened: by key, where the first job of this call begins
 
 for at = 3, #ARGV, FIELDS do
   local key, fingerprint = ARGV[at + 3], ARGV[at + 4]
-  due[at] = due_at(ARGV[at], ARGV[at + 2])
+  due[at], deadline[at] = read_due(ARGV[at], ARGV[at + 2])
+  if deadline[at] and not is_envelope(ARGV[at + 1]) then
+    error({err = 'ERR job ' .. ARGV[at] .. ': its payload is no envelope and cannot expire; nothing was queued'})
+  end
   if key ~= '' then
     local unique = 'momentus:' .. tag .. ':unique:' .. key
     check_type('STRLEN', unique)
+    check_type('HLEN', keyed)
     local entry = known[key] or redis.call('GET', unique)
+    if entry and not known[key] then
+      entry = standing(unique, key, entry, string.sub(entry, #fingerprint + 2))
+    end
     if entry then
       if string.sub(entry, 1, #fingerprint) ~= fingerprint then
         return {'conflict', (at - 3) / FIELDS, string.sub(entry, #fingerprint + 2)}
       end
       known[key] = entry
     else
-      known[key] = fingerprint .. ' ' .. ARGV[at]
+      known[key], opened[key] = fingerprint .. ' ' .. ARGV[at], at
     end
   end
 end
@@ -80,14 +143,11 @@ end
 
 local reply, names, new = {'queued'}, {}, {} -- new: where the jobs begin that are not known by their key
 for at = 3, #ARGV, FIELDS do
-  local key, first = ARGV[at + 3], ARGV[at]
-  if key ~= '' then
-    first = string.sub(known[key], #ARGV[at + 4] + 2)
-  end
-  if first == ARGV[at] then
-    names[#names + 1], new[#new + 1] = 'arq:job:' .. first, at
+  local key = ARGV[at + 3]
+  if key == '' or opened[key] == at then
+    names[#names + 1], new[#new + 1] = 'arq:job:' .. ARGV[at], at
   else
-    reply[#reply + 1], reply[#reply + 2] = (at - 3) / FIELDS, first
+    reply[#reply + 1], reply[#reply + 2] = (at - 3) / FIELDS, string.sub(known[key], #ARGV[at + 4] + 2)
   end
 end
 
@@ -100,9 +160,10 @@ for _, name in ipairs(names) do
   taken = taken + (distinct[name] and 1 or 0)
   distinct[name] = true
 end
-local payloads, scores, added = {}, {}, 0
+local payloads, scores, uniques, rows, added = {}, {}, {}, {}, 0
 for n, at in ipairs(new) do
-  local id, payload, key = ARGV[at], ARGV[at + 1], ARGV[at + 3]
+  local id, key = ARGV[at], ARGV[at + 3]
+  local payload = stamped(ARGV[at + 1], due[at], deadline[at])
   if taken > 0 and not redis.call('SET', names[n], payload, 'NX') then
     reply[#reply + 1], reply[#reply + 2] = (at - 3) / FIELDS, id
   else
@@ -110,7 +171,8 @@ for n, at in ipairs(new) do
     payloads[2 * added - 1], payloads[2 * added] = names[n], payload
     scores[2 * added - 1], scores[2 * added] = due[at], id
     if key ~= '' then
-      redis.call('SET', 'momentus:' .. tag .. ':unique:' .. key, known[key], 'PX', ARGV[at + 5])
+      uniques[#uniques + 1], uniques[#uniques + 2] = 'momentus:' .. tag .. ':unique:' .. key, known[key]
+      rows[#rows + 1], rows[#rows + 2] = id, string.format('%d %s', now + ARGV[at + 5], key)
     end
     if ARGV[at + 6] ~= '' then
       redis.call('HSET', limited, id, ARGV[at + 6])
@@ -125,6 +187,14 @@ end
 in_pieces(scores, function(...)
   redis.call('ZADD', queue, ...)
 end)
+if #rows > 0 then
+  in_pieces(uniques, function(...)
+    redis.call('MSET', ...)
+  end)
+  in_pieces(rows, function(...)
+    redis.call('HSET', keyed, ...)
+  end)
+end
 
 if added > 0 then
   local minute = 'momentus:' .. tag .. ':minute:' .. math.floor(now / 60000)

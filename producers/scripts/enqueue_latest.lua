@@ -26,6 +26,9 @@ local lane, tag, id, payload = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local due = now + tonumber(ARGV[5])
+if string.sub(payload, 1, 5) == '{"v":' and string.byte(payload, -1) == 125 then
+  payload = string.sub(payload, 1, -2) .. string.format(',"q":%d}', due) -- its age counts from then, by this clock
+end
 -- What cannot be is refused before anything is written, and named.
 local probes = {{'ZCARD', queue}, {'LLEN', wake}, {'HLEN', counters}, {'ZCARD', leases}, {'HLEN', following}, {'ZCARD', dead}}
 for _, probe in ipairs(probes) do

@@ -17,7 +17,7 @@
 --
 -- Also touches, with the same tag: arq:job:<id>, arq:in-progress:<id>, arq:retry:<id>, arq:result:<id>,
 -- momentus:{group}:history:<id>, and of each lane arq:queue:{group}:<lane> and momentus:{group}:<what>:<lane>,
--- what being leases, retrying, dead, parked and wake; and what blocked.lua and uncertain.lua name, which stand before
+-- what being leases, retrying, dead, parked and wake; and what blocked.lua, unique.lua and uncertain.lua name, which stand before
 -- this.
 --
 -- Returns  {what, lane}, where what is
@@ -78,6 +78,7 @@ local function forget(lane)
     redis.call('HINCRBY', counters, 'uncertain:' .. lane, 1)
   end
   redis.call('DEL', 'arq:job:' .. id, 'arq:retry:' .. id, 'arq:result:' .. id)
+  require_unique().release(tag, {id})
   redis.call('DEL', 'momentus:' .. tag .. ':history:' .. id)
   redis.call('HINCRBY', counters, event .. ':' .. lane, 1)
 end

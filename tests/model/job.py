@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 @dataclass(slots=True)
 class Mortal:
-    """What lives for a time."""
+    """What lives for a time; -1: until something ends that."""
 
     content: bytes
     expires: int
@@ -38,6 +38,8 @@ class Job:
         has_place: whether it was claimed from its limit, and nobody has given that back.
         parked: why it is not to run, and what it needs; forgotten when it is taken.
         progress: what its handler told last.
+        key: the caller's key, or "".
+        key_until: how long that stands at least.
     """
 
     id: str
@@ -61,3 +63,5 @@ class Job:
     has_place: bool = False
     parked: dict[str, str] | None = None
     progress: dict[str, int] | None = None
+    key: str = ""
+    key_until: int = 0

@@ -44,6 +44,9 @@ def _of_the_group(model: QueueModel) -> Contents:
         keys.progress: {job.id: job.progress for job in living if job.progress},
         keys.adopted: {job.id for job in living if job.foreign and job.counted},
         keys.cancelled: {job.id for job in living if job.stopping},
+        keys.keyed: {
+            job.id: b"%d %s" % (job.key_until, job.key.encode()) for job in model.jobs.values() if job.key
+        },
         keys.limited: {job.id: job.limit.encode() for job in model.jobs.values() if job.limit},
         keys.holds: until,
         **{keys.blocked(limit): _blocked(living, limit) for limit in model.places},

@@ -47,6 +47,11 @@ class Look:
     passed_over: int = 0
 
 
+def stamped(payload: bytes, due: int) -> bytes:
+    """An envelope of ours, with the instant from which the job's age counts."""
+    return payload[:-1] + b',"q":%d}' % due
+
+
 class QueueModel:
     """All lanes of one group.
 
@@ -92,11 +97,12 @@ class QueueModel:
             job.dead_at = None if job.dead_at is None else job.dead_at - milliseconds
             job.waits_from = None if job.waits_from is None else job.waits_from - milliseconds
             job.payload_expires -= milliseconds if job.payload_expires > 0 else 0
+            job.key_until -= milliseconds
             if job.following:
                 job.following = job.following[0] - milliseconds, job.following[1]
         for mortals in (self.tokens, self.results, self.unique):
             for mortal in mortals.values():
-                mortal.expires -= milliseconds
+                mortal.expires -= milliseconds if mortal.expires > 0 else 0
         for history in self.histories.values():
             history.expires -= milliseconds if history.expires > 0 else 0
         self.holds = {lane: until and until - milliseconds for lane, until in self.holds.items()}
@@ -105,7 +111,7 @@ class QueueModel:
 
     def _expire(self, past: int) -> None:
         for mortals in (self.tokens, self.results, self.unique):
-            for name in [name for name, mortal in mortals.items() if mortal.expires <= past]:
+            for name in [name for name, mortal in mortals.items() if 0 < mortal.expires <= past]:
                 del mortals[name]
         for job_id in [one for one, history in self.histories.items() if 0 < history.expires <= past]:
             del self.histories[job_id]
@@ -119,6 +125,8 @@ class QueueModel:
         """Per entry the id that stands and whether it is new; or which entry's key stands for what other job."""
         known = {key: mortal.content for key, mortal in self.unique.items()}
         for index, (job_id, _, _, key, fingerprint, _, _) in enumerate(entries):
+            if key in self.unique and self._is_over(key):
+                del known[key]
             wanted = f"{fingerprint} {job_id}".encode()
             if key and known.setdefault(key, wanted).split()[0] != wanted.split()[0]:
                 return index, known[key].split()[1].decode()
@@ -127,16 +135,34 @@ class QueueModel:
             first = known[key].split()[1].decode() if key else job_id
             answer.append((first, first == job_id))
             if first == job_id:
-                self._accept(Job(job_id, lane, payload, now + delay, -1, limit=limit))
+                due = now + delay
+                self._accept(Job(job_id, lane, stamped(payload, due), due, -1, limit=limit))
                 if key:
-                    self.unique[key] = Mortal(known[key], now + window)
+                    self.unique[key] = Mortal(known[key], -1)
+                    self.jobs[job_id].key, self.jobs[job_id].key_until = key, now + window
         if any(new for _, new in answer):
             self.woken.add(lane)
         return answer
 
+    def _is_over(self, key: str) -> bool:
+        """Whether a key stands no longer: its job is gone unseen, and its window too."""
+        job = self.jobs.get(self.unique[key].content.split()[1].decode())
+        if job and job.payload is None:
+            self._release_key(job)
+        return key not in self.unique
+
+    def _release_key(self, job: Job) -> None:
+        """Its job will never run again: it stands for the rest of its window."""
+        key, job.key = job.key, ""
+        if key and job.key_until <= self._now:
+            del self.unique[key]
+        elif key:
+            self.unique[key].expires = job.key_until
+
     def ask_latest(self, now: int, lane: str, job_id: str, payload: bytes, delay: int) -> str:
         """A recompute: at most one runs and one waits, the latest payload wins."""
         job, due = self.jobs.get(job_id), now + delay
+        payload = stamped(payload, due)
         if job and job.dead_at is None and (job.deadline is not None or job_id in self.tokens):
             job.following = min(due, job.following[0]) if job.following else due, payload
             return "next"
@@ -534,6 +560,7 @@ class QueueModel:
         self.fates[job.request] = fate
         self.counters[f"{fate}:{job.lane}"] += 1
         del self.jobs[job.id]
+        self._release_key(job)
         if remembered and job.id in self.histories:
             self.histories[job.id].expires = remembered
         else:

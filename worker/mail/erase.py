@@ -22,7 +22,7 @@ from jobs.lanes import MAIL_BULK, MAIL_NORMAL, MAIL_URGENT
 from producers.envelope import ERASED, UnreadableEnvelope, read_envelope, write_envelope
 from producers.keys import LaneKeys
 from producers.link import Link
-from producers.script import Script
+from producers.script import Script, read_script
 from worker.engine import Cron, Schedule
 from worker.events import emit, event
 
@@ -33,7 +33,7 @@ _BATCH = 16
 """Payloads read by one command: with the longest allowed, 4 MiB, which Redis copies in about 2 ms."""
 _KEPT = ("message_id", "date", "stream", "account")
 _LANES = (MAIL_URGENT, MAIL_NORMAL, MAIL_BULK)
-_SCRIPT = Script((Path(__file__).parent / "scripts" / "erase.lua").read_text(encoding="utf-8"))
+_SCRIPT = Script(read_script(Path(__file__).parent / "scripts", "erase"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,8 @@
 -- ARGV[2]  how many lanes
 -- ARGV[3…] the lanes, then the ids
 --
--- Also touches, with the same tag: arq:job:<id>, arq:result:<id>, momentus:{group}:history:<id>, momentus:{group}:limited.
+-- Also touches, with the same tag: arq:job:<id>, arq:result:<id>, momentus:{group}:history:<id>, momentus:{group}:limited,
+-- and what unique.lua names, which stands before this.
 --
 -- Returns  two per id: "revived", "vanished" (its payload is gone) or "erased" (its content was erased: it stays dead)
 --          and the lane; or "not dead" and ""
@@ -33,6 +34,7 @@ local function bring_back(id, lane, queue, wake)
   if redis.call('EXISTS', 'arq:job:' .. id) == 0 then
     redis.call('DEL', history)
     redis.call('HDEL', 'momentus:' .. tag .. ':limited', id)
+    require_unique().release(tag, {id})
     redis.call('HINCRBY', counters, 'vanished:' .. lane, 1)
     return 'vanished'
   end

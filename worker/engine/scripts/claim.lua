@@ -26,7 +26,7 @@
 -- ARGV[7]  id of the data that the worker knows, "" for none
 --
 -- Also touches, with the same tag: arq:job:<id>, arq:in-progress:<id>, arq:retry:<id>, momentus:{group}:history:<id>,
--- and what claim_limits.lua, limits.lua, blocked.lua and uncertain.lua name, which stand before this.
+-- and what claim_limits.lua, limits.lua, blocked.lua, unique.lua and uncertain.lua name, which stand before this.
 --
 -- Returns  {now, next, id, payload, attempt, due, effect, limit, …}: the time (ms), the time at which the next job
 --          is due, a lease lapses or a limit gives one more (-1: none), then six per job; effect is the attempt
@@ -193,6 +193,7 @@ local function end_unrun(id, event)
   redis.call('HDEL', lapses, id)
   unknown_effect(id)
   redis.call('DEL', 'arq:job:' .. id, 'arq:retry:' .. id, 'momentus:' .. tag .. ':history:' .. id)
+  require_unique().release(tag, {id})
   redis.call('HINCRBY', counters, event .. ':' .. lane, 1)
   require_blocked().leave(tag, lane, id, now)
   supersede(id)

@@ -25,8 +25,8 @@
 --          (somebody asked for it to be stopped); a "+" behind it says that the effect began and its outcome is unknown
 --
 -- Also touches, with the same tag: arq:job:<id>, arq:in-progress:<id>, arq:retry:<id>, arq:result:<id>,
--- momentus:{group}:history:<id>, momentus:{group}:minute:<n>, and what blocked.lua and uncertain.lua name, which stand
--- before this.
+-- momentus:{group}:history:<id>, momentus:{group}:minute:<n>, and what unique.lua, blocked.lua and uncertain.lua
+-- name, which stand before this.
 --
 -- Returns  one number per job: 1 recorded, 0 refused (the lease was lost)
 -- Raises   for a key of the lane that holds something else; nothing was recorded
@@ -55,6 +55,7 @@ local has_cancelled = redis.call('SCARD', cancelled) > 0
 local has_parked = redis.call('HLEN', parked) > 0
 local limited = 'momentus:' .. tag .. ':limited'
 local has_limited = redis.call('HLEN', limited) > 0
+local has_keyed = redis.call('HLEN', 'momentus:' .. tag .. ':keyed') > 0
 local per_job = {} -- hashes with something about jobs of which only running ones have any
 for _, hash in ipairs({lapses, effects, progress}) do
   if redis.call('HLEN', hash) > 0 then
@@ -260,6 +261,9 @@ end
 if #settled > 0 then
   give_back_own()
   redis.call('DEL', unpack(forgotten))
+  if has_keyed and #gone > 0 then
+    require_unique().release(tag, gone)
+  end
   redis.call('ZREM', leases, unpack(settled))
   for _, hash in ipairs(per_job) do
     redis.call('HDEL', hash, unpack(settled))

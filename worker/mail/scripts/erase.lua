@@ -11,6 +11,8 @@
 -- ARGV[3]  the tombstone
 -- ARGV[4]  given up at this instant (ms) or earlier
 --
+-- Also touches what unique.lua names, which stands before this.
+--
 -- Returns  1 erased; 0 it is not dead (any more), not as long as that, or was edited meanwhile
 --
 -- Invariant: only what is dead is erased, and stays dead; how it ended is kept, of whom it spoke is not.
@@ -33,6 +35,7 @@ for at, line in ipairs(redis.call('LRANGE', KEYS[3], 0, -1)) do
   end
 end
 redis.call('SET', KEYS[2], ARGV[3])
+require_unique().release('{mail}', {ARGV[1]}) -- it cannot be revived any more
 redis.call('DEL', KEYS[4])
 redis.call('RPUSH', KEYS[3], cjson.encode({at_ms = now, attempt = 0, outcome = 'erased', reason = ''}))
 redis.call('LTRIM', KEYS[3], -50, -1)
