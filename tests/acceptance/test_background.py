@@ -15,15 +15,17 @@ from redis.asyncio import Redis
 from structlog.testing import capture_logs
 
 import background
+from jobs import Mail
 from ops.depth import read_depth
 from ops.depth_table import depth_table
 from ops.doctor.judge_redis import judge_depth
 from ops.sink.smtp import Sink
+from producers import Producer
 from producers.link import Link
 from reader import __main__ as reader_process
 from reader.hints import Hints
 from reader.listening import bind
-from settings import Mail, Reader, Settings
+from settings import Mail as MailSettings, Reader, Settings
 from tests.notes import LANE, Note, running
 from tests.reader_process import read_reply, request
 from tests.support import OwnValkey, eventually
@@ -39,6 +41,7 @@ host = "127.0.0.1"
 port = {port}
 tls = "off"
 sender_domains = ["example.com"]
+connections = 1
 """
 
 
@@ -106,13 +109,14 @@ async def test_every_background_task_of_worker_and_reader_goes_on_after_a_fault(
     settings = Settings(
         redis_url=SecretStr(valkey_url),
         postgres_dsn=SecretStr(database),
-        mail=Mail(accounts=accounts, sender="Momentus <no-reply@example.com>"),
+        mail=MailSettings(accounts=accounts, sender="Momentus <no-reply@example.com>"),
         reader=Reader(access="open", copy_mib=1),
     )
     worker = asyncio.create_task(worker_process._work(settings))
-    await eventually(
-        lambda: {file for file, _ in failing.sites} >= {"worker/engine/worker.py", "worker/__main__.py"}
-    )
+    async with Producer.connect(valkey_url, budget=5) as producer:
+        await producer.send(Mail(to="ana@example.com", subject="Hola", text="Hola"))
+    wanted = {(file, function) for file, function in call_sites("start", "keep") if file.startswith("worker/")}
+    await eventually(lambda: failing.sites >= wanted)
     await stopped(worker)
     await read_once(settings, valkey_url, lambda: ("reader/connection.py", "_begin") in failing.sites)
     assert failing.sites == call_sites("start", "keep")
