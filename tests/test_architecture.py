@@ -22,7 +22,7 @@ MAY_IMPORT = {
     "ops": {"background", "jobs", "producers", "sessions", "worker"},
 }
 ONLY_PARTS = {
-    ("reader", "producers"): {"producers.link", "producers.wire"},
+    ("reader", "producers"): {"producers.link", "producers.rights", "producers.wire"},
     ("ops", "worker"): {
         *(
             "worker.reports.cost",

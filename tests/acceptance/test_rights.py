@@ -101,6 +101,16 @@ async def it_keeps_no_copy(valkey: OwnValkey, address: str, log: Path) -> None:
     await sessions.close()
 
 
+async def test_a_reader_that_may_not_subscribe_says_so(limited: Limited, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    async with reader_process(await limited("subscribe"), log):
+
+        async def told() -> bool:
+            return b"lacks +subscribe" in await asyncio.to_thread(log.read_bytes)
+
+        assert await eventually(told)
+
+
 async def test_a_reader_keeps_its_copy_once_it_is_told_of_changes(
     valkey: OwnValkey, admin: Redis, limited: Limited, tmp_path: Path
 ) -> None:

@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 FORBIDDEN = {"granian", "asyncpg", "arq", "aiosmtplib", "jinja2", "worker", "ops"}
-CONNECTION = {"address", "cluster", "link", "primary", "sentinel", "wire"}
+CONNECTION = {"address", "cluster", "link", "primary", "rights", "sentinel", "wire"}
 """All that it has of the producers: how to reach Redis, and nothing that could queue a job."""
 
 
