@@ -51,7 +51,9 @@ class Plan:
     redis_url: str | None = None
     postgres_dsn: str | None = None
     mail_host: str | None = None
+    reader_host: str = "127.0.0.1"
     reader_port: int = 0
+    console_host: str = "127.0.0.1"
     console_port: int = 0
     sink_smtp_port: int = 0
     sink_http_port: int = 0
@@ -78,9 +80,16 @@ class System:
         plan = self.plan
         sink = {} if plan.mail_host else {"mails": f"http://127.0.0.1:{plan.sink_http_port}/"}
         return sink | {
-            "reader": f"http://127.0.0.1:{plan.reader_port}/v1/reports/management/1",
-            "console": f"http://127.0.0.1:{plan.console_port}/",
+            "reader": f"http://{_address(plan.reader_host)}:{plan.reader_port}/v1/reports/management/1",
+            "console": f"http://{_address(plan.console_host)}:{plan.console_port}/",
         }
+
+
+def _address(host: str) -> str:
+    """Return the host as an address for a browser on this machine."""
+    if host in ("0.0.0.0", "::"):  # noqa: S104  read, not bound: a server that listens everywhere is here too
+        return "127.0.0.1"
+    return f"[{host}]" if ":" in host else host
 
 
 def assemble(plan: Plan) -> System:
@@ -190,7 +199,7 @@ def _reader(plan: Plan, redis_url: str) -> Process:
         name="reader",
         argv=[sys.executable, "-m", "reader"],
         environment={**plan.environment, **environment},
-        ready=http_ok(plan.reader_port),
+        ready=http_ok(plan.reader_port, host=plan.reader_host),
     )
 
 
@@ -200,7 +209,7 @@ def _console(plan: Plan, redis_url: str) -> Process:
         name="console",
         argv=[sys.executable, "-m", "ops", "console"],
         environment={**plan.environment, **environment},
-        ready=http_ok(plan.console_port),
+        ready=http_ok(plan.console_port, host=plan.console_host),
     )
 
 

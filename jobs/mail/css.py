@@ -2,8 +2,8 @@
 
 Done after rendering: a template's source is no HTML yet, and an HTML parser would move its tags about. What an
 attribute cannot hold stays in a ``<style>`` where it was: sheets for print or narrow screens (``media``),
-``@media``, ``:hover`` and its like (:mod:`.style_sheet`). Conditional comments stay, in the form that an HTML
-parser keeps.
+``@media``, ``:hover`` and its like (:mod:`.style_sheet`). Doctype and conditional comments stay, as far as an HTML
+parser keeps them.
 
 Nothing is fetched, neither from a server nor from a file. Only templates with a ``<style>`` pay for it, about 30
 us for a mail of ten elements.
@@ -24,6 +24,8 @@ _PIECE = re.compile(
     r"|<link\b(?P<link>[^<>]*)>",
     re.DOTALL | re.IGNORECASE,
 )
+_DOCTYPE = re.compile(r"[ \t\r\n]{0,99}<!doctype[^<>]*>", re.IGNORECASE)
+"""An XHTML one puts programs into another mode of layout, and the inliner would shorten it."""
 _MEDIA = re.compile(r"""\bmedia\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s"'>]+))""", re.IGNORECASE)
 _EVERYBODY = frozenset({"", "all", "screen", "only screen"})
 _PLACE = re.compile(r"<!--style-(\d+)-->")
@@ -54,6 +56,8 @@ def inlined(html: str) -> str:
     """Return the document with its style sheets in the elements; HTML 5 as a parser understands it."""
     kept: list[str] = []
     done = _inline()(_PIECE.sub(lambda piece: _prepared(piece, kept), html))
+    if doctype := _DOCTYPE.match(html):
+        done = _DOCTYPE.sub(lambda _: doctype[0], done, count=1)
     if kept:
         done = _PLACE.sub(lambda place: kept[int(place[1])] if int(place[1]) < len(kept) else place[0], done)
     return _ATTRIBUTE.sub(_ordered, done) if "x-fallback-" in done else done

@@ -212,6 +212,11 @@ async def the_server_is_told_who_logs_in(run: Run) -> None:
     assert base64.b64decode(said.rpartition(" ")[2]) == b"\0tasks\0s3cret"
 
 
+@proves("worker", "MAIL__EHLO_NAME")
+async def the_server_is_greeted_by_name(run: Run) -> None:
+    assert {line for line in run.server.commands if line.startswith("EHLO")} == {"EHLO worker.example.org"}
+
+
 @proves("worker", "MAIL__SENDER", "MAIL__DKIM_DOMAIN", "MAIL__DKIM_SELECTOR", "MAIL__DKIM_KEY")
 async def a_mail_is_from_the_sender_and_signed(run: Run) -> None:
     octets = await run.sent(mail())
@@ -348,6 +353,7 @@ async def test_each_setting_of_a_worker_with_one_account_has_its_effect(valkey_u
             MAIL__DKIM_DOMAIN="example.org",
             MAIL__DKIM_KEY=DKIM_KEY,
             MAIL__DKIM_SELECTOR="autumn",
+            MAIL__EHLO_NAME="worker.example.org",
             MAIL__ERASE_AFTER="1h",
             MAIL__HORIZON="1m",
             MAIL__HOST="127.0.0.1",
@@ -425,6 +431,13 @@ async def test_each_setting_of_a_worker_that_redirects_has_its_effect(valkey_url
                 await proof(run)
 
 
+@proves("unconfirmed", "MAIL__CA_FILE")
+async def a_server_that_the_authority_vouches_for_is_trusted(run: Run) -> None:
+    await run.producer.send(mail())
+    await eventually(lambda: any(line.startswith("MAIL FROM") for line in run.server.commands))
+    assert run.server.commands.index("STARTTLS") == 1
+
+
 @proves("unconfirmed", "WORKER__CONFIRM_REPLICAS")
 async def without_its_replica_no_mail_leaves(run: Run) -> None:
     receipt = await run.producer.send(mail())
@@ -432,16 +445,19 @@ async def without_its_replica_no_mail_leaves(run: Run) -> None:
     assert not run.server.mails
 
 
-async def test_a_worker_that_waits_for_a_replica_waits(valkey_url: str, tmp_path: Path) -> None:
+async def test_each_setting_of_a_worker_that_waits_for_a_replica_has_its_effect(
+    valkey_url: str, tmp_path: Path
+) -> None:
+    certificates = make_certificates(tmp_path)
     async with (
-        ScriptedSmtp() as server,
+        ScriptedSmtp(offers=("PIPELINING", "STARTTLS"), context=certificates.server) as server,
         run_of(
             valkey_url,
             server,
             tmp_path,
             MAIL__HOST="127.0.0.1",
             MAIL__PORT=str(server.port),
-            MAIL__TLS="off",
+            MAIL__CA_FILE=str(certificates.ca_file),
             WORKER__CONFIRM_REPLICAS="1",
         ) as run,
     ):
@@ -523,9 +539,9 @@ async def no_query_runs_longer_than_it_may(up: Up) -> None:
     await eventually(timed_out, timeout=15)  # by default after 30 s; the query takes 60
 
 
-@proves_up("READER__PORT", "READER__ACCESS", "READER__CORS_ORIGINS", "READER__COPY_MIB")
+@proves_up("READER__HOST", "READER__PORT", "READER__ACCESS", "READER__CORS_ORIGINS", "READER__COPY_MIB")
 async def the_reader_answers_other_sites_without_a_log_in_out_of_its_copy(up: Up) -> None:
-    answer = await http("127.0.0.1", up.ports["READER__PORT"], "/v1/reports/zones/1")
+    answer = await http("127.0.0.2", up.ports["READER__PORT"], "/v1/reports/zones/1")
     assert answer.startswith("HTTP/1.1 200 ")
     assert "access-control-allow-origin: https://app.example\r\n" in answer.lower()
 
@@ -535,10 +551,10 @@ async def the_reader_answers_other_sites_without_a_log_in_out_of_its_copy(up: Up
     await eventually(is_tracking)
 
 
-@proves_up("CONSOLE__PORT", "SINK__SMTP_PORT", "SINK__HTTP_PORT", "DATA_DIR")
+@proves_up("CONSOLE__HOST", "CONSOLE__PORT", "SINK__SMTP_PORT", "SINK__HTTP_PORT", "DATA_DIR")
 async def the_others_are_where_they_were_put(up: Up) -> None:
-    for name in ("CONSOLE__PORT", "SINK__HTTP_PORT"):
-        assert (await http("127.0.0.1", up.ports[name], "/")).startswith("HTTP/1.1 200 ")
+    for host, name in (("127.0.0.3", "CONSOLE__PORT"), ("127.0.0.1", "SINK__HTTP_PORT")):
+        assert (await http(host, up.ports[name], "/")).startswith("HTTP/1.1 200 ")
     reader, writer = await asyncio.open_connection("127.0.0.1", up.ports["SINK__SMTP_PORT"])
     assert (await reader.readline()).startswith(b"220 ")
     writer.close()
@@ -568,7 +584,7 @@ async def test_each_setting_of_everything_on_one_machine_has_its_effect(
         "up",
         "ops",
         "up",
-        ready=answers("127.0.0.1", ports["CONSOLE__PORT"]),
+        ready=answers("127.0.0.3", ports["CONSOLE__PORT"]),
         REDIS_URL=valkey_url,
         POSTGRES_DSN=database,
         TENANT="acme",
@@ -577,6 +593,8 @@ async def test_each_setting_of_everything_on_one_machine_has_its_effect(
         REPORTS__PATH=str(tmp_path),
         REPORTS__SHIPPED="off",
         REPORTS__STATEMENT_TIMEOUT="1s",
+        CONSOLE__HOST="127.0.0.3",
+        READER__HOST="127.0.0.2",
         READER__ACCESS="open",
         READER__COPY_MIB="1",
         READER__CORS_ORIGINS="https://app.example",
@@ -604,33 +622,22 @@ async def test_as_many_reports_are_computed_at_once_as_was_set(
             await proof(run)
 
 
-PROVED |= dict.fromkeys(("READER__HOST", "READER__SHARE_PORT", "CONSOLE__HOST"), "two readers and the console")
+PROVED["READER__SHARE_PORT"] = "test_two_readers_share_a_port_of_the_address_that_they_were_given"
 
 
-async def test_two_readers_share_a_port_of_the_address_that_they_were_given_and_the_console_has_its_own(
-    valkey_url: str,
-) -> None:
-    port, pages = free_port(), free_port()
+async def test_two_readers_share_a_port_of_the_address_that_they_were_given(valkey_url: str) -> None:
+    port = free_port()
     where = {"REDIS_URL": valkey_url, "READER__HOST": "127.0.0.2", "READER__PORT": str(port)}
     readers = [
         process(name, "reader", ready=answers("127.0.0.2", port), READER__SHARE_PORT="on", **where)
         for name in ("one", "two")
     ]
-    console = process(
-        *("console", "ops", "console"),
-        ready=answers("127.0.0.2", pages),
-        REDIS_URL=valkey_url,
-        CONSOLE__HOST="127.0.0.2",
-        CONSOLE__PORT=str(pages),
-    )
-    async with Supervisor([*readers, console]) as running:
+    async with Supervisor(readers) as running:
         for name in ("one", "two"):
             assert running.pid(name), "both run, though they have one port"
         assert (await http("127.0.0.2", port, "/healthz")).startswith("HTTP/1.1 200 ")
-        assert (await http("127.0.0.2", pages, "/")).startswith("HTTP/1.1 200 ")
-        for elsewhere in (port, pages):
-            with pytest.raises(OSError, match="Connect call failed"):
-                await asyncio.open_connection("127.0.0.1", elsewhere)
+        with pytest.raises(OSError, match="Connect call failed"):
+            await asyncio.open_connection("127.0.0.1", port)
 
 
 def test_every_setting_has_a_proof() -> None:

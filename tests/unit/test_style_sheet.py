@@ -128,6 +128,19 @@ def test_a_sheet_for_everybody_is(attributes: str) -> None:
     assert 'style="color: red;"' in inlined(page("a { color: red }", attributes=attributes))
 
 
+@pytest.mark.parametrize(
+    "doctype",
+    [
+        "<!DOCTYPE html>",
+        "<!doctype html>",
+        '<!DOCTYPE html PUBLIC "-//W3C//DTD XHTML 1.0 Transitional//EN" "http://www.w3.org/TR/xhtml1/DTD/xhtml1.dtd">',
+        "",
+    ],
+)
+def test_the_doctype_stays_as_it_is(doctype: str) -> None:
+    assert inlined(doctype + page("b { top: 0 }")).startswith(f"{doctype}<html>")
+
+
 def test_conditional_comments_stay_for_those_whom_they_are_for() -> None:
     comments = "<!--[if mso]><style>i { top: 0 }</style><![endif]--><!--[if !mso]><!--><i>z</i><!--<![endif]-->"
     done = inlined(page("i { color: red }", body=f"<![if !mso]><b>y</b><![endif]>{comments}"))
