@@ -23,6 +23,9 @@ _ETAG_FIRST = b'{"etag":"'
 _ETAG_ENDS = len(_ETAG_FIRST) + 16
 _EPOCH = datetime.fromtimestamp(0, UTC)
 
+_NEVER_SO_LONG_MS = 3_600_000
+"""No lease of the prober is as long; one that is was taken before Redis's clock was put back."""
+
 
 @dataclass(frozen=True, slots=True)
 class Failure:
@@ -209,6 +212,8 @@ class ReportStore:
         if await self._redis.set(key, worker, nx=True, px=milliseconds(lasting)):
             return True
         if await self._redis.get(key) != worker.encode():
+            if await self._redis.pttl(key) > _NEVER_SO_LONG_MS:  # the clock was put back since
+                await self._redis.pexpire(key, milliseconds(lasting))
             return False
         await self._redis.pexpire(key, milliseconds(lasting))
         return True

@@ -357,6 +357,26 @@ if rules then
 end
 
 local is_short = false -- whether limits keep back what is due
+local AHEAD = 3600000 -- (ms) beyond now; no lease is as long
+
+-- A lease that ends that late was taken before the clock was put back. It ends as if taken now: whoever still lives
+-- renews it, and the jobs of a worker that was killed wait no longer than they would have.
+local function shorten_leases()
+  local latest = redis.call('ZRANGE', leases, 0, 0, 'REV', 'WITHSCORES')[2]
+  if not latest or tonumber(latest) <= now + AHEAD then
+    return
+  end
+  for _, id in ipairs(redis.call('ZRANGE', leases, now + AHEAD, '+inf', 'BYSCORE', 'LIMIT', 0, 1000)) do
+    redis.call('ZADD', leases, now + lease, id)
+    redis.call('ZADD', queue, 'XX', now + lease, id)
+    redis.call('PEXPIRE', 'arq:in-progress:' .. id, lease - 1)
+  end
+end
+
+if taken < wanted then -- not while there is more to do than hands
+  shorten_leases()
+end
+
 local first = superseded and 0 or foreign
 local following_one = redis.call('ZRANGE', queue, '-inf', '+inf', 'BYSCORE', 'LIMIT', first, 1, 'WITHSCORES')
 if following_one[2] then

@@ -36,6 +36,10 @@ if step > 0 and until_ms > now then
   return {0, until_ms - now, 0}
 end
 redis.call('ZREMRANGEBYSCORE', permits, '-inf', now)
+-- Those that hold for an hour and more were given before the clock was put back: a worker that lives renews its own.
+for _, permit in ipairs(redis.call('ZRANGE', permits, now + 3600000, '+inf', 'BYSCORE')) do
+  redis.call('ZADD', permits, now + life, permit)
+end
 if unproven and known[6] and redis.call('ZSCORE', permits, known[6]) then
   return {0, 0, 1}
 end
