@@ -88,7 +88,7 @@ local function standing(unique, key, entry, id)
     return entry
   end
   local row = redis.call('HGET', keyed, id)
-  for until_ms, one in string.gmatch(row or '', '(%d+) (%S+)') do
+  for until_ms, one in string.gmatch(row or '', '%f[^%s%z](%d+) (%S+)') do
     if one == key then
       redis.call('PEXPIREAT', unique, until_ms)
       if string.match(row, '^%d+ %S+$') then

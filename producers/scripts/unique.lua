@@ -19,7 +19,7 @@ function unique.release(tag, ids)
   end
   local found = {}
   for n, row in ipairs(rows) do
-    for until_ms, key in string.gmatch(row or '', '(%d+) (%S+)') do
+    for until_ms, key in string.gmatch(row or '', '%f[^%s%z](%d+) (%S+)') do
       local name = 'momentus:' .. tag .. ':unique:' .. key
       local held = redis.pcall('GET', name)
       if type(held) == 'string' and string.sub(held, -#ids[n] - 1) == ' ' .. ids[n] then
