@@ -10,7 +10,13 @@ from typing import Any, cast
 
 from redis import Redis
 from redis.connection import Connection
-from redis.exceptions import ConnectionError as ConnectionLost, ReadOnlyError, RedisError, ResponseError
+from redis.exceptions import (
+    AuthenticationError,
+    ConnectionError as ConnectionLost,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+)
 
 from .address import Address, Host, read_address
 from .cluster import guarded
@@ -168,7 +174,7 @@ def _exchange(connection: Connection, command: Sequence[Argument]) -> Any:  # no
     connection.send_command(*command)  # type: ignore[no-untyped-call]
     try:
         return connection.read_response()  # type: ignore[no-untyped-call]
-    except ResponseError as refusal:
+    except (ResponseError, AuthenticationError) as refusal:
         return refusal
 
 
@@ -188,7 +194,14 @@ class _Found:
 
     def on_connect(self) -> None:
         super().on_connect()  # type: ignore[misc]  # as above
-        if self._finder.address.sentinels and _exchange(cast("Connection", self), ("ROLE",))[0] != b"master":
+        if self._finder.address.sentinels and not _is_primary(_exchange(cast("Connection", self), ("ROLE",))):
             self._finder.refused = self._finder.named
             raise ConnectionLost("the server that the sentinels name is not the primary (yet)")
         self._finder.refused = None
+
+
+def _is_primary(reply: Any) -> bool:  # noqa: ANN401  a reply is whatever Redis says
+    """What a server says of its role. Raises ResponseError: its user may not ask."""
+    if isinstance(reply, ResponseError):
+        raise reply
+    return bool(reply[0] == b"master")

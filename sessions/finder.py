@@ -13,7 +13,13 @@ from contextlib import suppress
 from typing import Any
 
 from redis.asyncio import Connection
-from redis.exceptions import ConnectionError as ConnectionLost, ReadOnlyError, RedisError, ResponseError
+from redis.exceptions import (
+    AuthenticationError,
+    ConnectionError as ConnectionLost,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+)
 
 from .address import Address, Host
 
@@ -84,7 +90,7 @@ class Finder:
         await asking.send_command("AUTH", *user, password)
         try:
             await asking.read_response()
-        except ResponseError:
+        except (ResponseError, AuthenticationError):
             return
 
 

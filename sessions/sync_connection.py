@@ -9,7 +9,13 @@ from __future__ import annotations
 from typing import Any, cast
 
 from redis import Connection, ConnectionPool, Redis, SSLConnection, UnixDomainSocketConnection
-from redis.exceptions import ConnectionError as ConnectionLost, ReadOnlyError, RedisError, ResponseError
+from redis.exceptions import (
+    AuthenticationError,
+    ConnectionError as ConnectionLost,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+)
 
 from .address import Address, Host, read_address
 from .idle import SyncTried
@@ -106,7 +112,7 @@ def _exchange(connection: Connection, *command: str) -> Any:  # noqa: ANN401  a 
     connection.send_command(*command)  # type: ignore[no-untyped-call]
     try:
         return connection.read_response()  # type: ignore[no-untyped-call]
-    except ResponseError as refusal:
+    except (ResponseError, AuthenticationError) as refusal:
         return refusal
 
 
@@ -128,7 +134,10 @@ class _Found:
     def on_connect(self) -> None:
         """Greet the server, and see whether it is what it was said to be."""
         super().on_connect()  # type: ignore[misc]  # as above
-        if _exchange(cast("Connection", self), "ROLE")[0] != b"master":
+        role = _exchange(cast("Connection", self), "ROLE")
+        if isinstance(role, ResponseError):
+            raise role
+        if role[0] != b"master":
             raise ConnectionLost("the server that the sentinels name is not the primary (yet)")
 
     def read_response(self, *arguments: Any, **options: Any) -> Any:  # noqa: ANN401  redis-py's own

@@ -1,21 +1,29 @@
 """A user of Redis without some right: nothing is believed that Redis did not agree to, and the right is named."""
 
 import asyncio
+import hashlib
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from redis.asyncio import Redis
 
+from ops.acl import ROLES, user_line
+from ops.depth import read_depth
 from ops.doctor.redis_facts import gather_redis
-from producers import Producer
-from sessions import Sessions
+from producers import NotEnqueued, Producer, SyncProducer
+from reader.guard_of_cluster import ClusterGuard
+from sessions import Sessions, SessionsUnavailable, SyncSessions
+from sessions.connection import connect
+from sessions.token import mint
 from tests.command_line import run_ops
 from tests.notes import LANE, Note, running
 from tests.reader_process import REPORT, Client, document, meta, reader_process
 from tests.support import OwnValkey, eventually
+from tests.topologies import cluster, sentinels
 from worker.engine import LaneSlots, Worker
 from worker.engine.handler import handler
 
@@ -230,3 +238,69 @@ async def test_a_command_that_is_refused_does_not_say_that_redis_is_away(limited
     assert code == 3
     assert "lacks +evalsha" in err
     assert "does not answer" not in err
+
+
+# Behind sentinels, and on a cluster
+
+
+async def test_who_may_not_ask_for_the_role_behind_sentinels_is_told_that() -> None:
+    async with sentinels() as three:
+        for port in three.nodes.values():
+            async with Redis(port=port) as admin:
+                rules = ["on", f">{PASSWORD}", "~*", "&*", "+@all", "-role"]
+                await admin.execute_command("ACL", "SETUSER", "limited", *rules)  # type: ignore[no-untyped-call]
+        url = three.url.replace("sentinel://", f"sentinel://limited:{PASSWORD}@")
+        async with Producer.connect(url, budget=5) as producer:
+            with pytest.raises(NotEnqueued, match=r"\+role"):
+                await producer.send(Note("x"))
+        with SyncProducer.connect(url, budget=5) as blocking, pytest.raises(NotEnqueued, match="role"):
+            await asyncio.to_thread(blocking.send, Note("x"))
+        plain = SyncSessions.connect(url, deadline=timedelta(seconds=5))
+        with closing(plain), pytest.raises(SessionsUnavailable, match="role"):
+            await asyncio.to_thread(plain.load, mint("u-17"))
+        sessions = Sessions.connect(url, deadline=timedelta(seconds=5))
+        with pytest.raises(SessionsUnavailable, match="role"):
+            await sessions.load(mint("u-17"))
+        await sessions.close()
+
+
+async def test_on_a_cluster_each_role_does_its_work_under_its_user() -> None:
+    async with cluster() as three:
+        for port in three.nodes.values():
+            async with Redis(port=port) as admin:
+                for role in ROLES:
+                    words = user_line(role, hashlib.sha256(PASSWORD.encode()).hexdigest()).split()
+                    await admin.execute_command("ACL", "SETUSER", *words[1:])  # type: ignore[no-untyped-call]
+
+        def url(role: str) -> str:
+            return three.url.replace("cluster://", f"cluster://momentus-{role}:{PASSWORD}@")
+
+        async with Producer.connect(url("producer"), budget=5) as producer:
+            receipt = await producer.send(Note("x"), delay=timedelta(hours=1))
+            assert await producer.cancel(receipt.id) == "cancelled"
+        sessions = Sessions.connect(url("sessions"), deadline=timedelta(seconds=10))
+        old, session = await sessions.create("u-17", {"roots": [17]}, idle=timedelta(hours=1))
+        async with connect(three.url) as admin:
+            await admin.hset(session.place.session_key, "t", "1")
+            await admin.pexpire(session.place.session_key, 60_000)
+        rotated = await sessions.rotate(old)
+        assert rotated is not None
+        guard = ClusterGuard(url("reader"), deadline=timedelta(seconds=10))
+        for token in (rotated[0], old):
+            asked = await guard.ask(token)
+            assert asked is not None
+            assert await guard.roots(token, asked) == {17}
+
+        async def is_slid() -> bool:
+            async with connect(three.url) as admin:
+                return bool(await admin.pttl(rotated[1].place.session_key) > 60_000)
+
+        assert await eventually(is_slid)
+        await sessions.revoke_user("u-17")
+        asked = await guard.ask(old)
+        assert asked is not None
+        assert await guard.roots(old, asked) is None
+        await guard.close()
+        await sessions.close()
+        async with connect(url("console")) as console:
+            assert (await read_depth(console, tenant="default")).conserved
