@@ -43,7 +43,7 @@ _QUEUE = f"{_QUEUES} {_JOBS} {_both('*')}"
 _SESSIONS = "~momentus:{s:*"
 _CHANGED = "&momentus:{reports}:changed:*"
 
-_STRINGS = "get getdel set mget mset exists del unlink expire pexpire pttl persist type getrange strlen"
+_STRINGS = "get getdel set mget mset exists del unlink expire pexpire pexpireat pttl persist type getrange strlen"
 _HASHES = "hget hset hsetnx hmget hdel hlen hkeys hgetall hincrby hexists hscan hrandfield"
 _ZSETS = (
     "zadd zrem zscore zmscore zcard zcount zrange zrevrange zrangebyscore zrank zremrangebyscore zremrangebyrank"
@@ -91,12 +91,15 @@ _PRODUCER = (
     Grant("%R~arq:in-progress:*", "exists"),
     Grant(f"{_QUEUES} {_both('leases:*', 'dead:*')}", "zadd zscore zcard zrem"),
     Grant(_both("blocked:*"), "zrange zrem"),
-    Grant(_both("counters", "minute:*", "limited", "next"), "hget hset hdel hlen hkeys hincrby pexpire"),
+    Grant(
+        _both("counters", "minute:*", "limited", "keyed", "next"),
+        "hget hmget hset hdel hlen hkeys hincrby pexpire",
+    ),
     Grant(_both("lapses", "effects", "progress", "parked:*", access="%W~"), "hdel hexists"),
     Grant(_both("uncertain"), "zadd zcard zremrangebyrank"),
     Grant(_both("adopted", "cancelled", "retrying:*", "held_back:*", "occupying:*"), "sismember sadd srem"),
     Grant(_both("wake:*"), "llen lpush"),
-    Grant(_both("unique:*"), "get set strlen"),
+    Grant(_both("unique:*"), "get set mset strlen del pttl pexpireat"),
     Grant(_both("history:*", access="%W~"), "del persist"),
     Grant(_both("confirmed", access="%W~"), "set"),
     Grant(_both("digest:*"), "hmget hset pexpire"),

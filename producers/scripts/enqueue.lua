@@ -34,6 +34,9 @@ local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local function check_type(command, key)
   local reply = redis.pcall(command, key)
   if type(reply) == 'table' and reply.err then
+    if not string.find(reply.err, 'WRONGTYPE', 1, true) then
+      error(reply) -- the caller may not look, say
+    end
     error({err = 'WRONGTYPE ' .. key .. ' holds something else; nothing was queued'})
   end
 end

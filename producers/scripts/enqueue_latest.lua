@@ -34,6 +34,9 @@ local probes = {{'ZCARD', queue}, {'LLEN', wake}, {'HLEN', counters}, {'ZCARD', 
 for _, probe in ipairs(probes) do
   local length = redis.pcall(probe[1], probe[2])
   if type(length) == 'table' and length.err then
+    if not string.find(length.err, 'WRONGTYPE', 1, true) then
+      error(length) -- the caller may not look, say
+    end
     error({err = 'WRONGTYPE ' .. probe[2] .. ' holds something else; nothing was queued'})
   end
 end
