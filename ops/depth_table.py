@@ -54,8 +54,8 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, left: set[int]
 
 
 def printable(text: str) -> str:
-    """The text with a question mark for whatever a terminal might obey."""
-    return "".join(letter if letter.isprintable() else "?" for letter in text)
+    """The text on one line, with a question mark for whatever a terminal might obey."""
+    return "".join(letter if letter.isprintable() else "?" for letter in " ".join(text.splitlines()))
 
 
 def _lane(lane: LaneDepth) -> list[str]:

@@ -65,8 +65,8 @@ class ScriptedSmtp:
 
     Attributes:
         offers: what EHLO is answered with.
-        replies: by verb (``greeting``, ``ehlo``, ``auth``, ``mail``, ``rcpt``, ``data``, ``dot``, ``rset``), what
-            to say once each instead of the usual; an empty one closes the connection instead.
+        replies: by verb (``greeting``, ``ehlo``, ``starttls``, ``auth``, ``mail``, ``rcpt``, ``data``, ``dot``,
+            ``rset``), what to say once each instead of the usual; an empty one closes the connection instead.
         before: by verb, what is waited for before the reply; ``body``: before it takes the body.
         context: for TLS; with ``implicit`` from the first octet, else after STARTTLS.
         talk: another conversation instead of the usual one.
@@ -139,9 +139,9 @@ class ScriptedSmtp:
                 case "EHLO":
                     await self._answer(talk, "ehlo", _lines("scripted.example", *self.offers))
                 case "STARTTLS":
-                    assert self.context is not None
-                    await talk.say("220 2.0.0 go ahead")
-                    await talk.writer.start_tls(self.context)
+                    if await self._answer(talk, "starttls", "220 2.0.0 go ahead"):
+                        assert self.context is not None
+                        await talk.writer.start_tls(self.context)
                 case "AUTH":
                     await self._answer(talk, "auth", "235 2.7.0 welcome")
                 case "QUIT":

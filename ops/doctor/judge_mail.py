@@ -20,6 +20,7 @@ _CLIENT_OFF = re.compile(r"SmtpClientAuthentication is disabled", re.IGNORECASE)
 _BASIC_OFF = re.compile(r"basic authentication is (?:disabled|not supported)", re.IGNORECASE)
 """Microsoft's words with 5.7.139, which also stands for a wrong password."""
 _SMALL = 10_000_000
+_EXIM_TAKES = 10
 _MOST_LOOKUPS = 10
 """RFC 7208, 4.6.4."""
 _LOOKUPS = re.compile(
@@ -65,6 +66,7 @@ def judge_server(facts: ServerFacts, *, now: datetime) -> Iterator[Finding]:
     yield from _certificate(facts, where, now)
     yield from _login(account, facts, where)
     yield _size(facts, where)
+    yield from _queueing(facts, where)
 
 
 def _greeting(facts: ServerFacts, where: str) -> Finding:
@@ -126,6 +128,13 @@ def _judged(reply: Reply, where: str, setting: str) -> Finding:
     if reply.code < _FOR_GOOD:
         return warning("smtp.login_later", where, reply=told)
     return wrong("smtp.login_refused", where, reply=told, setting=setting)
+
+
+def _queueing(facts: ServerFacts, where: str) -> Iterator[Finding]:
+    """Exim leaves what comes after the 10th mail of a connection to its queue run, unless it is told otherwise."""
+    messages = facts.account.messages
+    if "exim" in facts.greeting.lower() and not 0 < messages <= _EXIM_TAKES:
+        yield warning("smtp.exim", where, account=facts.account.name)
 
 
 def _size(facts: ServerFacts, where: str) -> Finding:

@@ -13,6 +13,7 @@ import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from typing import Any
 
 from jobs.mail.account import Account
 from jobs.mail.ehlo import choose_ehlo_name
@@ -43,6 +44,7 @@ class ServerFacts:
         tls_fault: why TLS failed; empty when it did not, or was not tried.
         certificate_ends: of its certificate; None without TLS.
         offers: its EHLO keywords after TLS, in lower case, with their parameters.
+        greeting: what it says first.
         credentials: what was to be shown to it; None where no log-in was to be tried.
         login: its answer to the log-in; None when none was tried.
         ehlo_name: how it was greeted, as the worker on this machine would.
@@ -55,10 +57,32 @@ class ServerFacts:
     tls_fault: str = ""
     certificate_ends: datetime | None = None
     offers: Mapping[str, str] = field(default_factory=dict)
+    greeting: str = ""
     credentials: Credentials | None = None
     login: Reply | None = None
     ehlo_name: str = ""
     ehlo_refused: str = ""
+
+
+class _Greeted(smtplib.SMTP):
+    """Keeps the greeting, which the standard library throws away."""
+
+    greeting = ""
+
+    def connect(
+        self,
+        host: str = "localhost",
+        port: int = 0,
+        source_address: Any = None,  # noqa: ANN401  as in the standard library
+    ) -> tuple[int, bytes]:
+        """Connect, and keep what the server says first."""
+        code, text = super().connect(host, port, source_address)
+        self.greeting = text.decode("ascii", "replace")
+        return code, text
+
+
+class _ImplicitTls(_Greeted, smtplib.SMTP_SSL):
+    """TLS from the first byte."""
 
 
 async def gather_server(account: Account, credentials: Credentials | None = None) -> ServerFacts:
@@ -85,13 +109,13 @@ def _gather(account: Account, credentials: Credentials | None) -> ServerFacts:
         return ServerFacts(account=account, fault=f"{type(error).__name__}: {_words(error)}")
 
 
-def _connected(account: Account, context: ssl.SSLContext) -> smtplib.SMTP:
+def _connected(account: Account, context: ssl.SSLContext) -> _Greeted:
     if account.tls == "implicit":
-        return smtplib.SMTP_SSL(account.host, account.port, timeout=_SECONDS, context=context)
-    return smtplib.SMTP(account.host, account.port, timeout=_SECONDS)
+        return _ImplicitTls(account.host, account.port, timeout=_SECONDS, context=context)
+    return _Greeted(account.host, account.port, timeout=_SECONDS)
 
 
-def _asked(account: Account, client: smtplib.SMTP, context: ssl.SSLContext) -> ServerFacts:
+def _asked(account: Account, client: _Greeted, context: ssl.SSLContext) -> ServerFacts:
     code, words = client.ehlo()
     if code != _DONE:
         told = f"{code} {words.decode('utf-8', 'replace')}"
@@ -104,7 +128,11 @@ def _asked(account: Account, client: smtplib.SMTP, context: ssl.SSLContext) -> S
         client.starttls(context=context)
         client.ehlo()
     return ServerFacts(
-        account=account, starttls=starttls, certificate_ends=_certificate_ends(client), offers=_offers(client)
+        account=account,
+        starttls=starttls,
+        certificate_ends=_certificate_ends(client),
+        offers=_offers(client),
+        greeting=client.greeting,
     )
 
 

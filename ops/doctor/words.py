@@ -136,6 +136,10 @@ ENGLISH: Words = {
         "Microsoft turns passwords off for SMTP at the end of December 2026",
         'auth = "microsoft" in the accounts file (docs/mail.md)',
     ),
+    "smtp.exim": (
+        "is an Exim: from the 11th mail of a connection on, mails wait for its queue run (Debian: 30 min)",
+        "messages = 10 in [accounts.{account}], or MOMENTUS_MAIL__MESSAGES_PER_CONNECTION=10 without such a file",
+    ),
     "smtp.no_login": ("no login is configured", ""),
     "smtp.no_auth": ("offers no AUTH, and the account has a user name", "another port (587), or no user name"),
     "smtp.no_xoauth2": (

@@ -4,7 +4,7 @@
     closed    its breaker is open: refused login, used-up day, faults in a row; it opens again by itself
     trying    the pause is over, and one connection is let through to see
     paused    people said so, until they say otherwise
-    slowed    open, and at a share of its pace after the provider asked for it
+    slowed    open, and at a share of its pace or at one that was learned, after the provider asked for it
 
 A worker defines the accounts when it starts; one that nobody defines any more is not shown.
 """
@@ -44,6 +44,7 @@ class AccountSeen:
         trouble, reason: of the breaker, "" while it is closed.
         step: how many pauses in a row.
         pace: the share of its budget that counts.
+        learned: mails a minute that its provider was found to bear, if it has no limits; 0 for any number.
         limit: its budget.
         left: what is left of each rate of the budget.
         room: how many mails may begin now; None for any number.
@@ -58,6 +59,7 @@ class AccountSeen:
     reason: str
     step: int
     pace: float
+    learned: int
     limit: Limit | None
     left: tuple[Left | LeftOfWindow, ...]
     room: int | None
@@ -73,7 +75,7 @@ class AccountSeen:
             return "paused" if self.held.until is None else "closed"
         if self.step:
             return "trying"
-        return "slowed" if self.pace < 1 else "open"
+        return "slowed" if self.pace < 1 or self.learned else "open"
 
     @property
     def opens_in(self) -> timedelta | None:
@@ -117,6 +119,7 @@ async def _seen(redis: Redis, state: LimitState) -> AccountSeen:
         reason=told.get("reason", ""),
         step=int(told.get("step", 0)),
         pace=state.pace,
+        learned=round(float(told.get("rate", 0))),
         limit=state.limit,
         left=tuple(read_left(rate, text, now_ms) for rate, text in zip(rates, texts, strict=True)),
         room=state.room,

@@ -106,6 +106,12 @@ PASSWORD = "s3cret-canary"  # noqa: S105  made up
 REFUSED = "535 5.7.8 Username and Password not accepted"
 
 
+async def test_an_exim_is_known_by_its_greeting_and_told_of_unless_the_account_heeds_it() -> None:
+    async with ScriptedSmtp(replies={"greeting": ["220 mx.example ESMTP Exim 4.96"] * 2}) as server:
+        assert "smtp.exim" in await looked_at(an_account(server))
+        assert "smtp.exim" not in await looked_at(an_account(server, preset="exim", messages=10))
+
+
 def an_account(server: ScriptedSmtp, **more: Any) -> Account:
     return Account(name="main", host="127.0.0.1", port=server.port, tls="off", username="me", **more)
 

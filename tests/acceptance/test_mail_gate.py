@@ -10,9 +10,12 @@ import pytest
 from redis.asyncio import Redis
 
 from producers.keys import mail_account, mail_permits
+from producers.limit import Limit
+from producers.limits import Limits
 from producers.link import Link
 from tests.support import OwnValkey, eventually
 from worker.mail.gate import PAUSES, AccountClosed, Gate, Pause, Times
+from worker.mail.verdict import Trouble
 
 AN_HOUR = timedelta(hours=1)
 SOON = timedelta(milliseconds=1)
@@ -303,3 +306,81 @@ async def test_an_account_without_a_number_has_nothing_to_hand_on(link: Link) ->
     assert await one.take()
     assert await other.take()
     assert await one.wanted() == 0
+
+
+async def test_a_pause_that_the_server_names_counts_at_once_and_beyond_the_longest(link: Link) -> None:
+    one, other = workers(link, 2, times=PASSING)
+    assert await one.fault("throttle", "slower", asked=AN_HOUR) == AN_HOUR
+    with pytest.raises(AccountClosed):
+        await other.take()
+    fresh = Gate(link, "fresh", times=TIMES)
+    assert await fresh.fault("fault", "busy for an hour", asked=2 * AN_HOUR) == 2 * AN_HOUR
+
+
+async def test_what_may_be_about_one_mail_alone_closes_an_account_by_which_others_go_only_in_a_row(
+    link: Link, redis: Redis
+) -> None:
+    (one,) = workers(link, 1)
+    one.tempo.accepted()
+    assert await one.fault("relay", "refused", of_a_mail=True) is None
+    await one.worked()
+    assert await one.fault("relay", "refused", of_a_mail=True) is None
+    assert await one.fault("relay", "refused", of_a_mail=True) is None
+    assert await one.fault("relay", "refused", of_a_mail=True)
+    hold = await held(redis)
+    assert hold
+    assert hold["reason"] == "refused"
+    untried = Gate(link, "untried", times=TIMES)
+    assert await untried.fault("relay", "refused", of_a_mail=True)
+
+
+@pytest.mark.parametrize("trouble", ["relay", "blocked", "client", "auth", "day", "throttle"])
+async def test_a_login_that_is_taken_says_nothing_of_what_comes_after_it(
+    trouble: Trouble, link: Link, redis: Redis
+) -> None:
+    times = replace(TIMES, pauses=dict.fromkeys(PAUSES, SHORT))
+    (one,) = workers(link, 1, times=times)
+    await one.fault(trouble, "no")
+    await eventually(probing(one))
+    one.opened()
+    await asyncio.gather(*one._telling)
+    assert await redis.hget(mail_account("main"), "step") == b"1"
+    await one.worked()
+    assert not await redis.hexists(mail_account("main"), "step")
+
+
+async def test_a_pace_is_learned_by_all_workers_lowered_raised_and_forgotten(link: Link) -> None:
+    times = replace(PASSING, quiet=timedelta(0), renew_every=SOON)
+    unlimited = Limit("account:main", concurrency=3)
+    one, other = (Gate(link, "main", times=times, unlimited=unlimited) for _ in range(2))
+    limits = Limits(link, "{mail}")
+    await proven([one])
+    assert await one.take()
+    assert await other.take()
+    for _ in range(100):
+        one.tempo.accepted()
+
+    async def rate() -> int:
+        limit = (await limits.state("account:main")).limit
+        return limit.rates[0].count if limit and limit.rates else 0
+
+    await one.fault("throttle", "slower")
+    learned = await rate()
+    assert learned == one.tempo.per_minute  # half of what two together sent
+    await one.give_back()
+
+    async def lowered() -> bool:
+        await one.fault("throttle", "slower")
+        return 0 < await rate() < learned
+
+    await eventually(lowered)
+    keeping = asyncio.create_task(one.keep())
+
+    async def forgotten() -> bool:
+        return await rate() == 0
+
+    await eventually(forgotten)
+    keeping.cancel()
+    limit = (await limits.state("account:main")).limit
+    assert limit is not None
+    assert limit.concurrency == 3

@@ -330,3 +330,32 @@ async def test_the_end_of_a_connection_is_told_once_however_it_ends() -> None:
         server.cut()
         await eventually(lambda: not connection.usable)
     assert ends == ["end"] * 3
+
+
+@pytest.mark.parametrize("reply", ["354 go ahead", "334 what"])
+async def test_a_reply_to_the_dot_that_says_neither_yes_nor_no_is_uncertain_and_ends_the_connection(
+    reply: str,
+) -> None:
+    async with ScriptedSmtp(replies={"dot": [reply]}) as server:
+        connection = await opened(server)
+        with pytest.raises(Uncertain, match=reply[:3]):
+            await connection.send(LETTER, mark)
+        assert not connection.usable
+        await eventually(lambda: server.open == 0)
+
+
+async def test_a_second_go_ahead_is_no_refusal() -> None:
+    async def talk(talk: Talk) -> None:
+        await talk.say("220 ready")
+        await talk.hear()
+        await talk.say("250-scripted.example\n250 PIPELINING")
+        for _ in range(3):
+            await talk.hear()
+        await talk.say("250 fine\n250 fine\n354 go ahead\n354 go ahead")
+        await talk.reader.read(65536)
+
+    async with ScriptedSmtp(talk=talk) as server:
+        connection = await opened(server)
+        with pytest.raises((Broken, Uncertain)):
+            await connection.send(LETTER, mark)
+        assert not connection.usable

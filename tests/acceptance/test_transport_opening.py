@@ -15,8 +15,10 @@ from jobs.mail.octets import Letter
 from tests.certificates import Certificates, make_certificates
 from tests.scripted_smtp import ScriptedSmtp, Talk
 from worker.mail import transport
+from worker.mail.advice import advice
 from worker.mail.connection import Connection
 from worker.mail.errors import Broken, CannotOpen, Refused
+from worker.mail.reply import judge
 from worker.mail.server import Server
 from worker.mail.token import Token, TokenRefused, TokenUnavailable
 
@@ -201,6 +203,19 @@ async def test_this_machines_own_full_name_is_used_where_it_has_one(monkeypatch:
 def test_a_name_that_is_none_is_refused_at_the_start() -> None:
     with pytest.raises(ValueError, match="ehlo_name: is not a full host name"):
         Server("127.0.0.1", 25, "off", ehlo_name="bare")
+
+
+@pytest.mark.parametrize(
+    "reply", ["454 4.7.0 TLS not available due to local problem", "454 TLS currently unavailable"]
+)
+async def test_a_server_without_tls_for_now_is_no_word_about_the_login(reply: str) -> None:
+    async with ScriptedSmtp(offers=(*PLAIN, "STARTTLS"), replies={"starttls": [reply]}) as server:
+        with pytest.raises(Refused) as refused:
+            await Connection(Server("127.0.0.1", server.port, "required", "me", "secret")).open()
+    verdict = judge(refused.value.reply)
+    assert (verdict.decision, verdict.trouble) == ("wait", "tls")
+    assert "password is" not in advice("tls", "main", refused.value.reply)
+    assert not any(line.startswith("AUTH") for line in server.commands)
 
 
 def test_nothing_older_than_tls_1_2_is_spoken() -> None:

@@ -363,9 +363,10 @@ class QueueModel:
             self.results[job_id] = Mortal(result, now + life)
         match kind:
             case "done" | "suppressed" | "cancelled" | "expired":
-                if kind == "expired":
+                told = outcome == "cancelled+" and life > 0
+                if kind == "expired" or told:
                     self._remember(job_id, attempt, kind)
-                self._end(job, kind, remembered=now + life if result else 0)
+                self._end(job, kind, remembered=now + life if result or told else 0)
             case "dead":
                 self._remember(job_id, attempt, "dead")
                 self._bury(now, job)

@@ -113,6 +113,7 @@ def test_a_managed_redis_that_tells_no_configuration_is_judged_by_what_it_tells(
 @pytest.mark.parametrize(
     ("facts", "code"),
     [
+        (replace(SERVER, greeting="mx.example.com ESMTP Exim 4.96 Sat"), "smtp.exim"),
         (ServerFacts(account=ACCOUNT, fault="ConnectionRefusedError"), "smtp.away"),
         (ServerFacts(account=ACCOUNT, starttls=False), "smtp.no_starttls"),
         (ServerFacts(account=ACCOUNT, starttls=True, tls_fault="self-signed"), "smtp.tls_failed"),

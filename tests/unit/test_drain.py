@@ -163,4 +163,4 @@ def test_columns_stand_below_their_heads() -> None:
 
 
 def test_nothing_from_elsewhere_can_move_the_cursor() -> None:
-    assert printable("a\x1b[2Jb\r\n\u202eñ") == "a?[2Jb???ñ"
+    assert printable("a\x1b[2Jb\r\n\u202eñ") == "a?[2Jb ?ñ"

@@ -52,7 +52,10 @@ def test_the_domains_that_an_account_sends_for_are_in_the_form_in_which_mails_ha
         (MAIN + 'tls = "off"', '[accounts.main] tls = "off": is for loopback hosts only'),
         (MAIN + 'auth = "microsoft"', '[accounts.main] auth = "microsoft": needs tenant and client_id'),
         (MAIN + 'password = "secret"', "[accounts.main] password: no such key; did you mean password_file?"),
-        ('[accounts.main]\npreset = "gmial"', "[accounts.main] preset: no such preset; there are generic, gmail"),
+        (
+            '[accounts.main]\npreset = "gmial"',
+            "[accounts.main] preset: no such preset; there are generic, exim, gmail",
+        ),
         ('[accounts.main]\npreset = "gmail"', "[accounts.main] username: must be given"),
         ('[accounts.main]\npreset = "ses"\nusername = "me"', "[accounts.main] host: must be given"),
         ('[accounts.Main]\nhost = "localhost"', "[accounts.Main] is not the name of an account"),

@@ -95,6 +95,23 @@ def test_a_wait_that_is_no_span_of_time_is_refused_where_it_is_said() -> None:
         TryLater("later", after=5)  # type: ignore[arg-type]  # what a handler may say by mistake
 
 
+@pytest.mark.parametrize("attempt", [1, 3, 99])
+def test_a_bounded_wait_is_uncharged_grows_with_the_age_and_ends_with_the_horizon(attempt: int) -> None:
+    slower = TryLater("slower", charged=False, bounded=True)
+    named = TryLater("slower", after=SECOND, charged=False, bounded=True)
+    assert after(slower, attempt, timedelta(0)) == Outcome("defer", FIRST, "slower")
+    assert after(named, attempt, timedelta(0)) == Outcome("defer", SECOND, "slower")
+    assert after(named, attempt, YOUNG) == Outcome("defer", YOUNG, "slower")
+    old = after(named, attempt, POLICY.horizon - FIRST)
+    assert (old.kind, old.reason) == ("dead", "older than 1:00:00 at the next attempt: slower")
+
+
+def test_a_bounded_wait_does_not_outlast_the_deadline() -> None:
+    slower = TryLater("slower", after=YOUNG, charged=False, bounded=True)
+    put_off = decide(slower, attempt=1, age=YOUNG, policy=POLICY, left=SECOND)
+    assert put_off == Outcome("defer", SECOND, "slower")
+
+
 def test_arqs_retry_waits_as_long_as_it_says_within_the_policy() -> None:
     asked = after(Retry(defer=5))
     assert (asked.kind, asked.delay) == ("retry", timedelta(seconds=5))

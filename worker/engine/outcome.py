@@ -7,6 +7,7 @@
 | it raised GiveUp                                | dead                                           |
 | it raised TryLater, or any other error          | retry by the policy; dead past tries or age    |
 | it raised TryLater(charged=False)               | defer: no attempt is counted                   |
+| it raised TryLater(charged=False, bounded=True) | the same, within the policy's horizon          |
 | it ran out of its time                          | retry by the policy                            |
 | the worker stopped it (shutdown, lease lost)    | defer                                          |
 | it raised arq's Retry                           | retry after what it says                       |
@@ -52,11 +53,19 @@ class TryLater(_Word):
         reason: kept in the job's history; may hold a server's reply, so it does not go to the log.
         after: how long to wait; left out, the policy decides.
         charged: False when the wait is not the job's fault (a limit, a pause, an account's quota).
+        bounded: an uncharged wait ends with the policy's horizon all the same. It is as long as the job has waited
+            already, at least ``after``, so that a job that is put off and put off is not tried every few seconds.
         uncertain: the effect began and nobody knows whether it took place.
     """
 
     def __init__(
-        self, reason: str, *, after: timedelta | None = None, charged: bool = True, uncertain: bool = False
+        self,
+        reason: str,
+        *,
+        after: timedelta | None = None,
+        charged: bool = True,
+        bounded: bool = False,
+        uncertain: bool = False,
     ) -> None:
         super().__init__(reason)
         if not isinstance(after, timedelta | None):
@@ -64,6 +73,7 @@ class TryLater(_Word):
         self.reason = reason
         self.after = after
         self.charged = charged
+        self.bounded = bounded
         self.uncertain = uncertain
 
 
@@ -186,6 +196,8 @@ def decide(  # noqa: PLR0911  one return per row of the table above
         case Park():
             kind: OutcomeKind = "park+" if error.uncertain else "park"
             return Outcome(kind, FOR_GOOD, error.reason, why=error.why)
+        case TryLater(charged=False, bounded=True):
+            return _put_off(error, age, policy, left)
         case TryLater(charged=False):
             return Outcome("defer", _UNCHARGED_WAIT if error.after is None else error.after, error.reason)
         case asyncio.CancelledError() if stopped:
@@ -224,7 +236,22 @@ def wait_before(attempt: int, policy: Policy) -> timedelta:
     """The policy's wait after this attempt failed, with its jitter."""
     longest, first = policy.longest_wait.total_seconds(), policy.first_wait.total_seconds()
     wait = timedelta(seconds=min(longest, first * policy.factor ** min(attempt - 1, 64)))
-    return wait * (1 + policy.jitter * random.uniform(-1, 1))  # noqa: S311  jitter, not a secret
+    return wait * _moved(policy)
+
+
+def _put_off(error: TryLater, age: timedelta, policy: Policy, left: timedelta | None) -> Outcome:
+    """Later, uncharged, but not later than the policy's horizon."""
+    backing_off = min(policy.longest_wait, max(policy.first_wait, age)) * _moved(policy)
+    wait = max(error.after or timedelta(0), backing_off)
+    if left is not None and wait >= left:
+        return Outcome("defer", max(left, timedelta(0)), error.reason)
+    if age + wait > policy.horizon:
+        return Outcome("dead", reason=f"older than {policy.horizon} at the next attempt: {error.reason}")
+    return Outcome("defer", wait, error.reason)
+
+
+def _moved(policy: Policy) -> float:
+    return 1 + policy.jitter * random.uniform(-1, 1)  # noqa: S311  jitter, not a secret
 
 
 def _again(

@@ -19,6 +19,7 @@ import orjson
 from jobs.mail.octets import Letter
 from producers.keys import LaneKeys
 from producers.link import Link
+from worker.mail.advice import advice
 from worker.mail.envelope import Receipt
 from worker.mail.errors import Broken, Refused
 from worker.mail.gate import AccountClosed, Gate
@@ -28,6 +29,9 @@ from worker.mail.routing import bind, route
 from worker.mail.uncertain import Earlier, find_earlier
 
 _LOOK = timedelta(seconds=1)
+_MOST_USED_UP = 4
+_OPENING = {"connect", "login"}
+_BEFORE_THE_MARK = {"mail", "rcpt", "data"}
 _KEYS = LaneKeys("mail.normal")
 
 
@@ -72,15 +76,12 @@ class Carrier:
             await self._fault("login", self.unusable)
             raise AccountClosed(self.name, self.look, self.unusable)
         try:
-            async with self.pool.connection(priority=priority) as connection:
-                try:
-                    return await connection.send(letter, mark)
-                except Refused as refusal:
-                    if not self.judge(refusal.reply).keep_connection:
-                        connection.close()
-                    raise
+            receipt = await self._by_some_connection(letter, mark, priority)
         except Crowded as crowded:
             raise AccountClosed(self.name, self.look, str(crowded)) from None
+        if self._gate is not None:
+            self._gate.tempo.accepted()
+        return receipt
 
     @property
     def look(self) -> timedelta:
@@ -100,9 +101,11 @@ class Carrier:
             self._told = failure, asyncio.create_task(self._tell(failure))
         return self._told[1]
 
-    async def trouble(self, trouble: Trouble, reply: Reply) -> timedelta | None:
+    async def trouble(self, verdict: Verdict, reply: Reply) -> timedelta | None:
         """Let the fleet know; how long the account is closed for it, None when it is not."""
-        return await self._fault(trouble, _advice(trouble, self.name, reply))
+        of_a_mail = reply.stage not in _OPENING
+        reason = advice(verdict.trouble, self.name, reply)
+        return await self._fault(verdict.trouble, reason, asked=verdict.after, of_a_mail=of_a_mail)
 
     async def worked(self) -> None:
         """A connection got as far as a mail."""
@@ -112,11 +115,40 @@ class Carrier:
     async def _tell(self, failure: Refused | Broken) -> timedelta | None:
         if isinstance(failure, Broken):
             return await self._fault(failure.trouble, failure.advice)
-        trouble = self.judge(failure.reply).trouble
-        return await self.trouble(trouble, failure.reply) if trouble else None
+        verdict = self.judge(failure.reply)
+        return await self.trouble(verdict, failure.reply) if verdict.trouble else None
 
-    async def _fault(self, trouble: Trouble, reason: str) -> timedelta | None:
-        return None if self._gate is None else await self._gate.fault(trouble, reason)
+    async def _fault(
+        self, trouble: Trouble, reason: str, *, asked: timedelta | None = None, of_a_mail: bool = False
+    ) -> timedelta | None:
+        if self._gate is None:
+            return None
+        return await self._gate.fault(trouble, reason, asked=asked, of_a_mail=of_a_mail)
+
+    async def _by_some_connection(
+        self, letter: Letter, mark: Callable[[], Awaitable[bool]], priority: int
+    ) -> Receipt:
+        """By another one when only this one was used up: those that are kept are of about the same age."""
+        for _ in range(_MOST_USED_UP):
+            try:
+                return await self._hand_over(letter, mark, priority)
+            except Refused as refusal:
+                if not self._may_go_by_another(refusal.reply):
+                    raise
+        return await self._hand_over(letter, mark, priority)
+
+    async def _hand_over(self, letter: Letter, mark: Callable[[], Awaitable[bool]], priority: int) -> Receipt:
+        async with self.pool.connection(priority=priority) as connection:
+            try:
+                return await connection.send(letter, mark)
+            except Refused as refusal:
+                if not self.judge(refusal.reply).keep_connection:
+                    connection.close()
+                raise
+
+    def _may_go_by_another(self, reply: Reply) -> bool:
+        """Whether only that one connection was used up, before the mail had made its mark."""
+        return reply.stage in _BEFORE_THE_MARK and self.judge(reply).session_over
 
 
 class Accounts(Mapping[str, Carrier]):
@@ -178,16 +210,3 @@ class Accounts(Mapping[str, Carrier]):
         if names and (link := self._first.link) is not None:
             return await route(link, context, names)
         return names[0] if names else ""
-
-
-def _advice(trouble: Trouble, account: str, reply: Reply) -> str:
-    words = f"{reply.stage} {reply.code} {reply.text}" if reply.code else reply.text
-    match trouble:
-        case "login":
-            return f"the server refuses the login: {words}. Check username and password of the account {account!r}"
-        case "day":
-            return f"the account's day is used up: {words}"
-        case "fault":
-            return f"the server cannot be reached: {words}"
-        case _:
-            return f"the server asks for a slower pace: {words}"

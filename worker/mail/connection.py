@@ -30,6 +30,7 @@ from worker.mail.envelope import (
     Receipt,
     find_refusal,
     is_go_ahead,
+    is_no,
     is_yes,
     refused_recipients,
     write_body,
@@ -249,7 +250,7 @@ class Connection:
         if (early := wire.unasked) is None:
             return
         self.close()
-        if is_yes(early):
+        if not is_no(early):
             raise Broken("data", EOFError(f"{early.code} before the dot"))
         raise Refused(Reply("dot", early.code, early.text))
 
@@ -260,11 +261,16 @@ class Connection:
         except Interrupted as end:
             raise Uncertain(describe(end.cause)) from end
         self._took = self._took[0], monotonic() - began
-        if not is_yes(answer):
-            if answer.code == _CLOSES:
-                self.close()
-            raise Refused(Reply("dot", answer.code, answer.text))
-        return answer.text
+        if is_yes(answer):
+            return answer.text
+        if not is_no(
+            answer
+        ):  # 354 once more: what became of the mail it does not say, and whose the next is nobody knows
+            self.close()
+            raise Uncertain(f"{answer.code} is no answer to it")
+        if answer.code == _CLOSES:
+            self.close()
+        raise Refused(Reply("dot", answer.code, answer.text))
 
 
 def _unfollowed(end: Interrupted, *, let_go: bool) -> Unfollowed:

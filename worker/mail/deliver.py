@@ -235,11 +235,11 @@ class _Attempt:
         """The server said no."""
         reply = replace(refusal.reply, text=self.mail.discreet(refusal.reply.text))
         verdict = self.account.judge(reply)
-        words = self.words(f"{reply.stage} {reply.code} {reply.text}", verdict)
+        words = self.words(f"{reply.stage} {reply.code} {reply.line}", verdict)
         if reply.stage in _OPENING:
             closed = await self.account.failed_to_open(refusal)
         elif verdict.trouble:
-            closed = await _learn(self.account.trouble(verdict.trouble, reply))
+            closed = await _learn(self.account.trouble(verdict, reply))
         else:
             closed = None
             await _learn(self.account.worked())
@@ -248,8 +248,10 @@ class _Attempt:
                 if verdict.scope == "recipient" and await _learn(self._doubted(reply)):
                     return TryLater(f"{words} ({_DOUBT})")
                 return GiveUp(words)
-            case "wait":
-                return TryLater(words, after=self.account.look if closed else None, charged=False)
+            case "wait" if closed:
+                return TryLater(words, after=self.account.look, charged=False)
+            case "wait":  # as long as others go out it may be this mail's own fault, so it ends with its horizon
+                return TryLater(words, after=verdict.after, charged=False, bounded=True)
             case "again":
                 return TryLater(words, after=verdict.after)
 

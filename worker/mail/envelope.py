@@ -111,6 +111,11 @@ def is_yes(answer: Answer) -> bool:
     return 200 <= answer.code < 300  # noqa: PLR2004  the first digit
 
 
+def is_no(answer: Answer) -> bool:
+    """4yz or 5yz: not done."""
+    return answer.code >= 400  # noqa: PLR2004  the first digit
+
+
 def is_go_ahead(answer: Answer) -> bool:
     """354: the body may follow."""
     return 300 <= answer.code < 400  # noqa: PLR2004  the first digit

@@ -148,7 +148,7 @@ async def at_work(
         times: of the gates.
     """
     entries = list(configured)
-    gates = [Gate(link, one.account.name, connections=one.account.connections, times=times) for one in entries]
+    gates = [_gate(one.account, link, times) for one in entries]
     carriers = [_carrier(one, gate, link, size) for one, gate in zip(entries, gates, strict=True)]
     keeping = [
         background.start(f"permits of {one.account.name}", gate.keep)
@@ -203,6 +203,12 @@ def longest_idle(account: Account) -> float:
     pauses = [seconds / count for seconds, count in ((1, account.per_second), (60, account.per_minute)) if count]
     between = max(pauses, default=0) * max(1, account.connections)
     return min(_LONGEST_IDLE, max(_IDLE, 2 * between))
+
+
+def _gate(account: Account, link: Link, times: Times | None) -> Gate:
+    limit = limit_of(account)
+    unlimited = None if limit.rates else limit
+    return Gate(link, account.name, connections=account.connections, times=times, unlimited=unlimited)
 
 
 def _carrier(one: Configured, gate: Gate, link: Link, size: Size) -> Carrier:

@@ -5,9 +5,10 @@ them, so that a worker that was killed gives them back by dying. A permit given 
 a server notices the end of a connection later than we do. Who finds none is put down as wanting one, with the
 importance of its mail: whoever has an idle connection ends it, and a free permit goes to the most important mail.
 
-The breaker: a refused login, a used-up day, or a few connection faults in a row close the account for a while,
-for all workers at once; its limit is held, so that the claim gives its mails to another account or leaves them
-where they are. When the pause is over, one connection is let through to see. If it fails the next pause is longer.
+The breaker: a refused login or relay, a used-up day, or a few connection faults in a row close the account for a
+while, for all workers at once; its limit is held, so that the claim gives its mails to another account or leaves
+them where they are. When the pause is over, one connection is let through to see. If it fails the next pause is
+longer.
 
 What can go wrong: Redis away. No new connection is opened then, and those that are open go on; their mails could
 not make their mark anyway.
@@ -17,7 +18,7 @@ import asyncio
 import contextlib
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import cache
 from itertools import count
@@ -28,11 +29,13 @@ from redis.exceptions import RedisError
 
 import background
 from producers.keys import LaneKeys, mail_account, mail_permits, mail_wanted
+from producers.limit import Limit, Rate
 from producers.limits import Limits
 from producers.link import Argument, Link
 from producers.script import Script, read_script
 from worker.events import emit, event
-from worker.mail.reply import Trouble
+from worker.mail.tempo import Tempo
+from worker.mail.verdict import Trouble
 
 _ACCOUNT_CLOSED = event("account.closed")
 _ACCOUNT_OPEN = event("account.open")
@@ -40,6 +43,10 @@ _ACCOUNT_OPEN = event("account.open")
 _ANSWER_SECONDS = 2.0
 _REASON_LIMIT = 500
 _ANY_PRIORITY = 9
+_SECONDS = 60
+_DOUBTFUL: set[Trouble] = {"auth", "relay", "blocked", "client"}
+"""What a server may say of one mail alone."""
+_IN_A_ROW = 3
 _KEYS = LaneKeys("mail.normal")
 _LOST = (RedisError, OSError, TimeoutError)
 
@@ -62,6 +69,10 @@ PAUSES: Mapping[Trouble, Pause] = {
     "fault": Pause(3, timedelta(seconds=5), timedelta(minutes=5)),
     "tls": Pause(1, timedelta(minutes=1), timedelta(hours=1)),
     "login": Pause(1, timedelta(minutes=1), timedelta(hours=1)),
+    "auth": Pause(1, timedelta(minutes=1), timedelta(hours=1)),
+    "relay": Pause(1, timedelta(minutes=1), timedelta(hours=1)),
+    "blocked": Pause(1, timedelta(minutes=1), timedelta(hours=1)),
+    "client": Pause(1, timedelta(minutes=1), timedelta(hours=1)),
     "throttle": Pause(1, timedelta(seconds=10), timedelta(minutes=5)),
     "connections": Pause(1, timedelta(seconds=5), timedelta(minutes=1)),
     "day": Pause(1, timedelta(minutes=30), timedelta(hours=4)),
@@ -114,13 +125,27 @@ class Gate:
         account: the account's name.
         connections: how many the account may have, fleet-wide; 0 for any number.
         times: see there.
+        unlimited: the account's limit if it has no rates: then a rate is learned from replies that ask for one.
+
+    Attributes:
+        tempo: how fast its mails went out lately.
     """
 
-    def __init__(self, link: Link, account: str, *, connections: int = 0, times: Times | None = None) -> None:
+    def __init__(
+        self,
+        link: Link,
+        account: str,
+        *,
+        connections: int = 0,
+        times: Times | None = None,
+        unlimited: Limit | None = None,
+    ) -> None:
         self._link = link
         self._account = account
         self._connections = connections
         self._times = times or Times()
+        self._unlimited = unlimited
+        self.tempo = Tempo()
         self._permits: list[str] = []
         self._mine = uuid.uuid4().hex[:16]
         self._numbers = count(1)
@@ -192,21 +217,34 @@ class Gate:
                 if permits := list(self._permits):
                     keys = [mail_permits(self._account)]
                     await self._run("keep_permits", keys, [_ms(self._times.life), *permits])
-                await self._set_pace(
-                    await self._run("ease", [mail_account(self._account)], [_ms(self._times.quiet)])
-                )
+                pace, rate = await self._run("ease", [mail_account(self._account)], [_ms(self._times.quiet)])
+                await self._set_pace(pace)
+                await self._set_rate(rate)
 
-    async def fault(self, trouble: Trouble, reason: str) -> timedelta | None:
-        """Tell of a trouble; how long the account is closed because of it, None when it is not (yet)."""
+    async def fault(
+        self, trouble: Trouble, reason: str, *, asked: timedelta | None = None, of_a_mail: bool = False
+    ) -> timedelta | None:
+        """Tell of a trouble; how long the account is closed because of it, None when it is not (yet).
+
+        Args:
+            asked: the pause that the server named.
+            of_a_mail: it was told of one mail. If others went out lately, it may be about that one, so that it
+                takes a few in a row.
+        """
         self._suspect = True
         pause = self._times.pauses[trouble]
-        arguments: list[Argument] = [limit_key(self._account), trouble, pause.faults, _ms(pause.first)]
+        faults = 1 if asked else pause.faults
+        if of_a_mail and trouble in _DOUBTFUL and self.tempo.lately:
+            faults = max(faults, _IN_A_ROW)
+        learned = self.tempo.per_minute if self._unlimited else 0
+        arguments: list[Argument] = [limit_key(self._account), trouble, faults, _ms(pause.first)]
         arguments += [_ms(pause.longest), _ms(self._times.row), reason[:_REASON_LIMIT]]
+        arguments += [_ms(asked or timedelta(0)), learned]
+        keys = [mail_account(self._account), _KEYS.holds, mail_permits(self._account)]
         try:
-            wait, step, opened, pace = await self._run(
-                "fault", [mail_account(self._account), _KEYS.holds], arguments
-            )
+            wait, step, opened, pace, rate = await self._run("fault", keys, arguments)
             await self._set_pace(pace)
+            await self._set_rate(rate)
         except _LOST:
             return self._times.look
         if opened:
@@ -235,6 +273,14 @@ class Gate:
     async def _set_pace(self, pace: bytes) -> None:
         if pace:
             await Limits(self._link, _KEYS.tag).slow(limit_key(self._account), float(pace))
+
+    async def _set_rate(self, rate: bytes) -> None:
+        """Keep an account without limits to the pace that was learned; "0" lets it be without again."""
+        if not rate or self._unlimited is None:
+            return
+        count = round(float(rate))
+        learned = (Rate(count, timedelta(minutes=1), max(1, count // _SECONDS)),) if count else ()
+        await Limits(self._link, _KEYS.tag).define(replace(self._unlimited, rates=learned))
 
     async def _run(self, name: str, keys: list[str], arguments: list[Any]) -> Any:  # noqa: ANN401  a reply is whatever the script returns
         return await run_script(self._link, name, keys, arguments)

@@ -31,7 +31,8 @@
 -- Returns  one number per job: 1 recorded, 0 refused (the lease was lost)
 -- Raises   for a key of the lane that holds something else; nothing was recorded
 --
--- What happened to a job is remembered as long as its result, if there is one.
+-- What happened to a job is remembered as long as its result, if there is one; so is that of one that
+-- was cancelled when its effect had begun.
 --
 -- Invariant: accepted = done + suppressed + discarded + vanished + cancelled + expired (the counters) + ZCARD of dead + ZCARD of
 -- the queue (waiting and leased), for every lane, after every call.
@@ -114,6 +115,7 @@ local function give_back_own()
 end
 
 local finish = {}
+local uncertain = {} -- ids whose effect began, with an outcome that nobody knows
 
 local function forget(id, result, life)
   local history = 'momentus:' .. tag .. ':history:' .. id
@@ -133,9 +135,13 @@ end
 
 finish.suppressed = finish.done
 
-function finish.cancelled(id, _, _, result, life)
+function finish.cancelled(id, attempt, _, result, life, reason)
+  local told = uncertain[id] and tonumber(life) > 0 -- what it may have done before it was stopped
+  if told then
+    remember(id, attempt, 'cancelled', reason)
+  end
   leave(id, result, life)
-  forget(id, result, life)
+  forget(id, told and 'kept' or result, life)
 end
 
 function finish.expired(id, attempt, _, result, life, reason)
@@ -195,6 +201,7 @@ local function settle(at)
   forgotten[#forgotten + 1] = 'arq:in-progress:' .. id
   if string.sub(outcome, -1) == '+' then
     outcome = string.sub(outcome, 1, -2)
+    uncertain[id] = true
     local note = string.match(redis.call('HGET', effects, id) or '', '^%d+ (.+)$')
     remember(id, attempt, 'uncertain', (note and note .. ': ' or '') .. 'the effect began and its outcome is unknown')
     require_uncertain().list(tag, id, now)

@@ -14,7 +14,8 @@ local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local known = redis.call('HMGET', KEYS[1], 'step', 'until_ms', 'trouble')
 local step, until_ms = tonumber(known[1] or 0), tonumber(known[2] or 0)
-local later = known[3] == 'day' or known[3] == 'throttle'
+local by_a_login = {fault = true, tls = true, login = true, connections = true}
+local later = not by_a_login[known[3]]
 if step > 0 and (until_ms > now or (ARGV[1] == 'opened' and later)) then
   return 0
 end
