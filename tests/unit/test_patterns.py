@@ -23,7 +23,10 @@ from worker.mail.care import Opened
 ROOT = Path(__file__).resolve().parents[2]
 ROOMS = ("jobs", "producers", "sessions", "reader", "worker", "ops")
 CALLS = frozenset({"match", "fullmatch", "search", "sub", "subn", "split", "finditer", "findall"})
-COMPUTED = {("ops/sink/page.py", "pattern"): ("ops.sink.page", "_VIEWS")}
+COMPUTED = {
+    ("ops/sink/page.py", "pattern"): ("ops.sink.page", "_VIEWS"),
+    ("worker/mail/reply_words.py", "pattern"): ("worker.mail.reply_words", "_PATTERNS"),
+}
 """Patterns that stand in a table of their module, by the name they have where they are used."""
 LUA_NAMED = re.compile(r"^local (\w+) = ('(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\")$", re.MULTILINE)
 LUA_CALL = re.compile(

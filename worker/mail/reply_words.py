@@ -198,7 +198,7 @@ PHRASES: Final[Mapping[str, tuple[str, ...]]] = {
 """By topic; ``tests/unit/test_reply_words.py`` has a reply for each."""
 
 
-def _compiled(phrases: Iterable[str]) -> re.Pattern[str]:
+def _pattern(phrases: Iterable[str]) -> str:
     alternatives = []
     for phrase in phrases:
         parts = [
@@ -206,10 +206,10 @@ def _compiled(phrases: Iterable[str]) -> re.Pattern[str]:
             for word in phrase.split()
         ]
         alternatives.append("".join(parts))
-    return re.compile(" (?:" + "|".join(alternatives) + ")")
+    return " (?:" + "|".join(alternatives) + ")"
 
 
-_PATTERNS: Final = {topic: _compiled(phrases) for topic, phrases in PHRASES.items()}
+_PATTERNS: Final = {_pattern(phrases): topic for topic, phrases in PHRASES.items()}
 _WORDS: Final = {
     word
     for phrases in PHRASES.values()
@@ -237,4 +237,4 @@ def essence(text: str) -> tuple[str, ...]:
 def topics(words: Iterable[str]) -> frozenset[str]:
     """Find what a reply with these known words is about."""
     row = f" {' '.join(words)} "
-    return frozenset(topic for topic, pattern in _PATTERNS.items() if pattern.search(row))
+    return frozenset(topic for pattern, topic in _PATTERNS.items() if re.search(pattern, row))
