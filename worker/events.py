@@ -42,7 +42,6 @@ _EVENTS = {
     "job.hook_failed": ("error", "the hook after a job failed; the job's outcome stands"),
     "job.exit_refused": ("error", "a task that a handler began wanted to end the process; the worker goes on"),
     "worker.cut_off": ("warning", "the process did not end by itself after its shutdown and is ended now"),
-    "worker.fault": ("error", "a fault of the worker's own; it goes on"),
     "job.expired": ("warning", "the job's deadline had passed before it could begin; it ends here"),
     "job.cancelled": ("info", "job was stopped because somebody asked for it"),
     "job.cancelled+": ("warning", "job was stopped because somebody asked for it, without a certain outcome"),

@@ -257,7 +257,8 @@ async def test_a_job_of_a_backend_whose_clock_is_wrong_is_tried_again_like_any_o
 ) -> None:
     runs: list[str] = []
 
-    async def fail_once(_: dict[str, Any], text: str) -> None:
+    async def fail_once(context: dict[str, Any], text: str) -> None:
+        assert close_to(datetime.now(UTC) - context["enqueue_time"], timedelta(0))
         runs.append(text)
         if len(runs) == 1:
             raise ConnectionError("away")

@@ -25,14 +25,13 @@ from collections.abc import Callable, Sequence
 
 from redis.exceptions import RedisError
 
+import background
 from producers.rights import missing_right
 from worker.engine.ceiling import Ceiling
 from worker.engine.lane import Claim, Completion, Lane
 from worker.engine.store import Store, Turn
 from worker.engine.wake import Wake
 from worker.events import emit, event
-
-_WORKER_FAULT = event("worker.fault")
 
 _JOB_UNCONFIRMED = event("job.unconfirmed")
 _JOB_REFUSED = event("job.refused")
@@ -154,7 +153,7 @@ class Pump:
         self._kicked.set()
         self._ceiling.changed()
         if not turn.cancelled() and (fault := turn.exception()):
-            emit(_WORKER_FAULT, error=type(fault).__name__, where="turn")
+            background.note("turn", fault)
 
     async def _turn(self, endings: Endings, wanted: Wanted) -> None:
         try:
