@@ -122,6 +122,7 @@ class Pool:
         self._permits, self._patience, self._on_failure = permits, patience, on_failure
         self._on_open = on_open
         self._longest_idle = longest_idle
+        self._bounded = permits is not None and permits.bounded
         self._shares = Shares(weights)
         self._waiting: Waiting[Kept] = Waiting(self._shares)
         self._idle: list[Kept] = []
@@ -244,13 +245,9 @@ class Pool:
         return kept.worn or mails >= self._messages or time.monotonic() - kept.opened_at > _LONGEST_AGE
 
     def _may_have(self, priority: int) -> bool:
-        return priority == URGENT or self._shares.total < self._limit - self._reserve
+        return priority == URGENT or not self._reserve or self._shares.total < self._limit - self._reserve
 
     # Handing on to other workers
-
-    @property
-    def _bounded(self) -> bool:
-        return self._permits is not None and self._permits.bounded
 
     async def _offer(self, kept: Kept) -> None:
         """Keep a connection that comes back for the mails here, unless a more important one waits elsewhere."""
