@@ -57,8 +57,8 @@ class Glance:
 
 def living(record: Record, epoch: bytes | None) -> bytes | None:
     """The session's data as JSON, or None: it has ended, or its token was replaced."""
-    born, *_, data = record
-    return data if born is not None and born == (epoch or b"0") else None
+    born = record[0]
+    return record[4] if born is not None and born == (epoch or b"0") else None
 
 
 def is_due(record: Record, slid_ms: int, now_ms: int) -> bool:
@@ -72,10 +72,11 @@ def is_due(record: Record, slid_ms: int, now_ms: int) -> bool:
         SessionsUnavailable: the record is not in the sessions' format.
     """
     try:
-        touched, idle = int(record[1] or b""), int(record[2] or b"")
+        waited, idle = now_ms - int(record[1] or b""), int(record[2] or b"")
     except ValueError as error:
         raise SessionsUnavailable(f"a session's times are no numbers: {error}") from error
-    return now_ms - max(touched, slid_ms) > min(_SLIDE_AFTER_MS, idle / _SLIDE_PART)
+    due_after = min(_SLIDE_AFTER_MS, idle / _SLIDE_PART)
+    return waited > due_after and now_ms - slid_ms > due_after
 
 
 @dataclass(frozen=True, slots=True)
