@@ -35,7 +35,6 @@ from ops.supervisor import Supervisor
 from ops.supervisor_process import Process, Restart
 from ops.system import worker_ready
 from producers import Producer
-from producers.compose import Composer, utc_now
 from producers.keys import LaneKeys, catalogue
 from settings import each_field
 from tests.certificates import make_certificates
@@ -253,10 +252,12 @@ async def what_is_kept_of_a_sent_mail_is_kept_as_long_as_was_set(run: Run) -> No
 @proves("worker", "MAIL__HORIZON")
 async def a_mail_is_tried_as_long_as_was_set(run: Run) -> None:
     run.server.replies["rcpt"] = ["451 4.3.0 later"]
-    early = Producer.connect(url_of(run), budget=5)
-    early._composer = Composer("default", now=lambda: utc_now() - timedelta(minutes=3))
-    receipt = await early.send(mail())
-    await early.close()
+    receipt = await run.producer.send(mail(), delay=timedelta(hours=1))
+    job = f"arq:job:{receipt.id}"
+    waiting = {**orjson.loads(await run.redis.get(job)), "d": 0}
+    waiting["et"] -= 3 * 60_000  # as if it had been sent three minutes ago, and fell due then
+    await run.redis.set(job, orjson.dumps(waiting))
+    await run.redis.zadd(NORMAL.queue, {receipt.id: 1})
     await eventually(lambda: run.redis.zscore(NORMAL.dead, receipt.id))
 
 
