@@ -3,9 +3,9 @@
 The tests never use a configured server: MOMENTUS_* variables are cleared for every test. Any number of runs,
 and any number of pytest-xdist workers in each, go side by side; each has its own servers.
 
-    valkey_url      a shared Valkey, empty at the start of each test that asks for it
+    valkey_url      a shared Valkey, empty at the start of each test that asks for it; of a module with the mark
+                    on_cluster_too, in the long run, a shared cluster as well
     cluster_url     a shared cluster of three primaries, empty at the start of each test that asks for it
-    redis_url       the one and the other: the test runs on a server, and in the long run on a cluster too
     own_valkey      makes a Valkey of the test's own, to kill, stop, freeze and restart
     postgres_dsn    a shared Postgres: superuser, the maintenance database
     database        a fresh, empty database of the test's own: its DSN
@@ -50,10 +50,22 @@ def _valkey() -> Iterator[Valkey]:
             yield valkey
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Have modules that are marked for it run on a cluster as well, in the long run."""
+    marked = metafunc.definition.get_closest_marker
+    if "valkey_url" in metafunc.fixturenames and marked("on_cluster_too") and not marked("one_server"):
+        forms = ["server", pytest.param("cluster", marks=pytest.mark.long)]
+        metafunc.parametrize("valkey_url", forms, indirect=True)
+
+
 @pytest.fixture
-def valkey_url(_valkey: Valkey) -> str:
-    assert ask_valkey(_valkey.port, "FLUSHALL") == b"+OK"
-    return _valkey.url
+def valkey_url(request: pytest.FixtureRequest) -> str:
+    if getattr(request, "param", "server") == "cluster":
+        url: str = request.getfixturevalue("cluster_url")
+        return url
+    valkey: Valkey = request.getfixturevalue("_valkey")
+    assert ask_valkey(valkey.port, "FLUSHALL") == b"+OK"
+    return valkey.url
 
 
 @pytest.fixture(scope="session")
@@ -67,12 +79,6 @@ def cluster_url(_cluster: Cluster) -> str:
     for port in _cluster.nodes.values():
         assert ask_valkey(port, "FLUSHALL") == b"+OK"
     return _cluster.url
-
-
-@pytest.fixture(params=["server", pytest.param("cluster", marks=pytest.mark.long)])
-def redis_url(request: pytest.FixtureRequest) -> str:
-    url: str = request.getfixturevalue({"server": "valkey_url", "cluster": "cluster_url"}[request.param])
-    return url
 
 
 @pytest.fixture

@@ -26,6 +26,7 @@ from ops.embedded.ports import free_port
 from ops.embedded.valkey import Valkey
 from ops.supervisor import Supervisor
 from ops.supervisor_process import Process, Restart
+from sessions.connection import connect
 from tests.support import Servers, ask_valkey, eventually, scratch_directory
 
 SERVICE = "momentus"
@@ -192,6 +193,11 @@ class Cluster:
 
     def _name(self, port: int) -> str:
         return next(name for name, known in self.nodes.items() if known == port)
+
+
+def client_of(url: str) -> Redis:
+    """A client for what a test looks at: of the server, or of the cluster."""
+    return connect(url, seconds=10) if url.startswith("cluster://") else Redis.from_url(url)
 
 
 def _port(slots: list[Any]) -> int:

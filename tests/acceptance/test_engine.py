@@ -16,10 +16,13 @@ from producers import Producer, QueueFull
 from producers.keys import LaneKeys
 from tests.notes import Note, running
 from tests.support import eventually
+from tests.topologies import client_of
 from worker.engine import Cron, GiveUp, LaneSlots, Schedule, TryLater, Worker
 from worker.engine.handler import handler
 from worker.engine.lane import Claim, Completion
 from worker.engine.store import script
+
+pytestmark = pytest.mark.on_cluster_too
 
 LANE = "mail.normal"
 KEYS = LaneKeys(LANE)
@@ -27,7 +30,7 @@ KEYS = LaneKeys(LANE)
 
 @pytest.fixture
 async def redis(valkey_url: str) -> AsyncIterator[Redis]:
-    async with Redis.from_url(valkey_url) as client:
+    async with client_of(valkey_url) as client:
         yield client
 
 
@@ -353,6 +356,7 @@ async def test_a_job_that_dies_in_its_effect_is_counted_as_uncertain_when_it_is_
     assert await conserved(redis)
 
 
+@pytest.mark.one_server("stock arq knows no cluster")
 async def test_a_deferred_job_of_a_stock_producer_is_counted_once(valkey_url: str, redis: Redis) -> None:
     attempts: list[int] = []
 

@@ -26,8 +26,11 @@ from producers.keys import LaneKeys
 from tests.command_line import run_ops
 from tests.notes import running
 from tests.support import OwnValkey, eventually
+from tests.topologies import client_of
 from worker.engine import GiveUp, LaneSlots, Limit, Limits, Rate, TryLater, Worker
 from worker.engine.handler import handler
+
+pytestmark = pytest.mark.on_cluster_too
 
 LANE = "mail.normal"
 KEYS = LaneKeys(LANE)
@@ -80,7 +83,7 @@ class Handler:
 
 @pytest.fixture
 async def redis(valkey_url: str) -> AsyncIterator[Redis]:
-    async with Redis.from_url(valkey_url) as client:
+    async with client_of(valkey_url) as client:
         yield client
 
 
@@ -231,6 +234,7 @@ async def test_a_payload_of_any_length_is_revived(redis: Redis, content_bytes: i
     assert (await revive_all(redis, LANE)).revived == 3
 
 
+@pytest.mark.one_server("it measures")
 @pytest.mark.long
 async def test_no_send_fails_while_100000_jobs_of_200_limits_are_revived(valkey_url: str, redis: Redis) -> None:
     keys = [f"tenant:{number}" for number in range(200)]
@@ -267,6 +271,7 @@ async def test_a_dead_job_whose_payload_is_gone_is_counted_as_vanished(
     assert (lane.vanished, lane.dead, lane.ready) == (1, 0, 0)
 
 
+@pytest.mark.one_server("stock arq knows no cluster")
 @pytest.mark.parametrize("job_id", ["{mail}foreign", "untagged"])
 async def test_a_revived_job_of_a_stock_arq_producer_is_counted_once(
     valkey_url: str, redis: Redis, job_id: str
@@ -406,6 +411,7 @@ async def test_a_dead_job_is_not_cancelled(valkey_url: str, redis: Redis, produc
     assert (await lane_of(redis)).dead == 1
 
 
+@pytest.mark.one_server("stock arq knows no cluster")
 @pytest.mark.parametrize("job_id", ["{mail}foreign", "untagged"])
 async def test_a_waiting_job_of_a_stock_arq_producer_that_is_cancelled_is_accounted_for(
     redis: Redis, job_id: str
@@ -640,7 +646,7 @@ async def test_the_console_tells_of_a_hold_in_both_languages(
     valkey_url: str, redis: Redis, language: str, words: str
 ) -> None:
     await hold(redis, LANE, lasting=None, reason="<b>wrong figures</b>")
-    async with Redis.from_url(valkey_url) as client:
+    async with client_of(valkey_url) as client:
         console = Console(client, tenant="default", named="MOMENTUS_REDIS_URL")
         for path in ("/", f"/lanes/{LANE}"):
             request = Request(method="GET", path=path, host="127.0.0.1", accept_language=language)

@@ -25,10 +25,13 @@ from producers.keys import LaneKeys
 from producers.link import Link
 from tests.notes import Note, running
 from tests.support import OwnValkey, eventually
+from tests.topologies import client_of
 from worker.engine import LaneLimit, LaneSlots, Limit, Limits, Rate, Window, Worker
 from worker.engine.handler import handler
 from worker.engine.lane import Claim, Completion, Lane
 from worker.engine.store import Store
+
+pytestmark = pytest.mark.on_cluster_too
 
 LANE, URGENT, BULK = "mail.normal", "mail.urgent", "mail.bulk"
 KEYS = LaneKeys(LANE)
@@ -47,7 +50,7 @@ class BulkNote(Note):
 
 @pytest.fixture
 async def redis(valkey_url: str) -> AsyncIterator[Redis]:
-    async with Redis.from_url(valkey_url) as client:
+    async with client_of(valkey_url) as client:
         yield client
 
 
@@ -139,7 +142,7 @@ class Fleet:
 
 
 def store(url: str, name: str, lease: timedelta = timedelta(seconds=10)) -> Store:
-    return Store(Link(url), worker_id=name, lease=lease, crash_limit=3)
+    return Store(Link(url, KEYS.tag), worker_id=name, lease=lease, crash_limit=3)
 
 
 @pytest.fixture
@@ -452,7 +455,7 @@ async def test_a_waiting_urgent_job_gets_the_next_place_before_the_lane_that_gav
 
 
 async def waits_for_a_place(desk: Desk, url: str) -> bool:
-    async with Redis.from_url(url) as client:
+    async with client_of(url) as client:
         assert "urgent" not in desk.begun
         return bool(await client.sismember(KEYS.short, URGENT))
 

@@ -18,12 +18,15 @@ from ops.sink.smtp import Drop, Faults, Sink
 from producers import Producer
 from producers.keys import LaneKeys
 from tests.support import eventually
+from tests.topologies import client_of
 from worker.engine import LaneSlots, Worker
 from worker.engine.handler import handler
 from worker.mail.accounts import Accounts
 from worker.mail.deliver import Mailer, send_mail
 from worker.mail.pool import Pool
 from worker.mail.server import Server
+
+pytestmark = pytest.mark.on_cluster_too
 
 KEYS = LaneKeys("mail.normal")
 QUICK = Policy(tries=5, first_wait=timedelta(milliseconds=5), horizon=timedelta(hours=1))
@@ -58,7 +61,7 @@ async def delivering(url: str, port: int, *, connections: int = 5, messages: int
 
 @pytest.fixture
 async def redis(valkey_url: str) -> AsyncIterator[Redis]:
-    async with Redis.from_url(valkey_url) as client:
+    async with client_of(valkey_url) as client:
         yield client
 
 

@@ -37,6 +37,7 @@ from tests.notes import running
 from tests.provider import TOO_FAST, TOO_MANY, Provider
 from tests.scripted_smtp import ScriptedSmtp
 from tests.support import eventually
+from tests.topologies import client_of
 from worker.engine import LaneSlots, Worker
 from worker.engine.handler import handler
 from worker.mail import pool
@@ -44,6 +45,8 @@ from worker.mail.deliver import Mailer, send_mail
 from worker.mail.fleet import Configured, Size, at_work, limit_of, longest_idle
 from worker.mail.gate import PAUSES, Pause, Times, limit_key
 from worker.mail.server import Server
+
+pytestmark = pytest.mark.on_cluster_too
 
 KEYS = LaneKeys(MAIL_NORMAL)
 PASSWORD = "right"  # noqa: S105  made up
@@ -70,7 +73,7 @@ def _short_rests(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 async def redis(valkey_url: str) -> AsyncIterator[Redis]:
-    async with Redis.from_url(valkey_url) as client:
+    async with client_of(valkey_url) as client:
         yield client
 
 
@@ -101,7 +104,7 @@ async def fleet(
     keys = [limit_key(one.account.name) for one in accounts]
     async with AsyncExitStack() as stack:
         for _ in range(workers):
-            link = Link(url)
+            link = Link(url, KEYS.tag)
             stack.push_async_callback(link.close)
             carriers = await stack.enter_async_context(
                 at_work(accounts, link, size=Size(connections=connections, messages=100), times=times)

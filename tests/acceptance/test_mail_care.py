@@ -36,11 +36,14 @@ from producers.suppression import (
 )
 from tests.bounces import bounce, opensmtpd_bounce
 from tests.support import eventually
+from tests.topologies import client_of
 from worker.mail.erase import Eraser, erase_mails
 from worker.mail.sent import SentRegister
 from worker.mail.suppression import SuppressionList
 
 ROOT = Path(__file__).resolve().parents[2]
+pytestmark = pytest.mark.on_cluster_too
+
 ANA = "ana@example.com"
 KEYS = LaneKeys("mail.normal")
 JOB = "{mail}0199aaaa-bbbb"
@@ -50,13 +53,13 @@ RING = KeyRing(f"one:{base64.b64encode(bytes(32)).decode()}")
 
 @pytest.fixture
 async def redis(valkey_url: str) -> AsyncIterator[Redis]:
-    async with Redis.from_url(valkey_url) as client:
+    async with client_of(valkey_url) as client:
         yield client
 
 
 @pytest.fixture
 async def link(valkey_url: str) -> AsyncIterator[Link]:
-    one = Link(valkey_url)
+    one = Link(valkey_url, KEYS.tag)
     yield one
     await one.close()
 

@@ -14,8 +14,11 @@ from producers.limit import Limit
 from producers.limits import Limits
 from producers.link import Link
 from tests.support import OwnValkey, eventually
+from tests.topologies import client_of
 from worker.mail.gate import PAUSES, AccountClosed, Gate, Pause, Times
 from worker.mail.verdict import Trouble
+
+pytestmark = pytest.mark.on_cluster_too
 
 AN_HOUR = timedelta(hours=1)
 SOON = timedelta(milliseconds=1)
@@ -29,13 +32,13 @@ ACCOUNT = "limit:account:main"
 
 @pytest.fixture
 async def redis(valkey_url: str) -> AsyncIterator[Redis]:
-    async with Redis.from_url(valkey_url) as client:
+    async with client_of(valkey_url) as client:
         yield client
 
 
 @pytest.fixture
 async def link(valkey_url: str) -> AsyncIterator[Link]:
-    link = Link(valkey_url)
+    link = Link(valkey_url, "{mail}")
     yield link
     await link.close()
 

@@ -36,11 +36,14 @@ from producers.link import Link
 from tests.notes import running
 from tests.provider import Provider
 from tests.support import OwnValkey, eventually
+from tests.topologies import client_of
 from worker.engine import LaneSlots, Worker
 from worker.engine.handler import handler
 from worker.mail.deliver import Mailer, send_mail
 from worker.mail.fleet import Configured, Size, at_work
 from worker.mail.server import Server
+
+pytestmark = pytest.mark.on_cluster_too
 
 KEYS = LaneKeys(MAIL_NORMAL)
 HOLDING: Mapping[str, Stream] = {**STREAMS, "transactional": Stream(name="transactional", uncertain="hold")}
@@ -48,7 +51,7 @@ HOLDING: Mapping[str, Stream] = {**STREAMS, "transactional": Stream(name="transa
 
 @pytest.fixture
 async def redis(valkey_url: str) -> AsyncIterator[Redis]:
-    async with Redis.from_url(valkey_url) as client:
+    async with client_of(valkey_url) as client:
         yield client
 
 
@@ -63,7 +66,7 @@ async def delivering(
     url: str, provider: Provider, *, streams: Mapping[str, Stream] = STREAMS, header: str = "", grace: float = 30
 ) -> AsyncIterator[Worker]:
     account = Account(name="main", host="127.0.0.1", idempotency_header=header)
-    link = Link(url)
+    link = Link(url, KEYS.tag)
     configured = Configured(account=account, server=Server("127.0.0.1", provider.port, "off"))
     async with at_work([configured], link, size=Size(connections=5, messages=100)) as accounts:
         worker = Worker(
@@ -328,12 +331,14 @@ async def killed(url: str, redis: Redis, *, count: int, kills: int, seconds: flo
     assert await redis.zcard(KEYS.queue) == 0
 
 
+@pytest.mark.one_server("processes that are killed are not shown on a cluster yet")
 async def test_workers_killed_at_random_lose_no_mail_and_no_copy_goes_uncounted(
     valkey_url: str, redis: Redis
 ) -> None:
     await killed(valkey_url, redis, count=300, kills=5, seconds=0.05)
 
 
+@pytest.mark.one_server("it takes half an hour as it is")
 @pytest.mark.long
 @pytest.mark.timeout(1800)
 async def test_two_hundred_kills_over_ten_thousand_mails_lose_none(valkey_url: str, redis: Redis) -> None:

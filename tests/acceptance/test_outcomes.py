@@ -23,8 +23,11 @@ from producers.keys import LaneKeys
 from tests.command_line import run_ops
 from tests.notes import Note, running
 from tests.support import OwnValkey, eventually
+from tests.topologies import client_of
 from worker.engine import LaneSlots, Park, TryLater, Worker
 from worker.engine.handler import handler
+
+pytestmark = pytest.mark.on_cluster_too
 
 LANE = "mail.normal"
 KEYS = LaneKeys(LANE)
@@ -43,7 +46,7 @@ class NoteV4(Note):
 
 @pytest.fixture
 async def redis(valkey_url: str) -> AsyncIterator[Redis]:
-    async with Redis.from_url(valkey_url) as client:
+    async with client_of(valkey_url) as client:
         yield client
 
 
