@@ -23,15 +23,16 @@
 -- into the payload as an instant of this clock: "x", its deadline, and "q", from when its age counts, unless the
 -- producer's clock shows the same.
 
+local call, match, sub = redis.call, string.match, string.sub
 local queue, wake, counters = KEYS[1], KEYS[2], KEYS[3]
 local lane, tag = ARGV[1], ARGV[2]
 local FIELDS = 7
 local limited, keyed = 'momentus:' .. tag .. ':limited', 'momentus:' .. tag .. ':keyed'
-local clock = redis.call('TIME')
+local clock = call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 
--- What cannot be is refused before anything is written, and named.
-local function check_type(command, key)
+-- What a command that only looks says of a key; one that holds something else is refused before anything is written.
+local function look(command, key)
   local reply = redis.pcall(command, key)
   if type(reply) == 'table' and reply.err then
     if not string.find(reply.err, 'WRONGTYPE', 1, true) then
@@ -39,6 +40,7 @@ local function check_type(command, key)
     end
     error({err = 'WRONGTYPE ' .. key .. ' holds something else; nothing was queued'})
   end
+  return reply
 end
 
 local LATEST, CALENDAR_END = 2 ^ 52, 253402300799999 -- (ms); the latter is the last that an envelope may name
@@ -49,13 +51,13 @@ local function read_due(id, text)
   if soon and soon >= 0 and soon < LATEST then
     return now + soon -- as nearly always
   end
-  local first, from, span = string.match(text, '^(%S+) ([xl])(%d+)$')
+  local first, from, span = match(text, '^(%S+) ([xl])(%d+)$')
   local due = first or text
-  local delay, instant = tonumber(due), tonumber(string.match(due, '^@(%d+)$'))
+  local delay, instant = tonumber(due), match(due, '^@(%d+)$')
   if delay and delay >= 0 and delay < LATEST then
     due = now + delay
   elseif instant then
-    due = math.max(instant, now)
+    due = math.max(tonumber(instant), now)
   else
     local words = ' is neither a delay nor @ and an instant, with x or l and a time behind it or nothing'
     error({err = 'ERR job ' .. id .. ': due ' .. text .. words .. '; nothing was queued'})
@@ -64,51 +66,61 @@ local function read_due(id, text)
 end
 
 local function is_envelope(payload)
-  return string.sub(payload, 1, 5) == '{"v":' and string.byte(payload, -1) == 125
+  return sub(payload, 1, 5) == '{"v":' and string.byte(payload, -1) == 125
 end
 
 local SAME = 1000 -- (ms) clocks that are as near as that count as one, and the payload is not copied
 
--- Whether the age of a job is right by what its producer wrote: "et" and what follows, at the end of an envelope.
+-- Whether the age of a job is right by what its producer wrote: "et" at the end of an envelope, nearly always the last
+-- field; jobs of one call mostly share it.
+local on_time
 local function is_on_time(payload)
-  local asked = string.match(string.sub(payload, -96), '"et":(%d+)[%w,":]*}$')
-  return asked and math.abs(now - asked) <= SAME
+  local tail = sub(payload, -19)
+  if tail == on_time then
+    return true
+  end
+  local last = match(tail, '^"et":(%d+)}$')
+  local asked = last or match(sub(payload, -96), '"et":(%d+)[%w,":]*}$')
+  local is_near = asked and math.abs(now - asked) <= SAME
+  on_time = last and is_near and tail or on_time
+  return is_near
 end
 
 -- A payload of ours with the instants that count by this clock.
 local function stamped(payload, due, deadline)
-  if is_envelope(payload) and (deadline or not is_on_time(payload)) then
-    local expires = deadline and string.format(',"x":%d', deadline) or ''
-    return string.sub(payload, 1, -2) .. string.format(',"q":%d', math.min(due, CALENDAR_END)) .. expires .. '}'
+  if not deadline and is_on_time(payload) or not is_envelope(payload) then
+    return payload
   end
-  return payload
+  local expires = deadline and string.format(',"x":%d', deadline) or ''
+  return sub(payload, 1, -2) .. string.format(',"q":%d', math.min(due, CALENDAR_END)) .. expires .. '}'
 end
 
 -- A key that waits for the end of a job which is gone unseen, as a stock arq worker ends them: it stands for the rest
 -- of its window, if there is any.
 local function standing(unique, key, entry, id)
-  if redis.call('PTTL', unique) ~= -1 or redis.call('EXISTS', 'arq:job:' .. id) == 1 then
+  if call('PTTL', unique) ~= -1 or call('EXISTS', 'arq:job:' .. id) == 1 then
     return entry
   end
-  local row = redis.call('HGET', keyed, id)
+  local row = call('HGET', keyed, id)
   for until_ms, one in string.gmatch(row or '', '%f[^%s%z](%d+) (%S+)') do
     if one == key then
-      redis.call('PEXPIREAT', unique, until_ms)
-      if string.match(row, '^%d+ %S+$') then
-        redis.call('HDEL', keyed, id)
+      call('PEXPIREAT', unique, until_ms)
+      if match(row, '^%d+ %S+$') then
+        call('HDEL', keyed, id)
       end
-      return redis.call('GET', unique)
+      return call('GET', unique)
     end
   end
-  redis.call('DEL', unique)
+  call('DEL', unique)
 end
 
-check_type('ZCARD', queue)
-check_type('HLEN', counters)
-check_type('LLEN', wake)
-check_type('HLEN', limited)
+look('ZCARD', queue)
+look('HLEN', counters)
+local tokens, is_limited, is_keyed = look('LLEN', wake), nil, nil
 
-local known, opened, due, deadline = {}, {}, {}, {} -- opened: by key, where the first job of this call begins
+-- By key: what stands there, its name in Redis, and where the first job of this call begins.
+local known, unique, opened = {}, {}, {}
+local due, deadline = {}, {}
 
 for at = 3, #ARGV, FIELDS do
   local key, fingerprint = ARGV[at + 3], ARGV[at + 4]
@@ -116,21 +128,23 @@ for at = 3, #ARGV, FIELDS do
   if deadline[at] and not is_envelope(ARGV[at + 1]) then
     error({err = 'ERR job ' .. ARGV[at] .. ': its payload is no envelope and cannot expire; nothing was queued'})
   end
+  if ARGV[at + 6] ~= '' then
+    is_limited = is_limited or look('HLEN', limited)
+  end
   if key ~= '' then
-    local unique = 'momentus:' .. tag .. ':unique:' .. key
-    check_type('STRLEN', unique)
-    check_type('HLEN', keyed)
-    local entry = known[key] or redis.call('GET', unique)
-    if entry and not known[key] then
-      entry = standing(unique, key, entry, string.sub(entry, #fingerprint + 2))
+    is_keyed = is_keyed or look('HLEN', keyed)
+    local entry = known[key]
+    if not entry then
+      unique[key] = 'momentus:' .. tag .. ':unique:' .. key
+      entry = look('GET', unique[key])
+      entry = entry and standing(unique[key], key, entry, sub(entry, #fingerprint + 2))
     end
-    if entry then
-      if string.sub(entry, 1, #fingerprint) ~= fingerprint then
-        return {'conflict', (at - 3) / FIELDS, string.sub(entry, #fingerprint + 2)}
-      end
-      known[key] = entry
-    else
+    if not entry then
       known[key], opened[key] = fingerprint .. ' ' .. ARGV[at], at
+    elseif sub(entry, 1, #fingerprint) ~= fingerprint then
+      return {'conflict', (at - 3) / FIELDS, sub(entry, #fingerprint + 2)}
+    else
+      known[key] = entry
     end
   end
 end
@@ -138,75 +152,71 @@ end
 -- What a command may be given of a long list at a time: Lua's stack has room for some 8,000 values.
 local PIECE = 4000
 
-local function in_pieces(list, call)
+-- A command with all of the list behind its key, if it has one; the sum of the replies that are numbers.
+local function in_pieces(command, key, list)
+  local sum = 0
   for from = 1, #list, PIECE do
-    call(unpack(list, from, math.min(from + PIECE - 1, #list)))
+    local reply
+    if key then
+      reply = call(command, key, unpack(list, from, math.min(from + PIECE - 1, #list)))
+    else
+      reply = call(command, unpack(list, from, math.min(from + PIECE - 1, #list)))
+    end
+    sum = sum + (tonumber(reply) or 0)
   end
+  return sum
 end
 
 local reply, names, new = {'queued'}, {}, {} -- new: where the jobs begin that are not known by their key
+local taken, distinct = false, {} -- taken: whether some of the ids may be known, or one comes twice
 for at = 3, #ARGV, FIELDS do
-  local key = ARGV[at + 3]
+  local id, key = ARGV[at], ARGV[at + 3]
   if key == '' or opened[key] == at then
-    names[#names + 1], new[#new + 1] = 'arq:job:' .. ARGV[at], at
+    names[#names + 1], new[#new + 1] = 'arq:job:' .. id, at
+    taken, distinct[id] = taken or distinct[id], true
   else
-    reply[#reply + 1], reply[#reply + 2] = (at - 3) / FIELDS, string.sub(known[key], #ARGV[at + 4] + 2)
+    reply[#reply + 1], reply[#reply + 2] = (at - 3) / FIELDS, sub(known[key], #ARGV[at + 4] + 2)
   end
 end
 
--- The payloads all at once, as nearly always; one by one when some of the ids are known, or one comes twice.
-local taken, distinct = 0, {}
-in_pieces(names, function(...)
-  taken = taken + redis.call('EXISTS', ...)
-end)
-for _, name in ipairs(names) do
-  taken = taken + (distinct[name] and 1 or 0)
-  distinct[name] = true
-end
+-- The payloads of many all at once, as nearly always; one by one when some of the ids are known.
+taken = taken or #names == 1 or in_pieces('EXISTS', nil, names) > 0
 local payloads, scores, uniques, rows, added = {}, {}, {}, {}, 0
 for n, at in ipairs(new) do
   local id, key = ARGV[at], ARGV[at + 3]
   local payload = stamped(ARGV[at + 1], due[at], deadline[at])
-  if taken > 0 and not redis.call('SET', names[n], payload, 'NX') then
+  if taken and not call('SET', names[n], payload, 'NX') then
     reply[#reply + 1], reply[#reply + 2] = (at - 3) / FIELDS, id
   else
     added = added + 1
     payloads[2 * added - 1], payloads[2 * added] = names[n], payload
     scores[2 * added - 1], scores[2 * added] = due[at], id
     if key ~= '' then
-      uniques[#uniques + 1], uniques[#uniques + 2] = 'momentus:' .. tag .. ':unique:' .. key, known[key]
+      uniques[#uniques + 1], uniques[#uniques + 2] = unique[key], known[key]
       rows[#rows + 1], rows[#rows + 2] = id, string.format('%d %s', now + ARGV[at + 5], key)
     end
     if ARGV[at + 6] ~= '' then
-      redis.call('HSET', limited, id, ARGV[at + 6])
+      call('HSET', limited, id, ARGV[at + 6])
     end
   end
 end
-if taken == 0 then
-  in_pieces(payloads, function(...)
-    redis.call('MSET', ...)
-  end)
+if not taken then
+  in_pieces('MSET', nil, payloads)
 end
-in_pieces(scores, function(...)
-  redis.call('ZADD', queue, ...)
-end)
+in_pieces('ZADD', queue, scores)
 if #rows > 0 then
-  in_pieces(uniques, function(...)
-    redis.call('MSET', ...)
-  end)
-  in_pieces(rows, function(...)
-    redis.call('HSET', keyed, ...)
-  end)
+  in_pieces('MSET', nil, uniques)
+  in_pieces('HSET', keyed, rows)
 end
 
 if added > 0 then
   local minute = 'momentus:' .. tag .. ':minute:' .. math.floor(now / 60000)
-  redis.call('HINCRBY', counters, 'accepted:' .. lane, added)
+  call('HINCRBY', counters, 'accepted:' .. lane, added)
   if redis.pcall('HINCRBY', minute, 'in:' .. lane, added) == added then -- a figure for people; it refuses no job
-    redis.call('PEXPIRE', minute, 3600000)
+    call('PEXPIRE', minute, 3600000)
   end
-  if redis.call('LLEN', wake) == 0 then
-    redis.call('LPUSH', wake, '1')
+  if tokens == 0 then
+    call('LPUSH', wake, '1')
   end
 end
 return reply

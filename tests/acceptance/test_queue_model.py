@@ -7,7 +7,6 @@ from one run to the next.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
-from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -39,7 +38,7 @@ _ALIKE = settings(
     suppress_health_check=list(HealthCheck),
 )
 settings.register_profile("queue model", _ALIKE, max_examples=20, stateful_step_count=60)
-settings.register_profile("queue model, long", _ALIKE, max_examples=530, stateful_step_count=100)
+settings.register_profile("queue model, long", _ALIKE, max_examples=560, stateful_step_count=100)
 settings.register_profile(
     "queue model, broken",
     _ALIKE,
@@ -150,17 +149,36 @@ def test_a_lease_is_over_when_its_time_has_passed(wire: Wire) -> None:
     assert _claimed(product, 2) == ["{mail}1"]
 
 
-def test_keys_and_holds_end_when_their_time_has_passed(wire: Wire) -> None:
+def test_a_hold_ends_when_its_time_has_passed(wire: Wire) -> None:
     product = Product(wire, lease=LEASE, crash_limit=3)
-    keyed = Entry("{mail}1", OURS, 0, "key", "0" * 64, round(timedelta(days=7) / timedelta(milliseconds=1)))
-    product.enqueue(LANE.lane, [keyed])
+    product.enqueue(LANE.lane, [Entry("{mail}1", OURS, 0)])
     product.hold(LANE.lane, 3_600)
     assert _claimed(product, 1) == []
     step_clock(wire, HOUR)
     assert _claimed(product, 2) == ["{mail}1"]
-    assert f"momentus:{{mail}}:unique:{keyed.key}".encode() in wire.picture
-    step_clock(wire, 7 * DAY)
-    assert f"momentus:{{mail}}:unique:{keyed.key}".encode() not in wire.picture
+
+
+def test_a_key_ends_with_its_window_once_its_job_is_over(wire: Wire) -> None:
+    product = Product(wire, lease=LEASE, crash_limit=3)
+    name = b"momentus:{mail}:unique:key"
+    product.enqueue(LANE.lane, [Entry("{mail}1", OURS, 0, "key", "0" * 64, 7 * DAY)])
+    claims, _ = product.claim("w", 1, LANE.lane, 1)
+    assert product.finish(LANE.lane, [(claims[0], "done", 0, b"")]) == [1]
+    step_clock(wire, 7 * DAY - HOUR)
+    assert name in wire.picture
+    step_clock(wire, HOUR)
+    assert name not in wire.picture
+
+
+def test_a_key_outlives_its_window_while_its_job_may_still_run(wire: Wire) -> None:
+    product = Product(wire, lease=LEASE, crash_limit=3)
+    name = b"momentus:{mail}:unique:key"
+    product.enqueue(LANE.lane, [Entry("{mail}1", OURS, 30 * DAY, "key", "0" * 64, 7 * DAY)])
+    step_clock(wire, 30 * DAY)
+    assert name in wire.picture
+    claims, _ = product.claim("w", 1, LANE.lane, 1)
+    assert product.finish(LANE.lane, [(claims[0], "done", 0, b"")]) == [1]
+    assert name not in wire.picture
 
 
 def test_a_key_of_which_the_clock_knows_nothing_is_refused(wire: Wire) -> None:
