@@ -331,7 +331,6 @@ async def killed(url: str, redis: Redis, *, count: int, kills: int, seconds: flo
     assert await redis.zcard(KEYS.queue) == 0
 
 
-@pytest.mark.one_server("processes that are killed are not shown on a cluster yet")
 async def test_workers_killed_at_random_lose_no_mail_and_no_copy_goes_uncounted(
     valkey_url: str, redis: Redis
 ) -> None:

@@ -1,7 +1,7 @@
 #!/bin/sh
 # A TLS server on asyncio or uvloop ends a failed handshake without the alert that says why.
 #
-# Public: CPython's asyncio (seen with 3.11.7, 3.12.1 and 3.13.0) and uvloop 0.23.0, each with OpenSSL 3, on Linux.
+# Public: asyncio of CPython 3.11.7 and uvloop 0.23.0, with OpenSSL 3, on Linux.
 # Input:  a client that speaks TLS 1.2 at most meets a server that speaks 1.3 alone; both valid.
 # Seen:   a server on blocking sockets (`SSLContext.wrap_socket`) sends the alert protocol_version, and the client
 #         is told TLSV1_ALERT_PROTOCOL_VERSION. The same context under `asyncio.start_server(ssl=...)` closes the
