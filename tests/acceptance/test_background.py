@@ -32,6 +32,7 @@ from tests.support import OwnValkey, eventually
 from worker import __main__ as worker_process
 from worker.engine import Cron, LaneSlots, Schedule, Worker
 from worker.engine.cron import Clock
+from worker.engine.exit_deadline import ExitDeadline
 from worker.engine.handler import handler
 
 ROOT = Path(background.__file__).parent
@@ -105,6 +106,7 @@ async def test_every_background_task_of_worker_and_reader_goes_on_after_a_fault(
 ) -> None:
     accounts = tmp_path / "accounts.toml"
     accounts.write_text(ACCOUNTS.format(port=smtp_sink.port))
+    monkeypatch.setattr(ExitDeadline, "watch", lambda *_: None)  # this process goes on when the worker has ended
     failing = FailingOnce(monkeypatch)
     settings = Settings(
         redis_url=SecretStr(valkey_url),

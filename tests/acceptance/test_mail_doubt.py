@@ -45,18 +45,19 @@ from worker.mail.suppression import SuppressionList
 KEYS = LaneKeys("mail.normal")
 GONE = "550 5.1.1 no such user"
 PUT_OFF = timedelta(hours=1)
+pytestmark = pytest.mark.on_cluster_too
 MANY = [f"u{number}@example.com" for number in range(40)]
 
 
 @pytest.fixture
-async def redis(redis_url: str) -> AsyncIterator[Redis]:
-    async with connect(redis_url) as client:
+async def redis(valkey_url: str) -> AsyncIterator[Redis]:
+    async with connect(valkey_url) as client:
         yield client
 
 
 @pytest.fixture
-async def link(redis_url: str) -> AsyncIterator[Link]:
-    one = Link(redis_url, "{mail}")
+async def link(valkey_url: str) -> AsyncIterator[Link]:
+    one = Link(valkey_url, "{mail}")
     yield one
     await one.close()
 
@@ -195,14 +196,14 @@ async def test_a_reason_that_people_gave_is_never_taken_back(redis: Redis, link:
 
 
 async def test_all_mails_arrive_once_a_server_that_knew_nobody_is_mended(
-    redis_url: str, redis: Redis, link: Link, smtp_sink: Sink
+    valkey_url: str, redis: Redis, link: Link, smtp_sink: Sink
 ) -> None:
     smtp_sink.faults = Faults(recipient_replies=dict.fromkeys(MANY, GONE))
     care = Care(suppression=SuppressionList(link), sent=SentRegister(link, days=7))
     policy = Policy(tries=30, first_wait=PUT_OFF, longest_wait=PUT_OFF)
     async with (
-        caring(redis_url, smtp_sink.port, care, policy=policy),
-        Producer.connect(redis_url, budget=5) as producer,
+        caring(valkey_url, smtp_sink.port, care, policy=policy),
+        Producer.connect(valkey_url, budget=5) as producer,
     ):
         receipts = await producer.send_many([Mail(to=one, subject="Hola", text="x") for one in MANY])
         await eventually(lambda: settled(redis, len(MANY)))
@@ -275,11 +276,11 @@ async def test_bounces_are_set_against_the_mails_of_their_own_time(redis: Redis,
 
 
 async def test_a_suppressed_mail_is_counted_apart_and_the_books_balance(
-    redis_url: str, redis: Redis, link: Link, smtp_sink: Sink
+    valkey_url: str, redis: Redis, link: Link, smtp_sink: Sink
 ) -> None:
     await suppress(link.call, MANY[0], "hard_bounce", by="webhook")
     care = Care(suppression=SuppressionList(link))
-    async with caring(redis_url, smtp_sink.port, care), Producer.connect(redis_url, budget=5) as producer:
+    async with caring(valkey_url, smtp_sink.port, care), Producer.connect(valkey_url, budget=5) as producer:
         receipt = await producer.send(Mail(to=MANY[0], subject="Hola", text="x"))
         await eventually(lambda: redis.hget(KEYS.counters, "suppressed:mail.normal"))
     depth = await read_depth(redis, tenant="default")

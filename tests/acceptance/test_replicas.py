@@ -101,7 +101,10 @@ async def test_without_it_mails_do_not_wait_for_a_replica(pair: Pair) -> None:
 
 async def without_the_marker(pair: Pair, *, more: str = "") -> str:
     """The address for a user who may do all that a producer does but the small write before the WAIT."""
-    keys = [f"~momentus:{{mail}}:{name}*" for name in ("counters", "wake", "unique", "minute", "limit", "history")]
+    keys = [
+        f"~momentus:{{mail}}:{name}*"
+        for name in ("counters", "wake", "unique", "keyed", "minute", "limit", "history")
+    ]
     rules = ["on", ">secret", "+@all", "~arq:*", *keys, *more.split()]
     await pair.redis.execute_command("ACL", "SETUSER", "backend", "resetkeys", *rules)  # type: ignore[no-untyped-call]
     return pair.primary.url.replace("redis://", "redis://backend:secret@")

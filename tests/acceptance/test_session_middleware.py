@@ -1,6 +1,7 @@
 """The cookie of an ASGI application: written at log-in, read lazily, taken back at log-out."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from contextlib import closing
 from datetime import timedelta
@@ -343,6 +344,8 @@ async def port(sessions: Sessions) -> AsyncIterator[int]:
     yield number
     server.stop()  # type: ignore[no-untyped-call]  # granian's own
     await serving
+    its_log = logging.getLogger("_granian")  # granian's own set-up of logging would outlive this test
+    its_log.propagate, its_log.level = True, logging.NOTSET
 
 
 class Response(NamedTuple):
