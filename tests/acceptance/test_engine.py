@@ -12,7 +12,7 @@ import pytest
 from redis.asyncio import Redis
 
 from jobs import Policy
-from producers import Producer, QueueFull
+from producers import Producer, QueueFull, Receipt
 from producers.keys import LaneKeys
 from tests.notes import Note, running
 from tests.support import eventually
@@ -272,6 +272,59 @@ async def test_a_job_that_takes_its_worker_down_too_often_is_dead(
     await one.close()
     history = await redis.lrange(KEYS.history(receipt.id), 0, -1)
     assert b"crash_loop" in history[-1]
+    assert await conserved(redis)
+
+
+async def held_up(redis: Redis, url: str, receipt: Receipt, *, claims: int, taken_over: bool) -> bool:
+    """A worker that is paused beyond each of its leases, and tells so before or after the job is claimed anew.
+
+    Whether the job is dead then.
+    """
+    one = Worker(
+        [handler(_nothing, kind=Note.kind)],
+        redis_url=url,
+        lanes=[LaneSlots(LANE, 1)],
+        handle_signals=False,
+        lease=timedelta(milliseconds=20),
+        crash_limit=3,
+    )
+    store, lane, stale = one.shards[0].store, one.lanes[0], list[Claim]()
+
+    async def claimed() -> bool:
+        claims = (await store.turn([], [(lane, 1)])).claims
+        stale.extend(claims)
+        return bool(claims or await redis.zscore(KEYS.dead, receipt.id))
+
+    async def lapsed() -> bool:
+        return not await redis.exists(f"arq:in-progress:{receipt.id}")
+
+    for _ in range(claims):
+        await eventually(claimed)
+        if len(stale) > taken_over:
+            await eventually(lapsed)
+            told = Completion(stale.pop(0), "done", timedelta(0), b"", timedelta(0), "")
+            assert (await store.turn([(lane, [told])], [])).refused == [told]
+    await one.close()
+    return bool(await redis.zscore(KEYS.dead, receipt.id))
+
+
+@pytest.mark.parametrize("taken_over", [False, True], ids=["before it is claimed anew", "after"])
+async def test_a_worker_that_was_held_up_and_tells_so_was_not_taken_down(
+    valkey_url: str, redis: Redis, producer: Producer, *, taken_over: bool
+) -> None:
+    receipt = await producer.send(Note("paused"))
+    assert not await held_up(redis, valkey_url, receipt, claims=8, taken_over=taken_over)
+    async with working(valkey_url, _nothing):
+        await eventually(lambda: redis.hget(KEYS.counters, f"done:{LANE}"))
+    assert not await redis.exists(KEYS.lapses)
+    assert await conserved(redis)
+
+
+async def test_a_job_that_holds_up_its_workers_without_end_is_dead(
+    valkey_url: str, redis: Redis, producer: Producer
+) -> None:
+    receipt = await producer.send(Note("freezes"))
+    assert await held_up(redis, valkey_url, receipt, claims=32, taken_over=False)
     assert await conserved(redis)
 
 

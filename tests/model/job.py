@@ -29,7 +29,7 @@ class Job:
         request: the number of the accepted request that it fulfils.
         counted: whether it is among the accepted; one of a stock arq producer is not, before its first claim.
         failed: charged attempts.
-        lapses: leases lost since an outcome was recorded.
+        lapses: leases lost since an outcome was recorded, in tenths.
         deadline: of its lease; kept when that has lapsed, until somebody takes the job again.
         effect: the attempt whose effect began without a recorded outcome; 0: none.
         following: the recompute asked for while it ran: when, and what.

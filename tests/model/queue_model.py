@@ -291,9 +291,9 @@ class QueueModel:
         if job.deadline is not None:
             job.deadline = job.progress = None
             job.failed += 1
-            job.lapses += 1
+            job.lapses += 10
             self.counters[f"lapsed:{job.lane}"] += 1
-        if job.lapses < self._crash_limit:
+        if job.lapses < 10 * self._crash_limit:
             return False
         self._unknown_effect(job)
         self._remember(job.id, job.failed, "dead")
@@ -342,9 +342,14 @@ class QueueModel:
         self.jobs[job_id].progress = told
         return 1
 
-    def finish(self, now: int, endings: Iterable[Ending]) -> list[int]:
-        """Per ending whether it was recorded."""
-        return [self._finish(now, *ending) for ending in endings]
+    def finish(self, now: int, endings: Sequence[Ending]) -> list[int]:
+        """Per ending whether it was recorded. Who is refused lives, and its lost lease counts a tenth."""
+        recorded = [self._finish(now, *ending) for ending in endings]
+        for ending, one in zip(endings, recorded, strict=True):
+            job = self.jobs.get(ending[0])
+            if not one and job and job.deadline is not None and job.lapses >= 0:
+                job.lapses -= 9
+        return recorded
 
     def _finish(
         self, now: int, job_id: str, token: str, outcome: str, delay: int, result: bytes, life: int

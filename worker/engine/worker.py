@@ -75,7 +75,8 @@ class Worker(ArqWorker):
         policies: how each kind is tried again; others by arq's ``max_tries``.
         lease, renew_every: how long a claim holds, and how often it is extended.
         grace: how long running jobs may take to finish on shutdown.
-        crash_limit: how many workers a job may take down before it is dead.
+        crash_limit: how many workers a job may take down before it is dead; one that was only held up beyond its
+            lease, and tells so afterwards, is a tenth.
         confirm_replicas: how many replicas must have the mark of an effect before it may begin.
         max_run: after which a handler counts as wedged: its lease is no longer renewed, so that another worker
             takes the job, and what it still does is refused; the attempt is charged.

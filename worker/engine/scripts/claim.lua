@@ -7,7 +7,7 @@
 -- KEYS[3]  momentus:{group}:wake:<lane>      LIST  at most one token
 -- KEYS[4]  momentus:{group}:counters         HASH
 -- KEYS[5]  momentus:{group}:retrying:<lane>  SET   waiting job ids that failed before
--- KEYS[6]  momentus:{group}:lapses           HASH  job id -> leases lost so far
+-- KEYS[6]  momentus:{group}:lapses           HASH  job id -> leases lost so far, in tenths
 -- KEYS[7]  momentus:{group}:effects          HASH  job id -> attempt whose effect has begun
 -- KEYS[8]  momentus:{group}:dead:<lane>      ZSET  job ids that were given up
 -- KEYS[9]  momentus:{group}:adopted          SET   jobs of stock arq producers that were counted as accepted
@@ -22,7 +22,7 @@
 -- ARGV[3]  worker id
 -- ARGV[4]  k; 0: only look at what waits, and wake somebody else for it
 -- ARGV[5]  lease (ms)
--- ARGV[6]  lost leases after which a job is dead with reason crash_loop
+-- ARGV[6]  lost leases after which a job is dead with reason crash_loop; one whose worker lived to tell is a tenth
 -- ARGV[7]  id of the data that the worker knows, "" for none
 --
 -- Also touches, with the same tag: arq:job:<id>, arq:in-progress:<id>, arq:retry:<id>, momentus:{group}:history:<id>,
@@ -216,12 +216,12 @@ end
 local function lapsed_once_too_often(id, attempt)
   redis.call('HDEL', progress, id)
   redis.call('HINCRBY', counters, 'lapsed:' .. lane, 1)
-  local lost = redis.pcall('HINCRBY', lapses, id, 1)
+  local lost = redis.pcall('HINCRBY', lapses, id, 10) -- finish.lua takes nine of them back
   if type(lost) == 'table' then -- no number: it is counted anew
-    redis.call('HSET', lapses, id, 1)
-    lost = 1
+    redis.call('HSET', lapses, id, 10)
+    lost = 10
   end
-  if lost >= crash_limit then
+  if lost >= 10 * crash_limit then
     bury(id, attempt, 'crash_loop')
     return true
   end

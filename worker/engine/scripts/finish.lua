@@ -7,7 +7,7 @@
 -- KEYS[3]  momentus:{group}:wake:<lane>      LIST  at most one token
 -- KEYS[4]  momentus:{group}:counters         HASH
 -- KEYS[5]  momentus:{group}:retrying:<lane>  SET   waiting job ids that failed before
--- KEYS[6]  momentus:{group}:lapses           HASH  job id -> leases lost so far
+-- KEYS[6]  momentus:{group}:lapses           HASH  job id -> leases lost so far, in tenths
 -- KEYS[7]  momentus:{group}:effects          HASH  job id -> attempt whose effect has begun
 -- KEYS[8]  momentus:{group}:dead:<lane>      ZSET  job ids that were given up
 -- KEYS[9]  momentus:{group}:next             HASH  job id -> "<due ms> <payload>" to queue when the run ends
@@ -230,6 +230,15 @@ local function queue_next(id)
   ready = true
 end
 
+-- Whoever tells of a lost lease lives, and was only held up: the job has not taken its worker down. It may say so before
+-- the lapse is counted. A tenth stays, so that a job which holds up its workers again and again ends too.
+local function forgive(id)
+  local lost = tonumber(redis.call('HGET', lapses, id) or 0)
+  if lost and lost >= 0 and redis.call('ZSCORE', leases, id) and redis.call('HINCRBY', lapses, id, -9) == 0 then
+    redis.call('HDEL', lapses, id)
+  end
+end
+
 local running = {}
 for at = 3, #ARGV, FIELDS do
   running[#running + 1] = 'arq:in-progress:' .. ARGV[at]
@@ -274,6 +283,11 @@ if #settled > 0 then
   redis.call('ZREM', leases, unpack(settled))
   for _, hash in ipairs(per_job) do
     redis.call('HDEL', hash, unpack(settled))
+  end
+end
+for n, stands in ipairs(reply) do
+  if stands == 0 then
+    forgive(ARGV[3 + (n - 1) * FIELDS])
   end
 end
 if #remembered > 0 and redis.call('EXISTS', unpack(remembered)) > 0 then
