@@ -104,11 +104,16 @@ _PRODUCER = (
     Grant(_both("confirmed", access="%W~"), "set"),
     Grant(_both("digest:*"), "hmget hset pexpire"),
     Grant("%R~momentus:{reports}:catalogue:*", "hget exists"),
-    Grant("~momentus:{mail}:suppression", "hget hset hdel"),
+    Grant("~momentus:{mail}:suppression ~momentus:{mail}:doubts", "hget hset hdel pexpire"),
     Grant("%W~momentus:{mail}:suppression:log", "rpush ltrim"),
-    Grant("~momentus:{mail}:failures:*", "zadd zremrangebyscore zcard pexpire"),
+    Grant(
+        "~momentus:{mail}:failures:* ~momentus:{mail}:refused:* ~momentus:{mail}:believed:*",
+        "zadd zrem zremrangebyscore zrangebyscore zcard zcount pexpire",
+    ),
+    Grant("%R~momentus:{mail}:taken:*", "hget"),
 )
-"""A backend writes payloads and reads none, but for the digests that it adds to."""
+"""A backend writes payloads and reads none, but for the digests that it adds to. It weighs what a provider's webhook
+tells of refusals, and puts addresses on the list and takes them off."""
 
 _COUNTED = (
     *("counters", "workers", "worker:*", "holds", "dataset", "leases:*", "retrying:*", "dead:*", "parked:*"),

@@ -224,9 +224,13 @@ MAIL_BOUNCES_UNKNOWN = "momentus:{mail}:bounces:unknown"
 """LIST of JSON: reports that fit no mail of ours, newest last."""
 
 
+MAIL_SENT = "momentus:{mail}:sent:"
+"""How the keys of :func:`mail_sent` begin."""
+
+
 def mail_sent(day: int) -> str:
     """HASH of the mails accepted on a day since 1970, left part of the Message-ID to digest of the recipient."""
-    return f"momentus:{{mail}}:sent:{day}"
+    return f"{MAIL_SENT}{day}"
 
 
 MAIL_ROUTED = "momentus:{mail}:routed"

@@ -106,7 +106,8 @@ async def _sent_to(redis: Redis, message_id: str) -> SentNote | None:
     """The worker's note of this mail; None when it is not known (any more)."""
     if not message_id:
         return None
-    today = int(datetime.now(UTC).timestamp()) // 86_400
+    seconds, _ = await redis.time()  # workers note the day by this clock
+    today = int(seconds) // 86_400
     pipe = redis.pipeline(transaction=False)
     for day in range(today + 1, today - _LONGEST_WINDOW, -1):
         pipe.hget(mail_sent(day), message_id)

@@ -106,7 +106,7 @@ async def _one(tools: Tools, asked: argparse.Namespace) -> Answer:
 async def _many(tools: Tools, asked: argparse.Namespace) -> Answer:
     choice = Choice(
         domain=None if asked.domain is None else asked.domain.lower(),
-        since=None if asked.since is None else datetime.now(UTC) - asked.since,
+        since=None if asked.since is None else await _now(tools.redis) - asked.since,
         by=asked.log_by,
         reasons=(asked.reason,) if asked.reason else _BOUNCES,
         scope=asked.scope or EVERYTHING,
@@ -115,6 +115,12 @@ async def _many(tools: Tools, asked: argparse.Namespace) -> Answer:
     removed = await take_off(tools.redis, found, by=asked.by, scope=choice.scope) if asked.yes else 0
     facts = {"matched": len(found), "removed": removed, "domains": dict(Counter(one.domain for one in found))}
     return Answer(_text(found, removed, looking=not asked.yes), facts, done=removed > 0)
+
+
+async def _now(redis: Redis) -> datetime:
+    """By the clock that the list is written with."""
+    seconds, _ = await redis.time()
+    return datetime.fromtimestamp(int(seconds), UTC)
 
 
 def _text(found: Sequence[Found], removed: int, *, looking: bool) -> str:

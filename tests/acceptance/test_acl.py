@@ -30,7 +30,7 @@ from ops.supervisor_process import Process
 from ops.supervisor_ready import http_ok
 from ops.system import worker_ready
 from producers import Producer, SyncProducer
-from producers.suppression import suppress
+from producers.suppression import suppress, weigh_refusal
 from reader.connection import Connection
 from reader.copy import Copy
 from reader.guard import Guard
@@ -215,6 +215,11 @@ async def mails_go_out(url: Url, sink: Sink) -> None:
     await sink.mailbox.wait_for(3, timeout=30)
     async with client(url("producer")) as redis:
         assert await suppress(redis.execute_command, "no@example.com", "unsubscribed", scope="all", by="web")
+        weighed = [
+            await weigh_refusal(redis.execute_command, f"gone{number}@example.org", by="webhook", account="main")
+            for number in range(6)
+        ]
+    assert (weighed[0], weighed[-1]) == ("suppressed", "doubtful")
 
 
 async def a_user_reads_a_report(url: Url, port: int) -> None:

@@ -6,8 +6,9 @@ import base64
 import re
 import shutil
 import sys
+import time
 from collections.abc import AsyncIterator, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
 
 import orjson
@@ -20,6 +21,7 @@ from ops.command import Answer, Tools
 from ops.depth import read_depth
 from ops.jobs.edit import CannotEdit, edit
 from ops.jobs.operations import revive, revive_all
+from ops.mail import bounces, unsuppress as unsuppress_command
 from ops.mail.bounces import take_in
 from ops.mail.commands import MAIL
 from producers import Producer
@@ -37,6 +39,7 @@ from producers.suppression import (
 from tests.bounces import bounce, opensmtpd_bounce
 from tests.support import eventually
 from tests.topologies import client_of
+from worker.mail import suppression
 from worker.mail.erase import Eraser, erase_mails
 from worker.mail.sent import SentRegister
 from worker.mail.suppression import SuppressionList
@@ -289,6 +292,45 @@ async def test_notes_of_sent_mails_hold_no_address_and_end_by_themselves(redis: 
     assert note.startswith(digest_of(ANA)[:32].encode() + b" ")
     assert note.endswith(b" main")
     assert 7 * 86_400 < await redis.ttl(key) <= 8 * 86_400
+
+
+class FarAhead(datetime):
+    """The clock of a machine that is forty days ahead."""
+
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> "FarAhead":
+        return cls.fromtimestamp(datetime.now(tz).timestamp() + 40 * 86_400, tz)
+
+
+async def test_a_mail_is_noted_under_the_day_of_redis_whatever_the_workers_clock_shows(
+    redis: Redis, link: Link, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ahead = time.time() + 3 * 86_400
+    monkeypatch.setattr(time, "time", lambda: ahead)
+    monkeypatch.setattr(bounces, "datetime", FarAhead)
+    register = SentRegister(link, days=7)
+    register.note(MESSAGE_ID, ANA, "main")
+    await register.written()
+    seconds, _ = await redis.time()
+    assert await redis.hexists(mail_sent(int(seconds) // 86_400), MESSAGE_ID)
+    assert await take_in(redis, bounce(MESSAGE_ID, ANA), by="postfix") == "suppressed"
+
+
+async def test_a_suppression_ends_by_the_clock_of_redis_whatever_the_workers_shows(
+    link: Link, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await suppress(link.call, ANA, "hard_bounce", lasting=timedelta(days=30), by="worker")
+    monkeypatch.setattr(suppression, "datetime", FarAhead)
+    assert await SuppressionList(link).find(ANA, stream="notice", essential=True)
+
+
+async def test_what_was_suppressed_since_then_is_counted_by_the_clock_of_redis(
+    redis: Redis, link: Link, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await suppress(link.call, ANA, "hard_bounce", lasting=timedelta(days=30), by="worker")
+    monkeypatch.setattr(unsuppress_command, "datetime", FarAhead)
+    found = await run(redis, "unsuppress", "--domain", "example.com", "--since", "2h", "--yes")
+    assert found.facts["removed"] == 1
 
 
 # Erasing

@@ -13,14 +13,13 @@ as unknown, and nobody is suppressed by it.
 """
 
 import asyncio
-import time
 from functools import cache
 from pathlib import Path
 
 from redis.exceptions import RedisError
 
 import background
-from producers.keys import mail_sent
+from producers.keys import MAIL_SENT
 from producers.link import Argument, Link
 from producers.script import Script, read_script
 from producers.suppression import digest_of, domain_of
@@ -74,7 +73,7 @@ class SentRegister:
         arguments: list[Argument] = [self._life_ms, *notes]
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
-                await _script().run(self._link.call, [mail_sent(int(time.time()) // DAY)], arguments)
+                await _script().run(self._link.call, [MAIL_SENT], arguments)
         except (RedisError, OSError) as error:
             emit(_MAIL_UNNOTED, error=type(error).__name__, mails=len(notes) // _WORDS)
 

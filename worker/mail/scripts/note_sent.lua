@@ -1,17 +1,19 @@
 -- Note to whom mails went, and count the recipients that servers took. One call for many mails.
 --
--- KEYS[1]  momentus:{mail}:sent:<day>  HASH  left part of the Message-ID -> "<digest> <minute> <account>"
+-- KEYS[1]  momentus:{mail}:sent:  how the name of each day's HASH begins
 -- ARGV[1]  how long the notes are kept (ms); 0: only the counts are
 -- ARGV[2…] four per mail: left part of the Message-ID, digest of the recipient, its domain, account
 --
--- Also touches, with the same tag: momentus:{mail}:taken:<hour>, a HASH of "<minute> <name>" -> recipients that were
--- taken, for a day; name is domain:<domain> or account:<account>. Minutes and hours are those since 1970.
+-- Also touches, with the same tag: momentus:{mail}:sent:<day>, a HASH of left part of the Message-ID -> "<digest>
+-- <minute> <account>"; momentus:{mail}:taken:<hour>, a HASH of "<minute> <name>" -> recipients that were taken, for a
+-- day; name is domain:<domain> or account:<account>. Days, hours and minutes are those since 1970, by this clock.
 --
 -- Invariant: a note and its count are written together.
 
 local KEPT = 90000000 -- ms: a day, and the hour that is counted in
 local minute = math.floor(redis.call('TIME')[1] / 60)
 local taken = 'momentus:{mail}:taken:' .. math.floor(minute / 60)
+local sent = KEYS[1] .. math.floor(minute / 1440)
 local notes, counts = {}, {}
 
 local function count(name)
@@ -29,7 +31,7 @@ for name, number in pairs(counts) do
 end
 redis.call('PEXPIRE', taken, KEPT)
 if ARGV[1] ~= '0' then
-  redis.call('HSET', KEYS[1], unpack(notes))
-  redis.call('PEXPIRE', KEYS[1], ARGV[1], 'NX')
+  redis.call('HSET', sent, unpack(notes))
+  redis.call('PEXPIRE', sent, ARGV[1], 'NX')
 end
 return #notes / 2
