@@ -112,8 +112,8 @@ _PRODUCER = (
     ),
     Grant("%R~momentus:{mail}:taken:*", "hget"),
 )
-"""A backend writes payloads and reads none, but for the digests that it adds to. It weighs what a provider's webhook
-tells of refusals, and puts addresses on the list and takes them off."""
+"""A backend writes payloads and reads none, but for the digests that it adds to. It weighs what a provider's
+webhook tells of refusals, and puts addresses on the list and takes them off."""
 
 _COUNTED = (
     *("counters", "workers", "worker:*", "holds", "dataset", "leases:*", "retrying:*", "dead:*", "parked:*"),
