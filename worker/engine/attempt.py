@@ -42,6 +42,7 @@ class Handlers:
         policies: by kind; ``default`` for the others.
         context: what every handler finds in ``ctx``.
         keep_result: how long a result is kept, unless the function says; zero for not at all.
+        keep_for_good: whether every result is kept for good instead, unless the function says.
         time_limit: how long an attempt may take, unless the function says; None for no limit.
         before, after: hooks around every attempt.
     """
@@ -51,18 +52,18 @@ class Handlers:
     default: Policy
     context: dict[Any, Any] = field(repr=False)
     keep_result: timedelta
+    keep_for_good: bool = False
     time_limit: timedelta | None = None
     before: Hook | None = None
     after: Hook | None = None
 
     def keep(self, kind: str) -> timedelta:
         """How long the result of a job of this kind is kept."""
-        if kind not in self.functions:
-            return self.keep_result
-        function = self.functions[kind]
-        if function.keep_result_forever:
+        function = self.functions.get(kind)
+        for_good = None if function is None else function.keep_result_forever
+        if self.keep_for_good if for_good is None else for_good:  # either wins over a time, as in arq
             return FOR_GOOD
-        own = function.keep_result_s
+        own = None if function is None else function.keep_result_s
         return self.keep_result if own is None else timedelta(seconds=own)
 
     def limit(self, function: Function) -> timedelta:

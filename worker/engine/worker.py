@@ -33,7 +33,7 @@ from worker.engine.exit_deadline import ExitDeadline, run_to_its_end
 from worker.engine.lane import Claim, Lane, LaneSlots
 from worker.engine.lease import Held, Renewal
 from worker.engine.marks import Marks
-from worker.engine.outcome import FOR_GOOD, Outcome
+from worker.engine.outcome import Outcome
 from worker.engine.parking import Parking
 from worker.engine.progress import Progress
 from worker.engine.pump import Pump
@@ -164,7 +164,8 @@ class Worker(ArqWorker):
             policies={**own, **policies},
             default=Policy(tries=self.max_tries),
             context=self.ctx,
-            keep_result=FOR_GOOD if self.keep_result_forever else timedelta(seconds=self.keep_result_s),
+            keep_result=timedelta(seconds=self.keep_result_s),
+            keep_for_good=self.keep_result_forever,
             time_limit=self._time_limit,
             before=self.on_job_start,
             after=self.on_job_end,
