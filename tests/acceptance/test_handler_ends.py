@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from arq.worker import Function, JobExecutionFailed, Retry, RetryJob, func
+from arq.worker import JobExecutionFailed, Retry, RetryJob, func
 from redis.asyncio import Redis
 
 from jobs import Policy
@@ -274,8 +274,9 @@ def test_arguments_of_arq_that_mean_nothing_to_lanes_are_refused_by_name(valkey_
 
 
 @asynccontextmanager
-async def stock(url: str, function: Function, **options: Any) -> AsyncIterator[None]:
-    """A worker with a function as an arq application declares it."""
+async def stock(url: str, handle: Callable[..., Any], own: dict[str, Any], **options: Any) -> AsyncIterator[None]:
+    """A worker with a function as an arq application declares it, with words of its own."""
+    function = func(handle, name=Note.kind, **own)
     async with running(
         Worker([function], redis_url=url, lanes=[LaneSlots(LANE, 1)], handle_signals=False, **options)
     ):
@@ -293,7 +294,7 @@ async def test_a_function_of_arqs_is_tried_as_often_as_it_says(
         raise Retry(defer=0)
 
     receipt = await producer.send(Note("thrice"))
-    async with stock(valkey_url, func(fail, name=Note.kind, max_tries=3), max_tries=1):
+    async with stock(valkey_url, fail, {"max_tries": 3}, max_tries=1):
         await eventually(dead(redis, receipt.id))
     assert attempts == [1, 2, 3]
     assert b"attempt 3 of 3 failed" in await history(redis, receipt.id)
@@ -306,14 +307,14 @@ async def test_a_named_policy_comes_before_the_tries_of_a_function(
         raise ValueError(text)
 
     receipt = await producer.send(Note("twice"))
-    async with stock(valkey_url, func(fail, name=Note.kind, max_tries=5), policies={Note.kind: QUICK}):
+    async with stock(valkey_url, fail, {"max_tries": 5}, policies={Note.kind: QUICK}):
         await eventually(dead(redis, receipt.id))
     assert b"attempt 2 of 2 failed" in await history(redis, receipt.id)
 
 
-async def life_of_the_result(url: str, redis: Redis, function: Function, **options: Any) -> float:
+async def life_of_the_result(url: str, redis: Redis, own: dict[str, Any], **options: Any) -> float:
     """Milliseconds."""
-    async with Producer.connect(url, budget=5) as producer, stock(url, function, **options):
+    async with Producer.connect(url, budget=5) as producer, stock(url, answer, own, **options):
         receipt = await producer.send(Note("kept"))
         await eventually(lambda: redis.exists(f"arq:result:{receipt.id}"))
     return float(await redis.pttl(f"arq:result:{receipt.id}"))
@@ -326,16 +327,16 @@ async def answer(_: dict[str, Any], text: str) -> str:
 async def test_a_function_may_keep_its_result_for_the_usual_time_although_the_worker_keeps_others_for_ever(
     valkey_url: str, redis: Redis
 ) -> None:
-    function = func(answer, name=Note.kind, keep_result_forever=False)
-    life = await life_of_the_result(valkey_url, redis, function, keep_result=60, keep_result_forever=True)
+    own = {"keep_result_forever": False}
+    life = await life_of_the_result(valkey_url, redis, own, keep_result=60, keep_result_forever=True)
     assert 0 < life <= 60_000
 
 
 async def test_a_worker_that_keeps_results_for_ever_does_so_beside_a_functions_time_as_arq_does(
     valkey_url: str, redis: Redis
 ) -> None:
-    function = func(answer, name=Note.kind, keep_result=60)
-    life = await life_of_the_result(valkey_url, redis, function, keep_result_forever=True)
+    own = {"keep_result": 60}
+    life = await life_of_the_result(valkey_url, redis, own, keep_result_forever=True)
     assert life > CENTURY_MS
 
 
@@ -343,7 +344,7 @@ async def test_a_worker_that_keeps_results_for_ever_does_so_beside_a_functions_t
 async def test_a_result_that_is_to_be_kept_for_ever_outlives_its_keep_result(
     valkey_url: str, redis: Redis, by: str
 ) -> None:
-    function = func(answer, name=Note.kind, keep_result_forever=by == "the function" or None)
+    own = {"keep_result_forever": by == "the function" or None}
     every = by == "the worker"
-    life = await life_of_the_result(valkey_url, redis, function, keep_result=1, keep_result_forever=every)
+    life = await life_of_the_result(valkey_url, redis, own, keep_result=1, keep_result_forever=every)
     assert life > CENTURY_MS
