@@ -76,7 +76,9 @@ class Carrier:
             await self._fault("login", self.unusable)
             raise AccountClosed(self.name, self.look, self.unusable)
         try:
-            receipt = await self._by_some_connection(letter, mark, priority)
+            receipt = await self._hand_over(letter, mark, priority)
+        except Refused as refusal:
+            receipt = await self._by_another(refusal, letter, mark, priority)
         except Crowded as crowded:
             raise AccountClosed(self.name, self.look, str(crowded)) from None
         if self._gate is not None:
@@ -125,17 +127,25 @@ class Carrier:
             return None
         return await self._gate.fault(trouble, reason, asked=asked, of_a_mail=of_a_mail)
 
-    async def _by_some_connection(
-        self, letter: Letter, mark: Callable[[], Awaitable[bool]], priority: int
+    async def _by_another(
+        self, refusal: Refused, letter: Letter, mark: Callable[[], Awaitable[bool]], priority: int
     ) -> Receipt:
-        """By another one when only this one was used up: those that are kept are of about the same age."""
+        """Use another connection when only the first was used up: those that are kept are of about the same age.
+
+        Raises:
+            AccountClosed: there is no other connection for now.
+            Refused: the refusal, if it means more than that, or that of another connection.
+        """
         for _ in range(_MOST_USED_UP):
+            if not self._may_go_by_another(refusal.reply):
+                break
             try:
                 return await self._hand_over(letter, mark, priority)
-            except Refused as refusal:
-                if not self._may_go_by_another(refusal.reply):
-                    raise
-        return await self._hand_over(letter, mark, priority)
+            except Refused as again:
+                refusal = again
+            except Crowded as crowded:
+                raise AccountClosed(self.name, self.look, str(crowded)) from None
+        raise refusal
 
     async def _hand_over(self, letter: Letter, mark: Callable[[], Awaitable[bool]], priority: int) -> Receipt:
         async with self.pool.connection(priority=priority) as connection:
