@@ -26,7 +26,8 @@ _BANNED_ADDRESSES = range(606, 650)
 """Microsoft's 5.7.606 to 5.7.649."""
 _RECIPIENT_POLICY = {"7.2", "7.13", *(f"7.{detail}" for detail in (*range(120, 137), 193, 504, 505, 507))}
 _RECIPIENT_DETAILS = {"1.0", "1.1", "1.2", "1.3", "1.4", "1.6", "1.10", "2.0", "2.1", "4.4"}
-_SENDER_DETAILS = {"1.7", "1.8"}
+_SIZE_DETAILS = {"2.3", "3.4"}
+_SENDER_DETAILS = {"1.7", "1.8", "2.252"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +112,8 @@ def _recipient_gets_too_much(it: Case) -> bool:
 def _is_blocked(it: Case) -> bool:
     if it.about("mailbox", "recipient", "sender", "content") or _is_of_the_recipient(it):
         return False
+    if it.stage == "rcpt" and it.enhanced in _RECIPIENT_POLICY:
+        return False
     if it.enhanced in _BLOCKED_DETAILS or it.about("blocked"):
         return True
     if it.about("sender_blocked") and (it.opening or it.stage == "mail"):
@@ -141,7 +144,7 @@ def _asks_for_slower(it: Case) -> bool:
         return True
     if it.about("relay_limit"):
         return True
-    if it.about("size") or _is_mailbox(it):
+    if it.about("size", "spam") or it.code == _TOO_LARGE or it.enhanced in _SIZE_DETAILS or _is_mailbox(it):
         return False
     return it.about("limit", "quota")
 
@@ -158,25 +161,41 @@ def _wants_login(it: Case) -> bool:
 
 
 def _refuses_login(it: Case) -> bool:
-    if it.code in _LOGIN_CODES or it.enhanced in _LOGIN_DETAILS or it.about("wants_login"):
+    if it.code in _LOGIN_CODES or it.about("wants_login"):
         return True
-    return it.enhanced == "7.0" and (it.code == 454 or it.stage == "mail")  # noqa: PLR2004  SMTP codes
+    if it.enhanced in _LOGIN_DETAILS:
+        return it.stage not in {"data", "dot"}  # Yahoo says 5.7.9 of a mail that its policy forbids
+    return it.enhanced == "7.0" and (it.code == 454 or (it.stage == "mail" and it.code != _CLOSING))  # noqa: PLR2004  SMTP code
 
 
 def _is_servers_trouble(it: Case) -> bool:
     passing = it.passing and it.enhanced.startswith(("3.", "4."))
     return (
-        it.code == _CLOSING or passing or it.enhanced == "3.1" or (it.about("storage") and not it.about("mailbox"))
+        it.code == _CLOSING
+        or passing
+        or it.enhanced == "3.1"
+        or it.about("system")
+        or (it.about("storage") and not it.about("mailbox"))
     )
 
 
 def _is_full_mailbox(it: Case) -> bool:
     """552 at RCPT is to be treated as 452 (RFC 5321, 4.5.3.1.10)."""
-    return it.enhanced == "2.2" or (it.code == _TOO_LARGE and it.stage == "rcpt" and it.enhanced != "3.4")
+    if it.enhanced == "2.2":
+        return True
+    told = it.stage == "rcpt" or (it.about("mailbox") and not it.about("size"))
+    return it.code == _TOO_LARGE and told and it.enhanced not in _SIZE_DETAILS
 
 
 def _is_greylisting(it: Case) -> bool:
     return it.about("greylist") or (it.passing and it.enhanced == "7.1" and not it.about("denied", "sender"))
+
+
+def _is_of_the_sender(it: Case) -> bool:
+    """At MAIL no other address than the sender's has been named."""
+    if it.stage == "mail" and it.enhanced.startswith("1."):
+        return True
+    return it.enhanced in _SENDER_DETAILS or it.enhanced.startswith("7.")
 
 
 def _may_pass(it: Case) -> bool:
@@ -191,7 +210,12 @@ ROWS: tuple[Row, ...] = (
         Verdict("connection", "again", "fault", keep_connection=False),
     ),
     Row(
-        "x.2.2 other than at RCPT: the account's own mailbox is full",
+        "x.2.2 at MAIL: the account's own mailbox is full",
+        lambda it: it.enhanced == "2.2" and it.stage == "mail",
+        _account("day"),
+    ),
+    Row(
+        "x.2.2 at DATA or the dot: the same",
         lambda it: it.enhanced == "2.2" and it.stage != "rcpt",
         _account("day"),
         provider="microsoft365",
@@ -266,7 +290,7 @@ ROWS: tuple[Row, ...] = (
         _account("client"),
     ),
     Row(
-        "534, 535; x.7.3 x.7.8 x.7.9 x.7.30 x.7.57 x.7.139; 454 4.7.0; x.7.0 at MAIL",
+        "534, 535; x.7.3 x.7.8 x.7.9 x.7.30 x.7.57 x.7.139 up to RCPT; 454 4.7.0; x.7.0 at MAIL, but 421",
         _refuses_login,
         _account("login"),
     ),
@@ -286,7 +310,11 @@ ROWS: tuple[Row, ...] = (
         lambda it: it.about("elsewhere") and it.stage not in {"connect", "login"} and not it.passing,
         Verdict("recipient", "again"),
     ),
-    Row("a full mailbox: x.2.2; 552 at RCPT without x.3.4", _is_full_mailbox, Verdict("recipient", "again")),
+    Row(
+        "a full mailbox: x.2.2; 552 at RCPT, or about storage or a quota, without x.3.4 and x.2.3",
+        _is_full_mailbox,
+        Verdict("recipient", "again"),
+    ),
     Row(
         "greylisting: 4.7.1, `greylist`",
         _is_greylisting,
@@ -310,8 +338,8 @@ ROWS: tuple[Row, ...] = (
         Verdict("recipient", "dead"),
     ),
     Row(
-        "5.1.7 5.1.8, and any 5.7.x: the sender is not allowed, or not trusted",
-        lambda it: it.enhanced in _SENDER_DETAILS or it.enhanced.startswith("7."),
+        "5.1.7 5.1.8 5.2.252, 5.1.x at MAIL, and any 5.7.x: the sender is not allowed, or not trusted",
+        _is_of_the_sender,
         Verdict("sender", "dead"),
     ),
     Row(
