@@ -19,10 +19,11 @@ import orjson
 from jobs.mail.octets import Letter
 from producers.keys import LaneKeys
 from producers.link import Link
+from producers.suppression import domain_of
 from worker.mail.advice import advice
 from worker.mail.envelope import Receipt
 from worker.mail.errors import Broken, Refused
-from worker.mail.gate import AccountClosed, Gate
+from worker.mail.gate import DOUBTFUL, AccountClosed, Gate
 from worker.mail.pool import Crowded, Pool
 from worker.mail.reply import Reply, Trouble, Verdict, judge
 from worker.mail.routing import bind, route
@@ -75,6 +76,8 @@ class Carrier:
         if self.unusable:
             await self._fault("login", self.unusable)
             raise AccountClosed(self.name, self.look, self.unusable)
+        domain = domain_of(letter.recipients[0])
+        self._check_domain(domain)
         try:
             receipt = await self._hand_over(letter, mark, priority)
         except Refused as refusal:
@@ -83,7 +86,16 @@ class Carrier:
             raise AccountClosed(self.name, self.look, str(crowded)) from None
         if self._gate is not None:
             self._gate.tempo.accepted()
+            self._gate.aside.accepted(domain)
         return receipt
+
+    def _check_domain(self, domain: str) -> None:
+        if self._gate is not None and (found := self._gate.aside.wait(domain)):
+            wait, reply = found
+            words = (
+                f"another mail to its domain was refused ({reply}); others go first, to show if the account works"
+            )
+            raise AccountClosed(self.name, max(self.look, wait), words, bounded=self._gate.tempo.lately)
 
     @property
     def look(self) -> timedelta:
@@ -103,9 +115,18 @@ class Carrier:
             self._told = failure, asyncio.create_task(self._tell(failure))
         return self._told[1]
 
-    async def trouble(self, verdict: Verdict, reply: Reply) -> timedelta | None:
-        """Let the fleet know; how long the account is closed for it, None when it is not."""
+    async def trouble(self, verdict: Verdict, reply: Reply, recipient: str = "") -> timedelta | None:
+        """Let the fleet know; how long the account is closed for it, None when it is not.
+
+        Args:
+            recipient: of the mail that was refused. Many mails to one domain at once are one refusal.
+        """
         of_a_mail = reply.stage not in _OPENING
+        if of_a_mail and verdict.trouble in DOUBTFUL and self._gate is not None:
+            codes = f"{verdict.trouble}: {reply.stage} {reply.code} {reply.enhanced}".rstrip()
+            is_first = self._gate.aside.refused(domain_of(recipient), codes)
+            if not is_first and self._gate.tempo.lately:
+                return None
         reason = advice(verdict.trouble, self.name, reply)
         return await self._fault(verdict.trouble, reason, asked=verdict.after, of_a_mail=of_a_mail)
 

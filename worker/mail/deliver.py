@@ -171,9 +171,9 @@ async def _hand_over(attempt: "_Attempt", letter: Letter) -> str:
     try:
         receipt = await account.send(letter, attempt.mark, priority=_PRIORITIES.get(lane, NORMAL))
     except AccountClosed as closed:
-        raise TryLater(str(closed), after=closed.after, charged=False) from None
+        raise TryLater(str(closed), after=closed.after, charged=False, bounded=closed.bounded) from None
     except Refused as refusal:
-        raise await attempt.refused(refusal) from refusal
+        raise await attempt.refused(refusal, letter.recipients[0]) from refusal
     except Broken as error:
         raise await attempt.broken(error) from error
     except Uncertain as error:
@@ -231,15 +231,15 @@ class _Attempt:
         """A line of the journal."""
         return str(Line(self.account.name, verdict.scope if verdict else "", words))
 
-    async def refused(self, refusal: Refused) -> GiveUp | TryLater:
-        """The server said no."""
+    async def refused(self, refusal: Refused, recipient: str) -> GiveUp | TryLater:
+        """The server said no to a mail for this recipient."""
         reply = replace(refusal.reply, text=self.mail.discreet(refusal.reply.text))
         verdict = self.account.judge(reply)
         words = self.words(f"{reply.stage} {reply.code} {reply.line}", verdict)
         if reply.stage in _OPENING:
             closed = await self.account.failed_to_open(refusal)
         elif verdict.trouble:
-            closed = await _learn(self.account.trouble(verdict, reply))
+            closed = await _learn(self.account.trouble(verdict, reply, recipient))
         else:
             closed = None
             await _learn(self.account.worked())

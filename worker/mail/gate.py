@@ -34,6 +34,7 @@ from producers.limits import Limits
 from producers.link import Argument, Link
 from producers.script import Script, read_script
 from worker.events import emit, event
+from worker.mail.aside import SetAside
 from worker.mail.tempo import Tempo
 from worker.mail.verdict import Trouble
 
@@ -44,7 +45,7 @@ _ANSWER_SECONDS = 2.0
 _REASON_LIMIT = 500
 _ANY_PRIORITY = 9
 _SECONDS = 60
-_DOUBTFUL: set[Trouble] = {"auth", "relay", "blocked", "client"}
+DOUBTFUL: set[Trouble] = {"auth", "relay", "blocked", "client"}
 """What a server may say of one mail alone."""
 _IN_A_ROW = 3
 _KEYS = LaneKeys("mail.normal")
@@ -91,6 +92,7 @@ class Times:
         proof: for how long a connection that worked vouches for others.
         look: how soon a mail that found no free permit looks again.
         want: for how long it is known that somebody found none.
+        aside: how long a domain is set aside at first that is refused in words about the account.
     """
 
     life: timedelta = timedelta(seconds=10)
@@ -101,6 +103,7 @@ class Times:
     proof: timedelta = timedelta(minutes=1)
     look: timedelta = timedelta(seconds=1)
     want: timedelta = timedelta(seconds=1)
+    aside: timedelta = timedelta(seconds=5)
     pauses: Mapping[Trouble, Pause] = field(default_factory=lambda: PAUSES)
 
 
@@ -110,11 +113,12 @@ class AccountClosed(Exception):
     Attributes:
         after: when the mail may be claimed again. That is soon: what is closed is held, so the claim gives the
             mail to another account, or leaves it where it is until time or people open this one.
+        bounded: others go out by the account, so that the mail waits no longer than its horizon.
     """
 
-    def __init__(self, account: str, after: timedelta, reason: str) -> None:
+    def __init__(self, account: str, after: timedelta, reason: str, *, bounded: bool = False) -> None:
         super().__init__(f"{account}: {reason}")
-        self.after = after
+        self.after, self.bounded = after, bounded
 
 
 class Gate:
@@ -129,6 +133,7 @@ class Gate:
 
     Attributes:
         tempo: how fast its mails went out lately.
+        aside: the domains to which it could not send.
     """
 
     def __init__(
@@ -146,6 +151,7 @@ class Gate:
         self._times = times or Times()
         self._unlimited = unlimited
         self.tempo = Tempo()
+        self.aside = SetAside(self._times.aside)
         self._permits: list[str] = []
         self._mine = uuid.uuid4().hex[:16]
         self._numbers = count(1)
@@ -234,7 +240,7 @@ class Gate:
         self._suspect = True
         pause = self._times.pauses[trouble]
         faults = 1 if asked else pause.faults
-        if of_a_mail and trouble in _DOUBTFUL and self.tempo.lately:
+        if of_a_mail and trouble in DOUBTFUL and self.tempo.lately:
             faults = max(faults, _IN_A_ROW)
         learned = self.tempo.per_minute if self._unlimited else 0
         arguments: list[Argument] = [limit_key(self._account), trouble, faults, _ms(pause.first)]
