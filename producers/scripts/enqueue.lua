@@ -86,13 +86,14 @@ local function is_on_time(payload)
   return is_near
 end
 
--- A payload of ours with the instants that count by this clock.
+-- A payload of ours with the instants that count by this clock; one with a deadline was seen to be ours.
 local function stamped(payload, due, deadline)
-  if not deadline and is_on_time(payload) or not is_envelope(payload) then
+  if deadline then
+    return sub(payload, 1, -2) .. string.format(',"q":%d,"x":%d}', math.min(due, CALENDAR_END), deadline)
+  elseif is_on_time(payload) or not is_envelope(payload) then
     return payload
   end
-  local expires = deadline and string.format(',"x":%d', deadline) or ''
-  return sub(payload, 1, -2) .. string.format(',"q":%d', math.min(due, CALENDAR_END)) .. expires .. '}'
+  return sub(payload, 1, -2) .. string.format(',"q":%d}', math.min(due, CALENDAR_END))
 end
 
 -- A key that waits for the end of a job which is gone unseen, as a stock arq worker ends them: it stands for the rest
