@@ -44,8 +44,8 @@ def in_our_words(error: RedisError) -> NotEnqueued:
         return QueueFull("Redis is at its memory limit (maxmemory); let the workers drain it or raise the limit")
     if missing := missing_right(error):
         return NotEnqueued(
-            f"Redis refused the call: {error}; its user lacks {missing}: check the user, its password and its "
-            "rights (./run ops acl)"
+            f"Redis refused the call: {error}; missing: {missing}; check the user, its password and its rights "
+            "(./run ops acl)"
         )
     if isinstance(error, _AWAY) or (isinstance(error, ResponseError) and str(error).startswith(_AWAY_CODES)):
         return RedisUnavailable(f"Redis cannot be asked now: {error}; {_REPEAT}")

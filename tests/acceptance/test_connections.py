@@ -255,7 +255,9 @@ async def test_a_missing_right_is_named_as_such(
     valkey = await own_valkey()
     async with Redis.from_url(valkey.url) as redis:
         await redis.acl_setuser("backend", enabled=True, passwords=["+made-up"], categories=["+@read"], keys=["*"])
-    assert "rights" in await _fault(kind, valkey.url.replace("redis://", "redis://backend:made-up@"))
+    fault = await _fault(kind, valkey.url.replace("redis://", "redis://backend:made-up@"))
+    assert "missing: a user and a password that Redis accepts; check" in fault
+    assert "rights" in fault
 
 
 def _run_an_endless_script(url: str) -> None:
