@@ -256,8 +256,9 @@ async def test_a_missing_right_is_named_as_such(
     async with Redis.from_url(valkey.url) as redis:
         await redis.acl_setuser("backend", enabled=True, passwords=["+made-up"], categories=["+@read"], keys=["*"])
     fault = await _fault(kind, valkey.url.replace("redis://", "redis://backend:made-up@"))
-    assert "missing: a user and a password that Redis accepts; check" in fault
-    assert "rights" in fault
+    assert "missing: +evalsha; check the user, its password and its rights" in fault
+    wrong = await _fault(kind, valkey.url.replace("redis://", "redis://backend:another@"))
+    assert "missing: a user and a password that Redis accepts; check" in wrong
 
 
 def _run_an_endless_script(url: str) -> None:
