@@ -142,7 +142,7 @@ def accounts_of(mail: Mapping[str, Any]) -> tuple[Account, ...]:
     known = {name: mail[name] for name in ("host", "port", "tls")}
     known |= {name: str(mail.get(name) or "") for name in ("username", "ca_file", "ehlo_name")}
     messages = mail.get("messages_per_connection") or 0
-    return (Account(name="main", messages=messages, **known),)
+    return (Account(name="default", messages=messages, **known),)
 
 
 def _mode(mail: Mapping[str, Any]) -> Finding:

@@ -163,11 +163,19 @@ async def trace(redis: Redis, job_id: str) -> Trace:
         state=state_of(facts),
         lane=job.lane or str(told.get("q", "")),
         account=str(value.get("account", line.account if line else "")),
-        words=str(value.get("reply", line.words if line else note.get("reason", ""))),
+        words=_suppression(value) or str(value.get("reply", line.words if line else note.get("reason", ""))),
         attempt=job.attempt or int(told.get("t", 0)),
         since=job.since,
         journal=journal,
     )
+
+
+def _suppression(value: Mapping[str, Any]) -> str:
+    """Why a suppressed mail was not sent, as its result says; "" of any other mail."""
+    if value.get("state") != "suppressed":
+        return ""
+    until = value.get("until")
+    return f"{value.get('reason')} for {value.get('scope')}, {f'until {until}' if until else 'without an end'}"
 
 
 def _mapping(octets: bytes | None) -> Mapping[str, Any]:

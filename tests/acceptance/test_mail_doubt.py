@@ -288,7 +288,9 @@ async def test_a_suppressed_mail_is_counted_apart_and_the_books_balance(
     assert lane is not None
     assert (lane.suppressed, lane.done, lane.unaccounted) == (1, 0, 0)
     assert "SUPPRESSED" in depth_table(depth)
-    assert (await trace(redis, receipt.id)).state == "suppressed"
+    found = await trace(redis, receipt.id)
+    assert found.state == "suppressed"
+    assert found.words.startswith("hard_bounce for all, until ")
     why = await run(redis, "why", receipt.id, among=JOBS)
     assert "suppressed" in why.text
 

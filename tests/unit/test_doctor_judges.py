@@ -14,6 +14,7 @@ from jobs.mail.account import Account
 from ops.depth import Depth
 from ops.doctor import words
 from ops.doctor.dns import DomainFacts, HostFacts
+from ops.doctor.examine import accounts_of
 from ops.doctor.finding import Finding, wrong
 from ops.doctor.judge_mail import judge_domain, judge_host, judge_server
 from ops.doctor.judge_redis import judge_redis
@@ -225,3 +226,8 @@ def test_a_language_that_lacks_a_row_is_told_in_english() -> None:
     assert "\x1b" not in words.report(
         [Finding(severity="wrong", code="smtp.away", where="x", values={"fault": "\x1b[2J"})]
     )
+
+
+def test_the_account_of_the_settings_has_the_name_that_all_other_commands_give_it() -> None:
+    (account,) = accounts_of({"host": "mail.example.com", "port": 587, "tls": "required"})
+    assert account.name == "default"

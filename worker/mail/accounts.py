@@ -123,7 +123,8 @@ class Carrier:
         """
         of_a_mail = reply.stage not in _OPENING
         if of_a_mail and verdict.trouble in DOUBTFUL and self._gate is not None:
-            codes = f"{verdict.trouble}: {reply.stage} {reply.code} {reply.enhanced}".rstrip()
+            code = f"{reply.code} {reply.code // 100}.{reply.enhanced}" if reply.enhanced else str(reply.code)
+            codes = f"{verdict.trouble}: {reply.stage} {code}"
             is_first = self._gate.aside.refused(domain_of(recipient), codes)
             if not is_first and self._gate.tempo.lately:
                 return None
