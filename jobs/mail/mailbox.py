@@ -44,14 +44,16 @@ def _words(text: str) -> frozenset[str]:
 _ELSEWHERE = _words(
     "blocklist blacklist denylist greylist graylist blocklisted blacklisted greylisted graylisted blocked banned "
     "rbl dnsbl spamhaus spamcop barracuda spam virus malware phishing reputation policy policies spf dkim dmarc "
-    "ptr rate throttled throttling authentication authenticated unauthenticated"
+    "ptr rate throttled throttling authentication authenticated unauthenticated ip unsolicited hourly daily content "
+    "prohibition"
 )
 """Words about the client, the sender, the mail or the pace: whatever code stands beside them, not the mailbox."""
 _ELSEWHERE_TOGETHER: tuple[tuple[frozenset[str], frozenset[str]], ...] = tuple(
     (_words(some), _words(others))
     for some, others in (
         ("block black deny grey gray", "list lists listed"),
-        ("sender", "rejected denied blocked refused"),
+        ("sender", "rejected denied blocked refused verify verification"),
+        ("access", "denied"),
         ("relay relaying", "denied prohibited permitted unable"),
         ("limit limits", "exceeded exceeds exceed over reached"),
         ("too", "many fast much large big"),
