@@ -44,8 +44,8 @@ def _words(text: str) -> frozenset[str]:
 _ELSEWHERE = _words(
     "blocklist blacklist denylist greylist graylist blocklisted blacklisted greylisted graylisted blocked banned "
     "rbl dnsbl spamhaus spamcop barracuda spam virus malware phishing reputation policy policies spf dkim dmarc "
-    "ptr rate throttled throttling authentication authenticated unauthenticated ip unsolicited hourly daily content "
-    "prohibition"
+    "ptr rate throttled throttling authentication authenticated unauthenticated ip unsolicited hourly daily "
+    "content prohibition"
 )
 """Words about the client, the sender, the mail or the pace: whatever code stands beside them, not the mailbox."""
 _ELSEWHERE_TOGETHER: tuple[tuple[frozenset[str], frozenset[str]], ...] = tuple(
