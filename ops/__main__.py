@@ -43,6 +43,7 @@ from ops.wrong_keys import wrong_keys
 from producers.rights import missing_right
 from sessions.connection import connect
 from settings import Settings, allowed, each_field, is_secret, load_or_exit, show
+from worker.reports.numbers import written
 
 EXIT_FINDING, EXIT_CONFIGURATION, EXIT_REDIS = 1, 2, 3
 
@@ -220,7 +221,7 @@ async def _answered(act: Act, asked: argparse.Namespace, settings: Settings, url
         except Refused as refusal:
             _say(str(refusal))
             return EXIT_CONFIGURATION
-    print(orjson.dumps(answer.facts, option=orjson.OPT_UTC_Z).decode() if asked.json else answer.text)
+    print(orjson.dumps(answer.facts, written, orjson.OPT_UTC_Z).decode() if asked.json else answer.text)
     return 0 if answer.done else EXIT_FINDING
 
 

@@ -37,7 +37,7 @@ ONLY_PARTS = {
             "worker.reports.store",
         ),
         *("worker.mail.token", "worker.mail.token_google", "worker.mail.token_microsoft"),
-        "worker.reports.tree",
+        *("worker.reports.numbers", "worker.reports.tree", "worker.reports.values_postgres"),
     },
 }
 """Of a room that may be imported, the parts that may: the reader shares the connection, and can queue nothing;

@@ -25,7 +25,7 @@ _PARAMETER = re.compile(
 """A parameter; before it, so that they are stepped over, comments, texts and quoted names."""
 _KEYS = {
     *("name", "title", "board", "scope", "tree", "every", "sources", "timezone", "window"),
-    *("freshness", "budget", "history", "rollup", "valid_until"),
+    *("freshness", "budget", "history", "rollup", "numbers", "valid_until"),
 }
 _FRESHNESS = {"soft", "hard", "debounce", "max_wait"}
 _BUDGET = {"max_db_share"}
@@ -63,6 +63,7 @@ class Report:
         timezone: of its days, an IANA name; empty: the organisation's.
         keep: how long each day's close is kept; zero: days are not closed.
         window: how far back late rows may change a closed day.
+        as_text: measures whose numbers are texts of digits; with the scope's column: the ids of nodes as well.
         tree_name: the file of the tree, without its folder and ending.
         schema: the pinned JSON Schema of its documents' ``data``; empty: none is pinned.
         place: where all this is written.
@@ -90,6 +91,7 @@ class Report:
     timezone: str = ""
     keep: timedelta = timedelta(0)
     window: timedelta = timedelta(0)
+    as_text: frozenset[str] = frozenset()
     tree_name: str = field(default="", compare=False)
     schema: Mapping[str, Any] = field(default_factory=dict, compare=False)
     place: Place = field(default=Place(), compare=False)
@@ -114,11 +116,10 @@ def parse_report(
     budget, history = _section(head, "budget", _BUDGET), _section(head, "history", _HISTORY)
     sql, parameters = bind(query, head.place)
     column = _column(head)
-    expression, expression_parameters = (
-        (_EARLIEST.format(column, sql), parameters) if column else _expression(head)
-    )
+    valid_until = (_EARLIEST.format(column, sql), parameters) if column else _expression(head)
     debounce = freshness.duration("debounce")
     name = _name(head, "name")
+    rollup = read_rollups(head.table("rollup"))
     report = Report(
         name=name,
         title=head.text("title", name),
@@ -126,7 +127,7 @@ def parse_report(
         parameters=parameters,
         scope=head.text("scope"),
         tree=_tree(head, trees),
-        rollup=read_rollups(head.table("rollup")),
+        rollup=rollup,
         every=head.duration("every"),
         soft=freshness.duration("soft"),
         hard=freshness.duration("hard"),
@@ -136,12 +137,13 @@ def parse_report(
         sources=_sources(head),
         max_wait=freshness.duration("max_wait", debounce),
         max_db_share=budget.share("max_db_share", "1%"),
-        valid_until=expression,
-        valid_until_parameters=expression_parameters,
+        valid_until=valid_until[0],
+        valid_until_parameters=valid_until[1],
         valid_until_column=column,
         timezone=_zone(head),
         keep=_keep(history),
         window=head.duration("window", timedelta(0)),
+        as_text=_as_text(head, {*rollup, head.text("scope")}),
         tree_name=str(head.values["tree"]),
         schema=schema or {},
         place=head.place,
@@ -153,6 +155,15 @@ def parse_report(
 def _section(head: Table, key: str, known: set[str]) -> Table:
     """A table that may be left out."""
     return head.table(key, known) if key in head.values else Table(head.place, {}, key)
+
+
+def _as_text(head: Table, known: set[str]) -> frozenset[str]:
+    """The measures whose numbers are texts; with the scope's column, the ids of nodes."""
+    numbers = _section(head, "numbers", known)
+    for measure, form in numbers.values.items():
+        if form not in {"number", "text"}:
+            raise numbers.refuse(measure, f"{form!r} must be 'number' or 'text'")
+    return frozenset(measure for measure, form in numbers.values.items() if form == "text")
 
 
 def _sources(head: Table) -> tuple[str, ...]:

@@ -21,7 +21,6 @@ OF_COLUMN: Mapping[str, Mapping[str, Any]] = {
     "bool": {"type": "boolean"},
     "uuid": {"type": "string", "format": "uuid"},
     "date": {"type": "string", "format": "date"},
-    "timestamp": {"type": "string", "format": "date-time"},
     "timestamptz": {"type": "string", "format": "date-time"},
 }
 """What a column's type is shown as, by its name in Postgres."""
@@ -30,7 +29,7 @@ _NODE = {
     "required": ["id", "name", "kind", "path", "children"],
     "properties": {
         "id": _INTEGER,
-        "name": {"type": ["string", "null"]},
+        "name": _TEXT,
         "kind": {"type": ["string", "null"]},
         "path": {"type": "array", "items": _INTEGER},
         "children": {"type": "array", "items": _INTEGER},
@@ -44,10 +43,23 @@ def document_schema(report: Report, columns: Mapping[str, str]) -> dict[str, Any
     Args:
         columns: the Postgres type of each column of the query; what is not known is described as anything.
     """
-    total = {measure: _measure(measure, how, columns) for measure, how in report.rollup.items()}
+    total = {
+        measure: _as_text(schema) if measure in report.as_text else schema
+        for measure, schema in ((one, _measure(one, how, columns)) for one, how in report.rollup.items())
+    }
     own = {measure: schema for measure, schema in total.items() if report.rollup[measure] != "sql"}
-    parts = {"node": _NODE, "total": _object(total), "own": _object(own)}
+    node = _as_text(_NODE) if report.scope in report.as_text else _NODE
+    parts = {"node": node, "total": _object(total), "own": _object(own)}
     return {"type": "object", "required": list(parts), "properties": parts}
+
+
+def _as_text(schema: Any) -> Any:  # noqa: ANN401  JSON is anything
+    """A schema whose numbers are texts, at any depth."""
+    if isinstance(schema, dict):
+        return {key: _as_text(one) for key, one in schema.items()}
+    if isinstance(schema, list):
+        return [_as_text(one) for one in schema]
+    return "string" if schema in ("integer", "number") else schema
 
 
 def breaks(pinned: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -20,6 +20,7 @@ from ops.command import Answer, Command, Refused, Tools
 from ops.reports.facts_postgres import DatabaseAway, ReportFacts, look
 from ops.reports.finding import Finding
 from ops.reports.judge import judge
+from ops.reports.readers_of_numbers import misread
 
 _NO_DATABASE = "MOMENTUS_POSTGRES_DSN is not set: only the files were read, no query was tried"
 
@@ -45,6 +46,8 @@ async def check(tools: Tools, asked: argparse.Namespace) -> Answer:
             for name, one in folder.reports.items()
             if not one.schema
         ]
+    for name, found in facts.items():
+        notes += misread(folder.reports[name], found.documents)
     told = {
         "findings": [one.to_json() for one in findings],
         "reports": {name: _figures(folder.reports[name], one) for name, one in facts.items()},

@@ -19,8 +19,9 @@ from jobs.reports import Report
 from worker.reports.day import day_around
 from worker.reports.document import Document, write_documents
 from worker.reports.rollup import InvalidRows, roll_up
-from worker.reports.source_postgres import DATABASE_FAULTS, Snapshot
+from worker.reports.source_postgres import DATABASE_FAULTS, Snapshot, is_never
 from worker.reports.tree import InvalidTree
+from worker.reports.values_postgres import ZONELESS, describe, parameters_taken_wrongly, read_exactly
 
 _BEGIN = """
 SELECT
@@ -38,6 +39,7 @@ JOIN pg_class AS relation ON relation.oid = coalesce(pg_partition_root(read.oid)
 JOIN pg_namespace AS namespace ON namespace.oid = relation.relnamespace
 WHERE relation.relkind IN ('r', 'p') AND namespace.nspname NOT IN ('pg_catalog', 'information_schema')
 """
+_DATELESS = "the date would be that of UTC; write (:{}::timestamptz AT TIME ZONE :zone)::date"
 _RUNS = 3
 _QUICK_MS = 500.0
 """A query below it is run a few times, and the middle one counts: the first fills caches."""
@@ -106,6 +108,7 @@ async def look(dsn: str, *, longest: timedelta) -> AsyncIterator["Look"]:
     except (*DATABASE_FAULTS, ValueError) as error:
         raise DatabaseAway(f"{type(error).__name__}: {error}") from None
     try:
+        await read_exactly(connection)
         async with connection.transaction(isolation="repeatable_read", readonly=True):
             first = await connection.fetchrow(_BEGIN, f"{longest // timedelta(milliseconds=1)}ms")
             if first is None:  # pragma: no cover  a SELECT without FROM has one row
@@ -145,6 +148,8 @@ class Look:
         except (InvalidRows, InvalidTree) as error:
             facts.fault = error
         except asyncpg.PostgresError as error:
+            if self.connection.is_closed():
+                raise DatabaseAway(f"{type(error).__name__}: {error}") from None
             position = getattr(error, "position", None)
             facts.refused.append(
                 SqlFault(
@@ -155,14 +160,25 @@ class Look:
                     isinstance(error, asyncpg.QueryCanceledError),
                 )
             )
+        except Exception as error:  # noqa: BLE001  whatever a refresh would raise here is a finding
+            if self.connection.is_closed():
+                raise DatabaseAway(f"{type(error).__name__}: {error}") from None
+            facts.fault = InvalidRows(f"a refresh fails here with {type(error).__name__}: {error}")
 
     async def _describe(self, facts: ReportFacts, report: Report, part: str, sql: str, zone: ZoneInfo) -> None:
         """Its columns and plan; the query is not run."""
-        statement = await self.connection.prepare(sql)
-        columns = {one.name: _type_name(one.type.name) for one in statement.get_attributes()}
+        described = await describe(self.connection, sql)
+        columns = dict(zip(described.names, described.types, strict=True))
         if part == "sql":
             facts.columns = columns
-        elif part == "tree" and (missing := {"id", "parent_id", "name", "kind"} - columns.keys()):
+        names = _parameters(report, part)
+        for name, taken in parameters_taken_wrongly(names, described, {"timestamp", "date"}):
+            words = f":{name} is an instant, and the query takes it for a {taken}"
+            position = sql.find(f"${names.index(name) + 1}") + 1
+            remedy = ZONELESS if "timestamp" in taken else _DATELESS.format(name)
+            facts.refused.append(SqlFault(part, words, remedy, position))
+            return
+        if part == "tree" and (missing := {"id", "parent_id", "name", "kind"} - columns.keys()):
             raise InvalidTree(f"the query has no column {min(missing)!r}; it must have id, parent_id, name, kind")
         arguments = self._arguments(report, part, zone)
         told = await self.connection.fetchval(f"EXPLAIN (FORMAT JSON, VERBOSE) {sql}", *arguments)
@@ -176,8 +192,7 @@ class Look:
     def _arguments(self, report: Report, part: str, zone: ZoneInfo) -> list[object]:
         day = day_around(self.snapshot.as_of, zone)
         values = {"now": self.snapshot.as_of, "day_start": day.start, "day_end": day.end, "zone": day.zone}
-        names = {"sql": report.parameters, "valid_until": report.valid_until_parameters}.get(part, ())
-        return [values[name] for name in names]
+        return [values[name] for name in _parameters(report, part)]
 
     async def _tables(self, facts: ReportFacts, report: Report) -> None:
         there = {row["source"] for row in await self.connection.fetch(_TABLES, list(report.sources))}
@@ -197,9 +212,13 @@ class Look:
             if sum(took) > _QUICK_MS:
                 break
         facts.cost_ms, facts.rows = median(took), len(rows)
-        facts.until_past = bool(facts.until is not None and _is_past(facts.until, snapshot.as_of))
+        facts.until_past = bool(not is_never(facts.until) and _is_past(facts.until, snapshot.as_of))
         totals = roll_up(rows, scope=report.scope, rollup=report.rollup, tree=tree)
         facts.documents = write_documents(report, tree, totals, as_of=snapshot.as_of)
+
+
+def _parameters(report: Report, part: str) -> tuple[str, ...]:
+    return {"sql": report.parameters, "valid_until": report.valid_until_parameters}.get(part, ())
 
 
 def _is_past(until: Any, now: Any) -> bool:  # noqa: ANN401  whatever the query returned
@@ -207,15 +226,6 @@ def _is_past(until: Any, now: Any) -> bool:  # noqa: ANN401  whatever the query 
         return bool(until <= now)
     except TypeError:  # no timestamptz
         return True
-
-
-def _type_name(name: str) -> str:
-    """Arrays as people write them.
-
-    >>> _type_name("_int8"), _type_name("int8[]"), _type_name("text")
-    ('int8[]', 'int8[]', 'text')
-    """
-    return f"{name[1:]}[]" if name.startswith("_") else name
 
 
 def _relations(plan: Mapping[str, Any]) -> Iterator[str]:

@@ -9,9 +9,12 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 from difflib import get_close_matches
 
+import orjson
+
 from jobs.reports import Report
-from jobs.reports.rollups import columns_of, top_of
-from jobs.reports.schema import OF_COLUMN, breaks, document_schema
+from jobs.reports.columns import misfit
+from jobs.reports.rollups import columns_of
+from jobs.reports.schema import breaks, document_schema
 from ops.reports.facts_postgres import ReportFacts, SqlFault
 from ops.reports.finding import Finding
 from worker.reports.rollup import InvalidRows
@@ -19,15 +22,15 @@ from worker.reports.tree import InvalidTree
 
 Rule = Callable[[Report, ReportFacts], Iterator[Finding]]
 
-_NUMBERS = {"int2", "int4", "int8", "numeric", "float4", "float8"}
 _IDS = {"int2", "int4", "int8"}
-_JSON = {"json", "jsonb"}
 _CLOCK = re.compile(
     r"\b(?:(?:now|clock_timestamp|statement_timestamp|transaction_timestamp|timeofday)\s*\(\s*\)"
     r"|current_date|current_timestamp|current_time|localtimestamp|localtime)",
     re.IGNORECASE,
 )
 _SILENT = re.compile(r"--[^\n]*|/\*.*?(?:\*/|\Z)|'(?:[^']|'')*'|\"[^\"]*\"", re.DOTALL)
+_ZONELESS = re.compile(rb'"(\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d{1,6})?)"')
+"""A text as JSON has a timestamp without time zone."""
 _DAY = {"day_start", "day_end"}
 
 
@@ -67,26 +70,8 @@ def roll_ups_that_do_not_fit(report: Report, facts: ReportFacts) -> Iterator[Fin
     """Each roll-up takes certain types of columns."""
     for measure in columns_of(report.rollup):
         column, how = facts.columns.get(measure), report.rollup[measure]
-        if column is not None and (remedy := _misfit(column, how)):
+        if column is not None and (remedy := misfit(column, how)):
             yield Finding(_key(report, f"rollup.{measure}"), f"{how!r} does not fit a column of {column}", remedy)
-
-
-def _misfit(column: str, how: str) -> str:
-    """What to do about a column that a roll-up cannot take; empty when it can."""
-    is_list = column.endswith("[]")
-    if top_of(how):
-        return "" if column in _JSON else "make it a jsonb array of objects, with jsonb_agg"
-    match how:
-        case "sum":
-            return "" if column in _NUMBERS else "count or cast to a number, or use another roll-up"
-        case "any":
-            return "" if column == "bool" else "write a condition, as in bool_or(late)"
-        case "distinct":
-            return "" if is_list else "return the ids themselves: array_agg(DISTINCT id)"
-        case "sums":
-            return "" if column in _JSON else "make it a json object of numbers, with json_object_agg"
-    plain = column.removesuffix("[]") if how == "sql" else column
-    return "" if plain in OF_COLUMN else "cast it to text or a number"
 
 
 def clocks_of_the_server(report: Report, facts: ReportFacts) -> Iterator[Finding]:
@@ -128,10 +113,15 @@ def rows_that_do_not_fit(report: Report, facts: ReportFacts) -> Iterator[Finding
         case InvalidTree():
             remedy = "every node needs one parent that is a node, but for the one root"
             yield Finding(f"trees/{report.tree_name}.sql:1", str(facts.fault), remedy)
-        case InvalidRows(measure=measure) if measure and _misfit(facts.columns[measure], report.rollup[measure]):
+        case InvalidRows(measure=measure) if (
+            misfit(facts.columns.get(measure, ""), how := report.rollup.get(measure, ""))
+            and how
+            and measure in facts.columns
+        ):
             pass  # told already, and better
         case InvalidRows(measure=measure, words=words) if measure:
-            yield Finding(_key(report, f"rollup.{measure}"), words, "nothing of it is stored until this is mended")
+            where = f"rollup.{measure}" if measure in report.rollup else "scope"
+            yield Finding(_key(report, where), words, "nothing of it is stored until this is mended")
         case InvalidRows():
             if {report.scope, *columns_of(report.rollup)} <= facts.columns.keys():
                 yield Finding(
@@ -162,6 +152,19 @@ def schemas_that_are_broken(report: Report, facts: ReportFacts) -> Iterator[Find
             yield Finding(_key(report, f"rollup.{measure}"), f"{words}; clients rely on the pinned schema", remedy)
 
 
+def texts_without_zone(report: Report, facts: ReportFacts) -> Iterator[Finding]:
+    """A timestamp without time zone that JSON carries, as in rows of ``top``, names no instant either."""
+    told = set()
+    for node, document in facts.documents.items():
+        if _ZONELESS.search(document.body):
+            for measure, value in orjson.loads(document.body)["data"]["total"].items():
+                if measure not in told and (text := _ZONELESS.search(orjson.dumps(value))):
+                    told.add(measure)
+                    fault = f"{text[1].decode()} (node {node}) names no instant without its zone"
+                    remedy = "write column AT TIME ZONE 'UTC', or the zone it is kept in"
+                    yield Finding(_key(report, f"rollup.{measure}"), fault, remedy)
+
+
 RULES: tuple[Rule, ...] = (
     sql_that_fails,
     columns_that_are_not_there,
@@ -170,6 +173,7 @@ RULES: tuple[Rule, ...] = (
     time_that_is_not_declared,
     sources_that_differ,
     rows_that_do_not_fit,
+    texts_without_zone,
     budgets_that_are_broken,
     schemas_that_are_broken,
 )

@@ -8,13 +8,12 @@ from collections.abc import Iterator
 from typing import Any
 from zoneinfo import ZoneInfo
 
-import orjson
-
 from jobs.reports import Report, ReportError, load_reports
 from jobs.reports.keys import snapshot
 from ops.command import Answer, Command, Refused, Tools
 from ops.reports.facts_postgres import DatabaseAway, ReportFacts, look
 from ops.reports.judge import judge
+from worker.reports.numbers import read_exactly, write
 
 _ABSENT = object()
 
@@ -29,11 +28,11 @@ async def preview(tools: Tools, asked: argparse.Namespace) -> Answer:
     if asked.scope not in facts.documents:
         some = ", ".join(map(str, sorted(facts.documents)[:5]))
         raise Refused(f"--scope: there is no node {asked.scope}; there are {some}, ...")
-    document = orjson.loads(facts.documents[asked.scope].body)
+    document = read_exactly(facts.documents[asked.scope].body.decode())
     if not asked.diff:
-        return Answer(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode(), document)
+        return Answer(write(document, indented=True).decode(), document)
     stored = await tools.redis.hget(snapshot(tools.tenant, report.name), str(asked.scope))  # type: ignore[misc]
-    return _difference(document, None if stored is None else orjson.loads(stored))
+    return _difference(document, None if stored is None else read_exactly(stored.decode()))
 
 
 def find_report(tools: Tools, name: str) -> Report:
@@ -82,7 +81,7 @@ def differences(stored: Any, now: Any, path: str = "") -> Iterator[tuple[str, An
 
 
 def _shown(value: object) -> str:
-    return orjson.dumps(value).decode()
+    return write(value).decode()
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:

@@ -164,6 +164,36 @@ BAD_QUERIES = {
         "jsonb_agg",
     ),
     "an interval": (changed("1.5::numeric", "interval '1 day'"), ":18: rollup.median", "does not fit", "cast it"),
+    "a timestamp without zone": (
+        changed("1.5::numeric", "timestamp '2026-01-01'"),
+        ":18: rollup.median",
+        "does not fit",
+        "AT TIME ZONE",
+    ),
+    "an instant beside a timestamp": (
+        changed("opened_at <= :now", "opened_at::timestamp <= :now"),
+        ":28",
+        ":now is an instant",
+        "AT TIME ZONE",
+    ),
+    "the date of UTC": (
+        changed("opened_at <= :now", "opened_at::date <= :now::date"),
+        ":28",
+        ":now is an instant",
+        "AT TIME ZONE :zone)::date",
+    ),
+    "rows without zone": (
+        changed("'opened_at', opened_at", "'opened_at', opened_at::timestamp"),
+        ":17: rollup.oldest",
+        "names no instant",
+        "AT TIME ZONE",
+    ),
+    "a year that has no form": (
+        changed("1.5::numeric", "'10000-01-01'::timestamptz"),
+        ":18: rollup.median",
+        "10000-01-01",
+        "mended",
+    ),
     "the server's clock": (changed(":now", "now()"), ":28", "server's clock", ":day_start"),
     "a day without end": (changed(":now", ":day_end"), ":1: valid_until", "only changes of data", "next_midnight"),
     "an unnamed table": (
@@ -303,3 +333,21 @@ async def test_bad_rows_never_reach_the_last_good_set(shops: Shops, valkey_url: 
             await redis.hdel(snapshot("bad", "orders"), "_error")
             assert await redis.hgetall(snapshot("bad", "orders")) == good, name
     await source.close()
+
+
+async def test_numbers_that_javascript_reads_otherwise_are_named_until_they_are_texts(shops: Shops) -> None:
+    await shops.connection.execute("INSERT INTO retail.shops VALUES (4, 2, 'Far', 'shop')")
+    shops.write(query=QUERY.replace("sum(amount)", "sum(amount) + 123456789012345678.123456789"))
+    told = (await shops.check()).text
+    assert "orders.sql:15: rollup.amount: JavaScript may read 123456789012345688.123456789 (node 2)" in told
+    assert 'amount = "text" under [numbers]' in told
+    shops.write(
+        head=HEAD.replace("-- [rollup]", '-- [numbers]\n-- amount = "text"\n-- [rollup]'),
+        query=QUERY.replace("sum(amount)", "sum(amount) + 123456789012345678.123456789"),
+    )
+    answer = await shops.check(pin=True)
+    assert "JavaScript" not in answer.text
+    schema = load_reports(shops.folder)["orders"].schema["properties"]["total"]["properties"]["amount"]
+    assert schema == {"type": "string"}
+    shops.write(head=HEAD.replace("-- [rollup]", '-- [numbers]\n-- amount = "octal"\n-- [rollup]'))
+    assert "numbers.amount: 'octal' must be 'number' or 'text'" in (await shops.check()).text

@@ -19,7 +19,7 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from typing import Any
 
 import orjson
@@ -34,8 +34,10 @@ from worker.engine import Cron, Schedule
 from worker.events import emit, event
 from worker.reports.audit_postgres import is_unmarked, rows_below
 from worker.reports.day import day_around
+from worker.reports.numbers import EXACT, as_text, divided, read_exactly
 from worker.reports.pace import only_ended
 from worker.reports.refresher import Refresher
+from worker.reports.rollup import InvalidRows
 from worker.reports.source_postgres import Snapshot
 
 _REPORT_MISMATCH = event("report.mismatch")
@@ -105,12 +107,7 @@ async def audit_report(auditor: Auditor, report: Report, *, nodes: int = NODES) 
         if stored is None or not await _is_of(refresher, state, report, stored.meta):
             finding = Finding()
         else:
-            wrong = [
-                (node, measure)
-                for node, shown in stored.totals.items()
-                for measure in await _differing(refresher, state, report, stored.as_of, node, shown)
-            ]
-            finding = Finding(len(stored.totals), tuple(wrong))
+            finding = await _compared(refresher, state, report, stored)
     await _note(auditor, report, finding, state.as_of)
     return finding
 
@@ -134,9 +131,24 @@ async def _drawn(auditor: Auditor, report: Report, nodes: int) -> _Stored | None
     if meta is None:
         return None
     totals = {
-        int(scope): orjson.loads(body)["data"]["total"] for scope, body in zip(chosen, bodies, strict=True) if body
+        int(scope): read_exactly(body.decode())["data"]["total"]
+        for scope, body in zip(chosen, bodies, strict=True)
+        if body
     }
     return _Stored(orjson.loads(meta), totals)
+
+
+async def _compared(refresher: Refresher, state: Snapshot, report: Report, stored: _Stored) -> Finding:
+    """The finding; nothing is audited where a value of the rows has no form, so that a refresh fails as well."""
+    try:
+        wrong = [
+            (node, measure)
+            for node, shown in stored.totals.items()
+            for measure in await _differing(refresher, state, report, stored.as_of, node, shown)
+        ]
+    except InvalidRows:
+        return Finding()
+    return Finding(len(stored.totals), tuple(wrong))
 
 
 async def _is_of(refresher: Refresher, state: Snapshot, report: Report, meta: Mapping[str, Any]) -> bool:
@@ -154,8 +166,13 @@ async def _differing(
     """The measures of a node's total that are not what the slow way says."""
     day = day_around(as_of, refresher.zone_of(report))
     rows = await rows_below(state, report, node, now=as_of, day=day)
-    slow = reckon(rows, report.rollup)
-    return [measure for measure, value in slow.items() if not _same(value, shown.get(measure))]
+    with localcontext(EXACT):
+        slow = reckon(rows, report.rollup)
+    return [
+        measure
+        for measure, value in slow.items()
+        if not _same(as_text(value) if measure in report.as_text else value, shown.get(measure))
+    ]
 
 
 def reckon(rows: Sequence[Mapping[str, Any]], rollup: Mapping[str, str]) -> dict[str, Any]:
@@ -180,7 +197,7 @@ def reckon(rows: Sequence[Mapping[str, Any]], rollup: Mapping[str, str]) -> dict
     for measure, how in rollup.items():
         if pair := ratio_of(how):
             part, whole = (slow[name] for name in pair)
-            slow[measure] = part / whole if whole else None
+            slow[measure] = divided(part, whole) if whole else None
     return slow
 
 
@@ -199,7 +216,7 @@ def _together(values: _Values, how: str) -> Any:  # noqa: ANN401  one form per r
         case "distinct":
             return len({one for array in values for one in array if one is not None})
         case "sums":
-            objects = [orjson.loads(value) for value in values]
+            objects = [read_exactly(value) for value in values]
             return {key: sum(one.get(key, 0) for one in objects) for one in objects for key in one}
     return _first(values, how)
 
@@ -209,7 +226,7 @@ def _first(values: _Values, how: str) -> _Values:
     top = top_of(how)
     if top is None:
         raise ValueError(f"the audit knows no roll-up {how!r}")
-    rows = [row for value in values for row in orjson.loads(value)]
+    rows = [row for value in values for row in read_exactly(value)]
     return sorted(rows, key=lambda row: [row[key] for key in top.keys], reverse=top.descending)[: top.count]
 
 
@@ -227,9 +244,11 @@ def _beside(rows: Sequence[Mapping[str, Any]], rollup: Mapping[str, str], measur
 
 
 def _same(slow: Any, shown: Any) -> bool:  # noqa: ANN401  whatever is measured
-    """Whether a document shows this value; sums of fractions may differ in the last places."""
-    if isinstance(slow, int | float | Decimal) and isinstance(shown, int | float):
+    """Whether a document shows this value; sums of binary fractions may differ in the last places."""
+    if isinstance(slow, float) and isinstance(shown, int | Decimal):
         return math.isclose(slow, shown, rel_tol=1e-9)
+    if isinstance(slow, int | Decimal) and isinstance(shown, int | Decimal):
+        return slow == shown
     if isinstance(slow, date):
         return isinstance(shown, str) and type(slow).fromisoformat(shown) == slow
     if isinstance(slow, dict) and isinstance(shown, dict):

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 import orjson
 
 from jobs.reports import Report
+from worker.reports.numbers import as_text, write
 from worker.reports.rollup import Totals
 from worker.reports.tree import Tree
 
@@ -44,19 +45,32 @@ def write_documents(
     before = b'{"report":%b,"scope":' % orjson.dumps(report.name)
     between = b',"schema":%d,"as_of":"%b","data":' % (SCHEMA, stamp(as_of).encode())
     as_of_us = microseconds(as_of)
+    quote = b'"' if report.scope in report.as_text else b""
+    nodes = tree.nodes_json_of_texts if quote else tree.nodes_json
     documents = {}
     for node_id in tree.nodes:
-        data = _data(tree.nodes_json[node_id], totals[node_id])
+        data = _data(nodes[node_id], _told(totals[node_id], report.as_text))
         etag = hashlib.blake2b(data, digest_size=8).hexdigest()
-        body = b"%b%d%b%b}" % (before, node_id, between, data)
+        body = b"%b%b%d%b%b%b}" % (before, quote, node_id, quote, between, data)
         head = b'{"etag":"%b","path":%b,"as_of_us":%d}' % (etag.encode(), tree.paths_json[node_id], as_of_us)
         documents[node_id] = Document(etag, body, head)
     return documents
 
 
+def _told(totals: Totals, as_texts: frozenset[str]) -> Totals:
+    """The totals with the numbers of these measures as texts."""
+    if not as_texts:
+        return totals
+    own, total = (
+        {measure: as_text(value) if measure in as_texts else value for measure, value in part.items()}
+        for part in (totals.own, totals.total)
+    )
+    return Totals(own, total)
+
+
 def _data(node: bytes, totals: Totals) -> bytes:
-    total = orjson.dumps(totals.total)
-    own = total if totals.own is totals.total else orjson.dumps(totals.own)
+    total = write(totals.total)
+    own = total if totals.own is totals.total else write(totals.own)
     return b'{"node":%b,"total":%b,"own":%b}' % (node, total, own)
 
 

@@ -13,7 +13,7 @@ from jobs.reports.boards import Board
 from worker.events import emit, event
 from worker.reports.day import Day, day_around
 from worker.reports.document import microseconds, milliseconds
-from worker.reports.refresher import FAULTS, Refresher, compute, publish
+from worker.reports.refresher import Refresher, compute, publish
 from worker.reports.source_postgres import Snapshot
 from worker.reports.store import NewSet
 
@@ -58,7 +58,7 @@ async def close_days(refresher: Refresher, board: Board, *, now: datetime) -> in
         try:
             for day in reversed(days):  # the newest last: while it is absent, the others are still to be done
                 stored += await _close(refresher, report, day)
-        except FAULTS as error:
+        except Exception as error:  # noqa: BLE001  whatever a report's rows lead to is that report's failure
             emit(_REPORT_NOT_CLOSED, report=report.name, error=type(error).__name__)
     return stored
 

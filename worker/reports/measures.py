@@ -8,8 +8,8 @@ A report has thousands of values and almost all are plain, so a column is looked
 values one by one only where that is not enough.
 """
 
-import math
 import operator
+import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
@@ -21,9 +21,16 @@ from uuid import UUID
 import orjson
 
 from jobs.reports.rollups import Top, top_of
+from worker.reports.numbers import divided, fitting, is_finite, read_exactly, write
 
 _JSON_INTEGER = 2**63
-"""Whole numbers from here on are shown as floating-point ones."""
+"""Whole numbers from here on are written as Decimals."""
+_IN_ROWS = frozenset({int, str, bool, type(None)})
+"""What the quick reader of JSON reads exactly."""
+INFINITE = datetime.max  # noqa: DTZ901  without zone, as the driver gives it
+"""What the driver gives for an infinite timestamptz."""
+_NO_KEY = "__proto__"
+"""JavaScript takes it for the object's prototype, and the member is lost."""
 _PLAIN: Mapping[str, frozenset[type]] = {"sum": frozenset({int}), "any": frozenset({bool})}
 _PLAIN_BESIDE = frozenset({int, bool, str, date, datetime, UUID, type(None)})
 """Types that need no check, by roll-up; and for ``min``, ``max``, ``of`` and ``sql``."""
@@ -65,7 +72,13 @@ def is_plain(values: Sequence[Any], how: str) -> bool:
     """
     if how in {"distinct", "sums"} or top_of(how):
         return False
-    return _PLAIN.get(how, _PLAIN_BESIDE).issuperset(map(type, values))
+    types = set(map(type, values))
+    return _PLAIN.get(how, _PLAIN_BESIDE) >= types and (
+        datetime not in types or None not in set(map(_zone_of, filter(None, values)))
+    )
+
+
+_zone_of = operator.attrgetter("tzinfo")
 
 
 def checked(value: Any, measure: str, how: str) -> Any:  # noqa: ANN401, PLR0911  the database's; one per roll-up
@@ -97,13 +110,9 @@ def checked(value: Any, measure: str, how: str) -> Any:  # noqa: ANN401, PLR0911
 def _number(value: Any, measure: str) -> int | float | Decimal:  # noqa: ANN401  values are the database's
     if value is None:
         raise InvalidRows("NULL is no number; write coalesce(..., 0) where there may be none", measure)
-    if isinstance(value, bool) or not isinstance(value, int | float | Decimal) or not _is_finite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float | Decimal) or not is_finite(value):
         raise InvalidRows(f"{value!r} is no number that can be reckoned with", measure)
     return value
-
-
-def _is_finite(value: float | Decimal) -> bool:
-    return (not isinstance(value, Decimal) or value.is_finite()) and math.isfinite(value)
 
 
 def _flag(value: Any, measure: str) -> bool:  # noqa: ANN401  values are the database's
@@ -116,20 +125,46 @@ def _flag(value: Any, measure: str) -> bool:  # noqa: ANN401  values are the dat
 
 def _ids(value: Any, measure: str) -> frozenset[Any]:  # noqa: ANN401  values are the database's
     """The different ids of an array; a NULL in it is none."""
-    if not isinstance(value, list) or list in set(map(type, value)):
+    types = set(map(type, value)) if isinstance(value, list) else {list}
+    if list in types:
         raise InvalidRows(f"distinct needs a flat array of ids, not {type(value).__name__}", measure)
+    if not types <= _IDS:
+        for one in value:
+            if one is not None:
+                _shown_as_is(one, measure)
     return frozenset(value) - {None}
 
 
-def _numbers(value: Any, measure: str) -> dict[str, int | float]:  # noqa: ANN401  values are the database's
-    """The numbers of a JSON object, by key and in its order."""
+_IDS = frozenset({int, str, UUID, type(None)})
+
+
+def _numbers(value: Any, measure: str) -> dict[str, int | Decimal]:  # noqa: ANN401  values are the database's
+    """The numbers of a JSON object, by key and in its order.
+
+    Each of its members has one colon. So one that has as many colons as members has no key twice.
+    """
     found = _json_value(value, measure)
     if not isinstance(found, dict):
         raise InvalidRows("sums needs a JSON object of numbers, as json_object_agg makes it", measure)
-    if not _PLAIN["sum"].issuperset(map(type, found.values())):
-        for number in found.values():
-            _number(number, measure)
+    if not _PLAIN["sum"].issuperset(map(type, found.values())) or value.count(":") != len(found):
+        found = _exactly(value, measure)
+        for key, number in found.items():
+            try:
+                _number(number, measure)
+            except InvalidRows as error:
+                raise InvalidRows(f"{error.words} (key {key[:40]!r})", measure) from None
+    if _NO_KEY in found:
+        raise InvalidRows(f"sums: JavaScript loses the key {_NO_KEY!r}; name it otherwise in the query", measure)
     return _in_order(found)
+
+
+def keys_alike(keys: Iterable[str]) -> tuple[str, str] | None:
+    """Two different keys that readers who normalise Unicode take for one; None when there are none."""
+    seen: dict[str, str] = {}
+    for key in keys:
+        if not key.isascii() and (other := seen.setdefault(unicodedata.normalize("NFC", key), key)) != key:
+            return other, key
+    return None
 
 
 def _in_order(numbers: dict[str, Any]) -> dict[str, Any]:
@@ -143,7 +178,22 @@ def _rows(value: Any, measure: str, top: Top) -> list[Any]:  # noqa: ANN401  val
     found = _json_value(value, measure)
     if not isinstance(found, list) or not all(isinstance(row, dict) for row in found):
         raise InvalidRows("top needs a JSON array of objects, as jsonb_agg makes it", measure)
+    if not _is_read_exactly(value, found):
+        found = _exactly(value, measure)
     return first(top, [(_rank(row, measure, top), row) for row in found])
+
+
+def _is_read_exactly(text: str, rows: list[dict[str, Any]]) -> bool:
+    """Whether the quick reader lost nothing: no fraction, nothing nested, and no key twice.
+
+    A key ends with a quote and a colon, with a space between them at most in what Postgres writes.
+    """
+    members = text.count('":') + text.count('" :')
+    return (
+        members == sum(map(len, rows))
+        and _IN_ROWS.issuperset(map(type, chain.from_iterable(map(dict.values, rows))))
+        and not any(odd in text for odd in ('"  ', '"\n', '"\t', '"\r'))
+    )
 
 
 def _rank(row: Mapping[str, Any], measure: str, top: Top) -> tuple[Any, ...]:
@@ -151,10 +201,10 @@ def _rank(row: Mapping[str, Any], measure: str, top: Top) -> tuple[Any, ...]:
     keys = []
     for key in top.keys:
         value = row.get(key)
-        if not isinstance(value, int | float | str):
+        if not isinstance(value, int | float | Decimal | str):
             raise InvalidRows(f"top needs a number or text in {key!r} of every row, not {value!r}", measure)
         keys.append((isinstance(value, str), value))
-    return (*keys, orjson.dumps(row, option=orjson.OPT_SORT_KEYS))
+    return (*keys, write(row, in_order=True))
 
 
 def first(top: Top, ranked: list[Any]) -> list[Any]:
@@ -169,9 +219,19 @@ def _by_rank(ranked: tuple[Any, ...]) -> Any:  # noqa: ANN401  whatever the rows
 def _json_value(value: Any, measure: str) -> Any:  # noqa: ANN401  JSON is anything
     """What the driver leaves as text."""
     try:
-        return orjson.loads(value)
-    except (TypeError, ValueError):
-        raise InvalidRows(f"needs json or jsonb, not {type(value).__name__}", measure) from None
+        if isinstance(value, str):
+            return orjson.loads(value)
+    except ValueError as error:
+        raise InvalidRows(f"the JSON cannot be read: {error}", measure) from None
+    raise InvalidRows(f"needs json or jsonb, not {type(value).__name__}", measure)
+
+
+def _exactly(value: str, measure: str) -> Any:  # noqa: ANN401  JSON is anything
+    """The same, with all digits and each member once."""
+    try:
+        return read_exactly(value)
+    except ValueError as error:
+        raise InvalidRows(str(error), measure) from None
 
 
 def _shown_as_is(value: Any, measure: str) -> Any:  # noqa: ANN401  values are the database's
@@ -180,7 +240,16 @@ def _shown_as_is(value: Any, measure: str) -> Any:  # noqa: ANN401  values are t
         return _number(value, measure)
     if not isinstance(value, int | str | date | UUID):
         raise InvalidRows(f"{type(value).__name__} cannot be shown; cast it to text or a number", measure)
+    if isinstance(value, datetime) and value.tzinfo is None:
+        raise InvalidRows(_without_zone(value), measure)
     return value
+
+
+def _without_zone(value: datetime) -> str:
+    """Why a naive datetime is refused; the driver gives one for an infinite timestamptz."""
+    if value in {INFINITE, datetime.min}:  # noqa: DTZ901  as the driver gives it
+        return "an infinite instant cannot be shown; write nullif(column, 'infinity'), or '-infinity'"
+    return f"{value} names no instant without its zone; write column AT TIME ZONE 'UTC', or the zone it is kept in"
 
 
 Gather: TypeAlias = Callable[[Any, list[Any]], Any]
@@ -290,25 +359,23 @@ def _all_fit(numbers: Iterable[Any]) -> bool:
     return not different or (min(different) > -_JSON_INTEGER and max(different) < _JSON_INTEGER)
 
 
-def _sums(value: Mapping[str, Any]) -> dict[str, float]:
-    return {key: _of_json(number) for key, number in value.items()}
+def _sums(value: Mapping[str, Any]) -> dict[str, object]:
+    return {key: _plain(number) for key, number in value.items()}
 
 
 def ratio(part: Any, whole: Any) -> float | None:  # noqa: ANN401  numbers as they are shown
     """A part of a whole; of nothing there is none."""
-    return part / whole if whole else None
-
-
-def _of_json(value: float) -> float:
-    """A number that JSON readers can hold."""
-    return value if -_JSON_INTEGER < value < _JSON_INTEGER else float(value)
+    return divided(part, whole) if whole else None
 
 
 def _plain(value: Any) -> object:  # noqa: ANN401  values are the database's
+    """A value as documents show it. Raises InvalidRows if it is a sum that JSON readers cannot hold."""
     if isinstance(value, int):
-        return _of_json(value)
-    if isinstance(value, Decimal):
-        return int(value) if value == value.to_integral_value() and abs(value) < _JSON_INTEGER else float(value)
+        return fitting(value)
+    if isinstance(value, float | Decimal):
+        if not is_finite(value):
+            raise InvalidRows("the sum is beyond what JSON readers can hold, 1.8e308")
+        return value
     if isinstance(value, datetime):
         return value.isoformat().replace("+00:00", "Z")
     return value

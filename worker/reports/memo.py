@@ -9,6 +9,7 @@ each query.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
 from worker.reports.document import Document
@@ -23,6 +24,13 @@ class Memo:
     def __init__(self) -> None:
         self._trees: dict[str, tuple[Rows, Tree]] = {}
         self._etags: dict[str, tuple[Tree, Rows, Mapping[int, str]]] = {}
+        self.columns: dict[tuple[int, str], Any] = {}
+        """What a query returns and takes, by the server's process and the query."""
+
+    def known_tree(self, query: str, rows: Rows) -> Tree | None:
+        """The last tree of the query, if it was grown from equal rows."""
+        known = self._trees.get(query)
+        return known[1] if known is not None and known[0] == rows else None
 
     def tree(self, query: str, rows: Rows, grow: Callable[[Rows], Tree]) -> Tree:
         """The tree of these rows; the very one that was grown from equal rows, if that was the last.
@@ -30,10 +38,11 @@ class Memo:
         Raises:
             InvalidTree: as ``grow``.
         """
-        known = self._trees.get(query)
-        if known is None or known[0] != rows:
-            known = self._trees[query] = rows, grow(rows)
-        return known[1]
+        known = self.known_tree(query, rows)
+        if known is None:
+            known = grow(rows)
+            self._trees[query] = rows, known
+        return known
 
     def documents(
         self, report: str, tree: Tree, rows: Rows, write: Callable[[], Mapping[int, Document]]
@@ -44,11 +53,25 @@ class Memo:
             write: what writes them; must depend on nothing but tree, rows and the instant.
         """
         known = self._etags.get(report)
-        if known is not None and known[0] is tree and known[1] == rows:
+        if known is not None and known[0] is tree and known[1] == rows and _have_the_same_digits(known[1], rows):
             return Unwritten(known[2], write)
         documents = write()
         self._etags[report] = tree, rows, {scope: one.etag for scope, one in documents.items()}
         return documents
+
+
+def _have_the_same_digits(former: Rows, rows: Rows) -> bool:
+    """Whether decimals of equal rows are written alike: 1.5 and 1.50 are equal, and their documents differ."""
+    names = former[0].keys() if former else ()
+    return all(
+        [str(row[name]) for row in former] == [str(row[name]) for row in rows]
+        for name in names
+        if _is_decimal(next((row[name] for row in former if row[name] is not None), None))
+    )
+
+
+def _is_decimal(value: object) -> bool:
+    return isinstance(value, Decimal) or (isinstance(value, list) and Decimal in set(map(type, value)))
 
 
 class Unwritten(Mapping[int, Document]):

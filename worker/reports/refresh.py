@@ -5,8 +5,8 @@
     -> for each: what differs, publish
     -> commit
 
-All reports of a board are of one transaction and carry one ``as_of``. A report that fails keeps its last good set,
-rests for a while, and harms none of the others.
+All reports of a board are of one transaction and carry one ``as_of``. A report that fails, whatever is raised for
+it, keeps its last good set, rests for a while, and harms none of the others.
 
 The fence is the database's own clock: a set is stored only if its transaction began after the stored one's
 ``as_of``, so that its state is surely the later one. A worker that was paused half-way cannot overwrite a newer
@@ -29,9 +29,9 @@ from worker.reports.cost import rest_after
 from worker.reports.day import Day, day_around
 from worker.reports.document import microseconds, milliseconds
 from worker.reports.history import close_days
-from worker.reports.refresher import FAULTS, Refresher, compute, publish
+from worker.reports.refresher import Refresher, compute, publish
 from worker.reports.rollup import InvalidRows
-from worker.reports.source_postgres import DATABASE_FAULTS, IN_THE_WAY, Snapshot
+from worker.reports.source_postgres import DATABASE_FAULTS, IN_THE_WAY, Snapshot, is_never
 from worker.reports.store import Failure, NewSet
 
 _REPORT_REFRESHED = event("report.refreshed")
@@ -151,8 +151,8 @@ async def _refresh_all(
                 sets.append(await _computed(refresher, report, snapshot))
         except IN_THE_WAY:
             raise
-        except FAULTS as error:
-            if snapshot.lost:
+        except Exception as error:
+            if snapshot.lost and isinstance(error, DATABASE_FAULTS):
                 raise
             cost = timedelta(seconds=snapshot.spent - spent)
             await _note_failure(refresher, report, error, failures[report.name], outcome, cost=cost)
@@ -189,7 +189,7 @@ async def _valid_until(snapshot: Snapshot, report: Report, day: Day) -> datetime
     if not report.valid_until:
         return None
     until = await snapshot.valid_until(report, now=snapshot.as_of, day=day)
-    if until is None:
+    if is_never(until):
         return None
     if not isinstance(until, datetime) or until.tzinfo is None or until <= snapshot.as_of:
         raise InvalidRows(f"valid_until: {until!r} is no timestamptz later than :now; return that, or null")

@@ -13,13 +13,10 @@ from worker.reports.day import day_around
 from worker.reports.document import Document, write_documents
 from worker.reports.outbox_postgres import Outbox
 from worker.reports.pace import debt_after
-from worker.reports.rollup import InvalidRows, roll_up
-from worker.reports.source_postgres import DATABASE_FAULTS, Snapshot, Source
+from worker.reports.rollup import roll_up
+from worker.reports.source_postgres import Snapshot, Source
 from worker.reports.store import NewSet, ReportStore, Stored, difference
-from worker.reports.tree import InvalidTree
 
-FAULTS = (*DATABASE_FAULTS, InvalidRows, InvalidTree)
-"""What makes a refresh of a report fail."""
 _PUBLISH_TRIES = 5
 
 

@@ -7,6 +7,7 @@ roll-ups mean is in `jobs.reports.rollups`, what their values are and how they a
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import localcontext
 from typing import Any, TypeAlias
 
 from jobs.reports.rollups import columns_of, ratio_of
@@ -15,11 +16,13 @@ from worker.reports.measures import (
     checked,
     gathering,
     is_plain,
+    keys_alike,
     neutral,
     ranked,
     ratio,
     shown,
 )
+from worker.reports.numbers import EXACT
 from worker.reports.tree import Tree
 
 Row: TypeAlias = Mapping[str, Any]
@@ -52,7 +55,11 @@ def roll_up(rows: Iterable[Row], *, scope: str, rollup: Mapping[str, str], tree:
     Raises:
         InvalidRows: a node twice or unknown, a column missing, or a value that its roll-up cannot use.
     """
-    given = list(rows)
+    with localcontext(EXACT):
+        return _rolled_up(list(rows), scope, rollup, tree)
+
+
+def _rolled_up(given: Sequence[Row], scope: str, rollup: Mapping[str, str], tree: Tree) -> dict[int, Totals]:
     nodes = _nodes(given, scope, tree)
     columns = {measure: rollup[measure] for measure in columns_of(rollup)}
     own = {measure: _checked(given, nodes, measure, how) for measure, how in columns.items()}
@@ -118,8 +125,22 @@ def _totals(
             totals |= _extremes(nodes, own, own_shown, (measure, *beside), how, tree)
         elif not how.startswith("of "):
             mine = dict(zip(nodes, own[measure], strict=True))
-            totals[measure] = shown(_climb(mine, neutral(how), gathering(how), tree), how)
+            climbed = _climb(mine, neutral(how), gathering(how), tree)
+            if how == "sums":
+                _check_keys(climbed[-1], measure, own[measure], nodes)
+            try:
+                totals[measure] = shown(climbed, how)
+            except InvalidRows as error:
+                raise InvalidRows(error.words, measure) from None
     return totals
+
+
+def _check_keys(of_root: Mapping[str, Any], measure: str, values: _Column, nodes: Sequence[int]) -> None:
+    """Refuse keys that look the same and differ; the root has those of all nodes."""
+    if alike := keys_alike(of_root):
+        node = next(node for node, value in zip(nodes, values, strict=True) if alike[1] in value)
+        told = f"the keys {alike[0]!a} and {alike[1]!a} look the same; write normalize(key) in the query"
+        raise InvalidRows(f"{told} (node {node})", measure)
 
 
 def _extremes(

@@ -24,9 +24,11 @@ import asyncpg
 
 from jobs.reports import Report
 from worker.reports.day import Day
+from worker.reports.measures import INFINITE
 from worker.reports.memo import Memo, Rows
 from worker.reports.rollup import InvalidRows, Row
 from worker.reports.tree import Node, Tree, grow_tree
+from worker.reports.values_postgres import check_columns, check_names, describe, read_exactly, unreadable
 
 DATABASE_FAULTS = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
 """What a refresh may meet here: bad SQL, a timeout, a lost connection."""
@@ -102,18 +104,32 @@ class Snapshot:
 
         Raises:
             InvalidTree: the query's rows are none.
+            InvalidRows: names of a type that is never shown, or a value that has no form.
         """
         if report.tree not in self._trees:
-            self._trees[report.tree] = self.memo.tree(report.tree, list(await self._fetch(report.tree)), _grown)
+            rows = list(await self._fetch(report.tree, scope="id"))
+            known = self.memo.known_tree(report.tree, rows)
+            if known is None:
+                await check_names(self._connection, report.tree)
+            self._trees[report.tree] = known or self.memo.tree(report.tree, rows, _grown)
         return self._trees[report.tree]
 
     async def rows(self, report: Report, *, now: datetime, day: Day) -> list[Row]:
         """The report's direct rows.
 
         Raises:
-            InvalidRows: they have not the column that says when time changes them, or its values have no order.
+            InvalidRows: they have not the column that says when time changes them, or its values have no order; a
+                column is given twice or of a type that is never shown, or a value has no form.
         """
-        rows = list(await self._fetch(report.sql, *_values(report.parameters, now, day)))
+        key = self._connection.get_server_pid(), report.sql
+        if key not in self.memo.columns:
+            self.memo.columns[key] = await describe(self._connection, report.sql)
+        check_columns(report, self.memo.columns[key])
+        try:
+            rows = list(await self._fetch(report.sql, *_values(report.parameters, now, day), scope=report.scope))
+        except Exception:
+            self.memo.columns.pop(key, None)  # a column may be of another type by now
+            raise
         if report.valid_until_column:
             self._earliest[report.name, now] = _earliest(rows, report.valid_until_column)
         return rows
@@ -129,13 +145,21 @@ class Snapshot:
         return rows[0][0] if rows else None
 
     async def query(self, sql: str, *arguments: datetime | str | int) -> list[Any]:
-        """The rows of any other query, of the same state."""
-        return list(await self._connection.fetch(sql, *arguments))
+        """The rows of any other query, of the same state.
 
-    async def _fetch(self, sql: str, *arguments: datetime | str) -> Any:  # noqa: ANN401  the driver's records
+        Raises:
+            InvalidRows: a value has no form.
+        """
+        return list(await self._fetch(sql, *arguments))
+
+    async def _fetch(self, sql: str, *arguments: datetime | str | int, scope: str = "") -> Any:  # noqa: ANN401  records
         began = time.perf_counter()
         try:
             return await self._connection.fetch(sql, *arguments)
+        except DATABASE_FAULTS:
+            raise
+        except Exception as error:  # the driver raises plain Python errors for values it cannot read
+            raise await unreadable(self._connection, sql, arguments, scope, error) from error
         finally:
             self.spent += time.perf_counter() - began
 
@@ -144,9 +168,14 @@ def _grown(rows: Rows) -> Tree:
     return grow_tree(Node(row["id"], row["parent_id"], row["name"], row["kind"]) for row in rows)
 
 
+def is_never(instant: object) -> bool:
+    """Whether a validity has no end: null, or infinity."""
+    return instant is None or instant == INFINITE
+
+
 def _earliest(rows: list[Row], column: str) -> Any:  # noqa: ANN401  the query's
     try:
-        return min((row[column] for row in rows if row[column] is not None), default=None)
+        return min((row[column] for row in rows if not is_never(row[column])), default=None)
     except (KeyError, TypeError) as error:
         raise InvalidRows(
             f"valid_until: the column {column} must be a timestamptz of the query ({error})"
@@ -200,5 +229,6 @@ class Source:
                 min_size=1,
                 max_size=self._connections,
                 server_settings={"application_name": "momentus-refresh"},
+                init=read_exactly,
             )
         return self._pool

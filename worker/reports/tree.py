@@ -63,12 +63,28 @@ class Tree:
             for node in self.nodes.values()
         }
 
+    @cached_property
+    def nodes_json_of_texts(self) -> Mapping[int, bytes]:
+        """The same with ids as texts."""
+        return {
+            node.id: orjson.dumps(
+                {
+                    "id": str(node.id),
+                    "name": node.name,
+                    "kind": node.kind,
+                    "path": list(map(str, self.paths[node.id])),
+                    "children": list(map(str, self.children[node.id])),
+                }
+            )
+            for node in self.nodes.values()
+        }
+
 
 def grow_tree(rows: Iterable[Node]) -> Tree:
     """The tree of these nodes.
 
     Raises:
-        InvalidTree: no root, two roots, a node given twice or without an id, an unknown parent or a cycle.
+        InvalidTree: no root, two roots, a node given twice or without an id or name, an unknown parent or a cycle.
     """
     nodes = _by_id(rows)
     children: dict[int, list[int]] = {node_id: [] for node_id in nodes}
@@ -92,8 +108,12 @@ def grow_tree(rows: Iterable[Node]) -> Tree:
 def _by_id(rows: Iterable[Node]) -> dict[int, Node]:
     nodes: dict[int, Node] = {}
     for node in rows:
-        if not isinstance(node.id, int):
+        if not isinstance(node.id, int) or isinstance(node.id, bool):
             raise InvalidTree(f"a node has the id {node.id!r}; ids must be whole numbers")
+        if not isinstance(node.name, str):
+            raise InvalidTree(f"node {node.id} has the name {node.name!r}; it must be text, coalesce(name, '')")
+        if not isinstance(node.kind, str | None):
+            raise InvalidTree(f"node {node.id} has the kind {node.kind!r}; it must be text or null")
         if node.id in nodes:
             raise InvalidTree(f"node {node.id} is given twice")
         nodes[node.id] = node
