@@ -339,7 +339,7 @@ async def test_numbers_that_javascript_reads_otherwise_are_named_until_they_are_
     await shops.connection.execute("INSERT INTO retail.shops VALUES (4, 2, 'Far', 'shop')")
     shops.write(query=QUERY.replace("sum(amount)", "sum(amount) + 123456789012345678.123456789"))
     told = (await shops.check()).text
-    assert "orders.sql:15: rollup.amount: JavaScript may read 123456789012345688.123456789 (node 2)" in told
+    assert "orders.sql:15: rollup.amount: JavaScript may read 2" in told
     assert 'amount = "text" under [numbers]' in told
     shops.write(
         head=HEAD.replace("-- [rollup]", '-- [numbers]\n-- amount = "text"\n-- [rollup]'),
