@@ -35,7 +35,7 @@ class Application:
             return
         request = Request(
             method=scope["method"],
-            path=scope["path"],
+            path=_path(scope),
             query=scope["query_string"].decode("latin-1"),
             fields=Listed(_text(pair) for pair in scope["headers"]),
         )
@@ -44,6 +44,12 @@ class Application:
         body = b"" if request.method == "HEAD" else answer.body
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
+
+
+def _path(scope: Scope) -> str:
+    """As it was sent where the server tells: another way to write a path is no such page."""
+    sent: bytes = scope.get("raw_path") or b""
+    return sent.decode("latin-1") if b"%" in sent else str(scope["path"])
 
 
 def _text(pair: tuple[bytes, bytes]) -> tuple[str, str]:

@@ -16,7 +16,8 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import lru_cache
+
+from reader.memo import memo
 
 FOREVER_S = 2**31
 """A time no client means literally; larger numbers are read as this one (RFC 9111, 1.2.2)."""
@@ -26,7 +27,11 @@ _SECONDS = re.compile(r'"?([0-9]+)"?', re.ASCII)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bounds:
-    """The client's conditions, in seconds; None where it states none."""
+    """The client's conditions, in seconds; None where it states none.
+
+    >>> bounds_of("max-age=10, only-if-cached")
+    Bounds(max_age_s=10, min_fresh_s=None, max_stale_s=None, only_if_cached=True)
+    """
 
     max_age_s: int | None = None
     min_fresh_s: int | None = None
@@ -38,13 +43,9 @@ NO_BOUNDS = Bounds()
 """What most clients send; `bounds_of` answers with this very object."""
 
 
-@lru_cache(maxsize=1024)
+@memo(1 << 20)
 def bounds_of(cache_control: str) -> Bounds:
-    """The conditions in a request's Cache-Control header.
-
-    >>> bounds_of("max-age=10, only-if-cached")
-    Bounds(max_age_s=10, min_fresh_s=None, max_stale_s=None, only_if_cached=True)
-    """
+    """The conditions in a request's Cache-Control header."""
     directives: dict[str, str] = {}
     for directive in cache_control.lower().split(","):
         name, _, value = directive.partition("=")

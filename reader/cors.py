@@ -35,6 +35,12 @@ class Origins:
     def __bool__(self) -> bool:
         return bool(self._allowed)
 
+    def grant(self, headers: Headers, origin: str) -> Headers:
+        """The headers of an answer to this origin; one field of each name, `Origin` among those of `Vary`."""
+        varied = ", ".join([value for name, value in headers if name == "vary"] + ["Origin"])
+        rest = tuple(field for field in headers if field[0] != "vary")
+        return (*rest, ("vary", varied), *self.headers(origin))
+
     def headers(self, origin: str) -> Headers:
         """What an answer to this origin carries besides `Vary: Origin`; nothing for one that is not listed."""
         if origin not in self._allowed:
@@ -46,12 +52,10 @@ class Origins:
         )
 
     def preflight(self, request: Request, allow: str) -> Headers:
-        """What the answer to OPTIONS carries besides `Allow`."""
-        granted = self.headers(request.header("origin"))
-        if not granted:
+        """What the answer to OPTIONS carries besides `Allow` and `headers`."""
+        if request.header("origin") not in self._allowed:
             return ()
         return (
-            *granted,
             ("access-control-allow-methods", allow),
             ("access-control-allow-headers", _SENT),
             ("access-control-max-age", str(_PREFLIGHT_S)),

@@ -2,12 +2,20 @@
 
 Documents are compressed once, when they are computed: zstd (which every current browser takes over TLS) and gzip.
 The better one that the client takes with the highest weight is sent; the plain one to whoever takes neither.
+
+>>> choose("gzip, br, zstd"), choose("gzip;q=1, zstd;q=0.5"), choose("br"), choose("")
+('zstd', 'gzip', '', '')
+>>> takes_plain("gzip"), takes_plain("gzip, identity;q=0"), takes_plain("gzip, *;q=0")
+(True, False, False)
+>>> takes_json("text/html, */*;q=0.1"), takes_json("text/html"), takes_json("")
+(True, False, True)
 """
 
 from __future__ import annotations
 
 import re
-from functools import lru_cache
+
+from reader.memo import memo
 
 STORED = ("zstd", "gzip")
 """The stored variants, the preferred one first."""
@@ -16,13 +24,9 @@ PLAIN = ""
 _WEIGHT = re.compile(r"q=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)", re.ASCII)
 
 
-@lru_cache(maxsize=1024)
+@memo(1 << 20)
 def choose(accept_encoding: str) -> str:
-    """The stored variant for a client, or ``PLAIN``.
-
-    >>> choose("gzip, br, zstd"), choose("gzip;q=1, zstd;q=0.5"), choose("br"), choose("")
-    ('zstd', 'gzip', '', '')
-    """
+    """The stored variant for a client, or ``PLAIN``."""
     weights = _weights(accept_encoding)
     offered = [(weights.get(name, weights.get("*", 0.0)), name) for name in STORED]
     best = max(weight for weight, _ in offered)
@@ -31,24 +35,16 @@ def choose(accept_encoding: str) -> str:
     return next(name for weight, name in offered if weight == best)
 
 
-@lru_cache(maxsize=1024)
+@memo(1 << 20)
 def takes_plain(accept_encoding: str) -> bool:
-    """Whether the client would take the document uncompressed: unless it says that it would not.
-
-    >>> takes_plain("gzip"), takes_plain("gzip, identity;q=0"), takes_plain("gzip, *;q=0")
-    (True, False, False)
-    """
+    """Whether the client would take the document uncompressed: unless it says that it would not."""
     weights = _weights(accept_encoding)
     return weights.get("identity", weights.get("*", 1.0)) > 0
 
 
-@lru_cache(maxsize=1024)
+@memo(1 << 20)
 def takes_json(accept: str) -> bool:
-    """Whether the client would take JSON (RFC 9110, 12.5.1).
-
-    >>> takes_json("text/html, */*;q=0.1"), takes_json("text/html"), takes_json("")
-    (True, False, True)
-    """
+    """Whether the client would take JSON (RFC 9110, 12.5.1)."""
     weights = _weights(accept)
     ranges = ("application/json", "application/*", "*/*")
     return not weights or next((weights[one] for one in ranges if one in weights), 0.0) > 0

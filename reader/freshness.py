@@ -30,7 +30,9 @@ GRACE = timedelta(seconds=60)
 
 SECOND_US = 1_000_000
 
-_STANDINGS = 1024
+_STANDINGS = 64
+_SAID = 1024
+"""Headers that a standing keeps: those of documents read within one second."""
 
 
 class Verdict(Enum):
@@ -98,6 +100,12 @@ class Standing:
     until_us: int
     said: dict[tuple[str, str], Headers] = field(default_factory=dict)
     """All headers of its documents, by ETag and encoding."""
+
+    def keep(self, etag: str, encoding: str, said: Headers) -> None:
+        """Keep a document's headers; when there are too many, begin anew."""
+        if len(self.said) >= _SAID:
+            self.said.clear()
+        self.said[etag, encoding] = said
 
 
 class Standings:

@@ -14,7 +14,6 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
-from functools import lru_cache
 from time import time_ns
 from typing import Any
 
@@ -24,6 +23,7 @@ from producers.wire import pack
 from reader.access import roots_of
 from reader.connection import Connection
 from reader.copy import Copy
+from reader.memo import memo
 from sessions.errors import SessionsUnavailable
 from sessions.glance import Glance, Record, first_look, is_due, living, read
 from sessions.token import Place, place_of
@@ -173,7 +173,7 @@ class Guard:
             self._connection.tell("a use of a session", *known.glance.slide(record))
 
 
-@lru_cache(maxsize=4096)
+@memo(8 << 20)
 def read_roots(data: bytes) -> AbstractSet[int]:
     """The roots in a session's data. Raises SessionsUnavailable for what is not the sessions' format."""
     try:

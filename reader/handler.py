@@ -22,7 +22,7 @@ import re
 from collections.abc import Coroutine
 from datetime import UTC, date
 from email.utils import parsedate_to_datetime
-from functools import lru_cache, partial
+from functools import partial
 from typing import Protocol
 from urllib.parse import parse_qs
 
@@ -34,6 +34,7 @@ from reader.cors import Origins
 from reader.guard import Guard
 from reader.hints import Hints, Stream
 from reader.look import Look, Question
+from reader.memo import memo
 from reader.message import Answer, Headers, Request
 from reader.metrics import Metrics
 from reader.openapi import describe
@@ -55,6 +56,7 @@ _STREAM: Headers = (
     ("content-type", "text/event-stream"),
     ("cache-control", "no-store"),
     ("x-content-type-options", "nosniff"),
+    ("x-accel-buffering", "no"),  # nginx would hold hints back until it has a buffer full of them
 )
 
 log = logging.getLogger(__name__)
@@ -166,8 +168,7 @@ class Reader:
     def _noted(self, request: Request, answer: Answer) -> Answer:
         self._metrics.count(answer)
         if self._origins:
-            granted = self._origins.headers(request.header("origin"))
-            answer.headers = (*answer.headers, *granted, ("vary", "Origin"))
+            answer.headers = self._origins.grant(answer.headers, request.header("origin"))
         return answer
 
     def _route(self, request: Request) -> Question | Answer | None:
@@ -213,8 +214,8 @@ class Reader:
             exchange.respond(self._noted(request, refusal))
             return
         self._metrics.count(Answer(status=200, outcome="hints"))
-        granted = self._origins.headers(request.header("origin"))
-        stream = exchange.respond_in_parts(200, (*_STREAM, *granted))
+        headers = self._origins.grant(_STREAM, request.header("origin")) if self._origins else _STREAM
+        stream = exchange.respond_in_parts(200, headers)
         try:
             await self._hints.follow(parse_qs(request.query)["report"][0], stream)
         finally:
@@ -244,7 +245,7 @@ def _fault(error: Exception) -> Answer:
     return problem.refuse(problem.INTERNAL, "A fault of the reader; its log has the details.")
 
 
-@lru_cache(maxsize=16_384)
+@memo(4 << 20)
 def _named(path: str) -> tuple[str, int] | None:
     """Report and scope out of a path."""
     found = _REPORT.fullmatch(path)

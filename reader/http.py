@@ -3,7 +3,7 @@
 llhttp takes the octets apart; everything here is about order, limits and ends.
 
     order    answers leave in the order of their requests, one at a time; what comes meanwhile waits, and who sends
-             more than a few ahead is read no further
+             more than a few ahead, or does not take the answers, is read no further and parsed no further
     limits   of a request line, of a head, of a body that nobody wanted, and of the time each may take
     ends     a fault in the octets is answered in its turn, and then the connection ends, because nobody can know
              where the next request would begin
@@ -23,11 +23,12 @@ from email.utils import formatdate
 from functools import lru_cache
 from http import HTTPStatus
 from typing import Final, cast
-from urllib.parse import unquote
 
 from httptools import HttpParserError, HttpParserInvalidMethodError, HttpParserUpgrade, HttpRequestParser
 
 from reader import problem
+from reader.backlog import Backlog
+from reader.memo import memo
 from reader.message import WITHOUT_LENGTH, Answer, Headers, Request
 
 TARGET_LIMIT: Final = 8 * 1024
@@ -47,11 +48,19 @@ LINGER_S: Final = 2.0
 its end is reset, and a reset takes the refusal with it (RFC 9112, 9.6)."""
 _AHEAD: Final = 16
 """Requests of a client that may wait for their turn."""
+_PIECE: Final = 4 * 1024
+"""How much is parsed at once: what has been parsed costs more than as it came."""
+_PARSED_BYTES: Final = 1024
+"""What a request that waits for its turn costs, about."""
+_SMALL: Final = 16 * 1024
+"""Less than this is not counted for a connection."""
 _JOINED: Final = 16 * 1024
 """A body up to this size is copied behind its head: one write costs less than two."""
 
 _KEPT_OCTETS: Final = 4 * 1024
-_KEPT_REQUESTS: Final = 2048
+_KEPT_BYTES: Final = 16 * 1024 * 1024
+_KEPT_OVERHEAD: Final = 3 * 1024
+"""What a kept request costs beside its texts, each of which it holds three times."""
 _REQUEST_LINE = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+ [/*]")
 """With a method that llhttp does not know."""
 
@@ -117,13 +126,17 @@ class Kept:
     def __init__(self) -> None:
         self._requests: dict[bytes, Request] = {}
         self.get = self._requests.get
+        self.held = 0
 
     def keep(self, octets: bytes, request: Request) -> None:
-        """Keep one, if it is small; when there are too many, begin anew."""
-        if len(octets) > _KEPT_OCTETS:
+        """Keep one, if it is small; when all are too large together, begin anew."""
+        if len(octets) > _KEPT_OCTETS or octets in self._requests:
             return
-        if len(self._requests) >= _KEPT_REQUESTS:
+        weight = 3 * len(octets) + _KEPT_OVERHEAD
+        if self.held + weight > _KEPT_BYTES:
             self._requests.clear()
+            self.held = 0
+        self.held += weight
         self._requests[octets] = request
 
 
@@ -139,17 +152,22 @@ class Client(asyncio.Protocol):
         known: where the connection is listed as long as it is open.
         kept: what all connections have read.
         limit: connections that may be listed; one more is refused.
+        backlog: bounds what all connections hold together.
 
     Attributes:
         deadline: of the event loop's clock; see `expire`.
         served: whether a request was answered on it.
     """
 
-    def __init__(self, serve: Serve, known: set[Client], kept: Kept, limit: int) -> None:
+    def __init__(self, serve: Serve, known: set[Client], kept: Kept, limit: int, backlog: Backlog) -> None:
         self._serve = serve
         self._known = known
         self._kept = kept
         self._limit = limit
+        self._backlog = backlog
+        self._held = False
+        self._unread = b""
+        self._busy = False
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._parser = HttpRequestParser(self)
@@ -179,10 +197,43 @@ class Client(asyncio.Protocol):
         """Requests, or parts of them."""
         if self._deaf:
             return
-        between = self._silent
-        if between and (request := self._kept.get(data)):
+        if self._drained is None and self._silent and (request := self._kept.get(data)):
             self._queue(Exchange(self, request, last=False))
+        elif self._unread or self._crowded or len(data) > _PIECE:
+            self._unread += data
+            self._read_on()
+        else:
+            self._parse(data)
+        if self._held or self._begun or self._unread:
+            self._weigh()
+
+    def _read_on(self) -> None:
+        """Parse what has come, as long as the answers go out; the rest waits, and the client with it."""
+        at, data, self._unread = 0, self._unread, b""
+        while at < len(data) and not (self._crowded or self._deaf):
+            self._parse(data[at : at + _PIECE])
+            at += _PIECE
+        if at >= len(data) or self._deaf:
             return
+        self._unread = data[at:]
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.pause_reading()
+
+    @property
+    def _crowded(self) -> bool:
+        """Whether no further request is parsed for now."""
+        return self._drained is not None or len(self._turn) > _AHEAD
+
+    def _weigh(self) -> None:
+        """Have it counted what this connection holds."""
+        waiting = len(self._unread) + len(self._turn) * _PARSED_BYTES + (self._octets if self._begun else 0)
+        if self._transport is not None and self._drained is not None:
+            waiting += self._transport.get_write_buffer_size()
+        self._held = waiting > _SMALL
+        self._backlog.hold(self, waiting if self._held else 0)
+
+    def _parse(self, data: bytes) -> None:
+        between = self._silent
         taken = self._taken
         try:
             self._parser.feed_data(data)
@@ -210,19 +261,28 @@ class Client(asyncio.Protocol):
         """It is closed; answers under way go nowhere."""
         self._known.discard(self)
         self._transport = None
+        self._deaf = True
+        self._unread = b""
+        self._backlog.hold(self, 0)
         self.resume_writing()
 
     def pause_writing(self) -> None:
         """The client does not take what it asked for."""
         self._drained = self._loop.create_future()
         self.deadline = self._loop.time() + WRITE_S
+        self._weigh()
 
     def resume_writing(self) -> None:
         """It does again."""
-        self.deadline = math.inf if self._turn else self._loop.time() + IDLE_S
         if self._drained is not None and not self._drained.done():
             self._drained.set_result(None)
         self._drained = None
+        if self._transport is None:
+            return
+        if not self._deaf:
+            self.deadline = math.inf if self._turn else self._loop.time() + IDLE_S
+        self._weigh()
+        self._loop.call_soon(self._go_on)
 
     # What the parser calls
 
@@ -230,7 +290,7 @@ class Client(asyncio.Protocol):
         """The first octet of a request."""
         self._begun = True
         self._octets = 0
-        if not self._turn:
+        if not self._turn and self._drained is None:
             self.deadline = self._loop.time() + HEAD_S
 
     def on_url(self, target: bytes) -> None:
@@ -315,7 +375,7 @@ class Client(asyncio.Protocol):
             patiently: wait for the first request of a client that has not asked for anything yet.
         """
         self._ending = True
-        if self._silent and (self.served or not patiently) and self._transport is not None:
+        if self._silent and not self._unread and (self.served or not patiently) and self._transport is not None:
             self._transport.close()
 
     def abort(self) -> None:
@@ -332,7 +392,7 @@ class Client(asyncio.Protocol):
         """The deadline has passed: of a request that does not come to its end, of the next one, of its answer."""
         if self._transport is None:
             return
-        if self._turn or self._silent:
+        if self._turn or self._silent or self._deaf or self._drained is not None:
             self._transport.abort()
         else:
             self._refuse(_refusal(problem.TOO_SLOW))
@@ -368,6 +428,8 @@ class Client(asyncio.Protocol):
         self._taken += 1
         self._latest = exchange
         self._turn.append(exchange)
+        if self._drained is not None:
+            return
         if len(self._turn) == 1:
             self.deadline = math.inf
             self._begin()
@@ -376,6 +438,7 @@ class Client(asyncio.Protocol):
 
     def _begin(self) -> None:
         exchange = self._turn[0]
+        self._busy = True
         if exchange.refusal is None:
             self._serve(exchange)
         else:
@@ -383,11 +446,12 @@ class Client(asyncio.Protocol):
 
     def _done(self, *, last: bool) -> None:
         self.served = True
+        self._busy = False
         self._turn.popleft()
         if last:
             self._turn.clear()
             self._close()
-        elif self._turn:
+        elif self._turn or self._unread:
             self._loop.call_soon(self._go_on)
         elif self._drained is None:
             self.deadline = self._loop.time() + (HEAD_S if self._begun else IDLE_S)
@@ -405,9 +469,18 @@ class Client(asyncio.Protocol):
             self._transport.close()
 
     def _go_on(self) -> None:
-        if self._turn and self._transport is not None and not self._transport.is_closing():
-            self._transport.resume_reading()
+        """The next request, and what has come behind it, once the answers go out."""
+        if self._transport is None or self._transport.is_closing() or self._drained is not None:
+            return
+        if self._turn and not self._busy:
+            self.deadline = math.inf
             self._begin()
+        if self._unread and not self._crowded:
+            self._read_on()
+        if not (self._unread or self._crowded or self._deaf):
+            self._transport.resume_reading()
+        if self._held:
+            self._weigh()
 
     def _stop(self, wrong: problem.Problem | None) -> None:
         """End the parsing, from one of its calls; it has no other way than to raise."""
@@ -451,19 +524,23 @@ class _Stopped(Exception):
     """The rest of the octets is not to be parsed."""
 
 
-@lru_cache(maxsize=1024)
+@memo(1 << 20)
 def _lower(name: bytes) -> str:
     return name.decode("latin-1").lower()
 
 
-@lru_cache(maxsize=16_384)
+@memo(8 << 20)
 def _split(target: bytes) -> tuple[str, str]:
-    """Path and query of a request's target, in any of its forms (RFC 9112, 3.2); the path without percents."""
+    """Path and query of a request's target, in any of its forms (RFC 9112, 3.2).
+
+    The path stays as it was sent: each page has one path, which needs no percents, and another way to write it
+    would get past the rules of a proxy.
+    """
     text = target.decode("latin-1")
     if not text.startswith("/") and "://" in text:
         text = "/" + text.partition("://")[2].partition("/")[2]
     path, _, query = text.partition("?")
-    return (unquote(path) if "%" in path else path), query
+    return path, query
 
 
 @lru_cache(maxsize=256)
@@ -473,7 +550,7 @@ def _first_lines(status: int, second: int, last: bool) -> bytes:  # noqa: FBT001
     return f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\ndate: {date}\r\n{ending}".encode("ascii")
 
 
-@lru_cache(maxsize=16_384)
+@memo(32 << 20, lambda _headers: 1024)
 def _rendered(headers: Headers) -> bytes:
     """Header fields as lines. Many answers have the very headers of an earlier one.
 

@@ -7,6 +7,7 @@ import socket
 from contextlib import suppress
 
 import background
+from reader.backlog import Backlog
 from reader.http import Client, Kept, Serve
 from reader.listening import begin_no_more
 
@@ -27,17 +28,21 @@ class Listener:
         serve: answers requests.
         listening: bound, not listening yet.
         limit: clients at a time.
+        backlog: bounds what they hold together.
 
     Attributes:
         clients: whose connections are open.
     """
 
-    def __init__(self, serve: Serve, listening: socket.socket, *, limit: int) -> None:
+    def __init__(
+        self, serve: Serve, listening: socket.socket, *, limit: int, backlog: Backlog | None = None
+    ) -> None:
         self._serve = serve
         self._socket = listening
         self._limit = limit
         self.clients: set[Client] = set()
         self._kept = Kept()
+        self._backlog = backlog or Backlog()
         self._server: asyncio.Server | None = None
         self._sweep: asyncio.TimerHandle | None = None
 
@@ -73,7 +78,7 @@ class Listener:
         return finished
 
     def _client(self) -> Client:
-        return Client(self._serve, self.clients, self._kept, self._limit)
+        return Client(self._serve, self.clients, self._kept, self._limit, self._backlog)
 
     def _sweep_later(self) -> None:
         self._sweep = asyncio.get_running_loop().call_later(_SWEEP_S, self._expire)

@@ -10,13 +10,13 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import Any
 
 import orjson
 
 from reader import problem
 from reader.encoding import STORED
+from reader.memo import memo
 
 _HEADERS = {
     "ETag": "Identity of the data; a refresh that changed nothing keeps it.",
@@ -67,13 +67,14 @@ def describe(catalogue: Mapping[str, bytes], *, guarded: bool) -> dict[str, Any]
 
 
 def _entries(catalogue: Mapping[str, bytes]) -> dict[str, Mapping[str, Any]]:
-    read = {name: _entry_or_none(name, content) for name, content in sorted(catalogue.items())}
+    read = {name: _entry_or_none((name, content)) for name, content in sorted(catalogue.items())}
     return {name: entry for name, entry in read.items() if entry is not None}
 
 
-@lru_cache(maxsize=1024)
-def _entry_or_none(name: str, content: bytes) -> Mapping[str, Any] | None:
+@memo(4 << 20, lambda entry: len(entry[0]) + len(entry[1]))
+def _entry_or_none(entry: tuple[str, bytes]) -> Mapping[str, Any] | None:
     """A report's entry, or None after a word in the log; each entry is judged, and complained of, once."""
+    name, content = entry
     try:
         return read_entry(name, content)
     except NotAnEntry as fault:

@@ -141,7 +141,7 @@ class Reports:
         said = standing.said.get((head.etag, snapshot.encoding))
         if said is None:
             said = self._headers(head, standing.headers, snapshot.encoding)
-            standing.said[head.etag, snapshot.encoding] = said
+            standing.keep(head.etag, snapshot.encoding, said)
         age_s = max(0, now_us - meta.verified_us) / SECOND_US
         return Answer(200, standing.verdict.value, said, snapshot.body or b"", age_s, _timing(seen))
 
@@ -245,8 +245,8 @@ def _document(request: Request, snapshot: Snapshot, outcome: str, headers: Heade
 
 def _as_memory(headers: Headers) -> Headers:
     """Said of a document while Redis is away: stale, whatever its age, and where it is from."""
-    stale = [(name, Verdict.STALE.value if name == "freshness" else value) for name, value in headers]
-    return (*stale, ("cache-status", "reports; hit; detail=redis-unreachable"))
+    said = {"freshness": Verdict.STALE.value, "cache-status": "reports; hit; detail=redis-unreachable"}
+    return tuple([(name, said.get(name, value)) for name, value in headers])
 
 
 def _states_nothing(request: Request) -> bool:

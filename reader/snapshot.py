@@ -16,10 +16,11 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
 from typing import Any
 
 import orjson
+
+from reader.memo import memo
 
 ERROR_LENGTH = 300
 """Characters of a failed refresh's message that are passed on; its first line says what happened."""
@@ -108,7 +109,7 @@ def moment(microseconds: int) -> datetime:
     return datetime.fromtimestamp(0, UTC) + timedelta(microseconds=microseconds)
 
 
-@lru_cache(maxsize=16_384)
+@memo(16 << 20)
 def _head(octets: bytes) -> Head:
     """The same octets are the same head: most looks find what an earlier one has read."""
     fields: dict[str, Any] = orjson.loads(octets)
@@ -121,7 +122,7 @@ def _head(octets: bytes) -> Head:
     )
 
 
-@lru_cache(maxsize=256)
+@memo(1 << 20)
 def _meta(octets: bytes) -> Meta:
     fields: dict[str, Any] = orjson.loads(octets)
     until = fields["valid_until_us"]

@@ -13,8 +13,9 @@ from reader.connection import Connection
 from reader.cors import Origins
 from reader.handler import Reader
 from reader.hints import Hints
+from reader.http import _split
 from reader.message import Answer, Listed, Request
-from reader.report import Reports
+from reader.report import Reports, _as_memory
 from reader.store import Store
 from tests.support import eventually
 
@@ -189,6 +190,95 @@ async def test_only_listed_sites_may_read_from_the_browser(reader: Reader, redis
     preflight = await ask(reader, method="OPTIONS", Origin="https://app.example")
     assert preflight.status == 204
     assert "If-None-Match" in header(preflight, "access-control-allow-headers")
+
+
+ONCE_EACH = [
+    *(
+        "/v1/reports/general/17",
+        "/v1/reports/general/99",
+        "/v1/reports/absent/1",
+        "/v1/reports/general/17?at=2026-11-20",
+    ),
+    *(
+        "/v1/reports/general/17?at=never",
+        "/openapi.json",
+        "/healthz",
+        "/readyz",
+        "/metrics",
+        "/v1/events",
+        "*",
+        "/nowhere",
+    ),
+]
+
+
+@pytest.mark.parametrize("origin", ["", "https://app.example", "https://elsewhere.example"])
+async def test_each_header_stands_once_on_every_way_through_the_reader(
+    reader: Reader, redis: Redis, origin: str
+) -> None:
+    await redis.hset(KEY, mapping={"17": BODY, "head:17": head(), "_meta": meta()})
+    conditions: list[dict[str, str]] = [
+        {},
+        {"If_None_Match": "*"},
+        {"Cache_Control": "max-age=1"},
+        {"Accept": "text/html"},
+    ]
+    for target in ONCE_EACH:
+        path, _, query = target.partition("?")
+        for method in ("GET", "HEAD", "OPTIONS", "POST"):
+            for headers in conditions:
+                answer = await ask(
+                    reader, path, query, method, **headers, **({"Origin": origin} if origin else {})
+                )
+                names = [name for name, _ in answer.fields]
+                assert len(names) == len(set(names)), (method, target, headers, names)
+
+
+async def test_the_answer_from_memory_has_one_header_of_each_name_too() -> None:
+    headers = (("freshness", "fresh"), ("cache-status", "reports; hit; ttl=3"))
+    assert _as_memory(headers) == (
+        ("freshness", "stale"),
+        ("cache-status", "reports; hit; detail=redis-unreachable"),
+    )
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *(
+            "/v1/reports%2Fgeneral/17",
+            "/v1/reports/%67eneral/17",
+            "/v1/reports/general/%31%37",
+            "/%761/reports/general/17",
+        ),
+        *(
+            "//v1/reports/general/17",
+            "/v1//reports/general/17",
+            "/v1/./reports/general/17",
+            "/v1/x/../reports/general/17",
+        ),
+        *(
+            "/V1/reports/general/17",
+            "/v1/reports/General/17",
+            "/v1/reports/general/17/",
+            "/v1/reports/general/17;a=b",
+        ),
+        *(
+            "/v1/reports/general/017",
+            "/v1\\reports/general/17",
+            "v1/reports/general/17",
+            "/healthz/",
+            "/metrics%00",
+        ),
+    ],
+)
+async def test_a_page_has_one_path_and_no_other_way_to_write_it_is_answered(
+    reader: Reader, redis: Redis, path: str
+) -> None:
+    await redis.hset(KEY, mapping={"17": BODY, "head:17": head(), "_meta": meta()})
+    sent, _ = _split(path.encode())
+    assert (await ask(reader, sent)).status == 404
+    assert (await ask(reader)).status == 200
 
 
 # Hints

@@ -154,7 +154,7 @@ async def test_how_the_octets_arrive_changes_nothing(cuts: list[int]) -> None:
             await asyncio.sleep(0)
         answers = await replies(await reader.read())
     assert [json.loads(one.body) for one in answers] == [
-        ["GET", "/a b", "x=%20", ["test"], ["one", "two"]],
+        ["GET", "/a%20b", "x=%20", ["test"], ["one", "two"]],
         ["GET", "/c", "d", ["test"], []],
     ]
 
