@@ -105,7 +105,7 @@ async def test_a_redis_whose_tls_takes_longer_than_a_call_is_connected_to_all_th
     ):
         far.delay(0.015)  # one way; a call takes 30 ms, a connection 60, of which the reader has 50
         ask = await asker(stack, kind, f"rediss://127.0.0.1:{far.port}/0?ssl_ca_certs={quote(made.ca_file)}")
-        await eventually(lambda: _answered(ask))
+        await eventually(lambda: _answered(ask), timeout=30)
 
 
 async def test_mails_of_three_lanes_share_one_round_trip(proxy: FaultyProxy) -> None:
