@@ -49,15 +49,16 @@ from bench.reports_day.replay import Replayed, WorkingDay, replay
 from bench.reports_day.work_postgres import Work
 from jobs.reports import load_reports
 from jobs.reports.boards import boards_of
-from jobs.reports.triggers import INSTALLED, install_script, uninstall_script
+from jobs.reports.triggers import install_script, uninstall_script
 from ops.demo.company_postgres import Company
 from ops.embedded.postgres import Postgres
 from ops.embedded.valkey import Valkey
 from ops.organisation import Size, generate
 from ops.supervisor import Supervisor
 from producers import Producer
+from worker.reports.catalogue_postgres import read_catalogue
 from worker.reports.day import day_around
-from worker.reports.outbox_postgres import LOOK_AGAIN, Outbox
+from worker.reports.outbox_postgres import Outbox
 from worker.reports.prober import Prober
 from worker.reports.refresh import refresh_board
 from worker.reports.refresher import Refresher
@@ -200,7 +201,7 @@ class Bench:
         told = replay(self._refresher.boards, day, self._costs)
         _assume(day, told)
         took = await self._works(rounds)
-        installed = (day.end - day.start).total_seconds() / LOOK_AGAIN * took["question what is installed"]
+        installed = told.asked * took["question to the catalogue"]
         looks = (told.looks * took["look"] + installed) / 1000
         alone = told.refreshes["management"] * took["refresh of management alone"] / 1000
         whole = (
@@ -235,8 +236,8 @@ class Bench:
             refreshes["refresh of management alone"] = (alone, alone.boards["management"])
             for number in range(-_WARM, rounds):
                 now = {"look": await _worked(work, outbox.look, 100) / 100}
-                installed = await _worked(work, partial(connection.fetch, INSTALLED), 10) / 10
-                now["question what is installed"] = installed
+                question = partial(read_catalogue, connection.fetch, TENANT, watched.boards)
+                now["question to the catalogue"] = await _worked(work, question, 10) / 10
                 for name, what in refreshes.items():
                     await company.check_in(leaf)
                     now[name] = await _worked(work, partial(refresh_board, *what))

@@ -49,6 +49,7 @@ class Replayed:
     """
 
     looks: int = 0
+    asked: int = 0
     refreshes: Counter[str] = field(default_factory=Counter)
     reasons: Counter[tuple[str, str]] = field(default_factory=Counter)
 
@@ -62,12 +63,13 @@ def replay(boards: Mapping[str, Board], day: WorkingDay, costs_ms: Mapping[str, 
     told = Replayed()
     server = _Server(sorted(at for instants in day.changes.values() for at in instants))
     kept = [_Kept(board, day, costs_ms, server) for board in boards.values()]
-    now = day.start
+    now, visible = day.start, ""
     while now < day.end:
         told.looks += 1
         stretch = stretch_of(boards, {one.board.name: one.known for one in kept}, share=SHARE)
         ours = frozenset(known.xid for one in kept for known in one.known.values() if known.xid is not None)
-        visible = server.visible(now)
+        former, visible = visible, server.visible(now)
+        told.asked += visible != former
         due = [one.look(now, visible, stretch, ours, told) for one in kept]
         now += max(_SHORTEST, min([_PAUSE, *(one - now for one in due if one > now)]))
     return told
@@ -109,7 +111,7 @@ class _Kept:
         there = bisect_right(self._changes, now)
         waiting = self._changes[self._taken_up : there]
         marks = {self._key: Marks(waiting[0], waiting[-1])} if waiting else {}
-        seen = Seen(now, visible, marks, {self._key: self._as_of})
+        seen = Seen(now, visible, marks, {self._key: self._as_of}, {self.board.name: ""})
         decision = decide(
             self.board, self.known, seen, self._key, watched=True, wanted=False, stretch=stretch, ours=ours
         )
@@ -144,4 +146,5 @@ class _Kept:
             debt=debt,
             visible=self._server.visible(now),
             xid=self._server.next(now),
+            catalogue="",
         )

@@ -12,7 +12,11 @@ from .boards import Board
 _FOLDER = Path(__file__).parent / "sql"
 INSTALLED = (_FOLDER / "installed.sql").read_text(encoding="utf-8")
 """The query for the triggers that there are; the file says what it returns."""
-_EVENTS = "AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE"
+SOURCES = (_FOLDER / "sources.sql").read_text(encoding="utf-8")
+"""The query for what the catalogue says of sources; the file says what it takes and returns."""
+SERVER = (_FOLDER / "server.sql").read_text(encoding="utf-8")
+"""The query for what holds for all boards of a server; the file says what it returns."""
+_WATCH = (_FOLDER / "watch.sql").read_text(encoding="utf-8")
 _HEAD = (
     "-- Reports of tenant {}: {} the triggers that mark what changed.\nBEGIN;\nSET LOCAL lock_timeout = '5s';\n"
 )
@@ -41,23 +45,24 @@ def boards_by_source(tenant: str, boards: Mapping[str, Board]) -> dict[str, list
     return {source: sorted(keys) for source, keys in sorted(found.items())}
 
 
-def install_script(tenant: str, boards: Mapping[str, Board], *, role: str, former: tuple[str, ...] = ()) -> str:
-    """What ``ops reports install`` runs: repeatable, in one transaction.
+def install_script(tenant: str, boards: Mapping[str, Board], *, role: str) -> str:
+    """Write the SQL that ``ops reports install`` runs: repeatable, in one transaction.
+
+    Which partitions and children a source has, and which triggers the tenant has already, is found when it runs.
 
     Args:
         role: of the worker, which is given the rights to take up the marks.
-        former: tables that have the tenant's trigger now.
     """
+    wanted = boards_by_source(tenant, boards)
+    pairs = ", ".join(f"({literal(source)}, {literal(key)})" for source, keys in wanted.items() for key in keys)
     lines = [_HEAD.format(tenant, "install"), (_FOLDER / "install.sql").read_text(encoding="utf-8")]
     lines += [
         f"GRANT USAGE ON SCHEMA momentus TO {quoted(role)};",
         f"GRANT SELECT, DELETE ON momentus.dirty TO {quoted(role)};",
         f"GRANT SELECT, INSERT, UPDATE ON momentus.boards TO {quoted(role)};",
+        _WATCH.replace("%TRIGGER%", literal(trigger_name(tenant))).replace("%SOURCES%", pairs),
+        _forget(tenant, "boards"),
     ]
-    wanted = boards_by_source(tenant, boards)
-    lines += [_drop(tenant, source) for source in sorted({*former, *wanted})]
-    lines += [_create(tenant, source, keys) for source, keys in wanted.items()]
-    lines.append(_forget(tenant, "boards"))
     return "\n".join([*lines, "COMMIT;", ""])
 
 
@@ -78,6 +83,15 @@ def quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
+def literal(text: str) -> str:
+    """A text as SQL has it, whatever is in it.
+
+    >>> literal("it's")
+    "'it''s'"
+    """
+    return "'" + text.replace("'", "''") + "'"
+
+
 def _table(source: str) -> str:
     schema, _, table = source.partition(".")
     return f"{quoted(schema)}.{quoted(table)}"
@@ -85,14 +99,6 @@ def _table(source: str) -> str:
 
 def _drop(tenant: str, source: str) -> str:
     return f"DROP TRIGGER IF EXISTS {quoted(trigger_name(tenant))} ON {_table(source)};"
-
-
-def _create(tenant: str, source: str, keys: list[str]) -> str:
-    arguments = ", ".join(f"'{key}'" for key in keys)
-    return (
-        f"CREATE TRIGGER {quoted(trigger_name(tenant))} {_EVENTS} ON {_table(source)}\n"
-        f"    FOR EACH STATEMENT EXECUTE FUNCTION momentus.mark_dirty({arguments});"
-    )
 
 
 def _forget(tenant: str, table: str) -> str:

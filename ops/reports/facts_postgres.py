@@ -18,13 +18,13 @@ import orjson
 from jobs.reports import Report
 from worker.reports.day import day_around
 from worker.reports.document import Document, write_documents
+from worker.reports.memo import Memo
 from worker.reports.rollup import InvalidRows, roll_up
-from worker.reports.source_postgres import DATABASE_FAULTS, Snapshot, is_never
+from worker.reports.source_postgres import DATABASE_FAULTS, REPLAYED, Snapshot, is_never, snapshot_of
 from worker.reports.tree import InvalidTree
 from worker.reports.values_postgres import ZONELESS, describe, parameters_taken_wrongly, read_exactly
 
-_BEGIN = """
-SELECT
+_BEGIN = f"""{REPLAYED},
     now() AS began,
     clock_timestamp() AS as_of,
     pg_current_snapshot()::text AS visible,
@@ -37,7 +37,7 @@ FROM unnest($1::text[]) AS named (source)
 JOIN pg_class AS read ON read.oid = to_regclass(named.source)
 JOIN pg_class AS relation ON relation.oid = coalesce(pg_partition_root(read.oid), read.oid)
 JOIN pg_namespace AS namespace ON namespace.oid = relation.relnamespace
-WHERE relation.relkind IN ('r', 'p') AND namespace.nspname NOT IN ('pg_catalog', 'information_schema')
+WHERE relation.relkind IN ('r', 'p', 'm', 'f') AND namespace.nspname NOT IN ('pg_catalog', 'information_schema')
 """
 _DATELESS = "the date would be that of UTC; write (:{}::timestamptz AT TIME ZONE :zone)::date"
 _RUNS = 3
@@ -109,11 +109,12 @@ async def look(dsn: str, *, longest: timedelta) -> AsyncIterator["Look"]:
         raise DatabaseAway(f"{type(error).__name__}: {error}") from None
     try:
         await read_exactly(connection)
+        replayed = await connection.fetchval(REPLAYED)
         async with connection.transaction(isolation="repeatable_read", readonly=True):
             first = await connection.fetchrow(_BEGIN, f"{longest // timedelta(milliseconds=1)}ms")
             if first is None:  # pragma: no cover  a SELECT without FROM has one row
                 raise DatabaseAway("SELECT now() returned no row")
-            yield Look(Snapshot(first["began"], first["as_of"], first["visible"], connection), connection)
+            yield Look(snapshot_of(connection, first, replayed, memo=Memo()), connection)
     finally:
         await connection.close()
 

@@ -15,6 +15,7 @@ from jobs.reports.boards import Board, boards_of
 from jobs.reports.triggers import INSTALLED, boards_by_source, install_script, trigger_name, uninstall_script
 from ops.command import Answer, Command, Refused, Tools
 
+_NO_DATABASE = "MOMENTUS_POSTGRES_DSN: is not set; name the database, or print the script with --dry-run"
 _ROLE = "worker"
 """Who is named in a script that is printed where no Postgres is configured."""
 
@@ -25,8 +26,10 @@ async def install(tools: Tools, asked: argparse.Namespace) -> Answer:
     sources = sorted(boards_by_source(tools.tenant, boards))
     if not sources:
         raise Refused('no report names its sources: add sources = ["schema.table", ...] to its head')
+    if not tools.postgres_dsn and not asked.dry_run:
+        raise Refused(_NO_DATABASE)
     role = asked.role or unquote(urlsplit(tools.postgres_dsn).username or "") or _ROLE
-    script = install_script(tools.tenant, boards, role=role, former=await _former(tools, asked))
+    script = install_script(tools.tenant, boards, role=role)
     return await _done(tools, asked, script, f"triggers on {len(sources)} tables mark what changes", sources)
 
 
@@ -42,7 +45,7 @@ async def _former(tools: Tools, asked: argparse.Namespace) -> tuple[str, ...]:
     if not tools.postgres_dsn:
         if asked.dry_run:
             return ()
-        raise Refused("MOMENTUS_POSTGRES_DSN: is not set; name the database, or print the script with --dry-run")
+        raise Refused(_NO_DATABASE)
     connection = await _connected(tools.postgres_dsn)
     try:
         rows = await connection.fetch(INSTALLED)

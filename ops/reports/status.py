@@ -89,12 +89,12 @@ async def _look(tools: Tools, boards: Mapping[str, Board]) -> tuple[Seen | None,
         ReportStore(tools.redis, tenant=tools.tenant),
     )
     try:
-        watched = (await outbox.installation()).watched
+        found = await outbox.catalogue()
         seen = await outbox.look()
         reports = [report.name for board in boards.values() for report in board.reports]
         known = await store.known(reports)
         read = [one for one in reports if await tools.redis.exists(wanted(tools.tenant, one))]
-        decisions = decide_all(boards, known, seen, tenant=tools.tenant, watched=watched, wanted=read)
+        decisions = decide_all(boards, known, seen, tenant=tools.tenant, watched=found.watched, wanted=read)
     except DATABASE_FAULTS as error:
         return None, {}, f"the database cannot be asked ({type(error).__name__}): what waits there is not known"
     finally:

@@ -250,7 +250,7 @@ async def test_a_user_who_may_only_read_gets_the_same_promises_without_triggers(
         try:
             async with shop(f"postgresql://{name}:x@{host}", valkey_url) as reading:
                 assert reading.refresher.outbox is not None
-                assert not (await reading.refresher.outbox.installation()).usable
+                assert not (await reading.refresher.outbox.catalogue()).usable
                 await refresh_board(reading.refresher, reading.refresher.boards["shop"])
                 await it.order(5)
                 assert (await reading.prober.look()).decisions["shop"].proved == ()
@@ -266,8 +266,8 @@ async def test_a_trigger_that_is_missing_or_disabled_is_noticed_and_named(databa
         await it.database.execute("ALTER TABLE shop.nodes DISABLE TRIGGER momentus_default")
         async with shop(database, valkey_url) as again:
             assert again.refresher.outbox is not None
-            found = await again.refresher.outbox.installation()
-    assert (found.watched, found.missing, found.usable) == (frozenset(), ("shop.nodes",), True)
+            found = await again.refresher.outbox.catalogue()
+    assert (found.watched, found.faulty, found.usable) == (frozenset(), ("shop.nodes",), True)
 
 
 async def test_uninstalling_leaves_nothing_and_another_tenants_triggers_alone(

@@ -36,8 +36,9 @@ REPORT = replace(
     max_db_share=0.01,
 )
 BOARD = Board("sales", (REPORT,))
-STORED = Known(generation=3, as_of=NOW - 60 * SECOND, verified=NOW - SECOND, visible="7:7:", xid=7)
-QUIET = Seen(NOW, "8:8:", {}, {KEY: STORED.as_of})
+STORED = Known(generation=3, as_of=NOW - 60 * SECOND, verified=NOW - SECOND, visible="7:7:", xid=7, catalogue="c")
+SAME = {"sales": "c"}
+QUIET = Seen(NOW, "8:8:", {}, {KEY: STORED.as_of}, SAME)
 
 
 def decided(known: Known = STORED, seen: Seen = QUIET, *, watched: bool = True, wanted: bool = False) -> Decision:
@@ -178,7 +179,7 @@ def snapshot_of(ended: set[int]) -> str:
 CALM_REPORT = replace(REPORT, every=timedelta(days=1), debounce=2 * SECOND, max_wait=5 * SECOND)
 CALM_BOARD = Board("sales", (CALM_REPORT,))
 RESTED = replace(STORED, as_of=NOW - timedelta(hours=9))
-CALM = Seen(NOW, "8:8:", {}, {KEY: RESTED.as_of})
+CALM = Seen(NOW, "8:8:", {}, {KEY: RESTED.as_of}, SAME)
 
 
 @settings(deadline=None)
@@ -188,7 +189,7 @@ def test_a_change_after_any_rest_is_collected_for_the_debounce_and_never_longer_
 ) -> None:
     marks = Marks(NOW - max(first, since) * SECOND, NOW - min(first, since) * SECOND)
     known = replace(RESTED, as_of=marks.first - rested * SECOND)
-    seen = Seen(NOW, f"{transactions}:{transactions}:", {KEY: marks}, {KEY: known.as_of})
+    seen = Seen(NOW, f"{transactions}:{transactions}:", {KEY: marks}, {KEY: known.as_of}, SAME)
     decision = decide(CALM_BOARD, {"sales": known}, seen, KEY, watched=True, wanted=False)
     assert decision.why == "changed"
     assert decision.due == min(marks.last + CALM_REPORT.debounce, marks.first + CALM_REPORT.max_wait)

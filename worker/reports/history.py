@@ -48,7 +48,7 @@ async def close_days(refresher: Refresher, board: Board, *, now: datetime) -> in
     A failure is said, and tried again at the next refresh.
 
     Args:
-        now: an instant of today.
+        now: an instant of today: what the database shows is of that instant or later.
     """
     stored = 0
     for report in board.reports:
@@ -67,6 +67,8 @@ async def _close(refresher: Refresher, report: Report, date_: date) -> int:
     zone = refresher.zone_of(report)
     end = day_of(date_, zone).end
     async with refresher.source.snapshot() as snapshot:
+        if snapshot.began < end:  # a standby that lags behind has not seen the end of the day
+            return 0
         documents = await compute(snapshot, report, now=end - _INSTANT, zone=zone)
         meta = _meta(report, snapshot, end, scopes=len(documents))
         new = NewSet(
@@ -96,5 +98,5 @@ def _meta(report: Report, snapshot: Snapshot, end: datetime, *, scopes: int) -> 
         "cost_ms": round(snapshot.spent * 1000, 1),
         "scopes": scopes,
         "snapshot": snapshot.visible,
-        "computed_us": microseconds(snapshot.as_of),
+        "computed_us": microseconds(snapshot.at),
     }

@@ -1,11 +1,15 @@
 """What the database says about changes: which marks wait, and whether anything at all has happened.
 
-Two ways to know that a stored set is still true, both exact:
+Two ways to know that a stored set is still true, both exact where the catalogue says the same as when the set was
+computed (catalogue_postgres.py):
 
     marks     the triggers of ``ops reports install`` leave a mark in the transaction that changes rows. No mark
               is visible at an instant: all that was acknowledged before it is in what was stored
     snapshot  without triggers, or without the right to take up marks: ``pg_current_snapshot()`` is still the one
               that the set was computed from, so no writing transaction has ended anywhere in the server
+
+A standby offers neither: its snapshots name no transactions in progress, and no trigger runs there. All that is
+known of it is the time of the last commit that it has replayed.
 
 Either is one prepared query of some 40 us, without a transaction around it. A cursor over mark ids would not do:
 ids are handed out before the commit, and a late one is skipped. Neither would NOTIFY: it makes commits wait for
@@ -13,64 +17,34 @@ each other, and what nobody hears is lost.
 """
 
 import time
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
 
 import asyncpg
 
 from jobs.reports.boards import Board
-from jobs.reports.triggers import INSTALLED, board_key, boards_by_source, trigger_name
+from worker.reports.catalogue_postgres import Catalogue, read_catalogue
 from worker.reports.pace import Marks, Seen
+from worker.reports.source_postgres import REPLAYED
 
 LOOK_AGAIN = 30.0
-"""Seconds for which what is installed is believed to be as it was; a floor refresh covers what happens between."""
+"""Seconds for which the catalogue is believed by a worker that does not look."""
+_ASK_SHARE = 0.01
+"""Part of the time that goes into questions about the catalogue; what is not asked about is not proved."""
+_ASK_AHEAD = 0.5
+"""Seconds of such questions that may be used ahead."""
 _TIMEOUT = 5.0
-_UNWATCHED = """
-SELECT now() AS at, pg_current_snapshot()::text AS visible
+_NOW = f"""{REPLAYED},
+    now() AS at, pg_current_snapshot()::text AS visible, pg_postmaster_start_time() AS since
 """
-_WATCHED = """
-SELECT
-    now() AS at, pg_current_snapshot()::text AS visible,
+_WATCHED = f"""{_NOW},
     NULL AS board, NULL::timestamptz AS taken, NULL::timestamptz AS first, NULL::timestamptz AS last
 UNION ALL
-SELECT NULL, NULL, board, as_of, NULL, NULL FROM momentus.boards
+SELECT NULL, NULL, NULL, NULL, board, as_of, NULL, NULL FROM momentus.boards
 UNION ALL
-SELECT NULL, NULL, board, NULL, min(at), max(at) FROM momentus.dirty GROUP BY board
-"""
-
-
-@dataclass(frozen=True, slots=True)
-class Installation:
-    """What is installed for a tenant.
-
-    Attributes:
-        watched: the boards of which every source leaves marks that this user may take up.
-        missing: declared sources without a working trigger.
-        usable: whether this user has the rights to take marks up.
-    """
-
-    watched: frozenset[str] = frozenset()
-    missing: tuple[str, ...] = ()
-    usable: bool = False
-
-
-def judge_installation(tenant: str, boards: Mapping[str, Board], rows: Iterable[Any]) -> Installation:
-    """What the rows of ``installed.sql`` mean for these boards; pure, for the worker and for a doctor."""
-    usable, working = False, set[tuple[str, str]]()
-    for row in rows:
-        usable = usable or row["usable"]
-        if row["enabled"] and row["name"] == trigger_name(tenant):
-            working |= {(row["source"], key) for key in row["boards"]}
-    wanted = {(source, key) for source, keys in boards_by_source(tenant, boards).items() for key in keys}
-    lacking = wanted - working
-    watched = {
-        board.name
-        for board in boards.values()
-        if board.sources and board_key(tenant, board.name) not in {key for _, key in lacking}
-    }
-    missing = tuple(sorted({source for source, _ in lacking}))
-    return Installation(frozenset(watched) if usable else frozenset(), missing, usable)
+SELECT NULL, NULL, NULL, NULL, board, NULL, min(at), max(at) FROM momentus.dirty GROUP BY board
+"""  # noqa: S608  all of it stands here
 
 
 class Outbox:
@@ -81,34 +55,60 @@ class Outbox:
         self._tenant = tenant
         self._boards = boards
         self._pool: asyncpg.Pool[asyncpg.Record] | None = None
-        self._known = Installation()
+        self._known = Catalogue()
         self._known_until = 0.0
+        self._asked = 0.0
+        self._asking = 0.0
 
-    async def installation(self) -> Installation:
-        """What is installed, as last seen within half a minute. Raises DATABASE_FAULTS."""
+    async def catalogue(self) -> Catalogue:
+        """What the catalogue said, half a minute ago at most. Raises DATABASE_FAULTS."""
         if time.monotonic() >= self._known_until:
-            pool = await self._connected()
-            self._known = judge_installation(self._tenant, self._boards, await pool.fetch(INSTALLED))
-            self._known_until = time.monotonic() + LOOK_AGAIN
+            await self._ask()
         return self._known
 
     async def watches(self, board: str) -> bool:
         """Whether the database marks whatever changes this board. Raises DATABASE_FAULTS."""
-        return board in (await self.installation()).watched
+        return board in (await self.catalogue()).watched
+
+    def forget(self) -> None:
+        """Have the catalogue asked again before it is believed."""
+        self._known_until = 0.0
 
     async def look(self) -> Seen:
-        """What is there now. Raises DATABASE_FAULTS."""
-        watched = (await self.installation()).watched
+        """What is there now. Raises DATABASE_FAULTS.
+
+        The catalogue is asked after the marks: what it says is true of their state, or of a later one.
+        """
+        watched = (await self.catalogue()).watched
         pool = await self._connected()
         try:
-            rows = await pool.fetch(_WATCHED if watched else _UNWATCHED)
+            rows = await pool.fetch(_WATCHED if watched else _NOW)
         except asyncpg.PostgresError:
-            self._known_until = 0.0  # somebody removed the tables: see anew before believing anything
+            self.forget()  # somebody removed the tables: see anew before believing anything
             raise
         clock, *boards = sorted(rows, key=lambda row: row["at"] is None)
         marks = {row["board"]: Marks(row["first"], row["last"]) for row in boards if row["first"] is not None}
         taken = {row["board"]: row["taken"] for row in boards if row["taken"] is not None}
-        return Seen(clock["at"], clock["visible"], marks, taken)
+        seen = Seen(clock["at"], clock["visible"], marks, taken, replayed=clock["replayed"])
+        return replace(seen, catalogue=await self._digests(seen, clock["since"]))
+
+    async def _digests(self, seen: Seen, since: datetime) -> dict[str, str] | None:
+        """By board, as of what was seen; None while it is too soon to ask again, and on a standby."""
+        known = (self._known.visible, self._known.standby, self._known.since)
+        if known != (seen.visible, seen.replayed is not None, since):
+            if self._asking - (time.monotonic() - self._asked) * _ASK_SHARE > _ASK_AHEAD:
+                return None
+            await self._ask()
+        if self._known.standby:
+            return None
+        return {name: proof.digest for name, proof in self._known.proofs.items() if proof.digest is not None}
+
+    async def _ask(self) -> None:
+        began = time.monotonic()
+        self._known = await read_catalogue((await self._connected()).fetch, self._tenant, self._boards)
+        ended = time.monotonic()
+        self._asking = max(0.0, self._asking - (began - self._asked) * _ASK_SHARE) + ended - began
+        self._asked, self._known_until = ended, ended + LOOK_AGAIN
 
     async def close(self) -> None:
         """Close the connection."""

@@ -6,6 +6,8 @@
     changed     marks wait: ``debounce`` after the last of them, and at most ``max_wait`` after the first;
                 or, where there are no triggers, a writing transaction has ended
     taken_up    marks were taken up for a set that is not here      at once
+    catalogue   the catalogue says something else of the board's tables than when it was computed
+    replayed    a standby has replayed commits since
     unverified  the database did something and left no mark         MAX_UNVERIFIED after the last refresh; while
                 marks wait, theirs is the refresh that comes, and the refreshes of other boards do not count
     wanted      somebody reads it, and nothing proves it true       at once
@@ -49,12 +51,22 @@ class Seen:
         visible: its ``pg_current_snapshot()``.
         marks: what waits, by the board's key; boards without marks are absent.
         taken: as of when each board's marks were last taken up, by the board's key.
+        catalogue: the digest of what the catalogue says of each board that can be proved, by the board's name;
+            None where it was not asked in this state.
+        replayed: on a standby, the time of the last commit that it shows.
     """
 
     at: datetime
     visible: str
     marks: Mapping[str, Marks] = field(default_factory=dict)
     taken: Mapping[str, datetime] = field(default_factory=dict)
+    catalogue: Mapping[str, str] | None = None
+    replayed: datetime | None = None
+
+    @property
+    def behind(self) -> timedelta:
+        """How far the state lies behind the clock."""
+        return timedelta(0) if self.replayed is None else max(timedelta(0), self.at - self.replayed)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +78,8 @@ class Known:
         debt: database time that its refreshes had used and not made up for by resting, as of ``as_of``.
         xid: the refresh's own transaction, if it wrote.
         again: after a failure, not before this instant.
+        computed: when it was computed, by the clock; None: at ``as_of``, which a standby's replay puts earlier.
+        catalogue: the digest of what the catalogue said of its board; None: nothing proves it.
         stored: whether there is a set at all.
     """
 
@@ -79,6 +93,13 @@ class Known:
     visible: str = ""
     xid: int | None = None
     again: datetime | None = None
+    computed: datetime | None = None
+    catalogue: str | None = None
+
+    @property
+    def at(self) -> datetime:
+        """When it was computed, by the database's clock."""
+        return self.computed or self.as_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +134,7 @@ def _earliest(board: Board, known: Mapping[str, Known], seen: Seen, stretch: flo
         return seen.at
     share = board.max_db_share / max(1.0, stretch)
     use = sum((one.debt + one.cost for one in stored), timedelta(0))
-    return max(one.as_of for one in stored) + max(timedelta(0), use - AHEAD * share) / share
+    return max(one.at for one in stored) + max(timedelta(0), use - AHEAD * share) / share
 
 
 def stretch_of(boards: Mapping[str, Board], known: Mapping[str, Mapping[str, Known]], *, share: float) -> float:
@@ -183,18 +204,26 @@ def decide(
         wanted: whether somebody read one of its reports and found it old.
         ours: the transactions of other boards' latest refreshes, which change nothing that a report shows.
     """
-    proved = tuple(name for name, one in known.items() if _is_proved(one, seen, key, watched=watched))
+    digest = (seen.catalogue or {}).get(board.name)
+    proved = tuple(name for name, one in known.items() if _is_proved(one, seen, key, digest, watched=watched))
     earliest = _earliest(board, known, seen, stretch)
     reasons = list(_reasons(board, known, seen, key, watched=watched, earliest=earliest, ours=ours))
-    if wanted and len(proved) < len(known):
+    if wanted and len(proved) < len(known) and any(_has_new(one, seen) for one in known.values()):
         reasons.append((max(earliest, seen.at), "wanted"))
     due, why = min(reasons, default=(datetime.max.replace(tzinfo=seen.at.tzinfo), "never"))
     return Decision(due, why, proved)
 
 
-def _is_proved(one: Known, seen: Seen, key: str, *, watched: bool) -> bool:
+def _has_new(one: Known, seen: Seen) -> bool:
+    """Whether computing it may show anything new: a standby that replays nothing has nothing new to show."""
+    return seen.replayed is None or seen.replayed > one.verified
+
+
+def _is_proved(one: Known, seen: Seen, key: str, digest: str | None, *, watched: bool) -> bool:
     """Whether what is stored is what a refresh would store now."""
     if not one.stored or (one.valid_until is not None and one.valid_until <= seen.at):
+        return False
+    if digest is None or one.catalogue != digest:
         return False
     if not watched:
         return one.visible == seen.visible
@@ -216,8 +245,15 @@ def _reasons(
     yield from ((one.again, "failed") for one in known.values() if one.again is not None)
     yield from ((seen.at, "cold") for one in working if not one.stored)
     stored = [one for one in working if one.stored]
-    yield from ((max(earliest, one.valid_until), "time") for one in stored if one.valid_until is not None)
-    yield from ((max(earliest, one.verified + board.every), "clock") for one in stored)
+    until = [one.valid_until + seen.behind for one in stored if one.valid_until is not None]
+    yield from ((max(earliest, one), "time") for one in until)
+    yield from ((max(earliest, max(one.verified, one.at) + board.every), "clock") for one in stored)
+    if seen.replayed is not None:
+        if any(_has_new(one, seen) for one in stored):
+            yield max(earliest, seen.at), "replayed"
+        return
+    if seen.catalogue is not None and any(one.catalogue != seen.catalogue.get(board.name) for one in stored):
+        yield max(earliest, seen.at), "catalogue"
     if watched:
         yield from _by_marks(board, stored, seen, key, earliest=earliest, ours=ours)
     elif any(one.visible != seen.visible for one in stored):
@@ -236,7 +272,7 @@ def _by_marks(
             yield seen.at, "taken_up"
         elif not marks and not only_ended(one.visible, seen.visible, one.xid, *ours):
             # With marks, a refresh for this reason would come before their debounce is over, and theirs once more.
-            yield max(earliest, one.as_of + MAX_UNVERIFIED), "unverified"
+            yield max(earliest, one.at + MAX_UNVERIFIED), "unverified"
 
 
 def only_ended(earlier: str, later: str, *xids: int | None) -> bool:

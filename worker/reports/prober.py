@@ -11,7 +11,7 @@ that is stored after both is not touched, as verify.lua takes the generation tha
 import asyncio
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from redis.exceptions import RedisError
@@ -20,7 +20,8 @@ from jobs.reports import Report
 from jobs.reports.boards import Board
 from producers import NotEnqueued, Producer
 from worker.events import emit, event
-from worker.reports.outbox_postgres import Installation, Outbox
+from worker.reports.catalogue_postgres import Catalogue, Proof
+from worker.reports.outbox_postgres import Outbox
 from worker.reports.pace import SHARE, Decision, Known, Seen, decide_all
 from worker.reports.refresher import Refresher
 from worker.reports.source_postgres import DATABASE_FAULTS
@@ -62,7 +63,7 @@ class Prober:
         self._share = share
         self._boards = refresher.boards
         self._me = secrets.token_hex(8)
-        self._said: Installation | None = None
+        self._said: dict[str, Proof] = {}
         self._well = True
 
     async def run(self) -> None:
@@ -90,7 +91,7 @@ class Prober:
         """Look once: note what is proved, ask for what is due."""
         try:
             seen = await self._outbox.look()
-            watched = await self._told()
+            found = await self._told()
         except DATABASE_FAULTS:
             await self._ask_blind()
             raise
@@ -102,7 +103,7 @@ class Prober:
             known,
             seen,
             tenant=self._refresher.tenant,
-            watched=watched.watched,
+            watched=found.watched,
             wanted=wishes,
             share=self._share,
         )
@@ -139,26 +140,27 @@ class Prober:
         ]
         await self._ask(due)
 
-    async def _told(self) -> Installation:
-        """What is installed; said once, and again when it changes."""
-        found = await self._outbox.installation()
-        if found != self._said:
-            self._said = found
-            for name, board in self._boards.items():
-                if name in found.watched:
-                    emit(_BOARD_WATCHED, board=name, sources=len(board.sources))
-                else:
-                    emit(_BOARD_UNWATCHED, board=name, why=_why(board, found), missing=list(found.missing))
+    async def _told(self) -> Catalogue:
+        """What the catalogue says; told once of each board, and again when it changes."""
+        found = await self._outbox.catalogue()
+        for name, board in self._boards.items():
+            proof = found.proof(name)
+            said = replace(proof, digest=None)
+            if self._said.get(name) == said:
+                continue
+            self._said[name] = said
+            if proof.kind == "marks":
+                emit(_BOARD_WATCHED, board=name, sources=len(board.sources))
+            else:
+                emit(
+                    _BOARD_UNWATCHED,
+                    board=name,
+                    proof=proof.kind,
+                    why="; ".join(proof.why),
+                    missing=list(found.faulty),
+                )
         return found
 
 
 def _is_due_blind(known: Known, report: Report, now: datetime) -> bool:
-    return (known.again is None or known.again <= now) and known.verified + report.every <= now
-
-
-def _why(board: Board, found: Installation) -> str:
-    if not board.sources:
-        return "a report of the board names no sources"
-    if not found.usable:
-        return "no triggers are installed that this user may take up; see ./run ops reports install"
-    return "a source has no working trigger; run ./run ops reports install again"
+    return (known.again is None or known.again <= now) and max(known.verified, known.at) + report.every <= now

@@ -25,6 +25,7 @@ from jobs.reports.boards import Board
 from jobs.reports.triggers import board_key
 from worker.engine import GiveUp, TryLater
 from worker.events import emit, event
+from worker.reports.catalogue_postgres import read_catalogue
 from worker.reports.cost import rest_after
 from worker.reports.day import Day, day_around
 from worker.reports.document import microseconds, milliseconds
@@ -55,6 +56,7 @@ class Outcome:
     resting: tuple[str, ...] = ()
     marks: int = 0
     total_ms: float = 0.0
+    as_of: datetime = datetime(1970, 1, 1, tzinfo=UTC)
 
     def facts(self) -> dict[str, object]:
         """For the job's result."""
@@ -84,7 +86,7 @@ async def refresh_report(
     board = refresher.board_of(refresher.reports[report])
     outcome = await refresh_board(refresher, board, scope=scope)
     if outcome.reports:
-        await close_days(refresher, board, now=datetime.now(UTC))
+        await close_days(refresher, board, now=outcome.as_of)
     if outcome.failed:
         raise TryLater("; ".join(f"{name}: {words}" for name, words in outcome.failed.items()))
     return outcome.facts()
@@ -140,7 +142,9 @@ async def _refresh_all(
         DATABASE_FAULTS: the connection is lost.
     """
     now = datetime.now(UTC)
+    outcome.as_of = snapshot.began
     outcome.resting = tuple(name for name, failure in failures.items() if failure.again and failure.again > now)
+    digest = await _digest(refresher, board, snapshot)
     sets: list[NewSet] = []
     for report in board.reports:
         if report.name in outcome.resting:
@@ -148,7 +152,7 @@ async def _refresh_all(
         spent = snapshot.spent
         try:
             async with snapshot.part():
-                sets.append(await _computed(refresher, report, snapshot))
+                sets.append(await _computed(refresher, report, snapshot, digest))
         except IN_THE_WAY:
             raise
         except Exception as error:
@@ -162,16 +166,25 @@ async def _refresh_all(
         raise Superseded
 
 
-async def _computed(refresher: Refresher, report: Report, snapshot: Snapshot) -> NewSet:
+async def _digest(refresher: Refresher, board: Board, snapshot: Snapshot) -> str | None:
+    """What the catalogue says of the board in this very state; the outbox may have seen another."""
+    proof = (await read_catalogue(snapshot.query, refresher.tenant, {board.name: board})).proof(board.name)
+    if refresher.outbox is not None and (proof.kind == "marks") != (snapshot.xid is not None):
+        refresher.outbox.forget()
+    return proof.digest
+
+
+async def _computed(refresher: Refresher, report: Report, snapshot: Snapshot, digest: str | None) -> NewSet:
     spent = snapshot.spent
     zone = refresher.zone_of(report)
     documents = await compute(snapshot, report, now=snapshot.as_of, zone=zone)
     until = await _valid_until(snapshot, report, day_around(snapshot.as_of, zone))
-    meta = _meta(report, snapshot, until, scopes=len(documents), cost_ms=(snapshot.spent - spent) * 1000)
+    cost_ms = (snapshot.spent - spent) * 1000
+    meta = _meta(report, snapshot, until, digest, scopes=len(documents), cost_ms=cost_ms)
     return NewSet(
         report=report.name,
         as_of=snapshot.as_of,
-        began=snapshot.began,
+        began=snapshot.follows,
         documents=documents,
         meta=meta,
         share=report.max_db_share,
@@ -197,7 +210,13 @@ async def _valid_until(snapshot: Snapshot, report: Report, day: Day) -> datetime
 
 
 def _meta(
-    report: Report, snapshot: Snapshot, until: datetime | None, *, scopes: int, cost_ms: float
+    report: Report,
+    snapshot: Snapshot,
+    until: datetime | None,
+    digest: str | None,
+    *,
+    scopes: int,
+    cost_ms: float,
 ) -> dict[str, object]:
     """What a reader must know of the set beside the bodies; docs/wire.md explains each."""
     return {
@@ -212,6 +231,8 @@ def _meta(
         "scopes": scopes,
         "snapshot": snapshot.visible,
         "xid": snapshot.xid,
+        "computed_us": microseconds(snapshot.at),
+        "catalogue": digest,
     }
 
 

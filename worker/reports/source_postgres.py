@@ -8,6 +8,11 @@ instant. So there are two, one on either side of it:
             ``:now``; with the earlier instant, a row that came in between would be seen and yet passed over as one
             of the future, with its mark taken up
 
+A standby shows what it has replayed, however long ago that was written. There both instants are the primary's, the
+times of commits that were replayed before and after the state was taken. While the two are one, the state is that
+of all commits until then; nothing tells the states of two such refreshes apart, and either may be stored.
+Its snapshots name no transactions in progress: what is surely in the state are the transactions below xmin.
+
 Where the database marks what changed, the transaction takes up the board's marks as well, and holds the board's
 row meanwhile: a mark goes if and only if what it spoke of is stored, since storing comes before the commit. Where
 it does not, or this user may not write, the transaction is read-only.
@@ -38,9 +43,15 @@ IN_THE_WAY = (
     asyncpg.LockNotAvailableError,
 )
 """Another refresh of the board was first: nobody's fault, to be tried again soon."""
+_ONE = timedelta(microseconds=1)
 _LOCK_TIMEOUT = timedelta(seconds=5)
-_BEGIN = """
-SELECT
+REPLAYED = """
+SELECT CASE WHEN pg_is_in_recovery()
+    THEN coalesce(pg_last_xact_replay_timestamp(), (SELECT checkpoint_time FROM pg_control_checkpoint()))
+END AS replayed
+"""
+"""The time of the last commit that a standby shows; since its start none need have come. Null on a primary."""
+_BEGIN = f"""{REPLAYED},
     now() AS began,
     clock_timestamp() AS as_of,
     pg_current_snapshot()::text AS visible,
@@ -70,6 +81,8 @@ class Snapshot:
     visible: str
     """``pg_current_snapshot()``: which transactions are in it."""
     _connection: Any
+    clock: datetime | None = None
+    """When it was taken by a standby's own clock, of which ``began`` and ``as_of`` say nothing."""
     memo: Memo = field(default_factory=Memo)
     """What the process remembers of former ones."""
     xid: int | None = None
@@ -87,6 +100,21 @@ class Snapshot:
         """
         self.xid = await self._connection.fetchval(_TAKE_UP, board, self.as_of)
         return len(await self._connection.fetch(_MARKS, board))
+
+    @property
+    def standby(self) -> bool:
+        """Whether the server replays another one's changes."""
+        return self.clock is not None
+
+    @property
+    def at(self) -> datetime:
+        """When it was taken, by the server's clock."""
+        return self.clock or self.as_of
+
+    @property
+    def follows(self) -> datetime:
+        """An instant; sets that are true for earlier ones are surely of an earlier state, or of this very one."""
+        return self.began + _ONE if self.standby else self.began
 
     @asynccontextmanager
     async def part(self) -> AsyncIterator[None]:
@@ -144,7 +172,7 @@ class Snapshot:
         rows = await self._fetch(report.valid_until, *_values(report.valid_until_parameters, now, day))
         return rows[0][0] if rows else None
 
-    async def query(self, sql: str, *arguments: datetime | str | int) -> list[Any]:
+    async def query(self, sql: str, *arguments: datetime | str | int | list[str]) -> list[Any]:
         """The rows of any other query, of the same state.
 
         Raises:
@@ -152,7 +180,7 @@ class Snapshot:
         """
         return list(await self._fetch(sql, *arguments))
 
-    async def _fetch(self, sql: str, *arguments: datetime | str | int, scope: str = "") -> Any:  # noqa: ANN401  records
+    async def _fetch(self, sql: str, *arguments: datetime | str | int | list[str], scope: str = "") -> Any:  # noqa: ANN401  records
         began = time.perf_counter()
         try:
             return await self._connection.fetch(sql, *arguments)
@@ -187,6 +215,23 @@ def _values(parameters: tuple[str, ...], now: datetime, day: Day) -> list[dateti
     return [values[name] for name in parameters]
 
 
+def snapshot_of(connection: Any, first: Any, before: datetime | None, *, memo: Memo) -> Snapshot:  # noqa: ANN401  the driver's
+    """A snapshot from the transaction's first row.
+
+    Args:
+        before: what a standby had replayed before the transaction.
+
+    Raises:
+        InterfaceError: the connection led to a primary before, and leads to a standby now.
+    """
+    if first["replayed"] is None:
+        return Snapshot(first["began"], first["as_of"], first["visible"], connection, memo=memo)
+    if before is None:
+        raise asyncpg.InterfaceError("the connection leads to another server than a moment ago")
+    xmin = first["visible"].partition(":")[0]
+    return Snapshot(before, first["replayed"], f"{xmin}:{xmin}:", connection, clock=first["as_of"], memo=memo)
+
+
 class Source:
     """Connections for refreshes, made when first needed.
 
@@ -207,14 +252,13 @@ class Source:
     async def snapshot(self, *, readonly: bool = True) -> AsyncIterator[Snapshot]:
         """A transaction in which every query sees the same state; it is rolled back by any error."""
         pool = await self._connected()
-        async with (
-            pool.acquire() as connection,
-            connection.transaction(isolation="repeatable_read", readonly=readonly),
-        ):
-            first = await connection.fetchrow(_BEGIN, *self._timeouts)
-            if first is None:  # pragma: no cover  a SELECT without FROM has one row
-                raise asyncpg.InterfaceError("SELECT now() returned no row")
-            yield Snapshot(first["began"], first["as_of"], first["visible"], connection, memo=self._memo)
+        async with pool.acquire() as connection:
+            replayed = await connection.fetchval(REPLAYED)
+            async with connection.transaction(isolation="repeatable_read", readonly=readonly):
+                first = await connection.fetchrow(_BEGIN, *self._timeouts)
+                if first is None:  # pragma: no cover  a SELECT without FROM has one row
+                    raise asyncpg.InterfaceError("SELECT now() returned no row")
+                yield snapshot_of(connection, first, replayed, memo=self._memo)
 
     async def close(self) -> None:
         """Close the connections."""

@@ -262,6 +262,8 @@ def _known(meta: bytes | None, error: bytes | None) -> Known:
         visible=fields["snapshot"],
         xid=fields.get("xid"),
         again=again,
+        computed=_moment(fields.get("computed_us")),
+        catalogue=fields.get("catalogue"),
     )
 
 

@@ -1,0 +1,47 @@
+-- What holds for all boards of a server: whether marks can be taken up, and what no mark and no transaction tells of.
+--
+-- Parameters: none. Returns one row:
+--   visible   pg_current_snapshot() of what is returned here
+--   since     when the server was started
+--   standby   whether the server replays another one's changes
+--   usable    whether this user may take up marks here
+--   outside   a foreign table, or a table of which row-level security hides rows from this user; null: there is none
+--   digest    another one after a restart, on another server, in another database, for another user, and as soon as
+--             a view, a function or a policy has changed
+
+SELECT
+    pg_current_snapshot()::text AS visible,
+    pg_postmaster_start_time() AS since,
+    pg_is_in_recovery() AS standby,
+    NOT pg_is_in_recovery() AND coalesce((
+        SELECT
+            has_schema_privilege(namespace.oid, 'usage')
+            AND has_table_privilege(dirty.oid, 'select')
+            AND has_table_privilege(dirty.oid, 'delete')
+            AND has_table_privilege(boards.oid, 'select')
+            AND has_table_privilege(boards.oid, 'insert')
+            AND has_table_privilege(boards.oid, 'update')
+        FROM pg_namespace AS namespace
+        JOIN pg_class AS dirty ON dirty.relnamespace = namespace.oid AND dirty.relname = 'dirty'
+        JOIN pg_class AS boards ON boards.relnamespace = namespace.oid AND boards.relname = 'boards'
+        WHERE namespace.nspname = 'momentus'
+    ), FALSE) AS usable,
+    (
+        SELECT min(format('%s.%s', namespace.nspname, class.relname))
+        FROM pg_class AS class
+        JOIN pg_namespace AS namespace ON namespace.oid = class.relnamespace
+        WHERE class.relkind = 'f' OR (class.relrowsecurity AND row_security_active(class.oid))
+    ) AS outside,
+    md5(concat_ws(
+        ' ',
+        pg_postmaster_start_time(),
+        current_user,
+        current_database(),
+        (SELECT string_agg(concat_ws(' ', rule.oid, rule.xmin), ' ' ORDER BY rule.oid)
+            FROM pg_rewrite AS rule JOIN pg_class AS class ON class.oid = rule.ev_class
+            WHERE rule.oid >= 16384 AND class.relpersistence <> 't'),
+        (SELECT string_agg(concat_ws(' ', function.oid, function.xmin), ' ' ORDER BY function.oid)
+            FROM pg_proc AS function
+            WHERE function.oid >= 16384 AND NOT pg_is_other_temp_schema(function.pronamespace)),
+        (SELECT string_agg(concat_ws(' ', oid, xmin), ' ' ORDER BY oid) FROM pg_policy)
+    )) AS digest
