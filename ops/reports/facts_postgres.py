@@ -18,7 +18,6 @@ import orjson
 from jobs.reports import Report
 from worker.reports.day import day_around
 from worker.reports.document import Document, write_documents
-from worker.reports.memo import Memo
 from worker.reports.rollup import InvalidRows, roll_up
 from worker.reports.source_postgres import DATABASE_FAULTS, REPLAYED, Snapshot, is_never, snapshot_of
 from worker.reports.tree import InvalidTree
@@ -114,7 +113,7 @@ async def look(dsn: str, *, longest: timedelta) -> AsyncIterator["Look"]:
             first = await connection.fetchrow(_BEGIN, f"{longest // timedelta(milliseconds=1)}ms")
             if first is None:  # pragma: no cover  a SELECT without FROM has one row
                 raise DatabaseAway("SELECT now() returned no row")
-            yield Look(snapshot_of(connection, first, replayed, memo=Memo()), connection)
+            yield Look(snapshot_of(connection, first, replayed), connection)
     finally:
         await connection.close()
 

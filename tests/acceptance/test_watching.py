@@ -2,10 +2,13 @@
 
 from datetime import UTC, datetime
 
+import asyncpg
 import pytest
 
+from reader.visible import is_visible
 from tests.boards import Shop, shop
-from worker.reports.catalogue_postgres import Proof
+from tests.standby import replay, standby
+from worker.reports.document import microseconds
 from worker.reports.refresh import refresh_board
 
 PARTITIONED = """
@@ -19,6 +22,7 @@ CREATE TABLE shop.filled (LIKE shop.orders);
 INSERT INTO shop.filled (id, node_id, amount, at) VALUES (99, 1, 70, now() - interval '1 hour');
 """
 ANOTHER = "INSERT INTO shop.orders (node_id, amount, at) VALUES (2, 70, now())"
+DISABLED = f"ALTER TABLE shop.orders DISABLE TRIGGER ALL; {ANOTHER};"
 CHANGES = {
     "a partition is written to by its name": (
         "INSERT INTO shop.orders_2 (id, node_id, amount, at) VALUES (5, 2, 70, now())",
@@ -41,8 +45,7 @@ CHANGES = {
         75,
     ),
     "a trigger is disabled meanwhile": (
-        f"ALTER TABLE shop.orders DISABLE TRIGGER ALL; {ANOTHER}; "
-        "ALTER TABLE shop.orders ENABLE ALWAYS TRIGGER momentus_default",
+        f"{DISABLED} ALTER TABLE shop.orders ENABLE ALWAYS TRIGGER momentus_default",
         75,
     ),
     "the table is swapped": (
@@ -73,12 +76,85 @@ async def test_what_changes_rows_is_no_longer_proved_and_is_computed_at_once(
         assert await it.total() == total
 
 
+async def test_each_fault_of_a_source_is_known_and_named(database: str, valkey_url: str) -> None:
+    name = "some_" + database.rpartition("_")[2]
+    async with shop(database, valkey_url) as it:
+        await it.database.execute(PARTITIONED)
+        await it.install()
+        assert await proof(it) == "marks"
+        await it.database.execute("CREATE TABLE shop.orders_4 PARTITION OF shop.orders FOR VALUES IN (4)")
+        assert "shop.orders_4 has no trigger" in await proof(it)
+        await it.install()
+        await it.database.execute("ALTER TABLE shop.orders_2 ENABLE TRIGGER momentus_default")
+        assert "snapshot: the trigger of shop.orders_2 is disabled or not" in await proof(it)
+        await it.database.execute(
+            "ALTER TABLE shop.nodes RENAME TO n; CREATE VIEW shop.nodes AS SELECT * FROM shop.n"
+        )
+        assert "shop.nodes is a view" in await proof(it)
+        await it.database.execute(
+            "DROP VIEW shop.nodes; CREATE MATERIALIZED VIEW shop.nodes AS SELECT * FROM shop.n"
+        )
+        assert "shop.nodes is a materialized view" in await proof(it)
+        await it.database.execute("DROP MATERIALIZED VIEW shop.nodes; ALTER TABLE shop.n RENAME TO nodes")
+        await it.install()
+        await it.database.execute(
+            f"CREATE ROLE {name} LOGIN PASSWORD 'x'; GRANT USAGE ON SCHEMA shop TO {name};"
+            f"GRANT SELECT ON ALL TABLES IN SCHEMA shop TO {name}; "
+            "ALTER TABLE shop.orders ENABLE ROW LEVEL SECURITY"
+        )
+        async with shop(f"postgresql://{name}:x@{database.rpartition('@')[2]}", valkey_url) as other:
+            assert "none: row-level security may hide rows of shop.orders" in await proof(other)
+            await refreshed(other)
+            assert (await other.prober.look()).decisions["shop"].proved == ()
+            await it.database.execute("CREATE POLICY everyone ON shop.orders USING (true)")
+            assert "row-level" not in await proof(other)
+        await it.database.execute(f"DROP OWNED BY {name}; DROP ROLE {name}")
+
+
+async def test_a_standby_proves_nothing_and_its_times_are_those_of_what_it_has_replayed(valkey_url: str) -> None:
+    async with standby() as (primary, second), shop(primary, valkey_url, tenant="first") as it:
+        await it.order(5)
+        open_ = await asyncpg.connect(primary)
+        late = open_.transaction()
+        await late.start()
+        xid = int(await open_.fetchval("SELECT pg_current_xact_id()::text"))
+        await open_.execute("INSERT INTO shop.orders (node_id, amount, at) VALUES (2, 70, now())")
+        written = await it.order(7)
+        await replay(primary, second)
+        async with shop(second, valkey_url) as there:
+            assert "none: the database is a standby" in await proof(there)
+            await refreshed(there)
+            meta = await there.meta()
+            assert not is_visible(xid, meta["snapshot"])
+            assert await there.total() == 12
+            assert (await there.prober.look()).decisions["shop"].proved == ()
+            await late.commit()
+            await open_.close()
+            await replay(primary, second)
+            assert (await there.prober.look()).decisions["shop"].why == "replayed"
+            await refreshed(there)
+            meta = await there.meta()
+            assert await there.total() == 82
+            assert is_visible(xid, meta["snapshot"])
+            assert is_visible(written, meta["snapshot"])
+            await there.database.execute("SELECT pg_wal_replay_pause()")
+            await it.order(1)
+            acknowledged = await it.database.fetchval("SELECT clock_timestamp()")
+            await refreshed(there)
+            after = await there.meta()
+            assert (await there.total(), after["gen"]) == (82, meta["gen"] + 1)
+            assert meta["verified_us"] <= after["verified_us"] <= after["as_of_us"] < microseconds(acknowledged)
+            assert (await there.prober.look()).decisions["shop"].due > acknowledged
+            await there.database.execute("SELECT pg_wal_replay_resume()")
+
+
 async def refreshed(it: Shop) -> None:
     outcome = await refresh_board(it.refresher, it.refresher.boards["shop"])
     assert not outcome.failed, outcome.failed
 
 
-async def proof(it: Shop) -> Proof:
+async def proof(it: Shop) -> str:
     assert it.refresher.outbox is not None
     it.refresher.outbox.forget()
-    return (await it.refresher.outbox.catalogue()).proof("shop")
+    found = (await it.refresher.outbox.catalogue()).proof("shop")
+    return ": ".join([found.kind, *found.why])

@@ -215,7 +215,7 @@ def _values(parameters: tuple[str, ...], now: datetime, day: Day) -> list[dateti
     return [values[name] for name in parameters]
 
 
-def snapshot_of(connection: Any, first: Any, before: datetime | None, *, memo: Memo) -> Snapshot:  # noqa: ANN401  the driver's
+def snapshot_of(connection: Any, first: Any, before: datetime | None, *, memo: Memo | None = None) -> Snapshot:  # noqa: ANN401  the driver's
     """A snapshot from the transaction's first row.
 
     Args:
@@ -224,6 +224,7 @@ def snapshot_of(connection: Any, first: Any, before: datetime | None, *, memo: M
     Raises:
         InterfaceError: the connection led to a primary before, and leads to a standby now.
     """
+    memo = memo or Memo()
     if first["replayed"] is None:
         return Snapshot(first["began"], first["as_of"], first["visible"], connection, memo=memo)
     if before is None:

@@ -1,0 +1,54 @@
+"""A primary and its streaming standby, from the embedded binaries on free ports."""
+
+import asyncio
+import pwd
+import subprocess
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+import asyncpg
+
+from ops.embedded.binaries import server_user
+from ops.embedded.postgres import Postgres
+from ops.supervisor import Supervisor
+from tests.support import eventually, scratch_directory
+
+
+@asynccontextmanager
+async def standby() -> AsyncIterator[tuple[str, str]]:
+    """The two servers' addresses; the first one's changes are replayed by the second."""
+    with scratch_directory() as scratch:
+        primary = Postgres.in_directory(scratch / "primary", durable=False)
+        second = replace(Postgres.in_directory(scratch / "standby", durable=False), password=primary.password)
+        async with Supervisor([primary.process("primary")], scratch=scratch):
+            await asyncio.to_thread(_copy, primary, second)
+            async with Supervisor([second.process("standby")]):
+                yield primary.dsn, second.dsn
+
+
+async def replay(primary: str, second: str) -> None:
+    """Wait until the standby has replayed all that the primary has written."""
+    first, other = await asyncpg.connect(primary), await asyncpg.connect(second)
+    try:
+        written = await first.fetchval("SELECT pg_current_wal_insert_lsn()::text")
+        there = "SELECT pg_last_wal_replay_lsn() >= $1::text::pg_lsn"
+        await first.execute("SELECT pg_switch_wal()")  # what is written without a commit is flushed too
+        await eventually(lambda: other.fetchval(there, written), timeout=30)
+    finally:
+        await first.close()
+        await other.close()
+
+
+def _copy(primary: Postgres, second: Postgres) -> None:
+    user = server_user()
+    command = [str(primary.binaries / "pg_basebackup"), "-d", primary.dsn, "-D", str(second.data / "cluster")]
+    subprocess.run(
+        [*command, "-R", "-X", "stream", "-c", "fast", "--no-sync"],
+        check=True,
+        cwd="/",
+        user=user,
+        group=None if user is None else pwd.getpwnam(user).pw_gid,
+        extra_groups=None if user is None else [],
+        capture_output=True,
+    )
