@@ -22,6 +22,7 @@ from producers import Producer
 from tests.reports_model.clock import install_clock, set_clock
 from tests.reports_model.company import NAMES, ROOT, Statement
 from tests.reports_model.stored import StoredSet
+from worker.reports.catalogue_postgres import Catalogue
 from worker.reports.outbox_postgres import Outbox
 from worker.reports.prober import Prober
 from worker.reports.refresher import Refresher
@@ -92,6 +93,11 @@ class LabWorker:
             if connection._writer is not None:
                 connection._writer.transport.abort()
 
+    def forget(self) -> None:
+        """As a worker that has just begun, so that a run can be repeated."""
+        for one in (self.outbox, self._blind):
+            one._known, one._known_until, one._asking = Catalogue(), 0.0, 0.0
+
     async def close(self) -> None:
         for one in (self.source, self.outbox, self._blind):
             await one.close()
@@ -146,6 +152,8 @@ class Lab:
     async def clear(self, at: datetime) -> None:
         """As at the start: a root and nothing else, nothing stored, no marks."""
         self.redis.flushall()
+        for worker in self.workers:
+            worker.forget()
         tables = ", ".join(f"organisation.{name}" for name in NAMES)
         await self.writer.execute(f"TRUNCATE {tables}; TRUNCATE momentus.dirty, momentus.boards")
         await set_clock(self.writer, at)
