@@ -23,6 +23,7 @@ MOVED was not carried out, and is sent once more to where it belongs.
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from redis.exceptions import ConnectionError as ConnectionLost, ResponseError
@@ -35,6 +36,8 @@ from .wire import Argument as Argument, Wire
 NOT_THE_PRIMARY = ("READONLY", "MASTERDOWN", "MOVED", "CLUSTERDOWN")
 _CONNECT_SECONDS = 1.0
 """For one attempt to connect, the greeting included: TLS and log-in at 200 ms of distance."""
+_ATTEMPTS = 10
+"""For one caller."""
 IDLE_SECONDS = 10.0
 """After which a silent connection is tried before it is used. No firewall forgets a flow sooner."""
 _TRY_SECONDS = 0.02
@@ -145,11 +148,21 @@ class Link:
         await asyncio.sleep(0)
 
     async def _shared(self, work: Callable[[], Coroutine[Any, Any, Wire]]) -> Wire:
-        """Wait for the one task that sees to the connection; it goes on when its callers have gone."""
+        """Wait for the one task that sees to the connection; it goes on when its callers have gone.
+
+        An attempt that takes too long is followed by others, since another server may be the primary by then: a
+        caller who has the time waits for them.
+        """
+        for _ in range(_ATTEMPTS - 1):
+            with suppress(TimeoutError):
+                return await asyncio.shield(self._begun(work))
+        return await asyncio.shield(self._begun(work))
+
+    def _begun(self, work: Callable[[], Coroutine[Any, Any, Wire]]) -> "asyncio.Task[Wire]":
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(work())
             self._task.add_done_callback(_look_at)
-        return await asyncio.shield(self._task)
+        return self._task
 
     async def _try(self) -> Wire:
         """The silent connection if it answers, else a new one: whichever is first."""

@@ -71,7 +71,7 @@ OWNED_TASKS = {
     "ops/demo/run.py": {"_tell"},
     "ops/supervisor.py": {"wait", "supervise"},
     "ops/supervisor_child.py": {"start", "_run_once", "_spawn"},  # `_keep` gives up by itself, and says why
-    "producers/link.py": {"_shared", "_try"},  # callers wait for it; the next call begins another
+    "producers/link.py": {"_begun", "_try"},  # callers wait for it; the next call begins another
     "producers/primary.py": {"find_primary"},  # gathered there
     "reader/guard_of_cluster.py": {"ask"},  # a request's own, and it waits for it
     "reader/handler.py": {"_run"},  # a request: its fault is its answer

@@ -71,7 +71,11 @@ class Sentinels:
     async def took_over(self, name: str) -> bool:
         """Whether this node is the primary, by its own word and by every sentinel's."""
         port = self.nodes[name]
-        if not ask_valkey(port, "ROLE").startswith(b"*3"):
+        try:
+            role = ask_valkey(port, "ROLE")
+        except OSError:  # it is about to change its part
+            return False
+        if not role.startswith(b"*3"):
             return False
         return all([await _named_by(sentinel) == port for sentinel in self.sentinels])
 

@@ -108,6 +108,18 @@ async def test_a_redis_whose_tls_takes_longer_than_a_call_is_connected_to_all_th
         await eventually(lambda: _answered(ask), timeout=30)
 
 
+async def test_a_caller_who_has_the_time_waits_for_a_connection_beyond_one_attempt(
+    own_valkey: Callable[..., Awaitable[OwnValkey]],
+) -> None:
+    valkey = await own_valkey()
+    async with Producer.connect(valkey.url.replace("/0", "/1"), budget=20) as producer:
+        valkey.pause()  # connections are taken, and nobody greets
+        sending = asyncio.create_task(producer.send(MAIL))
+        await asyncio.wait({sending}, timeout=1.5 * producers.link._CONNECT_SECONDS)
+        valkey.resume()
+        assert (await sending).state == "queued"
+
+
 async def test_mails_of_three_lanes_share_one_round_trip(proxy: FaultyProxy) -> None:
     mails = [replace(MAIL, urgency=urgency) for urgency in ("urgent", "normal", "bulk")]
     async with Producer.connect(f"redis://127.0.0.1:{proxy.port}/0", budget=5) as producer:

@@ -11,7 +11,7 @@ What can go wrong: all mails go to one domain. Then each pause is longer by that
 """
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final
 
@@ -31,7 +31,7 @@ class _Refusal:
         until: when that ends; None before the domain's next mail has come.
     """
 
-    reply: str
+    reply: str = field(repr=False)
     wait: timedelta
     until: float | None = None
 
