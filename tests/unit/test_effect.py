@@ -18,9 +18,10 @@ from worker.engine.progress import Progress
 
 KIND = "effect.cause"
 ENVELOPE = write_envelope(KIND, {}, enqueued_ms=1)
+Mark = Callable[[Claim, str, str], Awaitable[bool]]
 
 
-async def ended(mark: Callable[[str], Awaitable[bool]], work: Callable[[dict[str, Any]], Awaitable[None]]) -> str:
+async def ended(mark: Mark, work: Callable[[dict[str, Any]], Awaitable[None]]) -> str:
     """How an attempt with this handler ended."""
     claim = Claim("mail.normal", "{mail}1", ENVELOPE, 1, 1, 1, 0, "w-1:1")
     functions = {KIND: handler(work, kind=KIND)}
@@ -28,16 +29,16 @@ async def ended(mark: Callable[[str], Awaitable[bool]], work: Callable[[dict[str
         functions=functions, policies={}, default=Policy(tries=5), context={}, keep_result=timedelta(0)
     )
 
-    async def told(_: bytes) -> None:
+    async def told(_: Claim, _key: str, _told: bytes) -> None:
         """Nobody asks how far it is."""
 
-    progress = Progress(1, told, asyncio.get_running_loop())
+    progress = Progress(told, claim, "key", asyncio.get_running_loop())
     lane = Lane(LaneKeys(claim.lane), 1)
-    it = Attempt(lane, claim, Effect(mark), progress, lambda *_: None, stopped="shutdown")
+    it = Attempt(lane, claim, Effect(mark, claim, "key"), progress, lambda *_: None, stopped="shutdown")
     return (await run(it, handlers)).outcome.kind
 
 
-async def marks(_: str) -> bool:
+async def marks(_: Claim, _key: str, _note: str) -> bool:
     return True
 
 
@@ -59,7 +60,7 @@ async def test_an_attempt_that_is_stopped_before_it_asks_for_its_mark_is_certain
 
 @pytest.mark.parametrize("fault", [asyncio.CancelledError(), ConnectionLost("gone"), TimeoutError()])
 async def test_an_attempt_whose_mark_does_not_come_is_certain(fault: BaseException) -> None:
-    async def fails(_: str) -> bool:
+    async def fails(_: Claim, _key: str, _note: str) -> bool:
         raise fault
 
     outcome = await ended(fails, begins)
@@ -69,7 +70,7 @@ async def test_an_attempt_whose_mark_does_not_come_is_certain(fault: BaseExcepti
 async def test_an_attempt_whose_second_mark_fails_is_as_uncertain_as_after_the_first() -> None:
     answers = iter([True, False])
 
-    async def once(_: str) -> bool:
+    async def once(_: Claim, _key: str, _note: str) -> bool:
         return next(answers)
 
     async def twice(context: dict[str, Any]) -> None:

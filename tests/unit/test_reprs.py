@@ -126,11 +126,11 @@ def test_a_field_that_may_hold_content_is_not_shown(one: type) -> None:
             assert f"canary of {part.name}." not in shown, f"{part.name}: add field(repr=False)"
 
 
-async def _tells_nothing(_: bytes) -> None:
+async def _tells_nothing(_: Claim, _key: str, _told: bytes) -> None:
     """Nobody asks."""
 
 
-async def _is_marked(_: str) -> bool:
+async def _is_marked(_: Claim, _key: str, _note: str) -> bool:
     return True
 
 
@@ -151,8 +151,8 @@ async def test_no_value_on_the_way_of_a_mail_shows_what_is_in_it() -> None:
     answer = Answer(550, "5.1.1 <canary@example.com> canary")
     reply = Reply("rcpt", 550, answer.text)
     lane = Lane(LaneKeys("mail.normal"), 1)
-    progress = Progress(1, _tells_nothing, asyncio.get_running_loop())
-    attempt = Attempt(lane, claim, Effect(_is_marked), progress, lambda *_: None)
+    progress = Progress(_tells_nothing, claim, "key", asyncio.get_running_loop())
+    attempt = Attempt(lane, claim, Effect(_is_marked, claim, "key"), progress, lambda *_: None)
     values: list[object] = [
         *(attempt, mail, read_envelope(envelope), claim, sender, letter, answer, reply, Opened(frozen)),
         admit(claim, {Mail.kind: handler(send_mail, kind=Mail.kind)}),

@@ -77,11 +77,15 @@ class Effect:
     """The mark before an effect that cannot be taken back; handlers find it as ``begin_effect``.
 
     Args:
-        mark: makes it durable, with a note; False when the lease was lost.
+        mark: makes it durable for a claim, under a key and with a note; False when the lease was lost.
     """
 
-    def __init__(self, mark: Callable[[str], Awaitable[bool]]) -> None:
-        self._mark = mark
+    __slots__ = ("_claim", "_key", "_mark", "begun")
+    # Nothing is bound to the claim in a partial: each object of an attempt is one more for Python's collector,
+    # which runs whenever 700 more are alive, and then costs a quarter of an attempt.
+
+    def __init__(self, mark: Callable[[Claim, str, str], Awaitable[bool]], claim: Claim, key: str) -> None:
+        self._mark, self._claim, self._key = mark, claim, key
         self.begun = False
 
     async def begin(self, note: str = "") -> bool:
@@ -93,7 +97,7 @@ class Effect:
         Args:
             note: what the history is to say of the effect if nobody ever tells how it ended.
         """
-        made = await self._mark(note)
+        made = await self._mark(self._claim, self._key, note)
         self.begun = self.begun or made
         return made
 

@@ -15,6 +15,7 @@ import orjson
 from redis.exceptions import RedisError
 
 import background
+from worker.engine.lane import Claim
 
 _PAUSE_SECONDS = 0.5
 _NOTE_LIMIT = 200
@@ -24,20 +25,23 @@ class Progress:
     """One attempt's progress. Calling it never waits.
 
     Args:
-        write: stores it; fenced.
+        write: stores it for a claim, under a key; fenced.
         loop: in which to write.
 
     Example:
         context["progress"](40, 200, "nodes")
     """
 
-    __slots__ = ("_closed", "_latest", "_loop", "_task", "_telling", "_write", "attempt")
+    __slots__ = ("_claim", "_closed", "_key", "_latest", "_loop", "_task", "_telling", "_write")
 
     def __init__(
-        self, attempt: int, write: Callable[[bytes], Awaitable[object]], loop: asyncio.AbstractEventLoop
+        self,
+        write: Callable[[Claim, str, bytes], Awaitable[object]],
+        claim: Claim,
+        key: str,
+        loop: asyncio.AbstractEventLoop,
     ) -> None:
-        self.attempt = attempt
-        self._write = write
+        self._write, self._claim, self._key = write, claim, key
         self._loop = loop
         self._latest: bytes | None = None
         self._telling = self._closed = False
@@ -58,7 +62,7 @@ class Progress:
             raise ValueError(f"progress: {done!r} of {total!r} is not a part of a whole")
         if len(note) > _NOTE_LIMIT or not note.isprintable():
             raise ValueError(f"progress: a note is one line of at most {_NOTE_LIMIT} characters")
-        self._latest = orjson.dumps({"done": done, "total": total, "note": note, "attempt": self.attempt})
+        self._latest = orjson.dumps({"done": done, "total": total, "note": note, "attempt": self._claim.attempt})
         if not self._telling:
             self._telling = True
             self._loop.call_soon_threadsafe(self._begin)
@@ -77,7 +81,7 @@ class Progress:
         try:
             while latest := self._take():
                 with suppress(RedisError, OSError, TimeoutError):
-                    await self._write(latest)
+                    await self._write(self._claim, self._key, latest)
                 await asyncio.sleep(_PAUSE_SECONDS)
         finally:
             self._task = None

@@ -63,6 +63,7 @@ class Runner:
         self._prepare = prepare
         self._settled = settled
         self._slot_free = ended
+        self._when_over = self._over  # bound once: a new object for each attempt costs the collector's time
         self._attempts: dict[Claim, Attempt] = {}
         self._newest: dict[str, Attempt] = {}
         """By job id; once that has ended, the one before, should it still run."""
@@ -82,7 +83,7 @@ class Runner:
         lane.running.add(claim)
         self._attempts[claim] = self._newest[claim.id] = it
         it.task = self._loop.create_task(self._run(it))
-        it.task.add_done_callback(partial(self._over, it))
+        it.task.add_done_callback(partial(self._when_over, it))
 
     def stop(self, it: Attempt, reason: Stop) -> None:
         """Cancel an attempt, and give it up if it does not end; the first reason counts."""

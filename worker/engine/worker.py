@@ -146,13 +146,18 @@ class Worker(ArqWorker):
             settled=self._count,
             ended=self._slot_free,
         )
+        self._stop_attempt = self.runner.stop  # bound once, not for each attempt
         self.shards = [
             self._shard(redis_url, tag, lanes, lease=lease, crash_limit=crash_limit, crons=crons)
             for tag, lanes in parted(self.lanes, redis_url)
         ]
         self._shard_of = {lane.name: shard for shard in self.shards for lane in shard.lanes}
         self._tools = {  # put together once, not for each job
-            name: (shard.store, LaneKeys(name).effects, LaneKeys(name).progress)
+            name: (
+                shard.store.marks.make,
+                shard.store.tell_progress,
+                (LaneKeys(name).effects, LaneKeys(name).progress),
+            )
             for name, shard in self._shard_of.items()
         }
 
@@ -281,10 +286,10 @@ class Worker(ArqWorker):
         return shard.idle or self.loop.time() > self._stop_at + _LAST_WORDS.total_seconds()
 
     def _attempt(self, lane: Lane, claim: Claim) -> Attempt:
-        store, effects, progress = self._tools[claim.lane]
-        effect = Effect(partial(store.marks.make, claim, effects))
-        told = Progress(claim.attempt, partial(store.tell_progress, claim, progress), self.loop)
-        return Attempt(lane, claim, effect, told, self.runner.stop)
+        make_mark, tell_progress, keys = self._tools[claim.lane]
+        effect = Effect(make_mark, claim, keys[0])
+        progress = Progress(tell_progress, claim, keys[1], self.loop)
+        return Attempt(lane, claim, effect, progress, self._stop_attempt)
 
     def _slot_free(self, lane: Lane) -> None:
         self._shard_of[lane.keys.lane].pump.kick()
