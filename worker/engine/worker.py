@@ -10,7 +10,7 @@ import math
 import signal
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -58,6 +58,17 @@ _KEPT = frozenset(
     }
 )
 """arq's arguments that mean the same here."""
+
+
+_Tools = tuple[
+    Callable[[Claim, str, str], Awaitable[bool]], Callable[[Claim, str, bytes], Awaitable[object]], tuple[str, str]
+]
+
+
+def _tools(lane: str, store: Store) -> _Tools:
+    """What attempts of a lane need, put together once and not for each job: two calls and the keys for them."""
+    keys = LaneKeys(lane)
+    return store.marks.make, store.tell_progress, (keys.effects, keys.progress)
 
 
 class Worker(ArqWorker):
@@ -152,14 +163,7 @@ class Worker(ArqWorker):
             for tag, lanes in parted(self.lanes, redis_url)
         ]
         self._shard_of = {lane.name: shard for shard in self.shards for lane in shard.lanes}
-        self._tools = {  # put together once, not for each job
-            name: (
-                shard.store.marks.make,
-                shard.store.tell_progress,
-                (LaneKeys(name).effects, LaneKeys(name).progress),
-            )
-            for name, shard in self._shard_of.items()
-        }
+        self._tools = {name: _tools(name, shard.store) for name, shard in self._shard_of.items()}
 
     def _handlers(self, policies: Mapping[str, Policy]) -> Handlers:
         functions = {name: one for name, one in self.functions.items() if isinstance(one, Function)}
