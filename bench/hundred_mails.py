@@ -20,9 +20,9 @@ from pathlib import Path
 from redis.asyncio import Redis
 
 from jobs import Mail
-from ops.demo.figures import percentile
-from ops.supervisor import Supervisor
-from ops.system import Plan, System, assemble
+from local.demo.figures import percentile
+from local.installation import Plan, System, assemble
+from local.supervisor.supervisor import Supervisor
 from producers import Producer
 from producers.keys import LaneKeys
 

@@ -26,9 +26,9 @@ from redis.asyncio import Redis
 
 from jobs import Mail
 from jobs.mail.octets import Sender, write_letter
-from ops.demo.figures import percentile
-from ops.embedded.valkey import Valkey
-from ops.supervisor import Supervisor
+from local.demo.figures import percentile
+from local.embedded.valkey import Valkey
+from local.supervisor.supervisor import Supervisor
 from producers import Producer
 from producers.keys import LaneKeys
 

@@ -30,10 +30,10 @@ from redis.asyncio import Redis
 from bench.queue_peers.conditions import machine
 from bench.queue_peers.install import NotInstalled
 from bench.reader_peers.peers import PEERS, Start
-from ops.embedded.ports import free_port
-from ops.embedded.valkey import Valkey
-from ops.supervisor import Supervisor
-from ops.supervisor_process import Process, Restart
+from local.embedded.ports import free_port
+from local.embedded.valkey import Valkey
+from local.supervisor.process import Process, Restart
+from local.supervisor.supervisor import Supervisor
 from sessions import Sessions
 
 DOCUMENTS = 700

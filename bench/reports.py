@@ -47,23 +47,23 @@ from redis.asyncio import Redis
 from bench.queue_peers.conditions import machine
 from bench.reports_day.replay import Replayed, WorkingDay, replay
 from bench.reports_day.work_postgres import Work
-from jobs.reports import load_reports
-from jobs.reports.boards import boards_of
-from jobs.reports.triggers import install_script, uninstall_script
-from ops.demo.company_postgres import Company
-from ops.embedded.postgres import Postgres
-from ops.embedded.valkey import Valkey
-from ops.organisation import Size, generate
-from ops.supervisor import Supervisor
+from local.demo.company_postgres import Company
+from local.embedded.postgres import Postgres
+from local.embedded.valkey import Valkey
+from local.organisation import Size, generate
+from local.supervisor.supervisor import Supervisor
 from producers import Producer
-from worker.reports.catalogue_postgres import read_catalogue
-from worker.reports.day import day_around
-from worker.reports.outbox_postgres import Outbox
+from reports import load_reports
+from reports.boards import boards_of
+from reports.catalogue_postgres import read_catalogue
+from reports.day import day_around
+from reports.outbox_postgres import Outbox
+from reports.source_postgres import Source
+from reports.store import ReportStore
+from reports.triggers import install_script, uninstall_script
 from worker.reports.prober import Prober
 from worker.reports.refresh import refresh_board
 from worker.reports.refresher import Refresher
-from worker.reports.source_postgres import Source
-from worker.reports.store import ReportStore
 
 TENANT = "default"
 MANAGERS, MINUTES = 10, 8 * 60

@@ -29,21 +29,22 @@ from redis.exceptions import RedisError
 
 from ops.acl import ACL
 from ops.command import Act, Command, Refused, Tools
-from ops.depth import Depth, read_depth
-from ops.depth_table import depth_table, table
+from ops.depth.read import Depth, read_depth
+from ops.depth.table import depth_table
+from ops.depth.wrong_keys import wrong_keys
 from ops.doctor.commands import COMMANDS as DOCTOR
 from ops.jobs.commands import COMMANDS
-from ops.limits import LIMIT
+from ops.limits.commands import LIMIT
 from ops.losses import ACKNOWLEDGE_LOSS
 from ops.mail.commands import MAIL
 from ops.reports.commands import REPORTS
 from ops.running import NAME, RunningUnreadable, running_redis_url
 from ops.sessions.commands import SESSIONS
-from ops.wrong_keys import wrong_keys
+from ops.table import table
 from producers.rights import missing_right
+from reports.numbers import written
 from sessions.connection import connect
 from settings import Settings, allowed, each_field, is_secret, load_or_exit, show
-from worker.reports.numbers import written
 
 EXIT_FINDING, EXIT_CONFIGURATION, EXIT_REDIS = 1, 2, 3
 
@@ -273,8 +274,8 @@ def _console(_asked: argparse.Namespace) -> int:
 
 
 def _demo(asked: argparse.Namespace) -> int:
-    from ops.demo.run import Wishes, demo  # noqa: PLC0415  see above
-    from ops.system import Plan  # noqa: PLC0415  see above
+    from local.demo.run import Wishes, demo  # noqa: PLC0415  see above
+    from local.installation import Plan  # noqa: PLC0415  see above
 
     settings = load_or_exit()
     open_reader = {"MOMENTUS_READER__ACCESS": "open"}  # invented people, on loopback
@@ -289,8 +290,8 @@ def _demo(asked: argparse.Namespace) -> int:
 
 
 def _up(_asked: argparse.Namespace) -> int:
-    from ops.system import Plan  # noqa: PLC0415  see above
-    from ops.up import up  # noqa: PLC0415  see above
+    from local.installation import Plan  # noqa: PLC0415  see above
+    from local.up import up  # noqa: PLC0415  see above
 
     settings = load_or_exit()
     return up(

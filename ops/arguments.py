@@ -3,7 +3,8 @@
 import argparse
 from datetime import timedelta
 
-from ops.holds import REASON_LIMIT, duration
+from ops.durations import duration
+from ops.lanes.hold import REASON_LIMIT
 
 
 def reason(text: str) -> str:

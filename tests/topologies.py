@@ -21,11 +21,11 @@ from redis.asyncio import Redis
 from redis.crc import key_slot
 from redis.exceptions import RedisError, ResponseError
 
-from ops.embedded.binaries import find_valkey
-from ops.embedded.ports import free_port
-from ops.embedded.valkey import Valkey
-from ops.supervisor import Supervisor
-from ops.supervisor_process import Process, Restart
+from local.embedded.binaries import find_valkey
+from local.embedded.ports import free_port
+from local.embedded.valkey import Valkey
+from local.supervisor.process import Process, Restart
+from local.supervisor.supervisor import Supervisor
 from sessions.connection import connect
 from tests.support import Servers, ask_valkey, eventually, scratch_directory
 

@@ -25,34 +25,34 @@ from jobs.mail.address import PRIVATE_DOMAINS, normal_address
 from jobs.mail.dkim import load_signer
 from jobs.mail.octets import Sender
 from jobs.mail.seal import InvalidKeyRing, KeyRing
-from jobs.reports import ReportError, load_reports
-from jobs.reports.boards import boards_of
 from producers import Producer
 from producers.limit import LaneLimit
 from producers.link import Link
+from reports import ReportError, load_reports
+from reports.boards import boards_of
+from reports.outbox_postgres import Outbox
+from reports.source_postgres import Source
+from reports.store import ReportStore
 from sessions.connection import connect
 from settings import Mail as MailSettings, Settings, load_or_exit, read_secret
 from worker.engine import Cron, Function, LaneSlots, Limit, Worker
 from worker.engine.exit_deadline import run_to_its_end
 from worker.engine.handler import handler
+from worker.mail.accounts.fleet import Configuration, Size, at_work, limit_of, read_configuration
+from worker.mail.accounts.gate import Times, limit_key
 from worker.mail.care import Care
 from worker.mail.deliver import Mailer, send_mail
 from worker.mail.erase import KIND as ERASE, Eraser, erase_cron, erase_mails
-from worker.mail.fleet import Configuration, Size, at_work, limit_of, read_configuration
-from worker.mail.gate import Times, limit_key
 from worker.mail.mode_hold import holding
 from worker.mail.modes import Safety
 from worker.mail.sent import SentRegister
-from worker.mail.server import Server
+from worker.mail.smtp.server import Server
 from worker.mail.suppression import SuppressionList
 from worker.mail.template_notes import log_template_notes
 from worker.reports.audit import KIND as AUDIT, Auditor, audit_cron, audit_reports
-from worker.reports.outbox_postgres import Outbox
 from worker.reports.prober import Prober
 from worker.reports.refresh import refresh_report
 from worker.reports.refresher import Refresher
-from worker.reports.source_postgres import Source
-from worker.reports.store import ReportStore
 
 _EXIT_CONFIGURATION = 2
 _ANSWER_SECONDS = 5

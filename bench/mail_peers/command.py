@@ -18,8 +18,8 @@ from bench.mail_peers.server import find_tool, smtp_sink
 from bench.queue_peers.figures import markdown, ratio, summary
 from bench.queue_peers.install import NotInstalled
 from bench.queue_peers.server import Server
-from ops.embedded.valkey import Valkey
-from ops.supervisor import Supervisor
+from local.embedded.valkey import Valkey
+from local.supervisor.supervisor import Supervisor
 from tests.faulty_proxy import FaultyProxy
 
 PARTS = ("rate", "slow", "distance")

@@ -11,8 +11,8 @@ from pathlib import Path
 from bench.mail_peers.content import SENDER, html, recipient, subject, text
 from bench.queue_peers.server import Server
 from jobs import Mail
-from ops.supervisor import Supervisor
-from ops.supervisor_process import Process, Restart
+from local.supervisor.process import Process, Restart
+from local.supervisor.supervisor import Supervisor
 from producers import Producer
 from producers.keys import LaneKeys
 

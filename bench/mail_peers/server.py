@@ -6,9 +6,9 @@ import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from ops.embedded.ports import free_port
-from ops.supervisor import Supervisor
-from ops.supervisor_process import Process, Restart
+from local.embedded.ports import free_port
+from local.supervisor.process import Process, Restart
+from local.supervisor.supervisor import Supervisor
 
 _BACKLOG = 500
 _BESIDE_THE_PATH = "/usr/sbin:/usr/local/sbin"

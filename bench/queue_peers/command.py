@@ -17,8 +17,8 @@ from bench.queue_peers.measure import Bench, Figures
 from bench.queue_peers.peers import OURS, PEERS, QUICK_LEASE, Peer
 from bench.queue_peers.report import Row, report
 from bench.queue_peers.server import Server
-from ops.embedded.valkey import Valkey
-from ops.supervisor import Supervisor
+from local.embedded.valkey import Valkey
+from local.supervisor.supervisor import Supervisor
 
 PARTS = ("drain", "enqueue", "bulk", "pickup", "memory", "crash", "depth")
 _USUAL = PARTS[:-1]

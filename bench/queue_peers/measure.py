@@ -19,7 +19,7 @@ from bench.queue_peers.figures import rate, shared_rate, waits
 from bench.queue_peers.install import Installed
 from bench.queue_peers.processes import Place, produce, workers
 from bench.queue_peers.server import Accounts, Server
-from ops.demo.figures import percentile
+from local.demo.figures import percentile
 
 Figures = dict[str, float]
 

@@ -15,8 +15,8 @@ from tempfile import mkdtemp
 from bench.queue_peers.contract import WIDTH
 from bench.queue_peers.figures import read_nanoseconds
 from bench.queue_peers.install import Installed
-from ops.supervisor import Supervisor
-from ops.supervisor_process import Process, Restart
+from local.supervisor.process import Process, Restart
+from local.supervisor.supervisor import Supervisor
 
 _LOOK = 0.02
 _DRAIN = timedelta(seconds=2)

@@ -1,6 +1,6 @@
 """A day of refreshes, replayed on a clock of its own: which refreshes are due.
 
-Time is made up, the decisions are not. `worker.reports.pace` is asked at each look of a prober as the prober asks
+Time is made up, the decisions are not. `reports.pace` is asked at each look of a prober as the prober asks
 it, with every board's debounce, ceiling and budget as declared, triggers installed. Changes are instants at which
 a table was written to; a refresh costs what refreshes were measured to cost, and is over at once.
 
@@ -14,10 +14,10 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import cycle
 
-from jobs.reports.boards import Board
-from jobs.reports.triggers import board_key
-from worker.reports.cost import KEPT, p95, with_latest
-from worker.reports.pace import SHARE, Known, Marks, Seen, debt_after, decide, stretch_of
+from reports.boards import Board
+from reports.cost import KEPT, p95, with_latest
+from reports.pace import SHARE, Known, Marks, Seen, debt_after, decide, stretch_of
+from reports.triggers import board_key
 
 _PAUSE = timedelta(seconds=1)
 _SHORTEST = timedelta(milliseconds=1)

@@ -20,12 +20,13 @@ import orjson
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from ops.console.exchange import Answer, Request, refusal
 from ops.console.words import WORDS
-from ops.depth import Depth, drains_at, read_depth
-from ops.depth_words import drain_text, duration_text, loss_text, reason_text, why_text
-from ops.exchange import Answer, Request, refusal
-from ops.limit_words import lane_limit_texts
-from ops.sink.words import Language, preferred
+from ops.depth.read import Depth, drains_at, read_depth
+from ops.depth.words import drain_text, loss_text, reason_text, why_text
+from ops.durations import duration_text
+from ops.language import Language, preferred
+from ops.limits.words import lane_limit_texts
 
 _FOLDER = Path(__file__).parent / "pages"
 _PAGES = jinja2.Environment(

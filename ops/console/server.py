@@ -16,8 +16,8 @@ from granian.constants import HTTPModes, Interfaces
 from granian.log import LogLevels
 from granian.server.embed import Server
 
+from ops.console.exchange import Request
 from ops.console.page import Console
-from ops.exchange import Request
 
 _GRACE_S = 5
 """How long a stopping console waits for its clients."""

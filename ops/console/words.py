@@ -1,6 +1,6 @@
 """The page's words in Spanish and English."""
 
-from ops.sink.words import Language
+from ops.language import Language
 
 WORDS: dict[Language, dict[str, str]] = {
     "es": {

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from jobs.mail.account import Account
-from worker.mail.token import TokenRefused, TokenSource, TokenUnavailable
+from worker.mail.smtp.token import TokenRefused, TokenSource, TokenUnavailable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,11 +85,11 @@ def _source(account: Account, secret: str) -> TokenSource | None:
     """Where bearer tokens come from; None for an account with a password. The providers' libraries are extras."""
     match account.auth:
         case "microsoft":
-            from worker.mail.token_microsoft import Microsoft  # noqa: PLC0415  an extra
+            from worker.mail.accounts.token_microsoft import Microsoft  # noqa: PLC0415  an extra
 
             return Microsoft(tenant=account.tenant, client_id=account.client_id, secret=secret)
         case "google":
-            from worker.mail.token_google import Google  # noqa: PLC0415  an extra
+            from worker.mail.accounts.token_google import Google  # noqa: PLC0415  an extra
 
             return Google(key=secret, mailbox=account.username)
         case _:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from ipaddress import ip_address
 
-from ops.depth import Depth, WorkerSeen
+from ops.depth.read import Depth, WorkerSeen
 from ops.doctor.finding import Finding, fine, warning, wrong
 from ops.doctor.redis_facts import RedisFacts
 

@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
 from jobs import LANES
-from ops.depth import Depth, read_depth
+from ops.depth.read import Depth, read_depth
 from ops.mail.flood import Flood, find_flood
 from producers.keys import LaneKeys
 from producers.rights import missing_right

@@ -5,8 +5,8 @@ A code that a language lacks is told in English, so that a table may be begun wi
 
 from collections.abc import Mapping, Sequence
 
-from ops.depth_table import printable
 from ops.doctor.finding import SEVERITIES, Finding
+from ops.table import printable
 
 Words = Mapping[str, tuple[str, str]]
 """Code to the cause and the remedy, the latter empty where nothing is to be done."""

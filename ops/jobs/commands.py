@@ -7,16 +7,16 @@ from typing import Any
 from jobs.lanes import LANES
 from ops import arguments
 from ops.command import Answer, Command, Tools
-from ops.depth_table import printable
-from ops.depth_words import held_text
-from ops.holds import hold, release
+from ops.depth.words import held_text
 from ops.jobs import words
 from ops.jobs.dead import list_dead
 from ops.jobs.edit import CannotEdit, edit
 from ops.jobs.explain import explain
 from ops.jobs.operations import cancel, discard, revive_all, revive_sendable
 from ops.jobs.parked import list_parked, unpark
+from ops.lanes.hold import hold, release
 from ops.mail.key_ring import ring_of
+from ops.table import printable
 
 # Looking
 

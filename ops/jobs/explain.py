@@ -20,9 +20,9 @@ from typing import Any, Literal
 
 from redis.asyncio import Redis
 
-from ops.depth import LaneDepth, read_depth
+from ops.depth.lane_limits import state_json
+from ops.depth.read import LaneDepth, read_depth
 from ops.jobs.job import Job, look
-from ops.lane_limits import state_json
 from producers.keys import LaneKeys
 from producers.limits import Limits, LimitState
 

@@ -3,15 +3,16 @@
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
-from ops.depth_table import printable, table
-from ops.depth_words import duration_text, held_text
+from ops.depth.words import held_text
+from ops.durations import duration_text
 from ops.jobs.dead import DeadJob
 from ops.jobs.edit import Edited
 from ops.jobs.explain import Explained, Wait
 from ops.jobs.job import Job, Progress
 from ops.jobs.operations import Revived, RevivedAll, TakenOut
 from ops.jobs.parked import ParkedJob, Parking, Unparked
-from ops.limit_words import limit_text
+from ops.limits.words import limit_text
+from ops.table import printable, table
 
 ID_LIMIT = 512
 MOST_DEAD = 1000

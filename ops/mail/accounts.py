@@ -18,10 +18,10 @@ from typing import Any, Literal
 from redis.asyncio import Redis
 
 from ops.command import Answer, Command, Refused, Tools
-from ops.depth_table import printable, table
-from ops.holds import REASON_LIMIT
+from ops.lanes.hold import REASON_LIMIT
 from ops.mail.doubt import Doubt, doubt_text, read_doubts
 from ops.mail.left import Left, LeftOfWindow, read_left
+from ops.table import printable, table
 from producers.hold import Hold
 from producers.keys import LaneKeys, mail_account, mail_permits
 from producers.limit import Limit

@@ -31,9 +31,9 @@ from redis.asyncio import Redis
 
 from jobs.mail.mailbox import NARROWER, Weight, weigh_reply
 from ops.command import Answer, Command, Refused, Tools
-from ops.depth_table import table
 from ops.mail.bounce import SIZE_LIMIT, Failure, NotAReport, Report, id_of, read_report
 from ops.mail.sent_note import SentNote, is_to, read_note
+from ops.table import table
 from producers.keys import MAIL_BOUNCES_SEEN, MAIL_BOUNCES_UNKNOWN, LaneKeys, mail_sent
 from producers.suppression import domain_of, weigh_refusal
 

@@ -18,8 +18,8 @@ from typing import Any
 from redis.asyncio import Redis
 
 from ops.command import Answer, Command, Tools
-from ops.depth import Depth, read_depth
-from ops.depth_words import duration_text
+from ops.depth.read import Depth, read_depth
+from ops.durations import duration_text
 from ops.mail.accounts import AccountSeen, read_accounts
 from ops.mail.left import Left, LeftOfWindow
 from ops.mail.trace import MAIL_LANES

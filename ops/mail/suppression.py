@@ -18,9 +18,9 @@ from redis.asyncio import Redis
 from jobs import JobError
 from jobs.mail.address import PRIVATE_DOMAINS, normal_address
 from ops.command import Answer, Command, Refused, Tools
-from ops.depth_table import printable, table
-from ops.holds import duration
+from ops.durations import duration
 from ops.mail.doubt import doubt_text, read_doubts
+from ops.table import printable, table
 from producers import InvalidRequest
 from producers.keys import MAIL_SUPPRESSION, MAIL_SUPPRESSION_LOG
 from producers.suppression import (

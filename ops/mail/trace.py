@@ -27,8 +27,8 @@ from redis.asyncio import Redis
 
 from jobs.mail.journal import read_line
 from ops.command import Answer, Command, Tools
-from ops.depth_table import printable, table
 from ops.jobs.job import Event, look, read_event
+from ops.table import printable, table
 from producers.keys import LaneKeys
 
 State = Literal[  # fmt: skip  a word a line would be a screen of them

@@ -19,10 +19,10 @@ import orjson
 from redis.asyncio import Redis
 
 from ops.command import Answer, Command, Tools
-from ops.depth_table import table
 from ops.jobs.parked import read_parking
 from ops.mail.suppression import operator
 from ops.mail.trace import MAIL_LANES, Trace, takes_id, trace, utc
+from ops.table import table
 from producers.keys import LaneKeys
 
 KEEP = timedelta(days=3)

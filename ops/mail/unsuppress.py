@@ -18,8 +18,8 @@ from redis.asyncio import Redis
 
 from ops import arguments
 from ops.command import Answer, Command, Refused, Tools
-from ops.depth_table import table
 from ops.mail.suppression import digest_or_refused, is_digest, listed, operator
+from ops.table import table
 from producers.suppression import EVERYTHING, REASONS, Suppressed, reasons_of, unsuppress
 
 _BOUNCES = ("hard_bounce", "soft_bounce")

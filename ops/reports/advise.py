@@ -12,15 +12,15 @@ from statistics import median
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from jobs.reports import Report
-from jobs.reports.keys import snapshot
 from ops.command import Answer, Command, Refused, Tools
 from ops.reports.advice import Advice, Measured, advise
 from ops.reports.facts_postgres import DatabaseAway, ReportFacts, look
 from ops.reports.judge import judge
 from ops.reports.preview import find_report
 from ops.reports.walk_postgres import Walk, WalkFails, measure_walk
-from worker.reports.day import day_around
+from reports import Report
+from reports.day import day_around
+from reports.keys import snapshot
 
 _READS = 50
 

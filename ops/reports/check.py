@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from jobs.reports import Report, ReportError
-from jobs.reports.catalogue import SHIPPED, Folder, read_folder, read_shipped, schema_file
-from jobs.reports.schema import document_schema
 from ops.command import Answer, Command, Refused, Tools
 from ops.reports.facts_postgres import DatabaseAway, ReportFacts, look
 from ops.reports.finding import Finding
 from ops.reports.judge import judge
 from ops.reports.readers_of_numbers import misread
+from reports import Report, ReportError
+from reports.catalogue import SHIPPED, Folder, read_folder, read_shipped, schema_file
+from reports.schema import document_schema
 
 _NO_DATABASE = "MOMENTUS_POSTGRES_DSN is not set: only the files were read, no query was tried"
 

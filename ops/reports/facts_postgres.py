@@ -15,13 +15,13 @@ from zoneinfo import ZoneInfo
 import asyncpg
 import orjson
 
-from jobs.reports import Report
-from worker.reports.day import day_around
-from worker.reports.document import Document, write_documents
-from worker.reports.rollup import InvalidRows, roll_up
-from worker.reports.source_postgres import DATABASE_FAULTS, REPLAYED, Snapshot, is_never, snapshot_of
-from worker.reports.tree import InvalidTree
-from worker.reports.values_postgres import ZONELESS, describe, parameters_taken_wrongly, read_exactly
+from reports import Report
+from reports.day import day_around
+from reports.document import Document, write_documents
+from reports.rollup import InvalidRows, roll_up
+from reports.source_postgres import DATABASE_FAULTS, REPLAYED, Snapshot, is_never, snapshot_of
+from reports.tree import InvalidTree
+from reports.values_postgres import ZONELESS, describe, parameters_taken_wrongly, read_exactly
 
 _BEGIN = f"""{REPLAYED},
     now() AS began,

@@ -2,7 +2,7 @@
 
 Either runs as one transaction and may be repeated. They need the rights of the tables' owner; the worker does not,
 so `--dry-run` prints the script for whoever has them, and `--role` names the worker's own user. The text is made
-in `jobs/reports/triggers.py`.
+in `reports/triggers.py`.
 """
 
 import argparse
@@ -10,10 +10,10 @@ from urllib.parse import unquote, urlsplit
 
 import asyncpg
 
-from jobs.reports import ReportError, load_reports
-from jobs.reports.boards import Board, boards_of
-from jobs.reports.triggers import INSTALLED, boards_by_source, install_script, trigger_name, uninstall_script
 from ops.command import Answer, Command, Refused, Tools
+from reports import ReportError, load_reports
+from reports.boards import Board, boards_of
+from reports.triggers import INSTALLED, boards_by_source, install_script, trigger_name, uninstall_script
 
 _NO_DATABASE = "MOMENTUS_POSTGRES_DSN: is not set; name the database, or print the script with --dry-run"
 _ROLE = "worker"

@@ -11,14 +11,14 @@ from difflib import get_close_matches
 
 import orjson
 
-from jobs.reports import Report
-from jobs.reports.columns import misfit
-from jobs.reports.rollups import columns_of
-from jobs.reports.schema import breaks, document_schema
 from ops.reports.facts_postgres import ReportFacts, SqlFault
 from ops.reports.finding import Finding
-from worker.reports.rollup import InvalidRows
-from worker.reports.tree import InvalidTree
+from reports import Report
+from reports.columns import misfit
+from reports.rollup import InvalidRows
+from reports.rollups import columns_of
+from reports.schema import breaks, document_schema
+from reports.tree import InvalidTree
 
 Rule = Callable[[Report, ReportFacts], Iterator[Finding]]
 

@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from jobs.reports import Report, ReportError, load_reports
-from jobs.reports.keys import snapshot
 from ops.command import Answer, Command, Refused, Tools
 from ops.reports.facts_postgres import DatabaseAway, ReportFacts, look
 from ops.reports.judge import judge
-from worker.reports.numbers import read_exactly, write
+from reports import Report, ReportError, load_reports
+from reports.keys import snapshot
+from reports.numbers import read_exactly, write
 
 _ABSENT = object()
 

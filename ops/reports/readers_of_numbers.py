@@ -5,9 +5,9 @@ from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import Any
 
-from jobs.reports import Report
-from worker.reports.document import Document
-from worker.reports.numbers import digits, is_read_otherwise, read_exactly
+from reports import Report
+from reports.document import Document
+from reports.numbers import digits, is_read_otherwise, read_exactly
 
 _LONG = re.compile(rb"[0-9.]{16}")
 """No shorter number is taken for another one."""

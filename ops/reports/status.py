@@ -13,18 +13,18 @@ from typing import Any
 
 import orjson
 
-from jobs.reports import ReportError, load_reports
-from jobs.reports.boards import Board, boards_of
-from jobs.reports.keys import snapshot, wanted
-from jobs.reports.triggers import board_key
 from ops.command import Answer, Command, Refused, Tools
-from ops.depth_table import table
-from ops.report_freshness import ReportFreshness, moment, read_report
-from worker.reports.cost import p95
-from worker.reports.outbox_postgres import Outbox
-from worker.reports.pace import Decision, Seen, decide_all
-from worker.reports.source_postgres import DATABASE_FAULTS
-from worker.reports.store import ReportStore
+from ops.depth.report_freshness import ReportFreshness, moment, read_report
+from ops.table import table
+from reports import ReportError, load_reports
+from reports.boards import Board, boards_of
+from reports.cost import p95
+from reports.keys import snapshot, wanted
+from reports.outbox_postgres import Outbox
+from reports.pace import Decision, Seen, decide_all
+from reports.source_postgres import DATABASE_FAULTS
+from reports.store import ReportStore
+from reports.triggers import board_key
 
 _HEADS = ["REPORT", "BOARD", "STATE", "GEN", "AGE", "P50", "P95", "WANTED", "MARKED", "DUE", "ERROR"]
 
@@ -39,7 +39,7 @@ class Fare:
         cost_p50_ms, cost_p95_ms: what its latest refreshes took of the database.
         wanted: somebody read it and found it old.
         marked: changes of its board wait.
-        due, why: when its board is refreshed next, and for which of the reasons of `worker/reports/pace.py`.
+        due, why: when its board is refreshed next, and for which of the reasons of `reports/pace.py`.
     """
 
     report: str

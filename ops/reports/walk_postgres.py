@@ -12,11 +12,11 @@ from statistics import fmean, stdev
 
 import asyncpg
 
-from jobs.reports.definition import bind
-from jobs.reports.front_matter import Place, ReportError
 from ops.reports.facts_postgres import Look
-from worker.reports.day import Day
-from worker.reports.tree import Tree
+from reports.day import Day
+from reports.definition import bind
+from reports.front_matter import Place, ReportError
+from reports.tree import Tree
 
 PARAMETERS = ("node", "now", "day_start", "day_end", "zone")
 

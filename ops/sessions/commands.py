@@ -3,9 +3,9 @@
 import argparse
 
 from ops.command import Answer, Command, Group, Refused, Tools
-from ops.depth_table import printable, table
 from ops.sessions.asking import SHOWN, asking, at
 from ops.sessions.tokens import TOKENS
+from ops.table import printable, table
 from sessions import Session
 
 

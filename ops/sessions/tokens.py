@@ -5,8 +5,8 @@ import re
 from datetime import timedelta
 
 from ops.command import Answer, Command, Refused, Tools
-from ops.depth_table import printable, table
 from ops.sessions.asking import SHOWN, asking, at
+from ops.table import printable, table
 from sessions import SERVICE_USER, Session
 
 _DAYS = 90

@@ -17,18 +17,18 @@ from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
 from jobs import Digest, Mail
+from local.embedded.ports import free_port
+from local.installation import worker_ready
+from local.organisation import Size, generate
+from local.organisation.postgres import install, load
+from local.sink.smtp import Sink
+from local.supervisor.process import Process
+from local.supervisor.ready import http_ok
+from local.supervisor.supervisor import Supervisor
 from ops.acl import ROLES, acl_file, user_line
 from ops.command import Refused
-from ops.depth import read_depth
-from ops.embedded.ports import free_port
-from ops.holds import hold, release
-from ops.organisation import Size, generate
-from ops.organisation.postgres import install, load
-from ops.sink.smtp import Sink
-from ops.supervisor import Supervisor
-from ops.supervisor_process import Process
-from ops.supervisor_ready import http_ok
-from ops.system import worker_ready
+from ops.depth.read import read_depth
+from ops.lanes.hold import hold, release
 from producers import Producer, SyncProducer
 from producers.suppression import suppress, weigh_refusal
 from reader.connection import Connection

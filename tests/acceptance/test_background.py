@@ -16,10 +16,10 @@ from structlog.testing import capture_logs
 
 import background
 from jobs import Mail
-from ops.depth import read_depth
-from ops.depth_table import depth_table
+from local.sink.smtp import Sink
+from ops.depth.read import read_depth
+from ops.depth.table import depth_table
 from ops.doctor.judge_redis import judge_depth
-from ops.sink.smtp import Sink
 from producers import Producer
 from producers.link import Link
 from reader import __main__ as reader_process

@@ -19,12 +19,12 @@ from redis.asyncio import Redis
 from structlog.testing import capture_logs
 
 from jobs import Policy
-from ops.depth import LaneDepth, read_depth
+from ops.depth.read import LaneDepth, read_depth
+from ops.depth.wrong_keys import wrong_keys
 from ops.jobs.dead import list_dead
 from ops.jobs.explain import explain
 from ops.jobs.operations import discard, revive
 from ops.jobs.parked import list_parked
-from ops.wrong_keys import wrong_keys
 from producers import InvalidRequest, NotEnqueued, Producer
 from producers.key_types import key_types
 from producers.keys import LaneKeys

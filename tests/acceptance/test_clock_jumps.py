@@ -10,12 +10,12 @@ from redis.asyncio import Redis
 from producers.entry import Entry
 from producers.keys import LaneKeys, mail_permits
 from producers.link import Link
+from reports.store import ReportStore
 from tests.model.clock import step_clock
 from tests.model.product import Product
 from tests.model.wire import Wire
 from tests.notes import LANE
-from worker.mail.gate import Gate
-from worker.reports.store import ReportStore
+from worker.mail.accounts.gate import Gate
 
 LEASE = 10_000
 HOURS = 48 * 3_600_000

@@ -18,20 +18,20 @@ from redis.crc import key_slot
 from redis.exceptions import ConnectionError as ConnectionLost, RedisError, ResponseError
 
 from jobs import Mail
-from jobs.reports.keys import snapshot
-from ops.depth import read_depth
-from ops.embedded.ports import free_port
-from ops.organisation import Size, generate
-from ops.organisation.postgres import install, load
-from ops.sink.smtp import Sink
-from ops.supervisor import Supervisor
-from ops.supervisor_process import Process
-from ops.supervisor_ready import http_ok
-from ops.system import worker_ready
+from local.embedded.ports import free_port
+from local.installation import worker_ready
+from local.organisation import Size, generate
+from local.organisation.postgres import install, load
+from local.sink.smtp import Sink
+from local.supervisor.process import Process
+from local.supervisor.ready import http_ok
+from local.supervisor.supervisor import Supervisor
+from ops.depth.read import read_depth
 from producers import InvalidRequest, NotEnqueued, Producer, RedisUnavailable, SyncProducer
 from producers.address import read_address
 from producers.keys import LaneKeys
 from producers.link import Link
+from reports.keys import snapshot
 from sessions import Sessions, SessionsUnavailable, SyncSessions
 from sessions.connection import connect
 from sessions.token import tag_of

@@ -8,7 +8,7 @@ from redis.exceptions import RedisError, ResponseError
 
 from jobs import Mail
 from jobs.lanes import MAIL_NORMAL
-from ops.depth import read_depth
+from ops.depth.read import read_depth
 from ops.mail.uncertain import doubts
 from producers import Producer
 from producers.keys import LaneKeys

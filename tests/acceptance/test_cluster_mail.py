@@ -9,7 +9,7 @@ import pytest
 from redis.asyncio import Redis
 
 from jobs import Mail
-from ops.depth import read_depth
+from ops.depth.read import read_depth
 from ops.mail.uncertain import doubts
 from producers import Producer
 from sessions.connection import connect

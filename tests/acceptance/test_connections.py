@@ -22,7 +22,7 @@ import producers.link
 import reader.connection
 import sessions.idle
 from jobs.lanes import MAIL_BULK, MAIL_NORMAL, MAIL_URGENT
-from ops.embedded.ports import free_port
+from local.embedded.ports import free_port
 from producers import NotEnqueued, Producer, SyncProducer
 from producers.errors import RedisUnavailable
 from producers.keys import LaneKeys

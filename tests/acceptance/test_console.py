@@ -15,10 +15,10 @@ import pytest
 from redis.asyncio import Redis
 
 from jobs.lanes import LANES
-from jobs.reports.keys import snapshot
 from ops.console.words import WORDS
 from producers.keys import LaneKeys, catalogue
 from producers.suppression import weigh_refusal
+from reports.keys import snapshot
 from tests.support import OwnValkey, eventually
 
 ROOT = Path(__file__).resolve().parents[2]

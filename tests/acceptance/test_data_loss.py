@@ -9,8 +9,8 @@ import pytest
 from redis.asyncio import Redis
 from structlog.testing import capture_logs
 
-from ops.depth import DataLoss, read_depth
-from ops.depth_table import depth_table
+from ops.depth.read import DataLoss, read_depth
+from ops.depth.table import depth_table
 from ops.doctor.judge_redis import judge_depth
 from ops.losses import acknowledge
 from producers import Producer

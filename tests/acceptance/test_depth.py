@@ -15,11 +15,11 @@ import pytest
 from redis.asyncio import Redis
 
 from jobs.lanes import LANES
-from jobs.reports.keys import snapshot
-from ops.depth import Depth, LaneDepth, read_depth
-from ops.drain import Drain
+from ops.depth.drain import Drain
+from ops.depth.read import Depth, LaneDepth, read_depth
 from producers import Producer
 from producers.keys import LaneKeys, catalogue
+from reports.keys import snapshot
 from tests.command_line import run_ops
 from tests.notes import Note, running
 from tests.support import OwnValkey, eventually

@@ -23,6 +23,7 @@ from redis.asyncio import Redis
 
 from jobs.mail.account import Account
 from jobs.mail.dkim import load_signer
+from local.sink.smtp import Sink
 from ops.command import Answer, Tools
 from ops.doctor import words
 from ops.doctor.commands import COMMANDS
@@ -31,7 +32,6 @@ from ops.doctor.dns import Resolver
 from ops.doctor.finding import Finding
 from ops.doctor.judge_mail import judge_server
 from ops.doctor.smtp import gather_server
-from ops.sink.smtp import Sink
 from tests.name_server import name_server
 from tests.scripted_smtp import ScriptedSmtp
 from tests.support import OwnValkey

@@ -16,13 +16,13 @@ import pytest
 import redis.asyncio
 import redis.exceptions
 
-from ops.embedded import binaries
-from ops.embedded.errors import BinaryNotFound, DataDirectoryError, PortInUse
-from ops.embedded.folders import open_directory
-from ops.embedded.ports import free_port, is_free
-from ops.embedded.postgres import Postgres
-from ops.embedded.valkey import Valkey
-from ops.supervisor import Supervisor
+from local.embedded import binaries
+from local.embedded.folders import open_directory
+from local.embedded.ports import free_port, is_free
+from local.embedded.postgres import Postgres
+from local.embedded.valkey import Valkey
+from local.errors import BinaryNotFound, DataDirectoryError, PortInUse
+from local.supervisor.supervisor import Supervisor
 from tests.support import OwnValkey, scratch_directory
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root has a user to switch to")

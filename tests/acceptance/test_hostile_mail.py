@@ -22,7 +22,7 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 
 from jobs import Attachment, Mail, MailError
 from jobs.mail.octets import Letter, Sender, write_letter
-from ops.sink.smtp import Sink
+from local.sink.smtp import Sink
 
 NOW = datetime(2026, 11, 22, 9, 30, tzinfo=UTC)
 COMPANY = Sender("momentus@example.com", "Momentus")

@@ -13,13 +13,13 @@ import pytest
 from redis.asyncio import Redis
 
 from jobs import Mail
+from ops.console.exchange import Request
 from ops.console.page import Console
-from ops.depth import LaneDepth, read_depth
-from ops.exchange import Request
-from ops.holds import hold, release
+from ops.depth.read import LaneDepth, read_depth
 from ops.jobs.edit import CannotEdit, edit
 from ops.jobs.explain import explain
 from ops.jobs.operations import cancel, discard, revive, revive_all
+from ops.lanes.hold import hold, release
 from producers import Producer
 from producers.envelope import write_envelope
 from producers.keys import LaneKeys

@@ -13,12 +13,12 @@ import pytest
 from redis.asyncio import Redis
 
 from ops.command import Answer, Refused, Tools
-from ops.depth import read_depth
-from ops.depth_table import depth_table
+from ops.depth.read import read_depth
+from ops.depth.table import depth_table
 from ops.jobs.explain import explain
 from ops.jobs.words import explained_text
-from ops.limit_words import lane_limit_texts, limit_text
-from ops.limits import LIMIT
+from ops.limits.commands import LIMIT
+from ops.limits.words import lane_limit_texts, limit_text
 from producers import Producer
 from producers.keys import LaneKeys
 from producers.limit import LaneLimit, Limit, Rate, Window

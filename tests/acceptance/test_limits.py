@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 import pytest
 from redis.asyncio import Redis
 
-from ops.depth import read_depth
+from ops.depth.read import read_depth
 from ops.jobs.operations import cancel, discard, revive
 from producers import Producer
 from producers.envelope import read_envelope

@@ -14,17 +14,17 @@ from redis.asyncio import Redis
 
 from jobs import Mail, Policy
 from jobs.mail.octets import Sender
-from ops.sink.smtp import Drop, Faults, Sink
+from local.sink.smtp import Drop, Faults, Sink
 from producers import Producer
 from producers.keys import LaneKeys
 from tests.support import eventually
 from tests.topologies import client_of
 from worker.engine import LaneSlots, Worker
 from worker.engine.handler import handler
-from worker.mail.accounts import Accounts
+from worker.mail.accounts.accounts import Accounts
 from worker.mail.deliver import Mailer, send_mail
-from worker.mail.pool import Pool
-from worker.mail.server import Server
+from worker.mail.smtp.pool import Pool
+from worker.mail.smtp.server import Server
 
 pytestmark = pytest.mark.on_cluster_too
 

@@ -21,12 +21,12 @@ from jobs.lanes import MAIL_BULK, MAIL_NORMAL, MAIL_URGENT
 from jobs.mail.account import Account
 from jobs.mail.octets import Sender
 from jobs.mail.preset import PRESETS
+from local.installation import worker_ready
+from local.supervisor.process import Process
+from local.supervisor.supervisor import Supervisor
 from ops.command import Answer, Refused, Tools
 from ops.mail.accounts import pause, read_accounts, resume
 from ops.mail.commands import MAIL
-from ops.supervisor import Supervisor
-from ops.supervisor_process import Process
-from ops.system import worker_ready
 from producers import Producer
 from producers.keys import MAIL_ROUTED, LaneKeys
 from producers.limit import LaneLimit, Limit, Rate
@@ -40,11 +40,11 @@ from tests.support import eventually
 from tests.topologies import client_of
 from worker.engine import LaneSlots, Worker
 from worker.engine.handler import handler
-from worker.mail import pool
+from worker.mail.accounts.fleet import Configured, Size, at_work, limit_of, longest_idle
+from worker.mail.accounts.gate import PAUSES, Pause, Times, limit_key
 from worker.mail.deliver import Mailer, send_mail
-from worker.mail.fleet import Configured, Size, at_work, limit_of, longest_idle
-from worker.mail.gate import PAUSES, Pause, Times, limit_key
-from worker.mail.server import Server
+from worker.mail.smtp import pool
+from worker.mail.smtp.server import Server
 
 pytestmark = pytest.mark.on_cluster_too
 

@@ -12,11 +12,11 @@ from hypothesis import given, settings, strategies as st
 from jobs.mail.octets import Letter
 from tests.scripted_smtp import ScriptedSmtp, Talk
 from tests.support import eventually
-from worker.mail import connection as connections, pool as pools, wire as wires
-from worker.mail.envelope import Receipt
-from worker.mail.errors import Refused, Uncertain
-from worker.mail.pool import NORMAL, URGENT, Pool
-from worker.mail.server import Server
+from worker.mail.smtp import connection as connections, pool as pools, wire as wires
+from worker.mail.smtp.envelope import Receipt
+from worker.mail.smtp.errors import Refused, Uncertain
+from worker.mail.smtp.pool import NORMAL, URGENT, Pool
+from worker.mail.smtp.server import Server
 
 REFUSAL = "452 4.3.1 no space"
 

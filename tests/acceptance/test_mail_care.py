@@ -18,7 +18,7 @@ from redis.asyncio import Redis
 from jobs import Digest, Mail
 from jobs.mail.seal import KeyRing
 from ops.command import Answer, Tools
-from ops.depth import read_depth
+from ops.depth.read import read_depth
 from ops.jobs.edit import CannotEdit, edit
 from ops.jobs.operations import revive, revive_all
 from ops.mail import bounces, unsuppress as unsuppress_command

@@ -17,16 +17,16 @@ from redis.asyncio import Redis
 from jobs import Attachment, Mail, Policy
 from jobs.mail.octets import Sender
 from jobs.mail.stream import STREAMS, Stream
-from ops.sink.smtp import Sink
+from local.sink.smtp import Sink
 from producers import Producer
 from producers.keys import LaneKeys
 from tests.support import eventually
 from worker.engine import LaneSlots, Worker
 from worker.engine.handler import handler
-from worker.mail.accounts import Accounts
+from worker.mail.accounts.accounts import Accounts
 from worker.mail.deliver import Mailer, send_mail
-from worker.mail.pool import Pool
-from worker.mail.server import Server
+from worker.mail.smtp.pool import Pool
+from worker.mail.smtp.server import Server
 
 KEYS = LaneKeys("mail.normal")
 REPORT = b"a;b\n1;2\n" * 20_000

@@ -11,9 +11,10 @@ from redis.asyncio import Redis
 
 from jobs import Mail, Policy
 from jobs.mail.octets import Sender
+from local.sink.smtp import Faults, Sink
 from ops.command import Answer, Command, Tools
-from ops.depth import read_depth
-from ops.depth_table import depth_table
+from ops.depth.read import read_depth
+from ops.depth.table import depth_table
 from ops.doctor.judge_redis import judge_depth
 from ops.jobs.commands import COMMANDS as JOBS
 from ops.mail.bounces import take_in
@@ -21,7 +22,6 @@ from ops.mail.commands import MAIL
 from ops.mail.doubt import read_doubts
 from ops.mail.flood import find_flood
 from ops.mail.trace import trace
-from ops.sink.smtp import Faults, Sink
 from producers import Producer
 from producers.keys import MAIL_SUPPRESSION, MAIL_SUPPRESSION_LOG, LaneKeys
 from producers.limit import Limit
@@ -34,12 +34,12 @@ from tests.notes import running
 from tests.support import eventually
 from worker.engine import LaneSlots, Worker
 from worker.engine.handler import handler
-from worker.mail.accounts import Accounts
+from worker.mail.accounts.accounts import Accounts
 from worker.mail.care import Care
 from worker.mail.deliver import Mailer, send_mail
-from worker.mail.pool import Pool
 from worker.mail.sent import SentRegister
-from worker.mail.server import Server
+from worker.mail.smtp.pool import Pool
+from worker.mail.smtp.server import Server
 from worker.mail.suppression import SuppressionList
 
 KEYS = LaneKeys("mail.normal")

@@ -15,8 +15,8 @@ from producers.limits import Limits
 from producers.link import Link
 from tests.support import OwnValkey, eventually
 from tests.topologies import client_of
-from worker.mail.gate import PAUSES, AccountClosed, Gate, Pause, Times
-from worker.mail.verdict import Trouble
+from worker.mail.accounts.gate import PAUSES, AccountClosed, Gate, Pause, Times
+from worker.mail.smtp.verdict import Trouble
 
 pytestmark = pytest.mark.on_cluster_too
 

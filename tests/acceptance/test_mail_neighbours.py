@@ -11,10 +11,10 @@ from tests.acceptance.test_mail_behind import Gate, eva_is_told, mark, names, po
 from tests.certificates import make_certificates
 from tests.scripted_smtp import ScriptedSmtp, Talk
 from tests.support import eventually
-from worker.mail import connection as connections, pool as pools, wire as wires
-from worker.mail.errors import Broken, Refused, Uncertain
-from worker.mail.pool import URGENT, Pool
-from worker.mail.server import Server
+from worker.mail.smtp import connection as connections, pool as pools, wire as wires
+from worker.mail.smtp.errors import Broken, Refused, Uncertain
+from worker.mail.smtp.pool import URGENT, Pool
+from worker.mail.smtp.server import Server
 
 
 @pytest.fixture(autouse=True)

@@ -23,10 +23,10 @@ from tests.scripted_smtp import ScriptedSmtp
 from tests.support import eventually
 from worker.engine import LaneSlots, Worker
 from worker.engine.handler import handler
+from worker.mail.accounts.fleet import Configured, Size, at_work
 from worker.mail.care import Care
 from worker.mail.deliver import Mailer, send_mail
-from worker.mail.fleet import Configured, Size, at_work
-from worker.mail.server import Server
+from worker.mail.smtp.server import Server
 from worker.mail.suppression import SuppressionList
 
 KEYS = LaneKeys(MAIL_NORMAL)

@@ -27,11 +27,11 @@ from tests.scripted_smtp import ScriptedSmtp, Talk
 from tests.support import eventually
 from worker.engine import LaneSlots, Worker
 from worker.engine.handler import handler
-from worker.mail import pool
+from worker.mail.accounts.fleet import Configured, Size, at_work, limit_of
+from worker.mail.accounts.gate import PAUSES, Pause, Times
 from worker.mail.deliver import Mailer, send_mail
-from worker.mail.fleet import Configured, Size, at_work, limit_of
-from worker.mail.gate import PAUSES, Pause, Times
-from worker.mail.server import Server
+from worker.mail.smtp import pool
+from worker.mail.smtp.server import Server
 
 KEYS = LaneKeys(MAIL_NORMAL)
 SOON = Pause(1, timedelta(milliseconds=30), timedelta(milliseconds=30))

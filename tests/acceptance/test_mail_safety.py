@@ -24,9 +24,9 @@ from jobs import Mail, Policy
 from jobs.mail.dkim import load_signer
 from jobs.mail.octets import Sender
 from jobs.mail.seal import KeyRing
+from local.sink.smtp import Drop, Faults, Sink
 from ops.jobs.operations import revive
 from ops.mail.bounces import take_in
-from ops.sink.smtp import Drop, Faults, Sink
 from producers import Producer
 from producers.keys import MAIL_SUPPRESSION, LaneKeys
 from producers.link import Link
@@ -36,14 +36,14 @@ from tests.dkim_verifier import verifies
 from tests.support import OwnValkey, eventually
 from worker.engine import LaneSlots, Worker
 from worker.engine.handler import handler
-from worker.mail.accounts import Accounts
+from worker.mail.accounts.accounts import Accounts
 from worker.mail.care import Care
 from worker.mail.deliver import Mailer, send_mail
 from worker.mail.mode_hold import holding
 from worker.mail.modes import HOLD_REASON, Safety
-from worker.mail.pool import Pool
 from worker.mail.sent import SentRegister
-from worker.mail.server import Server
+from worker.mail.smtp.pool import Pool
+from worker.mail.smtp.server import Server
 from worker.mail.suppression import SuppressionList
 
 KEYS = LaneKeys("mail.normal")

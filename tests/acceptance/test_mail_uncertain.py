@@ -24,11 +24,11 @@ from jobs.mail.account import Account
 from jobs.mail.octets import Sender
 from jobs.mail.stream import STREAMS, Stream
 from jobs.mail.templates import Templates
+from local.installation import worker_ready
+from local.supervisor.process import Backoff, Process, Restart
+from local.supervisor.supervisor import Supervisor
 from ops.mail.trace import trace
 from ops.mail.uncertain import doubts, resolve
-from ops.supervisor import Supervisor
-from ops.supervisor_process import Backoff, Process, Restart
-from ops.system import worker_ready
 from producers import Producer
 from producers.keys import LaneKeys
 from producers.limit import LaneLimit, Limit
@@ -39,9 +39,9 @@ from tests.support import OwnValkey, eventually
 from tests.topologies import client_of
 from worker.engine import LaneSlots, Worker
 from worker.engine.handler import handler
+from worker.mail.accounts.fleet import Configured, Size, at_work
 from worker.mail.deliver import Mailer, send_mail
-from worker.mail.fleet import Configured, Size, at_work
-from worker.mail.server import Server
+from worker.mail.smtp.server import Server
 
 pytestmark = pytest.mark.on_cluster_too
 

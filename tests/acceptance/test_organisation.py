@@ -14,10 +14,10 @@ from zoneinfo import ZoneInfo
 import asyncpg
 import pytest
 
-from ops.organisation import Organisation, Size, generate, read_world
-from ops.organisation.errors import ForeignSchemaError, MissingSchemaError, RefusedRowsError
-from ops.organisation.postgres import counts, drop, install, load
-from ops.organisation.tables import Rows
+from local.organisation import Organisation, Size, generate, read_world
+from local.organisation.errors import ForeignSchemaError, MissingSchemaError, RefusedRowsError
+from local.organisation.postgres import counts, drop, install, load
+from local.organisation.tables import Rows
 from tests import oracle
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"

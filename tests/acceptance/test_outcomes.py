@@ -14,7 +14,7 @@ import pytest
 from redis.asyncio import Redis
 
 from jobs import Policy
-from ops.depth import LaneDepth, read_depth
+from ops.depth.read import LaneDepth, read_depth
 from ops.jobs.explain import Explained, explain
 from ops.jobs.operations import cancel
 from ops.jobs.parked import list_parked, unpark

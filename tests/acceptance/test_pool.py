@@ -10,11 +10,11 @@ import pytest
 from jobs.mail.octets import Letter
 from tests.scripted_smtp import ScriptedSmtp, Talk
 from tests.support import eventually
-from worker.mail import pool as pools
-from worker.mail.envelope import Receipt
-from worker.mail.errors import Broken, Refused
-from worker.mail.pool import BULK, NORMAL, URGENT, Crowded, Pool
-from worker.mail.server import Server
+from worker.mail.smtp import pool as pools
+from worker.mail.smtp.envelope import Receipt
+from worker.mail.smtp.errors import Broken, Refused
+from worker.mail.smtp.pool import BULK, NORMAL, URGENT, Crowded, Pool
+from worker.mail.smtp.server import Server
 
 NO_LIMIT = ("PIPELINING",)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 
-from ops.embedded.ports import free_port
+from local.embedded.ports import free_port
 from tests.reader_process import REPORT, ROOT, Reply, document, meta, read_reply, reader_process, request
 from tests.support import eventually
 

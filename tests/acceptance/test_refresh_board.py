@@ -9,11 +9,11 @@ import orjson
 import pytest
 import zstandard
 
-from jobs.reports.keys import changed, snapshot
+from reports.compress import SMALLEST
+from reports.keys import changed, snapshot
 from tests.boards import Shop, report, shop
 from tests.support import eventually
 from worker.engine import TryLater
-from worker.reports.compress import SMALLEST
 from worker.reports.refresh import refresh_board, refresh_report
 
 BROKEN = "SELECT node_id, sum(nothing) AS amount FROM shop.orders GROUP BY node_id"

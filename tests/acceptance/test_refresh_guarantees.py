@@ -17,16 +17,16 @@ import orjson
 import pytest
 from redis.asyncio import Redis
 
-from jobs.reports.triggers import uninstall_script
 from producers import Producer
 from reader.visible import is_visible
+from reports.document import microseconds
+from reports.store import ReportStore
+from reports.triggers import uninstall_script
 from tests.boards import ORDER, Shop, report, shop
 from tests.support import eventually
 from worker.engine import TryLater
-from worker.reports.document import microseconds
 from worker.reports.prober import Prober
 from worker.reports.refresh import refresh_board
-from worker.reports.store import ReportStore
 
 WRITERS, WRITES = 8, 6
 BOTH = (

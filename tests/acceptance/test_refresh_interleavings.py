@@ -16,13 +16,13 @@ import pytest
 from redis.asyncio import Redis
 
 from reader.visible import is_visible
+from reports.document import Document, microseconds
+from reports.store import NewSet, ReportStore, difference
 from tests.boards import Shop, report, shop
 from tests.reports_model.interrupt import interrupted
 from worker.engine import TryLater
-from worker.reports.document import Document, microseconds
 from worker.reports.refresh import Outcome, refresh_board
 from worker.reports.refresher import publish
-from worker.reports.store import NewSet, ReportStore, difference
 
 TIMELESS = report(sql="SELECT node_id, sum(amount) AS amount FROM shop.orders GROUP BY node_id", parameters=())
 DOCUMENT = Document("0" * 16, b"{}", orjson.dumps({"etag": "0" * 16}))

@@ -13,15 +13,15 @@ import orjson
 import pytest
 from redis.asyncio import Redis
 
-from jobs.reports import load_reports
-from jobs.reports.keys import snapshot
 from ops.command import Answer, Refused, Tools
 from ops.reports.check import check
+from reports import load_reports
+from reports.keys import snapshot
+from reports.source_postgres import Source
+from reports.store import ReportStore
 from worker.engine import TryLater
 from worker.reports.refresh import refresh_report
 from worker.reports.refresher import Refresher
-from worker.reports.source_postgres import Source
-from worker.reports.store import ReportStore
 
 SHOPS = """
 CREATE SCHEMA retail;

@@ -11,19 +11,19 @@ import orjson
 import pytest
 from redis.asyncio import Redis
 
-from jobs.reports import load_reports
-from jobs.reports.keys import snapshot, wanted
+from local.organisation import Size, generate
+from local.organisation.postgres import install, load
 from ops.command import Refused, Tools
-from ops.organisation import Size, generate
-from ops.organisation.postgres import install, load
 from ops.reports.advise import give_advice
 from ops.reports.preview import preview
 from ops.reports.status import status
 from producers.keys import catalogue
+from reports import load_reports
+from reports.keys import snapshot, wanted
+from reports.source_postgres import Source
+from reports.store import ReportStore
 from worker.reports.refresh import refresh_report
 from worker.reports.refresher import Refresher
-from worker.reports.source_postgres import Source
-from worker.reports.store import ReportStore
 
 TENANT = "commands"
 SIZE = Size(nodes=30, depth=4, employees=60, memberships=5, tasks=90, checkins=900, blockers=120)

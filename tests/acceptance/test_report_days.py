@@ -17,12 +17,12 @@ import orjson
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings, strategies as st
 
-from jobs.reports import load_reports
-from ops.organisation.postgres import install
+from local.organisation.postgres import install
+from reports import load_reports
+from reports.day import day_around
+from reports.source_postgres import Source
 from tests import oracle, oracle_reports
-from worker.reports.day import day_around
 from worker.reports.refresher import compute
-from worker.reports.source_postgres import Source
 
 REPORTS = load_reports()
 ORACLES = {"activity": oracle_reports.activity, "workload": oracle_reports.workload}

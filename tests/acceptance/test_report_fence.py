@@ -14,9 +14,9 @@ import pytest_asyncio
 from fakeredis import FakeAsyncRedis
 from redis.asyncio import Redis
 
-import worker.reports.store
+import reports.store
 
-SCRIPT = (Path(worker.reports.store.__file__).parent / "scripts" / "publish.lua").read_text(encoding="utf-8")
+SCRIPT = (Path(reports.store.__file__).parent / "scripts" / "publish.lua").read_text(encoding="utf-8")
 KEY = "momentus:{reports}:snapshot:default:sales"
 CHANNEL = "momentus:{reports}:changed:default"
 

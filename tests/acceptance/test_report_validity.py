@@ -11,14 +11,14 @@ from zoneinfo import ZoneInfo
 import asyncpg
 import pytest
 
-from jobs.reports import Report, load_reports
-from ops.organisation import Size, generate
-from ops.organisation.postgres import install, load
+from local.organisation import Size, generate
+from local.organisation.postgres import install, load
+from reports import Report, load_reports
+from reports.day import day_around
+from reports.source_postgres import Snapshot, Source
 from tests.boards import report, shop
-from worker.reports.day import day_around
 from worker.reports.refresh import refresh_board
 from worker.reports.refresher import compute
-from worker.reports.source_postgres import Snapshot, Source
 
 REPORTS = load_reports()
 NOW = datetime(2026, 11, 5, 6, 30, tzinfo=UTC)

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from jobs.reports import Report
-from jobs.reports.keys import snapshot
+from reports import Report
+from reports.keys import snapshot
 from tests.boards import Shop, report, shop
 from worker.reports.refresh import refresh_board
 

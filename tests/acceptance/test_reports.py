@@ -13,17 +13,17 @@ import orjson
 import pytest
 from redis.asyncio import Redis
 
-from jobs.reports import load_reports
-from jobs.reports.keys import snapshot
-from ops.organisation import Organisation, Size, generate, read_world
-from ops.organisation.postgres import install, load
+from local.organisation import Organisation, Size, generate, read_world
+from local.organisation.postgres import install, load
+from reports import load_reports
+from reports.day import day_around
+from reports.keys import snapshot
+from reports.source_postgres import Source
+from reports.store import ReportStore
 from tests import oracle
 from worker.engine import TryLater
-from worker.reports.day import day_around
 from worker.reports.refresh import refresh, refresh_report
 from worker.reports.refresher import Refresher, compute
-from worker.reports.source_postgres import Source
-from worker.reports.store import ReportStore
 
 WORLD = Path(__file__).parents[3] / "shared" / "data" / "world"
 REPORT = load_reports()["management"]

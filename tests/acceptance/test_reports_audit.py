@@ -9,18 +9,18 @@ import orjson
 import pytest
 from redis.asyncio import Redis
 
-from jobs.reports import load_reports
-from jobs.reports.boards import boards_of
-from jobs.reports.keys import audit, snapshot
-from jobs.reports.triggers import install_script
-from ops.organisation import Size, generate
-from ops.organisation.postgres import install, load
+from local.organisation import Size, generate
+from local.organisation.postgres import install, load
+from reports import load_reports
+from reports.boards import boards_of
+from reports.keys import audit, snapshot
+from reports.outbox_postgres import Outbox
+from reports.source_postgres import Source
+from reports.store import ReportStore
+from reports.triggers import install_script
 from worker.reports.audit import Auditor, audit_report
-from worker.reports.outbox_postgres import Outbox
 from worker.reports.refresh import refresh_board
 from worker.reports.refresher import Refresher
-from worker.reports.source_postgres import Source
-from worker.reports.store import ReportStore
 
 REPORTS = load_reports()
 ALL = 10**6

@@ -12,13 +12,13 @@ import orjson
 import pytest
 from redis.asyncio import Redis
 
-from jobs.reports.keys import snapshot
+from local.installation import worker_ready
+from local.supervisor.process import Process, Restart
+from local.supervisor.supervisor import Supervisor
 from ops.command import Tools
 from ops.reports.status import status
-from ops.supervisor import Supervisor
-from ops.supervisor_process import Process, Restart
-from ops.system import worker_ready
 from producers.keys import catalogue
+from reports.keys import snapshot
 from tests.support import eventually
 
 SHOPS = """

@@ -7,8 +7,8 @@ import asyncpg
 import pytest
 from redis.asyncio import Redis
 
+from local.organisation.postgres import install as install_organisation
 from ops.command import Refused, Tools
-from ops.organisation.postgres import install as install_organisation
 from ops.reports.install_postgres import install, uninstall
 
 SOURCE = "organisation.checkins"

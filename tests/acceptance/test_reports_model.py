@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis.errors import FlakyFailure
 from hypothesis.stateful import run_state_machine_as_test
 
-from jobs.reports import load_reports
+from reports import load_reports
 from tests.reports_model.expected import ORACLES
 from tests.reports_model.lab import Lab
 from tests.reports_model.machine import STARTS, ReportsMachine

@@ -16,8 +16,8 @@ from reader.handler import Reader
 from reader.message import Answer, Listed, Request
 from reader.report import Reports
 from reader.store import Store
-from worker.reports.document import Document, microseconds, stamp
-from worker.reports.store import NewSet, ReportStore, difference
+from reports.document import Document, microseconds, stamp
+from reports.store import NewSet, ReportStore, difference
 
 SCOPES = range(1, 6)
 PATIENT = timedelta(seconds=30)

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.reports import load_reports
+from reports import load_reports
 from tests import oracle
 from tests.reports_model.clock import TICK
 from tests.reports_model.company import ROOT, Change, Company, Record, Statement

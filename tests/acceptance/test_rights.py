@@ -12,7 +12,7 @@ import pytest
 from redis.asyncio import Redis
 
 from ops.acl import ROLES, user_line
-from ops.depth import read_depth
+from ops.depth.read import read_depth
 from ops.doctor.redis_facts import gather_redis
 from producers import NotEnqueued, Producer, SyncProducer
 from reader.guard_of_cluster import ClusterGuard

@@ -13,11 +13,11 @@ import pytest
 from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as ConnectionLost, ResponseError
 
-from ops.depth import read_depth
-from ops.embedded.ports import free_port
-from ops.supervisor import Supervisor
-from ops.supervisor_process import Process
-from ops.supervisor_ready import http_ok
+from local.embedded.ports import free_port
+from local.supervisor.process import Process
+from local.supervisor.ready import http_ok
+from local.supervisor.supervisor import Supervisor
+from ops.depth.read import read_depth
 from producers import NotEnqueued, Producer, RedisUnavailable, SyncProducer
 from producers.address import read_address
 from producers.keys import LaneKeys

@@ -14,7 +14,7 @@ from granian.constants import Interfaces
 from granian.server.embed import Server
 from redis.asyncio import Redis
 
-from ops.embedded.ports import free_port
+from local.embedded.ports import free_port
 from sessions import SessionMiddleware, SessionRefused, Sessions, Visit
 from tests.support import eventually
 

@@ -29,13 +29,13 @@ from redis.asyncio import Redis
 from jobs import Attachment, Mail
 from jobs.mail.dkim import load_signer
 from jobs.mail.seal import KeyRing
-from jobs.reports.keys import snapshot
-from ops.embedded.ports import free_port
-from ops.supervisor import Supervisor
-from ops.supervisor_process import Process, Restart
-from ops.system import worker_ready
+from local.embedded.ports import free_port
+from local.installation import worker_ready
+from local.supervisor.process import Process, Restart
+from local.supervisor.supervisor import Supervisor
 from producers import Producer
 from producers.keys import LaneKeys, catalogue
+from reports.keys import snapshot
 from settings import each_field
 from tests.certificates import make_certificates
 from tests.dkim_verifier import verifies

@@ -10,13 +10,13 @@ import asyncpg
 import orjson
 import pytest
 
-from jobs.reports import load_reports
-from ops.organisation import Organisation, Size, generate, read_world
-from ops.organisation.postgres import install, load
+from local.organisation import Organisation, Size, generate, read_world
+from local.organisation.postgres import install, load
+from reports import load_reports
+from reports.day import day_around
+from reports.source_postgres import Source
 from tests import oracle, oracle_reports
-from worker.reports.day import day_around
 from worker.reports.refresher import compute
-from worker.reports.source_postgres import Source
 
 WORLD = Path(__file__).parents[3] / "shared" / "data" / "world"
 REPORTS = load_reports()

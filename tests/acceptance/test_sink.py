@@ -14,14 +14,14 @@ from pathlib import Path
 import aiosmtplib
 import pytest
 
-from ops.embedded.ports import free_port
-from ops.exchange import Answer, Request
-from ops.sink.mailbox import Mailbox
-from ops.sink.page import answer
-from ops.sink.smtp import Drop, Faults, Sink
-from ops.supervisor import Supervisor
-from ops.supervisor_process import Process
-from ops.supervisor_ready import http_ok
+from local.embedded.ports import free_port
+from local.sink.mailbox import Mailbox
+from local.sink.page import answer
+from local.sink.smtp import Drop, Faults, Sink
+from local.supervisor.process import Process
+from local.supervisor.ready import http_ok
+from local.supervisor.supervisor import Supervisor
+from ops.console.exchange import Answer, Request
 from tests.support import eventually
 
 ROOT = Path(__file__).parents[2]
@@ -249,7 +249,7 @@ def test_a_foreign_host_name_is_refused(mailbox: Mailbox, host: str) -> None:
 
 
 class Program:
-    """`python -m ops.sink` on free ports."""
+    """`python -m local.sink` on free ports."""
 
     def __init__(self) -> None:
         self.smtp_port, self.http_port = free_port(), free_port()
@@ -259,7 +259,7 @@ class Program:
         ports = ["--smtp-port", str(self.smtp_port), "--http-port", str(self.http_port)]
         return Process(
             name="sink",
-            argv=[sys.executable, "-m", "ops.sink", *ports, "--refuse", MARIA],
+            argv=[sys.executable, "-m", "local.sink", *ports, "--refuse", MARIA],
             cwd=ROOT,
             ready=http_ok(self.http_port),
         )
@@ -320,7 +320,7 @@ async def run_sink(argument: str, value: str) -> tuple[int | None, int, bool]:
     """How it ended: exit code, lines on stderr, whether they name the argument."""
     other = {"--smtp-port": "--http-port"}.get(argument, "--smtp-port")
     program = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "ops.sink", argument, value, other, str(free_port())),
+        *(sys.executable, "-m", "local.sink", argument, value, other, str(free_port())),
         cwd=ROOT,
         stderr=asyncio.subprocess.PIPE,
     )

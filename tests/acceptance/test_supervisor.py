@@ -14,10 +14,9 @@ from typing import Protocol
 
 import pytest
 
-from ops import supervisor_leash
-from ops.supervisor import Supervisor
-from ops.supervisor_log import console
-from ops.supervisor_process import (
+from local.supervisor import leash as supervisor_leash
+from local.supervisor.console_log import console
+from local.supervisor.process import (
     Backoff,
     Ended,
     Finish,
@@ -29,6 +28,7 @@ from ops.supervisor_process import (
     SupervisorError,
     after_exit,
 )
+from local.supervisor.supervisor import Supervisor
 from tests.support import eventually, is_running, scratch_directory
 
 QUICK = Backoff(first=timedelta(milliseconds=20), longest=timedelta(milliseconds=100))

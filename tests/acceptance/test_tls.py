@@ -17,11 +17,11 @@ from producers.deadline import deadline
 from producers.errors import RedisUnavailable
 from producers.link import Link
 from reader.connection import Connection, StoreUnavailable
+from reports.source_postgres import DATABASE_FAULTS, Source
 from sessions import Sessions, SessionsUnavailable, SyncSessions
 from tests.certificates import Certificates, make_certificates
 from tests.tls_proxy import encrypted
 from worker.engine import connection
-from worker.reports.source_postgres import DATABASE_FAULTS, Source
 
 LONG = timedelta(seconds=10)
 SECRET = "s3cret-4711"  # noqa: S105  made up

@@ -19,10 +19,10 @@ from redis.asyncio import Redis
 
 from producers.link import Link
 from tests.certificates import Certificates, make_certificates
-from worker.mail.shared_token import SharedTokens, token_key
-from worker.mail.token import Token, TokenRefused, TokenUnavailable
-from worker.mail.token_google import Google
-from worker.mail.token_microsoft import Microsoft
+from worker.mail.accounts.shared_token import SharedTokens, token_key
+from worker.mail.accounts.token_google import Google
+from worker.mail.accounts.token_microsoft import Microsoft
+from worker.mail.smtp.token import Token, TokenRefused, TokenUnavailable
 
 Worker = Callable[..., SharedTokens]
 GIVEN = "s3cret"

@@ -9,10 +9,10 @@ import pytest
 from jobs.mail.octets import Letter
 from tests.scripted_smtp import ScriptedSmtp, Talk
 from tests.support import eventually
-from worker.mail import connection as stages
-from worker.mail.connection import Connection
-from worker.mail.errors import Broken, LeaseLost, Malformed, Refused, Uncertain
-from worker.mail.server import Server
+from worker.mail.smtp import connection as stages
+from worker.mail.smtp.connection import Connection
+from worker.mail.smtp.errors import Broken, LeaseLost, Malformed, Refused, Uncertain
+from worker.mail.smtp.server import Server
 
 LETTER = Letter("no-reply@momentus.example", ("ana@example.com",), b"Subject: Hola\r\n\r\n.Uno\r\n..\r\nDos.\r\n")
 TO_THREE = replace(LETTER, recipients=("ana@example.com", "luis@example.com", "eva@example.com"))

@@ -15,11 +15,11 @@ import pytest
 from jobs.mail.octets import Letter
 from tests.scripted_smtp import ScriptedSmtp
 from tests.support import eventually
-from worker.mail import connection as stages
-from worker.mail.connection import Connection
-from worker.mail.errors import Broken, Refused, Uncertain
-from worker.mail.pool import Pool
-from worker.mail.server import Server
+from worker.mail.smtp import connection as stages
+from worker.mail.smtp.connection import Connection
+from worker.mail.smtp.errors import Broken, Refused, Uncertain
+from worker.mail.smtp.pool import Pool
+from worker.mail.smtp.server import Server
 
 NO_LIMIT = ("PIPELINING", "AUTH PLAIN LOGIN CRAM-MD5")
 SENDER, ANA, BAD = "no-reply@momentus.example", "ana@example.com", "bad@example.com"

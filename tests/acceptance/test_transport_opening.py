@@ -14,11 +14,11 @@ import pytest
 from jobs.mail.octets import Letter
 from tests.certificates import Certificates, make_certificates
 from tests.scripted_smtp import ScriptedSmtp, Talk
-from worker.mail import transport
-from worker.mail.connection import Connection
-from worker.mail.errors import Broken, CannotOpen, Refused
-from worker.mail.server import Server
-from worker.mail.token import Token, TokenRefused, TokenUnavailable
+from worker.mail.smtp import transport
+from worker.mail.smtp.connection import Connection
+from worker.mail.smtp.errors import Broken, CannotOpen, Refused
+from worker.mail.smtp.server import Server
+from worker.mail.smtp.token import Token, TokenRefused, TokenUnavailable
 
 LETTER = Letter("no-reply@momentus.example", ("ana@example.com",), b"Subject: Hola\r\n\r\nUno\r\n")
 PLAIN = ("PIPELINING", "AUTH PLAIN LOGIN CRAM-MD5")

@@ -6,9 +6,9 @@ import asyncpg
 import pytest
 
 from reader.visible import is_visible
+from reports.document import microseconds
 from tests.boards import Shop, shop
 from tests.standby import replay, standby
-from worker.reports.document import microseconds
 from worker.reports.refresh import refresh_board
 
 PARTITIONED = """

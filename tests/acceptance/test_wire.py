@@ -30,31 +30,31 @@ from arq.worker import Worker as ArqWorker
 from redis.asyncio import Redis
 
 from jobs import Digest, Mail
-from jobs.reports.keys import audit, snapshot, wanted
-from ops.holds import hold, release
+from local.installation import worker_ready
+from local.organisation import Size, generate
+from local.organisation.postgres import install, load
+from local.sink.smtp import Faults, Sink
+from local.supervisor.process import Backoff, Process, Restart
+from local.supervisor.ready import http_ok
+from local.supervisor.supervisor import Supervisor
 from ops.jobs.operations import cancel
+from ops.lanes.hold import hold, release
 from ops.mail.bounces import take_in
-from ops.organisation import Size, generate
-from ops.organisation.postgres import install, load
-from ops.sink.smtp import Faults, Sink
-from ops.supervisor import Supervisor
-from ops.supervisor_process import Backoff, Process, Restart
-from ops.supervisor_ready import http_ok
-from ops.system import worker_ready
 from producers import Producer
 from producers.keys import LaneKeys
 from producers.link import Link
 from producers.suppression import count_failure, suppress, weigh_refusal
+from reports.keys import audit, snapshot, wanted
+from reports.store import Change, NewSet, ReportStore, Stored
 from sessions import Sessions
 from tests.notes import Note, running
 from tests.support import OwnValkey, eventually
 from worker.engine import Cron, LaneLimit, LaneSlots, Limit, Rate, Schedule, Worker
 from worker.engine.cron import Clock
 from worker.engine.handler import handler
-from worker.mail.gate import Gate
-from worker.mail.routing import route
+from worker.mail.accounts.gate import Gate
+from worker.mail.accounts.routing import route
 from worker.reports.audit import audit_cron
-from worker.reports.store import Change, NewSet, ReportStore, Stored
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs/wire.md"

@@ -14,8 +14,8 @@ import pytest
 import uvloop
 from redis.asyncio import Redis
 
-from ops.supervisor import Supervisor
-from ops.supervisor_process import Process, Restart
+from local.supervisor.process import Process, Restart
+from local.supervisor.supervisor import Supervisor
 from producers import Producer
 from producers.keys import LaneKeys
 from tests.notes import LANE, Note

@@ -12,9 +12,9 @@ import pytest
 from redis.asyncio import Redis
 
 from jobs import Mail
-from ops.supervisor import Supervisor
-from ops.supervisor_process import Process, Restart
-from ops.system import worker_ready
+from local.installation import worker_ready
+from local.supervisor.process import Process, Restart
+from local.supervisor.supervisor import Supervisor
 from producers import Producer
 from producers.deadline import deadline
 from producers.keys import LaneKeys

@@ -10,10 +10,10 @@ import pytest
 from redis.asyncio import Redis
 
 from jobs import Mail
-from ops.sink.smtp import Faults, Sink
-from ops.supervisor import Supervisor
-from ops.supervisor_process import Backoff, Process, Restart
-from ops.system import worker_ready
+from local.installation import worker_ready
+from local.sink.smtp import Faults, Sink
+from local.supervisor.process import Backoff, Process, Restart
+from local.supervisor.supervisor import Supervisor
 from producers import Producer
 from producers.keys import LaneKeys
 from tests.support import eventually

@@ -22,7 +22,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from ops.embedded.valkey import Valkey
+from local.embedded.valkey import Valkey
 from tests.support import Servers, scratch_directory
 
 HERE = Path(__file__).parent

@@ -22,7 +22,7 @@ from redis.asyncio import Redis as AsyncRedis
 from redis.exceptions import ConnectionError as ConnectionLost
 
 from jobs import Mail
-from ops.embedded.ports import free_port
+from local.embedded.ports import free_port
 from producers import InvalidRequest, NotEnqueued, Producer, QueueFull, RedisUnavailable, SyncProducer
 from producers.keys import MAIL_SUPPRESSION, LaneKeys
 from producers.suppression import Refusal, digest_of, suppress, unsuppress, weigh_refusal

@@ -27,7 +27,7 @@ from tests.admission import (
     milliseconds,
     never_more,
 )
-from worker.mail.fleet import limit_of
+from worker.mail.accounts.fleet import limit_of
 
 SECOND, MINUTE, DAY = timedelta(seconds=1), timedelta(minutes=1), timedelta(days=1)
 DAY_MS = milliseconds(DAY)

@@ -10,10 +10,10 @@ from typing import Any, cast
 import orjson
 from redis.asyncio import Redis
 
-from ops.holds import hold, release
 from ops.jobs.group import run
 from ops.jobs.operations import cancel, discard, revive
 from ops.jobs.parked import unpark
+from ops.lanes.hold import hold, release
 from producers import entry
 from producers.entry import ConflictingKey, Entry, put_answer, put_latest_question, put_question
 from producers.keys import LaneKeys

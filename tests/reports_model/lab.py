@@ -13,21 +13,21 @@ import structlog
 from redis import Redis as PlainRedis
 from redis.asyncio import Redis
 
-from jobs.reports import Report
-from jobs.reports.boards import boards_of
-from jobs.reports.keys import snapshot
-from jobs.reports.triggers import install_script
-from ops.organisation.postgres import install
+from local.organisation.postgres import install
 from producers import Producer
+from reports import Report
+from reports.boards import boards_of
+from reports.catalogue_postgres import Catalogue
+from reports.keys import snapshot
+from reports.outbox_postgres import Outbox
+from reports.source_postgres import Source
+from reports.store import ReportStore
+from reports.triggers import install_script
 from tests.reports_model.clock import install_clock, set_clock
 from tests.reports_model.company import NAMES, ROOT, Statement
 from tests.reports_model.stored import StoredSet
-from worker.reports.catalogue_postgres import Catalogue
-from worker.reports.outbox_postgres import Outbox
 from worker.reports.prober import Prober
 from worker.reports.refresher import Refresher
-from worker.reports.source_postgres import Source
-from worker.reports.store import ReportStore
 
 TENANT = "default"
 _HANGS = 20.0

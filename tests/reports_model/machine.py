@@ -26,8 +26,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from redis.exceptions import RedisError
 
-from jobs.reports.boards import Board
-from jobs.reports.triggers import board_key
+from reports.boards import Board
+from reports.triggers import board_key
 from tests.reports_model.clock import TICK, next_midnight
 from tests.reports_model.company import ROOT, Change, Company
 from tests.reports_model.expected import expected

@@ -4,8 +4,8 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from bench.reports_day.replay import WorkingDay, replay
-from jobs.reports import load_reports
-from jobs.reports.boards import Board
+from reports import load_reports
+from reports.boards import Board
 
 SECOND = timedelta(seconds=1)
 BEGIN = datetime(2026, 11, 20, tzinfo=UTC)

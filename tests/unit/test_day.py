@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from worker.reports.day import day_around
+from reports.day import day_around
 
 ZONES = st.sampled_from(
     [

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from jobs.mail.account import Account
-from ops.depth import Depth
+from ops.depth.read import Depth
 from ops.doctor import words
 from ops.doctor.dns import DomainFacts, HostFacts
 from ops.doctor.examine import accounts_of

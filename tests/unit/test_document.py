@@ -5,11 +5,11 @@ from datetime import UTC, datetime, timedelta, timezone
 import orjson
 import pytest
 
-from jobs.reports import load_reports
-from worker.reports.document import Document, microseconds, milliseconds, stamp, write_documents
-from worker.reports.rollup import Totals
-from worker.reports.store import Stored, difference, etag_of
-from worker.reports.tree import Node, grow_tree
+from reports import load_reports
+from reports.document import Document, microseconds, milliseconds, stamp, write_documents
+from reports.rollup import Totals
+from reports.store import Stored, difference, etag_of
+from reports.tree import Node, grow_tree
 
 REPORT = load_reports()["management"]
 NOW = datetime(2026, 11, 22, 9, 30, 0, 5, tzinfo=UTC)

@@ -11,9 +11,9 @@ from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import example, given, settings, strategies as st
 
-from ops.organisation import Organisation, Size, generate, read_world
-from ops.organisation.errors import InstantError, SizeError, WorldError
-from ops.organisation.tables import TABLES, example_address
+from local.organisation import Organisation, Size, generate, read_world
+from local.organisation.errors import InstantError, SizeError, WorldError
+from local.organisation.tables import TABLES, example_address
 from tests import oracle
 
 MONDAY = datetime(2026, 3, 2, 10, 30, tzinfo=ZoneInfo("America/Bogota"))

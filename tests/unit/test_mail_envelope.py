@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, strategies as st
 
 from jobs.mail.octets import Letter
-from worker.mail.envelope import find_refusal, refused_recipients, write_body, write_commands
-from worker.mail.errors import Malformed
-from worker.mail.wire import Answer
+from worker.mail.smtp.envelope import find_refusal, refused_recipients, write_body, write_commands
+from worker.mail.smtp.errors import Malformed
+from worker.mail.smtp.wire import Answer
 
 LETTER = Letter("a@example.com", ("b@example.com", "c@example.com"), b"Subject: x\r\n\r\ny\r\n")
 FINE, NO, LATER, GO = Answer(250, "fine"), Answer(550, "no"), Answer(451, "later"), Answer(354, "go")

@@ -3,7 +3,7 @@
 import pytest
 
 from jobs.mail.mailbox import Weight, weigh_reply, weigh_status
-from worker.mail.reply import Reply
+from worker.mail.smtp.reply import Reply
 from worker.mail.suppression import weigh
 
 

@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from jobs.reports import load_reports
-from jobs.reports.boards import Board
-from worker.reports.pace import (
+from reports import load_reports
+from reports.boards import Board
+from reports.pace import (
     AHEAD,
     MAX_UNVERIFIED,
     Decision,

@@ -24,8 +24,8 @@ ROOT = Path(__file__).resolve().parents[2]
 ROOMS = ("jobs", "producers", "sessions", "reader", "worker", "ops")
 CALLS = frozenset({"match", "fullmatch", "search", "sub", "subn", "split", "finditer", "findall"})
 COMPUTED = {
-    ("ops/sink/page.py", "pattern"): ("ops.sink.page", "_VIEWS"),
-    ("worker/mail/reply_words.py", "pattern"): ("worker.mail.reply_words", "_PATTERNS"),
+    ("local/sink/page.py", "pattern"): ("local.sink.page", "_VIEWS"),
+    ("worker/mail/smtp/reply_words.py", "pattern"): ("worker.mail.smtp.reply_words", "_PATTERNS"),
 }
 """Patterns that stand in a table of their module, by the name they have where they are used."""
 LUA_NAMED = re.compile(r"^local (\w+) = ('(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\")$", re.MULTILINE)

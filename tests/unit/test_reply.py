@@ -11,9 +11,9 @@ from hypothesis import given, strategies as st
 
 from jobs.mail.preset import PRESETS
 from tests.replies import Said, in_words, replies
-from worker.mail.reply import Reply, Stage, judge
-from worker.mail.reply_table import table
-from worker.mail.reply_words import PHRASES, essence
+from worker.mail.smtp.reply import Reply, Stage, judge
+from worker.mail.smtp.reply_table import table
+from worker.mail.smtp.reply_words import PHRASES, essence
 
 AGAIN, WAIT, DEAD = "again", "wait", "dead"
 STAGES: tuple[Stage, ...] = ("connect", "login", "mail", "rcpt", "data", "dot")

@@ -4,7 +4,7 @@ import pytest
 
 from ops.reports.advice import Measured, advise
 from ops.reports.walk_postgres import Walk, sample
-from worker.reports.tree import Node, grow_tree
+from reports.tree import Node, grow_tree
 
 
 @pytest.mark.parametrize(

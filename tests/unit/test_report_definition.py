@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.reports import Report, ReportError, load_reports, parse_report
+from reports import Report, ReportError, load_reports, parse_report
 
 HEAD = {
     "name": '"sales"',

@@ -5,10 +5,10 @@ from typing import Any
 
 from hypothesis import given, strategies as st
 
+from reports.document import Document
+from reports.memo import Memo, etags_of
+from reports.tree import Node, Tree, grow_tree
 from tests.unit.test_document import REPORT
-from worker.reports.document import Document
-from worker.reports.memo import Memo, etags_of
-from worker.reports.tree import Node, Tree, grow_tree
 
 ROWS: list[dict[str, Any]] = [{"node_id": 1, "people": [4, 7]}, {"node_id": 2, "people": None}]
 NODES: list[dict[str, Any]] = [{"id": 1, "parent_id": None}, {"id": 2, "parent_id": 1}]

@@ -25,10 +25,10 @@ from worker.engine.outcome import Outcome
 from worker.engine.progress import Progress
 from worker.mail.care import Opened
 from worker.mail.deliver import send_mail
-from worker.mail.envelope import write_body, write_commands
-from worker.mail.errors import Refused
-from worker.mail.reply import Reply
-from worker.mail.wire import Answer, Interrupted
+from worker.mail.smtp.envelope import write_body, write_commands
+from worker.mail.smtp.errors import Refused
+from worker.mail.smtp.reply import Reply
+from worker.mail.smtp.wire import Answer, Interrupted
 
 ROOMS = ("jobs", "producers", "sessions", "worker", "reader")
 CONTENT = {

@@ -11,9 +11,9 @@ import orjson
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from worker.reports.numbers import write
-from worker.reports.rollup import InvalidRows, Totals, roll_up
-from worker.reports.tree import Node, Tree, grow_tree
+from reports.numbers import write
+from reports.rollup import InvalidRows, Totals, roll_up
+from reports.tree import Node, Tree, grow_tree
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 ROLLUP = {

@@ -6,7 +6,7 @@ import pytest
 
 from producers.hold import Hold
 from producers.limits import LimitState
-from worker.mail.routing import choose
+from worker.mail.accounts.routing import choose
 
 CLOSED = Hold(until=None, reason="closed")
 

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from worker.mail.aside import SetAside
+from worker.mail.accounts.aside import SetAside
 
 CODES = "relay: rcpt 554 5.7.1"
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from worker.reports.tree import InvalidTree, Node, grow_tree
+from reports.tree import InvalidTree, Node, grow_tree
 
 
 def nodes(*pairs: tuple[Any, Any]) -> list[Node]:

@@ -4,8 +4,8 @@ from collections import Counter
 
 import pytest
 
-from worker.mail.shares import BULK, NORMAL, PRIORITIES, URGENT, Shares
-from worker.mail.waiting import Waiting
+from worker.mail.smtp.shares import BULK, NORMAL, PRIORITIES, URGENT, Shares
+from worker.mail.smtp.waiting import Waiting
 
 
 async def test_the_urgent_come_first_and_within_a_lane_the_first_come() -> None:

@@ -26,9 +26,9 @@ from worker.engine import GiveUp, TryLater
 from worker.engine.together import ANSWER_SECONDS
 from worker.events import emit, event
 from worker.mail.modes import Direct, Forbidden, Held, Redirected, Safety, redirected, way_of, with_original
-from worker.mail.reply import Reply
 from worker.mail.sent import SentRegister
 from worker.mail.shape import check_shape
+from worker.mail.smtp.reply import Reply
 from worker.mail.suppression import SuppressionList
 
 _MAIL_UNNOTED = event("mail.unnoted")

@@ -28,15 +28,15 @@ from jobs.mail.stream import STREAMS, Stream, stream_of
 from producers.suppression import Suppressed
 from worker.engine import GiveUp, Park, Suppress, TryLater
 from worker.events import emit, event
-from worker.mail.accounts import Accounts, Carrier
+from worker.mail.accounts.accounts import Accounts, Carrier
+from worker.mail.accounts.gate import AccountClosed
+from worker.mail.accounts.routing import sender_domain
 from worker.mail.attachments import read_attachments
 from worker.mail.care import Care, Opened
-from worker.mail.errors import Broken, LeaseLost, Refused, Uncertain, Unmarked, unanswered
-from worker.mail.gate import AccountClosed
-from worker.mail.reply import Reply, Verdict
-from worker.mail.routing import sender_domain
+from worker.mail.smtp.errors import Broken, LeaseLost, Refused, Uncertain, Unmarked, unanswered
+from worker.mail.smtp.reply import Reply, Verdict
+from worker.mail.smtp.waiting import BULK, NORMAL, URGENT
 from worker.mail.uncertain import Earlier, Unknown, after_unknown
-from worker.mail.waiting import BULK, NORMAL, URGENT
 
 _MAIL_SUPPRESSED = event("mail.suppressed")
 _MAIL_ACCEPTED = event("mail.accepted")

@@ -18,8 +18,8 @@ from producers.keys import MAIL_SUPPRESSION
 from producers.link import Link
 from producers.suppression import Suppressed, Weighed, blocking, digest_of, read_reasons, weigh_refusal
 from worker.engine.together import Together
-from worker.mail.errors import unanswered
-from worker.mail.reply import Reply
+from worker.mail.smtp.errors import unanswered
+from worker.mail.smtp.reply import Reply
 
 _EMPTY_FOR = 1.0
 """Seconds."""

@@ -26,19 +26,19 @@ import orjson
 from redis.asyncio import Redis
 
 from jobs.lanes import REPORTS
-from jobs.reports import Report
-from jobs.reports.keys import audit, snapshot
-from jobs.reports.rollups import columns_of, ratio_of, top_of
-from jobs.reports.triggers import board_key
+from reports import Report
+from reports.day import day_around
+from reports.keys import audit, snapshot
+from reports.numbers import EXACT, as_text, divided, read_exactly
+from reports.pace import only_ended
+from reports.rollup import InvalidRows
+from reports.rollups import columns_of, ratio_of, top_of
+from reports.source_postgres import Snapshot
+from reports.triggers import board_key
 from worker.engine import Cron, Schedule
 from worker.events import emit, event
 from worker.reports.audit_postgres import is_unmarked, rows_below
-from worker.reports.day import day_around
-from worker.reports.numbers import EXACT, as_text, divided, read_exactly
-from worker.reports.pace import only_ended
 from worker.reports.refresher import Refresher
-from worker.reports.rollup import InvalidRows
-from worker.reports.source_postgres import Snapshot
 
 _REPORT_MISMATCH = event("report.mismatch")
 

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from jobs.reports import Report
-from worker.reports.day import Day
-from worker.reports.source_postgres import Snapshot
+from reports import Report
+from reports.day import Day
+from reports.source_postgres import Snapshot
 
 _BELOW = """
 WITH RECURSIVE tree AS (

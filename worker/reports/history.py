@@ -8,14 +8,14 @@ differ. The tree is the one of today, unless the tree's own query asks for an in
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from jobs.reports import Report
-from jobs.reports.boards import Board
+from reports import Report
+from reports.boards import Board
+from reports.day import Day, day_around
+from reports.document import microseconds, milliseconds
+from reports.source_postgres import Snapshot
+from reports.store import NewSet
 from worker.events import emit, event
-from worker.reports.day import Day, day_around
-from worker.reports.document import microseconds, milliseconds
 from worker.reports.refresher import Refresher, compute, publish
-from worker.reports.source_postgres import Snapshot
-from worker.reports.store import NewSet
 
 _REPORT_NOT_CLOSED = event("report.not_closed")
 _REPORT_CLOSED = event("report.closed")

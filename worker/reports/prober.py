@@ -16,15 +16,15 @@ from datetime import UTC, datetime, timedelta
 
 from redis.exceptions import RedisError
 
-from jobs.reports import Report
-from jobs.reports.boards import Board
 from producers import NotEnqueued, Producer
+from reports import Report
+from reports.boards import Board
+from reports.catalogue_postgres import Catalogue, Proof
+from reports.outbox_postgres import Outbox
+from reports.pace import SHARE, Decision, Known, Seen, decide_all
+from reports.source_postgres import DATABASE_FAULTS
 from worker.events import emit, event
-from worker.reports.catalogue_postgres import Catalogue, Proof
-from worker.reports.outbox_postgres import Outbox
-from worker.reports.pace import SHARE, Decision, Known, Seen, decide_all
 from worker.reports.refresher import Refresher
-from worker.reports.source_postgres import DATABASE_FAULTS
 
 _PROBER_FAILED = event("prober.failed")
 _BOARD_WATCHED = event("board.watched")

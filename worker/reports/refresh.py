@@ -20,20 +20,20 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from jobs.reports import Report
-from jobs.reports.boards import Board
-from jobs.reports.triggers import board_key
+from reports import Report
+from reports.boards import Board
+from reports.catalogue_postgres import read_catalogue
+from reports.cost import rest_after
+from reports.day import Day, day_around
+from reports.document import microseconds, milliseconds
+from reports.rollup import InvalidRows
+from reports.source_postgres import DATABASE_FAULTS, IN_THE_WAY, Snapshot, is_never
+from reports.store import Failure, NewSet
+from reports.triggers import board_key
 from worker.engine import GiveUp, TryLater
 from worker.events import emit, event
-from worker.reports.catalogue_postgres import read_catalogue
-from worker.reports.cost import rest_after
-from worker.reports.day import Day, day_around
-from worker.reports.document import microseconds, milliseconds
 from worker.reports.history import close_days
 from worker.reports.refresher import Refresher, compute, publish
-from worker.reports.rollup import InvalidRows
-from worker.reports.source_postgres import DATABASE_FAULTS, IN_THE_WAY, Snapshot, is_never
-from worker.reports.store import Failure, NewSet
 
 _REPORT_REFRESHED = event("report.refreshed")
 _REPORT_SUPERSEDED = event("report.superseded")

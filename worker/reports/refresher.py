@@ -5,17 +5,17 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from jobs.reports import Report
-from jobs.reports.boards import Board, boards_of
+from reports import Report
+from reports.boards import Board, boards_of
+from reports.cost import p95, with_latest
+from reports.day import day_around
+from reports.document import Document, write_documents
+from reports.outbox_postgres import Outbox
+from reports.pace import debt_after
+from reports.rollup import roll_up
+from reports.source_postgres import Snapshot, Source
+from reports.store import NewSet, ReportStore, Stored, difference
 from worker.engine import TryLater
-from worker.reports.cost import p95, with_latest
-from worker.reports.day import day_around
-from worker.reports.document import Document, write_documents
-from worker.reports.outbox_postgres import Outbox
-from worker.reports.pace import debt_after
-from worker.reports.rollup import roll_up
-from worker.reports.source_postgres import Snapshot, Source
-from worker.reports.store import NewSet, ReportStore, Stored, difference
 
 _PUBLISH_TRIES = 5
 

@@ -1,4 +1,0 @@
-"""Report definitions: SQL files with front matter, read and checked. No database here."""
-
-from .catalogue import load_reports as load_reports
-from .definition import Report as Report, ReportError as ReportError, parse_report as parse_report

@@ -1,0 +1,165 @@
+"""Setting the demo up, telling it, and staying up for people to look around."""
+
+import asyncio
+import shutil
+import signal
+import sys
+import tempfile
+from collections.abc import Callable
+from contextlib import AsyncExitStack, ExitStack
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TextIO
+
+import orjson
+from redis.exceptions import RedisError
+
+from local.demo.browser import Browser
+from local.demo.company_postgres import Company
+from local.demo.story import Stage, depth, read_reports, send_mails
+from local.errors import EmbeddedError
+from local.installation import Plan, System, announce, assemble, forget
+from local.organisation import OrganisationError, Size, generate
+from local.supervisor.process import SupervisorError
+from local.supervisor.supervisor import Supervisor
+from ops.depth.read import read_depth
+from producers import Producer
+from sessions.connection import connect
+
+_EXIT_CONFIGURATION = 2
+_SEED = 2026
+
+
+class ServedQueue(Exception):
+    """The configured Redis is somebody's; the demo leaves it alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """How the demo is to run.
+
+    Attributes:
+        once: end after the story instead of staying up.
+        as_json: one JSON object on stdout; the story goes to stderr.
+        scale: of the organisation: 1 is 700 nodes and 5,000 employees.
+    """
+
+    once: bool
+    as_json: bool
+    scale: float = 1.0
+
+
+def demo(plan: Plan, wishes: Wishes, *, tenant: str) -> int:
+    """Run the demo; the exit code.
+
+    Args:
+        plan: servers and ports; embedded data is thrown away at the end. ``plan.data_dir`` is where word of
+            the running servers is left for the ops commands.
+    """
+    try:
+        asyncio.run(_demo(plan, wishes, tenant))
+    except (EmbeddedError, SupervisorError, OrganisationError, ServedQueue) as error:
+        print(error, file=sys.stderr)
+        return _EXIT_CONFIGURATION
+    return 0
+
+
+async def _demo(plan: Plan, wishes: Wishes, tenant: str) -> None:
+    say = _narrator(sys.stderr if wishes.as_json else sys.stdout)
+    scratch = _scratch()
+    size = _size(wishes.scale)
+    say(f"Starting the servers and loading {size.nodes} nodes, {size.employees} people, {size.checkins} check-ins")
+
+    async def fill(dsn: str) -> None:
+        async with Company(dsn) as company:
+            await company.fill(generate(size, seed=_SEED, now=datetime.now(UTC)))
+
+    plan_here = replace(plan, data_dir=scratch, durable=False, before_worker=fill)
+    with ExitStack() as leaving:
+        leaving.callback(shutil.rmtree, scratch, ignore_errors=True)
+        log = leaving.enter_context((scratch / "demo.log").open("w", encoding="utf-8"))
+        await _refuse_a_served_queue(plan)
+        system = assemble(plan_here)
+        word = announce(system, plan.data_dir)
+        try:
+            async with Supervisor(system.processes, log=_to_file(log), scratch=scratch):
+                await _tell(system, wishes, tenant, say)
+        finally:
+            forget(word)
+
+
+async def _refuse_a_served_queue(plan: Plan) -> None:
+    """Another worker on a configured Redis would take the demo's mails and send them, perhaps for real."""
+    if plan.redis_url is None:
+        return
+    async with connect(plan.redis_url) as redis:
+        try:
+            depth = await read_depth(redis, tenant="")
+        except (RedisError, OSError) as error:
+            raise ServedQueue(f"MOMENTUS_REDIS_URL: Redis does not answer ({type(error).__name__})") from None
+    if depth.workers or any(lane.ready or lane.leased or lane.scheduled for lane in depth.lanes):
+        raise ServedQueue(
+            "MOMENTUS_REDIS_URL: that Redis has workers or waiting jobs; the demo needs an unused one"
+        )
+
+
+async def _tell(system: System, wishes: Wishes, tenant: str, say: Callable[[str], None]) -> None:
+    stop = _stop_on_signal()
+    async with AsyncExitStack() as stack:
+        producer = await stack.enter_async_context(Producer.connect(system.redis_url, tenant=tenant, budget=2))
+        redis = await stack.enter_async_context(connect(system.redis_url))
+        company = await stack.enter_async_context(Company(system.postgres_dsn))
+        browser = await stack.enter_async_context(Browser(system.plan.reader_port))
+        stage = Stage(producer, redis, company, browser, say, tenant)
+        story = asyncio.create_task(_story(stage, wishes))
+        stopped = asyncio.create_task(stop.wait())
+        await asyncio.wait([story, stopped], return_when=asyncio.FIRST_COMPLETED)
+        if not story.done():
+            story.cancel()
+            return
+        await story
+        if not wishes.once:
+            say("\nEverything stays up until Ctrl-C. Also try, in another terminal: ./run ops depth --watch")
+            for name, link in system.links.items():
+                say(f"  {name:>8}  {link}")
+            await stop.wait()
+        stopped.cancel()
+
+
+async def _story(stage: Stage, wishes: Wishes) -> None:
+    facts = {"mails": await send_mails(stage), "reports": await read_reports(stage)}
+    lanes = (await depth(stage)).to_json()["lanes"]
+    if wishes.as_json:
+        print(orjson.dumps({**facts, "depth": lanes}, option=orjson.OPT_INDENT_2).decode(), flush=True)
+
+
+def _stop_on_signal() -> asyncio.Event:
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    return stop
+
+
+def _scratch() -> Path:
+    """A folder that a server under another user may enter, and only enter."""
+    scratch = Path(tempfile.mkdtemp(prefix="momentus-demo-"))
+    scratch.chmod(0o711)
+    return scratch
+
+
+def _size(scale: float) -> Size:
+    whole = Size()
+    counts = {
+        name: max(20, round(getattr(whole, name) * scale))
+        for name in ("nodes", "employees", "memberships", "tasks", "checkins", "blockers")
+    }
+    return Size(**counts)
+
+
+def _narrator(stream: TextIO) -> Callable[[str], None]:
+    return lambda line: print(line, file=stream, flush=True)
+
+
+def _to_file(log: TextIO) -> Callable[[str, str], None]:
+    return lambda name, line: print(f"{name} | {line}", file=log, flush=True)

@@ -1,0 +1,49 @@
+"""Ports on 127.0.0.1: find a free one, or refuse one that is taken.
+
+A port is only known to be free at the moment of asking. Free ports are therefore drawn at random from below
+the range the systems hand out for outgoing connections (32768 on Linux, 49152 on macOS), so that neither a
+connection nor a second start at the same time is likely to take it in between.
+"""
+
+import socket
+from secrets import randbelow
+
+from local.errors import PortInUse
+
+_LOWEST, _HIGHEST = 20_000, 32_000
+_TRIES = 200
+
+
+def is_free(port: int) -> bool:
+    """Whether a server could listen on 127.0.0.1:port now."""
+    with socket.socket() as probe:
+        # As servers do, so that connections in TIME_WAIT do not count as a server.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def free_port() -> int:
+    """A port on 127.0.0.1 that nobody listens on.
+
+    Raises:
+        OSError: 200 ports in a row were taken; the machine has none to spare.
+    """
+    for _ in range(_TRIES):
+        port = _LOWEST + randbelow(_HIGHEST - _LOWEST)
+        if is_free(port):
+            return port
+    raise OSError(f"No free port between {_LOWEST} and {_HIGHEST} on 127.0.0.1 in {_TRIES} tries.")
+
+
+def require_free(port: int, *, server: str, setting: str) -> None:
+    """Pass when the port is free.
+
+    Raises:
+        PortInUse: it is taken; the message names `setting`.
+    """
+    if not is_free(port):
+        raise PortInUse(port, server=server, setting=setting)

@@ -1,0 +1,155 @@
+"""An embedded Postgres on 127.0.0.1, with a password kept beside its data.
+
+The directory holds `cluster` (what initdb makes) and `password`. There is no unix socket: its path has a
+length limit that a deep data directory would break. Started by root, everything in the directory belongs to
+the user the server runs as, because Postgres refuses root.
+
+Throw-away data (`durable=False`) is kept without fsync: several times faster, and lost with the machine's
+power, but not with the process. It is stopped by SIGINT, Postgres' "fast" stop; SIGTERM would wait for every
+client to go.
+"""
+
+import asyncio
+import pwd
+import shutil
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+from urllib.parse import quote
+
+from local.embedded.binaries import find_postgres, server_user
+from local.embedded.folders import kept_password, open_directory
+from local.embedded.ports import free_port, require_free
+from local.errors import DataDirectoryError
+from local.supervisor.process import Process
+
+_SUPERUSER = "momentus"
+_LOCALE = "C.UTF-8" if sys.platform == "linux" else "en_US.UTF-8"  # macOS has no C.UTF-8
+_STATUS_LINE = 8  # of postmaster.pid, as pg_ctl reads it; the first line is the process' number
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Postgres:
+    """One server to be run; see `in_directory`."""
+
+    data: Path
+    port: int
+    password: str
+    binaries: Path
+    setting: str
+    durable: bool
+
+    @classmethod
+    def in_directory(
+        cls,
+        directory: Path,
+        *,
+        port: int | None = None,
+        setting: str = "MOMENTUS_POSTGRES_DSN",
+        durable: bool = True,
+    ) -> Self:
+        """A server on the data in `directory`, which is created when absent.
+
+        Args:
+            directory: holds the data from one run to the next.
+            port: on 127.0.0.1; a free one when None.
+            setting: what a message names when the port is taken.
+            durable: False for data that may be lost with the machine's power.
+
+        Raises:
+            BinaryNotFound, DataDirectoryError: see `local.errors`.
+
+        Example:
+            postgres = Postgres.in_directory(Path(".momentus/postgres"))
+            async with Supervisor([postgres.process()]):
+                connection = await asyncpg.connect(postgres.dsn)
+        """
+        user = server_user()
+        data = open_directory(directory, owner=user)
+        return cls(
+            data=data,
+            port=port or free_port(),
+            password=kept_password(data / "password", owner=user),
+            binaries=find_postgres(),
+            setting=setting,
+            durable=durable,
+        )
+
+    @property
+    def dsn(self) -> str:
+        """Where clients connect, as superuser to the database `postgres`; holds the password."""
+        return f"postgresql://{_SUPERUSER}:{quote(self.password)}@127.0.0.1:{self.port}/postgres"
+
+    def process(self, name: str = "postgres") -> Process:
+        """How to run it."""
+        return Process(
+            name=name,
+            argv=[str(self.binaries / "postgres"), "-D", str(self._cluster), *self._options()],
+            cwd=Path("/"),
+            user=server_user(),
+            prepare=self._prepare,
+            ready=self._ready,
+            stop_signal=signal.SIGINT,
+        )
+
+    @property
+    def _cluster(self) -> Path:
+        return self.data / "cluster"
+
+    def _options(self) -> list[str]:
+        options = [
+            f"port={self.port}",
+            "listen_addresses=127.0.0.1",
+            "unix_socket_directories=",
+            "shared_buffers=64MB",
+            "log_checkpoints=off",
+        ]
+        if not self.durable:
+            options += ["fsync=off", "full_page_writes=off"]
+        return [part for option in options for part in ("-c", option)]
+
+    async def _prepare(self) -> None:
+        """Refuse a taken port; make the cluster on first use.
+
+        Raises:
+            PortInUse: naming `setting`.
+            DataDirectoryError: initdb failed, in its own words.
+        """
+        require_free(self.port, server="Postgres", setting=self.setting)
+        if not (self._cluster / "PG_VERSION").exists():
+            await asyncio.to_thread(self._make_cluster)
+
+    def _make_cluster(self) -> None:
+        """Make the cluster whole or not at all; an initdb cut short leaves a directory of no use."""
+        building = self.data / "cluster.new"
+        shutil.rmtree(building, ignore_errors=True)
+        command = [
+            str(self.binaries / "initdb"),
+            *("-D", str(building), "-U", _SUPERUSER, "--pwfile", str(self.data / "password")),
+            *("--auth=scram-sha-256", "--encoding=UTF8", f"--locale={_LOCALE}", "--no-instructions"),
+            *([] if self.durable else ["--no-sync"]),
+        ]
+        user = server_user()
+        made = subprocess.run(  # noqa: S603  the command is ours
+            command,
+            check=False,
+            cwd="/",
+            user=user,
+            group=None if user is None else pwd.getpwnam(user).pw_gid,
+            extra_groups=None if user is None else [],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        if made.returncode:
+            raise DataDirectoryError(self.data, f"initdb failed there: {made.stdout.strip()}")
+        building.rename(self._cluster)
+
+    async def _ready(self, pid: int) -> bool:
+        """Whether this very process says so; the file of an earlier, killed one names another number."""
+        lines = (self._cluster / "postmaster.pid").read_text("utf-8").splitlines()
+        ours = len(lines) >= _STATUS_LINE and lines[0] == str(pid)
+        return ours and lines[_STATUS_LINE - 1].strip() == "ready"

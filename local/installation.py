@@ -1,0 +1,219 @@
+"""A whole installation on one machine: which processes, in which order, and where they find each other.
+
+What is configured is used; what is not is embedded. `./run up` and `./run demo` are two ways of running it,
+the acceptance tests a third.
+
+    Valkey, Postgres  ->  the mail sink  ->  the worker  ->  the reader  ->  the console
+"""
+
+import os
+import sys
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+
+import orjson
+
+from local.embedded.folders import open_directory
+from local.embedded.ports import free_port, require_free
+from local.embedded.postgres import Postgres
+from local.embedded.valkey import Valkey
+from local.supervisor.process import Process
+from local.supervisor.ready import http_ok
+from producers.keys import LaneKeys
+from sessions.connection import connect
+
+_RUNNING = "running.json"
+_MAIL = LaneKeys("mail.normal")
+
+
+async def _leave_as_it_is(_dsn: str) -> None:
+    return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What is wanted, as plain values.
+
+    Attributes:
+        data_dir: where embedded servers keep their data.
+        redis_url, postgres_dsn, mail_host: configured servers; None embeds one.
+        durable: whether embedded data must survive the machine's power.
+        grace: how long the worker may take to stop.
+        sink_delay: how long the embedded sink takes for each mail, shortest and longest, in seconds.
+        environment: for our own processes, beside what they need to find each other.
+    """
+
+    data_dir: Path
+    redis_url: str | None = None
+    postgres_dsn: str | None = None
+    mail_host: str | None = None
+    reader_host: str = "127.0.0.1"
+    reader_port: int = 0
+    console_host: str = "127.0.0.1"
+    console_port: int = 0
+    sink_smtp_port: int = 0
+    sink_http_port: int = 0
+    durable: bool = True
+    grace: timedelta = timedelta(seconds=30)
+    sink_delay: tuple[float, float] = (0.0, 0.0)
+    environment: Mapping[str, str] = field(default_factory=dict)
+    before_worker: Callable[[str], Awaitable[None]] = field(default=_leave_as_it_is)
+    """Given the Postgres DSN, once Postgres runs: fills an embedded database."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class System:
+    """What will run, and where it will be found."""
+
+    plan: Plan
+    processes: list[Process]
+    redis_url: str
+    postgres_dsn: str
+
+    @property
+    def links(self) -> Mapping[str, str]:
+        """Pages for people, by name."""
+        plan = self.plan
+        sink = {} if plan.mail_host else {"mails": f"http://127.0.0.1:{plan.sink_http_port}/"}
+        return sink | {
+            "reader": f"http://{_address(plan.reader_host)}:{plan.reader_port}/v1/reports/management/1",
+            "console": f"http://{_address(plan.console_host)}:{plan.console_port}/",
+        }
+
+
+def _address(host: str) -> str:
+    """Return the host as an address for a browser on this machine."""
+    if host in ("0.0.0.0", "::"):  # noqa: S104  read, not bound: a server that listens everywhere is here too
+        return "127.0.0.1"
+    return f"[{host}]" if ":" in host else host
+
+
+def assemble(plan: Plan) -> System:
+    """The processes of a plan.
+
+    Raises:
+        EmbeddedError: no binary for a server, a directory that cannot be used, or a port that is taken.
+    """
+    plan = _with_ports(plan)
+    _require_ports(plan)
+    processes = []
+    redis_url, postgres_dsn = plan.redis_url, plan.postgres_dsn
+    if redis_url is None:
+        valkey = Valkey.in_directory(plan.data_dir / "valkey")
+        processes.append(valkey.process())
+        redis_url = valkey.url
+    if postgres_dsn is None:
+        postgres = Postgres.in_directory(plan.data_dir / "postgres", durable=plan.durable)
+        processes.append(postgres.process())
+        postgres_dsn = postgres.dsn
+    if plan.mail_host is None:
+        processes.append(_sink(plan))
+    processes += [
+        _worker(plan, redis_url, postgres_dsn),
+        _reader(plan, redis_url),
+        _console(plan, redis_url),
+    ]
+    return System(plan=plan, processes=processes, redis_url=redis_url, postgres_dsn=postgres_dsn)
+
+
+def announce(system: System, folder: Path) -> Path:
+    """Leave word in the data directory, for the ops commands, of where the servers are; for its owner alone.
+
+    Raises:
+        DataDirectoryError: the folder cannot be written.
+    """
+    path = open_directory(folder) / _RUNNING
+    path.unlink(missing_ok=True)
+    content = {"redis_url": system.redis_url, "postgres_dsn": system.postgres_dsn, "links": dict(system.links)}
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(orjson.dumps(content))
+    return path
+
+
+def worker_ready(redis_url: str) -> Callable[[int], Awaitable[bool]]:
+    """Ready once the worker of that process number has sent its heartbeat."""
+
+    async def ready(pid: int) -> bool:
+        async with connect(redis_url) as redis:
+            known = await redis.zrange(_MAIL.workers, 0, -1)
+            reports = [await redis.get(_MAIL.worker(worker.decode())) for worker in known]
+        return any(orjson.loads(report)["pid"] == pid for report in reports if report)
+
+    return ready
+
+
+def _with_ports(plan: Plan) -> Plan:
+    return replace(
+        plan,
+        reader_port=plan.reader_port or free_port(),
+        console_port=plan.console_port or free_port(),
+        sink_smtp_port=plan.sink_smtp_port or free_port(),
+        sink_http_port=plan.sink_http_port or free_port(),
+    )
+
+
+def _require_ports(plan: Plan) -> None:
+    require_free(plan.reader_port, server="the reader", setting="MOMENTUS_READER__PORT")
+    require_free(plan.console_port, server="the console", setting="MOMENTUS_CONSOLE__PORT")
+    if plan.mail_host is None:
+        require_free(plan.sink_smtp_port, server="the mail sink", setting="MOMENTUS_SINK__SMTP_PORT")
+        require_free(plan.sink_http_port, server="the mail sink's page", setting="MOMENTUS_SINK__HTTP_PORT")
+
+
+def _sink(plan: Plan) -> Process:
+    shortest, longest = plan.sink_delay
+    ports = ["--smtp-port", str(plan.sink_smtp_port), "--http-port", str(plan.sink_http_port)]
+    delay = ["--delay-min", str(shortest), "--delay-max", str(longest)]
+    return Process(
+        name="sink",
+        argv=[sys.executable, "-m", "local.sink", *ports, *delay],
+        ready=http_ok(plan.sink_http_port),
+    )
+
+
+def _worker(plan: Plan, redis_url: str, postgres_dsn: str) -> Process:
+    environment = {"MOMENTUS_REDIS_URL": redis_url, "MOMENTUS_POSTGRES_DSN": postgres_dsn}
+    if plan.mail_host is None:
+        environment |= {
+            "MOMENTUS_MAIL__HOST": "127.0.0.1",
+            "MOMENTUS_MAIL__PORT": str(plan.sink_smtp_port),
+            "MOMENTUS_MAIL__TLS": "off",
+        }
+    return Process(
+        name="worker",
+        argv=[sys.executable, "-m", "worker"],
+        environment={**plan.environment, **environment},
+        prepare=partial(plan.before_worker, postgres_dsn),
+        ready=worker_ready(redis_url),
+        drain=plan.grace + timedelta(seconds=10),
+    )
+
+
+def _reader(plan: Plan, redis_url: str) -> Process:
+    environment = {"MOMENTUS_REDIS_URL": redis_url, "MOMENTUS_READER__PORT": str(plan.reader_port)}
+    return Process(
+        name="reader",
+        argv=[sys.executable, "-m", "reader"],
+        environment={**plan.environment, **environment},
+        ready=http_ok(plan.reader_port, host=plan.reader_host),
+    )
+
+
+def _console(plan: Plan, redis_url: str) -> Process:
+    environment = {"MOMENTUS_REDIS_URL": redis_url, "MOMENTUS_CONSOLE__PORT": str(plan.console_port)}
+    return Process(
+        name="console",
+        argv=[sys.executable, "-m", "ops", "console"],
+        environment={**plan.environment, **environment},
+        ready=http_ok(plan.console_port, host=plan.console_host),
+    )
+
+
+def forget(path: Path) -> None:
+    """Take the word back."""
+    with suppress(OSError):
+        path.unlink()

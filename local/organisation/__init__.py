@@ -1,0 +1,10 @@
+"""The reference organisation: a company-management schema on Postgres, and rows to fill it with.
+
+The demo, the benchmarks and the tests all stand on it. `generator` invents an organisation of any size,
+`world` reads a real one from a folder, and `postgres` puts either into the schema `organisation`.
+"""
+
+from local.organisation.errors import OrganisationError as OrganisationError
+from local.organisation.generator import Size as Size, generate as generate
+from local.organisation.tables import Organisation as Organisation
+from local.organisation.world import read_world as read_world

@@ -1,0 +1,126 @@
+"""An invented organisation of any size, the same every time for the same size, seed and instant.
+
+Pure: no clock, no global randomness, no I/O. Every table draws from its own stream, seeded by the seed and
+the table's name, so tables can be walked in any order, any number of times, and one at a time. Check-ins,
+tasks and blockers are made while they are walked; only nodes and people are held.
+
+What it refuses: sizes that cannot be (`SizeError`, naming the field) and a `now` without a zone.
+"""
+
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime
+from random import Random
+
+from local.organisation.checkins import checkins
+from local.organisation.errors import InstantError, SizeError
+from local.organisation.people import Person, hire, memberships
+from local.organisation.tables import Organisation, Rows
+from local.organisation.tree import grow
+from local.organisation.work import Desk, blockers, tasks
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Size:
+    """Rows per table, and the greatest number of levels below the root.
+
+    The default is a company of 5,000 people with fourteen weeks of check-ins. Raises `SizeError`.
+
+    >>> Size(nodes=7_000, employees=50_000, memberships=60_000, checkins=4_800_000).depth
+    14
+    """
+
+    nodes: int = 700
+    depth: int = 14
+    employees: int = 5_000
+    memberships: int = 6_000
+    tasks: int = 60_000
+    checkins: int = 480_000
+    blockers: int = 40_000
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            self._require_count(field.name)
+        if self.nodes == 0:
+            raise SizeError("nodes", 0, "an organisation has a root, so ask for 1 or more")
+        if self.depth == 0 and self.nodes > 1:
+            raise SizeError("depth", 0, "only a lone root has no level below it, so ask for 1 or more")
+        if self.checkins and not self.employees:
+            raise SizeError("checkins", self.checkins, "nobody can check in, so ask for employees as well")
+        seats = self.employees * (self.nodes - 1)
+        if self.memberships > seats:
+            raise SizeError(
+                "memberships",
+                self.memberships,
+                f"there are {seats} seats besides the homes, so ask for no more",
+            )
+
+    def _require_count(self, field: str) -> None:
+        value = getattr(self, field)
+        if type(value) is not int or value < 0:
+            raise SizeError(field, value, "give a whole number, 0 or more")
+
+
+def generate(size: Size, *, seed: int, now: datetime) -> Organisation:
+    """An organisation of exactly `size`, as it stands at `now`.
+
+    `now` is aware and best given in the organisation's zone: its calendar days and office hours are taken
+    from it. Every instant is in UTC, in whole seconds, and not after `now`, except due dates.
+    Raises `InstantError`.
+
+    >>> from datetime import UTC, datetime
+    >>> tiny = Size(nodes=3, depth=2, employees=4, memberships=1, tasks=5, checkins=9, blockers=2)
+    >>> organisation = generate(tiny, seed=7, now=datetime(2026, 3, 4, 16, 30, tzinfo=UTC))
+    >>> [len(rows) for _, rows in organisation.tables()]
+    [3, 4, 1, 5, 9, 2]
+    """
+    if now.utcoffset() is None:
+        raise InstantError("now")
+    instant = now.astimezone(UTC).replace(microsecond=0)
+    local = instant.astimezone(now.tzinfo)  # as clocks showed it: a local time that was skipped is no day's
+    nodes = grow(_stream(seed, "nodes"), nodes=size.nodes, depth=size.depth)
+    people = hire(_stream(seed, "employees"), employees=size.employees, nodes=size.nodes, now=instant)
+    return Organisation(
+        nodes=Rows.held(nodes),
+        employees=Rows(size.employees, lambda: (person.row() for person in people)),
+        memberships=_memberships(size, seed, people),
+        tasks=_tasks(size, seed, people, instant),
+        checkins=_checkins(size, seed, people, local),
+        blockers=_blockers(size, seed, people, instant),
+    )
+
+
+def _stream(seed: int, table: str) -> Random:
+    """A table's own stream; a text seed gives the same numbers in every process."""
+    return Random(f"{seed}:{table}")  # noqa: S311  invented rows, not secrets
+
+
+def _desk(seed: int, people: list[Person], nodes: int) -> Desk:
+    """The same for tasks and blockers, so that a blocker agrees with its task."""
+    return Desk.of(_stream(seed, "desk"), people, nodes)
+
+
+def _memberships(size: Size, seed: int, people: list[Person]) -> Rows:
+    return Rows(
+        size.memberships,
+        lambda: memberships(_stream(seed, "memberships"), people, count=size.memberships, nodes=size.nodes),
+    )
+
+
+def _tasks(size: Size, seed: int, people: list[Person], now: datetime) -> Rows:
+    desk = _desk(seed, people, size.nodes)
+    return Rows(size.tasks, lambda: tasks(_stream(seed, "tasks"), desk, count=size.tasks, now=now))
+
+
+def _checkins(size: Size, seed: int, people: list[Person], now: datetime) -> Rows:
+    return Rows(
+        size.checkins,
+        lambda: checkins(_stream(seed, "checkins"), people, count=size.checkins, nodes=size.nodes, now=now),
+    )
+
+
+def _blockers(size: Size, seed: int, people: list[Person], now: datetime) -> Rows:
+    desk = _desk(seed, people, size.nodes)
+    return Rows(
+        size.blockers,
+        lambda: blockers(_stream(seed, "blockers"), desk, count=size.blockers, tasks=size.tasks, now=now),
+    )

@@ -1,0 +1,135 @@
+"""`python -m local.sink`: the catch-all mail server and its page, until SIGTERM or Ctrl-C.
+
+Exit codes: 0 after a stop that was asked for, 2 for a wrong argument or a port that is taken.
+Prints one line once both ports listen.
+"""
+
+import argparse
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from datetime import timedelta
+
+from granian.constants import Interfaces
+from granian.server.embed import Server
+
+from local.embedded.ports import require_free
+from local.errors import PortInUse
+from local.sink.mailbox import Mailbox
+from local.sink.page import Page
+from local.sink.smtp import Faults, Sink
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run with these arguments; the exit code."""
+    asked = parser().parse_args(arguments)
+    try:
+        require_free(asked.smtp_port, server="the mail sink", setting="--smtp-port")
+        require_free(asked.http_port, server="the mail sink's page", setting="--http-port")
+    except PortInUse as error:
+        print(error, file=sys.stderr)
+        return 2
+    asyncio.run(serve(asked))
+    return 0
+
+
+async def serve(asked: argparse.Namespace) -> None:
+    """Serve mail and page in one event loop until a signal asks to stop."""
+    mailbox = Mailbox(keep=asked.keep)
+    page = Server(
+        Page(mailbox),
+        address="127.0.0.1",
+        port=asked.http_port,
+        interface=Interfaces.RSGI,
+        websockets=False,
+        log_enabled=False,  # it announces that embedding it is experimental, and each start and stop
+    )
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, page.stop)
+    async with Sink(mailbox, faults(asked), port=asked.smtp_port):
+        page.on_startup(lambda: announce(asked))
+        await page.serve()
+
+
+def announce(asked: argparse.Namespace) -> None:
+    """The one line of output."""
+    print(
+        f"Catching mail on 127.0.0.1:{asked.smtp_port}, page on http://127.0.0.1:{asked.http_port}/",
+        flush=True,
+    )
+
+
+def faults(asked: argparse.Namespace) -> Faults:
+    """The faults asked for."""
+    return Faults(
+        delay_min=timedelta(seconds=asked.delay_min),
+        delay_max=timedelta(seconds=asked.delay_max),
+        temporary_share=asked.temporary_share,
+        recipient_replies={address.lower(): "550 5.1.1 No such user" for address in asked.refuse},
+        seed=asked.seed,
+    )
+
+
+def parser() -> argparse.ArgumentParser:
+    """The arguments, with their limits."""
+    it = argparse.ArgumentParser(
+        prog="python -m local.sink",
+        description="A mail server for demos: accepts every mail, delivers none, shows them on a page.",
+        epilog="Example: python -m local.sink --delay-min 2 --delay-max 3   (a slow provider)",
+    )
+    it.add_argument("--smtp-port", type=port, default=1025, help="SMTP port on 127.0.0.1 (default 1025)")
+    it.add_argument("--http-port", type=port, default=8025, help="port of the page (default 8025)")
+    it.add_argument("--keep", type=whole, default=1000, help="how many mails are kept (default 1000)")
+    it.add_argument("--delay-min", type=seconds, default=0, help="shortest reply to a mail, in seconds")
+    it.add_argument("--delay-max", type=seconds, default=0, help="longest reply to a mail, in seconds")
+    it.add_argument("--temporary-share", type=share, default=0, help="share of mails answered 451, 0 to 1")
+    it.add_argument("--refuse", action="append", default=[], metavar="ADDRESS", help="answer 550 to it")
+    it.add_argument("--seed", type=int, default=0, help="of the random delays and refusals")
+    return it
+
+
+def port(text: str) -> int:
+    """A TCP port."""
+    return int(between(text, 1, 65535, whole_only=True))
+
+
+def whole(text: str) -> int:
+    """A number of things, at least one."""
+    return int(between(text, 1, 1_000_000, whole_only=True))
+
+
+def seconds(text: str) -> float:
+    """A delay of up to an hour."""
+    return between(text, 0, 3600)
+
+
+def share(text: str) -> float:
+    """A part of a whole."""
+    return between(text, 0, 1)
+
+
+def between(text: str, lowest: float, highest: float, *, whole_only: bool = False) -> float:
+    """The number in the text.
+
+    Raises:
+        argparse.ArgumentTypeError: it is none, or outside the limits.
+    """
+    try:
+        number = int(text) if whole_only else float(text)
+    except ValueError:
+        number = float("nan")
+    if not lowest <= number <= highest:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from {lowest} to {highest}")
+    return number
+
+
+if __name__ == "__main__":
+    code = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # The HTTP server's threads may still run, and one that asks for the interpreter while it is being torn
+    # down aborts the process. There is nothing left to tear down.
+    os._exit(code)

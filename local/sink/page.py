@@ -1,0 +1,185 @@
+"""The page on which the caught mails are looked at, and the same as JSON. It only reads.
+
+    GET /                      the mails, newest first           GET /api/messages        the same as JSON
+    GET /messages/N            one mail                          GET /api/messages/N      the same as JSON
+    GET /messages/N/html       its HTML body, for the iframe     GET /healthz             200 while it serves
+    GET /messages/N/raw        the bytes as they came
+
+A mail is hostile until proven otherwise: its HTML is shown in an iframe with every sandbox restriction and a
+policy of its own that loads nothing from anywhere; all else is escaped. There is no script on any page.
+
+`answer` decides; `Page` is the thin rim to the HTTP server. Refused: another method (405), another path (404),
+and a Host that is not this machine (421), since a page on the web may point its own name at 127.0.0.1 to read
+the mails (DNS rebinding).
+"""
+
+import base64
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+import jinja2
+from ops.language import Language, preferred
+
+from local.sink.mail import Mail
+from local.sink.mailbox import Mailbox
+from local.sink.words import WORDS
+from ops.console.exchange import Answer, Request, refusal
+
+_FOLDER = Path(__file__).parent / "pages"
+_PAGES = jinja2.Environment(
+    loader=jinja2.FileSystemLoader(_FOLDER),
+    autoescape=True,
+    undefined=jinja2.StrictUndefined,
+    trim_blocks=True,
+)
+_STYLE = (_FOLDER / "style.css").read_bytes()
+_REFRESH_SECONDS = 5
+
+_PAGE_POLICY = "default-src 'none'; style-src 'self'; frame-src 'self'; base-uri 'none'; form-action 'none'"
+_MAIL_POLICY = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'self'"
+
+
+def answer(mailbox: Mailbox, request: Request) -> Answer:
+    """The answer to a request. Never raises for what was asked."""
+    if refused := refusal(request):
+        return refused
+    for pattern, view in _VIEWS.items():
+        if match := re.fullmatch(pattern, request.path, re.ASCII):
+            found = view(mailbox, preferred(request.accept_language), *(int(part) for part in match.groups()))
+            return found or _nothing(mailbox, preferred(request.accept_language))
+    return _nothing(mailbox, preferred(request.accept_language))
+
+
+def _list(mailbox: Mailbox, language: Language) -> Answer:
+    return _render("list.html", language, mailbox=mailbox, refresh=_REFRESH_SECONDS)
+
+
+def _message(mailbox: Mailbox, language: Language, number: int) -> Answer | None:
+    mail = mailbox.mail(number)
+    if mail is None:
+        return None
+    has_html = mail.part("html") is not None
+    return _render(
+        "message.html", language, mailbox=mailbox, mail=mail, plain=mail.part("plain"), has_html=has_html
+    )
+
+
+def _message_html(mailbox: Mailbox, _language: Language, number: int) -> Answer | None:
+    mail = mailbox.mail(number)
+    html = None if mail is None else mail.part("html")
+    if html is None:
+        return None
+    body = html.encode("utf-8", "replace")
+    return Answer(body=body, kind="text/html; charset=utf-8", headers={"content-security-policy": _MAIL_POLICY})
+
+
+def _message_raw(mailbox: Mailbox, _language: Language, number: int) -> Answer | None:
+    mail = mailbox.mail(number)
+    return None if mail is None else Answer(body=mail.raw)
+
+
+def _api_list(mailbox: Mailbox, _language: Language) -> Answer:
+    return _json(
+        {
+            "accepted": mailbox.accepted,
+            "duplicates": mailbox.duplicates,
+            "messages": [_summary(mailbox, mail) for mail in mailbox.mails],
+        }
+    )
+
+
+def _api_message(mailbox: Mailbox, _language: Language, number: int) -> Answer:
+    mail = mailbox.mail(number)
+    if mail is None:
+        return _json({"error": f"No message {number} is kept."}, status=404)
+    bodies = {"plain": mail.part("plain"), "html": mail.part("html")}
+    return _json({**_summary(mailbox, mail), **bodies, "raw_base64": base64.b64encode(mail.raw).decode("ascii")})
+
+
+def _health(_mailbox: Mailbox, _language: Language) -> Answer:
+    return Answer(body=b"ok\n")
+
+
+def _style(_mailbox: Mailbox, _language: Language) -> Answer:
+    return Answer(body=_STYLE, kind="text/css; charset=utf-8")
+
+
+_VIEWS: dict[str, Callable[..., Answer | None]] = {
+    r"/": _list,
+    r"/messages/(\d{1,12})": _message,
+    r"/messages/(\d{1,12})/html": _message_html,
+    r"/messages/(\d{1,12})/raw": _message_raw,
+    r"/api/messages": _api_list,
+    r"/api/messages/(\d{1,12})": _api_message,
+    r"/healthz": _health,
+    r"/style\.css": _style,
+}
+
+
+def _nothing(_mailbox: Mailbox, language: Language) -> Answer:
+    return _render("nothing.html", language, status=404)
+
+
+def _summary(mailbox: Mailbox, mail: Mail) -> dict[str, object]:
+    return {
+        "number": mail.number,
+        "received_at": mail.received_at.isoformat(),
+        "from": mail.sender,
+        "to": mail.recipients,
+        "message_id": mail.message_id,
+        "subject": mail.subject,
+        "size": len(mail.raw),
+        "times": mailbox.times(mail.message_id),
+    }
+
+
+def _render(template: str, language: Language, *, status: int = 200, **values: object) -> Answer:
+    html = _PAGES.get_template(template).render(language=language, words=WORDS[language], **values)
+    return Answer(
+        status=status,
+        body=html.encode("utf-8", "replace"),
+        kind="text/html; charset=utf-8",
+        headers={"content-security-policy": f"{_PAGE_POLICY}; frame-ancestors 'none'"},
+    )
+
+
+def _json(value: object, *, status: int = 200) -> Answer:
+    return Answer(status=status, body=json.dumps(value).encode(), kind="application/json")
+
+
+class _Headers(Protocol):
+    def get(self, name: str, default: str) -> str: ...
+
+
+class _Scope(Protocol):
+    proto: str
+    method: str
+    path: str
+
+    @property
+    def headers(self) -> _Headers: ...
+
+
+class _Responder(Protocol):
+    def response_bytes(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None: ...
+
+
+class Page:
+    """The RSGI application around `answer`."""
+
+    def __init__(self, mailbox: Mailbox) -> None:
+        self._mailbox = mailbox
+
+    async def __rsgi__(self, scope: _Scope, protocol: _Responder) -> None:
+        """Answer one HTTP request; the server was told not to take WebSockets."""
+        request = Request(
+            method=scope.method,
+            path=scope.path,
+            host=scope.headers.get("host", ""),
+            accept_language=scope.headers.get("accept-language", ""),
+        )
+        found = answer(self._mailbox, request)
+        protocol.response_bytes(found.status, found.all_headers, found.body)

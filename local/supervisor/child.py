@@ -1,0 +1,271 @@
+"""One supervised process through its runs: start, watch, start again, stop.
+
+States and their arrows are drawn in `supervisor_process`. A child is its own process group, so that Ctrl-C
+at a terminal reaches the supervisor alone, and so that whatever a run leaves behind (grandchildren of a
+killed leader) is killed before the next run. Its output is read through a pipe of ours rather than
+asyncio's, because waiting for a process must not depend on a grandchild closing its standard output.
+
+The task `_keep` is the only one that starts runs. Everybody else changes a field and calls `_changed`;
+who waits for a state waits in `until`.
+"""
+
+import asyncio
+import os
+import pwd
+import signal
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import timedelta
+from enum import Enum
+from secrets import SystemRandom
+from typing import Any, Protocol
+
+from local.supervisor.output import Log, Output
+from local.supervisor.process import (
+    Ended,
+    Finish,
+    GiveUp,
+    Process,
+    ProcessFailed,
+    StartAgain,
+    after_exit,
+    describe,
+)
+
+_POLL = 0.02
+_PIPE_PATIENCE = 1.0  # for the rest of the output once the group is gone
+
+
+class Leash(Protocol):
+    """Who must know which groups run."""
+
+    def hold(self, pid: int, stop_signal: int) -> None:
+        """This group runs now."""
+
+    def release(self, pid: int) -> None:
+        """This group is gone."""
+
+
+class State(Enum):
+    """Where a child is; see the drawing in `supervisor_process`."""
+
+    STOPPED = "stopped"
+    STARTING = "starting"
+    READY = "ready"
+    WAITING = "waiting"
+    FINISHED = "finished"
+    GIVEN_UP = "given up"
+
+
+class Child:
+    """One process kept running. Public fields are for reading only."""
+
+    def __init__(self, process: Process, *, log: Log, leash: Leash) -> None:
+        self.process = process
+        self.state = State.STOPPED
+        self.pid: int | None = None
+        self.exit_codes: list[int] = []
+        self.failure: ProcessFailed | None = None
+        self._log = log
+        self._leash = leash
+        self._output = Output(process.name, log)
+        self._prepared = False
+        self._hindrance = ""
+        self._stop_asked = asyncio.Event()
+        self._change = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Start it and return once it is ready (or has finished, if it is not to be restarted).
+
+        Raises:
+            ProcessFailed: it is given up, or was not ready within `ready_within`.
+        """
+        if not self._prepared:
+            await self.process.prepare()
+            self._prepared = True
+        self._stop_asked.clear()
+        self.state, self.failure = State.STARTING, None
+        self._task = asyncio.create_task(self._keep(), name=f"keep {self.process.name}")
+        try:
+            async with asyncio.timeout(self.process.ready_within.total_seconds()):
+                await self.until(lambda: self.state in {State.READY, State.FINISHED, State.GIVEN_UP})
+        except TimeoutError:
+            raise self._failed(self._not_ready()) from None
+        if self.failure:
+            raise self.failure
+
+    async def stop(self) -> None:
+        """Ask it to end, wait for its drain time, then kill it. Does nothing when it does not run."""
+        self._stop_asked.set()
+        if self._task is None:
+            return
+        task = self._task
+        await self.until(lambda: self.pid is not None or task.done())
+        await self._ask_to_end()
+        if self.pid is not None:
+            seconds = self.process.drain.total_seconds()
+            self._log(self.process.name, f"still running {seconds:g} s after it was asked to end: killed")
+            self._kill_group(self.pid)
+        await task
+        self._task = None
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Wait until the condition on this child's fields holds."""
+        while not condition():
+            await self._change.wait()
+
+    def signal(self, number: int) -> None:
+        """Send a signal to the process, if it runs."""
+        if self.pid is not None:
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+
+    async def _keep(self) -> None:
+        failures = 0
+        try:
+            while not self._stop_asked.is_set():
+                ended = await self._run_once()
+                if self._stop_asked.is_set():
+                    break
+                verdict = after_exit(self.process, ended, failures=failures, chance=SystemRandom().random())
+                match verdict:
+                    case StartAgain(wait, failures):
+                        await self._wait(ended, wait)
+                    case GiveUp(reason):
+                        return self._give_up(reason)
+                    case Finish():
+                        return self._enter(State.FINISHED)
+            self._enter(State.STOPPED)
+        except OSError as error:
+            self._give_up(f"it could not be started: {error}")
+        except Exception as error:  # noqa: BLE001  a fault of ours, or of the log given to us, must not hang all
+            self._give_up(f"watching it failed: {type(error).__name__}: {error}")
+        finally:
+            # The task is done only after this step; who waits for that looks again then.
+            asyncio.get_running_loop().call_soon(self._changed)
+
+    async def _run_once(self) -> Ended:
+        """One run, from its start until nothing of its group is left."""
+        running, output = await self._spawn()
+        self._enter(State.STARTING)
+        becoming = asyncio.create_task(self._become_ready(running.pid))
+        exit_code = await running.wait()
+        became = await _result_or_cancel(becoming)
+        self._kill_group(running.pid)
+        self._leash.release(running.pid)
+        self.pid = None
+        await _finish_reading(output)
+        self.exit_codes.append(exit_code)
+        self._enter(State.WAITING)
+        return Ended(exit_code=exit_code, ready_for=_since(became))
+
+    async def _spawn(self) -> "tuple[asyncio.subprocess.Process, asyncio.Task[None]]":
+        reading, writing = os.pipe()
+        try:
+            running = await asyncio.create_subprocess_exec(
+                *self.process.argv,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=writing,
+                stderr=writing,
+                cwd=self.process.cwd,
+                env={**os.environ, **self.process.environment},
+                start_new_session=True,
+                **_as_user(self.process.user),
+            )
+        except OSError:
+            os.close(reading)
+            raise
+        finally:
+            os.close(writing)
+        self._leash.hold(running.pid, self.process.stop_signal)
+        self.pid = running.pid
+        return running, asyncio.create_task(self._output.read(reading))
+
+    async def _become_ready(self, pid: int) -> float:
+        """The monotonic time at which it was ready. A run that takes too long is killed."""
+        try:
+            async with asyncio.timeout(self.process.ready_within.total_seconds()):
+                while not await self._is_ready(pid):  # noqa: ASYNC110  nothing tells us; it must be asked
+                    await asyncio.sleep(_POLL)
+        except TimeoutError:
+            self._log(self.process.name, f"{self._not_ready()}: killed")
+            self._kill_group(pid)
+            await asyncio.Event().wait()  # its end cancels us
+        self._enter(State.READY)
+        return time.monotonic()
+
+    async def _is_ready(self, pid: int) -> bool:
+        try:
+            return self.process.ready is None or await self.process.ready(pid)
+        except Exception as error:  # noqa: BLE001  whatever a check meets means "not yet", and is told at the end
+            self._hindrance = f" ({type(error).__name__}: {error})"
+            return False
+
+    async def _wait(self, ended: Ended, wait: timedelta) -> None:
+        seconds = wait.total_seconds()
+        self._log(self.process.name, f"ended with {describe(ended.exit_code)}; starts again in {seconds:.1f} s")
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._stop_asked.wait()
+
+    async def _ask_to_end(self) -> None:
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self.process.drain.total_seconds()
+        again = (self.process.stop_again or self.process.drain).total_seconds()
+        while self.pid is not None and loop.time() < deadline:
+            self.signal(self.process.stop_signal)
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(min(loop.time() + again, deadline)):
+                    await self.until(lambda: self.pid is None)
+
+    def _give_up(self, reason: str) -> None:
+        self.failure = self._failed(reason)
+        self._enter(State.GIVEN_UP)
+
+    def _failed(self, reason: str) -> ProcessFailed:
+        return ProcessFailed(self.process.name, reason, self._output.last_lines)
+
+    def _not_ready(self) -> str:
+        return f"it was not ready within {self.process.ready_within.total_seconds():g} s{self._hindrance}"
+
+    def _enter(self, state: State) -> None:
+        self.state = state
+        self._changed()
+
+    def _changed(self) -> None:
+        """Wake all who wait; they wait for the next change on a fresh event."""
+        self._change.set()
+        self._change = asyncio.Event()
+
+    @staticmethod
+    def _kill_group(pid: int) -> None:
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(pid, signal.SIGKILL)
+
+
+def _since(moment: float | None) -> timedelta | None:
+    return None if moment is None else timedelta(seconds=time.monotonic() - moment)
+
+
+async def _result_or_cancel(task: asyncio.Task[float]) -> float | None:
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        return await task
+    return None
+
+
+async def _finish_reading(output: asyncio.Task[None]) -> None:
+    """Take the rest of the output; what still holds the pipe open after a second is not ours to wait for."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_PIPE_PATIENCE):
+            await output
+
+
+def _as_user(user: str | None) -> dict[str, Any]:
+    """The arguments that make a new process run as this user and with no group but theirs."""
+    if user is None:
+        return {}
+    entry = pwd.getpwnam(user)
+    return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}

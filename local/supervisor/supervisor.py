@@ -1,0 +1,242 @@
+"""Keeps a handful of processes running on one machine: the demo, `./run up` and the tests stand on it.
+
+    async with Supervisor([valkey, postgres, worker], log=console(...)) as running:
+        await running.wait()
+
+Starts them in the order of the list, each once the one before is ready; starts again what ends, with growing
+waits; stops in reverse order, each with its own drain time. A process that ends with code 2 at its start is
+given up, and with it the whole: a wrong setting is to be read, not to be tried for ever.
+
+What can go wrong: a process that is never ready (`ProcessFailed` with its last lines, nothing left running);
+the supervisor itself being killed (the leash ends its processes, see `supervisor_leash`).
+
+It is not a process manager for servers in production: it has no remote control, and it needs asyncio's own
+event loop, as uvloop cannot start a process under another user.
+"""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from local.errors import EmbeddedError
+from local.supervisor import leash as supervisor_leash
+from local.supervisor.child import Child, State
+from local.supervisor.output import Log
+from local.supervisor.process import CONFIGURATION_FAULT, Process, SupervisorError
+
+_STOPPING = (signal.SIGTERM, signal.SIGINT)
+
+
+class Supervisor:
+    """The processes, running from `async with` to its end.
+
+    Args:
+        processes: in the order in which they start. Names are unique.
+        log: takes each line of output with the name of its process; discarded by default.
+        scratch: a directory removed once all have ended, even when we are killed. For throw-away data.
+
+    Raises (on entering):
+        ProcessFailed: one of them did not come up; all are stopped again.
+        SupervisorError: the process that is to clear up after us did not start; nothing was started.
+        Exception: whatever a process' `prepare` raised; likewise.
+    """
+
+    def __init__(
+        self,
+        processes: Sequence[Process],
+        *,
+        log: Log = lambda _name, _line: None,
+        scratch: Path | None = None,
+    ) -> None:
+        names = [process.name for process in processes]
+        if len(set(names)) != len(names):
+            raise ValueError(f"Each process needs a name of its own, got {names}.")
+        self._processes = processes
+        self._log = log
+        self._scratch = scratch and scratch.absolute()
+        self._children: dict[str, Child] = {}
+        self._leash: _Leash | None = None
+
+    async def __aenter__(self) -> Self:
+        self._leash = await _Leash.start(self._scratch)
+        try:
+            for process in self._processes:
+                self._children[process.name] = Child(process, log=self._log, leash=self._leash)
+                await self._children[process.name].start()
+        except BaseException:
+            await self._stop_all()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._stop_all()
+
+    async def wait(self) -> None:
+        """Wait until a process is given up; for ever while all goes well.
+
+        Raises:
+            ProcessFailed: the one that was given up.
+        """
+        waits = [
+            asyncio.create_task(child.until(partial(_has_failed, child))) for child in self._children.values()
+        ]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in waits:
+                task.cancel()
+        for child in self._children.values():
+            if child.failure:
+                raise child.failure
+
+    def pid(self, name: str) -> int:
+        """The number of the process now running under this name.
+
+        Raises:
+            ProcessLookupError: it does not run at the moment.
+        """
+        pid = self._children[name].pid
+        if pid is None:
+            raise ProcessLookupError(f"{name} is not running.")
+        return pid
+
+    def runs_over(self, name: str) -> int:
+        """How many runs of this process are over."""
+        return len(self._children[name].exit_codes)
+
+    async def wait_exit(self, name: str) -> int:
+        """Wait until the run now going on is over; its exit code, negative for a signal.
+
+        When none is going on, that of the last one.
+        """
+        child = self._children[name]
+        seen = len(child.exit_codes) + (1 if child.pid is not None else 0)
+        await child.until(lambda: len(child.exit_codes) >= seen)
+        return child.exit_codes[seen - 1]
+
+    async def wait_ready(self, name: str) -> None:
+        """Wait until the process is ready (again).
+
+        Raises:
+            ProcessFailed: it was given up instead.
+        """
+        child = self._children[name]
+        await child.until(lambda: child.state in {State.READY, State.GIVEN_UP})
+        if child.failure:
+            raise child.failure
+
+    def send_signal(self, name: str, number: int) -> None:
+        """Send a signal to a running process, to inject a fault for example."""
+        self._children[name].signal(number)
+
+    async def stop(self, name: str) -> None:
+        """Stop one process, orderly, and leave it stopped."""
+        await self._children[name].stop()
+
+    async def start(self, name: str) -> None:
+        """Start a stopped process again and wait until it is ready."""
+        await self._children[name].start()
+
+    async def _stop_all(self) -> None:
+        try:
+            for child in reversed(self._children.values()):
+                await child.stop()
+        finally:
+            if self._leash:
+                await self._leash.end()
+
+
+async def supervise(processes: Sequence[Process], *, log: Log, scratch: Path | None = None) -> int:
+    """Run the processes until SIGTERM or SIGINT; the exit code for our own process.
+
+    0 after an orderly stop; 2 when a process could not be brought up or kept up, with the reason on the log
+    under `supervisor`.
+    """
+    stop_asked = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in _STOPPING:
+        loop.add_signal_handler(number, stop_asked.set)
+    running = asyncio.create_task(_until_given_up(processes, log=log, scratch=scratch))
+    asking = asyncio.create_task(stop_asked.wait())
+    await asyncio.wait([running, asking], return_when=asyncio.FIRST_COMPLETED)
+    asking.cancel()
+    running.cancel()
+    try:
+        await running
+    except (SupervisorError, EmbeddedError) as failure:
+        for line in str(failure).splitlines():
+            log("supervisor", line)
+        return CONFIGURATION_FAULT
+    except asyncio.CancelledError:
+        pass
+    finally:
+        for number in _STOPPING:
+            loop.remove_signal_handler(number)
+    return 0
+
+
+async def _until_given_up(processes: Sequence[Process], *, log: Log, scratch: Path | None) -> None:
+    async with Supervisor(processes, log=log, scratch=scratch) as running:
+        await running.wait()
+
+
+def _has_failed(child: Child) -> bool:
+    return child.failure is not None
+
+
+class _Leash:
+    """Our end of the process that clears up after us."""
+
+    def __init__(self, process: asyncio.subprocess.Process, line: int) -> None:
+        self._process = process
+        self._line = line
+
+    @classmethod
+    async def start(cls, scratch: Path | None) -> Self:
+        reading, writing = os.pipe()
+        try:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-I",
+                "-S",
+                supervisor_leash.__file__,
+                stdin=reading,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                cwd="/",
+                start_new_session=True,
+            )
+        finally:
+            os.close(reading)
+        leash = cls(process, writing)
+        if not (process.stdout and await process.stdout.readline()):
+            await leash.end()
+            raise SupervisorError("The process that clears up after the supervisor did not start.")
+        if scratch is not None:
+            leash._tell(f"remove {scratch}")
+        return leash
+
+    def hold(self, pid: int, stop_signal: int) -> None:
+        self._tell(f"+ {pid} {int(stop_signal)}")
+
+    def release(self, pid: int) -> None:
+        self._tell(f"- {pid}")
+
+    async def end(self) -> None:
+        os.close(self._line)
+        await self._process.wait()
+
+    def _tell(self, words: str) -> None:
+        # Somebody killed the leash: what it guards against has not happened, so the work goes on.
+        with suppress(BrokenPipeError):
+            os.write(self._line, f"{words}\n".encode())

@@ -1,0 +1,45 @@
+"""`./run up`: every process on this machine, until Ctrl-C or SIGTERM. What is not configured is embedded.
+
+An embedded Postgres that is still empty gets an invented organisation, so that there is something to see;
+a configured one is never written to.
+"""
+
+import asyncio
+import sys
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from local.demo.company_postgres import Company
+from local.errors import EmbeddedError
+from local.installation import Plan, announce, assemble, forget
+from local.organisation import Size, generate
+from local.supervisor.console_log import console
+from local.supervisor.supervisor import supervise
+
+_EXIT_CONFIGURATION = 2
+_SEED = 2026
+
+
+def up(plan: Plan) -> int:
+    """Run the plan; the exit code."""
+    if plan.postgres_dsn is None:
+        plan = replace(plan, before_worker=_fill_if_empty)
+    try:
+        system = assemble(plan)
+        word = announce(system, plan.data_dir)
+    except EmbeddedError as error:
+        print(error, file=sys.stderr)
+        return _EXIT_CONFIGURATION
+    try:
+        for name, link in system.links.items():
+            print(f"{name:>8}  {link}", flush=True)
+        names = [process.name for process in system.processes]
+        return asyncio.run(supervise(system.processes, log=console(names, sys.stderr)))
+    finally:
+        forget(word)
+
+
+async def _fill_if_empty(dsn: str) -> None:
+    async with Company(dsn) as company:
+        if await company.is_empty():
+            await company.fill(generate(Size(), seed=_SEED, now=datetime.now(UTC)))

@@ -1,0 +1,1 @@
+"""How much waits, why, and until when."""

@@ -1,0 +1,378 @@
+"""What the queue holds and how it moves: the one query behind the command line, the page and the JSON.
+
+One script call per lane group counts everything of an instant, in constant time at a million jobs; the rest
+is arithmetic. Where the numbers come from:
+
+    ready, leased, scheduled   the queue, by Redis's clock; a job whose lease has lapsed is ready again
+    retrying                   those of the waiting that have failed before
+    parked                     those of the waiting that no worker is to take yet (`ops.jobs.parked`)
+    dead                       given up and kept for people
+    uncertain                  since ever: effects of which nobody knows whether they happened
+    suppressed                 since ever: mails that were not sent, their recipients being suppressed
+    doubts                     of the last day: servers that refused many recipients at once (`ops.mail.doubt`)
+    in, out                    the last 60 seconds (`ops.depth.drain.per_minute` says how they are reckoned)
+    workers, slots             heartbeats, so a few seconds old
+    losses                     noticed by workers whose Redis had lost what it held, until people acknowledge them
+
+Conserved means: accepted = done + suppressed + dead + discarded + vanished + cancelled + expired + waiting +
+leased, where `unaccounted` is what is missing (positive: jobs lost) or too much (negative). What stock arq brings
+in or takes out is not counted on the way: jobs of an arq producer wait as "too much" until first claimed, and
+those that an arq worker finishes end up as "missing".
+
+What can go wrong: Redis away, which is the caller's to tell people. A heartbeat or a report in a format that
+cannot be read never hides the rest. This module writes nothing.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import orjson
+from redis.asyncio import Redis
+
+from jobs.lanes import LANES
+from ops.depth.drain import MINUTE_MS, Drain, Reason, forecast, per_minute, reason
+from ops.depth.lane_limits import LaneLimits, read_lane_limits
+from ops.depth.report_freshness import ReportFreshness, moment, read_reports
+from ops.depth.words import drain_text, why_text
+from ops.lanes.hold import Hold, read_hold
+from ops.mail.doubt import Doubt, read_doubts
+from producers.keys import LaneKeys, group_of
+
+_SCRIPT = (Path(__file__).parent / "scripts" / "depth.lua").read_text(encoding="utf-8")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slots:
+    """How many jobs of a lane a worker may run at once, and runs."""
+
+    busy: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerSeen:
+    """A live worker as it last reported.
+
+    Attributes:
+        seen_ms: how long ago that was.
+        lanes: lane to slots, of all its lanes.
+        faults: background task to how often it failed since the worker's start; one that did was begun again.
+    """
+
+    id: str
+    host: str
+    pid: int
+    seen_ms: int
+    lanes: Mapping[str, Slots]
+    faults: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """A lane as `depth.lua` returns it, in that order."""
+
+    ready: int
+    leased: int
+    scheduled: int
+    retrying: int
+    parked: int
+    dead: int
+    oldest_due_ms: int
+    accepted: int
+    done: int
+    suppressed: int
+    discarded: int
+    vanished: int
+    cancelled: int
+    expired: int
+    uncertain: int
+    in_before: int
+    in_running: int
+    out_before: int
+    out_running: int
+    hold: bytes
+
+    @property
+    def unaccounted(self) -> int:
+        """Accepted jobs that are nowhere; negative: jobs that nobody accepted."""
+        ended = self.done + self.suppressed + self.discarded + self.vanished + self.cancelled + self.expired
+        return self.accepted - ended - self.dead - self.ready - self.leased - self.scheduled
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaneDepth:
+    """One lane.
+
+    Attributes:
+        oldest_ms: how long the first ready job has been ready; None when none is.
+        workers: live ones that serve the lane.
+        held: who said that it is to wait, if somebody did, and until when.
+        limits: which limits its jobs need, and what these hold back.
+        why: why ready jobs wait; None when none does for long.
+        drain: when the lane will be empty.
+        unaccounted: see the module; 0 is right.
+    """
+
+    lane: str
+    ready: int
+    leased: int
+    scheduled: int
+    retrying: int
+    parked: int
+    dead: int
+    uncertain: int
+    accepted: int
+    done: int
+    suppressed: int
+    discarded: int
+    vanished: int
+    cancelled: int
+    expired: int
+    oldest_ms: int | None
+    in_per_minute: float
+    out_per_minute: float
+    workers: int
+    slots: Slots
+    held: Hold | None
+    limits: LaneLimits
+    why: Reason | None
+    drain: Drain
+    unaccounted: int
+
+    @property
+    def conserved(self) -> bool:
+        """Whether every accepted job is accounted for."""
+        return self.unaccounted == 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataLoss:
+    """Losses of all that Redis held of a lane group.
+
+    Attributes:
+        group: the group's hash tag.
+        times: how many losses nobody has acknowledged yet.
+        at: the last one, as a worker noticed it.
+        jobs: about how many unfinished jobs were lost, as workers had last counted them.
+    """
+
+    group: str
+    times: int
+    at: datetime
+    jobs: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Depth:
+    """All lanes, workers and reports at an instant of Redis's clock.
+
+    Attributes:
+        losses: of the groups that lost data, until people acknowledge it.
+        doubts: domains and accounts of which many recipients were refused at once, within the last day.
+    """
+
+    at: datetime
+    lanes: tuple[LaneDepth, ...]
+    workers: tuple[WorkerSeen, ...]
+    reports: tuple[ReportFreshness, ...]
+    losses: tuple[DataLoss, ...] = ()
+    doubts: tuple[Doubt, ...] = ()
+
+    @property
+    def sound(self) -> bool:
+        """Whether every accepted job is accounted for and no loss of data waits to be acknowledged."""
+        return self.conserved and not self.losses
+
+    @property
+    def conserved(self) -> bool:
+        """Whether every accepted job of every lane is accounted for."""
+        return all(lane.conserved for lane in self.lanes)
+
+    def lane(self, name: str) -> LaneDepth | None:
+        """The lane of this name."""
+        return next((lane for lane in self.lanes if lane.lane == name), None)
+
+    def to_json(self) -> dict[str, Any]:
+        """The same as plain values; ``orjson`` writes the datetimes."""
+        return {
+            "at": self.at,
+            "conserved": self.conserved,
+            "lanes": [_lane_json(lane, self.at) for lane in self.lanes],
+            "workers": [asdict(worker) for worker in self.workers],
+            "reports": [asdict(report) for report in self.reports],
+            "doubts": [asdict(doubt) for doubt in self.doubts],
+            "losses": [asdict(loss) for loss in self.losses],
+        }
+
+
+def _lane_json(lane: LaneDepth, at: datetime) -> dict[str, Any]:
+    """A lane with its reason and its forecast in words; ``drains_at`` only where it will drain."""
+    fields = asdict(lane) | {"conserved": lane.conserved}
+    seconds = lane.drain.seconds if lane.drain.state == "in" else None
+    return fields | {
+        "why": why_text(lane.why, slots=lane.slots.total, held=lane.held),
+        "why_code": lane.why,
+        "limits": lane.limits.to_json(),
+        "drain": lane.drain.state,
+        "drains": drain_text(lane.drain),
+        "drains_in_s": seconds,
+        "drains_at": drains_at(lane.drain, at),
+        "growing_per_minute": lane.drain.growth,
+    }
+
+
+def drains_at(drain: Drain, at: datetime) -> datetime | None:
+    """The moment at which a lane that shrinks will be empty, if the calendar still holds it."""
+    if drain.state != "in" or drain.seconds is None:
+        return None
+    try:
+        return at + timedelta(seconds=round(drain.seconds))
+    except OverflowError:
+        return None
+
+
+async def read_depth(redis: Redis, *, tenant: str) -> Depth:
+    """Ask Redis for everything.
+
+    Args:
+        redis: a redis-py asyncio client with ``decode_responses=False``.
+        tenant: whose reports to look at; lanes are shared by all.
+
+    Raises:
+        RedisError, OSError: Redis did not answer.
+
+    Example:
+        depth = await read_depth(redis, tenant="default")
+        print(depth.lane("mail.normal").ready)
+    """
+    groups = [await _read_group(redis, lanes) for lanes in _groups(LANES)]
+    now_us = groups[-1].now_us
+    workers = _joined(worker for group in groups for worker in group.workers)
+    return Depth(
+        at=moment(now_us),
+        lanes=tuple(
+            _lane(lane, counts, group.limits[lane], workers, group.now_us // 1000)
+            for group in groups
+            for lane, counts in group.counts.items()
+        ),
+        workers=workers,
+        reports=await read_reports(redis, tenant=tenant, now_us=now_us),
+        doubts=await read_doubts(redis),
+        losses=tuple(group.loss for group in groups if group.loss is not None),
+    )
+
+
+_FIELDS = tuple(Counts.__dataclass_fields__)
+_TAKEN_OVER = tuple(name for name in _FIELDS if name in LaneDepth.__dataclass_fields__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """What the script says of one lane group."""
+
+    now_us: int
+    workers: Sequence[WorkerSeen]
+    counts: Mapping[str, Counts]
+    limits: Mapping[str, LaneLimits]
+    loss: DataLoss | None
+
+
+def _groups(lanes: Sequence[str]) -> list[list[str]]:
+    groups: dict[str, list[str]] = {}
+    for lane in lanes:
+        groups.setdefault(group_of(lane), []).append(lane)
+    return list(groups.values())
+
+
+async def _read_group(redis: Redis, lanes: list[str]) -> _Group:
+    all_keys = [LaneKeys(lane) for lane in lanes]
+    names = [all_keys[0].counters, all_keys[0].workers, all_keys[0].holds, all_keys[0].dataset]
+    for keys in all_keys:
+        names += [keys.queue, keys.leases, keys.retrying, keys.dead, keys.parked]
+    reply = await redis.register_script(_SCRIPT)(keys=names, args=[all_keys[0].tag, *lanes])
+    now_us, reported, losses, *rows = reply
+    counts = {lane: Counts(**dict(zip(_FIELDS, row, strict=True))) for lane, row in zip(lanes, rows, strict=True)}
+    limits = await read_lane_limits(redis, all_keys)
+    workers = _workers(reported, now_us // 1000)
+    return _Group(now_us, workers, counts, limits, _loss(all_keys[0].tag, *losses))
+
+
+def _loss(group: str, times: int, lost_ms: int, jobs: int) -> DataLoss | None:
+    return DataLoss(group=group, times=times, at=moment(lost_ms * 1000), jobs=jobs) if times else None
+
+
+def _workers(reported: list[Any], now_ms: int) -> list[WorkerSeen]:
+    triples = zip(reported[::3], reported[1::3], reported[2::3], strict=True)
+    seen = (_worker(worker_id, now_ms - int(at_ms), facts) for worker_id, at_ms, facts in triples)
+    return [worker for worker in seen if worker is not None]
+
+
+def _worker(worker_id: bytes, seen_ms: int, facts: bytes) -> WorkerSeen | None:
+    """A worker from its heartbeat; None for one that cannot be read."""
+    try:
+        told = orjson.loads(facts)
+        lanes = {
+            str(lane): Slots(busy=int(slots["busy"]), total=int(slots["slots"]))
+            for lane, slots in told["lanes"].items()
+        }
+        return WorkerSeen(
+            id=worker_id.decode(errors="replace"),
+            host=str(told["host"]),
+            pid=int(told["pid"]),
+            seen_ms=max(0, seen_ms),
+            lanes=lanes,
+            faults={str(task): int(count) for task, count in told.get("faults", {}).items()},
+        )
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return None
+
+
+def _joined(workers: Iterable[WorkerSeen]) -> tuple[WorkerSeen, ...]:
+    """Each worker once, with the lanes it reported to every group."""
+    known: dict[str, WorkerSeen] = {}
+    for worker in workers:
+        lanes = {**known[worker.id].lanes, **worker.lanes} if worker.id in known else worker.lanes
+        known[worker.id] = replace(worker, lanes=lanes)
+    return tuple(known[worker_id] for worker_id in sorted(known))
+
+
+def _lane(lane: str, counts: Counts, limits: LaneLimits, workers: Sequence[WorkerSeen], now_ms: int) -> LaneDepth:
+    serving = [worker.lanes[lane] for worker in workers if lane in worker.lanes]
+    slots = Slots(busy=sum(one.busy for one in serving), total=sum(one.total for one in serving))
+    oldest_ms = None if counts.oldest_due_ms < 0 else max(0, now_ms - counts.oldest_due_ms)
+    elapsed_ms = now_ms % MINUTE_MS
+    entering = per_minute(counts.in_before, counts.in_running, elapsed_ms=elapsed_ms)
+    leaving = per_minute(counts.out_before, counts.out_running, elapsed_ms=elapsed_ms)
+    held = read_hold(counts.hold, now_ms=now_ms)
+    return LaneDepth(
+        lane=lane,
+        **{name: getattr(counts, name) for name in _TAKEN_OVER},
+        oldest_ms=oldest_ms,
+        in_per_minute=round(entering, 1),
+        out_per_minute=round(leaving, 1),
+        workers=len(serving),
+        slots=slots,
+        held=held,
+        limits=limits,
+        why=reason(
+            ready=counts.ready,
+            oldest=timedelta(milliseconds=oldest_ms or 0),
+            out_per_minute=leaving,
+            slots=slots.total,
+            busy=slots.busy,
+            leased=counts.leased,
+            held=held is not None,
+            limits_used_up=limits.used_up,
+        ),
+        drain=forecast(
+            ready=counts.ready,
+            in_per_minute=entering,
+            out_per_minute=leaving,
+            slots=slots.total,
+            held=held is not None,
+        ),
+        unaccounted=counts.unaccounted,
+    )

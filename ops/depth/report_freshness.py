@@ -1,0 +1,111 @@
+"""How true each stored report still is, by the same rule as the reader's.
+
+    fresh       younger than its soft limit
+    stale       older, served with its age
+    refused     past its hard limit, or a minute past the moment that makes it untrue: readers get 503
+    never       declared, but no refresh has succeeded yet
+    unreadable  what is stored is not in the agreed format: worker and ops are of different versions
+
+Age is counted from `verified_us`, the last moment at which the data was known to be true. One short read for
+the names and one for all reports; bodies are never fetched.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
+
+import orjson
+from redis.asyncio import Redis
+
+from producers.keys import catalogue
+from reports.keys import snapshot
+
+State = Literal["fresh", "stale", "refused", "never", "unreadable"]
+
+_GRACE_US = 60_000_000
+_MOST = 200
+_ERROR_LENGTH = 200
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportFreshness:
+    """One report. What is not known is None.
+
+    Attributes:
+        as_of: the database's instant that the numbers belong to.
+        age_ms: since they were last known to be true.
+        error, error_at: the refresh that failed since then, if one did; the first line.
+    """
+
+    report: str
+    state: State
+    as_of: datetime | None = None
+    age_ms: int | None = None
+    soft_ms: int | None = None
+    hard_ms: int | None = None
+    error: str | None = None
+    error_at: datetime | None = None
+
+
+async def read_reports(redis: Redis, *, tenant: str, now_us: int) -> tuple[ReportFreshness, ...]:
+    """Every declared report of a tenant, by name.
+
+    Raises:
+        RedisError: Redis did not answer.
+    """
+    names = sorted(await redis.hkeys(catalogue(tenant)))[:_MOST]  # type: ignore[misc]  # typed for both clients
+    async with redis.pipeline(transaction=False) as pipe:
+        for name in names:
+            pipe.hmget(snapshot(tenant, name.decode(errors="replace")), ["_meta", "_error"])
+        stored = await pipe.execute()
+    return tuple(
+        read_report(name.decode(errors="replace"), meta, error, now_us=now_us)
+        for name, (meta, error) in zip(names, stored, strict=True)
+    )
+
+
+def read_report(name: str, meta: bytes | None, error: bytes | None, *, now_us: int) -> ReportFreshness:
+    """One report from what is stored of it. Never raises for what it finds there."""
+    try:
+        failure = _failure(error)
+        if meta is None:
+            return ReportFreshness(report=name, state="never", **failure)
+        return ReportFreshness(report=name, **_times(orjson.loads(meta), now_us), **failure)
+    except (ValueError, TypeError, KeyError, OverflowError):
+        return ReportFreshness(report=name, state="unreadable")
+
+
+def judge(*, age_us: int, soft_us: int, hard_us: int, overdue_us: int) -> State:
+    """What readers make of it; `overdue_us`: for how long time itself has made it untrue, at most 0 if not yet."""
+    if age_us > hard_us or overdue_us > _GRACE_US:
+        return "refused"
+    return "stale" if age_us > soft_us or overdue_us > 0 else "fresh"
+
+
+def _times(meta: Mapping[str, Any], now_us: int) -> dict[str, Any]:
+    age_us = max(0, now_us - meta["verified_us"])
+    until = meta["valid_until_us"]
+    overdue_us = 0 if until is None else now_us - until + 1  # at that very moment it is no longer valid
+    soft_ms, hard_ms = meta["soft_ms"], meta["hard_ms"]
+    return {
+        "state": judge(age_us=age_us, soft_us=soft_ms * 1000, hard_us=hard_ms * 1000, overdue_us=overdue_us),
+        "as_of": moment(meta["as_of_us"]),
+        "age_ms": age_us // 1000,
+        "soft_ms": soft_ms,
+        "hard_ms": hard_ms,
+    }
+
+
+def _failure(error: bytes | None) -> dict[str, Any]:
+    if error is None:
+        return {}
+    fields = orjson.loads(error)
+    first, *_ = str(fields["error"]).strip().splitlines() or [""]
+    return {"error": first[:_ERROR_LENGTH], "error_at": moment(fields["at_us"])}
+
+
+def moment(microseconds: int) -> datetime:
+    """Microseconds since 1970 as an aware datetime. Raises OverflowError past the year 9999."""
+    return _EPOCH + timedelta(microseconds=microseconds)

@@ -1,0 +1,118 @@
+"""The depth as a table for a terminal: aligned columns, a line for each reason, and nothing that could move
+the cursor: texts that come from elsewhere (hosts, database errors) lose their control characters.
+"""  # noqa: D205  one sentence, too long for a line
+
+from collections.abc import Iterator, Sequence
+
+from ops.depth.read import Depth, LaneDepth, WorkerSeen
+from ops.depth.report_freshness import ReportFreshness
+from ops.depth.words import drain_text, loss_text, why_text
+from ops.durations import duration_text
+from ops.limits.words import lane_limit_texts
+from ops.mail.doubt import doubt_text
+
+_NONE = "-"
+_LANE_HEADS = (
+    *("LANE", "READY", "LEASED", "SCHEDULED", "RETRYING", "PARKED", "DEAD", "UNCERTAIN", "SUPPRESSED", "OLDEST"),
+    *("IN/MIN", "OUT/MIN", "SLOTS", "DRAINS"),
+)
+_WORKER_HEADS = ("WORKER", "HOST", "PID", "SEEN", "SLOTS BUSY")
+_REPORT_HEADS = ("REPORT", "STATE", "AGE", "SOFT", "HARD", "LAST ERROR")
+_GAP = "  "
+
+
+def depth_table(depth: Depth) -> str:
+    """The whole answer of ``depth``, several lines without a newline at the end."""
+    blocks = [
+        f"{depth.at:%Y-%m-%d %H:%M:%S} UTC",
+        table(_LANE_HEADS, [_lane(lane) for lane in depth.lanes], left={0, 13}),
+        "\n".join(_notes(depth)),
+        table(_WORKER_HEADS, [_worker(worker) for worker in depth.workers], left={0, 1, 4})
+        if depth.workers
+        else "No worker is alive. Start one: ./run worker",
+        table(_REPORT_HEADS, [_report(report) for report in depth.reports], left={0, 1, 5})
+        if depth.reports
+        else "No report is declared yet; the first worker with a Postgres declares them.",
+    ]
+    return "\n\n".join(block for block in blocks if block)
+
+
+def table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, left: set[int]) -> str:
+    """Columns as wide as their widest cell, numbers to the right.
+
+    Args:
+        left: the columns, from 0, whose cells stand to the left.
+    """
+    cells = [[printable(cell) for cell in row] for row in (heads, *rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return "\n".join(
+        _GAP.join(
+            cell.ljust(width) if place in left else cell.rjust(width)
+            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in cells
+    )
+
+
+def printable(text: str) -> str:
+    """The text on one line, with a question mark for whatever a terminal might obey."""
+    return "".join(letter if letter.isprintable() else "?" for letter in " ".join(text.splitlines()))
+
+
+def _lane(lane: LaneDepth) -> list[str]:
+    counts = (
+        lane.ready,
+        lane.leased,
+        lane.scheduled,
+        lane.retrying,
+        lane.parked,
+        lane.dead,
+        lane.uncertain,
+        lane.suppressed,
+    )
+    return [
+        lane.lane,
+        *(str(number) for number in counts),
+        _NONE if lane.oldest_ms is None else duration_text(lane.oldest_ms / 1000),
+        f"{lane.in_per_minute:.0f}",
+        f"{lane.out_per_minute:.0f}",
+        f"{lane.slots.busy}/{lane.slots.total}",
+        drain_text(lane.drain),
+    ]
+
+
+def _notes(depth: Depth) -> Iterator[str]:
+    for loss in depth.losses:
+        yield loss_text(group=loss.group, at=loss.at, times=loss.times, jobs=loss.jobs)
+    for lane in depth.lanes:
+        if why := why_text(lane.why, slots=lane.slots.total, held=lane.held):
+            yield f"{lane.lane}: {printable(why)}"
+        yield from (f"{lane.lane}: {printable(text)}" for text in lane_limit_texts(lane.limits))
+    for doubt in depth.doubts:
+        yield f"{printable(doubt_text(doubt))}; ./run ops mail suppressed"
+    for lane in depth.lanes:
+        if not lane.conserved:
+            yield f"{lane.lane}: NOT CONSERVED: {_imbalance(lane)}; see docs/operations.md"
+    for worker in depth.workers:
+        if worker.faults:
+            told = ", ".join(f"{task} {count} times" for task, count in sorted(worker.faults.items()))
+            yield f"worker {worker.id}: background tasks failed and were begun again: {told}; see its log"
+
+
+def _imbalance(lane: LaneDepth) -> str:
+    found = lane.accepted - lane.unaccounted
+    how = "missing" if lane.unaccounted > 0 else "too many"
+    return f"{lane.accepted} jobs accepted, {found} found, {abs(lane.unaccounted)} {how}"
+
+
+def _worker(worker: WorkerSeen) -> list[str]:
+    slots = ", ".join(f"{lane} {one.busy}/{one.total}" for lane, one in worker.lanes.items())
+    return [worker.id, worker.host, str(worker.pid), f"{duration_text(worker.seen_ms / 1000)} ago", slots]
+
+
+def _report(report: ReportFreshness) -> list[str]:
+    times = [
+        _NONE if milliseconds is None else duration_text(milliseconds / 1000)
+        for milliseconds in (report.age_ms, report.soft_ms, report.hard_ms)
+    ]
+    return [report.report, report.state, *times, report.error or _NONE]

@@ -1,0 +1,119 @@
+"""Reasons, forecasts and durations in words, Spanish and English: said once for the terminal and the page."""
+
+from datetime import datetime
+
+from ops.depth.drain import Drain, Reason
+from ops.lanes.hold import Hold
+from ops.language import Language
+
+_DRAIN: dict[Language, dict[str, str]] = {
+    "en": {
+        "empty": "empty",
+        "held": "not while it is held",
+        "no_worker": "no worker",
+        "in": "in {time}",
+        "growing": "never: growing by {growth}/min",
+        "once": "{time} once arrivals stop",
+        "level": "never: as many arrive as leave",
+        "stalled": "unknown: nothing finished in the last minute",
+    },
+    "es": {
+        "empty": "vacío",
+        "held": "no mientras esté retenido",
+        "no_worker": "sin worker",
+        "in": "en {time}",
+        "growing": "nunca: crece {growth}/min",
+        "once": "{time} cuando deje de llegar trabajo",
+        "level": "nunca: entra tanto como sale",
+        "stalled": "no se sabe: nada ha terminado en el último minuto",
+    },
+}
+
+_REASON: dict[Language, dict[Reason, str]] = {
+    "en": {
+        "held": "held",
+        "no_worker": "no live worker serves this lane",
+        "limits": "its limits give no more for now",
+        "slots_busy": "all {slots} slots are busy",
+        "not_claiming": "slots are free, but no worker claims: it is stopping, or cannot reach Redis",
+    },
+    "es": {
+        "held": "retenido",
+        "no_worker": "ningún worker vivo atiende este carril",
+        "limits": "sus límites no dan más por ahora",
+        "slots_busy": "los {slots} puestos están ocupados",
+        "not_claiming": "hay puestos libres, pero ningún worker toma trabajo: se está parando o no llega a Redis",
+    },
+}
+
+_HELD: dict[Language, tuple[str, str]] = {
+    "en": ("held until it is released", "held until {until} UTC"),
+    "es": ("retenido hasta que alguien lo suelte", "retenido hasta {until} UTC"),
+}
+
+_LOSS: dict[Language, str] = {
+    "en": "DATA LOST: Redis lost what it held of {group}, noticed {at} UTC{more}; about {jobs} unfinished jobs "
+    "are gone. See docs/operations.md; then: ./run ops acknowledge-loss",
+    "es": "DATOS PERDIDOS: Redis perdió lo que tenía de {group}, visto {at} UTC{more}; faltan unos {jobs} "
+    "trabajos sin terminar. Véase docs/operations.md; después: ./run ops acknowledge-loss",
+}
+_MORE: dict[Language, str] = {"en": " ({times} times)", "es": " ({times} veces)"}
+
+_UNITS = (("d", 86_400), ("h", 3600), ("min", 60), ("s", 1))
+_LONGEST_S = 1000 * 86_400
+
+
+def drain_text(drain: Drain, language: Language = "en") -> str:
+    """A forecast.
+
+    >>> drain_text(Drain(state="growing", growth=40, seconds=90))
+    'never: growing by 40/min; 1 min 30 s once arrivals stop'
+    """
+    words = _DRAIN[language]
+    time = "" if drain.seconds is None else duration_text(drain.seconds)
+    text = words[drain.state].format(time=time, growth=drain.growth)
+    return f"{text}; {words['once'].format(time=time)}" if drain.state == "growing" and time else text
+
+
+def reason_text(reason: Reason | None, *, slots: int, language: Language = "en") -> str | None:
+    """Why ready jobs wait; None when there is no reason to tell."""
+    return None if reason is None else _REASON[language][reason].format(slots=slots)
+
+
+def held_text(held: Hold, language: Language = "en") -> str:
+    """A hold: until when, and why.
+
+    >>> held_text(Hold(until=None, reason="the provider asks for a pause"))
+    'held until it is released: the provider asks for a pause'
+    """
+    for_ever, until = _HELD[language]
+    text = for_ever if held.until is None else until.format(until=f"{held.until:%Y-%m-%d %H:%M:%S}")
+    return f"{text}: {held.reason}" if held.reason else text
+
+
+def loss_text(*, group: str, at: datetime, times: int, jobs: int, language: Language = "en") -> str:
+    """A loss of data: of what, when it was noticed, and what to do."""
+    more = _MORE[language].format(times=times) if times > 1 else ""
+    return _LOSS[language].format(group=group, at=f"{at:%Y-%m-%d %H:%M:%S}", more=more, jobs=jobs)
+
+
+def why_text(reason: Reason | None, *, slots: int, held: Hold | None, language: Language = "en") -> str | None:
+    """Why a lane waits: a hold, which is told even when nothing is ready, or else the reason."""
+    return reason_text(reason, slots=slots, language=language) if held is None else held_text(held, language)
+
+
+def duration_text(seconds: float) -> str:
+    """A duration in its two largest units, which both languages write alike.
+
+    >>> duration_text(0.4), duration_text(200), duration_text(90_000)
+    ('0 s', '3 min 20 s', '1 d 1 h')
+    """
+    if seconds >= _LONGEST_S:
+        return "> 1000 d"
+    rest = round(seconds)
+    for place, (unit, size) in enumerate(_UNITS):
+        if rest >= size:
+            more = rest % size
+            smaller, small = _UNITS[min(place + 1, len(_UNITS) - 1)]
+            return f"{rest // size} {unit}" + (f" {more // small} {smaller}" if more >= small else "")
+    return "0 s"

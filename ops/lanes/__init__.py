@@ -1,0 +1,1 @@
+"""Lanes: held and released."""

@@ -1,0 +1,1 @@
+"""Limits: shown, changed, removed."""

@@ -1,0 +1,218 @@
+"""The commands about limits: look at them, define them, hold them. `ops.__main__` runs them.
+
+A worker defines its own limits anew whenever it starts: what is set here for one of those lasts until then. A
+hold lasts until it is over or released.
+"""
+
+import argparse
+import re
+from dataclasses import asdict
+from datetime import timedelta
+
+from redis.asyncio import Redis
+
+from jobs.lanes import LANES
+from ops import arguments
+from ops.command import Answer, Command, Group, Refused, Tools
+from ops.depth.lane_limits import state_json
+from ops.depth.words import held_text
+from ops.limits.words import state_text
+from ops.table import printable, table
+from producers.hold import Hold
+from producers.keys import LaneKeys, group_of
+from producers.limit import Limit, LimitError, Rate, Window, check_key
+from producers.limits import Limits, LimitState
+
+_GROUPS = tuple(dict.fromkeys(group_of(lane) for lane in LANES))
+_RATE = re.compile(r"(\d{1,9})/(\d{1,9}[smhd])", re.ASCII)
+_HEADS = ("KEY", "AT MOST", "AT ONCE", "RESERVE", "RUNNING", "BLOCKED", "NOW")
+_NONE = "-"
+
+
+def _limits(redis: Redis, group: str) -> Limits:
+    return Limits(redis, LaneKeys(group).tag)
+
+
+# Looking
+
+
+async def _list(tools: Tools, asked: argparse.Namespace) -> Answer:
+    limits = _limits(tools.redis, asked.group)
+    states = await limits.all()
+    bindings = await limits.bindings()
+    lines = [table(_HEADS, [_row(one) for one in states], left={0, 1, 6}) if states else "No limit is defined."]
+    lines += [
+        f"{lane}{' (urgent)' if one.urgent else ''}: needs {printable(' or '.join(one.keys)) or 'none'}"
+        for lane, one in bindings.items()
+    ]
+    lanes = {lane: {"keys": list(one.keys), "urgent": one.urgent} for lane, one in bindings.items()}
+    return Answer("\n".join(lines), {"limits": [state_json(one) for one in states], "lanes": lanes})
+
+
+def _row(state: LimitState) -> list[str]:
+    limit = state.limit or Limit("none")
+    rates = ", ".join(_rate_text(one) for one in limit.rates)
+    return [
+        state.key,
+        rates or _NONE,
+        _NONE if limit.concurrency is None else str(limit.concurrency),
+        f"{limit.reserve:.0%}" if limit.reserve else _NONE,
+        str(state.running) if limit.concurrency is not None else _NONE,
+        str(state.blocked),
+        state_text(state),
+    ]
+
+
+def _rate_text(rate: Rate | Window) -> str:
+    """As a rate is given: what any window sees at most."""
+    seconds = rate.per.total_seconds()
+    units = ((86_400, "d"), (3600, "h"), (60, "m"))
+    size, unit = next(((size, unit) for size, unit in units if seconds % size == 0), (1, "s"))
+    at_once = "all" if isinstance(rate, Window) else rate.burst
+    return f"{rate.most}/{seconds / size:g}{unit}, {at_once} at once"
+
+
+# Changing
+
+
+async def _set(tools: Tools, asked: argparse.Namespace) -> Answer:
+    try:
+        rates = [Rate.within(count, per, burst_share=asked.burst_share) for count, per in asked.rate]
+        windows = [Window(count, per) for count, per in asked.window]
+        limit = Limit(asked.key, (*rates, *windows), asked.concurrency, asked.reserve)
+    except LimitError as refusal:
+        raise Refused(str(refusal)) from None
+    if not limit.rates and limit.concurrency is None:
+        raise Refused("limit: give --rate, --window or --concurrency; without any it would have no bounds")
+    limits = _limits(tools.redis, asked.group)
+    await limits.define(limit)
+    state = await limits.state(limit.key)
+    text = f"{limit.key} is set: {state_text(state)}. It lasts until a worker that defines it starts."
+    return Answer(text, {"what": "set", **state_json(state)})
+
+
+async def _remove(tools: Tools, asked: argparse.Namespace) -> Answer:
+    removed = await _limits(tools.redis, asked.group).remove(asked.key)
+    text = f"{asked.key} has no bounds any more." if removed else f"{asked.key} is not defined; nothing was done."
+    return Answer(text, {"key": asked.key, "what": "removed" if removed else "not defined"}, done=removed)
+
+
+async def _hold(tools: Tools, asked: argparse.Namespace) -> Answer:
+    limits = _limits(tools.redis, asked.group)
+    if not await limits.hold(asked.key, asked.lasting, asked.reason):
+        facts = {"key": asked.key, "what": "unchanged"}
+        return Answer(f"{asked.key} is held just so already.", facts, done=False)
+    held = (await limits.state(asked.key)).held or Hold(until=None, reason=asked.reason)
+    text = (
+        f"{asked.key} is {held_text(held)}. What runs goes on.\nLet it go on: ./run ops limit release {asked.key}"
+    )
+    return Answer(text, {"key": asked.key, "what": "held", "held": asdict(held)})
+
+
+async def _release(tools: Tools, asked: argparse.Namespace) -> Answer:
+    released = await _limits(tools.redis, asked.group).release(asked.key)
+    text = f"{asked.key} goes on." if released else f"{asked.key} was not held."
+    return Answer(text, {"key": asked.key, "what": "released" if released else "not held"}, done=released)
+
+
+# Arguments
+
+
+def _takes_group(it: argparse.ArgumentParser) -> None:
+    it.add_argument(
+        "--group",
+        choices=_GROUPS,
+        default=_GROUPS[0],
+        help=f"of lanes; every one has its own (default {_GROUPS[0]})",
+    )
+
+
+def _takes_key(it: argparse.ArgumentParser) -> None:
+    it.add_argument(
+        "key", type=_key, metavar="KEY", help="account:main, customer:42; customer:* for each of a family"
+    )
+    _takes_group(it)
+
+
+def _takes_definition(it: argparse.ArgumentParser) -> None:
+    _takes_key(it)
+    it.add_argument(
+        "--rate",
+        type=_rate,
+        action="append",
+        default=[],
+        metavar="COUNT/TIME",
+        help="at most so many begin in any time of this length: 30/1m, 2000/1d; may be repeated, all are kept",
+    )
+    it.add_argument(
+        "--burst-share",
+        type=float,
+        default=0.1,
+        metavar="SHARE",
+        help="how much of it may begin at once (default 0.1)",
+    )
+    it.add_argument(
+        "--window",
+        type=_rate,
+        action="append",
+        default=[],
+        metavar="COUNT/TIME",
+        help="as --rate, and all of them may begin at once: 500/1d",
+    )
+    it.add_argument("--concurrency", type=int, metavar="N", help="how many may run at once")
+    it.add_argument(
+        "--reserve", type=float, default=0.0, metavar="SHARE", help="what only urgent lanes may take (default 0)"
+    )
+
+
+def _takes_hold(it: argparse.ArgumentParser) -> None:
+    _takes_key(it)
+    it.add_argument("--reason", type=arguments.reason, default="", metavar="TEXT", help="what people are told")
+    it.add_argument(
+        "--for",
+        dest="lasting",
+        type=arguments.lasting,
+        metavar="TIME",
+        help="for how long: 90s, 10m, 2h, 1d; left out, until it is released",
+    )
+
+
+def _key(text: str) -> str:
+    try:
+        return check_key(text)
+    except LimitError as refusal:
+        raise argparse.ArgumentTypeError(str(refusal)) from None
+
+
+def _rate(text: str) -> tuple[int, timedelta]:
+    found = _RATE.fullmatch(text)
+    if found is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is not COUNT/TIME, such as 30/1m or 2000/1d")
+    return int(found[1]), arguments.lasting(found[2])
+
+
+LIMIT = Group(
+    "limit",
+    "how many jobs may begin in a time, and how many may run at once",
+    (
+        Command(
+            "list", "all limits, what they give now, and which lanes need them", "limit list", _takes_group, _list
+        ),
+        Command(
+            "set",
+            "define a limit, in place of what its key was",
+            "limit set 'customer:*' --rate 100/1h --concurrency 2",
+            _takes_definition,
+            _set,
+        ),
+        Command("remove", "let a limit be without bounds", "limit remove customer:42", _takes_key, _remove),
+        Command(
+            "hold",
+            "have a limit give nothing, for some time or until it is released",
+            "limit hold account:main --for 10m --reason 'the provider asks for a pause'",
+            _takes_hold,
+            _hold,
+        ),
+        Command("release", "let a held limit go on", "limit release account:main", _takes_key, _release),
+    ),
+)

@@ -1,0 +1,113 @@
+"""All reports: those of this folder that are wanted, and those of a folder the user names."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from reports.definition import Report, ReportError, parse_report
+
+SHIPPED = Path(__file__).parent
+"""The folder of the reports that come with the product."""
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """What a folder declares: its reports by name, and every file that cannot be used."""
+
+    reports: Mapping[str, Report]
+    faults: tuple[ReportError, ...]
+
+
+def load_reports(folder: Path | None = None, *, shipped: str = "on") -> Mapping[str, Report]:
+    """Every declared report by name.
+
+    Args:
+        folder: more report files; one with the name of a shipped report replaces it.
+        shipped: which of the shipped reports are used, as :func:`read_shipped` takes it.
+
+    Raises:
+        ReportError: a file that cannot be used, a folder that cannot be read, or a name that is not shipped.
+    """
+    reports: dict[str, Report] = {}
+    for found in (read_shipped(shipped), *([] if folder is None else [read_folder(folder)])):
+        if found.faults:
+            raise found.faults[0]
+        reports |= found.reports
+    return reports
+
+
+def read_shipped(words: str = "on") -> Folder:
+    """The shipped reports: ``on`` all, ``off`` none, else those that are named, apart by commas.
+
+    >>> sorted(read_shipped("blockers, workload").reports), read_shipped("off").reports
+    (['blockers', 'workload'], {})
+
+    Raises:
+        ReportError: a name that is not shipped.
+    """
+    if words == "off":
+        return Folder({}, ())
+    folder = read_folder(SHIPPED)
+    if words == "on":
+        return folder
+    names = [name.strip() for name in words.split(",")]
+    for name in names:
+        if name not in folder.reports:
+            known = ", ".join(sorted(folder.reports))
+            raise ReportError("MOMENTUS_REPORTS__SHIPPED", f"no report {name!r} is shipped; there are {known}")
+    return Folder({name: report for name, report in folder.reports.items() if name in names}, folder.faults)
+
+
+def read_folder(folder: Path) -> Folder:
+    """All reports of one folder, and what is wrong with the others.
+
+    Raises:
+        ReportError: it is not a folder.
+    """
+    if not folder.is_dir():
+        raise ReportError("MOMENTUS_REPORTS__PATH", f"{folder} is not a folder; name one that holds .sql files")
+    reports: dict[str, Report] = {}
+    faults: list[ReportError] = []
+    for path in sorted(folder.glob("*.sql")):
+        try:
+            report = _read(path)
+            if report.name in reports:
+                raise report.place.refuse("name", f"{report.name!r} names another report of this folder")
+            reports[report.name] = report
+        except ReportError as fault:
+            faults.append(fault)
+    return Folder(reports, tuple(faults))
+
+
+def schema_file(folder: Path, name: str) -> Path:
+    """Where the JSON Schema of a file's documents is pinned, beside it."""
+    return folder / f"{name}.schema.json"
+
+
+def _read(path: Path) -> Report:
+    trees = {one.stem: _text(one) for one in (path.parent / "trees").glob("*.sql")}
+    schema = _schema(schema_file(path.parent, path.stem))
+    return parse_report(_text(path), file=path.name, trees=trees, schema=schema)
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ReportError(f"{path.name}:1", f"cannot be read as UTF-8 text: {error}") from None
+
+
+def _schema(path: Path) -> Mapping[str, Any]:
+    if not path.exists():
+        return {}
+    try:
+        schema = json.loads(_text(path))
+    except ValueError as error:
+        raise ReportError(
+            f"{path.name}:1", f"is not JSON: {error}; ./run ops reports check --pin writes it"
+        ) from None
+    if not isinstance(schema, dict):
+        raise ReportError(f"{path.name}:1", "must be a JSON Schema; ./run ops reports check --pin writes it")
+    return schema

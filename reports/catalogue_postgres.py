@@ -1,0 +1,150 @@
+"""The catalogue: which boards the database proves unchanged, and how.
+
+    marks     each table of a board leaves a mark when it changes
+    snapshot  all tables are the server's own: nothing changes while no writing transaction ends
+    none      a standby names no transactions in progress; what a foreign server or row-level security adds to the
+              numbers or keeps from them leaves no trace. Such a board is computed at the pace of ``every``
+
+Some statements change rows and fire no trigger: ATTACH of a filled partition, DROP of one, ALTER TABLE, a trigger
+that is disabled and enabled again, another definition of a view. Each writes to the catalogue. So a set is stored
+with a digest of what the catalogue said in its own state, and nothing proves it once the catalogue says another.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from hashlib import blake2b
+from typing import Any
+
+from reports.boards import Board
+from reports.triggers import SERVER, SOURCES, board_key, boards_by_source, trigger_name
+
+Fetch = Callable[..., Awaitable[Sequence[Any]]]
+
+_WORDS = {
+    "absent": "{name} is not there",
+    "view": "{name} is a view, whose rows change with other tables; name those",
+    "materialised": "{name} is a materialized view, and REFRESH fires no trigger",
+    "foreign": "{name} is a foreign table, whose changes happen on another server",
+    "subscribed": "{name} is filled by a logical subscription, whose apply process fires no statement trigger",
+    "hidden": "row-level security may hide rows of {name} from this user",
+    "unmarked": "{name} has no trigger; run ./run ops reports install",
+    "former": "the trigger of {name} is disabled or not the current one; run ./run ops reports install again",
+}
+_OUTSIDE = {"foreign", "hidden", "view"}
+"""Faults of a source whose numbers may change without a transaction of this server."""
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """How a board's numbers are known to be unchanged.
+
+    Attributes:
+        kind: ``marks``, ``snapshot`` or ``none``.
+        why: why it is not ``marks``; empty for that.
+        digest: of what the catalogue says of the board; None for ``none``.
+    """
+
+    kind: str = "none"
+    why: tuple[str, ...] = ()
+    digest: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """What the catalogue says of a tenant's boards.
+
+    Attributes:
+        visible: the ``pg_current_snapshot()`` it is true for.
+        proofs: by the board's name.
+        faulty: sources that leave no marks.
+        since: when the server was started.
+        standby: whether the server replays another one's changes.
+        usable: whether this user may take up marks.
+    """
+
+    visible: str = ""
+    proofs: Mapping[str, Proof] = field(default_factory=dict)
+    faulty: tuple[str, ...] = ()
+    since: datetime | None = None
+    standby: bool = False
+    usable: bool = False
+
+    def proof(self, board: str) -> Proof:
+        """How a board is proved; a board that the catalogue was not asked about is not."""
+        return self.proofs.get(board, Proof())
+
+    @property
+    def watched(self) -> frozenset[str]:
+        """The boards of which each change leaves a mark that this user may take up."""
+        return frozenset(name for name, proof in self.proofs.items() if proof.kind == "marks")
+
+
+async def read_catalogue(fetch: Fetch, tenant: str, boards: Mapping[str, Board]) -> Catalogue:
+    """Ask about all boards.
+
+    Args:
+        fetch: runs a query; inside a transaction, the answer is of that transaction's state.
+
+    Raises:
+        DATABASE_FAULTS: as ``fetch`` does.
+    """
+    pairs = [(source, key) for source, keys in boards_by_source(tenant, boards).items() for key in keys]
+    server = (await fetch(SERVER))[0]
+    rows = await fetch(SOURCES, [pair[0] for pair in pairs], [pair[1] for pair in pairs], trigger_name(tenant))
+    return judge_catalogue(tenant, boards, server, rows)
+
+
+def judge_catalogue(
+    tenant: str, boards: Mapping[str, Board], server: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]
+) -> Catalogue:
+    """Judge the rows of ``server.sql`` and ``sources.sql``; pure, for the worker, the check and the doctor."""
+    of_board: dict[str, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        of_board.setdefault(row["board"], []).append(row)
+    proofs = {
+        name: _proof(board, server, of_board.get(board_key(tenant, name), [])) for name, board in boards.items()
+    }
+    return Catalogue(
+        visible=server["visible"],
+        proofs=proofs,
+        faulty=tuple(sorted({row["source"] for row in rows if row["faults"]})),
+        since=server["since"],
+        standby=server["standby"],
+        usable=server["usable"],
+    )
+
+
+def _proof(board: Board, server: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> Proof:
+    faults = sorted({fault for row in rows for fault in row["faults"]}) if board.sources else []
+    why = [_in_words(fault) for fault in faults]
+    if server["standby"]:
+        return Proof(
+            "none", ("the database is a standby: it shows what it has replayed, and takes no marks", *why)
+        )
+    digest = _digest(server, rows)
+    if not board.sources:
+        why = ["a report of the board names no sources"]
+        if server["outside"] is not None:
+            why.append(f"the database has {server['outside']}, which is foreign or hides rows from this user")
+            return Proof("none", tuple(why))
+        return Proof("snapshot", tuple(why), digest)
+    kinds = {fault.partition(" ")[0] for fault in faults}
+    if kinds & {"foreign", "hidden"} or (kinds & _OUTSIDE and server["outside"] is not None):
+        return Proof("none", tuple(why))
+    if not faults and server["usable"]:
+        return Proof("marks", (), digest)
+    return Proof("snapshot", (*why, *(() if server["usable"] else (_UNUSABLE,))), digest)
+
+
+_UNUSABLE = "no triggers are installed whose marks this user may take up; see ./run ops reports install"
+
+
+def _digest(server: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> str:
+    text = "\n".join([server["digest"], *(f"{row['source']} {row['digest']}" for row in rows)])
+    return blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def _in_words(fault: str) -> str:
+    kind, _, name = fault.partition(" ")
+    return _WORDS[kind].format(name=name)

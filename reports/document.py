@@ -1,0 +1,89 @@
+"""The documents that readers get: octets, and a head with what the reader needs to know without parsing them."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+import orjson
+
+from reports import Report
+from reports.numbers import as_text, write
+from reports.rollup import Totals
+from reports.tree import Tree
+
+SCHEMA = 1
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One scope's stored answer.
+
+    Attributes:
+        etag: 16 hex digits over the data part alone, so that a refresh without change keeps it.
+        body: what is sent, untouched.
+        head: JSON with etag, path (root to node) and ``as_of_us``.
+    """
+
+    etag: str
+    body: bytes = field(repr=False)
+    head: bytes = field(repr=False)
+
+
+def write_documents(
+    report: Report, tree: Tree, totals: Mapping[int, Totals], *, as_of: datetime
+) -> dict[int, Document]:
+    """A document for every node.
+
+    JSON is put together from parts, each written once: the node's own part for all reports of a board, and what is
+    the same in all documents of a report.
+
+    Args:
+        as_of: the database's instant that the numbers are true for.
+    """
+    before = b'{"report":%b,"scope":' % orjson.dumps(report.name)
+    between = b',"schema":%d,"as_of":"%b","data":' % (SCHEMA, stamp(as_of).encode())
+    as_of_us = microseconds(as_of)
+    quote = b'"' if report.scope in report.as_text else b""
+    nodes = tree.nodes_json_of_texts if quote else tree.nodes_json
+    documents = {}
+    for node_id in tree.nodes:
+        data = _data(nodes[node_id], _told(totals[node_id], report.as_text))
+        etag = hashlib.blake2b(data, digest_size=8).hexdigest()
+        body = b"%b%b%d%b%b%b}" % (before, quote, node_id, quote, between, data)
+        head = b'{"etag":"%b","path":%b,"as_of_us":%d}' % (etag.encode(), tree.paths_json[node_id], as_of_us)
+        documents[node_id] = Document(etag, body, head)
+    return documents
+
+
+def _told(totals: Totals, as_texts: frozenset[str]) -> Totals:
+    """The totals with the numbers of these measures as texts."""
+    if not as_texts:
+        return totals
+    own, total = (
+        {measure: as_text(value) if measure in as_texts else value for measure, value in part.items()}
+        for part in (totals.own, totals.total)
+    )
+    return Totals(own, total)
+
+
+def _data(node: bytes, totals: Totals) -> bytes:
+    total = write(totals.total)
+    own = total if totals.own is totals.total else write(totals.own)
+    return b'{"node":%b,"total":%b,"own":%b}' % (node, total, own)
+
+
+def microseconds(instant: datetime) -> int:
+    """Microseconds since 1970, exactly."""
+    return (instant - _EPOCH) // timedelta(microseconds=1)
+
+
+def stamp(instant: datetime) -> str:
+    """RFC 3339 in UTC, with microseconds."""
+    return instant.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def milliseconds(duration: timedelta) -> int:
+    """Whole milliseconds, as the wire has them."""
+    return round(duration / timedelta(milliseconds=1))

@@ -1,0 +1,163 @@
+"""The head of a report file: TOML in SQL comments between two ``-- +++`` lines, read strictly.
+
+Every key is asked for by name and type. What is misspelt, missing or of the wrong kind is refused with the file,
+the line and the key, and with what is allowed: ``sales.sql:7: freshness.hrad: is not a key of a report; did you
+mean 'hard'?``. TOML readers do not tell where a key stands, so the lines are found here, by the shape of the text.
+"""
+
+import re
+import tomllib
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from difflib import get_close_matches
+from typing import Any
+
+from jobs.errors import JobError
+
+_HEAD = re.compile(r"-- \+\+\+\n((?:--.*\n)*?)-- \+\+\+\n")
+_SECTION = re.compile(r"\s*\[([\w.-]+)\]\s*(?:#.*)?\Z")
+_KEY = re.compile(r"\s*(\"?)([\w.-]+)\1\s*=")
+_TOML_LINE = re.compile(r"at line (\d+)")
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)\Z")
+_SHARE = re.compile(r"(\d+(?:\.\d+)?)\s*%\Z")
+_UNITS = {
+    "ms": timedelta(milliseconds=1),
+    "s": timedelta(seconds=1),
+    "m": timedelta(minutes=1),
+    "h": timedelta(hours=1),
+    "d": timedelta(days=1),
+}
+
+
+class ReportError(JobError):
+    """A report file that cannot be used; ``field`` is the file, the line and the key at fault."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a report is written: its file, and the line of each key of its head.
+
+    Attributes:
+        file: as errors name it.
+        query: the line on which the query begins.
+    """
+
+    file: str = ""
+    lines: Mapping[str, int] = field(default_factory=dict)
+    query: int = 1
+
+    def of(self, key: str) -> str:
+        """``file:line`` of a key; of one that is not written, of the table it would stand in, else of the head.
+
+        >>> Place("sales.sql", {"rollup": 9}).of("rollup.total")
+        'sales.sql:9'
+        """
+        line = self.lines.get(key) or self.lines.get(key.rpartition(".")[0]) or 1
+        return f"{self.file}:{line}"
+
+    def refuse(self, key: str, reason: str) -> ReportError:
+        """The error for a key."""
+        return ReportError(f"{self.of(key)}: {key}", reason)
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table of the head, asked for its values one by one.
+
+    Attributes:
+        within: its own name; empty for the head itself.
+    """
+
+    place: Place
+    values: Mapping[str, Any]
+    within: str = ""
+
+    def refuse(self, key: str, reason: str) -> ReportError:
+        """The error for one of its keys."""
+        return self.place.refuse(self._full(key), reason)
+
+    def only(self, known: Collection[str]) -> "Table":
+        """Itself, unless it holds another key. Raises ReportError."""
+        for key in self.values:
+            if key not in known:
+                close = get_close_matches(key, known, n=1)
+                hint = f"did you mean {close[0]!r}?" if close else f"allowed: {', '.join(sorted(known))}"
+                raise self.refuse(key, f"is not a key of a report; {hint}")
+        return self
+
+    def text(self, key: str, default: str | None = None) -> str:
+        """A text. Raises ReportError, also when it is missing and there is no default."""
+        value = self.values.get(key, default)
+        if value is None:
+            raise self.refuse(key, "is missing")
+        if not isinstance(value, str):
+            raise self.refuse(key, f"{value!r} must be a text in quotes")
+        return value
+
+    def duration(self, key: str, default: timedelta | None = None) -> timedelta:
+        """A duration such as ``"30s"``. Raises ReportError."""
+        if key not in self.values and default is not None:
+            return default
+        value = self.text(key) if isinstance(self.values.get(key), str | None) else str(self.values[key])
+        match = _DURATION.match(value)
+        if match is None:
+            raise self.refuse(key, f"{value!r} is no duration; write 500ms, 30s, 5m, 2h or 1d")
+        try:
+            return float(match[1]) * _UNITS[match[2]]
+        except OverflowError:
+            raise self.refuse(key, "is longer than any report lives") from None
+
+    def share(self, key: str, default: str) -> float:
+        """A part of a whole, written ``"0.5%"``. Raises ReportError."""
+        value = str(self.values.get(key, default))
+        match = _SHARE.match(value)
+        if match is None or not 0 < float(match[1]) <= 100:  # noqa: PLR2004  per cent
+            raise self.refuse(key, f"{value!r} must be over 0% and at most 100%, like '0.5%'")
+        return float(match[1]) / 100
+
+    def table(self, key: str, known: Collection[str] | None = None) -> "Table":
+        """A table in it, with these keys alone. Raises ReportError."""
+        value = self.values.get(key)
+        if key not in self.values:
+            raise self.refuse(key, "is missing")
+        if not isinstance(value, dict) or not value:
+            raise self.refuse(key, "must be a table with at least one key")
+        found = Table(self.place, value, self._full(key))
+        return found if known is None else found.only(known)
+
+    def _full(self, key: str) -> str:
+        return f"{self.within}.{key}" if self.within else key
+
+
+def split(source: str, file: str) -> tuple[Table, str]:
+    """The head and the query below it. Raises ReportError when there is no head, or it is not TOML."""
+    match = _HEAD.match(source)
+    if match is None:
+        raise ReportError(f"{file}:1", "must begin with front matter between two lines '-- +++'")
+    lines = [line.removeprefix("--").removeprefix(" ") for line in match[1].splitlines()]
+    try:
+        values = tomllib.loads("\n".join(lines))
+    except tomllib.TOMLDecodeError as error:
+        told = _TOML_LINE.search(str(error))
+        line = int(told[1]) + 1 if told else len(lines) + 1
+        reason = str(error).partition(" (at ")[0]
+        raise ReportError(f"{file}:{line}", f"front matter is not TOML: {reason}") from None
+    rest = source[match.end() :]
+    query = source[: match.end()].count("\n") + 1 + rest[: len(rest) - len(rest.lstrip())].count("\n")
+    return Table(Place(file, _lines(lines), query), values), rest.strip().rstrip(";").rstrip()
+
+
+def _lines(head: list[str]) -> dict[str, int]:
+    """The line of every key and table, as they are written; the head begins on the second line of the file."""
+    found: dict[str, int] = {}
+    section, quoted = "", False
+    for number, line in enumerate(head, start=2):
+        if not quoted:
+            if table := _SECTION.match(line):
+                section = f"{table[1]}."
+                found.setdefault(table[1], number)
+            elif key := _KEY.match(line):
+                found.setdefault(section + key[2], number)
+        quoted ^= (line.count('"""') + line.count("'''")) % 2 == 1
+    return found

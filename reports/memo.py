@@ -1,0 +1,105 @@
+"""What a process remembers of the last refreshes, so that what has not changed is not reckoned again.
+
+A board is refreshed as a whole when any of its tables was written to, and most of its reports find the rows that
+they found before. Documents follow from the tree and the rows alone: of equal ones the ETags are known, and where
+the stored set has the same there is nothing to write.
+
+What can go wrong: nothing is taken for granted, rows are compared with rows. It costs the memory of one result of
+each query.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from decimal import Decimal
+from typing import Any
+
+from reports.document import Document
+from reports.tree import Tree
+
+Rows = Sequence[Mapping[str, Any]]
+
+
+class Memo:
+    """Of one process and tenant."""
+
+    def __init__(self) -> None:
+        self._trees: dict[str, tuple[Rows, Tree]] = {}
+        self._etags: dict[str, tuple[Tree, Rows, Mapping[int, str]]] = {}
+        self.columns: dict[tuple[int, str], Any] = {}
+        """What a query returns and takes, by the server's process and the query."""
+
+    def known_tree(self, query: str, rows: Rows) -> Tree | None:
+        """The last tree of the query, if it was grown from equal rows."""
+        known = self._trees.get(query)
+        return known[1] if known is not None and known[0] == rows else None
+
+    def tree(self, query: str, rows: Rows, grow: Callable[[Rows], Tree]) -> Tree:
+        """The tree of these rows; the very one that was grown from equal rows, if that was the last.
+
+        Raises:
+            InvalidTree: as ``grow``.
+        """
+        known = self.known_tree(query, rows)
+        if known is None:
+            known = grow(rows)
+            self._trees[query] = rows, known
+        return known
+
+    def documents(
+        self, report: str, tree: Tree, rows: Rows, write: Callable[[], Mapping[int, Document]]
+    ) -> Mapping[int, Document]:
+        """The documents of these rows; where their ETags are known, written when the first is asked for.
+
+        Args:
+            write: what writes them; must depend on nothing but tree, rows and the instant.
+        """
+        known = self._etags.get(report)
+        if known is not None and known[0] is tree and known[1] == rows and _have_the_same_digits(known[1], rows):
+            return Unwritten(known[2], write)
+        documents = write()
+        self._etags[report] = tree, rows, {scope: one.etag for scope, one in documents.items()}
+        return documents
+
+
+def _have_the_same_digits(former: Rows, rows: Rows) -> bool:
+    """Whether decimals of equal rows are written alike: 1.5 and 1.50 are equal, and their documents differ."""
+    names = former[0].keys() if former else ()
+    return all(
+        [str(row[name]) for row in former] == [str(row[name]) for row in rows]
+        for name in names
+        if _is_decimal(next((row[name] for row in former if row[name] is not None), None))
+    )
+
+
+def _is_decimal(value: object) -> bool:
+    return isinstance(value, Decimal) or (isinstance(value, list) and Decimal in set(map(type, value)))
+
+
+class Unwritten(Mapping[int, Document]):
+    """Documents whose ETags are known: they are written when the first is asked for.
+
+    Attributes:
+        etags: by scope.
+    """
+
+    def __init__(self, etags: Mapping[int, str], write: Callable[[], Mapping[int, Document]]) -> None:
+        self.etags = etags
+        self._write = write
+        self._written: Mapping[int, Document] | None = None
+
+    def __getitem__(self, scope: int) -> Document:
+        if self._written is None:
+            self._written = self._write()
+        return self._written[scope]
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.etags)
+
+    def __len__(self) -> int:
+        return len(self.etags)
+
+
+def etags_of(documents: Mapping[int, Document]) -> Mapping[int, str]:
+    """By scope; nothing is written for it."""
+    if isinstance(documents, Unwritten):
+        return documents.etags
+    return {scope: document.etag for scope, document in documents.items()}

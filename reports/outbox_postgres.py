@@ -1,0 +1,134 @@
+"""What the database says about changes: which marks wait, and whether anything at all has happened.
+
+Two ways to know that a stored set is still true, both exact where the catalogue says the same as when the set was
+computed (catalogue_postgres.py):
+
+    marks     the triggers of ``ops reports install`` leave a mark in the transaction that changes rows. No mark
+              is visible at an instant: all that was acknowledged before it is in what was stored
+    snapshot  without triggers, or without the right to take up marks: ``pg_current_snapshot()`` is still the one
+              that the set was computed from, so no writing transaction has ended anywhere in the server
+
+A standby offers neither: its snapshots name no transactions in progress, and no trigger runs there. All that is
+known of it is the time of the last commit that it has replayed.
+
+Either is one prepared query of some 40 us, without a transaction around it. A cursor over mark ids would not do:
+ids are handed out before the commit, and a late one is skipped. Neither would NOTIFY: it makes commits wait for
+each other, and what nobody hears is lost.
+"""
+
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
+
+import asyncpg
+
+from reports.boards import Board
+from reports.catalogue_postgres import Catalogue, read_catalogue
+from reports.pace import Marks, Seen
+from reports.source_postgres import REPLAYED
+
+LOOK_AGAIN = 30.0
+"""Seconds for which the catalogue is believed by a worker that does not look."""
+_ASK_SHARE = 0.01
+"""Part of the time that goes into questions about the catalogue; what is not asked about is not proved."""
+_ASK_AHEAD = 0.5
+"""Seconds of such questions that may be used ahead."""
+_TIMEOUT = 5.0
+_NOW = f"""{REPLAYED},
+    now() AS at, pg_current_snapshot()::text AS visible, pg_postmaster_start_time() AS since
+"""
+_WATCHED = f"""{_NOW},
+    NULL AS board, NULL::timestamptz AS taken, NULL::timestamptz AS first, NULL::timestamptz AS last
+UNION ALL
+SELECT NULL, NULL, NULL, NULL, board, as_of, NULL, NULL FROM momentus.boards
+UNION ALL
+SELECT NULL, NULL, NULL, NULL, board, NULL, min(at), max(at) FROM momentus.dirty GROUP BY board
+"""  # noqa: S608  all of it stands here
+
+
+class Outbox:
+    """The marks of one tenant, looked at on a connection of its own: a slow refresh delays no look."""
+
+    def __init__(self, dsn: str, *, tenant: str, boards: Mapping[str, Board]) -> None:
+        self._dsn = dsn
+        self._tenant = tenant
+        self._boards = boards
+        self._pool: asyncpg.Pool[asyncpg.Record] | None = None
+        self._known = Catalogue()
+        self._known_until = 0.0
+        self._asked = 0.0
+        self._asking = 0.0
+
+    async def catalogue(self) -> Catalogue:
+        """What the catalogue said, half a minute ago at most. Raises DATABASE_FAULTS."""
+        if time.monotonic() >= self._known_until:
+            await self._ask()
+        return self._known
+
+    async def watches(self, board: str) -> bool:
+        """Whether the database marks whatever changes this board. Raises DATABASE_FAULTS."""
+        return board in (await self.catalogue()).watched
+
+    def forget(self) -> None:
+        """Have the catalogue asked again before it is believed."""
+        self._known_until = 0.0
+
+    async def look(self) -> Seen:
+        """What is there now. Raises DATABASE_FAULTS.
+
+        The catalogue is asked after the marks: what it says is true of their state, or of a later one.
+        """
+        watched = (await self.catalogue()).watched
+        pool = await self._connected()
+        try:
+            rows = await pool.fetch(_WATCHED if watched else _NOW)
+        except asyncpg.PostgresError:
+            self.forget()  # somebody removed the tables: see anew before believing anything
+            raise
+        clock, *boards = sorted(rows, key=lambda row: row["at"] is None)
+        marks = {row["board"]: Marks(row["first"], row["last"]) for row in boards if row["first"] is not None}
+        taken = {row["board"]: row["taken"] for row in boards if row["taken"] is not None}
+        seen = Seen(clock["at"], clock["visible"], marks, taken, replayed=clock["replayed"])
+        return replace(seen, catalogue=await self._digests(seen, clock["since"]))
+
+    async def _digests(self, seen: Seen, since: datetime) -> dict[str, str] | None:
+        """By board, as of what was seen; None while it is too soon to ask again, and on a standby."""
+        known = (self._known.visible, self._known.standby, self._known.since)
+        if known != (seen.visible, seen.replayed is not None, since):
+            if self._asking - (time.monotonic() - self._asked) * _ASK_SHARE > _ASK_AHEAD:
+                return None
+            await self._ask()
+        if self._known.standby:
+            return None
+        return {name: proof.digest for name, proof in self._known.proofs.items() if proof.digest is not None}
+
+    async def _ask(self) -> None:
+        began = time.monotonic()
+        self._known = await read_catalogue((await self._connected()).fetch, self._tenant, self._boards)
+        ended = time.monotonic()
+        self._asking = max(0.0, self._asking - (began - self._asked) * _ASK_SHARE) + ended - began
+        self._asked, self._known_until = ended, ended + LOOK_AGAIN
+
+    async def close(self) -> None:
+        """Close the connection."""
+        if self._pool is not None:
+            await self._pool.close()
+            self._pool = None
+
+    async def _connected(self) -> "asyncpg.Pool[asyncpg.Record]":
+        if self._pool is None:
+            self._pool = await asyncpg.create_pool(
+                self._dsn,
+                min_size=1,
+                max_size=1,
+                timeout=_TIMEOUT,
+                command_timeout=_TIMEOUT,
+                reset=_leave,
+                server_settings={"application_name": "momentus-prober"},
+            )
+        return self._pool
+
+
+async def _leave(_: object) -> None:
+    """Nothing of a session is ever changed here, so nothing need be undone: that would cost more than the look."""

@@ -1,0 +1,294 @@
+"""When a board is refreshed, and when a stored set counts as proved: decisions over values, without I/O.
+
+    cold        a report is not stored                              at once
+    failed      its last refresh failed                             when its rest is over
+    time        its numbers change by themselves                    at that instant
+    changed     marks wait: ``debounce`` after the last of them, and at most ``max_wait`` after the first;
+                or, where there are no triggers, a writing transaction has ended
+    taken_up    marks were taken up for a set that is not here      at once
+    catalogue   the catalogue says something else of the board's tables than when it was computed
+    replayed    a standby has replayed commits since
+    unverified  the database did something and left no mark         MAX_UNVERIFIED after the last refresh; while
+                marks wait, theirs is the refresh that comes, and the refreshes of other boards do not count
+    wanted      somebody reads it, and nothing proves it true       at once
+    clock       nothing has proved it true for as long as ``every``
+
+None but the first two and ``taken_up`` is sooner than the budget allows: a board whose refreshes take c of the
+database's time (95 % take less) and may use the part s of one processor is refreshed every c / s at the most, in
+the long run. What half a minute allows may be used ahead, so that a change after a rest is seen at once. Under
+more change than that its age grows, and readers see it.
+"""
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from reports.boards import Board
+from reports.triggers import board_key
+
+AHEAD = timedelta(seconds=30)
+"""The time whose share of the database may be used ahead."""
+SHARE = 0.05
+"""Of one processor of the database, for all boards of a tenant together."""
+MAX_UNVERIFIED = timedelta(minutes=15)
+"""How long a set is believed on the word of triggers alone: restores and disabled triggers leave no marks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """When the first and the last of a board's waiting marks were made."""
+
+    first: datetime
+    last: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One look at the database.
+
+    Attributes:
+        at: its ``now()``; what was acknowledged before it is in what was seen.
+        visible: its ``pg_current_snapshot()``.
+        marks: what waits, by the board's key; boards without marks are absent.
+        taken: as of when each board's marks were last taken up, by the board's key.
+        catalogue: the digest of what the catalogue says of each board that can be proved, by the board's name;
+            None where it was not asked in this state.
+        replayed: on a standby, the time of the last commit that it shows.
+    """
+
+    at: datetime
+    visible: str
+    marks: Mapping[str, Marks] = field(default_factory=dict)
+    taken: Mapping[str, datetime] = field(default_factory=dict)
+    catalogue: Mapping[str, str] | None = None
+    replayed: datetime | None = None
+
+    @property
+    def behind(self) -> timedelta:
+        """How far the state lies behind the clock."""
+        return timedelta(0) if self.replayed is None else max(timedelta(0), self.at - self.replayed)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """What is stored of a report, as far as its next refresh depends on it.
+
+    Attributes:
+        cost: what 95 % of its refreshes cost the database at most.
+        debt: database time that its refreshes had used and not made up for by resting, as of ``as_of``.
+        xid: the refresh's own transaction, if it wrote.
+        again: after a failure, not before this instant.
+        computed: when it was computed, by the clock; None: at ``as_of``, which a standby's replay puts earlier.
+        catalogue: the digest of what the catalogue said of its board; None: nothing proves it.
+        stored: whether there is a set at all.
+    """
+
+    stored: bool = True
+    generation: int = 0
+    as_of: datetime
+    verified: datetime
+    valid_until: datetime | None = None
+    cost: timedelta = timedelta(0)
+    debt: timedelta = timedelta(0)
+    visible: str = ""
+    xid: int | None = None
+    again: datetime | None = None
+    computed: datetime | None = None
+    catalogue: str | None = None
+
+    @property
+    def at(self) -> datetime:
+        """When it was computed, by the database's clock."""
+        return self.computed or self.as_of
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """When to refresh, why, and which reports are proved true as of the look."""
+
+    due: datetime
+    why: str
+    proved: tuple[str, ...]
+
+
+def interval(board: Board, known: Mapping[str, Known]) -> timedelta:
+    """The time between two refreshes at which a board under lasting change keeps to its budget."""
+    cost = sum((one.cost for one in known.values()), timedelta(0))
+    return max(board.debounce, cost / board.max_db_share)
+
+
+def debt_after(debt: timedelta, *, rested: timedelta, share: float, cost: timedelta) -> timedelta:
+    """The debt after a further refresh: resting pays off the share of the time it takes.
+
+    >>> second = timedelta(seconds=1)
+    >>> debt_after(second, rested=50 * second, share=0.01, cost=second) / second
+    1.5
+    """
+    return max(timedelta(0), debt - rested * share) + cost
+
+
+def _earliest(board: Board, known: Mapping[str, Known], seen: Seen, stretch: float) -> datetime:
+    """When the budget allows the next refresh."""
+    stored = [one for one in known.values() if one.stored]
+    if not stored:
+        return seen.at
+    share = board.max_db_share / max(1.0, stretch)
+    use = sum((one.debt + one.cost for one in stored), timedelta(0))
+    return max(one.at for one in stored) + max(timedelta(0), use - AHEAD * share) / share
+
+
+def stretch_of(boards: Mapping[str, Board], known: Mapping[str, Mapping[str, Known]], *, share: float) -> float:
+    """How much longer all intervals must be so that the tenant's boards together keep to its share."""
+    use = 0.0
+    for name, board in boards.items():
+        cost = sum((one.cost for one in known[name].values()), timedelta(0))
+        use += cost / interval(board, known[name]) if cost else 0.0
+    return max(1.0, use / share)
+
+
+def decide_all(
+    boards: Mapping[str, Board],
+    known: Mapping[str, Known],
+    seen: Seen,
+    *,
+    tenant: str,
+    watched: Collection[str],
+    wanted: Collection[str],
+    share: float = SHARE,
+) -> dict[str, Decision]:
+    """What is to be done about each board of a tenant after a look.
+
+    Args:
+        known: all reports of these boards by name.
+        watched: names of the boards of which the database marks what changes them.
+        wanted: reports that somebody read and found old.
+        share: the part of one processor of the database that all of them together may use.
+    """
+    of_board = {
+        name: {report.name: known[report.name] for report in board.reports} for name, board in boards.items()
+    }
+    stretch = stretch_of(boards, of_board, share=share)
+    ours = frozenset(one.xid for one in known.values() if one.xid is not None)
+    return {
+        name: decide(
+            board,
+            of_board[name],
+            seen,
+            board_key(tenant, name),
+            watched=name in watched,
+            wanted=any(report.name in wanted for report in board.reports),
+            stretch=stretch,
+            ours=ours,
+        )
+        for name, board in boards.items()
+    }
+
+
+def decide(
+    board: Board,
+    known: Mapping[str, Known],
+    seen: Seen,
+    key: str,
+    *,
+    watched: bool,
+    wanted: bool,
+    stretch: float = 1.0,
+    ours: frozenset[int] = frozenset(),
+) -> Decision:
+    """What is to be done about a board after a look.
+
+    Args:
+        known: its reports by name.
+        key: of the board in the marks.
+        watched: whether the database marks what changes it.
+        wanted: whether somebody read one of its reports and found it old.
+        ours: the transactions of other boards' latest refreshes, which change nothing that a report shows.
+    """
+    digest = (seen.catalogue or {}).get(board.name)
+    proved = tuple(name for name, one in known.items() if _is_proved(one, seen, key, digest, watched=watched))
+    earliest = _earliest(board, known, seen, stretch)
+    reasons = list(_reasons(board, known, seen, key, watched=watched, earliest=earliest, ours=ours))
+    if wanted and len(proved) < len(known) and any(_has_new(one, seen) for one in known.values()):
+        reasons.append((max(earliest, seen.at), "wanted"))
+    due, why = min(reasons, default=(datetime.max.replace(tzinfo=seen.at.tzinfo), "never"))
+    return Decision(due, why, proved)
+
+
+def _has_new(one: Known, seen: Seen) -> bool:
+    """Whether computing it may show anything new: a standby that replays nothing has nothing new to show."""
+    return seen.replayed is None or seen.replayed > one.verified
+
+
+def _is_proved(one: Known, seen: Seen, key: str, digest: str | None, *, watched: bool) -> bool:
+    """Whether what is stored is what a refresh would store now."""
+    if not one.stored or (one.valid_until is not None and one.valid_until <= seen.at):
+        return False
+    if digest is None or one.catalogue != digest:
+        return False
+    if not watched:
+        return one.visible == seen.visible
+    taken = seen.taken.get(key)
+    return key not in seen.marks and taken is not None and one.as_of >= taken
+
+
+def _reasons(
+    board: Board,
+    known: Mapping[str, Known],
+    seen: Seen,
+    key: str,
+    *,
+    watched: bool,
+    earliest: datetime,
+    ours: frozenset[int],
+) -> Iterator[tuple[datetime, str]]:
+    working = [one for one in known.values() if one.again is None]
+    yield from ((one.again, "failed") for one in known.values() if one.again is not None)
+    yield from ((seen.at, "cold") for one in working if not one.stored)
+    stored = [one for one in working if one.stored]
+    until = [one.valid_until + seen.behind for one in stored if one.valid_until is not None]
+    yield from ((max(earliest, one), "time") for one in until)
+    yield from ((max(earliest, max(one.verified, one.at) + board.every), "clock") for one in stored)
+    if seen.replayed is not None:
+        if any(_has_new(one, seen) for one in stored):
+            yield max(earliest, seen.at), "replayed"
+        return
+    if seen.catalogue is not None and any(one.catalogue != seen.catalogue.get(board.name) for one in stored):
+        yield max(earliest, seen.at), "catalogue"
+    if watched:
+        yield from _by_marks(board, stored, seen, key, earliest=earliest, ours=ours)
+    elif any(one.visible != seen.visible for one in stored):
+        yield max(earliest, seen.at), "changed"
+
+
+def _by_marks(
+    board: Board, stored: list[Known], seen: Seen, key: str, *, earliest: datetime, ours: frozenset[int]
+) -> Iterator[tuple[datetime, str]]:
+    marks = seen.marks.get(key)
+    if marks:
+        yield max(earliest, min(marks.last + board.debounce, marks.first + board.max_wait)), "changed"
+    taken = seen.taken.get(key)
+    for one in stored:
+        if taken is None or one.as_of < taken:
+            yield seen.at, "taken_up"
+        elif not marks and not only_ended(one.visible, seen.visible, one.xid, *ours):
+            # With marks, a refresh for this reason would come before their debounce is over, and theirs once more.
+            yield max(earliest, one.at + MAX_UNVERIFIED), "unverified"
+
+
+def only_ended(earlier: str, later: str, *xids: int | None) -> bool:
+    """Whether no transaction but these has ended between two ``pg_current_snapshot()`` of one server.
+
+    >>> only_ended("10:10:", "10:11:", 10), only_ended("10:10:", "10:12:", 10)
+    (True, False)
+    """
+    before, after = _parsed(earlier), _parsed(later)
+    if after[0] < before[0] or after[0] - before[0] > len(xids) + len(after[1]):
+        return False  # another server, or more than these: no need to count
+    newly = (before[1] | set(range(before[0], after[0]))) - after[1]
+    return newly <= {*xids}
+
+
+def _parsed(snapshot: str) -> tuple[int, set[int]]:
+    """xmax, and those below it that were running."""
+    _, ends, running = snapshot.split(":")
+    return int(ends), {int(xid) for xid in running.split(",") if xid}

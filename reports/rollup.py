@@ -1,0 +1,191 @@
+"""From direct rows to totals over every subtree: a pure walk from the leaves to the root.
+
+Each node's total is its own row with its children's totals gathered into it. That is done measure by measure, each
+a column of its own: what a roll-up means is then decided once for a report and not for every number. What the
+roll-ups mean is in `reports.rollups`, what their values are and how they are gathered in `measures`.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import localcontext
+from typing import Any, TypeAlias
+
+from reports.measures import (
+    InvalidRows as InvalidRows,
+    checked,
+    gathering,
+    is_plain,
+    keys_alike,
+    neutral,
+    ranked,
+    ratio,
+    shown,
+)
+from reports.numbers import EXACT
+from reports.rollups import columns_of, ratio_of
+from reports.tree import Tree
+
+Row: TypeAlias = Mapping[str, Any]
+"""Measure to value, as the driver gives them."""
+_Column: TypeAlias = Sequence[Any]
+"""One measure's values: of the rows in their order, or of all nodes in the order ``tree.upwards``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """Measures of one node: its own rows, and its whole subtree's. Values are ready for JSON.
+
+    Of a node without children the two may be one object.
+    """
+
+    own: dict[str, object] = field(repr=False)
+    total: dict[str, object] = field(repr=False)
+
+
+def roll_up(rows: Iterable[Row], *, scope: str, rollup: Mapping[str, str], tree: Tree) -> dict[int, Totals]:
+    """Own and total measures of every node of the tree.
+
+    A measure with ``sql`` is the subtree's by the query's own reckoning: it is in the total alone.
+
+    Args:
+        rows: at most one per node; a node without one has nothing.
+        scope: the column with the node's id.
+        rollup: measure to roll-up, as :class:`reports.Report` has it.
+
+    Raises:
+        InvalidRows: a node twice or unknown, a column missing, or a value that its roll-up cannot use.
+    """
+    with localcontext(EXACT):
+        return _rolled_up(list(rows), scope, rollup, tree)
+
+
+def _rolled_up(given: Sequence[Row], scope: str, rollup: Mapping[str, str], tree: Tree) -> dict[int, Totals]:
+    nodes = _nodes(given, scope, tree)
+    columns = {measure: rollup[measure] for measure in columns_of(rollup)}
+    own = {measure: _checked(given, nodes, measure, how) for measure, how in columns.items()}
+    own_shown = {measure: shown(own[measure], how) for measure, how in columns.items()}
+    total_shown = _totals(nodes, own, own_shown, columns, tree)
+    direct = {measure: how for measure, how in rollup.items() if how != "sql"}
+    own_of = dict(zip(nodes, _documents(own_shown, direct, len(nodes)), strict=True))
+    total_of = zip(tree.upwards, _documents(total_shown, rollup, len(tree.upwards)), strict=True)
+    empty = _nothing(direct)
+    is_all_direct = len(direct) == len(rollup)
+    return {
+        node: Totals(mine := own_of.get(node, empty), mine if is_all_direct and not tree.children[node] else total)
+        for node, total in total_of
+    }
+
+
+def _nodes(rows: Sequence[Row], scope: str, tree: Tree) -> list[int]:
+    """Whose the rows are."""
+    nodes = list(_values(rows, scope))
+    seen: set[int] = set()
+    for node in nodes:
+        if node in seen:
+            raise InvalidRows(f"node {node} comes twice; group the query by {scope}")
+        if node not in tree.nodes:
+            raise InvalidRows(f"node {node} is not in the tree; join the query with it")
+        seen.add(node)
+    return nodes
+
+
+def _values(rows: Sequence[Row], column: str) -> _Column:
+    try:
+        return [row[column] for row in rows]
+    except KeyError as error:
+        raise InvalidRows(f"the query has no column {error}; check scope and rollup") from None
+
+
+def _checked(rows: Sequence[Row], nodes: Sequence[int], measure: str, how: str) -> _Column:
+    """A column in the form that its roll-up gathers."""
+    values = _values(rows, measure)
+    if is_plain(values, how):
+        return values
+    ready = []
+    for node, value in zip(nodes, values, strict=True):
+        try:
+            ready.append(checked(value, measure, how))
+        except InvalidRows as error:
+            raise InvalidRows(f"{error.words} (node {node})", error.measure) from None
+    return ready
+
+
+def _totals(
+    nodes: Sequence[int],
+    own: Mapping[str, _Column],
+    own_shown: Mapping[str, _Column],
+    columns: Mapping[str, str],
+    tree: Tree,
+) -> dict[str, _Column]:
+    """Every measure's totals, ready for JSON."""
+    totals: dict[str, _Column] = {}
+    for measure, how in columns.items():
+        if how in {"min", "max"}:
+            beside = [name for name, word in columns.items() if word == f"of {measure}"]
+            totals |= _extremes(nodes, own, own_shown, (measure, *beside), how, tree)
+        elif not how.startswith("of "):
+            mine = dict(zip(nodes, own[measure], strict=True))
+            climbed = _climb(mine, neutral(how), gathering(how), tree)
+            if how == "sums":
+                _check_keys(climbed[-1], measure, own[measure], nodes)
+            try:
+                totals[measure] = shown(climbed, how)
+            except InvalidRows as error:
+                raise InvalidRows(error.words, measure) from None
+    return totals
+
+
+def _check_keys(of_root: Mapping[str, Any], measure: str, values: _Column, nodes: Sequence[int]) -> None:
+    """Refuse keys that look the same and differ; the root has those of all nodes."""
+    if alike := keys_alike(of_root):
+        node = next(node for node, value in zip(nodes, values, strict=True) if alike[1] in value)
+        told = f"the keys {alike[0]!a} and {alike[1]!a} look the same; write normalize(key) in the query"
+        raise InvalidRows(f"{told} (node {node})", measure)
+
+
+def _extremes(
+    nodes: Sequence[int],
+    own: Mapping[str, _Column],
+    own_shown: Mapping[str, _Column],
+    names: Sequence[str],
+    how: str,
+    tree: Tree,
+) -> dict[str, _Column]:
+    """An extreme and all that stands beside it, taken from the one row that has it.
+
+    Of equal extremes what stands beside decides. So it is rows that climb, each with its rank.
+    """
+    ranks = ranked([own[name] for name in names], how)
+    mine = {node: (rank, place) for place, (node, rank) in enumerate(zip(nodes, ranks, strict=True))}
+    chosen = _climb(mine, (None, None), gathering(how), tree)
+    return {name: [None if place is None else own_shown[name][place] for _, place in chosen] for name in names}
+
+
+def _climb(
+    own: Mapping[int, Any],
+    nothing: Any,  # noqa: ANN401  a column's
+    gather: Callable[[Any, list[Any]], Any],
+    tree: Tree,
+) -> list[Any]:
+    """The totals of a column, children before their parents."""
+    totals = {node: own.get(node, nothing) for node in tree.upwards}
+    for node, children in tree.inner:
+        totals[node] = gather(totals[node], [totals[child] for child in children])
+    return list(totals.values())
+
+
+def _documents(columns: Mapping[str, _Column], rollup: Mapping[str, str], count: int) -> list[dict[str, object]]:
+    """Columns as one object per node, measures as declared; ratios are reckoned now, from what is shown."""
+    ready = dict(columns)
+    for measure, how in rollup.items():
+        if pair := ratio_of(how):
+            ready[measure] = list(map(ratio, ready[pair[0]], ready[pair[1]]))
+    if not rollup:
+        return [{} for _ in range(count)]
+    return [dict(zip(rollup, values, strict=True)) for values in zip(*(ready[one] for one in rollup), strict=True)]
+
+
+def _nothing(direct: Mapping[str, str]) -> dict[str, object]:
+    """The own measures of a node that has no row."""
+    columns = {measure: shown([neutral(direct[measure])], direct[measure]) for measure in columns_of(direct)}
+    return _documents(columns, direct, 1)[0]

@@ -1,0 +1,99 @@
+"""The roll-ups: how a measure of a node's own rows becomes that of its whole subtree, and what its column must be.
+
+| roll-up                | the subtree's value                                                      |
+|------------------------|--------------------------------------------------------------------------|
+| ``sum``                | the sum                                                                  |
+| ``min``, ``max``       | the smallest, the largest; NULL counts as absent                         |
+| ``any``                | true if any is                                                           |
+| ``distinct``           | how many different ids: the column is an array, which adds up as a set   |
+| ``of X``               | what stands beside the chosen ``min`` or ``max`` of column X             |
+| ``sums``               | sums by key: the column is a JSON object of numbers                      |
+| ``top N by K asc``     | the first N of all rows in that order: the column is a JSON array of objects |
+| ``X / Y``              | the ratio of two other measures, taken after they are rolled up; it has no column |
+| ``sql``                | the column's own value: the query reckons the subtree itself             |
+
+All but the last are additive in the wide sense: two halves can be merged in any order and grouping, and give what
+all their rows would have given. What is not (a median, a percentile) needs ``sql``.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+from reports.front_matter import Table
+
+PLAIN = frozenset({"sum", "min", "max", "any", "distinct", "sums", "sql"})
+_TOP = re.compile(r"top (\d{1,4}) by (\w+(?:, ?\w+)*) (asc|desc)\Z")
+_RATIO = re.compile(r"(\w+) / (\w+)\Z")
+_MOST_ROWS = 1000
+_COUNTABLE = frozenset({"sum", "distinct"})
+
+
+@dataclass(frozen=True, slots=True)
+class Top:
+    """``top N by K asc``: how many rows, in the order of which of their keys."""
+
+    count: int
+    keys: tuple[str, ...]
+    descending: bool
+
+
+@lru_cache(maxsize=256)
+def top_of(how: str) -> Top | None:
+    """What a ``top`` roll-up asks for; None for any other.
+
+    >>> top_of("top 5 by opened_at, id asc")
+    Top(count=5, keys=('opened_at', 'id'), descending=False)
+    """
+    match = _TOP.match(how)
+    if match is None:
+        return None
+    return Top(int(match[1]), tuple(key.strip() for key in match[2].split(",")), match[3] == "desc")
+
+
+@lru_cache(maxsize=256)
+def ratio_of(how: str) -> tuple[str, str] | None:
+    """The two measures of a ratio; None for any other roll-up.
+
+    >>> ratio_of("people_today / employees")
+    ('people_today', 'employees')
+    """
+    match = _RATIO.match(how)
+    return None if match is None else (match[1], match[2])
+
+
+def read_rollups(table: Table) -> Mapping[str, str]:
+    """Measure to roll-up, in the order in which documents show them. Raises ReportError."""
+    words = {measure: str(how) for measure, how in table.values.items()}
+    for measure, how in words.items():
+        if reason := _fault(how, words):
+            raise table.refuse(measure, reason)
+    return words
+
+
+def columns_of(rollup: Mapping[str, str]) -> list[str]:
+    """The measures that the query must return; ratios are reckoned from others.
+
+    >>> columns_of({"here": "sum", "all": "sum", "rate": "here / all"})
+    ['here', 'all']
+    """
+    return [measure for measure, how in rollup.items() if ratio_of(how) is None]
+
+
+def _fault(how: str, words: Mapping[str, str]) -> str:
+    """What is wrong with a roll-up; empty when nothing is."""
+    if how in PLAIN:
+        return ""
+    if how.startswith("of ") and words.get(how.removeprefix("of ")) in {"min", "max"}:
+        return ""
+    if top := top_of(how):
+        return "" if 1 <= top.count <= _MOST_ROWS else f"{how!r} must keep 1 to {_MOST_ROWS} rows"
+    if ratio := ratio_of(how):
+        wrong = [name for name in ratio if words.get(name) not in _COUNTABLE]
+        return f"{wrong[0]!r} must be a measure with sum or distinct" if wrong else ""
+    allowed = ", ".join(sorted(PLAIN))
+    return (
+        f"{how!r} is none of {allowed}, 'of' a measure with min or max, "
+        "'top 10 by opened_at asc', or a ratio of two others, 'here / employees'"
+    )

@@ -1,0 +1,279 @@
+"""The database's side of a refresh: one repeatable-read transaction for all reports of a board.
+
+A transaction begins at one instant (``now()``), its state is that of a later one, and nobody can ask for that very
+instant. So there are two, one on either side of it:
+
+    began   ``now()``: every write that was acknowledged before it is in the numbers
+    as_of   the clock once the state is taken: no row of the state was written after it. This is the reports'
+            ``:now``; with the earlier instant, a row that came in between would be seen and yet passed over as one
+            of the future, with its mark taken up
+
+A standby shows what it has replayed, however long ago that was written. There both instants are the primary's, the
+times of commits that were replayed before and after the state was taken. While the two are one, the state is that
+of all commits until then; nothing tells the states of two such refreshes apart, and either may be stored.
+Its snapshots name no transactions in progress: what is surely in the state are the transactions below xmin.
+
+Where the database marks what changed, the transaction takes up the board's marks as well, and holds the board's
+row meanwhile: a mark goes if and only if what it spoke of is stored, since storing comes before the commit. Where
+it does not, or this user may not write, the transaction is read-only.
+"""
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+import asyncpg
+
+from reports import Report
+from reports.day import Day
+from reports.measures import INFINITE
+from reports.memo import Memo, Rows
+from reports.rollup import InvalidRows, Row
+from reports.tree import Node, Tree, grow_tree
+from reports.values_postgres import check_columns, check_names, describe, read_exactly, unreadable
+
+DATABASE_FAULTS = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
+"""What a refresh may meet here: bad SQL, a timeout, a lost connection."""
+IN_THE_WAY = (
+    asyncpg.SerializationError,
+    asyncpg.DeadlockDetectedError,
+    asyncpg.LockNotAvailableError,
+)
+"""Another refresh of the board was first: nobody's fault, to be tried again soon."""
+_ONE = timedelta(microseconds=1)
+_LOCK_TIMEOUT = timedelta(seconds=5)
+REPLAYED = """
+SELECT CASE WHEN pg_is_in_recovery()
+    THEN coalesce(pg_last_xact_replay_timestamp(), (SELECT checkpoint_time FROM pg_control_checkpoint()))
+END AS replayed
+"""
+"""The time of the last commit that a standby shows; since its start none need have come. Null on a primary."""
+_BEGIN = f"""{REPLAYED},
+    now() AS began,
+    clock_timestamp() AS as_of,
+    pg_current_snapshot()::text AS visible,
+    set_config('statement_timeout', $1, true),
+    set_config('idle_in_transaction_session_timeout', $1, true),
+    set_config('lock_timeout', $2, true)
+"""
+_TAKE_UP = """
+INSERT INTO momentus.boards (board, as_of) VALUES ($1, $2)
+ON CONFLICT (board) DO UPDATE SET as_of = excluded.as_of
+RETURNING pg_current_xact_id()::text::bigint
+"""
+_MARKS = """
+DELETE FROM momentus.dirty WHERE ctid = ANY (
+    ARRAY(SELECT ctid FROM momentus.dirty WHERE board = $1 FOR UPDATE SKIP LOCKED)
+)
+RETURNING at
+"""
+
+
+@dataclass(slots=True)
+class Snapshot:
+    """One database state, and the instants between which it was taken; it is true for the later one."""
+
+    began: datetime
+    as_of: datetime
+    visible: str
+    """``pg_current_snapshot()``: which transactions are in it."""
+    _connection: Any
+    clock: datetime | None = None
+    """When it was taken by a standby's own clock, of which ``began`` and ``as_of`` say nothing."""
+    memo: Memo = field(default_factory=Memo)
+    """What the process remembers of former ones."""
+    xid: int | None = None
+    """The transaction's own number; none while it only reads."""
+    spent: float = 0.0
+    """Seconds that its reports' queries took."""
+    _trees: dict[str, Tree] = field(default_factory=dict)
+    _earliest: dict[tuple[str, datetime], Any] = field(default_factory=dict)
+
+    async def take_up(self, board: str) -> int:
+        """Take up the marks of a board; how many there were. They come back if the transaction fails.
+
+        Raises:
+            IN_THE_WAY: another refresh of the board is at work, or has ended since this state was seen.
+        """
+        self.xid = await self._connection.fetchval(_TAKE_UP, board, self.as_of)
+        return len(await self._connection.fetch(_MARKS, board))
+
+    @property
+    def standby(self) -> bool:
+        """Whether the server replays another one's changes."""
+        return self.clock is not None
+
+    @property
+    def at(self) -> datetime:
+        """When it was taken, by the server's clock."""
+        return self.clock or self.as_of
+
+    @property
+    def follows(self) -> datetime:
+        """An instant; sets that are true for earlier ones are surely of an earlier state, or of this very one."""
+        return self.began + _ONE if self.standby else self.began
+
+    @asynccontextmanager
+    async def part(self) -> AsyncIterator[None]:
+        """A part whose failure leaves the rest of the transaction usable."""
+        async with self._connection.transaction():
+            yield
+
+    @property
+    def lost(self) -> bool:
+        """Whether the connection has ended, so that no further report can be computed on it."""
+        return bool(self._connection.is_closed())
+
+    async def tree(self, report: Report) -> Tree:
+        """The report's tree; reports of a board with the same query share it.
+
+        Raises:
+            InvalidTree: the query's rows are none.
+            InvalidRows: names of a type that is never shown, or a value that has no form.
+        """
+        if report.tree not in self._trees:
+            rows = list(await self._fetch(report.tree, scope="id"))
+            known = self.memo.known_tree(report.tree, rows)
+            if known is None:
+                await check_names(self._connection, report.tree)
+            self._trees[report.tree] = known or self.memo.tree(report.tree, rows, _grown)
+        return self._trees[report.tree]
+
+    async def rows(self, report: Report, *, now: datetime, day: Day) -> list[Row]:
+        """The report's direct rows.
+
+        Raises:
+            InvalidRows: they have not the column that says when time changes them, or its values have no order; a
+                column is given twice or of a type that is never shown, or a value has no form.
+        """
+        key = self._connection.get_server_pid(), report.sql
+        if key not in self.memo.columns:
+            self.memo.columns[key] = await describe(self._connection, report.sql)
+        check_columns(report, self.memo.columns[key])
+        try:
+            rows = list(await self._fetch(report.sql, *_values(report.parameters, now, day), scope=report.scope))
+        except Exception:
+            self.memo.columns.pop(key, None)  # a column may be of another type by now
+            raise
+        if report.valid_until_column:
+            self._earliest[report.name, now] = _earliest(rows, report.valid_until_column)
+        return rows
+
+    async def valid_until(self, report: Report, *, now: datetime, day: Day) -> Any:  # noqa: ANN401  the query's
+        """What the report's own query for its validity returned: a timestamptz, null, or what should not be.
+
+        Nothing is asked if the answer is a column of rows that were asked for already.
+        """
+        if (report.name, now) in self._earliest:
+            return self._earliest[report.name, now]
+        rows = await self._fetch(report.valid_until, *_values(report.valid_until_parameters, now, day))
+        return rows[0][0] if rows else None
+
+    async def query(self, sql: str, *arguments: datetime | str | int | list[str]) -> list[Any]:
+        """The rows of any other query, of the same state.
+
+        Raises:
+            InvalidRows: a value has no form.
+        """
+        return list(await self._fetch(sql, *arguments))
+
+    async def _fetch(self, sql: str, *arguments: datetime | str | int | list[str], scope: str = "") -> Any:  # noqa: ANN401  records
+        began = time.perf_counter()
+        try:
+            return await self._connection.fetch(sql, *arguments)
+        except DATABASE_FAULTS:
+            raise
+        except Exception as error:  # the driver raises plain Python errors for values it cannot read
+            raise await unreadable(self._connection, sql, arguments, scope, error) from error
+        finally:
+            self.spent += time.perf_counter() - began
+
+
+def _grown(rows: Rows) -> Tree:
+    return grow_tree(Node(row["id"], row["parent_id"], row["name"], row["kind"]) for row in rows)
+
+
+def is_never(instant: object) -> bool:
+    """Whether a validity has no end: null, or infinity."""
+    return instant is None or instant == INFINITE
+
+
+def _earliest(rows: list[Row], column: str) -> Any:  # noqa: ANN401  the query's
+    try:
+        return min((row[column] for row in rows if not is_never(row[column])), default=None)
+    except (KeyError, TypeError) as error:
+        raise InvalidRows(
+            f"valid_until: the column {column} must be a timestamptz of the query ({error})"
+        ) from None
+
+
+def _values(parameters: tuple[str, ...], now: datetime, day: Day) -> list[datetime | str]:
+    values: dict[str, datetime | str] = {"now": now, "day_start": day.start, "day_end": day.end, "zone": day.zone}
+    return [values[name] for name in parameters]
+
+
+def snapshot_of(connection: Any, first: Any, before: datetime | None, *, memo: Memo | None = None) -> Snapshot:  # noqa: ANN401  the driver's
+    """A snapshot from the transaction's first row.
+
+    Args:
+        before: what a standby had replayed before the transaction.
+
+    Raises:
+        InterfaceError: the connection led to a primary before, and leads to a standby now.
+    """
+    memo = memo or Memo()
+    if first["replayed"] is None:
+        return Snapshot(first["began"], first["as_of"], first["visible"], connection, memo=memo)
+    if before is None:
+        raise asyncpg.InterfaceError("the connection leads to another server than a moment ago")
+    xmin = first["visible"].partition(":")[0]
+    return Snapshot(before, first["replayed"], f"{xmin}:{xmin}:", connection, clock=first["as_of"], memo=memo)
+
+
+class Source:
+    """Connections for refreshes, made when first needed.
+
+    Args:
+        dsn: of a user with SELECT on the report's tables; more is needed for nothing but marks.
+        statement_timeout: after which the server ends a query.
+        connections: how many refreshes may run at once.
+    """
+
+    def __init__(self, dsn: str, *, statement_timeout: timedelta, connections: int = 2) -> None:
+        self._dsn = dsn
+        self._timeouts = [f"{one // timedelta(milliseconds=1)}ms" for one in (statement_timeout, _LOCK_TIMEOUT)]
+        self._connections = connections
+        self._pool: asyncpg.Pool[asyncpg.Record] | None = None
+        self._memo = Memo()
+
+    @asynccontextmanager
+    async def snapshot(self, *, readonly: bool = True) -> AsyncIterator[Snapshot]:
+        """A transaction in which every query sees the same state; it is rolled back by any error."""
+        pool = await self._connected()
+        async with pool.acquire() as connection:
+            replayed = await connection.fetchval(REPLAYED)
+            async with connection.transaction(isolation="repeatable_read", readonly=readonly):
+                first = await connection.fetchrow(_BEGIN, *self._timeouts)
+                if first is None:  # pragma: no cover  a SELECT without FROM has one row
+                    raise asyncpg.InterfaceError("SELECT now() returned no row")
+                yield snapshot_of(connection, first, replayed, memo=self._memo)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        if self._pool is not None:
+            await self._pool.close()
+            self._pool = None
+
+    async def _connected(self) -> "asyncpg.Pool[asyncpg.Record]":
+        if self._pool is None:
+            self._pool = await asyncpg.create_pool(
+                self._dsn,
+                min_size=1,
+                max_size=self._connections,
+                server_settings={"application_name": "momentus-refresh"},
+                init=read_exactly,
+            )
+        return self._pool

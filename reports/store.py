@@ -1,0 +1,271 @@
+"""Stored reports as the refresh sees them: what is there, and the one atomic write."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import orjson
+from redis.asyncio import Redis
+
+from producers.keys import catalogue
+from reports import Report
+from reports.compress import Compressor
+from reports.document import Document, microseconds, milliseconds
+from reports.keys import changed, closed, prober, snapshot, wanted
+from reports.memo import etags_of
+from reports.pace import Known
+from reports.schema import document_schema
+
+_SCRIPTS = Path(__file__).parent / "scripts"
+_HEAD = b"head:"
+_ETAG_FIRST = b'{"etag":"'
+_ETAG_ENDS = len(_ETAG_FIRST) + 16
+_EPOCH = datetime.fromtimestamp(0, UTC)
+
+_NEVER_SO_LONG_MS = 3_600_000
+"""No lease of the prober is as long; one that is was taken before Redis's clock was put back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """How a report has been failing: how often in a row, and until when it is left alone."""
+
+    times: int = 0
+    again: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What is stored now: its generation, the ETag of every scope, what refreshes took (ms), how it fails.
+
+    Attributes:
+        last: what :meth:`ReportStore.known` says of it.
+    """
+
+    generation: int
+    etags: Mapping[int, str]
+    costs: Sequence[float] = ()
+    failure: Failure = Failure()
+    last: Known | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What differs between the stored set and a new one."""
+
+    changed: list[int]
+    gone: list[int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewSet:
+    """What a refresh wants to store of a report.
+
+    Attributes:
+        as_of: the instant it is true for, not before its state was taken.
+        began: an instant before its state was taken; left out: ``as_of``.
+        share: the part of one processor of the database that its refreshes may use.
+        costs: what the latest refreshes took, this one included, in ms.
+        day: of a closed day, its date; empty: as it is now.
+        keep: how long it is kept; zero: without end.
+    """
+
+    report: str
+    as_of: datetime
+    documents: Mapping[int, Document]
+    meta: Mapping[str, object] = field(repr=False)
+    began: datetime | None = None
+    share: float = 1.0
+    costs: Sequence[float] = ()
+    day: str = ""
+    keep: timedelta = timedelta(0)
+
+
+def etag_of(head: bytes) -> str:
+    """The ETag in a document's head.
+
+    It stands first in what this version writes, so that a thousand heads need no parser; others are read as JSON.
+
+    >>> etag_of(b'{"etag":"00112233aabbccdd","path":[1]}') == etag_of(b'{"path": [1], "etag": "00112233aabbccdd"}')
+    True
+    """
+    if head.startswith(_ETAG_FIRST) and head[_ETAG_ENDS : _ETAG_ENDS + 1] == b'"':
+        return head[len(_ETAG_FIRST) : _ETAG_ENDS].decode()
+    return str(orjson.loads(head)["etag"])
+
+
+def difference(stored: Stored, documents: Mapping[int, Document]) -> Change:
+    """Which scopes to write and which to take away."""
+    changed_scopes = [scope for scope, etag in etags_of(documents).items() if stored.etags.get(scope) != etag]
+    return Change(changed_scopes, sorted(stored.etags.keys() - documents.keys()))
+
+
+class ReportStore:
+    """The sets of one tenant.
+
+    Args:
+        redis: a redis-py asyncio client with ``decode_responses=False``.
+    """
+
+    def __init__(self, redis: Redis, *, tenant: str) -> None:
+        self._redis = redis
+        self._tenant = tenant
+        self._publish = redis.register_script((_SCRIPTS / "publish.lua").read_text(encoding="utf-8"))
+        self._verify = redis.register_script((_SCRIPTS / "verify.lua").read_text(encoding="utf-8"))
+        self._compressor = Compressor()
+
+    async def declare(self, reports: Mapping[str, Report]) -> None:
+        """Tell producers and readers which reports there are."""
+        key = catalogue(self._tenant)
+        if reports:
+            await self._redis.hset(key, mapping={name: _entry(report) for name, report in reports.items()})  # type: ignore[misc]
+        if former := {name.decode() for name in await self._redis.hkeys(key)} - reports.keys():  # type: ignore[misc]
+            await self._redis.hdel(key, *former)  # type: ignore[misc]
+
+    async def stored(self, report: str, *, day: str = "") -> Stored:
+        """What is stored of a report, or of a day of it that was closed.
+
+        The generation is asked for first: of a set that is stored while the rest is read, it is the former, and
+        ``publish.lua`` will have the differences found again.
+        """
+        key = self._key(report, day)
+        async with self._redis.pipeline(transaction=False) as pipe:
+            pipe.hget(key, "_gen")
+            pipe.hkeys(key)
+            generation, keys = await pipe.execute()
+        names = set(keys)
+        fields = [name for name in names if name.startswith(_HEAD) and name[len(_HEAD) :] in names]
+        wanted_fields = [b"_costs", b"_error", b"_meta", *fields]
+        costs, error, meta, *heads = await self._redis.hmget(key, wanted_fields)  # type: ignore[misc]
+        etags = {int(name[len(_HEAD) :]): etag_of(head) for name, head in zip(fields, heads, strict=True) if head}
+        return Stored(
+            int(generation or 0), etags, orjson.loads(costs or b"[]"), _failure(error), _known(meta, error)
+        )
+
+    async def publish(self, new: NewSet, stored: Stored, change: Change) -> str:
+        """Store the new set; says ``stored``, ``superseded`` or ``moved``."""
+        arguments: list[str | bytes | int] = [
+            microseconds(new.as_of),
+            microseconds(new.began or new.as_of),
+            stored.generation,
+            orjson.dumps(new.meta),
+            orjson.dumps(new.costs),
+            "" if new.day else changed(self._tenant),
+            new.report,
+            milliseconds(new.keep),
+            len(change.changed),
+        ]
+        for scope in change.changed:
+            document = new.documents[scope]
+            variants = self._compressor.variants(document.body)
+            arguments += [scope, document.body, document.head, variants.zstd, variants.gzip]
+        arguments += change.gone
+        reply = await self._publish(keys=[self._key(new.report, new.day)], args=arguments)
+        return str(reply[0].decode())
+
+    async def verify(self, report: str, known: Known, *, at: datetime) -> bool:
+        """Note that the known set was found to be true as of an instant; whether that moved anything."""
+        until = "" if known.valid_until is None else microseconds(known.valid_until)
+        arguments = [known.generation, microseconds(at), until]
+        return bool(await self._verify(keys=[snapshot(self._tenant, report)], args=arguments))
+
+    async def record_failure(self, report: str, *, at: datetime, error: str, failure: Failure) -> None:
+        """Leave word of a failed refresh beside the last good set, and how long the report is left alone."""
+        entry: dict[str, object] = {"at_us": microseconds(at), "error": error, "times": failure.times}
+        if failure.again is not None:
+            entry["again_us"] = microseconds(failure.again)
+        await self._redis.hset(self._key(report), "_error", orjson.dumps(entry))  # type: ignore[arg-type, misc]
+
+    async def failures(self, reports: Sequence[str]) -> dict[str, Failure]:
+        """How each of these reports fails; of most, that it does not."""
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for report in reports:
+                pipe.hget(self._key(report), "_error")
+            return dict(zip(reports, map(_failure, await pipe.execute()), strict=True))
+
+    async def known(self, reports: Sequence[str]) -> dict[str, Known]:
+        """What the next refresh of each of these reports depends on."""
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for report in reports:
+                pipe.hmget(self._key(report), ["_meta", "_error"])
+            answers = await pipe.execute()
+        return {report: _known(*answer) for report, answer in zip(reports, answers, strict=True)}
+
+    async def take_wishes(self, reports: Sequence[str]) -> set[str]:
+        """Which reports were read and found old since the last call."""
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for report in reports:
+                pipe.getdel(wanted(self._tenant, report))
+            return {report for report, wish in zip(reports, await pipe.execute(), strict=True) if wish}
+
+    async def running(self, job_ids: Sequence[str]) -> set[str]:
+        """Which of these jobs a worker holds now."""
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for job_id in job_ids:
+                pipe.exists(f"arq:in-progress:{job_id}")
+            return {job_id for job_id, held in zip(job_ids, await pipe.execute(), strict=True) if held}
+
+    async def lead(self, worker: str, *, lasting: timedelta) -> bool:
+        """Whether this worker is the one that looks for changes. Two at once do no harm but to the economy."""
+        key = prober(self._tenant)
+        if await self._redis.set(key, worker, nx=True, px=milliseconds(lasting)):
+            return True
+        if await self._redis.get(key) != worker.encode():
+            if await self._redis.pttl(key) > _NEVER_SO_LONG_MS:  # the clock was put back since
+                await self._redis.pexpire(key, milliseconds(lasting))
+            return False
+        await self._redis.pexpire(key, milliseconds(lasting))
+        return True
+
+    async def closed_days(self, report: str, days: Sequence[str]) -> set[str]:
+        """Which of these days are closed."""
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for day in days:
+                pipe.exists(self._key(report, day))
+            return {day for day, there in zip(days, await pipe.execute(), strict=True) if there}
+
+    def _key(self, report: str, day: str = "") -> str:
+        return closed(self._tenant, report, day) if day else snapshot(self._tenant, report)
+
+
+def _entry(report: Report) -> bytes:
+    return orjson.dumps(
+        {
+            "title": report.title,
+            "debounce_ms": milliseconds(report.debounce),
+            "board": report.board or report.name,
+            "schema": report.schema or document_schema(report, {}),
+        }
+    )
+
+
+def _failure(entry: bytes | None) -> Failure:
+    if entry is None:
+        return Failure()
+    fields = orjson.loads(entry)
+    return Failure(int(fields.get("times", 1)), _moment(fields.get("again_us")))
+
+
+def _known(meta: bytes | None, error: bytes | None) -> Known:
+    again = _failure(error).again
+    if not meta:
+        return Known(stored=False, as_of=_EPOCH, verified=_EPOCH, again=again)
+    fields = orjson.loads(meta)
+    return Known(
+        generation=fields["gen"],
+        as_of=_EPOCH + timedelta(microseconds=fields["as_of_us"]),
+        verified=_EPOCH + timedelta(microseconds=fields["verified_us"]),
+        valid_until=_moment(fields["valid_until_us"]),
+        cost=timedelta(milliseconds=fields.get("cost_p95_ms", fields["cost_ms"])),
+        debt=timedelta(milliseconds=fields.get("debt_ms", 0)),
+        visible=fields["snapshot"],
+        xid=fields.get("xid"),
+        again=again,
+        computed=_moment(fields.get("computed_us")),
+        catalogue=fields.get("catalogue"),
+    )
+
+
+def _moment(microseconds_or_none: int | None) -> datetime | None:
+    return None if microseconds_or_none is None else _EPOCH + timedelta(microseconds=microseconds_or_none)

@@ -1,0 +1,211 @@
+"""What the server's values become: the driver's codecs, the types of a query's columns, values without a form.
+
+The driver cannot read every value that the server can send: it gives one date for 9999-12-31 and for infinity,
+gives a ``float4`` more digits than it has, and raises plain Python errors for years before 1 and after 9999, for
+24:00 and for texts that are no UTF-8. ``read_exactly`` corrects the first two. For the others ``unreadable`` finds
+the column, the node and the value, by asking the server for texts.
+
+What it refuses to do: guess. A value without a form fails its report.
+"""
+
+import datetime as dt
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import asyncpg
+
+from reports import Report
+from reports.columns import never_shown
+from reports.measures import InvalidRows
+from reports.rollups import columns_of
+
+_DAY_ZERO = dt.date(2000, 1, 1).toordinal()
+_LONGEST = 60
+"""Characters of a value that an error shows."""
+
+
+async def read_exactly(connection: Any) -> None:  # noqa: ANN401  a connection, or a pool's proxy of one
+    """Have a connection tell infinity from 9999-12-31, and read a float4 as the server writes it."""
+    await connection.set_type_codec("date", schema="pg_catalog", encoder=_days, decoder=_date, format="tuple")
+    await connection.set_type_codec("float4", schema="pg_catalog", encoder=str, decoder=float, format="text")
+
+
+def _days(value: dt.date) -> tuple[int]:
+    return (value.toordinal() - _DAY_ZERO,)
+
+
+def _date(days: tuple[int]) -> dt.date:
+    """Raises ValueError or OverflowError for infinity and for years before 1 and after 9999."""
+    return dt.date.fromordinal(days[0] + _DAY_ZERO)
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """What a query returns and takes, in order.
+
+    Attributes:
+        names: of its columns.
+        types: theirs in Postgres, arrays with ``[]``.
+        parameters: the types that the server takes its parameters for.
+    """
+
+    names: tuple[str, ...]
+    types: tuple[str, ...]
+    parameters: tuple[str, ...]
+
+    def of(self, name: str) -> str:
+        """The type of a column; empty when there is none of the name."""
+        return self.types[self.names.index(name)] if name in self.names else ""
+
+
+async def describe(connection: Any, sql: str) -> Columns:  # noqa: ANN401  a connection
+    """The columns and parameters of a query, which is not run. Raises DATABASE_FAULTS."""
+    statement = await connection.prepare(sql)
+    found = statement.get_attributes()
+    return Columns(
+        tuple(one.name for one in found),
+        tuple(type_name(one.type.name) for one in found),
+        tuple(type_name(one.name) for one in statement.get_parameters()),
+    )
+
+
+def type_name(name: str) -> str:
+    """Arrays as people write them.
+
+    >>> type_name("_int8"), type_name("int8[]"), type_name("text")
+    ('int8[]', 'int8[]', 'text')
+    """
+    return f"{name[1:]}[]" if name.startswith("_") else name
+
+
+def check_columns(report: Report, columns: Columns) -> None:
+    """Refuse what no row could make right.
+
+    Raises:
+        InvalidRows: a column given twice, of a type that is never shown, or an instant compared with none.
+    """
+    for name in (report.scope, *columns_of(report.rollup)):
+        if columns.names.count(name) > 1:
+            raise InvalidRows(f"the query returns two columns named {name!r}; name them apart", name)
+        how = report.rollup.get(name, "")
+        if remedy := never_shown(columns.of(name), how):
+            raise InvalidRows(f"{columns.of(name)} cannot be shown; {remedy}", name)
+    for name, taken in parameters_taken_wrongly(report.parameters, columns, {"timestamp"}):
+        raise InvalidRows(f":{name} is an instant, and the query takes it for a {taken}; {ZONELESS}")
+
+
+ZONELESS = "write column AT TIME ZONE 'UTC' (or the zone it is kept in) where it is compared"
+
+
+def parameters_taken_wrongly(
+    names: Sequence[str], columns: Columns, wrong: frozenset[str] | set[str]
+) -> Iterator[tuple[str, str]]:
+    """The instants among the parameters that the server takes for one of these types."""
+    for name, taken in zip(names, columns.parameters, strict=False):
+        if name != "zone" and taken in wrong:
+            yield name, f"{taken} without time zone" if taken == "timestamp" else taken
+
+
+async def check_names(connection: Any, sql: str) -> None:  # noqa: ANN401  a connection
+    """Refuse a tree whose names or kinds are of a type that is never shown.
+
+    Raises:
+        InvalidRows: with the column and what to write.
+        DATABASE_FAULTS: the query is refused.
+    """
+    columns = await describe(connection, sql)
+    for name in ("name", "kind"):
+        if remedy := never_shown(columns.of(name), "sql"):
+            raise InvalidRows(f"the tree's {name} is {columns.of(name)} and must be text; {remedy}")
+
+
+async def unreadable(
+    connection: Any,  # noqa: ANN401  a connection
+    sql: str,
+    arguments: Sequence[object],
+    scope: str,
+    error: Exception,
+) -> InvalidRows:
+    """The value of a query that the driver could not read, as an error with its column and node.
+
+    It asks the query once more, for texts.
+
+    Args:
+        scope: the column with the node's id; empty: the query has none.
+        error: the driver's.
+    """
+    try:
+        async with connection.transaction():
+            statement = await connection.prepare(sql)
+            found = {one.name: one.type for one in statement.get_attributes()}
+            texts = await _texts(connection, sql, arguments, [scope] if scope in found else [], list(found))
+    except (asyncpg.PostgresError, asyncpg.InterfaceError):
+        return InvalidRows(f"the driver cannot read a value ({error})")
+    for column, of_type in found.items():
+        values: dict[bytes, Any] = {
+            row[column]: row[scope] if scope in found else None for row in texts if row[column] is not None
+        }
+        bad = await _first_bad(connection, of_type, list(values))
+        if bad is not None:
+            node = f" (node {values[bad].decode()})" if values[bad] else ""
+            told = bad.decode(errors="replace")[:_LONGEST]
+            return InvalidRows(f"{type_name(of_type.name)} {told!r} has no form in a document{node}", column)
+    return InvalidRows(f"the driver cannot read a value ({error})")
+
+
+async def _texts(
+    connection: Any,  # noqa: ANN401  a connection
+    sql: str,
+    arguments: Sequence[object],
+    scope: list[str],
+    columns: list[str],
+) -> list[Mapping[str, Any]]:
+    """All rows, each value as the octets of its text, whatever the database's encoding."""
+    names = dict.fromkeys([*scope, *columns])
+    shown = ", ".join(f"convert_to(rows.{quoted(name)}::text, 'SQL_ASCII') AS {quoted(name)}" for name in names)
+    return list(await connection.fetch(f"SELECT {shown} FROM (\n{sql}\n) AS rows", *arguments))  # noqa: S608  quoted
+
+
+def quoted(name: str) -> str:
+    """A name as SQL takes it.
+
+    >>> quoted('a"b')
+    '"a""b"'
+    """
+    return '"' + name.replace('"', '""') + '"'
+
+
+async def _first_bad(connection: Any, of_type: Any, values: list[bytes]) -> bytes | None:  # noqa: ANN401  the driver's
+    """The first of these texts that the driver cannot read as this type, found by halves."""
+    for value in values:
+        if not _is_utf8(value):
+            return value
+    if not values or await _are_readable(connection, of_type, values):
+        return None
+    while len(values) > 1:
+        half = values[: len(values) // 2]
+        values = values[len(half) :] if await _are_readable(connection, of_type, half) else half
+    return values[0]
+
+
+def _is_utf8(value: bytes) -> bool:
+    try:
+        value.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+async def _are_readable(connection: Any, of_type: Any, values: list[bytes]) -> bool:  # noqa: ANN401  the driver's
+    name = type_name(of_type.name)
+    cast = f"{quoted(of_type.schema)}.{quoted(name.removesuffix('[]'))}{'[]' if name.endswith('[]') else ''}"
+    try:
+        async with connection.transaction():
+            texts = [value.decode() for value in values]
+            await connection.fetch(f"SELECT value::{cast} FROM unnest($1::text[]) AS value", texts)  # noqa: S608  quoted
+    except asyncpg.PostgresError:  # no text of this type can be cast back: nothing is known of it
+        return True
+    except Exception:  # noqa: BLE001  whatever the driver raises, that is the answer
+        return False
+    return True

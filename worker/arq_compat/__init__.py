@@ -1,0 +1,1 @@
+"""Stands in for arq's own worker, for code written for it: ``docs/arq.md``."""

@@ -1,0 +1,316 @@
+"""The gate of one account, shared by all workers: how many connections it may have, and whether it is open at all.
+
+Permits: a connection needs one for as long as it lives. They are leases in Redis, renewed while the pool holds
+them, so that a worker that was killed gives them back by dying. A permit given back lingers for a moment, since
+a server notices the end of a connection later than we do. Who finds none is put down as wanting one, with the
+importance of its mail: whoever has an idle connection ends it, and a free permit goes to the most important mail.
+
+The breaker: a refused login or relay, a used-up day, or a few connection faults in a row close the account for a
+while, for all workers at once; its limit is held, so that the claim gives its mails to another account or leaves
+them where they are. When the pause is over, one connection is let through to see. If it fails the next pause is
+longer.
+
+What can go wrong: Redis away. No new connection is opened then, and those that are open go on; their mails could
+not make their mark anyway.
+"""
+
+import asyncio
+import contextlib
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from functools import cache
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from redis.exceptions import RedisError
+
+import background
+from producers.keys import LaneKeys, mail_account, mail_permits, mail_wanted
+from producers.limit import Limit, Rate
+from producers.limits import Limits
+from producers.link import Argument, Link
+from producers.script import Script, read_script
+from worker.events import emit, event
+from worker.mail.accounts.aside import SetAside
+from worker.mail.accounts.tempo import Tempo
+from worker.mail.smtp.verdict import Trouble
+
+_ACCOUNT_CLOSED = event("account.closed")
+_ACCOUNT_OPEN = event("account.open")
+
+_ANSWER_SECONDS = 2.0
+_REASON_LIMIT = 500
+_ANY_PRIORITY = 9
+_SECONDS = 60
+DOUBTFUL: set[Trouble] = {"auth", "relay", "blocked", "client"}
+"""What a server may say of one mail alone."""
+_IN_A_ROW = 3
+_KEYS = LaneKeys("mail.normal")
+_LOST = (RedisError, OSError, TimeoutError)
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """How a trouble closes an account.
+
+    Attributes:
+        faults: how many in a row close it.
+        first, longest: the pauses; each is twice the one before.
+    """
+
+    faults: int
+    first: timedelta
+    longest: timedelta
+
+
+PAUSES: Mapping[Trouble, Pause] = {
+    "fault": Pause(3, timedelta(seconds=5), timedelta(minutes=5)),
+    "tls": Pause(1, timedelta(minutes=1), timedelta(hours=1)),
+    "login": Pause(1, timedelta(minutes=1), timedelta(hours=1)),
+    "auth": Pause(1, timedelta(minutes=1), timedelta(hours=1)),
+    "relay": Pause(1, timedelta(minutes=1), timedelta(hours=1)),
+    "blocked": Pause(1, timedelta(minutes=1), timedelta(hours=1)),
+    "client": Pause(1, timedelta(minutes=1), timedelta(hours=1)),
+    "throttle": Pause(1, timedelta(seconds=10), timedelta(minutes=5)),
+    "connections": Pause(1, timedelta(seconds=5), timedelta(minutes=1)),
+    "day": Pause(1, timedelta(minutes=30), timedelta(hours=4)),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Times:
+    """The gate's clockwork; the defaults are for real providers.
+
+    Attributes:
+        life, renew_every: how long a permit holds, and how often it is extended.
+        linger: how long the server may take to notice that a connection ended.
+        row: connection faults further apart than this are not in a row.
+        quiet: after how long without a complaint one more connection is tried again.
+        proof: for how long a connection that worked vouches for others.
+        look: how soon a mail that found no free permit looks again.
+        want: for how long it is known that somebody found none.
+        aside: how long a domain is set aside at first that is refused in words about the account.
+    """
+
+    life: timedelta = timedelta(seconds=10)
+    renew_every: timedelta = timedelta(seconds=3)
+    linger: timedelta = timedelta(milliseconds=250)
+    row: timedelta = timedelta(minutes=1)
+    quiet: timedelta = timedelta(minutes=5)
+    proof: timedelta = timedelta(minutes=1)
+    look: timedelta = timedelta(seconds=1)
+    want: timedelta = timedelta(seconds=1)
+    aside: timedelta = timedelta(seconds=5)
+    pauses: Mapping[Trouble, Pause] = field(default_factory=lambda: PAUSES)
+
+
+class AccountClosed(Exception):
+    """No new connection to this account for now.
+
+    Attributes:
+        after: when the mail may be claimed again. That is soon: what is closed is held, so the claim gives the
+            mail to another account, or leaves it where it is until time or people open this one.
+        bounded: others go out by the account, so that the mail waits no longer than its horizon.
+    """
+
+    def __init__(self, account: str, after: timedelta, reason: str, *, bounded: bool = False) -> None:
+        super().__init__(f"{account}: {reason}")
+        self.after, self.bounded = after, bounded
+
+
+class Gate:
+    """One account's permits and breaker. Satisfies the pool's ``Permits``.
+
+    Args:
+        link: to Redis.
+        account: the account's name.
+        connections: how many the account may have, fleet-wide; 0 for any number.
+        times: see there.
+        unlimited: the account's limit if it has no rates: then a rate is learned from replies that ask for one.
+
+    Attributes:
+        tempo: how fast its mails went out lately.
+        aside: the domains to which it could not send.
+    """
+
+    def __init__(
+        self,
+        link: Link,
+        account: str,
+        *,
+        connections: int = 0,
+        times: Times | None = None,
+        unlimited: Limit | None = None,
+    ) -> None:
+        self._link = link
+        self._account = account
+        self._connections = connections
+        self._times = times or Times()
+        self._unlimited = unlimited
+        self.tempo = Tempo()
+        self.aside = SetAside(self._times.aside)
+        self._permits: list[str] = []
+        self._mine = uuid.uuid4().hex[:16]
+        self._numbers = count(1)
+        self._suspect = False
+        self._telling: set[asyncio.Task[None]] = set()
+
+    @property
+    def look(self) -> timedelta:
+        """How soon a mail looks again that found the account closed."""
+        return self._times.look
+
+    @property
+    def bounded(self) -> bool:
+        """Whether the account may have only so many connections."""
+        return self._connections > 0
+
+    async def take(self, priority: int = 1) -> bool:
+        """Ask for one more connection; False when all are in use, or another one is trying whether it works.
+
+        Where all are in use, who has one is told (`wanted`).
+
+        Args:
+            priority: of the mail that waits for it, 0 the most important.
+
+        Raises:
+            AccountClosed: the breaker is open, or Redis is away.
+        """
+        permit = f"{self._mine}-{next(self._numbers)}"
+        keys = [mail_permits(self._account), mail_account(self._account), mail_wanted(self._account)]
+        times = [_ms(one) for one in (self._times.life, self._times.quiet, self._times.proof)]
+        try:
+            asked = [permit, self._connections, *times, priority, self._mine, _ms(self._times.want)]
+            granted, wait, trying = await self._run("take_permit", keys, asked)
+        except _LOST as error:
+            raise AccountClosed(
+                self._account, self._times.look, f"no permit: {type(error).__name__} from Redis"
+            ) from error
+        if granted:
+            self._permits.append(permit)
+            self._suspect = self._suspect or bool(trying)
+        elif wait:
+            reason = "the account is closed for now, see ./run ops mail accounts"
+            raise AccountClosed(self._account, self.look, reason)
+        return bool(granted)
+
+    async def wanted(self, priority: int | None = None) -> int:
+        """For how many workers none is left; with a priority, only for more important mails than that.
+
+        Redis away is nobody: what is open goes on.
+        """
+        below = _ANY_PRIORITY if priority is None else priority
+        with contextlib.suppress(*_LOST):
+            return int(await self._run("wanted", [mail_wanted(self._account)], [self._mine, below]))
+        return 0
+
+    async def give_back(self) -> None:
+        """A connection has ended."""
+        if not self._permits:
+            return
+        permit = self._permits.pop()
+        with contextlib.suppress(*_LOST):  # it lapses by itself
+            await self._run("keep_permits", [mail_permits(self._account)], [_ms(self._times.linger), permit])
+
+    async def keep(self) -> None:
+        """Renew the permits, and let a slowed account recover, until cancelled."""
+        while True:
+            await asyncio.sleep(self._times.renew_every.total_seconds())
+            with contextlib.suppress(*_LOST):  # tried again at the next pace
+                if permits := list(self._permits):
+                    keys = [mail_permits(self._account)]
+                    await self._run("keep_permits", keys, [_ms(self._times.life), *permits])
+                pace, rate = await self._run("ease", [mail_account(self._account)], [_ms(self._times.quiet)])
+                await self._set_pace(pace)
+                await self._set_rate(rate)
+
+    async def fault(
+        self, trouble: Trouble, reason: str, *, asked: timedelta | None = None, of_a_mail: bool = False
+    ) -> timedelta | None:
+        """Tell of a trouble; how long the account is closed because of it, None when it is not (yet).
+
+        Args:
+            asked: the pause that the server named.
+            of_a_mail: it was told of one mail. If others went out lately, it may be about that one, so that it
+                takes a few in a row.
+        """
+        self._suspect = True
+        pause = self._times.pauses[trouble]
+        faults = 1 if asked else pause.faults
+        if of_a_mail and trouble in DOUBTFUL and self.tempo.lately:
+            faults = max(faults, _IN_A_ROW)
+        learned = self.tempo.per_minute if self._unlimited else 0
+        arguments: list[Argument] = [limit_key(self._account), trouble, faults, _ms(pause.first)]
+        arguments += [_ms(pause.longest), _ms(self._times.row), reason[:_REASON_LIMIT]]
+        arguments += [_ms(asked or timedelta(0)), learned]
+        keys = [mail_account(self._account), _KEYS.holds, mail_permits(self._account)]
+        try:
+            wait, step, opened, pace, rate = await self._run("fault", keys, arguments)
+            await self._set_pace(pace)
+            await self._set_rate(rate)
+        except _LOST:
+            return self._times.look
+        if opened:
+            emit(_ACCOUNT_CLOSED, account=self._account, trouble=trouble, step=step, seconds=wait / 1000)
+        return timedelta(milliseconds=wait) if wait else None
+
+    def opened(self) -> None:
+        """A connection is open and logged in."""
+        if self._suspect:
+            task = background.once("word of an open account", self._tell_worked("opened"))
+            self._telling.add(task)
+            task.add_done_callback(self._telling.discard)
+
+    async def worked(self) -> None:
+        """Tell that a connection got as far as a mail: asked of Redis only after a doubt."""
+        if self._suspect:
+            await self._tell_worked("mail")
+
+    async def _tell_worked(self, what: str) -> None:
+        with contextlib.suppress(*_LOST):  # the doubt stays
+            closed = await self._run("worked", [mail_account(self._account)], [what])
+            self._suspect = what != "mail"
+            if closed:
+                emit(_ACCOUNT_OPEN, account=self._account)
+
+    async def _set_pace(self, pace: bytes) -> None:
+        if pace:
+            await Limits(self._link, _KEYS.tag).slow(limit_key(self._account), float(pace))
+
+    async def _set_rate(self, rate: bytes) -> None:
+        """Keep an account without limits to the pace that was learned; "0" lets it be without again."""
+        if not rate or self._unlimited is None:
+            return
+        count = round(float(rate))
+        learned = (Rate(count, timedelta(minutes=1), max(1, count // _SECONDS)),) if count else ()
+        await Limits(self._link, _KEYS.tag).define(replace(self._unlimited, rates=learned))
+
+    async def _run(self, name: str, keys: list[str], arguments: list[Any]) -> Any:  # noqa: ANN401  a reply is whatever the script returns
+        return await run_script(self._link, name, keys, arguments)
+
+
+async def run_script(link: Link, name: str, keys: list[str], arguments: list[Any]) -> Any:  # noqa: ANN401  a reply is whatever the script returns
+    """Run a script of this room.
+
+    Raises:
+        RedisError, OSError, TimeoutError: it may or may not have run.
+    """
+    async with asyncio.timeout(_ANSWER_SECONDS):
+        return await _script(name).run(link.call, keys, arguments)
+
+
+def limit_key(account: str) -> str:
+    """The engine's limit that is the account's budget."""
+    return f"account:{account}"
+
+
+@cache
+def _script(name: str) -> Script:
+    return Script(read_script(Path(__file__).parent / "scripts", name))
+
+
+def _ms(duration: timedelta) -> int:
+    return round(duration / timedelta(milliseconds=1))

@@ -1,0 +1,160 @@
+"""One bearer token for all workers: asked for once per expiry, kept in Redis under a seal.
+
+    in this process  ->  in Redis, sealed  ->  a new one from the authority
+                                               (by one worker at a time, the others wait for it)
+
+The first worker that finds the token due takes a lease and asks the authority; meanwhile the others go on with the
+old one, or wait if it is no longer good. The lease is an economy, not a safety: two askers get two good tokens.
+
+In Redis the token is AES-256-GCM under a key that is derived (HKDF-SHA-256) from the account's own client secret,
+which Redis never sees, and bound to the account's name. So whoever reads Redis or its backups cannot log in.
+What cannot be opened (the secret was changed) counts as absent.
+
+What can go wrong: Redis away, or an authority that is away, is `TokenUnavailable`; one that says no is
+`TokenRefused`. A server that refuses a token before its time gets one new one; if it refuses that too, it means
+the account and not the token, and no third is asked for until the second has run out.
+"""
+
+import asyncio
+import secrets
+import time
+from dataclasses import replace
+from typing import Final
+
+import orjson
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from redis.exceptions import RedisError
+
+from producers.link import Link
+from worker.mail.smtp.token import Token, TokenSource, TokenUnavailable
+
+_EARLY: Final = 300.0
+"""Seconds before its end in which a token is renewed while the old one is still used."""
+_EARLY_SHARE: Final = 0.1
+_STILL_GOOD: Final = 30.0
+_LEASE_MS: Final = 30_000
+_PATIENCE: Final = 30.0
+_LOOK: Final = 0.1
+_ANSWER_SECONDS: Final = 2.0
+_NONCE_OCTETS: Final = 12
+
+
+class SharedTokens:
+    """The token of one account; satisfies `worker.mail.smtp.token.Tokens`.
+
+    Args:
+        source: the authority.
+        link: to Redis.
+        account: the account's name, part of the keys.
+        secret: the account's client secret or private key.
+
+    Example:
+        tokens = SharedTokens(Microsoft(...), link, account="main", secret=client_secret)
+        server = Server("smtp.office365.com", 587, "required", "tasks@example.com", tokens=tokens)
+    """
+
+    def __init__(self, source: TokenSource, link: Link, *, account: str, secret: str) -> None:
+        self._source = source
+        self._link = link
+        self._key = token_key(account)
+        self._lease_key = f"momentus:{{mail}}:token_lease:{account}"
+        derived = HKDF(SHA256(), length=32, salt=None, info=b"momentus mail token 1").derive(secret.encode())
+        self._seal = AESGCM(derived)
+        self._known: Token | None = None
+        self._one_at_a_time = asyncio.Lock()
+
+    async def token(self) -> Token:
+        """The token to log in with.
+
+        Raises:
+            TokenUnavailable, TokenRefused: see `worker.mail.smtp.token`.
+        """
+        async with self._one_at_a_time:
+            if not _fresh(self._known):
+                self._known = await self._look()
+            if self._known is None or not _fresh(self._known):
+                self._known = await self._renew(self._known, after_refusal=False)
+            return self._known
+
+    async def renewed(self, refused: Token) -> Token | None:
+        """Another token, after a server refused this one before its time; None if there is no use in trying.
+
+        Raises:
+            TokenUnavailable, TokenRefused: see `worker.mail.smtp.token`.
+        """
+        async with self._one_at_a_time:
+            found = await self._look()
+            if found is None or found.value == refused.value:
+                if refused.after_refusal or (found and found.after_refusal):
+                    return None
+                found = await self._renew(refused, after_refusal=True)
+            self._known = found
+            return found
+
+    async def _renew(self, old: Token | None, *, after_refusal: bool) -> Token:
+        """A new one, by us or by whoever is at it."""
+        until = time.monotonic() + _PATIENCE
+        while time.monotonic() < until:
+            if await self._call("SET", self._lease_key, "1", "NX", "PX", _LEASE_MS):
+                try:
+                    return await self._look_for_other(old) or await self._ask(after_refusal=after_refusal)
+                finally:
+                    await self._call("DEL", self._lease_key)
+            if found := await self._look_for_other(old):
+                return found
+            if not after_refusal and old is not None and time.time() < old.expires_at - _STILL_GOOD:
+                return old
+            await asyncio.sleep(_LOOK)
+        raise TokenUnavailable("another worker asks for a token and has not got it yet")
+
+    async def _ask(self, *, after_refusal: bool) -> Token:
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                token = await self._source.token()
+        except TimeoutError as error:
+            raise TokenUnavailable("the authority takes too long") from error
+        life = token.expires_at - time.time()
+        renew_at = token.expires_at - min(_EARLY, life * _EARLY_SHARE)
+        token = replace(token, renew_at=renew_at, after_refusal=after_refusal)
+        if life > 1:
+            await self._call("SET", self._key, self._close(token), "PX", round(life * 1000))
+        return token
+
+    async def _look_for_other(self, old: Token | None) -> Token | None:
+        found = await self._look()
+        return found if _fresh(found) and (old is None or found is None or found.value != old.value) else None
+
+    async def _look(self) -> Token | None:
+        sealed = await self._call("GET", self._key)
+        return self._open(sealed) if isinstance(sealed, bytes) else None
+
+    def _close(self, token: Token) -> bytes:
+        nonce = secrets.token_bytes(_NONCE_OCTETS)
+        content = orjson.dumps([token.value, token.expires_at, token.renew_at, token.after_refusal])
+        return nonce + self._seal.encrypt(nonce, content, self._key.encode())
+
+    def _open(self, sealed: bytes) -> Token | None:
+        try:
+            content = self._seal.decrypt(sealed[:_NONCE_OCTETS], sealed[_NONCE_OCTETS:], self._key.encode())
+        except (InvalidTag, ValueError):
+            return None
+        return Token(*orjson.loads(content))
+
+    async def _call(self, *command: str | bytes | int) -> object:
+        try:
+            async with asyncio.timeout(_ANSWER_SECONDS):
+                return await self._link.call(*command)
+        except (RedisError, OSError, TimeoutError) as error:
+            raise TokenUnavailable(f"Redis: {type(error).__name__}") from error
+
+
+def token_key(account: str) -> str:
+    """STRING: the account's token, sealed; expires with it."""
+    return f"momentus:{{mail}}:token:{account}"
+
+
+def _fresh(token: Token | None) -> bool:
+    return token is not None and time.time() < token.renew_at

@@ -1,0 +1,1 @@
+"""SMTP: connections, their stages, and what a reply means."""
