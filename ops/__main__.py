@@ -14,7 +14,6 @@ Answers go to stdout, everything else to stderr. Without MOMENTUS_REDIS_URL the 
 import argparse
 import asyncio
 import contextlib
-import math
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -28,6 +27,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from ops.acl import ACL
+from ops.arguments import between
 from ops.command import Act, Command, Refused, Tools
 from ops.depth.read import Depth, read_depth
 from ops.depth.table import depth_table
@@ -53,8 +53,6 @@ GROUPS = (LIMIT, MAIL, REPORTS, SESSIONS)
 _ANSWER_SECONDS = 2
 _NO_REDIS = "redis://127.0.0.1:0"
 """What a command that needs none is given; nothing answers there."""
-_SLOW_PROVIDER = (2.0, 3.0)
-"""Seconds that the demo's mail server takes for a mail."""
 _CLEAR = "\x1b[H\x1b[2J"
 _EXIT_CODES = """exit codes:
   0 fine, 1 a finding, or nothing was done, 2 a wrong argument or setting, 3 Redis does not answer"""
@@ -95,21 +93,6 @@ def _parser() -> argparse.ArgumentParser:
     _add(words, "console", _console, "the operators' page, on this machine only", "console")
     listed = _add(words, "settings", _settings, "every setting with its limits", "settings")
     listed.add_argument("--json", action="store_true", help="one JSON object instead of a table")
-    demo = _add(words, "demo", _demo, "everything on this machine, with sample data, until Ctrl-C", "demo --once")
-    demo.add_argument("--once", action="store_true", help="end when the story is told")
-    demo.add_argument("--json", action="store_true", help="one JSON object on stdout; the story goes to stderr")
-    demo.add_argument(
-        "--scale", type=_scale, default=1, metavar="N", help="size of the company; 1 is 5,000 people (default)"
-    )
-    demo.add_argument(
-        "--provider-seconds",
-        type=_provider_seconds,
-        nargs=2,
-        default=_SLOW_PROVIDER,
-        metavar=("MIN", "MAX"),
-        help="how long the mail server takes for a mail (default 2 3, as the large providers do)",
-    )
-    _add(words, "up", _up, "all processes, with embedded servers where none is configured, until Ctrl-C", "up")
     return it
 
 
@@ -139,27 +122,7 @@ def _add(
 
 def _seconds(text: str) -> float:
     """A pace for --watch."""
-    return _between(text, 0.1, 3600)
-
-
-def _scale(text: str) -> float:
-    """A size of the demo's company."""
-    return _between(text, 0.01, 10)
-
-
-def _provider_seconds(text: str) -> float:
-    """What the demo's mail server takes for a mail."""
-    return _between(text, 0, 60)
-
-
-def _between(text: str, lowest: float, highest: float) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if not lowest <= number <= highest:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from {lowest} to {highest}")
-    return number
+    return between(text, 0.1, 3600)
 
 
 # depth
@@ -268,47 +231,6 @@ def _console(_asked: argparse.Namespace) -> int:
     # The HTTP server's threads may still run, and one that asks for the interpreter while it is being torn down
     # aborts the process. There is nothing left to tear down.
     os._exit(0)
-
-
-# demo and up; what they need, above all the embedded servers, is loaded only here
-
-
-def _demo(asked: argparse.Namespace) -> int:
-    from local.demo.run import Wishes, demo  # noqa: PLC0415  see above
-    from local.installation import Plan  # noqa: PLC0415  see above
-
-    settings = load_or_exit()
-    open_reader = {"MOMENTUS_READER__ACCESS": "open"}  # invented people, on loopback
-    plan = Plan(
-        data_dir=settings.data_dir,
-        redis_url=_revealed(settings.redis_url),
-        postgres_dsn=_revealed(settings.postgres_dsn),
-        sink_delay=(min(asked.provider_seconds), max(asked.provider_seconds)),
-        environment=open_reader,
-    )
-    return demo(plan, Wishes(asked.once, asked.json, asked.scale), tenant=settings.tenant)
-
-
-def _up(_asked: argparse.Namespace) -> int:
-    from local.installation import Plan  # noqa: PLC0415  see above
-    from local.up import up  # noqa: PLC0415  see above
-
-    settings = load_or_exit()
-    return up(
-        Plan(
-            data_dir=settings.data_dir,
-            redis_url=_revealed(settings.redis_url),
-            postgres_dsn=_revealed(settings.postgres_dsn),
-            mail_host=settings.mail.host,
-            reader_host=settings.reader.host,
-            reader_port=settings.reader.port,
-            console_host=settings.console.host,
-            console_port=settings.console.port,
-            sink_smtp_port=settings.sink.smtp_port,
-            sink_http_port=settings.sink.http_port,
-            grace=settings.worker.grace,
-        )
-    )
 
 
 def _revealed(secret: SecretStr | None) -> str | None:

@@ -1,6 +1,7 @@
 """Arguments that several commands take: a text becomes a value, or argparse says in one line why not."""
 
 import argparse
+import math
 from datetime import timedelta
 
 from ops.durations import duration
@@ -20,3 +21,18 @@ def lasting(text: str) -> timedelta:
         return duration(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def between(text: str, lowest: float, highest: float) -> float:
+    """A number within bounds, for argparse.
+
+    >>> between("2.5", 0, 60)
+    2.5
+    """
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not lowest <= number <= highest:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from {lowest} to {highest}")
+    return number

@@ -17,38 +17,29 @@ MAY_IMPORT = {
     "jobs": set[str](),
     "producers": set[str](),
     "sessions": set[str](),
-    "reader": {"background", "jobs", "sessions", "producers"},
-    "worker": {"background", "jobs", "producers", "sessions"},
-    "ops": {"background", "jobs", "producers", "sessions", "worker"},
+    "reports": {"jobs", "producers"},
+    "reader": {"background", "sessions", "producers"},
+    "worker": {"background", "jobs", "producers", "sessions", "reports"},
+    "ops": {"background", "jobs", "producers", "sessions", "reports", "worker"},
+    "local": {"background", "jobs", "producers", "sessions", "ops"},
 }
 ONLY_PARTS = {
     ("reader", "producers"): {"producers.link", "producers.rights", "producers.wire"},
+    ("reports", "producers"): {"producers.keys"},
     ("ops", "worker"): {
-        *(
-            "reports.cost",
-            "reports.day",
-            "reports.document",
-            "reports.outbox_postgres",
-        ),
-        *(
-            "reports.pace",
-            "reports.rollup",
-            "reports.source_postgres",
-            "reports.store",
-        ),
-        *("worker.mail.smtp.token", "worker.mail.accounts.token_google", "worker.mail.accounts.token_microsoft"),
-        *("reports.numbers", "reports.tree", "reports.values_postgres"),
+        "worker.mail.smtp.token",
+        "worker.mail.accounts.token_google",
+        "worker.mail.accounts.token_microsoft",
     },
 }
 """Of a room that may be imported, the parts that may: the reader shares the connection, and can queue nothing;
-what `ops reports` checks and previews is reckoned by the very code that a refresh uses, and `ops doctor` asks for
-tokens by the code that workers use."""
+reports share the names of keys; `ops doctor` asks for tokens by the code that workers use."""
 LEAVES = {"jobs", "producers", "sessions"}
 FOR_ENTRIES_ONLY = {"settings", "log"}
 OURS = {*MAY_IMPORT, *FOR_ENTRIES_ONLY, "background", "tests", "bench", "docs", "momentus_client"}
 
 SEAMS: dict[str, Callable[[PurePosixPath], bool]] = {
-    "arq": lambda path: path.is_relative_to("worker/engine"),
+    "arq": lambda path: path.parts[:2] in {("worker", "engine"), ("worker", "arq_compat")},
     "asyncpg": lambda path: "postgres" in path.name or path.parts[0] == "bench",
     "aiosmtplib": lambda path: path == PurePosixPath("worker/mail/smtp/transport.py"),
     "aiosmtpd": lambda path: path.is_relative_to("local/sink"),

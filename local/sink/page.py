@@ -21,12 +21,12 @@ from pathlib import Path
 from typing import Protocol
 
 import jinja2
-from ops.language import Language, preferred
 
 from local.sink.mail import Mail
 from local.sink.mailbox import Mailbox
 from local.sink.words import WORDS
 from ops.console.exchange import Answer, Request, refusal
+from ops.language import Language, preferred
 
 _FOLDER = Path(__file__).parent / "pages"
 _PAGES = jinja2.Environment(

@@ -2,7 +2,7 @@
 the cursor: texts that come from elsewhere (hosts, database errors) lose their control characters.
 """  # noqa: D205  one sentence, too long for a line
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from ops.depth.read import Depth, LaneDepth, WorkerSeen
 from ops.depth.report_freshness import ReportFreshness
@@ -10,6 +10,7 @@ from ops.depth.words import drain_text, loss_text, why_text
 from ops.durations import duration_text
 from ops.limits.words import lane_limit_texts
 from ops.mail.doubt import doubt_text
+from ops.table import printable, table
 
 _NONE = "-"
 _LANE_HEADS = (
@@ -18,7 +19,6 @@ _LANE_HEADS = (
 )
 _WORKER_HEADS = ("WORKER", "HOST", "PID", "SEEN", "SLOTS BUSY")
 _REPORT_HEADS = ("REPORT", "STATE", "AGE", "SOFT", "HARD", "LAST ERROR")
-_GAP = "  "
 
 
 def depth_table(depth: Depth) -> str:
@@ -35,28 +35,6 @@ def depth_table(depth: Depth) -> str:
         else "No report is declared yet; the first worker with a Postgres declares them.",
     ]
     return "\n\n".join(block for block in blocks if block)
-
-
-def table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, left: set[int]) -> str:
-    """Columns as wide as their widest cell, numbers to the right.
-
-    Args:
-        left: the columns, from 0, whose cells stand to the left.
-    """
-    cells = [[printable(cell) for cell in row] for row in (heads, *rows)]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    return "\n".join(
-        _GAP.join(
-            cell.ljust(width) if place in left else cell.rjust(width)
-            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in cells
-    )
-
-
-def printable(text: str) -> str:
-    """The text on one line, with a question mark for whatever a terminal might obey."""
-    return "".join(letter if letter.isprintable() else "?" for letter in " ".join(text.splitlines()))
 
 
 def _lane(lane: LaneDepth) -> list[str]:

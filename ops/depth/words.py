@@ -3,6 +3,7 @@
 from datetime import datetime
 
 from ops.depth.drain import Drain, Reason
+from ops.durations import duration_text
 from ops.lanes.hold import Hold
 from ops.language import Language
 
@@ -59,9 +60,6 @@ _LOSS: dict[Language, str] = {
 }
 _MORE: dict[Language, str] = {"en": " ({times} times)", "es": " ({times} veces)"}
 
-_UNITS = (("d", 86_400), ("h", 3600), ("min", 60), ("s", 1))
-_LONGEST_S = 1000 * 86_400
-
 
 def drain_text(drain: Drain, language: Language = "en") -> str:
     """A forecast.
@@ -100,20 +98,3 @@ def loss_text(*, group: str, at: datetime, times: int, jobs: int, language: Lang
 def why_text(reason: Reason | None, *, slots: int, held: Hold | None, language: Language = "en") -> str | None:
     """Why a lane waits: a hold, which is told even when nothing is ready, or else the reason."""
     return reason_text(reason, slots=slots, language=language) if held is None else held_text(held, language)
-
-
-def duration_text(seconds: float) -> str:
-    """A duration in its two largest units, which both languages write alike.
-
-    >>> duration_text(0.4), duration_text(200), duration_text(90_000)
-    ('0 s', '3 min 20 s', '1 d 1 h')
-    """
-    if seconds >= _LONGEST_S:
-        return "> 1000 d"
-    rest = round(seconds)
-    for place, (unit, size) in enumerate(_UNITS):
-        if rest >= size:
-            more = rest % size
-            smaller, small = _UNITS[min(place + 1, len(_UNITS) - 1)]
-            return f"{rest // size} {unit}" + (f" {more // small} {smaller}" if more >= small else "")
-    return "0 s"

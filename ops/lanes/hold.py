@@ -7,7 +7,6 @@ What can go wrong: a hold that cannot be read (written by hand, or by a later ve
 an end, because that is how it is to be dealt with: release it. A lane has one hold; a new one replaces it.
 """
 
-import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -18,13 +17,10 @@ from producers.keys import LaneKeys
 
 REASON_LIMIT = 200
 """Characters."""
-LONGEST = timedelta(days=366)
 
 _SCRIPTS = Path(__file__).parent / "scripts"
 _HOLD = (_SCRIPTS / "hold.lua").read_text(encoding="utf-8")
 _RELEASE = (_SCRIPTS / "release.lua").read_text(encoding="utf-8")
-_DURATION = re.compile(r"(\d{1,9})(s|m|h|d)", re.ASCII)
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
 async def hold(redis: Redis, lane: str, *, lasting: timedelta | None, reason: str) -> Hold | None:
@@ -54,25 +50,6 @@ async def release(redis: Redis, lane: str) -> bool:
     """Let a lane go on; False when it was not held."""
     keys = LaneKeys(lane)
     return bool(await redis.register_script(_RELEASE)(keys=[keys.holds, keys.wake], args=[lane]))
-
-
-def duration(text: str) -> timedelta:
-    """A length of time as people type it.
-
-    Raises:
-        ValueError: another form, nothing, or more than a year; the message says what is allowed.
-
-    >>> duration("10m")
-    datetime.timedelta(seconds=600)
-    """
-    found = _DURATION.fullmatch(text)
-    length = timedelta(**{_UNITS[found[2]]: int(found[1])}) if found else timedelta(0)
-    if not timedelta(0) < length <= LONGEST:
-        raise ValueError(
-            f"{text!r} is not a length of time: a whole number with s, m, h or d, such as 90s, 10m, 2h, 1d; "
-            f"at most {LONGEST.days}d"
-        )
-    return length
 
 
 def _moment(milliseconds: int) -> datetime | None:

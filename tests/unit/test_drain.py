@@ -5,13 +5,13 @@ from datetime import UTC, datetime, timedelta
 import orjson
 import pytest
 from hypothesis import given, strategies as st
-from ops.durations import duration_text
-from ops.table import printable, table
 
 from ops.depth.drain import Drain, Reason, forecast, per_minute, reason
 from ops.depth.read import drains_at
 from ops.depth.report_freshness import judge, read_report
 from ops.depth.words import drain_text, reason_text
+from ops.durations import duration_text
+from ops.table import printable, table
 
 RATES = st.floats(min_value=0, max_value=1e6)
 COUNTS = st.integers(min_value=0, max_value=10**7)

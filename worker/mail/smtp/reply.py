@@ -1,6 +1,6 @@
 """What a server's refusal means: a pure decision over stage, code, enhanced code, words and provider.
 
-The rows are in `worker.mail.smtp.reply_table`, the words in `worker.mail.smtp.reply_words`; the first row that fits decides.
+The rows are in `reply_table`, the words in `reply_words` beside this file; the first row that fits decides.
 Every verdict names whose fault it is. An account's fault never makes a mail dead and never costs an attempt: the
 mail waits until the account is mended. A reply that asks to slow down costs none either, whether it begins with 4
 or with 5, and a pause that its text names is kept. Only what a recipient's server says for good about an address

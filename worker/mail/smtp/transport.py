@@ -1,6 +1,6 @@
 """A connection to a mail server, opened by aiosmtplib: reached, greeted, encrypted, logged in.
 
-Then the transport gets another protocol (`worker.mail.smtp.wire`) and aiosmtplib has done its part. Its ``sendmail``
+Then the transport gets another protocol (`wire`) and aiosmtplib has done its part. Its ``sendmail``
 would write body and dot in one go under one timeout, so that a slow upload looks like a lost reply, and the
 retry is a duplicate; its ``login`` tries one mechanism after the other, which locks accounts.
 
