@@ -413,7 +413,7 @@ async def test_watching_goes_on_through_an_outage_and_ends_well(
         assert await process.wait() == 0
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["depth", "--help"], ["console", "--help"], ["demo", "--help"]])
+@pytest.mark.parametrize("arguments", [["--help"], ["depth", "--help"], ["console", "--help"]])
 async def test_every_command_explains_itself(arguments: list[str]) -> None:
     code, out, err = await run_ops(*arguments)
     assert (code, err) == (0, "")
@@ -427,7 +427,7 @@ async def test_the_settings_are_listed_and_secrets_are_not_shown() -> None:
     assert "hidden" not in out
 
 
-@pytest.mark.parametrize("arguments", [[], ["nonsense"], ["depth", "--every", "0"], ["demo", "--scale", "99"]])
+@pytest.mark.parametrize("arguments", [[], ["nonsense"], ["depth", "--every", "0"], ["demo"]])
 async def test_a_wrong_word_ends_with_the_code_for_it(arguments: list[str]) -> None:
     code, out, err = await run_ops(*arguments)
     assert (code, out) == (2, "")

@@ -16,13 +16,14 @@ import pytest
 from tests.support import eventually
 
 ROOT = Path(__file__).parents[2]
+_ROOM = {"demo": "local", "up": "local"}
 
 
 @asynccontextmanager
-async def ops(folder: Path, *words: str, **settings: str) -> AsyncIterator[asyncio.subprocess.Process]:
+async def started(folder: Path, *words: str, **settings: str) -> AsyncIterator[asyncio.subprocess.Process]:
     process = await asyncio.create_subprocess_exec(
         sys.executable,
-        *("-m", "ops", *words),
+        *("-m", _ROOM.get(words[0], "ops"), *words),
         cwd=ROOT,
         env={**os.environ, "MOMENTUS_DATA_DIR": str(folder), **settings},
         stdin=asyncio.subprocess.DEVNULL,
@@ -39,7 +40,7 @@ async def ops(folder: Path, *words: str, **settings: str) -> AsyncIterator[async
 
 
 async def answer(folder: Path, *words: str, **settings: str) -> tuple[int, str, str]:
-    async with ops(folder, *words, **settings) as process:
+    async with started(folder, *words, **settings) as process:
         out, err = await process.communicate()
         return process.returncode or 0, out.decode(), err.decode()
 
@@ -83,7 +84,7 @@ async def test_the_demo_told_once_ends_with_one_json_object_of_measured_figures(
 
 @pytest.mark.timeout(120)
 async def test_the_demo_stays_up_with_its_links_until_ctrl_c(tmp_path: Path) -> None:
-    async with ops(tmp_path, "demo", "--scale", "0.02", "--provider-seconds", "0", "0") as process:
+    async with started(tmp_path, "demo", "--scale", "0.02", "--provider-seconds", "0", "0") as process:
         assert process.stdout
         told = await asyncio.wait_for(process.stdout.readuntil(b"console  http://"), 60)
         assert b"reader  http://" in told
@@ -99,7 +100,7 @@ async def test_the_demo_stays_up_with_its_links_until_ctrl_c(tmp_path: Path) -> 
 
 @pytest.mark.timeout(120)
 async def test_up_embeds_what_is_not_configured_and_leaves_nothing_running(folder: Path) -> None:
-    async with ops(folder, "up", **FREE_PORTS) as process:
+    async with started(folder, "up", **FREE_PORTS) as process:
         word = await eventually(lambda: _read(folder / "running.json"), timeout=60)
         assert (folder / "running.json").stat().st_mode & 0o777 == 0o600
         await eventually(lambda: _reports_fresh(folder), timeout=60)
@@ -144,6 +145,14 @@ async def test_a_misspelt_setting_stops_every_command_and_suggests_the_right_nam
     assert "MOMENTUS_REDIS_ULR" in told
     assert "MOMENTUS_REDIS_URL" in told
     assert "Traceback" not in told
+
+
+@pytest.mark.parametrize("words", [("demo", "--scale", "99"), ("demo", "--provider-seconds", "0"), ("build",)])
+async def test_a_wrong_word_ends_with_code_2_and_the_usage(tmp_path: Path, words: tuple[str, ...]) -> None:
+    async with started(tmp_path, *words) as process:
+        _, told = await process.communicate()
+    assert process.returncode == 2
+    assert b"usage:" in told
 
 
 def _read(path: Path) -> Mapping[str, Mapping[str, str]] | None:

@@ -583,7 +583,7 @@ async def test_each_setting_of_everything_on_one_machine_has_its_effect(
     ports = {one: free_port() for one in ("READER__PORT", "CONSOLE__PORT", "SINK__SMTP_PORT", "SINK__HTTP_PORT")}
     everything = process(
         "up",
-        "ops",
+        "local",
         "up",
         ready=answers("127.0.0.3", ports["CONSOLE__PORT"]),
         REDIS_URL=valkey_url,

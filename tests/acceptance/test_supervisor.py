@@ -350,9 +350,9 @@ PROGRAM = """
 import asyncio, sys
 from datetime import timedelta
 from pathlib import Path
-from ops.supervisor import supervise
-from ops.supervisor_log import console
-from ops.supervisor_process import Process
+from local.supervisor.supervisor import supervise
+from local.supervisor.console_log import console
+from local.supervisor.process import Process
 
 def process(name, commands):
     return Process(name=name, argv=["/bin/sh", "-c", commands])
