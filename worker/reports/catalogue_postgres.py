@@ -11,7 +11,7 @@ with a digest of what the catalogue said in its own state, and nothing proves it
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from hashlib import blake2b
 from typing import Any
@@ -79,6 +79,16 @@ class Catalogue:
         """The boards of which each change leaves a mark that this user may take up."""
         return frozenset(name for name, proof in self.proofs.items() if proof.kind == "marks")
 
+    def without_marks(self, why: str) -> "Catalogue":
+        """The same, with boards proved by the snapshot where it was by marks."""
+        proofs = {
+            name: replace(proof, kind="snapshot", why=(f"marks cannot be taken up: {why}",))
+            if proof.kind == "marks"
+            else proof
+            for name, proof in self.proofs.items()
+        }
+        return replace(self, proofs=proofs, usable=False)
+
 
 async def read_catalogue(fetch: Fetch, tenant: str, boards: Mapping[str, Board]) -> Catalogue:
     """Ask about all boards.
@@ -134,10 +144,13 @@ def _proof(board: Board, server: Mapping[str, Any], rows: Sequence[Mapping[str, 
         return Proof("none", tuple(why))
     if not faults and server["usable"]:
         return Proof("marks", (), digest)
-    return Proof("snapshot", (*why, *(() if server["usable"] else (_UNUSABLE,))), digest)
+    return Proof("snapshot", (*why, *(() if server["usable"] else (_unusable(server["lacks"]),))), digest)
 
 
-_UNUSABLE = "no triggers are installed whose marks this user may take up; see ./run ops reports install"
+def _unusable(lacks: str | None) -> str:
+    if lacks is None:
+        return "no triggers are installed; see ./run ops reports install"
+    return f"this user may not take up marks, it lacks {lacks}; run ./run ops reports install --role with its name"
 
 
 def _digest(server: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> str:

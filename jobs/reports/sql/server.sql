@@ -5,27 +5,34 @@
 --   since     when the server was started
 --   standby   whether the server replays another one's changes
 --   usable    whether this user may take up marks here
+--   lacks     the rights for it that this user does not have; null: nothing is installed
 --   outside   a foreign table, or a table of which row-level security hides rows from this user; null: there is none
 --   digest    another one after a restart, on another server, in another database, for another user, and as soon as
 --             a view, a function or a policy has changed
 
+WITH installed AS (
+    SELECT concat_ws(
+        ', ',
+        CASE WHEN NOT has_schema_privilege(namespace.oid, 'usage') THEN 'USAGE on schema momentus' END,
+        CASE WHEN NOT has_table_privilege(dirty.oid, 'select') THEN 'SELECT on momentus.dirty' END,
+        CASE WHEN NOT has_table_privilege(dirty.oid, 'delete') THEN 'DELETE on momentus.dirty' END,
+        CASE WHEN row_security_active(dirty.oid) THEN 'all rows of momentus.dirty' END,
+        CASE WHEN NOT has_table_privilege(boards.oid, 'select') THEN 'SELECT on momentus.boards' END,
+        CASE WHEN NOT has_table_privilege(boards.oid, 'insert') THEN 'INSERT on momentus.boards' END,
+        CASE WHEN NOT has_table_privilege(boards.oid, 'update') THEN 'UPDATE on momentus.boards' END,
+        CASE WHEN row_security_active(boards.oid) THEN 'all rows of momentus.boards' END
+    ) AS lacks
+    FROM pg_namespace AS namespace
+    JOIN pg_class AS dirty ON dirty.relnamespace = namespace.oid AND dirty.relname = 'dirty'
+    JOIN pg_class AS boards ON boards.relnamespace = namespace.oid AND boards.relname = 'boards'
+    WHERE namespace.nspname = 'momentus'
+)
 SELECT
     pg_current_snapshot()::text AS visible,
     pg_postmaster_start_time() AS since,
     pg_is_in_recovery() AS standby,
-    NOT pg_is_in_recovery() AND coalesce((
-        SELECT
-            has_schema_privilege(namespace.oid, 'usage')
-            AND has_table_privilege(dirty.oid, 'select')
-            AND has_table_privilege(dirty.oid, 'delete')
-            AND has_table_privilege(boards.oid, 'select')
-            AND has_table_privilege(boards.oid, 'insert')
-            AND has_table_privilege(boards.oid, 'update')
-        FROM pg_namespace AS namespace
-        JOIN pg_class AS dirty ON dirty.relnamespace = namespace.oid AND dirty.relname = 'dirty'
-        JOIN pg_class AS boards ON boards.relnamespace = namespace.oid AND boards.relname = 'boards'
-        WHERE namespace.nspname = 'momentus'
-    ), FALSE) AS usable,
+    NOT pg_is_in_recovery() AND EXISTS (SELECT FROM installed WHERE lacks = '') AS usable,
+    (SELECT lacks FROM installed) AS lacks,
     (
         SELECT min(format('%s.%s', namespace.nspname, class.relname))
         FROM pg_class AS class
