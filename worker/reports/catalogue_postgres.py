@@ -2,8 +2,9 @@
 
     marks     each table of a board leaves a mark when it changes
     snapshot  all tables are the server's own: nothing changes while no writing transaction ends
-    none      a standby names no transactions in progress; what a foreign server or row-level security adds to the
-              numbers or keeps from them leaves no trace. Such a board is computed at the pace of ``every``
+    none      a standby names no transactions in progress; what happens on a foreign server or at a publisher, what
+              row-level security hides, sequences and statistics change without a transaction of this server. Such a
+              board is computed at the pace of ``every``
 
 Some statements change rows and fire no trigger: ATTACH of a filled partition, DROP of one, ALTER TABLE, a trigger
 that is disabled and enabled again, another definition of a view. Each writes to the catalogue. So a set is stored
@@ -26,13 +27,15 @@ _WORDS = {
     "view": "{name} is a view, whose rows change with other tables; name those",
     "materialised": "{name} is a materialized view, and REFRESH fires no trigger",
     "foreign": "{name} is a foreign table, whose changes happen on another server",
-    "subscribed": "{name} is filled by a logical subscription, whose apply process fires no statement trigger",
+    "subscribed": "{name} is filled by a logical subscription, which fires no statement trigger and may lag behind",
+    "sequence": "{name} is a sequence, which changes without a transaction",
+    "system": "{name} shows the server itself, which changes without a transaction",
     "hidden": "row-level security may hide rows of {name} from this user",
     "unmarked": "{name} has no trigger; run ./run ops reports install",
     "former": "the trigger of {name} is disabled or not the current one; run ./run ops reports install again",
 }
-_OUTSIDE = {"foreign", "hidden", "view"}
-"""Faults of a source whose numbers may change without a transaction of this server."""
+_UNPROVABLE = {"foreign", "hidden", "subscribed", "sequence", "system"}
+"""Faults of a source whose numbers may change, or be old, without a transaction of this server."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,12 +139,14 @@ def _proof(board: Board, server: Mapping[str, Any], rows: Sequence[Mapping[str, 
     if not board.sources:
         why = ["a report of the board names no sources"]
         if server["outside"] is not None:
-            why.append(f"the database has {server['outside']}, which is foreign or hides rows from this user")
+            why.append(_OUTSIDE.format(name=server["outside"]))
             return Proof("none", tuple(why))
         return Proof("snapshot", tuple(why), digest)
     kinds = {fault.partition(" ")[0] for fault in faults}
-    if kinds & {"foreign", "hidden"} or (kinds & _OUTSIDE and server["outside"] is not None):
+    if kinds & _UNPROVABLE:
         return Proof("none", tuple(why))
+    if "view" in kinds and server["outside"] is not None:
+        return Proof("none", (*why, _OUTSIDE.format(name=server["outside"])))
     if not faults and server["usable"]:
         return Proof("marks", (), digest)
     return Proof("snapshot", (*why, *(() if server["usable"] else (_unusable(server["lacks"]),))), digest)
@@ -151,6 +156,9 @@ def _unusable(lacks: str | None) -> str:
     if lacks is None:
         return "no triggers are installed; see ./run ops reports install"
     return f"this user may not take up marks, it lacks {lacks}; run ./run ops reports install --role with its name"
+
+
+_OUTSIDE = "the database has {name}, which is foreign, subscribed or hides rows from this user"
 
 
 def _digest(server: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> str:

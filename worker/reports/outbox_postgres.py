@@ -38,7 +38,11 @@ _ASK_AHEAD = 0.5
 """Seconds of such questions that may be used ahead."""
 _TIMEOUT = 5.0
 _NOW = f"""{REPLAYED},
-    now() AS at, pg_current_snapshot()::text AS visible, pg_postmaster_start_time() AS since
+    now() AS at, pg_current_snapshot()::text AS visible, greatest(
+        pg_postmaster_start_time(),
+        CASE WHEN current_setting('server_version_num')::int >= 150000
+            THEN pg_stat_get_bgwriter_stat_reset_time() END
+    ) AS since
 """
 _WATCHED = f"""{_NOW},
     NULL AS board, NULL::timestamptz AS taken, NULL::timestamptz AS first, NULL::timestamptz AS last
