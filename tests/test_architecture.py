@@ -25,6 +25,7 @@ ONLY_PARTS = {
     ("reader", "producers"): {"producers.link", "producers.rights", "producers.wire"},
     ("ops", "worker"): {
         *(
+            "worker.reports.catalogue_postgres",
             "worker.reports.cost",
             "worker.reports.day",
             "worker.reports.document",

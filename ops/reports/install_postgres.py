@@ -6,6 +6,7 @@ in `jobs/reports/triggers.py`.
 """
 
 import argparse
+from collections.abc import Mapping
 from urllib.parse import unquote, urlsplit
 
 import asyncpg
@@ -14,6 +15,7 @@ from jobs.reports import ReportError, load_reports
 from jobs.reports.boards import Board, boards_of
 from jobs.reports.triggers import INSTALLED, boards_by_source, install_script, trigger_name, uninstall_script
 from ops.command import Answer, Command, Refused, Tools
+from ops.reports.proofs_postgres import ask_catalogue, proof_facts, proof_lines
 
 _NO_DATABASE = "MOMENTUS_POSTGRES_DSN: is not set; name the database, or print the script with --dry-run"
 _ROLE = "worker"
@@ -30,7 +32,17 @@ async def install(tools: Tools, asked: argparse.Namespace) -> Answer:
         raise Refused(_NO_DATABASE)
     role = asked.role or unquote(urlsplit(tools.postgres_dsn).username or "") or _ROLE
     script = install_script(tools.tenant, boards, role=role)
-    return await _done(tools, asked, script, f"triggers on {len(sources)} tables mark what changes", sources)
+    answer = await _done(tools, asked, script, f"triggers on {len(sources)} tables mark what changes", sources)
+    return answer if asked.dry_run else await _with_proofs(tools, answer, boards, role)
+
+
+async def _with_proofs(tools: Tools, answer: Answer, boards: Mapping[str, Board], role: str) -> Answer:
+    """Add which boards are watched now for that role, and why others are not."""
+    catalogue = await ask_catalogue(tools.postgres_dsn, tools.tenant, boards, role=role)
+    if catalogue is None:
+        return answer
+    text = "\n".join([answer.text, *proof_lines(catalogue)])
+    return Answer(text, {**answer.facts, "boards": proof_facts(catalogue)}, answer.done)
 
 
 async def uninstall(tools: Tools, asked: argparse.Namespace) -> Answer:

@@ -17,6 +17,7 @@ from jobs.reports.rollups import columns_of
 from jobs.reports.schema import breaks, document_schema
 from ops.reports.facts_postgres import ReportFacts, SqlFault
 from ops.reports.finding import Finding
+from worker.reports.catalogue_postgres import Proof
 from worker.reports.rollup import InvalidRows
 from worker.reports.tree import InvalidTree
 
@@ -34,9 +35,24 @@ _ZONELESS = re.compile(rb'"(\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d{1,6})?)"')
 _DAY = {"day_start", "day_end"}
 
 
-def judge(report: Report, facts: ReportFacts) -> list[Finding]:
-    """All that is to be mended."""
-    return [finding for rule in RULES for finding in rule(report, facts)]
+def judge(report: Report, facts: ReportFacts, proof: Proof | None = None) -> list[Finding]:
+    """All that is to be mended.
+
+    Args:
+        proof: how its board is proved; left out: not asked.
+    """
+    found = [finding for rule in RULES for finding in rule(report, facts)]
+    return [*found, *rows_that_are_hidden(report, facts, proof or Proof())]
+
+
+def rows_that_are_hidden(report: Report, facts: ReportFacts, proof: Proof) -> Iterator[Finding]:
+    """Row-level security that leaves the worker's user nothing at all is hardly meant."""
+    if facts.cost_ms is not None and not facts.rows:
+        for table in proof.hidden:
+            fault = f"there are no rows, and row-level security may hide those of {table} from this user"
+            yield Finding(
+                _key(report, "sources"), fault, "give its role BYPASSRLS, or a policy FOR SELECT USING (true)"
+            )
 
 
 def sql_that_fails(report: Report, facts: ReportFacts) -> Iterator[Finding]:
