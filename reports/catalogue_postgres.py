@@ -2,8 +2,9 @@
 
     marks     each table of a board leaves a mark when it changes
     snapshot  all tables are the server's own: nothing changes while no writing transaction ends
-    none      a standby names no transactions in progress; what a foreign server or row-level security adds to the
-              numbers or keeps from them leaves no trace. Such a board is computed at the pace of ``every``
+    none      a standby names no transactions in progress; what happens on a foreign server or at a publisher,
+              what row-level security hides, sequences and statistics change without a transaction of this server.
+              Such a board is computed at the pace of ``every``
 
 Some statements change rows and fire no trigger: ATTACH of a filled partition, DROP of one, ALTER TABLE, a trigger
 that is disabled and enabled again, another definition of a view. Each writes to the catalogue. So a set is stored
@@ -11,7 +12,7 @@ with a digest of what the catalogue said in its own state, and nothing proves it
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from hashlib import blake2b
 from typing import Any
@@ -26,13 +27,15 @@ _WORDS = {
     "view": "{name} is a view, whose rows change with other tables; name those",
     "materialised": "{name} is a materialized view, and REFRESH fires no trigger",
     "foreign": "{name} is a foreign table, whose changes happen on another server",
-    "subscribed": "{name} is filled by a logical subscription, whose apply process fires no statement trigger",
+    "subscribed": "{name} is filled by a logical subscription, which fires no triggers and may lag",
+    "sequence": "{name} is a sequence, which changes without a transaction",
+    "system": "{name} shows the server itself, which changes without a transaction",
     "hidden": "row-level security may hide rows of {name} from this user",
     "unmarked": "{name} has no trigger; run ./run ops reports install",
     "former": "the trigger of {name} is disabled or not the current one; run ./run ops reports install again",
 }
-_OUTSIDE = {"foreign", "hidden", "view"}
-"""Faults of a source whose numbers may change without a transaction of this server."""
+_UNPROVABLE = {"foreign", "hidden", "subscribed", "sequence", "system"}
+"""Faults of a source whose numbers may change, or be old, without a transaction of this server."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +46,13 @@ class Proof:
         kind: ``marks``, ``snapshot`` or ``none``.
         why: why it is not ``marks``; empty for that.
         digest: of what the catalogue says of the board; None for ``none``.
+        hidden: tables of which row-level security may hide rows.
     """
 
     kind: str = "none"
     why: tuple[str, ...] = ()
     digest: str | None = None
+    hidden: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +83,16 @@ class Catalogue:
     def watched(self) -> frozenset[str]:
         """The boards of which each change leaves a mark that this user may take up."""
         return frozenset(name for name, proof in self.proofs.items() if proof.kind == "marks")
+
+    def without_marks(self, why: str) -> "Catalogue":
+        """The same, with boards proved by the snapshot where it was by marks."""
+        proofs = {
+            name: replace(proof, kind="snapshot", why=(f"marks cannot be taken up: {why}",))
+            if proof.kind == "marks"
+            else proof
+            for name, proof in self.proofs.items()
+        }
+        return replace(self, proofs=proofs, usable=False)
 
 
 async def read_catalogue(fetch: Fetch, tenant: str, boards: Mapping[str, Board]) -> Catalogue:
@@ -117,27 +132,34 @@ def judge_catalogue(
 
 def _proof(board: Board, server: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> Proof:
     faults = sorted({fault for row in rows for fault in row["faults"]}) if board.sources else []
+    kinds = {fault.partition(" ")[0] for fault in faults}
     why = [_in_words(fault) for fault in faults]
     if server["standby"]:
-        return Proof(
-            "none", ("the database is a standby: it shows what it has replayed, and takes no marks", *why)
-        )
-    digest = _digest(server, rows)
+        why.insert(0, _STANDBY)
     if not board.sources:
-        why = ["a report of the board names no sources"]
-        if server["outside"] is not None:
-            why.append(f"the database has {server['outside']}, which is foreign or hides rows from this user")
-            return Proof("none", tuple(why))
-        return Proof("snapshot", tuple(why), digest)
-    kinds = {fault.partition(" ")[0] for fault in faults}
-    if kinds & {"foreign", "hidden"} or (kinds & _OUTSIDE and server["outside"] is not None):
-        return Proof("none", tuple(why))
-    if not faults and server["usable"]:
+        why.append("a report of the board names no sources")
+    beyond = server["outside"] is not None and (not board.sources or "view" in kinds)
+    if beyond:
+        why.append(_OUTSIDE.format(name=server["outside"]))
+    if server["standby"] or beyond or kinds & _UNPROVABLE:
+        hidden = tuple(fault.partition(" ")[2] for fault in faults if fault.startswith("hidden "))
+        return Proof("none", tuple(why), hidden=hidden)
+    digest = _digest(server, rows)
+    if board.sources and not faults and server["usable"]:
         return Proof("marks", (), digest)
-    return Proof("snapshot", (*why, *(() if server["usable"] else (_UNUSABLE,))), digest)
+    if board.sources and not server["usable"]:
+        why.append(_unusable(server["lacks"]))
+    return Proof("snapshot", tuple(why), digest)
 
 
-_UNUSABLE = "no triggers are installed whose marks this user may take up; see ./run ops reports install"
+def _unusable(lacks: str | None) -> str:
+    if lacks is None:
+        return "no triggers are installed; see ./run ops reports install"
+    return f"this user may not take up marks, it lacks {lacks}; run ./run ops reports install --role with its name"
+
+
+_STANDBY = "the database is a standby: it shows what it has replayed, and takes no marks"
+_OUTSIDE = "the database has {name}, which is foreign, subscribed or hides rows from this user"
 
 
 def _digest(server: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> str:

@@ -30,13 +30,19 @@ from reports.source_postgres import REPLAYED
 
 LOOK_AGAIN = 30.0
 """Seconds for which the catalogue is believed by a worker that does not look."""
+REFUSED_FOR = 900.0
+"""Seconds for which marks are left alone after the database refused them, against all that the catalogue says."""
 _ASK_SHARE = 0.01
 """Part of the time that goes into questions about the catalogue; what is not asked about is not proved."""
 _ASK_AHEAD = 0.5
 """Seconds of such questions that may be used ahead."""
 _TIMEOUT = 5.0
 _NOW = f"""{REPLAYED},
-    now() AS at, pg_current_snapshot()::text AS visible, pg_postmaster_start_time() AS since
+    now() AS at, pg_current_snapshot()::text AS visible, greatest(
+        pg_postmaster_start_time(),
+        CASE WHEN current_setting('server_version_num')::int >= 150000
+            THEN pg_stat_get_bgwriter_stat_reset_time() END
+    ) AS since
 """
 _WATCHED = f"""{_NOW},
     NULL AS board, NULL::timestamptz AS taken, NULL::timestamptz AS first, NULL::timestamptz AS last
@@ -59,6 +65,8 @@ class Outbox:
         self._known_until = 0.0
         self._asked = 0.0
         self._asking = 0.0
+        self._refusal = ""
+        self._refused_until = 0.0
 
     async def catalogue(self) -> Catalogue:
         """What the catalogue said, half a minute ago at most. Raises DATABASE_FAULTS."""
@@ -73,6 +81,11 @@ class Outbox:
     def forget(self) -> None:
         """Have the catalogue asked again before it is believed."""
         self._known_until = 0.0
+
+    def refuse_marks(self, why: str) -> None:
+        """Count no board as watched for some minutes: the database refused to have marks taken up."""
+        self._refusal, self._refused_until = why, time.monotonic() + REFUSED_FOR
+        self.forget()
 
     async def look(self) -> Seen:
         """What is there now. Raises DATABASE_FAULTS.
@@ -107,6 +120,8 @@ class Outbox:
         began = time.monotonic()
         self._known = await read_catalogue((await self._connected()).fetch, self._tenant, self._boards)
         ended = time.monotonic()
+        if ended < self._refused_until:
+            self._known = self._known.without_marks(self._refusal)
         self._asking = max(0.0, self._asking - (began - self._asked) * _ASK_SHARE) + ended - began
         self._asked, self._known_until = ended, ended + LOOK_AGAIN
 

@@ -35,8 +35,16 @@ from reports.rollup import InvalidRows, Row
 from reports.tree import Node, Tree, grow_tree
 from reports.values_postgres import check_columns, check_names, describe, read_exactly, unreadable
 
-DATABASE_FAULTS = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
-"""What a refresh may meet here: bad SQL, a timeout, a lost connection."""
+DATABASE_FAULTS = (
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    OSError,
+    TimeoutError,
+)
+"""What a refresh may meet here: bad SQL, a timeout, a lost connection, no server of ``target_session_attrs``."""
+_NO_MARKS = (asyncpg.SyntaxOrAccessError, asyncpg.ReadOnlySQLTransactionError)
+"""A right or a table is missing, or the server takes no writes: trying again changes nothing."""
 IN_THE_WAY = (
     asyncpg.SerializationError,
     asyncpg.DeadlockDetectedError,
@@ -64,12 +72,12 @@ INSERT INTO momentus.boards (board, as_of) VALUES ($1, $2)
 ON CONFLICT (board) DO UPDATE SET as_of = excluded.as_of
 RETURNING pg_current_xact_id()::text::bigint
 """
-_MARKS = """
-DELETE FROM momentus.dirty WHERE ctid = ANY (
-    ARRAY(SELECT ctid FROM momentus.dirty WHERE board = $1 FOR UPDATE SKIP LOCKED)
-)
-RETURNING at
-"""
+_MARKS = "DELETE FROM momentus.dirty WHERE board = $1 RETURNING at"
+"""Whoever takes up marks holds the board's row, so nobody waits here for another refresh."""
+
+
+class MarksRefused(Exception):
+    """The database does not let this user take up marks, in its own words."""
 
 
 @dataclass(slots=True)
@@ -97,9 +105,13 @@ class Snapshot:
 
         Raises:
             IN_THE_WAY: another refresh of the board is at work, or has ended since this state was seen.
+            MarksRefused: the database does not let this user take them up. The transaction is of no more use.
         """
-        self.xid = await self._connection.fetchval(_TAKE_UP, board, self.as_of)
-        return len(await self._connection.fetch(_MARKS, board))
+        try:
+            self.xid = await self._connection.fetchval(_TAKE_UP, board, self.as_of)
+            return len(await self._connection.fetch(_MARKS, board))
+        except _NO_MARKS as error:
+            raise MarksRefused(str(error)) from error
 
     @property
     def standby(self) -> bool:
@@ -256,6 +268,8 @@ class Source:
         async with pool.acquire() as connection:
             replayed = await connection.fetchval(REPLAYED)
             async with connection.transaction(isolation="repeatable_read", readonly=readonly):
+                if not readonly:  # a role or a database may have default_transaction_read_only
+                    await connection.execute("SET TRANSACTION READ WRITE")
                 first = await connection.fetchrow(_BEGIN, *self._timeouts)
                 if first is None:  # pragma: no cover  a SELECT without FROM has one row
                     raise asyncpg.InterfaceError("SELECT now() returned no row")

@@ -18,7 +18,8 @@ SERVER = (_FOLDER / "server.sql").read_text(encoding="utf-8")
 """The query for what holds for all boards of a server; the file says what it returns."""
 _WATCH = (_FOLDER / "watch.sql").read_text(encoding="utf-8")
 _HEAD = (
-    "-- Reports of tenant {}: {} the triggers that mark what changed.\nBEGIN;\nSET LOCAL lock_timeout = '5s';\n"
+    "-- Reports of tenant {}: {} the triggers that mark what changed.\n"
+    "BEGIN READ WRITE;\nSET LOCAL lock_timeout = '5s';\n"
 )
 
 

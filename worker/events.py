@@ -96,6 +96,10 @@ _EVENTS = {
         "warning",
         "the database does not mark what changes this board; any write in it counts as one",
     ),
+    "board.unproved": (
+        "warning",
+        "nothing proves this board unchanged; it is computed at the pace of its `every`",
+    ),
     "clock.failed": (
         "warning",
         "Redis could not be asked for a cron; it is asked again each second, and makes up for what it missed",

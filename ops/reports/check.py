@@ -17,9 +17,12 @@ from ops.command import Answer, Command, Refused, Tools
 from ops.reports.facts_postgres import DatabaseAway, ReportFacts, look
 from ops.reports.finding import Finding
 from ops.reports.judge import judge
+from ops.reports.proofs_postgres import proof_facts, proof_lines
 from ops.reports.readers_of_numbers import misread
 from reports import Report, ReportError
+from reports.boards import boards_of
 from reports.catalogue import SHIPPED, Folder, read_folder, read_shipped, schema_file
+from reports.catalogue_postgres import Catalogue
 from reports.schema import document_schema
 
 _NO_DATABASE = "MOMENTUS_POSTGRES_DSN is not set: only the files were read, no query was tried"
@@ -34,10 +37,10 @@ async def check(tools: Tools, asked: argparse.Namespace) -> Answer:
     except ReportError as error:
         raise Refused(f"--path: {error.reason}" if asked.path else str(error)) from None
     findings = [Finding(fault.field, fault.reason, "") for fault in folder.faults]
-    facts = await _facts(tools, folder)
+    facts, catalogue = await _facts(tools, folder)
     for name, found in facts.items():
-        findings += judge(folder.reports[name], found)
-    notes = [] if tools.postgres_dsn else [_NO_DATABASE]
+        findings += judge(folder.reports[name], found, catalogue.proof(folder.reports[name].board or name))
+    notes = proof_lines(catalogue) if tools.postgres_dsn else [_NO_DATABASE]
     if asked.pin:
         notes += _pin(path, folder, facts, findings)
     else:
@@ -51,19 +54,21 @@ async def check(tools: Tools, asked: argparse.Namespace) -> Answer:
     told = {
         "findings": [one.to_json() for one in findings],
         "reports": {name: _figures(folder.reports[name], one) for name, one in facts.items()},
+        "boards": proof_facts(catalogue),
         "notes": notes,
     }
     return Answer(_text(folder, facts, findings, notes, plans=asked.plan), told, done=not findings)
 
 
-async def _facts(tools: Tools, folder: Folder) -> dict[str, ReportFacts]:
-    """What the database says of each report; nothing where there is none."""
+async def _facts(tools: Tools, folder: Folder) -> tuple[dict[str, ReportFacts], Catalogue]:
+    """What the database says of each report and of the boards; nothing where there is none."""
     if not tools.postgres_dsn:
-        return {}
+        return {}, Catalogue()
     try:
         async with look(tools.postgres_dsn, longest=tools.statement_timeout) as it:
             zone = ZoneInfo(tools.timezone)
-            return {name: await it.examine(report, zone) for name, report in folder.reports.items()}
+            catalogue = await it.catalogue(tools.tenant, boards_of(folder.reports))
+            return {name: await it.examine(report, zone) for name, report in folder.reports.items()}, catalogue
     except DatabaseAway as error:
         raise Refused(f"MOMENTUS_POSTGRES_DSN: the database cannot be asked: {error}") from None
 

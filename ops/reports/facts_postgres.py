@@ -16,6 +16,8 @@ import asyncpg
 import orjson
 
 from reports import Report
+from reports.boards import Board
+from reports.catalogue_postgres import Catalogue, read_catalogue
 from reports.day import day_around
 from reports.document import Document, write_documents
 from reports.rollup import InvalidRows, roll_up
@@ -140,6 +142,10 @@ class Look:
         if not facts.refused:
             await self._ask(facts, "sql", self._run(facts, report, own))
         return facts
+
+    async def catalogue(self, tenant: str, boards: Mapping[str, Board]) -> Catalogue:
+        """Which boards the database proves unchanged. Raises DATABASE_FAULTS."""
+        return await read_catalogue(self.snapshot.query, tenant, boards)
 
     async def _ask(self, facts: ReportFacts, part: str, question: Any) -> None:  # noqa: ANN401  an awaitable
         try:

@@ -6,11 +6,13 @@ in `reports/triggers.py`.
 """
 
 import argparse
+from collections.abc import Mapping
 from urllib.parse import unquote, urlsplit
 
 import asyncpg
 
 from ops.command import Answer, Command, Refused, Tools
+from ops.reports.proofs_postgres import ask_catalogue, proof_facts, proof_lines
 from reports import ReportError, load_reports
 from reports.boards import Board, boards_of
 from reports.triggers import INSTALLED, boards_by_source, install_script, trigger_name, uninstall_script
@@ -30,7 +32,17 @@ async def install(tools: Tools, asked: argparse.Namespace) -> Answer:
         raise Refused(_NO_DATABASE)
     role = asked.role or unquote(urlsplit(tools.postgres_dsn).username or "") or _ROLE
     script = install_script(tools.tenant, boards, role=role)
-    return await _done(tools, asked, script, f"triggers on {len(sources)} tables mark what changes", sources)
+    answer = await _done(tools, asked, script, f"triggers on {len(sources)} tables mark what changes", sources)
+    return answer if asked.dry_run else await _with_proofs(tools, answer, boards, role)
+
+
+async def _with_proofs(tools: Tools, answer: Answer, boards: Mapping[str, Board], role: str) -> Answer:
+    """Add which boards are watched now for that role, and why others are not."""
+    catalogue = await ask_catalogue(tools.postgres_dsn, tools.tenant, boards, role=role)
+    if catalogue is None:
+        return answer
+    text = "\n".join([answer.text, *proof_lines(catalogue)])
+    return Answer(text, {**answer.facts, "boards": proof_facts(catalogue)}, answer.done)
 
 
 async def uninstall(tools: Tools, asked: argparse.Namespace) -> Answer:

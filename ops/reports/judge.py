@@ -14,6 +14,7 @@ import orjson
 from ops.reports.facts_postgres import ReportFacts, SqlFault
 from ops.reports.finding import Finding
 from reports import Report
+from reports.catalogue_postgres import Proof
 from reports.columns import misfit
 from reports.rollup import InvalidRows
 from reports.rollups import columns_of
@@ -34,9 +35,24 @@ _ZONELESS = re.compile(rb'"(\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d{1,6})?)"')
 _DAY = {"day_start", "day_end"}
 
 
-def judge(report: Report, facts: ReportFacts) -> list[Finding]:
-    """All that is to be mended."""
-    return [finding for rule in RULES for finding in rule(report, facts)]
+def judge(report: Report, facts: ReportFacts, proof: Proof | None = None) -> list[Finding]:
+    """All that is to be mended.
+
+    Args:
+        proof: how its board is proved; left out: not asked.
+    """
+    found = [finding for rule in RULES for finding in rule(report, facts)]
+    return [*found, *rows_that_are_hidden(report, facts, proof or Proof())]
+
+
+def rows_that_are_hidden(report: Report, facts: ReportFacts, proof: Proof) -> Iterator[Finding]:
+    """Row-level security that leaves the worker's user nothing at all is hardly meant."""
+    if facts.cost_ms is not None and not facts.rows:
+        for table in proof.hidden:
+            fault = f"there are no rows, and row-level security may hide those of {table} from this user"
+            yield Finding(
+                _key(report, "sources"), fault, "give its role BYPASSRLS, or a policy FOR SELECT USING (true)"
+            )
 
 
 def sql_that_fails(report: Report, facts: ReportFacts) -> Iterator[Finding]:

@@ -15,9 +15,11 @@ import orjson
 
 from ops.command import Answer, Command, Refused, Tools
 from ops.depth.report_freshness import ReportFreshness, moment, read_report
+from ops.reports.proofs_postgres import proof_line
 from ops.table import table
 from reports import ReportError, load_reports
 from reports.boards import Board, boards_of
+from reports.catalogue_postgres import Catalogue
 from reports.cost import p95
 from reports.keys import snapshot, wanted
 from reports.outbox_postgres import Outbox
@@ -26,7 +28,7 @@ from reports.source_postgres import DATABASE_FAULTS
 from reports.store import ReportStore
 from reports.triggers import board_key
 
-_HEADS = ["REPORT", "BOARD", "STATE", "GEN", "AGE", "P50", "P95", "WANTED", "MARKED", "DUE", "ERROR"]
+_HEADS = ["REPORT", "BOARD", "STATE", "GEN", "AGE", "P50", "P95", "WANTED", "MARKED", "PROOF", "DUE", "ERROR"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +41,8 @@ class Fare:
         cost_p50_ms, cost_p95_ms: what its latest refreshes took of the database.
         wanted: somebody read it and found it old.
         marked: changes of its board wait.
+        proof: what proves its board unchanged: ``marks``, ``snapshot`` or ``none``.
+        unproved: why it is not ``marks``.
         due, why: when its board is refreshed next, and for which of the reasons of `reports/pace.py`.
     """
 
@@ -53,6 +57,8 @@ class Fare:
     cost_p95_ms: float | None = None
     wanted: bool = False
     marked: bool | None = None
+    proof: str | None = None
+    unproved: tuple[str, ...] = ()
     due: datetime | None = None
     why: str | None = None
     error: str | None = None
@@ -65,45 +71,61 @@ async def status(tools: Tools, asked: argparse.Namespace) -> Answer:
         boards = boards_of(load_reports(tools.reports_path, shipped=tools.reports_shipped))
     except ReportError as error:
         raise Refused(f"{error}; ./run ops reports check tells all there is to mend") from None
-    seen, decisions, note = await _look(tools, boards)
+    seen, decisions, catalogue, note = await _look(tools, boards)
     now = datetime.now(UTC)
     fares = [
-        await _fare(tools, report.name, board, now, seen, decisions.get(board.name))
+        await _fare(tools, report.name, board, now, seen, decisions.get(board.name), catalogue)
         for board in boards.values()
         for report in board.reports
     ]
     fares.sort(key=lambda one: one.report)
-    text = table(_HEADS, [_row(one, now) for one in fares], left={0, 1, 2, 9, 10})
+    text = table(_HEADS, [_row(one, now) for one in fares], left={0, 1, 2, 9, 10, 11})
+    unwatched = [proof_line(*one) for one in sorted(catalogue.proofs.items()) if one[1].why]
     facts = {"reports": [asdict(one) for one in fares], "note": note}
     return Answer(
-        "\n".join([text, *([note] if note else [])]), facts, done=all(one.state != "refused" for one in fares)
+        "\n".join([text, *unwatched, *([note] if note else [])]),
+        facts,
+        done=all(one.state != "refused" for one in fares),
     )
 
 
-async def _look(tools: Tools, boards: Mapping[str, Board]) -> tuple[Seen | None, Mapping[str, Decision], str]:
+async def _look(
+    tools: Tools, boards: Mapping[str, Board]
+) -> tuple[Seen | None, Mapping[str, Decision], Catalogue, str]:
     """What the prober would see and decide now; and why that is not known, if it is not."""
     if not tools.postgres_dsn:
-        return None, {}, "MOMENTUS_POSTGRES_DSN is not set: what waits in the database is not known"
+        return None, {}, Catalogue(), "MOMENTUS_POSTGRES_DSN is not set: what waits in the database is not known"
     outbox, store = (
         Outbox(tools.postgres_dsn, tenant=tools.tenant, boards=boards),
         ReportStore(tools.redis, tenant=tools.tenant),
     )
     try:
-        found = await outbox.catalogue()
         seen = await outbox.look()
+        found = await outbox.catalogue()
         reports = [report.name for board in boards.values() for report in board.reports]
         known = await store.known(reports)
         read = [one for one in reports if await tools.redis.exists(wanted(tools.tenant, one))]
         decisions = decide_all(boards, known, seen, tenant=tools.tenant, watched=found.watched, wanted=read)
     except DATABASE_FAULTS as error:
-        return None, {}, f"the database cannot be asked ({type(error).__name__}): what waits there is not known"
+        return (
+            None,
+            {},
+            Catalogue(),
+            f"the database cannot be asked ({type(error).__name__}): what waits there is not known",
+        )
     finally:
         await outbox.close()
-    return seen, decisions, ""
+    return seen, decisions, found, ""
 
 
 async def _fare(
-    tools: Tools, name: str, board: Board, now: datetime, seen: Seen | None, decision: Decision | None
+    tools: Tools,
+    name: str,
+    board: Board,
+    now: datetime,
+    seen: Seen | None,
+    decision: Decision | None,
+    catalogue: Catalogue,
 ) -> Fare:
     key = snapshot(tools.tenant, name)
     meta, error, costs = await tools.redis.hmget(key, ["_meta", "_error", "_costs"])  # type: ignore[misc]
@@ -113,6 +135,8 @@ async def _fare(
         board=board.name,
         wanted=bool(await tools.redis.exists(wanted(tools.tenant, name))),
         marked=None if seen is None else board_key(tools.tenant, board.name) in seen.marks,
+        proof=None if seen is None else catalogue.proof(board.name).kind,
+        unproved=catalogue.proof(board.name).why,
         due=None if decision is None or decision.why == "never" else decision.due,
         why=None if decision is None else decision.why,
         **_stored(fresh, meta, costs),
@@ -157,6 +181,7 @@ def _row(one: Fare, now: datetime) -> list[str]:
         _or_dash(one.cost_p95_ms, " ms"),
         "yes" if one.wanted else "no",
         marked,
+        one.proof or "?",
         due if one.why is None else f"{due} ({one.why})",
         one.error or "-",
     ]

@@ -2,46 +2,71 @@
 --
 -- Parameters: none. Returns one row:
 --   visible   pg_current_snapshot() of what is returned here
---   since     when the server was started
+--   since     when the server was started, or went on after a crash: what was not flushed is lost, unlogged tables are
+--             empty, and neither the start time nor a transaction tells. Before 15 only the start is known
 --   standby   whether the server replays another one's changes
 --   usable    whether this user may take up marks here
---   outside   a foreign table, or a table of which row-level security hides rows from this user; null: there is none
---   digest    another one after a restart, on another server, in another database, for another user, and as soon as
---             a view, a function or a policy has changed
+--   lacks     the rights for it that this user does not have; null: nothing is installed
+--   outside   a table whose rows change elsewhere (foreign, subscribed) or are hidden from this user by row-level
+--             security; null: there is none
+--   digest    another one after a restart or a crash, on another server, in another database, for another user or
+--             search_path or time zone, and as soon as a view, a function, an enum or a policy has changed
 
+WITH installed AS (
+    SELECT concat_ws(
+        ', ',
+        CASE WHEN NOT has_schema_privilege(namespace.oid, 'usage') THEN 'USAGE on schema momentus' END,
+        CASE WHEN NOT has_table_privilege(dirty.oid, 'select') THEN 'SELECT on momentus.dirty' END,
+        CASE WHEN NOT has_table_privilege(dirty.oid, 'delete') THEN 'DELETE on momentus.dirty' END,
+        CASE WHEN row_security_active(dirty.oid) THEN 'all rows of momentus.dirty' END,
+        CASE WHEN NOT has_table_privilege(boards.oid, 'select') THEN 'SELECT on momentus.boards' END,
+        CASE WHEN NOT has_table_privilege(boards.oid, 'insert') THEN 'INSERT on momentus.boards' END,
+        CASE WHEN NOT has_table_privilege(boards.oid, 'update') THEN 'UPDATE on momentus.boards' END,
+        CASE WHEN row_security_active(boards.oid) THEN 'all rows of momentus.boards' END,
+        CASE WHEN dirty.relhasrules OR dirty.relhastriggers THEN 'momentus.dirty without rules and triggers' END
+    ) AS lacks
+    FROM pg_namespace AS namespace
+    JOIN pg_class AS dirty ON dirty.relnamespace = namespace.oid AND dirty.relname = 'dirty'
+    JOIN pg_class AS boards ON boards.relnamespace = namespace.oid AND boards.relname = 'boards'
+    WHERE namespace.nspname = 'momentus'
+)
 SELECT
     pg_current_snapshot()::text AS visible,
-    pg_postmaster_start_time() AS since,
+    started.since,
     pg_is_in_recovery() AS standby,
-    NOT pg_is_in_recovery() AND coalesce((
-        SELECT
-            has_schema_privilege(namespace.oid, 'usage')
-            AND has_table_privilege(dirty.oid, 'select')
-            AND has_table_privilege(dirty.oid, 'delete')
-            AND has_table_privilege(boards.oid, 'select')
-            AND has_table_privilege(boards.oid, 'insert')
-            AND has_table_privilege(boards.oid, 'update')
-        FROM pg_namespace AS namespace
-        JOIN pg_class AS dirty ON dirty.relnamespace = namespace.oid AND dirty.relname = 'dirty'
-        JOIN pg_class AS boards ON boards.relnamespace = namespace.oid AND boards.relname = 'boards'
-        WHERE namespace.nspname = 'momentus'
-    ), FALSE) AS usable,
+    NOT pg_is_in_recovery() AND EXISTS (SELECT FROM installed WHERE lacks = '') AS usable,
+    (SELECT lacks FROM installed) AS lacks,
     (
         SELECT min(format('%s.%s', namespace.nspname, class.relname))
         FROM pg_class AS class
         JOIN pg_namespace AS namespace ON namespace.oid = class.relnamespace
-        WHERE class.relkind = 'f' OR (class.relrowsecurity AND row_security_active(class.oid))
+        WHERE class.relpersistence <> 't' AND (
+            class.relkind = 'f'
+            OR (class.relrowsecurity AND row_security_active(class.oid))
+            OR EXISTS (SELECT FROM pg_subscription_rel WHERE srrelid = class.oid)
+        )
     ) AS outside,
     md5(concat_ws(
         ' ',
-        pg_postmaster_start_time(),
+        started.since,
         current_user,
         current_database(),
+        current_setting('TimeZone'),
+        current_setting('search_path'),
+        current_schemas(false),
         (SELECT string_agg(concat_ws(' ', rule.oid, rule.xmin), ' ' ORDER BY rule.oid)
             FROM pg_rewrite AS rule JOIN pg_class AS class ON class.oid = rule.ev_class
             WHERE rule.oid >= 16384 AND class.relpersistence <> 't'),
         (SELECT string_agg(concat_ws(' ', function.oid, function.xmin), ' ' ORDER BY function.oid)
             FROM pg_proc AS function
             WHERE function.oid >= 16384 AND NOT pg_is_other_temp_schema(function.pronamespace)),
+        (SELECT string_agg(concat_ws(' ', oid, xmin), ' ' ORDER BY oid) FROM pg_enum),
         (SELECT string_agg(concat_ws(' ', oid, xmin), ' ' ORDER BY oid) FROM pg_policy)
     )) AS digest
+FROM (
+    SELECT greatest(
+        pg_postmaster_start_time(),
+        CASE WHEN current_setting('server_version_num')::int >= 150000
+            THEN pg_stat_get_bgwriter_stat_reset_time() END
+    ) AS since
+) AS started

@@ -9,7 +9,8 @@
 --
 -- A statement trigger fires for the table that the statement names. So a source is all that its rows can be written
 -- through: its partitions and children, and the parents of these. Row-level security is that of the named table only.
--- xmin is the transaction that wrote a catalogue row: it never comes back, unlike the row's other contents.
+-- xmin is the transaction that wrote a catalogue row: it never comes back, unlike the row's other contents. Columns that
+-- swap their names change pg_attribute alone. Nobody but their session sees rows of temporary children.
 
 WITH RECURSIVE wanted (source, board) AS (
     SELECT pair.source, pair.board FROM unnest($1::text[], $2::text[]) AS pair (source, board)
@@ -20,7 +21,7 @@ named AS (
     JOIN pg_namespace AS namespace ON namespace.nspname = split_part(wanted.source, '.', 1)
     JOIN pg_class AS class ON class.relnamespace = namespace.oid
         AND class.relname = substr(wanted.source, strpos(wanted.source, '.') + 1)
-        AND class.relkind IN ('r', 'p', 'v', 'm', 'f')
+        AND class.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
 ),
 below (source, oid) AS (
     SELECT source, oid FROM named
@@ -38,6 +39,8 @@ part AS (
         class.oid,
         format('%s.%s', namespace.nspname, class.relname) AS name,
         CASE
+            WHEN class.relkind = 'S' THEN 'sequence'
+            WHEN class.relkind = 'v' AND class.oid < 16384 THEN 'system'
             WHEN class.relkind = 'v' THEN 'view'
             WHEN class.relkind = 'm' THEN 'materialised'
             WHEN class.relkind = 'f' THEN 'foreign'
@@ -62,13 +65,14 @@ part AS (
         END AS fault,
         concat_ws(
             ' ', class.oid, class.xmin, class.relfilenode,
+            (SELECT sum(xmin::text::bigint) FROM pg_attribute WHERE attrelid = class.oid),
             (SELECT string_agg(concat_ws(' ', inhparent, xmin), ' ' ORDER BY inhparent)
                 FROM pg_inherits WHERE inhrelid = class.oid),
             (SELECT string_agg(concat_ws(' ', oid, xmin), ' ' ORDER BY oid)
                 FROM pg_policy WHERE polrelid = class.oid)
         ) AS written
     FROM member
-    JOIN pg_class AS class ON class.oid = member.oid
+    JOIN pg_class AS class ON class.oid = member.oid AND class.relpersistence <> 't'
     JOIN pg_namespace AS namespace ON namespace.oid = class.relnamespace
     LEFT JOIN named ON named.source = member.source AND named.oid = member.oid
 ),

@@ -31,7 +31,7 @@ BEGIN
             member.oid::regclass AS place,
             string_agg(quote_literal(member.board), ', ' ORDER BY member.board) AS boards
         FROM member JOIN pg_class USING (oid)
-        WHERE pg_class.relkind IN ('r', 'p')
+        WHERE pg_class.relkind IN ('r', 'p') AND pg_class.relpersistence <> 't'
         GROUP BY member.oid
         ORDER BY member.oid
     LOOP

@@ -29,6 +29,7 @@ from worker.reports.refresher import Refresher
 _PROBER_FAILED = event("prober.failed")
 _BOARD_WATCHED = event("board.watched")
 _BOARD_UNWATCHED = event("board.unwatched")
+_BOARD_UNPROVED = event("board.unproved")
 
 _SLOWEST = timedelta(seconds=1)
 _FASTEST = timedelta(milliseconds=100)
@@ -153,7 +154,7 @@ class Prober:
                 emit(_BOARD_WATCHED, board=name, sources=len(board.sources))
             else:
                 emit(
-                    _BOARD_UNWATCHED,
+                    _BOARD_UNWATCHED if proof.kind == "snapshot" else _BOARD_UNPROVED,
                     board=name,
                     proof=proof.kind,
                     why="; ".join(proof.why),

@@ -27,7 +27,7 @@ from reports.cost import rest_after
 from reports.day import Day, day_around
 from reports.document import microseconds, milliseconds
 from reports.rollup import InvalidRows
-from reports.source_postgres import DATABASE_FAULTS, IN_THE_WAY, Snapshot, is_never
+from reports.source_postgres import DATABASE_FAULTS, IN_THE_WAY, MarksRefused, Snapshot, is_never
 from reports.store import Failure, NewSet
 from reports.triggers import board_key
 from worker.engine import GiveUp, TryLater
@@ -114,11 +114,7 @@ async def refresh_board(refresher: Refresher, board: Board, *, scope: int | None
     failures = await refresher.store.failures([report.name for report in board.reports])
     outcome = Outcome()
     try:
-        watched = refresher.outbox is not None and await refresher.outbox.watches(board.name)
-        async with refresher.source.snapshot(readonly=not watched) as snapshot:
-            if watched:
-                outcome.marks = await snapshot.take_up(board_key(refresher.tenant, board.name))
-            await _refresh_all(refresher, board, snapshot, failures, outcome)
+        await _refresh_watched_or_not(refresher, board, failures, outcome)
     except Superseded:
         pass  # said of the report already; the marks are for the next refresh
     except IN_THE_WAY as error:
@@ -130,6 +126,24 @@ async def refresh_board(refresher: Refresher, board: Board, *, scope: int | None
     outcome.total_ms = round((time.perf_counter() - began) * 1000, 1)
     _say(board, outcome, scope)
     return outcome
+
+
+async def _refresh_watched_or_not(
+    refresher: Refresher, board: Board, failures: Mapping[str, Failure], outcome: Outcome
+) -> None:
+    """Refresh in one transaction, with the board's marks where this user may take them up, else without."""
+    outbox = refresher.outbox
+    if outbox is not None and await outbox.watches(board.name):
+        try:
+            async with refresher.source.snapshot(readonly=False) as snapshot:
+                outcome.marks = await snapshot.take_up(board_key(refresher.tenant, board.name))
+                await _refresh_all(refresher, board, snapshot, failures, outcome)
+        except MarksRefused as error:
+            outbox.refuse_marks(str(error))
+        else:
+            return
+    async with refresher.source.snapshot() as snapshot:
+        await _refresh_all(refresher, board, snapshot, failures, outcome)
 
 
 async def _refresh_all(

@@ -1,0 +1,73 @@
+"""Lines for operators: which boards the database proves unchanged, and why not.
+
+The judgement is the worker's own (``reports/catalogue_postgres.py``); only its words for operators are made
+here.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import asyncpg
+
+from reports.boards import Board
+from reports.catalogue_postgres import Catalogue, Proof, read_catalogue
+from reports.source_postgres import DATABASE_FAULTS
+
+WORDS = {
+    "marks": "watched: each change leaves a mark",
+    "snapshot": "not watched, but proved unchanged while no transaction of the server ends",
+    "none": "not proved: computed at the pace of its `every`",
+}
+_TIMEOUT = 5
+_AS_ROLE = "SELECT set_config('role', $1, true)"
+
+
+def proof_line(board: str, proof: Proof) -> str:
+    """Describe how a board is proved and what is in the way of marks.
+
+    >>> proof_line("shop", Proof("marks"))
+    'board shop: watched: each change leaves a mark'
+    """
+    why = f" ({'; '.join(proof.why)})" if proof.why else ""
+    return f"board {board}: {WORDS[proof.kind]}{why}"
+
+
+def proof_lines(catalogue: Catalogue) -> list[str]:
+    """Describe all boards, in the order of their names."""
+    return [proof_line(name, proof) for name, proof in sorted(catalogue.proofs.items())]
+
+
+def proof_facts(catalogue: Catalogue) -> dict[str, dict[str, Any]]:
+    """Give scripts the kind and the reasons of each board."""
+    return {name: {"proof": proof.kind, "why": list(proof.why)} for name, proof in catalogue.proofs.items()}
+
+
+async def ask_catalogue(dsn: str, tenant: str, boards: Mapping[str, Board], *, role: str = "") -> Catalogue | None:
+    """Read the catalogue on a connection of its own.
+
+    Args:
+        role: whose rights and row-level security count; empty, or one that the connection may not take: its own.
+
+    Returns:
+        None if the database cannot be asked.
+    """
+    try:
+        connection = await asyncpg.connect(dsn, timeout=_TIMEOUT, command_timeout=_TIMEOUT)
+        try:
+            async with connection.transaction(readonly=True):
+                await _take(connection, role)
+                return await read_catalogue(connection.fetch, tenant, boards)
+        finally:
+            await connection.close()
+    except (*DATABASE_FAULTS, ValueError):
+        return None
+
+
+async def _take(connection: Any, role: str) -> None:  # noqa: ANN401  the driver's
+    if not role:
+        return
+    try:
+        async with connection.transaction():
+            await connection.execute(_AS_ROLE, role)
+    except asyncpg.PostgresError:
+        pass  # not a member of it: this user's own view is the best there is
