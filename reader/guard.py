@@ -11,7 +11,6 @@ is away: a log-out made in that minute, which nobody could have told us of, take
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from time import time_ns
@@ -23,15 +22,17 @@ from producers.wire import pack
 from reader.access import roots_of
 from reader.connection import Connection
 from reader.copy import Copy
-from reader.memo import memo
+from reader.memo import Latest, memo
 from sessions.errors import SessionsUnavailable
 from sessions.glance import Glance, Record, first_look, is_due, living, read
 from sessions.token import Place, place_of
 
 MEMORY_S = 60.0
 """How long after its last proof a remembered session opens remembered reports."""
-_KNOWN = 100_000
-"""Tokens whose user is remembered; about 60 MB when all are used."""
+_KNOWN_BYTES = 64 << 20
+"""Of the tokens whose user is remembered: about 50,000 of them."""
+_KNOWN_OVERHEAD = 600
+"""Bytes of a known token's objects beside their texts."""
 
 
 @dataclass(slots=True)
@@ -69,7 +70,7 @@ class Guard:
     def __init__(self, connection: Connection, copy: Copy | None = None) -> None:
         self._connection = connection
         self._copy = copy
-        self._glances: OrderedDict[str, Known] = OrderedDict()
+        self._glances = Latest[str, Known](limit=_KNOWN_BYTES, weigh=weigh_known)
 
     def current(self, token: str) -> AbstractSet[int] | None:
         """The roots of a session that needs no asking, as far as the connection is proven."""
@@ -154,14 +155,12 @@ class Guard:
         """See what there is behind a token, and note how to look at it from now on."""
         found = await read(self._connection.ask, place, reply)
         if found is None:
-            self._glances.pop(token, None)
+            self._glances.drop(token)
             return None
         glance = Glance.at(found.place, found.user)
         known = Known(found.place, glance, pack(glance.record) + pack(glance.epoch))
         if found.place == place:  # else it has a new token, and this one goes on for a moment only
-            self._glances[token] = known
-        if len(self._glances) > _KNOWN:
-            self._glances.popitem(last=False)
+            self._glances.note(token, known)
         self._use(known, found.record)
         return read_roots(found.record[-1] or b"")
 
@@ -171,6 +170,11 @@ class Guard:
         if is_due(record, known.slid_ms, now):
             known.slid_ms = now
             self._connection.tell("a use of a session", *known.glance.slide(record))
+
+
+def weigh_known(token: str, known: Known) -> int:
+    """Bytes of a known token: its texts stand in it as they are and packed."""
+    return len(token) + 2 * len(known.commands) + _KNOWN_OVERHEAD
 
 
 @memo(8 << 20)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import OrderedDict
 from collections.abc import Set as AbstractSet
 from datetime import timedelta
 from typing import Any, cast
@@ -18,14 +17,15 @@ from redis.exceptions import RedisError
 
 import background
 from reader.guard import Asked, Guard, now_ms, read_roots
+from reader.memo import Latest
 from sessions.connection import connect
 from sessions.deadline import within
 from sessions.errors import SessionsUnavailable
 from sessions.glance import Found, Glance, first_look, is_due, read
 from sessions.token import Place, place_of
 
-_KNOWN = 100_000
-"""Sessions of which is remembered when a use was last told."""
+_SLID_BYTES = 16 << 20
+"""Of the sessions whose last reported use is remembered."""
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ class ClusterGuard(Guard):
     def __init__(self, url: str, *, deadline: timedelta) -> None:
         self._redis: Redis = connect(url, wait=deadline.total_seconds())
         self._deadline = deadline
-        self._slid: OrderedDict[str, int] = OrderedDict()
+        self._slid = Latest[str, int](limit=_SLID_BYTES, weigh=lambda digest, _at: len(digest))
         self._sliding: set[asyncio.Task[None]] = set()
 
     def current(self, token: str) -> None:
@@ -93,9 +93,7 @@ class ClusterGuard(Guard):
         now, digest = now_ms(), found.place.digest
         if not is_due(found.record, self._slid.get(digest, 0), now):
             return
-        self._slid[digest] = now
-        if len(self._slid) > _KNOWN:
-            self._slid.popitem(last=False)
+        self._slid.note(digest, now)
         sliding = background.once("use of a session", self._slide(found))
         self._sliding.add(sliding)
         sliding.add_done_callback(self._sliding.discard)

@@ -8,6 +8,7 @@ Looking up what is there is a plain dictionary's work, without a call into Pytho
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import Any, Final, TypeVar
 
@@ -69,3 +70,39 @@ def memo(limit: int, weigh: Callable[[Any], int] = len) -> Callable[[Callable[[K
         return kept.__getitem__
 
     return remember
+
+
+class Latest(OrderedDict[K, V]):
+    """What was noted last, up to a number of bytes; the oldest note goes first.
+
+    Args:
+        limit: bytes of all notes together, with what keeping them costs.
+        weigh: bytes of one note, its key included.
+
+    Example:
+        >>> latest = Latest[str, int](limit=1000, weigh=lambda key, _value: len(key))
+        >>> for number, name in enumerate("abcd"):
+        ...     latest.note(name, number)
+        >>> list(latest), latest.held
+        (['b', 'c', 'd'], 903)
+    """
+
+    def __init__(self, *, limit: int, weigh: Callable[[K, V], int]) -> None:
+        super().__init__()
+        self._weigh = weigh
+        self.limit = limit
+        self.held = 0
+
+    def note(self, key: K, value: V) -> None:
+        """Keep a note; one of the same key is replaced."""
+        self.drop(key)
+        self.held += self._weigh(key, value) + _OVERHEAD
+        self[key] = value
+        while self.held > self.limit:
+            self.drop(next(iter(self)))
+
+    def drop(self, key: K) -> None:
+        """Forget the note of this key, if there is one."""
+        if (value := self.get(key)) is not None:
+            del self[key]
+            self.held -= self._weigh(key, value) + _OVERHEAD

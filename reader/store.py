@@ -9,15 +9,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 from producers.wire import Waiting, pack
 from reader.connection import Connection, StoreUnavailable as StoreUnavailable
 from reader.copy import Copy
+from reader.memo import Latest, memo
 from reader.snapshot import Snapshot, decode, fields_of
 
-_PLAIN_LIMIT = 100_000
+_PLAIN_BYTES = 32 << 20
+"""Of the notes which documents have no compressed form."""
+_PLAIN_OVERHEAD = 200
+"""Bytes of a note's objects beside their texts."""
 _WANTED_MS = 30_000
 """How long a wish stands when nobody hears it."""
 
@@ -35,7 +38,7 @@ class Asked:
     @property
     def command(self) -> bytes:
         """The look itself, packed."""
-        return _packed(self.key, self.scope, self.encoding)
+        return _packed((self.key, self.scope, self.encoding))
 
 
 class Store:
@@ -49,7 +52,7 @@ class Store:
         self._connection = connection
         self._tenant = tenant
         self._copy = copy
-        self._plain: dict[tuple[str, int], str] = {}
+        self._plain = Latest[tuple[str, int], str](limit=_PLAIN_BYTES, weigh=_weigh_plain)
 
     def key(self, report: str, day: str = "") -> str:
         """Where a report is kept: as it is now, or as a day was closed."""
@@ -155,20 +158,23 @@ class Store:
         return "" if encoding and (key, scope) in self._plain else encoding
 
     def _note_without_variant(self, asked: Asked) -> None:
-        if len(self._plain) >= _PLAIN_LIMIT:
-            self._plain.clear()
-        self._plain[asked.key, asked.scope] = ""
+        self._plain.note((asked.key, asked.scope), "")
 
     def _note_plain(self, asked: Asked, etag: str) -> None:
         """Other content may be large enough for a variant: look for one again."""
         name = (asked.key, asked.scope)
         if name in self._plain:
             if self._plain[name] not in {"", etag}:
-                del self._plain[name]
+                self._plain.drop(name)
             else:
                 self._plain[name] = etag
 
 
-@lru_cache(maxsize=16_384)
-def _packed(key: str, scope: int, encoding: str) -> bytes:
+def _weigh_plain(name: tuple[str, int], etag: str) -> int:
+    return len(name[0]) + len(etag) + _PLAIN_OVERHEAD
+
+
+@memo(4 << 20, lambda asked: len(asked[0]) + 100)
+def _packed(asked: tuple[str, int, str]) -> bytes:
+    key, scope, encoding = asked
     return pack(("HMGET", key, *fields_of(scope, encoding)))

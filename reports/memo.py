@@ -15,6 +15,9 @@ from typing import Any
 from reports.document import Document
 from reports.tree import Tree
 
+_MOST_COLUMNS = 1000
+"""Descriptions kept; a process has one for each declared query."""
+
 Rows = Sequence[Mapping[str, Any]]
 
 
@@ -24,8 +27,7 @@ class Memo:
     def __init__(self) -> None:
         self._trees: dict[str, tuple[Rows, Tree]] = {}
         self._etags: dict[str, tuple[Tree, Rows, Mapping[int, str]]] = {}
-        self.columns: dict[tuple[int, str], Any] = {}
-        """What a query returns and takes, by the server's process and the query."""
+        self._columns: dict[tuple[int, str], Any] = {}
 
     def known_tree(self, query: str, rows: Rows) -> Tree | None:
         """The last tree of the query, if it was grown from equal rows."""
@@ -43,6 +45,19 @@ class Memo:
             known = grow(rows)
             self._trees[query] = rows, known
         return known
+
+    def columns(self, process: int, query: str) -> Any | None:  # noqa: ANN401  the driver's description
+        """What a query returns and takes, as a process of the server described it; None: not known."""
+        return self._columns.get((process, query))
+
+    def note_columns(self, process: int, query: str, described: Any | None) -> None:  # noqa: ANN401  as above
+        """Keep a description, or forget it (None). Each new connection is another process: begin anew at times."""
+        if len(self._columns) >= _MOST_COLUMNS:
+            self._columns.clear()
+        if described is None:
+            self._columns.pop((process, query), None)
+        else:
+            self._columns[process, query] = described
 
     def documents(
         self, report: str, tree: Tree, rows: Rows, write: Callable[[], Mapping[int, Document]]

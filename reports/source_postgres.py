@@ -161,14 +161,16 @@ class Snapshot:
             InvalidRows: they have not the column that says when time changes them, or its values have no order; a
                 column is given twice or of a type that is never shown, or a value has no form.
         """
-        key = self._connection.get_server_pid(), report.sql
-        if key not in self.memo.columns:
-            self.memo.columns[key] = await describe(self._connection, report.sql)
-        check_columns(report, self.memo.columns[key])
+        process = self._connection.get_server_pid()
+        described = self.memo.columns(process, report.sql)
+        if described is None:
+            described = await describe(self._connection, report.sql)
+            self.memo.note_columns(process, report.sql, described)
+        check_columns(report, described)
         try:
             rows = list(await self._fetch(report.sql, *_values(report.parameters, now, day), scope=report.scope))
         except Exception:
-            self.memo.columns.pop(key, None)  # a column may be of another type by now
+            self.memo.note_columns(process, report.sql, None)  # a column may be of another type by now
             raise
         if report.valid_until_column:
             self._earliest[report.name, now] = _earliest(rows, report.valid_until_column)

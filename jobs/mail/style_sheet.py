@@ -52,7 +52,10 @@ class StyleSheet:
     notes: list[str] = field(default_factory=list)
 
 
-@lru_cache(maxsize=256)
+_KEPT = 16 * 1024
+"""Characters of the longest style sheet that is remembered: 256 of them are a few MiB at most."""
+
+
 def split_sheet(css: str) -> StyleSheet:
     """Take a style sheet apart; remembered, since a template has the same one in each of its mails.
 
@@ -61,6 +64,15 @@ def split_sheet(css: str) -> StyleSheet:
         >>> sheet.plain, sheet.kept
         (['a { color: red }'], ['a:hover { color: red !important }'])
     """
+    return _remembered(css) if len(css) <= _KEPT else _split(css)
+
+
+@lru_cache(maxsize=256)
+def _remembered(css: str) -> StyleSheet:
+    return _split(css)
+
+
+def _split(css: str) -> StyleSheet:
     sheet = StyleSheet()
     text = _COMMENT.sub(lambda found: found[0] if found[0][0] in "\"'" else " ", css)
     for prelude, block in items(text):

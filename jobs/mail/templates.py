@@ -29,6 +29,8 @@ _LANGUAGE = "es"
 """Of a mail that names none."""
 _MOST_LOCALES = 1000
 """Spellings of languages that are remembered for all templates: callers may pass on whatever a browser says."""
+_LONGEST_LOCALE = 64
+"""Characters of the longest of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +127,7 @@ class Templates:
         compiled = self._compiled(
             name, self._written(name, self._default or _LANGUAGE if locale is None else locale)
         )
-        if len(self._asked) < _MOST_LOCALES:
+        if len(self._asked) < _MOST_LOCALES and len(locale or "") <= _LONGEST_LOCALE:
             self._asked[name, locale] = compiled
         return compiled
 

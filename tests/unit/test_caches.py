@@ -1,0 +1,229 @@
+"""All that a process keeps is bounded by bytes: each cache and growing table of the source is found and named here.
+
+A cache of texts that come from outside is a `Memo`, a `Latest` or the reader's `Copy`, which weigh what they keep.
+All others stand in a table with the reason for which they cannot grow: what they are keyed by is bounded by the
+deployment (its reports, templates, lanes), by what is open or running and ends, or is of one small size.
+"""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from reader.connection import Connection
+from reader.guard import Known, weigh_known
+from reader.memo import MEMOS, Latest
+from reader.store import Store
+from sessions.glance import Glance
+from sessions.token import mint, place_of
+
+ROOT = Path(__file__).resolve().parents[2]
+ROOMS = ("reader", "producers", "sessions", "worker", "jobs")
+MIB = 1 << 20
+GROWING = {"dict", "OrderedDict", "defaultdict", "set", "Counter", "WeakKeyDictionary", "WeakValueDictionary"}
+CACHES = {"cache", "lru_cache"}
+
+DEPLOYED = "keyed by what is deployed"
+OPEN = "holds what is open or running, and ends with it"
+ONE_VALUE = "belongs to one message, report, refresh or reply"
+
+KNOWN = {
+    # weighed, by a class of its own
+    "reader Copy._entries": "weighed there: MOMENTUS_READER__COPY_MIB",
+    "reader Copy._current": "of the same entries",
+    "reader Kept._requests": "weighed there: 16 MiB",
+    "reader Backlog._held": "weighed there: 64 MiB",
+    # counted, of entries that have one small size
+    "reader of_document": "16,384 of an ETag of 16 digits and a number: 10 MiB",
+    "reader Standing.said": "1,024 of ETags of 16 digits, their headers being shared",
+    "reader Standings._found": "64 reports",
+    "reader _first_lines": "256 lines of 80 bytes",
+    "reader _length": "16,384 lines of 30 bytes: 3 MiB",
+    "reader _in_words": "1,024 texts of 20 bytes",
+    "worker _decide": "4,096 of a code and the known words among a reply's first 1,000 characters",
+    "worker _paused": "256 of a verdict of the table and a duration",
+    "worker SetAside._refused": "1,000 domain names with the codes of a reply",
+    "worker _is_ordinary": "64 dates",
+    "worker _all_readings": "64 dates",
+    "worker _once_a_day": "64 dates",
+    "jobs _normal": "4,096 addresses of at most 254 characters; a refusal is not kept",
+    "jobs _remembered": "256 style sheets of at most 16 KiB",
+    "jobs Templates._asked": "1,000 names of templates with a locale of at most 64 characters",
+    "jobs top_of": "256 words of report files",
+    "jobs ratio_of": "256 words of report files",
+    # keyed by what is deployed
+    "reader Connection._refused": DEPLOYED + ": three kinds of notes",
+    "reader Metrics._outcomes": DEPLOYED + ": the outcomes in the source",
+    "producers _context": DEPLOYED + ": certificates",
+    "producers read_script": DEPLOYED + ": scripts",
+    "sessions SyncCluster._nodes": DEPLOYED + ": servers",
+    "worker _Duties.context": DEPLOYED,
+    "worker _Duties.lane_limits": DEPLOYED + ": lanes",
+    "worker Marks._together": DEPLOYED + ": lane groups",
+    "worker Strays.lanes": DEPLOYED + ": lanes",
+    "worker Handler.upcasters": DEPLOYED + ": versions of a payload",
+    "worker _spoken": DEPLOYED + ": events in the source",
+    "worker _script": DEPLOYED + ": scripts",
+    "worker _context": DEPLOYED + ": certificates",
+    "worker Memo._trees": DEPLOYED + ": the last result of each tree query",
+    "worker Memo._etags": DEPLOYED + ": the last result of each report",
+    "worker Memo._columns": DEPLOYED + ": queries, by at most 1,000 processes of the server",
+    "worker Prober._said": DEPLOYED + ": boards",
+    "jobs _inline": DEPLOYED + ": one function",
+    "jobs Templates._known": DEPLOYED + ": templates in the languages that they are written in",
+    # open or running
+    "reader ClusterGuard._sliding": OPEN,
+    "reader Reader._tasks": OPEN,
+    "reader Hints._queues": OPEN + ": streams, at most 1,000",
+    "reader Listener.clients": OPEN + ": connections, at most 4,096",
+    "producers Links._by_loop": OPEN + ": event loops",
+    "producers Queue._turns": OPEN + ": calls",
+    "sessions Clients._by_loop": OPEN + ": event loops",
+    "sessions _unfinished": OPEN + ": calls",
+    "worker Lane.running": OPEN + ": jobs",
+    "worker Pump._turns": OPEN + ": turns",
+    "worker Runner._attempts": OPEN + ": jobs",
+    "worker Runner._newest": OPEN + ": jobs",
+    "worker StandIn._claims": OPEN + ": jobs",
+    "worker Turned.told": OPEN + ": a claim",
+    "worker Turn.faults": OPEN + ": a turn",
+    "worker Gate._telling": OPEN + ": calls",
+    "worker Pool._opening": OPEN + ": connections",
+    "worker Pool._leaving": OPEN + ": connections",
+    "worker Waiting._alone": OPEN + ": mails",
+    # of one value
+    "reader Fields._values": ONE_VALUE,
+    "producers Batch._receipts": ONE_VALUE,
+    "worker Connection._extensions": ONE_VALUE,
+    "worker Receipt.refused": ONE_VALUE,
+    "worker Catalogue.proofs": ONE_VALUE,
+    "worker Seen.marks": ONE_VALUE,
+    "worker Seen.taken": ONE_VALUE,
+    "worker Outcome.reports": ONE_VALUE,
+    "worker Outcome.failed": ONE_VALUE,
+    "worker Snapshot._trees": ONE_VALUE,
+    "worker Snapshot._earliest": ONE_VALUE,
+    "jobs Mail.values": ONE_VALUE,
+    "jobs Report.schema": ONE_VALUE,
+    "jobs Place.lines": ONE_VALUE,
+    # for tests of backends
+    "producers MemoryQueue._standing": "stands in for Redis in tests",
+    "producers MemoryQueue._waiting": "stands in for Redis in tests",
+    "producers MemoryQueue._running": "stands in for Redis in tests",
+    "producers MemoryQueue._following": "stands in for Redis in tests",
+    "producers MemoryQueue._digests": "stands in for Redis in tests",
+    "producers MemorySuppression._reasons": "stands in for Redis in tests",
+}
+
+
+def name_of(node: ast.AST) -> str:
+    """The last part of what is named or called."""
+    if isinstance(node, ast.Call):
+        return name_of(node.func)
+    if isinstance(node, ast.Subscript):
+        return name_of(node.value)
+    return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
+
+
+def begins_empty(value: ast.expr | None) -> bool:
+    """Whether a value is a container to be filled later."""
+    if isinstance(value, ast.Dict):
+        return not value.keys
+    if not isinstance(value, ast.Call):
+        return False
+    if name_of(value) == "field":
+        factories = [one.value for one in value.keywords if one.arg == "default_factory"]
+        return any(name_of(one) in GROWING for one in factories)
+    return name_of(value) in GROWING and (not value.args or name_of(value) == "defaultdict")
+
+
+def growing(body: list[ast.stmt], owner: str = "") -> Iterator[str]:
+    """Functions that are cached, and containers that a module or the objects of a class keep."""
+    for node in body:
+        if isinstance(node, ast.ClassDef):
+            yield from growing(node.body, f"{node.name}.")
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            if CACHES & set(map(name_of, node.decorator_list)):
+                yield node.name
+            yield from (
+                f"{owner}{name}" for name in _assigned(ast.walk(node)) if owner and name.startswith("self.")
+            )
+        else:
+            yield from (f"{owner}{name}" for name in _assigned([node]))
+
+
+def _assigned(nodes: Iterator[ast.AST] | list[ast.stmt]) -> Iterator[str]:
+    for node in nodes:
+        if isinstance(node, ast.Assign | ast.AnnAssign) and begins_empty(node.value):
+            target = node.targets[0] if isinstance(node, ast.Assign) else node.target
+            mine = isinstance(target, ast.Attribute) and name_of(target.value) == "self"
+            yield f"self.{name_of(target)}" if mine else name_of(target)
+
+
+def found_in(source: str) -> list[str]:
+    return [name.replace(".self.", ".") for name in growing(ast.parse(source).body)]
+
+
+def test_every_cache_and_growing_table_of_the_source_is_known_with_what_bounds_it() -> None:
+    found = {
+        f"{room} {name}"
+        for room in ROOMS
+        for path in (ROOT / room).rglob("*.py")
+        for name in found_in(path.read_text(encoding="utf-8"))
+    }
+    assert found - KNOWN.keys() == set(), "keep it in a Memo or a Latest, or name here what bounds its bytes"
+    assert KNOWN.keys() - found == set(), "is no longer there"
+
+
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [
+        ("@lru_cache(maxsize=9)\ndef look(text): ...", "look"),
+        ("@functools.cache\ndef look(): ...", "look"),
+        ("class A:\n def __init__(self):\n  self._b: dict[str, int] = {}", "A._b"),
+        ("class A:\n def reset(self):\n  self._b = OrderedDict[str, int]()", "A._b"),
+        ("class A:\n b: set[str] = field(default_factory=set)", "A.b"),
+        ("_known = defaultdict(list)", "_known"),
+    ],
+)
+def test_the_walk_sees_each_kind_of_cache(source: str, name: str) -> None:
+    assert found_in(source) == [name]
+
+
+def test_what_a_function_fills_and_returns_is_no_cache() -> None:
+    assert found_in("def f():\n found = {}\n return found\nclass A:\n def g(self):\n  seen = set()") == []
+
+
+def test_all_memos_of_a_reader_together_are_bounded() -> None:
+    assert sum(one.limit for one in MEMOS) <= 128 * MIB
+
+
+def test_notes_are_kept_up_to_their_bytes_and_the_oldest_goes_first() -> None:
+    latest = Latest[str, str](limit=MIB, weigh=lambda key, value: len(key) + len(value))
+    for number in range(20_000):
+        latest.note(f"{number % 15_000}".rjust(500), "x" * (number % 100))
+    assert latest.held == sum(len(key) + len(value) + 300 for key, value in latest.items()) <= MIB
+    assert next(reversed(latest)) == f"{19_999 % 15_000}".rjust(500)
+    before = latest.held
+    latest.drop("never noted")
+    assert latest.held == before
+
+
+def test_known_tokens_weigh_what_their_texts_take() -> None:
+    token = mint("u" * 200)
+    place = place_of(token)
+    assert place is not None
+    glance = Glance.at(place, "u" * 200)
+    known = Known(place, glance, b"x" * 500)
+    texts = (token, place.tag, place.digest, place.session_key, *glance.record, *glance.epoch)
+    assert weigh_known(token, known) >= len(known.commands) + sum(map(len, texts)) / 2 + 500
+
+
+def test_documents_without_a_variant_are_remembered_up_to_a_bound() -> None:
+    store = Store(Connection("redis://127.0.0.1:1"), tenant="t" * 100)  # nothing is asked
+    for scope in range(1, 150_000):
+        asked = store.asking(store.key("r" * 60), scope, "zstd")
+        store.read(asked, [None, b"head", None, b"meta", None])
+    assert store._plain.held <= 32 * MIB
+    assert len(store._plain) > 10_000
