@@ -1,4 +1,4 @@
-"""All that a process keeps is bounded by bytes: each cache and growing table of the source is found and named here.
+"""All that a process keeps is bounded by bytes: each cache and growing table of the source is named here.
 
 A cache of texts that come from outside is a `Memo`, a `Latest` or the reader's `Copy`, which weigh what they keep.
 All others stand in a table with the reason for which they cannot grow: what they are keyed by is bounded by the
@@ -19,7 +19,7 @@ from sessions.glance import Glance
 from sessions.token import mint, place_of
 
 ROOT = Path(__file__).resolve().parents[2]
-ROOMS = ("reader", "producers", "sessions", "worker", "jobs")
+ROOMS = ("reader", "producers", "sessions", "reports", "worker", "jobs")
 MIB = 1 << 20
 GROWING = {"dict", "OrderedDict", "defaultdict", "set", "Counter", "WeakKeyDictionary", "WeakValueDictionary"}
 CACHES = {"cache", "lru_cache"}
@@ -50,8 +50,8 @@ KNOWN = {
     "jobs _normal": "4,096 addresses of at most 254 characters; a refusal is not kept",
     "jobs _remembered": "256 style sheets of at most 16 KiB",
     "jobs Templates._asked": "1,000 names of templates with a locale of at most 64 characters",
-    "jobs top_of": "256 words of report files",
-    "jobs ratio_of": "256 words of report files",
+    "reports top_of": "256 words of report files",
+    "reports ratio_of": "256 words of report files",
     # keyed by what is deployed
     "reader Connection._refused": DEPLOYED + ": three kinds of notes",
     "reader Metrics._outcomes": DEPLOYED + ": the outcomes in the source",
@@ -66,9 +66,9 @@ KNOWN = {
     "worker _spoken": DEPLOYED + ": events in the source",
     "worker _script": DEPLOYED + ": scripts",
     "worker _context": DEPLOYED + ": certificates",
-    "worker Memo._trees": DEPLOYED + ": the last result of each tree query",
-    "worker Memo._etags": DEPLOYED + ": the last result of each report",
-    "worker Memo._columns": DEPLOYED + ": queries, by at most 1,000 processes of the server",
+    "reports Memo._trees": DEPLOYED + ": the last result of each tree query",
+    "reports Memo._etags": DEPLOYED + ": the last result of each report",
+    "reports Memo._columns": DEPLOYED + ": queries, by at most 1,000 processes of the server",
     "worker Prober._said": DEPLOYED + ": boards",
     "jobs _inline": DEPLOYED + ": one function",
     "jobs Templates._known": DEPLOYED + ": templates in the languages that they are written in",
@@ -97,16 +97,16 @@ KNOWN = {
     "producers Batch._receipts": ONE_VALUE,
     "worker Connection._extensions": ONE_VALUE,
     "worker Receipt.refused": ONE_VALUE,
-    "worker Catalogue.proofs": ONE_VALUE,
-    "worker Seen.marks": ONE_VALUE,
-    "worker Seen.taken": ONE_VALUE,
+    "reports Catalogue.proofs": ONE_VALUE,
+    "reports Seen.marks": ONE_VALUE,
+    "reports Seen.taken": ONE_VALUE,
     "worker Outcome.reports": ONE_VALUE,
     "worker Outcome.failed": ONE_VALUE,
-    "worker Snapshot._trees": ONE_VALUE,
-    "worker Snapshot._earliest": ONE_VALUE,
+    "reports Snapshot._trees": ONE_VALUE,
+    "reports Snapshot._earliest": ONE_VALUE,
     "jobs Mail.values": ONE_VALUE,
-    "jobs Report.schema": ONE_VALUE,
-    "jobs Place.lines": ONE_VALUE,
+    "reports Report.schema": ONE_VALUE,
+    "reports Place.lines": ONE_VALUE,
     # for tests of backends
     "producers MemoryQueue._standing": "stands in for Redis in tests",
     "producers MemoryQueue._waiting": "stands in for Redis in tests",
