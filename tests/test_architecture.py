@@ -211,6 +211,41 @@ def test_the_repository_keeps_the_rule(rule: Rule) -> None:
     assert not complaints, "\n".join(complaints)
 
 
+def imported_modules(path: PurePosixPath, tree: ast.Module, modules: set[str]) -> set[str]:
+    """The modules of ours that are loaded with this one: imports in functions wait until they are called."""
+    package = path.parent.parts
+    found = set()
+    for node in tree.body:
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = [*package[: len(package) - node.level + 1]] if node.level else []
+            module = ".".join([*base, *([node.module] if node.module else [])])
+            found |= {name if (name := f"{module}.{alias.name}") in modules else module for alias in node.names}
+    return found & modules
+
+
+def circle(graph: dict[str, set[str]]) -> list[str]:
+    """Some modules that import each other in a circle; empty if there are none."""
+    left = {module: set(needs) for module, needs in graph.items()}
+    while free := [module for module, needs in left.items() if not needs & left.keys()]:
+        for module in free:
+            del left[module]
+    return sorted(left)
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    files = {path: tree for path, tree in sources().items() if path.parts[0] in MAY_IMPORT}
+    names = {path: ".".join(path.with_suffix("").parts).removesuffix(".__init__") for path in files}
+    modules = set(names.values())
+    graph = {names[path]: imported_modules(path, tree, modules) - {names[path]} for path, tree in files.items()}
+    assert circle(graph) == []
+
+
+def test_a_circle_is_seen() -> None:
+    assert circle({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}, "e": set()}) == ["a", "b", "c", "d"]
+
+
 def test_every_room_is_seen() -> None:
     seen = {path.parts[0] for path in sources()}
     assert seen >= {*MAY_IMPORT, "settings.py", "log.py", "background.py"}

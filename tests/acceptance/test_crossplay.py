@@ -26,8 +26,8 @@ from redis.asyncio import Redis
 from producers import Producer
 from producers.keys import LaneKeys
 from tests.support import eventually
+from worker.arq_compat import StandIn
 from worker.arq_compat.wire import QueueKeys, from_json, to_json
-from worker.arq_compat.worker import StandIn
 from worker.engine import LaneSlots, Worker
 from worker.engine.handler import handler
 

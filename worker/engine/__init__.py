@@ -10,7 +10,6 @@ from producers.limit import (
     Window as Window,
 )
 from producers.limits import Limits as Limits
-from worker.arq_compat.worker import StandIn as StandIn
 from worker.engine.cron import Cron as Cron
 from worker.engine.lane import LaneSlots as LaneSlots
 from worker.engine.outcome import GiveUp as GiveUp, Park as Park, Suppress as Suppress, TryLater as TryLater

@@ -10,7 +10,7 @@ import arq
 import arq.worker
 import pytest
 
-from worker.arq_compat.worker import StandIn
+from worker.arq_compat import StandIn
 
 _ROW = re.compile(r"^\| `(?P<test>tests/[^`]+)` \| (?P<reason>.+) \|$", re.MULTILINE)
 
