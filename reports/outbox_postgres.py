@@ -25,6 +25,7 @@ import asyncpg
 
 from reports.boards import Board
 from reports.catalogue_postgres import Catalogue, read_catalogue
+from reports.connection_postgres import open_pool
 from reports.pace import Marks, Seen
 from reports.source_postgres import REPLAYED
 
@@ -133,14 +134,12 @@ class Outbox:
 
     async def _connected(self) -> "asyncpg.Pool[asyncpg.Record]":
         if self._pool is None:
-            self._pool = await asyncpg.create_pool(
+            self._pool = await open_pool(
                 self._dsn,
-                min_size=1,
-                max_size=1,
-                timeout=_TIMEOUT,
+                application="momentus-prober",
+                connections=1,
                 command_timeout=_TIMEOUT,
                 reset=_leave,
-                server_settings={"application_name": "momentus-prober"},
             )
         return self._pool
 

@@ -28,6 +28,7 @@ from typing import Any
 import asyncpg
 
 from reports import Report
+from reports.connection_postgres import open_pool
 from reports.day import Day
 from reports.measures import INFINITE
 from reports.memo import Memo, Rows
@@ -285,11 +286,7 @@ class Source:
 
     async def _connected(self) -> "asyncpg.Pool[asyncpg.Record]":
         if self._pool is None:
-            self._pool = await asyncpg.create_pool(
-                self._dsn,
-                min_size=1,
-                max_size=self._connections,
-                server_settings={"application_name": "momentus-refresh"},
-                init=read_exactly,
+            self._pool = await open_pool(
+                self._dsn, application="momentus-refresh", connections=self._connections, init=read_exactly
             )
         return self._pool

@@ -7,7 +7,8 @@ back from a backup.
 
     CREATE TABLE momentus.session_epochs (user_id text PRIMARY KEY, epoch bigint NOT NULL)
 
-Needs asyncpg in the backend's environment. SQL and values are bound, never joined.
+Needs asyncpg in the backend's environment. SQL and values are bound, never joined. The pool may lead through
+PgBouncer in transaction mode: no statement outlives its transaction.
 """
 
 from __future__ import annotations
@@ -58,12 +59,18 @@ class DurableEpochs:
 
     async def begin(self, user: str) -> int:
         """One more than the user's epoch here was."""
-        return int(await self._pool.fetchval(_RAISE, user))
+        return int((await self._fetch(_RAISE, user))[0]["epoch"])
 
     async def end(self, user: str, epoch: int) -> None:
         """Note the epoch that Redis has now, which may be higher."""
-        await self._pool.execute(_LIFT, user, epoch)
+        await self._fetch(_LIFT, user, epoch)
 
     async def all(self) -> list[tuple[str, int]]:
         """Every user who has one."""
-        return [(row["user_id"], row["epoch"]) for row in await self._pool.fetch(_ALL)]
+        return [(row["user_id"], row["epoch"]) for row in await self._fetch(_ALL)]
+
+    async def _fetch(self, sql: str, *values: str | int) -> Any:  # noqa: ANN401  records
+        """Run a statement without a name in a transaction of its own, which any pooler takes."""
+        async with self._pool.acquire() as connection, connection.transaction():
+            statement = await connection.prepare(sql, name="")
+            return await statement.fetch(*values)

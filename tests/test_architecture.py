@@ -130,6 +130,14 @@ def a_foreign_library_has_one_seam(path: PurePosixPath, tree: ast.Module) -> Ite
             yield f"imports {name} outside its seam"
 
 
+def postgres_is_connected_to_in_one_way(path: PurePosixPath, tree: ast.Module) -> Iterator[str]:
+    if path.parts[0] in {"bench", "docs", "local"} or str(path) == "reports/connection_postgres.py":
+        return  # what is local connects to its own servers
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and ast.unparse(node) in {"asyncpg.connect", "asyncpg.create_pool"}:
+            yield f"line {node.lineno} connects by itself; a pooler would go unnoticed"
+
+
 def nobody_imports_the_client_wheel(_path: PurePosixPath, tree: ast.Module) -> Iterator[str]:
     if "momentus_client" in absolute(tree):
         yield "imports momentus_client: inside the repository the rooms have their own names"
@@ -186,6 +194,7 @@ RULES: list[Rule] = [
     a_room_imports_only_what_its_row_allows,
     a_relative_import_stays_in_a_leaf,
     a_foreign_library_has_one_seam,
+    postgres_is_connected_to_in_one_way,
     nobody_imports_the_client_wheel,
     settings_and_log_need_no_room,
     a_background_task_is_kept,
@@ -270,6 +279,8 @@ def test_every_room_is_seen() -> None:
         (a_foreign_library_has_one_seam, "worker/mail/smtp/reply.py", "import aiosmtplib.errors"),
         (a_foreign_library_has_one_seam, "reader/handler.py", "from granian.rsgi import Scope"),
         (a_foreign_library_has_one_seam, "worker/__main__.py", "import granian"),
+        (postgres_is_connected_to_in_one_way, "ops/x_postgres.py", "asyncpg.connect(dsn)"),
+        (postgres_is_connected_to_in_one_way, "ops/x_postgres.py", "f(asyncpg.create_pool)"),
         (nobody_imports_the_client_wheel, "bench/x.py", "from momentus_client.jobs import Mail"),
         (settings_and_log_need_no_room, "settings.py", "import log"),
         (settings_and_log_need_no_room, "background.py", "import log"),

@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import asyncpg
-
 from ops.doctor.finding import Finding, fine, warning, wrong
+from reports.connection_postgres import connect
+from reports.source_postgres import DATABASE_FAULTS
 
 _SECONDS = 5
 _WHERE = "postgres"
@@ -26,14 +26,14 @@ async def gather_postgres(dsn: str) -> PostgresFacts:
     """Ask; a fault is a fact too, and holds nothing of the address."""
     try:
         async with asyncio.timeout(_SECONDS):
-            connection = await asyncpg.connect(dsn)
+            connection = await connect(dsn, application="momentus-ops")
             try:
                 row = await connection.fetchrow(
                     "SELECT current_setting('server_version_num')::int AS version, pg_is_in_recovery() AS standby"
                 )
             finally:
                 await connection.close()
-    except (OSError, TimeoutError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+    except (*DATABASE_FAULTS, ValueError) as error:
         return PostgresFacts(fault=type(error).__name__)
     return (
         PostgresFacts(version=row["version"], standby=row["standby"]) if row else PostgresFacts(fault="no answer")

@@ -18,6 +18,7 @@ import orjson
 from reports import Report
 from reports.boards import Board
 from reports.catalogue_postgres import Catalogue, read_catalogue
+from reports.connection_postgres import connect
 from reports.day import day_around
 from reports.document import Document, write_documents
 from reports.rollup import InvalidRows, roll_up
@@ -105,7 +106,7 @@ async def look(dsn: str, *, longest: timedelta) -> AsyncIterator["Look"]:
         DatabaseAway: it cannot be asked.
     """
     try:
-        connection = await asyncpg.connect(dsn, timeout=5, server_settings={"application_name": "momentus-ops"})
+        connection = await connect(dsn, application="momentus-ops")
     except (*DATABASE_FAULTS, ValueError) as error:
         raise DatabaseAway(f"{type(error).__name__}: {error}") from None
     try:

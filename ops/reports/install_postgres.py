@@ -15,6 +15,8 @@ from ops.command import Answer, Command, Refused, Tools
 from ops.reports.proofs_postgres import ask_catalogue, proof_facts, proof_lines
 from reports import ReportError, load_reports
 from reports.boards import Board, boards_of
+from reports.connection_postgres import Connection, connect
+from reports.source_postgres import DATABASE_FAULTS
 from reports.triggers import INSTALLED, boards_by_source, install_script, trigger_name, uninstall_script
 
 _NO_DATABASE = "MOMENTUS_POSTGRES_DSN: is not set; name the database, or print the script with --dry-run"
@@ -86,10 +88,10 @@ async def _done(tools: Tools, asked: argparse.Namespace, script: str, what: str,
     return Answer("\n".join([what, *(f"  {source}" for source in sources)]), facts)
 
 
-async def _connected(dsn: str) -> "asyncpg.Connection[asyncpg.Record]":
+async def _connected(dsn: str) -> Connection:
     try:
-        return await asyncpg.connect(dsn, timeout=5)
-    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        return await connect(dsn, application="momentus-ops")
+    except (*DATABASE_FAULTS, ValueError) as error:
         raise Refused(f"MOMENTUS_POSTGRES_DSN: no connection: {type(error).__name__}") from None
 
 

@@ -11,6 +11,7 @@ import asyncpg
 
 from reports.boards import Board
 from reports.catalogue_postgres import Catalogue, Proof, read_catalogue
+from reports.connection_postgres import connect
 from reports.source_postgres import DATABASE_FAULTS
 
 WORDS = {
@@ -52,7 +53,7 @@ async def ask_catalogue(dsn: str, tenant: str, boards: Mapping[str, Board], *, r
         None if the database cannot be asked.
     """
     try:
-        connection = await asyncpg.connect(dsn, timeout=_TIMEOUT, command_timeout=_TIMEOUT)
+        connection = await connect(dsn, application="momentus-ops", command_timeout=_TIMEOUT)
         try:
             async with connection.transaction(readonly=True):
                 await _take(connection, role)

@@ -1,0 +1,100 @@
+"""Reports through a pooler in transaction mode: noticed without a setting, by everybody who connects."""
+
+import argparse
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from datetime import UTC, datetime
+
+import asyncpg
+import pytest
+from redis.asyncio import Redis
+
+from local.organisation import Size, generate
+from local.organisation.postgres import install as install_organisation, load
+from ops.command import Tools
+from ops.doctor.postgres import gather_postgres
+from ops.reports.check import check
+from ops.reports.install_postgres import install
+from ops.reports.preview import preview
+from ops.reports.status import status
+from reports.connection_postgres import connect
+from sessions.epochs_postgres import DurableEpochs
+from tests.boards import report, shop
+from tests.pooler import PGBOUNCER, disguised, pooler
+from worker.reports.refresh import refresh_board
+
+Form = Callable[[str], AbstractAsyncContextManager[str]]
+FORMS = [
+    pytest.param(disguised, id="stand-in"),
+    pytest.param(pooler, id="pgbouncer", marks=pytest.mark.skipif(PGBOUNCER is None, reason="no PgBouncer here")),
+]
+TYPES = "CREATE TYPE shop.mood AS ENUM ('glad', 'sad'); CREATE TYPE shop.pair AS (mood shop.mood, at date)"
+TYPED = (
+    "SELECT node_id, sum(amount) AS amount, array_agg(('glad', '2026-01-01')::shop.pair) AS pairs FROM shop.orders"
+)
+ORGANISATION = Size(nodes=5, depth=2, employees=9, memberships=1, tasks=9, checkins=9, blockers=9)
+
+
+async def test_a_server_is_asked_by_prepared_statements_and_a_pooler_without(database: str) -> None:
+    count = "SELECT count(*) FROM pg_prepared_statements"
+    async with disguised(database) as through:
+        for dsn, prepared in ((database, 2), (through, 0)):
+            connection = await connect(dsn, application="momentus-test")
+            await connection.fetchval("SELECT 1")
+            assert await connection.fetchval(count) == prepared
+            await connection.close()
+
+
+@pytest.mark.parametrize("form", FORMS)
+async def test_a_board_is_refreshed_marked_and_proved_through_a_pooler(
+    database: str, valkey_url: str, form: Form
+) -> None:
+    typed = report(sql=f"{TYPED} WHERE at <= $1 GROUP BY node_id")
+    async with form(database) as through, shop(database, valkey_url, typed) as owner:
+        await owner.database.execute(TYPES)
+        await owner.install()
+        other = await asyncpg.connect(through, statement_cache_size=0)
+        async with shop(through, valkey_url, typed) as it:
+            for amount in (5, 7):
+                await owner.order(amount)
+                outcome = await refresh_board(it.refresher, it.refresher.boards["shop"])
+                assert (outcome.failed, outcome.marks) == ({}, 1)
+                assert (await it.prober.look()).decisions["shop"].proved == ("sales",)
+                await other.execute("BEGIN; SELECT 1")  # the pooler's latest connection is another's from now on
+            assert await it.total() == 12
+        await other.close()
+
+
+@pytest.mark.parametrize("form", FORMS)
+async def test_operators_are_answered_through_a_pooler(database: str, valkey_url: str, form: Form) -> None:
+    connection = await asyncpg.connect(database)
+    await install_organisation(connection)
+    await load(connection, generate(ORGANISATION, seed=3, now=datetime.now(UTC)))
+    await connection.close()
+    async with form(database) as through, Redis.from_url(valkey_url) as redis:
+        tools = Tools(redis=redis, redis_url=valkey_url, postgres_dsn=through)
+        for _ in range(2):
+            other = await asyncpg.connect(through, statement_cache_size=0)
+            await other.execute("BEGIN; SELECT 1")
+            assert (await install(tools, asked())).facts["sources"]
+            assert (await check(tools, asked())).facts["findings"] == []
+            assert (await status(tools, asked())).facts["note"] == ""
+            assert (await preview(tools, asked())).facts["scope"] == 1
+            assert (await gather_postgres(through)).fault == ""
+            await other.close()
+
+
+@pytest.mark.parametrize("form", FORMS)
+async def test_a_backends_pool_may_lead_through_a_pooler_for_the_epochs(database: str, form: Form) -> None:
+    async with form(database) as through, asyncpg.create_pool(through, min_size=2, max_size=2) as pool:
+        epochs = DurableEpochs(pool)
+        await epochs.install()
+        assert [await epochs.begin("u-17") for _ in range(4)] == [1, 2, 3, 4]
+        await epochs.end("u-17", 9)
+        assert await epochs.all() == [("u-17", 9)]
+
+
+def asked() -> argparse.Namespace:
+    return argparse.Namespace(
+        dry_run=False, role="", path=None, pin=False, plan=False, name="blockers", scope=1, diff=False
+    )
