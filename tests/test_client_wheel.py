@@ -17,18 +17,17 @@ from installer import install
 from installer.destinations import SchemeDictionaryDestination
 from installer.sources import WheelFile
 
+from client.wheel import build_wheel
+
 ROOT = Path(__file__).resolve().parents[1]
 BACKEND = ROOT / "tests/backend"
 
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("wheel")
-    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
-    built = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert built.returncode == 0, built.stderr
-    (file,) = folder.glob("momentus_client-*-py3-none-any.whl")
-    return file
+    built = build_wheel(ROOT, tmp_path_factory.mktemp("wheel")).file
+    assert built.match("momentus_client-*-py3-none-any.whl")
+    return built
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +47,9 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+OWN = {"momentus_client/__init__.py", "momentus_client/py.typed"}
+
+
 def room_files() -> set[str]:
     """The files of the three rooms, as the wheel would name them; what makes a report stays."""
     rooms = [ROOT / room for room in ("jobs", "producers", "sessions")]
@@ -59,11 +61,11 @@ def room_files() -> set[str]:
 
 def test_everything_in_the_wheel_is_under_one_name_that_is_ours(contents: set[str]) -> None:
     assert {PurePosixPath(name).parts[0] for name in contents} == {"momentus_client"}
-    assert {PurePosixPath(name).parts[1] for name in contents} == {"jobs", "producers", "sessions"}
+    assert {PurePosixPath(name).parts[1] for name in contents - OWN} == {"jobs", "producers", "sessions"}
 
 
 def test_the_wheel_has_every_module_script_and_template_and_no_sql(contents: set[str]) -> None:
-    assert contents == room_files()
+    assert contents == room_files() | OWN
     suffixes = {PurePosixPath(name).suffix for name in contents}
     assert suffixes >= {".py", ".lua", ".html", ".text", ".subject"}
 
@@ -84,3 +86,18 @@ def test_a_backend_with_the_same_names_enqueues_one_mail(installed: Path, valkey
     with redis.Redis.from_url(valkey_url) as client:
         assert client.exists(f"arq:job:{answer['id']}") == 1
         assert client.zscore("arq:queue:{mail}:mail.normal", answer["id"]) is not None
+
+
+def test_the_client_says_the_version_that_its_metadata_has(installed: Path) -> None:
+    code = (
+        "import importlib.metadata as m, momentus_client as c; print(c.__version__, m.version('momentus-client'))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={"PYTHONPATH": str(installed)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    said, recorded = done.stdout.split()
+    assert said == recorded

@@ -20,7 +20,10 @@ from tests.support import eventually
 
 ROOT = Path(__file__).resolve().parents[1]
 SHELLS = [shell for shell in ("sh", "dash") if shutil.which(shell)]
-MADE_FROM = ("run", "settings.py", "docs/settings_page.py", "requirements-dev.txt", "pyproject.toml")
+MADE_FROM = (
+    *("run", "settings.py", "docs/settings_page.py", ".githooks/pre-commit"),
+    *("requirements.txt", "requirements-dev.txt", "pyproject.toml"),
+)
 
 UV = """#!/bin/sh
 # uv venv --python X FOLDER, or uv pip install ...: a line in the log for each, a pause where one is asked for.
@@ -210,7 +213,7 @@ def test_without_a_python_it_stops_and_says_which_one_it_needs(checkout: Checkou
 
 def test_help_names_every_word_and_an_unknown_word_is_refused_with_it(checkout: Checkout) -> None:
     commands = ["demo", "test", "lint", "check", "up", "worker", "reader", "console", "ops", "bench"]
-    words = [*commands, "settings", "lock", "--env", "help"]
+    words = [*commands, "settings", "docs", "hooks", "lock", "release", "--env", "help"]
     code, text, _ = checkout.run("help")
     assert (code, [line.split()[1] for line in text.splitlines()]) == (0, words)
     assert checkout.run() == (0, text, "")
@@ -221,3 +224,43 @@ def test_help_names_every_word_and_an_unknown_word_is_refused_with_it(checkout: 
 def test_a_measurement_that_does_not_exist_is_refused(checkout: Checkout) -> None:
     code, _, err = checkout.run("bench", "nothing")
     assert (code, err) == (2, "run: no bench/nothing.py; ./run bench lists them\n")
+
+
+@pytest.mark.parametrize(
+    ("appended", "stale"),
+    [("", ""), ("requirements.txt", " requirements.txt"), ("requirements-dev.txt", " requirements-dev.txt")],
+)
+def test_pins_that_do_not_fit_are_named_and_left_alone(checkout: Checkout, appended: str, stale: str) -> None:
+    pins = {name: (checkout.folder / name).read_text() for name in ("requirements.txt", "requirements-dev.txt")}
+    line = f'case ${{file##*/}} in "{appended}") echo "other==1" >>"$file" ;; esac\n' if appended else ""
+    tool(checkout.tools / "uv", f"#!/bin/sh\nfor file do :; done\n{line}")
+    code, _, err = checkout.run("lock", "--check")
+    assert (code, err) == ((1, f"do not fit pyproject.toml:{stale}; run ./run lock\n") if stale else (0, ""))
+    assert {name: (checkout.folder / name).read_text() for name in pins} == pins
+
+
+@pytest.mark.parametrize("words", [["docs"], ["docs", "pdf"]])
+def test_only_the_api_is_written_by_docs(checkout: Checkout, words: list[str]) -> None:
+    assert checkout.run(*words) == (2, "", "run: docs: api is all there is to write; ./run docs api [FOLDER]\n")
+
+
+@pytest.mark.parametrize("passes", [True, False])
+def test_a_commit_is_refused_when_the_lint_refuses_it(checkout: Checkout, passes: bool) -> None:  # noqa: FBT001  a case
+    def git(*words: str) -> subprocess.CompletedProcess[str]:
+        who = ["-c", "user.name=a", "-c", "user.email=a@example.com"]
+        return subprocess.run(
+            [shutil.which("git") or "git", *who, *words],
+            cwd=checkout.folder,
+            env=env,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    env = {"PATH": f"{checkout.tools}:/usr/bin:/bin", "HOME": str(checkout.tools), "GIT_CONFIG_NOSYSTEM": "1"}
+    git("init", "-q")
+    assert checkout.run("hooks")[0] == 0
+    (checkout.folder / "run").write_text(f"#!/bin/sh\n[ $1 = lint ] && {'true' if passes else 'false'}\n")
+    git("add", ".")
+    assert (git("commit", "-q", "-m", "A change").returncode == 0) == passes
+    assert (git("rev-parse", "HEAD").returncode == 0) == passes

@@ -1,0 +1,19 @@
+"""Client of Momentus Jobs: hand over mails and report refreshes, and share sessions between backends.
+
+- `momentus_client.jobs`: what can be sent: mails, attachments, templates, refreshes;
+- `momentus_client.jobs.mail.seal`: keys that hide a mail's content from Redis;
+- `momentus_client.producers`: sends it, with and without asyncio;
+- `momentus_client.producers.suppression`: the addresses that get no mail, and why;
+- `momentus_client.producers.testing`: producers for the tests of a backend, without Redis;
+- `momentus_client.sessions`: who is logged in, known to every backend server;
+- `momentus_client.sessions.epochs_postgres`: ends of sessions that outlive a Redis restored from a backup.
+
+Example:
+    from momentus_client.jobs import Mail
+    from momentus_client.producers import Producer
+
+    async with Producer.connect("redis://127.0.0.1:6379/0") as producer:
+        await producer.send(Mail(to="ana@example.com", subject="Cierre", text="Hoy"), key="task:42:assigned:7")
+"""
+
+__version__ = "0.1.0"
