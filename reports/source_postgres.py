@@ -104,15 +104,19 @@ class Snapshot:
     async def take_up(self, board: str) -> int:
         """Take up the marks of a board; how many there were. They come back if the transaction fails.
 
+        From then on the transaction reads only, which nothing in it can take back.
+
         Raises:
             IN_THE_WAY: another refresh of the board is at work, or has ended since this state was seen.
             MarksRefused: the database does not let this user take them up. The transaction is of no more use.
         """
         try:
             self.xid = await self._connection.fetchval(_TAKE_UP, board, self.as_of)
-            return len(await self._connection.fetch(_MARKS, board))
+            taken = len(await self._connection.fetch(_MARKS, board))
         except _NO_MARKS as error:
             raise MarksRefused(str(error)) from error
+        await self._connection.execute("SET TRANSACTION READ ONLY")
+        return taken
 
     @property
     def standby(self) -> bool:
@@ -131,8 +135,8 @@ class Snapshot:
 
     @asynccontextmanager
     async def part(self) -> AsyncIterator[None]:
-        """A part whose failure leaves the rest of the transaction usable."""
-        async with self._connection.transaction():
+        """A part whose failure leaves the rest of the transaction usable; its queries leave nothing behind."""
+        async with undo_at_end(self._connection):
             yield
 
     @property
@@ -207,6 +211,22 @@ class Snapshot:
             self.spent += time.perf_counter() - began
 
 
+@asynccontextmanager
+async def undo_at_end(connection: Any, **options: Any) -> AsyncIterator[None]:  # noqa: ANN401  the driver's
+    """Roll a transaction, or a part of one, back at its end; before 16, queries that only read make large objects.
+
+    Args:
+        options: of the transaction.
+    """
+    transaction = connection.transaction(**options)
+    await transaction.start()
+    try:
+        yield
+    finally:
+        if not connection.is_closed():
+            await transaction.rollback()
+
+
 def _grown(rows: Rows) -> Tree:
     return grow_tree(Node(row["id"], row["parent_id"], row["name"], row["kind"]) for row in rows)
 
@@ -248,6 +268,11 @@ def snapshot_of(connection: Any, first: Any, before: datetime | None, *, memo: M
     return Snapshot(before, first["replayed"], f"{xmin}:{xmin}:", connection, clock=first["as_of"], memo=memo)
 
 
+def _transaction(connection: Any, *, readonly: bool) -> Any:  # noqa: ANN401  the driver's
+    options: dict[str, Any] = {"isolation": "repeatable_read", "readonly": readonly}
+    return undo_at_end(connection, **options) if readonly else connection.transaction(**options)
+
+
 class Source:
     """Connections for refreshes, made when first needed.
 
@@ -270,7 +295,7 @@ class Source:
         pool = await self._connected()
         async with pool.acquire() as connection:
             replayed = await connection.fetchval(REPLAYED)
-            async with connection.transaction(isolation="repeatable_read", readonly=readonly):
+            async with _transaction(connection, readonly=readonly):
                 if not readonly:  # a role or a database may have default_transaction_read_only
                     await connection.execute("SET TRANSACTION READ WRITE")
                 first = await connection.fetchrow(_BEGIN, *self._timeouts)

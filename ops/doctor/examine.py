@@ -21,9 +21,14 @@ from ops.doctor.finding import Finding, fine, warning, wrong
 from ops.doctor.judge_mail import SELECTORS, judge_domain, judge_host, judge_server
 from ops.doctor.judge_redis import judge_redis
 from ops.doctor.postgres import gather_postgres, judge_postgres
+from ops.doctor.proofs import judge_proofs
 from ops.doctor.redis_facts import gather_redis
+from ops.doctor.role_postgres import gather_role, judge_role
 from ops.doctor.smtp import ServerFacts, gather_server
+from ops.reports.proofs_postgres import ask_catalogue
 from producers.rights import missing_right
+from reports import ReportError, load_reports
+from reports.boards import boards_of
 
 
 async def examine(
@@ -57,7 +62,20 @@ async def _redis(tools: Tools) -> list[Finding]:
 
 
 async def _postgres(tools: Tools) -> list[Finding]:
-    return list(judge_postgres(await gather_postgres(tools.postgres_dsn))) if tools.postgres_dsn else []
+    if not tools.postgres_dsn:
+        return []
+    found = list(judge_postgres(await gather_postgres(tools.postgres_dsn)))
+    return [*found, *judge_role(await gather_role(tools.postgres_dsn)), *await _boards(tools)]
+
+
+async def _boards(tools: Tools) -> list[Finding]:
+    """Which boards are watched; nothing where the files cannot be read, which ``reports check`` tells better."""
+    try:
+        boards = boards_of(load_reports(tools.reports_path, shipped=tools.reports_shipped))
+    except ReportError:
+        return []
+    catalogue = await ask_catalogue(tools.postgres_dsn, tools.tenant, boards)
+    return [] if catalogue is None else list(judge_proofs(catalogue))
 
 
 async def _accounts(mail: Mapping[str, Any], *, login: bool) -> list[Finding]:

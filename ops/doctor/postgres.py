@@ -1,4 +1,4 @@
-"""Whether Postgres answers, and is one that can be written to."""
+"""Whether Postgres answers, and what reports must know of it: a standby, a paused replay, an idle subscription."""
 
 import asyncio
 from collections.abc import Iterator
@@ -11,15 +11,42 @@ from reports.source_postgres import DATABASE_FAULTS
 _SECONDS = 5
 _WHERE = "postgres"
 _LEAST_VERSION = 130_000
+_ASK = """
+SELECT
+    current_setting('server_version_num')::int AS version,
+    pg_is_in_recovery() AS standby,
+    CASE WHEN pg_is_in_recovery() THEN
+        extract(epoch FROM clock_timestamp() - pg_last_xact_replay_timestamp())::float8
+    END AS behind,
+    CASE WHEN pg_is_in_recovery() THEN pg_is_wal_replay_paused() ELSE FALSE END AS paused,
+    ARRAY(
+        SELECT subscription.subname::text FROM pg_subscription AS subscription
+        JOIN pg_database ON pg_database.oid = subscription.subdbid AND datname = current_database()
+        WHERE NOT EXISTS (
+            SELECT FROM pg_stat_get_subscription(subscription.oid) AS process
+            WHERE process.relid IS NULL AND process.pid IS NOT NULL
+        )
+        ORDER BY 1
+    ) AS stopped
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PostgresFacts:
-    """What it says; `fault` is why it does not."""
+    """What it says; `fault` is why it does not.
+
+    Attributes:
+        behind: seconds since the last commit that a standby has replayed.
+        paused: whether its replay was paused.
+        stopped: subscriptions of this database whose apply process does not run.
+    """
 
     fault: str = ""
     version: int = 0
     standby: bool = False
+    behind: float | None = None
+    paused: bool = False
+    stopped: tuple[str, ...] = ()
 
 
 async def gather_postgres(dsn: str) -> PostgresFacts:
@@ -28,16 +55,14 @@ async def gather_postgres(dsn: str) -> PostgresFacts:
         async with asyncio.timeout(_SECONDS):
             connection = await connect(dsn, application="momentus-ops")
             try:
-                row = await connection.fetchrow(
-                    "SELECT current_setting('server_version_num')::int AS version, pg_is_in_recovery() AS standby"
-                )
+                row = await connection.fetchrow(_ASK)
             finally:
                 await connection.close()
     except (*DATABASE_FAULTS, ValueError) as error:
         return PostgresFacts(fault=type(error).__name__)
-    return (
-        PostgresFacts(version=row["version"], standby=row["standby"]) if row else PostgresFacts(fault="no answer")
-    )
+    if row is None:  # pragma: no cover  a SELECT without FROM has one row
+        return PostgresFacts(fault="no answer")
+    return PostgresFacts(**{**row, "stopped": tuple(row["stopped"])})
 
 
 def judge_postgres(facts: PostgresFacts) -> Iterator[Finding]:
@@ -48,6 +73,17 @@ def judge_postgres(facts: PostgresFacts) -> Iterator[Finding]:
     if facts.version < _LEAST_VERSION:
         yield wrong("postgres.old", _WHERE, version=facts.version // 10_000)
     elif facts.standby:
-        yield warning("postgres.standby", _WHERE)
+        yield from _judge_standby(facts)
     else:
         yield fine("postgres.right", _WHERE, version=facts.version // 10_000)
+    for name in facts.stopped:
+        yield wrong("postgres.subscription", _WHERE, name=name)
+
+
+def _judge_standby(facts: PostgresFacts) -> Iterator[Finding]:
+    if facts.paused:
+        yield wrong("postgres.paused", _WHERE)
+    elif facts.behind is None:
+        yield warning("postgres.standby", _WHERE, behind="since its start no commit")
+    else:
+        yield warning("postgres.standby", _WHERE, behind=f"the last commit {facts.behind:,.0f} s ago")

@@ -89,8 +89,34 @@ ENGLISH: Words = {
     "postgres.away": ("does not answer: {fault}", "start it, or mend MOMENTUS_POSTGRES_DSN"),
     "postgres.old": ("version {version} is older than 13", "upgrade it"),
     "postgres.standby": (
-        "is a standby: it can be read and not written",
-        "name the primary in MOMENTUS_POSTGRES_DSN",
+        "is a standby: reports show what it has replayed ({behind}), and nothing proves them unchanged",
+        "if they get too old or cost too much, name the primary in MOMENTUS_POSTGRES_DSN (docs/reports.md)",
+    ),
+    "postgres.paused": (
+        "is a standby whose replay is paused: reports grow old, whatever happens on the primary",
+        "SELECT pg_wal_replay_resume(), or name the primary in MOMENTUS_POSTGRES_DSN",
+    ),
+    "postgres.subscription": (
+        "subscription {name} does not run: what its publisher has changed since is in no report",
+        "ALTER SUBSCRIPTION {name} ENABLE; if it is enabled, look at the server's log",
+    ),
+    "postgres.role": ("reports are read by {role}, who may do no more than read and take up marks", ""),
+    "postgres.superuser": (
+        "reports are read by {role}, a superuser: their SQL may end other sessions and run programs",
+        "a role of its own, with SELECT on the tables; ./run ops reports install --role with its name",
+    ),
+    "postgres.role_may": (
+        "reports are read by {role}, who may {rights}: a report's SQL is kept from writing, and from nothing else",
+        "a role of its own, with SELECT on the tables; ./run ops reports install --role with its name",
+    ),
+    "reports.watched": ("each change leaves a mark: {boards}", ""),
+    "reports.unwatched": (
+        "is not watched, each write in the server counts as a change: {why}",
+        "docs/reports.md, What cannot be watched",
+    ),
+    "reports.unproved": (
+        "nothing proves it unchanged, it is computed at the pace of `every`: {why}",
+        "docs/reports.md, What cannot be watched",
     ),
     "mail.doubt": (
         "{refused} of {recipients} recipients refused, {since} to {last} UTC: taken for its server's fault",

@@ -22,7 +22,7 @@ from reports.connection_postgres import connect
 from reports.day import day_around
 from reports.document import Document, write_documents
 from reports.rollup import InvalidRows, roll_up
-from reports.source_postgres import DATABASE_FAULTS, REPLAYED, Snapshot, is_never, snapshot_of
+from reports.source_postgres import DATABASE_FAULTS, REPLAYED, Snapshot, is_never, snapshot_of, undo_at_end
 from reports.tree import InvalidTree
 from reports.values_postgres import ZONELESS, describe, parameters_taken_wrongly, read_exactly
 
@@ -31,6 +31,7 @@ _BEGIN = f"""{REPLAYED},
     clock_timestamp() AS as_of,
     pg_current_snapshot()::text AS visible,
     set_config('statement_timeout', $1, true),
+    set_config('idle_in_transaction_session_timeout', $1, true),
     set_config('lock_timeout', $1, true)
 """
 _TABLES = """
@@ -112,7 +113,7 @@ async def look(dsn: str, *, longest: timedelta) -> AsyncIterator["Look"]:
     try:
         await read_exactly(connection)
         replayed = await connection.fetchval(REPLAYED)
-        async with connection.transaction(isolation="repeatable_read", readonly=True):
+        async with undo_at_end(connection, isolation="repeatable_read", readonly=True):
             first = await connection.fetchrow(_BEGIN, f"{longest // timedelta(milliseconds=1)}ms")
             if first is None:  # pragma: no cover  a SELECT without FROM has one row
                 raise DatabaseAway("SELECT now() returned no row")

@@ -1,0 +1,107 @@
+"""What the database user of reports may do beyond reading.
+
+A refresh reads only, for a bounded time, and rolls back what report SQL does. No setting of a session keeps SQL
+from functions that act at once, outside of any transaction: those that end sessions, or read and write files of
+the server. What is left is a role that may not, and this tells where it may.
+"""
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import asyncpg
+
+from ops.doctor.finding import Finding, fine, warning
+
+_SECONDS = 5
+_WHERE = "postgres"
+_ASK = """
+SELECT
+    current_user AS role,
+    rolsuper AS superuser,
+    rolcreaterole AS makes_roles,
+    rolreplication AS replicates,
+    ARRAY(
+        SELECT other.rolname::text FROM pg_roles AS other
+        WHERE other.rolname = ANY ($1::text[]) AND pg_has_role(other.oid, 'usage')
+        ORDER BY 1
+    ) AS member_of,
+    (
+        SELECT min(format('%s.%s', namespace.nspname, class.relname))
+        FROM pg_class AS class JOIN pg_namespace AS namespace ON namespace.oid = class.relnamespace
+        WHERE class.relkind IN ('r', 'p') AND class.oid >= 16384 AND namespace.nspname <> 'momentus'
+            AND class.relpersistence <> 't' AND has_schema_privilege(namespace.oid, 'usage')
+            AND has_table_privilege(class.oid, 'insert, update, delete, truncate')
+    ) AS writes,
+    (
+        SELECT count(*) FROM pg_stat_activity
+        WHERE usename = current_user AND pid <> pg_backend_pid() AND datname IS NOT NULL
+            AND application_name NOT LIKE 'momentus-%'
+    ) AS others
+FROM pg_roles WHERE rolname = current_user
+"""
+_MEMBERS = {
+    "pg_signal_backend": "end sessions of other users",
+    "pg_read_server_files": "read files of the server",
+    "pg_write_server_files": "write files of the server",
+    "pg_execute_server_program": "run programs on the server",
+    "pg_write_all_data": "write to all tables",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoleFacts:
+    """The rights of the connection's user.
+
+    Attributes:
+        member_of: roles of the server whose rights it has.
+        writes: a table that it may write to, besides those of the marks.
+        others: sessions of the same user that are not ours; whoever has its name may end them.
+    """
+
+    role: str
+    superuser: bool = False
+    makes_roles: bool = False
+    replicates: bool = False
+    member_of: tuple[str, ...] = ()
+    writes: str | None = None
+    others: int = 0
+
+
+async def gather_role(dsn: str) -> RoleFacts | None:
+    """Ask; None where there is no answer, which is told elsewhere."""
+    try:
+        async with asyncio.timeout(_SECONDS):
+            connection = await asyncpg.connect(dsn, server_settings={"application_name": "momentus-ops"})
+            try:
+                row = await connection.fetchrow(_ASK, list(_MEMBERS))
+            finally:
+                await connection.close()
+    except (OSError, TimeoutError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        return None
+    return None if row is None else RoleFacts(**{**row, "member_of": tuple(row["member_of"])})
+
+
+def judge_role(facts: RoleFacts | None) -> Iterator[Finding]:
+    """Tell what report SQL may do that a role for reading need not."""
+    if facts is None:
+        return
+    if facts.superuser:
+        yield warning("postgres.superuser", _WHERE, role=facts.role)
+        return
+    if rights := list(_rights(facts)):
+        yield warning("postgres.role_may", _WHERE, role=facts.role, rights=", ".join(rights))
+    else:
+        yield fine("postgres.role", _WHERE, role=facts.role)
+
+
+def _rights(facts: RoleFacts) -> Iterator[str]:
+    yield from (_MEMBERS[name] for name in facts.member_of)
+    if facts.makes_roles:
+        yield "make roles"
+    if facts.replicates:
+        yield "replicate"
+    if facts.writes is not None:
+        yield f"write to {facts.writes}"
+    if facts.others:
+        yield f"end the {facts.others} other sessions of the same name"
