@@ -291,6 +291,13 @@ class Reader(Section):
     access: Literal["session", "open"] = setting(
         "session", "`session` = managers see their own nodes, `open` = no log-in, loopback hosts only."
     )
+    allowed_hosts: str = setting(
+        "",
+        "Names under which the reader may be asked, besides those of this machine; another `Host` gets 421. "
+        "Left out: an open reader answers to this machine's names alone, one with sessions to any.",
+        "host names or addresses without ports, with spaces between",
+        pattern=r"^(?:(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?: +|$))*$",
+    )
     copy_mib: int = setting(
         0,
         "Memory for the reader's own copy of documents and sessions, in MiB; it also bridges an outage of Redis.",

@@ -24,6 +24,7 @@ from redis.asyncio import Redis
 
 import background
 import log
+from hosts import Hosts
 from reader.changes import listen
 from reader.connection import DEADLINE, Connection
 from reader.copy import Copy
@@ -80,7 +81,13 @@ def _reader(settings: Settings, url: str, hints: Hints) -> Reader:
     guard = _guard(url, connection, copy) if settings.reader.access == "session" else None
     store = Store(connection, tenant=settings.tenant, copy=copy)
     origins = Origins(settings.reader.cors_origins.split())
-    return Reader(store, Reports(store, guard), guard, hints=hints, origins=origins)
+    return Reader(store, Reports(store, guard), guard, hints=hints, origins=origins, hosts=_hosts(settings))
+
+
+def _hosts(settings: Settings) -> Hosts | None:
+    """The names to answer to; None for any: where a session is needed, a page of another name has none."""
+    listed = settings.reader.allowed_hosts.split()
+    return Hosts(listed) if listed or settings.reader.access == "open" else None
 
 
 def _guard(url: str, connection: Connection, copy: Copy | None) -> Guard:
@@ -111,7 +118,9 @@ def _listening_to(settings: Settings, hints: Hints) -> Callable[[], Coroutine[No
     """Listens for changes once there is an event loop."""
     url = settings.redis_url.get_secret_value() if settings.redis_url else ""
     channel = f"momentus:{{reports}}:changed:{settings.tenant}"
-    return lambda: listen(Redis.from_pool(open_pool(url, seconds=_SUBSCRIBED_S)), channel, hints.tell)
+    return lambda: listen(
+        Redis.from_pool(open_pool(url, seconds=_SUBSCRIBED_S)), channel, hints.tell, hints.resume
+    )
 
 
 async def _serve(

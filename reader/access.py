@@ -10,10 +10,12 @@ It fails closed: a session without roots, or with roots that are not node ids, s
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Set as AbstractSet
+from collections.abc import Iterable, Iterator, Mapping, Set as AbstractSet
+from dataclasses import dataclass, field
 from typing import Any
 
 from reader.message import Request
+from sessions.token import place_of
 
 COOKIE = "__Host-momentus"
 """The prefix makes the browser insist on Secure, Path=/ and no Domain (RFC 6265bis, 4.1.3.2)."""
@@ -22,17 +24,49 @@ _BEARER = re.compile(r"bearer +(\S+)", re.ASCII | re.IGNORECASE)
 _NODE = re.compile(r"[1-9][0-9]{0,18}", re.ASCII)
 
 
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """The session tokens of a request.
+
+    Attributes:
+        token: the one that counts.
+        cookie: the one that counts when the first opens no session; empty without one.
+        passed_over: whether a Bearer that is no session token gave way to the cookie.
+    """
+
+    token: str = field(repr=False)
+    cookie: str = field(default="", repr=False)
+    passed_over: bool = False
+
+
+def credentials_of(request: Request) -> Credentials | None:
+    """Weigh `Authorization: Bearer` against the cookie; None without either.
+
+    The Bearer was chosen for this request and counts first. One that opens no session (a gateway's, or one that
+    has ended) does not lock out whoever has a session by cookie; the answer then says that it opened nothing.
+    """
+    token, cookie = token_of(request), next(_cookies(request), "")
+    if token is None:
+        return None
+    if cookie in {"", token}:
+        return Credentials(token)
+    return Credentials(token, cookie) if place_of(token) else Credentials(cookie, passed_over=True)
+
+
 def token_of(request: Request) -> str | None:
     """The session token of a request: `Authorization: Bearer`, or else the cookie; None without either."""
     for credentials in request.values("authorization"):
         if found := _BEARER.fullmatch(credentials.strip()):
             return found[1]
+    return next(_cookies(request), None)
+
+
+def _cookies(request: Request) -> Iterator[str]:
     for cookies in request.values("cookie"):
         for cookie in cookies.split(";"):
             name, _, value = cookie.partition("=")
             if name.strip() == COOKIE:
-                return value.strip()
-    return None
+                yield value.strip()
 
 
 def roots_of(data: Mapping[str, Any]) -> frozenset[int]:

@@ -24,16 +24,17 @@ _ALIVE_S = 10
 log = logging.getLogger(__name__)
 
 
-async def listen(redis: Redis, channel: str, tell: Callable[[bytes], None]) -> None:
+async def listen(redis: Redis, channel: str, tell: Callable[[bytes], None], resume: Callable[[], None]) -> None:
     """Pass on what is published, until cancelled.
 
     Args:
         redis: a client with a socket timeout above ten seconds or none; it is asked for a sign of life that often.
+        resume: called whenever it begins to hear: what was published before, nobody here was told.
     """
     pause = _PAUSE_S
     while True:
         try:
-            await _listen_once(redis, channel, tell)
+            await _listen_once(redis, channel, tell, resume)
         except (RedisError, OSError, TimeoutError) as error:
             right = missing_right(error)
             pause = min(2 * pause, _LONGEST_PAUSE_S) if right else _PAUSE_S
@@ -42,12 +43,16 @@ async def listen(redis: Redis, channel: str, tell: Callable[[bytes], None]) -> N
             await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311  jitter, not a secret
 
 
-async def _listen_once(redis: Redis, channel: str, tell: Callable[[bytes], None]) -> None:
-    async with redis.pubsub(ignore_subscribe_messages=True) as subscription:
+async def _listen_once(
+    redis: Redis, channel: str, tell: Callable[[bytes], None], resume: Callable[[], None]
+) -> None:
+    async with redis.pubsub() as subscription:
         await subscription.subscribe(channel)
         while True:
             message = await subscription.get_message(timeout=_ALIVE_S)
             if message is None:
                 await subscription.ping()
-            else:
+            elif message["type"] == "subscribe":
+                resume()
+            elif message["type"] == "message":
                 tell(message["data"])

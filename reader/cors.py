@@ -12,9 +12,12 @@ from reader.message import Headers, Request
 
 _EXPOSED = (
     "Age, As-Of, Cache-Status, Content-Encoding, ETag, Freshness, Memento-Datetime, Report-Gen, Retry-After, "
-    "Server-Timing"
+    "Server-Timing, WWW-Authenticate"
 )
-_SENT = "Accept-Datetime, Authorization, Cache-Control, If-None-Match, If-Write-Visible"
+_SENT = (
+    "Accept-Datetime, Authorization, Cache-Control, If-Match, If-Modified-Since, If-None-Match, "
+    "If-Unmodified-Since, If-Write-Visible"
+)
 _PREFLIGHT_S = 600
 
 

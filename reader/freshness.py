@@ -98,14 +98,14 @@ class Standing:
     headers: Headers
     since_us: int
     until_us: int
-    said: dict[tuple[str, str], Headers] = field(default_factory=dict)
-    """All headers of its documents, by ETag and encoding."""
+    said: dict[tuple[str, int, str], Headers] = field(default_factory=dict)
+    """Headers of its documents, by ETag, last change and encoding; equal data may have changed at other times."""
 
-    def keep(self, etag: str, encoding: str, said: Headers) -> None:
+    def keep(self, name: tuple[str, int, str], said: Headers) -> None:
         """Keep a document's headers; when there are too many, begin anew."""
         if len(self.said) >= _SAID:
             self.said.clear()
-        self.said[etag, encoding] = said
+        self.said[name] = said
 
 
 class Standings:
@@ -144,13 +144,19 @@ def stand(meta: Meta, now_us: int) -> Standing:
 
 def headers_of(freshness: Freshness, meta: Meta, head: Head) -> Headers:
     """The headers that let a client, a cache and a person judge the age of a served document."""
-    return of_document(head.etag, head.as_of_us) + of_report(freshness, meta)
+    return of_document(head.etag, head.as_of_us, is_dated(head, meta)) + of_report(freshness, meta)
+
+
+def is_dated(head: Head, meta: Meta) -> bool:
+    """Whether the second in which the data last changed is over, so that no other version can have its date."""
+    return meta.verified_us // SECOND_US > head.as_of_us // SECOND_US
 
 
 @lru_cache(maxsize=16_384)
-def of_document(etag: str, as_of_us: int) -> Headers:
+def of_document(etag: str, as_of_us: int, dated: bool) -> Headers:  # noqa: FBT001  cached by place
     """What tells this document from its other versions."""
-    return (("etag", f'W/"{etag}"'), ("last-modified", http_date(as_of_us)))
+    tag = ("etag", f'W/"{etag}"')
+    return (tag, ("last-modified", http_date(as_of_us))) if dated else (tag,)
 
 
 def http_date(microseconds: int) -> str:

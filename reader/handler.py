@@ -24,13 +24,15 @@ from datetime import UTC, date
 from email.utils import parsedate_to_datetime
 from functools import partial
 from typing import Protocol
-from urllib.parse import parse_qs
 
 import orjson
 
+from hosts import Hosts
 from reader import problem
 from reader.access import token_of
+from reader.asker import find_asker
 from reader.cors import Origins
+from reader.events import UNAVAILABLE, Events
 from reader.guard import Guard
 from reader.hints import Hints, Stream
 from reader.look import Look, Question
@@ -38,19 +40,20 @@ from reader.memo import memo
 from reader.message import Answer, Headers, Request
 from reader.metrics import Metrics
 from reader.openapi import describe
+from reader.query import values_of
 from reader.report import Reports
 from reader.snapshot import SnapshotUnreadable
-from reader.store import Store, StoreUnavailable
-from sessions import SessionsUnavailable
+from reader.store import Store
 
 SCOPE_LIMIT = 2**63 - 1
 """The largest bigint; every node id fits."""
 
 EVENTS = "/v1/events"
 _PAGES = {"/healthz", "/readyz", "/metrics", "/openapi.json", EVENTS}
+_PROBES = {"/healthz", "/readyz"}
 _READING = {"GET", "HEAD"}
 _REPORT = re.compile(r"/v1/reports/([a-z][a-z0-9_]{0,63})/([1-9][0-9]{0,18})", re.ASCII)
-_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}", re.ASCII)
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 _TEXT = "text/plain; charset=utf-8"
 _STREAM: Headers = (
     ("content-type", "text/event-stream"),
@@ -88,6 +91,7 @@ class Reader:
 
     Args:
         guard: knows who may see what; None lets everybody read everything.
+        hosts: the names to answer to; None for any. Probes of whoever watches over this process come by any.
     """
 
     def __init__(
@@ -98,12 +102,14 @@ class Reader:
         *,
         hints: Hints | None = None,
         origins: Origins | None = None,
+        hosts: Hosts | None = None,
     ) -> None:
         self._store = store
         self._reports = reports
         self._guard = guard
-        self._hints = hints or Hints()
+        self._events = Events(store, guard, hints or Hints())
         self._origins = origins or Origins()
+        self._hosts = hosts
         self._metrics = Metrics()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -173,6 +179,8 @@ class Reader:
 
     def _route(self, request: Request) -> Question | Answer | None:
         """The question for a report, the answer to what is none, or None for a page that takes waiting."""
+        if self._is_misdirected(request):
+            return problem.misdirected()
         named = _named(request.path)
         if not (named or request.path in _PAGES or _asks_server(request)):
             return problem.not_found()
@@ -186,6 +194,11 @@ class Reader:
         day = _day(request)
         return day if isinstance(day, Answer) else self._reports.question(request, *named, day)
 
+    def _is_misdirected(self, request: Request) -> bool:
+        if self._hosts is None or request.path in _PROBES:
+            return False
+        return not self._hosts.takes(request.host)
+
     async def _page(self, request: Request) -> Answer:
         match request.path:
             case "/metrics":
@@ -195,11 +208,21 @@ class Reader:
                 told = f"ready; without a copy, because CLIENT TRACKING was refused: {untracked}\n"
                 return _text("ready", told if untracked else "ready\n")
             case "/openapi.json":
-                described = describe(await self._store.catalogue(), guarded=self._guard is not None)
-                return _text("openapi", orjson.dumps(described).decode(), "application/json")
+                return await self._described(request)
             case "/healthz":
                 return _text("health", "ok\n")
         return _text("hints", "", "text/event-stream") if request.method == "HEAD" else problem.not_found()
+
+    async def _described(self, request: Request) -> Answer:
+        """The description, for who may read what it names; a session without roots may read nothing."""
+        catalogue = await self._store.catalogue()
+        if self._guard is not None:
+            asker = await find_asker(self._guard, request)
+            if asker is None:
+                return problem.unauthorised(token_given=token_of(request) is not None)
+            catalogue = catalogue if asker.roots else {}
+        described = describe(catalogue, guarded=self._guard is not None)
+        return _text("openapi", orjson.dumps(described).decode(), "application/json")
 
     # Hints
 
@@ -207,36 +230,28 @@ class Reader:
         """A stream of hints, or the refusal of one."""
         request = exchange.request
         try:
-            refusal = await self._refuse_hints(request)
-        except (StoreUnavailable, SessionsUnavailable):
-            refusal = problem.unreachable()
-        if refusal is not None:
-            exchange.respond(self._noted(request, refusal))
+            admission = (
+                problem.misdirected() if self._is_misdirected(request) else await self._events.admit(request)
+            )
+        except UNAVAILABLE:
+            admission = None
+        except Exception as error:  # noqa: BLE001  logged there
+            admission = _fault(error)
+        if isinstance(admission, Answer):
+            exchange.respond(self._noted(request, admission))
             return
-        self._metrics.count(Answer(status=200, outcome="hints"))
+        self._metrics.count(Answer(status=200, outcome=self._events.outcome(admission)))
         headers = self._origins.grant(_STREAM, request.header("origin")) if self._origins else _STREAM
         stream = exchange.respond_in_parts(200, headers)
         try:
-            await self._hints.follow(parse_qs(request.query)["report"][0], stream)
+            await self._events.run(request, admission, stream)
         finally:
             stream.end()
-
-    async def _refuse_hints(self, request: Request) -> Answer | None:
-        if self._guard is not None:
-            token = token_of(request)
-            session = await self._guard.ask(token) if token else None
-            roots = await self._guard.roots(token, session) if token and session else None
-            if roots is None:
-                return problem.unauthorised(token_given=bool(token))
-        names = parse_qs(request.query).get("report", [])
-        if len(names) != 1 or not _NAME.fullmatch(names[0]) or not await self._store.declared(names[0]):
-            return problem.not_found()
-        return problem.too_many_streams() if self._hints.full else None
 
 
 def _fault(error: Exception) -> Answer:
     """The refusal for what went wrong."""
-    if isinstance(error, StoreUnavailable | SessionsUnavailable):
+    if isinstance(error, UNAVAILABLE):
         return problem.unreachable()
     if isinstance(error, SnapshotUnreadable):
         log.error("%s", error)
@@ -254,15 +269,17 @@ def _named(path: str) -> tuple[str, int] | None:
 
 def _day(request: Request) -> str | Answer:
     """The closed day that is asked for as `?at=` or by Accept-Datetime (RFC 7089), empty for now."""
-    wanted = parse_qs(request.query).get("at", []) if request.query else []
+    wanted = values_of(request.query, "at")
+    if len(wanted) > 1:
+        return problem.bad_request(f"at: given {len(wanted)} times; give one day.")
     try:
         if wanted:
-            return date.fromisoformat(wanted[-1]).isoformat()
+            return date.fromisoformat(wanted[0] if _DAY.fullmatch(wanted[0]) else "").isoformat()
         if moment := request.header("accept-datetime"):
             return parsedate_to_datetime(moment).astimezone(UTC).date().isoformat()
     except (ValueError, OverflowError):
         named = "at" if wanted else "Accept-Datetime"
-        return problem.bad_request(f"{named} is not a date: write ?at=2026-11-20, or an HTTP date in the header.")
+        return problem.bad_request(f"{named}: is not a date; write ?at=2026-11-20, or an HTTP date in the header.")
     return ""
 
 

@@ -63,6 +63,7 @@ _KEPT_OVERHEAD: Final = 3 * 1024
 """What a kept request costs beside its texts, each of which it holds three times."""
 _REQUEST_LINE = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+ [/*]")
 """With a method that llhttp does not know."""
+_AUTHORITY_ENDS = re.compile(r"[/?#]")
 
 
 class Fields:
@@ -410,6 +411,8 @@ class Client(asyncio.Protocol):
     def _take_turn(self, *, last: bool) -> None:
         path, query = _split(self._target)
         request = Request(self._parser.get_method().decode("latin-1"), path, query, self._fields)
+        if not self._target.startswith(b"/"):
+            request.authority = _authority(self._target)
         first = self._parser.get_http_version() == "1.0"  # it would want to be told that the connection stays
         exchange = Exchange(self, request, last=last or first)
         if len(self._fields.get_all("host")) != 1 and not first:
@@ -541,6 +544,16 @@ def _split(target: bytes) -> tuple[str, str]:
         text = "/" + text.partition("://")[2].partition("/")[2]
     path, _, query = text.partition("?")
     return path, query
+
+
+def _authority(target: bytes) -> str:
+    """The host of a target that is a whole address; empty for any other.
+
+    >>> _authority(b"http://user@reports.example:80/v1?at=http://elsewhere"), _authority(b"/v1?at=http://elsewhere")
+    ('reports.example:80', '')
+    """
+    scheme, found, rest = target.decode("latin-1").partition("://")
+    return _AUTHORITY_ENDS.split(rest, maxsplit=1)[0].rpartition("@")[2] if found and "/" not in scheme else ""
 
 
 @lru_cache(maxsize=256)

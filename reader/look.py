@@ -11,7 +11,7 @@ A look at a session and a variant that were met before is three plain reads, pac
 from __future__ import annotations
 
 from collections.abc import Callable, Set as AbstractSet
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import perf_counter
 from typing import Any
 
@@ -34,6 +34,8 @@ class Question:
         token: empty where everybody may read everything.
         accepted: the client's Accept-Encoding; `encoding` is the stored variant that it takes.
         plain: whether the client states no conditions of its own.
+        cookie: the token to try when the first opens no session; empty without one.
+        passed_over: whether a Bearer that opens no session gave way to the cookie.
     """
 
     request: Request
@@ -45,6 +47,12 @@ class Question:
     accepted: str
     encoding: str
     plain: bool
+    cookie: str = field(default="", repr=False)
+    passed_over: bool = False
+
+    def by_cookie(self) -> Question:
+        """The same with the cookie's token."""
+        return replace(self, token=self.cookie, cookie="", passed_over=True)
 
 
 @dataclass(slots=True)

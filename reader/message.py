@@ -44,6 +44,7 @@ class Request:
     Attributes:
         query: what stands behind the question mark, undecoded.
         found: what whoever answers has found out from the request alone, kept for the next time.
+        authority: the host in a target that is a whole address; it counts, and `Host` does not (RFC 9112, 3.2.2).
     """
 
     method: str
@@ -51,6 +52,12 @@ class Request:
     query: str = field(default="", repr=False)
     fields: Fields = field(default=Listed(()), repr=False)
     found: Any = None
+    authority: str = ""
+
+    @property
+    def host(self) -> str:
+        """The name under which it was asked, with its port if one was given; empty without one."""
+        return self.authority or self.header("host")
 
     def values(self, name: str) -> list[str]:
         """All values of a header, in the order they came."""

@@ -58,7 +58,7 @@ def describe(catalogue: Mapping[str, bytes], *, guarded: bool) -> dict[str, Any]
     return {
         "openapi": "3.1.0",
         "info": {"title": "Momentus reports", "version": "1"},
-        "paths": paths | {"/v1/events": _events(guarded)} | _pages(),
+        "paths": paths | {"/v1/events": _events(guarded)} | _pages(guarded),
         "components": {
             "schemas": {"Problem": _PROBLEM} | {name: _schema(entry) for name, entry in entries.items()},
             "securitySchemes": schemes if guarded else {},
@@ -147,8 +147,9 @@ def _events(guarded: bool) -> dict[str, Any]:  # noqa: FBT001  as above
     """The stream of hints; HEAD tells only that it is there."""
     stream = {
         "description": (
-            'Server-sent events, each `data: {"report", "gen"}`: a set was stored; ask for your document. '
-            "The stream ends after ten minutes."
+            'Server-sent events. `changed`, `data: {"report", "gen"}`: a set was stored; ask for your document. '
+            '`back`, `data: {"report"}`: hints may have been missed; ask for it too. The stream ends after ten '
+            "minutes; one that finds no room, at once; one that finds Redis away goes on when it is back."
         ),
         "content": {"text/event-stream": {"schema": {"type": "string"}}},
     }
@@ -165,21 +166,27 @@ def _events(guarded: bool) -> dict[str, Any]:  # noqa: FBT001  as above
     return {"get": operation}
 
 
-def _pages() -> dict[str, Any]:
+def _pages(guarded: bool) -> dict[str, Any]:  # noqa: FBT001  as above
     text: dict[str, Any] = {"type": "string"}
+    described = _page("This document.", "application/json", {"type": "object"}, 421)
+    if guarded:
+        described = _page("This document.", "application/json", {"type": "object"}, 401, 421)
+        described["get"]["security"] = _EITHER
     return {
         "/healthz": _page("The process runs.", "text/plain", text),
         "/readyz": _page("Redis answers.", "text/plain", text),
-        "/metrics": _page("Counters in Prometheus text.", "text/plain", text),
-        "/openapi.json": _page("This document.", "application/json", {"type": "object"}),
+        "/metrics": _page("Counters in Prometheus text.", "text/plain", text, 421),
+        "/openapi.json": described,
     }
 
 
-def _page(summary: str, content: str, schema: Mapping[str, Any]) -> dict[str, Any]:
-    said = {
+def _page(summary: str, content: str, schema: Mapping[str, Any], *refusals: int) -> dict[str, Any]:
+    said: dict[str, Any] = {
         "200": {"description": summary, "content": {content: {"schema": schema}}},
         "503": {"description": problem.REDIS_UNREACHABLE.title, "content": _REFUSED},
     }
+    for status in refusals:
+        said[str(status)] = {"description": problem.statuses()[status], "content": _REFUSED}
     return {"get": {"summary": summary, "responses": said}}
 
 
@@ -211,6 +218,7 @@ _PARAMETERS = [
     },
     _header("Cache-Control", _BOUNDS),
     _header("If-None-Match", "The ETag you hold."),
+    _header("If-Modified-Since", "The `Last-Modified` you hold, exactly; If-None-Match goes before it."),
     _header("If-Write-Visible", "A transaction id (`pg_current_xact_id()`) whose write must be in."),
     _header("Accept-Encoding", f"Stored are {' and '.join(STORED)}, and the plain document."),
 ]

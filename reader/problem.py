@@ -16,6 +16,9 @@ from reader.message import Answer, Headers
 
 TYPE = "urn:momentus:problem:"
 ALLOW = "GET, HEAD, OPTIONS"
+_NO_TOKEN = ("www-authenticate", 'Bearer realm="momentus"')
+INVALID_TOKEN = ("www-authenticate", 'Bearer realm="momentus", error="invalid_token"')
+"""Also beside a document: other credentials might change the answer (RFC 9110, 11.6.1)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,8 @@ TOO_SLOW = Problem("too-slow", 408, "The request did not come to its end in time
 GONE = Problem("gone", 410, "The node was removed")
 BODY_TOO_LARGE = Problem("body-too-large", 413, "Reports can only be read; send no body")
 TARGET_TOO_LONG = Problem("target-too-long", 414, "The request line is too long")
+PRECONDITION_FAILED = Problem("precondition-failed", 412, "The document is not the one you named")
+MISDIRECTED = Problem("misdirected", 421, "The reader does not answer to this name")
 HEAD_TOO_LARGE = Problem("head-too-large", 431, "The header fields are too large")
 INTERNAL = Problem("internal", 500, "The reader failed")
 WARMING = Problem("warming", 503, "Not computed yet")
@@ -45,7 +50,6 @@ NOT_FRESH_ENOUGH = Problem("not-fresh-enough", 503, "Not as fresh as you asked f
 NOT_YET_VISIBLE = Problem("not-yet-visible", 503, "Your write is not in the report yet")
 UNREADABLE = Problem("unreadable", 503, "The stored report cannot be read")
 TOO_MANY_CONNECTIONS = Problem("too-many-connections", 503, "Too many connections")
-TOO_MANY_STREAMS = Problem("too-many-streams", 503, "Too many streams")
 REDIS_UNREACHABLE = Problem("redis-unreachable", 503, "Redis does not answer")
 
 
@@ -99,10 +103,18 @@ def bad_request(detail: str) -> Answer:
     return refuse(BAD_REQUEST, detail)
 
 
-def too_many_streams() -> Answer:
-    """This process serves as many streams of hints as it will."""
-    detail = "Too many streams are open here; ask for the report itself, or come back later."
-    return refuse(TOO_MANY_STREAMS, detail, headers=(("retry-after", "30"),))
+def misdirected() -> Answer:
+    """The request names a host that is not the reader's: a page of the web may have its name point here."""
+    detail = "Ask by a name of this machine, or list the name in MOMENTUS_READER__ALLOWED_HOSTS."
+    return refuse(MISDIRECTED, detail)
+
+
+def precondition_failed() -> Answer:
+    """`If-Match` or `If-Unmodified-Since` does not hold."""
+    detail = (
+        "If-Match: ETags here are weak, so that none but `*` matches; If-Unmodified-Since: it has changed since."
+    )
+    return refuse(PRECONDITION_FAILED, detail)
 
 
 def not_found() -> Answer:
@@ -112,11 +124,10 @@ def not_found() -> Answer:
 
 def unauthorised(*, token_given: bool) -> Answer:
     """The challenge of RFC 6750; says whether a token was missing or is no longer good."""
-    error = ', error="invalid_token"' if token_given else ""
     return refuse(
         UNAUTHORISED,
         "Send a session token as `Authorization: Bearer` or as the cookie `__Host-momentus`.",
-        headers=(("www-authenticate", f'Bearer realm="momentus"{error}'),),
+        headers=(INVALID_TOKEN if token_given else _NO_TOKEN,),
     )
 
 

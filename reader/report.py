@@ -23,7 +23,7 @@ from functools import lru_cache
 from time import perf_counter, time_ns
 
 from reader import problem
-from reader.access import allowed, token_of
+from reader.access import Credentials, allowed, credentials_of
 from reader.bounds import NO_BOUNDS, Bounds, bounds_of
 from reader.encoding import choose, takes_json, takes_plain
 from reader.freshness import (
@@ -33,8 +33,8 @@ from reader.freshness import (
     Verdict,
     as_of,
     http_date,
+    is_dated,
     judge,
-    matches,
     of_document,
     of_report,
     retry_after_s,
@@ -42,6 +42,7 @@ from reader.freshness import (
 from reader.guard import Guard
 from reader.look import Looks, Question, Seen
 from reader.message import Answer, Headers, Request
+from reader.preconditions import CONDITIONS, Condition, weigh
 from reader.snapshot import Head, Meta, Snapshot
 from reader.store import Store
 from reader.visible import is_visible, transaction
@@ -58,6 +59,8 @@ _TYPED: Headers = (
     ("x-content-type-options", "nosniff"),
     ("cross-origin-resource-policy", "same-site"),
 )
+
+_NOBODYS = Credentials("")
 
 
 def now_us() -> int:
@@ -87,33 +90,41 @@ class Reports:
         Args:
             day: an ISO date: the document as that day was closed; empty for now.
         """
-        token = token_of(request) if self._guard else ""
-        if token is None:
+        found = credentials_of(request) if self._guard else _NOBODYS
+        if found is None:
             return problem.unauthorised(token_given=False)
         accepted = request.header("accept-encoding")
         key = self._store.key(report, day)
         return Question(
-            request, report, scope, day, token, key, accepted, choose(accepted), _states_nothing(request)
+            *(request, report, scope, day, found.token, key, accepted, choose(accepted), _states_nothing(request)),
+            cookie=found.cookie,
+            passed_over=found.passed_over,
         )
 
     async def answer(self, question: Question) -> Answer:
         """The answer, however long it takes. Raises what the store and the sessions raise."""
         seen = self.looks.recall(question) or await self.looks.look(question)
+        if question.cookie and seen.roots is None:
+            return await self.answer(question.by_cookie())
         answer = self.conclude(question, seen)
-        return await self._wait(question, seen) if answer is None else answer
+        return _with_challenge(question, await self._wait(question, seen)) if answer is None else answer
 
     def conclude(self, question: Question, seen: Seen) -> Answer | None:
         """The answer of the first door that stays shut, or the document; None when that takes waiting."""
-        snapshot = seen.snapshot
         if self._guard and seen.roots is None:
-            return problem.unauthorised(token_given=True)
+            return None if question.cookie else problem.unauthorised(token_given=True)
+        answer = self._conclude(question, seen)
+        return _with_challenge(question, answer) if answer and question.passed_over else answer
+
+    def _conclude(self, question: Question, seen: Seen) -> Answer | None:
+        snapshot = seen.snapshot
         if snapshot.meta is None:
             return problem.not_found() if question.day else None
         refusal = self._refusal(question, seen)
         if refusal is not None:
             return refusal
         if question.day:
-            return self._closed(question.request, snapshot)
+            return self._closed(question, snapshot)
         if question.plain:
             return self._plainly(question, seen)
         return self._by_age(question, seen)
@@ -138,10 +149,11 @@ class Reports:
         if standing.verdict is not Verdict.FRESH or seen.source == "memory":
             return self._judged(question, seen, judge(meta, now_us, NO_BOUNDS), NO_BOUNDS)
         head = _head(snapshot)
-        said = standing.said.get((head.etag, snapshot.encoding))
+        name = (head.etag, head.as_of_us, snapshot.encoding)
+        said = standing.said.get(name)
         if said is None:
-            said = self._headers(head, standing.headers, snapshot.encoding)
-            standing.keep(head.etag, snapshot.encoding, said)
+            said = self._headers(head, meta, standing.headers, snapshot.encoding)
+            standing.keep(name, said)
         age_s = max(0, now_us - meta.verified_us) / SECOND_US
         return Answer(200, standing.verdict.value, said, snapshot.body or b"", age_s, _timing(seen))
 
@@ -209,19 +221,21 @@ class Reports:
 
     def _serve(self, question: Question, seen: Seen, freshness: Freshness) -> Answer:
         snapshot = seen.snapshot
-        verdict, headers = freshness.verdict, of_report(freshness, _meta(snapshot))
+        verdict, meta = freshness.verdict, _meta(snapshot)
+        headers = of_report(freshness, meta)
         if seen.source == "memory":
             verdict, headers = Verdict.STALE, _as_memory(headers)
-        headers = self._headers(_head(snapshot), headers)
-        answer = _document(question.request, snapshot, verdict.value, headers, freshness.age_us / SECOND_US)
+        headers = self._headers(_head(snapshot), meta, headers)
+        answer = _document(question, snapshot, verdict.value, headers, freshness.age_us / SECOND_US)
         answer.timing = _timing(seen)
         return answer
 
-    def _headers(self, head: Head, of_the_report: Headers, encoding: str = "") -> Headers:
+    def _headers(self, head: Head, meta: Meta, of_the_report: Headers, encoding: str = "") -> Headers:
         coded: Headers = (("content-encoding", encoding),) if encoding else ()
-        return (*self._common, *of_document(head.etag, head.as_of_us), *of_the_report, *coded)
+        named = of_document(head.etag, head.as_of_us, is_dated(head, meta))
+        return (*self._common, *named, *of_the_report, *coded)
 
-    def _closed(self, request: Request, snapshot: Snapshot) -> Answer:
+    def _closed(self, question: Question, snapshot: Snapshot) -> Answer:
         """A closed day changes only when late rows are written into it, within the report's window."""
         head, meta = _head(snapshot), _meta(snapshot)
         headers: Headers = (
@@ -231,12 +245,26 @@ class Reports:
             ("as-of", as_of(meta.verified_us)),
             ("cache-control", f"private, max-age={_CLOSED_DAY_S}"),
         )
-        return _document(request, snapshot, "closed_day", headers, None)
+        return _document(question, snapshot, "closed_day", headers, None)
 
 
-def _document(request: Request, snapshot: Snapshot, outcome: str, headers: Headers, age_s: float | None) -> Answer:
-    held = request.header("if-none-match")
-    if held and matches(held, _head(snapshot).etag):
+def _with_challenge(question: Question, answer: Answer) -> Answer:
+    """Say that a Bearer opened nothing, where it gave way to the cookie."""
+    if question.passed_over:
+        answer.headers = (*answer.headers, problem.INVALID_TOKEN)
+    return answer
+
+
+def _document(
+    question: Question, snapshot: Snapshot, outcome: str, headers: Headers, age_s: float | None
+) -> Answer:
+    """The document, unless the client's conditions say otherwise. A closed day has no date of its last change."""
+    head = _head(snapshot)
+    changed_s = None if question.day else head.as_of_us // SECOND_US
+    weighed = weigh(question.request, head.etag, changed_s=changed_s, dated=is_dated(head, _meta(snapshot)))
+    if weighed is Condition.FAILED:
+        return problem.precondition_failed()
+    if weighed is Condition.HELD:
         return Answer(304, "not_modified", headers[1:], b"", age_s)
     if snapshot.encoding:
         headers = (*headers, ("content-encoding", snapshot.encoding))
@@ -251,8 +279,9 @@ def _as_memory(headers: Headers) -> Headers:
 
 def _states_nothing(request: Request) -> bool:
     """Whether the client takes JSON as it is now, whatever its age, and has none yet."""
-    conditions = ("if-none-match", "if-write-visible")
-    unconditional = not any(map(request.header, conditions)) and takes_json(request.header("accept"))
+    unconditional = not any(map(request.header, (*CONDITIONS, "if-write-visible"))) and takes_json(
+        request.header("accept")
+    )
     return unconditional and bounds_of(request.header("cache-control")) is NO_BOUNDS
 
 

@@ -93,6 +93,11 @@ CASES = [
     Bad(31, 400, query="at=2026-13-01"),
     Bad(32, 400, query="at=%00"),
     Bad(33, 400, query="at=2026-11-20&at=" + "9" * 10_000),
+    Bad(42, 400, query="at=2026-11-20&at=2026-11-20"),
+    Bad(43, 400, query="at="),
+    Bad(44, 400, query="at=2026%2D11%2D20"),
+    Bad(40, 400, query="at=20261120"),
+    Bad(41, 400, query="at=2026-W47-5"),
     Bad(34, 404, query="at=0001-01-01"),
     Bad(35, 404, query="at=9999-12-31"),
     Bad(36, 400, headers=(("accept-datetime", "soon"),)),
@@ -108,9 +113,16 @@ CASES = [
     Bad(55, 401, logged_in=False, headers=(("authorization", "Basic dTpw"),)),
     Bad(56, 401, logged_in=False, headers=(("authorization", f"Bearer {FORGED}"), ("authorization", "Bearer x"))),
     Bad(57, 401, logged_in=False, headers=(("cookie", "=;;;__Host-momentus;__Host-momentus=" + "\x80" * 9000),)),
+    Bad(58, 401, logged_in=False, path="/openapi.json"),
+    Bad(59, 401, logged_in=False, path="/openapi.json", headers=(("cookie", f"__Host-momentus={FORGED}"),)),
     # forms and bounds that cannot be met
     Bad(70, 406, headers=(("accept", "text/html"),)),
     Bad(71, 406, headers=(("accept-encoding", "br, identity;q=0"),)),
     Bad(72, 504, headers=(("cache-control", "min-fresh=99999999999999999999999, only-if-cached"),)),
     Bad(73, 504, headers=(("cache-control", 'min-fresh="86400", min-fresh=1, only-if-cached'),)),
+    # conditions
+    Bad(80, 412, headers=(("if-match", '"0000000000000000"'),)),
+    Bad(81, 412, headers=(("if-match", 'W/"0000000000000000"'), ("if-none-match", "*"))),
+    Bad(82, 412, headers=(("if-unmodified-since", "Mon, 01 Jan 2001 00:00:00 GMT"),)),
+    Bad(83, 200, headers=(("if-unmodified-since", "soon"), ("if-modified-since", "\xff" * 3000))),
 ]

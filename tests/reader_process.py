@@ -44,7 +44,7 @@ class Reply:
 
 def request(path: str, token: str = "", **headers: str) -> bytes:
     """The octets of a GET."""
-    lines = [f"GET {path} HTTP/1.1", "Host: test"]
+    lines = [f"GET {path} HTTP/1.1", "Host: localhost"]
     lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
     if token:
         lines.append(f"Authorization: Bearer {token}")

@@ -4,11 +4,12 @@ They answer only to the names of this machine, so that no page of the web can re
 this address (DNS rebinding), are never stored, and allow a browser nothing unless the answer says so.
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-_OUR_NAMES = re.compile(r"(127(\.\d{1,3}){3}|localhost|\[::1\])(:\d+)?", re.IGNORECASE | re.ASCII)
+from hosts import Hosts
+
+_OURS = Hosts()
 _ALWAYS = {
     "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
     "x-content-type-options": "nosniff",
@@ -45,7 +46,7 @@ class Answer:
 
 def refusal(request: Request) -> Answer | None:
     """The answer to a request under another name, or that would change something; None for the others."""
-    if not _OUR_NAMES.fullmatch(request.host):
+    if not _OURS.takes(request.host):
         return Answer(status=421, body=b"This server answers to 127.0.0.1 and localhost only.\n")
     if request.method not in {"GET", "HEAD"}:
         return Answer(status=405, headers={"allow": "GET, HEAD"})

@@ -66,7 +66,8 @@ class EachOnItsOwn:
 
 def try_out(url: str, token: str, examples: int) -> None:
     """Requests for every declared operation, good and bad ones; what comes back is what is declared."""
-    schema = schemathesis.openapi.from_asgi("/openapi.json", EachOnItsOwn(url))
+    login = {"Authorization": f"Bearer {token}"}
+    schema = schemathesis.openapi.from_asgi("/openapi.json", EachOnItsOwn(url), headers=login)
     operations = [one.ok() for one in schema.get_all_operations() if isinstance(one, Ok)]
     assert {(one.method, one.path) for one in operations} > {
         ("get", "/v1/reports/general/{scope}"),
@@ -88,7 +89,7 @@ def try_out(url: str, token: str, examples: int) -> None:
         )
         @given(case=st.one_of(operation.as_strategy(path_parameters=known), *strategies), logged_in=st.booleans())
         def conforms(case: schemathesis.Case[Any], *, logged_in: bool) -> None:
-            answer = case.call(headers={"Authorization": f"Bearer {token}"} if logged_in else {})
+            answer = case.call(headers=login if logged_in else {})
             assert answer.status_code != 500
             case.validate_response(answer, excluded_checks=[not_a_server_error])  # 503 and 504 are declared
 
@@ -132,6 +133,20 @@ async def test_a_spoilt_entry_of_the_catalogue_is_left_out_and_the_log_says_so_o
     paths = {path for path in json.loads(answers[0][2])["paths"] if path.startswith("/v1/reports/")}
     assert paths == {"/v1/reports/general/{scope}", "/v1/reports/waiting/{scope}"}
     assert len([one for one in caplog.messages if "left out" in one]) == len(SPOILT)
+
+
+@pytest.mark.parametrize(("roots", "status", "names"), [(None, 401, 0), ([], 200, 0), ([1], 200, 1)])
+async def test_the_description_names_reports_to_those_who_may_read_some_and_to_nobody_else(
+    valkey_url: str, token: str, roots: list[int] | None, status: int, names: int
+) -> None:
+    described = Bad(seed=0, status=200, path="/openapi.json", logged_in=roots is not None)
+    if roots is not None:
+        with closing(SyncSessions.connect(valkey_url, deadline=LONG)) as sessions:
+            token = sessions.create("u-18", {"roots": roots})[0]
+    async with application(valkey_url) as reader:
+        found, _, body = await ask(reader, described, token)
+    assert found == status
+    assert (b"general" in body) is bool(names)
 
 
 async def test_the_stream_of_hints_is_described_with_its_refusals(valkey_url: str, token: str) -> None:

@@ -141,10 +141,17 @@ def answers(host: str, port: int) -> Callable[[int], Awaitable[bool]]:
     return ready
 
 
-async def http(host: str, port: int, path: str) -> str:
-    """The answer to a GET of another site's page."""
+async def http(host: str, port: int, path: str, name: str = "") -> str:
+    """The answer to a GET of another site's page, by a name of the server's."""
     reader, writer = await asyncio.open_connection(host, port)
-    lines = (f"GET {path} HTTP/1.1", f"Host: {host}", "Origin: https://app.example", "Connection: close", "", "")
+    lines = (
+        f"GET {path} HTTP/1.1",
+        f"Host: {name or host}",
+        "Origin: https://app.example",
+        "Connection: close",
+        "",
+        "",
+    )
     writer.write("\r\n".join(lines).encode())
     answer = (await reader.read()).decode()
     writer.close()
@@ -552,6 +559,13 @@ async def the_reader_answers_other_sites_without_a_log_in_out_of_its_copy(up: Up
     await eventually(is_tracking)
 
 
+@proves_up("READER__ALLOWED_HOSTS")
+async def the_reader_answers_to_the_names_that_are_listed(up: Up) -> None:
+    for name, status in (("reports.example", 200), ("elsewhere.example", 421)):
+        answer = await http("127.0.0.2", up.ports["READER__PORT"], "/metrics", name)
+        assert answer.startswith(f"HTTP/1.1 {status} ")
+
+
 @proves_up("CONSOLE__HOST", "CONSOLE__PORT", "SINK__SMTP_PORT", "SINK__HTTP_PORT", "DATA_DIR")
 async def the_others_are_where_they_were_put(up: Up) -> None:
     for host, name in (("127.0.0.3", "CONSOLE__PORT"), ("127.0.0.1", "SINK__HTTP_PORT")):
@@ -597,6 +611,7 @@ async def test_each_setting_of_everything_on_one_machine_has_its_effect(
         CONSOLE__HOST="127.0.0.3",
         READER__HOST="127.0.0.2",
         READER__ACCESS="open",
+        READER__ALLOWED_HOSTS="reports.example",
         READER__COPY_MIB="1",
         READER__CORS_ORIGINS="https://app.example",
         **{name: str(port) for name, port in ports.items()},

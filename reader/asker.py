@@ -1,0 +1,38 @@
+"""Whoever asks for a page that is not one node's document: the description, the stream of hints."""
+
+from __future__ import annotations
+
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
+
+from reader.access import credentials_of
+from reader.guard import Guard
+from reader.message import Request
+from sessions.token import place_of
+
+
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """A living session.
+
+    Attributes:
+        name: tells it from other sessions; it is no token.
+    """
+
+    name: str = field(repr=False)
+    roots: AbstractSet[int]
+
+
+async def find_asker(guard: Guard, request: Request) -> Asker | None:
+    """Find the session of a request; None when there is none, or when it has ended.
+
+    Raises:
+        StoreUnavailable, SessionsUnavailable: Redis did not say, or not in the sessions' format.
+    """
+    found = credentials_of(request)
+    for token in (found.token, found.cookie) if found else ():
+        place, asked = place_of(token), await guard.ask(token)
+        roots = await guard.roots(token, asked) if asked else None
+        if place is not None and roots is not None:
+            return Asker(place.session_key, roots)
+    return None
