@@ -17,8 +17,39 @@ import asyncpg
 
 Connection = Any
 """The driver's, or its pool's proxy of one."""
+_BETWEEN_QUERIES = (
+    "between two queries, as it does after idle_in_transaction_session_timeout or transaction_timeout, "
+    "when it is stopped and, on a standby, for a conflict with recovery; its log says which"
+)
 _SECONDS = 5.0
 """For a connection, and for a pooler to find one of the server's."""
+
+
+class ConnectionEnded(asyncpg.InterfaceError):
+    """The server ended a connection that was in use."""
+
+
+def is_lost(connection: Connection) -> bool:
+    """Whether a connection has ended; a pool takes such a one back at once, and nothing can be asked of it."""
+    try:
+        return bool(connection.is_closed())
+    except asyncpg.InterfaceError:
+        return True
+
+
+def connection_ended(error: BaseException) -> ConnectionEnded:
+    """Say why a connection ended, in the server's words where it had the chance to say any.
+
+    Args:
+        error: the driver's, which only says what can no longer be done; the server's words are behind it.
+    """
+    behind: BaseException | None = error
+    while behind is not None and not isinstance(behind, asyncpg.PostgresError):
+        behind = behind.__cause__ or behind.__context__
+    if behind is None:
+        return ConnectionEnded(f"the database ended the connection {_BETWEEN_QUERIES}")
+    said = str(behind).removeprefix("connection was closed in the middle of operation: ")
+    return ConnectionEnded(f"the database ended the connection: {said}")
 
 
 async def connect(dsn: str, *, application: str, command_timeout: float | None = None) -> Connection:

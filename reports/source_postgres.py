@@ -28,7 +28,7 @@ from typing import Any
 import asyncpg
 
 from reports import Report
-from reports.connection_postgres import open_pool
+from reports.connection_postgres import Connection, ConnectionEnded, connection_ended, is_lost, open_pool
 from reports.day import Day
 from reports.measures import INFINITE
 from reports.memo import Memo, Rows
@@ -46,12 +46,14 @@ DATABASE_FAULTS = (
 """What a refresh may meet here: bad SQL, a timeout, a lost connection, no server of ``target_session_attrs``."""
 _NO_MARKS = (asyncpg.SyntaxOrAccessError, asyncpg.ReadOnlySQLTransactionError)
 """A right or a table is missing, or the server takes no writes: trying again changes nothing."""
-IN_THE_WAY = (
+_IN_THE_WAY = (
     asyncpg.SerializationError,
     asyncpg.DeadlockDetectedError,
     asyncpg.LockNotAvailableError,
 )
-"""Another refresh of the board was first: nobody's fault, to be tried again soon."""
+"""What taking up marks meets when another refresh of the board is first. Elsewhere they are faults like others."""
+_NAMES_NO_DATA = {"08", "25", "28", "3D", "3F", "40", "42", "53", "55", "57"}
+"""Classes of SQLSTATE whose messages name tables, rights, settings and users, and no value of a row."""
 _ONE = timedelta(microseconds=1)
 _LOCK_TIMEOUT = timedelta(seconds=5)
 REPLAYED = """
@@ -77,8 +79,27 @@ _MARKS = "DELETE FROM momentus.dirty WHERE board = $1 RETURNING at"
 """Whoever takes up marks holds the board's row, so nobody waits here for another refresh."""
 
 
+class AnotherRefresh(Exception):
+    """Another refresh of the board was first: nobody's fault, to be tried again soon."""
+
+
 class MarksRefused(Exception):
     """The database does not let this user take up marks, in its own words."""
+
+
+def log_fields(error: BaseException) -> dict[str, str]:
+    """What a log may say of an error: its name, and the server's words where they hold no data.
+
+    >>> log_fields(asyncpg.UndefinedTableError('relation "shop.orders" does not exist'))
+    {'error': 'UndefinedTableError', 'reason': 'relation "shop.orders" does not exist'}
+    """
+    named = {"error": type(error).__name__}
+    if isinstance(error, ConnectionEnded):
+        return named | {"reason": str(error)}
+    code = str(getattr(error, "sqlstate", None) or "")
+    if code[:2] not in _NAMES_NO_DATA or getattr(error, "context", None):  # a function may say anything
+        return named
+    return named | {"reason": str(getattr(error, "message", None) or error)}
 
 
 @dataclass(slots=True)
@@ -107,12 +128,14 @@ class Snapshot:
         From then on the transaction reads only, which nothing in it can take back.
 
         Raises:
-            IN_THE_WAY: another refresh of the board is at work, or has ended since this state was seen.
+            AnotherRefresh: one of the board is at work, or has ended since this state was seen.
             MarksRefused: the database does not let this user take them up. The transaction is of no more use.
         """
         try:
             self.xid = await self._connection.fetchval(_TAKE_UP, board, self.as_of)
             taken = len(await self._connection.fetch(_MARKS, board))
+        except _IN_THE_WAY as error:
+            raise AnotherRefresh(type(error).__name__) from error
         except _NO_MARKS as error:
             raise MarksRefused(str(error)) from error
         await self._connection.execute("SET TRANSACTION READ ONLY")
@@ -142,7 +165,7 @@ class Snapshot:
     @property
     def lost(self) -> bool:
         """Whether the connection has ended, so that no further report can be computed on it."""
-        return bool(self._connection.is_closed())
+        return is_lost(self._connection)
 
     async def tree(self, report: Report) -> Tree:
         """The report's tree; reports of a board with the same query share it.
@@ -223,7 +246,7 @@ async def undo_at_end(connection: Any, **options: Any) -> AsyncIterator[None]:  
     try:
         yield
     finally:
-        if not connection.is_closed():
+        if not is_lost(connection):
             await transaction.rollback()
 
 
@@ -291,17 +314,31 @@ class Source:
 
     @asynccontextmanager
     async def snapshot(self, *, readonly: bool = True) -> AsyncIterator[Snapshot]:
-        """A transaction in which every query sees the same state; it is rolled back by any error."""
+        """A transaction in which every query sees the same state; it is rolled back by any error.
+
+        Raises:
+            ConnectionEnded: the server ended the connection meanwhile.
+        """
         pool = await self._connected()
         async with pool.acquire() as connection:
-            replayed = await connection.fetchval(REPLAYED)
-            async with _transaction(connection, readonly=readonly):
-                if not readonly:  # a role or a database may have default_transaction_read_only
-                    await connection.execute("SET TRANSACTION READ WRITE")
-                first = await connection.fetchrow(_BEGIN, *self._timeouts)
-                if first is None:  # pragma: no cover  a SELECT without FROM has one row
-                    raise asyncpg.InterfaceError("SELECT now() returned no row")
-                yield snapshot_of(connection, first, replayed, memo=self._memo)
+            try:
+                async with self._seen(connection, readonly=readonly) as snapshot:
+                    yield snapshot
+            except DATABASE_FAULTS as error:
+                if is_lost(connection):
+                    raise connection_ended(error) from error
+                raise
+
+    @asynccontextmanager
+    async def _seen(self, connection: Connection, *, readonly: bool) -> AsyncIterator[Snapshot]:
+        replayed = await connection.fetchval(REPLAYED)
+        async with _transaction(connection, readonly=readonly):
+            if not readonly:  # a role or a database may have default_transaction_read_only
+                await connection.execute("SET TRANSACTION READ WRITE")
+            first = await connection.fetchrow(_BEGIN, *self._timeouts)
+            if first is None:  # pragma: no cover  a SELECT without FROM has one row
+                raise asyncpg.InterfaceError("SELECT now() returned no row")
+            yield snapshot_of(connection, first, replayed, memo=self._memo)
 
     async def close(self) -> None:
         """Close the connections."""

@@ -9,9 +9,9 @@ import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import asyncpg
-
 from ops.doctor.finding import Finding, fine, warning
+from reports.connection_postgres import connect
+from reports.source_postgres import DATABASE_FAULTS
 
 _SECONDS = 5
 _WHERE = "postgres"
@@ -72,12 +72,12 @@ async def gather_role(dsn: str) -> RoleFacts | None:
     """Ask; None where there is no answer, which is told elsewhere."""
     try:
         async with asyncio.timeout(_SECONDS):
-            connection = await asyncpg.connect(dsn, server_settings={"application_name": "momentus-ops"})
+            connection = await connect(dsn, application="momentus-ops")
             try:
                 row = await connection.fetchrow(_ASK, list(_MEMBERS))
             finally:
                 await connection.close()
-    except (OSError, TimeoutError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError):
+    except (*DATABASE_FAULTS, ValueError):
         return None
     return None if row is None else RoleFacts(**{**row, "member_of": tuple(row["member_of"])})
 

@@ -22,7 +22,7 @@ from reports.boards import Board
 from reports.catalogue_postgres import Catalogue, Proof
 from reports.outbox_postgres import Outbox
 from reports.pace import SHARE, Decision, Known, Seen, decide_all
-from reports.source_postgres import DATABASE_FAULTS
+from reports.source_postgres import DATABASE_FAULTS, log_fields
 from worker.events import emit, event
 from worker.reports.refresher import Refresher
 
@@ -75,7 +75,7 @@ class Prober:
                 self._well = True
             except _FAULTS as error:
                 if self._well:
-                    emit(_PROBER_FAILED, error=type(error).__name__)
+                    emit(_PROBER_FAILED, **log_fields(error))
                 self._well, wait = False, _SLOWEST
             await asyncio.sleep(wait.total_seconds())
 

@@ -27,7 +27,7 @@ from reports.cost import rest_after
 from reports.day import Day, day_around
 from reports.document import microseconds, milliseconds
 from reports.rollup import InvalidRows
-from reports.source_postgres import DATABASE_FAULTS, IN_THE_WAY, MarksRefused, Snapshot, is_never
+from reports.source_postgres import DATABASE_FAULTS, AnotherRefresh, MarksRefused, Snapshot, is_never, log_fields
 from reports.store import Failure, NewSet
 from reports.triggers import board_key
 from worker.engine import GiveUp, TryLater
@@ -117,8 +117,8 @@ async def refresh_board(refresher: Refresher, board: Board, *, scope: int | None
         await _refresh_watched_or_not(refresher, board, failures, outcome)
     except Superseded:
         pass  # said of the report already; the marks are for the next refresh
-    except IN_THE_WAY as error:
-        raise TryLater(type(error).__name__, after=_ANOTHER_WORKER, charged=False) from error
+    except AnotherRefresh as error:
+        raise TryLater(str(error), after=_ANOTHER_WORKER, charged=False) from error
     except DATABASE_FAULTS as error:
         for report in board.reports:
             if report.name not in outcome.failed:
@@ -167,8 +167,6 @@ async def _refresh_all(
         try:
             async with snapshot.part():
                 sets.append(await _computed(refresher, report, snapshot, digest))
-        except IN_THE_WAY:
-            raise
         except Exception as error:
             if snapshot.lost and isinstance(error, DATABASE_FAULTS):
                 raise
@@ -266,7 +264,7 @@ async def _note_failure(
     outcome.failed[report.name] = words
     failure = Failure(former.times + 1, now + rest)
     await refresher.store.record_failure(report.name, at=now, error=words, failure=failure)
-    emit(_REPORT_FAILED, report=report.name, error=type(error).__name__)
+    emit(_REPORT_FAILED, report=report.name, board=report.board or report.name, **log_fields(error))
 
 
 def _say(board: Board, outcome: Outcome, scope: int | None) -> None:
