@@ -4,8 +4,9 @@ Sessions are looked at by plain reads (`sessions.glance`), because a reader's us
 met for the first time takes two round trips; from then on the look leaves in one write with that at the report.
 The only write is that of a use, once a minute: a longer time to live.
 
-Where a copy is kept, a session in it is believed while it is provably current, and `MEMORY` longer when Redis
-is away: a log-out made in that minute, which nobody could have told us of, takes effect when it is over.
+Where a copy is kept, a session in it is believed while it is provably current, and `MEMORY_S` longer when Redis
+is away: a log-out made in that minute, which nobody could have told us of, takes effect when it is over. Of a
+session that Redis has told to have changed, nothing is remembered: it may have ended, or may see less.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from reader.connection import Connection
 from reader.copy import Copy
 from reader.memo import Latest, memo
 from sessions.errors import SessionsUnavailable
-from sessions.glance import Glance, Record, first_look, is_due, living, read
+from sessions.glance import Glance, Record, first_look, is_due, is_over, living, read
 from sessions.token import Place, place_of
 
 MEMORY_S = 60.0
@@ -91,7 +92,7 @@ class Guard:
             return None
         record = self._copy.remembered(known.place.session_key, "")
         epoch = self._copy.remembered(known.glance.epoch[1], "")
-        if record is None or epoch is None:
+        if record is None or epoch is None or is_over(record, now_ms()):
             return None
         data = living(record, epoch[0])
         return None if data is None else read_roots(data)
@@ -115,6 +116,7 @@ class Guard:
         """
         data = living(record, epoch)
         if data is None:
+            self._forget(known)
             return None
         self._use(known, record)
         if self._copy is not None:
@@ -163,6 +165,12 @@ class Guard:
             self._glances.note(token, known)
         self._use(known, found.record)
         return read_roots(found.record[-1] or b"")
+
+    def _forget(self, known: Known) -> None:
+        """Remember nothing of a session that has ended."""
+        if self._copy is not None:
+            self._copy.forget(known.place.session_key)
+            self._copy.forget(known.glance.epoch[1])
 
     def _use(self, known: Known, record: Record) -> None:
         """Count a use of the session, if that is due; nobody waits for it."""

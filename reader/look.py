@@ -4,6 +4,8 @@
     by Redis        both in one write, awaited together
     by memory       as it last was, when Redis is away
 
+A closed day is looked at together with how its node stands today: that decides who may read it.
+
 A look at a session and a variant that were met before is three plain reads, packed once. Whatever else it may take
 (a session to be loaded, a variant that is not there, a connection to be made) is `look`'s, which waits.
 """
@@ -18,7 +20,7 @@ from typing import Any
 from reader.connection import StoreUnavailable
 from reader.guard import Guard, Known
 from reader.message import Request
-from reader.snapshot import Snapshot
+from reader.snapshot import Snapshot, under
 from reader.store import Asked, Store
 
 _NOBODY: AbstractSet[int] = frozenset()
@@ -61,12 +63,14 @@ class Seen:
 
     Attributes:
         began: when the look began, on `perf_counter`.
+        is_computed: whether the report stands as it is now; of one that does not no day is served.
     """
 
     roots: AbstractSet[int] | None
     snapshot: Snapshot
     source: str
     began: float
+    is_computed: bool = True
 
 
 class Look:
@@ -120,6 +124,9 @@ class Looks:
             return None
         began = perf_counter()
         snapshot = self._store.current(question.key, question.scope, question.encoding)
+        if snapshot is not None and question.day:
+            today = self._store.current_standing(question.report, question.scope)
+            snapshot = None if today is None else under(snapshot, today)
         if snapshot is None:
             return None
         roots = _NOBODY if self._guard is None else self._guard.current(question.token)
@@ -127,6 +134,8 @@ class Looks:
 
     def begin(self, question: Question, tell: Callable[[Look], None]) -> bool:
         """Ask Redis for what was met before; `tell` hears when `read` may be called. False: nothing was asked."""
+        if question.day:
+            return False
         roots, known = self._current_roots(question), None
         if self._guard is not None and roots is None:
             known = self._guard.known(question.token)
@@ -169,6 +178,9 @@ class Looks:
         except StoreUnavailable:
             roots = self._guard.remembered(question.token) if self._guard else _NOBODY
             snapshot = self._store.remembered(question.key, question.scope, question.encoding)
+            if snapshot is not None and question.day:
+                today = self._store.remembered_standing(question.report, question.scope)
+                snapshot = None if today is None else under(snapshot, today)
             if roots is None or snapshot is None:
                 raise
             return Seen(roots, snapshot, "memory", began)
@@ -180,11 +192,18 @@ class Looks:
 
     async def _ask(self, question: Question, roots: AbstractSet[int] | None, began: float) -> Seen:
         session = await self._guard.ask(question.token) if self._guard and roots is None else None
+        standing = await self._store.ask_standing(question.report, question.scope) if question.day else None
         asked, reply = await self._store.ask(question.key, question.scope, question.encoding)
         try:
             if self._guard and roots is None:
                 roots = await self._guard.roots(question.token, session) if session else None
         except BaseException:
             reply.cancel()
+            if standing is not None:
+                standing[1].cancel()
             raise
-        return Seen(roots, await self._store.snapshot(asked, reply), "redis", began)
+        snapshot = await self._store.snapshot(asked, reply)
+        if standing is None:
+            return Seen(roots, snapshot, "redis", began)
+        today = await self._store.standing(*standing)
+        return Seen(roots, under(snapshot, today), "redis", began, is_computed=today.meta is not None)

@@ -119,7 +119,7 @@ class Reports:
     def _conclude(self, question: Question, seen: Seen) -> Answer | None:
         snapshot = seen.snapshot
         if snapshot.meta is None:
-            return problem.not_found() if question.day else None
+            return problem.not_found() if question.day and seen.is_computed else None
         refusal = self._refusal(question, seen)
         if refusal is not None:
             return refusal

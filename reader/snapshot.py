@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -49,6 +49,13 @@ class Meta:
     cost_ms: float
     visible: str = ""
     """``pg_current_snapshot()`` of the data: which transactions are in it."""
+    tree: str = ""
+    """The tree that its documents are of: another one when a node came, left or moved. Empty: not known."""
+
+    @property
+    def stamp(self) -> str:
+        """What is the same as long as no document is withdrawn, and no other path leads to it."""
+        return self.tree or f"gen {self.gen}"
 
     def __hash__(self) -> int:
         return hash((self.gen, self.verified_us))
@@ -86,6 +93,33 @@ class Snapshot:
 def fields_of(scope: int, encoding: str = "") -> list[str]:
     """The fields that make a snapshot, in the order `decode` takes them."""
     return [f"{scope}:{encoding}" if encoding else f"{scope}", f"head:{scope}", f"gone:{scope}", "_meta", "_error"]
+
+
+def standing_fields(scope: int) -> list[str]:
+    """The fields that tell how a node stands in the tree of now, in the order `decode_standing` takes them."""
+    return [f"head:{scope}", f"gone:{scope}", "_meta"]
+
+
+def decode_standing(values: Sequence[bytes | None]) -> Snapshot:
+    """A snapshot without its body. Raises SnapshotUnreadable."""
+    return decode((None, *values, None))
+
+
+def decode_meta(octets: bytes) -> Meta:
+    """A whole report's times and limits. Raises SnapshotUnreadable."""
+    meta = decode((None, None, None, octets, None)).meta
+    assert meta is not None  # noqa: S101  it was given
+    return meta
+
+
+def under(day: Snapshot, today: Snapshot) -> Snapshot:
+    """A closed day's document, with today's place of its node.
+
+    Who may read a node, and whether it is there, is decided by the tree of now: what is withdrawn today is not
+    to be had from yesterday.
+    """
+    head = replace(day.head, path=today.head.path) if day.head and today.head else None
+    return replace(day, head=head, gone_us=today.gone_us, meta=day.meta if today.meta else None)
 
 
 def decode(values: Sequence[bytes | None], encoding: str = "") -> Snapshot:
@@ -134,6 +168,7 @@ def _meta(octets: bytes) -> Meta:
         hard_ms=int(fields["hard_ms"]),
         cost_ms=float(fields["cost_ms"]),
         visible=str(fields.get("snapshot", "")),
+        tree=str(fields.get("tree", "")),
     )
 
 

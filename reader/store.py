@@ -1,5 +1,7 @@
 """The look at one scope of one report: one HMGET, so that body, path and times are of the same instant.
 
+A closed day takes two: one at the day, and one at how its node stands now, which decides who may read it.
+
 Only the variant that the client takes is asked for. A document too small to be compressed has none, and is asked
 for once more as it is; `_plain` remembers which, so that it happens once per content.
 """
@@ -14,13 +16,27 @@ from typing import Any
 from producers.wire import Waiting, pack
 from reader.connection import Connection, StoreUnavailable as StoreUnavailable
 from reader.copy import Copy
+from reader.encoding import STORED
 from reader.memo import Latest, memo
-from reader.snapshot import Snapshot, decode, fields_of
+from reader.snapshot import (
+    Snapshot,
+    SnapshotUnreadable,
+    decode,
+    decode_meta,
+    decode_standing,
+    fields_of,
+    standing_fields,
+)
 
 _PLAIN_BYTES = 32 << 20
 """Of the notes which documents have no compressed form."""
+_OVERHEAD = 600
+"""Bytes of a snapshot's objects beside its body."""
 _PLAIN_OVERHEAD = 200
 """Bytes of a note's objects beside their texts."""
+_STANDING = "standing"
+"""Names the part of a copy that tells how a node stands; all others are named for an encoding."""
+_FORMS = ("", *STORED)
 _WANTED_MS = 30_000
 """How long a wish stands when nobody hears it."""
 
@@ -41,6 +57,37 @@ class Asked:
         return _packed((self.key, self.scope, self.encoding))
 
 
+class _Confirmation:
+    """Takes the reply to a look at a report's stamp."""
+
+    __slots__ = ("_at", "_copy", "_done", "_key")
+
+    def __init__(self, copy: Copy, key: str) -> None:
+        self._copy = copy
+        self._key = key
+        self._at = copy.changes(key)
+        self._done = False
+
+    def done(self) -> bool:
+        """Whether nothing more is waited for."""
+        return self._done
+
+    def set_result(self, reply: Any, /) -> None:  # noqa: ANN401  a reply is whatever Redis says
+        """The stamp, or that the report is no more; what cannot be read confirms nothing."""
+        self._done = True
+        try:
+            if reply[0] is None:
+                self._copy.forget(self._key)
+            else:
+                self._copy.confirm(self._key, decode_meta(reply[0]).stamp, at=self._at)
+        except (SnapshotUnreadable, TypeError, IndexError):
+            pass  # Redis refused, or another format: nothing is remembered
+
+    def set_exception(self, _error: Exception, /) -> None:
+        """There will be none: what was doubted stays so."""
+        self._done = True
+
+
 class Store:
     """The reports of one tenant, read only.
 
@@ -52,6 +99,8 @@ class Store:
         self._connection = connection
         self._tenant = tenant
         self._copy = copy
+        if copy is not None:
+            copy.doubt = self._confirm
         self._plain = Latest[tuple[str, int], str](limit=_PLAIN_BYTES, weigh=_weigh_plain)
 
     def key(self, report: str, day: str = "") -> str:
@@ -99,10 +148,63 @@ class Store:
         snapshot = decode(values, asked.encoding)
         if self._plain and not asked.encoding and snapshot.head is not None:
             self._note_plain(asked, snapshot.head.etag)
-        if self._copy is not None and snapshot.body is not None:
-            part = (asked.scope, asked.encoding)
-            self._copy.keep(asked.key, part, snapshot, size=len(snapshot.body) + 600, asked_at=asked.generation)
+        if self._copy is not None:
+            self._keep(self._copy, asked, snapshot)
         return snapshot
+
+    def _keep(self, copy: Copy, asked: Asked, snapshot: Snapshot) -> None:
+        """Keep what was read; of what is not there, or no more, nothing is remembered in any form."""
+        if snapshot.meta is None:
+            copy.forget(asked.key)
+        elif snapshot.body is None or snapshot.gone_us is not None:
+            copy.forget(asked.key, *((asked.scope, form) for form in _FORMS))
+        else:
+            part, size = (asked.scope, asked.encoding), len(snapshot.body) + _OVERHEAD
+            stamp, asked_at = snapshot.meta.stamp, asked.generation
+            copy.keep(asked.key, part, snapshot, size=size, asked_at=asked_at, stamp=stamp)
+
+    def _confirm(self, key: str) -> None:
+        """Read a changed report's stamp again, so that it is known what may still be remembered of it."""
+        if self._copy is not None:
+            told = _Confirmation(self._copy, key)
+            self._connection.send_packed(pack(("HMGET", key, "_meta")), told, 1)
+
+    # How a node stands now
+
+    def current_standing(self, report: str, scope: int) -> Snapshot | None:
+        """How the node stands, out of the copy; current as far as the connection is proven."""
+        if self._copy is None:
+            return None
+        found: Snapshot | None = self._copy.current(self.key(report), (scope, _STANDING))
+        return found
+
+    def remembered_standing(self, report: str, scope: int) -> Snapshot | None:
+        """How the node stood when that was last seen; for when Redis is away."""
+        if self._copy is None:
+            return None
+        found: Snapshot | None = self._copy.remembered(self.key(report), (scope, _STANDING))
+        return found
+
+    async def ask_standing(self, report: str, scope: int) -> tuple[Asked, asyncio.Future[Any]]:
+        """Send for how a node stands, for `standing`. Raises StoreUnavailable."""
+        generation = self._copy.generation if self._copy else 0
+        key = self.key(report)
+        return Asked(key, scope, _STANDING, generation), await self._connection.send(
+            "HMGET", key, *standing_fields(scope)
+        )
+
+    async def standing(self, asked: Asked, reply: asyncio.Future[Any]) -> Snapshot:
+        """How a node stands: a snapshot without body.
+
+        Raises:
+            StoreUnavailable: Redis did not say.
+            SnapshotUnreadable: what is stored is not in the agreed format.
+        """
+        found = decode_standing(await self._connection.reply(reply))
+        if self._copy is not None and found.meta is not None:
+            part, stamp, asked_at = (asked.scope, _STANDING), found.meta.stamp, asked.generation
+            self._copy.keep(asked.key, part, found, size=_OVERHEAD, asked_at=asked_at, stamp=stamp)
+        return found
 
     def send(self, commands: bytes, waiting: Waiting, replies: int) -> bool:
         """Send a look's commands over the connection that there is: whether there is one."""

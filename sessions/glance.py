@@ -79,6 +79,18 @@ def is_due(record: Record, slid_ms: int, now_ms: int) -> bool:
     return waited > due_after and now_ms - slid_ms > due_after
 
 
+def is_over(record: Record, now_ms: int) -> bool:
+    """Whether a remembered session's absolute end has passed, by this machine's clock.
+
+    Raises:
+        SessionsUnavailable: the record is not in the sessions' format.
+    """
+    try:
+        return now_ms >= int(record[3] or b"0")
+    except ValueError as error:
+        raise SessionsUnavailable(f"a session's end is no number: {error}") from error
+
+
 @dataclass(frozen=True, slots=True)
 class Found:
     """A living session: where it is kept, whose it is, and its record."""

@@ -158,6 +158,8 @@ async def test_a_writer_sees_their_own_write_or_a_refusal(
 async def test_a_closed_day_is_served_as_it_was(reader: Reader, redis: Redis) -> None:
     key = "momentus:{reports}:closed:default:general:2026-11-20"
     await redis.hset(key, mapping={"17": b"then", "head:17": head(), "_meta": meta(age_s=500_000)})
+    assert (await ask(reader, query="at=2026-11-20")).status == 404, "nothing says who may read it today"
+    await redis.hset(KEY, mapping={"17": b"now", "head:17": head(), "_meta": meta()})
     for answer in (
         await ask(reader, query="at=2026-11-20"),
         await ask(reader, Accept_Datetime="Fri, 20 Nov 2026 10:00:00 GMT"),

@@ -31,7 +31,8 @@ ONE_VALUE = "belongs to one message, report, refresh or reply"
 KNOWN = {
     # weighed, by a class of its own
     "reader Copy._entries": "weighed there: MOMENTUS_READER__COPY_MIB",
-    "reader Copy._current": "of the same entries",
+    "reader Copy._keys": "of the same entries",
+    "reader Kept.parts": "of the same entries",
     "reader Kept._requests": "weighed there: 16 MiB",
     "reader Backlog._held": "weighed there: 64 MiB",
     # counted, of entries that have one small size

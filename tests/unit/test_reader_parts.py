@@ -83,8 +83,10 @@ def test_what_changed_while_it_was_on_its_way_is_a_memory_only() -> None:
     copy = Copy(octets=1000)
     asked_at = copy.generation
     copy.changed([b"other"])
-    copy.keep("key", 1, [b"v"], size=1, asked_at=asked_at)
+    copy.keep("key", 1, [b"v"], size=1, asked_at=asked_at, stamp="tree")
     assert copy.current("key", 1) is None
+    assert copy.remembered("key", 1) is None, "it may be of a tree that is no more"
+    copy.confirm("key", "tree", at=copy.changes("key"))
     assert copy.remembered("key", 1) == [b"v"]
 
 
