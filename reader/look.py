@@ -174,7 +174,7 @@ class Looks:
         """
         began = perf_counter()
         try:
-            return await self._ask(question, self._current_roots(question), began)
+            return await self.ask(question)
         except StoreUnavailable:
             roots = self._guard.remembered(question.token) if self._guard else _NOBODY
             snapshot = self._store.remembered(question.key, question.scope, question.encoding)
@@ -190,7 +190,13 @@ class Looks:
             return _NOBODY
         return self._guard.current(question.token) if self._store.proven else None
 
-    async def _ask(self, question: Question, roots: AbstractSet[int] | None, began: float) -> Seen:
+    async def ask(self, question: Question) -> Seen:
+        """Out of Redis, whatever it takes.
+
+        Raises:
+            StoreUnavailable, SessionsUnavailable, SnapshotUnreadable: it is not to be had.
+        """
+        roots, began = self._current_roots(question), perf_counter()
         session = await self._guard.ask(question.token) if self._guard and roots is None else None
         standing = await self._store.ask_standing(question.report, question.scope) if question.day else None
         asked, reply = await self._store.ask(question.key, question.scope, question.encoding)

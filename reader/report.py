@@ -183,27 +183,35 @@ class Reports:
             return await self._absent(question.report)
         bounds = bounds_of(question.request.header("cache-control"))
         written = transaction(question.request.header("if-write-visible"))
-        snapshot, freshness = await self._await_fresher(question, bounds, written)
-        seen = Seen(seen.roots, snapshot, "redis", seen.began)
+        seen = await self._await_fresher(question, bounds, written)
+        snapshot = seen.snapshot
+        if self._guard and seen.roots is None:
+            return problem.unauthorised(token_given=True)
+        if snapshot.meta is None:
+            return await self._absent(question.report)
         refusal = self._refusal(question, seen)
         if refusal is not None:
             return refusal
+        freshness = judge(_meta(snapshot), self._clock(), bounds)
         if freshness.verdict is not Verdict.TOO_STALE and not _sees(written, snapshot):
             return problem.not_yet_visible(retry_after_s(_meta(snapshot)))
         return self._judged(question, seen, freshness, bounds)
 
-    async def _await_fresher(
-        self, question: Question, bounds: Bounds, written: int | None
-    ) -> tuple[Snapshot, Freshness]:
-        """The snapshot once it meets the client's conditions, or as it is when patience ends."""
+    async def _await_fresher(self, question: Question, bounds: Bounds, written: int | None) -> Seen:
+        """The report once it meets the client's conditions, or as it is when patience ends.
+
+        Each look asks for the session as well: it may end meanwhile.
+        """
         ends = asyncio.get_running_loop().time() + (0 if bounds.only_if_cached else PATIENCE_S)
         while True:
-            asked, reply = await self._store.ask(question.key, question.scope, question.encoding)
-            snapshot = await self._store.snapshot(asked, reply)
-            freshness = judge(_meta(snapshot), self._clock(), bounds)
+            seen = await self.looks.ask(question)
+            snapshot = seen.snapshot
+            if snapshot.meta is None or snapshot.body is None or (self._guard and seen.roots is None):
+                return seen
+            freshness = judge(snapshot.meta, self._clock(), bounds)
             met = freshness.verdict is not Verdict.NOT_FRESH_ENOUGH and _sees(written, snapshot)
-            if met or snapshot.body is None or asyncio.get_running_loop().time() >= ends:
-                return snapshot, freshness
+            if met or asyncio.get_running_loop().time() >= ends:
+                return seen
             await asyncio.sleep(_LOOK_AGAIN_S)
 
     async def _absent(self, report: str) -> Answer:

@@ -1,5 +1,6 @@
 """The org tree of one refresh: checked, and ordered so that children come before their parents."""
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -41,6 +42,12 @@ class Tree:
     def inner(self) -> Sequence[tuple[int, list[int]]]:
         """The nodes with children, and these; every inner child before its parent."""
         return [(node_id, self.children[node_id]) for node_id in self.upwards if self.children[node_id]]
+
+    @cached_property
+    def digest(self) -> str:
+        """16 hex digits over all paths: other ones when a node came, left or moved."""
+        paths = b"\n".join([self.paths_json[node_id] for node_id in sorted(self.nodes)])
+        return hashlib.blake2b(paths, digest_size=8).hexdigest()
 
     @cached_property
     def paths_json(self) -> Mapping[int, bytes]:

@@ -76,7 +76,7 @@ KNOWN = {
     # open or running
     "reader ClusterGuard._sliding": OPEN,
     "reader Reader._tasks": OPEN,
-    "reader Hints._queues": OPEN + ": streams, at most 1,000",
+    "reader Hints._followers": OPEN + ": streams, at most 1,000",
     "reader Listener.clients": OPEN + ": connections, at most 4,096",
     "producers Links._by_loop": OPEN + ": event loops",
     "producers Queue._turns": OPEN + ": calls",

@@ -192,7 +192,8 @@ async def _computed(refresher: Refresher, report: Report, snapshot: Snapshot, di
     documents = await compute(snapshot, report, now=snapshot.as_of, zone=zone)
     until = await _valid_until(snapshot, report, day_around(snapshot.as_of, zone))
     cost_ms = (snapshot.spent - spent) * 1000
-    meta = _meta(report, snapshot, until, digest, scopes=len(documents), cost_ms=cost_ms)
+    tree = await snapshot.tree(report)
+    meta = _meta(report, snapshot, until, digest, scopes=len(documents), cost_ms=cost_ms) | {"tree": tree.digest}
     return NewSet(
         report=report.name,
         as_of=snapshot.as_of,
