@@ -142,6 +142,7 @@ async def _serve(
     logger.info("the reader listens", host=host, port=port)
     await told.wait()
     await _end(hearing)
+    reader.end_streams()
     finished = await listener.stop(shared=shared, grace_s=GRACE_S)
     logger.info("the reader stops", drained=finished)
 

@@ -107,7 +107,8 @@ class Reader:
         self._store = store
         self._reports = reports
         self._guard = guard
-        self._events = Events(store, guard, hints or Hints())
+        self._hints = hints or Hints()
+        self._events = Events(store, guard, self._hints)
         self._origins = origins or Origins()
         self._hosts = hosts
         self._metrics = Metrics()
@@ -225,6 +226,10 @@ class Reader:
         return _text("openapi", orjson.dumps(described).decode(), "application/json")
 
     # Hints
+
+    def end_streams(self) -> None:
+        """Let all streams of hints end, because the process does."""
+        self._hints.close()
 
     async def _follow(self, exchange: Exchange) -> None:
         """A stream of hints, or the refusal of one."""

@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import math
 import re
+import select
 import time
 from collections import deque
 from collections.abc import Callable
@@ -158,6 +159,10 @@ class Client(asyncio.Protocol):
     Attributes:
         deadline: of the event loop's clock; see `expire`.
         served: whether a request was answered on it.
+
+    A client may send a request at the very moment at which its connection is closed, and can only guess whether
+    it was served (RFC 9112, 9.3.1). So the end is announced with an answer wherever there is one, what has been
+    sent meanwhile is read first, and a silent connection is closed only when nothing has come on it.
     """
 
     def __init__(self, serve: Serve, known: set[Client], kept: Kept, limit: int, backlog: Backlog) -> None:
@@ -179,7 +184,9 @@ class Client(asyncio.Protocol):
         self._latest: Exchange | None = None
         self._lingers = False
         self._deaf = False
+        self._has_ended = False
         self._ending = False
+        self._answers_at_end = 0
         self.deadline = math.inf
         self.served = False
         self._expect_request()
@@ -239,8 +246,8 @@ class Client(asyncio.Protocol):
         try:
             self._parser.feed_data(data)
         except HttpParserUpgrade:  # nobody here speaks anything else, so the request is answered as any other
-            self._deaf = True
             self.end()
+            self._deaf = True
         except HttpParserInvalidMethodError:
             line = taken == self._taken and _REQUEST_LINE.match(data)
             self._refuse(problem.method_not_allowed() if line else _refusal(problem.MALFORMED))
@@ -255,8 +262,8 @@ class Client(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """The client will ask for nothing more; what it has asked for it may still wait for."""
-        self._deaf = self._ending = True
-        return bool(self._turn)
+        self._has_ended = self._ending = True
+        return bool(self._turn or self._unread)
 
     def connection_lost(self, _error: Exception | None) -> None:
         """It is closed; answers under way go nowhere."""
@@ -332,7 +339,7 @@ class Client(asyncio.Protocol):
         """Send the answer to the request whose turn it is; what comes after it may go on."""
         if self._transport is None or self._transport.is_closing():
             return
-        last = exchange.last or self._ending
+        last = exchange.last or (self._ending and self._ends_here())
         head = _head(answer, last=last)
         body = b"" if exchange.request.method == "HEAD" else answer.body
         if len(body) <= _JOINED:
@@ -369,15 +376,33 @@ class Client(asyncio.Protocol):
 
     # Ends
 
-    def end(self, *, patiently: bool = False) -> None:
-        """End it once all requests that have begun are answered; at once if there are none.
+    def end(self, *, waits: bool = False) -> None:
+        """End it: with the last answer to what has come, which says so; at once if nothing has.
 
         Args:
-            patiently: wait for the first request of a client that has not asked for anything yet.
+            waits: leave it open if nothing has come, for a request that may be on its way.
         """
         self._ending = True
-        if self._silent and not self._unread and (self.served or not patiently) and self._transport is not None:
+        if waits or self._deaf or not self._silent or self._unread or self._has_more():
+            return
+        if self._transport is not None:
             self._transport.close()
+
+    def _ends_here(self) -> bool:
+        """Whether this answer is the last one: nothing more has come, or too much of it."""
+        self._answers_at_end += 1
+        coming = bool(self._unread) or (self._begun and not self._has_ended)
+        if len(self._turn) == 1 and (self._deaf or not coming):
+            return True
+        return self._answers_at_end > _AHEAD and not self._has_ended
+
+    def _has_more(self) -> bool:
+        """Whether octets have come that the event loop has not read yet."""
+        if self._transport is None or self._transport.is_closing():
+            return False
+        waiting = select.poll()
+        waiting.register(self._transport.get_extra_info("socket").fileno(), select.POLLIN)
+        return bool(waiting.poll(0))
 
     def abort(self) -> None:
         """End it now; whatever is under way is lost."""
@@ -389,9 +414,16 @@ class Client(asyncio.Protocol):
         """Whether nothing of a request is here."""
         return not self._turn and not self._begun
 
+    @property
+    def _idle(self) -> bool:
+        """Whether it waits for the next request and for nothing else."""
+        return self._silent and not self._deaf and self._drained is None
+
     def expire(self) -> None:
         """The deadline has passed: of a request that does not come to its end, of the next one, of its answer."""
         if self._transport is None:
+            return
+        if self._idle and self._has_more():
             return
         if self._turn or self._silent or self._deaf or self._drained is not None:
             self._transport.abort()
@@ -433,7 +465,11 @@ class Client(asyncio.Protocol):
         self._turn.append(exchange)
         if self._drained is not None:
             return
-        if len(self._turn) == 1:
+        if len(self._turn) == 1 and self._ending:
+            self._loop.call_soon(
+                self._go_on
+            )  # once all that has come is parsed: one answer says that it is the last
+        elif len(self._turn) == 1:
             self.deadline = math.inf
             self._begin()
         elif len(self._turn) > _AHEAD and self._transport is not None:
@@ -461,10 +497,11 @@ class Client(asyncio.Protocol):
 
     def _close(self) -> None:
         """After what is written has gone out."""
+        lingers = self._lingers or (self._ending and not (self._deaf or self._has_ended))
         self._deaf = True
         if self._transport is None or self._transport.is_closing():
             return
-        if self._lingers:
+        if lingers:
             self.deadline = self._loop.time() + LINGER_S
             self._transport.write_eof()
         else:
@@ -480,7 +517,9 @@ class Client(asyncio.Protocol):
             self._begin()
         if self._unread and not self._crowded:
             self._read_on()
-        if not (self._unread or self._crowded or self._deaf):
+        if self._has_ended and self._silent and not self._unread:
+            self._close()
+        elif not (self._unread or self._crowded or self._deaf or self._has_ended):
             self._transport.resume_reading()
         if self._held:
             self._weigh()

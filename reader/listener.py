@@ -16,9 +16,11 @@ _SWEEP_S = 1.0
 """How exactly deadlines are kept."""
 _BEGUN_S = 0.1
 """How long connections that have begun at a shared port have to be made."""
-_FIRST_S = 1.0
-"""How long a client that has connected and not asked yet is waited for, at the end."""
-_LOOK_S = 0.01
+_NEXT_S = 1.0
+"""How long, at the end, a client's next request is waited for: its answer can say that it was the last one."""
+_FIRST_S = 2.0
+"""How long that of a client is which has connected and not asked yet."""
+_LOOK_S = 0.02
 
 
 class Listener:
@@ -64,11 +66,12 @@ class Listener:
         if self._server is not None:
             self._server.close()
         loop = asyncio.get_running_loop()
-        first_ends, ends = loop.time() + _FIRST_S, loop.time() + grace_s
-        while self.clients and loop.time() < ends:
+        began = now = loop.time()
+        while self.clients and now < began + grace_s:
             for client in list(self.clients):
-                client.end(patiently=loop.time() < first_ends)
+                client.end(waits=now < began + (_NEXT_S if client.served else _FIRST_S))
             await asyncio.sleep(_LOOK_S)
+            now = loop.time()
         finished = not self.clients
         for client in list(self.clients):
             client.abort()

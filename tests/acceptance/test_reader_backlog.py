@@ -4,6 +4,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from importlib import import_module
 
 import pytest
 
@@ -147,6 +148,7 @@ async def test_requests_that_never_become_whole_count_against_the_budget() -> No
 
 
 def test_no_memo_is_filled_beyond_its_bytes_however_large_or_many_the_texts() -> None:
+    import_module("reader.handler")
     assert len(MEMOS) > 8
     for one in MEMOS:
         memo = type(one)(lambda key: key, limit=one.limit, weigh=len)

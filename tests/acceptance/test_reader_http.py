@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -395,7 +396,10 @@ async def test_whoever_makes_parts_is_told_that_the_client_has_gone() -> None:
 # The end
 
 
-async def test_told_to_stop_it_finishes_what_has_begun_and_ends_the_rest() -> None:
+async def test_told_to_stop_it_finishes_what_has_begun_and_ends_the_rest(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(http, "LINGER_S", 0.02)
     held: list[Exchange] = []
 
     def serve(exchange: Exchange) -> None:
@@ -425,6 +429,89 @@ async def test_told_to_stop_it_finishes_what_has_begun_and_ends_the_rest() -> No
         assert await stopping
         with pytest.raises(ConnectionRefusedError):
             await asyncio.open_connection("127.0.0.1", here.port)
+
+
+async def test_a_client_that_asks_within_a_moment_of_the_end_is_answered_and_told_that_it_was_the_last_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(listener, "_NEXT_S", 20)
+    async with served(echo) as here, connected(here.port) as (reader, writer):
+        writer.write(get("/a"))
+        assert "connection" not in (await read_reply(reader)).headers
+        stopping = asyncio.create_task(here.listener.stop(shared=False, grace_s=20))
+        await eventually(lambda: all(client._ending for client in here.listener.clients))
+        writer.write(get("/b") + get("/c") + get("/d"))
+        answers = await replies(await reader.read())
+        writer.close()
+        assert await stopping
+    assert [json.loads(one.body)[1] for one in answers] == ["/b", "/c", "/d"], "what has come is answered"
+    assert ["connection" in one.headers for one in answers] == [False, False, True], "and the last one says so"
+
+
+async def test_what_a_client_sends_behind_its_last_answer_does_not_take_that_answer_away(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A connection that is closed with something unread is reset, and the answer may be lost with it."""
+    monkeypatch.setattr(listener, "_NEXT_S", 20)
+    async with served(echo) as here, connected(here.port) as (reader, writer):
+        writer.write(get("/a"))
+        await read_reply(reader)
+        stopping = asyncio.create_task(here.listener.stop(shared=False, grace_s=20))
+        await eventually(lambda: all(client._ending for client in here.listener.clients))
+        writer.write(get("/b"))
+        await eventually(lambda: all(client._deaf for client in here.listener.clients))
+        writer.write(get("/late"))
+        await writer.drain()
+        (answer,) = await replies(await reader.read())
+        assert (json.loads(answer.body)[1], answer.headers["connection"]) == ("/b", "close")
+        writer.close()
+        assert await stopping
+
+
+async def test_who_asks_on_and_on_is_told_to_go_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "LINGER_S", 0.02)
+    async with served(echo) as here, connected(here.port) as (reader, writer):
+
+        async def pour() -> None:
+            while True:
+                writer.write(get("/a"))
+                await writer.drain()
+                await asyncio.sleep(0)
+
+        pouring = asyncio.create_task(pour())
+        await read_reply(reader)
+        stopping = asyncio.create_task(here.listener.stop(shared=False, grace_s=20))
+        async with asyncio.timeout(20):
+            while "connection" not in (await read_reply(reader)).headers:
+                pass
+        pouring.cancel()
+        with contextlib.suppress(asyncio.CancelledError, OSError):
+            await pouring
+        writer.close()
+        assert await stopping
+
+
+async def test_a_silent_connection_is_not_closed_while_something_has_come_on_it() -> None:
+    """Neither at the end nor when its time between two requests is over."""
+    async with served(echo) as here, connected(here.port) as (reader, writer):
+        writer.write(get("/a"))
+        await read_reply(reader)
+        (client,) = here.listener.clients
+        sender = writer.transport.get_extra_info("socket")
+        assert sender.fileno() >= 0
+        os.write(sender.fileno(), get("/b"))  # at once: the event loop has had no turn to read it
+        client.end()
+        client.expire()
+        assert (await read_reply(reader)).headers["connection"] == "close"
+
+
+async def test_who_sends_far_ahead_and_then_no_more_is_answered_to_the_end() -> None:
+    asked = b"".join(get(f"/{number}") for number in range(300))
+    async with served(echo) as here:
+        answers = await replies(await here.raw(asked, half_close=True))
+        halved = await replies(await here.raw(asked[:-5], half_close=True))
+    assert [json.loads(one.body)[1] for one in answers] == [f"/{number}" for number in range(300)]
+    assert len(halved) == 299, "half a request is none"
 
 
 async def test_who_never_finishes_a_request_is_not_waited_for_beyond_the_grace() -> None:
