@@ -31,6 +31,7 @@ from local.sink.mailbox import Mailbox
 from local.sink.smtp import Faults, Sink
 from local.supervisor.process import Restart
 from local.supervisor.supervisor import Supervisor
+from tests.own_postgres import machine_binaries
 from tests.support import OwnValkey, Servers, ask_valkey, scratch_directory
 from tests.topologies import Cluster, lasting_cluster
 
@@ -108,8 +109,21 @@ def postgres_dsn() -> Iterator[str]:
             yield postgres.dsn
 
 
+@pytest.fixture(scope="session")
+def machine_postgres_dsn() -> Iterator[str]:
+    """Of the Postgres that is installed on this machine."""
+    binaries = machine_binaries()
+    with scratch_directory() as scratch:
+        postgres = replace(Postgres.in_directory(scratch / "postgres", durable=False), binaries=binaries)
+        with Servers([postgres.process()], scratch):
+            yield postgres.dsn
+
+
 @pytest.fixture
-async def database(postgres_dsn: str) -> AsyncIterator[str]:
+async def database(request: pytest.FixtureRequest) -> AsyncIterator[str]:
+    """A new database; parametrised indirectly with "machine", in the server that is installed on this machine."""
+    of_machine = getattr(request, "param", "") == "machine"
+    postgres_dsn = request.getfixturevalue("machine_postgres_dsn" if of_machine else "postgres_dsn")
     name = f"test_{secrets.token_hex(8)}"
     await _administer(postgres_dsn, f"CREATE DATABASE {name}")
     yield urlsplit(postgres_dsn)._replace(path=f"/{name}").geturl()

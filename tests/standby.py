@@ -6,6 +6,7 @@ import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import asyncpg
 
@@ -16,11 +17,17 @@ from tests.support import eventually, scratch_directory
 
 
 @asynccontextmanager
-async def standby() -> AsyncIterator[tuple[str, str]]:
-    """The two servers' addresses; the first one's changes are replayed by the second."""
+async def standby(binaries: Path | None = None) -> AsyncIterator[tuple[str, str]]:
+    """The two servers' addresses; the first one's changes are replayed by the second.
+
+    Args:
+        binaries: of other servers than the embedded ones.
+    """
     with scratch_directory() as scratch:
         primary = Postgres.in_directory(scratch / "primary", durable=False)
-        second = replace(Postgres.in_directory(scratch / "standby", durable=False), password=primary.password)
+        primary = replace(primary, binaries=binaries or primary.binaries)
+        second = Postgres.in_directory(scratch / "standby", durable=False)
+        second = replace(second, password=primary.password, binaries=primary.binaries)
         async with Supervisor([primary.process("primary")], scratch=scratch):
             await asyncio.to_thread(_copy, primary, second)
             async with Supervisor([second.process("standby")]):

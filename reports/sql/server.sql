@@ -50,7 +50,7 @@ SELECT
         ' ',
         started.since,
         current_user,
-        current_database(),
+        (SELECT concat_ws(' ', oid, datname) FROM pg_database WHERE datname = current_database()),
         current_setting('TimeZone'),
         current_setting('search_path'),
         current_schemas(false),

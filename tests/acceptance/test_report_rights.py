@@ -59,6 +59,7 @@ async def test_report_sql_only_reads_whatever_its_user_may_do(
         assert await it.total() == 5
 
 
+@pytest.mark.parametrize("database", ["embedded", "machine"], indirect=True)
 @pytest.mark.parametrize("watched", [True, False], ids=["watched", "not watched"])
 async def test_report_sql_leaves_nothing_behind(
     database: str,

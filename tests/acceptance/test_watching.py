@@ -8,9 +8,12 @@ import pytest
 from reader.visible import is_visible
 from reports.document import microseconds
 from tests.boards import Shop, report, shop
+from tests.own_postgres import machine_binaries
 from tests.standby import replay, standby
 from worker.reports.refresh import refresh_board
 
+both_servers = pytest.mark.parametrize("database", ["embedded", "machine"], indirect=True)
+"""Whatever is true of Postgres 18 is tried with the one of this machine, too."""
 PARTITIONED = """
 ALTER TABLE shop.orders RENAME TO former;
 CREATE TABLE shop.orders (LIKE shop.former INCLUDING IDENTITY) PARTITION BY LIST (node_id);
@@ -55,6 +58,7 @@ CHANGES = {
 }
 
 
+@both_servers
 @pytest.mark.parametrize("change", CHANGES)
 async def test_what_changes_rows_is_no_longer_proved_and_is_computed_at_once(
     database: str, valkey_url: str, change: str
@@ -163,6 +167,7 @@ ELSEWHERE: dict[str, tuple[str, str, str, int]] = {
 }
 
 
+@pytest.mark.parametrize("database", ["embedded", pytest.param("machine", marks=pytest.mark.long)], indirect=True)
 @pytest.mark.parametrize("change", ELSEWHERE)
 async def test_what_changes_numbers_by_another_way_is_no_longer_proved_and_is_computed_at_once(
     database: str, valkey_url: str, change: str
@@ -184,6 +189,7 @@ async def test_what_changes_numbers_by_another_way_is_no_longer_proved_and_is_co
         assert await it.total() == total
 
 
+@both_servers
 async def test_each_fault_of_a_source_is_known_and_named(database: str, valkey_url: str) -> None:
     name = "some_" + database.rpartition("_")[2]
     async with shop(database, valkey_url) as it:
@@ -219,8 +225,13 @@ async def test_each_fault_of_a_source_is_known_and_named(database: str, valkey_u
         await it.database.execute(f"DROP OWNED BY {name}; DROP ROLE {name}")
 
 
-async def test_a_standby_proves_nothing_and_its_times_are_those_of_what_it_has_replayed(valkey_url: str) -> None:
-    async with standby() as (primary, second), shop(primary, valkey_url, tenant="first") as it:
+@pytest.mark.parametrize("machine", [False, True], ids=["embedded", "machine"])
+async def test_a_standby_proves_nothing_and_its_times_are_those_of_what_it_has_replayed(
+    valkey_url: str,
+    machine: bool,  # noqa: FBT001  a parameter
+) -> None:
+    binaries = machine_binaries() if machine else None
+    async with standby(binaries) as (primary, second), shop(primary, valkey_url, tenant="first") as it:
         await it.order(5)
         open_ = await asyncpg.connect(primary)
         late = open_.transaction()
@@ -256,13 +267,106 @@ async def test_a_standby_proves_nothing_and_its_times_are_those_of_what_it_has_r
             await there.database.execute("SELECT pg_wal_replay_resume()")
 
 
+@both_servers
+async def test_a_refreshed_materialized_view_is_never_called_proved_and_shows_at_once(
+    database: str, valkey_url: str
+) -> None:
+    declared = report(
+        sql="SELECT node_id, amount FROM shop.sums", parameters=(), sources=("shop.nodes", "shop.sums")
+    )
+    async with shop(database, valkey_url, declared) as it:
+        await it.database.execute(
+            "CREATE MATERIALIZED VIEW shop.sums AS "
+            "SELECT node_id, sum(amount) AS amount FROM shop.orders GROUP BY node_id; "
+            "CREATE UNIQUE INDEX ON shop.sums (node_id)"
+        )
+        await it.install()
+        assert "snapshot: shop.sums is a materialized view" in await proof(it)
+        for amount, way, former, total in ((5, "", 0, 5), (7, "CONCURRENTLY", 5, 12)):
+            await it.order(amount)
+            await refreshed(it)
+            assert await it.total() == former
+            await it.database.execute(f"REFRESH MATERIALIZED VIEW {way} shop.sums")
+            decision = (await it.prober.look()).decisions["shop"]
+            assert decision.proved == ()
+            assert decision.why in {"changed", "catalogue"}
+            assert decision.due <= datetime.now(UTC)
+            await refreshed(it)
+            assert await it.total() == total
+
+
+async def test_a_database_that_takes_the_place_of_another_of_its_name_proves_nothing(
+    database: str, valkey_url: str
+) -> None:
+    """As when a copy is restored and renamed: same oids, same marks, an older state."""
+    maintenance, _, name = database.rpartition("/")
+    other = await asyncpg.connect(f"{maintenance}/postgres")
+    async with shop(database, valkey_url) as it:
+        await it.install()
+        await it.order(5)
+        await refreshed(it)
+    await other.execute(f"CREATE DATABASE {name}_copy TEMPLATE {name}")
+    async with shop(database, valkey_url) as it:
+        await it.order(7)
+        await refreshed(it)
+        assert (await it.prober.look()).decisions["shop"].proved == ("sales",)
+    await other.execute(f"ALTER DATABASE {name} RENAME TO {name}_former")
+    await other.execute(f"ALTER DATABASE {name}_copy RENAME TO {name}")
+    async with shop(database, valkey_url) as it:
+        decision = (await it.prober.look()).decisions["shop"]
+        assert (decision.proved, decision.why) == ((), "catalogue")
+        await refreshed(it)
+        assert await it.total() == 5
+        assert (await it.prober.look()).decisions["shop"].proved == ("sales",)
+    await other.execute(f"DROP DATABASE {name}_former WITH (FORCE)")
+    await other.close()
+
+
+async def test_a_search_path_or_a_time_zone_of_the_user_ends_a_proof(database: str, valkey_url: str) -> None:
+    name = database.rpartition("/")[2]
+    for setting in ("search_path = other, public", "timezone = 'Asia/Tokyo'"):
+        async with shop(database, valkey_url) as it:
+            await refreshed(it)
+            assert (await it.prober.look()).decisions["shop"].proved == ("sales",)
+            await it.database.execute(f"ALTER DATABASE {name} SET {setting}")
+        async with shop(database, valkey_url) as it:
+            assert (await it.prober.look()).decisions["shop"].proved == ()
+            await refreshed(it)
+            assert (await it.prober.look()).decisions["shop"].proved == ("sales",)
+
+
+async def test_marks_that_a_rule_or_row_level_security_keeps_from_us_are_not_believed(
+    database: str, valkey_url: str
+) -> None:
+    async with shop(database, valkey_url) as it:
+        await it.install()
+        assert await proof(it) == "marks"
+        await it.database.execute("CREATE RULE quiet AS ON INSERT TO momentus.dirty DO INSTEAD NOTHING")
+        assert "momentus.dirty without rules and triggers" in await proof(it)
+
+
+async def test_temporary_tables_and_sequences_are_told_apart_from_tables(database: str, valkey_url: str) -> None:
+    """Nobody else sees rows of a temporary child; a sequence goes on without a transaction."""
+    declared = report(sources=("shop.nodes", "shop.orders"))
+    numbers = report("numbers", board="numbers", sources=("shop.orders_id_seq",))
+    server = report("server", board="server", sources=("pg_catalog.pg_stat_activity",))
+    async with shop(database, valkey_url, declared, numbers, server) as it:
+        other = await asyncpg.connect(database)
+        await other.execute("CREATE TEMPORARY TABLE child () INHERITS (shop.orders)")
+        await it.install()
+        assert await proof(it) == "marks"
+        await other.close()
+        assert "none: shop.orders_id_seq is a sequence" in await proof(it, "numbers")
+        assert "none: pg_catalog.pg_stat_activity shows the server" in await proof(it, "server")
+
+
 async def refreshed(it: Shop) -> None:
     outcome = await refresh_board(it.refresher, it.refresher.boards["shop"])
     assert not outcome.failed, outcome.failed
 
 
-async def proof(it: Shop) -> str:
+async def proof(it: Shop, board: str = "shop") -> str:
     assert it.refresher.outbox is not None
     it.refresher.outbox.forget()
-    found = (await it.refresher.outbox.catalogue()).proof("shop")
+    found = (await it.refresher.outbox.catalogue()).proof(board)
     return ": ".join([found.kind, *found.why])
