@@ -278,6 +278,12 @@ class Reports(Section):
         pattern=r"^[a-z][a-z0-9_]*(?: *, *[a-z][a-z0-9_]*)*$",
     )
     statement_timeout: Duration = setting(30 * SECOND, "The longest a report's query may run.", ge=SECOND, le=HOUR)
+    clock_bound: Duration = setting(
+        30 * SECOND,
+        "How far the clocks of database, Redis and reader may be apart; beyond it no report is called fresh.",
+        ge=SECOND,
+        le=HOUR,
+    )
 
 
 class Reader(Section):

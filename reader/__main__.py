@@ -26,6 +26,7 @@ import background
 import log
 from hosts import Hosts
 from reader.changes import listen
+from reader.clock import Clock
 from reader.connection import DEADLINE, Connection
 from reader.copy import Copy
 from reader.cors import Origins
@@ -77,7 +78,7 @@ def main() -> None:
 
 def _reader(settings: Settings, url: str, hints: Hints) -> Reader:
     copy = Copy(octets=settings.reader.copy_mib * _MIB) if settings.reader.copy_mib else None
-    connection = Connection(url, copy=copy)
+    connection = Connection(url, copy=copy, clock=Clock(bound=settings.reports.clock_bound))
     guard = _guard(url, connection, copy) if settings.reader.access == "session" else None
     store = Store(connection, tenant=settings.tenant, copy=copy)
     origins = Origins(settings.reader.cors_origins.split())

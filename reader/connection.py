@@ -24,8 +24,10 @@ from typing import Any, Protocol
 from redis.exceptions import RedisError, ResponseError
 
 import background
+from clocks import Reading, running_us
 from producers.link import IDLE_SECONDS, NOT_THE_PRIMARY, Argument, Link, says
 from producers.wire import Waiting, Wire, pack
+from reader.clock import Clock
 
 DEADLINE = timedelta(milliseconds=50)
 _REST_S = 0.1
@@ -37,6 +39,10 @@ _PROVEN_S = 0.5
 """How old the last sign of life may be."""
 _TRACK_AGAIN_S = 60.0
 """How often a server that refused CLIENT TRACKING is asked again: somebody may have granted the right."""
+
+_TIME_S = 5.0
+"""How often a connection in use is asked for Redis's clock."""
+_TIME = pack(("TIME",))
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +67,7 @@ class Connection:
     Args:
         url: where Redis is; see `producers.address`.
         copy: told of changed keys.
+        clock: told what time Redis has.
 
     Attributes:
         untracked: why Redis tells of no changes, in its words; empty when it does, or when nobody wants to know.
@@ -69,7 +76,15 @@ class Connection:
         ValueError: an address of another form.
     """
 
-    def __init__(self, url: str, *, deadline: timedelta = DEADLINE, copy: Told | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        deadline: timedelta = DEADLINE,
+        copy: Told | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self.clock = clock or Clock()
         self._link = Link(url, "{reports}", on_push=self._pushed if copy is not None else None)
         self._copy = copy
         self._is_tracking = False
@@ -173,11 +188,26 @@ class Connection:
         self._wire = wire
         self._heard_at = asyncio.get_running_loop().time()
         self._is_tracking = False
+        self._ask_time(wire)
         if self._copy is not None:
             self._copy.changed(None)
             self._track(wire)
             if self._beating is None or self._beating.done():
                 self._beating = background.start("beat", self._beat)
+
+    def _ask_time(self, wire: Wire) -> None:
+        """Before anything else is asked over a new connection, and for as long as it is in use."""
+        if wire is self._wire and not wire.closed:
+            waiting = _One(partial(self._told_time, wire, running_us()))
+            wire.send_packed(_TIME, waiting, 1)
+            self._expect(waiting)
+
+    def _told_time(self, wire: Wire, asked_us: int, said: Any) -> None:  # noqa: ANN401  as in `reply`
+        self._note("the question for its clock, without which this machine's tells ages", said)
+        if isinstance(said, list):
+            seconds, microseconds = map(int, said)
+            self.clock.note(Reading(seconds * 1_000_000 + microseconds, asked_us, running_us()))
+        asyncio.get_running_loop().call_later(_TIME_S, self._ask_time, wire)
 
     def _track(self, wire: Wire) -> None:
         """Ask to be told of changes. Without RESP3 Redis would say OK to that, and tell nothing."""
@@ -255,6 +285,27 @@ class Connection:
             except StoreUnavailable:
                 pass  # `heard_s` says so, and the next beat tries again
             await asyncio.sleep(_BEAT_S)
+
+
+class _One:
+    """Hands a reply on in the very moment in which it comes, before those that come after it."""
+
+    def __init__(self, take: Callable[[Any], None]) -> None:
+        self._take: Callable[[Any], None] | None = take
+
+    def done(self) -> bool:
+        """Whether nothing more is waited for."""
+        return self._take is None
+
+    def set_result(self, reply: Any, /) -> None:  # noqa: ANN401  a reply is whatever Redis says
+        """The reply."""
+        take, self._take = self._take, None
+        if take is not None:
+            take(reply)
+
+    def set_exception(self, _error: Exception, /) -> None:
+        """There will be none."""
+        self._take = None
 
 
 class _Noted:

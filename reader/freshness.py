@@ -7,13 +7,15 @@
     not fresh enough  good enough for us, not for this client's own bounds
 
 Age is counted from `verified_us`, the last moment at which the data was known to be true, not from its
-computation: what was computed three hours ago and proved unchanged a second ago is a second old.
+computation: what was computed three hours ago and proved unchanged a second ago is a second old. What clocks leave
+in doubt (clock.py) is stale at best.
 
 All of it is pure: the clock is an argument.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from email.utils import formatdate
@@ -30,6 +32,7 @@ GRACE = timedelta(seconds=60)
 
 SECOND_US = 1_000_000
 
+_IN_DOUBT = "; detail=clocks-apart"
 _STANDINGS = 64
 _SAID = 1024
 """Headers that a standing keeps: those of documents read within one second."""
@@ -48,18 +51,27 @@ class Verdict(Enum):
 
 @dataclass(slots=True, kw_only=True)
 class Freshness:
-    """A verdict and the times behind it, in microseconds. Negative: that long ago."""
+    """A verdict and the times behind it, in microseconds. Negative: that long ago.
+
+    Attributes:
+        doubt: whose clock keeps it from being fresh; empty: none.
+    """
 
     verdict: Verdict
     age_us: int
     fresh_for_us: int
     usable_for_us: int
+    doubt: str = ""
 
 
-def judge(meta: Meta, now_us: int, bounds: Bounds) -> Freshness:
+def judge(meta: Meta, now_us: int, bounds: Bounds, doubt: str = "") -> Freshness:
     """How fresh the report is at `now_us`, for a client with these bounds.
 
-    A `verified_us` ahead of our clock counts as now: no age is ever negative.
+    A `verified_us` ahead of that counts as now: no age is ever negative.
+
+    Args:
+        now_us: by the database's clock.
+        doubt: whose clock keeps it from being fresh; empty: none.
     """
     age = max(0, now_us - meta.verified_us)
     fresh_for, usable_for = meta.soft_ms * 1000 - age, meta.hard_ms * 1000 - age
@@ -67,8 +79,10 @@ def judge(meta: Meta, now_us: int, bounds: Bounds) -> Freshness:
         valid_for = meta.valid_until_us - 1 - now_us  # at that very moment it is no longer valid
         fresh_for = min(fresh_for, valid_for)
         usable_for = min(usable_for, valid_for + GRACE // timedelta(microseconds=1))
+    if doubt:
+        fresh_for = min(fresh_for, -1)
     verdict = _verdict(age, fresh_for, usable_for, bounds)
-    return Freshness(verdict=verdict, age_us=age, fresh_for_us=fresh_for, usable_for_us=usable_for)
+    return Freshness(verdict=verdict, age_us=age, fresh_for_us=fresh_for, usable_for_us=usable_for, doubt=doubt)
 
 
 def _verdict(age_us: int, fresh_for_us: int, usable_for_us: int, bounds: Bounds) -> Verdict:
@@ -111,6 +125,9 @@ class Standing:
 class Standings:
     """How reports stand, found once a second for each and not once a request.
 
+    Args:
+        doubt: whose clock keeps a report from being fresh at an instant; empty: none.
+
     Example:
         >>> meta = Meta(gen=1, verified_us=0, valid_until_us=None, soft_ms=1, hard_ms=2, cost_ms=1)
         >>> standings = Standings()
@@ -118,22 +135,23 @@ class Standings:
         False
     """
 
-    def __init__(self) -> None:
+    def __init__(self, doubt: Callable[[Meta, int], str] = lambda _meta, _now_us: "") -> None:
         self._found: dict[int, Standing] = {}
+        self._doubt = doubt
 
     def at(self, meta: Meta, now_us: int) -> Standing:
-        """How this report stands."""
+        """How this report stands; `now_us` is by the database's clock."""
         found = self._found.get(id(meta))  # kept with it, so that no other can have its id
         if found is None or not found.since_us <= now_us < found.until_us:
             if len(self._found) >= _STANDINGS:
                 self._found.clear()
-            found = self._found[id(meta)] = stand(meta, now_us)
+            found = self._found[id(meta)] = stand(meta, now_us, self._doubt(meta, now_us))
         return found
 
 
-def stand(meta: Meta, now_us: int) -> Standing:
+def stand(meta: Meta, now_us: int, doubt: str = "") -> Standing:
     """How the report stands at `now_us`, and for how long that is so."""
-    found = judge(meta, now_us, NO_BOUNDS)
+    found = judge(meta, now_us, NO_BOUNDS, doubt)
     steady_for = min(
         SECOND_US - found.age_us % SECOND_US,
         found.fresh_for_us % SECOND_US + 1,
@@ -177,7 +195,7 @@ def of_report(freshness: Freshness, meta: Meta) -> Headers:
         ("freshness", freshness.verdict.value),
         ("report-gen", str(meta.gen)),
         ("cache-control", cache_control(freshness)),
-        ("cache-status", f"reports; hit; ttl={fresh_for_s}"),
+        ("cache-status", f"reports; hit; ttl={fresh_for_s}{_IN_DOUBT if freshness.doubt else ''}"),
     )
 
 

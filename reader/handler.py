@@ -111,7 +111,7 @@ class Reader:
         self._events = Events(store, guard, self._hints)
         self._origins = origins or Origins()
         self._hosts = hosts
-        self._metrics = Metrics()
+        self._metrics = Metrics(reports.clock)
         self._tasks: set[asyncio.Task[None]] = set()
 
     def serve(self, exchange: Exchange) -> None:
@@ -206,8 +206,8 @@ class Reader:
                 return _text("metrics", self._metrics.text(), "text/plain; version=0.0.4; charset=utf-8")
             case "/readyz":
                 untracked = await self._store.ping()
-                told = f"ready; without a copy, because CLIENT TRACKING was refused: {untracked}\n"
-                return _text("ready", told if untracked else "ready\n")
+                told = [f"without a copy, because CLIENT TRACKING was refused: {untracked}"] if untracked else []
+                return _text("ready", "; ".join(["ready", *told, *self._reports.clock.words()]) + "\n")
             case "/openapi.json":
                 return await self._described(request)
             case "/healthz":

@@ -3,6 +3,8 @@
     momentus_reader_requests_total{outcome="fresh"}   every answer, by what it was
     momentus_reader_age_seconds                       how old the data was that was served: the promise,
     measured
+    momentus_reader_clock_ahead_seconds               this machine's clock less Redis's
+    momentus_reader_clock_doubts_total{clock="database"}  answers not called fresh for the sake of whose clock
     momentus_reader_background_faults_total{task="beat"}  how often a background task failed and was begun again
 
 Outcomes are the verdicts and problem names of this room: a closed set, so no request can invent a time
@@ -17,6 +19,7 @@ from collections.abc import Iterator
 from itertools import accumulate
 
 import background
+from reader.clock import Clock
 from reader.message import Answer
 
 AGES_S = (0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 86400)
@@ -25,7 +28,8 @@ AGES_S = (0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 86400)
 class Metrics:
     """Counts answers. One per process; used from its event loop alone."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
         self._outcomes: Counter[str] = Counter()
         self._ages = [0] * (len(AGES_S) + 1)
         self._age_sum_s = 0.0
@@ -39,7 +43,7 @@ class Metrics:
 
     def text(self) -> str:
         """All counters in the text format 0.0.4."""
-        return "\n".join((*self._requests(), *self._histogram(), *_faults(), ""))
+        return "\n".join((*self._requests(), *self._histogram(), *self._clocks(), *_faults(), ""))
 
     def _requests(self) -> Iterator[str]:
         yield "# HELP momentus_reader_requests_total Answers by outcome."
@@ -55,6 +59,16 @@ class Metrics:
             yield f'momentus_reader_age_seconds_bucket{{le="{limit}"}} {count}'
         yield f"momentus_reader_age_seconds_sum {self._age_sum_s:.6f}"
         yield f"momentus_reader_age_seconds_count {below[-1]}"
+
+    def _clocks(self) -> Iterator[str]:
+        yield "# HELP momentus_reader_clock_ahead_seconds This machine's clock less Redis's."
+        yield "# TYPE momentus_reader_clock_ahead_seconds gauge"
+        yield f"momentus_reader_clock_ahead_seconds {self._clock.own_us / 1_000_000:.6f}"
+        if self._clock.doubts:
+            yield "# HELP momentus_reader_clock_doubts_total Answers not called fresh because clocks are apart."
+            yield "# TYPE momentus_reader_clock_doubts_total counter"
+        for whose, count in sorted(self._clock.doubts.items()):
+            yield f'momentus_reader_clock_doubts_total{{clock="{whose}"}} {count}'
 
 
 def _faults() -> Iterator[str]:

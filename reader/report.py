@@ -18,9 +18,9 @@ wanted, and waits a moment for the refresh.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Set as AbstractSet
+from collections.abc import Set as AbstractSet
 from functools import lru_cache
-from time import perf_counter, time_ns
+from time import perf_counter
 
 from reader import problem
 from reader.access import Credentials, allowed, credentials_of
@@ -63,11 +63,6 @@ _TYPED: Headers = (
 _NOBODYS = Credentials("")
 
 
-def now_us() -> int:
-    """This machine's clock, in microseconds since 1970."""
-    return time_ns() // 1000
-
-
 class Reports:
     """Answers for reports.
 
@@ -75,11 +70,11 @@ class Reports:
         guard: knows who may see what; None lets everybody read everything.
     """
 
-    def __init__(self, store: Store, guard: Guard | None, *, clock: Callable[[], int] = now_us) -> None:
+    def __init__(self, store: Store, guard: Guard | None) -> None:
         self._store = store
         self._guard = guard
-        self._clock = clock
-        self._standings = Standings()
+        self.clock = store.clock
+        self._standings = Standings(self.clock.doubt)
         self.looks = Looks(store, guard)
         vary = "Accept-Encoding, Authorization, Cookie" if guard else "Accept-Encoding"
         self._common: Headers = (*_TYPED, ("vary", vary))
@@ -144,10 +139,11 @@ class Reports:
 
     def _plainly(self, question: Question, seen: Seen) -> Answer:
         """For who states no conditions: what there is to say to them of a document is the same for a second."""
-        snapshot, meta, now_us = seen.snapshot, _meta(seen.snapshot), self._clock()
+        snapshot, meta = seen.snapshot, _meta(seen.snapshot)
+        now_us = self.clock.now_us() + meta.clock_offset_us
         standing = self._standings.at(meta, now_us)
         if standing.verdict is not Verdict.FRESH or seen.source == "memory":
-            return self._judged(question, seen, judge(meta, now_us, NO_BOUNDS), NO_BOUNDS)
+            return self._judged(question, seen, self._judge(meta, NO_BOUNDS), NO_BOUNDS)
         head = _head(snapshot)
         name = (head.etag, head.as_of_us, snapshot.encoding)
         said = standing.said.get(name)
@@ -162,13 +158,20 @@ class Reports:
         if not _sees(transaction(question.request.header("if-write-visible")), seen.snapshot):
             return None
         bounds = bounds_of(question.request.header("cache-control"))
-        freshness = judge(_meta(seen.snapshot), self._clock(), bounds)
+        freshness = self._judge(_meta(seen.snapshot), bounds)
         if freshness.verdict is Verdict.NOT_FRESH_ENOUGH:
             return None
         return self._judged(question, seen, freshness, bounds)
 
+    def _judge(self, meta: Meta, bounds: Bounds) -> Freshness:
+        """By the clock that stamped it."""
+        now_us = self.clock.now_us() + meta.clock_offset_us
+        return judge(meta, now_us, bounds, self.clock.doubt(meta, now_us))
+
     def _judged(self, question: Question, seen: Seen, freshness: Freshness, bounds: Bounds) -> Answer:
         """The document with its label, or the refusal of one that is too old; what is not fresh is wished for."""
+        if freshness.doubt:
+            self.clock.doubts[freshness.doubt] += 1
         if freshness.verdict is not Verdict.FRESH and seen.source != "memory":
             self._store.want(question.report)
         if freshness.verdict in {Verdict.TOO_STALE, Verdict.NOT_FRESH_ENOUGH}:
@@ -192,7 +195,7 @@ class Reports:
         refusal = self._refusal(question, seen)
         if refusal is not None:
             return refusal
-        freshness = judge(_meta(snapshot), self._clock(), bounds)
+        freshness = self._judge(_meta(snapshot), bounds)
         if freshness.verdict is not Verdict.TOO_STALE and not _sees(written, snapshot):
             return problem.not_yet_visible(retry_after_s(_meta(snapshot)))
         return self._judged(question, seen, freshness, bounds)
@@ -208,7 +211,7 @@ class Reports:
             snapshot = seen.snapshot
             if snapshot.meta is None or snapshot.body is None or (self._guard and seen.roots is None):
                 return seen
-            freshness = judge(snapshot.meta, self._clock(), bounds)
+            freshness = self._judge(snapshot.meta, bounds)
             met = freshness.verdict is not Verdict.NOT_FRESH_ENOUGH and _sees(written, snapshot)
             if met or asyncio.get_running_loop().time() >= ends:
                 return seen
@@ -341,6 +344,7 @@ def _too_old(freshness: Freshness, snapshot: Snapshot, bounds: Bounds) -> Answer
         headers=(("retry-after", str(retry_after_s(meta))),),
         as_of=as_of(meta.verified_us),
         age=freshness.age_us // SECOND_US,
+        clock_in_doubt=freshness.doubt or None,
         last_error={"at": as_of(failure.at_us), "error": failure.error} if failure else None,
     )
 

@@ -38,7 +38,8 @@ class Meta:
 
     `verified_us`: until when the data is known to be true. `valid_until_us`: when time itself makes it
     untrue (a new day). Past `soft_ms` of age it is stale, past `hard_ms` it is not served. `cost_ms`: what
-    a refresh takes.
+    a refresh takes. `clock_offset_us`: by how much the database's clock, whose all these instants are, was ahead
+    of Redis's; 0 where nobody looked.
     """
 
     gen: int
@@ -47,6 +48,7 @@ class Meta:
     soft_ms: int
     hard_ms: int
     cost_ms: float
+    clock_offset_us: int = 0
     visible: str = ""
     """``pg_current_snapshot()`` of the data: which transactions are in it."""
     tree: str = ""
@@ -167,6 +169,7 @@ def _meta(octets: bytes) -> Meta:
         soft_ms=int(fields["soft_ms"]),
         hard_ms=int(fields["hard_ms"]),
         cost_ms=float(fields["cost_ms"]),
+        clock_offset_us=int(fields.get("clock_offset_us") or 0),
         visible=str(fields.get("snapshot", "")),
         tree=str(fields.get("tree", "")),
     )

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from producers.wire import Waiting, pack
+from reader.clock import Clock
 from reader.connection import Connection, StoreUnavailable as StoreUnavailable
 from reader.copy import Copy
 from reader.encoding import STORED
@@ -108,6 +109,11 @@ class Store:
         if day:
             return f"momentus:{{reports}}:closed:{self._tenant}:{report}:{day}"
         return f"momentus:{{reports}}:snapshot:{self._tenant}:{report}"
+
+    @property
+    def clock(self) -> Clock:
+        """Redis's."""
+        return self._connection.clock
 
     @property
     def proven(self) -> bool:

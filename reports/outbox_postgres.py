@@ -23,9 +23,11 @@ from datetime import datetime
 
 import asyncpg
 
+from clocks import Reading, running_us
 from reports.boards import Board
 from reports.catalogue_postgres import Catalogue, read_catalogue
 from reports.connection_postgres import open_pool
+from reports.document import microseconds
 from reports.pace import Marks, Seen
 from reports.source_postgres import REPLAYED
 
@@ -95,15 +97,18 @@ class Outbox:
         """
         watched = (await self.catalogue()).watched
         pool = await self._connected()
+        asked_us = running_us()
         try:
             rows = await pool.fetch(_WATCHED if watched else _NOW)
         except asyncpg.PostgresError:
             self.forget()  # somebody removed the tables: see anew before believing anything
             raise
+        heard_us = running_us()
         clock, *boards = sorted(rows, key=lambda row: row["at"] is None)
         marks = {row["board"]: Marks(row["first"], row["last"]) for row in boards if row["first"] is not None}
         taken = {row["board"]: row["taken"] for row in boards if row["taken"] is not None}
-        seen = Seen(clock["at"], clock["visible"], marks, taken, replayed=clock["replayed"])
+        reading = Reading(microseconds(clock["at"]), asked_us, heard_us)
+        seen = Seen(clock["at"], clock["visible"], marks, taken, replayed=clock["replayed"], reading=reading)
         return replace(seen, catalogue=await self._digests(seen, clock["since"]))
 
     async def _digests(self, seen: Seen, since: datetime) -> dict[str, str] | None:

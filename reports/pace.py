@@ -11,6 +11,7 @@
     unverified  the database did something and left no mark         MAX_UNVERIFIED after the last refresh; while
                 marks wait, theirs is the refresh that comes, and the refreshes of other boards do not count
     wanted      somebody reads it, and nothing proves it true       at once
+    clocks      the database's clock or Redis's was set since, so that nobody can tell its age
     clock       nothing has proved it true for as long as ``every``
 
 None but the first two and ``taken_up`` is sooner than the budget allows: a board whose refreshes take c of the
@@ -23,6 +24,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from clocks import SET_US, Reading
 from reports.boards import Board
 from reports.triggers import board_key
 
@@ -32,6 +34,7 @@ SHARE = 0.05
 """Of one processor of the database, for all boards of a tenant together."""
 MAX_UNVERIFIED = timedelta(minutes=15)
 """How long a set is believed on the word of triggers alone: restores and disabled triggers leave no marks."""
+_SET = timedelta(microseconds=SET_US)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,8 @@ class Seen:
         catalogue: the digest of what the catalogue says of each board that can be proved, by the board's name;
             None where it was not asked in this state.
         replayed: on a standby, the time of the last commit that it shows.
+        reading: what the clock said, and when it was asked.
+        offset: the clock less Redis's; None while that is not known.
     """
 
     at: datetime
@@ -62,6 +67,8 @@ class Seen:
     taken: Mapping[str, datetime] = field(default_factory=dict)
     catalogue: Mapping[str, str] | None = None
     replayed: datetime | None = None
+    reading: Reading | None = None
+    offset: timedelta | None = None
 
     @property
     def behind(self) -> timedelta:
@@ -77,9 +84,10 @@ class Known:
         cost: what 95 % of its refreshes cost the database at most.
         debt: database time that its refreshes had used and not made up for by resting, as of ``as_of``.
         xid: the refresh's own transaction, if it wrote.
-        again: after a failure, not before this instant.
+        again: after a failure, not before this instant; ``failed`` is when it was.
         computed: when it was computed, by the clock; None: at ``as_of``, which a standby's replay puts earlier.
         catalogue: the digest of what the catalogue said of its board; None: nothing proves it.
+        offset: the database's clock less Redis's when the instants were taken; None: nobody looked.
         stored: whether there is a set at all.
     """
 
@@ -93,8 +101,10 @@ class Known:
     visible: str = ""
     xid: int | None = None
     again: datetime | None = None
+    failed: datetime | None = None
     computed: datetime | None = None
     catalogue: str | None = None
+    offset: timedelta | None = None
 
     @property
     def at(self) -> datetime:
@@ -134,7 +144,8 @@ def _earliest(board: Board, known: Mapping[str, Known], seen: Seen, stretch: flo
         return seen.at
     share = board.max_db_share / max(1.0, stretch)
     use = sum((one.debt + one.cost for one in stored), timedelta(0))
-    return max(one.at for one in stored) + max(timedelta(0), use - AHEAD * share) / share
+    latest = min(seen.at, max(one.at for one in stored))  # what lies in the future, a clock that was set back
+    return latest + max(timedelta(0), use - AHEAD * share) / share
 
 
 def stretch_of(boards: Mapping[str, Board], known: Mapping[str, Mapping[str, Known]], *, share: float) -> float:
@@ -242,12 +253,15 @@ def _reasons(
     ours: frozenset[int],
 ) -> Iterator[tuple[datetime, str]]:
     working = [one for one in known.values() if one.again is None]
-    yield from ((one.again, "failed") for one in known.values() if one.again is not None)
+    rests = (rest_ends(one.again, one.failed, seen.at) for one in known.values())
+    yield from ((end, "failed") for end in rests if end is not None)
     yield from ((seen.at, "cold") for one in working if not one.stored)
     stored = [one for one in working if one.stored]
     until = [one.valid_until + seen.behind for one in stored if one.valid_until is not None]
     yield from ((max(earliest, one), "time") for one in until)
     yield from ((max(earliest, max(one.verified, one.at) + board.every), "clock") for one in stored)
+    if any(_is_of_another_clock(one, seen) for one in stored):
+        yield max(earliest, seen.at), "clocks"
     if seen.replayed is not None:
         if any(_has_new(one, seen) for one in stored):
             yield max(earliest, seen.at), "replayed"
@@ -265,7 +279,8 @@ def _by_marks(
 ) -> Iterator[tuple[datetime, str]]:
     marks = seen.marks.get(key)
     if marks:
-        yield max(earliest, min(marks.last + board.debounce, marks.first + board.max_wait)), "changed"
+        due = min(marks.last + board.debounce, marks.first + board.max_wait)
+        yield max(earliest, min(due, seen.at) if marks.first > seen.at + _SET else due), "changed"
     taken = seen.taken.get(key)
     for one in stored:
         if taken is None or one.as_of < taken:
@@ -273,6 +288,38 @@ def _by_marks(
         elif not marks and not only_ended(one.visible, seen.visible, one.xid, *ours):
             # With marks, a refresh for this reason would come before their debounce is over, and theirs once more.
             yield max(earliest, one.at + MAX_UNVERIFIED), "unverified"
+
+
+def _is_of_another_clock(one: Known, seen: Seen) -> bool:
+    """Whether a clock was set since, and proving the set true does not say so of it."""
+    if one.offset is None or seen.offset is None:
+        return one.at > seen.at + _SET
+    return abs(one.offset - seen.offset) > _SET
+
+
+def rest_ends(again: datetime | None, failed: datetime | None, now: datetime) -> datetime | None:
+    """When the rest after a failure ends; one that began in the future was begun by another clock, and is over.
+
+    >>> noon, hour = datetime(2026, 11, 28, 12), timedelta(hours=1)
+    >>> [rest_ends(noon + hour, noon, now).hour for now in (noon, noon - hour)]
+    [13, 11]
+    """
+    if again is None or failed is None or failed <= now + _SET:
+        return again
+    return now
+
+
+def includes(later: str, earlier: str) -> bool:
+    """Whether one ``pg_current_snapshot()`` sees all that another of the same server does.
+
+    >>> includes("10:12:11", "10:11:10"), includes("10:11:10", "10:12:11"), includes("", "10:11:10")
+    (True, False, False)
+    """
+    try:
+        (after, running), (before, former) = _parsed(later), _parsed(earlier)
+    except ValueError:
+        return False
+    return after >= before and {xid for xid in running if xid < before} <= former
 
 
 def only_ended(earlier: str, later: str, *xids: int | None) -> bool:

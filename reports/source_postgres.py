@@ -27,9 +27,11 @@ from typing import Any
 
 import asyncpg
 
+from clocks import Reading, running_us
 from reports import Report
 from reports.connection_postgres import Connection, ConnectionEnded, connection_ended, is_lost, open_pool
 from reports.day import Day
+from reports.document import microseconds
 from reports.measures import INFINITE
 from reports.memo import Memo, Rows
 from reports.rollup import InvalidRows, Row
@@ -117,6 +119,8 @@ class Snapshot:
     """What the process remembers of former ones."""
     xid: int | None = None
     """The transaction's own number; none while it only reads."""
+    reading: Reading | None = None
+    """What the server's clock said when it was taken."""
     spent: float = 0.0
     """Seconds that its reports' queries took."""
     _trees: dict[str, Tree] = field(default_factory=dict)
@@ -335,10 +339,14 @@ class Source:
         async with _transaction(connection, readonly=readonly):
             if not readonly:  # a role or a database may have default_transaction_read_only
                 await connection.execute("SET TRANSACTION READ WRITE")
+            asked_us = running_us()
             first = await connection.fetchrow(_BEGIN, *self._timeouts)
+            heard_us = running_us()
             if first is None:  # pragma: no cover  a SELECT without FROM has one row
                 raise asyncpg.InterfaceError("SELECT now() returned no row")
-            yield snapshot_of(connection, first, replayed, memo=self._memo)
+            snapshot = snapshot_of(connection, first, replayed, memo=self._memo)
+            snapshot.reading = Reading(microseconds(snapshot.at), asked_us, heard_us)
+            yield snapshot
 
     async def close(self) -> None:
         """Close the connections."""

@@ -8,13 +8,14 @@ from pathlib import Path
 import orjson
 from redis.asyncio import Redis
 
+from clocks import Reading, running_us
 from producers.keys import catalogue
 from reports import Report
 from reports.compress import Compressor
 from reports.document import Document, microseconds, milliseconds
 from reports.keys import changed, closed, prober, snapshot, wanted
 from reports.memo import etags_of
-from reports.pace import Known
+from reports.pace import Known, rest_ends
 from reports.schema import document_schema
 
 _SCRIPTS = Path(__file__).parent / "scripts"
@@ -23,6 +24,8 @@ _ETAG_FIRST = b'{"etag":"'
 _ETAG_ENDS = len(_ETAG_FIRST) + 16
 _EPOCH = datetime.fromtimestamp(0, UTC)
 
+_TIME = "return redis.call('TIME')"
+"""A script, because only for the sake of a key does a cluster's client ask the very server that has it."""
 _NEVER_SO_LONG_MS = 3_600_000
 """No lease of the prober is as long; one that is was taken before Redis's clock was put back."""
 
@@ -33,6 +36,12 @@ class Failure:
 
     times: int = 0
     again: datetime | None = None
+    at: datetime | None = None
+
+    def rests(self, now: datetime) -> bool:
+        """Whether it is left alone still, by the database's clock."""
+        end = rest_ends(self.again, self.at, now)
+        return end is not None and end > now
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +122,14 @@ class ReportStore:
         self._tenant = tenant
         self._publish = redis.register_script((_SCRIPTS / "publish.lua").read_text(encoding="utf-8"))
         self._verify = redis.register_script((_SCRIPTS / "verify.lua").read_text(encoding="utf-8"))
+        self._time = redis.register_script(_TIME)
         self._compressor = Compressor()
+
+    async def clock(self) -> Reading:
+        """What Redis's clock says; on a cluster that of the server where reports are. Raises RedisError."""
+        asked_us = running_us()
+        seconds, microsecond = await self._time(keys=[prober(self._tenant)])
+        return Reading(int(seconds) * 1_000_000 + int(microsecond), asked_us, running_us())
 
     async def declare(self, reports: Mapping[str, Report]) -> None:
         """Tell producers and readers which reports there are."""
@@ -164,10 +180,14 @@ class ReportStore:
         reply = await self._publish(keys=[self._key(new.report, new.day)], args=arguments)
         return str(reply[0].decode())
 
-    async def verify(self, report: str, known: Known, *, at: datetime) -> bool:
-        """Note that the known set was found to be true as of an instant; whether that moved anything."""
+    async def verify(self, report: str, known: Known, *, at: datetime, offset_us: int | None = None) -> bool:
+        """Note that the known set was found to be true as of an instant; whether that moved anything.
+
+        Args:
+            offset_us: the database's clock less Redis's at that instant; None: as is noted of the set.
+        """
         until = "" if known.valid_until is None else microseconds(known.valid_until)
-        arguments = [known.generation, microseconds(at), until]
+        arguments = [known.generation, microseconds(at), until, "" if offset_us is None else offset_us]
         return bool(await self._verify(keys=[snapshot(self._tenant, report)], args=arguments))
 
     async def record_failure(self, report: str, *, at: datetime, error: str, failure: Failure) -> None:
@@ -244,14 +264,15 @@ def _failure(entry: bytes | None) -> Failure:
     if entry is None:
         return Failure()
     fields = orjson.loads(entry)
-    return Failure(int(fields.get("times", 1)), _moment(fields.get("again_us")))
+    return Failure(int(fields.get("times", 1)), _moment(fields.get("again_us")), _moment(fields.get("at_us")))
 
 
 def _known(meta: bytes | None, error: bytes | None) -> Known:
-    again = _failure(error).again
+    failure = _failure(error)
     if not meta:
-        return Known(stored=False, as_of=_EPOCH, verified=_EPOCH, again=again)
+        return Known(stored=False, as_of=_EPOCH, verified=_EPOCH, again=failure.again, failed=failure.at)
     fields = orjson.loads(meta)
+    offset_us = fields.get("clock_offset_us")
     return Known(
         generation=fields["gen"],
         as_of=_EPOCH + timedelta(microseconds=fields["as_of_us"]),
@@ -261,9 +282,11 @@ def _known(meta: bytes | None, error: bytes | None) -> Known:
         debt=timedelta(milliseconds=fields.get("debt_ms", 0)),
         visible=fields["snapshot"],
         xid=fields.get("xid"),
-        again=again,
+        again=failure.again,
+        failed=failure.at,
         computed=_moment(fields.get("computed_us")),
         catalogue=fields.get("catalogue"),
+        offset=None if offset_us is None else timedelta(microseconds=offset_us),
     )
 
 

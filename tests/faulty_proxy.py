@@ -31,7 +31,7 @@ _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
 @dataclass(slots=True, eq=False)
-class _Passage:
+class Passage:
     """One client's connection and the one made for it."""
 
     ends: tuple[asyncio.StreamWriter, asyncio.StreamWriter]
@@ -64,7 +64,7 @@ class FaultyProxy:
     def __init__(self, server_port: int) -> None:
         self._server_port = server_port
         self._listening: asyncio.Server | None = None
-        self._passages: set[_Passage] = set()
+        self._passages: set[Passage] = set()
         self._passing: set[asyncio.Task[None] | None] = set()
         self._open = asyncio.Event()
         self._swallowed: set[Direction] = set()
@@ -150,7 +150,7 @@ class FaultyProxy:
         except OSError:
             writer.transport.abort()
             return
-        passage = _Passage((writer, server_writer))
+        passage = Passage((writer, server_writer))
         passage.ways = [
             asyncio.create_task(self._forward(passage, "to_server", reader, server_writer)),
             asyncio.create_task(self._forward(passage, "to_client", server_reader, writer)),
@@ -161,7 +161,7 @@ class FaultyProxy:
         self._passages.discard(passage)
 
     async def _forward(
-        self, passage: _Passage, direction: Direction, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        self, passage: Passage, direction: Direction, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         try:
             while chunk := await reader.read(_CHUNK):
@@ -170,7 +170,7 @@ class FaultyProxy:
             return
 
     async def _carry(
-        self, passage: _Passage, direction: Direction, chunk: bytes, writer: asyncio.StreamWriter
+        self, passage: Passage, direction: Direction, chunk: bytes, writer: asyncio.StreamWriter
     ) -> None:
         if self._delay:
             await asyncio.sleep(self._delay)

@@ -105,14 +105,16 @@ async def clients(port: int, tokens: Iterable[str]) -> AsyncIterator[list[Client
 
 
 @asynccontextmanager
-async def reader_process(url: str, log: Path, **settings: str) -> AsyncIterator[int]:
+async def reader_process(
+    url: str, log: Path, *, python: Iterable[str] = ("-m", "reader"), **settings: str
+) -> AsyncIterator[int]:
     """A reader as it is run; its port. It must end well, and its log must hold no fault."""
     named = {"REDIS_URL": url, "READER__PORT": "0", "LOG_FORMAT": "json", **settings}
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MOMENTUS_")}
     environment |= {f"MOMENTUS_{name}": value for name, value in named.items()}
     with log.open("ab") as file:
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "reader", cwd=ROOT, env=environment, stdout=file, stderr=file
+            sys.executable, *python, cwd=ROOT, env=environment, stdout=file, stderr=file
         )
     try:
         yield await eventually(lambda: _port(log), timeout=30)

@@ -18,10 +18,10 @@ MAY_IMPORT = {
     "jobs": set[str](),
     "producers": set[str](),
     "sessions": set[str](),
-    "reports": {"jobs", "producers"},
-    "reader": {"background", "hosts", "sessions", "producers"},
-    "worker": {"background", "jobs", "producers", "sessions", "reports"},
-    "ops": {"background", "hosts", "jobs", "producers", "sessions", "reports", "worker"},
+    "reports": {"clocks", "jobs", "producers"},
+    "reader": {"background", "clocks", "hosts", "sessions", "producers"},
+    "worker": {"background", "clocks", "jobs", "producers", "sessions", "reports"},
+    "ops": {"background", "clocks", "hosts", "jobs", "producers", "sessions", "reports", "worker"},
     "local": {"background", "jobs", "producers", "sessions", "ops"},
 }
 ONLY_PARTS = {
@@ -37,7 +37,17 @@ ONLY_PARTS = {
 reports share the names of keys; `ops doctor` asks for tokens by the code that workers use."""
 LEAVES = {"jobs", "producers", "sessions"}
 FOR_ENTRIES_ONLY = {"settings", "log"}
-OURS = {*MAY_IMPORT, *FOR_ENTRIES_ONLY, "background", "hosts", "tests", "bench", "docs", "momentus_client"}
+OURS = {
+    *MAY_IMPORT,
+    *FOR_ENTRIES_ONLY,
+    "background",
+    "clocks",
+    "hosts",
+    "tests",
+    "bench",
+    "docs",
+    "momentus_client",
+}
 
 SEAMS: dict[str, Callable[[PurePosixPath], bool]] = {
     "arq": lambda path: path.parts[:2] in {("worker", "engine"), ("worker", "arq_compat")},
@@ -146,7 +156,7 @@ def nobody_imports_the_client_wheel(_path: PurePosixPath, tree: ast.Module) -> I
 
 
 def settings_and_log_need_no_room(path: PurePosixPath, tree: ast.Module) -> Iterator[str]:
-    if path.name in {"settings.py", "log.py", "background.py", "hosts.py"} and len(path.parts) == 1:
+    if path.name in {"settings.py", "log.py", "background.py", "clocks.py", "hosts.py"} and len(path.parts) == 1:
         yield from (f"imports {name}" for name in sorted(absolute(tree) & OURS))
 
 
@@ -259,7 +269,7 @@ def test_a_circle_is_seen() -> None:
 
 def test_every_room_is_seen() -> None:
     seen = {path.parts[0] for path in sources()}
-    assert seen >= {*MAY_IMPORT, "settings.py", "log.py", "background.py", "hosts.py"}
+    assert seen >= {*MAY_IMPORT, "settings.py", "log.py", "background.py", "clocks.py", "hosts.py"}
 
 
 @pytest.mark.parametrize(

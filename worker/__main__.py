@@ -50,6 +50,7 @@ from worker.mail.smtp.server import Server
 from worker.mail.suppression import SuppressionList
 from worker.mail.template_notes import log_template_notes
 from worker.reports.audit import KIND as AUDIT, Auditor, audit_cron, audit_reports
+from worker.reports.clocks import Clocks
 from worker.reports.prober import Prober
 from worker.reports.refresh import refresh_report
 from worker.reports.refresher import Refresher
@@ -263,7 +264,8 @@ async def _refresher(settings: Settings, url: str) -> AsyncIterator[Refresher]:
     redis = connect(url, seconds=_ANSWER_SECONDS)
     async with Producer.connect(url, tenant=settings.tenant, budget=2) as producer:
         store = ReportStore(redis, tenant=settings.tenant)
-        refresher = Refresher(settings.tenant, reports, source, store, zone, outbox)
+        clocks = Clocks(bound=settings.reports.clock_bound)
+        refresher = Refresher(settings.tenant, reports, source, store, zone, outbox, clocks)
         prober = background.start("prober", Prober(refresher, producer).run)
         try:
             yield refresher

@@ -104,6 +104,12 @@ _EVENTS = {
         "warning",
         "Redis could not be asked for a cron; it is asked again each second, and makes up for what it missed",
     ),
+    "clocks.apart": (
+        "error",
+        "database and Redis differ by more than MOMENTUS_REPORTS__CLOCK_BOUND in time; no report is called fresh",
+    ),
+    "clocks.together": ("info", "the clocks of the database and of Redis are together again"),
+    "clock.set": ("warning", "the clock of the database or of Redis was set; ages are told by it from now on"),
     "prober.failed": ("warning", "Redis or the database could not be looked at; it is tried again each second"),
 }
 

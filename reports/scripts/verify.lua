@@ -1,9 +1,10 @@
--- Note that a stored set was found to be still true. Nothing but verified_us in _meta changes.
+-- Note that a stored set was found to be still true. Nothing but verified_us and clock_offset_us in _meta changes.
 --
 -- KEYS[1]  momentus:{reports}:snapshot:<tenant>:<report>  HASH
 -- ARGV[1]  generation that was proved
 -- ARGV[2]  the instant for which it was (microseconds, the database's clock)
 -- ARGV[3]  valid_until_us of that generation; empty: time alone changes nothing
+-- ARGV[4]  the database's clock less Redis's at that instant (microseconds); empty: not known, the former stays
 --
 -- Returns  1: moved forward; 0: another generation is stored by now, or nothing would have moved
 --
@@ -23,5 +24,11 @@ if not former or verified <= former then
   return 0
 end
 local now = '"verified_us":' .. string.format('%.0f', verified)
-redis.call('HSET', KEYS[1], '_meta', (string.gsub(stored[2], '"verified_us":%d+', now, 1)))
+local meta = string.gsub(stored[2], '"verified_us":%d+', now, 1)
+if ARGV[4] ~= '' then
+  local offset = '"clock_offset_us":' .. ARGV[4]
+  local renewed, found = string.gsub(meta, '"clock_offset_us":[%w-]+', offset, 1)
+  meta = found == 1 and renewed or string.sub(meta, 1, -2) .. ',' .. offset .. '}'
+end
+redis.call('HSET', KEYS[1], '_meta', meta)
 return 1

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator
+from time import time
 from typing import Any
 
 import pytest
@@ -19,8 +20,8 @@ from tests.reader_process import REPORT
 
 TAG = "0123456789abcdef"
 SECOND = 1_000_000
-NOW = 1_700_000_100 * SECOND
-CHANGED = 1_700_000_000 * SECOND + 250_000
+NOW = int(time()) * SECOND
+CHANGED = NOW - 100 * SECOND + 250_000
 CHANGED_DATE, BEFORE, AFTER = (http_date(CHANGED + shift * SECOND) for shift in (0, -1, 1))
 
 
@@ -34,7 +35,7 @@ async def redis(valkey_url: str) -> AsyncIterator[Redis]:
 async def reader(valkey_url: str) -> AsyncIterator[Reader]:
     connection = Connection(valkey_url)
     store = Store(connection, tenant="default")
-    yield Reader(store, Reports(store, None, clock=lambda: NOW))
+    yield Reader(store, Reports(store, None))
     await connection.close()
 
 

@@ -39,6 +39,7 @@ from reports.keys import snapshot
 from settings import each_field
 from tests.certificates import make_certificates
 from tests.dkim_verifier import verifies
+from tests.moved_clocks import move_database
 from tests.scripted_smtp import ScriptedSmtp
 from tests.support import eventually
 
@@ -566,6 +567,13 @@ async def the_reader_answers_to_the_names_that_are_listed(up: Up) -> None:
         assert answer.startswith(f"HTTP/1.1 {status} ")
 
 
+@proves_up("REPORTS__CLOCK_BOUND")
+async def clocks_that_are_further_apart_than_they_may_leave_nothing_fresh(up: Up) -> None:
+    """The database is 10 s ahead, which by default would do."""
+    answer = await http("127.0.0.2", up.ports["READER__PORT"], "/v1/reports/zones/1")
+    assert "; detail=clocks-apart\r\n" in answer
+
+
 @proves_up("CONSOLE__HOST", "CONSOLE__PORT", "SINK__SMTP_PORT", "SINK__HTTP_PORT", "DATA_DIR")
 async def the_others_are_where_they_were_put(up: Up) -> None:
     for host, name in (("127.0.0.3", "CONSOLE__PORT"), ("127.0.0.1", "SINK__HTTP_PORT")):
@@ -594,6 +602,8 @@ async def test_each_setting_of_everything_on_one_machine_has_its_effect(
     valkey_url: str, database: str, tmp_path: Path
 ) -> None:
     await write_reports(database, tmp_path, slow=("slow",))
+    async with asyncpg.create_pool(database, max_size=1, min_size=1) as connection:
+        await move_database(connection, 10)
     ports = {one: free_port() for one in ("READER__PORT", "CONSOLE__PORT", "SINK__SMTP_PORT", "SINK__HTTP_PORT")}
     everything = process(
         "up",
@@ -605,6 +615,7 @@ async def test_each_setting_of_everything_on_one_machine_has_its_effect(
         TENANT="acme",
         TIMEZONE="Europe/Madrid",
         DATA_DIR=str(tmp_path / "data"),
+        REPORTS__CLOCK_BOUND="2s",
         REPORTS__PATH=str(tmp_path),
         REPORTS__SHIPPED="off",
         REPORTS__STATEMENT_TIMEOUT="1s",

@@ -42,6 +42,8 @@ KNOWN = {
     "reader _first_lines": "256 lines of 80 bytes",
     "reader _length": "16,384 lines of 30 bytes: 3 MiB",
     "reader _in_words": "1,024 texts of 20 bytes",
+    "reader Clock._told": "four words",
+    "reader Clock.doubts": "four words",
     "worker _decide": "4,096 of a code and the known words among a reply's first 1,000 characters",
     "worker _paused": "256 of a verdict of the table and a duration",
     "worker SetAside._refused": "1,000 domain names with the codes of a reply",

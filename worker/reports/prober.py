@@ -12,7 +12,7 @@ import asyncio
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from redis.exceptions import RedisError
 
@@ -21,7 +21,7 @@ from reports import Report
 from reports.boards import Board
 from reports.catalogue_postgres import Catalogue, Proof
 from reports.outbox_postgres import Outbox
-from reports.pace import SHARE, Decision, Known, Seen, decide_all
+from reports.pace import SHARE, Decision, Known, Seen, decide_all, rest_ends
 from reports.source_postgres import DATABASE_FAULTS, log_fields
 from worker.events import emit, event
 from worker.reports.refresher import Refresher
@@ -96,7 +96,8 @@ class Prober:
         except DATABASE_FAULTS:
             await self._ask_blind()
             raise
-        store = self._refresher.store
+        store, offset_us = self._refresher.store, await self._compare_clocks(seen)
+        seen = replace(seen, offset=None if offset_us is None else timedelta(microseconds=offset_us))
         known = await store.known(list(self._refresher.reports))
         wishes = await store.take_wishes(list(self._refresher.reports))
         decisions = decide_all(
@@ -108,14 +109,24 @@ class Prober:
             wanted=wishes,
             share=self._share,
         )
-        await self._verify(decisions, known, seen)
+        await self._verify(decisions, known, seen, offset_us)
         due = [name for name, decision in decisions.items() if decision.due <= seen.at]
         return Look(seen.at, decisions, await self._ask(due))
 
-    async def _verify(self, decisions: Mapping[str, Decision], known: Mapping[str, Known], seen: Seen) -> None:
+    async def _compare_clocks(self, seen: Seen) -> int | None:
+        """The database's clock less Redis's."""
+        clocks = self._refresher.clocks
+        if seen.reading is not None:
+            clocks.note_database(seen.reading)
+        clocks.note_redis(await self._refresher.store.clock())
+        return clocks.offset_us
+
+    async def _verify(
+        self, decisions: Mapping[str, Decision], known: Mapping[str, Known], seen: Seen, offset_us: int | None
+    ) -> None:
         proved = [name for decision in decisions.values() for name in decision.proved]
         for name in proved:
-            await self._refresher.store.verify(name, known[name], at=seen.at)
+            await self._refresher.store.verify(name, known[name], at=seen.at, offset_us=offset_us)
 
     async def _ask(self, boards: list[str]) -> tuple[str, ...]:
         """Ask for what no worker is at: a request made during a run would lead to another, over the budget."""
@@ -133,7 +144,7 @@ class Prober:
     async def _ask_blind(self) -> None:
         """The database cannot be looked at: refresh at the declared pace, to leave word of why it fails."""
         known = await self._refresher.store.known(list(self._refresher.reports))
-        now = datetime.now(UTC)
+        now = self._refresher.clocks.now()
         due = [
             name
             for name, board in self._boards.items()
@@ -164,4 +175,5 @@ class Prober:
 
 
 def _is_due_blind(known: Known, report: Report, now: datetime) -> bool:
-    return (known.again is None or known.again <= now) and max(known.verified, known.at) + report.every <= now
+    rest = rest_ends(known.again, known.failed, now)
+    return (rest is None or rest <= now) and max(known.verified, known.at) + report.every <= now

@@ -43,6 +43,13 @@ _REPORT_FAILED = event("report.failed")
 _ANOTHER_WORKER = timedelta(milliseconds=200)
 
 
+_WAITS = "a new set is stored once it has come round, or when both are known to be of one server"
+
+
+class ClockSetBack(Exception):
+    """What is stored is of the future by the database's clock, and nothing tells that it is the older state."""
+
+
 class Superseded(Exception):
     """A newer set of a report of the board is stored; what this transaction has taken up comes back."""
 
@@ -155,9 +162,9 @@ async def _refresh_all(
         Superseded: of one of them a newer set is stored.
         DATABASE_FAULTS: the connection is lost.
     """
-    now = datetime.now(UTC)
     outcome.as_of = snapshot.began
-    outcome.resting = tuple(name for name, failure in failures.items() if failure.again and failure.again > now)
+    outcome.resting = tuple(name for name, failure in failures.items() if failure.rests(snapshot.at))
+    offset_us = await _compare_clocks(refresher, snapshot)
     digest = await _digest(refresher, board, snapshot)
     sets: list[NewSet] = []
     for report in board.reports:
@@ -166,14 +173,17 @@ async def _refresh_all(
         spent = snapshot.spent
         try:
             async with snapshot.part():
-                sets.append(await _computed(refresher, report, snapshot, digest))
+                sets.append(await _computed(refresher, report, snapshot, digest, offset_us))
         except Exception as error:
             if snapshot.lost and isinstance(error, DATABASE_FAULTS):
                 raise
             cost = timedelta(seconds=snapshot.spent - spent)
             await _note_failure(refresher, report, error, failures[report.name], outcome, cost=cost)
     for one in sets:
-        outcome.reports[one.report] = await publish(refresher.store, one)
+        facts = outcome.reports[one.report] = await publish(refresher.store, one)
+        if (ahead := facts.pop("ahead")) and facts["state"] == "superseded":
+            fault = ClockSetBack(f"what is stored is {ahead} ahead of the database's clock; {_WAITS}")
+            await _note_failure(refresher, refresher.reports[one.report], fault, failures[one.report], outcome)
     if any(facts["state"] == "superseded" for facts in outcome.reports.values()):
         raise Superseded
 
@@ -186,7 +196,17 @@ async def _digest(refresher: Refresher, board: Board, snapshot: Snapshot) -> str
     return proof.digest
 
 
-async def _computed(refresher: Refresher, report: Report, snapshot: Snapshot, digest: str | None) -> NewSet:
+async def _compare_clocks(refresher: Refresher, snapshot: Snapshot) -> int | None:
+    """By how much the database's clock is ahead of Redis's."""
+    if snapshot.reading is not None:
+        refresher.clocks.note_database(snapshot.reading)
+    refresher.clocks.note_redis(await refresher.store.clock())
+    return refresher.clocks.offset_us
+
+
+async def _computed(
+    refresher: Refresher, report: Report, snapshot: Snapshot, digest: str | None, offset_us: int | None
+) -> NewSet:
     spent = snapshot.spent
     zone = refresher.zone_of(report)
     documents = await compute(snapshot, report, now=snapshot.as_of, zone=zone)
@@ -194,6 +214,7 @@ async def _computed(refresher: Refresher, report: Report, snapshot: Snapshot, di
     cost_ms = (snapshot.spent - spent) * 1000
     tree = await snapshot.tree(report)
     meta = _meta(report, snapshot, until, digest, scopes=len(documents), cost_ms=cost_ms) | {"tree": tree.digest}
+    meta["clock_offset_us"] = offset_us
     return NewSet(
         report=report.name,
         as_of=snapshot.as_of,
@@ -259,7 +280,7 @@ async def _note_failure(
     cost: timedelta = timedelta(0),
 ) -> None:
     """Keep the error beside the last good set, and let the report rest."""
-    now = datetime.now(UTC)
+    now = refresher.clocks.now()
     words = f"{type(error).__name__}: {error}"
     rest = rest_after(former.times + 1, cost=cost, share=report.max_db_share)
     outcome.failed[report.name] = words

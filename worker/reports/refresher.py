@@ -1,7 +1,7 @@
 """What every computation of a report shares: what it needs, how documents are made, and how a set is stored."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -16,6 +16,7 @@ from reports.rollup import roll_up
 from reports.source_postgres import Snapshot, Source
 from reports.store import NewSet, ReportStore, Stored, difference
 from worker.engine import TryLater
+from worker.reports.clocks import Clocks, ahead_of, follows
 
 _PUBLISH_TRIES = 5
 
@@ -29,6 +30,7 @@ class Refresher:
         reports: the declared reports by name.
         zone: whose midnight begins a day.
         outbox: the marks of the database, if it has any.
+        clocks: those of the database and of Redis.
     """
 
     tenant: str
@@ -37,6 +39,7 @@ class Refresher:
     store: ReportStore
     zone: ZoneInfo
     outbox: Outbox | None = None
+    clocks: Clocks = field(default_factory=Clocks)
 
     @property
     def boards(self) -> Mapping[str, Board]:
@@ -72,19 +75,24 @@ async def publish(store: ReportStore, new: NewSet) -> dict[str, object]:
     """
     for _ in range(_PUBLISH_TRIES):
         stored = await store.stored(new.report, day=new.day)
+        began = follows(new, stored.last)
+        if began is None:
+            return {"state": "superseded", "ahead": ahead_of(new, stored.last), **new.meta}
         change = difference(stored, new.documents)
         cost = float(str(new.meta["cost_ms"]))
         costs = with_latest(stored.costs, cost)
         meta = {**new.meta, "cost_p95_ms": p95(costs), "debt_ms": _debt_ms(new, stored, cost)}
-        ready = replace(new, meta=meta, costs=costs)
+        ready = replace(new, began=began, meta=meta, costs=costs)
         state = await store.publish(ready, stored, change)
         if state != "moved":
-            return {"state": state, "changed": len(change.changed), "gone": len(change.gone), **meta}
+            counts = {"changed": len(change.changed), "gone": len(change.gone)}
+            return {"state": state, "ahead": ahead_of(new, stored.last), **counts, **meta}
     raise TryLater("other workers kept storing newer sets of this report", charged=False)
 
 
 def _debt_ms(new: NewSet, stored: Stored, cost_ms: float) -> float:
     cost, last = timedelta(milliseconds=cost_ms), stored.last
     if last is not None and last.stored:
-        cost = debt_after(last.debt, rested=new.as_of - last.as_of, share=new.share, cost=cost)
+        rested = max(timedelta(0), new.as_of - last.as_of)
+        cost = debt_after(last.debt, rested=rested, share=new.share, cost=cost)
     return round(cost / timedelta(milliseconds=1), 1)

@@ -1,0 +1,104 @@
+"""The clocks of the database and of Redis: how far apart they are, and what follows when one of them is set.
+
+All instants of a stored set are the database's: its SQL compares rows with ``:now``, and rows carry that clock.
+Readers ask no database. So a set says by how much the database's clock was ahead of Redis's when its instants were
+taken, and a reader that knows Redis's clock knows how long ago that was, whatever its own clock says, and whatever
+is done to the database's later.
+
+The fence compares instants of one clock. Where that clock was set between two states, the two
+``pg_current_snapshot()`` tell which is the later one: it sees all that the other sees.
+"""
+
+from datetime import UTC, datetime, timedelta
+
+from clocks import BOUND, SET_US, Reading, ServerClock, moment
+from reports.document import microseconds
+from reports.pace import Known, includes
+from reports.store import NewSet
+from worker.events import emit, event
+
+_CLOCKS_APART = event("clocks.apart")
+_CLOCKS_TOGETHER = event("clocks.together")
+_CLOCK_SET = event("clock.set")
+
+_TICK = timedelta(microseconds=1)
+
+
+class Clocks:
+    """What one worker knows of both clocks.
+
+    Args:
+        bound: how far they may be apart.
+    """
+
+    def __init__(self, *, bound: timedelta = BOUND) -> None:
+        self._database = ServerClock()
+        self._redis = ServerClock()
+        self._bound_us = microseconds_of(bound)
+        self._apart = False
+
+    def note_database(self, reading: Reading) -> None:
+        """Take note of an answer of the database's clock."""
+        self._told("database", self._database.note(reading))
+
+    def note_redis(self, reading: Reading) -> None:
+        """Take note of an answer of Redis's clock, and tell when the two are too far apart."""
+        self._told("redis", self._redis.note(reading))
+        offset_us = self.offset_us
+        if offset_us is not None and (abs(offset_us) > self._bound_us) != self._apart:
+            self._apart = not self._apart
+            emit(_CLOCKS_APART if self._apart else _CLOCKS_TOGETHER, database_ahead_s=_seconds(offset_us))
+
+    @property
+    def offset_us(self) -> int | None:
+        """The database's clock less Redis's, microseconds; None while one of them has not answered."""
+        database, redis = self._database.ahead_us, self._redis.ahead_us
+        return None if database is None or redis is None else database - redis
+
+    def now(self) -> datetime:
+        """The database's clock; this machine's where the database has never answered."""
+        now_us = self._database.now_us()
+        return datetime.now(UTC) if now_us is None else moment(now_us)
+
+    def _told(self, whose: str, step_us: int) -> None:
+        if step_us:
+            emit(_CLOCK_SET, clock=whose, by_s=_seconds(step_us))
+
+
+def microseconds_of(span: timedelta) -> int:
+    """A span in microseconds."""
+    return span // _TICK
+
+
+def follows(new: NewSet, last: Known | None) -> datetime | None:
+    """The instant by which the fence is to judge a new set; None when a later state is stored for certain.
+
+    As a rule that is when its transaction began. Where the clocks of the two sets differ, one of them was set in
+    between, and the snapshots judge: of a state that sees all that is stored, any later instant will do.
+    """
+    if last is None or not last.stored or last.offset is None or new.day:
+        return new.began
+    offset_us = new.meta.get("clock_offset_us")
+    if not isinstance(offset_us, int) or abs(offset_us - microseconds_of(last.offset)) <= SET_US:
+        return new.began
+    visible = str(new.meta["snapshot"])
+    if includes(visible, last.visible):
+        return max(new.began or new.as_of, last.as_of + _TICK, last.verified + _TICK)
+    return None if includes(last.visible, visible) else new.began
+
+
+def ahead_of(new: NewSet, last: Known | None) -> timedelta:
+    """How far what is stored lies in the future of a new set, by the database's clock; zero as a rule."""
+    if last is None or not last.stored:
+        return timedelta(0)
+    ahead = last.as_of - new.as_of
+    return ahead if microseconds_of(ahead) > SET_US else timedelta(0)
+
+
+def reading_of(said: datetime, asked_us: int, heard_us: int) -> Reading:
+    """What the database's clock said."""
+    return Reading(microseconds(said), asked_us, heard_us)
+
+
+def _seconds(us: int) -> float:
+    return round(us / 1_000_000, 3)
