@@ -3,7 +3,7 @@
 Exit codes, for scripts:
 
     0  fine
-    1  a finding: jobs are unaccounted for; or nothing was done: there was nothing to do, or it was refused
+    1  a finding: jobs are unaccounted for, a report fails; or nothing was done: nothing to do, or refused
     2  a wrong argument or setting, or a port that is taken; one line says which
     3  Redis does not answer; one line names its setting
 

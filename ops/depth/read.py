@@ -183,8 +183,8 @@ class Depth:
 
     @property
     def sound(self) -> bool:
-        """Whether every accepted job is accounted for and no loss of data waits to be acknowledged."""
-        return self.conserved and not self.losses
+        """Whether all jobs are accounted for, no loss of data waits to be acknowledged and no report fails."""
+        return self.conserved and not self.losses and not any(report.failing for report in self.reports)
 
     @property
     def conserved(self) -> bool:

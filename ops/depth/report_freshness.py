@@ -25,7 +25,7 @@ State = Literal["fresh", "stale", "refused", "never", "unreadable"]
 
 _GRACE_US = 60_000_000
 _MOST = 200
-_ERROR_LENGTH = 200
+_ERROR_LENGTH = 300
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -47,6 +47,11 @@ class ReportFreshness:
     hard_ms: int | None = None
     error: str | None = None
     error_at: datetime | None = None
+
+    @property
+    def failing(self) -> bool:
+        """Whether somebody has to act: its last refresh failed, or readers do not get it any more."""
+        return self.error is not None or self.state in {"refused", "unreadable"}
 
 
 async def read_reports(redis: Redis, *, tenant: str, now_us: int) -> tuple[ReportFreshness, ...]:

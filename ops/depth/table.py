@@ -71,6 +71,8 @@ def _notes(depth: Depth) -> Iterator[str]:
     for lane in depth.lanes:
         if not lane.conserved:
             yield f"{lane.lane}: NOT CONSERVED: {_imbalance(lane)}; see docs/operations.md"
+    if failing := [report.report for report in depth.reports if report.failing]:
+        yield f"reports fail: {printable(', '.join(failing))}; ./run ops reports status says what to do"
     for worker in depth.workers:
         if worker.faults:
             told = ", ".join(f"{task} {count} times" for task, count in sorted(worker.faults.items()))

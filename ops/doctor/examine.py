@@ -23,6 +23,7 @@ from ops.doctor.judge_redis import judge_redis
 from ops.doctor.postgres import gather_postgres, judge_postgres
 from ops.doctor.proofs import judge_proofs
 from ops.doctor.redis_facts import gather_redis
+from ops.doctor.reports import gather_reports, judge_reports
 from ops.doctor.role_postgres import gather_role, judge_role
 from ops.doctor.smtp import ServerFacts, gather_server
 from ops.reports.proofs_postgres import ask_catalogue
@@ -54,11 +55,12 @@ async def examine(
 async def _redis(tools: Tools) -> list[Finding]:
     try:
         facts = await gather_redis(tools.redis, tools.redis_url, tenant=tools.tenant)
+        reports = await gather_reports(tools.redis, tenant=tools.tenant)
     except (RedisError, OSError) as error:
         if right := missing_right(error):
             return [wrong("redis.no_right", "redis", right=right, part="nothing is looked at")]
         return [wrong("redis.away", "redis", fault=f"{type(error).__name__}: {error}")]
-    return list(judge_redis(facts))
+    return [*judge_redis(facts), *judge_reports(reports, expected=bool(tools.postgres_dsn))]
 
 
 async def _postgres(tools: Tools) -> list[Finding]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from ops.doctor.finding import Finding, fine, warning, wrong
 from reports.connection_postgres import connect
-from reports.source_postgres import DATABASE_FAULTS
+from reports.source_postgres import DATABASE_FAULTS, log_fields
 
 _SECONDS = 5
 _WHERE = "postgres"
@@ -59,7 +59,7 @@ async def gather_postgres(dsn: str) -> PostgresFacts:
             finally:
                 await connection.close()
     except (*DATABASE_FAULTS, ValueError) as error:
-        return PostgresFacts(fault=type(error).__name__)
+        return PostgresFacts(fault=": ".join(log_fields(error).values()))
     if row is None:  # pragma: no cover  a SELECT without FROM has one row
         return PostgresFacts(fault="no answer")
     return PostgresFacts(**{**row, "stopped": tuple(row["stopped"])})

@@ -109,6 +109,18 @@ ENGLISH: Words = {
         "reports are read by {role}, who may {rights}: a report's SQL is kept from writing, and from nothing else",
         "a role of its own, with SELECT on the tables; ./run ops reports install --role with its name",
     ),
+    "reports.right": ("all {count} declared reports are computed", ""),
+    "reports.none": (
+        "none is declared: no worker with MOMENTUS_POSTGRES_DSN has run yet, or it has no report files",
+        "start one: ./run worker. Where the shipped reports are off, MOMENTUS_REPORTS__PATH names your own",
+    ),
+    "report.fails": ("its last refresh failed: {error}", "{remedy}"),
+    "report.never": ("was never computed", "is a worker with MOMENTUS_POSTGRES_DSN running? ./run ops depth"),
+    "report.refused": ("is older than it may be, and readers get 503", "./run ops reports status says why"),
+    "report.unreadable": (
+        "what is stored cannot be read: worker and ops are of different versions",
+        "run the same version of both",
+    ),
     "reports.watched": ("each change leaves a mark: {boards}", ""),
     "reports.unwatched": (
         "is not watched, each write in the server counts as a change: {why}",

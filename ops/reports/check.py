@@ -38,6 +38,7 @@ async def check(tools: Tools, asked: argparse.Namespace) -> Answer:
         raise Refused(f"--path: {error.reason}" if asked.path else str(error)) from None
     findings = [Finding(fault.field, fault.reason, "") for fault in folder.faults]
     facts, catalogue = await _facts(tools, folder)
+    _weigh_boards(folder, facts)
     for name, found in facts.items():
         findings += judge(folder.reports[name], found, catalogue.proof(folder.reports[name].board or name))
     notes = proof_lines(catalogue) if tools.postgres_dsn else [_NO_DATABASE]
@@ -58,6 +59,17 @@ async def check(tools: Tools, asked: argparse.Namespace) -> Answer:
         "notes": notes,
     }
     return Answer(_text(folder, facts, findings, notes, plans=asked.plan), told, done=not findings)
+
+
+def _weigh_boards(folder: Folder, facts: Mapping[str, ReportFacts]) -> None:
+    """Note what all reports of a board cost, since they are refreshed together."""
+    for board in boards_of(folder.reports).values():
+        known = [(report, facts[report.name]) for report in board.reports if report.name in facts]
+        if len(known) > 1:
+            trees = {report.tree: one.tree_ms for report, one in known}
+            rows_ms = sum((one.cost_ms or one.tree_ms) - one.tree_ms for _, one in known)
+            for _, one in known:
+                one.board = rows_ms + sum(trees.values()), board.max_db_share
 
 
 async def _facts(tools: Tools, folder: Folder) -> tuple[dict[str, ReportFacts], Catalogue]:

@@ -147,14 +147,20 @@ def rows_that_do_not_fit(report: Report, facts: ReportFacts) -> Iterator[Finding
 
 def budgets_that_are_broken(report: Report, facts: ReportFacts) -> Iterator[Finding]:
     """A report whose refreshes are too dear for its share cannot be as fresh as it promises."""
-    if facts.cost_ms is None:
+    cost_ms, share = facts.board or (facts.cost_ms, report.max_db_share)
+    if cost_ms is None:
         return
-    apart = timedelta(milliseconds=facts.cost_ms / report.max_db_share)
+    apart = timedelta(milliseconds=cost_ms / share)
     if apart > report.soft:
-        needed = facts.cost_ms / (report.soft / timedelta(milliseconds=1))
+        needed = cost_ms / (report.soft / timedelta(milliseconds=1))
         fault = (
-            f"a refresh takes {facts.cost_ms:.0f} ms of the database, so {report.max_db_share:.2%} of a processor "
-            f"allows one in {apart.total_seconds():.0f} s, and readers are told that {report.soft} is fresh"
+            f"a refresh{' of its board' if facts.board else ''} takes {cost_ms:.0f} ms of the database, "
+            f"so {share:.2%} of a processor allows one in {apart.total_seconds():.0f} s, and "
+            + (
+                f"readers are refused it (503) after {report.hard}"
+                if apart > report.hard
+                else f"readers are told that {report.soft} is fresh"
+            )
         )
         remedy = f"make the query cheaper (--plan), allow {needed:.2%}, or promise less"
         yield Finding(_key(report, "budget.max_db_share"), fault, remedy)

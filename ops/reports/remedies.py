@@ -26,13 +26,14 @@ _REMEDIES = {
 _USUAL = "./run ops reports check tells more"
 
 
-def remedy_of(error: str) -> str:
+def remedy_of(error: str, *, usual: str = _USUAL) -> str:
     """Say what to do about an error.
 
     Args:
         error: as it is stored, the error's name in front; or the name alone.
+        usual: what to say of others.
 
     >>> remedy_of("InvalidPasswordError: password authentication failed")
     'mend MOMENTUS_POSTGRES_DSN'
     """
-    return _REMEDIES.get(error.partition(":")[0], _USUAL)
+    return _REMEDIES.get(error.partition(":")[0], usual)

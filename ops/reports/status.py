@@ -5,8 +5,8 @@ where one is named, by the prober's own look and decision; without one those two
 """
 
 import argparse
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from statistics import median
 from typing import Any
@@ -16,15 +16,16 @@ import orjson
 from ops.command import Answer, Command, Refused, Tools
 from ops.depth.report_freshness import ReportFreshness, moment, read_report
 from ops.reports.proofs_postgres import proof_line
-from ops.table import table
-from reports import ReportError, load_reports
+from ops.reports.remedies import remedy_of
+from ops.table import printable, table
+from reports import Report, ReportError, load_reports
 from reports.boards import Board, boards_of
 from reports.catalogue_postgres import Catalogue
 from reports.cost import p95
 from reports.keys import snapshot, wanted
 from reports.outbox_postgres import Outbox
 from reports.pace import Decision, Seen, decide_all
-from reports.source_postgres import DATABASE_FAULTS
+from reports.source_postgres import DATABASE_FAULTS, log_fields
 from reports.store import ReportStore
 from reports.triggers import board_key
 
@@ -43,6 +44,7 @@ class Fare:
         marked: changes of its board wait.
         proof: what proves its board unchanged: ``marks``, ``snapshot`` or ``none``.
         unproved: why it is not ``marks``.
+        refused_from: when readers cease to get it, if that is before its next refresh.
         due, why: when its board is refreshed next, and for which of the reasons of `reports/pace.py`.
     """
 
@@ -62,6 +64,12 @@ class Fare:
     due: datetime | None = None
     why: str | None = None
     error: str | None = None
+    refused_from: datetime | None = None
+
+    @property
+    def well(self) -> bool:
+        """Whether readers get it, and will until its next refresh."""
+        return self.state in {"fresh", "stale"} and self.error is None and self.refused_from is None
 
 
 async def status(tools: Tools, asked: argparse.Namespace) -> Answer:
@@ -74,7 +82,7 @@ async def status(tools: Tools, asked: argparse.Namespace) -> Answer:
     seen, decisions, catalogue, note = await _look(tools, boards)
     now = datetime.now(UTC)
     fares = [
-        await _fare(tools, report.name, board, now, seen, decisions.get(board.name), catalogue)
+        await _fare(tools, report, board, now, seen, decisions.get(board.name), catalogue)
         for board in boards.values()
         for report in board.reports
     ]
@@ -83,10 +91,25 @@ async def status(tools: Tools, asked: argparse.Namespace) -> Answer:
     unwatched = [proof_line(*one) for one in sorted(catalogue.proofs.items()) if one[1].why]
     facts = {"reports": [asdict(one) for one in fares], "note": note}
     return Answer(
-        "\n".join([text, *unwatched, *([note] if note else [])]),
+        "\n".join([text, *unwatched, *_to_do(fares), *([note] if note else [])]),
         facts,
-        done=all(one.state != "refused" for one in fares),
+        done=all(one.well for one in fares),
     )
+
+
+def _to_do(fares: Sequence[Fare]) -> Iterator[str]:
+    """What is wrong with each report, and what to do."""
+    for one in fares:
+        if one.error is not None:
+            yield f"{one.report}: {printable(one.error)}: {remedy_of(one.error)}"
+        elif one.state == "never":
+            yield f"{one.report}: was never computed: is a worker with MOMENTUS_POSTGRES_DSN running?"
+        if one.refused_from is not None and one.due is not None:
+            yield (
+                f"{one.report}: its budget puts the next refresh off until {one.due:%Y-%m-%d %H:%M:%S} UTC, and "
+                f"readers are refused it from {one.refused_from:%Y-%m-%d %H:%M:%S} UTC: make the query cheaper "
+                "(./run ops reports check --plan), raise budget.max_db_share, or promise less"
+            )
 
 
 async def _look(
@@ -107,12 +130,9 @@ async def _look(
         read = [one for one in reports if await tools.redis.exists(wanted(tools.tenant, one))]
         decisions = decide_all(boards, known, seen, tenant=tools.tenant, watched=found.watched, wanted=read)
     except DATABASE_FAULTS as error:
-        return (
-            None,
-            {},
-            Catalogue(),
-            f"the database cannot be asked ({type(error).__name__}): what waits there is not known",
-        )
+        remedy = remedy_of(type(error).__name__)
+        note = f"the database cannot be asked ({_in_words(error)}): what waits there is not known; {remedy}"
+        return None, {}, Catalogue(), note
     finally:
         await outbox.close()
     return seen, decisions, found, ""
@@ -120,17 +140,18 @@ async def _look(
 
 async def _fare(
     tools: Tools,
-    name: str,
+    report: Report,
     board: Board,
     now: datetime,
     seen: Seen | None,
     decision: Decision | None,
     catalogue: Catalogue,
 ) -> Fare:
+    name = report.name
     key = snapshot(tools.tenant, name)
     meta, error, costs = await tools.redis.hmget(key, ["_meta", "_error", "_costs"])  # type: ignore[misc]
     fresh = read_report(name, meta, error, now_us=round(now.timestamp() * 1_000_000))
-    return Fare(
+    fare = Fare(
         report=name,
         board=board.name,
         wanted=bool(await tools.redis.exists(wanted(tools.tenant, name))),
@@ -141,6 +162,20 @@ async def _fare(
         why=None if decision is None else decision.why,
         **_stored(fresh, meta, costs),
     )
+    return replace(fare, refused_from=_refused_from(report, fare, decision))
+
+
+def _refused_from(report: Report, fare: Fare, decision: Decision | None) -> datetime | None:
+    """When readers cease to get a report, if its budget puts the next refresh off for longer."""
+    if decision is None or fare.due is None or fare.verified is None or report.name in decision.proved:
+        return None
+    until = fare.verified + report.hard
+    return until if until < fare.due else None
+
+
+def _in_words(error: BaseException) -> str:
+    """The error with the server's words, where they are the server's."""
+    return ": ".join(log_fields(error).values())
 
 
 def _stored(fresh: ReportFreshness, meta: bytes | None, costs: bytes | None) -> dict[str, Any]:

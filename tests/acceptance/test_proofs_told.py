@@ -84,6 +84,7 @@ async def test_install_check_status_and_doctor_say_that_a_board_is_watched(place
         "postgres.right": "",
         "postgres.role": place.role,
         "reports.watched": "shop",
+        "reports.none": "",
     }
 
 

@@ -1,0 +1,38 @@
+"""Findings about stored reports: whether each is computed, and why the last refresh of one failed."""
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+
+from redis.asyncio import Redis
+
+from ops.depth.report_freshness import ReportFreshness, read_reports
+from ops.doctor.finding import Finding, fine, warning, wrong
+from ops.reports.remedies import remedy_of
+
+
+async def gather_reports(redis: Redis, *, tenant: str) -> tuple[ReportFreshness, ...]:
+    """Read how all declared reports fare. Raises RedisError and OSError."""
+    now_us = round(datetime.now(UTC).timestamp() * 1_000_000)
+    return await read_reports(redis, tenant=tenant, now_us=now_us)
+
+
+def judge_reports(reports: Sequence[ReportFreshness], *, expected: bool) -> Iterator[Finding]:
+    """Tell of each report that fails, and of the others together.
+
+    Args:
+        expected: whether a database is named, so that there should be some.
+    """
+    if not reports and expected:
+        yield warning("reports.none", "reports")
+    for one in reports:
+        where = f"report {one.report}"
+        if one.error is not None:
+            yield wrong("report.fails", where, error=one.error, remedy=remedy_of(one.error))
+        elif one.state == "never":
+            yield warning("report.never", where)
+        elif one.state == "refused":
+            yield wrong("report.refused", where)
+        elif one.state == "unreadable":
+            yield wrong("report.unreadable", where)
+    if reports and all(one.error is None and one.state in {"fresh", "stale"} for one in reports):
+        yield fine("reports.right", "reports", count=len(reports))

@@ -1,0 +1,133 @@
+"""Reports that cannot be computed: each command says which, why and what to do."""
+
+import json
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import asyncpg
+import pytest
+from redis.asyncio import Redis
+
+from reports import load_reports
+from reports.source_postgres import Source, log_fields
+from reports.store import Failure, ReportStore
+from tests.boards import shop
+from tests.command_line import run_ops
+from worker.reports.refresh import refresh_board
+from worker.reports.refresher import Refresher
+
+MISSING = 'UndefinedTableError: relation "organisation.'
+
+
+DEAR = """-- +++
+-- name = "dear"
+-- scope = "node_id"
+-- tree = "shops"
+-- every = "10s"
+-- sources = ["shop.nodes", "shop.orders"]
+--
+-- [freshness]
+-- soft = "30s"
+-- hard = "1m"
+-- debounce = "0s"
+--
+-- [budget]
+-- max_db_share = "0.01%"
+--
+-- [rollup]
+-- amount = "sum"
+-- +++
+SELECT node_id, sum(amount) AS amount FROM shop.orders, pg_sleep(0.02) WHERE at <= :now GROUP BY node_id
+"""
+
+
+@pytest.fixture
+async def empty(database: str, valkey_url: str) -> AsyncIterator[Refresher]:
+    """The shipped reports on a database without any table, as a worker declares them."""
+    source = Source(database, statement_timeout=timedelta(seconds=30))
+    async with Redis.from_url(valkey_url) as redis:
+        store = ReportStore(redis, tenant="default")
+        refresher = Refresher("default", load_reports(), source, store, ZoneInfo("UTC"))
+        await store.declare(refresher.reports)
+        yield refresher
+    await source.close()
+
+
+async def test_on_an_empty_database_each_command_names_the_missing_table_of_each_report_and_fails(
+    empty: Refresher, database: str, valkey_url: str
+) -> None:
+    settings = {"REDIS_URL": valkey_url, "POSTGRES_DSN": database}
+    code, out, _ = await run_ops("reports", "status", **settings)
+    assert (code, out.count("was never computed")) == (1, 4)
+    assert (await run_ops("depth", **settings))[0] == 0, "a worker may just have begun"
+    for board in empty.boards.values():
+        await refresh_board(empty, board)
+    code, out, _ = await run_ops("reports", "status", **settings)
+    assert code == 1
+    for name in empty.reports:
+        assert f"{name}: {MISSING}" in out
+    assert "MOMENTUS_REPORTS__SHIPPED=off" in out
+    code, out, _ = await run_ops("depth", **settings)
+    assert (code, out.count(MISSING)) == (1, 4)
+    assert "reports fail: activity, blockers, management, workload; ./run ops reports status says what" in out
+    code, out, _ = await run_ops("doctor", "--json", "--no-login", **settings)
+    found = {one["where"]: one for one in json.loads(out)["findings"] if one["code"] == "report.fails"}
+    assert (code, set(found)) == (1, {f"report {name}" for name in empty.reports})
+    assert {one["severity"] for one in found.values()} == {"wrong"}
+    assert "MOMENTUS_REPORTS__SHIPPED=off" in found["report blockers"]["remedy"]
+    code, out, _ = await run_ops("reports", "check", **settings)
+    assert code == 1
+    assert "create it, or name the right database in MOMENTUS_POSTGRES_DSN" in out
+
+
+async def test_commands_fail_no_more_when_reports_are_computed_again(database: str, valkey_url: str) -> None:
+    async with shop(database, valkey_url) as it:
+        await it.refresher.store.declare(it.refresher.reports)
+        await it.database.execute("ALTER TABLE shop.orders RENAME TO gone")
+        await refresh_board(it.refresher, it.refresher.boards["shop"])
+        assert (await run_ops("depth", REDIS_URL=valkey_url))[0] == 1
+        await it.database.execute("ALTER TABLE shop.gone RENAME TO orders")
+        past = datetime.now(UTC) - timedelta(seconds=1)
+        await it.refresher.store.record_failure("sales", at=past, error="x", failure=Failure(1, past))
+        await refresh_board(it.refresher, it.refresher.boards["shop"])
+        assert (await run_ops("depth", REDIS_URL=valkey_url))[0] == 0
+
+
+async def test_a_budget_that_keeps_a_report_from_its_readers_is_said_before_and_after(
+    database: str, valkey_url: str, tmp_path: Path
+) -> None:
+    (tmp_path / "trees").mkdir()
+    (tmp_path / "dear.sql").write_text(DEAR)
+    (tmp_path / "trees" / "shops.sql").write_text("SELECT id, parent_id, name, kind FROM shop.nodes")
+    dear = load_reports(tmp_path, shipped="off")["dear"]
+    settings = {
+        "REDIS_URL": valkey_url,
+        "POSTGRES_DSN": database,
+        "REPORTS__PATH": str(tmp_path),
+        "REPORTS__SHIPPED": "off",
+    }
+    async with shop(database, valkey_url, dear) as it:
+        await it.order(5)
+        code, out, _ = await run_ops("reports", "check", **settings)
+        assert code == 1
+        assert "and readers are refused it (503) after 0:01:00; make the query cheaper (--plan)" in out
+        await refresh_board(it.refresher, it.refresher.boards["dear"])
+        code, out, _ = await run_ops("reports", "status", **settings)
+        assert (code, "dear: its budget" in out) == (0, False), "it is proved true as long as nothing happens"
+        await it.order(7)
+        code, out, _ = await run_ops("reports", "status", **settings)
+        assert (code, "dear: its budget puts the next refresh off until" in out) == (1, True)
+        assert "readers are refused it from" in out
+
+
+def test_a_log_has_the_servers_words_only_where_they_hold_no_data() -> None:
+    assert log_fields(asyncpg.UndefinedTableError('relation "a.b" does not exist'))["reason"]
+    assert log_fields(asyncpg.InvalidTextRepresentationError('invalid input syntax: "Ada"')) == {
+        "error": "InvalidTextRepresentationError"
+    }
+    assert log_fields(ValueError("Ada")) == {"error": "ValueError"}
+    raised = asyncpg.InsufficientPrivilegeError("not for Ada")
+    raised.context = "PL/pgSQL function shop.refuse() line 2 at RAISE"
+    assert log_fields(raised) == {"error": "InsufficientPrivilegeError"}
