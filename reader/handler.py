@@ -19,7 +19,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from datetime import UTC, date
 from email.utils import parsedate_to_datetime
 from functools import partial
@@ -67,6 +67,9 @@ log = logging.getLogger(__name__)
 
 class EndingStream(Stream, Protocol):
     """An answer that is sent in parts."""
+
+    def when_gone(self, call: Callable[[], object]) -> None:
+        """Call this once the client has gone."""
 
     def end(self) -> None:
         """That was all."""
@@ -248,6 +251,8 @@ class Reader:
         self._metrics.count(Answer(status=200, outcome=self._events.outcome(admission)))
         headers = self._origins.grant(_STREAM, request.header("origin")) if self._origins else _STREAM
         stream = exchange.respond_in_parts(200, headers)
+        if (task := asyncio.current_task()) is not None:
+            stream.when_gone(task.cancel)  # so that its place is free at once
         try:
             await self._events.run(request, admission, stream)
         finally:

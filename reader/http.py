@@ -182,6 +182,7 @@ class Client(asyncio.Protocol):
         self._wrong: problem.Problem | None = None
         self._taken = 0
         self._latest: Exchange | None = None
+        self._gone: Callable[[], object] | None = None
         self._lingers = False
         self._deaf = False
         self._has_ended = False
@@ -261,9 +262,9 @@ class Client(asyncio.Protocol):
                 self._refuse(_refusal(problem.HEAD_TOO_LARGE))
 
     def eof_received(self) -> bool:
-        """The client will ask for nothing more; what it has asked for it may still wait for."""
+        """The client asks for nothing more; what it asked for it may still wait for, unless that has no end."""
         self._has_ended = self._ending = True
-        return bool(self._turn or self._unread)
+        return bool(self._turn or self._unread) and self._gone is None
 
     def connection_lost(self, _error: Exception | None) -> None:
         """It is closed; answers under way go nowhere."""
@@ -273,6 +274,8 @@ class Client(asyncio.Protocol):
         self._unread = b""
         self._backlog.hold(self, 0)
         self.resume_writing()
+        if self._gone is not None:
+            self._gone()
 
     def pause_writing(self) -> None:
         """The client does not take what it asked for."""
@@ -369,8 +372,16 @@ class Client(asyncio.Protocol):
         if self._transport is None:
             raise ConnectionResetError("the client has gone")
 
+    def when_gone(self, call: Callable[[], object]) -> None:
+        """Call this once the connection is lost; at once if it is."""
+        if self._transport is None:
+            call()
+        else:
+            self._gone = call
+
     def end_parts(self) -> None:
         """The answer is over, and so is the connection."""
+        self._gone = None
         if self._transport is not None:
             self._done(last=True)
 
@@ -552,6 +563,10 @@ class Parts:
             ConnectionResetError: the client has gone.
         """
         await self._client.send_part(data.encode())
+
+    def when_gone(self, call: Callable[[], object]) -> None:
+        """Call this once the client has gone: whoever waits for something to send would notice only then."""
+        self._client.when_gone(call)
 
     def end(self) -> None:
         """That was all."""
