@@ -9,5 +9,8 @@ MAIL_NORMAL = "mail.normal"
 MAIL_BULK = "mail.bulk"
 REPORTS = "reports"
 
-LANES = (MAIL_URGENT, MAIL_NORMAL, MAIL_BULK, REPORTS)
-"""Every lane, in the order in which people read them."""
+MAIL_LANES = (MAIL_URGENT, MAIL_NORMAL, MAIL_BULK)
+"""The lanes of mails; one that stands before another goes before it."""
+
+LANES = (*MAIL_LANES, REPORTS)
+"""Every lane, in the order in which tables show them."""

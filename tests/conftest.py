@@ -12,6 +12,11 @@ and any number of pytest-xdist workers in each, go side by side; each has its ow
     smtp_sink       a catch-all SMTP server with fault knobs
 
 Helpers are in `tests.support`, first of all `eventually`.
+
+Other versions than those out of the wheels, for the support matrix in docs/operations.md:
+
+    ./run test --redis-server /usr/bin/redis-server tests/conformance
+    ./run test --postgres postgresql://postgres@127.0.0.1:5432/postgres tests/acceptance/test_reports.py
 """
 
 import os
@@ -36,6 +41,14 @@ from tests.support import OwnValkey, Servers, ask_valkey, scratch_directory
 from tests.topologies import Cluster, lasting_cluster
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let a run name servers of other versions; those out of the wheels are used otherwise."""
+    parser.addoption(
+        "--redis-server", type=Path, help="program of a Redis or Valkey to start in place of the wheel's"
+    )
+    parser.addoption("--postgres", help="DSN of a superuser; the tests make and drop databases of their own there")
+
+
 @pytest.fixture(autouse=True)
 def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in os.environ:
@@ -44,9 +57,10 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
-def _valkey() -> Iterator[Valkey]:
+def _valkey(pytestconfig: pytest.Config) -> Iterator[Valkey]:
     with scratch_directory() as scratch:
         valkey = Valkey.in_directory(scratch / "valkey", protected=False)
+        valkey = replace(valkey, binary=pytestconfig.getoption("--redis-server") or valkey.binary)
         with Servers([valkey.process()], scratch):
             yield valkey
 
@@ -83,7 +97,7 @@ def cluster_url(_cluster: Cluster) -> str:
 
 
 @pytest.fixture
-async def own_valkey() -> AsyncIterator[Callable[..., Awaitable[OwnValkey]]]:
+async def own_valkey(pytestconfig: pytest.Config) -> AsyncIterator[Callable[..., Awaitable[OwnValkey]]]:
     """Call it, with further arguments of the server if any: `await own_valkey("--maxmemory", "4mb")`.
 
     With `binary`, another server of the same family.
@@ -93,7 +107,7 @@ async def own_valkey() -> AsyncIterator[Callable[..., Awaitable[OwnValkey]]]:
         async def start(*arguments: str, binary: Path | None = None) -> OwnValkey:
             scratch = stack.enter_context(scratch_directory())
             valkey = Valkey.in_directory(scratch / "valkey", protected=False, arguments=arguments)
-            valkey = replace(valkey, binary=binary or valkey.binary)
+            valkey = replace(valkey, binary=binary or pytestconfig.getoption("--redis-server") or valkey.binary)
             process = replace(valkey.process(), restart=Restart.NEVER)
             running = await stack.enter_async_context(Supervisor([process], scratch=scratch))
             return OwnValkey(url=valkey.url, port=valkey.port, directory=valkey.data, running=running)
@@ -102,7 +116,10 @@ async def own_valkey() -> AsyncIterator[Callable[..., Awaitable[OwnValkey]]]:
 
 
 @pytest.fixture(scope="session")
-def postgres_dsn() -> Iterator[str]:
+def postgres_dsn(pytestconfig: pytest.Config) -> Iterator[str]:
+    if given := pytestconfig.getoption("--postgres"):
+        yield given
+        return
     with scratch_directory() as scratch:
         postgres = Postgres.in_directory(scratch / "postgres", durable=False)
         with Servers([postgres.process()], scratch):

@@ -17,12 +17,12 @@ from typing import Any
 
 from redis.asyncio import Redis
 
+from jobs.lanes import MAIL_LANES
 from ops.command import Answer, Command, Tools
 from ops.depth.read import Depth, read_depth
 from ops.durations import duration_text
 from ops.mail.accounts import AccountSeen, read_accounts
 from ops.mail.left import Left, LeftOfWindow
-from ops.mail.trace import MAIL_LANES
 
 _LONGEST = timedelta(days=365)
 

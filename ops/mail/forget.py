@@ -19,7 +19,8 @@ from typing import Any
 
 from redis.asyncio import Redis
 
-from jobs import LANES, JobError, Mail
+from jobs import JobError, Mail
+from jobs.lanes import MAIL_LANES
 from jobs.mail.address import PRIVATE_DOMAINS, normal_address
 from jobs.mail.seal import KeyRing, SealError, is_sealed
 from ops.command import Answer, Command, Refused, Tools
@@ -34,7 +35,6 @@ from producers.suppression import digest_of, suppress, unsuppress
 _BATCH = 500
 _SENT, _GATHERED = "momentus:{mail}:sent:*", "momentus:{mail}:digest:*"
 _REFUSALS = ("momentus:{mail}:refused:*", "momentus:{mail}:believed:*")
-_LANES = tuple(lane for lane in LANES if lane.startswith("mail."))
 _WORDS = {
     "cancelled": "waiting mails cancelled",
     "discarded": "dead mails discarded",
@@ -55,7 +55,7 @@ async def forget(redis: Redis, address: str, *, ring: KeyRing | None) -> Counter
     """
     counts: Counter[str] = Counter()
     digest, gone = digest_of(address), set[str]()
-    for lane in _LANES:
+    for lane in MAIL_LANES:
         keys = LaneKeys(lane)
         async for job_id in _addressed(redis, keys.queue, digest, ring, counts):
             gone.add(job_id)
@@ -116,7 +116,7 @@ async def _forget_sent(redis: Redis, digest: str) -> int:
             if not digest.startswith(read_note(known).digest):
                 continue
             job_id = f"{{mail}}{message_id.decode().removeprefix('mail')}"
-            removed += await redis.delete(f"arq:result:{job_id}", LaneKeys(_LANES[0]).history(job_id))
+            removed += await redis.delete(f"arq:result:{job_id}", LaneKeys(MAIL_LANES[0]).history(job_id))
             await redis.hdel(key, message_id)  # type: ignore[misc]  # typed for both clients
     return removed
 

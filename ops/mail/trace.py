@@ -25,6 +25,7 @@ from typing import Any, Literal
 import orjson
 from redis.asyncio import Redis
 
+from jobs.lanes import MAIL_LANES
 from jobs.mail.journal import read_line
 from ops.command import Answer, Command, Tools
 from ops.jobs.job import Event, look, read_event
@@ -46,7 +47,6 @@ State = Literal[  # fmt: skip  a word a line would be a screen of them
     "unknown",
 ]
 
-MAIL_LANES = ("mail.urgent", "mail.normal", "mail.bulk")
 _KEYS = LaneKeys(MAIL_LANES[0])
 _ENDED: Mapping[str, State] = {
     "expired": "expired",

@@ -18,10 +18,11 @@ from typing import Literal
 import orjson
 from redis.asyncio import Redis
 
+from jobs.lanes import MAIL_LANES
 from ops.command import Answer, Command, Tools
 from ops.jobs.parked import read_parking
 from ops.mail.suppression import operator
-from ops.mail.trace import MAIL_LANES, Trace, takes_id, trace, utc
+from ops.mail.trace import Trace, takes_id, trace, utc
 from ops.table import table
 from producers.keys import LaneKeys
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import orjson
 
-from jobs.lanes import MAIL_BULK, MAIL_NORMAL, MAIL_URGENT
+from jobs.lanes import MAIL_BULK, MAIL_LANES
 from producers.envelope import ERASED, UnreadableEnvelope, read_envelope, write_envelope
 from producers.keys import LaneKeys
 from producers.link import Link
@@ -32,7 +32,6 @@ KIND = "mail.erase"
 _BATCH = 16
 """Payloads read by one command: with the longest allowed, 4 MiB, which Redis copies in about 2 ms."""
 _KEPT = ("message_id", "date", "stream", "account")
-_LANES = (MAIL_URGENT, MAIL_NORMAL, MAIL_BULK)
 _SCRIPT = Script(read_script(Path(__file__).parent / "scripts", "erase"))
 
 
@@ -57,7 +56,7 @@ async def erase_mails(context: dict[str, Any]) -> dict[str, object]:
     """
     eraser: Eraser = context["eraser"]
     erased = 0
-    for lane in _LANES:
+    for lane in MAIL_LANES:
         erased += await _erase_lane(eraser, LaneKeys(lane))
     if erased:
         emit(_MAIL_ERASED, mails=erased)

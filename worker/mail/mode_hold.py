@@ -16,13 +16,12 @@ import orjson
 from redis.exceptions import RedisError
 
 import background
-from jobs.lanes import MAIL_BULK, MAIL_NORMAL, MAIL_URGENT
+from jobs.lanes import MAIL_LANES
 from producers.keys import LaneKeys
 from producers.link import Link
 from producers.script import Script
 from worker.mail.modes import HOLD_REASON, Mode
 
-_LANES = (MAIL_URGENT, MAIL_NORMAL, MAIL_BULK)
 _OURS = orjson.dumps({"until_ms": None, "reason": HOLD_REASON})
 _AGAIN = 1.0
 _SCRIPT = Script((Path(__file__).parent / "scripts" / "mode_hold.lua").read_text(encoding="utf-8"))
@@ -40,9 +39,9 @@ async def holding(link: Link, mode: Mode) -> AsyncIterator[None]:
 
 
 async def _say(link: Link, mode: Mode) -> None:
-    keys = [LaneKeys(_LANES[0]).holds, *(LaneKeys(lane).wake for lane in _LANES)]
+    keys = [LaneKeys(MAIL_LANES[0]).holds, *(LaneKeys(lane).wake for lane in MAIL_LANES)]
     while True:
         with contextlib.suppress(RedisError, OSError):
-            await _SCRIPT.run(link.call, keys, ["hold" if mode == "hold" else "release", _OURS, *_LANES])
+            await _SCRIPT.run(link.call, keys, ["hold" if mode == "hold" else "release", _OURS, *MAIL_LANES])
             return
         await asyncio.sleep(_AGAIN)
