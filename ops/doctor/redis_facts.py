@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
-from jobs import LANES
+from jobs.lanes import MAIL_LANES
 from ops.depth.read import Depth, read_depth
 from ops.mail.flood import Flood, find_flood
 from producers.keys import LaneKeys
@@ -122,7 +122,7 @@ async def _skew(redis: Redis) -> float:
 
 async def _mail_octets(redis: Redis) -> int | None:
     sizes: list[int] = []
-    for lane in (lane for lane in LANES if lane.startswith("mail.")):
+    for lane in MAIL_LANES:
         job_ids = await redis.zrange(LaneKeys(lane).queue, 0, _SAMPLE - 1)
         pipe = redis.pipeline(transaction=False)
         for job_id in job_ids:

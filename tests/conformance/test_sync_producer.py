@@ -58,7 +58,9 @@ def everything(redis: Any) -> list[bytes]:
     """Every key with its value, on a line each; ids and times are replaced by their kind, nothing else is."""
     readers: dict[bytes, Any] = {
         b"string": redis.get,
-        b"hash": redis.hgetall,
+        b"hash": lambda key: sorted(
+            without_ids_and_times(repr(one).encode()) for one in redis.hgetall(key).items()
+        ),
         b"zset": lambda key: redis.zrange(key, 0, -1, withscores=True),
         b"list": lambda key: redis.lrange(key, 0, -1),
     }
