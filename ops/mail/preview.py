@@ -103,7 +103,7 @@ COMMANDS = (
     Command(
         "preview",
         "fill a template and look at it; nothing is sent",
-        """preview task_assigned --values '{"task": "Cierre", "due": "hoy"}' --locale es --out task.html""",
+        """mail preview task_assigned --values '{"task": "Cierre", "due": "hoy"}' --locale es --out task.html""",
         _arguments,
         _preview,
         needs_redis=False,

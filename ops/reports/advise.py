@@ -149,7 +149,7 @@ COMMANDS = (
     Command(
         "advise",
         "whether to fix the query, compute it ahead, or leave it, measured on your database",
-        "advise management --walk dashboard.sql --views 10",
+        "reports advise management --walk dashboard.sql --views 10",
         _arguments,
         give_advice,
     ),

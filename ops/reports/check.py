@@ -149,7 +149,7 @@ COMMANDS = (
     Command(
         "check",
         "whether reports can be computed: columns, roll-ups, plan, cost, schema",
-        "check --path my-reports",
+        "reports check --path my-reports",
         _arguments,
         check,
         needs_redis=False,

@@ -94,7 +94,7 @@ COMMANDS = (
     Command(
         "preview",
         "one node's document as a refresh would store it now",
-        "preview management --scope 1 --diff",
+        "reports preview management --scope 1 --diff",
         _arguments,
         preview,
     ),

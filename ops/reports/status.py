@@ -230,4 +230,6 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     del parser
 
 
-COMMANDS = (Command("status", "how each report fares, and when it is next due", "status", _arguments, status),)
+COMMANDS = (
+    Command("status", "how each report fares, and when it is next due", "reports status", _arguments, status),
+)
