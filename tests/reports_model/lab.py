@@ -17,7 +17,7 @@ from local.organisation.postgres import install
 from producers import Producer
 from reports import Report
 from reports.boards import boards_of
-from reports.catalogue_postgres import Catalogue
+from reports.catalogue_postgres import Catalogue, read_catalogue
 from reports.keys import snapshot
 from reports.outbox_postgres import Outbox
 from reports.source_postgres import Source
@@ -25,6 +25,7 @@ from reports.store import ReportStore
 from reports.triggers import install_script
 from tests.reports_model.clock import install_clock, set_clock
 from tests.reports_model.company import NAMES, ROOT, Statement
+from tests.reports_model.partitions import PARTITIONED, bring_back
 from tests.reports_model.stored import StoredSet
 from worker.reports.prober import Prober
 from worker.reports.refresher import Refresher
@@ -77,6 +78,8 @@ class LabWorker:
         return replace(self._refreshers[watched], zone=ZoneInfo(zone))
 
     def prober(self, zone: str, *, watched: bool) -> Prober:
+        for one in (self.outbox, self._blind):
+            one._asking = 0.0  # by the machine's clock there was time enough since the last question
         return Prober(self.refresher(zone, watched=watched), self._producer)
 
     def lose_postgres(self) -> None:
@@ -110,6 +113,7 @@ class Lab:
     def __init__(self, dsn: str, url: str, reports: dict[str, Report]) -> None:
         self.dsn, self.url, self.reports = dsn, url, reports
         self.steps = self.refreshes = self.crashes = self.proofs = 0
+        self.unmarked = False
         self._runner = asyncio.Runner()
         self._logging: dict[str, Any] = {}
 
@@ -134,13 +138,19 @@ class Lab:
         connection = await asyncpg.connect(self.dsn)
         await install(connection)
         await connection.execute(_WITHOUT_REFERENCES)
-        role = await connection.fetchval("SELECT current_user")
-        await connection.execute(install_script(TENANT, boards_of(self.reports), role=role))
+        await connection.execute(PARTITIONED)
+        await self.install(connection)
         await install_clock(connection)
         await connection.close()
         self.writer, self.slow_writer = [await asyncpg.connect(self.dsn) for _ in range(2)]
         self.producer = Producer.connect(self.url, tenant=TENANT, budget=2)
         self.workers = [LabWorker(self.dsn, self.url, self.reports, self.producer) for _ in range(2)]
+
+    async def install(self, connection: Any) -> None:
+        """Put the triggers on all tables that there are now."""
+        role = await connection.fetchval("SELECT current_user")
+        await connection.execute(install_script(TENANT, boards_of(self.reports), role=role))
+        self.unmarked = False
 
     async def _close(self) -> None:
         for worker in self.workers:
@@ -154,6 +164,9 @@ class Lab:
         self.redis.flushall()
         for worker in self.workers:
             worker.forget()
+        await bring_back(self.writer)
+        if self.unmarked:
+            await self.install(self.writer)
         tables = ", ".join(f"organisation.{name}" for name in NAMES)
         await self.writer.execute(f"TRUNCATE {tables}; TRUNCATE momentus.dirty, momentus.boards")
         await set_clock(self.writer, at)
@@ -184,6 +197,10 @@ class Lab:
     def rest_is_over(self, report: str) -> None:
         """A failed report is left alone for a while; that while has passed."""
         self.redis.hdel(snapshot(TENANT, report), "_error")
+
+    async def catalogue(self) -> Catalogue:
+        """What the catalogue says now."""
+        return await read_catalogue(self.writer.fetch, TENANT, boards_of(self.reports))
 
     async def waiting(self) -> tuple[set[str], dict[str, datetime]]:
         """Boards with marks that nobody took up, and when each board's were."""

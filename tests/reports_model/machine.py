@@ -23,7 +23,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import initialize, invariant, rule
 from redis.exceptions import RedisError
 
 from reports.boards import Board
@@ -33,6 +33,7 @@ from tests.reports_model.company import ROOT, Change, Company
 from tests.reports_model.expected import expected
 from tests.reports_model.interrupt import interrupted
 from tests.reports_model.lab import TENANT, Lab, LabWorker
+from tests.reports_model.partitions import PARTS, PartitionSteps
 from tests.reports_model.stored import StoredSet, require_whole
 from worker.engine import TryLater
 from worker.reports.refresh import Outcome, refresh_board
@@ -53,7 +54,7 @@ awaits = st.integers(1, 40)
 ways = st.sampled_from(["crash", "crash", "postgres", "redis", "flush", "write", "refresh", "clock", "pause"])
 
 
-class ReportsMachine(RuleBasedStateMachine):
+class ReportsMachine(PartitionSteps):
     """The steps."""
 
     def __init__(self, lab: Lab) -> None:
@@ -343,9 +344,14 @@ class ReportsMachine(RuleBasedStateMachine):
         if not changed:
             return
         marks, taken = self.lab.do(self.lab.waiting())
+        catalogue = self.lab.do(self.lab.catalogue())
         for name in changed:
-            key = board_key(TENANT, self._board_of(name).name)
-            assert key in marks or taken[key] > stored[name].as_of, f"nobody knows that {name} has changed"
+            board = self._board_of(name).name
+            key, proof, meta = board_key(TENANT, board), catalogue.proof(board), stored[name].meta
+            by_marks = key in marks or key not in taken or taken[key] > stored[name].as_of
+            otherwise = proof.kind != "marks" and meta["snapshot"] != catalogue.visible
+            known = by_marks or otherwise or meta["catalogue"] != proof.digest
+            assert known, f"nobody knows that {name} has changed"
 
     def _require_done(self, board: Board) -> None:
         stored = self._stored()
@@ -393,6 +399,8 @@ class ReportsMachine(RuleBasedStateMachine):
 
     def _row(self, table: str, node_id: int, at: int, until: int) -> Change:
         change, row_id, instant = Change(), self.company.new_id(), self._instant(at)
+        while table == "checkins" and row_id % PARTS == self.away:
+            row_id = self.company.new_id()
         employee = self.company.chosen("employees", row_id)
         person = employee["id"] if employee else 0
         end = None if until == 0 else max(instant, self._instant(until))
