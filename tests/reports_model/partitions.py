@@ -55,6 +55,15 @@ class PartitionSteps(RuleBasedStateMachine):
     def _write(self, change: Change) -> None:
         raise NotImplementedError
 
+    def refresh(self, worker: int, watched: bool) -> None:  # noqa: FBT001  as the machine has it
+        raise NotImplementedError
+
+    def probe(self, watched: bool) -> None:  # noqa: FBT001  as the machine has it
+        raise NotImplementedError
+
+    def all_is_as_it_must_be(self) -> None:
+        raise NotImplementedError
+
     @rule(node=st.integers(0, 7), at=st.sampled_from([-90, -1, 0, 1]))
     def a_row_comes_by_the_name_of_its_partition(self, node: int, at: int) -> None:
         """The statement fires the partition's own trigger, and none of the table's."""
@@ -93,6 +102,26 @@ class PartitionSteps(RuleBasedStateMachine):
         change.statements = [_plain(sql) for sql in (*statements, attach(self.away))]
         self.away, self.rows_away = None, ()
         self._write(change)
+
+    @rule(node=st.integers(0, 7), truncated=st.booleans(), fresh=st.booleans())
+    def a_partition_goes_for_a_while(self, node: int, truncated: bool, fresh: bool) -> None:  # noqa: FBT001
+        """Right after its rows were stored, so that nothing else has changed; each time somebody looks."""
+        if not self._may_alter or self.away is not None:
+            return
+        change = _by_name(self._row("checkins", self.company.node(node), 0, 0))
+        self._write(change)
+        self._settled()
+        number = change.rows[0][1] % PARTS
+        self.a_partition_is_truncated(number) if truncated else self.a_partition_goes(number)
+        self._settled()
+        self.a_partition_comes_back(fresh)
+        self._settled()
+
+    def _settled(self) -> None:
+        """A look, a refresh and another look, with all compared after each."""
+        for step in (self.probe, lambda watched: self.refresh(0, watched), self.probe):
+            step(watched=True)
+            self.all_is_as_it_must_be()
 
     @rule()
     def the_triggers_are_installed_again(self) -> None:
