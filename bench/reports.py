@@ -50,7 +50,7 @@ from bench.reports_day.work_postgres import Work
 from local.demo.company_postgres import Company
 from local.embedded.postgres import Postgres
 from local.embedded.valkey import Valkey
-from local.organisation import Size, generate
+from local.organisation import OrganisationSize, generate
 from local.supervisor.supervisor import Supervisor
 from producers import Producer
 from reports import load_reports
@@ -117,9 +117,9 @@ async def _bench(times: int) -> AsyncIterator["Bench"]:
         os.chmod(scratch, 0o711)  # noqa: PTH101, S103  the server is another user
         postgres = Postgres.in_directory(Path(scratch) / "postgres")
         valkey = Valkey.in_directory(Path(scratch) / "valkey")
-        whole = Size()
+        whole = OrganisationSize()
         names = ("nodes", "employees", "memberships", "tasks", "checkins", "blockers")
-        size = Size(**{name: getattr(whole, name) * times for name in names})
+        size = OrganisationSize(**{name: getattr(whole, name) * times for name in names})
         async with Supervisor([postgres.process(), valkey.process()]), Company(postgres.dsn) as company:
             await company.fill(generate(size, seed=1, now=datetime.now(_ZONE)))
             async with Redis.from_url(valkey.url) as redis:

@@ -11,7 +11,7 @@ from functools import partial
 
 from pydantic import SecretStr
 
-from local.demo.run import Wishes, demo
+from local.demo.run import DemoOptions, demo
 from local.installation import Plan
 from local.up import up
 from ops.arguments import between
@@ -66,7 +66,7 @@ def _demo(asked: argparse.Namespace) -> int:
         sink_delay=(min(asked.provider_seconds), max(asked.provider_seconds)),
         environment=open_reader,
     )
-    return demo(plan, Wishes(asked.once, asked.json, asked.scale), tenant=settings.tenant)
+    return demo(plan, DemoOptions(asked.once, asked.json, asked.scale), tenant=settings.tenant)
 
 
 def _up(_asked: argparse.Namespace) -> int:

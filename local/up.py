@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from local.demo.company_postgres import Company
 from local.errors import EmbeddedError
 from local.installation import Plan, announce, assemble, forget
-from local.organisation import Size, generate
+from local.organisation import OrganisationSize, generate
 from local.supervisor.console_log import console
 from local.supervisor.supervisor import supervise
 
@@ -42,4 +42,4 @@ def up(plan: Plan) -> int:
 async def _fill_if_empty(dsn: str) -> None:
     async with Company(dsn) as company:
         if await company.is_empty():
-            await company.fill(generate(Size(), seed=_SEED, now=datetime.now(UTC)))
+            await company.fill(generate(OrganisationSize(), seed=_SEED, now=datetime.now(UTC)))

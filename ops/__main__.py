@@ -28,7 +28,7 @@ from redis.exceptions import RedisError
 
 from ops.acl import ACL
 from ops.arguments import between
-from ops.command import Act, Command, Refused, Tools
+from ops.command import Act, Command, CommandRefused, Tools
 from ops.depth.read import Depth, read_depth
 from ops.depth.table import depth_table
 from ops.depth.wrong_keys import wrong_keys
@@ -182,7 +182,7 @@ async def _answered(act: Act, asked: argparse.Namespace, settings: Settings, url
         except (RedisError, OSError) as error:
             _say(await _away(redis, named, error))
             return EXIT_REDIS
-        except Refused as refusal:
+        except CommandRefused as refusal:
             _say(str(refusal))
             return EXIT_CONFIGURATION
     print(orjson.dumps(answer.facts, written, orjson.OPT_UTC_Z).decode() if asked.json else answer.text)
@@ -212,13 +212,13 @@ def _plain(value: object) -> object:
 
 def _console(_asked: argparse.Namespace) -> int:
     import log  # noqa: PLC0415  see above
-    from ops.console.page import Console  # noqa: PLC0415  see above
+    from ops.console.page import ConsolePage  # noqa: PLC0415  see above
     from ops.console.server import CannotListen, serve  # noqa: PLC0415  see above
 
     settings = load_or_exit()
     log.set_up(settings.log_format, settings.log_level)
     url, named = _redis_url(settings)
-    console = Console(_redis(url), tenant=settings.tenant, named=named)
+    console = ConsolePage(_redis(url), tenant=settings.tenant, named=named)
     try:
         serving = serve(
             console, host=settings.console.host, port=settings.console.port, log_config=log.GRANIAN_LOGGING

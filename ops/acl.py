@@ -24,7 +24,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ops.command import Answer, Command, Refused, Tools
+from ops.command import Command, CommandRefused, CommandResult, Tools
 
 _TALK = "ping hello auth select role time cluster|slots cluster|info command asking"
 """What a connection needs; the last four on a cluster. Redis 7.0 does not know CLIENT SETINFO and refuses a file
@@ -204,7 +204,7 @@ def _password(file: Path) -> str:
         file.write_text(secrets.token_urlsafe(32) + "\n", "utf-8")
     password = file.read_text("utf-8").strip()
     if len(password) < _SHORTEST:
-        raise Refused(f"the password in {file} has fewer than {_SHORTEST} characters: write a longer one")
+        raise CommandRefused(f"the password in {file} has fewer than {_SHORTEST} characters: write a longer one")
     return password
 
 
@@ -212,12 +212,12 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--passwords", type=Path, required=True, metavar="FOLDER", help="a file per role")
 
 
-async def _act(_tools: Tools, asked: argparse.Namespace) -> Answer:
+async def _act(_tools: Tools, asked: argparse.Namespace) -> CommandResult:
     try:
         lines = list(acl_file(asked.passwords))
     except OSError as error:
-        raise Refused(f"--passwords {asked.passwords}: {error.strerror}") from error
-    return Answer("\n".join(lines), {"users": lines})
+        raise CommandRefused(f"--passwords {asked.passwords}: {error.strerror}") from error
+    return CommandResult("\n".join(lines), {"users": lines})
 
 
 ACL = Command(

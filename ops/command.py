@@ -39,7 +39,7 @@ class Tools:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class CommandResult:
     """What a command answers.
 
     Attributes:
@@ -53,11 +53,11 @@ class Answer:
     done: bool = True
 
 
-class Refused(Exception):
+class CommandRefused(Exception):
     """A wrong argument, file or setting: one line that says which, and what to do. The exit code is 2."""
 
 
-Act = Callable[[Tools, argparse.Namespace], Awaitable[Answer]]
+Act = Callable[[Tools, argparse.Namespace], Awaitable[CommandResult]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from redis.asyncio import Redis
 
 from jobs.lanes import LANES
-from ops.command import Answer, Command, Tools
+from ops.command import Command, CommandResult, Tools
 from producers.keys import LaneKeys
 
 _FIELDS = ("losses", "lost_ms", "lost_jobs")
@@ -30,10 +30,10 @@ async def acknowledge(redis: Redis) -> Mapping[str, int]:
     return found
 
 
-async def _acknowledge(tools: Tools, _: argparse.Namespace) -> Answer:
+async def _acknowledge(tools: Tools, _: argparse.Namespace) -> CommandResult:
     found = await acknowledge(tools.redis)
     text = ", ".join(f"{tag} {losses}" for tag, losses in found.items())
-    return Answer(
+    return CommandResult(
         f"Acknowledged: {text}." if found else "There was no loss to acknowledge.",
         {"acknowledged": found},
         done=bool(found),

@@ -33,7 +33,7 @@ import pytest
 from local.embedded.postgres import Postgres
 from local.embedded.valkey import Valkey
 from local.sink.mailbox import Mailbox
-from local.sink.smtp import Faults, Sink
+from local.sink.smtp import Faults, MailSink
 from local.supervisor.process import Restart
 from local.supervisor.supervisor import Supervisor
 from tests.own_postgres import machine_binaries
@@ -156,6 +156,6 @@ async def _administer(dsn: str, command: str) -> None:
 
 
 @pytest.fixture
-async def smtp_sink() -> AsyncIterator[Sink]:
-    async with Sink(Mailbox(), Faults()) as sink:
+async def smtp_sink() -> AsyncIterator[MailSink]:
+    async with MailSink(Mailbox(), Faults()) as sink:
         yield sink

@@ -6,7 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import cast, get_args
 
-from worker.mail.smtp.verdict import Reply, Stage, Verdict
+from worker.mail.smtp.verdict import Refusal, Stage, Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,7 +14,7 @@ class Said:
     """A reply, who says so, and the verdict in words."""
 
     source: str
-    reply: Reply
+    reply: Refusal
     verdict: str
 
 
@@ -35,4 +35,4 @@ def _read(text: str) -> Iterator[Said]:
             source, stage, said, verdict = line.split(" | ")
             assert stage in get_args(Stage)
             code, _, words = said.partition(" ")
-            yield Said(source, Reply(cast("Stage", stage), int(code), words.replace(" \\n ", "\n")), verdict)
+            yield Said(source, Refusal(cast("Stage", stage), int(code), words.replace(" \\n ", "\n")), verdict)

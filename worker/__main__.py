@@ -38,13 +38,13 @@ from settings import Mail as MailSettings, Settings, load_or_exit, read_secret
 from worker.engine import Cron, Function, LaneSlots, Limit, Worker
 from worker.engine.exit_deadline import run_to_its_end
 from worker.engine.handler import handler
-from worker.mail.accounts.fleet import Configuration, Size, at_work, limit_of, read_configuration
-from worker.mail.accounts.gate import Times, limit_key
-from worker.mail.care import Care
+from worker.mail.accounts.gate import GateTimes, limit_key
+from worker.mail.accounts.setup import AccountConfiguration, AccountSize, at_work, limit_of, read_configuration
 from worker.mail.deliver import Mailer, send_mail
 from worker.mail.erase import KIND as ERASE, Eraser, erase_cron, erase_mails
 from worker.mail.mode_hold import holding
 from worker.mail.modes import Safety
+from worker.mail.policies import MailPolicies
 from worker.mail.sent import SentRegister
 from worker.mail.smtp.server import Server
 from worker.mail.suppression import SuppressionList
@@ -165,11 +165,11 @@ async def _take_on_reports(duties: _Duties, stack: AsyncExitStack, settings: Set
 
 
 @asynccontextmanager
-async def _mailer(settings: Settings, accounts: Configuration, link: Link) -> AsyncIterator[Mailer]:
+async def _mailer(settings: Settings, accounts: AccountConfiguration, link: Link) -> AsyncIterator[Mailer]:
     mail = settings.mail
     weights = [lane.slots for lane in _mail_lanes(settings)]
-    size = Size(connections=mail.connections, messages=mail.messages_per_connection, weights=weights)
-    times = Times(life=settings.worker.lease, renew_every=settings.worker.lease_renew)
+    size = AccountSize(connections=mail.connections, messages=mail.messages_per_connection, weights=weights)
+    times = GateTimes(life=settings.worker.lease, renew_every=settings.worker.lease_renew)
     care = _care(mail, link)
     async with (
         at_work(accounts.configured, link, size=size, times=times) as carriers,
@@ -190,7 +190,7 @@ async def _eraser(settings: Settings, url: str) -> AsyncIterator[Eraser]:
         await link.close()
 
 
-def _care(mail: MailSettings, link: Link) -> Care:
+def _care(mail: MailSettings, link: Link) -> MailPolicies:
     """What is done for mails besides carrying them.
 
     Raises:
@@ -202,7 +202,7 @@ def _care(mail: MailSettings, link: Link) -> Care:
         raise ValueError(f"MOMENTUS_MAIL__SEAL_KEYS: {error.reason}") from None
     domains = (mail.allowed_domains or "").lower().replace(",", " ").split()
     key = _secret(mail.dkim_key)
-    return Care(
+    return MailPolicies(
         ring=ring,
         safety=Safety(mode=mail.mode, redirect_to=mail.redirect_to or "", allowed_domains=frozenset(domains)),
         suppression=SuppressionList(link),
@@ -211,14 +211,14 @@ def _care(mail: MailSettings, link: Link) -> Care:
     )
 
 
-def _accounts(mail: MailSettings, link: Link) -> Configuration:
+def _accounts(mail: MailSettings, link: Link) -> AccountConfiguration:
     """The accounts file, or the one account of the settings.
 
     Raises:
         ValueError: the file cannot be read, or is wrong; the message names the setting.
     """
     if mail.accounts is None:
-        return Configuration.of_one(
+        return AccountConfiguration.of_one(
             Server(
                 mail.host or "",
                 mail.port,
@@ -245,7 +245,7 @@ def _secret_file(path: Path) -> str:
     return read_secret(path, twice=False)
 
 
-def _lane_limits(lanes: Sequence[LaneSlots], accounts: Configuration) -> Mapping[str, LaneLimit]:
+def _lane_limits(lanes: Sequence[LaneSlots], accounts: AccountConfiguration) -> Mapping[str, LaneLimit]:
     """Each mail lane needs the budget of one of the accounts, the first that has room."""
     keys = tuple(limit_key(one.account.name) for one in accounts.configured)
     served = {lane.lane for lane in lanes if lane.slots}

@@ -114,13 +114,13 @@ _EVENTS = {
 }
 
 
-class Event(str):
+class EventName(str):
     """The name of an event in the table."""
 
     __slots__ = ()
 
 
-def event(name: str) -> Event:
+def event(name: str) -> EventName:
     """An event to be said, bound when a module is loaded: a name that the table lacks fails there and then.
 
     Raises:
@@ -132,10 +132,10 @@ def event(name: str) -> Event:
     """
     if name not in _EVENTS:
         raise ValueError(f"event: {name!r} is not in the table of worker/events.py; add it there, with its words")
-    return Event(name)
+    return EventName(name)
 
 
-def emit(what: Event, **fields: object) -> None:
+def emit(what: EventName, **fields: object) -> None:
     """Say that something happened.
 
     Args:
@@ -151,12 +151,12 @@ Speaker = tuple[Callable[..., object], str]
 
 
 @cache
-def _spoken(what: Event) -> Speaker:
+def _spoken(what: EventName) -> Speaker:
     """Bound once logging is set up: binding costs more than a line that is filtered out."""
     return _speaker(what, structlog.get_logger("worker").bind())
 
 
-def _speaker(what: Event, logger: structlog.typing.FilteringBoundLogger) -> Speaker:
+def _speaker(what: EventName, logger: structlog.typing.FilteringBoundLogger) -> Speaker:
     level, words = _EVENTS[what]
     return getattr(logger, level), words
 

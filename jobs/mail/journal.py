@@ -17,7 +17,7 @@ _LAST_ATTEMPT = re.compile(r"(?:attempt \d{1,9} of \d{1,9} failed|older than .{1
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class JournalEntry:
     """One attempt.
 
     Attributes:
@@ -35,7 +35,7 @@ class Line:
         return f"{self.account}{scope}: {self.words}"
 
 
-def read_line(text: str) -> Line | None:
+def read_line(text: str) -> JournalEntry | None:
     """The line in a reason of the history; None when it is of another kind.
 
     What the engine says before it of the last attempt is passed over.
@@ -46,4 +46,4 @@ def read_line(text: str) -> Line | None:
     'main'
     """
     found = _LINE.search(_LAST_ATTEMPT.sub("", text))
-    return Line(found["account"], found["scope"] or "", found["words"]) if found else None
+    return JournalEntry(found["account"], found["scope"] or "", found["words"]) if found else None

@@ -24,7 +24,7 @@ from .header import refuse_unsafe
 from .parts import check_parts, check_size
 from .plain_text import text_of
 from .stream import is_stream_name, stream_of
-from .templates import SHIPPED, Rendered, Templates
+from .templates import SHIPPED, RenderedParts, Templates
 from .values import plain_values
 
 _NOT_OF_AN_ID = re.compile(r"[^A-Za-z0-9-]")
@@ -168,7 +168,7 @@ class Mail:
             if not isinstance(value, str):
                 raise InvalidPart(name, f"must be a text, not {type(value).__name__}")
 
-    def parts(self) -> Rendered:
+    def parts(self) -> RenderedParts:
         """Subject, text and HTML, before they are checked.
 
         Raises:
@@ -177,7 +177,7 @@ class Mail:
         ready = [name for name in ("subject", "text", "html") if getattr(self, name) is not None]
         if self.template is None:
             html = self.html or ""
-            return Rendered((self.subject or "").strip(), self.text or text_of(html), html)
+            return RenderedParts((self.subject or "").strip(), self.text or text_of(html), html)
         if ready:
             raise InvalidPart(ready[0], "a mail has either a template or ready parts, not both")
         rendered = self.templates.render(self.template, self.locale, plain_values(self.values))

@@ -6,7 +6,7 @@ from typing import Any
 from .attachment import MESSAGE_LIMIT
 from .errors import BodyTooLarge, EmptyBody, InvalidPart, UnsafeHeader
 from .header import refuse_unsafe
-from .templates import Rendered
+from .templates import RenderedParts
 
 BODY_LIMIT = 256 * 1024
 """Octets of subject, text and HTML together, in UTF-8, and of attachments that travel in the job."""
@@ -17,7 +17,7 @@ _GROWTH = 1.37
 """Base64 with its line ends, to the octets that went in."""
 
 
-def check_parts(parts: Rendered) -> None:
+def check_parts(parts: RenderedParts) -> None:
     """Pass, or refuse a mail without subject or body, or with a subject that is none.
 
     Raises:
@@ -35,7 +35,7 @@ def check_parts(parts: Rendered) -> None:
         raise EmptyBody("text", "neither text nor html has anything in it")
 
 
-def check_size(parts: Rendered, attachments: Sequence[dict[str, Any]]) -> None:
+def check_size(parts: RenderedParts, attachments: Sequence[dict[str, Any]]) -> None:
     """Pass, or refuse what would be too large for the queue or for mail servers.
 
     Args:

@@ -14,7 +14,7 @@ from .errors import InvalidPart, MissingValue
 
 
 @dataclass(frozen=True, slots=True)
-class Names:
+class TemplateNames:
     """What a template names.
 
     Attributes:
@@ -44,7 +44,7 @@ class Names:
         return () if values.keys() <= self.needed else tuple(sorted(values.keys() - self.needed))
 
 
-def names_of(jinja: Environment, files: Sequence[str]) -> Names:
+def names_of(jinja: Environment, files: Sequence[str]) -> TemplateNames:
     """What these files name, and those that they extend or include.
 
     Raises:
@@ -57,7 +57,9 @@ def names_of(jinja: Environment, files: Sequence[str]) -> Names:
         elsewhere = set().union(*(names for other, names in set_by.items() if other != file))
         needed |= meta.find_undeclared_variables(tree) - elsewhere - jinja.globals.keys()
         lists |= {loop.iter.name for loop in tree.find_all(nodes.For) if isinstance(loop.iter, nodes.Name)}
-    return Names(frozenset(needed), frozenset(lists & needed), tuple(source for source, _ in trees.values()))
+    return TemplateNames(
+        frozenset(needed), frozenset(lists & needed), tuple(source for source, _ in trees.values())
+    )
 
 
 def _with_referenced(

@@ -20,8 +20,8 @@ from .css import inlined, needs_inlining, style_notes
 from .errors import BrokenTemplate, InvalidPart, LostStyle, MissingValue, UnknownTemplate
 from .language import is_language_tag, look_up
 from .plain_text import text_of
-from .template_names import Names, names_of
-from .values import Unprintable, printable
+from .template_names import TemplateNames, names_of
+from .values import UnprintableValue, printable
 
 _SHIPPED = Path(__file__).parent / "templates"
 _PARTS = ("subject", "text", "html")
@@ -34,7 +34,7 @@ _LONGEST_LOCALE = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Rendered:
+class RenderedParts:
     """The three parts with their values filled in."""
 
     subject: str = field(repr=False)
@@ -49,7 +49,7 @@ class _Compiled:
     subject: Template
     text: Template | None
     html: Template | None
-    names: Names
+    names: TemplateNames
     styled: bool
     notes: tuple[str, ...]
 
@@ -100,7 +100,7 @@ class Templates:
         """The languages in which a template is written."""
         return sorted(path.stem for path in self._home(name).glob("*.subject"))
 
-    def render(self, name: str, locale: str | None, values: Mapping[str, object]) -> Rendered:
+    def render(self, name: str, locale: str | None, values: Mapping[str, object]) -> RenderedParts:
         """The template with the values.
 
         Args:
@@ -117,7 +117,7 @@ class Templates:
         subject, text, html = _fill(compiled, values, name)
         if html and compiled.styled:
             html = inlined(html)
-        return Rendered(subject.strip(), text or text_of(html), html, compiled.names.unused(values))
+        return RenderedParts(subject.strip(), text or text_of(html), html, compiled.names.unused(values))
 
     def _looked_up(self, name: str, locale: str | None) -> _Compiled:
         if name not in self.names():
@@ -200,7 +200,7 @@ def _fill(compiled: _Compiled, values: Mapping[str, object], name: str) -> tuple
         )
     except UndefinedError as error:
         raise MissingValue("values", f"template {name!r}: {error}") from None
-    except Unprintable as error:
+    except UnprintableValue as error:
         raise InvalidPart("values", f"template {name!r} cannot print {error}") from None
     except (TemplateError, TypeError, ValueError) as error:
         raise InvalidPart("values", f"template {name!r} cannot use a value: {type(error).__name__}") from None

@@ -17,7 +17,7 @@ _PLAIN = (int, float, Decimal, date)
 _PRINTABLE = (str, *_PLAIN, Undefined)
 
 
-class Unprintable(TypeError):
+class UnprintableValue(TypeError):
     """What a template was about to print is no text; the message names its type, not the value."""
 
 
@@ -29,7 +29,7 @@ def printable(value: object) -> object:
     """
     if isinstance(value, _PRINTABLE):
         return value
-    raise Unprintable(f"a {type(value).__name__}; loop over it, or join it")
+    raise UnprintableValue(f"a {type(value).__name__}; loop over it, or join it")
 
 
 def plain_values(values: Mapping[str, object]) -> dict[str, object]:

@@ -17,10 +17,10 @@ from redis.exceptions import RedisError
 
 from local.demo.browser import Browser
 from local.demo.company_postgres import Company
-from local.demo.story import Stage, depth, read_reports, send_mails
+from local.demo.scenario import Stage, depth, read_reports, send_mails
 from local.errors import EmbeddedError
 from local.installation import Plan, System, announce, assemble, forget
-from local.organisation import OrganisationError, Size, generate
+from local.organisation import OrganisationError, OrganisationSize, generate
 from local.supervisor.process import SupervisorError
 from local.supervisor.supervisor import Supervisor
 from ops.depth.read import read_depth
@@ -36,7 +36,7 @@ class ServedQueue(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Wishes:
+class DemoOptions:
     """How the demo is to run.
 
     Attributes:
@@ -50,7 +50,7 @@ class Wishes:
     scale: float = 1.0
 
 
-def demo(plan: Plan, wishes: Wishes, *, tenant: str) -> int:
+def demo(plan: Plan, wishes: DemoOptions, *, tenant: str) -> int:
     """Run the demo; the exit code.
 
     Args:
@@ -65,7 +65,7 @@ def demo(plan: Plan, wishes: Wishes, *, tenant: str) -> int:
     return 0
 
 
-async def _demo(plan: Plan, wishes: Wishes, tenant: str) -> None:
+async def _demo(plan: Plan, wishes: DemoOptions, tenant: str) -> None:
     say = _narrator(sys.stderr if wishes.as_json else sys.stdout)
     scratch = _scratch()
     size = _size(wishes.scale)
@@ -104,7 +104,7 @@ async def _refuse_a_served_queue(plan: Plan) -> None:
         )
 
 
-async def _tell(system: System, wishes: Wishes, tenant: str, say: Callable[[str], None]) -> None:
+async def _tell(system: System, wishes: DemoOptions, tenant: str, say: Callable[[str], None]) -> None:
     stop = _stop_on_signal()
     async with AsyncExitStack() as stack:
         producer = await stack.enter_async_context(Producer.connect(system.redis_url, tenant=tenant, budget=2))
@@ -127,7 +127,7 @@ async def _tell(system: System, wishes: Wishes, tenant: str, say: Callable[[str]
         stopped.cancel()
 
 
-async def _story(stage: Stage, wishes: Wishes) -> None:
+async def _story(stage: Stage, wishes: DemoOptions) -> None:
     facts = {"mails": await send_mails(stage), "reports": await read_reports(stage)}
     lanes = (await depth(stage)).to_json()["lanes"]
     if wishes.as_json:
@@ -148,13 +148,13 @@ def _scratch() -> Path:
     return scratch
 
 
-def _size(scale: float) -> Size:
-    whole = Size()
+def _size(scale: float) -> OrganisationSize:
+    whole = OrganisationSize()
     counts = {
         name: max(20, round(getattr(whole, name) * scale))
         for name in ("nodes", "employees", "memberships", "tasks", "checkins", "blockers")
     }
-    return Size(**counts)
+    return OrganisationSize(**counts)
 
 
 def _narrator(stream: TextIO) -> Callable[[str], None]:

@@ -5,6 +5,6 @@ The demo, the benchmarks and the tests all stand on it. `generator` invents an o
 """
 
 from local.organisation.errors import OrganisationError as OrganisationError
-from local.organisation.generator import Size as Size, generate as generate
+from local.organisation.generator import OrganisationSize as OrganisationSize, generate as generate
 from local.organisation.tables import Organisation as Organisation
 from local.organisation.world import read_world as read_world

@@ -20,12 +20,12 @@ from local.organisation.work import Desk, blockers, tasks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Size:
+class OrganisationSize:
     """Rows per table, and the greatest number of levels below the root.
 
     The default is a company of 5,000 people with fourteen weeks of check-ins. Raises `SizeError`.
 
-    >>> Size(nodes=7_000, employees=50_000, memberships=60_000, checkins=4_800_000).depth
+    >>> OrganisationSize(nodes=7_000, employees=50_000, memberships=60_000, checkins=4_800_000).depth
     14
     """
 
@@ -60,7 +60,7 @@ class Size:
             raise SizeError(field, value, "give a whole number, 0 or more")
 
 
-def generate(size: Size, *, seed: int, now: datetime) -> Organisation:
+def generate(size: OrganisationSize, *, seed: int, now: datetime) -> Organisation:
     """An organisation of exactly `size`, as it stands at `now`.
 
     `now` is aware and best given in the organisation's zone: its calendar days and office hours are taken
@@ -68,7 +68,7 @@ def generate(size: Size, *, seed: int, now: datetime) -> Organisation:
     Raises `InstantError`.
 
     >>> from datetime import UTC, datetime
-    >>> tiny = Size(nodes=3, depth=2, employees=4, memberships=1, tasks=5, checkins=9, blockers=2)
+    >>> tiny = OrganisationSize(nodes=3, depth=2, employees=4, memberships=1, tasks=5, checkins=9, blockers=2)
     >>> organisation = generate(tiny, seed=7, now=datetime(2026, 3, 4, 16, 30, tzinfo=UTC))
     >>> [len(rows) for _, rows in organisation.tables()]
     [3, 4, 1, 5, 9, 2]
@@ -99,26 +99,26 @@ def _desk(seed: int, people: list[Person], nodes: int) -> Desk:
     return Desk.of(_stream(seed, "desk"), people, nodes)
 
 
-def _memberships(size: Size, seed: int, people: list[Person]) -> Rows:
+def _memberships(size: OrganisationSize, seed: int, people: list[Person]) -> Rows:
     return Rows(
         size.memberships,
         lambda: memberships(_stream(seed, "memberships"), people, count=size.memberships, nodes=size.nodes),
     )
 
 
-def _tasks(size: Size, seed: int, people: list[Person], now: datetime) -> Rows:
+def _tasks(size: OrganisationSize, seed: int, people: list[Person], now: datetime) -> Rows:
     desk = _desk(seed, people, size.nodes)
     return Rows(size.tasks, lambda: tasks(_stream(seed, "tasks"), desk, count=size.tasks, now=now))
 
 
-def _checkins(size: Size, seed: int, people: list[Person], now: datetime) -> Rows:
+def _checkins(size: OrganisationSize, seed: int, people: list[Person], now: datetime) -> Rows:
     return Rows(
         size.checkins,
         lambda: checkins(_stream(seed, "checkins"), people, count=size.checkins, nodes=size.nodes, now=now),
     )
 
 
-def _blockers(size: Size, seed: int, people: list[Person], now: datetime) -> Rows:
+def _blockers(size: OrganisationSize, seed: int, people: list[Person], now: datetime) -> Rows:
     desk = _desk(seed, people, size.nodes)
     return Rows(
         size.blockers,

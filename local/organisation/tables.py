@@ -22,7 +22,7 @@ class Column:
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class OrganisationTable:
     """A table's name and its columns in the order of its rows."""
 
     name: str
@@ -46,8 +46,8 @@ def _instant(name: str, *, nullable: bool = False) -> Column:
     return Column(name, "instant", nullable)
 
 
-NODES = Table("nodes", (_id("id"), _id("parent_id", nullable=True), _text("name"), _text("kind")))
-EMPLOYEES = Table(
+NODES = OrganisationTable("nodes", (_id("id"), _id("parent_id", nullable=True), _text("name"), _text("kind")))
+EMPLOYEES = OrganisationTable(
     "employees",
     (
         _id("id"),
@@ -58,8 +58,8 @@ EMPLOYEES = Table(
         _instant("left_at", nullable=True),
     ),
 )
-MEMBERSHIPS = Table("memberships", (_id("employee_id"), _id("node_id"), _text("role")))
-TASKS = Table(
+MEMBERSHIPS = OrganisationTable("memberships", (_id("employee_id"), _id("node_id"), _text("role")))
+TASKS = OrganisationTable(
     "tasks",
     (
         _id("id"),
@@ -71,8 +71,10 @@ TASKS = Table(
         _instant("closed_at", nullable=True),
     ),
 )
-CHECKINS = Table("checkins", (_id("id"), _id("employee_id"), _id("node_id"), _instant("at"), _text("kind")))
-BLOCKERS = Table(
+CHECKINS = OrganisationTable(
+    "checkins", (_id("id"), _id("employee_id"), _id("node_id"), _instant("at"), _text("kind"))
+)
+BLOCKERS = OrganisationTable(
     "blockers",
     (
         _id("id"),
@@ -122,7 +124,7 @@ class Organisation:
     checkins: Rows
     blockers: Rows
 
-    def tables(self) -> Iterator[tuple[Table, Rows]]:
+    def tables(self) -> Iterator[tuple[OrganisationTable, Rows]]:
         """Each table with its rows, referred-to tables first."""
         for table in TABLES:
             yield table, getattr(self, table.name)

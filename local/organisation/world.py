@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from local.organisation.errors import WorldError
-from local.organisation.tables import TABLES, Column, Organisation, Row, Rows, Table
+from local.organisation.tables import TABLES, Column, Organisation, OrganisationTable, Row, Rows
 
 
 def read_world(folder: Path) -> Organisation:
@@ -29,7 +29,7 @@ def read_world(folder: Path) -> Organisation:
     return Organisation(**{table.name: Rows.held(_read(folder, table)) for table in TABLES})
 
 
-def _read(folder: Path, table: Table) -> list[Row]:
+def _read(folder: Path, table: OrganisationTable) -> list[Row]:
     file = folder / f"{table.name}.csv.gz"
     try:
         return list(_rows(file, table))
@@ -41,7 +41,7 @@ def _read(folder: Path, table: Table) -> list[Row]:
         raise WorldError(file, f"is not UTF-8 comma-separated text ({error})") from error
 
 
-def _rows(file: Path, table: Table) -> Iterator[Row]:
+def _rows(file: Path, table: OrganisationTable) -> Iterator[Row]:
     with gzip.open(file, "rt", encoding="utf-8", newline="") as text:
         lines = csv.reader(text, strict=True)
         _check_header(file, table, next(lines, []))
@@ -49,7 +49,7 @@ def _rows(file: Path, table: Table) -> Iterator[Row]:
             yield _row(file, lines.line_num, table, fields)
 
 
-def _check_header(file: Path, table: Table, header: list[str]) -> None:
+def _check_header(file: Path, table: OrganisationTable, header: list[str]) -> None:
     expected = table.column_names
     if tuple(header) == expected:
         return
@@ -57,7 +57,7 @@ def _check_header(file: Path, table: Table, header: list[str]) -> None:
     raise WorldError(file, f"the header must read {','.join(expected)}", line=1, column=missing)
 
 
-def _row(file: Path, line: int, table: Table, fields: list[str]) -> Row:
+def _row(file: Path, line: int, table: OrganisationTable, fields: list[str]) -> Row:
     if len(fields) != len(table.columns):
         raise WorldError(file, f"has {len(fields)} fields where {len(table.columns)} are due", line=line)
     values: list[object] = []

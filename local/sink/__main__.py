@@ -19,7 +19,7 @@ from local.embedded.ports import require_free
 from local.errors import PortInUse
 from local.sink.mailbox import Mailbox
 from local.sink.page import Page
-from local.sink.smtp import Faults, Sink
+from local.sink.smtp import Faults, MailSink
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -49,7 +49,7 @@ async def serve(asked: argparse.Namespace) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, page.stop)
-    async with Sink(mailbox, faults(asked), port=asked.smtp_port):
+    async with MailSink(mailbox, faults(asked), port=asked.smtp_port):
         page.on_startup(lambda: announce(asked))
         await page.serve()
 

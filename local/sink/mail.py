@@ -14,7 +14,7 @@ from email.parser import BytesHeaderParser
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Mail:
+class CaughtMail:
     """A mail as accepted.
 
     `number` counts from 1 in order of arrival. `sender` and `recipients` are the envelope's, which the
@@ -43,10 +43,10 @@ class Mail:
             return None
 
 
-def received(number: int, sender: str, recipients: list[str], raw: bytes) -> Mail:
+def received(number: int, sender: str, recipients: list[str], raw: bytes) -> CaughtMail:
     """The mail accepted just now."""
     header = BytesHeaderParser().parsebytes(raw)
-    return Mail(
+    return CaughtMail(
         number=number,
         received_at=datetime.now(UTC),
         sender=sender,

@@ -8,7 +8,7 @@ import asyncio
 from collections import Counter, deque
 from collections.abc import Sequence
 
-from local.sink.mail import Mail, received
+from local.sink.mail import CaughtMail, received
 
 
 class Mailbox:
@@ -23,13 +23,13 @@ class Mailbox:
     """
 
     def __init__(self, *, keep: int = 1000) -> None:
-        self._mails: deque[Mail] = deque(maxlen=keep)
+        self._mails: deque[CaughtMail] = deque(maxlen=keep)
         self._times: Counter[str] = Counter()
         self._accepted = 0
         self._arrival = asyncio.Event()
 
     @property
-    def mails(self) -> Sequence[Mail]:
+    def mails(self) -> Sequence[CaughtMail]:
         """Those still kept."""
         return tuple(self._mails)
 
@@ -47,11 +47,11 @@ class Mailbox:
         """How often this Message-ID was accepted."""
         return self._times[message_id]
 
-    def mail(self, number: int) -> Mail | None:
+    def mail(self, number: int) -> CaughtMail | None:
         """The mail of that number, if still kept."""
         return next((mail for mail in self._mails if mail.number == number), None)
 
-    def add(self, sender: str, recipients: list[str], raw: bytes) -> Mail:
+    def add(self, sender: str, recipients: list[str], raw: bytes) -> CaughtMail:
         """Keep a mail and wake those who wait for it."""
         self._accepted += 1
         mail = received(self._accepted, sender, recipients, raw)
@@ -62,7 +62,7 @@ class Mailbox:
         self._arrival = asyncio.Event()
         return mail
 
-    async def wait_for(self, count: int, *, timeout: float = 10.0) -> Sequence[Mail]:  # noqa: ASYNC109  the reader's words
+    async def wait_for(self, count: int, *, timeout: float = 10.0) -> Sequence[CaughtMail]:  # noqa: ASYNC109  the reader's words
         """Wait until `count` mails came since the start; those still kept.
 
         Raises:

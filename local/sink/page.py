@@ -22,10 +22,10 @@ from typing import Protocol
 
 import jinja2
 
-from local.sink.mail import Mail
+from local.sink.mail import CaughtMail
 from local.sink.mailbox import Mailbox
-from local.sink.words import WORDS
-from ops.console.exchange import Answer, Request, refusal
+from local.sink.texts import WORDS
+from ops.console.exchange import PageRequest, PageResponse, refusal
 from ops.language import Language, preferred
 
 _FOLDER = Path(__file__).parent / "pages"
@@ -42,7 +42,7 @@ _PAGE_POLICY = "default-src 'none'; style-src 'self'; frame-src 'self'; base-uri
 _MAIL_POLICY = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'self'"
 
 
-def answer(mailbox: Mailbox, request: Request) -> Answer:
+def answer(mailbox: Mailbox, request: PageRequest) -> PageResponse:
     """The answer to a request. Never raises for what was asked."""
     if refused := refusal(request):
         return refused
@@ -53,11 +53,11 @@ def answer(mailbox: Mailbox, request: Request) -> Answer:
     return _nothing(mailbox, preferred(request.accept_language))
 
 
-def _list(mailbox: Mailbox, language: Language) -> Answer:
+def _list(mailbox: Mailbox, language: Language) -> PageResponse:
     return _render("list.html", language, mailbox=mailbox, refresh=_REFRESH_SECONDS)
 
 
-def _message(mailbox: Mailbox, language: Language, number: int) -> Answer | None:
+def _message(mailbox: Mailbox, language: Language, number: int) -> PageResponse | None:
     mail = mailbox.mail(number)
     if mail is None:
         return None
@@ -67,21 +67,23 @@ def _message(mailbox: Mailbox, language: Language, number: int) -> Answer | None
     )
 
 
-def _message_html(mailbox: Mailbox, _language: Language, number: int) -> Answer | None:
+def _message_html(mailbox: Mailbox, _language: Language, number: int) -> PageResponse | None:
     mail = mailbox.mail(number)
     html = None if mail is None else mail.part("html")
     if html is None:
         return None
     body = html.encode("utf-8", "replace")
-    return Answer(body=body, kind="text/html; charset=utf-8", headers={"content-security-policy": _MAIL_POLICY})
+    return PageResponse(
+        body=body, kind="text/html; charset=utf-8", headers={"content-security-policy": _MAIL_POLICY}
+    )
 
 
-def _message_raw(mailbox: Mailbox, _language: Language, number: int) -> Answer | None:
+def _message_raw(mailbox: Mailbox, _language: Language, number: int) -> PageResponse | None:
     mail = mailbox.mail(number)
-    return None if mail is None else Answer(body=mail.raw)
+    return None if mail is None else PageResponse(body=mail.raw)
 
 
-def _api_list(mailbox: Mailbox, _language: Language) -> Answer:
+def _api_list(mailbox: Mailbox, _language: Language) -> PageResponse:
     return _json(
         {
             "accepted": mailbox.accepted,
@@ -91,7 +93,7 @@ def _api_list(mailbox: Mailbox, _language: Language) -> Answer:
     )
 
 
-def _api_message(mailbox: Mailbox, _language: Language, number: int) -> Answer:
+def _api_message(mailbox: Mailbox, _language: Language, number: int) -> PageResponse:
     mail = mailbox.mail(number)
     if mail is None:
         return _json({"error": f"No message {number} is kept."}, status=404)
@@ -99,15 +101,15 @@ def _api_message(mailbox: Mailbox, _language: Language, number: int) -> Answer:
     return _json({**_summary(mailbox, mail), **bodies, "raw_base64": base64.b64encode(mail.raw).decode("ascii")})
 
 
-def _health(_mailbox: Mailbox, _language: Language) -> Answer:
-    return Answer(body=b"ok\n")
+def _health(_mailbox: Mailbox, _language: Language) -> PageResponse:
+    return PageResponse(body=b"ok\n")
 
 
-def _style(_mailbox: Mailbox, _language: Language) -> Answer:
-    return Answer(body=_STYLE, kind="text/css; charset=utf-8")
+def _style(_mailbox: Mailbox, _language: Language) -> PageResponse:
+    return PageResponse(body=_STYLE, kind="text/css; charset=utf-8")
 
 
-_VIEWS: dict[str, Callable[..., Answer | None]] = {
+_VIEWS: dict[str, Callable[..., PageResponse | None]] = {
     r"/": _list,
     r"/messages/(\d{1,12})": _message,
     r"/messages/(\d{1,12})/html": _message_html,
@@ -119,11 +121,11 @@ _VIEWS: dict[str, Callable[..., Answer | None]] = {
 }
 
 
-def _nothing(_mailbox: Mailbox, language: Language) -> Answer:
+def _nothing(_mailbox: Mailbox, language: Language) -> PageResponse:
     return _render("nothing.html", language, status=404)
 
 
-def _summary(mailbox: Mailbox, mail: Mail) -> dict[str, object]:
+def _summary(mailbox: Mailbox, mail: CaughtMail) -> dict[str, object]:
     return {
         "number": mail.number,
         "received_at": mail.received_at.isoformat(),
@@ -136,9 +138,9 @@ def _summary(mailbox: Mailbox, mail: Mail) -> dict[str, object]:
     }
 
 
-def _render(template: str, language: Language, *, status: int = 200, **values: object) -> Answer:
+def _render(template: str, language: Language, *, status: int = 200, **values: object) -> PageResponse:
     html = _PAGES.get_template(template).render(language=language, words=WORDS[language], **values)
-    return Answer(
+    return PageResponse(
         status=status,
         body=html.encode("utf-8", "replace"),
         kind="text/html; charset=utf-8",
@@ -146,8 +148,8 @@ def _render(template: str, language: Language, *, status: int = 200, **values: o
     )
 
 
-def _json(value: object, *, status: int = 200) -> Answer:
-    return Answer(status=status, body=json.dumps(value).encode(), kind="application/json")
+def _json(value: object, *, status: int = 200) -> PageResponse:
+    return PageResponse(status=status, body=json.dumps(value).encode(), kind="application/json")
 
 
 class _Headers(Protocol):
@@ -175,7 +177,7 @@ class Page:
 
     async def __rsgi__(self, scope: _Scope, protocol: _Responder) -> None:
         """Answer one HTTP request; the server was told not to take WebSockets."""
-        request = Request(
+        request = PageRequest(
             method=scope.method,
             path=scope.path,
             host=scope.headers.get("host", ""),

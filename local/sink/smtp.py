@@ -56,7 +56,7 @@ class Faults:
     seed: int = 0
 
 
-class Sink:
+class MailSink:
     """A catch-all SMTP server, listening from `async with` to its end.
 
     Args:
@@ -151,7 +151,7 @@ class Sink:
 class _Connection(SMTP):
     """One client. aiosmtpd speaks the protocol; the faults it has no hook for are put in here."""
 
-    def __init__(self, sink: Sink, connections: "set[_Connection]") -> None:
+    def __init__(self, sink: MailSink, connections: "set[_Connection]") -> None:
         # A given name keeps aiosmtpd from asking the resolver for ours.
         super().__init__(
             _Handler(sink),
@@ -191,7 +191,7 @@ class _Connection(SMTP):
 class _Handler:
     """aiosmtpd's hooks."""
 
-    def __init__(self, sink: Sink) -> None:
+    def __init__(self, sink: MailSink) -> None:
         self._sink = sink
 
     async def handle_RCPT(  # noqa: N802  the name aiosmtpd looks for

@@ -23,10 +23,10 @@ from typing import Any, Protocol
 
 from local.supervisor.output import Log, Output
 from local.supervisor.process import (
-    Ended,
+    Abandon,
     Finish,
-    GiveUp,
     Process,
+    ProcessEnd,
     ProcessFailed,
     StartAgain,
     after_exit,
@@ -133,7 +133,7 @@ class Child:
                 match verdict:
                     case StartAgain(wait, failures):
                         await self._wait(ended, wait)
-                    case GiveUp(reason):
+                    case Abandon(reason):
                         return self._give_up(reason)
                     case Finish():
                         return self._enter(State.FINISHED)
@@ -146,7 +146,7 @@ class Child:
             # The task is done only after this step; who waits for that looks again then.
             asyncio.get_running_loop().call_soon(self._changed)
 
-    async def _run_once(self) -> Ended:
+    async def _run_once(self) -> ProcessEnd:
         """One run, from its start until nothing of its group is left."""
         running, output = await self._spawn()
         self._enter(State.STARTING)
@@ -159,7 +159,7 @@ class Child:
         await _finish_reading(output)
         self.exit_codes.append(exit_code)
         self._enter(State.WAITING)
-        return Ended(exit_code=exit_code, ready_for=_since(became))
+        return ProcessEnd(exit_code=exit_code, ready_for=_since(became))
 
     async def _spawn(self) -> "tuple[asyncio.subprocess.Process, asyncio.Task[None]]":
         reading, writing = os.pipe()
@@ -203,7 +203,7 @@ class Child:
             self._hindrance = f" ({type(error).__name__}: {error})"
             return False
 
-    async def _wait(self, ended: Ended, wait: timedelta) -> None:
+    async def _wait(self, ended: ProcessEnd, wait: timedelta) -> None:
         seconds = wait.total_seconds()
         self._log(self.process.name, f"ended with {describe(ended.exit_code)}; starts again in {seconds:.1f} s")
         with suppress(TimeoutError):

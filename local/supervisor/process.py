@@ -119,7 +119,7 @@ class Process:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ended:
+class ProcessEnd:
     """One run that is over.
 
     `exit_code` is negative for a signal; `ready_for` is None if it never was ready.
@@ -138,7 +138,7 @@ class StartAgain:
 
 
 @dataclass(frozen=True, slots=True)
-class GiveUp:
+class Abandon:
     """Starting it again cannot help; `reason` says why, as a clause."""
 
     reason: str
@@ -149,7 +149,9 @@ class Finish:
     """It is not to run again, and that is well."""
 
 
-def after_exit(process: Process, ended: Ended, *, failures: int, chance: float) -> StartAgain | GiveUp | Finish:
+def after_exit(
+    process: Process, ended: ProcessEnd, *, failures: int, chance: float
+) -> StartAgain | Abandon | Finish:
     """What follows an end that nobody asked for.
 
     Args:
@@ -161,10 +163,10 @@ def after_exit(process: Process, ended: Ended, *, failures: int, chance: float) 
     if process.restart is Restart.NEVER and (ended.ready_for is not None or ended.exit_code == 0):
         return Finish()
     if process.restart is Restart.NEVER:
-        return GiveUp(f"it ended with {describe(ended.exit_code)} before it was ready")
+        return Abandon(f"it ended with {describe(ended.exit_code)} before it was ready")
     was_healthy = ended.ready_for is not None and ended.ready_for >= process.backoff.healthy_after
     if ended.exit_code == CONFIGURATION_FAULT and not was_healthy:
-        return GiveUp(f"it ended with code {CONFIGURATION_FAULT} at its start, which means a wrong setting")
+        return Abandon(f"it ended with code {CONFIGURATION_FAULT} at its start, which means a wrong setting")
     failures = 1 if was_healthy else failures + 1
     return StartAgain(process.backoff.wait(failures, chance), failures)
 

@@ -20,7 +20,7 @@ _ALWAYS = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class PageRequest:
     """What is asked. `host` and `accept_language` are the headers' values, "" when absent."""
 
     method: str
@@ -30,7 +30,7 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class PageResponse:
     """What is answered; `headers` go before the strict ones that every answer has."""
 
     status: int = 200
@@ -44,10 +44,10 @@ class Answer:
         return list({**_ALWAYS, "content-type": self.kind, **self.headers}.items())
 
 
-def refusal(request: Request) -> Answer | None:
+def refusal(request: PageRequest) -> PageResponse | None:
     """The answer to a request under another name, or that would change something; None for the others."""
     if not _OURS.takes(request.host):
-        return Answer(status=421, body=b"This server answers to 127.0.0.1 and localhost only.\n")
+        return PageResponse(status=421, body=b"This server answers to 127.0.0.1 and localhost only.\n")
     if request.method not in {"GET", "HEAD"}:
-        return Answer(status=405, headers={"allow": "GET, HEAD"})
+        return PageResponse(status=405, headers={"allow": "GET, HEAD"})
     return None

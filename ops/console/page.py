@@ -20,13 +20,13 @@ import orjson
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from ops.console.exchange import Answer, Request, refusal
-from ops.console.words import WORDS
+from ops.console.exchange import PageRequest, PageResponse, refusal
+from ops.console.texts import WORDS
 from ops.depth.read import Depth, drains_at, read_depth
-from ops.depth.words import drain_text, loss_text, reason_text, why_text
+from ops.depth.texts import drain_text, loss_text, reason_text, why_text
 from ops.durations import duration_text
 from ops.language import Language, preferred
-from ops.limits.words import lane_limit_texts
+from ops.limits.texts import lane_limit_texts
 
 _FOLDER = Path(__file__).parent / "pages"
 _PAGES = jinja2.Environment(
@@ -44,7 +44,7 @@ _POLICY = "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'n
 _LANE_PATH = re.compile(r"/lanes/([a-z.]{1,64})")
 
 
-class Console:
+class ConsolePage:
     """The page, as a function from requests to answers.
 
     Args:
@@ -62,11 +62,11 @@ class Console:
         """Close the connections."""
         await self._redis.aclose()
 
-    async def answer(self, request: Request) -> Answer:
+    async def answer(self, request: PageRequest) -> PageResponse:
         """The answer to a request; Redis away is an answer too."""
         return refusal(request) or _FIXED.get(request.path) or await self._looked_up(request)
 
-    async def _looked_up(self, request: Request) -> Answer:
+    async def _looked_up(self, request: PageRequest) -> PageResponse:
         language = preferred(request.accept_language)
         lane = _LANE_PATH.fullmatch(request.path)
         if lane is None and request.path not in {"/", "/api/depth"}:
@@ -79,7 +79,7 @@ class Console:
             return _json(depth.to_json())
         return _overview(depth, language) if lane is None else _lane(depth, lane[1], language)
 
-    def _away(self, request: Request, language: Language, error: str) -> Answer:
+    def _away(self, request: PageRequest, language: Language, error: str) -> PageResponse:
         again = {"retry-after": str(_REFRESH_SECONDS)}
         if request.path == "/api/depth":
             reason = f"Redis does not answer at the address in {self._named}: {error}"
@@ -87,11 +87,11 @@ class Console:
         return _render("away.html", language, status=503, headers=again, named=self._named, error=error)
 
 
-def _overview(depth: Depth, language: Language) -> Answer:
+def _overview(depth: Depth, language: Language) -> PageResponse:
     return _render("overview.html", language, depth=depth)
 
 
-def _lane(depth: Depth, name: str, language: Language) -> Answer:
+def _lane(depth: Depth, name: str, language: Language) -> PageResponse:
     lane = depth.lane(name)
     if lane is None:
         return _render("nothing.html", language, status=404)
@@ -106,7 +106,7 @@ def _render(
     status: int = 200,
     headers: Mapping[str, str] | None = None,
     **values: object,
-) -> Answer:
+) -> PageResponse:
     html = _PAGES.get_template(template).render(
         language=language,
         words=WORDS[language],
@@ -120,15 +120,15 @@ def _render(
     )
     body = html.encode("utf-8", "replace")
     allowed = {"content-security-policy": _POLICY, **(headers or {})}
-    return Answer(status=status, body=body, kind="text/html; charset=utf-8", headers=allowed)
+    return PageResponse(status=status, body=body, kind="text/html; charset=utf-8", headers=allowed)
 
 
-def _json(value: object, *, status: int = 200, headers: Mapping[str, str] | None = None) -> Answer:
+def _json(value: object, *, status: int = 200, headers: Mapping[str, str] | None = None) -> PageResponse:
     body = orjson.dumps(value, option=orjson.OPT_UTC_Z)
-    return Answer(status=status, body=body, kind="application/json", headers=headers or {})
+    return PageResponse(status=status, body=body, kind="application/json", headers=headers or {})
 
 
 _FIXED = {
-    "/healthz": Answer(body=b"ok\n"),
-    "/style.css": Answer(body=_STYLE, kind="text/css; charset=utf-8"),
+    "/healthz": PageResponse(body=b"ok\n"),
+    "/style.css": PageResponse(body=_STYLE, kind="text/css; charset=utf-8"),
 }

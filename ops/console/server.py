@@ -16,8 +16,8 @@ from granian.constants import HTTPModes, Interfaces
 from granian.log import LogLevels
 from granian.server.embed import Server
 
-from ops.console.exchange import Request
-from ops.console.page import Console
+from ops.console.exchange import PageRequest
+from ops.console.page import ConsolePage
 
 _GRACE_S = 5
 """How long a stopping console waits for its clients."""
@@ -30,7 +30,7 @@ class CannotListen(Exception):
     """The address is taken, or is none of this machine; the message names the setting."""
 
 
-async def serve(console: Console, *, host: str, port: int, log_config: Mapping[str, Any]) -> None:
+async def serve(console: ConsolePage, *, host: str, port: int, log_config: Mapping[str, Any]) -> None:
     """Serve until a signal asks to stop.
 
     Args:
@@ -77,7 +77,7 @@ def find_address(host: str, port: int) -> tuple[str, int]:
     return str(number), int(free)
 
 
-def _server(console: Console, host: str, port: int, log_config: Mapping[str, Any]) -> Server:
+def _server(console: ConsolePage, host: str, port: int, log_config: Mapping[str, Any]) -> Server:
     return Server(
         _Rsgi(console),
         address=host,
@@ -130,13 +130,13 @@ class _Responder(Protocol):
 class _Rsgi:
     """The RSGI application around the page."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: ConsolePage) -> None:
         self._console = console
 
     async def __rsgi__(self, scope: _Scope, protocol: _Responder) -> None:
         """Answer one HTTP request; the server was told not to take WebSockets."""
         found = await self._console.answer(
-            Request(
+            PageRequest(
                 method=scope.method,
                 path=scope.path,
                 host=scope.headers.get("host", ""),

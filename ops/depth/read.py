@@ -36,9 +36,9 @@ from jobs.lanes import LANES
 from ops.depth.drain import MINUTE_MS, Drain, Reason, forecast, per_minute, reason
 from ops.depth.lane_limits import LaneLimits, read_lane_limits
 from ops.depth.report_freshness import ReportFreshness, moment, read_reports
-from ops.depth.words import drain_text, why_text
+from ops.depth.texts import drain_text, why_text
 from ops.lanes.hold import Hold, read_hold
-from ops.mail.doubt import Doubt, read_doubts
+from ops.mail.doubt import RefusalDoubt, read_doubts
 from producers.keys import LaneKeys, group_of
 
 _SCRIPT = (Path(__file__).parent / "scripts" / "depth.lua").read_text(encoding="utf-8")
@@ -53,7 +53,7 @@ class Slots:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WorkerSeen:
+class LiveWorker:
     """A live worker as it last reported.
 
     Attributes:
@@ -176,10 +176,10 @@ class Depth:
 
     at: datetime
     lanes: tuple[LaneDepth, ...]
-    workers: tuple[WorkerSeen, ...]
+    workers: tuple[LiveWorker, ...]
     reports: tuple[ReportFreshness, ...]
     losses: tuple[DataLoss, ...] = ()
-    doubts: tuple[Doubt, ...] = ()
+    doubts: tuple[RefusalDoubt, ...] = ()
 
     @property
     def sound(self) -> bool:
@@ -274,7 +274,7 @@ class _Group:
     """What the script says of one lane group."""
 
     now_us: int
-    workers: Sequence[WorkerSeen]
+    workers: Sequence[LiveWorker]
     counts: Mapping[str, Counts]
     limits: Mapping[str, LaneLimits]
     loss: DataLoss | None
@@ -304,13 +304,13 @@ def _loss(group: str, times: int, lost_ms: int, jobs: int) -> DataLoss | None:
     return DataLoss(group=group, times=times, at=moment(lost_ms * 1000), jobs=jobs) if times else None
 
 
-def _workers(reported: list[Any], now_ms: int) -> list[WorkerSeen]:
+def _workers(reported: list[Any], now_ms: int) -> list[LiveWorker]:
     triples = zip(reported[::3], reported[1::3], reported[2::3], strict=True)
     seen = (_worker(worker_id, now_ms - int(at_ms), facts) for worker_id, at_ms, facts in triples)
     return [worker for worker in seen if worker is not None]
 
 
-def _worker(worker_id: bytes, seen_ms: int, facts: bytes) -> WorkerSeen | None:
+def _worker(worker_id: bytes, seen_ms: int, facts: bytes) -> LiveWorker | None:
     """A worker from its heartbeat; None for one that cannot be read."""
     try:
         told = orjson.loads(facts)
@@ -318,7 +318,7 @@ def _worker(worker_id: bytes, seen_ms: int, facts: bytes) -> WorkerSeen | None:
             str(lane): Slots(busy=int(slots["busy"]), total=int(slots["slots"]))
             for lane, slots in told["lanes"].items()
         }
-        return WorkerSeen(
+        return LiveWorker(
             id=worker_id.decode(errors="replace"),
             host=str(told["host"]),
             pid=int(told["pid"]),
@@ -330,16 +330,16 @@ def _worker(worker_id: bytes, seen_ms: int, facts: bytes) -> WorkerSeen | None:
         return None
 
 
-def _joined(workers: Iterable[WorkerSeen]) -> tuple[WorkerSeen, ...]:
+def _joined(workers: Iterable[LiveWorker]) -> tuple[LiveWorker, ...]:
     """Each worker once, with the lanes it reported to every group."""
-    known: dict[str, WorkerSeen] = {}
+    known: dict[str, LiveWorker] = {}
     for worker in workers:
         lanes = {**known[worker.id].lanes, **worker.lanes} if worker.id in known else worker.lanes
         known[worker.id] = replace(worker, lanes=lanes)
     return tuple(known[worker_id] for worker_id in sorted(known))
 
 
-def _lane(lane: str, counts: Counts, limits: LaneLimits, workers: Sequence[WorkerSeen], now_ms: int) -> LaneDepth:
+def _lane(lane: str, counts: Counts, limits: LaneLimits, workers: Sequence[LiveWorker], now_ms: int) -> LaneDepth:
     serving = [worker.lanes[lane] for worker in workers if lane in worker.lanes]
     slots = Slots(busy=sum(one.busy for one in serving), total=sum(one.total for one in serving))
     oldest_ms = None if counts.oldest_due_ms < 0 else max(0, now_ms - counts.oldest_due_ms)

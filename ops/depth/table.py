@@ -4,11 +4,11 @@ the cursor: texts that come from elsewhere (hosts, database errors) lose their c
 
 from collections.abc import Iterator
 
-from ops.depth.read import Depth, LaneDepth, WorkerSeen
+from ops.depth.read import Depth, LaneDepth, LiveWorker
 from ops.depth.report_freshness import ReportFreshness
-from ops.depth.words import drain_text, loss_text, why_text
+from ops.depth.texts import drain_text, loss_text, why_text
 from ops.durations import duration_text
-from ops.limits.words import lane_limit_texts
+from ops.limits.texts import lane_limit_texts
 from ops.mail.doubt import doubt_text
 from ops.table import printable, table
 
@@ -85,7 +85,7 @@ def _imbalance(lane: LaneDepth) -> str:
     return f"{lane.accepted} jobs accepted, {found} found, {abs(lane.unaccounted)} {how}"
 
 
-def _worker(worker: WorkerSeen) -> list[str]:
+def _worker(worker: LiveWorker) -> list[str]:
     slots = ", ".join(f"{lane} {one.busy}/{one.total}" for lane, one in worker.lanes.items())
     return [worker.id, worker.host, str(worker.pid), f"{duration_text(worker.seen_ms / 1000)} ago", slots]
 

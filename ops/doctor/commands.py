@@ -2,11 +2,11 @@
 
 import argparse
 
-from ops.command import Answer, Command, Tools
-from ops.doctor import words
+from ops.command import Command, CommandResult, Tools
+from ops.doctor import texts as words
 
 
-async def _doctor(tools: Tools, asked: argparse.Namespace) -> Answer:
+async def _doctor(tools: Tools, asked: argparse.Namespace) -> CommandResult:
     from ops.doctor.dns import Resolver  # noqa: PLC0415  these load much that no other command needs
     from ops.doctor.examine import examine  # noqa: PLC0415  see above
 
@@ -28,7 +28,9 @@ async def _doctor(tools: Tools, asked: argparse.Namespace) -> Answer:
         }
         for one in found
     ]
-    return Answer(words.report(found), {"findings": told}, done=all(one.severity != "wrong" for one in found))
+    return CommandResult(
+        words.report(found), {"findings": told}, done=all(one.severity != "wrong" for one in found)
+    )
 
 
 def _takes_where(it: argparse.ArgumentParser) -> None:

@@ -85,12 +85,12 @@ def _source(account: Account, secret: str) -> TokenSource | None:
     """Where bearer tokens come from; None for an account with a password. The providers' libraries are extras."""
     match account.auth:
         case "microsoft":
-            from worker.mail.accounts.token_microsoft import Microsoft  # noqa: PLC0415  an extra
+            from worker.mail.accounts.token_microsoft import MicrosoftTokens  # noqa: PLC0415  an extra
 
-            return Microsoft(tenant=account.tenant, client_id=account.client_id, secret=secret)
+            return MicrosoftTokens(tenant=account.tenant, client_id=account.client_id, secret=secret)
         case "google":
-            from worker.mail.accounts.token_google import Google  # noqa: PLC0415  an extra
+            from worker.mail.accounts.token_google import GoogleTokens  # noqa: PLC0415  an extra
 
-            return Google(key=secret, mailbox=account.username)
+            return GoogleTokens(key=secret, mailbox=account.username)
         case _:
             return None

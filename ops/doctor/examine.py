@@ -15,11 +15,11 @@ from jobs.mail.account import Account, AccountsError, read_accounts
 from jobs.mail.dkim import InvalidDkimKey, load_signer
 from jobs.mail.seal import InvalidKeyRing, KeyRing
 from ops.command import Tools
+from ops.doctor.checks_mail import SELECTORS, judge_domain, judge_host, judge_server
+from ops.doctor.checks_redis import judge_redis
 from ops.doctor.credentials import credentials_of
 from ops.doctor.dns import Resolver
-from ops.doctor.finding import Finding, fine, warning, wrong
-from ops.doctor.judge_mail import SELECTORS, judge_domain, judge_host, judge_server
-from ops.doctor.judge_redis import judge_redis
+from ops.doctor.finding import DoctorFinding, fine, warning, wrong
 from ops.doctor.postgres import gather_postgres, judge_postgres
 from ops.doctor.proofs import judge_proofs
 from ops.doctor.redis_facts import gather_redis
@@ -39,7 +39,7 @@ async def examine(
     domains: Sequence[str],
     selectors: Sequence[str],
     login: bool = True,
-) -> list[Finding]:
+) -> list[DoctorFinding]:
     """All findings.
 
     Args:
@@ -52,7 +52,7 @@ async def examine(
     return [finding for found in await asyncio.gather(*parts) for finding in found]
 
 
-async def _redis(tools: Tools) -> list[Finding]:
+async def _redis(tools: Tools) -> list[DoctorFinding]:
     try:
         facts = await gather_redis(tools.redis, tools.redis_url, tenant=tools.tenant)
         reports = await gather_reports(tools.redis, tenant=tools.tenant)
@@ -63,14 +63,14 @@ async def _redis(tools: Tools) -> list[Finding]:
     return [*judge_redis(facts), *judge_reports(reports, expected=bool(tools.postgres_dsn))]
 
 
-async def _postgres(tools: Tools) -> list[Finding]:
+async def _postgres(tools: Tools) -> list[DoctorFinding]:
     if not tools.postgres_dsn:
         return []
     found = list(judge_postgres(await gather_postgres(tools.postgres_dsn)))
     return [*found, *judge_role(await gather_role(tools.postgres_dsn)), *await _boards(tools)]
 
 
-async def _boards(tools: Tools) -> list[Finding]:
+async def _boards(tools: Tools) -> list[DoctorFinding]:
     """Which boards are watched; nothing where the files cannot be read, which ``reports check`` tells better."""
     try:
         boards = boards_of(load_reports(tools.reports_path, shipped=tools.reports_shipped))
@@ -80,7 +80,7 @@ async def _boards(tools: Tools) -> list[Finding]:
     return [] if catalogue is None else list(judge_proofs(catalogue))
 
 
-async def _accounts(mail: Mapping[str, Any], *, login: bool) -> list[Finding]:
+async def _accounts(mail: Mapping[str, Any], *, login: bool) -> list[DoctorFinding]:
     """What the settings say of mail, and each account's server."""
     found = [_mode(mail), *_ring(mail), *_signing(mail)]
     try:
@@ -98,7 +98,7 @@ async def _server(account: Account, mail: Mapping[str, Any], *, login: bool) -> 
     return await gather_server(account, await credentials_of(account, mail) if login else None)
 
 
-def _sender(mail: Mapping[str, Any], accounts: Sequence[Account]) -> Iterable[Finding]:
+def _sender(mail: Mapping[str, Any], accounts: Sequence[Account]) -> Iterable[DoctorFinding]:
     """Whether any account may send for the sender of mails that name none."""
     domain = _domain_of_sender(mail)
     if accounts and domain and all(one.sender_domains and domain not in one.sender_domains for one in accounts):
@@ -111,13 +111,13 @@ def _domain_of_sender(mail: Mapping[str, Any]) -> str:
 
 async def _domains(
     mail: Mapping[str, Any], resolver: Resolver, domains: Sequence[str], selectors: Sequence[str]
-) -> list[Finding]:
+) -> list[DoctorFinding]:
     """What the DNS says of sender domains, and of mail servers of one's own."""
     try:
         accounts = accounts_of(mail)
     except (AccountsError, OSError):
         return []
-    found: list[Finding] = []
+    found: list[DoctorFinding] = []
     elsewhere = [account for account in accounts if not _is_loopback(account.host)]
     wanted = [*([_domain_of_sender(mail)] if elsewhere else []), *domains]
     for domain in dict.fromkeys(wanted):
@@ -130,7 +130,7 @@ async def _domains(
 
 async def _domain(
     domain: str, mail: Mapping[str, Any], accounts: Sequence[Account], resolver: Resolver, selectors: Sequence[str]
-) -> list[Finding]:
+) -> list[DoctorFinding]:
     ours = mail.get("dkim_selector") if mail.get("dkim_domain") == domain else None
     presets = frozenset(account.preset for account in accounts)
     usual = [one for preset in sorted(presets) for one in SELECTORS.get(preset, ())]
@@ -165,14 +165,14 @@ def accounts_of(mail: Mapping[str, Any]) -> tuple[Account, ...]:
     return (Account(name="default", messages=messages, **known),)
 
 
-def _mode(mail: Mapping[str, Any]) -> Finding:
+def _mode(mail: Mapping[str, Any]) -> DoctorFinding:
     mode = mail.get("mode", "sink")
     if mode == "live" and not mail.get("allowed_domains"):
         return fine("mail.live", "mail")
     return fine("mail.sink", "mail") if mode == "sink" else warning("mail.mode", "mail", mode=mode)
 
 
-def _signing(mail: Mapping[str, Any]) -> Iterable[Finding]:
+def _signing(mail: Mapping[str, Any]) -> Iterable[DoctorFinding]:
     if not mail.get("dkim_key"):
         return
     try:
@@ -181,7 +181,7 @@ def _signing(mail: Mapping[str, Any]) -> Iterable[Finding]:
         yield wrong("mail.dkim", "mail", fault=str(error))
 
 
-def _ring(mail: Mapping[str, Any]) -> Iterable[Finding]:
+def _ring(mail: Mapping[str, Any]) -> Iterable[DoctorFinding]:
     try:
         ring = KeyRing.optional(mail.get("seal_keys"))
     except InvalidKeyRing as error:

@@ -1,4 +1,4 @@
-"""A finding: how bad, what, where. Its words are in `ops.doctor.words`; the judges are free of language."""
+"""A finding: how bad, what, where. Its words are in `ops.doctor.texts`; the judges are free of language."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ SEVERITIES: tuple[Severity, ...] = ("wrong", "warning", "fine")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
+class DoctorFinding:
     """One thing that was looked at.
 
     Attributes:
@@ -25,16 +25,16 @@ class Finding:
     values: Mapping[str, object] = field(default_factory=dict)
 
 
-def wrong(code: str, where: str, **values: object) -> Finding:
+def wrong(code: str, where: str, **values: object) -> DoctorFinding:
     """Something that must be mended."""
-    return Finding(severity="wrong", code=code, where=where, values=values)
+    return DoctorFinding(severity="wrong", code=code, where=where, values=values)
 
 
-def warning(code: str, where: str, **values: object) -> Finding:
+def warning(code: str, where: str, **values: object) -> DoctorFinding:
     """Something to look at."""
-    return Finding(severity="warning", code=code, where=where, values=values)
+    return DoctorFinding(severity="warning", code=code, where=where, values=values)
 
 
-def fine(code: str, where: str, **values: object) -> Finding:
+def fine(code: str, where: str, **values: object) -> DoctorFinding:
     """Something that is as it should be."""
-    return Finding(severity="fine", code=code, where=where, values=values)
+    return DoctorFinding(severity="fine", code=code, where=where, values=values)

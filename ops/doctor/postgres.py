@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ops.doctor.finding import Finding, fine, warning, wrong
+from ops.doctor.finding import DoctorFinding, fine, warning, wrong
 from reports.connection_postgres import connect
 from reports.source_postgres import DATABASE_FAULTS, log_fields
 
@@ -65,7 +65,7 @@ async def gather_postgres(dsn: str) -> PostgresFacts:
     return PostgresFacts(**{**row, "stopped": tuple(row["stopped"])})
 
 
-def judge_postgres(facts: PostgresFacts) -> Iterator[Finding]:
+def judge_postgres(facts: PostgresFacts) -> Iterator[DoctorFinding]:
     """What it means."""
     if facts.fault:
         yield wrong("postgres.away", _WHERE, fault=facts.fault)
@@ -80,7 +80,7 @@ def judge_postgres(facts: PostgresFacts) -> Iterator[Finding]:
         yield wrong("postgres.subscription", _WHERE, name=name)
 
 
-def _judge_standby(facts: PostgresFacts) -> Iterator[Finding]:
+def _judge_standby(facts: PostgresFacts) -> Iterator[DoctorFinding]:
     if facts.paused:
         yield wrong("postgres.paused", _WHERE)
     elif facts.behind is None:

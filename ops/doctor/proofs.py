@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator
 
-from ops.doctor.finding import Finding, fine, warning
+from ops.doctor.finding import DoctorFinding, fine, warning
 from reports.catalogue_postgres import Catalogue
 
 _CODES = {"snapshot": "reports.unwatched", "none": "reports.unproved"}
 
 
-def judge_proofs(catalogue: Catalogue) -> Iterator[Finding]:
+def judge_proofs(catalogue: Catalogue) -> Iterator[DoctorFinding]:
     """Name the watched boards in one finding, and each other board with its reasons."""
     watched = sorted(catalogue.watched)
     if watched:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from redis.asyncio import Redis
 
 from ops.depth.report_freshness import ReportFreshness, read_reports
-from ops.doctor.finding import Finding, fine, warning, wrong
+from ops.doctor.finding import DoctorFinding, fine, warning, wrong
 from ops.reports.remedies import remedy_of
 
 
@@ -16,7 +16,7 @@ async def gather_reports(redis: Redis, *, tenant: str) -> tuple[ReportFreshness,
     return await read_reports(redis, tenant=tenant, now_us=now_us)
 
 
-def judge_reports(reports: Sequence[ReportFreshness], *, expected: bool) -> Iterator[Finding]:
+def judge_reports(reports: Sequence[ReportFreshness], *, expected: bool) -> Iterator[DoctorFinding]:
     """Tell of each report that fails, and of the others together.
 
     Args:

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ops.doctor.finding import Finding, fine, warning
+from ops.doctor.finding import DoctorFinding, fine, warning
 from reports.connection_postgres import connect
 from reports.source_postgres import DATABASE_FAULTS
 
@@ -82,7 +82,7 @@ async def gather_role(dsn: str) -> RoleFacts | None:
     return None if row is None else RoleFacts(**{**row, "member_of": tuple(row["member_of"])})
 
 
-def judge_role(facts: RoleFacts | None) -> Iterator[Finding]:
+def judge_role(facts: RoleFacts | None) -> Iterator[DoctorFinding]:
     """Tell what report SQL may do that a role for reading need not."""
     if facts is None:
         return

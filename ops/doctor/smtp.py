@@ -27,7 +27,7 @@ _MORE = 334
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class LogInReply:
     """A server's answer to a log-in."""
 
     code: int
@@ -59,7 +59,7 @@ class ServerFacts:
     offers: Mapping[str, str] = field(default_factory=dict)
     greeting: str = ""
     credentials: Credentials | None = None
-    login: Reply | None = None
+    login: LogInReply | None = None
     ehlo_name: str = ""
     ehlo_refused: str = ""
 
@@ -141,7 +141,7 @@ def _ehlo_name(account: Account, client: smtplib.SMTP) -> str:
     return choose_ehlo_name(account.ehlo_name, socket.gethostname(), own_address)
 
 
-def _logged_in(account: Account, credentials: Credentials, client: smtplib.SMTP) -> Reply | None:
+def _logged_in(account: Account, credentials: Credentials, client: smtplib.SMTP) -> LogInReply | None:
     """The answer to one log-in; None where there is nothing to show, or no mechanism to show it with.
 
     Raises:
@@ -163,7 +163,7 @@ def _logged_in(account: Account, credentials: Credentials, client: smtplib.SMTP)
     except smtplib.SMTPAuthenticationError as refusal:
         code, text = refusal.smtp_code, refusal.smtp_error
     words = text.decode("ascii", "replace") if isinstance(text, bytes) else text
-    return Reply(code, " ".join(words.split())[:_LONGEST_WORDS])
+    return LogInReply(code, " ".join(words.split())[:_LONGEST_WORDS])
 
 
 def _bearer(username: str, token: str, client: smtplib.SMTP) -> tuple[int, bytes]:

@@ -6,9 +6,9 @@ from typing import Any
 
 from jobs.lanes import LANES
 from ops import arguments
-from ops.command import Answer, Command, Tools
-from ops.depth.words import held_text
-from ops.jobs import words
+from ops.command import Command, CommandResult, Tools
+from ops.depth.texts import held_text
+from ops.jobs import texts as words
 from ops.jobs.dead import list_dead
 from ops.jobs.edit import CannotEdit, edit
 from ops.jobs.explain import explain
@@ -21,69 +21,71 @@ from ops.table import printable
 # Looking
 
 
-async def _why(tools: Tools, asked: argparse.Namespace) -> Answer:
+async def _why(tools: Tools, asked: argparse.Namespace) -> CommandResult:
     found = await explain(tools.redis, asked.id)
-    return Answer(words.explained_text(found), found.to_json(), done=found.job.state != "unknown")
+    return CommandResult(words.explained_text(found), found.to_json(), done=found.job.state != "unknown")
 
 
-async def _dead(tools: Tools, asked: argparse.Namespace) -> Answer:
+async def _dead(tools: Tools, asked: argparse.Namespace) -> CommandResult:
     lanes = LANES if asked.lane is None else (asked.lane,)
     found = await list_dead(tools.redis, lanes, limit=asked.limit)
-    return Answer(words.dead_table(found), {"dead": [asdict(job) for job in found]})
+    return CommandResult(words.dead_table(found), {"dead": [asdict(job) for job in found]})
 
 
-async def _parked(tools: Tools, asked: argparse.Namespace) -> Answer:
+async def _parked(tools: Tools, asked: argparse.Namespace) -> CommandResult:
     lanes = LANES if asked.lane is None else (asked.lane,)
     found = await list_parked(tools.redis, lanes, limit=asked.limit)
-    return Answer(words.parked_table(found), {"parked": [asdict(job) for job in found]})
+    return CommandResult(words.parked_table(found), {"parked": [asdict(job) for job in found]})
 
 
 # Changing
 
 
-async def _unpark(tools: Tools, asked: argparse.Namespace) -> Answer:
+async def _unpark(tools: Tools, asked: argparse.Namespace) -> CommandResult:
     what, lane = await unpark(tools.redis, asked.id)
     text = words.UNPARKED[what].format(id=asked.id, lane=lane)
-    return Answer(text, _facts(asked.id, lane, what), done=what == "unparked")
+    return CommandResult(text, _facts(asked.id, lane, what), done=what == "unparked")
 
 
-async def _revive(tools: Tools, asked: argparse.Namespace) -> Answer:
+async def _revive(tools: Tools, asked: argparse.Namespace) -> CommandResult:
     if asked.lane is not None:
         counts = await revive_all(tools.redis, asked.lane, ring=ring_of(tools.mail))
-        return Answer(
+        return CommandResult(
             words.revived_all_text(asked.lane, counts),
             {"lane": asked.lane, **asdict(counts)},
             done=counts.revived > 0 and not counts.suppressed,
         )
     what, lane = await revive_sendable(tools.redis, asked.id, ring=ring_of(tools.mail))
     text = words.REVIVED[what].format(id=asked.id, lane=lane)
-    return Answer(text, _facts(asked.id, lane, what), done=what == "revived")
+    return CommandResult(text, _facts(asked.id, lane, what), done=what == "revived")
 
 
-async def _discard(tools: Tools, asked: argparse.Namespace) -> Answer:
+async def _discard(tools: Tools, asked: argparse.Namespace) -> CommandResult:
     what, lane = await discard(tools.redis, asked.id)
     text = words.TAKEN_OUT[what].format(id=asked.id, lane=lane, how="discarded")
-    return Answer(text, _facts(asked.id, lane, what), done=what == "gone")
+    return CommandResult(text, _facts(asked.id, lane, what), done=what == "gone")
 
 
-async def _cancel(tools: Tools, asked: argparse.Namespace) -> Answer:
+async def _cancel(tools: Tools, asked: argparse.Namespace) -> CommandResult:
     what, lane = await cancel(tools.redis, asked.id)
     text = words.TAKEN_OUT[what].format(id=asked.id, lane=lane, how="cancelled")
-    return Answer(text, _facts(asked.id, lane, what), done=what in {"gone", "stopping"})
+    return CommandResult(text, _facts(asked.id, lane, what), done=what in {"gone", "stopping"})
 
 
-async def _edit(tools: Tools, asked: argparse.Namespace) -> Answer:
+async def _edit(tools: Tools, asked: argparse.Namespace) -> CommandResult:
     changes = dict(asked.set)
     try:
         what, job = await edit(tools.redis, asked.id, changes)
     except CannotEdit as refusal:
-        return Answer(
+        return CommandResult(
             f"Refused, nothing was changed: {printable(str(refusal))}",
             {**_facts(asked.id, "", "refused"), "error": str(refusal)},
             done=False,
         )
     text = words.EDITED[what].format(id=asked.id, fields=", ".join(changes), state=job.state)
-    return Answer(text, {**_facts(asked.id, job.lane, what), "fields": list(changes)}, done=what == "edited")
+    return CommandResult(
+        text, {**_facts(asked.id, job.lane, what), "fields": list(changes)}, done=what == "edited"
+    )
 
 
 def _facts(job_id: str, lane: str, what: str) -> dict[str, Any]:
@@ -93,22 +95,22 @@ def _facts(job_id: str, lane: str, what: str) -> dict[str, Any]:
 # Holding
 
 
-async def _hold(tools: Tools, asked: argparse.Namespace) -> Answer:
+async def _hold(tools: Tools, asked: argparse.Namespace) -> CommandResult:
     held = await hold(tools.redis, asked.lane, lasting=asked.lasting, reason=asked.reason)
     if held is None:
-        return Answer(
+        return CommandResult(
             f"{asked.lane} is held just so already.", {"lane": asked.lane, "what": "unchanged"}, done=False
         )
-    return Answer(
+    return CommandResult(
         f"{asked.lane} is {held_text(held)}. What runs goes on.\nLet it go on: ./run ops release {asked.lane}",
         {"lane": asked.lane, "what": "held", "held": asdict(held)},
     )
 
 
-async def _release(tools: Tools, asked: argparse.Namespace) -> Answer:
+async def _release(tools: Tools, asked: argparse.Namespace) -> CommandResult:
     released = await release(tools.redis, asked.lane)
     text = f"{asked.lane} goes on." if released else f"{asked.lane} was not held."
-    return Answer(text, {"lane": asked.lane, "what": "released" if released else "not held"}, done=released)
+    return CommandResult(text, {"lane": asked.lane, "what": "released" if released else "not held"}, done=released)
 
 
 # Arguments

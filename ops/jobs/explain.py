@@ -30,7 +30,7 @@ Wait = Literal["held", "time", "worker", "slot", "turn", "limit", "ability", "de
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Explained:
+class Explanation:
     """A job, its lane, and what it waits for; nothing when it waits no more."""
 
     job: Job
@@ -46,7 +46,7 @@ class Explained:
         return {**asdict(self.job), "waits_for": self.waits_for, "held": held, "limit": limit}
 
 
-async def explain(redis: Redis, job_id: str) -> Explained:
+async def explain(redis: Redis, job_id: str) -> Explanation:
     """Look at the job, then at its lane.
 
     Raises:
@@ -54,10 +54,10 @@ async def explain(redis: Redis, job_id: str) -> Explained:
     """
     job = await look(redis, job_id)
     if job.state in {"done", "suppressed", "expired", "unknown"}:
-        return Explained(job=job, lane=None, waits_for=())
+        return Explanation(job=job, lane=None, waits_for=())
     lane = (await read_depth(redis, tenant="")).lane(job.lane)
     limit, held_back = await _own_limit(redis, job)
-    return Explained(job=job, lane=lane, waits_for=tuple(waits_for(job, lane, held_back=held_back)), limit=limit)
+    return Explanation(job=job, lane=lane, waits_for=tuple(waits_for(job, lane, held_back=held_back)), limit=limit)
 
 
 async def _own_limit(redis: Redis, job: Job) -> tuple[LimitState | None, bool]:

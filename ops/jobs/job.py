@@ -23,7 +23,7 @@ import orjson
 from redis.asyncio import Redis
 
 from ops.jobs.group import groups_of, names, run
-from ops.jobs.parked import Parking, read_parking
+from ops.jobs.parked import ParkReason, read_parking
 from producers.envelope import Envelope, UnreadableEnvelope, read_envelope
 from producers.keys import LaneKeys
 
@@ -42,7 +42,7 @@ _END: Mapping[tuple[Any, Any], State] = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
+class HistoryEvent:
     """One line of a job's history.
 
     Attributes:
@@ -57,7 +57,7 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
+class JobProgress:
     """How far a running job is, in its handler's own unit."""
 
     at: datetime
@@ -98,9 +98,9 @@ class Job:
     stopping: bool = False
     expires: datetime | None = None
     version: int = 1
-    parking: Parking | None = None
-    progress: Progress | None = None
-    history: tuple[Event, ...] = ()
+    parking: ParkReason | None = None
+    progress: JobProgress | None = None
+    history: tuple[HistoryEvent, ...] = ()
 
 
 async def look(redis: Redis, job_id: str) -> Job:
@@ -150,13 +150,13 @@ def _job(job_id: str, reply: list[Any]) -> Job:
     )
 
 
-def _attempt(state: str, running: str, failed: int, history: Sequence[Event]) -> int:
+def _attempt(state: str, running: str, failed: int, history: Sequence[HistoryEvent]) -> int:
     if state == "dead":
         return max((event.attempt for event in history), default=0)
     return int(running) if running.isdigit() else failed + 1
 
 
-def _ended(job_id: str, at: datetime, result: bytes, history: tuple[Event, ...]) -> Job:
+def _ended(job_id: str, at: datetime, result: bytes, history: tuple[HistoryEvent, ...]) -> Job:
     """A job that is neither waiting, running nor dead, from its result if that is still kept."""
     told = _mapping(result)
     state = _END.get((told.get("s"), told.get("o")))
@@ -182,13 +182,13 @@ def _envelope(payload: bytes) -> Envelope:
         return Envelope("", [], {}, 0)
 
 
-def _progress(octets: bytes, attempt: str) -> Progress | None:
+def _progress(octets: bytes, attempt: str) -> JobProgress | None:
     """What the running attempt has told of itself."""
     told = _mapping(octets)
     if str(told.get("attempt")) != attempt:
         return None
     try:
-        return Progress(
+        return JobProgress(
             at=_moment(int(told["at_ms"])),
             done=float(told["done"]),
             total=float(told["total"]),
@@ -198,11 +198,11 @@ def _progress(octets: bytes, attempt: str) -> Progress | None:
         return None
 
 
-def read_event(octets: bytes) -> Event | None:
+def read_event(octets: bytes) -> HistoryEvent | None:
     """A line of a history; None for one that cannot be read."""
     told = _mapping(octets)
     try:
-        return Event(
+        return HistoryEvent(
             at=_moment(int(told["at_ms"])),
             attempt=int(told.get("attempt", 0)),
             outcome=str(told["outcome"]),

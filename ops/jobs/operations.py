@@ -29,7 +29,7 @@ _BATCH = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RevivedAll:
+class ReviveCounts:
     """How many of a lane were revived, had no payload any more, or stay dead: without content, or not to be sent.
 
     Attributes:
@@ -72,7 +72,7 @@ async def revive_sendable(redis: Redis, job_id: str, *, ring: KeyRing | None = N
     return await revive(redis, job_id)
 
 
-async def revive_all(redis: Redis, lane: str, *, ring: KeyRing | None = None) -> RevivedAll:
+async def revive_all(redis: Redis, lane: str, *, ring: KeyRing | None = None) -> ReviveCounts:
     """Bring back all jobs of a lane that are dead now, in batches that keep Redis busy for about 2 ms each.
 
     A job that dies again meanwhile stays dead, so this ends.
@@ -93,7 +93,7 @@ async def revive_all(redis: Redis, lane: str, *, ring: KeyRing | None = None) ->
             counts[what] += 1
         stay = counts["erased"] + counts["suppressed"]
     del counts["not dead"]
-    return RevivedAll(**counts)
+    return ReviveCounts(**counts)
 
 
 async def discard(redis: Redis, job_id: str) -> tuple[TakenOut, str]:

@@ -22,7 +22,7 @@ Unparked = Literal["unparked", "not parked"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Parking:
+class ParkReason:
     """Why a job is parked.
 
     Attributes:
@@ -42,18 +42,18 @@ class ParkedJob:
 
     id: str
     lane: str
-    parking: Parking
+    parking: ParkReason
 
 
-def read_parking(octets: bytes) -> Parking | None:
+def read_parking(octets: bytes) -> ParkReason | None:
     """The note beside a parked job; None for no note, and one that cannot be read says so."""
     if not octets:
         return None
     try:
         told = orjson.loads(octets)
-        return Parking(why=str(told["why"]), needs=str(told["needs"]), reason=str(told["reason"]))
+        return ParkReason(why=str(told["why"]), needs=str(told["needs"]), reason=str(told["reason"]))
     except (ValueError, TypeError, KeyError):
-        return Parking(why="unreadable", needs="", reason="its note cannot be read")
+        return ParkReason(why="unreadable", needs="", reason="its note cannot be read")
 
 
 async def list_parked(redis: Redis, lanes: Sequence[str], *, limit: int) -> list[ParkedJob]:

@@ -13,10 +13,10 @@ from redis.asyncio import Redis
 
 from jobs.lanes import LANES
 from ops import arguments
-from ops.command import Answer, Command, Group, Refused, Tools
+from ops.command import Command, CommandRefused, CommandResult, Group, Tools
 from ops.depth.lane_limits import state_json
-from ops.depth.words import held_text
-from ops.limits.words import state_text
+from ops.depth.texts import held_text
+from ops.limits.texts import state_text
 from ops.table import printable, table
 from producers.hold import Hold
 from producers.keys import LaneKeys, group_of
@@ -36,7 +36,7 @@ def _limits(redis: Redis, group: str) -> Limits:
 # Looking
 
 
-async def _list(tools: Tools, asked: argparse.Namespace) -> Answer:
+async def _list(tools: Tools, asked: argparse.Namespace) -> CommandResult:
     limits = _limits(tools.redis, asked.group)
     states = await limits.all()
     bindings = await limits.bindings()
@@ -46,7 +46,7 @@ async def _list(tools: Tools, asked: argparse.Namespace) -> Answer:
         for lane, one in bindings.items()
     ]
     lanes = {lane: {"keys": list(one.keys), "urgent": one.urgent} for lane, one in bindings.items()}
-    return Answer("\n".join(lines), {"limits": [state_json(one) for one in states], "lanes": lanes})
+    return CommandResult("\n".join(lines), {"limits": [state_json(one) for one in states], "lanes": lanes})
 
 
 def _row(state: LimitState) -> list[str]:
@@ -75,44 +75,44 @@ def _rate_text(rate: Rate | Window) -> str:
 # Changing
 
 
-async def _set(tools: Tools, asked: argparse.Namespace) -> Answer:
+async def _set(tools: Tools, asked: argparse.Namespace) -> CommandResult:
     try:
         rates = [Rate.within(count, per, burst_share=asked.burst_share) for count, per in asked.rate]
         windows = [Window(count, per) for count, per in asked.window]
         limit = Limit(asked.key, (*rates, *windows), asked.concurrency, asked.reserve)
     except LimitError as refusal:
-        raise Refused(str(refusal)) from None
+        raise CommandRefused(str(refusal)) from None
     if not limit.rates and limit.concurrency is None:
-        raise Refused("limit: give --rate, --window or --concurrency; without any it would have no bounds")
+        raise CommandRefused("limit: give --rate, --window or --concurrency; without any it would have no bounds")
     limits = _limits(tools.redis, asked.group)
     await limits.define(limit)
     state = await limits.state(limit.key)
     text = f"{limit.key} is set: {state_text(state)}. It lasts until a worker that defines it starts."
-    return Answer(text, {"what": "set", **state_json(state)})
+    return CommandResult(text, {"what": "set", **state_json(state)})
 
 
-async def _remove(tools: Tools, asked: argparse.Namespace) -> Answer:
+async def _remove(tools: Tools, asked: argparse.Namespace) -> CommandResult:
     removed = await _limits(tools.redis, asked.group).remove(asked.key)
     text = f"{asked.key} has no bounds any more." if removed else f"{asked.key} is not defined; nothing was done."
-    return Answer(text, {"key": asked.key, "what": "removed" if removed else "not defined"}, done=removed)
+    return CommandResult(text, {"key": asked.key, "what": "removed" if removed else "not defined"}, done=removed)
 
 
-async def _hold(tools: Tools, asked: argparse.Namespace) -> Answer:
+async def _hold(tools: Tools, asked: argparse.Namespace) -> CommandResult:
     limits = _limits(tools.redis, asked.group)
     if not await limits.hold(asked.key, asked.lasting, asked.reason):
         facts = {"key": asked.key, "what": "unchanged"}
-        return Answer(f"{asked.key} is held just so already.", facts, done=False)
+        return CommandResult(f"{asked.key} is held just so already.", facts, done=False)
     held = (await limits.state(asked.key)).held or Hold(until=None, reason=asked.reason)
     text = (
         f"{asked.key} is {held_text(held)}. What runs goes on.\nLet it go on: ./run ops limit release {asked.key}"
     )
-    return Answer(text, {"key": asked.key, "what": "held", "held": asdict(held)})
+    return CommandResult(text, {"key": asked.key, "what": "held", "held": asdict(held)})
 
 
-async def _release(tools: Tools, asked: argparse.Namespace) -> Answer:
+async def _release(tools: Tools, asked: argparse.Namespace) -> CommandResult:
     released = await _limits(tools.redis, asked.group).release(asked.key)
     text = f"{asked.key} goes on." if released else f"{asked.key} was not held."
-    return Answer(text, {"key": asked.key, "what": "released" if released else "not held"}, done=released)
+    return CommandResult(text, {"key": asked.key, "what": "released" if released else "not held"}, done=released)
 
 
 # Arguments

@@ -17,10 +17,10 @@ from typing import Any, Literal
 
 from redis.asyncio import Redis
 
-from ops.command import Answer, Command, Refused, Tools
+from ops.command import Command, CommandRefused, CommandResult, Tools
 from ops.lanes.hold import REASON_LIMIT
-from ops.mail.doubt import Doubt, doubt_text, read_doubts
-from ops.mail.left import Left, LeftOfWindow, read_left
+from ops.mail.budget import BucketBudget, WindowBudget, read_left
+from ops.mail.doubt import RefusalDoubt, doubt_text, read_doubts
 from ops.table import printable, table
 from producers.hold import Hold
 from producers.keys import LaneKeys, mail_account, mail_permits
@@ -36,7 +36,7 @@ _KEYS = LaneKeys("mail.normal")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AccountSeen:
+class AccountState:
     """One account at an instant.
 
     Attributes:
@@ -61,12 +61,12 @@ class AccountSeen:
     pace: float
     learned: int
     limit: Limit | None
-    left: tuple[Left | LeftOfWindow, ...]
+    left: tuple[BucketBudget | WindowBudget, ...]
     room: int | None
     running: int
     connections: int
     at: datetime
-    doubt: Doubt | None = None
+    doubt: RefusalDoubt | None = None
 
     @property
     def state(self) -> State:
@@ -85,7 +85,7 @@ class AccountSeen:
         return None if self.held.until is None else max(timedelta(0), self.held.until - self.at)
 
 
-async def read_accounts(redis: Redis) -> list[AccountSeen]:
+async def read_accounts(redis: Redis) -> list[AccountState]:
     """All of them, by the order in which the mail lanes try them.
 
     Raises:
@@ -100,7 +100,7 @@ async def read_accounts(redis: Redis) -> list[AccountSeen]:
     return [replace(one, doubt=doubts.get(one.name)) for one in seen]
 
 
-async def _seen(redis: Redis, state: LimitState) -> AccountSeen:
+async def _seen(redis: Redis, state: LimitState) -> AccountState:
     name = state.key.removeprefix(PREFIX)
     rates = state.limit.rates if state.limit else ()
     async with redis.pipeline(transaction=True) as pipeline:
@@ -112,7 +112,7 @@ async def _seen(redis: Redis, state: LimitState) -> AccountSeen:
         (seconds, microseconds), breaker, permits, *texts = await pipeline.execute()
     now_ms = seconds * 1000 + microseconds / 1000
     told = {field.decode(): value.decode(errors="replace") for field, value in breaker.items()}
-    return AccountSeen(
+    return AccountState(
         name=name,
         held=state.held,
         trouble=told.get("trouble", ""),
@@ -152,10 +152,12 @@ async def resume(redis: Redis, name: str) -> bool:
 # The commands
 
 
-async def _accounts(tools: Tools, _asked: argparse.Namespace) -> Answer:
+async def _accounts(tools: Tools, _asked: argparse.Namespace) -> CommandResult:
     found = await read_accounts(tools.redis)
     if not found:
-        return Answer("No account is defined: a worker does so when it starts.", {"accounts": []}, done=False)
+        return CommandResult(
+            "No account is defined: a worker does so when it starts.", {"accounts": []}, done=False
+        )
     rows = [
         [
             one.name,
@@ -169,10 +171,10 @@ async def _accounts(tools: Tools, _asked: argparse.Namespace) -> Answer:
         for one in found
     ]
     heads = ("ACCOUNT", "STATE", "ROOM NOW", "ALLOWED", "CONNECTIONS", "PACE", "WHY")
-    return Answer(table(heads, rows, left={0, 1, 3, 6}), {"accounts": [_facts(one) for one in found]})
+    return CommandResult(table(heads, rows, left={0, 1, 3, 6}), {"accounts": [_facts(one) for one in found]})
 
 
-def _rates(one: AccountSeen) -> Sequence[str]:
+def _rates(one: AccountState) -> Sequence[str]:
     if one.limit is None or not (one.limit.rates or one.limit.concurrency):
         return ("any",)
     rates = [f"{rate.most}/{_unit(rate.per)}" for rate in one.limit.rates]
@@ -185,7 +187,7 @@ def _unit(per: timedelta) -> str:
     return next((word for word, length in _WINDOWS if per >= length), "s")
 
 
-def _why(one: AccountSeen) -> str:
+def _why(one: AccountState) -> str:
     if one.held is not None:
         until = "until it is resumed" if one.held.until is None else f"until {one.held.until:%H:%M:%S} UTC"
         return f"{until}: {one.held.reason}"
@@ -196,14 +198,14 @@ def _number(room: int | None) -> str:
     return "any" if room is None else str(room)
 
 
-def _facts(one: AccountSeen) -> dict[str, Any]:
+def _facts(one: AccountState) -> dict[str, Any]:
     facts = asdict(one)
     del facts["left"]
     limit = None if one.limit is None else one.limit.to_json().decode()
     return {**facts, "limit": limit, "tokens": [left.tokens for left in one.left], "state": one.state}
 
 
-async def _pause(tools: Tools, asked: argparse.Namespace) -> Answer:
+async def _pause(tools: Tools, asked: argparse.Namespace) -> CommandResult:
     await _known(tools.redis, asked.account)
     done = await pause(tools.redis, asked.account, reason=asked.reason or "paused")
     text = (
@@ -211,20 +213,20 @@ async def _pause(tools: Tools, asked: argparse.Namespace) -> Answer:
         if done
         else "It was paused."
     )
-    return Answer(text, {"account": asked.account, "what": "paused" if done else "unchanged"}, done=done)
+    return CommandResult(text, {"account": asked.account, "what": "paused" if done else "unchanged"}, done=done)
 
 
-async def _resume(tools: Tools, asked: argparse.Namespace) -> Answer:
+async def _resume(tools: Tools, asked: argparse.Namespace) -> CommandResult:
     await _known(tools.redis, asked.account)
     done = await resume(tools.redis, asked.account)
     text = f"{asked.account} goes on." if done else f"Nothing stopped {asked.account}."
-    return Answer(text, {"account": asked.account, "what": "resumed" if done else "unchanged"}, done=done)
+    return CommandResult(text, {"account": asked.account, "what": "resumed" if done else "unchanged"}, done=done)
 
 
 async def _known(redis: Redis, name: str) -> None:
     names = [one.name for one in await read_accounts(redis)]
     if name not in names:
-        raise Refused(f"ACCOUNT: there is none called {name!r}; there are: {', '.join(names) or 'none'}")
+        raise CommandRefused(f"ACCOUNT: there is none called {name!r}; there are: {', '.join(names) or 'none'}")
 
 
 def _takes_nothing(_it: argparse.ArgumentParser) -> None:

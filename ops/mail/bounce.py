@@ -54,7 +54,7 @@ class NotAReport(ValueError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Failure:
+class RecipientFailure:
     """What a report says of one recipient.
 
     Attributes:
@@ -70,7 +70,7 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
+class BounceReport:
     """A delivery status report.
 
     Attributes:
@@ -82,10 +82,10 @@ class Report:
     id: str
     message_id: str
     reporter: str
-    failures: tuple[Failure, ...]
+    failures: tuple[RecipientFailure, ...]
 
 
-def read_report(octets: bytes) -> Report:
+def read_report(octets: bytes) -> BounceReport:
     """The report in these octets.
 
     Raises:
@@ -105,7 +105,7 @@ def id_of(octets: bytes) -> str:
     return hashlib.sha256(octets).hexdigest()[:32]
 
 
-def _report(message: Message) -> Report:
+def _report(message: Message) -> BounceReport:
     found = _find_status(message)
     if found is None:
         raise NotAReport("it has no part message/delivery-status")
@@ -117,7 +117,7 @@ def _report(message: Message) -> Report:
         raise NotAReport("it names no recipient with an action")
     message_id = _message_id((around, message), beside)
     told = repr((message_id, failures)).encode("utf-8", "surrogatepass")
-    return Report(
+    return BounceReport(
         id=hashlib.sha256(told).hexdigest()[:32],
         message_id=message_id,
         reporter=_text(blocks[0], "Reporting-MTA").partition(";")[2].strip()[:255],
@@ -155,7 +155,7 @@ def _blocks(status: Message) -> list[Message]:
     return list(_parts(BytesParser().parsebytes(octets).get_payload()))
 
 
-def _failures(blocks: Iterable[Message], quoted: Mapping[str, str]) -> Iterator[Failure]:
+def _failures(blocks: Iterable[Message], quoted: Mapping[str, str]) -> Iterator[RecipientFailure]:
     for block in blocks:
         action = _text(block, "Action").strip().lower()
         known = next((one for one in _ACTIONS if one == action), None)
@@ -165,7 +165,7 @@ def _failures(blocks: Iterable[Message], quoted: Mapping[str, str]) -> Iterator[
         diagnostic = _text(block, "Diagnostic-Code") or next(
             (quoted[one] for one in addresses if one in quoted), ""
         )
-        yield Failure(
+        yield RecipientFailure(
             addresses=addresses,
             action=known,
             status=_status(block, diagnostic),

@@ -30,8 +30,8 @@ import orjson
 from redis.asyncio import Redis
 
 from jobs.mail.mailbox import NARROWER, Weight, weigh_reply
-from ops.command import Answer, Command, Refused, Tools
-from ops.mail.bounce import SIZE_LIMIT, Failure, NotAReport, Report, id_of, read_report
+from ops.command import Command, CommandRefused, CommandResult, Tools
+from ops.mail.bounce import SIZE_LIMIT, BounceReport, NotAReport, RecipientFailure, id_of, read_report
 from ops.mail.sent_note import SentNote, is_to, read_note
 from ops.table import table
 from producers.keys import MAIL_BOUNCES_SEEN, MAIL_BOUNCES_UNKNOWN, LaneKeys, mail_sent
@@ -54,7 +54,7 @@ _ADDRESS = re.compile(rf"(?<!{_RUN}){_RUN}+@{_RUN}+")
 
 
 @dataclass(frozen=True, slots=True)
-class Unknown:
+class UnmatchedBounce:
     """A message that fits no mail of ours."""
 
     id: str
@@ -74,24 +74,24 @@ async def take_in(redis: Redis, octets: bytes, *, by: str) -> Taken:
     try:
         report = read_report(octets)
     except NotAReport as error:
-        return await _list(redis, Unknown(id_of(octets), str(error), {}))
+        return await _list(redis, UnmatchedBounce(id_of(octets), str(error), {}))
     failed = [one for one in report.failures if one.action == "failed"]
     if not failed:
         return "ignored"
     known = await _sent_to(redis, report.message_id)
     if known is None:
         return await _list(
-            redis, Unknown(report.id, "it names no mail that we sent lately", _about(report, failed[0]))
+            redis, UnmatchedBounce(report.id, "it names no mail that we sent lately", _about(report, failed[0]))
         )
     ours = [one for one in report.failures if any(is_to(known, address) for address in one.addresses)]
     told = next((one for one in ours if one.action == "failed"), None)
     if told is None:
         why = "it is about another recipient than the mail had"
-        return await _list(redis, Unknown(report.id, why, _about(report, failed[0])))
+        return await _list(redis, UnmatchedBounce(report.id, why, _about(report, failed[0])))
     return await _count(redis, report, told, weigh_failures(ours), known, by=by)
 
 
-def weigh_failures(about: Sequence[Failure]) -> Weight:
+def weigh_failures(about: Sequence[RecipientFailure]) -> Weight:
     """What a report's blocks about one address say of it: the narrowest.
 
     There are several where the address stands for a group; it is alive when any of them took the mail.
@@ -115,7 +115,7 @@ async def _sent_to(redis: Redis, message_id: str) -> SentNote | None:
 
 
 async def _count(
-    redis: Redis, report: Report, failure: Failure, weight: Weight, known: SentNote, *, by: str
+    redis: Redis, report: BounceReport, failure: RecipientFailure, weight: Weight, known: SentNote, *, by: str
 ) -> Taken:
     """What it says goes to the list first: if this is interrupted, it is all done again and changes nothing."""
     address = next(one for one in failure.addresses if is_to(known, one))
@@ -135,14 +135,14 @@ async def _count(
     return what if new else "repeated"
 
 
-def _reason(report: Report, failure: Failure) -> str:
+def _reason(report: BounceReport, failure: RecipientFailure) -> str:
     """A line of the journal, without addresses, not to be taken for an account's (`jobs.mail.journal`)."""
     server = report.reporter or "an unnamed server"
     words = f"{failure.status or 'no status'} says {server}, {failure.diagnostic[:_WORDS_KEPT]}".replace(": ", " ")
     return _ADDRESS.sub("[address]", words)
 
 
-async def _list(redis: Redis, unknown: Unknown) -> Taken:
+async def _list(redis: Redis, unknown: UnmatchedBounce) -> Taken:
     now_ms = round(datetime.now(UTC).timestamp() * 1000)
     line = orjson.dumps({"at_ms": now_ms, "id": unknown.id, "why": unknown.why, **unknown.about}).decode()
     return "unknown" if await _write(redis, unknown.id, "unknown", line, job_id="") else "repeated"
@@ -157,7 +157,7 @@ async def _write(redis: Redis, report_id: str, where: str, words: str, *, job_id
     return bool(await redis.register_script(_SCRIPT)(keys=keys, args=arguments))
 
 
-def _about(report: Report, failure: Failure) -> dict[str, str]:
+def _about(report: BounceReport, failure: RecipientFailure) -> dict[str, str]:
     """What may be kept of an unknown one: no address."""
     return {
         "message_id": report.message_id,
@@ -178,7 +178,7 @@ def _job_id(message_id: str) -> str:
 
 async def _from_folder(redis: Redis, folder: Path) -> Counter[str]:
     if not (folder / "new").is_dir():
-        raise Refused(f"--folder {folder}: has no folder new/ in it; name a Maildir")
+        raise CommandRefused(f"--folder {folder}: has no folder new/ in it; name a Maildir")
     counts: Counter[str] = Counter()
     for file in sorted((folder / "new").iterdir()):
         if not file.is_file() or file.name.startswith("."):
@@ -214,7 +214,7 @@ def _move(file: Path, to: Path) -> None:
 # The command
 
 
-async def _bounces(tools: Tools, asked: argparse.Namespace) -> Answer:
+async def _bounces(tools: Tools, asked: argparse.Namespace) -> CommandResult:
     if asked.unknown:
         return await _unknown(tools, asked.limit)
     if asked.folder is not None:
@@ -222,10 +222,12 @@ async def _bounces(tools: Tools, asked: argparse.Namespace) -> Answer:
     else:
         counts = Counter([await take_in(tools.redis, _from_pipe(), by="pipe")])
     words = ", ".join(f"{count} {what}" for what, count in sorted(counts.items()))
-    return Answer(f"Taken in: {words}." if words else "There was nothing to take in.", {"taken": dict(counts)})
+    return CommandResult(
+        f"Taken in: {words}." if words else "There was nothing to take in.", {"taken": dict(counts)}
+    )
 
 
-async def _unknown(tools: Tools, limit: int) -> Answer:
+async def _unknown(tools: Tools, limit: int) -> CommandResult:
     lines = await tools.redis.lrange(MAIL_BOUNCES_UNKNOWN, -limit, -1)  # type: ignore[misc]  # typed for both clients
     entries = [orjson.loads(line) for line in lines]
     rows = [
@@ -236,7 +238,7 @@ async def _unknown(tools: Tools, limit: int) -> Answer:
         for one in entries
     ]
     heads = ("AT (UTC)", "WHY", "STATUS", "DOMAIN", "REPORTER", "MESSAGE-ID")
-    return Answer(
+    return CommandResult(
         table(heads, rows, left=set(range(6))) if rows else "No bounce is unknown.", {"unknown": entries}
     )
 

@@ -15,7 +15,7 @@ from producers.keys import MAIL_DOUBTS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Doubt:
+class RefusalDoubt:
     """One domain's or one account's.
 
     Attributes:
@@ -33,7 +33,7 @@ class Doubt:
     taken: int
 
 
-async def read_doubts(redis: Redis) -> tuple[Doubt, ...]:
+async def read_doubts(redis: Redis) -> tuple[RefusalDoubt, ...]:
     """All of the last day, the latest first.
 
     Raises:
@@ -44,11 +44,11 @@ async def read_doubts(redis: Redis) -> tuple[Doubt, ...]:
     return tuple(sorted(doubts, key=lambda one: one.last, reverse=True))
 
 
-def doubt_text(doubt: Doubt) -> str:
+def doubt_text(doubt: RefusalDoubt) -> str:
     """A line for people.
 
     >>> at = datetime(2026, 11, 28, 17, 3, tzinfo=UTC)
-    >>> doubt_text(Doubt(kind="domain", name="example.com", since=at, last=at, refused=40, taken=1))
+    >>> doubt_text(RefusalDoubt(kind="domain", name="example.com", since=at, last=at, refused=40, taken=1))
     'domain example.com: 40 of 41 recipients refused at once, 17:03 to 17:03 UTC: taken for a fault of the server'
     """
     return (
@@ -57,13 +57,13 @@ def doubt_text(doubt: Doubt) -> str:
     )
 
 
-def _read(name: bytes, octets: bytes) -> Doubt | None:
+def _read(name: bytes, octets: bytes) -> RefusalDoubt | None:
     """One entry; None for one that cannot be read, which hides nothing else."""
     kind, _, rest = name.decode(errors="replace").partition(":")
     try:
         told = orjson.loads(octets)
         since, last = (datetime.fromtimestamp(told[one] / 1000, UTC) for one in ("since_ms", "last_ms"))
-        return Doubt(
+        return RefusalDoubt(
             kind=kind, name=rest, since=since, last=last, refused=int(told["refused"]), taken=int(told["taken"])
         )
     except (ValueError, TypeError, KeyError, OverflowError, OSError):

@@ -18,11 +18,11 @@ from typing import Any
 from redis.asyncio import Redis
 
 from jobs.lanes import MAIL_LANES
-from ops.command import Answer, Command, Tools
+from ops.command import Command, CommandResult, Tools
 from ops.depth.read import Depth, read_depth
 from ops.durations import duration_text
-from ops.mail.accounts import AccountSeen, read_accounts
-from ops.mail.left import Left, LeftOfWindow
+from ops.mail.accounts import AccountState, read_accounts
+from ops.mail.budget import BucketBudget, WindowBudget
 
 _LONGEST = timedelta(days=365)
 
@@ -38,7 +38,7 @@ class Budget:
         opens_in: until it gives anything; None: when people say so.
     """
 
-    rates: Sequence[Left | LeftOfWindow] = ()
+    rates: Sequence[BucketBudget | WindowBudget] = ()
     pace: float = 1.0
     reserve: float = 0.0
     opens_in: timedelta | None = timedelta(0)
@@ -59,7 +59,7 @@ def time_for(mails: int, budgets: Sequence[Budget], *, pace_per_minute: float = 
         pace_per_minute: how many went out in the last minute; it counts where no budget does.
 
     Example:
-        >>> minute = Budget(rates=[Left(rate=Rate(30, timedelta(minutes=1)), tokens=0)])
+        >>> minute = Budget(rates=[BucketBudget(rate=Rate(30, timedelta(minutes=1)), tokens=0)])
         >>> time_for(5000, [minute])
         datetime.timedelta(seconds=10000)
     """
@@ -114,7 +114,7 @@ async def read_eta(redis: Redis, *, lane: str | None) -> list[Eta]:
     return [_eta(depth, accounts, one) for one in MAIL_LANES if lane in {None, one}]
 
 
-def _eta(depth: Depth, accounts: Sequence[AccountSeen], lane: str) -> Eta:
+def _eta(depth: Depth, accounts: Sequence[AccountState], lane: str) -> Eta:
     """Lanes before it in order of urgency go first."""
     before = MAIL_LANES[: MAIL_LANES.index(lane) + 1]
     lanes = [one for one in depth.lanes if one.lane in before]
@@ -131,16 +131,18 @@ def _eta(depth: Depth, accounts: Sequence[AccountSeen], lane: str) -> Eta:
     return Eta(lane=lane, mails=mails, takes=takes, at=None if takes is None else depth.at + takes)
 
 
-def budget_of(account: AccountSeen, *, urgent: bool) -> Budget:
+def budget_of(account: AccountState, *, urgent: bool) -> Budget:
     """What an account gives to a lane, from what was seen of it."""
     reserve = 0.0 if urgent or account.limit is None else account.limit.reserve
     return Budget(rates=account.left, pace=account.pace, reserve=reserve, opens_in=account.opens_in)
 
 
-async def _answer(tools: Tools, asked: argparse.Namespace) -> Answer:
+async def _answer(tools: Tools, asked: argparse.Namespace) -> CommandResult:
     found = await read_eta(tools.redis, lane=asked.lane)
     text = "\n".join(_words(one) for one in found)
-    return Answer(text, {"eta": [_facts(one) for one in found]}, done=all(one.takes is not None for one in found))
+    return CommandResult(
+        text, {"eta": [_facts(one) for one in found]}, done=all(one.takes is not None for one in found)
+    )
 
 
 def _words(one: Eta) -> str:

@@ -23,7 +23,7 @@ from jobs import JobError, Mail
 from jobs.lanes import MAIL_LANES
 from jobs.mail.address import PRIVATE_DOMAINS, normal_address
 from jobs.mail.seal import KeyRing, SealError, is_sealed
-from ops.command import Answer, Command, Refused, Tools
+from ops.command import Command, CommandRefused, CommandResult, Tools
 from ops.jobs.operations import cancel, discard
 from ops.mail.key_ring import ring_of
 from ops.mail.sent_note import read_note
@@ -139,12 +139,12 @@ async def _forget_gathered(redis: Redis, job_ids: set[str]) -> None:
 # The command
 
 
-async def _forget(tools: Tools, asked: argparse.Namespace) -> Answer:
+async def _forget(tools: Tools, asked: argparse.Namespace) -> CommandResult:
     try:
         address = normal_address(asked.address, field="ADDRESS", private_domains=PRIVATE_DOMAINS)
         ring = ring_of(tools.mail)
     except JobError as refusal:
-        raise Refused(str(refusal)) from None
+        raise CommandRefused(str(refusal)) from None
     counts = await forget(tools.redis, address, ring=ring)
     call, by = tools.redis.execute_command, asked.by
     if asked.suppress:
@@ -154,7 +154,7 @@ async def _forget(tools: Tools, asked: argparse.Namespace) -> Answer:
     lines = [f"{counts[name]:>6}  {words}" for name, words in _WORDS.items() if counts[name] or name != "unopened"]
     lines.append("Suppressed for ever, by a digest." if asked.suppress else "Taken off the suppression list.")
     facts: dict[str, Any] = {name: counts[name] for name in _WORDS} | {"suppressed": asked.suppress}
-    return Answer("\n".join(lines), facts, done=not counts["unopened"] and not counts["stopping"])
+    return CommandResult("\n".join(lines), facts, done=not counts["unopened"] and not counts["stopping"])
 
 
 def _takes_address(it: argparse.ArgumentParser) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from jobs.mail.seal import InvalidKeyRing, KeyRing
-from ops.command import Refused
+from ops.command import CommandRefused
 
 
 def ring_of(mail: Mapping[str, Any]) -> KeyRing | None:
@@ -16,4 +16,4 @@ def ring_of(mail: Mapping[str, Any]) -> KeyRing | None:
     try:
         return KeyRing.optional(mail.get("seal_keys"))
     except InvalidKeyRing as refusal:
-        raise Refused(f"MOMENTUS_MAIL__SEAL_KEYS: {refusal.reason}") from None
+        raise CommandRefused(f"MOMENTUS_MAIL__SEAL_KEYS: {refusal.reason}") from None

@@ -14,13 +14,13 @@ import orjson
 
 from jobs import LostStyle, Mail, MailError, Templates
 from jobs.mail.octets import Sender, write_letter
-from ops.command import Answer, Command, Refused, Tools
+from ops.command import Command, CommandRefused, CommandResult, Tools
 
 _NOBODY = "someone@example.com"
 _JOB = "{mail}00000000-0000-7000-8000-000000000000"
 
 
-async def _preview(tools: Tools, asked: argparse.Namespace) -> Answer:
+async def _preview(tools: Tools, asked: argparse.Namespace) -> CommandResult:
     folder = asked.templates or tools.mail.get("templates")
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
@@ -34,7 +34,7 @@ async def _preview(tools: Tools, asked: argparse.Namespace) -> Answer:
             )
             frozen = mail.compose(job_id=_JOB, now=datetime.now(UTC))
         except MailError as refusal:
-            raise Refused(str(refusal)) from None
+            raise CommandRefused(str(refusal)) from None
     octets = _octets(frozen, asked.out, str(tools.mail.get("sender", "")))
     facts = {
         "subject": frozen["subject"],
@@ -45,7 +45,7 @@ async def _preview(tools: Tools, asked: argparse.Namespace) -> Answer:
     }
     if asked.out is not None:
         _write(asked.out, octets)
-    return Answer(_text(facts), facts)
+    return CommandResult(_text(facts), facts)
 
 
 def _is_about(warning: Warning | str, template: str) -> bool:
@@ -69,11 +69,13 @@ def _values(given: str | None) -> dict[str, Any]:
         text = given.encode() if given.lstrip().startswith("{") else Path(given).read_bytes()
         values = orjson.loads(text)
     except OSError as error:
-        raise Refused(f"--values: {given} is neither JSON nor a file that can be read: {error.strerror}") from None
+        raise CommandRefused(
+            f"--values: {given} is neither JSON nor a file that can be read: {error.strerror}"
+        ) from None
     except ValueError as error:
-        raise Refused(f"--values: not JSON: {error}") from None
+        raise CommandRefused(f"--values: not JSON: {error}") from None
     if not isinstance(values, dict):
-        raise Refused('--values: must be one JSON object, like \'{"task": "Cierre", "due": "hoy"}\'')
+        raise CommandRefused('--values: must be one JSON object, like \'{"task": "Cierre", "due": "hoy"}\'')
     return values
 
 
@@ -81,7 +83,7 @@ def _write(out: Path, octets: bytes) -> None:
     try:
         out.write_bytes(octets)
     except OSError as error:
-        raise Refused(f"--out: {out} cannot be written: {error.strerror}") from None
+        raise CommandRefused(f"--out: {out} cannot be written: {error.strerror}") from None
 
 
 def _text(facts: dict[str, Any]) -> str:

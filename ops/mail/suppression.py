@@ -17,7 +17,7 @@ from redis.asyncio import Redis
 
 from jobs import JobError
 from jobs.mail.address import PRIVATE_DOMAINS, normal_address
-from ops.command import Answer, Command, Refused, Tools
+from ops.command import Command, CommandRefused, CommandResult, Tools
 from ops.durations import duration
 from ops.mail.doubt import doubt_text, read_doubts
 from ops.table import printable, table
@@ -40,7 +40,7 @@ _MOST = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Listed:
+class SuppressedAddress:
     """One address on the list, as far as it is known."""
 
     digest: str
@@ -48,7 +48,7 @@ class Listed:
     reasons: tuple[Suppressed, ...]
 
 
-async def listed(redis: Redis) -> AsyncIterator[Listed]:
+async def listed(redis: Redis) -> AsyncIterator[SuppressedAddress]:
     """All addresses with a reason that still holds, in no order.
 
     Raises:
@@ -57,7 +57,7 @@ async def listed(redis: Redis) -> AsyncIterator[Listed]:
     now = datetime.now(UTC)
     async for digest, octets in redis.hscan_iter(MAIL_SUPPRESSION, count=_BATCH):
         if reasons := read_reasons(octets, now=now):
-            yield Listed(digest=digest.decode(), domain=_domain(octets), reasons=reasons)
+            yield SuppressedAddress(digest=digest.decode(), domain=_domain(octets), reasons=reasons)
 
 
 def _domain(octets: bytes) -> str:
@@ -70,12 +70,12 @@ def _domain(octets: bytes) -> str:
 # The commands
 
 
-async def _suppressed(tools: Tools, asked: argparse.Namespace) -> Answer:
+async def _suppressed(tools: Tools, asked: argparse.Namespace) -> CommandResult:
     if asked.log:
         return await _log(tools, asked.limit)
     if asked.address is not None:
         return await _one(tools, asked.address)
-    found: list[Listed] = []
+    found: list[SuppressedAddress] = []
     async for one in listed(tools.redis):
         if asked.domain in {None, one.domain} and len(found) < asked.limit:
             found.append(one)
@@ -90,19 +90,19 @@ async def _suppressed(tools: Tools, asked: argparse.Namespace) -> Answer:
         "total": total,
         "doubts": [asdict(one) for one in doubts],
     }
-    return Answer(notes + text + more, facts)
+    return CommandResult(notes + text + more, facts)
 
 
-async def _one(tools: Tools, address: str) -> Answer:
+async def _one(tools: Tools, address: str) -> CommandResult:
     digest = digest_or_refused(address)
     reasons = await reasons_of(tools.redis.execute_command, digest)
     text = (
         table(_HEADS, [_words(one) for one in reasons], left=set(range(5))) if reasons else "It is not suppressed."
     )
-    return Answer(text, {"digest": digest, "reasons": [asdict(one) for one in reasons]}, done=bool(reasons))
+    return CommandResult(text, {"digest": digest, "reasons": [asdict(one) for one in reasons]}, done=bool(reasons))
 
 
-async def _log(tools: Tools, limit: int) -> Answer:
+async def _log(tools: Tools, limit: int) -> CommandResult:
     lines = await tools.redis.lrange(MAIL_SUPPRESSION_LOG, -limit, -1)  # type: ignore[misc]  # typed for both clients
     entries: list[dict[str, Any]] = [orjson.loads(line) for line in lines]
     rows = [
@@ -115,10 +115,12 @@ async def _log(tools: Tools, limit: int) -> Answer:
         for one in entries
     ]
     heads = ("AT (UTC)", "BY", "DID", "REASON AND SCOPE", "DIGEST", "EVIDENCE")
-    return Answer(table(heads, rows, left=set(range(6))) if rows else "Nothing was changed yet.", {"log": entries})
+    return CommandResult(
+        table(heads, rows, left=set(range(6))) if rows else "Nothing was changed yet.", {"log": entries}
+    )
 
 
-async def _suppress(tools: Tools, asked: argparse.Namespace) -> Answer:
+async def _suppress(tools: Tools, asked: argparse.Namespace) -> CommandResult:
     lasting: timedelta | str | None = asked.lasting or "usual"
     digest = digest_or_refused(asked.address)
     try:
@@ -132,9 +134,9 @@ async def _suppress(tools: Tools, asked: argparse.Namespace) -> Answer:
             evidence=asked.evidence,
         )
     except InvalidRequest as refusal:
-        raise Refused(str(refusal)) from None
+        raise CommandRefused(str(refusal)) from None
     text = "It is not written to any more." if added else "It stood on the list like this already."
-    return Answer(
+    return CommandResult(
         text, {"digest": digest, "reason": asked.reason, "scope": asked.scope, "added": added}, done=added
     )
 
@@ -159,7 +161,7 @@ def digest_or_refused(address: str) -> str:
     try:
         return digest_of(normal_address(address, field="ADDRESS", private_domains=PRIVATE_DOMAINS))
     except JobError as refusal:
-        raise Refused(str(refusal)) from None
+        raise CommandRefused(str(refusal)) from None
 
 
 def is_digest(text: str) -> bool:

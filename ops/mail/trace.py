@@ -27,8 +27,8 @@ from redis.asyncio import Redis
 
 from jobs.lanes import MAIL_LANES
 from jobs.mail.journal import read_line
-from ops.command import Answer, Command, Tools
-from ops.jobs.job import Event, look, read_event
+from ops.command import Command, CommandResult, Tools
+from ops.jobs.job import HistoryEvent, look, read_event
 from ops.table import printable, table
 from producers.keys import LaneKeys
 
@@ -74,11 +74,11 @@ class Trace:
     words: str
     attempt: int
     since: datetime | None
-    journal: tuple[Event, ...]
+    journal: tuple[HistoryEvent, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
+class TraceFacts:
     """What a state is derived from.
 
     Attributes:
@@ -92,13 +92,13 @@ class Facts:
     parked: str = ""
     held: bool = False
     result: Mapping[str, Any] | None = None
-    journal: Sequence[Event] = ()
+    journal: Sequence[HistoryEvent] = ()
 
 
-def state_of(facts: Facts) -> State:  # noqa: PLR0911  one return per row of the table above
+def state_of(facts: TraceFacts) -> State:  # noqa: PLR0911  one return per row of the table above
     """The state of a mail, from what is known of its job.
 
-    >>> state_of(Facts(job="ready", held=True))
+    >>> state_of(TraceFacts(job="ready", held=True))
     'held'
     """
     last = facts.journal[-1] if facts.journal else None
@@ -153,7 +153,7 @@ async def trace(redis: Redis, job_id: str) -> Trace:
     journal = tuple(event for line in lines if (event := read_event(line)))
     told = _mapping(result)
     note = next((_mapping(one) for one in parked if one), {})
-    facts = Facts(
+    facts = TraceFacts(
         job=job.state, parked=str(note.get("why", "")), held=hold is not None, result=told, journal=journal
     )
     line = next((found for event in reversed(journal) if (found := read_line(event.reason))), None)
@@ -186,12 +186,14 @@ def _mapping(octets: bytes | None) -> Mapping[str, Any]:
     return told if isinstance(told, dict) else {}
 
 
-async def _trace(tools: Tools, asked: argparse.Namespace) -> Answer:
+async def _trace(tools: Tools, asked: argparse.Namespace) -> CommandResult:
     found = await trace(tools.redis, asked.id)
     facts = asdict(found)
     if found.state == "unknown" and not found.journal:
-        return Answer("Nothing is known of it: done long ago, taken out, or it never was.", facts, done=False)
-    return Answer(trace_text(found), facts)
+        return CommandResult(
+            "Nothing is known of it: done long ago, taken out, or it never was.", facts, done=False
+        )
+    return CommandResult(trace_text(found), facts)
 
 
 def trace_text(found: Trace) -> str:

@@ -19,7 +19,7 @@ import orjson
 from redis.asyncio import Redis
 
 from jobs.lanes import MAIL_LANES
-from ops.command import Answer, Command, Tools
+from ops.command import Command, CommandResult, Tools
 from ops.jobs.parked import read_parking
 from ops.mail.suppression import operator
 from ops.mail.trace import Trace, takes_id, trace, utc
@@ -34,7 +34,7 @@ _MOST = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Doubt:
+class UncertainMail:
     """One mail on the list.
 
     Attributes:
@@ -48,7 +48,7 @@ class Doubt:
     account: str
 
 
-async def doubts(redis: Redis, *, limit: int) -> tuple[list[Doubt], int]:
+async def doubts(redis: Redis, *, limit: int) -> tuple[list[UncertainMail], int]:
     """The latest of the list, then what waits for people and is not on it; and how many there are.
 
     Raises:
@@ -63,10 +63,10 @@ async def doubts(redis: Redis, *, limit: int) -> tuple[list[Doubt], int]:
     return listed, int(await redis.zcard(_KEYS.uncertain)) + len(unlisted)
 
 
-def _doubt(one: Trace, noted: float | None = None) -> Doubt:
+def _doubt(one: Trace, noted: float | None = None) -> UncertainMail:
     doubtful = (event.at for event in reversed(one.journal) if event.outcome in {"uncertain", "parked"})
     at = next(doubtful, datetime.now(UTC)) if noted is None else utc(noted)
-    return Doubt(id=one.id, noted=at, state=one.state, account=one.account)
+    return UncertainMail(id=one.id, noted=at, state=one.state, account=one.account)
 
 
 async def _waiting_unlisted(redis: Redis) -> list[str]:
@@ -119,24 +119,26 @@ async def resolve(redis: Redis, job_id: str, decision: Literal["accepted", "rese
 # The commands
 
 
-async def _uncertain(tools: Tools, asked: argparse.Namespace) -> Answer:
+async def _uncertain(tools: Tools, asked: argparse.Namespace) -> CommandResult:
     found, total = await doubts(tools.redis, limit=asked.limit)
     facts = {"uncertain": [asdict(one) for one in found], "total": total}
     if not found:
-        return Answer("Of every mail it is known what became of it.", facts)
+        return CommandResult("Of every mail it is known what became of it.", facts)
     rows = [[one.id, f"{one.noted:%Y-%m-%d %H:%M:%S}", one.account, one.state] for one in found]
     text = table(("MAIL", "NOTED (UTC)", "ACCOUNT", "NOW"), rows, left={0, 1, 2, 3})
     if any(one.state == "uncertain" for one in found):
         text += "\nThose that are still uncertain wait for you: ./run ops mail resolve ID accepted|resend"
-    return Answer(text + (f"\n{total} in all." if total > len(found) else ""), facts)
+    return CommandResult(text + (f"\n{total} in all." if total > len(found) else ""), facts)
 
 
-async def _resolve(tools: Tools, asked: argparse.Namespace) -> Answer:
+async def _resolve(tools: Tools, asked: argparse.Namespace) -> CommandResult:
     lane = await resolve(tools.redis, asked.id, asked.decision, by=operator())
     facts = {"id": asked.id, "lane": lane, "decision": asked.decision}
     if not lane:
-        return Answer("It waits for no decision; ./run ops mail trace tells how it stands.", facts, done=False)
-    return Answer({"accepted": "It is done.", "resend": "It goes out once more."}[asked.decision], facts)
+        return CommandResult(
+            "It waits for no decision; ./run ops mail trace tells how it stands.", facts, done=False
+        )
+    return CommandResult({"accepted": "It is done.", "resend": "It goes out once more."}[asked.decision], facts)
 
 
 def _takes_limit(it: argparse.ArgumentParser) -> None:

@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from redis.asyncio import Redis
 
 from ops import arguments
-from ops.command import Answer, Command, Refused, Tools
+from ops.command import Command, CommandRefused, CommandResult, Tools
 from ops.mail.suppression import digest_or_refused, is_digest, listed, operator
 from ops.table import table
 from producers.suppression import EVERYTHING, REASONS, Suppressed, reasons_of, unsuppress
@@ -49,7 +49,7 @@ class Choice:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class SuppressionEntry:
     """One reason against one address."""
 
     digest: str
@@ -57,21 +57,21 @@ class Found:
     reason: str
 
 
-async def find(redis: Redis, choice: Choice) -> list[Found]:
+async def find(redis: Redis, choice: Choice) -> list[SuppressionEntry]:
     """All reasons that are meant.
 
     Raises:
         RedisError, OSError: Redis did not answer.
     """
     return [
-        Found(one.digest, one.domain, reason.reason)
+        SuppressionEntry(one.digest, one.domain, reason.reason)
         async for one in listed(redis)
         for reason in one.reasons
         if choice.fits(one.domain, reason)
     ]
 
 
-async def take_off(redis: Redis, found: Sequence[Found], *, by: str, scope: str) -> int:
+async def take_off(redis: Redis, found: Sequence[SuppressionEntry], *, by: str, scope: str) -> int:
     """Take these reasons off the list; how many there were still.
 
     Raises:
@@ -81,18 +81,20 @@ async def take_off(redis: Redis, found: Sequence[Found], *, by: str, scope: str)
     return sum([await unsuppress(call, one.digest, by=by, reason=one.reason, scope=scope) for one in found])
 
 
-async def _unsuppress(tools: Tools, asked: argparse.Namespace) -> Answer:
+async def _unsuppress(tools: Tools, asked: argparse.Namespace) -> CommandResult:
     choosing = asked.domain is not None or asked.since is not None or asked.log_by is not None
     if asked.address is not None:
         if choosing:
-            raise Refused("ADDRESS: is given beside --domain, --since or --log-by; give one address, or a choice")
+            raise CommandRefused(
+                "ADDRESS: is given beside --domain, --since or --log-by; give one address, or a choice"
+            )
         return await _one(tools, asked)
     if not choosing:
-        raise Refused("ADDRESS: is missing; give one, or choose many with --domain, --since or --log-by")
+        raise CommandRefused("ADDRESS: is missing; give one, or choose many with --domain, --since or --log-by")
     return await _many(tools, asked)
 
 
-async def _one(tools: Tools, asked: argparse.Namespace) -> Answer:
+async def _one(tools: Tools, asked: argparse.Namespace) -> CommandResult:
     digest = asked.address if is_digest(asked.address) else digest_or_refused(asked.address)
     call = tools.redis.execute_command
     removed = await unsuppress(call, digest, by=asked.by, reason=asked.reason or "", scope=asked.scope or "")
@@ -100,10 +102,10 @@ async def _one(tools: Tools, asked: argparse.Namespace) -> Answer:
     left = await reasons_of(call, digest)
     if removed and left:
         text = f"{removed} reasons taken off; {len(left)} still stand."
-    return Answer(text, {"digest": digest, "removed": removed, "left": len(left)}, done=removed > 0)
+    return CommandResult(text, {"digest": digest, "removed": removed, "left": len(left)}, done=removed > 0)
 
 
-async def _many(tools: Tools, asked: argparse.Namespace) -> Answer:
+async def _many(tools: Tools, asked: argparse.Namespace) -> CommandResult:
     choice = Choice(
         domain=None if asked.domain is None else asked.domain.lower(),
         since=None if asked.since is None else await _now(tools.redis) - asked.since,
@@ -114,7 +116,7 @@ async def _many(tools: Tools, asked: argparse.Namespace) -> Answer:
     found = await find(tools.redis, choice)
     removed = await take_off(tools.redis, found, by=asked.by, scope=choice.scope) if asked.yes else 0
     facts = {"matched": len(found), "removed": removed, "domains": dict(Counter(one.domain for one in found))}
-    return Answer(_text(found, removed, looking=not asked.yes), facts, done=removed > 0)
+    return CommandResult(_text(found, removed, looking=not asked.yes), facts, done=removed > 0)
 
 
 async def _now(redis: Redis) -> datetime:
@@ -123,7 +125,7 @@ async def _now(redis: Redis) -> datetime:
     return datetime.fromtimestamp(int(seconds), UTC)
 
 
-def _text(found: Sequence[Found], removed: int, *, looking: bool) -> str:
+def _text(found: Sequence[SuppressionEntry], removed: int, *, looking: bool) -> str:
     if not found:
         return "Nothing on the list fits."
     if not looking:

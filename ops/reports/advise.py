@@ -12,7 +12,7 @@ from statistics import median
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from ops.command import Answer, Command, Refused, Tools
+from ops.command import Command, CommandRefused, CommandResult, Tools
 from ops.reports.advice import Advice, Measured, advise
 from ops.reports.facts_postgres import DatabaseAway, ReportFacts, look
 from ops.reports.judge import judge
@@ -25,12 +25,14 @@ from reports.keys import snapshot
 _READS = 50
 
 
-async def give_advice(tools: Tools, asked: argparse.Namespace) -> Answer:
+async def give_advice(tools: Tools, asked: argparse.Namespace) -> CommandResult:
     """Measure and judge. Raises Refused."""
     report = find_report(tools, asked.name)
     facts, walk = await _measured(tools, report, asked)
     if facts.cost_ms is None or not facts.documents:
-        raise Refused("; ".join(one.line() for one in judge(report, facts)) or f"{report.name}: has no documents")
+        raise CommandRefused(
+            "; ".join(one.line() for one in judge(report, facts)) or f"{report.name}: has no documents"
+        )
     per_view = min(asked.nodes_per_view or len(facts.documents), len(facts.documents))
     apart_ms = max(facts.cost_ms / report.max_db_share, report.debounce.total_seconds() * 1000, 1.0)
     it = Measured(
@@ -52,7 +54,7 @@ async def give_advice(tools: Tools, asked: argparse.Namespace) -> Answer:
             "all_ms": whole,
             "give_or_take_ms": give,
         }
-    return Answer(_text(report, it, advice, walk), told)
+    return CommandResult(_text(report, it, advice, walk), told)
 
 
 def _view_ms(walk: Walk, per_view: int) -> float:
@@ -62,7 +64,7 @@ def _view_ms(walk: Walk, per_view: int) -> float:
 
 async def _measured(tools: Tools, report: Report, asked: argparse.Namespace) -> tuple[ReportFacts, Walk | None]:
     if not tools.postgres_dsn:
-        raise Refused("MOMENTUS_POSTGRES_DSN: is not set; name the database to measure on")
+        raise CommandRefused("MOMENTUS_POSTGRES_DSN: is not set; name the database to measure on")
     zone = ZoneInfo(report.timezone or tools.timezone)
     try:
         sql = None if asked.walk is None else asked.walk.read_text(encoding="utf-8")
@@ -76,11 +78,11 @@ async def _measured(tools: Tools, report: Report, asked: argparse.Namespace) -> 
                 it, sql, tree, day, most=asked.sample, seconds=asked.seconds, file=asked.walk.name
             )
     except WalkFails as error:
-        raise Refused(f"--walk: {error}") from None
+        raise CommandRefused(f"--walk: {error}") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise Refused(f"--walk: {asked.walk} cannot be read: {error}") from None
+        raise CommandRefused(f"--walk: {asked.walk} cannot be read: {error}") from None
     except DatabaseAway as error:
-        raise Refused(f"MOMENTUS_POSTGRES_DSN: the database cannot be asked: {error}") from None
+        raise CommandRefused(f"MOMENTUS_POSTGRES_DSN: the database cannot be asked: {error}") from None
 
 
 async def _read_ms(tools: Tools, report: Report, scopes: list[int]) -> float | None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from ops.command import Answer, Command, Refused, Tools
+from ops.command import Command, CommandRefused, CommandResult, Tools
 from ops.reports.facts_postgres import DatabaseAway, ReportFacts, look
 from ops.reports.finding import Finding
 from ops.reports.judge import judge
@@ -28,14 +28,14 @@ from reports.schema import document_schema
 _NO_DATABASE = "MOMENTUS_POSTGRES_DSN is not set: only the files were read, no query was tried"
 
 
-async def check(tools: Tools, asked: argparse.Namespace) -> Answer:
+async def check(tools: Tools, asked: argparse.Namespace) -> CommandResult:
     """Check a folder's reports. Raises Refused."""
     own: Path | None = asked.path or tools.reports_path
     path = own or SHIPPED
     try:
         folder = read_folder(own) if own else read_shipped(tools.reports_shipped)
     except ReportError as error:
-        raise Refused(f"--path: {error.reason}" if asked.path else str(error)) from None
+        raise CommandRefused(f"--path: {error.reason}" if asked.path else str(error)) from None
     findings = [Finding(fault.field, fault.reason, "") for fault in folder.faults]
     facts, catalogue = await _facts(tools, folder)
     _weigh_boards(folder, facts)
@@ -58,7 +58,7 @@ async def check(tools: Tools, asked: argparse.Namespace) -> Answer:
         "boards": proof_facts(catalogue),
         "notes": notes,
     }
-    return Answer(_text(folder, facts, findings, notes, plans=asked.plan), told, done=not findings)
+    return CommandResult(_text(folder, facts, findings, notes, plans=asked.plan), told, done=not findings)
 
 
 def _weigh_boards(folder: Folder, facts: Mapping[str, ReportFacts]) -> None:
@@ -82,7 +82,7 @@ async def _facts(tools: Tools, folder: Folder) -> tuple[dict[str, ReportFacts], 
             catalogue = await it.catalogue(tools.tenant, boards_of(folder.reports))
             return {name: await it.examine(report, zone) for name, report in folder.reports.items()}, catalogue
     except DatabaseAway as error:
-        raise Refused(f"MOMENTUS_POSTGRES_DSN: the database cannot be asked: {error}") from None
+        raise CommandRefused(f"MOMENTUS_POSTGRES_DSN: the database cannot be asked: {error}") from None
 
 
 def _pin(path: Path, folder: Folder, facts: Mapping[str, ReportFacts], findings: list[Finding]) -> list[str]:
@@ -97,7 +97,7 @@ def _pin(path: Path, folder: Folder, facts: Mapping[str, ReportFacts], findings:
         try:
             file.write_text(json.dumps(document_schema(report, one.columns), indent=2) + "\n", encoding="utf-8")
         except OSError as error:
-            raise Refused(f"--pin: {file} cannot be written: {error.strerror}") from None
+            raise CommandRefused(f"--pin: {file} cannot be written: {error.strerror}") from None
         notes.append(f"{name}: schema pinned in {file.name}")
     return notes
 

@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 import asyncpg
 
-from ops.command import Answer, Command, Refused, Tools
+from ops.command import Command, CommandRefused, CommandResult, Tools
 from ops.reports.proofs_postgres import ask_catalogue, proof_facts, proof_lines
 from reports import ReportError, load_reports
 from reports.boards import Board, boards_of
@@ -24,30 +24,32 @@ _ROLE = "worker"
 """Who is named in a script that is printed where no Postgres is configured."""
 
 
-async def install(tools: Tools, asked: argparse.Namespace) -> Answer:
+async def install(tools: Tools, asked: argparse.Namespace) -> CommandResult:
     """Install, or print what would be run. Raises Refused."""
     boards = _boards(tools)
     sources = sorted(boards_by_source(tools.tenant, boards))
     if not sources:
-        raise Refused('no report names its sources: add sources = ["schema.table", ...] to its head')
+        raise CommandRefused('no report names its sources: add sources = ["schema.table", ...] to its head')
     if not tools.postgres_dsn and not asked.dry_run:
-        raise Refused(_NO_DATABASE)
+        raise CommandRefused(_NO_DATABASE)
     role = asked.role or unquote(urlsplit(tools.postgres_dsn).username or "") or _ROLE
     script = install_script(tools.tenant, boards, role=role)
     answer = await _done(tools, asked, script, f"triggers on {len(sources)} tables mark what changes", sources)
     return answer if asked.dry_run else await _with_proofs(tools, answer, boards, role)
 
 
-async def _with_proofs(tools: Tools, answer: Answer, boards: Mapping[str, Board], role: str) -> Answer:
+async def _with_proofs(
+    tools: Tools, answer: CommandResult, boards: Mapping[str, Board], role: str
+) -> CommandResult:
     """Add which boards are watched now for that role, and why others are not."""
     catalogue = await ask_catalogue(tools.postgres_dsn, tools.tenant, boards, role=role)
     if catalogue is None:
         return answer
     text = "\n".join([answer.text, *proof_lines(catalogue)])
-    return Answer(text, {**answer.facts, "boards": proof_facts(catalogue)}, answer.done)
+    return CommandResult(text, {**answer.facts, "boards": proof_facts(catalogue)}, answer.done)
 
 
-async def uninstall(tools: Tools, asked: argparse.Namespace) -> Answer:
+async def uninstall(tools: Tools, asked: argparse.Namespace) -> CommandResult:
     """Remove all that was installed for the tenant, or print what would be run. Raises Refused."""
     former = await _former(tools, asked)
     script = uninstall_script(tools.tenant, former)
@@ -59,7 +61,7 @@ async def _former(tools: Tools, asked: argparse.Namespace) -> tuple[str, ...]:
     if not tools.postgres_dsn:
         if asked.dry_run:
             return ()
-        raise Refused(_NO_DATABASE)
+        raise CommandRefused(_NO_DATABASE)
     connection = await _connected(tools.postgres_dsn)
     try:
         rows = await connection.fetch(INSTALLED)
@@ -68,38 +70,40 @@ async def _former(tools: Tools, asked: argparse.Namespace) -> tuple[str, ...]:
     return tuple(sorted(row["source"] for row in rows if row["name"] == trigger_name(tools.tenant)))
 
 
-async def _done(tools: Tools, asked: argparse.Namespace, script: str, what: str, sources: list[str]) -> Answer:
+async def _done(
+    tools: Tools, asked: argparse.Namespace, script: str, what: str, sources: list[str]
+) -> CommandResult:
     facts = {"sources": sources, "dry_run": asked.dry_run}
     if asked.dry_run:
-        return Answer(script.rstrip(), facts | {"script": script})
+        return CommandResult(script.rstrip(), facts | {"script": script})
     connection = await _connected(tools.postgres_dsn)
     try:
         await connection.execute(script)
     except asyncpg.InsufficientPrivilegeError as error:
-        raise Refused(f"{error}: have the tables' owner run what --dry-run prints") from None
+        raise CommandRefused(f"{error}: have the tables' owner run what --dry-run prints") from None
     except asyncpg.LockNotAvailableError:
-        raise Refused(
+        raise CommandRefused(
             "a table stayed locked for 5 s, nothing was changed; try again when writers are done"
         ) from None
     except asyncpg.PostgresError as error:
-        raise Refused(f"the database refused it, nothing was changed: {error}") from None
+        raise CommandRefused(f"the database refused it, nothing was changed: {error}") from None
     finally:
         await connection.close()
-    return Answer("\n".join([what, *(f"  {source}" for source in sources)]), facts)
+    return CommandResult("\n".join([what, *(f"  {source}" for source in sources)]), facts)
 
 
 async def _connected(dsn: str) -> Connection:
     try:
         return await connect(dsn, application="momentus-ops")
     except (*DATABASE_FAULTS, ValueError) as error:
-        raise Refused(f"MOMENTUS_POSTGRES_DSN: no connection: {type(error).__name__}") from None
+        raise CommandRefused(f"MOMENTUS_POSTGRES_DSN: no connection: {type(error).__name__}") from None
 
 
 def _boards(tools: Tools) -> dict[str, Board]:
     try:
         return dict(boards_of(load_reports(tools.reports_path, shipped=tools.reports_shipped)))
     except ReportError as error:
-        raise Refused(str(error)) from None
+        raise CommandRefused(str(error)) from None
 
 
 def _dry_run(parser: argparse.ArgumentParser) -> None:

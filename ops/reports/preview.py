@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from ops.command import Answer, Command, Refused, Tools
+from ops.command import Command, CommandRefused, CommandResult, Tools
 from ops.reports.facts_postgres import DatabaseAway, ReportFacts, look
 from ops.reports.judge import judge
 from reports import Report, ReportError, load_reports
@@ -18,19 +18,19 @@ from reports.numbers import read_exactly, write
 _ABSENT = object()
 
 
-async def preview(tools: Tools, asked: argparse.Namespace) -> Answer:
+async def preview(tools: Tools, asked: argparse.Namespace) -> CommandResult:
     """Reckon a document. Raises Refused."""
     report = find_report(tools, asked.name)
     facts = await _examined(tools, report)
     if not facts.documents:
         found = judge(report, facts)
-        raise Refused("; ".join(one.line() for one in found) or f"{report.name}: has no documents")
+        raise CommandRefused("; ".join(one.line() for one in found) or f"{report.name}: has no documents")
     if asked.scope not in facts.documents:
         some = ", ".join(map(str, sorted(facts.documents)[:5]))
-        raise Refused(f"--scope: there is no node {asked.scope}; there are {some}, ...")
+        raise CommandRefused(f"--scope: there is no node {asked.scope}; there are {some}, ...")
     document = read_exactly(facts.documents[asked.scope].body.decode())
     if not asked.diff:
-        return Answer(write(document, indented=True).decode(), document)
+        return CommandResult(write(document, indented=True).decode(), document)
     stored = await tools.redis.hget(snapshot(tools.tenant, report.name), str(asked.scope))  # type: ignore[misc]
     return _difference(document, None if stored is None else read_exactly(stored.decode()))
 
@@ -40,30 +40,30 @@ def find_report(tools: Tools, name: str) -> Report:
     try:
         reports = load_reports(tools.reports_path, shipped=tools.reports_shipped)
     except ReportError as error:
-        raise Refused(f"{error}; ./run ops reports check tells all there is to mend") from None
+        raise CommandRefused(f"{error}; ./run ops reports check tells all there is to mend") from None
     if name not in reports:
-        raise Refused(f"there is no report {name!r}; there are {', '.join(sorted(reports))}")
+        raise CommandRefused(f"there is no report {name!r}; there are {', '.join(sorted(reports))}")
     return reports[name]
 
 
 async def _examined(tools: Tools, report: Report) -> ReportFacts:
     if not tools.postgres_dsn:
-        raise Refused("MOMENTUS_POSTGRES_DSN: is not set; name the database that the report asks")
+        raise CommandRefused("MOMENTUS_POSTGRES_DSN: is not set; name the database that the report asks")
     try:
         async with look(tools.postgres_dsn, longest=tools.statement_timeout) as it:
             return await it.examine(report, ZoneInfo(tools.timezone))
     except DatabaseAway as error:
-        raise Refused(f"MOMENTUS_POSTGRES_DSN: the database cannot be asked: {error}") from None
+        raise CommandRefused(f"MOMENTUS_POSTGRES_DSN: the database cannot be asked: {error}") from None
 
 
-def _difference(now: dict[str, Any], stored: dict[str, Any] | None) -> Answer:
+def _difference(now: dict[str, Any], stored: dict[str, Any] | None) -> CommandResult:
     if stored is None:
-        return Answer("nothing is stored of this node", {"stored": None, "now": now, "differences": {}})
+        return CommandResult("nothing is stored of this node", {"stored": None, "now": now, "differences": {}})
     told = {path: {"stored": old, "now": new} for path, old, new in differences(stored["data"], now["data"])}
     lines = [f"{path}: {_shown(one['stored'])} -> {_shown(one['now'])}" for path, one in told.items()]
     facts = {"stored": stored["as_of"], "now": now["as_of"], "differences": told}
     head = f"stored as of {stored['as_of']}, now {now['as_of']}"
-    return Answer("\n".join([head, *(lines or ["the data are the same"])]), facts)
+    return CommandResult("\n".join([head, *(lines or ["the data are the same"])]), facts)
 
 
 def differences(stored: Any, now: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:  # noqa: ANN401  JSON

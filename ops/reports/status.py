@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 
-from ops.command import Answer, Command, Refused, Tools
+from ops.command import Command, CommandRefused, CommandResult, Tools
 from ops.depth.report_freshness import ReportFreshness, moment, read_report
 from ops.reports.proofs_postgres import proof_line
 from ops.reports.remedies import remedy_of
@@ -72,13 +72,13 @@ class Fare:
         return self.state in {"fresh", "stale"} and self.error is None and self.refused_from is None
 
 
-async def status(tools: Tools, asked: argparse.Namespace) -> Answer:
+async def status(tools: Tools, asked: argparse.Namespace) -> CommandResult:
     """All declared reports. Raises Refused and RedisError."""
     del asked
     try:
         boards = boards_of(load_reports(tools.reports_path, shipped=tools.reports_shipped))
     except ReportError as error:
-        raise Refused(f"{error}; ./run ops reports check tells all there is to mend") from None
+        raise CommandRefused(f"{error}; ./run ops reports check tells all there is to mend") from None
     seen, decisions, catalogue, note = await _look(tools, boards)
     now = datetime.now(UTC)
     fares = [
@@ -90,7 +90,7 @@ async def status(tools: Tools, asked: argparse.Namespace) -> Answer:
     text = table(_HEADS, [_row(one, now) for one in fares], left={0, 1, 2, 9, 10, 11})
     unwatched = [proof_line(*one) for one in sorted(catalogue.proofs.items()) if one[1].why]
     facts = {"reports": [asdict(one) for one in fares], "note": note}
-    return Answer(
+    return CommandResult(
         "\n".join([text, *unwatched, *_to_do(fares), *([note] if note else [])]),
         facts,
         done=all(one.well for one in fares),

@@ -2,40 +2,42 @@
 
 import argparse
 
-from ops.command import Answer, Command, Group, Refused, Tools
-from ops.sessions.asking import SHOWN, asking, at
+from ops.command import Command, CommandRefused, CommandResult, Group, Tools
+from ops.sessions.arguments import SHOWN, asking, at
 from ops.sessions.tokens import TOKENS
 from ops.table import printable, table
 from sessions import Session
 
 
-async def _list(tools: Tools, asked: argparse.Namespace) -> Answer:
+async def _list(tools: Tools, asked: argparse.Namespace) -> CommandResult:
     with asking(tools) as sessions:
         found = await sessions.sessions_of(asked.user)
     facts = {"user": asked.user, "sessions": [_facts(one) for one in found]}
     if not found:
-        return Answer("no session", facts, done=False)
+        return CommandResult("no session", facts, done=False)
     rows = [
         [one.place.digest[:SHOWN], at(one.created_at), at(one.touched_at), printable(one.label)] for one in found
     ]
-    return Answer(
+    return CommandResult(
         table(("SESSION", "LOGGED IN (UTC)", "LAST USED (UTC)", "LABEL"), rows, left={0, 1, 2, 3}), facts
     )
 
 
-async def _revoke(tools: Tools, asked: argparse.Namespace) -> Answer:
+async def _revoke(tools: Tools, asked: argparse.Namespace) -> CommandResult:
     facts = {"user": asked.user}
     with asking(tools) as sessions:
         if asked.session is None:
             epoch = await sessions.revoke_user(asked.user)
-            return Answer("all sessions of this user have ended", facts | {"epoch": epoch})
+            return CommandResult("all sessions of this user have ended", facts | {"epoch": epoch})
         chosen = [
             one for one in await sessions.sessions_of(asked.user) if one.place.digest.startswith(asked.session)
         ]
         if len(chosen) != 1:
-            raise Refused(f"{len(chosen)} sessions of this user begin with {asked.session!r}: name exactly one")
+            raise CommandRefused(
+                f"{len(chosen)} sessions of this user begin with {asked.session!r}: name exactly one"
+            )
         ended = await sessions.revoke_listed(asked.user, chosen[0].place.digest)
-    return Answer("the session has ended", facts | {"session": chosen[0].place.digest}, done=ended)
+    return CommandResult("the session has ended", facts | {"session": chosen[0].place.digest}, done=ended)
 
 
 def _facts(session: Session) -> dict[str, object]:

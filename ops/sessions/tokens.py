@@ -4,8 +4,8 @@ import argparse
 import re
 from datetime import timedelta
 
-from ops.command import Answer, Command, Refused, Tools
-from ops.sessions.asking import SHOWN, asking, at
+from ops.command import Command, CommandRefused, CommandResult, Tools
+from ops.sessions.arguments import SHOWN, asking, at
 from ops.table import printable, table
 from sessions import SERVICE_USER, Session
 
@@ -13,33 +13,33 @@ _DAYS = 90
 _DAYS_LIMIT = 3660
 
 
-async def _make(tools: Tools, asked: argparse.Namespace) -> Answer:
+async def _make(tools: Tools, asked: argparse.Namespace) -> CommandResult:
     with asking(tools) as sessions:
         token, made = await sessions.create_service(asked.name, asked.roots, lasts=timedelta(days=asked.expires))
     text = f"{token}\nKeep it now: it is shown this once, and stored nowhere. It ends {at(made.expires_at)} UTC."
-    return Answer(text, _facts(made) | {"token": token})
+    return CommandResult(text, _facts(made) | {"token": token})
 
 
-async def _list(tools: Tools, _asked: argparse.Namespace) -> Answer:
+async def _list(tools: Tools, _asked: argparse.Namespace) -> CommandResult:
     with asking(tools) as sessions:
         found = await sessions.sessions_of(SERVICE_USER)
     facts = {"tokens": [_facts(one) for one in found]}
     if not found:
-        return Answer("no service token", facts, done=False)
+        return CommandResult("no service token", facts, done=False)
     rows = [_row(one) for one in sorted(found, key=lambda one: (one.label, one.created_at))]
     heads = ("NAME", "TOKEN", "MADE (UTC)", "LAST USED (UTC)", "ENDS (UTC)", "ROOTS")
-    return Answer(table(heads, rows, left=set(range(len(heads)))), facts)
+    return CommandResult(table(heads, rows, left=set(range(len(heads)))), facts)
 
 
-async def _revoke(tools: Tools, asked: argparse.Namespace) -> Answer:
+async def _revoke(tools: Tools, asked: argparse.Namespace) -> CommandResult:
     with asking(tools) as sessions:
         chosen = _chosen(await sessions.sessions_of(SERVICE_USER), asked.name, asked.token)
         ended = [one for one in chosen if await sessions.revoke_listed(SERVICE_USER, one.place.digest)]
     digests = [one.place.digest for one in ended]
     facts = {"name": asked.name, "revoked": digests}
     if not digests:
-        return Answer(f"no service token is called {asked.name!r}", facts, done=False)
-    return Answer(f"revoked: {', '.join(digest[:SHOWN] for digest in digests)}", facts)
+        return CommandResult(f"no service token is called {asked.name!r}", facts, done=False)
+    return CommandResult(f"revoked: {', '.join(digest[:SHOWN] for digest in digests)}", facts)
 
 
 def _chosen(known: list[Session], name: str, digits: str | None) -> list[Session]:
@@ -49,7 +49,7 @@ def _chosen(known: list[Session], name: str, digits: str | None) -> list[Session
         return named
     chosen = [one for one in named if one.place.digest.startswith(digits)]
     if len(chosen) != 1:
-        raise Refused(f"{len(chosen)} tokens of {name!r} begin with {digits!r}: name exactly one")
+        raise CommandRefused(f"{len(chosen)} tokens of {name!r} begin with {digits!r}: name exactly one")
     return chosen
 
 

@@ -19,14 +19,14 @@ from redis.exceptions import ResponseError
 from jobs import Digest, Mail
 from local.embedded.ports import free_port
 from local.installation import worker_ready
-from local.organisation import Size, generate
+from local.organisation import OrganisationSize, generate
 from local.organisation.postgres import install, load
-from local.sink.smtp import Sink
+from local.sink.smtp import MailSink
 from local.supervisor.process import Process
 from local.supervisor.ready import http_ok
 from local.supervisor.supervisor import Supervisor
 from ops.acl import ROLES, acl_file, user_line
-from ops.command import Refused
+from ops.command import CommandRefused
 from ops.depth.read import read_depth
 from ops.lanes.hold import hold, release
 from producers import Producer, SyncProducer
@@ -149,7 +149,7 @@ async def test_the_console_counts_and_people_hold_lanes(url: Url) -> None:
 
 @pytest.fixture
 async def organisation(database: str) -> str:
-    size = Size(nodes=6, depth=2, employees=20, memberships=3, tasks=10, checkins=50, blockers=5)
+    size = OrganisationSize(nodes=6, depth=2, employees=20, memberships=3, tasks=10, checkins=50, blockers=5)
     connection = await asyncpg.connect(database)
     try:
         await install(connection)
@@ -159,7 +159,7 @@ async def organisation(database: str) -> str:
     return database
 
 
-def processes(url: Url, sink: Sink, database: str, reader_port: int, console_port: int) -> list[Process]:
+def processes(url: Url, sink: MailSink, database: str, reader_port: int, console_port: int) -> list[Process]:
     mail = {"MOMENTUS_MAIL__HOST": "127.0.0.1", "MOMENTUS_MAIL__PORT": str(sink.port), "MOMENTUS_MAIL__TLS": "off"}
     settings = {
         "worker": {"MOMENTUS_POSTGRES_DSN": database, "MOMENTUS_MAIL__MODE": "live", **mail},
@@ -180,7 +180,7 @@ def processes(url: Url, sink: Sink, database: str, reader_port: int, console_por
 
 
 async def test_the_whole_product_runs_under_its_roles_and_redis_refuses_nothing(
-    url: Url, organisation: str, smtp_sink: Sink
+    url: Url, organisation: str, smtp_sink: MailSink
 ) -> None:
     reader_port, console_port = free_port(), free_port()
     async with AsyncExitStack() as stack:
@@ -195,7 +195,7 @@ async def test_the_whole_product_runs_under_its_roles_and_redis_refuses_nothing(
         assert refused == []
 
 
-async def mails_go_out(url: Url, sink: Sink) -> None:
+async def mails_go_out(url: Url, sink: MailSink) -> None:
     mail = Mail(to="ana@example.com", subject="Hola", text="Buenos días")
     async with Producer.connect(url("producer"), budget=5) as producer:
         await producer.send(mail, key="one")
@@ -472,7 +472,7 @@ def test_the_file_holds_no_password_and_keeps_those_that_there_are(tmp_path: Pat
 
 def test_a_password_that_can_be_guessed_is_refused(tmp_path: Path) -> None:
     (tmp_path / "producer").write_text("secret")
-    with pytest.raises(Refused, match="16"):
+    with pytest.raises(CommandRefused, match="16"):
         list(acl_file(tmp_path))
 
 

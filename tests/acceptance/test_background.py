@@ -16,10 +16,10 @@ from structlog.testing import capture_logs
 
 import background
 from jobs import Mail
-from local.sink.smtp import Sink
+from local.sink.smtp import MailSink
 from ops.depth.read import read_depth
 from ops.depth.table import depth_table
-from ops.doctor.judge_redis import judge_depth
+from ops.doctor.checks_redis import judge_depth
 from producers import Producer
 from producers.link import Link
 from reader import __main__ as reader_process
@@ -102,7 +102,7 @@ class FailingOnce:
 
 
 async def test_every_background_task_of_worker_and_reader_goes_on_after_a_fault(
-    valkey_url: str, database: str, smtp_sink: Sink, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    valkey_url: str, database: str, smtp_sink: MailSink, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     accounts = tmp_path / "accounts.toml"
     accounts.write_text(ACCOUNTS.format(port=smtp_sink.port))

@@ -20,9 +20,9 @@ from redis.exceptions import ConnectionError as ConnectionLost, RedisError, Resp
 from jobs import Mail
 from local.embedded.ports import free_port
 from local.installation import worker_ready
-from local.organisation import Size, generate
+from local.organisation import OrganisationSize, generate
 from local.organisation.postgres import install, load
-from local.sink.smtp import Sink
+from local.sink.smtp import MailSink
 from local.supervisor.process import Process
 from local.supervisor.ready import http_ok
 from local.supervisor.supervisor import Supervisor
@@ -147,7 +147,7 @@ async def test_a_job_that_is_claimed_while_it_runs_here_waits_for_the_attempt_be
 
 @pytest.fixture
 async def organisation(database: str) -> str:
-    size = Size(nodes=12, depth=3, employees=40, memberships=5, tasks=30, checkins=200, blockers=30)
+    size = OrganisationSize(nodes=12, depth=3, employees=40, memberships=5, tasks=30, checkins=200, blockers=30)
     connection = await asyncpg.connect(database)
     try:
         await install(connection)
@@ -157,7 +157,7 @@ async def organisation(database: str) -> str:
     return database
 
 
-def processes(url: str, sink: Sink, database: str, reader_port: int) -> list[Process]:
+def processes(url: str, sink: MailSink, database: str, reader_port: int) -> list[Process]:
     mail = {"MOMENTUS_MAIL__HOST": "127.0.0.1", "MOMENTUS_MAIL__PORT": str(sink.port), "MOMENTUS_MAIL__TLS": "off"}
     worker = {"MOMENTUS_REDIS_URL": url, "MOMENTUS_POSTGRES_DSN": database, "MOMENTUS_MAIL__MODE": "live", **mail}
     reader = {"MOMENTUS_REDIS_URL": url, "MOMENTUS_READER__PORT": str(reader_port)}
@@ -183,7 +183,7 @@ async def ops(url: str, *words: str) -> tuple[int | None, str, str]:
 
 
 async def test_the_whole_life_of_a_mail_a_report_and_a_session(
-    three: Cluster, organisation: str, smtp_sink: Sink
+    three: Cluster, organisation: str, smtp_sink: MailSink
 ) -> None:
     assert await three.owner(MAIL.tag) != await three.owner(REPORTS.tag)
     await the_whole_life(three.url, organisation, smtp_sink)
@@ -191,12 +191,12 @@ async def test_the_whole_life_of_a_mail_a_report_and_a_session(
 
 @pytest.mark.long
 async def test_the_whole_life_in_another_database_than_0(
-    numbered: Cluster, organisation: str, smtp_sink: Sink
+    numbered: Cluster, organisation: str, smtp_sink: MailSink
 ) -> None:
     await the_whole_life(f"{numbered.url}/2", organisation, smtp_sink)
 
 
-async def the_whole_life(url: str, organisation: str, smtp_sink: Sink) -> None:
+async def the_whole_life(url: str, organisation: str, smtp_sink: MailSink) -> None:
     port = free_port()
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(Supervisor(processes(url, smtp_sink, organisation, port)))

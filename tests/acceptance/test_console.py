@@ -15,7 +15,7 @@ import pytest
 from redis.asyncio import Redis
 
 from jobs.lanes import LANES
-from ops.console.words import WORDS
+from ops.console.texts import WORDS
 from producers.keys import LaneKeys, catalogue
 from producers.suppression import weigh_refusal
 from reports.keys import snapshot

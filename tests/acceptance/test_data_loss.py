@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 
 from ops.depth.read import DataLoss, read_depth
 from ops.depth.table import depth_table
-from ops.doctor.judge_redis import judge_depth
+from ops.doctor.checks_redis import judge_depth
 from ops.losses import acknowledge
 from producers import Producer
 from producers.keys import LaneKeys

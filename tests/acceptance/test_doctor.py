@@ -23,14 +23,14 @@ from redis.asyncio import Redis
 
 from jobs.mail.account import Account
 from jobs.mail.dkim import load_signer
-from local.sink.smtp import Sink
-from ops.command import Answer, Tools
-from ops.doctor import words
+from local.sink.smtp import MailSink
+from ops.command import CommandResult, Tools
+from ops.doctor import texts as words
+from ops.doctor.checks_mail import judge_server
 from ops.doctor.commands import COMMANDS
 from ops.doctor.credentials import Credentials, credentials_of
 from ops.doctor.dns import Resolver
-from ops.doctor.finding import Finding
-from ops.doctor.judge_mail import judge_server
+from ops.doctor.finding import DoctorFinding
 from ops.doctor.smtp import gather_server
 from tests.name_server import name_server
 from tests.scripted_smtp import ScriptedSmtp
@@ -96,7 +96,7 @@ async def test_a_mail_server_is_asked_for_tls_login_and_size(authority: tuple[Pa
     assert await looked_at(account) == {"smtp.away"}
 
 
-async def test_a_server_without_starttls_is_found_out(smtp_sink: Sink) -> None:
+async def test_a_server_without_starttls_is_found_out(smtp_sink: MailSink) -> None:
     assert await looked_at(Account(name="main", host="127.0.0.1", port=smtp_sink.port)) == {"smtp.no_starttls"}
     plain = Account(name="main", host="127.0.0.1", port=smtp_sink.port, tls="off")
     assert await looked_at(plain) == {"smtp.ehlo", "smtp.plain", "smtp.no_login", "smtp.size"}
@@ -116,7 +116,7 @@ def an_account(server: ScriptedSmtp, **more: Any) -> Account:
     return Account(name="main", host="127.0.0.1", port=server.port, tls="off", username="me", **more)
 
 
-async def logged_in(server: ScriptedSmtp, credentials: Credentials, **more: Any) -> Finding:
+async def logged_in(server: ScriptedSmtp, credentials: Credentials, **more: Any) -> DoctorFinding:
     """What is said of the log-in."""
     server.connections.clear()
     facts = await gather_server(an_account(server, **more), credentials)
@@ -296,18 +296,18 @@ async def test_a_name_server_that_does_not_answer_is_not_taken_for_an_empty_doma
     assert "TXT good.example" in facts.unanswered
 
 
-async def examined(tools: Tools, *words: str) -> Answer:
+async def examined(tools: Tools, *words: str) -> CommandResult:
     (command,) = COMMANDS
     parser = argparse.ArgumentParser()
     command.arguments(parser)
     return await command.act(tools, parser.parse_args(words))
 
 
-def severities(answer: Answer) -> Mapping[str, str]:
+def severities(answer: CommandResult) -> Mapping[str, str]:
     return {one["code"]: one["severity"] for one in answer.facts["findings"]}
 
 
-async def test_everything_is_looked_at_in_one_go(valkey_url: str, postgres_dsn: str, smtp_sink: Sink) -> None:
+async def test_everything_is_looked_at_in_one_go(valkey_url: str, postgres_dsn: str, smtp_sink: MailSink) -> None:
     key = ed25519.Ed25519PrivateKey.generate()
     pkcs8, none = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     pem = key.private_bytes(serialization.Encoding.PEM, pkcs8, none).decode()

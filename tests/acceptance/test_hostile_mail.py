@@ -22,7 +22,7 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 
 from jobs import Attachment, Mail, MailError
 from jobs.mail.octets import Letter, Sender, write_letter
-from local.sink.smtp import Sink
+from local.sink.smtp import MailSink
 
 NOW = datetime(2026, 11, 22, 9, 30, tzinfo=UTC)
 COMPANY = Sender("momentus@example.com", "Momentus")
@@ -194,7 +194,7 @@ def test_whatever_was_asked_for_only_that_is_in_the_mail_in_a_hundred_thousand_c
     check_with_node(passed)
 
 
-async def test_a_server_sees_the_recipients_that_were_meant_and_no_others(smtp_sink: Sink) -> None:
+async def test_a_server_sees_the_recipients_that_were_meant_and_no_others(smtp_sink: MailSink) -> None:
     cases = hunt(60)
 
     def send() -> None:

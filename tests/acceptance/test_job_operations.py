@@ -13,8 +13,8 @@ import pytest
 from redis.asyncio import Redis
 
 from jobs import Mail
-from ops.console.exchange import Request
-from ops.console.page import Console
+from ops.console.exchange import PageRequest
+from ops.console.page import ConsolePage
 from ops.depth.read import LaneDepth, read_depth
 from ops.jobs.edit import CannotEdit, edit
 from ops.jobs.explain import explain
@@ -647,12 +647,12 @@ async def test_the_console_tells_of_a_hold_in_both_languages(
 ) -> None:
     await hold(redis, LANE, lasting=None, reason="<b>wrong figures</b>")
     async with client_of(valkey_url) as client:
-        console = Console(client, tenant="default", named="MOMENTUS_REDIS_URL")
+        console = ConsolePage(client, tenant="default", named="MOMENTUS_REDIS_URL")
         for path in ("/", f"/lanes/{LANE}"):
-            request = Request(method="GET", path=path, host="127.0.0.1", accept_language=language)
+            request = PageRequest(method="GET", path=path, host="127.0.0.1", accept_language=language)
             page = (await console.answer(request)).body.decode()
             assert f"{words}: &lt;b&gt;wrong figures&lt;/b&gt;" in page
-        request = Request(method="GET", path="/api/depth", host="127.0.0.1")
+        request = PageRequest(method="GET", path="/api/depth", host="127.0.0.1")
         (lane,) = [one for one in json.loads((await console.answer(request)).body)["lanes"] if one["lane"] == LANE]
         assert lane["held"] == {"until": None, "reason": "<b>wrong figures</b>"}
 

@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 
-from ops.command import Answer, Refused, Tools
+from ops.command import CommandRefused, CommandResult, Tools
 from ops.depth.read import read_depth
 from ops.depth.table import depth_table
 from ops.jobs.explain import explain
-from ops.jobs.words import explained_text
+from ops.jobs.texts import explained_text
 from ops.limits.commands import LIMIT
-from ops.limits.words import lane_limit_texts, limit_text
+from ops.limits.texts import lane_limit_texts, limit_text
 from producers import Producer
 from producers.keys import LaneKeys
 from producers.limit import LaneLimit, Limit, Rate, Window
@@ -29,7 +29,7 @@ from tests.support import eventually
 from worker.engine import LaneSlots, Worker
 from worker.engine.handler import handler
 from worker.engine.lane import Lane
-from worker.engine.store import Store
+from worker.engine.store import JobStore
 
 ROOT = Path(__file__).resolve().parents[2]
 KEYS = LaneKeys(LANE)
@@ -54,13 +54,13 @@ def limits(redis: Redis) -> Limits:
 
 async def claim(url: str, count: int) -> int:
     """How many of the lane may begin now."""
-    store = Store(Link(url), worker_id="w", lease=timedelta(seconds=10), crash_limit=3)
+    store = JobStore(Link(url), worker_id="w", lease=timedelta(seconds=10), crash_limit=3)
     turn = await store.turn([], [(Lane(KEYS, 100), count)])
     await store.close()
     return len(turn.claims)
 
 
-async def answer(redis: Redis, word: str, *arguments: str) -> Answer:
+async def answer(redis: Redis, word: str, *arguments: str) -> CommandResult:
     """What a command answers; `test_the_words_are_on_the_command_line` runs one as people do."""
     command = next(one for one in LIMIT.commands if one.word == word)
     parser = argparse.ArgumentParser()
@@ -114,7 +114,7 @@ async def test_a_window_is_set_and_listed(redis: Redis, limits: Limits) -> None:
     ],
 )
 async def test_a_limit_that_cannot_be_is_refused(redis: Redis, arguments: tuple[str, ...], words: str) -> None:
-    with pytest.raises(Refused, match=words):
+    with pytest.raises(CommandRefused, match=words):
         await answer(redis, "set", *arguments)
     assert await redis.keys() == []
 

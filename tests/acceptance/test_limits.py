@@ -29,7 +29,7 @@ from tests.topologies import client_of
 from worker.engine import LaneLimit, LaneSlots, Limit, Limits, Rate, Window, Worker
 from worker.engine.handler import handler
 from worker.engine.lane import Claim, Completion, Lane
-from worker.engine.store import Store
+from worker.engine.store import JobStore
 
 pytestmark = pytest.mark.on_cluster_too
 
@@ -119,7 +119,7 @@ async def working(url: str, desk: Desk, *, workers: int = 1, **options: Any) -> 
 class Fleet:
     """Claims without handlers: what one store takes, and how it ends them."""
 
-    store: Store
+    store: JobStore
     lanes: dict[str, Lane] = field(default_factory=dict)
 
     async def claim(self, count: int = 1, lane: str = LANE) -> list[Claim]:
@@ -141,8 +141,8 @@ class Fleet:
         return self.lanes.setdefault(name, Lane(LaneKeys(name), 100))
 
 
-def store(url: str, name: str, lease: timedelta = timedelta(seconds=10)) -> Store:
-    return Store(Link(url, KEYS.tag), worker_id=name, lease=lease, crash_limit=3)
+def store(url: str, name: str, lease: timedelta = timedelta(seconds=10)) -> JobStore:
+    return JobStore(Link(url, KEYS.tag), worker_id=name, lease=lease, crash_limit=3)
 
 
 @pytest.fixture

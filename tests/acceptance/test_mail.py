@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 
 from jobs import Mail, Policy
 from jobs.mail.octets import Sender
-from local.sink.smtp import Drop, Faults, Sink
+from local.sink.smtp import Drop, Faults, MailSink
 from producers import Producer
 from producers.keys import LaneKeys
 from tests.support import eventually
@@ -23,7 +23,7 @@ from worker.engine import LaneSlots, Worker
 from worker.engine.handler import handler
 from worker.mail.accounts.accounts import Accounts
 from worker.mail.deliver import Mailer, send_mail
-from worker.mail.smtp.pool import Pool
+from worker.mail.smtp.pool import SMTPPool
 from worker.mail.smtp.server import Server
 
 pytestmark = pytest.mark.on_cluster_too
@@ -40,7 +40,7 @@ def task(number: int = 1) -> Mail:
 
 @asynccontextmanager
 async def delivering(url: str, port: int, *, connections: int = 5, messages: int = 100) -> AsyncIterator[Worker]:
-    pool = Pool(Server("127.0.0.1", port, "off"), connections=connections, messages=messages)
+    pool = SMTPPool(Server("127.0.0.1", port, "off"), connections=connections, messages=messages)
     worker = Worker(
         [handler(send_mail, kind=Mail.kind)],
         redis_url=url,
@@ -79,7 +79,7 @@ def counted(redis: Redis, event: str, count: int = 1) -> Callable[[], Awaitable[
 
 
 async def test_a_mail_arrives_as_it_was_composed(
-    valkey_url: str, producer: Producer, redis: Redis, smtp_sink: Sink
+    valkey_url: str, producer: Producer, redis: Redis, smtp_sink: MailSink
 ) -> None:
     async with delivering(valkey_url, smtp_sink.port):
         receipt = await producer.send(
@@ -100,7 +100,7 @@ async def test_a_mail_arrives_as_it_was_composed(
 
 
 async def test_a_hundred_mails_arrive_once_each_over_a_few_kept_connections(
-    valkey_url: str, producer: Producer, redis: Redis, smtp_sink: Sink
+    valkey_url: str, producer: Producer, redis: Redis, smtp_sink: MailSink
 ) -> None:
     async with delivering(valkey_url, smtp_sink.port):
         await producer.send_many([task(number) for number in range(100)])
@@ -111,7 +111,7 @@ async def test_a_hundred_mails_arrive_once_each_over_a_few_kept_connections(
 
 
 async def test_a_refused_recipient_makes_the_mail_dead_with_the_servers_words(
-    valkey_url: str, producer: Producer, redis: Redis, smtp_sink: Sink
+    valkey_url: str, producer: Producer, redis: Redis, smtp_sink: MailSink
 ) -> None:
     smtp_sink.faults = Faults(recipient_replies={"u1@example.com": "550 5.1.1 no such person"})
     async with delivering(valkey_url, smtp_sink.port):
@@ -124,7 +124,7 @@ async def test_a_refused_recipient_makes_the_mail_dead_with_the_servers_words(
 
 
 async def test_a_temporary_refusal_is_tried_again_with_the_same_octets(
-    valkey_url: str, producer: Producer, redis: Redis, smtp_sink: Sink
+    valkey_url: str, producer: Producer, redis: Redis, smtp_sink: MailSink
 ) -> None:
     smtp_sink.faults = Faults(recipient_replies={"u1@example.com": "451 4.2.0 mailbox busy"})
     async with delivering(valkey_url, smtp_sink.port):
@@ -137,7 +137,7 @@ async def test_a_temporary_refusal_is_tried_again_with_the_same_octets(
 
 
 async def test_an_accounts_fault_costs_no_attempt_and_kills_no_mail(
-    valkey_url: str, producer: Producer, redis: Redis, smtp_sink: Sink
+    valkey_url: str, producer: Producer, redis: Redis, smtp_sink: MailSink
 ) -> None:
     smtp_sink.faults = Faults(temporary_share=1, temporary_reply="554 5.2.0 SubmissionQuotaExceeded")
     async with delivering(valkey_url, smtp_sink.port):
@@ -148,7 +148,7 @@ async def test_an_accounts_fault_costs_no_attempt_and_kills_no_mail(
 
 
 async def test_a_connection_cut_before_the_dot_is_a_certain_failure(
-    valkey_url: str, producer: Producer, redis: Redis, smtp_sink: Sink
+    valkey_url: str, producer: Producer, redis: Redis, smtp_sink: MailSink
 ) -> None:
     smtp_sink.faults = Faults(drop=Drop.BEFORE_DOT, drop_first=2)
     async with delivering(valkey_url, smtp_sink.port, connections=1):
@@ -159,7 +159,7 @@ async def test_a_connection_cut_before_the_dot_is_a_certain_failure(
 
 
 async def test_a_connection_cut_after_the_dot_is_counted_as_uncertain_and_resent_unchanged(
-    valkey_url: str, producer: Producer, redis: Redis, smtp_sink: Sink
+    valkey_url: str, producer: Producer, redis: Redis, smtp_sink: MailSink
 ) -> None:
     smtp_sink.faults = Faults(drop=Drop.BEFORE_REPLY, drop_first=1)
     async with delivering(valkey_url, smtp_sink.port):
@@ -171,7 +171,7 @@ async def test_a_connection_cut_after_the_dot_is_counted_as_uncertain_and_resent
 
 
 async def test_a_server_that_is_away_is_waited_for(
-    valkey_url: str, producer: Producer, redis: Redis, smtp_sink: Sink
+    valkey_url: str, producer: Producer, redis: Redis, smtp_sink: MailSink
 ) -> None:
     await smtp_sink.refuse_connections()
     async with delivering(valkey_url, smtp_sink.port):
@@ -182,7 +182,7 @@ async def test_a_server_that_is_away_is_waited_for(
 
 
 async def test_a_worn_connection_is_replaced(
-    valkey_url: str, producer: Producer, redis: Redis, smtp_sink: Sink
+    valkey_url: str, producer: Producer, redis: Redis, smtp_sink: MailSink
 ) -> None:
     async with delivering(valkey_url, smtp_sink.port, connections=1, messages=3):
         await producer.send_many([task(number) for number in range(10)])
@@ -191,8 +191,8 @@ async def test_a_worn_connection_is_replaced(
     assert not smtp_sink.mailbox.duplicates
 
 
-async def test_an_encrypted_connection_is_never_given_up_for_a_plain_one(smtp_sink: Sink) -> None:
-    pool = Pool(Server("127.0.0.1", smtp_sink.port, "required", "me", "secret"), connections=1, messages=1)
+async def test_an_encrypted_connection_is_never_given_up_for_a_plain_one(smtp_sink: MailSink) -> None:
+    pool = SMTPPool(Server("127.0.0.1", smtp_sink.port, "required", "me", "secret"), connections=1, messages=1)
     with pytest.raises(Exception, match="offers no STARTTLS") as refusal:
         async with pool.connection():
             pass
@@ -228,7 +228,7 @@ async def _listens(port: int) -> bool:
 
 @pytest.mark.parametrize("to", [7, None, ["ana@example.com"], {"address": "ana@example.com"}], ids=str)
 async def test_a_mail_whose_recipient_is_no_text_is_dead_at_once(
-    valkey_url: str, redis: Redis, smtp_sink: Sink, to: object
+    valkey_url: str, redis: Redis, smtp_sink: MailSink, to: object
 ) -> None:
     payload = {**task().compose(job_id="{mail}odd", now=datetime.now(UTC)), "to": to}
     envelope = {"v": 1, "f": Mail.kind, "t": None, "a": [], "k": payload, "et": 1795404317562}

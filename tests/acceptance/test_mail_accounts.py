@@ -24,7 +24,7 @@ from jobs.mail.preset import PRESETS
 from local.installation import worker_ready
 from local.supervisor.process import Process
 from local.supervisor.supervisor import Supervisor
-from ops.command import Answer, Refused, Tools
+from ops.command import CommandRefused, CommandResult, Tools
 from ops.mail.accounts import pause, read_accounts, resume
 from ops.mail.commands import MAIL
 from producers import Producer
@@ -40,8 +40,8 @@ from tests.support import eventually
 from tests.topologies import client_of
 from worker.engine import LaneSlots, Worker
 from worker.engine.handler import handler
-from worker.mail.accounts.fleet import Configured, Size, at_work, limit_of, longest_idle
-from worker.mail.accounts.gate import PAUSES, Pause, Times, limit_key
+from worker.mail.accounts.gate import PAUSES, GateTimes, Pause, limit_key
+from worker.mail.accounts.setup import AccountSize, ConfiguredAccount, at_work, limit_of, longest_idle
 from worker.mail.deliver import Mailer, send_mail
 from worker.mail.smtp import pool
 from worker.mail.smtp.server import Server
@@ -58,7 +58,7 @@ def soon(milliseconds: int = 30) -> Pause:
     return Pause(1, timedelta(milliseconds=milliseconds), timedelta(milliseconds=milliseconds))
 
 
-TIMES = Times(
+TIMES = GateTimes(
     linger=timedelta(milliseconds=50),
     look=timedelta(milliseconds=20),
     pauses={**PAUSES, "login": soon(), "day": soon(), "connections": soon(), "fault": Pause(3, *[AN_HOUR] * 2)},
@@ -83,21 +83,21 @@ async def producer(valkey_url: str) -> AsyncIterator[Producer]:
         yield one
 
 
-def account(provider: Provider, name: str = "main", *, unusable: str = "") -> Configured:
+def account(provider: Provider, name: str = "main", *, unusable: str = "") -> ConfiguredAccount:
     user, password = ("me", PASSWORD) if provider.password else ("", "")
     server = Server("127.0.0.1", provider.port, "off", user, password)
     described = Account(name=name, preset="microsoft365", host="127.0.0.1", connections=provider.connections)
-    return Configured(account=described, server=server, unusable=unusable)
+    return ConfiguredAccount(account=described, server=server, unusable=unusable)
 
 
 @asynccontextmanager
 async def fleet(
     url: str,
-    accounts: Sequence[Configured],
+    accounts: Sequence[ConfiguredAccount],
     *,
     limits: Sequence[Limit] = (),
     workers: int = 3,
-    times: Times = TIMES,
+    times: GateTimes = TIMES,
     wait: timedelta = timedelta(milliseconds=5),
     connections: int = 5,
 ) -> AsyncIterator[None]:
@@ -107,7 +107,7 @@ async def fleet(
             link = Link(url, KEYS.tag)
             stack.push_async_callback(link.close)
             carriers = await stack.enter_async_context(
-                at_work(accounts, link, size=Size(connections=connections, messages=100), times=times)
+                at_work(accounts, link, size=AccountSize(connections=connections, messages=100), times=times)
             )
             worker = Worker(
                 [handler(send_mail, kind=Mail.kind)],
@@ -183,7 +183,7 @@ async def test_a_fault_of_tls_or_of_the_host_closes_the_account_in_words_and_cos
     offers = () if case == "no starttls" else ("STARTTLS",)
     async with ScriptedSmtp(offers=offers, context=certificates.server) as smtp:
         port, ca_file = smtp.port, "" if case == "untrusted" else certificates.ca_file
-        one = Configured(
+        one = ConfiguredAccount(
             account=Account(name="main", host="127.0.0.1", connections=3),
             server=Server("127.0.0.1", port, "required", ca_file=ca_file),
         )
@@ -220,7 +220,7 @@ async def test_a_log_in_that_the_server_does_not_have_is_told_with_what_it_has(
 ) -> None:
     async with ScriptedSmtp(offers=("AUTH GSSAPI NTLM",)) as smtp:
         server = Server("127.0.0.1", smtp.port, "off", "me", PASSWORD)
-        one = Configured(account=Account(name="main", host="127.0.0.1", connections=3), server=server)
+        one = ConfiguredAccount(account=Account(name="main", host="127.0.0.1", connections=3), server=server)
         times = replace(TIMES, pauses={**PAUSES, "login": Pause(1, AN_HOUR, AN_HOUR)})
         (receipt,) = await producer.send_many(mails(1))
         async with fleet(valkey_url, [one], times=times):
@@ -303,7 +303,7 @@ async def test_a_mail_may_name_its_account_and_waits_for_it(
         assert first.accepted == 0
 
 
-def sends_for(one: Configured, *domains: str) -> Configured:
+def sends_for(one: ConfiguredAccount, *domains: str) -> ConfiguredAccount:
     return replace(one, account=replace(one.account, sender_domains=domains))
 
 
@@ -527,7 +527,7 @@ def test_a_connection_is_kept_for_longer_than_the_pause_between_two_mails_of_its
     assert longest_idle(described) > seconds * max(1, described.connections)
 
 
-async def ask(redis: Redis, *words: str) -> Answer:
+async def ask(redis: Redis, *words: str) -> CommandResult:
     """What `ops mail` answers."""
     command = next(one for one in MAIL.commands if one.word == words[0])
     parser = argparse.ArgumentParser()
@@ -554,7 +554,7 @@ async def test_people_and_scripts_are_told_of_accounts_times_and_single_mails(
             assert "rotation" in (await ask(redis, "accounts")).text
             assert not (await ask(redis, "eta", "--lane", MAIL_NORMAL)).done
             assert (await ask(redis, "resume", "main")).done
-            with pytest.raises(Refused, match="there are: main"):
+            with pytest.raises(CommandRefused, match="there are: main"):
                 await ask(redis, "pause", "mian")
     assert "queued" in (await ask(redis, "trace", receipts[-1].id)).text
     assert not (await ask(redis, "trace", "{mail}nothing")).done

@@ -12,10 +12,10 @@ from hypothesis import given, settings, strategies as st
 from jobs.mail.octets import Letter
 from tests.scripted_smtp import ScriptedSmtp, Talk
 from tests.support import eventually
-from worker.mail.smtp import connection as connections, pool as pools, wire as wires
-from worker.mail.smtp.envelope import Receipt
-from worker.mail.smtp.errors import Refused, Uncertain
-from worker.mail.smtp.pool import NORMAL, URGENT, Pool
+from worker.mail.smtp import connection as connections, pool as pools, protocol as wires
+from worker.mail.smtp.envelope import Acceptance
+from worker.mail.smtp.errors import DeliveryUncertain, MailRefused
+from worker.mail.smtp.pool import NORMAL, URGENT, SMTPPool
 from worker.mail.smtp.server import Server
 
 REFUSAL = "452 4.3.1 no space"
@@ -32,15 +32,15 @@ async def mark() -> bool:
 
 
 async def send(
-    pool: Pool, name: str, begin_effect: Callable[[], Awaitable[bool]] = mark, *, priority: int = NORMAL
-) -> Receipt:
+    pool: SMTPPool, name: str, begin_effect: Callable[[], Awaitable[bool]] = mark, *, priority: int = NORMAL
+) -> Acceptance:
     async with pool.connection(priority=priority) as connection:
         return await connection.send(letter(name), begin_effect)
 
 
 @asynccontextmanager
-async def pool_of(server: ScriptedSmtp, *, connections: int = 1, messages: int = 100) -> AsyncIterator[Pool]:
-    pool = Pool(Server("127.0.0.1", server.port, "off"), connections=connections, messages=messages)
+async def pool_of(server: ScriptedSmtp, *, connections: int = 1, messages: int = 100) -> AsyncIterator[SMTPPool]:
+    pool = SMTPPool(Server("127.0.0.1", server.port, "off"), connections=connections, messages=messages)
     try:
         yield pool
     finally:
@@ -70,7 +70,7 @@ class Gate:
 @asynccontextmanager
 async def two_at_once(
     *, gate: Gate | None = None, dots: Sequence[str] = (), replies: Mapping[str, Sequence[str]] | None = None
-) -> AsyncIterator[tuple[ScriptedSmtp, Pool, Gate, "asyncio.Task[Receipt]", "asyncio.Task[Receipt]"]]:
+) -> AsyncIterator[tuple[ScriptedSmtp, SMTPPool, Gate, "asyncio.Task[Acceptance]", "asyncio.Task[Acceptance]"]]:
     """``ana`` has her dot written and ``eva`` stands behind her; the server has not answered yet.
 
     Args:
@@ -110,7 +110,7 @@ async def test_the_commands_of_the_next_mail_come_with_the_dot_of_the_one_before
 async def test_a_refused_mail_is_no_matter_of_the_one_behind_it() -> None:
     async with two_at_once(dots=[REFUSAL]) as (server, _, gate, ana, eva):
         gate.opened.set()
-        with pytest.raises(Refused):
+        with pytest.raises(MailRefused):
             await ana
         await eva
     assert names(server) == ["first", "eva"]
@@ -121,7 +121,7 @@ async def test_a_refused_recipient_behind_is_no_matter_of_the_mail_before() -> N
     async with two_at_once(replies=refusals) as (server, pool, gate, ana, eva):
         gate.opened.set()
         await ana
-        with pytest.raises(Refused) as refused:
+        with pytest.raises(MailRefused) as refused:
             await eva
         assert refused.value.reply.stage == "rcpt"
         await send(pool, "last")
@@ -132,7 +132,7 @@ async def test_a_refused_recipient_behind_is_no_matter_of_the_mail_before() -> N
 async def test_a_connection_that_ends_at_a_dot_leaves_one_mail_uncertain_and_costs_the_next_nothing() -> None:
     async with two_at_once(dots=[""]) as (server, _, gate, ana, eva):
         gate.opened.set()
-        with pytest.raises(Uncertain):
+        with pytest.raises(DeliveryUncertain):
             await ana
         await eva
     assert names(server) == ["first", "eva"]
@@ -291,9 +291,9 @@ async def _whatever(habits: list[tuple[str, str, int]], stopped: set[int], lost:
     for number, outcome in enumerate(outcomes):
         count = taken[f"m{number}"]
         assert count <= 1, f"m{number} was delivered twice"
-        if isinstance(outcome, Receipt):
+        if isinstance(outcome, Acceptance):
             assert count == 1, f"m{number} is believed to be delivered"
-        elif not isinstance(outcome, Uncertain | asyncio.CancelledError):
+        elif not isinstance(outcome, DeliveryUncertain | asyncio.CancelledError):
             assert count == 0, f"m{number} was delivered, and is believed not to be: {outcome!r}"
     for one in server.mails:
         name = one.recipients[0].partition("@")[0]

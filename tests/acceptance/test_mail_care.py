@@ -17,7 +17,7 @@ from redis.asyncio import Redis
 
 from jobs import Digest, Mail
 from jobs.mail.seal import KeyRing
-from ops.command import Answer, Tools
+from ops.command import CommandResult, Tools
 from ops.depth.read import read_depth
 from ops.jobs.edit import CannotEdit, edit
 from ops.jobs.operations import revive, revive_all
@@ -67,7 +67,7 @@ async def link(valkey_url: str) -> AsyncIterator[Link]:
     await one.close()
 
 
-async def run(redis: Redis, *words: str, **mail: object) -> Answer:
+async def run(redis: Redis, *words: str, **mail: object) -> CommandResult:
     """`ops mail WORDS`, as the command line would run it."""
     command = next(one for one in MAIL.commands if one.word == words[0])
     parser = argparse.ArgumentParser()

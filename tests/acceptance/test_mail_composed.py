@@ -17,7 +17,7 @@ from redis.asyncio import Redis
 from jobs import Attachment, Mail, Policy
 from jobs.mail.octets import Sender
 from jobs.mail.stream import STREAMS, Stream
-from local.sink.smtp import Sink
+from local.sink.smtp import MailSink
 from producers import Producer
 from producers.keys import LaneKeys
 from tests.support import eventually
@@ -25,7 +25,7 @@ from worker.engine import LaneSlots, Worker
 from worker.engine.handler import handler
 from worker.mail.accounts.accounts import Accounts
 from worker.mail.deliver import Mailer, send_mail
-from worker.mail.smtp.pool import Pool
+from worker.mail.smtp.pool import SMTPPool
 from worker.mail.smtp.server import Server
 
 KEYS = LaneKeys("mail.normal")
@@ -45,8 +45,8 @@ async def producer(valkey_url: str) -> AsyncIterator[Producer]:
 
 
 @pytest.fixture
-async def _worker(valkey_url: str, smtp_sink: Sink, tmp_path: Path) -> AsyncIterator[None]:
-    pool = Pool(Server("127.0.0.1", smtp_sink.port, "off"), connections=2, messages=100)
+async def _worker(valkey_url: str, smtp_sink: MailSink, tmp_path: Path) -> AsyncIterator[None]:
+    pool = SMTPPool(Server("127.0.0.1", smtp_sink.port, "off"), connections=2, messages=100)
     mailer = Mailer(
         Accounts.alone(pool),
         Sender("no-reply@momentus.example", "Momentus"),
@@ -92,7 +92,7 @@ def mail(*attachments: Attachment) -> Mail:
 
 @pytest.mark.usefixtures("_worker")
 async def test_a_mail_arrives_with_its_files_and_all_that_was_asked_for(
-    producer: Producer, smtp_sink: Sink, tmp_path: Path
+    producer: Producer, smtp_sink: MailSink, tmp_path: Path
 ) -> None:
     await producer.send(mail(report(tmp_path), Attachment(name="nota.txt", content=b"Hola")))
     (kept,) = await smtp_sink.mailbox.wait_for(1)
@@ -107,7 +107,7 @@ async def test_a_mail_arrives_with_its_files_and_all_that_was_asked_for(
 
 @pytest.mark.usefixtures("_worker")
 async def test_machines_are_told_not_to_answer_unless_the_stream_is_a_person_s(
-    producer: Producer, smtp_sink: Sink
+    producer: Producer, smtp_sink: MailSink
 ) -> None:
     for stream in (None, "notes"):
         await producer.send(Mail(to="ana@example.com", subject=str(stream), text="x", stream=stream))
@@ -119,7 +119,7 @@ async def test_machines_are_told_not_to_answer_unless_the_stream_is_a_person_s(
 @pytest.mark.usefixtures("_worker")
 @pytest.mark.parametrize("fate", ["vanished", "changed"])
 async def test_a_file_that_vanished_or_changed_makes_the_mail_dead_with_its_name(
-    producer: Producer, redis: Any, smtp_sink: Sink, tmp_path: Path, fate: str
+    producer: Producer, redis: Any, smtp_sink: MailSink, tmp_path: Path, fate: str
 ) -> None:
     attached = report(tmp_path)
     (tmp_path / "2026/informe.csv").unlink()

@@ -11,11 +11,11 @@ from redis.asyncio import Redis
 
 from jobs import Mail, Policy
 from jobs.mail.octets import Sender
-from local.sink.smtp import Faults, Sink
-from ops.command import Answer, Command, Tools
+from local.sink.smtp import Faults, MailSink
+from ops.command import Command, CommandResult, Tools
 from ops.depth.read import read_depth
 from ops.depth.table import depth_table
-from ops.doctor.judge_redis import judge_depth
+from ops.doctor.checks_redis import judge_depth
 from ops.jobs.commands import COMMANDS as JOBS
 from ops.mail.bounces import take_in
 from ops.mail.commands import MAIL
@@ -35,10 +35,10 @@ from tests.support import eventually
 from worker.engine import LaneSlots, Worker
 from worker.engine.handler import handler
 from worker.mail.accounts.accounts import Accounts
-from worker.mail.care import Care
 from worker.mail.deliver import Mailer, send_mail
+from worker.mail.policies import MailPolicies
 from worker.mail.sent import SentRegister
-from worker.mail.smtp.pool import Pool
+from worker.mail.smtp.pool import SMTPPool
 from worker.mail.smtp.server import Server
 from worker.mail.suppression import SuppressionList
 
@@ -62,7 +62,7 @@ async def link(valkey_url: str) -> AsyncIterator[Link]:
     await one.close()
 
 
-async def run(redis: Redis, *words: str, among: Sequence[Command] = MAIL.commands) -> Answer:
+async def run(redis: Redis, *words: str, among: Sequence[Command] = MAIL.commands) -> CommandResult:
     """A command as the command line would run it."""
     command = next(one for one in among if one.word == words[0])
     parser = argparse.ArgumentParser()
@@ -85,9 +85,9 @@ async def take(link: Link, addresses: Sequence[str], *, account: str = "main") -
 
 
 @asynccontextmanager
-async def caring(url: str, port: int, care: Care, *, policy: Policy = Mail.policy) -> AsyncIterator[None]:
+async def caring(url: str, port: int, care: MailPolicies, *, policy: Policy = Mail.policy) -> AsyncIterator[None]:
     """A worker with this care, in this loop."""
-    pool = Pool(Server("127.0.0.1", port, "off"), connections=5, messages=100)
+    pool = SMTPPool(Server("127.0.0.1", port, "off"), connections=5, messages=100)
     worker = Worker(
         [handler(send_mail, kind=Mail.kind)],
         redis_url=url,
@@ -196,10 +196,10 @@ async def test_a_reason_that_people_gave_is_never_taken_back(redis: Redis, link:
 
 
 async def test_all_mails_arrive_once_a_server_that_knew_nobody_is_mended(
-    valkey_url: str, redis: Redis, link: Link, smtp_sink: Sink
+    valkey_url: str, redis: Redis, link: Link, smtp_sink: MailSink
 ) -> None:
     smtp_sink.faults = Faults(recipient_replies=dict.fromkeys(MANY, GONE))
-    care = Care(suppression=SuppressionList(link), sent=SentRegister(link, days=7))
+    care = MailPolicies(suppression=SuppressionList(link), sent=SentRegister(link, days=7))
     policy = Policy(tries=30, first_wait=PUT_OFF, longest_wait=PUT_OFF)
     async with (
         caring(valkey_url, smtp_sink.port, care, policy=policy),
@@ -276,10 +276,10 @@ async def test_bounces_are_set_against_the_mails_of_their_own_time(redis: Redis,
 
 
 async def test_a_suppressed_mail_is_counted_apart_and_the_books_balance(
-    valkey_url: str, redis: Redis, link: Link, smtp_sink: Sink
+    valkey_url: str, redis: Redis, link: Link, smtp_sink: MailSink
 ) -> None:
     await suppress(link.call, MANY[0], "hard_bounce", by="webhook")
-    care = Care(suppression=SuppressionList(link))
+    care = MailPolicies(suppression=SuppressionList(link))
     async with caring(valkey_url, smtp_sink.port, care), Producer.connect(valkey_url, budget=5) as producer:
         receipt = await producer.send(Mail(to=MANY[0], subject="Hola", text="x"))
         await eventually(lambda: redis.hget(KEYS.counters, "suppressed:mail.normal"))

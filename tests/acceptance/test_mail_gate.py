@@ -15,7 +15,7 @@ from producers.limits import Limits
 from producers.link import Link
 from tests.support import OwnValkey, eventually
 from tests.topologies import client_of
-from worker.mail.accounts.gate import PAUSES, AccountClosed, Gate, Pause, Times
+from worker.mail.accounts.gate import PAUSES, AccountClosed, Gate, GateTimes, Pause
 from worker.mail.smtp.verdict import Trouble
 
 pytestmark = pytest.mark.on_cluster_too
@@ -24,7 +24,7 @@ AN_HOUR = timedelta(hours=1)
 SOON = timedelta(milliseconds=1)
 LONG = Pause(1, AN_HOUR, 4 * AN_HOUR)
 SHORT = Pause(1, SOON, SOON)
-TIMES = Times(linger=timedelta(0), pauses={**PAUSES, "login": LONG, "fault": Pause(3, AN_HOUR, AN_HOUR)})
+TIMES = GateTimes(linger=timedelta(0), pauses={**PAUSES, "login": LONG, "fault": Pause(3, AN_HOUR, AN_HOUR)})
 PASSING = replace(TIMES, pauses={**PAUSES, "login": SHORT, "throttle": SHORT, "connections": SHORT})
 HOLDS = "momentus:{mail}:holds"
 ACCOUNT = "limit:account:main"
@@ -43,7 +43,7 @@ async def link(valkey_url: str) -> AsyncIterator[Link]:
     await link.close()
 
 
-def workers(link: Link, count: int, *, connections: int = 3, times: Times = TIMES) -> list[Gate]:
+def workers(link: Link, count: int, *, connections: int = 3, times: GateTimes = TIMES) -> list[Gate]:
     return [Gate(link, "main", connections=connections, times=times) for _ in range(count)]
 
 

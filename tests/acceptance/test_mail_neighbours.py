@@ -11,9 +11,9 @@ from tests.acceptance.test_mail_behind import Gate, eva_is_told, mark, names, po
 from tests.certificates import make_certificates
 from tests.scripted_smtp import ScriptedSmtp, Talk
 from tests.support import eventually
-from worker.mail.smtp import connection as connections, pool as pools, wire as wires
-from worker.mail.smtp.errors import Broken, Refused, Uncertain
-from worker.mail.smtp.pool import URGENT, Pool
+from worker.mail.smtp import connection as connections, pool as pools, protocol as wires
+from worker.mail.smtp.errors import ConnectionBroken, DeliveryUncertain, MailRefused
+from worker.mail.smtp.pool import URGENT, SMTPPool
 from worker.mail.smtp.server import Server
 
 
@@ -33,7 +33,7 @@ async def test_a_body_of_more_than_one_chunk_goes_out_over_tls(
     long = Letter("no-reply@momentus.example", ("ana@example.com",), body)
     offers = ("PIPELINING", "STARTTLS")
     async with ScriptedSmtp(offers=offers, context=certificates.server, implicit=tls == "implicit") as server:
-        pool = Pool(
+        pool = SMTPPool(
             Server("127.0.0.1", server.port, tls, ca_file=certificates.ca_file), connections=1, messages=100
         )
         try:
@@ -50,7 +50,7 @@ async def test_the_reserve_stays_free_for_urgent_mails_behind_a_dot_that_hangs(
     monkeypatch.setattr(wires, "_PATIENCE", 0.05)
     gate = Gate()
     async with ScriptedSmtp(before={"dot": gate}) as server:
-        pool = Pool(Server("127.0.0.1", server.port, "off"), connections=2, messages=100, reserve=1)
+        pool = SMTPPool(Server("127.0.0.1", server.port, "off"), connections=2, messages=100, reserve=1)
         await send(pool, "first")
         ana, eva = (asyncio.create_task(send(pool, name)) for name in ("ana", "eva"))
         await eventually(lambda: gate.dots == 2 and eva_is_told(server))
@@ -71,7 +71,7 @@ async def test_a_refusal_behind_with_which_the_server_hangs_up_is_a_refusal(word
     async with two_at_once(replies={"rcpt": [words], "data": [""]}) as (_, _, gate, ana, eva):
         gate.opened.set()
         await ana
-        with pytest.raises(Refused) as refused:
+        with pytest.raises(MailRefused) as refused:
             await eva
         assert refused.value.reply.code == int(words[:3])
 
@@ -87,14 +87,14 @@ async def test_a_farewell_to_the_mail_behind_does_not_end_following_for_good() -
 async def test_a_mail_stopped_as_its_reply_comes_costs_the_one_behind_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    hear = wires.Wire.data_received
+    hear = wires.SMTPProtocol.data_received
 
-    def hear_and_stop(wire: wires.Wire, data: bytes) -> None:
+    def hear_and_stop(wire: wires.SMTPProtocol, data: bytes) -> None:
         hear(wire, data)
         ana.cancel()  # her time is up in the very turn of the loop in which the reply came
 
     async with two_at_once() as (server, _, gate, ana, eva):
-        monkeypatch.setattr(wires.Wire, "data_received", hear_and_stop)
+        monkeypatch.setattr(wires.SMTPProtocol, "data_received", hear_and_stop)
         gate.opened.set()
         with pytest.raises(asyncio.CancelledError):
             await ana
@@ -110,7 +110,9 @@ async def test_when_the_server_takes_one_connection_a_hanging_dot_fails_nobody_w
     gate = Gate()
     told: list[Exception] = []
     async with ScriptedSmtp(before={"dot": gate}) as server:
-        pool = Pool(Server("127.0.0.1", server.port, "off"), connections=2, messages=100, on_failure=told.append)
+        pool = SMTPPool(
+            Server("127.0.0.1", server.port, "off"), connections=2, messages=100, on_failure=told.append
+        )
         await send(pool, "first")
         server.replies["greeting"] = ["421 4.3.2 too many connections"]
         ana, eva = (asyncio.create_task(send(pool, name)) for name in ("ana", "eva"))
@@ -153,7 +155,7 @@ async def test_that_one_connection_more_was_too_many_fails_nobody_though_the_fir
 async def test_a_connection_that_opens_when_nobody_waits_any_more_is_closed_when_idle() -> None:
     goes_on = asyncio.Event()
     async with ScriptedSmtp(before={"greeting": goes_on.wait}) as server:
-        pool = Pool(Server("127.0.0.1", server.port, "off"), connections=2, messages=100, longest_idle=0.05)
+        pool = SMTPPool(Server("127.0.0.1", server.port, "off"), connections=2, messages=100, longest_idle=0.05)
         ana = asyncio.create_task(send(pool, "ana"))
         await eventually(lambda: server.open == 1)
         ana.cancel()
@@ -169,7 +171,7 @@ async def test_a_connection_that_opens_when_nobody_waits_any_more_is_closed_when
 async def test_a_kept_connection_that_carried_only_refused_mails_and_died_costs_no_attempt() -> None:
     async with ScriptedSmtp() as server, pool_of(server, connections=1) as pool:
         server.replies["rcpt"] = ["550 5.1.1 nobody"]
-        with pytest.raises(Refused):
+        with pytest.raises(MailRefused):
             await send(pool, "nobody")
         server.replies["mail"] = ["421 4.4.2 idle for too long"]
         await send(pool, "ana")
@@ -177,16 +179,16 @@ async def test_a_kept_connection_that_carried_only_refused_mails_and_died_costs_
 
 async def test_a_mail_whose_dot_was_never_written_is_not_uncertain(monkeypatch: pytest.MonkeyPatch) -> None:
     ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    original = wires.Wire.eof_received
+    original = wires.SMTPProtocol.eof_received
 
-    def eof(wire: wires.Wire) -> bool:
+    def eof(wire: wires.SMTPProtocol) -> bool:
         ended.set_result(None)  # Redis' answer came in the same turn of the loop, one place earlier
         return original(wire)
 
     written: list[bytes] = []
-    write = wires.Wire._send
+    write = wires.SMTPProtocol._send
 
-    def look(wire: wires.Wire, octets: bytes, *, held: bool) -> None:
+    def look(wire: wires.SMTPProtocol, octets: bytes, *, held: bool) -> None:
         written.append(octets)
         write(wire, octets, held=held)
 
@@ -197,12 +199,12 @@ async def test_a_mail_whose_dot_was_never_written_is_not_uncertain(monkeypatch: 
 
     async with ScriptedSmtp() as server, pool_of(server, connections=1) as pool:
         await send(pool, "first")
-        monkeypatch.setattr(wires.Wire, "eof_received", eof)
-        monkeypatch.setattr(wires.Wire, "_send", look)
-        with pytest.raises((Broken, Uncertain)) as error:
+        monkeypatch.setattr(wires.SMTPProtocol, "eof_received", eof)
+        monkeypatch.setattr(wires.SMTPProtocol, "_send", look)
+        with pytest.raises((ConnectionBroken, DeliveryUncertain)) as error:
             await send(pool, "ana", late_mark)
         assert not any(octets.endswith(b".\r\n") for octets in written)
-        assert isinstance(error.value, Broken)
+        assert isinstance(error.value, ConnectionBroken)
 
 
 async def test_a_server_that_hangs_up_right_after_the_login_is_a_broken_connection() -> None:
@@ -215,9 +217,9 @@ async def test_a_server_that_hangs_up_right_after_the_login_is_a_broken_connecti
         one.writer.close()
 
     async with ScriptedSmtp(talk=talk) as server:
-        pool = Pool(Server("127.0.0.1", server.port, "off", "me", "secret"), connections=1, messages=100)
+        pool = SMTPPool(Server("127.0.0.1", server.port, "off", "me", "secret"), connections=1, messages=100)
         try:
-            with pytest.raises(Broken):
+            with pytest.raises(ConnectionBroken):
                 await send(pool, "ana")
         finally:
             await pool.close()

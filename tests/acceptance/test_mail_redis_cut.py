@@ -23,9 +23,9 @@ from tests.scripted_smtp import ScriptedSmtp
 from tests.support import eventually
 from worker.engine import LaneSlots, Worker
 from worker.engine.handler import handler
-from worker.mail.accounts.fleet import Configured, Size, at_work
-from worker.mail.care import Care
+from worker.mail.accounts.setup import AccountSize, ConfiguredAccount, at_work
 from worker.mail.deliver import Mailer, send_mail
+from worker.mail.policies import MailPolicies
 from worker.mail.smtp.server import Server
 from worker.mail.suppression import SuppressionList
 
@@ -54,11 +54,11 @@ async def delivering(url: str, proxy: FaultyProxy, smtp: ScriptedSmtp, command: 
     link = CutLink(url, proxy, command)
     hosts = {"main": smtp.port, "second": smtp.port}
     configured = [
-        Configured(account=Account(name=name, host="127.0.0.1"), server=Server("127.0.0.1", port, "off"))
+        ConfiguredAccount(account=Account(name=name, host="127.0.0.1"), server=Server("127.0.0.1", port, "off"))
         for name, port in hosts.items()
     ]
-    async with at_work(configured, link, size=Size(connections=5, messages=100)) as accounts:
-        care = Care(suppression=SuppressionList(link))
+    async with at_work(configured, link, size=AccountSize(connections=5, messages=100)) as accounts:
+        care = MailPolicies(suppression=SuppressionList(link))
         worker = Worker(
             [handler(send_mail, kind=Mail.kind)],
             redis_url=url,

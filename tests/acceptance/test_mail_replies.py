@@ -15,7 +15,7 @@ from jobs.lanes import MAIL_NORMAL
 from jobs.mail.account import Account
 from jobs.mail.octets import Sender
 from ops.jobs.operations import cancel
-from ops.mail.accounts import AccountSeen, read_accounts
+from ops.mail.accounts import AccountState, read_accounts
 from ops.mail.trace import trace, trace_text
 from producers import Producer
 from producers.keys import LaneKeys
@@ -27,15 +27,15 @@ from tests.scripted_smtp import ScriptedSmtp, Talk
 from tests.support import eventually
 from worker.engine import LaneSlots, Worker
 from worker.engine.handler import handler
-from worker.mail.accounts.fleet import Configured, Size, at_work, limit_of
-from worker.mail.accounts.gate import PAUSES, Pause, Times
+from worker.mail.accounts.gate import PAUSES, GateTimes, Pause
+from worker.mail.accounts.setup import AccountSize, ConfiguredAccount, at_work, limit_of
 from worker.mail.deliver import Mailer, send_mail
 from worker.mail.smtp import pool
 from worker.mail.smtp.server import Server
 
 KEYS = LaneKeys(MAIL_NORMAL)
 SOON = Pause(1, timedelta(milliseconds=30), timedelta(milliseconds=30))
-BRISK = Times(
+BRISK = GateTimes(
     linger=timedelta(milliseconds=50),
     renew_every=timedelta(milliseconds=30),
     look=timedelta(milliseconds=20),
@@ -91,13 +91,15 @@ async def delivering(
     url: str,
     server: ScriptedSmtp,
     *,
-    times: Times = BRISK,
+    times: GateTimes = BRISK,
     policy: Policy | None = None,
     account: Account = ACCOUNT,
 ) -> AsyncIterator[None]:
     link = Link(url)
-    configured = Configured(account=account, server=Server("127.0.0.1", server.port, "off"))
-    async with at_work([configured], link, size=Size(connections=3, messages=1000), times=times) as accounts:
+    configured = ConfiguredAccount(account=account, server=Server("127.0.0.1", server.port, "off"))
+    async with at_work(
+        [configured], link, size=AccountSize(connections=3, messages=1000), times=times
+    ) as accounts:
         worker = Worker(
             [handler(send_mail, kind=Mail.kind)],
             redis_url=url,
@@ -121,12 +123,12 @@ async def counted(redis: Redis, event: str) -> int:
     return int(await redis.hget(KEYS.counters, f"{event}:{MAIL_NORMAL}") or 0)
 
 
-async def seen(redis: Redis) -> AccountSeen:
+async def seen(redis: Redis) -> AccountState:
     (one,) = await read_accounts(redis)
     return one
 
 
-async def closed(redis: Redis) -> AccountSeen | None:
+async def closed(redis: Redis) -> AccountState | None:
     found = await read_accounts(redis)
     return found[0] if found and found[0].trouble else None
 

@@ -24,7 +24,7 @@ from jobs import Mail, Policy
 from jobs.mail.dkim import load_signer
 from jobs.mail.octets import Sender
 from jobs.mail.seal import KeyRing
-from local.sink.smtp import Drop, Faults, Sink
+from local.sink.smtp import Drop, Faults, MailSink
 from ops.jobs.operations import revive
 from ops.mail.bounces import take_in
 from producers import Producer
@@ -37,12 +37,12 @@ from tests.support import OwnValkey, eventually
 from worker.engine import LaneSlots, Worker
 from worker.engine.handler import handler
 from worker.mail.accounts.accounts import Accounts
-from worker.mail.care import Care
 from worker.mail.deliver import Mailer, send_mail
 from worker.mail.mode_hold import holding
 from worker.mail.modes import HOLD_REASON, Safety
+from worker.mail.policies import MailPolicies
 from worker.mail.sent import SentRegister
-from worker.mail.smtp.pool import Pool
+from worker.mail.smtp.pool import SMTPPool
 from worker.mail.smtp.server import Server
 from worker.mail.suppression import SuppressionList
 
@@ -66,9 +66,9 @@ async def link(valkey_url: str) -> AsyncIterator[Link]:
 
 
 @asynccontextmanager
-async def caring(url: str, port: int, care: Care) -> AsyncIterator[None]:
+async def caring(url: str, port: int, care: MailPolicies) -> AsyncIterator[None]:
     """A worker with this care, in this loop."""
-    pool = Pool(Server("127.0.0.1", port, "off"), connections=5, messages=100)
+    pool = SMTPPool(Server("127.0.0.1", port, "off"), connections=5, messages=100)
     worker = Worker(
         [handler(send_mail, kind=Mail.kind)],
         redis_url=url,
@@ -107,11 +107,11 @@ async def last_reason(redis: Redis, job_id: str) -> str:
 
 
 async def test_a_suppressed_recipient_gets_nothing_and_the_result_says_why(
-    valkey_url: str, redis: Redis, link: Link, smtp_sink: Sink
+    valkey_url: str, redis: Redis, link: Link, smtp_sink: MailSink
 ) -> None:
     await suppress(link.call, ANA, "complaint", by="test")
     async with (
-        caring(valkey_url, smtp_sink.port, Care(suppression=SuppressionList(link))),
+        caring(valkey_url, smtp_sink.port, MailPolicies(suppression=SuppressionList(link))),
         Producer.connect(valkey_url, budget=5) as producer,
     ):
         receipt = await producer.send(mail())
@@ -125,13 +125,13 @@ async def test_a_suppressed_recipient_gets_nothing_and_the_result_says_why(
 
 
 async def test_a_server_that_knows_no_such_mailbox_suppresses_it_and_policy_does_not(
-    valkey_url: str, redis: Redis, link: Link, smtp_sink: Sink
+    valkey_url: str, redis: Redis, link: Link, smtp_sink: MailSink
 ) -> None:
     smtp_sink.faults = Faults(
         recipient_replies={ANA: "550 5.1.1 no such user", "eva@example.com": "550 5.7.1 not from you"}
     )
     async with (
-        caring(valkey_url, smtp_sink.port, Care(suppression=SuppressionList(link))),
+        caring(valkey_url, smtp_sink.port, MailPolicies(suppression=SuppressionList(link))),
         Producer.connect(valkey_url, budget=5) as producer,
     ):
         receipt = await producer.send(mail())
@@ -146,10 +146,10 @@ async def test_a_server_that_knows_no_such_mailbox_suppresses_it_and_policy_does
 
 
 async def test_redirected_mail_reaches_the_catch_all_and_nobody_else(
-    valkey_url: str, redis: Redis, link: Link, smtp_sink: Sink
+    valkey_url: str, redis: Redis, link: Link, smtp_sink: MailSink
 ) -> None:
     safety = Safety(mode="redirect", redirect_to=ALL, allowed_domains=frozenset({"team.example"}))
-    care = Care(safety=safety, sent=SentRegister(link, days=7))
+    care = MailPolicies(safety=safety, sent=SentRegister(link, days=7))
     async with caring(valkey_url, smtp_sink.port, care), Producer.connect(valkey_url, budget=5) as producer:
         await producer.send_many([mail(), mail("luz@team.example")])
         await eventually(counted(redis, "done", 2))
@@ -162,23 +162,23 @@ async def test_redirected_mail_reaches_the_catch_all_and_nobody_else(
 
 
 async def test_a_domain_that_is_not_allowed_makes_a_dead_mail_that_can_be_revived(
-    valkey_url: str, redis: Redis, smtp_sink: Sink
+    valkey_url: str, redis: Redis, smtp_sink: MailSink
 ) -> None:
     async with Producer.connect(valkey_url, budget=5) as producer:
         receipt = await producer.send(mail())
-        strict = Care(safety=Safety(mode="live", allowed_domains=frozenset({"team.example"})))
+        strict = MailPolicies(safety=Safety(mode="live", allowed_domains=frozenset({"team.example"})))
         async with caring(valkey_url, smtp_sink.port, strict):
             await eventually(counted(redis, "dead"))
         assert "MOMENTUS_MAIL__ALLOWED_DOMAINS does not have example.com" in await last_reason(redis, receipt.id)
         await revive(redis, receipt.id)
-        async with caring(valkey_url, smtp_sink.port, Care(safety=Safety(mode="live"))):
+        async with caring(valkey_url, smtp_sink.port, MailPolicies(safety=Safety(mode="live"))):
             await smtp_sink.mailbox.wait_for(1)
 
 
 async def test_in_hold_nothing_leaves_even_when_somebody_releases_the_lane(
-    valkey_url: str, redis: Redis, link: Link, smtp_sink: Sink
+    valkey_url: str, redis: Redis, link: Link, smtp_sink: MailSink
 ) -> None:
-    async with caring(valkey_url, smtp_sink.port, Care(safety=Safety(mode="hold"))), holding(link, "hold"):
+    async with caring(valkey_url, smtp_sink.port, MailPolicies(safety=Safety(mode="hold"))), holding(link, "hold"):
         await eventually(lambda: redis.hlen(KEYS.holds))
         async with Producer.connect(valkey_url, budget=5) as producer:
             receipt = await producer.send(mail())
@@ -212,10 +212,10 @@ async def test_leaving_hold_releases_what_it_held_and_nothing_of_people(redis: R
 
 
 async def test_a_sealed_mail_arrives_and_an_open_one_still_does(
-    valkey_url: str, redis: Redis, smtp_sink: Sink
+    valkey_url: str, redis: Redis, smtp_sink: MailSink
 ) -> None:
     async with (
-        caring(valkey_url, smtp_sink.port, Care(ring=KeyRing(f"{TWO},{ONE}"))),
+        caring(valkey_url, smtp_sink.port, MailPolicies(ring=KeyRing(f"{TWO},{ONE}"))),
         Producer.connect(valkey_url, budget=5, seal=KeyRing(ONE)) as sealing,
         Producer.connect(valkey_url, budget=5) as plain,
     ):
@@ -227,14 +227,14 @@ async def test_a_sealed_mail_arrives_and_an_open_one_still_does(
 
 
 async def test_a_mail_whose_key_is_absent_waits_uncharged_until_a_worker_has_it(
-    valkey_url: str, redis: Redis, smtp_sink: Sink
+    valkey_url: str, redis: Redis, smtp_sink: MailSink
 ) -> None:
     async with Producer.connect(valkey_url, budget=5, seal=KeyRing(ONE)) as producer:
         receipt = await producer.send(mail())
     for ring in (None, KeyRing(TWO)):
         before = await redis.llen(KEYS.history(receipt.id))
         await redis.zadd(KEYS.queue, {receipt.id: 0})
-        async with caring(valkey_url, smtp_sink.port, Care(ring=ring)):
+        async with caring(valkey_url, smtp_sink.port, MailPolicies(ring=ring)):
 
             async def told(before: int = before) -> bool:
                 return bool(await redis.llen(KEYS.history(receipt.id)) > before)
@@ -245,24 +245,24 @@ async def test_a_mail_whose_key_is_absent_waits_uncharged_until_a_worker_has_it(
         assert "MOMENTUS_MAIL__SEAL_KEYS" in reason
     assert not await redis.exists(f"arq:retry:{receipt.id}")
     await redis.zadd(KEYS.queue, {receipt.id: 0})
-    async with caring(valkey_url, smtp_sink.port, Care(ring=KeyRing(ONE))):
+    async with caring(valkey_url, smtp_sink.port, MailPolicies(ring=KeyRing(ONE))):
         await smtp_sink.mailbox.wait_for(1)
 
 
 async def test_a_sealed_mail_that_was_moved_to_another_job_is_dead(
-    valkey_url: str, redis: Redis, smtp_sink: Sink
+    valkey_url: str, redis: Redis, smtp_sink: MailSink
 ) -> None:
     async with Producer.connect(valkey_url, budget=5, seal=KeyRing(ONE)) as producer:
         first, second = await producer.send_many([mail(), mail("eva@example.com")])
         await redis.set(f"arq:job:{second.id}", await redis.get(f"arq:job:{first.id}"))
-        async with caring(valkey_url, smtp_sink.port, Care(ring=KeyRing(ONE))):
+        async with caring(valkey_url, smtp_sink.port, MailPolicies(ring=KeyRing(ONE))):
             await eventually(counted(redis, "dead"))
             await smtp_sink.mailbox.wait_for(1)
     assert "belongs to another job" in await last_reason(redis, second.id)
 
 
 async def test_a_signed_mail_is_accepted_by_a_verifier_and_the_same_at_every_attempt(
-    valkey_url: str, redis: Redis, smtp_sink: Sink
+    valkey_url: str, redis: Redis, smtp_sink: MailSink
 ) -> None:
     key = ed25519.Ed25519PrivateKey.generate()
     pkcs8, none = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
@@ -270,7 +270,7 @@ async def test_a_signed_mail_is_accepted_by_a_verifier_and_the_same_at_every_att
     signer = load_signer(pem, domain="momentus.example", selector="s1")
     smtp_sink.faults = Faults(drop=Drop.BEFORE_REPLY, drop_first=1)
     async with (
-        caring(valkey_url, smtp_sink.port, Care(signer=signer)),
+        caring(valkey_url, smtp_sink.port, MailPolicies(signer=signer)),
         Producer.connect(valkey_url, budget=5) as producer,
     ):
         await producer.send(mail())
@@ -291,7 +291,7 @@ def canary_mail(number: int, domain: str = "example.com") -> Mail:
 
 
 @asynccontextmanager
-async def process(url: str, sink: Sink, log: Path, **settings: str) -> AsyncIterator[None]:
+async def process(url: str, sink: MailSink, log: Path, **settings: str) -> AsyncIterator[None]:
     """A worker as it is run, with its log in a file."""
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith("MOMENTUS_")},
@@ -315,7 +315,7 @@ async def process(url: str, sink: Sink, log: Path, **settings: str) -> AsyncIter
         assert await worker.wait() == 0
 
 
-async def every_kind_of_failure(url: str, redis: Redis, sink: Sink, log: Path, ring: str) -> None:
+async def every_kind_of_failure(url: str, redis: Redis, sink: MailSink, log: Path, ring: str) -> None:
     """Whatever may happen to a mail, with a server that quotes the address in all its replies."""
     keys = {"MAIL__SEAL_KEYS": ring} if ring else {}
     sealed = KeyRing.optional(ring)
@@ -368,7 +368,7 @@ async def dead_at_least(redis: Redis, count: int) -> bool:
 
 @pytest.mark.parametrize("ring", [pytest.param("", marks=pytest.mark.long), ONE], ids=["open", "sealed"])
 async def test_no_log_tells_of_anybody_and_a_sealed_mail_is_in_no_file_of_redis(
-    own_valkey: Callable[..., Awaitable[OwnValkey]], smtp_sink: Sink, tmp_path: Path, ring: str
+    own_valkey: Callable[..., Awaitable[OwnValkey]], smtp_sink: MailSink, tmp_path: Path, ring: str
 ) -> None:
     valkey = await own_valkey()
     log = tmp_path / "worker.log"
@@ -388,10 +388,10 @@ async def test_no_log_tells_of_anybody_and_a_sealed_mail_is_in_no_file_of_redis(
 
 
 async def test_a_bounce_of_a_sealed_mail_finds_its_way(
-    valkey_url: str, redis: Redis, link: Link, smtp_sink: Sink
+    valkey_url: str, redis: Redis, link: Link, smtp_sink: MailSink
 ) -> None:
 
-    care = Care(ring=KeyRing(ONE), sent=SentRegister(link, days=7))
+    care = MailPolicies(ring=KeyRing(ONE), sent=SentRegister(link, days=7))
     async with (
         caring(valkey_url, smtp_sink.port, care),
         Producer.connect(valkey_url, budget=5, seal=KeyRing(ONE)) as producer,

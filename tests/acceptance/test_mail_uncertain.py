@@ -39,7 +39,7 @@ from tests.support import OwnValkey, eventually
 from tests.topologies import client_of
 from worker.engine import LaneSlots, Worker
 from worker.engine.handler import handler
-from worker.mail.accounts.fleet import Configured, Size, at_work
+from worker.mail.accounts.setup import AccountSize, ConfiguredAccount, at_work
 from worker.mail.deliver import Mailer, send_mail
 from worker.mail.smtp.server import Server
 
@@ -67,8 +67,8 @@ async def delivering(
 ) -> AsyncIterator[Worker]:
     account = Account(name="main", host="127.0.0.1", idempotency_header=header)
     link = Link(url, KEYS.tag)
-    configured = Configured(account=account, server=Server("127.0.0.1", provider.port, "off"))
-    async with at_work([configured], link, size=Size(connections=5, messages=100)) as accounts:
+    configured = ConfiguredAccount(account=account, server=Server("127.0.0.1", provider.port, "off"))
+    async with at_work([configured], link, size=AccountSize(connections=5, messages=100)) as accounts:
         worker = Worker(
             [handler(send_mail, kind=Mail.kind)],
             redis_url=url,

@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 import asyncpg
 import pytest
 
-from local.organisation import Organisation, Size, generate, read_world
+from local.organisation import Organisation, OrganisationSize, generate, read_world
 from local.organisation.errors import ForeignSchemaError, MissingSchemaError, RefusedRowsError
 from local.organisation.postgres import counts, drop, install, load
 from local.organisation.tables import Rows
@@ -24,8 +24,8 @@ Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
 ZONE = "America/Bogota"
 MONDAY = datetime(2026, 3, 2, 10, 30, tzinfo=ZoneInfo(ZONE))
-SMALL = Size(nodes=40, depth=5, employees=120, memberships=60, tasks=400, checkins=9_000, blockers=300)
-LONE_ROOT = Size(nodes=1, depth=0, employees=0, memberships=0, tasks=0, checkins=0, blockers=0)
+SMALL = OrganisationSize(nodes=40, depth=5, employees=120, memberships=60, tasks=400, checkins=9_000, blockers=300)
+LONE_ROOT = OrganisationSize(nodes=1, depth=0, employees=0, memberships=0, tasks=0, checkins=0, blockers=0)
 WORLD = Path(__file__).parents[3] / "shared" / "data" / "world"
 needs_world = pytest.mark.skipif(not WORLD.is_dir(), reason=f"no real organisation at {WORLD}")
 

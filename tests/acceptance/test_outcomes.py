@@ -15,7 +15,7 @@ from redis.asyncio import Redis
 
 from jobs import Policy
 from ops.depth.read import LaneDepth, read_depth
-from ops.jobs.explain import Explained, explain
+from ops.jobs.explain import Explanation, explain
 from ops.jobs.operations import cancel
 from ops.jobs.parked import list_parked, unpark
 from producers import Producer
@@ -101,7 +101,7 @@ def reached(redis: Redis, **counts: int) -> Callable[[], Awaitable[bool]]:
     return condition
 
 
-def outcomes(found: Explained) -> list[str]:
+def outcomes(found: Explanation) -> list[str]:
     return [event.outcome for event in found.job.history]
 
 

@@ -11,9 +11,9 @@ from jobs.mail.octets import Letter
 from tests.scripted_smtp import ScriptedSmtp, Talk
 from tests.support import eventually
 from worker.mail.smtp import pool as pools
-from worker.mail.smtp.envelope import Receipt
-from worker.mail.smtp.errors import Broken, Refused
-from worker.mail.smtp.pool import BULK, NORMAL, URGENT, Crowded, Pool
+from worker.mail.smtp.envelope import Acceptance
+from worker.mail.smtp.errors import ConnectionBroken, MailRefused
+from worker.mail.smtp.pool import BULK, NORMAL, URGENT, ConnectionsExhausted, SMTPPool
 from worker.mail.smtp.server import Server
 
 NO_LIMIT = ("PIPELINING",)
@@ -28,10 +28,10 @@ async def mark() -> bool:
 
 
 @asynccontextmanager
-async def pool_of(server: ScriptedSmtp, **options: object) -> AsyncIterator[Pool]:
+async def pool_of(server: ScriptedSmtp, **options: object) -> AsyncIterator[SMTPPool]:
     limits = {"connections": 3, "messages": 100} | options
     where = Server("127.0.0.1", server.port, "off", *(("me", "wrong") if limits.pop("login", None) else ()))
-    pool = Pool(where, **limits)  # type: ignore[arg-type]  # options of several types
+    pool = SMTPPool(where, **limits)  # type: ignore[arg-type]  # options of several types
     try:
         yield pool
     finally:
@@ -39,8 +39,8 @@ async def pool_of(server: ScriptedSmtp, **options: object) -> AsyncIterator[Pool
 
 
 async def send(
-    pool: Pool, name: str = "ana", priority: int = NORMAL, begin_effect: Callable[[], Awaitable[bool]] = mark
-) -> Receipt:
+    pool: SMTPPool, name: str = "ana", priority: int = NORMAL, begin_effect: Callable[[], Awaitable[bool]] = mark
+) -> Acceptance:
     async with pool.connection(priority=priority) as connection:
         return await connection.send(letter(name), begin_effect)
 
@@ -103,7 +103,7 @@ async def test_the_reserve_is_for_urgent_mails_alone() -> None:
         goes_on.set()
         await asyncio.gather(*many, urgent)
     with pytest.raises(ValueError, match="leaves nothing"):
-        Pool(Server("127.0.0.1", 25, "off"), connections=1, messages=1, reserve=1)
+        SMTPPool(Server("127.0.0.1", 25, "off"), connections=1, messages=1, reserve=1)
 
 
 async def test_a_server_that_is_down_is_tried_once_for_all_who_wait() -> None:
@@ -111,7 +111,7 @@ async def test_a_server_that_is_down_is_tried_once_for_all_who_wait() -> None:
     async with ScriptedSmtp() as server, pool_of(server, connections=50, on_failure=told.append) as pool:
         server.replies["greeting"] = ["421 4.3.2 not now"] * 99
         ends = await asyncio.gather(*[send(pool) for _ in range(50)], return_exceptions=True)
-        assert all(isinstance(end, Refused) for end in ends)
+        assert all(isinstance(end, MailRefused) for end in ends)
         assert len(server.connections) == len(told) == 1
         server.replies.clear()
         await send(pool)
@@ -125,7 +125,7 @@ async def test_a_wrong_password_is_shown_once_and_not_again_for_a_while() -> Non
         server.replies["auth"] = ["535 5.7.8 wrong"] * 99
         for _ in range(3):
             ends = await asyncio.gather(*[send(pool) for _ in range(50)], return_exceptions=True)
-            assert all(isinstance(end, Refused) and end.reply.code == 535 for end in ends)
+            assert all(isinstance(end, MailRefused) and end.reply.code == 535 for end in ends)
         assert logins(server) == 1
 
 
@@ -173,7 +173,7 @@ async def test_a_connection_found_dead_costs_the_mail_nothing(farewell: str) -> 
 async def test_a_new_connection_that_breaks_is_not_tried_for_ever() -> None:
     async with ScriptedSmtp() as server, pool_of(server) as pool:
         server.replies["mail"] = [""] * 9
-        with pytest.raises(Broken, match="at mail"):
+        with pytest.raises(ConnectionBroken, match="at mail"):
             await send(pool)
         assert len(server.connections) == 1
 
@@ -299,7 +299,7 @@ async def test_under_saturation_each_lane_has_its_share_of_the_connections() -> 
 
 async def test_who_gets_no_permit_hears_that_it_is_crowded() -> None:
     async with ScriptedSmtp() as server, pool_of(server, permits=Permits(0), patience=0) as pool:
-        with pytest.raises(Crowded):
+        with pytest.raises(ConnectionsExhausted):
             await send(pool)
     assert not server.connections
 

@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 from redis.asyncio import Redis
 
-from ops.command import Answer, Tools
+from ops.command import CommandResult, Tools
 from ops.doctor.commands import COMMANDS
 from ops.reports.check import check
 from ops.reports.install_postgres import install
@@ -146,13 +146,13 @@ async def test_what_the_reports_user_may_do_besides_reading_is_told(place: Place
     assert "postgres.superuser" in findings(await doctor(place.tools))
 
 
-async def doctor(tools: Tools) -> Answer:
+async def doctor(tools: Tools) -> CommandResult:
     """What it says when only Postgres is to be looked at."""
     asked = argparse.Namespace(domain=[], selector=[], no_login=True, nameserver="")
     return await COMMANDS[0].act(tools, asked)
 
 
-def findings(answer: Answer) -> dict[str, str]:
+def findings(answer: CommandResult) -> dict[str, str]:
     """Code to the values in its words, of Postgres and reports."""
     return {
         one["code"]: "; ".join(str(value) for key, value in one["values"].items() if key != "version")
@@ -161,7 +161,7 @@ def findings(answer: Answer) -> dict[str, str]:
     }
 
 
-async def said_by(command: Any, tools: Tools, **asked: Any) -> Answer:
+async def said_by(command: Any, tools: Tools, **asked: Any) -> CommandResult:
     usual = {"path": None, "pin": False, "plan": False, "dry_run": False}
-    answer: Answer = await command(tools, argparse.Namespace(**usual, **asked))
+    answer: CommandResult = await command(tools, argparse.Namespace(**usual, **asked))
     return answer

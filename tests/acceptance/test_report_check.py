@@ -13,7 +13,7 @@ import orjson
 import pytest
 from redis.asyncio import Redis
 
-from ops.command import Answer, Refused, Tools
+from ops.command import CommandRefused, CommandResult, Tools
 from ops.reports.check import check
 from reports import load_reports
 from reports.keys import snapshot
@@ -89,7 +89,7 @@ class Shops:
         (self.folder / "orders.sql").write_text(head + query)
         (self.folder / "trees" / "shops.sql").write_text(tree)
 
-    async def check(self, *, dsn: str | None = None, pin: bool = False, seconds: float = 30) -> Answer:
+    async def check(self, *, dsn: str | None = None, pin: bool = False, seconds: float = 30) -> CommandResult:
         tools = Tools(
             redis=Redis(),
             redis_url="",
@@ -303,7 +303,7 @@ async def test_without_a_database_the_files_are_read_all_the_same(shops: Shops) 
     answer = await shops.check(dsn="")
     assert "did you mean 'soft'" in answer.text
     assert "no query was tried" in answer.text
-    with pytest.raises(Refused, match="cannot be asked"):
+    with pytest.raises(CommandRefused, match="cannot be asked"):
         await shops.check(dsn="postgresql://nobody@127.0.0.1:1/none")
 
 

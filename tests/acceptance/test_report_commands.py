@@ -11,9 +11,9 @@ import orjson
 import pytest
 from redis.asyncio import Redis
 
-from local.organisation import Size, generate
+from local.organisation import OrganisationSize, generate
 from local.organisation.postgres import install, load
-from ops.command import Refused, Tools
+from ops.command import CommandRefused, Tools
 from ops.reports.advise import give_advice
 from ops.reports.preview import preview
 from ops.reports.status import status
@@ -26,7 +26,7 @@ from worker.reports.refresh import refresh_report
 from worker.reports.refresher import Refresher
 
 TENANT = "commands"
-SIZE = Size(nodes=30, depth=4, employees=60, memberships=5, tasks=90, checkins=900, blockers=120)
+SIZE = OrganisationSize(nodes=30, depth=4, employees=60, memberships=5, tasks=90, checkins=900, blockers=120)
 WALK = """
 WITH RECURSIVE below AS (
     SELECT id FROM organisation.nodes WHERE id = :node
@@ -81,11 +81,11 @@ async def test_a_preview_is_what_is_stored_and_tells_what_has_changed_since(tool
 
 
 async def test_a_preview_of_what_is_not_there_is_refused_with_what_there_is(tools: Tools) -> None:
-    with pytest.raises(Refused, match="there are activity, blockers, management, workload"):
+    with pytest.raises(CommandRefused, match="there are activity, blockers, management, workload"):
         await preview(tools, asked("blocker"))
-    with pytest.raises(Refused, match="there is no node 999"):
+    with pytest.raises(CommandRefused, match="there is no node 999"):
         await preview(tools, asked(scope=999))
-    with pytest.raises(Refused, match="MOMENTUS_POSTGRES_DSN"):
+    with pytest.raises(CommandRefused, match="MOMENTUS_POSTGRES_DSN"):
         await preview(Tools(redis=tools.redis, redis_url=""), asked())
 
 
@@ -126,9 +126,9 @@ async def test_the_advice_is_measured_on_the_database_itself(tools: Tools, tmp_p
     assert "not measured" in (await give_advice(tools, asked())).text
     for text, words in ((WALK.replace(":node", "1"), "has no :node"), ("SELECT :node::int +", "syntax error")):
         walk.write_text(text)
-        with pytest.raises(Refused, match=words):
+        with pytest.raises(CommandRefused, match=words):
             await give_advice(tools, asked(walk=walk))
-    with pytest.raises(Refused, match="cannot be read"):
+    with pytest.raises(CommandRefused, match="cannot be read"):
         await give_advice(tools, asked(walk=tmp_path / "gone.sql"))
 
 

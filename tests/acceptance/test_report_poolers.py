@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 from redis.asyncio import Redis
 
-from local.organisation import Size, generate
+from local.organisation import OrganisationSize, generate
 from local.organisation.postgres import install as install_organisation, load
 from ops.command import Tools
 from ops.doctor.postgres import gather_postgres
@@ -32,7 +32,7 @@ TYPES = "CREATE TYPE shop.mood AS ENUM ('glad', 'sad'); CREATE TYPE shop.pair AS
 TYPED = (
     "SELECT node_id, sum(amount) AS amount, array_agg(('glad', '2026-01-01')::shop.pair) AS pairs FROM shop.orders"
 )
-ORGANISATION = Size(nodes=5, depth=2, employees=9, memberships=1, tasks=9, checkins=9, blockers=9)
+ORGANISATION = OrganisationSize(nodes=5, depth=2, employees=9, memberships=1, tasks=9, checkins=9, blockers=9)
 
 
 async def test_a_server_is_asked_by_prepared_statements_and_a_pooler_without(database: str) -> None:

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 import asyncpg
 import pytest
 
-from local.organisation import Size, generate
+from local.organisation import OrganisationSize, generate
 from local.organisation.postgres import install, load
 from reports import Report, load_reports
 from reports.day import day_around
@@ -24,7 +24,7 @@ REPORTS = load_reports()
 NOW = datetime(2026, 11, 5, 6, 30, tzinfo=UTC)
 LIMA = ZoneInfo("America/Lima")
 INSTANT = timedelta(microseconds=1)
-SIZE = Size(nodes=12, depth=3, employees=40, memberships=5, tasks=60, checkins=300, blockers=60)
+SIZE = OrganisationSize(nodes=12, depth=3, employees=40, memberships=5, tasks=60, checkins=300, blockers=60)
 TO_COME = """
 UPDATE organisation.employees
     SET joined_at = $1::timestamptz + id * interval '7 min', left_at = NULL WHERE id % 7 = 1;

@@ -13,7 +13,7 @@ import orjson
 import pytest
 from redis.asyncio import Redis
 
-from local.organisation import Organisation, Size, generate, read_world
+from local.organisation import Organisation, OrganisationSize, generate, read_world
 from local.organisation.postgres import install, load
 from reports import load_reports
 from reports.day import day_around
@@ -103,7 +103,9 @@ async def world(database: str) -> str:
 async def test_stored_documents_equal_the_slow_computation_on_an_invented_organisation(
     database: str, valkey_url: str
 ) -> None:
-    size = Size(nodes=60, depth=6, employees=300, memberships=50, tasks=500, checkins=4_000, blockers=400)
+    size = OrganisationSize(
+        nodes=60, depth=6, employees=300, memberships=50, tasks=500, checkins=4_000, blockers=400
+    )
     organisation = generate(size, seed=7, now=datetime.now(UTC))
     await filled(database, organisation)
     async with refresher_on(database, valkey_url) as refresher:
@@ -117,7 +119,7 @@ async def test_stored_documents_equal_the_slow_computation_on_an_invented_organi
 
 @pytest.fixture
 async def small(database: str) -> str:
-    size = Size(nodes=12, depth=3, employees=40, memberships=5, tasks=30, checkins=200, blockers=30)
+    size = OrganisationSize(nodes=12, depth=3, employees=40, memberships=5, tasks=30, checkins=200, blockers=30)
     await filled(database, generate(size, seed=1, now=datetime.now(UTC)))
     return database
 

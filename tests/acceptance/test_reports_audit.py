@@ -9,7 +9,7 @@ import orjson
 import pytest
 from redis.asyncio import Redis
 
-from local.organisation import Size, generate
+from local.organisation import OrganisationSize, generate
 from local.organisation.postgres import install, load
 from reports import load_reports
 from reports.boards import boards_of
@@ -29,7 +29,9 @@ ALL = 10**6
 @pytest.fixture
 async def connection(database: str) -> AsyncIterator["asyncpg.Connection[asyncpg.Record]"]:
     connection = await asyncpg.connect(database)
-    size = Size(nodes=30, depth=5, employees=120, memberships=10, tasks=300, checkins=1_500, blockers=200)
+    size = OrganisationSize(
+        nodes=30, depth=5, employees=120, memberships=10, tasks=300, checkins=1_500, blockers=200
+    )
     await install(connection)
     await load(connection, generate(size, seed=3, now=datetime.now(UTC)))
     yield connection

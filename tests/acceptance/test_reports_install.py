@@ -8,7 +8,7 @@ import pytest
 from redis.asyncio import Redis
 
 from local.organisation.postgres import install as install_organisation
-from ops.command import Refused, Tools
+from ops.command import CommandRefused, Tools
 from ops.reports.install_postgres import install, uninstall
 
 SOURCE = "organisation.checkins"
@@ -45,7 +45,7 @@ async def test_what_a_dry_run_prints_installs_the_same_and_uninstalling_leaves_n
 
 
 async def test_a_source_that_is_no_table_is_refused_and_nothing_is_changed(database: str) -> None:
-    with pytest.raises(Refused, match="nothing was changed"):
+    with pytest.raises(CommandRefused, match="nothing was changed"):
         await install(tools(database), asked())
     connection = await asyncpg.connect(database)
     try:
@@ -56,5 +56,5 @@ async def test_a_source_that_is_no_table_is_refused_and_nothing_is_changed(datab
 
 async def test_without_a_database_there_is_only_the_script() -> None:
     assert "CREATE TRIGGER" in (await install(tools(), asked(dry_run=True))).text
-    with pytest.raises(Refused, match="MOMENTUS_POSTGRES_DSN"):
+    with pytest.raises(CommandRefused, match="MOMENTUS_POSTGRES_DSN"):
         await install(tools(), asked())

@@ -10,7 +10,7 @@ import asyncpg
 import orjson
 import pytest
 
-from local.organisation import Organisation, Size, generate, read_world
+from local.organisation import Organisation, OrganisationSize, generate, read_world
 from local.organisation.postgres import install, load
 from reports import load_reports
 from reports.day import day_around
@@ -30,7 +30,9 @@ SANTIAGO = datetime(2026, 9, 6, 15, 30, tzinfo=UTC)
 """In Chile that day had no midnight."""
 NOW = datetime(2026, 11, 5, 6, 30, tzinfo=UTC)
 """35 days before, in New York, clocks showed another offset."""
-SIZE = Size(nodes=60, depth=6, employees=150, memberships=20, tasks=800, checkins=6_000, blockers=1_500)
+SIZE = OrganisationSize(
+    nodes=60, depth=6, employees=150, memberships=20, tasks=800, checkins=6_000, blockers=1_500
+)
 
 
 @pytest.fixture

@@ -17,11 +17,11 @@ import pytest
 from local.embedded.ports import free_port
 from local.sink.mailbox import Mailbox
 from local.sink.page import answer
-from local.sink.smtp import Drop, Faults, Sink
+from local.sink.smtp import Drop, Faults, MailSink
 from local.supervisor.process import Process
 from local.supervisor.ready import http_ok
 from local.supervisor.supervisor import Supervisor
-from ops.console.exchange import Answer, Request
+from ops.console.exchange import PageRequest, PageResponse
 from tests.support import eventually
 
 ROOT = Path(__file__).parents[2]
@@ -47,7 +47,7 @@ async def send(port: int, mail: EmailMessage | None = None, *, to: str = JOSE) -
 # Mails
 
 
-async def test_a_mail_is_kept_as_it_came_with_its_envelope(smtp_sink: Sink) -> None:
+async def test_a_mail_is_kept_as_it_came_with_its_envelope(smtp_sink: MailSink) -> None:
     await send(smtp_sink.port, message("Reunión mañana"))
     (mail,) = await smtp_sink.mailbox.wait_for(1)
     assert (mail.sender, mail.recipients, mail.message_id) == (MARIA, (JOSE,), "<1@momentus.example>")
@@ -59,7 +59,7 @@ async def test_a_mail_is_kept_as_it_came_with_its_envelope(smtp_sink: Sink) -> N
 
 async def test_a_repeated_message_id_is_counted_beyond_the_mails_kept() -> None:
     mailbox = Mailbox(keep=2)
-    async with Sink(mailbox) as sink:
+    async with MailSink(mailbox) as sink:
         for number in (1, 2, 3, 1):
             await send(sink.port, message(message_id=f"<{number}@x>"))
     assert [mail.number for mail in mailbox.mails] == [3, 4]
@@ -69,7 +69,7 @@ async def test_a_repeated_message_id_is_counted_beyond_the_mails_kept() -> None:
     assert mailbox.mail(1) is None
 
 
-async def test_waiting_for_mail_that_does_not_come_says_how_many_came(smtp_sink: Sink) -> None:
+async def test_waiting_for_mail_that_does_not_come_says_how_many_came(smtp_sink: MailSink) -> None:
     await send(smtp_sink.port)
     with pytest.raises(TimeoutError, match="1 of 2 mails"):
         await smtp_sink.mailbox.wait_for(2, timeout=0.05)
@@ -96,7 +96,7 @@ def test_a_malformed_mail_is_kept_and_shown_all_the_same(raw: bytes) -> None:
 # Faults
 
 
-async def test_the_reply_waits_as_long_as_it_is_told(smtp_sink: Sink) -> None:
+async def test_the_reply_waits_as_long_as_it_is_told(smtp_sink: MailSink) -> None:
     smtp_sink.faults = Faults(delay_min=timedelta(hours=1))
     sending = asyncio.create_task(send(smtp_sink.port))
     await eventually(lambda: smtp_sink.delaying == 1)
@@ -108,14 +108,14 @@ async def test_the_reply_waits_as_long_as_it_is_told(smtp_sink: Sink) -> None:
 
 def test_delays_are_drawn_from_the_range_and_repeat_with_the_seed() -> None:
     faults = Faults(delay_min=timedelta(seconds=2), delay_max=timedelta(seconds=3), seed=7)
-    first, second = Sink(Mailbox(), faults), Sink(Mailbox(), faults)
+    first, second = MailSink(Mailbox(), faults), MailSink(Mailbox(), faults)
     drawn = [first.reply_delay() for _ in range(50)]
     assert drawn == [second.reply_delay() for _ in range(50)]
     assert 2 <= min(drawn) < 2.2
     assert 2.8 < max(drawn) <= 3
 
 
-async def test_a_share_of_the_mails_meets_451_and_is_not_kept(smtp_sink: Sink) -> None:
+async def test_a_share_of_the_mails_meets_451_and_is_not_kept(smtp_sink: MailSink) -> None:
     smtp_sink.faults = Faults(temporary_share=0.5)
     sent = await asyncio.gather(*(send(smtp_sink.port) for _ in range(20)), return_exceptions=True)
     refusals = [end for end in sent if isinstance(end, aiosmtplib.SMTPDataError)]
@@ -123,7 +123,7 @@ async def test_a_share_of_the_mails_meets_451_and_is_not_kept(smtp_sink: Sink) -
     assert smtp_sink.mailbox.accepted == 20 - len(refusals) > 0
 
 
-async def test_a_given_address_is_refused_at_rcpt_and_others_are_not(smtp_sink: Sink) -> None:
+async def test_a_given_address_is_refused_at_rcpt_and_others_are_not(smtp_sink: MailSink) -> None:
     smtp_sink.faults = Faults(recipient_replies={JOSE: "550 5.1.1 No such user"})
     with pytest.raises(aiosmtplib.SMTPRecipientsRefused) as refusal:
         await send(smtp_sink.port, to="Jose@Momentus.example")
@@ -134,7 +134,7 @@ async def test_a_given_address_is_refused_at_rcpt_and_others_are_not(smtp_sink: 
 
 @pytest.mark.parametrize(("drop", "kept"), [(Drop.BEFORE_DOT, 0), (Drop.BEFORE_REPLY, 1)])
 async def test_a_dropped_connection_loses_or_keeps_the_mail_by_its_moment(
-    smtp_sink: Sink, drop: Drop, kept: int
+    smtp_sink: MailSink, drop: Drop, kept: int
 ) -> None:
     smtp_sink.faults = Faults(drop=drop, drop_first=1)
     with pytest.raises(aiosmtplib.SMTPServerDisconnected):
@@ -144,7 +144,7 @@ async def test_a_dropped_connection_loses_or_keeps_the_mail_by_its_moment(
     assert smtp_sink.mailbox.times("<1@momentus.example>") == kept + 1
 
 
-async def test_refused_connections_are_accepted_again_on_the_same_port(smtp_sink: Sink) -> None:
+async def test_refused_connections_are_accepted_again_on_the_same_port(smtp_sink: MailSink) -> None:
     async with aiosmtplib.SMTP(hostname="127.0.0.1", port=smtp_sink.port, start_tls=False) as client:
         assert smtp_sink.connections == 1
         await smtp_sink.refuse_connections()
@@ -161,9 +161,9 @@ async def test_refused_connections_are_accepted_again_on_the_same_port(smtp_sink
 # The page
 
 
-def get(mailbox: Mailbox, path: str, *, accept_language: str = "", method: str = "GET") -> Answer:
+def get(mailbox: Mailbox, path: str, *, accept_language: str = "", method: str = "GET") -> PageResponse:
     host = "127.0.0.1:8025"
-    return answer(mailbox, Request(method=method, path=path, host=host, accept_language=accept_language))
+    return answer(mailbox, PageRequest(method=method, path=path, host=host, accept_language=accept_language))
 
 
 @pytest.fixture
@@ -242,7 +242,7 @@ def test_every_other_method_is_405(mailbox: Mailbox) -> None:
 
 @pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "", "localhost@evil.example"])
 def test_a_foreign_host_name_is_refused(mailbox: Mailbox, host: str) -> None:
-    assert answer(mailbox, Request(method="GET", path="/", host=host)).status == 421
+    assert answer(mailbox, PageRequest(method="GET", path="/", host=host)).status == 421
 
 
 # The program
@@ -304,7 +304,7 @@ async def test_the_program_says_one_line_and_ends_with_0_when_asked(asked: signa
 
 @pytest.mark.parametrize("taken", ["--smtp-port", "--http-port"])
 async def test_a_taken_port_ends_the_program_with_2_and_a_line_naming_the_argument(
-    smtp_sink: Sink, taken: str
+    smtp_sink: MailSink, taken: str
 ) -> None:
     ended = await run_sink(taken, str(smtp_sink.port))
     assert ended == (2, 1, True)

@@ -17,11 +17,11 @@ import pytest
 from local.supervisor import leash as supervisor_leash
 from local.supervisor.console_log import console
 from local.supervisor.process import (
+    Abandon,
     Backoff,
-    Ended,
     Finish,
-    GiveUp,
     Process,
+    ProcessEnd,
     ProcessFailed,
     Restart,
     StartAgain,
@@ -115,7 +115,7 @@ def test_an_end_leads_to_what_its_policy_says(
     restart: Restart, exit_code: int, ready_for: timedelta | None, verdict: StartAgain | Finish
 ) -> None:
     process = Process(name="x", argv=["x"], restart=restart, backoff=Backoff(first=timedelta(seconds=1)))
-    ended = Ended(exit_code=exit_code, ready_for=ready_for)
+    ended = ProcessEnd(exit_code=exit_code, ready_for=ready_for)
     assert after_exit(process, ended, failures=3, chance=0.0) == verdict
 
 
@@ -132,8 +132,8 @@ def test_an_end_at_the_start_that_no_restart_can_mend_is_given_up(
     restart: Restart, exit_code: int, ready_for: timedelta | None
 ) -> None:
     process = Process(name="x", argv=["x"], restart=restart)
-    ended = Ended(exit_code=exit_code, ready_for=ready_for)
-    assert isinstance(after_exit(process, ended, failures=0, chance=0.0), GiveUp)
+    ended = ProcessEnd(exit_code=exit_code, ready_for=ready_for)
+    assert isinstance(after_exit(process, ended, failures=0, chance=0.0), Abandon)
 
 
 # Starting

@@ -20,8 +20,8 @@ from redis.asyncio import Redis
 from producers.link import Link
 from tests.certificates import Certificates, make_certificates
 from worker.mail.accounts.shared_token import SharedTokens, token_key
-from worker.mail.accounts.token_google import Google
-from worker.mail.accounts.token_microsoft import Microsoft
+from worker.mail.accounts.token_google import GoogleTokens
+from worker.mail.accounts.token_microsoft import MicrosoftTokens
 from worker.mail.smtp.token import Token, TokenRefused, TokenUnavailable
 
 Worker = Callable[..., SharedTokens]
@@ -197,7 +197,7 @@ def certificates(tmp_path: Path) -> Certificates:
 
 async def test_microsoft_gives_a_token_for_client_credentials(certificates: Certificates) -> None:
     async with Authority(certificates.server) as authority:
-        source = Microsoft(
+        source = MicrosoftTokens(
             tenant="tenant", client_id="id", secret="s3cret", authority=authority.url, ca_file=certificates.ca_file
         )
         token = await source.token()
@@ -217,7 +217,7 @@ async def test_microsofts_refusal_is_told_without_the_secret(
 ) -> None:
     answer = (400, {"error": error, "error_description": "AADSTS1: x"})
     async with Authority(certificates.server, answer) as authority:
-        source = Microsoft(
+        source = MicrosoftTokens(
             tenant="tenant", client_id="id", secret="s3cret", authority=authority.url, ca_file=certificates.ca_file
         )
         with pytest.raises(kind, match=error) as failure:
@@ -227,7 +227,7 @@ async def test_microsofts_refusal_is_told_without_the_secret(
 
 async def test_microsoft_that_is_not_who_it_says_is_not_asked(certificates: Certificates) -> None:
     async with Authority(certificates.server) as authority:
-        source = Microsoft(tenant="tenant", client_id="id", secret="s3cret", authority=authority.url)
+        source = MicrosoftTokens(tenant="tenant", client_id="id", secret="s3cret", authority=authority.url)
         with pytest.raises(TokenUnavailable):
             await source.token()
     assert not authority.asked
@@ -241,9 +241,9 @@ def private_key() -> str:
     ).decode()
 
 
-def google(private_key: str, url: str) -> Google:
+def google(private_key: str, url: str) -> GoogleTokens:
     key = {"type": "service_account", "client_email": "sa@example.com", "token_uri": url}
-    return Google(key=json.dumps(key | {"private_key": private_key}), mailbox="tasks@example.com")
+    return GoogleTokens(key=json.dumps(key | {"private_key": private_key}), mailbox="tasks@example.com")
 
 
 async def test_google_gives_a_token_for_a_service_account(private_key: str) -> None:
@@ -264,5 +264,5 @@ async def test_googles_refusal_and_absence_are_told_apart(private_key: str) -> N
 
 def test_what_is_no_key_file_is_refused_without_repeating_it() -> None:
     with pytest.raises(ValueError, match="not the JSON key file") as failure:
-        Google(key="my-password", mailbox="tasks@example.com")
+        GoogleTokens(key="my-password", mailbox="tasks@example.com")
     assert "my-password" not in str(failure.value)

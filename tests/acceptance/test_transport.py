@@ -10,8 +10,8 @@ from jobs.mail.octets import Letter
 from tests.scripted_smtp import ScriptedSmtp, Talk
 from tests.support import eventually
 from worker.mail.smtp import connection as stages
-from worker.mail.smtp.connection import Connection
-from worker.mail.smtp.errors import Broken, LeaseLost, Malformed, Refused, Uncertain
+from worker.mail.smtp.connection import SMTPConnection
+from worker.mail.smtp.errors import ConnectionBroken, DeliveryUncertain, LeaseLost, MailRefused, MalformedMail
 from worker.mail.smtp.server import Server
 
 LETTER = Letter("no-reply@momentus.example", ("ana@example.com",), b"Subject: Hola\r\n\r\n.Uno\r\n..\r\nDos.\r\n")
@@ -25,8 +25,8 @@ async def mark() -> bool:
     return True
 
 
-async def opened(server: ScriptedSmtp) -> Connection:
-    connection = Connection(Server("127.0.0.1", server.port, "off"))
+async def opened(server: ScriptedSmtp) -> SMTPConnection:
+    connection = SMTPConnection(Server("127.0.0.1", server.port, "off"))
     await connection.open()
     return connection
 
@@ -138,7 +138,7 @@ async def test_a_mail_that_nobody_gets_leaves_the_connection_in_order(offers: tu
         if data.startswith("354"):
             server.replies["dot"] = ["554 5.5.1 no valid recipients"]
         connection = await opened(server)
-        with pytest.raises(Refused) as refusal:
+        with pytest.raises(MailRefused) as refusal:
             await connection.send(TO_THREE, mark)
         assert refusal.value.reply.code == 451
         assert len(refusal.value.recipients) == 3
@@ -154,7 +154,7 @@ async def test_a_server_that_waits_for_a_body_for_nobody_gets_a_single_dot() -> 
         server.replies["mail"] = ["550 5.1.8 who are you"]
         server.replies["rcpt"], server.replies["data"] = ["503 5.5.1 no sender"], ["354 go ahead"]
         connection = await opened(server)
-        with pytest.raises(Refused) as refusal:
+        with pytest.raises(MailRefused) as refusal:
             await connection.send(LETTER, mark)
         connection.close()
     assert refusal.value.reply.stage == "mail"
@@ -167,7 +167,7 @@ async def test_a_refusal_at_the_dot_is_that_mails_alone() -> None:
     async with ScriptedSmtp() as server:
         server.replies["dot"] = ["554 5.7.1 spam"]
         connection = await opened(server)
-        with pytest.raises(Refused) as refusal:
+        with pytest.raises(MailRefused) as refusal:
             await connection.send(LETTER, mark)
         assert refusal.value.reply.stage == "dot"
         await connection.send(LETTER, mark)
@@ -180,7 +180,7 @@ async def test_421_closes_the_connection_wherever_it_comes(verb: str) -> None:
     async with ScriptedSmtp() as server:
         server.replies[verb] = ["421 4.3.2 closing"]
         connection = await opened(server)
-        with pytest.raises(Refused) as refusal:
+        with pytest.raises(MailRefused) as refusal:
             await connection.send(LETTER, mark)
     assert (refusal.value.reply.stage, refusal.value.reply.code) == (verb, 421)
     assert not connection.usable
@@ -192,7 +192,7 @@ async def test_it_is_known_at_which_stage_the_line_broke(offers: tuple[str, ...]
     async with ScriptedSmtp(offers=offers) as server:
         server.replies[verb] = [""]
         connection = await opened(server)
-        with pytest.raises(Uncertain if verb == "dot" else Broken) as failure:
+        with pytest.raises(DeliveryUncertain if verb == "dot" else ConnectionBroken) as failure:
             await connection.send(LETTER, mark)
     assert getattr(failure.value, "stage", "dot") == verb
     assert not connection.usable
@@ -205,7 +205,7 @@ async def test_it_is_known_at_which_stage_the_server_fell_silent(
     monkeypatch.setitem(stages._SECONDS, verb, 0.05)
     async with ScriptedSmtp(before={verb: never}) as server:
         connection = await opened(server)
-        with pytest.raises(Uncertain if verb == "dot" else Broken) as failure:
+        with pytest.raises(DeliveryUncertain if verb == "dot" else ConnectionBroken) as failure:
             await connection.send(LETTER, mark)
     assert getattr(failure.value, "stage", "dot") == verb
     assert not connection.usable
@@ -221,7 +221,7 @@ async def test_a_refusal_that_came_before_the_line_broke_is_a_refusal() -> None:
 
     async with ScriptedSmtp(talk=talk) as server:
         connection = await opened(server)
-        with pytest.raises(Refused, match="550 at mail"):
+        with pytest.raises(MailRefused, match="550 at mail"):
             await connection.send(LETTER, mark)
 
 
@@ -245,7 +245,7 @@ async def test_a_refusal_in_the_middle_of_the_body_is_heard_and_costs_no_mark() 
 
     async with ScriptedSmtp(talk=talk) as server:
         connection = await opened(server)
-        with pytest.raises(Refused, match="552 at dot"):
+        with pytest.raises(MailRefused, match="552 at dot"):
             await connection.send(replace(LONG, octets=LONG.octets * 4), marking)
         assert not connection.usable
     assert not marks
@@ -256,7 +256,7 @@ async def test_what_is_no_reply_ends_the_connection(nonsense: str) -> None:
     async with ScriptedSmtp() as server:
         server.replies["mail"] = [nonsense]
         connection = await opened(server)
-        with pytest.raises(Broken):
+        with pytest.raises(ConnectionBroken):
             await connection.send(LETTER, mark)
         assert not connection.usable
 
@@ -292,7 +292,7 @@ async def test_a_letter_that_would_do_harm_is_refused_before_the_first_octet(
 ) -> None:
     async with ScriptedSmtp() as server:
         connection = await opened(server)
-        with pytest.raises(Malformed):
+        with pytest.raises(MalformedMail):
             await connection.send(change(LETTER), mark)
         assert connection.usable
         await connection.send(LETTER, mark)
@@ -311,21 +311,21 @@ async def test_the_size_is_announced_where_the_server_asks_for_it() -> None:
 async def test_the_end_of_a_connection_is_told_once_however_it_ends() -> None:
     ends: list[str] = []
 
-    async def closing(end: Callable[[Connection], Awaitable[object]]) -> None:
+    async def closing(end: Callable[[SMTPConnection], Awaitable[object]]) -> None:
         async with ScriptedSmtp() as server:
-            connection = Connection(Server("127.0.0.1", server.port, "off"), on_end=lambda: ends.append("end"))
+            connection = SMTPConnection(Server("127.0.0.1", server.port, "off"), on_end=lambda: ends.append("end"))
             await connection.open()
             await end(connection)
             await eventually(lambda: server.open == 0 and not connection.usable)
 
-    async def abruptly(connection: Connection) -> None:
+    async def abruptly(connection: SMTPConnection) -> None:
         connection.close()
         connection.close()
 
     await closing(abruptly)
-    await closing(Connection.quit)
+    await closing(SMTPConnection.quit)
     async with ScriptedSmtp() as server:
-        connection = Connection(Server("127.0.0.1", server.port, "off"), on_end=lambda: ends.append("end"))
+        connection = SMTPConnection(Server("127.0.0.1", server.port, "off"), on_end=lambda: ends.append("end"))
         await connection.open()
         server.cut()
         await eventually(lambda: not connection.usable)
@@ -338,7 +338,7 @@ async def test_a_reply_to_the_dot_that_says_neither_yes_nor_no_is_uncertain_and_
 ) -> None:
     async with ScriptedSmtp(replies={"dot": [reply]}) as server:
         connection = await opened(server)
-        with pytest.raises(Uncertain, match=reply[:3]):
+        with pytest.raises(DeliveryUncertain, match=reply[:3]):
             await connection.send(LETTER, mark)
         assert not connection.usable
         await eventually(lambda: server.open == 0)
@@ -356,6 +356,6 @@ async def test_a_second_go_ahead_is_no_refusal() -> None:
 
     async with ScriptedSmtp(talk=talk) as server:
         connection = await opened(server)
-        with pytest.raises((Broken, Uncertain)):
+        with pytest.raises((ConnectionBroken, DeliveryUncertain)):
             await connection.send(LETTER, mark)
         assert not connection.usable

@@ -16,9 +16,9 @@ from jobs.mail.octets import Letter
 from tests.scripted_smtp import ScriptedSmtp
 from tests.support import eventually
 from worker.mail.smtp import connection as stages
-from worker.mail.smtp.connection import Connection
-from worker.mail.smtp.errors import Broken, Refused, Uncertain
-from worker.mail.smtp.pool import Pool
+from worker.mail.smtp.connection import SMTPConnection
+from worker.mail.smtp.errors import ConnectionBroken, DeliveryUncertain, MailRefused
+from worker.mail.smtp.pool import SMTPPool
 from worker.mail.smtp.server import Server
 
 NO_LIMIT = ("PIPELINING", "AUTH PLAIN LOGIN CRAM-MD5")
@@ -40,8 +40,8 @@ async def plain(server: ScriptedSmtp, **options: object) -> aiosmtplib.SMTP:
     return smtp
 
 
-async def ours(server: ScriptedSmtp) -> Connection:
-    connection = Connection(Server("127.0.0.1", server.port, "off"))
+async def ours(server: ScriptedSmtp) -> SMTPConnection:
+    connection = SMTPConnection(Server("127.0.0.1", server.port, "off"))
     await connection.open()
     return connection
 
@@ -69,7 +69,7 @@ async def test_a_slow_upload_is_not_taken_for_a_lost_reply(monkeypatch: pytest.M
     async def by_us(server: ScriptedSmtp) -> None:
         monkeypatch.setattr(stages, "_CHUNK_SECONDS", 0.3)
         connection = await ours(server)
-        with pytest.raises(Broken, match="takes too long at data"):
+        with pytest.raises(ConnectionBroken, match="takes too long at data"):
             await connection.send(letter(octets=large), mark)
 
     assert await slow_server(by_aiosmtplib) == 1
@@ -107,11 +107,11 @@ async def test_a_cancelled_mails_late_reply_is_not_the_next_mails() -> None:
     await server.__aexit__(None, None, None)
     assert isinstance(innocent.exception(), aiosmtplib.SMTPSenderRefused)
 
-    pools: list[Pool] = []
+    pools: list[SMTPPool] = []
 
     async def by_us(server: ScriptedSmtp, to: str) -> object:
         if not pools:
-            pools.append(Pool(Server("127.0.0.1", server.port, "off"), connections=1, messages=100))
+            pools.append(SMTPPool(Server("127.0.0.1", server.port, "off"), connections=1, messages=100))
         async with pools[0].connection() as connection:
             return await connection.send(letter(to), mark)
 
@@ -135,11 +135,11 @@ async def test_it_is_known_on_which_side_of_the_dot_the_line_broke() -> None:
             smtp.close()
         async with ScriptedSmtp(offers=()) as server:
             server.replies[verb] = [""]
-            with pytest.raises((Broken, Uncertain)) as end:
+            with pytest.raises((ConnectionBroken, DeliveryUncertain)) as end:
                 await (await ours(server)).send(letter(), mark)
             known.append(type(end.value))
     assert len(theirs) == 1
-    assert known == [Broken, Uncertain]
+    assert known == [ConnectionBroken, DeliveryUncertain]
 
 
 async def test_a_wrong_password_is_shown_once() -> None:
@@ -151,8 +151,8 @@ async def test_a_wrong_password_is_shown_once() -> None:
         assert sum(line.startswith("AUTH") for line in server.commands) == 3
     async with ScriptedSmtp(offers=NO_LIMIT) as server:
         server.replies["auth"] = ["535 5.7.8 wrong"] * 9
-        with pytest.raises(Refused):
-            await Connection(Server("127.0.0.1", server.port, "off", "me", "wrong")).open()
+        with pytest.raises(MailRefused):
+            await SMTPConnection(Server("127.0.0.1", server.port, "off", "me", "wrong")).open()
         assert sum(line.startswith("AUTH") for line in server.commands) == 1
 
 
@@ -163,8 +163,8 @@ async def test_a_password_is_not_sent_in_clear_because_encryption_was_taken_away
         smtp.close()
         assert any(line.startswith("AUTH") for line in server.commands)
     async with ScriptedSmtp(offers=NO_LIMIT) as server:
-        with pytest.raises(Broken):
-            await Connection(Server("127.0.0.1", server.port, "required", "me", "secret")).open()
+        with pytest.raises(ConnectionBroken):
+            await SMTPConnection(Server("127.0.0.1", server.port, "required", "me", "secret")).open()
         assert not any(line.startswith("AUTH") for line in server.commands)
 
 

@@ -15,8 +15,8 @@ from jobs.mail.octets import Letter
 from tests.certificates import Certificates, make_certificates
 from tests.scripted_smtp import ScriptedSmtp, Talk
 from worker.mail.smtp import transport
-from worker.mail.smtp.connection import Connection
-from worker.mail.smtp.errors import Broken, CannotOpen, Refused
+from worker.mail.smtp.connection import SMTPConnection
+from worker.mail.smtp.errors import CannotOpen, ConnectionBroken, MailRefused
 from worker.mail.smtp.server import Server
 from worker.mail.smtp.token import Token, TokenRefused, TokenUnavailable
 
@@ -40,7 +40,7 @@ def auths(server: ScriptedSmtp) -> list[str]:
 
 async def test_a_server_that_offers_no_encryption_hears_no_password_and_no_mail() -> None:
     async with ScriptedSmtp(offers=PLAIN) as server:
-        connection = Connection(Server("127.0.0.1", server.port, "required", "me", "secret"))
+        connection = SMTPConnection(Server("127.0.0.1", server.port, "required", "me", "secret"))
         with pytest.raises(CannotOpen, match="offers no STARTTLS"):
             await connection.open()
     assert [line.split(" ")[0] for line in server.commands] == ["EHLO"]
@@ -49,7 +49,7 @@ async def test_a_server_that_offers_no_encryption_hears_no_password_and_no_mail(
 async def test_a_mail_goes_out_encrypted_to_a_server_whose_certificate_is_good(certificates: Certificates) -> None:
     async with ScriptedSmtp(offers=(*PLAIN, "STARTTLS"), context=certificates.server) as server:
         where = Server("127.0.0.1", server.port, "required", "me", "secret", ca_file=certificates.ca_file)
-        connection = Connection(where)
+        connection = SMTPConnection(where)
         await connection.open()
         await connection.send(LETTER, mark)
         await connection.quit()
@@ -60,7 +60,7 @@ async def test_a_mail_goes_out_encrypted_to_a_server_whose_certificate_is_good(c
 async def test_tls_from_the_first_octet(certificates: Certificates) -> None:
     async with ScriptedSmtp(offers=PLAIN, context=certificates.server, implicit=True) as server:
         where = Server("127.0.0.1", server.port, "implicit", "me", "secret", ca_file=certificates.ca_file)
-        connection = Connection(where)
+        connection = SMTPConnection(where)
         await connection.open()
         await connection.send(LETTER, mark)
         await connection.quit()
@@ -99,7 +99,7 @@ async def test_a_certificate_that_is_not_to_be_trusted_ends_it_and_is_told_in_wo
         ca_file = certificates.ca_file if known else ""
         where = Server("127.0.0.1", server.port, tls, "me", "secret", ca_file=ca_file)  # type: ignore[arg-type]
         with pytest.raises(CannotOpen, match=words) as failure:
-            await Connection(where).open()
+            await SMTPConnection(where).open()
     assert failure.value.trouble == "tls"
     assert not auths(server)
 
@@ -118,7 +118,7 @@ async def test_a_server_that_speaks_old_tls_alone_is_told_so(tmp_path: Path) -> 
         serving = asyncio.create_task(asyncio.to_thread(serve))
         port = listening.getsockname()[1]
         with pytest.raises(CannotOpen, match=r"speaks no TLS as new as 1\.2"):
-            await Connection(Server("127.0.0.1", port, "implicit")).open()
+            await SMTPConnection(Server("127.0.0.1", port, "implicit")).open()
         await serving
 
 
@@ -127,12 +127,12 @@ async def test_tls_and_plain_text_at_the_wrong_port_are_told_with_the_setting(
 ) -> None:
     async with ScriptedSmtp() as plain:
         with pytest.raises(CannotOpen, match=r"answers without TLS: .*set tls to required") as failure:
-            await Connection(Server("127.0.0.1", plain.port, "implicit")).open()
+            await SMTPConnection(Server("127.0.0.1", plain.port, "implicit")).open()
     assert failure.value.trouble == "tls"
     monkeypatch.setattr(transport, "_GREETING_SECONDS", 0.2)
     async with ScriptedSmtp(context=certificates.server, implicit=True) as encrypted:
         with pytest.raises(CannotOpen, match=r"says nothing: .*set tls to implicit") as failure:
-            await Connection(Server("127.0.0.1", encrypted.port, "required")).open()
+            await SMTPConnection(Server("127.0.0.1", encrypted.port, "required")).open()
     assert failure.value.trouble == "tls"
 
 
@@ -158,7 +158,7 @@ async def test_starttls_that_is_refused_or_breaks_off_is_the_accounts_trouble_an
     ):
         async with ScriptedSmtp(talk=talk) as server:
             with pytest.raises(CannotOpen, match=words) as failure:
-                await Connection(Server("127.0.0.1", server.port, "required", "me", "secret")).open()
+                await SMTPConnection(Server("127.0.0.1", server.port, "required", "me", "secret")).open()
         assert failure.value.trouble == "tls"
         assert not auths(server)
 
@@ -169,11 +169,11 @@ async def test_what_is_no_mail_server_is_told_so() -> None:
 
     async with ScriptedSmtp(talk=talk) as server:
         with pytest.raises(CannotOpen, match="is not SMTP: check port"):
-            await Connection(Server("127.0.0.1", server.port, "off")).open()
+            await SMTPConnection(Server("127.0.0.1", server.port, "off")).open()
     with pytest.raises(CannotOpen, match=r"leads to no address .*check host"):
-        await Connection(Server("no-such-host.invalid", 25, "required")).open()
+        await SMTPConnection(Server("no-such-host.invalid", 25, "required")).open()
     with pytest.raises(CannotOpen, match=r"trusted certificates cannot be read .*ca_file"):
-        await Connection(Server("127.0.0.1", server.port, "required", ca_file="/nowhere.pem")).open()
+        await SMTPConnection(Server("127.0.0.1", server.port, "required", ca_file="/nowhere.pem")).open()
 
 
 @pytest.mark.parametrize(("name", "said"), [("", "[127.0.0.1]"), ("app.example.com", "app.example.com")])
@@ -183,7 +183,7 @@ async def test_a_server_is_greeted_by_a_full_name_or_an_address_literal(
     monkeypatch.setattr(socket, "gethostname", lambda: "bare")
     async with ScriptedSmtp(offers=("STARTTLS",), context=certificates.server) as server:
         where = Server("127.0.0.1", server.port, "required", ca_file=certificates.ca_file, ehlo_name=name)
-        connection = Connection(where)
+        connection = SMTPConnection(where)
         await connection.open()
         connection.close()
     assert [line for line in server.commands if line.startswith("EHLO")] == [f"EHLO {said}"] * 2
@@ -192,7 +192,7 @@ async def test_a_server_is_greeted_by_a_full_name_or_an_address_literal(
 async def test_this_machines_own_full_name_is_used_where_it_has_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "gethostname", lambda: "worker.example.com")
     async with ScriptedSmtp() as server:
-        connection = Connection(Server("127.0.0.1", server.port, "off"))
+        connection = SMTPConnection(Server("127.0.0.1", server.port, "off"))
         await connection.open()
         connection.close()
     assert server.commands[0] == "EHLO worker.example.com"
@@ -209,7 +209,7 @@ def test_a_name_that_is_none_is_refused_at_the_start() -> None:
 async def test_a_server_without_tls_for_now_is_no_word_about_the_login(reply: str) -> None:
     async with ScriptedSmtp(offers=(*PLAIN, "STARTTLS"), replies={"starttls": [reply]}) as server:
         with pytest.raises(CannotOpen) as failed:
-            await Connection(Server("127.0.0.1", server.port, "required", "me", "secret")).open()
+            await SMTPConnection(Server("127.0.0.1", server.port, "required", "me", "secret")).open()
     assert failed.value.trouble == "tls"
     assert "password" not in failed.value.advice
     assert not any(line.startswith("AUTH") for line in server.commands)
@@ -243,7 +243,7 @@ async def test_what_was_slipped_in_before_tls_is_not_believed(certificates: Cert
 
     async with ScriptedSmtp(talk=talk) as server:
         where = Server("127.0.0.1", server.port, "required", "me", "secret", ca_file=certificates.ca_file)
-        connection = Connection(where)
+        connection = SMTPConnection(where)
         await connection.open()
         connection.close()
     assert [line.split(" ")[0] for line in server.commands[:3]] == ["EHLO", "STARTTLS", "EHLO"]
@@ -263,8 +263,8 @@ def test_mail_leaves_this_machine_encrypted_or_not_at_all() -> None:
 async def test_one_mechanism_is_tried_once(offer: str, mechanism: str | None) -> None:
     async with ScriptedSmtp(offers=(offer,)) as server:
         server.replies["auth"] = ["535 5.7.8 wrong password"] * 5
-        connection = Connection(Server("127.0.0.1", server.port, "off", "me", "secret"))
-        with pytest.raises(Refused, match="at login") as refusal:
+        connection = SMTPConnection(Server("127.0.0.1", server.port, "off", "me", "secret"))
+        with pytest.raises(MailRefused, match="at login") as refusal:
             await connection.open()
     assert [line.split(" ")[1] for line in auths(server)] == ([mechanism] if mechanism else [])
     assert refusal.value.reply.code == (535 if mechanism else 504)
@@ -293,7 +293,7 @@ def bearer(line: str) -> str:
 
 async def test_a_token_is_shown_by_xoauth2_and_by_nothing_else() -> None:
     async with ScriptedSmtp(offers=XOAUTH2) as server:
-        connection = Connection(Server("127.0.0.1", server.port, "off", "me@example.com", tokens=Tokens()))
+        connection = SMTPConnection(Server("127.0.0.1", server.port, "off", "me@example.com", tokens=Tokens()))
         await connection.open()
         connection.close()
     (line,) = auths(server)
@@ -304,7 +304,7 @@ async def test_a_token_is_shown_by_xoauth2_and_by_nothing_else() -> None:
 async def test_a_refused_token_is_renewed_once_on_a_new_connection() -> None:
     async with ScriptedSmtp(offers=XOAUTH2) as server:
         server.replies["auth"] = ["535 5.7.3 expired"]
-        connection = Connection(Server("127.0.0.1", server.port, "off", "me", tokens=Tokens("new")))
+        connection = SMTPConnection(Server("127.0.0.1", server.port, "off", "me", tokens=Tokens("new")))
         await connection.open()
         assert connection.usable
         connection.close()
@@ -318,8 +318,8 @@ async def test_a_refused_token_is_renewed_once_on_a_new_connection() -> None:
 async def test_a_token_that_is_refused_again_is_the_accounts_fault(renewed: tuple[str, ...], tries: int) -> None:
     async with ScriptedSmtp(offers=XOAUTH2) as server:
         server.replies["auth"] = ["535 5.7.3 no"] * 9
-        connection = Connection(Server("127.0.0.1", server.port, "off", "me", tokens=Tokens(*renewed)))
-        with pytest.raises(Refused, match="535 at login"):
+        connection = SMTPConnection(Server("127.0.0.1", server.port, "off", "me", tokens=Tokens(*renewed)))
+        with pytest.raises(MailRefused, match="535 at login"):
             await connection.open()
     assert len(auths(server)) == tries
 
@@ -327,12 +327,12 @@ async def test_a_token_that_is_refused_again_is_the_accounts_fault(renewed: tupl
 async def test_without_a_token_the_server_is_not_asked() -> None:
     tokens = Tokens()
     async with ScriptedSmtp(offers=XOAUTH2) as server:
-        connection = Connection(Server("127.0.0.1", server.port, "off", "me", tokens=tokens))
+        connection = SMTPConnection(Server("127.0.0.1", server.port, "off", "me", tokens=tokens))
         tokens.failure = TokenRefused("invalid_client")
-        with pytest.raises(Refused, match="535 at login"):
+        with pytest.raises(MailRefused, match="535 at login"):
             await connection.open()
         tokens.failure = TokenUnavailable("away")
-        with pytest.raises(Broken, match="at login"):
+        with pytest.raises(ConnectionBroken, match="at login"):
             await connection.open()
     assert not server.connections
 
@@ -340,13 +340,13 @@ async def test_without_a_token_the_server_is_not_asked() -> None:
 async def test_a_server_that_is_not_there_or_turns_us_away() -> None:
     async with ScriptedSmtp() as server:
         server.replies["greeting"] = ["554 5.3.2 no service"]
-        with pytest.raises(Refused, match="554 at connect"):
-            await Connection(Server("127.0.0.1", server.port, "off")).open()
+        with pytest.raises(MailRefused, match="554 at connect"):
+            await SMTPConnection(Server("127.0.0.1", server.port, "off")).open()
         server.replies["greeting"] = [""]
         with pytest.raises(CannotOpen, match="closes the connection before it is ready"):
-            await Connection(Server("127.0.0.1", server.port, "off")).open()
+            await SMTPConnection(Server("127.0.0.1", server.port, "off")).open()
     with pytest.raises(CannotOpen, match="takes no connections: check host and port"):
-        await Connection(Server("127.0.0.1", server.port, "off")).open()
+        await SMTPConnection(Server("127.0.0.1", server.port, "off")).open()
 
 
 async def test_a_cancelled_opening_leaves_nothing_open() -> None:
@@ -357,7 +357,7 @@ async def test_a_cancelled_opening_leaves_nothing_open() -> None:
         await talk.hear()
 
     async with ScriptedSmtp(talk=talk) as server:
-        opening = asyncio.create_task(Connection(Server("127.0.0.1", server.port, "off")).open())
+        opening = asyncio.create_task(SMTPConnection(Server("127.0.0.1", server.port, "off")).open())
         await begun.wait()
         opening.cancel()
         with contextlib.suppress(asyncio.CancelledError):

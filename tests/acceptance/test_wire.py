@@ -31,9 +31,9 @@ from redis.asyncio import Redis
 
 from jobs import Digest, Mail
 from local.installation import worker_ready
-from local.organisation import Size, generate
+from local.organisation import OrganisationSize, generate
 from local.organisation.postgres import install, load
-from local.sink.smtp import Faults, Sink
+from local.sink.smtp import Faults, MailSink
 from local.supervisor.process import Backoff, Process, Restart
 from local.supervisor.ready import http_ok
 from local.supervisor.supervisor import Supervisor
@@ -150,7 +150,7 @@ async def watched(url: str) -> AsyncIterator[Watch]:
 class System:
     redis: Redis
     producer: Producer
-    sink: Sink
+    sink: MailSink
     running: Supervisor
     database: str
     reader_port: int
@@ -172,7 +172,7 @@ async def valkey(own_valkey: Callable[..., Awaitable[OwnValkey]]) -> OwnValkey:
 
 @pytest.fixture
 async def organisation(database: str) -> str:
-    size = Size(nodes=12, depth=3, employees=40, memberships=5, tasks=30, checkins=200, blockers=30)
+    size = OrganisationSize(nodes=12, depth=3, employees=40, memberships=5, tasks=30, checkins=200, blockers=30)
     connection = await asyncpg.connect(database)
     try:
         await install(connection)
@@ -194,7 +194,7 @@ def process(name: str, environment: Mapping[str, str], ready: Callable[[int], Aw
     )
 
 
-def worker(url: str, sink: Sink, database: str) -> Process:
+def worker(url: str, sink: MailSink, database: str) -> Process:
     environment = {
         "MOMENTUS_REDIS_URL": url,
         "MOMENTUS_POSTGRES_DSN": database,
@@ -214,7 +214,7 @@ def free_port() -> int:
 
 
 @asynccontextmanager
-async def system(url: str, sink: Sink, database: str) -> AsyncIterator[System]:
+async def system(url: str, sink: MailSink, database: str) -> AsyncIterator[System]:
     port = free_port()
     environment = {"MOMENTUS_REDIS_URL": url, "MOMENTUS_READER__PORT": str(port)}
     processes = [worker(url, sink, database), process("reader", environment, http_ok(port))]
@@ -442,7 +442,7 @@ async def status(port: int, path: str, token: str) -> bool:
 
 
 async def test_every_key_that_is_written_is_on_the_page_and_every_key_on_the_page_is_written(
-    valkey: OwnValkey, organisation: str, smtp_sink: Sink
+    valkey: OwnValkey, organisation: str, smtp_sink: MailSink
 ) -> None:
     rows = documented()
     async with watched(valkey.url) as watch, system(valkey.url, smtp_sink, organisation) as it:
@@ -481,7 +481,7 @@ async def test_all_keys_on_the_page_are_found_and_told_apart() -> None:
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="Node is not on this machine")
 async def test_a_producer_written_in_node_from_the_page_hands_over_a_mail_that_arrives(
-    valkey: OwnValkey, organisation: str, smtp_sink: Sink
+    valkey: OwnValkey, organisation: str, smtp_sink: MailSink
 ) -> None:
     async with system(valkey.url, smtp_sink, organisation) as it:
         (state, first), (again, same) = [await from_node(valkey.port, "Reunión del jueves") for _ in range(2)]

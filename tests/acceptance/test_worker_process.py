@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 
 from jobs import Mail
 from local.installation import worker_ready
-from local.sink.smtp import Faults, Sink
+from local.sink.smtp import Faults, MailSink
 from local.supervisor.process import Backoff, Process, Restart
 from local.supervisor.supervisor import Supervisor
 from producers import Producer
@@ -27,7 +27,9 @@ def tasks() -> list[Mail]:
     return [Mail(to="ana@example.com", template="task_assigned", values=one) for one in values]
 
 
-def worker(url: str, sink: Sink, *, restart: Restart = Restart.ALWAYS, extra: Mapping[str, str] = {}) -> Process:
+def worker(
+    url: str, sink: MailSink, *, restart: Restart = Restart.ALWAYS, extra: Mapping[str, str] = {}
+) -> Process:
     return Process(
         name="worker",
         argv=[sys.executable, "-m", "worker"],
@@ -65,7 +67,7 @@ async def enqueued(url: str) -> AsyncIterator[None]:
 
 
 async def test_a_killed_worker_loses_no_mail_and_every_possible_duplicate_is_counted(
-    valkey_url: str, redis: Redis, smtp_sink: Sink
+    valkey_url: str, redis: Redis, smtp_sink: MailSink
 ) -> None:
     smtp_sink.faults = Faults(delay_min=timedelta(milliseconds=100), delay_max=timedelta(milliseconds=200))
     async with enqueued(valkey_url), Supervisor([worker(valkey_url, smtp_sink)]) as running:
@@ -85,7 +87,7 @@ async def test_a_killed_worker_loses_no_mail_and_every_possible_duplicate_is_cou
 
 
 async def test_a_worker_asked_to_stop_finishes_what_it_sends_and_nothing_is_lost_or_doubled(
-    valkey_url: str, redis: Redis, smtp_sink: Sink
+    valkey_url: str, redis: Redis, smtp_sink: MailSink
 ) -> None:
     smtp_sink.faults = Faults(delay_min=timedelta(milliseconds=100), delay_max=timedelta(milliseconds=200))
     async with enqueued(valkey_url), Supervisor([worker(valkey_url, smtp_sink, restart=Restart.NEVER)]) as running:
@@ -105,7 +107,7 @@ async def test_a_worker_asked_to_stop_finishes_what_it_sends_and_nothing_is_lost
 
 
 async def test_a_mail_that_outlasts_the_grace_goes_back_and_is_counted_as_uncertain(
-    valkey_url: str, redis: Redis, smtp_sink: Sink
+    valkey_url: str, redis: Redis, smtp_sink: MailSink
 ) -> None:
     smtp_sink.faults = Faults(delay_min=timedelta(seconds=30), delay_max=timedelta(seconds=30))
     process = worker(valkey_url, smtp_sink, restart=Restart.NEVER, extra={"MOMENTUS_WORKER__GRACE": "1s"})
@@ -119,7 +121,7 @@ async def test_a_mail_that_outlasts_the_grace_goes_back_and_is_counted_as_uncert
 
 
 async def test_wrong_settings_end_the_worker_with_code_two_and_name_the_setting(
-    valkey_url: str, smtp_sink: Sink
+    valkey_url: str, smtp_sink: MailSink
 ) -> None:
     process = worker(valkey_url, smtp_sink, restart=Restart.NEVER, extra={"MOMENTUS_WORKER__LEESE": "10s"})
     with pytest.raises(Exception, match="MOMENTUS_WORKER__LEESE") as refusal:
@@ -128,7 +130,9 @@ async def test_wrong_settings_end_the_worker_with_code_two_and_name_the_setting(
     assert "MOMENTUS_WORKER__LEASE" in str(refusal.value)
 
 
-async def test_no_address_subject_or_body_reaches_the_log(valkey_url: str, redis: Redis, smtp_sink: Sink) -> None:
+async def test_no_address_subject_or_body_reaches_the_log(
+    valkey_url: str, redis: Redis, smtp_sink: MailSink
+) -> None:
     lines: list[str] = []
     smtp_sink.faults = Faults(recipient_replies={"canary@example.com": "550 5.1.1 <canary@example.com> unknown"})
     mail = Mail(to="canary@example.com", subject="canary-subject", text="canary-body")

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, example, given, settings, strategies as st
 from redis import Redis
 
 from jobs.mail.account import Account
-from ops.mail.left import read_left
+from ops.mail.budget import read_left
 from producers.limit import Rate, Window
 from tests.admission import (
     KEYS,
@@ -27,7 +27,7 @@ from tests.admission import (
     milliseconds,
     never_more,
 )
-from worker.mail.accounts.fleet import limit_of
+from worker.mail.accounts.setup import limit_of
 
 SECOND, MINUTE, DAY = timedelta(seconds=1), timedelta(minutes=1), timedelta(days=1)
 DAY_MS = milliseconds(DAY)

@@ -23,8 +23,8 @@ from producers.link import Link
 from producers.script import Script
 from tests.model.wire import Wire
 from worker.engine import store
+from worker.engine.effect_marks import mark_question
 from worker.engine.lane import Claim, Completion, Lane
-from worker.engine.marks import mark_question
 
 _LIFE = timedelta(hours=1)
 _TAKE_OUT = {"cancelled": cancel, "discarded": discard}
@@ -156,9 +156,11 @@ class Product:
     def _run(self, script: Script, names: Sequence[str], arguments: Sequence[Any]) -> Any:
         return self._wire.run(script.run(self._wire.call, names, arguments))
 
-    def _store_of(self, worker: str) -> store.Store:
+    def _store_of(self, worker: str) -> store.JobStore:
         lease = timedelta(milliseconds=self._lease)
-        return store.Store(cast("Link", self._wire), worker_id=worker, lease=lease, crash_limit=self._crash_limit)
+        return store.JobStore(
+            cast("Link", self._wire), worker_id=worker, lease=lease, crash_limit=self._crash_limit
+        )
 
 
 def _lane(name: str) -> Lane:

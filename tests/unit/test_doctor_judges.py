@@ -12,12 +12,12 @@ import pytest
 
 from jobs.mail.account import Account
 from ops.depth.read import Depth
-from ops.doctor import words
+from ops.doctor import texts as words
+from ops.doctor.checks_mail import judge_domain, judge_host, judge_server
+from ops.doctor.checks_redis import judge_redis
 from ops.doctor.dns import DomainFacts, HostFacts
 from ops.doctor.examine import accounts_of
-from ops.doctor.finding import Finding, wrong
-from ops.doctor.judge_mail import judge_domain, judge_host, judge_server
-from ops.doctor.judge_redis import judge_redis
+from ops.doctor.finding import DoctorFinding, wrong
 from ops.doctor.postgres import PostgresFacts, judge_postgres
 from ops.doctor.redis_facts import RedisFacts
 from ops.doctor.smtp import ServerFacts
@@ -57,11 +57,11 @@ DOMAIN = DomainFacts(
 )
 
 
-def codes(findings: Iterable[Finding]) -> dict[str, str]:
+def codes(findings: Iterable[DoctorFinding]) -> dict[str, str]:
     return {one.code: one.severity for one in findings}
 
 
-def bad(findings: Iterable[Finding]) -> set[str]:
+def bad(findings: Iterable[DoctorFinding]) -> set[str]:
     return {one.code for one in findings if one.severity != "fine"}
 
 
@@ -224,7 +224,7 @@ def test_a_language_that_lacks_a_row_is_told_in_english() -> None:
     assert words.cause(finding, "es") == words.cause(finding) == "has no SPF record"
     assert "example.com" in words.report([finding])
     assert "\x1b" not in words.report(
-        [Finding(severity="wrong", code="smtp.away", where="x", values={"fault": "\x1b[2J"})]
+        [DoctorFinding(severity="wrong", code="smtp.away", where="x", values={"fault": "\x1b[2J"})]
     )
 
 

@@ -9,7 +9,7 @@ from hypothesis import given, strategies as st
 from ops.depth.drain import Drain, Reason, forecast, per_minute, reason
 from ops.depth.read import drains_at
 from ops.depth.report_freshness import judge, read_report
-from ops.depth.words import drain_text, reason_text
+from ops.depth.texts import drain_text, reason_text
 from ops.durations import duration_text
 from ops.table import printable, table
 

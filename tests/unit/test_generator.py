@@ -11,13 +11,13 @@ from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import example, given, settings, strategies as st
 
-from local.organisation import Organisation, Size, generate, read_world
+from local.organisation import Organisation, OrganisationSize, generate, read_world
 from local.organisation.errors import InstantError, SizeError, WorldError
 from local.organisation.tables import TABLES, example_address
 from tests import oracle
 
 MONDAY = datetime(2026, 3, 2, 10, 30, tzinfo=ZoneInfo("America/Bogota"))
-SMALL = Size(nodes=40, depth=5, employees=120, memberships=60, tasks=400, checkins=9_000, blockers=300)
+SMALL = OrganisationSize(nodes=40, depth=5, employees=120, memberships=60, tasks=400, checkins=9_000, blockers=300)
 DATED = {"joined_at", "left_at", "created_at", "closed_at", "opened_at", "at"}
 REFERENCES = {
     ("nodes", "parent_id"): "nodes",
@@ -43,10 +43,10 @@ instants = st.datetimes(
 
 
 @st.composite
-def sizes(draw: st.DrawFn) -> Size:
+def sizes(draw: st.DrawFn) -> OrganisationSize:
     nodes = draw(st.integers(1, 60))
     employees = draw(st.integers(0, 40))
-    return Size(
+    return OrganisationSize(
         nodes=nodes,
         depth=draw(st.integers(1, 20)),
         employees=employees,
@@ -70,7 +70,9 @@ def _levels(nodes: list[oracle.Record]) -> list[int]:
 
 @settings(deadline=None)
 @given(size=sizes(), seed=st.integers(), now=instants)
-def test_it_has_exactly_the_rows_asked_for_with_ids_of_their_own(size: Size, seed: int, now: datetime) -> None:
+def test_it_has_exactly_the_rows_asked_for_with_ids_of_their_own(
+    size: OrganisationSize, seed: int, now: datetime
+) -> None:
     organisation = generate(size, seed=seed, now=now)
     records = _records(organisation)
     for name, rows in records.items():
@@ -85,7 +87,7 @@ def test_it_has_exactly_the_rows_asked_for_with_ids_of_their_own(size: Size, see
 @settings(deadline=None)
 @given(size=sizes(), seed=st.integers(), now=instants)
 def test_the_tree_has_one_root_and_reaches_the_depth_but_never_passes_it(
-    size: Size, seed: int, now: datetime
+    size: OrganisationSize, seed: int, now: datetime
 ) -> None:
     nodes = _records(generate(size, seed=seed, now=now))["nodes"]
     assert [node["id"] for node in nodes if node["parent_id"] is None] == [1]
@@ -95,7 +97,7 @@ def test_the_tree_has_one_root_and_reaches_the_depth_but_never_passes_it(
 
 @settings(deadline=None)
 @given(size=sizes(), seed=st.integers(), now=instants)
-def test_every_reference_leads_to_a_row(size: Size, seed: int, now: datetime) -> None:
+def test_every_reference_leads_to_a_row(size: OrganisationSize, seed: int, now: datetime) -> None:
     records = _records(generate(size, seed=seed, now=now))
     ids = {name: {row.get("id") for row in rows} | {None} for name, rows in records.items()}
     for (table, column), target in REFERENCES.items():
@@ -104,13 +106,15 @@ def test_every_reference_leads_to_a_row(size: Size, seed: int, now: datetime) ->
 
 SKIPPED = datetime(2008, 10, 12, tzinfo=ZoneInfo("America/Santiago"), fold=1)
 """A midnight that no clock showed."""
-ONE_CHECKIN = Size(nodes=1, depth=1, employees=1, memberships=0, tasks=0, checkins=1, blockers=0)
+ONE_CHECKIN = OrganisationSize(nodes=1, depth=1, employees=1, memberships=0, tasks=0, checkins=1, blockers=0)
 
 
 @settings(deadline=None)
 @given(size=sizes(), seed=st.integers(), now=instants)
 @example(size=ONE_CHECKIN, seed=0, now=SKIPPED)
-def test_nothing_lies_after_now_and_nothing_ends_before_it_begins(size: Size, seed: int, now: datetime) -> None:
+def test_nothing_lies_after_now_and_nothing_ends_before_it_begins(
+    size: OrganisationSize, seed: int, now: datetime
+) -> None:
     records = _records(generate(size, seed=seed, now=now))
     for row in chain.from_iterable(records.values()):
         assert all(row[column] <= now for column in DATED & row.keys() if row[column])
@@ -125,7 +129,9 @@ def test_nothing_lies_after_now_and_nothing_ends_before_it_begins(size: Size, se
 @settings(deadline=None)
 @given(size=sizes(), seed=st.integers(), now=instants)
 @example(size=ONE_CHECKIN, seed=0, now=SKIPPED)
-def test_somebody_checks_in_today_and_otherwise_only_on_working_days(size: Size, seed: int, now: datetime) -> None:
+def test_somebody_checks_in_today_and_otherwise_only_on_working_days(
+    size: OrganisationSize, seed: int, now: datetime
+) -> None:
     checkins = _records(generate(size, seed=seed, now=now))["checkins"]
     days = {row["at"].astimezone(now.tzinfo).date() for row in checkins}
     today = now.astimezone(UTC).astimezone(now.tzinfo).date()
@@ -173,7 +179,7 @@ def test_some_people_left_some_check_in_twice_and_some_elsewhere() -> None:
 
 
 def test_nobody_sits_on_their_own_home_a_second_time() -> None:
-    full = Size(nodes=4, depth=2, employees=9, memberships=27, tasks=0, checkins=0, blockers=0)
+    full = OrganisationSize(nodes=4, depth=2, employees=9, memberships=27, tasks=0, checkins=0, blockers=0)
     records = _records(generate(full, seed=1, now=MONDAY))
     home = {row["id"]: row["node_id"] for row in records["employees"]}
     assert all(row["node_id"] != home[row["employee_id"]] for row in records["memberships"])
@@ -186,7 +192,7 @@ def test_people_are_pseudonyms_with_addresses_that_reach_nobody() -> None:
 
 
 def test_check_ins_are_made_only_as_they_are_walked() -> None:
-    hundred_million = Size(checkins=100_000_000)
+    hundred_million = OrganisationSize(checkins=100_000_000)
     organisation = generate(hundred_million, seed=1, now=MONDAY)
     assert organisation.counts()["checkins"] == 100_000_000
 
@@ -204,7 +210,7 @@ def test_check_ins_are_made_only_as_they_are_walked() -> None:
 )
 def test_an_impossible_size_is_refused_by_the_name_of_its_field(field: str, fields: dict[str, int]) -> None:
     with pytest.raises(SizeError, match=rf"Size\.{field}=.+ is impossible: .+") as refusal:
-        Size(**fields)
+        OrganisationSize(**fields)
     assert refusal.value.field == field
 
 

@@ -9,7 +9,7 @@ from jobs.mail.account import Account, AccountsError, read_accounts
 from jobs.mail.ehlo import choose_ehlo_name
 from jobs.mail.preset import PRESETS
 from jobs.mail.stream import STREAMS, stream_of
-from worker.mail.accounts.fleet import limit_of
+from worker.mail.accounts.setup import limit_of
 
 MAIN = '[accounts.main]\npreset = "microsoft365"\nusername = "tasks@example.com"\npassword_file = "/x"\n'
 

@@ -6,15 +6,15 @@ from datetime import timedelta
 import pytest
 from hypothesis import given, strategies as st
 
+from ops.mail.budget import BucketBudget, WindowBudget, read_left
 from ops.mail.eta import Budget, time_for
-from ops.mail.left import Left, LeftOfWindow, read_left
 from producers.limit import Rate, Window
 
 MINUTE, DAY = timedelta(minutes=1), timedelta(days=1)
 
 
 def budget(count: int, per: timedelta = MINUTE, *, tokens: float = 0, **options: object) -> Budget:
-    return Budget(rates=[Left(rate=Rate(count, per), tokens=tokens)], **options)  # type: ignore[arg-type]
+    return Budget(rates=[BucketBudget(rate=Rate(count, per), tokens=tokens)], **options)  # type: ignore[arg-type]
 
 
 def test_five_thousand_mails_at_thirty_a_minute_take_two_hours_and_three_quarters() -> None:
@@ -31,7 +31,9 @@ def test_two_accounts_share_the_work() -> None:
 
 
 def test_the_narrowest_rate_decides() -> None:
-    both = Budget(rates=[Left(rate=Rate(60, MINUTE), tokens=0), Left(rate=Rate(1440, DAY), tokens=0)])
+    both = Budget(
+        rates=[BucketBudget(rate=Rate(60, MINUTE), tokens=0), BucketBudget(rate=Rate(1440, DAY), tokens=0)]
+    )
     assert time_for(60, [both]) == timedelta(hours=1)
 
 
@@ -56,7 +58,7 @@ def test_without_a_budget_the_pace_of_the_last_minute_counts_and_without_either_
 
 def test_a_window_gives_what_is_left_at_once_and_the_same_again_when_that_is_over() -> None:
     hours = timedelta(hours=1)
-    left = LeftOfWindow(rate=Window(500, DAY), begun=((10 * hours, 100), (20 * hours, 300)), turn=24.5 * hours)
+    left = WindowBudget(rate=Window(500, DAY), begun=((10 * hours, 100), (20 * hours, 300)), turn=24.5 * hours)
     account = Budget(rates=[left])
     assert left.tokens == 100
     assert time_for(100, [account]) == timedelta(0)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from ops.command import Answer, Refused, Tools
+from ops.command import CommandRefused, CommandResult, Tools
 from ops.mail.preview import COMMANDS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -19,7 +19,7 @@ VALUES = '{"task": "Cierre & más", "due": "hoy"}'
 (COMMAND,) = COMMANDS
 
 
-async def preview(*arguments: str, **mail: Any) -> Answer:
+async def preview(*arguments: str, **mail: Any) -> CommandResult:
     parser = argparse.ArgumentParser()
     COMMAND.arguments(parser)
     tools = Tools(redis=Redis(port=1), redis_url="", mail=mail)
@@ -62,7 +62,7 @@ async def test_a_language_falls_back_as_it_does_for_a_backend() -> None:
     values = ("task_assigned", "--values", VALUES)
     assert (await preview(*values, "--locale", "EN_gb")).text.startswith("Subject: Task assigned")
     assert (await preview(*values, "--locale", "de", "--default-locale", "en")).text.startswith("Subject: Task")
-    with pytest.raises(Refused, match="not written in 'de'"):
+    with pytest.raises(CommandRefused, match="not written in 'de'"):
         await preview(*values, "--locale", "de")
 
 
@@ -79,7 +79,7 @@ async def test_a_language_falls_back_as_it_does_for_a_backend() -> None:
     ],
 )
 async def test_a_mistake_is_refused_in_one_line(arguments: tuple[str, ...], words: str) -> None:
-    with pytest.raises(Refused, match=words) as refusal:
+    with pytest.raises(CommandRefused, match=words) as refusal:
         await preview(*arguments)
     assert "\n" not in str(refusal.value)
 

@@ -4,49 +4,49 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from jobs.mail.journal import Line, read_line
+from jobs.mail.journal import JournalEntry, read_line
 from jobs.mail.stream import STREAMS, Stream
-from ops.jobs.job import Event
-from ops.mail.trace import Facts, State, state_of
-from worker.mail.uncertain import Earlier, Unknown, after_unknown, find_earlier
+from ops.jobs.job import HistoryEvent
+from ops.mail.trace import State, TraceFacts, state_of
+from worker.mail.uncertain import EarlierDelivery, UnknownDelivery, after_unknown, find_earlier
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 
 
-def event(outcome: str, reason: str = "") -> Event:
-    return Event(at=NOW, attempt=1, outcome=outcome, reason=reason)
+def event(outcome: str, reason: str = "") -> HistoryEvent:
+    return HistoryEvent(at=NOW, attempt=1, outcome=outcome, reason=reason)
 
 
 @pytest.mark.parametrize(
     ("facts", "state"),
     [
-        (Facts(job="ready"), "queued"),
-        (Facts(job="scheduled"), "queued"),
-        (Facts(job="ready", held=True), "held"),
-        (Facts(job="leased"), "sending"),
-        (Facts(job="retrying", journal=[event("retry", "main: rcpt 451")]), "deferred"),
-        (Facts(job="ready", journal=[event("deferred", "main: closed")]), "deferred"),
-        (Facts(job="ready", journal=[event("uncertain", "main: lease lost")]), "deferred"),
-        (Facts(job="scheduled", parked="uncertain"), "uncertain"),
-        (Facts(job="scheduled", parked="version"), "held"),
-        (Facts(job="done", result={"r": {"code": 250}}), "accepted"),
-        (Facts(job="done", result={"r": {"state": "suppressed"}}), "suppressed"),
-        (Facts(job="suppressed"), "suppressed"),
+        (TraceFacts(job="ready"), "queued"),
+        (TraceFacts(job="scheduled"), "queued"),
+        (TraceFacts(job="ready", held=True), "held"),
+        (TraceFacts(job="leased"), "sending"),
+        (TraceFacts(job="retrying", journal=[event("retry", "main: rcpt 451")]), "deferred"),
+        (TraceFacts(job="ready", journal=[event("deferred", "main: closed")]), "deferred"),
+        (TraceFacts(job="ready", journal=[event("uncertain", "main: lease lost")]), "deferred"),
+        (TraceFacts(job="scheduled", parked="uncertain"), "uncertain"),
+        (TraceFacts(job="scheduled", parked="version"), "held"),
+        (TraceFacts(job="done", result={"r": {"code": 250}}), "accepted"),
+        (TraceFacts(job="done", result={"r": {"state": "suppressed"}}), "suppressed"),
+        (TraceFacts(job="suppressed"), "suppressed"),
         (
-            Facts(job="dead", journal=[event("dead", "attempt 3 of 3 failed: main recipient: rcpt 550 no")]),
+            TraceFacts(job="dead", journal=[event("dead", "attempt 3 of 3 failed: main recipient: rcpt 550 no")]),
             "bounced",
         ),
-        (Facts(job="dead", journal=[event("dead", "main recipient: rcpt 550 5.1.1 no")]), "bounced"),
-        (Facts(job="dead", journal=[event("dead", "main message: dot 554 5.6.0 no")]), "dead"),
-        (Facts(job="dead", journal=[event("dead", "crash_loop")]), "dead"),
-        (Facts(job="dead"), "dead"),
-        (Facts(job="unknown", journal=[event("expired")]), "expired"),
-        (Facts(job="unknown", journal=[event("cancelled")]), "cancelled"),
-        (Facts(job="unknown", journal=[event("accepted", "by ana")]), "accepted"),
-        (Facts(job="unknown"), "unknown"),
+        (TraceFacts(job="dead", journal=[event("dead", "main recipient: rcpt 550 5.1.1 no")]), "bounced"),
+        (TraceFacts(job="dead", journal=[event("dead", "main message: dot 554 5.6.0 no")]), "dead"),
+        (TraceFacts(job="dead", journal=[event("dead", "crash_loop")]), "dead"),
+        (TraceFacts(job="dead"), "dead"),
+        (TraceFacts(job="unknown", journal=[event("expired")]), "expired"),
+        (TraceFacts(job="unknown", journal=[event("cancelled")]), "cancelled"),
+        (TraceFacts(job="unknown", journal=[event("accepted", "by ana")]), "accepted"),
+        (TraceFacts(job="unknown"), "unknown"),
     ],
 )
-def test_a_mail_is_in_one_state(facts: Facts, state: State) -> None:
+def test_a_mail_is_in_one_state(facts: TraceFacts, state: State) -> None:
     assert state_of(facts) == state
 
 
@@ -65,7 +65,7 @@ def test_the_stream_decides_about_an_unknown_outcome_unless_the_provider_drops_c
     age: timedelta,
     decision: str,
 ) -> None:
-    assert after_unknown(Unknown(age, idempotent=idempotent), STREAMS[stream]) == decision
+    assert after_unknown(UnknownDelivery(age, idempotent=idempotent), STREAMS[stream]) == decision
 
 
 @pytest.mark.parametrize(
@@ -73,17 +73,20 @@ def test_the_stream_decides_about_an_unknown_outcome_unless_the_provider_drops_c
     [
         ([], None),
         ([("retry", "main: rcpt 451")], None),
-        ([("uncertain", "main: lease lost")], Earlier(account="main")),
-        ([("uncertain", "lease lost")], Earlier()),
-        ([("uncertain", "main: no reply"), ("retry", "spare: connect")], Earlier(account="main")),
-        ([("uncertain", "main: x"), ("parked", "y"), ("resend", "by ana")], Earlier(account="main", decided=True)),
-        ([("uncertain", "main: x"), ("unparked", "")], Earlier(account="main", decided=True)),
-        ([("uncertain", "a: x"), ("resend", "by ana"), ("uncertain", "b: y")], Earlier(account="b")),
+        ([("uncertain", "main: lease lost")], EarlierDelivery(account="main")),
+        ([("uncertain", "lease lost")], EarlierDelivery()),
+        ([("uncertain", "main: no reply"), ("retry", "spare: connect")], EarlierDelivery(account="main")),
+        (
+            [("uncertain", "main: x"), ("parked", "y"), ("resend", "by ana")],
+            EarlierDelivery(account="main", decided=True),
+        ),
+        ([("uncertain", "main: x"), ("unparked", "")], EarlierDelivery(account="main", decided=True)),
+        ([("uncertain", "a: x"), ("resend", "by ana"), ("uncertain", "b: y")], EarlierDelivery(account="b")),
         ([("resend", "by ana")], None),
     ],
 )
 def test_the_journal_tells_which_attempt_may_have_delivered_the_mail(
-    journal: list[tuple[str, str]], earlier: Earlier | None
+    journal: list[tuple[str, str]], earlier: EarlierDelivery | None
 ) -> None:
     assert find_earlier({"outcome": outcome, "reason": reason} for outcome, reason in journal) == earlier
 
@@ -91,12 +94,12 @@ def test_the_journal_tells_which_attempt_may_have_delivered_the_mail(
 @pytest.mark.parametrize(
     "line",
     [
-        Line("main", "", "dot 250 2.0.0 ok"),
-        Line("main", "recipient", "rcpt 550 5.1.1 no"),
-        Line("a-1", "account", "x: y\nz"),
+        JournalEntry("main", "", "dot 250 2.0.0 ok"),
+        JournalEntry("main", "recipient", "rcpt 550 5.1.1 no"),
+        JournalEntry("a-1", "account", "x: y\nz"),
     ],
 )
-def test_a_line_of_the_journal_is_read_as_it_was_written(line: Line) -> None:
+def test_a_line_of_the_journal_is_read_as_it_was_written(line: JournalEntry) -> None:
     assert read_line(str(line)) == line
 
 

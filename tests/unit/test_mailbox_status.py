@@ -3,7 +3,7 @@
 import pytest
 
 from jobs.mail.mailbox import Weight, weigh_reply, weigh_status
-from worker.mail.smtp.reply import Reply
+from worker.mail.smtp.reply import Refusal
 from worker.mail.suppression import weigh
 
 
@@ -40,24 +40,24 @@ def test_the_weight_of_a_status(status: str, weight: Weight) -> None:
 @pytest.mark.parametrize(
     ("reply", "weight"),
     [
-        (Reply("rcpt", 550, "5.1.1 no such user"), "hard"),
-        (Reply("rcpt", 550, "no such user"), "counted"),
-        (Reply("rcpt", 550, "5.1.1 rejected, your address is listed by zen.spamhaus.org"), "none"),
-        (Reply("rcpt", 550, "5.1.1 mailbox full"), "counted"),
-        (Reply("rcpt", 550, "5.1.1 your IP is listed"), "none"),
-        (Reply("rcpt", 550, "5.1.1 hourly limit"), "none"),
-        (Reply("rcpt", 550, "5.1.1 unsolicited mail"), "none"),
-        (Reply("rcpt", 550, "5.1.1 sender verification failed"), "none"),
-        (Reply("rcpt", 550, "5.1.1 access denied"), "none"),
-        (Reply("rcpt", 550, "5.1.1 User ana@example.com not listed in Domino Directory"), "hard"),
-        (Reply("rcpt", 554, "go away"), "none"),
-        (Reply("rcpt", 550, "5.7.1 blocked"), "none"),
-        (Reply("rcpt", 450, "4.2.0 greylisted"), "none"),
-        (Reply("mail", 550, "5.1.1 you"), "none"),
-        (Reply("dot", 550, "5.1.1 after the fact"), "none"),
+        (Refusal("rcpt", 550, "5.1.1 no such user"), "hard"),
+        (Refusal("rcpt", 550, "no such user"), "counted"),
+        (Refusal("rcpt", 550, "5.1.1 rejected, your address is listed by zen.spamhaus.org"), "none"),
+        (Refusal("rcpt", 550, "5.1.1 mailbox full"), "counted"),
+        (Refusal("rcpt", 550, "5.1.1 your IP is listed"), "none"),
+        (Refusal("rcpt", 550, "5.1.1 hourly limit"), "none"),
+        (Refusal("rcpt", 550, "5.1.1 unsolicited mail"), "none"),
+        (Refusal("rcpt", 550, "5.1.1 sender verification failed"), "none"),
+        (Refusal("rcpt", 550, "5.1.1 access denied"), "none"),
+        (Refusal("rcpt", 550, "5.1.1 User ana@example.com not listed in Domino Directory"), "hard"),
+        (Refusal("rcpt", 554, "go away"), "none"),
+        (Refusal("rcpt", 550, "5.7.1 blocked"), "none"),
+        (Refusal("rcpt", 450, "4.2.0 greylisted"), "none"),
+        (Refusal("mail", 550, "5.1.1 you"), "none"),
+        (Refusal("dot", 550, "5.1.1 after the fact"), "none"),
     ],
 )
-def test_only_a_permanent_refusal_of_the_recipient_says_anything(reply: Reply, weight: Weight) -> None:
+def test_only_a_permanent_refusal_of_the_recipient_says_anything(reply: Refusal, weight: Weight) -> None:
     assert weigh(reply) == weight
 
 

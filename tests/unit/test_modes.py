@@ -7,7 +7,17 @@ from hypothesis import given, strategies as st
 
 from jobs import Mail
 from jobs.mail.octets import Sender, write_letter
-from worker.mail.modes import Direct, Forbidden, Held, Mode, Redirected, Safety, redirected, way_of, with_original
+from worker.mail.modes import (
+    DirectDelivery,
+    Mode,
+    ModeHold,
+    ModeRefusal,
+    Redirection,
+    Safety,
+    redirected,
+    way_of,
+    with_original,
+)
 
 ALL = "all@test.example"
 
@@ -15,17 +25,17 @@ ALL = "all@test.example"
 @pytest.mark.parametrize(
     ("mode", "allowed", "redirect_to", "way"),
     [
-        ("live", "", "", Direct()),
-        ("sink", "", "", Direct()),
-        ("live", "example.com", "", Direct()),
-        ("live", "com", "", Direct()),
-        ("live", "other.example", ALL, Redirected(ALL)),
-        ("sink", "other.example", ALL, Redirected(ALL)),
-        ("redirect", "", ALL, Redirected(ALL)),
-        ("redirect", "example.com", ALL, Direct()),
-        ("hold", "example.com", ALL, Held),
-        ("live", "other.example", "", Forbidden),
-        ("live", "ple.com", "", Forbidden),
+        ("live", "", "", DirectDelivery()),
+        ("sink", "", "", DirectDelivery()),
+        ("live", "example.com", "", DirectDelivery()),
+        ("live", "com", "", DirectDelivery()),
+        ("live", "other.example", ALL, Redirection(ALL)),
+        ("sink", "other.example", ALL, Redirection(ALL)),
+        ("redirect", "", ALL, Redirection(ALL)),
+        ("redirect", "example.com", ALL, DirectDelivery()),
+        ("hold", "example.com", ALL, ModeHold),
+        ("live", "other.example", "", ModeRefusal),
+        ("live", "ple.com", "", ModeRefusal),
     ],
 )
 def test_where_a_mail_goes(mode: Mode, allowed: str, redirect_to: str, way: object) -> None:
@@ -39,7 +49,7 @@ def test_without_a_list_neither_redirect_nor_hold_writes_to_anybody_but_the_catc
     address: str, mode: Mode
 ) -> None:
     assert way_of(address, Safety(mode=mode, redirect_to=ALL)) in (
-        Redirected(ALL),
+        Redirection(ALL),
         way_of("x@y.z", Safety(mode="hold")),
     )
 
@@ -47,7 +57,7 @@ def test_without_a_list_neither_redirect_nor_hold_writes_to_anybody_but_the_catc
 def test_a_reason_names_the_setting_and_the_domain_and_no_address() -> None:
     safety = Safety(mode="live", allowed_domains=frozenset({"other.example"}))
     forbidden = way_of("ana.garcia@example.com", safety)
-    assert isinstance(forbidden, Forbidden)
+    assert isinstance(forbidden, ModeRefusal)
     assert "MOMENTUS_MAIL__ALLOWED_DOMAINS" in forbidden.reason
     assert "example.com" in forbidden.reason
     assert "ana" not in forbidden.reason

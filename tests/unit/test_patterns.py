@@ -18,7 +18,7 @@ from lupa.lua51 import LuaRuntime
 
 from ops.mail import bounces
 from tests.growth import MOST, growth, hostile_texts, texts_of
-from worker.mail.care import Opened
+from worker.mail.policies import OpenedMail
 
 ROOT = Path(__file__).resolve().parents[2]
 ROOMS = ("jobs", "producers", "sessions", "reader", "worker", "ops")
@@ -221,7 +221,7 @@ RUN = r"[^\s<>\"'(),;:\[\]]"
 def test_masks_still_find_each_address(text: str) -> None:
     """As the plain pattern does, which is quadratic."""
     plain = re.compile(f"{RUN}+@{RUN}+")
-    assert Opened(fields={}, sealed=True).discreet(text) == plain.sub("[masked]", text)
+    assert OpenedMail(fields={}, sealed=True).discreet(text) == plain.sub("[masked]", text)
     in_bounces = re.compile(plain.pattern.replace(r"\[\]", ""))
     assert bounces._ADDRESS.sub("[address]", text) == in_bounces.sub("[address]", text)
     (erase,) = [one for place, _, one in lua_patterns() if place.startswith("worker/mail/scripts/erase.lua")]
@@ -231,6 +231,6 @@ def test_masks_still_find_each_address(text: str) -> None:
 
 def test_a_server_may_answer_at_any_length_without_holding_the_worker() -> None:
     words = "x" * 64 * 1024
-    opened = Opened(fields={}, sealed=True)
+    opened = OpenedMail(fields={}, sealed=True)
     assert opened.discreet(words) == words
     assert opened.discreet(f"{words}@example.com") == "[masked]"

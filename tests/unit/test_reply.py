@@ -11,7 +11,7 @@ from hypothesis import given, strategies as st
 
 from jobs.mail.preset import PRESETS
 from tests.replies import Said, in_words, replies
-from worker.mail.smtp.reply import Reply, Stage, judge
+from worker.mail.smtp.reply import Refusal, Stage, judge
 from worker.mail.smtp.reply_table import table
 from worker.mail.smtp.reply_words import PHRASES, essence
 
@@ -84,7 +84,7 @@ ACCOUNTS_WORDS = [
 @pytest.mark.parametrize("words", ACCOUNTS_WORDS)
 def test_what_concerns_the_account_waits_at_any_stage_and_by_any_code(words: str, stage: Stage, code: int) -> None:
     for text in (words, f"{code // 100}.7.1 {words}", f"{code // 100}.7.1 <ana@example.com>: {words}"):
-        verdict = judge(Reply(stage, code, text))
+        verdict = judge(Refusal(stage, code, text))
         assert (verdict.scope, verdict.decision, verdict.keep_connection) == ("account", WAIT, False)
         assert verdict.trouble
 
@@ -101,7 +101,7 @@ def test_what_concerns_the_account_waits_at_any_stage_and_by_any_code(words: str
     ],
 )
 def test_one_recipients_policy_is_no_word_about_the_account(text: str) -> None:
-    verdict = judge(Reply("rcpt", 550, text))
+    verdict = judge(Refusal("rcpt", 550, text))
     assert (verdict.scope, verdict.decision) == ("recipient", DEAD)
 
 
@@ -109,7 +109,7 @@ def test_one_recipients_policy_is_no_word_about_the_account(text: str) -> None:
     "text", ["5.7.1 blocked: DMARC", "5.7.1 a link in it is on a blacklist", "5.7.1 SPF: your IP"]
 )
 def test_what_a_mail_holds_or_who_it_is_from_is_no_word_about_this_machine(text: str) -> None:
-    assert judge(Reply("dot", 550, text)).scope == "sender"
+    assert judge(Refusal("dot", 550, text)).scope == "sender"
 
 
 @pytest.mark.parametrize(("code", "text"), PERMANENT)
@@ -117,32 +117,32 @@ def test_what_a_mail_holds_or_who_it_is_from_is_no_word_about_this_machine(text:
 def test_a_refusal_for_good_makes_the_mail_dead_and_the_connection_stays(
     stage: Stage, code: int, text: str
 ) -> None:
-    verdict = judge(Reply(stage, code, text))
+    verdict = judge(Refusal(stage, code, text))
     assert (verdict.decision, verdict.keep_connection) == (DEAD, True)
 
 
 @pytest.mark.parametrize(("code", "text"), PERMANENT)
 def test_a_server_that_refuses_the_connection_kills_no_mail(code: int, text: str) -> None:
-    assert judge(Reply("connect", code, text)).decision == WAIT
-    assert judge(Reply("login", code, text)).decision == WAIT
+    assert judge(Refusal("connect", code, text)).decision == WAIT
+    assert judge(Refusal("login", code, text)).decision == WAIT
 
 
 def test_552_means_too_many_for_now_at_the_recipient_and_too_large_elsewhere() -> None:
-    assert judge(Reply("rcpt", 552, "Requested action aborted")).decision == AGAIN
-    assert judge(Reply("rcpt", 552, "5.3.4 Message too big")).decision == DEAD
-    assert judge(Reply("dot", 552, "Requested action aborted")).decision == DEAD
+    assert judge(Refusal("rcpt", 552, "Requested action aborted")).decision == AGAIN
+    assert judge(Refusal("rcpt", 552, "5.3.4 Message too big")).decision == DEAD
+    assert judge(Refusal("dot", 552, "Requested action aborted")).decision == DEAD
 
 
 @pytest.mark.parametrize("code", [450, 451, 452, 550, 552])
 @pytest.mark.parametrize("text", ["mailbox quota exceeded", "user is over quota", "storage limit exceeded"])
 def test_a_full_mailbox_of_the_recipient_does_not_pause_the_account(code: int, text: str) -> None:
-    assert judge(Reply("rcpt", code, text)).decision != WAIT
+    assert judge(Refusal("rcpt", code, text)).decision != WAIT
 
 
 @pytest.mark.parametrize("stage", OF_A_MAIL)
 def test_no_temporary_reply_ever_makes_a_mail_dead(stage: Stage) -> None:
     for code, text in itertools.product(range(400, 500), ("", "try later", "5.1.1 says no")):
-        assert judge(Reply(stage, code, text)).decision != DEAD
+        assert judge(Refusal(stage, code, text)).decision != DEAD
 
 
 @pytest.mark.parametrize(
@@ -161,7 +161,7 @@ def test_no_temporary_reply_ever_makes_a_mail_dead(stage: Stage) -> None:
     ],
 )
 def test_an_enhanced_code_is_found_and_an_ip_address_is_none(text: str, enhanced: str) -> None:
-    assert Reply("rcpt", 550, text).enhanced == enhanced
+    assert Refusal("rcpt", 550, text).enhanced == enhanced
 
 
 @pytest.mark.parametrize(
@@ -180,7 +180,7 @@ def test_an_enhanced_code_is_found_and_an_ip_address_is_none(text: str, enhanced
     ],
 )
 def test_the_account_hears_what_is_wrong_with_it(text: str, code: int, trouble: str) -> None:
-    assert judge(Reply("dot", code, text)).trouble == trouble
+    assert judge(Refusal("dot", code, text)).trouble == trouble
 
 
 @pytest.mark.parametrize(
@@ -200,7 +200,7 @@ def test_the_account_hears_what_is_wrong_with_it(text: str, code: int, trouble: 
     ],
 )
 def test_a_refusal_for_good_says_whose_fault_it_is(stage: Stage, code: int, text: str, scope: str) -> None:
-    verdict = judge(Reply(stage, code, text))
+    verdict = judge(Refusal(stage, code, text))
     assert (verdict.scope, verdict.decision) == (scope, DEAD)
 
 
@@ -222,15 +222,15 @@ def test_a_refusal_for_good_says_whose_fault_it_is(stage: Stage, code: int, text
     ],
 )
 def test_a_server_that_says_how_long_to_wait_is_heeded(text: str, after: timedelta | None) -> None:
-    assert judge(Reply("rcpt", 451, text)).after == after
+    assert judge(Refusal("rcpt", 451, text)).after == after
 
 
 def test_what_one_provider_alone_means_by_a_code_counts_for_its_accounts_alone() -> None:
-    full = Reply("dot", 554, "5.2.2 mailbox full")
+    full = Refusal("dot", 554, "5.2.2 mailbox full")
     assert judge(full, "microsoft365").scope == "account"
     assert judge(full, "gmail").scope == "recipient"
-    assert judge(Reply("rcpt", 554, "5.2.2 mailbox full"), "microsoft365").scope == "recipient"
-    unverified = Reply("dot", 554, "Message rejected: Email address is not verified")
+    assert judge(Refusal("rcpt", 554, "5.2.2 mailbox full"), "microsoft365").scope == "recipient"
+    unverified = Refusal("dot", 554, "Message rejected: Email address is not verified")
     assert judge(unverified, "ses").scope == "sender"
     assert judge(unverified).scope == "message"
 
@@ -242,7 +242,7 @@ def test_what_one_provider_alone_means_by_a_code_counts_for_its_accounts_alone()
     provider=st.sampled_from(["", *PRESETS]),
 )
 def test_every_reply_has_a_verdict_that_holds_together(stage: Stage, code: int, text: str, provider: str) -> None:
-    verdict = judge(Reply(stage, code, text), provider)
+    verdict = judge(Refusal(stage, code, text), provider)
     assert (verdict.scope == "account") <= (verdict.decision == "wait")
     assert (verdict.scope == "account") <= bool(verdict.trouble)
     assert bool(verdict.trouble) <= (verdict.scope in {"account", "connection"})
@@ -263,14 +263,14 @@ def test_no_form_of_a_text_changes_what_it_means(
 ) -> None:
     plain = " ".join(words)
     other = "".join(word.upper() + gap for word, gap in zip(words, gaps, strict=False))
-    assert judge(Reply(stage, code, other)) == judge(Reply(stage, code, plain))
+    assert judge(Refusal(stage, code, other)) == judge(Refusal(stage, code, plain))
 
 
 def test_no_text_makes_the_decision_slow_out_of_proportion() -> None:
     """Work is counted in known words, of which a fixed number is looked at, whatever a server sends."""
     for words in ("relay ", "too many ", "not ", "account ", "1:1:1:", "9 ", "again "):
         assert len(essence(words * 20_000)) <= 1000
-        judge(Reply("rcpt", 550, words * 5_000))
+        judge(Refusal("rcpt", 550, words * 5_000))
 
 
 def test_the_page_shows_the_table() -> None:

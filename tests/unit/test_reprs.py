@@ -18,17 +18,17 @@ from producers.envelope import read_envelope, write_envelope
 from producers.keys import LaneKeys
 from worker.engine import GiveUp, Park, TryLater
 from worker.engine.admit import admit
-from worker.engine.attempt import Attempt, Effect, Ended
+from worker.engine.attempt import Attempt, AttemptResult, Effect
 from worker.engine.handler import handler
 from worker.engine.lane import Claim, Completion, Lane
 from worker.engine.outcome import Outcome
 from worker.engine.progress import Progress
-from worker.mail.care import Opened
 from worker.mail.deliver import send_mail
+from worker.mail.policies import OpenedMail
 from worker.mail.smtp.envelope import write_body, write_commands
-from worker.mail.smtp.errors import Refused
-from worker.mail.smtp.reply import Reply
-from worker.mail.smtp.wire import Answer, Interrupted
+from worker.mail.smtp.errors import MailRefused
+from worker.mail.smtp.protocol import RepliesInterrupted, SMTPReply
+from worker.mail.smtp.reply import Refusal
 
 ROOMS = ("jobs", "producers", "sessions", "worker", "reader")
 CONTENT = {
@@ -148,17 +148,21 @@ async def test_no_value_on_the_way_of_a_mail_shows_what_is_in_it() -> None:
     claim = Claim("mail.normal", "{mail}1", envelope, 1, 1, 1, 0, "w-1:1")
     sender = Sender("canary-sender@example.com", "canary-name")
     letter = write_letter(frozen, default_sender=sender, attached={})
-    answer = Answer(550, "5.1.1 <canary@example.com> canary")
-    reply = Reply("rcpt", 550, answer.text)
+    answer = SMTPReply(550, "5.1.1 <canary@example.com> canary")
+    reply = Refusal("rcpt", 550, answer.text)
     lane = Lane(LaneKeys("mail.normal"), 1)
     progress = Progress(_tells_nothing, claim, "key", asyncio.get_running_loop())
     attempt = Attempt(lane, claim, Effect(_is_marked, claim, "key"), progress, lambda *_: None)
     values: list[object] = [
-        *(attempt, mail, read_envelope(envelope), claim, sender, letter, answer, reply, Opened(frozen)),
+        *(attempt, mail, read_envelope(envelope), claim, sender, letter, answer, reply, OpenedMail(frozen)),
         admit(claim, {Mail.kind: handler(send_mail, kind=Mail.kind)}),
-        *(write_commands(letter, {}), Interrupted([answer], TimeoutError()), Refused(reply, {"canary": reply})),
+        *(
+            write_commands(letter, {}),
+            RepliesInterrupted([answer], TimeoutError()),
+            MailRefused(reply, {"canary": reply}),
+        ),
         *(GiveUp("canary"), TryLater("canary"), Park("canary"), Outcome("dead", reason="canary")),
-        Ended(Outcome("done"), b"canary"),
+        AttemptResult(Outcome("done"), b"canary"),
         Completion(claim, "done", timedelta(0), b"canary", timedelta(0), "canary"),
     ]
     assert write_body(letter.octets)
@@ -167,5 +171,5 @@ async def test_no_value_on_the_way_of_a_mail_shows_what_is_in_it() -> None:
 
 
 def test_a_refusal_shows_no_word_of_the_server_in_a_traceback() -> None:
-    refusal = Refused(Reply("rcpt", 550, "5.1.1 <canary@example.com>"))
+    refusal = MailRefused(Refusal("rcpt", 550, "5.1.1 <canary@example.com>"))
     assert "canary" not in "".join(traceback.format_exception(refusal))

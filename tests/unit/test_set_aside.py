@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from worker.mail.accounts.aside import SetAside
+from worker.mail.accounts.refused_domains import RefusedDomains
 
 CODES = "relay: rcpt 554 5.7.1"
 
@@ -17,13 +17,13 @@ def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return clock
 
 
-def wait(aside: SetAside, domain: str = "a.example") -> float | None:
+def wait(aside: RefusedDomains, domain: str = "a.example") -> float | None:
     found = aside.wait(domain)
     return None if found is None else found[0].total_seconds()
 
 
 def test_a_refused_domain_waits_from_its_next_mail_on_and_then_lets_one_try(now: list[float]) -> None:
-    aside = SetAside(timedelta(seconds=5))
+    aside = RefusedDomains(timedelta(seconds=5))
     assert aside.refused("a.example", CODES)
     assert not aside.refused("a.example", CODES)  # one that was on its way
     now[0] = 60
@@ -33,7 +33,7 @@ def test_a_refused_domain_waits_from_its_next_mail_on_and_then_lets_one_try(now:
 
 
 def test_each_refusal_doubles_the_time_up_to_two_minutes_and_a_mail_that_goes_ends_it(now: list[float]) -> None:
-    aside, waits = SetAside(timedelta(seconds=5)), []
+    aside, waits = RefusedDomains(timedelta(seconds=5)), []
     for _ in range(7):
         assert aside.refused("a.example", CODES)
         waits.append(wait(aside))
@@ -45,7 +45,7 @@ def test_each_refusal_doubles_the_time_up_to_two_minutes_and_a_mail_that_goes_en
 
 
 def test_no_more_than_a_thousand_domains_are_remembered(now: list[float]) -> None:
-    aside = SetAside(timedelta(seconds=5))
+    aside = RefusedDomains(timedelta(seconds=5))
     for number in range(1001):
         aside.refused(f"{number}.example", CODES)
     assert [wait(aside, "0.example"), wait(aside, "1.example")] == [None, 5]

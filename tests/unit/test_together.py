@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from worker.engine.together import Together, Unasked, WrongNumberOfAnswers
+from worker.engine.batch import CallBatcher, CallDropped, WrongReplyCount
 
 
 async def test_many_questions_become_few_calls_and_everybody_gets_their_own_answer() -> None:
@@ -16,7 +16,7 @@ async def test_many_questions_become_few_calls_and_everybody_gets_their_own_answ
         await asyncio.sleep(0)
         return [2 * number for number in numbers]
 
-    together = Together(double, most=40)
+    together = CallBatcher(double, most=40)
     assert await asyncio.gather(*(together.answer(number) for number in range(100))) == list(range(0, 200, 2))
     assert sum(calls) == 100
     assert len(calls) <= 4
@@ -31,7 +31,7 @@ async def test_a_failed_call_is_told_to_all_who_waited_and_to_nobody_after() -> 
             raise ConnectionError
         return list(questions)
 
-    together = Together(ask)
+    together = CallBatcher(ask)
     found = await asyncio.gather(*(together.answer("x") for _ in range(3)), return_exceptions=True)
     assert [type(one) for one in found] == [ConnectionError] * 3
     failing = False
@@ -45,7 +45,7 @@ async def test_a_caller_that_is_cancelled_leaves_the_others_be() -> None:
         await go_on.wait()
         return list(questions)
 
-    together = Together(ask)
+    together = CallBatcher(ask)
     leaving, staying = (together.answer(number) for number in (1, 2))
     await asyncio.sleep(0)
     leaving.cancel()
@@ -60,12 +60,12 @@ async def test_another_number_of_answers_than_of_questions_is_an_error_of_that_n
     async def ask(_: Sequence[int]) -> list[int]:
         return [1] * answers
 
-    together = Together(ask)
+    together = CallBatcher(ask)
     found = await asyncio.gather(*(together.answer(number) for number in range(3)), return_exceptions=True)
     assert {str(one) for one in found} == {
         f"answers: {answers} came for 3 question(s); there must be one for each"
     }
-    assert {type(one) for one in found} == {WrongNumberOfAnswers}
+    assert {type(one) for one in found} == {WrongReplyCount}
 
 
 async def test_a_call_that_fails_leaves_the_questions_behind_it_to_the_next_call() -> None:
@@ -76,9 +76,9 @@ async def test_a_call_that_fails_leaves_the_questions_behind_it_to_the_next_call
         calls += 1
         return list(questions) if calls > 1 else [0, 0, 0]
 
-    together = Together(ask, most=2)
+    together = CallBatcher(ask, most=2)
     found = await asyncio.gather(*(together.answer(number) for number in range(4)), return_exceptions=True)
-    assert [type(one) for one in found[:2]] == [WrongNumberOfAnswers] * 2
+    assert [type(one) for one in found[:2]] == [WrongReplyCount] * 2
     assert found[2:] == [2, 3]
 
 
@@ -88,6 +88,6 @@ async def test_a_call_that_is_stopped_fails_all_who_wait_and_cancels_none() -> N
     async def ask(_: Sequence[int]) -> list[int]:
         raise asyncio.CancelledError
 
-    together = Together(ask, most=2)
+    together = CallBatcher(ask, most=2)
     found = await asyncio.gather(*(together.answer(number) for number in range(5)), return_exceptions=True)
-    assert [type(one) for one in found] == [Unasked] * 5
+    assert [type(one) for one in found] == [CallDropped] * 5

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from producers.envelope import write_envelope
-from worker.engine.admit import Admitted, Turned, admit
+from worker.engine.admit import AdmittedJob, Rejection, admit
 from worker.engine.handler import handler
 from worker.engine.lane import Claim
 from worker.engine.outcome import RELOOK
@@ -58,7 +58,7 @@ def test_a_handler_may_begin_its_chain_late() -> None:
     assert handler(take, kind="note.take", version=3, upcasters={2: dict}).version == 3
 
 
-def verdict(octets: bytes, *, version: int = 3) -> Admitted | Turned:
+def verdict(octets: bytes, *, version: int = 3) -> AdmittedJob | Rejection:
     one = handler(take, kind="note.take", version=version, upcasters=steps(version))
     return admit(claim(octets), {"note.take": one})
 
@@ -69,10 +69,10 @@ def note(**options: Any) -> bytes:
 
 def test_an_old_payload_reaches_the_handler_in_its_own_version() -> None:
     admitted = verdict(note())
-    assert isinstance(admitted, Admitted)
+    assert isinstance(admitted, AdmittedJob)
     assert admitted.payload == {"seen": [1, 2]}
     untouched = verdict(note(payload_version=3))
-    assert isinstance(untouched, Admitted)
+    assert isinstance(untouched, AdmittedJob)
     assert untouched.payload == {"seen": []}
 
 
@@ -87,7 +87,7 @@ def test_an_old_payload_reaches_the_handler_in_its_own_version() -> None:
 )
 def test_what_this_worker_does_not_know_is_parked_for_one_that_does(octets: bytes, why: str, needs: str) -> None:
     turned = verdict(octets)
-    assert isinstance(turned, Turned)
+    assert isinstance(turned, Rejection)
     outcome = turned.outcome
     assert (outcome.kind, outcome.why, outcome.needs, outcome.delay) == ("park", why, needs, RELOOK)
 
@@ -96,9 +96,9 @@ def test_what_this_worker_does_not_know_is_parked_for_one_that_does(octets: byte
 def test_a_job_is_expired_from_its_deadline_on_whether_or_not_it_could_be_run(expires_ms: int) -> None:
     for octets in (note(expires_ms=expires_ms), note(expires_ms=expires_ms, payload_version=9)):
         turned = verdict(octets)
-        assert isinstance(turned, Turned)
+        assert isinstance(turned, Rejection)
         assert turned.outcome.kind == "expired"
-    assert isinstance(verdict(note(expires_ms=NOW_MS + 1)), Admitted)
+    assert isinstance(verdict(note(expires_ms=NOW_MS + 1)), AdmittedJob)
 
 
 @pytest.mark.parametrize(
@@ -126,6 +126,6 @@ def test_a_job_is_expired_from_its_deadline_on_whether_or_not_it_could_be_run(ex
 )
 def test_octets_that_are_no_job_are_dead_with_a_reason(octets: bytes) -> None:
     turned = verdict(octets)
-    assert isinstance(turned, Turned)
+    assert isinstance(turned, Rejection)
     assert turned.outcome.kind == "dead"
     assert turned.outcome.reason

@@ -5,18 +5,18 @@ from collections import Counter
 import pytest
 
 from worker.mail.smtp.shares import BULK, NORMAL, PRIORITIES, URGENT, Shares
-from worker.mail.smtp.waiting import Waiting
+from worker.mail.smtp.waiting import WaitingMails
 
 
 async def test_the_urgent_come_first_and_within_a_lane_the_first_come() -> None:
-    waiting: Waiting[str] = Waiting()
+    waiting: WaitingMails[str] = WaitingMails()
     bulk, normal, second, urgent = (waiting.add(one) for one in (BULK, NORMAL, NORMAL, URGENT))
     served = [waiting.next(urgent_only=False) for _ in range(5)]
     assert served == [(urgent, URGENT), (normal, NORMAL), (bulk, BULK), (second, NORMAL), None]
 
 
 async def test_who_wants_it_alone_is_passed_by_nobody_and_takes_nothing_that_is_not_free() -> None:
-    waiting: Waiting[str] = Waiting()
+    waiting: WaitingMails[str] = WaitingMails()
     burnt, other = waiting.add(NORMAL, alone=True), waiting.add(NORMAL)
     assert waiting.next(urgent_only=False, alone=False) is None, "it would be put behind another mail once more"
     assert waiting.next(urgent_only=False) == (burnt, NORMAL)
@@ -26,7 +26,7 @@ async def test_who_wants_it_alone_is_passed_by_nobody_and_takes_nothing_that_is_
 
 
 async def test_who_has_left_is_not_served() -> None:
-    waiting: Waiting[str] = Waiting()
+    waiting: WaitingMails[str] = WaitingMails()
     left, stays = waiting.add(NORMAL), waiting.add(NORMAL)
     left.cancel()
     assert waiting.leave(left, NORMAL) is None
@@ -35,7 +35,7 @@ async def test_who_has_left_is_not_served() -> None:
 
 
 async def test_only_the_urgent_are_served_from_the_reserve() -> None:
-    waiting: Waiting[str] = Waiting()
+    waiting: WaitingMails[str] = WaitingMails()
     waiting.add(BULK)
     assert waiting.next(urgent_only=True) is None
     urgent = waiting.add(URGENT)

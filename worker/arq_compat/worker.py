@@ -34,7 +34,7 @@ from worker.arq_compat.connection import PoolLink, blocking_twin
 from worker.arq_compat.wire import QueueKeys, from_json, to_json
 from worker.engine.lane import Claim, Completion, Lane
 from worker.engine.lease import Held, Renewal
-from worker.engine.store import Store, Turn, script
+from worker.engine.store import JobStore, Turn, script
 
 _UNLIMITED_CRASHES = 2**31
 """How many leases a job may lose: each counts as one of arq's tries, and those are limited."""
@@ -75,7 +75,7 @@ class StandIn(ArqWorker):
         self._claims: dict[str, Claim] = {}
         """What runs, by job id: a job that is claimed once more waits for the end of the first attempt."""
         self._link = PoolLink(lambda: self.pool)
-        self._store = Store(
+        self._store = JobStore(
             self._link, worker_id=uuid.uuid4().hex[:16], lease=self.lease, crash_limit=_UNLIMITED_CRASHES
         )
         self._take_expired = Script(script("take_expired"))

@@ -25,7 +25,7 @@ from worker.engine.handler import Handler, known_version
 from worker.engine.lane import Claim
 from worker.engine.outcome import RELOOK, Outcome
 from worker.engine.upcast import CannotUpcast, Payload, upcast
-from worker.events import Event, event
+from worker.events import EventName, event
 
 _JOB_UNREADABLE = event("job.unreadable")
 _JOB_EXPIRED = event("job.expired")
@@ -38,7 +38,7 @@ ENVELOPE = "envelope"
 
 
 @dataclass(slots=True)
-class Admitted:
+class AdmittedJob:
     """A job that can be run here."""
 
     envelope: Envelope
@@ -47,7 +47,7 @@ class Admitted:
 
 
 @dataclass(slots=True)
-class Turned:
+class Rejection:
     """A job that is not run here and now, and what becomes of it.
 
     Attributes:
@@ -56,32 +56,32 @@ class Turned:
     """
 
     outcome: Outcome
-    event: Event
+    event: EventName
     envelope: Envelope | None = None
     told: Mapping[str, object] = field(default_factory=dict, repr=False)
 
 
-def admit(claim: Claim, functions: Mapping[str, Function]) -> Admitted | Turned:
+def admit(claim: Claim, functions: Mapping[str, Function]) -> AdmittedJob | Rejection:
     """What the table above says of a claimed job."""
     try:
         envelope = read_envelope(claim.payload)
     except NewerEnvelope as error:
         return _parked("version", ENVELOPE, error.version, str(error))
     except UnreadableEnvelope as error:
-        return Turned(Outcome("dead", reason=str(error)), _JOB_UNREADABLE, told={"error": str(error)})
+        return Rejection(Outcome("dead", reason=str(error)), _JOB_UNREADABLE, told={"error": str(error)})
     if envelope.expires_ms is not None and claim.claimed_ms >= envelope.expires_ms:
         expired = Outcome("expired", reason=f"not begun by its deadline, {_text(envelope.expires_ms)}")
-        return Turned(expired, _JOB_EXPIRED, envelope)
+        return Rejection(expired, _JOB_EXPIRED, envelope)
     return _with_handler(envelope, functions)
 
 
-def _with_handler(envelope: Envelope, functions: Mapping[str, Function]) -> Admitted | Turned:
+def _with_handler(envelope: Envelope, functions: Mapping[str, Function]) -> AdmittedJob | Rejection:
     function, kind, version = functions.get(envelope.kind), envelope.kind, envelope.payload_version
     if function is None:
         return _parked("kind", kind, version, f"no handler for {kind}", envelope)
     known = known_version(function)
     if version == known:
-        return Admitted(envelope, function, envelope.payload)
+        return AdmittedJob(envelope, function, envelope.payload)
     if version > known:
         return _parked(
             "version", kind, version, f"version {version} of {kind}; the worker knows {known}", envelope
@@ -90,14 +90,14 @@ def _with_handler(envelope: Envelope, functions: Mapping[str, Function]) -> Admi
         upcasters = function.upcasters if isinstance(function, Handler) else {}
         payload = upcast(envelope.payload, version, to=known, upcasters=upcasters)
     except CannotUpcast as error:
-        return Turned(Outcome("dead", reason=str(error)), _JOB_NOT_UPCAST, envelope)
-    return Admitted(envelope, function, payload)
+        return Rejection(Outcome("dead", reason=str(error)), _JOB_NOT_UPCAST, envelope)
+    return AdmittedJob(envelope, function, payload)
 
 
-def _parked(why: str, name: str, version: int, reason: str, envelope: Envelope | None = None) -> Turned:
+def _parked(why: str, name: str, version: int, reason: str, envelope: Envelope | None = None) -> Rejection:
     needs = f"{name}@{version}"
     told = _JOB_UNKNOWN_KIND if why == "kind" else _JOB_NEWER_VERSION
-    return Turned(Outcome("park", RELOOK, reason, why=why, needs=needs), told, envelope, {"needs": needs})
+    return Rejection(Outcome("park", RELOOK, reason, why=why, needs=needs), told, envelope, {"needs": needs})
 
 
 def _text(milliseconds: int) -> str:

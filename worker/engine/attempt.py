@@ -15,17 +15,17 @@ from arq.worker import Function
 
 from jobs import Policy
 from producers.envelope import Envelope
-from worker.engine.admit import Admitted, Turned, admit
+from worker.engine.admit import AdmittedJob, Rejection, admit
 from worker.engine.lane import Claim, Lane
 from worker.engine.outcome import DONE, FOR_GOOD, Outcome, OutcomeKind, Suppress, TimedOut, decide
 from worker.engine.parking import note
 from worker.engine.progress import Progress
-from worker.events import Event, bind, emit, event
+from worker.events import EventName, bind, emit, event
 
 _JOB_HOOK_FAILED = event("job.hook_failed")
 
 _JOB_STARTED = event("job.started")
-_ENDED: Mapping[str, Event] = {kind: event(f"job.{kind}") for kind in get_args(OutcomeKind)}
+_ENDED: Mapping[str, EventName] = {kind: event(f"job.{kind}") for kind in get_args(OutcomeKind)}
 
 Hook = Callable[[dict[Any, Any]], Awaitable[None]]
 _ENDED_WELL = {"done", "suppressed"}
@@ -103,7 +103,7 @@ class Effect:
 
 
 @dataclass(slots=True)  # not frozen: that triples the cost of making one, and there is one for each attempt
-class Ended:
+class AttemptResult:
     """The outcome, the result's octets (empty when none is kept) and life; of a parked job its note."""
 
     outcome: Outcome
@@ -155,13 +155,13 @@ class Attempt:
         return raised
 
 
-async def run(it: Attempt, handlers: Handlers) -> Ended:
+async def run(it: Attempt, handlers: Handlers) -> AttemptResult:
     """Run a claimed job once, if it can be run here."""
     claim = it.claim
     admitted = admit(claim, handlers.functions)
     kind = admitted.envelope.kind if admitted.envelope else ""
     bind(job_id=claim.id, kind=kind, lane=claim.lane, attempt=claim.attempt)
-    if isinstance(admitted, Turned):
+    if isinstance(admitted, Rejection):
         return _turned_away(admitted, claim, handlers)
     try:
         return await _run(it, admitted, handlers)
@@ -169,16 +169,16 @@ async def run(it: Attempt, handlers: Handlers) -> Ended:
         it.progress.close()
 
 
-def conclude(it: Attempt, handlers: Handlers, error: BaseException) -> Ended:
+def conclude(it: Attempt, handlers: Handlers, error: BaseException) -> AttemptResult:
     """End an attempt from outside, as if its handler had failed with this error."""
     admitted = admit(it.claim, handlers.functions)
-    if isinstance(admitted, Turned):
+    if isinstance(admitted, Rejection):
         return _turned_away(admitted, it.claim, handlers)
     outcome = _decide(error, it, admitted.envelope, handlers)
     return _tell(it, admitted.envelope, handlers, outcome, error=error)
 
 
-def _turned_away(it: Turned, claim: Claim, handlers: Handlers) -> Ended:
+def _turned_away(it: Rejection, claim: Claim, handlers: Handlers) -> AttemptResult:
     emit(it.event, **it.told)
     if it.outcome.kind == "park" or it.envelope is None:
         return _ended(it.outcome)
@@ -186,7 +186,7 @@ def _turned_away(it: Turned, claim: Claim, handlers: Handlers) -> Ended:
     return _ended(it.outcome, _result(None, claim, it.envelope, it.outcome, life), life)
 
 
-async def _run(it: Attempt, admitted: Admitted, handlers: Handlers) -> Ended:
+async def _run(it: Attempt, admitted: AdmittedJob, handlers: Handlers) -> AttemptResult:
     envelope = admitted.envelope
     context = _context(handlers, it.claim, envelope) | {"begin_effect": it.begin_effect, "progress": it.progress}
     value, error = None, None
@@ -249,7 +249,7 @@ def _tell(
     *,
     error: BaseException | None,
     value: object = None,
-) -> Ended:
+) -> AttemptResult:
     emit(_ENDED[outcome.kind], **_account(error, it.claim))
     life = handlers.keep(envelope.kind)
     return _ended(outcome, _result(value, it.claim, envelope, outcome, life), life)
@@ -273,8 +273,8 @@ def _decide(error: BaseException, it: Attempt, envelope: Envelope, handlers: Han
         return decided(RuntimeError(f"{type(error).__name__} with a wait that cannot be"))
 
 
-def _ended(outcome: Outcome, result: bytes = b"", life: timedelta = timedelta(0)) -> Ended:
-    return Ended(outcome, note(outcome) if outcome.why else result, life)
+def _ended(outcome: Outcome, result: bytes = b"", life: timedelta = timedelta(0)) -> AttemptResult:
+    return AttemptResult(outcome, note(outcome) if outcome.why else result, life)
 
 
 def _context(handlers: Handlers, claim: Claim, envelope: Envelope) -> dict[Any, Any]:

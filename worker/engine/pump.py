@@ -7,9 +7,9 @@ begins at a time, and the next one before the jobs that a reply brought. Between
 job ends, a lane is woken, a job falls due, a lease may have lapsed, or a second is over (the safety poll,
 which also finds the jobs of stock arq producers).
 
-Under a ceiling, lanes share the slots (:mod:`worker.engine.ceiling`). While all of them are taken, a lane that was
-woken is still looked at, with a claim of no job: so it is known to have work when the next slot falls free, and
-its wake token goes on to a worker that has one.
+Under a ceiling, lanes share the slots (:mod:`worker.engine.shared_slots`). While all are taken, a lane that
+was woken is still looked at, with a claim of no job: so it is known to have work when the next slot falls free,
+and its wake token goes on to a worker that has one.
 
 A lane whose keys hold what they must not rests alone, a second at a time, and a log line names the key; the other
 lanes go on.
@@ -27,9 +27,9 @@ from redis.exceptions import RedisError
 
 import background
 from producers.rights import missing_right
-from worker.engine.ceiling import Ceiling
 from worker.engine.lane import Claim, Completion, Lane
-from worker.engine.store import Store, Turn
+from worker.engine.shared_slots import SharedSlots
+from worker.engine.store import JobStore, Turn
 from worker.engine.wake import Wake
 from worker.events import emit, event
 
@@ -72,10 +72,10 @@ class Pump:
     def __init__(
         self,
         lanes: Sequence[Lane],
-        store: Store,
+        store: JobStore,
         wake: Wake,
         start: Callable[[Lane, Claim], None],
-        ceiling: Ceiling,
+        ceiling: SharedSlots,
     ) -> None:
         self._lanes = lanes
         self._store = store

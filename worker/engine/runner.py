@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable
 from datetime import timedelta
 from functools import partial
 
-from worker.engine.attempt import Attempt, Ended, Handlers, Stop, conclude, run
+from worker.engine.attempt import Attempt, AttemptResult, Handlers, Stop, conclude, run
 from worker.engine.lane import Claim, Completion, Lane
 from worker.engine.outcome import Outcome, TimedOut, plain_text
 from worker.events import emit, event
@@ -137,7 +137,7 @@ class Runner:
             await asyncio.wait([older.task], timeout=STOP_SECONDS)
         return not older.runs
 
-    def _settle(self, it: Attempt, ended: Ended) -> None:
+    def _settle(self, it: Attempt, ended: AttemptResult) -> None:
         """Free the slot and pass the outcome on, once."""
         if it.over:
             return
@@ -177,11 +177,11 @@ class Runner:
         if older is not None:
             self._newest[older.claim.id] = older
 
-    def _ended_for(self, it: Attempt, fault: BaseException) -> Ended:
+    def _ended_for(self, it: Attempt, fault: BaseException) -> AttemptResult:
         """How an attempt ends that did not end itself: it was told to, or a fault of the engine is charged."""
         if it.stopped and it.stopped != "time":
             wait = timedelta(seconds=STOP_SECONDS) if it.began else timedelta(0)  # this process ends first
-            return Ended(Outcome("defer+" if it.effect.begun else "defer", wait))
+            return AttemptResult(Outcome("defer+" if it.effect.begun else "defer", wait))
         return conclude(it, self._handlers, it.meaning_of(fault))
 
 

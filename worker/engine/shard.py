@@ -14,7 +14,7 @@ from worker.engine.lane import Lane
 from worker.engine.lease import Renewal
 from worker.engine.parking import Parking
 from worker.engine.pump import Pump
-from worker.engine.store import Store
+from worker.engine.store import JobStore
 from worker.engine.wake import Wake
 
 
@@ -23,7 +23,7 @@ class Shard:
     """The parts, all for the same lanes and the same primary."""
 
     lanes: Sequence[Lane]
-    store: Store
+    store: JobStore
     wake: Wake
     pump: Pump
     renewal: Renewal

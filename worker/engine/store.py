@@ -18,9 +18,9 @@ from producers.link import Argument, Link
 from producers.rights import missing_right
 from producers.script import Script, read_script
 from worker.engine.dataset import DataSet
+from worker.engine.effect_marks import EffectMarks
 from worker.engine.lane import Claim, Completion, Lane
-from worker.engine.marks import Marks
-from worker.engine.stray import Strays
+from worker.engine.unanswered_claims import UnansweredClaims
 from worker.events import emit, event
 
 _REDIS_DATA_LOST = event("redis.data_lost")
@@ -63,7 +63,7 @@ class Turn:
     is_other_data: bool = False
 
 
-class Store:
+class JobStore:
     """Runs the scripts for one worker.
 
     Args:
@@ -86,10 +86,10 @@ class Store:
         crash_limit: int,
         declared: Mapping[LaneKeys, Changes] | None = None,
         data: Mapping[str, DataSet] | None = None,
-        marks: Marks | None = None,
+        marks: EffectMarks | None = None,
     ) -> None:
         self._link = link
-        self.marks = marks or Marks(link)
+        self.marks = marks or EffectMarks(link)
         self._declared = declared or {}
         self._was_declared = False
         self._must_declare = True
@@ -104,7 +104,7 @@ class Store:
         self._progress = Script(script("progress"))
         self._release_parked = Script(script("release_parked"))
         self._numbers = count(1)
-        self._strays = Strays(lease.total_seconds())
+        self._strays = UnansweredClaims(lease.total_seconds())
 
     async def turn(self, endings: list[tuple[Lane, list[Completion]]], wanted: list[tuple[Lane, int]]) -> Turn:
         """Record what ended and claim what is due, in one round trip.

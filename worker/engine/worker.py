@@ -25,21 +25,21 @@ from producers.limit import LaneLimit, Limit
 from producers.link import Link
 from worker.engine import connection, heartbeat
 from worker.engine.attempt import Attempt, Effect, Handlers
-from worker.engine.ceiling import Ceiling
 from worker.engine.cron import Clock, Cron
 from worker.engine.dataset import DataSet
 from worker.engine.declared import declared
+from worker.engine.effect_marks import EffectMarks
 from worker.engine.exit_deadline import ExitDeadline, run_to_its_end
 from worker.engine.lane import Claim, Lane, LaneSlots
 from worker.engine.lease import Held, Renewal
-from worker.engine.marks import Marks
 from worker.engine.outcome import Outcome
 from worker.engine.parking import Parking
 from worker.engine.progress import Progress
 from worker.engine.pump import Pump
 from worker.engine.runner import Runner
 from worker.engine.shard import Shard, parted
-from worker.engine.store import Store
+from worker.engine.shared_slots import SharedSlots
+from worker.engine.store import JobStore
 from worker.engine.wake import Wake
 from worker.events import emit, event
 
@@ -65,7 +65,7 @@ _Tools = tuple[
 ]
 
 
-def _tools(lane: str, store: Store) -> _Tools:
+def _tools(lane: str, store: JobStore) -> _Tools:
     """What attempts of a lane need, put together once and not for each job: two calls and the keys for them."""
     keys = LaneKeys(lane)
     return store.marks.make, store.tell_progress, (keys.effects, keys.progress)
@@ -131,7 +131,7 @@ class Worker(ArqWorker):
                 f"{unknown[0]}: means nothing to a worker of lanes; it takes {', '.join(sorted(_KEPT))}"
             )
         self.lanes = [Lane(LaneKeys(one.lane), one.slots, one.weight) for one in lanes]
-        self._ceiling = Ceiling(self.lanes, max_running)
+        self._ceiling = SharedSlots(self.lanes, max_running)
         self._declared = declared(self.lanes, limits, lane_limits)
         self.data = {lane.keys.tag: DataSet() for lane in self.lanes}
         self._grace = grace
@@ -192,7 +192,7 @@ class Worker(ArqWorker):
     ) -> Shard:
         link = Link(url, tag)
         tags = {lane.keys.tag for lane in lanes}
-        store = Store(
+        store = JobStore(
             link,
             worker_id=self.worker_id,
             lease=lease,
@@ -219,9 +219,9 @@ class Worker(ArqWorker):
         clock = Clock(link, [cron for cron in crons if cron.lane in names])
         return Shard(lanes=lanes, store=store, wake=wake, pump=pump, renewal=renewal, clock=clock, parking=parking)
 
-    def _marks(self, url: str, tag: str, link: Link) -> Marks:
+    def _marks(self, url: str, tag: str, link: Link) -> EffectMarks:
         """WAIT holds up its connection, so marks that replicas confirm have one of their own."""
-        return Marks(Link(url, tag) if self._confirm_replicas else link, replicas=self._confirm_replicas)
+        return EffectMarks(Link(url, tag) if self._confirm_replicas else link, replicas=self._confirm_replicas)
 
     async def main(self) -> None:
         """Work until a signal ends it. arq's ``run`` and ``async_run`` call this."""

@@ -22,21 +22,28 @@ from typing import Any, TypeVar
 from redis.exceptions import RedisError
 
 from jobs.lanes import MAIL_BULK, MAIL_NORMAL, MAIL_URGENT
-from jobs.mail.journal import Line
+from jobs.mail.journal import JournalEntry
 from jobs.mail.octets import Letter, Sender, write_letter
 from jobs.mail.stream import STREAMS, Stream, stream_of
 from producers.suppression import Suppressed
 from worker.engine import GiveUp, Park, Suppress, TryLater
 from worker.events import emit, event
-from worker.mail.accounts.accounts import Accounts, Carrier
+from worker.mail.accounts.accounts import Accounts, AccountSender
 from worker.mail.accounts.gate import AccountClosed
 from worker.mail.accounts.routing import sender_domain
 from worker.mail.attachments import read_attachments
-from worker.mail.care import Care, Opened
-from worker.mail.smtp.errors import Broken, LeaseLost, Refused, Uncertain, Unmarked, unanswered
-from worker.mail.smtp.reply import Reply, Verdict
+from worker.mail.policies import MailPolicies, OpenedMail
+from worker.mail.smtp.errors import (
+    ConnectionBroken,
+    DeliveryUncertain,
+    LeaseLost,
+    MailRefused,
+    MarkMissing,
+    unanswered,
+)
+from worker.mail.smtp.reply import Refusal, Verdict
 from worker.mail.smtp.waiting import BULK, NORMAL, URGENT
-from worker.mail.uncertain import Earlier, Unknown, after_unknown
+from worker.mail.uncertain import EarlierDelivery, UnknownDelivery, after_unknown
 
 _MAIL_SUPPRESSED = event("mail.suppressed")
 _MAIL_ACCEPTED = event("mail.accepted")
@@ -55,7 +62,7 @@ class Mailer:
     accounts: Accounts
     sender: Sender
     streams: Mapping[str, Stream] = field(default_factory=lambda: STREAMS)
-    care: Care = field(default_factory=Care)
+    care: MailPolicies = field(default_factory=MailPolicies)
     attachments: Path | None = None
     """The folder of what mails attach by reference."""
 
@@ -102,8 +109,8 @@ async def send_mail(context: dict[str, Any], **frozen: object) -> dict[str, obje
 
 
 async def _account(
-    accounts: Accounts, context: Mapping[str, Any], wanted: str, earlier: Earlier | None, domain: str
-) -> Carrier:
+    accounts: Accounts, context: Mapping[str, Any], wanted: str, earlier: EarlierDelivery | None, domain: str
+) -> AccountSender:
     """The account that the claim chose; a mail that must go by another one is bound to that and goes back.
 
     Args:
@@ -134,7 +141,9 @@ async def _account(
     )
 
 
-def _settle_earlier(earlier: Earlier, account: Carrier, stream: Stream, context: Mapping[str, Any]) -> None:
+def _settle_earlier(
+    earlier: EarlierDelivery, account: AccountSender, stream: Stream, context: Mapping[str, Any]
+) -> None:
     """An earlier attempt may have delivered it: it told so itself, or its worker was lost after the mark."""
     if context["unknown_effect"]:  # which the claim has counted and listed
         emit(_MAIL_UNCERTAIN, earlier_attempt=context["unknown_effect"])
@@ -143,7 +152,7 @@ def _settle_earlier(earlier: Earlier, account: Carrier, stream: Stream, context:
 
 
 def _letter(
-    mail: Opened, mailer: Mailer, account: Carrier, stream: Stream, attached: Mapping[str, bytes]
+    mail: OpenedMail, mailer: Mailer, account: AccountSender, stream: Stream, attached: Mapping[str, bytes]
 ) -> Letter:
     try:
         written = write_letter(
@@ -172,15 +181,15 @@ async def _hand_over(attempt: "_Attempt", letter: Letter) -> str:
         receipt = await account.send(letter, attempt.mark, priority=_PRIORITIES.get(lane, NORMAL))
     except AccountClosed as closed:
         raise TryLater(str(closed), after=closed.after, charged=False, bounded=closed.bounded) from None
-    except Refused as refusal:
+    except MailRefused as refusal:
         raise await attempt.refused(refusal, letter.recipients[0]) from refusal
-    except Broken as error:
+    except ConnectionBroken as error:
         raise await attempt.broken(error) from error
-    except Uncertain as error:
+    except DeliveryUncertain as error:
         raise attempt.uncertain(f"no reply after the final dot: {error}") from error
     except LeaseLost:
         raise TryLater(attempt.words("the lease was lost before the final dot"), charged=False) from None
-    except Unmarked as error:
+    except MarkMissing as error:
         raise TryLater(attempt.words(str(error)), after=account.look, charged=False) from error
     except asyncio.CancelledError:
         if attempt.marked:
@@ -204,7 +213,12 @@ class _Attempt:
     """One attempt by one account, and how its end is told."""
 
     def __init__(
-        self, account: Carrier, stream: Stream, context: Mapping[str, Any], mail: Opened, care: Care
+        self,
+        account: AccountSender,
+        stream: Stream,
+        context: Mapping[str, Any],
+        mail: OpenedMail,
+        care: MailPolicies,
     ) -> None:
         self.account = account
         self.context = context
@@ -224,14 +238,14 @@ class _Attempt:
         try:
             self.marked = await self._begin_effect(self.account.name)
         except (RedisError, OSError) as error:
-            raise Unmarked(f"no mark, so no final dot: {type(error).__name__}: {error}") from error
+            raise MarkMissing(f"no mark, so no final dot: {type(error).__name__}: {error}") from error
         return self.marked  # if it is made nobody can be sure from here on, until the server answers
 
     def words(self, words: str, verdict: Verdict | None = None) -> str:
         """A line of the journal."""
-        return str(Line(self.account.name, verdict.scope if verdict else "", words))
+        return str(JournalEntry(self.account.name, verdict.scope if verdict else "", words))
 
-    async def refused(self, refusal: Refused, recipient: str) -> GiveUp | TryLater:
+    async def refused(self, refusal: MailRefused, recipient: str) -> GiveUp | TryLater:
         """The server said no to a mail for this recipient."""
         reply = replace(refusal.reply, text=self.mail.discreet(refusal.reply.text))
         verdict = self.account.judge(reply)
@@ -255,17 +269,17 @@ class _Attempt:
             case "again":
                 return TryLater(words, after=verdict.after)
 
-    async def _doubted(self, reply: Reply) -> bool:
+    async def _doubted(self, reply: Refusal) -> bool:
         """Learn of a recipient that the server refuses; whether it refuses so many that it is at fault itself."""
         account, job_id = self.account.name, self.context["job_id"]
         return await self._care.refused(self.mail, reply, account=account, job_id=job_id) == "doubtful"
 
-    async def broken(self, error: Broken) -> TryLater:
+    async def broken(self, error: ConnectionBroken) -> TryLater:
         """The connection failed before the dot."""
         if error.stage not in _OPENING:
             return TryLater(self.words(str(error)))
         await self.account.failed_to_open(error)
-        words = str(Line(self.account.name, "account", str(error)))  # the server has not heard of the mail
+        words = str(JournalEntry(self.account.name, "account", str(error)))  # the server has not heard of the mail
         return TryLater(words, after=self.account.look, charged=False)
 
     def uncertain(self, words: str) -> TryLater | Park:
@@ -275,9 +289,9 @@ class _Attempt:
         return TryLater(self.words(words), uncertain=True)
 
 
-def _unknown(account: Carrier, context: Mapping[str, Any]) -> Unknown:
+def _unknown(account: AccountSender, context: Mapping[str, Any]) -> UnknownDelivery:
     queued: datetime = context["enqueue_time"]
-    return Unknown(datetime.now(UTC) - queued, idempotent=bool(account.idempotency_header))
+    return UnknownDelivery(datetime.now(UTC) - queued, idempotent=bool(account.idempotency_header))
 
 
 def _text(frozen: Mapping[str, object], name: str) -> str:

@@ -47,49 +47,49 @@ class Safety:
 
 
 @dataclass(frozen=True, slots=True)
-class Direct:
+class DirectDelivery:
     """It goes where it is addressed."""
 
 
 @dataclass(frozen=True, slots=True)
-class Redirected:
+class Redirection:
     """It goes to this address instead."""
 
     to: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class ModeHold:
     """It waits, uncharged; ``reason`` names the setting."""
 
     reason: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
-class Forbidden:
+class ModeRefusal:
     """It is given up; ``reason`` names the setting, and no address."""
 
     reason: str = field(repr=False)
 
 
-Way = Direct | Redirected | Held | Forbidden
-_DIRECT = Direct()
+Way = DirectDelivery | Redirection | ModeHold | ModeRefusal
+_DIRECT = DirectDelivery()
 
 
 def way_of(recipient: str, safety: Safety) -> Way:
     """Where a mail to this address goes.
 
     >>> way_of("ana@example.com", Safety(mode="redirect", redirect_to="all@test.example"))
-    Redirected(to='all@test.example')
+    Redirection(to='all@test.example')
     """
     if safety.mode == "hold":
-        return Held(HOLD_REASON)
+        return ModeHold(HOLD_REASON)
     if _is_allowed(recipient, safety):
         return _DIRECT
     if safety.redirect_to:
-        return Redirected(safety.redirect_to)
+        return Redirection(safety.redirect_to)
     domain = recipient.rpartition("@")[2].lower()
-    return Forbidden(f"MOMENTUS_MAIL__ALLOWED_DOMAINS does not have {domain}, and there is no __REDIRECT_TO")
+    return ModeRefusal(f"MOMENTUS_MAIL__ALLOWED_DOMAINS does not have {domain}, and there is no __REDIRECT_TO")
 
 
 def redirected(frozen: Mapping[str, object], to: str) -> Mapping[str, object]:

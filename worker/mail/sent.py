@@ -23,7 +23,7 @@ from producers.keys import MAIL_SENT
 from producers.link import Argument, Link
 from producers.script import Script, read_script
 from producers.suppression import digest_of, domain_of
-from worker.engine.together import ANSWER_SECONDS
+from worker.engine.batch import ANSWER_SECONDS
 from worker.events import emit, event
 
 _MAIL_UNNOTED = event("mail.unnoted")

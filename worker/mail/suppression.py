@@ -17,9 +17,9 @@ from jobs.mail.mailbox import Weight, weigh_reply
 from producers.keys import MAIL_SUPPRESSION
 from producers.link import Link
 from producers.suppression import Suppressed, Weighed, blocking, digest_of, read_reasons, weigh_refusal
-from worker.engine.together import Together
+from worker.engine.batch import CallBatcher
 from worker.mail.smtp.errors import unanswered
-from worker.mail.smtp.reply import Reply
+from worker.mail.smtp.reply import Refusal
 
 _EMPTY_FOR = 1.0
 """Seconds."""
@@ -36,7 +36,7 @@ class SuppressionList:
 
     def __init__(self, link: Link) -> None:
         self._link = link
-        self._look: Together[str, bytes | None] = Together(self._ask)
+        self._look: CallBatcher[str, bytes | None] = CallBatcher(self._ask)
         self._empty_until = 0.0
 
     async def find(self, address: str, *, stream: str, essential: bool) -> Suppressed | None:
@@ -70,7 +70,7 @@ class SuppressionList:
             self._empty_until = time.monotonic() + _EMPTY_FOR
         return found
 
-    async def learn(self, address: str, reply: Reply, *, account: str, job_id: str) -> Weighed:
+    async def learn(self, address: str, reply: Refusal, *, account: str, job_id: str) -> Weighed:
         """Let a refusal at RCPT count against the address, unless many are refused at once.
 
         Raises:
@@ -81,10 +81,10 @@ class SuppressionList:
         return await weigh_refusal(call, address, weight, by="worker", account=account, evidence=job_id)
 
 
-def weigh(reply: Reply) -> Weight:
+def weigh(reply: Refusal) -> Weight:
     """What a refusal says of the mailbox itself; only a permanent one at RCPT can say anything.
 
-    >>> weigh(Reply("rcpt", 550, "5.1.1 no such user")), weigh(Reply("rcpt", 550, "5.7.1 refused by policy"))
+    >>> weigh(Refusal("rcpt", 550, "5.1.1 no such user")), weigh(Refusal("rcpt", 550, "5.7.1 refused by policy"))
     ('hard', 'none')
     """
     if reply.stage != "rcpt" or reply.code < _PERMANENT:

@@ -22,7 +22,7 @@ IDEMPOTENT_FOR = timedelta(hours=24)
 
 
 @dataclass(frozen=True, slots=True)
-class Unknown:
+class UnknownDelivery:
     """An attempt that may have delivered the mail.
 
     Attributes:
@@ -34,10 +34,10 @@ class Unknown:
     idempotent: bool
 
 
-def after_unknown(unknown: Unknown, stream: Stream) -> Literal["resend", "hold"]:
+def after_unknown(unknown: UnknownDelivery, stream: Stream) -> Literal["resend", "hold"]:
     """Send it again by the same account, or leave it to people.
 
-    >>> after_unknown(Unknown(timedelta(minutes=1), idempotent=True), Stream(name="code", uncertain="hold"))
+    >>> after_unknown(UnknownDelivery(timedelta(0), idempotent=True), Stream(name="code", uncertain="hold"))
     'resend'
     """
     if unknown.idempotent and unknown.age < IDEMPOTENT_FOR:
@@ -46,7 +46,7 @@ def after_unknown(unknown: Unknown, stream: Stream) -> Literal["resend", "hold"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Earlier:
+class EarlierDelivery:
     """The last attempt that may have delivered the mail.
 
     Attributes:
@@ -58,20 +58,20 @@ class Earlier:
     decided: bool = False
 
 
-def find_earlier(journal: Iterable[Mapping[str, Any]]) -> Earlier | None:
+def find_earlier(journal: Iterable[Mapping[str, Any]]) -> EarlierDelivery | None:
     """What the journal says of such an attempt; None when there was none.
 
     It is asked at every retry, because the journal is what lasts: the claim tells of a lost mark only once, and
     whoever was told may be lost in turn.
 
     >>> find_earlier([{"outcome": "uncertain", "reason": "main: lease lost"}, {"outcome": "retry", "reason": ""}])
-    Earlier(account='main', decided=False)
+    EarlierDelivery(account='main', decided=False)
     """
-    earlier: Earlier | None = None
+    earlier: EarlierDelivery | None = None
     for entry in journal:
         if entry.get("outcome") == "uncertain":
             line = read_line(str(entry.get("reason", "")))
-            earlier = Earlier(account=line.account if line else "")
+            earlier = EarlierDelivery(account=line.account if line else "")
         elif earlier and entry.get("outcome") in _DECISIONS:
             earlier = replace(earlier, decided=True)
     return earlier

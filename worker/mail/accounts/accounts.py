@@ -1,9 +1,9 @@
 """The accounts at work: which one carries a mail, and what its replies teach the fleet.
 
-A `Carrier` is one account: its pool of connections, its gate (permits and breaker, shared by all workers) and what
-its provider means by a reply. Its budget is the engine's limit ``account:<name>``: the claim takes from it, so a
-mail that runs has its share already, and its name comes with the claim. A mail is bound to an account, and waits
-for that one alone, when it names it or when an earlier attempt by it may have delivered the mail.
+An `AccountSender` is one account: its pool of connections, its gate (permits and breaker, shared by all workers)
+and what its provider means by a reply. Its budget is the engine's limit ``account:<name>``: the claim takes from
+it, so a mail that runs has its share already, and its name comes with the claim. A mail is bound to an account,
+and waits for that one alone, when it names it or when an earlier attempt by it may have delivered the mail.
 
 What can go wrong: an account without its password. It alone stands still, held with a message that names the
 setting; the others go on.
@@ -23,11 +23,11 @@ from producers.suppression import domain_of
 from worker.mail.accounts.gate import DOUBTFUL, AccountClosed, Gate
 from worker.mail.accounts.routing import bind, route
 from worker.mail.smtp.advice import advice
-from worker.mail.smtp.envelope import Receipt
-from worker.mail.smtp.errors import Broken, Refused
-from worker.mail.smtp.pool import Crowded, Pool
-from worker.mail.smtp.reply import Reply, Trouble, Verdict, judge
-from worker.mail.uncertain import Earlier, find_earlier
+from worker.mail.smtp.envelope import Acceptance
+from worker.mail.smtp.errors import ConnectionBroken, MailRefused
+from worker.mail.smtp.pool import ConnectionsExhausted, SMTPPool
+from worker.mail.smtp.reply import Refusal, Trouble, Verdict, judge
+from worker.mail.uncertain import EarlierDelivery, find_earlier
 
 _LOOK = timedelta(seconds=1)
 _MOST_USED_UP = 4
@@ -36,7 +36,7 @@ _BEFORE_THE_MARK = {"mail", "rcpt", "data"}
 _KEYS = LaneKeys("mail.normal")
 
 
-class Carrier:
+class AccountSender:
     """One account at work.
 
     Args:
@@ -49,7 +49,7 @@ class Carrier:
     def __init__(
         self,
         name: str,
-        pool: Pool,
+        pool: SMTPPool,
         *,
         provider: str = "generic",
         gate: Gate | None = None,
@@ -62,7 +62,7 @@ class Carrier:
         self._provider, self._gate = provider, gate
         self._told: tuple[BaseException, asyncio.Task[timedelta | None]] | None = None
 
-    async def send(self, letter: Letter, mark: Callable[[], Awaitable[bool]], *, priority: int) -> Receipt:
+    async def send(self, letter: Letter, mark: Callable[[], Awaitable[bool]], *, priority: int) -> Acceptance:
         """Hand over one mail.
 
         Args:
@@ -80,9 +80,9 @@ class Carrier:
         self._check_domain(domain)
         try:
             receipt = await self._hand_over(letter, mark, priority)
-        except Refused as refusal:
+        except MailRefused as refusal:
             receipt = await self._by_another(refusal, letter, mark, priority)
-        except Crowded as crowded:
+        except ConnectionsExhausted as crowded:
             raise AccountClosed(self.name, self.look, str(crowded)) from None
         if self._gate is not None:
             self._gate.tempo.accepted()
@@ -102,11 +102,11 @@ class Carrier:
         """How soon a mail looks again that found the account closed."""
         return self._gate.look if self._gate else _LOOK
 
-    def judge(self, reply: Reply) -> Verdict:
+    def judge(self, reply: Refusal) -> Verdict:
         """What the reply means to this account's provider."""
         return judge(reply, self._provider)
 
-    def failed_to_open(self, failure: Refused | Broken) -> "asyncio.Task[timedelta | None]":
+    def failed_to_open(self, failure: MailRefused | ConnectionBroken) -> "asyncio.Task[timedelta | None]":
         """A connection could not be opened; how long the account is closed for it.
 
         The pool tells of it, and so does every mail that waited for the connection: it is one fault all the same.
@@ -115,7 +115,7 @@ class Carrier:
             self._told = failure, asyncio.create_task(self._tell(failure))
         return self._told[1]
 
-    async def trouble(self, verdict: Verdict, reply: Reply, recipient: str = "") -> timedelta | None:
+    async def trouble(self, verdict: Verdict, reply: Refusal, recipient: str = "") -> timedelta | None:
         """Let the fleet know; how long the account is closed for it, None when it is not.
 
         Args:
@@ -136,8 +136,8 @@ class Carrier:
         if self._gate is not None:
             await self._gate.worked()
 
-    async def _tell(self, failure: Refused | Broken) -> timedelta | None:
-        if isinstance(failure, Broken):
+    async def _tell(self, failure: MailRefused | ConnectionBroken) -> timedelta | None:
+        if isinstance(failure, ConnectionBroken):
             return await self._fault(failure.trouble, failure.advice)
         verdict = self.judge(failure.reply)
         return await self.trouble(verdict, failure.reply) if verdict.trouble else None
@@ -150,8 +150,8 @@ class Carrier:
         return await self._gate.fault(trouble, reason, asked=asked, of_a_mail=of_a_mail)
 
     async def _by_another(
-        self, refusal: Refused, letter: Letter, mark: Callable[[], Awaitable[bool]], priority: int
-    ) -> Receipt:
+        self, refusal: MailRefused, letter: Letter, mark: Callable[[], Awaitable[bool]], priority: int
+    ) -> Acceptance:
         """Use another connection when only the first was used up: those that are kept are of about the same age.
 
         Raises:
@@ -163,27 +163,27 @@ class Carrier:
                 break
             try:
                 return await self._hand_over(letter, mark, priority)
-            except Refused as again:
+            except MailRefused as again:
                 refusal = again
-            except Crowded as crowded:
+            except ConnectionsExhausted as crowded:
                 raise AccountClosed(self.name, self.look, str(crowded)) from None
         raise refusal
 
-    async def _hand_over(self, letter: Letter, mark: Callable[[], Awaitable[bool]], priority: int) -> Receipt:
+    async def _hand_over(self, letter: Letter, mark: Callable[[], Awaitable[bool]], priority: int) -> Acceptance:
         async with self.pool.connection(priority=priority) as connection:
             try:
                 return await connection.send(letter, mark)
-            except Refused as refusal:
+            except MailRefused as refusal:
                 if not self.judge(refusal.reply).keep_connection:
                     connection.close()
                 raise
 
-    def _may_go_by_another(self, reply: Reply) -> bool:
+    def _may_go_by_another(self, reply: Refusal) -> bool:
         """Whether only that one connection was used up, before the mail had made its mark."""
         return reply.stage in _BEFORE_THE_MARK and self.judge(reply).session_over
 
 
-class Accounts(Mapping[str, Carrier]):
+class Accounts(Mapping[str, AccountSender]):
     """All of them, in the order in which they are tried.
 
     Args:
@@ -192,18 +192,18 @@ class Accounts(Mapping[str, Carrier]):
     """
 
     def __init__(
-        self, carriers: Iterable[Carrier], sender_domains: Mapping[str, Collection[str]] | None = None
+        self, carriers: Iterable[AccountSender], sender_domains: Mapping[str, Collection[str]] | None = None
     ) -> None:
         self._sender_domains = sender_domains or {}
         self._carriers = {one.name: one for one in carriers}
         self._first = next(iter(self._carriers.values()))
 
     @classmethod
-    def alone(cls, pool: Pool) -> "Accounts":
+    def alone(cls, pool: SMTPPool) -> "Accounts":
         """One account of which nothing is shared."""
-        return cls([Carrier("default", pool)])
+        return cls([AccountSender("default", pool)])
 
-    def __getitem__(self, name: str) -> Carrier:
+    def __getitem__(self, name: str) -> AccountSender:
         return self._carriers[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -212,7 +212,7 @@ class Accounts(Mapping[str, Carrier]):
     def __len__(self) -> int:
         return len(self._carriers)
 
-    def chosen(self, limit: str) -> Carrier:
+    def chosen(self, limit: str) -> AccountSender:
         """The account whose limit the claim took; the first when it took none."""
         return self._carriers.get(limit.removeprefix("account:"), self._first)
 
@@ -221,11 +221,11 @@ class Accounts(Mapping[str, Carrier]):
         domains = self._sender_domains.get(name)
         return not domains or domain in domains
 
-    async def earlier(self, context: Mapping[str, Any]) -> Earlier | None:
+    async def earlier(self, context: Mapping[str, Any]) -> EarlierDelivery | None:
         """The last attempt that may have delivered the mail, if there was one."""
         link = self._first.link
         if link is None:
-            return Earlier() if context["unknown_effect"] else None
+            return EarlierDelivery() if context["unknown_effect"] else None
         if len(self) == 1 and context["job_try"] == 1 and not context["unknown_effect"]:
             return None
         journal = await link.call("LRANGE", _KEYS.history(context["job_id"]), 0, -1)

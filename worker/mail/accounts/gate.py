@@ -34,7 +34,7 @@ from producers.limits import Limits
 from producers.link import Argument, Link
 from producers.script import Script, read_script
 from worker.events import emit, event
-from worker.mail.accounts.aside import SetAside
+from worker.mail.accounts.refused_domains import RefusedDomains
 from worker.mail.accounts.tempo import Tempo
 from worker.mail.smtp.verdict import Trouble
 
@@ -81,7 +81,7 @@ PAUSES: Mapping[Trouble, Pause] = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Times:
+class GateTimes:
     """The gate's clockwork; the defaults are for real providers.
 
     Attributes:
@@ -142,16 +142,16 @@ class Gate:
         account: str,
         *,
         connections: int = 0,
-        times: Times | None = None,
+        times: GateTimes | None = None,
         unlimited: Limit | None = None,
     ) -> None:
         self._link = link
         self._account = account
         self._connections = connections
-        self._times = times or Times()
+        self._times = times or GateTimes()
         self._unlimited = unlimited
         self.tempo = Tempo()
-        self.aside = SetAside(self._times.aside)
+        self.aside = RefusedDomains(self._times.aside)
         self._permits: list[str] = []
         self._mine = uuid.uuid4().hex[:16]
         self._numbers = count(1)

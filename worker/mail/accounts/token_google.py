@@ -18,7 +18,7 @@ from worker.mail.smtp.token import Token, TokenRefused, TokenUnavailable
 _SCOPES: Final = ["https://mail.google.com/"]
 
 
-class Google:
+class GoogleTokens:
     """One service account for one mailbox; satisfies `worker.mail.smtp.token.TokenSource`.
 
     Args:

@@ -31,7 +31,7 @@ class _Session(requests.Session):
         return super().request(*arguments, **(options | self._always))
 
 
-class Microsoft:
+class MicrosoftTokens:
     """One application of one tenant; satisfies `worker.mail.smtp.token.TokenSource`.
 
     Args:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
-from worker.mail.smtp.verdict import Reply, Trouble
+from worker.mail.smtp.verdict import Refusal, Trouble
 
 _MOST_WORDS: Final = 250
 """Of the server, so that the remedy behind them is not cut off."""
@@ -37,7 +37,7 @@ _TEXTS: Final[Mapping[Trouble, str]] = {
 }
 
 
-def advice(trouble: Trouble, account: str, reply: Reply) -> str:
+def advice(trouble: Trouble, account: str, reply: Refusal) -> str:
     """The line that `ops mail accounts` shows.
 
     Args:

@@ -26,8 +26,8 @@ from typing import Final
 
 from jobs.mail.octets import Letter
 from worker.mail.smtp.envelope import (
+    Acceptance,
     Commands,
-    Receipt,
     find_refusal,
     is_go_ahead,
     is_no,
@@ -36,12 +36,12 @@ from worker.mail.smtp.envelope import (
     write_body,
     write_commands,
 )
-from worker.mail.smtp.errors import Broken, LeaseLost, Refused, Uncertain, Unfollowed
+from worker.mail.smtp.errors import ConnectionBroken, DeliveryUncertain, LeaseLost, MailRefused, TurnLost
 from worker.mail.smtp.opening_fault import describe
-from worker.mail.smtp.reply import Reply, Stage
+from worker.mail.smtp.protocol import RepliesInterrupted, SMTPProtocol, SMTPReply
+from worker.mail.smtp.reply import Refusal, Stage
 from worker.mail.smtp.server import Server
 from worker.mail.smtp.transport import open_wire
-from worker.mail.smtp.wire import Answer, Interrupted, Wire
 
 _SECONDS: Final[dict[Stage, float]] = {"mail": 300, "rcpt": 300, "data": 120, "dot": 600}
 """RFC 5321, 4.5.3.2."""
@@ -58,7 +58,7 @@ wait for one another, as a server may keep its replies until it has answered all
 _CLOSES: Final = 421
 
 
-class Connection:
+class SMTPConnection:
     """A connection to a mail server. One mail at a time, and one right behind it; closed on any doubt.
 
     Args:
@@ -72,7 +72,7 @@ class Connection:
     def __init__(self, server: Server, on_end: Callable[[], None] = lambda: None) -> None:
         self._server = server
         self._on_end = on_end
-        self._wire: Wire | None = None
+        self._wire: SMTPProtocol | None = None
         self._extensions: Mapping[str, str] = {}
         self._took = math.inf, math.inf
         self.sent = 0
@@ -100,7 +100,7 @@ class Connection:
         letter: Letter,
         begin_effect: Callable[[], Awaitable[bool]],
         pass_on: Callable[[], bool] = lambda: False,
-    ) -> Receipt:
+    ) -> Acceptance:
         """Hand over one mail; the reply to the one before may still be to come.
 
         Args:
@@ -116,7 +116,7 @@ class Connection:
         commands, body = write_commands(letter, self._extensions), write_body(letter.octets)
         wire = self._wire
         if wire is None:
-            raise Broken("connect", ConnectionError("not open"))
+            raise ConnectionBroken("connect", ConnectionError("not open"))
         followed = False
         try:
             began = monotonic()
@@ -125,14 +125,14 @@ class Connection:
             rest = await self._body(wire, body, begin_effect)
             followed = self._pipelines and max(self._took) < _QUICK and pass_on()
             text = await self._dot(wire, rest, held=followed)
-        except Refused:
+        except MailRefused:
             raise  # the connection is in order, or has been closed
         except BaseException:
             if not (followed or wire.ending):  # else it is another mail's, or ends with the reply to one
                 self.close()
             raise
         self.sent += 1
-        return Receipt(text, refused_recipients(letter, answers) if len(letter.recipients) > 1 else {})
+        return Acceptance(text, refused_recipients(letter, answers) if len(letter.recipients) > 1 else {})
 
     def close(self) -> None:
         """Close at once, without a QUIT."""
@@ -147,13 +147,13 @@ class Connection:
     async def quit(self) -> None:
         """Close politely; a server that does not answer is left."""
         if self._wire is not None:
-            with contextlib.suppress(Interrupted):
+            with contextlib.suppress(RepliesInterrupted):
                 await self._wire.ask(b"QUIT\r\n", (_QUIT_SECONDS,))
             self._wire.abort()
 
     # One mail
 
-    async def _envelope(self, wire: Wire, letter: Letter, commands: Commands) -> list[Answer]:
+    async def _envelope(self, wire: SMTPProtocol, letter: Letter, commands: Commands) -> list[SMTPReply]:
         """All that goes before the body; returns when somebody will get it and the server waits for it.
 
         What a server says to MAIL right behind another mail may be about that order, so that a no does not count.
@@ -167,16 +167,16 @@ class Connection:
                 answers = await wire.ask(b"".join(commands.lines), [_BEHIND_SECONDS, *seconds[1:]])
             else:
                 answers = await wire.ask(b"".join(commands.lines), seconds)
-        except Interrupted as end:
+        except RepliesInterrupted as end:
             if behind and not (end.answers and is_yes(end.answers[0])):
                 raise _unfollowed(end, let_go=wire.ending) from end
             self.close()
             if refusal := find_refusal(letter, end.answers):
                 raise refusal from None
-            raise Broken(commands.stages[len(end.answers)], end.cause) from end
+            raise ConnectionBroken(commands.stages[len(end.answers)], end.cause) from end
         if behind and not is_yes(answers[0]):
             self.close()
-            raise Unfollowed(refused=answers[0].code != _CLOSES)
+            raise TurnLost(refused=answers[0].code != _CLOSES)
         if refusal := find_refusal(letter, answers):
             await self._abandon(wire, refusal, body_awaited=is_go_ahead(answers[-1]))
             raise refusal
@@ -186,18 +186,18 @@ class Connection:
     def _pipelines(self) -> bool:
         return "pipelining" in self._extensions
 
-    async def _one_by_one(self, wire: Wire, letter: Letter, commands: Commands) -> list[Answer]:
-        answers: list[Answer] = []
+    async def _one_by_one(self, wire: SMTPProtocol, letter: Letter, commands: Commands) -> list[SMTPReply]:
+        answers: list[SMTPReply] = []
         for line, stage in zip(commands.lines, commands.stages, strict=True):
             try:
                 answers += await wire.ask(line, (_SECONDS[stage],))
-            except Interrupted as end:
-                raise Interrupted([*answers, *end.answers], end.cause) from end
+            except RepliesInterrupted as end:
+                raise RepliesInterrupted([*answers, *end.answers], end.cause) from end
             if find_refusal(letter, answers):
                 break
         return answers
 
-    async def _abandon(self, wire: Wire, refusal: Refused, *, body_awaited: bool) -> None:
+    async def _abandon(self, wire: SMTPProtocol, refusal: MailRefused, *, body_awaited: bool) -> None:
         """Bring the connection back into order for the next mail, or close it.
 
         A server that refused everybody and waits for a body nevertheless gets one dot: a mail of nothing, to
@@ -212,13 +212,13 @@ class Connection:
             (answer,) = await wire.ask(b"RSET\r\n", (_SECONDS["mail"],))
             if not is_yes(answer):
                 self.close()
-        except Interrupted:
+        except RepliesInterrupted:
             self.close()
         except BaseException:
             self.close()
             raise
 
-    async def _body(self, wire: Wire, body: bytes, begin_effect: Callable[[], Awaitable[bool]]) -> bytes:
+    async def _body(self, wire: SMTPProtocol, body: bytes, begin_effect: Callable[[], Awaitable[bool]]) -> bytes:
         """The body and the mark; returns what is left to be written before the dot.
 
         A long body has left this process when the mark is made, so that the time of doubt is short.
@@ -232,12 +232,12 @@ class Connection:
             await wire.drain(_CHUNK_SECONDS)
             self._heed_early_reply(wire)
             if not wire.quiet:
-                raise Broken("data", ConnectionResetError("the server has hung up"))
-        except Interrupted as end:
-            raise Broken("data", end.cause) from end
+                raise ConnectionBroken("data", ConnectionResetError("the server has hung up"))
+        except RepliesInterrupted as end:
+            raise ConnectionBroken("data", end.cause) from end
         return body
 
-    async def _chunks(self, wire: Wire, body: bytes) -> None:
+    async def _chunks(self, wire: SMTPProtocol, body: bytes) -> None:
         wire.hold_nothing_back(strictly=True)
         for start in range(0, len(body), _CHUNK):
             wire.write(body[start : start + _CHUNK])
@@ -245,21 +245,21 @@ class Connection:
             self._heed_early_reply(wire)
         wire.hold_nothing_back(strictly=False)
 
-    def _heed_early_reply(self, wire: Wire) -> None:
+    def _heed_early_reply(self, wire: SMTPProtocol) -> None:
         """A server may refuse a mail in the middle of its body; without a dot, the next command would be body."""
         if (early := wire.unasked) is None:
             return
         self.close()
         if not is_no(early):
-            raise Broken("data", EOFError(f"{early.code} before the dot"))
-        raise Refused(Reply("dot", early.code, early.text))
+            raise ConnectionBroken("data", EOFError(f"{early.code} before the dot"))
+        raise MailRefused(Refusal("dot", early.code, early.text))
 
-    async def _dot(self, wire: Wire, rest: bytes, *, held: bool) -> str:
+    async def _dot(self, wire: SMTPProtocol, rest: bytes, *, held: bool) -> str:
         began = monotonic()
         try:
             (answer,) = await wire.ask(rest + b".\r\n", (_SECONDS["dot"],), held=held)
-        except Interrupted as end:
-            raise Uncertain(describe(end.cause)) from end
+        except RepliesInterrupted as end:
+            raise DeliveryUncertain(describe(end.cause)) from end
         self._took = self._took[0], monotonic() - began
         if is_yes(answer):
             return answer.text
@@ -267,14 +267,14 @@ class Connection:
             answer
         ):  # 354 once more: what became of the mail it does not say, and whose the next is nobody knows
             self.close()
-            raise Uncertain(f"{answer.code} is no answer to it")
+            raise DeliveryUncertain(f"{answer.code} is no answer to it")
         if answer.code == _CLOSES:
             self.close()
-        raise Refused(Reply("dot", answer.code, answer.text))
+        raise MailRefused(Refusal("dot", answer.code, answer.text))
 
 
-def _unfollowed(end: Interrupted, *, let_go: bool) -> Unfollowed:
+def _unfollowed(end: RepliesInterrupted, *, let_go: bool) -> TurnLost:
     """Why a mail behind another did not get its turn; if it was let go, the one before took too long."""
     if end.answers:
-        return Unfollowed(refused=end.answers[0].code != _CLOSES)
-    return Unfollowed(refused=isinstance(end.cause, TimeoutError) and not let_go)
+        return TurnLost(refused=end.answers[0].code != _CLOSES)
+    return TurnLost(refused=isinstance(end.cause, TimeoutError) and not let_go)

@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from jobs.mail.octets import Letter
-from worker.mail.smtp.errors import Malformed, Refused
-from worker.mail.smtp.reply import Reply, Stage
-from worker.mail.smtp.wire import Answer
+from worker.mail.smtp.errors import MailRefused, MalformedMail
+from worker.mail.smtp.protocol import SMTPReply
+from worker.mail.smtp.reply import Refusal, Stage
 
 _ADDRESS = re.compile(r"[!-;=?-~]{1,320}")
 """Printable ASCII without space and angle brackets: it cannot end where it stands in a command."""
@@ -20,7 +20,7 @@ _TEMPORARY = 4
 
 
 @dataclass(slots=True)  # not frozen: as a letter
-class Receipt:
+class Acceptance:
     """The server took responsibility.
 
     Attributes:
@@ -29,7 +29,7 @@ class Receipt:
     """
 
     text: str = field(repr=False)
-    refused: Mapping[str, Reply] = field(default_factory=dict, repr=False)
+    refused: Mapping[str, Refusal] = field(default_factory=dict, repr=False)
 
 
 @dataclass(slots=True)
@@ -72,22 +72,22 @@ def write_body(octets: bytes) -> bytes:
             pieces.append(octets[begun:at])
             begun = at
         elif octets[at - 1] in b"\r\n":
-            raise Malformed(Reply("data", 554, "5.6.0 a dot after a bare CR or LF in the mail; not sent"))
+            raise MalformedMail(Refusal("data", 554, "5.6.0 a dot after a bare CR or LF in the mail; not sent"))
         at = octets.find(b".", at + 1)
     stuffed = b".".join([*pieces, octets[begun:]]) if pieces else octets
     return stuffed if stuffed.endswith(b"\r\n") else stuffed + b"\r\n"
 
 
-def refused_recipients(letter: Letter, answers: Sequence[Answer]) -> dict[str, Reply]:
+def refused_recipients(letter: Letter, answers: Sequence[SMTPReply]) -> dict[str, Refusal]:
     """Who was refused, among those that were answered."""
     return {
-        recipient: Reply("rcpt", answer.code, answer.text)
+        recipient: Refusal("rcpt", answer.code, answer.text)
         for recipient, answer in zip(letter.recipients, answers[1:], strict=False)
         if not is_yes(answer)
     }
 
 
-def find_refusal(letter: Letter, answers: Sequence[Answer]) -> Refused | None:
+def find_refusal(letter: Letter, answers: Sequence[SMTPReply]) -> MailRefused | None:
     """Why the body must not follow, from the answers so far; None when nothing speaks against it.
 
     A refused sender makes the servers refuse the recipients too, and refused recipients DATA (RFC 2920, 3.1), so
@@ -96,39 +96,41 @@ def find_refusal(letter: Letter, answers: Sequence[Answer]) -> Refused | None:
     if not answers or (is_go_ahead(answers[-1]) and all(map(is_yes, answers[:-1]))):
         return None
     if not is_yes(answers[0]):
-        return Refused(Reply("mail", answers[0].code, answers[0].text))
+        return MailRefused(Refusal("mail", answers[0].code, answers[0].text))
     refused = refused_recipients(letter, answers)
     if len(refused) == len(letter.recipients):
         passing = [reply for reply in refused.values() if reply.code // 100 == _TEMPORARY]
-        return Refused(next(iter(passing or refused.values())), refused)
+        return MailRefused(next(iter(passing or refused.values())), refused)
     if len(answers) > len(letter.recipients) + 1 and not is_go_ahead(answers[-1]):
-        return Refused(Reply("data", answers[-1].code, answers[-1].text))
+        return MailRefused(Refusal("data", answers[-1].code, answers[-1].text))
     return None
 
 
-def is_yes(answer: Answer) -> bool:
+def is_yes(answer: SMTPReply) -> bool:
     """2yz: done (RFC 5321, 4.2.1; 251 is one of them: the server will forward)."""
     return 200 <= answer.code < 300  # noqa: PLR2004  the first digit
 
 
-def is_no(answer: Answer) -> bool:
+def is_no(answer: SMTPReply) -> bool:
     """4yz or 5yz: not done."""
     return answer.code >= 400  # noqa: PLR2004  the first digit
 
 
-def is_go_ahead(answer: Answer) -> bool:
+def is_go_ahead(answer: SMTPReply) -> bool:
     """354: the body may follow."""
     return 300 <= answer.code < 400  # noqa: PLR2004  the first digit
 
 
 def _check(letter: Letter, limit: str) -> None:
     if letter.sender and not _ADDRESS.fullmatch(letter.sender):  # an empty one is that of bounces
-        raise Malformed(Reply("mail", 501, "5.1.7 the sender's address cannot stand in a command; not sent"))
+        raise MalformedMail(Refusal("mail", 501, "5.1.7 the sender's address cannot stand in a command; not sent"))
     for recipient in letter.recipients:
         if not _ADDRESS.fullmatch(recipient):
-            raise Malformed(Reply("rcpt", 501, "5.1.3 a recipient's address cannot stand in a command; not sent"))
+            raise MalformedMail(
+                Refusal("rcpt", 501, "5.1.3 a recipient's address cannot stand in a command; not sent")
+            )
     if not letter.recipients:
-        raise Malformed(Reply("rcpt", 501, "5.1.3 the mail has no recipient; not sent"))
+        raise MalformedMail(Refusal("rcpt", 501, "5.1.3 the mail has no recipient; not sent"))
     size = len(letter.octets)
     if limit.isdigit() and 0 < int(limit) < size:  # 0: no limit is known (RFC 1870, 4)
-        raise Malformed(Reply("mail", 552, f"5.3.4 {size} octets, the server takes {limit}; not sent"))
+        raise MalformedMail(Refusal("mail", 552, f"5.3.4 {size} octets, the server takes {limit}; not sent"))

@@ -17,7 +17,7 @@ from datetime import timedelta
 
 from worker.engine import TryLater
 from worker.mail.smtp.opening_fault import OpeningFault, describe
-from worker.mail.smtp.reply import Reply, Stage, Trouble
+from worker.mail.smtp.reply import Refusal, Stage, Trouble
 
 _SOON = timedelta(seconds=1)
 
@@ -30,7 +30,7 @@ def unanswered(what: str, error: BaseException) -> TryLater:
     return TryLater(f"Redis did not answer about {what}: {type(error).__name__}", after=_SOON, charged=False)
 
 
-class Refused(Exception):
+class MailRefused(Exception):
     """The server answered, and the answer is no.
 
     Attributes:
@@ -38,17 +38,17 @@ class Refused(Exception):
         recipients: each recipient's own answer, if it was they who were refused.
     """
 
-    def __init__(self, reply: Reply, recipients: Mapping[str, Reply] | None = None) -> None:
+    def __init__(self, reply: Refusal, recipients: Mapping[str, Refusal] | None = None) -> None:
         super().__init__(f"{reply.code} at {reply.stage}")
         self.reply = reply
         self.recipients = recipients or {}
 
 
-class Malformed(Refused):
+class MalformedMail(MailRefused):
     """The mail would do harm on the wire, or is larger than the server takes: the server was not asked."""
 
 
-class Broken(Exception):
+class ConnectionBroken(Exception):
     """The connection failed before the dot: the mail was certainly not taken."""
 
     def __init__(self, stage: Stage, cause: BaseException) -> None:
@@ -66,7 +66,7 @@ class Broken(Exception):
         return f"the server cannot be reached: {self}"
 
 
-class CannotOpen(Broken):
+class CannotOpen(ConnectionBroken):
     """The connection could not be opened, encrypted or greeted: it is the account's trouble and no mail's."""
 
     def __init__(self, fault: OpeningFault) -> None:
@@ -85,7 +85,7 @@ class CannotOpen(Broken):
         return str(self)
 
 
-class Unfollowed(Exception):
+class TurnLost(Exception):
     """The mail stood right behind another, and the connection ended before it was its turn: it costs it nothing.
 
     Attributes:
@@ -97,7 +97,7 @@ class Unfollowed(Exception):
         self.refused = refused
 
 
-class Uncertain(Exception):
+class DeliveryUncertain(Exception):
     """The dot was written and no reply came: nobody knows whether the mail was taken (RFC 1047)."""
 
 
@@ -105,5 +105,5 @@ class LeaseLost(Exception):
     """The mark could not be made because the job is somebody else's now; the dot was not written."""
 
 
-class Unmarked(Exception):
+class MarkMissing(Exception):
     """Redis did not confirm the mark, or too few of its replicas did; the dot was not written."""

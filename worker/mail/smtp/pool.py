@@ -13,7 +13,7 @@ Whenever a connection becomes idle or is gone, `_serve` hands idle ones to those
   tried only after a rest.
 - **Each lane has its share**, and urgent mails a reserve of connections that only they use.
 - **No attempt is lost to a dead connection.** One that the server closed while it was idle is gone at once; one
-  that proves dead at its first command costs the mail nothing, `Borrowed` takes another.
+  that proves dead at its first command costs the mail nothing, `Checkout` takes another.
 - **No gap between two mails.** A mail that waits takes over a quick connection when the one before writes its
   final dot, see `worker.mail.smtp.connection`. A server that does not take it so is not asked to any more.
 - A connection is given up after a number of mails, an age, or an idle time: servers count, and drop the silent.
@@ -29,12 +29,12 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import background
-from worker.mail.smtp.borrowed import Borrowed, Kept
-from worker.mail.smtp.connection import Connection
-from worker.mail.smtp.errors import Broken, Refused
+from worker.mail.smtp.checkout import Checkout, PooledConnection
+from worker.mail.smtp.connection import SMTPConnection
+from worker.mail.smtp.errors import ConnectionBroken, MailRefused
 from worker.mail.smtp.server import Server
 from worker.mail.smtp.shares import BULK as BULK, NORMAL as NORMAL, URGENT as URGENT, Shares
-from worker.mail.smtp.waiting import Waiting
+from worker.mail.smtp.waiting import WaitingMails
 
 _LONGEST_AGE = 300.0
 _LONGEST_IDLE = 30.0
@@ -62,7 +62,7 @@ class Permits(Protocol):
         """One that was taken is free again."""
 
 
-class Crowded(Exception):
+class ConnectionsExhausted(Exception):
     """No connection is open here, and other workers hold all that are permitted. It is not the mail's fault."""
 
 
@@ -72,16 +72,16 @@ class _Rest:
 
     until: float = 0.0
     failures: int = 0
-    refused: Refused | None = None
+    refused: MailRefused | None = None
     """The login was: then nobody tries before it is over, also while none is open."""
 
-    def begin(self, refused: Refused | None) -> float:
+    def begin(self, refused: MailRefused | None) -> float:
         seconds = min(_LONGEST_REST, _FIRST_REST * (1 << min(self.failures, 10)))
         self.until, self.failures, self.refused = time.monotonic() + seconds, self.failures + 1, refused
         return seconds
 
 
-class Pool:
+class SMTPPool:
     """At most so many connections to one server.
 
     Args:
@@ -110,7 +110,7 @@ class Pool:
         reserve: int = 0,
         permits: Permits | None = None,
         patience: float = 10.0,
-        on_failure: Callable[[Refused | Broken], None] | None = None,
+        on_failure: Callable[[MailRefused | ConnectionBroken], None] | None = None,
         on_open: Callable[[], None] = lambda: None,
         longest_idle: float = _LONGEST_IDLE,
         weights: Sequence[int] = (1, 1, 1),
@@ -124,8 +124,8 @@ class Pool:
         self._longest_idle = longest_idle
         self._bounded = permits is not None and permits.bounded
         self._shares = Shares(weights)
-        self._waiting: Waiting[Kept] = Waiting(self._shares)
-        self._idle: list[Kept] = []
+        self._waiting: WaitingMails[PooledConnection] = WaitingMails(self._shares)
+        self._idle: list[PooledConnection] = []
         self._open = 0
         self._follow = True
         self._behind = 0
@@ -138,7 +138,7 @@ class Pool:
         self._idle_timer: asyncio.TimerHandle | None = None
         self._rest_timer: asyncio.TimerHandle | None = None
 
-    def connection(self, *, priority: int = NORMAL) -> Borrowed:
+    def connection(self, *, priority: int = NORMAL) -> Checkout:
         """A connection for one mail, to be used with ``async with``, which waits for a free one.
 
         Args:
@@ -148,7 +148,7 @@ class Pool:
             Refused, Broken: none is open, and a new one could not be opened.
             Crowded: other workers hold all permitted connections.
         """
-        return Borrowed(self, priority)
+        return Checkout(self, priority)
 
     async def close(self) -> None:
         """Take leave of every idle connection. Nobody may be waiting for one any more."""
@@ -163,7 +163,7 @@ class Pool:
 
     # Handing out
 
-    async def acquire(self, priority: int, *, alone: bool = False) -> Kept:
+    async def acquire(self, priority: int, *, alone: bool = False) -> PooledConnection:
         """See `Lender`."""
         if self._idle and self._idle[-1].connection.usable and self._may_have(priority):
             kept = self._idle.pop()  # nobody is overtaken: who waits now may not have it
@@ -179,7 +179,7 @@ class Pool:
                 self.give_back(given)
             raise
 
-    def give_back(self, kept: Kept) -> None:
+    def give_back(self, kept: PooledConnection) -> None:
         """See `Lender`."""
         kept.used_at = time.monotonic()
         connection = kept.connection
@@ -199,7 +199,7 @@ class Pool:
             self._idle.append(kept)
         self._serve()
 
-    def pass_on(self, kept: Kept) -> bool:
+    def pass_on(self, kept: PooledConnection) -> bool:
         """See `Lender`. The next mail has its place among those in use, too."""
         if not self._follow or self._is_worn(kept, mails=kept.connection.sent + 1):
             return False
@@ -241,7 +241,7 @@ class Pool:
             self._listen()
         self._open_more()
 
-    def _is_worn(self, kept: Kept, *, mails: int) -> bool:
+    def _is_worn(self, kept: PooledConnection, *, mails: int) -> bool:
         return kept.worn or mails >= self._messages or time.monotonic() - kept.opened_at > _LONGEST_AGE
 
     def _may_have(self, priority: int) -> bool:
@@ -249,7 +249,7 @@ class Pool:
 
     # Handing on to other workers
 
-    async def _offer(self, kept: Kept) -> None:
+    async def _offer(self, kept: PooledConnection) -> None:
         """Keep a connection that comes back for the mails here, unless a more important one waits elsewhere."""
         priority = self._waiting.first
         if self._permits is not None and priority and await self._permits.wanted(priority):
@@ -299,20 +299,20 @@ class Pool:
     async def _open_one(self) -> None:
         if self._permits is not None and not await self._permitted(self._permits):
             return
-        kept: Kept | None = None
+        kept: PooledConnection | None = None
 
         def ended() -> None:
             if kept is not None:
                 self._ended(kept)
 
-        connection = Connection(self._server, on_end=ended)
+        connection = SMTPConnection(self._server, on_end=ended)
         try:
             await connection.open()
         except BaseException:
             self._give_permit_back()
             raise
         now = time.monotonic()
-        kept = Kept(connection, now, now)
+        kept = PooledConnection(connection, now, now)
         self._open += 1
         self._idle.append(kept)
         self._rest = _Rest()
@@ -329,7 +329,7 @@ class Pool:
             if await permits.take(NORMAL if self._waiting.first is None else self._waiting.first):
                 return True
             if self._open == 0 and time.monotonic() > deadline:
-                raise Crowded(f"no permit for a connection within {self._patience:g} s")
+                raise ConnectionsExhausted(f"no permit for a connection within {self._patience:g} s")
             await asyncio.sleep(_PERMIT_LOOK)
         return False
 
@@ -347,12 +347,12 @@ class Pool:
         Args:
             one_more: others worked when it began to open; if they have ended since, it is tried once more.
         """
-        if self._on_failure is not None and isinstance(failure, Refused | Broken):
+        if self._on_failure is not None and isinstance(failure, MailRefused | ConnectionBroken):
             self._on_failure(failure)
         reason = failure if isinstance(failure, Exception) else ConnectionError(repr(failure))
         if self._open == 0 and not one_more:
             self._waiting.fail(reason)
-        refused = reason if isinstance(reason, Refused) and reason.reply.stage == "login" else None
+        refused = reason if isinstance(reason, MailRefused) and reason.reply.stage == "login" else None
         if self._open or refused:
             seconds = self._rest.begin(refused)  # a wrong password shown again and again locks the account
             if self._rest_timer is not None:
@@ -361,7 +361,7 @@ class Pool:
 
     # Ending
 
-    def _ended(self, kept: Kept) -> None:
+    def _ended(self, kept: PooledConnection) -> None:
         """It is gone, whoever ended it."""
         self._open -= 1
         self._shares.in_use[kept.priority] -= kept.left
@@ -374,7 +374,7 @@ class Pool:
         if self._permits is not None:
             self._in_background(self._permits.give_back())
 
-    def _take_leave(self, kept: Kept) -> None:
+    def _take_leave(self, kept: PooledConnection) -> None:
         self._in_background(kept.connection.quit())  # until it is gone it counts: the server counts it too
 
     def drop_idle(self) -> None:

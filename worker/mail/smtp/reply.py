@@ -20,7 +20,7 @@ from typing import Final
 from worker.mail.smtp.reply_table import ROWS, Case
 from worker.mail.smtp.reply_words import essence, topics
 from worker.mail.smtp.verdict import (
-    Reply as Reply,
+    Refusal as Refusal,
     Scope as Scope,
     Stage as Stage,
     Trouble as Trouble,
@@ -53,14 +53,14 @@ _LONGEST_PAUSE: Final = timedelta(hours=24)
 """What a text may ask of a mail, and of an account."""
 
 
-def judge(reply: Reply, provider: str = "") -> Verdict:
+def judge(reply: Refusal, provider: str = "") -> Verdict:
     """The verdict on one reply.
 
     Args:
         provider: the account's preset, for what only one provider means by a code.
 
     Example:
-        >>> judge(Reply("rcpt", 550, "5.1.1 no such user")).scope
+        >>> judge(Refusal("rcpt", 550, "5.1.1 no such user")).scope
         'recipient'
     """
     verdict, asks = _decide(reply.stage, reply.code, reply.enhanced, essence(reply.text), provider)

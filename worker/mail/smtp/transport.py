@@ -18,12 +18,12 @@ import aiosmtplib
 from aiosmtplib.errors import SMTPAuthenticationError, SMTPException, SMTPResponseException
 
 from jobs.mail.ehlo import choose_ehlo_name
-from worker.mail.smtp.errors import Broken, CannotOpen, Refused
+from worker.mail.smtp.errors import CannotOpen, ConnectionBroken, MailRefused
 from worker.mail.smtp.opening_fault import Step, find_fault, write_fault
-from worker.mail.smtp.reply import Reply, Stage
+from worker.mail.smtp.protocol import SMTPProtocol
+from worker.mail.smtp.reply import Refusal, Stage
 from worker.mail.smtp.server import Server
 from worker.mail.smtp.token import Token, TokenRefused, TokenUnavailable
-from worker.mail.smtp.wire import Wire
 
 _REACH_SECONDS: Final = 30.0
 _GREETING_SECONDS: Final = 300.0
@@ -32,7 +32,7 @@ _LOGIN_SECONDS: Final = 60.0
 _NO_MECHANISM, _LOGIN_FAILED = 504, 535
 _LOWEST_CODE: Final = 200
 
-Opened = tuple[Wire, Mapping[str, str]]
+Opened = tuple[SMTPProtocol, Mapping[str, str]]
 """The wire, and what the server offered to EHLO: names in lower case with their parameters."""
 
 
@@ -53,16 +53,16 @@ async def open_wire(server: Server, on_end: Callable[[], None]) -> Opened:
         token = await tokens.token() if tokens else None
         try:
             return await _open(server, token, on_end)
-        except Refused as refusal:
+        except MailRefused as refusal:
             if tokens is None or token is None or not _is_login_failed(refusal.reply):
                 raise
             if (newer := await tokens.renewed(token)) is None:
                 raise
         return await _open(server, newer, on_end)
     except TokenRefused as refusal:
-        raise Refused(Reply("login", _LOGIN_FAILED, f"5.7.8 no token: {refusal}")) from None
+        raise MailRefused(Refusal("login", _LOGIN_FAILED, f"5.7.8 no token: {refusal}")) from None
     except TokenUnavailable as error:
-        raise Broken("login", error) from error
+        raise ConnectionBroken("login", error) from error
 
 
 async def _open(server: Server, token: Token | None, on_end: Callable[[], None]) -> Opened:
@@ -86,7 +86,7 @@ async def _open(server: Server, token: Token | None, on_end: Callable[[], None])
             await _cancellable(_login(smtp, server, token))
         if smtp.transport is None:
             raise ConnectionResetError("the server hung up")
-        return Wire(cast("asyncio.Transport", smtp.transport), on_end), dict(smtp.esmtp_extensions)
+        return SMTPProtocol(cast("asyncio.Transport", smtp.transport), on_end), dict(smtp.esmtp_extensions)
     except BaseException as error:
         if smtp is not None:
             smtp.close()
@@ -150,7 +150,7 @@ async def _login(smtp: aiosmtplib.SMTP, server: Server, token: Token | None) -> 
         wanted = "XOAUTH2" if token else "PLAIN or LOGIN"
         told = ", ".join(sorted(offered)).upper() or "none at all"
         text = f"5.5.4 the server does not offer {wanted} (it offers: {told}); not tried"
-        raise Refused(Reply("login", _NO_MECHANISM, text))
+        raise MailRefused(Refusal("login", _NO_MECHANISM, text))
 
 
 async def _reach(host: str, port: int) -> socket.socket:
@@ -178,22 +178,28 @@ async def _reach(host: str, port: int) -> socket.socket:
     raise failure
 
 
-def _is_login_failed(reply: Reply) -> bool:
+def _is_login_failed(reply: Refusal) -> bool:
     return reply.stage == "login" and reply.code == _LOGIN_FAILED
 
 
-def _meaning(stage: Stage, step: Step, error: BaseException, server: Server) -> Refused | Broken | None:
+def _meaning(
+    stage: Stage, step: Step, error: BaseException, server: Server
+) -> MailRefused | ConnectionBroken | None:
     """A failure to open, in our words; None for what is neither the server's nor the network's."""
     match error:
-        case Refused() | Broken():
+        case MailRefused() | ConnectionBroken():
             return error
         case SMTPAuthenticationError():
-            return Refused(Reply("login", error.code, error.message))
+            return MailRefused(Refusal("login", error.code, error.message))
         case SMTPResponseException() if error.code < _LOWEST_CODE:
             return CannotOpen(write_fault("no_smtp", server.where))
         case SMTPResponseException():
-            return Refused(Reply(stage, error.code, error.message))
+            return MailRefused(Refusal(stage, error.code, error.message))
         case SMTPException() | OSError() | TimeoutError() | ssl.SSLError():
-            return Broken(stage, error) if stage == "login" else CannotOpen(find_fault(step, error, server.where))
+            return (
+                ConnectionBroken(stage, error)
+                if stage == "login"
+                else CannotOpen(find_fault(step, error, server.where))
+            )
         case _:
             return None

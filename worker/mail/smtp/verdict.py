@@ -22,7 +22,7 @@ _PERMANENT = 500
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class Refusal:
     """A server's answer that is not the one hoped for."""
 
     stage: Stage

@@ -9,7 +9,7 @@ from worker.mail.smtp.shares import BULK as BULK, NORMAL as NORMAL, PRIORITIES, 
 Thing = TypeVar("Thing")
 
 
-class Waiting(Generic[Thing]):
+class WaitingMails(Generic[Thing]):
     """Queues, one for each lane.
 
     Args:

@@ -9,18 +9,18 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from jobs.mail.octets import Letter
-from worker.mail.smtp.connection import Connection
-from worker.mail.smtp.envelope import Receipt
-from worker.mail.smtp.errors import Broken, Refused, Unfollowed
+from worker.mail.smtp.connection import SMTPConnection
+from worker.mail.smtp.envelope import Acceptance
+from worker.mail.smtp.errors import ConnectionBroken, MailRefused, TurnLost
 
 _CLOSES = 421
 
 
 @dataclass(slots=True, eq=False)
-class Kept:
+class PooledConnection:
     """An open connection, and when it was opened and used last (seconds of the monotonic clock)."""
 
-    connection: Connection
+    connection: SMTPConnection
     opened_at: float
     used_at: float
     worn: bool = False
@@ -36,13 +36,13 @@ class Kept:
 class Lender(Protocol):
     """A pool, as a loan needs it."""
 
-    async def acquire(self, priority: int, *, alone: bool = False) -> Kept:
+    async def acquire(self, priority: int, *, alone: bool = False) -> PooledConnection:
         """Wait for a connection; ``alone``: not one on which another mail is not done yet."""
 
-    def give_back(self, kept: Kept) -> None:
+    def give_back(self, kept: PooledConnection) -> None:
         """It is idle, or gone."""
 
-    def pass_on(self, kept: Kept) -> bool:
+    def pass_on(self, kept: PooledConnection) -> bool:
         """Give it to the next mail, if one waits; the reply to the last is still to come."""
 
     def caught_up(self) -> None:
@@ -55,7 +55,7 @@ class Lender(Protocol):
         """One was found dead, and these have been idle for longer."""
 
 
-class Borrowed:
+class Checkout:
     """A connection of the pool, for one mail: what `Pool.connection` gives.
 
     Args:
@@ -67,8 +67,8 @@ class Borrowed:
         self._pool = pool
         self._priority = priority
         self._alone = False
-        self._kept: Kept | None = None
-        self._passed_on: Kept | None = None
+        self._kept: PooledConnection | None = None
+        self._passed_on: PooledConnection | None = None
 
     async def __aenter__(self) -> Self:
         await self._take()
@@ -81,7 +81,7 @@ class Borrowed:
         if self._passed_on is not None:
             self._pool.caught_up()
 
-    async def send(self, letter: Letter, begin_effect: Callable[[], Awaitable[bool]]) -> Receipt:
+    async def send(self, letter: Letter, begin_effect: Callable[[], Awaitable[bool]]) -> Acceptance:
         """Hand over the mail; on another connection if this one proves to have died before its turn.
 
         Args:
@@ -95,12 +95,12 @@ class Borrowed:
             kept = await self._take()
             try:
                 return await kept.connection.send(letter, begin_effect, self._pass_on)
-            except Unfollowed as failure:
+            except TurnLost as failure:
                 self._alone = True
                 if failure.refused:
                     self._pool.follow_no_more()
                 self._give_back()
-            except (Broken, Refused) as failure:
+            except (ConnectionBroken, MailRefused) as failure:
                 if not _had_died(kept, failure):
                     raise
                 self._give_back()
@@ -113,7 +113,7 @@ class Borrowed:
         elif self._kept is not None:
             self._kept.connection.retire()
 
-    async def _take(self) -> Kept:
+    async def _take(self) -> PooledConnection:
         if self._kept is None:
             self._kept = await self._pool.acquire(self._priority, alone=self._alone)
         return self._kept
@@ -130,10 +130,10 @@ class Borrowed:
         return True
 
 
-def _had_died(kept: Kept, failure: Broken | Refused) -> bool:
+def _had_died(kept: PooledConnection, failure: ConnectionBroken | MailRefused) -> bool:
     """Whether a kept connection was found dead: nothing came, or only a farewell, to its first command."""
     if not kept.rested or kept.connection.usable:
         return False
-    if isinstance(failure, Broken):
+    if isinstance(failure, ConnectionBroken):
         return failure.stage == "mail"
     return failure.reply.stage == "mail" and failure.reply.code == _CLOSES

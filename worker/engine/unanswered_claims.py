@@ -17,7 +17,7 @@ _AGAIN_SECONDS = 1.0
 
 
 @dataclass(slots=True)
-class Strays:
+class UnansweredClaims:
     """The numbers of the claims without a reply, as ranges, since in an outage all of them are.
 
     Args:

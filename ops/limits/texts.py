@@ -1,7 +1,7 @@
 """Limits in words, Spanish and English."""
 
 from ops.depth.lane_limits import LaneLimits
-from ops.depth.words import held_text
+from ops.depth.texts import held_text
 from ops.durations import duration_text
 from ops.language import Language
 from producers.limits import LimitState

@@ -19,8 +19,8 @@ from redis.exceptions import RedisError, ResponseError
 
 from producers.link import Argument, Link
 from producers.script import Script, read_script
+from worker.engine.batch import CallBatcher
 from worker.engine.lane import Claim
-from worker.engine.together import Together
 
 _REPLICA_SECONDS = 1.0
 
@@ -28,11 +28,11 @@ Mark = tuple[str, str, str]
 """Of an effect that is about to begin: the job's id, the lease's token, the attempt with its note."""
 
 
-class Unconfirmed(RedisError):
+class UnconfirmedMark(RedisError):
     """Too few replicas have the mark: a failover could lose it."""
 
 
-class Marks:
+class EffectMarks:
     """Makes them for one worker.
 
     Args:
@@ -44,7 +44,7 @@ class Marks:
         self._link = link
         self._replicas = replicas
         self.script = Script(read_script(Path(__file__).parent / "scripts", "begin_effect"))
-        self._together: dict[str, Together[Mark, bool]] = {}
+        self._together: dict[str, CallBatcher[Mark, bool]] = {}
 
     def make(self, claim: Claim, effects: str, note: str = "") -> Awaitable[bool]:
         """Record that the attempt is about to cause its effect; to be awaited, False when the lease was lost.
@@ -59,7 +59,7 @@ class Marks:
         """
         together = self._together.get(effects)
         if together is None:
-            together = self._together[effects] = Together(partial(self._make, effects))
+            together = self._together[effects] = CallBatcher(partial(self._make, effects))
         return together.answer((claim.id, claim.token, f"{claim.attempt} {note}" if note else str(claim.attempt)))
 
     async def close(self) -> None:
@@ -85,7 +85,7 @@ class Marks:
         if isinstance(copies, ResponseError):
             raise copies
         if isinstance(answer, list) and any(answer) and copies < self._replicas:
-            raise Unconfirmed(
+            raise UnconfirmedMark(
                 f"the mark is on {copies} of {self._replicas} replica(s) after {_REPLICA_SECONDS:g} s; "
                 "check them, or lower MOMENTUS_WORKER__CONFIRM_REPLICAS"
             )

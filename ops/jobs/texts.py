@@ -3,15 +3,15 @@
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
-from ops.depth.words import held_text
+from ops.depth.texts import held_text
 from ops.durations import duration_text
 from ops.jobs.dead import DeadJob
 from ops.jobs.edit import Edited
-from ops.jobs.explain import Explained, Wait
-from ops.jobs.job import Job, Progress
-from ops.jobs.operations import Revived, RevivedAll, TakenOut
-from ops.jobs.parked import ParkedJob, Parking, Unparked
-from ops.limits.words import limit_text
+from ops.jobs.explain import Explanation, Wait
+from ops.jobs.job import Job, JobProgress
+from ops.jobs.operations import ReviveCounts, Revived, TakenOut
+from ops.jobs.parked import ParkedJob, ParkReason, Unparked
+from ops.limits.texts import limit_text
 from ops.table import printable, table
 
 ID_LIMIT = 512
@@ -74,7 +74,7 @@ _UNKNOWN = (
 )
 
 
-def explained_text(found: Explained) -> str:
+def explained_text(found: Explanation) -> str:
     """A job for people: a few lines, and its history."""
     job = found.job
     if job.state == "unknown":
@@ -105,7 +105,7 @@ def parked_table(found: Sequence[ParkedJob]) -> str:
     return table(("ID", "LANE", "WHY", "NEEDS", "REASON"), rows, left={0, 1, 2, 3, 4})
 
 
-def revived_all_text(lane: str, counts: RevivedAll) -> str:
+def revived_all_text(lane: str, counts: ReviveCounts) -> str:
     """How many came back."""
     vanished = f"; {counts.vanished} had no payload any more, counted as vanished" if counts.vanished else ""
     erased = f"; {counts.erased} stay dead, their content was erased" if counts.erased else ""
@@ -142,16 +142,16 @@ def _facts(job: Job) -> Iterator[str]:
         yield f"  progress   {_progress_text(job.progress)}"
 
 
-def _limit(found: Explained) -> Iterator[str]:
+def _limit(found: Explanation) -> Iterator[str]:
     if found.limit is not None:
         yield f"  limit      {printable(found.limit.key)}{'' if found.limit.limit else ', which nobody defined'}"
 
 
-def _waits(found: Explained) -> Iterator[str]:
+def _waits(found: Explanation) -> Iterator[str]:
     job, lane = found.job, found.lane
     held = "" if lane is None or lane.held is None else printable(held_text(lane.held))
     left = 0.0 if job.since is None else max(0.0, (job.since - job.at).total_seconds())
-    parking = job.parking or Parking(why="", needs="", reason="")
+    parking = job.parking or ParkReason(why="", needs="", reason="")
     place = "no ready job" if not job.place else f"{job.place} ready jobs"
     for wait in found.waits_for:
         yield _WAITS[wait].format(
@@ -168,14 +168,14 @@ def _waits(found: Explained) -> Iterator[str]:
         )
 
 
-def _limits_text(found: Explained) -> str:
+def _limits_text(found: Explanation) -> str:
     """What the limits give that the job needs: its own if that has no room, else those of its lane."""
     if found.limit is not None and (found.limit.room == 0 or found.lane is None):
         return limit_text(found.limit)
     return "; ".join(limit_text(one) for one in found.lane.limits.states) if found.lane else ""
 
 
-def _progress_text(told: Progress) -> str:
+def _progress_text(told: JobProgress) -> str:
     share = f"{told.done:g} of {told.total:g} ({100 * told.done / told.total:.0f} %)"
     return f"{share}{' ' + printable(told.note) if told.note else ''}, told at {_time(told.at)}"
 

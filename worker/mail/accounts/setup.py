@@ -18,12 +18,12 @@ from jobs.mail.account import Account, read_accounts
 from jobs.mail.stream import STREAMS, Stream
 from producers.limit import Limit, Rate, Window
 from producers.link import Link
-from worker.mail.accounts.accounts import Accounts, Carrier
-from worker.mail.accounts.gate import Gate, Times, limit_key
+from worker.mail.accounts.accounts import Accounts, AccountSender
+from worker.mail.accounts.gate import Gate, GateTimes, limit_key
 from worker.mail.accounts.routing import keep_rerouting
 from worker.mail.accounts.shared_token import SharedTokens
-from worker.mail.smtp.errors import Broken, Refused
-from worker.mail.smtp.pool import Pool
+from worker.mail.smtp.errors import ConnectionBroken, MailRefused
+from worker.mail.smtp.pool import SMTPPool
 from worker.mail.smtp.server import Server, is_loopback
 from worker.mail.smtp.token import Tokens, TokenSource
 
@@ -33,7 +33,7 @@ _IDLE, _LONGEST_IDLE = 30.0, 240.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Configured:
+class ConfiguredAccount:
     """An account, where it hands in mail, and why it cannot ("" when it can)."""
 
     account: Account
@@ -42,22 +42,22 @@ class Configured:
 
 
 @dataclass(frozen=True, slots=True)
-class Configuration:
+class AccountConfiguration:
     """All accounts, in the order in which they are tried, and the streams."""
 
-    configured: Sequence[Configured]
+    configured: Sequence[ConfiguredAccount]
     streams: Mapping[str, Stream]
 
     @classmethod
-    def of_one(cls, server: Server) -> "Configuration":
+    def of_one(cls, server: Server) -> "AccountConfiguration":
         """One account without limits of its own."""
         account = Account(name="default", host=server.host, port=server.port, tls=server.tls)
-        return cls([Configured(account=account, server=server)], STREAMS)
+        return cls([ConfiguredAccount(account=account, server=server)], STREAMS)
 
 
 def read_configuration(
     path: Path, link: Link, *, here_only: bool, read_secret: Callable[[Path], str], ehlo_name: str = ""
-) -> Configuration:
+) -> AccountConfiguration:
     """What an accounts file says. An account whose secret cannot be read stands still by itself.
 
     Args:
@@ -76,10 +76,10 @@ def read_configuration(
                 f"[accounts.{one.name}] host: is another machine, but mail is kept here; set MOMENTUS_MAIL__MODE"
             )
     accounts = [replace(one, ehlo_name=one.ehlo_name or ehlo_name) for one in file.accounts]
-    return Configuration([_configured(one, link, read_secret) for one in accounts], file.streams)
+    return AccountConfiguration([_configured(one, link, read_secret) for one in accounts], file.streams)
 
 
-def _configured(account: Account, link: Link, read_secret: Callable[[Path], str]) -> Configured:
+def _configured(account: Account, link: Link, read_secret: Callable[[Path], str]) -> ConfiguredAccount:
     described = Server(
         account.host,
         account.port,
@@ -92,8 +92,10 @@ def _configured(account: Account, link: Link, read_secret: Callable[[Path], str]
         secret = _secret(account, read_secret)
         tokens = _tokens(account, secret, link)
     except (OSError, ValueError, ImportError) as error:
-        return Configured(account=account, server=described, unusable=f"[accounts.{account.name}] {error}")
-    return Configured(account=account, server=replace(described, password="" if tokens else secret, tokens=tokens))
+        return ConfiguredAccount(account=account, server=described, unusable=f"[accounts.{account.name}] {error}")
+    return ConfiguredAccount(
+        account=account, server=replace(described, password="" if tokens else secret, tokens=tokens)
+    )
 
 
 def _secret(account: Account, read_secret: Callable[[Path], str]) -> str:
@@ -112,20 +114,20 @@ def _tokens(account: Account, secret: str, link: Link) -> Tokens | None:
     source: TokenSource
     match account.auth:
         case "microsoft":
-            from worker.mail.accounts.token_microsoft import Microsoft  # noqa: PLC0415  an extra
+            from worker.mail.accounts.token_microsoft import MicrosoftTokens  # noqa: PLC0415  an extra
 
-            source = Microsoft(tenant=account.tenant, client_id=account.client_id, secret=secret)
+            source = MicrosoftTokens(tenant=account.tenant, client_id=account.client_id, secret=secret)
         case "google":
-            from worker.mail.accounts.token_google import Google  # noqa: PLC0415  an extra
+            from worker.mail.accounts.token_google import GoogleTokens  # noqa: PLC0415  an extra
 
-            source = Google(key=secret, mailbox=account.username)
+            source = GoogleTokens(key=secret, mailbox=account.username)
         case _:
             return None
     return SharedTokens(source, link, account=account.name, secret=secret)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Size:
+class AccountSize:
     """How much of an account without limits of its own one worker uses.
 
     Attributes:
@@ -139,7 +141,7 @@ class Size:
 
 @asynccontextmanager
 async def at_work(
-    configured: Iterable[Configured], link: Link, *, size: Size, times: Times | None = None
+    configured: Iterable[ConfiguredAccount], link: Link, *, size: AccountSize, times: GateTimes | None = None
 ) -> AsyncIterator[Accounts]:
     """The accounts, for as long as the block lasts.
 
@@ -155,7 +157,7 @@ async def at_work(
         for one, gate in zip(entries, gates, strict=True)
     ]
     if any(one.account.sender_domains for one in entries):
-        every = (times or Times()).renew_every
+        every = (times or GateTimes()).renew_every
         keeping.append(background.start("rerouting", partial(keep_rerouting, link, every)))
     try:
         yield Accounts(carriers, {one.account.name: one.account.sender_domains for one in entries})
@@ -205,20 +207,20 @@ def longest_idle(account: Account) -> float:
     return min(_LONGEST_IDLE, max(_IDLE, 2 * between))
 
 
-def _gate(account: Account, link: Link, times: Times | None) -> Gate:
+def _gate(account: Account, link: Link, times: GateTimes | None) -> Gate:
     limit = limit_of(account)
     unlimited = None if limit.rates else limit
     return Gate(link, account.name, connections=account.connections, times=times, unlimited=unlimited)
 
 
-def _carrier(one: Configured, gate: Gate, link: Link, size: Size) -> Carrier:
+def _carrier(one: ConfiguredAccount, gate: Gate, link: Link, size: AccountSize) -> AccountSender:
     account = one.account
 
-    def failed(failure: Refused | Broken) -> None:
+    def failed(failure: MailRefused | ConnectionBroken) -> None:
         carrier.failed_to_open(failure)
 
     connections = account.connections or size.connections
-    pool = Pool(
+    pool = SMTPPool(
         one.server,
         connections=connections,
         messages=account.messages or size.messages,
@@ -229,7 +231,7 @@ def _carrier(one: Configured, gate: Gate, link: Link, size: Size) -> Carrier:
         longest_idle=longest_idle(account),
         weights=size.weights,
     )
-    carrier = Carrier(
+    carrier = AccountSender(
         account.name,
         pool,
         provider=account.preset,

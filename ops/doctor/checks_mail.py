@@ -10,8 +10,8 @@ from datetime import datetime, timedelta
 
 from jobs.mail.account import Account
 from ops.doctor.dns import DomainFacts, HostFacts
-from ops.doctor.finding import Finding, fine, warning, wrong
-from ops.doctor.smtp import Reply, ServerFacts
+from ops.doctor.finding import DoctorFinding, fine, warning, wrong
+from ops.doctor.smtp import LogInReply, ServerFacts
 
 _SOON = timedelta(days=21)
 _LOGGED_IN, _FOR_GOOD, _TOO_WEAK = 235, 500, 534
@@ -47,7 +47,7 @@ SELECTORS = {
 """Where providers put a domain's DKIM keys unless told otherwise."""
 
 
-def judge_server(facts: ServerFacts, *, now: datetime) -> Iterator[Finding]:
+def judge_server(facts: ServerFacts, *, now: datetime) -> Iterator[DoctorFinding]:
     """One account's server: reached, encrypted, with a login that it takes, for mails of our size."""
     account, where = facts.account, f"{facts.account.name} ({facts.account.host}:{facts.account.port})"
     if facts.fault:
@@ -69,14 +69,14 @@ def judge_server(facts: ServerFacts, *, now: datetime) -> Iterator[Finding]:
     yield from _queueing(facts, where)
 
 
-def _greeting(facts: ServerFacts, where: str) -> Finding:
+def _greeting(facts: ServerFacts, where: str) -> DoctorFinding:
     is_address = facts.ehlo_name.startswith("[") and not facts.ehlo_name.startswith(("[127.", "[IPv6:::1"))
     if is_address and not facts.account.ehlo_name:
         return warning("smtp.ehlo_address", where, name=facts.ehlo_name)
     return fine("smtp.ehlo", where, name=facts.ehlo_name)
 
 
-def _certificate(facts: ServerFacts, where: str, now: datetime) -> Iterator[Finding]:
+def _certificate(facts: ServerFacts, where: str, now: datetime) -> Iterator[DoctorFinding]:
     if facts.account.tls == "off":
         yield fine("smtp.plain", where)
     elif facts.certificate_ends and facts.certificate_ends - now < _SOON:
@@ -85,7 +85,7 @@ def _certificate(facts: ServerFacts, where: str, now: datetime) -> Iterator[Find
         yield fine("smtp.tls", where)
 
 
-def _login(account: Account, facts: ServerFacts, where: str) -> Iterator[Finding]:
+def _login(account: Account, facts: ServerFacts, where: str) -> Iterator[DoctorFinding]:
     mechanisms = facts.offers.get("auth", "").upper().split()
     offered = ", ".join(mechanisms) or "none"
     if account.auth == "password" and account.preset == "microsoft365":
@@ -103,7 +103,7 @@ def _login(account: Account, facts: ServerFacts, where: str) -> Iterator[Finding
         yield from _tried(facts, where)
 
 
-def _tried(facts: ServerFacts, where: str) -> Iterator[Finding]:
+def _tried(facts: ServerFacts, where: str) -> Iterator[DoctorFinding]:
     """What came of the log-in, if one was tried."""
     if facts.credentials is None:
         return
@@ -114,7 +114,7 @@ def _tried(facts: ServerFacts, where: str) -> Iterator[Finding]:
         yield _judged(facts.login, where, setting)
 
 
-def _judged(reply: Reply, where: str, setting: str) -> Finding:
+def _judged(reply: LogInReply, where: str, setting: str) -> DoctorFinding:
     """What a server's answer to a log-in means, and so which setting to mend."""
     told = f"{reply.code} {reply.text}"
     if reply.code == _LOGGED_IN:
@@ -130,14 +130,14 @@ def _judged(reply: Reply, where: str, setting: str) -> Finding:
     return wrong("smtp.login_refused", where, reply=told, setting=setting)
 
 
-def _queueing(facts: ServerFacts, where: str) -> Iterator[Finding]:
+def _queueing(facts: ServerFacts, where: str) -> Iterator[DoctorFinding]:
     """Exim leaves what comes after the 10th mail of a connection to its queue run, unless it is told otherwise."""
     messages = facts.account.messages
     if "exim" in facts.greeting.lower() and not 0 < messages <= _EXIM_TAKES:
         yield warning("smtp.exim", where, account=facts.account.name)
 
 
-def _size(facts: ServerFacts, where: str) -> Finding:
+def _size(facts: ServerFacts, where: str) -> DoctorFinding:
     told = facts.offers.get("size", "")
     size = int(told) if told.isdigit() else 0
     if size and size < _SMALL:
@@ -147,7 +147,7 @@ def _size(facts: ServerFacts, where: str) -> Finding:
 
 def judge_domain(
     facts: DomainFacts, *, presets: frozenset[str], our_key: str, our_selector: str
-) -> Iterator[Finding]:
+) -> Iterator[DoctorFinding]:
     """One sender domain.
 
     Args:
@@ -167,7 +167,7 @@ def judge_domain(
         yield warning("domain.no_mx", facts.domain)
 
 
-def _spf(facts: DomainFacts, presets: frozenset[str]) -> Iterator[Finding]:
+def _spf(facts: DomainFacts, presets: frozenset[str]) -> Iterator[DoctorFinding]:
     if len(facts.spf) > 1:
         yield wrong("spf.many", facts.domain, count=len(facts.spf))
         return
@@ -192,7 +192,7 @@ def _spf(facts: DomainFacts, presets: frozenset[str]) -> Iterator[Finding]:
         yield fine("spf.right", facts.domain, lookups=lookups)
 
 
-def _dkim(facts: DomainFacts, our_key: str, our_selector: str) -> Iterator[Finding]:
+def _dkim(facts: DomainFacts, our_key: str, our_selector: str) -> Iterator[DoctorFinding]:
     if our_key:
         published = facts.dkim.get(our_selector)
         if published is None:
@@ -215,7 +215,7 @@ def _public(record: str) -> str:
     return "".join(found[1].split()) if found else ""
 
 
-def _dmarc(facts: DomainFacts) -> Iterator[Finding]:
+def _dmarc(facts: DomainFacts) -> Iterator[DoctorFinding]:
     if len(facts.dmarc) != 1:
         yield wrong("dmarc.many", facts.domain) if facts.dmarc else wrong("dmarc.none", facts.domain)
         return
@@ -229,7 +229,7 @@ def _dmarc(facts: DomainFacts) -> Iterator[Finding]:
         yield fine("dmarc.right", facts.domain, policy=policy)
 
 
-def judge_host(facts: HostFacts) -> Iterator[Finding]:
+def judge_host(facts: HostFacts) -> Iterator[DoctorFinding]:
     """A mail server of one's own: each address needs a name that leads back (Gmail's sender guidelines)."""
     if not facts.names:
         yield wrong("ptr.no_address", facts.host)

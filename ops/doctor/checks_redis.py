@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from ipaddress import ip_address
 
-from ops.depth.read import Depth, WorkerSeen
-from ops.doctor.finding import Finding, fine, warning, wrong
+from ops.depth.read import Depth, LiveWorker
+from ops.doctor.finding import DoctorFinding, fine, warning, wrong
 from ops.doctor.redis_facts import RedisFacts
 
 _LEAST_VERSION = 7
@@ -17,7 +17,7 @@ _SILENT_MS = 15_000
 _WHERE = "redis"
 
 
-def judge_redis(facts: RedisFacts) -> Iterator[Finding]:
+def judge_redis(facts: RedisFacts) -> Iterator[DoctorFinding]:
     """One finding for each thing that was looked at."""
     for right, part in facts.lacking:
         yield warning("redis.no_right", _WHERE, right=right, part=part)
@@ -36,7 +36,7 @@ def judge_redis(facts: RedisFacts) -> Iterator[Finding]:
         yield warning("mail.suppressed_many", "mail", count=facts.flood.count, **values)
 
 
-def _version(facts: RedisFacts) -> Finding:
+def _version(facts: RedisFacts) -> DoctorFinding:
     version = str(facts.info.get("redis_version", "0"))
     name = str(facts.info.get("server_name", "redis"))
     shown = f"{name} {facts.info.get(f'{name}_version', version)}"
@@ -45,7 +45,7 @@ def _version(facts: RedisFacts) -> Finding:
     return build("redis.version" if major >= _LEAST_VERSION else "redis.old", _WHERE, version=shown)
 
 
-def _eviction(facts: RedisFacts) -> Finding:
+def _eviction(facts: RedisFacts) -> DoctorFinding:
     policy = facts.config.get("maxmemory-policy") or str(facts.info.get("maxmemory_policy", "unknown"))
     if int(facts.info.get("evicted_keys", 0)):
         return wrong("redis.evicted", _WHERE, keys=facts.info["evicted_keys"], policy=policy)
@@ -54,7 +54,7 @@ def _eviction(facts: RedisFacts) -> Finding:
     return fine("redis.noeviction", _WHERE)
 
 
-def _durability(facts: RedisFacts) -> Iterator[Finding]:
+def _durability(facts: RedisFacts) -> Iterator[DoctorFinding]:
     on = facts.config.get("appendonly", "yes" if facts.info.get("aof_enabled") else "no")
     if on != "yes":
         yield wrong("redis.no_aof", _WHERE)
@@ -68,7 +68,7 @@ def _durability(facts: RedisFacts) -> Iterator[Finding]:
         yield wrong("redis.save_failed", _WHERE)
 
 
-def _memory(facts: RedisFacts) -> Finding:
+def _memory(facts: RedisFacts) -> DoctorFinding:
     used, most = int(facts.info.get("used_memory", 0)), int(facts.info.get("maxmemory", 0))
     limit = most or int(facts.info.get("total_system_memory", 0))
     mails = max(0, limit - used) // (facts.mail_octets or _USUAL_MAIL)
@@ -80,13 +80,13 @@ def _memory(facts: RedisFacts) -> Finding:
     return (warning if mails < _FEW_MAILS else fine)("redis.memory", _WHERE, **values)
 
 
-def _clock(ahead: float) -> Finding:
+def _clock(ahead: float) -> DoctorFinding:
     skew = abs(ahead)
     build = wrong if skew > _SKEW_WRONG else warning if skew > _SKEW_WARNING else fine
     return build("redis.clock" if skew > _SKEW_WARNING else "redis.clock_right", _WHERE, seconds=f"{ahead:+.1f}")
 
 
-def _access(facts: RedisFacts) -> Iterator[Finding]:
+def _access(facts: RedisFacts) -> Iterator[DoctorFinding]:
     if _is_loopback(facts.host):
         return
     if not facts.encrypted:
@@ -95,7 +95,7 @@ def _access(facts: RedisFacts) -> Iterator[Finding]:
         yield wrong("redis.no_password", _WHERE, host=facts.host)
 
 
-def judge_depth(depth: Depth) -> Iterator[Finding]:
+def judge_depth(depth: Depth) -> Iterator[DoctorFinding]:
     """What the queue's own figures say: jobs that are missing, workers that are, mails that wait for people."""
     if not depth.conserved:
         lanes = ", ".join(f"{one.lane} {one.unaccounted:+d}" for one in depth.lanes if not one.conserved)
@@ -122,7 +122,7 @@ def judge_depth(depth: Depth) -> Iterator[Finding]:
             yield warning("lane.dead", lane.lane, dead=lane.dead)
 
 
-def _workers(depth: Depth) -> Iterator[Finding]:
+def _workers(depth: Depth) -> Iterator[DoctorFinding]:
     if not depth.workers:
         yield wrong("workers.none", "workers")
         return
@@ -136,7 +136,7 @@ def _workers(depth: Depth) -> Iterator[Finding]:
     yield fine("workers.alive", "workers", count=len(depth.workers) - len(silent))
 
 
-def _name(one: WorkerSeen) -> str:
+def _name(one: LiveWorker) -> str:
     return f"{one.host}:{one.pid}"
 
 

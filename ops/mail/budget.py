@@ -22,7 +22,7 @@ _MILLISECOND = timedelta(milliseconds=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Left:
+class BucketBudget:
     """Of a bucket.
 
     Attributes:
@@ -52,7 +52,7 @@ class Left:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LeftOfWindow:
+class WindowBudget:
     """Of a window.
 
     Attributes:
@@ -80,7 +80,7 @@ class LeftOfWindow:
         return max(0.0, self.rate.count - sum(count for _, count in self.begun))
 
     def within(self, time: timedelta, *, pace: float = 1.0, reserve: float = 0.0) -> float:
-        """How many it lets through in a time from now; see :meth:`Left.within`."""
+        """How many it lets through in a time from now; see :meth:`BucketBudget.within`."""
         whole = max(1, math.floor(self.rate.count * pace))
         usable = whole - min(whole - 1, math.ceil(whole * reserve))
         turns, rest = divmod(time, self.turn)
@@ -95,11 +95,15 @@ def _begun(window: Window, text: str, now_ms: float) -> Iterator[tuple[timedelta
             yield over, count
 
 
-def read_left(rate: Rate | Window, octets: bytes | None, now_ms: float) -> Left | LeftOfWindow:
+def read_left(rate: Rate | Window, octets: bytes | None, now_ms: float) -> BucketBudget | WindowBudget:
     """What is left of a rate.
 
     Args:
         octets: what Redis has of it; None for nothing.
     """
     text = (octets or b"").decode(errors="replace")
-    return LeftOfWindow.read(rate, text, now_ms) if isinstance(rate, Window) else Left.read(rate, text, now_ms)
+    return (
+        WindowBudget.read(rate, text, now_ms)
+        if isinstance(rate, Window)
+        else BucketBudget.read(rate, text, now_ms)
+    )

@@ -23,12 +23,21 @@ from jobs.mail.seal import BrokenSeal, KeyRing, UnknownSealKey, is_sealed, key_i
 from jobs.mail.stream import Stream
 from producers.suppression import Suppressed, Weighed
 from worker.engine import GiveUp, TryLater
-from worker.engine.together import ANSWER_SECONDS
+from worker.engine.batch import ANSWER_SECONDS
 from worker.events import emit, event
-from worker.mail.modes import Direct, Forbidden, Held, Redirected, Safety, redirected, way_of, with_original
+from worker.mail.modes import (
+    DirectDelivery,
+    ModeHold,
+    ModeRefusal,
+    Redirection,
+    Safety,
+    redirected,
+    way_of,
+    with_original,
+)
 from worker.mail.sent import SentRegister
 from worker.mail.shape import check_shape
-from worker.mail.smtp.reply import Reply
+from worker.mail.smtp.reply import Refusal
 from worker.mail.suppression import SuppressionList
 
 _MAIL_UNNOTED = event("mail.unnoted")
@@ -47,7 +56,7 @@ _KEY_WAIT = timedelta(minutes=1)
 
 
 @dataclass(slots=True)  # not frozen: that triples the cost of making one, and there is one for each mail
-class Opened:
+class OpenedMail:
     """A mail that can be read.
 
     Attributes:
@@ -69,7 +78,7 @@ class Opened:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Care:
+class MailPolicies:
     """The parts, each optional.
 
     Attributes:
@@ -86,29 +95,29 @@ class Care:
     sent: SentRegister | None = None
     signer: Signer | None = None
 
-    def opened(self, payload: Mapping[str, object], *, job_id: str) -> Opened:
+    def opened(self, payload: Mapping[str, object], *, job_id: str) -> OpenedMail:
         """The mail in the open.
 
         Raises:
             TryLater: sealed with a key that this worker does not have; uncharged, until one has it.
             GiveUp: the seal is broken, or a field is not what it must be.
         """
-        mail = self._opened(payload, job_id) if is_sealed(payload) else Opened(fields=payload)
+        mail = self._opened(payload, job_id) if is_sealed(payload) else OpenedMail(fields=payload)
         check_shape(mail.fields)
         return mail
 
-    def _opened(self, payload: Mapping[str, object], job_id: str) -> Opened:
+    def _opened(self, payload: Mapping[str, object], job_id: str) -> OpenedMail:
         try:
             if self.ring is None:
                 raise UnknownSealKey(key_id_of(payload))
-            return Opened(fields=self.ring.open(payload, kind=KIND, job_id=job_id), sealed=True)
+            return OpenedMail(fields=self.ring.open(payload, kind=KIND, job_id=job_id), sealed=True)
         except UnknownSealKey as unknown:
             words = f"sealed with the key {unknown.key_id!r}, which MOMENTUS_MAIL__SEAL_KEYS does not have here"
             raise TryLater(words, after=_KEY_WAIT, charged=False) from None
         except BrokenSeal as broken:
             raise GiveUp(f"cannot be opened: {broken.reason}") from None
 
-    async def addressed(self, mail: Opened, stream: Stream) -> Opened | Suppressed:
+    async def addressed(self, mail: OpenedMail, stream: Stream) -> OpenedMail | Suppressed:
         """The mail as it is to go, or the reason for which its recipient is not written to.
 
         Raises:
@@ -117,17 +126,17 @@ class Care:
         """
         recipient = str(mail.fields.get("to"))
         match way_of(recipient, self.safety):
-            case Held(reason):
+            case ModeHold(reason):
                 raise TryLater(reason, charged=False)
-            case Forbidden(reason):
+            case ModeRefusal(reason):
                 raise GiveUp(reason)
-            case Redirected(to):
+            case Redirection(to):
                 return replace(mail, fields={**redirected(mail.fields, to), ORIGINAL: recipient})
-            case Direct():
+            case DirectDelivery():
                 found = await self._suppressed(recipient, stream)
                 return mail if found is None else found
 
-    def finished(self, letter: Letter, mail: Opened) -> Letter:
+    def finished(self, letter: Letter, mail: OpenedMail) -> Letter:
         """The letter as it leaves; the same for the same mail.
 
         Raises:
@@ -137,7 +146,7 @@ class Care:
             letter = with_original(letter, mail.fields[ORIGINAL])
         return letter if self.signer is None else self.signer.signed(letter)
 
-    def leaving(self, mail: Opened, account: str) -> None:
+    def leaving(self, mail: OpenedMail, account: str) -> None:
         """Note to whom it goes and by which account; nobody waits for that."""
         if self.sent is not None and ORIGINAL not in mail.fields:
             self.sent.note(str(mail.fields["message_id"]), str(mail.fields["to"]), account)
@@ -147,7 +156,7 @@ class Care:
         if self.sent is not None:
             await self.sent.written()
 
-    async def refused(self, mail: Opened, reply: Reply, *, account: str, job_id: str) -> Weighed:
+    async def refused(self, mail: OpenedMail, reply: Refusal, *, account: str, job_id: str) -> Weighed:
         """Learn from a refusal; a fault of Redis is logged, since the mail's own end matters more."""
         if self.suppression is None or ORIGINAL in mail.fields:
             return "noted"

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 
-from ops.command import Refused, Tools
+from ops.command import CommandRefused, Tools
 from sessions import SessionRefused, Sessions, SessionsUnavailable
 
 SHOWN = 12
@@ -23,7 +23,7 @@ def asking(tools: Tools) -> Iterator[Sessions]:
     try:
         yield Sessions(tools.redis, deadline=_DEADLINE)
     except SessionRefused as refusal:
-        raise Refused(str(refusal)) from refusal
+        raise CommandRefused(str(refusal)) from refusal
     except SessionsUnavailable as error:
         raise ConnectionError(str(error)) from error
 

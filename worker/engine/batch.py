@@ -19,18 +19,18 @@ Question = TypeVar("Question")
 Answer = TypeVar("Answer")
 
 
-class WrongNumberOfAnswers(Exception):
+class WrongReplyCount(Exception):
     """A fault of the call: nobody can tell which answer belongs to which question."""
 
     def __init__(self, *, questions: int, answers: int) -> None:
         super().__init__(f"answers: {answers} came for {questions} question(s); there must be one for each")
 
 
-class Unasked(Exception):
+class CallDropped(Exception):
     """The event loop ended before the question had its answer."""
 
 
-class Together(Generic[Question, Answer]):
+class CallBatcher(Generic[Question, Answer]):
     """Asks for many at once.
 
     Args:
@@ -63,14 +63,14 @@ class Together(Generic[Question, Answer]):
         finally:
             self._asking = None
             left, self._waiting = [*batch, *self._waiting], []
-            _fail(left, Unasked("the event loop ends"))  # nobody is left over otherwise
+            _fail(left, CallDropped("the event loop ends"))  # nobody is left over otherwise
 
     async def _settle(self, batch: Sequence[tuple[Question, asyncio.Future[Answer]]]) -> None:
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
                 answers = await self._ask([question for question, _ in batch])
             if len(answers) != len(batch):
-                raise WrongNumberOfAnswers(questions=len(batch), answers=len(answers))
+                raise WrongReplyCount(questions=len(batch), answers=len(answers))
         except Exception as error:  # noqa: BLE001  whatever it is belongs to those who asked
             _fail(batch, error)
             return

@@ -5,7 +5,7 @@ A code that a language lacks is told in English, so that a table may be begun wi
 
 from collections.abc import Mapping, Sequence
 
-from ops.doctor.finding import SEVERITIES, Finding
+from ops.doctor.finding import SEVERITIES, DoctorFinding
 from ops.table import printable
 
 Words = Mapping[str, tuple[str, str]]
@@ -247,17 +247,17 @@ LANGUAGES: Mapping[str, Words] = {"en": ENGLISH}
 _MARKS = {"wrong": "WRONG", "warning": "look", "fine": "ok"}
 
 
-def cause(finding: Finding, language: str = "en") -> str:
+def cause(finding: DoctorFinding, language: str = "en") -> str:
     """What is so."""
     return _row(finding, language)[0].format(**finding.values)
 
 
-def remedy(finding: Finding, language: str = "en") -> str:
+def remedy(finding: DoctorFinding, language: str = "en") -> str:
     """What to do about it; empty for a finding that is fine."""
     return "" if finding.severity == "fine" else _row(finding, language)[1].format(**finding.values)
 
 
-def report(findings: Sequence[Finding]) -> str:
+def report(findings: Sequence[DoctorFinding]) -> str:
     """All of it for people, the worst first."""
     lines = []
     for severity in SEVERITIES:
@@ -269,5 +269,5 @@ def report(findings: Sequence[Finding]) -> str:
     return "\n".join([*lines, "", counts])
 
 
-def _row(finding: Finding, language: str) -> tuple[str, str]:
+def _row(finding: DoctorFinding, language: str) -> tuple[str, str]:
     return LANGUAGES.get(language, ENGLISH).get(finding.code) or ENGLISH[finding.code]

@@ -36,7 +36,7 @@ class _Refusal:
     until: float | None = None
 
 
-class SetAside:
+class RefusedDomains:
     """The domains that are refused, as this worker saw it.
 
     Args:

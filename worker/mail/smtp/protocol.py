@@ -7,7 +7,7 @@ which a reply was overdue, or whose reader was cancelled, must never be used aga
 asked for is kept in ``unasked``: a server may refuse a mail in the middle of its body, or take its leave while the
 connection is idle.
 
-What can go wrong is one error, `Interrupted`: the connection ended, a reply was overdue, or what came is no
+What can go wrong is one error, `RepliesInterrupted`: the connection ended, a reply was overdue, or what came is no
 reply. It holds the answers that came before. Replies are limited to 32 KiB, so that nobody fills the memory.
 """
 
@@ -25,14 +25,14 @@ _PATIENCE: Final = 2.0
 
 
 @dataclass(slots=True)  # not frozen: that triples the cost of making one, and there are four for each mail
-class Answer:
+class SMTPReply:
     """One reply: its code, and its lines without the code, joined by line feeds."""
 
     code: int
     text: str = field(repr=False)
 
 
-class Interrupted(Exception):
+class RepliesInterrupted(Exception):
     """Not all answers came.
 
     Attributes:
@@ -40,7 +40,7 @@ class Interrupted(Exception):
         cause: why no more did.
     """
 
-    def __init__(self, answers: Sequence[Answer], cause: BaseException) -> None:
+    def __init__(self, answers: Sequence[SMTPReply], cause: BaseException) -> None:
         super().__init__(str(cause))
         self.answers = answers
         self.cause = cause
@@ -52,10 +52,10 @@ class _Question:
 
     seconds: Sequence[float]
     heard: asyncio.Future[None]
-    answers: list[Answer] = field(default_factory=list)
+    answers: list[SMTPReply] = field(default_factory=list)
 
 
-class Wire(asyncio.Protocol):
+class SMTPProtocol(asyncio.Protocol):
     """Asks and waits.
 
     Args:
@@ -84,7 +84,7 @@ class Wire(asyncio.Protocol):
         self._flowing: asyncio.Future[None] | None = None
         self.ended: BaseException | None = None
         self.ending = False
-        self.unasked: Answer | None = None
+        self.unasked: SMTPReply | None = None
         transport.set_protocol(self)
 
     @property
@@ -98,7 +98,7 @@ class Wire(asyncio.Protocol):
         """Whether an answer is still to come."""
         return bool(self._questions)
 
-    async def ask(self, octets: bytes, seconds: Sequence[float], *, held: bool = False) -> list[Answer]:
+    async def ask(self, octets: bytes, seconds: Sequence[float], *, held: bool = False) -> list[SMTPReply]:
         """Send commands, and wait for as many replies as there are times. If it is not quiet, nothing is sent.
 
         Args:
@@ -110,7 +110,7 @@ class Wire(asyncio.Protocol):
         """
         if not self.quiet:
             early = [self.unasked] if self.unasked else []
-            raise Interrupted(early, self.ended or EOFError("the server spoke unasked"))
+            raise RepliesInterrupted(early, self.ended or EOFError("the server spoke unasked"))
         self._send(octets, held=held)
         question = _Question(seconds, self._loop.create_future())
         self._questions.append(question)
@@ -143,7 +143,7 @@ class Wire(asyncio.Protocol):
             finally:
                 timer.cancel()
         if self.ended is not None:
-            raise Interrupted([], self.ended)
+            raise RepliesInterrupted([], self.ended)
 
     def hold_nothing_back(self, *, strictly: bool) -> None:
         """Strictly: `drain` waits until the kernel has taken every octet but one, not only most of them.
@@ -212,9 +212,9 @@ class Wire(asyncio.Protocol):
             said = b"\n".join([*self._lines, said])
             self._lines.clear()
         self._size = 0
-        self._answer(Answer(int(code), said.decode("utf-8", "replace")))
+        self._answer(SMTPReply(int(code), said.decode("utf-8", "replace")))
 
-    def _answer(self, answer: Answer) -> None:
+    def _answer(self, answer: SMTPReply) -> None:
         self._heard += 1
         if not self._questions:
             self.unasked = answer
@@ -298,5 +298,5 @@ class Wire(asyncio.Protocol):
 
 def _fail(question: _Question, cause: BaseException) -> None:
     if not question.heard.done():
-        question.heard.set_exception(Interrupted(question.answers, cause))
+        question.heard.set_exception(RepliesInterrupted(question.answers, cause))
         question.heard.exception()  # its reader may have been cancelled; then nobody reads it, which is no fault

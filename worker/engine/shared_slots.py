@@ -1,8 +1,8 @@
 """How the lanes of a worker share a ceiling: the next free slot goes to the lane that has the least of its share.
 
 So a flood in one lane keeps another lane's job waiting for one job at most: when the next one ends, the lane in
-which nothing runs comes first. :func:`share` decides; a :class:`Ceiling` knows the lanes of one worker, also where
-several pumps move them.
+which nothing runs comes first. :func:`share` decides; a :class:`SharedSlots` knows the lanes of one worker, also
+where several pumps move them.
 """
 
 import math
@@ -13,7 +13,7 @@ from worker.engine.lane import Lane
 
 
 @dataclass(frozen=True, slots=True)
-class Asking:
+class SlotRequest:
     """A lane that could take jobs.
 
     Attributes:
@@ -27,14 +27,14 @@ class Asking:
     weight: int = 1
 
 
-def share(room: int, asking: Sequence[Asking]) -> list[int]:
+def share(room: int, asking: Sequence[SlotRequest]) -> list[int]:
     """How many of the free slots each lane gets, one by one to the one with the least running / weight.
 
     Args:
         room: free slots under the ceiling; below 1, nobody gets any.
         asking: in the order in which equals come.
 
-    >>> share(3, [Asking(running=4, most=9), Asking(running=2, most=9), Asking(running=0, most=1)])
+    >>> share(3, [SlotRequest(running=4, most=9), SlotRequest(running=2, most=9), SlotRequest(running=0, most=1)])
     [0, 2, 1]
     """
     given = [0] * len(asking)
@@ -46,7 +46,7 @@ def share(room: int, asking: Sequence[Asking]) -> list[int]:
     return given
 
 
-class Ceiling:
+class SharedSlots:
     """How many jobs of all lanes together may run at a time.
 
     Args:
@@ -89,7 +89,7 @@ class Ceiling:
         if self._most is None:
             return [min(lane.free, (lane.slots + 1) // 2) if lane.wants else 0 for lane in lanes]
         able = [lane.free if lane.wants and lane.rest_until <= now else 0 for lane in self._lanes]
-        asking = [Asking(lane.taken, most, lane.weight) for lane, most in zip(self._lanes, able, strict=True)]
+        asking = [SlotRequest(lane.taken, most, lane.weight) for lane, most in zip(self._lanes, able, strict=True)]
         given = share(min(int(self.room), (self._most + 1) // 2), asking)
         by_name = dict(zip((lane.name for lane in self._lanes), given, strict=True))
         return [by_name[lane.name] for lane in lanes]
