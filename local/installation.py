@@ -24,7 +24,7 @@ from local.embedded.valkey import Valkey
 from local.supervisor.process import Process
 from local.supervisor.ready import http_ok
 from producers.keys import LaneKeys
-from sessions.connection import connect
+from producers.link.client import connect
 
 _RUNNING = "running.json"
 _MAIL = LaneKeys("mail.normal")

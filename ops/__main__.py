@@ -41,9 +41,9 @@ from ops.reports.commands import REPORTS
 from ops.running import NAME, RunningUnreadable, running_redis_url
 from ops.sessions.commands import SESSIONS
 from ops.table import table
+from producers.link.client import connect
 from producers.rights import missing_right
 from reports.numbers import written
-from sessions.connection import connect
 from settings import Settings, allowed, each_field, is_secret, load_or_exit, show
 
 EXIT_FINDING, EXIT_CONFIGURATION, EXIT_REDIS = 1, 2, 3

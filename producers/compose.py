@@ -297,7 +297,7 @@ def board_of(entry: bytes | None) -> str | None:
 
 
 def unusable_address(error: ValueError) -> InvalidRequest:
-    """For what :func:`.address.read_address` refuses; its words hold nothing of the password."""
+    """For what :func:`.link.address.read_address` refuses; its words hold nothing of the password."""
     return InvalidRequest(f"url: {error}")
 
 

@@ -15,6 +15,7 @@ from redis.exceptions import ResponseError
 
 from .errors import NotEnqueued
 from .link import Argument, Link
+from .link.slots import SlotLink
 
 Call = Callable[..., Awaitable[Any]]
 _MARKER_LIFE_MS = 1000
@@ -24,7 +25,7 @@ class NotConfirmed(NotEnqueued):
     """Too few replicas have the job. It may stand or be lost with the primary; send it again with its key."""
 
 
-def confirmed(link: Link, tag: str, *, replicas: int, within: float) -> Call:
+def confirmed(link: Link | SlotLink, tag: str, *, replicas: int, within: float) -> Call:
     """Calls a script on the link, and raises when too few replicas have what it wrote.
 
     Args:

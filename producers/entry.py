@@ -11,8 +11,8 @@ from typing import Any
 
 from .keys import LaneKeys
 from .link import Argument
+from .link.script import read_script
 from .receipt import Cancelled
-from .script import read_script
 
 Asked = tuple[list[str], list[Argument]]
 """A script's KEYS and ARGV."""

@@ -6,19 +6,12 @@ they live in one slot of a Redis Cluster and one script may touch them together.
 
 from dataclasses import dataclass
 
+from .link.cluster import tag_of as tag_of
+
 
 def group_of(lane: str) -> str:
     """The lane group: the word before the first dot."""
     return lane.partition(".")[0]
-
-
-def tag_of(key: str) -> str:
-    """The hash tag of a key or of a job id, braces included; all keys with the same one live in one slot.
-
-    >>> tag_of("momentus:{mail}:counters")
-    '{mail}'
-    """
-    return key[key.index("{") : key.index("}") + 1]
 
 
 @dataclass(frozen=True, slots=True)

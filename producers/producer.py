@@ -22,7 +22,7 @@ from .compose import (
     unusable_address,
 )
 from .keys import catalogue, tag_of
-from .links import Links
+from .link.links import Links
 from .message import Message, Seal
 from .queue import Queue
 from .receipt import Cancelled, Receipt

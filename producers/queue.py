@@ -24,12 +24,13 @@ from .entry import (
     put_question,
     script,
 )
-from .errors import InvalidRequest, RedisUnavailable
+from .errors import InvalidRequest
 from .faults import in_our_words, no_answer, no_connection, unreachable
 from .keys import LaneKeys, tag_of
-from .links import Links
+from .link.budget import Late
+from .link.links import Links, open_links
+from .link.script import Script
 from .receipt import Cancelled, Receipt
-from .script import Script
 
 _TURN = 1.05
 """Budgets for an item of a digest: a little more than Redis has, so that its silence is told as such."""
@@ -50,7 +51,7 @@ class Queue:
     def __init__(self, client: Links | Redis, *, budget: float, confirm_replicas: int = 0) -> None:
         if confirm_replicas and not isinstance(client, Links):
             raise InvalidRequest("confirm_replicas: needs connections of the producer's own; use Producer.connect")
-        self._client = client
+        self._links = open_links(client)
         self._budget = budget
         self._confirm_replicas = confirm_replicas
         self._enqueue = Script(script("enqueue"))
@@ -61,7 +62,7 @@ class Queue:
 
     async def close(self) -> None:
         """Close the connections."""
-        await (self._client.close() if isinstance(self._client, Links) else self._client.aclose())
+        await self._links.close()
 
     @asynccontextmanager
     async def within_budget(self, tag: str) -> AsyncIterator[None]:
@@ -70,24 +71,14 @@ class Queue:
         May be nested, to give several round trips one budget.
         """
         try:
-            async with asyncio.timeout(self._budget):
+            async with self._links.within(self._budget, tag):
                 yield
+        except Late as late:
+            raise (no_answer if late.is_connected else no_connection)(self._budget) from late
         except RedisError as error:
             raise in_our_words(error) from error
-        except TimeoutError as error:
-            raise self._late(tag) from error
         except OSError as error:
             raise unreachable(error) from error
-
-    def _late(self, tag: str) -> RedisUnavailable:
-        """The budget has passed: whether it went into connecting or into waiting for an answer."""
-        if not isinstance(self._client, Links):
-            return no_answer(self._budget)
-        link = self._client.of(tag)
-        if not link.connection:
-            return no_connection(self._budget)
-        link.drop()  # nobody else shall wait behind a server that does not answer
-        return no_answer(self._budget)
 
     async def put(self, lane: str, entries: Sequence[Entry]) -> list[Taken]:
         """Queue all entries of one lane, or none.
@@ -163,9 +154,7 @@ class Queue:
             return await one.run(self._call(tag), keys, arguments)
 
     def _call(self, tag: str) -> Call:
-        if not isinstance(self._client, Links):
-            return self._client.execute_command
-        link = self._client.of(tag)
+        link = self._links.of(tag)
         if not self._confirm_replicas:
-            return link.call
+            return cast("Call", link.call)
         return confirmed(link, tag, replicas=self._confirm_replicas, within=self._budget / 2)

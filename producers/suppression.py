@@ -29,7 +29,7 @@ from .entry import Asked, script
 from .errors import InvalidRequest
 from .keys import MAIL_SUPPRESSION, MAIL_SUPPRESSION_LOG, mail_failures
 from .link import Argument
-from .script import Script
+from .link.script import Script
 
 Reason = Literal["hard_bounce", "soft_bounce", "complaint", "unsubscribed", "manual"]
 REASONS: tuple[Reason, ...] = get_args(Reason)

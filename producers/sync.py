@@ -26,6 +26,7 @@ from .compose import (
     unusable_address,
 )
 from .keys import catalogue
+from .link.sync import SyncLinks
 from .message import Message, Seal
 from .receipt import Cancelled, Receipt
 from .suppression import (
@@ -38,7 +39,6 @@ from .suppression import (
     suppress_question,
     unsuppress_question,
 )
-from .sync_link import SyncLinks
 from .sync_queue import SyncQueue
 from .takes import SyncTakes
 from .terms import NO_DELAY, Terms

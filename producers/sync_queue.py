@@ -9,7 +9,6 @@ from redis.exceptions import NoScriptError, RedisError, ResponseError, TimeoutEr
 
 from .collapse import Gathering
 from .confirm import NotConfirmed, believed, confirmation
-from .deadline import deadline
 from .entry import (
     Asked,
     Chunk,
@@ -28,9 +27,10 @@ from .errors import NotEnqueued
 from .faults import in_our_words, no_answer, no_connection
 from .keys import tag_of
 from .link import Argument
+from .link.deadline import deadline
+from .link.script import Script
+from .link.sync import SyncLinks
 from .receipt import Cancelled, Receipt
-from .script import Script
-from .sync_link import SyncLinks
 
 
 class SyncQueue:

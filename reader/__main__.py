@@ -25,6 +25,7 @@ from redis.asyncio import Redis
 import background
 import log
 from hosts import Hosts
+from producers.link.client import open_pool
 from reader.changes import listen
 from reader.clock import Clock
 from reader.connection import DEADLINE, Connection
@@ -38,7 +39,6 @@ from reader.listener import Listener
 from reader.listening import SHARES_PORTS, bind
 from reader.report import Reports
 from reader.store import Store
-from sessions.connection import open_pool
 from settings import Settings, load_or_exit
 
 GRACE_S = 5
@@ -120,7 +120,10 @@ def _listening_to(settings: Settings, hints: Hints) -> Callable[[], Coroutine[No
     url = settings.redis_url.get_secret_value() if settings.redis_url else ""
     channel = f"momentus:{{reports}}:changed:{settings.tenant}"
     return lambda: listen(
-        Redis.from_pool(open_pool(url, seconds=_SUBSCRIBED_S)), channel, hints.tell, hints.resume
+        Redis.from_pool(open_pool(url, seconds=_SUBSCRIBED_S, tag="{reports}")),
+        channel,
+        hints.tell,
+        hints.resume,
     )
 
 

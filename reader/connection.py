@@ -26,7 +26,7 @@ from redis.exceptions import RedisError, ResponseError
 import background
 from clocks import Reading, running_us
 from producers.link import IDLE_SECONDS, NOT_THE_PRIMARY, Argument, Link, says
-from producers.wire import Waiting, Wire, pack
+from producers.link.wire import Waiting, Wire, pack
 from reader.clock import Clock
 
 DEADLINE = timedelta(milliseconds=50)
@@ -65,7 +65,7 @@ class Connection:
     """One connection for all requests of one event loop. On a cluster, to the primary of the reports.
 
     Args:
-        url: where Redis is; see `producers.address`.
+        url: where Redis is; see `producers.link.address`.
         copy: told of changed keys.
         clock: told what time Redis has.
 

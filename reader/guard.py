@@ -19,7 +19,7 @@ from typing import Any
 
 import orjson
 
-from producers.wire import pack
+from producers.link.wire import pack
 from reader.access import roots_of
 from reader.connection import Connection
 from reader.copy import Copy

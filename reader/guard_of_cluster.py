@@ -1,6 +1,6 @@
 """What the asker may see, where sessions lie in many slots of a cluster, and so on more than one server.
 
-The look at a session cannot leave with the look at the report then; a client of its own finds the server of each
+The look at a session cannot leave with the look at the report then; links of its own find the server of each
 session. No copy is kept: whom to believe while which server is away is more than it is worth.
 """
 
@@ -10,16 +10,14 @@ import asyncio
 import logging
 from collections.abc import Set as AbstractSet
 from datetime import timedelta
-from typing import Any, cast
 
-from redis.asyncio import Redis
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 import background
+from producers.link.cluster import tag_of
+from producers.link.links import Links
 from reader.guard import Asked, Guard, now_ms, read_roots
 from reader.memo import Latest
-from sessions.connection import connect
-from sessions.deadline import within
 from sessions.errors import SessionsUnavailable
 from sessions.glance import Found, Glance, first_look, is_due, read
 from sessions.token import Place, place_of
@@ -38,8 +36,8 @@ class ClusterGuard(Guard):
     """
 
     def __init__(self, url: str, *, deadline: timedelta) -> None:
-        self._redis: Redis = connect(url, wait=deadline.total_seconds())
-        self._deadline = deadline
+        self._links = Links(url)
+        self._deadline = deadline.total_seconds()
         self._slid = Latest[str, int](limit=_SLID_BYTES, weigh=lambda digest, _at: len(digest))
         self._sliding: set[asyncio.Task[None]] = set()
 
@@ -76,17 +74,16 @@ class ClusterGuard(Guard):
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._redis.aclose()
+        await self._links.close()
 
     async def _load(self, place: Place) -> Found | None:
+        tag = tag_of(place.session_key)
+        send = self._links.of(tag).call
         try:
-            return await within(self._deadline, read(self._send, place, await self._send(*first_look(place))))
-        except (RedisError, OSError, TimeoutError) as error:
+            async with self._links.within(self._deadline, tag):
+                return await read(send, place, await send(*first_look(place)))
+        except (RedisError, OSError) as error:  # a timeout is an OSError
             raise SessionsUnavailable(f"Redis did not serve the sessions: {error}") from error
-
-    async def _send(self, *command: Any) -> Any:  # noqa: ANN401  a reply is whatever Redis says
-        execute = cast("Any", self._redis.execute_command)
-        return await within(self._deadline, execute(*command))
 
     def _note_use(self, found: Found) -> None:
         """Count a use of the session, if that is due; nobody waits for it."""
@@ -99,10 +96,14 @@ class ClusterGuard(Guard):
         sliding.add_done_callback(self._sliding.discard)
 
     async def _slide(self, found: Found) -> None:
+        tag = tag_of(found.place.session_key)
+        commands = Glance.at(found.place, found.user).slide(found.record)
         try:
-            for command in Glance.at(found.place, found.user).slide(found.record):
-                await self._send(*command)
-        except (RedisError, OSError, TimeoutError) as error:
+            async with self._links.within(self._deadline, tag):
+                for reply in await self._links.of(tag).call_many(commands):
+                    if isinstance(reply, ResponseError):
+                        raise reply
+        except (RedisError, OSError) as error:
             log.warning("Redis does not take note of a use of a session: %s", error)
 
 

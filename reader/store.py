@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from producers.wire import Waiting, pack
+from producers.link.wire import Waiting, pack
 from reader.clock import Clock
 from reader.connection import Connection, StoreUnavailable as StoreUnavailable
 from reader.copy import Copy

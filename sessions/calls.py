@@ -11,7 +11,8 @@ from datetime import timedelta
 from typing import Any, Generic, TypeVar
 
 from .errors import SessionConflict, SessionGone, SessionRefused
-from .session import FIELDS, Session, decode, encode
+from .record import FIELDS, decode, encode
+from .session import Session
 from .token import Place, epoch_key, mint, place_of, tag_of, user_key
 
 TEXT_LIMIT = 255
@@ -29,8 +30,6 @@ IDLE = timedelta(hours=12)
 ABSOLUTE = timedelta(days=7)
 GRACE = timedelta(seconds=30)
 """How long an old token goes on after a rotation: longer than any request under way."""
-
-SCRIPTS = ("create", "load", "save", "rotate", "list", "revoke", "revoke_user", "restore_epoch")
 
 _GONE = (
     "the session has ended, or its token was replaced longer ago than the grace: load the token of this request "

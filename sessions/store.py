@@ -12,28 +12,26 @@ It refuses to guess: any trouble with Redis is SessionsUnavailable.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from datetime import timedelta
-from functools import partial
+from functools import cache
 from importlib.resources import files
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, Protocol, TypeVar
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from . import calls, service
-from .address import read_address
-from .calls import ABSOLUTE, DEADLINE, GRACE, IDLE, SCRIPTS, Call
-from .clients import Clients
-from .connection import connect
-from .deadline import within
+from .calls import ABSOLUTE, DEADLINE, GRACE, IDLE, Call
 from .errors import SessionsUnavailable
+from .link import Links, open_links
 from .session import Session
 from .token import Place, place_of, tag_of
 
 Result = TypeVar("Result")
 
 
+@cache
 def source(script: str) -> str:
     """The text of one of the `.lua` files."""
     return files(__package__).joinpath(f"{script}.lua").read_text(encoding="utf-8")
@@ -55,36 +53,34 @@ class Epochs(Protocol):
 class Sessions:
     """Sessions kept in one Redis. Safe to share between all tasks, event loops and threads of a process.
 
-    `deadline` bounds every call to Redis. With `epochs`, that all sessions of a user were ended is written there
-    first, and outlives a Redis that forgets. `redis` is a client for one event loop, or makes one for each that
-    asks. It should have socket timeouts, as those of `connect` do: they end a command whose caller has gone.
+    `deadline` bounds every call. With `epochs`, that all sessions of a user were ended is written there first, and
+    outlives a Redis that forgets. `redis` is a redis-py client for one event loop, or what has the shape of
+    `link.Links`.
     """
 
     def __init__(
-        self, redis: Redis | Callable[[], Redis], *, deadline: timedelta = DEADLINE, epochs: Epochs | None = None
+        self, redis: Redis | Links, *, deadline: timedelta = DEADLINE, epochs: Epochs | None = None
     ) -> None:
-        open_client = redis if callable(redis) else lambda: redis
-        self._clients = Clients(open_client, {name: source(name) for name in SCRIPTS})
+        self._links = open_links(redis)
         self._epochs = epochs
-        self._deadline = deadline
+        self._deadline = deadline.total_seconds()
 
     @classmethod
     def connect(cls, url: str, *, deadline: timedelta = DEADLINE, epochs: Epochs | None = None) -> Sessions:
         """Sessions on the Redis at `url`; connects at first use. End with `close`.
 
-        Of at most 32 connections, a 33rd call waits for one, within its deadline. Raises ValueError for an address
-        that is none; `sessions.address` has the forms.
+        All calls of an event loop share one connection, on a cluster one to each primary. Raises ValueError for an
+        address that is none; `docs/operations.md` has the forms.
 
         Example:
             >>> sessions = Sessions.connect("redis://127.0.0.1:6379/0")
 
         """
-        read_address(url)
-        return cls(partial(connect, url, wait=deadline.total_seconds()), deadline=deadline, epochs=epochs)
+        return cls(open_links(url), deadline=deadline, epochs=epochs)
 
     async def close(self) -> None:
         """Close the connections to Redis."""
-        await self._clients.close()
+        await self._links.close()
 
     async def create(
         self,
@@ -184,10 +180,8 @@ class Sessions:
         return sum([await self._run(calls.restore_epoch(user, epoch)) for user, epoch in known])
 
     async def _run(self, call: Call[Result]) -> Result:
-        script = self._clients.of_this_loop().scripts[call.script]
-        command = script(keys=list(call.keys), args=list(call.arguments))
         try:
-            reply = await within(self._deadline, cast("Any", command))
-        except (RedisError, OSError, TimeoutError) as error:
+            reply = await self._links.run(source(call.script), call.keys, call.arguments, seconds=self._deadline)
+        except (RedisError, OSError) as error:  # a timeout is an OSError
             raise SessionsUnavailable(f"Redis did not serve the sessions: {error}") from error
         return call.read(reply)

@@ -1,8 +1,7 @@
 """The same sessions without asyncio: for Flask, Django and scripts. See `store` for what each call means.
 
-A call waits for Redis no longer than the socket's timeout, and then gives its connection up: a reply that comes
-too late can reach nobody else. Behind sentinels, and on a cluster, a call that has to find the primary first takes
-a few such waits at most.
+A call waits for Redis no longer than its deadline, and then gives its connection up: a reply that comes too late
+can reach nobody else.
 """
 
 from __future__ import annotations
@@ -12,15 +11,14 @@ from datetime import timedelta
 from typing import Any, TypeVar
 
 from redis import Redis
-from redis.commands.core import Script
 from redis.exceptions import RedisError
 
 from . import calls, service
-from .calls import ABSOLUTE, DEADLINE, GRACE, IDLE, SCRIPTS, Call
+from .calls import ABSOLUTE, DEADLINE, GRACE, IDLE, Call
 from .errors import SessionsUnavailable
+from .link import SyncLinks, open_sync_links
 from .session import Session
 from .store import source
-from .sync_connection import connect
 from .token import Place, place_of, tag_of
 
 Result = TypeVar("Result")
@@ -30,24 +28,24 @@ class SyncSessions:
     """Sessions kept in one Redis. Safe to share between threads.
 
     Args:
-        redis: a client with socket timeouts and ``decode_responses=False``; see `connect`.
+        redis: a redis-py client, which keeps its own timeouts, or what has the shape of `link.SyncLinks`.
     """
 
-    def __init__(self, redis: Redis) -> None:
-        self._redis = redis
-        self._scripts: dict[str, Script] = {name: redis.register_script(source(name)) for name in SCRIPTS}
+    def __init__(self, redis: Redis | SyncLinks, *, deadline: timedelta = DEADLINE) -> None:
+        self._links = open_sync_links(redis)
+        self._deadline = deadline.total_seconds()
 
     @classmethod
     def connect(cls, url: str, *, deadline: timedelta = DEADLINE) -> SyncSessions:
-        """Sessions on the Redis at `url`; connects at first use. `sessions.address` has the forms of it.
+        """Sessions on the Redis at `url`; connects at first use. `docs/operations.md` has the forms of it.
 
-        `deadline` bounds each step of a call. Raises ValueError for an address that is none.
+        Raises ValueError for an address that is none.
         """
-        return cls(connect(url, seconds=deadline.total_seconds()))
+        return cls(open_sync_links(url), deadline=deadline)
 
     def close(self) -> None:
         """Close the connections to Redis."""
-        self._redis.close()
+        self._links.close()
 
     def create(
         self,
@@ -98,7 +96,7 @@ class SyncSessions:
 
     def _run(self, call: Call[Result]) -> Result:
         try:
-            reply = self._scripts[call.script](keys=list(call.keys), args=list(call.arguments))
+            reply = self._links.run(source(call.script), call.keys, call.arguments, seconds=self._deadline)
         except (RedisError, OSError) as error:
             raise SessionsUnavailable(f"Redis did not serve the sessions: {error}") from error
         return call.read(reply)

@@ -10,10 +10,10 @@ from typing import Any
 
 from redis import Redis
 
-from producers import script as scripts
-from producers.limit import Limit, Rate, Window
+import producers
+from producers.limits.limit import Limit, Rate, Window
 
-_SCRIPTS = Path(scripts.__file__).parent / "scripts"
+_SCRIPTS = Path(producers.__file__).parent / "scripts"
 _BEFORE = "".join(
     f"local function require_{part}()\n{(_SCRIPTS / f'{part}.lua').read_text(encoding='utf-8')}end\n"
     for part in ("window", "limits")

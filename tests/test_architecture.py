@@ -25,7 +25,7 @@ MAY_IMPORT = {
     "local": {"background", "jobs", "producers", "sessions", "ops"},
 }
 ONLY_PARTS = {
-    ("reader", "producers"): {"producers.link", "producers.rights", "producers.wire"},
+    ("reader", "producers"): {"producers.link", "producers.rights"},
     ("reports", "producers"): {"producers.keys"},
     ("ops", "worker"): {
         "worker.mail.smtp.token",
@@ -75,12 +75,12 @@ OWNED_TASKS = {
     "local/demo/run.py": {"_tell"},
     "local/supervisor/supervisor.py": {"wait", "supervise"},
     "local/supervisor/child.py": {"start", "_run_once", "_spawn"},  # `_keep` gives up by itself, and says why
-    "producers/link.py": {"_begun", "_try"},  # callers wait for it; the next call begins another
-    "producers/primary.py": {"find_primary"},  # gathered there
+    "producers/link/link.py": {"_begun", "_try"},  # callers wait for it; the next call begins another
+    "producers/link/primary.py": {"reach_primary", "follow"},  # gathered there
+    "producers/link/race.py": {"run"},  # each tells what became of it, and ends by the caller's deadline
+    "producers/link/slots.py": {"primary"},  # callers wait for it; the next call begins another
     "reader/guard_of_cluster.py": {"ask"},  # a request's own, and it waits for it
     "reader/handler.py": {"_run"},  # a request: its fault is its answer
-    "sessions/deadline.py": {"within"},  # a call's own
-    "sessions/finder.py": {"find"},  # gathered there
     "worker/engine/exit_deadline.py": {"watch", "seen", "run_to_its_end"},  # ends the process, or is run out
     "worker/engine/lease.py": {"__init__"},  # the thread notes each fault and goes on
     "worker/engine/pump.py": {"_begin_turn"},  # `_turn_over` takes its fault
@@ -122,7 +122,7 @@ def a_room_imports_only_what_its_row_allows(path: PurePosixPath, tree: ast.Modul
     for (importer, imported), parts in ONLY_PARTS.items():
         for name, level in imports(tree):
             foreign = level == 0 and name.partition(".")[0] == imported
-            if room == importer and foreign and name not in parts:
+            if room == importer and foreign and not any(f"{name}.".startswith(f"{part}.") for part in parts):
                 yield f"imports {name}; of {imported} it may use {', '.join(sorted(parts))}"
 
 

@@ -26,7 +26,7 @@ from local.embedded.ports import free_port
 from local.embedded.valkey import Valkey
 from local.supervisor.process import Process, Restart
 from local.supervisor.supervisor import Supervisor
-from sessions.connection import connect
+from producers.link.client import connect
 from tests.support import Servers, ask_valkey, eventually, scratch_directory
 
 SERVICE = "momentus"

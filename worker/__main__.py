@@ -26,14 +26,14 @@ from jobs.mail.dkim import load_signer
 from jobs.mail.octets import Sender
 from jobs.mail.seal import InvalidKeyRing, KeyRing
 from producers import Producer
-from producers.limit import LaneLimit
+from producers.limits.limit import LaneLimit
 from producers.link import Link
+from producers.link.client import connect
 from reports import ReportError, load_reports
 from reports.boards import boards_of
 from reports.outbox_postgres import Outbox
 from reports.source_postgres import Source
 from reports.store import ReportStore
-from sessions.connection import connect
 from settings import Mail as MailSettings, Settings, load_or_exit, read_secret
 from worker.engine import Cron, Function, LaneSlots, Limit, Worker
 from worker.engine.exit_deadline import run_to_its_end

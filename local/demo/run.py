@@ -25,7 +25,7 @@ from local.supervisor.process import SupervisorError
 from local.supervisor.supervisor import Supervisor
 from ops.depth.read import read_depth
 from producers import Producer
-from sessions.connection import connect
+from producers.link.client import connect
 
 _EXIT_CONFIGURATION = 2
 _SEED = 2026

@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 
 from jobs.lanes import LANES
 from producers.keys import LaneKeys
-from producers.script import read_script
+from producers.link.script import read_script
 
 
 def groups_of(job_id: str) -> list[list[LaneKeys]]:

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from redis.asyncio import Redis
 
-from producers.hold import Hold as Hold, read_hold as read_hold
 from producers.keys import LaneKeys
+from producers.limits.hold import Hold as Hold, read_hold as read_hold
 
 REASON_LIMIT = 200
 """Characters."""

@@ -18,10 +18,10 @@ from ops.depth.lane_limits import state_json
 from ops.depth.texts import held_text
 from ops.limits.texts import state_text
 from ops.table import printable, table
-from producers.hold import Hold
 from producers.keys import LaneKeys, group_of
-from producers.limit import Limit, LimitError, Rate, Window, check_key
 from producers.limits import Limits, LimitState
+from producers.limits.hold import Hold
+from producers.limits.limit import Limit, LimitError, Rate, Window, check_key
 
 _GROUPS = tuple(dict.fromkeys(group_of(lane) for lane in LANES))
 _RATE = re.compile(r"(\d{1,9})/(\d{1,9}[smhd])", re.ASCII)

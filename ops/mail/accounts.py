@@ -22,10 +22,10 @@ from ops.lanes.hold import REASON_LIMIT
 from ops.mail.budget import BucketBudget, WindowBudget, read_left
 from ops.mail.doubt import RefusalDoubt, doubt_text, read_doubts
 from ops.table import printable, table
-from producers.hold import Hold
 from producers.keys import LaneKeys, mail_account, mail_permits
-from producers.limit import Limit
 from producers.limits import Limits, LimitState
+from producers.limits.hold import Hold
+from producers.limits.limit import Limit
 
 State = Literal["open", "slowed", "closed", "trying", "paused"]
 

@@ -15,7 +15,7 @@ from typing import Self
 
 import orjson
 
-from producers.limit import Rate, Window
+from producers.limits.limit import Rate, Window
 
 _BUCKET = re.compile(r"(\d+(?:\.\d+)?)(?:@.*)?", re.ASCII)
 _MILLISECOND = timedelta(milliseconds=1)

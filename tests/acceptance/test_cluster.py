@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, closing, suppress
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any, ClassVar
 
 import asyncpg
@@ -28,12 +27,12 @@ from local.supervisor.ready import http_ok
 from local.supervisor.supervisor import Supervisor
 from ops.depth.read import read_depth
 from producers import InvalidRequest, NotEnqueued, Producer, RedisUnavailable, SyncProducer
-from producers.address import read_address
 from producers.keys import LaneKeys
 from producers.link import Link
+from producers.link.address import read_address
+from producers.link.client import connect
 from reports.keys import snapshot
 from sessions import Sessions, SessionsUnavailable, SyncSessions
-from sessions.connection import connect
 from sessions.token import tag_of
 from tests.notes import Note, running
 from tests.session_tokens import TOKENS, awaitable, check_operations
@@ -766,12 +765,6 @@ async def test_a_database_that_the_cluster_does_not_have_is_told_in_words(three:
 def test_an_address_that_cannot_be_read_is_refused(url: str) -> None:
     with pytest.raises(ValueError, match=r"cluster|host"):
         read_address(url)
-
-
-def test_both_rooms_read_addresses_alike() -> None:
-    """Each is shipped alone, so the file is there twice."""
-    rooms = Path(__file__).parents[2]
-    assert (rooms / "producers/address.py").read_text() == (rooms / "sessions/address.py").read_text()
 
 
 async def test_a_single_server_is_no_cluster(valkey_url: str) -> None:

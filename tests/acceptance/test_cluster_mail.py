@@ -12,7 +12,7 @@ from jobs import Mail
 from ops.depth.read import read_depth
 from ops.mail.uncertain import doubts
 from producers import Producer
-from sessions.connection import connect
+from producers.link.client import connect
 from tests.delivering import delivering
 from tests.provider import Provider
 from tests.support import eventually

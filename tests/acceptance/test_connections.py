@@ -17,10 +17,10 @@ import pytest
 from redis import Redis as BlockingRedis
 from redis.asyncio import Redis
 
-import producers.deadline
-import producers.link
+import producers.link.client_connection
+import producers.link.deadline
+import producers.link.link
 import reader.connection
-import sessions.idle
 from jobs.lanes import MAIL_BULK, MAIL_NORMAL, MAIL_URGENT
 from local.embedded.ports import free_port
 from producers import NotEnqueued, Producer, SyncProducer
@@ -50,10 +50,9 @@ def _port(url: str) -> int:
 
 @pytest.fixture
 def _every_pause_is_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (producers.link, reader.connection):
+    for module in (producers.link.link, producers.link.client_connection, reader.connection):
         monkeypatch.setattr(module, "IDLE_SECONDS", 0.0)
-    for module in (producers.deadline, sessions.idle):
-        monkeypatch.setattr(module, "_IDLE_SECONDS", 0.0)
+    monkeypatch.setattr(producers.link.deadline, "_IDLE_SECONDS", 0.0)
 
 
 # idle
@@ -115,7 +114,7 @@ async def test_a_caller_who_has_the_time_waits_for_a_connection_beyond_one_attem
     async with Producer.connect(valkey.url.replace("/0", "/1"), budget=20) as producer:
         valkey.pause()  # connections are taken, and nobody greets
         sending = asyncio.create_task(producer.send(MAIL))
-        await asyncio.wait({sending}, timeout=1.5 * producers.link._CONNECT_SECONDS)
+        await asyncio.wait({sending}, timeout=1.5 * producers.link.link.CONNECT_SECONDS)
         valkey.resume()
         assert (await sending).state == "queued"
 

@@ -19,7 +19,7 @@ from producers.compose import Composer
 from producers.entry import Entry, put_question, script
 from producers.envelope import read_envelope, write_envelope
 from producers.keys import LaneKeys
-from producers.script import Script
+from producers.link.script import Script
 from tests.model.clock import step_clock
 from tests.model.wire import Wire
 from tests.notes import LANE, Note, running

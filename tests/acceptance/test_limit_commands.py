@@ -21,8 +21,8 @@ from ops.limits.commands import LIMIT
 from ops.limits.texts import lane_limit_texts, limit_text
 from producers import Producer
 from producers.keys import LaneKeys
-from producers.limit import LaneLimit, Limit, Rate, Window
 from producers.limits import Limits
+from producers.limits.limit import LaneLimit, Limit, Rate, Window
 from producers.link import Link
 from tests.notes import LANE, Note, running
 from tests.support import eventually

@@ -29,7 +29,7 @@ from ops.mail.accounts import pause, read_accounts, resume
 from ops.mail.commands import MAIL
 from producers import Producer
 from producers.keys import MAIL_ROUTED, LaneKeys
-from producers.limit import LaneLimit, Limit, Rate
+from producers.limits.limit import LaneLimit, Limit, Rate
 from producers.link import Link
 from producers.receipt import Receipt
 from tests.certificates import make_certificates

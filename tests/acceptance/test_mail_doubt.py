@@ -24,11 +24,11 @@ from ops.mail.flood import find_flood
 from ops.mail.trace import trace
 from producers import Producer
 from producers.keys import MAIL_SUPPRESSION, MAIL_SUPPRESSION_LOG, LaneKeys
-from producers.limit import Limit
 from producers.limits import Limits
+from producers.limits.limit import Limit
 from producers.link import Link
+from producers.link.client import connect
 from producers.suppression import Refusal, Weighed, digest_of, reasons_of, suppress, weigh_refusal
-from sessions.connection import connect
 from tests.bounces import bounce
 from tests.notes import running
 from tests.support import eventually

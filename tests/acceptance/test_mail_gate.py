@@ -10,8 +10,8 @@ import pytest
 from redis.asyncio import Redis
 
 from producers.keys import mail_account, mail_permits
-from producers.limit import Limit
 from producers.limits import Limits
+from producers.limits.limit import Limit
 from producers.link import Link
 from tests.support import OwnValkey, eventually
 from tests.topologies import client_of

@@ -15,7 +15,7 @@ from jobs.mail.account import Account
 from jobs.mail.octets import Sender
 from producers import Producer
 from producers.keys import LaneKeys
-from producers.limit import LaneLimit, Limit
+from producers.limits.limit import LaneLimit, Limit
 from producers.link import Argument, Link
 from tests.faulty_proxy import FaultyProxy
 from tests.notes import running

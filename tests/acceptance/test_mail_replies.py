@@ -19,7 +19,7 @@ from ops.mail.accounts import AccountState, read_accounts
 from ops.mail.trace import trace, trace_text
 from producers import Producer
 from producers.keys import LaneKeys
-from producers.limit import LaneLimit
+from producers.limits.limit import LaneLimit
 from producers.link import Link
 from producers.receipt import Receipt
 from tests.notes import running

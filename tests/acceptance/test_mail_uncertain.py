@@ -31,7 +31,7 @@ from ops.mail.trace import trace
 from ops.mail.uncertain import doubts, resolve
 from producers import Producer
 from producers.keys import LaneKeys
-from producers.limit import LaneLimit, Limit
+from producers.limits.limit import LaneLimit, Limit
 from producers.link import Link
 from tests.notes import running
 from tests.provider import Provider

@@ -20,7 +20,7 @@ from redis.exceptions import ResponseError
 from producers import entry
 from producers.entry import Entry
 from producers.keys import LaneKeys
-from producers.script import read_script
+from producers.link.script import read_script
 from tests.model.clock import step_clock
 from tests.model.machine import DAY, HOUR, LEASE, QueueMachine
 from tests.model.product import Product

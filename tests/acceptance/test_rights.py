@@ -15,9 +15,9 @@ from ops.acl import ROLES, user_line
 from ops.depth.read import read_depth
 from ops.doctor.redis_facts import gather_redis
 from producers import NotEnqueued, Producer, SyncProducer
+from producers.link.client import connect
 from reader.guard_of_cluster import ClusterGuard
 from sessions import Sessions, SessionsUnavailable, SyncSessions
-from sessions.connection import connect
 from sessions.token import mint
 from tests.command_line import run_ops
 from tests.notes import LANE, Note, running

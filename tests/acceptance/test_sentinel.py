@@ -19,11 +19,11 @@ from local.supervisor.ready import http_ok
 from local.supervisor.supervisor import Supervisor
 from ops.depth.read import read_depth
 from producers import NotEnqueued, Producer, RedisUnavailable, SyncProducer
-from producers.address import read_address
 from producers.keys import LaneKeys
 from producers.link import Link
+from producers.link.address import read_address
+from producers.link.client import connect
 from sessions import Sessions, SessionsUnavailable, SyncSessions
-from sessions.connection import connect
 from tests.callers import asker
 from tests.notes import Note
 from tests.support import OwnValkey, eventually

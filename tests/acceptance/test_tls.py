@@ -13,9 +13,9 @@ from redis.exceptions import RedisError
 
 from jobs import Mail
 from producers import Producer, SyncProducer
-from producers.deadline import deadline
 from producers.errors import RedisUnavailable
 from producers.link import Link
+from producers.link.deadline import deadline
 from reader.connection import Connection, StoreUnavailable
 from reports.source_postgres import DATABASE_FAULTS, Source
 from sessions import Sessions, SessionsUnavailable, SyncSessions

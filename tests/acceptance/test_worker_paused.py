@@ -16,8 +16,8 @@ from local.installation import worker_ready
 from local.supervisor.process import Process, Restart
 from local.supervisor.supervisor import Supervisor
 from producers import Producer
-from producers.deadline import deadline
 from producers.keys import LaneKeys
+from producers.link.deadline import deadline
 from tests.notes import LANE, Note, running
 from tests.scripted_smtp import ScriptedSmtp
 from tests.support import eventually

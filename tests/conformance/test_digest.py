@@ -22,7 +22,7 @@ from jobs.mail.seal import KeyRing
 from producers import KeyConflict, NotEnqueued, Producer, SyncProducer, collapse
 from producers.keys import LaneKeys
 from producers.testing import RecordingProducer, SyncRecordingProducer
-from producers.testing_recorder import Recorder
+from producers.testing.recorder import Recorder
 from tests.notes import running
 from tests.support import OwnValkey, eventually
 from worker.engine import LaneSlots, Worker

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings, strategies as st
 from redis import Redis
 
-from producers.limit import Rate
+from producers.limits.limit import Rate
 from tests.admission import KEYS, START, Visit, admit, define, drive, instants, milliseconds, never_more
 
 visits = st.lists(

@@ -25,9 +25,9 @@ from jobs import Mail
 from local.embedded.ports import free_port
 from producers import InvalidRequest, NotEnqueued, Producer, QueueFull, RedisUnavailable, SyncProducer
 from producers.keys import MAIL_SUPPRESSION, LaneKeys
+from producers.link.client import connect
 from producers.suppression import Refusal, digest_of, suppress, unsuppress, weigh_refusal
 from producers.testing import SyncRecordingProducer
-from sessions.connection import connect
 from tests.support import OwnValkey, eventually
 
 OwnServer = Callable[..., Awaitable[OwnValkey]]

@@ -11,7 +11,7 @@ from redis import Redis
 
 from jobs.mail.account import Account
 from ops.mail.budget import read_left
-from producers.limit import Rate, Window
+from producers.limits.limit import Rate, Window
 from tests.admission import (
     KEYS,
     NEVER,

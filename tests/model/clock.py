@@ -10,7 +10,7 @@ key by name, and refuses the others.
 
 from pathlib import Path
 
-from producers.script import Script
+from producers.link.script import Script
 from tests.model.wire import Wire
 
 _STEP = Script((Path(__file__).parent / "step_clock.lua").read_text(encoding="utf-8"))

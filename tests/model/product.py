@@ -17,10 +17,10 @@ from ops.lanes.hold import hold, release
 from producers import entry
 from producers.entry import ConflictingKey, Entry, put_answer, put_latest_question, put_question
 from producers.keys import LaneKeys
-from producers.limit import Limit
-from producers.limits import CHANGE, Changes, change_question
+from producers.limits.limit import Limit
+from producers.limits.limits import CHANGE, Changes, change_question
 from producers.link import Link
-from producers.script import Script
+from producers.link.script import Script
 from tests.model.wire import Wire
 from worker.engine import store
 from worker.engine.effect_marks import mark_question

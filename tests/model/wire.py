@@ -15,7 +15,7 @@ import hiredis
 import orjson
 from redis.exceptions import NoScriptError, ResponseError
 
-from producers.script import Script
+from producers.link.script import Script
 
 Value = bytes | dict[str, Any] | set[str] | list[Any]
 Keyspace = dict[str, tuple[Value, int]]

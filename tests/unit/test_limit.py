@@ -6,7 +6,7 @@ import orjson
 import pytest
 from hypothesis import given, strategies as st
 
-from producers.limit import LaneLimit, Limit, LimitError, Rate, Window
+from producers.limits.limit import LaneLimit, Limit, LimitError, Rate, Window
 
 MINUTE = timedelta(minutes=1)
 

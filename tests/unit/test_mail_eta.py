@@ -8,7 +8,7 @@ from hypothesis import given, strategies as st
 
 from ops.mail.budget import BucketBudget, WindowBudget, read_left
 from ops.mail.eta import Budget, time_for
-from producers.limit import Rate, Window
+from producers.limits.limit import Rate, Window
 
 MINUTE, DAY = timedelta(minutes=1), timedelta(days=1)
 

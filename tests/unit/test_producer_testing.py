@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-import producers.testing
+import producers.testing.recording
 from jobs import Mail
 from producers import InvalidRequest, KeyConflict, Producer, SyncProducer, UnknownReport
 from producers.testing import RecordingProducer, SyncRecordingProducer
@@ -41,7 +41,7 @@ class Outbox:
 
 
 def test_every_example_runs() -> None:
-    outcome = doctest.testmod(producers.testing)
+    outcome = doctest.testmod(producers.testing.recording)
     assert (outcome.failed, outcome.attempted > 5) == (0, True)
 
 

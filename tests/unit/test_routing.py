@@ -4,8 +4,8 @@ from datetime import timedelta
 
 import pytest
 
-from producers.hold import Hold
 from producers.limits import LimitState
+from producers.limits.hold import Hold
 from worker.mail.accounts.routing import choose
 
 CLOSED = Hold(until=None, reason="closed")

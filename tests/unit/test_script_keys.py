@@ -1,6 +1,6 @@
 """Scripts count their keys by what they were given: on a cluster each call brings one key more, behind the others.
 
-`producers.cluster.guarded` tells why. A script that asks how many keys there are, or takes all of them, would
+`producers.link.cluster.guarded` tells why. A script that asks how many keys there are, or takes all of them, would
 take that one for a job's.
 """
 

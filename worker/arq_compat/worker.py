@@ -29,7 +29,7 @@ from arq.jobs import serialize_result
 from arq.utils import timestamp_ms
 from arq.worker import JobExecutionFailed, Worker as ArqWorker
 
-from producers.script import Script
+from producers.link.script import Script
 from worker.arq_compat.connection import PoolLink, blocking_twin
 from worker.arq_compat.wire import QueueKeys, from_json, to_json
 from worker.engine.lane import Claim, Completion, Lane

@@ -2,14 +2,14 @@
 
 from arq.worker import Function as Function
 
-from producers.limit import (
+from producers.limits import Limits as Limits
+from producers.limits.limit import (
     LaneLimit as LaneLimit,
     Limit as Limit,
     LimitError as LimitError,
     Rate as Rate,
     Window as Window,
 )
-from producers.limits import Limits as Limits
 from worker.engine.cron import Cron as Cron
 from worker.engine.lane import LaneSlots as LaneSlots
 from worker.engine.outcome import GiveUp as GiveUp, Park as Park, Suppress as Suppress, TryLater as TryLater

@@ -9,9 +9,9 @@ from arq.connections import ArqRedis, RedisSettings
 from redis import Redis as BlockingRedis
 from redis.asyncio import BlockingConnectionPool, RedisCluster
 
-from producers.address import read_address
-from producers.sync_link import open_client
-from sessions.connection import connect, open_pool
+from producers.link.address import read_address
+from producers.link.client import connect, open_pool
+from producers.link.sync import open_client
 
 _ANSWER_SECONDS = 5
 

@@ -21,7 +21,7 @@ import background
 from producers.envelope import write_envelope
 from producers.keys import LaneKeys
 from producers.link import Argument, Link
-from producers.script import Script
+from producers.link.script import Script
 from worker.engine.schedule import Schedule
 from worker.engine.store import script
 from worker.events import emit, event

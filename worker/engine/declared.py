@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 
 from producers.keys import LaneKeys
-from producers.limit import LaneLimit, Limit
-from producers.limits import Changes, declaration
+from producers.limits.limit import LaneLimit, Limit
+from producers.limits.limits import Changes, declaration
 from worker.engine.lane import Lane
 
 

@@ -18,7 +18,7 @@ from typing import Any
 from redis.exceptions import RedisError, ResponseError
 
 from producers.link import Argument, Link
-from producers.script import Script, read_script
+from producers.link.script import Script, read_script
 from worker.engine.batch import CallBatcher
 from worker.engine.lane import Claim
 

@@ -14,8 +14,8 @@ from redis import Redis
 from redis.exceptions import RedisError, ResponseError
 
 import background
-from producers.deadline import deadline
 from producers.keys import LaneKeys
+from producers.link.deadline import deadline
 from producers.rights import missing_right
 from worker.engine.lane import Claim
 from worker.engine.store import milliseconds, script

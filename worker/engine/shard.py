@@ -8,7 +8,7 @@ that is away or slow holds up its own lanes and no others.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from producers.address import read_address
+from producers.link.address import read_address
 from worker.engine.cron import Clock
 from worker.engine.lane import Lane
 from worker.engine.lease import Renewal

@@ -13,10 +13,10 @@ from redis.exceptions import RedisError, ResponseError
 
 from producers.key_types import key_types, wrong_key
 from producers.keys import LaneKeys
-from producers.limits import CHANGE, Changes, change_question
+from producers.limits.limits import CHANGE, Changes, change_question
 from producers.link import Argument, Link
+from producers.link.script import Script, read_script
 from producers.rights import missing_right
-from producers.script import Script, read_script
 from worker.engine.dataset import DataSet
 from worker.engine.effect_marks import EffectMarks
 from worker.engine.lane import Claim, Completion, Lane

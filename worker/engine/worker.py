@@ -21,7 +21,7 @@ from redis import Redis as BlockingRedis
 import background
 from jobs import Policy
 from producers.keys import LaneKeys
-from producers.limit import LaneLimit, Limit
+from producers.limits.limit import LaneLimit, Limit
 from producers.link import Link
 from worker.engine import connection, heartbeat
 from worker.engine.attempt import Attempt, Effect, Handlers
@@ -76,7 +76,7 @@ class Worker(ArqWorker):
 
     Args:
         functions: as arq's: coroutines or ``arq.func(...)``, named by the kind they handle.
-        redis_url: see :mod:`producers.address` for its forms.
+        redis_url: see :mod:`producers.link.address` for its forms.
         lanes: which lanes, and how many jobs of each at a time.
         max_running: how many jobs of all lanes together; left out, as many as the lanes have slots. Below that, a
             free slot goes to the lane that has the least of its share.

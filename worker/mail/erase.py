@@ -22,7 +22,7 @@ from jobs.lanes import MAIL_BULK, MAIL_LANES
 from producers.envelope import ERASED, UnreadableEnvelope, read_envelope, write_envelope
 from producers.keys import LaneKeys
 from producers.link import Link
-from producers.script import Script, read_script
+from producers.link.script import Script, read_script
 from worker.engine import Cron, Schedule
 from worker.events import emit, event
 

@@ -19,7 +19,7 @@ import background
 from jobs.lanes import MAIL_LANES
 from producers.keys import LaneKeys
 from producers.link import Link
-from producers.script import Script
+from producers.link.script import Script
 from worker.mail.modes import HOLD_REASON, Mode
 
 _OURS = orjson.dumps({"until_ms": None, "reason": HOLD_REASON})

@@ -21,7 +21,7 @@ from redis.exceptions import RedisError
 import background
 from producers.keys import MAIL_SENT
 from producers.link import Argument, Link
-from producers.script import Script, read_script
+from producers.link.script import Script, read_script
 from producers.suppression import digest_of, domain_of
 from worker.engine.batch import ANSWER_SECONDS
 from worker.events import emit, event

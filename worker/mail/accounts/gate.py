@@ -29,10 +29,10 @@ from redis.exceptions import RedisError
 
 import background
 from producers.keys import LaneKeys, mail_account, mail_permits, mail_wanted
-from producers.limit import Limit, Rate
 from producers.limits import Limits
+from producers.limits.limit import Limit, Rate
 from producers.link import Argument, Link
-from producers.script import Script, read_script
+from producers.link.script import Script, read_script
 from worker.events import emit, event
 from worker.mail.accounts.refused_domains import RefusedDomains
 from worker.mail.accounts.tempo import Tempo

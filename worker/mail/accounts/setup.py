@@ -16,7 +16,7 @@ from pathlib import Path
 import background
 from jobs.mail.account import Account, read_accounts
 from jobs.mail.stream import STREAMS, Stream
-from producers.limit import Limit, Rate, Window
+from producers.limits.limit import Limit, Rate, Window
 from producers.link import Link
 from worker.mail.accounts.accounts import Accounts, AccountSender
 from worker.mail.accounts.gate import Gate, GateTimes, limit_key

@@ -1,4 +1,4 @@
-"""What a sentinel is asked, and what it says. No I/O; :mod:`.primary` asks.
+"""What a sentinel is asked, and what its reply means. No I/O; :mod:`.primary` asks.
 
 What it names may be an old primary for a moment; whoever connects asks the server for its role
 (https://redis.io/docs/latest/develop/reference/sentinel-clients/). A primary that the network has cut off
@@ -6,7 +6,8 @@ together with a sentinel and the client still takes writes, which are lost when 
 only a confirmation by its replicas tells the difference.
 """
 
-from .address import Address, Host
+from .address import Address
+from .cluster import SLOTS, Slots
 from .wire import Argument
 
 
@@ -18,9 +19,14 @@ def questions(address: Address) -> list[tuple[Argument, ...]]:
     return [question]
 
 
-def read_answer(reply: object) -> Host | None:
-    """Host and port, or None when this sentinel does not know the service."""
+def read_answer(reply: object) -> Slots:
+    """One primary for all slots, or none when this sentinel does not know the service."""
     if not isinstance(reply, list):
-        return None
+        return ()
     host, port = reply
-    return host.decode(), int(port)
+    return ((0, SLOTS - 1, (host.decode(), int(port))),)
+
+
+def is_primary(role: object) -> bool:
+    """Whether a server calls itself the primary in its reply to ROLE."""
+    return isinstance(role, list) and role[0] in {b"master", "master"}

@@ -6,7 +6,7 @@ doubted.
 
 from datetime import datetime, timedelta
 
-from .entry import Asked
+from ..entry import Asked
 
 _Reasons = dict[tuple[str, str], datetime | None]
 """Reason and scope to when it ends; None: never."""

@@ -14,12 +14,12 @@ from datetime import datetime, timedelta
 import orjson
 from redis.asyncio import Redis
 
-from .entry import script
+from ..entry import script
+from ..keys import LaneKeys
+from ..link import Argument, Link
+from ..link.script import Script
 from .hold import Hold, read_hold
-from .keys import LaneKeys
 from .limit import LaneLimit, Limit, LimitError, check_key
-from .link import Argument, Link
-from .script import Script
 
 Changes = list[tuple[str, bytes | str]]
 """Fields of the hash of limits and what they are to hold, ``""`` for nothing."""

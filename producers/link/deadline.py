@@ -12,8 +12,6 @@ import math
 import ssl
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
 from typing import Any
@@ -31,15 +29,20 @@ _LEAST = 0.001
 _SHARED = ("host", "port", "path", "db", "username", "password")
 
 
-@contextmanager
-def deadline(seconds: float) -> Iterator[None]:
+class deadline:  # noqa: N801  used like a function, and for every call: a generator would cost twice as much
     """What happens inside has so many seconds; inside another deadline, the earlier one holds."""
-    at = time.monotonic() + seconds
-    token = _DEADLINE.set(min(at, _DEADLINE.get(at)))
-    try:
-        yield
-    finally:
-        _DEADLINE.reset(token)
+
+    __slots__ = ("_seconds", "_token")
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+
+    def __enter__(self) -> None:
+        at = time.monotonic() + self._seconds
+        self._token = _DEADLINE.set(min(at, _DEADLINE.get(at)))
+
+    def __exit__(self, *_: object) -> None:
+        _DEADLINE.reset(self._token)
 
 
 def seconds_left() -> float:

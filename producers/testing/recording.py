@@ -10,16 +10,16 @@ from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime, timedelta
 from typing import Any, Self
 
-from .address import read_address
-from .collapse import Gathering
-from .compose import BUDGET, unusable_address, utc_now
-from .entry import Chunk, Entry, Taken
-from .message import Seal
-from .producer import Producer
-from .receipt import Cancelled, Receipt
-from .sync import SyncProducer
-from .testing_queue import MemoryQueue, Sent as Sent
-from .testing_recorder import Recorder
+from ..collapse import Gathering
+from ..compose import BUDGET, unusable_address, utc_now
+from ..entry import Chunk, Entry, Taken
+from ..link.address import read_address
+from ..message import Seal
+from ..producer import Producer
+from ..receipt import Cancelled, Receipt
+from ..sync import SyncProducer
+from .queue import MemoryQueue, Sent as Sent
+from .recorder import Recorder
 
 Payload = dict[str, Any]
 Handler = Callable[[Payload], Awaitable[object]]

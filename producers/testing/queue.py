@@ -13,15 +13,15 @@ from heapq import heappop, heappush
 
 import orjson
 
-from .collapse import Addition, Found, Gathering
-from .compose import Composer
-from .entry import Asked, Chunk, ConflictingKey, Entry, Taken
-from .envelope import read_envelope
-from .keys import group_of
-from .message import Message
-from .receipt import Cancelled, Receipt
-from .terms import Times
-from .testing_suppression import MemorySuppression
+from ..collapse import Addition, Found, Gathering
+from ..compose import Composer
+from ..entry import Asked, Chunk, ConflictingKey, Entry, Taken
+from ..envelope import read_envelope
+from ..keys import group_of
+from ..message import Message
+from ..receipt import Cancelled, Receipt
+from ..terms import Times
+from .suppression import MemorySuppression
 
 
 @dataclass(frozen=True, slots=True)

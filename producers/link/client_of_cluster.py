@@ -1,24 +1,35 @@
 """redis-py's client for a cluster, with what lets one code run on a server and on a cluster.
 
 What redis-py raises outside of its own RedisError becomes a lost connection. A command without a key goes to one
-node, as it would to one server. Scripts are guarded, below. When a node is lost, redis-py asks the others once who
-has taken over; the caller may ask again.
+node, as it would to one server. Scripts are guarded (:mod:`.cluster`). When a node is lost, redis-py asks the
+others once who has taken over; the caller may ask again.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Self
 
-from redis.asyncio import Connection, RedisCluster, SSLConnection
+from redis.asyncio import Connection, ConnectionPool, RedisCluster, SSLConnection
+from redis.asyncio.client import Pipeline
 from redis.asyncio.cluster import ClusterNode
-from redis.exceptions import ConnectionError as ConnectionLost, RedisClusterException, ResponseError
+from redis.exceptions import (
+    AskError,
+    ClusterDownError,
+    ConnectionError as ConnectionLost,
+    RedisClusterException,
+    ResponseError,
+    TimeoutError as RedisTimeoutError,
+)
 
 from .address import Address
-from .idle import Tried
-from .pipeline import SlotPipeline
+from .client_connection import Tried
+from .cluster import guarded, tag_of
 
 _OF_NO_KEY = frozenset({"PING", "TIME"})
 """Asked of one node, as of one server."""
+_LOOK_AGAIN = (AskError, ClusterDownError, ConnectionLost, RedisTimeoutError)
+"""After which the slot may be elsewhere; MOVED is a kind of ASK to redis-py."""
 
 
 class Cluster(RedisCluster):
@@ -79,9 +90,14 @@ class Cluster(RedisCluster):
         if command[0] in _OF_NO_KEY:
             options.setdefault("target_nodes", self.DEFAULT_NODE)
         try:
-            return await super().execute_command(*_guarded(command), **options)
+            return await super().execute_command(*guarded(command, _tag(command)), **options)
         except RedisClusterException as error:
             raise ConnectionLost(str(error)) from error
+
+
+def _tag(command: Sequence[Any]) -> str:
+    """The hash tag of the keys of a script's call; of another command it does not matter."""
+    return tag_of(command[3]) if command[0] == "EVALSHA" and int(command[2]) else ""
 
 
 def _refusal(error: BaseException | None) -> ResponseError | None:
@@ -91,20 +107,48 @@ def _refusal(error: BaseException | None) -> ResponseError | None:
     return error
 
 
-def _guarded(command: tuple[Any, ...]) -> tuple[Any, ...]:
-    """A script's call with one key more, that never exists, in the slot of the first.
+class SlotPipeline(Pipeline):
+    """A pipeline whose commands are all for keys of one slot: it goes to the primary of that slot.
 
-    While a slot moves to another primary key by key, a server refuses what declares a key that is not there, but
-    runs a script up to the first undeclared one that is not. So the script is refused as a whole.
+    So it may be a transaction, and may hold commands without a key; redis-py's own takes neither. Each makes a
+    connection for itself: it is for operators' questions, not for what happens a thousand times a second.
 
     Example:
-        >>> _guarded(("EVALSHA", "sha", 1, "a:{mail}", "argument"))
-        ('EVALSHA', 'sha', 2, 'a:{mail}', 'momentus:{mail}:never', 'argument')
+        >>> async with client.pipeline(transaction=True) as pipe:
+        ...     pipe.time()
+        ...     pipe.hgetall("momentus:{mail}:counters")
+        ...     (seconds, microseconds), counters = await pipe.execute()
 
     """
-    if command[0] != "EVALSHA" or not int(command[2]):
-        return command
-    behind = 3 + int(command[2])
-    tag = str(command[3]).partition("{")[2].partition("}")[0]
-    guard = f"momentus:{{{tag}}}:never"
-    return (*command[:2], int(command[2]) + 1, *command[3:behind], guard, *command[behind:])
+
+    def __init__(self, cluster: Cluster, *, transaction: bool) -> None:
+        self._cluster = cluster
+        super().__init__(ConnectionPool(), cluster.response_callbacks, transaction, None)
+
+    async def execute(self, raise_on_error: bool = True) -> list[Any]:  # noqa: FBT001, FBT002  redis-py's own
+        """Send them; their replies in order.
+
+        Raises:
+            RedisError, OSError: none, or all, or some of them may have been carried out.
+
+        """
+        if not self.command_stack:
+            return []
+        await self._cluster.initialize()
+        node = self._cluster.get_node_from_key(self._a_key())
+        if node is None:
+            raise ConnectionLost("the slot has no primary")
+        pool = ConnectionPool(connection_class=node.connection_class, **node.connection_kwargs)
+        self.connection_pool = pool
+        try:
+            return await super().execute(raise_on_error)
+        except _LOOK_AGAIN:
+            await self._cluster.aclose()
+            raise
+        finally:
+            await pool.disconnect()
+
+    def _a_key(self) -> str:
+        """Any one with a hash tag, since all have the same."""
+        parts = (str(part) for words, _ in self.command_stack for part in words)
+        return next((part for part in parts if "{" in part), "")

@@ -5,10 +5,10 @@ costs several times what Redis needs for an enqueue. Here callers share one conn
 the order of the commands, and a caller that goes away leaves its reply to be dropped, never to be taken by
 somebody else (CVE-2023-28858 was that fault).
 
-Behind an address of sentinels, they are asked for the primary at every connection, and what they name must
-call itself a primary. On a cluster a link is for the keys of one hash tag, and its nodes are asked for the primary
-of their slot. A server that says it is none (any more) loses its connection, so that the next call asks again
-(redis/redis-py 3874: a client that stays with the old one).
+Behind an address of sentinels, all are asked for the primary at every connection, and what they name must call
+itself a primary (:mod:`.primary`). On a cluster a link is for the keys of one hash tag; its nodes are asked for
+the primary of their slot. A server that says it is none (any more) loses its connection, so that the next call
+asks again (redis/redis-py 3874: a client that stays with the old one).
 
 A connection is made by a task of its own, so that a caller who cannot wait for it leaves it to the next one: far
 away, with TLS, it takes longer than a caller's deadline. One that has been silent for long is tried before it is
@@ -18,7 +18,7 @@ What can go wrong: the connection is lost (every waiting caller gets :class:`Con
 connects anew); a reply is overdue (the caller's deadline; :meth:`Link.drop` then gives up the connection, so
 that nobody waits behind a stalled server). It refuses nothing and repeats nothing that may have been carried out:
 when a reply was lost, only the caller knows whether the command may be sent again. What a cluster answers with
-MOVED was not carried out, and is sent once more to where it belongs.
+MOVED, or a replica with READONLY, was not carried out, and is sent once more to where it belongs.
 """
 
 import asyncio
@@ -28,13 +28,14 @@ from typing import Any
 
 from redis.exceptions import ConnectionError as ConnectionLost, ResponseError
 
-from .address import Host, read_address
+from .address import Address, Host, read_address
 from .cluster import guarded
-from .primary import find_primary, tls
+from .primary import reach_primary, tls
+from .sentinel import is_primary
 from .wire import Argument as Argument, Wire
 
 NOT_THE_PRIMARY = ("READONLY", "MASTERDOWN", "MOVED", "CLUSTERDOWN")
-_CONNECT_SECONDS = 1.0
+CONNECT_SECONDS = 1.0
 """For one attempt to connect, the greeting included: TLS and log-in at 200 ms of distance."""
 _ATTEMPTS = 10
 """For one caller."""
@@ -48,7 +49,7 @@ class Link:
     """A shared connection, made at the first call and again when it is lost. Belongs to one event loop.
 
     Args:
-        url: see :mod:`.address` for its forms; with TLS, certificate and host name are checked.
+        url: see :mod:`.address` for its forms, or what it read; with TLS, certificate and host name are checked.
         tag: on a cluster, the hash tag of all keys that will go over it, braces included.
         on_push: speaks RESP3, and is called with what the server sends unasked, in its order with the replies.
 
@@ -56,15 +57,16 @@ class Link:
         ValueError: an address of another form.
     """
 
-    def __init__(self, url: str, tag: str = "", *, on_push: Callable[[list[Any]], None] | None = None) -> None:
-        self._address = read_address(url)
+    def __init__(
+        self, url: str | Address, tag: str = "", *, on_push: Callable[[list[Any]], None] | None = None
+    ) -> None:
+        self._address = read_address(url) if isinstance(url, str) else url
         self._tag = tag
         self._parted = bool(self._address.cluster)
         self._on_push = on_push
         self._options = self._address.options
         self._wire: Wire | None = None
         self._made = 0
-        self._server: Host | None = None
         self._refused: Host | None = None
         self._task: asyncio.Task[Wire] | None = None
 
@@ -82,7 +84,8 @@ class Link:
             if wire is None or wire.closed or wire.silent_for(IDLE_SECONDS):
                 wire = await self.wire()
             reply = await wire.send(command)
-            self._judge(wire, reply)
+            if self._judge(wire, reply):
+                (reply,) = await self._send([command])
         if isinstance(reply, ResponseError):
             raise reply
         return reply
@@ -92,12 +95,13 @@ class Link:
         return await (self._send_to_owner(list(commands)) if self._parted else self._send(commands))
 
     async def _send(self, commands: Iterable[Sequence[Argument]]) -> list[Any]:
-        wire = await self.wire()
-        asked = [wire.send(command) for command in commands]
-        wire.flush()
-        replies = [await one for one in asked]
-        for reply in replies:
-            self._judge(wire, reply)
+        replies: list[Any] = []
+        for _ in range(2):
+            wire = await self.wire()
+            replies = await exchange(wire, commands)
+            judged = [self._judge(wire, reply) for reply in replies]
+            if not any(judged):
+                break
         return replies
 
     async def _send_to_owner(self, commands: Sequence[Sequence[Argument]]) -> list[Any]:
@@ -106,9 +110,12 @@ class Link:
         replies = await self._send(ours)
         return await self._send(ours) if replies and says(replies[0], "MOVED") else replies
 
-    def _judge(self, wire: Wire, reply: object) -> None:
-        if isinstance(reply, ResponseError) and says(reply, *NOT_THE_PRIMARY):
-            self.leave(wire)
+    def _judge(self, wire: Wire, reply: object) -> bool:
+        """Leave a server that is not the primary; whether the command may go to another one."""
+        if not isinstance(reply, ResponseError) or not says(reply, *NOT_THE_PRIMARY):
+            return False
+        self.leave(wire)
+        return bool(self._address.sentinels) and says(reply, "READONLY")
 
     async def wire(self) -> Wire:
         """The open connection itself, for callers to whom a coroutine per command is too dear.
@@ -131,7 +138,7 @@ class Link:
     def leave(self, wire: Wire) -> None:
         """Its server says that it is not the primary: the next call asks for another."""
         if wire is self._wire and not wire.closed:
-            self._refused = self._server
+            self._refused = wire.server
         wire.abort()
 
     def drop(self) -> None:
@@ -161,7 +168,7 @@ class Link:
     def _begun(self, work: Callable[[], Coroutine[Any, Any, Wire]]) -> "asyncio.Task[Wire]":
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(work())
-            self._task.add_done_callback(_look_at)
+            self._task.add_done_callback(look_at)
         return self._task
 
     async def _try(self) -> Wire:
@@ -189,7 +196,7 @@ class Link:
 
     async def _answering(self) -> Wire:
         """A new connection that has answered, as the silent one is asked to."""
-        wire = await self._connected()
+        wire = await self.connected()
         try:
             await wire.send(("PING",))
         except BaseException:
@@ -198,7 +205,7 @@ class Link:
         return wire
 
     async def _connect(self) -> Wire:
-        return self._take(await self._connected())
+        return self._take(await self.connected())
 
     def _take(self, wire: Wire) -> Wire:
         """Use this connection from now on."""
@@ -208,32 +215,37 @@ class Link:
         self._made += 1
         return wire
 
-    async def _connected(self) -> Wire:
-        """A new connection to the primary, greeted."""
-        async with asyncio.timeout(_CONNECT_SECONDS):
-            wire = await self._open()
-            wire.on_push = self._on_push
-            try:
-                await self._greet(wire)
-            except BaseException:
-                wire.abort()
-                await asyncio.sleep(0)  # as in close
-                raise
+    async def connected(self) -> Wire:
+        """A new connection to the primary, greeted, which the caller closes."""
+        async with asyncio.timeout(CONNECT_SECONDS):
+            if not self._address.asked:
+                return await self._reach(None)
+            wire, _ = await reach_primary(
+                self._address, self._reach, Wire.abort, tag=self._tag, refused=self._refused
+            )
             return wire
 
-    async def _open(self) -> Wire:
+    async def _reach(self, host: Host | None) -> Wire:
+        """A connection to this server, or else to the one that the address names, greeted."""
+        wire = await self._open(host)
+        wire.on_push = self._on_push
+        try:
+            await self._greet(wire)
+        except BaseException:
+            wire.abort()
+            await asyncio.sleep(0)  # as in close
+            raise
+        return wire
+
+    async def _open(self, host: Host | None) -> Wire:
         loop = asyncio.get_running_loop()
         if path := self._options.get("path"):
             _, wire = await loop.create_unix_connection(Wire, path)
             return wire
-        self._server = await self._where()
-        _, wire = await loop.create_connection(Wire, *self._server, ssl=tls(self._address))
+        host = host or (self._options.get("host", "localhost"), int(self._options.get("port", 6379)))
+        _, wire = await loop.create_connection(Wire, *host, ssl=tls(self._address))
+        wire.server = host
         return wire
-
-    async def _where(self) -> Host:
-        if self._address.asked:
-            return await find_primary(self._address, tag=self._tag, refused=self._refused)
-        return self._options.get("host", "localhost"), int(self._options.get("port", 6379))
 
     async def _greet(self, wire: Wire) -> None:
         commands = self._greeting()
@@ -243,8 +255,7 @@ class Link:
                 raise reply
             if isinstance(reply, ResponseError):  # without RESP3 all works but what is sent unasked
                 wire.unpushed = str(reply)
-        if self._address.sentinels and replies[-1][0] != b"master":
-            self._refused = self._server
+        if self._address.sentinels and not is_primary(replies[-1]):
             raise ConnectionLost("the server that the sentinels name is not the primary (yet)")
 
     def _greeting(self) -> list[tuple[Argument, ...]]:
@@ -260,7 +271,23 @@ class Link:
         return commands
 
 
-def _look_at(task: "asyncio.Task[Wire]") -> None:
+async def find_primary(address: Address, tag: str = "") -> Host:
+    """Host and port of the primary, which has answered. Raises RedisError, OSError: nobody knows, or is there."""
+    wire = await Link(address, tag).connected()
+    wire.abort()
+    await asyncio.sleep(0)  # as in close
+    assert wire.server is not None  # noqa: S101  only a socket's path has none
+    return wire.server
+
+
+async def exchange(wire: Wire, commands: Iterable[Sequence[Argument]]) -> list[Any]:
+    """Send commands together; their replies in order, refusals among them as values."""
+    asked = [wire.send(command) for command in commands]
+    wire.flush()
+    return [await one for one in asked]
+
+
+def look_at(task: "asyncio.Task[Any]") -> None:
     """Those who waited were told; asyncio is not to report a failure that nobody waited for."""
     if not task.cancelled():
         task.exception()

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from .testing_queue import MemoryQueue, Sent
+from .queue import MemoryQueue, Sent
 
 
 class Recorder:

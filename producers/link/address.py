@@ -16,13 +16,11 @@ It reads the text and refuses what it cannot read; it asks nobody. User and pass
 sentinels are given the same password, which one without a password does not mind. A cluster's nodes may be any of
 it, and should be several: the first that answers names all others. A database other than 0 of a cluster is the
 server's to allow: Valkey has more than one from version 9 on (``cluster-databases``), Redis never.
-
-There are two of this file, alike to the octet, because `producers` and `sessions` are shipped each alone.
 """
 
 import re
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple, Self
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from redis.connection import parse_url
@@ -61,6 +59,11 @@ class Address:
     def asked(self) -> tuple[Host, ...]:
         """Those who say where the primary is; empty when the text does."""
         return self.sentinels or self.cluster
+
+    def at(self, host: Host) -> Self:
+        """The address of one server of those that this one leads to."""
+        options = self.options | {"host": host[0], "port": host[1]}
+        return replace(self, options=options, sentinels=(), cluster=())
 
 
 def read_address(url: str) -> Address:

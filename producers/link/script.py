@@ -27,7 +27,7 @@ PARTS: Mapping[str, Sequence[str]] = {
 }
 """What stands before a script, in this order: files beside it or of this room, each a Lua module."""
 
-_HERE = Path(__file__).parent / "scripts"
+_HERE = Path(__file__).parents[1] / "scripts"
 
 
 @cache

@@ -1,4 +1,6 @@
-"""A redis-py client for an address: a server, the primary that sentinels name, or a cluster.
+"""redis-py's asyncio client for an address: a server, the primary that sentinels name, or a cluster.
+
+For operators' commands and whatever wants redis-py; what backends wait for goes over :mod:`.links`.
 
 The number of connections is limited and every wait is bounded, so that a stalled server cannot pile up work. What
 can go wrong is a RedisError or an OSError. Every call is for the keys of one hash tag, so the same code runs on
@@ -19,9 +21,8 @@ from redis.asyncio import (
 )
 
 from .address import Address, read_address
-from .cluster import Cluster
-from .finder import Finder, Found
-from .idle import Tried
+from .client_connection import Found, Tried
+from .client_of_cluster import Cluster
 
 CONNECTIONS = 32
 """At most so many at once from one process; a 33rd command waits for one of them."""
@@ -59,13 +60,13 @@ def open_pool(
     seconds: float,
     kind: type[ConnectionPool] = ConnectionPool,
     tried: bool = False,
+    tag: str = "",
     **options: Any,  # noqa: ANN401  the pool's own
 ) -> ConnectionPool:
-    """A pool for one server: the named one, whoever is the primary, or of a cluster any node that answers.
-
-    Of a cluster that is of use for subscriptions alone: it carries what is published to every node.
+    """A pool for one server: the named one, or whoever is the primary; of a cluster the primary for one hash tag.
 
     Args:
+        tag: on a cluster, the hash tag of all keys and channels, braces included.
         tried: whether connections that were silent for long are tried before they are used; not for subscriptions,
             whose messages would be taken for the answer.
         options: what else this kind of pool takes.
@@ -75,13 +76,12 @@ def open_pool(
 
     """
     address = read_address(url)
-    limits = _limits(seconds) | _check(address)
-    options |= limits | {"max_connections": CONNECTIONS}
+    options |= _limits(seconds) | _check(address) | {"max_connections": CONNECTIONS}
     base = _class(address)
     before: tuple[type, ...] = (Tried,) if tried else ()
     if address.asked:
         before = (Found, *before)
-        options["finder"] = Finder(address, base, limits)
+        options |= {"address": address, "tag": tag}
     connection = cast("type[Connection]", type(base.__name__, (*before, base), {})) if before else base
     return kind(**(address.options | options | {"connection_class": connection}))
 

@@ -8,6 +8,8 @@ from typing import Any, Protocol, cast
 import hiredis
 from redis.exceptions import ConnectionError as ConnectionLost, ResponseError
 
+from .address import Host
+
 Argument = str | bytes | int
 
 
@@ -30,6 +32,7 @@ class Wire(asyncio.Protocol):
     Attributes:
         on_push: called with what the server sends unasked (RESP3 only), before the replies behind it.
         unpushed: why it sends nothing unasked although that was wanted, in its words; empty when it does.
+        server: host and port of the other end, if it has any.
     """
 
     def __init__(self) -> None:
@@ -43,6 +46,7 @@ class Wire(asyncio.Protocol):
         self.closed = False
         self.on_push: Callable[[list[Any]], None] | None = None
         self.unpushed = ""
+        self.server: Host | None = None
 
     def send(self, command: Sequence[Argument]) -> "asyncio.Future[Any]":
         """Queue a command; it leaves at the end of this loop tick."""

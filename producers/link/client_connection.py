@@ -1,0 +1,75 @@
+"""What redis-py's asyncio connections lack: a way to the primary, and a try of those that were silent for long."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from typing import Any
+
+from redis.exceptions import ConnectionError as ConnectionLost, ReadOnlyError, RedisError
+
+from .address import Address
+from .link import IDLE_SECONDS, find_primary
+
+_TRY_SECONDS = 0.1
+"""For the answer of an idle connection."""
+
+
+class Found:
+    """A connection to whoever is the primary when it is made. Stands before one of redis-py's classes."""
+
+    is_connected: bool
+
+    def __init__(self, *, address: Address, tag: str, **options: Any) -> None:  # noqa: ANN401  redis-py's own
+        self._address = address
+        self._tag = tag
+        super().__init__(**options)
+
+    async def connect(self) -> None:
+        """Find out where to, and go there."""
+        if not self.is_connected:
+            self.host, self.port = await find_primary(self._address, self._tag)
+        await super().connect()  # type: ignore[misc]  # the connection behind this
+
+    async def read_response(self, *arguments: Any, **options: Any) -> Any:  # noqa: ANN401  redis-py's own
+        """A reply; a server that is no longer the primary loses its connection."""
+        try:
+            return await super().read_response(*arguments, **options)  # type: ignore[misc]  # as above
+        except ReadOnlyError as error:
+            await self.disconnect()  # type: ignore[attr-defined]  # as above
+            raise ConnectionLost("the server is no longer the primary") from error
+
+
+class Tried:
+    """A connection that is tried before it is used when it was silent for long.
+
+    A firewall forgets an idle flow without a word, and nobody answers what is sent on it then. A try takes a part
+    of the call's time and leaves the rest for another connection. Stands before one of redis-py's classes.
+    """
+
+    _heard_at = 0.0
+
+    async def on_connect(self) -> None:
+        """Greet the server."""
+        self._heard_at = math.inf  # its own commands are not to try the connection
+        await super().on_connect()  # type: ignore[misc]  # the connection behind this
+        self._heard_at = time.monotonic()
+
+    async def read_response(self, *arguments: Any, **options: Any) -> Any:  # noqa: ANN401  redis-py's own
+        """A reply."""
+        reply = await super().read_response(*arguments, **options)  # type: ignore[misc]  # as above
+        if self._heard_at != math.inf:
+            self._heard_at = time.monotonic()
+        return reply
+
+    async def check_health(self) -> None:
+        """Try the connection if it was silent for long, and make another one if it does not answer."""
+        if time.monotonic() - self._heard_at < IDLE_SECONDS:
+            return
+        try:
+            async with asyncio.timeout(_TRY_SECONDS):
+                await self._send_ping()  # type: ignore[attr-defined]  # as above
+        except (RedisError, OSError):
+            await self.disconnect(nowait=True)  # type: ignore[attr-defined]  # as above
+            await self.connect()  # type: ignore[attr-defined]  # as above

@@ -1,0 +1,131 @@
+"""The links of one process, and scripts run over them in bounded time.
+
+Connections belong to an event loop, so every loop has links of its own: an application that calls
+``asyncio.run`` again and again, or serves each request in a loop of its own (Flask's async views,
+``async_to_sync``), may keep one producer. A loop that has been closed leaves its sockets to the garbage collector,
+because nothing can be awaited in it any more; close the producer before the loop to avoid that.
+"""
+
+import asyncio
+import threading
+from abc import ABC, abstractmethod
+from asyncio import AbstractEventLoop
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+from redis.asyncio import Redis
+
+from .address import read_address
+from .budget import Budget
+from .cluster import tag_of
+from .link import Link
+from .script import Script
+from .slots import SlotLink, SlotLinks
+from .wire import Argument
+
+script_of = cache(Script)
+"""The script of a text."""
+
+
+class Caller(ABC):
+    """Whoever runs scripts: links of our own, or an application's client."""
+
+    @abstractmethod
+    def of(self, tag: str) -> Any:  # noqa: ANN401  what has `call`; a link has more
+        """The way to keys with this hash tag, braces included."""
+
+    @abstractmethod
+    def within(self, seconds: float, tag: str) -> Budget:
+        """Bounds calls for keys with this hash tag; raises Late at its end."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Close the connections of the running loop."""
+
+    async def run(self, script: str, keys: Sequence[str], arguments: Sequence[Argument], *, seconds: float) -> Any:  # noqa: ANN401  a reply is whatever the script returns
+        """Run a script's text; its reply.
+
+        Raises:
+            RedisError, OSError: it was refused, or may or may not have been carried out; Late is one.
+        """
+        tag = tag_of(keys[0])
+        async with self.within(seconds, tag):
+            return await script_of(script).run(self.of(tag).call, keys, arguments)
+
+
+class Links(Caller):
+    """Made when they are first needed. May be shared by event loops and threads.
+
+    Args:
+        url: see :mod:`.address` for its forms.
+
+    Raises:
+        ValueError: an address of another form.
+
+    Example:
+        links = Links("cluster://127.0.0.1:7000,127.0.0.1:7001")
+        await links.of("{mail}").call("HGET", "momentus:{mail}:counters", "done:mail.normal")
+    """
+
+    def __init__(self, url: str) -> None:
+        self._address = read_address(url)
+        self._by_loop: dict[AbstractEventLoop, Link | SlotLinks] = {}
+        self._lock = threading.Lock()
+
+    def of(self, tag: str) -> Link | SlotLink:
+        """The running loop's link for keys with this hash tag, braces included."""
+        loop = asyncio.get_running_loop()
+        known = self._by_loop.get(loop) or self._begin(loop)
+        return known if isinstance(known, Link) else known.of(tag)
+
+    def within(self, seconds: float, tag: str) -> Budget:
+        """Bounds calls for keys with this hash tag; a connection on which an answer is late is given up."""
+        return Budget(seconds, self.of(tag))
+
+    async def close(self) -> None:
+        """Close the connections of the running loop; those of other loops that still run are theirs to close."""
+        with self._lock:
+            known = self._by_loop.pop(asyncio.get_running_loop(), None)
+        if known is not None:
+            await known.close()
+
+    def _begin(self, loop: AbstractEventLoop) -> Link | SlotLinks:
+        """Begin with a new loop, and forget those that were closed."""
+        made = SlotLinks(self._address) if self._address.cluster else Link(self._address)
+        with self._lock:
+            self._by_loop = {one: known for one, known in self._by_loop.items() if not one.is_closed()}
+            return self._by_loop.setdefault(loop, made)
+
+
+class Client(Caller):
+    """An application's redis-py client, which looks after its own connections."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+        self.call = redis.execute_command
+
+    def of(self, tag: str) -> "Client":
+        """Itself: it has one way for all keys."""
+        del tag
+        return self
+
+    def within(self, seconds: float, tag: str) -> Budget:
+        """Bounds calls; redis-py gives up the connection of a call that is cancelled."""
+        del tag
+        return Budget(seconds, None)
+
+    async def close(self) -> None:
+        """Close the client."""
+        await self._redis.aclose()
+
+
+def open_links(server: str | Redis | Caller) -> Caller:
+    """The way to a server: for an address links of our own, for a client that client.
+
+    Raises:
+        ValueError: an address of another form.
+    """
+    if isinstance(server, str):
+        return Links(server)
+    return server if isinstance(server, Caller) else Client(server)

@@ -1,0 +1,128 @@
+"""Links to the primaries of a cluster: one connection to each, shared by all keys that lie there.
+
+Which primary has which slots is asked when the first command needs it, and again whenever a connection is needed
+(:mod:`.primary`). MOVED and ASK were not carried out, and go once more to where the server says.
+
+What can go wrong: as of :class:`.link.Link`; a script whose slot moves key by key is refused as a whole
+(:mod:`.cluster`).
+"""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from redis.exceptions import ResponseError
+
+from .address import Address, Host
+from .cluster import Slots, asking, guarded, owner, redirected, with_moved
+from .link import CONNECT_SECONDS, Link, exchange, look_at, says
+from .primary import Unknown, reach_primary
+from .wire import Argument
+
+
+class SlotLinks:
+    """The links of one event loop to one cluster."""
+
+    def __init__(self, address: Address) -> None:
+        self._address = address
+        self._slots: Slots = ()
+        self._links: dict[Host, Link] = {}
+        self._refused: Host | None = None
+        self._search: asyncio.Task[None] | None = None
+
+    def of(self, tag: str) -> "SlotLink":
+        """The way to the keys with this hash tag, braces included."""
+        return SlotLink(self, tag)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        if self._search is not None:
+            self._search.cancel()
+            await asyncio.wait({self._search})
+        for link in self._links.values():
+            await link.close()
+
+    def known(self, tag: str) -> tuple[Host, Link] | None:
+        """The primary for this tag and the link to it, as far as they are known; it may have no connection."""
+        host = owner(self._slots, tag)
+        return None if host is None else (host, self.at(host))
+
+    def at(self, host: Host) -> Link:
+        """The link to one server."""
+        if host not in self._links:
+            self._links[host] = Link(self._address.at(host))
+        return self._links[host]
+
+    async def primary(self, tag: str) -> tuple[Host, Link]:
+        """The primary for this tag and the link to it. Raises RedisError, OSError: nobody knows, or is there."""
+        known = self.known(tag)
+        if known is not None and known[1].connection:
+            return known
+        if self._search is None or self._search.done():
+            self._search = asyncio.create_task(self._found(tag))
+            self._search.add_done_callback(look_at)
+        await asyncio.shield(self._search)  # one search serves all who wait, and goes on when they have gone
+        if (known := self.known(tag)) is None:
+            raise Unknown(self._address, tag)
+        return known
+
+    def moved(self, tag: str, host: Host) -> None:
+        """Take note of where a server says that the slot of this tag is."""
+        self._slots = with_moved(self._slots, tag, host)
+
+    def refuse(self, host: Host) -> None:
+        """Take note that a server does not serve its slots: the next call asks, and prefers another."""
+        self._slots, self._refused = (), host
+
+    async def _found(self, tag: str) -> None:
+        async with asyncio.timeout(CONNECT_SECONDS):
+            _, self._slots = await reach_primary(
+                self._address, self._reach, lambda _: None, tag=tag, refused=self._refused
+            )
+        self._refused = None
+        named = {host for _, _, host in self._slots}
+        self._links = {host: link for host, link in self._links.items() if host in named or link.connection}
+
+    async def _reach(self, host: Host) -> Link:
+        await self.at(host).wire()
+        return self.at(host)
+
+
+class SlotLink:
+    """As :class:`.link.Link`, for the keys of one hash tag."""
+
+    def __init__(self, links: SlotLinks, tag: str) -> None:
+        self._links = links
+        self._tag = tag
+
+    async def call(self, *command: Argument) -> Any:  # noqa: ANN401  a reply is whatever Redis says
+        """Send one command; its reply. Raises as :meth:`.link.Link.call`."""
+        (reply,) = await self.call_many([command])
+        if isinstance(reply, ResponseError):
+            raise reply
+        return reply
+
+    async def call_many(self, commands: Iterable[Sequence[Argument]]) -> list[Any]:
+        """Send commands together; their replies in order, refusals among them as values."""
+        ours = [guarded(command, self._tag) for command in commands]
+        host, link = await self._links.primary(self._tag)
+        replies = await exchange(await link.wire(), ours)
+        if there := redirected(replies[0], "MOVED", asked=host):
+            self._links.moved(self._tag, there)
+            host, replies = there, await exchange(await self._links.at(there).wire(), ours)
+        if there := redirected(replies[0], "ASK", asked=host):
+            replies = (await exchange(await self._links.at(there).wire(), asking(ours)))[1::2]
+        if says(replies[0], "CLUSTERDOWN"):
+            self._links.refuse(host)
+        return replies
+
+    @property
+    def connection(self) -> int:
+        """The number of the connection that there is, counted from 1; 0 when there is none."""
+        known = self._links.known(self._tag)
+        return 0 if known is None else known[1].connection
+
+    def drop(self) -> None:
+        """Give up the connection; callers that wait on it are told, and the next call makes another."""
+        if known := self._links.known(self._tag):
+            known[1].drop()
