@@ -85,6 +85,11 @@ class ServerClock:
         """That clock less the running time; None while it has not answered."""
         return None if self._best is None else self._best.ahead_us
 
+    @property
+    def error_us(self) -> int:
+        """By how much `ahead_us` may be wrong, for what is known."""
+        return 0 if self._best is None else self._best.error_us
+
     def now_us(self) -> int | None:
         """What that clock says now; None while it has not answered."""
         return None if self._best is None else running_us() + self._best.ahead_us

@@ -199,6 +199,7 @@ def _tools(settings: Settings, redis: Redis, url: str) -> Tools:
         reports_path=settings.reports.path,
         reports_shipped=settings.reports.shipped,
         statement_timeout=settings.reports.statement_timeout,
+        clock_bound=settings.reports.clock_bound,
         mail={name: _plain(value) for name, value in settings.mail},
     )
 

@@ -13,6 +13,8 @@ from typing import Any
 
 from redis.asyncio import Redis
 
+from clocks import BOUND
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tools:
@@ -24,6 +26,7 @@ class Tools:
         reports_path: the user's own folder of report files.
         reports_shipped: which of the shipped reports are used: `on`, `off` or names.
         statement_timeout: after which the database ends a report's query.
+        clock_bound: how far clocks may be apart.
         mail: the mail settings by name, secrets revealed.
     """
 
@@ -35,6 +38,7 @@ class Tools:
     reports_path: Path | None = None
     reports_shipped: str = "on"
     statement_timeout: timedelta = timedelta(seconds=30)
+    clock_bound: timedelta = BOUND
     mail: Mapping[str, Any] = field(default_factory=dict)
 
 

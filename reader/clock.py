@@ -63,7 +63,7 @@ class Clock:
         if self._redis.note(reading) < 0:
             self._was_us = before_us
         if self._redis.ahead_us is not None:
-            self._ahead_us = self._redis.ahead_us
+            self._ahead_us = self._redis.ahead_us + self._redis.error_us  # rather too old than too young
         if abs(self.own_us) > self._bound_us:
             self._tell("reader", f"this machine's clock is {_seconds(self.own_us)} from Redis's")
 

@@ -6,7 +6,8 @@
     never       declared, but no refresh has succeeded yet
     unreadable  what is stored is not in the agreed format: worker and ops are of different versions
 
-Age is counted from `verified_us`, the last moment at which the data was known to be true. One short read for
+Age is counted from `verified_us`, the last moment at which the data was known to be true, by the database's clock,
+which the set compares with Redis's. Where both are too far apart nothing is called fresh. One short read for
 the names and one for all reports; bodies are never fetched.
 """
 
@@ -18,6 +19,7 @@ from typing import Any, Literal
 import orjson
 from redis.asyncio import Redis
 
+from clocks import BOUND
 from producers.keys import catalogue
 from reports.keys import snapshot
 
@@ -36,6 +38,7 @@ class ReportFreshness:
     Attributes:
         as_of: the database's instant that the numbers belong to.
         age_ms: since they were last known to be true.
+        clock_offset_ms: the database's clock less Redis's, when the numbers were last known to be true.
         error, error_at: the refresh that failed since then, if one did; the first line.
     """
 
@@ -45,6 +48,7 @@ class ReportFreshness:
     age_ms: int | None = None
     soft_ms: int | None = None
     hard_ms: int | None = None
+    clock_offset_ms: int | None = None
     error: str | None = None
     error_at: datetime | None = None
 
@@ -55,7 +59,7 @@ class ReportFreshness:
 
 
 async def read_reports(redis: Redis, *, tenant: str, now_us: int) -> tuple[ReportFreshness, ...]:
-    """Every declared report of a tenant, by name.
+    """Every declared report of a tenant, by name; `now_us` is by Redis's clock.
 
     Raises:
         RedisError: Redis did not answer.
@@ -71,13 +75,20 @@ async def read_reports(redis: Redis, *, tenant: str, now_us: int) -> tuple[Repor
     )
 
 
-def read_report(name: str, meta: bytes | None, error: bytes | None, *, now_us: int) -> ReportFreshness:
-    """One report from what is stored of it. Never raises for what it finds there."""
+def read_report(
+    name: str, meta: bytes | None, error: bytes | None, *, now_us: int, bound: timedelta = BOUND
+) -> ReportFreshness:
+    """One report from what is stored of it. Never raises for what it finds there.
+
+    Args:
+        now_us: by Redis's clock.
+        bound: how far clocks may be apart.
+    """
     try:
         failure = _failure(error)
         if meta is None:
             return ReportFreshness(report=name, state="never", **failure)
-        return ReportFreshness(report=name, **_times(orjson.loads(meta), now_us), **failure)
+        return ReportFreshness(report=name, **_times(orjson.loads(meta), now_us, bound), **failure)
     except (ValueError, TypeError, KeyError, OverflowError):
         return ReportFreshness(report=name, state="unreadable")
 
@@ -89,17 +100,23 @@ def judge(*, age_us: int, soft_us: int, hard_us: int, overdue_us: int) -> State:
     return "stale" if age_us > soft_us or overdue_us > 0 else "fresh"
 
 
-def _times(meta: Mapping[str, Any], now_us: int) -> dict[str, Any]:
-    age_us = max(0, now_us - meta["verified_us"])
+def _times(meta: Mapping[str, Any], now_us: int, bound: timedelta) -> dict[str, Any]:
+    verified_us, offset_us = meta["verified_us"], meta.get("clock_offset_us")
+    now_us += offset_us or 0
+    bound_us = bound // timedelta(microseconds=1)
+    apart = max(abs(offset_us or 0), verified_us - now_us) > bound_us
+    age_us = max(0, now_us - verified_us)
     until = meta["valid_until_us"]
     overdue_us = 0 if until is None else now_us - until + 1  # at that very moment it is no longer valid
     soft_ms, hard_ms = meta["soft_ms"], meta["hard_ms"]
+    state = judge(age_us=age_us, soft_us=soft_ms * 1000, hard_us=hard_ms * 1000, overdue_us=overdue_us)
     return {
-        "state": judge(age_us=age_us, soft_us=soft_ms * 1000, hard_us=hard_ms * 1000, overdue_us=overdue_us),
+        "state": "stale" if apart and state == "fresh" else state,
         "as_of": moment(meta["as_of_us"]),
         "age_ms": age_us // 1000,
         "soft_ms": soft_ms,
         "hard_ms": hard_ms,
+        "clock_offset_ms": None if offset_us is None else round(offset_us / 1000),
     }
 
 

@@ -27,6 +27,7 @@ from ops.doctor.reports import gather_reports, judge_reports
 from ops.doctor.role_postgres import gather_role, judge_role
 from ops.doctor.smtp import ServerFacts, gather_server
 from ops.reports.proofs_postgres import ask_catalogue
+from ops.reports.zones_postgres import REMEDY, gather_zones, zones_of
 from producers.rights import missing_right
 from reports import ReportError, load_reports
 from reports.boards import boards_of
@@ -66,8 +67,27 @@ async def _redis(tools: Tools) -> list[DoctorFinding]:
 async def _postgres(tools: Tools) -> list[DoctorFinding]:
     if not tools.postgres_dsn:
         return []
-    found = list(judge_postgres(await gather_postgres(tools.postgres_dsn)))
-    return [*found, *judge_role(await gather_role(tools.postgres_dsn)), *await _boards(tools)]
+    found = list(judge_postgres(await gather_postgres(tools.postgres_dsn), bound=tools.clock_bound))
+    return [
+        *found,
+        *judge_role(await gather_role(tools.postgres_dsn)),
+        *await _boards(tools),
+        *await _zones(tools),
+    ]
+
+
+async def _zones(tools: Tools) -> list[DoctorFinding]:
+    """Whether days begin for Python when they begin for the server."""
+    try:
+        reports = load_reports(tools.reports_path, shipped=tools.reports_shipped)
+    except ReportError:
+        return []
+    zones = zones_of(reports.values(), tools.timezone)
+    faults = await gather_zones(tools.postgres_dsn, zones)
+    if faults is None:
+        return []
+    found = [warning("zones.differ", one.zone, fault=one.words, remedy=REMEDY) for one in faults]
+    return found or [fine("zones.agree", "zones", zones=", ".join(sorted(zones)))]
 
 
 async def _boards(tools: Tools) -> list[DoctorFinding]:

@@ -1,9 +1,12 @@
 """Whether Postgres answers, and what reports must know of it: a standby, a paused replay, an idle subscription."""
 
 import asyncio
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 
+from clocks import BOUND
 from ops.doctor.finding import DoctorFinding, fine, warning, wrong
 from reports.connection_postgres import connect
 from reports.source_postgres import DATABASE_FAULTS, log_fields
@@ -11,6 +14,7 @@ from reports.source_postgres import DATABASE_FAULTS, log_fields
 _SECONDS = 5
 _WHERE = "postgres"
 _LEAST_VERSION = 130_000
+_SKEW_WARNING = 1.0
 _ASK = """
 SELECT
     current_setting('server_version_num')::int AS version,
@@ -39,6 +43,7 @@ class PostgresFacts:
         behind: seconds since the last commit that a standby has replayed.
         paused: whether its replay was paused.
         stopped: subscriptions of this database whose apply process does not run.
+        ahead: seconds by which its clock is ahead of this machine's.
     """
 
     fault: str = ""
@@ -47,6 +52,7 @@ class PostgresFacts:
     behind: float | None = None
     paused: bool = False
     stopped: tuple[str, ...] = ()
+    ahead: float = 0.0
 
 
 async def gather_postgres(dsn: str) -> PostgresFacts:
@@ -56,17 +62,24 @@ async def gather_postgres(dsn: str) -> PostgresFacts:
             connection = await connect(dsn, application="momentus-ops")
             try:
                 row = await connection.fetchrow(_ASK)
+                before = time.time()
+                said = await connection.fetchval("SELECT extract(epoch FROM clock_timestamp())::float8")
+                ahead = said - (before + time.time()) / 2
             finally:
                 await connection.close()
     except (*DATABASE_FAULTS, ValueError) as error:
         return PostgresFacts(fault=": ".join(log_fields(error).values()))
     if row is None:  # pragma: no cover  a SELECT without FROM has one row
         return PostgresFacts(fault="no answer")
-    return PostgresFacts(**{**row, "stopped": tuple(row["stopped"])})
+    return PostgresFacts(**{**row, "stopped": tuple(row["stopped"])}, ahead=ahead)
 
 
-def judge_postgres(facts: PostgresFacts) -> Iterator[DoctorFinding]:
-    """What it means."""
+def judge_postgres(facts: PostgresFacts, *, bound: timedelta = BOUND) -> Iterator[DoctorFinding]:
+    """What it means.
+
+    Args:
+        bound: how far clocks may be apart.
+    """
     if facts.fault:
         yield wrong("postgres.away", _WHERE, fault=facts.fault)
         return
@@ -76,8 +89,15 @@ def judge_postgres(facts: PostgresFacts) -> Iterator[DoctorFinding]:
         yield from _judge_standby(facts)
     else:
         yield fine("postgres.right", _WHERE, version=facts.version // 10_000)
+    yield _clock(facts.ahead, bound.total_seconds())
     for name in facts.stopped:
         yield wrong("postgres.subscription", _WHERE, name=name)
+
+
+def _clock(ahead: float, bound: float) -> DoctorFinding:
+    build = wrong if abs(ahead) > bound else warning if abs(ahead) > _SKEW_WARNING else fine
+    code = "clock.postgres" if abs(ahead) > _SKEW_WARNING else "clock.postgres_right"
+    return build(code, _WHERE, seconds=f"{ahead:+.1f}")
 
 
 def _judge_standby(facts: PostgresFacts) -> Iterator[DoctorFinding]:

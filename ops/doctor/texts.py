@@ -88,6 +88,13 @@ ENGLISH: Words = {
     "postgres.right": ("version {version} answers", ""),
     "postgres.away": ("does not answer: {fault}", "start it, or mend MOMENTUS_POSTGRES_DSN"),
     "postgres.old": ("version {version} is older than 13", "upgrade it"),
+    "clock.postgres": (
+        "its clock is {seconds} s from this machine's",
+        "let both follow the same time servers (chrony); beyond MOMENTUS_REPORTS__CLOCK_BOUND no report is fresh",
+    ),
+    "clock.postgres_right": ("its clock is this machine's ({seconds} s)", ""),
+    "zones.agree": ("Python and the server agree on {zones}", ""),
+    "zones.differ": ("{fault}", "{remedy}"),
     "postgres.standby": (
         "is a standby: reports show what it has replayed ({behind}), and nothing proves them unchanged",
         "if they get too old or cost too much, name the primary in MOMENTUS_POSTGRES_DSN (docs/reports.md)",

@@ -7,7 +7,7 @@ report; from then on a report that breaks it is a finding too.
 
 import argparse
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,10 @@ from zoneinfo import ZoneInfo
 from ops.command import Command, CommandRefused, CommandResult, Tools
 from ops.reports.facts_postgres import DatabaseAway, ReportFacts, look
 from ops.reports.finding import Finding
-from ops.reports.judge import judge
+from ops.reports.judge import judge, key_of
 from ops.reports.proofs_postgres import proof_facts, proof_lines
 from ops.reports.readers_of_numbers import misread
+from ops.reports.zones_postgres import REMEDY, ZoneFault, ask_zones, zones_of
 from reports import Report, ReportError
 from reports.boards import boards_of
 from reports.catalogue import SHIPPED, Folder, read_folder, read_shipped, schema_file
@@ -37,7 +38,8 @@ async def check(tools: Tools, asked: argparse.Namespace) -> CommandResult:
     except ReportError as error:
         raise CommandRefused(f"--path: {error.reason}" if asked.path else str(error)) from None
     findings = [Finding(fault.field, fault.reason, "") for fault in folder.faults]
-    facts, catalogue = await _facts(tools, folder)
+    facts, catalogue, zones = await _facts(tools, folder)
+    findings += _zones(folder, zones)
     _weigh_boards(folder, facts)
     for name, found in facts.items():
         findings += judge(folder.reports[name], found, catalogue.proof(folder.reports[name].board or name))
@@ -72,15 +74,26 @@ def _weigh_boards(folder: Folder, facts: Mapping[str, ReportFacts]) -> None:
                 one.board = rows_ms + sum(trees.values()), board.max_db_share
 
 
-async def _facts(tools: Tools, folder: Folder) -> tuple[dict[str, ReportFacts], Catalogue]:
-    """What the database says of each report and of the boards; nothing where there is none."""
+def _zones(folder: Folder, faults: list[ZoneFault]) -> Iterator[Finding]:
+    """At the key of each report that names the zone, else at the setting."""
+    for one in faults:
+        own = [report for report in folder.reports.values() if report.timezone == one.zone]
+        for where in [key_of(report, "timezone") for report in own] or ["MOMENTUS_TIMEZONE"]:
+            yield Finding(where, one.words, REMEDY)
+
+
+async def _facts(tools: Tools, folder: Folder) -> tuple[dict[str, ReportFacts], Catalogue, list[ZoneFault]]:
+    """What the database says of each report, of boards and of zones; nothing where there is none."""
     if not tools.postgres_dsn:
-        return {}, Catalogue()
+        return {}, Catalogue(), []
     try:
         async with look(tools.postgres_dsn, longest=tools.statement_timeout) as it:
             zone = ZoneInfo(tools.timezone)
             catalogue = await it.catalogue(tools.tenant, boards_of(folder.reports))
-            return {name: await it.examine(report, zone) for name, report in folder.reports.items()}, catalogue
+            zones = zones_of(folder.reports.values(), tools.timezone)
+            faults = await ask_zones(it.connection, zones, it.snapshot.as_of)
+            facts = {name: await it.examine(report, zone) for name, report in folder.reports.items()}
+            return facts, catalogue, faults
     except DatabaseAway as error:
         raise CommandRefused(f"MOMENTUS_POSTGRES_DSN: the database cannot be asked: {error}") from None
 

@@ -51,7 +51,7 @@ def rows_that_are_hidden(report: Report, facts: ReportFacts, proof: Proof) -> It
         for table in proof.hidden:
             fault = f"there are no rows, and row-level security may hide those of {table} from this user"
             yield Finding(
-                _key(report, "sources"), fault, "give its role BYPASSRLS, or a policy FOR SELECT USING (true)"
+                key_of(report, "sources"), fault, "give its role BYPASSRLS, or a policy FOR SELECT USING (true)"
             )
 
 
@@ -76,10 +76,10 @@ def columns_that_are_not_there(report: Report, facts: ReportFacts) -> Iterator[F
         if column not in facts.columns:
             close = get_close_matches(column, facts.columns, n=1)
             remedy = f"did you mean {close[0]!r}?" if close else f"it has {', '.join(facts.columns)}"
-            yield Finding(_key(report, key), f"the query has no column {column!r}", remedy)
+            yield Finding(key_of(report, key), f"the query has no column {column!r}", remedy)
     if facts.columns.get(report.scope, "int8") not in _IDS:
         fault = f"{report.scope!r} is {facts.columns[report.scope]}, and nodes have whole numbers"
-        yield Finding(_key(report, "scope"), fault, "name the column with the node's id, or cast it to bigint")
+        yield Finding(key_of(report, "scope"), fault, "name the column with the node's id, or cast it to bigint")
 
 
 def roll_ups_that_do_not_fit(report: Report, facts: ReportFacts) -> Iterator[Finding]:
@@ -87,7 +87,9 @@ def roll_ups_that_do_not_fit(report: Report, facts: ReportFacts) -> Iterator[Fin
     for measure in columns_of(report.rollup):
         column, how = facts.columns.get(measure), report.rollup[measure]
         if column is not None and (remedy := misfit(column, how)):
-            yield Finding(_key(report, f"rollup.{measure}"), f"{how!r} does not fit a column of {column}", remedy)
+            yield Finding(
+                key_of(report, f"rollup.{measure}"), f"{how!r} does not fit a column of {column}", remedy
+            )
 
 
 def clocks_of_the_server(report: Report, facts: ReportFacts) -> Iterator[Finding]:
@@ -104,17 +106,17 @@ def time_that_is_not_declared(report: Report, facts: ReportFacts) -> Iterator[Fi
     """Numbers about a day change at its end."""
     if _DAY & set(report.parameters) and not report.next_midnight and not report.valid_until:
         fault = "the query asks about a day, and valid_until says that only changes of data change its numbers"
-        yield Finding(_key(report, "valid_until"), fault, 'write valid_until = "next_midnight"')
+        yield Finding(key_of(report, "valid_until"), fault, 'write valid_until = "next_midnight"')
     if report.valid_until and facts.until_past:
         fault = f"returned {facts.until}, which is no timestamptz after :now"
         yield Finding(
-            _key(report, "valid_until"), fault, "return the next such instant, or null when there is none"
+            key_of(report, "valid_until"), fault, "return the next such instant, or null when there is none"
         )
 
 
 def sources_that_differ(report: Report, facts: ReportFacts) -> Iterator[Finding]:
     """Changes of a table that is read and not named would go unnoticed."""
-    where = _key(report, "sources")
+    where = key_of(report, "sources")
     for source in facts.absent:
         yield Finding(where, f"{source} is no table here", "name tables, not views, with their schema")
     if report.sources:
@@ -137,11 +139,11 @@ def rows_that_do_not_fit(report: Report, facts: ReportFacts) -> Iterator[Finding
             pass  # told already, and better
         case InvalidRows(measure=measure, words=words) if measure:
             where = f"rollup.{measure}" if measure in report.rollup else "scope"
-            yield Finding(_key(report, where), words, "nothing of it is stored until this is mended")
+            yield Finding(key_of(report, where), words, "nothing of it is stored until this is mended")
         case InvalidRows():
             if {report.scope, *columns_of(report.rollup)} <= facts.columns.keys():
                 yield Finding(
-                    _key(report, "scope"), str(facts.fault), "nothing of it is stored until this is mended"
+                    key_of(report, "scope"), str(facts.fault), "nothing of it is stored until this is mended"
                 )
 
 
@@ -163,7 +165,7 @@ def budgets_that_are_broken(report: Report, facts: ReportFacts) -> Iterator[Find
             )
         )
         remedy = f"make the query cheaper (--plan), allow {needed:.2%}, or promise less"
-        yield Finding(_key(report, "budget.max_db_share"), fault, remedy)
+        yield Finding(key_of(report, "budget.max_db_share"), fault, remedy)
 
 
 def schemas_that_are_broken(report: Report, facts: ReportFacts) -> Iterator[Finding]:
@@ -171,7 +173,9 @@ def schemas_that_are_broken(report: Report, facts: ReportFacts) -> Iterator[Find
     if report.schema and facts.columns:
         for measure, words in breaks(report.schema, document_schema(report, facts.columns)):
             remedy = "keep it, or tell the clients and write the new schema with --pin"
-            yield Finding(_key(report, f"rollup.{measure}"), f"{words}; clients rely on the pinned schema", remedy)
+            yield Finding(
+                key_of(report, f"rollup.{measure}"), f"{words}; clients rely on the pinned schema", remedy
+            )
 
 
 def texts_without_zone(report: Report, facts: ReportFacts) -> Iterator[Finding]:
@@ -184,7 +188,7 @@ def texts_without_zone(report: Report, facts: ReportFacts) -> Iterator[Finding]:
                     told.add(measure)
                     fault = f"{text[1].decode()} (node {node}) names no instant without its zone"
                     remedy = "write column AT TIME ZONE 'UTC', or the zone it is kept in"
-                    yield Finding(_key(report, f"rollup.{measure}"), fault, remedy)
+                    yield Finding(key_of(report, f"rollup.{measure}"), fault, remedy)
 
 
 RULES: tuple[Rule, ...] = (
@@ -201,7 +205,8 @@ RULES: tuple[Rule, ...] = (
 )
 
 
-def _key(report: Report, key: str) -> str:
+def key_of(report: Report, key: str) -> str:
+    """File, line and key of a declaration."""
     return f"{report.place.of(key)}: {key}"
 
 
@@ -212,7 +217,7 @@ def _at(report: Report, fault: SqlFault) -> str:
         case "tree":
             return f"trees/{report.tree_name}.sql:{1 + _lines(report.tree, fault.position)}"
         case "valid_until":
-            return _key(report, "valid_until")
+            return key_of(report, "valid_until")
         case _:
             return f"{place.file}:{place.query + _lines(report.sql, fault.position)}"
 

@@ -7,12 +7,13 @@ where one is named, by the prober's own look and decision; without one those two
 import argparse
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime, timedelta
 from statistics import median
 from typing import Any
 
 import orjson
 
+from clocks import Reading, running_us, wall_us
 from ops.command import Command, CommandRefused, CommandResult, Tools
 from ops.depth.report_freshness import ReportFreshness, moment, read_report
 from ops.reports.proofs_postgres import proof_line
@@ -79,19 +80,21 @@ async def status(tools: Tools, asked: argparse.Namespace) -> CommandResult:
         boards = boards_of(load_reports(tools.reports_path, shipped=tools.reports_shipped))
     except ReportError as error:
         raise CommandRefused(f"{error}; ./run ops reports check tells all there is to mend") from None
-    seen, decisions, catalogue, note = await _look(tools, boards)
-    now = datetime.now(UTC)
+    redis = await ReportStore(tools.redis, tenant=tools.tenant).clock()
+    seen, decisions, catalogue, note = await _look(tools, boards, redis)
+    clocks, told = _clocks(tools, redis, seen)
     fares = [
-        await _fare(tools, report, board, now, seen, decisions.get(board.name), catalogue)
+        await _fare(tools, report, board, redis, seen, decisions.get(board.name), catalogue)
         for board in boards.values()
         for report in board.reports
     ]
     fares.sort(key=lambda one: one.report)
+    now = seen.at if seen is not None else moment(redis.said_us)
     text = table(_HEADS, [_row(one, now) for one in fares], left={0, 1, 2, 9, 10, 11})
     unwatched = [proof_line(*one) for one in sorted(catalogue.proofs.items()) if one[1].why]
-    facts = {"reports": [asdict(one) for one in fares], "note": note}
+    facts = {"reports": [asdict(one) for one in fares], "clocks": clocks, "note": note}
     return CommandResult(
-        "\n".join([text, *unwatched, *_to_do(fares), *([note] if note else [])]),
+        "\n".join([text, *unwatched, *_to_do(fares), *told, *([note] if note else [])]),
         facts,
         done=all(one.well for one in fares),
     )
@@ -112,8 +115,24 @@ def _to_do(fares: Sequence[Fare]) -> Iterator[str]:
             )
 
 
+def _clocks(tools: Tools, redis: Reading, seen: Seen | None) -> tuple[dict[str, float], list[str]]:
+    """By how many seconds the database's clock and this machine's are ahead of Redis's; and lines for people."""
+    ahead_us = {"this machine": wall_us() - running_us() - redis.ahead_us}
+    if seen is not None and seen.reading is not None:
+        ahead_us["the database"] = seen.reading.ahead_us - redis.ahead_us
+    bound = tools.clock_bound.total_seconds()
+    clocks = {whose: round(ahead / 1_000_000, 3) for whose, ahead in ahead_us.items()}
+    lines = [
+        f"the clock of {whose} is {ahead:+.1f} s from Redis's (MOMENTUS_REPORTS__CLOCK_BOUND allows {bound:g} s): "
+        "no report is called fresh; let all follow the same time servers"
+        for whose, ahead in clocks.items()
+        if abs(ahead) > bound
+    ]
+    return clocks, lines
+
+
 async def _look(
-    tools: Tools, boards: Mapping[str, Board]
+    tools: Tools, boards: Mapping[str, Board], redis: Reading
 ) -> tuple[Seen | None, Mapping[str, Decision], Catalogue, str]:
     """What the prober would see and decide now; and why that is not known, if it is not."""
     if not tools.postgres_dsn:
@@ -124,6 +143,8 @@ async def _look(
     )
     try:
         seen = await outbox.look()
+        if seen.reading is not None:
+            seen = replace(seen, offset=timedelta(microseconds=seen.reading.ahead_us - redis.ahead_us))
         found = await outbox.catalogue()
         reports = [report.name for board in boards.values() for report in board.reports]
         known = await store.known(reports)
@@ -142,7 +163,7 @@ async def _fare(
     tools: Tools,
     report: Report,
     board: Board,
-    now: datetime,
+    now: Reading,
     seen: Seen | None,
     decision: Decision | None,
     catalogue: Catalogue,
@@ -150,7 +171,7 @@ async def _fare(
     name = report.name
     key = snapshot(tools.tenant, name)
     meta, error, costs = await tools.redis.hmget(key, ["_meta", "_error", "_costs"])  # type: ignore[misc]
-    fresh = read_report(name, meta, error, now_us=round(now.timestamp() * 1_000_000))
+    fresh = read_report(name, meta, error, now_us=now.ahead_us + running_us(), bound=tools.clock_bound)
     fare = Fare(
         report=name,
         board=board.name,

@@ -165,3 +165,23 @@ def test_columns_stand_below_their_heads() -> None:
 
 def test_nothing_from_elsewhere_can_move_the_cursor() -> None:
     assert printable("a\x1b[2Jb\r\n\u202eñ") == "a?[2Jb ?ñ"
+
+
+@pytest.mark.parametrize(
+    ("verified_s", "offset_s", "state", "age_s"),
+    [
+        (1, 0, "fresh", 11),
+        (601, 600, "stale", 11),
+        (-599, -600, "stale", 11),
+        (-1010, -1000, "refused", 22),
+        (50, None, "stale", 0),
+    ],
+)
+def test_a_report_s_age_is_by_the_clock_that_stamped_it(
+    verified_s: int, offset_s: int | None, state: str, age_s: int
+) -> None:
+    meta = {"verified_us": verified_s * SECOND_US, "as_of_us": 1, "valid_until_us": None}
+    meta |= {"soft_ms": 15_000, "hard_ms": 20_000}
+    meta["clock_offset_us"] = None if offset_s is None else offset_s * SECOND_US
+    found = read_report("r", orjson.dumps(meta), None, now_us=12 * SECOND_US)
+    assert (found.state, found.age_ms) == (state, age_s * 1000)

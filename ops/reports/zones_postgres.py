@@ -1,0 +1,167 @@
+"""Whether this machine and the server mean the same by the name of a time zone, in the years to come.
+
+``:day_start`` and ``:day_end`` are computed by the worker from Python's zone data; ``AT TIME ZONE :zone`` in a
+report's SQL is computed by the server from its own. Where a country changes its clocks and only one of them has
+been updated since, a day begins at two instants in one report. So both are asked for their offsets: each day from
+a year ago until some years ahead, and on either side of each change that Python knows.
+"""
+
+import asyncio
+import importlib.metadata
+import zoneinfo
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from reports import Report
+from reports.connection_postgres import connect
+from reports.source_postgres import DATABASE_FAULTS
+
+_SECONDS = 10
+_DAY = timedelta(days=1)
+_SECOND = timedelta(seconds=1)
+_PAST, _AHEAD = timedelta(days=400), timedelta(days=5 * 366)
+_ASK = """
+SELECT DISTINCT ON (zone) zone, at, ours, theirs, current_setting('server_version') AS version
+FROM (
+    SELECT asked.zone, asked.at, asked.ours,
+        CASE WHEN known.name IS NOT NULL THEN
+            extract(epoch FROM (to_timestamp(at) AT TIME ZONE zone) - (to_timestamp(at) AT TIME ZONE 'UTC'))::int
+        END AS theirs
+    FROM unnest($1::text[], $2::bigint[], $3::int[]) AS asked (zone, at, ours)
+    LEFT JOIN (SELECT name FROM pg_timezone_names WHERE name = ANY ($4::text[])) AS known
+        ON known.name = asked.zone
+) AS both_said
+WHERE theirs IS DISTINCT FROM ours
+ORDER BY zone, at
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ZoneFault:
+    """A zone by which the two do not mean the same.
+
+    Attributes:
+        at: the first instant at which they differ.
+        ours, theirs: what is added to UTC then; `theirs` is None where the server knows no such zone.
+        our_data, their_data: whose zone data each has.
+    """
+
+    zone: str
+    at: datetime
+    ours: timedelta
+    theirs: timedelta | None
+    our_data: str
+    their_data: str
+
+    @property
+    def words(self) -> str:
+        """What is wrong."""
+        if self.theirs is None:
+            return f"the server ({self.their_data}) knows no time zone {self.zone}; Python ({self.our_data}) does"
+        return (
+            f"from {self.at:%Y-%m-%d %H:%M} UTC on, {self.zone} is UTC{_offset(self.ours)} for Python "
+            f"({self.our_data}) and UTC{_offset(self.theirs)} for the server ({self.their_data}): days begin at "
+            "two instants in one report"
+        )
+
+
+REMEDY = (
+    "update the zone data of both: tzdata where the worker runs, and the server's release or its system's tzdata"
+)
+"""What to do about a fault."""
+
+
+def zones_of(reports: Iterable[Report], organisation: str) -> set[str]:
+    """The zones in use."""
+    return {report.timezone or organisation for report in reports}
+
+
+async def ask_zones(connection: Any, zones: Iterable[str], now: datetime) -> list[ZoneFault]:  # noqa: ANN401  the driver's
+    """Compare these zones, in one query.
+
+    Raises:
+        DATABASE_FAULTS: the server cannot be asked.
+    """
+    names = sorted(set(zones))
+    asked = [(name, at, offset) for name in names for at, offset in probes(name, now)]
+    columns: list[Sequence[Any]] = [list(column) for column in zip(*asked, strict=True)] or [[], [], []]
+    rows = await connection.fetch(_ASK, *columns, names)
+    return [
+        ZoneFault(
+            zone=row["zone"],
+            at=datetime.fromtimestamp(row["at"], UTC),
+            ours=timedelta(seconds=row["ours"]),
+            theirs=None if row["theirs"] is None else timedelta(seconds=row["theirs"]),
+            our_data=data_of(row["zone"]),
+            their_data=f"PostgreSQL {row['version']}",
+        )
+        for row in rows
+    ]
+
+
+async def gather_zones(dsn: str, zones: Iterable[str]) -> list[ZoneFault] | None:
+    """Connect and compare; None where there is no answer, which is told elsewhere."""
+    try:
+        async with asyncio.timeout(_SECONDS):
+            connection = await connect(dsn, application="momentus-ops")
+            try:
+                return await ask_zones(connection, zones, datetime.now(UTC))
+            finally:
+                await connection.close()
+    except (*DATABASE_FAULTS, ValueError):
+        return None
+
+
+def probes(name: str, now: datetime) -> Iterator[tuple[int, int]]:
+    """Instants (seconds since 1970) and what Python adds to UTC then (seconds), in order."""
+    zone = ZoneInfo(name)
+    at = now.replace(hour=0, minute=0, second=0, microsecond=0) - _PAST
+    while at < now + _AHEAD:
+        yield _said(at, zone)
+        if _said(at, zone)[1] != _said(at + _DAY, zone)[1]:
+            change = _change(at, zone)
+            yield from (_said(change - _SECOND, zone), _said(change, zone))
+        at += _DAY
+
+
+def _change(day: datetime, zone: ZoneInfo) -> datetime:
+    """The second of the day after this instant from which the offset is another."""
+    before, least, most = _said(day, zone)[1], 0, int(_DAY.total_seconds())
+    while most - least > 1:
+        middle = (least + most) // 2
+        least, most = (middle, most) if _said(day + middle * _SECOND, zone)[1] == before else (least, middle)
+    return day + most * _SECOND
+
+
+def _said(at: datetime, zone: ZoneInfo) -> tuple[int, int]:
+    offset = at.astimezone(zone).utcoffset() or timedelta(0)
+    return int(at.timestamp()), int(offset.total_seconds())
+
+
+def data_of(zone: str) -> str:
+    """Where Python has a zone from, with the version where that is told."""
+    for folder in map(Path, zoneinfo.TZPATH):
+        if (folder / zone).is_file():
+            return " ".join(filter(None, [str(folder), _version(folder)]))
+    try:
+        return f"tzdata {importlib.metadata.version('tzdata')}"
+    except importlib.metadata.PackageNotFoundError:
+        return "unknown"
+
+
+def _version(folder: Path) -> str:
+    """The release that a folder of the system is of, such as 2025b; empty where it does not say."""
+    try:
+        with (folder / "tzdata.zi").open(encoding="utf-8") as file:
+            return file.readline().removeprefix("# version ").strip()[:20]
+    except OSError:
+        return ""
+
+
+def _offset(offset: timedelta) -> str:
+    minutes = offset // timedelta(minutes=1)
+    return f"{'-' if minutes < 0 else '+'}{abs(minutes) // 60:02}:{abs(minutes) % 60:02}"
