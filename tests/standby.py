@@ -38,9 +38,9 @@ async def replay(primary: str, second: str) -> None:
     """Wait until the standby has replayed all that the primary has written."""
     first, other = await asyncpg.connect(primary), await asyncpg.connect(second)
     try:
-        written = await first.fetchval("SELECT pg_current_wal_insert_lsn()::text")
+        await first.execute("SELECT pg_logical_emit_message(true, 'tests', '')")  # a commit flushes all before it
+        written = await first.fetchval("SELECT pg_current_wal_flush_lsn()::text")
         there = "SELECT pg_last_wal_replay_lsn() >= $1::text::pg_lsn"
-        await first.execute("SELECT pg_switch_wal()")  # what is written without a commit is flushed too
         await eventually(lambda: other.fetchval(there, written), timeout=30)
     finally:
         await first.close()

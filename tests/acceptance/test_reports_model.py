@@ -17,6 +17,8 @@ from reports import load_reports
 from tests.reports_model.expected import ORACLES
 from tests.reports_model.lab import Lab
 from tests.reports_model.machine import STARTS, ReportsMachine
+from tests.reports_model.standby import StandbyLab, StandbyMachine
+from tests.standby import standby
 
 _ALIKE = settings(
     database=None,
@@ -25,6 +27,8 @@ _ALIKE = settings(
     suppress_health_check=list(HealthCheck),
 )
 settings.register_profile("reports model", _ALIKE, max_examples=12, stateful_step_count=50)
+settings.register_profile("standby", _ALIKE, max_examples=5, stateful_step_count=25)
+settings.register_profile("standby, long", _ALIKE, max_examples=100, stateful_step_count=50)
 settings.register_profile("reports model, long", _ALIKE, max_examples=140, stateful_step_count=100)
 settings.register_profile(
     "reports model, broken", _ALIKE, max_examples=40, stateful_step_count=50, phases=(Phase.generate,)
@@ -52,6 +56,28 @@ async def test_stored_reports_are_what_the_slow_computation_says_after_every_ste
     lab = await asyncio.to_thread(_run_the_machine, database, valkey_url, "reports model")
     assert lab.steps >= 300
     assert lab.refreshes > 0
+
+
+@pytest.mark.timeout(600)
+async def test_what_a_standby_shows_is_true_of_what_it_has_replayed_after_every_step(valkey_url: str) -> None:
+    async with standby() as (primary, second):
+        lab = await asyncio.to_thread(_run_on_a_standby, primary, second, valkey_url, "standby")
+    assert min(lab.steps, lab.refreshes) > 0
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1_200)
+async def test_what_a_standby_shows_is_true_of_what_it_has_replayed_in_a_long_run(valkey_url: str) -> None:
+    async with standby() as (primary, second):
+        lab = await asyncio.to_thread(_run_on_a_standby, primary, second, valkey_url, "standby, long")
+    assert lab.steps >= 3_000
+
+
+def _run_on_a_standby(primary: str, second: str, url: str, profile: str) -> StandbyLab:
+    with StandbyLab(primary, second, url) as lab:
+        machine: Any = partial(StandbyMachine, lab)
+        run_state_machine_as_test(machine, settings=settings.get_profile(profile))
+    return lab
 
 
 async def test_an_instant_that_comes_ends_what_was_proved_though_nobody_wrote_anything(
