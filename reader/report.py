@@ -50,7 +50,12 @@ from reader.visible import is_visible, transaction
 WARMING_RETRY_S = 5
 PATIENCE_S = 0.3
 """How long a client with a bound waits for a refresh that is under way."""
+WRITE_PATIENCE_S = 1.5
+"""How long one waits whose write is to be in: the database is looked at once a second."""
+WAITING_LIMIT = 200
+"""Clients who wait at a time; others are told at once."""
 _LOOK_AGAIN_S = 0.02
+_RARELY_S = 0.1
 _CLOSED_DAY_S = 300
 """How long a closed day may be reused unasked: late rows may still restate it."""
 
@@ -75,6 +80,7 @@ class Reports:
         self._guard = guard
         self.clock = store.clock
         self._standings = Standings(self.clock.doubt)
+        self._waiting = 0
         self.looks = Looks(store, guard)
         vary = "Accept-Encoding, Authorization, Cookie" if guard else "Accept-Encoding"
         self._common: Headers = (*_TYPED, ("vary", vary))
@@ -186,6 +192,7 @@ class Reports:
             return await self._absent(question.report)
         bounds = bounds_of(question.request.header("cache-control"))
         written = transaction(question.request.header("if-write-visible"))
+        self._store.want(question.report)
         seen = await self._await_fresher(question, bounds, written)
         snapshot = seen.snapshot
         if self._guard and seen.roots is None:
@@ -205,7 +212,8 @@ class Reports:
 
         Each look asks for the session as well: it may end meanwhile.
         """
-        ends = asyncio.get_running_loop().time() + (0 if bounds.only_if_cached else PATIENCE_S)
+        patience_s, pause_s = (PATIENCE_S if written is None else WRITE_PATIENCE_S), _LOOK_AGAIN_S
+        ends = asyncio.get_running_loop().time() + (0 if bounds.only_if_cached else patience_s)
         while True:
             seen = await self.looks.ask(question)
             snapshot = seen.snapshot
@@ -213,9 +221,14 @@ class Reports:
                 return seen
             freshness = self._judge(snapshot.meta, bounds)
             met = freshness.verdict is not Verdict.NOT_FRESH_ENOUGH and _sees(written, snapshot)
-            if met or asyncio.get_running_loop().time() >= ends:
+            if met or asyncio.get_running_loop().time() >= ends or self._waiting >= WAITING_LIMIT:
                 return seen
-            await asyncio.sleep(_LOOK_AGAIN_S)
+            self._waiting += 1
+            try:
+                await asyncio.sleep(pause_s)
+            finally:
+                self._waiting -= 1
+            pause_s = min(1.3 * pause_s, _RARELY_S)
 
     async def _absent(self, report: str) -> Answer:
         """A cold cache is not an absent resource: what is declared will come."""

@@ -50,7 +50,7 @@ class Meta:
     cost_ms: float
     clock_offset_us: int = 0
     visible: str = ""
-    """``pg_current_snapshot()`` of the data: which transactions are in it."""
+    """``pg_current_snapshot()``: which transactions are in the data, or changed nothing in it."""
     tree: str = ""
     """The tree that its documents are of: another one when a node came, left or moved. Empty: not known."""
 
@@ -170,7 +170,7 @@ def _meta(octets: bytes) -> Meta:
         hard_ms=int(fields["hard_ms"]),
         cost_ms=float(fields["cost_ms"]),
         clock_offset_us=int(fields.get("clock_offset_us") or 0),
-        visible=str(fields.get("snapshot", "")),
+        visible=str(fields.get("proved_snapshot") or fields.get("snapshot", "")),
         tree=str(fields.get("tree", "")),
     )
 

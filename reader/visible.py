@@ -4,6 +4,9 @@ A backend keeps `pg_current_xact_id()` of its write and sends it as `If-Write-Vi
 snapshot it was computed from, as `pg_current_snapshot()` writes it: `xmin:xmax:xip,xip,…`. Transactions below
 xmin had ended, those from xmax on had not begun, and those listed were still running (PostgreSQL, "Transaction ID
 and Snapshot Information Functions").
+
+Most writes change nothing in a given report. Whenever a set is found to be still true, the snapshot of that moment
+is noted with it: what that one sees is in the set, or has changed nothing there.
 """
 
 from __future__ import annotations

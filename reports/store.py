@@ -180,14 +180,18 @@ class ReportStore:
         reply = await self._publish(keys=[self._key(new.report, new.day)], args=arguments)
         return str(reply[0].decode())
 
-    async def verify(self, report: str, known: Known, *, at: datetime, offset_us: int | None = None) -> bool:
+    async def verify(
+        self, report: str, known: Known, *, at: datetime, offset_us: int | None = None, visible: str = ""
+    ) -> bool:
         """Note that the known set was found to be true as of an instant; whether that moved anything.
 
         Args:
             offset_us: the database's clock less Redis's at that instant; None: as is noted of the set.
+            visible: ``pg_current_snapshot()`` of that instant; empty: as is noted of the set.
         """
         until = "" if known.valid_until is None else microseconds(known.valid_until)
-        arguments = [known.generation, microseconds(at), until, "" if offset_us is None else offset_us]
+        offset = "" if offset_us is None else offset_us
+        arguments = [known.generation, microseconds(at), until, offset, visible]
         return bool(await self._verify(keys=[snapshot(self._tenant, report)], args=arguments))
 
     async def record_failure(self, report: str, *, at: datetime, error: str, failure: Failure) -> None:

@@ -1,10 +1,13 @@
--- Note that a stored set was found to be still true. Nothing but verified_us and clock_offset_us in _meta changes.
+-- Note that a stored set was found to be still true. In _meta nothing but verified_us, clock_offset_us and
+-- proved_snapshot changes.
 --
 -- KEYS[1]  momentus:{reports}:snapshot:<tenant>:<report>  HASH
 -- ARGV[1]  generation that was proved
 -- ARGV[2]  the instant for which it was (microseconds, the database's clock)
 -- ARGV[3]  valid_until_us of that generation; empty: time alone changes nothing
 -- ARGV[4]  the database's clock less Redis's at that instant (microseconds); empty: not known, the former stays
+-- ARGV[5]  pg_current_snapshot() of that instant: whatever it sees is in the set, or changed nothing in it; empty: not
+--          known, the former stays
 --
 -- Returns  1: moved forward; 0: another generation is stored by now, or nothing would have moved
 --
@@ -23,12 +26,17 @@ local former = tonumber(string.match(stored[2], '"verified_us":(%d+)'))
 if not former or verified <= former then
   return 0
 end
-local now = '"verified_us":' .. string.format('%.0f', verified)
-local meta = string.gsub(stored[2], '"verified_us":%d+', now, 1)
+local function put(meta, field, pattern, value)
+  local renewed, found = string.gsub(meta, '"' .. field .. '":' .. pattern, '"' .. field .. '":' .. value, 1)
+  return found == 1 and renewed or string.sub(meta, 1, -2) .. ',"' .. field .. '":' .. value .. '}'
+end
+
+local meta = put(stored[2], 'verified_us', '%d+', string.format('%.0f', verified))
 if ARGV[4] ~= '' then
-  local offset = '"clock_offset_us":' .. ARGV[4]
-  local renewed, found = string.gsub(meta, '"clock_offset_us":[%w-]+', offset, 1)
-  meta = found == 1 and renewed or string.sub(meta, 1, -2) .. ',' .. offset .. '}'
+  meta = put(meta, 'clock_offset_us', '[%w-]+', ARGV[4])
+end
+if ARGV[5] ~= '' then
+  meta = put(meta, 'proved_snapshot', '"[%d:,]*"', '"' .. ARGV[5] .. '"')
 end
 redis.call('HSET', KEYS[1], '_meta', meta)
 return 1

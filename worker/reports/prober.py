@@ -124,9 +124,10 @@ class Prober:
     async def _verify(
         self, decisions: Mapping[str, Decision], known: Mapping[str, Known], seen: Seen, offset_us: int | None
     ) -> None:
+        store, visible = self._refresher.store, seen.visible
         proved = [name for decision in decisions.values() for name in decision.proved]
         for name in proved:
-            await self._refresher.store.verify(name, known[name], at=seen.at, offset_us=offset_us)
+            await store.verify(name, known[name], at=seen.at, offset_us=offset_us, visible=visible)
 
     async def _ask(self, boards: list[str]) -> tuple[str, ...]:
         """Ask for what no worker is at: a request made during a run would lead to another, over the budget."""
