@@ -196,7 +196,11 @@ class Mail(Section):
         "domains, apart by commas",
         pattern=r"^[A-Za-z0-9.-]+(?: *, *[A-Za-z0-9.-]+)*$",
     )
-    host: Host | None = setting(None, "The mail server; none = the embedded sink.", "a host name or address")
+    host: Host | None = setting(
+        None,
+        "The mail server; none = the embedded sink of `./run up`. A worker without one sends no mails.",
+        "a host name or address",
+    )
     port: int = setting(25, "The mail server's port.", ge=1, le=65535)
     username: str | None = setting(None, "The account to log in with; needs the password.", "text")
     password: SecretStr | None = setting(None, "The password of that account.", "text")

@@ -27,7 +27,8 @@ from producers.keys import LaneKeys
 from producers.link.client import connect
 
 _RUNNING = "running.json"
-_MAIL = LaneKeys("mail.normal")
+_GROUPS = (LaneKeys("mail.normal"), LaneKeys("reports"))
+"""A worker reports to the groups of its lanes: one for reports alone only to the second."""
 
 
 async def _leave_as_it_is(_dsn: str) -> None:
@@ -139,9 +140,12 @@ def worker_ready(redis_url: str) -> Callable[[int], Awaitable[bool]]:
 
     async def ready(pid: int) -> bool:
         async with connect(redis_url) as redis:
-            known = await redis.zrange(_MAIL.workers, 0, -1)
-            reports = [await redis.get(_MAIL.worker(worker.decode())) for worker in known]
-        return any(orjson.loads(report)["pid"] == pid for report in reports if report)
+            for keys in _GROUPS:
+                known = await redis.zrange(keys.workers, 0, -1)
+                beats = [await redis.get(keys.worker(worker.decode())) for worker in known]
+                if any(orjson.loads(beat)["pid"] == pid for beat in beats if beat):
+                    return True
+        return False
 
     return ready
 

@@ -7,7 +7,7 @@ Exit codes: 0 after a shutdown that was asked for; 1 when that was cut off befor
 import asyncio
 import gc
 import sys
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from email.utils import parseaddr
@@ -38,6 +38,7 @@ from settings import Mail as MailSettings, Settings, load_or_exit, read_secret
 from worker.engine import Cron, Function, LaneSlots, Limit, Worker
 from worker.engine.exit_deadline import run_to_its_end
 from worker.engine.handler import handler
+from worker.events import emit, event
 from worker.mail.accounts.gate import GateTimes, limit_key
 from worker.mail.accounts.setup import AccountConfiguration, AccountSize, at_work, limit_of, read_configuration
 from worker.mail.deliver import Mailer, send_mail
@@ -55,6 +56,8 @@ from worker.reports.prober import Prober
 from worker.reports.refresh import refresh_report
 from worker.reports.refresher import Refresher
 
+_NO_MAIL = event("worker.no_mail")
+
 _EXIT_CONFIGURATION = 2
 _ANSWER_SECONDS = 5
 _OBJECTS_BETWEEN_COLLECTIONS = 10_000
@@ -65,15 +68,7 @@ def main() -> int:
     """Run until a signal; the exit code."""
     settings = load_or_exit()
     log.set_up(settings.log_format, settings.log_level)
-    missing = [
-        f"MOMENTUS_{name}: is not set; name a server, or start everything with ./run up, which embeds one"
-        for name, value in (
-            ("REDIS_URL", settings.redis_url),
-            ("MAIL__HOST", settings.mail.host or settings.mail.accounts),
-        )
-        if value is None
-    ]
-    if missing:
+    if missing := list(_missing(settings)):
         sys.stderr.write("\n".join(missing) + "\n")
         return _EXIT_CONFIGURATION
     try:
@@ -83,6 +78,23 @@ def main() -> int:
         sys.stderr.write(f"{error}\n")
         return _EXIT_CONFIGURATION
     return 0
+
+
+def _missing(settings: Settings) -> Iterator[str]:
+    """What must be set for there to be any work."""
+    if settings.redis_url is None:
+        yield "MOMENTUS_REDIS_URL: is not set; name a server, or start everything with ./run up, which embeds one"
+    if not _sends_mails(settings) and not (settings.postgres_dsn and settings.worker.reports_slots):
+        yield (
+            "MOMENTUS_MAIL__HOST and MOMENTUS_POSTGRES_DSN: neither is set (or its lanes have no slots), so this "
+            "worker has nothing to do; name a mail server, a database or both, or start everything with ./run up"
+        )
+
+
+def _sends_mails(settings: Settings) -> bool:
+    """Whether this worker takes mails; one without a mail server or slots for them leaves them to others."""
+    named = settings.mail.host or settings.mail.accounts
+    return named is not None and any(lane.slots for lane in _mail_lanes(settings))
 
 
 @dataclass(slots=True)
@@ -101,7 +113,10 @@ async def _work(settings: Settings) -> None:
     duties = _Duties()
     async with AsyncExitStack() as stack:
         url = _secret(settings.redis_url)
-        await _take_on_mail(duties, stack, settings, url)
+        if _sends_mails(settings):
+            await _take_on_mail(duties, stack, settings, url)
+        else:
+            emit(_NO_MAIL)
         if settings.postgres_dsn is not None:
             await _take_on_reports(duties, stack, settings, url)
         worker = Worker(

@@ -12,6 +12,10 @@ import structlog
 
 _EVENTS = {
     "worker.started": ("info", "worker is taking jobs"),
+    "worker.no_mail": (
+        "info",
+        "this worker sends no mails: MOMENTUS_MAIL__HOST is not set, or their lanes have no slots here",
+    ),
     "worker.stopping": ("info", "worker takes no new jobs and finishes what runs"),
     "worker.handed_back": ("warning", "grace is over; running jobs go back to the queue uncharged"),
     "worker.stopped": ("info", "worker has stopped"),

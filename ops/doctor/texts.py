@@ -82,7 +82,10 @@ ENGLISH: Words = {
         "background tasks failed by a fault of ours and were begun again: {tasks}",
         "look for task.failed in its log and report the place that it names",
     ),
-    "lane.no_worker": ("{ready} jobs are ready and no live worker serves the lane", "start one, or give it slots"),
+    "lane.no_worker": (
+        "{ready} jobs are ready and no live worker serves the lane",
+        "start one with slots for it and, for mail, MOMENTUS_MAIL__HOST, for reports, MOMENTUS_POSTGRES_DSN",
+    ),
     "lane.held": ("is held: {reason}", "./run ops release LANE, when that is over"),
     "lane.dead": ("{dead} dead jobs wait for people", "./run ops dead LANE"),
     "postgres.right": ("version {version} answers", ""),

@@ -69,8 +69,6 @@ def worker(url: str, dsn: str, more: Mapping[str, str]) -> Process:
         environment={
             "MOMENTUS_REDIS_URL": url,
             "MOMENTUS_POSTGRES_DSN": dsn,
-            "MOMENTUS_MAIL__HOST": "127.0.0.1",  # asked for by every worker; no mail is sent here
-            "MOMENTUS_MAIL__TLS": "off",
             **more,
         },
         ready=worker_ready(url),
