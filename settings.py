@@ -39,10 +39,13 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError as UnreadableError
 
+from durations import read_duration, write_duration
+
 PREFIX = "MOMENTUS_"
 SECTION = "__"
 SECOND, MINUTE, HOUR, DAY = (timedelta(seconds=count) for count in (1, 60, 3600, 86400))
 SECRET_LIMIT_BYTES = 64 * 1024
+_BARE = re.compile(r"\d{1,9}(\.\d{1,6})?", re.ASCII)
 
 
 class SettingsError(Exception):
@@ -57,10 +60,12 @@ class SettingsError(Exception):
 
 
 def to_duration(value: object) -> object:
-    """Seconds ("10") or a number and a unit ("250ms", "10s", "5m", "1h", "2d"); pydantic reads ISO 8601."""
-    units = {"ms": "milliseconds", "s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
-    match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,6})?)(ms|[smhd])?", str(value).strip())
-    return timedelta(**{units[match[2] or "s"]: float(match[1])}) if match else value
+    """Read a length of time, or a bare number of seconds; what is neither is left to pydantic (ISO 8601)."""
+    text = str(value).strip()
+    try:
+        return read_duration(f"{text}s" if _BARE.fullmatch(text) else text)
+    except ValueError:
+        return value
 
 
 def to_time_zone(name: str) -> str:
@@ -520,9 +525,6 @@ def allowed(field: FieldInfo) -> str:
 
 def show(value: object) -> str:
     """A default or limit as a user would write it."""
-    if not isinstance(value, timedelta):
-        return "none" if value is None else str(value)
-    for unit, size in (("d", DAY), ("h", HOUR), ("m", MINUTE), ("s", SECOND)):
-        if value >= size and not value % size:
-            return f"{value // size}{unit}"
-    return f"{value / SECOND * 1000:.0f}ms" if value else "0s"
+    if isinstance(value, timedelta):
+        return write_duration(value)
+    return "none" if value is None else str(value)

@@ -13,8 +13,8 @@ Every setting is an environment variable. One that begins with `{prefix}` and is
 start, and so does a value that is not allowed; all mistakes are named at once. A variable that is set but
 empty counts as not set.
 
-- A duration is a number of seconds (`10`), a number and a unit (`250ms`, `10s`, `5m`, `1h`, `2d`) or ISO 8601
-  (`PT5M`).
+- A duration is a number and a unit (`250ms`, `10s`, `5m`, `1.5h`, `2d`), as in report and account files and on the
+  command line; here also a bare number of seconds (`10`) or ISO 8601 (`PT5M`).
 - A secret can come from a file: put the file's name in the variable that ends in `_FILE`. A file that every
   user of the machine can read is refused.
 

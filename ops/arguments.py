@@ -4,8 +4,10 @@ import argparse
 import math
 from datetime import timedelta
 
-from ops.durations import duration
+from durations import read_duration
 from ops.lanes.hold import REASON_LIMIT
+
+LONGEST = timedelta(days=366)
 
 
 def reason(text: str) -> str:
@@ -16,11 +18,18 @@ def reason(text: str) -> str:
 
 
 def lasting(text: str) -> timedelta:
-    """For how long."""
+    """Read a length of time for argparse: over zero, at most a year.
+
+    >>> lasting("1.5h")
+    datetime.timedelta(seconds=5400)
+    """
     try:
-        return duration(text)
+        length = read_duration(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
+    if not timedelta(0) < length <= LONGEST:
+        raise argparse.ArgumentTypeError(f"{text!r} is out of bounds: over 0s and at most {LONGEST.days}d")
+    return length
 
 
 def between(text: str, lowest: float, highest: float) -> float:

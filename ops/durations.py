@@ -1,33 +1,7 @@
-"""Durations: read as people type them, written as both languages do."""
+"""Durations as operators read them; they are read by `durations` of the root."""
 
-import re
-from datetime import timedelta
-
-LONGEST = timedelta(days=366)
-
-_DURATION = re.compile(r"(\d{1,9})(s|m|h|d)", re.ASCII)
-_NAMES = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _UNITS = (("d", 86_400), ("h", 3600), ("min", 60), ("s", 1))
 _LONGEST_S = 1000 * 86_400
-
-
-def duration(text: str) -> timedelta:
-    """A length of time as people type it.
-
-    Raises:
-        ValueError: another form, nothing, or more than a year; the message says what is allowed.
-
-    >>> duration("10m")
-    datetime.timedelta(seconds=600)
-    """
-    found = _DURATION.fullmatch(text)
-    length = timedelta(**{_NAMES[found[2]]: int(found[1])}) if found else timedelta(0)
-    if not timedelta(0) < length <= LONGEST:
-        raise ValueError(
-            f"{text!r} is not a length of time: a whole number with s, m, h or d, such as 90s, 10m, 2h, 1d; "
-            f"at most {LONGEST.days}d"
-        )
-    return length
 
 
 def duration_text(seconds: float) -> str:

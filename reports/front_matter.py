@@ -13,21 +13,14 @@ from datetime import timedelta
 from difflib import get_close_matches
 from typing import Any
 
+from durations import read_duration
 from jobs.errors import JobError
 
 _HEAD = re.compile(r"-- \+\+\+\n((?:--.*\n)*?)-- \+\+\+\n")
 _SECTION = re.compile(r"\s*\[([\w.-]+)\]\s*(?:#.*)?\Z")
 _KEY = re.compile(r"\s*(\"?)([\w.-]+)\1\s*=")
 _TOML_LINE = re.compile(r"at line (\d+)")
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)\Z")
 _SHARE = re.compile(r"(\d+(?:\.\d+)?)\s*%\Z")
-_UNITS = {
-    "ms": timedelta(milliseconds=1),
-    "s": timedelta(seconds=1),
-    "m": timedelta(minutes=1),
-    "h": timedelta(hours=1),
-    "d": timedelta(days=1),
-}
 
 
 class ReportError(JobError):
@@ -100,13 +93,10 @@ class Table:
         if key not in self.values and default is not None:
             return default
         value = self.text(key) if isinstance(self.values.get(key), str | None) else str(self.values[key])
-        match = _DURATION.match(value)
-        if match is None:
-            raise self.refuse(key, f"{value!r} is no duration; write 500ms, 30s, 5m, 2h or 1d")
         try:
-            return float(match[1]) * _UNITS[match[2]]
-        except OverflowError:
-            raise self.refuse(key, "is longer than any report lives") from None
+            return read_duration(value)
+        except ValueError as error:
+            raise self.refuse(key, str(error)) from None
 
     def share(self, key: str, default: str) -> float:
         """A part of a whole, written ``"0.5%"``. Raises ReportError."""

@@ -22,7 +22,7 @@ the table and the key: an unknown key or preset, a value of another type, a logi
 import difflib
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import timedelta
 from typing import Any
@@ -33,9 +33,9 @@ from .errors import MailError
 from .preset import PRESETS, Preset, Tls
 from .stream import STREAMS, Stream, is_stream_name
 
+ReadDuration = Callable[[str], timedelta]
+
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,31}")
-_DURATION = re.compile(r"(\d{1,6})([smhd])")
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _NUMBERS = {
     "port": (1, 65535),
     "per_second": (0, 100_000),
@@ -115,14 +115,19 @@ class AccountsFile:
     streams: Mapping[str, Stream] = field(default_factory=lambda: STREAMS)
 
 
-def read_accounts(text: str) -> AccountsFile:
-    """The accounts and streams of a file.
+def read_accounts(text: str, read_duration: ReadDuration) -> AccountsFile:
+    """Read the accounts and streams of a file.
+
+    Args:
+        read_duration: reads a length of time, as everywhere else; raises ValueError. Passed in, since this room
+            imports nothing of ours.
 
     Raises:
         AccountsError: with every mistake found.
 
     Example:
-        >>> read_accounts('accounts.main = {preset = "gmail", username = "me"}').accounts[0].host
+        >>> file = read_accounts('accounts.main = {preset = "gmail", username = "me"}', durations.read_duration)
+        >>> file.accounts[0].host
         'smtp.gmail.com'
     """
     try:
@@ -138,12 +143,12 @@ def read_accounts(text: str) -> AccountsFile:
     for name, table in accounts.items():
         problems += [f"[accounts.{name}] {problem}" for problem in _account_problems(name, table)]
     for name, table in streams.items():
-        problems += [f"[streams.{name}] {problem}" for problem in _stream_problems(name, table)]
+        problems += [f"[streams.{name}] {problem}" for problem in _stream_problems(name, table, read_duration)]
     if problems:
         raise AccountsError(problems)
     return AccountsFile(
         accounts=tuple(_account(name, table) for name, table in accounts.items()),
-        streams={**STREAMS, **{name: _stream(name, table) for name, table in streams.items()}},
+        streams={**STREAMS, **{name: _stream(name, table, read_duration) for name, table in streams.items()}},
     )
 
 
@@ -226,20 +231,20 @@ def _missing(table: Mapping[str, Any], preset: Preset) -> Iterator[str]:
         yield 'tls = "off": is for loopback hosts only; set it to required or implicit'
 
 
-def _stream(name: str, table: Mapping[str, Any]) -> Stream:
+def _stream(name: str, table: Mapping[str, Any], read_duration: ReadDuration) -> Stream:
     before = STREAMS.get(name, Stream(name=name))
     expires = table.get("expires")
     return Stream(
         name=name,
         uncertain=table.get("uncertain", before.uncertain),
-        expires=before.expires if expires is None else _duration(expires),
+        expires=before.expires if expires is None else read_duration(expires),
         unsubscribe=table.get("unsubscribe", before.unsubscribe),
         suppression=table.get("suppression", before.suppression),
         auto_submitted=table.get("auto_submitted", before.auto_submitted),
     )
 
 
-def _stream_problems(name: str, table: Mapping[str, Any]) -> Iterator[str]:
+def _stream_problems(name: str, table: Mapping[str, Any], read_duration: ReadDuration) -> Iterator[str]:
     if not is_stream_name(name):
         yield "is not the name of a stream: up to 32 lower-case letters, digits and hyphens, a letter first"
     known = {
@@ -250,19 +255,14 @@ def _stream_problems(name: str, table: Mapping[str, Any]) -> Iterator[str]:
     }
     for key, value in table.items():
         if key == "expires":
-            if not isinstance(value, str) or not _DURATION.fullmatch(value):
-                yield 'expires: must be a length of time, like "15m", "24h" or "3d"'
+            try:
+                read_duration(str(value))
+            except ValueError as error:
+                yield f"expires: {error}"
         elif key not in known:
             yield f"{key}: no such key{_nearest(key, [*known, 'expires'])}"
         elif value not in known[key] or isinstance(value, bool) != (key == "unsubscribe"):
             yield f"{key}: must be one of {', '.join(str(one).lower() for one in known[key])}"
-
-
-def _duration(text: str) -> timedelta:
-    found = _DURATION.fullmatch(text)
-    if found is None:
-        raise ValueError(f"{text!r} is not a length of time")
-    return timedelta(**{_UNITS[found[2]]: int(found[1])})
 
 
 def _nearest(name: str, known: list[str]) -> str:

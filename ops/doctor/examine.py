@@ -11,6 +11,7 @@ from typing import Any
 
 from redis.exceptions import RedisError
 
+from durations import read_duration
 from jobs.mail.account import Account, AccountsError, read_accounts
 from jobs.mail.dkim import InvalidDkimKey, load_signer
 from jobs.mail.seal import InvalidKeyRing, KeyRing
@@ -175,7 +176,7 @@ def accounts_of(mail: Mapping[str, Any]) -> tuple[Account, ...]:
         AccountsError, OSError: the file cannot be read.
     """
     if path := mail.get("accounts"):
-        found = read_accounts(Path(path).read_text(encoding="utf-8")).accounts
+        found = read_accounts(Path(path).read_text(encoding="utf-8"), read_duration).accounts
         return tuple(replace(one, ehlo_name=one.ehlo_name or mail.get("ehlo_name") or "") for one in found)
     if not mail.get("host"):
         return ()

@@ -23,8 +23,8 @@ from producers.limits import Limits, LimitState
 from producers.limits.hold import Hold
 from producers.limits.limit import Limit, LimitError, Rate, Window, check_key
 
+_COUNT = re.compile(r"\d{1,9}", re.ASCII)
 _GROUPS = tuple(dict.fromkeys(group_of(lane) for lane in LANES))
-_RATE = re.compile(r"(\d{1,9})/(\d{1,9}[smhd])", re.ASCII)
 _HEADS = ("KEY", "AT MOST", "AT ONCE", "RESERVE", "RUNNING", "BLOCKED", "NOW")
 _NONE = "-"
 
@@ -185,10 +185,10 @@ def _key(text: str) -> str:
 
 
 def _rate(text: str) -> tuple[int, timedelta]:
-    found = _RATE.fullmatch(text)
-    if found is None:
+    count, _, time = text.partition("/")
+    if not _COUNT.fullmatch(count) or not time:
         raise argparse.ArgumentTypeError(f"{text!r} is not COUNT/TIME, such as 30/1m or 2000/1d")
-    return int(found[1]), arguments.lasting(found[2])
+    return int(count), arguments.lasting(time)
 
 
 LIMIT = Group(

@@ -17,8 +17,8 @@ from redis.asyncio import Redis
 
 from jobs import JobError
 from jobs.mail.address import PRIVATE_DOMAINS, normal_address
+from ops.arguments import lasting
 from ops.command import Command, CommandRefused, CommandResult, Tools
-from ops.durations import duration
 from ops.mail.doubt import doubt_text, read_doubts
 from ops.table import printable, table
 from producers import InvalidRequest
@@ -193,7 +193,7 @@ def _takes_reason(it: argparse.ArgumentParser) -> None:
     it.add_argument(
         "--scope", default=EVERYTHING, metavar="SCOPE", help="all (default), or stream:NAME for one stream"
     )
-    it.add_argument("--for", dest="lasting", type=_lasting, metavar="TIME", help="for how long, like 30d")
+    it.add_argument("--for", dest="lasting", type=lasting, metavar="TIME", help="for how long, like 30d")
     it.add_argument("--evidence", default="", metavar="ID", help="a ticket, a report: what shows it")
     _takes_who(it)
 
@@ -206,13 +206,6 @@ def _limit(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= _MOST:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 to {_MOST}")
     return int(text)
-
-
-def _lasting(text: str) -> timedelta:
-    try:
-        return duration(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 COMMANDS: Sequence[Command] = (

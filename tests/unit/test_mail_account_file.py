@@ -5,7 +5,8 @@ from datetime import timedelta
 import pytest
 from hypothesis import given, strategies as st
 
-from jobs.mail.account import Account, AccountsError, read_accounts
+from durations import read_duration
+from jobs.mail.account import Account, AccountsError, AccountsFile, read_accounts
 from jobs.mail.ehlo import choose_ehlo_name
 from jobs.mail.preset import PRESETS
 from jobs.mail.stream import STREAMS, stream_of
@@ -14,8 +15,12 @@ from worker.mail.accounts.setup import limit_of
 MAIN = '[accounts.main]\npreset = "microsoft365"\nusername = "tasks@example.com"\npassword_file = "/x"\n'
 
 
+def _read(text: str) -> AccountsFile:
+    return read_accounts(text, read_duration)
+
+
 def test_an_account_is_its_preset_with_what_the_file_changes() -> None:
-    (main,) = read_accounts(MAIN + "per_minute = 20\n").accounts
+    (main,) = _read(MAIN + "per_minute = 20\n").accounts
     assert (main.host, main.port, main.tls) == ("smtp.office365.com", 587, "required")
     assert (main.per_minute, main.per_day, main.connections) == (20, 10_000, 3)
     assert main.preset == "microsoft365"
@@ -23,12 +28,12 @@ def test_an_account_is_its_preset_with_what_the_file_changes() -> None:
 
 def test_accounts_stay_in_the_order_of_the_file() -> None:
     text = MAIN + '[accounts.a]\nhost = "localhost"\n[accounts.z]\nhost = "localhost"\n'
-    assert [one.name for one in read_accounts(text).accounts] == ["main", "a", "z"]
+    assert [one.name for one in _read(text).accounts] == ["main", "a", "z"]
 
 
 def test_the_domains_that_an_account_sends_for_are_in_the_form_in_which_mails_have_them() -> None:
     text = MAIN + 'sender_domains = ["Example.COM", "münchen.example"]\n[accounts.any]\nhost = "localhost"\n'
-    main, anybody = read_accounts(text).accounts
+    main, anybody = _read(text).accounts
     assert main.sender_domains == ("example.com", "xn--mnchen-3ya.example")
     assert anybody.sender_domains == ()
 
@@ -61,7 +66,7 @@ def test_the_domains_that_an_account_sends_for_are_in_the_form_in_which_mails_ha
         ('[accounts.Main]\nhost = "localhost"', "[accounts.Main] is not the name of an account"),
         (MAIN + '[streams.x]\nuncertain = "maybe"', "[streams.x] uncertain: must be one of resend, hold"),
         (MAIN + "[streams.x]\nunsubscribe = 1", "[streams.x] unsubscribe: must be one of true, false"),
-        (MAIN + '[streams.x]\nexpires = "soon"', "[streams.x] expires: must be a length of time"),
+        (MAIN + '[streams.x]\nexpires = "soon"', "[streams.x] expires: 'soon' is not a length of time"),
         (
             MAIN + '[streams.x]\nauto_submitted = "yes"',
             "auto_submitted: must be one of auto-generated, auto-replied, no",
@@ -71,33 +76,31 @@ def test_the_domains_that_an_account_sends_for_are_in_the_form_in_which_mails_ha
 )
 def test_a_mistake_is_told_with_its_table_and_key(text: str, complaint: str) -> None:
     with pytest.raises(AccountsError) as error:
-        read_accounts(text)
+        _read(text)
     assert complaint in str(error.value)
     assert "secret" not in str(error.value)
 
 
 def test_all_mistakes_are_told_at_once() -> None:
     with pytest.raises(AccountsError) as error:
-        read_accounts(MAIN + "port = 0\nper_day = -1\n[streams.x]\nuncertain = 3\n")
+        _read(MAIN + "port = 0\nper_day = -1\n[streams.x]\nuncertain = 3\n")
     assert len(error.value.problems) == 3
 
 
 def test_a_stream_says_whether_machines_may_answer_its_mails() -> None:
-    streams = read_accounts(
-        MAIN + '[streams.notes]\nauto_submitted = "no"\n[streams.code]\nexpires = "5m"\n'
-    ).streams
+    streams = _read(MAIN + '[streams.notes]\nauto_submitted = "no"\n[streams.code]\nexpires = "5m"\n').streams
     assert (streams["notes"].auto_submitted, streams["code"].auto_submitted) == ("no", "auto-generated")
     assert {one.auto_submitted for one in STREAMS.values()} == {"auto-generated"}
 
 
 def test_a_private_domain_may_be_a_sender_s() -> None:
-    (main,) = read_accounts(MAIN + 'sender_domains = ["NAS.local"]\n').accounts
+    (main,) = _read(MAIN + 'sender_domains = ["NAS.local"]\n').accounts
     assert main.sender_domains == ("nas.local",)
 
 
 def test_streams_are_those_of_the_product_and_those_of_the_file() -> None:
     text = MAIN + '[streams.payroll]\nuncertain = "hold"\nexpires = "3d"\n[streams.code]\nexpires = "5m"\n'
-    streams = read_accounts(text).streams
+    streams = _read(text).streams
     assert streams["payroll"].uncertain == "hold"
     assert streams["payroll"].expires == timedelta(days=3)
     assert (streams["code"].uncertain, streams["code"].expires) == ("hold", timedelta(minutes=5))
@@ -111,7 +114,7 @@ def test_every_preset_makes_an_account_whose_limits_the_engine_takes(preset: obj
     text = (
         f'[accounts.main]\npreset = "{name}"\nhost = "mail.example.com"\nusername = "me"\npassword_file = "/x"\n'
     )
-    limit = limit_of(read_accounts(text).accounts[0])
+    limit = limit_of(_read(text).accounts[0])
     assert limit.key == "account:main"
     assert limit.reserve == 0.2
 
@@ -139,9 +142,9 @@ def test_no_window_of_a_limit_sees_more_than_the_provider_allows(
 )
 def test_a_name_to_greet_with_is_a_full_one_or_an_address_in_brackets(name: str) -> None:
     with pytest.raises(AccountsError, match="ehlo_name: must be a full host name or an address in brackets"):
-        read_accounts(f'accounts.main = {{host = "mx.example.com", ehlo_name = "{name}"}}')
+        _read(f'accounts.main = {{host = "mx.example.com", ehlo_name = "{name}"}}')
     for good in ("app.example.com", "[192.0.2.1]", "[IPv6:2001:db8::1]", ""):
-        file = read_accounts(f'accounts.main = {{host = "mx.example.com", ehlo_name = "{good}"}}')
+        file = _read(f'accounts.main = {{host = "mx.example.com", ehlo_name = "{good}"}}')
         assert file.accounts[0].ehlo_name == good
 
 

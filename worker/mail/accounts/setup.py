@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 
 import background
+from durations import read_duration
 from jobs.mail.account import Account, read_accounts
 from jobs.mail.stream import STREAMS, Stream
 from producers.limits.limit import Limit, Rate, Window
@@ -69,7 +70,7 @@ def read_configuration(
     Raises:
         OSError, ValueError: the file cannot be read, or is wrong.
     """
-    file = read_accounts(path.read_text(encoding="utf-8"))
+    file = read_accounts(path.read_text(encoding="utf-8"), read_duration)
     for one in file.accounts:
         if here_only and not is_loopback(one.host):
             raise ValueError(
