@@ -28,7 +28,9 @@ def lasting(text: str) -> timedelta:
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
     if not timedelta(0) < length <= LONGEST:
-        raise argparse.ArgumentTypeError(f"{text!r} is out of bounds: over 0s and at most {LONGEST.days}d")
+        raise argparse.ArgumentTypeError(
+            f"{text!r} must be over 0s and at most {LONGEST.days}d, like 90s, 10m or 2h"
+        )
     return length
 
 

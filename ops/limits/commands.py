@@ -186,9 +186,12 @@ def _key(text: str) -> str:
 
 def _rate(text: str) -> tuple[int, timedelta]:
     count, _, time = text.partition("/")
-    if not _COUNT.fullmatch(count) or not time:
-        raise argparse.ArgumentTypeError(f"{text!r} is not COUNT/TIME, such as 30/1m or 2000/1d")
-    return int(count), arguments.lasting(time)
+    try:
+        if _COUNT.fullmatch(count):
+            return int(count), arguments.lasting(time)
+    except argparse.ArgumentTypeError as error:
+        raise argparse.ArgumentTypeError(f"{error}; COUNT/TIME is such as 30/1m or 2000/1d") from None
+    raise argparse.ArgumentTypeError(f"{text!r} is not COUNT/TIME, such as 30/1m or 2000/1d")
 
 
 LIMIT = Group(
