@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 from jobs import Mail
 from local.installation import worker_ready
 from local.organisation.postgres import install
-from local.sink.smtp import Sink
+from local.sink.smtp import MailSink
 from local.supervisor.process import Process, Restart
 from local.supervisor.supervisor import Supervisor
 from ops.depth.read import Depth, LaneDepth, read_depth
@@ -33,7 +33,7 @@ def worker(name: str, url: str, settings: Mapping[str, str]) -> Process:
 
 
 async def test_a_worker_without_a_mail_server_computes_reports_and_leaves_mails_to_one_that_has(
-    database: str, valkey_url: str, smtp_sink: Sink
+    database: str, valkey_url: str, smtp_sink: MailSink
 ) -> None:
     connection = await asyncpg.connect(database)
     await install(connection)
