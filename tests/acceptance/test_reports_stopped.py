@@ -1,6 +1,7 @@
 """Reports that cannot be computed: each command says which, why and what to do."""
 
 import json
+import sys
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -9,7 +10,12 @@ from zoneinfo import ZoneInfo
 import asyncpg
 import pytest
 from redis.asyncio import Redis
+from ruamel.yaml import YAML
 
+from local.installation import worker_ready
+from local.sink.smtp import MailSink
+from local.supervisor.process import Process, Restart
+from local.supervisor.supervisor import Supervisor
 from reports import load_reports
 from reports.source_postgres import Source, log_fields
 from reports.store import Failure, ReportStore
@@ -18,6 +24,7 @@ from tests.command_line import run_ops
 from worker.reports.refresh import refresh_board
 from worker.reports.refresher import Refresher
 
+ROOT = Path(__file__).resolve().parents[2]
 MISSING = 'UndefinedTableError: relation "organisation.'
 
 
@@ -80,6 +87,32 @@ async def test_on_an_empty_database_each_command_names_the_missing_table_of_each
     code, out, _ = await run_ops("reports", "check", **settings)
     assert code == 1
     assert "create it, or name the right database in MOMENTUS_POSTGRES_DSN" in out
+
+
+async def test_what_compose_yaml_starts_on_its_empty_database_works_and_nothing_is_wrong(
+    database: str, valkey_url: str, smtp_sink: MailSink
+) -> None:
+    services = YAML(typ="safe").load(ROOT / "compose.yaml")["services"]
+    here = {
+        "MOMENTUS_REDIS_URL": valkey_url,
+        "MOMENTUS_POSTGRES_DSN": database,
+        "MOMENTUS_MAIL__PORT": str(smtp_sink.port),
+    }
+    settings = services["worker"]["environment"] | here
+    worker = Process(
+        name="worker",
+        argv=[sys.executable, "-m", "worker"],
+        environment=settings,
+        ready=worker_ready(valkey_url),
+        restart=Restart.NEVER,
+    )
+    asked = {name.removeprefix("MOMENTUS_"): value for name, value in settings.items()}
+    async with Supervisor([worker]):
+        assert (await run_ops("depth", **asked))[0] == 0
+        assert (await run_ops("reports", "status", **asked))[0] == 0
+        found = json.loads((await run_ops("doctor", "--json", "--no-login", **asked))[1])["findings"]
+        assert not [one for one in found if one["severity"] == "wrong" and one["where"].startswith("report")]
+        assert "MOMENTUS_REPORTS__PATH names your own" in str(found)
 
 
 async def test_commands_fail_no_more_when_reports_are_computed_again(database: str, valkey_url: str) -> None:
