@@ -7,7 +7,8 @@ no name and are parsed each time; directly they are prepared once. A pooler that
 next connection.
 
 What holds for everybody who connects here: settings are made inside a transaction and for it, types are only asked
-for there, and nothing needs a session that lasts: no LISTEN, no advisory lock of a session, no temporary table.
+for there, and nothing needs a session that lasts: no LISTEN, no advisory lock of a session, no temporary table. One
+setting of a session there is, a time limit in place of the role's; through a pooler the role's stays.
 """
 
 from collections.abc import Awaitable, Callable, Coroutine
@@ -57,7 +58,7 @@ async def connect(dsn: str, *, application: str, command_timeout: float | None =
 
     Args:
         application: by which the server's statistics tell this connection.
-        command_timeout: seconds for each query; left out, none.
+        command_timeout: seconds for each query, whatever the role's settings say; left out, theirs.
 
     Raises:
         DATABASE_FAULTS, ValueError: there is no connection; the address is none.
@@ -106,6 +107,8 @@ async def _connect(dsn: str, **options: Any) -> Connection:  # noqa: ANN401  the
         connection.terminate()
         raise
     if not pooled:
+        if longest := options.get("command_timeout"):
+            await connection.execute(f"SET statement_timeout = {round(longest * 1000)}")
         return connection
     await connection.close(timeout=_SECONDS)
     return await asyncpg.connect(dsn, timeout=_SECONDS, statement_cache_size=0, **options)

@@ -11,6 +11,7 @@ import pytest
 
 from producers import Producer
 from reports.catalogue_postgres import Proof
+from reports.connection_postgres import connect
 from reports.outbox_postgres import Outbox
 from reports.source_postgres import Source
 from reports.triggers import install_script
@@ -40,6 +41,7 @@ MISSING = {
     "INSERT ON momentus.boards": "INSERT on momentus.boards",
     "UPDATE ON momentus.boards": "UPDATE on momentus.boards",
 }
+SLOW = "SELECT node_id, sum(amount) AS amount FROM shop.orders, pg_sleep(0.05) WHERE at <= $1 GROUP BY node_id"
 REFUSES_MARKS = """
 CREATE FUNCTION momentus.refuse() RETURNS trigger LANGUAGE plpgsql
 AS $$ BEGIN RAISE insufficient_privilege USING MESSAGE = 'not on a Sunday'; END $$;
@@ -103,6 +105,18 @@ async def test_a_reader_takes_up_marks_whatever_settings_it_has(reader: Reader, 
         assert (outcome.failed, outcome.marks) == ({}, 1)
         assert await it.total() == 5
         assert (await it.prober.look()).decisions["shop"].proved == ("sales",)
+
+
+async def test_a_time_limit_of_the_role_ends_neither_a_report_nor_a_look(reader: Reader) -> None:
+    await reader.run("ALTER ROLE {role} SET statement_timeout = '20ms'")
+    await reader.owner.order(5)
+    slow = replace(reader.owner.refresher.reports["sales"], sql=SLOW)
+    async with reader.work() as it:
+        refresher = replace(it.refresher, reports={"sales": slow})
+        assert (await refresh_board(refresher, refresher.boards["shop"])).failed == {}
+    connection = await connect(reader.dsn, application="momentus-test", command_timeout=5)
+    await connection.fetchval("SELECT pg_sleep(0.05)")
+    await connection.close()
 
 
 @pytest.mark.parametrize("right", MISSING)
