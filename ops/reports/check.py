@@ -54,6 +54,7 @@ async def check(tools: Tools, asked: argparse.Namespace) -> CommandResult:
         ]
     for name, found in facts.items():
         notes += misread(folder.reports[name], found.documents)
+        notes += [f"{name}: {words}" for words in found.calls]
     told = {
         "findings": [one.to_json() for one in findings],
         "reports": {name: _figures(folder.reports[name], one) for name, one in facts.items()},

@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 import asyncpg
 import orjson
 
+from ops.reports.calls_postgres import hidden_calls
 from ops.reports.remedies import remedy_of
 from reports import Report
 from reports.boards import Board
@@ -41,7 +42,8 @@ FROM unnest($1::text[]) AS named (source)
 JOIN pg_class AS read ON read.oid = to_regclass(named.source)
 JOIN pg_class AS relation ON relation.oid = coalesce(pg_partition_root(read.oid), read.oid)
 JOIN pg_namespace AS namespace ON namespace.oid = relation.relnamespace
-WHERE relation.relkind IN ('r', 'p', 'm', 'f') AND namespace.nspname NOT IN ('pg_catalog', 'information_schema')
+WHERE relation.relkind IN ('r', 'p', 'm', 'f', 'S')
+    AND namespace.nspname NOT IN ('pg_catalog', 'information_schema')
 """
 _DATELESS = "the date would be that of UTC; write (:{}::timestamptz AT TIME ZONE :zone)::date"
 _RUNS = 3
@@ -79,6 +81,7 @@ class ReportFacts:
         board: cost and share of all reports of its board together; None where it is alone.
         fault: why no documents could be made: an InvalidTree or InvalidRows.
         documents: what a refresh would store now.
+        calls: sentences about functions that may read or do what nothing tells of.
     """
 
     columns: Mapping[str, str] = field(default_factory=dict)
@@ -95,6 +98,7 @@ class ReportFacts:
     until: object = None
     until_past: bool = False
     documents: Mapping[int, Document] = field(default_factory=dict)
+    calls: tuple[str, ...] = ()
 
 
 class DatabaseAway(Exception):
@@ -148,6 +152,7 @@ class Look:
             if sql:
                 await self._ask(facts, part, self._describe(facts, report, part, sql, own))
         await self._tables(facts, report)
+        facts.calls = await hidden_calls(self.connection, (report.sql, report.tree, report.valid_until))
         if not facts.refused:
             await self._ask(facts, "sql", self._run(facts, report, own))
         return facts

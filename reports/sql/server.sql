@@ -43,7 +43,7 @@ SELECT
         WHERE class.relpersistence <> 't' AND (
             class.relkind = 'f'
             OR (class.relrowsecurity AND row_security_active(class.oid))
-            OR EXISTS (SELECT FROM pg_subscription_rel WHERE srrelid = class.oid)
+            OR class.oid IN (SELECT srrelid FROM pg_subscription_rel)
         )
     ) AS outside,
     md5(concat_ws(

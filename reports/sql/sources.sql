@@ -65,7 +65,7 @@ part AS (
         END AS fault,
         concat_ws(
             ' ', class.oid, class.xmin, class.relfilenode,
-            (SELECT sum(xmin::text::bigint) FROM pg_attribute WHERE attrelid = class.oid),
+            (SELECT sum(xmin::text::bigint) FROM pg_attribute WHERE attrelid = class.oid AND attnum > 0),
             (SELECT string_agg(concat_ws(' ', inhparent, xmin), ' ' ORDER BY inhparent)
                 FROM pg_inherits WHERE inhrelid = class.oid),
             (SELECT string_agg(concat_ws(' ', oid, xmin), ' ' ORDER BY oid)

@@ -146,6 +146,30 @@ async def test_what_the_reports_user_may_do_besides_reading_is_told(place: Place
     assert "postgres.superuser" in findings(await doctor(place.tools))
 
 
+async def test_the_check_names_functions_and_sequences_whose_changes_nothing_tells_of(place: Place) -> None:
+    await place.database.execute(
+        "CREATE FUNCTION shop.paid(bigint) RETURNS bigint LANGUAGE sql STABLE AS 'SELECT $1';"
+        "CREATE FUNCTION shop.sent(bigint) RETURNS bigint LANGUAGE sql AS 'SELECT $1';"
+        f"GRANT SELECT ON SEQUENCE shop.orders_id_seq TO {place.role}"
+    )
+    assert place.tools.reports_path is not None
+    query = "SELECT node_id, sum(shop.paid(shop.sent(amount))) + max(length(pg_notify('a', '')::text)) AS amount"
+    (place.tools.reports_path / "sales.sql").write_text(
+        REPORT.replace("SELECT node_id, sum(amount) AS amount", query).replace(
+            "WHERE at", "WHERE 0 < (SELECT last_value FROM shop.orders_id_seq) AND at"
+        )
+    )
+    answer = await said_by(check, place.as_reader)
+    assert (
+        "sales: calls shop.paid(): no plan shows the tables that it reads; name its tables in sources"
+        in answer.text
+    )
+    assert "sales: calls shop.sent(): no plan shows what it reads or does" in answer.text
+    assert "sales: calls pg_catalog.pg_notify(): what it returns or does leaves no mark" in answer.text
+    assert "reads shop.orders_id_seq, whose changes would go unnoticed" in answer.text
+    assert "sum()" not in answer.text
+
+
 async def doctor(tools: Tools) -> CommandResult:
     """What it says when only Postgres is to be looked at."""
     asked = argparse.Namespace(domain=[], selector=[], no_login=True, nameserver="")

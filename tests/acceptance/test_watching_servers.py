@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 import asyncpg
 import pytest
 
+from ops.doctor.postgres import gather_postgres, judge_postgres
 from reports.document import microseconds
 from tests.boards import Shop, report, shop
 from tests.own_postgres import crash, machine_binaries, own_postgres
@@ -91,7 +92,10 @@ async def test_a_subscribed_table_is_never_called_proved_and_shows_what_arrives(
         before = await it.meta()
         await publisher.order(70)
         assert await grows_old(it, before)
-        assert "board.watched" not in capfd.readouterr().out
+        told = capfd.readouterr().out
+        assert "board.unproved" in told
+        assert "board.watched" not in told
+        assert await found_by_the_doctor(second) == {"postgres.right", "postgres.subscription"}
         await it.database.execute("ALTER SUBSCRIPTION ours ENABLE")
         await eventually(lambda: it.database.fetchval("SELECT count(*) = 3 FROM shop.orders"))
         await it.database.execute("DROP SUBSCRIPTION ours")
@@ -168,9 +172,11 @@ async def test_a_day_is_closed_when_a_standby_has_replayed_its_end_and_an_audit_
             board = refresher.boards["shop"]
             tomorrow = midnight + timedelta(seconds=1)
             assert await close_days(refresher, board, now=tomorrow) == 0, "its end has not been replayed"
+            assert await found_by_the_doctor(second) == {"postgres.paused"}
             await there.database.execute("SELECT pg_wal_replay_resume()")
             await replay(primary, second)
             assert await close_days(refresher, board, now=tomorrow) == 1
+            assert await found_by_the_doctor(second) == {"postgres.standby"}
             keys = [key async for key in there.redis.scan_iter("*closed*")]
             closed = await there.redis.hget(keys[0], "1")
             assert b'"amount":12' in closed, closed
@@ -202,6 +208,12 @@ async def execute(dsn: str, sql: str) -> None:
     connection = await asyncpg.connect(dsn)
     await connection.execute(sql)
     await connection.close()
+
+
+async def found_by_the_doctor(dsn: str) -> set[str]:
+    """What it says of a server, its clock left aside."""
+    found = {one.code for one in judge_postgres(await gather_postgres(dsn))}
+    return {code for code in found if code.startswith("postgres.")}
 
 
 async def refreshed(it: Shop, board: str = "shop") -> None:

@@ -1,0 +1,47 @@
+"""Functions that a report calls and whose doing no plan shows: what they read, return or do leaves no mark."""
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+_CALL = re.compile(r"\b([a-z_][a-z0-9_]*)\s*\(", re.IGNORECASE)
+_SILENT = re.compile(r"--[^\n]*|/\*.*?(?:\*/|\Z)|'(?:[^']|'')*'", re.DOTALL)
+_CLOCKS = ["clock_timestamp", "timeofday"]
+"""Findings of their own."""
+_FUNCTIONS = """
+SELECT DISTINCT namespace.nspname || '.' || proname AS name, provolatile = 'v' AS volatile
+FROM pg_proc AS function
+JOIN pg_namespace AS namespace ON namespace.oid = pronamespace
+JOIN pg_language AS language ON language.oid = prolang
+WHERE proname = ANY ($1::text[]) AND proname <> ALL ($2::text[])
+    AND (provolatile = 'v' OR provolatile = 's' AND function.oid >= 16384 AND lanname NOT IN ('internal', 'c'))
+ORDER BY 1
+"""
+
+
+def names_of_calls(sql: str) -> list[str]:
+    """The names before a parenthesis, in small letters; some are no functions.
+
+    >>> names_of_calls("SELECT count(*), shop.Total (1) FROM t -- f(x)")
+    ['count', 'total']
+    """
+    return sorted({match[1].lower() for match in _CALL.finditer(_SILENT.sub(" ", sql))})
+
+
+async def hidden_calls(connection: Any, queries: Iterable[str]) -> tuple[str, ...]:  # noqa: ANN401  the driver's
+    """Sentences about functions of these queries that may read or do what nothing tells of.
+
+    Args:
+        connection: of the driver, in a transaction.
+    """
+    names = sorted({name for sql in queries for name in names_of_calls(sql)})
+    rows = await connection.fetch(_FUNCTIONS, names, _CLOCKS)
+    return tuple(_in_words(row["name"], volatile=row["volatile"]) for row in rows)
+
+
+def _in_words(name: str, *, volatile: bool) -> str:
+    if name.startswith("pg_catalog.") or not volatile:
+        what = "what it returns or does leaves no mark" if volatile else "no plan shows the tables that it reads"
+    else:
+        what = "no plan shows what it reads or does; a STABLE one may not write"
+    return f"calls {name}(): {what}" + ("" if name.startswith("pg_catalog.") else "; name its tables in sources")
