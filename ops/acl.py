@@ -43,7 +43,9 @@ _QUEUE = f"{_QUEUES} {_JOBS} {_both('*')}"
 _SESSIONS = "~momentus:{s:*"
 _CHANGED = "&momentus:{reports}:changed:*"
 
-_STRINGS = "get getdel set mget mset exists del unlink expire pexpire pexpireat pttl persist type getrange strlen"
+_STRINGS = (
+    "get getdel set mget mset exists del unlink rename expire pexpire pexpireat pttl persist type getrange strlen"
+)
 _HASHES = "hget hset hsetnx hmget hdel hlen hkeys hgetall hincrby hexists hscan hrandfield"
 _ZSETS = (
     "zadd zrem zscore zmscore zcard zcount zrange zrevrange zrangebyscore zrank zremrangebyscore zremrangebyrank"

@@ -16,6 +16,16 @@ def wanted(tenant: str, report: str) -> str:
     return f"momentus:{{reports}}:wanted:{tenant}:{report}"
 
 
+def declared(tenant: str) -> str:
+    """ZSET: reports by when a worker last declared them (ms), negative: by when they were withdrawn."""
+    return f"momentus:{{reports}}:declared:{tenant}"
+
+
+def withdrawn(tenant: str, report: str) -> str:
+    """HASH: the former :func:`snapshot` of a report that no worker declares."""
+    return f"momentus:{{reports}}:withdrawn:{tenant}:{report}"
+
+
 def prober(tenant: str) -> str:
     """STRING: the worker that looks for changes, so that only one does."""
     return f"momentus:{{reports}}:prober:{tenant}"

@@ -9,9 +9,9 @@ import orjson
 from redis.asyncio import Redis
 
 from clocks import Reading, running_us
-from producers.keys import catalogue
 from reports import Report
 from reports.compress import Compressor
+from reports.declarations import Declarations
 from reports.document import Document, microseconds, milliseconds
 from reports.keys import changed, closed, prober, snapshot, wanted
 from reports.memo import etags_of
@@ -123,6 +123,7 @@ class ReportStore:
         self._publish = redis.register_script((_SCRIPTS / "publish.lua").read_text(encoding="utf-8"))
         self._verify = redis.register_script((_SCRIPTS / "verify.lua").read_text(encoding="utf-8"))
         self._time = redis.register_script(_TIME)
+        self.declarations = Declarations(redis, tenant=tenant)
         self._compressor = Compressor()
 
     async def clock(self) -> Reading:
@@ -133,11 +134,7 @@ class ReportStore:
 
     async def declare(self, reports: Mapping[str, Report]) -> None:
         """Tell producers and readers which reports there are."""
-        key = catalogue(self._tenant)
-        if reports:
-            await self._redis.hset(key, mapping={name: _entry(report) for name, report in reports.items()})  # type: ignore[misc]
-        if former := {name.decode() for name in await self._redis.hkeys(key)} - reports.keys():  # type: ignore[misc]
-            await self._redis.hdel(key, *former)  # type: ignore[misc]
+        await self.declarations.declare({name: _entry(report) for name, report in reports.items()})
 
     async def stored(self, report: str, *, day: str = "") -> Stored:
         """What is stored of a report, or of a day of it that was closed.

@@ -88,6 +88,8 @@ _EVENTS = {
     "report.refreshed": ("info", "report refreshed"),
     "report.superseded": ("info", "a newer set of this report is already stored; nothing was written"),
     "report.failed": ("error", "report could not be refreshed; the last good set stays"),
+    "report.withdrawn": ("warning", "no worker declares the report any longer: it is neither listed nor served"),
+    "report.forgotten": ("warning", "the report was withdrawn a day ago: nothing is stored of it any longer"),
     "report.unknown": ("warning", "a refresh was asked for a report that is not declared here"),
     "report.closed": ("info", "a day of the report was closed"),
     "report.not_closed": ("error", "a day of the report could not be closed; it is tried at the next refresh"),

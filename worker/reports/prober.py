@@ -10,6 +10,7 @@ that is stored after both is not touched, as verify.lua takes the generation tha
 
 import asyncio
 import secrets
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -20,6 +21,7 @@ from producers import NotEnqueued, Producer
 from reports import Report
 from reports.boards import Board
 from reports.catalogue_postgres import Catalogue, Proof
+from reports.declarations import UNDECLARED
 from reports.outbox_postgres import Outbox
 from reports.pace import SHARE, Decision, Known, Seen, decide_all, rest_ends
 from reports.source_postgres import DATABASE_FAULTS, log_fields
@@ -27,11 +29,17 @@ from worker.events import emit, event
 from worker.reports.refresher import Refresher
 
 _PROBER_FAILED = event("prober.failed")
+_REPORT_WITHDRAWN = event("report.withdrawn")
+_REPORT_FORGOTTEN = event("report.forgotten")
 _BOARD_WATCHED = event("board.watched")
 _BOARD_UNWATCHED = event("board.unwatched")
 _BOARD_UNPROVED = event("board.unproved")
 
 _SLOWEST = timedelta(seconds=1)
+_SWEEP = timedelta(seconds=10)
+"""How often reports that no worker declares are looked for."""
+_FORGET = timedelta(hours=1)
+"""How often nodes that left the tree long ago are looked for."""
 _FASTEST = timedelta(milliseconds=100)
 _LEASE = timedelta(seconds=3)
 _FAULTS = (RedisError, NotEnqueued, *DATABASE_FAULTS)
@@ -66,6 +74,8 @@ class Prober:
         self._me = secrets.token_hex(8)
         self._said: dict[str, Proof] = {}
         self._well = True
+        self._sweep_at = time.monotonic() + UNDECLARED.total_seconds()
+        self._forget_at = self._sweep_at
 
     async def run(self) -> None:
         """Look until cancelled; faults of Redis and of the database are waited out."""
@@ -83,10 +93,27 @@ class Prober:
         await self._refresher.store.declare(self._refresher.reports)  # each time: Redis may have been emptied
         if not await self._refresher.store.lead(self._me, lasting=_LEASE):
             return _SLOWEST
+        await self._sweep()
         look = await self.look()
         pause = max(_FASTEST, min([_SLOWEST, *(board.debounce for board in self._boards.values())]))
         waiting = [one.due - look.at for name, one in look.decisions.items() if name not in look.asked]
         return max(timedelta(0), min([pause, *(wait for wait in waiting if wait > timedelta(0))]))
+
+    async def _sweep(self) -> None:
+        """Withdraw what no worker declares; not before this one has looked on for as long as that takes."""
+        declarations, ours = self._refresher.store.declarations, self._refresher.reports
+        if time.monotonic() < self._sweep_at:
+            return
+        self._sweep_at = time.monotonic() + _SWEEP.total_seconds()
+        swept = await declarations.sweep(ours)
+        for report in swept.withdrawn:
+            emit(_REPORT_WITHDRAWN, report=report)
+        for report in swept.forgotten:
+            emit(_REPORT_FORGOTTEN, report=report)
+        if time.monotonic() >= self._forget_at:
+            self._forget_at = time.monotonic() + _FORGET.total_seconds()
+            for report in ours:
+                await declarations.forget_gone(report)
 
     async def look(self) -> Look:
         """Look once: note what is proved, ask for what is due."""

@@ -88,8 +88,7 @@ async def refresh_report(
     if tenant != refresher.tenant:
         raise TryLater(f"this worker serves another tenant than {tenant!r}", after=_ANOTHER_WORKER, charged=False)
     if report not in refresher.reports:
-        emit(_REPORT_UNKNOWN, report=report)
-        raise GiveUp(f"report {report!r} is not declared on this worker")
+        return await _elsewhere(refresher, report)
     board = refresher.board_of(refresher.reports[report])
     outcome = await refresh_board(refresher, board, scope=scope)
     if outcome.reports:
@@ -97,6 +96,22 @@ async def refresh_report(
     if outcome.failed:
         raise TryLater("; ".join(f"{name}: {words}" for name, words in outcome.failed.items()))
     return outcome.facts()
+
+
+async def _elsewhere(refresher: Refresher, report: str) -> dict[str, object]:
+    """What becomes of a refresh of a report that this worker does not have.
+
+    Raises:
+        TryLater: another worker has it.
+        GiveUp: none ever had it.
+    """
+    declarations = refresher.store.declarations
+    if await declarations.is_declared(report):
+        raise TryLater(f"another worker has the report {report!r}", after=_ANOTHER_WORKER, charged=False)
+    emit(_REPORT_UNKNOWN, report=report)
+    if await declarations.was_declared(report):
+        return {"withdrawn": report}
+    raise GiveUp(f"report {report!r} is not declared on this worker")
 
 
 async def refresh(refresher: Refresher, report: Report) -> dict[str, object]:

@@ -1,0 +1,79 @@
+"""`ops reports forget`: remove at once all that is stored of reports that no worker declares.
+
+By themselves such reports are no longer served after a minute, and are forgotten a day later. Those that were
+stored before workers noted what they have, and those of a tenant that no worker serves, only this command removes.
+"""
+
+import argparse
+import re
+from collections.abc import AsyncIterator
+from datetime import timedelta
+
+from ops.command import Answer, Command, Refused, Tools
+from producers.keys import catalogue
+from reports.declarations import Declarations
+from reports.keys import audit, closed, declared, snapshot, withdrawn
+
+STILL = timedelta(seconds=10)
+"""A worker declares its reports each second or so, and later when the database keeps it waiting."""
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}", re.ASCII)
+
+
+async def forget(tools: Tools, asked: argparse.Namespace) -> Answer:
+    """Forget these reports; without names, list those that could be. Raises Refused and RedisError."""
+    declarations = Declarations(tools.redis, tenant=tools.tenant)
+    stored = await stored_reports(tools)
+    ages = {report: await declarations.declared_ago(report) for report in {*stored, *asked.names}}
+    live = {report for report, age in ages.items() if age is not None and age < STILL}
+    if not asked.names and not asked.all:
+        idle = [report for report in stored if report not in live]
+        return Answer(_listed(idle), {"undeclared": idle}, done=bool(idle))
+    if claimed := sorted(live & set(asked.names)):
+        raise Refused(
+            f"NAME: a worker declares {', '.join(claimed)}; take its file away, restart the workers, "
+            f"and ask again {STILL.seconds} s later"
+        )
+    names = asked.names or [report for report in stored if report not in live]
+    removed = {report: await declarations.forget(report) for report in names}
+    text = "\n".join(f"{report}: {keys} keys removed" for report, keys in removed.items()) or _listed([])
+    return Answer(text, {"removed": removed}, done=any(removed.values()))
+
+
+async def stored_reports(tools: Tools) -> list[str]:
+    """The reports of the tenant of which anything is stored, declared or not."""
+    names = {name.decode() for name in await tools.redis.hkeys(catalogue(tools.tenant))}  # type: ignore[misc]  # typed for both clients
+    names |= {name.decode() for name in await tools.redis.zrange(declared(tools.tenant), 0, -1)}
+    for prefix in (key(tools.tenant, "") for key in (snapshot, withdrawn, audit)):
+        names |= {name async for name in _named(tools, prefix)}
+    prefix = closed(tools.tenant, "", "").removesuffix(":")
+    return sorted(names | {name async for name in _named(tools, prefix)})
+
+
+async def _named(tools: Tools, prefix: str) -> AsyncIterator[str]:
+    pattern = re.sub(r"([\[\]*?\\])", r"\\\1", prefix) + "*"
+    async for key in tools.redis.scan_iter(match=pattern, count=1000):
+        name = key.decode(errors="replace").removeprefix(prefix).partition(":")[0]
+        if _NAME.fullmatch(name):
+            yield name
+
+
+def _listed(idle: list[str]) -> str:
+    if not idle:
+        return "nothing is stored that no worker declares"
+    return f"stored, and declared by no worker: {', '.join(idle)}\nto remove it: ./run ops reports forget NAME ..."
+
+
+def _arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("names", nargs="*", metavar="NAME", help="a report; without one, list those there are")
+    parser.add_argument("--all", action="store_true", help="all that no worker declares")
+
+
+COMMANDS = (
+    Command(
+        "forget",
+        "remove all that is stored of reports that no worker declares",
+        "forget old_report",
+        _arguments,
+        forget,
+    ),
+)

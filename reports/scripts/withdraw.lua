@@ -1,0 +1,36 @@
+-- Withdraw a report that no worker declares: from now on it is neither listed nor served.
+--
+-- KEYS[1]  momentus:{reports}:catalogue:<tenant>  HASH
+-- KEYS[2]  momentus:{reports}:declared:<tenant>  ZSET, as in declare.lua
+-- KEYS[3]  momentus:{reports}:snapshot:<tenant>:<report>  HASH
+-- KEYS[4]  momentus:{reports}:withdrawn:<tenant>:<report>  HASH
+-- KEYS[5]  momentus:{reports}:wanted:<tenant>:<report>  STRING
+-- ARGV[1]  the report's name
+-- ARGV[2]  how long no worker must have declared it (ms)
+--
+-- Returns  for how long it has been withdrawn (ms); -1: a worker has declared it since
+--
+-- Invariant: a report that a worker declares is not withdrawn. Its set is kept under another name, so that it can be
+-- restored; its closed days stay where they are, as readers serve none of a report that has no set.
+
+local at = redis.call('TIME')
+local now_ms = at[1] * 1000 + math.floor(at[2] / 1000)
+local declared = tonumber(redis.call('ZSCORE', KEYS[2], ARGV[1]) or 'nan')
+if declared ~= declared then -- listed by a version that did not note it: its time begins now
+  redis.call('ZADD', KEYS[2], now_ms, ARGV[1])
+  return -1
+end
+if declared > 0 and now_ms - declared < tonumber(ARGV[2]) then
+  return -1
+end
+redis.call('HDEL', KEYS[1], ARGV[1])
+redis.call('DEL', KEYS[5])
+if redis.call('EXISTS', KEYS[3]) == 1 then
+  redis.call('UNLINK', KEYS[4])
+  redis.call('RENAME', KEYS[3], KEYS[4])
+end
+if declared > 0 then
+  redis.call('ZADD', KEYS[2], -now_ms, ARGV[1])
+  return 0
+end
+return now_ms + declared

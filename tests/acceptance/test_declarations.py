@@ -1,0 +1,246 @@
+"""Which reports there are follows from what workers declare; what none declares is withdrawn, then forgotten."""
+
+import argparse
+from collections.abc import AsyncIterator
+from datetime import timedelta
+
+import orjson
+import pytest
+from redis.asyncio import Redis
+
+from ops.command import Refused, Tools
+from ops.depth.report_freshness import read_reports
+from ops.reports.forget import forget
+from producers.keys import catalogue
+from reports.declarations import ASIDE, Declarations, Swept
+from reports.keys import audit, closed, declared, snapshot, wanted, withdrawn
+from tests.boards import report, shop
+from worker.engine import GiveUp, TryLater
+from worker.reports.refresh import refresh_report
+
+TENANT = "declared"
+MINUTE_MS, DAY_MS = 60_000, ASIDE // timedelta(milliseconds=1)
+
+
+@pytest.fixture
+async def redis(valkey_url: str) -> AsyncIterator[Redis]:
+    async with Redis.from_url(valkey_url) as client:
+        yield client
+        await client.unlink(*[key async for key in client.scan_iter(match=f"momentus:*:{TENANT}*")], "none")
+
+
+@pytest.fixture
+def declarations(redis: Redis) -> Declarations:
+    return Declarations(redis, tenant=TENANT)
+
+
+async def store(redis: Redis, name: str) -> None:
+    """All that may be stored of a report."""
+    await redis.hset(snapshot(TENANT, name), mapping={"1": "{}", "_gen": 7})
+    await redis.hset(closed(TENANT, name, "2026-11-20"), mapping={"1": "{}"})
+    await redis.set(wanted(TENANT, name), "1")
+    await redis.hset(audit(TENANT, name), mapping={"audited": 1})
+
+
+async def age(redis: Redis, name: str, ms: int) -> None:
+    """Let time pass since a report was last declared or was withdrawn."""
+    score = await redis.zscore(declared(TENANT), name)
+    assert score is not None
+    await redis.zadd(declared(TENANT), {name: score - ms if score > 0 else score + ms})
+
+
+async def keys_of(redis: Redis, name: str) -> set[str]:
+    return {key.decode() async for key in redis.scan_iter(match=f"momentus:*:{TENANT}:{name}*")}
+
+
+async def listed(redis: Redis) -> set[str]:
+    return {name.decode() for name in await redis.hkeys(catalogue(TENANT))}
+
+
+async def test_workers_with_different_reports_take_out_nothing_of_each_other(
+    redis: Redis, declarations: Declarations
+) -> None:
+    await store(redis, "old")
+    before = await keys_of(redis, "old")
+    for _ in range(3):
+        await declarations.declare({"old": b"1", "both": b"1"})
+        await declarations.declare({"new": b"1", "both": b"2"})
+        assert await declarations.sweep({"new", "both"}) == Swept()
+        assert await declarations.sweep({"old", "both"}) == Swept()
+    assert await listed(redis) == {"old", "new", "both"}
+    assert await keys_of(redis, "old") == before
+
+
+async def test_a_report_that_no_worker_declares_is_withdrawn_and_a_day_later_forgotten(
+    redis: Redis, declarations: Declarations
+) -> None:
+    await declarations.declare({"old": b"1", "new": b"1"})
+    await store(redis, "old")
+    await age(redis, "old", MINUTE_MS)
+    assert await declarations.sweep({"new"}) == Swept(withdrawn=("old",))
+    assert await listed(redis) == {"new"}
+    assert await keys_of(redis, "old") == {
+        withdrawn(TENANT, "old"),
+        closed(TENANT, "old", "2026-11-20"),
+        audit(TENANT, "old"),
+    }
+    assert [one.report for one in await read_reports(redis, tenant=TENANT, now_us=0)] == ["new"]
+    assert await declarations.sweep({"new"}) == Swept(), "it is withdrawn already"
+    await age(redis, "old", DAY_MS)
+    assert await declarations.sweep({"new"}) == Swept(forgotten=("old",))
+    assert await keys_of(redis, "old") == set()
+    assert await redis.zrange(declared(TENANT), 0, -1) == [b"new"]
+
+
+async def test_what_is_stored_after_a_report_was_withdrawn_is_withdrawn_as_well(
+    redis: Redis, declarations: Declarations
+) -> None:
+    """A worker that was stopped in the middle of a refresh, and went on."""
+    await declarations.declare({"old": b"1"})
+    await age(redis, "old", MINUTE_MS)
+    await declarations.sweep(set())
+    await store(redis, "old")
+    await declarations.sweep(set())
+    assert not await redis.exists(snapshot(TENANT, "old"), wanted(TENANT, "old"))
+
+
+async def test_a_report_that_is_declared_again_goes_on_where_it_was(
+    redis: Redis, declarations: Declarations
+) -> None:
+    await declarations.declare({"old": b"1"})
+    await store(redis, "old")
+    await age(redis, "old", MINUTE_MS)
+    await declarations.sweep(set())
+    await declarations.declare({"old": b"1"})
+    assert await redis.hget(snapshot(TENANT, "old"), "_gen") == b"7"
+    assert not await redis.exists(withdrawn(TENANT, "old"))
+    assert await declarations.sweep(set()) == Swept()
+
+
+async def test_a_newer_set_is_not_replaced_by_one_that_was_withdrawn(
+    redis: Redis, declarations: Declarations
+) -> None:
+    await redis.hset(withdrawn(TENANT, "old"), "_gen", "7")
+    await redis.hset(snapshot(TENANT, "old"), "_gen", "8")
+    await declarations.declare({"old": b"1"})
+    assert await redis.hget(snapshot(TENANT, "old"), "_gen") == b"8"
+    assert not await redis.exists(withdrawn(TENANT, "old"))
+
+
+async def test_what_a_former_version_listed_has_a_minute_from_when_it_is_seen(
+    redis: Redis, declarations: Declarations
+) -> None:
+    await redis.hset(catalogue(TENANT), "old", "1")
+    assert await declarations.sweep(set()) == Swept()
+    assert await listed(redis) == {"old"}
+    await age(redis, "old", MINUTE_MS)
+    assert await declarations.sweep(set()) == Swept(withdrawn=("old",))
+
+
+async def test_a_removed_node_is_told_of_for_a_month_and_one_that_is_back_stays(
+    redis: Redis, declarations: Declarations
+) -> None:
+    key = snapshot(TENANT, "tree")
+    now = (await redis.time())[0] * 1_000_000
+    month = 31 * 86_400 * 1_000_000
+    gone = {"gone:1": now - month, "gone:2": now, "gone:3": now - 1, "gone:4": now - 2}
+    await redis.hset(key, mapping={f"head:{scope}": "{}" for scope in range(1, 6)} | {"5": "{}"})
+    await redis.hset(key, mapping=gone)
+    assert await declarations.forget_gone("tree", most=2) == 2
+    assert sorted(await redis.hkeys(key)) == [b"5", b"gone:2", b"gone:3", b"head:2", b"head:3", b"head:5"]
+
+
+# The command
+
+
+def asked(*names: str, all_: bool = False) -> argparse.Namespace:
+    return argparse.Namespace(names=list(names), all=all_)
+
+
+@pytest.fixture
+def tools(redis: Redis, valkey_url: str) -> Tools:
+    return Tools(redis=redis, redis_url=valkey_url, tenant=TENANT)
+
+
+async def test_the_command_forgets_at_once_what_no_worker_declares(
+    redis: Redis, tools: Tools, declarations: Declarations
+) -> None:
+    await declarations.declare({"old": b"1", "kept": b"1"})
+    for name in ("old", "kept", "orphan"):
+        await store(redis, name)
+    before = await keys_of(redis, "kept")
+    with pytest.raises(Refused, match="a worker declares kept"):
+        await forget(tools, asked("kept", "orphan"))
+    await age(redis, "old", MINUTE_MS)
+    assert (await forget(tools, asked())).facts == {"undeclared": ["old", "orphan"]}
+    assert (await forget(tools, asked("old"))).facts == {"removed": {"old": 4}}
+    assert (await forget(tools, asked(all_=True))).facts == {"removed": {"orphan": 4}}
+    assert not (await forget(tools, asked())).done
+    assert await keys_of(redis, "old") == await keys_of(redis, "orphan") == set()
+    assert await keys_of(redis, "kept") == before
+    assert await listed(redis) == {"kept"}
+
+
+async def test_a_tenant_that_no_worker_serves_is_forgotten_as_a_whole(
+    redis: Redis, tools: Tools, declarations: Declarations
+) -> None:
+    await declarations.declare({"one": b"1", "two": b"1"})
+    await redis.hset(snapshot(f"{TENANT}x", "one"), "1", "another tenant's")
+    for name in ("one", "two"):
+        await store(redis, name)
+        await age(redis, name, MINUTE_MS)
+    assert (await forget(tools, asked(all_=True))).done
+    left = {key.decode() async for key in redis.scan_iter(match=f"momentus:*:{TENANT}*")}
+    assert left == {snapshot(f"{TENANT}x", "one")}
+
+
+# The worker
+
+
+async def test_a_refresh_waits_for_the_worker_that_has_its_report_and_ends_when_none_has_it_any_longer(
+    database: str, valkey_url: str
+) -> None:
+    async with shop(database, valkey_url, report()) as it:
+        tenant, context = it.refresher.tenant, {"refresher": it.refresher}
+        declarations = it.refresher.store.declarations
+        with pytest.raises(GiveUp, match="not declared"):
+            await refresh_report(context, tenant, "other")
+        await declarations.declare({"other": b"1"})
+        with pytest.raises(TryLater, match="another worker") as told:
+            await refresh_report(context, tenant, "other")
+        assert not told.value.charged
+        assert await declarations.withdraw("other", undeclared=timedelta(0)) == 0
+        assert await refresh_report(context, tenant, "other") == {"withdrawn": "other"}
+
+
+async def test_a_worker_withdraws_what_none_declares_once_it_has_looked_on_for_a_minute(
+    database: str, valkey_url: str
+) -> None:
+    async with shop(database, valkey_url, report()) as it:
+        tenant = it.refresher.tenant
+        await it.refresher.store.declarations.declare({"former": b"1"})
+        key = declared(tenant)
+        await it.redis.zincrby(key, -2 * MINUTE_MS, "former")
+        await it.prober._turn()
+        assert set(await it.redis.hkeys(catalogue(tenant))) == {b"sales", b"former"}
+        it.prober._sweep_at = 0
+        await it.prober._turn()
+        assert set(await it.redis.hkeys(catalogue(tenant))) == {b"sales"}
+
+
+async def test_a_set_names_the_tree_that_it_is_of(database: str, valkey_url: str) -> None:
+    async with shop(database, valkey_url, report()) as it:
+
+        async def tree() -> str:
+            await refresh_report({"refresher": it.refresher}, it.refresher.tenant, "sales")
+            meta = await it.redis.hget(snapshot(it.refresher.tenant, "sales"), "_meta")
+            return str(orjson.loads(meta)["tree"])
+
+        first = await tree()
+        await it.database.execute("INSERT INTO shop.orders (node_id, amount, at) VALUES (2, 5, now())")
+        assert await tree() == first, "other numbers, the same tree"
+        await it.database.execute("UPDATE shop.nodes SET parent_id = 2 WHERE id = 3")
+        moved = await tree()
+        assert moved != first
+        await it.database.execute("DELETE FROM shop.nodes WHERE id = 3")
+        assert await tree() not in {first, moved}
