@@ -43,9 +43,7 @@ _QUEUE = f"{_QUEUES} {_JOBS} {_both('*')}"
 _SESSIONS = "~momentus:{s:*"
 _CHANGED = "&momentus:{reports}:changed:*"
 
-_STRINGS = (
-    "get getdel set mget mset exists del unlink rename expire pexpire pexpireat pttl persist type getrange strlen"
-)
+_STRINGS = "get getdel set mget mset exists del unlink expire pexpire pexpireat pttl persist type getrange strlen"
 _HASHES = "hget hset hsetnx hmget hdel hlen hkeys hgetall hincrby hexists hscan hrandfield"
 _ZSETS = (
     "zadd zrem zscore zmscore zcard zcount zrange zrevrange zrangebyscore zrank zremrangebyscore zremrangebyrank"
@@ -151,7 +149,7 @@ ROLES = (
     Role(
         "worker",
         f"{_TALK} {_SCRIPTS} wait client|id client|unblock multi exec discard publish",
-        (Grant(_QUEUE, _ALL),),
+        (Grant(_QUEUE, _ALL), Grant("~momentus:{reports}:snapshot:* ~momentus:{reports}:withdrawn:*", "rename")),
         _CHANGED,
     ),
     Role("reader", f"{_TALK} client|tracking subscribe unsubscribe", _READER, _CHANGED),

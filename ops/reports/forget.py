@@ -72,7 +72,7 @@ COMMANDS = (
     Command(
         "forget",
         "remove all that is stored of reports that no worker declares",
-        "forget old_report",
+        "reports forget old_report",
         _arguments,
         forget,
     ),

@@ -278,6 +278,8 @@ COMMANDS = (
     ("limit", "set", "customer:42", "--rate", "5/1s"),
     ("limit", "remove", "customer:42"),
     ("reports", "status"),
+    ("reports", "forget"),
+    ("reports", "forget", "former"),
     ("sessions", "token", "wallboard", "--roots", "1"),
     ("sessions", "tokens"),
     ("sessions", "revoke-token", "wallboard"),
