@@ -9,7 +9,7 @@ import re
 from collections.abc import AsyncIterator
 from datetime import timedelta
 
-from ops.command import Answer, Command, Refused, Tools
+from ops.command import Command, CommandRefused, CommandResult, Tools
 from producers.keys import catalogue
 from reports.declarations import Declarations
 from reports.keys import audit, closed, declared, snapshot, withdrawn
@@ -19,24 +19,24 @@ STILL = timedelta(seconds=10)
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}", re.ASCII)
 
 
-async def forget(tools: Tools, asked: argparse.Namespace) -> Answer:
-    """Forget these reports; without names, list those that could be. Raises Refused and RedisError."""
+async def forget(tools: Tools, asked: argparse.Namespace) -> CommandResult:
+    """Forget these reports; without names, list those that could be. Raises CommandRefused and RedisError."""
     declarations = Declarations(tools.redis, tenant=tools.tenant)
     stored = await stored_reports(tools)
     ages = {report: await declarations.declared_ago(report) for report in {*stored, *asked.names}}
     live = {report for report, age in ages.items() if age is not None and age < STILL}
     if not asked.names and not asked.all:
         idle = [report for report in stored if report not in live]
-        return Answer(_listed(idle), {"undeclared": idle}, done=bool(idle))
+        return CommandResult(_listed(idle), {"undeclared": idle}, done=bool(idle))
     if claimed := sorted(live & set(asked.names)):
-        raise Refused(
+        raise CommandRefused(
             f"NAME: a worker declares {', '.join(claimed)}; take its file away, restart the workers, "
             f"and ask again {STILL.seconds} s later"
         )
     names = asked.names or [report for report in stored if report not in live]
     removed = {report: await declarations.forget(report) for report in names}
     text = "\n".join(f"{report}: {keys} keys removed" for report, keys in removed.items()) or _listed([])
-    return Answer(text, {"removed": removed}, done=any(removed.values()))
+    return CommandResult(text, {"removed": removed}, done=any(removed.values()))
 
 
 async def stored_reports(tools: Tools) -> list[str]:

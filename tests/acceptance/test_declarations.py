@@ -8,7 +8,7 @@ import orjson
 import pytest
 from redis.asyncio import Redis
 
-from ops.command import Refused, Tools
+from ops.command import CommandRefused, Tools
 from ops.depth.report_freshness import read_reports
 from ops.reports.forget import forget
 from producers.keys import catalogue
@@ -169,7 +169,7 @@ async def test_the_command_forgets_at_once_what_no_worker_declares(
     for name in ("old", "kept", "orphan"):
         await store(redis, name)
     before = await keys_of(redis, "kept")
-    with pytest.raises(Refused, match="a worker declares kept"):
+    with pytest.raises(CommandRefused, match="a worker declares kept"):
         await forget(tools, asked("kept", "orphan"))
     await age(redis, "old", MINUTE_MS)
     assert (await forget(tools, asked())).facts == {"undeclared": ["old", "orphan"]}
