@@ -46,12 +46,6 @@ CREDENTIALS: Final = re.compile(r"(?<=://)[^\s/@]+@")
 RUN: Final = r"""[^\s"'`()<>\[\]{},;:=/\\@]"""
 ADDRESS: Final = re.compile(rf"""(?:"[^"\n]*"|(?<!{RUN}){RUN}+)(?:@|%40){RUN}+""")
 
-GRANIAN_LOGGING: Final[dict[str, Any]] = {
-    "handlers": {},
-    "loggers": {"_granian": {"propagate": True}, "granian.access": {"propagate": True}},
-}
-"""For ``Granian(log_dictconfig=...)``, whose loggers would print to stdout: their lines become ours."""
-
 
 def set_up(log_format: Format = "auto", level: str = "info", *, stream: TextIO | None = None) -> None:
     """Log in this format ("auto": readable on a terminal, else JSON) from this level on.

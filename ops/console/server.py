@@ -1,146 +1,85 @@
-"""The HTTP server of the operators' page, until SIGTERM or Ctrl-C: the thin rim around `ops.console.page`.
+"""The HTTP server of the small pages on this machine (the console, the mail sink): uvicorn around one function.
 
-It starts, and keeps serving, with Redis away. A port that is taken is refused before the start: the server
-shares its port with any process that will share it, so it would not notice a second console on the same one.
+The socket is bound before the server starts, so a port that is taken is refused by the system, and a port that
+was announced is one that listens. SIGTERM and Ctrl-C end it: requests under way finish, a client that does not
+read its answer is left after five seconds.
 """
 
 import asyncio
-import os
+import contextlib
 import signal
 import socket
-from collections.abc import Mapping
-from typing import Any, Protocol
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any
 
-import structlog
-from granian.constants import HTTPModes, Interfaces
-from granian.log import LogLevels
-from granian.server.embed import Server
+import uvicorn
 
-from ops.console.exchange import PageRequest
-from ops.console.page import ConsolePage
+from ops.console.exchange import PageRequest, PageResponse
 
 _GRACE_S = 5
-"""How long a stopping console waits for its clients."""
-_LOOK_S = 0.01
+"""How long a stopping server waits for its clients."""
 
-_log = structlog.get_logger("ops.console")
-
-
-class CannotListen(Exception):
-    """The address is taken, or is none of this machine; the message names the setting."""
+Answer = Callable[[PageRequest], Awaitable[PageResponse]]
 
 
-async def serve(console: ConsolePage, *, host: str, port: int, log_config: Mapping[str, Any]) -> None:
-    """Serve until a signal asks to stop.
-
-    Args:
-        host: a loopback name or address.
-        port: 0 for any free one; the log line of the start names it.
-        log_config: how the server's own lines are logged, as ``logging.config.dictConfig`` takes it.
+def listen(host: str, port: int) -> socket.socket:
+    """Listen on a name or address of this machine; port 0 takes any free one.
 
     Raises:
-        CannotListen: nothing was started.
+        OSError: the port is taken, or the host is none of this machine.
     """
-    host, port = find_address(host, port)
-    told = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, told.set)
-    server = _server(console, host, port, log_config)
-    serving = asyncio.create_task(server.serve())
-    stopping = asyncio.create_task(told.wait())
-    await _listening(serving, host, port)
-    _log.info("the console listens", host=host, port=port)
-    await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
-    server.stop()  # type: ignore[no-untyped-call]  # granian types its Rust side only
-    await _drain(serving)
-    stopping.cancel()
-    await console.close()
+    family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    return socket.create_server((address[0], address[1]), family=family)
 
 
-def find_address(host: str, port: int) -> tuple[str, int]:
-    """Where to listen, in numbers, with a free port for port 0.
-
-    Raises:
-        CannotListen: naming the setting at fault.
-    """
-    try:
-        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        with socket.socket(family, kind) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(address)
-            number, free, *_ = probe.getsockname()
-    except OSError as error:
-        raise CannotListen(
-            f"the console cannot listen on {host} port {port}: {error.strerror}. "
-            "Set MOMENTUS_CONSOLE__PORT (0 = any free port) or MOMENTUS_CONSOLE__HOST"
-        ) from None
-    return str(number), int(free)
-
-
-def _server(console: ConsolePage, host: str, port: int, log_config: Mapping[str, Any]) -> Server:
-    return Server(
-        _Rsgi(console),
-        address=host,
-        port=port,
-        interface=Interfaces.RSGI,
-        http=HTTPModes.http1,
-        websockets=False,
-        log_level=LogLevels.error,
-        log_dictconfig=dict(log_config),
+async def serve(answer: Answer, listener: socket.socket) -> None:
+    """Answer requests until a signal asks to stop; closes the listener."""
+    server = _Server(
+        uvicorn.Config(
+            _application(answer),
+            lifespan="off",
+            ws="none",
+            access_log=False,
+            server_header=False,
+            log_config=None,
+            timeout_graceful_shutdown=_GRACE_S,
+        )
     )
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, server.stop)
+    await server.serve(sockets=[listener])
 
 
-async def _listening(serving: "asyncio.Task[None]", host: str, port: int) -> None:
-    """Return once the port answers; raise what went wrong if the server ended before."""
-    while not serving.done():
-        try:
-            _, writer = await asyncio.open_connection(host, port)
-        except OSError:
-            await asyncio.sleep(_LOOK_S)
-        else:
-            writer.close()
-            return
-    serving.result()
+class _Server(uvicorn.Server):
+    """Uvicorn, which would raise a signal again once it has stopped, so that the exit code were not 0."""
+
+    def stop(self) -> None:
+        """Ask it to stop; asking again changes nothing."""
+        self.should_exit = True
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
 
 
-async def _drain(serving: "asyncio.Task[None]") -> None:
-    """Let requests under way finish, but wait for no client that does not read its answer."""
-    finished, _ = await asyncio.wait({serving}, timeout=_GRACE_S)
-    _log.info("the console stops", drained=bool(finished))
-    if not finished:
-        os._exit(0)  # the server knows no way to leave such a client; nothing is held here that could be lost
+def _application(answer: Answer) -> Callable[..., Awaitable[None]]:
+    """Make the ASGI application; without lifespan and WebSockets every call is one HTTP request."""
 
-
-class _Headers(Protocol):
-    def get(self, name: str, default: str) -> str: ...
-
-
-class _Scope(Protocol):
-    method: str
-    path: str
-
-    @property
-    def headers(self) -> _Headers: ...
-
-
-class _Responder(Protocol):
-    def response_bytes(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None: ...
-
-
-class _Rsgi:
-    """The RSGI application around the page."""
-
-    def __init__(self, console: ConsolePage) -> None:
-        self._console = console
-
-    async def __rsgi__(self, scope: _Scope, protocol: _Responder) -> None:
-        """Answer one HTTP request; the server was told not to take WebSockets."""
-        found = await self._console.answer(
+    async def application(
+        scope: dict[str, Any], _receive: object, send: Callable[[dict[str, Any]], Awaitable[None]]
+    ) -> None:
+        sent = {name: value.decode("latin-1") for name, value in reversed(scope["headers"])}
+        response = await answer(
             PageRequest(
-                method=scope.method,
-                path=scope.path,
-                host=scope.headers.get("host", ""),
-                accept_language=scope.headers.get("accept-language", ""),
+                method=scope["method"],
+                path=scope["path"],
+                host=sent.get(b"host", ""),
+                accept_language=sent.get(b"accept-language", ""),
             )
         )
-        protocol.response_bytes(found.status, found.all_headers, found.body)
+        headers = [*response.all_headers, ("content-length", str(len(response.body)))]
+        fields = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+        await send({"type": "http.response.start", "status": response.status, "headers": fields})
+        await send({"type": "http.response.body", "body": response.body})
+
+    return application

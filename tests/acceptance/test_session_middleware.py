@@ -1,7 +1,6 @@
 """The cookie of an ASGI application: written at log-in, read lazily, taken back at log-out."""
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from contextlib import closing
 from datetime import timedelta
@@ -10,11 +9,10 @@ from http.client import HTTPConnection
 from typing import Any, NamedTuple
 
 import pytest
-from granian.constants import Interfaces
-from granian.server.embed import Server
+import uvicorn
 from redis.asyncio import Redis
 
-from local.embedded.ports import free_port
+from ops.console.server import listen
 from sessions import SessionMiddleware, SessionRefused, Sessions, Visit
 from tests.support import eventually
 
@@ -336,16 +334,14 @@ async def port(sessions: Sessions) -> AsyncIterator[int]:
             await send({"type": "http.response.body", "body": b"part", "more_body": True})
         await send({"type": "http.response.body", "body": b""})
 
-    number = free_port()
-    server = Server(
-        SessionMiddleware(application, sessions), port=number, interface=Interfaces.ASGINL, log_enabled=False
+    listener = listen("127.0.0.1", 0)
+    server = uvicorn.Server(
+        uvicorn.Config(SessionMiddleware(application, sessions), lifespan="off", log_config=None)
     )
-    serving = asyncio.create_task(server.serve())
-    yield number
-    server.stop()  # type: ignore[no-untyped-call]  # granian's own
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    yield listener.getsockname()[1]
+    server.should_exit = True
     await serving
-    its_log = logging.getLogger("_granian")  # granian's own set-up of logging would outlive this test
-    its_log.propagate, its_log.level = True, logging.NOTSET
 
 
 class Response(NamedTuple):

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import structlog
+import uvicorn
 
 import log
 
@@ -56,7 +57,7 @@ def test_what_the_worker_binds_is_on_every_line_ours_and_a_librarys(lines: Lines
 
 
 def test_libraries_are_heard_from_warning_on_and_our_rooms_from_the_chosen_level(lines: Lines) -> None:
-    for name in ("arq.worker", "asyncio", "_granian"):
+    for name in ("arq.worker", "asyncio", "uvicorn.error"):
         logging.getLogger(name).info("library whispers")
         logging.getLogger(name).warning("library warns")
     logging.getLogger("worker.mail").info("room speaks")
@@ -221,10 +222,7 @@ def test_stdout_stays_clean() -> None:
     assert json.loads(done.stderr)["event"] == "x"
 
 
-def test_granians_own_lines_join_ours(lines: Lines) -> None:
-    from granian.log import LogLevels, configure_logging  # noqa: PLC0415  only this test needs a server
-
-    logger = logging.getLogger("_granian")
-    configure_logging(LogLevels.warning, log.GRANIAN_LOGGING)
-    logger.warning("server warns")
+def test_uvicorns_own_lines_join_ours(lines: Lines) -> None:
+    uvicorn.Config(lambda: None, log_config=None)
+    logging.getLogger("uvicorn.error").warning("server warns")
     assert [line["event"] for line in lines()] == ["server warns"]

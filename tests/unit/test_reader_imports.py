@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 
-FORBIDDEN = {"granian", "asyncpg", "arq", "aiosmtplib", "jinja2", "worker", "ops"}
+FORBIDDEN = {"uvicorn", "asyncpg", "arq", "aiosmtplib", "jinja2", "worker", "ops"}
 CONNECTION = {"link", "rights"}
 """All that it has of the producers: how to reach Redis, and nothing that could queue a job."""
 
