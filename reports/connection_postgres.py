@@ -7,8 +7,8 @@ no name and are parsed each time; directly they are prepared once. A pooler that
 next connection.
 
 What holds for everybody who connects here: settings are made inside a transaction and for it, types are only asked
-for there, and nothing needs a session that lasts: no LISTEN, no advisory lock of a session, no temporary table. One
-setting of a session there is, a time limit in place of the role's; through a pooler the role's stays.
+for there, and nothing needs a session that lasts: no LISTEN, no advisory lock of a session, no temporary table.
+One setting of a session there is, a time limit in place of the role's; through a pooler the role's stays.
 """
 
 from collections.abc import Awaitable, Callable, Coroutine

@@ -1,6 +1,7 @@
 """Reports through a pooler in transaction mode: noticed without a setting, by everybody who connects."""
 
 import argparse
+import sys
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
@@ -9,18 +10,24 @@ import asyncpg
 import pytest
 from redis.asyncio import Redis
 
+from local.installation import worker_ready
 from local.organisation import OrganisationSize, generate
 from local.organisation.postgres import install as install_organisation, load
+from local.supervisor.process import Process, Restart
+from local.supervisor.supervisor import Supervisor
 from ops.command import Tools
 from ops.doctor.postgres import gather_postgres
 from ops.reports.check import check
 from ops.reports.install_postgres import install
 from ops.reports.preview import preview
 from ops.reports.status import status
+from reports import load_reports
 from reports.connection_postgres import connect
+from reports.keys import snapshot
 from sessions.epochs_postgres import DurableEpochs
 from tests.boards import report, shop
 from tests.pooler import PGBOUNCER, disguised, pooler
+from tests.support import eventually
 from worker.reports.refresh import refresh_board
 
 Form = Callable[[str], AbstractAsyncContextManager[str]]
@@ -82,6 +89,38 @@ async def test_operators_are_answered_through_a_pooler(database: str, valkey_url
             assert (await preview(tools, asked())).facts["scope"] == 1
             assert (await gather_postgres(through)).fault == ""
             await other.close()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("form", FORMS)
+async def test_workers_behind_a_pooler_compute_all_reports_at_their_first_try(
+    database: str, valkey_url: str, form: Form
+) -> None:
+    connection = await asyncpg.connect(database)
+    await install_organisation(connection)
+    await load(connection, generate(ORGANISATION, seed=3, now=datetime.now(UTC)))
+    await connection.close()
+    async with form(database) as through, Redis.from_url(valkey_url) as redis:
+        workers = [
+            Process(
+                name=name,
+                argv=[sys.executable, "-m", "worker"],
+                environment={"MOMENTUS_REDIS_URL": valkey_url, "MOMENTUS_POSTGRES_DSN": through},
+                ready=worker_ready(valkey_url),
+                restart=Restart.NEVER,
+            )
+            for name in ("one", "two")
+        ]
+        async with Supervisor(workers):
+            keys = [snapshot("default", name) for name in load_reports()]
+
+            async def stored() -> bool:
+                return all([await redis.hexists(key, "_meta") for key in keys])
+
+            await eventually(stored, timeout=30)
+            await redis.delete(*keys)
+            await eventually(stored, timeout=30)
+            assert [await redis.hget(key, "_error") for key in keys] == [None] * 4
 
 
 @pytest.mark.parametrize("form", FORMS)
