@@ -53,7 +53,7 @@ async def pooler(dsn: str, more: str = "") -> AsyncIterator[str]:
             group=None if runs_as is None else pwd.getpwnam(runs_as).pw_gid,
             extra_groups=None if runs_as is None else [],
         )
-        address = it._replace(netloc=f"{it.username}:x@127.0.0.1:{own}").geturl()
+        address = it._replace(netloc=f"anybody:x@127.0.0.1:{own}").geturl()
         try:
             await eventually(lambda: _answers(address))
             yield address

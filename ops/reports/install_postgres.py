@@ -32,10 +32,21 @@ async def install(tools: Tools, asked: argparse.Namespace) -> CommandResult:
         raise CommandRefused('no report names its sources: add sources = ["schema.table", ...] to its head')
     if not tools.postgres_dsn and not asked.dry_run:
         raise CommandRefused(_NO_DATABASE)
-    role = asked.role or unquote(urlsplit(tools.postgres_dsn).username or "") or _ROLE
+    role = asked.role or await _own_role(tools, asked)
     script = install_script(tools.tenant, boards, role=role)
     answer = await _done(tools, asked, script, f"triggers on {len(sources)} tables mark what changes", sources)
     return answer if asked.dry_run else await _with_proofs(tools, answer, boards, role)
+
+
+async def _own_role(tools: Tools, asked: argparse.Namespace) -> str:
+    """Whom the database takes the configured user for, which a pooler may change; unasked, the address's."""
+    if asked.dry_run:
+        return unquote(urlsplit(tools.postgres_dsn).username or "") or _ROLE
+    connection = await _connected(tools.postgres_dsn)
+    try:
+        return str(await connection.fetchval("SELECT current_user"))
+    finally:
+        await connection.close()
 
 
 async def _with_proofs(

@@ -16,6 +16,7 @@ from reports.outbox_postgres import Outbox
 from reports.source_postgres import Source
 from reports.triggers import install_script
 from tests.boards import Shop, shop
+from tests.own_postgres import machine_binaries, own_postgres
 from worker.reports.prober import Prober
 from worker.reports.refresh import refresh_board
 
@@ -80,7 +81,13 @@ class Reader:
 
 @pytest.fixture
 async def reader(database: str, valkey_url: str) -> AsyncIterator[Reader]:
-    """Installed for as the documentation says."""
+    async with installed(database, valkey_url) as it:
+        yield it
+
+
+@asynccontextmanager
+async def installed(database: str, valkey_url: str) -> AsyncIterator[Reader]:
+    """A reader for whom the database marks what changes, as the documentation says."""
     role = f"reader_{secrets.token_hex(4)}"
     async with shop(database, valkey_url) as owner:
         address = urlsplit(database)
@@ -117,6 +124,20 @@ async def test_a_time_limit_of_the_role_ends_neither_a_report_nor_a_look(reader:
     connection = await connect(reader.dsn, application="momentus-test", command_timeout=5)
     await connection.fetchval("SELECT pg_sleep(0.05)")
     await connection.close()
+
+
+@pytest.mark.long
+async def test_on_the_machines_own_server_a_reader_takes_up_marks_whatever_settings_it_has(
+    valkey_url: str,
+) -> None:
+    async with (
+        own_postgres([], binaries=machine_binaries()) as (database,),
+        installed(database, valkey_url) as reader,
+    ):
+        for setting in SETTINGS.values():
+            await reader.run(setting)
+        await test_a_reader_takes_up_marks_whatever_settings_it_has(reader, "is serializable")
+        await test_a_time_limit_of_the_role_ends_neither_a_report_nor_a_look(reader)
 
 
 @pytest.mark.parametrize("right", MISSING)
