@@ -11,6 +11,7 @@ import asyncpg
 import pytest
 from redis.asyncio import Redis
 from ruamel.yaml import YAML
+from structlog.testing import capture_logs
 
 from local.installation import worker_ready
 from local.sink.smtp import MailSink
@@ -69,8 +70,12 @@ async def test_on_an_empty_database_each_command_names_the_missing_table_of_each
     code, out, _ = await run_ops("reports", "status", **settings)
     assert (code, out.count("was never computed")) == (1, 4)
     assert (await run_ops("depth", **settings))[0] == 0, "a worker may just have begun"
-    for board in empty.boards.values():
-        await refresh_board(empty, board)
+    with capture_logs() as said:
+        for board in empty.boards.values():
+            await refresh_board(empty, board)
+    failed = {one["report"]: one["reason"] for one in said if one["event_name"] == "report.failed"}
+    assert set(failed) == set(empty.reports)
+    assert failed["blockers"] == 'relation "organisation.nodes" does not exist'
     code, out, _ = await run_ops("reports", "status", **settings)
     assert code == 1
     for name in empty.reports:
