@@ -11,6 +11,16 @@ def closed(tenant: str, report: str, day: str) -> str:
     return f"momentus:{{reports}}:closed:{tenant}:{report}:{day}"
 
 
+def staged(tenant: str, report: str, attempt: str) -> str:
+    """HASH of a new set that one attempt to store it puts together, until it is whole."""
+    return f"momentus:{{reports}}:staged:{tenant}:{report}:{attempt}"
+
+
+def staging(tenant: str) -> str:
+    """SET of the :func:`staged` keys that there are, so that those a worker left behind are found."""
+    return f"momentus:{{reports}}:staging:{tenant}"
+
+
 def wanted(tenant: str, report: str) -> str:
     """STRING: somebody read the report and found it old. Written by readers."""
     return f"momentus:{{reports}}:wanted:{tenant}:{report}"

@@ -23,6 +23,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import asyncpg
@@ -34,6 +35,7 @@ from reports.day import Day
 from reports.document import microseconds
 from reports.measures import INFINITE
 from reports.memo import Memo, Rows
+from reports.off_loop import off_loop
 from reports.rollup import InvalidRows, Row
 from reports.tree import Node, Tree, grow_tree
 from reports.values_postgres import check_columns, check_names, describe, read_exactly, unreadable
@@ -180,10 +182,11 @@ class Snapshot:
         """
         if report.tree not in self._trees:
             rows = list(await self._fetch(report.tree, scope="id"))
-            known = self.memo.known_tree(report.tree, rows)
+            known = await off_loop(lambda: self.memo.known_tree(report.tree, rows))
             if known is None:
                 await check_names(self._connection, report.tree)
-            self._trees[report.tree] = known or self.memo.tree(report.tree, rows, _grown)
+                known = await off_loop(lambda: self.memo.tree(report.tree, rows, _grown))
+            self._trees[report.tree] = known
         return self._trees[report.tree]
 
     async def rows(self, report: Report, *, now: datetime, day: Day) -> list[Row]:
@@ -205,7 +208,8 @@ class Snapshot:
             self.memo.note_columns(process, report.sql, None)  # a column may be of another type by now
             raise
         if report.valid_until_column:
-            self._earliest[report.name, now] = _earliest(rows, report.valid_until_column)
+            earliest = partial(_earliest, rows, report.valid_until_column)
+            self._earliest[report.name, now] = await off_loop(earliest)
         return rows
 
     async def valid_until(self, report: Report, *, now: datetime, day: Day) -> Any:  # noqa: ANN401  the query's

@@ -1,5 +1,9 @@
-"""Stored reports as the refresh sees them: what is there, and the one atomic write."""
+"""Stored reports as the refresh sees them: what is there, and the atomic write.
 
+No call takes the server longer than about two milliseconds, however large a set is: others wait as long as any.
+"""
+
+import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -13,19 +17,26 @@ from reports import Report
 from reports.compress import Compressor
 from reports.declarations import Declarations
 from reports.document import Document, microseconds, milliseconds
-from reports.keys import changed, closed, prober, snapshot, wanted
+from reports.keys import changed, closed, prober, snapshot, staged, staging, wanted
 from reports.memo import etags_of
+from reports.off_loop import off_loop
 from reports.pace import Known, rest_ends
 from reports.schema import document_schema
+from reports.staging import is_one_part, parts_of, size_of
 
 _SCRIPTS = Path(__file__).parent / "scripts"
-_HEAD = b"head:"
+_HEADS_AND_GONE = "[hg][eo][an][de]:*"
+_FIELDS_AT_ONCE = 300
 _ETAG_FIRST = b'{"etag":"'
 _ETAG_ENDS = len(_ETAG_FIRST) + 16
 _EPOCH = datetime.fromtimestamp(0, UTC)
 
 _TIME = "return redis.call('TIME')"
 """A script, because only for the sake of a key does a cluster's client ask the very server that has it."""
+_STAGED_MS = 600_000
+_SILENT_MS = 60_000
+"""A set that is put together gets a part several times a second; one that got none for so long was left behind."""
+
 _NEVER_SO_LONG_MS = 3_600_000
 """No lease of the prober is as long; one that is was taken before Redis's clock was put back."""
 
@@ -50,6 +61,7 @@ class Stored:
 
     Attributes:
         last: what :meth:`ReportStore.known` says of it.
+        gone: scopes of which only the path is stored, and when they were found to be gone.
     """
 
     generation: int
@@ -57,6 +69,7 @@ class Stored:
     costs: Sequence[float] = ()
     failure: Failure = Failure()
     last: Known | None = None
+    gone: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,10 +134,10 @@ class ReportStore:
         self._redis = redis
         self._tenant = tenant
         self._publish = redis.register_script((_SCRIPTS / "publish.lua").read_text(encoding="utf-8"))
+        self._stage = redis.register_script((_SCRIPTS / "stage.lua").read_text(encoding="utf-8"))
         self._verify = redis.register_script((_SCRIPTS / "verify.lua").read_text(encoding="utf-8"))
         self._time = redis.register_script(_TIME)
         self.declarations = Declarations(redis, tenant=tenant)
-        self._compressor = Compressor()
 
     async def clock(self) -> Reading:
         """What Redis's clock says; on a cluster that of the server where reports are. Raises RedisError."""
@@ -143,21 +156,36 @@ class ReportStore:
         ``publish.lua`` will have the differences found again.
         """
         key = self._key(report, day)
-        async with self._redis.pipeline(transaction=False) as pipe:
-            pipe.hget(key, "_gen")
-            pipe.hkeys(key)
-            generation, keys = await pipe.execute()
-        names = set(keys)
-        fields = [name for name in names if name.startswith(_HEAD) and name[len(_HEAD) :] in names]
-        wanted_fields = [b"_costs", b"_error", b"_meta", *fields]
-        costs, error, meta, *heads = await self._redis.hmget(key, wanted_fields)  # type: ignore[misc]
-        etags = {int(name[len(_HEAD) :]): etag_of(head) for name, head in zip(fields, heads, strict=True) if head}
-        return Stored(
-            int(generation or 0), etags, orjson.loads(costs or b"[]"), _failure(error), _known(meta, error)
-        )
+        generation, costs, error, meta = await self._redis.hmget(key, ["_gen", "_costs", "_error", "_meta"])  # type: ignore[misc]
+        etags, gone = await self._scopes(key) if generation else ({}, frozenset[int]())
+        last = _known(meta, error)
+        return Stored(int(generation or 0), etags, orjson.loads(costs or b"[]"), _failure(error), last, gone)
+
+    async def _scopes(self, key: str) -> tuple[dict[int, str], frozenset[int]]:
+        """The ETag of every scope that has a document, and the scopes that are gone, looked through in parts."""
+        etags: dict[int, str] = {}
+        gone: set[int] = set()
+        cursor = 0
+        while True:
+            cursor, found = await self._redis.hscan(key, cursor, match=_HEADS_AND_GONE, count=_FIELDS_AT_ONCE)
+            for name, value in found.items():
+                if name.startswith(b"head:"):
+                    etags[int(name[5:])] = etag_of(value)
+                elif name.startswith(b"gone:"):
+                    gone.add(int(name[5:]))
+            if cursor == 0:
+                return {scope: etag for scope, etag in etags.items() if scope not in gone}, frozenset(gone)
 
     async def publish(self, new: NewSet, stored: Stored, change: Change) -> str:
-        """Store the new set; says ``stored``, ``superseded`` or ``moved``."""
+        """Store the new set: a small change by one call, else by parts and a call that makes them visible at once.
+
+        Returns:
+            ``stored``, ``superseded`` or ``moved``.
+        """
+        key, attempt = self._key(new.report, new.day), secrets.token_hex(8)
+        keys = [staged(self._tenant, new.report, attempt), key, staging(self._tenant)]
+        written = await off_loop(lambda: _written(new, change))
+        fields = await self._put_together(keys, new, stored, change) if written is None else 0
         arguments: list[str | bytes | int] = [
             microseconds(new.as_of),
             microseconds(new.began or new.as_of),
@@ -167,15 +195,38 @@ class ReportStore:
             "" if new.day else changed(self._tenant),
             new.report,
             milliseconds(new.keep),
-            len(change.changed),
+            fields,
+            *(written or [0]),
         ]
-        for scope in change.changed:
-            document = new.documents[scope]
-            variants = self._compressor.variants(document.body)
-            arguments += [scope, document.body, document.head, variants.zstd, variants.gzip]
-        arguments += change.gone
-        reply = await self._publish(keys=[self._key(new.report, new.day)], args=arguments)
-        return str(reply[0].decode())
+        reply = await self._publish(keys=[keys[1], keys[0], keys[2]], args=arguments)
+        state = str(reply[0].decode())
+        if state != "stored" and fields:
+            await self._redis.unlink(keys[0])
+        return state
+
+    async def _put_together(self, keys: Sequence[str], new: NewSet, stored: Stored, change: Change) -> int:
+        """Stage the new set; how many fields it has. The next part is compressed while one is on its way."""
+        parts = parts_of(new.documents, changed=change.changed, gone=change.gone, long_gone=stored.gone)
+        shared = [_STAGED_MS, microseconds(new.as_of)]
+        fields = 0
+        following = off_loop(lambda: next(parts, None))
+        while (part := await following) is not None:
+            following = off_loop(lambda: next(parts, None))
+            fields += int(await self._stage(keys=keys, args=[*shared, *part.arguments]))
+        return fields
+
+    async def remove_left_behind(self) -> int:
+        """Remove sets that a worker began to put together and did not end; how many.
+
+        They would expire, but a large key that expires is freed while everybody waits (as Redis 7 is configured).
+        """
+        key = staging(self._tenant)
+        removed = 0
+        for name in await self._redis.smembers(key):  # type: ignore[misc]
+            if await self._redis.pttl(name) < _STAGED_MS - _SILENT_MS:
+                removed += await self._redis.unlink(name)
+                await self._redis.srem(key, name)  # type: ignore[misc]
+        return removed
 
     async def verify(
         self, report: str, known: Known, *, at: datetime, offset_us: int | None = None, visible: str = ""
@@ -248,6 +299,23 @@ class ReportStore:
 
     def _key(self, report: str, day: str = "") -> str:
         return closed(self._tenant, report, day) if day else snapshot(self._tenant, report)
+
+
+def _written(new: NewSet, change: Change) -> list[str | bytes | int] | None:
+    """What ``publish.lua`` takes of a small change; None of one that is to be staged."""
+
+    def size(scope: int) -> int:
+        return size_of(new.documents[scope]) if scope in new.documents else 0
+
+    if not is_one_part([*change.changed, *change.gone], size):
+        return None
+    compressor = Compressor()
+    written: list[str | bytes | int] = [len(change.changed)]
+    for scope in change.changed:
+        document = new.documents[scope]
+        variants = compressor.variants(document.body)
+        written += [scope, document.body, document.head, variants.zstd, variants.gzip]
+    return [*written, *change.gone]
 
 
 def _entry(report: Report) -> bytes:

@@ -60,6 +60,8 @@ _NO_MAIL = event("worker.no_mail")
 
 _EXIT_CONFIGURATION = 2
 _ANSWER_SECONDS = 5
+_TURN_SECONDS = 0.0005
+"""After which a thread that computes a report lets the event loop work; Python's own 5 ms are felt by mails."""
 _OBJECTS_BETWEEN_COLLECTIONS = 10_000
 """More than a hundred running jobs have, so that few of them are looked through in vain."""
 
@@ -141,6 +143,7 @@ async def _work(settings: Settings) -> None:
         )
         gc.collect()
         gc.freeze()  # what was loaded stays: looking through it again and again takes a twentieth of the time
+        sys.setswitchinterval(_TURN_SECONDS)
         gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
         try:
             await worker.async_run()

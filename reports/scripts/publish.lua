@@ -2,6 +2,8 @@
 --
 -- KEYS[1]  momentus:{reports}:snapshot:<tenant>:<report>  HASH  <scope>, head:<scope>, gone:<scope>, _meta, …
 --          or momentus:{reports}:closed:<tenant>:<report>:<day>, the same for a day that is over
+-- KEYS[2]  momentus:{reports}:staged:<tenant>:<report>:<attempt>  HASH  the new set, put together by stage.lua
+-- KEYS[3]  momentus:{reports}:staging:<tenant>  SET  where stage.lua noted it
 -- ARGV[1]  as_of of the new set (microseconds, the database's clock)
 -- ARGV[2]  when its transaction began (the same clock): its state was taken at that instant or later, at as_of at last
 -- ARGV[3]  generation against which the changes were found ("0": none was stored)
@@ -10,11 +12,13 @@
 -- ARGV[6]  channel on which the store is announced; empty: none
 -- ARGV[7]  the report's name
 -- ARGV[8]  life of the key (ms); "0": no end
--- ARGV[9]  how many scopes changed; then five per scope: scope, body, head, body as zstd, as gzip; empty: no variant
+-- ARGV[9]  how many fields were staged; "0": none, what changed follows
+-- ARGV[10] how many scopes changed; then five per scope: scope, body, head, body as zstd, as gzip; empty: no variant
 -- then     the scopes that are gone
 --
 -- Returns  {"stored", generation}; {"superseded"}: a set is stored that is newer, or that was being made at the same time;
---          {"moved"}: another set was stored since the changes were found: find them again
+--          {"moved"}: another set was stored since the changes were found, or the staged one is not whole (Redis
+--          was emptied, or has lost a part of it): find the changes again
 --
 -- Invariant: as_of never goes back, and a body belongs to the generation that _meta names or has not changed
 -- since; a variant is its body's or absent. A reader that asks for body and _meta in one call sees one instant.
@@ -31,23 +35,33 @@ if (stored[2] or '0') ~= ARGV[3] then
   return {'moved'}
 end
 
-local function store_variant(field, octets)
-  if octets == '' then
-    redis.call('HDEL', snapshot, field)
-  else
-    redis.call('HSET', snapshot, field, octets)
+local staged = tonumber(ARGV[9])
+if staged > 0 then
+  if redis.call('HLEN', KEYS[2]) ~= staged then
+    return {'moved'}
   end
+  redis.call('SREM', KEYS[3], KEYS[2])
+  redis.call('UNLINK', snapshot)  -- RENAME would free it while everybody waits
+  redis.call('RENAME', KEYS[2], snapshot)
+  redis.call('PERSIST', snapshot)
 end
 
 local generation = tonumber(ARGV[3]) + 1
-local changed = tonumber(ARGV[9])
-local at = 10
-for _ = 1, changed do
-  local scope = ARGV[at]
-  redis.call('HSET', snapshot, scope, ARGV[at + 1], 'head:' .. scope, ARGV[at + 2])
-  store_variant(scope .. ':zstd', ARGV[at + 3])
-  store_variant(scope .. ':gzip', ARGV[at + 4])
-  redis.call('HDEL', snapshot, 'gone:' .. scope)
+local at = 11
+for _ = 1, tonumber(ARGV[10]) do
+  local scope, body, head, zstd, gzip = unpack(ARGV, at, at + 4)
+  local packed = {{scope .. ':zstd', zstd}, {scope .. ':gzip', gzip}}
+  local fields, without = {scope, body, 'head:' .. scope, head}, {'gone:' .. scope}
+  for _, variant in ipairs(packed) do
+    if variant[2] == '' then
+      without[#without + 1] = variant[1]
+    else
+      fields[#fields + 1] = variant[1]
+      fields[#fields + 1] = variant[2]
+    end
+  end
+  redis.call('HSET', snapshot, unpack(fields))
+  redis.call('HDEL', snapshot, unpack(without))
   at = at + 5
 end
 for gone = at, #ARGV do

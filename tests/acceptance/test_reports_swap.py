@@ -12,6 +12,7 @@ import zstandard
 from redis.asyncio import Redis
 
 from reader.connection import Connection
+from reader.copy import Copy
 from reader.handler import Reader
 from reader.message import Answer, Listed, Request
 from reader.report import Reports
@@ -49,13 +50,16 @@ class Seen:
 
 
 @pytest.mark.parametrize("swaps", [300, pytest.param(10_000, marks=pytest.mark.long)])
+@pytest.mark.parametrize("scopes_at_once", [64, 1], ids=["where they stand", "in parts"])
+@pytest.mark.parametrize("copy", [None, Copy(octets=100_000)], ids=["asking", "with a copy"])
 @pytest.mark.timeout(300)
 async def test_a_reader_sees_one_generation_in_each_answer_however_many_sets_are_swapped(
-    valkey_url: str, swaps: int
+    valkey_url: str, monkeypatch: pytest.MonkeyPatch, swaps: int, scopes_at_once: int, copy: Copy | None
 ) -> None:
+    monkeypatch.setattr("reports.staging.SCOPES", scopes_at_once)
     over, seen = asyncio.Event(), Seen()
     began = datetime.now(UTC)
-    async with Redis.from_url(valkey_url) as redis, a_reader(valkey_url) as reader:
+    async with Redis.from_url(valkey_url) as redis, a_reader(valkey_url, copy) as reader:
         store = ReportStore(redis, tenant="default")
         await swap(store, 0, began)
         hammers = [asyncio.create_task(hammer(reader, began, over, seen)) for _ in range(4)]
@@ -70,9 +74,9 @@ async def test_a_reader_sees_one_generation_in_each_answer_however_many_sets_are
 
 
 @asynccontextmanager
-async def a_reader(url: str) -> AsyncIterator[Reader]:
-    connection = Connection(url, deadline=PATIENT)
-    store = Store(connection, tenant="default")
+async def a_reader(url: str, copy: Copy | None) -> AsyncIterator[Reader]:
+    connection = Connection(url, deadline=PATIENT, copy=copy)
+    store = Store(connection, tenant="default", copy=copy)
     try:
         yield Reader(store, Reports(store, None), None)
     finally:

@@ -44,6 +44,7 @@ from producers import Producer
 from producers.keys import LaneKeys
 from producers.link import Link
 from producers.suppression import count_failure, suppress, weigh_refusal
+from reports.document import Document
 from reports.keys import audit, snapshot, wanted
 from reports.store import Change, NewSet, ReportStore, Stored
 from sessions import Sessions
@@ -413,6 +414,9 @@ async def a_day_is_closed_and_somebody_finds_a_report_old(it: System) -> None:
         keep=timedelta(days=1),
     )
     assert await store.publish(day, Stored(0, {}), Change([], [])) == "stored"
+    nodes = dict.fromkeys(range(1, 200), Document("0" * 16, b"{}", b'{"etag":"0000000000000000"}'))
+    large = replace(day, day="2026-01-02", documents=nodes)
+    assert await store.publish(large, Stored(0, {}), Change(list(nodes), [])) == "stored"
     await it.redis.set(wanted("default", "management"), 1, nx=True, px=30_000)
 
 

@@ -76,15 +76,16 @@ def follows(new: NewSet, last: Known | None) -> datetime | None:
     As a rule that is when its transaction began. Where the clocks of the two sets differ, one of them was set in
     between, and the snapshots judge: of a state that sees all that is stored, any later instant will do.
     """
+    began = new.began or new.as_of
     if last is None or not last.stored or last.offset is None or new.day:
-        return new.began
+        return began
     offset_us = new.meta.get("clock_offset_us")
     if not isinstance(offset_us, int) or abs(offset_us - microseconds_of(last.offset)) <= SET_US:
-        return new.began
+        return began
     visible = str(new.meta["snapshot"])
     if includes(visible, last.visible):
-        return max(new.began or new.as_of, last.as_of + _TICK, last.verified + _TICK)
-    return None if includes(last.visible, visible) else new.began
+        return max(began, last.as_of + _TICK, last.verified + _TICK)
+    return None if includes(last.visible, visible) else began
 
 
 def ahead_of(new: NewSet, last: Known | None) -> timedelta:

@@ -94,6 +94,7 @@ class Prober:
         if not await self._refresher.store.lead(self._me, lasting=_LEASE):
             return _SLOWEST
         await self._sweep()
+        await self._refresher.store.remove_left_behind()
         look = await self.look()
         pause = max(_FASTEST, min([_SLOWEST, *(board.debounce for board in self._boards.values())]))
         waiting = [one.due - look.at for name, one in look.decisions.items() if name not in look.asked]

@@ -26,6 +26,7 @@ from reports.catalogue_postgres import read_catalogue
 from reports.cost import rest_after
 from reports.day import Day, day_around
 from reports.document import microseconds, milliseconds
+from reports.off_loop import off_loop
 from reports.rollup import InvalidRows
 from reports.source_postgres import DATABASE_FAULTS, AnotherRefresh, MarksRefused, Snapshot, is_never, log_fields
 from reports.store import Failure, NewSet
@@ -228,7 +229,8 @@ async def _computed(
     until = await _valid_until(snapshot, report, day_around(snapshot.as_of, zone))
     cost_ms = (snapshot.spent - spent) * 1000
     tree = await snapshot.tree(report)
-    meta = _meta(report, snapshot, until, digest, scopes=len(documents), cost_ms=cost_ms) | {"tree": tree.digest}
+    of_tree = await off_loop(lambda: tree.digest)
+    meta = _meta(report, snapshot, until, digest, scopes=len(documents), cost_ms=cost_ms) | {"tree": of_tree}
     meta["clock_offset_us"] = offset_us
     return NewSet(
         report=report.name,

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import partial
 from zoneinfo import ZoneInfo
 
 from reports import Report
@@ -10,6 +11,7 @@ from reports.boards import Board, boards_of
 from reports.cost import p95, with_latest
 from reports.day import day_around
 from reports.document import Document, write_documents
+from reports.off_loop import off_loop
 from reports.outbox_postgres import Outbox
 from reports.pace import debt_after
 from reports.rollup import roll_up
@@ -64,7 +66,7 @@ async def compute(snapshot: Snapshot, report: Report, *, now: datetime, zone: Zo
         totals = roll_up(rows, scope=report.scope, rollup=report.rollup, tree=tree)
         return write_documents(report, tree, totals, as_of=now)
 
-    return snapshot.memo.documents(report.name, tree, rows, write)
+    return await off_loop(lambda: snapshot.memo.documents(report.name, tree, rows, write))
 
 
 async def publish(store: ReportStore, new: NewSet) -> dict[str, object]:
@@ -78,7 +80,7 @@ async def publish(store: ReportStore, new: NewSet) -> dict[str, object]:
         began = follows(new, stored.last)
         if began is None:
             return {"state": "superseded", "ahead": ahead_of(new, stored.last), **new.meta}
-        change = difference(stored, new.documents)
+        change = await off_loop(partial(difference, stored, new.documents))
         cost = float(str(new.meta["cost_ms"]))
         costs = with_latest(stored.costs, cost)
         meta = {**new.meta, "cost_p95_ms": p95(costs), "debt_ms": _debt_ms(new, stored, cost)}

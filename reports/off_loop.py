@@ -1,0 +1,21 @@
+"""Threads for what keeps a processor busy: the event loop goes on sending mails meanwhile.
+
+There are two, so that two refreshes share a machine with the rest of the worker and a queue of them waits here. A
+thread that computes in Python hands the interpreter over when another asks for it, every few milliseconds
+(``sys.setswitchinterval``); one call that works in C does not. So what runs here goes over many nodes in slices.
+"""
+
+import asyncio
+import contextvars
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+_Result = TypeVar("_Result")
+_THREADS = ThreadPoolExecutor(2, "reports")
+
+
+def off_loop(compute: Callable[[], _Result]) -> asyncio.Future[_Result]:
+    """Begin to compute in one of the threads, and return at once. What was begun goes on to its end there."""
+    context = contextvars.copy_context()
+    return asyncio.get_running_loop().run_in_executor(_THREADS, context.run, compute)

@@ -1,0 +1,116 @@
+"""The parts in which a large set is stored, each of about a millisecond of the server.
+
+A set of which little changed is stored by one call, where it stands. Of one that changes more, everything is put
+under another key, a part after the other: what changed is sent, what did not is copied by the server. Then one
+call that costs the same for any size makes the new set the stored one, if nothing was stored meanwhile. A reader
+sees the former set until that call, and the new one after it.
+
+The price of a large change to a large set: all of it is written again, and both sets need room meanwhile.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+
+from reports.compress import Compressor
+from reports.document import Document
+
+SCOPES = 64
+"""The most scopes of one part; each has up to five fields."""
+BYTES = 256_000
+"""The most bytes of documents in one part, but for a single document that is larger."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What one call of ``stage.lua`` adds.
+
+    Attributes:
+        fields: names and values, in turns.
+        carried: scopes that stay as they are stored.
+        gone: scopes that are gone in the new set.
+    """
+
+    fields: Sequence[bytes | str] = field(default=(), repr=False)
+    carried: Sequence[int] = ()
+    gone: Sequence[int] = ()
+
+    @property
+    def arguments(self) -> list[bytes | str | int]:
+        """As the script takes them, behind those that all parts share."""
+        return [len(self.fields), *self.fields, len(self.carried), *self.carried, *self.gone]
+
+
+def is_one_part(scopes: Sequence[int], size: Callable[[int], int]) -> bool:
+    """Whether a change is small enough to be stored by one call.
+
+    >>> is_one_part(range(64), lambda scope: 1_000), is_one_part(range(65), lambda scope: 1_000)
+    (True, False)
+    >>> is_one_part([1], lambda scope: 10_000_000), is_one_part(range(2), lambda scope: 300_000)
+    (True, False)
+    """
+    return len(list(islice(slices(scopes, size), 2))) <= 1
+
+
+def slices(scopes: Iterable[int], size: Callable[[int], int]) -> Iterator[list[int]]:
+    """Scopes in the slices that are one part each.
+
+    >>> [len(one) for one in slices(range(150), lambda scope: 1_000)]
+    [64, 64, 22]
+    >>> [len(one) for one in slices(range(5), lambda scope: 100_000)]
+    [2, 2, 1]
+    """
+    part: list[int] = []
+    room = BYTES
+    for scope in scopes:
+        took = size(scope)
+        if part and (len(part) == SCOPES or took > room):
+            yield part
+            part, room = [], BYTES
+        part.append(scope)
+        room -= took
+    if part:
+        yield part
+
+
+def parts_of(
+    documents: Mapping[int, Document], *, changed: Sequence[int], gone: Sequence[int], long_gone: Iterable[int]
+) -> Iterator[Part]:
+    """The whole of a new set, part by part. Compresses what changed, so it is not for the event loop.
+
+    Args:
+        changed: scopes whose documents are not stored.
+        gone: scopes that are stored and not in the new set.
+        long_gone: scopes that are stored as gone.
+    """
+    compressor = Compressor()
+    for scopes in slices(changed, lambda scope: size_of(documents[scope])):
+        yield Part(fields=fields_of(documents, scopes, compressor))
+    sent = set(changed)
+    unchanged = (scope for scope in documents if scope not in sent)
+    for scopes in slices(unchanged, lambda scope: size_of(documents[scope])):
+        yield Part(carried=scopes)
+    for scopes in slices((scope for scope in long_gone if scope not in documents), lambda _: 0):
+        yield Part(carried=scopes)
+    for scopes in slices(gone, lambda _: 0):
+        yield Part(gone=scopes)
+
+
+def fields_of(
+    documents: Mapping[int, Document], scopes: Sequence[int], compressor: Compressor
+) -> list[bytes | str]:
+    """Names and values of the fields that store these documents with their variants."""
+    fields: list[bytes | str] = []
+    for scope in scopes:
+        document = documents[scope]
+        fields += [str(scope), document.body, f"head:{scope}", document.head]
+        variants = compressor.variants(document.body)
+        for name, octets in (("zstd", variants.zstd), ("gzip", variants.gzip)):
+            if octets:
+                fields += [f"{scope}:{name}", octets]
+    return fields
+
+
+def size_of(document: Document) -> int:
+    """Bytes that it takes in a part, without its variants."""
+    return len(document.body) + len(document.head)
