@@ -23,8 +23,11 @@ class Asker:
     roots: AbstractSet[int]
 
 
-async def find_asker(guard: Guard, request: Request) -> Asker | None:
+async def find_asker(guard: Guard, request: Request, *, counts: bool = True) -> Asker | None:
     """Find the session of a request; None when there is none, or when it has ended.
+
+    Args:
+        counts: whether that is a use of the session, which slides its idle limit.
 
     Raises:
         StoreUnavailable, SessionsUnavailable: Redis did not say, or not in the sessions' format.
@@ -32,7 +35,7 @@ async def find_asker(guard: Guard, request: Request) -> Asker | None:
     found = credentials_of(request)
     for token in (found.token, found.cookie) if found else ():
         place, asked = place_of(token), await guard.ask(token)
-        roots = await guard.roots(token, asked) if asked else None
+        roots = await guard.roots(token, asked, counts=counts) if asked else None
         if place is not None and roots is not None:
             return Asker(place.session_key, roots)
     return None

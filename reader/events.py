@@ -13,6 +13,7 @@ import asyncio
 import re
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 
 from reader import problem
 from reader.access import token_of
@@ -58,13 +59,16 @@ class Events:
         self._hints = hints
         self._waiting = 0
 
-    async def admit(self, request: Request) -> Admission | Answer:
+    async def admit(self, request: Request, *, counts: bool = True) -> Admission | Answer:
         """Judge who wants to follow: their admission, or a refusal.
+
+        Args:
+            counts: whether that is a use of the session, which slides its idle limit.
 
         Raises:
             StoreUnavailable, SessionsUnavailable: nobody can tell now.
         """
-        asker = await find_asker(self._guard, request) if self._guard else None
+        asker = await find_asker(self._guard, request, counts=counts) if self._guard else None
         if self._guard and asker is None:
             return problem.unauthorised(token_given=token_of(request) is not None)
         names = values_of(request.query, "report")
@@ -88,9 +92,17 @@ class Events:
                 admission = await self._wait(request, stream)
                 begin = back(admission.report) if admission else ""
             if admission is not None and self._hints.has_room(admission.asker):
-                await self._hints.follow(admission.report, stream, admission.asker, begin=begin)
+                still = partial(self._is_still_admitted, request)
+                await self._hints.follow(admission.report, stream, admission.asker, begin=begin, still=still)
             elif admission is not None:
                 await stream.send_str(NO_ROOM)
+
+    async def _is_still_admitted(self, request: Request) -> bool:
+        """Whether session and report are still there; while nobody can tell, they count as they were."""
+        try:
+            return isinstance(await self.admit(request, counts=False), Admission)
+        except UNAVAILABLE:
+            return True
 
     async def _wait(self, request: Request, stream: Stream) -> Admission | None:
         """The admission once Redis is back; None when there is none, so that the stream ends."""

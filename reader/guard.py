@@ -107,9 +107,12 @@ class Guard:
         return self._copy.generation if self._copy else 0
 
     def read(
-        self, known: Known, record: list[bytes | None], epoch: bytes | None, asked_at: int
+        self, known: Known, record: list[bytes | None], epoch: bytes | None, asked_at: int, *, counts: bool = True
     ) -> AbstractSet[int] | None:
         """The roots of a session that was looked at; None when it is not there: see what became of it.
+
+        Args:
+            counts: whether that is a use of the session, which slides its idle limit.
 
         Raises:
             SessionsUnavailable: what is stored is not in the sessions' format.
@@ -118,7 +121,8 @@ class Guard:
         if data is None:
             self._forget(known)
             return None
-        self._use(known, record)
+        if counts:
+            self._use(known, record)
         if self._copy is not None:
             size = sum(len(value) for value in record if value)
             self._copy.keep(known.place.session_key, "", record, size=size, asked_at=asked_at)
@@ -139,21 +143,24 @@ class Guard:
         found = place_of(token)
         return None if found is None else Asked(found, None, (await send(*first_look(found)),))
 
-    async def roots(self, token: str, asked: Asked) -> AbstractSet[int] | None:
+    async def roots(self, token: str, asked: Asked, *, counts: bool = True) -> AbstractSet[int] | None:
         """The roots of the session, None when it has ended.
+
+        Args:
+            counts: as in `read`.
 
         Raises:
             StoreUnavailable, SessionsUnavailable: Redis did not say, or not in the sessions' format.
         """
         ask, replies = self._connection.ask, [await self._connection.reply(one) for one in asked.replies]
         if asked.known is None:
-            return await self._found(token, asked.place, replies[0])
-        roots = self.read(asked.known, replies[0], replies[1], asked.generation)
+            return await self._found(token, asked.place, replies[0], counts)
+        roots = self.read(asked.known, replies[0], replies[1], asked.generation, counts=counts)
         if roots is not None:
             return roots
-        return await self._found(token, asked.place, await ask(*first_look(asked.place)))
+        return await self._found(token, asked.place, await ask(*first_look(asked.place)), counts)
 
-    async def _found(self, token: str, place: Place, reply: Record) -> AbstractSet[int] | None:
+    async def _found(self, token: str, place: Place, reply: Record, counts: bool) -> AbstractSet[int] | None:  # noqa: FBT001  passed on
         """See what there is behind a token, and note how to look at it from now on."""
         found = await read(self._connection.ask, place, reply)
         if found is None:
@@ -163,7 +170,8 @@ class Guard:
         known = Known(found.place, glance, pack(glance.record) + pack(glance.epoch))
         if found.place == place:  # else it has a new token, and this one goes on for a moment only
             self._glances.note(token, known)
-        self._use(known, found.record)
+        if counts:
+            self._use(known, found.record)
         return read_roots(found.record[-1] or b"")
 
     def _forget(self, known: Known) -> None:

@@ -59,8 +59,11 @@ class ClusterGuard(Guard):
         loading.add_done_callback(_look_at)
         return Asked(place, None, (loading,))
 
-    async def roots(self, token: str, asked: Asked) -> AbstractSet[int] | None:
+    async def roots(self, token: str, asked: Asked, *, counts: bool = True) -> AbstractSet[int] | None:
         """The roots of the session, None when it has ended.
+
+        Args:
+            counts: whether that is a use of the session, which slides its idle limit.
 
         Raises:
             SessionsUnavailable: Redis did not say, or not in the sessions' format.
@@ -69,7 +72,8 @@ class ClusterGuard(Guard):
         found: Found | None = await asked.replies[0]
         if found is None:
             return None
-        self._note_use(found)
+        if counts:
+            self._note_use(found)
         return read_roots(found.record[-1] or b"")
 
     async def close(self) -> None:

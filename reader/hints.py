@@ -19,6 +19,7 @@ itself (no room, Redis away) is said in a stream, which ends or goes on: only wh
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -105,19 +106,34 @@ class Hints:
         for one in self._followers:
             one.tell(_END)
 
-    async def follow(self, report: str, stream: Stream, asker: str = "", *, begin: str = "") -> None:
-        """Send hints until the client goes or the stream's life is over.
+    async def follow(
+        self,
+        report: str,
+        stream: Stream,
+        asker: str = "",
+        *,
+        begin: str = "",
+        still: Callable[[], Awaitable[bool]] | None = None,
+    ) -> None:
+        """Send hints until the client goes, the stream's life is over, or what it was admitted by is withdrawn.
 
         Args:
             begin: the first event.
+            still: whether they may still follow; asked about once between two signs of life.
         """
         one = Follower(report, asker)
         self._followers.add(one)
-        ends = asyncio.get_running_loop().time() + self._life_s
+        now = asyncio.get_running_loop().time
+        ends, look_at = now() + self._life_s, now() + self._beat_s
         try:
             await stream.send_str("retry: 2000\n\n" + begin)
-            while not self.closed and (left := ends - asyncio.get_running_loop().time()) > 0:
-                await stream.send_str(await _next(one.queue, min(left, self._beat_s)))
+            while not self.closed and (left := ends - now()) > 0:
+                said = await _next(one.queue, min(left, self._beat_s))
+                if still is not None and now() >= look_at:
+                    if not await still():
+                        return
+                    look_at = now() + self._beat_s
+                await stream.send_str(said)
         except OSError:
             pass  # the client has gone
         finally:

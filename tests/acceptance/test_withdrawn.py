@@ -4,6 +4,7 @@ A report, a node and a right are each withdrawn as the product does it, on a rea
 just served the document on every path and keeps all of it in its copy.
 """
 
+import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -18,13 +19,15 @@ from reader.connection import Connection
 from reader.copy import Copy
 from reader.guard import Guard
 from reader.handler import Reader
+from reader.hints import Hints
 from reader.look import Question
-from reader.message import Answer, Listed, Request
+from reader.message import Answer, Headers, Listed, Request
 from reader.report import Reports
 from reader.store import Store
 from reports.declarations import Declarations
 from reports.keys import closed, snapshot
 from sessions import Session, Sessions
+from sessions.token import place_of
 from tests.support import OwnValkey, eventually
 
 TENANT, REPORT = "default", "general"
@@ -97,6 +100,16 @@ class World:
             Request("GET", path, "", Listed((("authorization", f"Bearer {self.token}"),)))
         )
 
+    def hints_request(self) -> Request:
+        credentials = Listed((("authorization", f"Bearer {self.token}"),))
+        return Request("GET", "/v1/events", f"report={REPORT}", credentials)
+
+    @property
+    def session_key(self) -> str:
+        place = place_of(self.token)
+        assert place is not None
+        return place.session_key
+
     async def hear(self) -> None:
         """Come after all that Redis had to tell until now, and after what was asked because of it."""
         for _ in range(3):
@@ -127,7 +140,7 @@ async def world(own_valkey: Callable[..., Awaitable[OwnValkey]]) -> AsyncIterato
     token, session = await sessions.create("u-17", {"roots": [4]})
     service, _ = await sessions.create_service("wallboard", [4], lasts=timedelta(days=1))
     reports = Reports(store, guard)
-    reader = Reader(store, reports, guard)
+    reader = Reader(store, reports, guard, hints=Hints(beat_s=0.02))
     yield World(valkey, connection, redis, reports, reader, sessions, token, session, service)
     await connection.close()
     await redis.aclose()
@@ -282,6 +295,77 @@ async def test_a_withdrawn_report_is_neither_described_nor_listed_nor_followed(w
     assert b"General" not in body
     assert await world.redis.hkeys(catalogue(TENANT)) == []
     assert not await world.redis.exists(KEY)
+
+
+class Followed:
+    """One exchange whose answer is a stream; it is held by whoever looks at it."""
+
+    def __init__(self, request: Request) -> None:
+        self.request = request
+        self.answers: list[Answer] = []
+        self.sent: list[str] = []
+        self.ended = asyncio.Event()
+
+    def respond(self, answer: Answer) -> None:
+        self.answers.append(answer)
+
+    def respond_in_parts(self, status: int, headers: Headers) -> "Followed":
+        assert (status, dict(headers)["content-type"]) == (200, "text/event-stream")
+        return self
+
+    async def send_str(self, data: str) -> None:
+        self.sent.append(data)
+
+    def when_gone(self, call: Callable[[], object]) -> None:
+        """This client stays."""
+
+    def end(self) -> None:
+        self.ended.set()
+
+
+ENDS_A_STREAM = (
+    report_no_worker_declares,
+    report_is_forgotten,
+    session_logs_out,
+    all_sessions_of_the_user_end,
+    roots_are_taken,
+)
+
+
+@pytest.mark.parametrize("withdrawal", ENDS_A_STREAM)
+async def test_a_stream_of_hints_ends_when_what_admitted_it_is_withdrawn(
+    world: World, withdrawal: Withdrawal
+) -> None:
+    followed = Followed(world.hints_request())
+    world.reader.serve(followed)
+    await eventually(lambda: len(followed.sent) > 3)
+    assert not followed.ended.is_set()
+    await withdrawal(world)
+    async with asyncio.timeout(20):
+        await followed.ended.wait()
+    again = Followed(world.hints_request())
+    world.reader.serve(again)
+    await eventually(lambda: again.answers)
+    assert again.answers[0].status in {401, 404}
+
+
+async def test_a_stream_that_looks_whether_it_may_go_on_is_no_use_of_its_session(world: World) -> None:
+    followed = Followed(world.hints_request())
+    world.reader.serve(followed)
+    await eventually(lambda: len(followed.sent) > 1)
+    key = world.session_key
+    await world.redis.hset(key, "t", "1")
+    await world.redis.pexpire(key, 60_000)
+    await eventually(lambda: len(followed.sent) > 6)
+    assert await world.redis.pttl(key) <= 60_000, "it is left to end when nobody uses it"
+    await world.ask("plain")
+    await eventually(lambda: _is_longer(world.redis, key))
+    await world.sessions.revoke(world.token)
+    await followed.ended.wait()
+
+
+async def _is_longer(redis: Redis, key: str) -> bool:
+    return int(await redis.pttl(key)) > 60_000
 
 
 async def test_a_report_that_is_declared_again_is_back_with_all_that_was_stored(world: World) -> None:
