@@ -146,6 +146,24 @@ ELSEWHERE: dict[str, tuple[str, str, str, int]] = {
         "UPDATE shop.door SET amount = 70",
         70,
     ),
+    "rows are merged": (
+        "SELECT 1",
+        NODE_SUMS.format("shop.orders"),
+        "MERGE INTO shop.orders USING (VALUES (1)) AS new ON TRUE WHEN MATCHED THEN UPDATE SET amount = 70",
+        70,
+    ),
+    "rows are copied in": (
+        "SELECT 1",
+        NODE_SUMS.format("shop.orders"),
+        "COPY shop.orders (node_id, amount) FROM PROGRAM 'echo 2,70' CSV",
+        75,
+    ),
+    "a query writes in its head": (
+        "SELECT 1",
+        NODE_SUMS.format("shop.orders"),
+        "WITH gone AS (DELETE FROM shop.orders RETURNING id) SELECT count(*) FROM gone",
+        0,
+    ),
     "a table of the same name takes its place": (
         "SELECT 1",
         NODE_SUMS.format("shop.orders"),
