@@ -81,6 +81,7 @@ RETURNING pg_current_xact_id()::text::bigint
 """
 _MARKS = "DELETE FROM momentus.dirty WHERE board = $1 RETURNING at"
 """Whoever takes up marks holds the board's row, so nobody waits here for another refresh."""
+_UNDO = "ROLLBACK TO SAVEPOINT part; RELEASE SAVEPOINT part; SELECT pg_advisory_unlock_all()"
 
 
 class AnotherRefresh(Exception):
@@ -164,9 +165,16 @@ class Snapshot:
 
     @asynccontextmanager
     async def part(self) -> AsyncIterator[None]:
-        """A part whose failure leaves the rest of the transaction usable; its queries leave nothing behind."""
-        async with undo_at_end(self._connection):
+        """A part whose failure leaves the rest of the transaction usable; its queries leave nothing behind.
+
+        Advisory locks of the session are let go here, since through a pooler it is another client's next.
+        """
+        await self._connection.execute("SAVEPOINT part")
+        try:
             yield
+        finally:
+            if not is_lost(self._connection):
+                await self._connection.execute(_UNDO)
 
     @property
     def lost(self) -> bool:
@@ -244,7 +252,7 @@ class Snapshot:
 
 @asynccontextmanager
 async def undo_at_end(connection: Any, **options: Any) -> AsyncIterator[None]:  # noqa: ANN401  the driver's
-    """Roll a transaction, or a part of one, back at its end; before 16, queries that only read make large objects.
+    """Roll a transaction back at its end; before Postgres 16, queries that only read make large objects.
 
     Args:
         options: of the transaction.

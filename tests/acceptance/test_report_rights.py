@@ -80,6 +80,15 @@ async def test_report_sql_leaves_nothing_behind(
     await listener.close()
 
 
+async def test_a_lock_of_the_session_ends_with_the_report_that_took_it(database: str, valkey_url: str) -> None:
+    """Behind a pooler the session is the next client's as soon as the transaction has ended."""
+    async with shop(database, valkey_url) as it, it.refresher.source.snapshot() as state:
+        async with state.part():
+            await state.query("SELECT pg_advisory_lock(42)")
+            assert (await state.query(REMAINS))[0][0] == 1
+        assert (await state.query(REMAINS))[0][0] == 0
+
+
 def acts(sql: str, name: str) -> Report:
     return report(name, sql=acting(sql), parameters=())
 

@@ -107,7 +107,8 @@ async def audit_report(auditor: Auditor, report: Report, *, nodes: int = NODES) 
         if stored is None or not await _is_of(refresher, state, report, stored.meta):
             finding = Finding()
         else:
-            finding = await _compared(refresher, state, report, stored)
+            async with state.part():
+                finding = await _compared(refresher, state, report, stored)
     await _note(auditor, report, finding, state.as_of)
     return finding
 

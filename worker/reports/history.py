@@ -69,7 +69,8 @@ async def _close(refresher: Refresher, report: Report, date_: date) -> int:
     async with refresher.source.snapshot() as snapshot:
         if snapshot.began < end:  # a standby that lags behind has not seen the end of the day
             return 0
-        documents = await compute(snapshot, report, now=end - _INSTANT, zone=zone)
+        async with snapshot.part():
+            documents = await compute(snapshot, report, now=end - _INSTANT, zone=zone)
         meta = _meta(report, snapshot, end, scopes=len(documents))
         new = NewSet(
             report=report.name,
