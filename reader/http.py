@@ -174,6 +174,7 @@ class Client(asyncio.Protocol):
         self._held = False
         self._unread = b""
         self._busy = False
+        self._is_scheduled = False
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._parser = HttpRequestParser(self)
@@ -217,16 +218,26 @@ class Client(asyncio.Protocol):
             self._weigh()
 
     def _read_on(self) -> None:
-        """Parse what has come, as long as the answers go out; the rest waits, and the client with it."""
-        at, data, self._unread = 0, self._unread, b""
-        while at < len(data) and not (self._crowded or self._deaf):
-            self._parse(data[at : at + _PIECE])
-            at += _PIECE
-        if at >= len(data) or self._deaf:
+        """Parse a piece of what has come, if the answers go out; the rest waits, and the client with it.
+
+        A piece is a few dozen requests at most: then it is the others' turn.
+        """
+        if not (self._crowded or self._deaf):
+            piece, self._unread = self._unread[:_PIECE], self._unread[_PIECE:]
+            self._parse(piece)
+        if self._deaf:
+            self._unread = b""
+        if not self._unread:
             return
-        self._unread = data[at:]
         if self._transport is not None and not self._transport.is_closing():
             self._transport.pause_reading()
+        self._soon()
+
+    def _soon(self) -> None:
+        """Go on once the others had their turn."""
+        if not self._is_scheduled:
+            self._is_scheduled = True
+            self._loop.call_soon(self._go_on)
 
     @property
     def _crowded(self) -> bool:
@@ -293,7 +304,7 @@ class Client(asyncio.Protocol):
         if not self._deaf:
             self.deadline = math.inf if self._turn else self._loop.time() + IDLE_S
         self._weigh()
-        self._loop.call_soon(self._go_on)
+        self._soon()
 
     # What the parser calls
 
@@ -477,9 +488,7 @@ class Client(asyncio.Protocol):
         if self._drained is not None:
             return
         if len(self._turn) == 1 and self._ending:
-            self._loop.call_soon(
-                self._go_on
-            )  # once all that has come is parsed: one answer says that it is the last
+            self._soon()  # once all that has come is parsed: the last answer says that it is the last
         elif len(self._turn) == 1:
             self.deadline = math.inf
             self._begin()
@@ -502,7 +511,7 @@ class Client(asyncio.Protocol):
             self._turn.clear()
             self._close()
         elif self._turn or self._unread:
-            self._loop.call_soon(self._go_on)
+            self._soon()
         elif self._drained is None:
             self.deadline = self._loop.time() + (HEAD_S if self._begun else IDLE_S)
 
@@ -521,6 +530,7 @@ class Client(asyncio.Protocol):
 
     def _go_on(self) -> None:
         """The next request, and what has come behind it, once the answers go out."""
+        self._is_scheduled = False
         if self._transport is None or self._transport.is_closing() or self._drained is not None:
             return
         if self._turn and not self._busy:

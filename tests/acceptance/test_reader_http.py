@@ -505,6 +505,24 @@ async def test_a_silent_connection_is_not_closed_while_something_has_come_on_it(
         assert (await read_reply(reader)).headers["connection"] == "close"
 
 
+async def test_who_asks_very_much_at_once_holds_nobody_else_up() -> None:
+    served_paths: list[str] = []
+
+    def serve(exchange: Exchange) -> None:
+        served_paths.append(exchange.request.path)
+        echo(exchange)
+
+    async with served(serve) as here, connected(here.port) as (_, greedy), connected(here.port) as (reader, other):
+        for writer in (greedy, other):
+            writer.write(get("/before"))
+        await eventually(lambda: len(served_paths) == 2)
+        greedy.write(get("/greedy") * 3000)
+        other.write(get("/other"))
+        assert [(await read_reply(reader)).status for _ in range(2)] == [200, 200]
+        assert served_paths.index("/other") < 1000
+        greedy.transport.abort()
+
+
 async def test_who_sends_far_ahead_and_then_no_more_is_answered_to_the_end() -> None:
     asked = b"".join(get(f"/{number}") for number in range(300))
     async with served(echo) as here:
