@@ -234,7 +234,7 @@ def _is_proved(one: Known, seen: Seen, key: str, digest: str | None, *, watched:
     """Whether what is stored is what a refresh would store now."""
     if not one.stored or (one.valid_until is not None and one.valid_until <= seen.at):
         return False
-    if digest is None or one.catalogue != digest:
+    if digest is None or one.catalogue != digest or _is_of_another_clock(one, seen):
         return False
     if not watched:
         return one.visible == seen.visible
@@ -291,7 +291,7 @@ def _by_marks(
 
 
 def _is_of_another_clock(one: Known, seen: Seen) -> bool:
-    """Whether a clock was set since, and proving the set true does not say so of it."""
+    """Whether a clock was set since, so that its instants cannot be compared with those seen."""
     if one.offset is None or seen.offset is None:
         return one.at > seen.at + _SET
     return abs(one.offset - seen.offset) > _SET

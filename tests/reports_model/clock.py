@@ -10,7 +10,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-TICK = timedelta(microseconds=1)
+_US = timedelta(microseconds=1)
+_ERAS = 50
+TICK = _ERAS * _US
+"""Between two ticks there is room to tell the eras apart."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _INSTALL = """
 CREATE SCHEMA clock;
@@ -42,11 +45,26 @@ async def set_clock(connection: Any, instant: datetime) -> None:
 
 
 def to_us(instant: datetime) -> int:
-    return (instant - _EPOCH) // TICK
+    return (instant - _EPOCH) // _US
 
 
 def from_us(number: int) -> datetime:
-    return _EPOCH + number * TICK
+    return _EPOCH + number * _US
+
+
+def era_of(instant: datetime) -> int:
+    """How often the clock had been set when it showed this instant: it stands in the last digits."""
+    return to_us(instant) % _ERAS
+
+
+def in_era(instant: datetime, era: int) -> datetime:
+    """The instant, as the clock shows it in this era."""
+    return from_us(to_us(instant) // _ERAS * _ERAS + era)
+
+
+def order(instant: datetime) -> tuple[int, datetime]:
+    """By which instants of a clock that is set now and then are in the order in which it showed them."""
+    return era_of(instant), instant
 
 
 def next_midnight(instant: datetime, zone: ZoneInfo) -> datetime:

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from tests.reports_model.clock import order
+
 Record = dict[str, Any]
 Tables = dict[str, dict[int, Record]]
 Statement = tuple[str, tuple[Any, ...]]
@@ -51,7 +53,7 @@ class Company:
         root = {"id": ROOT, "parent_id": None, "name": "Root", "kind": "root"}
         self.tables: Tables = {name: {} for name in NAMES}
         self.tables["nodes"][ROOT] = root
-        self._instants = [at]
+        self._instants = [order(at)]
         self._transactions = [0]
         self._states = [self._frozen()]
         self._made = ROOT
@@ -70,7 +72,7 @@ class Company:
 
     def commit(self, change: Change, at: datetime, transaction: int) -> None:
         self.apply(change)
-        self._instants.append(at)
+        self._instants.append(order(at))
         self._transactions.append(transaction)
         self._states.append(self._frozen())
 
@@ -85,7 +87,7 @@ class Company:
 
     def place_at(self, instant: datetime) -> int:
         """Of what was committed at an instant."""
-        return bisect_right(self._instants, instant) - 1
+        return bisect_right(self._instants, order(instant)) - 1
 
     def place_in(self, snapshot: str) -> int:
         """Of what a ``pg_current_snapshot()`` sees: commits come one by one, so it sees the first so many."""

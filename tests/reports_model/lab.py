@@ -3,9 +3,11 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import replace
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Self
+from unittest.mock import patch
 from zoneinfo import ZoneInfo
 
 import asyncpg
@@ -13,6 +15,7 @@ import structlog
 from redis import Redis as PlainRedis
 from redis.asyncio import Redis
 
+from clocks import Reading
 from local.organisation.postgres import install
 from producers import Producer
 from reports import Report
@@ -23,14 +26,17 @@ from reports.outbox_postgres import Outbox
 from reports.source_postgres import Source
 from reports.store import ReportStore
 from reports.triggers import install_script
-from tests.reports_model.clock import install_clock, set_clock
+from tests.reports_model.clock import install_clock, set_clock, to_us
 from tests.reports_model.company import NAMES, ROOT, Statement
 from tests.reports_model.partitions import PARTITIONED, bring_back
 from tests.reports_model.stored import StoredSet
+from worker.reports.clocks import Clocks
 from worker.reports.prober import Prober
 from worker.reports.refresher import Refresher
 
 TENANT = "default"
+_KEEPERS_OF_TIME = ("clocks", "reports.outbox_postgres", "reports.source_postgres", "reports.store")
+"""Modules that ask how long the process has been running: here, as long as the machine says."""
 _HANGS = 20.0
 """Seconds after which a step is given up: it waits for something that does not come."""
 _WITHOUT_REFERENCES = """
@@ -56,14 +62,35 @@ class BlindOutbox(Outbox):
         self._known = replace(self._known, proofs=unseen)
 
 
+@dataclass(slots=True)
+class Time:
+    """The time that passes in the machine, and by how much Redis's clock is ahead of it, microseconds."""
+
+    running_us: int = 0
+    redis_us: int = 0
+
+
+class LabStore(ReportStore):
+    """Knows a clock of Redis that the machine sets, as it does the database's."""
+
+    def __init__(self, redis: Redis, *, tenant: str, time: Time) -> None:
+        super().__init__(redis, tenant=tenant)
+        self._machine = time
+
+    async def clock(self) -> Reading:
+        await super().clock()
+        running_us = self._machine.running_us
+        return Reading(running_us + self._machine.redis_us, running_us, running_us)
+
+
 class LabWorker:
     """One worker's connections: with a look at the marks, and without."""
 
-    def __init__(self, dsn: str, url: str, reports: dict[str, Report], producer: Producer) -> None:
+    def __init__(self, dsn: str, url: str, reports: dict[str, Report], producer: Producer, time: Time) -> None:
         self.redis = Redis.from_url(url)
         self.source = Source(dsn, statement_timeout=timedelta(seconds=30), connections=2)
         self.source._timeouts[1] = "20ms"  # a paused worker holds the board's row: the others need not wait long
-        store = ReportStore(self.redis, tenant=TENANT)
+        store = LabStore(self.redis, tenant=TENANT, time=time)
         boards = boards_of(reports)
         self.outbox = Outbox(dsn, tenant=TENANT, boards=boards)
         self._blind = BlindOutbox(dsn, tenant=TENANT, boards=boards)
@@ -100,6 +127,7 @@ class LabWorker:
         """As a worker that has just begun, so that a run can be repeated."""
         for one in (self.outbox, self._blind):
             one._known, one._known_until, one._asking = Catalogue(), 0.0, 0.0
+        self._refreshers = {watched: replace(one, clocks=Clocks()) for watched, one in self._refreshers.items()}
 
     async def close(self) -> None:
         for one in (self.source, self.outbox, self._blind):
@@ -116,8 +144,12 @@ class Lab:
         self.unmarked = False
         self._runner = asyncio.Runner()
         self._logging: dict[str, Any] = {}
+        self.time = Time()
+        self._clocks = ExitStack()
 
     def __enter__(self) -> Self:
+        for module in _KEEPERS_OF_TIME:
+            self._clocks.enter_context(patch(f"{module}.running_us", lambda: self.time.running_us))
         self._logging = structlog.get_config()
         structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
         self._runner.__enter__()
@@ -129,6 +161,7 @@ class Lab:
         self.do(self._close())
         self.redis.close()
         self._runner.__exit__(None, None, None)
+        self._clocks.close()
         structlog.configure(**self._logging)
 
     def do(self, work: Coroutine[Any, Any, Any]) -> Any:
@@ -144,7 +177,7 @@ class Lab:
         await connection.close()
         self.writer, self.slow_writer = [await asyncpg.connect(self.dsn) for _ in range(2)]
         self.producer = Producer.connect(self.url, tenant=TENANT, budget=2)
-        self.workers = [LabWorker(self.dsn, self.url, self.reports, self.producer) for _ in range(2)]
+        self.workers = [LabWorker(self.dsn, self.url, self.reports, self.producer, self.time) for _ in range(2)]
 
     async def install(self, connection: Any) -> None:
         """Put the triggers on all tables that there are now."""
@@ -162,6 +195,7 @@ class Lab:
     async def clear(self, at: datetime) -> None:
         """As at the start: a root and nothing else, nothing stored, no marks."""
         self.redis.flushall()
+        self.time.running_us, self.time.redis_us = 0, to_us(at)
         for worker in self.workers:
             worker.forget()
         await bring_back(self.writer)

@@ -5,9 +5,11 @@ the database's ``now()`` is the machine's (tests/reports_model/clock.py). After 
 
     whole       all that is stored is what the slow computation says of the committed state at its ``as_of``, each
                 document at its own instant too; heads, tombstones and compressed variants belong to their bodies
-    forward     ``as_of``, generation and ``verified_us`` never go back, unless Redis lost everything
+    forward     ``as_of``, generation and ``verified_us`` never go back, unless Redis lost everything or the
+                database's clock was set back
     unforgotten what is stored is what a refresh would store now, or the database knows that it is not
     proved      when a prober has said that a set is still true at an instant, the slow computation says so too
+    told        by Redis's clock a reader tells its true age, whatever was done to the database's
     done        a refresh that nobody came in the way of has stored its own instant
 
 A refresh may be interrupted at any of its awaits: by a crash, by the loss of a connection or of all of Redis, by
@@ -28,7 +30,7 @@ from redis.exceptions import RedisError
 
 from reports.boards import Board
 from reports.triggers import board_key
-from tests.reports_model.clock import TICK, next_midnight
+from tests.reports_model.clock import TICK, era_of, in_era, next_midnight, order, to_us
 from tests.reports_model.company import ROOT, Change, Company
 from tests.reports_model.expected import expected
 from tests.reports_model.interrupt import interrupted
@@ -46,6 +48,8 @@ STARTS = (
     (datetime(2027, 6, 1, 4, 59, tzinfo=UTC), "America/Lima"),
 )
 _MINUTES = (-3_000, -1_440, -90, -1, 0, 0, 0, 1, 45, 1_000)
+
+_LAST_ERA = 49
 
 places = st.integers(0, 7)
 workers = st.integers(0, 1)
@@ -73,8 +77,11 @@ class ReportsMachine(PartitionSteps):
     @initialize(start=st.sampled_from(STARTS))
     def begin(self, start: tuple[datetime, str]) -> None:
         self.now, self.zone = start
+        self.era, self.time = 0, self.lab.time
+        self.now = in_era(self.now, self.era)
         self.company = Company(self.now)
         self.lab.do(self.lab.clear(self.now))
+        self.ahead_us, self.redis_set_us = [to_us(self.now)], -1
 
     def teardown(self) -> None:
         self.lab.do(self._end())
@@ -205,6 +212,26 @@ class ReportsMachine(PartitionSteps):
             max(self.now, next_midnight(self.now, ZoneInfo(self.zone)) - (TICK if before else timedelta(0)))
         )
 
+    @rule(minutes=st.sampled_from([-3_000, -600, -90, -1, 1, 90, 600]))
+    def the_database_s_clock_is_set(self, minutes: int) -> None:
+        """Well before or after what is stored. Nobody waits: no time passes by it."""
+        if self.era < _LAST_ERA:
+            as_ofs = [one.as_of for one in self._stored().values()]
+            pick = min if minutes < 0 else max
+            self.lab.do(self._set_database(pick([self.now, *as_ofs]) + timedelta(minutes=minutes)))
+
+    async def _set_database(self, at: datetime) -> None:
+        self.era += 1
+        self.now = in_era(at, self.era)
+        self.ahead_us.append(to_us(self.now) - self.time.running_us)
+        await self.lab.set_clock(self.now)
+
+    @rule(seconds=st.sampled_from([-7_200, -25, 25, 7_200]))
+    def redis_s_clock_is_set(self, seconds: int) -> None:
+        """By a time server, or by a failover to another machine."""
+        self.time.redis_us += seconds * 1_000_000
+        self.redis_set_us = self.time.running_us
+
     @rule(place=places)
     def a_due_date_passes(self, place: int) -> None:
         """To just after an instant that is in some row."""
@@ -321,19 +348,29 @@ class ReportsMachine(PartitionSteps):
                 self.snapshots[one.as_of] = one.meta["snapshot"]
                 require_whole(one, partial(self._expected, name))
                 self._require_forward(name, one)
+                self._require_told(name, one)
         self.former = stored
         self._require_unforgotten(stored)
 
     def _require_forward(self, name: str, one: StoredSet) -> None:
         if (former := self.former.get(name)) is not None:
-            assert one.as_of >= former.as_of
+            assert order(one.as_of) >= order(former.as_of)
             assert one.generation >= former.generation
-            assert (one.as_of > former.as_of) == (one.generation > former.generation)
-            assert one.verified >= former.verified or one.as_of > former.as_of
-        if one.verified > one.as_of and one.verified == self.now:
+            assert (order(one.as_of) > order(former.as_of)) == (one.generation > former.generation)
+            assert order(one.verified) >= order(former.verified) or order(one.as_of) > order(former.as_of)
+        if order(one.verified) > order(one.as_of) and one.verified == self.now:
             self.lab.proofs += 1
             now = self._reckoned(name, self.company.latest, one.verified)
             assert one.data == now, f"{name} was proved, and is not true"
+
+    def _require_told(self, name: str, one: StoredSet) -> None:
+        """Of what was stamped before Redis's clock was set a reader tells nothing for certain."""
+        verified_us = to_us(one.verified)
+        stamped_us = verified_us - self.ahead_us[era_of(one.verified)]
+        if stamped_us > self.redis_set_us:
+            now_us = self.time.running_us + self.time.redis_us + one.meta["clock_offset_us"]
+            told_us = now_us - verified_us
+            assert told_us == self.time.running_us - stamped_us, f"{name} would be told {told_us} us old"
 
     def _require_unforgotten(self, stored: dict[str, StoredSet]) -> None:
         changed = {
@@ -348,7 +385,7 @@ class ReportsMachine(PartitionSteps):
         for name in changed:
             board = self._board_of(name).name
             key, proof, meta = board_key(TENANT, board), catalogue.proof(board), stored[name].meta
-            by_marks = key in marks or key not in taken or taken[key] > stored[name].as_of
+            by_marks = key in marks or key not in taken or order(taken[key]) > order(stored[name].as_of)
             otherwise = proof.kind != "marks" and meta["snapshot"] != catalogue.visible
             known = by_marks or otherwise or meta["catalogue"] != proof.digest
             assert known, f"nobody knows that {name} has changed"
@@ -391,8 +428,7 @@ class ReportsMachine(PartitionSteps):
         self._set_clock(self.now + TICK)
 
     def _set_clock(self, at: datetime) -> None:
-        self.now = at
-        self.lab.do(self.lab.set_clock(at))
+        self.lab.do(self._later(at - self.now))
 
     def _instant(self, minutes: int) -> datetime:
         return self.now + timedelta(minutes=minutes)
@@ -466,8 +502,10 @@ class ReportsMachine(PartitionSteps):
                 lab_worker.lose_redis()
             case "flush":
                 self._lose_redis()
-            case "clock":
+            case "clock" if place % 2 or self.era >= _LAST_ERA:
                 await self._later(timedelta(hours=place))
+            case "clock":
+                await self._set_database(self.now - timedelta(hours=place + 1))
             case "write":
                 change = self._row("checkins", ROOT, 0, 0)
                 await self._later(TICK)
@@ -477,7 +515,8 @@ class ReportsMachine(PartitionSteps):
                 await self._refresh(1 - worker, board, watched=bool(place % 2))
 
     async def _later(self, by: timedelta) -> None:
-        self.now += by
+        before, self.now = self.now, in_era(self.now + by, self.era)
+        self.time.running_us += (self.now - before) // timedelta(microseconds=1)
         await self.lab.set_clock(self.now)
 
     async def _pause(self, worker: int, board: Board, *, watched: bool, at: int) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 import zstandard
 
-from tests.reports_model.clock import from_us
+from tests.reports_model.clock import from_us, order
 
 SMALLEST_VARIANT = 700
 Expected = Callable[[datetime], Mapping[int, dict[str, Any]]]
@@ -69,7 +69,7 @@ def require_whole(stored: StoredSet, expected: Expected) -> None:
     for scope, body in stored.bodies.items():
         _require_document(stored, scope, body, heads[scope], expected)
     for scope, at in gone.items():
-        assert at <= stored.as_of
+        assert order(at) <= order(stored.as_of)
         assert scope not in expected(at)
         _require_variants(stored, scope, b"")
 
@@ -79,7 +79,7 @@ def _require_document(
 ) -> None:
     document = orjson.loads(body)
     since = from_us(head["as_of_us"])
-    assert since <= stored.as_of
+    assert order(since) <= order(stored.as_of)
     assert datetime.fromisoformat(document["as_of"]) == since, "body and head are of different refreshes"
     assert expected(since)[scope] == document["data"], "the document was not true at its own instant"
     assert head["path"] == document["data"]["node"]["path"]

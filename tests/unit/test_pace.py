@@ -220,3 +220,25 @@ def test_whether_none_but_ours_have_ended_is_seen_from_two_snapshots(
     ended = {xid for xid, over in enumerate(earlier) if over}
     later = ended | {xid for xid, over in enumerate(since) if over}
     assert only_ended(snapshot_of(ended), snapshot_of(later), *ours) == (later - ended <= ours)
+
+
+HOUR = timedelta(hours=1)
+
+
+@pytest.mark.parametrize("offset", [-HOUR, HOUR, 2 * SECOND])
+@pytest.mark.parametrize("watched", [True, False])
+def test_nothing_is_proved_once_a_clock_was_set_and_a_refresh_is_due(offset: timedelta, watched: bool) -> None:  # noqa: FBT001  both ways
+    known = replace(STORED, visible="8:8:", offset=0 * SECOND)
+    assert decided(known, replace(QUIET, offset=SECOND), watched=watched).proved, "slewed, as clocks are"
+    decision = decided(known, replace(QUIET, offset=offset), watched=watched)
+    assert (decision.proved, decision.why, decision.due <= NOW) == ((), "clocks", True)
+
+
+def test_what_is_stored_of_the_future_puts_no_refresh_off() -> None:
+    """Neither its cost, nor its rest, nor a mark, when the clock was set back by an hour."""
+    future = replace(STORED, as_of=NOW + HOUR, verified=NOW + HOUR, offset=HOUR)
+    assert decided(future, replace(QUIET, offset=0 * SECOND)).due <= NOW
+    failing = replace(future, again=NOW + HOUR + SECOND, failed=NOW + HOUR)
+    assert decided(failing).due <= NOW
+    assert decided(replace(STORED, again=NOW + SECOND, failed=NOW)).due == NOW + SECOND
+    assert decided(seen=marked(-HOUR, -HOUR)).due <= NOW

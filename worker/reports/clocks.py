@@ -74,7 +74,8 @@ def follows(new: NewSet, last: Known | None) -> datetime | None:
     """The instant by which the fence is to judge a new set; None when a later state is stored for certain.
 
     As a rule that is when its transaction began. Where the clocks of the two sets differ, one of them was set in
-    between, and the snapshots judge: of a state that sees all that is stored, any later instant will do.
+    between, and the snapshots judge: of a state that sees all that is stored, any later instant will do. Where
+    each sees what the other does, Redis's clock judges.
     """
     began = new.began or new.as_of
     if last is None or not last.stored or last.offset is None or new.day:
@@ -83,9 +84,13 @@ def follows(new: NewSet, last: Known | None) -> datetime | None:
     if not isinstance(offset_us, int) or abs(offset_us - microseconds_of(last.offset)) <= SET_US:
         return began
     visible = str(new.meta["snapshot"])
-    if includes(visible, last.visible):
+    sees, is_seen = includes(visible, last.visible), includes(last.visible, visible)
+    if sees and is_seen:
+        computed_us = int(str(new.meta["computed_us"])) - offset_us
+        sees = computed_us > microseconds(last.at - last.offset)
+    if sees:
         return max(began, last.as_of + _TICK, last.verified + _TICK)
-    return None if includes(last.visible, visible) else began
+    return None if is_seen else began
 
 
 def ahead_of(new: NewSet, last: Known | None) -> timedelta:
@@ -94,11 +99,6 @@ def ahead_of(new: NewSet, last: Known | None) -> timedelta:
         return timedelta(0)
     ahead = last.as_of - new.as_of
     return ahead if microseconds_of(ahead) > SET_US else timedelta(0)
-
-
-def reading_of(said: datetime, asked_us: int, heard_us: int) -> Reading:
-    """What the database's clock said."""
-    return Reading(microseconds(said), asked_us, heard_us)
 
 
 def _seconds(us: int) -> float:
