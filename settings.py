@@ -287,6 +287,19 @@ class Reports(Section):
         pattern=r"^[a-z][a-z0-9_]*(?: *, *[a-z][a-z0-9_]*)*$",
     )
     statement_timeout: Duration = setting(30 * SECOND, "The longest a report's query may run.", ge=SECOND, le=HOUR)
+    most_nodes: int = setting(
+        200_000,
+        "The most nodes of a report. One with more fails by itself; its last good set stays.",
+        ge=1,
+        le=10_000_000,
+    )
+    most_mib: int = setting(
+        512,
+        "The most that all documents of a report may take, in MiB, before they are compressed. One with more "
+        "fails by itself; its last good set stays. A worker needs several times as much memory.",
+        ge=1,
+        le=65_536,
+    )
     clock_bound: Duration = setting(
         30 * SECOND,
         "How far the clocks of database, Redis and reader may be apart; beyond it no report is called fresh.",

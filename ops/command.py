@@ -14,6 +14,7 @@ from typing import Any
 from redis.asyncio import Redis
 
 from clocks import BOUND
+from reports.bounds import DEFAULT, Bounds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +27,7 @@ class Tools:
         reports_path: the user's own folder of report files.
         reports_shipped: which of the shipped reports are used: `on`, `off` or names.
         statement_timeout: after which the database ends a report's query.
+        bounds: how large a report may be.
         clock_bound: how far clocks may be apart.
         mail: the mail settings by name, secrets revealed.
     """
@@ -38,6 +40,7 @@ class Tools:
     reports_path: Path | None = None
     reports_shipped: str = "on"
     statement_timeout: timedelta = timedelta(seconds=30)
+    bounds: Bounds = DEFAULT
     clock_bound: timedelta = BOUND
     mail: Mapping[str, Any] = field(default_factory=dict)
 

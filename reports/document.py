@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 import orjson
 
 from reports import Report
+from reports.bounds import DEFAULT, Bounds
 from reports.numbers import as_text, write
 from reports.rollup import Totals
 from reports.tree import Tree
@@ -32,7 +33,7 @@ class Document:
 
 
 def write_documents(
-    report: Report, tree: Tree, totals: Mapping[int, Totals], *, as_of: datetime
+    report: Report, tree: Tree, totals: Mapping[int, Totals], *, as_of: datetime, bounds: Bounds = DEFAULT
 ) -> dict[int, Document]:
     """A document for every node.
 
@@ -41,6 +42,10 @@ def write_documents(
 
     Args:
         as_of: the database's instant that the numbers are true for.
+        bounds: how large the report may be.
+
+    Raises:
+        InvalidRows: it is larger.
     """
     before = b'{"report":%b,"scope":' % orjson.dumps(report.name)
     between = b',"schema":%d,"as_of":"%b","data":' % (SCHEMA, stamp(as_of).encode())
@@ -48,12 +53,15 @@ def write_documents(
     quote = b'"' if report.scope in report.as_text else b""
     nodes = tree.nodes_json_of_texts if quote else tree.nodes_json
     documents = {}
+    written = 0
     for node_id in tree.nodes:
         data = _data(nodes[node_id], _told(totals[node_id], report.as_text))
         etag = hashlib.blake2b(data, digest_size=8).hexdigest()
         body = b"%b%b%d%b%b%b}" % (before, quote, node_id, quote, between, data)
         head = b'{"etag":"%b","path":%b,"as_of_us":%d}' % (etag.encode(), tree.paths_json[node_id], as_of_us)
         documents[node_id] = Document(etag, body, head)
+        written += len(body)
+        bounds.require_bytes(written)
     return documents
 
 

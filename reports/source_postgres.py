@@ -30,6 +30,7 @@ import asyncpg
 
 from clocks import Reading, running_us
 from reports import Report
+from reports.bounds import DEFAULT, Bounds
 from reports.connection_postgres import Connection, ConnectionEnded, connection_ended, is_lost, open_pool
 from reports.day import Day
 from reports.document import microseconds
@@ -120,6 +121,8 @@ class Snapshot:
     """When it was taken by a standby's own clock, of which ``began`` and ``as_of`` say nothing."""
     memo: Memo = field(default_factory=Memo)
     """What the process remembers of former ones."""
+    bounds: Bounds = DEFAULT
+    """How large a report may be."""
     xid: int | None = None
     """The transaction's own number; none while it only reads."""
     reading: Reading | None = None
@@ -190,6 +193,7 @@ class Snapshot:
         """
         if report.tree not in self._trees:
             rows = list(await self._fetch(report.tree, scope="id"))
+            self.bounds.require_nodes(len(rows))
             known = await off_loop(lambda: self.memo.known_tree(report.tree, rows))
             if known is None:
                 await check_names(self._connection, report.tree)
@@ -215,6 +219,7 @@ class Snapshot:
         except Exception:
             self.memo.note_columns(process, report.sql, None)  # a column may be of another type by now
             raise
+        self.bounds.require_nodes(len(rows))
         if report.valid_until_column:
             earliest = partial(_earliest, rows, report.valid_until_column)
             self._earliest[report.name, now] = await off_loop(earliest)
@@ -241,7 +246,7 @@ class Snapshot:
     async def _fetch(self, sql: str, *arguments: datetime | str | int | list[str], scope: str = "") -> Any:  # noqa: ANN401  records
         began = time.perf_counter()
         try:
-            return await self._connection.fetch(sql, *arguments)
+            return await self._connection.fetch(self.bounds.asked(sql) if scope else sql, *arguments)
         except DATABASE_FAULTS:
             raise
         except Exception as error:  # the driver raises plain Python errors for values it cannot read
@@ -319,12 +324,16 @@ class Source:
         dsn: of a user with SELECT on the report's tables; more is needed for nothing but marks.
         statement_timeout: after which the server ends a query.
         connections: how many refreshes may run at once.
+        bounds: how large a report may be.
     """
 
-    def __init__(self, dsn: str, *, statement_timeout: timedelta, connections: int = 2) -> None:
+    def __init__(
+        self, dsn: str, *, statement_timeout: timedelta, connections: int = 2, bounds: Bounds = DEFAULT
+    ) -> None:
         self._dsn = dsn
         self._timeouts = [f"{one // timedelta(milliseconds=1)}ms" for one in (statement_timeout, _LOCK_TIMEOUT)]
         self._connections = connections
+        self._bounds = bounds
         self._pool: asyncpg.Pool[asyncpg.Record] | None = None
         self._memo = Memo()
 
@@ -357,6 +366,7 @@ class Source:
             if first is None:  # pragma: no cover  a SELECT without FROM has one row
                 raise asyncpg.InterfaceError("SELECT now() returned no row")
             snapshot = snapshot_of(connection, first, replayed, memo=self._memo)
+            snapshot.bounds = self._bounds
             snapshot.reading = Reading(microseconds(snapshot.at), asked_us, heard_us)
             yield snapshot
 

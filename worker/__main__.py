@@ -31,6 +31,7 @@ from producers.link import Link
 from producers.link.client import connect
 from reports import ReportError, load_reports
 from reports.boards import boards_of
+from reports.bounds import Bounds
 from reports.outbox_postgres import Outbox
 from reports.source_postgres import Source
 from reports.store import ReportStore
@@ -277,7 +278,12 @@ async def _refresher(settings: Settings, url: str) -> AsyncIterator[Refresher]:
     zone = ZoneInfo(settings.timezone)
     dsn = _secret(settings.postgres_dsn)
     slots = settings.worker.reports_slots
-    source = Source(dsn, statement_timeout=settings.reports.statement_timeout, connections=max(1, slots))
+    source = Source(
+        dsn,
+        statement_timeout=settings.reports.statement_timeout,
+        connections=max(1, slots),
+        bounds=Bounds(nodes=settings.reports.most_nodes, mib=settings.reports.most_mib),
+    )
     outbox = Outbox(dsn, tenant=settings.tenant, boards=boards_of(reports))
     redis = connect(url, seconds=_ANSWER_SECONDS)
     async with Producer.connect(url, tenant=settings.tenant, budget=2) as producer:

@@ -68,7 +68,7 @@ async def _measured(tools: Tools, report: Report, asked: argparse.Namespace) -> 
     zone = ZoneInfo(report.timezone or tools.timezone)
     try:
         sql = None if asked.walk is None else asked.walk.read_text(encoding="utf-8")
-        async with look(tools.postgres_dsn, longest=tools.statement_timeout) as it:
+        async with look(tools.postgres_dsn, longest=tools.statement_timeout, bounds=tools.bounds) as it:
             facts = await it.examine(report, ZoneInfo(tools.timezone))
             if sql is None or not facts.documents:
                 return facts, None

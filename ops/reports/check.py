@@ -88,7 +88,7 @@ async def _facts(tools: Tools, folder: Folder) -> tuple[dict[str, ReportFacts], 
     if not tools.postgres_dsn:
         return {}, Catalogue(), []
     try:
-        async with look(tools.postgres_dsn, longest=tools.statement_timeout) as it:
+        async with look(tools.postgres_dsn, longest=tools.statement_timeout, bounds=tools.bounds) as it:
             zone = ZoneInfo(tools.timezone)
             catalogue = await it.catalogue(tools.tenant, boards_of(folder.reports))
             zones = zones_of(folder.reports.values(), tools.timezone)

@@ -19,6 +19,7 @@ from ops.reports.calls_postgres import hidden_calls
 from ops.reports.remedies import remedy_of
 from reports import Report
 from reports.boards import Board
+from reports.bounds import DEFAULT, Bounds
 from reports.catalogue_postgres import Catalogue, read_catalogue
 from reports.connection_postgres import connect
 from reports.day import day_around
@@ -106,11 +107,12 @@ class DatabaseAway(Exception):
 
 
 @asynccontextmanager
-async def look(dsn: str, *, longest: timedelta) -> AsyncIterator["Look"]:
+async def look(dsn: str, *, longest: timedelta, bounds: Bounds = DEFAULT) -> AsyncIterator["Look"]:
     """A look at one state of the database.
 
     Args:
         longest: after which the server ends a query.
+        bounds: how large a report may be.
 
     Raises:
         DatabaseAway: it cannot be asked.
@@ -126,7 +128,9 @@ async def look(dsn: str, *, longest: timedelta) -> AsyncIterator["Look"]:
             first = await connection.fetchrow(_BEGIN, f"{longest // timedelta(milliseconds=1)}ms")
             if first is None:  # pragma: no cover  a SELECT without FROM has one row
                 raise DatabaseAway("SELECT now() returned no row")
-            yield Look(snapshot_of(connection, first, replayed), connection)
+            snapshot = snapshot_of(connection, first, replayed)
+            snapshot.bounds = bounds
+            yield Look(snapshot, connection)
     finally:
         await connection.close()
 
@@ -236,7 +240,7 @@ class Look:
         facts.cost_ms, facts.rows = facts.tree_ms + median(took), len(rows)
         facts.until_past = bool(not is_never(facts.until) and _is_past(facts.until, snapshot.as_of))
         totals = roll_up(rows, scope=report.scope, rollup=report.rollup, tree=tree)
-        facts.documents = write_documents(report, tree, totals, as_of=snapshot.as_of)
+        facts.documents = write_documents(report, tree, totals, as_of=snapshot.as_of, bounds=snapshot.bounds)
 
 
 def _parameters(report: Report, part: str) -> tuple[str, ...]:

@@ -50,7 +50,7 @@ async def _examined(tools: Tools, report: Report) -> ReportFacts:
     if not tools.postgres_dsn:
         raise CommandRefused("MOMENTUS_POSTGRES_DSN: is not set; name the database that the report asks")
     try:
-        async with look(tools.postgres_dsn, longest=tools.statement_timeout) as it:
+        async with look(tools.postgres_dsn, longest=tools.statement_timeout, bounds=tools.bounds) as it:
             return await it.examine(report, ZoneInfo(tools.timezone))
     except DatabaseAway as error:
         raise CommandRefused(f"MOMENTUS_POSTGRES_DSN: the database cannot be asked: {error}") from None

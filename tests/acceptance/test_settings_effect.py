@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar
@@ -536,7 +537,14 @@ async def the_folder_s_reports_of_the_tenant_are_computed_in_its_zone(up: Up) ->
     body: Any = await eventually(lambda: up.redis.hget(snapshot("acme", "zones"), "1"), timeout=30)
     assert orjson.loads(body)["data"]["total"] == {"found": len("Europe/Madrid")}
     declared = await up.redis.hkeys(catalogue("acme"))
-    assert sorted(declared) == [b"slow", b"zones"]
+    assert sorted(declared) == [b"heavy", b"slow", b"wide", b"zones"]
+
+
+@proves_up("REPORTS__MOST_NODES", "REPORTS__MOST_MIB")
+async def a_report_larger_than_allowed_fails_and_names_the_setting(up: Up) -> None:
+    for name, setting in (("wide", b"MOMENTUS_REPORTS__MOST_NODES"), ("heavy", b"MOMENTUS_REPORTS__MOST_MIB")):
+        error: Any = await eventually(partial(up.redis.hget, snapshot("acme", name), "_error"), timeout=30)
+        assert setting in error
 
 
 @proves_up("REPORTS__STATEMENT_TIMEOUT")
@@ -591,7 +599,14 @@ async def write_reports(database: str, folder: Path, *, slow: tuple[str, ...]) -
     await connection.close()
     (folder / "trees").mkdir()
     (folder / "trees/shops.sql").write_text("SELECT id, parent_id, name, kind FROM retail.shops\n")
+    numbered = (
+        "SELECT n AS id, nullif(1, n) AS parent_id, {} AS name, '' AS kind FROM generate_series(1, {}) AS n;"
+    )
+    (folder / "trees/wide.sql").write_text(numbered.format("''", 20))
+    (folder / "trees/heavy.sql").write_text(numbered.format("repeat('x', 600000)", 2))
     (folder / "zones.sql").write_text(REPORT.format(name="zones", found="length(:zone::text)"))
+    for name in ("wide", "heavy"):
+        (folder / f"{name}.sql").write_text(REPORT.format(name=name, found="1").replace('"shops"', f'"{name}"'))
     for name in slow:
         found = "(SELECT 1 FROM pg_sleep(60))"
         (folder / f"{name}.sql").write_text(REPORT.format(name=name, found=found))
@@ -616,6 +631,8 @@ async def test_each_setting_of_everything_on_one_machine_has_its_effect(
         TIMEZONE="Europe/Madrid",
         DATA_DIR=str(tmp_path / "data"),
         REPORTS__CLOCK_BOUND="2s",
+        REPORTS__MOST_MIB="1",
+        REPORTS__MOST_NODES="10",
         REPORTS__PATH=str(tmp_path),
         REPORTS__SHIPPED="off",
         REPORTS__STATEMENT_TIMEOUT="1s",

@@ -64,7 +64,7 @@ async def compute(snapshot: Snapshot, report: Report, *, now: datetime, zone: Zo
 
     def write() -> Mapping[int, Document]:
         totals = roll_up(rows, scope=report.scope, rollup=report.rollup, tree=tree)
-        return write_documents(report, tree, totals, as_of=now)
+        return write_documents(report, tree, totals, as_of=now, bounds=snapshot.bounds)
 
     return await off_loop(lambda: snapshot.memo.documents(report.name, tree, rows, write))
 
