@@ -6,12 +6,14 @@ and any number of pytest-xdist workers in each, go side by side; each has its ow
     valkey_url      a shared Valkey, empty at the start of each test that asks for it; of a module with the mark
                     on_cluster_too, in the long run, a shared cluster as well
     cluster_url     a shared cluster of three primaries, empty at the start of each test that asks for it
+    redis           a client of that, of the server or of the cluster
+    producer        an asyncio producer there, with 5 s for each call: a busy machine fails no test
     own_valkey      makes a Valkey of the test's own, to kill, stop, freeze and restart
     postgres_dsn    a shared Postgres: superuser, the maintenance database
     database        a fresh, empty database of the test's own: its DSN
     smtp_sink       a catch-all SMTP server with fault knobs
 
-Helpers are in `tests.support`, first of all `eventually`.
+Helpers are in `tests.support`, first of all `eventually`, and in `tests.counts`.
 
 Other versions than those out of the wheels, for the support matrix in docs/operations.md:
 
@@ -29,6 +31,7 @@ from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
+from redis.asyncio import Redis
 
 from local.embedded.postgres import Postgres
 from local.embedded.valkey import Valkey
@@ -36,9 +39,10 @@ from local.sink.mailbox import Mailbox
 from local.sink.smtp import Faults, MailSink
 from local.supervisor.process import Restart
 from local.supervisor.supervisor import Supervisor
+from producers import Producer
 from tests.own_postgres import machine_binaries
 from tests.support import OwnValkey, Servers, ask_valkey, scratch_directory
-from tests.topologies import Cluster, lasting_cluster
+from tests.topologies import Cluster, client_of, lasting_cluster
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -81,6 +85,18 @@ def valkey_url(request: pytest.FixtureRequest) -> str:
     valkey: Valkey = request.getfixturevalue("_valkey")
     assert ask_valkey(valkey.port, "FLUSHALL") == b"+OK"
     return valkey.url
+
+
+@pytest.fixture
+async def redis(valkey_url: str) -> AsyncIterator[Redis]:
+    async with client_of(valkey_url) as client:
+        yield client
+
+
+@pytest.fixture
+async def producer(valkey_url: str) -> AsyncIterator[Producer]:
+    async with Producer.connect(valkey_url, budget=5) as connected:
+        yield connected
 
 
 @pytest.fixture(scope="session")

@@ -48,18 +48,6 @@ class Elsewhere(Note):
     lane: ClassVar[str] = OTHER
 
 
-@pytest.fixture
-async def redis(valkey_url: str) -> AsyncIterator[Redis]:
-    async with Redis.from_url(valkey_url) as client:
-        yield client
-
-
-@pytest.fixture
-async def producer(valkey_url: str) -> AsyncIterator[Producer]:
-    async with Producer.connect(valkey_url, budget=5) as one:
-        yield one
-
-
 class Notebook:
     def __init__(self) -> None:
         self.seen: list[str] = []

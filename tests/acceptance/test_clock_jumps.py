@@ -1,6 +1,6 @@
 """Redis's clock is put back, by hours or by a failover: nothing is held for longer than it was to be."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from datetime import timedelta
 from urllib.parse import urlsplit
 
@@ -28,12 +28,6 @@ def wire(valkey_url: str) -> Iterator[Wire]:
     wire = Wire(urlsplit(valkey_url).port or 0)
     yield wire
     wire.close()
-
-
-@pytest.fixture
-async def redis(valkey_url: str) -> AsyncIterator[Redis]:
-    async with Redis.from_url(valkey_url) as client:
-        yield client
 
 
 def claimed(product: Product, worker: str, number: int) -> list[str]:

@@ -6,7 +6,7 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,12 +98,6 @@ def console(consoles: dict[str, Running], valkey_url: str) -> Running:
         assert process.stderr is not None
         consoles[valkey_url] = Running(process, json.loads(process.stderr.readline())["port"])
     return consoles[valkey_url]
-
-
-@pytest.fixture
-async def redis(valkey_url: str) -> AsyncIterator[Redis]:
-    async with Redis.from_url(valkey_url) as client:
-        yield client
 
 
 @pytest.mark.parametrize(

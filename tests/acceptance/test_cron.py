@@ -36,12 +36,6 @@ def cron(*, overlap: bool = True, schedule: Schedule | None = None) -> Cron:
 
 
 @pytest.fixture
-async def redis(valkey_url: str) -> AsyncIterator[Redis]:
-    async with Redis.from_url(valkey_url) as client:
-        yield client
-
-
-@pytest.fixture
 async def clock(valkey_url: str) -> AsyncIterator[Clock]:
     link = Link(valkey_url)
     yield Clock(link, [cron()])

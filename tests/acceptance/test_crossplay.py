@@ -58,12 +58,6 @@ class Note:
         return {"number": self.number}
 
 
-@pytest.fixture
-async def redis(valkey_url: str) -> AsyncIterator[Redis]:
-    async with Redis.from_url(valkey_url) as client:
-        yield client
-
-
 @asynccontextmanager
 async def arq_pool(url: str, queue: str, **serializers: Any) -> AsyncIterator[ArqRedis]:
     """What a stock arq application enqueues with."""

@@ -5,7 +5,6 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
 
-import pytest
 from redis.asyncio import Redis
 from structlog.testing import capture_logs
 
@@ -24,18 +23,6 @@ from worker.engine.handler import handler
 KEYS = LaneKeys(LANE)
 HOUR = timedelta(hours=1)
 ACCOUNT = Limit("account:main", (Window(3, HOUR),))
-
-
-@pytest.fixture
-async def redis(valkey_url: str) -> AsyncIterator[Redis]:
-    async with Redis.from_url(valkey_url) as client:
-        yield client
-
-
-@pytest.fixture
-async def producer(valkey_url: str) -> AsyncIterator[Producer]:
-    async with Producer.connect(valkey_url, budget=5) as one:
-        yield one
 
 
 @asynccontextmanager

@@ -55,18 +55,6 @@ async def working(url: str, *, slots: int = 10) -> AsyncIterator[None]:
         yield
 
 
-@pytest.fixture
-async def redis(valkey_url: str) -> AsyncIterator[Redis]:
-    async with Redis.from_url(valkey_url) as client:
-        yield client
-
-
-@pytest.fixture
-async def producer(valkey_url: str) -> AsyncIterator[Producer]:
-    async with Producer.connect(valkey_url, budget=5) as one:
-        yield one
-
-
 async def look(redis: Redis) -> Depth:
     return await read_depth(redis, tenant="default")
 

@@ -16,7 +16,6 @@ from producers import Producer, QueueFull, Receipt
 from producers.keys import LaneKeys
 from tests.notes import Note, running
 from tests.support import eventually
-from tests.topologies import client_of
 from worker.engine import Cron, GiveUp, LaneSlots, Schedule, TryLater, Worker
 from worker.engine.handler import handler
 from worker.engine.lane import Claim, Completion
@@ -26,18 +25,6 @@ pytestmark = pytest.mark.on_cluster_too
 
 LANE = "mail.normal"
 KEYS = LaneKeys(LANE)
-
-
-@pytest.fixture
-async def redis(valkey_url: str) -> AsyncIterator[Redis]:
-    async with client_of(valkey_url) as client:
-        yield client
-
-
-@pytest.fixture
-async def producer(valkey_url: str) -> AsyncIterator[Producer]:
-    async with Producer.connect(valkey_url, budget=5) as one:
-        yield one
 
 
 @asynccontextmanager

@@ -15,6 +15,7 @@ from redis.asyncio import Redis
 from jobs import Policy
 from producers import Producer
 from producers.keys import LaneKeys
+from tests.counts import counts
 from tests.notes import LANE, Note, running
 from tests.support import eventually
 from worker.engine import LaneSlots, TryLater, Worker, runner
@@ -24,18 +25,6 @@ from worker.engine.store import JobStore, Turn
 KEYS = LaneKeys(LANE)
 CENTURY_MS = 36_000 * 86_400_000
 QUICK = Policy(tries=2, first_wait=timedelta(milliseconds=5))
-
-
-@pytest.fixture
-async def redis(valkey_url: str) -> AsyncIterator[Redis]:
-    async with Redis.from_url(valkey_url) as client:
-        yield client
-
-
-@pytest.fixture
-async def producer(valkey_url: str) -> AsyncIterator[Producer]:
-    async with Producer.connect(valkey_url, budget=5) as one:
-        yield one
 
 
 @pytest.fixture
@@ -65,13 +54,6 @@ async def history(redis: Redis, job_id: str) -> bytes:
 
 def dead(redis: Redis, job_id: str) -> Callable[[], Awaitable[object]]:
     return lambda: redis.zscore(KEYS.dead, job_id)
-
-
-def done(redis: Redis, count: int = 1) -> Callable[[], Awaitable[bool]]:
-    async def condition() -> bool:
-        return int(await redis.hget(KEYS.counters, f"done:{LANE}") or 0) == count
-
-    return condition
 
 
 UNUSUAL = [
@@ -106,7 +88,7 @@ async def test_whatever_a_handler_raises_its_job_dies_after_its_tries_and_the_sl
         for receipt in receipts:
             await eventually(dead(redis, receipt.id))
         await producer.send(Note("good"))
-        await eventually(done(redis))
+        await eventually(counts(redis, LANE, "done"))
         assert not worker.lanes[0].running
     assert attempts == {**{str(number): 2 for number in range(len(UNUSUAL))}, "good": 1}
     assert b"attempt 2 of 2 failed: SystemExit: 3" in await history(redis, receipts[0].id)
@@ -122,7 +104,7 @@ async def test_a_hook_that_raises_changes_no_outcome(valkey_url: str, redis: Red
 
     async with working(valkey_url, take, on_job_end=hook):
         await producer.send(Note("fine"))
-        await eventually(done(redis))
+        await eventually(counts(redis, LANE, "done"))
 
 
 async def test_a_handler_beyond_its_timeout_is_stopped_and_charged(
@@ -190,7 +172,7 @@ async def test_a_handler_that_swallows_its_timeout_loses_its_slot_and_can_begin_
         receipt = await producer.send(Note("deaf"))
         await eventually(lambda: worker.jobs_retried == 1)
         await producer.send(Note("next"))
-        await eventually(done(redis))
+        await eventually(counts(redis, LANE, "done"))
         await eventually(dead(redis, receipt.id), timeout=20)
         go.set()
         await eventually(lambda: len(effects) == 2)
@@ -213,7 +195,7 @@ async def test_a_timeout_around_a_blocking_thread_frees_the_slot(
         receipt = await producer.send(Note("blocking"))
         await eventually(dead(redis, receipt.id))
         await producer.send(Note("next"))
-        await eventually(done(redis))
+        await eventually(counts(redis, LANE, "done"))
         go.set()
 
 
@@ -259,7 +241,7 @@ async def test_a_fault_in_a_turn_costs_no_slot_and_no_outcome(
     monkeypatch.setattr(JobStore, "turn", faulty)
     async with working(valkey_url, take):
         await producer.send_many([Note(str(number)) for number in range(5)])
-        await eventually(done(redis, 5))
+        await eventually(counts(redis, LANE, "done", 5))
     assert len(failed) == 3
 
 

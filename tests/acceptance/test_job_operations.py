@@ -24,6 +24,7 @@ from producers import Producer
 from producers.envelope import write_envelope
 from producers.keys import LaneKeys
 from tests.command_line import run_ops
+from tests.counts import count_of
 from tests.notes import running
 from tests.support import OwnValkey, eventually
 from tests.topologies import client_of
@@ -81,18 +82,6 @@ class Handler:
             raise GiveUp("no such person")
 
 
-@pytest.fixture
-async def redis(valkey_url: str) -> AsyncIterator[Redis]:
-    async with client_of(valkey_url) as client:
-        yield client
-
-
-@pytest.fixture
-async def producer(valkey_url: str) -> AsyncIterator[Producer]:
-    async with Producer.connect(valkey_url, budget=5) as one:
-        yield one
-
-
 @asynccontextmanager
 async def working(url: str, does: Handler, *, slots: int = 10) -> AsyncIterator[Worker]:
     worker = Worker(
@@ -123,10 +112,6 @@ def reached(redis: Redis, **counts: int) -> Callable[[], Awaitable[bool]]:
         return all(getattr(lane, name) == count for name, count in counts.items())
 
     return condition
-
-
-async def counted(redis: Redis, event: str) -> int:
-    return int(await redis.hget(KEYS.counters, f"{event}:{LANE}") or 0)
 
 
 async def made_dead(url: str, redis: Redis, producer: Producer, number: int = 1) -> list[str]:
@@ -187,7 +172,7 @@ async def test_a_revived_job_runs_as_if_never_tried_and_its_history_stays(
     (job_id,) = await made_dead(valkey_url, redis, producer)
     assert await revive(redis, job_id) == ("revived", LANE)
     lane = await lane_of(redis)
-    assert (lane.dead, lane.ready, await counted(redis, "revived")) == (0, 1, 1)
+    assert (lane.dead, lane.ready, await count_of(redis, LANE, "revived")) == (0, 1, 1)
     outcomes = [event.outcome for event in (await explain(redis, job_id)).job.history]
     assert outcomes == ["dead", "revived"]
     does = Handler(mended=True)
@@ -218,7 +203,7 @@ async def test_all_dead_jobs_of_a_lane_are_revived_while_they_die_again(
         counts = await revive_all(redis, LANE)
         await eventually(reached(redis, dead=1200, ready=0, leased=0))
     assert (counts.revived, counts.vanished) == (1200, 0)
-    assert await counted(redis, "dead") == 2400
+    assert await count_of(redis, LANE, "dead") == 2400
 
 
 async def test_a_bulk_revival_lets_redis_serve_others_after_64_jobs_at_most(redis: Redis) -> None:
@@ -282,7 +267,7 @@ async def test_a_revived_job_of_a_stock_arq_producer_is_counted_once(
     assert await revive(redis, job_id) == ("revived", LANE)
     async with working(valkey_url, Handler(mended=True)):
         await eventually(reached(redis, done=1))
-    assert await counted(redis, "accepted") == 1
+    assert await count_of(redis, LANE, "accepted") == 1
 
 
 # Discard and cancel

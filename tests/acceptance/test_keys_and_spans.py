@@ -1,7 +1,6 @@
 """A key stands as long as its job, and spans count by Redis's clock, whatever the backend's shows."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
@@ -20,6 +19,7 @@ from producers.entry import Entry, put_question, script
 from producers.envelope import read_envelope, write_envelope
 from producers.keys import LaneKeys
 from producers.link.script import Script
+from tests.counts import count_of
 from tests.model.clock import step_clock
 from tests.model.wire import Wire
 from tests.notes import LANE, Note, running
@@ -42,18 +42,6 @@ class ShortNote(Note):
 
 
 @pytest.fixture
-async def redis(valkey_url: str) -> AsyncIterator[Redis]:
-    async with Redis.from_url(valkey_url) as client:
-        yield client
-
-
-@pytest.fixture
-async def producer(valkey_url: str) -> AsyncIterator[Producer]:
-    async with Producer.connect(valkey_url, budget=5) as one:
-        yield one
-
-
-@pytest.fixture
 def pass_time(valkey_url: str) -> Any:
     def pass_some(time: timedelta) -> None:
         wire = Wire(urlsplit(valkey_url).port or 0)
@@ -73,10 +61,6 @@ def worker_of(url: str, function: Any) -> Worker:
         policies={Note.kind: Policy(tries=3, first_wait=timedelta(milliseconds=10))},
         handle_signals=False,
     )
-
-
-async def counted(redis: Redis, event: str) -> int:
-    return int(await redis.hget(KEYS.counters, f"{event}:{LANE}") or 0)
 
 
 async def keys(redis: Redis) -> list[bytes]:
@@ -118,7 +102,7 @@ async def test_a_key_stands_through_death_and_revival_and_no_longer_than_its_win
     assert (await producer.send(Note("a"), key="k")).state == "duplicate"
     assert (await revive(redis, first.id))[0] == "revived"
     async with running(worker_of(valkey_url, die_once)):
-        await eventually(lambda: counted(redis, "done"))
+        await eventually(lambda: count_of(redis, LANE, "done"))
     assert await keys(redis) == []
     assert await redis.hlen(KEYS.keyed) == 0
 
@@ -154,7 +138,7 @@ async def test_a_key_of_a_job_that_is_over_stands_for_the_rest_of_its_window(
         if way == "discarded":
             await eventually(lambda: redis.zcard(KEYS.dead))
             assert (await discard(redis, first.id))[0] == "gone"
-        await eventually(lambda: counted(redis, way))
+        await eventually(lambda: count_of(redis, LANE, way))
     (key,) = await keys(redis)
     assert await redis.ttl(key) == pytest.approx(7 * 86_400, abs=120)
     assert (await producer.send(Note("a"), key="k")).state == "duplicate"
@@ -203,7 +187,7 @@ async def test_the_same_call_made_again_after_its_job_is_done_queues_nothing(
     enqueue = Script(script("enqueue"))
     assert await enqueue.run(redis.execute_command, *put_question(LANE, [entry])) == [b"queued"]
     async with running(worker_of(valkey_url, take)):
-        await eventually(lambda: counted(redis, "done"))
+        await eventually(lambda: count_of(redis, LANE, "done"))
     again = await enqueue.run(redis.execute_command, *put_question(LANE, [entry]))
     assert again == [b"queued", 0, b"{mail}one"]
     assert await redis.zcard(KEYS.queue) == 0
@@ -266,7 +250,7 @@ async def test_a_job_of_a_backend_whose_clock_is_wrong_is_tried_again_like_any_o
     set_clock(producer, off)
     await producer.send(Note("a"))
     async with running(worker_of(valkey_url, fail_once)):
-        await eventually(lambda: counted(redis, "done"))
+        await eventually(lambda: count_of(redis, LANE, "done"))
     assert runs == ["a", "a"]
 
 
@@ -284,8 +268,8 @@ async def test_a_job_of_an_older_producer_runs_and_expires_as_its_envelope_says(
         await redis.set(f"arq:job:{{mail}}{text}", payload)  # stored before scripts wrote instants of their own
         await redis.zadd(KEYS.queue, {f"{{mail}}{text}": now})
     async with running(worker_of(valkey_url, take)):
-        await eventually(lambda: counted(redis, "expired"))
-        await eventually(lambda: counted(redis, "done"))
+        await eventually(lambda: count_of(redis, LANE, "expired"))
+        await eventually(lambda: count_of(redis, LANE, "done"))
     assert seen == ["good"]
 
 

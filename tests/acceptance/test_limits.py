@@ -49,18 +49,6 @@ class BulkNote(Note):
 
 
 @pytest.fixture
-async def redis(valkey_url: str) -> AsyncIterator[Redis]:
-    async with client_of(valkey_url) as client:
-        yield client
-
-
-@pytest.fixture
-async def producer(valkey_url: str) -> AsyncIterator[Producer]:
-    async with Producer.connect(valkey_url, budget=5) as one:
-        yield one
-
-
-@pytest.fixture
 def limits(redis: Redis) -> Limits:
     return Limits(redis, KEYS.tag)
 

@@ -4,7 +4,7 @@ import asyncio
 import shutil
 import signal
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
@@ -17,8 +17,8 @@ from jobs.mail.octets import Sender
 from local.sink.smtp import Drop, Faults, MailSink
 from producers import Producer
 from producers.keys import LaneKeys
+from tests.counts import counts
 from tests.support import eventually
-from tests.topologies import client_of
 from worker.engine import LaneSlots, Worker
 from worker.engine.handler import handler
 from worker.mail.accounts.accounts import Accounts
@@ -59,25 +59,6 @@ async def delivering(url: str, port: int, *, connections: int = 5, messages: int
         await pool.close()
 
 
-@pytest.fixture
-async def redis(valkey_url: str) -> AsyncIterator[Redis]:
-    async with client_of(valkey_url) as client:
-        yield client
-
-
-@pytest.fixture
-async def producer(valkey_url: str) -> AsyncIterator[Producer]:
-    async with Producer.connect(valkey_url, budget=5) as one:
-        yield one
-
-
-def counted(redis: Redis, event: str, count: int = 1) -> Callable[[], Awaitable[bool]]:
-    async def condition() -> bool:
-        return int(await redis.hget(KEYS.counters, f"{event}:mail.normal") or 0) == count
-
-    return condition
-
-
 async def test_a_mail_arrives_as_it_was_composed(
     valkey_url: str, producer: Producer, redis: Redis, smtp_sink: MailSink
 ) -> None:
@@ -88,7 +69,7 @@ async def test_a_mail_arrives_as_it_was_composed(
             )
         )
         (mail,) = await smtp_sink.mailbox.wait_for(1)
-        await eventually(counted(redis, "done"))
+        await eventually(counts(redis, "mail.normal", "done"))
     assert mail.sender == "no-reply@momentus.example"
     assert mail.recipients == ("ana@example.com",)
     assert mail.subject == "Tarea asignada: Reunión <b>"
@@ -105,7 +86,7 @@ async def test_a_hundred_mails_arrive_once_each_over_a_few_kept_connections(
     async with delivering(valkey_url, smtp_sink.port):
         await producer.send_many([task(number) for number in range(100)])
         await smtp_sink.mailbox.wait_for(100)
-        await eventually(counted(redis, "done", 100))
+        await eventually(counts(redis, "mail.normal", "done", 100))
         assert smtp_sink.connections <= 5
     assert not smtp_sink.mailbox.duplicates
 
@@ -117,7 +98,7 @@ async def test_a_refused_recipient_makes_the_mail_dead_with_the_servers_words(
     async with delivering(valkey_url, smtp_sink.port):
         receipt = await producer.send(task())
         await producer.send(task(2))
-        await eventually(counted(redis, "dead"))
+        await eventually(counts(redis, "mail.normal", "dead"))
         await smtp_sink.mailbox.wait_for(1)
     history = await redis.lrange(KEYS.history(receipt.id), 0, -1)
     assert b"rcpt 550 5.1.1 no such person" in history[-1]
@@ -132,7 +113,7 @@ async def test_a_temporary_refusal_is_tried_again_with_the_same_octets(
         await eventually(lambda: redis.exists(KEYS.history(receipt.id)))
         smtp_sink.faults = Faults()
         await smtp_sink.mailbox.wait_for(1)
-        await eventually(counted(redis, "done"))
+        await eventually(counts(redis, "mail.normal", "done"))
     assert await redis.pttl(KEYS.history(receipt.id)) > 0  # as long as its result
 
 
@@ -153,7 +134,7 @@ async def test_a_connection_cut_before_the_dot_is_a_certain_failure(
     smtp_sink.faults = Faults(drop=Drop.BEFORE_DOT, drop_first=2)
     async with delivering(valkey_url, smtp_sink.port, connections=1):
         await producer.send(task())
-        await eventually(counted(redis, "done"))
+        await eventually(counts(redis, "mail.normal", "done"))
     assert not smtp_sink.mailbox.duplicates
     assert smtp_sink.mailbox.accepted == 1
 
@@ -164,8 +145,8 @@ async def test_a_connection_cut_after_the_dot_is_counted_as_uncertain_and_resent
     smtp_sink.faults = Faults(drop=Drop.BEFORE_REPLY, drop_first=1)
     async with delivering(valkey_url, smtp_sink.port):
         await producer.send(task())
-        await eventually(counted(redis, "done"))
-    assert await counted(redis, "uncertain")()
+        await eventually(counts(redis, "mail.normal", "done"))
+    assert await counts(redis, "mail.normal", "uncertain")()
     first, second = smtp_sink.mailbox.mails
     assert first.raw == second.raw
 
@@ -187,7 +168,7 @@ async def test_a_worn_connection_is_replaced(
     async with delivering(valkey_url, smtp_sink.port, connections=1, messages=3):
         await producer.send_many([task(number) for number in range(10)])
         await smtp_sink.mailbox.wait_for(10)
-        await eventually(counted(redis, "done", 10))
+        await eventually(counts(redis, "mail.normal", "done", 10))
     assert not smtp_sink.mailbox.duplicates
 
 
@@ -210,7 +191,7 @@ async def test_postfixs_sink_takes_our_mail(valkey_url: str, producer: Producer,
         await eventually(lambda: _listens(port))
         async with delivering(valkey_url, port):
             await producer.send_many([task(number) for number in range(50)])
-            await eventually(counted(redis, "done", 50))
+            await eventually(counts(redis, "mail.normal", "done", 50))
     finally:
         process.terminate()
         await process.wait()
@@ -235,6 +216,6 @@ async def test_a_mail_whose_recipient_is_no_text_is_dead_at_once(
     await redis.set("arq:job:{mail}odd", orjson.dumps(envelope))
     await redis.zadd(KEYS.queue, {"{mail}odd": 1})
     async with delivering(valkey_url, smtp_sink.port):
-        await eventually(counted(redis, "dead"))
+        await eventually(counts(redis, "mail.normal", "dead"))
     (line,) = await redis.lrange(KEYS.history("{mail}odd"), 0, -1)
     assert orjson.loads(line)["reason"].startswith("to: is ")

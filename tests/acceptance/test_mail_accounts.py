@@ -33,11 +33,11 @@ from producers.limits.limit import LaneLimit, Limit, Rate
 from producers.link import Link
 from producers.receipt import Receipt
 from tests.certificates import make_certificates
+from tests.counts import count_of
 from tests.notes import running
 from tests.provider import TOO_FAST, TOO_MANY, Provider
 from tests.scripted_smtp import ScriptedSmtp
 from tests.support import eventually
-from tests.topologies import client_of
 from worker.engine import LaneSlots, Worker
 from worker.engine.handler import handler
 from worker.mail.accounts.gate import PAUSES, GateTimes, Pause, limit_key
@@ -69,18 +69,6 @@ BRISK = replace(TIMES, renew_every=timedelta(milliseconds=30))
 @pytest.fixture(autouse=True)
 def _short_rests(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pool, "_FIRST_REST", 0.01)
-
-
-@pytest.fixture
-async def redis(valkey_url: str) -> AsyncIterator[Redis]:
-    async with client_of(valkey_url) as client:
-        yield client
-
-
-@pytest.fixture
-async def producer(valkey_url: str) -> AsyncIterator[Producer]:
-    async with Producer.connect(valkey_url, budget=5) as one:
-        yield one
 
 
 def account(provider: Provider, name: str = "main", *, unusable: str = "") -> ConfiguredAccount:
@@ -127,10 +115,6 @@ def mails(count: int) -> list[Mail]:
     return [Mail(to=f"u{number}@example.com", subject="Hola", text="Buenos días") for number in range(count)]
 
 
-async def counted(redis: Redis, event: str) -> int:
-    return int(await redis.hget(KEYS.counters, f"{event}:{MAIL_NORMAL}") or 0)
-
-
 async def test_three_workers_together_stay_within_the_providers_limits_and_lose_nothing(
     valkey_url: str, producer: Producer, redis: Redis
 ) -> None:
@@ -144,7 +128,7 @@ async def test_three_workers_together_stay_within_the_providers_limits_and_lose_
     assert provider.most_at_once <= 3
     assert provider.duplicates == 0
     assert all(provider.logins)
-    assert await counted(redis, "dead") == 0
+    assert await count_of(redis, MAIL_NORMAL, "dead") == 0
 
 
 async def test_a_refused_login_is_tried_once_for_each_pause_by_the_whole_fleet(
@@ -164,7 +148,7 @@ async def test_a_refused_login_is_tried_once_for_each_pause_by_the_whole_fleet(
             before = provider.logins.index(True)
     assert before <= steps + 2
     assert provider.duplicates == 0
-    assert await counted(redis, "dead") == 0
+    assert await count_of(redis, MAIL_NORMAL, "dead") == 0
 
 
 @pytest.mark.parametrize(
@@ -208,7 +192,7 @@ async def test_a_fault_of_tls_or_of_the_host_closes_the_account_in_words_and_cos
             for line in await redis.lrange(KEYS.history(receipt.id), 0, -1)
         ]
         assert any(reason.startswith("main account: ") and words in reason for reason in reasons)
-        assert await counted(redis, "dead") == 0
+        assert await count_of(redis, MAIL_NORMAL, "dead") == 0
 
 
 async def nothing_runs_by(redis: Redis, name: str) -> bool:
@@ -243,7 +227,7 @@ async def test_a_used_up_day_keeps_the_mails_and_costs_them_no_attempt(
             provider.day = 0
             await eventually(lambda: len(provider.mails) == 30)
     assert provider.duplicates == 0
-    assert await counted(redis, "dead") == 0
+    assert await count_of(redis, MAIL_NORMAL, "dead") == 0
 
 
 async def test_an_account_without_its_password_stands_still_alone_and_says_which_setting(
@@ -283,11 +267,11 @@ async def test_a_mail_that_one_account_may_have_delivered_is_never_sent_by_anoth
             await eventually(lambda: len(first.mails) + len(second.mails) == 20)
 
             async def all_done() -> bool:
-                return await counted(redis, "done") == 20
+                return await count_of(redis, MAIL_NORMAL, "done") == 20
 
             await eventually(all_done)
         assert not set(first.mails) & set(second.mails)
-        assert first.duplicates == 5 == await counted(redis, "uncertain")
+        assert first.duplicates == 5 == await count_of(redis, MAIL_NORMAL, "uncertain")
         assert first.accepted + second.accepted == 25
 
 
@@ -330,7 +314,7 @@ async def test_a_mail_goes_by_an_account_that_may_send_for_its_sender_and_by_no_
         {"two.example.com"},
         {"momentus.example"},
     ]
-    assert await counted(redis, "dead") == 0
+    assert await count_of(redis, MAIL_NORMAL, "dead") == 0
 
 
 async def forgotten(redis: Redis) -> bool:
@@ -654,4 +638,4 @@ async def test_a_microsoft_365_mailbox_is_never_overrun_by_three_worker_processe
     assert provider.logins.count(True) <= 12, "three workers, and the pauses in between; not one for each mail"
     assert provider.most_at_once <= 3
     assert provider.duplicates == 0
-    assert await counted(redis, "dead") == 0
+    assert await count_of(redis, MAIL_NORMAL, "dead") == 0

@@ -38,7 +38,6 @@ from producers.suppression import (
 )
 from tests.bounces import bounce, opensmtpd_bounce
 from tests.support import eventually
-from tests.topologies import client_of
 from worker.mail import suppression
 from worker.mail.erase import Eraser, erase_mails
 from worker.mail.sent import SentRegister
@@ -52,12 +51,6 @@ KEYS = LaneKeys("mail.normal")
 JOB = "{mail}0199aaaa-bbbb"
 MESSAGE_ID = "mail0199aaaa-bbbb"
 RING = KeyRing(f"one:{base64.b64encode(bytes(32)).decode()}")
-
-
-@pytest.fixture
-async def redis(valkey_url: str) -> AsyncIterator[Redis]:
-    async with client_of(valkey_url) as client:
-        yield client
 
 
 @pytest.fixture

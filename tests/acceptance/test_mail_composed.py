@@ -12,7 +12,6 @@ from typing import Any
 
 import orjson
 import pytest
-from redis.asyncio import Redis
 
 from jobs import Attachment, Mail, Policy
 from jobs.mail.octets import Sender
@@ -30,18 +29,6 @@ from worker.mail.smtp.server import Server
 
 KEYS = LaneKeys("mail.normal")
 REPORT = b"a;b\n1;2\n" * 20_000
-
-
-@pytest.fixture
-async def redis(valkey_url: str) -> AsyncIterator[Redis]:
-    async with Redis.from_url(valkey_url) as client:
-        yield client
-
-
-@pytest.fixture
-async def producer(valkey_url: str) -> AsyncIterator[Producer]:
-    async with Producer.connect(valkey_url, budget=5) as one:
-        yield one
 
 
 @pytest.fixture

@@ -27,7 +27,6 @@ from producers.keys import MAIL_SUPPRESSION, MAIL_SUPPRESSION_LOG, LaneKeys
 from producers.limits import Limits
 from producers.limits.limit import Limit
 from producers.link import Link
-from producers.link.client import connect
 from producers.suppression import Refusal, Weighed, digest_of, reasons_of, suppress, weigh_refusal
 from tests.bounces import bounce
 from tests.notes import running
@@ -47,12 +46,6 @@ GONE = "550 5.1.1 no such user"
 PUT_OFF = timedelta(hours=1)
 pytestmark = pytest.mark.on_cluster_too
 MANY = [f"u{number}@example.com" for number in range(40)]
-
-
-@pytest.fixture
-async def redis(valkey_url: str) -> AsyncIterator[Redis]:
-    async with connect(valkey_url) as client:
-        yield client
 
 
 @pytest.fixture

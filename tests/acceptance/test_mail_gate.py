@@ -14,7 +14,6 @@ from producers.limits import Limits
 from producers.limits.limit import Limit
 from producers.link import Link
 from tests.support import OwnValkey, eventually
-from tests.topologies import client_of
 from worker.mail.accounts.gate import PAUSES, AccountClosed, Gate, GateTimes, Pause
 from worker.mail.smtp.verdict import Trouble
 
@@ -28,12 +27,6 @@ TIMES = GateTimes(linger=timedelta(0), pauses={**PAUSES, "login": LONG, "fault":
 PASSING = replace(TIMES, pauses={**PAUSES, "login": SHORT, "throttle": SHORT, "connections": SHORT})
 HOLDS = "momentus:{mail}:holds"
 ACCOUNT = "limit:account:main"
-
-
-@pytest.fixture
-async def redis(valkey_url: str) -> AsyncIterator[Redis]:
-    async with client_of(valkey_url) as client:
-        yield client
 
 
 @pytest.fixture

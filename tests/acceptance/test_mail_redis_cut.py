@@ -1,6 +1,6 @@
 """Redis cut off in an attempt before anything was sent: the mail goes when Redis is back, uncharged."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,6 +17,7 @@ from producers import Producer
 from producers.keys import LaneKeys
 from producers.limits.limit import LaneLimit, Limit
 from producers.link import Argument, Link
+from tests.counts import counts
 from tests.faulty_proxy import FaultyProxy
 from tests.notes import running
 from tests.scripted_smtp import ScriptedSmtp
@@ -78,13 +79,6 @@ def delivered(smtp: ScriptedSmtp) -> Callable[[], int]:
     return lambda: len(smtp.mails)
 
 
-def recorded(redis: Redis) -> Callable[[], Awaitable[bool]]:
-    async def condition() -> bool:
-        return await redis.hget(KEYS.counters, f"done:{MAIL_NORMAL}") == b"1"
-
-    return condition
-
-
 @pytest.mark.parametrize(
     ("command", "account"),
     [
@@ -104,7 +98,7 @@ async def test_a_line_cut_before_anything_was_sent_costs_a_second_and_no_attempt
         proxied = valkey_url.replace(f":{port}/", f":{proxy.port}/")
         async with Redis.from_url(valkey_url) as redis, delivering(proxied, proxy, smtp, command) as link:
             await eventually(delivered(smtp))  # in less than the half minute of other uncharged waits
-            await eventually(recorded(redis))
+            await eventually(counts(redis, MAIL_NORMAL, "done"))
             outcomes = [orjson.loads(line) for line in await redis.lrange(KEYS.history(receipt.id), 0, -1)]
     assert link.cuts == 1
     assert any("Redis did not answer about" in one["reason"] for one in outcomes)

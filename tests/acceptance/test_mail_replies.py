@@ -22,6 +22,7 @@ from producers.keys import LaneKeys
 from producers.limits.limit import LaneLimit
 from producers.link import Link
 from producers.receipt import Receipt
+from tests.counts import count_of
 from tests.notes import running
 from tests.scripted_smtp import ScriptedSmtp, Talk
 from tests.support import eventually
@@ -48,18 +49,6 @@ ACCOUNT = Account(name="main", host="127.0.0.1")
 @pytest.fixture(autouse=True)
 def _short_rests(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pool, "_FIRST_REST", 0.01)
-
-
-@pytest.fixture
-async def redis(valkey_url: str) -> AsyncIterator[Redis]:
-    async with Redis.from_url(valkey_url) as client:
-        yield client
-
-
-@pytest.fixture
-async def producer(valkey_url: str) -> AsyncIterator[Producer]:
-    async with Producer.connect(valkey_url, budget=5) as one:
-        yield one
 
 
 @dataclass
@@ -119,10 +108,6 @@ def mails(count: int) -> list[Mail]:
     return [Mail(to=f"u{number}@example.com", subject="Hola", text="Buenos días") for number in range(count)]
 
 
-async def counted(redis: Redis, event: str) -> int:
-    return int(await redis.hget(KEYS.counters, f"{event}:{MAIL_NORMAL}") or 0)
-
-
 async def seen(redis: Redis) -> AccountState:
     (one,) = await read_accounts(redis)
     return one
@@ -171,7 +156,7 @@ async def test_a_refusal_of_the_account_closes_it_with_a_remedy_and_costs_no_mai
             assert await none_is_charged(redis, receipts)
             server.always.clear()
             await eventually(lambda: len(server.mails) == 6)
-    assert await counted(redis, "dead") == 0
+    assert await count_of(redis, MAIL_NORMAL, "dead") == 0
 
 
 async def test_a_relay_that_refuses_one_domain_stops_no_other_mail_and_loses_none(
@@ -189,7 +174,7 @@ async def test_a_relay_that_refuses_one_domain_stops_no_other_mail_and_loses_non
             assert b"Relay access denied" in b"".join(await redis.lrange(KEYS.history(receipt.id), 0, -1))
             server.always.clear()
             await eventually(lambda: len(server.mails) == 9)
-    assert await counted(redis, "dead") == 0
+    assert await count_of(redis, MAIL_NORMAL, "dead") == 0
 
 
 async def test_many_mails_to_a_domain_that_the_relay_refuses_stop_no_other_mail(
@@ -207,7 +192,7 @@ async def test_many_mails_to_a_domain_that_the_relay_refuses_stop_no_other_mail(
             assert await none_is_charged(redis, receipts)
             server.always.clear()
             await eventually(lambda: len(server.mails) == 50)
-    assert await counted(redis, "dead") == 0
+    assert await count_of(redis, MAIL_NORMAL, "dead") == 0
 
 
 @pytest.mark.parametrize(
@@ -244,7 +229,7 @@ async def test_a_recipient_who_is_sent_too_much_waits_alone_and_uncharged(
             assert (await seen(redis)).state == "open"
             server.always.clear()
             await eventually(lambda: len(server.mails) == 3)
-    assert await counted(redis, "dead") == 0
+    assert await count_of(redis, MAIL_NORMAL, "dead") == 0
 
 
 async def test_a_server_that_takes_a_few_mails_a_session_gets_them_by_other_ones_without_a_word(
@@ -254,7 +239,7 @@ async def test_a_server_that_takes_a_few_mails_a_session_gets_them_by_other_ones
         receipts = await producer.send_many(mails(12))
         async with delivering(valkey_url, server):
             await eventually(lambda: len(server.mails) == 12)
-            await eventually(lambda: counted(redis, "done"))
+            await eventually(lambda: count_of(redis, MAIL_NORMAL, "done"))
         assert all(sum(line == "." for line in talk.commands) <= 2 for talk in server.connections)
         assert await none_is_charged(redis, receipts)
         assert not await redis.exists(*(KEYS.history(one.id) for one in receipts))
@@ -302,7 +287,7 @@ async def test_a_mail_that_was_cancelled_at_its_dot_can_still_be_traced(
         async with delivering(valkey_url, server):
             await eventually(lambda: any("." in talk.commands for talk in server.connections))
             await cancel(redis, receipt.id)
-            await eventually(lambda: counted(redis, "cancelled"), timeout=20)
+            await eventually(lambda: count_of(redis, MAIL_NORMAL, "cancelled"), timeout=20)
         found = await trace(redis, receipt.id)
     assert found.state == "cancelled"
     assert [event.outcome for event in found.journal] == ["uncertain", "cancelled"]

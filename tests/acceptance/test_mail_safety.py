@@ -32,6 +32,7 @@ from producers.keys import MAIL_SUPPRESSION, LaneKeys
 from producers.link import Link
 from producers.suppression import digest_of, reasons_of, suppress
 from tests.bounces import bounce
+from tests.counts import counts
 from tests.dkim_verifier import verifies
 from tests.support import OwnValkey, eventually
 from worker.engine import LaneSlots, Worker
@@ -50,12 +51,6 @@ KEYS = LaneKeys("mail.normal")
 ANA, ALL = "ana@example.com", "all@test.example"
 QUICK = Policy(tries=3, first_wait=timedelta(milliseconds=5), horizon=timedelta(hours=1))
 ONE, TWO = (f"{name}:{base64.b64encode(name.encode() * 32).decode()}" for name in "ab")
-
-
-@pytest.fixture
-async def redis(valkey_url: str) -> AsyncIterator[Redis]:
-    async with Redis.from_url(valkey_url) as client:
-        yield client
 
 
 @pytest.fixture
@@ -87,13 +82,6 @@ async def caring(url: str, port: int, care: MailPolicies) -> AsyncIterator[None]
         await pool.close()
 
 
-def counted(redis: Redis, event: str, count: int = 1) -> Callable[[], Awaitable[bool]]:
-    async def condition() -> bool:
-        return int(await redis.hget(KEYS.counters, f"{event}:mail.normal") or 0) == count
-
-    return condition
-
-
 def mail(to: str = ANA, **parts: object) -> Mail:
     return Mail(to=to, subject="Hola", text="Buenos días", **parts)  # type: ignore[arg-type]
 
@@ -116,8 +104,8 @@ async def test_a_suppressed_recipient_gets_nothing_and_the_result_says_why(
     ):
         receipt = await producer.send(mail())
         await producer.send(mail("eva@example.com"))
-        await eventually(counted(redis, "done"))
-        await eventually(counted(redis, "suppressed"))
+        await eventually(counts(redis, "mail.normal", "done"))
+        await eventually(counts(redis, "mail.normal", "suppressed"))
     assert [one.recipients for one in smtp_sink.mailbox.mails] == [("eva@example.com",)]
     result = orjson.loads(await redis.get(f"arq:result:{receipt.id}"))["r"]
     assert (result["state"], result["reason"]) == ("suppressed", "complaint")
@@ -136,7 +124,7 @@ async def test_a_server_that_knows_no_such_mailbox_suppresses_it_and_policy_does
     ):
         receipt = await producer.send(mail())
         await producer.send(mail("eva@example.com"))
-        await eventually(counted(redis, "dead", 2))
+        await eventually(counts(redis, "mail.normal", "dead", 2))
     (reason,) = await reasons_of(link.call, digest_of(ANA))
     assert (reason.reason, reason.by, reason.evidence) == ("hard_bounce", "worker", receipt.id)
     assert await redis.hlen(MAIL_SUPPRESSION) == 1
@@ -152,7 +140,7 @@ async def test_redirected_mail_reaches_the_catch_all_and_nobody_else(
     care = MailPolicies(safety=safety, sent=SentRegister(link, days=7))
     async with caring(valkey_url, smtp_sink.port, care), Producer.connect(valkey_url, budget=5) as producer:
         await producer.send_many([mail(), mail("luz@team.example")])
-        await eventually(counted(redis, "done", 2))
+        await eventually(counts(redis, "mail.normal", "done", 2))
     by_recipient = {one.recipients: one for one in smtp_sink.mailbox.mails}
     assert set(by_recipient) == {(ALL,), ("luz@team.example",)}
     assert by_recipient[ALL,].subject == "[ana@example.com] Hola"
@@ -168,7 +156,7 @@ async def test_a_domain_that_is_not_allowed_makes_a_dead_mail_that_can_be_revive
         receipt = await producer.send(mail())
         strict = MailPolicies(safety=Safety(mode="live", allowed_domains=frozenset({"team.example"})))
         async with caring(valkey_url, smtp_sink.port, strict):
-            await eventually(counted(redis, "dead"))
+            await eventually(counts(redis, "mail.normal", "dead"))
         assert "MOMENTUS_MAIL__ALLOWED_DOMAINS does not have example.com" in await last_reason(redis, receipt.id)
         await revive(redis, receipt.id)
         async with caring(valkey_url, smtp_sink.port, MailPolicies(safety=Safety(mode="live"))):
@@ -222,7 +210,7 @@ async def test_a_sealed_mail_arrives_and_an_open_one_still_does(
         await sealing.send(mail(), key="k")
         await plain.send(mail("eva@example.com"))
         await smtp_sink.mailbox.wait_for(2)
-        await eventually(counted(redis, "done", 2))
+        await eventually(counts(redis, "mail.normal", "done", 2))
     assert {one.recipients[0] for one in smtp_sink.mailbox.mails} == {ANA, "eva@example.com"}
 
 
@@ -256,7 +244,7 @@ async def test_a_sealed_mail_that_was_moved_to_another_job_is_dead(
         first, second = await producer.send_many([mail(), mail("eva@example.com")])
         await redis.set(f"arq:job:{second.id}", await redis.get(f"arq:job:{first.id}"))
         async with caring(valkey_url, smtp_sink.port, MailPolicies(ring=KeyRing(ONE))):
-            await eventually(counted(redis, "dead"))
+            await eventually(counts(redis, "mail.normal", "dead"))
             await smtp_sink.mailbox.wait_for(1)
     assert "belongs to another job" in await last_reason(redis, second.id)
 
@@ -274,7 +262,7 @@ async def test_a_signed_mail_is_accepted_by_a_verifier_and_the_same_at_every_att
         Producer.connect(valkey_url, budget=5) as producer,
     ):
         await producer.send(mail())
-        await eventually(counted(redis, "done"))
+        await eventually(counts(redis, "mail.normal", "done"))
     first, second = smtp_sink.mailbox.mails
     assert first.raw == second.raw
     assert verifies(first.raw, signer.public_text)
@@ -322,7 +310,7 @@ async def every_kind_of_failure(url: str, redis: Redis, sink: MailSink, log: Pat
     addresses = {number: f"{CANARY}.{number}@example.com" for number in range(10)}
 
     async def happened(event: str, count: int) -> None:
-        await eventually(counted(redis, event, count), timeout=20)
+        await eventually(counts(redis, "mail.normal", event, count), timeout=20)
 
     async with Producer.connect(url, budget=5, seal=sealed) as producer:
         sink.faults = Faults(
@@ -398,7 +386,7 @@ async def test_a_bounce_of_a_sealed_mail_finds_its_way(
     ):
         receipt = await producer.send(mail())
         (arrived,) = await smtp_sink.mailbox.wait_for(1)
-        await eventually(counted(redis, "done"))
+        await eventually(counts(redis, "mail.normal", "done"))
     message_id = arrived.message_id.strip("<>").partition("@")[0]
     assert await take_in(redis, bounce(message_id, ANA), by="test") == "suppressed"
     assert "5.1.1" in await last_reason(redis, receipt.id)

@@ -33,10 +33,10 @@ from producers import Producer
 from producers.keys import LaneKeys
 from producers.limits.limit import LaneLimit, Limit
 from producers.link import Link
+from tests.counts import count_of
 from tests.notes import running
 from tests.provider import Provider
 from tests.support import OwnValkey, eventually
-from tests.topologies import client_of
 from worker.engine import LaneSlots, Worker
 from worker.engine.handler import handler
 from worker.mail.accounts.setup import AccountSize, ConfiguredAccount, at_work
@@ -47,18 +47,6 @@ pytestmark = pytest.mark.on_cluster_too
 
 KEYS = LaneKeys(MAIL_NORMAL)
 HOLDING: Mapping[str, Stream] = {**STREAMS, "transactional": Stream(name="transactional", uncertain="hold")}
-
-
-@pytest.fixture
-async def redis(valkey_url: str) -> AsyncIterator[Redis]:
-    async with client_of(valkey_url) as client:
-        yield client
-
-
-@pytest.fixture
-async def producer(valkey_url: str) -> AsyncIterator[Producer]:
-    async with Producer.connect(valkey_url, budget=5) as one:
-        yield one
 
 
 @asynccontextmanager
@@ -89,13 +77,9 @@ def mails(count: int) -> list[Mail]:
     return [Mail(to=f"u{number}@example.com", subject="Hola", text="Buenos días") for number in range(count)]
 
 
-async def counted(redis: Redis, event: str) -> int:
-    return int(await redis.hget(KEYS.counters, f"{event}:{MAIL_NORMAL}") or 0)
-
-
 def reached(redis: Redis, event: str, count: int) -> Callable[[], Awaitable[bool]]:
     async def condition() -> bool:
-        return await counted(redis, event) == count
+        return await count_of(redis, MAIL_NORMAL, event) == count
 
     return condition
 
@@ -107,7 +91,7 @@ async def test_each_mail_that_was_taken_in_silence_is_counted_listed_and_resent(
         receipts = await producer.send_many(mails(30))
         async with delivering(valkey_url, provider):
             await eventually(reached(redis, "done", 30))
-        assert await counted(redis, "uncertain") == 10 == provider.duplicates
+        assert await count_of(redis, MAIL_NORMAL, "uncertain") == 10 == provider.duplicates
         listed, total = await doubts(redis, limit=100)
         assert total == 10
         assert {one.state for one in listed} == {"accepted"}
@@ -155,7 +139,7 @@ async def test_a_held_mail_whose_worker_was_stopped_at_the_dot_waits_for_people(
         async with delivering(valkey_url, provider, streams=HOLDING, grace=0):
             await eventually(lambda: redis.hlen(KEYS.effects))
         assert (await trace(redis, receipt.id)).state == "uncertain"
-        assert await counted(redis, "uncertain") == 1
+        assert await count_of(redis, MAIL_NORMAL, "uncertain") == 1
         provider.seconds = 0
         async with delivering(valkey_url, provider, streams=HOLDING):
             other = await producer.send(mails(1)[0])
@@ -252,7 +236,7 @@ async def all_marked(redis: Redis, count: int) -> bool:
 async def test_a_mail_whose_reply_was_lost_while_redis_was_away_is_listed(own_valkey: StartValkey) -> None:
     async with replies_lost_while_redis_is_away(own_valkey, STREAMS) as (provider, redis):
         await eventually(reached(redis, "done", 5), timeout=30)
-        assert (await counted(redis, "uncertain"), provider.duplicates) == (5, 5)
+        assert (await count_of(redis, MAIL_NORMAL, "uncertain"), provider.duplicates) == (5, 5)
         assert (await doubts(redis, limit=100))[1] == 5
 
 
@@ -326,8 +310,8 @@ async def killed(url: str, redis: Redis, *, count: int, kills: int, seconds: flo
         await kill_at_random(running_workers, provider, kills=kills, every=max(2, count // kills), seed=count)
         await eventually(reached(redis, "done", count), timeout=60)
     assert len(provider.mails) == count
-    assert provider.duplicates <= await counted(redis, "uncertain")
-    assert await counted(redis, "dead") == 0
+    assert provider.duplicates <= await count_of(redis, MAIL_NORMAL, "uncertain")
+    assert await count_of(redis, MAIL_NORMAL, "dead") == 0
     assert await redis.zcard(KEYS.queue) == 0
 
 

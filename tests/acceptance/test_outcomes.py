@@ -23,7 +23,6 @@ from producers.keys import LaneKeys
 from tests.command_line import run_ops
 from tests.notes import Note, running
 from tests.support import OwnValkey, eventually
-from tests.topologies import client_of
 from worker.engine import LaneSlots, Park, TryLater, Worker
 from worker.engine.handler import handler
 
@@ -42,18 +41,6 @@ class NoteV2(Note):
 @dataclass(frozen=True)
 class NoteV4(Note):
     version: ClassVar[int] = 4
-
-
-@pytest.fixture
-async def redis(valkey_url: str) -> AsyncIterator[Redis]:
-    async with client_of(valkey_url) as client:
-        yield client
-
-
-@pytest.fixture
-async def producer(valkey_url: str) -> AsyncIterator[Producer]:
-    async with Producer.connect(valkey_url, budget=5) as one:
-        yield one
 
 
 @asynccontextmanager

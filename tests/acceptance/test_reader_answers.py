@@ -44,13 +44,6 @@ def head(etag: str = "0" * 16) -> bytes:
 
 
 @pytest.fixture
-async def redis(valkey_url: str) -> AsyncIterator[Redis]:
-    client = Redis.from_url(valkey_url)
-    yield client
-    await client.aclose()
-
-
-@pytest.fixture
 async def reader(valkey_url: str) -> AsyncIterator[Reader]:
     connection = Connection(valkey_url)
     store = Store(connection, tenant="default")

@@ -26,12 +26,6 @@ CHANGED_DATE, BEFORE, AFTER = (http_date(CHANGED + shift * SECOND) for shift in 
 
 
 @pytest.fixture
-async def redis(valkey_url: str) -> AsyncIterator[Redis]:
-    async with Redis.from_url(valkey_url) as client:
-        yield client
-
-
-@pytest.fixture
 async def reader(valkey_url: str) -> AsyncIterator[Reader]:
     connection = Connection(valkey_url)
     store = Store(connection, tenant="default")

@@ -44,13 +44,6 @@ def body_of(scope: int) -> bytes:
     return json.dumps({"report": "general", "scope": scope, "data": "x" * (scope * 3000)}).encode()
 
 
-@pytest.fixture
-async def redis(valkey_url: str) -> AsyncIterator[Redis]:
-    client = Redis.from_url(valkey_url)
-    yield client
-    await client.aclose()
-
-
 async def store_all(redis: Redis, *, soft_s: float = 3000, hard_s: float = 3000) -> None:
     fields: dict[str, bytes] = {}
     for scope in NODES:

@@ -5,7 +5,6 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -89,12 +88,6 @@ def working(url: str, name: str, loop: str = "uvloop", *, hurry: bool = True) ->
         restart=Restart.NEVER,
         drain=timedelta(seconds=60),
     )
-
-
-@pytest.fixture
-async def redis(valkey_url: str) -> AsyncIterator[Redis]:
-    async with Redis.from_url(valkey_url) as client:
-        yield client
 
 
 async def stopped(url: str, redis: Redis, text: str, loop: str = "uvloop", *, hurry: bool = True) -> int:

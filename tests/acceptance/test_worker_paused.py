@@ -18,6 +18,7 @@ from local.supervisor.supervisor import Supervisor
 from producers import Producer
 from producers.keys import LaneKeys
 from producers.link.deadline import deadline
+from tests.counts import count_of
 from tests.notes import LANE, Note, running
 from tests.scripted_smtp import ScriptedSmtp
 from tests.support import eventually
@@ -29,19 +30,9 @@ KEYS = LaneKeys(LANE)
 MAILS = 5
 
 
-@pytest.fixture
-async def redis(valkey_url: str) -> AsyncIterator[Redis]:
-    async with Redis.from_url(valkey_url) as client:
-        yield client
-
-
-async def counted(redis: Redis, event: str) -> int:
-    return int(await redis.hget(KEYS.counters, f"{event}:{LANE}") or 0)
-
-
 def reached(redis: Redis, event: str, count: int) -> Callable[[], Awaitable[bool]]:
     async def condition() -> bool:
-        return await counted(redis, event) >= count
+        return await count_of(redis, LANE, event) >= count
 
     return condition
 
@@ -91,7 +82,7 @@ async def paused_at_the_dot(url: str, redis: Redis, *, pause: float, dot: float,
         await eventually(reached(redis, "done", MAILS), timeout=60)
         taken = [one.recipients[0] for one in server.mails]
     assert set(taken) == {f"canary{number}@example.com" for number in range(MAILS)}
-    assert len(dots) - MAILS <= await counted(redis, "uncertain")
+    assert len(dots) - MAILS <= await count_of(redis, LANE, "uncertain")
     assert len(dots) <= 2 * MAILS
     assert await redis.zcard(KEYS.queue) == 0
     return lines
@@ -181,7 +172,7 @@ async def test_what_is_told_of_an_old_attempt_does_not_touch_the_new_one(valkey_
         go.set()
         await eventually(reached(redis, "done", 1))
     assert [one.attempt for one in claims][:2] == [1, 2]
-    assert await counted(redis, "cancelled") == 0
+    assert await count_of(redis, LANE, "cancelled") == 0
 
 
 async def test_jobs_that_were_claimed_together_share_a_token_and_are_stopped_one_by_one(

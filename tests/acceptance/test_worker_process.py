@@ -16,6 +16,7 @@ from local.supervisor.process import Backoff, Process, Restart
 from local.supervisor.supervisor import Supervisor
 from producers import Producer
 from producers.keys import LaneKeys
+from tests.counts import count_of
 from tests.support import eventually
 
 KEYS = LaneKeys("mail.normal")
@@ -49,16 +50,6 @@ def worker(
     )
 
 
-@pytest.fixture
-async def redis(valkey_url: str) -> AsyncIterator[Redis]:
-    async with Redis.from_url(valkey_url) as client:
-        yield client
-
-
-async def count(redis: Redis, event: str) -> int:
-    return int(await redis.hget(KEYS.counters, f"{event}:mail.normal") or 0)
-
-
 @asynccontextmanager
 async def enqueued(url: str) -> AsyncIterator[None]:
     async with Producer.connect(url, budget=5) as producer:
@@ -76,13 +67,13 @@ async def test_a_killed_worker_loses_no_mail_and_every_possible_duplicate_is_cou
         await smtp_sink.mailbox.wait_for(MAILS, timeout=30)
 
         async def all_done() -> bool:
-            return await count(redis, "done") == MAILS
+            return await count_of(redis, "mail.normal", "done") == MAILS
 
         await eventually(all_done, timeout=30)
     subjects = {mail.subject for mail in smtp_sink.mailbox.mails}
     assert len(subjects) == MAILS
-    assert smtp_sink.mailbox.accepted - MAILS <= await count(redis, "uncertain")
-    assert await count(redis, "dead") == 0
+    assert smtp_sink.mailbox.accepted - MAILS <= await count_of(redis, "mail.normal", "uncertain")
+    assert await count_of(redis, "mail.normal", "dead") == 0
     assert await redis.zcard(KEYS.queue) == 0
 
 
@@ -96,14 +87,14 @@ async def test_a_worker_asked_to_stop_finishes_what_it_sends_and_nothing_is_lost
         assert await running.wait_exit("worker") == 0
         accepted = smtp_sink.mailbox.accepted
         assert 30 <= accepted < MAILS
-        assert await count(redis, "done") == accepted
+        assert await count_of(redis, "mail.normal", "done") == accepted
         assert await redis.zcard(KEYS.queue) == MAILS - accepted
         assert await redis.zcard(KEYS.leases) == 0
         await running.start("worker")
         await smtp_sink.mailbox.wait_for(MAILS)
     assert not smtp_sink.mailbox.duplicates
     assert smtp_sink.mailbox.accepted == MAILS
-    assert await count(redis, "uncertain") == 0
+    assert await count_of(redis, "mail.normal", "uncertain") == 0
 
 
 async def test_a_mail_that_outlasts_the_grace_goes_back_and_is_counted_as_uncertain(
@@ -117,7 +108,7 @@ async def test_a_mail_that_outlasts_the_grace_goes_back_and_is_counted_as_uncert
         running.send_signal("worker", signal.SIGTERM)
         assert await running.wait_exit("worker") == 0
     assert await redis.zscore(KEYS.queue, receipt.id)
-    assert await count(redis, "uncertain") == 1
+    assert await count_of(redis, "mail.normal", "uncertain") == 1
 
 
 async def test_wrong_settings_end_the_worker_with_code_two_and_name_the_setting(

@@ -73,18 +73,6 @@ async def sending(request: pytest.FixtureRequest) -> AsyncIterator[Sending]:
         await closed
 
 
-@pytest.fixture
-async def redis(valkey_url: str) -> AsyncIterator[Redis]:
-    async with Redis.from_url(valkey_url) as client:
-        yield client
-
-
-@pytest.fixture
-async def producer(valkey_url: str) -> AsyncIterator[Producer]:
-    async with Producer.connect(valkey_url, budget=GENEROUS) as one:
-        yield one
-
-
 # ---- of every producer
 
 
