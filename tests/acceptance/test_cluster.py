@@ -181,7 +181,7 @@ async def ops(url: str, *words: str) -> tuple[int | None, str, str]:
     return process.returncode, said.decode(), complaints.decode()
 
 
-async def test_the_whole_life_of_a_mail_a_report_and_a_session(
+async def test_a_mail_a_report_and_a_session_live_their_whole_life_on_a_cluster(
     three: Cluster, organisation: str, smtp_sink: MailSink
 ) -> None:
     assert await three.owner(MAIL.tag) != await three.owner(REPORTS.tag)
@@ -189,7 +189,7 @@ async def test_the_whole_life_of_a_mail_a_report_and_a_session(
 
 
 @pytest.mark.long
-async def test_the_whole_life_in_another_database_than_0(
+async def test_all_of_them_live_their_whole_life_in_another_database_than_0(
     numbered: Cluster, organisation: str, smtp_sink: MailSink
 ) -> None:
     await the_whole_life(f"{numbered.url}/2", organisation, smtp_sink)

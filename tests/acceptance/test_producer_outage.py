@@ -89,7 +89,9 @@ async def every_call_succeeds_again(producer: Producer, redis: Redis) -> None:
     assert await redis.zcard(LaneKeys("reports").queue) == 1
 
 
-async def test_a_server_that_was_killed(own_valkey: OwnServer) -> None:
+async def test_a_killed_server_fails_each_call_in_time_and_takes_them_when_it_is_back(
+    own_valkey: OwnServer,
+) -> None:
     server = await own_valkey()
     async with clients(server) as (producer, redis):
         await server.kill()
@@ -98,14 +100,16 @@ async def test_a_server_that_was_killed(own_valkey: OwnServer) -> None:
         await every_call_succeeds_again(producer, redis)
 
 
-async def test_a_server_that_was_never_there(own_valkey: OwnServer) -> None:
+async def test_a_server_that_was_never_there_fails_each_call_in_time(own_valkey: OwnServer) -> None:
     server = await own_valkey()
     await server.kill()
     async with Producer.connect(server.url) as producer:
         await every_call_raises(producer, RedisUnavailable)
 
 
-async def test_a_frozen_server(own_valkey: OwnServer) -> None:
+async def test_a_frozen_server_fails_each_call_in_time_and_takes_them_when_it_goes_on(
+    own_valkey: OwnServer,
+) -> None:
     server = await own_valkey()
     async with clients(server) as (producer, redis):
         server.pause()
@@ -117,7 +121,7 @@ async def test_a_frozen_server(own_valkey: OwnServer) -> None:
 
 
 @pytest.mark.parametrize("make", [Producer.connect, lambda url: Producer(Redis.from_url(url))])
-async def test_a_frozen_server_met_for_the_first_time(
+async def test_a_frozen_server_fails_each_call_in_time_at_the_first_connection_too(
     own_valkey: OwnServer, make: Callable[[str], Producer]
 ) -> None:
     """Also by a client of the caller's own, which would wait for ever."""
@@ -152,7 +156,9 @@ async def fill(redis: Redis) -> None:
 
 
 @pytest.mark.parametrize("stale", ["yes", "no"])
-async def test_a_replica_that_takes_no_writes(own_valkey: OwnServer, stale: str) -> None:
+async def test_a_replica_fails_each_call_in_time_until_it_is_a_primary_again(
+    own_valkey: OwnServer, stale: str
+) -> None:
     server = await own_valkey("--replica-serve-stale-data", stale)
     async with clients(server, budget=AMPLE) as (producer, redis):
         await redis.replicaof("127.0.0.1", "1")  # a master that is not there
@@ -161,7 +167,9 @@ async def test_a_replica_that_takes_no_writes(own_valkey: OwnServer, stale: str)
         await every_call_succeeds_again(producer, redis)
 
 
-async def test_a_master_without_the_replicas_it_must_have(own_valkey: OwnServer) -> None:
+async def test_a_primary_without_the_replicas_it_must_have_fails_each_call_until_it_needs_none(
+    own_valkey: OwnServer,
+) -> None:
     server = await own_valkey()
     async with clients(server, budget=AMPLE) as (producer, redis):
         await redis.config_set("min-replicas-to-write", 1)
@@ -170,7 +178,9 @@ async def test_a_master_without_the_replicas_it_must_have(own_valkey: OwnServer)
         await every_call_succeeds_again(producer, redis)
 
 
-async def test_a_server_that_is_loading_its_data(own_valkey: OwnServer) -> None:
+async def test_a_server_that_loads_its_data_fails_each_call_in_time_and_takes_them_afterwards(
+    own_valkey: OwnServer,
+) -> None:
     """The load is made slow, 1 ms a key, until the calls have been made."""
     server = await own_valkey("--key-load-delay", "1000", "--loading-process-events-interval-bytes", "1024")
     async with clients(server, budget=AMPLE) as (producer, redis):
@@ -198,7 +208,7 @@ async def is_loading(redis: Redis) -> bool:
 
 
 @pytest.mark.long
-async def test_a_server_that_cannot_save_and_takes_no_writes(own_valkey: OwnServer) -> None:
+async def test_a_server_that_cannot_save_fails_each_call_in_time_until_it_can(own_valkey: OwnServer) -> None:
     server = await own_valkey("--save", "3600 1")
     in_its_way = server.directory / "dump.rdb" / "not empty"
     async with clients(server, budget=AMPLE) as (producer, redis):
@@ -260,7 +270,9 @@ async def behind_a_proxy(
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-async def test_a_way_on_which(own_valkey: OwnServer, fault: str) -> None:
+async def test_a_broken_way_fails_each_call_in_time_and_carries_them_when_it_is_mended(
+    own_valkey: OwnServer, fault: str
+) -> None:
     async with behind_a_proxy(await own_valkey()) as (producer, proxy):
         begun = FAULTS[fault](proxy)
         if isawaitable(begun):

@@ -57,7 +57,7 @@ async def test_a_mail_goes_out_encrypted_to_a_server_whose_certificate_is_good(c
     assert len(server.mails) == 1
 
 
-async def test_tls_from_the_first_octet(certificates: Certificates) -> None:
+async def test_a_port_that_begins_with_tls_is_spoken_to_in_tls_at_once(certificates: Certificates) -> None:
     async with ScriptedSmtp(offers=PLAIN, context=certificates.server, implicit=True) as server:
         where = Server("127.0.0.1", server.port, "implicit", "me", "secret", ca_file=certificates.ca_file)
         connection = SMTPConnection(where)

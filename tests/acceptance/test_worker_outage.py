@@ -131,7 +131,7 @@ async def server(own_valkey: OwnServer) -> OwnValkey:
 # The server
 
 
-async def test_a_server_that_was_frozen(server: OwnValkey) -> None:
+async def test_a_worker_goes_on_after_a_frozen_server_and_loses_nothing(server: OwnValkey) -> None:
     async with at_work(server) as scene:
         await scene.fill()
         server.pause()
@@ -144,7 +144,9 @@ async def test_a_server_that_was_frozen(server: OwnValkey) -> None:
         await scene.lost_nothing()
 
 
-async def test_a_server_that_was_killed_and_kept_its_data(server: OwnValkey) -> None:
+async def test_a_worker_goes_on_after_a_killed_server_that_kept_its_data_and_loses_nothing(
+    server: OwnValkey,
+) -> None:
     async with at_work(server) as scene:
         await scene.fill()
         await server.kill()
@@ -156,7 +158,9 @@ async def test_a_server_that_was_killed_and_kept_its_data(server: OwnValkey) -> 
 
 
 @pytest.mark.long
-async def test_a_server_that_was_killed_ten_times_under_load(own_valkey: OwnServer) -> None:
+async def test_a_worker_runs_each_job_once_though_its_server_is_killed_ten_times_under_load(
+    own_valkey: OwnServer,
+) -> None:
     """Each write is synced: with ``everysec`` a slow disk makes the server answer before it has written."""
     server = await own_valkey("--appendfsync", "always")
     async with at_work(server) as scene:
@@ -172,7 +176,7 @@ async def test_a_server_that_was_killed_ten_times_under_load(own_valkey: OwnServ
         assert scene.begun == Counter(texts)
 
 
-async def test_a_server_that_lost_its_data(own_valkey: OwnServer) -> None:
+async def test_a_worker_goes_on_with_new_jobs_when_its_server_lost_the_others(own_valkey: OwnServer) -> None:
     """What was in it is gone for the engine, too; new jobs run."""
     server = await own_valkey("--appendonly", "no")
     async with at_work(server) as scene:
@@ -187,7 +191,9 @@ async def test_a_server_that_lost_its_data(own_valkey: OwnServer) -> None:
 
 
 @pytest.mark.parametrize("stale", ["yes", "no"])
-async def test_a_server_that_became_a_replica_for_a_while(own_valkey: OwnServer, stale: str) -> None:
+async def test_a_worker_goes_on_when_its_server_is_a_primary_again_and_loses_nothing(
+    own_valkey: OwnServer, stale: str
+) -> None:
     server = await own_valkey("--replica-serve-stale-data", stale)
     async with at_work(server) as scene:
         await scene.fill()
@@ -199,7 +205,7 @@ async def test_a_server_that_became_a_replica_for_a_while(own_valkey: OwnServer,
         await scene.lost_nothing()
 
 
-async def test_a_server_that_is_loading_its_data(own_valkey: OwnServer) -> None:
+async def test_a_worker_waits_for_a_server_that_loads_its_data_and_loses_nothing(own_valkey: OwnServer) -> None:
     """The load is made slow, 1 ms a key, until the worker has met it."""
     server = await own_valkey("--key-load-delay", "1000", "--loading-process-events-interval-bytes", "1024")
     async with at_work(server) as scene:
@@ -233,7 +239,7 @@ async def is_loading(redis: Redis) -> bool:
 
 
 @pytest.mark.long
-async def test_a_server_that_cannot_save_and_takes_no_writes(own_valkey: OwnServer) -> None:
+async def test_a_worker_goes_on_when_its_server_can_save_again_and_loses_nothing(own_valkey: OwnServer) -> None:
     server = await own_valkey("--save", "3600 1")
     in_its_way = server.directory / "dump.rdb" / "not empty"
     async with at_work(server) as scene:
@@ -259,7 +265,7 @@ async def refuses_writes(redis: Redis) -> bool:
     return False
 
 
-async def test_a_server_that_forgot_the_scripts(server: OwnValkey) -> None:
+async def test_a_worker_brings_its_scripts_again_to_a_server_that_forgot_them(server: OwnValkey) -> None:
     async with at_work(server) as scene:
         await scene.fill()
         await scene.redis.script_flush()
@@ -306,14 +312,16 @@ async def behind_a_proxy(server: OwnValkey) -> AsyncIterator[tuple[Scene, Faulty
         await scene.lost_nothing()
 
 
-async def test_connections_that_were_reset(server: OwnValkey) -> None:
+async def test_a_worker_goes_on_over_new_connections_after_a_reset_and_loses_nothing(server: OwnValkey) -> None:
     async with behind_a_proxy(server) as (scene, proxy):
         proxy.cut()
         await scene.let_running_jobs_end()
 
 
 @pytest.mark.long
-async def test_connections_that_are_reset_again_and_again_under_load(server: OwnValkey) -> None:
+async def test_a_worker_loses_nothing_by_connections_that_are_reset_again_and_again_under_load(
+    server: OwnValkey,
+) -> None:
     async with behind_a_proxy(server) as (scene, proxy):
         await scene.let_running_jobs_end()
         for octets in range(0, 4000, 400):
@@ -323,7 +331,7 @@ async def test_connections_that_are_reset_again_and_again_under_load(server: Own
             proxy.let_pass()
 
 
-async def test_a_port_that_nobody_listens_on(server: OwnValkey) -> None:
+async def test_a_worker_goes_on_when_somebody_listens_again_and_loses_nothing(server: OwnValkey) -> None:
     async with behind_a_proxy(server) as (scene, proxy):
         await proxy.refuse()
         await scene.let_running_jobs_end()
@@ -331,14 +339,16 @@ async def test_a_port_that_nobody_listens_on(server: OwnValkey) -> None:
         await proxy.accept()
 
 
-async def test_a_way_that_carries_nothing_for_a_while(server: OwnValkey) -> None:
+async def test_a_worker_goes_on_when_the_way_carries_again_and_loses_nothing(server: OwnValkey) -> None:
     async with behind_a_proxy(server) as (scene, proxy):
         proxy.stall()
         await scene.let_running_jobs_end()
         await scene.notices()
 
 
-async def test_a_reply_that_stops_in_its_middle(server: OwnValkey) -> None:
+async def test_a_worker_goes_on_after_a_reply_that_stops_in_its_middle_and_loses_nothing(
+    server: OwnValkey,
+) -> None:
     async with behind_a_proxy(server) as (scene, proxy):
         proxy.limit(1000)
         await scene.let_running_jobs_end()
@@ -346,7 +356,9 @@ async def test_a_reply_that_stops_in_its_middle(server: OwnValkey) -> None:
 
 
 @pytest.mark.parametrize("direction", ["to_server", "to_client"])
-async def test_connections_of_which_one_direction_is_gone(server: OwnValkey, direction: Any) -> None:
+async def test_a_worker_goes_on_after_a_connection_of_one_direction_and_loses_nothing(
+    server: OwnValkey, direction: Any
+) -> None:
     async with behind_a_proxy(server) as (scene, proxy):
         proxy.swallow(direction)
         await scene.let_running_jobs_end()
@@ -386,7 +398,7 @@ async def lease_is_over(redis: Redis) -> bool:
     return not [key async for key in redis.scan_iter("arq:in-progress:*")]
 
 
-async def test_a_worker_that_starts_while_redis_is_away(server: OwnValkey) -> None:
+async def test_a_worker_that_starts_while_redis_is_away_runs_jobs_when_it_is_there(server: OwnValkey) -> None:
     await server.kill()
     async with at_work(server) as scene:
         await scene.notices()

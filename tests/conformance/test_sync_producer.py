@@ -257,7 +257,9 @@ def every_call_succeeds(producer: SyncProducer) -> bool:
     return True
 
 
-async def test_a_server_that_was_killed_and_came_back(own_valkey: OwnServer) -> None:
+async def test_a_killed_server_fails_each_call_in_time_and_takes_them_when_it_is_back(
+    own_valkey: OwnServer,
+) -> None:
     server = await own_valkey()
     with SyncProducer.connect(server.url) as producer:
         await eventually(lambda: every_call_succeeds(producer))
@@ -270,7 +272,10 @@ async def test_a_server_that_was_killed_and_came_back(own_valkey: OwnServer) -> 
 
 
 @pytest.mark.parametrize("met_before", [True, False])
-async def test_a_frozen_server(own_valkey: OwnServer, met_before: bool) -> None:  # noqa: FBT001  pytest passes it by name
+async def test_a_frozen_server_fails_each_call_in_time_and_takes_them_when_it_goes_on(
+    own_valkey: OwnServer,
+    met_before: bool,  # noqa: FBT001  pytest passes it by name
+) -> None:
     server = await own_valkey()
     with SyncProducer.connect(server.url) as producer:
         if met_before:
@@ -283,7 +288,7 @@ async def test_a_frozen_server(own_valkey: OwnServer, met_before: bool) -> None:
         await eventually(lambda: every_call_succeeds(producer))
 
 
-async def test_a_server_at_its_memory_limit(own_valkey: OwnServer) -> None:
+async def test_a_server_at_its_memory_limit_is_full_until_it_has_room(own_valkey: OwnServer) -> None:
     server = await own_valkey()
     with SyncProducer.connect(server.url, budget=GENEROUS) as producer, Redis.from_url(server.url) as redis:
         redis.config_set("maxmemory", 1)
@@ -294,7 +299,9 @@ async def test_a_server_at_its_memory_limit(own_valkey: OwnServer) -> None:
 
 
 @pytest.mark.parametrize("stale", ["yes", "no"])
-async def test_a_replica_that_takes_no_writes(own_valkey: OwnServer, stale: str) -> None:
+async def test_a_replica_fails_each_call_in_time_until_it_is_a_primary_again(
+    own_valkey: OwnServer, stale: str
+) -> None:
     server = await own_valkey("--replica-serve-stale-data", stale)
     with SyncProducer.connect(server.url, budget=GENEROUS) as producer, Redis.from_url(server.url) as redis:
         producer.send(MAIL)
@@ -424,7 +431,9 @@ def encrypted(port: int, certificate: tuple[Path, Path]) -> Iterator[int]:
                 thread.join()
 
 
-def test_tls_with_an_authority_of_ones_own(valkey_url: str, redis: Redis, certificate: tuple[Path, Path]) -> None:
+def test_an_authority_of_ones_own_vouches_for_a_server(
+    valkey_url: str, redis: Redis, certificate: tuple[Path, Path]
+) -> None:
     port = int(valkey_url.rpartition(":")[2].partition("/")[0])
     with encrypted(port, certificate) as secure:
         address = f"rediss://localhost:{secure}/0?ssl_ca_certs={certificate[0]}"
@@ -434,7 +443,7 @@ def test_tls_with_an_authority_of_ones_own(valkey_url: str, redis: Redis, certif
 
 
 @pytest.mark.long
-async def test_tls_on_a_cluster_to_those_who_are_asked_and_to_the_primary(
+async def test_tls_reaches_those_who_are_asked_and_the_primary_of_a_cluster(
     own_valkey: OwnServer, tmp_path: Path
 ) -> None:
     """One node that has all slots, and tells its name and the port that speaks TLS."""

@@ -85,7 +85,7 @@ def bad(findings: Iterable[DoctorFinding]) -> set[str]:
         ({"host": "10.0.0.7", "encrypted": True}, "redis.no_password", "wrong"),
     ],
 )
-def test_what_is_wrong_with_redis(change: dict[str, Any], code: str, severity: str) -> None:
+def test_each_fault_of_redis_is_found_with_its_severity(change: dict[str, Any], code: str, severity: str) -> None:
     merged: dict[str, Any] = {
         name: {**getattr(HEALTHY, name), **value} if isinstance(value, dict) else value
         for name, value in change.items()
@@ -126,7 +126,7 @@ def test_a_managed_redis_that_tells_no_configuration_is_judged_by_what_it_tells(
         (replace(SERVER, account=replace(ACCOUNT, preset="microsoft365")), "smtp.basic_auth"),
     ],
 )
-def test_what_is_wrong_with_a_mail_server(facts: ServerFacts, code: str) -> None:
+def test_each_fault_of_a_mail_server_is_found(facts: ServerFacts, code: str) -> None:
     assert bad(judge_server(facts, now=NOW)) == {code}
 
 
@@ -160,7 +160,7 @@ def test_a_mail_server_as_it_must_be_is_fine() -> None:
         ({"unanswered": ("TXT example.com",)}, "dns.unanswered"),
     ],
 )
-def test_what_is_wrong_with_a_sender_domain(change: dict[str, Any], code: str) -> None:
+def test_each_fault_of_a_sender_domain_is_found(change: dict[str, Any], code: str) -> None:
     facts = replace(DOMAIN, **change)
     assert bad(judge_domain(facts, presets=frozenset({"google-workspace"}), our_key="", our_selector="")) == {code}
 
@@ -206,7 +206,7 @@ def test_a_mail_servers_address_needs_a_name_that_leads_back() -> None:
         (PostgresFacts(version=160_001), "postgres.right"),
     ],
 )
-def test_what_is_wrong_with_postgres(facts: PostgresFacts, code: str) -> None:
+def test_each_fault_of_postgres_is_found(facts: PostgresFacts, code: str) -> None:
     assert [one.code for one in judge_postgres(facts)][:1] == [code]
 
 

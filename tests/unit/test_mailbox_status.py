@@ -33,7 +33,7 @@ from worker.mail.suppression import weigh
         ("nonsense", "none"),
     ],
 )
-def test_the_weight_of_a_status(status: str, weight: Weight) -> None:
+def test_a_status_weighs_what_its_class_and_detail_say(status: str, weight: Weight) -> None:
     assert weigh_status(status) == weight
 
 

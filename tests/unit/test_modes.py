@@ -38,7 +38,9 @@ ALL = "all@test.example"
         ("live", "ple.com", "", ModeRefusal),
     ],
 )
-def test_where_a_mail_goes(mode: Mode, allowed: str, redirect_to: str, way: object) -> None:
+def test_the_mode_and_the_allowed_domains_decide_where_a_mail_goes(
+    mode: Mode, allowed: str, redirect_to: str, way: object
+) -> None:
     safety = Safety(mode=mode, redirect_to=redirect_to, allowed_domains=frozenset(allowed.split()))
     found = way_of("ana@Example.com", safety)
     assert isinstance(found, way) if isinstance(way, type) else found == way
