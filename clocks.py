@@ -101,7 +101,7 @@ class ServerClock:
             self._readings.clear()
             step = reading.ahead_us - before.ahead_us
         self._readings.append(reading)
-        self._best = min(self._readings, key=lambda one: one.error_us + _drift(one, reading))
+        self._best = min(reversed(self._readings), key=lambda one: one.error_us + _drift(one, reading))
         return step if abs(step) > SET_US else 0
 
 

@@ -50,6 +50,8 @@ STARTS = (
 _MINUTES = (-3_000, -1_440, -90, -1, 0, 0, 0, 1, 45, 1_000)
 
 _LAST_ERA = 49
+_SLEWED_US = 20_000
+"""Clocks that are set by less are taken for slewed ones, and their latest answers for one clock's."""
 
 places = st.integers(0, 7)
 workers = st.integers(0, 1)
@@ -370,7 +372,8 @@ class ReportsMachine(PartitionSteps):
         if stamped_us > self.redis_set_us:
             now_us = self.time.running_us + self.time.redis_us + one.meta["clock_offset_us"]
             told_us = now_us - verified_us
-            assert told_us == self.time.running_us - stamped_us, f"{name} would be told {told_us} us old"
+            wrong_us = abs(told_us - (self.time.running_us - stamped_us))
+            assert wrong_us <= _SLEWED_US, f"{name} would be told {told_us} us old, {wrong_us} us off"
 
     def _require_unforgotten(self, stored: dict[str, StoredSet]) -> None:
         changed = {
