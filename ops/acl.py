@@ -41,6 +41,9 @@ _QUEUES = "~arq:queue:{mail}:* ~arq:queue:{reports}:*"
 _JOBS = "~arq:job:* ~arq:in-progress:* ~arq:retry:* ~arq:result:*"
 _QUEUE = f"{_QUEUES} {_JOBS} {_both('*')}"
 _SESSIONS = "~momentus:{s:*"
+_SETS_OF_REPORTS = " ".join(
+    f"~momentus:{{reports}}:{name}:*" for name in ("snapshot", "closed", "staged", "withdrawn")
+)
 _CHANGED = "&momentus:{reports}:changed:*"
 
 _STRINGS = "get getdel set mget mset exists del unlink expire pexpire pexpireat pttl persist type getrange strlen"
@@ -149,7 +152,7 @@ ROLES = (
     Role(
         "worker",
         f"{_TALK} {_SCRIPTS} wait client|id client|unblock multi exec discard publish",
-        (Grant(_QUEUE, _ALL), Grant("~momentus:{reports}:snapshot:* ~momentus:{reports}:withdrawn:*", "rename")),
+        (Grant(_QUEUE, _ALL), Grant(_SETS_OF_REPORTS, "rename")),
         _CHANGED,
     ),
     Role("reader", f"{_TALK} client|tracking subscribe unsubscribe", _READER, _CHANGED),

@@ -21,7 +21,7 @@ from typing import TypeVar
 from redis.asyncio import Redis
 
 from producers.keys import catalogue
-from reports.keys import audit, closed, declared, snapshot, wanted, withdrawn
+from reports.keys import audit, closed, declared, snapshot, staged, staging, wanted, withdrawn
 
 _SCRIPTS = Path(__file__).parent / "scripts"
 
@@ -129,6 +129,11 @@ class Declarations:
         removed = 0
         for piece in _pieces(keys):
             removed += int(await self._redis.unlink(*piece))
+        prefix = staged(self._tenant, report, "").encode()
+        for name in await self._redis.smembers(staging(self._tenant)):  # type: ignore[misc]
+            if name.startswith(prefix):
+                removed += int(await self._redis.unlink(name))
+                await self._redis.srem(staging(self._tenant), name)  # type: ignore[misc]
         await self._redis.zrem(declared(self._tenant), report)
         return removed
 

@@ -7,12 +7,13 @@
 --
 -- Invariant: a set that is stored now stays.
 
-if redis.call('EXISTS', KEYS[2]) == 1 then
+if redis.call('HEXISTS', KEYS[2], '_meta') == 1 then
   redis.call('UNLINK', KEYS[1])
   return 0
 end
 if redis.call('EXISTS', KEYS[1]) == 0 then
   return 0
 end
+redis.call('UNLINK', KEYS[2]) -- no set, but perhaps why there is none
 redis.call('RENAME', KEYS[1], KEYS[2])
 return 1

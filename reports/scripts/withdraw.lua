@@ -25,9 +25,11 @@ if declared > 0 and now_ms - declared < tonumber(ARGV[2]) then
 end
 redis.call('HDEL', KEYS[1], ARGV[1])
 redis.call('DEL', KEYS[5])
-if redis.call('EXISTS', KEYS[3]) == 1 then
+if redis.call('HEXISTS', KEYS[3], '_meta') == 1 then
   redis.call('UNLINK', KEYS[4])
   redis.call('RENAME', KEYS[3], KEYS[4])
+else -- no set, but perhaps why there is none
+  redis.call('UNLINK', KEYS[3])
 end
 if declared > 0 then
   redis.call('ZADD', KEYS[2], -now_ms, ARGV[1])

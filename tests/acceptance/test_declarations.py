@@ -13,7 +13,7 @@ from ops.depth.report_freshness import read_reports
 from ops.reports.forget import forget
 from producers.keys import catalogue
 from reports.declarations import ASIDE, Declarations, Swept
-from reports.keys import audit, closed, declared, snapshot, wanted, withdrawn
+from reports.keys import audit, closed, declared, snapshot, staged, staging, wanted, withdrawn
 from tests.boards import report, shop
 from worker.engine import GiveUp, TryLater
 from worker.reports.refresh import refresh_report
@@ -36,7 +36,9 @@ def declarations(redis: Redis) -> Declarations:
 
 async def store(redis: Redis, name: str) -> None:
     """All that may be stored of a report."""
-    await redis.hset(snapshot(TENANT, name), mapping={"1": "{}", "_gen": 7})
+    await redis.hset(snapshot(TENANT, name), mapping={"1": "{}", "_gen": 7, "_meta": "{}"})
+    await redis.hset(staged(TENANT, name, "a"), mapping={"1": "{}"})
+    await redis.sadd(staging(TENANT), staged(TENANT, name, "a"))
     await redis.hset(closed(TENANT, name, "2026-11-20"), mapping={"1": "{}"})
     await redis.set(wanted(TENANT, name), "1")
     await redis.hset(audit(TENANT, name), mapping={"audited": 1})
@@ -83,6 +85,7 @@ async def test_a_report_that_no_worker_declares_is_withdrawn_and_a_day_later_for
         withdrawn(TENANT, "old"),
         closed(TENANT, "old", "2026-11-20"),
         audit(TENANT, "old"),
+        staged(TENANT, "old", "a"),
     }
     assert [one.report for one in await read_reports(redis, tenant=TENANT, now_us=0)] == ["new"]
     assert await declarations.sweep({"new"}) == Swept(), "it is withdrawn already"
@@ -117,11 +120,26 @@ async def test_a_report_that_is_declared_again_goes_on_where_it_was(
     assert await declarations.sweep(set()) == Swept()
 
 
+async def test_a_failure_noted_of_a_withdrawn_report_takes_nothing_from_its_set(
+    redis: Redis, declarations: Declarations
+) -> None:
+    await declarations.declare({"old": b"1"})
+    await store(redis, "old")
+    await age(redis, "old", MINUTE_MS)
+    await declarations.sweep(set())
+    await redis.hset(snapshot(TENANT, "old"), "_error", "{}")
+    await declarations.sweep(set())
+    assert not await redis.exists(snapshot(TENANT, "old"))
+    await redis.hset(snapshot(TENANT, "old"), "_error", "{}")
+    await declarations.declare({"old": b"1"})
+    assert await redis.hget(snapshot(TENANT, "old"), "_gen") == b"7"
+
+
 async def test_a_newer_set_is_not_replaced_by_one_that_was_withdrawn(
     redis: Redis, declarations: Declarations
 ) -> None:
     await redis.hset(withdrawn(TENANT, "old"), "_gen", "7")
-    await redis.hset(snapshot(TENANT, "old"), "_gen", "8")
+    await redis.hset(snapshot(TENANT, "old"), mapping={"_gen": "8", "_meta": "{}"})
     await declarations.declare({"old": b"1"})
     assert await redis.hget(snapshot(TENANT, "old"), "_gen") == b"8"
     assert not await redis.exists(withdrawn(TENANT, "old"))
@@ -173,8 +191,8 @@ async def test_the_command_forgets_at_once_what_no_worker_declares(
         await forget(tools, asked("kept", "orphan"))
     await age(redis, "old", MINUTE_MS)
     assert (await forget(tools, asked())).facts == {"undeclared": ["old", "orphan"]}
-    assert (await forget(tools, asked("old"))).facts == {"removed": {"old": 4}}
-    assert (await forget(tools, asked(all_=True))).facts == {"removed": {"orphan": 4}}
+    assert (await forget(tools, asked("old"))).facts == {"removed": {"old": 5}}
+    assert (await forget(tools, asked(all_=True))).facts == {"removed": {"orphan": 5}}
     assert not (await forget(tools, asked())).done
     assert await keys_of(redis, "old") == await keys_of(redis, "orphan") == set()
     assert await keys_of(redis, "kept") == before
