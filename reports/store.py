@@ -297,6 +297,10 @@ class ReportStore:
                 pipe.exists(self._key(report, day))
             return {day for day, there in zip(days, await pipe.execute(), strict=True) if there}
 
+    async def remove_days(self, report: str, days: Sequence[str]) -> None:
+        """Remove closed days, beside the server's other work."""
+        await self._redis.unlink(*(self._key(report, day) for day in days))
+
     def _key(self, report: str, day: str = "") -> str:
         return closed(self._tenant, report, day) if day else snapshot(self._tenant, report)
 

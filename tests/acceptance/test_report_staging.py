@@ -5,6 +5,7 @@ import random
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import orjson
 import pytest
@@ -16,6 +17,7 @@ from reports.document import Document, microseconds
 from reports.keys import closed, snapshot, staged, staging
 from reports.staging import BYTES, SCOPES
 from reports.store import NewSet, ReportStore
+from worker.reports.history import days_past_keep, days_to_close
 from worker.reports.refresher import publish
 
 pytestmark = pytest.mark.on_cluster_too
@@ -199,6 +201,19 @@ async def test_a_closed_day_that_is_stored_in_parts_lives_as_long_as_any(redis: 
         await publish(store, new_set(second, numbers, day="2026-01-02", keep=timedelta(hours=1)))
         assert 3_500_000 < await redis.pttl(closed("default", "sales", "2026-01-02")) <= 3_600_000
     assert await redis.exists(KEY, staged("default", "sales", "")) == 0
+
+
+async def test_days_past_their_keep_are_removed_and_none_that_is_kept(redis: Redis, store: ReportStore) -> None:
+    now, keep = datetime(2026, 3, 9, 9, tzinfo=UTC), timedelta(days=2)
+    for day in range(1, 9):
+        new = new_set(day, {1: 2}, day=f"2026-03-0{day}", keep=timedelta(hours=1))
+        await publish(store, new)
+    past = [day.isoformat() for day in days_past_keep(now, ZoneInfo("UTC"), keep=keep)]
+    await store.remove_days("sales", past)
+    kept = [day for day in range(1, 9) if await redis.exists(closed("default", "sales", f"2026-03-0{day}"))]
+    assert kept == [7, 8], "the 7th ended on the 8th at midnight, two days before the 10th"
+    closing = days_to_close(now, ZoneInfo("UTC"), window=timedelta(days=9), keep=keep)
+    assert not {day.isoformat() for day in closing} & set(past)
 
 
 async def test_a_set_as_it_is_now_has_no_end_however_it_was_stored(redis: Redis, store: ReportStore) -> None:

@@ -45,6 +45,8 @@ _REPORT_MISMATCH = event("report.mismatch")
 KIND = "report.audit"
 NODES = 3
 """How many nodes of each report one audit looks at."""
+_FIELDS_OF_A_NODE = 16
+"""Fields drawn for each: a node has up to four, one of which is its document."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _Values = list[Any]
 
@@ -126,7 +128,8 @@ class _Stored:
 async def _drawn(auditor: Auditor, report: Report, nodes: int) -> _Stored | None:
     """The totals of some nodes, and the set's times, in one look; None when nothing is stored."""
     key = snapshot(auditor.refresher.tenant, report.name)
-    scopes = [name for name in await auditor.redis.hkeys(key) if name.isdigit()]  # type: ignore[misc]
+    drawn = await auditor.redis.hrandfield(key, _FIELDS_OF_A_NODE * nodes)
+    scopes = [name for name in drawn if name.isdigit()]
     chosen = random.sample(scopes, min(nodes, len(scopes)))
     meta, *bodies = await auditor.redis.hmget(key, [b"_meta", *chosen])  # type: ignore[misc]
     if meta is None:

@@ -21,6 +21,10 @@ _REPORT_NOT_CLOSED = event("report.not_closed")
 _REPORT_CLOSED = event("report.closed")
 
 _INSTANT = timedelta(microseconds=1)
+_GRACE = timedelta(days=1)
+"""How long a day whose keep is over may wait to be removed by a worker. Redis 7 frees a key that expires while all
+wait; removed by command it is freed beside the work. So the time to live is for when no worker comes."""
+_DAYS_LOOKED_BACK = 7
 
 
 def days_to_close(now: datetime, zone: ZoneInfo, *, window: timedelta, keep: timedelta) -> list[date]:
@@ -35,6 +39,17 @@ def days_to_close(now: datetime, zone: ZoneInfo, *, window: timedelta, keep: tim
     today = now.astimezone(zone).date()
     back = max(1, min(window, keep) // timedelta(days=1))
     return [today - timedelta(days=number) for number in range(1, back + 1)]
+
+
+def days_past_keep(now: datetime, zone: ZoneInfo, *, keep: timedelta) -> list[date]:
+    """The latest days that need not be kept any longer.
+
+    >>> from datetime import UTC
+    >>> days_past_keep(datetime(2026, 3, 9, 9, tzinfo=UTC), ZoneInfo("UTC"), keep=timedelta(2))[0]
+    datetime.date(2026, 3, 6)
+    """
+    last = (now - keep).astimezone(zone).date() - timedelta(days=1)
+    return [last - timedelta(days=number) for number in range(_DAYS_LOOKED_BACK)]
 
 
 def day_of(date_: date, zone: ZoneInfo) -> Day:
@@ -58,6 +73,8 @@ async def close_days(refresher: Refresher, board: Board, *, now: datetime) -> in
         try:
             for day in reversed(days):  # the newest last: while it is absent, the others are still to be done
                 stored += await _close(refresher, report, day)
+            past = days_past_keep(now, refresher.zone_of(report), keep=report.keep)
+            await refresher.store.remove_days(report.name, [day.isoformat() for day in past])
         except Exception as error:  # noqa: BLE001  whatever a report's rows lead to is that report's failure
             emit(_REPORT_NOT_CLOSED, report=report.name, error=type(error).__name__)
     return stored
@@ -79,7 +96,7 @@ async def _close(refresher: Refresher, report: Report, date_: date) -> int:
             documents=documents,
             meta=meta,
             day=date_.isoformat(),
-            keep=end + report.keep - snapshot.as_of,
+            keep=end + report.keep + _GRACE - snapshot.as_of,
         )
         facts = await publish(refresher.store, new)
     emit(_REPORT_CLOSED, report=report.name, day=date_.isoformat(), changed=facts["changed"])
