@@ -207,8 +207,8 @@ async def test_each_header_stands_once_on_every_way_there_is(
         for walk in walks:
             await walk_all(walk)
             await walk_faults(walk)
-            monkeypatch.setattr(http, "HEAD_S", 0.01)
-            await walk.octets(b"GET / HTTP/1.1\r\n")
+            monkeypatch.setattr(http, "HEAD_S", 0.1)
+            await eventually(lambda: is_too_slow(walk), timeout=30)  # noqa: B023  awaited here
             monkeypatch.setattr(http, "HEAD_S", 10.0)
             silent = [await asyncio.open_connection("127.0.0.1", walk.port) for _ in range(3)]
             await walk.octets(b"")
@@ -220,8 +220,15 @@ async def test_each_header_stands_once_on_every_way_there_is(
                 await eventually(lambda: reached(walk))  # noqa: B023  awaited here
                 await walk.go(target)
     problems = {one.name for one in vars(problem).values() if isinstance(one, Problem)}
-    assert not problems - (walks[0].seen | walks[1].seen), "a way that is not walked; add it"
+    missing = problems - walks[0].seen - walks[1].seen
+    assert not missing, "ways that are not walked; add them"
     assert walks[0].seen >= {"200", "204", "304", "504"}
+
+
+async def is_too_slow(walk: Walk) -> bool:
+    """Whether half a request was told so; one that comes late itself is closed without a word."""
+    await walk.octets(b"GET / HTTP/1.1\r\n")
+    return problem.TOO_SLOW.name in walk.seen
 
 
 async def reached(walk: Walk) -> bool:
