@@ -11,11 +11,24 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+_FEW = 50
+
 _Result = TypeVar("_Result")
 _THREADS = ThreadPoolExecutor(2, "reports")
 
 
-def off_loop(compute: Callable[[], _Result]) -> asyncio.Future[_Result]:
-    """Begin to compute in one of the threads, and return at once. What was begun goes on to its end there."""
-    context = contextvars.copy_context()
-    return asyncio.get_running_loop().run_in_executor(_THREADS, context.run, compute)
+def off_loop(compute: Callable[[], _Result], *, nodes: int) -> asyncio.Future[_Result]:
+    """Begin to compute in one of the threads, and return at once. What was begun goes on to its end there.
+
+    Args:
+        nodes: how many it goes over; what goes over few is done here and now, in less time than a thread takes.
+    """
+    loop = asyncio.get_running_loop()
+    if nodes > _FEW:
+        return loop.run_in_executor(_THREADS, contextvars.copy_context().run, compute)
+    done: asyncio.Future[_Result] = loop.create_future()
+    try:
+        done.set_result(compute())
+    except Exception as error:  # noqa: BLE001  whoever waits gets it, as from a thread
+        done.set_exception(error)
+    return done

@@ -194,10 +194,10 @@ class Snapshot:
         if report.tree not in self._trees:
             rows = list(await self._fetch(report.tree, scope="id"))
             self.bounds.require_nodes(len(rows))
-            known = await off_loop(lambda: self.memo.known_tree(report.tree, rows))
+            known = await off_loop(lambda: self.memo.known_tree(report.tree, rows), nodes=len(rows))
             if known is None:
                 await check_names(self._connection, report.tree)
-                known = await off_loop(lambda: self.memo.tree(report.tree, rows, _grown))
+                known = await off_loop(lambda: self.memo.tree(report.tree, rows, _grown), nodes=len(rows))
             self._trees[report.tree] = known
         return self._trees[report.tree]
 
@@ -222,7 +222,7 @@ class Snapshot:
         self.bounds.require_nodes(len(rows))
         if report.valid_until_column:
             earliest = partial(_earliest, rows, report.valid_until_column)
-            self._earliest[report.name, now] = await off_loop(earliest)
+            self._earliest[report.name, now] = await off_loop(earliest, nodes=len(rows))
         return rows
 
     async def valid_until(self, report: Report, *, now: datetime, day: Day) -> Any:  # noqa: ANN401  the query's

@@ -184,7 +184,7 @@ class ReportStore:
         """
         key, attempt = self._key(new.report, new.day), secrets.token_hex(8)
         keys = [staged(self._tenant, new.report, attempt), key, staging(self._tenant)]
-        written = await off_loop(lambda: _written(new, change))
+        written = await off_loop(lambda: _written(new, change), nodes=len(new.documents))
         fields = await self._put_together(keys, new, stored, change) if written is None else 0
         arguments: list[str | bytes | int] = [
             microseconds(new.as_of),
@@ -209,9 +209,9 @@ class ReportStore:
         parts = parts_of(new.documents, changed=change.changed, gone=change.gone, long_gone=stored.gone)
         shared = [_STAGED_MS, microseconds(new.as_of)]
         fields = 0
-        following = off_loop(lambda: next(parts, None))
+        following = off_loop(lambda: next(parts, None), nodes=len(new.documents))
         while (part := await following) is not None:
-            following = off_loop(lambda: next(parts, None))
+            following = off_loop(lambda: next(parts, None), nodes=len(new.documents))
             fields += int(await self._stage(keys=keys, args=[*shared, *part.arguments]))
         return fields
 

@@ -229,7 +229,7 @@ async def _computed(
     until = await _valid_until(snapshot, report, day_around(snapshot.as_of, zone))
     cost_ms = (snapshot.spent - spent) * 1000
     tree = await snapshot.tree(report)
-    of_tree = await off_loop(lambda: tree.digest)
+    of_tree = await off_loop(lambda: tree.digest, nodes=len(tree.nodes))
     meta = _meta(report, snapshot, until, digest, scopes=len(documents), cost_ms=cost_ms) | {"tree": of_tree}
     meta["clock_offset_us"] = offset_us
     return NewSet(

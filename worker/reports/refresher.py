@@ -66,7 +66,7 @@ async def compute(snapshot: Snapshot, report: Report, *, now: datetime, zone: Zo
         totals = roll_up(rows, scope=report.scope, rollup=report.rollup, tree=tree)
         return write_documents(report, tree, totals, as_of=now, bounds=snapshot.bounds)
 
-    return await off_loop(lambda: snapshot.memo.documents(report.name, tree, rows, write))
+    return await off_loop(lambda: snapshot.memo.documents(report.name, tree, rows, write), nodes=len(tree.nodes))
 
 
 async def publish(store: ReportStore, new: NewSet) -> dict[str, object]:
@@ -80,7 +80,7 @@ async def publish(store: ReportStore, new: NewSet) -> dict[str, object]:
         began = follows(new, stored.last)
         if began is None:
             return {"state": "superseded", "ahead": ahead_of(new, stored.last), **new.meta}
-        change = await off_loop(partial(difference, stored, new.documents))
+        change = await off_loop(partial(difference, stored, new.documents), nodes=len(new.documents))
         cost = float(str(new.meta["cost_ms"]))
         costs = with_latest(stored.costs, cost)
         meta = {**new.meta, "cost_p95_ms": p95(costs), "debt_ms": _debt_ms(new, stored, cost)}
