@@ -14,11 +14,12 @@ from typing import Any, Protocol
 import orjson
 
 from .compose import Composer, keyed
-from .entry import Asked, ConflictingKey, Entry
+from .entry import ConflictingKey, Entry
 from .keys import LaneKeys
 from .link import Argument
 from .message import Message
-from .receipt import Receipt, State
+from .operation import Operation
+from .receipt import Receipt
 from .terms import Terms, milliseconds
 
 MOST_ITEMS = 100
@@ -104,29 +105,26 @@ class Gathering:
         entry = self._composer.entry(message, terms=Terms(delay), job_id=seen.id if joins else "")
         return Addition(seen, keyed(entry, self._key, self._digest), len(items), self._closed(items, entry.id))
 
-    def question(self, addition: Addition) -> Asked:
-        """What ``collapse.lua`` is called with."""
+    def operation(self, seen: Found | None = None) -> Operation[Receipt | Found]:
+        """Write the item after having seen this; how it ended, or what waits instead.
+
+        Raises (by its reply):
+            ConflictingKey: the key stands for another item.
+        """
+        addition = self.addition(seen)
         keys, seen, entry = LaneKeys(self.lane), addition.seen, addition.entry
         arguments: list[Argument] = [self.lane, keys.tag, seen.id, seen.count, entry.id, entry.payload]
         arguments += [milliseconds(self._digest.window), addition.count, addition.items]
         arguments += [entry.key, entry.fingerprint, entry.window_ms, entry.life_ms or ""]
-        return [keys.queue, keys.wake, keys.counters, keys.digest(self.name)], arguments
+        names = [keys.queue, keys.wake, keys.counters, keys.digest(self.name)]
+        return Operation("collapse", names, arguments, self._read)
 
-    def answer(self, reply: Any) -> Receipt | Found:  # noqa: ANN401  a reply is whatever the script returns
-        """What ``collapse.lua`` said: how it ended, or what it found instead.
-
-        Raises:
-            ConflictingKey: the key stands for another item.
-        """
+    def _read(self, reply: Any) -> Receipt | Found:  # noqa: ANN401  a reply is whatever the script returns
         state, job_id = reply[0].decode(), reply[1].decode()
         if state == "conflict":
             raise ConflictingKey(0, job_id)
         if state == "other":
             return Found(job_id, reply[2], reply[3], reply[4])
-        return self.receipt(state, job_id)
-
-    def receipt(self, state: State, job_id: str) -> Receipt:
-        """What the caller gets."""
         return Receipt(job_id, self._digest.kind, self.lane, state)
 
     def _joined(self, seen: Found) -> list[Mapping[str, object]] | None:

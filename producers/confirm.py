@@ -8,7 +8,7 @@ have gone through another connection; so a small write goes before the WAIT, and
 that came before.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from redis.exceptions import ResponseError
@@ -16,8 +16,8 @@ from redis.exceptions import ResponseError
 from .errors import NotEnqueued
 from .link import Argument, Link
 from .link.slots import SlotLink
+from .operation import Call
 
-Call = Callable[..., Awaitable[Any]]
 _MARKER_LIFE_MS = 1000
 
 

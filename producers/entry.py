@@ -1,26 +1,13 @@
-"""A job on its way in, and how the scripts are asked about it and answer. No I/O.
-
-Whoever carries the command (an asyncio link, a synchronous pool) asks with the same octets and reads the same
-reply, so that two producers cannot differ in what they write.
-"""
+"""A job on its way in, and the operations on the queue. No I/O."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from .keys import LaneKeys
 from .link import Argument
-from .link.script import read_script
+from .operation import Operation
 from .receipt import Cancelled
-
-Asked = tuple[list[str], list[Argument]]
-"""A script's KEYS and ARGV."""
-
-
-def script(name: str) -> str:
-    """The source of a script of this room."""
-    return read_script(Path(__file__).parent / "scripts", name)
 
 
 @dataclass(slots=True)  # not frozen: that doubles the cost of making one, and a list may have fifty thousand
@@ -77,38 +64,38 @@ class ConflictingKey(Exception):
         self.known_id = known_id
 
 
-def put_question(lane: str, entries: Sequence[Entry]) -> Asked:
-    """What ``enqueue.lua`` is called with."""
+def enqueue(lane: str, entries: Sequence[Entry]) -> Operation[list[Taken]]:
+    """Queue all entries of one lane, or none.
+
+    Raises (by its reply):
+        ConflictingKey: a key stands for other content; nothing was queued.
+    """
     keys = LaneKeys(lane)
     arguments: list[Argument] = [lane, keys.tag]
     for one in entries:
         arguments += [one.id, one.payload, one.due, one.key, one.fingerprint, one.window_ms, one.limit]
-    return [keys.queue, keys.wake, keys.counters], arguments
+
+    def read(reply: Any) -> list[Taken]:  # noqa: ANN401  a reply is whatever the script returns
+        if reply[0] == b"conflict":
+            raise ConflictingKey(reply[1], reply[2].decode())
+        taken = [Taken(one.id, new=True) for one in entries]
+        for place, known in zip(reply[1::2], reply[2::2], strict=True):
+            taken[place] = Taken(known.decode(), new=False)
+        return taken
+
+    return Operation("enqueue", [keys.queue, keys.wake, keys.counters], arguments, read)
 
 
-def put_answer(reply: Any, entries: Sequence[Entry]) -> list[Taken]:  # noqa: ANN401  a reply is whatever the script returns
-    """What ``enqueue.lua`` said of these entries.
-
-    Raises:
-        ConflictingKey: a key stands for other content; nothing was queued.
-    """
-    if reply[0] == b"conflict":
-        raise ConflictingKey(reply[1], reply[2].decode())
-    taken = [Taken(one.id, new=True) for one in entries]
-    for place, known in zip(reply[1::2], reply[2::2], strict=True):
-        taken[place] = Taken(known.decode(), new=False)
-    return taken
-
-
-def put_latest_question(lane: str, entry: Entry) -> Asked:
-    """What ``enqueue_latest.lua`` is called with."""
+def enqueue_latest(lane: str, entry: Entry) -> Operation[bool]:
+    """Queue a recompute; True when the id was not waiting yet."""
     keys = LaneKeys(lane)
     names = [keys.queue, keys.wake, keys.counters, keys.leases, keys.next, keys.dead]
-    return names, [lane, keys.tag, entry.id, entry.payload, entry.delay_ms]
+    arguments: list[Argument] = [lane, keys.tag, entry.id, entry.payload, entry.delay_ms]
+    return Operation("enqueue_latest", names, arguments, lambda reply: bool(reply != b"duplicate"))
 
 
-def take_out_question(keys: LaneKeys, job_id: str, event: str, lanes: Sequence[str] = ()) -> Asked:
-    """What ``take_out.lua`` is called with.
+def take_out(keys: LaneKeys, job_id: str, event: str, lanes: Sequence[str] = ()) -> Operation[tuple[str, str]]:
+    """Take a waiting job out of the queue, or have a running one stopped; what came of it, and its lane.
 
     Args:
         keys: of any lane of the job's group.
@@ -116,25 +103,25 @@ def take_out_question(keys: LaneKeys, job_id: str, event: str, lanes: Sequence[s
         lanes: where to look; left out, in all that the group has had.
     """
     names = [keys.counters, keys.lapses, keys.effects, keys.adopted, keys.next, keys.cancelled, keys.progress]
-    return names, [keys.tag, job_id, event, *lanes]
+
+    def read(reply: Any) -> tuple[str, str]:  # noqa: ANN401  a reply is whatever the script returns
+        what, lane = reply
+        return what.decode(), lane.decode()
+
+    return Operation("take_out", names, [keys.tag, job_id, event, *lanes], read)
 
 
-def cancel_question(job_id: str) -> Asked:
-    """What ``take_out.lua`` is called with by a producer, who knows the job's id and no lanes."""
-    return take_out_question(LaneKeys(job_id[1 : job_id.index("}")]), job_id, "cancelled")
+def cancel(job_id: str) -> Operation[Cancelled]:
+    """Take a job back as a producer does, who knows its id and no lanes."""
+    taking = take_out(LaneKeys(job_id[1 : job_id.index("}")]), job_id, "cancelled")
 
+    def read(reply: Any) -> Cancelled:  # noqa: ANN401  as above
+        match taking.read(reply):
+            case "gone", _:
+                return "cancelled"
+            case "stopping" | "told", _:
+                return "stopping"
+            case _:  # it is dead, it is a stock arq worker's, or there is no such job
+                return "unknown"
 
-def cancel_answer(reply: Any) -> Cancelled:  # noqa: ANN401  a reply is whatever the script returns
-    """What ``take_out.lua`` said, as a producer tells it."""
-    match reply[0]:
-        case b"gone":
-            return "cancelled"
-        case b"stopping" | b"told":
-            return "stopping"
-        case _:  # it is dead, it is a stock arq worker's, or there is no such job
-            return "unknown"
-
-
-def put_latest_answer(reply: Any) -> bool:  # noqa: ANN401  a reply is whatever the script returns
-    """What ``enqueue_latest.lua`` said: whether the id was not waiting yet."""
-    return bool(reply != b"duplicate")
+    return Operation(taking.script, taking.keys, taking.arguments, read)

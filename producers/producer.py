@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from types import TracebackType
-from typing import Self
+from typing import Literal, Self
 
 from redis.asyncio import Redis
 
@@ -21,12 +21,13 @@ from .compose import (
     refresh_receipt,
     unusable_address,
 )
+from .entry import cancel, enqueue, enqueue_latest
 from .keys import catalogue, tag_of
 from .link.links import Links
 from .message import Message, Seal
 from .queue import Queue
 from .receipt import Cancelled, Receipt
-from .takes import Takes
+from .suppression import EVERYTHING, Reason, Refusal, Weighed, addition, refusal, removal
 from .terms import NO_DELAY, Terms
 
 
@@ -37,7 +38,7 @@ class Producer:
     the job; when it raises :class:`NotEnqueued`, sending it again with the same key cannot double it.
 
     Args:
-        client: links, or a redis-py asyncio client with ``decode_responses=False``; see :meth:`connect`.
+        client: links, or a redis-py client with ``decode_responses=False``; see :meth:`connect`.
         tenant: whose reports :meth:`refresh` means.
         budget: seconds within which Redis answers or the call raises; ``send_many`` has it for every thousand.
         confirm_replicas: how many replicas must have a job before a call returns; half of the budget is for
@@ -55,7 +56,7 @@ class Producer:
         seal: Seal | None = None,
     ) -> None:
         self._composer = Composer(tenant, seal=seal)
-        self._queue: Takes = Queue(client, budget=budget, confirm_replicas=confirm_replicas)
+        self._queue = Queue(client, budget=budget, confirm_replicas=confirm_replicas)
 
     @classmethod
     def connect(
@@ -97,6 +98,8 @@ class Producer:
         """Close the connections."""
         await self._queue.close()
 
+    # Every call below stands in `producers/sync.py` too, without asyncio: `python -m tests.twins` writes it there.
+
     async def send(
         self,
         message: Message,
@@ -128,7 +131,7 @@ class Producer:
         """
         entry = self._composer.entry(message, key, Terms(delay, at, expires, limit))
         with naming([key]):
-            (taken,) = await self._queue.put(message.lane, [entry])
+            (taken,) = await self._queue.carry(enqueue(message.lane, [entry]))
         return receipt(message, taken)
 
     async def send_many(
@@ -156,8 +159,9 @@ class Producer:
         """
         batch = self._composer.batch(messages, keys, Terms(at=at, expires=expires, limit=limit))
         for together in batch.rounds():
-            chunks = [(lane, batch.entries(places)) for lane, places in together]
-            batch.took(together, await self._queue.put_many(chunks))
+            chunks = [enqueue(lane, batch.entries(places)) for lane, places in together]
+            answers = await self._queue.carry_all(chunks)
+            batch.took(together, answers)
         return batch.receipts()
 
     async def send_digest(self, digest: Collapsible, *, key: str | None = None) -> Receipt:
@@ -199,7 +203,67 @@ class Producer:
             InvalidRequest: no id of a job that a producer sent.
             NotEnqueued: Redis did not answer within the budget; ask again, it is done at most once.
         """
-        return await self._queue.cancel(check_id(job_id))
+        return await self._queue.carry(cancel(check_id(job_id)))
+
+    async def suppress(
+        self,
+        address: str,
+        reason: Reason,
+        *,
+        by: str,
+        scope: str = EVERYTHING,
+        lasting: timedelta | Literal["usual"] | None = "usual",
+        evidence: str = "",
+    ) -> bool:
+        """Do not write to this address any more; False when that stood already.
+
+        Arguments are those of :func:`producers.suppression.suppress`.
+
+        Raises:
+            InvalidRequest: no such reason, or a scope of another form.
+            NotEnqueued: Redis did not answer within the budget; asking again does no harm.
+
+        Example:
+            await producer.suppress("ana@example.com", "unsubscribed", scope="stream:bulk", by="web")
+        """
+        adding = addition(address, reason, by=by, scope=scope, lasting=lasting, evidence=evidence)
+        return await self._queue.carry(adding)
+
+    async def weigh_refusal(
+        self,
+        address: str,
+        weight: Refusal = "hard",
+        *,
+        by: str,
+        account: str = "",
+        handed_over_ms: int | None = None,
+        evidence: str = "",
+    ) -> Weighed:
+        """Let a server's refusal of an address count, unless it is one of many.
+
+        Arguments and results are those of :func:`producers.suppression.weigh_refusal`.
+
+        Raises:
+            InvalidRequest: no such weight.
+            NotEnqueued: Redis did not answer within the budget; asking again does no harm.
+
+        Example:
+            await producer.weigh_refusal("ana@example.com", by="webhook", evidence="event-17")
+        """
+        weighing = refusal(
+            address, weight, by=by, account=account, handed_over_ms=handed_over_ms, evidence=evidence
+        )
+        return await self._queue.carry(weighing)
+
+    async def unsuppress(self, digest: str, *, by: str, reason: str = "", scope: str = "") -> int:
+        """Take reasons off the list; how many there were.
+
+        Arguments are those of :func:`producers.suppression.unsuppress`.
+
+        Raises:
+            NotEnqueued: Redis did not answer within the budget; asking again does no harm.
+        """
+        return await self._queue.carry(removal(digest, by=by, reason=reason, scope=scope))
 
     async def refresh(self, report: str, *, scope: int | None = None) -> Receipt:
         """Say that a report's data changed. Debounced: many calls make one recompute.
@@ -232,4 +296,4 @@ class Producer:
             board: the reports that are recomputed together with it; left out, it is alone on its board.
         """
         entry = self._composer.refresh(report, scope=scope, delay=delay, board=board)
-        return refresh_receipt(entry, new=await self._queue.put_latest(REPORTS, entry))
+        return refresh_receipt(entry, new=await self._queue.carry(enqueue_latest(REPORTS, entry)))

@@ -18,18 +18,17 @@ again, and two who add at once both stand (one script).
 
 import hashlib
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, get_args
 
 import orjson
 
-from .entry import Asked, script
 from .errors import InvalidRequest
 from .keys import MAIL_SUPPRESSION, MAIL_SUPPRESSION_LOG, mail_failures
 from .link import Argument
-from .link.script import Script
+from .operation import Call, Operation, Result
 
 Reason = Literal["hard_bounce", "soft_bounce", "complaint", "unsubscribed", "manual"]
 REASONS: tuple[Reason, ...] = get_args(Reason)
@@ -49,16 +48,12 @@ FAILURE_WINDOW = timedelta(days=30)
 LOG_LINES = 10_000
 
 _SCOPE = re.compile(r"(?:all|stream:[a-z][a-z0-9_-]{0,63})\Z")
-_SCRIPT = Script(script("suppress"))
 _WISHES = frozenset({"unsubscribed"})
 """Reasons that a mail which must arrive may pass over."""
 
 Refusal = Literal["hard", "counted", "none"]
 """How much a refusal says of the mailbox itself, as ``jobs.mail.mailbox`` weighs it."""
 Weighed = Literal["suppressed", "counted", "noted", "doubtful"]
-
-Call = Callable[..., Awaitable[Any]]
-"""Sends one command: :meth:`producers.link.Link.call`, or redis-py's ``execute_command``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,11 +112,11 @@ async def suppress(
     Example:
         await suppress(link.call, "ana@example.com", "unsubscribed", scope="stream:bulk", by="web")
     """
-    asked = suppress_question(address, reason, by=by, scope=scope, lasting=lasting, evidence=evidence)
-    return bool(await _SCRIPT.run(call, *asked))
+    adding = addition(address, reason, by=by, scope=scope, lasting=lasting, evidence=evidence)
+    return await adding.over(call)
 
 
-def suppress_question(
+def addition(
     address: str,
     reason: Reason,
     *,
@@ -129,13 +124,12 @@ def suppress_question(
     scope: str,
     lasting: timedelta | Literal["usual"] | None,
     evidence: str,
-) -> Asked:
-    """What ``suppress.lua`` is called with to add a reason; arguments and errors are those of :func:`suppress`."""
+) -> Operation[bool]:
+    """Add a reason; arguments, result and errors are those of :func:`suppress`."""
     life = LIVES.get(reason) if lasting == "usual" else lasting
     _check(reason, scope)
-    return _question(
-        "add", digest_of(address), reason, scope, _milliseconds(life), by, evidence, domain_of(address)
-    )
+    words = [reason, scope, _milliseconds(life), by, evidence, domain_of(address)]
+    return _operation("add", digest_of(address), words, bool)
 
 
 async def count_failure(call: Call, address: str, *, by: str, evidence: str = "") -> bool:
@@ -148,8 +142,8 @@ async def count_failure(call: Call, address: str, *, by: str, evidence: str = ""
     """
     digest, life = digest_of(address), LIVES["soft_bounce"]
     words: list[Argument] = ["soft_bounce", EVERYTHING, _milliseconds(life), by, evidence, domain_of(address)]
-    keys, arguments = _question("count", digest, *words)
-    return bool(await _SCRIPT.run(call, keys, [*arguments, FAILED_DAYS, _milliseconds(FAILURE_WINDOW)]))
+    days = [FAILED_DAYS, _milliseconds(FAILURE_WINDOW)]
+    return await _operation("count", digest, words, bool, days).over(call)
 
 
 async def weigh_refusal(
@@ -180,16 +174,14 @@ async def weigh_refusal(
     Example:
         await weigh_refusal(link.call, "ana@example.com", by="webhook", evidence="event-17")
     """
-    asked = refusal_question(
-        address, weight, by=by, account=account, handed_over_ms=handed_over_ms, evidence=evidence
-    )
-    return refusal_answer(weight, int(await _SCRIPT.run(call, *asked)))
+    weighing = refusal(address, weight, by=by, account=account, handed_over_ms=handed_over_ms, evidence=evidence)
+    return await weighing.over(call)
 
 
-def refusal_question(
+def refusal(
     address: str, weight: Refusal, *, by: str, account: str, handed_over_ms: int | None, evidence: str
-) -> Asked:
-    """What ``suppress.lua`` is called with to weigh a refusal; arguments are those of :func:`weigh_refusal`.
+) -> Operation[Weighed]:
+    """Weigh a refusal; arguments and result are those of :func:`weigh_refusal`.
 
     Raises:
         InvalidRequest: no such weight.
@@ -198,16 +190,15 @@ def refusal_question(
         raise InvalidRequest(f"weight: must be one of {', '.join(get_args(Refusal))}, not {weight!r}")
     reason: Reason = "hard_bounce" if weight == "hard" else "soft_bounce"
     words: list[Argument] = [reason, EVERYTHING, _milliseconds(LIVES[reason]), by, evidence, domain_of(address)]
-    keys, arguments = _question(weight, digest_of(address), *words)
     at: Argument = "" if handed_over_ms is None else handed_over_ms
-    return keys, [*arguments, FAILED_DAYS, _milliseconds(FAILURE_WINDOW), account, at]
 
+    def read(changed: int) -> Weighed:
+        if changed < 0:
+            return "doubtful"
+        return "suppressed" if changed or weight == "hard" else "counted" if weight == "counted" else "noted"
 
-def refusal_answer(weight: Refusal, changed: int) -> Weighed:
-    """What the script's reply to a refusal means."""
-    if changed < 0:
-        return "doubtful"
-    return "suppressed" if changed or weight == "hard" else "counted" if weight == "counted" else "noted"
+    more = [FAILED_DAYS, _milliseconds(FAILURE_WINDOW), account, at]
+    return _operation(weight, digest_of(address), words, read, more)
 
 
 async def unsuppress(call: Call, digest: str, *, by: str, reason: str = "", scope: str = "") -> int:
@@ -217,12 +208,12 @@ async def unsuppress(call: Call, digest: str, *, by: str, reason: str = "", scop
         digest: of the address, by :func:`digest_of`.
         reason, scope: only these; left out, all of them.
     """
-    return int(await _SCRIPT.run(call, *unsuppress_question(digest, by=by, reason=reason, scope=scope)))
+    return await removal(digest, by=by, reason=reason, scope=scope).over(call)
 
 
-def unsuppress_question(digest: str, *, by: str, reason: str, scope: str) -> Asked:
-    """What ``suppress.lua`` is called with to take reasons off; arguments are those of :func:`unsuppress`."""
-    return _question("remove", digest, reason, scope, "", by, "", "")
+def removal(digest: str, *, by: str, reason: str, scope: str) -> Operation[int]:
+    """Take reasons off the list; arguments and result are those of :func:`unsuppress`."""
+    return _operation("remove", digest, [reason, scope, "", by, "", ""], int)
 
 
 async def reasons_of(call: Call, digest: str) -> tuple[Suppressed, ...]:
@@ -270,9 +261,16 @@ def _check(reason: str, scope: str) -> None:
         raise InvalidRequest(f"scope: must be all or stream:<name>, not {scope!r}")
 
 
-def _question(action: str, digest: str, *words: Argument) -> Asked:
+def _operation(
+    action: str,
+    digest: str,
+    words: Sequence[Argument],
+    read: Callable[[Any], Result],
+    more: Sequence[Argument] = (),
+) -> Operation[Result]:
+    """One call of ``suppress.lua``."""
     keys = [MAIL_SUPPRESSION, MAIL_SUPPRESSION_LOG, mail_failures(digest)]
-    return keys, [action, digest, *words, LOG_LINES]
+    return Operation("suppress", keys, [action, digest, *words, LOG_LINES, *more], read)
 
 
 def _milliseconds(life: timedelta | None) -> Argument:

@@ -25,22 +25,13 @@ from .compose import (
     refresh_receipt,
     unusable_address,
 )
-from .keys import catalogue
+from .entry import cancel, enqueue, enqueue_latest
+from .keys import catalogue, tag_of
 from .link.sync import SyncLinks
 from .message import Message, Seal
 from .receipt import Cancelled, Receipt
-from .suppression import (
-    EVERYTHING,
-    Reason,
-    Refusal,
-    Weighed,
-    refusal_answer,
-    refusal_question,
-    suppress_question,
-    unsuppress_question,
-)
+from .suppression import EVERYTHING, Reason, Refusal, Weighed, addition, refusal, removal
 from .sync_queue import SyncQueue
-from .takes import SyncTakes
 from .terms import NO_DELAY, Terms
 
 
@@ -69,7 +60,7 @@ class SyncProducer:
         seal: Seal | None = None,
     ) -> None:
         self._composer = Composer(tenant, seal=seal)
-        self._queue: SyncTakes = SyncQueue(client, budget=budget, confirm_replicas=confirm_replicas)
+        self._queue = SyncQueue(client, budget=budget, confirm_replicas=confirm_replicas)
 
     @classmethod
     def connect(
@@ -107,6 +98,8 @@ class SyncProducer:
         """Close the connections."""
         self._queue.close()
 
+    # Every call below stands in `producers/producer.py` too: `python -m tests.twins` writes it from there.
+
     def send(
         self,
         message: Message,
@@ -117,10 +110,28 @@ class SyncProducer:
         expires: datetime | timedelta | None = None,
         limit: str | None = None,
     ) -> Receipt:
-        """Queue one message; arguments and errors are those of :meth:`Producer.send`."""
+        """Queue one message.
+
+        Args:
+            key: names this piece of work for seven days, and as long as its job is not over. The same key with
+                the same content gives the first receipt's id and queues nothing.
+            delay: how long to wait before it may run, by Redis's clock.
+            at: the instant from which it may run, instead of a delay; aware, at most 366 days away. One that
+                has passed means now.
+            expires: until when it is worth running: an aware instant, or how long from when Redis takes it, by
+                Redis's clock. A job that has not begun an attempt by then ends as ``expired``.
+            limit: the key of a limit that it counts against, like ``customer:42``.
+
+        Raises:
+            ValueError: the message's own refusal (for a mail: :class:`jobs.MailError`), or
+                :class:`InvalidRequest` for the key or the terms.
+            KeyConflict: the key stands for other content.
+            PayloadTooLarge: over 256 KiB.
+            NotEnqueued: Redis did not take it within the budget.
+        """
         entry = self._composer.entry(message, key, Terms(delay, at, expires, limit))
         with naming([key]):
-            (taken,) = self._queue.put(message.lane, [entry])
+            (taken,) = self._queue.carry(enqueue(message.lane, [entry]))
         return receipt(message, taken)
 
     def send_many(
@@ -132,22 +143,67 @@ class SyncProducer:
         expires: datetime | timedelta | None = None,
         limit: str | None = None,
     ) -> list[Receipt]:
-        """Queue many messages; arguments and errors are those of :meth:`Producer.send_many`."""
+        """Queue many messages, a thousand in one round trip; of a thousand those of one lane all or none.
+
+        Every message is composed before the first is queued, so a refusal queues none.
+
+        Args:
+            keys: one per message, in the same order.
+            at, expires, limit: as :meth:`send`, for all of them.
+
+        Raises:
+            ValueError, PayloadTooLarge: as :meth:`send`, with the message's place in ``index``.
+            KeyConflict: as :meth:`send`, with ``index``; those of its thousand and lane were not queued, and
+                ``receipts`` holds what was.
+            NotEnqueued: as :meth:`send`; ``receipts`` holds what was queued for certain.
+        """
         batch = self._composer.batch(messages, keys, Terms(at=at, expires=expires, limit=limit))
         for together in batch.rounds():
-            chunks = [(lane, batch.entries(places)) for lane, places in together]
-            batch.took(together, self._queue.put_many(chunks))
+            chunks = [enqueue(lane, batch.entries(places)) for lane, places in together]
+            answers = self._queue.carry_all(chunks)
+            batch.took(together, answers)
         return batch.receipts()
 
     def send_digest(self, digest: Collapsible, *, key: str | None = None) -> Receipt:
-        """Put one item into a digest; arguments and errors are those of :meth:`Producer.send_digest`."""
+        """Put one item into a digest: what is sent under its collapse key within its window goes out as one job.
+
+        The first item opens the digest, which goes out when the window ends; the items after it join. A hundred
+        items, or 64 KiB of values, are the most for one; the next item opens another.
+
+        Args:
+            key: names this item for seven days, as of :meth:`send`.
+
+        Returns:
+            The digest's receipt: ``queued`` for the first item, ``gathered`` for one that joined, ``duplicate``
+            for one that is in already by its key.
+
+        Raises:
+            ValueError: the item's own refusal, or :class:`InvalidRequest` for the key.
+            KeyConflict: the key stands for other content.
+            PayloadTooLarge: over 256 KiB.
+            NotEnqueued: Redis did not take it within the budget.
+        """
         gathering = Gathering(self._composer, digest, key)
         with naming([key]):
             return self._queue.gather(gathering)
 
     def cancel(self, job_id: str) -> Cancelled:
-        """Take back what was sent; arguments and errors are those of :meth:`Producer.cancel`."""
-        return self._queue.cancel(check_id(job_id))
+        """Take back what was sent: a waiting job is taken out for good, a running one is told to stop.
+
+        Its key stays taken: sending again under the same key queues nothing.
+
+        Args:
+            job_id: of the receipt.
+
+        Returns:
+            ``cancelled``: it will not run. ``stopping``: it runs; its worker stops it within a few seconds, and
+            what it has done until then is done. ``unknown``: nothing to take back; it has ended, or never was.
+
+        Raises:
+            InvalidRequest: no id of a job that a producer sent.
+            NotEnqueued: Redis did not answer within the budget; ask again, it is done at most once.
+        """
+        return self._queue.carry(cancel(check_id(job_id)))
 
     def suppress(
         self,
@@ -170,8 +226,8 @@ class SyncProducer:
         Example:
             producer.suppress("ana@example.com", "unsubscribed", scope="stream:bulk", by="web")
         """
-        asked = suppress_question(address, reason, by=by, scope=scope, lasting=lasting, evidence=evidence)
-        return bool(self._queue.suppression(asked))
+        adding = addition(address, reason, by=by, scope=scope, lasting=lasting, evidence=evidence)
+        return self._queue.carry(adding)
 
     def weigh_refusal(
         self,
@@ -185,7 +241,7 @@ class SyncProducer:
     ) -> Weighed:
         """Let a server's refusal of an address count, unless it is one of many.
 
-        Arguments and answers are those of :func:`producers.suppression.weigh_refusal`.
+        Arguments and results are those of :func:`producers.suppression.weigh_refusal`.
 
         Raises:
             InvalidRequest: no such weight.
@@ -194,10 +250,10 @@ class SyncProducer:
         Example:
             producer.weigh_refusal("ana@example.com", by="webhook", evidence="event-17")
         """
-        asked = refusal_question(
+        weighing = refusal(
             address, weight, by=by, account=account, handed_over_ms=handed_over_ms, evidence=evidence
         )
-        return refusal_answer(weight, self._queue.suppression(asked))
+        return self._queue.carry(weighing)
 
     def unsuppress(self, digest: str, *, by: str, reason: str = "", scope: str = "") -> int:
         """Take reasons off the list; how many there were.
@@ -207,19 +263,37 @@ class SyncProducer:
         Raises:
             NotEnqueued: Redis did not answer within the budget; asking again does no harm.
         """
-        return self._queue.suppression(unsuppress_question(digest, by=by, reason=reason, scope=scope))
+        return self._queue.carry(removal(digest, by=by, reason=reason, scope=scope))
 
     def refresh(self, report: str, *, scope: int | None = None) -> Receipt:
-        """Say that a report's data changed; arguments and errors are those of :meth:`Producer.refresh`."""
+        """Say that a report's data changed. Debounced: many calls make one recompute.
+
+        The recompute starts after the report's declared debounce and sees every write that was committed
+        before this call. Calls made while it runs lead to one more.
+
+        Args:
+            report: a declared report's name.
+            scope: the node whose rows changed, if known; told to people, not needed by the recompute.
+
+        Raises:
+            InvalidRequest: a scope that is no node id.
+            UnknownReport: the workers have declared their reports and this is none of them.
+            NotEnqueued: Redis did not take it within the budget.
+        """
         check_refresh(report, scope)
-        with self._queue.within_budget():
-            declared, entry = self._queue.field(catalogue(self._composer.tenant), report)
+        key = catalogue(self._composer.tenant)
+        with self._queue.within_budget(tag_of(key)):
+            declared, entry = self._queue.field(key, report)
             delay = debounce(report, declared=declared, entry=entry)
             return self.request_refresh(report, scope=scope, delay=delay, board=board_of(entry))
 
     def request_refresh(
         self, report: str, *, scope: int | None, delay: timedelta, board: str | None = None
     ) -> Receipt:
-        """Queue the recompute of a report known to be declared; :meth:`refresh` is the call for backends."""
+        """Queue the recompute of a report known to be declared; :meth:`refresh` is the call for backends.
+
+        Args:
+            board: the reports that are recomputed together with it; left out, it is alone on its board.
+        """
         entry = self._composer.refresh(report, scope=scope, delay=delay, board=board)
-        return refresh_receipt(entry, new=self._queue.put_latest(REPORTS, entry))
+        return refresh_receipt(entry, new=self._queue.carry(enqueue_latest(REPORTS, entry)))

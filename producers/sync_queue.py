@@ -1,4 +1,4 @@
-"""The queue as a producer without asyncio sees it: the same scripts, questions and answers as :mod:`.queue`."""
+"""The queue as a producer without asyncio sees it: the same operations as :mod:`.queue`."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -9,32 +9,18 @@ from redis.exceptions import NoScriptError, RedisError, ResponseError, TimeoutEr
 
 from .collapse import Gathering
 from .confirm import NotConfirmed, believed, confirmation
-from .entry import (
-    Asked,
-    Chunk,
-    ConflictingKey,
-    Entry,
-    Taken,
-    cancel_answer,
-    cancel_question,
-    put_answer,
-    put_latest_answer,
-    put_latest_question,
-    put_question,
-    script,
-)
+from .entry import ConflictingKey
 from .errors import NotEnqueued
 from .faults import in_our_words, no_answer, no_connection
-from .keys import tag_of
+from .keys import LaneKeys, tag_of
 from .link import Argument
-from .link.deadline import deadline
-from .link.script import Script
-from .link.sync import SyncLinks
-from .receipt import Cancelled, Receipt
+from .link.sync import Calls, SyncLinks
+from .operation import Operation, Result, script
+from .receipt import Receipt
 
 
 class SyncQueue:
-    """Runs the scripts, each thread on a connection of its own out of a pool.
+    """Carries operations, each thread on a connection of its own out of a pool.
 
     Args:
         client: links of our own, or a redis-py client, which keeps its own timeouts.
@@ -52,10 +38,10 @@ class SyncQueue:
         self._links.close()
 
     @contextmanager
-    def within_budget(self) -> Iterator[None]:
+    def within_budget(self, tag: str) -> Iterator[None]:
         """Redis's answer in time, or a typed error in time. May be nested."""
         try:
-            with deadline(self._budget):
+            with self._links.within(self._budget, tag):
                 yield
         except (RedisTimeoutError, OSError) as error:
             connecting = str(error).startswith("Timeout connecting")  # redis-py tells it in words alone
@@ -63,29 +49,31 @@ class SyncQueue:
         except RedisError as error:
             raise in_our_words(error) from error
 
-    def put(self, lane: str, entries: Sequence[Entry]) -> list[Taken]:
-        """Queue all entries of one lane, or none.
+    def carry(self, operation: Operation[Result]) -> Result:
+        """Run one operation. Raises NotEnqueued, and what the operation raises."""
+        with self.within_budget(operation.tag):
+            reply = self._replies([operation])[0]
+            if isinstance(reply, Exception):
+                raise reply
+            return operation.read(reply)
 
-        Raises:
-            ConflictingKey: a key stands for other content; nothing was queued.
-            NotEnqueued: Redis did not take them within the budget.
-        """
-        return put_answer(self._run("enqueue", put_question(lane, entries)), entries)
-
-    def put_many(self, chunks: Sequence[Chunk]) -> list[list[Taken] | Exception]:
-        """Queue the entries of several lanes in one round trip; of each lane all or none.
-
-        On a cluster one round trip, and one budget, for each lane group.
+    def carry_all(self, operations: Sequence[Operation[Result]]) -> list[Result | Exception]:
+        """Run several operations in one round trip; on a cluster one, and one budget, for each lane group.
 
         Returns:
-            For each lane what :meth:`put` returns, or the error that it raises.
+            For each what :meth:`carry` returns, or the error that it raises.
         """
-        asked = [put_question(*chunk) for chunk in chunks]
-        replies: dict[int, Any] = {}
-        for tag in dict.fromkeys(tag_of(keys[0]) for keys, _ in asked):
-            places = [place for place, (keys, _) in enumerate(asked) if tag_of(keys[0]) == tag]
-            replies |= zip(places, self._put_together(tag, [asked[place] for place in places]), strict=True)
-        return [_put_result(replies[place], entries) for place, (_, entries) in enumerate(chunks)]
+        results: dict[int, Result | Exception] = {}
+        for tag in dict.fromkeys(one.tag for one in operations):
+            places = [place for place, one in enumerate(operations) if one.tag == tag]
+            together = [operations[place] for place in places]
+            try:
+                with self.within_budget(tag):
+                    replies = self._replies(together)
+            except NotEnqueued as error:
+                replies = [error] * len(together)
+            results |= zip(places, map(_result, together, replies), strict=True)
+        return [results[place] for place in range(len(operations))]
 
     def gather(self, gathering: Gathering) -> Receipt:
         """Put an item into a digest: asked again, with what was found, until nothing has come between.
@@ -94,103 +82,53 @@ class SyncQueue:
             ConflictingKey: the item's key stands for another one.
             NotEnqueued: Redis did not take it within the budget.
         """
-        with self.within_budget():
+        with self.within_budget(LaneKeys(gathering.lane).tag):
             found = None
-            while True:
-                asked = gathering.question(gathering.addition(found))
-                answer = gathering.answer(self._run("collapse", asked))
-                if isinstance(answer, Receipt):
-                    return answer
-                found = answer
-
-    def put_latest(self, lane: str, entry: Entry) -> bool:
-        """Queue a recompute; True when the id was not waiting yet.
-
-        Raises:
-            NotEnqueued: Redis did not take it within the budget.
-        """
-        return put_latest_answer(self._run("enqueue_latest", put_latest_question(lane, entry)))
-
-    def cancel(self, job_id: str) -> Cancelled:
-        """Take a job back, from whichever lane of its group.
-
-        Raises:
-            NotEnqueued: Redis did not answer within the budget.
-        """
-        return cancel_answer(self._run("take_out", cancel_question(job_id)))
-
-    def suppression(self, asked: Asked) -> int:
-        """Change who is not written to; how many reasons were added or removed.
-
-        Raises:
-            NotEnqueued: Redis did not answer within the budget; asking again does no harm.
-        """
-        return int(self._run("suppress", asked))
+            while not isinstance(found, Receipt):
+                found = self.carry(gathering.operation(found))
+            return found
 
     def field(self, key: str, field: str) -> tuple[bool, bytes | None]:
         """Whether the hash is there at all, and one field of it."""
         link = self._links.of(tag_of(key))
-        with self.within_budget():
+        with self.within_budget(tag_of(key)):
             value = link.call("HGET", key, field)
             there = value is not None or bool(link.call("EXISTS", key))
         return there, value
 
-    def _run(self, name: str, asked: Asked) -> Any:  # noqa: ANN401  a reply is whatever the script returns
-        keys, arguments = asked
-        tag = tag_of(keys[0])
-        command = Script(script(name)).command(keys, arguments)
-        with self.within_budget():
-            try:
-                return self._call(tag, command)
-            except NoScriptError:  # a restart, a failover or SCRIPT FLUSH
-                self._links.of(tag).call("SCRIPT", "LOAD", script(name))
-                return self._call(tag, command)
+    def _replies(self, operations: Sequence[Operation[Any]]) -> list[Any]:
+        """Replies to operations of one hash tag in their order; refusals are among them as values."""
+        link = self._links.of(operations[0].tag)
+        replies = self._send(link, [one.command for one in operations])
+        for place, reply in enumerate(replies):
+            if isinstance(reply, NoScriptError):  # a restart, a failover or SCRIPT FLUSH
+                link.call("SCRIPT", "LOAD", script(operations[place].script))
+                (replies[place],) = self._send(link, [operations[place].command])
+        return replies
 
-    def _put_together(self, tag: str, asked: Sequence[Asked]) -> list[Any]:
-        """Replies of ``enqueue.lua`` in the order of the questions; errors are among them as values."""
-        enqueue, link = Script(script("enqueue")), self._links.of(tag)
-        commands = [enqueue.command(*one) for one in asked]
-        try:
-            with self.within_budget():
-                replies = self._send(tag, commands)
-                unknown = [place for place, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
-                if unknown:  # a restart, a failover or SCRIPT FLUSH
-                    link.call("SCRIPT", "LOAD", script("enqueue"))
-                    again = self._send(tag, [commands[place] for place in unknown])
-                    for place, reply in zip(unknown, again, strict=True):
-                        replies[place] = reply
-                return replies
-        except NotEnqueued as error:
-            return [error] * len(asked)
-
-    def _send(self, tag: str, commands: Sequence[Sequence[Argument]]) -> list[Any]:
+    def _send(self, link: Calls, commands: Sequence[Sequence[Argument]]) -> list[Any]:
         """Send scripts' calls in one round trip; with confirmation in one for each."""
         if not self._confirm_replicas:
-            return self._links.of(tag).call_many(commands)
-        return [self._call_or_error(tag, command) for command in commands]
+            return link.call_many(commands)
+        return [self._confirmed(link, command) for command in commands]
 
-    def _call_or_error(self, tag: str, command: Sequence[Argument]) -> Any:  # noqa: ANN401  as below
+    def _confirmed(self, link: Calls, command: Sequence[Argument]) -> Any:  # noqa: ANN401  as the script returns it
+        replicas, within = self._confirm_replicas, self._budget / 2
+        tag = tag_of(str(command[3]))
+        replies = link.call_many([command, *confirmation(tag, replicas=replicas, within=within)])
         try:
-            return self._call(tag, command)
+            return believed(replies, replicas=replicas, within=within)
         except (ResponseError, NotConfirmed) as error:
             return error
 
-    def _call(self, tag: str, command: Sequence[Argument]) -> Any:  # noqa: ANN401  a reply is whatever the script returns
-        link = self._links.of(tag)
-        if not self._confirm_replicas:
-            return link.call(*command)
-        replicas, within = self._confirm_replicas, self._budget / 2
-        replies = link.call_many([command, *confirmation(tag, replicas=replicas, within=within)])
-        return believed(replies, replicas=replicas, within=within)
 
-
-def _put_result(reply: Any, entries: Sequence[Entry]) -> list[Taken] | Exception:  # noqa: ANN401  as above
-    """What became of one lane's entries, with errors in this room's words."""
+def _result(operation: Operation[Result], reply: Any) -> Result | Exception:  # noqa: ANN401  as above
+    """What became of one of several operations, with errors in this room's words."""
     if isinstance(reply, RedisError):
         return in_our_words(reply)
     if isinstance(reply, Exception):
         return reply
     try:
-        return put_answer(reply, entries)
+        return operation.read(reply)
     except ConflictingKey as conflict:
         return conflict

@@ -82,6 +82,8 @@ class Sessions:
         """Close the connections to Redis."""
         await self._links.close()
 
+    # Every call below stands in `sessions/sync.py` too, without asyncio: `python -m tests.twins` writes it there.
+
     async def create(
         self,
         user: str,

@@ -11,14 +11,14 @@ counted as uncertain. A key under which a job was sent stays taken: the same key
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
 from redis.asyncio import Redis
 
 from jobs.mail.seal import KeyRing
 from ops.jobs.group import groups_of, names, run
 from ops.jobs.unsendable import MAIL_TAG, find_unsendable
-from producers.entry import script, take_out_question
+from producers.entry import take_out
 from producers.keys import LaneKeys
 
 Revived = Literal["revived", "vanished", "erased", "suppressed", "not dead"]
@@ -136,8 +136,8 @@ async def _dead_until(redis: Redis, keys: LaneKeys, until_ms: int, *, start: int
 
 async def _take_out(redis: Redis, job_id: str, event: str) -> tuple[TakenOut, str]:
     for group in groups_of(job_id):
-        keys, arguments = take_out_question(group[0], job_id, event, [one.lane for one in group])
-        what, lane = await redis.register_script(script("take_out"))(keys=keys, args=arguments)
+        taking = take_out(group[0], job_id, event, [one.lane for one in group])
+        what, lane = await taking.over(redis.execute_command)
         if lane:
-            return what.decode(), lane.decode()
+            return cast("TakenOut", what), lane
     return "unknown", ""

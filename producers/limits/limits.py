@@ -10,22 +10,19 @@ definition that cannot be read (written by hand, or by a later version) gives no
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 import orjson
 from redis.asyncio import Redis
 
-from ..entry import script
 from ..keys import LaneKeys
 from ..link import Argument, Link
-from ..link.script import Script
+from ..operation import Operation
 from .hold import Hold, read_hold
 from .limit import LaneLimit, Limit, LimitError, check_key
 
 Changes = list[tuple[str, bytes | str]]
 """Fields of the hash of limits and what they are to hold, ``""`` for nothing."""
-
-CHANGE = Script(script("limits_change"))
-_STATE = Script(script("limits_state"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,9 +131,7 @@ class Limits:
         return await self._states(keys, urgent=urgent) if keys else []
 
     async def _states(self, keys: Sequence[str], *, urgent: bool) -> list[LimitState]:
-        names = [self._keys.limits, self._keys.buckets, self._keys.holds]
-        reply = await _STATE.run(self._call, names, [self._keys.tag, int(urgent), *keys])
-        return [_state(int(reply[0]), *reply[at : at + 9]) for at in range(1, len(reply), 9)]
+        return await states(self._keys, keys, urgent=urgent).over(self._call)
 
     async def bindings(self) -> Mapping[str, LaneLimit]:
         """Which limits the jobs of each lane need; a lane that needs none is left out."""
@@ -146,20 +141,30 @@ class Limits:
         return {name.removeprefix("lane:"): _binding(octets) for name, octets in found if name.startswith("lane:")}
 
     async def _change(self, changes: Changes) -> bool:
-        keys, arguments = change_question(self._keys, changes)
-        return any(await CHANGE.run(self._call, keys, arguments))
+        return await change(self._keys, changes).over(self._call)
 
 
-def change_question(keys: LaneKeys, changes: Changes, *, keep: bool = False) -> tuple[list[str], list[Argument]]:
-    """What ``limits_change.lua`` is called with.
+def change(keys: LaneKeys, changes: Changes, *, keep: bool = False) -> Operation[bool]:
+    """Change fields of the hash of limits; whether any was changed.
 
     Args:
         keep: leave fields that are there as they are.
     """
     arguments: list[Argument] = [keys.tag, "keep" if keep else "set"]
-    for change in changes:
-        arguments += change
-    return [keys.limits, keys.holds], arguments
+    for one in changes:
+        arguments += one
+    return Operation("limits_change", [keys.limits, keys.holds], arguments, any)
+
+
+def states(keys: LaneKeys, names: Sequence[str], *, urgent: bool) -> Operation[list[LimitState]]:
+    """Limits as they stand at one instant; all that are defined when none is named."""
+
+    def read(reply: Sequence[Any]) -> list[LimitState]:
+        return [_state(int(reply[0]), *reply[at : at + 9]) for at in range(1, len(reply), 9)]
+
+    return Operation(
+        "limits_state", [keys.limits, keys.buckets, keys.holds], [keys.tag, int(urgent), *names], read
+    )
 
 
 def declaration(limits: Iterable[Limit], bindings: Mapping[str, LaneLimit | None]) -> Changes:

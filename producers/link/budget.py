@@ -1,8 +1,14 @@
 """A bounded wait for Redis: an answer in time, or :class:`Late` in time."""
 
 import asyncio
+from collections.abc import Callable
 from types import TracebackType
 from typing import Protocol
+
+from redis.exceptions import RedisError
+
+Words = Callable[[Exception], Exception]
+"""Turns a fault of Redis, of the network or of time into the caller's own error."""
 
 
 class Late(TimeoutError):
@@ -35,16 +41,18 @@ class Budget:
 
     Args:
         link: what is waited for; None for a client that looks after its own connections.
+        words: what to raise instead; left out, the fault itself.
 
     Raises (at the end):
         Late: the time is over.
     """
 
-    __slots__ = ("_link", "_seconds", "_timeout")
+    __slots__ = ("_link", "_seconds", "_timeout", "_words")
 
-    def __init__(self, seconds: float, link: Droppable | None) -> None:
+    def __init__(self, seconds: float, link: Droppable | None, words: Words | None = None) -> None:
         self._seconds = seconds
         self._link = link
+        self._words = words
         self._timeout = asyncio.timeout(seconds)
 
     async def __aenter__(self) -> None:
@@ -56,9 +64,14 @@ class Budget:
         try:
             await self._timeout.__aexit__(kind, error, trace)
         except TimeoutError as late:
-            raise self._late() from late
+            raise self._told(self._late()) from late
         if isinstance(error, TimeoutError) and not isinstance(error, Late):  # of an attempt to connect
-            raise self._late() from error
+            raise self._told(self._late()) from error
+        if self._words is not None and isinstance(error, RedisError | OSError):
+            raise self._words(error) from error
+
+    def _told(self, late: Late) -> Exception:
+        return late if self._words is None else self._words(late)
 
     def _late(self) -> Late:
         if self._link is None:

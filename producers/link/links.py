@@ -17,7 +17,7 @@ from typing import Any
 from redis.asyncio import Redis
 
 from .address import read_address
-from .budget import Budget
+from .budget import Budget, Words
 from .cluster import tag_of
 from .link import Link
 from .script import Script
@@ -36,8 +36,8 @@ class Caller(ABC):
         """The way to keys with this hash tag, braces included."""
 
     @abstractmethod
-    def within(self, seconds: float, tag: str) -> Budget:
-        """Bounds calls for keys with this hash tag; raises Late at its end."""
+    def within(self, seconds: float, tag: str, words: Words | None = None) -> Budget:
+        """Bounds calls for keys with this hash tag; raises Late at its end, or what `words` makes of a fault."""
 
     @abstractmethod
     async def close(self) -> None:
@@ -79,9 +79,9 @@ class Links(Caller):
         known = self._by_loop.get(loop) or self._begin(loop)
         return known if isinstance(known, Link) else known.of(tag)
 
-    def within(self, seconds: float, tag: str) -> Budget:
+    def within(self, seconds: float, tag: str, words: Words | None = None) -> Budget:
         """Bounds calls for keys with this hash tag; a connection on which an answer is late is given up."""
-        return Budget(seconds, self.of(tag))
+        return Budget(seconds, self.of(tag), words)
 
     async def close(self) -> None:
         """Close the connections of the running loop; those of other loops that still run are theirs to close."""
@@ -110,10 +110,10 @@ class Client(Caller):
         del tag
         return self
 
-    def within(self, seconds: float, tag: str) -> Budget:
+    def within(self, seconds: float, tag: str, words: Words | None = None) -> Budget:
         """Bounds calls; redis-py gives up the connection of a call that is cancelled."""
         del tag
-        return Budget(seconds, None)
+        return Budget(seconds, None, words)
 
     async def close(self) -> None:
         """Close the client."""

@@ -48,15 +48,18 @@ class Script:
 
     Args:
         source: the text.
+
+    Attributes:
+        digest: SHA-1 of the text in hex, by which a server that knows the script runs it.
     """
 
     def __init__(self, source: str) -> None:
         self._source = source
-        self._digest = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
+        self.digest = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
 
     def command(self, keys: Sequence[str], arguments: Sequence[Argument]) -> tuple[Argument, ...]:
         """The command that runs it, if the server knows it."""
-        return ("EVALSHA", self._digest, len(keys), *keys, *arguments)
+        return ("EVALSHA", self.digest, len(keys), *keys, *arguments)
 
     async def run(
         self, call: Callable[..., Awaitable[Any]], keys: Sequence[str], arguments: Sequence[Argument]

@@ -184,7 +184,7 @@ class SyncLinks:
         else:
             self._link = open_link(read_address(server))
 
-    def of(self, tag: str) -> SyncLink | SyncSlotLink:
+    def of(self, tag: str) -> Calls:
         """The link for keys with this hash tag, braces included."""
         return self._link.of(tag) if isinstance(self._link, SyncSlotLinks) else self._link
 

@@ -1,25 +1,29 @@
 """The queue of a test: in memory, on a clock that moves only when it is told to.
 
-It keeps the promises of the two scripts: all entries of a lane or none, a key stands for one content for its
-window, at most one refresh of a report runs and one waits, and the latest payload wins. A job waits, runs
-(when there is a handler for its kind) and is done; without a handler it waits for ever, as without a worker.
+It replies to the commands of a producer as Redis does, and keeps the promises of the scripts: all entries of a
+lane or none, a key stands for one content for its window, at most one refresh of a report runs and one waits, and
+the latest payload wins. A job waits, runs (when there is a handler for its kind) and is done; without a handler it
+waits for ever, as without a worker.
 """
 
+import re
 import threading
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from heapq import heappop, heappush
+from typing import Any
 
 import orjson
 
-from ..collapse import Addition, Found, Gathering
+from ..collapse import Found
 from ..compose import Composer
-from ..entry import Asked, Chunk, ConflictingKey, Entry, Taken
+from ..entry import ConflictingKey, Entry
 from ..envelope import read_envelope
 from ..keys import group_of
+from ..link import Argument
 from ..message import Message
-from ..receipt import Cancelled, Receipt
+from ..operation import script_named
 from ..terms import Times
 from .suppression import MemorySuppression
 
@@ -104,6 +108,16 @@ class MemoryQueue:
         self.composer = RecordingComposer(tenant, now=lambda: self.now)
         self._kinds = kinds
         self._reports = reports
+        self._scripts = {
+            script_named(name).digest: run
+            for name, run in (
+                ("enqueue", self._enqueue),
+                ("enqueue_latest", self._enqueue_latest),
+                ("collapse", self._collapse),
+                ("take_out", self._take_out),
+                ("suppress", self._suppress),
+            )
+        }
         self._lock = threading.RLock()
         self.clear()
 
@@ -117,97 +131,95 @@ class MemoryQueue:
             self._waiting: dict[str, Sent] = {}
             self._running: set[str] = set()
             self._following: dict[str, Sent] = {}
-            self._digests: dict[str, Addition] = {}
+            self._digests: dict[str, Found] = {}
             self._suppressed = MemorySuppression()
             self._due: list[tuple[datetime, int, str]] = []
 
-    def put(self, lane: str, entries: Sequence[Entry]) -> list[Taken]:
-        """As ``enqueue.lua``.
-
-        Raises:
-            ConflictingKey: a key stands for other content; nothing was queued.
-        """
+    def call(self, *command: Argument) -> Any:  # noqa: ANN401  a reply is whatever Redis says
+        """What Redis would reply to a command of a producer."""
         with self._lock:
-            wanted = [self.composer.asked.pop(entry.id) for entry in entries]
-            standing = self._stand(group_of(lane), entries)
-            taken = []
-            for entry, (message, key) in zip(entries, wanted, strict=True):
-                first = standing[entry.key].id if entry.key else entry.id
-                taken.append(Taken(first, first == entry.id))
-                if first == entry.id:
-                    self._add(replace(self._job(lane, entry), message=message, key=key))
-            self._standing |= {(group_of(lane), key): one for key, one in standing.items()}
-            return taken
+            match command:
+                case ("EVALSHA", digest, int(number), *words):
+                    return self._scripts[str(digest)]([*words[:number]], [*words[number:]])
+                case ("EXISTS", _):
+                    return int(self._reports is not None)
+                case ("HGET", _, report) if report in (self._reports or {}):
+                    return orjson.dumps({"debounce_ms": _milliseconds((self._reports or {})[str(report)])})
+        return None
 
-    def put_many(self, chunks: Sequence[Chunk]) -> list[list[Taken] | Exception]:
-        """As ``enqueue.lua`` for each lane."""
-        return [self._put_result(*chunk) for chunk in chunks]
-
-    def _put_result(self, lane: str, entries: Sequence[Entry]) -> list[Taken] | Exception:
+    def _enqueue(self, _keys: Sequence[Any], arguments: Sequence[Any]) -> list[Any]:
+        """As ``enqueue.lua``."""
+        lane, _, *words = arguments
+        entries = [_entry(*words[at : at + 7]) for at in range(0, len(words), 7)]
+        wanted = [self.composer.asked.pop(entry.id) for entry in entries]
         try:
-            return self.put(lane, entries)
+            standing = self._stand(group_of(lane), entries)
         except ConflictingKey as conflict:
-            return conflict
+            return [b"conflict", conflict.index, conflict.known_id.encode()]
+        reply: list[Any] = [b"queued"]
+        for place, (entry, (message, key)) in enumerate(zip(entries, wanted, strict=True)):
+            first = standing[entry.key].id if entry.key else entry.id
+            if first == entry.id:
+                self._add(replace(self._job(lane, entry), message=message, key=key))
+            else:
+                reply += [place, first.encode()]
+        self._standing |= {(group_of(lane), key): one for key, one in standing.items()}
+        return reply
 
-    def gather(self, gathering: Gathering) -> Receipt:
-        """As ``collapse.lua``, seen first and with nobody else at it.
-
-        Raises:
-            ConflictingKey: the key stands for another item.
-        """
-        with self._lock:
-            found = self._found(gathering.name)
-            addition = gathering.addition(found)
-            entry, place = addition.entry, (group_of(gathering.lane), addition.entry.key)
-            message, _ = self.composer.asked.pop(entry.id)
-            for known in self._stand(place[0], [entry]).values():
-                if known is self._standing.get(place):
-                    return gathering.receipt("duplicate", known.id)
-                self._standing[place] = known
-            job = replace(self._job(gathering.lane, entry), message=message)
-            self._digests[gathering.name] = addition
-            if entry.id == found.id:
-                self._replace(self._waiting[entry.id], job)
-                return gathering.receipt("gathered", entry.id)
+    def _collapse(self, keys: Sequence[Any], arguments: Sequence[Any]) -> list[Any]:
+        """As ``collapse.lua``."""
+        lane, _, seen_id, seen_count, job_id, payload, window_ms, count, items, *words = arguments
+        key, fingerprint, key_window_ms, life_ms = words
+        message, _ = self.composer.asked.pop(job_id)
+        found = self._found(keys[-1])
+        delay_ms = found.left_ms if job_id == found.id else window_ms
+        entry = Entry(job_id, payload, delay_ms, key, fingerprint, key_window_ms, life_ms=life_ms or None)
+        place = group_of(lane), key
+        known = self._known(place[0], entry) if key else None
+        if known is not None and known is self._standing.get(place):
+            same = known.fingerprint == fingerprint
+            return [b"duplicate" if same else b"conflict", known.id.encode()]
+        if (found.id, found.count) != (seen_id, seen_count):
+            return [b"other", found.id.encode(), found.left_ms, found.count, found.items]
+        if known is not None:
+            self._standing[place] = known
+        job = replace(self._job(lane, entry), message=message)
+        self._digests[keys[-1]] = Found(job_id, 0, count, items)
+        if job_id != found.id:
             self._add(job)
-            return gathering.receipt("queued", entry.id)
+            return [b"queued", job_id.encode()]
+        self._replace(self._waiting[job_id], job)
+        return [b"gathered", job_id.encode()]
 
-    def put_latest(self, lane: str, entry: Entry) -> bool:
-        """As ``enqueue_latest.lua``; whether the id was not waiting yet."""
-        with self._lock:
-            job = self._job(lane, entry)
-            if job.id in self._running:
-                earlier = self._following.get(job.id, job)
-                self._following[job.id] = replace(job, due=min(job.due, earlier.due))
-                return True
-            waiting = self._waiting.get(job.id)
-            if waiting is None:
-                self._add(job)
-                return True
-            self._replace(waiting, replace(job, due=min(job.due, waiting.due)))
-            return False
+    def _enqueue_latest(self, _keys: Sequence[Any], arguments: Sequence[Any]) -> bytes:
+        """As ``enqueue_latest.lua``."""
+        lane, _, job_id, payload, delay_ms = arguments
+        job = self._job(lane, Entry(job_id, payload, delay_ms))
+        if job.id in self._running:
+            earlier = self._following.get(job.id, job)
+            self._following[job.id] = replace(job, due=min(job.due, earlier.due))
+            return b"next"
+        waiting = self._waiting.get(job.id)
+        if waiting is None:
+            self._add(job)
+            return b"queued"
+        self._replace(waiting, replace(job, due=min(job.due, waiting.due)))
+        return b"duplicate"
 
-    def cancel(self, job_id: str) -> Cancelled:
+    def _take_out(self, _keys: Sequence[Any], arguments: Sequence[Any]) -> list[bytes]:
         """As ``take_out.lua``; a handler that runs is not stopped, its test is told."""
-        with self._lock:
-            if job_id in self._running:
-                return "stopping"
-            job = self._waiting.pop(job_id, None)
-            if job is None:
-                return "unknown"
-            self.cancelled.append(job)
-            return "cancelled"
+        _, job_id, *_ = arguments
+        if job_id in self._running:
+            return [b"stopping", b""]
+        job = self._waiting.pop(job_id, None)
+        if job is None:
+            return [b"unknown", b""]
+        self.cancelled.append(job)
+        return [b"gone", job.lane.encode()]
 
-    def suppression(self, asked: Asked) -> int:
+    def _suppress(self, _keys: Sequence[Any], arguments: Sequence[Any]) -> int:
         """As ``suppress.lua``."""
-        with self._lock:
-            return self._suppressed.change(asked, self.now)
-
-    def field(self, _key: str, report: str) -> tuple[bool, bytes | None]:
-        """The catalogue's entry of a report, as a worker writes it."""
-        if self._reports is None or report not in self._reports:
-            return self._reports is not None, None
-        return True, orjson.dumps({"debounce_ms": round(self._reports[report] / timedelta(milliseconds=1))})
+        return self._suppressed.change(arguments, self.now)
 
     def next_due(self) -> datetime | None:
         """When the next job that has a handler may run."""
@@ -271,10 +283,10 @@ class MemoryQueue:
             entry.id, envelope.kind, lane, envelope.payload, due, expires=expires, limit=entry.limit or None
         )
 
-    def _found(self, name: str) -> Found:
-        """The digest that waits under this name."""
-        latest = self._digests.get(name)
-        waiting = self._waiting.get(latest.entry.id) if latest else None
+    def _found(self, key: str) -> Found:
+        """The digest that waits under this key."""
+        latest = self._digests.get(key)
+        waiting = self._waiting.get(latest.id) if latest else None
         if latest is None or waiting is None or waiting.due <= self.now:
             return Found()
         left_ms = round((waiting.due - self.now) / timedelta(milliseconds=1))
@@ -297,6 +309,26 @@ class MemoryQueue:
         """Not so when a refresh was moved to an earlier time: it has another place then."""
         job = self._waiting.get(job_id)
         return job is not None and job.due == due
+
+
+_DUE = re.compile(r"(@?)(-?[0-9]+)(?: ([xl])([0-9]+))?")
+
+
+def _entry(
+    job_id: str, payload: bytes, due: int | str, key: str, fingerprint: str, window_ms: int, limit: str
+) -> Entry:
+    """An entry out of the script's arguments."""
+    found = _DUE.fullmatch(str(due))
+    assert found is not None  # noqa: S101  as `Entry.due` writes it
+    entry = Entry(job_id, payload, 0, key, fingerprint, window_ms, limit=limit)
+    number, span = int(found[2]), int(found[4] or 0)
+    entry.delay_ms, entry.at_ms = (0, number) if found[1] else (number, None)
+    entry.expires_in_ms, entry.life_ms = span if found[3] == "x" else None, span if found[3] == "l" else None
+    return entry
+
+
+def _milliseconds(span: timedelta) -> int:
+    return round(span / timedelta(milliseconds=1))
 
 
 def _moment(milliseconds: int) -> datetime:

@@ -1,23 +1,30 @@
 """Producers for the tests of a backend: in memory, without Redis, with every refusal of the real ones.
 
 They compose, check and answer by the same code as :class:`Producer` and :class:`SyncProducer`, and are of their
-types; only the queue is another. What they refuse to be: a worker. A handler runs once, at once, in the test's
+types; only what replies is another. What they refuse to be: a worker. A handler runs once, at once, in the test's
 own task or thread; what it raises reaches the test, and nothing is tried again.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
 from datetime import datetime, timedelta
-from typing import Any, Self
+from typing import Any, Self, cast
 
 from ..collapse import Gathering
 from ..compose import BUDGET, unusable_address, utc_now
-from ..entry import Chunk, Entry, Taken
+from ..link import Argument
 from ..link.address import read_address
+from ..link.budget import Budget, Words
+from ..link.links import Caller
+from ..link.sync import Calls, SyncLinks
 from ..message import Seal
+from ..operation import Operation, Result
 from ..producer import Producer
-from ..receipt import Cancelled, Receipt
+from ..queue import Queue
+from ..receipt import Receipt
 from ..sync import SyncProducer
+from ..sync_queue import SyncQueue
 from .queue import MemoryQueue, Sent as Sent
 from .recorder import Recorder
 
@@ -162,85 +169,99 @@ class SyncRecordingProducer(Recorder, SyncProducer):
                 self._memory.done(job)
 
 
-class _Recording:
-    """The memory as a queue for asyncio; after each call the jobs that are due run."""
+class _Memory(Caller):
+    """A way to the memory instead of one to Redis."""
 
-    def __init__(self, memory: MemoryQueue, work: Callable[[], Awaitable[None]]) -> None:
+    def __init__(self, memory: MemoryQueue) -> None:
         self._memory = memory
-        self._work = work
+
+    def of(self, tag: str) -> Self:
+        """Itself: it has one way for all keys."""
+        del tag
+        return self
+
+    async def call(self, *command: Argument) -> Any:  # noqa: ANN401  a reply is whatever Redis says
+        """The memory's reply to a command."""
+        return self._memory.call(*command)
+
+    def within(self, seconds: float, tag: str, words: Words | None = None) -> Budget:
+        """Nothing takes long."""
+        del tag
+        return Budget(seconds, None, words)
 
     async def close(self) -> None:
         """Nothing is open."""
 
-    @asynccontextmanager
-    async def within_budget(self, _: str) -> AsyncIterator[None]:
+
+class _Recording(Queue):
+    """The queue over a memory; after each call the jobs that are due run."""
+
+    def __init__(self, memory: MemoryQueue, work: Callable[[], Awaitable[None]]) -> None:
+        super().__init__(_Memory(memory), budget=BUDGET)
+        self._work = work
+
+    def within_budget(self, tag: str) -> AbstractAsyncContextManager[None]:
         """Nothing takes long, and a handler may."""
-        yield
+        del tag
+        return nullcontext()
 
-    async def put(self, lane: str, entries: Sequence[Entry]) -> list[Taken]:
-        taken = self._memory.put(lane, entries)
+    async def carry(self, operation: Operation[Result]) -> Result:
+        result = await super().carry(operation)
         await self._work()
-        return taken
+        return result
 
-    async def put_many(self, chunks: Sequence[Chunk]) -> list[list[Taken] | Exception]:
-        answers = self._memory.put_many(chunks)
+    async def carry_all(self, operations: Sequence[Operation[Result]]) -> list[Result | Exception]:
+        results = await asyncio.gather(*map(super().carry, operations), return_exceptions=True)
         await self._work()
-        return answers
+        return cast("list[Result | Exception]", results)
 
     async def gather(self, gathering: Gathering) -> Receipt:
-        receipt = self._memory.gather(gathering)
+        receipt = await super().gather(gathering)
         await self._work()
         return receipt
 
-    async def put_latest(self, lane: str, entry: Entry) -> bool:
-        new = self._memory.put_latest(lane, entry)
-        await self._work()
-        return new
 
-    async def cancel(self, job_id: str) -> Cancelled:
-        return self._memory.cancel(job_id)
-
-    async def field(self, key: str, field: str) -> tuple[bool, bytes | None]:
-        return self._memory.field(key, field)
-
-
-class _SyncRecording:
+class _SyncMemory(SyncLinks, Calls):
     """The same without asyncio."""
 
-    def __init__(self, memory: MemoryQueue, work: Callable[[], None]) -> None:
+    def __init__(self, memory: MemoryQueue) -> None:
         self._memory = memory
-        self._work = work
-        self.field = memory.field
-        self.cancel = memory.cancel
-        self.suppression = memory.suppression
+
+    def of(self, tag: str) -> Calls:
+        """Itself."""
+        del tag
+        return self
+
+    def call_many(self, commands: Sequence[Sequence[Argument]]) -> list[Any]:
+        """The memory's replies to commands."""
+        return [self._memory.call(*command) for command in commands]
 
     def close(self) -> None:
         """Nothing is open."""
 
+
+class _SyncRecording(SyncQueue):
+    """The same without asyncio."""
+
+    def __init__(self, memory: MemoryQueue, work: Callable[[], None]) -> None:
+        super().__init__(_SyncMemory(memory), budget=BUDGET)
+        self._work = work
+
     @contextmanager
-    def within_budget(self) -> Iterator[None]:
+    def within_budget(self, tag: str) -> Iterator[None]:
         """Nothing takes long, and a handler may."""
+        del tag
         yield
 
-    def put(self, lane: str, entries: Sequence[Entry]) -> list[Taken]:
-        taken = self._memory.put(lane, entries)
+    def carry(self, operation: Operation[Result]) -> Result:
+        result = super().carry(operation)
         self._work()
-        return taken
+        return result
 
-    def put_many(self, chunks: Sequence[Chunk]) -> list[list[Taken] | Exception]:
-        answers = self._memory.put_many(chunks)
+    def carry_all(self, operations: Sequence[Operation[Result]]) -> list[Result | Exception]:
+        results = super().carry_all(operations)
         self._work()
-        return answers
-
-    def gather(self, gathering: Gathering) -> Receipt:
-        receipt = self._memory.gather(gathering)
-        self._work()
-        return receipt
-
-    def put_latest(self, lane: str, entry: Entry) -> bool:
-        new = self._memory.put_latest(lane, entry)
-        self._work()
-        return new
+        return results
 
 
 def _check_address(url: str) -> None:

@@ -4,9 +4,9 @@ A refusal for good suppresses at once, and one that may pass never does: no days
 doubted.
 """
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
-
-from ..entry import Asked
+from typing import Any
 
 _Reasons = dict[tuple[str, str], datetime | None]
 """Reason and scope to when it ends; None: never."""
@@ -18,9 +18,9 @@ class MemorySuppression:
     def __init__(self) -> None:
         self._reasons: dict[str, _Reasons] = {}
 
-    def change(self, asked: Asked, now: datetime) -> int:
+    def change(self, arguments: Sequence[Any], now: datetime) -> int:
         """How many reasons were added or removed."""
-        _, (action, digest, reason, scope, life_ms, *_) = asked
+        action, digest, reason, scope, life_ms, *_ = arguments
         standing = self._reasons.setdefault(str(digest), {})
         if action == "remove":
             return _removed(standing, str(reason), str(scope))

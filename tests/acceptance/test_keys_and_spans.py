@@ -15,10 +15,10 @@ from jobs.policy import Policy
 from ops.jobs.operations import discard, revive
 from producers import Producer
 from producers.compose import Composer
-from producers.entry import Entry, put_question, script
+from producers.entry import Entry, enqueue
 from producers.envelope import read_envelope, write_envelope
 from producers.keys import LaneKeys
-from producers.link.script import Script
+from producers.operation import script
 from tests.counts import count_of
 from tests.model.clock import step_clock
 from tests.model.wire import Wire
@@ -184,12 +184,12 @@ async def test_the_same_call_made_again_after_its_job_is_done_queues_nothing(
 
     payload = write_envelope(Note.kind, {"text": "a"}, enqueued_ms=1)
     entry = Entry("{mail}one", payload, 0, key="k", fingerprint="0" * 64, window_ms=60_000)
-    enqueue = Script(script("enqueue"))
-    assert await enqueue.run(redis.execute_command, *put_question(LANE, [entry])) == [b"queued"]
+    first = await enqueue(LANE, [entry]).over(redis.execute_command)
+    assert [(taken.id, taken.new) for taken in first] == [("{mail}one", True)]
     async with running(worker_of(valkey_url, take)):
         await eventually(lambda: count_of(redis, LANE, "done"))
-    again = await enqueue.run(redis.execute_command, *put_question(LANE, [entry]))
-    assert again == [b"queued", 0, b"{mail}one"]
+    again = await enqueue(LANE, [entry]).over(redis.execute_command)
+    assert [(taken.id, taken.new) for taken in again] == [("{mail}one", False)]
     assert await redis.zcard(KEYS.queue) == 0
 
 

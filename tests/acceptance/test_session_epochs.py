@@ -1,13 +1,16 @@
 """That all sessions of a user were ended outlives a Redis that forgets its last writes."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import closing
 from datetime import timedelta
+from typing import Any
 
 import asyncpg
 import pytest
 from redis.asyncio import Redis
 
-from sessions import Sessions
+from sessions import Sessions, SyncSessions
 from sessions.epochs_postgres import DurableEpochs
 from sessions.token import epoch_key
 
@@ -46,6 +49,36 @@ async def test_a_leavers_session_stays_ended_after_redis_was_restored_from_an_ol
     assert await sessions.load(token) is None
     assert await sessions.load(other) is not None
     assert await sessions.restore_epochs() == 0
+
+
+class EpochsForThreads:
+    """The same epochs for a thread, over the loop that has their connections."""
+
+    def __init__(self, epochs: DurableEpochs) -> None:
+        self._epochs, self._loop = epochs, asyncio.get_running_loop()
+
+    def _wait(self, work: Coroutine[Any, Any, Any]) -> Any:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+    def begin(self, user: str) -> int:
+        return int(self._wait(self._epochs.begin(user)))
+
+    def end(self, user: str, epoch: int) -> None:
+        self._wait(self._epochs.end(user, epoch))
+
+    def all(self) -> list[tuple[str, int]]:
+        return list(self._wait(self._epochs.all()))
+
+
+async def test_without_asyncio_what_was_ended_is_restored_too(valkey_url: str, epochs: DurableEpochs) -> None:
+    with closing(SyncSessions.connect(valkey_url, deadline=LONG, epochs=EpochsForThreads(epochs))) as sessions:
+        await asyncio.to_thread(sessions.create, "u-17", {"roots": [1]})
+        assert await asyncio.to_thread(sessions.revoke_user, "u-17") == 1
+        async with Redis.from_url(valkey_url) as redis:
+            await redis.delete(epoch_key("u-17"))
+        assert await asyncio.to_thread(sessions.restore_epochs) == 1
+        assert await asyncio.to_thread(sessions.restore_epochs) == 0
+        assert await epochs.all() == [("u-17", 1)]
 
 
 async def test_the_epoch_never_goes_back_whoever_forgot(

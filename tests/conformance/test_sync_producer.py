@@ -128,6 +128,10 @@ async def test_both_ways_to_suppress_write_and_answer_the_same_octet_for_octet(
     assert answers == same == [True, False, True, True, True, False, True, 1, 0, 1]
     left: Any = redis.hkeys(MAIL_SUPPRESSION)
     assert set(left) == {digest_of(f"{one}@example.com").encode() for one in ("ana", "eva")}
+    redis.flushdb()
+    async with Producer.connect(valkey_url, budget=GENEROUS) as producer:
+        assert [await getattr(producer, name)(*given, **named) for name, given, named in CHANGES] == answers
+    assert written == everything(redis)
     recorded = SyncRecordingProducer()
     assert [getattr(recorded, name)(*given, **named) for name, given, named in CHANGES] == answers
 

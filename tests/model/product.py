@@ -14,13 +14,13 @@ from ops.jobs.group import run
 from ops.jobs.operations import cancel, discard, revive
 from ops.jobs.parked import unpark
 from ops.lanes.hold import hold, release
-from producers import entry
-from producers.entry import ConflictingKey, Entry, put_answer, put_latest_question, put_question
+from producers.entry import ConflictingKey, Entry, enqueue, enqueue_latest
 from producers.keys import LaneKeys
 from producers.limits.limit import Limit
-from producers.limits.limits import CHANGE, Changes, change_question
+from producers.limits.limits import Changes, change
 from producers.link import Link
 from producers.link.script import Script
+from producers.operation import Operation, script_named
 from tests.model.wire import Wire
 from worker.engine import store
 from worker.engine.effect_marks import mark_question
@@ -43,8 +43,6 @@ class Product:
         self._redis = cast("Redis", wire)
         self._lease = lease
         self._crash_limit = crash_limit
-        self._enqueue = Script(entry.script("enqueue"))
-        self._enqueue_latest = Script(entry.script("enqueue_latest"))
         self._renew = Script(store.script("renew"))
         self._store = self._store_of("nobody")
         self._stores = {"nobody": self._store}
@@ -53,20 +51,19 @@ class Product:
 
     def enqueue(self, lane: str, entries: Sequence[Entry]) -> list[tuple[str, bool]] | tuple[int, str]:
         """Per entry the id that stands and whether it is new; or the conflict."""
-        reply = self._run(self._enqueue, *put_question(lane, entries))
         try:
-            return [(taken.id, taken.new) for taken in put_answer(reply, entries)]
+            return [(taken.id, taken.new) for taken in self._carry(enqueue(lane, entries))]
         except ConflictingKey as conflict:
             return conflict.index, conflict.known_id
 
     def ask_latest(self, lane: str, entry: Entry) -> str:
         """What became of the request."""
-        return cast("str", self._run(self._enqueue_latest, *put_latest_question(lane, entry)).decode())
+        return cast("str", self._replied(enqueue_latest(lane, entry)).decode())
 
     def define(self, keys: LaneKeys, places: Iterable[tuple[str, int]]) -> None:
         """Limits, with how many may run at once."""
         changes: Changes = [(key, Limit(key, concurrency=count).to_json()) for key, count in places]
-        self._run(CHANGE, *change_question(keys, changes))
+        self._carry(change(keys, changes))
 
     # Workers
 
@@ -152,6 +149,12 @@ class Product:
     def release(self, lane: str) -> bool:
         """Whether it was held."""
         return self._wire.run(release(self._redis, lane))
+
+    def _carry(self, operation: Operation[Any]) -> Any:
+        return operation.read(self._replied(operation))
+
+    def _replied(self, operation: Operation[Any]) -> Any:
+        return self._run(script_named(operation.script), operation.keys, operation.arguments)
 
     def _run(self, script: Script, names: Sequence[str], arguments: Sequence[Any]) -> Any:
         return self._wire.run(script.run(self._wire.call, names, arguments))

@@ -62,6 +62,10 @@ class Wire:
         first, self.first = self.first, []
         return self.step(*first, command)
 
+    async def execute_command(self, *command: Any) -> Any:
+        """As redis-py does it."""
+        return await self.call(*command)
+
     def register_script(self, source: str) -> Callable[..., Coroutine[Any, Any, Any]]:
         """As redis-py does it."""
 

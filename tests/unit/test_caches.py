@@ -60,6 +60,7 @@ KNOWN = {
     "reader Metrics._outcomes": DEPLOYED + ": the outcomes in the source",
     "producers _context": DEPLOYED + ": certificates",
     "producers read_script": DEPLOYED + ": scripts",
+    "producers script_named": DEPLOYED + ": scripts",
     "producers SlotLinks._links": DEPLOYED + ": servers",
     "producers SyncSlotLinks._clients": DEPLOYED + ": servers",
     "sessions source": DEPLOYED + ": scripts",

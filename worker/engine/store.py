@@ -13,7 +13,7 @@ from redis.exceptions import RedisError, ResponseError
 
 from producers.key_types import key_types, wrong_key
 from producers.keys import LaneKeys
-from producers.limits.limits import CHANGE, Changes, change_question
+from producers.limits.limits import Changes, change
 from producers.link import Argument, Link
 from producers.link.script import Script, read_script
 from producers.rights import missing_right
@@ -173,8 +173,7 @@ class JobStore:
         """Say what limits there are before anything is claimed: at first all, later only what is gone."""
         for keys, changes in self._declared.items():
             if changes:
-                names, arguments = change_question(keys, changes, keep=self._was_declared)
-                await self._in_time(CHANGE.run(self._link.call, names, arguments))
+                await self._in_time(change(keys, changes, keep=self._was_declared).over(self._link.call))
             await self._name_data(keys)
         self._was_declared, self._must_declare = True, False
 
