@@ -318,7 +318,7 @@ async def killed(url: str, redis: Redis, *, count: int, kills: int, seconds: flo
 async def test_workers_killed_at_random_lose_no_mail_and_no_copy_goes_uncounted(
     valkey_url: str, redis: Redis
 ) -> None:
-    await killed(valkey_url, redis, count=300, kills=5, seconds=0.05)
+    await killed(valkey_url, redis, count=150, kills=3, seconds=0.05)
 
 
 @pytest.mark.one_server("it takes half an hour as it is")
