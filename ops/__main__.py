@@ -146,7 +146,7 @@ def _depth(asked: argparse.Namespace) -> int:
 async def _look(asked: argparse.Namespace, settings: Settings, url: str, named: str) -> int:
     async with _redis(url) as redis:
         try:
-            depth = await read_depth(redis, tenant=settings.tenant)
+            depth = await _read_depth(redis, settings)
         except (RedisError, OSError) as error:
             _say(await _away(redis, named, error))
             return EXIT_REDIS
@@ -160,11 +160,15 @@ async def _watch(asked: argparse.Namespace, settings: Settings, url: str, named:
     async with _redis(url) as redis:
         while True:
             try:
-                depth = await read_depth(redis, tenant=settings.tenant)
+                depth = await _read_depth(redis, settings)
                 print(before + _shown(depth, as_json=asked.json), flush=True)
             except (RedisError, OSError) as error:
                 _say(await _away(redis, named, error))
             await asyncio.sleep(asked.every)
+
+
+async def _read_depth(redis: Redis, settings: Settings) -> Depth:
+    return await read_depth(redis, tenant=settings.tenant, clock_bound=settings.reports.clock_bound)
 
 
 def _shown(depth: Depth, *, as_json: bool) -> str:
@@ -234,7 +238,8 @@ def _console(_asked: argparse.Namespace) -> int:
         )
         return EXIT_CONFIGURATION
     url, named = _redis_url(settings)
-    console = ConsolePage(_redis(url), tenant=settings.tenant, named=named)
+    bound = settings.reports.clock_bound
+    console = ConsolePage(_redis(url), tenant=settings.tenant, named=named, clock_bound=bound)
     uvloop.run(log.watched(_serve_console(console, listener)))
     return 0
 

@@ -13,6 +13,7 @@ the web may point its own name at 127.0.0.1 to read this one (DNS rebinding).
 
 import re
 from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
 
 import jinja2
@@ -20,6 +21,7 @@ import orjson
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from clocks import BOUND
 from ops.console.exchange import PageRequest, PageResponse, refusal
 from ops.console.texts import WORDS
 from ops.depth.read import Depth, drains_at, read_depth
@@ -50,13 +52,15 @@ class ConsolePage:
     Args:
         redis: a redis-py asyncio client with ``decode_responses=False``.
         tenant: whose reports to show.
-        named: what names Redis's address, for people who must go and look.
+        named: the setting or file that names Redis's address, for operators.
+        clock_bound: how far clocks may be apart; beyond it no report is fresh.
     """
 
-    def __init__(self, redis: Redis, *, tenant: str, named: str) -> None:
+    def __init__(self, redis: Redis, *, tenant: str, named: str, clock_bound: timedelta = BOUND) -> None:
         self._redis = redis
         self._tenant = tenant
         self._named = named
+        self._clock_bound = clock_bound
 
     async def close(self) -> None:
         """Close the connections."""
@@ -72,7 +76,7 @@ class ConsolePage:
         if lane is None and request.path not in {"/", "/api/depth"}:
             return _render("nothing.html", language, status=404)
         try:
-            depth = await read_depth(self._redis, tenant=self._tenant)
+            depth = await read_depth(self._redis, tenant=self._tenant, clock_bound=self._clock_bound)
         except (RedisError, OSError) as error:
             return self._away(request, language, str(error) or type(error).__name__)
         if request.path == "/api/depth":

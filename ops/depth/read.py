@@ -32,6 +32,7 @@ from typing import Any
 import orjson
 from redis.asyncio import Redis
 
+from clocks import BOUND
 from jobs.lanes import LANES
 from ops.depth.drain import MINUTE_MS, Drain, Reason, forecast, per_minute, reason
 from ops.depth.lane_limits import LaneLimits, read_lane_limits
@@ -234,12 +235,13 @@ def drains_at(drain: Drain, at: datetime) -> datetime | None:
         return None
 
 
-async def read_depth(redis: Redis, *, tenant: str) -> Depth:
+async def read_depth(redis: Redis, *, tenant: str, clock_bound: timedelta = BOUND) -> Depth:
     """Ask Redis for everything.
 
     Args:
         redis: a redis-py asyncio client with ``decode_responses=False``.
-        tenant: whose reports to look at; lanes are shared by all.
+        tenant: the owner of the reports; lanes are shared by all tenants.
+        clock_bound: how far clocks may be apart; beyond it no report is fresh.
 
     Raises:
         RedisError, OSError: Redis did not answer.
@@ -259,7 +261,7 @@ async def read_depth(redis: Redis, *, tenant: str) -> Depth:
             for lane, counts in group.counts.items()
         ),
         workers=workers,
-        reports=await read_reports(redis, tenant=tenant, now_us=now_us),
+        reports=await read_reports(redis, tenant=tenant, now_us=now_us, bound=clock_bound),
         doubts=await read_doubts(redis),
         losses=tuple(group.loss for group in groups if group.loss is not None),
     )

@@ -58,8 +58,14 @@ class ReportFreshness:
         return self.error is not None or self.state in {"refused", "unreadable"}
 
 
-async def read_reports(redis: Redis, *, tenant: str, now_us: int) -> tuple[ReportFreshness, ...]:
-    """Every declared report of a tenant, by name; `now_us` is by Redis's clock.
+async def read_reports(
+    redis: Redis, *, tenant: str, now_us: int, bound: timedelta = BOUND
+) -> tuple[ReportFreshness, ...]:
+    """Read the freshness of every declared report of a tenant, in the order of their names.
+
+    Args:
+        now_us: by Redis's clock.
+        bound: how far clocks may be apart; beyond it no report is fresh.
 
     Raises:
         RedisError: Redis did not answer.
@@ -70,7 +76,7 @@ async def read_reports(redis: Redis, *, tenant: str, now_us: int) -> tuple[Repor
             pipe.hmget(snapshot(tenant, name.decode(errors="replace")), ["_meta", "_error"])
         stored = await pipe.execute()
     return tuple(
-        read_report(name.decode(errors="replace"), meta, error, now_us=now_us)
+        read_report(name.decode(errors="replace"), meta, error, now_us=now_us, bound=bound)
         for name, (meta, error) in zip(names, stored, strict=True)
     )
 

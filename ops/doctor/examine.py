@@ -56,8 +56,9 @@ async def examine(
 
 async def _redis(tools: Tools) -> list[DoctorFinding]:
     try:
-        facts = await gather_redis(tools.redis, tools.redis_url, tenant=tools.tenant)
-        reports = await gather_reports(tools.redis, tenant=tools.tenant)
+        bound = tools.clock_bound
+        facts = await gather_redis(tools.redis, tools.redis_url, tenant=tools.tenant, clock_bound=bound)
+        reports = await gather_reports(tools.redis, tenant=tools.tenant, bound=bound)
     except (RedisError, OSError) as error:
         if right := missing_right(error):
             return [wrong("redis.no_right", "redis", right=right, part="nothing is looked at")]

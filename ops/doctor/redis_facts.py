@@ -3,12 +3,14 @@
 import time
 from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Any, TypeVar, cast
 from urllib.parse import urlsplit
 
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
+from clocks import BOUND
 from jobs.lanes import MAIL_LANES
 from ops.depth.read import Depth, read_depth
 from ops.mail.flood import Flood, find_flood
@@ -71,7 +73,7 @@ class _Asker:
             return None
 
 
-async def gather_redis(redis: Redis, url: str, *, tenant: str) -> RedisFacts:
+async def gather_redis(redis: Redis, url: str, *, tenant: str, clock_bound: timedelta = BOUND) -> RedisFacts:
     """Ask.
 
     Raises:
@@ -83,7 +85,10 @@ async def gather_redis(redis: Redis, url: str, *, tenant: str) -> RedisFacts:
         config=await asker.ask("what it does when full is known from INFO alone", _config(redis)) or {},
         skew=await asker.ask("its clock is not looked at", _skew(redis)),
         mail_octets=await asker.ask("the size of a mail is a guess", _mail_octets(redis)),
-        depth=await asker.ask("queues, workers and reports are not looked at", read_depth(redis, tenant=tenant)),
+        depth=await asker.ask(
+            "queues, workers and reports are not looked at",
+            read_depth(redis, tenant=tenant, clock_bound=clock_bound),
+        ),
         host=address.hostname or "localhost",
         encrypted=address.scheme == "rediss",
         password=bool(address.password),

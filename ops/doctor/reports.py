@@ -1,19 +1,24 @@
 """Findings about stored reports: whether each is computed, and why the last refresh of one failed."""
 
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from redis.asyncio import Redis
 
+from clocks import BOUND
 from ops.depth.report_freshness import ReportFreshness, read_reports
 from ops.doctor.finding import DoctorFinding, fine, warning, wrong
 from ops.reports.remedies import remedy_of
 
 
-async def gather_reports(redis: Redis, *, tenant: str) -> tuple[ReportFreshness, ...]:
-    """Read how all declared reports fare. Raises RedisError and OSError."""
+async def gather_reports(redis: Redis, *, tenant: str, bound: timedelta = BOUND) -> tuple[ReportFreshness, ...]:
+    """Read the freshness of all declared reports. Raises RedisError and OSError.
+
+    Args:
+        bound: how far clocks may be apart.
+    """
     now_us = round(datetime.now(UTC).timestamp() * 1_000_000)
-    return await read_reports(redis, tenant=tenant, now_us=now_us)
+    return await read_reports(redis, tenant=tenant, now_us=now_us, bound=bound)
 
 
 def judge_reports(reports: Sequence[ReportFreshness], *, expected: bool) -> Iterator[DoctorFinding]:

@@ -15,6 +15,7 @@ import pytest
 from redis.asyncio import Redis
 
 from jobs.lanes import LANES
+from local.embedded.ports import free_port
 from ops.depth.drain import Drain
 from ops.depth.read import Depth, LaneDepth, read_depth
 from producers import Producer
@@ -177,6 +178,47 @@ async def test_reports_show_how_true_they_still_are(redis: Redis) -> None:
     assert (late.report, late.state, late.error) == ("management", "stale", "too slow")
     assert late.as_of == datetime.fromtimestamp(now - 60, UTC)
     assert (await read_depth(redis, tenant="other")).reports == ()
+
+
+@pytest.mark.parametrize(("bound", "state"), [("30s", "fresh"), ("2s", "stale")])
+async def test_clocks_beyond_the_configured_bound_leave_no_report_fresh_for_operators(
+    valkey_url: str, redis: Redis, bound: str, state: str
+) -> None:
+    """The database's clock was 10 s ahead when the report was computed."""
+    (now, _) = await redis.time()
+    database_us = (now + 10) * 1_000_000
+    meta = {"as_of_us": database_us, "verified_us": database_us, "valid_until_us": None}
+    meta |= {"soft_ms": 300_000, "hard_ms": 600_000, "clock_offset_us": 10_000_000}
+    await redis.hset(catalogue("default"), "sales", "{}")
+    await redis.hset(snapshot("default", "sales"), "_meta", json.dumps(meta))
+    where = {"REDIS_URL": valkey_url, "REPORTS__CLOCK_BOUND": bound}
+    _, out, _ = await run_ops("depth", "--json", **where)
+    assert [report["state"] for report in json.loads(out)["reports"]] == [state]
+    port = free_port()
+    console = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "ops", "console"),
+        cwd=ROOT,
+        env={f"MOMENTUS_{name}": value for name, value in {**where, "CONSOLE__PORT": str(port)}.items()},
+        stderr=PIPE,
+    )
+    try:
+        page = json.loads(await eventually(lambda: body_of(port, "/api/depth"), timeout=30))
+    finally:
+        console.terminate()
+        await console.communicate()
+    assert [report["state"] for report in page["reports"]] == [state]
+
+
+async def body_of(port: int, path: str) -> str | None:
+    """The body of a page, or None while nothing listens."""
+    try:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    except OSError:
+        return None
+    writer.write(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n".encode())
+    text = (await reader.read()).decode()
+    writer.close()
+    return text.partition("\r\n\r\n")[2]
 
 
 # Its cost
