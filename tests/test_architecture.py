@@ -367,3 +367,18 @@ def test_the_rule_sees_what_breaks_it(rule: Rule, path: str, source: str) -> Non
 def test_the_rules_allow_what_the_design_allows(path: str, source: str) -> None:
     tree = ast.parse(source)
     assert not [complaint for rule in RULES for complaint in rule(PurePosixPath(path), tree)]
+
+
+def written_again(path: Path) -> list[str]:
+    """Fixtures of a test file that only open what conftest's `redis` or `producer` opens."""
+    functions = [
+        node for node in ast.parse(path.read_text(encoding="utf-8")).body if isinstance(node, ast.AsyncFunctionDef)
+    ]
+    plain = [one for one in functions if isinstance(one.body[0], ast.AsyncWith) and len(one.body[0].body) == 1]
+    return [one.name for one in plain if one.decorator_list and one.name in {"redis", "producer"}]
+
+
+def test_no_acceptance_test_writes_a_shared_fixture_again() -> None:
+    files = sorted((ROOT / "tests/acceptance").glob("test_*.py"))
+    assert written_again(ROOT / "tests/conftest.py") == ["redis", "producer"], "what is looked for is found"
+    assert not [f"{path.name}: {name}" for path in files for name in written_again(path)]

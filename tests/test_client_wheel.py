@@ -17,7 +17,7 @@ from installer import install
 from installer.destinations import SchemeDictionaryDestination
 from installer.sources import WheelFile
 
-from client.wheel import build_wheel
+from client.wheel import build_wheel, read_wheel
 
 ROOT = Path(__file__).resolve().parents[1]
 BACKEND = ROOT / "tests/backend"
@@ -101,3 +101,21 @@ def test_the_client_says_the_version_that_its_metadata_has(installed: Path) -> N
     )
     said, recorded = done.stdout.split()
     assert said == recorded
+
+
+def test_a_type_checker_finds_a_wrong_argument_of_the_client(wheel: Path, tmp_path: Path) -> None:
+    environment = tmp_path / "environment"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", environment], check=True)
+    (site,) = environment.glob("lib/python*/site-packages")
+    read_wheel(wheel).unpack(site)
+    caller = tmp_path / "caller.py"
+    caller.write_text("from momentus_client.jobs import Mail\nMail(to=5, template='task_assigned')\n")
+    checked = subprocess.run(
+        [sys.executable, "-m", "mypy", "--python-executable", environment / "bin/python", "caller.py"],
+        cwd=tmp_path,
+        env={"MYPY_CACHE_DIR": str(tmp_path / "cache")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert 'caller.py:2: error: Argument "to" to "Mail" has incompatible type "int"' in checked.stdout
