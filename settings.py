@@ -139,7 +139,7 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
 
 
-class Worker(Section):
+class WorkerSettings(Section):
     """How many jobs run at once, and how a job survives the loss of its worker."""
 
     urgent_slots: int = setting(10, "Urgent mails one worker sends at once.", ge=0, le=1000)
@@ -181,7 +181,7 @@ class Worker(Section):
     )
 
 
-class Mail(Section):
+class MailSettings(Section):
     """The mail server. Nothing leaves this machine until ``mode`` is ``live``."""
 
     mode: Literal["sink", "live", "redirect", "hold"] = setting(
@@ -275,7 +275,7 @@ class Mail(Section):
     )
 
 
-class Reports(Section):
+class ReportsSettings(Section):
     """The reports that are computed ahead of time."""
 
     path: Folder | None = setting(None, "A folder with report files beside the shipped ones.", "a folder")
@@ -308,7 +308,7 @@ class Reports(Section):
     )
 
 
-class Reader(Section):
+class ReaderSettings(Section):
     """The HTTP server that answers with stored reports."""
 
     host: Host = setting("127.0.0.1", "The address the reader listens on.", "a host name or address")
@@ -341,14 +341,14 @@ class Reader(Section):
     )
 
 
-class Console(Section):
+class ConsoleSettings(Section):
     """The operators' page."""
 
     host: LoopbackHost = setting("127.0.0.1", "The address the console listens on.", "a loopback host")
     port: int = free_port(8720, "The console's port.")
 
 
-class Sink(Section):
+class SinkSettings(Section):
     """The embedded mail server, on 127.0.0.1: it keeps every mail and delivers none."""
 
     smtp_port: int = free_port(8725, "Where the embedded sink takes mail.")
@@ -386,12 +386,12 @@ class Settings(BaseSettings):
         "auto", "How log lines look; `auto` = readable on a terminal, JSON otherwise."
     )
     log_level: Literal["debug", "info", "warning", "error"] = setting("info", "The least serious line logged.")
-    worker: Worker = Worker()
-    mail: Mail = Mail()
-    reports: Reports = Reports()
-    reader: Reader = Reader()
-    console: Console = Console()
-    sink: Sink = Sink()
+    worker: WorkerSettings = WorkerSettings()
+    mail: MailSettings = MailSettings()
+    reports: ReportsSettings = ReportsSettings()
+    reader: ReaderSettings = ReaderSettings()
+    console: ConsoleSettings = ConsoleSettings()
+    sink: SinkSettings = SinkSettings()
 
     @model_validator(mode="after")
     def agree(self) -> "Settings":

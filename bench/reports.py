@@ -63,7 +63,7 @@ from reports.store import ReportStore
 from reports.triggers import install_script, uninstall_script
 from worker.reports.prober import Prober
 from worker.reports.refresh import refresh_board
-from worker.reports.refresher import Refresher
+from worker.reports.refresh_context import RefreshContext
 
 TENANT = "default"
 MANAGERS, MINUTES = 10, 8 * 60
@@ -139,7 +139,7 @@ class Bench:
         self._source = Source(dsn, statement_timeout=timedelta(minutes=1))
         self._outbox = Outbox(dsn, tenant=TENANT, boards=boards_of(reports))
         store = ReportStore(redis, tenant=TENANT)
-        self._refresher = Refresher(TENANT, reports, self._source, store, _ZONE, self._outbox)
+        self._refresher = RefreshContext(TENANT, reports, self._source, store, _ZONE, self._outbox)
         self._costs: dict[str, list[float]] = {}
 
     async def close(self) -> None:
@@ -179,7 +179,7 @@ class Bench:
         leaf = await self._company.leaf()
         only = {"management": self._refresher.reports["management"]}
         store = ReportStore(self._redis, tenant="alone")
-        refresher = Refresher("alone", only, self._source, store, _ZONE)
+        refresher = RefreshContext("alone", only, self._source, store, _ZONE)
         worked: list[float] = []
         for _ in range(rounds + 2):
             await self._company.check_in(leaf)

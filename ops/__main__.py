@@ -44,7 +44,7 @@ from ops.sessions.commands import SESSIONS
 from ops.table import table
 from producers.link.client import connect
 from producers.rights import missing_right
-from reports.bounds import Bounds
+from reports.bounds import ReportBounds
 from reports.numbers import written
 from settings import Settings, allowed, each_field, is_secret, load_or_exit, show
 
@@ -208,7 +208,7 @@ def _tools(settings: Settings, redis: Redis, url: str) -> Tools:
         reports_path=settings.reports.path,
         reports_shipped=settings.reports.shipped,
         statement_timeout=settings.reports.statement_timeout,
-        bounds=Bounds(nodes=settings.reports.most_nodes, mib=settings.reports.most_mib),
+        bounds=ReportBounds(nodes=settings.reports.most_nodes, mib=settings.reports.most_mib),
         clock_bound=settings.reports.clock_bound,
         mail={name: _plain(value) for name, value in settings.mail},
     )

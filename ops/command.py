@@ -14,7 +14,7 @@ from typing import Any
 from redis.asyncio import Redis
 
 from clocks import BOUND
-from reports.bounds import DEFAULT, Bounds
+from reports.bounds import DEFAULT, ReportBounds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +40,7 @@ class Tools:
     reports_path: Path | None = None
     reports_shipped: str = "on"
     statement_timeout: timedelta = timedelta(seconds=30)
-    bounds: Bounds = DEFAULT
+    bounds: ReportBounds = DEFAULT
     clock_bound: timedelta = BOUND
     mail: Mapping[str, Any] = field(default_factory=dict)
 

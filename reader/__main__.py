@@ -26,10 +26,10 @@ import background
 import log
 from hosts import Hosts
 from producers.link.client import open_pool
+from reader.cache import ReplyCache
 from reader.changes import listen
-from reader.clock import Clock
+from reader.clock import RedisClock
 from reader.connection import DEADLINE, Connection
-from reader.copy import Copy
 from reader.cors import Origins
 from reader.guard import Guard
 from reader.guard_of_cluster import ClusterGuard
@@ -37,8 +37,8 @@ from reader.handler import Reader
 from reader.hints import Hints
 from reader.listener import Listener
 from reader.listening import SHARES_PORTS, bind
-from reader.report import Reports
-from reader.store import Store
+from reader.report import ReportResponder
+from reader.store import StoredReports
 from settings import Settings, load_or_exit
 
 GRACE_S = 5
@@ -77,12 +77,14 @@ def main() -> None:
 
 
 def _reader(settings: Settings, url: str, hints: Hints) -> Reader:
-    copy = Copy(octets=settings.reader.copy_mib * _MIB) if settings.reader.copy_mib else None
-    connection = Connection(url, copy=copy, clock=Clock(bound=settings.reports.clock_bound))
+    copy = ReplyCache(octets=settings.reader.copy_mib * _MIB) if settings.reader.copy_mib else None
+    connection = Connection(url, copy=copy, clock=RedisClock(bound=settings.reports.clock_bound))
     guard = _guard(url, connection, copy) if settings.reader.access == "session" else None
-    store = Store(connection, tenant=settings.tenant, copy=copy)
+    store = StoredReports(connection, tenant=settings.tenant, copy=copy)
     origins = Origins(settings.reader.cors_origins.split())
-    return Reader(store, Reports(store, guard), guard, hints=hints, origins=origins, hosts=_hosts(settings))
+    return Reader(
+        store, ReportResponder(store, guard), guard, hints=hints, origins=origins, hosts=_hosts(settings)
+    )
 
 
 def _hosts(settings: Settings) -> Hosts | None:
@@ -91,7 +93,7 @@ def _hosts(settings: Settings) -> Hosts | None:
     return Hosts(listed) if listed or settings.reader.access == "open" else None
 
 
-def _guard(url: str, connection: Connection, copy: Copy | None) -> Guard:
+def _guard(url: str, connection: Connection, copy: ReplyCache | None) -> Guard:
     if url.startswith(("cluster://", "clusters://")):
         return ClusterGuard(url, deadline=DEADLINE)
     return Guard(connection, copy)

@@ -25,7 +25,7 @@ _NODE = re.compile(r"[1-9][0-9]{0,18}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
-class Credentials:
+class RequestTokens:
     """The session tokens of a request.
 
     Attributes:
@@ -39,7 +39,7 @@ class Credentials:
     passed_over: bool = False
 
 
-def credentials_of(request: Request) -> Credentials | None:
+def credentials_of(request: Request) -> RequestTokens | None:
     """Weigh `Authorization: Bearer` against the cookie; None without either.
 
     The Bearer was chosen for this request and counts first. One that opens no session (a gateway's, or one that
@@ -49,8 +49,8 @@ def credentials_of(request: Request) -> Credentials | None:
     if token is None:
         return None
     if cookie in {"", token}:
-        return Credentials(token)
-    return Credentials(token, cookie) if place_of(token) else Credentials(cookie, passed_over=True)
+        return RequestTokens(token)
+    return RequestTokens(token, cookie) if place_of(token) else RequestTokens(cookie, passed_over=True)
 
 
 def token_of(request: Request) -> str | None:

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from reader.handler import Reader
-from reader.message import Listed, Request
+from reader.message import HeaderList, Request
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -37,7 +37,7 @@ class Application:
             method=scope["method"],
             path=_path(scope),
             query=scope["query_string"].decode("latin-1"),
-            fields=Listed(_text(pair) for pair in scope["headers"]),
+            fields=HeaderList(_text(pair) for pair in scope["headers"]),
         )
         answer = await self._reader.answer(request)
         headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in answer.fields]

@@ -12,7 +12,7 @@ BACKLOG_BYTES: Final = 64 * 1024 * 1024
 """Of all connections of one reader."""
 
 
-class Held(Protocol):
+class HeldConnection(Protocol):
     """A connection."""
 
     def abort(self) -> None:
@@ -28,10 +28,10 @@ class Backlog:
 
     def __init__(self, limit: int = BACKLOG_BYTES) -> None:
         self._limit = limit
-        self._held: dict[Held, int] = {}
+        self._held: dict[HeldConnection, int] = {}
         self.size = 0
 
-    def hold(self, client: Held, size: int) -> None:
+    def hold(self, client: HeldConnection, size: int) -> None:
         """Note what a connection holds now; none when it is 0."""
         self.size += size - self._held.get(client, 0)
         if size:

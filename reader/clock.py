@@ -30,7 +30,7 @@ _TOLD_US = 60_000_000
 log = logging.getLogger(__name__)
 
 
-class Clock:
+class RedisClock:
     """Redis's clock; this machine's until Redis has been asked.
 
     Args:

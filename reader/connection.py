@@ -27,7 +27,7 @@ import background
 from clocks import Reading, running_us
 from producers.link import IDLE_SECONDS, NOT_THE_PRIMARY, Argument, Link, says
 from producers.link.wire import Waiting, Wire, pack
-from reader.clock import Clock
+from reader.clock import RedisClock
 
 DEADLINE = timedelta(milliseconds=50)
 _REST_S = 0.1
@@ -51,8 +51,8 @@ class StoreUnavailable(Exception):
     """Redis did not answer in time, or not as it should."""
 
 
-class Told(Protocol):
-    """Whoever is told of changes; :class:`reader.copy.Copy` is."""
+class ChangeListener(Protocol):
+    """Whoever is told of changes; :class:`reader.cache.Copy` is."""
 
     def changed(self, keys: list[bytes] | None) -> None:
         """These keys have changed; None: nothing that was read before may be believed any longer."""
@@ -81,10 +81,10 @@ class Connection:
         url: str,
         *,
         deadline: timedelta = DEADLINE,
-        copy: Told | None = None,
-        clock: Clock | None = None,
+        copy: ChangeListener | None = None,
+        clock: RedisClock | None = None,
     ) -> None:
-        self.clock = clock or Clock()
+        self.clock = clock or RedisClock()
         self._link = Link(url, "{reports}", on_push=self._pushed if copy is not None else None)
         self._copy = copy
         self._is_tracking = False

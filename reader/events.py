@@ -17,12 +17,12 @@ from functools import partial
 
 from reader import problem
 from reader.access import token_of
-from reader.asker import find_asker
 from reader.guard import Guard
-from reader.hints import LIFE_S, NO_ROOM, Hints, Stream, back
-from reader.message import Answer, Request
+from reader.hints import LIFE_S, NO_ROOM, EventStream, Hints, back
+from reader.live_session import find_asker
+from reader.message import Request, Response
 from reader.query import values_of
-from reader.store import Store, StoreUnavailable
+from reader.store import StoredReports, StoreUnavailable
 from sessions import SessionsUnavailable
 
 UNAVAILABLE = (StoreUnavailable, SessionsUnavailable)
@@ -53,13 +53,13 @@ class Events:
         guard: knows who may see what; None lets everybody follow everything.
     """
 
-    def __init__(self, store: Store, guard: Guard | None, hints: Hints) -> None:
+    def __init__(self, store: StoredReports, guard: Guard | None, hints: Hints) -> None:
         self._store = store
         self._guard = guard
         self._hints = hints
         self._waiting = 0
 
-    async def admit(self, request: Request, *, counts: bool = True) -> Admission | Answer:
+    async def admit(self, request: Request, *, counts: bool = True) -> Admission | Response:
         """Judge who wants to follow: their admission, or a refusal.
 
         Args:
@@ -84,7 +84,7 @@ class Events:
             return problem.REDIS_UNREACHABLE.name.replace("-", "_")
         return "hints" if self._hints.has_room(admission.asker) else "too_many_streams"
 
-    async def run(self, request: Request, admission: Admission | None, stream: Stream) -> None:
+    async def run(self, request: Request, admission: Admission | None, stream: EventStream) -> None:
         """Send hints; without an admission, once Redis has said that they may be sent."""
         begin = ""
         with suppress(OSError):  # the client has gone
@@ -104,7 +104,7 @@ class Events:
         except UNAVAILABLE:
             return True
 
-    async def _wait(self, request: Request, stream: Stream) -> Admission | None:
+    async def _wait(self, request: Request, stream: EventStream) -> Admission | None:
         """The admission once Redis is back; None when there is none, so that the stream ends."""
         if self._waiting >= WAITING_LIMIT:
             await stream.send_str(NO_ROOM)
@@ -117,7 +117,7 @@ class Events:
                 await asyncio.sleep(_LOOK_AGAIN_S)
                 with suppress(*UNAVAILABLE):
                     found = await self.admit(request)
-                    return None if isinstance(found, Answer) else found
+                    return None if isinstance(found, Response) else found
                 await stream.send_str(_STILL_AWAY)
             return None
         finally:

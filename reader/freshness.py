@@ -23,7 +23,7 @@ from enum import Enum
 from functools import lru_cache
 from math import ceil
 
-from reader.bounds import NO_BOUNDS, Bounds
+from reader.cache_control import NO_BOUNDS, CacheBounds
 from reader.message import Headers
 from reader.snapshot import Head, Meta, moment
 
@@ -38,7 +38,7 @@ _SAID = 1024
 """Headers that a standing keeps: those of documents read within one second."""
 
 
-class Verdict(Enum):
+class FreshnessVerdict(Enum):
     """What may be done with a snapshot; the value is the counter it belongs to."""
 
     FRESH = "fresh"
@@ -57,14 +57,14 @@ class Freshness:
         doubt: whose clock keeps it from being fresh; empty: none.
     """
 
-    verdict: Verdict
+    verdict: FreshnessVerdict
     age_us: int
     fresh_for_us: int
     usable_for_us: int
     doubt: str = ""
 
 
-def judge(meta: Meta, now_us: int, bounds: Bounds, doubt: str = "") -> Freshness:
+def judge(meta: Meta, now_us: int, bounds: CacheBounds, doubt: str = "") -> Freshness:
     """How fresh the report is at `now_us`, for a client with these bounds.
 
     A `verified_us` ahead of that counts as now: no age is ever negative.
@@ -85,16 +85,16 @@ def judge(meta: Meta, now_us: int, bounds: Bounds, doubt: str = "") -> Freshness
     return Freshness(verdict=verdict, age_us=age, fresh_for_us=fresh_for, usable_for_us=usable_for, doubt=doubt)
 
 
-def _verdict(age_us: int, fresh_for_us: int, usable_for_us: int, bounds: Bounds) -> Verdict:
+def _verdict(age_us: int, fresh_for_us: int, usable_for_us: int, bounds: CacheBounds) -> FreshnessVerdict:
     too_stale_for_client = bounds.max_stale_s is not None and -fresh_for_us > bounds.max_stale_s * SECOND_US
     if usable_for_us < 0 and (bounds.max_stale_s is None or too_stale_for_client):
-        return Verdict.TOO_STALE
+        return FreshnessVerdict.TOO_STALE
     if too_stale_for_client or _misses(age_us, fresh_for_us, bounds):
-        return Verdict.NOT_FRESH_ENOUGH
-    return Verdict.FRESH if fresh_for_us >= 0 else Verdict.STALE
+        return FreshnessVerdict.NOT_FRESH_ENOUGH
+    return FreshnessVerdict.FRESH if fresh_for_us >= 0 else FreshnessVerdict.STALE
 
 
-def _misses(age_us: int, fresh_for_us: int, bounds: Bounds) -> bool:
+def _misses(age_us: int, fresh_for_us: int, bounds: CacheBounds) -> bool:
     too_old = bounds.max_age_s is not None and age_us > bounds.max_age_s * SECOND_US
     too_short = bounds.min_fresh_s is not None and fresh_for_us < bounds.min_fresh_s * SECOND_US
     return too_old or too_short
@@ -108,7 +108,7 @@ class Standing:
     """
 
     meta: Meta
-    verdict: Verdict
+    verdict: FreshnessVerdict
     headers: Headers
     since_us: int
     until_us: int

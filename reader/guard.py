@@ -21,9 +21,9 @@ import orjson
 
 from producers.link.wire import pack
 from reader.access import roots_of
+from reader.cache import ReplyCache
 from reader.connection import Connection
-from reader.copy import Copy
-from reader.memo import Latest, memo
+from reader.memo import RecentNotes, memo
 from sessions.errors import SessionsUnavailable
 from sessions.glance import Glance, Record, first_look, is_due, is_over, living, read
 from sessions.token import Place, place_of
@@ -37,7 +37,7 @@ _KNOWN_OVERHEAD = 600
 
 
 @dataclass(slots=True)
-class Known:
+class KnownToken:
     """A token that was met before: where its session lies, and how to look at it.
 
     Attributes:
@@ -52,11 +52,11 @@ class Known:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class SessionQuery:
     """A session that was asked for; for `Guard.roots`."""
 
     place: Place
-    known: Known | None
+    known: KnownToken | None
     replies: tuple[asyncio.Future[Any], ...] = field(repr=False)
     generation: int = 0
 
@@ -68,10 +68,10 @@ class Guard:
         copy: sessions kept in this process, if any are.
     """
 
-    def __init__(self, connection: Connection, copy: Copy | None = None) -> None:
+    def __init__(self, connection: Connection, copy: ReplyCache | None = None) -> None:
         self._connection = connection
         self._copy = copy
-        self._glances = Latest[str, Known](limit=_KNOWN_BYTES, weigh=weigh_known)
+        self._glances = RecentNotes[str, KnownToken](limit=_KNOWN_BYTES, weigh=weigh_known)
 
     def current(self, token: str) -> AbstractSet[int] | None:
         """The roots of a session that needs no asking, as far as the connection is proven."""
@@ -97,7 +97,7 @@ class Guard:
         data = living(record, epoch[0])
         return None if data is None else read_roots(data)
 
-    def known(self, token: str) -> Known | None:
+    def known(self, token: str) -> KnownToken | None:
         """How to look at a session, with `read` for the replies; None when that does not do."""
         return self._glances.get(token)
 
@@ -107,7 +107,13 @@ class Guard:
         return self._copy.generation if self._copy else 0
 
     def read(
-        self, known: Known, record: list[bytes | None], epoch: bytes | None, asked_at: int, *, counts: bool = True
+        self,
+        known: KnownToken,
+        record: list[bytes | None],
+        epoch: bytes | None,
+        asked_at: int,
+        *,
+        counts: bool = True,
     ) -> AbstractSet[int] | None:
         """The roots of a session that was looked at; None when it is not there: see what became of it.
 
@@ -129,7 +135,7 @@ class Guard:
             self._copy.keep(known.glance.epoch[1], "", [epoch], size=8, asked_at=asked_at)
         return read_roots(data)
 
-    async def ask(self, token: str) -> Asked | None:
+    async def ask(self, token: str) -> SessionQuery | None:
         """Send for a session; None for a text that is no token.
 
         Raises:
@@ -139,11 +145,11 @@ class Guard:
         if known := self._glances.get(token):
             generation = self.generation
             replies = await send(*known.glance.record), await send(*known.glance.epoch)
-            return Asked(known.place, known, replies, generation)
+            return SessionQuery(known.place, known, replies, generation)
         found = place_of(token)
-        return None if found is None else Asked(found, None, (await send(*first_look(found)),))
+        return None if found is None else SessionQuery(found, None, (await send(*first_look(found)),))
 
-    async def roots(self, token: str, asked: Asked, *, counts: bool = True) -> AbstractSet[int] | None:
+    async def roots(self, token: str, asked: SessionQuery, *, counts: bool = True) -> AbstractSet[int] | None:
         """The roots of the session, None when it has ended.
 
         Args:
@@ -167,20 +173,20 @@ class Guard:
             self._glances.drop(token)
             return None
         glance = Glance.at(found.place, found.user)
-        known = Known(found.place, glance, pack(glance.record) + pack(glance.epoch))
+        known = KnownToken(found.place, glance, pack(glance.record) + pack(glance.epoch))
         if found.place == place:  # else it has a new token, and this one goes on for a moment only
             self._glances.note(token, known)
         if counts:
             self._use(known, found.record)
         return read_roots(found.record[-1] or b"")
 
-    def _forget(self, known: Known) -> None:
+    def _forget(self, known: KnownToken) -> None:
         """Remember nothing of a session that has ended."""
         if self._copy is not None:
             self._copy.forget(known.place.session_key)
             self._copy.forget(known.glance.epoch[1])
 
-    def _use(self, known: Known, record: Record) -> None:
+    def _use(self, known: KnownToken, record: Record) -> None:
         """Count a use of the session, if that is due; nobody waits for it."""
         now = now_ms()
         if is_due(record, known.slid_ms, now):
@@ -188,7 +194,7 @@ class Guard:
             self._connection.tell("a use of a session", *known.glance.slide(record))
 
 
-def weigh_known(token: str, known: Known) -> int:
+def weigh_known(token: str, known: KnownToken) -> int:
     """Bytes of a known token: its texts stand in it as they are and packed."""
     return len(token) + 2 * len(known.commands) + _KNOWN_OVERHEAD
 

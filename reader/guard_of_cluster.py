@@ -16,8 +16,8 @@ from redis.exceptions import RedisError, ResponseError
 import background
 from producers.link.cluster import tag_of
 from producers.link.links import Links
-from reader.guard import Asked, Guard, now_ms, read_roots
-from reader.memo import Latest
+from reader.guard import Guard, SessionQuery, now_ms, read_roots
+from reader.memo import RecentNotes
 from sessions.errors import SessionsUnavailable
 from sessions.glance import Found, Glance, first_look, is_due, read
 from sessions.token import Place, place_of
@@ -38,7 +38,7 @@ class ClusterGuard(Guard):
     def __init__(self, url: str, *, deadline: timedelta) -> None:
         self._links = Links(url)
         self._deadline = deadline.total_seconds()
-        self._slid = Latest[str, int](limit=_SLID_BYTES, weigh=lambda digest, _at: len(digest))
+        self._slid = RecentNotes[str, int](limit=_SLID_BYTES, weigh=lambda digest, _at: len(digest))
         self._sliding: set[asyncio.Task[None]] = set()
 
     def current(self, token: str) -> None:
@@ -50,16 +50,16 @@ class ClusterGuard(Guard):
     def known(self, token: str) -> None:
         """The look at a session goes elsewhere than the look at a report."""
 
-    async def ask(self, token: str) -> Asked | None:
+    async def ask(self, token: str) -> SessionQuery | None:
         """Send for a session; None for a text that is no token."""
         place = place_of(token)
         if place is None:
             return None
         loading = asyncio.ensure_future(self._load(place))
         loading.add_done_callback(_look_at)
-        return Asked(place, None, (loading,))
+        return SessionQuery(place, None, (loading,))
 
-    async def roots(self, token: str, asked: Asked, *, counts: bool = True) -> AbstractSet[int] | None:
+    async def roots(self, token: str, asked: SessionQuery, *, counts: bool = True) -> AbstractSet[int] | None:
         """The roots of the session, None when it has ended.
 
         Args:

@@ -30,20 +30,20 @@ import orjson
 from hosts import Hosts
 from reader import problem
 from reader.access import token_of
-from reader.asker import find_asker
 from reader.cors import Origins
 from reader.events import UNAVAILABLE, Events
 from reader.guard import Guard
-from reader.hints import Hints, Stream
-from reader.look import Look, Question
+from reader.hints import EventStream, Hints
+from reader.live_session import find_asker
+from reader.lookup import Lookup, ReportRequest
 from reader.memo import memo
-from reader.message import Answer, Headers, Request
+from reader.message import Headers, Request, Response
 from reader.metrics import Metrics
 from reader.openapi import describe
 from reader.query import values_of
-from reader.report import Reports
+from reader.report import ReportResponder
 from reader.snapshot import SnapshotUnreadable
-from reader.store import Store
+from reader.store import StoredReports
 
 SCOPE_LIMIT = 2**63 - 1
 """The largest bigint; every node id fits."""
@@ -65,7 +65,7 @@ _STREAM: Headers = (
 log = logging.getLogger(__name__)
 
 
-class EndingStream(Stream, Protocol):
+class EndingStream(EventStream, Protocol):
     """An answer that is sent in parts."""
 
     def when_gone(self, call: Callable[[], object]) -> None:
@@ -82,7 +82,7 @@ class Exchange(Protocol):
     def request(self) -> Request:
         """What was asked."""
 
-    def respond(self, answer: Answer) -> None:
+    def respond(self, answer: Response) -> None:
         """Answer it."""
 
     def respond_in_parts(self, status: int, headers: Headers) -> EndingStream:
@@ -99,8 +99,8 @@ class Reader:
 
     def __init__(
         self,
-        store: Store,
-        reports: Reports,
+        store: StoredReports,
+        reports: ReportResponder,
         guard: Guard | None = None,
         *,
         hints: Hints | None = None,
@@ -125,7 +125,7 @@ class Reader:
             return
         try:
             found = request.found or self._route(request)
-            if isinstance(found, Question):
+            if isinstance(found, ReportRequest):
                 request.found = found
                 seen = self._reports.looks.recall(found)
                 if seen is None and self._reports.looks.begin(found, partial(self._told, found, exchange)):
@@ -137,7 +137,7 @@ class Reader:
             answer = _fault(error)
         self._finish(exchange, answer)
 
-    def _told(self, question: Question, exchange: Exchange, look: Look) -> None:
+    def _told(self, question: ReportRequest, exchange: Exchange, look: Lookup) -> None:
         """Redis has replied, or will not. Never raises: nobody above could do anything about it."""
         try:
             seen = self._reports.looks.read(look)
@@ -146,7 +146,7 @@ class Reader:
             answer = _fault(error)
         self._finish(exchange, answer)
 
-    def _finish(self, exchange: Exchange, answer: Answer | None) -> None:
+    def _finish(self, exchange: Exchange, answer: Response | None) -> None:
         """Send the answer; without one, start over in a task that can wait."""
         if answer is None:
             self._run(self._serve_waiting(exchange))
@@ -164,24 +164,24 @@ class Reader:
         self._tasks.add(task)  # the loop alone would not keep it
         task.add_done_callback(self._tasks.discard)
 
-    async def answer(self, request: Request) -> Answer:
+    async def answer(self, request: Request) -> Response:
         """The answer to any request but one for hints. Never raises."""
         try:
             found = self._route(request)
-            if isinstance(found, Question):
+            if isinstance(found, ReportRequest):
                 found = await self._reports.answer(found)
             answer = found or await self._page(request)
         except Exception as error:  # noqa: BLE001  logged there
             answer = _fault(error)
         return self._noted(request, answer)
 
-    def _noted(self, request: Request, answer: Answer) -> Answer:
+    def _noted(self, request: Request, answer: Response) -> Response:
         self._metrics.count(answer)
         if self._origins:
             answer.headers = self._origins.grant(answer.headers, request.header("origin"))
         return answer
 
-    def _route(self, request: Request) -> Question | Answer | None:
+    def _route(self, request: Request) -> ReportRequest | Response | None:
         """The question for a report, the answer to what is none, or None for a page that takes waiting."""
         if self._is_misdirected(request):
             return problem.misdirected()
@@ -190,20 +190,20 @@ class Reader:
             return problem.not_found()
         if request.method == "OPTIONS":
             granted = self._origins.preflight(request, problem.ALLOW)
-            return Answer(204, "options", (("allow", problem.ALLOW), *granted))
+            return Response(204, "options", (("allow", problem.ALLOW), *granted))
         if request.method not in _READING:
             return problem.method_not_allowed()
         if not named:
             return None
         day = _day(request)
-        return day if isinstance(day, Answer) else self._reports.question(request, *named, day)
+        return day if isinstance(day, Response) else self._reports.question(request, *named, day)
 
     def _is_misdirected(self, request: Request) -> bool:
         if self._hosts is None or request.path in _PROBES:
             return False
         return not self._hosts.takes(request.host)
 
-    async def _page(self, request: Request) -> Answer:
+    async def _page(self, request: Request) -> Response:
         match request.path:
             case "/metrics":
                 return _text("metrics", self._metrics.text(), "text/plain; version=0.0.4; charset=utf-8")
@@ -217,7 +217,7 @@ class Reader:
                 return _text("health", "ok\n")
         return _text("hints", "", "text/event-stream") if request.method == "HEAD" else problem.not_found()
 
-    async def _described(self, request: Request) -> Answer:
+    async def _described(self, request: Request) -> Response:
         """The description, for who may read what it names; a session without roots may read nothing."""
         catalogue = await self._store.catalogue()
         if self._guard is not None:
@@ -245,10 +245,10 @@ class Reader:
             admission = None
         except Exception as error:  # noqa: BLE001  logged there
             admission = _fault(error)
-        if isinstance(admission, Answer):
+        if isinstance(admission, Response):
             exchange.respond(self._noted(request, admission))
             return
-        self._metrics.count(Answer(status=200, outcome=self._events.outcome(admission)))
+        self._metrics.count(Response(status=200, outcome=self._events.outcome(admission)))
         headers = self._origins.grant(_STREAM, request.header("origin")) if self._origins else _STREAM
         stream = exchange.respond_in_parts(200, headers)
         if (task := asyncio.current_task()) is not None:
@@ -259,7 +259,7 @@ class Reader:
             stream.end()
 
 
-def _fault(error: Exception) -> Answer:
+def _fault(error: Exception) -> Response:
     """The refusal for what went wrong."""
     if isinstance(error, UNAVAILABLE):
         return problem.unreachable()
@@ -277,7 +277,7 @@ def _named(path: str) -> tuple[str, int] | None:
     return (found[1], int(found[2])) if found and int(found[2]) <= SCOPE_LIMIT else None
 
 
-def _day(request: Request) -> str | Answer:
+def _day(request: Request) -> str | Response:
     """The closed day that is asked for as `?at=` or by Accept-Datetime (RFC 7089), empty for now."""
     wanted = values_of(request.query, "at")
     if len(wanted) > 1:
@@ -298,10 +298,10 @@ def _asks_server(request: Request) -> bool:
     return (request.method, request.path) == ("OPTIONS", "*")
 
 
-def _text(outcome: str, body: str, content_type: str = _TEXT) -> Answer:
+def _text(outcome: str, body: str, content_type: str = _TEXT) -> Response:
     headers: Headers = (
         ("content-type", content_type),
         ("x-content-type-options", "nosniff"),
         ("cache-control", "no-store"),
     )
-    return Answer(status=200, outcome=outcome, headers=headers, body=body.encode())
+    return Response(status=200, outcome=outcome, headers=headers, body=body.encode())

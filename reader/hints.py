@@ -39,7 +39,7 @@ _BACKLOG = 16
 _END = ""
 
 
-class Stream(Protocol):
+class EventStream(Protocol):
     """Where the octets of a long answer go, as RSGI gives it."""
 
     async def send_str(self, data: str) -> None:
@@ -109,7 +109,7 @@ class Hints:
     async def follow(
         self,
         report: str,
-        stream: Stream,
+        stream: EventStream,
         asker: str = "",
         *,
         begin: str = "",

@@ -30,7 +30,7 @@ from httptools import HttpParserError, HttpParserInvalidMethodError, HttpParserU
 from reader import problem
 from reader.backlog import Backlog
 from reader.memo import memo
-from reader.message import WITHOUT_LENGTH, Answer, Headers, Request
+from reader.message import WITHOUT_LENGTH, Headers, Request, Response
 
 TARGET_LIMIT: Final = 8 * 1024
 HEAD_LIMIT: Final = 32 * 1024
@@ -67,7 +67,7 @@ _REQUEST_LINE = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+ [/*]")
 _AUTHORITY_ENDS = re.compile(r"[/?#]")
 
 
-class Fields:
+class HTTPFields:
     """The header fields of a request; names in lower case."""
 
     __slots__ = ("_values",)
@@ -89,7 +89,7 @@ class Fields:
         return self._values.get(name) or []
 
 
-class Exchange:
+class HTTPExchange:
     """One request, and where its answer goes.
 
     Attributes:
@@ -99,13 +99,15 @@ class Exchange:
 
     __slots__ = ("_client", "last", "refusal", "request")
 
-    def __init__(self, client: Client, request: Request, *, last: bool, refusal: Answer | None = None) -> None:
+    def __init__(
+        self, client: ClientConnection, request: Request, *, last: bool, refusal: Response | None = None
+    ) -> None:
         self._client = client
         self.request = request
         self.last = last
         self.refusal = refusal
 
-    def respond(self, answer: Answer) -> None:
+    def respond(self, answer: Response) -> None:
         """Answer it.
 
         Raises:
@@ -118,7 +120,7 @@ class Exchange:
         return self._client.respond_in_parts(self, status, headers)
 
 
-class Kept:
+class ParsedRequests:
     """Requests as they were read before, by their octets: most clients ask for the same again and again.
 
     The octets of one whole request that stand between two others mean what they meant the last time; so they need
@@ -142,11 +144,11 @@ class Kept:
         self._requests[octets] = request
 
 
-Serve = Callable[[Exchange], None]
+Serve = Callable[[HTTPExchange], None]
 """Sees to it that the exchange gets one answer, now or later. Must not raise."""
 
 
-class Client(asyncio.Protocol):
+class ClientConnection(asyncio.Protocol):
     """A connection from its begin to its end.
 
     Args:
@@ -165,7 +167,9 @@ class Client(asyncio.Protocol):
     sent meanwhile is read first, and a silent connection is closed only when nothing has come on it.
     """
 
-    def __init__(self, serve: Serve, known: set[Client], kept: Kept, limit: int, backlog: Backlog) -> None:
+    def __init__(
+        self, serve: Serve, known: set[ClientConnection], kept: ParsedRequests, limit: int, backlog: Backlog
+    ) -> None:
         self._serve = serve
         self._known = known
         self._kept = kept
@@ -178,11 +182,11 @@ class Client(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._parser = HttpRequestParser(self)
-        self._turn: deque[Exchange] = deque()
+        self._turn: deque[HTTPExchange] = deque()
         self._drained: asyncio.Future[None] | None = None
         self._wrong: problem.Problem | None = None
         self._taken = 0
-        self._latest: Exchange | None = None
+        self._latest: HTTPExchange | None = None
         self._gone: Callable[[], object] | None = None
         self._lingers = False
         self._deaf = False
@@ -208,7 +212,7 @@ class Client(asyncio.Protocol):
         if self._deaf:
             return
         if self._drained is None and self._silent and (request := self._kept.get(data)):
-            self._queue(Exchange(self, request, last=False))
+            self._queue(HTTPExchange(self, request, last=False))
         elif self._unread or self._crowded or len(data) > _PIECE:
             self._unread += data
             self._read_on()
@@ -349,7 +353,7 @@ class Client(asyncio.Protocol):
 
     # Answers
 
-    def respond(self, exchange: Exchange, answer: Answer) -> None:
+    def respond(self, exchange: HTTPExchange, answer: Response) -> None:
         """Send the answer to the request whose turn it is; what comes after it may go on."""
         if self._transport is None or self._transport.is_closing():
             return
@@ -362,7 +366,7 @@ class Client(asyncio.Protocol):
             self._transport.writelines((head, body))
         self._done(last=last)
 
-    def respond_in_parts(self, exchange: Exchange, status: int, headers: Headers) -> Parts:
+    def respond_in_parts(self, exchange: HTTPExchange, status: int, headers: Headers) -> Parts:
         """Send the head of an answer that goes on until the connection ends."""
         exchange.last = True
         if self._transport is not None and not self._transport.is_closing():
@@ -456,7 +460,7 @@ class Client(asyncio.Protocol):
 
     def _expect_request(self) -> None:
         self._target = b""
-        self._fields = Fields()
+        self._fields = HTTPFields()
         self._head = 0
         self._body = 0
         self._octets = 0
@@ -468,7 +472,7 @@ class Client(asyncio.Protocol):
         if not self._target.startswith(b"/"):
             request.authority = _authority(self._target)
         first = self._parser.get_http_version() == "1.0"  # it would want to be told that the connection stays
-        exchange = Exchange(self, request, last=last or first)
+        exchange = HTTPExchange(self, request, last=last or first)
         if len(self._fields.get_all("host")) != 1 and not first:
             exchange.last = True
             exchange.refusal = problem.refuse(problem.MALFORMED, "Send one Host field (RFC 9112, 3.2).")
@@ -481,7 +485,7 @@ class Client(asyncio.Protocol):
         if one is not None and not (self._begun or self._deaf or one.last or one.refusal):
             self._kept.keep(octets, one.request)
 
-    def _queue(self, exchange: Exchange) -> None:
+    def _queue(self, exchange: HTTPExchange) -> None:
         self._taken += 1
         self._latest = exchange
         self._turn.append(exchange)
@@ -550,20 +554,20 @@ class Client(asyncio.Protocol):
         self._wrong = wrong
         raise _Stopped
 
-    def _refuse(self, refusal: Answer, *, lingers: bool = True) -> None:
+    def _refuse(self, refusal: Response, *, lingers: bool = True) -> None:
         """Say what is wrong, in its turn, and end. Whoever has had a final answer gets no second one."""
         if self._deaf:
             return
         self._deaf = True
         self._begun = False
         self._lingers = lingers
-        self._queue(Exchange(self, Request("GET", "/"), last=True, refusal=refusal))
+        self._queue(HTTPExchange(self, Request("GET", "/"), last=True, refusal=refusal))
 
 
 class Parts:
     """An answer that is sent in parts. It has no length: the connection's end is its end (RFC 9112, 6.3)."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: ClientConnection) -> None:
         self._client = client
 
     async def send_str(self, data: str) -> None:
@@ -583,7 +587,7 @@ class Parts:
         self._client.end_parts()
 
 
-def _refusal(wrong: problem.Problem) -> Answer:
+def _refusal(wrong: problem.Problem) -> Response:
     return problem.refuse(wrong, wrong.title)
 
 
@@ -645,7 +649,7 @@ def _length(octets: int) -> bytes:
     return b"content-length: %d\r\n\r\n" % octets
 
 
-def _head(answer: Answer, *, last: bool) -> bytes:
+def _head(answer: Response, *, last: bool) -> bytes:
     """The head of an answer, with the empty line that ends it."""
     first = _first_lines(answer.status, int(time.time()), last)
     timing = f"server-timing: {answer.timing}\r\n".encode("ascii") if answer.timing else b""

@@ -8,7 +8,7 @@ from contextlib import suppress
 
 import background
 from reader.backlog import Backlog
-from reader.http import Client, Kept, Serve
+from reader.http import ClientConnection, ParsedRequests, Serve
 from reader.listening import begin_no_more
 
 _BACKLOG = 1024
@@ -42,8 +42,8 @@ class Listener:
         self._serve = serve
         self._socket = listening
         self._limit = limit
-        self.clients: set[Client] = set()
-        self._kept = Kept()
+        self.clients: set[ClientConnection] = set()
+        self._kept = ParsedRequests()
         self._backlog = backlog or Backlog()
         self._server: asyncio.Server | None = None
         self._sweep: asyncio.TimerHandle | None = None
@@ -80,8 +80,8 @@ class Listener:
             self._sweep.cancel()
         return finished
 
-    def _client(self) -> Client:
-        return Client(self._serve, self.clients, self._kept, self._limit, self._backlog)
+    def _client(self) -> ClientConnection:
+        return ClientConnection(self._serve, self.clients, self._kept, self._limit, self._backlog)
 
     def _sweep_later(self) -> None:
         self._sweep = asyncio.get_running_loop().call_later(_SWEEP_S, self._expire)

@@ -19,14 +19,14 @@ _OVERHEAD: Final = 300
 _EXPANSION: Final = 4
 """How much larger a text may be as what was made of it."""
 
-MEMOS: Final[list[Memo[Any, Any]]] = []
+MEMOS: Final[list[ResultCache[Any, Any]]] = []
 """All that this process has; each is made once, when its module is loaded."""
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
 
-class Memo(dict[K, V]):
+class ResultCache(dict[K, V]):
     """The results of one function.
 
     Args:
@@ -35,7 +35,7 @@ class Memo(dict[K, V]):
         weigh: bytes of a key's texts.
 
     Example:
-        >>> memo = Memo(str.lower, limit=10_000)
+        >>> memo = ResultCache(str.lower, limit=10_000)
         >>> memo["A"], len(memo), memo["B" * 5000] == "b" * 5000, len(memo)
         ('a', 1, True, 1)
     """
@@ -65,14 +65,14 @@ def memo(limit: int, weigh: Callable[[Any], int] = len) -> Callable[[Callable[[K
     """Keep a function's results; its argument is one value. The result is called as the function is."""
 
     def remember(make: Callable[[K], V]) -> Callable[[K], V]:
-        kept = Memo(make, limit=limit, weigh=weigh)
+        kept = ResultCache(make, limit=limit, weigh=weigh)
         MEMOS.append(kept)
         return kept.__getitem__
 
     return remember
 
 
-class Latest(OrderedDict[K, V]):
+class RecentNotes(OrderedDict[K, V]):
     """What was noted last, up to a number of bytes; the oldest note goes first.
 
     Args:

@@ -19,11 +19,11 @@ class Fields(Protocol):
         """All values of one field, in the order they came."""
 
 
-class Listed:
+class HeaderList:
     """Header fields out of a list of pairs.
 
     Example:
-        >>> Listed((("accept", "a"), ("accept", "b"))).get_all("accept")
+        >>> HeaderList((("accept", "a"), ("accept", "b"))).get_all("accept")
         ['a', 'b']
     """
 
@@ -50,7 +50,7 @@ class Request:
     method: str
     path: str
     query: str = field(default="", repr=False)
-    fields: Fields = field(default=Listed(()), repr=False)
+    fields: Fields = field(default=HeaderList(()), repr=False)
     found: Any = None
     authority: str = ""
 
@@ -72,7 +72,7 @@ class Request:
 
 
 @dataclass(slots=True)
-class Answer:
+class Response:
     """What is answered.
 
     Attributes:

@@ -19,8 +19,8 @@ from collections.abc import Iterator
 from itertools import accumulate
 
 import background
-from reader.clock import Clock
-from reader.message import Answer
+from reader.clock import RedisClock
+from reader.message import Response
 
 AGES_S = (0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 86400)
 
@@ -28,13 +28,13 @@ AGES_S = (0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 86400)
 class Metrics:
     """Counts answers. One per process; used from its event loop alone."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: RedisClock) -> None:
         self._clock = clock
         self._outcomes: Counter[str] = Counter()
         self._ages = [0] * (len(AGES_S) + 1)
         self._age_sum_s = 0.0
 
-    def count(self, answer: Answer) -> None:
+    def count(self, answer: Response) -> None:
         """Take note of one answer."""
         self._outcomes[answer.outcome] += 1
         if answer.age_s is not None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import orjson
 
-from reader.message import Answer, Headers
+from reader.message import Headers, Response
 
 TYPE = "urn:momentus:problem:"
 ALLOW = "GET, HEAD, OPTIONS"
@@ -60,7 +60,7 @@ def refuse(
     headers: Headers = (),
     status: int | None = None,
     **members: object,
-) -> Answer:
+) -> Response:
     """The answer for a problem; `members` are added to its body, those that are None left out.
 
     Example:
@@ -81,7 +81,7 @@ def refuse(
         ("x-content-type-options", "nosniff"),
         ("cache-control", "no-store"),
     )
-    return Answer(
+    return Response(
         status=status,
         outcome=problem.name.replace("-", "_"),
         headers=common + headers,
@@ -98,18 +98,18 @@ def statuses() -> dict[int, str]:
     return {status: "; ".join(titles) for status, titles in sorted(found.items())} | {504: NOT_FRESH_ENOUGH.title}
 
 
-def bad_request(detail: str) -> Answer:
+def bad_request(detail: str) -> Response:
     """Something in the request cannot be read; the detail names it."""
     return refuse(BAD_REQUEST, detail)
 
 
-def misdirected() -> Answer:
+def misdirected() -> Response:
     """The request names a host that is not the reader's: a page of the web may have its name point here."""
     detail = "Ask by a name of this machine, or list the name in MOMENTUS_READER__ALLOWED_HOSTS."
     return refuse(MISDIRECTED, detail)
 
 
-def precondition_failed() -> Answer:
+def precondition_failed() -> Response:
     """`If-Match` or `If-Unmodified-Since` does not hold."""
     detail = (
         "If-Match: ETags here are weak, so that none but `*` matches; If-Unmodified-Since: it has changed since."
@@ -117,12 +117,12 @@ def precondition_failed() -> Answer:
     return refuse(PRECONDITION_FAILED, detail)
 
 
-def not_found() -> Answer:
+def not_found() -> Response:
     """The one answer for what does not exist and for what the asker may not see."""
     return refuse(NOT_FOUND, "There is no such report or node, or it is not yours to read.")
 
 
-def unauthorised(*, token_given: bool) -> Answer:
+def unauthorised(*, token_given: bool) -> Response:
     """The challenge of RFC 6750; says whether a token was missing or is no longer good."""
     return refuse(
         UNAUTHORISED,
@@ -131,24 +131,24 @@ def unauthorised(*, token_given: bool) -> Answer:
     )
 
 
-def not_acceptable() -> Answer:
+def not_acceptable() -> Response:
     """There is no other form."""
     detail = "Documents are application/json, plain or with Content-Encoding zstd or gzip; accept one of them."
     return refuse(NOT_ACCEPTABLE, detail)
 
 
-def not_yet_visible(retry_after_s: int) -> Answer:
+def not_yet_visible(retry_after_s: int) -> Response:
     """The transaction of `If-Write-Visible` is not in the stored data."""
     detail = "The transaction you named is not in the report yet; a refresh has been asked for."
     return refuse(NOT_YET_VISIBLE, detail, headers=(("retry-after", str(retry_after_s)),))
 
 
-def method_not_allowed() -> Answer:
+def method_not_allowed() -> Response:
     """With the methods that are."""
     return refuse(METHOD_NOT_ALLOWED, f"Allowed here: {ALLOW}.", headers=(("allow", ALLOW),))
 
 
-def unreachable() -> Answer:
+def unreachable() -> Response:
     """Redis is away: no answer can be proved true, nor a session good."""
     detail = "The reader cannot reach its data. It recovers by itself once Redis is back."
     return refuse(REDIS_UNREACHABLE, detail, headers=(("retry-after", "2"),))

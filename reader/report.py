@@ -23,14 +23,14 @@ from functools import lru_cache
 from time import perf_counter
 
 from reader import problem
-from reader.access import Credentials, allowed, credentials_of
-from reader.bounds import NO_BOUNDS, Bounds, bounds_of
+from reader.access import RequestTokens, allowed, credentials_of
+from reader.cache_control import NO_BOUNDS, CacheBounds, bounds_of
 from reader.encoding import choose, takes_json, takes_plain
 from reader.freshness import (
     SECOND_US,
     Freshness,
+    FreshnessVerdict,
     Standings,
-    Verdict,
     as_of,
     http_date,
     is_dated,
@@ -40,12 +40,12 @@ from reader.freshness import (
     retry_after_s,
 )
 from reader.guard import Guard
-from reader.look import Looks, Question, Seen
-from reader.message import Answer, Headers, Request
+from reader.lookup import LookupResult, Lookups, ReportRequest
+from reader.message import Headers, Request, Response
 from reader.preconditions import CONDITIONS, Condition, weigh
-from reader.snapshot import Head, Meta, Snapshot
-from reader.store import Store
-from reader.visible import is_visible, transaction
+from reader.read_your_writes import is_visible, transaction
+from reader.snapshot import Head, Meta, StoredScope
+from reader.store import StoredReports
 
 WARMING_RETRY_S = 5
 PATIENCE_S = 0.3
@@ -65,27 +65,27 @@ _TYPED: Headers = (
     ("cross-origin-resource-policy", "same-site"),
 )
 
-_NOBODYS = Credentials("")
+_NOBODYS = RequestTokens("")
 
 
-class Reports:
+class ReportResponder:
     """Answers for reports.
 
     Args:
         guard: knows who may see what; None lets everybody read everything.
     """
 
-    def __init__(self, store: Store, guard: Guard | None) -> None:
+    def __init__(self, store: StoredReports, guard: Guard | None) -> None:
         self._store = store
         self._guard = guard
         self.clock = store.clock
         self._standings = Standings(self.clock.doubt)
         self._waiting = 0
-        self.looks = Looks(store, guard)
+        self.looks = Lookups(store, guard)
         vary = "Accept-Encoding, Authorization, Cookie" if guard else "Accept-Encoding"
         self._common: Headers = (*_TYPED, ("vary", vary))
 
-    def question(self, request: Request, report: str, scope: int, day: str) -> Question | Answer:
+    def question(self, request: Request, report: str, scope: int, day: str) -> ReportRequest | Response:
         """What is asked and as whom, or the challenge for who does not say.
 
         Args:
@@ -96,13 +96,13 @@ class Reports:
             return problem.unauthorised(token_given=False)
         accepted = request.header("accept-encoding")
         key = self._store.key(report, day)
-        return Question(
+        return ReportRequest(
             *(request, report, scope, day, found.token, key, accepted, choose(accepted), _states_nothing(request)),
             cookie=found.cookie,
             passed_over=found.passed_over,
         )
 
-    async def answer(self, question: Question) -> Answer:
+    async def answer(self, question: ReportRequest) -> Response:
         """The answer, however long it takes. Raises what the store and the sessions raise."""
         seen = self.looks.recall(question) or await self.looks.look(question)
         if question.cookie and seen.roots is None:
@@ -110,14 +110,14 @@ class Reports:
         answer = self.conclude(question, seen)
         return _with_challenge(question, await self._wait(question, seen)) if answer is None else answer
 
-    def conclude(self, question: Question, seen: Seen) -> Answer | None:
+    def conclude(self, question: ReportRequest, seen: LookupResult) -> Response | None:
         """The answer of the first door that stays shut, or the document; None when that takes waiting."""
         if self._guard and seen.roots is None:
             return None if question.cookie else problem.unauthorised(token_given=True)
         answer = self._conclude(question, seen)
         return _with_challenge(question, answer) if answer and question.passed_over else answer
 
-    def _conclude(self, question: Question, seen: Seen) -> Answer | None:
+    def _conclude(self, question: ReportRequest, seen: LookupResult) -> Response | None:
         snapshot = seen.snapshot
         if snapshot.meta is None:
             return problem.not_found() if question.day and seen.is_computed else None
@@ -132,7 +132,7 @@ class Reports:
 
     # Judging
 
-    def _refusal(self, question: Question, seen: Seen) -> Answer | None:
+    def _refusal(self, question: ReportRequest, seen: LookupResult) -> Response | None:
         snapshot = seen.snapshot
         refusal = _unseen(snapshot, question.scope, seen.roots if self._guard else None)
         if refusal or snapshot.head is None or snapshot.body is None:
@@ -143,12 +143,12 @@ class Reports:
             return None
         return problem.not_acceptable()
 
-    def _plainly(self, question: Question, seen: Seen) -> Answer:
+    def _plainly(self, question: ReportRequest, seen: LookupResult) -> Response:
         """For who states no conditions: what there is to say to them of a document is the same for a second."""
         snapshot, meta = seen.snapshot, _meta(seen.snapshot)
         now_us = self.clock.now_us() + meta.clock_offset_us
         standing = self._standings.at(meta, now_us)
-        if standing.verdict is not Verdict.FRESH or seen.source == "memory":
+        if standing.verdict is not FreshnessVerdict.FRESH or seen.source == "memory":
             return self._judged(question, seen, self._judge(meta, NO_BOUNDS), NO_BOUNDS)
         head = _head(snapshot)
         name = (head.etag, head.as_of_us, snapshot.encoding)
@@ -157,36 +157,38 @@ class Reports:
             said = self._headers(head, meta, standing.headers, snapshot.encoding)
             standing.keep(name, said)
         age_s = max(0, now_us - meta.verified_us) / SECOND_US
-        return Answer(200, standing.verdict.value, said, snapshot.body or b"", age_s, _timing(seen))
+        return Response(200, standing.verdict.value, said, snapshot.body or b"", age_s, _timing(seen))
 
-    def _by_age(self, question: Question, seen: Seen) -> Answer | None:
+    def _by_age(self, question: ReportRequest, seen: LookupResult) -> Response | None:
         """For who states conditions; None when they may be met by waiting."""
         if not _sees(transaction(question.request.header("if-write-visible")), seen.snapshot):
             return None
         bounds = bounds_of(question.request.header("cache-control"))
         freshness = self._judge(_meta(seen.snapshot), bounds)
-        if freshness.verdict is Verdict.NOT_FRESH_ENOUGH:
+        if freshness.verdict is FreshnessVerdict.NOT_FRESH_ENOUGH:
             return None
         return self._judged(question, seen, freshness, bounds)
 
-    def _judge(self, meta: Meta, bounds: Bounds) -> Freshness:
+    def _judge(self, meta: Meta, bounds: CacheBounds) -> Freshness:
         """By the clock that stamped it."""
         now_us = self.clock.now_us() + meta.clock_offset_us
         return judge(meta, now_us, bounds, self.clock.doubt(meta, now_us))
 
-    def _judged(self, question: Question, seen: Seen, freshness: Freshness, bounds: Bounds) -> Answer:
+    def _judged(
+        self, question: ReportRequest, seen: LookupResult, freshness: Freshness, bounds: CacheBounds
+    ) -> Response:
         """The document with its label, or the refusal of one that is too old; what is not fresh is wished for."""
         if freshness.doubt:
             self.clock.doubts[freshness.doubt] += 1
-        if freshness.verdict is not Verdict.FRESH and seen.source != "memory":
+        if freshness.verdict is not FreshnessVerdict.FRESH and seen.source != "memory":
             self._store.want(question.report)
-        if freshness.verdict in {Verdict.TOO_STALE, Verdict.NOT_FRESH_ENOUGH}:
+        if freshness.verdict in {FreshnessVerdict.TOO_STALE, FreshnessVerdict.NOT_FRESH_ENOUGH}:
             return _too_old(freshness, seen.snapshot, bounds)
         return self._serve(question, seen, freshness)
 
     # Waiting
 
-    async def _wait(self, question: Question, seen: Seen) -> Answer:
+    async def _wait(self, question: ReportRequest, seen: LookupResult) -> Response:
         """For a report that was never computed, or for the refresh that this client needs."""
         if seen.snapshot.meta is None:
             return await self._absent(question.report)
@@ -203,11 +205,13 @@ class Reports:
         if refusal is not None:
             return refusal
         freshness = self._judge(_meta(snapshot), bounds)
-        if freshness.verdict is not Verdict.TOO_STALE and not _sees(written, snapshot):
+        if freshness.verdict is not FreshnessVerdict.TOO_STALE and not _sees(written, snapshot):
             return problem.not_yet_visible(retry_after_s(_meta(snapshot)))
         return self._judged(question, seen, freshness, bounds)
 
-    async def _await_fresher(self, question: Question, bounds: Bounds, written: int | None) -> Seen:
+    async def _await_fresher(
+        self, question: ReportRequest, bounds: CacheBounds, written: int | None
+    ) -> LookupResult:
         """The report once it meets the client's conditions, or as it is when patience ends.
 
         Each look asks for the session as well: it may end meanwhile.
@@ -220,7 +224,7 @@ class Reports:
             if snapshot.meta is None or snapshot.body is None or (self._guard and seen.roots is None):
                 return seen
             freshness = self._judge(snapshot.meta, bounds)
-            met = freshness.verdict is not Verdict.NOT_FRESH_ENOUGH and _sees(written, snapshot)
+            met = freshness.verdict is not FreshnessVerdict.NOT_FRESH_ENOUGH and _sees(written, snapshot)
             if met or asyncio.get_running_loop().time() >= ends or self._waiting >= WAITING_LIMIT:
                 return seen
             self._waiting += 1
@@ -230,7 +234,7 @@ class Reports:
                 self._waiting -= 1
             pause_s = min(1.3 * pause_s, _RARELY_S)
 
-    async def _absent(self, report: str) -> Answer:
+    async def _absent(self, report: str) -> Response:
         """A cold cache is not an absent resource: what is declared will come."""
         if not await self._store.declared(report):
             return problem.not_found()
@@ -243,12 +247,12 @@ class Reports:
 
     # Serving
 
-    def _serve(self, question: Question, seen: Seen, freshness: Freshness) -> Answer:
+    def _serve(self, question: ReportRequest, seen: LookupResult, freshness: Freshness) -> Response:
         snapshot = seen.snapshot
         verdict, meta = freshness.verdict, _meta(snapshot)
         headers = of_report(freshness, meta)
         if seen.source == "memory":
-            verdict, headers = Verdict.STALE, _as_memory(headers)
+            verdict, headers = FreshnessVerdict.STALE, _as_memory(headers)
         headers = self._headers(_head(snapshot), meta, headers)
         answer = _document(question, snapshot, verdict.value, headers, freshness.age_us / SECOND_US)
         answer.timing = _timing(seen)
@@ -259,7 +263,7 @@ class Reports:
         named = of_document(head.etag, head.as_of_us, is_dated(head, meta))
         return (*self._common, *named, *of_the_report, *coded)
 
-    def _closed(self, question: Question, snapshot: Snapshot) -> Answer:
+    def _closed(self, question: ReportRequest, snapshot: StoredScope) -> Response:
         """A closed day changes only when late rows are written into it, within the report's window."""
         head, meta = _head(snapshot), _meta(snapshot)
         headers: Headers = (
@@ -272,7 +276,7 @@ class Reports:
         return _document(question, snapshot, "closed_day", headers, None)
 
 
-def _with_challenge(question: Question, answer: Answer) -> Answer:
+def _with_challenge(question: ReportRequest, answer: Response) -> Response:
     """Say that a Bearer opened nothing, where it gave way to the cookie."""
     if question.passed_over:
         answer.headers = (*answer.headers, problem.INVALID_TOKEN)
@@ -280,8 +284,8 @@ def _with_challenge(question: Question, answer: Answer) -> Answer:
 
 
 def _document(
-    question: Question, snapshot: Snapshot, outcome: str, headers: Headers, age_s: float | None
-) -> Answer:
+    question: ReportRequest, snapshot: StoredScope, outcome: str, headers: Headers, age_s: float | None
+) -> Response:
     """The document, unless the client's conditions say otherwise. A closed day has no date of its last change."""
     head = _head(snapshot)
     changed_s = None if question.day else head.as_of_us // SECOND_US
@@ -289,15 +293,15 @@ def _document(
     if weighed is Condition.FAILED:
         return problem.precondition_failed()
     if weighed is Condition.HELD:
-        return Answer(304, "not_modified", headers[1:], b"", age_s)
+        return Response(304, "not_modified", headers[1:], b"", age_s)
     if snapshot.encoding:
         headers = (*headers, ("content-encoding", snapshot.encoding))
-    return Answer(200, outcome, headers, snapshot.body or b"", age_s)
+    return Response(200, outcome, headers, snapshot.body or b"", age_s)
 
 
 def _as_memory(headers: Headers) -> Headers:
     """Said of a document while Redis is away: stale, whatever its age, and where it is from."""
-    said = {"freshness": Verdict.STALE.value, "cache-status": "reports; hit; detail=redis-unreachable"}
+    said = {"freshness": FreshnessVerdict.STALE.value, "cache-status": "reports; hit; detail=redis-unreachable"}
     return tuple([(name, said.get(name, value)) for name, value in headers])
 
 
@@ -309,7 +313,7 @@ def _states_nothing(request: Request) -> bool:
     return unconditional and bounds_of(request.header("cache-control")) is NO_BOUNDS
 
 
-def _timing(seen: Seen) -> str:
+def _timing(seen: LookupResult) -> str:
     return _in_words(seen.source, int((perf_counter() - seen.began) * 100_000))
 
 
@@ -318,21 +322,21 @@ def _in_words(source: str, hundredths_ms: int) -> str:
     return f"{source};dur={hundredths_ms / 100:.2f}"
 
 
-def _sees(written: int | None, snapshot: Snapshot) -> bool:
+def _sees(written: int | None, snapshot: StoredScope) -> bool:
     return written is None or is_visible(written, _meta(snapshot).visible)
 
 
-def _meta(snapshot: Snapshot) -> Meta:
+def _meta(snapshot: StoredScope) -> Meta:
     assert snapshot.meta is not None  # noqa: S101  the second door
     return snapshot.meta
 
 
-def _head(snapshot: Snapshot) -> Head:
+def _head(snapshot: StoredScope) -> Head:
     assert snapshot.head is not None  # noqa: S101  the third door
     return snapshot.head
 
 
-def _unseen(snapshot: Snapshot, scope: int, roots: AbstractSet[int] | None) -> Answer | None:
+def _unseen(snapshot: StoredScope, scope: int, roots: AbstractSet[int] | None) -> Response | None:
     """The answer when this node is out of reach or removed; None when it may be looked at.
 
     A removed node whose path was not kept is shown as removed to those who have it as a root, and to nobody
@@ -346,7 +350,7 @@ def _unseen(snapshot: Snapshot, scope: int, roots: AbstractSet[int] | None) -> A
     return problem.refuse(problem.GONE, f"The node was removed; seen at {as_of(snapshot.gone_us)}.")
 
 
-def _too_old(freshness: Freshness, snapshot: Snapshot, bounds: Bounds) -> Answer:
+def _too_old(freshness: Freshness, snapshot: StoredScope, bounds: CacheBounds) -> Response:
     """Refused for its age: with what is known of it, and when to ask again."""
     kind, detail, status = _reason(freshness, bounds)
     meta, failure = _meta(snapshot), snapshot.failure
@@ -362,10 +366,10 @@ def _too_old(freshness: Freshness, snapshot: Snapshot, bounds: Bounds) -> Answer
     )
 
 
-def _reason(freshness: Freshness, bounds: Bounds) -> tuple[problem.Problem, str, int]:
+def _reason(freshness: Freshness, bounds: CacheBounds) -> tuple[problem.Problem, str, int]:
     """Which refusal, in which words, with which status."""
     age = freshness.age_us // SECOND_US
-    if freshness.verdict is Verdict.TOO_STALE:
+    if freshness.verdict is FreshnessVerdict.TOO_STALE:
         detail = f"It was last known to be true {age} s ago; `Cache-Control: max-stale` shows it all the same."
         return problem.TOO_STALE, detail, problem.TOO_STALE.status
     detail = f"It is {age} s old: within the report's limits, but not within yours."

@@ -73,7 +73,7 @@ class Head:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Failure:
+class LastFailure:
     """The last refresh that failed."""
 
     at_us: int
@@ -81,14 +81,14 @@ class Failure:
 
 
 @dataclass(slots=True, kw_only=True)
-class Snapshot:
+class StoredScope:
     """One scope of one report; without `meta` the report was never computed."""
 
     body: bytes | None = field(repr=False)
     head: Head | None
     gone_us: int | None
     meta: Meta | None
-    failure: Failure | None
+    failure: LastFailure | None
     encoding: str = ""
 
 
@@ -102,7 +102,7 @@ def standing_fields(scope: int) -> list[str]:
     return [f"head:{scope}", f"gone:{scope}", "_meta"]
 
 
-def decode_standing(values: Sequence[bytes | None]) -> Snapshot:
+def decode_standing(values: Sequence[bytes | None]) -> StoredScope:
     """A snapshot without its body. Raises SnapshotUnreadable."""
     return decode((None, *values, None))
 
@@ -114,7 +114,7 @@ def decode_meta(octets: bytes) -> Meta:
     return meta
 
 
-def under(day: Snapshot, today: Snapshot) -> Snapshot:
+def under(day: StoredScope, today: StoredScope) -> StoredScope:
     """A closed day's document, with today's place of its node.
 
     Who may read a node, and whether it is there, is decided by the tree of now: what is withdrawn today is not
@@ -124,11 +124,11 @@ def under(day: Snapshot, today: Snapshot) -> Snapshot:
     return replace(day, head=head, gone_us=today.gone_us, meta=day.meta if today.meta else None)
 
 
-def decode(values: Sequence[bytes | None], encoding: str = "") -> Snapshot:
+def decode(values: Sequence[bytes | None], encoding: str = "") -> StoredScope:
     """A snapshot from the values of `fields_of`. Raises SnapshotUnreadable."""
     body, head, gone, meta, failure = values
     try:
-        return Snapshot(
+        return StoredScope(
             body=body,
             head=_head(head) if head else None,
             gone_us=_time(int(gone)) if gone else None,
@@ -175,9 +175,9 @@ def _meta(octets: bytes) -> Meta:
     )
 
 
-def _failure(fields: dict[str, Any]) -> Failure:
+def _failure(fields: dict[str, Any]) -> LastFailure:
     lines = str(fields["error"]).strip().splitlines() or [""]
-    return Failure(at_us=_time(fields["at_us"]), error=lines[0][:ERROR_LENGTH])
+    return LastFailure(at_us=_time(fields["at_us"]), error=lines[0][:ERROR_LENGTH])
 
 
 def _time(microseconds: int) -> int:

@@ -14,14 +14,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from producers.link.wire import Waiting, pack
-from reader.clock import Clock
+from reader.cache import ReplyCache
+from reader.clock import RedisClock
 from reader.connection import Connection, StoreUnavailable as StoreUnavailable
-from reader.copy import Copy
 from reader.encoding import STORED
-from reader.memo import Latest, memo
+from reader.memo import RecentNotes, memo
 from reader.snapshot import (
-    Snapshot,
     SnapshotUnreadable,
+    StoredScope,
     decode,
     decode_meta,
     decode_standing,
@@ -43,8 +43,8 @@ _WANTED_MS = 30_000
 
 
 @dataclass(slots=True)
-class Asked:
-    """A look that is under way; for `Store.read`."""
+class PendingLookup:
+    """A look that is under way; for `StoredReports.read`."""
 
     key: str
     scope: int
@@ -63,7 +63,7 @@ class _Confirmation:
 
     __slots__ = ("_at", "_copy", "_done", "_key")
 
-    def __init__(self, copy: Copy, key: str) -> None:
+    def __init__(self, copy: ReplyCache, key: str) -> None:
         self._copy = copy
         self._key = key
         self._at = copy.changes(key)
@@ -89,20 +89,20 @@ class _Confirmation:
         self._done = True
 
 
-class Store:
+class StoredReports:
     """The reports of one tenant, read only.
 
     Args:
         copy: documents kept in this process, if any are.
     """
 
-    def __init__(self, connection: Connection, *, tenant: str, copy: Copy | None = None) -> None:
+    def __init__(self, connection: Connection, *, tenant: str, copy: ReplyCache | None = None) -> None:
         self._connection = connection
         self._tenant = tenant
         self._copy = copy
         if copy is not None:
             copy.doubt = self._confirm
-        self._plain = Latest[tuple[str, int], str](limit=_PLAIN_BYTES, weigh=_weigh_plain)
+        self._plain = RecentNotes[tuple[str, int], str](limit=_PLAIN_BYTES, weigh=_weigh_plain)
 
     def key(self, report: str, day: str = "") -> str:
         """Where a report is kept: as it is now, or as a day was closed."""
@@ -111,7 +111,7 @@ class Store:
         return f"momentus:{{reports}}:snapshot:{self._tenant}:{report}"
 
     @property
-    def clock(self) -> Clock:
+    def clock(self) -> RedisClock:
         """Redis's."""
         return self._connection.clock
 
@@ -120,29 +120,29 @@ class Store:
         """Whether what the copy calls current is so."""
         return self._copy is not None and self._connection.proven
 
-    def current(self, key: str, scope: int, encoding: str) -> Snapshot | None:
+    def current(self, key: str, scope: int, encoding: str) -> StoredScope | None:
         """The document out of the copy; current as far as the connection is proven."""
         if self._copy is None:
             return None
-        found: Snapshot | None = self._copy.current(key, (scope, self._stored_as(key, scope, encoding)))
+        found: StoredScope | None = self._copy.current(key, (scope, self._stored_as(key, scope, encoding)))
         return found
 
-    def remembered(self, key: str, scope: int, encoding: str) -> Snapshot | None:
+    def remembered(self, key: str, scope: int, encoding: str) -> StoredScope | None:
         """The document as it was last seen; for when Redis is away."""
         if self._copy is None:
             return None
         for stored_as in (self._stored_as(key, scope, encoding), ""):
-            found: Snapshot | None = self._copy.remembered(key, (scope, stored_as))
+            found: StoredScope | None = self._copy.remembered(key, (scope, stored_as))
             if found:
                 return found
         return None
 
-    def asking(self, key: str, scope: int, encoding: str = "") -> Asked:
+    def asking(self, key: str, scope: int, encoding: str = "") -> PendingLookup:
         """How to ask for one scope; its reply is for `read`."""
         generation = self._copy.generation if self._copy else 0
-        return Asked(key, scope, self._stored_as(key, scope, encoding), generation)
+        return PendingLookup(key, scope, self._stored_as(key, scope, encoding), generation)
 
-    def read(self, asked: Asked, values: Sequence[bytes | None]) -> Snapshot | None:
+    def read(self, asked: PendingLookup, values: Sequence[bytes | None]) -> StoredScope | None:
         """All that is known of the scope, of one instant; None when there is no such variant: ask again.
 
         Raises:
@@ -158,7 +158,7 @@ class Store:
             self._keep(self._copy, asked, snapshot)
         return snapshot
 
-    def _keep(self, copy: Copy, asked: Asked, snapshot: Snapshot) -> None:
+    def _keep(self, copy: ReplyCache, asked: PendingLookup, snapshot: StoredScope) -> None:
         """Keep what was read; of what is not there, or no more, nothing is remembered in any form."""
         if snapshot.meta is None:
             copy.forget(asked.key)
@@ -177,29 +177,29 @@ class Store:
 
     # How a node stands now
 
-    def current_standing(self, report: str, scope: int) -> Snapshot | None:
+    def current_standing(self, report: str, scope: int) -> StoredScope | None:
         """How the node stands, out of the copy; current as far as the connection is proven."""
         if self._copy is None:
             return None
-        found: Snapshot | None = self._copy.current(self.key(report), (scope, _STANDING))
+        found: StoredScope | None = self._copy.current(self.key(report), (scope, _STANDING))
         return found
 
-    def remembered_standing(self, report: str, scope: int) -> Snapshot | None:
+    def remembered_standing(self, report: str, scope: int) -> StoredScope | None:
         """How the node stood when that was last seen; for when Redis is away."""
         if self._copy is None:
             return None
-        found: Snapshot | None = self._copy.remembered(self.key(report), (scope, _STANDING))
+        found: StoredScope | None = self._copy.remembered(self.key(report), (scope, _STANDING))
         return found
 
-    async def ask_standing(self, report: str, scope: int) -> tuple[Asked, asyncio.Future[Any]]:
+    async def ask_standing(self, report: str, scope: int) -> tuple[PendingLookup, asyncio.Future[Any]]:
         """Send for how a node stands, for `standing`. Raises StoreUnavailable."""
         generation = self._copy.generation if self._copy else 0
         key = self.key(report)
-        return Asked(key, scope, _STANDING, generation), await self._connection.send(
+        return PendingLookup(key, scope, _STANDING, generation), await self._connection.send(
             "HMGET", key, *standing_fields(scope)
         )
 
-    async def standing(self, asked: Asked, reply: asyncio.Future[Any]) -> Snapshot:
+    async def standing(self, asked: PendingLookup, reply: asyncio.Future[Any]) -> StoredScope:
         """How a node stands: a snapshot without body.
 
         Raises:
@@ -216,12 +216,12 @@ class Store:
         """Send a look's commands over the connection that there is: whether there is one."""
         return self._connection.send_packed(commands, waiting, replies)
 
-    async def ask(self, key: str, scope: int, encoding: str = "") -> tuple[Asked, asyncio.Future[Any]]:
+    async def ask(self, key: str, scope: int, encoding: str = "") -> tuple[PendingLookup, asyncio.Future[Any]]:
         """Send for one scope, for `snapshot`. Raises StoreUnavailable."""
         asked = self.asking(key, scope, encoding)
         return asked, await self._connection.send("HMGET", key, *fields_of(scope, asked.encoding))
 
-    async def snapshot(self, asked: Asked, reply: asyncio.Future[Any]) -> Snapshot:
+    async def snapshot(self, asked: PendingLookup, reply: asyncio.Future[Any]) -> StoredScope:
         """All that is known of the scope, of one instant.
 
         Raises:
@@ -265,10 +265,10 @@ class Store:
     def _stored_as(self, key: str, scope: int, encoding: str) -> str:
         return "" if encoding and (key, scope) in self._plain else encoding
 
-    def _note_without_variant(self, asked: Asked) -> None:
+    def _note_without_variant(self, asked: PendingLookup) -> None:
         self._plain.note((asked.key, asked.scope), "")
 
-    def _note_plain(self, asked: Asked, etag: str) -> None:
+    def _note_plain(self, asked: PendingLookup, etag: str) -> None:
         """Other content may be large enough for a variant: look for one again."""
         name = (asked.key, asked.scope)
         if name in self._plain:

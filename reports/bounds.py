@@ -17,7 +17,7 @@ _REMEDY = (
 
 
 @dataclass(frozen=True, slots=True)
-class Bounds:
+class ReportBounds:
     """The most of a report: nodes, and MiB of all its documents before they are compressed."""
 
     nodes: int = 200_000
@@ -26,7 +26,7 @@ class Bounds:
     def asked(self, sql: str) -> str:
         """A query that returns one row more than allowed, if there are so many.
 
-        >>> print(Bounds(nodes=10).asked("SELECT 1 AS id;"))
+        >>> print(ReportBounds(nodes=10).asked("SELECT 1 AS id;"))
         SELECT * FROM (
         SELECT 1 AS id
         ) AS bounded LIMIT 11
@@ -55,4 +55,4 @@ class Bounds:
             raise InvalidRows(f"documents of more than {self.mib:,} MiB, as {MIB} allows; {_REMEDY}")
 
 
-DEFAULT = Bounds()
+DEFAULT = ReportBounds()

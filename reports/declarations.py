@@ -41,7 +41,7 @@ _EPOCH = datetime.fromtimestamp(0, UTC)
 
 
 @dataclass(frozen=True, slots=True)
-class Swept:
+class SweepResult:
     """Reports that were withdrawn, and such that were forgotten."""
 
     withdrawn: tuple[str, ...] = ()
@@ -89,7 +89,7 @@ class Declarations:
             return None
         return max(timedelta(0), await self._now() - _EPOCH - timedelta(milliseconds=score))
 
-    async def sweep(self, ours: Iterable[str]) -> Swept:
+    async def sweep(self, ours: Iterable[str]) -> SweepResult:
         """Withdraw what no worker has declared for a minute, and forget what was withdrawn a day ago.
 
         Args:
@@ -105,7 +105,7 @@ class Declarations:
             elif for_ms >= ASIDE / timedelta(milliseconds=1):
                 await self.forget(report)
                 forgotten.append(report)
-        return Swept(tuple(gone), tuple(forgotten))
+        return SweepResult(tuple(gone), tuple(forgotten))
 
     async def withdraw(self, report: str, *, undeclared: timedelta = UNDECLARED) -> int:
         """Withdraw a report that no worker has declared for so long.

@@ -14,7 +14,7 @@ from datetime import timedelta
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from reports.front_matter import Place, ReportError as ReportError, Table, split
+from reports.front_matter import HeadPlace, HeadTable, ReportError as ReportError, split
 from reports.rollups import read_rollups
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}\Z")
@@ -94,7 +94,7 @@ class Report:
     as_text: frozenset[str] = frozenset()
     tree_name: str = field(default="", compare=False)
     schema: Mapping[str, Any] = field(default_factory=dict, compare=False)
-    place: Place = field(default=Place(), compare=False)
+    place: HeadPlace = field(default=HeadPlace(), compare=False)
 
 
 def parse_report(
@@ -152,12 +152,12 @@ def parse_report(
     return report
 
 
-def _section(head: Table, key: str, known: set[str]) -> Table:
+def _section(head: HeadTable, key: str, known: set[str]) -> HeadTable:
     """A table that may be left out."""
-    return head.table(key, known) if key in head.values else Table(head.place, {}, key)
+    return head.table(key, known) if key in head.values else HeadTable(head.place, {}, key)
 
 
-def _as_text(head: Table, known: set[str]) -> frozenset[str]:
+def _as_text(head: HeadTable, known: set[str]) -> frozenset[str]:
     """The measures whose numbers are texts; with the scope's column, the ids of nodes."""
     numbers = _section(head, "numbers", known)
     for measure, form in numbers.values.items():
@@ -166,7 +166,7 @@ def _as_text(head: Table, known: set[str]) -> frozenset[str]:
     return frozenset(measure for measure, form in numbers.values.items() if form == "text")
 
 
-def _sources(head: Table) -> tuple[str, ...]:
+def _sources(head: HeadTable) -> tuple[str, ...]:
     value = head.values.get("sources", [])
     if not isinstance(value, list):
         raise head.refuse("sources", 'must be a list of tables, ["schema.table", ...]')
@@ -176,7 +176,7 @@ def _sources(head: Table) -> tuple[str, ...]:
     return tuple(dict.fromkeys(value))
 
 
-def _zone(head: Table) -> str:
+def _zone(head: HeadTable) -> str:
     value = head.text("timezone", "")
     try:
         return ZoneInfo(value).key if value else ""
@@ -184,7 +184,7 @@ def _zone(head: Table) -> str:
         raise head.refuse("timezone", f"{value!r} is no IANA time zone, like Europe/Madrid") from None
 
 
-def _keep(history: Table) -> timedelta:
+def _keep(history: HeadTable) -> timedelta:
     if not history.values:
         return timedelta(0)
     if history.values.get("close") != "daily":
@@ -192,14 +192,14 @@ def _keep(history: Table) -> timedelta:
     return history.duration("keep")
 
 
-def _name(head: Table, key: str, default: str | None = None) -> str:
+def _name(head: HeadTable, key: str, default: str | None = None) -> str:
     name = head.text(key, default)
     if not _NAME.match(name):
         raise head.refuse(key, f"{name!r} must be lower-case letters, digits and _, at most 64")
     return name
 
 
-def _tree(head: Table, trees: Mapping[str, str]) -> str:
+def _tree(head: HeadTable, trees: Mapping[str, str]) -> str:
     name = str(head.values.get("tree") or head.text("tree"))
     if name not in trees:
         known = ", ".join(sorted(trees)) or "none"
@@ -207,13 +207,13 @@ def _tree(head: Table, trees: Mapping[str, str]) -> str:
     return trees[name]
 
 
-def _column(head: Table) -> str:
+def _column(head: HeadTable) -> str:
     """The column of the report's own query that says when time changes its rows; empty: none does."""
     found = _COLUMN.match(str(head.values.get("valid_until", "")).strip())
     return found[1] if found else ""
 
 
-def _expression(head: Table) -> tuple[str, tuple[str, ...]]:
+def _expression(head: HeadTable) -> tuple[str, tuple[str, ...]]:
     """The query for the next instant at which time itself changes the numbers; empty when a word says it."""
     value = str(head.values.get("valid_until", "change")).strip().rstrip(";")
     if value in {"change", "next_midnight"}:
@@ -222,10 +222,10 @@ def _expression(head: Table) -> tuple[str, tuple[str, ...]]:
         allowed = "'next_midnight', 'change', 'column NAME' or SQL for one timestamptz"
         raise head.refuse("valid_until", f"{value!r} must be {allowed}")
     query = value if value.lower().startswith(("select", "with")) else f"SELECT {value}"
-    return bind(query, Place(head.place.file, query=head.place.lines.get("valid_until", 1)))
+    return bind(query, HeadPlace(head.place.file, query=head.place.lines.get("valid_until", 1)))
 
 
-def bind(query: str, place: Place, known: tuple[str, ...] = PARAMETERS) -> tuple[str, tuple[str, ...]]:
+def bind(query: str, place: HeadPlace, known: tuple[str, ...] = PARAMETERS) -> tuple[str, tuple[str, ...]]:
     """Named parameters become numbered ones; casts, comments and texts stay as they are. Raises ReportError."""
     if not query:
         raise ReportError(f"{place.file}:{place.query}", "holds no query below its front matter")

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import orjson
 
 from reports import Report
-from reports.bounds import DEFAULT, Bounds
+from reports.bounds import DEFAULT, ReportBounds
 from reports.numbers import as_text, write
 from reports.rollup import Totals
 from reports.tree import Tree
@@ -33,7 +33,7 @@ class Document:
 
 
 def write_documents(
-    report: Report, tree: Tree, totals: Mapping[int, Totals], *, as_of: datetime, bounds: Bounds = DEFAULT
+    report: Report, tree: Tree, totals: Mapping[int, Totals], *, as_of: datetime, bounds: ReportBounds = DEFAULT
 ) -> dict[int, Document]:
     """A document for every node.
 

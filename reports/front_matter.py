@@ -28,7 +28,7 @@ class ReportError(JobError):
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class HeadPlace:
     """Where a report is written: its file, and the line of each key of its head.
 
     Attributes:
@@ -43,7 +43,7 @@ class Place:
     def of(self, key: str) -> str:
         """``file:line`` of a key; of one that is not written, of the table it would stand in, else of the head.
 
-        >>> Place("sales.sql", {"rollup": 9}).of("rollup.total")
+        >>> HeadPlace("sales.sql", {"rollup": 9}).of("rollup.total")
         'sales.sql:9'
         """
         line = self.lines.get(key) or self.lines.get(key.rpartition(".")[0]) or 1
@@ -55,14 +55,14 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class HeadTable:
     """A table of the head, asked for its values one by one.
 
     Attributes:
         within: its own name; empty for the head itself.
     """
 
-    place: Place
+    place: HeadPlace
     values: Mapping[str, Any]
     within: str = ""
 
@@ -70,7 +70,7 @@ class Table:
         """The error for one of its keys."""
         return self.place.refuse(self._full(key), reason)
 
-    def only(self, known: Collection[str]) -> "Table":
+    def only(self, known: Collection[str]) -> "HeadTable":
         """Itself, unless it holds another key. Raises ReportError."""
         for key in self.values:
             if key not in known:
@@ -106,21 +106,21 @@ class Table:
             raise self.refuse(key, f"{value!r} must be over 0% and at most 100%, like '0.5%'")
         return float(match[1]) / 100
 
-    def table(self, key: str, known: Collection[str] | None = None) -> "Table":
+    def table(self, key: str, known: Collection[str] | None = None) -> "HeadTable":
         """A table in it, with these keys alone. Raises ReportError."""
         value = self.values.get(key)
         if key not in self.values:
             raise self.refuse(key, "is missing")
         if not isinstance(value, dict) or not value:
             raise self.refuse(key, "must be a table with at least one key")
-        found = Table(self.place, value, self._full(key))
+        found = HeadTable(self.place, value, self._full(key))
         return found if known is None else found.only(known)
 
     def _full(self, key: str) -> str:
         return f"{self.within}.{key}" if self.within else key
 
 
-def split(source: str, file: str) -> tuple[Table, str]:
+def split(source: str, file: str) -> tuple[HeadTable, str]:
     """The head and the query below it. Raises ReportError when there is no head, or it is not TOML."""
     match = _HEAD.match(source)
     if match is None:
@@ -135,7 +135,7 @@ def split(source: str, file: str) -> tuple[Table, str]:
         raise ReportError(f"{file}:{line}", f"front matter is not TOML: {reason}") from None
     rest = source[match.end() :]
     query = source[: match.end()].count("\n") + 1 + rest[: len(rest) - len(rest.lstrip())].count("\n")
-    return Table(Place(file, _lines(lines), query), values), rest.strip().rstrip(";").rstrip()
+    return HeadTable(HeadPlace(file, _lines(lines), query), values), rest.strip().rstrip(";").rstrip()
 
 
 def _lines(head: list[str]) -> dict[str, int]:

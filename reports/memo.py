@@ -24,7 +24,7 @@ _SLICE = 500
 Rows = Sequence[Mapping[str, Any]]
 
 
-class Memo:
+class RefreshMemo:
     """Of one process and tenant."""
 
     def __init__(self) -> None:
@@ -77,7 +77,7 @@ class Memo:
             and _are_equal(known[1], rows)
             and _have_the_same_digits(known[1], rows)
         ):
-            return Unwritten(known[2], write)
+            return LazyDocuments(known[2], write)
         documents = write()
         self._etags[report] = tree, rows, {scope: one.etag for scope, one in documents.items()}
         return documents
@@ -108,7 +108,7 @@ def _is_decimal(value: object) -> bool:
     return isinstance(value, Decimal) or (isinstance(value, list) and Decimal in set(map(type, value)))
 
 
-class Unwritten(Mapping[int, Document]):
+class LazyDocuments(Mapping[int, Document]):
     """Documents whose ETags are known: they are written when the first is asked for.
 
     Attributes:
@@ -134,6 +134,6 @@ class Unwritten(Mapping[int, Document]):
 
 def etags_of(documents: Mapping[int, Document]) -> Mapping[int, str]:
     """By scope; nothing is written for it."""
-    if isinstance(documents, Unwritten):
+    if isinstance(documents, LazyDocuments):
         return documents.etags
     return {scope: document.etag for scope, document in documents.items()}

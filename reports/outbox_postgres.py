@@ -28,7 +28,7 @@ from reports.boards import Board
 from reports.catalogue_postgres import Catalogue, read_catalogue
 from reports.connection_postgres import open_pool
 from reports.document import microseconds
-from reports.pace import Marks, Seen
+from reports.pace import MarkTimes, Probe
 from reports.source_postgres import REPLAYED
 
 LOOK_AGAIN = 30.0
@@ -90,7 +90,7 @@ class Outbox:
         self._refusal, self._refused_until = why, time.monotonic() + REFUSED_FOR
         self.forget()
 
-    async def look(self) -> Seen:
+    async def look(self) -> Probe:
         """What is there now. Raises DATABASE_FAULTS.
 
         The catalogue is asked after the marks: what it says is true of their state, or of a later one.
@@ -105,13 +105,13 @@ class Outbox:
             raise
         heard_us = running_us()
         clock, *boards = sorted(rows, key=lambda row: row["at"] is None)
-        marks = {row["board"]: Marks(row["first"], row["last"]) for row in boards if row["first"] is not None}
+        marks = {row["board"]: MarkTimes(row["first"], row["last"]) for row in boards if row["first"] is not None}
         taken = {row["board"]: row["taken"] for row in boards if row["taken"] is not None}
         reading = Reading(microseconds(clock["at"]), asked_us, heard_us)
-        seen = Seen(clock["at"], clock["visible"], marks, taken, replayed=clock["replayed"], reading=reading)
+        seen = Probe(clock["at"], clock["visible"], marks, taken, replayed=clock["replayed"], reading=reading)
         return replace(seen, catalogue=await self._digests(seen, clock["since"]))
 
-    async def _digests(self, seen: Seen, since: datetime) -> dict[str, str] | None:
+    async def _digests(self, seen: Probe, since: datetime) -> dict[str, str] | None:
         """By board, as of what was seen; None while it is too soon to ask again, and on a standby."""
         known = (self._known.visible, self._known.standby, self._known.since)
         if known != (seen.visible, seen.replayed is not None, since):

@@ -38,7 +38,7 @@ _SET = timedelta(microseconds=SET_US)
 
 
 @dataclass(frozen=True, slots=True)
-class Marks:
+class MarkTimes:
     """When the first and the last of a board's waiting marks were made."""
 
     first: datetime
@@ -46,7 +46,7 @@ class Marks:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class Probe:
     """One look at the database.
 
     Attributes:
@@ -63,7 +63,7 @@ class Seen:
 
     at: datetime
     visible: str
-    marks: Mapping[str, Marks] = field(default_factory=dict)
+    marks: Mapping[str, MarkTimes] = field(default_factory=dict)
     taken: Mapping[str, datetime] = field(default_factory=dict)
     catalogue: Mapping[str, str] | None = None
     replayed: datetime | None = None
@@ -77,7 +77,7 @@ class Seen:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Known:
+class KnownSet:
     """What is stored of a report, as far as its next refresh depends on it.
 
     Attributes:
@@ -121,7 +121,7 @@ class Decision:
     proved: tuple[str, ...]
 
 
-def interval(board: Board, known: Mapping[str, Known]) -> timedelta:
+def interval(board: Board, known: Mapping[str, KnownSet]) -> timedelta:
     """The time between two refreshes at which a board under lasting change keeps to its budget."""
     cost = sum((one.cost for one in known.values()), timedelta(0))
     return max(board.debounce, cost / board.max_db_share)
@@ -137,7 +137,7 @@ def debt_after(debt: timedelta, *, rested: timedelta, share: float, cost: timede
     return max(timedelta(0), debt - rested * share) + cost
 
 
-def _earliest(board: Board, known: Mapping[str, Known], seen: Seen, stretch: float) -> datetime:
+def _earliest(board: Board, known: Mapping[str, KnownSet], seen: Probe, stretch: float) -> datetime:
     """When the budget allows the next refresh."""
     stored = [one for one in known.values() if one.stored]
     if not stored:
@@ -148,7 +148,7 @@ def _earliest(board: Board, known: Mapping[str, Known], seen: Seen, stretch: flo
     return latest + max(timedelta(0), use - AHEAD * share) / share
 
 
-def stretch_of(boards: Mapping[str, Board], known: Mapping[str, Mapping[str, Known]], *, share: float) -> float:
+def stretch_of(boards: Mapping[str, Board], known: Mapping[str, Mapping[str, KnownSet]], *, share: float) -> float:
     """How much longer all intervals must be so that the tenant's boards together keep to its share."""
     use = 0.0
     for name, board in boards.items():
@@ -159,8 +159,8 @@ def stretch_of(boards: Mapping[str, Board], known: Mapping[str, Mapping[str, Kno
 
 def decide_all(
     boards: Mapping[str, Board],
-    known: Mapping[str, Known],
-    seen: Seen,
+    known: Mapping[str, KnownSet],
+    seen: Probe,
     *,
     tenant: str,
     watched: Collection[str],
@@ -197,8 +197,8 @@ def decide_all(
 
 def decide(
     board: Board,
-    known: Mapping[str, Known],
-    seen: Seen,
+    known: Mapping[str, KnownSet],
+    seen: Probe,
     key: str,
     *,
     watched: bool,
@@ -225,12 +225,12 @@ def decide(
     return Decision(due, why, proved)
 
 
-def _has_new(one: Known, seen: Seen) -> bool:
+def _has_new(one: KnownSet, seen: Probe) -> bool:
     """Whether computing it may show anything new: a standby that replays nothing has nothing new to show."""
     return seen.replayed is None or seen.replayed > one.verified
 
 
-def _is_proved(one: Known, seen: Seen, key: str, digest: str | None, *, watched: bool) -> bool:
+def _is_proved(one: KnownSet, seen: Probe, key: str, digest: str | None, *, watched: bool) -> bool:
     """Whether what is stored is what a refresh would store now."""
     if not one.stored or (one.valid_until is not None and one.valid_until <= seen.at):
         return False
@@ -244,8 +244,8 @@ def _is_proved(one: Known, seen: Seen, key: str, digest: str | None, *, watched:
 
 def _reasons(
     board: Board,
-    known: Mapping[str, Known],
-    seen: Seen,
+    known: Mapping[str, KnownSet],
+    seen: Probe,
     key: str,
     *,
     watched: bool,
@@ -275,7 +275,7 @@ def _reasons(
 
 
 def _by_marks(
-    board: Board, stored: list[Known], seen: Seen, key: str, *, earliest: datetime, ours: frozenset[int]
+    board: Board, stored: list[KnownSet], seen: Probe, key: str, *, earliest: datetime, ours: frozenset[int]
 ) -> Iterator[tuple[datetime, str]]:
     marks = seen.marks.get(key)
     if marks:
@@ -290,7 +290,7 @@ def _by_marks(
             yield max(earliest, one.at + MAX_UNVERIFIED), "unverified"
 
 
-def _is_of_another_clock(one: Known, seen: Seen) -> bool:
+def _is_of_another_clock(one: KnownSet, seen: Probe) -> bool:
     """Whether a clock was set since, so that its instants cannot be compared with those seen."""
     if one.offset is None or seen.offset is None:
         return one.at > seen.at + _SET

@@ -21,7 +21,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
-from reports.front_matter import Table
+from reports.front_matter import HeadTable
 
 PLAIN = frozenset({"sum", "min", "max", "any", "distinct", "sums", "sql"})
 _TOP = re.compile(r"top (\d{1,4}) by (\w+(?:, ?\w+)*) (asc|desc)\Z")
@@ -63,7 +63,7 @@ def ratio_of(how: str) -> tuple[str, str] | None:
     return None if match is None else (match[1], match[2])
 
 
-def read_rollups(table: Table) -> Mapping[str, str]:
+def read_rollups(table: HeadTable) -> Mapping[str, str]:
     """Measure to roll-up, in the order in which documents show them. Raises ReportError."""
     words = {measure: str(how) for measure, how in table.values.items()}
     for measure, how in words.items():

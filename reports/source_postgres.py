@@ -30,12 +30,12 @@ import asyncpg
 
 from clocks import Reading, running_us
 from reports import Report
-from reports.bounds import DEFAULT, Bounds
+from reports.bounds import DEFAULT, ReportBounds
 from reports.connection_postgres import Connection, ConnectionEnded, connection_ended, is_lost, open_pool
 from reports.day import Day
 from reports.document import microseconds
 from reports.measures import INFINITE
-from reports.memo import Memo, Rows
+from reports.memo import RefreshMemo, Rows
 from reports.off_loop import off_loop
 from reports.rollup import InvalidRows, Row
 from reports.tree import Node, Tree, grow_tree
@@ -109,7 +109,7 @@ def log_fields(error: BaseException) -> dict[str, str]:
 
 
 @dataclass(slots=True)
-class Snapshot:
+class DatabaseSnapshot:
     """One database state, and the instants between which it was taken; it is true for the later one."""
 
     began: datetime
@@ -119,9 +119,9 @@ class Snapshot:
     _connection: Any
     clock: datetime | None = None
     """When it was taken by a standby's own clock, of which ``began`` and ``as_of`` say nothing."""
-    memo: Memo = field(default_factory=Memo)
+    memo: RefreshMemo = field(default_factory=RefreshMemo)
     """What the process remembers of former ones."""
-    bounds: Bounds = DEFAULT
+    bounds: ReportBounds = DEFAULT
     """How large a report may be."""
     xid: int | None = None
     """The transaction's own number; none while it only reads."""
@@ -294,7 +294,13 @@ def _values(parameters: tuple[str, ...], now: datetime, day: Day) -> list[dateti
     return [values[name] for name in parameters]
 
 
-def snapshot_of(connection: Any, first: Any, before: datetime | None, *, memo: Memo | None = None) -> Snapshot:  # noqa: ANN401  the driver's
+def snapshot_of(
+    connection: Any,  # noqa: ANN401  the driver's
+    first: Any,  # noqa: ANN401  the driver's
+    before: datetime | None,
+    *,
+    memo: RefreshMemo | None = None,
+) -> DatabaseSnapshot:
     """A snapshot from the transaction's first row.
 
     Args:
@@ -303,13 +309,15 @@ def snapshot_of(connection: Any, first: Any, before: datetime | None, *, memo: M
     Raises:
         InterfaceError: the connection led to a primary before, and leads to a standby now.
     """
-    memo = memo or Memo()
+    memo = memo or RefreshMemo()
     if first["replayed"] is None:
-        return Snapshot(first["began"], first["as_of"], first["visible"], connection, memo=memo)
+        return DatabaseSnapshot(first["began"], first["as_of"], first["visible"], connection, memo=memo)
     if before is None:
         raise asyncpg.InterfaceError("the connection leads to another server than a moment ago")
     xmin = first["visible"].partition(":")[0]
-    return Snapshot(before, first["replayed"], f"{xmin}:{xmin}:", connection, clock=first["as_of"], memo=memo)
+    return DatabaseSnapshot(
+        before, first["replayed"], f"{xmin}:{xmin}:", connection, clock=first["as_of"], memo=memo
+    )
 
 
 def _transaction(connection: Any, *, readonly: bool) -> Any:  # noqa: ANN401  the driver's
@@ -328,17 +336,17 @@ class Source:
     """
 
     def __init__(
-        self, dsn: str, *, statement_timeout: timedelta, connections: int = 2, bounds: Bounds = DEFAULT
+        self, dsn: str, *, statement_timeout: timedelta, connections: int = 2, bounds: ReportBounds = DEFAULT
     ) -> None:
         self._dsn = dsn
         self._timeouts = [f"{one // timedelta(milliseconds=1)}ms" for one in (statement_timeout, _LOCK_TIMEOUT)]
         self._connections = connections
         self._bounds = bounds
         self._pool: asyncpg.Pool[asyncpg.Record] | None = None
-        self._memo = Memo()
+        self._memo = RefreshMemo()
 
     @asynccontextmanager
-    async def snapshot(self, *, readonly: bool = True) -> AsyncIterator[Snapshot]:
+    async def snapshot(self, *, readonly: bool = True) -> AsyncIterator[DatabaseSnapshot]:
         """A transaction in which every query sees the same state; it is rolled back by any error.
 
         Raises:
@@ -355,7 +363,7 @@ class Source:
                 raise
 
     @asynccontextmanager
-    async def _seen(self, connection: Connection, *, readonly: bool) -> AsyncIterator[Snapshot]:
+    async def _seen(self, connection: Connection, *, readonly: bool) -> AsyncIterator[DatabaseSnapshot]:
         replayed = await connection.fetchval(REPLAYED)
         async with _transaction(connection, readonly=readonly):
             if not readonly:  # a role or a database may have default_transaction_read_only

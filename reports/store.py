@@ -20,7 +20,7 @@ from reports.document import Document, microseconds, milliseconds
 from reports.keys import changed, closed, prober, snapshot, staged, staging, wanted
 from reports.memo import etags_of
 from reports.off_loop import off_loop
-from reports.pace import Known, rest_ends
+from reports.pace import KnownSet, rest_ends
 from reports.schema import document_schema
 from reports.staging import is_one_part, parts_of, size_of
 
@@ -42,7 +42,7 @@ _NEVER_SO_LONG_MS = 3_600_000
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
+class FailureStreak:
     """How a report has been failing: how often in a row, and until when it is left alone."""
 
     times: int = 0
@@ -56,7 +56,7 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
+class StoredSet:
     """What is stored now: its generation, the ETag of every scope, what refreshes took (ms), how it fails.
 
     Attributes:
@@ -67,13 +67,13 @@ class Stored:
     generation: int
     etags: Mapping[int, str]
     costs: Sequence[float] = ()
-    failure: Failure = Failure()
-    last: Known | None = None
+    failure: FailureStreak = FailureStreak()
+    last: KnownSet | None = None
     gone: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class SetChange:
     """What differs between the stored set and a new one."""
 
     changed: list[int]
@@ -117,10 +117,10 @@ def etag_of(head: bytes) -> str:
     return str(orjson.loads(head)["etag"])
 
 
-def difference(stored: Stored, documents: Mapping[int, Document]) -> Change:
+def difference(stored: StoredSet, documents: Mapping[int, Document]) -> SetChange:
     """Which scopes to write and which to take away."""
     changed_scopes = [scope for scope, etag in etags_of(documents).items() if stored.etags.get(scope) != etag]
-    return Change(changed_scopes, sorted(stored.etags.keys() - documents.keys()))
+    return SetChange(changed_scopes, sorted(stored.etags.keys() - documents.keys()))
 
 
 class ReportStore:
@@ -149,7 +149,7 @@ class ReportStore:
         """Tell producers and readers which reports there are."""
         await self.declarations.declare({name: _entry(report) for name, report in reports.items()})
 
-    async def stored(self, report: str, *, day: str = "") -> Stored:
+    async def stored(self, report: str, *, day: str = "") -> StoredSet:
         """What is stored of a report, or of a day of it that was closed.
 
         The generation is asked for first: of a set that is stored while the rest is read, it is the former, and
@@ -159,7 +159,7 @@ class ReportStore:
         generation, costs, error, meta = await self._redis.hmget(key, ["_gen", "_costs", "_error", "_meta"])  # type: ignore[misc]
         etags, gone = await self._scopes(key) if generation else ({}, frozenset[int]())
         last = _known(meta, error)
-        return Stored(int(generation or 0), etags, orjson.loads(costs or b"[]"), _failure(error), last, gone)
+        return StoredSet(int(generation or 0), etags, orjson.loads(costs or b"[]"), _failure(error), last, gone)
 
     async def _scopes(self, key: str) -> tuple[dict[int, str], frozenset[int]]:
         """The ETag of every scope that has a document, and the scopes that are gone, looked through in parts."""
@@ -176,7 +176,7 @@ class ReportStore:
             if cursor == 0:
                 return {scope: etag for scope, etag in etags.items() if scope not in gone}, frozenset(gone)
 
-    async def publish(self, new: NewSet, stored: Stored, change: Change) -> str:
+    async def publish(self, new: NewSet, stored: StoredSet, change: SetChange) -> str:
         """Store the new set: a small change by one call, else by parts and a call that makes them visible at once.
 
         Returns:
@@ -204,7 +204,7 @@ class ReportStore:
             await self._redis.unlink(keys[0])
         return state
 
-    async def _put_together(self, keys: Sequence[str], new: NewSet, stored: Stored, change: Change) -> int:
+    async def _put_together(self, keys: Sequence[str], new: NewSet, stored: StoredSet, change: SetChange) -> int:
         """Stage the new set; how many fields it has. The next part is compressed while one is on its way."""
         parts = parts_of(new.documents, changed=change.changed, gone=change.gone, long_gone=stored.gone)
         shared = [_STAGED_MS, microseconds(new.as_of)]
@@ -229,7 +229,7 @@ class ReportStore:
         return removed
 
     async def verify(
-        self, report: str, known: Known, *, at: datetime, offset_us: int | None = None, visible: str = ""
+        self, report: str, known: KnownSet, *, at: datetime, offset_us: int | None = None, visible: str = ""
     ) -> bool:
         """Note that the known set was found to be true as of an instant; whether that moved anything.
 
@@ -242,21 +242,21 @@ class ReportStore:
         arguments = [known.generation, microseconds(at), until, offset, visible]
         return bool(await self._verify(keys=[snapshot(self._tenant, report)], args=arguments))
 
-    async def record_failure(self, report: str, *, at: datetime, error: str, failure: Failure) -> None:
+    async def record_failure(self, report: str, *, at: datetime, error: str, failure: FailureStreak) -> None:
         """Leave word of a failed refresh beside the last good set, and how long the report is left alone."""
         entry: dict[str, object] = {"at_us": microseconds(at), "error": error, "times": failure.times}
         if failure.again is not None:
             entry["again_us"] = microseconds(failure.again)
         await self._redis.hset(self._key(report), "_error", orjson.dumps(entry))  # type: ignore[arg-type, misc]
 
-    async def failures(self, reports: Sequence[str]) -> dict[str, Failure]:
+    async def failures(self, reports: Sequence[str]) -> dict[str, FailureStreak]:
         """How each of these reports fails; of most, that it does not."""
         async with self._redis.pipeline(transaction=False) as pipe:
             for report in reports:
                 pipe.hget(self._key(report), "_error")
             return dict(zip(reports, map(_failure, await pipe.execute()), strict=True))
 
-    async def known(self, reports: Sequence[str]) -> dict[str, Known]:
+    async def known(self, reports: Sequence[str]) -> dict[str, KnownSet]:
         """What the next refresh of each of these reports depends on."""
         async with self._redis.pipeline(transaction=False) as pipe:
             for report in reports:
@@ -305,7 +305,7 @@ class ReportStore:
         return closed(self._tenant, report, day) if day else snapshot(self._tenant, report)
 
 
-def _written(new: NewSet, change: Change) -> list[str | bytes | int] | None:
+def _written(new: NewSet, change: SetChange) -> list[str | bytes | int] | None:
     """What ``publish.lua`` takes of a small change; None of one that is to be staged."""
 
     def size(scope: int) -> int:
@@ -333,20 +333,22 @@ def _entry(report: Report) -> bytes:
     )
 
 
-def _failure(entry: bytes | None) -> Failure:
+def _failure(entry: bytes | None) -> FailureStreak:
     if entry is None:
-        return Failure()
+        return FailureStreak()
     fields = orjson.loads(entry)
-    return Failure(int(fields.get("times", 1)), _moment(fields.get("again_us")), _moment(fields.get("at_us")))
+    return FailureStreak(
+        int(fields.get("times", 1)), _moment(fields.get("again_us")), _moment(fields.get("at_us"))
+    )
 
 
-def _known(meta: bytes | None, error: bytes | None) -> Known:
+def _known(meta: bytes | None, error: bytes | None) -> KnownSet:
     failure = _failure(error)
     if not meta:
-        return Known(stored=False, as_of=_EPOCH, verified=_EPOCH, again=failure.again, failed=failure.at)
+        return KnownSet(stored=False, as_of=_EPOCH, verified=_EPOCH, again=failure.again, failed=failure.at)
     fields = orjson.loads(meta)
     offset_us = fields.get("clock_offset_us")
-    return Known(
+    return KnownSet(
         generation=fields["gen"],
         as_of=_EPOCH + timedelta(microseconds=fields["as_of_us"]),
         verified=_EPOCH + timedelta(microseconds=fields["verified_us"]),

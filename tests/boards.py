@@ -20,7 +20,7 @@ from reports.source_postgres import Source
 from reports.store import ReportStore
 from reports.triggers import install_script
 from worker.reports.prober import Prober
-from worker.reports.refresher import Refresher
+from worker.reports.refresh_context import RefreshContext
 
 SCHEMA = """
 CREATE SCHEMA shop;
@@ -62,7 +62,7 @@ class Shop:
     dsn: str
     database: "asyncpg.Connection[asyncpg.Record]"
     redis: Redis
-    refresher: Refresher
+    refresher: RefreshContext
     prober: Prober
 
     async def install(self) -> None:
@@ -105,7 +105,7 @@ async def shop(
             await connection.execute(SCHEMA)
         async with Redis.from_url(url) as redis, Producer.connect(url, tenant=tenant, budget=5) as producer:
             store = ReportStore(redis, tenant=tenant)
-            refresher = Refresher(tenant, declared, source, store, ZoneInfo(zone), outbox)
+            refresher = RefreshContext(tenant, declared, source, store, ZoneInfo(zone), outbox)
             yield Shop(dsn, connection, redis, refresher, Prober(refresher, producer))
     finally:
         await connection.close()

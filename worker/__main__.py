@@ -31,11 +31,11 @@ from producers.link import Link
 from producers.link.client import connect
 from reports import ReportError, load_reports
 from reports.boards import boards_of
-from reports.bounds import Bounds
+from reports.bounds import ReportBounds
 from reports.outbox_postgres import Outbox
 from reports.source_postgres import Source
 from reports.store import ReportStore
-from settings import Mail as MailSettings, Settings, load_or_exit, read_secret
+from settings import MailSettings as MailSettings, Settings, load_or_exit, read_secret
 from worker.engine import Cron, Function, LaneSlots, Limit, Worker
 from worker.engine.exit_deadline import run_to_its_end
 from worker.engine.handler import handler
@@ -55,7 +55,7 @@ from worker.reports.audit import KIND as AUDIT, Auditor, audit_cron, audit_repor
 from worker.reports.clocks import Clocks
 from worker.reports.prober import Prober
 from worker.reports.refresh import refresh_report
-from worker.reports.refresher import Refresher
+from worker.reports.refresh_context import RefreshContext
 
 _NO_MAIL = event("worker.no_mail")
 
@@ -273,7 +273,7 @@ def _lane_limits(lanes: Sequence[LaneSlots], accounts: AccountConfiguration) -> 
 
 
 @asynccontextmanager
-async def _refresher(settings: Settings, url: str) -> AsyncIterator[Refresher]:
+async def _refresher(settings: Settings, url: str) -> AsyncIterator[RefreshContext]:
     reports = load_reports(settings.reports.path and Path(settings.reports.path), shipped=settings.reports.shipped)
     zone = ZoneInfo(settings.timezone)
     dsn = _secret(settings.postgres_dsn)
@@ -282,14 +282,14 @@ async def _refresher(settings: Settings, url: str) -> AsyncIterator[Refresher]:
         dsn,
         statement_timeout=settings.reports.statement_timeout,
         connections=max(1, slots),
-        bounds=Bounds(nodes=settings.reports.most_nodes, mib=settings.reports.most_mib),
+        bounds=ReportBounds(nodes=settings.reports.most_nodes, mib=settings.reports.most_mib),
     )
     outbox = Outbox(dsn, tenant=settings.tenant, boards=boards_of(reports))
     redis = connect(url, seconds=_ANSWER_SECONDS)
     async with Producer.connect(url, tenant=settings.tenant, budget=2) as producer:
         store = ReportStore(redis, tenant=settings.tenant)
         clocks = Clocks(bound=settings.reports.clock_bound)
-        refresher = Refresher(settings.tenant, reports, source, store, zone, outbox, clocks)
+        refresher = RefreshContext(settings.tenant, reports, source, store, zone, outbox, clocks)
         prober = background.start("prober", Prober(refresher, producer).run)
         try:
             yield refresher

@@ -16,7 +16,7 @@ from itertools import cycle
 
 from reports.boards import Board
 from reports.cost import KEPT, p95, with_latest
-from reports.pace import SHARE, Known, Marks, Seen, debt_after, decide, stretch_of
+from reports.pace import SHARE, KnownSet, MarkTimes, Probe, debt_after, decide, stretch_of
 from reports.triggers import board_key
 
 _PAUSE = timedelta(seconds=1)
@@ -110,8 +110,8 @@ class _Kept:
         """One look, and what it leads to; when the board is due next."""
         there = bisect_right(self._changes, now)
         waiting = self._changes[self._taken_up : there]
-        marks = {self._key: Marks(waiting[0], waiting[-1])} if waiting else {}
-        seen = Seen(now, visible, marks, {self._key: self._as_of}, {self.board.name: ""})
+        marks = {self._key: MarkTimes(waiting[0], waiting[-1])} if waiting else {}
+        seen = Probe(now, visible, marks, {self._key: self._as_of}, {self.board.name: ""})
         decision = decide(
             self.board, self.known, seen, self._key, watched=True, wanted=False, stretch=stretch, ours=ours
         )
@@ -135,10 +135,10 @@ class _Kept:
             self.known[name] = self._stored(name, now, debt)
         self._server.refreshes += 1
 
-    def _stored(self, name: str, now: datetime, debt: timedelta) -> Known:
+    def _stored(self, name: str, now: datetime, debt: timedelta) -> KnownSet:
         flips = self._day.flips.get(name, ())
         place = bisect_right(flips, now)
-        return Known(
+        return KnownSet(
             as_of=now,
             verified=now,
             valid_until=flips[place] if place < len(flips) else self._day.end,

@@ -24,7 +24,7 @@ _MINUTE_MS = 60_000.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Measured:
+class Measurement:
     """What was measured.
 
     Attributes:
@@ -63,10 +63,10 @@ class Advice:
     saved: float
 
 
-def advise(it: Measured) -> Advice:
+def advise(it: Measurement) -> Advice:
     """The advice for these measurements.
 
-    >>> advise(Measured(set_ms=5.0)).do
+    >>> advise(Measurement(set_ms=5.0)).do
     'leave'
     """
     saved = 1 - it.refreshes * it.set_ms / (it.views * it.view_ms)

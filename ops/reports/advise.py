@@ -13,11 +13,11 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from ops.command import Command, CommandRefused, CommandResult, Tools
-from ops.reports.advice import Advice, Measured, advise
+from ops.reports.advice import Advice, Measurement, advise
+from ops.reports.checks import judge
 from ops.reports.facts_postgres import DatabaseAway, ReportFacts, look
-from ops.reports.judge import judge
 from ops.reports.preview import find_report
-from ops.reports.walk_postgres import Walk, WalkFails, measure_walk
+from ops.reports.walk_postgres import Walk, WalkFailure, measure_walk
 from reports import Report
 from reports.day import day_around
 from reports.keys import snapshot
@@ -35,7 +35,7 @@ async def give_advice(tools: Tools, asked: argparse.Namespace) -> CommandResult:
         )
     per_view = min(asked.nodes_per_view or len(facts.documents), len(facts.documents))
     apart_ms = max(facts.cost_ms / report.max_db_share, report.debounce.total_seconds() * 1000, 1.0)
-    it = Measured(
+    it = Measurement(
         set_ms=max(facts.cost_ms, 0.01),
         walk_ms=None if walk is None else _view_ms(walk, per_view),
         statements=1 if walk is None else per_view,
@@ -77,7 +77,7 @@ async def _measured(tools: Tools, report: Report, asked: argparse.Namespace) -> 
             return facts, await measure_walk(
                 it, sql, tree, day, most=asked.sample, seconds=asked.seconds, file=asked.walk.name
             )
-    except WalkFails as error:
+    except WalkFailure as error:
         raise CommandRefused(f"--walk: {error}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise CommandRefused(f"--walk: {asked.walk} cannot be read: {error}") from None
@@ -98,7 +98,7 @@ async def _read_ms(tools: Tools, report: Report, scopes: list[int]) -> float | N
     return median(took)
 
 
-def _text(report: Report, it: Measured, advice: Advice, walk: Walk | None) -> str:
+def _text(report: Report, it: Measurement, advice: Advice, walk: Walk | None) -> str:
     lines = [f"{report.name}: {advice.do}", *(f"  {reason}" for reason in advice.reasons), "measured:"]
     if walk is None:
         lines.append("  the present way      not measured; give its query with --walk FILE, with :node in it")

@@ -14,9 +14,9 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from ops.command import Command, CommandRefused, CommandResult, Tools
+from ops.reports.checks import judge, key_of
 from ops.reports.facts_postgres import DatabaseAway, ReportFacts, look
-from ops.reports.finding import Finding
-from ops.reports.judge import judge, key_of
+from ops.reports.finding import ReportFinding
 from ops.reports.proofs_postgres import proof_facts, proof_lines
 from ops.reports.readers_of_numbers import misread
 from ops.reports.zones_postgres import REMEDY, ZoneFault, ask_zones, zones_of
@@ -37,7 +37,7 @@ async def check(tools: Tools, asked: argparse.Namespace) -> CommandResult:
         folder = read_folder(own) if own else read_shipped(tools.reports_shipped)
     except ReportError as error:
         raise CommandRefused(f"--path: {error.reason}" if asked.path else str(error)) from None
-    findings = [Finding(fault.field, fault.reason, "") for fault in folder.faults]
+    findings = [ReportFinding(fault.field, fault.reason, "") for fault in folder.faults]
     facts, catalogue, zones = await _facts(tools, folder)
     findings += _zones(folder, zones)
     _weigh_boards(folder, facts)
@@ -75,12 +75,12 @@ def _weigh_boards(folder: Folder, facts: Mapping[str, ReportFacts]) -> None:
                 one.board = rows_ms + sum(trees.values()), board.max_db_share
 
 
-def _zones(folder: Folder, faults: list[ZoneFault]) -> Iterator[Finding]:
+def _zones(folder: Folder, faults: list[ZoneFault]) -> Iterator[ReportFinding]:
     """At the key of each report that names the zone, else at the setting."""
     for one in faults:
         own = [report for report in folder.reports.values() if report.timezone == one.zone]
         for where in [key_of(report, "timezone") for report in own] or ["MOMENTUS_TIMEZONE"]:
-            yield Finding(where, one.words, REMEDY)
+            yield ReportFinding(where, one.words, REMEDY)
 
 
 async def _facts(tools: Tools, folder: Folder) -> tuple[dict[str, ReportFacts], Catalogue, list[ZoneFault]]:
@@ -99,7 +99,7 @@ async def _facts(tools: Tools, folder: Folder) -> tuple[dict[str, ReportFacts], 
         raise CommandRefused(f"MOMENTUS_POSTGRES_DSN: the database cannot be asked: {error}") from None
 
 
-def _pin(path: Path, folder: Folder, facts: Mapping[str, ReportFacts], findings: list[Finding]) -> list[str]:
+def _pin(path: Path, folder: Folder, facts: Mapping[str, ReportFacts], findings: list[ReportFinding]) -> list[str]:
     """Write what documents are now; a finding about the former schema is settled by that."""
     notes = []
     findings[:] = [one for one in findings if "pinned schema" not in one.fault]
@@ -131,7 +131,12 @@ def _figures(report: Report, facts: ReportFacts) -> dict[str, Any]:
 
 
 def _text(
-    folder: Folder, facts: Mapping[str, ReportFacts], findings: list[Finding], notes: list[str], *, plans: bool
+    folder: Folder,
+    facts: Mapping[str, ReportFacts],
+    findings: list[ReportFinding],
+    notes: list[str],
+    *,
+    plans: bool,
 ) -> str:
     lines = []
     for name, one in facts.items():

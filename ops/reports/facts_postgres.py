@@ -19,13 +19,13 @@ from ops.reports.calls_postgres import hidden_calls
 from ops.reports.remedies import remedy_of
 from reports import Report
 from reports.boards import Board
-from reports.bounds import DEFAULT, Bounds
+from reports.bounds import DEFAULT, ReportBounds
 from reports.catalogue_postgres import Catalogue, read_catalogue
 from reports.connection_postgres import connect
 from reports.day import day_around
 from reports.document import Document, write_documents
 from reports.rollup import InvalidRows, roll_up
-from reports.source_postgres import DATABASE_FAULTS, REPLAYED, Snapshot, is_never, snapshot_of, undo_at_end
+from reports.source_postgres import DATABASE_FAULTS, REPLAYED, DatabaseSnapshot, is_never, snapshot_of, undo_at_end
 from reports.tree import InvalidTree
 from reports.values_postgres import ZONELESS, describe, parameters_taken_wrongly, read_exactly
 
@@ -107,7 +107,7 @@ class DatabaseAway(Exception):
 
 
 @asynccontextmanager
-async def look(dsn: str, *, longest: timedelta, bounds: Bounds = DEFAULT) -> AsyncIterator["Look"]:
+async def look(dsn: str, *, longest: timedelta, bounds: ReportBounds = DEFAULT) -> AsyncIterator["ReportProbe"]:
     """A look at one state of the database.
 
     Args:
@@ -130,16 +130,16 @@ async def look(dsn: str, *, longest: timedelta, bounds: Bounds = DEFAULT) -> Asy
                 raise DatabaseAway("SELECT now() returned no row")
             snapshot = snapshot_of(connection, first, replayed)
             snapshot.bounds = bounds
-            yield Look(snapshot, connection)
+            yield ReportProbe(snapshot, connection)
     finally:
         await connection.close()
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class ReportProbe:
     """An open look; `snapshot` is what a refresh would see."""
 
-    snapshot: Snapshot
+    snapshot: DatabaseSnapshot
     connection: "asyncpg.Connection[asyncpg.Record]"
     _tree_ms: dict[str, float] = field(default_factory=dict)
     """What each tree took when it was first asked for."""

@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Finding:
+class ReportFinding:
     """One thing to mend.
 
     Attributes:
@@ -18,7 +18,7 @@ class Finding:
     def line(self) -> str:
         """For people.
 
-        >>> Finding("sales.sql:9: scope", "there is no column 'id'", "name the node's").line()
+        >>> ReportFinding("sales.sql:9: scope", "there is no column 'id'", "name the node's").line()
         "sales.sql:9: scope: there is no column 'id'; name the node's"
         """
         return f"{self.where}: {self.fault}; {self.remedy}" if self.remedy else f"{self.where}: {self.fault}"

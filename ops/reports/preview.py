@@ -9,8 +9,8 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from ops.command import Command, CommandRefused, CommandResult, Tools
+from ops.reports.checks import judge
 from ops.reports.facts_postgres import DatabaseAway, ReportFacts, look
-from ops.reports.judge import judge
 from reports import Report, ReportError, load_reports
 from reports.keys import snapshot
 from reports.numbers import read_exactly, write

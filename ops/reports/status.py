@@ -25,7 +25,7 @@ from reports.catalogue_postgres import Catalogue
 from reports.cost import p95
 from reports.keys import snapshot, wanted
 from reports.outbox_postgres import Outbox
-from reports.pace import Decision, Seen, decide_all
+from reports.pace import Decision, Probe, decide_all
 from reports.source_postgres import DATABASE_FAULTS, log_fields
 from reports.store import ReportStore
 from reports.triggers import board_key
@@ -34,7 +34,7 @@ _HEADS = ["REPORT", "BOARD", "STATE", "GEN", "AGE", "P50", "P95", "WANTED", "MAR
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Fare:
+class ReportStatus:
     """How a report fares. What is not known is None.
 
     Attributes:
@@ -100,7 +100,7 @@ async def status(tools: Tools, asked: argparse.Namespace) -> CommandResult:
     )
 
 
-def _to_do(fares: Sequence[Fare]) -> Iterator[str]:
+def _to_do(fares: Sequence[ReportStatus]) -> Iterator[str]:
     """What is wrong with each report, and what to do."""
     for one in fares:
         if one.error is not None:
@@ -115,7 +115,7 @@ def _to_do(fares: Sequence[Fare]) -> Iterator[str]:
             )
 
 
-def _clocks(tools: Tools, redis: Reading, seen: Seen | None) -> tuple[dict[str, float], list[str]]:
+def _clocks(tools: Tools, redis: Reading, seen: Probe | None) -> tuple[dict[str, float], list[str]]:
     """By how many seconds the database's clock and this machine's are ahead of Redis's; and lines for people."""
     ahead_us = {"this machine": wall_us() - running_us() - redis.ahead_us}
     if seen is not None and seen.reading is not None:
@@ -133,7 +133,7 @@ def _clocks(tools: Tools, redis: Reading, seen: Seen | None) -> tuple[dict[str, 
 
 async def _look(
     tools: Tools, boards: Mapping[str, Board], redis: Reading
-) -> tuple[Seen | None, Mapping[str, Decision], Catalogue, str]:
+) -> tuple[Probe | None, Mapping[str, Decision], Catalogue, str]:
     """What the prober would see and decide now; and why that is not known, if it is not."""
     if not tools.postgres_dsn:
         return None, {}, Catalogue(), "MOMENTUS_POSTGRES_DSN is not set: what waits in the database is not known"
@@ -164,15 +164,15 @@ async def _fare(
     report: Report,
     board: Board,
     now: Reading,
-    seen: Seen | None,
+    seen: Probe | None,
     decision: Decision | None,
     catalogue: Catalogue,
-) -> Fare:
+) -> ReportStatus:
     name = report.name
     key = snapshot(tools.tenant, name)
     meta, error, costs = await tools.redis.hmget(key, ["_meta", "_error", "_costs"])  # type: ignore[misc]
     fresh = read_report(name, meta, error, now_us=now.ahead_us + running_us(), bound=tools.clock_bound)
-    fare = Fare(
+    fare = ReportStatus(
         report=name,
         board=board.name,
         wanted=bool(await tools.redis.exists(wanted(tools.tenant, name))),
@@ -186,7 +186,7 @@ async def _fare(
     return replace(fare, refused_from=_refused_from(report, fare, decision))
 
 
-def _refused_from(report: Report, fare: Fare, decision: Decision | None) -> datetime | None:
+def _refused_from(report: Report, fare: ReportStatus, decision: Decision | None) -> datetime | None:
     """When readers cease to get a report, if its budget puts the next refresh off for longer."""
     if decision is None or fare.due is None or fare.verified is None or report.name in decision.proved:
         return None
@@ -218,7 +218,7 @@ def _stored(fresh: ReportFreshness, meta: bytes | None, costs: bytes | None) -> 
     }
 
 
-def _row(one: Fare, now: datetime) -> list[str]:
+def _row(one: ReportStatus, now: datetime) -> list[str]:
     due = (
         "?"
         if one.why is None

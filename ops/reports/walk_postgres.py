@@ -12,16 +12,16 @@ from statistics import fmean, stdev
 
 import asyncpg
 
-from ops.reports.facts_postgres import Look
+from ops.reports.facts_postgres import ReportProbe
 from reports.day import Day
 from reports.definition import bind
-from reports.front_matter import Place, ReportError
+from reports.front_matter import HeadPlace, ReportError
 from reports.tree import Tree
 
 PARAMETERS = ("node", "now", "day_start", "day_end", "zone")
 
 
-class WalkFails(Exception):
+class WalkFailure(Exception):
     """The walk cannot be used: it is no SQL, or the database refuses it."""
 
 
@@ -67,7 +67,7 @@ def sample(tree: Tree, most: int) -> list[int]:
 
 
 async def measure_walk(
-    look: Look, sql: str, tree: Tree, day: Day, *, most: int, seconds: float, file: str
+    look: ReportProbe, sql: str, tree: Tree, day: Day, *, most: int, seconds: float, file: str
 ) -> Walk:
     """Ask for some nodes, one after the other, for at most so long. The root is always among them.
 
@@ -75,11 +75,11 @@ async def measure_walk(
         WalkFails: the query cannot be used.
     """
     try:
-        query, names = bind(sql.strip().rstrip(";"), Place(file), PARAMETERS)
+        query, names = bind(sql.strip().rstrip(";"), HeadPlace(file), PARAMETERS)
     except ReportError as error:
-        raise WalkFails(str(error)) from None
+        raise WalkFailure(str(error)) from None
     if "node" not in names:
-        raise WalkFails(f"{file}: has no :node; write the query of one node, with :node where its id stands")
+        raise WalkFailure(f"{file}: has no :node; write the query of one node, with :node where its id stands")
     values = {"now": look.snapshot.as_of, "day_start": day.start, "day_end": day.end, "zone": day.zone}
     root, *others = reversed(sample(tree, most))
     took: list[float] = []
@@ -93,7 +93,7 @@ async def measure_walk(
                 if time.perf_counter() - began > seconds:
                     break
     except asyncpg.PostgresError as error:
-        raise WalkFails(f"{file}: {error}") from None
+        raise WalkFailure(f"{file}: {error}") from None
     return Walk(took, len(tree.nodes), took[0])
 
 

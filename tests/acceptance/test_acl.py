@@ -31,13 +31,13 @@ from ops.depth.read import read_depth
 from ops.lanes.hold import hold, release
 from producers import Producer, SyncProducer
 from producers.suppression import suppress, weigh_refusal
+from reader.cache import ReplyCache
 from reader.connection import Connection
-from reader.copy import Copy
 from reader.guard import Guard
 from reader.handler import Reader
-from reader.message import Listed, Request
-from reader.report import Reports
-from reader.store import Store
+from reader.message import HeaderList, Request
+from reader.report import ReportResponder
+from reader.store import StoredReports
 from sessions import Sessions
 from sessions.token import place_of
 from tests.command_line import run_ops
@@ -123,11 +123,11 @@ async def test_a_reader_answers_with_its_copy_and_makes_what_is_stale_wanted(url
     head = b'{"etag":"0000000000000000","path":[1],"as_of_us":1}'
     async with client(url("worker")) as worker:
         await worker.hset(key, mapping={"1": b"{}", "head:1": head, "_meta": meta})
-    copy = Copy(octets=100_000)
+    copy = ReplyCache(octets=100_000)
     connection = Connection(url("reader"), deadline=LONG, copy=copy)
-    guard, store = Guard(connection, copy), Store(connection, tenant="default", copy=copy)
-    reader = Reader(store, Reports(store, guard), guard)
-    fields = Listed([("authorization", f"Bearer {token}")])
+    guard, store = Guard(connection, copy), StoredReports(connection, tenant="default", copy=copy)
+    reader = Reader(store, ReportResponder(store, guard), guard)
+    fields = HeaderList([("authorization", f"Bearer {token}")])
     for _ in range(3):
         answer = await reader.answer(Request(method="GET", path="/v1/reports/general/1", fields=fields))
         assert (answer.status, answer.outcome) == (200, "stale")

@@ -25,7 +25,7 @@ from producers.link import Link
 from reader import __main__ as reader_process
 from reader.hints import Hints
 from reader.listening import bind
-from settings import Mail as MailSettings, Reader, Settings
+from settings import MailSettings as MailSettings, ReaderSettings, Settings
 from tests.notes import LANE, Note, running
 from tests.reader_process import read_reply, request
 from tests.support import OwnValkey, eventually
@@ -112,7 +112,7 @@ async def test_every_background_task_of_worker_and_reader_goes_on_after_a_fault(
         redis_url=SecretStr(valkey_url),
         postgres_dsn=SecretStr(database),
         mail=MailSettings(accounts=accounts, sender="Momentus <no-reply@example.com>"),
-        reader=Reader(access="open", copy_mib=1),
+        reader=ReaderSettings(access="open", copy_mib=1),
     )
     worker = asyncio.create_task(worker_process._work(settings))
     async with Producer.connect(valkey_url, budget=5) as producer:

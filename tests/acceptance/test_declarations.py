@@ -12,7 +12,7 @@ from ops.command import CommandRefused, Tools
 from ops.depth.report_freshness import read_reports
 from ops.reports.forget import forget
 from producers.keys import catalogue
-from reports.declarations import ASIDE, Declarations, Swept
+from reports.declarations import ASIDE, Declarations, SweepResult
 from reports.keys import audit, closed, declared, snapshot, staged, staging, wanted, withdrawn
 from tests.boards import report, shop
 from worker.engine import GiveUp, TryLater
@@ -67,8 +67,8 @@ async def test_workers_with_different_reports_take_out_nothing_of_each_other(
     for _ in range(3):
         await declarations.declare({"old": b"1", "both": b"1"})
         await declarations.declare({"new": b"1", "both": b"2"})
-        assert await declarations.sweep({"new", "both"}) == Swept()
-        assert await declarations.sweep({"old", "both"}) == Swept()
+        assert await declarations.sweep({"new", "both"}) == SweepResult()
+        assert await declarations.sweep({"old", "both"}) == SweepResult()
     assert await listed(redis) == {"old", "new", "both"}
     assert await keys_of(redis, "old") == before
 
@@ -79,7 +79,7 @@ async def test_a_report_that_no_worker_declares_is_withdrawn_and_a_day_later_for
     await declarations.declare({"old": b"1", "new": b"1"})
     await store(redis, "old")
     await age(redis, "old", MINUTE_MS)
-    assert await declarations.sweep({"new"}) == Swept(withdrawn=("old",))
+    assert await declarations.sweep({"new"}) == SweepResult(withdrawn=("old",))
     assert await listed(redis) == {"new"}
     assert await keys_of(redis, "old") == {
         withdrawn(TENANT, "old"),
@@ -88,9 +88,9 @@ async def test_a_report_that_no_worker_declares_is_withdrawn_and_a_day_later_for
         staged(TENANT, "old", "a"),
     }
     assert [one.report for one in await read_reports(redis, tenant=TENANT, now_us=0)] == ["new"]
-    assert await declarations.sweep({"new"}) == Swept(), "it is withdrawn already"
+    assert await declarations.sweep({"new"}) == SweepResult(), "it is withdrawn already"
     await age(redis, "old", DAY_MS)
-    assert await declarations.sweep({"new"}) == Swept(forgotten=("old",))
+    assert await declarations.sweep({"new"}) == SweepResult(forgotten=("old",))
     assert await keys_of(redis, "old") == set()
     assert await redis.zrange(declared(TENANT), 0, -1) == [b"new"]
 
@@ -117,7 +117,7 @@ async def test_a_report_that_is_declared_again_goes_on_where_it_was(
     await declarations.declare({"old": b"1"})
     assert await redis.hget(snapshot(TENANT, "old"), "_gen") == b"7"
     assert not await redis.exists(withdrawn(TENANT, "old"))
-    assert await declarations.sweep(set()) == Swept()
+    assert await declarations.sweep(set()) == SweepResult()
 
 
 async def test_a_failure_noted_of_a_withdrawn_report_takes_nothing_from_its_set(
@@ -149,10 +149,10 @@ async def test_what_a_former_version_listed_has_a_minute_from_when_it_is_seen(
     redis: Redis, declarations: Declarations
 ) -> None:
     await redis.hset(catalogue(TENANT), "old", "1")
-    assert await declarations.sweep(set()) == Swept()
+    assert await declarations.sweep(set()) == SweepResult()
     assert await listed(redis) == {"old"}
     await age(redis, "old", MINUTE_MS)
-    assert await declarations.sweep(set()) == Swept(withdrawn=("old",))
+    assert await declarations.sweep(set()) == SweepResult(withdrawn=("old",))
 
 
 async def test_a_removed_node_is_told_of_for_a_month_and_one_that_is_back_stays(

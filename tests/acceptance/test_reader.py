@@ -20,9 +20,9 @@ from redis.asyncio import Redis
 from reader.connection import Connection, StoreUnavailable
 from reader.guard import Guard
 from reader.handler import Reader
-from reader.message import Listed, Request
-from reader.report import Reports
-from reader.store import Store
+from reader.message import HeaderList, Request
+from reader.report import ReportResponder
+from reader.store import StoredReports
 from sessions import Sessions
 from tests.support import OwnValkey, eventually
 
@@ -661,10 +661,10 @@ async def test_any_request_gets_an_answer_or_a_problem_never_a_fault(
 ) -> None:
     await store(redis, DOCUMENT, {"_meta": meta()})
     connection = Connection(valkey_url, deadline=GENEROUS)
-    shelf = Store(connection, tenant="default")
+    shelf = StoredReports(connection, tenant="default")
     for guard in (Guard(connection), None):
-        reader = Reader(shelf, Reports(shelf, guard), guard)
-        answer = await reader.answer(Request(method=method, path=path, fields=Listed(headers)))
+        reader = Reader(shelf, ReportResponder(shelf, guard), guard)
+        answer = await reader.answer(Request(method=method, path=path, fields=HeaderList(headers)))
         assert answer.status != 500
         if answer.status >= 400:
             assert json.loads(answer.body)["status"] == answer.status

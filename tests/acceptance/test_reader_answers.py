@@ -14,9 +14,9 @@ from reader.cors import Origins
 from reader.handler import Reader
 from reader.hints import Hints
 from reader.http import _split
-from reader.message import Answer, Listed, Request
-from reader.report import Reports, _as_memory
-from reader.store import Store
+from reader.message import HeaderList, Request, Response
+from reader.report import ReportResponder, _as_memory
+from reader.store import StoredReports
 from tests.support import eventually
 
 KEY = "momentus:{reports}:snapshot:default:general"
@@ -46,21 +46,21 @@ def head(etag: str = "0" * 16) -> bytes:
 @pytest.fixture
 async def reader(valkey_url: str) -> AsyncIterator[Reader]:
     connection = Connection(valkey_url)
-    store = Store(connection, tenant="default")
-    yield Reader(store, Reports(store, None), origins=Origins(["https://app.example"]))
+    store = StoredReports(connection, tenant="default")
+    yield Reader(store, ReportResponder(store, None), origins=Origins(["https://app.example"]))
     await connection.close()
 
 
-async def ask(reader: Reader, path: str = URL, query: str = "", method: str = "GET", **headers: str) -> Answer:
+async def ask(reader: Reader, path: str = URL, query: str = "", method: str = "GET", **headers: str) -> Response:
     pairs = [(name.replace("_", "-").lower(), value) for name, value in headers.items()]
-    return await reader.answer(Request(method=method, path=path, query=query, fields=Listed(pairs)))
+    return await reader.answer(Request(method=method, path=path, query=query, fields=HeaderList(pairs)))
 
 
-def header(answer: Answer, name: str) -> str:
+def header(answer: Response, name: str) -> str:
     return ", ".join(value for key, value in answer.fields if key == name)
 
 
-def problem(answer: Answer) -> str:
+def problem(answer: Response) -> str:
     return str(json.loads(answer.body)["type"]).rpartition(":")[2]
 
 

@@ -6,8 +6,8 @@ from typing import Any
 from reader.asgi import Application
 from reader.connection import Connection
 from reader.handler import Reader
-from reader.report import Reports
-from reader.store import Store
+from reader.report import ReportResponder
+from reader.store import StoredReports
 
 
 class Exchange:
@@ -26,10 +26,10 @@ class Exchange:
 
 async def answered(valkey_url: str, method: str, path: str) -> list[MutableMapping[str, Any]]:
     connection = Connection(valkey_url)
-    store = Store(connection, tenant="default")
+    store = StoredReports(connection, tenant="default")
     exchange = Exchange()
     scope = {"type": "http", "method": method, "path": path, "query_string": b"", "headers": [(b"Accept", b"*/*")]}
-    await Application(Reader(store, Reports(store, None)))(scope, exchange.receive, exchange.send)
+    await Application(Reader(store, ReportResponder(store, None)))(scope, exchange.receive, exchange.send)
     await connection.close()
     return exchange.sent
 
@@ -55,8 +55,8 @@ async def test_what_does_not_exist_is_a_problem_document(valkey_url: str) -> Non
 
 async def test_the_server_may_start_and_stop_it(valkey_url: str) -> None:
     exchange = Exchange({"type": "lifespan.startup"}, {"type": "lifespan.shutdown"})
-    store = Store(Connection(valkey_url), tenant="default")
-    application = Application(Reader(store, Reports(store, None)))
+    store = StoredReports(Connection(valkey_url), tenant="default")
+    application = Application(Reader(store, ReportResponder(store, None)))
     await application({"type": "lifespan"}, exchange.receive, exchange.send)
     assert [message["type"] for message in exchange.sent] == [
         "lifespan.startup.complete",

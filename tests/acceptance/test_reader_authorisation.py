@@ -12,13 +12,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 from redis.asyncio import Redis
 
+from reader.cache import ReplyCache
 from reader.connection import Connection
-from reader.copy import Copy
 from reader.guard import Guard
 from reader.handler import Reader
-from reader.message import Answer, Listed, Request
-from reader.report import Reports
-from reader.store import Store
+from reader.message import HeaderList, Request, Response
+from reader.report import ReportResponder
+from reader.store import StoredReports
 from sessions import Sessions
 from tests.reader_process import REPORT, document, meta
 from tests.support import eventually
@@ -102,10 +102,10 @@ class House:
             pipe.hset(REPORT, mapping=fields)
             await pipe.execute()
 
-    async def ask(self, token: str, node: int, method: str = "GET", **more: str) -> Answer:
+    async def ask(self, token: str, node: int, method: str = "GET", **more: str) -> Response:
         headers = [("authorization", f"Bearer {token}"), *more.items()]
         path = f"/v1/reports/general/{node}"
-        return await self.reader.answer(Request(method=method, path=path, fields=Listed(headers)))
+        return await self.reader.answer(Request(method=method, path=path, fields=HeaderList(headers)))
 
     async def readable(self, token: str, nodes: Sequence[int]) -> set[int]:
         """Which nodes a session is shown; each must be shown as itself."""
@@ -123,12 +123,12 @@ def path_of(parents: Parents, node: int) -> list[int]:
 
 
 @asynccontextmanager
-async def house(url: str, copy: Copy | None = None) -> AsyncIterator[House]:
+async def house(url: str, copy: ReplyCache | None = None) -> AsyncIterator[House]:
     connection = Connection(url, deadline=LONG, copy=copy)
-    guard, store = Guard(connection, copy), Store(connection, tenant="default", copy=copy)
+    guard, store = Guard(connection, copy), StoredReports(connection, tenant="default", copy=copy)
     sessions = Sessions.connect(url, deadline=LONG)
     async with Redis.from_url(url) as redis:
-        yield House(Reader(store, Reports(store, guard), guard), redis, sessions)
+        yield House(Reader(store, ReportResponder(store, guard), guard), redis, sessions)
     await sessions.close()
     await connection.close()
 
@@ -201,7 +201,7 @@ async def test_the_absent_and_the_forbidden_are_one_answer_octet_by_octet(
 
 
 async def test_a_reorganisation_reaches_a_reader_that_keeps_a_copy(valkey_url: str) -> None:
-    copy = Copy(octets=1_000_000)
+    copy = ReplyCache(octets=1_000_000)
     async with house(valkey_url, copy) as one:
         token, _ = await one.sessions.create("u-17", {"roots": [2]})
         for parents in ({1: None, 2: 1, 3: 2}, {1: None, 2: 1, 3: 1}, {2: None, 1: 2, 3: 1}) * 10:

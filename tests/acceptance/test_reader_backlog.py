@@ -10,11 +10,11 @@ import pytest
 
 from reader import http
 from reader.backlog import Backlog
-from reader.http import Client, Exchange, Kept
+from reader.http import ClientConnection, HTTPExchange, ParsedRequests
 from reader.listener import Listener
 from reader.listening import bind
 from reader.memo import MEMOS
-from reader.message import Answer, Request
+from reader.message import Request, Response
 from tests.support import eventually
 
 MIB = 1024 * 1024
@@ -28,9 +28,9 @@ class Counting:
     def __init__(self) -> None:
         self.count = 0
 
-    def __call__(self, exchange: Exchange) -> None:
+    def __call__(self, exchange: HTTPExchange) -> None:
         self.count += 1
-        exchange.respond(Answer(200, "some", body=ANSWER))
+        exchange.respond(Response(200, "some", body=ANSWER))
 
 
 @asynccontextmanager
@@ -58,16 +58,16 @@ async def flood(port: int, octets: bytes) -> socket.socket:
     return client
 
 
-def held(client: Client) -> int:
+def held(client: ClientConnection) -> int:
     """Bytes that one connection keeps in this process."""
     waiting = client._transport.get_write_buffer_size() if client._transport else 0
     return waiting + len(client._unread) + sum(2048 for _ in client._turn)
 
 
-async def stalled(one: Listener) -> Client:
+async def stalled(one: Listener) -> ClientConnection:
     """The connection, once it has come to a halt."""
 
-    async def found() -> Client | None:
+    async def found() -> ClientConnection | None:
         return next((client for client in one.clients if client._drained is not None and client._unread), None)
 
     return await eventually(found)
@@ -161,7 +161,7 @@ def test_no_memo_is_filled_beyond_its_bytes_however_large_or_many_the_texts() ->
 
 
 def test_requests_that_all_differ_are_kept_up_to_a_bound() -> None:
-    kept = Kept()
+    kept = ParsedRequests()
     for number in range(20_000):
         octets = b"GET /%d HTTP/1.1" % number + bytes(4000)
         kept.keep(octets, Request("GET", f"/{number}"))

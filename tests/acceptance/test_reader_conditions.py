@@ -12,10 +12,10 @@ from redis.asyncio import Redis
 from reader.connection import Connection
 from reader.freshness import http_date
 from reader.handler import Reader
-from reader.message import Answer, Listed, Request
+from reader.message import HeaderList, Request, Response
 from reader.preconditions import Condition, weigh
-from reader.report import Reports
-from reader.store import Store
+from reader.report import ReportResponder
+from reader.store import StoredReports
 from tests.reader_process import REPORT
 
 TAG = "0123456789abcdef"
@@ -28,8 +28,8 @@ CHANGED_DATE, BEFORE, AFTER = (http_date(CHANGED + shift * SECOND) for shift in 
 @pytest.fixture
 async def reader(valkey_url: str) -> AsyncIterator[Reader]:
     connection = Connection(valkey_url)
-    store = Store(connection, tenant="default")
-    yield Reader(store, Reports(store, None))
+    store = StoredReports(connection, tenant="default")
+    yield Reader(store, ReportResponder(store, None))
     await connection.close()
 
 
@@ -42,10 +42,10 @@ async def store(redis: Redis, *, changed: int = CHANGED, verified: int = NOW, sc
 
 async def ask(
     reader: Reader, scope: int = 17, /, *, method: str = "GET", query: str = "", **headers: Any
-) -> Answer:
+) -> Response:
     pairs = [(name.replace("_", "-").lower(), value) for name, value in headers.items()]
     path = f"/v1/reports/general/{scope}"
-    return await reader.answer(Request(method=method, path=path, query=query, fields=Listed(pairs)))
+    return await reader.answer(Request(method=method, path=path, query=query, fields=HeaderList(pairs)))
 
 
 @pytest.mark.parametrize(
@@ -125,6 +125,6 @@ def test_no_date_that_was_sent_ever_stands_for_another_version(versions: list[in
     if verified // SECOND == versions[held] // SECOND:
         return  # it was sent without a date
     now = data.draw(st.integers(held, len(versions) - 1))
-    asked = Request("GET", "/", fields=Listed([("if-modified-since", http_date(versions[held]))]))
+    asked = Request("GET", "/", fields=HeaderList([("if-modified-since", http_date(versions[held]))]))
     weighed = weigh(asked, TAG, changed_s=versions[now] // SECOND, dated=True)
     assert weighed is (Condition.HELD if now == held else Condition.MET)

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import pytest
 from redis.asyncio import Redis
 
+from reader.cache import ReplyCache
 from reader.connection import Connection
-from reader.copy import Copy
 from reader.guard import Guard
 from reader.handler import Reader
-from reader.message import Answer, Listed, Request
-from reader.report import Reports
-from reader.store import Store
+from reader.message import HeaderList, Request, Response
+from reader.report import ReportResponder
+from reader.store import StoredReports
 from sessions import Sessions
 from tests.support import OwnValkey, eventually
 
@@ -42,41 +42,41 @@ class Copied:
     reader: Reader
     sessions: Sessions
 
-    async def ask(self, token: str = "", **headers: str) -> Answer:
+    async def ask(self, token: str = "", **headers: str) -> Response:
         pairs = [(name.replace("_", "-").lower(), value) for name, value in headers.items()]
         if token:
             pairs.append(("authorization", f"Bearer {token}"))
-        return await self.reader.answer(Request(method="GET", path=URL, fields=Listed(pairs)))
+        return await self.reader.answer(Request(method="GET", path=URL, fields=HeaderList(pairs)))
 
-    async def ask_until(self, source: str, token: str = "") -> Answer:
+    async def ask_until(self, source: str, token: str = "") -> Response:
         """Ask until the answer comes from there: `redis`, `copy` or `memory`."""
 
-        async def came() -> Answer | None:
+        async def came() -> Response | None:
             answer = await self.ask(token)
             return answer if header(answer, "server-timing").startswith(source) else None
 
         answer = await eventually(came)
-        assert isinstance(answer, Answer)
+        assert isinstance(answer, Response)
         return answer
 
     async def looks(self) -> int:
         return int((await self.redis.info("commandstats")).get("cmdstat_hmget", {"calls": 0})["calls"])
 
 
-def header(answer: Answer, name: str) -> str:
+def header(answer: Response, name: str) -> str:
     return ", ".join(value for key, value in answer.fields if key == name)
 
 
 @pytest.fixture
 async def copied(own_valkey: Callable[..., Awaitable[OwnValkey]]) -> AsyncIterator[Copied]:
     valkey = await own_valkey()
-    copy = Copy(octets=1_000_000)
+    copy = ReplyCache(octets=1_000_000)
     connection = Connection(valkey.url, copy=copy)
     guard = Guard(connection, copy)
-    store = Store(connection, tenant="default", copy=copy)
+    store = StoredReports(connection, tenant="default", copy=copy)
     redis = Redis.from_url(valkey.url)
     sessions = Sessions.connect(valkey.url)
-    yield Copied(valkey, redis, Reader(store, Reports(store, guard), guard), sessions)
+    yield Copied(valkey, redis, Reader(store, ReportResponder(store, guard), guard), sessions)
     await connection.close()
     await redis.aclose()
     await sessions.close()

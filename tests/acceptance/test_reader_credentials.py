@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
+from reader.cache import ReplyCache
 from reader.connection import Connection
-from reader.copy import Copy
 from reader.guard import Guard
 from reader.handler import Reader
-from reader.message import Answer, Listed, Request
-from reader.report import Reports
-from reader.store import Store
+from reader.message import HeaderList, Request, Response
+from reader.report import ReportResponder
+from reader.store import StoredReports
 from sessions import SyncSessions
 from tests.reader_corpus import FORGED
 from tests.reader_process import REPORT, document, meta
@@ -32,30 +32,32 @@ class House:
     ana: str
     ben: str
 
-    async def ask(self, scope: int = 1, bearer: str = "", cookie: str = "", path: str = "", **more: str) -> Answer:
+    async def ask(
+        self, scope: int = 1, bearer: str = "", cookie: str = "", path: str = "", **more: str
+    ) -> Response:
         headers: list[tuple[str, str]] = [(name.replace("_", "-"), value) for name, value in more.items()]
         headers += [("authorization", f"Bearer {bearer}")] if bearer else []
         headers += [("cookie", f"__Host-momentus={cookie}")] if cookie else []
         asked = path or f"/v1/reports/general/{scope}"
-        return await self.reader.answer(Request("GET", asked, fields=Listed(headers)))
+        return await self.reader.answer(Request("GET", asked, fields=HeaderList(headers)))
 
 
 @pytest.fixture(params=[False, True], ids=["without a copy", "with a copy"])
 async def house(valkey_url: str, request: Any) -> AsyncIterator[House]:
     """Ana may read node 1, Ben node 2."""
-    copy = Copy(octets=1 << 20) if request.param else None
+    copy = ReplyCache(octets=1 << 20) if request.param else None
     connection = Connection(valkey_url, deadline=LONG, copy=copy)
-    guard, store = Guard(connection, copy), Store(connection, tenant="default", copy=copy)
+    guard, store = Guard(connection, copy), StoredReports(connection, tenant="default", copy=copy)
     with closing(SyncSessions.connect(valkey_url, deadline=LONG)) as sessions:
         ana, _ = sessions.create("ana", {"roots": [1]})
         ben, _ = sessions.create("ben", {"roots": [2]})
     async with Redis.from_url(valkey_url) as redis:
         await redis.hset(REPORT, mapping=document(1, [1], b"ana") | document(2, [2], b"ben") | meta())
-    yield House(Reader(store, Reports(store, guard), guard), ana, ben)
+    yield House(Reader(store, ReportResponder(store, guard), guard), ana, ben)
     await connection.close()
 
 
-def challenges(answer: Answer) -> list[str]:
+def challenges(answer: Response) -> list[str]:
     return [value for name, value in answer.fields if name == "www-authenticate"]
 
 

@@ -14,13 +14,13 @@ import pytest
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from reader.cache import ReplyCache
 from reader.connection import Connection
-from reader.copy import Copy
 from reader.guard import Guard
 from reader.handler import Reader
-from reader.message import Answer, Listed, Request
-from reader.report import Reports
-from reader.store import Store
+from reader.message import HeaderList, Request, Response
+from reader.report import ReportResponder
+from reader.store import StoredReports
 from sessions import Sessions
 from tests.reader_process import REPORT, Client, Reply, clients, document, meta, reader_process, request
 from tests.support import OwnValkey, eventually
@@ -137,16 +137,16 @@ class Inside:
     reader: Reader
     tokens: Mapping[int, str]
 
-    async def ask(self, scope: int) -> Answer:
-        fields = Listed([("authorization", f"Bearer {self.tokens[scope]}")])
+    async def ask(self, scope: int) -> Response:
+        fields = HeaderList([("authorization", f"Bearer {self.tokens[scope]}")])
         return await self.reader.answer(Request(method="GET", path=url_of(scope), fields=fields))
 
 
 @asynccontextmanager
-async def inside(url: str, copy: Copy | None) -> AsyncIterator[Inside]:
+async def inside(url: str, copy: ReplyCache | None) -> AsyncIterator[Inside]:
     connection = Connection(url, deadline=timedelta(seconds=20), copy=copy)
-    guard, store = Guard(connection, copy), Store(connection, tenant="default", copy=copy)
-    yield Inside(Reader(store, Reports(store, guard), guard), await tokens_of(url))
+    guard, store = Guard(connection, copy), StoredReports(connection, tenant="default", copy=copy)
+    yield Inside(Reader(store, ReportResponder(store, guard), guard), await tokens_of(url))
     await connection.close()
 
 
@@ -158,7 +158,7 @@ async def test_a_request_cancelled_at_any_moment_takes_nothing_from_the_others(
     """With a copy too small for all, so that some answers come from it and some from Redis."""
     await store_all(redis)
     random, cancelled = dice(0), 0
-    async with inside(valkey_url, Copy(octets=octets) if octets else None) as one:
+    async with inside(valkey_url, ReplyCache(octets=octets) if octets else None) as one:
         for _ in range(rounds):
             asked = {asyncio.create_task(one.ask(scope)): scope for scope in random.choices(NODES, k=20)}
             for task in random.sample(list(asked), 8):
@@ -168,7 +168,7 @@ async def test_a_request_cancelled_at_any_moment_takes_nothing_from_the_others(
             answers = await asyncio.gather(*asked, return_exceptions=True)
             for answer, scope in zip(answers, asked.values(), strict=True):
                 if not isinstance(answer, asyncio.CancelledError):
-                    assert isinstance(answer, Answer)
+                    assert isinstance(answer, Response)
                     assert (answer.status, json.loads(answer.body)["scope"]) == (200, scope)
     assert cancelled > rounds, "requests were cancelled while they were under way"
 

@@ -15,8 +15,8 @@ from redis.asyncio import Redis
 from hosts import Hosts
 from local.embedded.ports import free_port
 from reader import http, listener, problem
+from reader.cache import ReplyCache
 from reader.connection import Connection
-from reader.copy import Copy
 from reader.cors import Origins
 from reader.guard import Guard
 from reader.handler import Reader
@@ -25,8 +25,8 @@ from reader.listener import Listener
 from reader.listening import bind
 from reader.message import Request
 from reader.problem import Problem
-from reader.report import Reports
-from reader.store import Store
+from reader.report import ReportResponder
+from reader.store import StoredReports
 from sessions import Sessions
 from tests.browser import browse, page
 from tests.reader_process import REPORT, document, meta, reader_process
@@ -93,12 +93,14 @@ async def walking(url: str, *, limit: int) -> AsyncIterator[tuple[Walk, Walk]]:
     token, _ = await sessions.create("ana", {"roots": [1, 2]})
     await sessions.close()
     for guarded in (True, False):
-        copy = Copy(octets=1 << 20)
+        copy = ReplyCache(octets=1 << 20)
         connection = Connection(url, deadline=LONG, copy=copy)
         guard = Guard(connection, copy) if guarded else None
-        store = Store(connection, tenant="default", copy=copy)
+        store = StoredReports(connection, tenant="default", copy=copy)
         origins, hints = Origins([APP]), Hints(life_s=0.1)
-        reader = Reader(store, Reports(store, guard), guard, hints=hints, origins=origins, hosts=Hosts(["a"]))
+        reader = Reader(
+            store, ReportResponder(store, guard), guard, hints=hints, origins=origins, hosts=Hosts(["a"])
+        )
         bound = bind("127.0.0.1", 0, shared=False)
         one = Listener(reader.serve, bound, limit=limit)
         await one.start()
@@ -193,14 +195,14 @@ async def test_each_header_stands_once_on_every_way_there_is(
     monkeypatch.setattr(listener, "_SWEEP_S", 0.02)
     monkeypatch.setattr("reader.report.PATIENCE_S", 0.0)
     monkeypatch.setattr("reader.report.WRITE_PATIENCE_S", 0.0)
-    question = Reports.question
+    question = ReportResponder.question
 
-    def faulty(reports: Reports, request: Request, report: str, scope: int, day: str) -> object:
+    def faulty(reports: ReportResponder, request: Request, report: str, scope: int, day: str) -> object:
         if report == "faulty":
             raise RuntimeError("a fault of ours")
         return question(reports, request, report, scope, day)
 
-    monkeypatch.setattr(Reports, "question", faulty)
+    monkeypatch.setattr(ReportResponder, "question", faulty)
     server = await own_valkey()
     await store_all(server.url)
     async with walking(server.url, limit=3) as walks:

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from reader import http, listener
-from reader.http import Exchange, Serve
+from reader.http import HTTPExchange, Serve
 from reader.listener import Listener
 from reader.listening import bind
-from reader.message import Answer
+from reader.message import Response
 from tests.reader_process import Reply, read_reply
 from tests.support import eventually
 
@@ -61,11 +61,11 @@ async def served(serve: Serve, *, limit: int = 100) -> AsyncIterator[Served]:
         await one.stop(shared=False, grace_s=0)
 
 
-def echo(exchange: Exchange) -> None:
+def echo(exchange: HTTPExchange) -> None:
     """What was asked, as JSON."""
     asked = exchange.request
     body = [asked.method, asked.path, asked.query, asked.values("host"), asked.values("x-mark")]
-    exchange.respond(Answer(200, "echo", body=json.dumps(body).encode()))
+    exchange.respond(Response(200, "echo", body=json.dumps(body).encode()))
 
 
 def get(target: str = "/", *lines: str, method: str = "GET") -> bytes:
@@ -96,9 +96,9 @@ def problem(reply: Reply) -> tuple[int, str]:
 
 async def test_answers_leave_in_the_order_of_their_requests_however_long_one_takes() -> None:
     slow = asyncio.Event()
-    held: list[Exchange] = []
+    held: list[HTTPExchange] = []
 
-    def serve(exchange: Exchange) -> None:
+    def serve(exchange: HTTPExchange) -> None:
         if exchange.request.path == "/slow":
             held.append(exchange)
             slow.set()
@@ -122,7 +122,7 @@ async def test_who_sends_far_ahead_is_answered_to_the_end() -> None:
 
 
 async def test_who_sends_far_ahead_of_a_slow_answer_is_not_read_without_end() -> None:
-    held: list[Exchange] = []
+    held: list[HTTPExchange] = []
     async with served(held.append) as here, connected(here.port) as (_, writer):
         writer.transport.set_write_buffer_limits(0)
         flood = get("/" + "x" * 4000) * 10_000
@@ -249,9 +249,9 @@ async def test_a_client_of_http_1_0_is_answered_and_let_go() -> None:
 
 async def test_a_client_that_will_ask_no_more_still_gets_what_it_asked_for() -> None:
     asked = asyncio.Event()
-    held: list[Exchange] = []
+    held: list[HTTPExchange] = []
 
-    def serve(exchange: Exchange) -> None:
+    def serve(exchange: HTTPExchange) -> None:
         held.append(exchange)
         asked.set()
 
@@ -276,12 +276,12 @@ async def test_one_connection_too_many_is_told_so() -> None:
 async def test_a_field_with_a_line_break_never_leaves() -> None:
     refused: list[ValueError] = []
 
-    def serve(exchange: Exchange) -> None:
+    def serve(exchange: HTTPExchange) -> None:
         try:
-            exchange.respond(Answer(200, "bad", (("x", "a\r\nset-cookie: b"),)))
+            exchange.respond(Response(200, "bad", (("x", "a\r\nset-cookie: b"),)))
         except ValueError as error:
             refused.append(error)
-            exchange.respond(Answer(500, "fault"))
+            exchange.respond(Response(500, "fault"))
 
     async with served(serve) as here:
         answer = await here.raw(last())
@@ -334,9 +334,9 @@ async def test_a_client_that_does_not_take_its_answer_is_dropped(hurried: Callab
     large = b"x" * 50_000_000
     clients: list[object] = []
 
-    def serve(exchange: Exchange) -> None:
+    def serve(exchange: HTTPExchange) -> None:
         clients.append(exchange)
-        exchange.respond(Answer(200, "large", body=large))
+        exchange.respond(Response(200, "large", body=large))
 
     async with served(serve) as here, connected(here.port) as (reader, writer):
         writer.write(get("/a"))
@@ -356,14 +356,14 @@ async def test_an_answer_in_parts_arrives_as_it_is_made_and_ends_when_it_is_over
     more = asyncio.Event()
     tasks: list[asyncio.Task[None]] = []
 
-    async def tell(exchange: Exchange) -> None:
+    async def tell(exchange: HTTPExchange) -> None:
         parts = exchange.respond_in_parts(200, (("content-type", "text/event-stream"),))
         await parts.send_str("one")
         await more.wait()
         await parts.send_str("two")
         parts.end()
 
-    def serve(exchange: Exchange) -> None:
+    def serve(exchange: HTTPExchange) -> None:
         tasks.append(asyncio.create_task(tell(exchange)))
 
     async with served(serve) as here, connected(here.port) as (reader, writer):
@@ -378,7 +378,7 @@ async def test_an_answer_in_parts_arrives_as_it_is_made_and_ends_when_it_is_over
 async def test_whoever_makes_parts_is_told_that_the_client_has_gone() -> None:
     tasks: list[asyncio.Task[None]] = []
 
-    async def tell(exchange: Exchange) -> None:
+    async def tell(exchange: HTTPExchange) -> None:
         parts = exchange.respond_in_parts(200, ())
         while True:
             await parts.send_str("x" * 1000)
@@ -400,9 +400,9 @@ async def test_told_to_stop_it_finishes_what_has_begun_and_ends_the_rest(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(http, "LINGER_S", 0.02)
-    held: list[Exchange] = []
+    held: list[HTTPExchange] = []
 
-    def serve(exchange: Exchange) -> None:
+    def serve(exchange: HTTPExchange) -> None:
         if exchange.request.path == "/held":
             held.append(exchange)
         else:
@@ -508,7 +508,7 @@ async def test_a_silent_connection_is_not_closed_while_something_has_come_on_it(
 async def test_who_asks_very_much_at_once_holds_nobody_else_up() -> None:
     served_paths: list[str] = []
 
-    def serve(exchange: Exchange) -> None:
+    def serve(exchange: HTTPExchange) -> None:
         served_paths.append(exchange.request.path)
         echo(exchange)
 

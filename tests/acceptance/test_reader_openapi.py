@@ -18,8 +18,8 @@ from reader.asgi import Application, Receive, Scope, Send
 from reader.connection import Connection
 from reader.guard import Guard
 from reader.handler import Reader
-from reader.report import Reports
-from reader.store import Store
+from reader.report import ReportResponder
+from reader.store import StoredReports
 from sessions import SyncSessions
 from tests.reader_corpus import CASES, Bad
 from tests.reader_process import REPORT, document, meta
@@ -54,9 +54,9 @@ class EachOnItsOwn:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         connection = Connection(self._url, deadline=LONG)
-        guard, store = Guard(connection), Store(connection, tenant="default")
+        guard, store = Guard(connection), StoredReports(connection, tenant="default")
         try:
-            await Application(Reader(store, Reports(store, guard), guard))(scope, receive, send)
+            await Application(Reader(store, ReportResponder(store, guard), guard))(scope, receive, send)
         finally:
             await connection.close()
 
@@ -197,9 +197,9 @@ def check(bad: Bad, answer: tuple[int, dict[str, str], bytes]) -> None:
 @asynccontextmanager
 async def application(url: str) -> AsyncIterator[Application]:
     connection = Connection(url, deadline=LONG)
-    guard, store = Guard(connection), Store(connection, tenant="default")
+    guard, store = Guard(connection), StoredReports(connection, tenant="default")
     try:
-        yield Application(Reader(store, Reports(store, guard), guard))
+        yield Application(Reader(store, ReportResponder(store, guard), guard))
     finally:
         await connection.close()
 

@@ -9,14 +9,14 @@ import pytest
 from reader import report
 from reader.connection import Connection
 from reader.handler import Reader
-from reader.message import Answer, Listed, Request
-from reader.report import Reports
-from reader.store import Store
+from reader.message import HeaderList, Request, Response
+from reader.report import ReportResponder
+from reader.store import StoredReports
 from tests.boards import Shop, shop
 from worker.reports.refresh import refresh_board
 
 WANTED = "momentus:{reports}:wanted:default:sales"
-Ask = Callable[[int], Awaitable[Answer]]
+Ask = Callable[[int], Awaitable[Response]]
 
 
 @pytest.fixture
@@ -28,11 +28,11 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 @asynccontextmanager
 async def reader_of(url: str) -> AsyncIterator[Ask]:
     connection = Connection(url)
-    store = Store(connection, tenant="default")
-    reader = Reader(store, Reports(store, None))
+    store = StoredReports(connection, tenant="default")
+    reader = Reader(store, ReportResponder(store, None))
 
-    async def ask(written: int) -> Answer:
-        fields = Listed([("if-write-visible", str(written))])
+    async def ask(written: int) -> Response:
+        fields = HeaderList([("if-write-visible", str(written))])
         return await reader.answer(Request("GET", "/v1/reports/sales/1", fields=fields))
 
     try:

@@ -18,7 +18,7 @@ import pytest
 from redis.asyncio import Redis
 
 from producers import Producer
-from reader.visible import is_visible
+from reader.read_your_writes import is_visible
 from reports.document import microseconds
 from reports.store import ReportStore
 from reports.triggers import uninstall_script

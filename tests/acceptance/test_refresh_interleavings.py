@@ -15,14 +15,14 @@ import orjson
 import pytest
 from redis.asyncio import Redis
 
-from reader.visible import is_visible
+from reader.read_your_writes import is_visible
 from reports.document import Document, microseconds
 from reports.store import NewSet, ReportStore, difference
 from tests.boards import Shop, report, shop
 from tests.reports_model.interrupt import interrupted
 from worker.engine import TryLater
-from worker.reports.refresh import Outcome, refresh_board
-from worker.reports.refresher import publish
+from worker.reports.refresh import BoardOutcome, refresh_board
+from worker.reports.refresh_context import publish
 
 TIMELESS = report(sql="SELECT node_id, sum(amount) AS amount FROM shop.orders GROUP BY node_id", parameters=())
 DOCUMENT = Document("0" * 16, b"{}", orjson.dumps({"etag": "0" * 16}))
@@ -176,6 +176,6 @@ async def refreshed(it: Shop, *, at: int = 0, meanwhile: Callable[[], Awaitable[
 
     work: Any = interrupted(refresh_board(it.refresher, it.refresher.boards["shop"]), at=at, meanwhile=note)
     with suppress(TryLater):
-        outcome: Outcome = await work
+        outcome: BoardOutcome = await work
         assert not outcome.failed
     return came

@@ -21,7 +21,7 @@ from reports.source_postgres import Source
 from reports.store import ReportStore
 from worker.engine import TryLater
 from worker.reports.refresh import refresh_report
-from worker.reports.refresher import Refresher
+from worker.reports.refresh_context import RefreshContext
 
 SHOPS = """
 CREATE SCHEMA retail;
@@ -106,7 +106,9 @@ async def test_a_folder_of_somebodys_own_tables_is_checked_and_computed(shops: S
     report = load_reports(shops.folder)["orders"]
     source = Source(shops.dsn, statement_timeout=timedelta(seconds=30))
     async with Redis.from_url(valkey_url) as redis:
-        refresher = Refresher("own", {"orders": report}, source, ReportStore(redis, tenant="own"), ZoneInfo("UTC"))
+        refresher = RefreshContext(
+            "own", {"orders": report}, source, ReportStore(redis, tenant="own"), ZoneInfo("UTC")
+        )
         await refresh_report({"refresher": refresher}, "own", "orders")
         data = orjson.loads(await redis.hget(snapshot("own", "orders"), "1"))["data"]
     await source.close()
@@ -322,7 +324,7 @@ async def test_bad_rows_never_reach_the_last_good_set(shops: Shops, valkey_url: 
     source = Source(shops.dsn, statement_timeout=timedelta(seconds=30))
     async with Redis.from_url(valkey_url) as redis:
         store = ReportStore(redis, tenant="bad")
-        refresher = Refresher("bad", {"orders": report}, source, store, ZoneInfo("UTC"))
+        refresher = RefreshContext("bad", {"orders": report}, source, store, ZoneInfo("UTC"))
         await refresh_report({"refresher": refresher}, "bad", "orders")
         good = await redis.hgetall(snapshot("bad", "orders"))
         for name in BAD_ROWS:

@@ -23,7 +23,7 @@ from reports.keys import snapshot, wanted
 from reports.source_postgres import Source
 from reports.store import ReportStore
 from worker.reports.refresh import refresh_report
-from worker.reports.refresher import Refresher
+from worker.reports.refresh_context import RefreshContext
 
 TENANT = "commands"
 SIZE = OrganisationSize(nodes=30, depth=4, employees=60, memberships=5, tasks=90, checkins=900, blockers=120)
@@ -46,7 +46,7 @@ async def tools(database: str, valkey_url: str) -> AsyncIterator[Tools]:
     source = Source(database, statement_timeout=timedelta(seconds=30))
     async with Redis.from_url(valkey_url) as redis:
         store = ReportStore(redis, tenant=TENANT)
-        refresher = Refresher(TENANT, load_reports(), source, store, ZoneInfo("UTC"))
+        refresher = RefreshContext(TENANT, load_reports(), source, store, ZoneInfo("UTC"))
         await store.declare(refresher.reports)
         await refresh_report({"refresher": refresher}, TENANT, "management")
         await source.close()

@@ -22,7 +22,7 @@ from reports import load_reports
 from reports.day import day_around
 from reports.source_postgres import Source
 from tests import oracle, oracle_reports
-from worker.reports.refresher import compute
+from worker.reports.refresh_context import compute
 
 REPORTS = load_reports()
 ORACLES = {"activity": oracle_reports.activity, "workload": oracle_reports.workload}

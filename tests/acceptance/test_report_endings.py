@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 import asyncpg
 import pytest
 
-from reports.source_postgres import Snapshot
+from reports.source_postgres import DatabaseSnapshot
 from tests.boards import Shop, report, shop
 from tests.standby import replay, standby
 from tests.support import eventually
@@ -47,7 +47,7 @@ async def test_a_report_whose_table_stays_locked_fails_and_says_so(database: str
 async def test_a_connection_that_the_server_ends_is_said_in_words(database: str, valkey_url: str) -> None:
     async with shop(database, valkey_url) as it:
 
-        async def end_between_queries(state: Snapshot) -> None:
+        async def end_between_queries(state: DatabaseSnapshot) -> None:
             pid = (await state.query("SELECT pg_backend_pid()"))[0][0]
             await it.database.execute("SELECT pg_terminate_backend($1)", pid)
             await eventually(lambda: state.lost)
@@ -58,7 +58,7 @@ async def test_a_connection_that_the_server_ends_is_said_in_words(database: str,
         assert "the database ended the connection: terminating connection" in said
 
 
-async def end_within_a_query(state: Snapshot) -> None:
+async def end_within_a_query(state: DatabaseSnapshot) -> None:
     await state.query("SELECT pg_terminate_backend(pg_backend_pid())")
 
 
@@ -75,7 +75,7 @@ async def test_a_conflict_with_recovery_on_a_real_standby_is_said_in_words(
             await there.database.execute("ALTER SYSTEM SET max_standby_streaming_delay = 0")
             await there.database.execute("SELECT pg_reload_conf()")
 
-            async def remove_what_is_read(state: Snapshot | None = None) -> None:
+            async def remove_what_is_read(state: DatabaseSnapshot | None = None) -> None:
                 if state is not None:
                     await state.query("SELECT count(*) FROM shop.orders")
                 for sql in ("DELETE FROM shop.orders", "VACUUM shop.orders"):
@@ -93,7 +93,7 @@ async def test_a_conflict_with_recovery_on_a_real_standby_is_said_in_words(
                 assert "due to conflict with recovery" in (await running).failed["sales"]
 
 
-async def words_of_the_end(it: Shop, end: Callable[[Snapshot], Awaitable[None]]) -> str:
+async def words_of_the_end(it: Shop, end: Callable[[DatabaseSnapshot], Awaitable[None]]) -> str:
     """What is said when the connection of a snapshot is ended, and what is asked afterwards."""
     try:
         async with it.refresher.source.snapshot() as state:

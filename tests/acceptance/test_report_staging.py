@@ -18,7 +18,7 @@ from reports.keys import closed, snapshot, staged, staging
 from reports.staging import BYTES, SCOPES
 from reports.store import NewSet, ReportStore
 from worker.reports.history import days_past_keep, days_to_close
-from worker.reports.refresher import publish
+from worker.reports.refresh_context import publish
 
 pytestmark = pytest.mark.on_cluster_too
 KEY = snapshot("default", "sales")

@@ -15,10 +15,10 @@ from local.organisation import OrganisationSize, generate
 from local.organisation.postgres import install, load
 from reports import Report, load_reports
 from reports.day import day_around
-from reports.source_postgres import Snapshot, Source
+from reports.source_postgres import DatabaseSnapshot, Source
 from tests.boards import report, shop
 from worker.reports.refresh import refresh_board
-from worker.reports.refresher import compute
+from worker.reports.refresh_context import compute
 
 REPORTS = load_reports()
 NOW = datetime(2026, 11, 5, 6, 30, tzinfo=UTC)
@@ -54,7 +54,7 @@ async def source(database: str) -> AsyncIterator[Source]:
     await source.close()
 
 
-async def etags(state: Snapshot, shipped: Report, now: datetime) -> dict[int, str]:
+async def etags(state: DatabaseSnapshot, shipped: Report, now: datetime) -> dict[int, str]:
     return {node: one.etag for node, one in (await compute(state, shipped, now=now, zone=LIMA)).items()}
 
 

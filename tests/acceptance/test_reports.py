@@ -23,7 +23,7 @@ from reports.store import ReportStore
 from tests import oracle
 from worker.engine import TryLater
 from worker.reports.refresh import refresh, refresh_report
-from worker.reports.refresher import Refresher, compute
+from worker.reports.refresh_context import RefreshContext, compute
 
 WORLD = Path(__file__).parents[3] / "shared" / "data" / "world"
 REPORT = load_reports()["management"]
@@ -40,11 +40,11 @@ async def filled(dsn: str, organisation: Organisation) -> None:
 
 
 @asynccontextmanager
-async def refresher_on(dsn: str, url: str, zone: str = "UTC") -> AsyncIterator[Refresher]:
+async def refresher_on(dsn: str, url: str, zone: str = "UTC") -> AsyncIterator[RefreshContext]:
     source = Source(dsn, statement_timeout=timedelta(seconds=30))
     async with Redis.from_url(url) as redis:
         try:
-            yield Refresher(
+            yield RefreshContext(
                 "default", {"management": REPORT}, source, ReportStore(redis, tenant="default"), ZoneInfo(zone)
             )
         finally:

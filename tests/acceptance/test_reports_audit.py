@@ -20,7 +20,7 @@ from reports.store import ReportStore
 from reports.triggers import install_script
 from worker.reports.audit import Auditor, audit_report
 from worker.reports.refresh import refresh_board
-from worker.reports.refresher import Refresher
+from worker.reports.refresh_context import RefreshContext
 
 REPORTS = load_reports()
 ALL = 10**6
@@ -48,7 +48,7 @@ async def auditor(
     outbox = Outbox(database, tenant="default", boards=boards_of(REPORTS))
     async with Redis.from_url(valkey_url) as redis:
         store = ReportStore(redis, tenant="default")
-        refresher = Refresher("default", REPORTS, source, store, ZoneInfo("America/Lima"), outbox)
+        refresher = RefreshContext("default", REPORTS, source, store, ZoneInfo("America/Lima"), outbox)
         for board in refresher.boards.values():
             await refresh_board(refresher, board)
         yield Auditor(refresher, redis)
@@ -104,7 +104,9 @@ async def test_without_triggers_a_set_is_audited_while_nothing_was_written(
     auditor: Auditor, connection: "asyncpg.Connection[asyncpg.Record]"
 ) -> None:
     blind = Auditor(
-        Refresher("default", REPORTS, auditor.refresher.source, auditor.refresher.store, ZoneInfo("America/Lima")),
+        RefreshContext(
+            "default", REPORTS, auditor.refresher.source, auditor.refresher.store, ZoneInfo("America/Lima")
+        ),
         auditor.redis,
     )
     await refresh_board(blind.refresher, blind.refresher.boards["management"])

@@ -19,11 +19,11 @@ from local.supervisor.process import Process, Restart
 from local.supervisor.supervisor import Supervisor
 from reports import load_reports
 from reports.source_postgres import Source, log_fields
-from reports.store import Failure, ReportStore
+from reports.store import FailureStreak, ReportStore
 from tests.boards import shop
 from tests.command_line import run_ops
 from worker.reports.refresh import refresh_board
-from worker.reports.refresher import Refresher
+from worker.reports.refresh_context import RefreshContext
 
 ROOT = Path(__file__).resolve().parents[2]
 MISSING = 'UndefinedTableError: relation "organisation.'
@@ -52,19 +52,19 @@ SELECT node_id, sum(amount) AS amount FROM shop.orders, pg_sleep(0.02) WHERE at 
 
 
 @pytest.fixture
-async def empty(database: str, valkey_url: str) -> AsyncIterator[Refresher]:
+async def empty(database: str, valkey_url: str) -> AsyncIterator[RefreshContext]:
     """The shipped reports on a database without any table, as a worker declares them."""
     source = Source(database, statement_timeout=timedelta(seconds=30))
     async with Redis.from_url(valkey_url) as redis:
         store = ReportStore(redis, tenant="default")
-        refresher = Refresher("default", load_reports(), source, store, ZoneInfo("UTC"))
+        refresher = RefreshContext("default", load_reports(), source, store, ZoneInfo("UTC"))
         await store.declare(refresher.reports)
         yield refresher
     await source.close()
 
 
 async def test_on_an_empty_database_each_command_names_the_missing_table_of_each_report_and_fails(
-    empty: Refresher, database: str, valkey_url: str
+    empty: RefreshContext, database: str, valkey_url: str
 ) -> None:
     settings = {"REDIS_URL": valkey_url, "POSTGRES_DSN": database}
     code, out, _ = await run_ops("reports", "status", **settings)
@@ -128,7 +128,7 @@ async def test_commands_fail_no_more_when_reports_are_computed_again(database: s
         assert (await run_ops("depth", REDIS_URL=valkey_url))[0] == 1
         await it.database.execute("ALTER TABLE shop.gone RENAME TO orders")
         past = datetime.now(UTC) - timedelta(seconds=1)
-        await it.refresher.store.record_failure("sales", at=past, error="x", failure=Failure(1, past))
+        await it.refresher.store.record_failure("sales", at=past, error="x", failure=FailureStreak(1, past))
         await refresh_board(it.refresher, it.refresher.boards["shop"])
         assert (await run_ops("depth", REDIS_URL=valkey_url))[0] == 0
 

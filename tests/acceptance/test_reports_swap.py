@@ -11,12 +11,12 @@ import pytest
 import zstandard
 from redis.asyncio import Redis
 
+from reader.cache import ReplyCache
 from reader.connection import Connection
-from reader.copy import Copy
 from reader.handler import Reader
-from reader.message import Answer, Listed, Request
-from reader.report import Reports
-from reader.store import Store
+from reader.message import HeaderList, Request, Response
+from reader.report import ReportResponder
+from reader.store import StoredReports
 from reports.document import Document, microseconds, stamp
 from reports.store import NewSet, ReportStore, difference
 
@@ -51,10 +51,10 @@ class Seen:
 
 @pytest.mark.parametrize("swaps", [300, pytest.param(10_000, marks=pytest.mark.long)])
 @pytest.mark.parametrize("scopes_at_once", [64, 1], ids=["where they stand", "in parts"])
-@pytest.mark.parametrize("copy", [None, Copy(octets=100_000)], ids=["asking", "with a copy"])
+@pytest.mark.parametrize("copy", [None, ReplyCache(octets=100_000)], ids=["asking", "with a copy"])
 @pytest.mark.timeout(300)
 async def test_a_reader_sees_one_generation_in_each_answer_however_many_sets_are_swapped(
-    valkey_url: str, monkeypatch: pytest.MonkeyPatch, swaps: int, scopes_at_once: int, copy: Copy | None
+    valkey_url: str, monkeypatch: pytest.MonkeyPatch, swaps: int, scopes_at_once: int, copy: ReplyCache | None
 ) -> None:
     monkeypatch.setattr("reports.staging.SCOPES", scopes_at_once)
     over, seen = asyncio.Event(), Seen()
@@ -74,11 +74,11 @@ async def test_a_reader_sees_one_generation_in_each_answer_however_many_sets_are
 
 
 @asynccontextmanager
-async def a_reader(url: str, copy: Copy | None) -> AsyncIterator[Reader]:
+async def a_reader(url: str, copy: ReplyCache | None) -> AsyncIterator[Reader]:
     connection = Connection(url, deadline=PATIENT, copy=copy)
-    store = Store(connection, tenant="default", copy=copy)
+    store = StoredReports(connection, tenant="default", copy=copy)
     try:
-        yield Reader(store, Reports(store, None), None)
+        yield Reader(store, ReportResponder(store, None), None)
     finally:
         await connection.close()
 
@@ -107,11 +107,11 @@ async def hammer(reader: Reader, began: datetime, over: asyncio.Event, seen: See
         turn += 1
         scope = SCOPES[turn % len(SCOPES)]
         takes = (("accept-encoding", "zstd"),) if turn % 2 else ()
-        request = Request(method="GET", path=f"/v1/reports/bench/{scope}", fields=Listed(takes))
+        request = Request(method="GET", path=f"/v1/reports/bench/{scope}", fields=HeaderList(takes))
         check(await reader.answer(request), scope, began, seen)
 
 
-def check(answer: Answer, scope: int, began: datetime, seen: Seen) -> None:
+def check(answer: Response, scope: int, began: datetime, seen: Seen) -> None:
     """The generation in the header is the one of which the body is, and neither goes back."""
     seen.answers += 1
     fields = dict(answer.headers)

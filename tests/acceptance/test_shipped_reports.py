@@ -16,7 +16,7 @@ from reports import load_reports
 from reports.day import day_around
 from reports.source_postgres import Source
 from tests import oracle, oracle_reports
-from worker.reports.refresher import compute
+from worker.reports.refresh_context import compute
 
 WORLD = Path(__file__).parents[3] / "shared" / "data" / "world"
 REPORTS = load_reports()

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import asyncpg
 import pytest
 
-from reader.visible import is_visible
+from reader.read_your_writes import is_visible
 from reports.document import microseconds
 from tests.boards import Shop, report, shop
 from tests.own_postgres import machine_binaries

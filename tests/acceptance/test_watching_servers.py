@@ -19,7 +19,7 @@ from tests.boards import Shop, report, shop
 from tests.own_postgres import crash, machine_binaries, own_postgres
 from tests.standby import replay, standby
 from tests.support import eventually
-from worker.reports.audit import Auditor, Finding, audit_report
+from worker.reports.audit import AuditFinding, Auditor, audit_report
 from worker.reports.history import close_days
 from worker.reports.refresh import refresh_board
 
@@ -181,7 +181,7 @@ async def test_a_day_is_closed_when_a_standby_has_replayed_its_end_and_an_audit_
             closed = await there.redis.hget(keys[0], "1")
             assert b'"amount":12' in closed, closed
             auditor = Auditor(refresher, there.redis)
-            assert await audit_report(auditor, declared) == Finding()
+            assert await audit_report(auditor, declared) == AuditFinding()
 
 
 def zone_with_midnight_at(instant: datetime) -> ZoneInfo:

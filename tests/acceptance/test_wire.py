@@ -46,7 +46,7 @@ from producers.link import Link
 from producers.suppression import count_failure, suppress, weigh_refusal
 from reports.document import Document
 from reports.keys import audit, snapshot, wanted
-from reports.store import Change, NewSet, ReportStore, Stored
+from reports.store import NewSet, ReportStore, SetChange, StoredSet
 from sessions import Sessions
 from tests.notes import Note, running
 from tests.support import OwnValkey, eventually
@@ -413,10 +413,10 @@ async def a_day_is_closed_and_somebody_finds_a_report_old(it: System) -> None:
         day="2026-01-01",
         keep=timedelta(days=1),
     )
-    assert await store.publish(day, Stored(0, {}), Change([], [])) == "stored"
+    assert await store.publish(day, StoredSet(0, {}), SetChange([], [])) == "stored"
     nodes = dict.fromkeys(range(1, 200), Document("0" * 16, b"{}", b'{"etag":"0000000000000000"}'))
     large = replace(day, day="2026-01-02", documents=nodes)
-    assert await store.publish(large, Stored(0, {}), Change(list(nodes), [])) == "stored"
+    assert await store.publish(large, StoredSet(0, {}), SetChange(list(nodes), [])) == "stored"
     await it.redis.set(wanted("default", "management"), 1, nx=True, px=30_000)
 
 

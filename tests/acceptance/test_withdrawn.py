@@ -15,15 +15,15 @@ import pytest
 from redis.asyncio import Redis
 
 from producers.keys import catalogue
+from reader.cache import ReplyCache
 from reader.connection import Connection
-from reader.copy import Copy
 from reader.guard import Guard
 from reader.handler import Reader
 from reader.hints import Hints
-from reader.look import Question
-from reader.message import Answer, Headers, Listed, Request
-from reader.report import Reports
-from reader.store import Store
+from reader.lookup import ReportRequest
+from reader.message import HeaderList, Headers, Request, Response
+from reader.report import ReportResponder
+from reader.store import StoredReports
 from reports.declarations import Declarations
 from reports.keys import closed, snapshot
 from sessions import Session, Sessions
@@ -77,14 +77,14 @@ class World:
     valkey: OwnValkey
     connection: Connection
     redis: Redis
-    reports: Reports
+    reports: ReportResponder
     reader: Reader
     sessions: Sessions
     token: str
     session: Session
     service: str
 
-    async def ask(self, name: str) -> Answer:
+    async def ask(self, name: str) -> Response:
         return await self.reader.answer(self.request(name))
 
     def request(self, name: str) -> Request:
@@ -92,16 +92,16 @@ class World:
         token = self.token
         credentials = {"cookie": f"__Host-momentus={token}"} if "cookie" in headers else {}
         credentials = credentials or {"authorization": f"Bearer {token}"}
-        pairs = Listed(tuple((headers | credentials).items()))
+        pairs = HeaderList(tuple((headers | credentials).items()))
         return Request(method, f"/v1/reports/{REPORT}/17", query, pairs)
 
-    async def get(self, path: str) -> Answer:
+    async def get(self, path: str) -> Response:
         return await self.reader.answer(
-            Request("GET", path, "", Listed((("authorization", f"Bearer {self.token}"),)))
+            Request("GET", path, "", HeaderList((("authorization", f"Bearer {self.token}"),)))
         )
 
     def hints_request(self) -> Request:
-        credentials = Listed((("authorization", f"Bearer {self.token}"),))
+        credentials = HeaderList((("authorization", f"Bearer {self.token}"),))
         return Request("GET", "/v1/events", f"report={REPORT}", credentials)
 
     @property
@@ -128,10 +128,10 @@ class World:
 @pytest.fixture
 async def world(own_valkey: Callable[..., Awaitable[OwnValkey]]) -> AsyncIterator[World]:
     valkey = await own_valkey()
-    copy = Copy(octets=10_000_000)
+    copy = ReplyCache(octets=10_000_000)
     connection = Connection(valkey.url, copy=copy, deadline=timedelta(seconds=5))
     guard = Guard(connection, copy)
-    store = Store(connection, tenant=TENANT, copy=copy)
+    store = StoredReports(connection, tenant=TENANT, copy=copy)
     redis = Redis.from_url(valkey.url)
     sessions = Sessions.connect(valkey.url)
     await Declarations(redis, tenant=TENANT).declare({REPORT: b'{"title":"General"}'})
@@ -139,7 +139,7 @@ async def world(own_valkey: Callable[..., Awaitable[OwnValkey]]) -> AsyncIterato
     await redis.hset(DAY, mapping=fields([1, 4, 17], tree=""))
     token, session = await sessions.create("u-17", {"roots": [4]})
     service, _ = await sessions.create_service("wallboard", [4], lasts=timedelta(days=1))
-    reports = Reports(store, guard)
+    reports = ReportResponder(store, guard)
     reader = Reader(store, reports, guard, hints=Hints(beat_s=0.02))
     yield World(valkey, connection, redis, reports, reader, sessions, token, session, service)
     await connection.close()
@@ -236,7 +236,7 @@ async def served_on_every_path(world: World, withdrawal: Withdrawal) -> None:
     assert await eventually(all_from_the_copy)
 
 
-def shows_nothing(answer: Answer) -> bool:
+def shows_nothing(answer: Response) -> bool:
     """Whether an answer neither holds the document nor confirms what a client has of it."""
     names = {key for key, _ in answer.headers}
     told = names & {"etag", "last-modified", "as-of", "age", "memento-datetime", "report-gen", "freshness"}
@@ -302,11 +302,11 @@ class Followed:
 
     def __init__(self, request: Request) -> None:
         self.request = request
-        self.answers: list[Answer] = []
+        self.answers: list[Response] = []
         self.sent: list[str] = []
         self.ended = asyncio.Event()
 
-    def respond(self, answer: Answer) -> None:
+    def respond(self, answer: Response) -> None:
         self.answers.append(answer)
 
     def respond_in_parts(self, status: int, headers: Headers) -> "Followed":
@@ -379,7 +379,7 @@ async def test_a_report_that_is_declared_again_is_back_with_all_that_was_stored(
 
 async def test_what_is_withdrawn_while_a_request_waits_is_not_served_when_it_has_waited(world: World) -> None:
     question = world.reports.question(world.request("waiting"), REPORT, 17, "")
-    assert isinstance(question, Question)
+    assert isinstance(question, ReportRequest)
     before = await world.reports.looks.look(question)
     await node_moves_out_of_reach(world)
     assert (await world.reports._wait(question, before)).status == 404

@@ -32,7 +32,7 @@ from tests.reports_model.partitions import PARTITIONED, bring_back
 from tests.reports_model.stored import StoredSet
 from worker.reports.clocks import Clocks
 from worker.reports.prober import Prober
-from worker.reports.refresher import Refresher
+from worker.reports.refresh_context import RefreshContext
 
 TENANT = "default"
 _KEEPERS_OF_TIME = ("clocks", "reports.outbox_postgres", "reports.source_postgres", "reports.store")
@@ -96,12 +96,12 @@ class LabWorker:
         self._blind = BlindOutbox(dsn, tenant=TENANT, boards=boards)
         zone = ZoneInfo("UTC")
         self._refreshers = {
-            True: Refresher(TENANT, reports, self.source, store, zone, self.outbox),
-            False: Refresher(TENANT, reports, self.source, store, zone, self._blind),
+            True: RefreshContext(TENANT, reports, self.source, store, zone, self.outbox),
+            False: RefreshContext(TENANT, reports, self.source, store, zone, self._blind),
         }
         self._producer = producer
 
-    def refresher(self, zone: str, *, watched: bool) -> Refresher:
+    def refresher(self, zone: str, *, watched: bool) -> RefreshContext:
         return replace(self._refreshers[watched], zone=ZoneInfo(zone))
 
     def prober(self, zone: str, *, watched: bool) -> Prober:

@@ -38,7 +38,7 @@ from tests.reports_model.lab import TENANT, Lab, LabWorker
 from tests.reports_model.partitions import PARTS, PartitionSteps
 from tests.reports_model.stored import StoredSet, require_whole
 from worker.engine import TryLater
-from worker.reports.refresh import Outcome, refresh_board
+from worker.reports.refresh import BoardOutcome, refresh_board
 
 STARTS = (
     (datetime(2027, 3, 27, 22, 50, tzinfo=UTC), "Europe/Madrid"),
@@ -486,7 +486,7 @@ class ReportsMachine(PartitionSteps):
             work = interrupted(work, at=at, meanwhile=meanwhile)
         task = asyncio.create_task(_as_coroutine(work))
         try:
-            outcome: Outcome = await task
+            outcome: BoardOutcome = await task
         except (asyncio.CancelledError, TryLater, RedisError):
             return False
         return not outcome.failed and all(facts["state"] == "stored" for facts in outcome.reports.values())

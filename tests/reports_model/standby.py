@@ -17,7 +17,7 @@ from typing import Any, Self
 import asyncpg
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from reader.visible import is_visible
+from reader.read_your_writes import is_visible
 from tests.boards import ORDER, Shop, shop
 from tests.standby import replay
 from worker.reports.refresh import refresh_board

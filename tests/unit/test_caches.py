@@ -1,8 +1,8 @@
 """All that a process keeps is bounded by bytes: each cache and growing table of the source is named here.
 
-A cache of texts that come from outside is a `Memo`, a `Latest` or the reader's `Copy`, which weigh what they keep.
-All others stand in a table with the reason for which they cannot grow: what they are keyed by is bounded by the
-deployment (its reports, templates, lanes), by what is open or running and ends, or is of one small size.
+A cache of texts that come from outside is a `Memo`, a `RecentNotes` or the reader's `Copy`, which weigh what they
+keep. All others stand in a table with the reason for which they cannot grow: what they are keyed by is bounded by
+the deployment (its reports, templates, lanes), by what is open or running and ends, or is of one small size.
 """
 
 import ast
@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from reader.connection import Connection
-from reader.guard import Known, weigh_known
-from reader.memo import MEMOS, Latest
-from reader.store import Store
+from reader.guard import KnownToken, weigh_known
+from reader.memo import MEMOS, RecentNotes
+from reader.store import StoredReports
 from sessions.glance import Glance
 from sessions.token import mint, place_of
 
@@ -30,10 +30,10 @@ ONE_VALUE = "belongs to one message, report, refresh or reply"
 
 KNOWN = {
     # weighed, by a class of its own
-    "reader Copy._entries": "weighed there: MOMENTUS_READER__COPY_MIB",
-    "reader Copy._keys": "of the same entries",
-    "reader Kept.parts": "of the same entries",
-    "reader Kept._requests": "weighed there: 16 MiB",
+    "reader ReplyCache._entries": "weighed there: MOMENTUS_READER__COPY_MIB",
+    "reader ReplyCache._keys": "of the same entries",
+    "reader CachedKey.parts": "of the same entries",
+    "reader ParsedRequests._requests": "weighed there: 16 MiB",
     "reader Backlog._held": "weighed there: 64 MiB",
     # counted, of entries that have one small size
     "reader of_document": "16,384 of an ETag of 16 digits and a number: 10 MiB",
@@ -42,8 +42,8 @@ KNOWN = {
     "reader _first_lines": "256 lines of 80 bytes",
     "reader _length": "16,384 lines of 30 bytes: 3 MiB",
     "reader _in_words": "1,024 texts of 20 bytes",
-    "reader Clock._told": "four words",
-    "reader Clock.doubts": "four words",
+    "reader RedisClock._told": "four words",
+    "reader RedisClock.doubts": "four words",
     "worker _decide": "4,096 of a code and the known words among a reply's first 1,000 characters",
     "worker _paused": "256 of a verdict of the table and a duration",
     "worker RefusedDomains._refused": "1,000 domain names with the codes of a reply",
@@ -72,9 +72,9 @@ KNOWN = {
     "worker _spoken": DEPLOYED + ": events in the source",
     "worker _script": DEPLOYED + ": scripts",
     "worker _context": DEPLOYED + ": certificates",
-    "reports Memo._trees": DEPLOYED + ": the last result of each tree query",
-    "reports Memo._etags": DEPLOYED + ": the last result of each report",
-    "reports Memo._columns": DEPLOYED + ": queries, by at most 1,000 processes of the server",
+    "reports RefreshMemo._trees": DEPLOYED + ": the last result of each tree query",
+    "reports RefreshMemo._etags": DEPLOYED + ": the last result of each report",
+    "reports RefreshMemo._columns": DEPLOYED + ": queries, by at most 1,000 processes of the server",
     "worker Prober._said": DEPLOYED + ": boards",
     "jobs _inline": DEPLOYED + ": one function",
     "jobs Templates._known": DEPLOYED + ": templates in the languages that they are written in",
@@ -98,20 +98,20 @@ KNOWN = {
     "worker SMTPPool._leaving": OPEN + ": connections",
     "worker WaitingMails._alone": OPEN + ": mails",
     # of one value
-    "reader Fields._values": ONE_VALUE,
+    "reader HTTPFields._values": ONE_VALUE,
     "producers Batch._receipts": ONE_VALUE,
     "worker SMTPConnection._extensions": ONE_VALUE,
     "worker Acceptance.refused": ONE_VALUE,
     "reports Catalogue.proofs": ONE_VALUE,
-    "reports Seen.marks": ONE_VALUE,
-    "reports Seen.taken": ONE_VALUE,
-    "worker Outcome.reports": ONE_VALUE,
-    "worker Outcome.failed": ONE_VALUE,
-    "reports Snapshot._trees": ONE_VALUE,
-    "reports Snapshot._earliest": ONE_VALUE,
+    "reports Probe.marks": ONE_VALUE,
+    "reports Probe.taken": ONE_VALUE,
+    "worker BoardOutcome.reports": ONE_VALUE,
+    "worker BoardOutcome.failed": ONE_VALUE,
+    "reports DatabaseSnapshot._trees": ONE_VALUE,
+    "reports DatabaseSnapshot._earliest": ONE_VALUE,
     "jobs Mail.values": ONE_VALUE,
     "reports Report.schema": ONE_VALUE,
-    "reports Place.lines": ONE_VALUE,
+    "reports HeadPlace.lines": ONE_VALUE,
     # for tests of backends
     "producers MemoryQueue._standing": "stands in for Redis in tests",
     "producers MemoryQueue._waiting": "stands in for Redis in tests",
@@ -205,7 +205,7 @@ def test_all_memos_of_a_reader_together_are_bounded() -> None:
 
 
 def test_notes_are_kept_up_to_their_bytes_and_the_oldest_goes_first() -> None:
-    latest = Latest[str, str](limit=MIB, weigh=lambda key, value: len(key) + len(value))
+    latest = RecentNotes[str, str](limit=MIB, weigh=lambda key, value: len(key) + len(value))
     for number in range(20_000):
         latest.note(f"{number % 15_000}".rjust(500), "x" * (number % 100))
     assert latest.held == sum(len(key) + len(value) + 300 for key, value in latest.items()) <= MIB
@@ -220,13 +220,13 @@ def test_known_tokens_weigh_what_their_texts_take() -> None:
     place = place_of(token)
     assert place is not None
     glance = Glance.at(place, "u" * 200)
-    known = Known(place, glance, b"x" * 500)
+    known = KnownToken(place, glance, b"x" * 500)
     texts = (token, place.tag, place.digest, place.session_key, *glance.record, *glance.epoch)
     assert weigh_known(token, known) >= len(known.commands) + sum(map(len, texts)) / 2 + 500
 
 
 def test_documents_without_a_variant_are_remembered_up_to_a_bound() -> None:
-    store = Store(Connection("redis://127.0.0.1:1"), tenant="t" * 100)  # nothing is asked
+    store = StoredReports(Connection("redis://127.0.0.1:1"), tenant="t" * 100)  # nothing is asked
     for scope in range(1, 150_000):
         asked = store.asking(store.key("r" * 60), scope, "zstd")
         store.read(asked, [None, b"head", None, b"meta", None])

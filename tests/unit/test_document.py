@@ -8,7 +8,7 @@ import pytest
 from reports import load_reports
 from reports.document import Document, microseconds, milliseconds, stamp, write_documents
 from reports.rollup import Totals
-from reports.store import Stored, difference, etag_of
+from reports.store import StoredSet, difference, etag_of
 from reports.tree import Node, grow_tree
 
 REPORT = load_reports()["management"]
@@ -81,17 +81,17 @@ def test_time_alone_changes_no_etag() -> None:
 def test_what_changed_changes_its_own_etag_and_is_what_is_written(
     nodes: list[Node], totals: dict[int, Totals], changed: set[int]
 ) -> None:
-    stored = Stored(1, {key: one.etag for key, one in written().items()})
+    stored = StoredSet(1, {key: one.etag for key, one in written().items()})
     change = difference(stored, written(nodes, totals))
     assert (set(change.changed), change.gone) == (changed, [])
 
 
 def test_new_scopes_are_written_and_lost_ones_taken_away() -> None:
     documents = written()
-    stored = Stored(4, {1: documents[1].etag, 9: "0" * 16, 7: "0" * 16})
+    stored = StoredSet(4, {1: documents[1].etag, 9: "0" * 16, 7: "0" * 16})
     change = difference(stored, documents)
     assert (sorted(change.changed), change.gone) == ([2, 3], [7, 9])
-    assert sorted(difference(Stored(0, {}), documents).changed) == [1, 2, 3]
+    assert sorted(difference(StoredSet(0, {}), documents).changed) == [1, 2, 3]
 
 
 def test_instants_are_kept_to_the_microsecond_in_any_zone() -> None:

@@ -12,9 +12,9 @@ from reports.pace import (
     AHEAD,
     MAX_UNVERIFIED,
     Decision,
-    Known,
-    Marks,
-    Seen,
+    KnownSet,
+    MarkTimes,
+    Probe,
     debt_after,
     decide,
     interval,
@@ -36,17 +36,21 @@ REPORT = replace(
     max_db_share=0.01,
 )
 BOARD = Board("sales", (REPORT,))
-STORED = Known(generation=3, as_of=NOW - 60 * SECOND, verified=NOW - SECOND, visible="7:7:", xid=7, catalogue="c")
+STORED = KnownSet(
+    generation=3, as_of=NOW - 60 * SECOND, verified=NOW - SECOND, visible="7:7:", xid=7, catalogue="c"
+)
 SAME = {"sales": "c"}
-QUIET = Seen(NOW, "8:8:", {}, {KEY: STORED.as_of}, SAME)
+QUIET = Probe(NOW, "8:8:", {}, {KEY: STORED.as_of}, SAME)
 
 
-def decided(known: Known = STORED, seen: Seen = QUIET, *, watched: bool = True, wanted: bool = False) -> Decision:
+def decided(
+    known: KnownSet = STORED, seen: Probe = QUIET, *, watched: bool = True, wanted: bool = False
+) -> Decision:
     return decide(BOARD, {"sales": known}, seen, KEY, watched=watched, wanted=wanted)
 
 
-def marked(first: timedelta, last: timedelta) -> Seen:
-    return replace(QUIET, marks={KEY: Marks(NOW - first, NOW - last)})
+def marked(first: timedelta, last: timedelta) -> Probe:
+    return replace(QUIET, marks={KEY: MarkTimes(NOW - first, NOW - last)})
 
 
 def test_a_board_without_marks_is_proved_and_rests_while_nothing_happens() -> None:
@@ -56,7 +60,7 @@ def test_a_board_without_marks_is_proved_and_rests_while_nothing_happens() -> No
 
 
 def test_what_was_never_computed_is_due_at_once() -> None:
-    decision = decided(Known(stored=False, as_of=NOW, verified=NOW))
+    decision = decided(KnownSet(stored=False, as_of=NOW, verified=NOW))
     assert (decision.due, decision.why, decision.proved) == (NOW, "cold", ())
 
 
@@ -90,7 +94,9 @@ def test_the_budget_makes_changes_wait() -> None:
 def test_under_any_lasting_change_the_database_time_used_keeps_to_the_budget(costs_ms: list[float]) -> None:
     known, began, used = replace(STORED, as_of=NOW, debt=timedelta(0)), NOW, timedelta(0)
     for cost in (timedelta(milliseconds=one) for one in costs_ms):
-        seen = Seen(known.as_of, "8:8:", {KEY: Marks(NOW - 99 * SECOND, NOW - 99 * SECOND)}, {KEY: known.as_of})
+        seen = Probe(
+            known.as_of, "8:8:", {KEY: MarkTimes(NOW - 99 * SECOND, NOW - 99 * SECOND)}, {KEY: known.as_of}
+        )
         due = max(decided(replace(known, cost=cost), seen).due, known.as_of)
         rested = due - known.as_of
         debt = debt_after(known.debt, rested=rested, share=REPORT.max_db_share, cost=cost)
@@ -179,7 +185,7 @@ def snapshot_of(ended: set[int]) -> str:
 CALM_REPORT = replace(REPORT, every=timedelta(days=1), debounce=2 * SECOND, max_wait=5 * SECOND)
 CALM_BOARD = Board("sales", (CALM_REPORT,))
 RESTED = replace(STORED, as_of=NOW - timedelta(hours=9))
-CALM = Seen(NOW, "8:8:", {}, {KEY: RESTED.as_of}, SAME)
+CALM = Probe(NOW, "8:8:", {}, {KEY: RESTED.as_of}, SAME)
 
 
 @settings(deadline=None)
@@ -187,9 +193,9 @@ CALM = Seen(NOW, "8:8:", {}, {KEY: RESTED.as_of}, SAME)
 def test_a_change_after_any_rest_is_collected_for_the_debounce_and_never_longer_than_max_wait(
     first: float, since: float, transactions: int, rested: int
 ) -> None:
-    marks = Marks(NOW - max(first, since) * SECOND, NOW - min(first, since) * SECOND)
+    marks = MarkTimes(NOW - max(first, since) * SECOND, NOW - min(first, since) * SECOND)
     known = replace(RESTED, as_of=marks.first - rested * SECOND)
-    seen = Seen(NOW, f"{transactions}:{transactions}:", {KEY: marks}, {KEY: known.as_of}, SAME)
+    seen = Probe(NOW, f"{transactions}:{transactions}:", {KEY: marks}, {KEY: known.as_of}, SAME)
     decision = decide(CALM_BOARD, {"sales": known}, seen, KEY, watched=True, wanted=False)
     assert decision.why == "changed"
     assert decision.due == min(marks.last + CALM_REPORT.debounce, marks.first + CALM_REPORT.max_wait)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from reader.access import COOKIE, allowed, roots_of, token_of
-from reader.message import Listed, Request
+from reader.message import HeaderList, Request
 
 trees = st.lists(st.integers(0, 10**6), max_size=30).map(
     lambda picks: [0, *(pick % (child + 1) + 1 for child, pick in enumerate(picks))]
@@ -69,4 +69,4 @@ def test_roots_that_are_not_node_ids_open_nothing(data: dict[str, object], roots
 def test_the_token_comes_from_the_bearer_or_else_from_the_cookie(
     headers: list[tuple[str, str]], token: str | None
 ) -> None:
-    assert token_of(Request(method="GET", path="/", fields=Listed(headers))) == token
+    assert token_of(Request(method="GET", path="/", fields=HeaderList(headers))) == token

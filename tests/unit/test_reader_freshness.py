@@ -6,9 +6,9 @@ from itertools import product
 import pytest
 from hypothesis import example, given, strategies as st
 
-from reader.bounds import Bounds, bounds_of
+from reader.cache_control import CacheBounds, bounds_of
 from reader.freshness import (
-    Verdict,
+    FreshnessVerdict,
     as_of,
     cache_control,
     headers_of,
@@ -21,7 +21,7 @@ from reader.snapshot import Head, Meta
 SECOND = 1_000_000
 NOW = 1_800_000_000 * SECOND
 META = Meta(gen=7, verified_us=NOW, valid_until_us=None, soft_ms=30_000, hard_ms=300_000, cost_ms=20)
-NONE = Bounds()
+NONE = CacheBounds()
 
 
 def aged(seconds: float, *, valid_for: float | None = None) -> Meta:
@@ -33,38 +33,38 @@ def aged(seconds: float, *, valid_for: float | None = None) -> Meta:
 @pytest.mark.parametrize(
     ("meta", "bounds", "verdict"),
     [
-        (aged(0), NONE, Verdict.FRESH),
-        (aged(30), NONE, Verdict.FRESH),
-        (aged(30.000001), NONE, Verdict.STALE),
-        (aged(300), NONE, Verdict.STALE),
-        (aged(300.000001), NONE, Verdict.TOO_STALE),
-        (aged(-3600), NONE, Verdict.FRESH),
+        (aged(0), NONE, FreshnessVerdict.FRESH),
+        (aged(30), NONE, FreshnessVerdict.FRESH),
+        (aged(30.000001), NONE, FreshnessVerdict.STALE),
+        (aged(300), NONE, FreshnessVerdict.STALE),
+        (aged(300.000001), NONE, FreshnessVerdict.TOO_STALE),
+        (aged(-3600), NONE, FreshnessVerdict.FRESH),
         # time itself overtakes the data: at midnight, however young it is
-        (aged(1, valid_for=0.000001), NONE, Verdict.FRESH),
-        (aged(1, valid_for=0), NONE, Verdict.STALE),
-        (aged(1, valid_for=-59.999999), NONE, Verdict.STALE),
-        (aged(1, valid_for=-60), NONE, Verdict.TOO_STALE),
-        (aged(299, valid_for=-1), NONE, Verdict.STALE),
+        (aged(1, valid_for=0.000001), NONE, FreshnessVerdict.FRESH),
+        (aged(1, valid_for=0), NONE, FreshnessVerdict.STALE),
+        (aged(1, valid_for=-59.999999), NONE, FreshnessVerdict.STALE),
+        (aged(1, valid_for=-60), NONE, FreshnessVerdict.TOO_STALE),
+        (aged(299, valid_for=-1), NONE, FreshnessVerdict.STALE),
         # what the client asks for
-        (aged(10), Bounds(max_age_s=10), Verdict.FRESH),
-        (aged(10.000001), Bounds(max_age_s=10), Verdict.NOT_FRESH_ENOUGH),
-        (aged(100), Bounds(max_age_s=200), Verdict.STALE),
-        (aged(20), Bounds(min_fresh_s=10), Verdict.FRESH),
-        (aged(20.000001), Bounds(min_fresh_s=10), Verdict.NOT_FRESH_ENOUGH),
-        (aged(1, valid_for=5), Bounds(min_fresh_s=10), Verdict.NOT_FRESH_ENOUGH),
-        (aged(1000), Bounds(max_age_s=10), Verdict.TOO_STALE),
+        (aged(10), CacheBounds(max_age_s=10), FreshnessVerdict.FRESH),
+        (aged(10.000001), CacheBounds(max_age_s=10), FreshnessVerdict.NOT_FRESH_ENOUGH),
+        (aged(100), CacheBounds(max_age_s=200), FreshnessVerdict.STALE),
+        (aged(20), CacheBounds(min_fresh_s=10), FreshnessVerdict.FRESH),
+        (aged(20.000001), CacheBounds(min_fresh_s=10), FreshnessVerdict.NOT_FRESH_ENOUGH),
+        (aged(1, valid_for=5), CacheBounds(min_fresh_s=10), FreshnessVerdict.NOT_FRESH_ENOUGH),
+        (aged(1000), CacheBounds(max_age_s=10), FreshnessVerdict.TOO_STALE),
         # what the client puts up with
-        (aged(1000), Bounds(max_stale_s=970), Verdict.STALE),
-        (aged(1000), Bounds(max_stale_s=969), Verdict.TOO_STALE),
-        (aged(1000), Bounds(max_stale_s=2**31), Verdict.STALE),
-        (aged(1, valid_for=-600), Bounds(max_stale_s=2**31), Verdict.STALE),
-        (aged(100), Bounds(max_stale_s=60), Verdict.NOT_FRESH_ENOUGH),
-        (aged(20), Bounds(max_stale_s=0), Verdict.FRESH),
-        (aged(1000), Bounds(max_stale_s=2**31, max_age_s=10), Verdict.NOT_FRESH_ENOUGH),
+        (aged(1000), CacheBounds(max_stale_s=970), FreshnessVerdict.STALE),
+        (aged(1000), CacheBounds(max_stale_s=969), FreshnessVerdict.TOO_STALE),
+        (aged(1000), CacheBounds(max_stale_s=2**31), FreshnessVerdict.STALE),
+        (aged(1, valid_for=-600), CacheBounds(max_stale_s=2**31), FreshnessVerdict.STALE),
+        (aged(100), CacheBounds(max_stale_s=60), FreshnessVerdict.NOT_FRESH_ENOUGH),
+        (aged(20), CacheBounds(max_stale_s=0), FreshnessVerdict.FRESH),
+        (aged(1000), CacheBounds(max_stale_s=2**31, max_age_s=10), FreshnessVerdict.NOT_FRESH_ENOUGH),
     ],
 )
 def test_age_limits_and_the_clients_bounds_decide_what_may_be_served(
-    meta: Meta, bounds: Bounds, verdict: Verdict
+    meta: Meta, bounds: CacheBounds, verdict: FreshnessVerdict
 ) -> None:
     assert judge(meta, NOW, bounds).verdict is verdict
 
@@ -80,7 +80,7 @@ def test_age_limits_and_the_clients_bounds_decide_what_may_be_served(
     ],
 )
 def test_caches_are_told_the_age_at_which_the_answer_ends(age_s: float, directives: str) -> None:
-    assert cache_control(judge(aged(age_s), NOW, Bounds(max_stale_s=2**31))) == directives
+    assert cache_control(judge(aged(age_s), NOW, CacheBounds(max_stale_s=2**31))) == directives
 
 
 @given(
@@ -102,17 +102,17 @@ def test_no_cache_that_keeps_to_the_headers_shows_data_past_its_limits(
         hard_ms=soft_ms + extra_ms,
     )
     freshness = judge(meta, NOW, NONE)
-    if freshness.verdict is Verdict.TOO_STALE:
+    if freshness.verdict is FreshnessVerdict.TOO_STALE:
         return
     directives = bounds_like(cache_control(freshness))
     age_header = age_us // SECOND
     shown_fresh_until = NOW + (directives["max-age"] - age_header) * SECOND
     shown_stale_until = shown_fresh_until + directives.get("stale-while-revalidate", 0) * SECOND
-    if freshness.verdict is Verdict.FRESH:
-        assert judge(meta, shown_fresh_until, NONE).verdict is Verdict.FRESH
+    if freshness.verdict is FreshnessVerdict.FRESH:
+        assert judge(meta, shown_fresh_until, NONE).verdict is FreshnessVerdict.FRESH
     else:
         assert shown_fresh_until <= NOW
-    assert judge(meta, max(NOW, shown_stale_until), NONE).verdict is not Verdict.TOO_STALE
+    assert judge(meta, max(NOW, shown_stale_until), NONE).verdict is not FreshnessVerdict.TOO_STALE
 
 
 def bounds_like(header: str) -> dict[str, int]:
@@ -123,7 +123,7 @@ def bounds_like(header: str) -> dict[str, int]:
 
 @given(first=st.integers(0, 500 * SECOND), later=st.integers(0, 500 * SECOND))
 def test_data_nobody_refreshes_only_ever_gets_worse(first: int, later: int) -> None:
-    order = [Verdict.FRESH, Verdict.STALE, Verdict.TOO_STALE]
+    order = [FreshnessVerdict.FRESH, FreshnessVerdict.STALE, FreshnessVerdict.TOO_STALE]
     meta = aged(0, valid_for=100)
     verdicts = [judge(meta, NOW + span, NONE).verdict for span in sorted((first, later))]
     assert order.index(verdicts[0]) <= order.index(verdicts[1])
@@ -181,23 +181,23 @@ def test_a_document_the_client_holds_is_recognised_by_its_tag(header: str, *, he
         ("", NONE),
         ("no-cache", NONE),
         ("max-age=0", NONE),
-        ("max-age=10", Bounds(max_age_s=10)),
-        ("Max-Age=10 , MIN-FRESH=5", Bounds(max_age_s=10, min_fresh_s=5)),
-        ('max-age="10"', Bounds(max_age_s=10)),
-        ("max-age=10, max-age=20", Bounds(max_age_s=10)),
-        ("max-stale", Bounds(max_stale_s=2**31)),
-        ("max-stale=60, only-if-cached", Bounds(max_stale_s=60, only_if_cached=True)),
+        ("max-age=10", CacheBounds(max_age_s=10)),
+        ("Max-Age=10 , MIN-FRESH=5", CacheBounds(max_age_s=10, min_fresh_s=5)),
+        ('max-age="10"', CacheBounds(max_age_s=10)),
+        ("max-age=10, max-age=20", CacheBounds(max_age_s=10)),
+        ("max-stale", CacheBounds(max_stale_s=2**31)),
+        ("max-stale=60, only-if-cached", CacheBounds(max_stale_s=60, only_if_cached=True)),
         ("max-stale=x", NONE),
         ("max-age=-1", NONE),
         ("max-age=1.5", NONE),
         ("max-age=٣", NONE),
         ("max-age=", NONE),
         ("max-age", NONE),
-        ("max-age=" + "9" * 10_000, Bounds(max_age_s=2**31)),
+        ("max-age=" + "9" * 10_000, CacheBounds(max_age_s=2**31)),
         ("=,;=,,", NONE),
     ],
 )
-def test_what_the_client_asks_for_is_read_as_the_rfc_has_it(header: str, bounds: Bounds) -> None:
+def test_what_the_client_asks_for_is_read_as_the_rfc_has_it(header: str, bounds: CacheBounds) -> None:
     assert bounds_of(header) == bounds
 
 
@@ -205,4 +205,4 @@ def test_what_the_client_asks_for_is_read_as_the_rfc_has_it(header: str, bounds:
 def test_no_cache_control_upsets_the_reader(parts: list[str]) -> None:
     bounds = bounds_of("".join(parts))
     for age, valid in product((0, 100, 1000), (None, -30)):
-        assert judge(aged(age, valid_for=valid), NOW, bounds).verdict in Verdict
+        assert judge(aged(age, valid_for=valid), NOW, bounds).verdict in FreshnessVerdict

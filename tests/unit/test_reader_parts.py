@@ -7,17 +7,17 @@ import pytest
 from hypothesis import given, strategies as st
 
 import reader.access
-import reader.bounds
-import reader.copy
+import reader.cache
+import reader.cache_control
 import reader.cors
 import reader.encoding
 import reader.freshness
 import reader.message
-import reader.visible
+import reader.read_your_writes
 import sessions.glance
-from reader.copy import Copy
+from reader.cache import ReplyCache
 from reader.encoding import STORED, choose, takes_json, takes_plain
-from reader.visible import is_visible
+from reader.read_your_writes import is_visible
 from sessions import SessionsUnavailable
 from sessions.glance import is_due, living
 
@@ -26,13 +26,13 @@ from sessions.glance import is_due, living
     "module",
     [
         reader.access,
-        reader.bounds,
-        reader.copy,
+        reader.cache_control,
+        reader.cache,
         reader.cors,
         reader.encoding,
         reader.freshness,
         reader.message,
-        reader.visible,
+        reader.read_your_writes,
         sessions.glance,
     ],
 )
@@ -67,7 +67,7 @@ def test_a_write_is_visible_exactly_when_its_transaction_had_ended(
 def test_a_copy_never_grows_beyond_its_limit_and_believes_nothing_that_changed(
     steps: list[tuple[str, int, int]],
 ) -> None:
-    copy, changed = Copy(octets=1500), set[str]()
+    copy, changed = ReplyCache(octets=1500), set[str]()
     for key, part, size in steps:
         if size == 0:
             copy.changed([key.encode()])
@@ -80,7 +80,7 @@ def test_a_copy_never_grows_beyond_its_limit_and_believes_nothing_that_changed(
 
 
 def test_what_changed_while_it_was_on_its_way_is_a_memory_only() -> None:
-    copy = Copy(octets=1000)
+    copy = ReplyCache(octets=1000)
     asked_at = copy.generation
     copy.changed([b"other"])
     copy.keep("key", 1, [b"v"], size=1, asked_at=asked_at, stamp="tree")

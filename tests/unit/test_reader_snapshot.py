@@ -7,7 +7,7 @@ from contextlib import suppress
 import pytest
 from hypothesis import given, strategies as st
 
-from reader.snapshot import ERROR_LENGTH, Failure, Head, Meta, SnapshotUnreadable, decode, fields_of
+from reader.snapshot import ERROR_LENGTH, Head, LastFailure, Meta, SnapshotUnreadable, decode, fields_of
 
 HEAD = {"etag": "0123456789abcdef", "path": [1, 4, 17], "as_of_us": 5}
 META = {
@@ -39,7 +39,7 @@ def test_all_parts_are_understood() -> None:
     assert snapshot.meta == Meta(
         gen=3, verified_us=6, valid_until_us=None, soft_ms=30_000, hard_ms=300_000, cost_ms=12.5
     )
-    assert snapshot.failure == Failure(at_us=8, error="no disk")
+    assert snapshot.failure == LastFailure(at_us=8, error="no disk")
 
 
 def test_what_is_absent_is_none() -> None:
@@ -50,9 +50,9 @@ def test_what_is_absent_is_none() -> None:
 def test_of_a_failure_only_its_first_line_is_passed_on() -> None:
     error = "boom\nTraceback (most recent call last):\n  File secret.py" + "x" * 1000
     snapshot = decode([None, None, None, None, stored({"at_us": 8, "error": error})])
-    assert snapshot.failure == Failure(at_us=8, error="boom")
+    assert snapshot.failure == LastFailure(at_us=8, error="boom")
     snapshot = decode([None, None, None, None, stored({"at_us": 8, "error": "x" * 1000})])
-    assert snapshot.failure == Failure(at_us=8, error="x" * ERROR_LENGTH)
+    assert snapshot.failure == LastFailure(at_us=8, error="x" * ERROR_LENGTH)
 
 
 @pytest.mark.parametrize(

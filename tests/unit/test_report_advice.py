@@ -2,7 +2,7 @@
 
 import pytest
 
-from ops.reports.advice import Measured, advise
+from ops.reports.advice import Measurement, advise
 from ops.reports.walk_postgres import Walk, sample
 from reports.tree import Node, grow_tree
 
@@ -10,31 +10,31 @@ from reports.tree import Node, grow_tree
 @pytest.mark.parametrize(
     ("it", "do", "words"),
     [
-        (Measured(set_ms=5, walk_ms=1_533, statements=700), "fix", "700 statements"),
-        (Measured(set_ms=5, walk_ms=90_000, statements=700), "fix", "answers the same in 5.0 ms"),
-        (Measured(set_ms=5, walk_ms=60, statements=21), "fix", "21 statements"),
-        (Measured(set_ms=5, walk_ms=60, statements=20), "leave", "60.0 ms"),
-        (Measured(set_ms=1_999, views=0.1), "leave", "2 s would be too slow"),
-        (Measured(set_ms=2_000, views=0.1), "precompute", "2 s is too slow"),
-        (Measured(set_ms=301, views=10), "precompute", "over 5 %"),
-        (Measured(set_ms=299, views=10), "leave", "5.0%"),
-        (Measured(set_ms=2_500, walk_ms=9_000, statements=700, views=1), "precompute", "9.0 s"),
-        (Measured(set_ms=5, walk_ms=3_000, statements=1, views=0.1), "precompute", "3.0 s"),
-        (Measured(set_ms=5, walk_ms=400, statements=1, views=10, refreshes=12), "precompute", "saves 98.5%"),
-        (Measured(set_ms=400, views=10, refreshes=12), "precompute", "saves no time"),
+        (Measurement(set_ms=5, walk_ms=1_533, statements=700), "fix", "700 statements"),
+        (Measurement(set_ms=5, walk_ms=90_000, statements=700), "fix", "answers the same in 5.0 ms"),
+        (Measurement(set_ms=5, walk_ms=60, statements=21), "fix", "21 statements"),
+        (Measurement(set_ms=5, walk_ms=60, statements=20), "leave", "60.0 ms"),
+        (Measurement(set_ms=1_999, views=0.1), "leave", "2 s would be too slow"),
+        (Measurement(set_ms=2_000, views=0.1), "precompute", "2 s is too slow"),
+        (Measurement(set_ms=301, views=10), "precompute", "over 5 %"),
+        (Measurement(set_ms=299, views=10), "leave", "5.0%"),
+        (Measurement(set_ms=2_500, walk_ms=9_000, statements=700, views=1), "precompute", "9.0 s"),
+        (Measurement(set_ms=5, walk_ms=3_000, statements=1, views=0.1), "precompute", "3.0 s"),
+        (Measurement(set_ms=5, walk_ms=400, statements=1, views=10, refreshes=12), "precompute", "saves 98.5%"),
+        (Measurement(set_ms=400, views=10, refreshes=12), "precompute", "saves no time"),
     ],
 )
-def test_the_advice_follows_from_what_was_measured(it: Measured, do: str, words: str) -> None:
+def test_the_advice_follows_from_what_was_measured(it: Measurement, do: str, words: str) -> None:
     advice = advise(it)
     assert advice.do == do
     assert words in "; ".join(advice.reasons)
 
 
 def test_what_is_saved_is_told_as_it_is_also_when_it_is_less_than_nothing() -> None:
-    assert advise(Measured(set_ms=5.3, walk_ms=1_533, statements=700, refreshes=12)).saved == pytest.approx(
+    assert advise(Measurement(set_ms=5.3, walk_ms=1_533, statements=700, refreshes=12)).saved == pytest.approx(
         0.9959, abs=1e-4
     )
-    assert advise(Measured(set_ms=5.3, refreshes=12)).saved == pytest.approx(-0.2)
+    assert advise(Measurement(set_ms=5.3, refreshes=12)).saved == pytest.approx(-0.2)
 
 
 def test_all_nodes_are_reckoned_from_a_sample_with_what_it_may_be_off() -> None:

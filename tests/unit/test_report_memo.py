@@ -6,7 +6,7 @@ from typing import Any
 from hypothesis import given, strategies as st
 
 from reports.document import Document
-from reports.memo import Memo, etags_of
+from reports.memo import RefreshMemo, etags_of
 from reports.tree import Node, Tree, grow_tree
 from tests.unit.test_document import REPORT
 
@@ -31,7 +31,7 @@ class Writer:
 
 
 def test_equal_rows_of_the_same_tree_are_written_once_and_again_when_somebody_asks_for_them() -> None:
-    memo, first, again = Memo(), Writer(ROWS), Writer([dict(row) for row in ROWS])
+    memo, first, again = RefreshMemo(), Writer(ROWS), Writer([dict(row) for row in ROWS])
     tree = memo.tree("nodes", NODES, grown)
     former = memo.documents(REPORT.name, tree, ROWS, first)
     latter = memo.documents(REPORT.name, tree, [dict(row) for row in ROWS], again)
@@ -43,7 +43,7 @@ def test_equal_rows_of_the_same_tree_are_written_once_and_again_when_somebody_as
 
 
 def test_the_same_tree_is_given_for_equal_rows_and_another_one_for_others() -> None:
-    memo = Memo()
+    memo = RefreshMemo()
     tree = memo.tree("nodes", NODES, grown)
     assert memo.tree("nodes", [dict(row) for row in NODES], grown) is tree
     moved = memo.tree("nodes", [*NODES, {"id": 3, "parent_id": 2}], grown)
@@ -61,7 +61,7 @@ rows = st.lists(st.fixed_dictionaries({"node_id": st.integers(1, 3), "n": st.int
 def test_whatever_came_before_the_etags_are_those_of_the_rows(
     asked: list[tuple[str, list[dict[str, Any]]]],
 ) -> None:
-    memo = Memo()
+    memo = RefreshMemo()
     tree = memo.tree("nodes", NODES, grown)
     for report, found in asked:
         known = etags_of(memo.documents(report, tree, found, Writer(found)))

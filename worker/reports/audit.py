@@ -33,12 +33,12 @@ from reports.numbers import EXACT, as_text, divided, read_exactly
 from reports.pace import only_ended
 from reports.rollup import InvalidRows
 from reports.rollups import columns_of, ratio_of, top_of
-from reports.source_postgres import Snapshot
+from reports.source_postgres import DatabaseSnapshot
 from reports.triggers import board_key
 from worker.engine import Cron, Schedule
 from worker.events import emit, event
 from worker.reports.audit_postgres import is_unmarked, rows_below
-from worker.reports.refresher import Refresher
+from worker.reports.refresh_context import RefreshContext
 
 _REPORT_MISMATCH = event("report.mismatch")
 
@@ -59,12 +59,12 @@ class Auditor:
         redis: with ``decode_responses=False``.
     """
 
-    refresher: Refresher
+    refresher: RefreshContext
     redis: Redis
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class AuditFinding:
     """What an audit of one report came to.
 
     Attributes:
@@ -101,13 +101,13 @@ async def audit_reports(context: dict[str, Any]) -> dict[str, object]:
     return found
 
 
-async def audit_report(auditor: Auditor, report: Report, *, nodes: int = NODES) -> Finding:
+async def audit_report(auditor: Auditor, report: Report, *, nodes: int = NODES) -> AuditFinding:
     """Audit some nodes of one report, and leave word of it."""
     refresher = auditor.refresher
     async with refresher.source.snapshot() as state:
         stored = await _drawn(auditor, report, nodes)
         if stored is None or not await _is_of(refresher, state, report, stored.meta):
-            finding = Finding()
+            finding = AuditFinding()
         else:
             async with state.part():
                 finding = await _compared(refresher, state, report, stored)
@@ -142,7 +142,9 @@ async def _drawn(auditor: Auditor, report: Report, nodes: int) -> _Stored | None
     return _Stored(orjson.loads(meta), totals)
 
 
-async def _compared(refresher: Refresher, state: Snapshot, report: Report, stored: _Stored) -> Finding:
+async def _compared(
+    refresher: RefreshContext, state: DatabaseSnapshot, report: Report, stored: _Stored
+) -> AuditFinding:
     """The finding; nothing is audited where a value of the rows has no form, so that a refresh fails as well."""
     try:
         wrong = [
@@ -151,11 +153,13 @@ async def _compared(refresher: Refresher, state: Snapshot, report: Report, store
             for measure in await _differing(refresher, state, report, stored.as_of, node, shown)
         ]
     except InvalidRows:
-        return Finding()
-    return Finding(len(stored.totals), tuple(wrong))
+        return AuditFinding()
+    return AuditFinding(len(stored.totals), tuple(wrong))
 
 
-async def _is_of(refresher: Refresher, state: Snapshot, report: Report, meta: Mapping[str, Any]) -> bool:
+async def _is_of(
+    refresher: RefreshContext, state: DatabaseSnapshot, report: Report, meta: Mapping[str, Any]
+) -> bool:
     """Whether the database still holds what the set was made from, in this very state."""
     board = refresher.board_of(report).name
     as_of = _EPOCH + timedelta(microseconds=meta["as_of_us"])
@@ -167,7 +171,12 @@ async def _is_of(refresher: Refresher, state: Snapshot, report: Report, meta: Ma
 
 
 async def _differing(
-    refresher: Refresher, state: Snapshot, report: Report, as_of: datetime, node: int, shown: Mapping[str, Any]
+    refresher: RefreshContext,
+    state: DatabaseSnapshot,
+    report: Report,
+    as_of: datetime,
+    node: int,
+    shown: Mapping[str, Any],
 ) -> list[str]:
     """The measures of a node's total that are not what the slow way says."""
     day = day_around(as_of, refresher.zone_of(report))
@@ -262,7 +271,7 @@ def _same(slow: Any, shown: Any) -> bool:  # noqa: ANN401  whatever is measured
     return bool((str(slow) if not isinstance(slow, str | list | dict | bool | None) else slow) == shown)
 
 
-async def _note(auditor: Auditor, report: Report, finding: Finding, at: datetime) -> None:
+async def _note(auditor: Auditor, report: Report, finding: AuditFinding, at: datetime) -> None:
     """Count, and keep which node and measure differed last."""
     key = audit(auditor.refresher.tenant, report.name)
     at_us = (at - _EPOCH) // timedelta(microseconds=1)

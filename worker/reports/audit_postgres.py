@@ -6,7 +6,7 @@ from typing import Any
 
 from reports import Report
 from reports.day import Day
-from reports.source_postgres import Snapshot
+from reports.source_postgres import DatabaseSnapshot
 
 _BELOW = """
 WITH RECURSIVE tree AS (
@@ -29,7 +29,7 @@ SELECT NOT EXISTS (SELECT FROM momentus.dirty WHERE board = $1)
 
 
 async def rows_below(
-    state: Snapshot, report: Report, node: int, *, now: datetime, day: Day
+    state: DatabaseSnapshot, report: Report, node: int, *, now: datetime, day: Day
 ) -> list[Mapping[str, Any]]:
     """The report's direct rows of a node and of all below it. Raises DATABASE_FAULTS."""
     values: dict[str, datetime | str] = {"now": now, "day_start": day.start, "day_end": day.end, "zone": day.zone}
@@ -38,6 +38,6 @@ async def rows_below(
     return await state.query(sql, *bound, node)
 
 
-async def is_unmarked(state: Snapshot, board: str, *, since: datetime) -> bool:
+async def is_unmarked(state: DatabaseSnapshot, board: str, *, since: datetime) -> bool:
     """Whether no change of a board is marked that a set of that instant does not hold. Raises DATABASE_FAULTS."""
     return bool((await state.query(_UNMARKED, board, since))[0][0])

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 
 from clocks import BOUND, SET_US, Reading, ServerClock, moment
 from reports.document import microseconds
-from reports.pace import Known, includes
+from reports.pace import KnownSet, includes
 from reports.store import NewSet
 from worker.events import emit, event
 
@@ -70,7 +70,7 @@ def microseconds_of(span: timedelta) -> int:
     return span // _TICK
 
 
-def follows(new: NewSet, last: Known | None) -> datetime | None:
+def follows(new: NewSet, last: KnownSet | None) -> datetime | None:
     """The instant by which the fence is to judge a new set; None when a later state is stored for certain.
 
     As a rule that is when its transaction began. Where the clocks of the two sets differ, one of them was set in
@@ -93,7 +93,7 @@ def follows(new: NewSet, last: Known | None) -> datetime | None:
     return None if is_seen else began
 
 
-def ahead_of(new: NewSet, last: Known | None) -> timedelta:
+def ahead_of(new: NewSet, last: KnownSet | None) -> timedelta:
     """How far what is stored lies in the future of a new set, by the database's clock; zero as a rule."""
     if last is None or not last.stored:
         return timedelta(0)

@@ -12,10 +12,10 @@ from reports import Report
 from reports.boards import Board
 from reports.day import Day, day_around
 from reports.document import microseconds, milliseconds
-from reports.source_postgres import Snapshot
+from reports.source_postgres import DatabaseSnapshot
 from reports.store import NewSet
 from worker.events import emit, event
-from worker.reports.refresher import Refresher, compute, publish
+from worker.reports.refresh_context import RefreshContext, compute, publish
 
 _REPORT_NOT_CLOSED = event("report.not_closed")
 _REPORT_CLOSED = event("report.closed")
@@ -57,7 +57,7 @@ def day_of(date_: date, zone: ZoneInfo) -> Day:
     return day_around(datetime(date_.year, date_.month, date_.day, 12, tzinfo=zone), zone)
 
 
-async def close_days(refresher: Refresher, board: Board, *, now: datetime) -> int:
+async def close_days(refresher: RefreshContext, board: Board, *, now: datetime) -> int:
     """Close what is to be closed of a board's reports; how many sets were stored.
 
     A failure is said, and tried again at the next refresh.
@@ -80,7 +80,7 @@ async def close_days(refresher: Refresher, board: Board, *, now: datetime) -> in
     return stored
 
 
-async def _close(refresher: Refresher, report: Report, date_: date) -> int:
+async def _close(refresher: RefreshContext, report: Report, date_: date) -> int:
     zone = refresher.zone_of(report)
     end = day_of(date_, zone).end
     async with refresher.source.snapshot() as snapshot:
@@ -103,7 +103,7 @@ async def _close(refresher: Refresher, report: Report, date_: date) -> int:
     return int(facts["state"] == "stored")
 
 
-def _meta(report: Report, snapshot: Snapshot, end: datetime, *, scopes: int) -> dict[str, object]:
+def _meta(report: Report, snapshot: DatabaseSnapshot, end: datetime, *, scopes: int) -> dict[str, object]:
     """As of a set that is true for the end of its day, whenever it was computed."""
     return {
         "report": report.name,

@@ -23,10 +23,10 @@ from reports.boards import Board
 from reports.catalogue_postgres import Catalogue, Proof
 from reports.declarations import UNDECLARED
 from reports.outbox_postgres import Outbox
-from reports.pace import SHARE, Decision, Known, Seen, decide_all, rest_ends
+from reports.pace import SHARE, Decision, KnownSet, Probe, decide_all, rest_ends
 from reports.source_postgres import DATABASE_FAULTS, log_fields
 from worker.events import emit, event
-from worker.reports.refresher import Refresher
+from worker.reports.refresh_context import RefreshContext
 
 _PROBER_FAILED = event("prober.failed")
 _REPORT_WITHDRAWN = event("report.withdrawn")
@@ -46,7 +46,7 @@ _FAULTS = (RedisError, NotEnqueued, *DATABASE_FAULTS)
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class ProbeRound:
     """What one look led to: a decision by board, and the boards whose refresh was asked for."""
 
     at: datetime
@@ -63,7 +63,7 @@ class Prober:
         share: the part of one processor of the database that all boards of the tenant together may use.
     """
 
-    def __init__(self, refresher: Refresher, producer: Producer, *, share: float = SHARE) -> None:
+    def __init__(self, refresher: RefreshContext, producer: Producer, *, share: float = SHARE) -> None:
         if refresher.outbox is None:
             raise ValueError("outbox: a prober needs a way to look at the database")
         self._outbox: Outbox = refresher.outbox
@@ -116,7 +116,7 @@ class Prober:
             for report in ours:
                 await declarations.forget_gone(report)
 
-    async def look(self) -> Look:
+    async def look(self) -> ProbeRound:
         """Look once: note what is proved, ask for what is due."""
         try:
             seen = await self._outbox.look()
@@ -139,9 +139,9 @@ class Prober:
         )
         await self._verify(decisions, known, seen, offset_us)
         due = [name for name, decision in decisions.items() if decision.due <= seen.at]
-        return Look(seen.at, decisions, await self._ask(due))
+        return ProbeRound(seen.at, decisions, await self._ask(due))
 
-    async def _compare_clocks(self, seen: Seen) -> int | None:
+    async def _compare_clocks(self, seen: Probe) -> int | None:
         """The database's clock less Redis's."""
         clocks = self._refresher.clocks
         if seen.reading is not None:
@@ -150,7 +150,7 @@ class Prober:
         return clocks.offset_us
 
     async def _verify(
-        self, decisions: Mapping[str, Decision], known: Mapping[str, Known], seen: Seen, offset_us: int | None
+        self, decisions: Mapping[str, Decision], known: Mapping[str, KnownSet], seen: Probe, offset_us: int | None
     ) -> None:
         store, visible = self._refresher.store, seen.visible
         proved = [name for decision in decisions.values() for name in decision.proved]
@@ -203,6 +203,6 @@ class Prober:
         return found
 
 
-def _is_due_blind(known: Known, report: Report, now: datetime) -> bool:
+def _is_due_blind(known: KnownSet, report: Report, now: datetime) -> bool:
     rest = rest_ends(known.again, known.failed, now)
     return (rest is None or rest <= now) and max(known.verified, known.at) + report.every <= now

@@ -28,13 +28,20 @@ from reports.day import Day, day_around
 from reports.document import microseconds, milliseconds
 from reports.off_loop import off_loop
 from reports.rollup import InvalidRows
-from reports.source_postgres import DATABASE_FAULTS, AnotherRefresh, MarksRefused, Snapshot, is_never, log_fields
-from reports.store import Failure, NewSet
+from reports.source_postgres import (
+    DATABASE_FAULTS,
+    AnotherRefresh,
+    DatabaseSnapshot,
+    MarksRefused,
+    is_never,
+    log_fields,
+)
+from reports.store import FailureStreak, NewSet
 from reports.triggers import board_key
 from worker.engine import GiveUp, TryLater
 from worker.events import emit, event
 from worker.reports.history import close_days
-from worker.reports.refresher import Refresher, compute, publish
+from worker.reports.refresh_context import RefreshContext, compute, publish
 
 _REPORT_REFRESHED = event("report.refreshed")
 _REPORT_SUPERSEDED = event("report.superseded")
@@ -51,12 +58,12 @@ class ClockSetBack(Exception):
     """What is stored is of the future by the database's clock, and nothing tells that it is the older state."""
 
 
-class Superseded(Exception):
+class SetSuperseded(Exception):
     """A newer set of a report of the board is stored; what this transaction has taken up comes back."""
 
 
 @dataclass(slots=True)
-class Outcome:
+class BoardOutcome:
     """What became of a board's refresh: facts by report, and the words of those that failed."""
 
     reports: dict[str, dict[str, object]] = field(default_factory=dict)
@@ -85,7 +92,7 @@ async def refresh_report(
         GiveUp: the report is not declared here.
         TryLater: the database or a report's SQL failed; the last good set of each that failed stays.
     """
-    refresher: Refresher = context["refresher"]
+    refresher: RefreshContext = context["refresher"]
     if tenant != refresher.tenant:
         raise TryLater(f"this worker serves another tenant than {tenant!r}", after=_ANOTHER_WORKER, charged=False)
     if report not in refresher.reports:
@@ -99,7 +106,7 @@ async def refresh_report(
     return outcome.facts()
 
 
-async def _elsewhere(refresher: Refresher, report: str) -> dict[str, object]:
+async def _elsewhere(refresher: RefreshContext, report: str) -> dict[str, object]:
     """What becomes of a refresh of a report that this worker does not have.
 
     Raises:
@@ -115,7 +122,7 @@ async def _elsewhere(refresher: Refresher, report: str) -> dict[str, object]:
     raise GiveUp(f"report {report!r} is not declared on this worker")
 
 
-async def refresh(refresher: Refresher, report: Report) -> dict[str, object]:
+async def refresh(refresher: RefreshContext, report: Report) -> dict[str, object]:
     """Refresh a report's board; what was done about that report.
 
     Raises:
@@ -127,7 +134,7 @@ async def refresh(refresher: Refresher, report: Report) -> dict[str, object]:
     return outcome.reports[report.name]
 
 
-async def refresh_board(refresher: Refresher, board: Board, *, scope: int | None = None) -> Outcome:
+async def refresh_board(refresher: RefreshContext, board: Board, *, scope: int | None = None) -> BoardOutcome:
     """Recompute a board's reports and store what changed. Does not raise for a report's own failure.
 
     Raises:
@@ -135,10 +142,10 @@ async def refresh_board(refresher: Refresher, board: Board, *, scope: int | None
     """
     began = time.perf_counter()
     failures = await refresher.store.failures([report.name for report in board.reports])
-    outcome = Outcome()
+    outcome = BoardOutcome()
     try:
         await _refresh_watched_or_not(refresher, board, failures, outcome)
-    except Superseded:
+    except SetSuperseded:
         pass  # said of the report already; the marks are for the next refresh
     except AnotherRefresh as error:
         raise TryLater(str(error), after=_ANOTHER_WORKER, charged=False) from error
@@ -152,7 +159,7 @@ async def refresh_board(refresher: Refresher, board: Board, *, scope: int | None
 
 
 async def _refresh_watched_or_not(
-    refresher: Refresher, board: Board, failures: Mapping[str, Failure], outcome: Outcome
+    refresher: RefreshContext, board: Board, failures: Mapping[str, FailureStreak], outcome: BoardOutcome
 ) -> None:
     """Refresh in one transaction, with the board's marks where this user may take them up, else without."""
     outbox = refresher.outbox
@@ -170,7 +177,11 @@ async def _refresh_watched_or_not(
 
 
 async def _refresh_all(
-    refresher: Refresher, board: Board, snapshot: Snapshot, failures: Mapping[str, Failure], outcome: Outcome
+    refresher: RefreshContext,
+    board: Board,
+    snapshot: DatabaseSnapshot,
+    failures: Mapping[str, FailureStreak],
+    outcome: BoardOutcome,
 ) -> None:
     """Compute and store each report that does not rest.
 
@@ -201,10 +212,10 @@ async def _refresh_all(
             fault = ClockSetBack(f"what is stored is {ahead} ahead of the database's clock; {_WAITS}")
             await _note_failure(refresher, refresher.reports[one.report], fault, failures[one.report], outcome)
     if any(facts["state"] == "superseded" for facts in outcome.reports.values()):
-        raise Superseded
+        raise SetSuperseded
 
 
-async def _digest(refresher: Refresher, board: Board, snapshot: Snapshot) -> str | None:
+async def _digest(refresher: RefreshContext, board: Board, snapshot: DatabaseSnapshot) -> str | None:
     """What the catalogue says of the board in this very state; the outbox may have seen another."""
     proof = (await read_catalogue(snapshot.query, refresher.tenant, {board.name: board})).proof(board.name)
     if refresher.outbox is not None and (proof.kind == "marks") != (snapshot.xid is not None):
@@ -212,7 +223,7 @@ async def _digest(refresher: Refresher, board: Board, snapshot: Snapshot) -> str
     return proof.digest
 
 
-async def _compare_clocks(refresher: Refresher, snapshot: Snapshot) -> int | None:
+async def _compare_clocks(refresher: RefreshContext, snapshot: DatabaseSnapshot) -> int | None:
     """By how much the database's clock is ahead of Redis's."""
     if snapshot.reading is not None:
         refresher.clocks.note_database(snapshot.reading)
@@ -221,7 +232,11 @@ async def _compare_clocks(refresher: Refresher, snapshot: Snapshot) -> int | Non
 
 
 async def _computed(
-    refresher: Refresher, report: Report, snapshot: Snapshot, digest: str | None, offset_us: int | None
+    refresher: RefreshContext,
+    report: Report,
+    snapshot: DatabaseSnapshot,
+    digest: str | None,
+    offset_us: int | None,
 ) -> NewSet:
     spent = snapshot.spent
     zone = refresher.zone_of(report)
@@ -242,7 +257,7 @@ async def _computed(
     )
 
 
-async def _valid_until(snapshot: Snapshot, report: Report, day: Day) -> datetime | None:
+async def _valid_until(snapshot: DatabaseSnapshot, report: Report, day: Day) -> datetime | None:
     """When the numbers change by themselves.
 
     Raises:
@@ -262,7 +277,7 @@ async def _valid_until(snapshot: Snapshot, report: Report, day: Day) -> datetime
 
 def _meta(
     report: Report,
-    snapshot: Snapshot,
+    snapshot: DatabaseSnapshot,
     until: datetime | None,
     digest: str | None,
     *,
@@ -288,11 +303,11 @@ def _meta(
 
 
 async def _note_failure(
-    refresher: Refresher,
+    refresher: RefreshContext,
     report: Report,
     error: Exception,
-    former: Failure,
-    outcome: Outcome,
+    former: FailureStreak,
+    outcome: BoardOutcome,
     *,
     cost: timedelta = timedelta(0),
 ) -> None:
@@ -301,12 +316,12 @@ async def _note_failure(
     words = f"{type(error).__name__}: {error}"
     rest = rest_after(former.times + 1, cost=cost, share=report.max_db_share)
     outcome.failed[report.name] = words
-    failure = Failure(former.times + 1, now + rest)
+    failure = FailureStreak(former.times + 1, now + rest)
     await refresher.store.record_failure(report.name, at=now, error=words, failure=failure)
     emit(_REPORT_FAILED, report=report.name, board=report.board or report.name, **log_fields(error))
 
 
-def _say(board: Board, outcome: Outcome, scope: int | None) -> None:
+def _say(board: Board, outcome: BoardOutcome, scope: int | None) -> None:
     for name, facts in outcome.reports.items():
         told = _REPORT_REFRESHED if facts["state"] == "stored" else _REPORT_SUPERSEDED
         emit(told, report=name, board=board.name, scope=scope, total_ms=outcome.total_ms, **_figures(facts))

@@ -12,7 +12,7 @@ from sessions.token import place_of
 
 
 @dataclass(frozen=True, slots=True)
-class Asker:
+class LiveSession:
     """A living session.
 
     Attributes:
@@ -23,7 +23,7 @@ class Asker:
     roots: AbstractSet[int]
 
 
-async def find_asker(guard: Guard, request: Request, *, counts: bool = True) -> Asker | None:
+async def find_asker(guard: Guard, request: Request, *, counts: bool = True) -> LiveSession | None:
     """Find the session of a request; None when there is none, or when it has ended.
 
     Args:
@@ -37,5 +37,5 @@ async def find_asker(guard: Guard, request: Request, *, counts: bool = True) -> 
         place, asked = place_of(token), await guard.ask(token)
         roots = await guard.roots(token, asked, counts=counts) if asked else None
         if place is not None and roots is not None:
-            return Asker(place.session_key, roots)
+            return LiveSession(place.session_key, roots)
     return None

@@ -12,7 +12,7 @@ from difflib import get_close_matches
 import orjson
 
 from ops.reports.facts_postgres import ReportFacts, SqlFault
-from ops.reports.finding import Finding
+from ops.reports.finding import ReportFinding
 from reports import Report
 from reports.catalogue_postgres import Proof
 from reports.columns import misfit
@@ -21,7 +21,7 @@ from reports.rollups import columns_of
 from reports.schema import breaks, document_schema
 from reports.tree import InvalidTree
 
-Rule = Callable[[Report, ReportFacts], Iterator[Finding]]
+Rule = Callable[[Report, ReportFacts], Iterator[ReportFinding]]
 
 _IDS = {"int2", "int4", "int8"}
 _CLOCK = re.compile(
@@ -35,7 +35,7 @@ _ZONELESS = re.compile(rb'"(\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d{1,6})?)"')
 _DAY = {"day_start", "day_end"}
 
 
-def judge(report: Report, facts: ReportFacts, proof: Proof | None = None) -> list[Finding]:
+def judge(report: Report, facts: ReportFacts, proof: Proof | None = None) -> list[ReportFinding]:
     """All that is to be mended.
 
     Args:
@@ -45,29 +45,29 @@ def judge(report: Report, facts: ReportFacts, proof: Proof | None = None) -> lis
     return [*found, *rows_that_are_hidden(report, facts, proof or Proof())]
 
 
-def rows_that_are_hidden(report: Report, facts: ReportFacts, proof: Proof) -> Iterator[Finding]:
+def rows_that_are_hidden(report: Report, facts: ReportFacts, proof: Proof) -> Iterator[ReportFinding]:
     """Row-level security that leaves the worker's user nothing at all is hardly meant."""
     if facts.cost_ms is not None and not facts.rows:
         for table in proof.hidden:
             fault = f"there are no rows, and row-level security may hide those of {table} from this user"
-            yield Finding(
+            yield ReportFinding(
                 key_of(report, "sources"), fault, "give its role BYPASSRLS, or a policy FOR SELECT USING (true)"
             )
 
 
-def sql_that_fails(report: Report, facts: ReportFacts) -> Iterator[Finding]:
+def sql_that_fails(report: Report, facts: ReportFacts) -> Iterator[ReportFinding]:
     """Refused by the database, or ended by its timeout."""
     for fault in facts.refused:
         if fault.timed_out:
             remedy = "look at --plan for a scan to save, or raise MOMENTUS_REPORTS__STATEMENT_TIMEOUT"
-            yield Finding(_at(report, fault), "ran longer than the statement timeout and was ended", remedy)
+            yield ReportFinding(_at(report, fault), "ran longer than the statement timeout and was ended", remedy)
         else:
-            yield Finding(
+            yield ReportFinding(
                 _at(report, fault), fault.words, fault.hint or "mend the query; psql shows the same error"
             )
 
 
-def columns_that_are_not_there(report: Report, facts: ReportFacts) -> Iterator[Finding]:
+def columns_that_are_not_there(report: Report, facts: ReportFacts) -> Iterator[ReportFinding]:
     """The scope and every measure need a column, the scope a whole number."""
     if not facts.columns:
         return
@@ -76,61 +76,63 @@ def columns_that_are_not_there(report: Report, facts: ReportFacts) -> Iterator[F
         if column not in facts.columns:
             close = get_close_matches(column, facts.columns, n=1)
             remedy = f"did you mean {close[0]!r}?" if close else f"it has {', '.join(facts.columns)}"
-            yield Finding(key_of(report, key), f"the query has no column {column!r}", remedy)
+            yield ReportFinding(key_of(report, key), f"the query has no column {column!r}", remedy)
     if facts.columns.get(report.scope, "int8") not in _IDS:
         fault = f"{report.scope!r} is {facts.columns[report.scope]}, and nodes have whole numbers"
-        yield Finding(key_of(report, "scope"), fault, "name the column with the node's id, or cast it to bigint")
+        yield ReportFinding(
+            key_of(report, "scope"), fault, "name the column with the node's id, or cast it to bigint"
+        )
 
 
-def roll_ups_that_do_not_fit(report: Report, facts: ReportFacts) -> Iterator[Finding]:
+def roll_ups_that_do_not_fit(report: Report, facts: ReportFacts) -> Iterator[ReportFinding]:
     """Each roll-up takes certain types of columns."""
     for measure in columns_of(report.rollup):
         column, how = facts.columns.get(measure), report.rollup[measure]
         if column is not None and (remedy := misfit(column, how)):
-            yield Finding(
+            yield ReportFinding(
                 key_of(report, f"rollup.{measure}"), f"{how!r} does not fit a column of {column}", remedy
             )
 
 
-def clocks_of_the_server(report: Report, facts: ReportFacts) -> Iterator[Finding]:
+def clocks_of_the_server(report: Report, facts: ReportFacts) -> Iterator[ReportFinding]:
     """A query that asks the server's clock is true for no stated instant, and in the server's zone."""
     del facts
     silent = _SILENT.sub(lambda match: re.sub(r"[^\n]", " ", match[0]), report.sql)
     for match in _CLOCK.finditer(silent):
         line = report.place.query + silent[: match.start()].count("\n")
         remedy = "use :now, or :day_start and :day_end for the day in the organisation's zone"
-        yield Finding(f"{report.place.file}:{line}", f"asks the server's clock with {match[0]}", remedy)
+        yield ReportFinding(f"{report.place.file}:{line}", f"asks the server's clock with {match[0]}", remedy)
 
 
-def time_that_is_not_declared(report: Report, facts: ReportFacts) -> Iterator[Finding]:
+def time_that_is_not_declared(report: Report, facts: ReportFacts) -> Iterator[ReportFinding]:
     """Numbers about a day change at its end."""
     if _DAY & set(report.parameters) and not report.next_midnight and not report.valid_until:
         fault = "the query asks about a day, and valid_until says that only changes of data change its numbers"
-        yield Finding(key_of(report, "valid_until"), fault, 'write valid_until = "next_midnight"')
+        yield ReportFinding(key_of(report, "valid_until"), fault, 'write valid_until = "next_midnight"')
     if report.valid_until and facts.until_past:
         fault = f"returned {facts.until}, which is no timestamptz after :now"
-        yield Finding(
+        yield ReportFinding(
             key_of(report, "valid_until"), fault, "return the next such instant, or null when there is none"
         )
 
 
-def sources_that_differ(report: Report, facts: ReportFacts) -> Iterator[Finding]:
+def sources_that_differ(report: Report, facts: ReportFacts) -> Iterator[ReportFinding]:
     """Changes of a table that is read and not named would go unnoticed."""
     where = key_of(report, "sources")
     for source in facts.absent:
-        yield Finding(where, f"{source} is no table here", "name tables, not views, with their schema")
+        yield ReportFinding(where, f"{source} is no table here", "name tables, not views, with their schema")
     if report.sources:
         for table in sorted(facts.tables - set(report.sources)):
             fault = f"the query or its tree reads {table}, whose changes would go unnoticed"
-            yield Finding(where, fault, f"add {table!r}")
+            yield ReportFinding(where, fault, f"add {table!r}")
 
 
-def rows_that_do_not_fit(report: Report, facts: ReportFacts) -> Iterator[Finding]:
+def rows_that_do_not_fit(report: Report, facts: ReportFacts) -> Iterator[ReportFinding]:
     """What a refresh would refuse today, keeping the last good set."""
     match facts.fault:
         case InvalidTree():
             remedy = "every node needs one parent that is a node, but for the one root"
-            yield Finding(f"trees/{report.tree_name}.sql:1", str(facts.fault), remedy)
+            yield ReportFinding(f"trees/{report.tree_name}.sql:1", str(facts.fault), remedy)
         case InvalidRows(measure=measure) if (
             misfit(facts.columns.get(measure, ""), how := report.rollup.get(measure, ""))
             and how
@@ -139,15 +141,15 @@ def rows_that_do_not_fit(report: Report, facts: ReportFacts) -> Iterator[Finding
             pass  # told already, and better
         case InvalidRows(measure=measure, words=words) if measure:
             where = f"rollup.{measure}" if measure in report.rollup else "scope"
-            yield Finding(key_of(report, where), words, "nothing of it is stored until this is mended")
+            yield ReportFinding(key_of(report, where), words, "nothing of it is stored until this is mended")
         case InvalidRows():
             if {report.scope, *columns_of(report.rollup)} <= facts.columns.keys():
-                yield Finding(
+                yield ReportFinding(
                     key_of(report, "scope"), str(facts.fault), "nothing of it is stored until this is mended"
                 )
 
 
-def budgets_that_are_broken(report: Report, facts: ReportFacts) -> Iterator[Finding]:
+def budgets_that_are_broken(report: Report, facts: ReportFacts) -> Iterator[ReportFinding]:
     """A report whose refreshes are too dear for its share cannot be as fresh as it promises."""
     cost_ms, share = facts.board or (facts.cost_ms, report.max_db_share)
     if cost_ms is None:
@@ -165,20 +167,20 @@ def budgets_that_are_broken(report: Report, facts: ReportFacts) -> Iterator[Find
             )
         )
         remedy = f"make the query cheaper (--plan), allow {needed:.2%}, or promise less"
-        yield Finding(key_of(report, "budget.max_db_share"), fault, remedy)
+        yield ReportFinding(key_of(report, "budget.max_db_share"), fault, remedy)
 
 
-def schemas_that_are_broken(report: Report, facts: ReportFacts) -> Iterator[Finding]:
+def schemas_that_are_broken(report: Report, facts: ReportFacts) -> Iterator[ReportFinding]:
     """Clients rely on what is pinned."""
     if report.schema and facts.columns:
         for measure, words in breaks(report.schema, document_schema(report, facts.columns)):
             remedy = "keep it, or tell the clients and write the new schema with --pin"
-            yield Finding(
+            yield ReportFinding(
                 key_of(report, f"rollup.{measure}"), f"{words}; clients rely on the pinned schema", remedy
             )
 
 
-def texts_without_zone(report: Report, facts: ReportFacts) -> Iterator[Finding]:
+def texts_without_zone(report: Report, facts: ReportFacts) -> Iterator[ReportFinding]:
     """A timestamp without time zone that JSON carries, as in rows of ``top``, names no instant either."""
     told = set()
     for node, document in facts.documents.items():
@@ -188,7 +190,7 @@ def texts_without_zone(report: Report, facts: ReportFacts) -> Iterator[Finding]:
                     told.add(measure)
                     fault = f"{text[1].decode()} (node {node}) names no instant without its zone"
                     remedy = "write column AT TIME ZONE 'UTC', or the zone it is kept in"
-                    yield Finding(key_of(report, f"rollup.{measure}"), fault, remedy)
+                    yield ReportFinding(key_of(report, f"rollup.{measure}"), fault, remedy)
 
 
 RULES: tuple[Rule, ...] = (

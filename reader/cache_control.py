@@ -26,11 +26,11 @@ _SECONDS = re.compile(r'"?([0-9]+)"?', re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Bounds:
+class CacheBounds:
     """The client's conditions, in seconds; None where it states none.
 
     >>> bounds_of("max-age=10, only-if-cached")
-    Bounds(max_age_s=10, min_fresh_s=None, max_stale_s=None, only_if_cached=True)
+    CacheBounds(max_age_s=10, min_fresh_s=None, max_stale_s=None, only_if_cached=True)
     """
 
     max_age_s: int | None = None
@@ -39,18 +39,18 @@ class Bounds:
     only_if_cached: bool = False
 
 
-NO_BOUNDS = Bounds()
+NO_BOUNDS = CacheBounds()
 """What most clients send; `bounds_of` answers with this very object."""
 
 
 @memo(1 << 20)
-def bounds_of(cache_control: str) -> Bounds:
+def bounds_of(cache_control: str) -> CacheBounds:
     """The conditions in a request's Cache-Control header."""
     directives: dict[str, str] = {}
     for directive in cache_control.lower().split(","):
         name, _, value = directive.partition("=")
         directives.setdefault(name.strip(), value.strip())
-    found = Bounds(
+    found = CacheBounds(
         max_age_s=_seconds(directives.get("max-age")) or None,
         min_fresh_s=_seconds(directives.get("min-fresh")),
         max_stale_s=FOREVER_S if directives.get("max-stale") == "" else _seconds(directives.get("max-stale")),

@@ -18,17 +18,17 @@ from time import perf_counter
 from typing import Any
 
 from reader.connection import StoreUnavailable
-from reader.guard import Guard, Known
+from reader.guard import Guard, KnownToken
 from reader.message import Request
-from reader.snapshot import Snapshot, under
-from reader.store import Asked, Store
+from reader.snapshot import StoredScope, under
+from reader.store import PendingLookup, StoredReports
 
 _NOBODY: AbstractSet[int] = frozenset()
 """The roots where nobody needs any."""
 
 
 @dataclass(slots=True)
-class Question:
+class ReportRequest:
     """What is asked for, and as whom.
 
     Attributes:
@@ -52,13 +52,13 @@ class Question:
     cookie: str = field(default="", repr=False)
     passed_over: bool = False
 
-    def by_cookie(self) -> Question:
+    def by_cookie(self) -> ReportRequest:
         """The same with the cookie's token."""
         return replace(self, token=self.cookie, cookie="", passed_over=True)
 
 
 @dataclass(slots=True)
-class Seen:
+class LookupResult:
     """What a look found: the asker's roots (None: no session), the snapshot, where it came from, and since when.
 
     Attributes:
@@ -67,19 +67,23 @@ class Seen:
     """
 
     roots: AbstractSet[int] | None
-    snapshot: Snapshot
+    snapshot: StoredScope
     source: str
     began: float
     is_computed: bool = True
 
 
-class Look:
+class Lookup:
     """A look under way: takes the replies as they come, and tells once, when all are there or none will come."""
 
     __slots__ = ("_left", "_tell", "asked", "began", "known", "replies", "roots")
 
     def __init__(
-        self, asked: Asked, roots: AbstractSet[int] | None, known: Known | None, tell: Callable[[Look], None]
+        self,
+        asked: PendingLookup,
+        roots: AbstractSet[int] | None,
+        known: KnownToken | None,
+        tell: Callable[[Lookup], None],
     ) -> None:
         self.asked = asked
         self.roots = roots
@@ -107,18 +111,18 @@ class Look:
         self._tell(self)
 
 
-class Looks:
+class Lookups:
     """The ways to look.
 
     Args:
         guard: knows who may see what; None lets everybody read everything.
     """
 
-    def __init__(self, store: Store, guard: Guard | None) -> None:
+    def __init__(self, store: StoredReports, guard: Guard | None) -> None:
         self._store = store
         self._guard = guard
 
-    def recall(self, question: Question) -> Seen | None:
+    def recall(self, question: ReportRequest) -> LookupResult | None:
         """Out of the copy, if it is provably current."""
         if not self._store.proven:
             return None
@@ -130,9 +134,9 @@ class Looks:
         if snapshot is None:
             return None
         roots = _NOBODY if self._guard is None else self._guard.current(question.token)
-        return None if roots is None else Seen(roots, snapshot, "copy", began)
+        return None if roots is None else LookupResult(roots, snapshot, "copy", began)
 
-    def begin(self, question: Question, tell: Callable[[Look], None]) -> bool:
+    def begin(self, question: ReportRequest, tell: Callable[[Lookup], None]) -> bool:
         """Ask Redis for what was met before; `tell` hears when `read` may be called. False: nothing was asked."""
         if question.day:
             return False
@@ -142,12 +146,12 @@ class Looks:
             if known is None:
                 return False
         asked = self._store.asking(question.key, question.scope, question.encoding)
-        look = Look(asked, roots, known, tell)
+        look = Lookup(asked, roots, known, tell)
         if known is None:
             return self._store.send(asked.command, look, 1)
         return self._store.send(known.commands + asked.command, look, 3)
 
-    def read(self, look: Look) -> Seen | None:
+    def read(self, look: Lookup) -> LookupResult | None:
         """What the replies say; None when it takes more than these.
 
         Raises:
@@ -164,9 +168,9 @@ class Looks:
         if roots is None:
             return None
         snapshot = self._store.read(look.asked, replies[-1])
-        return None if snapshot is None else Seen(roots, snapshot, "redis", look.began)
+        return None if snapshot is None else LookupResult(roots, snapshot, "redis", look.began)
 
-    async def look(self, question: Question) -> Seen:
+    async def look(self, question: ReportRequest) -> LookupResult:
         """Out of Redis whatever it takes, or as it is remembered.
 
         Raises:
@@ -183,14 +187,14 @@ class Looks:
                 snapshot = None if today is None else under(snapshot, today)
             if roots is None or snapshot is None:
                 raise
-            return Seen(roots, snapshot, "memory", began)
+            return LookupResult(roots, snapshot, "memory", began)
 
-    def _current_roots(self, question: Question) -> AbstractSet[int] | None:
+    def _current_roots(self, question: ReportRequest) -> AbstractSet[int] | None:
         if self._guard is None:
             return _NOBODY
         return self._guard.current(question.token) if self._store.proven else None
 
-    async def ask(self, question: Question) -> Seen:
+    async def ask(self, question: ReportRequest) -> LookupResult:
         """Out of Redis, whatever it takes.
 
         Raises:
@@ -210,6 +214,6 @@ class Looks:
             raise
         snapshot = await self._store.snapshot(asked, reply)
         if standing is None:
-            return Seen(roots, snapshot, "redis", began)
+            return LookupResult(roots, snapshot, "redis", began)
         today = await self._store.standing(*standing)
-        return Seen(roots, under(snapshot, today), "redis", began, is_computed=today.meta is not None)
+        return LookupResult(roots, under(snapshot, today), "redis", began, is_computed=today.meta is not None)

@@ -33,7 +33,7 @@ _NEVER = -1
 
 
 @dataclass(slots=True)
-class Entry:
+class CachedPart:
     """What is kept of one part of a key.
 
     Attributes:
@@ -49,7 +49,7 @@ class Entry:
 
 
 @dataclass(slots=True)
-class Kept:
+class CachedKey:
     """All that is kept of one key.
 
     Attributes:
@@ -59,12 +59,12 @@ class Kept:
     """
 
     is_lasting: bool
-    parts: dict[Hashable, Entry] = field(default_factory=dict)
+    parts: dict[Hashable, CachedPart] = field(default_factory=dict)
     changes: int = 0
     stamp: Stamp | None = None
 
 
-class Copy:
+class ReplyCache:
     """The most recently used replies, up to a number of bytes.
 
     Args:
@@ -74,7 +74,7 @@ class Copy:
         doubt: called with a key whose stamp is to be read again, and `confirm` or `forget` called in return.
 
     Example:
-        >>> copy = Copy(octets=10_000)
+        >>> copy = ReplyCache(octets=10_000)
         >>> copy.keep("key", "field", [b"value"], size=5, stamp=1)
         >>> copy.current("key", "field")
         [b'value']
@@ -89,8 +89,8 @@ class Copy:
     def __init__(self, *, octets: int) -> None:
         self._limit = octets
         self._size = 0
-        self._entries: OrderedDict[tuple[str, Hashable], Entry] = OrderedDict()
-        self._keys: dict[str, Kept] = {}
+        self._entries: OrderedDict[tuple[str, Hashable], CachedPart] = OrderedDict()
+        self._keys: dict[str, CachedKey] = {}
         self._is_told = True
         self.doubt: Callable[[str], None] | None = None
         self.generation = 0
@@ -134,8 +134,8 @@ class Copy:
         is_current = asked_at is None or asked_at == self.generation
         if stamp is None and not is_current:
             return
-        kept = self._keys.setdefault(key, Kept(stamp is not None))
-        entry = Entry(value, size + _OVERHEAD, (key, part), kept.changes if is_current else _NEVER, stamp)
+        kept = self._keys.setdefault(key, CachedKey(stamp is not None))
+        entry = CachedPart(value, size + _OVERHEAD, (key, part), kept.changes if is_current else _NEVER, stamp)
         self._entries[entry.name] = kept.parts[part] = entry
         self._size += entry.size
         if is_current:

@@ -15,8 +15,8 @@ from reports.off_loop import off_loop
 from reports.outbox_postgres import Outbox
 from reports.pace import debt_after
 from reports.rollup import roll_up
-from reports.source_postgres import Snapshot, Source
-from reports.store import NewSet, ReportStore, Stored, difference
+from reports.source_postgres import DatabaseSnapshot, Source
+from reports.store import NewSet, ReportStore, StoredSet, difference
 from worker.engine import TryLater
 from worker.reports.clocks import Clocks, ahead_of, follows
 
@@ -24,7 +24,7 @@ _PUBLISH_TRIES = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Refresher:
+class RefreshContext:
     """What a refresh needs.
 
     Attributes:
@@ -57,7 +57,9 @@ class Refresher:
         return ZoneInfo(report.timezone) if report.timezone else self.zone
 
 
-async def compute(snapshot: Snapshot, report: Report, *, now: datetime, zone: ZoneInfo) -> Mapping[int, Document]:
+async def compute(
+    snapshot: DatabaseSnapshot, report: Report, *, now: datetime, zone: ZoneInfo
+) -> Mapping[int, Document]:
     """Every scope's document as of an instant, which need not be the snapshot's."""
     tree = await snapshot.tree(report)
     rows = await snapshot.rows(report, now=now, day=day_around(now, zone))
@@ -92,7 +94,7 @@ async def publish(store: ReportStore, new: NewSet) -> dict[str, object]:
     raise TryLater("other workers kept storing newer sets of this report", charged=False)
 
 
-def _debt_ms(new: NewSet, stored: Stored, cost_ms: float) -> float:
+def _debt_ms(new: NewSet, stored: StoredSet, cost_ms: float) -> float:
     cost, last = timedelta(milliseconds=cost_ms), stored.last
     if last is not None and last.stored:
         rested = max(timedelta(0), new.as_of - last.as_of)
