@@ -21,7 +21,7 @@ from tests.support import eventually
 ROOT = Path(__file__).resolve().parents[1]
 SHELLS = [shell for shell in ("sh", "dash") if shutil.which(shell)]
 MADE_FROM = (
-    *("run", "settings.py", "docs/settings_page.py", ".githooks/pre-commit"),
+    *("run", "durations.py", "settings.py", "docs/settings_page.py", ".githooks/pre-commit"),
     *("requirements.txt", "requirements-dev.txt", "pyproject.toml"),
 )
 
