@@ -40,7 +40,7 @@ def moment(us: int) -> datetime:
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class ClockReading:
     """One answer of another clock.
 
     Attributes:
@@ -68,17 +68,17 @@ class ServerClock:
 
     Example:
         >>> clock = ServerClock()
-        >>> clock.note(Reading(5_000_000, asked_us=100, heard_us=300))
+        >>> clock.note(ClockReading(5_000_000, asked_us=100, heard_us=300))
         0
         >>> clock.ahead_us
         4999800
-        >>> clock.note(Reading(1_000_500, asked_us=700, heard_us=900))  # somebody has put it back by four seconds
+        >>> clock.note(ClockReading(1_000_500, asked_us=700, heard_us=900))  # set back by four seconds
         -4000100
     """
 
     def __init__(self) -> None:
-        self._readings: deque[Reading] = deque(maxlen=_KEPT)
-        self._best: Reading | None = None
+        self._readings: deque[ClockReading] = deque(maxlen=_KEPT)
+        self._best: ClockReading | None = None
 
     @property
     def ahead_us(self) -> int | None:
@@ -94,7 +94,7 @@ class ServerClock:
         """What that clock says now; None while it has not answered."""
         return None if self._best is None else running_us() + self._best.ahead_us
 
-    def note(self, reading: Reading) -> int:
+    def note(self, reading: ClockReading) -> int:
         """Take note of an answer; says by how much the clock was set since, 0 if it was not."""
         before, step = self._best, 0
         if before is not None and not _agree(before, reading):
@@ -105,11 +105,11 @@ class ServerClock:
         return step if abs(step) > SET_US else 0
 
 
-def _agree(before: Reading, after: Reading) -> bool:
+def _agree(before: ClockReading, after: ClockReading) -> bool:
     """Whether both may be answers of one clock that nobody has set."""
     allowed = before.error_us + after.error_us + _drift(before, after) + _SLACK_US
     return abs(after.ahead_us - before.ahead_us) <= allowed
 
 
-def _drift(before: Reading, after: Reading) -> int:
+def _drift(before: ClockReading, after: ClockReading) -> int:
     return max(0, after.heard_us - before.heard_us) * _DRIFT_PPM // 1_000_000

@@ -14,22 +14,22 @@ _THIS_MACHINE = re.compile(r"127(\.[0-9]{1,3}){3}|localhost|\[::1\]", re.ASCII)
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]{0,5})?", re.ASCII)
 
 
-class Hosts:
+class AllowedHosts:
     """The names of this machine, and others that were listed.
 
     Args:
         listed: names or addresses without a port; of IPv6 with its brackets.
 
     Example:
-        >>> hosts = Hosts(["Reports.example"])
-        >>> hosts.takes("reports.example:8710"), hosts.takes("localhost"), hosts.takes("elsewhere.example")
+        >>> hosts = AllowedHosts(["Reports.example"])
+        >>> hosts.allows("reports.example:8710"), hosts.allows("localhost"), hosts.allows("elsewhere.example")
         (True, True, False)
     """
 
     def __init__(self, listed: Iterable[str] = ()) -> None:
         self._listed = frozenset(map(_name, listed))
 
-    def takes(self, host: str) -> bool:
+    def allows(self, host: str) -> bool:
         """Whether a request with this `Host` may be answered; without one it may not."""
         name = _name(host)
         return name in self._listed or _THIS_MACHINE.fullmatch(name) is not None

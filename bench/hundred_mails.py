@@ -21,7 +21,7 @@ from redis.asyncio import Redis
 
 from jobs import Mail
 from local.demo.figures import percentile
-from local.installation import Plan, System, assemble
+from local.installation import Installation, InstallationPlan, assemble_installation
 from local.supervisor.supervisor import Supervisor
 from producers import Producer
 from producers.keys import LaneKeys
@@ -43,8 +43,8 @@ def main() -> None:
 
 
 async def _measure(rounds: int, delay: float, scratch: Path) -> None:
-    system = assemble(
-        Plan(data_dir=scratch, postgres_dsn="postgresql://127.0.0.1:1/none", sink_delay=(delay, delay))
+    system = assemble_installation(
+        InstallationPlan(data_dir=scratch, postgres_dsn="postgresql://127.0.0.1:1/none", sink_delay=(delay, delay))
     )
     needed = [process for process in system.processes if process.name in {"valkey", "sink", "worker"}]
     async with Supervisor(needed, scratch=scratch), Producer.connect(system.redis_url, budget=2) as producer:
@@ -57,7 +57,7 @@ async def _measure(rounds: int, delay: float, scratch: Path) -> None:
     print(f"{'one after the other':>24}  {MAILS * delay:8.1f} s  (mails x delay)")
 
 
-async def _round(system: System, producer: Producer, number: int) -> dict[str, float]:
+async def _round(system: Installation, producer: Producer, number: int) -> dict[str, float]:
     async with Redis.from_url(system.redis_url) as redis:
         before = await _done(redis)
         took = []

@@ -25,7 +25,7 @@ from typing import Any
 from redis.asyncio import Redis
 
 from jobs import Mail
-from jobs.mail.octets import Sender, write_letter
+from jobs.mail.letter import LetterSender, write_letter
 from local.demo.figures import percentile
 from local.embedded.valkey import Valkey
 from local.supervisor.supervisor import Supervisor
@@ -34,7 +34,7 @@ from producers.keys import LaneKeys
 
 _WAITING = 1000
 _JOB = "{mail}019a0b1c-0000-7000-8000-000000000000"
-_SENDER = Sender("momentus@example.com", "Momentus")
+_SENDER = LetterSender("momentus@example.com", "Momentus")
 _ROW = '<tr><td style="padding:8px">Cierre mensual de {n}</td><td><b>30 de noviembre</b></td></tr>\n'
 _HTML = "<!doctype html>\n<table>\n" + "".join(_ROW.format(n=n) for n in range(45)) + "</table>\n"
 _TEXT = "Mañana toca cerrar la tarea del mes, y ya está.\n" * 20
@@ -78,9 +78,9 @@ def _templated(number: int) -> Mail:
 
 def _octets(mails: int) -> dict[str, Any]:
     frozen = _READY.compose(job_id=_JOB, now=datetime.now(UTC))
-    octets = write_letter(frozen, default_sender=_SENDER).octets
+    octets = write_letter(frozen, default_sender=_SENDER).content
     message = message_from_bytes(octets, policy=policy.default)
-    same = all(write_letter(frozen, default_sender=_SENDER).octets == octets for _ in range(10))
+    same = all(write_letter(frozen, default_sender=_SENDER).content == octets for _ in range(10))
     return {
         "html_and_text_octets": len(_HTML.encode()) + len(_TEXT.encode()),
         "write_letter_us": _each(lambda _: write_letter(frozen, default_sender=_SENDER), mails),

@@ -32,7 +32,7 @@ from bench.queue_peers.install import NotInstalled
 from bench.reader_peers.peers import PEERS, Start
 from local.embedded.ports import free_port
 from local.embedded.valkey import Valkey
-from local.supervisor.process import Process, Restart
+from local.supervisor.process import Process, RestartPolicy
 from local.supervisor.supervisor import Supervisor
 from sessions import Sessions
 
@@ -158,7 +158,7 @@ async def _running(start: Start, port: int, folder: Path) -> AsyncIterator[None]
         argv=list(start.argv),
         environment=dict(start.environment),
         cwd=folder,
-        restart=Restart.NEVER,
+        restart=RestartPolicy.NEVER,
         drain=timedelta(seconds=3),
     )
     async with Supervisor([process]), asyncio.timeout(30):

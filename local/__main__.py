@@ -12,7 +12,7 @@ from functools import partial
 from pydantic import SecretStr
 
 from local.demo.run import DemoOptions, demo
-from local.installation import Plan
+from local.installation import InstallationPlan
 from local.up import up
 from ops.arguments import between
 from settings import load_or_exit
@@ -59,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
 def _demo(asked: argparse.Namespace) -> int:
     settings = load_or_exit()
     open_reader = {"MOMENTUS_READER__ACCESS": "open"}  # invented people, on loopback
-    plan = Plan(
+    plan = InstallationPlan(
         data_dir=settings.data_dir,
         redis_url=_revealed(settings.redis_url),
         postgres_dsn=_revealed(settings.postgres_dsn),
@@ -72,7 +72,7 @@ def _demo(asked: argparse.Namespace) -> int:
 def _up(_asked: argparse.Namespace) -> int:
     settings = load_or_exit()
     return up(
-        Plan(
+        InstallationPlan(
             data_dir=settings.data_dir,
             redis_url=_revealed(settings.redis_url),
             postgres_dsn=_revealed(settings.postgres_dsn),

@@ -36,7 +36,7 @@ async def _leave_as_it_is(_dsn: str) -> None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class InstallationPlan:
     """What is wanted, as plain values.
 
     Attributes:
@@ -67,10 +67,10 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class System:
+class Installation:
     """What will run, and where it will be found."""
 
-    plan: Plan
+    plan: InstallationPlan
     processes: list[Process]
     redis_url: str
     postgres_dsn: str
@@ -93,7 +93,7 @@ def _address(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-def assemble(plan: Plan) -> System:
+def assemble_installation(plan: InstallationPlan) -> Installation:
     """The processes of a plan.
 
     Raises:
@@ -118,10 +118,10 @@ def assemble(plan: Plan) -> System:
         _reader(plan, redis_url),
         _console(plan, redis_url),
     ]
-    return System(plan=plan, processes=processes, redis_url=redis_url, postgres_dsn=postgres_dsn)
+    return Installation(plan=plan, processes=processes, redis_url=redis_url, postgres_dsn=postgres_dsn)
 
 
-def announce(system: System, folder: Path) -> Path:
+def write_addresses(installation: Installation, folder: Path) -> Path:
     """Leave word in the data directory, for the ops commands, of where the servers are; for its owner alone.
 
     Raises:
@@ -129,7 +129,11 @@ def announce(system: System, folder: Path) -> Path:
     """
     path = open_directory(folder) / _RUNNING
     path.unlink(missing_ok=True)
-    content = {"redis_url": system.redis_url, "postgres_dsn": system.postgres_dsn, "links": dict(system.links)}
+    content = {
+        "redis_url": installation.redis_url,
+        "postgres_dsn": installation.postgres_dsn,
+        "links": dict(installation.links),
+    }
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
         file.write(orjson.dumps(content))
     return path
@@ -150,7 +154,7 @@ def worker_ready(redis_url: str) -> Callable[[int], Awaitable[bool]]:
     return ready
 
 
-def _with_ports(plan: Plan) -> Plan:
+def _with_ports(plan: InstallationPlan) -> InstallationPlan:
     return replace(
         plan,
         reader_port=plan.reader_port or free_port(),
@@ -160,7 +164,7 @@ def _with_ports(plan: Plan) -> Plan:
     )
 
 
-def _require_ports(plan: Plan) -> None:
+def _require_ports(plan: InstallationPlan) -> None:
     require_free(plan.reader_port, server="the reader", setting="MOMENTUS_READER__PORT")
     require_free(plan.console_port, server="the console", setting="MOMENTUS_CONSOLE__PORT")
     if plan.mail_host is None:
@@ -168,7 +172,7 @@ def _require_ports(plan: Plan) -> None:
         require_free(plan.sink_http_port, server="the mail sink's page", setting="MOMENTUS_SINK__HTTP_PORT")
 
 
-def _sink(plan: Plan) -> Process:
+def _sink(plan: InstallationPlan) -> Process:
     shortest, longest = plan.sink_delay
     ports = ["--smtp-port", str(plan.sink_smtp_port), "--http-port", str(plan.sink_http_port)]
     delay = ["--delay-min", str(shortest), "--delay-max", str(longest)]
@@ -179,7 +183,7 @@ def _sink(plan: Plan) -> Process:
     )
 
 
-def _worker(plan: Plan, redis_url: str, postgres_dsn: str) -> Process:
+def _worker(plan: InstallationPlan, redis_url: str, postgres_dsn: str) -> Process:
     environment = {"MOMENTUS_REDIS_URL": redis_url, "MOMENTUS_POSTGRES_DSN": postgres_dsn}
     if plan.mail_host is None:
         environment |= {
@@ -197,7 +201,7 @@ def _worker(plan: Plan, redis_url: str, postgres_dsn: str) -> Process:
     )
 
 
-def _reader(plan: Plan, redis_url: str) -> Process:
+def _reader(plan: InstallationPlan, redis_url: str) -> Process:
     environment = {"MOMENTUS_REDIS_URL": redis_url, "MOMENTUS_READER__PORT": str(plan.reader_port)}
     return Process(
         name="reader",
@@ -207,7 +211,7 @@ def _reader(plan: Plan, redis_url: str) -> Process:
     )
 
 
-def _console(plan: Plan, redis_url: str) -> Process:
+def _console(plan: InstallationPlan, redis_url: str) -> Process:
     environment = {"MOMENTUS_REDIS_URL": redis_url, "MOMENTUS_CONSOLE__PORT": str(plan.console_port)}
     return Process(
         name="console",
@@ -217,7 +221,7 @@ def _console(plan: Plan, redis_url: str) -> Process:
     )
 
 
-def forget(path: Path) -> None:
+def remove_addresses(path: Path) -> None:
     """Take the word back."""
     with suppress(OSError):
         path.unlink()

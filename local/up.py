@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 
 from local.demo.company_postgres import Company
 from local.errors import EmbeddedError
-from local.installation import Plan, announce, assemble, forget
+from local.installation import InstallationPlan, assemble_installation, remove_addresses, write_addresses
 from local.organisation import OrganisationSize, generate
 from local.supervisor.console_log import console
 from local.supervisor.supervisor import supervise
@@ -20,23 +20,23 @@ _EXIT_CONFIGURATION = 2
 _SEED = 2026
 
 
-def up(plan: Plan) -> int:
+def up(plan: InstallationPlan) -> int:
     """Run the plan; the exit code."""
     if plan.postgres_dsn is None:
         plan = replace(plan, before_worker=_fill_if_empty)
     try:
-        system = assemble(plan)
-        word = announce(system, plan.data_dir)
+        installation = assemble_installation(plan)
+        addresses = write_addresses(installation, plan.data_dir)
     except EmbeddedError as error:
         print(error, file=sys.stderr)
         return _EXIT_CONFIGURATION
     try:
-        for name, link in system.links.items():
+        for name, link in installation.links.items():
             print(f"{name:>8}  {link}", flush=True)
-        names = [process.name for process in system.processes]
-        return asyncio.run(supervise(system.processes, log=console(names, sys.stderr)))
+        names = [process.name for process in installation.processes]
+        return asyncio.run(supervise(installation.processes, log=console(names, sys.stderr)))
     finally:
-        forget(word)
+        remove_addresses(addresses)
 
 
 async def _fill_if_empty(dsn: str) -> None:

@@ -24,7 +24,7 @@ from redis.asyncio import Redis
 
 import background
 import log
-from hosts import Hosts
+from hosts import AllowedHosts
 from producers.link.client import open_pool
 from reader.cache import ReplyCache
 from reader.changes import listen
@@ -87,10 +87,10 @@ def _reader(settings: Settings, url: str, hints: Hints) -> Reader:
     )
 
 
-def _hosts(settings: Settings) -> Hosts | None:
+def _hosts(settings: Settings) -> AllowedHosts | None:
     """The names to answer to; None for any: where a session is needed, a page of another name has none."""
     listed = settings.reader.allowed_hosts.split()
-    return Hosts(listed) if listed or settings.reader.access == "open" else None
+    return AllowedHosts(listed) if listed or settings.reader.access == "open" else None
 
 
 def _guard(url: str, connection: Connection, copy: ReplyCache | None) -> Guard:

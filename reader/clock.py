@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 from time import clock_gettime_ns
 
-from clocks import BOUND, RUNNING, Reading, ServerClock, running_us, wall_us
+from clocks import BOUND, RUNNING, ClockReading, ServerClock, running_us, wall_us
 from reader.snapshot import Meta
 
 _TOLD_US = 60_000_000
@@ -57,7 +57,7 @@ class RedisClock:
         """By how much this machine's clock is ahead."""
         return wall_us() - self.now_us()
 
-    def note(self, reading: Reading) -> None:
+    def note(self, reading: ClockReading) -> None:
         """Take note of what Redis says."""
         before_us = self.now_us()
         if self._redis.note(reading) < 0:

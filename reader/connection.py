@@ -24,7 +24,7 @@ from typing import Any, Protocol
 from redis.exceptions import RedisError, ResponseError
 
 import background
-from clocks import Reading, running_us
+from clocks import ClockReading, running_us
 from producers.link import IDLE_SECONDS, NOT_THE_PRIMARY, Argument, Link, says
 from producers.link.wire import Waiting, Wire, pack
 from reader.clock import RedisClock
@@ -206,7 +206,7 @@ class Connection:
         self._note("the question for its clock, without which this machine's tells ages", said)
         if isinstance(said, list):
             seconds, microseconds = map(int, said)
-            self.clock.note(Reading(seconds * 1_000_000 + microseconds, asked_us, running_us()))
+            self.clock.note(ClockReading(seconds * 1_000_000 + microseconds, asked_us, running_us()))
         asyncio.get_running_loop().call_later(_TIME_S, self._ask_time, wire)
 
     def _track(self, wire: Wire) -> None:

@@ -27,7 +27,7 @@ from typing import Protocol
 
 import orjson
 
-from hosts import Hosts
+from hosts import AllowedHosts
 from reader import problem
 from reader.access import token_of
 from reader.cors import Origins
@@ -105,7 +105,7 @@ class Reader:
         *,
         hints: Hints | None = None,
         origins: Origins | None = None,
-        hosts: Hosts | None = None,
+        hosts: AllowedHosts | None = None,
     ) -> None:
         self._store = store
         self._reports = reports
@@ -201,7 +201,7 @@ class Reader:
     def _is_misdirected(self, request: Request) -> bool:
         if self._hosts is None or request.path in _PROBES:
             return False
-        return not self._hosts.takes(request.host)
+        return not self._hosts.allows(request.host)
 
     async def _page(self, request: Request) -> Response:
         match request.path:

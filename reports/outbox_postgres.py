@@ -23,7 +23,7 @@ from datetime import datetime
 
 import asyncpg
 
-from clocks import Reading, running_us
+from clocks import ClockReading, running_us
 from reports.boards import Board
 from reports.catalogue_postgres import Catalogue, read_catalogue
 from reports.connection_postgres import open_pool
@@ -107,7 +107,7 @@ class Outbox:
         clock, *boards = sorted(rows, key=lambda row: row["at"] is None)
         marks = {row["board"]: MarkTimes(row["first"], row["last"]) for row in boards if row["first"] is not None}
         taken = {row["board"]: row["taken"] for row in boards if row["taken"] is not None}
-        reading = Reading(microseconds(clock["at"]), asked_us, heard_us)
+        reading = ClockReading(microseconds(clock["at"]), asked_us, heard_us)
         seen = Probe(clock["at"], clock["visible"], marks, taken, replayed=clock["replayed"], reading=reading)
         return replace(seen, catalogue=await self._digests(seen, clock["since"]))
 

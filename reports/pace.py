@@ -24,7 +24,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from clocks import SET_US, Reading
+from clocks import SET_US, ClockReading
 from reports.boards import Board
 from reports.triggers import board_key
 
@@ -67,7 +67,7 @@ class Probe:
     taken: Mapping[str, datetime] = field(default_factory=dict)
     catalogue: Mapping[str, str] | None = None
     replayed: datetime | None = None
-    reading: Reading | None = None
+    reading: ClockReading | None = None
     offset: timedelta | None = None
 
     @property

@@ -28,7 +28,7 @@ from typing import Any
 
 import asyncpg
 
-from clocks import Reading, running_us
+from clocks import ClockReading, running_us
 from reports import Report
 from reports.bounds import DEFAULT, ReportBounds
 from reports.connection_postgres import Connection, ConnectionEnded, connection_ended, is_lost, open_pool
@@ -125,7 +125,7 @@ class DatabaseSnapshot:
     """How large a report may be."""
     xid: int | None = None
     """The transaction's own number; none while it only reads."""
-    reading: Reading | None = None
+    reading: ClockReading | None = None
     """What the server's clock said when it was taken."""
     spent: float = 0.0
     """Seconds that its reports' queries took."""
@@ -375,7 +375,7 @@ class Source:
                 raise asyncpg.InterfaceError("SELECT now() returned no row")
             snapshot = snapshot_of(connection, first, replayed, memo=self._memo)
             snapshot.bounds = self._bounds
-            snapshot.reading = Reading(microseconds(snapshot.at), asked_us, heard_us)
+            snapshot.reading = ClockReading(microseconds(snapshot.at), asked_us, heard_us)
             yield snapshot
 
     async def close(self) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import orjson
 from redis.asyncio import Redis
 
-from clocks import Reading, running_us
+from clocks import ClockReading, running_us
 from reports import Report
 from reports.compress import Compressor
 from reports.declarations import Declarations
@@ -139,11 +139,11 @@ class ReportStore:
         self._time = redis.register_script(_TIME)
         self.declarations = Declarations(redis, tenant=tenant)
 
-    async def clock(self) -> Reading:
+    async def clock(self) -> ClockReading:
         """What Redis's clock says; on a cluster that of the server where reports are. Raises RedisError."""
         asked_us = running_us()
         seconds, microsecond = await self._time(keys=[prober(self._tenant)])
-        return Reading(int(seconds) * 1_000_000 + int(microsecond), asked_us, running_us())
+        return ClockReading(int(seconds) * 1_000_000 + int(microsecond), asked_us, running_us())
 
     async def declare(self, reports: Mapping[str, Report]) -> None:
         """Tell producers and readers which reports there are."""

@@ -36,8 +36,8 @@ from redis.asyncio import Redis
 from local.embedded.postgres import Postgres
 from local.embedded.valkey import Valkey
 from local.sink.mailbox import Mailbox
-from local.sink.smtp import Faults, MailSink
-from local.supervisor.process import Restart
+from local.sink.smtp import MailSink, SinkFaults
+from local.supervisor.process import RestartPolicy
 from local.supervisor.supervisor import Supervisor
 from producers import Producer
 from tests.own_postgres import machine_binaries
@@ -124,7 +124,7 @@ async def own_valkey(pytestconfig: pytest.Config) -> AsyncIterator[Callable[...,
             scratch = stack.enter_context(scratch_directory())
             valkey = Valkey.in_directory(scratch / "valkey", protected=False, arguments=arguments)
             valkey = replace(valkey, binary=binary or pytestconfig.getoption("--redis-server") or valkey.binary)
-            process = replace(valkey.process(), restart=Restart.NEVER)
+            process = replace(valkey.process(), restart=RestartPolicy.NEVER)
             running = await stack.enter_async_context(Supervisor([process], scratch=scratch))
             return OwnValkey(url=valkey.url, port=valkey.port, directory=valkey.data, running=running)
 
@@ -173,5 +173,5 @@ async def _administer(dsn: str, command: str) -> None:
 
 @pytest.fixture
 async def smtp_sink() -> AsyncIterator[MailSink]:
-    async with MailSink(Mailbox(), Faults()) as sink:
+    async with MailSink(Mailbox(), SinkFaults()) as sink:
         yield sink

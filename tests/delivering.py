@@ -7,7 +7,7 @@ from typing import Any
 from jobs import Mail
 from jobs.lanes import MAIL_BULK, MAIL_NORMAL, MAIL_URGENT
 from jobs.mail.account import Account
-from jobs.mail.octets import Sender
+from jobs.mail.letter import LetterSender
 from jobs.mail.stream import STREAMS, Stream
 from producers.keys import LaneKeys
 from producers.link import Link
@@ -39,7 +39,7 @@ async def delivering(
             [handler(send_mail, kind=Mail.kind)],
             redis_url=url,
             lanes=[LaneSlots(lane, 40) for lane in LANES],
-            ctx={"mailer": Mailer(accounts, Sender("no-reply@momentus.example"), streams)},
+            ctx={"mailer": Mailer(accounts, LetterSender("no-reply@momentus.example"), streams)},
             handle_signals=False,
             **options,
         )

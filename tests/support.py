@@ -1,7 +1,7 @@
 """What tests share beside fixtures: waiting for a condition, and real servers with handles to break them.
 
 Servers for a whole session run under the product's own supervisor in a thread with its own event loop, since
-each test has a loop of its own. Whatever ends the tests, SIGKILL included, the supervisor's leash ends the
+each test has a loop of its own. Whatever ends the tests, SIGKILL included, the supervisor's reaper ends the
 servers and removes their directory.
 """
 

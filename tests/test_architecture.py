@@ -356,7 +356,7 @@ def test_the_rule_sees_what_breaks_it(rule: Rule, path: str, source: str) -> Non
 @pytest.mark.parametrize(
     ("path", "source"),
     [
-        ("jobs/mail/x.py", "from ..errors import JobError\nfrom .octets import encode"),
+        ("jobs/mail/x.py", "from ..errors import JobError\nfrom .letter import encode"),
         ("worker/engine/x.py", "import arq\nfrom jobs import Mail\nfrom worker.events import emit"),
         ("worker/__main__.py", "import log\nfrom settings import load_or_exit"),
         ("worker/relay/postgres_outbox.py", "import asyncpg"),

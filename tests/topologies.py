@@ -24,7 +24,7 @@ from redis.exceptions import RedisError, ResponseError
 from local.embedded.binaries import find_valkey
 from local.embedded.ports import free_port
 from local.embedded.valkey import Valkey
-from local.supervisor.process import Process, Restart
+from local.supervisor.process import Process, RestartPolicy
 from local.supervisor.supervisor import Supervisor
 from producers.link.client import connect
 from tests.support import Servers, ask_valkey, eventually, scratch_directory
@@ -97,7 +97,7 @@ async def sentinels() -> AsyncIterator[Sentinels]:
         ports = [free_port() for _ in range(3)]
         watchers = [_sentinel(scratch / f"sentinel {port}", port, first.port) for port in ports]
         nodes = [
-            replace(one.process(name), restart=Restart.NEVER)
+            replace(one.process(name), restart=RestartPolicy.NEVER)
             for name, one in zip(("first", "second"), (first, second), strict=True)
         ]
         async with Supervisor([*nodes, *watchers], scratch=scratch) as running:
@@ -126,7 +126,7 @@ def _sentinel(directory: Path, port: int, primary: int) -> Process:
         argv=[str(find_valkey()), configuration.name, "--sentinel"],
         cwd=directory,
         ready=ready,
-        restart=Restart.NEVER,
+        restart=RestartPolicy.NEVER,
     )
 
 
@@ -241,7 +241,7 @@ def lasting_cluster(*arguments: str) -> Iterator[Cluster]:
 
 
 def _processes(nodes: Mapping[str, Valkey]) -> list[Process]:
-    return [replace(one.process(name), restart=Restart.NEVER) for name, one in nodes.items()]
+    return [replace(one.process(name), restart=RestartPolicy.NEVER) for name, one in nodes.items()]
 
 
 def _node(directory: Path, *more: str) -> Valkey:

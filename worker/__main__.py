@@ -23,7 +23,7 @@ from jobs import Mail, RefreshReport
 from jobs.lanes import MAIL_BULK, MAIL_NORMAL, MAIL_URGENT, REPORTS
 from jobs.mail.address import PRIVATE_DOMAINS, normal_address
 from jobs.mail.dkim import load_signer
-from jobs.mail.octets import Sender
+from jobs.mail.letter import LetterSender
 from jobs.mail.seal import InvalidKeyRing, KeyRing
 from producers import Producer
 from producers.limits.limit import LaneLimit
@@ -310,10 +310,12 @@ def _mail_lanes(settings: Settings) -> list[LaneSlots]:
     ]
 
 
-def _sender(text: str) -> Sender:
+def _sender(text: str) -> LetterSender:
     """``Name <address>`` as a sender; the address as strictly checked as any other."""
     name, address = parseaddr(text)
-    return Sender(normal_address(address, field="MOMENTUS_MAIL__SENDER", private_domains=PRIVATE_DOMAINS), name)
+    return LetterSender(
+        normal_address(address, field="MOMENTUS_MAIL__SENDER", private_domains=PRIVATE_DOMAINS), name
+    )
 
 
 def _secret(value: SecretStr | None) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from bench.mail_peers.content import SENDER, html, recipient, subject, text
 from bench.queue_peers.server import Server
 from jobs import Mail
-from local.supervisor.process import Process, Restart
+from local.supervisor.process import Process, RestartPolicy
 from local.supervisor.supervisor import Supervisor
 from producers import Producer
 from producers.keys import LaneKeys
@@ -84,7 +84,7 @@ async def _worker(url: str, port: int, connections: int) -> AsyncIterator[int]:
     }
     argv = [sys.executable, "-m", "worker"]
     root = Path(__file__).parents[2]
-    process = Process(name=NAME, argv=argv, environment=environment, cwd=root, restart=Restart.NEVER)
+    process = Process(name=NAME, argv=argv, environment=environment, cwd=root, restart=RestartPolicy.NEVER)
     async with Supervisor([process], log=lambda _name, line: print(line, file=sys.stderr)) as running:
         yield running.pid(NAME)
 

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from local.embedded.ports import free_port
-from local.supervisor.process import Process, Restart
+from local.supervisor.process import Process, RestartPolicy
 from local.supervisor.supervisor import Supervisor
 
 _BACKLOG = 500
@@ -37,6 +37,6 @@ async def smtp_sink(tool: str, *, seconds: int = 0) -> AsyncIterator[int]:
     slow = ["-w", str(seconds)] if seconds else []
     user = ["-u", "nobody"] if os.geteuid() == 0 else []
     argv = [tool, *user, *slow, "-m", str(_BACKLOG), f"127.0.0.1:{port}", str(_BACKLOG)]
-    process = Process(name="smtp-sink", argv=argv, ready=listens, restart=Restart.NEVER)
+    process = Process(name="smtp-sink", argv=argv, ready=listens, restart=RestartPolicy.NEVER)
     async with Supervisor([process]):
         yield port

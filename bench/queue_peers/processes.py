@@ -15,7 +15,7 @@ from tempfile import mkdtemp
 from bench.queue_peers.contract import WIDTH
 from bench.queue_peers.figures import read_nanoseconds
 from bench.queue_peers.install import Installed
-from local.supervisor.process import Process, Restart
+from local.supervisor.process import Process, RestartPolicy
 from local.supervisor.supervisor import Supervisor
 
 _LOOK = 0.02
@@ -58,7 +58,7 @@ class Place:
                 "BENCH_JOB_SECONDS": f"{self.job_seconds:g}",
             },
             cwd=self.folder,
-            restart=Restart.NEVER,
+            restart=RestartPolicy.NEVER,
             drain=_DRAIN,
         )
 

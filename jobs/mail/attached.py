@@ -43,6 +43,6 @@ def is_plain_mail(content: bytes) -> bool:
     return max(map(len, lines.split(b"\n"))) <= _LINE_BYTES
 
 
-def unencoded(content: bytes) -> bytes:
+def unencoded_mail(content: bytes) -> bytes:
     """Return a mail with CR LF line ends, and one more, which belongs to the boundary after it."""
     return content.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n") + b"\r\n"

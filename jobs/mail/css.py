@@ -52,7 +52,7 @@ def needs_inlining(sources: Iterable[str], *, template: str) -> bool:
     return True
 
 
-def inlined(html: str) -> str:
+def inline_styles(html: str) -> str:
     """Return the document with its style sheets in the elements; HTML 5 as a parser understands it."""
     kept: list[str] = []
     done = _inline()(_PIECE.sub(lambda piece: _prepared(piece, kept), html))

@@ -14,7 +14,7 @@ from datetime import timedelta
 
 from .errors import InvalidPart
 from .message import Mail
-from .values import plain_values, travelling
+from .values import json_values, plain_values
 
 SHORTEST, LONGEST = timedelta(seconds=1), timedelta(days=7)
 """How long items may be gathered."""
@@ -70,7 +70,7 @@ class Digest:
             MailError: a fault of the key, the window, the template or a value.
         """
         self._check()
-        values = travelling(plain_values(self.mail.values))
+        values = json_values(plain_values(self.mail.values))
         self.gathered([values, values]).parts()
         return values
 

@@ -23,7 +23,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519, padding, rsa
 
-from .octets import Letter
+from .letter import Letter
 
 _SIGNED = (
     *(b"from", b"to", b"cc", b"subject", b"date", b"message-id", b"reply-to", b"in-reply-to", b"references"),
@@ -70,11 +70,11 @@ class Signer:
         domain = sender.rpartition("@")[2].lower()
         return domain == self.domain or domain.endswith(f".{self.domain}")
 
-    def signed(self, letter: Letter) -> Letter:
+    def sign(self, letter: Letter) -> Letter:
         """The letter with its signature on top, or as it is when it is from another domain."""
         if not self.signs_for(letter.sender):
             return letter
-        return replace(letter, octets=self.signature(letter.octets) + letter.octets)
+        return replace(letter, content=self.signature(letter.content) + letter.content)
 
     def signature(self, octets: bytes) -> bytes:
         """The header field ``DKIM-Signature`` with its line end (RFC 6376, 3.5 and 3.7)."""

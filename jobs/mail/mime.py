@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from pybase64 import b64decode, b64encode
 
-from .attached import MAIL, content_type, unencoded
+from .attached import MAIL, content_type, unencoded_mail
 from .errors import UnsafeHeader
 from .file_types import OCTET_STREAM
 from .header import header_block
@@ -71,7 +71,7 @@ def attachment_part(file: Mapping[str, Any], attached: Mapping[str, bytes], *, b
             ("Content-Transfer-Encoding", "7bit" if plain else "base64"),
         ]
     )
-    return [head, b"\r\n", unencoded(content) if plain else _base64(content)]
+    return [head, b"\r\n", unencoded_mail(content) if plain else _base64(content)]
 
 
 def multipart(kind: str, parts: Sequence[Part], *, boundary: str) -> Part:

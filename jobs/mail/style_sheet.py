@@ -75,7 +75,7 @@ def _remembered(css: str) -> StyleSheet:
 def _split(css: str) -> StyleSheet:
     sheet = StyleSheet()
     text = _COMMENT.sub(lambda found: found[0] if found[0][0] in "\"'" else " ", css)
-    for prelude, block in items(text):
+    for prelude, block in split_items(text):
         if prelude.startswith("@"):
             _at_rule(sheet, prelude, block)
         elif block is None:
@@ -88,7 +88,7 @@ def _split(css: str) -> StyleSheet:
     return sheet
 
 
-def items(text: str) -> Iterator[Item]:
+def split_items(text: str) -> Iterator[Item]:
     """Read the rules of a sheet, or the declarations and nested rules of a block, in their order."""
     depth, start, body = 0, 0, -1
     for sign in _SIGN.finditer(text):
@@ -116,7 +116,7 @@ def with_fallbacks(style: str) -> str:
     """Put the declarations of a ``style`` attribute in order: those for older programs before the last one."""
     fallbacks: dict[str, list[str]] = {}
     others: list[str] = []
-    for declaration, _ in items(style):
+    for declaration, _ in split_items(style):
         if found := _FALLBACK_NAME.match(declaration):
             fallbacks.setdefault(_property(found[1]), []).append(found[1])
         else:
@@ -127,7 +127,7 @@ def with_fallbacks(style: str) -> str:
 
 def _rule(sheet: StyleSheet, selectors: Sequence[str], block: str, *, depth: int = 0) -> None:
     """Sort one rule, with those nested in it written out."""
-    found = list(items(block))
+    found = list(split_items(block))
     declarations = [
         one if inner is None else f"{one} {{{inner}}}" for one, inner in found if not _nests(one, inner)
     ]

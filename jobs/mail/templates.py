@@ -16,12 +16,12 @@ from pathlib import Path
 from jinja2 import FileSystemLoader, StrictUndefined, Template, TemplateError, UndefinedError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from .css import inlined, needs_inlining, style_notes
+from .css import inline_styles, needs_inlining, style_notes
 from .errors import BrokenTemplate, InvalidPart, LostStyle, MissingValue, UnknownTemplate
 from .language import is_language_tag, look_up
 from .plain_text import text_of
 from .template_names import TemplateNames, names_of
-from .values import UnprintableValue, printable
+from .values import UnprintableValue, printable_value
 
 _SHIPPED = Path(__file__).parent / "templates"
 _PARTS = ("subject", "text", "html")
@@ -116,7 +116,7 @@ class Templates:
         compiled.names.check(values, template=name)
         subject, text, html = _fill(compiled, values, name)
         if html and compiled.styled:
-            html = inlined(html)
+            html = inline_styles(html)
         return RenderedParts(subject.strip(), text or text_of(html), html, compiled.names.unused(values))
 
     def _looked_up(self, name: str, locale: str | None) -> _Compiled:
@@ -183,7 +183,7 @@ class Templates:
             loader=FileSystemLoader(self._folders),
             autoescape=lambda file: bool(file and file.endswith(".html")),
             undefined=StrictUndefined,
-            finalize=printable,
+            finalize=printable_value,
             keep_trailing_newline=False,
             trim_blocks=True,
             lstrip_blocks=True,

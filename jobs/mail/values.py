@@ -21,7 +21,7 @@ class UnprintableValue(TypeError):
     """What a template was about to print is no text; the message names its type, not the value."""
 
 
-def printable(value: object) -> object:
+def printable_value(value: object) -> object:
     """The value, if a template may print it: Jinja asks for each ``{{ }}``.
 
     Raises:
@@ -44,7 +44,7 @@ def plain_values(values: Mapping[str, object]) -> dict[str, object]:
     return {name: _plain(value, field=f"values.{name}") for name, value in values.items()}
 
 
-def travelling(values: Mapping[str, object]) -> dict[str, object]:
+def json_values(values: Mapping[str, object]) -> dict[str, object]:
     """The same values as JSON has them; what JSON does not have becomes the text that a template would print.
 
     Raises:
@@ -58,7 +58,7 @@ def _travelling(value: object, name: str) -> object:
         case list():
             return [_travelling(one, name) for one in value]
         case dict():
-            return travelling(value)
+            return json_values(value)
         case date() | Decimal():
             return str(value)
         case float() if value - value != 0:

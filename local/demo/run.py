@@ -17,9 +17,15 @@ from redis.exceptions import RedisError
 
 from local.demo.browser import Browser
 from local.demo.company_postgres import Company
-from local.demo.scenario import Stage, depth, read_reports, send_mails
+from local.demo.scenario import DemoContext, depth, read_reports, send_mails
 from local.errors import EmbeddedError
-from local.installation import Plan, System, announce, assemble, forget
+from local.installation import (
+    Installation,
+    InstallationPlan,
+    assemble_installation,
+    remove_addresses,
+    write_addresses,
+)
 from local.organisation import OrganisationError, OrganisationSize, generate
 from local.supervisor.process import SupervisorError
 from local.supervisor.supervisor import Supervisor
@@ -50,7 +56,7 @@ class DemoOptions:
     scale: float = 1.0
 
 
-def demo(plan: Plan, wishes: DemoOptions, *, tenant: str) -> int:
+def demo(plan: InstallationPlan, options: DemoOptions, *, tenant: str) -> int:
     """Run the demo; the exit code.
 
     Args:
@@ -58,17 +64,17 @@ def demo(plan: Plan, wishes: DemoOptions, *, tenant: str) -> int:
             the running servers is left for the ops commands.
     """
     try:
-        asyncio.run(_demo(plan, wishes, tenant))
+        asyncio.run(_demo(plan, options, tenant))
     except (EmbeddedError, SupervisorError, OrganisationError, ServedQueue) as error:
         print(error, file=sys.stderr)
         return _EXIT_CONFIGURATION
     return 0
 
 
-async def _demo(plan: Plan, wishes: DemoOptions, tenant: str) -> None:
-    say = _narrator(sys.stderr if wishes.as_json else sys.stdout)
+async def _demo(plan: InstallationPlan, options: DemoOptions, tenant: str) -> None:
+    say = _narrator(sys.stderr if options.as_json else sys.stdout)
     scratch = _scratch()
-    size = _size(wishes.scale)
+    size = _size(options.scale)
     say(f"Starting the servers and loading {size.nodes} nodes, {size.employees} people, {size.checkins} check-ins")
 
     async def fill(dsn: str) -> None:
@@ -80,16 +86,16 @@ async def _demo(plan: Plan, wishes: DemoOptions, tenant: str) -> None:
         leaving.callback(shutil.rmtree, scratch, ignore_errors=True)
         log = leaving.enter_context((scratch / "demo.log").open("w", encoding="utf-8"))
         await _refuse_a_served_queue(plan)
-        system = assemble(plan_here)
-        word = announce(system, plan.data_dir)
+        installation = assemble_installation(plan_here)
+        addresses = write_addresses(installation, plan.data_dir)
         try:
-            async with Supervisor(system.processes, log=_to_file(log), scratch=scratch):
-                await _tell(system, wishes, tenant, say)
+            async with Supervisor(installation.processes, log=_to_file(log), scratch=scratch):
+                await _tell(installation, options, tenant, say)
         finally:
-            forget(word)
+            remove_addresses(addresses)
 
 
-async def _refuse_a_served_queue(plan: Plan) -> None:
+async def _refuse_a_served_queue(plan: InstallationPlan) -> None:
     """Another worker on a configured Redis would take the demo's mails and send them, perhaps for real."""
     if plan.redis_url is None:
         return
@@ -104,33 +110,35 @@ async def _refuse_a_served_queue(plan: Plan) -> None:
         )
 
 
-async def _tell(system: System, wishes: DemoOptions, tenant: str, say: Callable[[str], None]) -> None:
+async def _tell(installation: Installation, options: DemoOptions, tenant: str, say: Callable[[str], None]) -> None:
     stop = _stop_on_signal()
     async with AsyncExitStack() as stack:
-        producer = await stack.enter_async_context(Producer.connect(system.redis_url, tenant=tenant, budget=2))
-        redis = await stack.enter_async_context(connect(system.redis_url))
-        company = await stack.enter_async_context(Company(system.postgres_dsn))
-        browser = await stack.enter_async_context(Browser(system.plan.reader_port))
-        stage = Stage(producer, redis, company, browser, say, tenant)
-        story = asyncio.create_task(_story(stage, wishes))
+        producer = await stack.enter_async_context(
+            Producer.connect(installation.redis_url, tenant=tenant, budget=2)
+        )
+        redis = await stack.enter_async_context(connect(installation.redis_url))
+        company = await stack.enter_async_context(Company(installation.postgres_dsn))
+        browser = await stack.enter_async_context(Browser(installation.plan.reader_port))
+        context = DemoContext(producer, redis, company, browser, say, tenant)
+        story = asyncio.create_task(_story(context, options))
         stopped = asyncio.create_task(stop.wait())
         await asyncio.wait([story, stopped], return_when=asyncio.FIRST_COMPLETED)
         if not story.done():
             story.cancel()
             return
         await story
-        if not wishes.once:
+        if not options.once:
             say("\nEverything stays up until Ctrl-C. Also try, in another terminal: ./run ops depth --watch")
-            for name, link in system.links.items():
+            for name, link in installation.links.items():
                 say(f"  {name:>8}  {link}")
             await stop.wait()
         stopped.cancel()
 
 
-async def _story(stage: Stage, wishes: DemoOptions) -> None:
-    facts = {"mails": await send_mails(stage), "reports": await read_reports(stage)}
-    lanes = (await depth(stage)).to_json()["lanes"]
-    if wishes.as_json:
+async def _story(context: DemoContext, options: DemoOptions) -> None:
+    facts = {"mails": await send_mails(context), "reports": await read_reports(context)}
+    lanes = (await depth(context)).to_json()["lanes"]
+    if options.as_json:
         print(orjson.dumps({**facts, "depth": lanes}, option=orjson.OPT_INDENT_2).decode(), flush=True)
 
 

@@ -28,7 +28,7 @@ _LANE = "mail.normal"
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
+class DemoContext:
     """What the story plays on.
 
     Attributes:
@@ -43,26 +43,26 @@ class Stage:
     tenant: str
 
 
-async def send_mails(stage: Stage) -> dict[str, Any]:
+async def send_mails(context: DemoContext) -> dict[str, Any]:
     """Hand over a hundred mails, one call each, and watch them being delivered."""
-    handles = await stage.company.handles(MAILS)
+    handles = await context.company.handles(MAILS)
     mails = [_assignment(number, handles[number % len(handles)]) for number in range(MAILS)]
-    before = (await _lane(stage)).done
+    before = (await _lane(context)).done
     took, receipts = [], []
     began = time.perf_counter()
     for number, mail in enumerate(mails):
         sent = time.perf_counter()
-        receipts.append(await stage.producer.send(mail, key=f"demo:{began}:{number}"))
+        receipts.append(await context.producer.send(mail, key=f"demo:{began}:{number}"))
         took.append((time.perf_counter() - sent) * 1000)
     enqueue = p50_and_p99(took)
-    stage.say(
+    context.say(
         f"{MAILS} mails handed over in {sum(took):.0f} ms "
         f"(p50 {enqueue['p50']} ms, p99 {enqueue['p99']} ms); the request could answer now"
     )
-    accepted = await _watch(stage, before + MAILS) - before
+    accepted = await _watch(context, before + MAILS) - before
     total = time.perf_counter() - began
-    one_by_one = await _delivery_seconds(stage, receipts)
-    stage.say(f"all {accepted} accepted after {total:.1f} s; one after the other: {one_by_one:.0f} s")
+    one_by_one = await _delivery_seconds(context, receipts)
+    context.say(f"all {accepted} accepted after {total:.1f} s; one after the other: {one_by_one:.0f} s")
     return {
         "enqueued": len({receipt.id for receipt in receipts}),
         "accepted": accepted,
@@ -72,18 +72,18 @@ async def send_mails(stage: Stage) -> dict[str, Any]:
     }
 
 
-async def read_reports(stage: Stage) -> dict[str, Any]:
+async def read_reports(context: DemoContext) -> dict[str, Any]:
     """Read dashboards, change something, see it, and compare with asking node by node."""
-    nodes = await stage.company.nodes()
-    await _until(stage.browser.document, nodes[0])
-    refresh_ms = await _measured_refresh(stage)
-    reads = await stage.browser.time_reads([nodes[n % len(nodes)] for n in range(_READS)])
+    nodes = await context.company.nodes()
+    await _until(context.browser.document, nodes[0])
+    refresh_ms = await _measured_refresh(context)
+    reads = await context.browser.time_reads([nodes[n % len(nodes)] for n in range(_READS)])
     figures = p50_and_p99(reads)
-    stage.say(f"{_READS} dashboard reads: p50 {figures['p50']} ms, p99 {figures['p99']} ms, no SQL at all")
-    seen = await _see_a_checkin(stage)
-    stage.say(f"all {len(nodes)} dashboards computed again in {refresh_ms:.0f} ms, in one snapshot")
-    walk_ms = await _walk(stage)
-    stage.say(f"the same numbers asked node by node on this database: {walk_ms:.0f} ms, for each view")
+    context.say(f"{_READS} dashboard reads: p50 {figures['p50']} ms, p99 {figures['p99']} ms, no SQL at all")
+    seen = await _see_a_checkin(context)
+    context.say(f"all {len(nodes)} dashboards computed again in {refresh_ms:.0f} ms, in one snapshot")
+    walk_ms = await _walk(context)
+    context.say(f"the same numbers asked node by node on this database: {walk_ms:.0f} ms, for each view")
     return {
         "scopes": len(nodes),
         "walk_ms": round(walk_ms, 1),
@@ -93,9 +93,9 @@ async def read_reports(stage: Stage) -> dict[str, Any]:
     }
 
 
-async def depth(stage: Stage) -> Depth:
+async def depth(context: DemoContext) -> Depth:
     """How the queue stands."""
-    return await read_depth(stage.redis, tenant=stage.tenant)
+    return await read_depth(context.redis, tenant=context.tenant)
 
 
 def _assignment(number: int, handle: str) -> Mail:
@@ -104,60 +104,60 @@ def _assignment(number: int, handle: str) -> Mail:
     return Mail(to=f"{handle}@example.com", template="task_assigned", values=values)
 
 
-async def _lane(stage: Stage) -> Any:  # noqa: ANN401  a line of the depth table
-    return next(lane for lane in (await depth(stage)).lanes if lane.lane == _LANE)
+async def _lane(context: DemoContext) -> Any:  # noqa: ANN401  a line of the depth table
+    return next(lane for lane in (await depth(context)).lanes if lane.lane == _LANE)
 
 
-async def _watch(stage: Stage, target: int) -> int:
+async def _watch(context: DemoContext, target: int) -> int:
     """Tell each second how the lane drains, until so many are done; how many are."""
     began = told = time.perf_counter()
-    while (lane := await _lane(stage)).done < target:
+    while (lane := await _lane(context)).done < target:
         now = time.perf_counter()
         if now - began > _PATIENCE:
             raise TimeoutError(f"only {lane.done} of {target} mails were accepted within {_PATIENCE:.0f} s")
         if now - told >= 1:
             told = now
-            stage.say(f"  {now - began:4.0f} s  waiting {lane.ready:3}  being sent {lane.leased:3}")
+            context.say(f"  {now - began:4.0f} s  waiting {lane.ready:3}  being sent {lane.leased:3}")
         await asyncio.sleep(0.05)
     return int(lane.done)
 
 
-async def _delivery_seconds(stage: Stage, receipts: list[Receipt]) -> float:
+async def _delivery_seconds(context: DemoContext, receipts: list[Receipt]) -> float:
     """What the deliveries took together, from their recorded results."""
-    results = await stage.redis.mget([f"arq:result:{receipt.id}" for receipt in receipts])
+    results = await context.redis.mget([f"arq:result:{receipt.id}" for receipt in receipts])
     return float(sum(result["ft"] - result["st"] for result in map(orjson.loads, results))) / 1000
 
 
-async def _measured_refresh(stage: Stage) -> float:
+async def _measured_refresh(context: DemoContext) -> float:
     """Ask for a refresh and take its time from its result."""
-    receipt = await stage.producer.request_refresh("management", scope=None, delay=timedelta(0))
+    receipt = await context.producer.request_refresh("management", scope=None, delay=timedelta(0))
     key = f"arq:result:{receipt.id}"
-    await stage.redis.delete(key)
-    await stage.producer.request_refresh("management", scope=None, delay=timedelta(0))
-    return float(orjson.loads(await _until(stage.redis.get, key))["r"]["total_ms"])
+    await context.redis.delete(key)
+    await context.producer.request_refresh("management", scope=None, delay=timedelta(0))
+    return float(orjson.loads(await _until(context.redis.get, key))["r"]["total_ms"])
 
 
-async def _see_a_checkin(stage: Stage) -> str:
-    leaf = await stage.company.leaf()
-    before = await _until(stage.browser.document, leaf)
+async def _see_a_checkin(context: DemoContext) -> str:
+    leaf = await context.company.leaf()
+    before = await _until(context.browser.document, leaf)
     began = time.perf_counter()
-    await stage.company.check_in(leaf)
-    await stage.producer.refresh("management", scope=leaf)
+    await context.company.check_in(leaf)
+    await context.producer.refresh("management", scope=leaf)
 
     async def changed(node: int) -> dict[str, Any] | None:
-        document = await stage.browser.document(node)
+        document = await context.browser.document(node)
         return document if document and document["data"] != before["data"] else None
 
     after = await _until(changed, leaf)
     elapsed = time.perf_counter() - began
     counts = [document["data"]["total"]["checkins_today"] for document in (before, after)]
-    stage.say(f"a check-in in node {leaf}: its dashboard went from {counts[0]} to {counts[1]} in {elapsed:.1f} s")
+    context.say(f"a check-in in node {leaf}: dashboard went from {counts[0]} to {counts[1]} in {elapsed:.1f} s")
     return str(after["as_of"])
 
 
-async def _walk(stage: Stage) -> float:
+async def _walk(context: DemoContext) -> float:
     midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-    return await stage.company.walk(midnight, midnight + timedelta(days=1)) * 1000
+    return await context.company.walk(midnight, midnight + timedelta(days=1)) * 1000
 
 
 async def _until(question: Callable[[Any], Any], about: object) -> Any:  # noqa: ANN401  whatever was asked for

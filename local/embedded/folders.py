@@ -40,7 +40,7 @@ def open_directory(path: Path, *, owner: str | None = None) -> Path:
     return path
 
 
-def kept_password(path: Path, *, owner: str | None = None) -> str:
+def read_or_make_password(path: Path, *, owner: str | None = None) -> str:
     """The password in this file, made up and written on first use. The file is for its owner only (0600).
 
     Args:

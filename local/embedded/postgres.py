@@ -21,7 +21,7 @@ from typing import Self
 from urllib.parse import quote
 
 from local.embedded.binaries import find_postgres, server_user
-from local.embedded.folders import kept_password, open_directory
+from local.embedded.folders import open_directory, read_or_make_password
 from local.embedded.ports import free_port, require_free
 from local.errors import DataDirectoryError
 from local.supervisor.process import Process
@@ -72,7 +72,7 @@ class Postgres:
         return cls(
             data=data,
             port=port or free_port(),
-            password=kept_password(data / "password", owner=user),
+            password=read_or_make_password(data / "password", owner=user),
             binaries=find_postgres(),
             setting=setting,
             durable=durable,

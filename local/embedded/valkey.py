@@ -17,7 +17,7 @@ from typing import Self
 from urllib.parse import quote
 
 from local.embedded.binaries import find_valkey
-from local.embedded.folders import kept_password, open_directory
+from local.embedded.folders import open_directory, read_or_make_password
 from local.embedded.ports import free_port, require_free
 from local.supervisor.process import Process
 
@@ -64,7 +64,7 @@ class Valkey:
         return cls(
             data=data,
             port=port or free_port(),
-            password=kept_password(data / "password") if protected else None,
+            password=read_or_make_password(data / "password") if protected else None,
             binary=find_valkey(),
             setting=setting,
             arguments=arguments,

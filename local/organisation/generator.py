@@ -13,10 +13,10 @@ from random import Random
 
 from local.organisation.checkins import checkins
 from local.organisation.errors import InstantError, SizeError
-from local.organisation.people import Person, hire, memberships
-from local.organisation.tables import Organisation, Rows
-from local.organisation.tree import grow
-from local.organisation.work import Desk, blockers, tasks
+from local.organisation.people import Person, hire_people, memberships
+from local.organisation.tables import Organisation, TableRows
+from local.organisation.tree import grow_tree
+from local.organisation.work import TaskOwners, blockers, tasks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,11 +77,11 @@ def generate(size: OrganisationSize, *, seed: int, now: datetime) -> Organisatio
         raise InstantError("now")
     instant = now.astimezone(UTC).replace(microsecond=0)
     local = instant.astimezone(now.tzinfo)  # as clocks showed it: a local time that was skipped is no day's
-    nodes = grow(_stream(seed, "nodes"), nodes=size.nodes, depth=size.depth)
-    people = hire(_stream(seed, "employees"), employees=size.employees, nodes=size.nodes, now=instant)
+    nodes = grow_tree(_stream(seed, "nodes"), nodes=size.nodes, depth=size.depth)
+    people = hire_people(_stream(seed, "employees"), employees=size.employees, nodes=size.nodes, now=instant)
     return Organisation(
-        nodes=Rows.held(nodes),
-        employees=Rows(size.employees, lambda: (person.row() for person in people)),
+        nodes=TableRows.held(nodes),
+        employees=TableRows(size.employees, lambda: (person.row() for person in people)),
         memberships=_memberships(size, seed, people),
         tasks=_tasks(size, seed, people, instant),
         checkins=_checkins(size, seed, people, local),
@@ -94,33 +94,33 @@ def _stream(seed: int, table: str) -> Random:
     return Random(f"{seed}:{table}")  # noqa: S311  invented rows, not secrets
 
 
-def _desk(seed: int, people: list[Person], nodes: int) -> Desk:
+def _desk(seed: int, people: list[Person], nodes: int) -> TaskOwners:
     """The same for tasks and blockers, so that a blocker agrees with its task."""
-    return Desk.of(_stream(seed, "desk"), people, nodes)
+    return TaskOwners.of(_stream(seed, "desk"), people, nodes)
 
 
-def _memberships(size: OrganisationSize, seed: int, people: list[Person]) -> Rows:
-    return Rows(
+def _memberships(size: OrganisationSize, seed: int, people: list[Person]) -> TableRows:
+    return TableRows(
         size.memberships,
         lambda: memberships(_stream(seed, "memberships"), people, count=size.memberships, nodes=size.nodes),
     )
 
 
-def _tasks(size: OrganisationSize, seed: int, people: list[Person], now: datetime) -> Rows:
+def _tasks(size: OrganisationSize, seed: int, people: list[Person], now: datetime) -> TableRows:
     desk = _desk(seed, people, size.nodes)
-    return Rows(size.tasks, lambda: tasks(_stream(seed, "tasks"), desk, count=size.tasks, now=now))
+    return TableRows(size.tasks, lambda: tasks(_stream(seed, "tasks"), desk, count=size.tasks, now=now))
 
 
-def _checkins(size: OrganisationSize, seed: int, people: list[Person], now: datetime) -> Rows:
-    return Rows(
+def _checkins(size: OrganisationSize, seed: int, people: list[Person], now: datetime) -> TableRows:
+    return TableRows(
         size.checkins,
         lambda: checkins(_stream(seed, "checkins"), people, count=size.checkins, nodes=size.nodes, now=now),
     )
 
 
-def _blockers(size: OrganisationSize, seed: int, people: list[Person], now: datetime) -> Rows:
+def _blockers(size: OrganisationSize, seed: int, people: list[Person], now: datetime) -> TableRows:
     desk = _desk(seed, people, size.nodes)
-    return Rows(
+    return TableRows(
         size.blockers,
         lambda: blockers(_stream(seed, "blockers"), desk, count=size.blockers, tasks=size.tasks, now=now),
     )

@@ -38,7 +38,7 @@ class Person:
         return self.joined_at < start and (self.left_at is None or self.left_at > end)
 
 
-def hire(random: Random, *, employees: int, nodes: int, now: datetime) -> list[Person]:
+def hire_people(random: Random, *, employees: int, nodes: int, now: datetime) -> list[Person]:
     """People with ids 1 to `employees` in order of joining, at homes among the nodes 1 to `nodes`."""
     weights = [random.paretovariate(HOME_SKEW) for _ in range(nodes)]
     homes = random.choices(range(1, nodes + 1), weights, k=employees)

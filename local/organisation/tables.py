@@ -13,7 +13,7 @@ Row: TypeAlias = tuple[object, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class TableColumn:
     """One column: an id (positive integer), a text, or an instant (aware datetime)."""
 
     name: str
@@ -26,7 +26,7 @@ class OrganisationTable:
     """A table's name and its columns in the order of its rows."""
 
     name: str
-    columns: tuple[Column, ...]
+    columns: tuple[TableColumn, ...]
 
     @property
     def column_names(self) -> tuple[str, ...]:
@@ -34,16 +34,16 @@ class OrganisationTable:
         return tuple(column.name for column in self.columns)
 
 
-def _id(name: str, *, nullable: bool = False) -> Column:
-    return Column(name, "id", nullable)
+def _id(name: str, *, nullable: bool = False) -> TableColumn:
+    return TableColumn(name, "id", nullable)
 
 
-def _text(name: str) -> Column:
-    return Column(name, "text")
+def _text(name: str) -> TableColumn:
+    return TableColumn(name, "text")
 
 
-def _instant(name: str, *, nullable: bool = False) -> Column:
-    return Column(name, "instant", nullable)
+def _instant(name: str, *, nullable: bool = False) -> TableColumn:
+    return TableColumn(name, "instant", nullable)
 
 
 NODES = OrganisationTable("nodes", (_id("id"), _id("parent_id", nullable=True), _text("name"), _text("kind")))
@@ -92,7 +92,7 @@ TABLES = (NODES, EMPLOYEES, MEMBERSHIPS, TASKS, CHECKINS, BLOCKERS)
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
+class TableRows:
     """A table's rows, counted before they are made and made anew each time they are walked.
 
     Two walks give equal rows: `make` starts from the same state every time.
@@ -102,7 +102,7 @@ class Rows:
     make: Callable[[], Iterator[Row]]
 
     @classmethod
-    def held(cls, rows: list[Row]) -> "Rows":
+    def held(cls, rows: list[Row]) -> "TableRows":
         """Rows that are in memory already."""
         return cls(len(rows), lambda: iter(rows))
 
@@ -117,14 +117,14 @@ class Rows:
 class Organisation:
     """The rows of the six tables; `checkins`, `tasks` and `blockers` may be long, so walk, do not list."""
 
-    nodes: Rows
-    employees: Rows
-    memberships: Rows
-    tasks: Rows
-    checkins: Rows
-    blockers: Rows
+    nodes: TableRows
+    employees: TableRows
+    memberships: TableRows
+    tasks: TableRows
+    checkins: TableRows
+    blockers: TableRows
 
-    def tables(self) -> Iterator[tuple[OrganisationTable, Rows]]:
+    def tables(self) -> Iterator[tuple[OrganisationTable, TableRows]]:
         """Each table with its rows, referred-to tables first."""
         for table in TABLES:
             yield table, getattr(self, table.name)

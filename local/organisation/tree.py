@@ -64,7 +64,7 @@ PLACED_SHARE = 0.6
 """Share of nodes whose name says where they are; without it most names would repeat."""
 
 
-def grow(random: Random, *, nodes: int, depth: int) -> list[Row]:
+def grow_tree(random: Random, *, nodes: int, depth: int) -> list[Row]:
     """Rows of `nodes`: ids 1 to `nodes`, the root is 1, every parent has a smaller id than its children.
 
     `depth` counts the levels below the root. It is never passed, and reached exactly when `nodes > depth`.

@@ -1,7 +1,7 @@
 """Tasks and blockers of the last two years: mostly closed, the open ones mostly recent, some overdue.
 
 Both are spread evenly over the span in order of id, so a row's position tells its age. Who owns task number N
-follows from N alone (see `Desk`), which lets a blocker agree with its task although neither table is held.
+follows from N alone (see `TaskOwners`), which lets a blocker agree with its task although neither table is held.
 """
 
 from collections.abc import Iterator
@@ -28,14 +28,14 @@ BLOCKER_KINDS = ("approval", "dependency", "incident", "resource", "supplier")
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
+class TaskOwners:
     """Who owns which task: people in a shuffled circle; nobody, and any node in turn, in an empty company."""
 
     people: list[Person]
     nodes: int
 
     @classmethod
-    def of(cls, random: Random, people: list[Person], nodes: int) -> "Desk":
+    def of(cls, random: Random, people: list[Person], nodes: int) -> "TaskOwners":
         """The circle is shuffled by `random`, so neighbouring tasks lie on different nodes."""
         return cls(random.sample(people, len(people)), nodes)
 
@@ -49,7 +49,7 @@ class Desk:
         return owner.home if owner else 1 + number % self.nodes
 
 
-def tasks(random: Random, desk: Desk, *, count: int, now: datetime) -> Iterator[Row]:
+def tasks(random: Random, desk: TaskOwners, *, count: int, now: datetime) -> Iterator[Row]:
     """Exactly `count` rows with ids from 1; only `due_at` may lie after `now`."""
     for task_id in range(1, count + 1):
         position = (task_id - random.random()) / count
@@ -85,7 +85,7 @@ def _is_open(random: Random, position: float) -> bool:
     return random.random() < ABANDONED_SHARE + FRESH_SHARE * position**FRESHNESS
 
 
-def blockers(random: Random, desk: Desk, *, count: int, tasks: int, now: datetime) -> Iterator[Row]:
+def blockers(random: Random, desk: TaskOwners, *, count: int, tasks: int, now: datetime) -> Iterator[Row]:
     """Exactly `count` rows with ids from 1, 2 % of them open, most on one of the `tasks` tasks."""
     still_open = _open_blockers(random, count)
     for blocker_id in range(1, count + 1):

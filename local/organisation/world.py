@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from local.organisation.errors import WorldError
-from local.organisation.tables import TABLES, Column, Organisation, OrganisationTable, Row, Rows
+from local.organisation.tables import TABLES, Organisation, OrganisationTable, Row, TableColumn, TableRows
 
 
 def read_world(folder: Path) -> Organisation:
@@ -26,7 +26,7 @@ def read_world(folder: Path) -> Organisation:
     >>> read_world(Path("data/world")).counts()  # doctest: +SKIP
     {'nodes': 839, 'employees': 3055, ...}
     """
-    return Organisation(**{table.name: Rows.held(_read(folder, table)) for table in TABLES})
+    return Organisation(**{table.name: TableRows.held(_read(folder, table)) for table in TABLES})
 
 
 def _read(folder: Path, table: OrganisationTable) -> list[Row]:
@@ -69,7 +69,7 @@ def _row(file: Path, line: int, table: OrganisationTable, fields: list[str]) -> 
     return tuple(values)
 
 
-def _value(column: Column, field: str) -> object:
+def _value(column: TableColumn, field: str) -> object:
     """The value of one field. Raises `ValueError` with what the column needs."""
     if not field:
         if column.nullable:

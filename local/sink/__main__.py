@@ -14,8 +14,8 @@ from datetime import timedelta
 from local.embedded.ports import require_free
 from local.errors import PortInUse
 from local.sink.mailbox import Mailbox
-from local.sink.page import answer
-from local.sink.smtp import Faults, MailSink
+from local.sink.page import page_response
+from local.sink.smtp import MailSink, SinkFaults
 from ops.console.exchange import PageRequest, PageResponse
 from ops.console.server import listen, serve
 
@@ -50,9 +50,9 @@ async def serve_sink(asked: argparse.Namespace, listener: socket.socket) -> None
     mailbox = Mailbox(keep=asked.keep)
 
     async def page(request: PageRequest) -> PageResponse:
-        return answer(mailbox, request)
+        return page_response(mailbox, request)
 
-    async with MailSink(mailbox, faults(asked), port=asked.smtp_port):
+    async with MailSink(mailbox, sink_faults(asked), port=asked.smtp_port):
         announce(asked)
         await serve(page, listener)
 
@@ -65,9 +65,9 @@ def announce(asked: argparse.Namespace) -> None:
     )
 
 
-def faults(asked: argparse.Namespace) -> Faults:
+def sink_faults(asked: argparse.Namespace) -> SinkFaults:
     """The faults asked for."""
-    return Faults(
+    return SinkFaults(
         delay_min=timedelta(seconds=asked.delay_min),
         delay_max=timedelta(seconds=asked.delay_max),
         temporary_share=asked.temporary_share,
@@ -96,25 +96,25 @@ def parser() -> argparse.ArgumentParser:
 
 def port(text: str) -> int:
     """A TCP port."""
-    return int(between(text, 1, 65535, whole_only=True))
+    return int(number_between(text, 1, 65535, whole_only=True))
 
 
 def whole(text: str) -> int:
     """A number of things, at least one."""
-    return int(between(text, 1, 1_000_000, whole_only=True))
+    return int(number_between(text, 1, 1_000_000, whole_only=True))
 
 
 def seconds(text: str) -> float:
     """A delay of up to an hour."""
-    return between(text, 0, 3600)
+    return number_between(text, 0, 3600)
 
 
 def share(text: str) -> float:
     """A part of a whole."""
-    return between(text, 0, 1)
+    return number_between(text, 0, 1)
 
 
-def between(text: str, lowest: float, highest: float, *, whole_only: bool = False) -> float:
+def number_between(text: str, lowest: float, highest: float, *, whole_only: bool = False) -> float:
     """The number in the text.
 
     Raises:

@@ -32,7 +32,7 @@ class CaughtMail:
     def part(self, kind: str) -> str | None:
         r"""The body as `html` or `plain` text; None when there is none or it cannot be read.
 
-        >>> received(1, "a@example.org", ["b@example.org"], b"Subject: Hi\r\n\r\nHello").part("plain")
+        >>> catch_mail(1, "a@example.org", ["b@example.org"], b"Subject: Hi\r\n\r\nHello").part("plain")
         'Hello'
         """
         try:
@@ -43,7 +43,7 @@ class CaughtMail:
             return None
 
 
-def received(number: int, sender: str, recipients: list[str], raw: bytes) -> CaughtMail:
+def catch_mail(number: int, sender: str, recipients: list[str], raw: bytes) -> CaughtMail:
     """The mail accepted just now."""
     header = BytesHeaderParser().parsebytes(raw)
     return CaughtMail(

@@ -8,7 +8,7 @@ import asyncio
 from collections import Counter, deque
 from collections.abc import Sequence
 
-from local.sink.mail import CaughtMail, received
+from local.sink.mail import CaughtMail, catch_mail
 
 
 class Mailbox:
@@ -54,7 +54,7 @@ class Mailbox:
     def add(self, sender: str, recipients: list[str], raw: bytes) -> CaughtMail:
         """Keep a mail and wake those who wait for it."""
         self._accepted += 1
-        mail = received(self._accepted, sender, recipients, raw)
+        mail = catch_mail(self._accepted, sender, recipients, raw)
         self._mails.append(mail)
         if mail.message_id:
             self._times[mail.message_id] += 1

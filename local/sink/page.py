@@ -8,7 +8,7 @@
 A mail is hostile until proven otherwise: its HTML is shown in an iframe with every sandbox restriction and a
 policy of its own that loads nothing from anywhere; all else is escaped. There is no script on any page.
 
-`answer` decides; the HTTP server is that of the console. Refused: another method (405), another path (404),
+`page_response` decides; the HTTP server is that of the console. Refused: another method (405), another path (404),
 and a Host that is not this machine (421), since a page on the web may point its own name at 127.0.0.1 to read
 the mails (DNS rebinding).
 """
@@ -41,7 +41,7 @@ _PAGE_POLICY = "default-src 'none'; style-src 'self'; frame-src 'self'; base-uri
 _MAIL_POLICY = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'self'"
 
 
-def answer(mailbox: Mailbox, request: PageRequest) -> PageResponse:
+def page_response(mailbox: Mailbox, request: PageRequest) -> PageResponse:
     """The answer to a request. Never raises for what was asked."""
     if refused := refusal(request):
         return refused

@@ -2,7 +2,7 @@
 
 It accepts every sender and recipient, keeps the mail and answers 250, unless its faults say otherwise. Faults
 are decided by a generator with a seed, so a run can be repeated. They are changed by assigning another
-`Faults`, which takes effect with the next command.
+`SinkFaults`, which takes effect with the next command.
 
 It listens on 127.0.0.1 only, offers neither TLS nor AUTH and never passes a mail on.
 """
@@ -23,7 +23,7 @@ from local.sink.mailbox import Mailbox
 _NO_DELAY = timedelta(0)
 
 
-class Drop(Enum):
+class DropPoint(Enum):
     """Where a connection is cut."""
 
     BEFORE_DOT = "before the final dot"
@@ -33,7 +33,7 @@ class Drop(Enum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Faults:
+class SinkFaults:
     """What goes wrong; by default nothing.
 
     Args:
@@ -51,7 +51,7 @@ class Faults:
     temporary_share: float = 0.0
     temporary_reply: str = "451 4.3.0 Try again later"
     recipient_replies: Mapping[str, str] = field(default_factory=dict)
-    drop: Drop | None = None
+    drop: DropPoint | None = None
     drop_first: int | None = None
     seed: int = 0
 
@@ -76,10 +76,10 @@ class MailSink:
             await sink.mailbox.wait_for(1)
     """
 
-    def __init__(self, mailbox: Mailbox, faults: Faults | None = None, *, port: int = 0) -> None:
+    def __init__(self, mailbox: Mailbox, faults: SinkFaults | None = None, *, port: int = 0) -> None:
         self.mailbox = mailbox
         self.port = port
-        self.faults = faults or Faults()
+        self.faults = faults or SinkFaults()
         self.delaying = 0
         self._server: asyncio.Server | None = None
         self._connections: set[_Connection] = set()
@@ -95,12 +95,12 @@ class MailSink:
         return len(self._connections)
 
     @property
-    def faults(self) -> Faults:
+    def faults(self) -> SinkFaults:
         """What goes wrong now."""
         return self._faults
 
     @faults.setter
-    def faults(self, faults: Faults) -> None:
+    def faults(self, faults: SinkFaults) -> None:
         self._faults = faults
         self._random = Random(faults.seed)  # noqa: S311  a repeatable fault, not a secret
         self._dropped = 0
@@ -130,7 +130,7 @@ class MailSink:
         await self._server.wait_closed()
         self._server = None
 
-    def drops(self, where: Drop) -> bool:
+    def drops(self, where: DropPoint) -> bool:
         """Whether this mail's connection is to be cut there; counts it if so."""
         limit = self._faults.drop_first
         if self._faults.drop is not where or (limit is not None and self._dropped >= limit):
@@ -180,7 +180,7 @@ class _Connection(SMTP):
         await self._gone.wait()
 
     async def smtp_DATA(self, arg: str) -> None:  # noqa: N802  the name aiosmtpd looks for
-        if self._sink.drops(Drop.BEFORE_DOT):
+        if self._sink.drops(DropPoint.BEFORE_DOT):
             await self.push("354 End data with <CR><LF>.<CR><LF>")
             await self._reader.readline()
             await self.cut()
@@ -215,6 +215,6 @@ class _Handler:
             return self._sink.faults.temporary_reply
         raw = envelope.original_content or b""
         mail = self._sink.mailbox.add(envelope.mail_from or "", envelope.rcpt_tos, raw)
-        if self._sink.drops(Drop.BEFORE_REPLY):
+        if self._sink.drops(DropPoint.BEFORE_REPLY):
             await server.cut()
         return f"250 2.0.0 OK queued as {mail.number}"

@@ -23,21 +23,21 @@ from typing import Any, Protocol
 
 from local.supervisor.output import Log, Output
 from local.supervisor.process import (
-    Abandon,
-    Finish,
+    AbandonDecision,
+    FinishDecision,
     Process,
     ProcessEnd,
     ProcessFailed,
-    StartAgain,
+    RestartDecision,
     after_exit,
-    describe,
+    describe_exit,
 )
 
 _POLL = 0.02
 _PIPE_PATIENCE = 1.0  # for the rest of the output once the group is gone
 
 
-class Leash(Protocol):
+class GroupRegister(Protocol):
     """Who must know which groups run."""
 
     def hold(self, pid: int, stop_signal: int) -> None:
@@ -47,7 +47,7 @@ class Leash(Protocol):
         """This group is gone."""
 
 
-class State(Enum):
+class ChildState(Enum):
     """Where a child is; see the drawing in `supervisor_process`."""
 
     STOPPED = "stopped"
@@ -61,14 +61,14 @@ class State(Enum):
 class Child:
     """One process kept running. Public fields are for reading only."""
 
-    def __init__(self, process: Process, *, log: Log, leash: Leash) -> None:
+    def __init__(self, process: Process, *, log: Log, register: GroupRegister) -> None:
         self.process = process
-        self.state = State.STOPPED
+        self.state = ChildState.STOPPED
         self.pid: int | None = None
         self.exit_codes: list[int] = []
         self.failure: ProcessFailed | None = None
         self._log = log
-        self._leash = leash
+        self._register = register
         self._output = Output(process.name, log)
         self._prepared = False
         self._hindrance = ""
@@ -86,11 +86,13 @@ class Child:
             await self.process.prepare()
             self._prepared = True
         self._stop_asked.clear()
-        self.state, self.failure = State.STARTING, None
+        self.state, self.failure = ChildState.STARTING, None
         self._task = asyncio.create_task(self._keep(), name=f"keep {self.process.name}")
         try:
             async with asyncio.timeout(self.process.ready_within.total_seconds()):
-                await self.until(lambda: self.state in {State.READY, State.FINISHED, State.GIVEN_UP})
+                await self.until(
+                    lambda: self.state in {ChildState.READY, ChildState.FINISHED, ChildState.GIVEN_UP}
+                )
         except TimeoutError:
             raise self._failed(self._not_ready()) from None
         if self.failure:
@@ -131,13 +133,13 @@ class Child:
                     break
                 verdict = after_exit(self.process, ended, failures=failures, chance=SystemRandom().random())
                 match verdict:
-                    case StartAgain(wait, failures):
+                    case RestartDecision(wait, failures):
                         await self._wait(ended, wait)
-                    case Abandon(reason):
+                    case AbandonDecision(reason):
                         return self._give_up(reason)
-                    case Finish():
-                        return self._enter(State.FINISHED)
-            self._enter(State.STOPPED)
+                    case FinishDecision():
+                        return self._enter(ChildState.FINISHED)
+            self._enter(ChildState.STOPPED)
         except OSError as error:
             self._give_up(f"it could not be started: {error}")
         except Exception as error:  # noqa: BLE001  a fault of ours, or of the log given to us, must not hang all
@@ -149,16 +151,16 @@ class Child:
     async def _run_once(self) -> ProcessEnd:
         """One run, from its start until nothing of its group is left."""
         running, output = await self._spawn()
-        self._enter(State.STARTING)
+        self._enter(ChildState.STARTING)
         becoming = asyncio.create_task(self._become_ready(running.pid))
         exit_code = await running.wait()
         became = await _result_or_cancel(becoming)
         self._kill_group(running.pid)
-        self._leash.release(running.pid)
+        self._register.release(running.pid)
         self.pid = None
         await _finish_reading(output)
         self.exit_codes.append(exit_code)
-        self._enter(State.WAITING)
+        self._enter(ChildState.WAITING)
         return ProcessEnd(exit_code=exit_code, ready_for=_since(became))
 
     async def _spawn(self) -> "tuple[asyncio.subprocess.Process, asyncio.Task[None]]":
@@ -179,7 +181,7 @@ class Child:
             raise
         finally:
             os.close(writing)
-        self._leash.hold(running.pid, self.process.stop_signal)
+        self._register.hold(running.pid, self.process.stop_signal)
         self.pid = running.pid
         return running, asyncio.create_task(self._output.read(reading))
 
@@ -193,7 +195,7 @@ class Child:
             self._log(self.process.name, f"{self._not_ready()}: killed")
             self._kill_group(pid)
             await asyncio.Event().wait()  # its end cancels us
-        self._enter(State.READY)
+        self._enter(ChildState.READY)
         return time.monotonic()
 
     async def _is_ready(self, pid: int) -> bool:
@@ -205,7 +207,9 @@ class Child:
 
     async def _wait(self, ended: ProcessEnd, wait: timedelta) -> None:
         seconds = wait.total_seconds()
-        self._log(self.process.name, f"ended with {describe(ended.exit_code)}; starts again in {seconds:.1f} s")
+        self._log(
+            self.process.name, f"ended with {describe_exit(ended.exit_code)}; starts again in {seconds:.1f} s"
+        )
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._stop_asked.wait()
@@ -222,7 +226,7 @@ class Child:
 
     def _give_up(self, reason: str) -> None:
         self.failure = self._failed(reason)
-        self._enter(State.GIVEN_UP)
+        self._enter(ChildState.GIVEN_UP)
 
     def _failed(self, reason: str) -> ProcessFailed:
         return ProcessFailed(self.process.name, reason, self._output.last_lines)
@@ -230,7 +234,7 @@ class Child:
     def _not_ready(self) -> str:
         return f"it was not ready within {self.process.ready_within.total_seconds():g} s{self._hindrance}"
 
-    def _enter(self, state: State) -> None:
+    def _enter(self, state: ChildState) -> None:
         self.state = state
         self._changed()
 

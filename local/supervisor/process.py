@@ -44,7 +44,7 @@ class ProcessFailed(SupervisorError):
         self.last_lines = tuple(last_lines)
 
 
-class Restart(Enum):
+class RestartPolicy(Enum):
     """What an end that nobody asked for leads to."""
 
     ALWAYS = "always"
@@ -111,7 +111,7 @@ class Process:
     prepare: Callable[[], Awaitable[None]] = _nothing_to_prepare
     ready: Callable[[int], Awaitable[bool]] | None = None
     ready_within: timedelta = timedelta(seconds=30)
-    restart: Restart = Restart.ALWAYS
+    restart: RestartPolicy = RestartPolicy.ALWAYS
     backoff: Backoff = Backoff()
     stop_signal: Signals = SIGTERM
     stop_again: timedelta | None = None
@@ -130,7 +130,7 @@ class ProcessEnd:
 
 
 @dataclass(frozen=True, slots=True)
-class StartAgain:
+class RestartDecision:
     """Start it again after `wait`; `failures` in a row so far."""
 
     wait: timedelta
@@ -138,20 +138,20 @@ class StartAgain:
 
 
 @dataclass(frozen=True, slots=True)
-class Abandon:
+class AbandonDecision:
     """Starting it again cannot help; `reason` says why, as a clause."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
-class Finish:
+class FinishDecision:
     """It is not to run again, and that is well."""
 
 
 def after_exit(
     process: Process, ended: ProcessEnd, *, failures: int, chance: float
-) -> StartAgain | Abandon | Finish:
+) -> RestartDecision | AbandonDecision | FinishDecision:
     """What follows an end that nobody asked for.
 
     Args:
@@ -160,17 +160,19 @@ def after_exit(
         failures: ends in a row before this one.
         chance: in [0, 1), for the jitter.
     """
-    if process.restart is Restart.NEVER and (ended.ready_for is not None or ended.exit_code == 0):
-        return Finish()
-    if process.restart is Restart.NEVER:
-        return Abandon(f"it ended with {describe(ended.exit_code)} before it was ready")
+    if process.restart is RestartPolicy.NEVER and (ended.ready_for is not None or ended.exit_code == 0):
+        return FinishDecision()
+    if process.restart is RestartPolicy.NEVER:
+        return AbandonDecision(f"it ended with {describe_exit(ended.exit_code)} before it was ready")
     was_healthy = ended.ready_for is not None and ended.ready_for >= process.backoff.healthy_after
     if ended.exit_code == CONFIGURATION_FAULT and not was_healthy:
-        return Abandon(f"it ended with code {CONFIGURATION_FAULT} at its start, which means a wrong setting")
+        return AbandonDecision(
+            f"it ended with code {CONFIGURATION_FAULT} at its start, which means a wrong setting"
+        )
     failures = 1 if was_healthy else failures + 1
-    return StartAgain(process.backoff.wait(failures, chance), failures)
+    return RestartDecision(process.backoff.wait(failures, chance), failures)
 
 
-def describe(exit_code: int) -> str:
+def describe_exit(exit_code: int) -> str:
     """The code in words: `code 1`, `signal SIGKILL`."""
     return f"signal {Signals(-exit_code).name}" if exit_code < 0 else f"code {exit_code}"

@@ -8,7 +8,7 @@ waits; stops in reverse order, each with its own drain time. A process that ends
 given up, and with it the whole: a wrong setting is to be read, not to be tried for ever.
 
 What can go wrong: a process that is never ready (`ProcessFailed` with its last lines, nothing left running);
-the supervisor itself being killed (the leash ends its processes, see `supervisor_leash`).
+the supervisor itself being killed (the reaper ends its processes, see `local.supervisor.reaper`).
 
 It is not a process manager for servers in production: it has no remote control, and it needs asyncio's own
 event loop, as uvloop cannot start a process under another user.
@@ -27,8 +27,8 @@ from types import TracebackType
 from typing import Self
 
 from local.errors import EmbeddedError
-from local.supervisor import leash as supervisor_leash
-from local.supervisor.child import Child, State
+from local.supervisor import reaper
+from local.supervisor.child import Child, ChildState
 from local.supervisor.output import Log
 from local.supervisor.process import CONFIGURATION_FAULT, Process, SupervisorError
 
@@ -63,13 +63,13 @@ class Supervisor:
         self._log = log
         self._scratch = scratch and scratch.absolute()
         self._children: dict[str, Child] = {}
-        self._leash: _Leash | None = None
+        self._reaper: _Reaper | None = None
 
     async def __aenter__(self) -> Self:
-        self._leash = await _Leash.start(self._scratch)
+        self._reaper = await _Reaper.start(self._scratch)
         try:
             for process in self._processes:
-                self._children[process.name] = Child(process, log=self._log, leash=self._leash)
+                self._children[process.name] = Child(process, log=self._log, register=self._reaper)
                 await self._children[process.name].start()
         except BaseException:
             await self._stop_all()
@@ -131,7 +131,7 @@ class Supervisor:
             ProcessFailed: it was given up instead.
         """
         child = self._children[name]
-        await child.until(lambda: child.state in {State.READY, State.GIVEN_UP})
+        await child.until(lambda: child.state in {ChildState.READY, ChildState.GIVEN_UP})
         if child.failure:
             raise child.failure
 
@@ -152,8 +152,8 @@ class Supervisor:
             for child in reversed(self._children.values()):
                 await child.stop()
         finally:
-            if self._leash:
-                await self._leash.end()
+            if self._reaper:
+                await self._reaper.end()
 
 
 async def supervise(processes: Sequence[Process], *, log: Log, scratch: Path | None = None) -> int:
@@ -194,7 +194,7 @@ def _has_failed(child: Child) -> bool:
     return child.failure is not None
 
 
-class _Leash:
+class _Reaper:
     """Our end of the process that clears up after us."""
 
     def __init__(self, process: asyncio.subprocess.Process, line: int) -> None:
@@ -209,7 +209,7 @@ class _Leash:
                 sys.executable,
                 "-I",
                 "-S",
-                supervisor_leash.__file__,
+                reaper.__file__,
                 stdin=reading,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
@@ -218,13 +218,13 @@ class _Leash:
             )
         finally:
             os.close(reading)
-        leash = cls(process, writing)
+        started = cls(process, writing)
         if not (process.stdout and await process.stdout.readline()):
-            await leash.end()
+            await started.end()
             raise SupervisorError("The process that clears up after the supervisor did not start.")
         if scratch is not None:
-            leash._tell(f"remove {scratch}")
-        return leash
+            started._tell(f"remove {scratch}")
+        return started
 
     def hold(self, pid: int, stop_signal: int) -> None:
         self._tell(f"+ {pid} {int(stop_signal)}")
@@ -237,6 +237,6 @@ class _Leash:
         await self._process.wait()
 
     def _tell(self, words: str) -> None:
-        # Somebody killed the leash: what it guards against has not happened, so the work goes on.
+        # Another process killed the reaper: what it guards against has not happened, so the work goes on.
         with suppress(BrokenPipeError):
             os.write(self._line, f"{words}\n".encode())

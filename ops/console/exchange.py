@@ -7,9 +7,9 @@ this address (DNS rebinding), are never stored, and allow a browser nothing unle
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from hosts import Hosts
+from hosts import AllowedHosts
 
-_OURS = Hosts()
+_OURS = AllowedHosts()
 _ALWAYS = {
     "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
     "x-content-type-options": "nosniff",
@@ -46,7 +46,7 @@ class PageResponse:
 
 def refusal(request: PageRequest) -> PageResponse | None:
     """The answer to a request under another name, or that would change something; None for the others."""
-    if not _OURS.takes(request.host):
+    if not _OURS.allows(request.host):
         return PageResponse(status=421, body=b"This server answers to 127.0.0.1 and localhost only.\n")
     if request.method not in {"GET", "HEAD"}:
         return PageResponse(status=405, headers={"allow": "GET, HEAD"})

@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 
 from jobs import LostStyle, Mail, MailError, Templates
-from jobs.mail.octets import Sender, write_letter
+from jobs.mail.letter import LetterSender, write_letter
 from ops.command import Command, CommandRefused, CommandResult, Tools
 
 _NOBODY = "someone@example.com"
@@ -57,7 +57,7 @@ def _octets(frozen: Any, out: Path | None, sender: str) -> bytes:  # noqa: ANN40
     """What the file holds: the whole mail for a mail program, else the HTML part, or the text if there is none."""
     if out is not None and out.suffix == ".eml":
         name, address = parseaddr(sender)
-        return write_letter(frozen, default_sender=Sender(address or _NOBODY, name)).octets
+        return write_letter(frozen, default_sender=LetterSender(address or _NOBODY, name)).content
     return str(frozen["html"] or frozen["text"]).encode()
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 
-from clocks import Reading, running_us, wall_us
+from clocks import ClockReading, running_us, wall_us
 from ops.command import Command, CommandRefused, CommandResult, Tools
 from ops.depth.report_freshness import ReportFreshness, moment, read_report
 from ops.reports.proofs_postgres import proof_line
@@ -115,7 +115,7 @@ def _to_do(fares: Sequence[ReportStatus]) -> Iterator[str]:
             )
 
 
-def _clocks(tools: Tools, redis: Reading, seen: Probe | None) -> tuple[dict[str, float], list[str]]:
+def _clocks(tools: Tools, redis: ClockReading, seen: Probe | None) -> tuple[dict[str, float], list[str]]:
     """By how many seconds the database's clock and this machine's are ahead of Redis's; and lines for people."""
     ahead_us = {"this machine": wall_us() - running_us() - redis.ahead_us}
     if seen is not None and seen.reading is not None:
@@ -132,7 +132,7 @@ def _clocks(tools: Tools, redis: Reading, seen: Probe | None) -> tuple[dict[str,
 
 
 async def _look(
-    tools: Tools, boards: Mapping[str, Board], redis: Reading
+    tools: Tools, boards: Mapping[str, Board], redis: ClockReading
 ) -> tuple[Probe | None, Mapping[str, Decision], Catalogue, str]:
     """What the prober would see and decide now; and why that is not known, if it is not."""
     if not tools.postgres_dsn:
@@ -163,7 +163,7 @@ async def _fare(
     tools: Tools,
     report: Report,
     board: Board,
-    now: Reading,
+    now: ClockReading,
     seen: Probe | None,
     decision: Decision | None,
     catalogue: Catalogue,

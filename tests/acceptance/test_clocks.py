@@ -19,7 +19,7 @@ import pytest
 from redis.asyncio import Redis
 
 from local.installation import worker_ready
-from local.supervisor.process import Process, Restart
+from local.supervisor.process import Process, RestartPolicy
 from local.supervisor.supervisor import Supervisor
 from reports.keys import snapshot
 from tests.boards import ORDER, SCHEMA
@@ -92,7 +92,7 @@ async def house(dsn: str, url: str, folder: Path, *, ahead: float, hard: str = "
         argv=[sys.executable, "-m", "worker"],
         environment={f"MOMENTUS_{name}": value for name, value in settings.items()},
         ready=worker_ready(url),
-        restart=Restart.NEVER,
+        restart=RestartPolicy.NEVER,
         drain=timedelta(seconds=20),
     )
     events: list[str] = []

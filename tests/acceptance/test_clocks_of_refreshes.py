@@ -10,7 +10,7 @@ import asyncpg
 import orjson
 import pytest
 
-from clocks import Reading
+from clocks import ClockReading
 from reports.keys import snapshot
 from reports.store import ReportStore
 from tests.boards import Shop, report, shop
@@ -90,7 +90,7 @@ class StandsStill(ReportStore):
         super().__init__(*arguments, **named)
         self.reached, self.gate = asyncio.Event(), asyncio.Event()
 
-    async def clock(self) -> Reading:
+    async def clock(self) -> ClockReading:
         said = await super().clock()
         self.reached.set()
         await self.gate.wait()

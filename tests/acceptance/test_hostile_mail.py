@@ -21,11 +21,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from jobs import Attachment, Mail, MailError
-from jobs.mail.octets import Letter, Sender, write_letter
+from jobs.mail.letter import Letter, LetterSender, write_letter
 from local.sink.smtp import MailSink
 
 NOW = datetime(2026, 11, 22, 9, 30, tzinfo=UTC)
-COMPANY = Sender("momentus@example.com", "Momentus")
+COMPANY = LetterSender("momentus@example.com", "Momentus")
 READER = Path(__file__).resolve().parents[1] / "read_mail.mjs"
 NODE = shutil.which("node")
 OURS = ["Date", "Message-ID", "Auto-Submitted", "X-Auto-Response-Suppress", "MIME-Version"]
@@ -87,7 +87,7 @@ def composed(parts: Mapping[str, Any]) -> tuple[Mapping[str, Any], Letter] | Non
         return None
     travelled = json.loads(json.dumps(frozen))
     letter = write_letter(travelled, default_sender=COMPANY)
-    assert letter.octets == write_letter(travelled, default_sender=COMPANY).octets
+    assert letter.content == write_letter(travelled, default_sender=COMPANY).content
     return travelled, letter
 
 
@@ -128,7 +128,7 @@ def bodies(frozen: Mapping[str, Any]) -> list[tuple[str, str | None, bytes]]:
 def check_with_python(frozen: Mapping[str, Any], letter: Letter) -> None:
     assert letter.recipients == (frozen["to"],)
     assert letter.sender == (frozen["sender"] or COMPANY.address)
-    message = message_from_bytes(letter.octets, policy=policy.default.clone(max_line_length=None))
+    message = message_from_bytes(letter.content, policy=policy.default.clone(max_line_length=None))
     of_parts = {"content-type", "content-transfer-encoding"}
     fields = meant(frozen)
     assert sorted({*of_parts, *map(str.lower, message.keys())}) == sorted({*of_parts, "from", *fields})
@@ -137,7 +137,7 @@ def check_with_python(frozen: Mapping[str, Any], letter: Letter) -> None:
     assert len(message["From"].addresses) == len(message["To"].addresses) == 1
     for name in ("to", "date", "message-id", "reply-to", "list-unsubscribe"):
         if name in fields:
-            assert message_from_bytes(letter.octets)[name] == fields[name]
+            assert message_from_bytes(letter.content)[name] == fields[name]
     leaves = [part for part in message.walk() if not part.is_multipart()]
     assert [part.get_payload(decode=True) for part in leaves] == [octets for _, _, octets in bodies(frozen)]
 
@@ -146,12 +146,12 @@ def check_with_node(cases: list[tuple[Mapping[str, Any], Letter]]) -> None:
     """All of them in one process."""
     if NODE is None:
         pytest.skip("node is not here")
-    lines = b"\n".join(b64encode(letter.octets) for _, letter in cases)
+    lines = b"\n".join(b64encode(letter.content) for _, letter in cases)
     told = subprocess.run([NODE, str(READER)], input=lines, capture_output=True, check=True).stdout.splitlines()
     assert len(told) == len(cases)
     for (frozen, letter), line in zip(cases, told, strict=True):
         found = json.loads(line)
-        assert "error" not in found, (found, letter.octets)
+        assert "error" not in found, (found, letter.content)
         fields = {name.lower(): value for name, value in found["fields"]}
         assert len(fields) == len(found["fields"])
         author = fields.pop("from")
@@ -200,11 +200,11 @@ async def test_a_server_sees_the_recipients_that_were_meant_and_no_others(smtp_s
     def send() -> None:
         with smtplib.SMTP("127.0.0.1", smtp_sink.port) as server:
             for _, letter in cases:
-                server.sendmail(letter.sender, list(letter.recipients), letter.octets)
+                server.sendmail(letter.sender, list(letter.recipients), letter.content)
 
     await asyncio.to_thread(send)
     kept = smtp_sink.mailbox.mails
     assert len(kept) == len(cases)
     for mail, (frozen, letter) in zip(kept, cases, strict=True):
         assert mail.recipients == (frozen["to"],)
-        assert mail.raw.rstrip(b"\r\n") == letter.octets.rstrip(b"\r\n")
+        assert mail.raw.rstrip(b"\r\n") == letter.content.rstrip(b"\r\n")

@@ -13,8 +13,8 @@ import pytest
 from redis.asyncio import Redis
 
 from jobs import Mail, Policy
-from jobs.mail.octets import Sender
-from local.sink.smtp import Drop, Faults, MailSink
+from jobs.mail.letter import LetterSender
+from local.sink.smtp import DropPoint, MailSink, SinkFaults
 from producers import Producer
 from producers.keys import LaneKeys
 from tests.counts import counts
@@ -46,7 +46,7 @@ async def delivering(url: str, port: int, *, connections: int = 5, messages: int
         redis_url=url,
         lanes=[LaneSlots("mail.normal", connections)],
         policies={Mail.kind: QUICK},
-        ctx={"mailer": Mailer(Accounts.alone(pool), Sender("no-reply@momentus.example", "Momentus"))},
+        ctx={"mailer": Mailer(Accounts.alone(pool), LetterSender("no-reply@momentus.example", "Momentus"))},
         handle_signals=False,
     )
     running = asyncio.create_task(worker.async_run())
@@ -94,7 +94,7 @@ async def test_a_hundred_mails_arrive_once_each_over_a_few_kept_connections(
 async def test_a_refused_recipient_makes_the_mail_dead_with_the_servers_words(
     valkey_url: str, producer: Producer, redis: Redis, smtp_sink: MailSink
 ) -> None:
-    smtp_sink.faults = Faults(recipient_replies={"u1@example.com": "550 5.1.1 no such person"})
+    smtp_sink.faults = SinkFaults(recipient_replies={"u1@example.com": "550 5.1.1 no such person"})
     async with delivering(valkey_url, smtp_sink.port):
         receipt = await producer.send(task())
         await producer.send(task(2))
@@ -107,11 +107,11 @@ async def test_a_refused_recipient_makes_the_mail_dead_with_the_servers_words(
 async def test_a_temporary_refusal_is_tried_again_with_the_same_octets(
     valkey_url: str, producer: Producer, redis: Redis, smtp_sink: MailSink
 ) -> None:
-    smtp_sink.faults = Faults(recipient_replies={"u1@example.com": "451 4.2.0 mailbox busy"})
+    smtp_sink.faults = SinkFaults(recipient_replies={"u1@example.com": "451 4.2.0 mailbox busy"})
     async with delivering(valkey_url, smtp_sink.port):
         receipt = await producer.send(task())
         await eventually(lambda: redis.exists(KEYS.history(receipt.id)))
-        smtp_sink.faults = Faults()
+        smtp_sink.faults = SinkFaults()
         await smtp_sink.mailbox.wait_for(1)
         await eventually(counts(redis, "mail.normal", "done"))
     assert await redis.pttl(KEYS.history(receipt.id)) > 0  # as long as its result
@@ -120,7 +120,7 @@ async def test_a_temporary_refusal_is_tried_again_with_the_same_octets(
 async def test_an_accounts_fault_costs_no_attempt_and_kills_no_mail(
     valkey_url: str, producer: Producer, redis: Redis, smtp_sink: MailSink
 ) -> None:
-    smtp_sink.faults = Faults(temporary_share=1, temporary_reply="554 5.2.0 SubmissionQuotaExceeded")
+    smtp_sink.faults = SinkFaults(temporary_share=1, temporary_reply="554 5.2.0 SubmissionQuotaExceeded")
     async with delivering(valkey_url, smtp_sink.port):
         receipt = await producer.send(task())
         await eventually(lambda: redis.exists(KEYS.history(receipt.id)))
@@ -131,7 +131,7 @@ async def test_an_accounts_fault_costs_no_attempt_and_kills_no_mail(
 async def test_a_connection_cut_before_the_dot_is_a_certain_failure(
     valkey_url: str, producer: Producer, redis: Redis, smtp_sink: MailSink
 ) -> None:
-    smtp_sink.faults = Faults(drop=Drop.BEFORE_DOT, drop_first=2)
+    smtp_sink.faults = SinkFaults(drop=DropPoint.BEFORE_DOT, drop_first=2)
     async with delivering(valkey_url, smtp_sink.port, connections=1):
         await producer.send(task())
         await eventually(counts(redis, "mail.normal", "done"))
@@ -142,7 +142,7 @@ async def test_a_connection_cut_before_the_dot_is_a_certain_failure(
 async def test_a_connection_cut_after_the_dot_is_counted_as_uncertain_and_resent_unchanged(
     valkey_url: str, producer: Producer, redis: Redis, smtp_sink: MailSink
 ) -> None:
-    smtp_sink.faults = Faults(drop=Drop.BEFORE_REPLY, drop_first=1)
+    smtp_sink.faults = SinkFaults(drop=DropPoint.BEFORE_REPLY, drop_first=1)
     async with delivering(valkey_url, smtp_sink.port):
         await producer.send(task())
         await eventually(counts(redis, "mail.normal", "done"))

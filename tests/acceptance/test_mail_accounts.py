@@ -19,7 +19,7 @@ from redis.asyncio import Redis
 from jobs import Mail, Policy
 from jobs.lanes import MAIL_BULK, MAIL_NORMAL, MAIL_URGENT
 from jobs.mail.account import Account
-from jobs.mail.octets import Sender
+from jobs.mail.letter import LetterSender
 from jobs.mail.preset import PRESETS
 from local.installation import worker_ready
 from local.supervisor.process import Process
@@ -104,7 +104,7 @@ async def fleet(
                 limits=limits or [Limit(key) for key in keys],
                 lane_limits={lane: LaneLimit(keys, urgent=lane == MAIL_URGENT) for lane in LANES},
                 policies={Mail.kind: Policy(tries=5, first_wait=wait)},
-                ctx={"mailer": Mailer(carriers, Sender("no-reply@momentus.example"))},
+                ctx={"mailer": Mailer(carriers, LetterSender("no-reply@momentus.example"))},
                 handle_signals=False,
             )
             await stack.enter_async_context(running(worker))

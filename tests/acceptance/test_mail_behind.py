@@ -9,7 +9,7 @@ from itertools import accumulate, cycle
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from jobs.mail.octets import Letter
+from jobs.mail.letter import Letter
 from tests.scripted_smtp import ScriptedSmtp, Talk
 from tests.support import eventually
 from worker.mail.smtp import connection as connections, pool as pools, protocol as wires
@@ -297,7 +297,7 @@ async def _whatever(habits: list[tuple[str, str, int]], stopped: set[int], lost:
             assert count == 0, f"m{number} was delivered, and is believed not to be: {outcome!r}"
     for one in server.mails:
         name = one.recipients[0].partition("@")[0]
-        assert one.octets == letter(name).octets, "the octets went to whom they were not written"
+        assert one.octets == letter(name).content, "the octets went to whom they were not written"
 
 
 async def _no_lease() -> bool:

@@ -14,7 +14,7 @@ import orjson
 import pytest
 
 from jobs import Attachment, Mail, Policy
-from jobs.mail.octets import Sender
+from jobs.mail.letter import LetterSender
 from jobs.mail.stream import STREAMS, Stream
 from local.sink.smtp import MailSink
 from producers import Producer
@@ -36,7 +36,7 @@ async def _worker(valkey_url: str, smtp_sink: MailSink, tmp_path: Path) -> Async
     pool = SMTPPool(Server("127.0.0.1", smtp_sink.port, "off"), connections=2, messages=100)
     mailer = Mailer(
         Accounts.alone(pool),
-        Sender("no-reply@momentus.example", "Momentus"),
+        LetterSender("no-reply@momentus.example", "Momentus"),
         streams={**STREAMS, "notes": Stream(name="notes", auto_submitted="no")},
         attachments=tmp_path,
     )

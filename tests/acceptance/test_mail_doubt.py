@@ -10,8 +10,8 @@ import pytest
 from redis.asyncio import Redis
 
 from jobs import Mail, Policy
-from jobs.mail.octets import Sender
-from local.sink.smtp import Faults, MailSink
+from jobs.mail.letter import LetterSender
+from local.sink.smtp import MailSink, SinkFaults
 from ops.command import Command, CommandResult, Tools
 from ops.depth.read import read_depth
 from ops.depth.table import depth_table
@@ -86,7 +86,11 @@ async def caring(url: str, port: int, care: MailPolicies, *, policy: Policy = Ma
         redis_url=url,
         lanes=[LaneSlots("mail.normal", 5)],
         policies={Mail.kind: policy},
-        ctx={"mailer": Mailer(Accounts.alone(pool), Sender("no-reply@momentus.example", "Momentus"), care=care)},
+        ctx={
+            "mailer": Mailer(
+                Accounts.alone(pool), LetterSender("no-reply@momentus.example", "Momentus"), care=care
+            )
+        },
         handle_signals=False,
     )
     async with running(worker):
@@ -191,7 +195,7 @@ async def test_a_reason_that_people_gave_is_never_taken_back(redis: Redis, link:
 async def test_all_mails_arrive_once_a_server_that_knew_nobody_is_mended(
     valkey_url: str, redis: Redis, link: Link, smtp_sink: MailSink
 ) -> None:
-    smtp_sink.faults = Faults(recipient_replies=dict.fromkeys(MANY, GONE))
+    smtp_sink.faults = SinkFaults(recipient_replies=dict.fromkeys(MANY, GONE))
     care = MailPolicies(suppression=SuppressionList(link), sent=SentRegister(link, days=7))
     policy = Policy(tries=30, first_wait=PUT_OFF, longest_wait=PUT_OFF)
     async with (
@@ -204,7 +208,7 @@ async def test_all_mails_arrive_once_a_server_that_knew_nobody_is_mended(
         waits = await trace(redis, receipts[-1].id)
         assert waits.state in {"deferred", "bounced"}
 
-        smtp_sink.faults = Faults()
+        smtp_sink.faults = SinkFaults()
         revived = await run(redis, "revive", "--all", "mail.normal", among=JOBS)
         assert revived.facts["suppressed"] == 0
         await let_go(redis)

@@ -6,7 +6,7 @@ from typing import Literal
 
 import pytest
 
-from jobs.mail.octets import Letter
+from jobs.mail.letter import Letter
 from tests.acceptance.test_mail_behind import Gate, eva_is_told, mark, names, pool_of, send, two_at_once
 from tests.certificates import make_certificates
 from tests.scripted_smtp import ScriptedSmtp, Talk

@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 from jobs import Mail, Policy
 from jobs.lanes import MAIL_NORMAL
 from jobs.mail.account import Account
-from jobs.mail.octets import Sender
+from jobs.mail.letter import LetterSender
 from producers import Producer
 from producers.keys import LaneKeys
 from producers.limits.limit import LaneLimit, Limit
@@ -67,7 +67,7 @@ async def delivering(url: str, proxy: FaultyProxy, smtp: ScriptedSmtp, command: 
             limits=[Limit(f"account:{name}") for name in hosts],
             lane_limits={MAIL_NORMAL: LaneLimit([f"account:{name}" for name in hosts])},
             policies={Mail.kind: Policy(tries=2)},
-            ctx={"mailer": Mailer(accounts, Sender("no-reply@momentus.example"), care=care)},
+            ctx={"mailer": Mailer(accounts, LetterSender("no-reply@momentus.example"), care=care)},
             handle_signals=False,
         )
         async with running(worker):

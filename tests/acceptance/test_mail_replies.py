@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 from jobs import Mail, Policy
 from jobs.lanes import MAIL_NORMAL
 from jobs.mail.account import Account
-from jobs.mail.octets import Sender
+from jobs.mail.letter import LetterSender
 from ops.jobs.operations import cancel
 from ops.mail.accounts import AccountState, read_accounts
 from ops.mail.trace import trace, trace_text
@@ -96,7 +96,7 @@ async def delivering(
             limits=[limit_of(account)],
             lane_limits={MAIL_NORMAL: LaneLimit(["account:main"])},
             policies={Mail.kind: policy or Policy(tries=5, first_wait=timedelta(milliseconds=5))},
-            ctx={"mailer": Mailer(accounts, Sender("no-reply@momentus.example"))},
+            ctx={"mailer": Mailer(accounts, LetterSender("no-reply@momentus.example"))},
             handle_signals=False,
         )
         async with running(worker):

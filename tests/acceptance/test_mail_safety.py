@@ -22,9 +22,9 @@ from redis.asyncio import Redis
 
 from jobs import Mail, Policy
 from jobs.mail.dkim import load_signer
-from jobs.mail.octets import Sender
+from jobs.mail.letter import LetterSender
 from jobs.mail.seal import KeyRing
-from local.sink.smtp import Drop, Faults, MailSink
+from local.sink.smtp import DropPoint, MailSink, SinkFaults
 from ops.jobs.operations import revive
 from ops.mail.bounces import take_in
 from producers import Producer
@@ -69,7 +69,11 @@ async def caring(url: str, port: int, care: MailPolicies) -> AsyncIterator[None]
         redis_url=url,
         lanes=[LaneSlots("mail.normal", 5)],
         policies={Mail.kind: QUICK},
-        ctx={"mailer": Mailer(Accounts.alone(pool), Sender("no-reply@momentus.example", "Momentus"), care=care)},
+        ctx={
+            "mailer": Mailer(
+                Accounts.alone(pool), LetterSender("no-reply@momentus.example", "Momentus"), care=care
+            )
+        },
         handle_signals=False,
     )
     running = asyncio.create_task(worker.async_run())
@@ -115,7 +119,7 @@ async def test_a_suppressed_recipient_gets_nothing_and_the_result_says_why(
 async def test_a_server_that_knows_no_such_mailbox_suppresses_it_and_policy_does_not(
     valkey_url: str, redis: Redis, link: Link, smtp_sink: MailSink
 ) -> None:
-    smtp_sink.faults = Faults(
+    smtp_sink.faults = SinkFaults(
         recipient_replies={ANA: "550 5.1.1 no such user", "eva@example.com": "550 5.7.1 not from you"}
     )
     async with (
@@ -256,7 +260,7 @@ async def test_a_signed_mail_is_accepted_by_a_verifier_and_the_same_at_every_att
     pkcs8, none = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     pem = key.private_bytes(serialization.Encoding.PEM, pkcs8, none).decode()
     signer = load_signer(pem, domain="momentus.example", selector="s1")
-    smtp_sink.faults = Faults(drop=Drop.BEFORE_REPLY, drop_first=1)
+    smtp_sink.faults = SinkFaults(drop=DropPoint.BEFORE_REPLY, drop_first=1)
     async with (
         caring(valkey_url, smtp_sink.port, MailPolicies(signer=signer)),
         Producer.connect(valkey_url, budget=5) as producer,
@@ -313,7 +317,7 @@ async def every_kind_of_failure(url: str, redis: Redis, sink: MailSink, log: Pat
         await eventually(counts(redis, "mail.normal", event, count), timeout=20)
 
     async with Producer.connect(url, budget=5, seal=sealed) as producer:
-        sink.faults = Faults(
+        sink.faults = SinkFaults(
             recipient_replies={
                 addresses[0]: f"550 5.1.1 <{addresses[0]}> no such user",
                 addresses[1]: f"451 4.2.0 <{addresses[1]}> busy, about {TEXTS['subject']}",
@@ -328,17 +332,17 @@ async def every_kind_of_failure(url: str, redis: Redis, sink: MailSink, log: Pat
             await happened("done", 1)
             await producer.send(canary_mail(0))  # suppressed by now
             await happened("suppressed", 1)
-            sink.faults = Faults(drop=Drop.BEFORE_REPLY, drop_first=1)
+            sink.faults = SinkFaults(drop=DropPoint.BEFORE_REPLY, drop_first=1)
             await producer.send(canary_mail(4))
             await happened("uncertain", 1)
-            sink.faults = Faults(drop=Drop.BEFORE_DOT, drop_first=1)
+            sink.faults = SinkFaults(drop=DropPoint.BEFORE_DOT, drop_first=1)
             cut = await producer.send(canary_mail(5))
             await eventually(lambda: redis.exists(KEYS.history(cut.id)), timeout=20)
             broken = await producer.send(canary_mail(6), delay=timedelta(days=1))
             await redis.set(f"arq:job:{broken.id}", f'{{"v":1,"k":"{"" if ring else CANARY}"}}')
             await redis.zadd(KEYS.queue, {broken.id: 0})
             await happened("dead", 3)
-            sink.faults = Faults(
+            sink.faults = SinkFaults(
                 temporary_share=1, temporary_reply=f"554 5.2.0 SubmissionQuotaExceeded for {addresses[7]}"
             )
             receipt = await producer.send(canary_mail(7))

@@ -21,11 +21,11 @@ from redis.asyncio import Redis
 from jobs import Mail, Policy
 from jobs.lanes import MAIL_NORMAL
 from jobs.mail.account import Account
-from jobs.mail.octets import Sender
+from jobs.mail.letter import LetterSender
 from jobs.mail.stream import STREAMS, Stream
 from jobs.mail.templates import Templates
 from local.installation import worker_ready
-from local.supervisor.process import Backoff, Process, Restart
+from local.supervisor.process import Backoff, Process, RestartPolicy
 from local.supervisor.supervisor import Supervisor
 from ops.mail.trace import trace
 from ops.mail.uncertain import doubts, resolve
@@ -65,7 +65,7 @@ async def delivering(
             lane_limits={MAIL_NORMAL: LaneLimit(["account:main"])},
             policies={Mail.kind: Policy(tries=5, first_wait=timedelta(milliseconds=5))},
             grace=timedelta(seconds=grace),
-            ctx={"mailer": Mailer(accounts, Sender("no-reply@momentus.example"), streams)},
+            ctx={"mailer": Mailer(accounts, LetterSender("no-reply@momentus.example"), streams)},
             handle_signals=False,
         )
         async with running(worker):
@@ -284,7 +284,7 @@ def worker(url: str, provider: Provider, name: str) -> Process:
             "MOMENTUS_LOG_LEVEL": "error",
         },
         ready=worker_ready(url),
-        restart=Restart.ALWAYS,
+        restart=RestartPolicy.ALWAYS,
         backoff=Backoff(first=timedelta(milliseconds=10), longest=timedelta(milliseconds=50)),
         drain=timedelta(seconds=20),
     )

@@ -17,7 +17,7 @@ import pytest
 from local.organisation import Organisation, OrganisationSize, generate, read_world
 from local.organisation.errors import ForeignSchemaError, MissingSchemaError, RefusedRowsError
 from local.organisation.postgres import counts, drop, install, load
-from local.organisation.tables import Rows
+from local.organisation.tables import TableRows
 from tests import oracle
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
@@ -124,7 +124,7 @@ async def test_every_reference_is_checked_and_indexed_after_a_load(connection: C
 
 async def test_rows_that_dangle_are_refused_and_the_earlier_rows_stay(connection: Connection) -> None:
     await _load(connection, _small())
-    stray = replace(_small(seed=2), memberships=Rows.held([(1, 41, "member")]))
+    stray = replace(_small(seed=2), memberships=TableRows.held([(1, 41, "member")]))
     with pytest.raises(RefusedRowsError, match=r"the rows break memberships_node \(.*41") as refusal:
         await load(connection, stray)
     assert refusal.value.constraint == "memberships_node"

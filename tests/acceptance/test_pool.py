@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from jobs.mail.octets import Letter
+from jobs.mail.letter import Letter
 from tests.scripted_smtp import ScriptedSmtp, Talk
 from tests.support import eventually
 from worker.mail.smtp import pool as pools

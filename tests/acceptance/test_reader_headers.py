@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 
-from hosts import Hosts
+from hosts import AllowedHosts
 from local.embedded.ports import free_port
 from reader import http, listener, problem
 from reader.cache import ReplyCache
@@ -99,7 +99,7 @@ async def walking(url: str, *, limit: int) -> AsyncIterator[tuple[Walk, Walk]]:
         store = StoredReports(connection, tenant="default", copy=copy)
         origins, hints = Origins([APP]), Hints(life_s=0.1)
         reader = Reader(
-            store, ReportResponder(store, guard), guard, hints=hints, origins=origins, hosts=Hosts(["a"])
+            store, ReportResponder(store, guard), guard, hints=hints, origins=origins, hosts=AllowedHosts(["a"])
         )
         bound = bind("127.0.0.1", 0, shared=False)
         one = Listener(reader.serve, bound, limit=limit)

@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 from local.installation import worker_ready
 from local.organisation import OrganisationSize, generate
 from local.organisation.postgres import install as install_organisation, load
-from local.supervisor.process import Process, Restart
+from local.supervisor.process import Process, RestartPolicy
 from local.supervisor.supervisor import Supervisor
 from ops.command import Tools
 from ops.doctor.postgres import gather_postgres
@@ -107,7 +107,7 @@ async def test_workers_behind_a_pooler_compute_all_reports_at_their_first_try(
                 argv=[sys.executable, "-m", "worker"],
                 environment={"MOMENTUS_REDIS_URL": valkey_url, "MOMENTUS_POSTGRES_DSN": through},
                 ready=worker_ready(valkey_url),
-                restart=Restart.NEVER,
+                restart=RestartPolicy.NEVER,
             )
             for name in ("one", "two")
         ]

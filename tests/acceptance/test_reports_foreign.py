@@ -13,7 +13,7 @@ import pytest
 from redis.asyncio import Redis
 
 from local.installation import worker_ready
-from local.supervisor.process import Process, Restart
+from local.supervisor.process import Process, RestartPolicy
 from local.supervisor.supervisor import Supervisor
 from ops.command import Tools
 from ops.reports.status import status
@@ -72,7 +72,7 @@ def worker(url: str, dsn: str, more: Mapping[str, str]) -> Process:
             **more,
         },
         ready=worker_ready(url),
-        restart=Restart.NEVER,
+        restart=RestartPolicy.NEVER,
         drain=timedelta(seconds=20),
     )
 

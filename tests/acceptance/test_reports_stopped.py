@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 
 from local.installation import worker_ready
 from local.sink.smtp import MailSink
-from local.supervisor.process import Process, Restart
+from local.supervisor.process import Process, RestartPolicy
 from local.supervisor.supervisor import Supervisor
 from reports import load_reports
 from reports.source_postgres import Source, log_fields
@@ -109,7 +109,7 @@ async def test_what_compose_yaml_starts_on_its_empty_database_works_and_nothing_
         argv=[sys.executable, "-m", "worker"],
         environment=settings,
         ready=worker_ready(valkey_url),
-        restart=Restart.NEVER,
+        restart=RestartPolicy.NEVER,
     )
     asked = {name.removeprefix("MOMENTUS_"): value for name, value in settings.items()}
     async with Supervisor([worker]):

@@ -32,7 +32,7 @@ from jobs.mail.dkim import load_signer
 from jobs.mail.seal import KeyRing
 from local.embedded.ports import free_port
 from local.installation import worker_ready
-from local.supervisor.process import Process, Restart
+from local.supervisor.process import Process, RestartPolicy
 from local.supervisor.supervisor import Supervisor
 from producers import Producer
 from producers.keys import LaneKeys, catalogue
@@ -126,7 +126,7 @@ def process(name: str, *arguments: str, ready: Any, **settings: str) -> Process:
         argv=[sys.executable, "-m", *arguments],
         environment={f"MOMENTUS_{one}": value for one, value in settings.items()},
         ready=ready,
-        restart=Restart.NEVER,
+        restart=RestartPolicy.NEVER,
         drain=timedelta(seconds=20),
     )
 

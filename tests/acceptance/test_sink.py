@@ -16,8 +16,8 @@ import pytest
 
 from local.embedded.ports import free_port
 from local.sink.mailbox import Mailbox
-from local.sink.page import answer
-from local.sink.smtp import Drop, Faults, MailSink
+from local.sink.page import page_response
+from local.sink.smtp import DropPoint, MailSink, SinkFaults
 from local.supervisor.process import Process
 from local.supervisor.ready import http_ok
 from local.supervisor.supervisor import Supervisor
@@ -97,7 +97,7 @@ def test_a_malformed_mail_is_kept_and_shown_all_the_same(raw: bytes) -> None:
 
 
 async def test_the_reply_waits_as_long_as_it_is_told(smtp_sink: MailSink) -> None:
-    smtp_sink.faults = Faults(delay_min=timedelta(hours=1))
+    smtp_sink.faults = SinkFaults(delay_min=timedelta(hours=1))
     sending = asyncio.create_task(send(smtp_sink.port))
     await eventually(lambda: smtp_sink.delaying == 1)
     assert not smtp_sink.mailbox.accepted
@@ -107,7 +107,7 @@ async def test_the_reply_waits_as_long_as_it_is_told(smtp_sink: MailSink) -> Non
 
 
 def test_delays_are_drawn_from_the_range_and_repeat_with_the_seed() -> None:
-    faults = Faults(delay_min=timedelta(seconds=2), delay_max=timedelta(seconds=3), seed=7)
+    faults = SinkFaults(delay_min=timedelta(seconds=2), delay_max=timedelta(seconds=3), seed=7)
     first, second = MailSink(Mailbox(), faults), MailSink(Mailbox(), faults)
     drawn = [first.reply_delay() for _ in range(50)]
     assert drawn == [second.reply_delay() for _ in range(50)]
@@ -116,7 +116,7 @@ def test_delays_are_drawn_from_the_range_and_repeat_with_the_seed() -> None:
 
 
 async def test_a_share_of_the_mails_meets_451_and_is_not_kept(smtp_sink: MailSink) -> None:
-    smtp_sink.faults = Faults(temporary_share=0.5)
+    smtp_sink.faults = SinkFaults(temporary_share=0.5)
     sent = await asyncio.gather(*(send(smtp_sink.port) for _ in range(20)), return_exceptions=True)
     refusals = [end for end in sent if isinstance(end, aiosmtplib.SMTPDataError)]
     assert {refusal.code for refusal in refusals} == {451}
@@ -124,7 +124,7 @@ async def test_a_share_of_the_mails_meets_451_and_is_not_kept(smtp_sink: MailSin
 
 
 async def test_a_given_address_is_refused_at_rcpt_and_others_are_not(smtp_sink: MailSink) -> None:
-    smtp_sink.faults = Faults(recipient_replies={JOSE: "550 5.1.1 No such user"})
+    smtp_sink.faults = SinkFaults(recipient_replies={JOSE: "550 5.1.1 No such user"})
     with pytest.raises(aiosmtplib.SMTPRecipientsRefused) as refusal:
         await send(smtp_sink.port, to="Jose@Momentus.example")
     assert refusal.value.recipients[0].code == 550
@@ -132,11 +132,11 @@ async def test_a_given_address_is_refused_at_rcpt_and_others_are_not(smtp_sink: 
     assert smtp_sink.mailbox.accepted == 1
 
 
-@pytest.mark.parametrize(("drop", "kept"), [(Drop.BEFORE_DOT, 0), (Drop.BEFORE_REPLY, 1)])
+@pytest.mark.parametrize(("drop", "kept"), [(DropPoint.BEFORE_DOT, 0), (DropPoint.BEFORE_REPLY, 1)])
 async def test_a_dropped_connection_loses_or_keeps_the_mail_by_its_moment(
-    smtp_sink: MailSink, drop: Drop, kept: int
+    smtp_sink: MailSink, drop: DropPoint, kept: int
 ) -> None:
-    smtp_sink.faults = Faults(drop=drop, drop_first=1)
+    smtp_sink.faults = SinkFaults(drop=drop, drop_first=1)
     with pytest.raises(aiosmtplib.SMTPServerDisconnected):
         await send(smtp_sink.port)
     assert smtp_sink.mailbox.accepted == kept
@@ -163,7 +163,9 @@ async def test_refused_connections_are_accepted_again_on_the_same_port(smtp_sink
 
 def get(mailbox: Mailbox, path: str, *, accept_language: str = "", method: str = "GET") -> PageResponse:
     host = "127.0.0.1:8025"
-    return answer(mailbox, PageRequest(method=method, path=path, host=host, accept_language=accept_language))
+    return page_response(
+        mailbox, PageRequest(method=method, path=path, host=host, accept_language=accept_language)
+    )
 
 
 @pytest.fixture
@@ -242,7 +244,7 @@ def test_every_other_method_is_405(mailbox: Mailbox) -> None:
 
 @pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "", "localhost@evil.example"])
 def test_a_foreign_host_name_is_refused(mailbox: Mailbox, host: str) -> None:
-    assert answer(mailbox, PageRequest(method="GET", path="/", host=host)).status == 421
+    assert page_response(mailbox, PageRequest(method="GET", path="/", host=host)).status == 421
 
 
 # The program

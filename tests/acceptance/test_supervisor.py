@@ -14,17 +14,17 @@ from typing import Protocol
 
 import pytest
 
-from local.supervisor import leash as supervisor_leash
+from local.supervisor import reaper
 from local.supervisor.console_log import console
 from local.supervisor.process import (
-    Abandon,
+    AbandonDecision,
     Backoff,
-    Finish,
+    FinishDecision,
     Process,
     ProcessEnd,
     ProcessFailed,
-    Restart,
-    StartAgain,
+    RestartDecision,
+    RestartPolicy,
     SupervisorError,
     after_exit,
 )
@@ -103,16 +103,16 @@ LONG = timedelta(minutes=5)
 @pytest.mark.parametrize(
     ("restart", "exit_code", "ready_for", "verdict"),
     [
-        (Restart.ALWAYS, 1, NEVER_READY, StartAgain(timedelta(seconds=4), 4)),
-        (Restart.ALWAYS, 0, BRIEFLY, StartAgain(timedelta(seconds=4), 4)),
-        (Restart.ALWAYS, -9, LONG, StartAgain(timedelta(milliseconds=500), 1)),
-        (Restart.ALWAYS, 2, LONG, StartAgain(timedelta(milliseconds=500), 1)),
-        (Restart.NEVER, 0, NEVER_READY, Finish()),
-        (Restart.NEVER, -9, BRIEFLY, Finish()),
+        (RestartPolicy.ALWAYS, 1, NEVER_READY, RestartDecision(timedelta(seconds=4), 4)),
+        (RestartPolicy.ALWAYS, 0, BRIEFLY, RestartDecision(timedelta(seconds=4), 4)),
+        (RestartPolicy.ALWAYS, -9, LONG, RestartDecision(timedelta(milliseconds=500), 1)),
+        (RestartPolicy.ALWAYS, 2, LONG, RestartDecision(timedelta(milliseconds=500), 1)),
+        (RestartPolicy.NEVER, 0, NEVER_READY, FinishDecision()),
+        (RestartPolicy.NEVER, -9, BRIEFLY, FinishDecision()),
     ],
 )
 def test_an_end_leads_to_what_its_policy_says(
-    restart: Restart, exit_code: int, ready_for: timedelta | None, verdict: StartAgain | Finish
+    restart: RestartPolicy, exit_code: int, ready_for: timedelta | None, verdict: RestartDecision | FinishDecision
 ) -> None:
     process = Process(name="x", argv=["x"], restart=restart, backoff=Backoff(first=timedelta(seconds=1)))
     ended = ProcessEnd(exit_code=exit_code, ready_for=ready_for)
@@ -122,18 +122,18 @@ def test_an_end_leads_to_what_its_policy_says(
 @pytest.mark.parametrize(
     ("restart", "exit_code", "ready_for"),
     [
-        (Restart.ALWAYS, 2, NEVER_READY),
-        (Restart.ALWAYS, 2, BRIEFLY),  # one without a readiness check counts as ready at once
-        (Restart.NEVER, 1, NEVER_READY),
-        (Restart.NEVER, -9, NEVER_READY),
+        (RestartPolicy.ALWAYS, 2, NEVER_READY),
+        (RestartPolicy.ALWAYS, 2, BRIEFLY),  # one without a readiness check counts as ready at once
+        (RestartPolicy.NEVER, 1, NEVER_READY),
+        (RestartPolicy.NEVER, -9, NEVER_READY),
     ],
 )
 def test_an_end_at_the_start_that_no_restart_can_mend_is_given_up(
-    restart: Restart, exit_code: int, ready_for: timedelta | None
+    restart: RestartPolicy, exit_code: int, ready_for: timedelta | None
 ) -> None:
     process = Process(name="x", argv=["x"], restart=restart)
     ended = ProcessEnd(exit_code=exit_code, ready_for=ready_for)
-    assert isinstance(after_exit(process, ended, failures=0, chance=0.0), Abandon)
+    assert isinstance(after_exit(process, ended, failures=0, chance=0.0), AbandonDecision)
 
 
 # Starting
@@ -217,7 +217,7 @@ async def test_an_error_while_preparing_reaches_the_caller_and_stops_the_others(
 async def test_nothing_starts_without_the_process_that_would_clear_up(
     monkeypatch: pytest.MonkeyPatch, lines: Lines
 ) -> None:
-    monkeypatch.setattr(supervisor_leash, "__file__", "/no-such-file.py")
+    monkeypatch.setattr(reaper, "__file__", "/no-such-file.py")
     with pytest.raises(SupervisorError, match="did not start"):
         async with Supervisor([script("any", "echo started; sleep 1000")], log=lines):
             pass

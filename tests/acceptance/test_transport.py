@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from jobs.mail.octets import Letter
+from jobs.mail.letter import Letter
 from tests.scripted_smtp import ScriptedSmtp, Talk
 from tests.support import eventually
 from worker.mail.smtp import connection as stages
@@ -16,7 +16,7 @@ from worker.mail.smtp.server import Server
 
 LETTER = Letter("no-reply@momentus.example", ("ana@example.com",), b"Subject: Hola\r\n\r\n.Uno\r\n..\r\nDos.\r\n")
 TO_THREE = replace(LETTER, recipients=("ana@example.com", "luis@example.com", "eva@example.com"))
-LONG = replace(LETTER, octets=LETTER.octets + b"x" * 70 + b"\r\n" + b"y" * 5_000_000 + b"\r\n")
+LONG = replace(LETTER, content=LETTER.content + b"x" * 70 + b"\r\n" + b"y" * 5_000_000 + b"\r\n")
 NO_LIMIT = ("PIPELINING", "ENHANCEDSTATUSCODES")
 BY_ITSELF = ("ENHANCEDSTATUSCODES",)
 
@@ -36,7 +36,7 @@ async def never() -> None:
 
 
 def stuffed(letter: Letter) -> bytes:
-    lines = letter.octets.splitlines(keepends=True)
+    lines = letter.content.splitlines(keepends=True)
     return b"".join(b"." + line if line.startswith(b".") else line for line in lines)
 
 
@@ -246,7 +246,7 @@ async def test_a_refusal_in_the_middle_of_the_body_is_heard_and_costs_no_mark() 
     async with ScriptedSmtp(talk=talk) as server:
         connection = await opened(server)
         with pytest.raises(MailRefused, match="552 at dot"):
-            await connection.send(replace(LONG, octets=LONG.octets * 4), marking)
+            await connection.send(replace(LONG, content=LONG.content * 4), marking)
         assert not connection.usable
     assert not marks
 
@@ -282,9 +282,9 @@ async def test_a_cancelled_mail_takes_its_connection_with_it() -> None:
         lambda letter: replace(letter, recipients=("ana@example.com", "eve@example.com>")),
         lambda letter: replace(letter, recipients=("ana@exämple.com",)),
         lambda letter: replace(letter, recipients=()),
-        lambda letter: replace(letter, octets=b"Subject: x\r\n\r\nend\n.\r\nMAIL FROM:<eve@example.com>\r\n"),
-        lambda letter: replace(letter, octets=b"Subject: x\r\n\r\nend\r.\r\n"),
-        lambda letter: replace(letter, octets=b"x" * 1_000_001),
+        lambda letter: replace(letter, content=b"Subject: x\r\n\r\nend\n.\r\nMAIL FROM:<eve@example.com>\r\n"),
+        lambda letter: replace(letter, content=b"Subject: x\r\n\r\nend\r.\r\n"),
+        lambda letter: replace(letter, content=b"x" * 1_000_001),
     ],
 )
 async def test_a_letter_that_would_do_harm_is_refused_before_the_first_octet(
@@ -305,7 +305,7 @@ async def test_the_size_is_announced_where_the_server_asks_for_it() -> None:
         connection = await opened(server)
         await connection.send(LETTER, mark)
         connection.close()
-    assert f"MAIL FROM:<no-reply@momentus.example> SIZE={len(LETTER.octets)}" in server.commands
+    assert f"MAIL FROM:<no-reply@momentus.example> SIZE={len(LETTER.content)}" in server.commands
 
 
 async def test_the_end_of_a_connection_is_told_once_however_it_ends() -> None:

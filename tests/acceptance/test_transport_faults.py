@@ -12,7 +12,7 @@ from email.policy import SMTP as SMTP_POLICY
 import aiosmtplib
 import pytest
 
-from jobs.mail.octets import Letter
+from jobs.mail.letter import Letter
 from tests.scripted_smtp import ScriptedSmtp
 from tests.support import eventually
 from worker.mail.smtp import connection as stages

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.mail.octets import Letter
+from jobs.mail.letter import Letter
 from tests.certificates import Certificates, make_certificates
 from tests.scripted_smtp import ScriptedSmtp, Talk
 from worker.mail.smtp import transport

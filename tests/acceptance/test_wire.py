@@ -33,8 +33,8 @@ from jobs import Digest, Mail
 from local.installation import worker_ready
 from local.organisation import OrganisationSize, generate
 from local.organisation.postgres import install, load
-from local.sink.smtp import Faults, MailSink
-from local.supervisor.process import Backoff, Process, Restart
+from local.sink.smtp import MailSink, SinkFaults
+from local.supervisor.process import Backoff, Process, RestartPolicy
 from local.supervisor.ready import http_ok
 from local.supervisor.supervisor import Supervisor
 from ops.jobs.operations import cancel
@@ -189,7 +189,7 @@ def process(name: str, environment: Mapping[str, str], ready: Callable[[int], Aw
         argv=[sys.executable, "-m", name],
         environment=environment,
         ready=ready,
-        restart=Restart.ALWAYS,
+        restart=RestartPolicy.ALWAYS,
         backoff=Backoff(first=timedelta(milliseconds=50)),
         drain=timedelta(seconds=20),
     )
@@ -233,12 +233,12 @@ def mail(to: str) -> Mail:
 
 async def mails_arrive_are_put_off_and_given_up(it: System) -> None:
     replies = {"later@example.com": "451 4.2.0 mailbox busy", "never@example.com": "550 5.1.1 no such person"}
-    it.sink.faults = Faults(recipient_replies=replies)
+    it.sink.faults = SinkFaults(recipient_replies=replies)
     later = await it.producer.send(mail("later@example.com"))
     await it.producer.send_many([mail("never@example.com"), mail("ana@example.com")], keys=["a", "b"])
     await eventually(lambda: it.redis.sismember(MAIL.retrying, later.id))
     await eventually(it.reached("dead", 1))
-    it.sink.faults = Faults()
+    it.sink.faults = SinkFaults()
     await eventually(it.reached("done", 2), timeout=20)
 
 
@@ -254,11 +254,11 @@ async def a_job_of_a_stock_arq_producer_is_done(it: System) -> None:
 
 
 async def a_worker_dies_between_mark_and_reply(it: System) -> None:
-    it.sink.faults = Faults(delay_min=timedelta(seconds=20), delay_max=timedelta(seconds=20))
+    it.sink.faults = SinkFaults(delay_min=timedelta(seconds=20), delay_max=timedelta(seconds=20))
     await it.producer.send(mail("eva@example.com"))
     await eventually(lambda: it.sink.delaying)
     it.running.send_signal("worker", signal.SIGKILL)
-    it.sink.faults = Faults()
+    it.sink.faults = SinkFaults()
     await eventually(it.reached("done", 4), timeout=20)
     assert await it.counts("uncertain") == 1
 
@@ -266,12 +266,12 @@ async def a_worker_dies_between_mark_and_reply(it: System) -> None:
 async def a_lane_is_held_and_a_running_mail_is_cancelled(it: System) -> None:
     await hold(it.redis, "mail.bulk", lasting=None, reason="maintenance")
     assert await release(it.redis, "mail.bulk")
-    it.sink.faults = Faults(delay_min=timedelta(seconds=20), delay_max=timedelta(seconds=20))
+    it.sink.faults = SinkFaults(delay_min=timedelta(seconds=20), delay_max=timedelta(seconds=20))
     receipt = await it.producer.send(mail("pia@example.com"))
     await eventually(lambda: it.sink.delaying)
     await cancel(it.redis, receipt.id)
     await eventually(it.reached("cancelled", 1))
-    it.sink.faults = Faults()
+    it.sink.faults = SinkFaults()
 
 
 async def a_job_is_parked_and_another_tells_how_far_it_is(it: System, url: str) -> None:

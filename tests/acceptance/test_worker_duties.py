@@ -12,7 +12,7 @@ from jobs import Mail
 from local.installation import worker_ready
 from local.organisation.postgres import install
 from local.sink.smtp import MailSink
-from local.supervisor.process import Process, Restart
+from local.supervisor.process import Process, RestartPolicy
 from local.supervisor.supervisor import Supervisor
 from ops.depth.read import Depth, LaneDepth, read_depth
 from producers import Producer
@@ -27,7 +27,7 @@ def worker(name: str, url: str, settings: Mapping[str, str]) -> Process:
         argv=[sys.executable, "-m", "worker"],
         environment={"MOMENTUS_REDIS_URL": url, **{f"MOMENTUS_{key}": value for key, value in settings.items()}},
         ready=worker_ready(url),
-        restart=Restart.NEVER,
+        restart=RestartPolicy.NEVER,
         drain=timedelta(seconds=20),
     )
 

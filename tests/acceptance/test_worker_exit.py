@@ -13,7 +13,7 @@ import pytest
 import uvloop
 from redis.asyncio import Redis
 
-from local.supervisor.process import Process, Restart
+from local.supervisor.process import Process, RestartPolicy
 from local.supervisor.supervisor import Supervisor
 from producers import Producer
 from producers.keys import LaneKeys
@@ -85,7 +85,7 @@ def working(url: str, name: str, loop: str = "uvloop", *, hurry: bool = True) ->
         name=name,
         argv=[sys.executable, "-c", code],
         environment={"PYTHONPATH": str(ROOT)},
-        restart=Restart.NEVER,
+        restart=RestartPolicy.NEVER,
         drain=timedelta(seconds=60),
     )
 

@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 
 from jobs import Mail
 from local.installation import worker_ready
-from local.supervisor.process import Process, Restart
+from local.supervisor.process import Process, RestartPolicy
 from local.supervisor.supervisor import Supervisor
 from producers import Producer
 from producers.keys import LaneKeys
@@ -49,7 +49,7 @@ def mailing(url: str, port: int, **extra: str) -> Process:
             **extra,
         },
         ready=worker_ready(url),
-        restart=Restart.NEVER,
+        restart=RestartPolicy.NEVER,
         drain=timedelta(seconds=20),
     )
 

@@ -11,8 +11,8 @@ from redis.asyncio import Redis
 
 from jobs import Mail
 from local.installation import worker_ready
-from local.sink.smtp import Faults, MailSink
-from local.supervisor.process import Backoff, Process, Restart
+from local.sink.smtp import MailSink, SinkFaults
+from local.supervisor.process import Backoff, Process, RestartPolicy
 from local.supervisor.supervisor import Supervisor
 from producers import Producer
 from producers.keys import LaneKeys
@@ -29,7 +29,7 @@ def tasks() -> list[Mail]:
 
 
 def worker(
-    url: str, sink: MailSink, *, restart: Restart = Restart.ALWAYS, extra: Mapping[str, str] = {}
+    url: str, sink: MailSink, *, restart: RestartPolicy = RestartPolicy.ALWAYS, extra: Mapping[str, str] = {}
 ) -> Process:
     return Process(
         name="worker",
@@ -60,7 +60,7 @@ async def enqueued(url: str) -> AsyncIterator[None]:
 async def test_a_killed_worker_loses_no_mail_and_every_possible_duplicate_is_counted(
     valkey_url: str, redis: Redis, smtp_sink: MailSink
 ) -> None:
-    smtp_sink.faults = Faults(delay_min=timedelta(milliseconds=100), delay_max=timedelta(milliseconds=200))
+    smtp_sink.faults = SinkFaults(delay_min=timedelta(milliseconds=100), delay_max=timedelta(milliseconds=200))
     async with enqueued(valkey_url), Supervisor([worker(valkey_url, smtp_sink)]) as running:
         await smtp_sink.mailbox.wait_for(30)
         running.send_signal("worker", signal.SIGKILL)
@@ -80,8 +80,11 @@ async def test_a_killed_worker_loses_no_mail_and_every_possible_duplicate_is_cou
 async def test_a_worker_asked_to_stop_finishes_what_it_sends_and_nothing_is_lost_or_doubled(
     valkey_url: str, redis: Redis, smtp_sink: MailSink
 ) -> None:
-    smtp_sink.faults = Faults(delay_min=timedelta(milliseconds=100), delay_max=timedelta(milliseconds=200))
-    async with enqueued(valkey_url), Supervisor([worker(valkey_url, smtp_sink, restart=Restart.NEVER)]) as running:
+    smtp_sink.faults = SinkFaults(delay_min=timedelta(milliseconds=100), delay_max=timedelta(milliseconds=200))
+    async with (
+        enqueued(valkey_url),
+        Supervisor([worker(valkey_url, smtp_sink, restart=RestartPolicy.NEVER)]) as running,
+    ):
         await smtp_sink.mailbox.wait_for(30)
         running.send_signal("worker", signal.SIGTERM)
         assert await running.wait_exit("worker") == 0
@@ -100,8 +103,8 @@ async def test_a_worker_asked_to_stop_finishes_what_it_sends_and_nothing_is_lost
 async def test_a_mail_that_outlasts_the_grace_goes_back_and_is_counted_as_uncertain(
     valkey_url: str, redis: Redis, smtp_sink: MailSink
 ) -> None:
-    smtp_sink.faults = Faults(delay_min=timedelta(seconds=30), delay_max=timedelta(seconds=30))
-    process = worker(valkey_url, smtp_sink, restart=Restart.NEVER, extra={"MOMENTUS_WORKER__GRACE": "1s"})
+    smtp_sink.faults = SinkFaults(delay_min=timedelta(seconds=30), delay_max=timedelta(seconds=30))
+    process = worker(valkey_url, smtp_sink, restart=RestartPolicy.NEVER, extra={"MOMENTUS_WORKER__GRACE": "1s"})
     async with Producer.connect(valkey_url, budget=5) as producer, Supervisor([process]) as running:
         receipt = await producer.send(tasks()[0])
         await eventually(lambda: smtp_sink.delaying)
@@ -114,7 +117,7 @@ async def test_a_mail_that_outlasts_the_grace_goes_back_and_is_counted_as_uncert
 async def test_wrong_settings_end_the_worker_with_code_two_and_name_the_setting(
     valkey_url: str, smtp_sink: MailSink
 ) -> None:
-    process = worker(valkey_url, smtp_sink, restart=Restart.NEVER, extra={"MOMENTUS_WORKER__LEESE": "10s"})
+    process = worker(valkey_url, smtp_sink, restart=RestartPolicy.NEVER, extra={"MOMENTUS_WORKER__LEESE": "10s"})
     with pytest.raises(Exception, match="MOMENTUS_WORKER__LEESE") as refusal:
         async with Supervisor([process]):
             pass
@@ -125,7 +128,9 @@ async def test_no_address_subject_or_body_reaches_the_log(
     valkey_url: str, redis: Redis, smtp_sink: MailSink
 ) -> None:
     lines: list[str] = []
-    smtp_sink.faults = Faults(recipient_replies={"canary@example.com": "550 5.1.1 <canary@example.com> unknown"})
+    smtp_sink.faults = SinkFaults(
+        recipient_replies={"canary@example.com": "550 5.1.1 <canary@example.com> unknown"}
+    )
     mail = Mail(to="canary@example.com", subject="canary-subject", text="canary-body")
     process = worker(valkey_url, smtp_sink, extra={"MOMENTUS_LOG_LEVEL": "debug"})
     async with (

@@ -17,7 +17,7 @@ import pytest_asyncio
 from redis.asyncio import Redis
 
 from jobs import Digest, InvalidPart, Mail, MailError, MissingValue, Templates
-from jobs.mail.octets import Sender, write_letter
+from jobs.mail.letter import LetterSender, write_letter
 from jobs.mail.seal import KeyRing
 from producers import KeyConflict, NotEnqueued, Producer, SyncProducer, collapse
 from producers.keys import LaneKeys
@@ -230,7 +230,7 @@ async def test_every_attempt_of_a_digest_has_the_same_octets_whatever_happens_to
     (tmp_path / "many/es.text").unlink()
     (frozen,) = await waiting(redis)
     assert frozen["text"] == "ññ"
-    letters = {write_letter(frozen, default_sender=Sender("m@example.com")) for _ in range(2)}
+    letters = {write_letter(frozen, default_sender=LetterSender("m@example.com")) for _ in range(2)}
     assert len(letters) == 1
 
 

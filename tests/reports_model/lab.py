@@ -15,7 +15,7 @@ import structlog
 from redis import Redis as PlainRedis
 from redis.asyncio import Redis
 
-from clocks import Reading
+from clocks import ClockReading
 from local.organisation.postgres import install
 from producers import Producer
 from reports import Report
@@ -77,10 +77,10 @@ class LabStore(ReportStore):
         super().__init__(redis, tenant=tenant)
         self._machine = time
 
-    async def clock(self) -> Reading:
+    async def clock(self) -> ClockReading:
         await super().clock()
         running_us = self._machine.running_us
-        return Reading(running_us + self._machine.redis_us, running_us, running_us)
+        return ClockReading(running_us + self._machine.redis_us, running_us, running_us)
 
 
 class LabWorker:

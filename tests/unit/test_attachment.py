@@ -12,10 +12,10 @@ import pytest
 from hypothesis import example, given, settings, strategies as st
 
 from jobs import Attachment, BodyTooLarge, InvalidAttachment, Mail, MailError, UnsafeHeader
-from jobs.mail.octets import Sender, write_letter
+from jobs.mail.letter import LetterSender, write_letter
 
 NOW = datetime(2026, 11, 22, 9, 30, tzinfo=UTC)
-COMPANY = Sender("momentus@example.com", "Momentus")
+COMPANY = LetterSender("momentus@example.com", "Momentus")
 SHA = "a" * 64
 PRIVATE = "secretary"
 
@@ -27,7 +27,7 @@ def frozen(*attachments: Attachment, **parts: Any) -> dict[str, Any]:
 
 def files(mail: dict[str, Any], attached: dict[str, bytes] | None = None) -> list[tuple[str | None, str, bytes]]:
     letter = write_letter(mail, default_sender=COMPANY, attached=attached)
-    message = message_from_bytes(letter.octets, policy=policy.default)
+    message = message_from_bytes(letter.content, policy=policy.default)
     assert isinstance(message, EmailMessage)
     assert not [part.defects for part in message.walk() if part.defects]
     found = list(message.iter_attachments())
@@ -54,7 +54,7 @@ def test_a_reference_travels_without_the_octets_which_the_worker_brings() -> Non
 
 def test_text_html_and_files_are_one_mail_whose_octets_are_always_the_same() -> None:
     mail = frozen(Attachment(name="ñ.pdf", content=b"%PDF"), html="<p>Va</p>")
-    one, two = (write_letter(mail, default_sender=COMPANY).octets for _ in range(2))
+    one, two = (write_letter(mail, default_sender=COMPANY).content for _ in range(2))
     assert one == two
     message = message_from_bytes(one, policy=policy.default)
     assert [part.get_content_type() for part in message.walk()] == [
@@ -92,7 +92,7 @@ def test_whatever_name_is_accepted_is_the_name_that_arrives(name: str) -> None:
         return
     ((arrived, _, _),) = files(mail)
     assert arrived == name
-    assert max(map(len, write_letter(mail, default_sender=COMPANY).octets.split(b"\r\n"))) <= 998
+    assert max(map(len, write_letter(mail, default_sender=COMPANY).content.split(b"\r\n"))) <= 998
 
 
 REFUSED: list[tuple[dict[str, Any], type[MailError], str]] = [
@@ -236,7 +236,7 @@ def test_no_table_of_this_machine_changes_a_type() -> None:
 
 def content_types(*attachments: Attachment) -> list[str]:
     letter = write_letter(frozen(*attachments), default_sender=COMPANY)
-    message = message_from_bytes(letter.octets, policy=policy.default)
+    message = message_from_bytes(letter.content, policy=policy.default)
     assert isinstance(message, EmailMessage)
     return [str(part["Content-Type"]) for part in message.iter_attachments()]
 
@@ -264,7 +264,7 @@ def test_a_text_says_which_characters_it_is_written_in(given: dict[str, Any], wr
 
 def test_a_text_that_the_worker_reads_says_so_too() -> None:
     mail = frozen(Attachment(name="a.csv", ref="a.csv", sha256=SHA, size=3))
-    octets = write_letter(mail, default_sender=COMPANY, attached={"a.csv": "ñ;".encode()}).octets
+    octets = write_letter(mail, default_sender=COMPANY, attached={"a.csv": "ñ;".encode()}).content
     assert b"Content-Type: text/csv; charset=utf-8\r\n" in octets
 
 
@@ -301,14 +301,14 @@ MAIL_FILE = b"From: a@example.com\nSubject: x\n\n.\n--y\nFrom here\n"
 
 def test_an_attached_mail_is_a_mail_for_its_reader() -> None:
     letter = write_letter(frozen(Attachment(name="x.eml", content=MAIL_FILE)), default_sender=COMPANY)
-    message = message_from_bytes(letter.octets, policy=policy.default)
+    message = message_from_bytes(letter.content, policy=policy.default)
     assert isinstance(message, EmailMessage)
     (part,) = message.iter_attachments()
     assert (part.get_content_type(), part["Content-Transfer-Encoding"]) == ("message/rfc822", "7bit")
     assert part.get_filename() == "x.eml"
     inner = part.get_content()
     assert (inner["Subject"], inner.get_payload()) == ("x", ".\r\n--y\r\nFrom here\r\n")
-    assert b"\n" not in letter.octets.replace(b"\r\n", b"")
+    assert b"\n" not in letter.content.replace(b"\r\n", b"")
 
 
 @pytest.mark.parametrize("content", ["Subject: ñ\n\nñ\n".encode(), b"x\n" + b"y" * 999, b"a\rb\n", b"a\0b"])

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
 from jobs import Mail
 from jobs.mail.dkim import InvalidDkimKey, Signer, load_signer, relaxed_body
-from jobs.mail.octets import Letter, Sender, write_letter
+from jobs.mail.letter import Letter, LetterSender, write_letter
 from tests.dkim_verifier import verifies
 
 RSA, ED25519 = rsa.generate_private_key(65537, 2048), ed25519.Ed25519PrivateKey.generate()
@@ -29,7 +29,7 @@ def signer(key: PrivateKeyTypes = ED25519) -> Signer:
 def letter(**parts: str) -> Letter:
     mail = Mail(to="ana@example.com", **{"subject": "Hola", "text": "Buenos días", **parts})  # type: ignore[arg-type]
     frozen = mail.compose(job_id="{mail}1", now=WHEN)
-    return write_letter(frozen, default_sender=Sender("no-reply@momentus.example", "Momentus"))
+    return write_letter(frozen, default_sender=LetterSender("no-reply@momentus.example", "Momentus"))
 
 
 EXAMPLE = b"""\
@@ -73,7 +73,7 @@ def test_the_verifier_accepts_the_example_of_the_standard_and_nothing_else() -> 
     ],
 )
 def test_a_verifier_by_the_standard_accepts_our_signature(key: PrivateKeyTypes, parts: dict[str, str]) -> None:
-    assert verifies(signer(key).signed(letter(**parts)).octets, signer(key).public_text)
+    assert verifies(signer(key).sign(letter(**parts)).content, signer(key).public_text)
 
 
 @pytest.mark.skipif(find_spec("dkim") is None, reason="dkimpy is not installed here")
@@ -81,16 +81,16 @@ def test_dkimpy_accepts_our_signature() -> None:
     import dkim  # noqa: PLC0415  it has no wheel, so it is not among the pinned packages
 
     for key in (RSA, ED25519):
-        octets = signer(key).signed(letter(html="<p>Hola</p>")).octets
+        octets = signer(key).sign(letter(html="<p>Hola</p>")).content
         record = signer(key).public_text.encode()
         assert dkim.verify(octets, dnsfunc=lambda _name, timeout=5, record=record: record if timeout else b"")
 
 
 @pytest.mark.parametrize("key", [RSA, ED25519], ids=["rsa", "ed25519"])
 def test_the_same_mail_has_the_same_signature_at_every_attempt(key: PrivateKeyTypes) -> None:
-    first = signer(key).signed(letter())
-    assert first == signer(key).signed(letter())
-    assert f"t={int(WHEN.timestamp())};".encode() in first.octets
+    first = signer(key).sign(letter())
+    assert first == signer(key).sign(letter())
+    assert f"t={int(WHEN.timestamp())};".encode() in first.content
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_the_same_mail_has_the_same_signature_at_every_attempt(key: PrivateKeyTy
     ],
 )
 def test_a_changed_mail_is_no_longer_accepted(part: bytes, instead: bytes) -> None:
-    octets = signer().signed(letter()).octets
+    octets = signer().sign(letter()).content
     assert part in octets
     assert not verifies(octets.replace(part, instead, 1), signer().public_text)
 
@@ -112,9 +112,9 @@ def test_a_changed_mail_is_no_longer_accepted(part: bytes, instead: bytes) -> No
 def test_a_mail_of_another_domain_is_left_as_it_is() -> None:
     other = write_letter(
         Mail(to="ana@example.com", subject="Hola", text="x").compose(job_id="{mail}1", now=WHEN),
-        default_sender=Sender("no-reply@notmomentus.example"),
+        default_sender=LetterSender("no-reply@notmomentus.example"),
     )
-    assert signer().signed(other) is other
+    assert signer().sign(other) is other
     assert signer().signs_for("x@news.Momentus.example")
 
 

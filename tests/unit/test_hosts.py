@@ -2,7 +2,7 @@
 
 import pytest
 
-from hosts import Hosts
+from hosts import AllowedHosts
 
 
 @pytest.mark.parametrize(
@@ -19,7 +19,7 @@ from hosts import Hosts
     ],
 )
 def test_the_names_of_this_machine_are_taken_with_any_port(host: str) -> None:
-    assert Hosts().takes(host)
+    assert AllowedHosts().allows(host)
 
 
 @pytest.mark.parametrize(
@@ -46,12 +46,12 @@ def test_the_names_of_this_machine_are_taken_with_any_port(host: str) -> None:
     ],
 )
 def test_no_other_name_is(host: str) -> None:
-    assert not Hosts().takes(host)
-    assert not Hosts(["reports.example"]).takes(host)
+    assert not AllowedHosts().allows(host)
+    assert not AllowedHosts(["reports.example"]).allows(host)
 
 
 def test_names_that_are_listed_are_taken_besides() -> None:
-    hosts = Hosts(["reports.example", "Intranet", "10.0.0.7", "[fd00::7]"])
+    hosts = AllowedHosts(["reports.example", "Intranet", "10.0.0.7", "[fd00::7]"])
     for host in (
         "Reports.Example",
         "reports.example.:443",
@@ -60,5 +60,5 @@ def test_names_that_are_listed_are_taken_besides() -> None:
         "[FD00::7]:8710",
         "localhost",
     ):
-        assert hosts.takes(host), host
-    assert not hosts.takes("www.reports.example")
+        assert hosts.allows(host), host
+    assert not hosts.allows("www.reports.example")

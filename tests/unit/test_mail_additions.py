@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from jobs import InvalidPart, Mail, MailError, UnsafeHeader
-from jobs.mail.octets import Sender, write_letter
+from jobs.mail.letter import LetterSender, write_letter
 
 NOW = datetime(2026, 11, 22, 9, 30, tzinfo=UTC)
 PRIVATE = "secretary"
@@ -20,9 +20,9 @@ def compose(**parts: Any) -> dict[str, Any]:
 
 
 def header(**parts: Any) -> dict[str, str]:
-    letter = write_letter(compose(**parts), default_sender=Sender("momentus@example.com"))
-    assert b"\r\n " not in letter.octets.partition(b"\r\n\r\n")[0].partition(b"List-Unsubscribe")[2]
-    return {name: str(value) for name, value in message_from_bytes(letter.octets, policy=policy.default).items()}
+    letter = write_letter(compose(**parts), default_sender=LetterSender("momentus@example.com"))
+    assert b"\r\n " not in letter.content.partition(b"\r\n\r\n")[0].partition(b"List-Unsubscribe")[2]
+    return {name: str(value) for name, value in message_from_bytes(letter.content, policy=policy.default).items()}
 
 
 def test_the_link_to_unsubscribe_is_one_click_and_on_one_line() -> None:
@@ -66,7 +66,7 @@ def test_a_mail_that_machines_must_not_answer_says_so() -> None:
 
 
 FORBIDDEN = [
-    "From", "to", "BCC", "Cc", "Sender", "Message-ID", "Date", "Subject", "DKIM-Signature", "Content-Type",
+    "From", "to", "BCC", "Cc", "LetterSender", "Message-ID", "Date", "Subject", "DKIM-Signature", "Content-Type",
     "MIME-Version", "Received", "Return-Path", "Reply-To", "List-Unsubscribe", "list-unsubscribe-post",
     "Auto-Submitted", "X-Auto-Response-Suppress", "Resent-To", "Disposition-Notification-To",
 ]  # fmt: skip

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, strategies as st
 
-from jobs.mail.octets import Letter
+from jobs.mail.letter import Letter
 from worker.mail.smtp.envelope import find_refusal, refused_recipients, write_body, write_commands
 from worker.mail.smtp.errors import MalformedMail
 from worker.mail.smtp.protocol import SMTPReply

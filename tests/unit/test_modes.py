@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from jobs import Mail
-from jobs.mail.octets import Sender, write_letter
+from jobs.mail.letter import LetterSender, write_letter
 from worker.mail.modes import (
     DirectDelivery,
     Mode,
@@ -74,9 +74,9 @@ def test_a_redirected_mail_tells_for_whom_it_was() -> None:
     mail = Mail(to="ana@example.com", subject="Reunión", text="Hola")
     frozen = redirected(mail.compose(job_id="{mail}1", now=datetime.now(UTC)), ALL)
     letter = with_original(
-        write_letter(frozen, default_sender=Sender("no-reply@momentus.example")), "ana@example.com"
+        write_letter(frozen, default_sender=LetterSender("no-reply@momentus.example")), "ana@example.com"
     )
     assert letter.recipients == (ALL,)
-    assert letter.octets.startswith(b"X-Original-To: ana@example.com\r\n")
+    assert letter.content.startswith(b"X-Original-To: ana@example.com\r\n")
     assert str(frozen["subject"]) == "[ana@example.com] Reunión"
-    assert b"\r\nTo: all@test.example\r\n" in letter.octets
+    assert b"\r\nTo: all@test.example\r\n" in letter.content

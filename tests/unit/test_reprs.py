@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from jobs import Attachment, Mail
-from jobs.mail.octets import Sender, write_letter
+from jobs.mail.letter import LetterSender, write_letter
 from producers.envelope import read_envelope, write_envelope
 from producers.keys import LaneKeys
 from worker.engine import GiveUp, Park, TryLater
@@ -146,7 +146,7 @@ async def test_no_value_on_the_way_of_a_mail_shows_what_is_in_it() -> None:
     frozen = mail.compose(job_id="{mail}1", now=datetime.now(UTC))
     envelope = write_envelope(Mail.kind, frozen, enqueued_ms=1)
     claim = Claim("mail.normal", "{mail}1", envelope, 1, 1, 1, 0, "w-1:1")
-    sender = Sender("canary-sender@example.com", "canary-name")
+    sender = LetterSender("canary-sender@example.com", "canary-name")
     letter = write_letter(frozen, default_sender=sender, attached={})
     answer = SMTPReply(550, "5.1.1 <canary@example.com> canary")
     reply = Refusal("rcpt", 550, answer.text)
@@ -165,7 +165,7 @@ async def test_no_value_on_the_way_of_a_mail_shows_what_is_in_it() -> None:
         AttemptResult(Outcome("done"), b"canary"),
         Completion(claim, "done", timedelta(0), b"canary", timedelta(0), "canary"),
     ]
-    assert write_body(letter.octets)
+    assert write_body(letter.content)
     for value in values:
         assert "canary" not in repr(value).lower(), type(value)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from jobs import LostStyle, Templates
-from jobs.mail.css import inlined, style_notes
+from jobs.mail.css import inline_styles, style_notes
 from jobs.mail.style_sheet import split_sheet, with_fallbacks
 
 BODY = '<p class="c"><a class="b" href="x">x</a><b>f</b></p>'
@@ -18,7 +18,7 @@ def page(css: str, *, attributes: str = "", body: str = BODY) -> str:
 
 def head_and_body(css: str) -> tuple[str, str]:
     """What is left in the head, and the body without its brackets of HTML."""
-    head, _, body = inlined(page(css)).partition("</head><body>")
+    head, _, body = inline_styles(page(css)).partition("</head><body>")
     return head.removeprefix("<html><head>"), body.removesuffix("</body></html>")
 
 
@@ -118,14 +118,14 @@ def test_each_rule_goes_where_it_works(css: str, head: str, body: str) -> None:
 )
 def test_a_sheet_for_some_readers_is_written_into_nobody_s_mail(attributes: str) -> None:
     document = page("a { color: red }", attributes=attributes)
-    assert inlined(document) == document
+    assert inline_styles(document) == document
 
 
 @pytest.mark.parametrize(
     "attributes", [' media="screen"', ' media="all"', ' media="screen, print"', ' type="text/css"']
 )
 def test_a_sheet_for_everybody_is(attributes: str) -> None:
-    assert 'style="color: red;"' in inlined(page("a { color: red }", attributes=attributes))
+    assert 'style="color: red;"' in inline_styles(page("a { color: red }", attributes=attributes))
 
 
 @pytest.mark.parametrize(
@@ -138,12 +138,12 @@ def test_a_sheet_for_everybody_is(attributes: str) -> None:
     ],
 )
 def test_the_doctype_stays_as_it_is(doctype: str) -> None:
-    assert inlined(doctype + page("b { top: 0 }")).startswith(f"{doctype}<html>")
+    assert inline_styles(doctype + page("b { top: 0 }")).startswith(f"{doctype}<html>")
 
 
 def test_conditional_comments_stay_for_those_whom_they_are_for() -> None:
     comments = "<!--[if mso]><style>i { top: 0 }</style><![endif]--><!--[if !mso]><!--><i>z</i><!--<![endif]-->"
-    done = inlined(page("i { color: red }", body=f"<![if !mso]><b>y</b><![endif]>{comments}"))
+    done = inline_styles(page("i { color: red }", body=f"<![if !mso]><b>y</b><![endif]>{comments}"))
     assert done.endswith(
         "<body><!--[if !mso]><!--><b>y</b><!--<![endif]--><!--[if mso]><style>i { top: 0 }</style><![endif]-->"
         '<!--[if !mso]><!--><i style="color: red;">z</i><!--<![endif]--></body></html>'

@@ -23,7 +23,7 @@ from redis.exceptions import RedisError
 
 from jobs.lanes import MAIL_BULK, MAIL_NORMAL, MAIL_URGENT
 from jobs.mail.journal import JournalEntry
-from jobs.mail.octets import Letter, Sender, write_letter
+from jobs.mail.letter import Letter, LetterSender, write_letter
 from jobs.mail.stream import STREAMS, Stream, stream_of
 from producers.suppression import Suppressed
 from worker.engine import GiveUp, Park, Suppress, TryLater
@@ -60,7 +60,7 @@ class Mailer:
     """What delivery needs: the accounts, who mails are from when they do not say, and what is done besides."""
 
     accounts: Accounts
-    sender: Sender
+    sender: LetterSender
     streams: Mapping[str, Stream] = field(default_factory=lambda: STREAMS)
     care: MailPolicies = field(default_factory=MailPolicies)
     attachments: Path | None = None
@@ -101,7 +101,7 @@ async def send_mail(context: dict[str, Any], **frozen: object) -> dict[str, obje
     attached = await read_attachments(mail.fields, mailer.attachments)
     letter = _letter(mail, mailer, account, stream, attached)
     words = await _hand_over(_Attempt(account, stream, context, mail, mailer.care), letter)
-    emit(_MAIL_ACCEPTED, octets=len(letter.octets), account=account.name)
+    emit(_MAIL_ACCEPTED, octets=len(letter.content), account=account.name)
     return {"code": 250, "reply": words, "account": account.name}
 
 
@@ -171,7 +171,7 @@ def _letter(
         raise GiveUp(f"the frozen mail cannot be written: {type(error).__name__}: {error}") from error
     if account.idempotency_header:
         head = f"{account.idempotency_header}: {mail.fields['message_id']}\r\n".encode("ascii")
-        letter = replace(letter, octets=head + letter.octets)
+        letter = replace(letter, content=head + letter.content)
     return letter
 
 

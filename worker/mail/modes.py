@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from jobs.mail.header import header_block
-from jobs.mail.octets import Letter
+from jobs.mail.letter import Letter
 
 Mode = Literal["live", "redirect", "hold", "sink"]
 
@@ -105,7 +105,7 @@ def with_original(letter: Letter, recipient: object) -> Letter:
         UnsafeHeader: the recipient is no plain address; such a mail does not leave.
     """
     head = header_block([("X-Original-To", str(recipient))])
-    return replace(letter, octets=head + letter.octets)
+    return replace(letter, content=head + letter.content)
 
 
 def _is_allowed(recipient: str, safety: Safety) -> bool:

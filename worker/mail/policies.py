@@ -18,7 +18,7 @@ from datetime import timedelta
 from redis.exceptions import RedisError
 
 from jobs.mail.dkim import Signer
-from jobs.mail.octets import Letter
+from jobs.mail.letter import Letter
 from jobs.mail.seal import BrokenSeal, KeyRing, UnknownSealKey, is_sealed, key_id_of
 from jobs.mail.stream import Stream
 from producers.suppression import Suppressed, Weighed
@@ -144,7 +144,7 @@ class MailPolicies:
         """
         if ORIGINAL in mail.fields:
             letter = with_original(letter, mail.fields[ORIGINAL])
-        return letter if self.signer is None else self.signer.signed(letter)
+        return letter if self.signer is None else self.signer.sign(letter)
 
     def leaving(self, mail: OpenedMail, account: str) -> None:
         """Note to whom it goes and by which account; nobody waits for that."""

@@ -11,7 +11,7 @@ The fence compares instants of one clock. Where that clock was set between two s
 
 from datetime import UTC, datetime, timedelta
 
-from clocks import BOUND, SET_US, Reading, ServerClock, moment
+from clocks import BOUND, SET_US, ClockReading, ServerClock, moment
 from reports.document import microseconds
 from reports.pace import KnownSet, includes
 from reports.store import NewSet
@@ -37,11 +37,11 @@ class Clocks:
         self._bound_us = microseconds_of(bound)
         self._apart = False
 
-    def note_database(self, reading: Reading) -> None:
+    def note_database(self, reading: ClockReading) -> None:
         """Take note of an answer of the database's clock."""
         self._told("database", self._database.note(reading))
 
-    def note_redis(self, reading: Reading) -> None:
+    def note_redis(self, reading: ClockReading) -> None:
         """Take note of an answer of Redis's clock, and tell when the two are too far apart."""
         self._told("redis", self._redis.note(reading))
         offset_us = self.offset_us

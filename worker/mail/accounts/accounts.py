@@ -16,7 +16,7 @@ from typing import Any
 
 import orjson
 
-from jobs.mail.octets import Letter
+from jobs.mail.letter import Letter
 from producers.keys import LaneKeys
 from producers.link import Link
 from producers.suppression import domain_of

@@ -17,7 +17,7 @@ from typing import Any
 from redis.exceptions import RedisError
 
 from jobs.lanes import MAIL_URGENT
-from jobs.mail.octets import Sender
+from jobs.mail.letter import LetterSender
 from producers.keys import MAIL_ROUTED, LaneKeys
 from producers.limits import Limits, LimitState
 from producers.link import Link
@@ -28,10 +28,10 @@ _DRAWN = 1000
 """Mails looked at in one go."""
 
 
-def sender_domain(fields: Mapping[str, object], default: Sender) -> str:
+def sender_domain(fields: Mapping[str, object], default: LetterSender) -> str:
     """The domain that a mail is from, in lower case.
 
-    >>> default = Sender("no-reply@momentus.example")
+    >>> default = LetterSender("no-reply@momentus.example")
     >>> sender_domain({"sender": "news@Example.com"}, default), sender_domain({}, default)
     ('example.com', 'momentus.example')
     """

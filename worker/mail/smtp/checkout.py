@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, Self
 
-from jobs.mail.octets import Letter
+from jobs.mail.letter import Letter
 from worker.mail.smtp.connection import SMTPConnection
 from worker.mail.smtp.envelope import Acceptance
 from worker.mail.smtp.errors import ConnectionBroken, MailRefused, TurnLost

@@ -24,7 +24,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from time import monotonic
 from typing import Final
 
-from jobs.mail.octets import Letter
+from jobs.mail.letter import Letter
 from worker.mail.smtp.envelope import (
     Acceptance,
     Commands,
@@ -113,7 +113,7 @@ class SMTPConnection:
         Raises:
             Refused, Malformed, Broken, Unfollowed, Uncertain, LeaseLost: see `worker.mail.smtp.errors`.
         """
-        commands, body = write_commands(letter, self._extensions), write_body(letter.octets)
+        commands, body = write_commands(letter, self._extensions), write_body(letter.content)
         wire = self._wire
         if wire is None:
             raise ConnectionBroken("connect", ConnectionError("not open"))

@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from jobs.mail.octets import Letter
+from jobs.mail.letter import Letter
 from worker.mail.smtp.errors import MailRefused, MalformedMail
 from worker.mail.smtp.protocol import SMTPReply
 from worker.mail.smtp.reply import Refusal, Stage
@@ -50,7 +50,7 @@ def write_commands(letter: Letter, extensions: Mapping[str, str]) -> Commands:
         Malformed: the letter must not go out like this, or not to this server.
     """
     _check(letter, extensions.get("size", ""))
-    size = f" SIZE={len(letter.octets)}" if "size" in extensions else ""
+    size = f" SIZE={len(letter.content)}" if "size" in extensions else ""
     lines = [f"MAIL FROM:<{letter.sender}>{size}\r\n".encode("ascii")]
     lines += [f"RCPT TO:<{recipient}>\r\n".encode("ascii") for recipient in letter.recipients]
     rcpt: Stage = "rcpt"
@@ -131,6 +131,6 @@ def _check(letter: Letter, limit: str) -> None:
             )
     if not letter.recipients:
         raise MalformedMail(Refusal("rcpt", 501, "5.1.3 the mail has no recipient; not sent"))
-    size = len(letter.octets)
+    size = len(letter.content)
     if limit.isdigit() and 0 < int(limit) < size:  # 0: no limit is known (RFC 1870, 4)
         raise MalformedMail(Refusal("mail", 552, f"5.3.4 {size} octets, the server takes {limit}; not sent"))

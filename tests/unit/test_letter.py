@@ -12,11 +12,11 @@ import pytest
 from hypothesis import example, given, settings, strategies as st
 
 from jobs import Mail, MailError, UnsafeHeader
-from jobs.mail.octets import Letter, Sender, write_letter
+from jobs.mail.letter import Letter, LetterSender, write_letter
 
 NOW = datetime(2026, 11, 22, 9, 30, tzinfo=UTC)
 JOB = "{mail}019a0b1c-0000-7000-8000-000000000000"
-COMPANY = Sender("momentus@example.com", "Momentus")
+COMPANY = LetterSender("momentus@example.com", "Momentus")
 OURS = [
     "From",
     "To",
@@ -71,7 +71,7 @@ def write(**parts: Any) -> Letter:
 
 
 def read(letter: Letter) -> EmailMessage:
-    message = message_from_bytes(letter.octets, policy=policy.default)
+    message = message_from_bytes(letter.content, policy=policy.default)
     assert isinstance(message, EmailMessage)
     assert not [part.defects for part in message.walk() if part.defects]
     return message
@@ -85,7 +85,7 @@ def body(message: EmailMessage, kind: str) -> str:
 
 def sender_of(letter: Letter) -> tuple[str, str]:
     """By the older parser: the newer one puts a space between encoded-words of a name (RFC 2047, 6.2: none)."""
-    name, address = parseaddr(message_from_bytes(letter.octets)["From"].replace("\r\n", ""))
+    name, address = parseaddr(message_from_bytes(letter.content)["From"].replace("\r\n", ""))
     return str(make_header(decode_header(name))), address
 
 
@@ -135,17 +135,17 @@ def test_every_line_ends_with_cr_lf_and_is_short_ascii(subject: str, text: str, 
         letter = write(subject=subject, text=text, html=html)
     except MailError:
         return
-    assert letter.octets.endswith(b"\r\n")
-    lines = letter.octets.split(b"\r\n")
+    assert letter.content.endswith(b"\r\n")
+    lines = letter.content.split(b"\r\n")
     assert max(map(len, lines)) <= 998
     assert not any(b"\r" in line or b"\n" in line or b"\0" in line for line in lines)
-    assert letter.octets.isascii()
+    assert letter.content.isascii()
     assert not any(line.startswith(b".") for line in lines)
 
 
 def test_a_line_with_an_encoded_word_is_no_longer_than_rfc_2047_allows() -> None:
     letter = write(subject="ñ" * 255, sender="x" * 60 + "@example.com", sender_name="👩" * 255)
-    assert max(len(line) for line in letter.octets.split(b"\r\n") if b"=?" in line) <= 76
+    assert max(len(line) for line in letter.content.split(b"\r\n") if b"=?" in line) <= 76
 
 
 def test_the_same_mail_gives_the_same_octets() -> None:

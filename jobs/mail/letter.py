@@ -14,7 +14,7 @@ from .stream import AutoSubmitted
 
 
 @dataclass(frozen=True, slots=True)
-class Sender:
+class LetterSender:
     """Who a mail is from: an address that :func:`jobs.mail.address.normal_address` let pass, and a name."""
 
     address: str = field(repr=False)
@@ -41,13 +41,13 @@ class Letter:
 
     sender: str = field(repr=False)
     recipients: tuple[str, ...] = field(repr=False)
-    octets: bytes = field(repr=False)
+    content: bytes = field(repr=False)
 
 
 def write_letter(
     frozen: Mapping[str, object],
     *,
-    default_sender: Sender,
+    default_sender: LetterSender,
     attached: Mapping[str, bytes] | None = None,
     auto_submitted: AutoSubmitted = "auto-generated",
 ) -> Letter:
@@ -70,14 +70,14 @@ def write_letter(
     return Letter(sender.address, (mail["to"],), b"".join([head, *_body(mail, attached or {})]))
 
 
-def _sender(mail: Mapping[str, Any], default: Sender) -> Sender:
+def _sender(mail: Mapping[str, Any], default: LetterSender) -> LetterSender:
     address, name = mail["sender"], mail["sender_name"]
     if address is None:
-        return default if name is None else Sender(default.address, name)
-    return Sender(address, name or "")
+        return default if name is None else LetterSender(default.address, name)
+    return LetterSender(address, name or "")
 
 
-def _fields(mail: Mapping[str, Any], sender: Sender, auto_submitted: AutoSubmitted) -> list[tuple[str, str]]:
+def _fields(mail: Mapping[str, Any], sender: LetterSender, auto_submitted: AutoSubmitted) -> list[tuple[str, str]]:
     reply_to = [("Reply-To", mail["reply_to"])] if mail["reply_to"] else []
     return [
         ("From", f"{_phrase(sender.name)} <{sender.address}>" if sender.name else sender.address),
@@ -92,7 +92,7 @@ def _fields(mail: Mapping[str, Any], sender: Sender, auto_submitted: AutoSubmitt
     ]
 
 
-def _optional_fields(mail: Mapping[str, Any], sender: Sender) -> list[tuple[str, str]]:
+def _optional_fields(mail: Mapping[str, Any], sender: LetterSender) -> list[tuple[str, str]]:
     fields: list[tuple[str, str]] = []
     if thread := mail.get("thread"):
         root = f"<thread.{thread}@{sender.domain}>"  # a mail that was never sent; all of the thread answer it

@@ -31,13 +31,13 @@ def main() -> None:
     running: dict[int, int] = {}
     directories: list[str] = []
     for line in sys.stdin:
-        note(line.rstrip("\n"), running, directories)
-    end(running)
+        note_line(line.rstrip("\n"), running, directories)
+    end_groups(running)
     for directory in directories:
-        remove(directory)
+        remove_directory(directory)
 
 
-def note(line: str, running: dict[int, int], directories: list[str]) -> None:
+def note_line(line: str, running: dict[int, int], directories: list[str]) -> None:
     """Take one line into the lists."""
     word, _, rest = line.partition(" ")
     if word == "+":
@@ -45,24 +45,24 @@ def note(line: str, running: dict[int, int], directories: list[str]) -> None:
         running[int(pid)] = int(signal_number)
     elif word == "-":
         running.pop(int(rest), None)
-    elif word == "remove":
+    elif word == "remove_directory":
         directories.append(rest)
 
 
-def end(running: dict[int, int]) -> None:
+def end_groups(running: dict[int, int]) -> None:
     """Ask each group's leader to end, wait, and kill what is left of the groups."""
     for pid, signal_number in running.items():
         with suppress(ProcessLookupError, PermissionError):
             os.kill(pid, signal_number)
     deadline = time.monotonic() + GRACE
-    while time.monotonic() < deadline and any(alive(pid) for pid in running):
+    while time.monotonic() < deadline and any(is_group_alive(pid) for pid in running):
         time.sleep(0.02)
     for pid in running:
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(pid, signal.SIGKILL)
 
 
-def remove(directory: str) -> None:
+def remove_directory(directory: str) -> None:
     """Remove the directory, again while a killed server's last children still write into it."""
     deadline = time.monotonic() + GRACE
     while os.path.lexists(directory) and time.monotonic() < deadline:
@@ -70,7 +70,7 @@ def remove(directory: str) -> None:
         time.sleep(0.02)
 
 
-def alive(pid: int) -> bool:
+def is_group_alive(pid: int) -> bool:
     """Whether anything of the group is left."""
     try:
         os.killpg(pid, 0)
