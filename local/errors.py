@@ -22,7 +22,7 @@ class BinaryNotFound(EmbeddedError):
     def __init__(self, server: str, *, package: str, setting: str) -> None:
         super().__init__(
             f"No {server} binary was found on this machine: neither in the package {package} nor installed. "
-            f"Set {setting} to a server of your own, or install the packages of requirements-dev.txt."
+            f"Set {setting} to a server of your own, or install the packages of requirements/dev.txt."
         )
         self.setting = setting
 

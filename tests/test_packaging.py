@@ -33,8 +33,8 @@ def group(name: str) -> list[str]:
 GROUPS = {name: group(name) for name in WRITTEN}
 RUNTIME = [*PROJECT["project"]["dependencies"], *GROUPS["runtime"]]
 LOCKS = {
-    "requirements.txt": RUNTIME,
-    "requirements-dev.txt": [*RUNTIME, *GROUPS["embedded"], *GROUPS["dev"]],
+    "requirements/runtime.txt": RUNTIME,
+    "requirements/dev.txt": [*RUNTIME, *GROUPS["embedded"], *GROUPS["dev"]],
 }
 
 # In pieces, so that this file does not hold the words it looks for.
@@ -137,7 +137,7 @@ def test_the_pinned_version_is_one_that_pyproject_asks_for(name: str, text: str)
 
 
 def test_what_runs_is_a_subset_of_what_is_tested() -> None:
-    assert lock_entries("requirements.txt").items() <= lock_entries("requirements-dev.txt").items()
+    assert lock_entries("requirements/runtime.txt").items() <= lock_entries("requirements/dev.txt").items()
 
 
 # ---- compose.yaml and Containerfile
@@ -215,7 +215,15 @@ def test_an_image_is_named_without_the_host_it_comes_from() -> None:
 def test_the_image_holds_every_room_and_no_more_than_what_runs() -> None:
     let_in = re.findall(r"^!(\S+)$", (ROOT / ".dockerignore").read_text(encoding="utf-8"), re.MULTILINE)
     rooms = ["jobs", "producers", "sessions", "reports", "worker", "reader", "ops"]
-    files = ["requirements.txt", "settings.py", "log.py", "background.py", "clocks.py", "durations.py", "hosts.py"]
+    files = [
+        "requirements/runtime.txt",
+        "settings.py",
+        "log.py",
+        "background.py",
+        "clocks.py",
+        "durations.py",
+        "hosts.py",
+    ]
     assert sorted(let_in) == sorted([*files, *rooms])
 
 

@@ -121,7 +121,7 @@ def test_what_holds_everything_may_be_released(changed: dict[str, Any]) -> None:
         ({"status": " M run\n?? notes.txt"}, "not everything is committed (run, notes.txt)"),
         ({"tags": {"v1.2.0": "aaa"}}, "tag v1.2.0 names another commit (aaa)"),
         ({"tags": {"v1.3.0": "bbb"}}, "this commit is tagged v1.3.0 and says 1.2.0"),
-        ({"stale_locks": "do not fit pyproject.toml: requirements.txt"}, "lock files: do not fit"),
+        ({"stale_locks": "do not fit pyproject.toml: requirements/runtime.txt"}, "lock files: do not fit"),
     ],
 )
 def test_what_a_release_lacks_is_named(changed: dict[str, Any], words: str) -> None:

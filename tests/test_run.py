@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SHELLS = [shell for shell in ("sh", "dash") if shutil.which(shell)]
 MADE_FROM = (
     *("run", "durations.py", "settings.py", "docs/settings_page.py", ".githooks/pre-commit"),
-    *("requirements.txt", "requirements-dev.txt", "pyproject.toml"),
+    *("requirements/runtime.txt", "requirements/dev.txt", "pyproject.toml"),
 )
 
 UV = """#!/bin/sh
@@ -114,7 +114,7 @@ def test_the_first_call_prepares_and_the_second_finds_it_done(checkout: Checkout
 def test_a_changed_list_of_packages_is_installed_anew(checkout: Checkout) -> None:
     checkout.run("settings")
     (checkout.folder / ".venv/left-over").touch()
-    (checkout.folder / "requirements-dev.txt").write_text("changed")
+    (checkout.folder / "requirements/dev.txt").write_text("changed")
     assert checkout.run("settings")[0] == 0
     assert checkout.calls() == ["venv", "pip"] * 2
     assert not (checkout.folder / ".venv/left-over").exists()
@@ -228,11 +228,17 @@ def test_a_measurement_that_does_not_exist_is_refused(checkout: Checkout) -> Non
 
 @pytest.mark.parametrize(
     ("appended", "stale"),
-    [("", ""), ("requirements.txt", " requirements.txt"), ("requirements-dev.txt", " requirements-dev.txt")],
+    [
+        ("", ""),
+        ("requirements/runtime.txt", " requirements/runtime.txt"),
+        ("requirements/dev.txt", " requirements/dev.txt"),
+    ],
 )
 def test_pins_that_do_not_fit_are_named_and_left_alone(checkout: Checkout, appended: str, stale: str) -> None:
-    pins = {name: (checkout.folder / name).read_text() for name in ("requirements.txt", "requirements-dev.txt")}
-    line = f'case ${{file##*/}} in "{appended}") echo "other==1" >>"$file" ;; esac\n' if appended else ""
+    pins = {
+        name: (checkout.folder / name).read_text() for name in ("requirements/runtime.txt", "requirements/dev.txt")
+    }
+    line = f'case $file in */"{appended}" | "{appended}") echo "other==1" >>"$file" ;; esac\n' if appended else ""
     tool(checkout.tools / "uv", f"#!/bin/sh\nfor file do :; done\n{line}")
     code, _, err = checkout.run("lock", "--check")
     assert (code, err) == ((1, f"do not fit pyproject.toml:{stale}; run ./run lock\n") if stale else (0, ""))
