@@ -45,7 +45,7 @@ def note_line(line: str, running: dict[int, int], directories: list[str]) -> Non
         running[int(pid)] = int(signal_number)
     elif word == "-":
         running.pop(int(rest), None)
-    elif word == "remove_directory":
+    elif word == "remove":
         directories.append(rest)
 
 

@@ -66,7 +66,7 @@ def test_a_mail_that_machines_must_not_answer_says_so() -> None:
 
 
 FORBIDDEN = [
-    "From", "to", "BCC", "Cc", "LetterSender", "Message-ID", "Date", "Subject", "DKIM-Signature", "Content-Type",
+    "From", "to", "BCC", "Cc", "Sender", "Message-ID", "Date", "Subject", "DKIM-Signature", "Content-Type",
     "MIME-Version", "Received", "Return-Path", "Reply-To", "List-Unsubscribe", "list-unsubscribe-post",
     "Auto-Submitted", "X-Auto-Response-Suppress", "Resent-To", "Disposition-Notification-To",
 ]  # fmt: skip
