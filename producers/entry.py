@@ -51,10 +51,6 @@ class Taken:
     new: bool
 
 
-Chunk = tuple[str, Sequence[Entry]]
-"""A lane and entries for it, which are queued all or none."""
-
-
 class ConflictingKey(Exception):
     """An entry's key stands for other content."""
 
