@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from local.demo.run import DemoOptions, demo
 from local.installation import InstallationPlan
 from local.up import up
-from ops.arguments import between
+from ops.arguments import number_between
 from settings import load_or_exit
 
 _SLOW_PROVIDER = (2.0, 3.0)
@@ -38,14 +38,14 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--json", action="store_true", help="one JSON object on stdout; the story goes to stderr")
     demo.add_argument(
         "--scale",
-        type=partial(between, lowest=0.01, highest=10),
+        type=partial(number_between, lowest=0.01, highest=10),
         default=1,
         metavar="N",
         help="size of the company; 1 is 5,000 people (default)",
     )
     demo.add_argument(
         "--provider-seconds",
-        type=partial(between, lowest=0, highest=60),
+        type=partial(number_between, lowest=0, highest=60),
         nargs=2,
         default=_SLOW_PROVIDER,
         metavar=("MIN", "MAX"),

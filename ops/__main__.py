@@ -28,7 +28,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from ops.acl import ACL
-from ops.arguments import between
+from ops.arguments import number_between
 from ops.command import Act, Command, CommandRefused, Tools
 from ops.depth.read import Depth, read_depth
 from ops.depth.table import depth_table
@@ -127,7 +127,7 @@ def _add(
 
 def _seconds(text: str) -> float:
     """A pace for --watch."""
-    return between(text, 0.1, 3600)
+    return number_between(text, 0.1, 3600)
 
 
 # depth

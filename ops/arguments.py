@@ -10,17 +10,17 @@ from ops.lanes.hold import REASON_LIMIT
 LONGEST = timedelta(days=366)
 
 
-def reason(text: str) -> str:
+def reason_argument(text: str) -> str:
     """What people are told of a hold."""
     if len(text) > REASON_LIMIT or not text.isprintable():
         raise argparse.ArgumentTypeError(f"a reason is one line of at most {REASON_LIMIT} characters")
     return text
 
 
-def lasting(text: str) -> timedelta:
+def duration_argument(text: str) -> timedelta:
     """Read a length of time for argparse: over zero, at most a year.
 
-    >>> lasting("1.5h")
+    >>> duration_argument("1.5h")
     datetime.timedelta(seconds=5400)
     """
     try:
@@ -34,10 +34,10 @@ def lasting(text: str) -> timedelta:
     return length
 
 
-def between(text: str, lowest: float, highest: float) -> float:
+def number_between(text: str, lowest: float, highest: float) -> float:
     """A number within bounds, for argparse.
 
-    >>> between("2.5", 0, 60)
+    >>> number_between("2.5", 0, 60)
     2.5
     """
     try:

@@ -5,16 +5,16 @@ from typing import Literal
 Language = Literal["es", "en"]
 
 
-def preferred(accept_language: str) -> Language:
+def preferred_language(accept_language: str) -> Language:
     """The language to answer in, by the Accept-Language header (RFC 9110, 12.5.4); English when in doubt.
 
-    >>> preferred("fr, es-MX;q=0.8, en;q=0.5")
+    >>> preferred_language("fr, es-MX;q=0.8, en;q=0.5")
     'es'
     """
-    return "es" if _wish(accept_language, "es") > _wish(accept_language, "en") else "en"
+    return "es" if _preference(accept_language, "es") > _preference(accept_language, "en") else "en"
 
 
-def _wish(accept_language: str, language: Language) -> float:
+def _preference(accept_language: str, language: Language) -> float:
     """How much this language is wanted, 0 to 1."""
     wishes = (choice.partition(";") for choice in accept_language.lower().split(","))
     return max((_quality(rest) for tag, _, rest in wishes if tag.strip().split("-")[0] == language), default=0)

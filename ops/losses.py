@@ -13,7 +13,7 @@ _FIELDS = ("losses", "lost_ms", "lost_jobs")
 """What `worker/engine/scripts/dataset.lua` stores of a loss."""
 
 
-async def acknowledge(redis: Redis) -> Mapping[str, int]:
+async def acknowledge_losses(redis: Redis) -> Mapping[str, int]:
     """Forget the losses of all lane groups; how many there were, by hash tag, of those that had any.
 
     Raises:
@@ -31,7 +31,7 @@ async def acknowledge(redis: Redis) -> Mapping[str, int]:
 
 
 async def _acknowledge(tools: Tools, _: argparse.Namespace) -> CommandResult:
-    found = await acknowledge(tools.redis)
+    found = await acknowledge_losses(tools.redis)
     text = ", ".join(f"{tag} {losses}" for tag, losses in found.items())
     return CommandResult(
         f"Acknowledged: {text}." if found else "There was no loss to acknowledge.",

@@ -25,7 +25,7 @@ from local.sink.mail import CaughtMail
 from local.sink.mailbox import Mailbox
 from local.sink.texts import WORDS
 from ops.console.exchange import PageRequest, PageResponse, refusal
-from ops.language import Language, preferred
+from ops.language import Language, preferred_language
 
 _FOLDER = Path(__file__).parent / "pages"
 _PAGES = jinja2.Environment(
@@ -47,9 +47,11 @@ def page_response(mailbox: Mailbox, request: PageRequest) -> PageResponse:
         return refused
     for pattern, view in _VIEWS.items():
         if match := re.fullmatch(pattern, request.path, re.ASCII):
-            found = view(mailbox, preferred(request.accept_language), *(int(part) for part in match.groups()))
-            return found or _nothing(mailbox, preferred(request.accept_language))
-    return _nothing(mailbox, preferred(request.accept_language))
+            found = view(
+                mailbox, preferred_language(request.accept_language), *(int(part) for part in match.groups())
+            )
+            return found or _nothing(mailbox, preferred_language(request.accept_language))
+    return _nothing(mailbox, preferred_language(request.accept_language))
 
 
 def _list(mailbox: Mailbox, language: Language) -> PageResponse:

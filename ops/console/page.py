@@ -27,7 +27,7 @@ from ops.console.texts import WORDS
 from ops.depth.read import Depth, drains_at, read_depth
 from ops.depth.texts import drain_text, loss_text, reason_text, why_text
 from ops.durations import duration_text
-from ops.language import Language, preferred
+from ops.language import Language, preferred_language
 from ops.limits.texts import lane_limit_texts
 
 _FOLDER = Path(__file__).parent / "pages"
@@ -71,7 +71,7 @@ class ConsolePage:
         return refusal(request) or _FIXED.get(request.path) or await self._looked_up(request)
 
     async def _looked_up(self, request: PageRequest) -> PageResponse:
-        language = preferred(request.accept_language)
+        language = preferred_language(request.accept_language)
         lane = _LANE_PATH.fullmatch(request.path)
         if lane is None and request.path not in {"/", "/api/depth"}:
             return _render("nothing.html", language, status=404)

@@ -58,14 +58,16 @@ def per_minute(before: int, running: int, *, elapsed_ms: int) -> float:
     return running + before * (1 - elapsed_ms / MINUTE_MS)
 
 
-def forecast(*, ready: int, in_per_minute: float, out_per_minute: float, slots: int, held: bool = False) -> Drain:
+def forecast_drain(
+    *, ready: int, in_per_minute: float, out_per_minute: float, slots: int, held: bool = False
+) -> Drain:
     """When a lane will be empty if the last minute's pace goes on.
 
     Args:
         slots: of live workers that serve the lane, busy or not.
 
     Example:
-        >>> forecast(ready=100, in_per_minute=20, out_per_minute=120, slots=10)
+        >>> forecast_drain(ready=100, in_per_minute=20, out_per_minute=120, slots=10)
         Drain(state='in', seconds=60.0, growth=0)
     """
     if ready == 0:
@@ -83,7 +85,7 @@ def forecast(*, ready: int, in_per_minute: float, out_per_minute: float, slots: 
     return Drain(state="level" if out_per_minute else "stalled")
 
 
-def reason(
+def wait_reason(
     *,
     ready: int,
     oldest: timedelta,

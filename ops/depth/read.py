@@ -34,7 +34,7 @@ from redis.asyncio import Redis
 
 from clocks import BOUND
 from jobs.lanes import LANES
-from ops.depth.drain import MINUTE_MS, Drain, Reason, forecast, per_minute, reason
+from ops.depth.drain import MINUTE_MS, Drain, Reason, forecast_drain, per_minute, wait_reason
 from ops.depth.lane_limits import LaneLimits, read_lane_limits
 from ops.depth.report_freshness import ReportFreshness, moment, read_reports
 from ops.depth.texts import drain_text, why_text
@@ -359,7 +359,7 @@ def _lane(lane: str, counts: Counts, limits: LaneLimits, workers: Sequence[LiveW
         slots=slots,
         held=held,
         limits=limits,
-        why=reason(
+        why=wait_reason(
             ready=counts.ready,
             oldest=timedelta(milliseconds=oldest_ms or 0),
             out_per_minute=leaving,
@@ -369,7 +369,7 @@ def _lane(lane: str, counts: Counts, limits: LaneLimits, workers: Sequence[LiveW
             held=held is not None,
             limits_used_up=limits.used_up,
         ),
-        drain=forecast(
+        drain=forecast_drain(
             ready=counts.ready,
             in_per_minute=entering,
             out_per_minute=leaving,

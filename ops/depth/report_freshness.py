@@ -99,7 +99,7 @@ def read_report(
         return ReportFreshness(report=name, state="unreadable")
 
 
-def judge(*, age_us: int, soft_us: int, hard_us: int, overdue_us: int) -> State:
+def freshness_state(*, age_us: int, soft_us: int, hard_us: int, overdue_us: int) -> State:
     """What readers make of it; `overdue_us`: for how long time itself has made it untrue, at most 0 if not yet."""
     if age_us > hard_us or overdue_us > _GRACE_US:
         return "refused"
@@ -115,7 +115,7 @@ def _times(meta: Mapping[str, Any], now_us: int, bound: timedelta) -> dict[str, 
     until = meta["valid_until_us"]
     overdue_us = 0 if until is None else now_us - until + 1  # at that very moment it is no longer valid
     soft_ms, hard_ms = meta["soft_ms"], meta["hard_ms"]
-    state = judge(age_us=age_us, soft_us=soft_ms * 1000, hard_us=hard_ms * 1000, overdue_us=overdue_us)
+    state = freshness_state(age_us=age_us, soft_us=soft_ms * 1000, hard_us=hard_ms * 1000, overdue_us=overdue_us)
     return {
         "state": "stale" if apart and state == "fresh" else state,
         "as_of": moment(meta["as_of_us"]),

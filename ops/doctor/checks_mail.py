@@ -100,10 +100,10 @@ def _login(account: Account, facts: ServerFacts, where: str) -> Iterator[DoctorF
         yield wrong("smtp.no_password", where, offered=offered)
     else:
         yield fine("smtp.auth", where, offered=offered)
-        yield from _tried(facts, where)
+        yield from _login_attempt(facts, where)
 
 
-def _tried(facts: ServerFacts, where: str) -> Iterator[DoctorFinding]:
+def _login_attempt(facts: ServerFacts, where: str) -> Iterator[DoctorFinding]:
     """What came of the log-in, if one was tried."""
     if facts.credentials is None:
         return
@@ -111,10 +111,10 @@ def _tried(facts: ServerFacts, where: str) -> Iterator[DoctorFinding]:
     if not facts.credentials.known:
         yield wrong("smtp.no_secret", where, fault=facts.credentials.fault or "it is empty", setting=setting)
     elif facts.login is not None:
-        yield _judged(facts.login, where, setting)
+        yield _login_finding(facts.login, where, setting)
 
 
-def _judged(reply: LogInReply, where: str, setting: str) -> DoctorFinding:
+def _login_finding(reply: LogInReply, where: str, setting: str) -> DoctorFinding:
     """What a server's answer to a log-in means, and so which setting to mend."""
     told = f"{reply.code} {reply.text}"
     if reply.code == _LOGGED_IN:

@@ -8,9 +8,9 @@ from ops.doctor import texts as words
 
 async def _doctor(tools: Tools, asked: argparse.Namespace) -> CommandResult:
     from ops.doctor.dns import Resolver  # noqa: PLC0415  these load much that no other command needs
-    from ops.doctor.examine import examine  # noqa: PLC0415  see above
+    from ops.doctor.examine import examine_all  # noqa: PLC0415  see above
 
-    found = await examine(
+    found = await examine_all(
         tools,
         resolver=Resolver(asked.nameserver),
         domains=asked.domain,
@@ -22,14 +22,14 @@ async def _doctor(tools: Tools, asked: argparse.Namespace) -> CommandResult:
             "severity": one.severity,
             "code": one.code,
             "where": one.where,
-            "cause": words.cause(one),
-            "remedy": words.remedy(one),
+            "cause": words.cause_text(one),
+            "remedy": words.remedy_text(one),
             "values": one.values,
         }
         for one in found
     ]
     return CommandResult(
-        words.report(found), {"findings": told}, done=all(one.severity != "wrong" for one in found)
+        words.findings_text(found), {"findings": told}, done=all(one.severity != "wrong" for one in found)
     )
 
 

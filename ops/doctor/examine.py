@@ -27,14 +27,14 @@ from ops.doctor.redis_facts import gather_redis
 from ops.doctor.reports import gather_reports, judge_reports
 from ops.doctor.role_postgres import gather_role, judge_role
 from ops.doctor.smtp import ServerFacts, gather_server
-from ops.reports.proofs_postgres import ask_catalogue
+from ops.reports.proofs_postgres import fetch_catalogue
 from ops.reports.zones_postgres import REMEDY, gather_zones, zones_of
 from producers.rights import missing_right
 from reports import ReportError, load_reports
 from reports.boards import boards_of
 
 
-async def examine(
+async def examine_all(
     tools: Tools,
     *,
     resolver: Resolver,
@@ -98,7 +98,7 @@ async def _boards(tools: Tools) -> list[DoctorFinding]:
         boards = boards_of(load_reports(tools.reports_path, shipped=tools.reports_shipped))
     except ReportError:
         return []
-    catalogue = await ask_catalogue(tools.postgres_dsn, tools.tenant, boards)
+    catalogue = await fetch_catalogue(tools.postgres_dsn, tools.tenant, boards)
     return [] if catalogue is None else list(judge_proofs(catalogue))
 
 

@@ -49,7 +49,7 @@ class RedisFacts:
     lacking: tuple[tuple[str, str], ...] = ()
 
 
-class _Asker:
+class _PermittedQueries:
     """Asks one thing after the other, and takes note of what the user may not ask."""
 
     def __init__(self) -> None:
@@ -79,7 +79,7 @@ async def gather_redis(redis: Redis, url: str, *, tenant: str, clock_bound: time
     Raises:
         RedisError, OSError: it did not answer.
     """
-    address, asker = urlsplit(url), _Asker()
+    address, asker = urlsplit(url), _PermittedQueries()
     facts = RedisFacts(
         info=await asker.ask("version, memory and durability are not looked at", redis.info("everything")) or {},
         config=await asker.ask("what it does when full is known from INFO alone", _config(redis)) or {},
@@ -99,7 +99,7 @@ async def gather_redis(redis: Redis, url: str, *, tenant: str, clock_bound: time
     return replace(facts, lacking=tuple(asker.lacking))
 
 
-async def _probe(redis: Redis, asker: _Asker) -> None:
+async def _probe(redis: Redis, asker: _PermittedQueries) -> None:
     """Try what other processes need of a user that all of them share; a role's user has it, or needs it not."""
     await asker.ask("workers look for new jobs once a second", cast("Awaitable[Any]", redis.client_id()))
     await asker.ask("workers end no read of theirs before a second is over", redis.client_unblock(0))

@@ -64,7 +64,7 @@ class ServerFacts:
     ehlo_refused: str = ""
 
 
-class _Greeted(smtplib.SMTP):
+class _GreetingClient(smtplib.SMTP):
     """Keeps the greeting, which the standard library throws away."""
 
     greeting = ""
@@ -81,7 +81,7 @@ class _Greeted(smtplib.SMTP):
         return code, text
 
 
-class _ImplicitTls(_Greeted, smtplib.SMTP_SSL):
+class _ImplicitTls(_GreetingClient, smtplib.SMTP_SSL):
     """TLS from the first byte."""
 
 
@@ -99,23 +99,23 @@ def _gather(account: Account, credentials: Credentials | None) -> ServerFacts:
         context = ssl.create_default_context(cafile=account.ca_file or None)
         with _connected(account, context) as client:
             client.local_hostname = _ehlo_name(account, client)
-            facts = replace(_asked(account, client, context), ehlo_name=client.local_hostname)
+            facts = replace(_server_facts(account, client, context), ehlo_name=client.local_hostname)
             if credentials is None or facts.starttls is False or facts.ehlo_refused:
                 return facts
-            return replace(facts, credentials=credentials, login=_logged_in(account, credentials, client))
+            return replace(facts, credentials=credentials, login=_log_in(account, credentials, client))
     except ssl.SSLError as error:
-        return ServerFacts(account=account, starttls=_uses_starttls(account), tls_fault=_words(error))
+        return ServerFacts(account=account, starttls=_uses_starttls(account), tls_fault=_one_line(error))
     except (smtplib.SMTPException, OSError) as error:
-        return ServerFacts(account=account, fault=f"{type(error).__name__}: {_words(error)}")
+        return ServerFacts(account=account, fault=f"{type(error).__name__}: {_one_line(error)}")
 
 
-def _connected(account: Account, context: ssl.SSLContext) -> _Greeted:
+def _connected(account: Account, context: ssl.SSLContext) -> _GreetingClient:
     if account.tls == "implicit":
         return _ImplicitTls(account.host, account.port, timeout=_SECONDS, context=context)
-    return _Greeted(account.host, account.port, timeout=_SECONDS)
+    return _GreetingClient(account.host, account.port, timeout=_SECONDS)
 
 
-def _asked(account: Account, client: _Greeted, context: ssl.SSLContext) -> ServerFacts:
+def _server_facts(account: Account, client: _GreetingClient, context: ssl.SSLContext) -> ServerFacts:
     code, words = client.ehlo()
     if code != _DONE:
         told = f"{code} {words.decode('utf-8', 'replace')}"
@@ -141,7 +141,7 @@ def _ehlo_name(account: Account, client: smtplib.SMTP) -> str:
     return choose_ehlo_name(account.ehlo_name, socket.gethostname(), own_address)
 
 
-def _logged_in(account: Account, credentials: Credentials, client: smtplib.SMTP) -> LogInReply | None:
+def _log_in(account: Account, credentials: Credentials, client: smtplib.SMTP) -> LogInReply | None:
     """The answer to one log-in; None where there is nothing to show, or no mechanism to show it with.
 
     Raises:
@@ -188,5 +188,5 @@ def _uses_starttls(account: Account) -> bool | None:
     return True if account.tls == "required" else None
 
 
-def _words(error: BaseException) -> str:
+def _one_line(error: BaseException) -> str:
     return " ".join(str(error).split())[:_LONGEST_WORDS]

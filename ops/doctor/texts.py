@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 from ops.doctor.finding import SEVERITIES, DoctorFinding
 from ops.table import printable
 
-Words = Mapping[str, tuple[str, str]]
+FindingTexts = Mapping[str, tuple[str, str]]
 """Code to the cause and the remedy, the latter empty where nothing is to be done."""
 
 _CONFIG = "redis-cli CONFIG SET {0}, and the same line in its configuration file"
 
-ENGLISH: Words = {
+ENGLISH: FindingTexts = {
     "redis.away": (
         "Redis does not answer: {fault}",
         "start it on its old data directory, or mend MOMENTUS_REDIS_URL",
@@ -252,28 +252,28 @@ ENGLISH: Words = {
     "ptr.unconfirmed": ("{address} is called {name}, which does not lead back to it", "make both agree"),
     "ptr.no_address": ("its name leads to no address", "mend the name, or the DNS"),
 }
-LANGUAGES: Mapping[str, Words] = {"en": ENGLISH}
+LANGUAGES: Mapping[str, FindingTexts] = {"en": ENGLISH}
 
 _MARKS = {"wrong": "WRONG", "warning": "look", "fine": "ok"}
 
 
-def cause(finding: DoctorFinding, language: str = "en") -> str:
+def cause_text(finding: DoctorFinding, language: str = "en") -> str:
     """What is so."""
     return _row(finding, language)[0].format(**finding.values)
 
 
-def remedy(finding: DoctorFinding, language: str = "en") -> str:
+def remedy_text(finding: DoctorFinding, language: str = "en") -> str:
     """What to do about it; empty for a finding that is fine."""
     return "" if finding.severity == "fine" else _row(finding, language)[1].format(**finding.values)
 
 
-def report(findings: Sequence[DoctorFinding]) -> str:
+def findings_text(findings: Sequence[DoctorFinding]) -> str:
     """All of it for people, the worst first."""
     lines = []
     for severity in SEVERITIES:
         for one in (found for found in findings if found.severity == severity):
-            lines.append(f"{_MARKS[severity]:<6} {printable(one.where)}: {printable(cause(one))}")
-            if todo := remedy(one):
+            lines.append(f"{_MARKS[severity]:<6} {printable(one.where)}: {printable(cause_text(one))}")
+            if todo := remedy_text(one):
                 lines.append(f"{'':<6} -> {printable(todo)}")
     counts = ", ".join(f"{sum(one.severity == name for one in findings)} {name}" for name in SEVERITIES)
     return "\n".join([*lines, "", counts])

@@ -10,8 +10,8 @@ from ops.command import Command, CommandResult, Tools
 from ops.depth.texts import held_text
 from ops.jobs import texts as words
 from ops.jobs.dead import list_dead
-from ops.jobs.edit import CannotEdit, edit
-from ops.jobs.explain import explain
+from ops.jobs.edit import CannotEdit, edit_job
+from ops.jobs.explain import explain_job
 from ops.jobs.operations import cancel, discard, revive_all, revive_sendable
 from ops.jobs.parked import list_parked, unpark
 from ops.lanes.hold import hold, release
@@ -22,7 +22,7 @@ from ops.table import printable
 
 
 async def _why(tools: Tools, asked: argparse.Namespace) -> CommandResult:
-    found = await explain(tools.redis, asked.id)
+    found = await explain_job(tools.redis, asked.id)
     return CommandResult(words.explained_text(found), found.to_json(), done=found.job.state != "unknown")
 
 
@@ -75,7 +75,7 @@ async def _cancel(tools: Tools, asked: argparse.Namespace) -> CommandResult:
 async def _edit(tools: Tools, asked: argparse.Namespace) -> CommandResult:
     changes = dict(asked.set)
     try:
-        what, job = await edit(tools.redis, asked.id, changes)
+        what, job = await edit_job(tools.redis, asked.id, changes)
     except CannotEdit as refusal:
         return CommandResult(
             f"Refused, nothing was changed: {printable(str(refusal))}",
@@ -149,7 +149,9 @@ def _takes_changes(it: argparse.ArgumentParser) -> None:
 
 def _takes_reason(it: argparse.ArgumentParser) -> None:
     _takes_lane(it)
-    it.add_argument("--reason", type=arguments.reason, default="", metavar="TEXT", help="what people are told")
+    it.add_argument(
+        "--reason", type=arguments.reason_argument, default="", metavar="TEXT", help="what people are told"
+    )
     it.set_defaults(lasting=None)
 
 
@@ -158,7 +160,7 @@ def _takes_duration(it: argparse.ArgumentParser) -> None:
     it.add_argument(
         "--for",
         dest="lasting",
-        type=arguments.lasting,
+        type=arguments.duration_argument,
         required=True,
         metavar="TIME",
         help="for how long: 90s, 10m, 2h, 1d",

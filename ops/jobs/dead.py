@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from redis.asyncio import Redis
 
-from ops.jobs.group import run
+from ops.jobs.group import run_script
 from ops.jobs.job import read_event
 from producers.keys import LaneKeys
 
@@ -44,7 +44,7 @@ async def list_dead(redis: Redis, lanes: Sequence[str], *, limit: int) -> list[D
 
 
 async def _list_lane(redis: Redis, keys: LaneKeys, limit: int) -> list[DeadJob]:
-    reply = await run(redis, "list_dead", [keys.dead], [keys.tag, limit])
+    reply = await run_script(redis, "list_dead", [keys.dead], [keys.tag, limit])
     fours = zip(reply[::4], reply[1::4], reply[2::4], reply[3::4], strict=True)
     return [_dead(keys.lane, *four) for four in fours]
 

@@ -16,12 +16,12 @@ from redis.asyncio import Redis
 
 from jobs import JobError, Mail
 from jobs.mail.seal import is_sealed
-from ops.jobs.group import run
-from ops.jobs.job import Job, look
+from ops.jobs.group import run_script
+from ops.jobs.job import Job, read_job
 from producers.envelope import ERASED, SIZE_LIMIT, UnreadableEnvelope, read_envelope
 from producers.keys import LaneKeys
 
-Edited = Literal["edited", "not dead", "changed"]
+EditOutcome = Literal["edited", "not dead", "changed"]
 
 _MAIL_FIELDS = ("to", "sender", "sender_name", "reply_to", "subject", "text", "html")
 
@@ -30,7 +30,7 @@ class CannotEdit(ValueError):
     """The change is refused, nothing was written; the message names the field."""
 
 
-async def edit(redis: Redis, job_id: str, changes: Mapping[str, str]) -> tuple[Edited, Job]:
+async def edit_job(redis: Redis, job_id: str, changes: Mapping[str, str]) -> tuple[EditOutcome, Job]:
     """Change fields of a dead job's payload.
 
     Args:
@@ -43,21 +43,23 @@ async def edit(redis: Redis, job_id: str, changes: Mapping[str, str]) -> tuple[E
     Example:
         await edit(redis, job_id, {"to": "ana@example.com"})
     """
-    job = await look(redis, job_id)
+    job = await read_job(redis, job_id)
     if job.state != "dead":
         return "not dead", job
     payload = await redis.get(f"arq:job:{job_id}") or b""
     keys = LaneKeys(job.lane)
     names = [keys.dead, f"arq:job:{job_id}", keys.history(job_id)]
-    what = await run(redis, "edit", names, [job_id, payload, changed(payload, changes), ", ".join(changes)])
+    what = await run_script(
+        redis, "edit", names, [job_id, payload, changed_payload(payload, changes), ", ".join(changes)]
+    )
     return what.decode(), job
 
 
-def changed(payload: bytes, changes: Mapping[str, str]) -> bytes:
+def changed_payload(payload: bytes, changes: Mapping[str, str]) -> bytes:
     """The payload with its fields changed; everything else as it was, in the same order.
 
     Raises:
-        CannotEdit: see :func:`edit`.
+        CannotEdit: see :func:`edit_job`.
     """
     try:
         envelope = read_envelope(payload)

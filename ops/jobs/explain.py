@@ -22,7 +22,7 @@ from redis.asyncio import Redis
 
 from ops.depth.lane_limits import state_json
 from ops.depth.read import LaneDepth, read_depth
-from ops.jobs.job import Job, look
+from ops.jobs.job import Job, read_job
 from producers.keys import LaneKeys
 from producers.limits import Limits, LimitState
 
@@ -46,13 +46,13 @@ class Explanation:
         return {**asdict(self.job), "waits_for": self.waits_for, "held": held, "limit": limit}
 
 
-async def explain(redis: Redis, job_id: str) -> Explanation:
+async def explain_job(redis: Redis, job_id: str) -> Explanation:
     """Look at the job, then at its lane.
 
     Raises:
         RedisError, OSError: Redis did not answer.
     """
-    job = await look(redis, job_id)
+    job = await read_job(redis, job_id)
     if job.state in {"done", "suppressed", "expired", "unknown"}:
         return Explanation(job=job, lane=None, waits_for=())
     lane = (await read_depth(redis, tenant="")).lane(job.lane)

@@ -29,17 +29,19 @@ def groups_of(job_id: str) -> list[list[LaneKeys]]:
     return named or list(groups.values())
 
 
-def names(group: Sequence[LaneKeys], shared: Sequence[str], each: Sequence[str]) -> list[str]:
+def script_keys(group: Sequence[LaneKeys], shared: Sequence[str], each: Sequence[str]) -> list[str]:
     """Keys for a script: those of the group, then those of each lane.
 
-    >>> names([LaneKeys("reports")], ["counters"], ["dead"])
+    >>> script_keys([LaneKeys("reports")], ["counters"], ["dead"])
     ['momentus:{reports}:counters', 'momentus:{reports}:dead:reports']
     """
     found = [getattr(group[0], name) for name in shared]
     return found + [getattr(keys, name) for keys in group for name in each]
 
 
-async def run(redis: Redis, script: str, keys: Sequence[str], arguments: Sequence[str | int | bytes]) -> Any:  # noqa: ANN401  a reply is whatever the script returns
+async def run_script(
+    redis: Redis, script: str, keys: Sequence[str], arguments: Sequence[str | int | bytes]
+) -> Any:  # noqa: ANN401  a reply is whatever the script returns
     """Run a script of this room.
 
     Raises:

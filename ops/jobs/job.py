@@ -22,7 +22,7 @@ from typing import Any, Literal
 import orjson
 from redis.asyncio import Redis
 
-from ops.jobs.group import groups_of, names, run
+from ops.jobs.group import groups_of, run_script, script_keys
 from ops.jobs.parked import ParkReason, read_parking
 from producers.envelope import Envelope, UnreadableEnvelope, read_envelope
 from producers.keys import LaneKeys
@@ -103,19 +103,19 @@ class Job:
     history: tuple[HistoryEvent, ...] = ()
 
 
-async def look(redis: Redis, job_id: str) -> Job:
+async def read_job(redis: Redis, job_id: str) -> Job:
     """Look a job up.
 
     Raises:
         RedisError, OSError: Redis did not answer.
     """
-    found = [await _look_in(redis, group, job_id) for group in groups_of(job_id)]
+    found = [await _read_job_in(redis, group, job_id) for group in groups_of(job_id)]
     return next((job for job in found if job.state != "unknown"), found[0])
 
 
-async def _look_in(redis: Redis, group: Sequence[LaneKeys], job_id: str) -> Job:
-    keys = names(group, ["cancelled", "progress"], ["queue", "leases", "retrying", "dead", "parked"])
-    reply = await run(redis, "look", keys, [group[0].tag, job_id, *(one.lane for one in group)])
+async def _read_job_in(redis: Redis, group: Sequence[LaneKeys], job_id: str) -> Job:
+    keys = script_keys(group, ["cancelled", "progress"], ["queue", "leases", "retrying", "dead", "parked"])
+    reply = await run_script(redis, "look", keys, [group[0].tag, job_id, *(one.lane for one in group)])
     return _job(job_id, reply)
 
 

@@ -16,13 +16,13 @@ from typing import Literal, cast
 from redis.asyncio import Redis
 
 from jobs.mail.seal import KeyRing
-from ops.jobs.group import groups_of, names, run
+from ops.jobs.group import groups_of, run_script, script_keys
 from ops.jobs.unsendable import MAIL_TAG, find_unsendable
 from producers.entry import take_out
 from producers.keys import LaneKeys
 
-Revived = Literal["revived", "vanished", "erased", "suppressed", "not dead"]
-TakenOut = Literal["gone", "stopping", "told", "running", "foreign", "dead", "unknown"]
+ReviveOutcome = Literal["revived", "vanished", "erased", "suppressed", "not dead"]
+RemovalOutcome = Literal["gone", "stopping", "told", "running", "foreign", "dead", "unknown"]
 
 _BATCH = 64
 """Jobs revived by one script call: about 20 us each, so that Redis serves others again within 2 ms."""
@@ -42,7 +42,7 @@ class ReviveCounts:
     suppressed: int = 0
 
 
-async def revive(redis: Redis, job_id: str) -> tuple[Revived, str]:
+async def revive(redis: Redis, job_id: str) -> tuple[ReviveOutcome, str]:
     """Bring a dead job back; what came of it, and its lane ("" when it was not dead).
 
     Raises:
@@ -55,7 +55,7 @@ async def revive(redis: Redis, job_id: str) -> tuple[Revived, str]:
     return "not dead", ""
 
 
-async def revive_sendable(redis: Redis, job_id: str, *, ring: KeyRing | None = None) -> tuple[Revived, str]:
+async def revive_sendable(redis: Redis, job_id: str, *, ring: KeyRing | None = None) -> tuple[ReviveOutcome, str]:
     """The same; but a mail whose recipient is suppressed stays dead.
 
     Args:
@@ -83,7 +83,7 @@ async def revive_all(redis: Redis, lane: str, *, ring: KeyRing | None = None) ->
     Raises:
         RedisError, OSError: Redis did not answer; those before are revived.
     """
-    counts: dict[Revived, int] = {"revived": 0, "vanished": 0, "erased": 0, "suppressed": 0, "not dead": 0}
+    counts: dict[ReviveOutcome, int] = {"revived": 0, "vanished": 0, "erased": 0, "suppressed": 0, "not dead": 0}
     keys, until_ms, stay = LaneKeys(lane), await _now_ms(redis), 0
     while job_ids := await _dead_until(redis, keys, until_ms, start=stay):
         unsendable = await find_unsendable(redis, job_ids, ring=ring) if keys.tag == MAIL_TAG else set()
@@ -96,7 +96,7 @@ async def revive_all(redis: Redis, lane: str, *, ring: KeyRing | None = None) ->
     return ReviveCounts(**counts)
 
 
-async def discard(redis: Redis, job_id: str) -> tuple[TakenOut, str]:
+async def discard(redis: Redis, job_id: str) -> tuple[RemovalOutcome, str]:
     """Take a dead or waiting job out for good; what came of it, and its lane.
 
     Raises:
@@ -105,7 +105,7 @@ async def discard(redis: Redis, job_id: str) -> tuple[TakenOut, str]:
     return await _take_out(redis, job_id, "discarded")
 
 
-async def cancel(redis: Redis, job_id: str) -> tuple[TakenOut, str]:
+async def cancel(redis: Redis, job_id: str) -> tuple[RemovalOutcome, str]:
     """Take a waiting job out for good, or have a running one stopped; what came of it, and its lane.
 
     Raises:
@@ -116,10 +116,10 @@ async def cancel(redis: Redis, job_id: str) -> tuple[TakenOut, str]:
 
 async def _revive(
     redis: Redis, group: Sequence[LaneKeys], job_ids: Sequence[str | bytes]
-) -> list[tuple[Revived, str]]:
-    keys = names(group, ["counters", "adopted"], ["dead", "queue", "wake"])
+) -> list[tuple[ReviveOutcome, str]]:
+    keys = script_keys(group, ["counters", "adopted"], ["dead", "queue", "wake"])
     lanes = [one.lane for one in group]
-    reply = await run(redis, "revive", keys, [group[0].tag, len(lanes), *lanes, *job_ids])
+    reply = await run_script(redis, "revive", keys, [group[0].tag, len(lanes), *lanes, *job_ids])
     return [(what.decode(), lane.decode()) for what, lane in zip(reply[::2], reply[1::2], strict=True)]
 
 
@@ -134,10 +134,10 @@ async def _dead_until(redis: Redis, keys: LaneKeys, until_ms: int, *, start: int
     return list(job_ids)
 
 
-async def _take_out(redis: Redis, job_id: str, event: str) -> tuple[TakenOut, str]:
+async def _take_out(redis: Redis, job_id: str, event: str) -> tuple[RemovalOutcome, str]:
     for group in groups_of(job_id):
         taking = take_out(group[0], job_id, event, [one.lane for one in group])
         what, lane = await taking.over(redis.execute_command)
         if lane:
-            return cast("TakenOut", what), lane
+            return cast("RemovalOutcome", what), lane
     return "unknown", ""

@@ -15,10 +15,10 @@ from typing import Literal
 import orjson
 from redis.asyncio import Redis
 
-from ops.jobs.group import groups_of, names, run
+from ops.jobs.group import groups_of, run_script, script_keys
 from producers.keys import LaneKeys
 
-Unparked = Literal["unparked", "not parked"]
+UnparkOutcome = Literal["unparked", "not parked"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,15 +72,15 @@ async def list_parked(redis: Redis, lanes: Sequence[str], *, limit: int) -> list
     return found
 
 
-async def unpark(redis: Redis, job_id: str) -> tuple[Unparked, str]:
+async def unpark(redis: Redis, job_id: str) -> tuple[UnparkOutcome, str]:
     """Let a parked job go; what came of it, and its lane.
 
     Raises:
         RedisError, OSError: Redis did not answer; it may be asked for again.
     """
     for group in groups_of(job_id):
-        keys = names(group, [], ["parked", "queue", "wake"])
-        what, lane = await run(redis, "unpark", keys, [group[0].tag, job_id, *(one.lane for one in group)])
+        keys = script_keys(group, [], ["parked", "queue", "wake"])
+        what, lane = await run_script(redis, "unpark", keys, [group[0].tag, job_id, *(one.lane for one in group)])
         if lane:
             return what.decode(), lane.decode()
     return "not parked", ""

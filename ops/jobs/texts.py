@@ -6,18 +6,18 @@ from datetime import datetime
 from ops.depth.texts import held_text
 from ops.durations import duration_text
 from ops.jobs.dead import DeadJob
-from ops.jobs.edit import Edited
+from ops.jobs.edit import EditOutcome
 from ops.jobs.explain import Explanation, Wait
 from ops.jobs.job import Job, JobProgress
-from ops.jobs.operations import ReviveCounts, Revived, TakenOut
-from ops.jobs.parked import ParkedJob, ParkReason, Unparked
+from ops.jobs.operations import RemovalOutcome, ReviveCounts, ReviveOutcome
+from ops.jobs.parked import ParkedJob, ParkReason, UnparkOutcome
 from ops.limits.texts import limit_text
 from ops.table import printable, table
 
 ID_LIMIT = 512
 MOST_DEAD = 1000
 
-REVIVED: Mapping[Revived, str] = {
+REVIVED: Mapping[ReviveOutcome, str] = {
     "revived": "{id} is back in {lane}.",
     "vanished": "{id} had no payload any more; it is counted as vanished in {lane}.",
     "erased": "{id} is too long dead: its content was erased (MOMENTUS_MAIL__ERASE_AFTER), so it stays dead. "
@@ -26,7 +26,7 @@ REVIVED: Mapping[Revived, str] = {
     "Why: ./run ops mail suppressed ADDRESS; write to it again: ./run ops mail unsuppress ADDRESS; then revive it",
     "not dead": "{id} is not dead; nothing was done.",
 }
-TAKEN_OUT: Mapping[TakenOut, str] = {
+TAKEN_OUT: Mapping[RemovalOutcome, str] = {
     "gone": "{id} is taken out of {lane} and counted as {how}.",
     "stopping": "{id} runs; its worker stops it within a few seconds and counts it as cancelled in {lane}.",
     "told": "{id} runs, and was told to stop before.",
@@ -35,11 +35,11 @@ TAKEN_OUT: Mapping[TakenOut, str] = {
     "dead": "{id} is dead already; take it out with: ./run ops discard",
     "unknown": "{id} neither waits nor runs nor is dead; nothing was done.",
 }
-UNPARKED: Mapping[Unparked, str] = {
+UNPARKED: Mapping[UnparkOutcome, str] = {
     "unparked": "{id} is let go in {lane}; a worker looks at it now.",
     "not parked": "{id} is not parked; nothing was done.",
 }
-EDITED: Mapping[Edited, str] = {
+EDITED: Mapping[EditOutcome, str] = {
     "edited": "{id}: changed {fields}. It is still dead; bring it back with: ./run ops revive",
     "not dead": "{id} is {state}; only a dead job is edited. Nothing was done.",
     "changed": "{id} was edited by somebody else meanwhile; look again. Nothing was done.",

@@ -167,11 +167,13 @@ def _takes_definition(it: argparse.ArgumentParser) -> None:
 
 def _takes_hold(it: argparse.ArgumentParser) -> None:
     _takes_key(it)
-    it.add_argument("--reason", type=arguments.reason, default="", metavar="TEXT", help="what people are told")
+    it.add_argument(
+        "--reason", type=arguments.reason_argument, default="", metavar="TEXT", help="what people are told"
+    )
     it.add_argument(
         "--for",
         dest="lasting",
-        type=arguments.lasting,
+        type=arguments.duration_argument,
         metavar="TIME",
         help="for how long: 90s, 10m, 2h, 1d; left out, until it is released",
     )
@@ -188,7 +190,7 @@ def _rate(text: str) -> tuple[int, timedelta]:
     count, _, time = text.partition("/")
     try:
         if _COUNT.fullmatch(count):
-            return int(count), arguments.lasting(time)
+            return int(count), arguments.duration_argument(time)
     except argparse.ArgumentTypeError as error:
         raise argparse.ArgumentTypeError(f"{error}; COUNT/TIME is such as 30/1m or 2000/1d") from None
     raise argparse.ArgumentTypeError(f"{text!r} is not COUNT/TIME, such as 30/1m or 2000/1d")

@@ -19,7 +19,7 @@ from redis.asyncio import Redis
 
 from ops.command import Command, CommandRefused, CommandResult, Tools
 from ops.lanes.hold import REASON_LIMIT
-from ops.mail.budget import BucketBudget, WindowBudget, read_left
+from ops.mail.budget import BucketBudget, WindowBudget, read_budget
 from ops.mail.doubt import RefusalDoubt, doubt_text, read_doubts
 from ops.table import printable, table
 from producers.keys import LaneKeys, mail_account, mail_permits
@@ -121,7 +121,7 @@ async def _seen(redis: Redis, state: LimitState) -> AccountState:
         pace=state.pace,
         learned=round(float(told.get("rate", 0))),
         limit=state.limit,
-        left=tuple(read_left(rate, text, now_ms) for rate, text in zip(rates, texts, strict=True)),
+        left=tuple(read_budget(rate, text, now_ms) for rate, text in zip(rates, texts, strict=True)),
         room=state.room,
         running=state.running,
         connections=sum(1 for _, lapses in permits if lapses > now_ms),
@@ -129,7 +129,7 @@ async def _seen(redis: Redis, state: LimitState) -> AccountState:
     )
 
 
-async def pause(redis: Redis, name: str, *, reason: str) -> bool:
+async def pause_account(redis: Redis, name: str, *, reason: str) -> bool:
     """Let nothing go by an account until it is resumed; False when it was paused just so already.
 
     Raises:
@@ -138,7 +138,7 @@ async def pause(redis: Redis, name: str, *, reason: str) -> bool:
     return await Limits(redis, _TAG).hold(PREFIX + name, None, reason)
 
 
-async def resume(redis: Redis, name: str) -> bool:
+async def resume_account(redis: Redis, name: str) -> bool:
     """Let an account go on, whoever stopped it; False when nobody had. Its breaker begins anew.
 
     Raises:
@@ -207,7 +207,7 @@ def _facts(one: AccountState) -> dict[str, Any]:
 
 async def _pause(tools: Tools, asked: argparse.Namespace) -> CommandResult:
     await _known(tools.redis, asked.account)
-    done = await pause(tools.redis, asked.account, reason=asked.reason or "paused")
+    done = await pause_account(tools.redis, asked.account, reason=asked.reason or "paused")
     text = (
         f"Nothing goes by {asked.account} until: ./run ops mail resume {asked.account}"
         if done
@@ -218,7 +218,7 @@ async def _pause(tools: Tools, asked: argparse.Namespace) -> CommandResult:
 
 async def _resume(tools: Tools, asked: argparse.Namespace) -> CommandResult:
     await _known(tools.redis, asked.account)
-    done = await resume(tools.redis, asked.account)
+    done = await resume_account(tools.redis, asked.account)
     text = f"{asked.account} goes on." if done else f"Nothing stopped {asked.account}."
     return CommandResult(text, {"account": asked.account, "what": "resumed" if done else "unchanged"}, done=done)
 

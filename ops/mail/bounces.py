@@ -32,12 +32,12 @@ from redis.asyncio import Redis
 from jobs.mail.mailbox import NARROWER, Weight, weigh_reply
 from ops.command import Command, CommandRefused, CommandResult, Tools
 from ops.mail.bounce import SIZE_LIMIT, BounceReport, NotAReport, RecipientFailure, id_of, read_report
-from ops.mail.sent_note import SentNote, is_to, read_note
+from ops.mail.sent_note import SentNote, read_note, was_sent_to
 from ops.table import table
 from producers.keys import MAIL_BOUNCES_SEEN, MAIL_BOUNCES_UNKNOWN, LaneKeys, mail_sent
 from producers.suppression import domain_of, weigh_refusal
 
-Taken = Literal["suppressed", "counted", "noted", "doubtful", "ignored", "unknown", "repeated"]
+BounceOutcome = Literal["suppressed", "counted", "noted", "doubtful", "ignored", "unknown", "repeated"]
 
 _SCRIPT = (Path(__file__).parent / "scripts" / "bounced.lua").read_text(encoding="utf-8")
 _DAY_MS = 86_400_000
@@ -62,7 +62,7 @@ class UnmatchedBounce:
     about: Mapping[str, str]
 
 
-async def take_in(redis: Redis, octets: bytes, *, by: str) -> Taken:
+async def process_bounce(redis: Redis, octets: bytes, *, by: str) -> BounceOutcome:
     """Take in one message; what came of it, the most decisive first when it names several recipients.
 
     Args:
@@ -83,7 +83,7 @@ async def take_in(redis: Redis, octets: bytes, *, by: str) -> Taken:
         return await _list(
             redis, UnmatchedBounce(report.id, "it names no mail that we sent lately", _about(report, failed[0]))
         )
-    ours = [one for one in report.failures if any(is_to(known, address) for address in one.addresses)]
+    ours = [one for one in report.failures if any(was_sent_to(known, address) for address in one.addresses)]
     told = next((one for one in ours if one.action == "failed"), None)
     if told is None:
         why = "it is about another recipient than the mail had"
@@ -116,13 +116,13 @@ async def _sent_to(redis: Redis, message_id: str) -> SentNote | None:
 
 async def _count(
     redis: Redis, report: BounceReport, failure: RecipientFailure, weight: Weight, known: SentNote, *, by: str
-) -> Taken:
+) -> BounceOutcome:
     """What it says goes to the list first: if this is interrupted, it is all done again and changes nothing."""
-    address = next(one for one in failure.addresses if is_to(known, one))
+    address = next(one for one in failure.addresses if was_sent_to(known, one))
     job_id = _job_id(report.message_id)
     if await redis.zscore(MAIL_BOUNCES_SEEN, report.id) is not None:
         return "repeated"
-    what: Taken = await weigh_refusal(
+    what: BounceOutcome = await weigh_refusal(
         redis.execute_command,
         address,
         weight,
@@ -142,7 +142,7 @@ def _reason(report: BounceReport, failure: RecipientFailure) -> str:
     return _ADDRESS.sub("[address]", words)
 
 
-async def _list(redis: Redis, unknown: UnmatchedBounce) -> Taken:
+async def _list(redis: Redis, unknown: UnmatchedBounce) -> BounceOutcome:
     now_ms = round(datetime.now(UTC).timestamp() * 1000)
     line = orjson.dumps({"at_ms": now_ms, "id": unknown.id, "why": unknown.why, **unknown.about}).decode()
     return "unknown" if await _write(redis, unknown.id, "unknown", line, job_id="") else "repeated"
@@ -183,7 +183,7 @@ async def _from_folder(redis: Redis, folder: Path) -> Counter[str]:
     for file in sorted((folder / "new").iterdir()):
         if not file.is_file() or file.name.startswith("."):
             continue
-        what = await take_in(redis, _read(file), by=f"folder {folder.name}")
+        what = await process_bounce(redis, _read(file), by=f"folder {folder.name}")
         counts[what] += 1
         _move(file, folder / ("unknown" if what == "unknown" else "processed"))
     return counts
@@ -220,7 +220,7 @@ async def _bounces(tools: Tools, asked: argparse.Namespace) -> CommandResult:
     if asked.folder is not None:
         counts = await _from_folder(tools.redis, asked.folder)
     else:
-        counts = Counter([await take_in(tools.redis, _from_pipe(), by="pipe")])
+        counts = Counter([await process_bounce(tools.redis, _from_pipe(), by="pipe")])
     words = ", ".join(f"{count} {what}" for what, count in sorted(counts.items()))
     return CommandResult(
         f"Taken in: {words}." if words else "There was nothing to take in.", {"taken": dict(counts)}

@@ -95,7 +95,7 @@ def _begun(window: Window, text: str, now_ms: float) -> Iterator[tuple[timedelta
             yield over, count
 
 
-def read_left(rate: Rate | Window, octets: bytes | None, now_ms: float) -> BucketBudget | WindowBudget:
+def read_budget(rate: Rate | Window, octets: bytes | None, now_ms: float) -> BucketBudget | WindowBudget:
     """What is left of a rate.
 
     Args:

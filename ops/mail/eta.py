@@ -51,7 +51,7 @@ class Budget:
         return min(given, default=math.inf)
 
 
-def time_for(mails: int, budgets: Sequence[Budget], *, pace_per_minute: float = 0.0) -> timedelta | None:
+def time_to_send(mails: int, budgets: Sequence[Budget], *, pace_per_minute: float = 0.0) -> timedelta | None:
     """How long so many mails take; None when nobody can say.
 
     Args:
@@ -60,7 +60,7 @@ def time_for(mails: int, budgets: Sequence[Budget], *, pace_per_minute: float = 
 
     Example:
         >>> minute = Budget(rates=[BucketBudget(rate=Rate(30, timedelta(minutes=1)), tokens=0)])
-        >>> time_for(5000, [minute])
+        >>> time_to_send(5000, [minute])
         datetime.timedelta(seconds=10000)
     """
     if mails <= 0:
@@ -125,7 +125,7 @@ def _eta(depth: Depth, accounts: Sequence[AccountState], lane: str) -> Eta:
         return Eta(lane=lane, mails=mails, takes=None, at=None)
     pace = sum(one.out_per_minute for one in lanes)
     budgets = [budget_of(one, urgent=lane == MAIL_LANES[0]) for one in accounts]
-    takes = time_for(mails, budgets, pace_per_minute=pace)
+    takes = time_to_send(mails, budgets, pace_per_minute=pace)
     if takes is not None and held is not None and held.until is not None:
         takes = max(takes, held.until - depth.at)
     return Eta(lane=lane, mails=mails, takes=takes, at=None if takes is None else depth.at + takes)

@@ -44,7 +44,7 @@ _WORDS = {
 }
 
 
-async def forget(redis: Redis, address: str, *, ring: KeyRing | None) -> Counter[str]:
+async def forget_address(redis: Redis, address: str, *, ring: KeyRing | None) -> Counter[str]:
     """Take out all that is kept of mails to this address; how much, by what was done.
 
     Args:
@@ -145,7 +145,7 @@ async def _forget(tools: Tools, asked: argparse.Namespace) -> CommandResult:
         ring = ring_of(tools.mail)
     except JobError as refusal:
         raise CommandRefused(str(refusal)) from None
-    counts = await forget(tools.redis, address, ring=ring)
+    counts = await forget_address(tools.redis, address, ring=ring)
     call, by = tools.redis.execute_command, asked.by
     if asked.suppress:
         await suppress(call, address, "manual", by=by, lasting=None, evidence="forget")

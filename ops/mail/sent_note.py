@@ -37,6 +37,6 @@ def read_note(octets: bytes) -> SentNote:
     return SentNote(digest, int(minute) * _MINUTE_MS if minute.isdecimal() else None, account)
 
 
-def is_to(note: SentNote, address: str) -> bool:
+def was_sent_to(note: SentNote, address: str) -> bool:
     """Whether the mail went to this address."""
     return digest_of(address).startswith(note.digest)

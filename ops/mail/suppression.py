@@ -17,7 +17,7 @@ from redis.asyncio import Redis
 
 from jobs import JobError
 from jobs.mail.address import PRIVATE_DOMAINS, normal_address
-from ops.arguments import lasting
+from ops.arguments import duration_argument
 from ops.command import Command, CommandRefused, CommandResult, Tools
 from ops.mail.doubt import doubt_text, read_doubts
 from ops.table import printable, table
@@ -48,7 +48,7 @@ class SuppressedAddress:
     reasons: tuple[Suppressed, ...]
 
 
-async def listed(redis: Redis) -> AsyncIterator[SuppressedAddress]:
+async def list_suppressed(redis: Redis) -> AsyncIterator[SuppressedAddress]:
     """All addresses with a reason that still holds, in no order.
 
     Raises:
@@ -76,7 +76,7 @@ async def _suppressed(tools: Tools, asked: argparse.Namespace) -> CommandResult:
     if asked.address is not None:
         return await _one(tools, asked.address)
     found: list[SuppressedAddress] = []
-    async for one in listed(tools.redis):
+    async for one in list_suppressed(tools.redis):
         if asked.domain in {None, one.domain} and len(found) < asked.limit:
             found.append(one)
     total = int(await tools.redis.hlen(MAIL_SUPPRESSION))  # type: ignore[misc]  # typed for both clients
@@ -193,7 +193,7 @@ def _takes_reason(it: argparse.ArgumentParser) -> None:
     it.add_argument(
         "--scope", default=EVERYTHING, metavar="SCOPE", help="all (default), or stream:NAME for one stream"
     )
-    it.add_argument("--for", dest="lasting", type=lasting, metavar="TIME", help="for how long, like 30d")
+    it.add_argument("--for", dest="lasting", type=duration_argument, metavar="TIME", help="for how long, like 30d")
     it.add_argument("--evidence", default="", metavar="ID", help="a ticket, a report: what shows it")
     _takes_who(it)
 

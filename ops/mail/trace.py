@@ -28,7 +28,7 @@ from redis.asyncio import Redis
 from jobs.lanes import MAIL_LANES
 from jobs.mail.journal import read_line
 from ops.command import Command, CommandResult, Tools
-from ops.jobs.job import HistoryEvent, look, read_event
+from ops.jobs.job import HistoryEvent, read_event, read_job
 from ops.table import printable, table
 from producers.keys import LaneKeys
 
@@ -136,13 +136,13 @@ def _is_suppressed(result: Mapping[str, Any] | None) -> bool:
     return isinstance(value, dict) and value.get("state") == "suppressed"
 
 
-async def trace(redis: Redis, job_id: str) -> Trace:
+async def trace_mail(redis: Redis, job_id: str) -> Trace:
     """Look a mail up.
 
     Raises:
         RedisError, OSError: Redis did not answer.
     """
-    job = await look(redis, job_id)
+    job = await read_job(redis, job_id)
     async with redis.pipeline(transaction=True) as pipeline:
         pipeline.get(f"arq:result:{job_id}")
         pipeline.lrange(_KEYS.history(job_id), 0, -1)
@@ -187,7 +187,7 @@ def _mapping(octets: bytes | None) -> Mapping[str, Any]:
 
 
 async def _trace(tools: Tools, asked: argparse.Namespace) -> CommandResult:
-    found = await trace(tools.redis, asked.id)
+    found = await trace_mail(tools.redis, asked.id)
     facts = asdict(found)
     if found.state == "unknown" and not found.journal:
         return CommandResult(

@@ -22,7 +22,7 @@ from jobs.lanes import MAIL_LANES
 from ops.command import Command, CommandResult, Tools
 from ops.jobs.parked import read_parking
 from ops.mail.suppression import operator
-from ops.mail.trace import Trace, takes_id, trace, utc
+from ops.mail.trace import Trace, takes_id, trace_mail, utc
 from ops.table import table
 from producers.keys import LaneKeys
 
@@ -48,7 +48,7 @@ class UncertainMail:
     account: str
 
 
-async def doubts(redis: Redis, *, limit: int) -> tuple[list[UncertainMail], int]:
+async def list_uncertain(redis: Redis, *, limit: int) -> tuple[list[UncertainMail], int]:
     """The latest of the list, then what waits for people and is not on it; and how many there are.
 
     Raises:
@@ -58,8 +58,8 @@ async def doubts(redis: Redis, *, limit: int) -> tuple[list[UncertainMail], int]
         _KEYS.uncertain, 0, limit - 1, desc=True, withscores=True
     )
     unlisted = await _waiting_unlisted(redis)
-    listed = [_doubt(await trace(redis, octets.decode()), noted) for octets, noted in found]
-    listed += [_doubt(await trace(redis, job_id)) for job_id in unlisted[: limit - len(listed)]]
+    listed = [_doubt(await trace_mail(redis, octets.decode()), noted) for octets, noted in found]
+    listed += [_doubt(await trace_mail(redis, job_id)) for job_id in unlisted[: limit - len(listed)]]
     return listed, int(await redis.zcard(_KEYS.uncertain)) + len(unlisted)
 
 
@@ -85,7 +85,7 @@ async def _waiting_unlisted(redis: Redis) -> list[str]:
     return unlisted
 
 
-async def resolve(redis: Redis, job_id: str, decision: Literal["accepted", "resend"], *, by: str) -> str:
+async def resolve_uncertain(redis: Redis, job_id: str, decision: Literal["accepted", "resend"], *, by: str) -> str:
     """Decide about one; its lane, "" when it waits for no such decision.
 
     Raises:
@@ -120,7 +120,7 @@ async def resolve(redis: Redis, job_id: str, decision: Literal["accepted", "rese
 
 
 async def _uncertain(tools: Tools, asked: argparse.Namespace) -> CommandResult:
-    found, total = await doubts(tools.redis, limit=asked.limit)
+    found, total = await list_uncertain(tools.redis, limit=asked.limit)
     facts = {"uncertain": [asdict(one) for one in found], "total": total}
     if not found:
         return CommandResult("Of every mail it is known what became of it.", facts)
@@ -132,7 +132,7 @@ async def _uncertain(tools: Tools, asked: argparse.Namespace) -> CommandResult:
 
 
 async def _resolve(tools: Tools, asked: argparse.Namespace) -> CommandResult:
-    lane = await resolve(tools.redis, asked.id, asked.decision, by=operator())
+    lane = await resolve_uncertain(tools.redis, asked.id, asked.decision, by=operator())
     facts = {"id": asked.id, "lane": lane, "decision": asked.decision}
     if not lane:
         return CommandResult(

@@ -18,7 +18,7 @@ from redis.asyncio import Redis
 
 from ops import arguments
 from ops.command import Command, CommandRefused, CommandResult, Tools
-from ops.mail.suppression import digest_or_refused, is_digest, listed, operator
+from ops.mail.suppression import digest_or_refused, is_digest, list_suppressed, operator
 from ops.table import table
 from producers.suppression import EVERYTHING, REASONS, Suppressed, reasons_of, unsuppress
 
@@ -28,7 +28,7 @@ _BATCH = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
+class SuppressionFilter:
     """Which reasons are meant; what is None or empty leaves nothing out."""
 
     domain: str | None
@@ -57,7 +57,7 @@ class SuppressionEntry:
     reason: str
 
 
-async def find(redis: Redis, choice: Choice) -> list[SuppressionEntry]:
+async def find_entries(redis: Redis, choice: SuppressionFilter) -> list[SuppressionEntry]:
     """All reasons that are meant.
 
     Raises:
@@ -65,13 +65,13 @@ async def find(redis: Redis, choice: Choice) -> list[SuppressionEntry]:
     """
     return [
         SuppressionEntry(one.digest, one.domain, reason.reason)
-        async for one in listed(redis)
+        async for one in list_suppressed(redis)
         for reason in one.reasons
         if choice.fits(one.domain, reason)
     ]
 
 
-async def take_off(redis: Redis, found: Sequence[SuppressionEntry], *, by: str, scope: str) -> int:
+async def remove_entries(redis: Redis, found: Sequence[SuppressionEntry], *, by: str, scope: str) -> int:
     """Take these reasons off the list; how many there were still.
 
     Raises:
@@ -106,15 +106,15 @@ async def _one(tools: Tools, asked: argparse.Namespace) -> CommandResult:
 
 
 async def _many(tools: Tools, asked: argparse.Namespace) -> CommandResult:
-    choice = Choice(
+    choice = SuppressionFilter(
         domain=None if asked.domain is None else asked.domain.lower(),
         since=None if asked.since is None else await _now(tools.redis) - asked.since,
         by=asked.log_by,
         reasons=(asked.reason,) if asked.reason else _BOUNCES,
         scope=asked.scope or EVERYTHING,
     )
-    found = await find(tools.redis, choice)
-    removed = await take_off(tools.redis, found, by=asked.by, scope=choice.scope) if asked.yes else 0
+    found = await find_entries(tools.redis, choice)
+    removed = await remove_entries(tools.redis, found, by=asked.by, scope=choice.scope) if asked.yes else 0
     facts = {"matched": len(found), "removed": removed, "domains": dict(Counter(one.domain for one in found))}
     return CommandResult(_text(found, removed, looking=not asked.yes), facts, done=removed > 0)
 
@@ -140,7 +140,10 @@ def _takes_address(it: argparse.ArgumentParser) -> None:
     it.add_argument("address", nargs="?", metavar="ADDRESS", help="name@domain, or the whole digest from --json")
     it.add_argument("--domain", metavar="DOMAIN", help="all addresses of this domain")
     it.add_argument(
-        "--since", type=arguments.lasting, metavar="TIME", help="all that were suppressed within, like 2h"
+        "--since",
+        type=arguments.duration_argument,
+        metavar="TIME",
+        help="all that were suppressed within, like 2h",
     )
     it.add_argument("--log-by", metavar="WHO", help="all that WHO suppressed, like worker or pipe")
     it.add_argument("--reason", choices=REASONS, help="only this reason (of many: only bounces, if left out)")

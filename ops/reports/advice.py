@@ -63,10 +63,10 @@ class Advice:
     saved: float
 
 
-def advise(it: Measurement) -> Advice:
+def advise_on(it: Measurement) -> Advice:
     """The advice for these measurements.
 
-    >>> advise(Measurement(set_ms=5.0)).do
+    >>> advise_on(Measurement(set_ms=5.0)).do
     'leave'
     """
     saved = 1 - it.refreshes * it.set_ms / (it.views * it.view_ms)

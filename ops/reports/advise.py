@@ -13,9 +13,9 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from ops.command import Command, CommandRefused, CommandResult, Tools
-from ops.reports.advice import Advice, Measurement, advise
-from ops.reports.checks import judge
-from ops.reports.facts_postgres import DatabaseAway, ReportFacts, look
+from ops.reports.advice import Advice, Measurement, advise_on
+from ops.reports.checks import judge_report
+from ops.reports.facts_postgres import DatabaseAway, ReportFacts, open_probe
 from ops.reports.preview import find_report
 from ops.reports.walk_postgres import Walk, WalkFailure, measure_walk
 from reports import Report
@@ -25,13 +25,13 @@ from reports.keys import snapshot
 _READS = 50
 
 
-async def give_advice(tools: Tools, asked: argparse.Namespace) -> CommandResult:
+async def advise_report(tools: Tools, asked: argparse.Namespace) -> CommandResult:
     """Measure and judge. Raises Refused."""
     report = find_report(tools, asked.name)
     facts, walk = await _measured(tools, report, asked)
     if facts.cost_ms is None or not facts.documents:
         raise CommandRefused(
-            "; ".join(one.line() for one in judge(report, facts)) or f"{report.name}: has no documents"
+            "; ".join(one.line() for one in judge_report(report, facts)) or f"{report.name}: has no documents"
         )
     per_view = min(asked.nodes_per_view or len(facts.documents), len(facts.documents))
     apart_ms = max(facts.cost_ms / report.max_db_share, report.debounce.total_seconds() * 1000, 1.0)
@@ -43,7 +43,7 @@ async def give_advice(tools: Tools, asked: argparse.Namespace) -> CommandResult:
         views=asked.views,
         refreshes=60_000 / apart_ms,
     )
-    advice = advise(it)
+    advice = advise_on(it)
     told: dict[str, Any] = {"advice": asdict(advice), "measured": asdict(it), "nodes": len(facts.documents)}
     if walk is not None:
         whole, give = walk.all_ms()
@@ -68,7 +68,7 @@ async def _measured(tools: Tools, report: Report, asked: argparse.Namespace) -> 
     zone = ZoneInfo(report.timezone or tools.timezone)
     try:
         sql = None if asked.walk is None else asked.walk.read_text(encoding="utf-8")
-        async with look(tools.postgres_dsn, longest=tools.statement_timeout, bounds=tools.bounds) as it:
+        async with open_probe(tools.postgres_dsn, longest=tools.statement_timeout, bounds=tools.bounds) as it:
             facts = await it.examine(report, ZoneInfo(tools.timezone))
             if sql is None or not facts.documents:
                 return facts, None
@@ -153,6 +153,6 @@ COMMANDS = (
         "whether to fix the query, compute it ahead, or leave it, measured on your database",
         "reports advise management --walk dashboard.sql --views 10",
         _arguments,
-        give_advice,
+        advise_report,
     ),
 )

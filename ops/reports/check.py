@@ -14,12 +14,12 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from ops.command import Command, CommandRefused, CommandResult, Tools
-from ops.reports.checks import judge, key_of
-from ops.reports.facts_postgres import DatabaseAway, ReportFacts, look
+from ops.reports.checks import judge_report, key_of
+from ops.reports.facts_postgres import DatabaseAway, ReportFacts, open_probe
 from ops.reports.finding import ReportFinding
+from ops.reports.misread_numbers import misread_numbers
 from ops.reports.proofs_postgres import proof_facts, proof_lines
-from ops.reports.readers_of_numbers import misread
-from ops.reports.zones_postgres import REMEDY, ZoneFault, ask_zones, zones_of
+from ops.reports.zones_postgres import REMEDY, ZoneFault, compare_zones, zones_of
 from reports import Report, ReportError
 from reports.boards import boards_of
 from reports.catalogue import SHIPPED, Folder, read_folder, read_shipped, schema_file
@@ -42,7 +42,7 @@ async def check(tools: Tools, asked: argparse.Namespace) -> CommandResult:
     findings += _zones(folder, zones)
     _weigh_boards(folder, facts)
     for name, found in facts.items():
-        findings += judge(folder.reports[name], found, catalogue.proof(folder.reports[name].board or name))
+        findings += judge_report(folder.reports[name], found, catalogue.proof(folder.reports[name].board or name))
     notes = proof_lines(catalogue) if tools.postgres_dsn else [_NO_DATABASE]
     if asked.pin:
         notes += _pin(path, folder, facts, findings)
@@ -53,7 +53,7 @@ async def check(tools: Tools, asked: argparse.Namespace) -> CommandResult:
             if not one.schema
         ]
     for name, found in facts.items():
-        notes += misread(folder.reports[name], found.documents)
+        notes += misread_numbers(folder.reports[name], found.documents)
         notes += [f"{name}: {words}" for words in found.calls]
     told = {
         "findings": [one.to_json() for one in findings],
@@ -88,11 +88,11 @@ async def _facts(tools: Tools, folder: Folder) -> tuple[dict[str, ReportFacts], 
     if not tools.postgres_dsn:
         return {}, Catalogue(), []
     try:
-        async with look(tools.postgres_dsn, longest=tools.statement_timeout, bounds=tools.bounds) as it:
+        async with open_probe(tools.postgres_dsn, longest=tools.statement_timeout, bounds=tools.bounds) as it:
             zone = ZoneInfo(tools.timezone)
             catalogue = await it.catalogue(tools.tenant, boards_of(folder.reports))
             zones = zones_of(folder.reports.values(), tools.timezone)
-            faults = await ask_zones(it.connection, zones, it.snapshot.as_of)
+            faults = await compare_zones(it.connection, zones, it.snapshot.as_of)
             facts = {name: await it.examine(report, zone) for name, report in folder.reports.items()}
             return facts, catalogue, faults
     except DatabaseAway as error:

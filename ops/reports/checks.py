@@ -35,17 +35,17 @@ _ZONELESS = re.compile(rb'"(\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d{1,6})?)"')
 _DAY = {"day_start", "day_end"}
 
 
-def judge(report: Report, facts: ReportFacts, proof: Proof | None = None) -> list[ReportFinding]:
+def judge_report(report: Report, facts: ReportFacts, proof: Proof | None = None) -> list[ReportFinding]:
     """All that is to be mended.
 
     Args:
         proof: how its board is proved; left out: not asked.
     """
     found = [finding for rule in RULES for finding in rule(report, facts)]
-    return [*found, *rows_that_are_hidden(report, facts, proof or Proof())]
+    return [*found, *check_hidden_rows(report, facts, proof or Proof())]
 
 
-def rows_that_are_hidden(report: Report, facts: ReportFacts, proof: Proof) -> Iterator[ReportFinding]:
+def check_hidden_rows(report: Report, facts: ReportFacts, proof: Proof) -> Iterator[ReportFinding]:
     """Row-level security that leaves the worker's user nothing at all is hardly meant."""
     if facts.cost_ms is not None and not facts.rows:
         for table in proof.hidden:
@@ -55,7 +55,7 @@ def rows_that_are_hidden(report: Report, facts: ReportFacts, proof: Proof) -> It
             )
 
 
-def sql_that_fails(report: Report, facts: ReportFacts) -> Iterator[ReportFinding]:
+def check_sql(report: Report, facts: ReportFacts) -> Iterator[ReportFinding]:
     """Refused by the database, or ended by its timeout."""
     for fault in facts.refused:
         if fault.timed_out:
@@ -67,7 +67,7 @@ def sql_that_fails(report: Report, facts: ReportFacts) -> Iterator[ReportFinding
             )
 
 
-def columns_that_are_not_there(report: Report, facts: ReportFacts) -> Iterator[ReportFinding]:
+def check_columns(report: Report, facts: ReportFacts) -> Iterator[ReportFinding]:
     """The scope and every measure need a column, the scope a whole number."""
     if not facts.columns:
         return
@@ -84,7 +84,7 @@ def columns_that_are_not_there(report: Report, facts: ReportFacts) -> Iterator[R
         )
 
 
-def roll_ups_that_do_not_fit(report: Report, facts: ReportFacts) -> Iterator[ReportFinding]:
+def check_roll_ups(report: Report, facts: ReportFacts) -> Iterator[ReportFinding]:
     """Each roll-up takes certain types of columns."""
     for measure in columns_of(report.rollup):
         column, how = facts.columns.get(measure), report.rollup[measure]
@@ -94,7 +94,7 @@ def roll_ups_that_do_not_fit(report: Report, facts: ReportFacts) -> Iterator[Rep
             )
 
 
-def clocks_of_the_server(report: Report, facts: ReportFacts) -> Iterator[ReportFinding]:
+def check_clocks(report: Report, facts: ReportFacts) -> Iterator[ReportFinding]:
     """A query that asks the server's clock is true for no stated instant, and in the server's zone."""
     del facts
     silent = _SILENT.sub(lambda match: re.sub(r"[^\n]", " ", match[0]), report.sql)
@@ -104,7 +104,7 @@ def clocks_of_the_server(report: Report, facts: ReportFacts) -> Iterator[ReportF
         yield ReportFinding(f"{report.place.file}:{line}", f"asks the server's clock with {match[0]}", remedy)
 
 
-def time_that_is_not_declared(report: Report, facts: ReportFacts) -> Iterator[ReportFinding]:
+def check_valid_until(report: Report, facts: ReportFacts) -> Iterator[ReportFinding]:
     """Numbers about a day change at its end."""
     if _DAY & set(report.parameters) and not report.next_midnight and not report.valid_until:
         fault = "the query asks about a day, and valid_until says that only changes of data change its numbers"
@@ -116,7 +116,7 @@ def time_that_is_not_declared(report: Report, facts: ReportFacts) -> Iterator[Re
         )
 
 
-def sources_that_differ(report: Report, facts: ReportFacts) -> Iterator[ReportFinding]:
+def check_sources(report: Report, facts: ReportFacts) -> Iterator[ReportFinding]:
     """Changes of a table that is read and not named would go unnoticed."""
     where = key_of(report, "sources")
     for source in facts.absent:
@@ -127,7 +127,7 @@ def sources_that_differ(report: Report, facts: ReportFacts) -> Iterator[ReportFi
             yield ReportFinding(where, fault, f"add {table!r}")
 
 
-def rows_that_do_not_fit(report: Report, facts: ReportFacts) -> Iterator[ReportFinding]:
+def check_rows(report: Report, facts: ReportFacts) -> Iterator[ReportFinding]:
     """What a refresh would refuse today, keeping the last good set."""
     match facts.fault:
         case InvalidTree():
@@ -149,7 +149,7 @@ def rows_that_do_not_fit(report: Report, facts: ReportFacts) -> Iterator[ReportF
                 )
 
 
-def budgets_that_are_broken(report: Report, facts: ReportFacts) -> Iterator[ReportFinding]:
+def check_budget(report: Report, facts: ReportFacts) -> Iterator[ReportFinding]:
     """A report whose refreshes are too dear for its share cannot be as fresh as it promises."""
     cost_ms, share = facts.board or (facts.cost_ms, report.max_db_share)
     if cost_ms is None:
@@ -170,7 +170,7 @@ def budgets_that_are_broken(report: Report, facts: ReportFacts) -> Iterator[Repo
         yield ReportFinding(key_of(report, "budget.max_db_share"), fault, remedy)
 
 
-def schemas_that_are_broken(report: Report, facts: ReportFacts) -> Iterator[ReportFinding]:
+def check_schema(report: Report, facts: ReportFacts) -> Iterator[ReportFinding]:
     """Clients rely on what is pinned."""
     if report.schema and facts.columns:
         for measure, words in breaks(report.schema, document_schema(report, facts.columns)):
@@ -180,7 +180,7 @@ def schemas_that_are_broken(report: Report, facts: ReportFacts) -> Iterator[Repo
             )
 
 
-def texts_without_zone(report: Report, facts: ReportFacts) -> Iterator[ReportFinding]:
+def check_zoneless_texts(report: Report, facts: ReportFacts) -> Iterator[ReportFinding]:
     """A timestamp without time zone that JSON carries, as in rows of ``top``, names no instant either."""
     told = set()
     for node, document in facts.documents.items():
@@ -194,16 +194,16 @@ def texts_without_zone(report: Report, facts: ReportFacts) -> Iterator[ReportFin
 
 
 RULES: tuple[Rule, ...] = (
-    sql_that_fails,
-    columns_that_are_not_there,
-    roll_ups_that_do_not_fit,
-    clocks_of_the_server,
-    time_that_is_not_declared,
-    sources_that_differ,
-    rows_that_do_not_fit,
-    texts_without_zone,
-    budgets_that_are_broken,
-    schemas_that_are_broken,
+    check_sql,
+    check_columns,
+    check_roll_ups,
+    check_clocks,
+    check_valid_until,
+    check_sources,
+    check_rows,
+    check_zoneless_texts,
+    check_budget,
+    check_schema,
 )
 
 

@@ -107,7 +107,9 @@ class DatabaseAway(Exception):
 
 
 @asynccontextmanager
-async def look(dsn: str, *, longest: timedelta, bounds: ReportBounds = DEFAULT) -> AsyncIterator["ReportProbe"]:
+async def open_probe(
+    dsn: str, *, longest: timedelta, bounds: ReportBounds = DEFAULT
+) -> AsyncIterator["ReportProbe"]:
     """A look at one state of the database.
 
     Args:

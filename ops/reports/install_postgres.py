@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 import asyncpg
 
 from ops.command import Command, CommandRefused, CommandResult, Tools
-from ops.reports.proofs_postgres import ask_catalogue, proof_facts, proof_lines
+from ops.reports.proofs_postgres import fetch_catalogue, proof_facts, proof_lines
 from reports import ReportError, load_reports
 from reports.boards import Board, boards_of
 from reports.connection_postgres import Connection, connect
@@ -53,7 +53,7 @@ async def _with_proofs(
     tools: Tools, answer: CommandResult, boards: Mapping[str, Board], role: str
 ) -> CommandResult:
     """Add which boards are watched now for that role, and why others are not."""
-    catalogue = await ask_catalogue(tools.postgres_dsn, tools.tenant, boards, role=role)
+    catalogue = await fetch_catalogue(tools.postgres_dsn, tools.tenant, boards, role=role)
     if catalogue is None:
         return answer
     text = "\n".join([answer.text, *proof_lines(catalogue)])

@@ -9,8 +9,8 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from ops.command import Command, CommandRefused, CommandResult, Tools
-from ops.reports.checks import judge
-from ops.reports.facts_postgres import DatabaseAway, ReportFacts, look
+from ops.reports.checks import judge_report
+from ops.reports.facts_postgres import DatabaseAway, ReportFacts, open_probe
 from reports import Report, ReportError, load_reports
 from reports.keys import snapshot
 from reports.numbers import read_exactly, write
@@ -23,7 +23,7 @@ async def preview(tools: Tools, asked: argparse.Namespace) -> CommandResult:
     report = find_report(tools, asked.name)
     facts = await _examined(tools, report)
     if not facts.documents:
-        found = judge(report, facts)
+        found = judge_report(report, facts)
         raise CommandRefused("; ".join(one.line() for one in found) or f"{report.name}: has no documents")
     if asked.scope not in facts.documents:
         some = ", ".join(map(str, sorted(facts.documents)[:5]))
@@ -50,7 +50,7 @@ async def _examined(tools: Tools, report: Report) -> ReportFacts:
     if not tools.postgres_dsn:
         raise CommandRefused("MOMENTUS_POSTGRES_DSN: is not set; name the database that the report asks")
     try:
-        async with look(tools.postgres_dsn, longest=tools.statement_timeout, bounds=tools.bounds) as it:
+        async with open_probe(tools.postgres_dsn, longest=tools.statement_timeout, bounds=tools.bounds) as it:
             return await it.examine(report, ZoneInfo(tools.timezone))
     except DatabaseAway as error:
         raise CommandRefused(f"MOMENTUS_POSTGRES_DSN: the database cannot be asked: {error}") from None

@@ -43,7 +43,9 @@ def proof_facts(catalogue: Catalogue) -> dict[str, dict[str, Any]]:
     return {name: {"proof": proof.kind, "why": list(proof.why)} for name, proof in catalogue.proofs.items()}
 
 
-async def ask_catalogue(dsn: str, tenant: str, boards: Mapping[str, Board], *, role: str = "") -> Catalogue | None:
+async def fetch_catalogue(
+    dsn: str, tenant: str, boards: Mapping[str, Board], *, role: str = ""
+) -> Catalogue | None:
     """Read the catalogue on a connection of its own.
 
     Args:

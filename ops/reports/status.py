@@ -84,7 +84,7 @@ async def status(tools: Tools, asked: argparse.Namespace) -> CommandResult:
     seen, decisions, catalogue, note = await _look(tools, boards, redis)
     clocks, told = _clocks(tools, redis, seen)
     fares = [
-        await _fare(tools, report, board, redis, seen, decisions.get(board.name), catalogue)
+        await _report_status(tools, report, board, redis, seen, decisions.get(board.name), catalogue)
         for board in boards.values()
         for report in board.reports
     ]
@@ -159,7 +159,7 @@ async def _look(
     return seen, decisions, found, ""
 
 
-async def _fare(
+async def _report_status(
     tools: Tools,
     report: Report,
     board: Board,

@@ -55,7 +55,7 @@ class Walk:
         return self.mean_ms * self.nodes, 1.96 * stdev(self.took_ms) / sqrt(len(self.took_ms)) * self.nodes
 
 
-def sample(tree: Tree, most: int) -> list[int]:
+def sample_nodes(tree: Tree, most: int) -> list[int]:
     """Nodes chosen evenly by the sizes of their subtrees, from the smallest to the root; at most so many."""
     sizes: dict[int, int] = {}
     for node in tree.upwards:
@@ -81,15 +81,15 @@ async def measure_walk(
     if "node" not in names:
         raise WalkFailure(f"{file}: has no :node; write the query of one node, with :node where its id stands")
     values = {"now": look.snapshot.as_of, "day_start": day.start, "day_end": day.end, "zone": day.zone}
-    root, *others = reversed(sample(tree, most))
+    root, *others = reversed(sample_nodes(tree, most))
     took: list[float] = []
     began = time.perf_counter()
     try:
         async with look.snapshot.part():
             statement = await look.connection.prepare(query)
-            await _asked(statement, names, values, root)  # fills caches, as people before did
+            await _time_node(statement, names, values, root)  # fills caches, as people before did
             for node in (root, *_spread(others)):
-                took.append(await _asked(statement, names, values, node))
+                took.append(await _time_node(statement, names, values, node))
                 if time.perf_counter() - began > seconds:
                     break
     except asyncpg.PostgresError as error:
@@ -102,7 +102,7 @@ def _spread(nodes: list[int]) -> list[int]:
     return [node for first in range(4) for node in nodes[first::4]]
 
 
-async def _asked(
+async def _time_node(
     statement: "asyncpg.prepared_stmt.PreparedStatement[asyncpg.Record]",
     names: Sequence[str],
     values: Mapping[str, object],

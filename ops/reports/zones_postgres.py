@@ -80,14 +80,14 @@ def zones_of(reports: Iterable[Report], organisation: str) -> set[str]:
     return {report.timezone or organisation for report in reports}
 
 
-async def ask_zones(connection: Any, zones: Iterable[str], now: datetime) -> list[ZoneFault]:  # noqa: ANN401  the driver's
+async def compare_zones(connection: Any, zones: Iterable[str], now: datetime) -> list[ZoneFault]:  # noqa: ANN401  the driver's
     """Compare these zones, in one query.
 
     Raises:
         DATABASE_FAULTS: the server cannot be asked.
     """
     names = sorted(set(zones))
-    asked = [(name, at, offset) for name in names for at, offset in probes(name, now)]
+    asked = [(name, at, offset) for name in names for at, offset in zone_probes(name, now)]
     columns: list[Sequence[Any]] = [list(column) for column in zip(*asked, strict=True)] or [[], [], []]
     rows = await connection.fetch(_ASK, *columns, names)
     return [
@@ -96,7 +96,7 @@ async def ask_zones(connection: Any, zones: Iterable[str], now: datetime) -> lis
             at=datetime.fromtimestamp(row["at"], UTC),
             ours=timedelta(seconds=row["ours"]),
             theirs=None if row["theirs"] is None else timedelta(seconds=row["theirs"]),
-            our_data=data_of(row["zone"]),
+            our_data=zone_data_of(row["zone"]),
             their_data=f"PostgreSQL {row['version']}",
         )
         for row in rows
@@ -109,14 +109,14 @@ async def gather_zones(dsn: str, zones: Iterable[str]) -> list[ZoneFault] | None
         async with asyncio.timeout(_SECONDS):
             connection = await connect(dsn, application="momentus-ops")
             try:
-                return await ask_zones(connection, zones, datetime.now(UTC))
+                return await compare_zones(connection, zones, datetime.now(UTC))
             finally:
                 await connection.close()
     except (*DATABASE_FAULTS, ValueError):
         return None
 
 
-def probes(name: str, now: datetime) -> Iterator[tuple[int, int]]:
+def zone_probes(name: str, now: datetime) -> Iterator[tuple[int, int]]:
     """Instants (seconds since 1970) and what Python adds to UTC then (seconds), in order."""
     zone = ZoneInfo(name)
     at = now.replace(hour=0, minute=0, second=0, microsecond=0) - _PAST
@@ -142,7 +142,7 @@ def _said(at: datetime, zone: ZoneInfo) -> tuple[int, int]:
     return int(at.timestamp()), int(offset.total_seconds())
 
 
-def data_of(zone: str) -> str:
+def zone_data_of(zone: str) -> str:
     """Where Python has a zone from, with the version where that is told."""
     for folder in map(Path, zoneinfo.TZPATH):
         if (folder / zone).is_file():

@@ -13,7 +13,7 @@ _DEADLINE = timedelta(seconds=2)
 
 
 @contextmanager
-def asking(tools: Tools) -> Iterator[Sessions]:
+def open_sessions(tools: Tools) -> Iterator[Sessions]:
     """The sessions in the configured Redis.
 
     Raises:
@@ -28,6 +28,6 @@ def asking(tools: Tools) -> Iterator[Sessions]:
         raise ConnectionError(str(error)) from error
 
 
-def at(moment: object) -> str:
+def time_text(moment: object) -> str:
     """A moment in a table."""
     return f"{moment:%Y-%m-%d %H:%M:%S}"

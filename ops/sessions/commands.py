@@ -3,20 +3,21 @@
 import argparse
 
 from ops.command import Command, CommandRefused, CommandResult, Group, Tools
-from ops.sessions.arguments import SHOWN, asking, at
+from ops.sessions.arguments import SHOWN, open_sessions, time_text
 from ops.sessions.tokens import TOKENS
 from ops.table import printable, table
 from sessions import Session
 
 
 async def _list(tools: Tools, asked: argparse.Namespace) -> CommandResult:
-    with asking(tools) as sessions:
+    with open_sessions(tools) as sessions:
         found = await sessions.sessions_of(asked.user)
     facts = {"user": asked.user, "sessions": [_facts(one) for one in found]}
     if not found:
         return CommandResult("no session", facts, done=False)
     rows = [
-        [one.place.digest[:SHOWN], at(one.created_at), at(one.touched_at), printable(one.label)] for one in found
+        [one.place.digest[:SHOWN], time_text(one.created_at), time_text(one.touched_at), printable(one.label)]
+        for one in found
     ]
     return CommandResult(
         table(("SESSION", "LOGGED IN (UTC)", "LAST USED (UTC)", "LABEL"), rows, left={0, 1, 2, 3}), facts
@@ -25,7 +26,7 @@ async def _list(tools: Tools, asked: argparse.Namespace) -> CommandResult:
 
 async def _revoke(tools: Tools, asked: argparse.Namespace) -> CommandResult:
     facts = {"user": asked.user}
-    with asking(tools) as sessions:
+    with open_sessions(tools) as sessions:
         if asked.session is None:
             epoch = await sessions.revoke_user(asked.user)
             return CommandResult("all sessions of this user have ended", facts | {"epoch": epoch})

@@ -5,7 +5,7 @@ import re
 from datetime import timedelta
 
 from ops.command import Command, CommandRefused, CommandResult, Tools
-from ops.sessions.arguments import SHOWN, asking, at
+from ops.sessions.arguments import SHOWN, open_sessions, time_text
 from ops.table import printable, table
 from sessions import SERVICE_USER, Session
 
@@ -14,14 +14,15 @@ _DAYS_LIMIT = 3660
 
 
 async def _make(tools: Tools, asked: argparse.Namespace) -> CommandResult:
-    with asking(tools) as sessions:
+    with open_sessions(tools) as sessions:
         token, made = await sessions.create_service(asked.name, asked.roots, lasts=timedelta(days=asked.expires))
-    text = f"{token}\nKeep it now: it is shown this once, and stored nowhere. It ends {at(made.expires_at)} UTC."
+    ends = time_text(made.expires_at)
+    text = f"{token}\nKeep it now: it is shown only this once and stored nowhere. It expires at {ends} UTC."
     return CommandResult(text, _facts(made) | {"token": token})
 
 
 async def _list(tools: Tools, _asked: argparse.Namespace) -> CommandResult:
-    with asking(tools) as sessions:
+    with open_sessions(tools) as sessions:
         found = await sessions.sessions_of(SERVICE_USER)
     facts = {"tokens": [_facts(one) for one in found]}
     if not found:
@@ -32,7 +33,7 @@ async def _list(tools: Tools, _asked: argparse.Namespace) -> CommandResult:
 
 
 async def _revoke(tools: Tools, asked: argparse.Namespace) -> CommandResult:
-    with asking(tools) as sessions:
+    with open_sessions(tools) as sessions:
         chosen = _chosen(await sessions.sessions_of(SERVICE_USER), asked.name, asked.token)
         ended = [one for one in chosen if await sessions.revoke_listed(SERVICE_USER, one.place.digest)]
     digests = [one.place.digest for one in ended]
@@ -54,7 +55,7 @@ def _chosen(known: list[Session], name: str, digits: str | None) -> list[Session
 
 
 def _row(token: Session) -> list[str]:
-    moments = [at(one) for one in (token.created_at, token.touched_at, token.expires_at)]
+    moments = [time_text(one) for one in (token.created_at, token.touched_at, token.expires_at)]
     roots = ",".join(map(str, token.data.get("roots", [])))
     return [printable(token.label), token.place.digest[:SHOWN], *moments, printable(roots)]
 

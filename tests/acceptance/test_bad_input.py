@@ -22,7 +22,7 @@ from jobs import Policy
 from ops.depth.read import LaneDepth, read_depth
 from ops.depth.wrong_keys import wrong_keys
 from ops.jobs.dead import list_dead
-from ops.jobs.explain import explain
+from ops.jobs.explain import explain_job
 from ops.jobs.operations import discard, revive
 from ops.jobs.parked import list_parked
 from producers import InvalidRequest, NotEnqueued, Producer
@@ -250,7 +250,7 @@ async def test_a_job_whose_own_key_holds_something_else_is_dead_and_the_reason_n
         await eventually(reached(redis, dead=1, done=1))
     assert await why_dead(redis) == [f"{prefix}{receipt.id} {reason}"]
     assert (await lane_of(redis)).conserved
-    assert (await explain(redis, receipt.id)).job.state == "dead"
+    assert (await explain_job(redis, receipt.id)).job.state == "dead"
     assert (await revive(redis, receipt.id))[0] == "revived"
     assert (await discard(redis, receipt.id))[0] == "gone"
     assert (await lane_of(redis)).conserved
@@ -288,7 +288,7 @@ async def test_a_history_a_result_or_a_count_of_lapses_of_another_kind_costs_the
     await redis.hset(KEYS.parked, receipt.id, "foreign")
     async with working(valkey_url, notes):
         await eventually(reached(redis, done=1, leased=0, ready=0))
-    found = await explain(redis, receipt.id)
+    found = await explain_job(redis, receipt.id)
     assert found.job.state == "done"
     assert [event.outcome for event in found.job.history] == ["uncertain", "retry"]
     assert (await lane_of(redis)).conserved
@@ -445,7 +445,7 @@ async def test_scores_beyond_every_calendar_hold_nobody_up(
         await eventually(written(notes, "first", "negative"))
         await producer.send(Note("good"))
         await eventually(written(notes, "good"))
-        assert {(await explain(redis, receipt.id)).job.state for receipt in receipts[2:]} == {"scheduled"}
+        assert {(await explain_job(redis, receipt.id)).job.state for receipt in receipts[2:]} == {"scheduled"}
     assert (await lane_of(redis)).conserved
 
 

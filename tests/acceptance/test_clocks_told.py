@@ -12,7 +12,7 @@ import asyncpg
 import orjson
 import pytest
 
-from ops.reports.zones_postgres import ask_zones, data_of, probes
+from ops.reports.zones_postgres import compare_zones, zone_data_of, zone_probes
 from tests.boards import SCHEMA
 from tests.command_line import run_ops
 from tests.moved_clocks import move_database
@@ -77,8 +77,8 @@ def ours(tmp_path: Path) -> Iterator[Path]:
 async def test_zone_data_that_agree_are_no_fault(connection: Any, ours: Path) -> None:
     (ours / "Europe/Madrid").write_bytes(zone_file(MADRID))
     now = datetime.now(UTC)
-    assert not await ask_zones(connection, ["Europe/Madrid", "UTC", "Asia/Kolkata", "America/Lima"], now)
-    assert not await ask_zones(connection, [], now)
+    assert not await compare_zones(connection, ["Europe/Madrid", "UTC", "Asia/Kolkata", "America/Lima"], now)
+    assert not await compare_zones(connection, [], now)
 
 
 async def test_the_first_instant_at_which_zone_data_differ_is_told_with_both_sources(
@@ -86,7 +86,7 @@ async def test_the_first_instant_at_which_zone_data_differ_is_told_with_both_sou
 ) -> None:
     """One government has moved the change of the clocks by a week, and only one side has heard of it."""
     (ours / "Europe/Madrid").write_bytes(zone_file(A_WEEK_EARLIER))
-    (fault,) = await ask_zones(connection, ["UTC", "Europe/Madrid"], datetime(2026, 11, 28, tzinfo=UTC))
+    (fault,) = await compare_zones(connection, ["UTC", "Europe/Madrid"], datetime(2026, 11, 28, tzinfo=UTC))
     assert fault.at == datetime(2026, 3, 22, 1, tzinfo=UTC)
     assert (fault.ours, fault.theirs) == (timedelta(hours=2), timedelta(hours=1))
     for said in ("2026-03-22 01:00 UTC", "Europe/Madrid", "+02:00", "+01:00", str(ours), "PostgreSQL"):
@@ -95,22 +95,22 @@ async def test_the_first_instant_at_which_zone_data_differ_is_told_with_both_sou
 
 async def test_a_zone_that_only_the_server_changes_is_found_on_the_day(connection: Any, ours: Path) -> None:
     (ours / "Europe/Madrid").write_bytes(zone_file(b"CET-1"))
-    (fault,) = await ask_zones(connection, ["Europe/Madrid"], datetime(2027, 12, 28, tzinfo=UTC))
+    (fault,) = await compare_zones(connection, ["Europe/Madrid"], datetime(2027, 12, 28, tzinfo=UTC))
     assert fault.at == datetime(2027, 3, 29, tzinfo=UTC)
 
 
 async def test_a_zone_that_the_server_does_not_know_is_told(connection: Any, ours: Path) -> None:
     (ours / "Europe/Atlantis").write_bytes(zone_file(MADRID))
-    (fault,) = await ask_zones(connection, ["Europe/Atlantis"], datetime.now(UTC))
+    (fault,) = await compare_zones(connection, ["Europe/Atlantis"], datetime.now(UTC))
     assert fault.theirs is None
     assert "knows no time zone Europe/Atlantis" in fault.words
 
 
 def test_both_sides_of_each_change_are_asked_about() -> None:
-    asked = dict(probes("Australia/Lord_Howe", datetime(2026, 11, 28, tzinfo=UTC)))
+    asked = dict(zone_probes("Australia/Lord_Howe", datetime(2026, 11, 28, tzinfo=UTC)))
     change = int(datetime(2026, 4, 4, 15, tzinfo=UTC).timestamp())
     assert (asked[change - 1], asked[change]) == (11 * 3600, 10 * 3600 + 1800)
-    assert data_of("Australia/Lord_Howe")
+    assert zone_data_of("Australia/Lord_Howe")
 
 
 async def test_check_names_the_report_s_key_and_the_doctor_the_zone(

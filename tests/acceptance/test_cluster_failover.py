@@ -9,7 +9,7 @@ from redis.exceptions import RedisError, ResponseError
 from jobs import Mail
 from jobs.lanes import MAIL_NORMAL
 from ops.depth.read import read_depth
-from ops.mail.uncertain import doubts
+from ops.mail.uncertain import list_uncertain
 from producers import Producer
 from producers.keys import LaneKeys
 from producers.link.client import connect
@@ -45,7 +45,7 @@ async def parked(redis: Redis) -> set[str]:
 
 async def nothing_twice_and_all_listed(redis: Redis, provider: Provider) -> None:
     waiting = await parked(redis)
-    listed, total = await doubts(redis, limit=1_000)
+    listed, total = await list_uncertain(redis, limit=1_000)
     assert provider.duplicates == 0
     assert len(provider.mails) + len(waiting) >= COUNT, "lost"
     assert waiting <= {one.id for one in listed if one.state == "uncertain"}

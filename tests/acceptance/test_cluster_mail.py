@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 
 from jobs import Mail
 from ops.depth.read import read_depth
-from ops.mail.uncertain import doubts
+from ops.mail.uncertain import list_uncertain
 from producers import Producer
 from producers.link.client import connect
 from tests.delivering import delivering
@@ -32,7 +32,7 @@ async def all_arrive(url: str, count: int, stream: str | None) -> None:
             await eventually(lambda: provider.accepted >= count, timeout=120)
             await eventually(lambda: is_over(redis, count), timeout=20)
         assert (provider.accepted, provider.duplicates) == (count, 0)
-        assert await doubts(redis, limit=1) == ([], 0)
+        assert await list_uncertain(redis, limit=1) == ([], 0)
         depth = await read_depth(redis, tenant="default")
         assert depth.conserved
         assert not any(lane.uncertain or lane.parked or lane.dead for lane in depth.lanes)

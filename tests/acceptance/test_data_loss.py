@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 from ops.depth.read import DataLoss, read_depth
 from ops.depth.table import depth_table
 from ops.doctor.checks_redis import judge_depth
-from ops.losses import acknowledge
+from ops.losses import acknowledge_losses
 from producers import Producer
 from producers.keys import LaneKeys
 from tests.command_line import run_ops
@@ -99,7 +99,7 @@ async def test_a_flush_is_told_with_the_number_of_jobs_until_people_acknowledge_
         assert (await run_ops("acknowledge-loss", REDIS_URL=valkey_url))[0] == 0
         assert await losses(redis) == ()
         assert (await run_ops("depth", REDIS_URL=valkey_url))[0] == 0
-        assert await acknowledge(redis) == {}
+        assert await acknowledge_losses(redis) == {}
 
 
 async def test_a_loss_that_two_workers_notice_is_counted_once(valkey_url: str, redis: Redis) -> None:

@@ -164,8 +164,8 @@ async def test_a_log_in_is_tried_once_and_its_answer_told_with_what_to_mend(
             server.replies["rset"] = [reply]  # to the password, which is no verb
             found = await logged_in(server, credentials)
         assert found.code == code
-        assert todo in words.remedy(found)
-        assert PASSWORD not in words.cause(found) + words.remedy(found)
+        assert todo in words.remedy_text(found)
+        assert PASSWORD not in words.cause_text(found) + words.remedy_text(found)
         assert len(auth_commands(server)) == 1
         assert len(server.connections) == 1
         assert not server.mails
@@ -182,7 +182,7 @@ async def test_a_token_is_shown_where_the_account_has_one_and_a_refusal_is_told(
         server.replies["rset"] = ["535 5.7.3 Authentication unsuccessful"]
         refused = await logged_in(server, credentials, auth="microsoft")
     assert refused.code == "smtp.login_refused"
-    assert words.remedy(refused).startswith("mend tenant, client_id and password_file")
+    assert words.remedy_text(refused).startswith("mend tenant, client_id and password_file")
 
 
 @pytest.mark.parametrize(
@@ -370,6 +370,6 @@ async def test_the_greeting_is_the_workers_and_a_server_that_refuses_it_is_told(
         server.replies["ehlo"] = ["504 5.5.2 <app>: Helo command rejected: need fully-qualified hostname"]
         (found,) = judge_server(await gather_server(named), now=datetime.now(UTC))
     assert found.code == "smtp.ehlo_refused"
-    assert "MOMENTUS_MAIL__EHLO_NAME" in words.remedy(found)
+    assert "MOMENTUS_MAIL__EHLO_NAME" in words.remedy_text(found)
     facts = replace(facts, account=replace(named, ehlo_name=""), ehlo_name="[192.0.2.1]")
     assert "smtp.ehlo_address" in {one.code for one in judge_server(facts, now=datetime.now(UTC))}

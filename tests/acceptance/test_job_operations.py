@@ -16,8 +16,8 @@ from jobs import Mail
 from ops.console.exchange import PageRequest
 from ops.console.page import ConsolePage
 from ops.depth.read import LaneDepth, read_depth
-from ops.jobs.edit import CannotEdit, edit
-from ops.jobs.explain import explain
+from ops.jobs.edit import CannotEdit, edit_job
+from ops.jobs.explain import explain_job
 from ops.jobs.operations import cancel, discard, revive, revive_all
 from ops.lanes.hold import hold, release
 from producers import Producer
@@ -173,7 +173,7 @@ async def test_a_revived_job_runs_as_if_never_tried_and_its_history_stays(
     assert await revive(redis, job_id) == ("revived", LANE)
     lane = await lane_of(redis)
     assert (lane.dead, lane.ready, await count_of(redis, LANE, "revived")) == (0, 1, 1)
-    outcomes = [event.outcome for event in (await explain(redis, job_id)).job.history]
+    outcomes = [event.outcome for event in (await explain_job(redis, job_id)).job.history]
     assert outcomes == ["dead", "revived"]
     does = Handler(mended=True)
     async with working(valkey_url, does):
@@ -331,7 +331,7 @@ async def test_a_running_job_that_is_cancelled_stops_and_is_counted(
         assert await redis.ttl(KEYS.history(receipt.id)) > 0
         await redis.delete(KEYS.history(receipt.id))
     assert await leaves_nothing(redis, receipt.id)
-    assert (await explain(redis, receipt.id)).job.state == "unknown"
+    assert (await explain_job(redis, receipt.id)).job.state == "unknown"
 
 
 async def test_a_running_job_is_told_once_to_stop_and_is_never_discarded(
@@ -349,7 +349,7 @@ async def test_a_running_job_is_told_once_to_stop_and_is_never_discarded(
     assert await discard(redis, receipt.id) == ("running", LANE)
     assert await cancel(redis, receipt.id) == ("stopping", LANE)
     assert await cancel(redis, receipt.id) == ("told", LANE)
-    job = (await explain(redis, receipt.id)).job
+    job = (await explain_job(redis, receipt.id)).job
     assert (job.state, job.stopping, job.worker, job.attempt) == ("leased", True, worker.worker_id, 1)
     assert (await lane_of(redis)).leased == 1
     await worker.close()
@@ -370,7 +370,7 @@ async def test_a_job_whose_worker_died_in_its_effect_is_cancelled_at_once_and_co
     assert await worker.shards[0].store.marks.make(claim, KEYS.effects)
 
     async def lapsed() -> bool:
-        return (await explain(redis, receipt.id)).job.state == "ready"
+        return (await explain_job(redis, receipt.id)).job.state == "ready"
 
     await eventually(lapsed)
     assert await cancel(redis, receipt.id) == ("gone", LANE)
@@ -443,7 +443,7 @@ async def test_a_dead_mail_with_its_address_mended_arrives_when_revived(
     async with working(valkey_url, Handler()):
         await eventually(reached(redis, dead=1))
     before = orjson.loads(await redis.get(f"arq:job:{receipt.id}"))
-    assert (await edit(redis, receipt.id, {"to": "Right@EXAMPLE.com"}))[0] == "edited"
+    assert (await edit_job(redis, receipt.id, {"to": "Right@EXAMPLE.com"}))[0] == "edited"
     after = orjson.loads(await redis.get(f"arq:job:{receipt.id}"))
     assert after == before | {"k": before["k"] | {"to": "Right@example.com"}}
     assert (await lane_of(redis)).dead == 1
@@ -471,22 +471,22 @@ async def test_a_mail_is_checked_when_edited_as_when_handed_over(
         await eventually(reached(redis, dead=1))
     before = await redis.get(f"arq:job:{receipt.id}")
     with pytest.raises(CannotEdit, match=words):
-        await edit(redis, receipt.id, changes)
+        await edit_job(redis, receipt.id, changes)
     assert await redis.get(f"arq:job:{receipt.id}") == before
 
 
 async def test_a_number_stays_a_number(valkey_url: str, redis: Redis, producer: Producer) -> None:
     (job_id,) = await made_dead(valkey_url, redis, producer)
-    assert (await edit(redis, job_id, {"times": "3", "text": "3"}))[0] == "edited"
+    assert (await edit_job(redis, job_id, {"times": "3", "text": "3"}))[0] == "edited"
     assert orjson.loads(await redis.get(f"arq:job:{job_id}"))["k"] == {"text": "3", "times": 3}
     for wrong in ("three", "3.5", "true"):
         with pytest.raises(CannotEdit, match=r"^times: must stay of type int"):
-            await edit(redis, job_id, {"times": wrong})
+            await edit_job(redis, job_id, {"times": wrong})
 
 
 async def test_only_a_dead_job_is_edited(redis: Redis, producer: Producer) -> None:
     receipt = await producer.send(Note("x"))
-    assert (await edit(redis, receipt.id, {"text": "y"}))[0] == "not dead"
+    assert (await edit_job(redis, receipt.id, {"text": "y"}))[0] == "not dead"
     assert orjson.loads(await redis.get(f"arq:job:{receipt.id}"))["k"]["text"] == "x"
 
 
@@ -501,11 +501,11 @@ async def test_why_tells_each_state_and_what_it_waits_for(
     dead, failed, *_, last = await producer.send_many([Note(text) for text in texts])
 
     async def told(job_id: str) -> tuple[str, tuple[str, ...], int]:
-        found = await explain(redis, job_id)
+        found = await explain_job(redis, job_id)
         return found.job.state, found.waits_for, found.job.attempt
 
     assert await told(last.id) == ("ready", ("worker",), 1)
-    assert (await explain(redis, last.id)).job.place == 4
+    assert (await explain_job(redis, last.id)).job.place == 4
     async with working(valkey_url, Handler(), slots=2):
         await eventually(reached(redis, dead=1, retrying=1, leased=2, ready=1))
 
@@ -519,7 +519,7 @@ async def test_why_tells_each_state_and_what_it_waits_for(
         await hold(redis, LANE, lasting=None, reason="maintenance")
         assert await told(last.id) == ("ready", ("held", "slot"), 1)
         assert await told(later.id) == ("scheduled", ("held", "time"), 1)
-        assert (await explain(redis, last.id)).job.place == 0
+        assert (await explain_job(redis, last.id)).job.place == 0
     assert await told("{mail}never") == ("unknown", (), 0)
 
 
@@ -527,7 +527,7 @@ async def test_why_tells_of_a_job_that_is_done(valkey_url: str, redis: Redis, pr
     receipt = await producer.send(Note("fine"))
     async with working(valkey_url, Handler()):
         await eventually(reached(redis, done=1))
-    job = (await explain(redis, receipt.id)).job
+    job = (await explain_job(redis, receipt.id)).job
     assert (job.state, job.lane, job.kind, job.attempt) == ("done", LANE, Note.kind, 1)
 
 

@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 from ops.command import CommandRefused, CommandResult, Tools
 from ops.depth.read import read_depth
 from ops.depth.table import depth_table
-from ops.jobs.explain import explain
+from ops.jobs.explain import explain_job
 from ops.jobs.texts import explained_text
 from ops.limits.commands import LIMIT
 from ops.limits.texts import lane_limit_texts, limit_text
@@ -180,12 +180,12 @@ async def test_why_says_that_a_job_waits_for_the_limit_that_it_names(
     await limits.define(Limit("customer:*", concurrency=1))
     first, second = await producer.send_many([Note("one"), Note("two")], limit="customer:7")
     assert await claim(valkey_url, 2) == 1
-    found = await explain(redis, second.id)
+    found = await explain_job(redis, second.id)
     assert found.waits_for[0] == "limit"
     text = explained_text(found)
     assert "waits for  limit customer:7: all places are taken" in text
     assert "limit      customer:7" in text
-    assert (await explain(redis, first.id)).waits_for == ("end",)
+    assert (await explain_job(redis, first.id)).waits_for == ("end",)
     (lane,) = [lane for lane in (await read_depth(redis, tenant="")).lanes if lane.lane == LANE]
     assert lane.limits.held_back == 1
     assert lane_limit_texts(lane.limits, "es") == [
@@ -195,7 +195,7 @@ async def test_why_says_that_a_job_waits_for_the_limit_that_it_names(
 
 async def test_why_names_a_limit_that_nobody_defined(redis: Redis, producer: Producer) -> None:
     receipt = await producer.send(Note("one"), limit="customer:7")
-    found = await explain(redis, receipt.id)
+    found = await explain_job(redis, receipt.id)
     assert "limit" not in found.waits_for
     assert "limit      customer:7, which nobody defined" in explained_text(found)
 

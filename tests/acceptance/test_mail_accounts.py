@@ -25,7 +25,7 @@ from local.installation import worker_ready
 from local.supervisor.process import Process
 from local.supervisor.supervisor import Supervisor
 from ops.command import CommandRefused, CommandResult, Tools
-from ops.mail.accounts import pause, read_accounts, resume
+from ops.mail.accounts import pause_account, read_accounts, resume_account
 from ops.mail.commands import MAIL
 from producers import Producer
 from producers.keys import MAIL_ROUTED, LaneKeys
@@ -355,13 +355,13 @@ async def test_mails_that_wait_for_an_account_are_given_to_another_one_when_peop
         ]
         slow = Rate(1, timedelta(hours=1))
         limits = [Limit("account:stranger"), Limit("account:main", (slow,)), Limit("account:spare", (slow,))]
-        await pause(redis, "spare", reason="not yet")
+        await pause_account(redis, "spare", reason="not yet")
         await producer.send_many(mails_from("one.example.com", 3))
         async with fleet(valkey_url, accounts, limits=limits, times=BRISK, workers=1):
             await eventually(lambda: first.accepted == 1)
             await eventually(lambda: redis.zcard(KEYS.blocked("account:main")))
-            await pause(redis, "main", reason="new password")
-            await resume(redis, "spare")
+            await pause_account(redis, "main", reason="new password")
+            await resume_account(redis, "spare")
             await eventually(lambda: second.accepted == 1)
         assert (stranger.accepted, first.accepted) == (0, 1)
 
@@ -375,15 +375,15 @@ async def test_a_mail_that_one_of_them_may_have_delivered_is_not_given_to_the_ot
             sends_for(account(first), "one.example.com"),
             sends_for(account(second, "spare"), "one.example.com"),
         ]
-        await pause(redis, "spare", reason="not yet")
+        await pause_account(redis, "spare", reason="not yet")
         receipts = await producer.send_many(mails_from("one.example.com", 3))
         async with fleet(valkey_url, accounts, times=BRISK, wait=timedelta(seconds=1)):
             await eventually(lambda: len(first.dropped) == 3)
-            await pause(redis, "main", reason="new password")
-            await resume(redis, "spare")
+            await pause_account(redis, "main", reason="new password")
+            await resume_account(redis, "spare")
             await eventually(lambda: all_wait_for(redis, "account:main", receipts))
             assert second.accepted == 0
-            await resume(redis, "main")
+            await resume_account(redis, "main")
             await eventually(lambda: first.duplicates == 3)
         assert (stranger.accepted, second.accepted) == (0, 0)
 
@@ -426,15 +426,15 @@ async def test_a_paused_account_sends_nothing_until_people_resume_it(
     valkey_url: str, producer: Producer, redis: Redis
 ) -> None:
     async with Provider() as provider:
-        await pause(redis, "main", reason="new password")
+        await pause_account(redis, "main", reason="new password")
         await producer.send_many(mails(3))
         async with fleet(valkey_url, [account(provider)]):
             (seen,) = await eventually(lambda: read_accounts(redis))
             assert (seen.state, seen.opens_in) == ("paused", None)
             assert provider.accepted == 0
-            assert await resume(redis, "main")
+            assert await resume_account(redis, "main")
             await eventually(lambda: provider.accepted == 3)
-            assert not await resume(redis, "main")
+            assert not await resume_account(redis, "main")
 
 
 async def test_people_open_a_closed_account_at_once(valkey_url: str, producer: Producer, redis: Redis) -> None:
@@ -444,7 +444,7 @@ async def test_people_open_a_closed_account_at_once(valkey_url: str, producer: P
         async with fleet(valkey_url, [account(provider)], times=times, workers=1):
             await eventually(lambda: redis.hget("momentus:{mail}:account:main", "step"))
             provider.password = PASSWORD
-            assert await resume(redis, "main")
+            assert await resume_account(redis, "main")
             await eventually(lambda: provider.accepted == 3)
         assert provider.logins[0:1] == [False]
         assert all(provider.logins[1:])

@@ -19,10 +19,10 @@ from jobs import Digest, Mail
 from jobs.mail.seal import KeyRing
 from ops.command import CommandResult, Tools
 from ops.depth.read import read_depth
-from ops.jobs.edit import CannotEdit, edit
+from ops.jobs.edit import CannotEdit, edit_job
 from ops.jobs.operations import revive, revive_all
 from ops.mail import bounces, unsuppress as unsuppress_command
-from ops.mail.bounces import take_in
+from ops.mail.bounces import process_bounce
 from ops.mail.commands import MAIL
 from producers import Producer
 from producers.keys import MAIL_BOUNCES_UNKNOWN, MAIL_SUPPRESSION, LaneKeys, mail_failures, mail_sent
@@ -173,7 +173,7 @@ async def sent(link: Link) -> SentRegister:
 
 @pytest.mark.usefixtures("sent")
 async def test_a_bounce_of_our_mail_suppresses_its_recipient_and_is_in_the_journal(redis: Redis) -> None:
-    assert await take_in(redis, bounce(MESSAGE_ID, ANA), by="test") == "suppressed"
+    assert await process_bounce(redis, bounce(MESSAGE_ID, ANA), by="test") == "suppressed"
     (reason,) = await reasons_of(redis.execute_command, digest_of(ANA))
     assert (reason.reason, reason.evidence) == ("hard_bounce", JOB)
     (line,) = await redis.lrange(KEYS.history(JOB), 0, -1)
@@ -186,8 +186,8 @@ async def test_a_bounce_of_our_mail_suppresses_its_recipient_and_is_in_the_journ
 @pytest.mark.usefixtures("sent")
 async def test_the_same_bounce_counts_once(redis: Redis) -> None:
     octets = bounce(MESSAGE_ID, ANA)
-    assert await take_in(redis, octets, by="test") == "suppressed"
-    assert await take_in(redis, b"Received: x\r\n" + octets, by="test") == "repeated"
+    assert await process_bounce(redis, octets, by="test") == "suppressed"
+    assert await process_bounce(redis, b"Received: x\r\n" + octets, by="test") == "repeated"
     assert await redis.llen(KEYS.history(JOB)) == 1
 
 
@@ -207,17 +207,17 @@ async def test_a_bounce_suppresses_nobody_without_a_clear_word(
     redis: Redis, status: str, action: str, what: str
 ) -> None:
     octets = bounce(MESSAGE_ID, ANA, status=status, action=action, diagnostic=f"smtp; 550 {status} words")
-    assert await take_in(redis, octets, by="test") == what
+    assert await process_bounce(redis, octets, by="test") == what
     assert not await redis.exists(MAIL_SUPPRESSION)
     assert await redis.llen(KEYS.history(JOB)) == (what != "ignored")
 
 
 @pytest.mark.usefixtures("sent")
 async def test_a_forged_bounce_reaches_nobody(redis: Redis) -> None:
-    assert await take_in(redis, bounce(MESSAGE_ID, "victim@example.com"), by="test") == "unknown"
-    assert await take_in(redis, bounce("mail0000-1", ANA), by="test") == "unknown"
-    assert await take_in(redis, bounce("", ANA, original="none"), by="test") == "unknown"
-    assert await take_in(redis, b"Subject: viagra\r\n\r\nana@example.com", by="test") == "unknown"
+    assert await process_bounce(redis, bounce(MESSAGE_ID, "victim@example.com"), by="test") == "unknown"
+    assert await process_bounce(redis, bounce("mail0000-1", ANA), by="test") == "unknown"
+    assert await process_bounce(redis, bounce("", ANA, original="none"), by="test") == "unknown"
+    assert await process_bounce(redis, b"Subject: viagra\r\n\r\nana@example.com", by="test") == "unknown"
     assert not await redis.exists(MAIL_SUPPRESSION)
     listed = await run(redis, "bounces", "--unknown")
     assert len(listed.facts["unknown"]) == 4
@@ -306,7 +306,7 @@ async def test_a_mail_is_noted_under_the_day_of_redis_whatever_the_workers_clock
     await register.written()
     seconds, _ = await redis.time()
     assert await redis.hexists(mail_sent(int(seconds) // 86_400), MESSAGE_ID)
-    assert await take_in(redis, bounce(MESSAGE_ID, ANA), by="postfix") == "suppressed"
+    assert await process_bounce(redis, bounce(MESSAGE_ID, ANA), by="postfix") == "suppressed"
 
 
 async def test_a_suppression_ends_by_the_clock_of_redis_whatever_the_workers_shows(
@@ -395,7 +395,7 @@ async def test_an_erased_mail_is_never_revived_and_never_edited(redis: Redis, li
     assert (counts.revived, counts.erased) == (1, 1)
     assert await redis.zscore(KEYS.dead, "{mail}old")
     with pytest.raises(CannotEdit, match="erased"):
-        await edit(redis, "{mail}old", {"to": "eva@example.com"})
+        await edit_job(redis, "{mail}old", {"to": "eva@example.com"})
 
 
 async def test_a_payload_that_nobody_can_read_leaves_nothing(redis: Redis, link: Link) -> None:
@@ -408,7 +408,7 @@ async def test_a_payload_that_nobody_can_read_leaves_nothing(redis: Redis, link:
 async def test_a_sealed_mail_cannot_be_edited_and_the_answer_says_so(redis: Redis) -> None:
     await dead_mail(redis, "{mail}sealed", days_ago=1, seal=RING)
     with pytest.raises(CannotEdit, match="sealed"):
-        await edit(redis, "{mail}sealed", {"to": "eva@example.com"})
+        await edit_job(redis, "{mail}sealed", {"to": "eva@example.com"})
 
 
 # Forgetting
@@ -457,19 +457,19 @@ async def test_sealed_mails_are_forgotten_with_the_key_and_counted_without_it(
 async def test_a_note_of_another_day_is_found_within_its_window(redis: Redis) -> None:
     day = int(datetime.now(UTC).timestamp()) // 86_400 - 6
     await redis.hset(mail_sent(day), MESSAGE_ID, digest_of(ANA)[:32])
-    assert await take_in(redis, bounce(MESSAGE_ID, ANA), by="test") == "suppressed"
+    assert await process_bounce(redis, bounce(MESSAGE_ID, ANA), by="test") == "suppressed"
 
 
 @pytest.mark.usefixtures("sent")
 async def test_a_report_of_opensmtpd_counts_like_any_other(redis: Redis) -> None:
     octets = opensmtpd_bounce(MESSAGE_ID, ANA, reply="550 5.1.1 No such user")
-    assert await take_in(redis, octets, by="test") == "suppressed"
+    assert await process_bounce(redis, octets, by="test") == "suppressed"
 
 
 @pytest.mark.usefixtures("sent")
 async def test_a_bounce_whose_status_and_reply_disagree_suppresses_nobody(redis: Redis) -> None:
     octets = bounce(MESSAGE_ID, ANA, status="5.1.1", diagnostic="smtp; 550 5.7.1 listed by a block list")
-    assert await take_in(redis, octets, by="test") == "noted"
+    assert await process_bounce(redis, octets, by="test") == "noted"
     assert not await redis.exists(MAIL_SUPPRESSION)
 
 
@@ -484,5 +484,5 @@ async def test_an_address_that_stands_for_a_group_lives_when_any_of_it_took_the_
         f"\r\n\r\n{arrived}\r\n\r\n--part\r\nContent-Type: text/rfc822".encode(),
     )
     assert arrived.encode() in octets
-    assert await take_in(redis, octets, by="test") == "noted"
+    assert await process_bounce(redis, octets, by="test") == "noted"
     assert not await redis.exists(MAIL_SUPPRESSION)

@@ -17,11 +17,11 @@ from ops.depth.read import read_depth
 from ops.depth.table import depth_table
 from ops.doctor.checks_redis import judge_depth
 from ops.jobs.commands import COMMANDS as JOBS
-from ops.mail.bounces import take_in
+from ops.mail.bounces import process_bounce
 from ops.mail.commands import MAIL
 from ops.mail.doubt import read_doubts
 from ops.mail.flood import find_flood
-from ops.mail.trace import trace
+from ops.mail.trace import trace_mail
 from producers import Producer
 from producers.keys import MAIL_SUPPRESSION, MAIL_SUPPRESSION_LOG, LaneKeys
 from producers.limits import Limits
@@ -205,7 +205,7 @@ async def test_all_mails_arrive_once_a_server_that_knew_nobody_is_mended(
         receipts = await producer.send_many([Mail(to=one, subject="Hola", text="x") for one in MANY])
         await eventually(lambda: settled(redis, len(MANY)))
         assert not await redis.exists(MAIL_SUPPRESSION)
-        waits = await trace(redis, receipts[-1].id)
+        waits = await trace_mail(redis, receipts[-1].id)
         assert waits.state in {"deferred", "bounced"}
 
         smtp_sink.faults = SinkFaults()
@@ -256,7 +256,7 @@ async def test_nothing_of_a_refusal_stays_of_a_person_that_is_forgotten(redis: R
 
 async def test_a_flood_of_bounces_suppresses_nobody_however_late_it_is_taken_in(redis: Redis, link: Link) -> None:
     await take(link, MANY)
-    took = [await take_in(redis, bounce(f"taken{place}", one), by="test") for place, one in enumerate(MANY)]
+    took = [await process_bounce(redis, bounce(f"taken{place}", one), by="test") for place, one in enumerate(MANY)]
     assert took == ["suppressed"] * 9 + ["doubtful"] * 31
     assert not await redis.exists(MAIL_SUPPRESSION)
 
@@ -265,7 +265,7 @@ async def test_bounces_are_set_against_the_mails_of_their_own_time(redis: Redis,
     """Forty of four hundred bounce, all of them taken in at once, hours later."""
     many = [f"u{number}@example.com" for number in range(400)]
     await take(link, many)
-    took = [await take_in(redis, bounce(f"taken{place}", many[place]), by="test") for place in range(40)]
+    took = [await process_bounce(redis, bounce(f"taken{place}", many[place]), by="test") for place in range(40)]
     assert took == ["suppressed"] * 40
 
 
@@ -285,7 +285,7 @@ async def test_a_suppressed_mail_is_counted_apart_and_the_books_balance(
     assert lane is not None
     assert (lane.suppressed, lane.done, lane.unaccounted) == (1, 0, 0)
     assert "SUPPRESSED" in depth_table(depth)
-    found = await trace(redis, receipt.id)
+    found = await trace_mail(redis, receipt.id)
     assert found.state == "suppressed"
     assert found.words.startswith("hard_bounce for all, until ")
     why = await run(redis, "why", receipt.id, among=JOBS)

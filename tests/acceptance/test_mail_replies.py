@@ -16,7 +16,7 @@ from jobs.mail.account import Account
 from jobs.mail.letter import LetterSender
 from ops.jobs.operations import cancel
 from ops.mail.accounts import AccountState, read_accounts
-from ops.mail.trace import trace, trace_text
+from ops.mail.trace import trace_mail, trace_text
 from producers import Producer
 from producers.keys import LaneKeys
 from producers.limits.limit import LaneLimit
@@ -274,7 +274,7 @@ async def test_a_longer_reply_is_told_on_one_line(valkey_url: str, producer: Pro
         receipt = await producer.send(mails(1)[0])
         async with delivering(valkey_url, server):
             await eventually(lambda: redis.exists(KEYS.history(receipt.id)))
-        text = trace_text(await trace(redis, receipt.id))
+        text = trace_text(await trace_mail(redis, receipt.id))
     assert "451 4.7.1 Greylisted Come back later" in text
     assert "?" not in text
 
@@ -288,7 +288,7 @@ async def test_a_mail_that_was_cancelled_at_its_dot_can_still_be_traced(
             await eventually(lambda: any("." in talk.commands for talk in server.connections))
             await cancel(redis, receipt.id)
             await eventually(lambda: count_of(redis, MAIL_NORMAL, "cancelled"), timeout=20)
-        found = await trace(redis, receipt.id)
+        found = await trace_mail(redis, receipt.id)
     assert found.state == "cancelled"
     assert [event.outcome for event in found.journal] == ["uncertain", "cancelled"]
     assert found.account == "main"

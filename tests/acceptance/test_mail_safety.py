@@ -26,7 +26,7 @@ from jobs.mail.letter import LetterSender
 from jobs.mail.seal import KeyRing
 from local.sink.smtp import DropPoint, MailSink, SinkFaults
 from ops.jobs.operations import revive
-from ops.mail.bounces import take_in
+from ops.mail.bounces import process_bounce
 from producers import Producer
 from producers.keys import MAIL_SUPPRESSION, LaneKeys
 from producers.link import Link
@@ -392,5 +392,5 @@ async def test_a_bounce_of_a_sealed_mail_finds_its_way(
         (arrived,) = await smtp_sink.mailbox.wait_for(1)
         await eventually(counts(redis, "mail.normal", "done"))
     message_id = arrived.message_id.strip("<>").partition("@")[0]
-    assert await take_in(redis, bounce(message_id, ANA), by="test") == "suppressed"
+    assert await process_bounce(redis, bounce(message_id, ANA), by="test") == "suppressed"
     assert "5.1.1" in await last_reason(redis, receipt.id)

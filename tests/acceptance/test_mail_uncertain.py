@@ -27,8 +27,8 @@ from jobs.mail.templates import Templates
 from local.installation import worker_ready
 from local.supervisor.process import Backoff, Process, RestartPolicy
 from local.supervisor.supervisor import Supervisor
-from ops.mail.trace import trace
-from ops.mail.uncertain import doubts, resolve
+from ops.mail.trace import trace_mail
+from ops.mail.uncertain import list_uncertain, resolve_uncertain
 from producers import Producer
 from producers.keys import LaneKeys
 from producers.limits.limit import LaneLimit, Limit
@@ -92,7 +92,7 @@ async def test_each_mail_that_was_taken_in_silence_is_counted_listed_and_resent(
         async with delivering(valkey_url, provider):
             await eventually(reached(redis, "done", 30))
         assert await count_of(redis, MAIL_NORMAL, "uncertain") == 10 == provider.duplicates
-        listed, total = await doubts(redis, limit=100)
+        listed, total = await list_uncertain(redis, limit=100)
         assert total == 10
         assert {one.state for one in listed} == {"accepted"}
         ids = {one.id.replace("{", "").replace("}", "") for one in listed}
@@ -117,18 +117,18 @@ async def test_people_decide_about_a_held_mail_once(valkey_url: str, producer: P
         one, two = [receipt.id for receipt in await producer.send_many(mails(2))]
         async with delivering(valkey_url, provider, streams=HOLDING):
             await eventually(reached(redis, "uncertain", 2))
-            assert (await trace(redis, one)).state == "uncertain"
-            assert await resolve(redis, one, "accepted", by="ana") == MAIL_NORMAL
-            assert await resolve(redis, two, "resend", by="ana") == MAIL_NORMAL
+            assert (await trace_mail(redis, one)).state == "uncertain"
+            assert await resolve_uncertain(redis, one, "accepted", by="ana") == MAIL_NORMAL
+            assert await resolve_uncertain(redis, two, "resend", by="ana") == MAIL_NORMAL
             await eventually(reached(redis, "done", 2))
-            assert await resolve(redis, one, "resend", by="ana") == ""
+            assert await resolve_uncertain(redis, one, "resend", by="ana") == ""
     assert provider.accepted == 3
     assert await redis.zcard(KEYS.queue) == 0
-    first, second = await trace(redis, one), await trace(redis, two)
+    first, second = await trace_mail(redis, one), await trace_mail(redis, two)
     assert (first.state, second.state) == ("accepted", "accepted")
     assert "by ana" in first.journal[-1].reason
     assert [event.outcome for event in second.journal] == ["uncertain", "parked", "resend"]
-    assert not (await doubts(redis, limit=10))[1]
+    assert not (await list_uncertain(redis, limit=10))[1]
 
 
 async def test_a_held_mail_whose_worker_was_stopped_at_the_dot_waits_for_people(
@@ -138,7 +138,7 @@ async def test_a_held_mail_whose_worker_was_stopped_at_the_dot_waits_for_people(
         receipt = await producer.send(mails(1)[0])
         async with delivering(valkey_url, provider, streams=HOLDING, grace=0):
             await eventually(lambda: redis.hlen(KEYS.effects))
-        assert (await trace(redis, receipt.id)).state == "uncertain"
+        assert (await trace_mail(redis, receipt.id)).state == "uncertain"
         assert await count_of(redis, MAIL_NORMAL, "uncertain") == 1
         provider.seconds = 0
         async with delivering(valkey_url, provider, streams=HOLDING):
@@ -154,8 +154,8 @@ async def test_a_held_mail_whose_worker_was_lost_at_the_dot_waits_for_people(
     await redis.hset(KEYS.effects, receipt.id, "1 main")  # what the mark of a worker that is gone leaves
     async with Provider() as provider, delivering(valkey_url, provider, streams=HOLDING):
         await eventually(lambda: redis.hlen(KEYS.parked))
-        assert (await trace(redis, receipt.id)).state == "uncertain"
-        assert (await doubts(redis, limit=1))[1] == 1
+        assert (await trace_mail(redis, receipt.id)).state == "uncertain"
+        assert (await list_uncertain(redis, limit=1))[1] == 1
         assert provider.accepted == 0
 
 
@@ -195,7 +195,7 @@ async def test_the_journal_of_a_mail_tells_each_attempt_with_the_servers_words(
         receipt = await producer.send(mails(1)[0])
         async with delivering(valkey_url, provider):
             await eventually(reached(redis, "done", 1))
-        found = await trace(redis, receipt.id)
+        found = await trace_mail(redis, receipt.id)
     assert (found.state, found.account, found.words) == ("accepted", "main", "2.0.0 queued as 2")
     assert [event.outcome for event in found.journal] == ["uncertain", "retry"]
     assert found.journal[-1].reason.startswith("main: no reply after the final dot")
@@ -237,7 +237,7 @@ async def test_a_mail_whose_reply_was_lost_while_redis_was_away_is_listed(own_va
     async with replies_lost_while_redis_is_away(own_valkey, STREAMS) as (provider, redis):
         await eventually(reached(redis, "done", 5), timeout=30)
         assert (await count_of(redis, MAIL_NORMAL, "uncertain"), provider.duplicates) == (5, 5)
-        assert (await doubts(redis, limit=100))[1] == 5
+        assert (await list_uncertain(redis, limit=100))[1] == 5
 
 
 async def test_a_held_mail_whose_reply_was_lost_while_redis_was_away_waits_for_people_and_is_listed(
@@ -246,7 +246,7 @@ async def test_a_held_mail_whose_reply_was_lost_while_redis_was_away_waits_for_p
     async with replies_lost_while_redis_is_away(own_valkey, HOLDING) as (provider, redis):
         await eventually(reached(redis, "uncertain", 5), timeout=30)
         await eventually(lambda: redis.hlen(KEYS.parked))
-        listed, total = await doubts(redis, limit=100)
+        listed, total = await list_uncertain(redis, limit=100)
         assert ({one.state for one in listed}, total) == ({"uncertain"}, 5)
         assert provider.duplicates == 0
 
@@ -259,10 +259,13 @@ async def test_a_mail_that_waits_for_people_is_listed_even_when_the_list_is_gone
         await producer.send_many(mails(3))
         async with delivering(valkey_url, provider, streams=HOLDING):
             await eventually(reached(redis, "uncertain", 3))
-        before, total = await doubts(redis, limit=10)
+        before, total = await list_uncertain(redis, limit=10)
         assert await redis.delete(KEYS.uncertain)
-        assert ({one.id for one in (await doubts(redis, limit=10))[0]}, total) == ({one.id for one in before}, 3)
-        listed, total = await doubts(redis, limit=2)
+        assert ({one.id for one in (await list_uncertain(redis, limit=10))[0]}, total) == (
+            {one.id for one in before},
+            3,
+        )
+        listed, total = await list_uncertain(redis, limit=2)
         assert (len(listed), total) == (2, 3)
 
 

@@ -15,7 +15,7 @@ from redis.asyncio import Redis
 
 from jobs import Policy
 from ops.depth.read import LaneDepth, read_depth
-from ops.jobs.explain import Explanation, explain
+from ops.jobs.explain import Explanation, explain_job
 from ops.jobs.operations import cancel
 from ops.jobs.parked import list_parked, unpark
 from producers import Producer
@@ -106,7 +106,7 @@ async def test_a_job_whose_deadline_passed_while_it_waited_never_runs_and_its_re
     notes = Notebook()
     receipt = await producer.send(Note("late"), expires=SOON)
     in_time = await producer.send(Note("in time"), expires=timedelta(hours=1))
-    deadline = (await explain(redis, in_time.id)).job.expires
+    deadline = (await explain_job(redis, in_time.id)).job.expires
     assert deadline is not None
     assert timedelta(minutes=59) < deadline - datetime.now(UTC) < timedelta(hours=1)
     await eventually(lambda: time_passed(redis, receipt.id))
@@ -116,14 +116,14 @@ async def test_a_job_whose_deadline_passed_while_it_waited_never_runs_and_its_re
     result = orjson.loads(await redis.get(f"arq:result:{receipt.id}"))
     assert (result["s"], result["o"]) == (False, "expired")
     assert result["r"].startswith("not begun by its deadline, ")
-    found = await explain(redis, receipt.id)
+    found = await explain_job(redis, receipt.id)
     assert (found.job.state, outcomes(found)) == ("expired", ["expired"])
     assert not await redis.exists(f"arq:job:{receipt.id}")
 
 
 async def time_passed(redis: Redis, job_id: str) -> bool:
     """Whether the job's deadline has passed by the server's clock."""
-    (seconds, micros), job = await redis.time(), (await explain(redis, job_id)).job
+    (seconds, micros), job = await redis.time(), (await explain_job(redis, job_id)).job
     return job.expires is not None and seconds * 1000 + micros / 1000 > job.expires.timestamp() * 1000
 
 
@@ -136,7 +136,7 @@ async def test_a_retry_beyond_the_deadline_comes_up_at_the_deadline_and_expires_
         receipt = await producer.send(Note("refused"), expires=timedelta(milliseconds=300))
         await eventually(reached(redis, expired=1))
     assert (len(notes.seen), (await lane_of(redis)).dead) == (1, 0)
-    assert outcomes(await explain(redis, receipt.id)) == ["retry", "expired"]
+    assert outcomes(await explain_job(redis, receipt.id)) == ["retry", "expired"]
 
 
 # Times
@@ -174,14 +174,14 @@ async def test_a_job_of_an_unknown_kind_is_parked_uncharged_and_let_go_when_a_ca
     receipt = await producer.send(Note("new feature"))
     async with working(valkey_url, handler(notes.take, kind="other.kind")):
         await eventually(reached(redis, parked=1))
-        found = await explain(redis, receipt.id)
+        found = await explain_job(redis, receipt.id)
         assert (found.job.state, found.job.attempt, found.waits_for) == ("parked", 1, ("ability",))
         assert found.job.parking is not None
         assert (found.job.parking.why, found.job.parking.needs) == ("kind", "note.take@1")
         async with working(valkey_url, handler(notes.take, kind=Note.kind)):
             await eventually(reached(redis, done=1, parked=0))
     assert notes.seen == [{"text": "new feature"}]
-    assert outcomes(await explain(redis, receipt.id)) == ["parked"]
+    assert outcomes(await explain_job(redis, receipt.id)) == ["parked"]
 
 
 async def test_thousands_of_parked_jobs_are_all_let_go_and_what_is_still_unknown_stays(
@@ -211,7 +211,7 @@ async def test_a_parked_job_is_looked_at_again_within_the_hour_whatever_happens_
     await redis.zadd(KEYS.queue, {receipt.id: 1})
     async with working(valkey_url, handler(notes.take, kind="other.kind")):
         await eventually(reached(redis, parked=1))
-    assert outcomes(await explain(redis, receipt.id)) == ["parked"]  # told once
+    assert outcomes(await explain_job(redis, receipt.id)) == ["parked"]  # told once
 
 
 async def test_a_payload_of_the_first_version_reaches_a_handler_of_the_third_through_both_upcasters(
@@ -246,7 +246,7 @@ async def test_an_upcaster_that_raises_makes_the_job_dead_with_the_reason(
     broken = {1: lambda old: {"words": old["nothing"]}}
     async with working(valkey_url, handler(Notebook().take, kind=Note.kind, version=2, upcasters=broken)):
         await eventually(reached(redis, dead=1))
-    (event,) = (await explain(redis, receipt.id)).job.history
+    (event,) = (await explain_job(redis, receipt.id)).job.history
     assert event.reason == "the upcaster from version 1 of the payload to 2 failed: KeyError: 'nothing'"
 
 
@@ -313,7 +313,7 @@ async def test_a_job_that_waits_for_a_decision_is_left_alone_by_workers_until_it
         assert len(notes.seen) == 2
         assert (await ops(valkey_url, "unpark", receipt.id))[0] == 0
         await eventually(reached(redis, done=2, parked=0))
-    assert outcomes(await explain(redis, receipt.id)) == ["uncertain", "parked", "unparked"]
+    assert outcomes(await explain_job(redis, receipt.id)) == ["uncertain", "parked", "unparked"]
     assert await unpark(redis, receipt.id) == ("not parked", "")
     code, out, _ = await ops(valkey_url, "parked")
     assert (code, out) == (0, "No job is parked.\n")
@@ -370,7 +370,7 @@ async def test_how_far_a_job_is_can_be_seen_while_it_runs_and_is_forgotten_when_
         await on.wait()
 
     async def told() -> bool:
-        progress = (await explain(redis, receipt.id)).job.progress
+        progress = (await explain_job(redis, receipt.id)).job.progress
         return progress is not None and (progress.done, progress.total, progress.note) == (400, 1000, "nodes")
 
     async with working(valkey_url, handler(count, kind=Note.kind)):
@@ -400,7 +400,7 @@ async def test_a_progress_that_cannot_be_is_the_handlers_error(
     async with working(valkey_url, handler(wrong, kind=Note.kind), policies={Note.kind: Policy(tries=1)}):
         receipt = await producer.send(Note("wrong"))
         await eventually(reached(redis, dead=1))
-    assert "ValueError: progress: " in (await explain(redis, receipt.id)).job.history[-1].reason
+    assert "ValueError: progress: " in (await explain_job(redis, receipt.id)).job.history[-1].reason
 
 
 # History
@@ -421,7 +421,7 @@ async def test_a_done_jobs_history_lives_as_long_as_its_result(
     async with working(valkey_url, handler(second_time, kind=Note.kind), keep_result=100):
         receipt = await producer.send(Note("twice"))
         await eventually(reached(redis, done=1))
-    found = await explain(redis, receipt.id)
+    found = await explain_job(redis, receipt.id)
     assert (found.job.state, outcomes(found)) == ("done", ["retry"])
     lives = [await redis.pttl(key) for key in (f"arq:result:{receipt.id}", KEYS.history(receipt.id))]
     assert all(0 < life <= 100_000 for life in lives)

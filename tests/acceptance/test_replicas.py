@@ -8,7 +8,7 @@ from redis.asyncio import Redis
 
 from jobs import Mail
 from jobs.lanes import MAIL_NORMAL
-from ops.mail.trace import trace
+from ops.mail.trace import trace_mail
 from producers import Producer, SyncProducer
 from producers.confirm import NotConfirmed
 from producers.keys import LaneKeys
@@ -73,7 +73,7 @@ async def test_while_no_replica_has_a_mark_its_mail_stays_uncharged_and_certain(
             receipts = await producer.send_many(LETTERS)
             async with delivering(pair.primary.url, provider, confirm_replicas=1):
                 await eventually(lambda: pair.redis.llen(KEYS.history(receipts[0].id)))
-                found = await trace(pair.redis, receipts[0].id)
+                found = await trace_mail(pair.redis, receipts[0].id)
                 assert "no mark, so no final dot: Unconfirmed" in found.words
                 assert provider.accepted == 0
                 assert not await pair.redis.exists(f"arq:retry:{receipts[0].id}", KEYS.uncertain)

@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 from local.organisation import OrganisationSize, generate
 from local.organisation.postgres import install, load
 from ops.command import CommandRefused, Tools
-from ops.reports.advise import give_advice
+from ops.reports.advise import advise_report
 from ops.reports.preview import preview
 from ops.reports.status import status
 from producers.keys import catalogue
@@ -117,19 +117,19 @@ async def test_without_a_database_the_status_says_what_it_cannot_know(tools: Too
 async def test_the_advice_is_measured_on_the_database_itself(tools: Tools, tmp_path: Path) -> None:
     walk = tmp_path / "walk.sql"
     walk.write_text(WALK)
-    answer = await give_advice(tools, asked(walk=walk))
+    answer = await advise_report(tools, asked(walk=walk))
     assert answer.facts["advice"]["do"] == "fix"
     assert answer.facts["measured"]["statements"] == 30
     assert answer.facts["measured"]["read_ms"] > 0
     assert answer.facts["walk"]["sampled"] == 9
     assert "(9 of 30 asked)" in answer.text
-    assert "not measured" in (await give_advice(tools, asked())).text
+    assert "not measured" in (await advise_report(tools, asked())).text
     for text, words in ((WALK.replace(":node", "1"), "has no :node"), ("SELECT :node::int +", "syntax error")):
         walk.write_text(text)
         with pytest.raises(CommandRefused, match=words):
-            await give_advice(tools, asked(walk=walk))
+            await advise_report(tools, asked(walk=walk))
     with pytest.raises(CommandRefused, match="cannot be read"):
-        await give_advice(tools, asked(walk=tmp_path / "gone.sql"))
+        await advise_report(tools, asked(walk=tmp_path / "gone.sql"))
 
 
 async def test_readers_are_told_the_schema_of_each_report(tools: Tools) -> None:

@@ -39,7 +39,7 @@ from local.supervisor.ready import http_ok
 from local.supervisor.supervisor import Supervisor
 from ops.jobs.operations import cancel
 from ops.lanes.hold import hold, release
-from ops.mail.bounces import take_in
+from ops.mail.bounces import process_bounce
 from producers import Producer
 from producers.keys import LaneKeys
 from producers.link import Link
@@ -351,7 +351,7 @@ async def addresses_fail_and_bounces_come(it: System) -> None:
     await count_failure(call, "uma@example.com", by="test")
     for number in range(6):
         await weigh_refusal(call, f"u{number}@example.org", by="test")
-    assert await take_in(it.redis, b"Subject: no report", by="test") == "unknown"
+    assert await process_bounce(it.redis, b"Subject: no report", by="test") == "unknown"
 
 
 async def a_mail_that_only_some_accounts_may_send_is_routed(url: str) -> None:

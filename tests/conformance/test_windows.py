@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, example, given, settings, strategies as st
 from redis import Redis
 
 from jobs.mail.account import Account
-from ops.mail.budget import read_left
+from ops.mail.budget import read_budget
 from producers.limits.limit import Rate, Window
 from tests.admission import (
     KEYS,
@@ -334,7 +334,7 @@ def test_what_is_told_of_the_time_to_come_is_right_to_two_parts(
     window, part = Window(count, length * timedelta(milliseconds=12), parts=12), timedelta(milliseconds=length)
     drive(redis, [window], visits)
     now = START + sum(step for step, _ in visits)
-    left = read_left(window, kept(redis).get("x#1"), now)
+    left = read_budget(window, kept(redis).get("x#1"), now)
     define(redis, [window], reserve=reserve)
     begun = instants(admit(redis, [(0, 99), *[(length, 99)] * 60], who="", start=now))
     for parts in range(50):

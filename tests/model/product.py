@@ -10,7 +10,7 @@ from typing import Any, cast
 import orjson
 from redis.asyncio import Redis
 
-from ops.jobs.group import run
+from ops.jobs.group import run_script
 from ops.jobs.operations import cancel, discard, revive
 from ops.jobs.parked import unpark
 from ops.lanes.hold import hold, release
@@ -138,7 +138,7 @@ class Product:
         """What became of the change."""
         keys = LaneKeys(lane)
         names = [keys.dead, "arq:job:" + job_id, keys.history(job_id)]
-        reply = self._wire.run(run(self._redis, "edit", names, [job_id, known, payload, "subject"]))
+        reply = self._wire.run(run_script(self._redis, "edit", names, [job_id, known, payload, "subject"]))
         return cast("str", reply.decode())
 
     def hold(self, lane: str, seconds: int | None) -> None:

@@ -187,7 +187,7 @@ def test_our_own_dkim_key_must_be_the_one_that_is_published(published: dict[str,
     (found,) = [one for one in findings if one.code.startswith("dkim.")]
     assert found.code == code
     if found.severity == "wrong":
-        assert "p=AAAA" in words.remedy(found)
+        assert "p=AAAA" in words.remedy_text(found)
 
 
 def test_a_mail_servers_address_needs_a_name_that_leads_back() -> None:
@@ -221,9 +221,9 @@ def test_every_finding_has_words_and_every_row_is_found() -> None:
 
 def test_a_language_that_lacks_a_row_is_told_in_english() -> None:
     finding = wrong("spf.none", "example.com")
-    assert words.cause(finding, "es") == words.cause(finding) == "has no SPF record"
-    assert "example.com" in words.report([finding])
-    assert "\x1b" not in words.report(
+    assert words.cause_text(finding, "es") == words.cause_text(finding) == "has no SPF record"
+    assert "example.com" in words.findings_text([finding])
+    assert "\x1b" not in words.findings_text(
         [DoctorFinding(severity="wrong", code="smtp.away", where="x", values={"fault": "\x1b[2J"})]
     )
 

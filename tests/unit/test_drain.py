@@ -6,9 +6,9 @@ import orjson
 import pytest
 from hypothesis import given, strategies as st
 
-from ops.depth.drain import Drain, Reason, forecast, per_minute, reason
+from ops.depth.drain import Drain, Reason, forecast_drain, per_minute, wait_reason
 from ops.depth.read import drains_at
-from ops.depth.report_freshness import judge, read_report
+from ops.depth.report_freshness import freshness_state, read_report
 from ops.depth.texts import drain_text, reason_text
 from ops.durations import duration_text
 from ops.table import printable, table
@@ -36,7 +36,7 @@ SECOND_US = 1_000_000
 def test_the_forecast_says_what_the_pace_means(
     ready: int, entering: float, leaving: float, slots: int, words: str
 ) -> None:
-    drain = forecast(ready=ready, in_per_minute=entering, out_per_minute=leaving, slots=slots)
+    drain = forecast_drain(ready=ready, in_per_minute=entering, out_per_minute=leaving, slots=slots)
     assert drain_text(drain) == words
 
 
@@ -44,7 +44,7 @@ def test_the_forecast_says_what_the_pace_means(
 def test_without_a_worker_waiting_jobs_never_read_as_a_short_wait(
     ready: int, entering: float, leaving: float
 ) -> None:
-    drain = forecast(ready=ready, in_per_minute=entering, out_per_minute=leaving, slots=0)
+    drain = forecast_drain(ready=ready, in_per_minute=entering, out_per_minute=leaving, slots=0)
     assert drain == Drain(state="no_worker")
 
 
@@ -52,7 +52,7 @@ def test_without_a_worker_waiting_jobs_never_read_as_a_short_wait(
 def test_only_a_lane_that_shrinks_has_an_end_and_it_is_never_now(
     ready: int, entering: float, leaving: float, slots: int
 ) -> None:
-    drain = forecast(ready=ready, in_per_minute=entering, out_per_minute=leaving, slots=slots)
+    drain = forecast_drain(ready=ready, in_per_minute=entering, out_per_minute=leaving, slots=slots)
     assert drain.state != "empty"
     assert (drain.state == "in") == (leaving > entering)
     assert drain.seconds is None or drain.seconds > 0
@@ -84,7 +84,7 @@ def test_the_pace_is_that_of_the_last_sixty_seconds(
 def test_the_reason_for_waiting_is_the_one_that_holds(
     ready: int, oldest_s: int, leaving: float, slots: int, busy: int, leased: int, why: Reason | None
 ) -> None:
-    found = reason(
+    found = wait_reason(
         ready=ready,
         oldest=timedelta(seconds=oldest_s),
         out_per_minute=leaving,
@@ -132,7 +132,7 @@ def test_a_lane_drains_at_a_moment_only_if_it_drains_within_the_calendar() -> No
     ],
 )
 def test_a_report_is_judged_as_its_readers_judge_it(age: int, overdue: int, state: str) -> None:
-    found = judge(
+    found = freshness_state(
         age_us=age * SECOND_US,
         soft_us=30 * SECOND_US,
         hard_us=300 * SECOND_US,

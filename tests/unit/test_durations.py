@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 
 from durations import LONGEST, read_duration, write_duration
 from jobs.mail.account import AccountsError, read_accounts
-from ops.arguments import lasting
+from ops.arguments import duration_argument
 from ops.limits.commands import _rate
 from reports.front_matter import ReportError, split
 from settings import Duration
@@ -34,7 +34,7 @@ READERS: list[Callable[[str], timedelta | None]] = [
     _of_a_setting,
     _of_an_account_file,
     _of_a_report,
-    lasting,
+    duration_argument,
     lambda text: _rate(f"1/{text}")[1],
 ]
 NAMES = ["setting", "account file", "report", "argument", "limit"]

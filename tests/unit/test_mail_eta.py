@@ -6,8 +6,8 @@ from datetime import timedelta
 import pytest
 from hypothesis import given, strategies as st
 
-from ops.mail.budget import BucketBudget, WindowBudget, read_left
-from ops.mail.eta import Budget, time_for
+from ops.mail.budget import BucketBudget, WindowBudget, read_budget
+from ops.mail.eta import Budget, time_to_send
 from producers.limits.limit import Rate, Window
 
 MINUTE, DAY = timedelta(minutes=1), timedelta(days=1)
@@ -18,42 +18,42 @@ def budget(count: int, per: timedelta = MINUTE, *, tokens: float = 0, **options:
 
 
 def test_five_thousand_mails_at_thirty_a_minute_take_two_hours_and_three_quarters() -> None:
-    assert time_for(5000, [budget(30)]) == timedelta(seconds=10_000)
+    assert time_to_send(5000, [budget(30)]) == timedelta(seconds=10_000)
 
 
 def test_what_is_left_of_the_budget_goes_at_once() -> None:
-    assert time_for(30, [budget(30, tokens=30)]) == timedelta(0)
-    assert time_for(31, [budget(60, tokens=30)]) == timedelta(seconds=1)
+    assert time_to_send(30, [budget(30, tokens=30)]) == timedelta(0)
+    assert time_to_send(31, [budget(60, tokens=30)]) == timedelta(seconds=1)
 
 
 def test_two_accounts_share_the_work() -> None:
-    assert time_for(120, [budget(60), budget(60)]) == MINUTE
+    assert time_to_send(120, [budget(60), budget(60)]) == MINUTE
 
 
 def test_the_narrowest_rate_decides() -> None:
     both = Budget(
         rates=[BucketBudget(rate=Rate(60, MINUTE), tokens=0), BucketBudget(rate=Rate(1440, DAY), tokens=0)]
     )
-    assert time_for(60, [both]) == timedelta(hours=1)
+    assert time_to_send(60, [both]) == timedelta(hours=1)
 
 
 def test_a_closed_account_is_reckoned_from_when_it_opens_and_a_paused_one_not_at_all() -> None:
     closed = budget(60, tokens=10, opens_in=timedelta(minutes=10))
-    assert time_for(10, [closed]) == timedelta(minutes=10)
-    assert time_for(1, [budget(60, opens_in=None)]) is None
-    assert time_for(60, [budget(60, opens_in=None), budget(60)]) == MINUTE
+    assert time_to_send(10, [closed]) == timedelta(minutes=10)
+    assert time_to_send(1, [budget(60, opens_in=None)]) is None
+    assert time_to_send(60, [budget(60, opens_in=None), budget(60)]) == MINUTE
 
 
 def test_a_slowed_account_takes_longer() -> None:
-    assert time_for(30, [budget(60, pace=0.5)]) == MINUTE
+    assert time_to_send(30, [budget(60, pace=0.5)]) == MINUTE
 
 
 @pytest.mark.parametrize("budgets", [[], [Budget()]])
 def test_without_a_budget_the_pace_of_the_last_minute_counts_and_without_either_nobody_can_say(
     budgets: list[Budget],
 ) -> None:
-    assert time_for(100, budgets, pace_per_minute=50) == 2 * MINUTE
-    assert time_for(100, budgets) is None
+    assert time_to_send(100, budgets, pace_per_minute=50) == 2 * MINUTE
+    assert time_to_send(100, budgets) is None
 
 
 def test_a_window_gives_what_is_left_at_once_and_the_same_again_when_that_is_over() -> None:
@@ -61,25 +61,25 @@ def test_a_window_gives_what_is_left_at_once_and_the_same_again_when_that_is_ove
     left = WindowBudget(rate=Window(500, DAY), begun=((10 * hours, 100), (20 * hours, 300)), turn=24.5 * hours)
     account = Budget(rates=[left])
     assert left.tokens == 100
-    assert time_for(100, [account]) == timedelta(0)
-    assert time_for(101, [account]) == time_for(200, [account]) == 10 * hours
-    assert time_for(201, [account]) == time_for(500, [account]) == 20 * hours
-    assert time_for(501, [account]) == 24.5 * hours
-    assert time_for(2000, [account]) == 3.5 * 24 * hours - 0.5 * hours + 10 * hours
+    assert time_to_send(100, [account]) == timedelta(0)
+    assert time_to_send(101, [account]) == time_to_send(200, [account]) == 10 * hours
+    assert time_to_send(201, [account]) == time_to_send(500, [account]) == 20 * hours
+    assert time_to_send(501, [account]) == 24.5 * hours
+    assert time_to_send(2000, [account]) == 3.5 * 24 * hours - 0.5 * hours + 10 * hours
     urgent_left = Budget(rates=[left], reserve=0.2)
-    assert time_for(1, [urgent_left]) == 10 * hours
-    assert time_for(1, [Budget(rates=[left], pace=0.1)]) == 20 * hours
+    assert time_to_send(1, [urgent_left]) == 10 * hours
+    assert time_to_send(1, [Budget(rates=[left], pace=0.1)]) == 20 * hours
 
 
 @pytest.mark.parametrize("rate", [Rate(10, DAY, burst=10), Window(10, DAY)])
 @pytest.mark.parametrize(("octets", "tokens"), [(None, 10), (b"garbage", 0), (b"\xff", 0), (b"@[9,1]", 0)])
 def test_what_cannot_be_read_counts_as_used_up(rate: Rate | Window, octets: bytes | None, tokens: float) -> None:
-    left = read_left(rate, octets, now_ms=0)
+    left = read_budget(rate, octets, now_ms=0)
     assert left.tokens == pytest.approx(tokens, abs=1e-3)
 
 
 def test_nothing_takes_no_time() -> None:
-    assert time_for(0, []) == timedelta(0)
+    assert time_to_send(0, []) == timedelta(0)
 
 
 @given(
@@ -97,7 +97,7 @@ def test_the_time_is_the_first_second_at_which_the_budgets_let_all_through(
         budget(count, timedelta(seconds=per), tokens=tokens, opens_in=timedelta(seconds=opens))
         for count, per, tokens, opens in rates
     ]
-    found = time_for(mails, budgets)
+    found = time_to_send(mails, budgets)
     assert found is not None
 
     def let_through(second: float) -> float:

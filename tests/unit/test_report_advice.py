@@ -2,8 +2,8 @@
 
 import pytest
 
-from ops.reports.advice import Measurement, advise
-from ops.reports.walk_postgres import Walk, sample
+from ops.reports.advice import Measurement, advise_on
+from ops.reports.walk_postgres import Walk, sample_nodes
 from reports.tree import Node, grow_tree
 
 
@@ -25,16 +25,16 @@ from reports.tree import Node, grow_tree
     ],
 )
 def test_the_advice_follows_from_what_was_measured(it: Measurement, do: str, words: str) -> None:
-    advice = advise(it)
+    advice = advise_on(it)
     assert advice.do == do
     assert words in "; ".join(advice.reasons)
 
 
 def test_what_is_saved_is_told_as_it_is_also_when_it_is_less_than_nothing() -> None:
-    assert advise(Measurement(set_ms=5.3, walk_ms=1_533, statements=700, refreshes=12)).saved == pytest.approx(
+    assert advise_on(Measurement(set_ms=5.3, walk_ms=1_533, statements=700, refreshes=12)).saved == pytest.approx(
         0.9959, abs=1e-4
     )
-    assert advise(Measurement(set_ms=5.3, refreshes=12)).saved == pytest.approx(-0.2)
+    assert advise_on(Measurement(set_ms=5.3, refreshes=12)).saved == pytest.approx(-0.2)
 
 
 def test_all_nodes_are_reckoned_from_a_sample_with_what_it_may_be_off() -> None:
@@ -46,9 +46,9 @@ def test_all_nodes_are_reckoned_from_a_sample_with_what_it_may_be_off() -> None:
 
 def test_small_and_large_subtrees_and_the_root_are_sampled() -> None:
     tree = grow_tree([Node(1, None, "", ""), *(Node(one, max(1, one // 2), "", "") for one in range(2, 100))])
-    chosen = sample(tree, 9)
+    chosen = sample_nodes(tree, 9)
     assert len(chosen) == 9
     assert chosen[-1] == 1
     assert not tree.children[chosen[0]]
-    assert sample(tree, 500)[-1] == 1
-    assert len(sample(tree, 500)) == 99
+    assert sample_nodes(tree, 500)[-1] == 1
+    assert len(sample_nodes(tree, 500)) == 99

@@ -13,7 +13,7 @@ _LONG = re.compile(rb"[0-9.]{16}")
 """No shorter number is taken for another one."""
 
 
-def misread(report: Report, documents: Mapping[int, Document]) -> Iterator[str]:
+def misread_numbers(report: Report, documents: Mapping[int, Document]) -> Iterator[str]:
     """One line for each measure that has such a number, with what to write."""
     told = set()
     for node, document in documents.items():
