@@ -18,8 +18,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .collapse import Collapsible as Collapsible
     from .confirm import NotConfirmed as NotConfirmed
+    from .digest import Collapsible as Collapsible
     from .errors import (
         InvalidRequest as InvalidRequest,
         KeyConflict as KeyConflict,

@@ -15,14 +15,14 @@ from typing import Protocol
 
 import orjson
 
-from .entry import ConflictingKey, Entry, Taken
+from .entry import ConflictingKey, EntryReceipt, JobEntry
 from .envelope import write_envelope
 from .errors import InvalidRequest, KeyConflict, PayloadTooLarge, ProducerError, UnknownReport
 from .identifier import Identifiers
 from .keys import group_of
 from .message import Message, Seal, life_of, moment_of, version_of
 from .receipt import Receipt
-from .terms import NO_DELAY as NO_DELAY, Terms, Times, epoch_ms, milliseconds
+from .send_options import NO_DELAY as NO_DELAY, SendOptions, SendTimes, epoch_ms, milliseconds
 
 BUDGET = 0.1
 """Seconds: long for Redis, short for somebody who waits for a page."""
@@ -31,7 +31,7 @@ WINDOW = timedelta(days=7)
 REFRESH = "report.refresh"
 REPORTS = "reports"
 """The kind of a refresh, and its lane."""
-AT_ONCE = Terms()
+AT_ONCE = SendOptions()
 """As soon as there is room, and however late."""
 _BATCH = 1000
 _BATCH_OCTETS = 8 * 1024 * 1024
@@ -61,8 +61,8 @@ class Composer:
         self._identifiers, self._process = Identifiers(), os.getpid()
 
     def entry(
-        self, message: Message, key: str | None = None, terms: Terms = AT_ONCE, *, job_id: str = ""
-    ) -> Entry:
+        self, message: Message, key: str | None = None, terms: SendOptions = AT_ONCE, *, job_id: str = ""
+    ) -> JobEntry:
         """A message as it goes in: everything that can be refused is refused here.
 
         Args:
@@ -76,8 +76,8 @@ class Composer:
         return self.at(message, key, now, terms.times(now), limit=terms.limit or "", job_id=job_id)
 
     def at(
-        self, message: Message, key: str | None, now: datetime, times: Times, *, limit: str, job_id: str = ""
-    ) -> Entry:
+        self, message: Message, key: str | None, now: datetime, times: SendTimes, *, limit: str, job_id: str = ""
+    ) -> JobEntry:
         """As :meth:`entry`, of a moment and on terms worked out for it; one moment serves a whole list."""
         job_id = job_id or self._new_id(group_of(message.lane))
         content = message.compose(job_id=job_id, now=moment_of(message, now, times))
@@ -89,26 +89,30 @@ class Composer:
             expires_ms=times.expires_ms,
             payload_version=version_of(message),
         )
-        entry = Entry(job_id, payload, times.delay_ms, at_ms=times.at_ms, limit=limit)
+        entry = JobEntry(job_id, payload, times.delay_ms, at_ms=times.at_ms, limit=limit)
         entry.expires_in_ms = times.expires_in_ms
         if times.expires_ms is None and times.expires_in_ms is None:
             entry.life_ms = _life_ms(message)
         return keyed(entry, key, message)
 
-    def batch(self, messages: Sequence[Message], keys: Sequence[str] | None, terms: Terms = AT_ONCE) -> "Batch":
+    def batch(
+        self, messages: Sequence[Message], keys: Sequence[str] | None, terms: SendOptions = AT_ONCE
+    ) -> "Batch":
         """All of them composed on the same terms, or the first refusal with its place in ``index``."""
         wanted: Sequence[str | None] = [None] * len(messages) if keys is None else keys
         if len(wanted) != len(messages):
             raise InvalidRequest(f"keys: {len(wanted)} keys for {len(messages)} messages; give one for each")
         return Batch(messages, wanted, self._entries(messages, wanted, terms))
 
-    def refresh(self, report: str, *, scope: int | None, delay: timedelta, board: str | None = None) -> Entry:
+    def refresh(self, report: str, *, scope: int | None, delay: timedelta, board: str | None = None) -> JobEntry:
         """The recompute of the board that a report known to be declared is on; left out, its own."""
         content = {"tenant": self.tenant, "report": report, "scope": scope}
         payload = write_envelope(REFRESH, content, enqueued_ms=epoch_ms(self._now()))
-        return Entry(f"{{{REPORTS}}}refresh:{self.tenant}:{board or report}", payload, milliseconds(delay))
+        return JobEntry(f"{{{REPORTS}}}refresh:{self.tenant}:{board or report}", payload, milliseconds(delay))
 
-    def _entries(self, messages: Sequence[Message], keys: Sequence[str | None], terms: Terms) -> list[Entry]:
+    def _entries(
+        self, messages: Sequence[Message], keys: Sequence[str | None], terms: SendOptions
+    ) -> list[JobEntry]:
         now, entries = self._now(), []
         times, limit = terms.times(now), terms.limit or ""  # refused here, terms are no single message's fault
         for place, (message, key) in enumerate(zip(messages, keys, strict=True)):
@@ -143,7 +147,7 @@ def _life_ms(message: Message) -> int | None:
     return None if life is None else milliseconds(life)
 
 
-def keyed(entry: Entry, key: str | None, content: _HasFingerprint) -> Entry:
+def keyed(entry: JobEntry, key: str | None, content: _HasFingerprint) -> JobEntry:
     """The entry under its caller's key, if there is one.
 
     Raises:
@@ -158,7 +162,9 @@ def keyed(entry: Entry, key: str | None, content: _HasFingerprint) -> Entry:
 class Batch:
     """The messages of one ``send_many``, and what the queue has said about them so far."""
 
-    def __init__(self, messages: Sequence[Message], keys: Sequence[str | None], entries: Sequence[Entry]) -> None:
+    def __init__(
+        self, messages: Sequence[Message], keys: Sequence[str | None], entries: Sequence[JobEntry]
+    ) -> None:
         self._messages = messages
         self._keys = keys
         self._entries = entries
@@ -193,12 +199,12 @@ class Batch:
         if together:
             yield together
 
-    def entries(self, places: Sequence[int]) -> list[Entry]:
+    def entries(self, places: Sequence[int]) -> list[JobEntry]:
         """The entries of one chunk."""
         return [self._entries[place] for place in places]
 
     def took(
-        self, together: Sequence[tuple[str, Sequence[int]]], answers: Sequence[list[Taken] | Exception]
+        self, together: Sequence[tuple[str, Sequence[int]]], answers: Sequence[list[EntryReceipt] | Exception]
     ) -> None:
         """Note what the queue said about the chunks of one round.
 
@@ -241,12 +247,12 @@ def naming(keys: Sequence[str | None], places: Sequence[int] | None = None) -> I
         raise conflict from None
 
 
-def receipt(message: Message, taken: Taken) -> Receipt:
+def receipt(message: Message, taken: EntryReceipt) -> Receipt:
     """What the caller gets for a message."""
     return Receipt(taken.id, message.kind, message.lane, "queued" if taken.new else "duplicate")
 
 
-def refresh_receipt(entry: Entry, *, new: bool) -> Receipt:
+def refresh_receipt(entry: JobEntry, *, new: bool) -> Receipt:
     """What the caller gets for a refresh."""
     return Receipt(entry.id, REFRESH, REPORTS, "queued" if new else "duplicate")
 

@@ -11,7 +11,7 @@ from .receipt import Cancelled
 
 
 @dataclass(slots=True)  # not frozen: that doubles the cost of making one, and a list may have fifty thousand
-class Entry:
+class JobEntry:
     """One job on its way in.
 
     Attributes:
@@ -44,7 +44,7 @@ class Entry:
 
 
 @dataclass(slots=True)  # not frozen, as an entry is not
-class Taken:
+class EntryReceipt:
     """The queue's word on one entry: the id that stands, and whether this call made it."""
 
     id: str
@@ -60,7 +60,7 @@ class ConflictingKey(Exception):
         self.known_id = known_id
 
 
-def enqueue(lane: str, entries: Sequence[Entry]) -> Operation[list[Taken]]:
+def enqueue(lane: str, entries: Sequence[JobEntry]) -> Operation[list[EntryReceipt]]:
     """Queue all entries of one lane, or none.
 
     Raises (by its reply):
@@ -71,18 +71,18 @@ def enqueue(lane: str, entries: Sequence[Entry]) -> Operation[list[Taken]]:
     for one in entries:
         arguments += [one.id, one.payload, one.due, one.key, one.fingerprint, one.window_ms, one.limit]
 
-    def read(reply: Any) -> list[Taken]:  # noqa: ANN401  a reply is whatever the script returns
+    def read(reply: Any) -> list[EntryReceipt]:  # noqa: ANN401  a reply is whatever the script returns
         if reply[0] == b"conflict":
             raise ConflictingKey(reply[1], reply[2].decode())
-        taken = [Taken(one.id, new=True) for one in entries]
+        taken = [EntryReceipt(one.id, new=True) for one in entries]
         for place, known in zip(reply[1::2], reply[2::2], strict=True):
-            taken[place] = Taken(known.decode(), new=False)
+            taken[place] = EntryReceipt(known.decode(), new=False)
         return taken
 
     return Operation("enqueue", [keys.queue, keys.wake, keys.counters], arguments, read)
 
 
-def enqueue_latest(lane: str, entry: Entry) -> Operation[bool]:
+def enqueue_latest(lane: str, entry: JobEntry) -> Operation[bool]:
     """Queue a recompute; True when the id was not waiting yet."""
     keys = LaneKeys(lane)
     names = [keys.queue, keys.wake, keys.counters, keys.leases, keys.next, keys.dead]

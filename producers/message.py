@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 from .errors import InvalidRequest
-from .terms import Times
+from .send_options import SendTimes
 
 
 class Message(Protocol):
@@ -55,7 +55,7 @@ def life_of(message: Message) -> timedelta | None:
     return life
 
 
-def moment_of(message: Message, now: datetime, times: Times) -> datetime:
+def moment_of(message: Message, now: datetime, times: SendTimes) -> datetime:
     """Return the moment that a message is composed for: its due time if it is ``dated = "due"``, else the call."""
     if not times.wait_ms or getattr(message, "dated", None) != "due":
         return now

@@ -7,7 +7,6 @@ from typing import Literal, Self
 
 from redis.asyncio import Redis
 
-from .collapse import Collapsible, Gathering
 from .compose import (
     BUDGET,
     REPORTS,
@@ -21,14 +20,15 @@ from .compose import (
     refresh_receipt,
     unusable_address,
 )
+from .digest import Collapsible, DigestItem
 from .entry import cancel, enqueue, enqueue_latest
 from .keys import catalogue, tag_of
 from .link.links import Links
 from .message import Message, Seal
 from .queue import Queue
 from .receipt import Cancelled, Receipt
+from .send_options import NO_DELAY, SendOptions
 from .suppression import EVERYTHING, Reason, Refusal, Weighed, addition, refusal, removal
-from .terms import NO_DELAY, Terms
 
 
 class Producer:
@@ -129,7 +129,7 @@ class Producer:
             PayloadTooLarge: over 256 KiB.
             NotEnqueued: Redis did not take it within the budget.
         """
-        entry = self._composer.entry(message, key, Terms(delay, at, expires, limit))
+        entry = self._composer.entry(message, key, SendOptions(delay, at, expires, limit))
         with naming([key]):
             (taken,) = await self._queue.carry(enqueue(message.lane, [entry]))
         return receipt(message, taken)
@@ -157,7 +157,7 @@ class Producer:
                 ``receipts`` holds what was.
             NotEnqueued: as :meth:`send`; ``receipts`` holds what was queued for certain.
         """
-        batch = self._composer.batch(messages, keys, Terms(at=at, expires=expires, limit=limit))
+        batch = self._composer.batch(messages, keys, SendOptions(at=at, expires=expires, limit=limit))
         for together in batch.rounds():
             chunks = [enqueue(lane, batch.entries(places)) for lane, places in together]
             answers = await self._queue.carry_all(chunks)
@@ -183,7 +183,7 @@ class Producer:
             PayloadTooLarge: over 256 KiB.
             NotEnqueued: Redis did not take it within the budget.
         """
-        gathering = Gathering(self._composer, digest, key)
+        gathering = DigestItem(self._composer, digest, key)
         with naming([key]):
             return await self._queue.gather(gathering)
 

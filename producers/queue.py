@@ -9,12 +9,12 @@ from weakref import WeakValueDictionary
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from .collapse import Gathering
 from .confirm import confirmed
+from .digest import DigestItem
 from .errors import InvalidRequest, NotEnqueued
 from .faults import in_our_words, no_answer, no_connection, unreachable
 from .keys import LaneKeys, tag_of
-from .link.budget import Late
+from .link.budget import DeadlineMissed
 from .link.links import Caller, Links, open_links
 from .operation import Call, Operation, Result
 from .receipt import Receipt
@@ -55,7 +55,7 @@ class Queue:
         return self._links.within(self._budget, tag, self._words)
 
     def _words(self, error: Exception) -> NotEnqueued:
-        if isinstance(error, Late):
+        if isinstance(error, DeadlineMissed):
             return (no_answer if error.is_connected else no_connection)(self._budget)
         return in_our_words(error) if isinstance(error, RedisError) else unreachable(cast("OSError", error))
 
@@ -74,7 +74,7 @@ class Queue:
         results = await asyncio.gather(*map(self.carry, operations), return_exceptions=True)
         return cast("list[Result | Exception]", results)
 
-    async def gather(self, gathering: Gathering) -> Receipt:
+    async def gather(self, gathering: DigestItem) -> Receipt:
         """Put an item into a digest: asked again, with what was found, until nothing has come between.
 
         Items of one key take turns here, because all but one would have come in vain; a turn is waited for within

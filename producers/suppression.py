@@ -57,7 +57,7 @@ Weighed = Literal["suppressed", "counted", "noted", "doubtful"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Suppressed:
+class Suppression:
     """One reason not to write to an address.
 
     Attributes:
@@ -216,23 +216,23 @@ def removal(digest: str, *, by: str, reason: str, scope: str) -> Operation[int]:
     return _operation("remove", digest, [reason, scope, "", by, "", ""], int)
 
 
-async def reasons_of(call: Call, digest: str) -> tuple[Suppressed, ...]:
+async def reasons_of(call: Call, digest: str) -> tuple[Suppression, ...]:
     """What stands against an address, whatever the stream; nothing when it may be written to."""
     return read_reasons(await call("HGET", MAIL_SUPPRESSION, digest), now=datetime.now(UTC))
 
 
-def read_reasons(octets: bytes | None, *, now: datetime) -> tuple[Suppressed, ...]:
+def read_reasons(octets: bytes | None, *, now: datetime) -> tuple[Suppression, ...]:
     """A value of the list as the reasons that still hold; one that cannot be read holds for ever, to be safe."""
     if not octets:
         return ()
     try:
         found = [_read(name, facts) for name, facts in orjson.loads(octets)["reasons"].items()]
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError):
-        return (Suppressed(reason="unreadable", scope=EVERYTHING, at=now, until=None, by="", evidence=""),)
+        return (Suppression(reason="unreadable", scope=EVERYTHING, at=now, until=None, by="", evidence=""),)
     return tuple(one for one in found if one.until is None or one.until > now)
 
 
-def blocking(reasons: tuple[Suppressed, ...], *, stream: str, essential: bool) -> Suppressed | None:
+def blocking(reasons: tuple[Suppression, ...], *, stream: str, essential: bool) -> Suppression | None:
     """The reason for which a mail of this stream does not go, or None.
 
     Args:
@@ -277,10 +277,10 @@ def _milliseconds(life: timedelta | None) -> Argument:
     return "" if life is None else round(life / timedelta(milliseconds=1))
 
 
-def _read(name: str, facts: Mapping[str, Any]) -> Suppressed:
+def _read(name: str, facts: Mapping[str, Any]) -> Suppression:
     reason, _, scope = name.partition(" ")
     until_ms = facts.get("until_ms")
-    return Suppressed(
+    return Suppression(
         reason=reason,
         scope=scope,
         at=_moment(facts["at_ms"]),

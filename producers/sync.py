@@ -11,7 +11,6 @@ from typing import Literal, Self
 
 from redis import Redis
 
-from .collapse import Collapsible, Gathering
 from .compose import (
     BUDGET,
     REPORTS,
@@ -25,14 +24,15 @@ from .compose import (
     refresh_receipt,
     unusable_address,
 )
+from .digest import Collapsible, DigestItem
 from .entry import cancel, enqueue, enqueue_latest
 from .keys import catalogue, tag_of
 from .link.sync import SyncLinks
 from .message import Message, Seal
 from .receipt import Cancelled, Receipt
+from .send_options import NO_DELAY, SendOptions
 from .suppression import EVERYTHING, Reason, Refusal, Weighed, addition, refusal, removal
 from .sync_queue import SyncQueue
-from .terms import NO_DELAY, Terms
 
 
 class SyncProducer:
@@ -129,7 +129,7 @@ class SyncProducer:
             PayloadTooLarge: over 256 KiB.
             NotEnqueued: Redis did not take it within the budget.
         """
-        entry = self._composer.entry(message, key, Terms(delay, at, expires, limit))
+        entry = self._composer.entry(message, key, SendOptions(delay, at, expires, limit))
         with naming([key]):
             (taken,) = self._queue.carry(enqueue(message.lane, [entry]))
         return receipt(message, taken)
@@ -157,7 +157,7 @@ class SyncProducer:
                 ``receipts`` holds what was.
             NotEnqueued: as :meth:`send`; ``receipts`` holds what was queued for certain.
         """
-        batch = self._composer.batch(messages, keys, Terms(at=at, expires=expires, limit=limit))
+        batch = self._composer.batch(messages, keys, SendOptions(at=at, expires=expires, limit=limit))
         for together in batch.rounds():
             chunks = [enqueue(lane, batch.entries(places)) for lane, places in together]
             answers = self._queue.carry_all(chunks)
@@ -183,7 +183,7 @@ class SyncProducer:
             PayloadTooLarge: over 256 KiB.
             NotEnqueued: Redis did not take it within the budget.
         """
-        gathering = Gathering(self._composer, digest, key)
+        gathering = DigestItem(self._composer, digest, key)
         with naming([key]):
             return self._queue.gather(gathering)
 

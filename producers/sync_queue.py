@@ -7,8 +7,8 @@ from typing import Any
 from redis import Redis
 from redis.exceptions import NoScriptError, RedisError, ResponseError, TimeoutError as RedisTimeoutError
 
-from .collapse import Gathering
 from .confirm import NotConfirmed, believed, confirmation
+from .digest import DigestItem
 from .entry import ConflictingKey
 from .errors import NotEnqueued
 from .faults import in_our_words, no_answer, no_connection
@@ -75,7 +75,7 @@ class SyncQueue:
             results |= zip(places, map(_result, together, replies), strict=True)
         return [results[place] for place in range(len(operations))]
 
-    def gather(self, gathering: Gathering) -> Receipt:
+    def gather(self, gathering: DigestItem) -> Receipt:
         """Put an item into a digest: asked again, with what was found, until nothing has come between.
 
         Raises:

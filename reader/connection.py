@@ -26,7 +26,7 @@ from redis.exceptions import RedisError, ResponseError
 import background
 from clocks import ClockReading, running_us
 from producers.link import IDLE_SECONDS, NOT_THE_PRIMARY, Argument, Link, says
-from producers.link.wire import Waiting, Wire, pack
+from producers.link.wire import ReplyWaiter, Wire, pack
 from reader.clock import RedisClock
 
 DEADLINE = timedelta(milliseconds=50)
@@ -94,7 +94,7 @@ class Connection:
         self._deadline = deadline.total_seconds()
         self._rest_until = 0.0
         self._wire: Wire | None = None
-        self._waiting: deque[tuple[float, Waiting]] = deque()
+        self._waiting: deque[tuple[float, ReplyWaiter]] = deque()
         self._watching = False
         self._beating: asyncio.Task[None] | None = None
         self._heard_at = -inf
@@ -123,7 +123,7 @@ class Connection:
         self._expect(asked)
         return asked
 
-    def send_packed(self, commands: bytes, waiting: Waiting, replies: int) -> bool:
+    def send_packed(self, commands: bytes, waiting: ReplyWaiter, replies: int) -> bool:
         """Send commands at once, if there is a connection in use: whether there was. None is made for them."""
         wire = self._wire
         if wire is None or wire.closed or wire.silent_for(IDLE_SECONDS):
@@ -244,7 +244,7 @@ class Connection:
         if self._copy is not None and message[0] == b"invalidate":
             self._copy.changed(message[1])
 
-    def _expect(self, waiting: Waiting) -> None:
+    def _expect(self, waiting: ReplyWaiter) -> None:
         loop = asyncio.get_running_loop()
         self._waiting.append((loop.time() + self._deadline, waiting))
         if not self._watching:
@@ -264,7 +264,7 @@ class Connection:
         else:  # this process may have been the one that was late: what has arrived is read first
             loop.call_later(_READ_FIRST_S, self._give_up, waiting[0][1])
 
-    def _give_up(self, oldest: Waiting) -> None:
+    def _give_up(self, oldest: ReplyWaiter) -> None:
         if oldest.done():
             self._watch()
             return

@@ -1,7 +1,7 @@
 """What the asker may see: the roots of the session behind a token.
 
-Sessions are looked at by plain reads (`sessions.glance`), because a reader's user may write none: a token that is
-met for the first time takes two round trips; from then on the look leaves in one write with that at the report.
+Sessions are looked at by plain reads (`sessions.quick_load`), because a reader's user may write none: a token that
+is met for the first time takes two round trips; from then on the look leaves in one write with that at the report.
 The only write is that of a use, once a minute: a longer time to live.
 
 Where a copy is kept, a session in it is believed while it is provably current, and `MEMORY_S` longer when Redis
@@ -25,8 +25,8 @@ from reader.cache import ReplyCache
 from reader.connection import Connection
 from reader.memo import RecentNotes, memo
 from sessions.errors import SessionsUnavailable
-from sessions.glance import Glance, Record, first_look, is_due, is_over, living, read
-from sessions.token import Place, place_of
+from sessions.quick_load import QuickLoad, Record, first_look, is_due, is_over, living, read
+from sessions.token import SessionPlace, place_of
 
 MEMORY_S = 60.0
 """How long after its last proof a remembered session opens remembered reports."""
@@ -45,8 +45,8 @@ class KnownToken:
         slid_ms: when this process last told of a use.
     """
 
-    place: Place
-    glance: Glance
+    place: SessionPlace
+    glance: QuickLoad
     commands: bytes = field(repr=False)
     slid_ms: int = 0
 
@@ -55,7 +55,7 @@ class KnownToken:
 class SessionQuery:
     """A session that was asked for; for `Guard.roots`."""
 
-    place: Place
+    place: SessionPlace
     known: KnownToken | None
     replies: tuple[asyncio.Future[Any], ...] = field(repr=False)
     generation: int = 0
@@ -166,13 +166,19 @@ class Guard:
             return roots
         return await self._found(token, asked.place, await ask(*first_look(asked.place)), counts)
 
-    async def _found(self, token: str, place: Place, reply: Record, counts: bool) -> AbstractSet[int] | None:  # noqa: FBT001  passed on
+    async def _found(
+        self,
+        token: str,
+        place: SessionPlace,
+        reply: Record,
+        counts: bool,  # noqa: FBT001  passed on
+    ) -> AbstractSet[int] | None:
         """See what there is behind a token, and note how to look at it from now on."""
         found = await read(self._connection.ask, place, reply)
         if found is None:
             self._glances.drop(token)
             return None
-        glance = Glance.at(found.place, found.user)
+        glance = QuickLoad.at(found.place, found.user)
         known = KnownToken(found.place, glance, pack(glance.record) + pack(glance.epoch))
         if found.place == place:  # else it has a new token, and this one goes on for a moment only
             self._glances.note(token, known)

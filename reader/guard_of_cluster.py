@@ -19,8 +19,8 @@ from producers.link.links import Links
 from reader.guard import Guard, SessionQuery, now_ms, read_roots
 from reader.memo import RecentNotes
 from sessions.errors import SessionsUnavailable
-from sessions.glance import Found, Glance, first_look, is_due, read
-from sessions.token import Place, place_of
+from sessions.quick_load import LiveRecord, QuickLoad, first_look, is_due, read
+from sessions.token import SessionPlace, place_of
 
 _SLID_BYTES = 16 << 20
 """Of the sessions whose last reported use is remembered."""
@@ -69,7 +69,7 @@ class ClusterGuard(Guard):
             SessionsUnavailable: Redis did not say, or not in the sessions' format.
         """
         del token
-        found: Found | None = await asked.replies[0]
+        found: LiveRecord | None = await asked.replies[0]
         if found is None:
             return None
         if counts:
@@ -80,7 +80,7 @@ class ClusterGuard(Guard):
         """Close the connections."""
         await self._links.close()
 
-    async def _load(self, place: Place) -> Found | None:
+    async def _load(self, place: SessionPlace) -> LiveRecord | None:
         tag = tag_of(place.session_key)
         send = self._links.of(tag).call
         try:
@@ -89,7 +89,7 @@ class ClusterGuard(Guard):
         except (RedisError, OSError) as error:  # a timeout is an OSError
             raise SessionsUnavailable(f"Redis did not serve the sessions: {error}") from error
 
-    def _note_use(self, found: Found) -> None:
+    def _note_use(self, found: LiveRecord) -> None:
         """Count a use of the session, if that is due; nobody waits for it."""
         now, digest = now_ms(), found.place.digest
         if not is_due(found.record, self._slid.get(digest, 0), now):
@@ -99,9 +99,9 @@ class ClusterGuard(Guard):
         self._sliding.add(sliding)
         sliding.add_done_callback(self._sliding.discard)
 
-    async def _slide(self, found: Found) -> None:
+    async def _slide(self, found: LiveRecord) -> None:
         tag = tag_of(found.place.session_key)
-        commands = Glance.at(found.place, found.user).slide(found.record)
+        commands = QuickLoad.at(found.place, found.user).slide(found.record)
         try:
             async with self._links.within(self._deadline, tag):
                 for reply in await self._links.of(tag).call_many(commands):
@@ -111,7 +111,7 @@ class ClusterGuard(Guard):
             log.warning("Redis does not take note of a use of a session: %s", error)
 
 
-def _look_at(loaded: asyncio.Future[Found | None]) -> None:
+def _look_at(loaded: asyncio.Future[LiveRecord | None]) -> None:
     """Whoever still waits is told; a request that ended before is not to be reported as a fault."""
     if not loaded.cancelled():
         loaded.exception()

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from producers.link.wire import Waiting, pack
+from producers.link.wire import ReplyWaiter, pack
 from reader.cache import ReplyCache
 from reader.clock import RedisClock
 from reader.connection import Connection, StoreUnavailable as StoreUnavailable
@@ -212,7 +212,7 @@ class StoredReports:
             self._copy.keep(asked.key, part, found, size=_OVERHEAD, asked_at=asked_at, stamp=stamp)
         return found
 
-    def send(self, commands: bytes, waiting: Waiting, replies: int) -> bool:
+    def send(self, commands: bytes, waiting: ReplyWaiter, replies: int) -> bool:
         """Send a look's commands over the connection that there is: whether there is one."""
         return self._connection.send_packed(commands, waiting, replies)
 

@@ -20,7 +20,6 @@ Example:
 
 """
 
-from .calls import SERVICE_USER as SERVICE_USER
 from .errors import (
     SessionConflict as SessionConflict,
     SessionError as SessionError,
@@ -29,6 +28,7 @@ from .errors import (
     SessionsUnavailable as SessionsUnavailable,
 )
 from .middleware import SessionMiddleware as SessionMiddleware
+from .operations import SERVICE_USER as SERVICE_USER
 from .session import Session as Session
 from .store import Sessions as Sessions
 from .sync import SyncSessions as SyncSessions

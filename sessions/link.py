@@ -16,7 +16,7 @@ from redis.asyncio import Redis
 
 
 @runtime_checkable
-class Links(Protocol):
+class SessionLinks(Protocol):
     """For asyncio."""
 
     async def run(
@@ -29,7 +29,7 @@ class Links(Protocol):
 
 
 @runtime_checkable
-class SyncLinks(Protocol):
+class SyncSessionLinks(Protocol):
     """For threads."""
 
     def run(
@@ -41,14 +41,18 @@ class SyncLinks(Protocol):
         """Close the connections."""
 
 
-def open_links(server: str | Redis | Links) -> Links:
+def open_links(server: str | Redis | SessionLinks) -> SessionLinks:
     """The way to a server. Raises ValueError for an address that is none."""
-    return server if isinstance(server, Links) else cast("Links", _room("links").open_links(server))
+    return server if isinstance(server, SessionLinks) else cast("SessionLinks", _room("links").open_links(server))
 
 
-def open_sync_links(server: str | BlockingRedis | SyncLinks) -> SyncLinks:
+def open_sync_links(server: str | BlockingRedis | SyncSessionLinks) -> SyncSessionLinks:
     """The same for threads."""
-    return server if isinstance(server, SyncLinks) else cast("SyncLinks", _room("sync").SyncLinks(server))
+    return (
+        server
+        if isinstance(server, SyncSessionLinks)
+        else cast("SyncSessionLinks", _room("sync").SyncLinks(server))
+    )
 
 
 def _room(part: str) -> Any:  # noqa: ANN401  a module

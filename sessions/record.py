@@ -15,7 +15,7 @@ import orjson
 
 from .errors import SessionRefused, SessionsUnavailable
 from .session import Session
-from .token import Place
+from .token import SessionPlace
 
 FIELDS = ("v", "u", "e", "c", "a", "i", "t", "l", "d")
 
@@ -36,7 +36,7 @@ def encode(data: Mapping[str, Any]) -> bytes:
     return encoded
 
 
-def decode(place: Place, record: Sequence[bytes | str]) -> Session:
+def decode(place: SessionPlace, record: Sequence[bytes | str]) -> Session:
     """A session from the fields of a script. Raises SessionsUnavailable for what is not the wire format."""
     try:
         fields = dict(zip(FIELDS, map(_text, record), strict=True))

@@ -13,8 +13,8 @@ import re
 from collections.abc import Collection
 from datetime import timedelta
 
-from .calls import SERVICE_USER, Call, begin
 from .errors import SessionRefused
+from .operations import SERVICE_USER, SessionOperation, begin
 from .session import Session
 
 TOKENS_LIMIT = 100
@@ -23,7 +23,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", re.ASCII)
 _NODE_LIMIT = 2**63 - 1
 
 
-def create(name: str, roots: Collection[int], *, lasts: timedelta) -> Call[tuple[str, Session]]:
+def create(name: str, roots: Collection[int], *, lasts: timedelta) -> SessionOperation[tuple[str, Session]]:
     """A new token for a machine.
 
     Args:

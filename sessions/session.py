@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from .token import Place
+from .token import SessionPlace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,7 +18,7 @@ class Session:
     read. The session ends `idle` after its last use, at the latest at `expires_at`.
     """
 
-    place: Place
+    place: SessionPlace
     version: int
     user: str = field(repr=False)
     created_at: datetime

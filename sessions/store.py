@@ -21,12 +21,12 @@ from typing import Any, Protocol, TypeVar
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from . import calls, service
-from .calls import ABSOLUTE, DEADLINE, GRACE, IDLE, Call
+from . import operations as calls, service
 from .errors import SessionsUnavailable
-from .link import Links, open_links
+from .link import SessionLinks, open_links
+from .operations import ABSOLUTE, DEADLINE, GRACE, IDLE, SessionOperation
 from .session import Session
-from .token import Place, place_of, tag_of
+from .token import SessionPlace, place_of, tag_of
 
 Result = TypeVar("Result")
 
@@ -59,7 +59,7 @@ class Sessions:
     """
 
     def __init__(
-        self, redis: Redis | Links, *, deadline: timedelta = DEADLINE, epochs: Epochs | None = None
+        self, redis: Redis | SessionLinks, *, deadline: timedelta = DEADLINE, epochs: Epochs | None = None
     ) -> None:
         self._links = open_links(redis)
         self._epochs = epochs
@@ -159,7 +159,7 @@ class Sessions:
 
         False when it had ended already. Raises SessionsUnavailable.
         """
-        return await self._run(calls.revoke(Place(tag_of(user), digest)))
+        return await self._run(calls.revoke(SessionPlace(tag_of(user), digest)))
 
     async def revoke_user(self, user: str) -> int:
         """End all sessions of a user, in constant time (a leaver, say); the user's new epoch.
@@ -181,7 +181,7 @@ class Sessions:
         known = [] if self._epochs is None else await self._epochs.all()
         return sum([await self._run(calls.restore_epoch(user, epoch)) for user, epoch in known])
 
-    async def _run(self, call: Call[Result]) -> Result:
+    async def _run(self, call: SessionOperation[Result]) -> Result:
         try:
             reply = await self._links.run(source(call.script), call.keys, call.arguments, seconds=self._deadline)
         except (RedisError, OSError) as error:  # a timeout is an OSError

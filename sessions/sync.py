@@ -13,13 +13,13 @@ from typing import Any, Protocol, TypeVar
 from redis import Redis
 from redis.exceptions import RedisError
 
-from . import calls, service
-from .calls import ABSOLUTE, DEADLINE, GRACE, IDLE, Call
+from . import operations as calls, service
 from .errors import SessionsUnavailable
-from .link import SyncLinks, open_sync_links
+from .link import SyncSessionLinks, open_sync_links
+from .operations import ABSOLUTE, DEADLINE, GRACE, IDLE, SessionOperation
 from .session import Session
 from .store import source
-from .token import Place, place_of, tag_of
+from .token import SessionPlace, place_of, tag_of
 
 Result = TypeVar("Result")
 
@@ -46,7 +46,7 @@ class SyncSessions:
     """
 
     def __init__(
-        self, redis: Redis | SyncLinks, *, deadline: timedelta = DEADLINE, epochs: SyncEpochs | None = None
+        self, redis: Redis | SyncSessionLinks, *, deadline: timedelta = DEADLINE, epochs: SyncEpochs | None = None
     ) -> None:
         self._links = open_sync_links(redis)
         self._epochs = epochs
@@ -143,7 +143,7 @@ class SyncSessions:
 
         False when it had ended already. Raises SessionsUnavailable.
         """
-        return self._run(calls.revoke(Place(tag_of(user), digest)))
+        return self._run(calls.revoke(SessionPlace(tag_of(user), digest)))
 
     def revoke_user(self, user: str) -> int:
         """End all sessions of a user, in constant time (a leaver, say); the user's new epoch.
@@ -165,7 +165,7 @@ class SyncSessions:
         known = [] if self._epochs is None else self._epochs.all()
         return sum([self._run(calls.restore_epoch(user, epoch)) for user, epoch in known])
 
-    def _run(self, call: Call[Result]) -> Result:
+    def _run(self, call: SessionOperation[Result]) -> Result:
         try:
             reply = self._links.run(source(call.script), call.keys, call.arguments, seconds=self._deadline)
         except (RedisError, OSError) as error:  # a timeout is an OSError

@@ -22,7 +22,7 @@ _TOKEN = re.compile(r"ms1\.([0-9a-f]{8})\.[A-Za-z0-9_-]{43}")
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class SessionPlace:
     """Where one session is kept: its user's tag and the hash of its token."""
 
     tag: str
@@ -44,14 +44,14 @@ def mint(user: str) -> str:
     return f"ms1.{tag_of(user)}.{secrets.token_urlsafe(32)}"
 
 
-def place_of(token: str) -> Place | None:
+def place_of(token: str) -> SessionPlace | None:
     """Where the session of this token is kept; None when the text is not a token at all.
 
     >>> place_of("hello") is None
     True
     """
     found = _TOKEN.fullmatch(token)
-    return Place(found[1], sha256(token.encode()).hexdigest()) if found else None
+    return SessionPlace(found[1], sha256(token.encode()).hexdigest()) if found else None
 
 
 def tag_of(user: str) -> str:

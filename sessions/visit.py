@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
-from .calls import ABSOLUTE, IDLE, SERVICE_USER
 from .errors import SessionRefused
+from .operations import ABSOLUTE, IDLE, SERVICE_USER
 from .session import Session
 from .store import Sessions
 

@@ -10,7 +10,7 @@ from producers import Producer, SyncProducer
 from producers.compose import BUDGET
 from reader.connection import Connection
 from sessions import Sessions, SyncSessions
-from sessions.calls import DEADLINE
+from sessions.operations import DEADLINE
 
 Ask = Callable[[], Awaitable[object]]
 MAIL = Mail(to="ana@example.com", subject="Hola", text="Hola")

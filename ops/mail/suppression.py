@@ -26,7 +26,7 @@ from producers.keys import MAIL_SUPPRESSION, MAIL_SUPPRESSION_LOG
 from producers.suppression import (
     EVERYTHING,
     REASONS,
-    Suppressed,
+    Suppression,
     digest_of,
     read_reasons,
     reasons_of,
@@ -45,7 +45,7 @@ class SuppressedAddress:
 
     digest: str
     domain: str
-    reasons: tuple[Suppressed, ...]
+    reasons: tuple[Suppression, ...]
 
 
 async def list_suppressed(redis: Redis) -> AsyncIterator[SuppressedAddress]:
@@ -147,7 +147,7 @@ An address that is really gone: ./run ops mail suppress ADDRESS"""
 _HEADS = ("REASON", "SCOPE", "SINCE", "UNTIL", "BY")
 
 
-def _words(one: Suppressed) -> list[str]:
+def _words(one: Suppression) -> list[str]:
     until = "for ever" if one.until is None else f"{one.until:%Y-%m-%d}"
     return [one.reason, one.scope, f"{one.at:%Y-%m-%d}", until, one.by]
 

@@ -20,7 +20,7 @@ from ops import arguments
 from ops.command import Command, CommandRefused, CommandResult, Tools
 from ops.mail.suppression import digest_or_refused, is_digest, list_suppressed, operator
 from ops.table import table
-from producers.suppression import EVERYTHING, REASONS, Suppressed, reasons_of, unsuppress
+from producers.suppression import EVERYTHING, REASONS, Suppression, reasons_of, unsuppress
 
 _BOUNCES = ("hard_bounce", "soft_bounce")
 _SHOWN_DOMAINS = 20
@@ -37,7 +37,7 @@ class SuppressionFilter:
     reasons: Sequence[str]
     scope: str
 
-    def fits(self, domain: str, one: Suppressed) -> bool:
+    def fits(self, domain: str, one: Suppression) -> bool:
         """Whether a reason against an address of this domain is meant."""
         return (
             self.domain in {None, domain}

@@ -1,4 +1,4 @@
-"""A bounded wait for Redis: an answer in time, or :class:`Late` in time."""
+"""A bounded wait for Redis: an answer in time, or :class:`DeadlineMissed` in time."""
 
 import asyncio
 from collections.abc import Callable
@@ -11,7 +11,7 @@ Words = Callable[[Exception], Exception]
 """Turns a fault of Redis, of the network or of time into the caller's own error."""
 
 
-class Late(TimeoutError):
+class DeadlineMissed(TimeoutError):
     """Redis did not answer in time.
 
     Attributes:
@@ -23,7 +23,7 @@ class Late(TimeoutError):
         self.is_connected = is_connected
 
 
-class Droppable(Protocol):
+class DroppableLink(Protocol):
     """A link, as far as a budget needs it."""
 
     @property
@@ -49,7 +49,7 @@ class Budget:
 
     __slots__ = ("_link", "_seconds", "_timeout", "_words")
 
-    def __init__(self, seconds: float, link: Droppable | None, words: Words | None = None) -> None:
+    def __init__(self, seconds: float, link: DroppableLink | None, words: Words | None = None) -> None:
         self._seconds = seconds
         self._link = link
         self._words = words
@@ -65,17 +65,17 @@ class Budget:
             await self._timeout.__aexit__(kind, error, trace)
         except TimeoutError as late:
             raise self._told(self._late()) from late
-        if isinstance(error, TimeoutError) and not isinstance(error, Late):  # of an attempt to connect
+        if isinstance(error, TimeoutError) and not isinstance(error, DeadlineMissed):  # of an attempt to connect
             raise self._told(self._late()) from error
         if self._words is not None and isinstance(error, RedisError | OSError):
             raise self._words(error) from error
 
-    def _told(self, late: Late) -> Exception:
+    def _told(self, late: DeadlineMissed) -> Exception:
         return late if self._words is None else self._words(late)
 
-    def _late(self) -> Late:
+    def _late(self) -> DeadlineMissed:
         if self._link is None:
-            return Late(self._seconds, is_connected=True)
+            return DeadlineMissed(self._seconds, is_connected=True)
         is_connected = bool(self._link.connection)
         self._link.drop()
-        return Late(self._seconds, is_connected=is_connected)
+        return DeadlineMissed(self._seconds, is_connected=is_connected)

@@ -21,7 +21,7 @@ from redis.asyncio import (
 )
 
 from .address import Address, read_address
-from .client_connection import Found, Tried
+from .client_connection import CheckedConnection, PrimaryConnection
 from .client_of_cluster import Cluster
 
 CONNECTIONS = 32
@@ -78,9 +78,9 @@ def open_pool(
     address = read_address(url)
     options |= _limits(seconds) | _check(address) | {"max_connections": CONNECTIONS}
     base = _class(address)
-    before: tuple[type, ...] = (Tried,) if tried else ()
+    before: tuple[type, ...] = (CheckedConnection,) if tried else ()
     if address.asked:
-        before = (Found, *before)
+        before = (PrimaryConnection, *before)
         options |= {"address": address, "tag": tag}
     connection = cast("type[Connection]", type(base.__name__, (*before, base), {})) if before else base
     return kind(**(address.options | options | {"connection_class": connection}))

@@ -16,7 +16,7 @@ _TRY_SECONDS = 0.1
 """For the answer of an idle connection."""
 
 
-class Found:
+class PrimaryConnection:
     """A connection to whoever is the primary when it is made. Stands before one of redis-py's classes."""
 
     is_connected: bool
@@ -41,7 +41,7 @@ class Found:
             raise ConnectionLost("the server is no longer the primary") from error
 
 
-class Tried:
+class CheckedConnection:
     """A connection that is tried before it is used when it was silent for long.
 
     A firewall forgets an idle flow without a word, and nobody answers what is sent on it then. A try takes a part

@@ -23,7 +23,7 @@ from redis.exceptions import (
 )
 
 from .address import Address
-from .client_connection import Tried
+from .client_connection import CheckedConnection
 from .cluster import guarded, tag_of
 
 _OF_NO_KEY = frozenset({"PING", "TIME"})
@@ -53,7 +53,7 @@ class Cluster(RedisCluster):
             node.connection_kwargs |= database
         kind = SSLConnection if address.secure else Connection
         client.connection_kwargs["connection_class"] = type(
-            kind.__name__, (Tried, kind), {}
+            kind.__name__, (CheckedConnection, kind), {}
         )  # for nodes found later
         return client
 

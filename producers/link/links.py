@@ -98,14 +98,14 @@ class Links(Caller):
             return self._by_loop.setdefault(loop, made)
 
 
-class Client(Caller):
+class ApplicationClient(Caller):
     """An application's redis-py client, which looks after its own connections."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
         self.call = redis.execute_command
 
-    def of(self, tag: str) -> "Client":
+    def of(self, tag: str) -> "ApplicationClient":
         """Itself: it has one way for all keys."""
         del tag
         return self
@@ -128,4 +128,4 @@ def open_links(server: str | Redis | Caller) -> Caller:
     """
     if isinstance(server, str):
         return Links(server)
-    return server if isinstance(server, Caller) else Client(server)
+    return server if isinstance(server, Caller) else ApplicationClient(server)

@@ -4,7 +4,7 @@ Those who know are the sentinels of a service, or the nodes of a cluster. One th
 costs no time, and one that names a dead server or a replica does no harm as long as another names the primary.
 :mod:`.race` does the same for threads, by the decisions of this file.
 
-What can go wrong: nobody answers or knows (:class:`Unknown`), or nobody who is named can be reached.
+What can go wrong: nobody answers or knows (:class:`PrimaryUnknown`), or nobody who is named can be reached.
 """
 
 import asyncio
@@ -82,11 +82,11 @@ async def _ask(host: Host, address: Address, tag: str, context: ssl.SSLContext |
         finally:
             wire.abort()
     except (RedisError, OSError) as error:
-        raise Unknown(address, tag, error) from error
+        raise PrimaryUnknown(address, tag, error) from error
     return read_answer(reply, address, tag=tag, asked=host)
 
 
-class Unknown(ConnectionLost):
+class PrimaryUnknown(ConnectionLost):
     """One who should know the primary does not, or does not answer.
 
     Args:
@@ -100,7 +100,7 @@ class Unknown(ConnectionLost):
         super().__init__(f"no {who}; check the address" + (f" ({error})" if error else ""))
 
 
-class Refused(ConnectionLost):
+class PrimaryRefused(ConnectionLost):
     """The server that is named is known not to be the primary; `slots` is the answer that names it."""
 
     def __init__(self, slots: Slots) -> None:
@@ -116,7 +116,7 @@ def questions(address: Address) -> list[tuple[Argument, ...]]:
 def read_answer(reply: object, address: Address, *, tag: str, asked: Host) -> Slots:
     """Which primary has which slots; that of a service has all. Raises Unknown when the reply is a refusal."""
     if isinstance(reply, ResponseError):
-        raise Unknown(address, tag, reply) from reply
+        raise PrimaryUnknown(address, tag, reply) from reply
     return cluster.read_answer(reply, asked=asked) if address.cluster else sentinel.read_answer(reply)
 
 
@@ -124,9 +124,9 @@ def named_by(slots: Slots, address: Address, *, tag: str, refused: Host | None) 
     """The primary that an answer names. Raises Unknown, Refused."""
     named = owner(slots, tag)
     if named is None:
-        raise Unknown(address, tag)
+        raise PrimaryUnknown(address, tag)
     if named == refused:
-        raise Refused(slots)
+        raise PrimaryRefused(slots)
     return named
 
 
@@ -136,9 +136,9 @@ def last_resort(troubles: Sequence[Exception], refused: Host | None) -> tuple[Sl
     A server that was reached and failed says more than somebody who knows none.
     """
     for one in troubles:
-        if isinstance(one, Refused) and refused is not None:
+        if isinstance(one, PrimaryRefused) and refused is not None:
             return one.slots, refused
-    raise min(troubles, key=lambda one: isinstance(one, Unknown))
+    raise min(troubles, key=lambda one: isinstance(one, PrimaryUnknown))
 
 
 def tls(address: Address) -> ssl.SSLContext | None:

@@ -15,7 +15,7 @@ from redis.exceptions import RedisError, TimeoutError as RedisTimeoutError
 from .address import Address, Host
 from .cluster import Slots
 from .deadline import seconds_left
-from .primary import Reached, Unknown, last_resort, named_by
+from .primary import PrimaryUnknown, Reached, last_resort, named_by
 
 
 class Race(Generic[Reached]):
@@ -81,10 +81,10 @@ class Race(Generic[Reached]):
         """What was reached; None when another thread is on its way there, or was first."""
         try:
             slots = self._ask(asked)
-        except Unknown:
+        except PrimaryUnknown:
             raise
         except (RedisError, OSError) as error:
-            raise Unknown(self._address, self._tag, error) from error
+            raise PrimaryUnknown(self._address, self._tag, error) from error
         named = named_by(slots, self._address, tag=self._tag, refused=self._refused)
         with self._lock:
             is_first = named not in self._reaching

@@ -16,7 +16,7 @@ from redis.exceptions import ResponseError
 from .address import Address, Host
 from .cluster import Slots, asking, guarded, owner, redirected, with_moved
 from .link import CONNECT_SECONDS, Link, exchange, look_at, says
-from .primary import Unknown, reach_primary
+from .primary import PrimaryUnknown, reach_primary
 from .wire import Argument
 
 
@@ -63,7 +63,7 @@ class SlotLinks:
             self._search.add_done_callback(look_at)
         await asyncio.shield(self._search)  # one search serves all who wait, and goes on when they have gone
         if (known := self.known(tag)) is None:
-            raise Unknown(self._address, tag)
+            raise PrimaryUnknown(self._address, tag)
         return known
 
     def moved(self, tag: str, host: Host) -> None:

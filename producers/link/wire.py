@@ -13,7 +13,7 @@ from .address import Host
 Argument = str | bytes | int
 
 
-class Waiting(Protocol):
+class ReplyWaiter(Protocol):
     """Whoever waits for replies: a future for one of them, or what takes several and does not raise."""
 
     def done(self) -> bool:
@@ -38,7 +38,7 @@ class Wire(asyncio.Protocol):
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._reader = hiredis.Reader(replyError=ResponseError)
-        self._waiting: deque[Waiting] = deque()
+        self._waiting: deque[ReplyWaiter] = deque()
         self._unsent: list[bytes] = []
         self._transport: asyncio.Transport | None = None
         self._heard_at = self._loop.time()
@@ -54,7 +54,7 @@ class Wire(asyncio.Protocol):
         self.send_packed(pack(command), reply, 1)
         return reply
 
-    def send_packed(self, commands: bytes, waiting: Waiting, replies: int) -> None:
+    def send_packed(self, commands: bytes, waiting: ReplyWaiter, replies: int) -> None:
         """Queue commands that `pack` made; all their replies, so many, go to one who waits."""
         if self.closed:
             self._tell_lost(waiting)
@@ -121,7 +121,7 @@ class Wire(asyncio.Protocol):
             if not waiting.done():
                 self._tell_lost(waiting)
 
-    def _tell_lost(self, waiting: Waiting) -> None:
+    def _tell_lost(self, waiting: ReplyWaiter) -> None:
         waiting.set_exception(ConnectionLost(f"the connection to Redis was lost{self._turned_away}"))
         if isinstance(waiting, asyncio.Future):
             waiting.exception()  # who still waits is told; who does not any more is not to be reported as a fault

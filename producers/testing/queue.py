@@ -16,15 +16,15 @@ from typing import Any
 
 import orjson
 
-from ..collapse import Found
 from ..compose import Composer
-from ..entry import ConflictingKey, Entry
+from ..digest import PendingDigest
+from ..entry import ConflictingKey, JobEntry
 from ..envelope import read_envelope
 from ..keys import group_of
 from ..link import Argument
 from ..message import Message
 from ..operation import script_named
-from ..terms import Times
+from ..send_options import SendTimes
 from .suppression import MemorySuppression
 
 
@@ -68,8 +68,8 @@ class RecordingComposer(Composer):
     asked: dict[str, tuple[Message, str | None]]
 
     def at(
-        self, message: Message, key: str | None, now: datetime, times: Times, *, limit: str, job_id: str = ""
-    ) -> Entry:
+        self, message: Message, key: str | None, now: datetime, times: SendTimes, *, limit: str, job_id: str = ""
+    ) -> JobEntry:
         """As :meth:`Composer.at`."""
         entry = super().at(message, key, now, times, limit=limit, job_id=job_id)
         self.asked[entry.id] = message, key
@@ -131,7 +131,7 @@ class MemoryQueue:
             self._waiting: dict[str, Sent] = {}
             self._running: set[str] = set()
             self._following: dict[str, Sent] = {}
-            self._digests: dict[str, Found] = {}
+            self._digests: dict[str, PendingDigest] = {}
             self._suppressed = MemorySuppression()
             self._due: list[tuple[datetime, int, str]] = []
 
@@ -173,7 +173,7 @@ class MemoryQueue:
         message, _ = self.composer.asked.pop(job_id)
         found = self._found(keys[-1])
         delay_ms = found.left_ms if job_id == found.id else window_ms
-        entry = Entry(job_id, payload, delay_ms, key, fingerprint, key_window_ms, life_ms=life_ms or None)
+        entry = JobEntry(job_id, payload, delay_ms, key, fingerprint, key_window_ms, life_ms=life_ms or None)
         place = group_of(lane), key
         known = self._known(place[0], entry) if key else None
         if known is not None and known is self._standing.get(place):
@@ -184,7 +184,7 @@ class MemoryQueue:
         if known is not None:
             self._standing[place] = known
         job = replace(self._job(lane, entry), message=message)
-        self._digests[keys[-1]] = Found(job_id, 0, count, items)
+        self._digests[keys[-1]] = PendingDigest(job_id, 0, count, items)
         if job_id != found.id:
             self._add(job)
             return [b"queued", job_id.encode()]
@@ -194,7 +194,7 @@ class MemoryQueue:
     def _enqueue_latest(self, _keys: Sequence[Any], arguments: Sequence[Any]) -> bytes:
         """As ``enqueue_latest.lua``."""
         lane, _, job_id, payload, delay_ms = arguments
-        job = self._job(lane, Entry(job_id, payload, delay_ms))
+        job = self._job(lane, JobEntry(job_id, payload, delay_ms))
         if job.id in self._running:
             earlier = self._following.get(job.id, job)
             self._following[job.id] = replace(job, due=min(job.due, earlier.due))
@@ -249,7 +249,7 @@ class MemoryQueue:
             if following := self._following.pop(job.id, None):
                 self._add(following)
 
-    def _stand(self, group: str, entries: Sequence[Entry]) -> dict[str, _Standing]:
+    def _stand(self, group: str, entries: Sequence[JobEntry]) -> dict[str, _Standing]:
         """What each key of these stands for, once they are in."""
         standing: dict[str, _Standing] = {}
         for index, entry in enumerate(entries):
@@ -260,7 +260,7 @@ class MemoryQueue:
                 standing[entry.key] = known
         return standing
 
-    def _known(self, group: str, entry: Entry) -> _Standing:
+    def _known(self, group: str, entry: JobEntry) -> _Standing:
         known = self._standing.get((group, entry.key))
         if known is not None and (known.until > self.now or self._is_unfinished(known.id)):
             return known
@@ -269,7 +269,7 @@ class MemoryQueue:
     def _is_unfinished(self, job_id: str) -> bool:
         return job_id in self._waiting or job_id in self._running
 
-    def _job(self, lane: str, entry: Entry) -> Sent:
+    def _job(self, lane: str, entry: JobEntry) -> Sent:
         envelope = read_envelope(entry.payload)
         due = self.now + timedelta(milliseconds=entry.delay_ms)
         if entry.at_ms is not None:
@@ -283,14 +283,14 @@ class MemoryQueue:
             entry.id, envelope.kind, lane, envelope.payload, due, expires=expires, limit=entry.limit or None
         )
 
-    def _found(self, key: str) -> Found:
+    def _found(self, key: str) -> PendingDigest:
         """The digest that waits under this key."""
         latest = self._digests.get(key)
         waiting = self._waiting.get(latest.id) if latest else None
         if latest is None or waiting is None or waiting.due <= self.now:
-            return Found()
+            return PendingDigest()
         left_ms = round((waiting.due - self.now) / timedelta(milliseconds=1))
-        return Found(waiting.id, left_ms, latest.count, latest.items)
+        return PendingDigest(waiting.id, left_ms, latest.count, latest.items)
 
     def _replace(self, waiting: Sent, job: Sent) -> None:
         self.sent[max(place for place, one in enumerate(self.sent) if one is waiting)] = job
@@ -316,11 +316,11 @@ _DUE = re.compile(r"(@?)(-?[0-9]+)(?: ([xl])([0-9]+))?")
 
 def _entry(
     job_id: str, payload: bytes, due: int | str, key: str, fingerprint: str, window_ms: int, limit: str
-) -> Entry:
+) -> JobEntry:
     """An entry out of the script's arguments."""
     found = _DUE.fullmatch(str(due))
-    assert found is not None  # noqa: S101  as `Entry.due` writes it
-    entry = Entry(job_id, payload, 0, key, fingerprint, window_ms, limit=limit)
+    assert found is not None  # noqa: S101  as `JobEntry.due` writes it
+    entry = JobEntry(job_id, payload, 0, key, fingerprint, window_ms, limit=limit)
     number, span = int(found[2]), int(found[4] or 0)
     entry.delay_ms, entry.at_ms = (0, number) if found[1] else (number, None)
     entry.expires_in_ms, entry.life_ms = span if found[3] == "x" else None, span if found[3] == "l" else None

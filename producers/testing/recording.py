@@ -11,8 +11,8 @@ from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
 from datetime import datetime, timedelta
 from typing import Any, Self, cast
 
-from ..collapse import Gathering
 from ..compose import BUDGET, unusable_address, utc_now
+from ..digest import DigestItem
 from ..link import Argument
 from ..link.address import read_address
 from ..link.budget import Budget, Words
@@ -215,7 +215,7 @@ class _Recording(Queue):
         await self._work()
         return cast("list[Result | Exception]", results)
 
-    async def gather(self, gathering: Gathering) -> Receipt:
+    async def gather(self, gathering: DigestItem) -> Receipt:
         receipt = await super().gather(gathering)
         await self._work()
         return receipt

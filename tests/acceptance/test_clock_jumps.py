@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 import pytest
 from redis.asyncio import Redis
 
-from producers.entry import Entry
+from producers.entry import JobEntry
 from producers.keys import LaneKeys, mail_permits
 from producers.link import Link
 from reports.store import ReportStore
@@ -36,7 +36,7 @@ def claimed(product: Product, worker: str, number: int) -> list[str]:
 
 def test_the_job_of_a_worker_that_was_killed_before_runs_again_after_one_lease(wire: Wire) -> None:
     product = Product(wire, lease=LEASE, crash_limit=3)
-    product.enqueue(LANE, [Entry("{mail}1", PAYLOAD, 0)])
+    product.enqueue(LANE, [JobEntry("{mail}1", PAYLOAD, 0)])
     assert claimed(product, "killed", 1) == ["{mail}1"]
     step_clock(wire, -HOURS)
     assert claimed(product, "other", 1) == []
@@ -46,7 +46,7 @@ def test_the_job_of_a_worker_that_was_killed_before_runs_again_after_one_lease(w
 
 def test_the_job_of_a_worker_that_lives_stays_its_own(wire: Wire) -> None:
     product = Product(wire, lease=LEASE, crash_limit=3)
-    product.enqueue(LANE, [Entry("{mail}1", PAYLOAD, 0)])
+    product.enqueue(LANE, [JobEntry("{mail}1", PAYLOAD, 0)])
     (claim,), _ = product.claim("living", 1, LANE, 10)
     step_clock(wire, -HOURS)
     assert claimed(product, "other", 1) == []

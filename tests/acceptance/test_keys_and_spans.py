@@ -15,7 +15,7 @@ from jobs.policy import Policy
 from ops.jobs.operations import discard, revive
 from producers import Producer
 from producers.compose import Composer
-from producers.entry import Entry, enqueue
+from producers.entry import JobEntry, enqueue
 from producers.envelope import read_envelope, write_envelope
 from producers.keys import LaneKeys
 from producers.operation import script
@@ -183,7 +183,7 @@ async def test_the_same_call_made_again_after_its_job_is_done_queues_nothing(
         del text
 
     payload = write_envelope(Note.kind, {"text": "a"}, enqueued_ms=1)
-    entry = Entry("{mail}one", payload, 0, key="k", fingerprint="0" * 64, window_ms=60_000)
+    entry = JobEntry("{mail}one", payload, 0, key="k", fingerprint="0" * 64, window_ms=60_000)
     first = await enqueue(LANE, [entry]).over(redis.execute_command)
     assert [(taken.id, taken.new) for taken in first] == [("{mail}one", True)]
     async with running(worker_of(valkey_url, take)):

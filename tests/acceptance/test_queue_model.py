@@ -18,7 +18,7 @@ from hypothesis.stateful import run_state_machine_as_test
 from redis.exceptions import ResponseError
 
 from producers import entry
-from producers.entry import Entry
+from producers.entry import JobEntry
 from producers.keys import LaneKeys
 from producers.link.script import read_script
 from tests.model.clock import step_clock
@@ -133,7 +133,7 @@ def _claimed(product: Product, number: int) -> list[str]:
 
 def test_a_job_for_the_next_hour_is_due_when_an_hour_has_passed(wire: Wire) -> None:
     product = Product(wire, lease=LEASE, crash_limit=3)
-    product.enqueue(LANE.lane, [Entry("{mail}1", OURS, HOUR)])
+    product.enqueue(LANE.lane, [JobEntry("{mail}1", OURS, HOUR)])
     step_clock(wire, HOUR - 60_000)
     assert _claimed(product, 1) == []
     step_clock(wire, 60_000)
@@ -142,7 +142,7 @@ def test_a_job_for_the_next_hour_is_due_when_an_hour_has_passed(wire: Wire) -> N
 
 def test_a_lease_is_over_when_its_time_has_passed(wire: Wire) -> None:
     product = Product(wire, lease=LEASE, crash_limit=3)
-    product.enqueue(LANE.lane, [Entry("{mail}1", OURS, 0)])
+    product.enqueue(LANE.lane, [JobEntry("{mail}1", OURS, 0)])
     claims, _ = product.claim("w", 1, LANE.lane, 1)
     step_clock(wire, LEASE)
     assert product.finish(LANE.lane, [(claims[0], "done", 0, b"")]) == [0]
@@ -151,7 +151,7 @@ def test_a_lease_is_over_when_its_time_has_passed(wire: Wire) -> None:
 
 def test_a_hold_ends_when_its_time_has_passed(wire: Wire) -> None:
     product = Product(wire, lease=LEASE, crash_limit=3)
-    product.enqueue(LANE.lane, [Entry("{mail}1", OURS, 0)])
+    product.enqueue(LANE.lane, [JobEntry("{mail}1", OURS, 0)])
     product.hold(LANE.lane, 3_600)
     assert _claimed(product, 1) == []
     step_clock(wire, HOUR)
@@ -161,7 +161,7 @@ def test_a_hold_ends_when_its_time_has_passed(wire: Wire) -> None:
 def test_a_key_ends_with_its_window_once_its_job_is_over(wire: Wire) -> None:
     product = Product(wire, lease=LEASE, crash_limit=3)
     name = b"momentus:{mail}:unique:key"
-    product.enqueue(LANE.lane, [Entry("{mail}1", OURS, 0, "key", "0" * 64, 7 * DAY)])
+    product.enqueue(LANE.lane, [JobEntry("{mail}1", OURS, 0, "key", "0" * 64, 7 * DAY)])
     claims, _ = product.claim("w", 1, LANE.lane, 1)
     assert product.finish(LANE.lane, [(claims[0], "done", 0, b"")]) == [1]
     step_clock(wire, 7 * DAY - HOUR)
@@ -173,7 +173,7 @@ def test_a_key_ends_with_its_window_once_its_job_is_over(wire: Wire) -> None:
 def test_a_key_outlives_its_window_while_its_job_may_still_run(wire: Wire) -> None:
     product = Product(wire, lease=LEASE, crash_limit=3)
     name = b"momentus:{mail}:unique:key"
-    product.enqueue(LANE.lane, [Entry("{mail}1", OURS, 30 * DAY, "key", "0" * 64, 7 * DAY)])
+    product.enqueue(LANE.lane, [JobEntry("{mail}1", OURS, 30 * DAY, "key", "0" * 64, 7 * DAY)])
     step_clock(wire, 30 * DAY)
     assert name in wire.picture
     claims, _ = product.claim("w", 1, LANE.lane, 1)

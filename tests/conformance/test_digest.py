@@ -19,7 +19,7 @@ from redis.asyncio import Redis
 from jobs import Digest, InvalidPart, Mail, MailError, MissingValue, Templates
 from jobs.mail.letter import LetterSender, write_letter
 from jobs.mail.seal import KeyRing
-from producers import KeyConflict, NotEnqueued, Producer, SyncProducer, collapse
+from producers import KeyConflict, NotEnqueued, Producer, SyncProducer, digest as collapse
 from producers.keys import LaneKeys
 from producers.testing import RecordingProducer, SyncRecordingProducer
 from producers.testing.recorder import Recorder

@@ -25,7 +25,7 @@ import orjson
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
-from producers.entry import Entry
+from producers.entry import JobEntry
 from producers.keys import LaneKeys
 from tests.model.agreement import require_agreement
 from tests.model.clock import step_clock
@@ -147,7 +147,7 @@ class QueueMachine(RuleBasedStateMachine):
 
     @_step(3, name=st.sampled_from("ab"), delay=delays)
     def ask_for_the_latest(self, name: str, delay: int) -> None:
-        entry = Entry(self._known(f"{KEYS.tag}refresh:{name}"), self._payload(), delay)
+        entry = JobEntry(self._known(f"{KEYS.tag}refresh:{name}"), self._payload(), delay)
         told = self._heard(self.product.ask_latest(LANES[0], entry))
         _require_same(told, self.model.ask_latest(self.wire.now, LANES[0], entry.id, entry.payload, delay))
 
@@ -399,11 +399,11 @@ class QueueMachine(RuleBasedStateMachine):
         """The lane's queue, as the server holds it."""
         return self.wire.zset(LaneKeys(lane).queue)
 
-    def _entry(self, delay: int, key: str, content: int, limit: str) -> Entry:
+    def _entry(self, delay: int, key: str, content: int, limit: str) -> JobEntry:
         self.made += 1
         job_id = self._known(f"{KEYS.tag}{self.made:06}")
         fingerprint, window = (str(content) * 64, WINDOW) if key else ("", 0)
-        return Entry(job_id, self._payload(), delay, key, fingerprint, window, limit=limit)
+        return JobEntry(job_id, self._payload(), delay, key, fingerprint, window, limit=limit)
 
     def _payload(self) -> bytes:
         self.made += 1

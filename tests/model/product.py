@@ -14,7 +14,7 @@ from ops.jobs.group import run_script
 from ops.jobs.operations import cancel, discard, revive
 from ops.jobs.parked import unpark
 from ops.lanes.hold import hold, release
-from producers.entry import ConflictingKey, Entry, enqueue, enqueue_latest
+from producers.entry import ConflictingKey, JobEntry, enqueue, enqueue_latest
 from producers.keys import LaneKeys
 from producers.limits.limit import Limit
 from producers.limits.limits import Changes, change
@@ -49,14 +49,14 @@ class Product:
 
     # Producers
 
-    def enqueue(self, lane: str, entries: Sequence[Entry]) -> list[tuple[str, bool]] | tuple[int, str]:
+    def enqueue(self, lane: str, entries: Sequence[JobEntry]) -> list[tuple[str, bool]] | tuple[int, str]:
         """Per entry the id that stands and whether it is new; or the conflict."""
         try:
             return [(taken.id, taken.new) for taken in self._carry(enqueue(lane, entries))]
         except ConflictingKey as conflict:
             return conflict.index, conflict.known_id
 
-    def ask_latest(self, lane: str, entry: Entry) -> str:
+    def ask_latest(self, lane: str, entry: JobEntry) -> str:
         """What became of the request."""
         return cast("str", self._replied(enqueue_latest(lane, entry)).decode())
 

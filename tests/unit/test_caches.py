@@ -15,7 +15,7 @@ from reader.connection import Connection
 from reader.guard import KnownToken, weigh_known
 from reader.memo import MEMOS, RecentNotes
 from reader.store import StoredReports
-from sessions.glance import Glance
+from sessions.quick_load import QuickLoad
 from sessions.token import mint, place_of
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -219,7 +219,7 @@ def test_known_tokens_weigh_what_their_texts_take() -> None:
     token = mint("u" * 200)
     place = place_of(token)
     assert place is not None
-    glance = Glance.at(place, "u" * 200)
+    glance = QuickLoad.at(place, "u" * 200)
     known = KnownToken(place, glance, b"x" * 500)
     texts = (token, place.tag, place.digest, place.session_key, *glance.record, *glance.epoch)
     assert weigh_known(token, known) >= len(known.commands) + sum(map(len, texts)) / 2 + 500

@@ -23,7 +23,7 @@ from producers.compose import BUDGET
 from producers.envelope import SIZE_LIMIT
 from reader.connection import DEADLINE as READER_DEADLINE
 from reader.report import PATIENCE_S
-from sessions.calls import CAP_LIMIT, DEADLINE as SESSIONS_DEADLINE, GRACE as ROTATION_GRACE
+from sessions.operations import CAP_LIMIT, DEADLINE as SESSIONS_DEADLINE, GRACE as ROTATION_GRACE
 from settings import Settings, each_field
 from tests.test_architecture import MAY_IMPORT
 from worker.engine.runner import STOP_SECONDS

@@ -14,12 +14,12 @@ import reader.encoding
 import reader.freshness
 import reader.message
 import reader.read_your_writes
-import sessions.glance
+import sessions.quick_load
 from reader.cache import ReplyCache
 from reader.encoding import STORED, choose, takes_json, takes_plain
 from reader.read_your_writes import is_visible
 from sessions import SessionsUnavailable
-from sessions.glance import is_due, living
+from sessions.quick_load import is_due, living
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,7 @@ from sessions.glance import is_due, living
         reader.freshness,
         reader.message,
         reader.read_your_writes,
-        sessions.glance,
+        sessions.quick_load,
     ],
 )
 def test_every_example_in_a_docstring_is_true(module: ModuleType) -> None:

@@ -25,7 +25,7 @@ from jobs.lanes import MAIL_BULK, MAIL_NORMAL, MAIL_URGENT
 from jobs.mail.journal import JournalEntry
 from jobs.mail.letter import Letter, LetterSender, write_letter
 from jobs.mail.stream import STREAMS, Stream, stream_of
-from producers.suppression import Suppressed
+from producers.suppression import Suppression
 from worker.engine import GiveUp, Park, Suppress, TryLater
 from worker.events import emit, event
 from worker.mail.accounts.accounts import Accounts, AccountSender
@@ -95,7 +95,7 @@ async def send_mail(context: dict[str, Any], **frozen: object) -> dict[str, obje
     if earlier is not None:
         _settle_earlier(earlier, account, stream, context)
     mail = await mailer.care.addressed(opened, stream)
-    if isinstance(mail, Suppressed):
+    if isinstance(mail, Suppression):
         emit(_MAIL_SUPPRESSED, reason=mail.reason)
         raise Suppress({"state": "suppressed", "reason": mail.reason, "scope": mail.scope, "until": mail.until})
     attached = await read_attachments(mail.fields, mailer.attachments)

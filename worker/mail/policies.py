@@ -21,7 +21,7 @@ from jobs.mail.dkim import Signer
 from jobs.mail.letter import Letter
 from jobs.mail.seal import BrokenSeal, KeyRing, UnknownSealKey, is_sealed, key_id_of
 from jobs.mail.stream import Stream
-from producers.suppression import Suppressed, Weighed
+from producers.suppression import Suppression, Weighed
 from worker.engine import GiveUp, TryLater
 from worker.engine.batch import ANSWER_SECONDS
 from worker.events import emit, event
@@ -117,7 +117,7 @@ class MailPolicies:
         except BrokenSeal as broken:
             raise GiveUp(f"cannot be opened: {broken.reason}") from None
 
-    async def addressed(self, mail: OpenedMail, stream: Stream) -> OpenedMail | Suppressed:
+    async def addressed(self, mail: OpenedMail, stream: Stream) -> OpenedMail | Suppression:
         """The mail as it is to go, or the reason for which its recipient is not written to.
 
         Raises:
@@ -174,7 +174,7 @@ class MailPolicies:
             emit(_MAIL_REFUSAL_DOUBTED, account=account)
         return weighed
 
-    async def _suppressed(self, recipient: str, stream: Stream) -> Suppressed | None:
+    async def _suppressed(self, recipient: str, stream: Stream) -> Suppression | None:
         if self.suppression is None:
             return None
         essential = stream.suppression == "undeliverable"

@@ -16,7 +16,7 @@ from redis.exceptions import RedisError
 from jobs.mail.mailbox import Weight, weigh_reply
 from producers.keys import MAIL_SUPPRESSION
 from producers.link import Link
-from producers.suppression import Suppressed, Weighed, blocking, digest_of, read_reasons, weigh_refusal
+from producers.suppression import Suppression, Weighed, blocking, digest_of, read_reasons, weigh_refusal
 from worker.engine.batch import CallBatcher
 from worker.mail.smtp.errors import unanswered
 from worker.mail.smtp.reply import Refusal
@@ -39,7 +39,7 @@ class SuppressionList:
         self._look: CallBatcher[str, bytes | None] = CallBatcher(self._ask)
         self._empty_until = 0.0
 
-    async def find(self, address: str, *, stream: str, essential: bool) -> Suppressed | None:
+    async def find(self, address: str, *, stream: str, essential: bool) -> Suppression | None:
         """The reason for which a mail does not go to this address; None when it may.
 
         Args:

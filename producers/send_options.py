@@ -17,7 +17,7 @@ LONGEST_DELAY = timedelta(days=366)
 
 
 @dataclass(slots=True)  # not frozen: one is made for every call
-class Times:
+class SendTimes:
     """Terms as they travel.
 
     Attributes:
@@ -38,7 +38,7 @@ class Times:
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class SendOptions:
     """What a caller of ``send`` asks for besides the message.
 
     Attributes:
@@ -52,7 +52,7 @@ class Terms:
     expires: datetime | timedelta | None = None
     limit: str | None = None
 
-    def times(self, now: datetime) -> Times:
+    def times(self, now: datetime) -> SendTimes:
         """These terms for a call made now.
 
         Raises:
@@ -65,7 +65,7 @@ class Terms:
         delay_ms = milliseconds(self.delay) if self.delay else 0
         deadline = self._deadline(now, due)
         is_span = isinstance(self.expires, timedelta)
-        return Times(
+        return SendTimes(
             asked_ms,
             delay_ms,
             at_ms,

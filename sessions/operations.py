@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar
 from .errors import SessionConflict, SessionGone, SessionRefused
 from .record import FIELDS, decode, encode
 from .session import Session
-from .token import Place, epoch_key, mint, place_of, tag_of, user_key
+from .token import SessionPlace, epoch_key, mint, place_of, tag_of, user_key
 
 TEXT_LIMIT = 255
 """Bytes of a user id or a label."""
@@ -40,7 +40,7 @@ Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
-class Call(Generic[Result]):
+class SessionOperation(Generic[Result]):
     """One script call.
 
     Attributes:
@@ -55,7 +55,7 @@ class Call(Generic[Result]):
 
 def create(
     user: str, data: Mapping[str, Any], *, label: str, idle: timedelta, absolute: timedelta, cap: int
-) -> Call[tuple[str, Session]]:
+) -> SessionOperation[tuple[str, Session]]:
     """Raises SessionRefused."""
     if user == SERVICE_USER:
         raise SessionRefused(f"user {SERVICE_USER!r} stands for machines: make a token with `create_service`")
@@ -71,7 +71,7 @@ def begin(
     absolute: timedelta,
     cap: int = 0,
     limit: int = 0,
-) -> Call[tuple[str, Session]]:
+) -> SessionOperation[tuple[str, Session]]:
     """Make a session of a person or a machine.
 
     Args:
@@ -99,10 +99,10 @@ def begin(
             )
         return token, decode(place, record)
 
-    return Call("create", keys, arguments, read)
+    return SessionOperation("create", keys, arguments, read)
 
 
-def load(place: Place) -> Call[Session | None]:
+def load(place: SessionPlace) -> SessionOperation[Session | None]:
     """The session at a place, or where a rotation has moved it."""
 
     def read(record: Sequence[bytes | str] | None) -> Session | None:
@@ -110,10 +110,10 @@ def load(place: Place) -> Call[Session | None]:
             return None
         return _decode_placed(place, record)
 
-    return Call("load", _keys(place), [place.digest], read)
+    return SessionOperation("load", _keys(place), [place.digest], read)
 
 
-def save(session: Session, data: Mapping[str, Any]) -> Call[Session]:
+def save(session: Session, data: Mapping[str, Any]) -> SessionOperation[Session]:
     """Raises SessionRefused; its reply SessionConflict, SessionGone."""
 
     def read(reply: Sequence[bytes | str]) -> Session:
@@ -125,10 +125,12 @@ def save(session: Session, data: Mapping[str, Any]) -> Call[Session]:
             raise SessionConflict(current)
         return current
 
-    return Call("save", _keys(session.place), [session.version, encode(data), session.place.digest], read)
+    return SessionOperation(
+        "save", _keys(session.place), [session.version, encode(data), session.place.digest], read
+    )
 
 
-def rotate(place: Place, *, grace: timedelta) -> Call[tuple[str, Session] | None]:
+def rotate(place: SessionPlace, *, grace: timedelta) -> SessionOperation[tuple[str, Session] | None]:
     """Raises SessionRefused; its reply SessionGone."""
     if not timedelta(0) <= grace <= timedelta(minutes=10):
         raise SessionRefused(f"grace must be from 0 to 10 minutes; it is {grace}")
@@ -142,10 +144,10 @@ def rotate(place: Place, *, grace: timedelta) -> Call[tuple[str, Session] | None
         return None if verdict in {b"already", "already"} else (token, decode(after, record))
 
     keys = [*_keys(place), after.session_key]
-    return Call("rotate", keys, [place.digest, after.digest, grace // timedelta(milliseconds=1)], read)
+    return SessionOperation("rotate", keys, [place.digest, after.digest, grace // timedelta(milliseconds=1)], read)
 
 
-def sessions_of(user: str) -> Call[list[Session]]:
+def sessions_of(user: str) -> SessionOperation[list[Session]]:
     """Raises SessionRefused."""
     check_text("user", user, least=1)
     tag = tag_of(user)
@@ -153,28 +155,28 @@ def sessions_of(user: str) -> Call[list[Session]]:
 
     def read(reply: Sequence[bytes | str]) -> list[Session]:
         rows = [reply[at : at + width] for at in range(0, len(reply), width)]
-        return [decode(Place(tag, _text(digest)), record) for digest, *record in rows]
+        return [decode(SessionPlace(tag, _text(digest)), record) for digest, *record in rows]
 
-    return Call("list", [user_key(user), Place(tag, "").prefix, epoch_key(user)], [], read)
+    return SessionOperation("list", [user_key(user), SessionPlace(tag, "").prefix, epoch_key(user)], [], read)
 
 
-def revoke(place: Place) -> Call[bool]:
+def revoke(place: SessionPlace) -> SessionOperation[bool]:
     """Ends the session at a place."""
-    return Call("revoke", _keys(place), [place.digest], bool)
+    return SessionOperation("revoke", _keys(place), [place.digest], bool)
 
 
-def revoke_user(user: str, *, least: int = 0) -> Call[int]:
+def revoke_user(user: str, *, least: int = 0) -> SessionOperation[int]:
     """Raises SessionRefused. Its reply is the user's new epoch."""
     check_text("user", user, least=1)
-    return Call("revoke_user", [epoch_key(user), user_key(user)], [least], int)
+    return SessionOperation("revoke_user", [epoch_key(user), user_key(user)], [least], int)
 
 
-def restore_epoch(user: str, epoch: int) -> Call[bool]:
+def restore_epoch(user: str, epoch: int) -> SessionOperation[bool]:
     """Its reply: whether Redis had forgotten."""
-    return Call("restore_epoch", [epoch_key(user)], [epoch], bool)
+    return SessionOperation("restore_epoch", [epoch_key(user)], [epoch], bool)
 
 
-def known_place(token: str) -> Place:
+def known_place(token: str) -> SessionPlace:
     """Where a token's session is kept. Raises SessionGone for a text that is no token."""
     place = place_of(token)
     if place is None:
@@ -199,24 +201,24 @@ def milliseconds(field: str, span: timedelta) -> int:
     return span // timedelta(milliseconds=1)
 
 
-def mint_beside(place: Place) -> str:
+def mint_beside(place: SessionPlace) -> str:
     """A new token of the same user, who need not be known: the tag is enough."""
     return f"ms1.{place.tag}.{mint('').rpartition('.')[2]}"
 
 
-def _place(token: str) -> Place:
+def _place(token: str) -> SessionPlace:
     place = place_of(token)
     assert place is not None  # noqa: S101  a token we have just made has the form of a token
     return place
 
 
-def _decode_placed(asked: Place, record: Sequence[bytes | str]) -> Session:
+def _decode_placed(asked: SessionPlace, record: Sequence[bytes | str]) -> Session:
     """Decode a record that ends with the digest it is kept under; a rotation may have moved it."""
     *fields, digest = record
-    return decode(Place(asked.tag, _text(digest)), fields)
+    return decode(SessionPlace(asked.tag, _text(digest)), fields)
 
 
-def _keys(place: Place) -> list[str]:
+def _keys(place: SessionPlace) -> list[str]:
     return [place.session_key, place.prefix]
 
 

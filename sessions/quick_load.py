@@ -7,7 +7,7 @@ the epoch, in that order on one connection: a session that was ended before the 
 need no clock here: a record lives exactly as long as its limits say, because whatever writes one gives it that
 time to live.
 
-A use of the session slides its idle limit by the key's time to live alone: `Glance.slide`. Of a look that found
+A use of the session slides its idle limit by the key's time to live alone: `QuickLoad.slide`. Of a look that found
 nothing, `read` says for sure what became of the session, and follows a token in its grace.
 """
 
@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .errors import SessionsUnavailable
-from .token import Place, epoch_key
+from .token import SessionPlace, epoch_key
 
 _FIELDS = ("e", "t", "i", "a", "d")
 _SLIDE_AFTER_MS = 60_000
@@ -31,12 +31,12 @@ Ask = Callable[..., Awaitable[Any]]
 
 
 @dataclass(frozen=True, slots=True)
-class Glance:
+class QuickLoad:
     """How to look at one known session: two commands, in this order, on one connection.
 
     Example:
         >>> from sessions.token import mint, place_of
-        >>> Glance.at(place_of(mint("u-17")), "u-17").epoch[1]
+        >>> QuickLoad.at(place_of(mint("u-17")), "u-17").epoch[1]
         'momentus:{s:9370e9b2}:epoch:u-17'
     """
 
@@ -44,7 +44,7 @@ class Glance:
     epoch: tuple[str, str]
 
     @classmethod
-    def at(cls, place: Place, user: str) -> Glance:
+    def at(cls, place: SessionPlace, user: str) -> QuickLoad:
         """The look at this place, whose user is known from an earlier one."""
         return cls(("HMGET", place.session_key, *_FIELDS), ("GET", epoch_key(user)))
 
@@ -92,20 +92,20 @@ def is_over(record: Record, now_ms: int) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class LiveRecord:
     """A living session: where it is kept, whose it is, and its record."""
 
-    place: Place
+    place: SessionPlace
     user: str = field(repr=False)
     record: Record = field(repr=False)
 
 
-def first_look(place: Place) -> tuple[str, ...]:
+def first_look(place: SessionPlace) -> tuple[str, ...]:
     """The command whose reply `read` begins with."""
     return ("HMGET", place.session_key, *_FIELDS, "u", "n", "g")
 
 
-async def read(ask: Ask, place: Place, reply: Record) -> Found | None:
+async def read(ask: Ask, place: SessionPlace, reply: Record) -> LiveRecord | None:
     """Find a session by reads alone, with a token in its grace where that leads.
 
     Args:
@@ -119,14 +119,14 @@ async def read(ask: Ask, place: Place, reply: Record) -> Found | None:
     while user is None:
         if following is None or not await _is_open(ask, opens_until):
             return None
-        place = Place(place.tag, following.decode())
+        place = SessionPlace(place.tag, following.decode())
         *record, user, following, opens_until = await ask(*first_look(place))
     try:
         name = user.decode()
     except UnicodeDecodeError as error:
         raise SessionsUnavailable("a session's user is no text") from error
     epoch = await ask("GET", epoch_key(name))
-    return None if living(record, epoch) is None else Found(place, name, record)
+    return None if living(record, epoch) is None else LiveRecord(place, name, record)
 
 
 async def _is_open(ask: Ask, until: bytes | None) -> bool:

@@ -1,6 +1,6 @@
 """Digests: items that are sent under one key within a window become one job. No I/O.
 
-A :class:`Gathering` is one item on its way in. It asks to open a digest; when the script answers that one waits
+A :class:`DigestItem` is one item on its way in. It asks to open a digest; when the script answers that one waits
 already, it composes the mail of all items and asks to put that in its place, and so on until nothing has come
 between. So what waits in Redis is at any moment a whole job, composed by a producer.
 """
@@ -14,13 +14,13 @@ from typing import Any, Protocol
 import orjson
 
 from .compose import Composer, keyed
-from .entry import ConflictingKey, Entry
+from .entry import ConflictingKey, JobEntry
 from .keys import LaneKeys
 from .link import Argument
 from .message import Message
 from .operation import Operation
 from .receipt import Receipt
-from .terms import Terms, milliseconds
+from .send_options import SendOptions, milliseconds
 
 MOST_ITEMS = 100
 MOST_OCTETS = 64 * 1024
@@ -56,7 +56,7 @@ class Collapsible(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class PendingDigest:
     """The digest that waits under a key; without an id there is none."""
 
     id: str = ""
@@ -69,13 +69,13 @@ class Found:
 class Addition:
     """What the script is asked to write, if what waits is still what was seen."""
 
-    seen: Found
-    entry: Entry
+    seen: PendingDigest
+    entry: JobEntry
     count: int
     items: bytes = field(repr=False)
 
 
-class Gathering:
+class DigestItem:
     """One item on its way into a digest.
 
     Args:
@@ -94,18 +94,18 @@ class Gathering:
         self._item = digest.item()
         self._key = key
 
-    def addition(self, seen: Found | None = None) -> Addition:
+    def addition(self, seen: PendingDigest | None = None) -> Addition:
         """What to ask for, after having seen this."""
-        seen = seen or Found()
+        seen = seen or PendingDigest()
         before = self._joined(seen)
         joins = before is not None
         items = [*(before or ()), self._item]
         delay = timedelta(milliseconds=seen.left_ms) if joins else self._digest.window
         message = self._digest.gathered(items)
-        entry = self._composer.entry(message, terms=Terms(delay), job_id=seen.id if joins else "")
+        entry = self._composer.entry(message, terms=SendOptions(delay), job_id=seen.id if joins else "")
         return Addition(seen, keyed(entry, self._key, self._digest), len(items), self._closed(items, entry.id))
 
-    def operation(self, seen: Found | None = None) -> Operation[Receipt | Found]:
+    def operation(self, seen: PendingDigest | None = None) -> Operation[Receipt | PendingDigest]:
         """Write the item after having seen this; how it ended, or what waits instead.
 
         Raises (by its reply):
@@ -119,15 +119,15 @@ class Gathering:
         names = [keys.queue, keys.wake, keys.counters, keys.digest(self.name)]
         return Operation("collapse", names, arguments, self._read)
 
-    def _read(self, reply: Any) -> Receipt | Found:  # noqa: ANN401  a reply is whatever the script returns
+    def _read(self, reply: Any) -> Receipt | PendingDigest:  # noqa: ANN401  a reply is whatever the script returns
         state, job_id = reply[0].decode(), reply[1].decode()
         if state == "conflict":
             raise ConflictingKey(0, job_id)
         if state == "other":
-            return Found(job_id, reply[2], reply[3], reply[4])
+            return PendingDigest(job_id, reply[2], reply[3], reply[4])
         return Receipt(job_id, self._digest.kind, self.lane, state)
 
-    def _joined(self, seen: Found) -> list[Mapping[str, object]] | None:
+    def _joined(self, seen: PendingDigest) -> list[Mapping[str, object]] | None:
         """The items of a digest that may be joined: it is there, has room, and no seal keeps it shut."""
         if not seen.id or seen.count >= MOST_ITEMS or len(seen.items) >= MOST_OCTETS:
             return None
