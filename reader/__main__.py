@@ -35,8 +35,8 @@ from reader.guard import Guard
 from reader.guard_of_cluster import ClusterGuard
 from reader.handler import Reader
 from reader.hints import Hints
-from reader.listener import Listener
-from reader.listening import SHARES_PORTS, bind
+from reader.http.listener import Listener
+from reader.http.socket import SHARES_PORTS, bind
 from reader.report import ReportResponder
 from reader.store import StoredReports
 from settings import Settings, load_or_exit

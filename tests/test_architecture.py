@@ -57,7 +57,7 @@ SEAMS = {
     "asyncpg": ("*postgres*.py", "bench/"),
     "aiosmtplib": ("worker/mail/smtp/transport.py",),
     "aiosmtpd": ("local/sink/",),
-    "httptools": ("reader/http.py",),
+    "httptools": ("reader/http/parse.py",),
     "cryptography": ("jobs/mail/", "worker/mail/"),
     "uvicorn": ("ops/console/server.py",),
     "pdoc": ("client/reference.py",),

@@ -24,7 +24,7 @@ from producers import Producer
 from producers.link import Link
 from reader import __main__ as reader_process
 from reader.hints import Hints
-from reader.listening import bind
+from reader.http.socket import bind
 from settings import MailSettings as MailSettings, ReaderSettings, Settings
 from tests.notes import LANE, Note, running
 from tests.reader_process import read_reply, request

@@ -13,7 +13,7 @@ from reader.connection import Connection
 from reader.cors import Origins
 from reader.handler import Reader
 from reader.hints import Hints
-from reader.http import _split
+from reader.http.request import split_target
 from reader.message import HeaderList, Request, Response
 from reader.report import ReportResponder, _as_memory
 from reader.store import StoredReports
@@ -271,7 +271,7 @@ async def test_a_page_has_one_path_and_no_other_way_to_write_it_is_answered(
     reader: Reader, redis: Redis, path: str
 ) -> None:
     await redis.hset(KEY, mapping={"17": BODY, "head:17": head(), "_meta": meta()})
-    sent, _ = _split(path.encode())
+    sent, _ = split_target(path.encode())
     assert (await ask(reader, sent)).status == 404
     assert (await ask(reader)).status == 200
 

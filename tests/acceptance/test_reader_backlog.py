@@ -8,11 +8,12 @@ from importlib import import_module
 
 import pytest
 
-from reader import http
 from reader.backlog import Backlog
-from reader.http import ClientConnection, HTTPExchange, ParsedRequests
-from reader.listener import Listener
-from reader.listening import bind
+from reader.http import client as connection
+from reader.http.client import ClientConnection, HTTPExchange
+from reader.http.listener import Listener
+from reader.http.request import ParsedRequests
+from reader.http.socket import bind
 from reader.memo import MEMOS
 from reader.message import Request, Response
 from tests.support import eventually
@@ -61,7 +62,7 @@ async def flood(port: int, octets: bytes) -> socket.socket:
 def held(client: ClientConnection) -> int:
     """Bytes that one connection keeps in this process."""
     waiting = client._transport.get_write_buffer_size() if client._transport else 0
-    return waiting + len(client._unread) + sum(2048 for _ in client._turn)
+    return waiting + len(client._unread) + sum(2048 for _ in client._waiting)
 
 
 async def stalled(one: Listener) -> ClientConnection:
@@ -101,7 +102,7 @@ async def test_a_client_that_reads_late_gets_all_its_answers_in_order() -> None:
 async def test_the_connection_of_a_client_that_never_reads_ends_in_its_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(http, "WRITE_S", 0.05)
+    monkeypatch.setattr(connection, "WRITE_S", 0.05)
     async with listening(Counting()) as (one, port):
         with await flood(port, REQUEST * 3000):
             await eventually(lambda: bool(one.clients))
@@ -110,7 +111,7 @@ async def test_the_connection_of_a_client_that_never_reads_ends_in_its_time(
 
 async def test_a_refused_client_that_never_reads_is_not_kept_either(monkeypatch: pytest.MonkeyPatch) -> None:
     """Half a request stands behind the last one that is answered."""
-    monkeypatch.setattr(http, "WRITE_S", 0.05)
+    monkeypatch.setattr(connection, "WRITE_S", 0.05)
     async with listening(Counting()) as (one, port):
         ending = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\nGET / HT"
         with await flood(port, REQUEST * 100 + ending):

@@ -14,15 +14,16 @@ from redis.asyncio import Redis
 
 from hosts import AllowedHosts
 from local.embedded.ports import free_port
-from reader import http, listener, problem
+from reader import problem
 from reader.cache import ReplyCache
 from reader.connection import Connection
 from reader.cors import Origins
 from reader.guard import Guard
 from reader.handler import Reader
 from reader.hints import Hints
-from reader.listener import Listener
-from reader.listening import bind
+from reader.http import client as connection, listener, parse
+from reader.http.listener import Listener
+from reader.http.socket import bind
 from reader.message import Request
 from reader.problem import Problem
 from reader.report import ReportResponder
@@ -181,9 +182,9 @@ async def walk_faults(walk: Walk) -> None:
     for octets in (
         b"\x00\r\n\r\n",
         b"GET / HTTP/1.1\r\n\r\n",
-        b"GET /" + b"a" * http.TARGET_LIMIT + b" HTTP/1.1\r\nHost: a\r\n\r\n",
-        b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"y" * http.HEAD_LIMIT + b"\r\n\r\n",
-        b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 999999\r\n\r\n" + bytes(2 * http.BODY_LIMIT),
+        b"GET /" + b"a" * parse.TARGET_LIMIT + b" HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"y" * parse.HEAD_LIMIT + b"\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 999999\r\n\r\n" + bytes(2 * parse.BODY_LIMIT),
         b"GET /healthz HTTP/1.0\r\n\r\n",
     ):
         await walk.octets(octets)
@@ -209,9 +210,9 @@ async def test_each_header_stands_once_on_every_way_there_is(
         for walk in walks:
             await walk_all(walk)
             await walk_faults(walk)
-            monkeypatch.setattr(http, "HEAD_S", 0.1)
+            monkeypatch.setattr(connection, "HEAD_S", 0.1)
             await eventually(lambda: is_too_slow(walk), timeout=30)  # noqa: B023  awaited here
-            monkeypatch.setattr(http, "HEAD_S", 10.0)
+            monkeypatch.setattr(connection, "HEAD_S", 10.0)
             silent = [await asyncio.open_connection("127.0.0.1", walk.port) for _ in range(3)]
             await walk.octets(b"")
             for _, writer in silent:

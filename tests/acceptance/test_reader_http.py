@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from reader import http, listener
-from reader.http import HTTPExchange, Serve
-from reader.listener import Listener
-from reader.listening import bind
+from reader.http import client as connection, listener, parse
+from reader.http.client import HTTPExchange, Serve
+from reader.http.listener import Listener
+from reader.http.socket import bind
 from reader.message import Response
 from tests.reader_process import Reply, read_reply
 from tests.support import eventually
@@ -187,11 +187,14 @@ async def test_head_has_the_length_and_not_the_body() -> None:
 @pytest.mark.parametrize(
     ("octets", "expected"),
     [
-        (get("/" + "a" * http.TARGET_LIMIT), (414, "target-too-long")),
-        (get("/", "X: " + "y" * http.HEAD_LIMIT), (431, "head-too-large")),
-        (get("/", *["X: y"] * http.HEAD_LIMIT), (431, "head-too-large")),
-        (b"GET / HTTP/1.1\r\nX: " + b"y" * 2 * http.REQUEST_LIMIT, (431, "head-too-large")),
-        (get("/", "Content-Length: 9999999", method="POST") + b"x" * 2 * http.BODY_LIMIT, (413, "body-too-large")),
+        (get("/" + "a" * parse.TARGET_LIMIT), (414, "target-too-long")),
+        (get("/", "X: " + "y" * parse.HEAD_LIMIT), (431, "head-too-large")),
+        (get("/", *["X: y"] * parse.HEAD_LIMIT), (431, "head-too-large")),
+        (b"GET / HTTP/1.1\r\nX: " + b"y" * 2 * parse.REQUEST_LIMIT, (431, "head-too-large")),
+        (
+            get("/", "Content-Length: 9999999", method="POST") + b"x" * 2 * parse.BODY_LIMIT,
+            (413, "body-too-large"),
+        ),
         (b"GET / HTTP/1.1\r\n\r\n", (400, "malformed")),
         (get("/", "Host: two"), (400, "malformed")),
         (get("/", "Content-Length: 3", "Transfer-Encoding: chunked") + b"0\r\n\r\n", (400, "malformed")),
@@ -296,7 +299,7 @@ async def test_a_field_with_a_line_break_never_leaves() -> None:
 def hurried(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     """Makes one of the deadlines short."""
     monkeypatch.setattr(listener, "_SWEEP_S", 0.01)
-    return lambda name: monkeypatch.setattr(http, name, 0.02)
+    return lambda name: monkeypatch.setattr(connection, name, 0.02)
 
 
 async def test_a_request_that_does_not_come_to_its_end_is_given_up(hurried: Callable[[str], None]) -> None:
@@ -399,7 +402,7 @@ async def test_whoever_makes_parts_is_told_that_the_client_has_gone() -> None:
 async def test_told_to_stop_it_finishes_what_has_begun_and_ends_the_rest(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(http, "LINGER_S", 0.02)
+    monkeypatch.setattr(connection, "LINGER_S", 0.02)
     held: list[HTTPExchange] = []
 
     def serve(exchange: HTTPExchange) -> None:
@@ -439,7 +442,7 @@ async def test_a_client_that_asks_within_a_moment_of_the_end_is_answered_and_tol
         writer.write(get("/a"))
         assert "connection" not in (await read_reply(reader)).headers
         stopping = asyncio.create_task(here.listener.stop(shared=False, grace_s=20))
-        await eventually(lambda: all(client._ending for client in here.listener.clients))
+        await eventually(lambda: all(client._is_ending for client in here.listener.clients))
         writer.write(get("/b") + get("/c") + get("/d"))
         answers = await replies(await reader.read())
         writer.close()
@@ -457,9 +460,9 @@ async def test_what_a_client_sends_behind_its_last_answer_does_not_take_that_ans
         writer.write(get("/a"))
         await read_reply(reader)
         stopping = asyncio.create_task(here.listener.stop(shared=False, grace_s=20))
-        await eventually(lambda: all(client._ending for client in here.listener.clients))
+        await eventually(lambda: all(client._is_ending for client in here.listener.clients))
         writer.write(get("/b"))
-        await eventually(lambda: all(client._deaf for client in here.listener.clients))
+        await eventually(lambda: all(client._ignores_input for client in here.listener.clients))
         writer.write(get("/late"))
         await writer.drain()
         (answer,) = await replies(await reader.read())
@@ -469,7 +472,7 @@ async def test_what_a_client_sends_behind_its_last_answer_does_not_take_that_ans
 
 
 async def test_who_asks_on_and_on_is_told_to_go_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http, "LINGER_S", 0.02)
+    monkeypatch.setattr(connection, "LINGER_S", 0.02)
     async with served(echo) as here, connected(here.port) as (reader, writer):
 
         async def pour() -> None:

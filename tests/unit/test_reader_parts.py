@@ -12,6 +12,8 @@ import reader.cache_control
 import reader.cors
 import reader.encoding
 import reader.freshness
+import reader.http.parse
+import reader.http.request
 import reader.message
 import reader.read_your_writes
 import sessions.quick_load
@@ -31,6 +33,8 @@ from sessions.quick_load import is_due, living
         reader.cors,
         reader.encoding,
         reader.freshness,
+        reader.http.parse,
+        reader.http.request,
         reader.message,
         reader.read_your_writes,
         sessions.quick_load,

@@ -1,4 +1,4 @@
-"""The socket on which the reader listens, and everybody who has come through it."""
+"""The reader's listener: accepts connections, enforces their deadlines and stops."""
 
 from __future__ import annotations
 
@@ -8,32 +8,33 @@ from contextlib import suppress
 
 import background
 from reader.backlog import Backlog
-from reader.http import ClientConnection, ParsedRequests, Serve
-from reader.listening import begin_no_more
+from reader.http.client import ClientConnection, Serve
+from reader.http.request import ParsedRequests
+from reader.http.socket import drop_new_connections
 
 _BACKLOG = 1024
 _SWEEP_S = 1.0
-"""How exactly deadlines are kept."""
+"""Interval at which deadlines are checked."""
 _BEGUN_S = 0.1
-"""How long connections that have begun at a shared port have to be made."""
+"""Time for connections that have begun on a shared port to be accepted."""
 _NEXT_S = 1.0
-"""How long, at the end, a client's next request is waited for: its answer can say that it was the last one."""
+"""Time, at the end, to wait for a client's next request, whose response can announce that it is the last."""
 _FIRST_S = 2.0
-"""How long that of a client is which has connected and not asked yet."""
-_LOOK_S = 0.02
+"""Time, at the end, to wait for the first request of a client that has connected."""
+_POLL_S = 0.02
 
 
 class Listener:
-    """Serves all clients of one socket.
+    """Listener that serves all clients of one socket.
 
     Args:
-        serve: answers requests.
-        listening: bound, not listening yet.
-        limit: clients at a time.
-        backlog: bounds what they hold together.
+        serve: responds to requests.
+        listening: socket that is bound and does not listen yet.
+        limit: largest number of clients at a time.
+        backlog: limits the bytes that connections hold together.
 
     Attributes:
-        clients: whose connections are open.
+        clients: open connections.
     """
 
     def __init__(
@@ -43,25 +44,29 @@ class Listener:
         self._socket = listening
         self._limit = limit
         self.clients: set[ClientConnection] = set()
-        self._kept = ParsedRequests()
+        self._cache = ParsedRequests()
         self._backlog = backlog or Backlog()
         self._server: asyncio.Server | None = None
         self._sweep: asyncio.TimerHandle | None = None
 
     async def start(self) -> None:
-        """Let clients in."""
+        """Listen and accept connections."""
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(self._client, sock=self._socket, backlog=_BACKLOG)
         self._sweep_later()
 
     async def stop(self, *, shared: bool, grace_s: float) -> bool:
-        """Let nobody in any more, and whoever is in the middle of something finish: whether all have.
+        """Accept no more connections and let the open ones finish.
 
         Args:
-            shared: others listen on this port too, and nobody may be lost between them and us.
+            shared: other readers listen on this port too; no connection may be lost between them and this one.
+            grace_s: seconds after which open connections are aborted.
+
+        Returns:
+            True if all connections finished by themselves.
         """
         if shared:
-            begin_no_more(self._socket)
+            drop_new_connections(self._socket)
             await asyncio.sleep(_BEGUN_S)
         if self._server is not None:
             self._server.close()
@@ -70,18 +75,18 @@ class Listener:
         while self.clients and now < began + grace_s:
             for client in list(self.clients):
                 client.end(waits=now < began + (_NEXT_S if client.served else _FIRST_S))
-            await asyncio.sleep(_LOOK_S)
+            await asyncio.sleep(_POLL_S)
             now = loop.time()
         finished = not self.clients
         for client in list(self.clients):
             client.abort()
-        await asyncio.sleep(0)  # for the event loop to tell them so
+        await asyncio.sleep(0)  # lets the event loop call connection_lost
         if self._sweep is not None:
             self._sweep.cancel()
         return finished
 
     def _client(self) -> ClientConnection:
-        return ClientConnection(self._serve, self.clients, self._kept, self._limit, self._backlog)
+        return ClientConnection(self._serve, self.clients, self._cache, self._limit, self._backlog)
 
     def _sweep_later(self) -> None:
         self._sweep = asyncio.get_running_loop().call_later(_SWEEP_S, self._expire)
@@ -92,6 +97,6 @@ class Listener:
             for client in [one for one in self.clients if one.deadline <= now]:
                 with suppress(RuntimeError):  # closed meanwhile
                     client.expire()
-        except Exception as error:  # noqa: BLE001  a fault of ours must not end the sweeps
+        except Exception as error:  # noqa: BLE001  an error here must not end the sweeps
             background.note("sweep of clients", error)
         self._sweep_later()

@@ -1,0 +1,175 @@
+"""Parser of requests: bytes in, requests and refusals out. It has no clock, no event loop and no connection.
+
+llhttp splits the bytes; this module limits the size of a target, a head, a body and an incomplete request, and
+decides which request is the last of its connection. After a refusal, an announced body or an upgrade the
+parser must be given no more bytes, because nobody can know where the next request would begin.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from httptools import HttpParserError, HttpParserInvalidMethodError, HttpParserUpgrade, HttpRequestParser
+
+from reader import problem
+from reader.http.request import HTTPFields, authority_of, split_target
+from reader.message import Request, Response
+
+TARGET_LIMIT: Final = 8 * 1024
+"""Bytes."""
+HEAD_LIMIT: Final = 32 * 1024
+"""Bytes of all names and values of a head together."""
+BODY_LIMIT: Final = 64 * 1024
+"""Bytes. No request here needs a body; a small one is read and ignored, so that the connection can go on."""
+REQUEST_LIMIT: Final = 512 * 1024
+"""Bytes of an incomplete request in all, so that what llhttp buffers is limited too."""
+_REQUEST_LINE = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+ [/*]")
+"""Matches a request line with a method that llhttp does not know."""
+
+
+class ParseResult:
+    """One request.
+
+    Attributes:
+        last: True if the connection ends with the response.
+        refusal: the response to a request that is not valid, or None.
+    """
+
+    __slots__ = ("last", "refusal", "request")
+
+    def __init__(self, request: Request, *, last: bool, refusal: Response | None) -> None:
+        self.request = request
+        self.last = last
+        self.refusal = refusal
+
+
+class RequestParser:
+    r"""Parser of the bytes of one connection.
+
+    Attributes:
+        begun: True while a request is incomplete.
+        size: bytes of the incomplete request so far.
+        refusal: the response to bytes that cannot be parsed, or exceed a limit. It ends the connection.
+        body_announced: True if the last request asks before it sends its body (Expect). It is answered at once,
+            and the body is not read.
+        upgrade: True if the last request asks for another protocol. It is answered like any other.
+
+    Example:
+        >>> parser = RequestParser()
+        >>> parser.feed(b"GET /a HTTP/1.1\r\nHost: "), parser.begun
+        ([], True)
+        >>> [result.request.path for result in parser.feed(b"a\r\n\r\n")], parser.begun
+        (['/a'], False)
+    """
+
+    def __init__(self) -> None:
+        self._parser = HttpRequestParser(self)
+        self._results: list[ParseResult] = []
+        self._fault: problem.Problem | None = None
+        self.refusal: Response | None = None
+        self.body_announced = False
+        self.upgrade = False
+        self._expect_request()
+
+    def feed(self, data: bytes) -> list[ParseResult]:
+        """Parse some bytes and return the requests that they complete, in order.
+
+        After each call the caller checks `refusal`, `body_announced` and `upgrade`; each of them ends the parsing.
+        """
+        results: list[ParseResult] = []
+        self._results = results
+        try:
+            self._parser.feed_data(data)
+        except HttpParserUpgrade:
+            self.upgrade = True
+        except HttpParserInvalidMethodError:
+            is_unknown_method = not results and _REQUEST_LINE.match(data)
+            self._refuse(problem.method_not_allowed() if is_unknown_method else refusal_of(problem.MALFORMED))
+        except HttpParserError:
+            if not self.body_announced:
+                self._refuse(refusal_of(self._fault or problem.MALFORMED))
+        else:
+            self.size += len(data)
+            if self.begun and self.size > REQUEST_LIMIT:
+                self._refuse(refusal_of(problem.HEAD_TOO_LARGE))
+        return results
+
+    def _refuse(self, refusal: Response) -> None:
+        self.refusal = refusal
+        self.begun = False
+
+    # Called by llhttp
+
+    def on_message_begin(self) -> None:
+        """Note the first byte of a request."""
+        self.begun = True
+        self.size = 0
+
+    def on_url(self, target: bytes) -> None:
+        """Add a part of the request's target."""
+        self._target += target
+        if len(self._target) > TARGET_LIMIT:
+            self._stop(problem.TARGET_TOO_LONG)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Add one header line."""
+        self._head += len(name) + len(value)
+        if self._head > HEAD_LIMIT:
+            self._stop(problem.HEAD_TOO_LARGE)
+        self._fields.add(name, value)
+
+    def on_headers_complete(self) -> None:
+        """Complete a request that announces a body, without waiting for the body."""
+        if self._fields.get_all("expect"):
+            self.body_announced = True
+            self._complete(last=True)
+            self._stop(None)
+
+    def on_body(self, body: bytes) -> None:
+        """Count a part of the body and ignore it."""
+        self._body += len(body)
+        if self._body > BODY_LIMIT:
+            self._stop(problem.BODY_TOO_LARGE)
+
+    def on_message_complete(self) -> None:
+        """Complete the request."""
+        self._complete(last=not self._parser.should_keep_alive())
+
+    # Private
+
+    def _expect_request(self) -> None:
+        self._target = b""
+        self._fields = HTTPFields()
+        self._head = 0
+        self._body = 0
+        self.size = 0
+        self.begun = False
+
+    def _complete(self, *, last: bool) -> None:
+        path, query = split_target(self._target)
+        request = Request(self._parser.get_method().decode("latin-1"), path, query, self._fields)
+        if not self._target.startswith(b"/"):
+            request.authority = authority_of(self._target)
+        # a client of HTTP/1.0 would need to be told that the connection stays open
+        is_old = self._parser.get_http_version() == "1.0"
+        refusal = None
+        if len(self._fields.get_all("host")) != 1 and not is_old:
+            last = True
+            refusal = problem.refuse(problem.MALFORMED, "Send one Host field (RFC 9112, 3.2).")
+        self._results.append(ParseResult(request, last=last or is_old, refusal=refusal))
+        self._expect_request()
+
+    def _stop(self, fault: problem.Problem | None) -> None:
+        """Stop the parsing from one of llhttp's calls, which can only raise."""
+        self._fault = fault
+        raise _Stopped
+
+
+def refusal_of(fault: problem.Problem) -> Response:
+    """Return the response to a problem that needs no more than its title."""
+    return problem.refuse(fault, fault.title)
+
+
+class _Stopped(Exception):
+    """Raised into llhttp so that it parses no further."""

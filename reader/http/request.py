@@ -1,0 +1,90 @@
+"""Parts of a request: its header fields, its target, and the cache of requests that were parsed before."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from reader.memo import memo
+from reader.message import Request
+
+_ENTRY_BYTES: Final = 4 * 1024
+_CACHE_BYTES: Final = 16 * 1024 * 1024
+_OVERHEAD_BYTES: Final = 3 * 1024
+"""Cost of a cached request beside its texts, each of which it holds three times."""
+_AUTHORITY_ENDS = re.compile(r"[/?#]")
+
+
+class HTTPFields:
+    """The header fields of a request; names in lower case."""
+
+    __slots__ = ("_values",)
+
+    def __init__(self) -> None:
+        self._values: dict[str, list[str]] = {}
+
+    def add(self, name: bytes, value: bytes) -> None:
+        """Add one header line."""
+        key = _lower(name)
+        values = self._values.get(key)
+        if values is None:
+            self._values[key] = [value.decode("latin-1")]
+        else:
+            values.append(value.decode("latin-1"))
+
+    def get_all(self, name: str) -> list[str]:
+        """Return all values of one field, in the order in which they came."""
+        return self._values.get(name) or []
+
+
+class ParsedRequests:
+    """Cache of parsed requests by their bytes: most clients send the same request again and again.
+
+    The bytes of one complete request that begins and ends with its data mean the same every time, so they need
+    no second parsing.
+    """
+
+    def __init__(self) -> None:
+        self._requests: dict[bytes, Request] = {}
+        self.get = self._requests.get
+        self.held = 0
+
+    def keep(self, data: bytes, request: Request) -> None:
+        """Add a request if it is small; clear the cache first when the limit would be passed."""
+        if len(data) > _ENTRY_BYTES or data in self._requests:
+            return
+        weight = 3 * len(data) + _OVERHEAD_BYTES
+        if self.held + weight > _CACHE_BYTES:
+            self._requests.clear()
+            self.held = 0
+        self.held += weight
+        self._requests[data] = request
+
+
+@memo(1 << 20)
+def _lower(name: bytes) -> str:
+    return name.decode("latin-1").lower()
+
+
+@memo(8 << 20)
+def split_target(target: bytes) -> tuple[str, str]:
+    """Return path and query of a request's target, in any of its forms (RFC 9112, 3.2).
+
+    The path is not decoded: each page has one path, which needs no percent-encoding, and a second way to write it
+    would get past the rules of a proxy.
+    """
+    text = target.decode("latin-1")
+    if not text.startswith("/") and "://" in text:
+        text = "/" + text.partition("://")[2].partition("/")[2]
+    path, _, query = text.partition("?")
+    return path, query
+
+
+def authority_of(target: bytes) -> str:
+    """Return the host of a target in absolute form, or an empty text for any other form.
+
+    >>> authority_of(b"http://user@reports.example:80/v1?at=http://other"), authority_of(b"/v1?at=http://other")
+    ('reports.example:80', '')
+    """
+    scheme, found, rest = target.decode("latin-1").partition("://")
+    return _AUTHORITY_ENDS.split(rest, maxsplit=1)[0].rpartition("@")[2] if found and "/" not in scheme else ""
