@@ -22,7 +22,7 @@ from reports.memo import etags_of
 from reports.off_loop import off_loop
 from reports.pace import KnownSet, rest_ends
 from reports.schema import document_schema
-from reports.staging import is_one_part, parts_of, size_of
+from reports.staging import is_direct, parts_of, size_of
 
 _SCRIPTS = Path(__file__).parent / "scripts"
 _HEADS_AND_GONE = "[hg][eo][an][de]:*"
@@ -311,7 +311,7 @@ def _written(new: NewSet, change: SetChange) -> list[str | bytes | int] | None:
     def size(scope: int) -> int:
         return size_of(new.documents[scope]) if scope in new.documents else 0
 
-    if not is_one_part([*change.changed, *change.gone], size):
+    if not is_direct([*change.changed, *change.gone], size):
         return None
     compressor = Compressor()
     written: list[str | bytes | int] = [len(change.changed)]

@@ -48,22 +48,38 @@ end
 
 local generation = tonumber(ARGV[3]) + 1
 local at = 11
+local fields, without = {}, {}
+
+local function keep(field, variant)
+  if variant == '' then
+    without[#without + 1] = field
+  else
+    fields[#fields + 1] = field
+    fields[#fields + 1] = variant
+  end
+end
+
+local function write()
+  if #fields > 0 then
+    redis.call('HSET', snapshot, unpack(fields))
+    redis.call('HDEL', snapshot, unpack(without))
+    fields, without = {}, {}
+  end
+end
+
 for _ = 1, tonumber(ARGV[10]) do
   local scope, body, head, zstd, gzip = unpack(ARGV, at, at + 4)
-  local packed = {{scope .. ':zstd', zstd}, {scope .. ':gzip', gzip}}
-  local fields, without = {scope, body, 'head:' .. scope, head}, {'gone:' .. scope}
-  for _, variant in ipairs(packed) do
-    if variant[2] == '' then
-      without[#without + 1] = variant[1]
-    else
-      fields[#fields + 1] = variant[1]
-      fields[#fields + 1] = variant[2]
-    end
+  keep(scope, body)
+  keep('head:' .. scope, head)
+  keep(scope .. ':zstd', zstd)
+  keep(scope .. ':gzip', gzip)
+  without[#without + 1] = 'gone:' .. scope
+  if #fields >= 400 then -- a call of Redis costs a script more than a field does; unpack takes fewer than 8,000
+    write()
   end
-  redis.call('HSET', snapshot, unpack(fields))
-  redis.call('HDEL', snapshot, unpack(without))
   at = at + 5
 end
+write()
 for gone = at, #ARGV do
   local scope = ARGV[gone]
   -- its head stays: who may know that it is gone depends on its path

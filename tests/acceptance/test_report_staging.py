@@ -15,12 +15,12 @@ from producers.link.client import connect
 from reports.compress import SMALLEST
 from reports.document import Document, microseconds
 from reports.keys import closed, snapshot, staged, staging
-from reports.staging import BYTES, SCOPES
+from reports.staging import BYTES, DIRECT_SCOPES, SCOPES
 from reports.store import NewSet, ReportStore
 from worker.reports.history import days_past_keep, days_to_close
 from worker.reports.refresh_context import publish
 
-pytestmark = pytest.mark.on_cluster_too
+pytestmark = [pytest.mark.on_cluster_too, pytest.mark.usefixtures("staged_soon")]
 KEY = snapshot("default", "sales")
 BEGAN = datetime.now(UTC)
 Numbers = Mapping[int, int]
@@ -37,6 +37,12 @@ async def redis(valkey_url: str) -> Any:
 @pytest.fixture
 def store(redis: Redis) -> ReportStore:
     return ReportStore(redis, tenant="default")
+
+
+@pytest.fixture
+def staged_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stage sets of which more than a part has changed, so that small sets are enough to see it."""
+    monkeypatch.setattr("reports.staging.DIRECT_SCOPES", SCOPES)
 
 
 def new_set(second: int, numbers: Numbers, *, day: str = "", keep: timedelta = timedelta(0)) -> NewSet:
@@ -82,7 +88,7 @@ async def test_a_set_that_is_stored_in_parts_is_the_same_as_one_stored_where_it_
         new = new_set(second, numbers)
         assert (await publish(store, new))["state"] == "stored"
         with monkeypatch.context() as patch:
-            patch.setattr("reports.staging.SCOPES", 10_000)
+            patch.setattr("reports.staging.DIRECT_SCOPES", 10_000)
             patch.setattr("reports.staging.BYTES", 10**9)
             await publish(other, new)
         assert await content(redis, KEY) == await content(redis, snapshot("whole", "sales"))
@@ -101,6 +107,19 @@ async def test_no_call_carries_more_than_a_part(store: ReportStore) -> None:
     for arguments in calls:
         assert len(arguments) < 10 * SCOPES
         assert sum(len(one) for one in arguments if isinstance(one, bytes)) < 2 * BYTES
+
+
+@pytest.mark.parametrize(("changes", "calls"), [(DIRECT_SCOPES, 1), (DIRECT_SCOPES + 1, 5 + 28 + 1)])
+async def test_a_few_changes_of_a_large_set_are_stored_by_one_call_and_nothing_is_copied(
+    store: ReportStore, monkeypatch: pytest.MonkeyPatch, changes: int, calls: int
+) -> None:
+    monkeypatch.setattr("reports.staging.DIRECT_SCOPES", DIRECT_SCOPES)
+    await publish(store, new_set(1, dict.fromkeys(range(2000), 1)))
+    noted: list[list[Any]] = []
+    with_calls_noted(store, noted.append)
+    await publish(store, new := new_set(2, {scope: 3 if scope < changes else 1 for scope in range(2000)}))
+    assert len(noted) == calls
+    assert (await store.stored("sales")).etags == {scope: one.etag for scope, one in new.documents.items()}
 
 
 async def test_a_document_larger_than_a_part_goes_alone(store: ReportStore, redis: Redis) -> None:

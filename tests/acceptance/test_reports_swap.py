@@ -57,6 +57,7 @@ async def test_a_reader_sees_one_generation_in_each_answer_however_many_sets_are
     valkey_url: str, monkeypatch: pytest.MonkeyPatch, swaps: int, scopes_at_once: int, copy: ReplyCache | None
 ) -> None:
     monkeypatch.setattr("reports.staging.SCOPES", scopes_at_once)
+    monkeypatch.setattr("reports.staging.DIRECT_SCOPES", scopes_at_once)
     over, seen = asyncio.Event(), Seen()
     began = datetime.now(UTC)
     async with Redis.from_url(valkey_url) as redis, a_reader(valkey_url, copy) as reader:

@@ -45,7 +45,7 @@ from producers.keys import LaneKeys
 from producers.link import Link
 from producers.suppression import count_failure, suppress, weigh_refusal
 from reports.document import Document
-from reports.keys import audit, snapshot, wanted
+from reports.keys import audit, declared, snapshot, wanted
 from reports.store import NewSet, ReportStore, SetChange, StoredSet
 from sessions import Sessions
 from tests.notes import Note, running
@@ -414,10 +414,18 @@ async def a_day_is_closed_and_somebody_finds_a_report_old(it: System) -> None:
         keep=timedelta(days=1),
     )
     assert await store.publish(day, StoredSet(0, {}), SetChange([], [])) == "stored"
-    nodes = dict.fromkeys(range(1, 200), Document("0" * 16, b"{}", b'{"etag":"0000000000000000"}'))
+    nodes = dict.fromkeys(range(1, 400), Document("0" * 16, b"{}", b'{"etag":"0000000000000000"}'))
     large = replace(day, day="2026-01-02", documents=nodes)
     assert await store.publish(large, StoredSet(0, {}), SetChange(list(nodes), [])) == "stored"
     await it.redis.set(wanted("default", "management"), 1, nx=True, px=30_000)
+
+
+async def a_report_that_no_worker_declares_is_withdrawn(it: System) -> None:
+    store = ReportStore(it.redis, tenant="default")
+    former = NewSet(report="former", as_of=datetime.now(UTC), documents={}, meta={"verified_us": 0})
+    assert await store.publish(former, StoredSet(0, {}), SetChange([], [])) == "stored"
+    await it.redis.zadd(declared("default"), {"former": 1})
+    assert await store.declarations.withdraw("former") == 0
 
 
 async def a_manager_logs_in_reads_and_is_logged_out(it: System, url: str) -> None:
@@ -464,6 +472,7 @@ async def test_every_key_that_is_written_is_on_the_page_and_every_key_on_the_pag
         await a_refresh_is_asked_for_while_one_runs(it)
         await a_report_audits_itself(it, valkey.url)
         await a_day_is_closed_and_somebody_finds_a_report_old(it)
+        await a_report_that_no_worker_declares_is_withdrawn(it)
         await a_manager_logs_in_reads_and_is_logged_out(it, valkey.url)
     rows_of = {key: [row for row in rows if row.fits(key)] for key in watch.keys}
     assert {key: len(found) for key, found in rows_of.items() if len(found) != 1} == {}
