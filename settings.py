@@ -1,17 +1,17 @@
-"""Every setting of every process, read once from the environment.
+"""Settings of all processes, read once from the environment.
 
 A setting is an environment variable: ``MOMENTUS_`` and the field's name, sections joined by two underscores
 (``MOMENTUS_WORKER__LEASE``). A secret may come from a file: ``MOMENTUS_MAIL__PASSWORD_FILE=/run/secrets/x``.
-Only ``__main__`` files import this module; they pass plain values down, so no room knows where one came from.
+Only ``__main__`` files import this module; they pass plain values down, so no room knows the source of a value.
 
-What can go wrong: a name that does not exist, a value outside its limits, two values that contradict each
-other, a secret file that others can read. ``load`` finds all of it at once; each line says which variable is
-at fault, what is wrong and what is allowed. The value of a secret is never part of a message.
+``load`` reports all mistakes at once: an unknown name, a value outside its limits, two values that contradict each
+other, a secret file that other users can read. Each line names the variable, the mistake and the allowed values.
+The value of a secret is never part of a message.
 
-What this module refuses to do: read ``.env`` files, guess, or carry on with a default after a mistake. A
-variable that is set but empty counts as not set. docs/settings.md is written from the fields below.
+The module does not read ``.env`` files, guess, or continue with a default after a mistake. A
+variable that is set but empty counts as not set. docs/settings.md is generated from the fields below.
 
-The file is long because all settings stand on one page: kinds of value, the settings, reading, wording.
+The file is long because all settings stand on one page: kinds of value, the settings, reading, messages.
 """
 
 import difflib
@@ -49,7 +49,7 @@ _BARE = re.compile(r"\d{1,9}(\.\d{1,6})?", re.ASCII)
 
 
 class SettingsError(Exception):
-    """The environment is wrong. ``problems``: a line per mistake with its variable, the fault, the remedy."""
+    """The environment is invalid. ``problems``: a line per mistake with its variable, the fault, the remedy."""
 
     def __init__(self, problems: list[str]) -> None:
         super().__init__("\n".join(problems))
@@ -60,7 +60,7 @@ class SettingsError(Exception):
 
 
 def to_duration(value: object) -> object:
-    """Read a length of time, or a bare number of seconds; what is neither is left to pydantic (ISO 8601)."""
+    """Read a duration, or a bare number of seconds; other text is returned for pydantic to read (ISO 8601)."""
     text = str(value).strip()
     try:
         return read_duration(f"{text}s" if _BARE.fullmatch(text) else text)
@@ -69,28 +69,28 @@ def to_duration(value: object) -> object:
 
 
 def to_time_zone(name: str) -> str:
-    """An IANA name that this machine knows (from the system or the tzdata package)."""
+    """Return an IANA name that this machine knows (from the system or the tzdata package)."""
     if name not in available_timezones():
         raise ValueError("no such time zone")
     return name
 
 
 def to_host(host: str) -> str:
-    """A name or address without port or scheme."""
+    """Return a name or address without port or scheme."""
     if not re.fullmatch(r"[A-Za-z0-9._:-]+", host):
         raise ValueError("not a host name or address")
     return host
 
 
 def to_loopback(host: str) -> str:
-    """A host that only this machine reaches."""
+    """Return a host that only this machine reaches."""
     if not is_loopback(host):
         raise ValueError("other machines could reach it")
     return host
 
 
 def is_loopback(host: str) -> bool:
-    """Whether the host is this machine, judged by name or address alone: no look-up."""
+    """Return True if the name or address alone means this machine; no DNS query is made."""
     if host == "localhost":
         return True
     try:
@@ -100,7 +100,7 @@ def is_loopback(host: str) -> bool:
 
 
 def scheme(*schemes: str) -> AfterValidator:
-    """A check that a secret address begins with one of these schemes and goes on after it."""
+    """Return a check that a secret address begins with one of these schemes and continues after it."""
 
     def check(address: SecretStr) -> SecretStr:
         name, _, rest = address.get_secret_value().partition("://")
@@ -121,12 +121,12 @@ TimeZone = Annotated[str, AfterValidator(to_time_zone)]
 
 
 def setting(default: object, meaning: str, allowed: str = "", **limits: Any) -> Any:  # noqa: ANN401  as Field
-    """A field with all a user must know; ``allowed`` says what type and limits (ge, le) do not."""
+    """Return a field with its full description; ``allowed`` says what type and limits (ge, le) do not."""
     return Field(default=default, description=meaning, json_schema_extra={"allowed": allowed}, **limits)
 
 
 def free_port(default: int, meaning: str) -> Any:  # noqa: ANN401  as Field
-    """A port we listen on ourselves, so that any free one will do."""
+    """Return a field for a port that this machine listens on, so that any free one is possible."""
     return setting(default, meaning, "0 to 65535; 0 = any free one", ge=0, le=65535)
 
 
@@ -134,92 +134,98 @@ def free_port(default: int, meaning: str) -> Any:  # noqa: ANN401  as Field
 
 
 class Section(BaseModel):
-    """Settings that belong together; immutable once read."""
+    """A group of settings; immutable once read."""
 
     model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
 
 
 class WorkerSettings(Section):
-    """How many jobs run at once, and how a job survives the loss of its worker."""
+    """Settings of the worker: jobs at the same time, and recovery of a job whose worker is lost."""
 
-    urgent_slots: int = setting(10, "Urgent mails one worker sends at once.", ge=0, le=1000)
-    normal_slots: int = setting(20, "Ordinary mails one worker sends at once.", ge=0, le=1000)
-    bulk_slots: int = setting(10, "Bulk mails one worker sends at once.", ge=0, le=1000)
-    reports_slots: int = setting(2, "Report refreshes one worker runs at once.", ge=0, le=100)
+    urgent_slots: int = setting(10, "Urgent mails that one worker sends at the same time.", ge=0, le=1000)
+    normal_slots: int = setting(20, "Ordinary mails that one worker sends at the same time.", ge=0, le=1000)
+    bulk_slots: int = setting(10, "Bulk mails that one worker sends at the same time.", ge=0, le=1000)
+    reports_slots: int = setting(2, "Report refreshes that one worker runs at the same time.", ge=0, le=100)
     max_running: int | None = setting(
         None,
-        "Jobs of all lanes one worker runs at once; below the sum of the slots, lanes share them by need. "
-        "Left out: no such ceiling.",
+        "Jobs of all lanes that one worker runs at the same time; below the sum of the slots, lanes share them by "
+        "need. Left out: no limit.",
         ge=1,
         le=5000,
     )
     lease: Duration = setting(
         10 * SECOND,
-        "How long a silent worker keeps its jobs before another takes them.",
+        "Time after which the jobs of a silent worker are taken over by another.",
         ge=SECOND,
         le=5 * MINUTE,
     )
     lease_renew: Duration = setting(
-        3 * SECOND, "How often leases are renewed; less than half the lease.", ge=SECOND / 10, le=150 * SECOND
+        3 * SECOND,
+        "Interval at which a worker renews its leases; less than half the lease.",
+        ge=SECOND / 10,
+        le=150 * SECOND,
     )
     grace: Duration = setting(
         30 * SECOND,
-        "How long a stopping worker lets its jobs finish; then it hands them back.",
+        "Time that a stopping worker gives its jobs to finish; then it returns them to the queue.",
         ge=0 * SECOND,
         le=HOUR,
     )
     keep_result: Duration = setting(
-        HOUR, "How long the result of a finished job can be asked for.", ge=0 * SECOND, le=30 * DAY
+        HOUR, "Time for which the result of a finished job can be read.", ge=0 * SECOND, le=30 * DAY
     )
-    crash_limit: int = setting(3, "Workers a job may kill before it counts as dead.", ge=1, le=100)
+    crash_limit: int = setting(
+        3, "Number of workers that may crash while they run a job; then it is dead.", ge=1, le=100
+    )
     confirm_replicas: int = setting(
         0,
-        "Redis replicas that must have a mail's mark before its final dot is written; with fewer no mail leaves. "
-        "0 = the primary's word is enough, and a failover may send a mail twice.",
+        "Redis replicas that must have a mail's mark before its final dot is written; with fewer no mail is sent. "
+        "0 = the primary alone is enough, and a failover may send a mail twice.",
         ge=0,
         le=10,
     )
 
 
 class MailSettings(Section):
-    """The mail server. Nothing leaves this machine until ``mode`` is ``live``."""
+    """Settings of mail. No mail leaves this machine until ``mode`` is ``live``."""
 
     mode: Literal["sink", "live", "redirect", "hold"] = setting(
         "sink",
-        "`sink` keeps mail on this machine, `live` sends it out, `redirect` sends all of it to one address, "
-        "`hold` lets nothing leave.",
+        "`sink` keeps mail on this machine, `live` sends it, `redirect` sends all of it to one address, "
+        "`hold` sends none and keeps it queued.",
     )
     redirect_to: str | None = setting(
         None,
-        "Who gets what may not go where it is addressed: all mail with `redirect`, other domains' with a list.",
+        "The address that gets redirected mail: all mail with `redirect`; with `ALLOWED_DOMAINS`, that of other "
+        "domains.",
         "`name@host`",
         pattern=r"^[^\s<>@]+@[^\s<>@]+$",
     )
     allowed_domains: str | None = setting(
         None,
-        "The only domains that are written to, subdomains included; others are redirected, or dead with a reason.",
-        "domains, apart by commas",
+        "The only recipient domains, subdomains included; mail to others is redirected, or dead with a reason.",
+        "domains, separated by commas",
         pattern=r"^[A-Za-z0-9.-]+(?: *, *[A-Za-z0-9.-]+)*$",
     )
     host: Host | None = setting(
         None,
-        "The mail server; none = the embedded sink of `./run up`. A worker without one sends no mails.",
+        "The mail server; none = the embedded sink of `./run up`. A worker without a mail server sends no mails.",
         "a host name or address",
     )
     port: int = setting(25, "The mail server's port.", ge=1, le=65535)
-    username: str | None = setting(None, "The account to log in with; needs the password.", "text")
-    password: SecretStr | None = setting(None, "The password of that account.", "text")
+    username: str | None = setting(None, "The user name to log in with; needs the password.", "text")
+    password: SecretStr | None = setting(None, "The password of that user name.", "text")
     tls: Literal["required", "implicit", "off"] = setting(
         "required", "`required` = STARTTLS or no mail, `implicit` = TLS at once, `off` = loopback hosts only."
     )
     ca_file: Folder | None = setting(
         None,
-        "Certificates of the authorities that may vouch for the mail server; left out, the system's.",
+        "Certificates of the authorities trusted to verify the mail server; left out, the system's.",
         "a PEM file",
     )
     ehlo_name: str | None = setting(
         None,
-        "How the worker greets the mail server; left out, by this machine's full name or its address.",
+        "Name that the worker gives in EHLO; left out, this machine's full name or its address.",
         "a full host name, or an address like `[192.0.2.1]`",
         pattern=r"^(?:(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?\.)+[A-Za-z0-9-]*[A-Za-z][A-Za-z0-9-]*"
         r"|\[(?:IPv6:[0-9A-Fa-f:.]+|[0-9.]+)\])$",
@@ -230,24 +236,32 @@ class MailSettings(Section):
         "`name@host` or `Name <name@host>`",
         pattern=r"^(?:[^<>@\r\n]+ <[^\s<>@]+@[^\s<>@]+>|[^\s<>@]+@[^\s<>@]+)$",
     )
-    connections: int = setting(20, "Connections one worker keeps to the mail server.", ge=1, le=200)
+    connections: int = setting(20, "Connections that one worker keeps to the mail server.", ge=1, le=200)
     messages_per_connection: int = setting(
-        100, "Mails sent over one connection before a new one.", ge=1, le=10_000
+        100, "Mails sent over one connection before it is replaced.", ge=1, le=10_000
     )
-    horizon: Duration = setting(24 * HOUR, "How long a mail is tried before it is dead.", ge=MINUTE, le=7 * DAY)
+    horizon: Duration = setting(
+        24 * HOUR, "Time for which a mail is retried before it is dead.", ge=MINUTE, le=7 * DAY
+    )
     seal_keys: SecretStr | None = setting(
         None,
-        "The key ring that opens sealed mails; the first key seals. A new key goes in front.",
-        "`id:key` one or more, the key 32 octets in base64 (`openssl rand -base64 32`)",
+        "The key ring that opens sealed mails; the first key seals. Put a new key first.",
+        "one or more `id:key`, the key 32 bytes in base64 (`openssl rand -base64 32`)",
     )
     erase_after: Duration = setting(
-        30 * DAY, "When the content of a dead mail is erased; its ids and its end stay.", ge=HOUR, le=366 * DAY
+        30 * DAY,
+        "Age at which the content of a dead mail is erased; its ids and its reason stay.",
+        ge=HOUR,
+        le=366 * DAY,
     )
     bounce_days: int = setting(
-        7, "For how many days bounces are matched; a note of 100 octets a mail. 0 = none is noted.", ge=0, le=30
+        7,
+        "Days for which bounces are matched to mails, at 100 bytes of Redis a mail. 0 = no matching.",
+        ge=0,
+        le=30,
     )
     dkim_domain: str | None = setting(
-        None, "The domain whose mails are signed with DKIM; none = none.", "a domain"
+        None, "The sender domain of mails to sign with DKIM; none = no signatures.", "a domain"
     )
     dkim_selector: str | None = setting(None, "The name of the DKIM key in that domain.", "a name")
     dkim_key: SecretStr | None = setting(
@@ -259,57 +273,59 @@ class MailSettings(Section):
         "a TOML file, see `docs/mail.md`",
     )
     attachments: Folder | None = setting(
-        None, "Where the files lie that mails attach by reference; none outside it is read.", "a folder"
+        None, "Folder of the files that mails attach by reference; files outside it are never read.", "a folder"
     )
     templates: Folder | None = setting(
         None,
-        "Your own mail templates, for `ops mail preview` and a worker's look at its start; "
+        "Your own mail templates, for `ops mail preview` and a worker's check at its start; "
         "backends name the folder themselves.",
         "a folder",
     )
     keep_journal: Duration = setting(
         3 * DAY,
-        "How long `ops mail trace` can tell what happened to a mail that is done.",
+        "Time for which `ops mail trace` can show the history of a mail that is done.",
         ge=0 * SECOND,
         le=30 * DAY,
     )
 
 
 class ReportsSettings(Section):
-    """The reports that are computed ahead of time."""
+    """Settings of the precomputed reports."""
 
-    path: Folder | None = setting(None, "A folder with report files beside the shipped ones.", "a folder")
+    path: Folder | None = setting(
+        None, "A folder with your report files, used beside the shipped ones.", "a folder"
+    )
     shipped: str = setting(
         "on",
         "Which of the shipped reports are used. They read the tables of the demo's organisation; "
         "on a database without those, `off`.",
-        "`on` = all, `off` = none, or names apart by commas: `management,blockers`",
+        "`on` = all, `off` = none, or names separated by commas: `management,blockers`",
         pattern=r"^[a-z][a-z0-9_]*(?: *, *[a-z][a-z0-9_]*)*$",
     )
-    statement_timeout: Duration = setting(30 * SECOND, "The longest a report's query may run.", ge=SECOND, le=HOUR)
+    statement_timeout: Duration = setting(30 * SECOND, "Timeout of a report's query.", ge=SECOND, le=HOUR)
     most_nodes: int = setting(
         200_000,
-        "The most nodes of a report. One with more fails by itself; its last good set stays.",
+        "Most nodes of a report. A report with more fails alone; its last good set stays.",
         ge=1,
         le=10_000_000,
     )
     most_mib: int = setting(
         512,
-        "The most that all documents of a report may take, in MiB, before they are compressed. One with more "
-        "fails by itself; its last good set stays. A worker needs several times as much memory.",
+        "Greatest size of all documents of a report, in MiB, before they are compressed. A report with more "
+        "fails alone; its last good set stays. A worker needs several times as much memory.",
         ge=1,
         le=65_536,
     )
     clock_bound: Duration = setting(
         30 * SECOND,
-        "How far the clocks of database, Redis and reader may be apart; beyond it no report is called fresh.",
+        "Greatest difference between the clocks of database, Redis and reader; beyond it no report is fresh.",
         ge=SECOND,
         le=HOUR,
     )
 
 
 class ReaderSettings(Section):
-    """The HTTP server that answers with stored reports."""
+    """Settings of the HTTP server that serves stored reports."""
 
     host: Host = setting("127.0.0.1", "The address the reader listens on.", "a host name or address")
     port: int = free_port(8710, "The reader's port.")
@@ -321,48 +337,48 @@ class ReaderSettings(Section):
     )
     allowed_hosts: str = setting(
         "",
-        "Names under which the reader may be asked, besides those of this machine; another `Host` gets 421. "
-        "Left out: an open reader answers to this machine's names alone, one with sessions to any.",
-        "host names or addresses without ports, with spaces between",
+        "Values of `Host` that the reader accepts, besides this machine's names; another gets 421. "
+        "Left out: an open reader accepts this machine's names alone, one with sessions any name.",
+        "host names or addresses without ports, separated by spaces",
         pattern=r"^(?:(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?: +|$))*$",
     )
     copy_mib: int = setting(
         0,
-        "Memory for the reader's own copy of documents and sessions, in MiB; it also bridges an outage of Redis.",
-        "0 to 16384; 0 = no copy",
+        "Memory for the reader's cache of documents and sessions, in MiB; it also bridges an outage of Redis.",
+        "0 to 16384; 0 = no cache",
         ge=0,
         le=16_384,
     )
     cors_origins: str = setting(
         "",
         "Other sites whose pages may read reports.",
-        "origins like `https://app.example`, with spaces between",
+        "origins like `https://app.example`, separated by spaces",
         pattern=r"^(?:https?://[A-Za-z0-9.:\[\]-]+(?: +|$))*$",
     )
 
 
 class ConsoleSettings(Section):
-    """The operators' page."""
+    """Settings of the operators' page."""
 
     host: LoopbackHost = setting("127.0.0.1", "The address the console listens on.", "a loopback host")
     port: int = free_port(8720, "The console's port.")
 
 
 class SinkSettings(Section):
-    """The embedded mail server, on 127.0.0.1: it keeps every mail and delivers none."""
+    """Settings of the embedded mail server, on 127.0.0.1: it keeps every mail and delivers none."""
 
-    smtp_port: int = free_port(8725, "Where the embedded sink takes mail.")
-    http_port: int = free_port(8730, "Where the embedded sink shows mail.")
+    smtp_port: int = free_port(8725, "The port on which the embedded sink accepts mail.")
+    http_port: int = free_port(8730, "The port on which the embedded sink shows mail.")
 
 
 class Settings(BaseSettings):
-    """All of them. A process gets them from ``load_or_exit``."""
+    """All settings. A process gets them from ``load_or_exit``."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX,
         env_nested_delimiter=SECTION,
         env_ignore_empty=True,
-        extra="ignore",  # unknown names are found by ``unknown_names``, which can suggest the right one
+        extra="ignore",  # ``unknown_names`` reports unknown names and suggests the right one
         frozen=True,
         hide_input_in_errors=True,
     )
@@ -371,21 +387,27 @@ class Settings(BaseSettings):
         None,
         "Redis or Valkey; none = the embedded one.",
         "`redis://`, `unix://`, `sentinel://host:port,host:port/service/0` or `cluster://host:port,host:port`; "
-        "by TLS `rediss://`, `sentinels://`, `clusters://`",
+        "with TLS `rediss://`, `sentinels://`, `clusters://`",
     )
     postgres_dsn: PostgresDsn | None = setting(None, "Postgres; none = the embedded one.", "`postgresql://`")
-    data_dir: Folder = setting(Path(".momentus"), "Where the embedded servers keep their data.", "a folder")
+    data_dir: Folder = setting(
+        Path(".momentus"), "Folder in which the embedded servers keep their data.", "a folder"
+    )
     tenant: str = setting(
         "default",
-        "Whose data this is: keeps two organisations apart on one Redis.",
+        "Name of the organisation: separates the data of two organisations on one Redis.",
         "up to 63 lower-case letters, digits and hyphens, a letter first",
         pattern=r"^[a-z][a-z0-9-]{0,62}$",
     )
-    timezone: TimeZone = setting("UTC", "The organisation's zone: when its day begins.", "an IANA name")
-    log_format: Literal["auto", "console", "json"] = setting(
-        "auto", "How log lines look; `auto` = readable on a terminal, JSON otherwise."
+    timezone: TimeZone = setting(
+        "UTC", "The organisation's time zone: decides when its day starts.", "an IANA name"
     )
-    log_level: Literal["debug", "info", "warning", "error"] = setting("info", "The least serious line logged.")
+    log_format: Literal["auto", "console", "json"] = setting(
+        "auto", "Format of log lines; `auto` = readable on a terminal, JSON otherwise."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = setting(
+        "info", "The least serious level that is logged."
+    )
     worker: WorkerSettings = WorkerSettings()
     mail: MailSettings = MailSettings()
     reports: ReportsSettings = ReportsSettings()
@@ -395,40 +417,44 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def agree(self) -> "Settings":
-        """No two settings contradict each other."""
+        """Raise for settings that contradict each other."""
         if contradictions := list(find_contradictions(self)):
             raise ValueError("\n".join(contradictions))
         return self
 
 
 def find_contradictions(settings: Settings) -> Iterator[str]:
-    """What is wrong although each value alone is allowed, with the remedy."""
+    """Yield a line with its remedy for each contradiction of values that are allowed alone."""
     mail, away = settings.mail, settings.mail.host is not None and not is_loopback(settings.mail.host)
     if settings.worker.lease_renew >= settings.worker.lease / 2:
-        yield "MOMENTUS_WORKER__LEASE_RENEW must be less than half of MOMENTUS_WORKER__LEASE"
+        yield "MOMENTUS_WORKER__LEASE_RENEW: must be less than half of MOMENTUS_WORKER__LEASE"
     if mail.mode == "sink" and away:
-        yield "MOMENTUS_MAIL__HOST is another machine, but mail is kept here: set MOMENTUS_MAIL__MODE=live"
+        yield "MOMENTUS_MAIL__HOST: is another machine, but mail stays on this one; set MOMENTUS_MAIL__MODE=live"
     if mail.mode in {"live", "redirect"} and mail.host is None and mail.accounts is None:
-        yield f"MOMENTUS_MAIL__MODE={mail.mode} has no server to send to: set MOMENTUS_MAIL__HOST or __ACCOUNTS"
+        yield f"MOMENTUS_MAIL__MODE={mail.mode}: needs a mail server; set MOMENTUS_MAIL__HOST or __ACCOUNTS"
     if mail.mode == "redirect" and mail.redirect_to is None:
-        yield "MOMENTUS_MAIL__MODE=redirect has nobody to send to: set MOMENTUS_MAIL__REDIRECT_TO"
+        yield "MOMENTUS_MAIL__MODE=redirect: needs an address; set MOMENTUS_MAIL__REDIRECT_TO"
     if len({part is None for part in (mail.dkim_domain, mail.dkim_selector, mail.dkim_key)}) > 1:
-        yield "MOMENTUS_MAIL__DKIM_DOMAIN, __DKIM_SELECTOR and __DKIM_KEY need each other: set all or none"
+        yield "MOMENTUS_MAIL__DKIM_DOMAIN, __DKIM_SELECTOR and __DKIM_KEY: need each other; set all or none"
     if mail.tls == "off" and away:
-        yield "MOMENTUS_MAIL__TLS=off is for loopback hosts only: set it to required or implicit"
+        yield "MOMENTUS_MAIL__TLS=off: is for loopback hosts only; set it to required or implicit"
     if (mail.username is None) != (mail.password is None):
-        yield "MOMENTUS_MAIL__USERNAME and MOMENTUS_MAIL__PASSWORD need each other: set both or none"
+        yield "MOMENTUS_MAIL__USERNAME and MOMENTUS_MAIL__PASSWORD: need each other; set both or none"
     if settings.reader.share_port == "on" and not settings.reader.port:
-        yield "MOMENTUS_READER__SHARE_PORT needs a port that others can be told of: set MOMENTUS_READER__PORT"
+        yield "MOMENTUS_READER__SHARE_PORT: needs a fixed port; set MOMENTUS_READER__PORT"
     if settings.reader.access == "open" and not is_loopback(settings.reader.host):
-        yield "MOMENTUS_READER__ACCESS=open is for loopback hosts only: set it to session"
+        yield "MOMENTUS_READER__ACCESS=open: is for loopback hosts only; set it to session"
 
 
-# Reading them
+# Reading the environment
 
 
 def load() -> Settings:
-    """The settings of this environment; raises SettingsError with every mistake found."""
+    """Return the settings of this environment.
+
+    Raises:
+        SettingsError: with every mistake found.
+    """
     secrets, unreadable = read_secret_files(os.environ)
     problems = [*unknown_names(os.environ), *unreadable]
     try:
@@ -436,14 +462,14 @@ def load() -> Settings:
     except ValidationError as error:
         problems += [line for fault in error.errors() for line in explain(fault["loc"], fault["msg"])]
     except UnreadableError:
-        problems = problems or ["a section was given as one value: set its fields one by one"]
+        problems = problems or ["a section is given as one value; set its fields one by one"]
     if problems:
         raise SettingsError(problems)
     return settings
 
 
 def load_or_exit() -> Settings:
-    """As ``load``, but mistakes are printed to stderr and end the process with code 2."""
+    """Return the settings; print mistakes to stderr and end the process with code 2."""
     try:
         return load()
     except SettingsError as error:
@@ -452,7 +478,7 @@ def load_or_exit() -> Settings:
 
 
 def each_field(model: type[BaseModel] = Settings, prefix: str = PREFIX) -> Iterator[tuple[str, FieldInfo]]:
-    """Every single setting with the name of its variable."""
+    """Yield every single setting with the name of its variable."""
     for name, field in model.model_fields.items():
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
             yield from each_field(field.annotation, f"{prefix}{name.upper()}{SECTION}")
@@ -461,20 +487,20 @@ def each_field(model: type[BaseModel] = Settings, prefix: str = PREFIX) -> Itera
 
 
 def is_secret(field: FieldInfo) -> bool:
-    """Whether the value must never be shown and may come from a file."""
+    """Return True if the value must never be shown and may come from a file."""
     return "SecretStr" in str(field.annotation)
 
 
 def unknown_names(environ: Mapping[str, str]) -> list[str]:
-    """A line for each of our variables that does not exist, with the nearest one that does."""
+    """Return a line for each unknown variable with this project's prefix, with the nearest known name."""
     known = [name for name, _ in each_field()]
     known += [f"{name}_FILE" for name, field in each_field() if is_secret(field)]
     ours = sorted(name for name in environ if name.upper().startswith(PREFIX))
-    return [f"{name} does not exist{nearest(name, known)}" for name in ours if name.upper() not in known]
+    return [f"{name}: does not exist{nearest(name, known)}" for name in ours if name.upper() not in known]
 
 
 def nearest(name: str, known: list[str]) -> str:
-    """The end of the sentence: a suggestion where one is near enough."""
+    """Return the end of the sentence: a suggestion if a known name is near enough."""
     close = difflib.get_close_matches(
         name.upper().removeprefix(PREFIX), [k.removeprefix(PREFIX) for k in known], n=1
     )
@@ -482,7 +508,7 @@ def nearest(name: str, known: list[str]) -> str:
 
 
 def read_secret_files(environ: Mapping[str, str]) -> tuple[dict[str, Any], list[str]]:
-    """The secrets given as files, nested as the model is, and what is wrong with the files."""
+    """Return the secrets given as files, nested like the model, and the problems of the files."""
     secrets: dict[str, Any] = {}
     problems = []
     for name in (name for name, field in each_field() if is_secret(field) and environ.get(f"{name}_FILE")):
@@ -497,37 +523,45 @@ def read_secret_files(environ: Mapping[str, str]) -> tuple[dict[str, Any], list[
 
 
 def read_secret(path: Path, *, twice: bool) -> str:
-    """The text of a secret file without the newline at its end; ``twice``: its variable is set as well."""
+    """Return the text of a secret file without the newline at its end.
+
+    Args:
+        path: the file.
+        twice: the variable itself is set as well.
+
+    Raises:
+        OSError, ValueError: with the problem, without the variable's name.
+    """
     if twice:
-        raise ValueError("the variable without _FILE is set too: keep one of them")
+        raise ValueError("the variable without _FILE is set too; keep one of them")
     if not path.is_file():
-        raise ValueError(f"{path} is not a file")
+        raise ValueError(f"is not a file ({path}); name a readable file")
     if path.stat().st_mode & stat.S_IROTH:
-        raise ValueError(f"every user of this machine can read {path}: chmod o-r it")
+        raise ValueError(f"every user of this machine can read {path}; remove the right with chmod o-r")
     with path.open("rb") as file:
         text = file.read(SECRET_LIMIT_BYTES).decode(errors="replace").rstrip("\r\n")
     if not text:
-        raise ValueError(f"{path} is empty")
+        raise ValueError(f"is empty ({path}); write the secret into it")
     return text
 
 
-# Wording
+# Messages
 
 
 def explain(location: tuple[int | str, ...], message: str) -> list[str]:
-    """Lines for one fault that pydantic found: the variable, what is wrong, what is allowed."""
+    """Return lines for one fault that pydantic found: the variable, what is wrong, what is allowed."""
     reason = message.removeprefix("Value error, ")
     if not location:
-        return reason.splitlines()  # contradictions name their variables themselves
+        return reason.splitlines()  # a contradiction names its variables
     name = PREFIX + SECTION.join(map(str, location)).upper()
     if (field := dict(each_field()).get(name)) is None:
-        return []  # a section given as one value: ``unknown_names`` has said so
+        return []  # a section given as one value: ``unknown_names`` reports it
     given = "" if is_secret(field) or name not in os.environ else f"={os.environ[name]!r}"
     return [f"{name}{given}: {reason[0].lower()}{reason[1:]}; allowed: {allowed(field)}"]
 
 
 def allowed(field: FieldInfo) -> str:
-    """What a field accepts: in its own words, or read from its type and limits."""
+    """Return the allowed values of a field: its own description, or its type and limits."""
     if isinstance(field.json_schema_extra, dict) and (words := field.json_schema_extra["allowed"]):
         return str(words)
     if get_origin(field.annotation) is Literal:
@@ -537,7 +571,7 @@ def allowed(field: FieldInfo) -> str:
 
 
 def show(value: object) -> str:
-    """A default or limit as a user would write it."""
+    """Return a default or limit as a user would write it."""
     if isinstance(value, timedelta):
         return write_duration(value)
     return "none" if value is None else str(value)

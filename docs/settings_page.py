@@ -1,4 +1,4 @@
-"""Writes docs/settings.md from the fields of settings.py: ``./run settings > docs/settings.md``.
+"""Writer of docs/settings.md from the fields of settings.py: ``./run settings > docs/settings.md``.
 
 A test compares the file with this page, so neither can change alone.
 """  # noqa: INP001  a script beside the pages, not a package
@@ -9,23 +9,23 @@ from settings import PREFIX, allowed, each_field, is_secret, show
 
 PAGE = """# Settings
 
-Every setting is an environment variable. One that begins with `{prefix}` and is not in this table stops the
-start, and so does a value that is not allowed; all mistakes are named at once. A variable that is set but
-empty counts as not set.
+Every setting is an environment variable. A process does not start with an unknown variable that starts with
+`{prefix}` or with a value that is not allowed; it reports all mistakes at once. A variable that is set but empty
+counts as not set.
 
 - A duration is a number and a unit (`250ms`, `10s`, `5m`, `1.5h`, `2d`), as in report and account files and on the
   command line; here also a bare number of seconds (`10`) or ISO 8601 (`PT5M`).
-- A secret can come from a file: put the file's name in the variable that ends in `_FILE`. A file that every
-  user of the machine can read is refused.
+- A secret can come from a file: put the file's name in the variable that ends in `_FILE`. A file that every user
+  of the machine can read is refused.
 
 {table}
 
-This page is written by `./run settings > docs/settings.md`.
+`./run settings > docs/settings.md` writes this page.
 """
 
 
 def settings_table() -> str:
-    """One row of Markdown per variable."""
+    """Return one row of Markdown per variable."""
     rows = ["| Variable | Meaning | Default | Allowed |", "|---|---|---|---|"]
     for name, field in each_field():
         file = f" or `{name}_FILE`" if is_secret(field) else ""
@@ -34,7 +34,7 @@ def settings_table() -> str:
 
 
 def settings_page() -> str:
-    """The whole of docs/settings.md."""
+    """Return the whole of docs/settings.md."""
     return PAGE.format(prefix=PREFIX, table=settings_table())
 
 

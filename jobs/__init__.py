@@ -1,7 +1,7 @@
-"""What may be asked: payloads, their policies, report definitions. Pure data and decisions, no I/O.
+"""Job requests: payloads, their policies and report definitions. Pure data and decisions, no I/O.
 
-This folder is a leaf: it imports nothing of ours outside itself, and itself only relatively, so that it
-can be shipped alone in the client wheel.
+This folder is a leaf: it imports nothing of this project outside itself, and itself only relatively, so that
+it can be shipped alone in the client wheel.
 
 Example:
     >>> from jobs import Mail

@@ -1,8 +1,8 @@
-"""The root of every refusal of this room. A refusal is the caller's to mend: nothing has been queued."""
+"""The root of every refusal of this room. A refusal is for the caller to fix: nothing has been queued."""
 
 
 class JobError(ValueError):
-    """A job that cannot be asked for as it stands.
+    """A job request that is invalid as it stands.
 
     Attributes:
         field: the part of the request at fault, for example ``"to"`` or ``"values.due"``.

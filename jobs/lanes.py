@@ -10,7 +10,7 @@ MAIL_BULK = "mail.bulk"
 REPORTS = "reports"
 
 MAIL_LANES = (MAIL_URGENT, MAIL_NORMAL, MAIL_BULK)
-"""The lanes of mails; one that stands before another goes before it."""
+"""The lanes of mails, in order of priority."""
 
 LANES = (*MAIL_LANES, REPORTS)
 """Every lane, in the order in which tables show them."""

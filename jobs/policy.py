@@ -1,4 +1,4 @@
-"""How long and how often a job is tried again. A value; the decision itself is the engine's."""
+"""Retry policy: how long and how often a job is retried. A value; the engine decides."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -6,14 +6,14 @@ from datetime import timedelta
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """When to try again after a failure that may pass.
+    """The retries after a failure that may pass.
 
     The n-th wait is ``first_wait * factor ** (n - 1)``, at most ``longest_wait``, moved by up to
     ``jitter`` of itself in either direction, so that jobs that failed together do not return together.
 
     Attributes:
-        tries: how many attempts at most; the last failure makes the job dead.
-        horizon: how old a job may grow; a retry that would start later makes the job dead.
+        tries: most attempts; the last failure makes the job dead.
+        horizon: greatest age of a job; a retry that would start later makes the job dead.
     """
 
     tries: int = 5

@@ -1,6 +1,6 @@
-"""The request to recompute a report. Safe to run twice: a recompute only ever replaces older data.
+"""Requests to recompute a report. Safe to run twice: a recompute only ever replaces older data.
 
-A producer asks for it with ``Producer.refresh``; at most one of a report runs and one waits.
+A producer sends one with ``Producer.refresh``; of each report at most one runs and one waits.
 """
 
 from datetime import timedelta
@@ -11,7 +11,7 @@ from .policy import Policy
 
 
 class RefreshReport:
-    """What the workers need to know of the kind ``report.refresh``; its payload is tenant, report and scope."""
+    """The kind ``report.refresh`` and its lane and policy; its payload is tenant, report and scope."""
 
     kind: ClassVar[str] = "report.refresh"
     lane: ClassVar[str] = REPORTS

@@ -1,1 +1,1 @@
-"""Mail: what may be written, to whom, and the exact octets that go out. Pure; sending is the worker's."""
+"""Mail: composing, checking and encoding it into the exact bytes to send. Pure; the worker sends it."""

@@ -1,4 +1,4 @@
-"""The accounts file: which mail accounts there are, in the order in which they are tried. It opens nothing.
+"""The accounts file: the mail accounts, in the order in which they are tried. This module opens no file.
 
     [accounts.main]
     preset = "microsoft365"
@@ -15,7 +15,7 @@
     [streams.payroll]
     uncertain = "hold"
 
-What is not said comes from the preset (`jobs.mail.preset`). What can go wrong is told all at once, each line with
+A missing key gets the preset's value (`jobs.mail.preset`). All mistakes are reported at once, each line with
 the table and the key: an unknown key or preset, a value of another type, a login without a user name.
 """
 
@@ -62,15 +62,15 @@ class AccountsError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
-    """One account, its preset's defaults filled in.
+    """One account, with its preset's defaults filled in.
 
     Attributes:
-        password_file: where its password, client secret or service account key is read from.
+        password_file: file that holds the password, client secret or service account key.
         auth: ``password``; or XOAUTH2 by Microsoft's client credentials or Google's service account.
         tenant, client_id: for ``microsoft``.
-        ca_file: certificates (PEM) of those who may vouch for the server; "" for the system's.
-        ehlo_name: how the server is greeted; "" for what the settings say.
-        sender_domains: a mail whose sender is of another domain does not go by it; empty: any may.
+        ca_file: certificates (PEM) of the authorities trusted to verify the server; "" for the system's.
+        ehlo_name: name sent in EHLO; "" for the one in the settings.
+        sender_domains: the sender domains that this account may send for; empty for any.
         per_second, per_minute, per_day, connections, messages, idempotency_header: see :class:`Preset`.
         urgent_share: percent of each limit that only urgent mail may use.
     """
@@ -99,16 +99,17 @@ class Account:
 
     @property
     def bounded(self) -> bool:
-        """Whether anything of it is counted."""
+        """True if the account has at least one limit."""
         return bool(self.per_second or self.per_minute or self.per_day or self.connections)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccountsFile:
-    """What the file says.
+    """The content of an accounts file.
 
     Attributes:
-        streams: those of the product, as the file changes them, and its own.
+        accounts: in the order in which they are tried.
+        streams: the product's streams with the file's changes, and the file's own.
     """
 
     accounts: tuple[Account, ...]
@@ -119,8 +120,9 @@ def read_accounts(text: str, read_duration: ReadDuration) -> AccountsFile:
     """Read the accounts and streams of a file.
 
     Args:
-        read_duration: reads a length of time, as everywhere else; raises ValueError. Passed in, since this room
-            imports nothing of ours.
+        text: content of the file, TOML.
+        read_duration: parses a duration; raises ValueError. Passed in, since this room imports nothing else of
+            this project.
 
     Raises:
         AccountsError: with every mistake found.
@@ -133,13 +135,13 @@ def read_accounts(text: str, read_duration: ReadDuration) -> AccountsFile:
     try:
         content = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise AccountsError([f"not TOML: {error}"]) from None
+        raise AccountsError([f"is not TOML: {error}"]) from None
     problems = [
-        f"{name}: no such table; there are accounts and streams" for name in content if name not in _TABLES
+        f"{name}: unknown table; the tables are accounts and streams" for name in content if name not in _TABLES
     ]
     accounts, streams = _tables(content, "accounts", problems), _tables(content, "streams", problems)
     if not accounts:
-        problems.append("[accounts.NAME]: there is none; name at least one account")
+        problems.append("[accounts.NAME]: is missing; give at least one account")
     for name, table in accounts.items():
         problems += [f"[accounts.{name}] {problem}" for problem in _account_problems(name, table)]
     for name, table in streams.items():
@@ -178,10 +180,10 @@ def _account_problems(name: str, table: Mapping[str, Any]) -> Iterator[str]:
     known = ["preset", "sender_domains", *_TEXTS, *_NUMBERS]
     for key in table:
         if key not in known:
-            yield f"{key}: no such key{_nearest(key, known)}"
+            yield f"{key}: unknown key{_nearest(key, known)}"
     preset = PRESETS.get(str(table.get("preset", "generic")))
     if preset is None:
-        yield f"preset: no such preset; there are {', '.join(PRESETS)}"
+        yield f"preset: unknown preset; known are {', '.join(PRESETS)}"
         return
     wrong = list(_value_problems(table))
     yield from wrong
@@ -208,7 +210,7 @@ def _value_problems(table: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _normal_domain(value: object) -> str | None:
-    """In lower case, as A-label; None for what is no domain."""
+    """Return the domain in lower case, as A-label; None for an invalid domain."""
     try:
         return normal_address(f"x@{value}", field="sender_domains", private_domains=PRIVATE_DOMAINS).removeprefix(
             "x@"
@@ -219,16 +221,16 @@ def _normal_domain(value: object) -> str | None:
 
 def _missing(table: Mapping[str, Any], preset: Preset) -> Iterator[str]:
     if not (table.get("host") or preset.host):
-        yield f"host: must be given, {preset.name} has no host that is everybody's"
+        yield f"host: is missing; {preset.name} has no common host, so give yours"
     username, secret = table.get("username") or preset.username, table.get("password_file")
     if preset.login and not username:
-        yield f"username: must be given, {preset.name} takes no mail without a login"
+        yield f"username: is missing; {preset.name} accepts mail only after a login"
     if secret and not username:
-        yield "password_file: goes with a username"
+        yield "password_file: is given without a username; give both or neither"
     if table.get("auth") == "microsoft" and not (table.get("tenant") and table.get("client_id")):
-        yield 'auth = "microsoft": needs tenant and client_id'
+        yield 'auth: "microsoft" needs tenant and client_id; give both'
     if table.get("tls") == "off" and (table.get("host") or preset.host) not in {"localhost", "127.0.0.1", "::1"}:
-        yield 'tls = "off": is for loopback hosts only; set it to required or implicit'
+        yield 'tls: "off" is for loopback hosts only; set it to required or implicit'
 
 
 def _stream(name: str, table: Mapping[str, Any], read_duration: ReadDuration) -> Stream:
@@ -260,11 +262,11 @@ def _stream_problems(name: str, table: Mapping[str, Any], read_duration: ReadDur
             except ValueError as error:
                 yield f"expires: {error}"
         elif key not in known:
-            yield f"{key}: no such key{_nearest(key, [*known, 'expires'])}"
+            yield f"{key}: unknown key{_nearest(key, [*known, 'expires'])}"
         elif value not in known[key] or isinstance(value, bool) != (key == "unsubscribe"):
             yield f"{key}: must be one of {', '.join(str(one).lower() for one in known[key])}"
 
 
 def _nearest(name: str, known: list[str]) -> str:
     close = difflib.get_close_matches(name, known, n=1)
-    return f"; did you mean {close[0]}?" if close else f"; there are {', '.join(known)}"
+    return f"; did you mean {close[0]}?" if close else f"; known are {', '.join(known)}"

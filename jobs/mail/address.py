@@ -1,4 +1,4 @@
-"""One address, checked as strictly as the mail servers of the world do, and never repaired in silence.
+"""Check of one address, as strict as the mail servers of the world. An address is refused, never repaired.
 
 A display name, a list, a comment or a line break in the field is refused: these are the ways in which
 user text becomes an SMTP command or a second recipient.
@@ -26,17 +26,17 @@ PRIVATE_DOMAINS = frozenset({"home.arpa", "invalid", "local", "localhost", "onio
 
 
 def normal_address(value: str, *, field: str, private_domains: Iterable[str] = ()) -> str:
-    """The address in the form that goes on the wire: domain in lower case, as A-label (RFC 5891).
+    """Return the address in the form to send: domain in lower case, as A-label (RFC 5891).
 
     Args:
         value: ``local@domain``, nothing else.
-        field: what to call it in the error.
-        private_domains: of :data:`PRIVATE_DOMAINS`, those in which there are mailboxes here.
+        field: name of the field in the error.
+        private_domains: of :data:`PRIVATE_DOMAINS`, those that have mailboxes in the caller's network.
 
     Raises:
-        UnsafeHeader: control characters or an encoded-word in it.
-        InvalidAddress: not an address, or a local part outside ASCII (SMTPUTF8 is not supported by
-            every server on the way, so it is refused here rather than bounced there).
+        UnsafeHeader: control characters or an encoded-word in the address.
+        InvalidAddress: not an address, or a local part outside ASCII (not every server on the way supports
+            SMTPUTF8, so it is refused here rather than bounced there).
 
     Example:
         >>> normal_address("ana@EXAMPLE.com", field="to")
@@ -53,16 +53,16 @@ def normal_address(value: str, *, field: str, private_domains: Iterable[str] = (
 
 
 def checked_private_domains(names: Iterable[str], *, field: str) -> frozenset[str]:
-    """Return these names as a set, if each may be named as private.
+    """Return these names as a set, if each may be declared private.
 
     Raises:
-        InvalidAddress: one is not in :data:`PRIVATE_DOMAINS`.
+        InvalidAddress: a name is not in :data:`PRIVATE_DOMAINS`.
     """
     given = frozenset([names] if isinstance(names, str) else names)
     if unknown := sorted(given - PRIVATE_DOMAINS):
         raise InvalidAddress(
             field,
-            f"{unknown[0]!r} needs no permission or is no name; there are {', '.join(sorted(PRIVATE_DOMAINS))}",
+            f"{unknown[0]!r} is not a private domain; allowed are {', '.join(sorted(PRIVATE_DOMAINS))}",
         )
     return given
 
@@ -70,7 +70,7 @@ def checked_private_domains(names: Iterable[str], *, field: str) -> frozenset[st
 def _private(value: str, domains: Iterable[str]) -> str:
     """Normalise an address that may lie below one of these domains.
 
-    The validator refuses them without exception, so it gets a name of the same length that it does not know.
+    The validator always refuses them, so it gets a name of the same length that it does not know.
     """
     allowed = checked_private_domains(domains, field="private_domains")
     lower = value.lower()
@@ -81,7 +81,7 @@ def _private(value: str, domains: Iterable[str]) -> str:
 
 @lru_cache(maxsize=4096)
 def _normal(value: str) -> str:
-    """Remembered, because the same colleagues are written to all day and a look costs 60 us."""
+    """Normalise an address. Cached: a backend writes to the same colleagues all day and a check costs 60 us."""
     checked = validate_email(
         value, strict=True, allow_smtputf8=False, check_deliverability=False, allow_display_name=False
     )
@@ -109,7 +109,7 @@ def _spelling(label: str) -> str:
 
 
 def _without_address(reason: str) -> str:
-    """The validator's words up to where it begins to quote the address, which must not reach a log."""
+    """Return the validator's message up to where it quotes the address, which must not reach a log."""
     words = re.split(r" \(|: ", reason, maxsplit=1)[0].rstrip(".")
-    hint = "; if there are mailboxes in it here, name it in private_domains"
+    hint = "; if it has mailboxes in your network, name it in private_domains"
     return f"{words}{hint}" if "special-use" in words else words

@@ -1,6 +1,6 @@
 """Content-Type and encoding of an attached file.
 
-Both follow from the frozen attachment and its bytes, so that every attempt writes the same.
+Both follow from the frozen attachment and its bytes, so that every attempt writes the same bytes.
 
 - A text gets its charset (RFC 2046, 4.1.2): the caller's, or the one that its bytes show.
 - A calendar gets the method that stands in it (RFC 6047, 2.4), else an invitation is shown as a mere file.
@@ -36,7 +36,7 @@ def content_type(file: Mapping[str, Any], content: bytes) -> str:
 
 
 def is_plain_mail(content: bytes) -> bool:
-    """Tell whether an attached mail needs no encoding: seven bits, no NUL, no lone CR, no line too long."""
+    """Return True if an attached mail needs no encoding: seven bits, no NUL, no lone CR, no line too long."""
     lines = content.replace(b"\r\n", b"\n")
     if not content.isascii() or b"\0" in content or b"\r" in lines:
         return False

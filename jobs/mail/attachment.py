@@ -1,8 +1,8 @@
-"""Attachments: small ones travel in the job, large ones by reference, each with the hash of what was meant.
+"""Attachments: small ones travel in the job, large ones by reference, each with the hash of its content.
 
-A reference is a path below the folder that workers are given (``MOMENTUS_MAIL__ATTACHMENTS``); the worker reads
-it when the mail goes out and compares size and SHA-256. So a file that was changed or removed meanwhile is
-noticed, and every attempt sends the same octets. Types that mail servers refuse anyway (programs, scripts) are
+A reference is a path below the folder that workers are given (``MOMENTUS_MAIL__ATTACHMENTS``). The worker reads
+the file when it sends the mail and compares size and SHA-256, so it notices a file that was changed or removed,
+and every attempt sends the same bytes. Types that mail servers refuse anyway (programs, scripts) are
 refused here, where the caller learns of it.
 """
 
@@ -18,13 +18,13 @@ from .file_types import type_of
 from .header import refuse_unsafe
 
 INLINE_LIMIT = 64 * 1024
-"""Octets of an attachment that travels in the job; Redis holds every waiting job in memory."""
+"""Bytes of an attachment that travels in the job; Redis holds every waiting job in memory."""
 MESSAGE_LIMIT = 25_000_000
-"""Octets of a finished mail: the most that common providers take. A server that takes less tells the worker."""
+"""Bytes of a finished mail: the most that common providers accept. A server may announce less."""
 MOST = 20
 """Attachments of one mail."""
 NAME_LIMIT = 255
-"""Octets of a file's name in UTF-8: what file systems take, and percent-encoded it fits a line of 998 octets."""
+"""Bytes of a file's name in UTF-8: what file systems allow, and percent-encoded it fits a line of 998 bytes."""
 
 _TYPE = re.compile(
     r"(?:(?:application|audio|font|image|model|text|video)/[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,100}|message/rfc822)\Z"
@@ -42,10 +42,10 @@ class Attachment:
     """One file of a mail: either its content, at most 64 KiB, or a reference to it.
 
     Attributes:
-        name: what the reader sees; any language, no folders.
-        content: the octets.
+        name: file name shown to the recipient; any language, no folders.
+        content: bytes of the file.
         ref: a relative path below the workers' attachment folder, with ``/`` between its parts.
-        sha256, size: of what ``ref`` names, in hex and in octets.
+        sha256, size: hash in hex and size in bytes of the file that ``ref`` names.
         type: ``application/pdf`` or the like; left out, it follows from the name.
         charset: of a text or XML file, ``iso-8859-1`` or the like; left out, ``utf-8`` if the bytes are UTF-8.
 
@@ -63,7 +63,7 @@ class Attachment:
     charset: str | None = None
 
     def frozen(self, *, field: str) -> dict[str, object]:
-        """As it travels.
+        """Return the attachment as it travels in the payload.
 
         Raises:
             InvalidAttachment, UnsafeHeader, BodyTooLarge: naming ``field`` and the part of it.
@@ -74,7 +74,7 @@ class Attachment:
         if self.content is None:
             return head | self._reference(field)
         if self.ref is not None:
-            raise InvalidAttachment(f"{field}.ref", "an attachment has either content or a reference, not both")
+            raise InvalidAttachment(f"{field}.ref", "must not be given together with content; give one of them")
         return head | _inline(self.content, f"{field}.content")
 
     def _type(self, field: str) -> str:
@@ -88,9 +88,11 @@ class Attachment:
         if not isinstance(charset, str) or not is_charset(charset):
             raise InvalidAttachment(field, "must be the name of a character set, such as utf-8 or iso-8859-1")
         if not kind.startswith("text/") and not kind.endswith(("/xml", "+xml")):
-            raise InvalidAttachment(field, f"goes with text and XML only, not with {kind}; leave it out")
+            raise InvalidAttachment(field, f"is for text and XML only, not for {kind}; leave it out")
         if isinstance(self.content, bytes) and not is_in(charset, self.content):
-            raise InvalidAttachment(field, f"the content is not {charset}; give the set it was written in")
+            raise InvalidAttachment(
+                field, f"does not match the content ({charset}); give the set in which the file was written"
+            )
         return charset
 
     def _reference(self, field: str) -> dict[str, object]:
@@ -103,15 +105,15 @@ class Attachment:
         if not isinstance(self.sha256, str) or not _SHA256.match(self.sha256):
             raise InvalidAttachment(f"{field}.sha256", "must be the file's SHA-256 in 64 lower-case hex digits")
         if not isinstance(self.size, int) or isinstance(self.size, bool) or self.size <= 0:
-            raise InvalidAttachment(f"{field}.size", "must be the file's size in octets, more than 0")
+            raise InvalidAttachment(f"{field}.size", "must be the file's size in bytes, more than 0")
         return {"sha256": self.sha256, "size": self.size, "ref": ref}
 
 
 def freeze(attachments: object) -> list[dict[str, object]]:
-    """All attachments of a mail as they travel.
+    """Return all attachments of a mail as they travel in the payload.
 
     Raises:
-        InvalidAttachment, UnsafeHeader, BodyTooLarge: naming the one at fault by its place.
+        InvalidAttachment, UnsafeHeader, BodyTooLarge: naming the attachment by its position.
     """
     if isinstance(attachments, str | bytes) or not isinstance(attachments, Sequence) or len(attachments) > MOST:
         raise InvalidAttachment("attachments", f"must be a list of at most {MOST} attachments")
@@ -125,12 +127,14 @@ def freeze(attachments: object) -> list[dict[str, object]]:
 
 def _name(name: object, field: str) -> str:
     if not isinstance(name, str) or not name.strip():
-        raise InvalidAttachment(field, "must be a file's name, and not empty")
+        raise InvalidAttachment(field, "must be a file name, and not empty")
     refuse_unsafe(name, field=field)
     if len(name.encode()) > NAME_LIMIT:
-        raise InvalidAttachment(field, f"is too long: at most {NAME_LIMIT} octets in UTF-8")
+        raise InvalidAttachment(field, f"is too long; at most {NAME_LIMIT} bytes in UTF-8 are allowed")
     if {"/", "\\"} & set(name) or name.strip(". ") == "" or name != name.strip():
-        raise InvalidAttachment(field, "must be a plain name: no folders, not only dots, no spaces around it")
+        raise InvalidAttachment(
+            field, "must be a file name without folders, not only dots, without spaces around it"
+        )
     stem, _, ending = name.rstrip(". ").lower().rpartition(".")  # Windows drops dots and spaces at the end
     if stem and ending in _REFUSED:
         raise InvalidAttachment(field, f"ends in .{ending}, which mail servers refuse; link to the file instead")
@@ -139,10 +143,10 @@ def _name(name: object, field: str) -> str:
 
 def _inline(content: object, field: str) -> dict[str, object]:
     if not isinstance(content, bytes) or not content:
-        raise InvalidAttachment(field, "must be octets (bytes), and not empty")
+        raise InvalidAttachment(field, "must be bytes, and not empty")
     if len(content) > INLINE_LIMIT:
         raise BodyTooLarge(
-            field, f"has {len(content)} octets, at most {INLINE_LIMIT} travel in the job; give a reference instead"
+            field, f"has {len(content)} bytes; at most {INLINE_LIMIT} travel in the job, so give a reference"
         )
     return {
         "sha256": hashlib.sha256(content).hexdigest(),
@@ -154,7 +158,7 @@ def _inline(content: object, field: str) -> dict[str, object]:
 def _is_relative(ref: str) -> bool:
     parts = ref.split("/")
     return (
-        0 < len(ref) <= 1024  # noqa: PLR2004  longer than any path that a system takes
+        0 < len(ref) <= 1024  # noqa: PLR2004  longer than any path that a system allows
         and ref.isprintable()
         and "\\" not in ref
         and ":" not in parts[0]

@@ -1,8 +1,8 @@
-"""Character sets of text files: the names that are known, and the one that a file is written in.
+"""Character sets of text files: the known names, and detection of the one that a file uses.
 
-Only what can be told for sure is told: bytes that are UTF-8, or that begin with the mark of UTF-16. Anything else
-has no charset unless the caller gives one, since a guess would show wrong letters where a reader's own guess may
-be right.
+Only sure cases are detected: bytes that are UTF-8, or that begin with the byte order mark of UTF-16. Any other
+file has no charset unless the caller gives one, since a wrong guess would show wrong letters where the
+recipient's program may guess right.
 """
 
 import codecs
@@ -15,7 +15,7 @@ _PYTHONS_OWN = frozenset(
 
 
 def is_charset(name: str) -> bool:
-    """Tell whether a name is a character set that a Content-Type may state.
+    """Return True if a name is a character set that a Content-Type may state.
 
     >>> is_charset("iso-8859-1"), is_charset("hex")
     (True, False)
@@ -30,7 +30,7 @@ def is_charset(name: str) -> bool:
 
 
 def is_in(charset: str, content: bytes) -> bool:
-    """Tell whether the bytes decode in this character set."""
+    """Return True if the bytes decode in this character set."""
     try:
         content.decode(charset)
     except UnicodeError:

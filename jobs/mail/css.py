@@ -1,4 +1,4 @@
-"""Style sheets into ``style`` attributes, because many mail programs drop ``<style>`` elements.
+"""Conversion of style sheets into ``style`` attributes, because many mail programs drop ``<style>`` elements.
 
 Done after rendering: a template's source is no HTML yet, and an HTML parser would move its tags about. What an
 attribute cannot hold stays in a ``<style>`` where it was: sheets for print or narrow screens (``media``),
@@ -35,10 +35,10 @@ _JINJA = re.compile(r"\{\{.*?(?:\}\}|\Z)|\{%.*?(?:%\}|\Z)|\{#.*?(?:#\}|\Z)", re.
 
 
 def needs_inlining(sources: Iterable[str], *, template: str) -> bool:
-    """Whether a template has a style sheet of its own.
+    """Return True if a template has a style sheet of its own.
 
     Raises:
-        BrokenTemplate: it has, and the library that inlines it is not installed.
+        BrokenTemplate: it has one, and the library that inlines it is not installed.
     """
     if not any("<style" in source.lower() for source in sources):
         return False
@@ -64,7 +64,7 @@ def inline_styles(html: str) -> str:
 
 
 def style_notes(source: str) -> list[str]:
-    """Tell what of a template's style sheets most mail programs will not show."""
+    """Return a note for each rule of a template's style sheets that most mail programs will not show."""
     notes: list[str] = []
     for piece in _PIECE.finditer(_JINJA.sub(lambda tag: _HOLE if tag[0][1] == "{" else "", source)):
         if piece["css"] is not None:
@@ -75,7 +75,7 @@ def style_notes(source: str) -> list[str]:
 
 
 def _prepared(piece: re.Match[str], kept: list[str]) -> str:
-    """Rewrite one piece of the document for the inliner; what it must not see goes to ``kept``."""
+    """Rewrite one piece of the document for the inliner; parts that it must not see are added to ``kept``."""
     if condition := piece["condition"]:
         return "<!--<![endif]-->" if condition.lower() == "endif" else f"<!--[{condition}]><!-->"
     if piece["css"] is None:

@@ -1,10 +1,10 @@
-"""Many small mails as one: what is sent under one collapse key within a window becomes a single mail.
+"""Digests: mails sent under one collapse key within a window become a single mail.
 
-The producer asks Redis what waits already, renders all of it, and puts the result in place of the earlier one, if
-nothing changed meanwhile. So what waits is at any moment a whole frozen mail, made by the backend with its own
-templates: the worker knows nothing of digests, and a template that is changed or removed changes nothing.
+The producer asks Redis which items wait already, renders all of them, and replaces the earlier mail if nothing
+changed meanwhile. So a whole frozen mail waits at any moment, made by the backend with its own templates: the
+worker knows nothing of digests, and a changed or removed template changes nothing.
 
-Nobody's items can meet somebody else's: recipient, sender, language and all else but the values belong to the key.
+Items of different recipients never meet: the key includes recipient, sender, language and all else but the values.
 """
 
 import hashlib
@@ -17,21 +17,21 @@ from .message import Mail
 from .values import json_values, plain_values
 
 SHORTEST, LONGEST = timedelta(seconds=1), timedelta(days=7)
-"""How long items may be gathered."""
+"""The longest window."""
 _KEY_LIMIT = 512
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Digest:
-    """A mail that may be gathered with others of its key: hand it to ``producer.send_digest``.
+    """A mail that may be gathered with others of its key: pass it to ``producer.send_digest``.
 
     Dates and decimals among its values reach the templates as texts.
 
     Attributes:
-        mail: what is sent when no other comes; made from a template, and its values are the item.
+        mail: sent if no other comes; made from a template, and its values are the item.
         template: makes the mail of two or more; its one value is ``items``, a list of the items in their order.
-        collapse: the key: what belongs together, for one recipient.
-        window: how long after the first item the mail goes out.
+        collapse: the key that groups items, for one recipient.
+        window: time from the first item until the mail is sent.
 
     Example:
         >>> one = Mail(to="ana@example.com", template="task_assigned", values={"task": "Cierre", "due": "hoy"})
@@ -47,7 +47,7 @@ class Digest:
 
     @property
     def kind(self) -> str:
-        """A digest is queued as the mail that it is."""
+        """Kind of the job: a digest is queued as the mail that it is."""
         return self.mail.kind
 
     @property
@@ -56,15 +56,15 @@ class Digest:
         return self.mail.lane
 
     def fingerprint(self) -> str:
-        """What makes two requests the same item."""
+        """Return the hash by which two requests are the same item."""
         return _digest(self.collapse_key(), self.mail.fingerprint())
 
     def collapse_key(self) -> str:
-        """What must be equal for two items to share a mail: the key, and all of the mail but its values."""
+        """Return the hash of all that items of one mail share: the key, and the mail but its values."""
         return _digest(self.collapse, self.template, replace(self.mail, values={}).fingerprint())
 
     def item(self) -> Mapping[str, object]:
-        """The values as they wait for others. Both templates are tried with them, so that a fault is its sender's.
+        """Return the values as they wait for others. Renders both templates, so that the sender learns of a fault.
 
         Raises:
             MailError: a fault of the key, the window, the template or a value.
@@ -75,14 +75,16 @@ class Digest:
         return values
 
     def gathered(self, items: Sequence[Mapping[str, object]]) -> Mail:
-        """The mail that tells these items."""
+        """Return the mail for these items."""
         if len(items) == 1:
             return replace(self.mail, values=items[0])
         return replace(self.mail, template=self.template, values={"items": list(items)})
 
     def _check(self) -> None:
         if self.mail.template is None:
-            raise InvalidPart("template", "only a mail made from a template can be gathered; ready parts cannot")
+            raise InvalidPart(
+                "template", "is missing; only a mail made from a template can be gathered, ready parts cannot"
+            )
         if not isinstance(self.collapse, str) or not 0 < len(self.collapse) <= _KEY_LIMIT:
             raise InvalidPart("collapse", f"must be a text of 1 to {_KEY_LIMIT} characters, for example tasks:7")
         if not isinstance(self.window, timedelta) or not SHORTEST <= self.window <= LONGEST:

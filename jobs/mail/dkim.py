@@ -1,16 +1,16 @@
 """DKIM signatures (RFC 6376, RFC 8463): relaxed/relaxed, rsa-sha256 or ed25519-sha256.
 
-For who runs a mail server of their own; Gmail, Microsoft 365 and Amazon SES sign what they send by themselves. The
-same mail gives the same signature at every attempt: the time in it (``t=``) is the mail's own Date, RSA's padding
-is PKCS #1 v1.5, and Ed25519 draws no random number. So attempts stay identical to the octet.
+For operators of their own mail server; Gmail, Microsoft 365 and Amazon SES sign mails themselves. The same mail
+gives the same signature at every attempt: the time in it (``t=``) is the mail's own Date, RSA's padding is
+PKCS #1 v1.5, and Ed25519 draws no random number. So all attempts are identical byte for byte.
 
 Only mails from the key's domain, or below it, are signed: a signature of another domain proves nothing to DMARC.
 Header fields that a receiver shows or acts upon are signed, and once more as absent where a second one would
-deceive (8.15). The seam of the package ``cryptography`` in the worker; our octets are verified by another library
-in the tests.
+deceive (8.15). This module is the only use of the package ``cryptography`` in the worker; the tests verify its
+output with another library.
 
-What can go wrong: a key that cannot be read, or an RSA key under 1024 bits, which receivers must not accept; both
-at the start. Costs with RSA of 2048 bits about 1 ms a mail, with Ed25519 0.1 ms.
+Unusable keys are refused at the start: one that cannot be read, or an RSA key under 1024 bits, which no receiver
+may accept. A signature costs about 1 ms a mail with RSA of 2048 bits, 0.1 ms with Ed25519.
 """
 
 import hashlib
@@ -31,7 +31,7 @@ _SIGNED = (
     *(b"content-transfer-encoding", b"auto-submitted", b"x-original-to"),
 )
 _ONCE_MORE = (b"from", b"to", b"subject", b"date", b"reply-to", b"content-type")
-"""Signed as absent too, so that nobody adds a second one in front."""
+"""Signed as absent too, so that a second one added in front breaks the signature."""
 _LEAST_BITS = 1024
 _LINE = 72
 _SPACES = re.compile(rb"[ \t]+")
@@ -39,16 +39,16 @@ _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?\Z")
 
 
 class InvalidDkimKey(ValueError):
-    """The key, the domain or the selector cannot be used; the message says which setting."""
+    """The key, the domain or the selector cannot be used; the message names the setting."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Signer:
-    """Signs letters for one domain.
+    """Signer of letters for one domain.
 
     Attributes:
         domain: of the signature (``d=``), in lower case.
-        selector: which of the domain's keys (``s=``); its public half is at ``<selector>._domainkey.<domain>``.
+        selector: name of the key in the domain (``s=``); its public half is at ``<selector>._domainkey.<domain>``.
     """
 
     domain: str
@@ -57,7 +57,7 @@ class Signer:
 
     @property
     def public_text(self) -> str:
-        """What the DNS record must hold: ``v=DKIM1; k=...; p=...``."""
+        """Content of the DNS record: ``v=DKIM1; k=...; p=...``."""
         public = self.key.public_key()
         if isinstance(public, ed25519.Ed25519PublicKey):
             raw = public.public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
@@ -66,19 +66,19 @@ class Signer:
         return f"v=DKIM1; k=rsa; p={b64encode(der).decode()}"
 
     def signs_for(self, sender: str) -> bool:
-        """Whether a mail from this address gets a signature."""
+        """Return True if mail from this address gets a signature."""
         domain = sender.rpartition("@")[2].lower()
         return domain == self.domain or domain.endswith(f".{self.domain}")
 
     def sign(self, letter: Letter) -> Letter:
-        """The letter with its signature on top, or as it is when it is from another domain."""
+        """Return the letter with its signature on top; unchanged if it is from another domain."""
         if not self.signs_for(letter.sender):
             return letter
         return replace(letter, content=self.signature(letter.content) + letter.content)
 
-    def signature(self, octets: bytes) -> bytes:
-        """The header field ``DKIM-Signature`` with its line end (RFC 6376, 3.5 and 3.7)."""
-        head, _, body = octets.partition(b"\r\n\r\n")
+    def signature(self, encoded: bytes) -> bytes:
+        """Return the header field ``DKIM-Signature`` with its line end (RFC 6376, 3.5 and 3.7)."""
+        head, _, body = encoded.partition(b"\r\n\r\n")
         fields = _fields(head + b"\r\n")
         names = _names(fields)
         open_field = self._unsigned(fields, names, body)
@@ -99,14 +99,16 @@ class Signer:
 
 
 def load_signer(pem: str, *, domain: str, selector: str) -> Signer:
-    """A signer from a private key in PEM (PKCS #8, or PKCS #1 for RSA), without a passphrase.
+    """Return a signer for a private key in PEM (PKCS #8, or PKCS #1 for RSA), without a passphrase.
 
     Raises:
-        InvalidDkimKey: see there; nothing of the key is in the message.
+        InvalidDkimKey: see there; the message holds nothing of the key.
     """
     for name, value in (("DKIM_DOMAIN", domain), ("DKIM_SELECTOR", selector)):
         if not _NAME.match(value):
-            raise InvalidDkimKey(f"MOMENTUS_MAIL__{name}: {value!r} is not a name in the DNS")
+            raise InvalidDkimKey(
+                f"MOMENTUS_MAIL__{name}: is not a DNS name ({value!r}); give a name like mail.example.com"
+            )
     try:
         key = serialization.load_pem_private_key(pem.encode(), password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm):
@@ -115,14 +117,16 @@ def load_signer(pem: str, *, domain: str, selector: str) -> Signer:
             "make one with: openssl genpkey -algorithm ED25519, or RSA with -pkeyopt rsa_keygen_bits:2048"
         ) from None
     if isinstance(key, rsa.RSAPrivateKey) and key.key_size < _LEAST_BITS:
-        raise InvalidDkimKey(f"MOMENTUS_MAIL__DKIM_KEY: has {key.key_size} bits; receivers want at least 1024")
+        raise InvalidDkimKey(
+            f"MOMENTUS_MAIL__DKIM_KEY: is too short ({key.key_size} bits); receivers require at least 1024"
+        )
     if not isinstance(key, rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey):
-        raise InvalidDkimKey("MOMENTUS_MAIL__DKIM_KEY: DKIM has RSA and Ed25519 keys, this is another kind")
+        raise InvalidDkimKey("MOMENTUS_MAIL__DKIM_KEY: is neither an RSA nor an Ed25519 key; DKIM has only these")
     return Signer(domain=domain.lower(), selector=selector, key=key)
 
 
 def relaxed_body(body: bytes) -> bytes:
-    r"""The body as it is hashed: runs of white space as one space, none at line ends, no empty lines at the end.
+    r"""Return the body in the form to hash: white space as one space, none at line ends, no empty lines last.
 
     >>> relaxed_body(b"a  b \r\n\r\n\r\n")
     b'a b\r\n'
@@ -134,7 +138,7 @@ def relaxed_body(body: bytes) -> bytes:
 
 
 def _fields(head: bytes) -> list[bytes]:
-    """The header fields as they are, folded lines and line ends included."""
+    """Return the header fields unchanged, with folded lines and line ends."""
     fields: list[bytes] = []
     for line in head.split(b"\r\n")[:-1]:
         if line[:1] in {b" ", b"\t"} and fields:
@@ -149,25 +153,25 @@ def _name(field: bytes) -> bytes:
 
 
 def _names(fields: list[bytes]) -> list[bytes]:
-    """What ``h=`` lists, in order: each field that is there, and those that must not come to be there."""
+    """Return the names for ``h=``, in order: each field that is there, and those that must not be added later."""
     there = [_name(field) for field in fields]
     return [name for name in _SIGNED for _ in range(there.count(name))] + list(_ONCE_MORE)
 
 
 def _chosen(fields: list[bytes], names: list[bytes]) -> list[bytes]:
-    """The fields that are hashed: of a name that comes twice the last one first (RFC 6376, 5.4.2)."""
+    """Return the fields to hash: of a repeated name the last one first (RFC 6376, 5.4.2)."""
     left = {name: [field for field in fields if _name(field) == name] for name in names}
     return [_relaxed(left[name].pop()) for name in names if left[name]]
 
 
 def _relaxed(field: bytes) -> bytes:
-    """A field as it is hashed: name in lower case, unfolded, white space as one space, none at the ends."""
+    """Return a field in the form to hash: name in lower case, unfolded, white space as one space, trimmed."""
     name, _, value = field.partition(b":")
     return name.strip().lower() + b":" + _SPACES.sub(b" ", value.replace(b"\r\n", b"")).strip() + b"\r\n"
 
 
 def _grouped(names: list[bytes]) -> list[bytes]:
-    """The names by fours, so that no line is long."""
+    """Return the names in groups of four, so that no line is long."""
     return [b":".join(names[start : start + 4]) for start in range(0, len(names), 4)]
 
 
@@ -176,6 +180,6 @@ def _folded(text: bytes) -> bytes:
 
 
 def _instant(fields: list[bytes]) -> int:
-    """Seconds since 1970 of the mail's own Date."""
+    """Return the mail's own Date in seconds since 1970."""
     date = next(field for field in fields if _name(field) == b"date").partition(b":")[2]
     return int(parsedate_to_datetime(date.decode("ascii").strip()).timestamp())

@@ -1,7 +1,7 @@
-"""The name by which a client greets a mail server (RFC 5321, 4.1.4). Pure.
+"""EHLO name: the name that a client gives to a mail server (RFC 5321, 4.1.4). Pure.
 
-It is a full domain name, or where a machine has none the address of the connection's own end in brackets. A bare
-host name is neither, and servers that look (Postfix: ``reject_non_fqdn_helo_hostname``) refuse every mail for it.
+It is a full domain name or, for a machine without one, the bracketed address of the connection's own end. A bare
+host name is neither, and servers that check it (Postfix: ``reject_non_fqdn_helo_hostname``) refuse every mail.
 """
 
 import re
@@ -13,7 +13,7 @@ _LOCAL = ("localhost", "localdomain")
 
 
 def is_ehlo_name(text: str) -> bool:
-    """Whether it is a full domain name or an address literal.
+    """Return True if the text is a full domain name or an address literal.
 
     >>> [is_ehlo_name(one) for one in ("app.example.com", "[192.0.2.1]", "[IPv6:2001:db8::1]", "app", "192.0.2.1")]
     [True, True, True, False, False]
@@ -29,10 +29,10 @@ def is_ehlo_name(text: str) -> bool:
 
 
 def choose_ehlo_name(configured: str, host_name: str, own_address: str) -> str:
-    """The configured name; else this machine's, if it is a full one of its own; else the address literal.
+    """Return the configured name; else this machine's if it is a full one; else the address literal.
 
     Args:
-        host_name: as the machine calls itself.
+        host_name: the machine's own name.
         own_address: of this end of the connection.
 
     >>> choose_ehlo_name("", "app", "192.0.2.1"), choose_ehlo_name("", "app.example.com", "192.0.2.1")

@@ -1,4 +1,4 @@
-"""Why a mail was refused. Each names the field; none repeats an address or a text, so each may be logged."""
+"""Refusals of a mail. Each names the field; none repeats an address or a text, so each may be logged."""
 
 from ..errors import JobError
 
@@ -8,11 +8,11 @@ class MailError(JobError):
 
 
 class InvalidAddress(MailError):
-    """An address that no mail server would take."""
+    """An address that no mail server would accept."""
 
 
 class UnsafeHeader(MailError):
-    """Text bound for a header that holds control characters or an encoded-word (CVE-2024-6923)."""
+    """Text for a header that holds control characters or an encoded-word (CVE-2024-6923)."""
 
 
 class UnknownTemplate(MailError):
@@ -20,7 +20,7 @@ class UnknownTemplate(MailError):
 
 
 class BrokenTemplate(MailError):
-    """A template's own fault: its files do not parse, or a part that it must have is not there."""
+    """A fault of the template itself: its files do not parse, or a required part is missing."""
 
 
 class MissingValue(MailError):
@@ -28,7 +28,7 @@ class MissingValue(MailError):
 
 
 class InvalidPart(MailError):
-    """Parts that do not fit together, or text that is not text."""
+    """Parts that do not fit together, or a part that is not text."""
 
 
 class EmptyBody(MailError):
@@ -44,7 +44,7 @@ class BodyTooLarge(MailError):
 
 
 class LostStyle(UserWarning):
-    """A style of a template that many mail programs will not show; it stays where it can."""
+    """A style of a template that many mail programs will not show; kept where possible."""
 
     def __init__(self, template: str, locale: str, note: str) -> None:
         super().__init__(f"template {template!r} in {locale!r}: {note}")
@@ -52,4 +52,4 @@ class LostStyle(UserWarning):
 
 
 class UnusedValue(UserWarning):
-    """A value that no part of the template names; probably misspelt. The mail is composed all the same."""
+    """A value that no part of the template names; probably misspelt. The mail is still composed."""

@@ -1,4 +1,4 @@
-"""Media types by a file's ending: the same on every machine and with every Python.
+"""Media types by file ending: the same on every machine and with every Python.
 
 Python's own table differs from version to version and may be changed by the machine's ``mime.types``; an
 attachment must not. The names are those of IANA's registry; where it has none, the one that mail programs send.

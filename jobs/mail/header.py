@@ -1,10 +1,10 @@
-"""Header fields, encoded by us and checked after encoding.
+"""Header fields, encoded without Python's ``email`` package and checked after encoding.
 
-Python's own ``email`` package decodes encoded-words in text that it was given and writes what comes out
-of them unchecked: before 3.11.10 a task title such as ``=?utf-8?q?x=0D=0ABcc:_evil=40example.org?=``
-became a real ``Bcc`` line (CVE-2024-6923, cpython#121650). So nothing here decodes: text is refused when
-it holds a control character or something that looks like an encoded-word, everything outside printable
-ASCII is written as base64 encoded-words (RFC 2047), and every finished field is verified line by line.
+Python's own ``email`` package decodes encoded-words in its input and writes the result unchecked: before 3.11.10
+a task title such as ``=?utf-8?q?x=0D=0ABcc:_evil=40example.org?=`` became a real ``Bcc`` line (CVE-2024-6923,
+cpython#121650). So nothing here decodes: text is refused when it holds a control character or something that
+looks like an encoded-word, everything outside printable ASCII is written as base64 encoded-words (RFC 2047), and
+every finished field is verified line by line.
 """
 
 import re
@@ -22,15 +22,15 @@ _FIELD = re.compile(rb"[!-9;-~]+: [\x20-\x7e]+\Z")
 _BLOCK = re.compile(r"(?:[!-9;-~]+: [\x20-\x7e]+(?:\r\n[ \t][\x21-\x7e][\x20-\x7e]*)*\r\n)+\Z")
 _FOLDED = re.compile(rb"[ \t][\x21-\x7e][\x20-\x7e]*\Z")
 
-_WORD_OCTETS = 39
-"""39 octets are 52 of base64, 64 with ``=?utf-8?b?`` and ``?=``: a line with the longest name before it, or the
+_WORD_BYTES = 39
+"""39 bytes are 52 of base64, 64 with ``=?utf-8?b?`` and ``?=``: a line with the longest name before it, or the
 space of a folded one, stays within the 76 allowed (RFC 2047, 2)."""
-_LINE_OCTETS = 998
+_LINE_BYTES = 998
 """The longest line a server must take, without CR LF (RFC 5322, 2.1.1)."""
 
 
 def refuse_unsafe(text: str, *, field: str) -> None:
-    """Pass, or refuse what must never get near a header.
+    """Raise for text that must never reach a header.
 
     Raises:
         UnsafeHeader: a control character, a line or paragraph separator, a surrogate, or an encoded-word.
@@ -41,11 +41,11 @@ def refuse_unsafe(text: str, *, field: str) -> None:
                 field, f"holds the control character U+{ord(character):04X} at position {position}; remove it"
             )
     if _ENCODED_WORD.search(text):
-        raise UnsafeHeader(field, "holds an encoded-word (=?charset?q?...); give plain text, we encode it")
+        raise UnsafeHeader(field, "holds an encoded-word (=?charset?q?...); give plain text, it is encoded later")
 
 
 def encode_text(text: str) -> str:
-    """A header value in printable ASCII, folded; equal text gives equal octets.
+    """Return a header value in printable ASCII, folded; equal text gives equal bytes.
 
     Example:
         >>> encode_text("Cierre mensual")
@@ -53,31 +53,31 @@ def encode_text(text: str) -> str:
         >>> encode_text("Reunión")
         '=?utf-8?b?UmV1bmnDs24=?='
     """
-    if _PLAIN.match(text) and "=?" not in text and len(text) <= _LINE_OCTETS - 80:
+    if _PLAIN.match(text) and "=?" not in text and len(text) <= _LINE_BYTES - 80:
         return text
     words = (f"=?utf-8?b?{b64encode(piece).decode()}?=" for piece in _pieces(text))
     return "\r\n ".join(words)
 
 
 def header_block(fields: Iterable[tuple[str, str]]) -> bytes:
-    """The header as octets, without the empty line that ends it.
+    """Return the header as bytes, without the empty line that ends it.
 
     Args:
         fields: name and encoded value, in order.
 
     Raises:
-        UnsafeHeader: a value brings its own line, is too long or is not ASCII. That would be a fault of ours
-            or an attack that got through; either way the mail does not leave.
+        UnsafeHeader: a value brings its own line, is too long or is not ASCII: a fault of this package, or an
+            attack that passed the earlier checks. Either way the mail is not sent.
     """
     written = list(fields)
     block = "".join([f"{name}: {value}\r\n" for name, value in written])
-    if len(block) <= _LINE_OCTETS and _is_sound(block, written):
+    if len(block) <= _LINE_BYTES and _is_sound(block, written):
         return block.encode("ascii")
     return b"".join([_checked_field(name, value) for name, value in written])
 
 
 def _is_sound(block: str, written: Sequence[tuple[str, str]]) -> bool:
-    """The checks of :func:`_checked_field` on all fields at once: as many begin in the block as were given."""
+    """Apply the checks of :func:`_checked_field` to all fields at once: the block has as many as were given."""
     begun = block.count("\r\n") - block.count("\r\n ") - block.count("\r\n\t")
     if begun != len(written) or not _BLOCK.match(block):
         return False
@@ -86,24 +86,24 @@ def _is_sound(block: str, written: Sequence[tuple[str, str]]) -> bool:
 
 
 def _checked_field(name: str, value: str) -> bytes:
-    """One field; each of its lines but the first must be a continuation, or it would be a field of its own."""
-    octets = f"{name}: {value}".encode("ascii", "replace")
-    if value and len(octets) <= _LINE_OCTETS and _PLAIN.match(value) and _NAME.match(name):
-        return octets + b"\r\n"  # one line, as nearly every field is
-    first, *folded = octets.split(b"\r\n")
-    too_long = any(len(line) > _LINE_OCTETS for line in (first, *folded))
+    """Return one field; each line after the first must be a continuation, or it would be another field."""
+    encoded = f"{name}: {value}".encode("ascii", "replace")
+    if value and len(encoded) <= _LINE_BYTES and _PLAIN.match(value) and _NAME.match(name):
+        return encoded + b"\r\n"  # one line, as nearly every field is
+    first, *folded = encoded.split(b"\r\n")
+    too_long = any(len(line) > _LINE_BYTES for line in (first, *folded))
     if too_long or not value.isascii() or not _FIELD.match(first) or not all(map(_FOLDED.match, folded)):
         raise UnsafeHeader(name, "the finished header field is malformed; the mail was not built")
-    return octets + b"\r\n"
+    return encoded + b"\r\n"
 
 
 def _pieces(text: str) -> Iterable[bytes]:
-    """UTF-8 in pieces that fit an encoded-word and never split a character (RFC 2047, 5)."""
-    octets, start = text.encode(), 0
-    while len(octets) - start > _WORD_OCTETS:
-        end = start + _WORD_OCTETS
-        while octets[end] & 0xC0 == 0x80:  # noqa: PLR2004  the second or a later octet of a character
+    """Yield pieces of UTF-8 that fit an encoded-word and never split a character (RFC 2047, 5)."""
+    encoded, start = text.encode(), 0
+    while len(encoded) - start > _WORD_BYTES:
+        end = start + _WORD_BYTES
+        while encoded[end] & 0xC0 == 0x80:  # noqa: PLR2004  the second or a later byte of a character
             end -= 1
-        yield octets[start:end]
+        yield encoded[start:end]
         start = end
-    yield octets[start:]
+    yield encoded[start:]

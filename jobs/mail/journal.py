@@ -1,10 +1,10 @@
-"""The journal's words: what one attempt to send a mail came to, as a line of the job's history.
+"""Journal lines: the result of one attempt to send a mail, as a line of the job's history.
 
-A line is ``<account> <scope>: <words>``; the words are the server's reply with its stage, or ours. The worker
-writes it and people read it (`ops mail trace`), so that both sides of the text stand here.
+A line is ``<account> <scope>: <words>``; the words are the server's reply with its stage, or the worker's own. The
+worker writes the line and operators read it (`ops mail trace`), so that both sides of the format are here.
 
-A note, the account alone, is made durable with the mark before the final dot: it is what is left of an attempt
-whose worker died, and says which account may have delivered the mail already.
+A note, the account alone, is made durable with the mark before the final dot: it survives a worker that died, and
+names the account that may have delivered the mail already.
 """
 
 import re
@@ -21,9 +21,9 @@ class JournalEntry:
     """One attempt.
 
     Attributes:
-        account: which one it was tried by.
-        scope: whose fault a refusal was; "" when it was none.
-        words: the raw reply, or what happened instead of one.
+        account: account that tried it.
+        scope: party at fault for a refusal; "" for none.
+        words: the raw reply, or what happened instead.
     """
 
     account: str
@@ -36,9 +36,9 @@ class JournalEntry:
 
 
 def read_line(text: str) -> JournalEntry | None:
-    """The line in a reason of the history; None when it is of another kind.
+    """Return the line in a reason of the history; None for a reason of another kind.
 
-    What the engine says before it of the last attempt is passed over.
+    The engine's words about the last attempt in front of it are skipped.
 
     >>> read_line("main recipient: rcpt 550 5.1.1 no such user").scope
     'recipient'

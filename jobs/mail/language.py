@@ -1,6 +1,6 @@
-"""Language tags, looked up as RFC 4647 (3.4) has it: ``es-AR`` finds ``es-AR``, else ``es``, else a default.
+"""Language tags, looked up as in RFC 4647 (3.4): ``es-AR`` finds ``es-AR``, else ``es``, else a default.
 
-Tags are compared without regard to case, and ``_`` counts as ``-``, because systems, browsers and people write
+Tags are compared without regard to case, and ``_`` counts as ``-``, because systems, browsers and users write
 them in every way. A subtag of one letter goes together with the one after it: ``zh-Hant-x-y`` falls back to
 ``zh-Hant``.
 """
@@ -12,7 +12,7 @@ _TAG = re.compile(r"[A-Za-z]{1,8}(?:[-_][A-Za-z0-9]{1,8}){0,8}\Z")
 
 
 def is_language_tag(text: str) -> bool:
-    """Tell whether a text has the form of a language tag."""
+    """Return True if a text has the form of a language tag."""
     return _TAG.match(text) is not None
 
 

@@ -1,6 +1,6 @@
-"""From a frozen mail to the octets that go out. The same input gives the same octets, always.
+"""Encoding of a frozen mail into the bytes to send. The same input always gives the same bytes.
 
-Nothing here asks for the time, draws a random number or reads a setting: the boundaries are derived from
+Nothing here reads the clock, a random number or a setting: the boundaries are derived from
 the Message-ID, and the dates come with the mail.
 """
 
@@ -15,14 +15,14 @@ from .stream import AutoSubmitted
 
 @dataclass(frozen=True, slots=True)
 class LetterSender:
-    """Who a mail is from: an address that :func:`jobs.mail.address.normal_address` let pass, and a name."""
+    """The sender of a letter: an address accepted by :func:`jobs.mail.address.normal_address`, and a name."""
 
     address: str = field(repr=False)
     name: str = field(default="", repr=False)
 
     @property
     def domain(self) -> str:
-        """The right half of the address."""
+        """Right half of the address."""
         return self.address.rpartition("@")[2]
 
 
@@ -37,7 +37,7 @@ _ANSWERS: Mapping[AutoSubmitted, list[tuple[str, str]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """A mail ready for the wire: envelope and octets (CR LF line ends, not dot-stuffed)."""
+    """A mail ready to send: SMTP envelope and content (bytes, CR LF line ends, not dot-stuffed)."""
 
     sender: str = field(repr=False)
     recipients: tuple[str, ...] = field(repr=False)
@@ -51,17 +51,17 @@ def write_letter(
     attached: Mapping[str, bytes] | None = None,
     auto_submitted: AutoSubmitted = "auto-generated",
 ) -> Letter:
-    """The envelope and the octets of a frozen mail.
+    """Return the envelope and the content of a frozen mail.
 
     Args:
-        frozen: what :meth:`jobs.Mail.compose` returned, after its trip through the queue.
-        default_sender: for mails that name none; a mail's own name goes before its address.
-        attached: the content of each attachment that travelled as a reference, by its ``ref``.
+        frozen: result of :meth:`jobs.Mail.compose`, after its trip through the queue.
+        default_sender: for mails without a sender; a mail's own name goes before its address.
+        attached: content of each attachment that travelled as a reference, by its ``ref``.
         auto_submitted: of the mail's stream.
 
     Raises:
         KeyError: a key of the frozen mail, or the content of a reference, is missing.
-        ValueError: an attachment's content is no base64.
+        ValueError: an attachment's content is not base64.
         UnsafeHeader: a field of the finished header would have been malformed.
     """
     mail: Mapping[str, Any] = frozen
@@ -95,7 +95,9 @@ def _fields(mail: Mapping[str, Any], sender: LetterSender, auto_submitted: AutoS
 def _optional_fields(mail: Mapping[str, Any], sender: LetterSender) -> list[tuple[str, str]]:
     fields: list[tuple[str, str]] = []
     if thread := mail.get("thread"):
-        root = f"<thread.{thread}@{sender.domain}>"  # a mail that was never sent; all of the thread answer it
+        root = (
+            f"<thread.{thread}@{sender.domain}>"  # a mail that was never sent; all mails of the thread answer it
+        )
         fields += [("References", root), ("In-Reply-To", root)]
     if address := mail.get("unsubscribe"):
         fields += [
@@ -107,7 +109,7 @@ def _optional_fields(mail: Mapping[str, Any], sender: LetterSender) -> list[tupl
 
 
 def _phrase(name: str) -> str:
-    """A display name: encoded-words with the address on the next line, or a quoted string (RFC 5322, 3.2.4)."""
+    """Return a display name: a quoted string, or encoded-words with the address on the next line (RFC 5322)."""
     encoded = encode_text(name)
     if encoded != name:
         return f"{encoded}\r\n"

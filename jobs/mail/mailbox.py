@@ -1,13 +1,13 @@
-"""What a server says of a recipient's mailbox, in a reply or in a bounce: pure, and cautious.
+"""Weight of a server's words about a recipient's mailbox, in a reply or in a bounce: pure, and cautious.
 
-    hard      there is no such mailbox: the address is not written to any more
+    hard      the mailbox does not exist: no further mail is sent to the address
     counted   something that often passes (full, disabled, no route): counts when it comes on several days
-    none      says nothing of the mailbox: policy, spam, size, quota, and whatever is not known
+    none      says nothing about the mailbox: policy, spam, size, quota, and all unknown words
 
 Of 557 labelled bounces, rules that call every 5.x.x permanent condemn 286 of the 390 addresses that exist. So
-nothing but a clear word counts here, and where a status and the quoted reply disagree the narrower is believed:
-5.1.1 beside a block list, a quota or a rate says nothing of the mailbox. Codes: RFC 3463, the registry of enhanced
-status codes, and Microsoft's list for Exchange Online.
+only a clear word counts, and where a status and the quoted reply disagree the narrower is believed:
+5.1.1 beside a block list, a quota or a rate says nothing about the mailbox. Codes: RFC 3463, the registry of
+enhanced status codes, and Microsoft's list for Exchange Online.
 """
 
 import re
@@ -47,7 +47,7 @@ _ELSEWHERE = _words(
     "ptr rate throttled throttling authentication authenticated unauthenticated ip unsolicited hourly daily "
     "content prohibition"
 )
-"""Words about the client, the sender, the mail or the pace: whatever code stands beside them, not the mailbox."""
+"""Words about the client, the sender, the mail or the pace: they never speak of the mailbox, with any code."""
 _ELSEWHERE_TOGETHER: tuple[tuple[frozenset[str], frozenset[str]], ...] = tuple(
     (_words(some), _words(others))
     for some, others in (
@@ -59,7 +59,7 @@ _ELSEWHERE_TOGETHER: tuple[tuple[frozenset[str], frozenset[str]], ...] = tuple(
         ("too", "many fast much large big"),
     )
 )
-"""The same, where one of each stands in the reply."""
+"""The same; a reply must hold a word of each half."""
 _PASSING = _words(
     "full quota overquota storage space disabled inactive suspended deactivated locked temporary temporarily "
     "timeout unrouteable unroutable"
@@ -73,11 +73,11 @@ _PASSING_PHRASES = (
 
 
 def weigh_status(status: str, *, names_mailbox: bool = False) -> Weight:
-    """The weight of an enhanced status code.
+    """Return the weight of an enhanced status code.
 
     Args:
-        status: ``5.1.1``; empty when there is none.
-        names_mailbox: whether the reply's code alone (550, 551, 553 at RCPT) speaks of the mailbox.
+        status: ``5.1.1``; empty for none.
+        names_mailbox: the reply's code alone (550, 551, 553 at RCPT) speaks of the mailbox.
 
     >>> weigh_status("5.1.1"), weigh_status("4.2.2"), weigh_status("5.7.1"), weigh_status("4.1.1")
     ('hard', 'counted', 'none', 'counted')
@@ -91,10 +91,10 @@ def weigh_status(status: str, *, names_mailbox: bool = False) -> Weight:
 
 
 def weigh_reply(status: str, words: str, *, names_mailbox: bool = False) -> Weight:
-    """The weight of a status with the reply that it quotes: the narrowest of all that they say.
+    """Return the weight of a status with the reply that it quotes: the narrowest of their weights.
 
     Args:
-        status: the report's own, or the reply's; empty when there is none.
+        status: the report's own, or the reply's; empty for none.
         words: the server's reply, or a report's Diagnostic-Code.
         names_mailbox: see :func:`weigh_status`.
 
@@ -108,7 +108,7 @@ def weigh_reply(status: str, words: str, *, names_mailbox: bool = False) -> Weig
 
 
 def _bounds(reply: str) -> Iterator[Weight]:
-    """The most that a reply's words and its basic code let it weigh."""
+    """Return the greatest weight that a reply's words and its basic code allow."""
     text = reply.lower()
     words = set(_WORD.findall(text))
     if words & _ELSEWHERE or any(words & some and words & others for some, others in _ELSEWHERE_TOGETHER):
@@ -118,6 +118,6 @@ def _bounds(reply: str) -> Iterator[Weight]:
 
 
 def status_in(words: str) -> str:
-    """The first enhanced status code in a server's words; empty when there is none."""
+    """Return the first enhanced status code in a server's words; empty for none."""
     found = _STATUS.search(words)
     return found[1] if found else ""

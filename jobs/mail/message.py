@@ -1,8 +1,8 @@
-"""A mail as a backend asks for it, and the frozen mail that travels.
+"""Mail requests of a backend, and their composition into the frozen mail that travels.
 
-Composing happens where the caller is, so that every refusal reaches the caller and nothing half-done is
-queued. What is composed is frozen: subject, text, html, date and id are fixed, and every attempt builds
-the same octets from them.
+Composing happens in the caller's process, so that the caller learns of every refusal and nothing half-done is
+queued. The composed mail is frozen: subject, text, html, date and id are fixed, and every attempt builds
+the same bytes from them.
 """
 
 import hashlib
@@ -34,26 +34,26 @@ NAME_LIMIT = 255
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mail:
-    """One mail to one person: either a template with its values, or ready parts.
+    """One mail to one recipient: either a template with its values, or ready parts.
 
-    Safe to deliver twice only in so far as the receiver drops a known Message-ID; see docs/mail.md.
+    Safe to deliver twice only if the receiver drops a known Message-ID; see docs/mail.md.
 
     Attributes:
         to: the recipient, ``name@domain`` and nothing else.
-        template: a template's name, with ``values`` for its holes and ``locale`` for its language;
-            left out, the templates' default.
-        subject, text, html: ready parts, used when there is no template; HTML is sent as it is.
-        sender, sender_name: who it is from; left out, the worker's configured sender.
-        reply_to: where answers go.
-        urgency: which of the three mail lanes it waits in.
-        stream: what sort of mail it is; left out, ``transactional``. Policies hang on it.
-        unsubscribe: an https address that takes a POST; mail programs show it as a button (RFC 8058).
-        thread: names what several mails are about, so that they are shown together.
+        template: a template's name, with ``values`` to fill in and ``locale`` for its language; left out, the
+            templates' default.
+        subject, text, html: ready parts, used without a template; HTML is sent unchanged.
+        sender, sender_name: From address and name; left out, the worker's configured sender.
+        reply_to: address for answers.
+        urgency: which of the three mail lanes the mail waits in.
+        stream: kind of mail; left out, ``transactional``. Policies depend on it.
+        unsubscribe: an https address that accepts a POST; mail programs show it as a button (RFC 8058).
+        thread: names the subject of several mails, so that they are shown together.
         headers: further header fields, see :mod:`.caller_headers`.
         attachments: files; small ones with their content, others by reference.
-        account: sends it by this mail account and no other.
-        templates: where ``template`` is looked up.
-        private_domains: of ``local``, ``test``, ``home.arpa`` ..., those in which there are mailboxes here.
+        account: name of the only mail account that may send it.
+        templates: the templates among which ``template`` is looked up.
+        private_domains: of ``local``, ``test``, ``home.arpa`` ..., those that have mailboxes in your network.
 
     Example:
         >>> Mail(to="ana@example.com", subject="Hola", text="Buenos días").lane
@@ -62,7 +62,7 @@ class Mail:
 
     kind: ClassVar[str] = "mail.send"
     dated: ClassVar[Literal["due"]] = "due"
-    """Its Date is the moment at which it may first go, which a reader sees; not that of the call, days before."""
+    """Its Date is the time from which it may be sent, which a recipient sees; not the time of the call."""
     policy: ClassVar[Policy] = Policy(
         tries=30,
         first_wait=timedelta(seconds=5),
@@ -92,31 +92,31 @@ class Mail:
 
     @property
     def lane(self) -> str:
-        """The lane it waits in."""
+        """Lane of the mail, by its urgency."""
         if self.urgency not in ("urgent", "normal", "bulk"):
             raise InvalidPart("urgency", f"must be urgent, normal or bulk, not {self.urgency!r}")
         return f"mail.{self.urgency}"
 
     @property
     def life(self) -> timedelta | None:
-        """How long it is worth sending: by its stream, unless the call says otherwise."""
+        """Time for which the mail is worth sending: by its stream, unless the call says otherwise."""
         return stream_of(self.stream).expires
 
     def fingerprint(self) -> str:
-        """What makes two requests the same mail: all that was asked for, and no clock or id of ours."""
+        """Return the hash by which two requests are the same mail: of all fields given, without clock or id."""
         asked = {one.name: getattr(self, one.name) for one in fields(self) if one.compare}
         given = {name: value for name, value in asked.items() if value is not None}
         given["values"] = dict(self.values)
-        given.setdefault("locale", "es")  # as it always was: a key of last week still means the same mail
+        given.setdefault("locale", "es")  # unchanged, so that a key of last week still means the same mail
         canonical = json.dumps(given, sort_keys=True, ensure_ascii=True, default=_canonical)
         return hashlib.sha256(canonical.encode()).hexdigest()
 
     def compose(self, *, job_id: str, now: datetime) -> Mapping[str, object]:
-        """The frozen mail: what the worker turns into octets, the same ones at every attempt.
+        """Return the frozen mail, from which the worker builds the same bytes at every attempt.
 
         Args:
             job_id: becomes the left part of the Message-ID.
-            now: becomes the Date; aware. Of a scheduled mail, when it falls due.
+            now: becomes the Date; aware. For a scheduled mail, the time when it falls due.
 
         Raises:
             MailError: one of its kinds, naming the field; see :mod:`jobs.mail.errors`.
@@ -141,7 +141,7 @@ class Mail:
         }
 
     def _more(self) -> dict[str, Any]:
-        """What most mails do not have; absent rather than empty."""
+        """Return the optional fields; a field without a value is left out."""
         more: dict[str, Any] = {}
         if self.stream is not None:
             more["stream"] = _named("stream", self.stream)
@@ -169,17 +169,17 @@ class Mail:
                 raise InvalidPart(name, f"must be a text, not {type(value).__name__}")
 
     def parts(self) -> RenderedParts:
-        """Subject, text and HTML, before they are checked.
+        """Return subject, text and HTML, before they are checked.
 
         Raises:
-            MailError: the template's or a value's fault.
+            MailError: a fault of the template or a value.
         """
         ready = [name for name in ("subject", "text", "html") if getattr(self, name) is not None]
         if self.template is None:
             html = self.html or ""
             return RenderedParts((self.subject or "").strip(), self.text or text_of(html), html)
         if ready:
-            raise InvalidPart(ready[0], "a mail has either a template or ready parts, not both")
+            raise InvalidPart(ready[0], "must not be given together with template; give one of them")
         rendered = self.templates.render(self.template, self.locale, plain_values(self.values))
         if rendered.unused:
             names = ", ".join(rendered.unused)
@@ -194,7 +194,9 @@ class Mail:
         if name is not None:
             refuse_unsafe(name, field="sender_name")
             if len(name) > NAME_LIMIT:
-                raise InvalidPart("sender_name", f"has {len(name)} characters, at most {NAME_LIMIT} are allowed")
+                raise InvalidPart(
+                    "sender_name", f"is too long ({len(name)} characters); at most {NAME_LIMIT} are allowed"
+                )
         return name
 
 
@@ -207,13 +209,13 @@ def _named(field: str, value: object) -> str:
 
 
 def _canonical(value: object) -> object:
-    """For what JSON does not have. An attachment is what it says it is: its octets count by their hash."""
+    """Serialise values that JSON does not have. The bytes of an attachment count by their hash."""
     if isinstance(value, Attachment):
         content = None if value.content is None else hashlib.sha256(value.content).hexdigest()
         said = [value.name, value.type, value.ref, value.sha256, value.size, content]
         return (
             said if value.charset is None else [*said, value.charset]
-        )  # an attachment without one keeps its hash
+        )  # an attachment without a charset keeps its hash
     if isinstance(value, Mapping):
         return dict(value)
     return str(value)

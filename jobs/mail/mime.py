@@ -1,8 +1,8 @@
-"""The parts of a mail as octets (RFC 2045, 2046, 2183, 2231), each with the header of its own.
+"""MIME parts of a mail as bytes (RFC 2045, 2046, 2183, 2231), each with its own header.
 
 Everything but an attached mail is base64, so that no relay has a reason to rewrite it, no line can start with a
 dot or be too long, and no content can hold a boundary: ``_`` is not in the alphabet of base64. An attached mail
-is not encoded (:mod:`.attached`), unless a boundary of ours is in it.
+is not encoded (:mod:`.attached`), unless it holds this mail's boundary.
 """
 
 import re
@@ -22,32 +22,32 @@ _LINE = 76
 """The characters of a line of base64 (RFC 2045, 6.8)."""
 _MOST = 64
 _LINES = [Struct(f"{_LINE}s" * number) for number in range(_MOST + 1)]
-"""By their number, what takes as many lines apart."""
+"""By number of lines, the struct that cuts as many lines at once."""
 _TEXT_HEADS: Mapping[str, bytes] = {
     kind: f"Content-Type: text/{kind}; charset=utf-8\r\nContent-Transfer-Encoding: base64\r\n\r\n".encode()
     for kind in ("plain", "html")
 }
 _UNENCODED = "!#$&+-.^_`|~"
-"""What may stand in a value of RFC 2231 as it is, besides letters and digits."""
+"""Characters allowed unencoded in a value of RFC 2231, besides letters and digits."""
 
 
 _BOUNDARY = re.compile(r"[0-9A-Za-z'()+_,./:=?-]+\Z")
-"""What may stand in a boundary (RFC 2046, 5.1.1)."""
+"""Characters allowed in a boundary (RFC 2046, 5.1.1)."""
 
 Part = list[bytes]
-"""Header, empty line and content, in pieces that are put together once, with those of the whole mail."""
+"""Header, empty line and content, in pieces that are joined once, with those of the whole mail."""
 
 
 def text_part(kind: Literal["plain", "html"], body: str) -> Part:
-    """``text/plain`` or ``text/html`` in UTF-8."""
-    octets = body.encode()
+    """Return a ``text/plain`` or ``text/html`` part in UTF-8."""
+    encoded = body.encode()
     if "\r" in body:
-        octets = octets.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-    return [_TEXT_HEADS[kind], _base64(octets.replace(b"\n", b"\r\n"))]
+        encoded = encoded.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    return [_TEXT_HEADS[kind], _base64(encoded.replace(b"\n", b"\r\n"))]
 
 
 def attachment_part(file: Mapping[str, Any], attached: Mapping[str, bytes], *, boundary: str) -> Part:
-    """A file to be saved, not shown.
+    """Return the part of a file to be saved, not shown.
 
     Args:
         file: a frozen attachment.
@@ -55,8 +55,8 @@ def attachment_part(file: Mapping[str, Any], attached: Mapping[str, bytes], *, b
         boundary: of the mail around it.
 
     Raises:
-        KeyError: the content of the reference was not brought.
-        ValueError: the content that travelled is no base64.
+        KeyError: the content of the reference is missing.
+        ValueError: the content that travelled is not base64.
         UnsafeHeader: type or name would have made a header field of their own.
     """
     content = b64decode(file["content"], validate=True) if "content" in file else attached[file["ref"]]
@@ -75,13 +75,15 @@ def attachment_part(file: Mapping[str, Any], attached: Mapping[str, bytes], *, b
 
 
 def multipart(kind: str, parts: Sequence[Part], *, boundary: str) -> Part:
-    """Several parts as one.
+    """Join several parts into one.
 
     Raises:
-        UnsafeHeader: what cannot be a boundary.
+        UnsafeHeader: an invalid boundary.
     """
     if not _BOUNDARY.match(boundary):
-        raise UnsafeHeader("boundary", "holds what a boundary must not (RFC 2046, 5.1.1); the mail was not built")
+        raise UnsafeHeader(
+            "boundary", "has a character that RFC 2046, 5.1.1 does not allow; the mail was not built"
+        )
     divider = f"--{boundary}\r\n".encode("ascii")
     pieces = [f'Content-Type: multipart/{kind}; boundary="{boundary}"\r\n\r\n'.encode("ascii")]
     for part in parts:
@@ -91,14 +93,17 @@ def multipart(kind: str, parts: Sequence[Part], *, boundary: str) -> Part:
 
 
 def _filename(name: str) -> str:
-    """ASCII in quotes; anything else in percents, with its charset, on one line (RFC 2231, 4)."""
+    """Return the file name: ASCII in quotes; else percent-encoded with its charset, on one line (RFC 2231, 4)."""
     if name.isascii() and not {'"', "\\", "%"} & set(name):
         return f'filename="{name}"'
     return f"filename*=utf-8''{quote(name, safe=_UNENCODED)}"
 
 
 def _base64(content: bytes) -> bytes:
-    """In lines. Many are taken off at once: cut one by one, they cost twice as much as the base64 itself."""
+    """Encode in lines of base64.
+
+    Many lines are cut at once: cut one by one, they cost twice as much as the base64 itself.
+    """
     encoded = b64encode(content)
     whole, rest = divmod(len(encoded), _LINE)
     lines: list[bytes] = []

@@ -1,11 +1,12 @@
-"""The text of an HTML part, for mails that bring none: paragraphs, list items, links with their address.
+"""Conversion of an HTML part to text, for mails without one: paragraphs, list items, links with their address.
 
-Comments go, by the rules of HTML 5, so what stands between ``<!--[if !mso]><!-->`` and ``<!--<![endif]-->`` stays:
-it is for all readers but one. Runs of invisible characters and spaces, with which senders fill the preview line,
-go too.
+Comments are removed by the rules of HTML 5, so the content between ``<!--[if !mso]><!-->`` and
+``<!--<![endif]-->`` stays: it is for all mail programs but one. Runs of invisible characters and spaces, with
+which senders fill the preview line, are removed too.
 
-It reads tags as mail templates have them, in time proportional to the length whatever stands there; a ``>`` inside
-an attribute is where it fails to be a browser. Where the wording matters, write the text part yourself.
+The module reads tags as mail templates have them, in time proportional to the length of any input; unlike a
+browser, it takes a ``>`` inside an attribute as the end of the tag. Where the wording matters, write the text part
+yourself.
 """
 
 import html
@@ -20,7 +21,7 @@ _INVISIBLE = "\u00ad\u034f\u061c\u180e\u200b\u200c\u200d\u2060\ufeff"
 """Soft hyphen, grapheme joiner, zero-width space, joiner and non-joiner, and their like."""
 _FILLER = re.compile(f"[{_INVISIBLE} \xa0\u2007\u200a\u202f\u2800]{{2,}}")
 _LONGEST_GAP = 10
-"""Spaces in a row that somebody may have meant."""
+"""Spaces in a row that an author may have meant."""
 _SPACE_AT_BREAK = re.compile(r" ?\n ?")  # of two spaces or more one is left
 _MANY_BREAKS = re.compile(r"\n{3,}")
 
@@ -31,7 +32,7 @@ _LINES = frozenset({"br", "div", "tr", "dt", "dd"})
 
 
 def text_of(document: str) -> str:
-    r"""What a reader would see, as plain text; empty when there is nothing to read.
+    r"""Return the visible text of a document as plain text; empty if there is nothing to read.
 
     Example:
         >>> text_of('<p>Hola:</p><ul><li>Cierre <a href="https://example.com/7">ver</a></li></ul>')
@@ -101,7 +102,7 @@ class _Writer:
 
 
 def _mark(name: str, piece: str, *, closing: bool) -> str:
-    """What a tag other than a link leaves in the text."""
+    """Return the text that stands for a tag other than a link."""
     if name in _PARAGRAPHS or name in _HEADINGS:
         return "\n\n"
     if name in _LINES:

@@ -1,8 +1,8 @@
-"""What the providers of mail allow, as they publish it: the defaults of an account, each to be overridden.
+"""Limits of mail providers, as they publish them: the defaults of an account, each to be overridden.
 
-A number stands here only if the provider says it; where it depends on the customer (Amazon SES outside its
-sandbox) there is none, and the worker learns from the replies. Limits in recipients are limits in mails here,
-since every mail goes to one.
+A number stands here only if the provider publishes it; where it depends on the customer (Amazon SES outside its
+sandbox) there is no number, and the worker learns from the replies. Limits in recipients are limits in mails here,
+since every mail has one recipient.
 """
 
 from collections.abc import Mapping
@@ -14,12 +14,12 @@ Tls = Literal["required", "implicit", "off"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preset:
-    """One provider.
+    """The published limits of one provider.
 
     Attributes:
         host: "" where the account must name it.
-        login: whether it takes no mail without one.
-        username: what everybody's user name is; "" where each has an own one.
+        login: True if the provider accepts mail only after a login.
+        username: the user name that all customers share; "" where each has their own.
         per_second, per_minute, per_day: mails; 0 for no published limit. The day is a rolling one.
         connections: at the same time, by all workers together; 0 for no published limit.
         messages: mails per connection; 0 for the worker's own setting.
@@ -43,7 +43,7 @@ class Preset:
 PRESETS: Mapping[str, Preset] = {
     one.name: one
     for one in (
-        # A server of one's own, or a provider that is not listed: nothing is known of it.
+        # A server of your own, or a provider that is not listed: its limits are unknown.
         Preset(name="generic", port=25, login=False),
         # An Exim of your own. From the 11th mail of a connection on it leaves mails to its queue run, 30 min apart
         # on Debian: smtp_accept_queue_per_connection, "Main configuration" of its specification. Read in 2026-11.

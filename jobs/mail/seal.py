@@ -1,18 +1,18 @@
-"""A mail sealed before it leaves the backend: Redis, its files and its backups hold no address and no text.
+"""Sealing of a mail before it leaves the backend: Redis, its files and its backups hold no address and no text.
 
-What is private (recipient, sender, subject, bodies, attachments) becomes one text: AES-256-GCM under a key that
-only backends and workers have. What the queue needs stays in clear: ``message_id``, ``date``, ``stream``,
-``account``.
+The private fields (recipient, sender, subject, bodies, attachments) become one text: AES-256-GCM under a key that
+only backends and workers have. The fields that the queue needs stay in clear: ``message_id``, ``date``,
+``stream``, ``account``.
 
     {"message_id", "date", ..., "sealed": "1.<key id>.<base64url of nonce, ciphertext and tag>"}
 
-A **key ring** is ``id:key`` texts, the key being 32 octets in base64; the first seals, all of them open. To
+A **key ring** is ``id:key`` texts, the key being 32 bytes in base64; the first seals, all of them open. To
 rotate, put a new one in front, on workers first, and drop the old one when no job sealed with it is left.
 
-What can go wrong: a worker lacks the key (:class:`UnknownSealKey`: the mail must wait, the ring is to be mended);
-the text was changed, or moved to another job (:class:`BrokenSeal`: nobody can ever open it, because kind and job
-id are bound into the tag). Nonces are 96 random bits (NIST SP 800-38D, 8.2.2): one key is good for 2^32 mails.
-What is not hidden: how long a mail is, when it was written, and that two jobs have the same key.
+Failures: a worker lacks the key (:class:`UnknownSealKey`: the mail waits until an operator fixes the ring); the
+text was changed, or moved to another job (:class:`BrokenSeal`: it can never be opened, because kind and job id are
+bound into the tag). Nonces are 96 random bits (NIST SP 800-38D, 8.2.2): one key is good for 2^32 mails. Not
+hidden: the length of a mail, when it was written, and that two jobs have the same key.
 """
 
 import binascii
@@ -30,31 +30,31 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 SEALED = "sealed"
-"""The field that stands for all private ones."""
+"""The field that replaces all private ones."""
 KINDS = frozenset({"mail.send"})
-"""What a ring seals; other kinds carry nobody's texts."""
+"""Kinds that a ring seals; other kinds carry no personal text."""
 CLEAR = frozenset({"message_id", "date", "stream", "account"})
-"""What the queue and its operators may read."""
+"""Fields that the queue and its operators may read."""
 
 _VERSION = "1"
-_NONCE_OCTETS = 12
-_KEY_OCTETS = 32
+_NONCE_BYTES = 12
+_KEY_BYTES = 32
 _KEY_ID = re.compile(r"[A-Za-z0-9_-]{1,32}\Z")
 
 
 class SealError(JobError):
-    """A seal that cannot be made or opened; the message never holds a key or what is sealed."""
+    """A seal that cannot be made or opened; the message never holds a key or sealed content."""
 
 
 class InvalidKeyRing(SealError):
-    """A ring that is not ``id:base64`` texts, or the library that it needs is absent."""
+    """A ring that is not ``id:base64`` texts, or whose library is absent."""
 
 
 class UnknownSealKey(SealError):
-    """The ring has no key of this id: it must be given one; the mail is not lost."""
+    """The ring lacks the key of this id: an operator must add it; the mail is not lost."""
 
     def __init__(self, key_id: str) -> None:
-        super().__init__(SEALED, f"no key {key_id!r} in the key ring; add it, and the mail can be opened again")
+        super().__init__(SEALED, f"the key ring has no key {key_id!r}; add it, and the mail can be opened again")
         self.key_id = key_id
 
 
@@ -63,16 +63,16 @@ class BrokenSeal(SealError):
 
 
 class KeyRing:
-    """The keys that seal and open mails.
+    """A ring of keys that seal and open mails.
 
     Args:
-        text: ``id:key`` one or more, apart by commas or white space; the first one seals.
+        text: one or more ``id:key``, separated by commas or white space; the first one seals.
 
     Raises:
         InvalidKeyRing: another form, a key of another length, an id twice, or ``cryptography`` is not installed.
 
     Example:
-        ring = KeyRing("2026-11:" + base64_of_32_octets)
+        ring = KeyRing("2026-11:" + base64_of_32_bytes)
         async with Producer.connect(url, seal=ring) as producer: ...
     """
 
@@ -82,16 +82,16 @@ class KeyRing:
 
     @classmethod
     def optional(cls, text: str | None) -> Self | None:
-        """A ring, or None for no text: mails then travel as they are."""
+        """Return a ring, or None for no text: mails then travel unsealed."""
         return cls(text) if text and text.strip() else None
 
     @property
     def key_ids(self) -> tuple[str, ...]:
-        """The ids, the sealing one first."""
+        """Ids of the keys, the sealing one first."""
         return tuple(self._keys)
 
     def seal(self, payload: Mapping[str, object], *, kind: str, job_id: str) -> Mapping[str, object]:
-        """The payload with its private fields sealed; of a kind without any, as it is.
+        """Return the payload with its private fields sealed; unchanged for a kind without any.
 
         Raises:
             orjson.JSONEncodeError: a value that JSON does not have (a TypeError).
@@ -100,27 +100,27 @@ class KeyRing:
             return payload
         clear = {name: value for name, value in payload.items() if name in CLEAR}
         secret = orjson.dumps({name: value for name, value in payload.items() if name not in CLEAR})
-        nonce = token_bytes(_NONCE_OCTETS)
-        octets = self._keys[self._first].encrypt(nonce, secret, _bound(self._first, kind, job_id))
-        text = urlsafe_b64encode(nonce + octets).decode().rstrip("=")
+        nonce = token_bytes(_NONCE_BYTES)
+        encoded = self._keys[self._first].encrypt(nonce, secret, _bound(self._first, kind, job_id))
+        text = urlsafe_b64encode(nonce + encoded).decode().rstrip("=")
         return {**clear, SEALED: f"{_VERSION}.{self._first}.{text}"}
 
     def open(self, payload: Mapping[str, object], *, kind: str, job_id: str) -> Mapping[str, object]:
-        """The payload as it was before it was sealed.
+        """Return the payload as it was before it was sealed.
 
         Raises:
             UnknownSealKey, BrokenSeal: see there.
         """
-        key_id, octets = _parts(payload)
+        key_id, encoded = _parts(payload)
         key = self._keys.get(key_id)
         if key is None:
             raise UnknownSealKey(key_id)
         from cryptography.exceptions import InvalidTag  # noqa: PLC0415  an extra; a ring exists, so it is here
 
         try:
-            secret = key.decrypt(octets[:_NONCE_OCTETS], octets[_NONCE_OCTETS:], _bound(key_id, kind, job_id))
+            secret = key.decrypt(encoded[:_NONCE_BYTES], encoded[_NONCE_BYTES:], _bound(key_id, kind, job_id))
         except (InvalidTag, ValueError):
-            raise BrokenSeal(SEALED, "was changed, or belongs to another job; nobody can open it") from None
+            raise BrokenSeal(SEALED, "was changed, or belongs to another job; it cannot be opened") from None
         return {**{name: value for name, value in payload.items() if name != SEALED}, **orjson.loads(secret)}
 
     def __repr__(self) -> str:
@@ -128,12 +128,12 @@ class KeyRing:
 
 
 def is_sealed(payload: Mapping[str, object]) -> bool:
-    """Whether a ring is needed to read it."""
+    """Return True if a ring is needed to read the payload."""
     return SEALED in payload
 
 
 def key_id_of(payload: Mapping[str, object]) -> str:
-    """Which key a payload was sealed with.
+    """Return the id of the key with which a payload was sealed.
 
     Raises:
         BrokenSeal: it has no readable seal.
@@ -145,7 +145,7 @@ def _parts(payload: Mapping[str, object]) -> tuple[str, bytes]:
     version, _, rest = str(payload.get(SEALED)).partition(".")
     key_id, _, text = rest.partition(".")
     if version != _VERSION or not _KEY_ID.match(key_id):
-        raise BrokenSeal(SEALED, "is not of a form that is known here")
+        raise BrokenSeal(SEALED, "has an unknown form; upgrade this process")
     try:
         return key_id, urlsafe_b64decode(text + "=" * (-len(text) % 4))
     except (binascii.Error, ValueError):
@@ -153,7 +153,7 @@ def _parts(payload: Mapping[str, object]) -> tuple[str, bytes]:
 
 
 def _bound(key_id: str, kind: str, job_id: str) -> bytes:
-    """What the tag is bound to; NUL is in none of them."""
+    """Return the associated data of the tag; NUL is in none of its parts."""
     return f"momentus.seal\0{_VERSION}\0{key_id}\0{kind}\0{job_id}".encode()
 
 
@@ -166,20 +166,22 @@ def _read(text: str) -> "dict[str, AESGCM]":
     for entry in re.split(r"[,\s]+", text.strip().strip(",")):
         key_id, colon, secret = entry.partition(":")
         if not colon or not _KEY_ID.match(key_id):
-            raise InvalidKeyRing("seal", "a key is id:base64, the id up to 32 letters, digits, - and _")
+            raise InvalidKeyRing(
+                "seal", "has a malformed key; a key is id:base64, the id up to 32 letters, digits, - and _"
+            )
         if key_id in keys:
-            raise InvalidKeyRing("seal", f"the key id {key_id!r} is there twice; ids are never used again")
-        keys[key_id] = AESGCM(_key_octets(key_id, secret))
+            raise InvalidKeyRing("seal", f"has the key id {key_id!r} twice; give each key a new id")
+        keys[key_id] = AESGCM(_key_bytes(key_id, secret))
     return keys
 
 
-def _key_octets(key_id: str, text: str) -> bytes:
+def _key_bytes(key_id: str, text: str) -> bytes:
     try:
-        octets = b64decode(text.replace("-", "+").replace("_", "/") + "=" * (-len(text) % 4), validate=True)
+        encoded = b64decode(text.replace("-", "+").replace("_", "/") + "=" * (-len(text) % 4), validate=True)
     except (binascii.Error, ValueError):
-        octets = b""
-    if len(octets) != _KEY_OCTETS:
+        encoded = b""
+    if len(encoded) != _KEY_BYTES:
         raise InvalidKeyRing(
-            "seal", f"the key {key_id!r} must be 32 octets in base64; make one with: openssl rand -base64 32"
+            "seal", f"key {key_id!r} must be 32 bytes in base64; make one with: openssl rand -base64 32"
         )
-    return octets
+    return encoded

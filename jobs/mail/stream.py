@@ -1,11 +1,12 @@
-"""Streams: kinds of mail that are treated alike. A value table, and what an unknown outcome means for each.
+"""Streams: kinds of mail with the same policies. A value table, and the decision for an uncertain delivery.
 
-A stream says what becomes of a mail whose fate nobody knows, how long it is worth sending, whether its receiver
-must be able to leave, and which suppression applies. The mail carries the stream's name alone; the worker
-looks it up here, or among the streams of its accounts file, which may add some and change these.
+A stream says what happens to a mail with an uncertain delivery, how long a mail is worth sending, whether its
+recipient must be able to unsubscribe, and which suppression applies. The mail carries the stream's name alone; the
+worker looks it up here, or among the streams of its accounts file, which may add some and change these.
 
-`uncertain` is the choice that SMTP forces on everybody (RFC 1047): `resend` may deliver a mail twice and never
-loses one, `hold` never delivers twice and leaves it to people. A code or a pay slip is held, a notice is resent.
+SMTP forces the choice of `uncertain` on every client (RFC 1047): `resend` may deliver a mail twice and never
+loses one, `hold` never delivers twice and leaves the mail to an operator. A code or a pay slip is held, a notice
+is resent.
 """
 
 import re
@@ -21,7 +22,7 @@ _NAME = re.compile(r"[a-z][a-z0-9-]{0,31}")
 
 
 def is_stream_name(name: str) -> bool:
-    """Whether it can name a stream: up to 32 lower-case letters, digits and hyphens, a letter first."""
+    """Return True for a stream name: up to 32 lower-case letters, digits, hyphens, a letter first."""
     return _NAME.fullmatch(name) is not None
 
 
@@ -30,13 +31,14 @@ class Stream:
     """One kind of mail.
 
     Attributes:
-        uncertain: what to do when nobody knows whether the server took the mail.
-        expires: how long it is worth sending from when it may first go; ``expires`` of a call comes before it.
-            None leaves it to the mail's horizon.
-        unsubscribe: whether a mail without a List-Unsubscribe link is refused (RFC 8058; bulk senders' rules).
-        suppression: which refusals of a receiver count: all of them, or only the addresses that do not exist.
-        auto_submitted: what its mails say of their origin (RFC 3834). ``no`` is for mails that a person wrote, to
-            whom an absence notice is of use; all others keep machines from answering.
+        uncertain: what to do when the server may or may not have accepted the mail.
+        expires: how long a mail is worth sending, from when it may first be sent; ``expires`` of a call takes
+            precedence. None leaves it to the mail's horizon.
+        unsubscribe: True to refuse a mail without a List-Unsubscribe link (RFC 8058; bulk senders' rules).
+        suppression: which refusals of a recipient count: all of them, or only those of addresses that do not
+            exist.
+        auto_submitted: origin that its mails declare (RFC 3834). ``no`` is for mails that a person wrote, who can
+            use an absence notice; all others keep machines from answering.
     """
 
     name: str
@@ -48,7 +50,9 @@ class Stream:
 
     def __post_init__(self) -> None:
         if not is_stream_name(self.name):
-            raise ValueError(f"{self.name!r} is not the name of a stream: lower-case letters, digits, hyphens")
+            raise ValueError(
+                f"name: is not a stream name ({self.name!r}); give lower-case letters, digits and hyphens"
+            )
 
 
 STREAMS: Mapping[str, Stream] = {
@@ -60,13 +64,13 @@ STREAMS: Mapping[str, Stream] = {
         Stream(name="code", uncertain="hold", expires=timedelta(minutes=15)),
     )
 }
-"""The streams that are there without being asked for."""
+"""The built-in streams."""
 
 DEFAULT = STREAMS["transactional"]
 
 
 def stream_of(name: str | None, known: Mapping[str, Stream] = STREAMS) -> Stream:
-    """The stream of this name; the default for none, and for one that nobody described.
+    """Return the stream of this name; the default one for None and for an unknown name.
 
     >>> stream_of("code").uncertain
     'hold'

@@ -1,12 +1,12 @@
-"""Style sheets in two halves: rules that fit into ``style`` attributes, and rules that need a ``<style>``.
+"""Splitting of a style sheet: rules that fit into ``style`` attributes, and rules that need a ``<style>``.
 
-    plain   selectors of what an element is; nested rules are written out, declarations of one property twice
-            (a colour, then a gradient for those who know it) are both kept
+    plain   selectors by an element's fixed properties; nested rules are written out, repeated declarations of one
+            property (a colour, then a gradient for programs that know it) are both kept
     kept    states and parts of elements (``:hover``, ``::before``), selectors that the inliner does not know
             (``:is()``), at-rules. A kept rule gets ``!important``, or the ``style`` attribute would override it
 
-CSS is read as mail templates have it, in time proportional to its length, and never refused: ``notes`` name what
-most mail programs will not show.
+CSS is read as mail templates have it, in time proportional to its length, and never refused: ``notes`` list the
+parts that most mail programs will not show.
 """
 
 import re
@@ -23,19 +23,19 @@ _INLINED = frozenset(
     """empty first-child first-of-type last-child last-of-type link not nth-child nth-last-child nth-last-of-type
     nth-of-type only-child only-of-type root""".split()  # noqa: SIM905  a list to read
 )
-"""Pseudo-classes of what an element is for as long as a mail is read."""
+"""Pseudo-classes that cannot change while a mail is read."""
 _STATES = frozenset(
     """active after any-link before checked first-letter first-line focus focus-visible focus-within hover
     placeholder selection target visited""".split()  # noqa: SIM905  a list to read
 )
-"""Those that a ``<style>`` alone can express, so there is nothing to tell of."""
+"""Pseudo-classes that only a ``<style>`` can express, so they need no note."""
 _KNOWN = _INLINED | _STATES
 _NTH_OF = re.compile(r":nth-[a-z-]+\([^()]*\sof\s", re.IGNORECASE)
 """``:nth-child(2 of .x)``, which the inliner does not know."""
 _AT_RULES = frozenset({"charset", "font-face", "keyframes", "media", "namespace", "page", "supports"})
 """At-rules that many mail programs know."""
 _DEEPEST, _MOST_SELECTORS = 8, 256
-"""What is written out of nested rules; beyond that they stay nested."""
+"""Most selectors written out of nested rules; beyond that the rules stay nested."""
 _FALLBACK = "x-fallback-{number}-{property}"
 _FALLBACK_NAME = re.compile(r"x-fallback-\d+-(.*)", re.DOTALL)
 
@@ -45,7 +45,7 @@ Item = tuple[str, str | None]
 
 @dataclass(slots=True)
 class StyleSheet:
-    """The two halves of a style sheet, and what many mail programs will not show."""
+    """The two halves of a style sheet, and notes on what many mail programs will not show."""
 
     plain: list[str] = field(default_factory=list)
     kept: list[str] = field(default_factory=list)
@@ -53,11 +53,11 @@ class StyleSheet:
 
 
 _KEPT = 16 * 1024
-"""Characters of the longest style sheet that is remembered: 256 of them are a few MiB at most."""
+"""Characters of the longest style sheet that is cached: 256 of them are a few MiB at most."""
 
 
 def split_sheet(css: str) -> StyleSheet:
-    """Take a style sheet apart; remembered, since a template has the same one in each of its mails.
+    """Split a style sheet; cached, since a template has the same one in each of its mails.
 
     Example:
         >>> sheet = split_sheet("a, a:hover { color: red }")
@@ -79,17 +79,19 @@ def _split(css: str) -> StyleSheet:
         if prelude.startswith("@"):
             _at_rule(sheet, prelude, block)
         elif block is None:
-            sheet.notes.append(f"{_short(prelude)}: no rule, and left out; a selector needs a block in braces")
+            sheet.notes.append(
+                f"{_short(prelude)}: is not a rule and is left out; a selector needs a block in braces"
+            )
         else:
             _rule(sheet, _parts(prelude), block)
     signs = [sign[0] for sign in _SIGN.finditer(text)]
     if signs.count("{") != signs.count("}"):
-        sheet.notes.append("a brace is missing or one too many: { and } are not as many")
+        sheet.notes.append("braces: { and } differ in number; add or remove one")
     return sheet
 
 
 def split_items(text: str) -> Iterator[Item]:
-    """Read the rules of a sheet, or the declarations and nested rules of a block, in their order."""
+    """Yield the rules of a sheet, or the declarations and nested rules of a block, in their order."""
     depth, start, body = 0, 0, -1
     for sign in _SIGN.finditer(text):
         character = sign[0]
@@ -161,16 +163,16 @@ def _at_rule(sheet: StyleSheet, prelude: str, block: str | None) -> None:
     if word == "import":
         sheet.notes.append("@import: few mail programs fetch a style sheet; write the rules into <style>")
     elif word not in _AT_RULES:
-        sheet.notes.append(f"@{word}: stays in <style>, and few mail programs know it")
+        sheet.notes.append(f"@{word}: stays in <style>, which few mail programs support")
 
 
 def _nests(prelude: str, block: str | None) -> bool:
-    """Tell whether an item of a block is a rule; a custom property may have braces in its value."""
+    """Return True if an item of a block is a rule; a custom property may have braces in its value."""
     return block is not None and not prelude.startswith("--")
 
 
 def _within(outer: str, selector: str) -> str:
-    """Write a nested selector out."""
+    """Return a nested selector written out."""
     return selector.replace("&", outer) if "&" in selector else f"{outer} {selector}"
 
 
@@ -208,8 +210,8 @@ def _property(declaration: str) -> str:
 
 
 def _unknown(selector: str) -> str:
-    return f"{_short(selector)}: stays in <style>, and few mail programs know it; write plain selectors"
+    return f"{_short(selector)}: stays in <style>, which few mail programs support; write plain selectors"
 
 
 def _short(text: str) -> str:
-    return text if len(text) <= 60 else f"{text[:60]}..."  # noqa: PLR2004  as much as tells them apart
+    return text if len(text) <= 60 else f"{text[:60]}..."  # noqa: PLR2004  enough to tell them apart

@@ -1,7 +1,7 @@
-"""Which values a template names, found in its source before anything is rendered.
+"""Values that a template needs, found in its source before anything is rendered.
 
-Parts, and the files that they extend or include, count together, and all branches of them: a value that is only
-wanted on Fridays is missed on Monday. What a file sets for itself is not wanted from outside. A name that is
+Parts, and the files that they extend or include, count together, and all branches of them: a value that is needed
+only on Fridays is reported missing on Monday. A name that a file sets itself is not needed. A name that is
 looped over must be a list: Python would loop over the letters of a text.
 """
 
@@ -15,12 +15,12 @@ from .errors import InvalidPart, MissingValue
 
 @dataclass(frozen=True, slots=True)
 class TemplateNames:
-    """What a template names.
+    """The names in a template.
 
     Attributes:
         needed: all values.
         lists: those of them that must be lists.
-        sources: the text of every file that it is made of.
+        sources: text of every file of the template.
     """
 
     needed: frozenset[str]
@@ -28,10 +28,10 @@ class TemplateNames:
     sources: tuple[str, ...]
 
     def check(self, values: Mapping[str, object], *, template: str) -> None:
-        """Pass, or name the first value that is missing or no list.
+        """Raise for the first value that is missing or must be a list.
 
         Raises:
-            MissingValue, InvalidPart: naming it.
+            MissingValue, InvalidPart: naming the value.
         """
         if missing := sorted(self.needed - values.keys()):
             raise MissingValue(f"values.{missing[0]}", f"template {template!r} needs {', '.join(missing)}")
@@ -40,15 +40,15 @@ class TemplateNames:
                 raise InvalidPart(f"values.{name}", f"must be a list, because template {template!r} loops over it")
 
     def unused(self, values: Mapping[str, object]) -> tuple[str, ...]:
-        """Values that nothing names, most likely misspelt."""
+        """Return the values that no part names, most likely misspelt."""
         return () if values.keys() <= self.needed else tuple(sorted(values.keys() - self.needed))
 
 
 def names_of(jinja: Environment, files: Sequence[str]) -> TemplateNames:
-    """What these files name, and those that they extend or include.
+    """Return the names in these files and in those that they extend or include.
 
     Raises:
-        jinja2.TemplateError: one of them is not there, or is no template.
+        jinja2.TemplateError: a file is missing or is not a template.
     """
     trees = {file: tree for file in files for file, tree in _with_referenced(jinja, file, {}).items()}
     set_by = {file: _assigned(tree) for file, (_, tree) in trees.items()}
@@ -76,7 +76,7 @@ def _with_referenced(
 
 def _source(jinja: Environment, file: str) -> str:
     if jinja.loader is None:
-        raise LookupError("an environment without a loader has no files")
+        raise LookupError("environment: has no loader, so no files; give one with a loader")
     return jinja.loader.get_source(jinja, file)[0]
 
 

@@ -1,9 +1,9 @@
 """Templates: files of a folder, never user text (a sandbox alone is no defence, says Jinja itself).
 
-A template is ``<folder>/<name>/<locale>.subject`` with ``.text``, ``.html`` or both beside it. Folders whose name
-begins with ``_`` are no templates but may hold what others include or extend. What values may be is decided in
-``values``; in HTML they are escaped. A value that a part names but nobody gave is refused at once, over all
-branches of all parts. Each template is read once; changing its files later changes nothing in this process.
+A template is ``<folder>/<name>/<locale>.subject`` with ``.text``, ``.html`` or both beside it. Folders with a
+name that starts with ``_`` are not templates but may hold files that others include or extend. ``values`` decides
+which values are allowed; HTML parts escape them. A missing value is refused at once, over all branches of all
+parts. Each template is read once; changing its files later changes nothing in this process.
 """
 
 import warnings
@@ -26,9 +26,9 @@ from .values import UnprintableValue, printable_value
 _SHIPPED = Path(__file__).parent / "templates"
 _PARTS = ("subject", "text", "html")
 _LANGUAGE = "es"
-"""Of a mail that names none."""
+"""Language of a mail that names none."""
 _MOST_LOCALES = 1000
-"""Spellings of languages that are remembered for all templates: callers may pass on whatever a browser says."""
+"""Spellings of languages that are cached for all templates: callers may pass on any text of a browser."""
 _LONGEST_LOCALE = 64
 """Characters of the longest of them."""
 
@@ -41,7 +41,7 @@ class RenderedParts:
     text: str = field(repr=False)
     html: str = field(repr=False)
     unused: tuple[str, ...] = ()
-    """Values that were given and that no part names."""
+    """Given values that no part names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,21 +55,21 @@ class _Compiled:
 
 
 class Templates:
-    """The templates of a folder of yours, and the shipped ones that it does not replace.
+    """The templates of your folder, and the shipped ones that it does not replace.
 
     Make one when the process starts and hand it to each :class:`jobs.Mail`. Thread-safe.
 
     Args:
-        folder: holds a folder for each template; left out, there are only the shipped ones.
-        default_locale: the language of mails that name none, and of those whose language a template is not
-            written in; left out, ``es`` for the former, and the latter are refused.
+        folder: holds a folder for each template; left out, only the shipped ones exist.
+        default_locale: the language for mails that name none, and for mails in a language that a template lacks;
+            left out, ``es`` for the former, and the latter are refused.
 
     Raises:
         BrokenTemplate: the folder is not there, or one of its templates cannot be used.
-        UnknownTemplate: ``default_locale`` is no language tag.
+        UnknownTemplate: ``default_locale`` is not a language tag.
 
     Warns:
-        LostStyle: a style sheet of yours holds what many mail programs will not show.
+        LostStyle: a style sheet of yours holds rules that many mail programs will not show.
 
     Example:
         >>> Templates().names()
@@ -83,29 +83,31 @@ class Templates:
         self._asked: dict[tuple[str, str | None], _Compiled] = {}
         self._default = default_locale
         if own and not own[0].is_dir():
-            raise BrokenTemplate("templates", f"{folder} is not a folder")
+            raise BrokenTemplate("templates", f"is not a folder ({folder}); give the folder of your templates")
         if default_locale is not None and not is_language_tag(default_locale):
-            raise UnknownTemplate("default_locale", f"{default_locale[:20]!r} is no language tag like pt-BR")
+            raise UnknownTemplate(
+                "default_locale", f"is not a language tag ({default_locale[:20]!r}); give one like pt-BR"
+            )
         for name in self.names() if own else ():
             for locale in self.locales(name):
                 for note in self._compiled(name, locale).notes:
                     warnings.warn(LostStyle(name, locale, note), stacklevel=2)
 
     def names(self) -> list[str]:
-        """The templates there are."""
+        """Return the names of all templates."""
         found = (one for folder in self._folders for one in folder.iterdir() if one.is_dir())
         return sorted({one.name for one in found if one.name[0] not in "._"})
 
     def locales(self, name: str) -> list[str]:
-        """The languages in which a template is written."""
+        """Return the languages in which a template is written."""
         return sorted(path.stem for path in self._home(name).glob("*.subject"))
 
     def render(self, name: str, locale: str | None, values: Mapping[str, object]) -> RenderedParts:
-        """The template with the values.
+        """Render the template with the values.
 
         Args:
-            locale: a language tag such as ``es-MX``, for which ``es`` does where there is no other, and else the
-                default; None for the default.
+            locale: a language tag such as ``es-MX``; falls back to ``es``, then to the default. None for the
+                default.
 
         Raises:
             UnknownTemplate: no such name, or not in that language.
@@ -122,8 +124,8 @@ class Templates:
     def _looked_up(self, name: str, locale: str | None) -> _Compiled:
         if name not in self.names():
             close = get_close_matches(name, self.names(), n=1)
-            hint = f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(self.names())}"
-            raise UnknownTemplate("template", f"there is no template {name[:80]!r}; {hint}")
+            hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(self.names())}"
+            raise UnknownTemplate("template", f"is unknown ({name[:80]!r}); {hint}")
         compiled = self._compiled(
             name, self._written(name, self._default or _LANGUAGE if locale is None else locale)
         )
@@ -148,22 +150,24 @@ class Templates:
 
     def _template(self, file: str) -> Template:
         template = self._jinja.get_template(file)
-        template.globals = dict(template.globals)  # as a chain of mappings they cost a third of each rendering
+        template.globals = dict(template.globals)  # a chain of mappings would cost a third of each rendering
         return template
 
     def _files(self, name: str, written: str) -> dict[str, str]:
-        """The file of each part that is there, as the loader names it."""
+        """Return the file of each existing part, by the name that the loader uses."""
         home = self._home(name)
         files = {part: f"{name}/{written}.{part}" for part in _PARTS if (home / f"{written}.{part}").is_file()}
         if len(files) == 1:
-            raise BrokenTemplate("template", f"{name!r} in {written!r} has a subject, and neither text nor html")
+            raise BrokenTemplate(
+                "template", f"{name!r} in {written!r} has a subject but neither text nor html; add one of them"
+            )
         return files
 
     def _written(self, name: str, locale: str) -> str:
-        """The language of this template that fits a wanted one best."""
+        """Return the language of this template that best fits a requested one."""
         locales = self.locales(name)
         if not is_language_tag(locale):
-            raise UnknownTemplate("locale", f"{locale[:20]!r} is no language tag, such as es or pt-BR")
+            raise UnknownTemplate("locale", f"is not a language tag ({locale[:20]!r}); give one like es or pt-BR")
         found = look_up(locale, locales) or (self._default and look_up(self._default, locales))
         if not found:
             raise UnknownTemplate(
@@ -174,7 +178,7 @@ class Templates:
         return found
 
     def _home(self, name: str) -> Path:
-        """Where a template lives: one of yours hides the shipped one of its name, in all languages."""
+        """Return the folder of a template: yours hides the shipped one of its name, in all languages."""
         return next(folder / name for folder in self._folders if (folder / name).is_dir())
 
     @cached_property

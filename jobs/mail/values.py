@@ -1,7 +1,7 @@
-"""What may fill a template's holes: texts, numbers, dates, flat lists of them, and lists of rows of them.
+"""Values allowed in a template: texts, numbers, dates, flat lists of them, and lists of rows of them.
 
-Anything else is refused, because what it would look like is chance: ``None`` would reach a reader as the word
-"None", and an object may claim to be safe HTML (``__html__``) and walk past the escaping.
+Other values are refused, because their printed form is chance: a reader would see ``None`` as the word "None", and
+an object may claim to be safe HTML (``__html__``) and bypass the escaping.
 """
 
 from collections.abc import Mapping
@@ -18,14 +18,14 @@ _PRINTABLE = (str, *_PLAIN, Undefined)
 
 
 class UnprintableValue(TypeError):
-    """What a template was about to print is no text; the message names its type, not the value."""
+    """A value that a template cannot print; the message names its type, not the value."""
 
 
 def printable_value(value: object) -> object:
-    """The value, if a template may print it: Jinja asks for each ``{{ }}``.
+    """Return the value if a template may print it: Jinja calls this for each ``{{ }}``.
 
     Raises:
-        Unprintable: a list would come out as Python writes lists, and None as a word.
+        UnprintableValue: a list, which would be printed as Python writes lists, or None.
     """
     if isinstance(value, _PRINTABLE):
         return value
@@ -33,11 +33,11 @@ def printable_value(value: object) -> object:
 
 
 def plain_values(values: Mapping[str, object]) -> dict[str, object]:
-    """The same values, each text a plain ``str``.
+    """Return the same values, each text a plain ``str``.
 
     Raises:
-        InvalidPart: values that are no mapping from names, or one of a kind that is not allowed.
-        UnsafeHeader: a control character or an encoded-word in one; any value may meet the subject.
+        InvalidPart: values that are not a mapping from names, or one of a kind that is not allowed.
+        UnsafeHeader: a control character or an encoded-word in a value; any value may reach the subject.
     """
     if not isinstance(values, Mapping) or not all(isinstance(name, str) for name in values):
         raise InvalidPart("values", "must be a mapping of names to values")
@@ -45,7 +45,7 @@ def plain_values(values: Mapping[str, object]) -> dict[str, object]:
 
 
 def json_values(values: Mapping[str, object]) -> dict[str, object]:
-    """The same values as JSON has them; what JSON does not have becomes the text that a template would print.
+    """Return the same values as JSON values; a value that JSON lacks becomes the text that a template prints.
 
     Raises:
         InvalidPart: a number that JSON does not have (infinite, or over 64 bits).
@@ -90,5 +90,5 @@ def _plain_one(value: object, *, field: str) -> object:
 
 
 def _refuse_unsafe(text: str, *, field: str) -> None:
-    """Line breaks and tabs may stand in a body; whether they reach the subject is checked on the subject."""
+    """Raise for unsafe characters. Line breaks and tabs are allowed in a body; the subject has its own check."""
     refuse_unsafe(text.replace("\r\n", " ").replace("\n", " ").replace("\t", " "), field=field)

@@ -275,7 +275,7 @@ def test_a_text_that_the_worker_reads_says_so_too() -> None:
         ({"charset": "punycode"}, "name of a character set"),
         ({"charset": "utf-8; x=y"}, "name of a character set"),
         ({"charset": 5}, "name of a character set"),
-        ({"charset": "us-ascii"}, "not us-ascii"),
+        ({"charset": "us-ascii"}, "does not match the content .us-ascii"),
         ({"charset": "utf-8", "name": "a.pdf"}, "text and XML only"),
     ],
 )

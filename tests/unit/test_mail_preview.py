@@ -54,7 +54,7 @@ async def test_what_mail_programs_will_not_show_is_told_of_the_template_that_was
         (tmp_path / name / "es.html").write_text(f"<style>p:is(.{name}) {{ top: 0 }}</style><p>x</p>")
     told = await preview("hello", "--templates", str(tmp_path))
     (warning,) = told.facts["warnings"]
-    assert warning.startswith("template 'hello' in 'es': p:is(.hello): stays in <style>, and few mail programs")
+    assert warning.startswith("template 'hello' in 'es': p:is(.hello): stays in <style>, which few mail programs")
     assert "\nwarning: template 'hello'" in told.text
 
 

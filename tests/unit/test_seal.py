@@ -91,8 +91,8 @@ def test_kinds_without_private_texts_and_sealed_mails_are_left_as_they_are() -> 
         ("", "id:base64"),
         ("nokey", "id:base64"),
         ("a b:" + OLD, "id:base64"),
-        ("short:AAAA", "32 octets"),
-        ("x:not base64", "32 octets"),
+        ("short:AAAA", "32 bytes"),
+        ("x:not base64", "32 bytes"),
         (f"a:{OLD},a:{NEW}", "twice"),
     ],
 )

@@ -130,13 +130,13 @@ def test_all_mistakes_are_named_at_once_one_line_each(monkeypatch: pytest.Monkey
 def test_an_unknown_name_is_refused_and_the_nearest_suggested(
     monkeypatch: pytest.MonkeyPatch, wrong: str, right: str
 ) -> None:
-    assert problems(monkeypatch, **{wrong: "x"}) == [f"MOMENTUS_{wrong} does not exist; did you mean {right}?"]
+    assert problems(monkeypatch, **{wrong: "x"}) == [f"MOMENTUS_{wrong}: does not exist; did you mean {right}?"]
 
 
 @pytest.mark.parametrize("value", ["8710", '{"port": 8710}', '{"port": '])
 def test_a_whole_section_cannot_be_given_as_one_value(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     (problem,) = problems(monkeypatch, READER=value)
-    assert problem.startswith("MOMENTUS_READER does not exist")
+    assert problem.startswith("MOMENTUS_READER: does not exist")
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ def test_a_whole_section_cannot_be_given_as_one_value(monkeypatch: pytest.Monkey
     [
         (
             {"WORKER__LEASE": "6s"},
-            "MOMENTUS_WORKER__LEASE_RENEW must be less than half of MOMENTUS_WORKER__LEASE",
+            "MOMENTUS_WORKER__LEASE_RENEW: must be less than half of MOMENTUS_WORKER__LEASE",
         ),
         ({"MAIL__HOST": "smtp.x.example"}, "set MOMENTUS_MAIL__MODE=live"),
         ({"MAIL__MODE": "live"}, "set MOMENTUS_MAIL__HOST or __ACCOUNTS"),
