@@ -36,9 +36,12 @@ def withdrawn(tenant: str, report: str) -> str:
     return f"momentus:{{reports}}:withdrawn:{tenant}:{report}"
 
 
-def prober(tenant: str) -> str:
-    """STRING: the worker that looks for changes, so that only one does."""
-    return f"momentus:{{reports}}:prober:{tenant}"
+def prober(tenant: str, report: str = "") -> str:
+    """STRING: the worker that looks for changes, so that only one does, and the reports it has.
+
+    With a report, the first of those which the tenant's prober lacks: the worker that looks for changes of these.
+    """
+    return f"momentus:{{reports}}:prober:{tenant}" + (f":{report}" if report else "")
 
 
 def changed(tenant: str) -> str:

@@ -4,7 +4,7 @@ No call takes the server longer than about two milliseconds, however large a set
 """
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -278,17 +278,39 @@ class ReportStore:
                 pipe.exists(f"arq:in-progress:{job_id}")
             return {job_id for job_id, held in zip(job_ids, await pipe.execute(), strict=True) if held}
 
-    async def lead(self, worker: str, *, lasting: timedelta) -> bool:
-        """Whether this worker is the one that looks for changes. Two at once do no harm but to the economy."""
-        key = prober(self._tenant)
-        if await self._redis.set(key, worker, nx=True, px=milliseconds(lasting)):
-            return True
-        if await self._redis.get(key) != worker.encode():
+    async def lead(self, worker: str, reports: Iterable[str], *, lasting: timedelta) -> frozenset[str] | None:
+        """The reports whose changes this worker looks for; None: it looks for none. Two that look cost more, no harm.
+
+        One worker looks for all that it has. What it lacks, as workers may have different reports, is looked for
+        by the first that has it, and so on.
+
+        Args:
+            reports: those that the worker has.
+        """
+        left, key = frozenset(reports), prober(self._tenant)
+        while True:
+            theirs = await self._lease(key, worker, left, lasting)
+            if theirs is None:
+                return left
+            left -= theirs
+            if not left:
+                return None
+            key = prober(self._tenant, min(left))
+
+    async def _lease(
+        self, key: str, worker: str, reports: frozenset[str], lasting: timedelta
+    ) -> frozenset[str] | None:
+        """Take or renew a lease; None: it is this worker's, else the reports of the worker that has it."""
+        value = f"{worker} {' '.join(sorted(reports))}"
+        if await self._redis.set(key, value, nx=True, px=milliseconds(lasting)):
+            return None
+        holder, *theirs = (await self._redis.get(key) or b"").decode().split(" ")
+        if holder != worker:
             if await self._redis.pttl(key) > _NEVER_SO_LONG_MS:  # the clock was put back since
                 await self._redis.pexpire(key, milliseconds(lasting))
-            return False
-        await self._redis.pexpire(key, milliseconds(lasting))
-        return True
+            return frozenset(theirs) or reports  # a former build notes none
+        await self._redis.set(key, value, px=milliseconds(lasting))
+        return None
 
     async def closed_days(self, report: str, days: Sequence[str]) -> set[str]:
         """Which of these days are closed."""

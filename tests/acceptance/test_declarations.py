@@ -13,12 +13,14 @@ from ops.depth.report_freshness import read_reports
 from ops.reports.forget import forget
 from producers.keys import catalogue
 from reports.declarations import ASIDE, Declarations, SweepResult
-from reports.keys import audit, closed, declared, snapshot, staged, staging, wanted, withdrawn
+from reports.keys import audit, closed, declared, prober, snapshot, staged, staging, wanted, withdrawn
+from reports.store import ReportStore
 from tests.boards import report, shop
 from worker.engine import GiveUp, TryLater
 from worker.reports.refresh import refresh_report
 
 TENANT = "declared"
+JOB = f"arq:job:{{reports}}refresh:{TENANT}:shop"
 MINUTE_MS, DAY_MS = 60_000, ASIDE // timedelta(milliseconds=1)
 
 
@@ -262,3 +264,52 @@ async def test_a_set_names_the_tree_that_it_is_of(database: str, valkey_url: str
         assert moved != first
         await it.database.execute("DELETE FROM shop.nodes WHERE id = 3")
         assert await tree() not in {first, moved}
+
+
+# Who looks
+
+
+async def test_a_report_that_the_prober_lacks_is_looked_after_by_a_worker_that_has_it(redis: Redis) -> None:
+    store = ReportStore(redis, tenant=TENANT)
+
+    async def lead(worker: str, *reports: str) -> frozenset[str] | None:
+        return await store.lead(worker, reports, lasting=timedelta(minutes=1))
+
+    assert await lead("first", "both") == {"both"}
+    assert await lead("same", "both") is None
+    assert await lead("more", "both", "new", "other") == {"new", "other"}
+    assert await lead("less", "new") is None
+    assert await lead("last", "new", "own") == {"own"}
+    assert await lead("more", "both", "new", "other") == {"new", "other"}
+    await redis.set(prober(TENANT), "former")  # a former build notes no reports
+    assert await lead("more", "both", "new", "other") is None
+
+
+async def test_a_worker_without_reports_that_looks_leaves_those_of_others_to_them(redis: Redis) -> None:
+    store = ReportStore(redis, tenant=TENANT)
+    assert await store.lead("none", (), lasting=timedelta(minutes=1)) == frozenset()
+    assert await store.lead("some", ("new",), lasting=timedelta(minutes=1)) == {"new"}
+
+
+async def test_a_report_that_only_one_worker_has_is_computed_while_another_looks(
+    database: str, valkey_url: str, redis: Redis
+) -> None:
+    """Of a board that both have, so that the wrong worker could take the job and leave the report out."""
+    async with (
+        shop(database, valkey_url, report("sales"), tenant=TENANT) as first,
+        shop(database, valkey_url, report("sales"), report("returns"), tenant=TENANT) as second,
+    ):
+        await first.prober._turn()
+        await refresh_report({"refresher": first.refresher}, TENANT, "sales")
+        await redis.unlink(JOB)
+        await second.prober._turn()
+        job = await redis.get(JOB)
+        assert job is not None, "nobody asked for the report"
+        assert b"returns" in job
+        with pytest.raises(TryLater, match="another worker"):
+            await refresh_report({"refresher": first.refresher}, TENANT, "returns")
+        await refresh_report({"refresher": second.refresher}, TENANT, "returns")
+        former = await second.meta("returns")
+        await first.prober._turn()
+        await second.prober._turn()
+        assert (await second.meta("returns"))["verified_us"] > former["verified_us"]

@@ -311,11 +311,11 @@ async def has(it: Shop, amount: int) -> bool:
 async def test_one_prober_at_a_time_looks_and_another_takes_over(valkey_url: str) -> None:
     async with Redis.from_url(valkey_url) as redis:
         store = ReportStore(redis, tenant="default")
-        assert await store.lead("a", lasting=timedelta(seconds=3))
-        assert await store.lead("a", lasting=timedelta(seconds=3))
-        assert not await store.lead("b", lasting=timedelta(seconds=3))
+        assert await store.lead("a", ["sales"], lasting=timedelta(seconds=3))
+        assert await store.lead("a", ["sales"], lasting=timedelta(seconds=3))
+        assert not await store.lead("b", ["sales"], lasting=timedelta(seconds=3))
         await redis.delete("momentus:{reports}:prober:default")
-        assert await store.lead("b", lasting=timedelta(seconds=3))
+        assert await store.lead("b", ["sales"], lasting=timedelta(seconds=3))
 
 
 async def test_the_prober_goes_on_when_redis_was_emptied_and_asks_for_everything(

@@ -1,8 +1,9 @@
 """The prober: looks each second whether what is stored is still true, says so, and asks for refreshes.
 
-One worker of a tenant does it, by a lease in Redis; two at once would ask for the same thing twice. Nothing is
-remembered between two looks: what was asked for, when and at what cost is in Redis, what has changed is in the
-database. So a prober that dies loses nothing, and another goes on within seconds.
+One worker of a tenant does it, by a lease in Redis; two at once would ask for the same thing twice. Reports that
+it does not have are looked after by a worker that has them. Nothing is remembered between two looks: what was asked
+for, when and at what cost is in Redis, what has changed is in the database. So a prober that dies loses nothing, and
+another goes on within seconds.
 
 The database is looked at before Redis. A set that is stored between the two includes what the look has seen; one
 that is stored after both is not touched, as verify.lua takes the generation that was read and no other.
@@ -11,7 +12,7 @@ that is stored after both is not touched, as verify.lua takes the generation tha
 import asyncio
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -91,11 +92,12 @@ class Prober:
 
     async def _turn(self) -> timedelta:
         await self._refresher.store.declare(self._refresher.reports)  # each time: Redis may have been emptied
-        if not await self._refresher.store.lead(self._me, lasting=_LEASE):
+        mine = await self._refresher.store.lead(self._me, self._refresher.reports, lasting=_LEASE)
+        if mine is None:
             return _SLOWEST
         await self._sweep()
         await self._refresher.store.remove_left_behind()
-        look = await self.look()
+        look = await self.look(mine)
         pause = max(_FASTEST, min([_SLOWEST, *(board.debounce for board in self._boards.values())]))
         waiting = [one.due - look.at for name, one in look.decisions.items() if name not in look.asked]
         return max(timedelta(0), min([pause, *(wait for wait in waiting if wait > timedelta(0))]))
@@ -116,19 +118,24 @@ class Prober:
             for report in ours:
                 await declarations.forget_gone(report)
 
-    async def look(self) -> ProbeRound:
-        """Look once: note what is proved, ask for what is due."""
+    async def look(self, mine: Collection[str] | None = None) -> ProbeRound:
+        """Look once: note what is proved, ask for what is due.
+
+        Args:
+            mine: the reports to look after; left out: all that this worker has.
+        """
+        mine = self._refresher.reports.keys() if mine is None else mine
         try:
             seen = await self._outbox.look()
-            found = await self._told()
+            found = await self._told(mine)
         except DATABASE_FAULTS:
-            await self._ask_blind()
+            await self._ask_blind(mine)
             raise
         store, offset_us = self._refresher.store, await self._compare_clocks(seen)
         seen = replace(seen, offset=None if offset_us is None else timedelta(microseconds=offset_us))
         known = await store.known(list(self._refresher.reports))
-        wishes = await store.take_wishes(list(self._refresher.reports))
-        decisions = decide_all(
+        wishes = await store.take_wishes(list(mine))
+        of_all = decide_all(
             self._boards,
             known,
             seen,
@@ -137,9 +144,20 @@ class Prober:
             wanted=wishes,
             share=self._share,
         )
-        await self._verify(decisions, known, seen, offset_us)
+        decisions = {name: of_all[name] for name in self._boards_with(mine)}
+        proved = [name for decision in decisions.values() for name in decision.proved if name in mine]
+        for name in proved:
+            await store.verify(name, known[name], at=seen.at, offset_us=offset_us, visible=seen.visible)
         due = [name for name, decision in decisions.items() if decision.due <= seen.at]
-        return ProbeRound(seen.at, decisions, await self._ask(due))
+        return ProbeRound(seen.at, decisions, await self._ask(due, mine))
+
+    def _boards_with(self, reports: Collection[str]) -> Mapping[str, Board]:
+        """The boards that have one of these reports."""
+        return {
+            name: board
+            for name, board in self._boards.items()
+            if any(report.name in reports for report in board.reports)
+        }
 
     async def _compare_clocks(self, seen: Probe) -> int | None:
         """The database's clock less Redis's."""
@@ -149,42 +167,35 @@ class Prober:
         clocks.note_redis(await self._refresher.store.clock())
         return clocks.offset_us
 
-    async def _verify(
-        self, decisions: Mapping[str, Decision], known: Mapping[str, KnownSet], seen: Probe, offset_us: int | None
-    ) -> None:
-        store, visible = self._refresher.store, seen.visible
-        proved = [name for decision in decisions.values() for name in decision.proved]
-        for name in proved:
-            await store.verify(name, known[name], at=seen.at, offset_us=offset_us, visible=visible)
-
-    async def _ask(self, boards: list[str]) -> tuple[str, ...]:
+    async def _ask(self, boards: list[str], mine: Collection[str]) -> tuple[str, ...]:
         """Ask for what no worker is at: a request made during a run would lead to another, over the budget."""
         jobs = {f"{{reports}}refresh:{self._refresher.tenant}:{name}": name for name in boards}
         running = await self._refresher.store.running(list(jobs)) if jobs else set()
         asked = [name for job_id, name in jobs.items() if job_id not in running]
         for name in asked:
-            await self._request(self._boards[name])
+            await self._request(self._boards[name], mine)
         return tuple(boards)
 
-    async def _request(self, board: Board) -> None:
-        report = board.reports[0].name
+    async def _request(self, board: Board, mine: Collection[str]) -> None:
+        """Ask in the name of a report that is looked after here: a worker that lacks it leaves it to others."""
+        report = next(one.name for one in board.reports if one.name in mine)
         await self._producer.request_refresh(report, scope=None, delay=timedelta(0), board=board.name)
 
-    async def _ask_blind(self) -> None:
+    async def _ask_blind(self, mine: Collection[str]) -> None:
         """The database cannot be looked at: refresh at the declared pace, to leave word of why it fails."""
         known = await self._refresher.store.known(list(self._refresher.reports))
         now = self._refresher.clocks.now()
         due = [
             name
-            for name, board in self._boards.items()
+            for name, board in self._boards_with(mine).items()
             if any(_is_due_blind(known[report.name], report, now) for report in board.reports)
         ]
-        await self._ask(due)
+        await self._ask(due, mine)
 
-    async def _told(self) -> Catalogue:
+    async def _told(self, mine: Collection[str]) -> Catalogue:
         """What the catalogue says; told once of each board, and again when it changes."""
         found = await self._outbox.catalogue()
-        for name, board in self._boards.items():
+        for name, board in self._boards_with(mine).items():
             proof = found.proof(name)
             said = replace(proof, digest=None)
             if self._said.get(name) == said:
