@@ -279,10 +279,10 @@ class ReportStore:
             return {job_id for job_id, held in zip(job_ids, await pipe.execute(), strict=True) if held}
 
     async def lead(self, worker: str, reports: Iterable[str], *, lasting: timedelta) -> frozenset[str] | None:
-        """The reports whose changes this worker looks for; None: it looks for none. Two that look cost more, no harm.
+        """The reports whose changes this worker looks for; None: it looks for none.
 
         One worker looks for all that it has. What it lacks, as workers may have different reports, is looked for
-        by the first that has it, and so on.
+        by the first that has it, and so on. Two that look at once do no harm, and cost more.
 
         Args:
             reports: those that the worker has.

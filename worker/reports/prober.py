@@ -1,9 +1,9 @@
 """The prober: looks each second whether what is stored is still true, says so, and asks for refreshes.
 
 One worker of a tenant does it, by a lease in Redis; two at once would ask for the same thing twice. Reports that
-it does not have are looked after by a worker that has them. Nothing is remembered between two looks: what was asked
-for, when and at what cost is in Redis, what has changed is in the database. So a prober that dies loses nothing, and
-another goes on within seconds.
+it does not have are looked after by a worker that has them. Nothing is remembered between two looks: what was
+asked for, when and at what cost is in Redis, what has changed is in the database. So a prober that dies loses
+nothing, and another goes on within seconds.
 
 The database is looked at before Redis. A set that is stored between the two includes what the look has seen; one
 that is stored after both is not touched, as verify.lua takes the generation that was read and no other.
