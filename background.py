@@ -1,11 +1,11 @@
-"""Background tasks: what a process does beside its work, kept running for as long as the process lives.
+"""Background tasks: loops that a process runs beside its main work, restarted after a fault.
 
-Such a loop waits out the faults that it knows. One that nobody foresaw used to end it in silence, and with it a
-clock, a permit or a wake-up until the next restart. Here it starts again after a pause, which grows while it keeps
-failing; each fault is counted under the task's name (heartbeats and metrics tell the counts) and logged with its
-type and place. Its words are not logged: they may hold somebody's address.
+A loop handles the faults that it expects. Without this module an unexpected fault would end the loop in silence,
+and with it a clock, a permit or a wake-up until the next restart of the process. Here the loop starts again after
+a pause, which grows while it keeps failing. Each fault is counted under the task's name (heartbeats and metrics
+show the counts) and logged with its type and place. Its message is not logged: it may contain a mail address.
 
-What it refuses to do: keep going what was cancelled, or hide a fault of work that somebody waits for.
+A cancelled task is not restarted, and a fault of work that a caller awaits is not hidden.
 """
 
 import asyncio
@@ -21,25 +21,25 @@ import structlog
 
 FIRST_PAUSE: Final = 1.0
 LONGEST_PAUSE: Final = 30.0
-"""Seconds before a task that failed starts again; each is twice the one before."""
+"""Seconds before a failed task starts again; each pause is twice the previous one."""
 _HERE: Final = PurePath(__file__).parent
 
 FAULTS: Final = Counter[str]()
-"""How often each background task of this process ended by a fault, by its name."""
+"""Number of faults of each background task of this process, by task name."""
 
 
 def start(name: str, run: Callable[[], Awaitable[None]]) -> "asyncio.Task[None]":
-    """Begin a task that is to run until it is cancelled, or until it returns.
+    """Start a task that runs until it is cancelled or returns.
 
     Args:
-        name: counts and logs name it so; no private data.
-        run: begins it, and begins it again after a fault.
+        name: the task's name in counts and logs; no private data.
+        run: called to start the work, and again after each fault.
     """
     return asyncio.create_task(keep(name, run), name=name)
 
 
 async def keep(name: str, run: Callable[[], Awaitable[None]]) -> None:
-    """Run it, and again after each fault, until it returns or this task is cancelled."""
+    """Call ``run``, again after each fault, until it returns or this task is cancelled."""
     pause = FIRST_PAUSE
     while True:
         began = time.monotonic()
@@ -48,8 +48,8 @@ async def keep(name: str, run: Callable[[], Awaitable[None]]) -> None:
         except asyncio.CancelledError as error:
             if _is_cancelled():
                 raise
-            note(name, error)  # somebody else's cancellation, which a library let escape
-        except Exception as error:  # noqa: BLE001  whatever it is must not end the task for good
+            note(name, error)  # the cancellation of another task, which a library let escape
+        except Exception as error:  # noqa: BLE001  no fault may end the task for good
             note(name, error)
         if time.monotonic() - began > LONGEST_PAUSE:
             pause = FIRST_PAUSE
@@ -58,7 +58,7 @@ async def keep(name: str, run: Callable[[], Awaitable[None]]) -> None:
 
 
 def once(name: str, work: Coroutine[object, object, None]) -> "asyncio.Task[None]":
-    """Begin a task that ends by itself and that nobody waits for; a fault is counted and logged."""
+    """Start a task that ends without cancellation and is not awaited; count and log its fault."""
     task = asyncio.create_task(work, name=name)
     task.add_done_callback(_note_fault)
     return task
@@ -69,7 +69,7 @@ def note(name: str, error: BaseException) -> None:
     FAULTS[name] += 1
     with suppress(Exception):  # a log that cannot be written must not end the task; the count stays
         structlog.get_logger("background").error(
-            "a background task failed by a fault of ours; it is begun again",
+            "a background task failed because of a bug; it is restarted",
             event_name="task.failed",
             task=name,
             error=type(error).__name__,
@@ -79,12 +79,12 @@ def note(name: str, error: BaseException) -> None:
 
 
 def place_of(error: BaseException) -> str:
-    """File and line of our code nearest to where it was raised, or ``?``."""
+    """Return file and line of the project's own frame nearest to the raise, or ``?``."""
     frames = [frame for frame in extract_tb(error.__traceback__) if PurePath(frame.filename).is_relative_to(_HERE)]
-    ours = [frame for frame in frames if ".venv" not in frame.filename and frame.filename != __file__]
-    if not ours:
+    own = [frame for frame in frames if ".venv" not in frame.filename and frame.filename != __file__]
+    if not own:
         return "?"
-    return f"{PurePath(ours[-1].filename).relative_to(_HERE)}:{ours[-1].lineno}"
+    return f"{PurePath(own[-1].filename).relative_to(_HERE)}:{own[-1].lineno}"
 
 
 def _is_cancelled() -> bool:

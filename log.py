@@ -1,18 +1,18 @@
-"""How every process logs: one line per event, on stderr, with nothing private in it.
+"""Logging of every process: one line per event, on stderr, without private data.
 
 Rooms log through ``structlog.get_logger()`` or the standard ``logging``; only ``__main__`` files import this
-module, to call ``set_up`` once. Both ways pass the same steps, so a library's line looks like ours. What the
-worker binds to the context (job, kind, lane, attempt) is part of every line.
+module, to call ``set_up`` once. Both ways pass the same processors, so a library's line looks like the project's
+own. Fields that the worker binds to the context (job, kind, lane, attempt) are part of every line.
 
-Three things keep addresses and mail bodies out. A field whose name is private (``to``, ``subject``,
-``redis_url``: the whole name or its last word) loses its value. A traceback says where and of which type, without
-the words of the exception, which may be a server's reply or a whole text. In all other text what looks like a mail
-address or the credentials in a URL is masked. That is the second line of defence: code logs ids, not people.
+Three rules keep addresses and mail bodies out. A field with a private name (``to``, ``subject``, ``redis_url``:
+the whole name or its last word) loses its value. A traceback gives places and types without the exception's
+message, which may be a server's reply or a whole text. In all other text, mail addresses and the credentials of a
+URL are masked. That is the second line of defence: code logs ids, not personal data.
 
-What nobody awaited or caught (of asyncio's tasks and callbacks, threads, finalizers, the program itself) goes the
-same way: :func:`watched`.
+Exceptions that no code awaited or caught (in asyncio's tasks and callbacks, threads, finalizers, the program
+itself) are logged the same way: :func:`watched`.
 
-What this module refuses to do: write to stdout, which belongs to a command's answer, or to files.
+This module writes neither to stdout, which belongs to a command's output, nor to files.
 """
 
 import asyncio
@@ -42,15 +42,15 @@ PRIVATE: Final = frozenset(
 )
 REDACTED: Final = "[redacted]"
 CREDENTIALS: Final = re.compile(r"(?<=://)[^\s/@]+@")
-# A run of characters is tried from its first one only (the look-behind), so a long line costs linear time.
+# The look-behind tries a run of characters from its first one only, so a long line costs linear time.
 RUN: Final = r"""[^\s"'`()<>\[\]{},;:=/\\@]"""
 ADDRESS: Final = re.compile(rf"""(?:"[^"\n]*"|(?<!{RUN}){RUN}+)(?:@|%40){RUN}+""")
 
 
 def set_up(log_format: Format = "auto", level: str = "info", *, stream: TextIO | None = None) -> None:
-    """Log in this format ("auto": readable on a terminal, else JSON) from this level on.
+    """Set up logging in this format ("auto": readable on a terminal, else JSON) from this level on.
 
-    Libraries are heard from "warning" on. ``stream`` is stderr unless a test says otherwise.
+    Libraries log from "warning" on. ``stream`` is stderr unless a test passes another one.
     """
     stream = stream or sys.stderr
     least = logging.getLevelNamesMapping()[level.upper()]
@@ -65,7 +65,7 @@ def set_up(log_format: Format = "auto", level: str = "info", *, stream: TextIO |
 
 
 def adopt_standard_logging(least: int, stream: TextIO, finish: list[Processor]) -> None:
-    """Send what goes through ``logging`` the same way: our rooms from ``least``, all others from warning."""
+    """Send records of ``logging`` through the same processors: rooms from ``least``, libraries from warning."""
     handler = logging.StreamHandler(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
@@ -86,7 +86,7 @@ def adopt_standard_logging(least: int, stream: TextIO, finish: list[Processor]) 
 
 
 def steps() -> list[Processor]:
-    """What happens to every line, whoever logged it. Redaction is last, when all its text is there."""
+    """Return the processors of every line. Redaction is last, when the text is complete."""
     return [
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.StackInfoRenderer(),
@@ -96,14 +96,14 @@ def steps() -> list[Processor]:
 
 
 def renderer(log_format: Format, stream: TextIO) -> Processor:
-    """The last step: a line for people or for machines."""
+    """Return the last processor: a readable line for a terminal, or JSON."""
     if log_format == "console" or (log_format == "auto" and stream.isatty()):
         return structlog.dev.ConsoleRenderer(colors=stream.isatty())
     return structlog.processors.JSONRenderer()
 
 
 async def watched(work: Awaitable[Answer]) -> Answer:
-    """Run a program's work; from now on everything in this process that fails unseen is logged."""
+    """Await the program's work; from now on, log every exception of this process that no code handles."""
     asyncio.get_running_loop().set_exception_handler(_of_the_loop)
     sys.excepthook = lambda _kind, error, _trace: _unseen("the program", error)
     sys.unraisablehook = lambda it: _unseen("a finalizer", it.exc_value)
@@ -112,17 +112,17 @@ async def watched(work: Awaitable[Answer]) -> Answer:
 
 
 def _of_the_loop(_loop: asyncio.AbstractEventLoop, context: Mapping[str, Any]) -> None:
-    """What asyncio says by itself holds the repr of whatever a task or a callback was given."""
+    """Log a fault of the event loop without asyncio's details, which contain reprs of task arguments."""
     where = re.match(r"[A-Za-z ]*", str(context.get("message", "")))
     _unseen(f"asyncio: {where[0].strip() if where else ''}", context.get("exception"))
 
 
 def _unseen(where: str, error: BaseException | None) -> None:
-    structlog.get_logger("faults").error("a fault that nobody handled", where=where, exc_info=error)
+    structlog.get_logger("faults").error("unhandled exception", where=where, exc_info=error)
 
 
 def _places_of(exc_info: ExceptionInfo) -> str:
-    """A traceback without words: the lines of code, and the types of the exceptions."""
+    """Return a traceback without messages: the lines of code and the types of the exceptions."""
     return "".join(_chain(exc_info[1], set())).rstrip()
 
 
@@ -142,17 +142,17 @@ def _chain(error: BaseException, seen: set[int]) -> Iterator[str]:
 
 
 def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """The event without private values; everything in it becomes plain JSON-native data."""
+    """Return the event without private values, as JSON-native data."""
     return {name: REDACTED if is_private(name) else mask(value) for name, value in event.items()}
 
 
 def is_private(name: str) -> bool:
-    """Whether a field of this name may hold a person, a text or a key."""
+    """Return True if a field of this name may hold personal data, a text or a secret."""
     return bool(PRIVATE.intersection(re.findall(r"[a-z]+", name.lower())[-1:]))
 
 
 def mask(value: object) -> object:
-    """The value with every mail address in it replaced. Objects are masked as their ``repr`` shows them."""
+    """Return the value with every mail address in it replaced. Other objects become their masked ``repr``."""
     if value is None or isinstance(value, bool | int | float):
         return value
     if isinstance(value, Mapping):

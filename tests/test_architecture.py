@@ -89,7 +89,7 @@ OWNED_TASKS = {
     "worker/engine/pump.py": {"_begin_turn"},  # `_turn_over` takes its fault
     "worker/engine/runner.py": {"start"},  # a job: `_over` takes its fault
     "worker/arq_compat/worker.py": {"_start"},  # a job: `_over` takes its fault
-    "worker/engine/batch.py": {"answer"},  # those who ask wait for it
+    "worker/engine/batch.py": {"submit"},  # its callers await it
     "worker/mail/accounts/accounts.py": {"failed_to_open"},  # mails wait for it
     "worker/mail/smtp/pool.py": {"_open_more", "_in_background"},  # one connection each: `_opened` takes its fault
     "worker/mail/smtp/transport.py": {"_cancellable"},  # waited for there

@@ -1,1 +1,1 @@
-"""How work is done: the engine that runs jobs, mail delivery, the refresh of reports, the clock."""
+"""The worker: the engine that runs jobs, mail delivery, the refresh of reports, the crons."""

@@ -1,7 +1,7 @@
-"""The worker process: settings in, lanes running, until SIGTERM.
+"""The worker process: reads the settings and runs the lanes until SIGTERM.
 
-Exit codes: 0 after a shutdown that was asked for; 1 when that was cut off before every outcome was recorded;
-2 when the settings or the report files cannot be used.
+Exit codes: 0 after a requested shutdown; 1 if the shutdown was cut off before every outcome was recorded; 2 if the
+settings or the report files cannot be used.
 """
 
 import asyncio
@@ -62,13 +62,14 @@ _NO_MAIL = event("worker.no_mail")
 _EXIT_CONFIGURATION = 2
 _ANSWER_SECONDS = 5
 _TURN_SECONDS = 0.0005
-"""After which a thread that computes a report lets the event loop work; Python's own 5 ms are felt by mails."""
+"""Switch interval after which a thread that computes a report yields to the event loop. Python's default of 5 ms
+delays mails."""
 _OBJECTS_BETWEEN_COLLECTIONS = 10_000
-"""More than a hundred running jobs have, so that few of them are looked through in vain."""
+"""More objects than a hundred running jobs have, so that a collection finds few live ones to scan."""
 
 
 def main() -> int:
-    """Run until a signal; the exit code."""
+    """Run until a signal and return the exit code."""
     settings = load_or_exit()
     log.set_up(settings.log_format, settings.log_level)
     if missing := list(_missing(settings)):
@@ -84,25 +85,25 @@ def main() -> int:
 
 
 def _missing(settings: Settings) -> Iterator[str]:
-    """What must be set for there to be any work."""
+    """Yield an error message for each setting without which the worker has nothing to do."""
     if settings.redis_url is None:
         yield "MOMENTUS_REDIS_URL: is not set; name a server, or start everything with ./run up, which embeds one"
     if not _sends_mails(settings) and not (settings.postgres_dsn and settings.worker.reports_slots):
         yield (
             "MOMENTUS_MAIL__HOST and MOMENTUS_POSTGRES_DSN: neither is set (or its lanes have no slots), so this "
-            "worker has nothing to do; name a mail server, a database or both, or start everything with ./run up"
+            "worker has nothing to do; set a mail server, a database or both, or start everything with ./run up"
         )
 
 
 def _sends_mails(settings: Settings) -> bool:
-    """Whether this worker takes mails; one without a mail server or slots for them leaves them to others."""
+    """Return True if this worker has a mail server and slots for mails; otherwise it leaves them to others."""
     named = settings.mail.host or settings.mail.accounts
     return named is not None and any(lane.slots for lane in _mail_lanes(settings))
 
 
 @dataclass(slots=True)
 class _Duties:
-    """What this process takes on."""
+    """The functions, lanes, crons and limits that this process takes on."""
 
     functions: list[Function] = field(default_factory=list)
     context: dict[object, object] = field(default_factory=dict)
@@ -143,7 +144,7 @@ async def _work(settings: Settings) -> None:
             ctx=duties.context,
         )
         gc.collect()
-        gc.freeze()  # what was loaded stays: looking through it again and again takes a twentieth of the time
+        gc.freeze()  # loaded modules stay alive: scanning them in each collection takes a twentieth of the time
         sys.setswitchinterval(_TURN_SECONDS)
         gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
         try:
@@ -210,10 +211,10 @@ async def _eraser(settings: Settings, url: str) -> AsyncIterator[Eraser]:
 
 
 def _care(mail: MailSettings, link: Link) -> MailPolicies:
-    """What is done for mails besides carrying them.
+    """Return the policies for mails: seal keys, safety mode, suppression, sent register, signature.
 
     Raises:
-        ValueError: a key that cannot be read; the message names the setting.
+        ValueError: a key cannot be read; the message names the setting.
     """
     try:
         ring = KeyRing.optional(_secret(mail.seal_keys))
@@ -231,10 +232,10 @@ def _care(mail: MailSettings, link: Link) -> MailPolicies:
 
 
 def _accounts(mail: MailSettings, link: Link) -> AccountConfiguration:
-    """The accounts file, or the one account of the settings.
+    """Return the accounts of the accounts file, or the one account of the settings.
 
     Raises:
-        ValueError: the file cannot be read, or is wrong; the message names the setting.
+        ValueError: the file cannot be read or is invalid; the message names the setting.
     """
     if mail.accounts is None:
         return AccountConfiguration.of_one(
@@ -265,7 +266,7 @@ def _secret_file(path: Path) -> str:
 
 
 def _lane_limits(lanes: Sequence[LaneSlots], accounts: AccountConfiguration) -> Mapping[str, LaneLimit]:
-    """Each mail lane needs the budget of one of the accounts, the first that has room."""
+    """Return the limit of each mail lane: the budget of one of the accounts, the first that has room."""
     keys = tuple(limit_key(one.account.name) for one in accounts.configured)
     served = {lane.lane for lane in lanes if lane.slots}
     mail_lanes = served & {MAIL_URGENT, MAIL_NORMAL, MAIL_BULK}
@@ -311,7 +312,7 @@ def _mail_lanes(settings: Settings) -> list[LaneSlots]:
 
 
 def _sender(text: str) -> LetterSender:
-    """``Name <address>`` as a sender; the address as strictly checked as any other."""
+    """Parse ``Name <address>`` into a sender; the address passes the same checks as any other."""
     name, address = parseaddr(text)
     return LetterSender(
         normal_address(address, field="MOMENTUS_MAIL__SENDER", private_domains=PRIVATE_DOMAINS), name

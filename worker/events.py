@@ -1,8 +1,8 @@
-"""Everything the worker says, in one table: the event, its level and its words.
+"""The worker's log events in one table: name, level and message.
 
-A module binds its events when it is loaded (:func:`event`) and says them with :func:`emit`; wording and level are
-decided here alone, and a name that is not here stops the process at its start and no task hours later. No event
-carries an address, a subject, a body or a server's reply: ids, kinds, codes and times only.
+A module binds its events when it is imported (:func:`event`) and logs them with :func:`emit`. Message and level
+are defined here alone, and a name that the table lacks stops the process at its start instead of a task hours
+later. No event carries an address, a subject, a body or a server's reply: ids, kinds, codes and times only.
 """
 
 from collections.abc import Callable
@@ -14,93 +14,102 @@ _EVENTS = {
     "worker.started": ("info", "worker is taking jobs"),
     "worker.no_mail": (
         "info",
-        "this worker sends no mails: MOMENTUS_MAIL__HOST is not set, or their lanes have no slots here",
+        "this worker sends no mails: MOMENTUS_MAIL__HOST is not set, or the mail lanes have no slots here",
     ),
-    "worker.stopping": ("info", "worker takes no new jobs and finishes what runs"),
-    "worker.handed_back": ("warning", "grace is over; running jobs go back to the queue uncharged"),
+    "worker.stopping": ("info", "worker takes no new jobs and finishes the running ones"),
+    "worker.handed_back": ("warning", "the grace is over; running jobs return to the queue uncharged"),
     "worker.stopped": ("info", "worker has stopped"),
-    "redis.away": ("warning", "Redis does not answer; running jobs go on, results wait"),
-    "redis.back": ("info", "Redis answers again"),
+    "redis.away": ("warning", "Redis does not respond; running jobs continue, their outcomes wait"),
+    "redis.back": ("info", "Redis responds again"),
     "redis.refused": (
         "warning",
-        "the user of Redis lacks a right that the worker needs; grant it (./run ops acl)",
+        "the Redis user lacks a right that the worker needs; grant it (./run ops acl)",
     ),
-    "redis.data_lost": ("error", "Redis lost what it held of this lane group; limits are defined again"),
-    "wake.interrupted": ("debug", "the blocking read ended early and is begun again"),
+    "redis.data_lost": ("error", "Redis lost the data of this lane group; its limits are defined again"),
+    "wake.interrupted": ("debug", "the blocking read ended early and is restarted"),
     "job.started": ("debug", "job started"),
     "job.done": ("debug", "job done"),
-    "job.retry": ("warning", "job failed and will be tried again"),
-    "job.retry+": ("warning", "job ended without a certain outcome and will be tried again"),
-    "job.defer": ("info", "job goes back to the queue uncharged"),
-    "job.defer+": ("warning", "job goes back to the queue uncharged, without a certain outcome"),
+    "job.retry": ("warning", "job failed and will be retried"),
+    "job.retry+": ("warning", "job ended without a certain outcome and will be retried"),
+    "job.defer": ("info", "job returns to the queue uncharged"),
+    "job.defer+": ("warning", "job returns to the queue uncharged, without a certain outcome"),
     "job.suppressed": ("debug", "job ended without being carried out"),
     "job.dead": ("error", "job is dead; see `./run ops depth` and the job's history"),
     "job.dead+": ("error", "job is dead without a certain outcome of its last attempt"),
-    "job.refused": ("warning", "the job's lease had been lost; its outcome was not recorded"),
+    "job.refused": ("warning", "the job's lease was lost; its outcome was not recorded"),
     "job.lease_lost": ("warning", "the job's lease was lost; its handler is stopped"),
-    "job.wedged": ("error", "the job's handler runs too long; its lease is no longer renewed and it is stopped"),
+    "job.wedged": (
+        "error",
+        "the job's handler runs longer than max_run; its lease is no longer renewed and it is stopped",
+    ),
     "job.unstoppable": (
         "error",
-        "the job's handler does not end although it was cancelled; its slot is free, and it can begin no effect",
+        "the job's handler did not end after its cancellation; its slot is free, and it can begin no effect",
     ),
     "job.hook_failed": ("error", "the hook after a job failed; the job's outcome stands"),
-    "job.exit_refused": ("error", "a task that a handler began wanted to end the process; the worker goes on"),
-    "worker.cut_off": ("warning", "the process did not end by itself after its shutdown and is ended now"),
-    "job.expired": ("warning", "the job's deadline had passed before it could begin; it ends here"),
-    "job.cancelled": ("info", "job was stopped because somebody asked for it"),
-    "job.cancelled+": ("warning", "job was stopped because somebody asked for it, without a certain outcome"),
-    "job.park": ("warning", "the job waits, uncharged, until people decide; see `./run ops parked`"),
-    "job.park+": ("warning", "the job ended without a certain outcome and waits until people decide"),
+    "job.exit_refused": ("error", "a task of a handler tried to end the process; the worker continues"),
+    "worker.cut_off": ("warning", "the process did not end in time after its shutdown and is terminated"),
+    "job.expired": ("warning", "the job's deadline passed before it could begin; it ends here"),
+    "job.cancelled": ("info", "job was stopped because its sender or an operator cancelled it"),
+    "job.cancelled+": (
+        "warning",
+        "job was stopped because its sender or an operator cancelled it, without a certain outcome",
+    ),
+    "job.park": ("warning", "the job waits, uncharged, for an operator's decision; see `./run ops parked`"),
+    "job.park+": ("warning", "the job ended without a certain outcome and waits for an operator's decision"),
     "job.unreadable": ("error", "the job's payload cannot be read; it is dead"),
     "job.not_upcast": (
         "error",
-        "the job's payload cannot be brought up to date; it is dead, and its history says why",
+        "the job's payload cannot be upcast to the handler's version; it is dead, see the reason in its history",
     ),
     "job.unknown_kind": ("warning", "no handler for this kind here; the job is parked for a worker that has one"),
     "job.newer_version": (
         "warning",
-        "written by newer code than this; the job is parked for a worker that knows it",
+        "the job was written by newer code; it is parked for a worker of that version",
     ),
-    "lane.broken": ("error", "a key of this lane holds what it must not; the lane rests until people remove it"),
-    "lane.mended": ("info", "the lane can be worked on again"),
+    "lane.broken": (
+        "error",
+        "a key of this lane holds a wrong type of data; the lane rests until an operator removes the key",
+    ),
+    "lane.mended": ("info", "the lane works again"),
     "job.unconfirmed": (
         "info",
         "no reply came when the outcome was sent; it was recorded then, or the lease lapsed",
     ),
-    "lane.unparked": ("info", "parked jobs that this worker can run are let go"),
+    "lane.unparked": ("info", "parked jobs that this worker can run are released"),
     "mail.uncertain": ("warning", "an earlier attempt may have delivered this mail; it is sent again"),
     "account.closed": ("warning", "a mail account is closed for a while; see `./run ops mail accounts`"),
     "account.open": ("info", "a mail account works again"),
     "mail.accepted": ("info", "the server accepted the mail"),
     "mail.suppressed": ("info", "the recipient is on the suppression list; the mail was not sent"),
-    "mail.suppression_added": ("warning", "a server's word on a mailbox put an address on the suppression list"),
+    "mail.suppression_added": ("warning", "a server's reply put an address on the suppression list"),
     "mail.refusal_doubted": (
         "warning",
-        "many recipients are refused at once, which is taken for the server's fault; the mail waits",
+        "the server refuses many recipients at once, which counts as its own fault; the mail waits",
     ),
-    "mail.unnoted": ("warning", "Redis did not take a note about a mail; a bounce of it may stay unknown"),
+    "mail.unnoted": ("warning", "Redis did not store a note about a mail; a bounce of it may stay unknown"),
     "mail.style_lost": (
         "warning",
-        "many mail programs will not show a style of this template; `./run ops mail preview` tells the same",
+        "many mail programs will not show a style of this template; see `./run ops mail preview`",
     ),
     "mail.templates_unusable": ("error", "MOMENTUS_MAIL__TEMPLATES cannot be used, here or by a backend"),
-    "mail.erased": ("info", "the content of mails that were dead for long was erased"),
+    "mail.erased": ("info", "the content of old dead mails was erased"),
     "report.refreshed": ("info", "report refreshed"),
     "report.superseded": ("info", "a newer set of this report is already stored; nothing was written"),
     "report.failed": ("error", "report could not be refreshed; the last good set stays"),
     "report.withdrawn": ("warning", "no worker declares the report any longer: it is neither listed nor served"),
-    "report.forgotten": ("warning", "the report was withdrawn a day ago: nothing is stored of it any longer"),
-    "report.unknown": ("warning", "a refresh was asked for a report that is not declared here"),
+    "report.forgotten": ("warning", "the report was withdrawn a day ago: all its stored data is removed"),
+    "report.unknown": ("warning", "a refresh was requested for a report that is not declared here"),
     "report.closed": ("info", "a day of the report was closed"),
-    "report.not_closed": ("error", "a day of the report could not be closed; it is tried at the next refresh"),
+    "report.not_closed": ("error", "a day of the report could not be closed; the next refresh retries it"),
     "report.mismatch": (
         "error",
-        "an audit reckons a node's measure otherwise than it is stored; see `./run ops reports status`",
+        "audit: a stored measure differs from the recomputed one; see `./run ops reports status`",
     ),
-    "board.watched": ("info", "the database marks what changes this board"),
+    "board.watched": ("info", "the database marks changes to this board's tables"),
     "board.unwatched": (
         "warning",
-        "the database does not mark what changes this board; any write in it counts as one",
+        "the database does not mark changes to this board's tables; any write in it counts as a change",
     ),
     "board.unproved": (
         "warning",
@@ -108,15 +117,15 @@ _EVENTS = {
     ),
     "clock.failed": (
         "warning",
-        "Redis could not be asked for a cron; it is asked again each second, and makes up for what it missed",
+        "Redis did not respond to a cron; the cron retries each second and makes up for missed ticks",
     ),
     "clocks.apart": (
         "error",
-        "database and Redis differ by more than MOMENTUS_REPORTS__CLOCK_BOUND in time; no report is called fresh",
+        "database and Redis clocks differ by more than MOMENTUS_REPORTS__CLOCK_BOUND; no report counts as fresh",
     ),
-    "clocks.together": ("info", "the clocks of the database and of Redis are together again"),
-    "clock.set": ("warning", "the clock of the database or of Redis was set; ages are told by it from now on"),
-    "prober.failed": ("warning", "Redis or the database could not be looked at; it is tried again each second"),
+    "clocks.together": ("info", "the clocks of the database and of Redis agree again"),
+    "clock.set": ("warning", "the clock of the database or of Redis was set; ages follow it from now on"),
+    "prober.failed": ("warning", "the prober could not query Redis or the database; it retries each second"),
 }
 
 
@@ -127,7 +136,7 @@ class EventName(str):
 
 
 def event(name: str) -> EventName:
-    """An event to be said, bound when a module is loaded: a name that the table lacks fails there and then.
+    """Return an event of the table, bound at import so that a wrong name fails at once.
 
     Raises:
         ValueError: the table has no such event.
@@ -137,36 +146,41 @@ def event(name: str) -> EventName:
         >>> emit(_STARTED, worker="a1")  # doctest: +SKIP
     """
     if name not in _EVENTS:
-        raise ValueError(f"event: {name!r} is not in the table of worker/events.py; add it there, with its words")
+        raise ValueError(
+            f"event: {name!r} is not in the table of worker/events.py; add it there, with its message"
+        )
     return EventName(name)
 
 
 def emit(what: EventName, **fields: object) -> None:
-    """Say that something happened.
+    """Log an event.
 
     Args:
-        what: bound by :func:`event`.
+        what: an event bound by :func:`event`.
         fields: ids, counts and durations.
     """
-    speak, words = _spoken(what) if structlog.is_configured() else _speaker(what, structlog.get_logger("worker"))
-    speak(words, event_name=str(what), **fields)
+    if structlog.is_configured():
+        method, message = _cached_method(what)
+    else:
+        method, message = _log_method(what, structlog.get_logger("worker"))
+    method(message, event_name=str(what), **fields)
 
 
-Speaker = tuple[Callable[..., object], str]
-"""What says an event at its level, and the words."""
+LogMethod = tuple[Callable[..., object], str]
+"""The logger's method for an event's level, and the event's message."""
 
 
 @cache
-def _spoken(what: EventName) -> Speaker:
-    """Bound once logging is set up: binding costs more than a line that is filtered out."""
-    return _speaker(what, structlog.get_logger("worker").bind())
+def _cached_method(what: EventName) -> LogMethod:
+    """Return the log method of an event, cached: binding costs more than a line that is filtered out."""
+    return _log_method(what, structlog.get_logger("worker").bind())
 
 
-def _speaker(what: EventName, logger: structlog.typing.FilteringBoundLogger) -> Speaker:
-    level, words = _EVENTS[what]
-    return getattr(logger, level), words
+def _log_method(what: EventName, logger: structlog.typing.FilteringBoundLogger) -> LogMethod:
+    level, message = _EVENTS[what]
+    return getattr(logger, level), message
 
 
 def bind(**fields: object) -> None:
-    """Add fields to everything that the current task says from now on."""
+    """Add fields to every later log line of the current task."""
     structlog.contextvars.bind_contextvars(**fields)

@@ -235,8 +235,8 @@ async def _as_list(redis: Redis, key: str) -> None:
 @pytest.mark.parametrize(
     ("prefix", "reason"),
     [
-        ("arq:job:", "holds a list, not a payload"),
-        ("arq:in-progress:", "holds no token of a worker"),
+        ("arq:job:", "holds a list, must be a payload"),
+        ("arq:in-progress:", "must hold the token of a worker"),
     ],
 )
 async def test_a_job_whose_own_key_holds_something_else_is_dead_and_the_reason_names_the_key(
@@ -248,7 +248,7 @@ async def test_a_job_whose_own_key_holds_something_else_is_dead_and_the_reason_n
     await producer.send(Note("good"))
     async with working(valkey_url, notes):
         await eventually(reached(redis, dead=1, done=1))
-    assert await why_dead(redis) == [f"{prefix}{receipt.id} {reason}"]
+    assert await why_dead(redis) == [f"{prefix}{receipt.id}: {reason}"]
     assert (await lane_of(redis)).conserved
     assert (await explain_job(redis, receipt.id)).job.state == "dead"
     assert (await revive(redis, receipt.id))[0] == "revived"
@@ -268,9 +268,9 @@ async def test_a_lock_that_never_ends_and_attempts_that_are_no_number_are_dead_w
         await producer.send(Note("good"))
         await eventually(reached(redis, dead=4, done=1))
     assert notes.seen == ["good"]
-    reasons = [f"arq:retry:{receipt.id} holds no number of attempts" for receipt in counted]
+    reasons = [f"arq:retry:{receipt.id}: must hold a number of attempts" for receipt in counted]
     assert sorted(await why_dead(redis)) == sorted(
-        [f"arq:in-progress:{locked.id} holds no token of a worker", *reasons]
+        [f"arq:in-progress:{locked.id}: must hold the token of a worker", *reasons]
     )
     assert (await lane_of(redis)).conserved
 
@@ -365,7 +365,8 @@ async def test_a_payload_from_a_newer_version_waits_and_nothing_else_does(
         await producer.send(Note("good"))
         await eventually(reached(redis, parked=1, done=1))
     (parked,) = await list_parked(redis, [LANE], limit=10)
-    assert (parked.id, parked.parking.reason) == (newer.id, "version 7 of note.take; the worker knows 1")
+    newest = "version: 7 of note.take is newer than this worker's 1; deploy a newer worker"
+    assert (parked.id, parked.parking.reason) == (newer.id, newest)
 
 
 async def test_a_handlers_result_that_json_does_not_have_is_told_in_its_place_and_the_job_is_done(
@@ -380,7 +381,7 @@ async def test_a_handlers_result_that_json_does_not_have_is_told_in_its_place_an
     async with working(valkey_url, notes):
         await eventually(reached(redis, done=3))
     results = [orjson.loads(await redis.get(f"arq:result:{receipt.id}"))["r"] for receipt in receipts]
-    assert results == ["a str that JSON does not have", "a int that JSON does not have", {"1": 2}]
+    assert results == ["result: a str that JSON cannot hold", "result: a int that JSON cannot hold", {"1": 2}]
 
 
 # Ids and scores
@@ -430,7 +431,7 @@ async def test_an_id_that_is_no_text_is_dead_and_the_others_are_done(
     async with working(valkey_url, notes):
         await producer.send(Note("good"))
         await eventually(reached(redis, dead=len(bad), done=1))
-    assert set(await why_dead(redis)) == {"its id is not UTF-8"}
+    assert set(await why_dead(redis)) == {"id: must be UTF-8"}
     assert notes.seen == ["good"]
 
 

@@ -115,7 +115,7 @@ async def test_a_job_whose_deadline_passed_while_it_waited_never_runs_and_its_re
     assert notes.seen == [{"text": "in time"}]
     result = orjson.loads(await redis.get(f"arq:result:{receipt.id}"))
     assert (result["s"], result["o"]) == (False, "expired")
-    assert result["r"].startswith("not begun by its deadline, ")
+    assert result["r"].startswith("expires: passed before the job began (")
     found = await explain_job(redis, receipt.id)
     assert (found.job.state, outcomes(found)) == ("expired", ["expired"])
     assert not await redis.exists(f"arq:job:{receipt.id}")
@@ -247,7 +247,9 @@ async def test_an_upcaster_that_raises_makes_the_job_dead_with_the_reason(
     async with working(valkey_url, handler(Notebook().take, kind=Note.kind, version=2, upcasters=broken)):
         await eventually(reached(redis, dead=1))
     (event,) = (await explain_job(redis, receipt.id)).job.history
-    assert event.reason == "the upcaster from version 1 of the payload to 2 failed: KeyError: 'nothing'"
+    assert (
+        event.reason == "upcasters: from version 1 to 2 failed (KeyError: 'nothing'); fix it, then revive the job"
+    )
 
 
 async def test_an_envelope_of_a_later_version_is_parked_and_never_lost(valkey_url: str, redis: Redis) -> None:
@@ -273,7 +275,8 @@ async def test_workers_that_find_redis_again_let_go_what_others_parked_meanwhile
         await producer.send(Note("first"))
         await eventually(reached(redis, done=1))
         receipt = await producer.send(Note("parked by another"), delay=timedelta(days=1))
-        note = {"why": "kind", "needs": "note.take@1", "reason": "no handler for note.take"}
+        reason = "kind: no handler for note.take; deploy a worker that has one"
+        note = {"why": "kind", "needs": "note.take@1", "reason": reason}
         await redis.hset(KEYS.parked, receipt.id, orjson.dumps(note))
         await valkey.kill()
         await eventually(lambda: worker.shards[0].pump.failed_turns > 0)

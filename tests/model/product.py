@@ -23,7 +23,7 @@ from producers.link.script import Script
 from producers.operation import Operation, script_named
 from tests.model.wire import Wire
 from worker.engine import store
-from worker.engine.effect_marks import mark_question
+from worker.engine.effect_marks import mark_arguments
 from worker.engine.lane import Claim, Completion, Lane
 
 _LIFE = timedelta(hours=1)
@@ -93,7 +93,7 @@ class Product:
     def begin_effect(self, claim: Claim) -> int:
         """Whether the mark was made."""
         mark = (claim.id, claim.token, str(claim.attempt))
-        asked = mark_question(LaneKeys(claim.lane).effects, [mark])
+        asked = mark_arguments(LaneKeys(claim.lane).effects, [mark])
         (told,) = self._run(self._store.marks.script, *asked)
         return cast("int", told)
 

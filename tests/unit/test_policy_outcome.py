@@ -103,7 +103,7 @@ def test_a_bounded_wait_is_uncharged_grows_with_the_age_and_ends_with_the_horizo
     assert after(named, attempt, timedelta(0)) == Outcome("defer", SECOND, "slower")
     assert after(named, attempt, YOUNG) == Outcome("defer", YOUNG, "slower")
     old = after(named, attempt, POLICY.horizon - FIRST)
-    assert (old.kind, old.reason) == ("dead", "older than 1:00:00 at the next attempt: slower")
+    assert (old.kind, old.reason) == ("dead", "the job would be older than 1:00:00 at the next attempt: slower")
 
 
 def test_a_bounded_wait_does_not_outlast_the_deadline() -> None:
@@ -125,7 +125,7 @@ def test_the_last_attempt_and_the_horizon_make_a_job_dead_with_the_reason(error:
     old = after(error, age=POLICY.horizon)
     assert (spent.kind, old.kind) == ("dead", "dead")
     assert spent.reason.startswith("attempt 3 of 3 failed: ")
-    assert old.reason.startswith("older than 1:00:00 at the next attempt: ")
+    assert old.reason.startswith("the job would be older than 1:00:00 at the next attempt: ")
     assert after(error, attempt=2, age=POLICY.horizon - SECOND).kind == "retry"
 
 

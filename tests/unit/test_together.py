@@ -17,10 +17,10 @@ async def test_many_questions_become_few_calls_and_everybody_gets_their_own_answ
         return [2 * number for number in numbers]
 
     together = CallBatcher(double, most=40)
-    assert await asyncio.gather(*(together.answer(number) for number in range(100))) == list(range(0, 200, 2))
+    assert await asyncio.gather(*(together.submit(number) for number in range(100))) == list(range(0, 200, 2))
     assert sum(calls) == 100
     assert len(calls) <= 4
-    assert await together.answer(7) == 14
+    assert await together.submit(7) == 14
 
 
 async def test_a_failed_call_is_told_to_all_who_waited_and_to_nobody_after() -> None:
@@ -32,10 +32,10 @@ async def test_a_failed_call_is_told_to_all_who_waited_and_to_nobody_after() -> 
         return list(questions)
 
     together = CallBatcher(ask)
-    found = await asyncio.gather(*(together.answer("x") for _ in range(3)), return_exceptions=True)
+    found = await asyncio.gather(*(together.submit("x") for _ in range(3)), return_exceptions=True)
     assert [type(one) for one in found] == [ConnectionError] * 3
     failing = False
-    assert await together.answer("y") == "y"
+    assert await together.submit("y") == "y"
 
 
 async def test_a_caller_that_is_cancelled_leaves_the_others_be() -> None:
@@ -46,7 +46,7 @@ async def test_a_caller_that_is_cancelled_leaves_the_others_be() -> None:
         return list(questions)
 
     together = CallBatcher(ask)
-    leaving, staying = (together.answer(number) for number in (1, 2))
+    leaving, staying = (together.submit(number) for number in (1, 2))
     await asyncio.sleep(0)
     leaving.cancel()
     go_on.set()
@@ -61,9 +61,9 @@ async def test_another_number_of_answers_than_of_questions_is_an_error_of_that_n
         return [1] * answers
 
     together = CallBatcher(ask)
-    found = await asyncio.gather(*(together.answer(number) for number in range(3)), return_exceptions=True)
+    found = await asyncio.gather(*(together.submit(number) for number in range(3)), return_exceptions=True)
     assert {str(one) for one in found} == {
-        f"answers: {answers} came for 3 question(s); there must be one for each"
+        f"replies: the call returned {answers} for 3 queries; it must return one for each"
     }
     assert {type(one) for one in found} == {WrongReplyCount}
 
@@ -77,7 +77,7 @@ async def test_a_call_that_fails_leaves_the_questions_behind_it_to_the_next_call
         return list(questions) if calls > 1 else [0, 0, 0]
 
     together = CallBatcher(ask, most=2)
-    found = await asyncio.gather(*(together.answer(number) for number in range(4)), return_exceptions=True)
+    found = await asyncio.gather(*(together.submit(number) for number in range(4)), return_exceptions=True)
     assert [type(one) for one in found[:2]] == [WrongReplyCount] * 2
     assert found[2:] == [2, 3]
 
@@ -89,5 +89,5 @@ async def test_a_call_that_is_stopped_fails_all_who_wait_and_cancels_none() -> N
         raise asyncio.CancelledError
 
     together = CallBatcher(ask, most=2)
-    found = await asyncio.gather(*(together.answer(number) for number in range(5)), return_exceptions=True)
+    found = await asyncio.gather(*(together.submit(number) for number in range(5)), return_exceptions=True)
     assert [type(one) for one in found] == [CallDropped] * 5

@@ -36,12 +36,12 @@ def test_every_step_from_the_payloads_version_on_is_taken_once_and_in_order(data
 
 
 def test_a_missing_step_is_named() -> None:
-    with pytest.raises(CannotUpcast, match="from version 2 of the payload to 3"):
+    with pytest.raises(CannotUpcast, match="upcasters: none from version 2 to 3"):
         upcast({"seen": []}, 1, to=4, upcasters={1: lambda old: old, 3: lambda old: old})
 
 
 def test_a_step_that_fails_is_named_with_what_it_said() -> None:
-    with pytest.raises(CannotUpcast, match="from version 1 of the payload to 2 failed: KeyError: 'body'"):
+    with pytest.raises(CannotUpcast, match=r"from version 1 to 2 failed \(KeyError: 'body'\)"):
         upcast({}, 1, to=2, upcasters={1: lambda old: {"text": old["body"]}})
 
 

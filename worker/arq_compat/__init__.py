@@ -1,3 +1,3 @@
-"""Stands in for arq's own worker, for code written for it: ``docs/arq.md``."""
+"""A replacement for arq's own worker, for applications written for arq: ``docs/arq.md``."""
 
 from worker.arq_compat.worker import StandIn as StandIn

@@ -1,8 +1,8 @@
-"""The connections of a stand-in, made from the one an arq application has configured.
+"""The connections of a stand-in, made from the one that an arq application has configured.
 
-arq lets the application say how Redis is reached: a host, a socket, TLS, Sentinel, or a pool that it made
-itself. Whatever it is, the scripts go over that very pool, and the thread that renews leases gets a
-synchronous client with the same address and credentials.
+An arq application configures the way to Redis: a host, a socket, TLS, Sentinel, or a pool that it created. In each
+case the scripts use that pool, and the thread that renews leases gets a synchronous client with the same address
+and credentials.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -29,32 +29,32 @@ class PoolLink(Link):
     """A link that sends over an application's pool.
 
     Args:
-        pool: returns the pool; asked for each call, because arq makes a new one after a close.
+        pool: returns the pool; called for each command, because arq creates a new one after a close.
     """
 
     def __init__(self, pool: Callable[[], ArqRedis]) -> None:
         self._pool = pool
 
-    async def call(self, *command: Argument) -> Any:  # noqa: ANN401  a reply is whatever Redis says
-        """Send one command; its reply."""
+    async def call(self, *command: Argument) -> Any:  # noqa: ANN401  the type depends on the command
+        """Send one command and return its reply."""
         (reply,) = await self.call_many((command,))
         if isinstance(reply, ResponseError):
             raise reply
         return reply
 
     async def call_many(self, commands: Iterable[Sequence[Argument]]) -> list[Any]:
-        """Send commands together; their replies in order, refusals among them as values."""
+        """Send commands together and return their replies in order, with error replies as values."""
         async with self._pool().pipeline(transaction=False) as pipe:
             for command in commands:
                 pipe.execute_command(*command)
             return [_plain(reply) for reply in await pipe.execute(raise_on_error=False)]
 
     def drop(self) -> None:
-        """Nothing to do: a pool gives up a connection by itself when its reply does not come."""
+        """Do nothing: the pool closes a connection itself when a reply does not come."""
 
 
 def blocking_twin(redis: ArqRedis) -> BlockingRedis:
-    """A synchronous client for the same server, with timeouts well below a lease."""
+    """Return a synchronous client for the same server, with timeouts well below a lease."""
     pool = redis.connection_pool
     if isinstance(pool, AsyncSentinelPool):
         return _sentinel_twin(pool)
@@ -85,6 +85,6 @@ def _kind(connection: type) -> type[Connection] | type[UnixDomainSocketConnectio
     return SSLConnection if issubclass(connection, AsyncSSLConnection) else Connection
 
 
-def _plain(reply: Any) -> Any:  # noqa: ANN401  a reply is whatever Redis says
-    """A refusal in Redis's own words: redis-py takes the code off the one that asks for a script."""
+def _plain(reply: Any) -> Any:  # noqa: ANN401  the type depends on the command
+    """Return the reply, with the code NOSCRIPT restored, which redis-py removes from the error's text."""
     return ResponseError(f"NOSCRIPT {reply}") if isinstance(reply, NoScriptError) else reply

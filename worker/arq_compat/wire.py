@@ -1,4 +1,4 @@
-"""What a stand-in puts on the wire: its keys for an arq queue, and arq's jobs and results as JSON."""
+"""The wire format of a stand-in: its keys for an arq queue, and arq's jobs and results as JSON."""
 
 import asyncio
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ _ABORTED = "CancelledError: "
 
 @dataclass(frozen=True, slots=True)
 class QueueKeys(LaneKeys):
-    """The keys of an arq queue: arq's own where arq has one, ours apart from those of every other queue.
+    """The keys of an arq queue: arq's own where it has one, the others with a tag of this queue.
 
     Example:
         >>> QueueKeys("arq:queue").leases
@@ -22,7 +22,7 @@ class QueueKeys(LaneKeys):
 
     @property
     def tag(self) -> str:
-        """What our own keys have in common; the ids of arq's jobs begin with no tag."""
+        """The hash tag of the keys that arq does not have; the ids of arq's jobs have no tag."""
         return f"{{{self.lane}}}"
 
     @property
@@ -32,23 +32,23 @@ class QueueKeys(LaneKeys):
 
 
 def to_json(content: dict[str, Any]) -> bytes:
-    """What arq calls `job_serializer`, as JSON; an exception becomes its type and words.
+    """Serialize a job or result to JSON: arq's `job_serializer`. An exception becomes its type and message.
 
     Raises:
-        TypeError: a value that JSON does not have.
+        TypeError: a value cannot be represented in JSON.
     """
     return orjson.dumps(content, default=_as_text)
 
 
-def from_json(octets: bytes) -> dict[str, Any]:
-    """What arq calls `job_deserializer`, as JSON.
+def from_json(data: bytes) -> dict[str, Any]:
+    """Deserialize a job or result from JSON: arq's `job_deserializer`.
 
-    A result that says that the job was aborted is the exception again, by which `Job.abort` knows it.
+    The result of an aborted job becomes the exception again, by which `Job.abort` recognises it.
 
     Raises:
-        ValueError: not JSON; a pickle is never read.
+        ValueError: the bytes are not JSON; a pickle is never read.
     """
-    content: dict[str, Any] = orjson.loads(octets)
+    content: dict[str, Any] = orjson.loads(data)
     if content.get("s") is False and content.get("r") == _ABORTED:
         content["r"] = asyncio.CancelledError()
     return content
@@ -57,4 +57,5 @@ def from_json(octets: bytes) -> dict[str, Any]:
 def _as_text(value: object) -> str:
     if isinstance(value, BaseException):
         return f"{type(value).__name__}: {value}"
-    raise TypeError(f"{type(value).__name__} is not JSON")
+    kind = type(value).__name__
+    raise TypeError(f"job_serializer: JSON cannot hold a {kind}; pass JSON values, or set another serializer")

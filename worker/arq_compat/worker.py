@@ -1,4 +1,4 @@
-"""arq's Worker for applications that are written against arq, with our way of holding a job.
+"""arq's Worker for applications that are written for arq, with leases on jobs.
 
 It takes exactly the arguments of arq 0.28.0 and keeps its policies, hooks, cron, abort, log texts and results:
 `run_job` and the polling loop are arq's own code. Two things are replaced:
@@ -7,10 +7,11 @@ It takes exactly the arguments of arq 0.28.0 and keeps its policies, hooks, cron
                 job timeout: after a crash it runs again in seconds, not minutes
     finishing   is fenced by the lease: a worker that lost it records nothing
 
-A stock arq worker may work on the same queue: each sees what the other holds. docs/arq.md has the differences.
+A stock arq worker may work on the same queue: each respects the other's running jobs. docs/arq.md has the
+differences.
 
-What it refuses: to read a pickle unless the application hands it a deserializer that does, and to work on a
-lane of Momentus, whose jobs must not be forgotten when they fail; `worker.engine.Worker` is for those.
+It reads a pickle only if the application passes a deserializer that does. It refuses a lane of Momentus, where
+failed jobs must be kept; `worker.engine.Worker` is for those.
 """
 
 import asyncio
@@ -37,9 +38,9 @@ from worker.engine.lease import Held, Renewal
 from worker.engine.store import JobStore, Turn, script
 
 _UNLIMITED_CRASHES = 2**31
-"""How many leases a job may lose: each counts as one of arq's tries, and those are limited."""
+"""Number of leases that a job may lose: each counts as one of arq's tries, and arq limits those."""
 _AGAIN = "defer"
-"""The outcome of an attempt that is not the last: the script need not count it, arq's `run_job` has."""
+"""The outcome of an attempt that is not the last: the script does not count it, because arq's `run_job` has."""
 _FOREVER = timedelta(days=36500)
 _NOTHING = timedelta(0)
 
@@ -47,10 +48,10 @@ logger = logging.getLogger("arq.worker")
 
 
 class StandIn(ArqWorker):
-    """arq's Worker, argument for argument, under leases.
+    """arq's Worker, argument for argument, with leases.
 
     Attributes:
-        lease, renew_every: how long a claim holds, and how often it is extended.
+        lease, renew_every: duration of a lease, and the interval of its renewal.
 
     Raises:
         ValueError: the queue is a lane of Momentus.
@@ -63,17 +64,17 @@ class StandIn(ArqWorker):
     renew_every: ClassVar[timedelta] = timedelta(seconds=3)
 
     __signature__: ClassVar = inspect.signature(ArqWorker)
-    """arq reads off it what a settings class may hold."""
+    """arq reads from it the names that a settings class may have."""
 
     def __init__(self, *arguments: Any, **named: Any) -> None:  # noqa: ANN401  arq's own arguments
         super().__init__(*arguments, **named)
         if self.queue_name.startswith("arq:queue:{"):
-            raise ValueError(f"queue_name {self.queue_name} is a lane of Momentus; use worker.engine.Worker")
+            raise ValueError(f"queue_name: {self.queue_name} is a lane of Momentus; use worker.engine.Worker")
         self.job_serializer = self.job_serializer or to_json
         self.job_deserializer = self.job_deserializer or from_json
         self._lane = Lane(QueueKeys(self.queue_name), self.max_jobs)
         self._claims: dict[str, Claim] = {}
-        """What runs, by job id: a job that is claimed once more waits for the end of the first attempt."""
+        """The running claims by job id: a job that is claimed again waits for the end of its first attempt."""
         self._link = PoolLink(lambda: self.pool)
         self._store = JobStore(
             self._link, worker_id=uuid.uuid4().hex[:16], lease=self.lease, crash_limit=_UNLIMITED_CRASHES
@@ -82,7 +83,7 @@ class StandIn(ArqWorker):
         self._renewal: Renewal | None = None
 
     async def main(self) -> None:
-        """Work until a signal ends it, or in a burst until the queue is empty."""
+        """Run jobs until a signal, or in a burst until the queue is empty."""
         if self._pool is None:
             self._pool = await create_pool(
                 self.redis_settings,
@@ -99,14 +100,14 @@ class StandIn(ArqWorker):
                 self._stop_renewal()
 
     async def close(self) -> None:
-        """Wait for what runs, then close the connections."""
+        """Wait for the running jobs, then close the connections."""
         try:
             await super().close()
         finally:
             self._stop_renewal()
 
     async def start_jobs(self, job_ids: list[bytes]) -> None:
-        """Claim and start due jobs, as many as these and no more than there are slots."""
+        """Claim and start due jobs, as many as these ids and at most as many as there are free slots."""
         await self._fail_expired(job_ids)
         wanted = min(len(job_ids), self.max_jobs - self.job_counter)
         if wanted < 1:
@@ -118,7 +119,7 @@ class StandIn(ArqWorker):
         finally:
             self.job_counter -= wanted
         for claim in claims:
-            if older := self._claims.get(claim.id):  # ours until its lease lapsed: its handler must end first
+            if older := self._claims.get(claim.id):  # its lease lapsed in this worker: its handler must end first
                 self._stop_lost([older])
             else:
                 await self._start(claim)
@@ -133,7 +134,7 @@ class StandIn(ArqWorker):
         incr_score: int | None,
         keep_in_progress: float | None,
     ) -> None:
-        """Record how an attempt ended, if the lease still holds."""
+        """Record the outcome of an attempt, if its lease is valid."""
         claim = self._claims[job_id]
         if finish:
             life = _FOREVER if keep_result_forever else timedelta(seconds=result_timeout_s or 0)
@@ -146,7 +147,7 @@ class StandIn(ArqWorker):
             await self.pool.set(in_progress_key_prefix + job_id, b"1", px=round(keep_in_progress * 1000), nx=True)
 
     async def finish_failed_job(self, job_id: str, result_data: bytes | None) -> None:
-        """Record a job that failed before its handler began, if the lease still holds."""
+        """Record a job that failed before its handler began, if its lease is valid."""
         life = _FOREVER if self.keep_result_forever else timedelta(seconds=self.keep_result_s)
         await self._finish(self._claims[job_id], result_data, life)
 
@@ -157,7 +158,7 @@ class StandIn(ArqWorker):
         return claims
 
     async def _uncount_lapses(self, job_ids: list[str]) -> None:
-        """A lost attempt counts once: arq's `run_job` counted it at its start, and the claim again as lapsed."""
+        """Count a lost attempt once: arq's `run_job` counted it at its start, and the claim again as lapsed."""
         lapses = await self.pool.hmget(self._lane.keys.lapses, job_ids)  # type: ignore[misc]  # typed for both clients
         async with self.pool.pipeline(transaction=False) as pipe:
             for job_id, lost in zip(job_ids, lapses, strict=True):
@@ -191,7 +192,7 @@ class StandIn(ArqWorker):
     async def _record(self, completion: Completion) -> bool:
         turn = await self._turn([(self._lane, [completion])], [])
         if turn.refused:
-            logger.warning("job %s: the lease had been lost, the outcome was not recorded", completion.claim.id)
+            logger.warning("job %s: the lease was lost, the outcome was not recorded", completion.claim.id)
         return not turn.refused
 
     async def _turn(self, endings: list[tuple[Lane, list[Completion]]], wanted: list[tuple[Lane, int]]) -> Turn:
@@ -237,7 +238,7 @@ class StandIn(ArqWorker):
             every=self.renew_every,
             held=self._held,
             on_lost=self._lost_from_thread,
-            report=lambda _: None,  # arq's health key is the sign of life
+            report=lambda _: None,  # arq's health key is the heartbeat
             retract=lambda _: None,
         )
         self._renewal.start()
@@ -248,7 +249,7 @@ class StandIn(ArqWorker):
             self._renewal = None
 
     def _held(self) -> Held:
-        """A snapshot for the renewal thread, without what runs past arq's own limit: nobody is at work there.
+        """Return a snapshot for the renewal thread, without claims past arq's own limit: their handlers are stuck.
 
         ``list(dict.values())`` is one step of the interpreter.
         """

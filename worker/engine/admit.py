@@ -1,17 +1,17 @@
-"""Whether a claimed job can be run by this worker: a pure decision over its octets, before any handler.
+"""Admission of a claimed job: a pure decision over its bytes, before any handler, whether this worker can run it.
 
-| what was claimed                                       | outcome                                     |
+| claimed job                                            | outcome                                     |
 |--------------------------------------------------------|---------------------------------------------|
-| octets that are no job (a pickle, a truncated payload)  | dead, with the reason                       |
-| an envelope of a version that came after this code     | park (version)                              |
-| a job whose deadline has passed                        | expired                                     |
+| bytes that are not a job (a pickle, a truncated payload) | dead, with the reason                     |
+| an envelope of a newer version than this code          | park (version)                              |
+| a job after its deadline                               | expired                                     |
 | a kind without a handler here                          | park (kind)                                 |
 | a payload of a newer version than its handler's        | park (version)                              |
-| an older payload that no chain of upcasters brings up  | dead, with the reason                       |
-| anything else                                          | it runs, with the payload brought up to date |
+| an older payload without a complete chain of upcasters | dead, with the reason                       |
+| any other                                              | it runs, with the payload upcast            |
 
-Parked is not failed: the job keeps its attempts, waits where people see it, and is let go by a worker that knows
-what it needs (``parking``).
+A parked job has not failed: it keeps its attempts, stays visible to operators, and is released by a worker that
+has the kind and version it needs (``parking``).
 """
 
 from collections.abc import Mapping
@@ -34,12 +34,12 @@ _JOB_UNKNOWN_KIND = event("job.unknown_kind")
 _JOB_NEWER_VERSION = event("job.newer_version")
 
 ENVELOPE = "envelope"
-"""What stands for a kind in the needs of a job whose envelope itself is of a newer version."""
+"""The name in place of a kind, in the needs of a job with an envelope of a newer version."""
 
 
 @dataclass(slots=True)
 class AdmittedJob:
-    """A job that can be run here."""
+    """A job that this worker can run."""
 
     envelope: Envelope
     function: Function
@@ -48,29 +48,29 @@ class AdmittedJob:
 
 @dataclass(slots=True)
 class Rejection:
-    """A job that is not run here and now, and what becomes of it.
+    """The outcome of a job that this worker does not run.
 
     Attributes:
-        event, told: what to say about it.
-        envelope: None when it could not be read.
+        event, fields: the log event and its fields.
+        envelope: None if it could not be read.
     """
 
     outcome: Outcome
     event: EventName
     envelope: Envelope | None = None
-    told: Mapping[str, object] = field(default_factory=dict, repr=False)
+    fields: Mapping[str, object] = field(default_factory=dict, repr=False)
 
 
 def admit(claim: Claim, functions: Mapping[str, Function]) -> AdmittedJob | Rejection:
-    """What the table above says of a claimed job."""
+    """Decide about a claimed job by the table above."""
     try:
         envelope = read_envelope(claim.payload)
     except NewerEnvelope as error:
-        return _parked("version", ENVELOPE, error.version, str(error))
+        return _park("version", ENVELOPE, error.version, str(error))
     except UnreadableEnvelope as error:
-        return Rejection(Outcome("dead", reason=str(error)), _JOB_UNREADABLE, told={"error": str(error)})
+        return Rejection(Outcome("dead", reason=str(error)), _JOB_UNREADABLE, fields={"error": str(error)})
     if envelope.expires_ms is not None and claim.claimed_ms >= envelope.expires_ms:
-        expired = Outcome("expired", reason=f"not begun by its deadline, {_text(envelope.expires_ms)}")
+        expired = Outcome("expired", reason=f"expires: passed before the job began ({_text(envelope.expires_ms)})")
         return Rejection(expired, _JOB_EXPIRED, envelope)
     return _with_handler(envelope, functions)
 
@@ -78,14 +78,13 @@ def admit(claim: Claim, functions: Mapping[str, Function]) -> AdmittedJob | Reje
 def _with_handler(envelope: Envelope, functions: Mapping[str, Function]) -> AdmittedJob | Rejection:
     function, kind, version = functions.get(envelope.kind), envelope.kind, envelope.payload_version
     if function is None:
-        return _parked("kind", kind, version, f"no handler for {kind}", envelope)
+        return _park("kind", kind, version, f"kind: no handler for {kind}; deploy a worker that has one", envelope)
     known = known_version(function)
     if version == known:
         return AdmittedJob(envelope, function, envelope.payload)
     if version > known:
-        return _parked(
-            "version", kind, version, f"version {version} of {kind}; the worker knows {known}", envelope
-        )
+        newer = f"version: {version} of {kind} is newer than this worker's {known}; deploy a newer worker"
+        return _park("version", kind, version, newer, envelope)
     try:
         upcasters = function.upcasters if isinstance(function, Handler) else {}
         payload = upcast(envelope.payload, version, to=known, upcasters=upcasters)
@@ -94,10 +93,10 @@ def _with_handler(envelope: Envelope, functions: Mapping[str, Function]) -> Admi
     return AdmittedJob(envelope, function, payload)
 
 
-def _parked(why: str, name: str, version: int, reason: str, envelope: Envelope | None = None) -> Rejection:
+def _park(why: str, name: str, version: int, reason: str, envelope: Envelope | None = None) -> Rejection:
     needs = f"{name}@{version}"
-    told = _JOB_UNKNOWN_KIND if why == "kind" else _JOB_NEWER_VERSION
-    return Rejection(Outcome("park", RELOOK, reason, why=why, needs=needs), told, envelope, {"needs": needs})
+    logged = _JOB_UNKNOWN_KIND if why == "kind" else _JOB_NEWER_VERSION
+    return Rejection(Outcome("park", RELOOK, reason, why=why, needs=needs), logged, envelope, {"needs": needs})
 
 
 def _text(milliseconds: int) -> str:

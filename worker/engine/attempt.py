@@ -1,6 +1,6 @@
-"""One attempt of one job: from stored octets to an outcome. Never raises for the job's own failure.
+"""One attempt of one job: from stored bytes to an outcome. The job's own failure is an outcome, not an exception.
 
-Anything that a handler raises is its failure, BaseException included: a handler has no say in the worker's end.
+Every exception of a handler is a failure of its job, BaseException included: a handler cannot end the worker.
 """
 
 import asyncio
@@ -30,20 +30,20 @@ _ENDED: Mapping[str, EventName] = {kind: event(f"job.{kind}") for kind in get_ar
 Hook = Callable[[dict[Any, Any]], Awaitable[None]]
 _ENDED_WELL = {"done", "suppressed"}
 Stop = Literal["shutdown", "lost", "cancelled", "time"]
-"""Why an attempt is told to stop: the worker ends, the lease is lost, its job was cancelled, its time is over."""
+"""The reason to stop an attempt: the worker ends, the lease is lost, the job was cancelled, the time is over."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Handlers:
-    """What a worker can run.
+    """The functions of a worker, with their policies, hooks and limits.
 
     Attributes:
         functions: by kind.
         policies: by kind; ``default`` for the others.
-        context: what every handler finds in ``ctx``.
-        keep_result: how long a result is kept, unless the function says; zero for not at all.
-        keep_for_good: whether every result is kept for good instead, unless the function says.
-        time_limit: how long an attempt may take, unless the function says; None for no limit.
+        context: the entries of every handler's ``ctx``.
+        keep_result: time to keep a result, unless the function sets it; zero for not at all.
+        keep_for_good: True to keep every result forever instead, unless the function sets it.
+        time_limit: the longest time of an attempt, unless the function sets it; None for no limit.
         before, after: hooks around every attempt.
     """
 
@@ -58,7 +58,7 @@ class Handlers:
     after: Hook | None = None
 
     def keep(self, kind: str) -> timedelta:
-        """How long the result of a job of this kind is kept."""
+        """Return the time to keep the result of a job of this kind."""
         function = self.functions.get(kind)
         for_good = None if function is None else function.keep_result_forever
         if self.keep_for_good if for_good is None else for_good:  # either wins over a time, as in arq
@@ -67,35 +67,35 @@ class Handlers:
         return self.keep_result if own is None else timedelta(seconds=own)
 
     def limit(self, function: Function) -> timedelta:
-        """How long an attempt of this function may take, if anything limits it."""
+        """Return the time limit of an attempt of this function, zero if it has none."""
         if function.timeout_s is None:
             return self.time_limit or timedelta(0)
         return timedelta(seconds=function.timeout_s)
 
 
 class Effect:
-    """The mark before an effect that cannot be taken back; handlers find it as ``begin_effect``.
+    """The mark before an effect that cannot be undone; handlers call it as ``ctx["begin_effect"]``.
 
     Args:
-        mark: makes it durable for a claim, under a key and with a note; False when the lease was lost.
+        mark: stores the mark of a claim durably, under a key and with a note; returns False if the lease was lost.
     """
 
     __slots__ = ("_claim", "_key", "_mark", "begun")
-    # Nothing is bound to the claim in a partial: each object of an attempt is one more for Python's collector,
-    # which runs whenever 700 more are alive, and then costs a quarter of an attempt.
+    # The claim is not bound in a partial: each object of an attempt is one more for Python's collector, which runs
+    # whenever 700 more are alive, and then costs a quarter of an attempt.
 
     def __init__(self, mark: Callable[[Claim, str, str], Awaitable[bool]], claim: Claim, key: str) -> None:
         self._mark, self._claim, self._key = mark, claim, key
         self.begun = False
 
     async def begin(self, note: str = "") -> bool:
-        """Make the mark; False, or an error, means that the effect must not happen.
+        """Store the mark. After False or an exception the effect must not happen.
 
-        Only a mark that was made lets the effect begin. So an attempt that is stopped while it waits for its mark,
-        or whose mark fails, ends with certainty: it has caused nothing.
+        The effect may begin only after its mark is stored. So an attempt that is stopped while it waits for its
+        mark, or fails to store it, has certainly not caused the effect.
 
         Args:
-            note: what the history is to say of the effect if nobody ever tells how it ended.
+            note: text about the effect for the history, used if its outcome stays unknown.
         """
         made = await self._mark(self._claim, self._key, note)
         self.begun = self.begun or made
@@ -104,7 +104,11 @@ class Effect:
 
 @dataclass(slots=True)  # not frozen: that triples the cost of making one, and there is one for each attempt
 class AttemptResult:
-    """The outcome, the result's octets (empty when none is kept) and life; of a parked job its note."""
+    """The outcome of an attempt, with the result's bytes and life. A parked job has its note as the result.
+
+    Attributes:
+        result: empty if no result is kept.
+    """
 
     outcome: Outcome
     result: bytes = field(default=b"", repr=False)
@@ -113,15 +117,15 @@ class AttemptResult:
 
 @dataclass(slots=True, eq=False, repr=False)
 class Attempt:
-    """One attempt at work.
+    """A running attempt of a job.
 
     Attributes:
-        stop: tells this attempt to stop, with a reason.
-        began: whether its handler was called.
-        stopped: why it was told to stop; None while it was not.
-        limit: how long it may take.
-        over: whether its outcome is known: whatever its handler still does counts no more.
-        older: an attempt of the same job that still ran here when this one was claimed.
+        stop: stops an attempt, with a reason.
+        began: True after its handler was called.
+        stopped: the reason for which it was stopped; None until then.
+        limit: its time limit.
+        over: True once its outcome is known; the handler cannot change it any more.
+        older: an attempt of the same job that still ran in this worker when this one was claimed.
     """
 
     lane: Lane
@@ -138,31 +142,32 @@ class Attempt:
 
     @property
     def runs(self) -> bool:
-        """Whether its task has not ended, given up or not."""
+        """True while its task runs, also after the attempt was given up."""
         return self.task is not None and not self.task.done()
 
     def __repr__(self) -> str:
         return f"<Attempt {self.claim.id} {self.claim.token}>"
 
     async def begin_effect(self, note: str = "") -> bool:
-        """Make the mark before an effect; False, also once the attempt was given up: it must not happen."""
+        """Store the mark before an effect. After False the effect must not happen: the attempt lost its lease or
+        was given up."""  # noqa: D205, D209  one sentence
         return not self.over and await self.effect.begin(note) and not self.over
 
     def meaning_of(self, raised: BaseException) -> BaseException:
-        """The failure, for a handler that was cancelled because its time was over."""
+        """Return the failure to record: TimedOut for the cancellation of a handler whose time was over."""
         if isinstance(raised, asyncio.CancelledError) and self.stopped == "time":
             return TimedOut(self.limit)
         return raised
 
 
 async def run(it: Attempt, handlers: Handlers) -> AttemptResult:
-    """Run a claimed job once, if it can be run here."""
+    """Run a claimed job once, if this worker can run it."""
     claim = it.claim
     admitted = admit(claim, handlers.functions)
     kind = admitted.envelope.kind if admitted.envelope else ""
     bind(job_id=claim.id, kind=kind, lane=claim.lane, attempt=claim.attempt)
     if isinstance(admitted, Rejection):
-        return _turned_away(admitted, claim, handlers)
+        return _reject(admitted, claim, handlers)
     try:
         return await _run(it, admitted, handlers)
     finally:
@@ -170,20 +175,20 @@ async def run(it: Attempt, handlers: Handlers) -> AttemptResult:
 
 
 def conclude(it: Attempt, handlers: Handlers, error: BaseException) -> AttemptResult:
-    """End an attempt from outside, as if its handler had failed with this error."""
+    """End an attempt without its handler, as if the handler had raised this error."""
     admitted = admit(it.claim, handlers.functions)
     if isinstance(admitted, Rejection):
-        return _turned_away(admitted, it.claim, handlers)
+        return _reject(admitted, it.claim, handlers)
     outcome = _decide(error, it, admitted.envelope, handlers)
-    return _tell(it, admitted.envelope, handlers, outcome, error=error)
+    return _conclude(it, admitted.envelope, handlers, outcome, error=error)
 
 
-def _turned_away(it: Rejection, claim: Claim, handlers: Handlers) -> AttemptResult:
-    emit(it.event, **it.told)
+def _reject(it: Rejection, claim: Claim, handlers: Handlers) -> AttemptResult:
+    emit(it.event, **it.fields)
     if it.outcome.kind == "park" or it.envelope is None:
-        return _ended(it.outcome)
+        return _attempt_result(it.outcome)
     life = handlers.keep(it.envelope.kind)
-    return _ended(it.outcome, _result(None, claim, it.envelope, it.outcome, life), life)
+    return _attempt_result(it.outcome, _result(None, claim, it.envelope, it.outcome, life), life)
 
 
 async def _run(it: Attempt, admitted: AdmittedJob, handlers: Handlers) -> AttemptResult:
@@ -193,14 +198,14 @@ async def _run(it: Attempt, admitted: AdmittedJob, handlers: Handlers) -> Attemp
     emit(_JOB_STARTED)
     function = admitted.function
     unlimited = function.timeout_s is None and handlers.time_limit is None
-    timer = None if unlimited else _limited(it, handlers.limit(function))
+    timer = None if unlimited else _start_timer(it, handlers.limit(function))
     it.began = True
     try:
         if handlers.before:
             await handlers.before(context)
         value = await function.coroutine(context, *envelope.arguments, **admitted.payload)
-    except BaseException as raised:  # noqa: BLE001  whatever a handler raises is its outcome
-        _let_go_of_the_abandoned(raised, it)
+    except BaseException as raised:  # noqa: BLE001  every exception of a handler is its outcome
+        _reraise_close(raised, it)
         error = it.meaning_of(raised)
     finally:
         if timer is not None:
@@ -210,17 +215,17 @@ async def _run(it: Attempt, admitted: AdmittedJob, handlers: Handlers) -> Attemp
         await _after(handlers.after, context, it)
     if isinstance(error, Suppress):
         value = error.result
-    return _tell(it, envelope, handlers, outcome, error=error, value=value)
+    return _conclude(it, envelope, handlers, outcome, error=error, value=value)
 
 
-def _limited(it: Attempt, limit: timedelta) -> asyncio.TimerHandle:
-    """Have the attempt stopped when its time is over."""
+def _start_timer(it: Attempt, limit: timedelta) -> asyncio.TimerHandle:
+    """Schedule the stop of the attempt for the end of its time limit."""
     it.limit = limit
     return asyncio.get_running_loop().call_later(limit.total_seconds(), it.stop, it, "time")
 
 
-def _let_go_of_the_abandoned(raised: BaseException, it: Attempt) -> None:
-    """Python closes a coroutine that nobody runs any more with GeneratorExit, which must be raised again."""
+def _reraise_close(raised: BaseException, it: Attempt) -> None:
+    """Raise a GeneratorExit again with which Python closes a coroutine that has no running task."""
     if isinstance(raised, GeneratorExit) and (it.task is None or not _is_current(it.task)):
         raise raised
 
@@ -233,15 +238,15 @@ def _is_current(task: "asyncio.Task[None]") -> bool:
 
 
 async def _after(hook: Hook, context: dict[Any, Any], it: Attempt) -> None:
-    """The hook after an attempt; the outcome is known, and its failure does not change it."""
+    """Call the hook after an attempt; its failure does not change the outcome."""
     try:
         await hook(context)
-    except BaseException as raised:  # noqa: BLE001  as of a handler
-        _let_go_of_the_abandoned(raised, it)
+    except BaseException as raised:  # noqa: BLE001  a hook cannot end the worker either
+        _reraise_close(raised, it)
         emit(_JOB_HOOK_FAILED, error=type(raised).__name__)
 
 
-def _tell(
+def _conclude(
     it: Attempt,
     envelope: Envelope,
     handlers: Handlers,
@@ -250,9 +255,9 @@ def _tell(
     error: BaseException | None,
     value: object = None,
 ) -> AttemptResult:
-    emit(_ENDED[outcome.kind], **_account(error, it.claim))
+    emit(_ENDED[outcome.kind], **_log_fields(error, it.claim))
     life = handlers.keep(envelope.kind)
-    return _ended(outcome, _result(value, it.claim, envelope, outcome, life), life)
+    return _attempt_result(outcome, _result(value, it.claim, envelope, outcome, life), life)
 
 
 def _decide(error: BaseException, it: Attempt, envelope: Envelope, handlers: Handlers) -> Outcome:
@@ -269,16 +274,16 @@ def _decide(error: BaseException, it: Attempt, envelope: Envelope, handlers: Han
     )
     try:
         return decided(error)
-    except Exception:  # noqa: BLE001  a wait that no calendar has: a failure as any other
-        return decided(RuntimeError(f"{type(error).__name__} with a wait that cannot be"))
+    except Exception:  # noqa: BLE001  a wait beyond the range of dates is a failure like any other
+        return decided(RuntimeError(f"after: the wait of {type(error).__name__} is out of range; shorten it"))
 
 
-def _ended(outcome: Outcome, result: bytes = b"", life: timedelta = timedelta(0)) -> AttemptResult:
+def _attempt_result(outcome: Outcome, result: bytes = b"", life: timedelta = timedelta(0)) -> AttemptResult:
     return AttemptResult(outcome, note(outcome) if outcome.why else result, life)
 
 
 def _context(handlers: Handlers, claim: Claim, envelope: Envelope) -> dict[Any, Any]:
-    """What the handler finds in ``ctx``."""
+    """Return the handler's ``ctx``."""
     return {
         **handlers.context,
         "job_id": claim.id,
@@ -291,16 +296,16 @@ def _context(handlers: Handlers, claim: Claim, envelope: Envelope) -> dict[Any, 
     }
 
 
-def _account(error: BaseException | None, claim: Claim) -> dict[str, object]:
-    """For the log: the error's type only, because its words may hold a server's reply with an address."""
-    account: dict[str, object] = {"waited_ms": max(0, claim.claimed_ms - claim.due_ms)}
+def _log_fields(error: BaseException | None, claim: Claim) -> dict[str, object]:
+    """Return the log fields: of the error its type only, because its message may quote a reply with an address."""
+    fields: dict[str, object] = {"waited_ms": max(0, claim.claimed_ms - claim.due_ms)}
     if error is not None:
-        account["error"] = type(error).__name__
-    return account
+        fields["error"] = type(error).__name__
+    return fields
 
 
 def _result(value: object, claim: Claim, envelope: Envelope, outcome: Outcome, keep: timedelta) -> bytes:
-    """Arq's result as JSON, without the payload: what was done with is not kept a second time."""
+    """Return arq's result as JSON, without the payload: the content of a job is not kept a second time."""
     if not keep or outcome.kind not in {"done", "suppressed", "dead", "dead+", "expired"}:
         return b""
     now = round(datetime.now(UTC).timestamp() * 1000)
@@ -321,5 +326,5 @@ def _result(value: object, claim: Claim, envelope: Envelope, outcome: Outcome, k
         content["o"] = outcome.kind
     try:
         return orjson.dumps(content, default=str, option=orjson.OPT_NON_STR_KEYS)
-    except TypeError:  # an integer over 64 bits, a lone surrogate; what was done stays done
-        return orjson.dumps({**content, "r": f"a {type(value).__name__} that JSON does not have"})
+    except TypeError:  # an integer over 64 bits, a lone surrogate; the job stays done
+        return orjson.dumps({**content, "r": f"result: a {type(value).__name__} that JSON cannot hold"})

@@ -1,11 +1,11 @@
-"""Questions that many mails ask Redis at about the same time, as one command.
+"""Batching of queries that many mails send to Redis at about the same time.
 
-Questions that are asked while a call is under way wait for its reply, and then go as one. So a single mail pays a
-round trip, and a thousand at once share a few; a command for each costs more than all the rest of sending a mail.
+Queries that arrive while a call is under way wait for its reply and then leave as one call. So a single mail pays
+a round trip, and a thousand concurrent ones share a few; a command for each costs more than the rest of sending a
+mail.
 
-What can go wrong: the call fails, or gives another number of answers than it was asked questions; all its callers
-get that error. No call cancels a caller: a cancellation means that somebody stopped the caller itself. The others
-of a caller that is cancelled get their answers.
+Failures: the call fails, or returns a wrong number of replies; all its callers get that error. A failed call does
+not cancel its callers, and a cancelled caller does not affect the others of its batch.
 """
 
 import asyncio
@@ -13,73 +13,73 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
 ANSWER_SECONDS = 2.0
-"""After which a server that does not answer counts as away (a TimeoutError, which is an OSError)."""
+"""Timeout after which the server counts as away (a TimeoutError, which is an OSError)."""
 
-Question = TypeVar("Question")
-Answer = TypeVar("Answer")
+Query = TypeVar("Query")
+Reply = TypeVar("Reply")
 
 
 class WrongReplyCount(Exception):
-    """A fault of the call: nobody can tell which answer belongs to which question."""
+    """A bug of the call: its replies cannot be assigned to the queries."""
 
-    def __init__(self, *, questions: int, answers: int) -> None:
-        super().__init__(f"answers: {answers} came for {questions} question(s); there must be one for each")
+    def __init__(self, *, queries: int, replies: int) -> None:
+        super().__init__(
+            f"replies: the call returned {replies} for {queries} queries; it must return one for each"
+        )
 
 
 class CallDropped(Exception):
-    """The event loop ended before the question had its answer."""
+    """The event loop ended before the query had its reply."""
 
 
-class CallBatcher(Generic[Question, Answer]):
-    """Asks for many at once.
+class CallBatcher(Generic[Query, Reply]):
+    """A queue of queries that leave together, one call at a time.
 
     Args:
-        ask: gives the answers to some questions, in their order.
-        most: questions of one call.
+        call: returns the replies to some queries, in their order.
+        most: the largest number of queries in one call.
     """
 
-    def __init__(
-        self, ask: Callable[[Sequence[Question]], Awaitable[Sequence[Answer]]], *, most: int = 500
-    ) -> None:
-        self._ask = ask
+    def __init__(self, call: Callable[[Sequence[Query]], Awaitable[Sequence[Reply]]], *, most: int = 500) -> None:
+        self._call = call
         self._most = most
-        self._waiting: list[tuple[Question, asyncio.Future[Answer]]] = []
-        self._asking: asyncio.Task[None] | None = None
+        self._waiting: list[tuple[Query, asyncio.Future[Reply]]] = []
+        self._calling: asyncio.Task[None] | None = None
 
-    def answer(self, question: Question) -> "asyncio.Future[Answer]":
-        """The answer to one question, to be awaited; raises what the call raised."""
-        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self._waiting.append((question, future))
-        if self._asking is None:
-            self._asking = asyncio.create_task(self._run())
+    def submit(self, query: Query) -> "asyncio.Future[Reply]":
+        """Add a query to the next call and return the future of its reply, which raises the call's exception."""
+        future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        self._waiting.append((query, future))
+        if self._calling is None:
+            self._calling = asyncio.create_task(self._run())
         return future
 
     async def _run(self) -> None:
-        batch: list[tuple[Question, asyncio.Future[Answer]]] = []
+        batch: list[tuple[Query, asyncio.Future[Reply]]] = []
         try:
             while self._waiting:
                 batch, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
                 await self._settle(batch)
         finally:
-            self._asking = None
+            self._calling = None
             left, self._waiting = [*batch, *self._waiting], []
-            _fail(left, CallDropped("the event loop ends"))  # nobody is left over otherwise
+            _fail(left, CallDropped("the event loop ended before the reply came"))  # empty unless the loop ends
 
-    async def _settle(self, batch: Sequence[tuple[Question, asyncio.Future[Answer]]]) -> None:
+    async def _settle(self, batch: Sequence[tuple[Query, asyncio.Future[Reply]]]) -> None:
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
-                answers = await self._ask([question for question, _ in batch])
-            if len(answers) != len(batch):
-                raise WrongReplyCount(questions=len(batch), answers=len(answers))
-        except Exception as error:  # noqa: BLE001  whatever it is belongs to those who asked
+                replies = await self._call([query for query, _ in batch])
+            if len(replies) != len(batch):
+                raise WrongReplyCount(queries=len(batch), replies=len(replies))
+        except Exception as error:  # noqa: BLE001  every failure of the call belongs to its callers
             _fail(batch, error)
             return
-        for (_, future), answer in zip(batch, answers, strict=True):
+        for (_, future), reply in zip(batch, replies, strict=True):
             if not future.done():
-                future.set_result(answer)
+                future.set_result(reply)
 
 
-def _fail(batch: Sequence[tuple[Question, "asyncio.Future[Answer]"]], error: Exception) -> None:
+def _fail(batch: Sequence[tuple[Query, "asyncio.Future[Reply]"]], error: Exception) -> None:
     for _, future in batch:
         if not future.done():
             future.set_exception(error)

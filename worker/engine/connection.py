@@ -1,6 +1,6 @@
-"""The redis-py clients of a worker: for what handlers and arq want of Redis, and for the renewal thread.
+"""The redis-py clients of a worker: one for handlers and arq, one for the renewal thread.
 
-What moves jobs goes over links (:mod:`producers.link`). All of them find the primary by themselves.
+Commands that move jobs use links (:mod:`producers.link`). Clients and links both find the primary on their own.
 """
 
 from typing import cast
@@ -17,7 +17,7 @@ _ANSWER_SECONDS = 5
 
 
 def commands(url: str) -> ArqRedis:
-    """What arq calls ``ctx["redis"]``; on a cluster a ``RedisCluster``, which has none of arq's own calls."""
+    """Return the client for arq's ``ctx["redis"]``; on a cluster a ``RedisCluster``, without arq's own methods."""
     if read_address(url).cluster:
         return cast("ArqRedis", connect(url, seconds=_ANSWER_SECONDS))
     pool = open_pool(url, seconds=_ANSWER_SECONDS, kind=BlockingConnectionPool, timeout=_ANSWER_SECONDS)
@@ -25,7 +25,7 @@ def commands(url: str) -> ArqRedis:
 
 
 async def close(redis: ArqRedis) -> None:
-    """Close it with all its connections."""
+    """Close the client with all its connections."""
     if isinstance(redis, RedisCluster):
         await redis.aclose()
     else:
@@ -33,11 +33,11 @@ async def close(redis: ArqRedis) -> None:
 
 
 def renewal(url: str, tag: str = "") -> BlockingRedis:
-    """A synchronous client for the renewal thread, to be used within a deadline."""
+    """Return a synchronous client for the renewal thread, to be used within a deadline."""
     client, _ = open_client(read_address(url), tag)
     return client
 
 
 def arq_settings(url: str) -> RedisSettings:
-    """What arq's class keeps of the address; our connections are made above."""
+    """Return the settings that arq's class stores; the functions above make the actual connections."""
     return RedisSettings() if read_address(url).asked else RedisSettings.from_dsn(url)

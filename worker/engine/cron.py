@@ -1,12 +1,12 @@
-"""Crons: jobs that the clock asks for. Every worker runs the clock; Redis lets each tick in once.
+"""Crons: jobs at scheduled times. Every worker runs the clock; Redis queues each tick once.
 
-The last tick of each cron is kept, so that what was missed while everything was down is made up for by one job,
-not by one for every tick. With ``overlap=False`` a tick whose predecessor still waits or runs is asked for again
-until that is over; the ticks in between fall together. A job that is dead is over.
+The last tick of each cron is stored, so that one job makes up for all ticks missed while everything was down. With
+``overlap=False`` a tick is requested again until the job of the previous tick has ended; the ticks in between
+become one. A dead job has ended.
 
-All instants are of Redis's clock, and that may be put back. What then lies more than an hour ahead, a last tick or
-the time of the start, is of no clock that goes, and the cron begins anew. Within the hour it waits until its clock
-has come round, so that no tick is queued twice.
+All times are Redis's, and its clock may be set back. A last tick, or a start time, that then lies more than an
+hour ahead is invalid, and the cron starts from now. Within the hour the cron waits until the clock reaches that
+time, so that no tick is queued twice.
 """
 
 import asyncio
@@ -31,17 +31,17 @@ _CLOCK_FAILED = event("clock.failed")
 _ASK_AGAIN = timedelta(seconds=1)
 _LONGEST_WAIT = timedelta(minutes=1)
 _AHEAD = timedelta(hours=1)
-"""As tick.lua has it."""
+"""Same as in tick.lua."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cron:
-    """A job of the clock.
+    """A job with a schedule.
 
     Attributes:
-        name: names it for ever; its last tick is kept under it.
+        name: must not change; the last tick is stored under it.
         kind, lane, payload: the job.
-        overlap: whether a tick may be queued while the one before waits or runs.
+        overlap: True if a tick may be queued while the job of the previous tick waits or runs.
     """
 
     name: str
@@ -53,7 +53,7 @@ class Cron:
 
 
 class Clock:
-    """Asks for ticks.
+    """The loop that requests the ticks of a worker's crons.
 
     Args:
         link: to Redis.
@@ -65,19 +65,23 @@ class Clock:
         self._tick = Script(script("tick"))
 
     async def run(self) -> None:
-        """Tick until cancelled. Faults of Redis are waited out: the tick is still due when it is back.
+        """Run all crons until cancelled. While Redis is away, ticks wait: they are still due when it is back.
 
-        A cron that fails otherwise is begun anew, alone: the others go on.
+        A cron that fails for another reason is restarted alone; the others continue.
         """
         await asyncio.gather(
             *(background.keep(f"cron {cron.name}", partial(self._keep, cron)) for cron in self._crons)
         )
 
     async def ask(self, cron: Cron, tick: datetime) -> int:
-        """Ask for one tick that is not to come: 1 queued, 0 had already been, -1 the one before is not over."""
+        """Request one due tick.
+
+        Returns:
+            1: queued; 0: an earlier call queued it; -1: the job of the previous tick has not ended.
+        """
         keys = LaneKeys(cron.lane)
         stamp = round(tick.timestamp() * 1000)
-        # Without overlap all ticks share one id, which is taken as long as one of them is unfinished.
+        # Without overlap all ticks share one id, which is in use while the job of one of them is unfinished.
         job_id = f"{keys.tag}cron:{cron.name}" + (f":{stamp}" if cron.overlap else "")
         payload = write_envelope(cron.kind, cron.payload, enqueued_ms=stamp)
         names = [keys.queue, keys.wake, keys.counters, keys.crons, f"arq:job:{job_id}", keys.dead]
@@ -86,12 +90,12 @@ class Clock:
         return int(await self._tick.run(self._link.call, names, arguments))
 
     async def now(self) -> datetime:
-        """The time by Redis's clock: a worker's own is never trusted."""
+        """Return Redis's time: a worker's own clock is not trusted."""
         seconds, microseconds = await self._link.call("TIME")
         return datetime.fromtimestamp(int(seconds), UTC) + timedelta(microseconds=int(microseconds))
 
     async def last_tick(self, cron: Cron) -> datetime | None:
-        """The last tick that was queued, by whichever worker; None also for what is no time of one."""
+        """Return the last tick that any worker queued, None if there is none or the stored value is invalid."""
         last = await self._link.call("HGET", LaneKeys(cron.lane).crons, cron.name)
         try:
             return None if last is None else datetime.fromtimestamp(int(last) / 1000, UTC)
@@ -113,7 +117,7 @@ class Clock:
             await asyncio.sleep(wait.total_seconds())
 
     async def _step(self, cron: Cron, since: datetime, now: datetime) -> timedelta:
-        """Ask for what is due; how long until the next look. A cron's very first tick is its next one."""
+        """Request the due tick and return the wait until the next step. A new cron begins with its next tick."""
         last = await self.last_tick(cron)
         due = cron.schedule.next_after(since if last is None or last > now + _AHEAD else last)
         if due > now:

@@ -1,4 +1,4 @@
-"""What a worker says of limits when it starts: its own definitions, and which of them its lanes need."""
+"""The limits that a worker declares at its start: its definitions, and the bindings of its lanes to them."""
 
 from collections.abc import Mapping, Sequence
 
@@ -11,17 +11,20 @@ from worker.engine.lane import Lane
 def declared(
     lanes: Sequence[Lane], limits: Sequence[Limit], lane_limits: Mapping[str, LaneLimit] | None
 ) -> dict[LaneKeys, Changes]:
-    """The changes to the limits of each group, by one of its lanes; an empty list where there are none.
+    """Return the changes to the limits of each group, keyed by one lane of the group; an empty list for no change.
 
     Args:
-        limits: known in every group of these lanes.
-        lane_limits: by lane; a lane of these that is left out needs none. None: nothing is said of it.
+        limits: defined in every group of these lanes.
+        lane_limits: by lane; a lane that is left out needs no limit. None leaves all bindings unchanged.
 
     Raises:
-        ValueError: a binding of a lane that the worker has not.
+        ValueError: a binding of a lane that the worker does not have.
     """
-    if unknown := set(lane_limits or ()) - {lane.name for lane in lanes}:
-        raise ValueError(f"lane_limits: this worker has no lane {', '.join(sorted(unknown))}")
+    known = {lane.name for lane in lanes}
+    if unknown := set(lane_limits or ()) - known:
+        raise ValueError(
+            f"lane_limits: this worker has no lane {', '.join(sorted(unknown))}; it has {', '.join(sorted(known))}"
+        )
     found: dict[LaneKeys, Changes] = {}
     for tag in dict.fromkeys(lane.keys.tag for lane in lanes):
         group = [lane for lane in lanes if lane.keys.tag == tag]

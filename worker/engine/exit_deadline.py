@@ -1,11 +1,11 @@
-"""The end of a worker's process, whatever its handlers do.
+"""The deadline for the end of a worker's process, independent of its handlers.
 
 A handler may swallow its cancellation, leave a thread behind for which Python waits at its exit, or block the
-event loop, which then sees no signal at all. So the deadline runs in a thread of its own from the signal on, and
-then ends the process. What could not be recorded until then lapses with its lease.
+event loop, which then sees no signal at all. So the deadline runs in a separate thread from the signal on, and
+then terminates the process. The lease of an unrecorded job lapses.
 
-asyncio lets a SystemExit of any task end the loop, also of a task that a handler began: :func:`run_to_its_end`
-goes on with the loop then.
+asyncio lets a SystemExit of any task end the loop, also of a task that a handler started: :func:`run_to_its_end`
+resumes the loop then.
 """
 
 import asyncio
@@ -25,17 +25,17 @@ _JOB_EXIT_REFUSED = event("job.exit_refused")
 
 _INCOMPLETE = 1
 
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 
 
 class ExitDeadline:
-    """Ends the process a while after the first signal.
+    """The time limit of a shutdown, from the first signal to the termination of the process.
 
     Args:
-        after: from the signal on.
+        after: the time limit.
 
     Attributes:
-        orderly: set once everything that ended is recorded; the exit code says whether it was.
+        orderly: set once every outcome is recorded; then the exit code is 0.
     """
 
     def __init__(self, after: timedelta) -> None:
@@ -44,7 +44,7 @@ class ExitDeadline:
         self.orderly = threading.Event()
 
     def watch(self, signum: signal.Signals) -> None:
-        """Begin with this signal, before the handler that is there: a blocked loop does not get that far."""
+        """Start the time limit at this signal, ahead of the installed handler, which a blocked loop cannot run."""
         before = signal.getsignal(signum)
 
         def seen(number: int, frame: FrameType | None) -> None:
@@ -55,7 +55,7 @@ class ExitDeadline:
                 before(number, frame)
 
         signal.signal(signum, seen)
-        signal.siginterrupt(signum, False)  # noqa: FBT003  its own signature; as asyncio has it
+        signal.siginterrupt(signum, False)  # noqa: FBT003  its own signature; asyncio does the same
 
     def _run(self) -> None:
         threading.Event().wait(self._after.total_seconds())
@@ -66,11 +66,11 @@ class ExitDeadline:
         os._exit(0 if orderly else _INCOMPLETE)
 
 
-def run_to_its_end(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, Answer]) -> Answer:
-    """Run a worker in a loop; tasks of handlers that raise SystemExit or KeyboardInterrupt do not end it.
+def run_to_its_end(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, Result]) -> Result:
+    """Run a worker in a loop, also past a SystemExit or KeyboardInterrupt of a handler's task.
 
     Raises:
-        KeyboardInterrupt: Ctrl-C, while no handler of signals is installed.
+        KeyboardInterrupt: Ctrl-C, while no signal handler is installed.
     """
     task = loop.create_task(work)
     while True:

@@ -1,4 +1,4 @@
-"""How a coroutine becomes a handler: arq's ``func``, for rooms that do not import arq."""
+"""Handlers: arq's ``func`` with payload versions, for rooms that do not import arq."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
@@ -12,7 +12,7 @@ from worker.engine.upcast import Upcasters, check_upcasters
 
 @dataclass
 class Handler(Function):
-    """arq's function, and which version of the payload it takes."""
+    """arq's function, with the payload version that it accepts."""
 
     version: int = 1
     upcasters: Upcasters = field(default_factory=dict)
@@ -27,16 +27,16 @@ def handler(
     keep_result: timedelta | None = None,
     timeout: timedelta | None = None,
 ) -> Handler:
-    """The coroutine as the handler of a kind; its first argument is the context, the rest the payload.
+    """Make a coroutine the handler of a kind. Its first argument is the context, the others are the payload.
 
     Args:
-        version: of the payload that it takes; a newer one waits, parked, for a worker that knows it.
-        upcasters: for older payloads, from a version to what makes the next one of it.
-        keep_result: how long its results are kept; left out, as long as the worker's others.
-        timeout: how long an attempt may take; left out, as long as the worker's others.
+        version: of the payload that it accepts; a job with a newer one is parked for a worker that knows it.
+        upcasters: for older payloads; by version, the function that returns the next version.
+        keep_result: time to keep its results; left out, the worker's default.
+        timeout: the time limit of an attempt; left out, the worker's default.
 
     Raises:
-        ValueError: a version or a chain of upcasters that cannot be.
+        ValueError: an invalid version, or an incomplete chain of upcasters.
 
     Example:
         handler(send, kind="invoice.send", version=2, upcasters={1: lambda old: {**old, "currency": "EUR"}})
@@ -49,5 +49,5 @@ def handler(
 
 
 def known_version(function: Function) -> int:
-    """The newest version of its payload that it takes; arq's own functions know of none but the first."""
+    """Return the newest payload version that a function accepts; 1 for arq's own functions."""
     return function.version if isinstance(function, Handler) else 1

@@ -1,4 +1,4 @@
-"""What a worker tells about itself every few seconds: who it is and how full its lanes are."""
+"""The heartbeat of a worker, sent every few seconds: host, process and the load of its lanes."""
 
 import os
 import socket
@@ -15,13 +15,13 @@ from worker.engine.lane import Lane
 from worker.engine.store import milliseconds
 
 _MISSED_BEATS = 5
-"""How many may be missed before a worker is no longer listed."""
+"""Number of missed heartbeats after which a worker is no longer listed."""
 
 
 def report(
     redis: Redis, worker_id: str, lanes: Iterable[Lane], data: Mapping[str, DataSet], *, every: timedelta
 ) -> None:
-    """Send the heartbeat, once for each lane group, by Redis's clock; note how many jobs are unfinished."""
+    """Send the heartbeat of each lane group, with Redis's time, and read its number of unfinished jobs."""
     life_ms = milliseconds(every * _MISSED_BEATS)
     seconds, microseconds = redis.time()  # type: ignore[misc]  # redis-py types one method for both clients
     now = seconds * 1000 + microseconds // 1000
@@ -38,14 +38,14 @@ def report(
         try:
             _, _, _, data_id, *lengths = pipe.execute()
             _note(data[keys.tag], data_id, lengths)
-        except ResponseError as error:  # the other groups are told all the same
+        except ResponseError as error:  # the other groups still get theirs
             fault = fault or error
     if fault:
         raise fault
 
 
 def retract(redis: Redis, worker_id: str, lanes: Iterable[Lane]) -> None:
-    """Take the heartbeat back: this worker has stopped in good order."""
+    """Remove the heartbeat of a worker that has shut down properly."""
     for members in _groups(lanes):
         keys = members[0].keys
         redis.delete(keys.worker(worker_id))
@@ -53,7 +53,7 @@ def retract(redis: Redis, worker_id: str, lanes: Iterable[Lane]) -> None:
 
 
 def _note(data: DataSet, found: bytes | None, lengths: list[int]) -> None:
-    """Remember the number of unfinished jobs, as long as they are those that the worker knows of."""
+    """Store the number of unfinished jobs, if Redis holds the data that the worker knows."""
     if found is not None and found.decode() == data.id:
         data.unfinished = sum(lengths)
 

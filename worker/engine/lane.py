@@ -1,4 +1,4 @@
-"""One lane of one worker: its slots, what runs in them, and what has ended but is not recorded yet."""
+"""The state of a lane in one worker: its slots, running jobs and completions that are not recorded yet."""
 
 import math
 import time
@@ -10,11 +10,11 @@ from producers.keys import LaneKeys
 
 @dataclass(frozen=True, slots=True)
 class LaneSlots:
-    """How many jobs of a lane one worker runs at a time.
+    """The number of jobs of a lane that one worker runs at a time.
 
     Attributes:
-        slots: at most so many, under a ceiling too.
-        weight: under a ceiling, its share beside the other lanes'.
+        slots: the largest number, under a ceiling too.
+        weight: under a ceiling, the lane's share relative to the other lanes.
     """
 
     lane: str
@@ -30,11 +30,11 @@ class Claim:
     were claimed together share their token.
 
     Attributes:
-        attempt: this one's number, from 1.
-        due_ms: when it could have run first, by Redis's clock.
-        claimed_ms: when it was leased, by Redis's clock.
-        effect: the attempt whose effect began and was never heard of again, or 0.
-        limit: the key of the limit that it was taken from; "" for none.
+        attempt: number of this attempt, from 1.
+        due_ms: time at which it could first run, by Redis's clock.
+        claimed_ms: time of the lease, by Redis's clock.
+        effect: the earlier attempt whose effect began with an unknown outcome, or 0.
+        limit: the key of the limit that it counts against; "" for none.
     """
 
     lane: str
@@ -47,12 +47,12 @@ class Claim:
     token: str
     limit: str = ""
     taken_at: float = field(default_factory=time.monotonic)
-    """When this process got it, by its own monotonic clock."""
+    """Time at which this process received it, by its own monotonic clock."""
 
 
 @dataclass(slots=True)
 class Completion:
-    """How a claimed job ended, on its way to Redis."""
+    """The outcome of a claimed job, to be recorded in Redis."""
 
     claim: Claim
     outcome: str
@@ -61,18 +61,18 @@ class Completion:
     result_life: timedelta
     reason: str = field(repr=False)
     sent_before: bool = False
-    """Whether it was sent and no reply came: it may have been recorded then."""
+    """True if it was sent and no reply came: Redis may have recorded it."""
 
 
 @dataclass(slots=True)
 class Lane:
-    """The state of one lane. Owned by the event loop; nobody else writes it.
+    """The state of one lane. Only the event loop writes it.
 
     Attributes:
-        claimable: whether one claim may find something: set by a wake-up, a due time and the safety poll.
-        has_more: whether the last claim left something due behind: as long as it does, claim without being told.
-        next_due: how long after the last claim the next job is due or a lease lapses; None: nothing waits.
-        due_at: the same as an instant of the event loop's clock.
+        claimable: True if a claim may find a job: set by a wake-up, a due time and the safety poll.
+        has_more: True if the last claim left due jobs behind; then claim again without a wake-up.
+        next_due: time from the last claim until the next job is due or a lease lapses; None: nothing waits.
+        due_at: the same as a time of the event loop's clock.
     """
 
     keys: LaneKeys
@@ -85,9 +85,9 @@ class Lane:
     next_due: timedelta | None = None
     due_at: float = math.inf
     rest_until: float = -math.inf
-    """Until then it is left alone: one of its keys holds what it must not."""
+    """The end of its rest, after one of its keys was found to hold a wrong type of data."""
     broken: bool = False
-    """Whether its last turn failed for that."""
+    """True if its last turn failed because of such a key."""
     reserved: int = 0
     """Slots for which a claim is under way."""
 
@@ -98,42 +98,42 @@ class Lane:
 
     @property
     def free(self) -> int:
-        """Slots in which nothing runs and for which nothing is asked."""
+        """Number of slots without a running job or a claim under way."""
         return self.slots - len(self.running) - self.reserved
 
     @property
-    def wants(self) -> bool:
-        """Whether a claim now could fill a slot."""
+    def can_claim(self) -> bool:
+        """True if a claim now could fill a slot."""
         return (self.claimable or self.has_more) and self.free > 0
 
     def take_ended(self) -> list[Completion]:
-        """What ended since the last time, on its way to Redis."""
+        """Remove and return the completions since the last call."""
         ended, self.ended = self.ended, []
         return ended
 
     @property
-    def to_be_looked_at(self) -> bool:
-        """Whether it was woken and has a slot; whether there is one under the ceiling is another matter."""
+    def needs_look(self) -> bool:
+        """True if it was woken and has a free slot, regardless of the ceiling."""
         return self.claimable and self.free > 0
 
     @property
     def taken(self) -> int:
-        """Slots in which something runs or for which something is asked."""
+        """Number of slots with a running job or a claim under way."""
         return len(self.running) + self.reserved
 
     def reserve(self, count: int) -> int:
-        """Set slots aside for one claim; none for a look at what waits."""
+        """Reserve slots for one claim and return their number; 0 for a claim that only looks at the queue."""
         self.reserved += count
         self.claimable = False
         return count
 
     def release(self, count: int, now: float) -> None:
-        """The claim has been answered, and ``next_due`` is what it said."""
+        """Release the reserved slots after the claim's reply, which has set ``next_due``."""
         self.reserved -= count
         self.has_more = self.next_due is not None and self.next_due <= timedelta(0)
         self.due_at = math.inf if self.next_due is None else now + self.next_due.total_seconds()
 
-    def ask_again(self, count: int) -> None:
-        """The claim got no answer."""
+    def claim_failed(self, count: int) -> None:
+        """Release the reserved slots after a claim without a reply, so that the lane claims again."""
         self.reserved -= count
         self.claimable = True

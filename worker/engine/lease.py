@@ -1,8 +1,8 @@
-"""Lease renewal from a thread of its own, which a handler that blocks the event loop cannot starve.
+"""Lease renewal from a separate thread, which a handler that blocks the event loop cannot starve.
 
-The thread has its own connection and knows nothing but a snapshot of what runs. It tells the loop which
-leases were lost; the loop stops their handlers. When Redis is away it tries again twice a second: leases
-lapse then, and finishing is refused, which is right, because somebody else may have claimed the jobs.
+The thread has its own connection and reads a snapshot of the running attempts. It passes lost leases to the loop,
+which stops their handlers. While Redis is away it retries twice a second. Leases lapse then, and their outcomes
+are refused: another worker may have claimed the jobs.
 """
 
 import contextlib
@@ -25,22 +25,22 @@ _REDIS_REFUSED = event("redis.refused")
 
 _AGAIN_SECONDS = 0.5
 _ANSWER_SECONDS = 2.0
-"""For a round of renewals, connecting included: well below the lease."""
+"""Time limit of one round of renewals, connecting included: well below the lease."""
 
 Held = dict[LaneKeys, list[Claim]]
-"""Per lane, the attempts that run."""
+"""The running claims of each lane."""
 
 
 class Renewal:
-    """Renews all leases of a worker at a fixed pace.
+    """The thread that renews all leases of a worker at a fixed pace.
 
     Args:
-        redis: a synchronous client of this thread alone; with short timeouts, if it does not keep to a deadline.
-        held: returns what runs now; called from the thread, so it must only read.
-        on_lost: called from the thread with the attempts whose lease was lost.
-        on_cancelled: called from the thread with the attempts that somebody asked to stop.
-        report: called from the thread after each pace; sends the worker's heartbeat.
-        retract: called from the thread at the end; takes the heartbeat back.
+        redis: a synchronous client for this thread only; with short timeouts, if it does not support deadlines.
+        held: returns the running claims; called from the thread, so it must only read.
+        on_lost: called from the thread with the claims whose lease was lost.
+        on_cancelled: called from the thread with the claims of cancelled jobs.
+        report: called from the thread after each round; sends the worker's heartbeat.
+        retract: called from the thread at the end; removes the heartbeat.
     """
 
     def __init__(
@@ -64,16 +64,16 @@ class Renewal:
         self._report = report
         self._retract = retract
         self._renew = redis.register_script(script("renew"))
-        self._told = ""
+        self._logged_right = ""
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="lease-renewal", daemon=True)
 
     def start(self) -> None:
-        """Begin."""
+        """Start the thread."""
         self._thread.start()
 
     def stop(self) -> None:
-        """End, and wait until the thread has."""
+        """Stop the thread, wait for its end and close the client."""
         self._stop.set()
         self._thread.join()
         self._redis.close()
@@ -81,36 +81,36 @@ class Renewal:
     def _run(self) -> None:
         while not self._stop.wait(self._pace()):
             pass
-        with contextlib.suppress(RedisError, OSError), deadline(_ANSWER_SECONDS):  # it lapses by itself
+        with contextlib.suppress(RedisError, OSError), deadline(_ANSWER_SECONDS):  # else the heartbeat expires
             self._retract(self._redis)
 
     def _pace(self) -> float:
-        """Renew, and how many seconds to wait then: less when it failed, since every lease is running out."""
+        """Renew all leases and return the seconds until the next round: fewer after a failure."""
         try:
             with deadline(_ANSWER_SECONDS):
                 fault = self._renew_all()
                 self._report(self._redis)
             if fault:
                 raise fault
-        except (RedisError, OSError) as error:  # the event loop tells people that Redis is away
+        except (RedisError, OSError) as error:  # the event loop logs that Redis is away
             if not self._is_refused(error):
                 self._redis.connection_pool.disconnect()
             return min(self._every, _AGAIN_SECONDS)
-        except Exception as error:  # noqa: BLE001  a fault of ours must not let all leases lapse, and all to come
+        except Exception as error:  # noqa: BLE001  a bug must not end the thread, or all leases would lapse
             background.note("lease renewal", error)
             return min(self._every, _AGAIN_SECONDS)
         return self._every
 
     def _is_refused(self, error: Exception) -> bool:
-        """Whether a right is missing, which another connection would not change; told once."""
+        """Return True if the user lacks a right, which a new connection would not change; log each right once."""
         right = missing_right(error)
-        if right and right != self._told:
+        if right and right != self._logged_right:
             emit(_REDIS_REFUSED, right=right, part="lease renewal and heartbeat")
-        self._told = right or self._told
+        self._logged_right = right or self._logged_right
         return bool(right)
 
     def _renew_all(self) -> ResponseError | None:
-        """One lane after the other; a lane that cannot be renewed keeps none of the others from it."""
+        """Renew every lane in turn and return the first error; a lane that fails does not stop the others."""
         fault = None
         for keys, claims in self._held().items():
             try:

@@ -1,6 +1,6 @@
-"""What becomes of a job after an attempt: a pure decision over values.
+"""The outcome of an attempt: a pure decision over values.
 
-| what happened                                   | outcome                                        |
+| event                                           | outcome                                        |
 |-------------------------------------------------|------------------------------------------------|
 | the handler returned                            | done                                           |
 | it raised Suppress                              | suppressed: ended without being carried out    |
@@ -8,19 +8,20 @@
 | it raised TryLater, or any other error          | retry by the policy; dead past tries or age    |
 | it raised TryLater(charged=False)               | defer: no attempt is counted                   |
 | it raised TryLater(charged=False, bounded=True) | the same, within the policy's horizon          |
-| it ran out of its time                          | retry by the policy                            |
+| its time limit passed                           | retry by the policy                            |
 | the worker stopped it (shutdown, lease lost)    | defer                                          |
-| it raised arq's Retry                           | retry after what it says                       |
-| it raised Park                                  | park: it waits, uncharged, until people decide |
+| it raised arq's Retry                           | retry after the wait that Retry names          |
+| it raised Park                                  | park: it waits, uncharged, for an operator     |
 
-Any other error means any: SystemExit, KeyboardInterrupt, arq's RetryJob, a CancelledError that nobody asked for.
+"Any other error" includes SystemExit, KeyboardInterrupt, arq's RetryJob, and a CancelledError that the worker did
+not cause.
 
-A retry that would start after the job's deadline is put off until the deadline, whatever the horizon: the job then
-comes up and ends as expired, which is what its sender asked for. The policy's last attempt is dead all the same.
+A retry that would start after the job's deadline is scheduled at the deadline, regardless of the horizon: the job
+then ends as expired, as its sender requested. After the policy's last attempt the job is dead all the same.
 
-A handler's own words are certain. When it was cancelled, or failed by accident, after its effect had begun,
-nobody knows whether the effect took place: the outcome is the same with a ``+``, which is counted as
-uncertain.
+The handler's own exceptions (GiveUp, TryLater, Park, Suppress) are certain. If it was cancelled or failed with
+another error after its effect had begun, the effect may or may not have taken place: the outcome is the same with
+a ``+``, which is counted as uncertain.
 """
 
 import asyncio
@@ -35,27 +36,27 @@ from arq.worker import Retry
 from jobs import Policy
 
 
-class _Word(Exception):
-    """A handler's word. Its reason may hold what a server said of a person, and is for the job's history alone."""
+class _HandlerDecision(Exception):
+    """A decision of a handler. Its reason may quote a server's reply, so it is stored in the history only."""
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}>"
 
 
-class GiveUp(_Word):
-    """A handler's word that no later attempt can succeed. The job becomes dead, with the reason."""
+class GiveUp(_HandlerDecision):
+    """A handler's decision that no later attempt can succeed. The job becomes dead, with the reason."""
 
 
-class TryLater(_Word):
-    """A handler's word that a later attempt may succeed.
+class TryLater(_HandlerDecision):
+    """A handler's decision that a later attempt may succeed.
 
     Args:
-        reason: kept in the job's history; may hold a server's reply, so it does not go to the log.
-        after: how long to wait; left out, the policy decides.
-        charged: False when the wait is not the job's fault (a limit, a pause, an account's quota).
-        bounded: an uncharged wait ends with the policy's horizon all the same. It is as long as the job has waited
-            already, at least ``after``, so that a job that is put off and put off is not tried every few seconds.
-        uncertain: the effect began and nobody knows whether it took place.
+        reason: stored in the job's history; may quote a server's reply, so it is not logged.
+        after: the wait; left out, the policy decides.
+        charged: False if the job did not cause the wait (a limit, a pause, an account's quota).
+        bounded: True to apply the policy's horizon to an uncharged wait too. The wait then equals the job's age,
+            at least ``after``, so that a job that is deferred repeatedly is not tried every few seconds.
+        uncertain: True if the effect began and its outcome is unknown.
     """
 
     def __init__(
@@ -77,21 +78,21 @@ class TryLater(_Word):
         self.uncertain = uncertain
 
 
-class Park(_Word):
-    """A handler's word that the job is to wait until people decide, as it is and uncharged: ``ops unpark``.
+class Park(_HandlerDecision):
+    """A handler's decision that the job waits, uncharged, for an operator: ``ops unpark``.
 
     Args:
-        reason: told to people; may hold a server's reply, so it does not go to the log.
-        why: one word for this sort of waiting, by which people and metrics tell it from others.
-        uncertain: the effect began and nobody knows whether it took place.
+        reason: shown to operators; may quote a server's reply, so it is not logged.
+        why: one word for the type of waiting, shown to operators and used in metrics.
+        uncertain: True if the effect began and its outcome is unknown.
 
     Raises:
-        ValueError: a word that is the engine's own.
+        ValueError: a word that is reserved for the engine.
     """
 
     def __init__(self, reason: str, *, why: str = "decision", uncertain: bool = False) -> None:
         if why in ("kind", "version"):
-            raise ValueError(f"why: {why!r} is for jobs that a worker cannot run")
+            raise ValueError(f"why: {why!r} is reserved for jobs that a worker cannot run; choose another word")
         super().__init__(reason)
         self.reason = reason
         self.why = why
@@ -99,10 +100,10 @@ class Park(_Word):
 
 
 class Suppress(Exception):
-    """A handler's word that the job ends here without being carried out, as was asked for before: counted apart.
+    """A handler's decision that the job ends without being carried out, by an earlier request; counted separately.
 
     Args:
-        result: kept in the place of what the handler would have returned.
+        result: stored in place of the handler's return value.
     """
 
     def __init__(self, result: object) -> None:
@@ -111,15 +112,16 @@ class Suppress(Exception):
 
 
 class TimedOut(Exception):
-    """An attempt took longer than it may.
+    """An attempt exceeded its time limit.
 
     Args:
-        stopped: whether its handler ended when it was cancelled.
+        stopped: True if its handler ended on its cancellation.
     """
 
     def __init__(self, limit: timedelta | None, *, stopped: bool = True) -> None:
         seconds = 0 if limit is None else limit.total_seconds()
-        super().__init__(f"no end within {seconds:g} s" + ("" if stopped else ", nor when it was cancelled"))
+        ignored = "" if stopped else " and did not end on its cancellation"
+        super().__init__(f"the handler ran longer than {seconds:g} s{ignored}")
 
 
 OutcomeKind = Literal[
@@ -141,11 +143,11 @@ OutcomeKind = Literal[
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What to record.
+    """The outcome of an attempt, to be recorded.
 
     Attributes:
         delay: for retry, defer and park, in Redis's time.
-        why, needs: for park: the sort of waiting, and what the job waits for, ``kind@version``.
+        why, needs: for park: the type of waiting, and the needed ``kind@version``.
     """
 
     kind: OutcomeKind
@@ -156,13 +158,13 @@ class Outcome:
 
 
 RELOOK = timedelta(hours=1)
-"""After which a worker looks again at a job that none could run; each that can lets it go at its own start."""
+"""Wait until a worker claims a parked job again; a worker that can run it releases it earlier, at its start."""
 FOR_GOOD = timedelta(days=36_525)
-"""As good as for ever: until people decide."""
+"""A hundred years: until an operator decides."""
 DONE = Outcome("done")
 _UNCHARGED_WAIT = timedelta(seconds=30)
 _REASON_LIMIT = 4000
-"""Characters of a reason that are kept."""
+"""Largest number of characters of a stored reason."""
 
 
 def decide(  # noqa: PLR0911  one return per row of the table above
@@ -175,17 +177,17 @@ def decide(  # noqa: PLR0911  one return per row of the table above
     stopped: bool = False,
     left: timedelta | None = None,
 ) -> Outcome:
-    """The outcome of one attempt.
+    """Return the outcome of one attempt.
 
     Args:
-        error: what the handler raised, or None when it returned.
-        attempt: this one's number, from 1.
-        age: since the job was enqueued, or was to run first.
-        effect_begun: whether the handler had begun an effect that cannot be taken back.
-        stopped: whether the worker told the handler to stop.
-        left: how long until the job's deadline, if it has one.
+        error: the handler's exception, or None if it returned.
+        attempt: number of this attempt, from 1.
+        age: time since the job was enqueued, or since its requested delay ended.
+        effect_begun: True if the handler had begun an effect that cannot be undone.
+        stopped: True if the worker stopped the handler.
+        left: time until the job's deadline, if it has one.
     """
-    again = partial(_again, attempt=attempt, age=age, policy=policy, left=left)
+    again = partial(_retry, attempt=attempt, age=age, policy=policy, left=left)
     match error:
         case None:
             return DONE
@@ -204,26 +206,26 @@ def decide(  # noqa: PLR0911  one return per row of the table above
             return Outcome("defer+" if effect_begun else "defer")
         case Retry():
             wait = timedelta(milliseconds=error.defer_score or 0)
-            return again(wait, f"Retry asked for {wait}")
+            return again(wait, f"Retry requested after {wait}")
         case TryLater():
             wait = wait_before(attempt, policy) if error.after is None else error.after
             return again(wait, error.reason, uncertain=error.uncertain)
         case _:
             wait = wait_before(attempt, policy)
-            return again(wait, words_of(error), uncertain=effect_begun)
+            return again(wait, error_text(error), uncertain=effect_begun)
 
 
-def words_of(error: BaseException) -> str:
-    """Type and words of an error, also of one whose words cannot be read."""
+def error_text(error: BaseException) -> str:
+    """Return type and message of an error, also if its ``str`` raises."""
     try:
-        words = str(error)
-    except Exception:  # noqa: BLE001  of whatever sort: it is somebody else's class
-        words = "its words cannot be read"
-    return f"{type(error).__name__}: {words}"
+        message = str(error)
+    except Exception:  # noqa: BLE001  any: the class may come from any library
+        message = "its message cannot be read"
+    return f"{type(error).__name__}: {message}"
 
 
 def plain_text(reason: object) -> str:
-    r"""A reason as it can be kept: text that UTF-8 has, and not without end.
+    r"""Return a reason as it can be stored: valid UTF-8, cut to the longest length.
 
     >>> plain_text("a lone \udc80 surrogate")
     'a lone \\udc80 surrogate'
@@ -233,28 +235,32 @@ def plain_text(reason: object) -> str:
 
 
 def wait_before(attempt: int, policy: Policy) -> timedelta:
-    """The policy's wait after this attempt failed, with its jitter."""
+    """Return the policy's wait after this failed attempt, with jitter."""
     longest, first = policy.longest_wait.total_seconds(), policy.first_wait.total_seconds()
     wait = timedelta(seconds=min(longest, first * policy.factor ** min(attempt - 1, 64)))
-    return wait * _moved(policy)
+    return wait * _jitter(policy)
 
 
 def _put_off(error: TryLater, age: timedelta, policy: Policy, left: timedelta | None) -> Outcome:
-    """Later, uncharged, but not later than the policy's horizon."""
-    backing_off = min(policy.longest_wait, max(policy.first_wait, age)) * _moved(policy)
+    """Return an uncharged deferral within the policy's horizon, or dead beyond it."""
+    backing_off = min(policy.longest_wait, max(policy.first_wait, age)) * _jitter(policy)
     wait = max(error.after or timedelta(0), backing_off)
     if left is not None and wait >= left:
         return Outcome("defer", max(left, timedelta(0)), error.reason)
     if age + wait > policy.horizon:
-        return Outcome("dead", reason=f"older than {policy.horizon} at the next attempt: {error.reason}")
+        return Outcome("dead", reason=_too_old(policy, error.reason))
     return Outcome("defer", wait, error.reason)
 
 
-def _moved(policy: Policy) -> float:
+def _too_old(policy: Policy, reason: str) -> str:
+    return f"the job would be older than {policy.horizon} at the next attempt: {reason}"
+
+
+def _jitter(policy: Policy) -> float:
     return 1 + policy.jitter * random.uniform(-1, 1)  # noqa: S311  jitter, not a secret
 
 
-def _again(
+def _retry(
     wait: timedelta,
     reason: str,
     *,
@@ -271,7 +277,5 @@ def _again(
     if left is not None and wait >= left:
         return Outcome("retry+" if uncertain else "retry", max(left, timedelta(0)), reason)
     if age + wait > policy.horizon:
-        return Outcome(
-            "dead+" if uncertain else "dead", reason=f"older than {policy.horizon} at the next attempt: {reason}"
-        )
+        return Outcome("dead+" if uncertain else "dead", reason=_too_old(policy, reason))
     return Outcome("retry+" if uncertain else "retry", wait, reason)

@@ -1,11 +1,12 @@
-"""Parked jobs: those that wait for a worker that knows their kind and version, or for people.
+"""Parked jobs: jobs that wait for a worker with their kind and version, or for an operator.
 
-A job that no handler here can run is put aside: it keeps its attempts, stays in its queue with a far due time, and
-a note beside it says why and what it needs, ``kind@version``. A worker that starts, or that reaches Redis again,
-lets go what it can run; and once a minute, because during a deployment a job that was let go may be taken, and put
-aside again, by a worker that still cannot run it. Should nobody ever let it go, it is looked at again in an hour.
+A job without a handler here is parked: it keeps its attempts, stays in its queue with a due time in the far
+future, and has a note with the reason and the ``kind@version`` that it needs. A worker releases the parked jobs
+that it can run at its start, when it reaches Redis again, and once a minute: during a deployment, a worker that
+still cannot run a released job may claim and park it again. Without any release, a worker claims the job again
+after an hour.
 
-What waits for people (:class:`.outcome.Park`) is theirs to let go: ``ops unpark``.
+Jobs that wait for an operator (:class:`.outcome.Park`) are released by ``ops unpark`` only.
 """
 
 import asyncio
@@ -32,26 +33,26 @@ Release = Callable[[Lane, Mapping[str, int]], Awaitable[int]]
 
 
 def note(outcome: Outcome) -> bytes:
-    """What is kept beside a parked job."""
+    """Return the note stored with a parked job."""
     return orjson.dumps({"why": outcome.why, "needs": outcome.needs, "reason": outcome.reason})
 
 
 def abilities(functions: Mapping[str, object]) -> dict[str, int]:
-    """What a worker knows: the newest version of each kind's payload, and of the envelope.
+    """Return the newest version that a worker knows of each kind's payload, and of the envelope.
 
     Args:
-        functions: arq's own crons may be among them; no job of ours is of such a kind.
+        functions: may contain arq's own crons, which are not kinds of jobs and are left out.
     """
     known = {kind: known_version(one) for kind, one in functions.items() if isinstance(one, Function)}
     return {ENVELOPE: VERSION, **known}
 
 
 class Parking:
-    """Lets go, in this worker's lanes, what it can run.
+    """The loop that releases parked jobs of this worker's lanes.
 
     Args:
-        release: does it for one lane; how many were let go.
-        freed: called when any were.
+        release: releases the jobs of one lane that a worker can run; returns their number.
+        freed: called after jobs of a lane were released.
     """
 
     def __init__(
@@ -68,21 +69,21 @@ class Parking:
         self._look_now = asyncio.Event()
 
     def look_again(self) -> None:
-        """Redis is back: whatever is there now may have been parked by others."""
+        """Start the next round now: while Redis was away, other workers may have parked jobs."""
         self._look_now.set()
 
     async def run(self) -> None:
-        """Look until cancelled. Faults of Redis are waited out; who works on the lane tells people of them."""
+        """Release jobs every minute until cancelled. If Redis is away, retry; the pump logs that fault."""
         while True:
             self._look_now.clear()
-            answers = [await self._look(lane) for lane in self._lanes]
-            pause = _LOOK_SECONDS if all(answers) else _ASK_AGAIN_SECONDS
+            succeeded = [await self._release_jobs(lane) for lane in self._lanes]
+            pause = _LOOK_SECONDS if all(succeeded) else _ASK_AGAIN_SECONDS
             with suppress(TimeoutError):
                 async with asyncio.timeout(pause):
                     await self._look_now.wait()
 
-    async def _look(self, lane: Lane) -> bool:
-        """Whether Redis answered."""
+    async def _release_jobs(self, lane: Lane) -> bool:
+        """Release a lane's jobs and return True if Redis responded."""
         try:
             released = await self._release(lane, self._abilities)
         except (RedisError, OSError, TimeoutError):

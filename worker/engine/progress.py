@@ -1,9 +1,9 @@
-"""How far a long job is, told by its handler as ``ctx["progress"](done, total, note)`` and shown by ``ops why``.
+"""Progress of a long job, reported by its handler as ``ctx["progress"](done, total, note)``, shown by ``ops why``.
 
-A handler may tell as often as it likes, also from a thread: at most two writes a second leave, and the last word
-wins. A write that fails is not repeated; the next one tells more, and that Redis is away is told elsewhere. The
-script is fenced, so that a handler that lost its lease tells nothing about another attempt; and what was told is
-forgotten when the attempt ends.
+A handler may report at any rate, also from a thread: at most two writes per second are sent, with the latest
+report. A failed write is not repeated, because the next one replaces it; the pump logs that Redis is away. The
+script is fenced, so that a handler that lost its lease cannot report about another attempt. The progress is
+deleted when the attempt ends.
 """
 
 import asyncio
@@ -22,17 +22,17 @@ _NOTE_LIMIT = 200
 
 
 class Progress:
-    """One attempt's progress. Calling it never waits.
+    """The progress of one attempt. Calling it does not block.
 
     Args:
-        write: stores it for a claim, under a key; fenced.
-        loop: in which to write.
+        write: stores the progress of a claim, under a key; fenced.
+        loop: the event loop for the writes.
 
     Example:
         context["progress"](40, 200, "nodes")
     """
 
-    __slots__ = ("_claim", "_closed", "_key", "_latest", "_loop", "_task", "_telling", "_write")
+    __slots__ = ("_claim", "_closed", "_key", "_latest", "_loop", "_scheduled", "_task", "_write")
 
     def __init__(
         self,
@@ -44,49 +44,53 @@ class Progress:
         self._write, self._claim, self._key = write, claim, key
         self._loop = loop
         self._latest: bytes | None = None
-        self._telling = self._closed = False
+        self._scheduled = self._closed = False
         self._task: asyncio.Task[None] | None = None
 
     def __call__(self, done: float, total: float, note: str = "") -> None:
-        """Tell how far it is.
+        """Report the progress.
 
         Args:
-            done, total: in whatever unit; from 0, and total above 0.
-            note: what is being counted or done, one line of at most 200 characters, for people. No private data:
+            done, total: in any unit; done from 0, total above 0.
+            note: the counted thing or the current step, one line of at most 200 characters. No private data:
                 operators see it.
 
         Raises:
-            ValueError: numbers that cannot be, or a note that is no such line.
+            ValueError: a number out of range, or an invalid note.
         """
         if not (math.isfinite(done) and math.isfinite(total) and done >= 0 and total > 0):
-            raise ValueError(f"progress: {done!r} of {total!r} is not a part of a whole")
+            raise ValueError(
+                f"progress: done ({done!r}) must be finite and at least 0, total ({total!r}) finite and above 0"
+            )
         if len(note) > _NOTE_LIMIT or not note.isprintable():
-            raise ValueError(f"progress: a note is one line of at most {_NOTE_LIMIT} characters")
+            raise ValueError(
+                f"progress: note ({len(note)} characters) must be one printable line of at most {_NOTE_LIMIT}"
+            )
         self._latest = orjson.dumps({"done": done, "total": total, "note": note, "attempt": self._claim.attempt})
-        if not self._telling:
-            self._telling = True
-            self._loop.call_soon_threadsafe(self._begin)
+        if not self._scheduled:
+            self._scheduled = True
+            self._loop.call_soon_threadsafe(self._start_writing)
 
     def close(self) -> None:
-        """The attempt is over: tell nothing more."""
+        """Stop writing: the attempt is over."""
         self._closed = True
         if self._task is not None:
             self._task.cancel()
 
-    def _begin(self) -> None:
+    def _start_writing(self) -> None:
         if self._task is None and not self._closed:
-            self._task = background.once("progress", self._tell())
+            self._task = background.once("progress", self._write_all())
 
-    async def _tell(self) -> None:
+    async def _write_all(self) -> None:
         try:
-            while latest := self._take():
+            while latest := self._take_latest():
                 with suppress(RedisError, OSError, TimeoutError):
                     await self._write(self._claim, self._key, latest)
                 await asyncio.sleep(_PAUSE_SECONDS)
         finally:
             self._task = None
 
-    def _take(self) -> bytes | None:
-        self._telling = False  # whoever tells from here on, also a thread, has another look begun
+    def _take_latest(self) -> bytes | None:
+        self._scheduled = False  # a report from here on, also from a thread, schedules the next write
         latest, self._latest = self._latest, None
         return latest

@@ -1,21 +1,21 @@
 """The pump: moves jobs between Redis and the slots of one process.
 
-A turn records what ended and claims what is due, in one round trip. Up to two turns are under way at a time:
-while Redis works on one half of the slots, the jobs of the other half run. For that the two must not leave
-together, since their replies would come together too, and each side would wait while the other works: one
-begins at a time, and the next one before the jobs that a reply brought. Between turns the pump rests until a
-job ends, a lane is woken, a job falls due, a lease may have lapsed, or a second is over (the safety poll,
-which also finds the jobs of stock arq producers).
+A turn records completions and claims due jobs, in one round trip. Up to two turns are under way at a time: while
+Redis works on one half of the slots, the jobs of the other half run. The two must not be sent together, since
+their replies would arrive together too, and each side would wait while the other works: one begins at a time, and
+the next one before the jobs of a reply start. Between turns the pump rests until a job ends, a lane is woken, a
+job becomes due, a lease may have lapsed, or a second is over (the safety poll, which also finds the jobs of stock
+arq producers).
 
-Under a ceiling, lanes share the slots (:mod:`worker.engine.shared_slots`). While all are taken, a lane that
-was woken is still looked at, with a claim of no job: so it is known to have work when the next slot falls free,
-and its wake token goes on to a worker that has one.
+Under a ceiling, lanes share the slots (:mod:`worker.engine.shared_slots`). While all slots are taken, the pump
+sends a claim of no job for a woken lane: so the lane is known to have work when the next slot becomes free, and
+its wake token passes to a worker with a free slot.
 
-A lane whose keys hold what they must not rests alone, a second at a time, and a log line names the key; the other
-lanes go on.
+A lane with a wrong type of data under one of its keys rests alone, a second at a time, and a log line names the
+key; the other lanes continue.
 
-Redis away is a longer rest: running jobs go on, their outcomes wait here, and the pump tries again with
-jittered pauses of up to a second for as long as it takes.
+While Redis is away, running jobs continue, their outcomes wait here, and the pump retries without end, with
+jittered pauses of up to a second.
 """
 
 import asyncio
@@ -47,11 +47,11 @@ _LONGEST_PAUSE = 1.0
 _LANE_REST = 1.0
 
 Endings = list[tuple[Lane, list[Completion]]]
-Wanted = list[tuple[Lane, int]]
+ClaimCounts = list[tuple[Lane, int]]
 
 
 def _code(error: Exception) -> str:
-    """The code of a refusal by Redis, like ``LOADING``; "" when it said nothing.
+    """Return the code of Redis's error reply, like ``LOADING``; "" if there was no reply.
 
     >>> _code(ConnectionError("the connection to Redis was lost"))
     ''
@@ -61,12 +61,12 @@ def _code(error: Exception) -> str:
 
 
 class Pump:
-    """Turns until it is told to stop.
+    """The loop that fills the slots of some lanes and records completions.
 
     Args:
-        lanes: whose slots are to be filled.
-        start: begins a claimed job.
-        ceiling: how many may run at a time in all lanes of the worker together.
+        lanes: the lanes to fill.
+        start: starts a claimed job.
+        ceiling: the slots that all lanes of the worker share.
     """
 
     def __init__(
@@ -82,27 +82,27 @@ class Pump:
         self._wake = wake
         self._start = start
         self._ceiling = ceiling
-        ceiling.tell(self.kick)
+        ceiling.on_change(self.kick)
         self._by_name = {lane.name: lane for lane in lanes}
         self._kicked = asyncio.Event()
         self._turns: set[asyncio.Task[None]] = set()
-        self._asked = 0
-        """Turns that wait for their reply."""
+        self._in_flight = 0
+        """Number of turns that wait for their reply."""
         self._polled_at = -math.inf
         self._resume_at = -math.inf
         self.failed_turns = 0
         self.on_back: Callable[[], None] = lambda: None
-        """Called when Redis answers again."""
+        """Called when Redis responds again."""
         self.claiming = True
-        """False: record outcomes, claim nothing more."""
+        """False to record outcomes only."""
 
     def kick(self) -> None:
-        """Something has changed: look again, unless the end of a turn will do that in a moment anyway."""
-        if self._asked < _TURNS_AT_ONCE:
+        """End the rest after a change, unless the end of a turn is about to do that anyway."""
+        if self._in_flight < _TURNS_AT_ONCE:
             self._kicked.set()
 
     async def run(self, finished: Callable[[], bool]) -> None:
-        """Turn and rest until ``finished``."""
+        """Alternate turns and rests until ``finished`` returns True."""
         while not finished():
             self._mark_due()
             self._begin_turn()
@@ -113,75 +113,77 @@ class Pump:
 
     @property
     def idle(self) -> bool:
-        """Whether every outcome is recorded."""
+        """True if every outcome is recorded."""
         return not self._turns and not any(lane.ended for lane in self._lanes)
 
     def _begin_turn(self) -> None:
-        if self._asked >= _TURNS_AT_ONCE or asyncio.get_running_loop().time() < self._resume_at:
+        if self._in_flight >= _TURNS_AT_ONCE or asyncio.get_running_loop().time() < self._resume_at:
             return
-        endings = [(lane, lane.take_ended()) for lane in self._fit if lane.ended]
+        endings = [(lane, lane.take_ended()) for lane in self._active_lanes if lane.ended]
         if any(one.claim.limit for _, ended in endings for one in ended):
-            self._places_are_free()
-        wanted = self._wanted() if self.claiming else []
-        if not endings and not wanted:
+            self._claim_waiting_lanes()
+        counts = self._claim_counts() if self.claiming else []
+        if not endings and not counts:
             return
-        self._asked += 1
-        turn = asyncio.create_task(self._turn(endings, wanted))
+        self._in_flight += 1
+        turn = asyncio.create_task(self._turn(endings, counts))
         self._turns.add(turn)
         turn.add_done_callback(self._turn_over)
 
-    def _wanted(self) -> Wanted:
-        """What each lane is to ask for; nothing, only to look, where it was woken and all slots are taken."""
-        fit, now = self._fit, asyncio.get_running_loop().time()
-        shares = zip(fit, self._ceiling.shares(fit, now), strict=True)
-        return [(lane, lane.reserve(count)) for lane, count in shares if count or lane.to_be_looked_at]
+    def _claim_counts(self) -> ClaimCounts:
+        """Return the number of jobs to claim per lane; 0 for a woken lane while all slots are taken."""
+        active, now = self._active_lanes, asyncio.get_running_loop().time()
+        shares = zip(active, self._ceiling.shares(active, now), strict=True)
+        return [(lane, lane.reserve(count)) for lane, count in shares if count or lane.needs_look]
 
     @property
-    def _fit(self) -> list[Lane]:
+    def _active_lanes(self) -> list[Lane]:
         """The lanes that do not rest."""
         now = asyncio.get_running_loop().time()
         return [lane for lane in self._lanes if lane.rest_until <= now]
 
-    def _places_are_free(self) -> None:
-        """A place of a limit is given back in this turn: lanes with something waiting are asked in their order,
-        so that the lane of the job that ended does not take it again and again."""  # noqa: D205, D209  one sentence
+    def _claim_waiting_lanes(self) -> None:
+        """Let every lane with waiting jobs claim in the turn that frees a place of a limit.
+
+        Otherwise the lane of the ended job would take the place again and again.
+        """
         for lane in self._lanes:
             lane.claimable = lane.claimable or lane.next_due is not None
 
     def _turn_over(self, turn: "asyncio.Task[None]") -> None:
         self._turns.discard(turn)
         self._kicked.set()
-        self._ceiling.changed()
+        self._ceiling.notify()
         if not turn.cancelled() and (fault := turn.exception()):
             background.note("turn", fault)
 
-    async def _turn(self, endings: Endings, wanted: Wanted) -> None:
+    async def _turn(self, endings: Endings, counts: ClaimCounts) -> None:
         try:
-            turn = await self._store.turn(endings, wanted)
+            turn = await self._store.turn(endings, counts)
         except (RedisError, OSError, TimeoutError) as error:
-            self._put_off(endings, wanted, error)
+            self._restore(endings, counts, error)
             return
-        except Exception:  # a fault of ours must cost no slot and no outcome
-            self._put_off(endings, wanted, None)
+        except Exception:  # a bug must not lose a slot or an outcome
+            self._restore(endings, counts, None)
             raise
         finally:
-            self._asked -= 1
+            self._in_flight -= 1
         now = asyncio.get_running_loop().time()
-        for lane, count in wanted:
+        for lane, count in counts:
             lane.release(count, now)
-        self._take_back(turn)
+        self._keep_unrecorded(turn)
         if turn.error:
             self._pause(turn.error)
         elif self.failed_turns:
             emit(_REDIS_BACK, failed_turns=self.failed_turns)
             self.failed_turns = 0
             self.on_back()
-        self._take_over(turn)
-        for lane in {lane.name: lane for lane, _ in (*endings, *wanted)}.values():
-            await self._take_fault(lane, turn.faults.get(lane.name))
+        self._start_claims(turn)
+        for lane in {lane.name: lane for lane, _ in (*endings, *counts)}.values():
+            await self._note_fault(lane, turn.faults.get(lane.name))
 
-    async def _take_fault(self, lane: Lane, fault: Exception | None) -> None:
-        """A lane that cannot be worked on rests; people are told once, and once more when it goes on."""
+    async def _note_fault(self, lane: Lane, fault: Exception | None) -> None:
+        """Let a faulty lane rest; log the fault once, and once more when the lane works again."""
         if fault is None:
             if lane.broken:
                 emit(_LANE_MENDED, lane=lane.name)
@@ -197,15 +199,15 @@ class Pump:
             keys = []
         emit(_LANE_BROKEN, lane=lane.name, error=str(fault), keys=keys)
 
-    def _take_back(self, turn: Turn) -> None:
+    def _keep_unrecorded(self, turn: Turn) -> None:
         for completion in turn.unrecorded:
             self._by_name[completion.claim.lane].ended.append(completion)
         for completion in turn.refused:
-            told = _JOB_UNCONFIRMED if completion.sent_before else _JOB_REFUSED
-            emit(told, job_id=completion.claim.id, lane=completion.claim.lane)
+            refusal = _JOB_UNCONFIRMED if completion.sent_before else _JOB_REFUSED
+            emit(refusal, job_id=completion.claim.id, lane=completion.claim.lane)
 
-    def _take_over(self, turn: Turn) -> None:
-        """Begin the jobs, and before them the turn that Redis is to work on meanwhile."""
+    def _start_claims(self, turn: Turn) -> None:
+        """Start the claimed jobs, and first the turn on which Redis works meanwhile."""
         for claim in turn.claims:
             self._by_name[claim.lane].running.add(claim)
         if turn.claims:
@@ -213,14 +215,14 @@ class Pump:
         for claim in turn.claims:
             self._start(self._by_name[claim.lane], claim)
 
-    def _put_off(self, endings: Endings, wanted: Wanted, error: Exception | None) -> None:
-        """The round trip failed: keep the outcomes, ask again after a pause."""
+    def _restore(self, endings: Endings, counts: ClaimCounts, error: Exception | None) -> None:
+        """Keep the outcomes of a failed round trip, and retry it after a pause."""
         for lane, ended in endings:
             for completion in ended:
                 completion.sent_before = True
             lane.ended[:0] = ended
-        for lane, count in wanted:
-            lane.ask_again(count)
+        for lane, count in counts:
+            lane.claim_failed(count)
         self._pause(error)
 
     def _pause(self, error: Exception | None) -> None:
@@ -235,9 +237,9 @@ class Pump:
         self._resume_at = asyncio.get_running_loop().time() + jittered
 
     async def _rest(self, finished: Callable[[], bool]) -> None:
-        """Until somebody kicks, or something falls due."""
-        known = self._ceiling.room < 1  # that a lane has more is enough; its token is for those who have a slot
-        free = [lane.keys.wake for lane in self._fit if lane.free > 0 and not (known and lane.has_more)]
+        """Wait until a kick, or until the next job or lease is due."""
+        full = self._ceiling.room < 1  # then the wake token of a lane with more jobs is left to other workers
+        free = [lane.keys.wake for lane in self._active_lanes if lane.free > 0 and not (full and lane.has_more)]
         await self._wake.watch(frozenset(free if self.claiming else ()))
         if finished():
             return
@@ -247,14 +249,14 @@ class Pump:
         self._kicked.clear()
 
     def _could_turn(self) -> bool:
-        """Whether only a pause keeps a turn from beginning; else the end of a job or of a turn brings the next."""
-        if self._asked == _TURNS_AT_ONCE:
+        """Return True if only a pause delays the next turn; otherwise the end of a job or a turn starts it."""
+        if self._in_flight == _TURNS_AT_ONCE:
             return False
-        fit = self._fit
-        if any(lane.ended for lane in fit):
+        active = self._active_lanes
+        if any(lane.ended for lane in active):
             return True
-        wanting = [lane for lane in fit if self.claiming and lane.wants]
-        return bool(wanting) and (self._ceiling.room >= 1 or any(lane.to_be_looked_at for lane in wanting))
+        claiming = [lane for lane in active if self.claiming and lane.can_claim]
+        return bool(claiming) and (self._ceiling.room >= 1 or any(lane.needs_look for lane in claiming))
 
     def _mark_due(self) -> None:
         now = asyncio.get_running_loop().time()
@@ -265,7 +267,7 @@ class Pump:
             lane.claimable = lane.claimable or poll or lane.due_at <= now
 
     def _next_look(self) -> float:
-        due = min((lane.due_at for lane in self._fit if lane.free > 0), default=math.inf)
+        due = min((lane.due_at for lane in self._active_lanes if lane.free > 0), default=math.inf)
         if self._could_turn():
             due = min(due, self._resume_at)
         return min(due, self._polled_at + _SAFETY_POLL)

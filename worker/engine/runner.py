@@ -1,17 +1,17 @@
-"""The attempts that one worker runs, each in a task of its own, and how they are stopped.
+"""The attempts that one worker runs, each in its own task, and the ways to stop them.
 
-An attempt is known by its claim (job id and token), never by the job id alone: a worker that was paused beyond a
-lease may claim a job that it still runs. The new attempt then waits until the old one has ended, whose outcome the
-fence refuses.
+An attempt is identified by its claim (job id and token), not by the job id alone: a worker that was paused beyond
+a lease may claim a job that it still runs. The new attempt then waits until the old one has ended, and the fence
+refuses the old one's outcome.
 
     claimed ──> runs ──> ended by its handler ──> recorded
                  │  ▲
-        told to stop│ (shutdown, lease lost, time limit, cancelled by people)
+           cancelled│ (shutdown, lease lost, time limit, job cancelled)
                  ▼  │
                stopping ──> 3 s later given up: recorded without its handler, and the slot is free
 
-Whatever a handler raises, and also if it never ends: its slot comes back, the attempt is charged as any failure is
-(uncharged only when the worker asked it to stop), and an attempt that was given up can begin no effect.
+The slot is freed for every exception of a handler, and also for a handler that never ends. The attempt is charged
+like any failure (uncharged only if the worker stopped it), and an attempt that was given up can begin no effect.
 """
 
 import asyncio
@@ -30,23 +30,23 @@ _JOB_WEDGED = event("job.wedged")
 _JOB_UNSTOPPABLE = event("job.unstoppable")
 
 STOP_SECONDS = 3.0
-"""For a handler to end after it was told to."""
+"""Time for a handler to end after its cancellation."""
 
 
 class StillRunning(Exception):
-    """The attempt before runs in this worker yet and cannot be stopped."""
+    """The previous attempt of the job still runs in this worker and does not stop."""
 
     def __init__(self) -> None:
-        super().__init__("the attempt before this one still runs in this worker and does not stop")
+        super().__init__("the previous attempt still runs in this worker and does not stop")
 
 
 class Runner:
-    """Runs claims.
+    """The running attempts of one worker.
 
     Args:
-        prepare: makes the attempt of a claim.
-        settled: told of each outcome.
-        ended: told when a slot of a lane is free.
+        prepare: creates the attempt of a claim.
+        settled: called with each outcome.
+        ended: called when a slot of a lane becomes free.
     """
 
     def __init__(
@@ -66,18 +66,18 @@ class Runner:
         self._when_over = self._over  # bound once: a new object for each attempt costs the collector's time
         self._attempts: dict[Claim, Attempt] = {}
         self._newest: dict[str, Attempt] = {}
-        """By job id; once that has ended, the one before, should it still run."""
+        """The newest running attempt by job id."""
 
     def __len__(self) -> int:
         return len(self._attempts)
 
     @property
     def tasks(self) -> "list[asyncio.Task[None]]":
-        """Of all attempts, those included that were given up and have not ended."""
+        """The tasks of all attempts, including attempts that were given up and have not ended."""
         return [it.task for it in self._attempts.values() if it.task]
 
     def start(self, lane: Lane, claim: Claim) -> None:
-        """Begin an attempt; if one of the same job still runs here, when that has ended."""
+        """Start an attempt; if an older one of the same job still runs here, after its end."""
         it = self._prepare(lane, claim)
         it.older = self._newest.get(claim.id)
         lane.running.add(claim)
@@ -86,7 +86,7 @@ class Runner:
         it.task.add_done_callback(partial(self._when_over, it))
 
     def stop(self, it: Attempt, reason: Stop) -> None:
-        """Cancel an attempt, and give it up if it does not end; the first reason counts."""
+        """Cancel an attempt, and give it up if it does not end; the first reason is kept."""
         if it.stopped or it.task is None or it.task.done():
             return
         it.stopped = reason
@@ -94,7 +94,7 @@ class Runner:
         self._loop.call_later(STOP_SECONDS, self._give_up, it)
 
     def stop_all(self) -> None:
-        """Hand back all that runs, uncharged."""
+        """Stop all attempts; their jobs return to the queue uncharged."""
         if self._attempts:
             emit(_WORKER_HANDED_BACK, running=len(self._attempts))
         for it in list(self._attempts.values()):
@@ -107,12 +107,12 @@ class Runner:
             self.stop(it, "lost")
 
     def stop_cancelled(self, claims: Iterable[Claim]) -> None:
-        """Stop the attempts of jobs that people cancelled."""
+        """Stop the attempts of cancelled jobs."""
         for it in self._unstopped(claims):
             self.stop(it, "cancelled")
 
     def stop_wedged(self, claims: Iterable[Claim], limit: timedelta) -> None:
-        """Stop the attempts that ran for longer than any may."""
+        """Stop the attempts that ran longer than the worker's limit."""
         for it in self._unstopped(claims):
             emit(_JOB_WEDGED, job_id=it.claim.id, seconds=limit.total_seconds())
             it.limit = limit
@@ -129,20 +129,20 @@ class Runner:
         self._settle(it, ended)
 
     async def _has_ended(self, older: Attempt) -> bool:
-        """Whether the attempt before is over, once it was told to stop."""
+        """Stop an older attempt and return True if it has ended."""
         self.stop_lost([older.claim])
         if older.task is not None:
             if older.over:
-                older.task.cancel()  # it was given up; once more
+                older.task.cancel()  # it was given up: cancel it once more
             await asyncio.wait([older.task], timeout=STOP_SECONDS)
         return not older.runs
 
     def _settle(self, it: Attempt, ended: AttemptResult) -> None:
-        """Free the slot and pass the outcome on, once."""
+        """Free the slot and pass the outcome on; a second call does nothing."""
         if it.over:
             return
         it.over = True
-        outcome = ended.outcome if it.stopped is None else _as_asked(it, ended.outcome)
+        outcome = ended.outcome if it.stopped is None else _outcome_if_cancelled(it, ended.outcome)
         it.lane.running.discard(it.claim)
         self._settled(outcome)
         result = ended.result if outcome is ended.outcome else b""
@@ -167,26 +167,26 @@ class Runner:
             fault = None if task.cancelled() else task.exception()
             self._settle(it, self._ended_for(it, fault or asyncio.CancelledError()))
         elif it.stopped and not task.cancelled():
-            task.exception()  # of one that was given up: nobody asks any more
+            task.exception()  # retrieve it, or asyncio logs it: the attempt was given up and has its outcome
         self._slot_free(it.lane)
 
     def _remember(self, older: Attempt | None) -> None:
-        """The next attempt must wait for one that was given up and still runs."""
+        """Remember an older attempt that still runs, so that the job's next attempt waits for it."""
         while older is not None and not older.runs:
             older = older.older
         if older is not None:
             self._newest[older.claim.id] = older
 
     def _ended_for(self, it: Attempt, fault: BaseException) -> AttemptResult:
-        """How an attempt ends that did not end itself: it was told to, or a fault of the engine is charged."""
+        """Return the result of an attempt without a handler's outcome: deferred if stopped, else charged."""
         if it.stopped and it.stopped != "time":
             wait = timedelta(seconds=STOP_SECONDS) if it.began else timedelta(0)  # this process ends first
             return AttemptResult(Outcome("defer+" if it.effect.begun else "defer", wait))
         return conclude(it, self._handlers, it.meaning_of(fault))
 
 
-def _as_asked(it: Attempt, outcome: Outcome) -> Outcome:
-    """A handler that was stopped because somebody cancelled its job does not go back to the queue."""
+def _outcome_if_cancelled(it: Attempt, outcome: Outcome) -> Outcome:
+    """Return "cancelled" in place of a return to the queue, for an attempt whose job was cancelled."""
     if it.stopped != "cancelled":
         return outcome
     match outcome.kind:

@@ -1,17 +1,17 @@
-"""When a cron fires: a pure calendar in the organisation's zone.
+"""Schedules of crons: a pure calendar in the organisation's time zone.
 
-Local times are what people mean by "every day at 2:30", and twice a year they are not plain numbers. As in the
-crons of Unix, it matters whether a line names times of day or goes on all day long:
+"Every day at 2:30" means local time, and twice a year local times are missing or occur twice. As in Unix cron, it
+matters whether a schedule names times of day or fires all day long:
 
 | on the day when   | a local time that | hour and minute are named        | every hour, or every minute |
 |-------------------|-------------------|----------------------------------|-----------------------------|
 | clocks go forward | does not exist    | fires once, at the gap's end     | does not fire               |
 | clocks go back    | comes twice       | fires once, the first time       | fires both times            |
 
-So "at 2:30" fires once on each local day, and "every 15 minutes" never rests longer. A date that a zone left out
+So "at 2:30" fires once on each local day, and "every 15 minutes" never pauses longer. A date that a zone skipped
 (Apia had no 30th of December 2011) has no firing.
 
-A line that can never fire (the 30th of February) is refused when it is made, not waited for.
+A schedule that can never fire (the 30th of February) raises an error when it is constructed.
 """
 
 from collections.abc import Collection, Iterable, Iterator
@@ -22,8 +22,8 @@ from itertools import islice, product
 from zoneinfo import ZoneInfo
 
 _YEARS = 41
-"""Within which every possible date comes: the weekday of a leap day comes round in 28 years, or 40 over a
-century without one."""
+"""Years within which every possible date occurs: the weekday of a leap day recurs after 28 years, or after 40 over
+a century year that is not a leap year."""
 _DAY = timedelta(days=1)
 _LIMITS = {
     "month": range(1, 13),
@@ -36,19 +36,19 @@ _LIMITS = {
 
 
 class InvalidSchedule(ValueError):
-    """A cron line with a field out of range, or one that never fires."""
+    """A schedule has a field out of range, or never fires."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Schedule:
-    """A cron line; None is "every", a number or a set of numbers is "at".
+    """A cron schedule; None means "every", a number or a set of numbers means "at".
 
     Attributes:
-        weekday: 0 is Monday. Both day and weekday must fit when both are given.
-        zone: an IANA name; whose clock is meant.
+        weekday: 0 is Monday. If both day and weekday are given, both must match.
+        zone: the IANA name of the time zone of all fields.
 
     Raises:
-        InvalidSchedule: see there.
+        InvalidSchedule: a field is out of range, or the schedule never fires.
 
     Example:
         >>> Schedule(hour=2, minute=30, zone="Europe/Madrid").next_after(datetime(2026, 3, 28, 12, tzinfo=UTC))
@@ -67,13 +67,14 @@ class Schedule:
         for name, limits in _LIMITS.items():
             values = self._values(name)
             if not values or not values <= set(limits):
-                raise InvalidSchedule(f"{name}: {getattr(self, name)!r} is not within {limits[0]} to {limits[-1]}")
+                wrong = getattr(self, name)
+                raise InvalidSchedule(f"{name}: must be within {limits[0]} to {limits[-1]}, not {wrong!r}")
         if next(self._dates(date(2000, 1, 1)), None) is None:
-            date_asked = f"month {self.month}, day {self.day}, weekday {self.weekday}"
-            raise InvalidSchedule(f"{date_asked}: no such date ever comes")
+            fields = f"month {self.month}, day {self.day}, weekday {self.weekday}"
+            raise InvalidSchedule(f"month, day, weekday: no date matches ({fields}); choose values of a real date")
 
     def next_after(self, instant: datetime) -> datetime:
-        """The first firing after this instant, in UTC."""
+        """Return the first firing after this instant, in UTC."""
         local, found = instant.astimezone(ZoneInfo(self.zone)), list[datetime]()
         for today in self._dates(local.date() - _DAY):
             plain = _is_ordinary(today, self.zone)
@@ -83,12 +84,14 @@ class Schedule:
             fired = self._plainly(today, self._times(from_time=start)) if plain else self._carefully(today)
             known = len(found)
             found += islice((one for one in fired if one > instant), 1)
-            if found and (plain or known):  # the clocks may have shown the next date before the end of this one
+            if found and (
+                plain or known
+            ):  # near a clock change, the next date may have begun before this one ends
                 return min(found)
-        raise AssertionError("a schedule that never fires was refused when it was made")  # pragma: no cover
+        raise AssertionError("schedule: never fires, which its constructor must refuse")  # pragma: no cover
 
     def last_until(self, instant: datetime) -> datetime:
-        """The last firing up to and with this instant, in UTC."""
+        """Return the last firing up to and including this instant, in UTC."""
         local, found = instant.astimezone(ZoneInfo(self.zone)), list[datetime]()
         for today in self._dates(local.date() + _DAY, step=-1):
             plain = _is_ordinary(today, self.zone)
@@ -100,15 +103,15 @@ class Schedule:
             found += islice((one for one in fired if one <= instant), 1)
             if found and (plain or known):
                 return max(found)
-        raise AssertionError("a schedule that never fires was refused when it was made")  # pragma: no cover
+        raise AssertionError("schedule: never fires, which its constructor must refuse")  # pragma: no cover
 
     def _plainly(self, today: date, times: Iterable[time]) -> Iterator[datetime]:
-        """The instants of local times of an ordinary date, in their order."""
+        """Return the instants of local times of an ordinary date, in their order."""
         zone = ZoneInfo(self.zone)
         return (datetime.combine(today, at, tzinfo=zone).astimezone(UTC) for at in times)
 
     def _carefully(self, today: date) -> list[datetime]:
-        """All firings of a date near which the clocks are put, rising."""
+        """Return all firings of a date near a clock change, in ascending order."""
         hours, minutes, seconds = (tuple(sorted(self._values(name))) for name in ("hour", "minute", "second"))
         rule = _all_readings if self._goes_on_all_day else _once_a_day
         found = set[datetime]()
@@ -134,7 +137,7 @@ class Schedule:
                 yield today
 
     def _times(self, *, from_time: time = time.min, back_from: time | None = None) -> Iterator[time]:
-        """Times of day in order, from one on; or in the opposite order, from one back; to the minute."""
+        """Yield times of day in ascending order from a minute on, or in descending order back from a minute."""
         order = -1 if back_from else 1
         hours, minutes, seconds = (sorted(self._values(name))[::order] for name in ("hour", "minute", "second"))
         edge = back_from or from_time
@@ -146,28 +149,28 @@ class Schedule:
 
 
 Minutes = frozenset[tuple[datetime, bool]]
-"""Instants, each with whether its minute is the one asked for: else it is the end of a gap in its place."""
+"""Instants, each with True for a minute of the schedule, False for the end of a gap in place of a skipped one."""
 
 
 @lru_cache(maxsize=64)
 def _is_ordinary(today: date, zone: str) -> bool:
-    """Whether the clocks keep their offset all day and on both sides of it, so that local times are in order."""
+    """Return True if the zone's offset is constant on the date and its neighbours, so that local times ascend."""
     midnight = datetime.combine(today, time.min, tzinfo=ZoneInfo(zone))
     return len({(midnight + days * _DAY).utcoffset() for days in (-1, 0, 1, 2)}) == 1
 
 
 @lru_cache(maxsize=64)
 def _all_readings(today: date, hours: tuple[int, ...], minutes: tuple[int, ...], zone: str) -> Minutes:
-    """Every instant at which the clocks show one of these times."""
+    """Return every instant at which the clocks show one of these times."""
     local = (_local(today, *at, zone, fold) for at in product(hours, minutes) for fold in (0, 1))
     return frozenset((one.astimezone(UTC), True) for one in local if _is_shown(one))
 
 
 @lru_cache(maxsize=64)
 def _once_a_day(today: date, hours: tuple[int, ...], minutes: tuple[int, ...], zone: str) -> Minutes:
-    """Of each of these times the first instant, and the end of the gap for one that was skipped."""
+    """Return the first instant of each of these times, and the end of the gap for a skipped time."""
     if _first_instant(_local(today, 0, 0, zone)).astimezone(ZoneInfo(zone)).date() != today:
-        return frozenset()  # the zone left this date out
+        return frozenset()  # the zone skipped this date
     local = (_local(today, *at, zone) for at in product(hours, minutes))
     return frozenset((_first_instant(one), _is_shown(one)) for one in local)
 
@@ -177,7 +180,7 @@ def _local(today: date, hour: int, minute: int, zone: str, fold: int = 0) -> dat
 
 
 def _is_shown(local: datetime) -> bool:
-    """Whether the clocks ever show this time."""
+    """Return True if the clocks ever show this time."""
     back = local.astimezone(UTC).astimezone(local.tzinfo)
     return back.replace(tzinfo=None) == local.replace(tzinfo=None)
 
@@ -187,7 +190,7 @@ def _first_instant(local: datetime) -> datetime:
 
 
 def _end_of_gap(local: datetime) -> datetime:
-    """Where the clocks jumped: the offsets before and after it differ, and it lies between their readings."""
+    """Return the instant of the clock change, by bisection between the readings with the offsets on both sides."""
     before = local.replace(fold=0).utcoffset() or timedelta(0)
     after = local.replace(fold=1).utcoffset() or timedelta(0)
     early, late = sorted((local.replace(tzinfo=UTC) - before, local.replace(tzinfo=UTC) - after))

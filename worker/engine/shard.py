@@ -1,8 +1,8 @@
-"""What one worker has towards one primary: the turns, the blocking read, the renewal of leases, the clock.
+"""The parts of a worker that talk to one primary: turns, blocking read, lease renewal, crons.
 
-A server, alone or behind sentinels, has all lanes in one shard: one round trip for a turn of all of them, and one
-blocking read. On a cluster each lane group lies in a slot of its own and has a shard of its own, so that a primary
-that is away or slow holds up its own lanes and no others.
+With a single server or sentinels, all lanes are in one shard: one round trip for a turn of all of them, and one
+blocking read. On a cluster each lane group has its own hash slot and its own shard, so that a primary that is away
+or slow delays its own lanes only.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ from worker.engine.wake import Wake
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shard:
-    """The parts, all for the same lanes and the same primary."""
+    """The parts of a worker for the same lanes and the same primary."""
 
     lanes: Sequence[Lane]
     store: JobStore
@@ -32,20 +32,20 @@ class Shard:
 
     @property
     def idle(self) -> bool:
-        """Whether nothing runs and every outcome is recorded."""
+        """True if no job runs and every outcome is recorded."""
         return self.pump.idle and not any(lane.running for lane in self.lanes)
 
     async def close(self) -> None:
-        """Close the connections of the event loop; the renewal thread closes its own."""
+        """Close the connections of the event loop; the renewal thread closes its own connection."""
         await self.wake.close()
         await self.store.close()
 
 
 def parted(lanes: Sequence[Lane], url: str) -> list[tuple[str, list[Lane]]]:
-    """Which lanes go together, with the hash tag that they are known by.
+    """Return the lanes of each primary, with the hash tag by which it is found.
 
     Raises:
-        ValueError: an address of another form.
+        ValueError: an invalid address.
 
     Example:
         >>> from producers.keys import LaneKeys

@@ -1,8 +1,7 @@
-"""How the lanes of a worker share a ceiling: the next free slot goes to the lane that has the least of its share.
+"""The slots that a worker's lanes share under a ceiling: a free slot goes to the lane furthest below its share.
 
-So a flood in one lane keeps another lane's job waiting for one job at most: when the next one ends, the lane in
-which nothing runs comes first. :func:`share` decides; a :class:`SharedSlots` knows the lanes of one worker, also
-where several pumps move them.
+So a flood in one lane delays another lane's job by at most one job: when the next job ends, an empty lane comes
+first. :func:`share` decides; a :class:`SharedSlots` has the lanes of one worker, also of several pumps.
 """
 
 import math
@@ -14,12 +13,12 @@ from worker.engine.lane import Lane
 
 @dataclass(frozen=True, slots=True)
 class SlotRequest:
-    """A lane that could take jobs.
+    """The need of one lane for slots.
 
     Attributes:
-        running: what runs in it or is asked for already.
-        most: how many more it could take now.
-        weight: its share beside the others', at least 1.
+        running: number of jobs that run in it or are being claimed.
+        most: number of further jobs that it could take now.
+        weight: its share relative to the other lanes, at least 1.
     """
 
     running: int
@@ -28,11 +27,11 @@ class SlotRequest:
 
 
 def share(room: int, asking: Sequence[SlotRequest]) -> list[int]:
-    """How many of the free slots each lane gets, one by one to the one with the least running / weight.
+    """Return the number of free slots for each lane. Each slot goes to the lane with the least running / weight.
 
     Args:
-        room: free slots under the ceiling; below 1, nobody gets any.
-        asking: in the order in which equals come.
+        room: free slots under the ceiling; below 1, all lanes get 0.
+        asking: the lanes; of equal lanes the first comes first.
 
     >>> share(3, [SlotRequest(running=4, most=9), SlotRequest(running=2, most=9), SlotRequest(running=0, most=1)])
     [0, 2, 1]
@@ -47,14 +46,14 @@ def share(room: int, asking: Sequence[SlotRequest]) -> list[int]:
 
 
 class SharedSlots:
-    """How many jobs of all lanes together may run at a time.
+    """The ceiling on the running jobs of all lanes of a worker.
 
     Args:
-        lanes: all of the worker's.
-        most: None for as many as they have slots.
+        lanes: all lanes of the worker.
+        most: the largest number of running jobs; None for no ceiling beyond the lanes' own slots.
 
     Raises:
-        ValueError: below 1.
+        ValueError: ``most`` is below 1.
     """
 
     def __init__(self, lanes: Sequence[Lane], most: int | None = None) -> None:
@@ -62,33 +61,33 @@ class SharedSlots:
             raise ValueError(f"max_running: must be at least 1, not {most}; leave it out for no ceiling")
         self._lanes = lanes
         self._most = most
-        self._hearers: list[Callable[[], None]] = []
+        self._listeners: list[Callable[[], None]] = []
 
-    def tell(self, hearer: Callable[[], None]) -> None:
-        """Call this whenever a slot may have become free for somebody else."""
-        self._hearers.append(hearer)
+    def on_change(self, listener: Callable[[], None]) -> None:
+        """Register a function to call whenever a slot may have become free for another lane."""
+        self._listeners.append(listener)
 
-    def changed(self) -> None:
-        """A job has ended, or a claim brought less than was asked for."""
-        for hear in self._hearers if self._most is not None else ():
-            hear()
+    def notify(self) -> None:
+        """Call the listeners after the end of a job, or after a claim that left slots free."""
+        for listener in self._listeners if self._most is not None else ():
+            listener()
 
     @property
     def room(self) -> float:
-        """Slots that nobody has; without a ceiling infinitely many."""
+        """Number of free slots under the ceiling; infinity without a ceiling."""
         return math.inf if self._most is None else self._most - sum(lane.taken for lane in self._lanes)
 
     def shares(self, lanes: Sequence[Lane], now: float) -> list[int]:
-        """How many jobs each of these lanes may ask for now. What the others get is theirs to ask for.
+        """Return the number of jobs that each of these lanes may claim now, beside the worker's other lanes.
 
-        One claim asks for half of the slots at most, so that the other half works meanwhile.
+        One claim takes at most half of the slots, so that the other half works meanwhile.
 
         Args:
-            now: by the event loop's clock; a lane that rests gets nothing.
+            now: by the event loop's clock; a resting lane gets 0.
         """
         if self._most is None:
-            return [min(lane.free, (lane.slots + 1) // 2) if lane.wants else 0 for lane in lanes]
-        able = [lane.free if lane.wants and lane.rest_until <= now else 0 for lane in self._lanes]
+            return [min(lane.free, (lane.slots + 1) // 2) if lane.can_claim else 0 for lane in lanes]
+        able = [lane.free if lane.can_claim and lane.rest_until <= now else 0 for lane in self._lanes]
         asking = [SlotRequest(lane.taken, most, lane.weight) for lane, most in zip(self._lanes, able, strict=True)]
         given = share(min(int(self.room), (self._most + 1) // 2), asking)
         by_name = dict(zip((lane.name for lane in self._lanes), given, strict=True))

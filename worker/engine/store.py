@@ -1,4 +1,4 @@
-"""The queue as a worker sees it: the scripts, batched, one round trip for all lanes of a turn."""
+"""The worker's access to the queue: scripts in batches, one round trip for all lanes of a turn."""
 
 import asyncio
 import uuid
@@ -27,32 +27,32 @@ _REDIS_DATA_LOST = event("redis.data_lost")
 
 _ANSWER_SECONDS = 2.0
 _OF_THE_LANE = ("WRONGTYPE", "ERR")
-"""How errors begin that come from what the lane's keys hold; the others are the server's state."""
+"""Codes of errors that the content of the lane's keys causes; all others concern the server."""
 _OTHER_DATA = -2
-"""What a claim returns instead of the next due time when the data has another id than the worker knows."""
+"""Returned by a claim in place of the next due time, if the data has another id than the worker knows."""
 _PAGE = 1000
-"""Of parked jobs in one call: what Redis looks through in about a millisecond."""
+"""Number of parked jobs in one call, which Redis scans in about a millisecond."""
 
 
 Call = tuple[Script, list[str], list[Argument]]
 
 
 def script(name: str) -> str:
-    """The source of a script of this room."""
+    """Return the source of one of the engine's scripts."""
     return read_script(Path(__file__).parent / "scripts", name)
 
 
 @dataclass(slots=True)
 class Turn:
-    """What one round trip brought.
+    """The results of one round trip.
 
     Attributes:
         claims: newly leased jobs.
-        refused: completions whose lease had been lost; they were not recorded.
-        unrecorded: completions of a script that failed; they are to be sent again.
-        faults: of the lanes that cannot be worked on as their keys are, the first; what other lanes did stands.
-        error: the first fault of the server, if any; what other scripts did stands.
-        is_other_data: whether Redis holds other data than the worker knows, so that nothing was claimed.
+        refused: completions with a lost lease; they were not recorded.
+        unrecorded: completions of a script that failed; they must be sent again.
+        faults: the first fault of each lane with an invalid key; the results of other lanes are valid.
+        error: the first fault of the server, if any; the results of other scripts are valid.
+        is_other_data: True if Redis holds other data than the worker knows, so that no job was claimed.
     """
 
     claims: list[Claim] = field(default_factory=list)
@@ -64,17 +64,17 @@ class Turn:
 
 
 class JobStore:
-    """Runs the scripts for one worker.
+    """The scripts of one worker's lanes.
 
     Args:
         link: to Redis.
-        worker_id: what every lease token begins with; the claim's number and the attempt follow.
-        lease: how long a claim holds without renewal.
-        crash_limit: lost leases after which a job is dead.
-        declared: by a lane of each group, what to say of limits before the first claim; what of it is gone is
-            said again to a fresh server.
+        worker_id: the prefix of every lease token; the claim's number and the attempt follow.
+        lease: duration of a lease without renewal.
+        crash_limit: number of lost leases after which a job is dead.
+        declared: the limits of each group, keyed by one of its lanes, declared before the first claim; a fresh
+            server gets the missing ones again.
         data: by hash tag, for the groups of ``declared``, the data that the worker knows.
-        marks: of effects; left out, they are made over the link, and no replica confirms them.
+        marks: the effect marks; left out, they use the link, and no replica confirms them.
     """
 
     def __init__(
@@ -107,17 +107,17 @@ class JobStore:
         self._strays = UnansweredClaims(lease.total_seconds())
 
     async def turn(self, endings: list[tuple[Lane, list[Completion]]], wanted: list[tuple[Lane, int]]) -> Turn:
-        """Record what ended and claim what is due, in one round trip.
+        """Record completions and claim due jobs, in one round trip.
 
         Args:
-            endings: per lane, what ended.
-            wanted: per lane, how many jobs to take.
+            endings: per lane, the completions.
+            wanted: per lane, the number of jobs to claim.
 
         Returns:
-            What came of it; the lanes' ``next_due`` is brought up to date.
+            The results; the lanes' ``next_due`` is updated.
 
         Raises:
-            RedisError, TimeoutError, OSError: the round trip failed; nothing of it may be taken for granted.
+            RedisError, TimeoutError, OSError: the round trip failed; Redis may have executed any part of it.
         """
         if self._must_declare:
             await self._declare()
@@ -139,7 +139,7 @@ class JobStore:
         self._take_faults(turn, list(zip(asked, replies, strict=True)))
         for lane, _ in wanted:
             if lane.name in turn.faults:
-                self._strays.add(number, [lane])  # the script may have leased some before it failed
+                self._strays.add(number, [lane])  # the script may have leased jobs before it failed
         return turn
 
     def _take_faults(self, turn: Turn, answers: list[tuple[Lane, Any]]) -> None:
@@ -151,15 +151,15 @@ class JobStore:
                 turn.error = turn.error or reply
 
     async def wrong_keys(self, lane: Lane) -> list[str]:
-        """Which keys of the lane hold something else, and what; found by asking for the type of each."""
+        """Return a description of each key of the lane that holds a wrong type of data."""
         types = key_types(lane.keys)
-        found = await self._in_time(self._link.call_many([("TYPE", key) for key in types]))
-        told = [str(one, "ascii") if isinstance(one, bytes) else str(one) for one in found]
-        wrong = (wrong_key(key, expected, one) for (key, expected), one in zip(types.items(), told, strict=True))
-        return [words for words in wrong if words]
+        replies = await self._in_time(self._link.call_many([("TYPE", key) for key in types]))
+        found = [str(one, "ascii") if isinstance(one, bytes) else str(one) for one in replies]
+        wrong = (wrong_key(key, expected, one) for (key, expected), one in zip(types.items(), found, strict=True))
+        return [text for text in wrong if text]
 
     async def _send(self, calls: list[Call]) -> list[Any]:
-        """All of them in one round trip; once more the ones that Redis did not know."""
+        """Send all scripts in one round trip, and the ones that Redis did not know once more."""
         commands = [one.command(keys, arguments) for one, keys, arguments in calls]
         replies: list[Any] = await self._in_time(self._link.call_many(commands))
         for place, reply in enumerate(replies):
@@ -170,15 +170,15 @@ class JobStore:
         return replies
 
     async def _declare(self) -> None:
-        """Say what limits there are before anything is claimed: at first all, later only what is gone."""
+        """Declare the limits before any claim: all of them at first, later only the missing ones."""
         for keys, changes in self._declared.items():
             if changes:
                 await self._in_time(change(keys, changes, keep=self._was_declared).over(self._link.call))
-            await self._name_data(keys)
+            await self._identify_data(keys)
         self._was_declared, self._must_declare = True, False
 
-    async def _name_data(self, keys: LaneKeys) -> None:
-        """Learn the id of the group's data, or store one; other data than before is a loss, and is told."""
+    async def _identify_data(self, keys: LaneKeys) -> None:
+        """Read the id of the group's data, or store one; log a changed id as a loss of data."""
         data = self._data.get(keys.tag)
         if data is None:
             return
@@ -189,19 +189,19 @@ class JobStore:
             data.unfinished = 0
         data.id = found
 
-    async def tell_progress(self, claim: Claim, progress: str, told: bytes) -> None:
-        """Note how far the job is; nothing happens when the lease was lost."""
+    async def write_progress(self, claim: Claim, progress: str, content: bytes) -> None:
+        """Store the progress of a job, unless its lease was lost."""
         keys = [progress, f"arq:in-progress:{claim.id}"]
-        await self._in_time(self._progress.run(self._link.call, keys, [claim.id, claim.token, told]))
+        await self._in_time(self._progress.run(self._link.call, keys, [claim.id, claim.token, content]))
 
     async def release_parked(self, lane: Lane, abilities: Mapping[str, int]) -> int:
-        """Let go the lane's parked jobs that need none but these abilities; how many."""
+        """Release the lane's parked jobs that these abilities can run, and return their number."""
         keys = [lane.keys.queue, lane.keys.parked, lane.keys.wake]
         known = [part for ability in abilities.items() for part in ability]
         cursor, released = b"0", 0
         while True:
-            asked = self._release_parked.run(self._link.call, keys, [cursor, _PAGE, *known])
-            cursor, number = await self._in_time(asked)
+            call = self._release_parked.run(self._link.call, keys, [cursor, _PAGE, *known])
+            cursor, number = await self._in_time(call)
             released += int(number)
             if cursor == b"0":
                 return released
@@ -211,11 +211,11 @@ class JobStore:
         await self.marks.close()
         await self._link.close()
 
-    async def _in_time(self, answer: Any) -> Any:  # noqa: ANN401  an awaitable of whatever Redis says
-        """The answer, or an end to the waiting behind a stalled server."""
+    async def _in_time(self, reply: Any) -> Any:  # noqa: ANN401  an awaitable of any reply
+        """Await a reply of Redis; after the timeout, drop the connection to a stalled server."""
         try:
             async with asyncio.timeout(_ANSWER_SECONDS):
-                return await answer
+                return await reply
         except TimeoutError:
             self._link.drop()
             raise
@@ -236,7 +236,7 @@ class JobStore:
         return [lane.keys.queue, lane.keys.leases, lane.keys.retrying], [self._worker_id, *numbers]
 
     def _claimant(self, number: int) -> str:
-        """The lease tokens of one claim, up to the attempt."""
+        """Return the common prefix of the lease tokens of one claim; the attempt follows."""
         return f"{self._worker_id}-{number}"
 
     def _claim_call(self, lane: Lane, count: int, number: int) -> tuple[list[str], list[Argument]]:
@@ -250,7 +250,7 @@ class JobStore:
 
 
 def milliseconds(duration: timedelta) -> int:
-    """Whole milliseconds, as the wire has them."""
+    """Return a duration in whole milliseconds, as stored in Redis."""
     return 0 if not duration else round(duration / timedelta(milliseconds=1))
 
 
@@ -275,7 +275,7 @@ def _read(
 
 
 def _next_due(following: int, now: int) -> timedelta | None:
-    """How long after the claim the next one may find something; None when nothing waits."""
+    """Return the time from a claim until the next one may find a job; None if no job waits."""
     if following == _OTHER_DATA:
         return timedelta(0)
     return None if following < 0 else timedelta(milliseconds=following - now)

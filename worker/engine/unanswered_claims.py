@@ -1,11 +1,11 @@
-"""Claims that were sent and never answered: Redis may have leased us jobs that nobody runs.
+"""Claims without a reply: Redis may have leased jobs to this worker that it does not run.
 
-Left alone, such a lease would lapse: ten seconds lost, and a lapse charged to a job that has done nothing. A
-few resets of a connection would so make a job dead as if it killed its workers. Every claim therefore has a
-number, which is in its leases' tokens, and those whose reply was lost are taken back by number.
+Without countermeasures such a lease would lapse: ten seconds lost, and a lapse charged to a job that never ran. A
+few connection resets would make a job dead as if it had crashed its workers. Every claim therefore has a number,
+which is part of its lease tokens, and the worker returns the leases of unanswered claims by number.
 
-A claim may be carried out long after we gave it up, when a frozen server goes on or a network delivers what it
-held. So the leases are taken back again every second, until one lease's time after Redis has answered.
+Redis may execute a claim long after the worker's timeout, when a frozen server resumes or a network delivers late.
+So the leases are returned again every second, until one lease duration after Redis has responded.
 """
 
 import math
@@ -18,10 +18,10 @@ _AGAIN_SECONDS = 1.0
 
 @dataclass(slots=True)
 class UnansweredClaims:
-    """The numbers of the claims without a reply, as ranges, since in an outage all of them are.
+    """The numbers of the claims without a reply, as ranges, since an outage affects consecutive claims.
 
     Args:
-        seconds: how long after Redis's first answer a late claim is looked for.
+        seconds: time after Redis's first reply during which late claims are searched.
     """
 
     seconds: float
@@ -31,7 +31,7 @@ class UnansweredClaims:
     next_look: float = -math.inf
 
     def add(self, number: int, lanes: list[Lane]) -> None:
-        """This claim got no reply."""
+        """Add a claim without a reply."""
         for known in self.ranges:
             if known[0] - 1 <= number <= known[1] + 1:
                 known[:] = [min(known[0], number), max(known[1], number)]
@@ -42,7 +42,7 @@ class UnansweredClaims:
         self.until, self.next_look = math.inf, -math.inf
 
     def due(self, now: float) -> list[Lane]:
-        """In which lanes to look for them now."""
+        """Return the lanes in which to search for their leases now."""
         if not self.ranges or now < self.next_look:
             return []
         if now > self.until:
@@ -52,5 +52,5 @@ class UnansweredClaims:
         return list(self.lanes.values())
 
     def answered(self, now: float) -> None:
-        """Redis answers again."""
+        """Note a reply of Redis, which limits the search for late claims."""
         self.until = min(self.until, now + self.seconds)

@@ -1,24 +1,24 @@
-"""Old payloads brought up to date, one version at a time: a pure function.
+"""Upcasting of old payloads to the handler's version, one version at a time: a pure function.
 
-A payload outlives the code that wrote it: a job may wait for days while its handler is deployed anew. An upcaster
-takes the payload of one version and returns that of the next; the chain of them is applied in order, so that a
-handler only ever sees its own version. What cannot be brought up to date is dead with the reason, kept with its
-payload, and may be revived when an upcaster is there.
+A payload may outlive the code that wrote it: a job may wait for days while a new version of its handler is
+deployed. An upcaster takes the payload of one version and returns that of the next. The chain of upcasters is
+applied in order, so that a handler sees its own version only. A job that cannot be upcast is dead with the reason
+and keeps its payload; an operator may revive it once the upcaster is deployed.
 """
 
 from collections.abc import Callable, Mapping
 
 Payload = dict[str, object]
 Upcasters = Mapping[int, Callable[[Payload], Mapping[str, object]]]
-"""From a version to what makes the next one of it."""
+"""By version, the function that returns the payload of the next version."""
 
 
 class CannotUpcast(Exception):
-    """There is no way from the payload's version to the handler's, or one step failed."""
+    """A step from the payload's version to the handler's is missing or failed."""
 
 
 def upcast(payload: Payload, version: int, *, to: int, upcasters: Upcasters) -> Payload:
-    """The payload as of version ``to``.
+    """Return the payload upcast to version ``to``.
 
     Args:
         version: of the payload, at most ``to``.
@@ -34,29 +34,29 @@ def upcast(payload: Payload, version: int, *, to: int, upcasters: Upcasters) -> 
     for step in range(version, to):
         upcaster = upcasters.get(step)
         if upcaster is None:
-            raise CannotUpcast(f"there is no upcaster from version {step} of the payload to {step + 1}")
+            raise CannotUpcast(f"upcasters: none from version {step} to {step + 1}; add it, then revive the job")
         try:
             payload = dict(upcaster(payload))
         except Exception as error:
-            words = f"{type(error).__name__}: {error}"
+            cause = f"{type(error).__name__}: {error}"
             raise CannotUpcast(
-                f"the upcaster from version {step} of the payload to {step + 1} failed: {words}"
+                f"upcasters: from version {step} to {step + 1} failed ({cause}); fix it, then revive the job"
             ) from error
     return payload
 
 
 def check_upcasters(upcasters: Upcasters, *, version: int) -> None:
-    """Refuse a chain with a hole, or one that does not end at the handler's version.
+    """Check that the chain of upcasters is complete and ends at the handler's version.
 
     Raises:
-        ValueError: naming the step that is missing or too much.
+        ValueError: a step is missing, or belongs to no older version.
     """
     if version < 1:
-        raise ValueError(f"version: {version} is no version; the first is 1")
+        raise ValueError(f"version: must be at least 1, not {version}")
     oldest = min(upcasters, default=version)
     missing = set(range(oldest, version)) - set(upcasters)
     beyond = [step for step in upcasters if not 1 <= step < version]
     if missing or beyond:
         raise ValueError(
-            f"upcasters: of version {version} need every step from {oldest} on, and none else: {sorted(upcasters)}"
+            f"upcasters: {sorted(upcasters)} must be consecutive versions that end just below version {version}"
         )

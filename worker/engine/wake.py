@@ -1,12 +1,12 @@
-"""The wake-up: one blocking read over the lanes that have a free slot.
+"""The wake-up: one blocking read over the lanes with a free slot.
 
-A full lane is left out of the read, so that its token goes to a worker that can use it. When a lane gets
-a free slot while the read is on, the read is ended from another connection (CLIENT UNBLOCK) and begun
-again with that lane in it. A watchdog ends a read that outlives its own time limit: after a reconnect the
-server may never answer it (taskforcesh/bullmq 6.0.7 was released for that fault).
+A full lane is left out of the read, so that its token goes to a worker that can use it. When a lane gets a free
+slot during the read, another connection ends the read (CLIENT UNBLOCK), and it is restarted with that lane. A
+watchdog ends a read that exceeds its own time limit: after a reconnect the server may never reply to it
+(taskforcesh/bullmq 6.0.7 was released for that fault).
 
-A user without the right to CLIENT ID or CLIENT UNBLOCK reads for a second at a time instead. Without BLPOP there
-is no wake-up, and the safety poll of the pump finds what is due. Both are told; nothing connects anew for it.
+A user without the right to CLIENT ID or CLIENT UNBLOCK reads for a second at a time instead. Without BLPOP the
+wake-up is missing, and the pump's safety poll finds due jobs. Both are logged, without a reconnect.
 """
 
 import asyncio
@@ -25,20 +25,20 @@ _REDIS_REFUSED = event("redis.refused")
 
 _BLOCK_SECONDS = 5
 _BLOCK_SECONDS_UNENDED = 1
-"""For a read that nobody can end."""
+"""Duration of a read that no other connection can end."""
 _WATCHDOG_SECONDS = 2
 _PAUSE_SECONDS = 0.2
 _LONGEST_PAUSE = 2.0
 _LONGEST_PAUSE_REFUSED = 30.0
-"""Between two reads that a missing right refuses: somebody has to grant it first."""
+"""Pause between two reads that a missing right refuses: an operator must grant it first."""
 
 
 class Wake:
-    """Tells which lane may have work.
+    """The blocking read that finds lanes with new work.
 
     Args:
-        listener: a link that nobody else uses: whatever is sent behind a blocking read waits for its end.
-        commands: the link on which to ask for that end.
+        listener: a link for the read only: a command sent behind a blocking read waits for its end.
+        commands: the link for the CLIENT UNBLOCK command.
         on_wake: called with the wake key that had a token.
     """
 
@@ -50,14 +50,14 @@ class Wake:
         self._reading: frozenset[str] = frozenset()
         self._client_id = 0
         self._numbered = 0
-        """The connection that has this number on the server; 0 for none."""
+        """The listener's connection to which the client id belongs; 0 for none."""
         self._can_end = True
-        """Whether a read can be ended from another connection."""
+        """True if another connection can end a read."""
         self._changed = asyncio.Event()
         self._unblocking: asyncio.Task[None] | None = None
 
     async def watch(self, keys: frozenset[str]) -> None:
-        """Read these wake keys from now on. Waits for nothing: a server that is away must not hold the pump."""
+        """Read these wake keys from now on. Does not block: a server that is away must not delay the pump."""
         if keys == self._wanted:
             return
         self._wanted = keys
@@ -66,7 +66,7 @@ class Wake:
             self._unblocking = background.once("unblocking", self._unblock())
 
     async def run(self) -> None:
-        """Read until cancelled; faults of Redis are waited out, longer and longer while they last."""
+        """Read until cancelled; while Redis is away, retry with growing pauses."""
         failures = 0
         while True:
             try:
@@ -93,7 +93,7 @@ class Wake:
             self._on_wake(popped[0].decode())
 
     async def _number(self) -> None:
-        """Learn by which number the server knows the listener's connection."""
+        """Read the server's client id of the listener's connection."""
         try:
             self._client_id = int(await self._listener.call("CLIENT", "ID"))
             self._can_end = True
@@ -103,7 +103,7 @@ class Wake:
         self._numbered = self._listener.connection
 
     def _cannot_end(self, error: Exception) -> bool:
-        """Whether a right is missing, so that reads have to end by themselves; told once."""
+        """Return True if a right is missing, so that reads end by timeout only; log it once."""
         right = missing_right(error)
         if right and self._can_end:
             emit(_REDIS_REFUSED, right=right, part="the end of a blocking read")
@@ -120,7 +120,7 @@ class Wake:
         return popped
 
     async def _unblock(self) -> None:
-        """End the read; if that fails, it ends by itself in five seconds."""
+        """End the read; if that fails, it ends by its timeout of five seconds."""
         try:
             async with asyncio.timeout(_WATCHDOG_SECONDS):
                 await self._commands.call("CLIENT", "UNBLOCK", self._client_id)
@@ -138,7 +138,7 @@ class Wake:
 
 
 def pause(failures: int, *, longest: float) -> float:
-    """Seconds until the next try, twice as long after each failure, with jitter.
+    """Return the seconds until the next try: twice as many after each failure, with jitter.
 
     >>> 0.1 <= pause(1, longest=2.0) <= 0.2
     True

@@ -1,8 +1,8 @@
 """The worker: arq's class with another way of moving jobs (the pump).
 
-Here is what belongs to one process: its handlers, the tasks in which they run, their leases, and the shutdown.
-On SIGTERM or SIGINT it claims nothing more, finishes what runs within the grace, hands the rest back uncharged,
-and ends. What a worker that was killed held becomes claimable when its lease lapses.
+This module has the parts of one process: handlers, their tasks and leases, and the shutdown. On SIGTERM or SIGINT
+the worker stops claiming, lets running jobs finish within the grace, returns the others to the queue uncharged,
+and ends. The jobs of a killed worker become claimable when their leases lapse.
 """
 
 import asyncio
@@ -48,16 +48,16 @@ _WORKER_STOPPED = event("worker.stopped")
 _WORKER_STOPPING = event("worker.stopping")
 
 _LAST_WORDS = timedelta(seconds=4.5)
-"""After the grace, in which outcomes may still be recorded."""
+"""Time after the grace in which outcomes may still be recorded."""
 _EXIT = timedelta(seconds=5)
-"""After the grace, when the process ends, whatever its handlers do."""
+"""Time after the grace until the process is terminated, even if handlers still run."""
 _KEPT = frozenset(
     {
         *("on_startup", "on_shutdown", "on_job_start", "on_job_end", "handle_signals", "ctx"),
         *("max_tries", "keep_result", "keep_result_forever"),
     }
 )
-"""arq's arguments that mean the same here."""
+"""arq's arguments that have the same meaning here."""
 
 
 _Tools = tuple[
@@ -66,40 +66,40 @@ _Tools = tuple[
 
 
 def _tools(lane: str, store: JobStore) -> _Tools:
-    """What attempts of a lane need, put together once and not for each job: two calls and the keys for them."""
+    """Return two functions and their keys for the attempts of a lane, built once instead of for each job."""
     keys = LaneKeys(lane)
-    return store.marks.make, store.tell_progress, (keys.effects, keys.progress)
+    return store.marks.make, store.write_progress, (keys.effects, keys.progress)
 
 
 class Worker(ArqWorker):
-    """Runs the jobs of several lanes in one process.
+    """A worker for the jobs of several lanes in one process.
 
     Args:
-        functions: as arq's: coroutines or ``arq.func(...)``, named by the kind they handle.
+        functions: as in arq: coroutines or ``arq.func(...)``, named by the kind they handle.
         redis_url: see :mod:`producers.link.address` for its forms.
-        lanes: which lanes, and how many jobs of each at a time.
-        max_running: how many jobs of all lanes together; left out, as many as the lanes have slots. Below that, a
-            free slot goes to the lane that has the least of its share.
-        limits: defined when it starts, in place of what their keys were; fleet-wide.
-        lane_limits: which of the limits the jobs of a lane need. Once given, a lane of this worker that is left
-            out needs none; None leaves all as it is.
-        policies: how each kind is tried again; others by arq's ``max_tries``.
-        lease, renew_every: how long a claim holds, and how often it is extended.
-        grace: how long running jobs may take to finish on shutdown.
-        crash_limit: how many workers a job may take down before it is dead; one that was only held up beyond its
-            lease, and tells so afterwards, is a tenth.
-        confirm_replicas: how many replicas must have the mark of an effect before it may begin.
-        max_run: after which a handler counts as wedged: its lease is no longer renewed, so that another worker
-            takes the job, and what it still does is refused; the attempt is charged.
-        job_timeout: how long an attempt may take, in seconds if it is a number, unless ``arq.func(timeout=...)``
-            says otherwise; left out, as long as ``max_run`` lets it. A timeout is a failure as any other.
-        crons: jobs of the clock; every worker may name the same ones.
-        ctx: what every handler finds in its first argument.
+        lanes: the lanes, with the number of jobs of each at a time.
+        max_running: the largest number of running jobs of all lanes together; left out, the sum of their slots.
+            Under this ceiling, a free slot goes to the lane furthest below its share.
+        limits: fleet-wide limits, defined at the start; they replace earlier definitions under their keys.
+        lane_limits: the limits that the jobs of each lane need. If given, a lane of this worker that is left out
+            needs none; None leaves all bindings unchanged.
+        policies: the retry policy of each kind; other kinds follow arq's ``max_tries``.
+        lease, renew_every: duration of a lease, and the interval of its renewal.
+        grace: time for running jobs to finish on shutdown.
+        crash_limit: number of workers that a job may crash before it is dead; a worker that was only delayed
+            beyond its lease, and reports that afterwards, counts as a tenth.
+        confirm_replicas: number of replicas that must have the mark of an effect before it may begin.
+        max_run: time after which a handler counts as wedged: its lease is no longer renewed, so that another
+            worker claims the job, and its later outcome is refused; the attempt is charged.
+        job_timeout: the time limit of an attempt, in seconds if it is a number, unless ``arq.func(timeout=...)``
+            sets one; left out, ``max_run`` applies. A timeout is a failure like any other.
+        crons: scheduled jobs; every worker may have the same ones.
+        ctx: the entries of every handler's first argument.
         arq_arguments: arq's hooks, ``ctx``, ``max_tries``, ``keep_result``, ``keep_result_forever``, and
             ``handle_signals``: with it, which is the default, the process ends 5 s after the grace.
 
     Raises:
-        TypeError: another argument of arq's, which would mean nothing here.
+        TypeError: another argument of arq's worker, without meaning here.
 
     Example:
         worker = Worker([send_mail], redis_url="redis://127.0.0.1:6379", lanes=[LaneSlots("mail.normal", 20)])
@@ -128,7 +128,7 @@ class Worker(ArqWorker):
     ) -> None:
         if unknown := sorted(set(arq_arguments) - _KEPT):
             raise TypeError(
-                f"{unknown[0]}: means nothing to a worker of lanes; it takes {', '.join(sorted(_KEPT))}"
+                f"{unknown[0]}: is not an argument of a lane worker; allowed are {', '.join(sorted(_KEPT))}"
             )
         self.lanes = [Lane(LaneKeys(one.lane), one.slots, one.weight) for one in lanes]
         self._ceiling = SharedSlots(self.lanes, max_running)
@@ -220,11 +220,11 @@ class Worker(ArqWorker):
         return Shard(lanes=lanes, store=store, wake=wake, pump=pump, renewal=renewal, clock=clock, parking=parking)
 
     def _marks(self, url: str, tag: str, link: Link) -> EffectMarks:
-        """WAIT holds up its connection, so marks that replicas confirm have one of their own."""
+        """Return the effect marks; with replicas, on a separate connection, because WAIT blocks it."""
         return EffectMarks(Link(url, tag) if self._confirm_replicas else link, replicas=self._confirm_replicas)
 
     async def main(self) -> None:
-        """Work until a signal ends it. arq's ``run`` and ``async_run`` call this."""
+        """Run jobs until a signal. arq's ``run`` and ``async_run`` call this."""
         self.ctx["redis"] = self.pool
         if self.on_startup:
             await self.on_startup(self.ctx)
@@ -249,7 +249,7 @@ class Worker(ArqWorker):
             emit(_WORKER_STOPPED, worker=self.worker_id, done=self.jobs_complete, failed=self.jobs_failed)
 
     def run(self) -> None:
-        """Work until a signal ends it, then close the connections."""
+        """Run jobs until a signal, then close the connections."""
         try:
             run_to_its_end(self.loop, self.main())
         finally:
@@ -260,7 +260,7 @@ class Worker(ArqWorker):
         self._exit.watch(signum)
 
     def handle_sig(self, signum: signal.Signals) -> None:
-        """Stop claiming; finish what runs within the grace. A second signal changes nothing."""
+        """Stop claiming and let running jobs finish within the grace. A second signal has no effect."""
         if not self.allow_pick_jobs:
             return
         emit(_WORKER_STOPPING, signal=signal.Signals(signum).name, running=len(self.runner))
@@ -290,14 +290,14 @@ class Worker(ArqWorker):
         return shard.idle or self.loop.time() > self._stop_at + _LAST_WORDS.total_seconds()
 
     def _attempt(self, lane: Lane, claim: Claim) -> Attempt:
-        make_mark, tell_progress, keys = self._tools[claim.lane]
+        make_mark, write_progress, keys = self._tools[claim.lane]
         effect = Effect(make_mark, claim, keys[0])
-        progress = Progress(tell_progress, claim, keys[1], self.loop)
+        progress = Progress(write_progress, claim, keys[1], self.loop)
         return Attempt(lane, claim, effect, progress, self._stop_attempt)
 
     def _slot_free(self, lane: Lane) -> None:
         self._shard_of[lane.keys.lane].pump.kick()
-        self._ceiling.changed()
+        self._ceiling.notify()
 
     def _count(self, outcome: Outcome) -> None:
         self.jobs_complete += outcome.kind in {"done", "suppressed"}
@@ -312,7 +312,7 @@ class Worker(ArqWorker):
         self._freed(next(lane for lane in self.lanes if lane.keys.wake == wake_key))
 
     def _held(self, lanes: Sequence[Lane]) -> Held:
-        """A snapshot for the renewal thread; ``list(set)`` is one step of the interpreter."""
+        """Return a snapshot for the renewal thread; ``list(set)`` is one step of the interpreter."""
         held: Held = {}
         wedged: list[Claim] = []
         oldest = time.monotonic() - self._max_run.total_seconds()
@@ -335,6 +335,6 @@ class Worker(ArqWorker):
 
 
 def _raise_fault(task: "asyncio.Task[None]") -> None:
-    """A fault of ours, not of a handler: the loop's exception handler reports it."""
+    """Raise an exception of the engine itself, for the loop's exception handler to log."""
     if not task.cancelled() and (fault := task.exception()):
         raise fault

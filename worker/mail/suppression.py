@@ -51,7 +51,7 @@ class SuppressionList:
         if time.monotonic() < self._empty_until:
             return None
         try:
-            found = await self._look.answer(digest_of(address))
+            found = await self._look.submit(digest_of(address))
             if not found:
                 return None
             now = await self._now()

@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
--- Lease up to k due jobs of one lane to a worker, as far as limits allow.
--- Runs at the memory limit too: taking jobs out is what frees memory.
+-- Lease up to k due jobs of one lane to a worker, within limits.
+-- Runs at the memory limit too: claiming jobs leads to free memory.
 --
 -- KEYS[1]  arq:queue:{group}:<lane>          ZSET  job id -> due time, or lease deadline while it runs (ms)
 -- KEYS[2]  momentus:{group}:leases:<lane>    ZSET  running job id -> lease deadline (ms)
@@ -15,34 +15,34 @@
 -- KEYS[11] momentus:{group}:holds            HASH  "lane:<lane>" -> JSON {until_ms, reason}; no until_ms: for ever
 -- KEYS[12] momentus:{group}:cancelled        SET   running jobs that are to be stopped
 -- KEYS[13] momentus:{group}:parked:<lane>    HASH  waiting jobs that are not to run yet -> JSON {why, needs, reason}
--- KEYS[14] momentus:{group}:progress         HASH  job id -> how far it is, in JSON
--- KEYS[15] momentus:{group}:dataset          HASH  id, and what is known of losses
+-- KEYS[14] momentus:{group}:progress         HASH  job id -> its progress, in JSON
+-- KEYS[15] momentus:{group}:dataset          HASH  id, and counts of losses
 -- ARGV[1]  lane
 -- ARGV[2]  hash tag, braces included
 -- ARGV[3]  worker id
--- ARGV[4]  k; 0: only look at what waits, and wake somebody else for it
+-- ARGV[4]  k; 0: lease no job, but wake another worker if jobs wait
 -- ARGV[5]  lease (ms)
--- ARGV[6]  lost leases after which a job is dead with reason crash_loop; one whose worker lived to tell is a tenth
+-- ARGV[6]  number of lost leases after which a job is dead with reason crash_loop; one that its worker reports later
+--          counts as a tenth
 -- ARGV[7]  id of the data that the worker knows, "" for none
 --
 -- Also touches, with the same tag: arq:job:<id>, arq:in-progress:<id>, arq:retry:<id>, momentus:{group}:history:<id>,
--- and what claim_limits.lua, limits.lua, blocked.lua, unique.lua and uncertain.lua name, which stand before this.
+-- and the keys of claim_limits.lua, limits.lua, blocked.lua, unique.lua and uncertain.lua, which stand before this.
 --
 -- Returns  {now, next, id, payload, attempt, due, effect, limit, …}: the time (ms), the time at which the next job
---          is due, a lease lapses or a limit gives one more (-1: none), then six per job; effect is the attempt
---          whose effect began and was never heard of again, or 0; limit is what it was taken from, or "".
---          {now, -2}: the data has another id than the worker knows; nothing was leased
+--          is due, a lease lapses or a limit has room again (-1: none), then six per job; effect is the earlier
+--          attempt whose effect began with an unknown outcome, or 0; limit is the limit it counts against, or "".
+--          {now, -2}: the data has another id than the worker knows; no job was leased
 --
--- arq:retry:<id> counts the attempts that failed or were lost, so that a first attempt that succeeds writes none.
+-- arq:retry:<id> counts the attempts that failed or were lost, so a successful first attempt needs no write.
 --
--- Invariant: a job has at most one live lease. Its token is "<worker>:<attempt>" and is the value of
--- arq:in-progress:<id>, which a stock arq worker respects too; it expires a millisecond before the deadline, so
--- that it is gone when the job is claimable. A lapsed lease is claimable because its
--- deadline is its score: recovery needs no sweep.
+-- Invariant: a job has at most one live lease. Its token is "<worker>:<attempt>", the value of arq:in-progress:<id>,
+-- which a stock arq worker respects too. The key expires a millisecond before the deadline, so that it is gone when
+-- the job is claimable. A lapsed lease is claimable because its deadline is its score: recovery needs no sweep.
 --
--- A job is leased only when every limit that it falls under has room: one of its lane's, the first that has any,
--- and its own. What it takes is written down in this call. A lane whose limits give nothing leaves its jobs where
--- they are; a job that finds its own limit used up is moved out of the others' way. Neither is an attempt.
+-- A job is leased only if all its limits have room: one of its lane's, the first that has any, and its own. Their use
+-- is recorded in this call. A lane whose limits have no room leaves its jobs in place; a job whose own limit has no
+-- room is moved behind the other jobs. Neither counts as an attempt.
 
 local queue, leases, wake, counters = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local retrying, lapses, effects, dead, adopted = KEYS[5], KEYS[6], KEYS[7], KEYS[8], KEYS[9]
@@ -52,12 +52,12 @@ local wanted, lease, crash_limit = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumbe
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 
--- Without what the worker defined of its limits, nothing may be leased.
+-- Without the limits that the worker defined, no job may be leased.
 if (redis.call('HGET', KEYS[15], 'id') or '') ~= ARGV[7] then
   return {now, -2}
 end
 
--- Until when the lane is held (-1: until somebody releases it), or nothing.
+-- The end of the lane's hold (-1: until an operator releases it), nil for no hold.
 local function held_until()
   local hold = redis.call('HGET', holds, 'lane:' .. lane)
   if not hold then
@@ -66,7 +66,7 @@ local function held_until()
   local readable, content = pcall(cjson.decode, hold)
   local until_ms = readable and type(content) == 'table' and content.until_ms
   if type(until_ms) ~= 'number' then
-    return -1 -- a hold that cannot be read holds: nobody meant the lane to run
+    return -1 -- an unreadable hold counts: it was set to stop the lane
   elseif until_ms > now then
     return math.min(until_ms, 2 ^ 52)
   end
@@ -82,14 +82,14 @@ local function remember(id, entry)
   entry.at_ms = now
   local history, line = 'momentus:' .. tag .. ':history:' .. id, cjson.encode(entry)
   local length = redis.pcall('RPUSH', history, line)
-  if type(length) == 'table' then -- it held something else, which is not worth a job
+  if type(length) == 'table' then -- the key has a wrong type; replace it rather than fail the job
     redis.call('DEL', history)
     redis.call('RPUSH', history, line)
   end
-  redis.call('PERSIST', history) -- a run before, under the same id, may have left it to expire
+  redis.call('PERSIST', history) -- an earlier run under the same id may have set an expiry
 end
 
--- Fails before anything is changed when a key holds something else: half of a change could lose a job.
+-- Fail before the first write if a key has a wrong type: a partial change could lose a job.
 local function check_types()
   for _, key in ipairs({queue, leases, dead}) do
     redis.call('ZCARD', key)
@@ -106,7 +106,7 @@ local function check_types()
   end
 end
 
--- The attempt whose effect began without an outcome, counted once; 0 for none.
+-- The earlier attempt whose effect began with an unknown outcome, counted once; 0 for none.
 local function unknown_effect(id)
   local begun = redis.call('HGET', effects, id)
   if not begun then
@@ -121,9 +121,9 @@ local function unknown_effect(id)
   return tonumber(attempt)
 end
 
-local superseded = false -- whether one was queued that may be due before those that were passed over
+local superseded = false -- true if a job was queued that may be due before the ones passed over
 
--- A recompute that was asked for while this one ran is queued now, in its place.
+-- Queue the next run that was requested while this job ran.
 local function supersede(id)
   local entry = redis.call('HGET', following, id)
   if not entry then
@@ -132,7 +132,7 @@ local function supersede(id)
   redis.call('HDEL', following, id)
   local due, payload = string.match(entry, '^(%d+) (.*)$')
   if not due then
-    return -- nothing that anybody asked for
+    return -- an invalid entry
   end
   redis.call('SET', 'arq:job:' .. id, payload)
   redis.call('ZADD', queue, due, id)
@@ -165,14 +165,14 @@ local function bury(id, attempt, reason)
   require_blocked().leave(tag, lane, id, now, true)
 end
 
--- A stock arq producer does not count what it brings; it is counted when first seen here.
+-- Count a job of a stock arq producer as accepted, once: such a producer does not count its jobs.
 local function adopt(id)
   if redis.call('SADD', adopted, id) == 1 then
     redis.call('HINCRBY', counters, 'accepted:' .. lane, 1)
   end
 end
 
--- A job that cannot be taken, since one of its keys holds what it must not: dead, and the reason names the key.
+-- Bury a job with invalid data under one of its keys; the reason names the key.
 local function quarantine(id, reason)
   check_types()
   if string.sub(id, 1, #tag) ~= tag then
@@ -181,7 +181,7 @@ local function quarantine(id, reason)
   bury(id, 0, reason)
 end
 
--- A due job that is over instead of run, and counted as the event; a recompute that was asked for meanwhile follows.
+-- End a due job without running it and count the event; a next run that was requested meanwhile is queued.
 local function end_unrun(id, event)
   check_types()
   forget_waiting(id)
@@ -199,11 +199,11 @@ local function end_unrun(id, event)
   supersede(id)
 end
 
--- A payload that is gone: arq gives its payloads a day to live, ours have for ever.
+-- End a job without a payload: arq's payloads expire after a day, those of this project never.
 local function vanish(id)
   local holds_instead = redis.call('TYPE', 'arq:job:' .. id).ok
   if holds_instead ~= 'none' then
-    return quarantine(id, 'arq:job:' .. id .. ' holds a ' .. holds_instead .. ', not a payload')
+    return quarantine(id, 'arq:job:' .. id .. ': holds a ' .. holds_instead .. ', must be a payload')
   end
   check_types()
   if string.sub(id, 1, #tag) ~= tag then
@@ -212,12 +212,12 @@ local function vanish(id)
   end_unrun(id, 'vanished')
 end
 
--- The lease that lapsed was an attempt. True when it was the last that the job may take down.
+-- Count a lapsed lease as an attempt. True if the job reached the crash limit.
 local function lapsed_once_too_often(id, attempt)
   redis.call('HDEL', progress, id)
   redis.call('HINCRBY', counters, 'lapsed:' .. lane, 1)
   local lost = redis.pcall('HINCRBY', lapses, id, 10) -- finish.lua takes nine of them back
-  if type(lost) == 'table' then -- no number: it is counted anew
+  if type(lost) == 'table' then -- the stored value is not a number: start again at one lapse
     redis.call('HSET', lapses, id, 10)
     lost = 10
   end
@@ -238,8 +238,8 @@ local has_parked = redis.call('HLEN', parked) > 0
 if has_effects then
   require_uncertain().check(tag)
 end
-redis.call('LLEN', wake) -- fails before anything is leased when it holds something else: its lane must be told of
-local LATEST = 2 ^ 52 -- (ms); a score may be anything, a reply is a whole number
+redis.call('LLEN', wake) -- fails before the first lease if the key has a wrong type
+local LATEST = 2 ^ 52 -- (ms); a score may be any number, a reply is a whole number
 
 local function keys_of(prefix, due)
   local keys = {}
@@ -249,12 +249,12 @@ local function keys_of(prefix, due)
   return keys
 end
 
--- Unicode 15.0, table 3-7: whether other languages can read an id.
+-- True if an id is well-formed UTF-8 (Unicode 15.0, table 3-7), so that other languages can read it.
 local function is_utf8(id)
   if string.find(id, '\224[\128-\159]') or string.find(id, '\237[\160-\191]') then
-    return false -- too long, a surrogate
+    return false -- overlong, a surrogate
   elseif string.find(id, '\240[\128-\143]') or string.find(id, '\244[\144-\191]') then
-    return false -- too long, beyond Unicode
+    return false -- overlong, beyond Unicode
   end
   local rest = id
   for _, sequence in ipairs({'[\240-\244][\128-\191][\128-\191][\128-\191]', '[\224-\239][\128-\191][\128-\191]', '[\194-\223][\128-\191]'}) do
@@ -263,32 +263,32 @@ local function is_utf8(id)
   return not string.find(rest, '[\128-\255]')
 end
 
--- Why a due job cannot be taken by anybody, or nothing.
+-- The reason why no worker can run a due job, or nil.
 local function fault(id, failed)
   if string.find(id, '[\128-\255]') and not is_utf8(id) then
-    return 'its id is not UTF-8'
+    return 'id: must be UTF-8'
   elseif failed and (#failed > 9 or not string.find(failed, '^%d+$')) then
-    return 'arq:retry:' .. id .. ' holds no number of attempts'
+    return 'arq:retry:' .. id .. ': must hold a number of attempts'
   end
 end
 
--- A job that somebody else holds: a stock arq worker, whose hold ends by itself, or nobody who ever will let go.
+-- Pass over a job that a stock arq worker runs; bury one with a lock that never expires.
 local function pass_over(id)
   local lock = 'arq:in-progress:' .. id
   if redis.call('TYPE', lock).ok ~= 'string' or redis.call('PTTL', lock) == -1 then
-    return quarantine(id, lock .. ' holds no token of a worker')
+    return quarantine(id, lock .. ': must hold the token of a worker')
   end
   foreign = foreign + 1
 end
 
--- Lease one due job: its attempt and the key of its limit, or nothing when it cannot be leased.
+-- Lease one due job. Returns its attempt and the key of its limit, nil if it cannot be leased.
 local function take(id, payload, failed, deadline, own_key, due)
   if not payload then
     vanish(id)
     return
   end
   if has_cancelled and redis.call('SISMEMBER', cancelled, id) == 1 then
-    end_unrun(id, 'cancelled') -- it was to be stopped, and lost its worker before
+    end_unrun(id, 'cancelled') -- it was cancelled while it ran, and then lost its worker
     return
   end
   local reason = fault(id, failed)
@@ -356,11 +356,11 @@ if rules then
   rules.close()
 end
 
-local is_short = false -- whether limits keep back what is due
-local AHEAD = 3600000 -- (ms) beyond now; no lease is as long
+local is_short = false -- true if limits hold back due jobs
+local AHEAD = 3600000 -- (ms) beyond now; every lease is shorter
 
--- A lease that ends that late was taken before the clock was put back. It ends as if taken now: whoever still lives
--- renews it, and the jobs of a worker that was killed wait no longer than they would have.
+-- A lease that ends that late was taken before the clock was set back. Let it end as if taken now: a live worker
+-- renews it, and the jobs of a killed worker wait no longer than a lease.
 local function shorten_leases()
   local latest = redis.call('ZRANGE', leases, 0, 0, 'REV', 'WITHSCORES')[2]
   if not latest or tonumber(latest) <= now + AHEAD then
@@ -373,7 +373,7 @@ local function shorten_leases()
   end
 end
 
-if taken < wanted then -- not while there is more to do than hands
+if taken < wanted then -- skipped while there are more jobs than slots
   shorten_leases()
 end
 
@@ -385,7 +385,7 @@ if following_one[2] then
     reply[2], is_short = rules.free_at(), true
   end
   if reply[2] == now and redis.call('LLEN', wake) == 0 then
-    redis.call('LPUSH', wake, '1') -- there is work for another worker
+    redis.call('LPUSH', wake, '1') -- wake another worker for the remaining jobs
   end
 end
 if rules then

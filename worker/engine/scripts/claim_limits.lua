@@ -1,27 +1,27 @@
--- What limits let through in one claim. A part of claim.lua, which the loader puts before it and which is run where
--- some limit is defined; limits.lua, blocked.lua and turns.lua stand before this.
+-- The number of jobs that limits let through in one claim. A part of claim.lua, before which the loader puts it; it
+-- runs if any limit is defined. limits.lua, blocked.lua and turns.lua stand before this.
 --
 -- momentus:{group}:limits            HASH  "lane:<lane>" -> JSON {keys, urgent}: the jobs of the lane need one of these
 -- momentus:{group}:limited           HASH  job id -> the limit that it names itself
--- momentus:{group}:blocked:<key>     ZSET  "<lane> <id>" of those that found it used up, by their first due time
+-- momentus:{group}:blocked:<key>     ZSET  "<lane> <id>" of jobs that found the limit used up, by first due time
 -- momentus:{group}:held_back:<lane>  SET   the same jobs by lane
 -- momentus:{group}:short             SET   lanes that wait for a place
 --
--- A job needs room in one of its lane's limits, the first that has any, and in its own. One that names one of its
--- lane's limits insists on that.
+-- A job needs room in one of its lane's limits, the first that has any, and in its own. A job that names one of its
+-- lane's limits needs that one.
 --
--- Invariant: a lane without room leaves its jobs where they are, and a job without room in its own limit is moved
--- out of the others' way: no claim looks at the same jobs again and again.
+-- Invariant: a lane without room leaves its jobs in place, and a job without room in its own limit is moved behind
+-- the others, so that claims do not read the same jobs repeatedly.
 
 local rules = {}
 local limits, blocked, turns = require_limits(), require_blocked(), require_turns()
-local MOST = 256 -- jobs moved out of the way in one claim
-local LOOK_AGAIN, LOOK_STEP = 60000, 60 -- when a blocked job is looked at unasked: so much (ms), and more for each one
-local LOOK_BEHIND = 100 -- when a lane looks again that left its place to another (ms)
-local it, alternatives, is_alternative -- the claim; the lane's limits in order, nil where it needs none
-local limited, held_back -- how many moved out of the way
-local chosen -- what the job at hand takes from, its lane's limit first
-local left -- how many places are other lanes'
+local MOST = 256 -- largest number of jobs moved back in one claim
+local LOOK_AGAIN, LOOK_STEP = 60000, 60 -- delay (ms) of the next try of a blocked job, and its increase per job
+local LOOK_BEHIND = 100 -- delay (ms) of the next try of a lane that left its place to another
+local it, alternatives, is_alternative -- the claim; the lane's limits in order, nil if it needs none
+local limited, held_back -- key of the jobs' own limits, if any; number of jobs moved back
+local chosen -- the limits that the current job takes from, its lane's limit first
+local left -- number of places reserved for other lanes
 
 local function name(what)
   return 'momentus:' .. it.tag .. ':' .. what
@@ -37,7 +37,7 @@ end
 function rules.open(claim)
   it, alternatives, is_alternative, held_back, left = claim, nil, {}, 0, 0
   for _, set in ipairs({'held_back:' .. it.lane, 'short'}) do
-    redis.call('SCARD', name(set)) -- fails before anything is leased when it holds something else
+    redis.call('SCARD', name(set)) -- fails before the first lease if the key has a wrong type
   end
   limited = redis.call('HLEN', name('limited')) > 0 and name('limited') or nil
   local binding = read_binding()
@@ -47,7 +47,7 @@ function rules.open(claim)
     return
   end
   alternatives = {}
-  for n, key in ipairs(binding and binding.keys or {}) do -- a binding that cannot be read gives nothing
+  for n, key in ipairs(binding and binding.keys or {}) do -- an unreadable binding gives no room
     alternatives[n] = limits.look(key)
     is_alternative[key] = true
   end
@@ -55,7 +55,7 @@ function rules.open(claim)
   left = turns.open(it, rules.room(), limits, blocked)
 end
 
--- How many more the lane's own limits let through.
+-- Number of further jobs that the lane's own limits let through.
 function rules.room()
   if not alternatives then
     return math.huge
@@ -72,7 +72,7 @@ function rules.named(ids)
   return limited and redis.call('HMGET', limited, unpack(ids)) or {}
 end
 
--- Whether enough jobs were moved out of the way for one claim.
+-- True if enough jobs were moved back for one claim.
 function rules.is_enough()
   return held_back >= MOST
 end
@@ -91,7 +91,7 @@ local function hold_back(id, own, due)
   held_back = held_back + 1
 end
 
--- Whether a due job may be taken; one whose own limit is used up is moved out of the others' way.
+-- True if a due job may be taken; a job whose own limit is used up is moved back.
 function rules.let_through(id, own_key, due)
   local own = own_key and limits.look(own_key) or nil
   if own and own.room < 1 then
@@ -110,7 +110,7 @@ function rules.let_through(id, own_key, due)
   return false
 end
 
--- The job that was let through is taken: the key of the limit that it counts against, "" for none.
+-- Take a job that was let through. Returns the key of the limit that it counts against, "" for none.
 function rules.take(id, own_key)
   for _, one in ipairs(chosen) do
     limits.take(one, id)
@@ -121,14 +121,14 @@ function rules.take(id, own_key)
   return chosen[1] and chosen[1].key or ''
 end
 
--- Whether it found too little room for what is due is known; it is not asked any more.
+-- End the lane's turn, with the number of taken jobs and whether limits held back due ones.
 function rules.end_turn(taken, is_short)
   if alternatives then
     turns.close(taken, is_short)
   end
 end
 
--- Write down what was taken; the next of each limit that jobs name hears when its turn is.
+-- Record the use of limits, and schedule the next blocked jobs of each limit that jobs name.
 function rules.close()
   limits.commit()
   for key, one in pairs(limits.known) do
@@ -141,7 +141,7 @@ function rules.close()
   end
 end
 
--- When the lane's own limits give one more, while they give nothing.
+-- The time at which the lane's own limits, now used up, have room again.
 function rules.free_at()
   local at = it.now + LOOK_AGAIN
   for _, one in ipairs(alternatives) do

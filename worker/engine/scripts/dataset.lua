@@ -1,15 +1,15 @@
 #!lua flags=allow-oom
--- Name the data of one lane group, and count a loss when what a worker knew is gone.
--- Runs at the memory limit too: without it no job is claimed.
+-- Store the id of one lane group's data, and count a loss if the data that a worker knew is gone.
+-- Runs at the memory limit too: no job is claimed before.
 --
 -- KEYS[1]  momentus:{group}:dataset  HASH  id, since_ms; after a loss also losses, lost_ms, lost_jobs
 -- ARGV[1]  the id that the worker knows, "" for none yet
--- ARGV[2]  the id to store when there is none
--- ARGV[3]  unfinished jobs that the worker last saw
+-- ARGV[2]  the id to store if there is none
+-- ARGV[3]  number of unfinished jobs that the worker last saw
 --
--- Returns  the id that holds from now on
+-- Returns  the current id
 --
--- Invariant: an id is stored once and never replaced. A loss is counted once, by the worker that notices it first.
+-- Invariant: an id is stored once and never replaced. A loss is counted once, by the first worker that detects it.
 
 local dataset, known = KEYS[1], ARGV[1]
 local clock = redis.call('TIME')

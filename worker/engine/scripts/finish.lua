@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
--- Record how jobs of one lane ended. Refused for every job whose lease is no longer the caller's.
--- Runs at the memory limit too: finishing jobs is what frees memory.
+-- Record the outcomes of jobs of one lane. Refused for every job whose lease the caller has lost.
+-- Runs at the memory limit too: finishing jobs frees memory.
 --
 -- KEYS[1]  arq:queue:{group}:<lane>          ZSET  job id -> due time, or lease deadline while it runs (ms)
 -- KEYS[2]  momentus:{group}:leases:<lane>    ZSET  running job id -> lease deadline (ms)
@@ -14,28 +14,29 @@
 -- KEYS[10] momentus:{group}:adopted          SET   jobs of stock arq producers that were counted as accepted
 -- KEYS[11] momentus:{group}:cancelled        SET   running jobs that are to be stopped
 -- KEYS[12] momentus:{group}:parked:<lane>    HASH  waiting jobs that are not to run yet -> JSON {why, needs, reason}
--- KEYS[13] momentus:{group}:progress         HASH  job id -> how far it is, in JSON
+-- KEYS[13] momentus:{group}:progress         HASH  job id -> its progress, in JSON
 -- ARGV[1]  lane
 -- ARGV[2]  hash tag, braces included
 -- ARGV[3…] eight per job: id, token, outcome, delay (ms), result ("" for none), result's life (ms), reason, limit
---          (what the claim took it from, "" for none)
---          outcome: "done"; "suppressed" (ended without being carried out, as was asked for before); "retry" (counts as an attempt); "defer" (does not: shutdown, hold); "park" (does not: a
---          kind or version that the worker does not know, or a decision that people must take; in the result's
---          place it has its note in JSON); "dead"; "expired" (its deadline passed before it could begin); "cancelled"
---          (somebody asked for it to be stopped); a "+" behind it says that the effect began and its outcome is unknown
+--          (the one it counts against since the claim, "" for none)
+--          outcome: "done"; "suppressed" (ended without being carried out, by an earlier request); "retry" (counts as
+--          an attempt); "defer" (does not: shutdown, hold); "park" (does not: a kind or version that the worker does
+--          not know, or an operator's decision; in place of the result it has its note in JSON); "dead"; "expired"
+--          (its deadline passed before it could begin); "cancelled" (stopped by its sender or an operator); an
+--          appended "+" means that the effect began and its outcome is unknown
 --
 -- Also touches, with the same tag: arq:job:<id>, arq:in-progress:<id>, arq:retry:<id>, arq:result:<id>,
--- momentus:{group}:history:<id>, momentus:{group}:minute:<n>, and what unique.lua, blocked.lua and uncertain.lua
--- name, which stand before this.
+-- momentus:{group}:history:<id>, momentus:{group}:minute:<n>, and the keys of unique.lua, blocked.lua and
+-- uncertain.lua, which stand before this.
 --
 -- Returns  one number per job: 1 recorded, 0 refused (the lease was lost)
--- Raises   for a key of the lane that holds something else; nothing was recorded
+-- Raises   for a key of the lane with a wrong type; no outcome was recorded
 --
--- What happened to a job is remembered as long as its result, if there is one; so is that of one that
--- was cancelled when its effect had begun.
+-- The history of a job is kept as long as its result, if there is one; also the history of a job that was cancelled
+-- after its effect had begun.
 --
--- Invariant: accepted = done + suppressed + discarded + vanished + cancelled + expired (the counters) + ZCARD of dead + ZCARD of
--- the queue (waiting and leased), for every lane, after every call.
+-- Invariant: accepted = done + suppressed + discarded + vanished + cancelled + expired (the counters) + ZCARD of dead
+-- + ZCARD of the queue (waiting and leased), for every lane, after every call.
 
 local queue, leases, wake, counters = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local retrying, lapses, effects, dead, following = KEYS[5], KEYS[6], KEYS[7], KEYS[8], KEYS[9]
@@ -46,10 +47,10 @@ local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local reply, ready = {}, false
 local settled, leaving, forgotten = {}, {}, {} -- ids whose lease ends, ids that leave the queue, keys to delete
-local gone, given_back = {}, {} -- ids that leave for good; by limit, ids that give back their place
-local remembered = {} -- histories that live as long as the result beside them
+local gone, given_back = {}, {} -- ids that leave for good; by limit, ids that return their place
+local remembered = {} -- histories that expire with the result of their job
 
--- Before anything is written: each of these fails when its key holds something else.
+-- Before the first write: each of these fails if its key has a wrong type.
 local has_following = redis.call('HLEN', following) > 0
 local has_adopted = redis.call('SCARD', adopted) > 0
 local has_cancelled = redis.call('SCARD', cancelled) > 0
@@ -57,7 +58,7 @@ local has_parked = redis.call('HLEN', parked) > 0
 local limited = 'momentus:' .. tag .. ':limited'
 local has_limited = redis.call('HLEN', limited) > 0
 local has_keyed = redis.call('HLEN', 'momentus:' .. tag .. ':keyed') > 0
-local per_job = {} -- hashes with something about jobs of which only running ones have any
+local per_job = {} -- non-empty hashes with fields of running jobs only
 for _, hash in ipairs({lapses, effects, progress}) do
   if redis.call('HLEN', hash) > 0 then
     per_job[#per_job + 1] = hash
@@ -73,12 +74,12 @@ local function remember(id, attempt, outcome, reason)
   local history = 'momentus:' .. tag .. ':history:' .. id
   local line = cjson.encode({at_ms = now, attempt = attempt, outcome = outcome, reason = reason})
   local length = redis.pcall('RPUSH', history, line)
-  if type(length) == 'table' then -- it held something else, which is not worth a job
+  if type(length) == 'table' then -- the key has a wrong type; replace it rather than fail the job
     redis.call('DEL', history)
     redis.call('RPUSH', history, line)
   end
   redis.call('LTRIM', history, -50, -1)
-  redis.call('PERSIST', history) -- a run before, under the same id, may have left it to expire
+  redis.call('PERSIST', history) -- an earlier run under the same id may have set an expiry
 end
 
 local function leave(id, result, life)
@@ -99,7 +100,7 @@ local function give_back(key, id)
   table.insert(given_back[key], id)
 end
 
--- Those that named a limit of their own; it is forgotten with those that leave for good.
+-- Return the places of jobs with a limit of their own; delete its name for jobs that leave for good.
 local function give_back_own()
   if not has_limited then
     return
@@ -115,7 +116,7 @@ local function give_back_own()
 end
 
 local finish = {}
-local uncertain = {} -- ids whose effect began, with an outcome that nobody knows
+local uncertain = {} -- ids whose effect began, with an unknown outcome
 
 local function forget(id, result, life)
   local history = 'momentus:' .. tag .. ':history:' .. id
@@ -136,12 +137,12 @@ end
 finish.suppressed = finish.done
 
 function finish.cancelled(id, attempt, _, result, life, reason)
-  local told = uncertain[id] and tonumber(life) > 0 -- what it may have done before it was stopped
-  if told then
+  local is_kept = uncertain[id] and tonumber(life) > 0 -- the effect may have happened before it was stopped
+  if is_kept then
     remember(id, attempt, 'cancelled', reason)
   end
   leave(id, result, life)
-  forget(id, told and 'kept' or result, life)
+  forget(id, is_kept and 'kept' or result, life)
 end
 
 function finish.expired(id, attempt, _, result, life, reason)
@@ -173,15 +174,15 @@ function finish.defer(id, attempt, delay, _, _, reason)
   wait(id, delay)
 end
 
--- Told once, however often a worker that cannot run it looks at it again.
-local function is_told(id, note)
+-- True if the history's last entry has this reason: a worker that cannot run a job may park it again and again.
+local function is_noted(id, note)
   local last = redis.pcall('LINDEX', 'momentus:' .. tag .. ':history:' .. id, -1)
   local readable, entry = pcall(cjson.decode, type(last) == 'string' and last or '')
   return readable and entry.outcome == 'parked' and entry.reason == note
 end
 
 function finish.park(id, attempt, delay, note, _, reason)
-  if not is_told(id, reason) then
+  if not is_noted(id, reason) then
     remember(id, attempt, 'parked', reason)
   end
   if attempt > 1 then
@@ -209,7 +210,7 @@ local function settle(at)
   finish[outcome](id, attempt, tonumber(ARGV[at + 3]), ARGV[at + 4], ARGV[at + 5], ARGV[at + 6])
 end
 
--- A recompute that was asked for while this one ran is queued now.
+-- Queue the next run that was requested while this job ran.
 local function queue_next(id)
   local entry = redis.call('HGET', following, id)
   if not entry then
@@ -218,7 +219,7 @@ local function queue_next(id)
   redis.call('HDEL', following, id)
   local due, payload = string.match(entry, '^(%d+) (.*)$')
   if not due then
-    return -- nothing that anybody asked for
+    return -- an invalid entry
   end
   redis.call('SET', 'arq:job:' .. id, payload)
   redis.call('PERSIST', 'momentus:' .. tag .. ':history:' .. id)
@@ -230,8 +231,8 @@ local function queue_next(id)
   ready = true
 end
 
--- Whoever tells of a lost lease lives, and was only held up: the job has not taken its worker down. It may say so before
--- the lapse is counted. A tenth stays, so that a job which holds up its workers again and again ends too.
+-- A worker that reports a lost lease is alive and was only delayed: the job has not crashed it. Its report may come
+-- before the lapse is counted. A tenth of the lapse stays, so that a job that delays its workers repeatedly ends too.
 local function forgive(id)
   local lost = tonumber(redis.call('HGET', lapses, id) or 0)
   if lost and lost >= 0 and redis.call('ZSCORE', leases, id) and redis.call('HINCRBY', lapses, id, -9) == 0 then
@@ -260,7 +261,7 @@ if events.uncertain > 0 then
   require_uncertain().check(tag)
 end
 
--- The counts come first, and are all tried before: one that is no number must not leave the rest half done.
+-- Counters come first, each tested with an increment of 0: an invalid one must not leave a partial change.
 for _, share in ipairs({0, 1}) do
   for event, count in pairs(events) do
     if count > 0 then
@@ -309,7 +310,7 @@ if #leaving > 0 then
     end
   end
   local minute = 'momentus:' .. tag .. ':minute:' .. math.floor(now / 60000)
-  if type(redis.pcall('HINCRBY', minute, 'out:' .. lane, #leaving)) == 'number' then -- a figure for people
+  if type(redis.pcall('HINCRBY', minute, 'out:' .. lane, #leaving)) == 'number' then -- a statistic that may fail
     redis.call('PEXPIRE', minute, 3600000)
   end
 end

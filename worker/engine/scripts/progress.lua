@@ -1,4 +1,4 @@
--- Note how far a running job is.
+-- Store the progress of a running job.
 --
 -- KEYS[1]  momentus:{group}:progress  HASH    job id -> JSON {done, total, note, attempt, at_ms}
 -- KEYS[2]  arq:in-progress:<id>       STRING  the lease's token
@@ -6,9 +6,9 @@
 -- ARGV[2]  token
 -- ARGV[3]  the JSON without at_ms
 --
--- Returns  1: noted; 0: the lease was lost
+-- Returns  1: stored; 0: the lease was lost
 --
--- Invariant: only the holder of the live lease tells; finish and claim remove what was told.
+-- Invariant: only the holder of the live lease can store progress; finish and claim delete it.
 
 if redis.call('GET', KEYS[2]) ~= ARGV[2] then
   return 0

@@ -1,18 +1,18 @@
 #!lua flags=allow-oom
--- Let go parked jobs of one lane that a worker says it can run: they are due now.
--- Runs at the memory limit too: it stores nothing new.
+-- Release parked jobs of one lane that a worker can run: they are due now.
+-- Runs at the memory limit too: it adds no data.
 --
 -- KEYS[1]  arq:queue:{group}:<lane>        ZSET  job id -> due time (ms)
 -- KEYS[2]  momentus:{group}:parked:<lane>  HASH  job id -> JSON {why, needs, reason}
 -- KEYS[3]  momentus:{group}:wake:<lane>    LIST  at most one token
--- ARGV[1]  cursor: "0" at first, then what the last call returned
--- ARGV[2]  about how many to look at
+-- ARGV[1]  cursor: "0" at first, then the cursor that the last call returned
+-- ARGV[2]  approximate number of jobs to scan
 -- ARGV[3…] two per ability: a kind, or "envelope", and the newest version of it that the worker knows
 --
--- Returns  {cursor, released}: the cursor of the next call, "0" when all were looked at; how many were let go
+-- Returns  {cursor, released}: the cursor of the next call, "0" after the last page; the number of released jobs
 --
--- Invariant: what waits for people stays. A note that cannot be read, or that belongs to no waiting job, holds
--- nobody back; if the worker cannot run the job after all, it parks it again.
+-- Invariant: jobs that wait for an operator stay. An unreadable note, or one without a waiting job, is deleted; if the
+-- worker cannot run the job after all, it parks it again.
 
 local queue, parked, wake = KEYS[1], KEYS[2], KEYS[3]
 local clock = redis.call('TIME')
@@ -22,7 +22,7 @@ for at = 3, #ARGV, 2 do
   known[ARGV[at]] = tonumber(ARGV[at + 1])
 end
 
-local function is_to_go(text)
+local function can_run(text)
   local readable, note = pcall(cjson.decode, text)
   if not readable or type(note) ~= 'table' then
     return true
@@ -37,7 +37,7 @@ local page = redis.call('HSCAN', parked, ARGV[1], 'COUNT', ARGV[2])
 local released = 0
 for at = 1, #page[2], 2 do
   local id = page[2][at]
-  if is_to_go(page[2][at + 1]) then
+  if can_run(page[2][at + 1]) then
     redis.call('HDEL', parked, id)
     if redis.call('ZSCORE', queue, id) then
       redis.call('ZADD', queue, 'XX', now, id)

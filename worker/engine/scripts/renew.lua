@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
 -- Extend the leases of all jobs of one lane that a worker runs.
--- Runs at the memory limit too: a lease must not lapse for want of memory.
+-- Runs at the memory limit too: a lease must not lapse because memory is full.
 --
 -- KEYS[1]  arq:queue:{group}:<lane>        ZSET  job id -> due time, or lease deadline while it runs (ms)
 -- KEYS[2]  momentus:{group}:leases:<lane>  ZSET  running job id -> lease deadline (ms)
@@ -10,10 +10,10 @@
 --
 -- Also touches, with the same tag: arq:in-progress:<id>.
 --
--- Returns  {lost leases, jobs that are to be stopped}, both as places in the arguments, from 1: one job may be named
---          by two tokens, of which only one is live. The handlers of both must stop
+-- Returns  {lost leases, jobs that are to be stopped}, both as positions in the arguments, from 1, because one job may
+--          occur with two tokens, of which one is live. The handlers of both lists must stop
 --
--- Invariant: a lapsed lease is never revived, not even before somebody else claims the job.
+-- Invariant: a lapsed lease is never revived, not even before another worker claims the job.
 
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)

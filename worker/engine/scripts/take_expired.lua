@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
--- Take jobs out of an arq queue whose payload has gone: arq gives every payload a day to live.
--- Runs at the memory limit too: taking jobs out is what frees memory.
+-- Remove jobs whose payload has expired from an arq queue: arq's payloads expire after a day.
+-- Runs at the memory limit too: removing jobs frees memory.
 --
 -- KEYS[1]  arq:queue                       ZSET  job id -> due time, or lease deadline while it runs (ms)
 -- KEYS[2]  momentus:{queue}:leases:<queue>    ZSET  running job id -> lease deadline (ms)
@@ -8,14 +8,14 @@
 -- KEYS[4]  momentus:{queue}:retrying:<queue>  SET   waiting job ids that failed before
 -- KEYS[5]  momentus:{queue}:adopted           SET   jobs that were counted as accepted
 -- ARGV[1]  lane: the queue's name
--- ARGV[2…] ids to look at
+-- ARGV[2…] ids to check
 --
 -- Also touches: arq:job:<id>, arq:in-progress:<id>, arq:retry:<id>.
 --
--- Returns  the ids that were taken out
+-- Returns  the ids that were removed
 --
--- Invariant: a job that is running, or has a payload, or is taken out by somebody else, is left alone; every
--- job taken out is counted as accepted once and as vanished.
+-- Invariant: a job that runs, has a payload, or was removed by another worker stays unchanged; every removed job is
+-- counted as accepted once and as vanished.
 
 local queue, leases, counters, retrying, adopted = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local lane = ARGV[1]
