@@ -66,7 +66,7 @@ KNOWN = {
     "sessions source": DEPLOYED + ": scripts",
     "worker _Duties.context": DEPLOYED,
     "worker _Duties.lane_limits": DEPLOYED + ": lanes",
-    "worker EffectMarks._together": DEPLOYED + ": lane groups",
+    "worker EffectMarks._batchers": DEPLOYED + ": lane groups",
     "worker UnansweredClaims.lanes": DEPLOYED + ": lanes",
     "worker Handler.upcasters": DEPLOYED + ": versions of a payload",
     "worker _cached_method": DEPLOYED + ": events in the source",

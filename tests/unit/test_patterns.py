@@ -38,7 +38,7 @@ LUA_COMPUTED = {
         "'[\\224-\\239][\\128-\\191][\\128-\\191]'",
         "'[\\194-\\223][\\128-\\191]'",
     ),
-    ("worker/engine/scripts/return_strays.lua", "ours"): ("'^worker%.(%d+):(%d+)$'",),
+    ("worker/engine/scripts/return_strays.lua", "own_token"): ("'^worker%.(%d+):(%d+)$'",),
 }
 """Patterns that a script makes or takes out of a list, by the name they have where they are used."""
 LUA_CLASSES = "a0 @.-:<>\"'(),;[]\\{}é"
