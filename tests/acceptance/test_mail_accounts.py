@@ -154,10 +154,10 @@ async def test_a_refused_login_is_tried_once_for_each_pause_by_the_whole_fleet(
 @pytest.mark.parametrize(
     ("case", "words"),
     [
-        ("expired", "has expired: have it renewed"),
-        ("untrusted", "no authority that is trusted here signed the certificate"),
-        ("no starttls", "offers no STARTTLS"),
-        ("refused", "takes no connections: check host and port"),
+        ("expired", "has expired: ask the server"),
+        ("untrusted", "is not signed by an authority that is trusted here"),
+        ("no starttls", "does not offer STARTTLS"),
+        ("refused", "refuses connections: check host and port"),
     ],
 )
 async def test_a_fault_of_tls_or_of_the_host_closes_the_account_in_words_and_costs_no_mail_an_attempt(
@@ -403,8 +403,8 @@ async def test_a_mail_for_whose_sender_no_account_may_send_is_dead_and_says_whic
         (named,) = await producer.send_many([replace(mails_from("two.example.com", 1)[0], account="main")])
         async with fleet(valkey_url, accounts):
             assert await death_of(named.id, redis) == (
-                "main: the mail may go by no other account, and this one may not send for two.example.com; "
-                "add it to sender_domains of [accounts.main], if it may"
+                "main: is the only account for this mail, and may not send for two.example.com; "
+                "if it may, add the domain to sender_domains of [accounts.main]"
             )
         (stray,) = await producer.send_many(mails_from("three.example.com", 1))
         async with fleet(valkey_url, [accounts[0], alone]):

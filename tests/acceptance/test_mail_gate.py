@@ -339,7 +339,7 @@ async def test_a_login_that_is_taken_says_nothing_of_what_comes_after_it(
     await one.fault(trouble, "no")
     await eventually(probing(one))
     one.opened()
-    await asyncio.gather(*one._telling)
+    await asyncio.gather(*one._reports)
     assert await redis.hget(mail_account("main"), "step") == b"1"
     await one.worked()
     assert not await redis.hexists(mail_account("main"), "step")

@@ -127,7 +127,7 @@ ABOUT_THE_ACCOUNT: Mapping[str, tuple[str, str, str, str]] = {
     "Postfix for now": ("rcpt", "454 4.7.1 <u0@example.com>: Relay access denied", "relay", "mynetworks"),
     "Exim": ("rcpt", "550 relay not permitted", "relay", "dc_relay_nets"),
     "Microsoft": ("rcpt", "550 5.7.64 TenantAttribution; Relay Access Denied", "relay", "connector"),
-    "a login wanted": ("mail", "530 5.7.0 Authentication required", "auth", "wants a login first"),
+    "a login wanted": ("mail", "530 5.7.0 Authentication required", "auth", "requires a login"),
     "an address listed": ("rcpt", "554 5.7.1 Client host [192.0.2.1] blocked using bl.example", "client", "list"),
     "a tenant blocked": (
         "dot",

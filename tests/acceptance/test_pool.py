@@ -102,7 +102,7 @@ async def test_the_reserve_is_for_urgent_mails_alone() -> None:
         assert server.most_open == 3
         goes_on.set()
         await asyncio.gather(*many, urgent)
-    with pytest.raises(ValueError, match="leaves nothing"):
+    with pytest.raises(ValueError, match="reserve: must be at least 0 and less than connections"):
         SMTPPool(Server("127.0.0.1", 25, "off"), connections=1, messages=1, reserve=1)
 
 

@@ -74,7 +74,7 @@ async def test_while_no_replica_has_a_mark_its_mail_stays_uncharged_and_certain(
             async with delivering(pair.primary.url, provider, confirm_replicas=1):
                 await eventually(lambda: pair.redis.llen(KEYS.history(receipts[0].id)))
                 found = await trace_mail(pair.redis, receipts[0].id)
-                assert "no mark, so no final dot: Unconfirmed" in found.words
+                assert "mark: Redis did not confirm it (Unconfirmed" in found.words
                 assert provider.accepted == 0
                 assert not await pair.redis.exists(f"arq:retry:{receipts[0].id}", KEYS.uncertain)
                 pair.replica.resume()

@@ -76,7 +76,7 @@ async def test_a_token_that_is_due_is_renewed_once_while_the_old_one_is_used(wor
     old = fleet[0]._known
     assert old is not None
     due = Token(old.value, old.expires_at, renew_at=time.time())
-    await fleet[0]._call("SET", token_key("main"), fleet[0]._close(due))
+    await fleet[0]._call("SET", token_key("main"), fleet[0]._encrypt(due))
     for one in fleet:
         one._known = due
     source.answers.clear()
@@ -263,6 +263,6 @@ async def test_googles_refusal_and_absence_are_told_apart(private_key: str) -> N
 
 
 def test_what_is_no_key_file_is_refused_without_repeating_it() -> None:
-    with pytest.raises(ValueError, match="not the JSON key file") as failure:
+    with pytest.raises(ValueError, match="is not the JSON key file") as failure:
         GoogleTokens(key="my-password", mailbox="tasks@example.com")
     assert "my-password" not in str(failure.value)

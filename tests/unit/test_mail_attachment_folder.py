@@ -36,11 +36,11 @@ async def test_a_file_is_read_by_its_reference(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("asked", "words"),
     [
-        (mail("2026/11/gone.csv"), "is not there any more"),
-        (mail("2026/11/informe.csv/x"), "is not there any more"),
-        (mail(size=7), "8 octets, not 7"),
+        (mail("2026/11/gone.csv"), "is missing"),
+        (mail("2026/11/informe.csv/x"), "is missing"),
+        (mail(size=7), "8 bytes, not 7"),
         (mail(sha256="0" * 64), "another SHA-256"),
-        (mail("2026/11"), "is no file"),
+        (mail("2026/11"), "is not a regular file"),
         (mail("../secret.txt"), "outside"),
         (mail("2026/../../secret.txt"), "outside"),
         (mail("a\0b"), "outside"),
@@ -65,7 +65,11 @@ async def test_no_symbolic_link_is_followed_and_no_pipe_is_waited_for(folder: Pa
     (folder / "file").symlink_to(folder.parent / "secret.txt")
     (folder / "way").symlink_to(folder.parent)
     os.mkfifo(folder / "pipe")
-    for ref, words in (("file", "not there"), ("way/secret.txt", "not there"), ("pipe", "is no file")):
+    for ref, words in (
+        ("file", "is missing"),
+        ("way/secret.txt", "is missing"),
+        ("pipe", "is not a regular file"),
+    ):
         with pytest.raises(GiveUp, match=words):
             await read_attachments(mail(ref), folder)
 

@@ -1,1 +1,1 @@
-"""Mail delivery: staged SMTP, a pool of kept connections, and the meaning of a server's replies."""
+"""Mail delivery: SMTP by stages, a pool of open connections, and the meaning of a server's replies."""

@@ -1,10 +1,10 @@
-"""Attachments that travelled as references: read when the mail goes out, and compared with what was meant.
+"""Attachments by reference: files that the worker reads when the mail goes out, and checks by size and SHA-256.
 
-A file that is not there, or is not the one whose hash the mail carries, is the mail's own fault: it is given up,
-with the file's name. A folder that is not configured or not mounted is ours, and the mail waits, uncharged.
+A missing file, or one with another SHA-256, is the mail's own fault: the mail is given up, and the reason names
+the attachment. A folder that is not configured or not mounted is the worker's fault: the mail waits, uncharged.
 
-Nothing outside the folder can be read: a path has no ``..``, every step is opened from the one before it, and no
-symbolic link is followed, so that nothing can be exchanged between the look and the reading.
+Only files in the folder can be read: a path has no ``..``, each directory is opened relative to the one before,
+and symbolic links are not followed, so that no file can be exchanged between check and read.
 """
 
 import asyncio
@@ -23,11 +23,11 @@ from worker.engine import GiveUp, TryLater
 
 _WAIT = timedelta(minutes=5)
 _NOT_THERE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EISDIR, errno.ENAMETOOLONG})
-_STEP = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK  # non-blocking: a pipe is no file to wait for
+_STEP = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK  # non-blocking: opening a pipe would wait
 
 
 class _NotTheFile(Exception):
-    """What stands there is not what was meant."""
+    """The file at the path is not the file that the mail refers to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +39,10 @@ class _Wanted:
 
 
 async def read_attachments(frozen: Mapping[str, Any], folder: Path | None) -> dict[str, bytes]:
-    """The content of each attachment that the frozen mail refers to, by its ``ref``.
+    """Return the content of each attachment that the frozen mail refers to, by its ``ref``.
 
     Raises:
-        GiveUp: a file is gone, or has changed; names the attachment.
+        GiveUp: a file is missing or has changed; the reason names the attachment.
         TryLater: the folder is not configured or cannot be read.
     """
     wanted = _wanted(frozen.get("attachments") or ())
@@ -50,12 +50,14 @@ async def read_attachments(frozen: Mapping[str, Any], folder: Path | None) -> di
         return {}
     if folder is None:
         raise TryLater(
-            "it has attachments: set MOMENTUS_MAIL__ATTACHMENTS to their folder", after=_WAIT, charged=False
+            "MOMENTUS_MAIL__ATTACHMENTS: is not set, and the mail has attachments by reference; set their folder",
+            after=_WAIT,
+            charged=False,
         )
     return await asyncio.to_thread(_read_all, wanted, folder)
 
 
-def _wanted(files: Any) -> list[_Wanted]:  # noqa: ANN401  what another producer wrote may be anything
+def _wanted(files: Any) -> list[_Wanted]:  # noqa: ANN401  a foreign producer may have written any type
     try:
         return [
             _Wanted(str(one["name"]), str(one["ref"]), int(one["size"]), str(one["sha256"]))
@@ -64,7 +66,7 @@ def _wanted(files: Any) -> list[_Wanted]:  # noqa: ANN401  what another producer
         ]
     except (KeyError, TypeError, ValueError) as error:
         raise GiveUp(
-            f"the attachments of the frozen mail cannot be read: {type(error).__name__}: {error}"
+            f"attachments: cannot be read from the frozen mail ({type(error).__name__}: {error}); see docs/wire.md"
         ) from None
 
 
@@ -73,7 +75,9 @@ def _read_all(files: list[_Wanted], folder: Path) -> dict[str, bytes]:
         root = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
         raise TryLater(
-            f"MOMENTUS_MAIL__ATTACHMENTS cannot be opened: {_words(error)}", after=_WAIT, charged=False
+            f"MOMENTUS_MAIL__ATTACHMENTS: cannot be opened ({_words(error)}); mount the folder or grant access",
+            after=_WAIT,
+            charged=False,
         ) from error
     with ExitStack() as stack:
         stack.callback(os.close, root)
@@ -84,13 +88,13 @@ def _read_one(file: _Wanted, root: int) -> bytes:
     try:
         content = _content(PurePosixPath(file.ref), root, size=file.size)
         if hashlib.sha256(content).hexdigest() != file.sha256:
-            raise _NotTheFile("has changed since the mail was composed: another SHA-256")
+            raise _NotTheFile("has changed since the mail was composed (another SHA-256)")
     except _NotTheFile as error:
-        raise GiveUp(f"attachment {file.name!r} {error}") from None
+        raise GiveUp(f"attachment {file.name!r}: {error}") from None
     except OSError as error:
         if error.errno in _NOT_THERE:
-            raise GiveUp(f"attachment {file.name!r} is not there any more: {_words(error)}") from error
-        raise TryLater(f"attachment {file.name!r} cannot be read: {_words(error)}") from error
+            raise GiveUp(f"attachment {file.name!r}: is missing ({_words(error)})") from error
+        raise TryLater(f"attachment {file.name!r}: cannot be read ({_words(error)})") from error
     return content
 
 
@@ -104,13 +108,13 @@ def _content(path: PurePosixPath, root: int, *, size: int) -> bytes:
             stack.callback(os.close, at)
         found = os.fstat(at)
         if not stat.S_ISREG(found.st_mode):
-            raise _NotTheFile("is no file")
+            raise _NotTheFile("is not a regular file")
         if found.st_size != size:
-            raise _NotTheFile(f"has changed since the mail was composed: {found.st_size} octets, not {size}")
+            raise _NotTheFile(f"has changed since the mail was composed ({found.st_size} bytes, not {size})")
         with open(os.dup(at), "rb") as opened:  # noqa: PTH123  a descriptor, not a path
             return opened.read(size + 1)
 
 
 def _words(error: OSError) -> str:
-    """Without the path, which may say more than the attachment's name."""
+    """Return the error's text without the path, which may say more than the attachment's name."""
     return error.strerror or type(error).__name__

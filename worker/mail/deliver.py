@@ -1,15 +1,15 @@
-"""The handler of ``mail.send``: one frozen mail, one attempt, in seven steps.
+"""The handler of ``mail.send``: one attempt to deliver one frozen mail, in seven steps.
 
-    opened     if it was sealed
-    account    which one carries it: the one whose limit the claim took, unless the mail names or needs another
-    earlier    an attempt that may have delivered it: resend by the same account, or leave it to people
-    addressed  whom it may go to, and whether its recipient is written to at all
-    letter     the frozen mail as octets, the same at every attempt
-    hand over  to the server, with a durable mark before the final dot
-    tell       what it came to: the job's outcome and journal, and the account's breaker
+    open       open the mail if it is sealed
+    account    choose the account whose limit the claim took, unless the mail names or needs another
+    earlier    after an attempt that may have delivered the mail: resend by the same account, or hold the mail
+    address    apply the safety mode and the suppression list
+    letter     write the frozen mail as bytes, the same at every attempt
+    hand over  send it to the server, with a durable mark before the final dot
+    report     return the job's outcome and journal, and inform the account's breaker
 
-Any end of an attempt is certain, or says that it is not. What an earlier attempt may have delivered before its
-worker died is known from the mark (``unknown_effect``), which also names the account.
+Every attempt ends with a certain outcome or with an explicit "uncertain". If a worker died after its mark, the
+mark (``unknown_effect``) tells the next attempt so and names the account.
 """
 
 import asyncio
@@ -57,31 +57,39 @@ _Lesson = TypeVar("_Lesson")
 
 @dataclass(frozen=True, slots=True)
 class Mailer:
-    """What delivery needs: the accounts, who mails are from when they do not say, and what is done besides."""
+    """Dependencies of the delivery; handlers find them in the context as ``mailer``.
+
+    Attributes:
+        accounts: the accounts by which mails go.
+        sender: the default sender.
+        streams: the streams by name.
+        care: seal, safety mode, suppression and signature.
+        attachments: the folder of files that mails attach by reference; None if not configured.
+    """
 
     accounts: Accounts
     sender: LetterSender
     streams: Mapping[str, Stream] = field(default_factory=lambda: STREAMS)
     care: MailPolicies = field(default_factory=MailPolicies)
     attachments: Path | None = None
-    """The folder of what mails attach by reference."""
 
 
 async def send_mail(context: dict[str, Any], **frozen: object) -> dict[str, object]:
     """Deliver one mail.
 
     Args:
-        context: ``mailer``, and what the engine tells of the claim.
-        frozen: what :meth:`jobs.Mail.compose` made.
+        context: ``mailer``, and the engine's facts about the claim.
+        frozen: the mail as :meth:`jobs.Mail.compose` returned it.
 
     Returns:
-        For the journal: the account, the code and the server's words to the final dot.
+        The account, the code and the server's reply to the final dot, for the journal.
 
     Raises:
-        GiveUp: the server refused for good.
-        TryLater: it refused for now, could not be reached, or the outcome is unknown and the mail is to be resent.
-        Park: the outcome is unknown and people decide.
-        Suppress: its recipient is on the suppression list.
+        GiveUp: the server refused permanently.
+        TryLater: the server refused temporarily or could not be reached, or the outcome is unknown and the stream
+            resends.
+        Park: the outcome is unknown and an operator decides.
+        Suppress: the recipient is on the suppression list.
     """
     mailer: Mailer = context["mailer"]
     opened = mailer.care.opened(frozen, job_id=context["job_id"])
@@ -111,27 +119,35 @@ async def send_mail(context: dict[str, Any], **frozen: object) -> dict[str, obje
 async def _account(
     accounts: Accounts, context: Mapping[str, Any], wanted: str, earlier: EarlierDelivery | None, domain: str
 ) -> AccountSender:
-    """The account that the claim chose; a mail that must go by another one is bound to that and goes back.
+    """Return the account that the claim chose, if the mail may go by it.
 
     Args:
-        domain: that the mail is from; not every account may send for it.
+        domain: the sender's domain, for which only some accounts may send.
+
+    Raises:
+        TryLater: the mail must go by another account; it is bound to that one and goes back.
+        Park: the mail names an account that is not configured.
+        GiveUp: no account may send for the domain.
     """
     if wanted and wanted not in accounts:
-        raise Park(f"the mail asks for the account {wanted!r}, which is not configured", why="account")
+        raise Park(
+            f"the mail names the account {wanted!r}, which is not configured; add it to MOMENTUS_MAIL__ACCOUNTS",
+            why="account",
+        )
     chosen = accounts.chosen(context.get("limit", ""))
     must = earlier.account if earlier and earlier.account in accounts else wanted
     if must:
         if not accounts.may_send(must, domain):
             raise GiveUp(
-                f"{must}: the mail may go by no other account, and this one may not send for {domain}; "
-                f"add it to sender_domains of [accounts.{must}], if it may"
+                f"{must}: is the only account for this mail, and may not send for {domain}; "
+                f"if it may, add the domain to sender_domains of [accounts.{must}]"
             )
         if must == chosen.name:
             if earlier and len(accounts) > 1:  # the journal is cut at some length, and the binding is not
                 await accounts.bind(context, must)
             return chosen
         await accounts.bind(context, must)
-        raise TryLater(f"{must}: the mail may go by no other account", after=chosen.look, charged=False)
+        raise TryLater(f"{must}: is the only account for this mail", after=chosen.look, charged=False)
     if accounts.may_send(chosen.name, domain):
         return chosen
     if other := await accounts.route(context, domain):
@@ -144,8 +160,12 @@ async def _account(
 def _settle_earlier(
     earlier: EarlierDelivery, account: AccountSender, stream: Stream, context: Mapping[str, Any]
 ) -> None:
-    """An earlier attempt may have delivered it: it told so itself, or its worker was lost after the mark."""
-    if context["unknown_effect"]:  # which the claim has counted and listed
+    """Hold the mail if an earlier attempt may have delivered it and its stream does not resend.
+
+    Raises:
+        Park: an operator decides.
+    """
+    if context["unknown_effect"]:  # the claim has counted and listed it
         emit(_MAIL_UNCERTAIN, earlier_attempt=context["unknown_effect"])
     if not earlier.decided and after_unknown(_unknown(account, context), stream) == "hold":
         raise Park(f"{account.name}: an earlier attempt may have delivered it", why="uncertain")
@@ -202,7 +222,10 @@ async def _hand_over(attempt: "_Attempt", letter: Letter) -> str:
 
 
 async def _learn(lesson: Awaitable[_Lesson]) -> _Lesson | None:
-    """Tell others what a reply means for them. The mail's own end is known by then: a stop does not change it."""
+    """Await the report of a reply to the account or the suppression list.
+
+    The mail's own outcome is known by then, so a cancellation does not change it.
+    """
     try:
         return await lesson
     except asyncio.CancelledError:
@@ -210,7 +233,7 @@ async def _learn(lesson: Awaitable[_Lesson]) -> _Lesson | None:
 
 
 class _Attempt:
-    """One attempt by one account, and how its end is told."""
+    """One attempt by one account; turns its end into the job's outcome."""
 
     def __init__(
         self,
@@ -229,24 +252,26 @@ class _Attempt:
         self._begin_effect: Callable[[str], Awaitable[bool]] = context["begin_effect"]
 
     async def mark(self) -> bool:
-        """Make it durable that the final dot follows, and by which account; False: it must not.
+        """Store durably that the final dot follows by this account; False if the lease is lost and it must not.
 
         Raises:
-            Unmarked: Redis did not confirm it, so the dot is not written.
+            MarkMissing: Redis did not confirm the mark, so the dot is not written.
         """
         self._care.leaving(self.mail, self.account.name)
         try:
             self.marked = await self._begin_effect(self.account.name)
         except (RedisError, OSError) as error:
-            raise MarkMissing(f"no mark, so no final dot: {type(error).__name__}: {error}") from error
-        return self.marked  # if it is made nobody can be sure from here on, until the server answers
+            raise MarkMissing(
+                f"mark: Redis did not confirm it ({type(error).__name__}: {error}); not sent"
+            ) from error
+        return self.marked  # from a mark on the outcome is uncertain until the server replies
 
     def words(self, words: str, verdict: Verdict | None = None) -> str:
-        """A line of the journal."""
+        """Return a journal line with the account, the scope of the verdict and these words."""
         return str(JournalEntry(self.account.name, verdict.scope if verdict else "", words))
 
     async def refused(self, refusal: MailRefused, recipient: str) -> GiveUp | TryLater:
-        """The server said no to a mail for this recipient."""
+        """Return the outcome of a mail that the server refused, and report the refusal to the account."""
         reply = replace(refusal.reply, text=self.mail.discreet(refusal.reply.text))
         verdict = self.account.judge(reply)
         words = self.words(f"{reply.stage} {reply.code} {reply.line}", verdict)
@@ -264,26 +289,28 @@ class _Attempt:
                 return GiveUp(words)
             case "wait" if closed:
                 return TryLater(words, after=self.account.look, charged=False)
-            case "wait":  # as long as others go out it may be this mail's own fault, so it ends with its horizon
+            case (
+                "wait"
+            ):  # while other mails go out it may be this mail's own fault, so its horizon bounds the wait
                 return TryLater(words, after=verdict.after, charged=False, bounded=True)
             case "again":
                 return TryLater(words, after=verdict.after)
 
     async def _doubted(self, reply: Refusal) -> bool:
-        """Learn of a recipient that the server refuses; whether it refuses so many that it is at fault itself."""
+        """Weigh a refused recipient; True if the server refuses so many that it is at fault itself."""
         account, job_id = self.account.name, self.context["job_id"]
         return await self._care.refused(self.mail, reply, account=account, job_id=job_id) == "doubtful"
 
     async def broken(self, error: ConnectionBroken) -> TryLater:
-        """The connection failed before the dot."""
+        """Return the outcome of a mail whose connection failed before the final dot."""
         if error.stage not in _OPENING:
             return TryLater(self.words(str(error)))
         await self.account.failed_to_open(error)
-        words = str(JournalEntry(self.account.name, "account", str(error)))  # the server has not heard of the mail
+        words = str(JournalEntry(self.account.name, "account", str(error)))  # the mail was not named to the server
         return TryLater(words, after=self.account.look, charged=False)
 
     def uncertain(self, words: str) -> TryLater | Park:
-        """Nobody knows whether the server took it."""
+        """Return the outcome of a mail that the server may have accepted."""
         if after_unknown(_unknown(self.account, self.context), self._stream) == "hold":
             return Park(self.words(words), why="uncertain", uncertain=True)
         return TryLater(self.words(words), uncertain=True)

@@ -1,12 +1,12 @@
-"""Content of dead mails is erased some days after they were given up; what ended, when and why is kept.
+"""Erasure of the content of dead mails some days after they were given up; their ids, dates and reasons are kept.
 
-A mail that was sent leaves nothing but its result and a digest. A dead one is kept with all its content, so that
-people can mend it; when nobody has by ``MOMENTUS_MAIL__ERASE_AFTER``, its payload is replaced by a tombstone with
-its ids and dates, and addresses in its history are masked. It can still be seen and discarded, no longer revived.
+A mail that was sent leaves only its result and a digest. A dead mail is kept with all its content, so that an
+operator can fix and revive it. After ``MOMENTUS_MAIL__ERASE_AFTER`` its payload is replaced by a tombstone with
+its ids and dates, and the addresses in its history are masked. It can then be seen and discarded, but not revived.
 
-A cron asks for it every hour (one job however many workers), so that a fleet that was down makes up for it at
-once. What can go wrong: Redis away, then the job is tried again; a mail that is revived meanwhile is left alone
-(one script a mail compares first).
+A cron runs it every hour as one job for all workers, so that a fleet that was down catches up at once. What can go
+wrong: Redis is away; then the job is retried. A mail that is revived meanwhile is left alone, because the script
+compares its payload first.
 """
 
 import hashlib
@@ -30,29 +30,29 @@ _MAIL_ERASED = event("mail.erased")
 
 KIND = "mail.erase"
 _BATCH = 16
-"""Payloads read by one command: with the longest allowed, 4 MiB, which Redis copies in about 2 ms."""
+"""Payloads per MGET: at most 4 MiB with the longest payload allowed, which Redis copies in about 2 ms."""
 _KEPT = ("message_id", "date", "stream", "account")
 _SCRIPT = Script(read_script(Path(__file__).parent / "scripts", "erase"))
 
 
 @dataclass(frozen=True, slots=True)
 class Eraser:
-    """What erasing needs; handlers find it as ``eraser``."""
+    """Dependencies of the erasure; handlers find them in the context as ``eraser``."""
 
     link: Link
     after: timedelta
 
 
 def erase_cron() -> Cron:
-    """Once an hour, in the lane of what can wait."""
+    """Return the cron that erases once an hour, in the bulk lane because it is not urgent."""
     return Cron(name="mail.erase", schedule=Schedule(minute=17), kind=KIND, lane=MAIL_BULK, payload={})
 
 
 async def erase_mails(context: dict[str, Any]) -> dict[str, object]:
-    """The handler: erase all that is due.
+    """Erase the content of all dead mails that are due; the handler of the kind ``mail.erase``.
 
     Raises:
-        RedisError, OSError: Redis did not answer; what was erased stays so.
+        RedisError, OSError: Redis did not answer; the mails erased before that stay erased.
     """
     eraser: Eraser = context["eraser"]
     erased = 0
@@ -64,9 +64,9 @@ async def erase_mails(context: dict[str, Any]) -> dict[str, object]:
 
 
 def tombstone(payload: bytes) -> bytes | None:
-    """What stays of a payload; None for one that is a tombstone already.
+    """Return the tombstone of a payload, or None if the payload is a tombstone already.
 
-    One that cannot be read leaves nothing but the word, since nobody knows what is in it.
+    The tombstone of an unreadable payload keeps no field, because its content is unknown.
     """
     try:
         envelope = read_envelope(payload)
@@ -93,7 +93,10 @@ async def _erase_lane(eraser: Eraser, keys: LaneKeys) -> int:
 
 
 async def _dead_until(link: Link, keys: LaneKeys, until_ms: int) -> AsyncIterator[list[str]]:
-    """Ids that were dead by then, oldest first. Who leaves meanwhile may hide others: the next hour finds them."""
+    """Yield the ids of jobs that died by ``until_ms``, oldest first, in batches.
+
+    A job that leaves meanwhile may shift others out of a batch; the next hour's run finds them.
+    """
     start = 0
     while job_ids := await link.call("ZRANGE", keys.dead, "-inf", until_ms, "BYSCORE", "LIMIT", start, _BATCH):
         yield [job_id.decode(errors="surrogateescape") for job_id in job_ids]

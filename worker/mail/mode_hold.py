@@ -1,8 +1,8 @@
-"""In mode `hold` the mail lanes are held, in plain sight; in any other mode that hold is taken off again.
+"""Hold of the mail lanes in mode `hold`, visible to operators; a worker in any other mode releases it.
 
-Said once, at a worker's start, and said again every second while Redis is away: a worker never ends because of
-that. The lanes are one fleet's: of two workers with different modes the later one's start decides about the hold.
-What a worker in mode `hold` claims all the same goes back unsent (`worker.mail.modes`).
+A worker sets or releases the hold once at its start, and retries every second while Redis is away, without ending.
+The fleet shares the lanes: of two workers with different modes, the one that starts later decides. A mail that a
+worker in mode `hold` claims nevertheless goes back unsent (`worker.mail.modes`).
 """
 
 import asyncio
@@ -29,7 +29,7 @@ _SCRIPT = Script((Path(__file__).parent / "scripts" / "mode_hold.lua").read_text
 
 @asynccontextmanager
 async def holding(link: Link, mode: Mode) -> AsyncIterator[None]:
-    """Say it while the block runs, until it has been heard."""
+    """Set or release the mail lanes' hold in the background while the block runs, retrying until Redis has it."""
     saying = background.start("mode hold", partial(_say, link, mode))
     try:
         yield

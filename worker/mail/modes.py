@@ -1,16 +1,15 @@
-"""Where a mail may go: the decision that keeps a copy of production's data from writing to real people. Pure.
+"""Safety modes, which decide where a mail may go, so that copied production data reaches no real user. Pure.
 
-    live       as it is addressed
-    redirect   to one address that takes everything; the first recipient is in a header and in the subject
-    hold       nowhere: the mail lanes are held, and a mail that is claimed all the same goes back
-    sink       to the server on this machine that keeps everything (settings.py refuses any other host)
+    live       to its own recipient
+    redirect   to one address that takes every mail; the original recipient is in a header and in the subject
+    hold       not sent: the mail lanes are held, and a mail that is claimed nevertheless goes back
+    sink       to the server on this machine that keeps every mail (settings.py refuses any other host)
 
-With ``allowed_domains`` only those are written to as addressed, whatever the mode but ``hold``; all others are
-redirected where there is an address for that, else given up with a reason that names the setting. In ``redirect``
-no domain is allowed unless it is listed, in ``live`` and ``sink`` all are when none is listed.
+With ``allowed_domains``, in every mode but ``hold``, only recipients in those domains get their mail. Mails to
+other domains are redirected if a redirect address is set, else given up with a reason that names the setting. In
+``redirect`` only listed domains are allowed; in ``live`` and ``sink`` an empty list allows all domains.
 
-Nothing here is a default that could be forgotten: the decision is made for every mail, from values that one worker
-read at its start.
+The decision is made for every mail, from settings that the worker read at its start.
 """
 
 from collections.abc import Mapping
@@ -23,18 +22,21 @@ from jobs.mail.letter import Letter
 Mode = Literal["live", "redirect", "hold", "sink"]
 
 HOLD_REASON = "MOMENTUS_MAIL__MODE=hold: nothing leaves; set another mode and restart the workers"
-"""How a hold of ours is known from one that people made."""
+"""Tells a hold made by this mode from a hold made by an operator."""
 
 _SUBJECT_LIMIT = 255
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Safety:
-    """What the settings allow.
+    """Safety settings of the worker.
 
     Attributes:
-        redirect_to: the address that takes what may not go where it is addressed; empty for none.
-        allowed_domains: in lower case; a domain stands for its subdomains too.
+        redirect_to: the address that gets the mails that may not go to their own recipient; empty for none.
+        allowed_domains: in lower case; a domain includes its subdomains.
+
+    Raises:
+        ValueError: mode ``redirect`` without ``redirect_to``.
     """
 
     mode: Mode = "sink"
@@ -43,31 +45,31 @@ class Safety:
 
     def __post_init__(self) -> None:
         if self.mode == "redirect" and not self.redirect_to:
-            raise ValueError("MOMENTUS_MAIL__MODE=redirect needs MOMENTUS_MAIL__REDIRECT_TO")
+            raise ValueError("MOMENTUS_MAIL__REDIRECT_TO: is empty; MOMENTUS_MAIL__MODE=redirect needs an address")
 
 
 @dataclass(frozen=True, slots=True)
 class DirectDelivery:
-    """It goes where it is addressed."""
+    """Decision that the mail goes to its own recipient."""
 
 
 @dataclass(frozen=True, slots=True)
 class Redirection:
-    """It goes to this address instead."""
+    """Decision that the mail goes to another address instead of its recipient."""
 
     to: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class ModeHold:
-    """It waits, uncharged; ``reason`` names the setting."""
+    """Decision that the mail waits, uncharged; ``reason`` names the setting."""
 
     reason: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class ModeRefusal:
-    """It is given up; ``reason`` names the setting, and no address."""
+    """Decision that the mail is given up; ``reason`` names the setting and contains no address."""
 
     reason: str = field(repr=False)
 
@@ -77,7 +79,7 @@ _DIRECT = DirectDelivery()
 
 
 def way_of(recipient: str, safety: Safety) -> Way:
-    """Where a mail to this address goes.
+    """Decide where a mail to this address goes.
 
     >>> way_of("ana@example.com", Safety(mode="redirect", redirect_to="all@test.example"))
     Redirection(to='all@test.example')
@@ -89,20 +91,23 @@ def way_of(recipient: str, safety: Safety) -> Way:
     if safety.redirect_to:
         return Redirection(safety.redirect_to)
     domain = recipient.rpartition("@")[2].lower()
-    return ModeRefusal(f"MOMENTUS_MAIL__ALLOWED_DOMAINS does not have {domain}, and there is no __REDIRECT_TO")
+    return ModeRefusal(
+        f"MOMENTUS_MAIL__ALLOWED_DOMAINS: does not list {domain}, and MOMENTUS_MAIL__REDIRECT_TO is not set; "
+        "add the domain or set a redirect address"
+    )
 
 
 def redirected(frozen: Mapping[str, object], to: str) -> Mapping[str, object]:
-    """A frozen mail that goes to somebody else: the subject tells for whom it was."""
+    """Return the frozen mail addressed to ``to``, with the original recipient in front of its subject."""
     subject = f"[{frozen['to']}] {frozen['subject']}"
     return {**frozen, "to": to, "subject": subject[:_SUBJECT_LIMIT]}
 
 
 def with_original(letter: Letter, recipient: object) -> Letter:
-    """The letter with the header that names its first recipient; on top, as other servers' marks are.
+    """Return the letter with an ``X-Original-To`` field on top, where servers put their trace fields.
 
     Raises:
-        UnsafeHeader: the recipient is no plain address; such a mail does not leave.
+        UnsafeHeader: the recipient is not a plain address; the mail is not sent.
     """
     head = header_block([("X-Original-To", str(recipient))])
     return replace(letter, content=head + letter.content)

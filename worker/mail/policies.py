@@ -1,12 +1,12 @@
-"""What is done for a mail besides carrying it: opened, held back, redirected, signed, and remembered.
+"""Policies of a mail around its delivery: seal, safety mode, suppression, DKIM, and the register of sent mails.
 
-    opened      a sealed mail is opened; without its key it waits, uncharged, and is never dead
-    addressed   the safety mode and the suppression list have their say, before any connection is asked for
-    finished    what goes out gets its marks: the first recipient of a redirected mail, the DKIM signature
-    leaving     to whom it goes is noted, so that a bounce can be told from a forgery
-    refused     a server's clear word on a mailbox goes to the suppression list
+    opened      opens a sealed mail; without its key the mail waits, uncharged, and never dies of it
+    addressed   applies the safety mode and the suppression list, before a connection is taken
+    finished    adds the original recipient of a redirected mail and the DKIM signature
+    leaving     notes the recipient, so that a genuine bounce can be told from a forged one
+    refused     weighs a refusal of the recipient for the suppression list
 
-Each step is skipped where nothing is configured for it.
+A step without configuration is skipped.
 """
 
 import asyncio
@@ -46,29 +46,29 @@ _MAIL_REFUSAL_DOUBTED = event("mail.refusal_doubted")
 
 KIND = "mail.send"
 ORIGINAL = "original_to"
-"""The field of a redirected mail that holds its first recipient; it never travels."""
+"""Field of a redirected mail that holds its original recipient; only inside the worker, never stored."""
 _RUN = r"[^\s<>\"'(),;:\[\]]"
 _ADDRESS = re.compile(rf"(?<!{_RUN}){_RUN}+@{_RUN}+")
-"""Tried from the first character of a run only, so that a long line of a server costs linear time."""
+"""Matched only from the first character of a run, so that a long line costs linear time."""
 _MASK = "[masked]"
 _KEY_WAIT = timedelta(minutes=1)
-"""Soon enough after the key is added, or for another worker that has it."""
+"""Wait for the key to be added here, or for a worker that has it."""
 
 
 @dataclass(slots=True)  # not frozen: that triples the cost of making one, and there is one for each mail
 class OpenedMail:
-    """A mail that can be read.
+    """A readable mail.
 
     Attributes:
         fields: the frozen mail.
-        sealed: whether it came sealed: then nothing of it may be written down in clear.
+        sealed: True if it arrived sealed; then none of its content may be stored in clear.
     """
 
     fields: Mapping[str, object] = field(repr=False)
     sealed: bool = False
 
     def discreet(self, words: str) -> str:
-        """A server's words, fit to be kept: of a sealed mail without addresses and without its subject."""
+        """Return a server's text for storage; addresses and the subject are masked if the mail was sealed."""
         if not self.sealed:
             return words
         subject = self.fields.get("subject")
@@ -79,14 +79,14 @@ class OpenedMail:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MailPolicies:
-    """The parts, each optional.
+    """Policies of a worker for all its mails, each optional.
 
     Attributes:
-        ring: opens sealed mails.
-        safety: where mails may go.
-        suppression: who is not written to.
-        sent: notes to whom mails went.
-        signer: DKIM.
+        ring: keys that open sealed mails.
+        safety: mode and domains that decide where mails may go.
+        suppression: addresses that get no mail.
+        sent: register of the recipients of sent mails.
+        signer: DKIM signer.
     """
 
     ring: KeyRing | None = None
@@ -96,11 +96,11 @@ class MailPolicies:
     signer: Signer | None = None
 
     def opened(self, payload: Mapping[str, object], *, job_id: str) -> OpenedMail:
-        """The mail in the open.
+        """Return the mail in readable form, with its fields checked.
 
         Raises:
-            TryLater: sealed with a key that this worker does not have; uncharged, until one has it.
-            GiveUp: the seal is broken, or a field is not what it must be.
+            TryLater: the mail is sealed with a key that this worker does not have; it waits uncharged.
+            GiveUp: the seal is broken, or a field has a wrong type.
         """
         mail = self._opened(payload, job_id) if is_sealed(payload) else OpenedMail(fields=payload)
         check_shape(mail.fields)
@@ -112,17 +112,17 @@ class MailPolicies:
                 raise UnknownSealKey(key_id_of(payload))
             return OpenedMail(fields=self.ring.open(payload, kind=KIND, job_id=job_id), sealed=True)
         except UnknownSealKey as unknown:
-            words = f"sealed with the key {unknown.key_id!r}, which MOMENTUS_MAIL__SEAL_KEYS does not have here"
+            words = f"MOMENTUS_MAIL__SEAL_KEYS: lacks the key {unknown.key_id!r} that sealed the mail; add it"
             raise TryLater(words, after=_KEY_WAIT, charged=False) from None
         except BrokenSeal as broken:
-            raise GiveUp(f"cannot be opened: {broken.reason}") from None
+            raise GiveUp(f"the sealed mail cannot be opened: {broken.reason}") from None
 
     async def addressed(self, mail: OpenedMail, stream: Stream) -> OpenedMail | Suppression:
-        """The mail as it is to go, or the reason for which its recipient is not written to.
+        """Return the mail with its final recipient, or the reason for which that recipient is suppressed.
 
         Raises:
             TryLater: mode ``hold``, or the suppression list cannot be read; uncharged.
-            GiveUp: its domain is not allowed, and there is no address to redirect to.
+            GiveUp: the recipient's domain is not allowed and no redirect address is set.
         """
         recipient = str(mail.fields.get("to"))
         match way_of(recipient, self.safety):
@@ -137,27 +137,30 @@ class MailPolicies:
                 return mail if found is None else found
 
     def finished(self, letter: Letter, mail: OpenedMail) -> Letter:
-        """The letter as it leaves; the same for the same mail.
+        """Return the letter with ``X-Original-To`` and DKIM signature; the same mail always gives the same bytes.
 
         Raises:
-            UnsafeHeader: its first recipient is no plain address.
+            UnsafeHeader: the original recipient is not a plain address.
         """
         if ORIGINAL in mail.fields:
             letter = with_original(letter, mail.fields[ORIGINAL])
         return letter if self.signer is None else self.signer.sign(letter)
 
     def leaving(self, mail: OpenedMail, account: str) -> None:
-        """Note to whom it goes and by which account; nobody waits for that."""
+        """Queue a note of the mail's recipient and account; the mail does not wait for it."""
         if self.sent is not None and ORIGINAL not in mail.fields:
             self.sent.note(str(mail.fields["message_id"]), str(mail.fields["to"]), account)
 
     async def written(self) -> None:
-        """Wait until what was noted is written, or given up."""
+        """Wait until all queued notes are stored or have failed."""
         if self.sent is not None:
             await self.sent.written()
 
     async def refused(self, mail: OpenedMail, reply: Refusal, *, account: str, job_id: str) -> Weighed:
-        """Learn from a refusal; a fault of Redis is logged, since the mail's own end matters more."""
+        """Weigh a refusal for the suppression list.
+
+        An error of Redis is only logged, so that it does not change the mail's own outcome.
+        """
         if self.suppression is None or ORIGINAL in mail.fields:
             return "noted"
         try:

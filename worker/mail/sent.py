@@ -1,15 +1,15 @@
-"""To whom each mail went, as a digest, for as long as a bounce of it may come; and how many recipients were taken.
+"""Register of sent mails: a digest of each mail's recipient, and counts of the recipients that servers accepted.
 
-A bounce names a Message-ID and an address. Whoever received a mail knows its Message-ID and can write a bounce
-that names somebody else; so a bounce counts against an address only if that mail went to it. About 120 octets a
-mail, in one hash a day that expires as a whole. Beside it stands how many recipients each domain and each account
-took in every minute, so that many refusals can be told from a server that refuses everybody (`doubt.lua`).
+A bounce names a Message-ID and an address. Every recipient of a mail knows its Message-ID and can write a bounce
+that names another address; so a bounce counts against an address only if that mail went to it. A note takes about
+120 bytes, in one hash per day that expires as a whole after the time in which a bounce may come. The counts of
+recipients by domain, by account and by minute show whether a server refuses every recipient (`doubt.lua`).
 
-It is noted when a mail's final dot is about to follow, beside the mark: what nobody knows to be accepted may come
-back too. The notes of many mails are one call of a script, and no mail waits for it.
+The note is written together with the mark, just before the final dot: a mail with an unknown outcome may bounce
+too. The notes of many mails are written by one call of a script, and no mail waits for that call.
 
-What can go wrong: Redis away, or the worker ends, before the note is written. Then a bounce of that mail is listed
-as unknown, and nobody is suppressed by it.
+What can go wrong: Redis is away, or the worker ends, before the note is written. Then a bounce of that mail is
+listed as unknown and suppresses no address.
 """
 
 import asyncio
@@ -30,18 +30,18 @@ _MAIL_UNNOTED = event("mail.unnoted")
 
 DAY = 86_400
 _MOST = 500
-"""Mails of one call."""
+"""Mails per call of the script."""
 _WORDS = 4
 DIGEST_LENGTH = 32
-"""Hexadecimal digits kept: 128 bits, enough that nobody finds another address for one."""
+"""Hexadecimal digits kept: 128 bits, enough that no second address with the same digest can be found."""
 
 
 class SentRegister:
-    """Notes of mails that are handed over.
+    """Register of the mails that were handed to a server.
 
     Args:
-        link: to Redis.
-        days: how long a bounce may come; 0: mails are only counted, and every bounce is unknown.
+        link: connection to Redis.
+        days: days in which a bounce is expected; with 0 mails are only counted, and every bounce is unknown.
     """
 
     def __init__(self, link: Link, *, days: int) -> None:
@@ -51,13 +51,13 @@ class SentRegister:
         self._writing: asyncio.Task[None] | None = None
 
     def note(self, message_id: str, recipient: str, account: str) -> None:
-        """Note one, soon. A fault of Redis is logged and goes no further: the mail is not to suffer from it."""
+        """Queue a note of one mail. An error of Redis is only logged, so that it does not stop the mail."""
         self._waiting += message_id, digest_of(recipient)[:DIGEST_LENGTH], domain_of(recipient), account
         if self._writing is None:
             self._writing = background.once("notes of sent mails", self._write())
 
     async def written(self) -> None:
-        """Wait until all notes are in Redis, or given up."""
+        """Wait until all notes are stored in Redis or have failed."""
         if self._writing is not None:
             await asyncio.wait([self._writing])
 

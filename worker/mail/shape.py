@@ -1,8 +1,8 @@
-"""The shape of a frozen mail, checked before anything is done with it.
+"""Check of a frozen mail's fields and their types, before the mail is used.
 
-A mail that :meth:`jobs.Mail.compose` froze has it. A producer in another language may write anything: a number for
-`to`, a list of recipients, a header's value that is null. No later attempt can mend such a mail, so it is dead at
-once, with the field named and its content left out. docs/wire.md lists the fields.
+Mails from :meth:`jobs.Mail.compose` always pass. A producer in another language may write a number as `to`, a list
+of recipients or a null header value. No later attempt can fix such a mail, so it is dead at once; the reason names
+the field and leaves out its content. docs/wire.md lists the fields.
 """
 
 from collections.abc import Iterator, Mapping
@@ -36,10 +36,10 @@ _KINDS: Mapping[type, str] = {
 
 
 def check_shape(fields: Mapping[str, object]) -> None:
-    """Check that every field of a frozen mail is of the kind that it must be.
+    """Check that every field of a frozen mail has its type.
 
     Raises:
-        GiveUp: one is not; names it.
+        GiveUp: a field is missing or has another type; the reason names it.
     """
     for name, kinds in _REQUIRED:
         if not isinstance(fields.get(name, _ABSENT), kinds):
@@ -90,4 +90,4 @@ def _check_text(field: str, value: object) -> None:
 
 def _refusal(field: str, value: object, wanted: str) -> GiveUp:
     found = "is missing" if value is _ABSENT else f"is {_KINDS.get(type(value), type(value).__name__)}"
-    return GiveUp(f"{field}: {found}; must be {wanted}. Compose the mail anew, see docs/wire.md")
+    return GiveUp(f"{field}: {found}; must be {wanted}. Compose the mail again, see docs/wire.md")

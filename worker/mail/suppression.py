@@ -1,10 +1,10 @@
-"""Whether an address may be written to, asked before every mail; and what a server's refusal adds to the list.
+"""The worker's side of the suppression list: a lookup before every mail, and entries from servers' refusals.
 
-One look by the address's digest; mails that ask at about the same time share one command. An empty list is not
-asked again for a second, which is how long the first entry ever may take to count.
+A lookup uses the address's digest, and lookups at about the same time share one command. After an empty list the
+worker does not query for a second, so the first entry ever counts after at most a second.
 
-What can go wrong: Redis away. A mail whose list cannot be read does not go: it waits, uncharged, like everything
-else while Redis is away.
+What can go wrong: Redis is away. While the list cannot be read, mails wait, uncharged, as all work does while
+Redis is away.
 """
 
 import time
@@ -28,10 +28,10 @@ _PERMANENT = 500
 
 
 class SuppressionList:
-    """The list of addresses that are not written to.
+    """List of the addresses that get no mail.
 
     Args:
-        link: to Redis.
+        link: connection to Redis.
     """
 
     def __init__(self, link: Link) -> None:
@@ -39,14 +39,14 @@ class SuppressionList:
         self._look: CallBatcher[str, bytes | None] = CallBatcher(self._ask)
         self._empty_until = 0.0
 
-    async def find(self, address: str, *, stream: str, essential: bool) -> Suppression | None:
-        """The reason for which a mail does not go to this address; None when it may.
+    async def find(self, address: str, *, stream: str, essential: bool) -> Suppressed | None:
+        """Return the reason for which this address is suppressed, or None if the mail may go.
 
         Args:
-            essential: the mail passes over a wish (``unsubscribed``), never over a mailbox that is not there.
+            essential: True if the mail ignores ``unsubscribed``; a missing mailbox always counts.
 
         Raises:
-            TryLater: Redis did not answer; nothing was sent, and no attempt is counted.
+            TryLater: Redis did not answer; the mail was not sent, and no attempt is counted.
         """
         if time.monotonic() < self._empty_until:
             return None
@@ -60,7 +60,7 @@ class SuppressionList:
         return blocking(read_reasons(found, now=now), stream=stream, essential=essential)
 
     async def _now(self) -> datetime:
-        """By the clock that reasons end by; asked for addresses on the list alone."""
+        """Return Redis's time, by which reasons expire; read only for addresses on the list."""
         seconds, _ = await self._link.call("TIME")
         return datetime.fromtimestamp(int(seconds), UTC)
 
@@ -71,7 +71,7 @@ class SuppressionList:
         return found
 
     async def learn(self, address: str, reply: Refusal, *, account: str, job_id: str) -> Weighed:
-        """Let a refusal at RCPT count against the address, unless many are refused at once.
+        """Count a refusal at RCPT against the address, unless many recipients are refused at once.
 
         Raises:
             RedisError, OSError: Redis did not answer.
@@ -82,7 +82,7 @@ class SuppressionList:
 
 
 def weigh(reply: Refusal) -> Weight:
-    """What a refusal says of the mailbox itself; only a permanent one at RCPT can say anything.
+    """Classify a refusal by what it says about the mailbox; anything but a permanent refusal at RCPT is ``none``.
 
     >>> weigh(Refusal("rcpt", 550, "5.1.1 no such user")), weigh(Refusal("rcpt", 550, "5.7.1 refused by policy"))
     ('hard', 'none')

@@ -1,6 +1,7 @@
-"""Check of the mail templates at a worker's start, so that a style which readers will not see is noticed in time.
+"""Check of the mail templates at a worker's start, which logs styles that mail programs will not show.
 
-The worker itself needs no templates, since mails come rendered. So a finding is logged and never stops the start.
+The worker itself needs no templates, because mails arrive rendered. So a finding is logged and never stops the
+start.
 """
 
 import warnings
@@ -14,7 +15,7 @@ _STYLE_LOST = event("mail.style_lost")
 
 
 def log_template_notes(folder: Path) -> None:
-    """Log each style that many mail programs will not show, and a folder that no backend could use."""
+    """Log each style that many mail programs will not show, or that the folder cannot be used."""
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
         try:

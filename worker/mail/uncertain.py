@@ -1,9 +1,9 @@
-"""What to do when nobody knows whether the server took a mail: a pure decision.
+"""Decision about a mail whose delivery is uncertain. Pure functions.
 
-The window is RFC 1047's: the final dot was on its way, and no reply came, or nobody was left to hear it. SMTP has
-no way to ask. Three things are certain all the same: every attempt sends the same octets; an attempt by another
-account would be a second mail for certain if the first arrived, so it is never made; and a provider that knows an
-idempotency header drops the second copy by itself, for as long as it remembers.
+RFC 1047 describes the case: the final dot was sent, and the worker did not get a reply. SMTP has no command to ask
+for the outcome. Three facts limit the damage: every attempt sends the same bytes; a mail that one account may have
+delivered is never sent by another account, which would make a second copy certain; and a provider with an
+idempotency header drops the second copy for as long as it remembers the first.
 """
 
 from collections.abc import Iterable, Mapping
@@ -15,10 +15,10 @@ from jobs.mail.journal import read_line
 from jobs.mail.stream import Stream
 
 _DECISIONS = {"resend", "unparked", "revived"}
-"""What people say when they want it sent once more."""
+"""Journal outcomes by which an operator orders another attempt."""
 
 IDEMPOTENT_FOR = timedelta(hours=24)
-"""How long a provider with an idempotency header remembers it (Resend's documentation)."""
+"""Time for which a provider remembers an idempotency header (Resend's documentation)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +26,8 @@ class UnknownDelivery:
     """An attempt that may have delivered the mail.
 
     Attributes:
-        age: since the mail was queued: at least as long as the provider has had to forget it.
-        idempotent: whether that account's provider drops a second copy.
+        age: time since the mail was queued; the provider has known the mail for at most that long.
+        idempotent: True if the account's provider drops a second copy.
     """
 
     age: timedelta
@@ -35,7 +35,7 @@ class UnknownDelivery:
 
 
 def after_unknown(unknown: UnknownDelivery, stream: Stream) -> Literal["resend", "hold"]:
-    """Send it again by the same account, or leave it to people.
+    """Decide whether to send the mail again by the same account or to hold it for an operator.
 
     >>> after_unknown(UnknownDelivery(timedelta(0), idempotent=True), Stream(name="code", uncertain="hold"))
     'resend'
@@ -50,8 +50,8 @@ class EarlierDelivery:
     """The last attempt that may have delivered the mail.
 
     Attributes:
-        account: by which it was made; "" when nobody knows.
-        decided: whether people have said since that the mail is to go out once more.
+        account: the account of that attempt; "" if unknown.
+        decided: True if an operator has since ordered another attempt.
     """
 
     account: str = ""
@@ -59,10 +59,10 @@ class EarlierDelivery:
 
 
 def find_earlier(journal: Iterable[Mapping[str, Any]]) -> EarlierDelivery | None:
-    """What the journal says of such an attempt; None when there was none.
+    """Find the last uncertain attempt in a mail's journal, or None.
 
-    It is asked at every retry, because the journal is what lasts: the claim tells of a lost mark only once, and
-    whoever was told may be lost in turn.
+    Every retry reads the journal: the claim reports a lost mark only once, and the worker that got the report may
+    be lost in turn.
 
     >>> find_earlier([{"outcome": "uncertain", "reason": "main: lease lost"}, {"outcome": "retry", "reason": ""}])
     EarlierDelivery(account='main', decided=False)

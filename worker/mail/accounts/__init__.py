@@ -1,1 +1,1 @@
-"""Accounts of mail servers: which one carries a mail, and how much it may carry."""
+"""Accounts at mail servers: choice of the account for a mail, and the limits of each account."""

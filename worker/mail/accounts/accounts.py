@@ -1,11 +1,11 @@
-"""The accounts at work: which one carries a mail, and what its replies teach the fleet.
+"""Accounts that send mails: choice of the account for a mail, and reports of its replies to the fleet.
 
 An `AccountSender` is one account: its pool of connections, its gate (permits and breaker, shared by all workers)
-and what its provider means by a reply. Its budget is the engine's limit ``account:<name>``: the claim takes from
-it, so a mail that runs has its share already, and its name comes with the claim. A mail is bound to an account,
-and waits for that one alone, when it names it or when an earlier attempt by it may have delivered the mail.
+and its provider's meaning of replies. Its budget is the engine's limit ``account:<name>``: the claim takes from
+it, so a running mail has its share already, and the claim names the account. A mail is bound to one account, and
+waits for it, if the mail names it or if an earlier attempt by it may have delivered the mail.
 
-What can go wrong: an account without its password. It alone stands still, held with a message that names the
+What can go wrong: an account lacks its password. Only this account stops, held with a message that names the
 setting; the others go on.
 """
 
@@ -37,13 +37,13 @@ _KEYS = LaneKeys("mail.normal")
 
 
 class AccountSender:
-    """One account at work.
+    """Sender of mails by one account.
 
     Args:
-        provider: its preset's name.
-        gate: None where nothing is shared: the account is never closed and its connections are not counted.
-        idempotency_header: by which its provider knows a second copy; "" where there is none.
-        unusable: why it cannot be used at all, naming the setting; "" when it can.
+        provider: name of its preset.
+        gate: permits and breaker; without a gate the account is never closed and its connections are not counted.
+        idempotency_header: header field by which its provider detects a second copy; "" if it has none.
+        unusable: reason why the account cannot be used, naming the setting; "" if it can.
     """
 
     def __init__(
@@ -60,30 +60,30 @@ class AccountSender:
         self.name, self.pool, self.link = name, pool, link
         self.idempotency_header, self.unusable = idempotency_header, unusable
         self._provider, self._gate = provider, gate
-        self._told: tuple[BaseException, asyncio.Task[timedelta | None]] | None = None
+        self._reported_failure: tuple[BaseException, asyncio.Task[timedelta | None]] | None = None
 
     async def send(self, letter: Letter, mark: Callable[[], Awaitable[bool]], *, priority: int) -> Acceptance:
-        """Hand over one mail.
+        """Send one mail.
 
         Args:
-            mark: makes it durable that the final dot follows.
+            mark: stores durably that the final dot follows.
             priority: 0 urgent, 1 normal, 2 bulk.
 
         Raises:
-            AccountClosed: there is no connection for now, and it is not the mail's fault.
-            Refused, Broken, Uncertain, LeaseLost: see :mod:`worker.mail.smtp.errors`.
+            AccountClosed: no connection is available, which is not the mail's fault.
+            MailRefused, ConnectionBroken, DeliveryUncertain, LeaseLost: see :mod:`worker.mail.smtp.errors`.
         """
         if self.unusable:
-            await self._fault("login", self.unusable)
+            await self._report_fault("login", self.unusable)
             raise AccountClosed(self.name, self.look, self.unusable)
         domain = domain_of(letter.recipients[0])
         self._check_domain(domain)
         try:
-            receipt = await self._hand_over(letter, mark, priority)
+            receipt = await self._send_by_one(letter, mark, priority)
         except MailRefused as refusal:
-            receipt = await self._by_another(refusal, letter, mark, priority)
-        except ConnectionsExhausted as crowded:
-            raise AccountClosed(self.name, self.look, str(crowded)) from None
+            receipt = await self._send_by_another(refusal, letter, mark, priority)
+        except ConnectionsExhausted as exhausted:
+            raise AccountClosed(self.name, self.look, str(exhausted)) from None
         if self._gate is not None:
             self._gate.tempo.accepted()
             self._gate.aside.accepted(domain)
@@ -93,33 +93,34 @@ class AccountSender:
         if self._gate is not None and (found := self._gate.aside.wait(domain)):
             wait, reply = found
             words = (
-                f"another mail to its domain was refused ({reply}); others go first, to show if the account works"
+                f"another mail to its domain was refused ({reply}); mails to other domains go first, as a test of "
+                "the account"
             )
             raise AccountClosed(self.name, max(self.look, wait), words, bounded=self._gate.tempo.lately)
 
     @property
     def look(self) -> timedelta:
-        """How soon a mail looks again that found the account closed."""
+        """Delay of the next attempt of a mail that found the account closed."""
         return self._gate.look if self._gate else _LOOK
 
     def judge(self, reply: Refusal) -> Verdict:
-        """What the reply means to this account's provider."""
+        """Return the verdict on a reply of this account's provider."""
         return judge(reply, self._provider)
 
     def failed_to_open(self, failure: MailRefused | ConnectionBroken) -> "asyncio.Task[timedelta | None]":
-        """A connection could not be opened; how long the account is closed for it.
+        """Report that a connection could not be opened; the task returns how long the account is closed for it.
 
-        The pool tells of it, and so does every mail that waited for the connection: it is one fault all the same.
+        The pool reports a failure, and so does every mail that waited for the connection; it counts once.
         """
-        if self._told is None or self._told[0] is not failure:
-            self._told = failure, asyncio.create_task(self._tell(failure))
-        return self._told[1]
+        if self._reported_failure is None or self._reported_failure[0] is not failure:
+            self._reported_failure = failure, asyncio.create_task(self._report_failure(failure))
+        return self._reported_failure[1]
 
     async def trouble(self, verdict: Verdict, reply: Refusal, recipient: str = "") -> timedelta | None:
-        """Let the fleet know; how long the account is closed for it, None when it is not.
+        """Report a trouble to the breaker; return how long the account is closed for it, or None.
 
         Args:
-            recipient: of the mail that was refused. Many mails to one domain at once are one refusal.
+            recipient: the refused mail's recipient; refusals of many mails to one domain at once count once.
         """
         of_a_mail = reply.stage not in _OPENING
         if of_a_mail and verdict.trouble in DOUBTFUL and self._gate is not None:
@@ -129,47 +130,47 @@ class AccountSender:
             if not is_first and self._gate.tempo.lately:
                 return None
         reason = advice(verdict.trouble, self.name, reply)
-        return await self._fault(verdict.trouble, reason, asked=verdict.after, of_a_mail=of_a_mail)
+        return await self._report_fault(verdict.trouble, reason, asked=verdict.after, of_a_mail=of_a_mail)
 
     async def worked(self) -> None:
-        """A connection got as far as a mail."""
+        """Report that a connection got as far as a mail, so that the account works."""
         if self._gate is not None:
             await self._gate.worked()
 
-    async def _tell(self, failure: MailRefused | ConnectionBroken) -> timedelta | None:
+    async def _report_failure(self, failure: MailRefused | ConnectionBroken) -> timedelta | None:
         if isinstance(failure, ConnectionBroken):
-            return await self._fault(failure.trouble, failure.advice)
+            return await self._report_fault(failure.trouble, failure.advice)
         verdict = self.judge(failure.reply)
         return await self.trouble(verdict, failure.reply) if verdict.trouble else None
 
-    async def _fault(
+    async def _report_fault(
         self, trouble: Trouble, reason: str, *, asked: timedelta | None = None, of_a_mail: bool = False
     ) -> timedelta | None:
         if self._gate is None:
             return None
         return await self._gate.fault(trouble, reason, asked=asked, of_a_mail=of_a_mail)
 
-    async def _by_another(
+    async def _send_by_another(
         self, refusal: MailRefused, letter: Letter, mark: Callable[[], Awaitable[bool]], priority: int
     ) -> Acceptance:
-        """Use another connection when only the first was used up: those that are kept are of about the same age.
+        """Try other connections if only the first was used up; several, because pooled ones have similar ages.
 
         Raises:
-            AccountClosed: there is no other connection for now.
-            Refused: the refusal, if it means more than that, or that of another connection.
+            AccountClosed: no other connection is available.
+            MailRefused: the refusal, if it means more than a used-up connection, or another connection's refusal.
         """
         for _ in range(_MOST_USED_UP):
-            if not self._may_go_by_another(refusal.reply):
+            if not self._is_connection_used_up(refusal.reply):
                 break
             try:
-                return await self._hand_over(letter, mark, priority)
+                return await self._send_by_one(letter, mark, priority)
             except MailRefused as again:
                 refusal = again
-            except ConnectionsExhausted as crowded:
-                raise AccountClosed(self.name, self.look, str(crowded)) from None
+            except ConnectionsExhausted as exhausted:
+                raise AccountClosed(self.name, self.look, str(exhausted)) from None
         raise refusal
 
-    async def _hand_over(self, letter: Letter, mark: Callable[[], Awaitable[bool]], priority: int) -> Acceptance:
+    async def _send_by_one(self, letter: Letter, mark: Callable[[], Awaitable[bool]], priority: int) -> Acceptance:
         async with self.pool.connection(priority=priority) as connection:
             try:
                 return await connection.send(letter, mark)
@@ -178,66 +179,66 @@ class AccountSender:
                     connection.close()
                 raise
 
-    def _may_go_by_another(self, reply: Refusal) -> bool:
-        """Whether only that one connection was used up, before the mail had made its mark."""
+    def _is_connection_used_up(self, reply: Refusal) -> bool:
+        """True if only this connection was used up, before the mail stored its mark."""
         return reply.stage in _BEFORE_THE_MARK and self.judge(reply).session_over
 
 
 class Accounts(Mapping[str, AccountSender]):
-    """All of them, in the order in which they are tried.
+    """Account senders by name, in the order in which they are tried.
 
     Args:
-        carriers: at least one.
-        sender_domains: by account, for which it may send; absent or empty for any.
+        senders: at least one.
+        sender_domains: by account, the domains for which it may send; absent or empty for any.
     """
 
     def __init__(
-        self, carriers: Iterable[AccountSender], sender_domains: Mapping[str, Collection[str]] | None = None
+        self, senders: Iterable[AccountSender], sender_domains: Mapping[str, Collection[str]] | None = None
     ) -> None:
         self._sender_domains = sender_domains or {}
-        self._carriers = {one.name: one for one in carriers}
-        self._first = next(iter(self._carriers.values()))
+        self._senders = {one.name: one for one in senders}
+        self._first = next(iter(self._senders.values()))
 
     @classmethod
     def alone(cls, pool: SMTPPool) -> "Accounts":
-        """One account of which nothing is shared."""
+        """Return a single account without gate and budget."""
         return cls([AccountSender("default", pool)])
 
     def __getitem__(self, name: str) -> AccountSender:
-        return self._carriers[name]
+        return self._senders[name]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._carriers)
+        return iter(self._senders)
 
     def __len__(self) -> int:
-        return len(self._carriers)
+        return len(self._senders)
 
     def chosen(self, limit: str) -> AccountSender:
-        """The account whose limit the claim took; the first when it took none."""
-        return self._carriers.get(limit.removeprefix("account:"), self._first)
+        """Return the account whose limit the claim took, or the first account if it took none."""
+        return self._senders.get(limit.removeprefix("account:"), self._first)
 
     def may_send(self, name: str, domain: str) -> bool:
-        """Whether a mail that is from this domain may go by this account."""
+        """True if this account may send mails from this domain."""
         domains = self._sender_domains.get(name)
         return not domains or domain in domains
 
     async def earlier(self, context: Mapping[str, Any]) -> EarlierDelivery | None:
-        """The last attempt that may have delivered the mail, if there was one."""
+        """Return the last attempt that may have delivered the mail, or None."""
         link = self._first.link
         if link is None:
             return EarlierDelivery() if context["unknown_effect"] else None
         if len(self) == 1 and context["job_try"] == 1 and not context["unknown_effect"]:
             return None
         journal = await link.call("LRANGE", _KEYS.history(context["job_id"]), 0, -1)
-        return find_earlier(orjson.loads(octets) for octets in journal)
+        return find_earlier(orjson.loads(entry) for entry in journal)
 
     async def bind(self, context: Mapping[str, Any], name: str) -> None:
-        """From now on the claim gives the mail to this account alone."""
+        """Bind the mail to this account, so that the claim gives it to no other."""
         if (link := self[name].link) is not None:
             await bind(link, context["job_id"], name)
 
     async def route(self, context: Mapping[str, Any], domain: str) -> str:
-        """Bind the mail to one of the accounts that may send for this domain; its name, "" when none may."""
+        """Bind the mail to an account that may send for this domain; return its name, or "" if none may."""
         names = [name for name in self if self.may_send(name, domain)]
         if names and (link := self._first.link) is not None:
             return await route(link, context, names)

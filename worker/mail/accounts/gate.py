@@ -1,17 +1,16 @@
-"""The gate of one account, shared by all workers: how many connections it may have, and whether it is open at all.
+"""Gate of one account, shared by all workers: permits for its connections, and the breaker that closes it.
 
-Permits: a connection needs one for as long as it lives. They are leases in Redis, renewed while the pool holds
-them, so that a worker that was killed gives them back by dying. A permit given back lingers for a moment, since
-a server notices the end of a connection later than we do. Who finds none is put down as wanting one, with the
-importance of its mail: whoever has an idle connection ends it, and a free permit goes to the most important mail.
+Permits: a connection needs one for as long as it lives. Permits are leases in Redis, renewed while the pool holds
+them, so that those of a killed worker expire. A returned permit lingers for a moment, because a server notices the
+end of a connection later than the client. A worker that finds none registers its need with its mail's priority: a
+worker with an idle connection then ends it, and a free permit goes to the most important mail.
 
-The breaker: a refused login or relay, a used-up day, or a few connection faults in a row close the account for a
-while, for all workers at once; its limit is held, so that the claim gives its mails to another account or leaves
-them where they are. When the pause is over, one connection is let through to see. If it fails the next pause is
-longer.
+Breaker: a refused login or relay, a used-up daily quota, or a few connection faults in a row close the account for
+a while, for all workers at once; its limit is held, so that the claim gives its mails to another account or leaves
+them waiting. After the pause one connection tries. If it fails, the next pause is longer.
 
-What can go wrong: Redis away. No new connection is opened then, and those that are open go on; their mails could
-not make their mark anyway.
+What can go wrong: Redis is away. Then no new connection is opened, and open ones go on; their mails could not
+store a mark anyway.
 """
 
 import asyncio
@@ -46,7 +45,7 @@ _REASON_LIMIT = 500
 _ANY_PRIORITY = 9
 _SECONDS = 60
 DOUBTFUL: set[Trouble] = {"auth", "relay", "blocked", "client"}
-"""What a server may say of one mail alone."""
+"""Troubles whose replies may be about one mail only."""
 _IN_A_ROW = 3
 _KEYS = LaneKeys("mail.normal")
 _LOST = (RedisError, OSError, TimeoutError)
@@ -54,11 +53,11 @@ _LOST = (RedisError, OSError, TimeoutError)
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """How a trouble closes an account.
+    """Pause of an account after a trouble.
 
     Attributes:
-        faults: how many in a row close it.
-        first, longest: the pauses; each is twice the one before.
+        faults: number of faults in a row that close the account.
+        first, longest: length of the first pause and the limit; each pause is twice the one before.
     """
 
     faults: int
@@ -82,17 +81,18 @@ PAUSES: Mapping[Trouble, Pause] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GateTimes:
-    """The gate's clockwork; the defaults are for real providers.
+    """Times of a gate; the defaults are for real providers.
 
     Attributes:
-        life, renew_every: how long a permit holds, and how often it is extended.
-        linger: how long the server may take to notice that a connection ended.
-        row: connection faults further apart than this are not in a row.
-        quiet: after how long without a complaint one more connection is tried again.
-        proof: for how long a connection that worked vouches for others.
-        look: how soon a mail that found no free permit looks again.
-        want: for how long it is known that somebody found none.
-        aside: how long a domain is set aside at first that is refused in words about the account.
+        life, renew_every: lease time of a permit, and the interval of its renewal.
+        linger: time in which the server notices that a connection ended.
+        row: longest distance between connection faults in a row.
+        quiet: time without a complaint after which one more connection is tried again.
+        proof: time for which a working connection proves that the account works.
+        look: delay of the next attempt of a mail that found no free permit.
+        want: time for which a worker's need of a permit is registered.
+        aside: first time for which a refused domain is set aside, if the reply may be about the account.
+        pauses: pauses by trouble.
     """
 
     life: timedelta = timedelta(seconds=10)
@@ -108,12 +108,12 @@ class GateTimes:
 
 
 class AccountClosed(Exception):
-    """No new connection to this account for now.
+    """No new connection to this account is possible at the moment.
 
     Attributes:
-        after: when the mail may be claimed again. That is soon: what is closed is held, so the claim gives the
-            mail to another account, or leaves it where it is until time or people open this one.
-        bounded: others go out by the account, so that the mail waits no longer than its horizon.
+        after: delay until the mail may be claimed again. It is short: a closed account is held, so the claim gives
+            the mail to another account, or leaves it until the pause ends or an operator opens the account.
+        bounded: True if other mails go out by the account, so that this one waits no longer than its horizon.
     """
 
     def __init__(self, account: str, after: timedelta, reason: str, *, bounded: bool = False) -> None:
@@ -122,18 +122,19 @@ class AccountClosed(Exception):
 
 
 class Gate:
-    """One account's permits and breaker. Satisfies the pool's ``Permits``.
+    """Gate of one account: its permits and breaker; implements the pool's ``Permits``.
 
     Args:
-        link: to Redis.
+        link: connection to Redis.
         account: the account's name.
-        connections: how many the account may have, fleet-wide; 0 for any number.
-        times: see there.
-        unlimited: the account's limit if it has no rates: then a rate is learned from replies that ask for one.
+        connections: connections that the account may have, fleet-wide; 0 for any number.
+        times: times of the gate.
+        unlimited: the account's limit if it has no rates; then a rate is learned from replies that ask to slow
+            down.
 
     Attributes:
-        tempo: how fast its mails went out lately.
-        aside: the domains to which it could not send.
+        tempo: its mails of the last minute.
+        aside: the domains that its server refuses.
     """
 
     def __init__(
@@ -153,38 +154,38 @@ class Gate:
         self.tempo = Tempo()
         self.aside = RefusedDomains(self._times.aside)
         self._permits: list[str] = []
-        self._mine = uuid.uuid4().hex[:16]
+        self._worker = uuid.uuid4().hex[:16]
         self._numbers = count(1)
         self._suspect = False
-        self._telling: set[asyncio.Task[None]] = set()
+        self._reports: set[asyncio.Task[None]] = set()
 
     @property
     def look(self) -> timedelta:
-        """How soon a mail looks again that found the account closed."""
+        """Delay of the next attempt of a mail that found the account closed."""
         return self._times.look
 
     @property
     def bounded(self) -> bool:
-        """Whether the account may have only so many connections."""
+        """True if the account's number of connections is limited."""
         return self._connections > 0
 
     async def take(self, priority: int = 1) -> bool:
-        """Ask for one more connection; False when all are in use, or another one is trying whether it works.
+        """Take a permit; False if all are in use, or another connection is testing the account.
 
-        Where all are in use, who has one is told (`wanted`).
+        If all are in use, the need is registered, and other workers see it (`wanted`).
 
         Args:
-            priority: of the mail that waits for it, 0 the most important.
+            priority: priority of the mail that waits for it, 0 the most important.
 
         Raises:
             AccountClosed: the breaker is open, or Redis is away.
         """
-        permit = f"{self._mine}-{next(self._numbers)}"
+        permit = f"{self._worker}-{next(self._numbers)}"
         keys = [mail_permits(self._account), mail_account(self._account), mail_wanted(self._account)]
         times = [_ms(one) for one in (self._times.life, self._times.quiet, self._times.proof)]
         try:
-            asked = [permit, self._connections, *times, priority, self._mine, _ms(self._times.want)]
-            granted, wait, trying = await self._run("take_permit", keys, asked)
+            arguments = [permit, self._connections, *times, priority, self._worker, _ms(self._times.want)]
+            granted, wait, trying = await self._run("take_permit", keys, arguments)
         except _LOST as error:
             raise AccountClosed(
                 self._account, self._times.look, f"no permit: {type(error).__name__} from Redis"
@@ -193,33 +194,33 @@ class Gate:
             self._permits.append(permit)
             self._suspect = self._suspect or bool(trying)
         elif wait:
-            reason = "the account is closed for now, see ./run ops mail accounts"
+            reason = "the account is closed at the moment; see ./run ops mail accounts"
             raise AccountClosed(self._account, self.look, reason)
         return bool(granted)
 
     async def wanted(self, priority: int | None = None) -> int:
-        """For how many workers none is left; with a priority, only for more important mails than that.
+        """Count the other workers that found no permit; with a priority, only those with a more important mail.
 
-        Redis away is nobody: what is open goes on.
+        The count is 0 while Redis is away, so that open connections go on.
         """
         below = _ANY_PRIORITY if priority is None else priority
         with contextlib.suppress(*_LOST):
-            return int(await self._run("wanted", [mail_wanted(self._account)], [self._mine, below]))
+            return int(await self._run("wanted", [mail_wanted(self._account)], [self._worker, below]))
         return 0
 
     async def give_back(self) -> None:
-        """A connection has ended."""
+        """Return a permit whose connection has ended."""
         if not self._permits:
             return
         permit = self._permits.pop()
-        with contextlib.suppress(*_LOST):  # it lapses by itself
+        with contextlib.suppress(*_LOST):  # the permit expires anyway
             await self._run("keep_permits", [mail_permits(self._account)], [_ms(self._times.linger), permit])
 
     async def keep(self) -> None:
         """Renew the permits, and let a slowed account recover, until cancelled."""
         while True:
             await asyncio.sleep(self._times.renew_every.total_seconds())
-            with contextlib.suppress(*_LOST):  # tried again at the next pace
+            with contextlib.suppress(*_LOST):  # retried after the next interval
                 if permits := list(self._permits):
                     keys = [mail_permits(self._account)]
                     await self._run("keep_permits", keys, [_ms(self._times.life), *permits])
@@ -230,12 +231,12 @@ class Gate:
     async def fault(
         self, trouble: Trouble, reason: str, *, asked: timedelta | None = None, of_a_mail: bool = False
     ) -> timedelta | None:
-        """Tell of a trouble; how long the account is closed because of it, None when it is not (yet).
+        """Report a trouble to the breaker; return how long the account is closed for it, or None if it stays open.
 
         Args:
             asked: the pause that the server named.
-            of_a_mail: it was told of one mail. If others went out lately, it may be about that one, so that it
-                takes a few in a row.
+            of_a_mail: True if the reply was to a mail. If others went out lately, it may be about that mail only,
+                so that several in a row are needed to close the account.
         """
         self._suspect = True
         pause = self._times.pauses[trouble]
@@ -258,19 +259,19 @@ class Gate:
         return timedelta(milliseconds=wait) if wait else None
 
     def opened(self) -> None:
-        """A connection is open and logged in."""
+        """Report that a connection is open and logged in."""
         if self._suspect:
-            task = background.once("word of an open account", self._tell_worked("opened"))
-            self._telling.add(task)
-            task.add_done_callback(self._telling.discard)
+            task = background.once("report of an open account", self._report_success("opened"))
+            self._reports.add(task)
+            task.add_done_callback(self._reports.discard)
 
     async def worked(self) -> None:
-        """Tell that a connection got as far as a mail: asked of Redis only after a doubt."""
+        """Report that a connection got as far as a mail; it costs a call of Redis only after a trouble."""
         if self._suspect:
-            await self._tell_worked("mail")
+            await self._report_success("mail")
 
-    async def _tell_worked(self, what: str) -> None:
-        with contextlib.suppress(*_LOST):  # the doubt stays
+    async def _report_success(self, what: str) -> None:
+        with contextlib.suppress(*_LOST):  # the account stays suspect
             closed = await self._run("worked", [mail_account(self._account)], [what])
             self._suspect = what != "mail"
             if closed:
@@ -281,7 +282,7 @@ class Gate:
             await Limits(self._link, _KEYS.tag).slow(limit_key(self._account), float(pace))
 
     async def _set_rate(self, rate: bytes) -> None:
-        """Keep an account without limits to the pace that was learned; "0" lets it be without again."""
+        """Limit an account without limits to the learned rate; "0" removes that limit."""
         if not rate or self._unlimited is None:
             return
         count = round(float(rate))
@@ -293,17 +294,17 @@ class Gate:
 
 
 async def run_script(link: Link, name: str, keys: list[str], arguments: list[Any]) -> Any:  # noqa: ANN401  a reply is whatever the script returns
-    """Run a script of this room.
+    """Run a script of this folder.
 
     Raises:
-        RedisError, OSError, TimeoutError: it may or may not have run.
+        RedisError, OSError, TimeoutError: the script may or may not have run.
     """
     async with asyncio.timeout(_ANSWER_SECONDS):
         return await _script(name).run(link.call, keys, arguments)
 
 
 def limit_key(account: str) -> str:
-    """The engine's limit that is the account's budget."""
+    """Return the key of the engine's limit that is the account's budget."""
     return f"account:{account}"
 
 

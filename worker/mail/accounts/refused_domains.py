@@ -1,11 +1,11 @@
-"""Domains that a server refuses in words which may be about the whole account: few of their mails try it.
+"""Domains set aside after a refusal that may be about the whole account, so that few of their mails try it.
 
-A relay that takes some domains and refuses one says "relay access denied", as one does that takes none. If every
-mail to such a domain tried it, they would close the account for all others, again and again, since those that wait
-longest come first when a pause is over. So after such a refusal the domain is set aside for a while: its mails
-wait, and others show whether the account works. Then one of its mails tries again; the time doubles each time.
+A relay that refuses one domain says "relay access denied", as does a relay that refuses all. If every mail to such
+a domain were tried, they would close the account for all others again and again, because the mails that wait
+longest come first after a pause. So after such a refusal the domain is set aside: its mails wait, while others
+show whether the account works. Then one of its mails tries again; the time doubles each time.
 
-A domain's time begins when its next mail comes, which is after the account's pause if that was closed.
+A domain's time starts when its next mail comes, which is after the account's pause if the account was closed.
 
 What can go wrong: all mails go to one domain. Then each pause is longer by that time, at most 2 min.
 """
@@ -16,19 +16,19 @@ from datetime import timedelta
 from typing import Final
 
 _LONGEST: Final = timedelta(minutes=2)
-"""Over a minute: refusals further apart are not in a row for the breaker."""
+"""More than a minute, so that the breaker does not count such refusals as in a row."""
 _MOST: Final = 1000
-"""Domains that are remembered."""
+"""Domains that are kept."""
 
 
 @dataclass(slots=True)
 class _Refusal:
-    """A domain's latest refusal.
+    """Latest refusal of a domain.
 
     Attributes:
-        reply: its stage and codes.
-        wait: how long the domain is set aside.
-        until: when that ends; None before the domain's next mail has come.
+        reply: stage and codes of the reply.
+        wait: time for which the domain is set aside.
+        until: end of that time, in seconds of the monotonic clock; None before the domain's next mail has come.
     """
 
     reply: str = field(repr=False)
@@ -37,10 +37,10 @@ class _Refusal:
 
 
 class RefusedDomains:
-    """The domains that are refused, as this worker saw it.
+    """Domains whose mails this worker's server refused.
 
     Args:
-        first: how long a domain is set aside after its first refusal.
+        first: time for which a domain is set aside after its first refusal.
     """
 
     def __init__(self, first: timedelta) -> None:
@@ -48,10 +48,11 @@ class RefusedDomains:
         self._refused: dict[str, _Refusal] = {}
 
     def refused(self, domain: str, reply: str) -> bool:
-        """A mail to this domain was; False when that is known, as of mails that were on their way together.
+        """Record a refused mail; False if the domain's refusal is known, as for mails sent at the same time.
 
         Args:
-            reply: its stage and codes. Its text may name the recipient of this mail, and others are told it.
+            reply: stage and codes, without the text: it may name this mail's recipient, and other mails' reasons
+                repeat it.
         """
         before = self._refused.pop(domain, None)
         if before is not None and before.until is None:
@@ -63,11 +64,11 @@ class RefusedDomains:
         return True
 
     def accepted(self, domain: str) -> None:
-        """A mail to this domain went out."""
+        """Forget the domain's refusal, because a mail to it went out."""
         self._refused.pop(domain, None)
 
     def wait(self, domain: str) -> tuple[timedelta, str] | None:
-        """How long a mail to this domain is to wait, and for which reply; None when it may go."""
+        """Return how long a mail to this domain must wait, and the reply that causes it; None if it may go."""
         if (refusal := self._refused.get(domain)) is None:
             return None
         now = time.monotonic()

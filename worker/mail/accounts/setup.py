@@ -1,8 +1,8 @@
-"""From the accounts as they are configured to accounts at work, and back to nothing at the end.
+"""Setup of the configured accounts at a worker's start, and their shutdown at its end.
 
-Each account gets a pool of connections, a gate that all workers share, and a budget: the engine's limit of its
-name. An account whose secret cannot be read gets all of it too, so that it stands still in plain sight: held,
-with the message that names the setting.
+Each account gets a pool of connections, a gate that all workers share, and a budget, which is the engine's limit
+of its name. An account whose secret cannot be read gets all of them too, so that operators see it held, with a
+message that names the setting.
 """
 
 import asyncio
@@ -35,7 +35,13 @@ _IDLE, _LONGEST_IDLE = 30.0, 240.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConfiguredAccount:
-    """An account, where it hands in mail, and why it cannot ("" when it can)."""
+    """Configured account and its server.
+
+    Attributes:
+        account: the account as the file describes it.
+        server: the mail server with credentials.
+        unusable: reason why the account cannot be used, naming the setting; "" if it can.
+    """
 
     account: Account
     server: Server
@@ -44,14 +50,14 @@ class ConfiguredAccount:
 
 @dataclass(frozen=True, slots=True)
 class AccountConfiguration:
-    """All accounts, in the order in which they are tried, and the streams."""
+    """Configuration of all accounts, in the order in which they are tried, and of the streams."""
 
     configured: Sequence[ConfiguredAccount]
     streams: Mapping[str, Stream]
 
     @classmethod
     def of_one(cls, server: Server) -> "AccountConfiguration":
-        """One account without limits of its own."""
+        """Return the configuration with one account, without limits of its own."""
         account = Account(name="default", host=server.host, port=server.port, tls=server.tls)
         return cls([ConfiguredAccount(account=account, server=server)], STREAMS)
 
@@ -59,12 +65,12 @@ class AccountConfiguration:
 def read_configuration(
     path: Path, link: Link, *, here_only: bool, read_secret: Callable[[Path], str], ehlo_name: str = ""
 ) -> AccountConfiguration:
-    """What an accounts file says. An account whose secret cannot be read stands still by itself.
+    """Read an accounts file. An account whose secret cannot be read is unusable; the others are not affected.
 
     Args:
-        link: to Redis, where bearer tokens are shared.
+        link: connection to Redis, where bearer tokens are shared.
         here_only: refuse accounts on other machines.
-        ehlo_name: how the servers of accounts that name none are greeted.
+        ehlo_name: name in EHLO for accounts without their own.
         read_secret: reads a file that holds a secret; raises OSError or ValueError.
 
     Raises:
@@ -74,7 +80,8 @@ def read_configuration(
     for one in file.accounts:
         if here_only and not is_loopback(one.host):
             raise ValueError(
-                f"[accounts.{one.name}] host: is another machine, but mail is kept here; set MOMENTUS_MAIL__MODE"
+                f"[accounts.{one.name}] host: is another machine ({one.host}), but MOMENTUS_MAIL__MODE keeps mail "
+                "on this one; set MOMENTUS_MAIL__MODE or a host on this machine"
             )
     accounts = [replace(one, ehlo_name=one.ehlo_name or ehlo_name) for one in file.accounts]
     return AccountConfiguration([_configured(one, link, read_secret) for one in accounts], file.streams)
@@ -102,7 +109,9 @@ def _configured(account: Account, link: Link, read_secret: Callable[[Path], str]
 def _secret(account: Account, read_secret: Callable[[Path], str]) -> str:
     if not account.password_file:
         if account.username:
-            raise ValueError("password_file: is not set, and the account has a user name")
+            raise ValueError(
+                "password_file: is not set, and the account has a username; set it to the secret's file"
+            )
         return ""
     try:
         return read_secret(Path(account.password_file).expanduser())
@@ -111,7 +120,12 @@ def _secret(account: Account, read_secret: Callable[[Path], str]) -> str:
 
 
 def _tokens(account: Account, secret: str, link: Link) -> Tokens | None:
-    """Where its bearer tokens come from, if it logs in with such; the providers' libraries are extras."""
+    """Return the source of the account's bearer tokens, or None if it uses none.
+
+    Raises:
+        ImportError: the provider's library is not installed; it is an extra.
+        ValueError: the secret is not a key of the provider.
+    """
     source: TokenSource
     match account.auth:
         case "microsoft":
@@ -129,10 +143,12 @@ def _tokens(account: Account, secret: str, link: Link) -> Tokens | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccountSize:
-    """How much of an account without limits of its own one worker uses.
+    """Size of a worker's part of an account without limits of its own.
 
     Attributes:
-        weights: of the urgent, the normal and the bulk lane, when they share the connections.
+        connections: connections of this worker.
+        messages: mails per connection.
+        weights: weights of the urgent, the normal and the bulk lane, by which they share the connections.
     """
 
     connections: int
@@ -144,15 +160,16 @@ class AccountSize:
 async def at_work(
     configured: Iterable[ConfiguredAccount], link: Link, *, size: AccountSize, times: GateTimes | None = None
 ) -> AsyncIterator[Accounts]:
-    """The accounts, for as long as the block lasts.
+    """Run the accounts while the block lasts.
 
     Args:
-        configured: in the order in which they are tried.
-        times: of the gates.
+        configured: the accounts, in the order in which they are tried.
+        size: this worker's part of accounts without limits.
+        times: times of the gates.
     """
     entries = list(configured)
     gates = [_gate(one.account, link, times) for one in entries]
-    carriers = [_carrier(one, gate, link, size) for one, gate in zip(entries, gates, strict=True)]
+    senders = [_sender(one, gate, link, size) for one, gate in zip(entries, gates, strict=True)]
     keeping = [
         background.start(f"permits of {one.account.name}", gate.keep)
         for one, gate in zip(entries, gates, strict=True)
@@ -161,22 +178,22 @@ async def at_work(
         every = (times or GateTimes()).renew_every
         keeping.append(background.start("rerouting", partial(keep_rerouting, link, every)))
     try:
-        yield Accounts(carriers, {one.account.name: one.account.sender_domains for one in entries})
+        yield Accounts(senders, {one.account.name: one.account.sender_domains for one in entries})
     finally:
-        for carrier in carriers:
-            await carrier.pool.close()
+        for sender in senders:
+            await sender.pool.close()
         for task in keeping:
             task.cancel()
         await asyncio.gather(*keeping, return_exceptions=True)
 
 
 def limit_of(account: Account) -> Limit:
-    """The account's budget as the engine's limit.
+    """Return the account's budget as the engine's limit.
 
-    The provider counts what arrives, and one mail takes longer than another; so the windows of a minute and of a
-    day are reckoned a little longer. What is allowed in a second or a minute is spread over it, to be no flood; a
-    day's mails may all go at once. The day stands first, as Redis knows a rate by its place: who adds a pace to an
-    account that has a day's quota is not to be given the day once more.
+    The provider counts mails on arrival, and some mails take longer than others; so the windows of a minute and of
+    a day are a little longer here. The mails of a second or a minute are spread over it; those of a day may all go
+    at once. The day comes first because Redis identifies a rate by its position: adding a pace to an account with
+    a daily quota must not reset the quota.
     """
     rates = [
         Rate.within(count, per, slack=slack)
@@ -196,9 +213,10 @@ def limit_of(account: Account) -> Limit:
 
 
 def longest_idle(account: Account) -> float:
-    """The seconds for which a connection is kept for the next mail: a slow account's comes later.
+    """Return the seconds for which an idle connection is kept; longer if the account's pace is slow.
 
-    At its pace each connection carries every n-th mail, and not to the second.
+    At that pace each of n connections carries every n-th mail, at irregular times; so it is twice the mean
+    interval.
 
     >>> [longest_idle(Account(name="a", per_minute=count)) for count in (0, 30, 2)]
     [30.0, 30.0, 60.0]
@@ -214,11 +232,11 @@ def _gate(account: Account, link: Link, times: GateTimes | None) -> Gate:
     return Gate(link, account.name, connections=account.connections, times=times, unlimited=unlimited)
 
 
-def _carrier(one: ConfiguredAccount, gate: Gate, link: Link, size: AccountSize) -> AccountSender:
+def _sender(one: ConfiguredAccount, gate: Gate, link: Link, size: AccountSize) -> AccountSender:
     account = one.account
 
     def failed(failure: MailRefused | ConnectionBroken) -> None:
-        carrier.failed_to_open(failure)
+        sender.failed_to_open(failure)
 
     connections = account.connections or size.connections
     pool = SMTPPool(
@@ -232,7 +250,7 @@ def _carrier(one: ConfiguredAccount, gate: Gate, link: Link, size: AccountSize) 
         longest_idle=longest_idle(account),
         weights=size.weights,
     )
-    carrier = AccountSender(
+    sender = AccountSender(
         account.name,
         pool,
         provider=account.preset,
@@ -241,4 +259,4 @@ def _carrier(one: ConfiguredAccount, gate: Gate, link: Link, size: AccountSize) 
         idempotency_header=account.idempotency_header,
         unusable=one.unusable,
     )
-    return carrier
+    return sender

@@ -1,18 +1,18 @@
-"""One bearer token for all workers: asked for once per expiry, kept in Redis under a seal.
+"""Bearer token that all workers share: requested once per expiry, and sealed in Redis.
 
     in this process  ->  in Redis, sealed  ->  a new one from the authority
                                                (by one worker at a time, the others wait for it)
 
-The first worker that finds the token due takes a lease and asks the authority; meanwhile the others go on with the
-old one, or wait if it is no longer good. The lease is an economy, not a safety: two askers get two good tokens.
+The first worker that finds the token due takes a lease and sends a request to the authority; meanwhile the others
+use the old token, or wait if it has expired. The lease only saves requests: two requests give two valid tokens.
 
-In Redis the token is AES-256-GCM under a key that is derived (HKDF-SHA-256) from the account's own client secret,
-which Redis never sees, and bound to the account's name. So whoever reads Redis or its backups cannot log in.
-What cannot be opened (the secret was changed) counts as absent.
+In Redis the token is encrypted with AES-256-GCM under a key that is derived (HKDF-SHA-256) from the account's own
+client secret, which is never in Redis, and bound to the account's name. So access to Redis or its backups is not
+enough to log in. A token that cannot be decrypted, because the secret has changed, counts as absent.
 
-What can go wrong: Redis away, or an authority that is away, is `TokenUnavailable`; one that says no is
-`TokenRefused`. A server that refuses a token before its time gets one new one; if it refuses that too, it means
-the account and not the token, and no third is asked for until the second has run out.
+What can go wrong: `TokenUnavailable` if Redis or the authority is away; `TokenRefused` if the authority refuses. A
+server that refuses a token early gets one new token; if it refuses that too, the account is at fault and not the
+token, and no third token is requested until the second has expired.
 """
 
 import asyncio
@@ -32,27 +32,27 @@ from producers.link import Link
 from worker.mail.smtp.token import Token, TokenSource, TokenUnavailable
 
 _EARLY: Final = 300.0
-"""Seconds before its end in which a token is renewed while the old one is still used."""
+"""Seconds before its expiry in which a token is renewed while the old one is still used."""
 _EARLY_SHARE: Final = 0.1
 _STILL_GOOD: Final = 30.0
 _LEASE_MS: Final = 30_000
 _PATIENCE: Final = 30.0
-_LOOK: Final = 0.1
+_INTERVAL: Final = 0.1
 _ANSWER_SECONDS: Final = 2.0
-_NONCE_OCTETS: Final = 12
+_NONCE_BYTES: Final = 12
 
 
 class SharedTokens:
-    """The token of one account; satisfies `worker.mail.smtp.token.Tokens`.
+    """Shared token of one account; implements `worker.mail.smtp.token.Tokens`.
 
     Args:
         source: the authority.
-        link: to Redis.
+        link: connection to Redis.
         account: the account's name, part of the keys.
         secret: the account's client secret or private key.
 
     Example:
-        tokens = SharedTokens(Microsoft(...), link, account="main", secret=client_secret)
+        tokens = SharedTokens(MicrosoftTokens(...), link, account="main", secret=client_secret)
         server = Server("smtp.office365.com", 587, "required", "tasks@example.com", tokens=tokens)
     """
 
@@ -67,26 +67,26 @@ class SharedTokens:
         self._one_at_a_time = asyncio.Lock()
 
     async def token(self) -> Token:
-        """The token to log in with.
+        """Return the token to log in with.
 
         Raises:
             TokenUnavailable, TokenRefused: see `worker.mail.smtp.token`.
         """
         async with self._one_at_a_time:
-            if not _fresh(self._known):
-                self._known = await self._look()
-            if self._known is None or not _fresh(self._known):
+            if not _is_fresh(self._known):
+                self._known = await self._read_stored()
+            if self._known is None or not _is_fresh(self._known):
                 self._known = await self._renew(self._known, after_refusal=False)
             return self._known
 
     async def renewed(self, refused: Token) -> Token | None:
-        """Another token, after a server refused this one before its time; None if there is no use in trying.
+        """Return another token after a server refused this one early; None if another would be refused too.
 
         Raises:
             TokenUnavailable, TokenRefused: see `worker.mail.smtp.token`.
         """
         async with self._one_at_a_time:
-            found = await self._look()
+            found = await self._read_stored()
             if found is None or found.value == refused.value:
                 if refused.after_refusal or (found and found.after_refusal):
                     return None
@@ -95,50 +95,50 @@ class SharedTokens:
             return found
 
     async def _renew(self, old: Token | None, *, after_refusal: bool) -> Token:
-        """A new one, by us or by whoever is at it."""
+        """Return a new token, requested here or by another worker."""
         until = time.monotonic() + _PATIENCE
         while time.monotonic() < until:
             if await self._call("SET", self._lease_key, "1", "NX", "PX", _LEASE_MS):
                 try:
-                    return await self._look_for_other(old) or await self._ask(after_refusal=after_refusal)
+                    return await self._find_other(old) or await self._request_token(after_refusal=after_refusal)
                 finally:
                     await self._call("DEL", self._lease_key)
-            if found := await self._look_for_other(old):
+            if found := await self._find_other(old):
                 return found
             if not after_refusal and old is not None and time.time() < old.expires_at - _STILL_GOOD:
                 return old
-            await asyncio.sleep(_LOOK)
-        raise TokenUnavailable("another worker asks for a token and has not got it yet")
+            await asyncio.sleep(_INTERVAL)
+        raise TokenUnavailable(f"timeout: another worker requests the token, without success in {_PATIENCE:g} s")
 
-    async def _ask(self, *, after_refusal: bool) -> Token:
+    async def _request_token(self, *, after_refusal: bool) -> Token:
         try:
             async with asyncio.timeout(_PATIENCE):
                 token = await self._source.token()
         except TimeoutError as error:
-            raise TokenUnavailable("the authority takes too long") from error
+            raise TokenUnavailable(f"timeout: the authority did not respond in {_PATIENCE:g} s") from error
         life = token.expires_at - time.time()
         renew_at = token.expires_at - min(_EARLY, life * _EARLY_SHARE)
         token = replace(token, renew_at=renew_at, after_refusal=after_refusal)
         if life > 1:
-            await self._call("SET", self._key, self._close(token), "PX", round(life * 1000))
+            await self._call("SET", self._key, self._encrypt(token), "PX", round(life * 1000))
         return token
 
-    async def _look_for_other(self, old: Token | None) -> Token | None:
-        found = await self._look()
-        return found if _fresh(found) and (old is None or found is None or found.value != old.value) else None
+    async def _find_other(self, old: Token | None) -> Token | None:
+        found = await self._read_stored()
+        return found if _is_fresh(found) and (old is None or found is None or found.value != old.value) else None
 
-    async def _look(self) -> Token | None:
+    async def _read_stored(self) -> Token | None:
         sealed = await self._call("GET", self._key)
-        return self._open(sealed) if isinstance(sealed, bytes) else None
+        return self._decrypt(sealed) if isinstance(sealed, bytes) else None
 
-    def _close(self, token: Token) -> bytes:
-        nonce = secrets.token_bytes(_NONCE_OCTETS)
+    def _encrypt(self, token: Token) -> bytes:
+        nonce = secrets.token_bytes(_NONCE_BYTES)
         content = orjson.dumps([token.value, token.expires_at, token.renew_at, token.after_refusal])
         return nonce + self._seal.encrypt(nonce, content, self._key.encode())
 
-    def _open(self, sealed: bytes) -> Token | None:
+    def _decrypt(self, sealed: bytes) -> Token | None:
         try:
-            content = self._seal.decrypt(sealed[:_NONCE_OCTETS], sealed[_NONCE_OCTETS:], self._key.encode())
+            content = self._seal.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], self._key.encode())
         except (InvalidTag, ValueError):
             return None
         return Token(*orjson.loads(content))
@@ -148,13 +148,13 @@ class SharedTokens:
             async with asyncio.timeout(_ANSWER_SECONDS):
                 return await self._link.call(*command)
         except (RedisError, OSError, TimeoutError) as error:
-            raise TokenUnavailable(f"Redis: {type(error).__name__}") from error
+            raise TokenUnavailable(f"Redis did not answer: {type(error).__name__}") from error
 
 
 def token_key(account: str) -> str:
-    """STRING: the account's token, sealed; expires with it."""
+    """Return the key of the STRING that holds the account's sealed token and expires with it."""
     return f"momentus:{{mail}}:token:{account}"
 
 
-def _fresh(token: Token | None) -> bool:
+def _is_fresh(token: Token | None) -> bool:
     return token is not None and time.time() < token.renew_at

@@ -1,4 +1,4 @@
-"""How fast mails of one account went out lately, as this worker saw it: what a learned pace begins with."""
+"""Rate at which this worker lately sent mails by one account, from which a learned pace starts."""
 
 import time
 from collections import deque
@@ -7,27 +7,27 @@ from typing import Final
 _MINUTE: Final = 60.0
 _SHORTEST: Final = 1.0
 _MOST: Final = 1000
-"""Mails that are remembered; at a faster pace they are those of less than a minute."""
+"""Mails that are kept; at a faster pace they cover less than a minute."""
 
 
 class Tempo:
-    """The mails that were accepted within the last minute."""
+    """Record of the mails that were accepted within the last minute."""
 
     def __init__(self) -> None:
         self._times: deque[float] = deque(maxlen=_MOST)
 
     def accepted(self) -> None:
-        """A mail was."""
+        """Record an accepted mail."""
         self._times.append(time.monotonic())
 
     @property
     def lately(self) -> bool:
-        """Whether there was one."""
+        """True if a mail was accepted within the last minute."""
         return bool(self._times) and time.monotonic() - self._times[-1] < _MINUTE
 
     @property
     def per_minute(self) -> int:
-        """How many a minute holds at this pace."""
+        """Number of mails per minute at the recent pace."""
         now = time.monotonic()
         times = [one for one in self._times if now - one < _MINUTE]
         return round(len(times) * _MINUTE / max(_SHORTEST, now - times[0])) if times else 0

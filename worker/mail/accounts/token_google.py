@@ -1,7 +1,7 @@
 """Tokens of Google Workspace by a service account that acts for a mailbox (RFC 7523; domain-wide delegation).
 
 The service account's client needs the scope https://mail.google.com/ in the Workspace's admin console. Google's
-own library does the asking; it blocks, so it is asked in a thread.
+own library sends the requests; it blocks, so it runs in a thread.
 """
 
 import asyncio
@@ -19,14 +19,14 @@ _SCOPES: Final = ["https://mail.google.com/"]
 
 
 class GoogleTokens:
-    """One service account for one mailbox; satisfies `worker.mail.smtp.token.TokenSource`.
+    """Token source of one service account for one mailbox; implements `worker.mail.smtp.token.TokenSource`.
 
     Args:
-        key: the service account's key file, as its JSON text.
-        mailbox: for whom it acts: the user name at the mail server.
+        key: JSON text of the service account's key file.
+        mailbox: mailbox for which it acts: the username at the mail server.
 
     Raises:
-        ValueError: the key is not such a file; never repeats it.
+        ValueError: the key is not such a file; the error never repeats it.
     """
 
     def __init__(self, *, key: str, mailbox: str) -> None:
@@ -35,16 +35,18 @@ class GoogleTokens:
                 json.loads(key), scopes=_SCOPES, subject=mailbox
             )
         except (ValueError, KeyError, TypeError):
-            raise ValueError("not the JSON key file of a Google service account") from None
+            raise ValueError(
+                "key: is not the JSON key file of a Google service account; download it from Google Cloud"
+            ) from None
 
     async def token(self) -> Token:
-        """A new token.
+        """Request a new token.
 
         Raises:
             TokenUnavailable, TokenRefused: see `worker.mail.smtp.token`.
         """
         try:
-            await asyncio.to_thread(self._ask)
+            await asyncio.to_thread(self._refresh)
         except google.auth.exceptions.RefreshError as error:
             if error.retryable:
                 raise TokenUnavailable(_first_line(error)) from error
@@ -54,7 +56,7 @@ class GoogleTokens:
         credentials = self._credentials
         return Token(credentials.token, credentials.expiry.replace(tzinfo=UTC).timestamp())
 
-    def _ask(self) -> None:
+    def _refresh(self) -> None:
         self._credentials.refresh(google.auth.transport.requests.Request())
 
 

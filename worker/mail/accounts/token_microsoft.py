@@ -1,7 +1,7 @@
-"""Tokens of Microsoft 365 by client credentials: an application's own, without any user (RFC 6749, 4.4).
+"""Tokens of Microsoft 365 by client credentials: of an application, without a user (RFC 6749, 4.4).
 
-The application needs the permission SMTP.SendAsApp and a grant on the mailbox. Microsoft's own library does the
-asking; it blocks, so it is asked in a thread.
+The application needs the permission SMTP.SendAsApp and a grant on the mailbox. Microsoft's own library sends the
+requests; it blocks, so it runs in a thread.
 """
 
 import asyncio
@@ -21,25 +21,25 @@ _PASSING: Final = frozenset({"temporarily_unavailable", "server_error", "slow_do
 
 
 class _Session(requests.Session):
-    """With a time limit, and an own authority's certificates where given, whatever the environment names."""
+    """HTTP session with a timeout, and with the given certificates regardless of the environment."""
 
     def __init__(self, ca_file: str) -> None:
         super().__init__()
         self._always: dict[str, Any] = {"timeout": _SECONDS} | ({"verify": ca_file} if ca_file else {})
 
-    def request(self, *arguments: Any, **options: Any) -> requests.Response:  # noqa: ANN401  as its parent's
+    def request(self, *arguments: Any, **options: Any) -> requests.Response:  # noqa: ANN401  like the overridden method
         return super().request(*arguments, **(options | self._always))
 
 
 class MicrosoftTokens:
-    """One application of one tenant; satisfies `worker.mail.smtp.token.TokenSource`.
+    """Token source of one application of one tenant; implements `worker.mail.smtp.token.TokenSource`.
 
     Args:
         tenant: the directory's id or domain.
         client_id: the application's id.
-        secret: its client secret.
-        authority: where tokens come from.
-        ca_file: certificates (PEM) of those who may vouch for it; left out, the library's own.
+        secret: the application's client secret.
+        authority: URL of the authority that issues tokens.
+        ca_file: trusted certificates (PEM) for the authority; if empty, the library's own.
     """
 
     def __init__(
@@ -49,31 +49,31 @@ class MicrosoftTokens:
             "client_id": client_id,
             "client_credential": secret,
             "authority": f"{authority}/{tenant}",
-            "instance_discovery": False,  # the authority is configured, nobody needs to vouch for it
+            "instance_discovery": False,  # the authority is configured, so it needs no discovery
             "http_client": _Session(ca_file),
         }
 
     async def token(self) -> Token:
-        """A new token.
+        """Request a new token.
 
         Raises:
             TokenUnavailable, TokenRefused: see `worker.mail.smtp.token`.
         """
-        asked_at = time.time()
+        requested_at = time.time()
         try:
-            answer = await asyncio.to_thread(self._ask)
-        except (requests.RequestException, ValueError) as error:  # ValueError: the authority answers no JSON
+            response = await asyncio.to_thread(self._request_token)
+        except (requests.RequestException, ValueError) as error:  # ValueError: the response is not JSON
             raise TokenUnavailable(f"Microsoft's authority: {type(error).__name__}") from error
-        if "access_token" in answer:
-            return Token(answer["access_token"], asked_at + int(answer["expires_in"]))
-        reason = f"{answer.get('error')}: {answer.get('error_description', '')}".partition("\n")[0]
-        if answer.get("error") in _PASSING:
+        if "access_token" in response:
+            return Token(response["access_token"], requested_at + int(response["expires_in"]))
+        reason = f"{response.get('error')}: {response.get('error_description', '')}".partition("\n")[0]
+        if response.get("error") in _PASSING:
             raise TokenUnavailable(reason)
         raise TokenRefused(reason)
 
-    def _ask(self) -> Mapping[str, Any]:
-        """A new application each time: an old one would answer from its memory."""
-        answer: Mapping[str, Any] = msal.ConfidentialClientApplication(**self._options).acquire_token_for_client(
+    def _request_token(self) -> Mapping[str, Any]:
+        """Request a token with a new application, because an old one would return its cached token."""
+        response: Mapping[str, Any] = msal.ConfidentialClientApplication(**self._options).acquire_token_for_client(
             _SCOPES
         )
-        return answer
+        return response

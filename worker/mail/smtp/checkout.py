@@ -1,6 +1,6 @@
-"""A connection on loan to one mail: what it has of the pool while it is handed over.
+"""Checkout of a pooled connection for one mail.
 
-A loan ends when the mail is done, or, with the next mail in its place, when its final dot is written.
+It ends when the mail is done, or, if the next mail takes over the connection, when its final dot is written.
 """
 
 from collections.abc import Awaitable, Callable
@@ -18,49 +18,54 @@ _CLOSES = 421
 
 @dataclass(slots=True, eq=False)
 class PooledConnection:
-    """An open connection, and when it was opened and used last (seconds of the monotonic clock)."""
+    """Open connection of a pool.
+
+    Attributes:
+        opened_at: time of opening, in seconds of the monotonic clock.
+        used_at: time of the last use, in seconds of the monotonic clock.
+        worn: True if it shall carry no other mail.
+        rested: True if it has been idle; only then may it have died unnoticed.
+        priority: priority of the mail that uses it or used it last.
+        left: True if the mail that took it over has left before the previous mail was done.
+    """
 
     connection: SMTPConnection
     opened_at: float
     used_at: float
     worn: bool = False
-    """Whether it shall carry no other mail."""
     rested: bool = False
-    """Whether it has been idle: only then may it have died unnoticed."""
     priority: int = 1
-    """Of the mail that has it, or had it last."""
     left: bool = False
-    """Whether the mail that had taken it over has left, before the mail before it was done."""
 
 
 class Lender(Protocol):
-    """A pool, as a loan needs it."""
+    """Part of a pool that a checkout uses."""
 
     async def acquire(self, priority: int, *, alone: bool = False) -> PooledConnection:
-        """Wait for a connection; ``alone``: not one on which another mail is not done yet."""
+        """Wait for a connection; with ``alone``, for one on which no other mail awaits its reply."""
 
     def give_back(self, kept: PooledConnection) -> None:
-        """It is idle, or gone."""
+        """Return a connection, idle or ended, to the pool."""
 
     def pass_on(self, kept: PooledConnection) -> bool:
-        """Give it to the next mail, if one waits; the reply to the last is still to come."""
+        """Hand the connection to the next waiting mail before the reply to this one; False if no mail waits."""
 
     def caught_up(self) -> None:
-        """A mail that had another behind it is done."""
+        """Record that a mail with another behind it is done."""
 
     def follow_no_more(self) -> None:
-        """The server did not take a mail right behind another."""
+        """Stop sending mails behind others, because the server rejected one."""
 
     def drop_idle(self) -> None:
-        """One was found dead, and these have been idle for longer."""
+        """Close all idle connections, because one that was idle for less time was found dead."""
 
 
 class Checkout:
-    """A connection of the pool, for one mail: what `Pool.connection` gives.
+    """Checkout of a connection for one mail, as `SMTPPool.connection` returns it.
 
     Args:
-        pool: whose.
-        priority: of the mail.
+        pool: the pool that owns the connection.
+        priority: the mail's priority.
     """
 
     def __init__(self, pool: Lender, priority: int) -> None:
@@ -82,14 +87,15 @@ class Checkout:
             self._pool.caught_up()
 
     async def send(self, letter: Letter, begin_effect: Callable[[], Awaitable[bool]]) -> Acceptance:
-        """Hand over the mail; on another connection if this one proves to have died before its turn.
+        """Send the mail, on another connection if this one proves dead before the mail's turn.
 
         Args:
-            begin_effect: makes the durable mark before the dot.
+            begin_effect: stores the durable mark before the final dot.
 
         Raises:
-            Refused, Malformed, Broken, Uncertain, LeaseLost: see `worker.mail.smtp.errors`.
-            Crowded: other workers hold all permitted connections.
+            MailRefused, MalformedMail, ConnectionBroken, DeliveryUncertain, LeaseLost: see
+                `worker.mail.smtp.errors`.
+            ConnectionsExhausted: other workers hold all permits.
         """
         while True:
             kept = await self._take()
@@ -107,7 +113,7 @@ class Checkout:
                 self._pool.drop_idle()
 
     def close(self) -> None:
-        """It shall carry no other mail, but one that follows already."""
+        """Let the connection carry no further mail, except one that follows already."""
         if self._passed_on is not None:
             self._passed_on.worn = True
         elif self._kept is not None:
@@ -131,7 +137,7 @@ class Checkout:
 
 
 def _had_died(kept: PooledConnection, failure: ConnectionBroken | MailRefused) -> bool:
-    """Whether a kept connection was found dead: nothing came, or only a farewell, to its first command."""
+    """True if an idle connection was found dead: its first command got no reply, or only a 421."""
     if not kept.rested or kept.connection.usable:
         return False
     if isinstance(failure, ConnectionBroken):

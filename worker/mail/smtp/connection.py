@@ -1,21 +1,20 @@
-"""One SMTP connection, driven stage by stage.
+"""One SMTP connection, which sends mails stage by stage.
 
     MAIL, RCPT each, DATA  ->  body, mark, dot  ->  reply
     (one round trip)           (one round trip)
 
-Where the server offers PIPELINING (RFC 2920) the commands leave together, else one by one. The mark is durable
-before the dot is written. A long body is on its way while the mark is made; a short one, which arrives in one
-flight anyway, leaves with its dot in one write. So a mail costs two round trips and two writes.
+If the server offers PIPELINING (RFC 2920) the commands leave together, else one by one. The mark is durable before
+the dot is written. A long body is sent while the mark is stored; a short body, which fits in one flight anyway,
+leaves with its dot in one write. So a mail costs two round trips and two writes.
 
-If another mail waits for a connection when the dot is due, and this server has been quick, that mail takes
-over at once: its commands leave in one write with the dot (RFC 2920, 3.1: the content may begin a group), and its
-replies come with the dot's. So on a busy connection a mail costs one round trip and one write. What happens to the
-mail before, or to the connection, until it is its turn costs the one behind nothing: it has made no mark, and
-takes another connection.
+If another mail waits for a connection when the dot is due, and this server has been fast, that mail takes over at
+once: its commands leave in one write with the dot (RFC 2920, 3.1: the content may begin a group), and its replies
+come with the dot's. So on a busy connection a mail costs one round trip and one write. Until its turn, a failure
+of the connection or of the mail before costs the mail behind nothing: it has no mark yet, and takes another
+connection.
 
-The stage is known, each has the time that RFC 5321 (4.5.3.2) gives it, and the reply to the dot has ten minutes.
-Whatever goes wrong, cancellation included, closes the connection: a reply that comes late must never be taken
-for the next mail's.
+Each stage has the timeout of RFC 5321 (4.5.3.2); the reply to the dot has ten minutes. Every error, and every
+cancellation, closes the connection, so that a late reply is never taken for the next mail's.
 """
 
 import contextlib
@@ -29,9 +28,9 @@ from worker.mail.smtp.envelope import (
     Acceptance,
     Commands,
     find_refusal,
-    is_go_ahead,
-    is_no,
-    is_yes,
+    is_completion,
+    is_intermediate,
+    is_refusal,
     refused_recipients,
     write_body,
     write_commands,
@@ -41,59 +40,59 @@ from worker.mail.smtp.opening_fault import describe
 from worker.mail.smtp.protocol import RepliesInterrupted, SMTPProtocol, SMTPReply
 from worker.mail.smtp.reply import Refusal, Stage
 from worker.mail.smtp.server import Server
-from worker.mail.smtp.transport import open_wire
+from worker.mail.smtp.transport import open_connection
 
 _SECONDS: Final[dict[Stage, float]] = {"mail": 300, "rcpt": 300, "data": 120, "dot": 600}
 """RFC 5321, 4.5.3.2."""
 _CHUNK_SECONDS: Final = 180.0
 _CHUNK: Final = 64 * 1024
 _ONE_FLIGHT: Final = 14_600
-"""What TCP sends before the first acknowledgement: ten segments (RFC 6928)."""
+"""Bytes that TCP sends before the first acknowledgement: ten segments (RFC 6928)."""
 _QUIT_SECONDS: Final = 2.0
 _BEHIND_SECONDS: Final = 10.0
-"""For the reply to MAIL behind another mail, once that one has its own."""
+"""Timeout of the reply to MAIL behind another mail, counted from the other mail's reply."""
 _QUICK: Final = 0.25
-"""Seconds for the envelope, and for the dot, of the last mail up to which another one is put behind the next: they
-wait for one another, as a server may keep its replies until it has answered all that it was sent."""
+"""Longest time, in seconds, of the last mail's envelope and of its dot with which another mail is sent behind the
+next. The two wait for each other, because a server may hold its replies until it has processed all commands."""
 _CLOSES: Final = 421
 
 
 class SMTPConnection:
-    """A connection to a mail server. One mail at a time, and one right behind it; closed on any doubt.
+    """Connection to a mail server, for one mail at a time and one behind it; any error closes it.
 
     Args:
-        server: where to.
-        on_end: called once when an open connection has ended, whoever ended it.
+        server: the server to connect to.
+        on_end: called once when an open connection has ended, at either end.
 
     Attributes:
-        sent: how many mails it carried.
+        sent: number of mails that it carried.
     """
 
     def __init__(self, server: Server, on_end: Callable[[], None] = lambda: None) -> None:
         self._server = server
         self._on_end = on_end
-        self._wire: SMTPProtocol | None = None
+        self._protocol: SMTPProtocol | None = None
         self._extensions: Mapping[str, str] = {}
         self._took = math.inf, math.inf
         self.sent = 0
 
     @property
     def awaited(self) -> bool:
-        """Whether a reply is still to come."""
-        return self._wire is not None and self._wire.awaited
+        """True if a reply is still to come."""
+        return self._protocol is not None and self._protocol.awaited
 
     @property
     def usable(self) -> bool:
-        """Whether it is open, no reply is still to come, and the server has said nothing since the last mail."""
-        return self._wire is not None and self._wire.quiet and not self.awaited
+        """True if it is open, no reply is still to come, and no unsolicited reply has come since the last mail."""
+        return self._protocol is not None and self._protocol.quiet and not self.awaited
 
     async def open(self) -> None:
-        """Connect, greet, encrypt, log in.
+        """Connect, greet, start TLS, log in.
 
         Raises:
-            Refused, Broken: as `worker.mail.smtp.transport.open_wire`.
+            MailRefused, ConnectionBroken: see `worker.mail.smtp.transport.open_wire`.
         """
-        self._wire, self._extensions = await open_wire(self._server, self._on_end)
+        self._protocol, self._extensions = await open_connection(self._server, self._on_end)
 
     async def send(
         self,
@@ -101,116 +100,120 @@ class SMTPConnection:
         begin_effect: Callable[[], Awaitable[bool]],
         pass_on: Callable[[], bool] = lambda: False,
     ) -> Acceptance:
-        """Hand over one mail; the reply to the one before may still be to come.
+        """Send one mail; the reply to the mail before may still be to come.
 
         Args:
-            begin_effect: makes the durable mark; awaited after the body and before the dot.
-            pass_on: lets another mail follow at once, if there is one; asked when the dot is due.
+            begin_effect: stores the durable mark; awaited after the body and before the dot.
+            pass_on: called when the dot is due; hands the connection to the next waiting mail, False if none
+                waits.
 
         Returns:
-            The server's words, and the recipients whom it refused although it took the mail for others.
+            The server's reply, and the recipients that it refused although it accepted the mail for others.
 
         Raises:
-            Refused, Malformed, Broken, Unfollowed, Uncertain, LeaseLost: see `worker.mail.smtp.errors`.
+            MailRefused, MalformedMail, ConnectionBroken, TurnLost, DeliveryUncertain, LeaseLost: see
+                `worker.mail.smtp.errors`.
         """
         commands, body = write_commands(letter, self._extensions), write_body(letter.content)
-        wire = self._wire
-        if wire is None:
-            raise ConnectionBroken("connect", ConnectionError("not open"))
+        protocol = self._protocol
+        if protocol is None:
+            raise ConnectionBroken("connect", ConnectionError("the connection is not open"))
         followed = False
         try:
             began = monotonic()
-            answers = await self._envelope(wire, letter, commands)
+            replies = await self._send_envelope(protocol, letter, commands)
             self._took = monotonic() - began, self._took[1]
-            rest = await self._body(wire, body, begin_effect)
+            rest = await self._send_body(protocol, body, begin_effect)
             followed = self._pipelines and max(self._took) < _QUICK and pass_on()
-            text = await self._dot(wire, rest, held=followed)
+            text = await self._send_dot(protocol, rest, held=followed)
         except MailRefused:
             raise  # the connection is in order, or has been closed
         except BaseException:
-            if not (followed or wire.ending):  # else it is another mail's, or ends with the reply to one
+            if not (followed or protocol.ending):  # else another mail uses it, or it ends with that mail's reply
                 self.close()
             raise
         self.sent += 1
-        return Acceptance(text, refused_recipients(letter, answers) if len(letter.recipients) > 1 else {})
+        return Acceptance(text, refused_recipients(letter, replies) if len(letter.recipients) > 1 else {})
 
     def close(self) -> None:
         """Close at once, without a QUIT."""
-        if self._wire is not None:
-            self._wire.abort()
+        if self._protocol is not None:
+            self._protocol.abort()
 
     def retire(self) -> None:
-        """Close it, but not before the reply that another mail waits for."""
-        if self._wire is not None:
-            self._wire.end_when_answered()
+        """Close after the reply that another mail waits for, or at once if none does."""
+        if self._protocol is not None:
+            self._protocol.end_after_reply()
 
     async def quit(self) -> None:
-        """Close politely; a server that does not answer is left."""
-        if self._wire is not None:
+        """Close with QUIT; without a reply in time, close anyway."""
+        if self._protocol is not None:
             with contextlib.suppress(RepliesInterrupted):
-                await self._wire.ask(b"QUIT\r\n", (_QUIT_SECONDS,))
-            self._wire.abort()
+                await self._protocol.send_commands(b"QUIT\r\n", (_QUIT_SECONDS,))
+            self._protocol.abort()
 
     # One mail
 
-    async def _envelope(self, wire: SMTPProtocol, letter: Letter, commands: Commands) -> list[SMTPReply]:
-        """All that goes before the body; returns when somebody will get it and the server waits for it.
+    async def _send_envelope(self, protocol: SMTPProtocol, letter: Letter, commands: Commands) -> list[SMTPReply]:
+        """Send the commands before the body, and return their replies when the server waits for the body.
 
-        What a server says to MAIL right behind another mail may be about that order, so that a no does not count.
+        A refusal of MAIL behind another mail may be about the order of commands, so it raises TurnLost instead.
         """
-        behind = wire.awaited
+        behind = protocol.awaited
         seconds = [_SECONDS[stage] for stage in commands.stages]
         try:
             if not self._pipelines:
-                answers = await self._one_by_one(wire, letter, commands)
+                replies = await self._send_one_by_one(protocol, letter, commands)
             elif behind:
-                answers = await wire.ask(b"".join(commands.lines), [_BEHIND_SECONDS, *seconds[1:]])
+                replies = await protocol.send_commands(b"".join(commands.lines), [_BEHIND_SECONDS, *seconds[1:]])
             else:
-                answers = await wire.ask(b"".join(commands.lines), seconds)
+                replies = await protocol.send_commands(b"".join(commands.lines), seconds)
         except RepliesInterrupted as end:
-            if behind and not (end.answers and is_yes(end.answers[0])):
-                raise _unfollowed(end, let_go=wire.ending) from end
+            if behind and not (end.replies and is_completion(end.replies[0])):
+                raise _turn_lost(end, dropped=protocol.ending) from end
             self.close()
-            if refusal := find_refusal(letter, end.answers):
+            if refusal := find_refusal(letter, end.replies):
                 raise refusal from None
-            raise ConnectionBroken(commands.stages[len(end.answers)], end.cause) from end
-        if behind and not is_yes(answers[0]):
+            raise ConnectionBroken(commands.stages[len(end.replies)], end.cause) from end
+        if behind and not is_completion(replies[0]):
             self.close()
-            raise TurnLost(refused=answers[0].code != _CLOSES)
-        if refusal := find_refusal(letter, answers):
-            await self._abandon(wire, refusal, body_awaited=is_go_ahead(answers[-1]))
+            raise TurnLost(refused=replies[0].code != _CLOSES)
+        if refusal := find_refusal(letter, replies):
+            await self._reset(protocol, refusal, body_awaited=is_intermediate(replies[-1]))
             raise refusal
-        return answers
+        return replies
 
     @property
     def _pipelines(self) -> bool:
         return "pipelining" in self._extensions
 
-    async def _one_by_one(self, wire: SMTPProtocol, letter: Letter, commands: Commands) -> list[SMTPReply]:
-        answers: list[SMTPReply] = []
+    async def _send_one_by_one(
+        self, protocol: SMTPProtocol, letter: Letter, commands: Commands
+    ) -> list[SMTPReply]:
+        replies: list[SMTPReply] = []
         for line, stage in zip(commands.lines, commands.stages, strict=True):
             try:
-                answers += await wire.ask(line, (_SECONDS[stage],))
+                replies += await protocol.send_commands(line, (_SECONDS[stage],))
             except RepliesInterrupted as end:
-                raise RepliesInterrupted([*answers, *end.answers], end.cause) from end
-            if find_refusal(letter, answers):
+                raise RepliesInterrupted([*replies, *end.replies], end.cause) from end
+            if find_refusal(letter, replies):
                 break
-        return answers
+        return replies
 
-    async def _abandon(self, wire: SMTPProtocol, refusal: MailRefused, *, body_awaited: bool) -> None:
-        """Bring the connection back into order for the next mail, or close it.
+    async def _reset(self, protocol: SMTPProtocol, refusal: MailRefused, *, body_awaited: bool) -> None:
+        """Reset the connection for the next mail, or close it.
 
-        A server that refused everybody and waits for a body nevertheless gets one dot: a mail of nothing, to
-        nobody (RFC 2920, 3.1).
+        A server that refused every recipient and still waits for a body gets a single dot: an empty mail without
+        recipients (RFC 2920, 3.1).
         """
         try:
             if refusal.reply.code == _CLOSES:
                 self.close()
                 return
             if body_awaited:
-                await wire.ask(b".\r\n", (_SECONDS["dot"],))
-            (answer,) = await wire.ask(b"RSET\r\n", (_SECONDS["mail"],))
-            if not is_yes(answer):
+                await protocol.send_commands(b".\r\n", (_SECONDS["dot"],))
+            (reply,) = await protocol.send_commands(b"RSET\r\n", (_SECONDS["mail"],))
+            if not is_completion(reply):
                 self.close()
         except RepliesInterrupted:
             self.close()
@@ -218,63 +221,74 @@ class SMTPConnection:
             self.close()
             raise
 
-    async def _body(self, wire: SMTPProtocol, body: bytes, begin_effect: Callable[[], Awaitable[bool]]) -> bytes:
-        """The body and the mark; returns what is left to be written before the dot.
+    async def _send_body(
+        self, protocol: SMTPProtocol, body: bytes, begin_effect: Callable[[], Awaitable[bool]]
+    ) -> bytes:
+        """Send the body and store the mark; return the bytes to write before the dot.
 
-        A long body has left this process when the mark is made, so that the time of doubt is short.
+        A long body has left this process when the mark is stored, so that the uncertain time is short.
         """
         try:
             if len(body) > _ONE_FLIGHT:
-                await self._chunks(wire, body)
+                await self._send_chunks(protocol, body)
                 body = b""
             if not await begin_effect():
                 raise LeaseLost
-            await wire.drain(_CHUNK_SECONDS)
-            self._heed_early_reply(wire)
-            if not wire.quiet:
-                raise ConnectionBroken("data", ConnectionResetError("the server has hung up"))
+            await protocol.drain(_CHUNK_SECONDS)
+            self._raise_early_reply(protocol)
+            if not protocol.quiet:
+                raise ConnectionBroken("data", ConnectionResetError("the server closed the connection"))
         except RepliesInterrupted as end:
             raise ConnectionBroken("data", end.cause) from end
         return body
 
-    async def _chunks(self, wire: SMTPProtocol, body: bytes) -> None:
-        wire.hold_nothing_back(strictly=True)
+    async def _send_chunks(self, protocol: SMTPProtocol, body: bytes) -> None:
+        protocol.limit_write_buffer(strictly=True)
         for start in range(0, len(body), _CHUNK):
-            wire.write(body[start : start + _CHUNK])
-            await wire.drain(_CHUNK_SECONDS)
-            self._heed_early_reply(wire)
-        wire.hold_nothing_back(strictly=False)
+            protocol.write(body[start : start + _CHUNK])
+            await protocol.drain(_CHUNK_SECONDS)
+            self._raise_early_reply(protocol)
+        protocol.limit_write_buffer(strictly=False)
 
-    def _heed_early_reply(self, wire: SMTPProtocol) -> None:
-        """A server may refuse a mail in the middle of its body; without a dot, the next command would be body."""
-        if (early := wire.unasked) is None:
+    def _raise_early_reply(self, protocol: SMTPProtocol) -> None:
+        """Close and raise if the server replied before the dot; it would take the next command for body.
+
+        Raises:
+            MailRefused: the server refused the mail in the middle of its body.
+            ConnectionBroken: the early reply is not a refusal.
+        """
+        if (early := protocol.unsolicited) is None:
             return
         self.close()
-        if not is_no(early):
+        if not is_refusal(early):
             raise ConnectionBroken("data", EOFError(f"{early.code} before the dot"))
         raise MailRefused(Refusal("dot", early.code, early.text))
 
-    async def _dot(self, wire: SMTPProtocol, rest: bytes, *, held: bool) -> str:
+    async def _send_dot(self, protocol: SMTPProtocol, rest: bytes, *, held: bool) -> str:
         began = monotonic()
         try:
-            (answer,) = await wire.ask(rest + b".\r\n", (_SECONDS["dot"],), held=held)
+            (reply,) = await protocol.send_commands(rest + b".\r\n", (_SECONDS["dot"],), held=held)
         except RepliesInterrupted as end:
             raise DeliveryUncertain(describe(end.cause)) from end
         self._took = self._took[0], monotonic() - began
-        if is_yes(answer):
-            return answer.text
-        if not is_no(
-            answer
-        ):  # 354 once more: what became of the mail it does not say, and whose the next is nobody knows
+        if is_completion(reply):
+            return reply.text
+        if not is_refusal(
+            reply
+        ):  # 354 again: it does not tell the mail's outcome, and later replies cannot be matched any more
             self.close()
-            raise DeliveryUncertain(f"{answer.code} is no answer to it")
-        if answer.code == _CLOSES:
+            raise DeliveryUncertain(f"the reply {reply.code} is neither an acceptance nor a refusal")
+        if reply.code == _CLOSES:
             self.close()
-        raise MailRefused(Refusal("dot", answer.code, answer.text))
+        raise MailRefused(Refusal("dot", reply.code, reply.text))
 
 
-def _unfollowed(end: RepliesInterrupted, *, let_go: bool) -> TurnLost:
-    """Why a mail behind another did not get its turn; if it was let go, the one before took too long."""
-    if end.answers:
-        return TurnLost(refused=end.answers[0].code != _CLOSES)
-    return TurnLost(refused=isinstance(end.cause, TimeoutError) and not let_go)
+def _turn_lost(end: RepliesInterrupted, *, dropped: bool) -> TurnLost:
+    """Return the loss of a mail's turn behind another.
+
+    Args:
+        dropped: True if it was dropped because the mail before got no reply in time.
+    """
+    if end.replies:
+        return TurnLost(refused=end.replies[0].code != _CLOSES)
+    return TurnLost(refused=isinstance(end.cause, TimeoutError) and not dropped)

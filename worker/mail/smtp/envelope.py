@@ -1,8 +1,8 @@
-"""A letter as SMTP commands, and what the answers to them mean. Pure.
+"""SMTP commands of a letter, and the meaning of the replies to them. Pure.
 
-Nothing here trusts the letter: an address with a line break in it would be a command of its own, and a dot after
-a bare CR or LF is what some servers read as the mail's end (SMTP smuggling, CVE-2023-51764). Such a letter is
-refused before the first octet.
+The letter is not trusted: an address with a line break would be a command of its own, and some servers take a dot
+after a bare CR or LF for the end of the mail (SMTP smuggling, CVE-2023-51764). Such a letter is refused before the
+first byte is sent.
 """
 
 import re
@@ -15,17 +15,17 @@ from worker.mail.smtp.protocol import SMTPReply
 from worker.mail.smtp.reply import Refusal, Stage
 
 _ADDRESS = re.compile(r"[!-;=?-~]{1,320}")
-"""Printable ASCII without space and angle brackets: it cannot end where it stands in a command."""
+"""Printable ASCII without space and angle brackets, so that an address cannot end its command early."""
 _TEMPORARY = 4
 
 
-@dataclass(slots=True)  # not frozen: as a letter
+@dataclass(slots=True)  # not frozen, for the same reason as a letter
 class Acceptance:
-    """The server took responsibility.
+    """Acceptance of a mail: the server took responsibility for it (RFC 5321, 4.2.5).
 
     Attributes:
-        text: its words to the 250, which often hold its queue id.
-        refused: recipients to whom it will not deliver, each with its reply; all others are accepted.
+        text: the text of the 250 reply, which often holds the server's queue id.
+        refused: the refused recipients, each with its reply; all others are accepted.
     """
 
     text: str = field(repr=False)
@@ -34,20 +34,20 @@ class Acceptance:
 
 @dataclass(slots=True)
 class Commands:
-    """What goes before the body, one command a line, each with its stage."""
+    """Commands before the body, one per line, each with its stage."""
 
     lines: list[bytes] = field(repr=False)
     stages: list[Stage]
 
 
 def write_commands(letter: Letter, extensions: Mapping[str, str]) -> Commands:
-    """MAIL, a RCPT for each recipient, DATA.
+    """Write MAIL, a RCPT for each recipient, and DATA.
 
     Args:
-        extensions: what the server offered to EHLO, names in lower case.
+        extensions: the server's EHLO keywords in lower case, with their parameters.
 
     Raises:
-        Malformed: the letter must not go out like this, or not to this server.
+        MalformedMail: the letter cannot be sent safely, or is larger than the server's SIZE.
     """
     _check(letter, extensions.get("size", ""))
     size = f" SIZE={len(letter.content)}" if "size" in extensions else ""
@@ -57,80 +57,80 @@ def write_commands(letter: Letter, extensions: Mapping[str, str]) -> Commands:
     return Commands([*lines, b"DATA\r\n"], ["mail", *[rcpt] * len(letter.recipients), "data"])
 
 
-def write_body(octets: bytes) -> bytes:
-    """The body as it goes out: dots at line starts doubled (RFC 5321, 4.5.2), a line end at its end.
+def write_body(content: bytes) -> bytes:
+    """Return the body with dots at line starts doubled (RFC 5321, 4.5.2) and a CRLF at its end.
 
-    Looking for the dots themselves is the fastest way: base64 has none.
+    It searches for dots because that is fastest: base64 has none.
 
     Raises:
-        Malformed: a dot follows a bare CR or LF, which some servers take for the end of the mail.
+        MalformedMail: a dot follows a bare CR or LF, which some servers take for the end of the mail.
     """
-    pieces, begun = [], 0
-    at = octets.find(b".")
+    pieces, start = [], 0
+    at = content.find(b".")
     while at >= 0:
-        if at == 0 or octets[at - 2 : at] == b"\r\n":
-            pieces.append(octets[begun:at])
-            begun = at
-        elif octets[at - 1] in b"\r\n":
+        if at == 0 or content[at - 2 : at] == b"\r\n":
+            pieces.append(content[start:at])
+            start = at
+        elif content[at - 1] in b"\r\n":
             raise MalformedMail(Refusal("data", 554, "5.6.0 a dot after a bare CR or LF in the mail; not sent"))
-        at = octets.find(b".", at + 1)
-    stuffed = b".".join([*pieces, octets[begun:]]) if pieces else octets
+        at = content.find(b".", at + 1)
+    stuffed = b".".join([*pieces, content[start:]]) if pieces else content
     return stuffed if stuffed.endswith(b"\r\n") else stuffed + b"\r\n"
 
 
-def refused_recipients(letter: Letter, answers: Sequence[SMTPReply]) -> dict[str, Refusal]:
-    """Who was refused, among those that were answered."""
+def refused_recipients(letter: Letter, replies: Sequence[SMTPReply]) -> dict[str, Refusal]:
+    """Return the refused recipients, each with its reply, among those that have one."""
     return {
-        recipient: Refusal("rcpt", answer.code, answer.text)
-        for recipient, answer in zip(letter.recipients, answers[1:], strict=False)
-        if not is_yes(answer)
+        recipient: Refusal("rcpt", reply.code, reply.text)
+        for recipient, reply in zip(letter.recipients, replies[1:], strict=False)
+        if not is_completion(reply)
     }
 
 
-def find_refusal(letter: Letter, answers: Sequence[SMTPReply]) -> MailRefused | None:
-    """Why the body must not follow, from the answers so far; None when nothing speaks against it.
+def find_refusal(letter: Letter, replies: Sequence[SMTPReply]) -> MailRefused | None:
+    """Find the refusal for which the body must not follow, in the replies so far, or None.
 
-    A refused sender makes the servers refuse the recipients too, and refused recipients DATA (RFC 2920, 3.1), so
-    the first refusal is the one that counts.
+    Servers that refuse the sender refuse the recipients too, and without a recipient they refuse DATA (RFC 2920,
+    3.1), so the first refusal counts.
     """
-    if not answers or (is_go_ahead(answers[-1]) and all(map(is_yes, answers[:-1]))):
+    if not replies or (is_intermediate(replies[-1]) and all(map(is_completion, replies[:-1]))):
         return None
-    if not is_yes(answers[0]):
-        return MailRefused(Refusal("mail", answers[0].code, answers[0].text))
-    refused = refused_recipients(letter, answers)
+    if not is_completion(replies[0]):
+        return MailRefused(Refusal("mail", replies[0].code, replies[0].text))
+    refused = refused_recipients(letter, replies)
     if len(refused) == len(letter.recipients):
         passing = [reply for reply in refused.values() if reply.code // 100 == _TEMPORARY]
         return MailRefused(next(iter(passing or refused.values())), refused)
-    if len(answers) > len(letter.recipients) + 1 and not is_go_ahead(answers[-1]):
-        return MailRefused(Refusal("data", answers[-1].code, answers[-1].text))
+    if len(replies) > len(letter.recipients) + 1 and not is_intermediate(replies[-1]):
+        return MailRefused(Refusal("data", replies[-1].code, replies[-1].text))
     return None
 
 
-def is_yes(answer: SMTPReply) -> bool:
-    """2yz: done (RFC 5321, 4.2.1; 251 is one of them: the server will forward)."""
-    return 200 <= answer.code < 300  # noqa: PLR2004  the first digit
+def is_completion(reply: SMTPReply) -> bool:
+    """True for 2yz, a positive completion reply (RFC 5321, 4.2.1); also 251, the server will forward."""
+    return 200 <= reply.code < 300  # noqa: PLR2004  the first digit
 
 
-def is_no(answer: SMTPReply) -> bool:
-    """4yz or 5yz: not done."""
-    return answer.code >= 400  # noqa: PLR2004  the first digit
+def is_refusal(reply: SMTPReply) -> bool:
+    """True for 4yz or 5yz, a negative completion reply."""
+    return reply.code >= 400  # noqa: PLR2004  the first digit
 
 
-def is_go_ahead(answer: SMTPReply) -> bool:
-    """354: the body may follow."""
-    return 300 <= answer.code < 400  # noqa: PLR2004  the first digit
+def is_intermediate(reply: SMTPReply) -> bool:
+    """True for 3yz, a positive intermediate reply: after 354 the body may follow."""
+    return 300 <= reply.code < 400  # noqa: PLR2004  the first digit
 
 
 def _check(letter: Letter, limit: str) -> None:
-    if letter.sender and not _ADDRESS.fullmatch(letter.sender):  # an empty one is that of bounces
-        raise MalformedMail(Refusal("mail", 501, "5.1.7 the sender's address cannot stand in a command; not sent"))
+    if letter.sender and not _ADDRESS.fullmatch(letter.sender):  # an empty sender is the reverse-path of bounces
+        raise MalformedMail(Refusal("mail", 501, "5.1.7 the sender's address is not safe in a command; not sent"))
     for recipient in letter.recipients:
         if not _ADDRESS.fullmatch(recipient):
             raise MalformedMail(
-                Refusal("rcpt", 501, "5.1.3 a recipient's address cannot stand in a command; not sent")
+                Refusal("rcpt", 501, "5.1.3 a recipient's address is not safe in a command; not sent")
             )
     if not letter.recipients:
         raise MalformedMail(Refusal("rcpt", 501, "5.1.3 the mail has no recipient; not sent"))
     size = len(letter.content)
     if limit.isdigit() and 0 < int(limit) < size:  # 0: no limit is known (RFC 1870, 4)
-        raise MalformedMail(Refusal("mail", 552, f"5.3.4 {size} octets, the server takes {limit}; not sent"))
+        raise MalformedMail(Refusal("mail", 552, f"5.3.4 {size} bytes, the server accepts {limit}; not sent"))

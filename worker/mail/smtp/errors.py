@@ -1,15 +1,15 @@
-"""How handing over a mail can fail, told apart by what is known about the mail afterwards.
+"""Errors of sending a mail, one for each state in which the mail may be afterwards.
 
-| error      | whether the server has the mail                    | whose fault                          |
-|------------|----------------------------------------------------|--------------------------------------|
-| Refused    | no: it said so                                     | `worker.mail.smtp.reply` tells            |
-| Malformed  | no: it was not asked                               | the mail's                           |
-| Broken     | no: the final dot was not written                  | the connection's                     |
-| CannotOpen | no: nothing was said of it                         | the account's, or the server's       |
-| Unfollowed | no: it had not been its turn                       | that of the mail before, or nobody's |
-| LeaseLost  | no: the final dot was not written                  | nobody's: another worker has the job |
-| Unmarked   | no: the final dot was not written                  | Redis's, or its replicas'            |
-| Uncertain  | nobody knows: the dot was written, no reply came   | the connection's                     |
+| error             | server has the mail                            | fault                                      |
+|-------------------|------------------------------------------------|--------------------------------------------|
+| MailRefused       | no: it refused                                 | see `worker.mail.smtp.reply`               |
+| MalformedMail     | no: nothing was sent                           | the mail's                                 |
+| ConnectionBroken  | no: the final dot was not written              | the connection's                           |
+| CannotOpen        | no: the mail was not named                     | the account's or the server's              |
+| TurnLost          | no: it was not the mail's turn                 | the connection's or the server's           |
+| LeaseLost         | no: the final dot was not written              | none: another worker has the job           |
+| MarkMissing       | no: the final dot was not written              | Redis's or its replicas'                   |
+| DeliveryUncertain | unknown: the dot was written, no reply came    | the connection's                           |
 """
 
 from collections.abc import Mapping
@@ -23,19 +23,19 @@ _SOON = timedelta(seconds=1)
 
 
 def unanswered(what: str, error: BaseException) -> TryLater:
-    """Redis did not answer before anything was sent: uncharged, and again as soon as it does.
+    """Return the uncharged retry of a mail for which Redis did not answer before anything was sent.
 
-    The wait begins when Redis records it, so that it is no burden on a server that has just come back.
+    The wait starts when Redis records it, so that retries do not burden a server that has just come back.
     """
     return TryLater(f"Redis did not answer about {what}: {type(error).__name__}", after=_SOON, charged=False)
 
 
 class MailRefused(Exception):
-    """The server answered, and the answer is no.
+    """The server refused the mail.
 
     Attributes:
-        reply: the answer; when every recipient was refused, one of theirs, a temporary one if there is any.
-        recipients: each recipient's own answer, if it was they who were refused.
+        reply: the refusal; if every recipient was refused, one of their replies, a temporary one if there is any.
+        recipients: each refused recipient with its reply, if the recipients were refused.
     """
 
     def __init__(self, reply: Refusal, recipients: Mapping[str, Refusal] | None = None) -> None:
@@ -45,11 +45,11 @@ class MailRefused(Exception):
 
 
 class MalformedMail(MailRefused):
-    """The mail would do harm on the wire, or is larger than the server takes: the server was not asked."""
+    """The mail cannot be sent safely, or is larger than the server's SIZE; nothing was sent."""
 
 
 class ConnectionBroken(Exception):
-    """The connection failed before the dot: the mail was certainly not taken."""
+    """The connection failed before the final dot, so the server has certainly not accepted the mail."""
 
     def __init__(self, stage: Stage, cause: BaseException) -> None:
         super().__init__(f"{describe(cause)} at {stage}")
@@ -57,17 +57,17 @@ class ConnectionBroken(Exception):
 
     @property
     def trouble(self) -> Trouble:
-        """What the account's breaker is to hear of, if it happened while opening."""
+        """Trouble to report to the account's breaker, if the connection failed while opening."""
         return "fault"
 
     @property
     def advice(self) -> str:
-        """What people are told of the account."""
+        """Text about the account for the operator."""
         return f"the server cannot be reached: {self}"
 
 
 class CannotOpen(ConnectionBroken):
-    """The connection could not be opened, encrypted or greeted: it is the account's trouble and no mail's."""
+    """The connection could not be opened, encrypted or greeted; this is the account's trouble, not a mail's."""
 
     def __init__(self, fault: OpeningFault) -> None:
         Exception.__init__(self, f"{fault.words}: {fault.remedy}")
@@ -76,20 +76,21 @@ class CannotOpen(ConnectionBroken):
 
     @property
     def trouble(self) -> Trouble:
-        """How it closes the account."""
+        """Trouble by which the account is closed."""
         return self._fault.pause
 
     @property
     def advice(self) -> str:
-        """What is wrong, and the remedy."""
+        """Fault and remedy."""
         return str(self)
 
 
 class TurnLost(Exception):
-    """The mail stood right behind another, and the connection ended before it was its turn: it costs it nothing.
+    """The connection ended behind another mail before this mail's turn; it costs this mail no attempt.
 
     Attributes:
-        refused: the other one's end was answered, and this one was not taken: the server may not like it so.
+        refused: True if the server replied to the other mail but rejected this one, so that it may not support
+            mails behind others.
     """
 
     def __init__(self, *, refused: bool) -> None:
@@ -98,12 +99,12 @@ class TurnLost(Exception):
 
 
 class DeliveryUncertain(Exception):
-    """The dot was written and no reply came: nobody knows whether the mail was taken (RFC 1047)."""
+    """The final dot was written and no reply came, so the server may have accepted the mail (RFC 1047)."""
 
 
 class LeaseLost(Exception):
-    """The mark could not be made because the job is somebody else's now; the dot was not written."""
+    """The mark was not stored because another worker has the job now; the dot was not written."""
 
 
 class MarkMissing(Exception):
-    """Redis did not confirm the mark, or too few of its replicas did; the dot was not written."""
+    """Redis, or enough of its replicas, did not confirm the mark; the dot was not written."""

@@ -1,7 +1,8 @@
-"""Why a connection could not be opened, in words and with the remedy. Pure.
+"""Table of the faults for which a connection cannot be opened, each with its text and remedy. Pure.
 
-A certificate, a port or a setting that is wrong is the account's trouble, not the mail's: it costs no attempt, and
-closes the account at once. What may pass, as a host that is away, closes it after a few in a row.
+A wrong certificate, port or setting is the account's trouble, not the mail's: it costs the mail no attempt and
+closes the account at once. A temporary fault, such as an unreachable host, closes the account after a few in a
+row.
 """
 
 import errno
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 Step = Literal["certificates", "reach", "greeting", "ehlo", "starttls"]
-"""How far it got."""
+"""Step of opening a connection at which it failed."""
 PauseKind = Literal["tls", "fault"]
 
 _VERIFY: Final[Mapping[int, str]] = {
@@ -25,7 +26,7 @@ _VERIFY: Final[Mapping[int, str]] = {
     62: "other_name",
     64: "other_name",
 }
-"""OpenSSL's X509_V_ERR_*, as ``SSLCertVerificationError.verify_code`` has them."""
+"""OpenSSL's X509_V_ERR_* codes, from ``SSLCertVerificationError.verify_code``."""
 _PLAIN: Final = {"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG", "RECORD_LAYER_FAILURE"}
 _OLD: Final = {
     "UNSUPPORTED_PROTOCOL",
@@ -35,21 +36,21 @@ _OLD: Final = {
 }
 _AWAY: Final = {errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN, errno.EHOSTDOWN}
 
-_TRUST = "name the certificate of its authority in ca_file (MOMENTUS_MAIL__CA_FILE), if it is one of your own"
+_TRUST = "if the server's authority is your own, name its certificate in ca_file (MOMENTUS_MAIL__CA_FILE)"
 _IMPLICIT = "if the port speaks TLS from the first byte, as 465 does, set tls to implicit (MOMENTUS_MAIL__TLS)"
 _TEXTS: Final[Mapping[str, tuple[PauseKind, str, str]]] = {
-    "expired": ("tls", "the certificate of {where} has expired", "have it renewed by whoever runs the server"),
+    "expired": ("tls", "the certificate of {where} has expired", "ask the server's operator to renew it"),
     "not_yet_valid": (
         "tls",
         "the certificate of {where} is not valid yet",
-        "check this machine's clock; if it is right, have the certificate replaced",
+        "check this machine's clock; if it is right, ask the server's operator to replace the certificate",
     ),
     "self_signed": (
         "tls",
-        "the certificate of {where} is signed by itself, and not known here",
-        "have a trusted one installed, or name it in ca_file (MOMENTUS_MAIL__CA_FILE)",
+        "the certificate of {where} is self-signed and not trusted here",
+        "ask the server's operator to install a trusted one, or name it in ca_file (MOMENTUS_MAIL__CA_FILE)",
     ),
-    "untrusted": ("tls", "no authority that is trusted here signed the certificate of {where}", _TRUST),
+    "untrusted": ("tls", "the certificate of {where} is not signed by an authority that is trusted here", _TRUST),
     "other_name": (
         "tls",
         "the certificate of {where} is for another name ({detail})",
@@ -59,41 +60,41 @@ _TEXTS: Final[Mapping[str, tuple[PauseKind, str, str]]] = {
     "certificates": (
         "tls",
         "the file of trusted certificates cannot be read ({detail})",
-        "set ca_file (MOMENTUS_MAIL__CA_FILE) to a PEM file that the worker may read",
+        "set ca_file (MOMENTUS_MAIL__CA_FILE) to a PEM file that the worker can read",
     ),
     "no_starttls": (
         "tls",
-        "{where} offers no STARTTLS, and without TLS nothing is sent",
-        f"use the port for clients, as 587; {_IMPLICIT}; or have the server offer it",
+        "{where} does not offer STARTTLS, and mail is sent only over TLS",
+        f"use the submission port, usually 587; {_IMPLICIT}; or ask the server's operator to enable STARTTLS",
     ),
     "starttls_refused": (
         "tls",
         "{where} offers STARTTLS and refuses it ({detail})",
-        "have whoever runs the server look at its certificate and key",
+        "ask the server's operator to check its certificate and key",
     ),
     "old": (
         "tls",
-        "{where} speaks no TLS as new as 1.2 ({detail})",
-        "have the server updated, or use another one",
+        "{where} does not support TLS 1.2 or newer ({detail})",
+        "ask the server's operator to update it, or use another server",
     ),
     "plain": (
         "tls",
-        "{where} answers without TLS",
+        "{where} does not speak TLS on this port",
         "if the port begins in plain text, as 25 and 587 do, set tls to required (MOMENTUS_MAIL__TLS)",
     ),
     "handshake": (
         "tls",
-        "the TLS handshake with {where} broke off ({detail})",
-        "look at the server's log; tls (MOMENTUS_MAIL__TLS) must fit the port, and no firewall may break TLS",
+        "the TLS handshake with {where} failed ({detail})",
+        "read the server's log; tls (MOMENTUS_MAIL__TLS) must fit the port, and no firewall may intercept TLS",
     ),
     "unknown": (
         "fault",
-        "the name {where} leads to no address ({detail})",
+        "the name {where} has no address in DNS ({detail})",
         "check host (MOMENTUS_MAIL__HOST) and this machine's name server",
     ),
     "refused": (
         "fault",
-        "{where} takes no connections",
+        "{where} refuses connections",
         "check host and port (MOMENTUS_MAIL__HOST, __PORT), and that the server runs",
     ),
     "silent": (
@@ -101,21 +102,27 @@ _TEXTS: Final[Mapping[str, tuple[PauseKind, str, str]]] = {
         "{where} does not answer",
         "check host and port (MOMENTUS_MAIL__HOST, __PORT), and that no firewall drops connections to it",
     ),
-    "away": ("fault", "there is no way to {where} ({detail})", "check this machine's network"),
-    "mute": ("tls", "{where} takes the connection and says nothing", _IMPLICIT),
+    "away": ("fault", "{where} is unreachable ({detail})", "check this machine's network"),
+    "mute": ("tls", "{where} accepts the connection and sends no greeting", _IMPLICIT),
     "hung_up": (
         "fault",
         "{where} closes the connection before it is ready",
-        f"look at the server's log; {_IMPLICIT}",
+        f"read the server's log; {_IMPLICIT}",
     ),
-    "no_smtp": ("tls", "what {where} says is not SMTP", f"check port (MOMENTUS_MAIL__PORT); {_IMPLICIT}"),
-    "other": ("fault", "the connection to {where} failed ({detail})", "look at the server's log"),
+    "no_smtp": ("tls", "{where} does not speak SMTP", f"check port (MOMENTUS_MAIL__PORT); {_IMPLICIT}"),
+    "other": ("fault", "the connection to {where} failed ({detail})", "read the server's log"),
 }
 
 
 @dataclass(frozen=True, slots=True)
 class OpeningFault:
-    """Attributes: ``pause`` is how the account is closed for it; ``words`` and ``remedy`` are for people."""
+    """Fault that prevents opening a connection.
+
+    Attributes:
+        pause: the trouble by which the account is closed.
+        words: the fault in words, for the operator.
+        remedy: the advice, for the operator.
+    """
 
     code: str
     pause: PauseKind
@@ -124,17 +131,17 @@ class OpeningFault:
 
 
 def write_fault(code: str, where: str, detail: str = "") -> OpeningFault:
-    """A fault of the table.
+    """Return a fault of the table with its text filled in.
 
     >>> write_fault("refused", "mail.example.com:25").words
-    'mail.example.com:25 takes no connections'
+    'mail.example.com:25 refuses connections'
     """
     pause, words, remedy = _TEXTS[code]
     return OpeningFault(code, pause, words.format(where=where, detail=detail), remedy)
 
 
 def find_fault(step: Step, error: BaseException, where: str) -> OpeningFault:
-    """What an error at a step of opening means.
+    """Find the fault that an error at a step of opening means.
 
     Args:
         where: host and port.
@@ -148,10 +155,10 @@ def find_fault(step: Step, error: BaseException, where: str) -> OpeningFault:
 
 
 def describe(error: BaseException) -> str:
-    """An error of a connection in words.
+    """Describe an error of a connection in words.
 
     >>> describe(TimeoutError()), describe(ConnectionResetError(104, "Connection reset by peer"))
-    ('no answer in time', 'Connection reset by peer')
+    ('no reply in time', 'Connection reset by peer')
     """
     return _words(error)
 
@@ -193,7 +200,7 @@ def _of_reach(error: BaseException) -> str:
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """The error and what it came of."""
+    """Yield the error and its causes."""
     while error is not None:
         yield error
         error = error.__cause__
@@ -209,4 +216,4 @@ def _words(error: BaseException) -> str:
     text = " ".join(str(error).split())
     if text:
         return text
-    return "no answer in time" if isinstance(error, TimeoutError) else "the connection ended"
+    return "no reply in time" if isinstance(error, TimeoutError) else "the connection ended"

@@ -1,25 +1,26 @@
-"""A pool of kept SMTP connections: the greeting, TLS and login are paid once, not for every mail.
+"""Pool of open SMTP connections, so that greeting, TLS and login are not repeated for every mail.
 
-    asked for ──> waiting ──> in use ──> idle ──> gone
+    requested ──> waiting ──> in use ──> idle ──> gone
                      ^           │         │
                   opening        └─────────┴─ worn, broken, or closed by the server
 
-Whenever a connection becomes idle or is gone, `_serve` hands idle ones to those who wait, lane by lane as
-`worker.mail.smtp.shares` says, and begins to open as many as are still missing.
+Whenever a connection becomes idle or ends, `_serve` hands idle connections to waiting mails, lane by lane as
+`worker.mail.smtp.shares` decides, and opens connections for the rest.
 
-- **No stampede.** As many connections are opened at a time as are known to work, and one at least: 1, 2, 4 and so
-  on. So a server that is down, or a wrong password, is tried once and not fifty times. That failure is everybody's
-  who waits. If other connections work it is the server's limit: those who wait get what comes back, and more are
-  tried only after a rest.
-- **Each lane has its share**, and urgent mails a reserve of connections that only they use.
-- **No attempt is lost to a dead connection.** One that the server closed while it was idle is gone at once; one
-  that proves dead at its first command costs the mail nothing, `Checkout` takes another.
-- **No gap between two mails.** A mail that waits takes over a quick connection when the one before writes its
-  final dot, see `worker.mail.smtp.connection`. A server that does not take it so is not asked to any more.
-- A connection is given up after a number of mails, an age, or an idle time: servers count, and drop the silent.
-- **Permits** bound the connections of many workers together. One is taken before connecting and given back when
-  the connection has ended. An idle connection ends when another worker wants its permit; one that comes back does
-  when that worker's mail is more important than those that wait here.
+- **No stampede.** At a time the pool opens as many connections as are known to work, and at least one: 1, 2, 4 and
+  so on. So a server that is down, or a wrong password, is tried once and not fifty times, and all waiting mails
+  get that failure. If other connections work, the failure is the server's limit: waiting mails get the connections
+  that come back, and the pool tries to open more only after a rest.
+- **Each lane has its share**, and urgent mails have a reserve of connections for themselves.
+- **A dead connection costs no attempt.** A connection that the server closed while it was idle is dropped at once;
+  if one proves dead at its first command, `Checkout` takes another.
+- **No gap between two mails.** A waiting mail takes over a fast connection when the mail before it writes its
+  final dot, see `worker.mail.smtp.connection`. If a server rejects that, the pool stops doing it.
+- A connection is closed after a number of mails, an age, or an idle time, because servers count mails and drop
+  silent clients.
+- **Permits** bound the connections of all workers together. The pool takes one before it connects and returns it
+  when the connection has ended. It ends an idle connection when another worker waits for a permit, and a
+  connection that comes back if that worker's mail is more important than those that wait here.
 """
 
 import asyncio
@@ -42,38 +43,43 @@ _MOST_OPENING = 10
 _FIRST_REST, _LONGEST_REST = 5.0, 300.0
 _PERMIT_LOOK = 0.25
 _LEFT_FREE = 1
-"""Connections on which no mail is put behind another: an urgent one is to wait for the end of one mail at most."""
+"""Connections without a second mail in the pipeline, so that an urgent mail waits for at most one mail."""
 
 
 class Permits(Protocol):
-    """A number of connections that several workers share."""
+    """Connections to one account that several workers share."""
 
     @property
     def bounded(self) -> bool:
-        """Whether there is such a number."""
+        """True if the number of connections is limited."""
 
     async def take(self, priority: int = NORMAL) -> bool:
-        """Take one for a mail of this priority, if there is one and nobody more important waits for it."""
+        """Take a permit for a mail of this priority; False if none is free or a more important mail waits."""
 
     async def wanted(self, priority: int | None = None) -> int:
-        """For how many others none is left; with a priority, only those that are more important."""
+        """Count the other workers that found no permit; with a priority, only those with a more important mail."""
 
     async def give_back(self) -> None:
-        """One that was taken is free again."""
+        """Return a permit whose connection has ended."""
 
 
 class ConnectionsExhausted(Exception):
-    """No connection is open here, and other workers hold all that are permitted. It is not the mail's fault."""
+    """No connection is open here, and other workers hold all permits; it is not the mail's fault."""
 
 
 @dataclass(slots=True)
 class _Rest:
-    """After a failure no connection is opened for a while, twice as long after each."""
+    """Pause before the next connection is opened after failures; its length doubles with each.
+
+    Attributes:
+        until: end of the pause, in seconds of the monotonic clock.
+        failures: failures in a row.
+        refused: the refusal of the login, if that was the failure; then the pause holds even if none is open.
+    """
 
     until: float = 0.0
     failures: int = 0
     refused: MailRefused | None = None
-    """The login was: then nobody tries before it is over, also while none is open."""
 
     def begin(self, refused: MailRefused | None) -> float:
         seconds = min(_LONGEST_REST, _FIRST_REST * (1 << min(self.failures, 10)))
@@ -82,21 +88,24 @@ class _Rest:
 
 
 class SMTPPool:
-    """At most so many connections to one server.
+    """Pool with a limited number of connections to one server.
 
     Args:
-        connections: how many at a time.
+        connections: connections at a time.
         messages: mails per connection.
-        reserve: how many of the connections only urgent mails may use; fewer than all.
-        permits: what bounds them together with other workers'.
+        reserve: connections that only urgent mails may use; less than ``connections``.
+        permits: the limit that all workers share.
         patience: seconds that a mail waits for a permit while no connection is open here.
-        on_failure: told of each connection that could not be opened.
-        on_open: told of each connection that was.
-        longest_idle: seconds after which an idle one is closed.
-        weights: of the lanes, the urgent one first: how the connections are shared when all of them want more.
+        on_failure: called for each connection that could not be opened.
+        on_open: called for each connection that was opened.
+        longest_idle: seconds after which an idle connection is closed.
+        weights: weights of the lanes, the urgent one first, by which they share the connections.
+
+    Raises:
+        ValueError: the reserve leaves no connection for other mails.
 
     Example:
-        pool = Pool(Server("127.0.0.1", 25, "off"), connections=20, messages=100)
+        pool = SMTPPool(Server("127.0.0.1", 25, "off"), connections=20, messages=100)
         async with pool.connection(priority=URGENT) as connection:
             receipt = await connection.send(letter, begin_effect)
     """
@@ -116,7 +125,9 @@ class SMTPPool:
         weights: Sequence[int] = (1, 1, 1),
     ) -> None:
         if not 0 <= reserve < connections:
-            raise ValueError(f"a reserve of {reserve} leaves nothing of {connections} connections")
+            raise ValueError(
+                f"reserve: must be at least 0 and less than connections ({connections}), not {reserve}"
+            )
         self._server = server
         self._limit, self._reserve, self._messages = connections, reserve, messages
         self._permits, self._patience, self._on_failure = permits, patience, on_failure
@@ -131,27 +142,27 @@ class SMTPPool:
         self._behind = 0
         self._rest = _Rest()
         self._opening: dict[asyncio.Task[None], bool] = {}
-        """And whether another connection was open when it began: then its failure may be that of one too many."""
+        """True for a task that started while another connection was open: it may fail by the server's limit."""
         self._leaving: set[asyncio.Task[None]] = set()
         self._listening: asyncio.Task[None] | None = None
-        """For others who want an idle one's permit."""
+        """Watches for other workers that wait for the permit of an idle connection."""
         self._idle_timer: asyncio.TimerHandle | None = None
         self._rest_timer: asyncio.TimerHandle | None = None
 
     def connection(self, *, priority: int = NORMAL) -> Checkout:
-        """A connection for one mail, to be used with ``async with``, which waits for a free one.
+        """Return a checkout for one mail; its ``async with`` waits for a free connection.
 
         Args:
             priority: `URGENT`, `NORMAL` or `BULK`.
 
         Raises (on entering):
-            Refused, Broken: none is open, and a new one could not be opened.
-            Crowded: other workers hold all permitted connections.
+            MailRefused, ConnectionBroken: none is open, and a new one could not be opened.
+            ConnectionsExhausted: other workers hold all permits.
         """
         return Checkout(self, priority)
 
     async def close(self) -> None:
-        """Take leave of every idle connection. Nobody may be waiting for one any more."""
+        """Quit every idle connection; call it when no mail waits any more."""
         for timer in filter(None, (self._idle_timer, self._rest_timer)):
             timer.cancel()
         for task in filter(None, (*self._opening, self._listening)):
@@ -166,7 +177,7 @@ class SMTPPool:
     async def acquire(self, priority: int, *, alone: bool = False) -> PooledConnection:
         """See `Lender`."""
         if self._idle and self._idle[-1].connection.usable and self._may_have(priority):
-            kept = self._idle.pop()  # nobody is overtaken: who waits now may not have it
+            kept = self._idle.pop()  # this overtakes no mail: those that wait now may not have it
             kept.rested, kept.priority = True, priority
             self._shares.in_use[priority] += 1
             return kept
@@ -200,7 +211,7 @@ class SMTPPool:
         self._serve()
 
     def pass_on(self, kept: PooledConnection) -> bool:
-        """See `Lender`. The next mail has its place among those in use, too."""
+        """See `Lender`. The next mail also takes this mail's place in the lanes' shares."""
         if not self._follow or self._is_worn(kept, mails=kept.connection.sent + 1):
             return False
         self._shares.in_use[kept.priority] -= 1
@@ -224,7 +235,7 @@ class SMTPPool:
         self._follow = False
 
     def _serve(self) -> None:
-        """Idle connections to those who wait; then open what is missing."""
+        """Hand idle connections to waiting mails; then open more for the rest."""
         while self._idle:
             if not self._idle[-1].connection.usable:
                 self._idle.pop().connection.close()
@@ -250,7 +261,7 @@ class SMTPPool:
     # Handing on to other workers
 
     async def _offer(self, kept: PooledConnection) -> None:
-        """Keep a connection that comes back for the mails here, unless a more important one waits elsewhere."""
+        """Keep a returned connection for the mails here, unless another worker has a more important one."""
         priority = self._waiting.first
         if self._permits is not None and priority and await self._permits.wanted(priority):
             self._take_leave(kept)
@@ -265,7 +276,7 @@ class SMTPPool:
             self._listening.add_done_callback(self._listened)
 
     async def _hand_on(self) -> None:
-        """End idle connections whose permits others want, the oldest first, for as long as there are any."""
+        """End idle connections, the oldest first, while other workers wait for their permits."""
         while self._idle and self._permits is not None:
             for _ in range(await self._permits.wanted()):
                 if self._idle:
@@ -319,10 +330,10 @@ class SMTPPool:
         self._on_open()
 
     async def _permitted(self, permits: Permits) -> bool:
-        """Wait for a permit for as long as somebody waits for a connection.
+        """Wait for a permit while a mail waits for a connection; False if no mail waits any more.
 
         Raises:
-            Crowded: those who wait have been patient enough.
+            ConnectionsExhausted: no permit within the patience, and no connection is open.
         """
         deadline = time.monotonic() + self._patience
         while self._waiting.count(others=1):
@@ -342,10 +353,10 @@ class SMTPPool:
         self._serve()
 
     def _failed(self, failure: BaseException, *, one_more: bool) -> None:
-        """Everybody's who waits; but if other connections work, those who wait get what comes back.
+        """Fail all waiting mails if no connection works, else rest before opening more.
 
         Args:
-            one_more: others worked when it began to open; if they have ended since, it is tried once more.
+            one_more: True if others were open when it started; if they have ended since, the pool tries once more.
         """
         if self._on_failure is not None and isinstance(failure, MailRefused | ConnectionBroken):
             self._on_failure(failure)
@@ -362,7 +373,7 @@ class SMTPPool:
     # Ending
 
     def _ended(self, kept: PooledConnection) -> None:
-        """It is gone, whoever ended it."""
+        """Account for a connection that has ended, at either end."""
         self._open -= 1
         self._shares.in_use[kept.priority] -= kept.left
         if kept in self._idle:
@@ -375,7 +386,7 @@ class SMTPPool:
             self._in_background(self._permits.give_back())
 
     def _take_leave(self, kept: PooledConnection) -> None:
-        self._in_background(kept.connection.quit())  # until it is gone it counts: the server counts it too
+        self._in_background(kept.connection.quit())  # it counts until it has ended, as the server counts it too
 
     def drop_idle(self) -> None:
         """See `Lender`."""
@@ -383,7 +394,7 @@ class SMTPPool:
             self._idle.pop().connection.close()
 
     def _look_at_idle(self) -> None:
-        """Take leave of what has been idle for too long; look again when the next one will have been."""
+        """Quit connections that have been idle for too long, and set the timer for the next one."""
         now = time.monotonic()
         while self._idle and now - self._idle[0].used_at >= self._longest_idle:
             self._take_leave(self._idle.pop(0))

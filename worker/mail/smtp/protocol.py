@@ -1,14 +1,14 @@
-"""The octets of one SMTP connection once it is logged in: commands out, replies in, in their order.
+"""Commands and replies of one SMTP connection after its login, matched by their order.
 
-Replies carry no number, so order is all there is: several commands may leave in one write (RFC 2920), and the
-n-th reply is the answer to the n-th of them. A question may be asked while the one before is still to be answered;
-if that one is not answered soon, the later is let go, and the connection ends with the earlier's answer. A wire on
-which a reply was overdue, or whose reader was cancelled, must never be used again: it ends. A reply that nobody
-asked for is kept in ``unasked``: a server may refuse a mail in the middle of its body, or take its leave while the
-connection is idle.
+SMTP replies have no number, so only the order matches them: several commands may leave in one write (RFC 2920),
+and the n-th reply belongs to the n-th command. A group of commands may be sent while the group before it still
+awaits replies; if those do not come soon, the later group is dropped and the connection ends with the earlier
+group's last reply. A connection with an overdue reply, or whose caller was cancelled, ends and is never used
+again. A reply without a command is kept in ``unsolicited``: a server may refuse a mail in the middle of its body,
+or close an idle connection with 421.
 
-What can go wrong is one error, `RepliesInterrupted`: the connection ended, a reply was overdue, or what came is no
-reply. It holds the answers that came before. Replies are limited to 32 KiB, so that nobody fills the memory.
+Every failure is one error, `RepliesInterrupted`: the connection ended, a reply was overdue, or the server's bytes
+are not a reply. It holds the replies that came before. Replies are limited to 32 KiB, to bound the memory.
 """
 
 import asyncio
@@ -21,51 +21,57 @@ from typing import Final
 _LONGEST_REPLY: Final = 32 * 1024
 _LOWEST_CODE, _HIGHEST_CODE = 200, 599
 _PATIENCE: Final = 2.0
-"""Seconds for which a question waits for its turn."""
+"""Seconds for which a group of commands waits for the replies to the group before it."""
 
 
 @dataclass(slots=True)  # not frozen: that triples the cost of making one, and there are four for each mail
 class SMTPReply:
-    """One reply: its code, and its lines without the code, joined by line feeds."""
+    """SMTP reply: its code, and its lines without the code, joined by line feeds."""
 
     code: int
     text: str = field(repr=False)
 
 
 class RepliesInterrupted(Exception):
-    """Not all answers came.
+    """The replies to a group of commands were interrupted.
 
     Attributes:
-        answers: those that did.
-        cause: why no more did.
+        replies: the replies that came.
+        cause: the error that ended the connection or the wait.
     """
 
-    def __init__(self, answers: Sequence[SMTPReply], cause: BaseException) -> None:
+    def __init__(self, replies: Sequence[SMTPReply], cause: BaseException) -> None:
         super().__init__(str(cause))
-        self.answers = answers
+        self.replies = replies
         self.cause = cause
 
 
 @dataclass(slots=True, eq=False)
-class _Question:
-    """What was asked: how long each reply may take, those that have come, and whether all have."""
+class _CommandGroup:
+    """Group of commands that awaits its replies.
+
+    Attributes:
+        seconds: timeout of each reply.
+        finished: set when all replies have come or the group has failed.
+        replies: the replies that have come.
+    """
 
     seconds: Sequence[float]
-    heard: asyncio.Future[None]
-    answers: list[SMTPReply] = field(default_factory=list)
+    finished: asyncio.Future[None]
+    replies: list[SMTPReply] = field(default_factory=list)
 
 
 class SMTPProtocol(asyncio.Protocol):
-    """Asks and waits.
+    """Sender of commands and receiver of replies on one connection.
 
     Args:
-        transport: open and idle; from now on what comes is handed to this object.
-        on_end: called once, when the connection has ended, whoever ended it.
+        transport: an open, idle transport, whose protocol this object becomes.
+        on_end: called once when the connection has ended, at either end.
 
     Attributes:
-        ended: why it is over; None as long as it is open.
-        ending: it ends with the next answer to somebody who waits already.
-        unasked: the last reply that nobody had asked for.
+        ended: the cause of the end; None while the connection is open.
+        ending: True if the connection ends with the last reply to the group that already waits.
+        unsolicited: the last reply without a command.
     """
 
     def __init__(self, transport: asyncio.Transport, on_end: Callable[[], None]) -> None:
@@ -75,162 +81,166 @@ class SMTPProtocol(asyncio.Protocol):
         self._rest = b""
         self._lines: list[bytes] = []
         self._size = 0
-        self._heard = 0
-        self._questions: deque[_Question] = deque()
+        self._reply_count = 0
+        self._groups: deque[_CommandGroup] = deque()
         self._held = b""
         self._deadline = math.inf
         self._patient_until = math.inf
         self._timer: asyncio.TimerHandle | None = None
-        self._flowing: asyncio.Future[None] | None = None
+        self._writable: asyncio.Future[None] | None = None
         self.ended: BaseException | None = None
         self.ending = False
-        self.unasked: SMTPReply | None = None
+        self.unsolicited: SMTPReply | None = None
         transport.set_protocol(self)
 
     @property
     def quiet(self) -> bool:
-        """Whether it is open and nothing has come that nobody asked for."""
+        """True if the connection is open and no unsolicited reply has come."""
         open_ = self.ended is None and not self.ending and not self._transport.is_closing()
-        return open_ and self.unasked is None
+        return open_ and self.unsolicited is None
 
     @property
     def awaited(self) -> bool:
-        """Whether an answer is still to come."""
-        return bool(self._questions)
+        """True if a reply is still to come."""
+        return bool(self._groups)
 
-    async def ask(self, octets: bytes, seconds: Sequence[float], *, held: bool = False) -> list[SMTPReply]:
-        """Send commands, and wait for as many replies as there are times. If it is not quiet, nothing is sent.
+    async def send_commands(
+        self, commands: bytes, seconds: Sequence[float], *, held: bool = False
+    ) -> list[SMTPReply]:
+        """Send commands and return their replies, one for each timeout. If it is not quiet, nothing is sent.
 
         Args:
-            seconds: how long each reply may take, counted from the one before it.
-            held: they leave with the next ones, or in a moment.
+            commands: the commands as bytes.
+            seconds: timeout of each reply, counted from the reply before it.
+            held: delay the write until the next commands or the next turn of the event loop, to send both
+                together.
 
         Raises:
-            Interrupted: not all of them came.
+            RepliesInterrupted: a reply did not come.
         """
         if not self.quiet:
-            early = [self.unasked] if self.unasked else []
-            raise RepliesInterrupted(early, self.ended or EOFError("the server spoke unasked"))
-        self._send(octets, held=held)
-        question = _Question(seconds, self._loop.create_future())
-        self._questions.append(question)
-        if len(self._questions) == 1:
+            early = [self.unsolicited] if self.unsolicited else []
+            raise RepliesInterrupted(early, self.ended or EOFError("the server sent an unsolicited reply"))
+        self._send(commands, held=held)
+        group = _CommandGroup(seconds, self._loop.create_future())
+        self._groups.append(group)
+        if len(self._groups) == 1:
             self._expect_within(seconds[0])
         else:
             self._patient_until = self._loop.time() + _PATIENCE
-            self._see_to_timer()
+            self._set_timer()
         try:
-            await question.heard
+            await group.finished
         except asyncio.CancelledError:
-            self._leave(question)
+            self._drop(group)
             raise
-        return question.answers
+        return group.replies
 
-    def write(self, octets: bytes) -> None:
-        """Send what is not answered yet; see `drain`."""
-        self._transport.write(octets)
+    def write(self, content: bytes) -> None:
+        """Send bytes of the body, which get no reply; see `drain`."""
+        self._transport.write(content)
 
     async def drain(self, seconds: float) -> None:
-        """Wait until the other side takes more.
+        """Wait until the transport accepts more bytes.
 
         Raises:
-            Interrupted: it did not, or the connection ended.
+            RepliesInterrupted: it did not in time, or the connection ended.
         """
-        if self.ended is None and self._flowing is not None:
+        if self.ended is None and self._writable is not None:
             timer = self._loop.call_later(seconds, self._overdue)
             try:
-                await self._flowing
+                await self._writable
             finally:
                 timer.cancel()
         if self.ended is not None:
             raise RepliesInterrupted([], self.ended)
 
-    def hold_nothing_back(self, *, strictly: bool) -> None:
-        """Strictly: `drain` waits until the kernel has taken every octet but one, not only most of them.
+    def limit_write_buffer(self, *, strictly: bool) -> None:
+        """Set the write buffer's limit: strictly, `drain` waits until the kernel has all bytes but one.
 
-        None at all cannot be asked for: with a limit of 0, asyncio's TLS counts an empty buffer as full, and never
-        tells that it is empty.
+        A limit of 0 does not work: asyncio's TLS then counts an empty buffer as full and never reports it as
+        empty.
         """
         self._transport.set_write_buffer_limits(1 if strictly else None)
 
-    def end_when_answered(self) -> None:
-        """End it, but not before the answer to who asked first and still waits."""
-        if self._questions:
+    def end_after_reply(self) -> None:
+        """End the connection after the last reply to the first group that waits, or at once if none does."""
+        if self._groups:
             self.ending = True
         else:
             self.abort()
 
     def abort(self) -> None:
-        """End it at once; what was not sent yet is not sent."""
+        """End the connection at once and drop unsent bytes."""
         self._end(ConnectionAbortedError("closed here"))
 
-    # What the event loop calls
+    # Called by the event loop
 
     def data_received(self, data: bytes) -> None:
-        """Replies, or parts of them."""
+        """Add received bytes, which hold replies or parts of them."""
         *lines, self._rest = (self._rest + data if self._rest else data).split(b"\n")
-        known = self._heard
+        before = self._reply_count
         for line in lines:
-            self._line(line)
+            self._add_line(line)
         if self._size + len(self._rest) > _LONGEST_REPLY:
-            self._end(ValueError("the server's reply is too long"))
-        elif self._heard > known and self._questions:
-            question = self._questions[0]
-            self._expect_within(question.seconds[len(question.answers)])
+            self._end(ValueError(f"the server's reply is longer than {_LONGEST_REPLY} bytes"))
+        elif self._reply_count > before and self._groups:
+            group = self._groups[0]
+            self._expect_within(group.seconds[len(group.replies)])
 
     def eof_received(self) -> bool:
-        """The server will say no more: asyncio closes the connection."""
+        """Let asyncio close the connection when the server has closed its side."""
         return False
 
     def connection_lost(self, error: Exception | None) -> None:
-        """It is closed."""
+        """End when the transport is closed."""
         self._end(error or ConnectionResetError("the server closed the connection"))
 
     def pause_writing(self) -> None:
-        """The other side is slow."""
-        self._flowing = self._loop.create_future()
+        """Let `drain` wait, because the write buffer is full."""
+        self._writable = self._loop.create_future()
 
     def resume_writing(self) -> None:
-        """It has caught up."""
-        if self._flowing is not None and not self._flowing.done():
-            self._flowing.set_result(None)
-        self._flowing = None
+        """Let `drain` return, because the write buffer has room."""
+        if self._writable is not None and not self._writable.done():
+            self._writable.set_result(None)
+        self._writable = None
 
-    # Its own
+    # Private
 
-    def _line(self, line: bytes) -> None:
+    def _add_line(self, line: bytes) -> None:
         code = line[:3]
         self._size += len(line)
         if self._size > _LONGEST_REPLY or not (code.isdigit() and _LOWEST_CODE <= int(code) <= _HIGHEST_CODE):
-            self._end(ValueError("what the server says is no reply"))
+            self._end(ValueError("the server's reply does not begin with a code from 200 to 599"))
             return
-        said = line[4:].strip()
+        text = line[4:].strip()
         if line[3:4] == b"-":
-            self._lines.append(said)
+            self._lines.append(text)
             return
-        if self._lines:  # as hardly any reply has
-            said = b"\n".join([*self._lines, said])
+        if self._lines:  # rare: most replies have one line
+            text = b"\n".join([*self._lines, text])
             self._lines.clear()
         self._size = 0
-        self._answer(SMTPReply(int(code), said.decode("utf-8", "replace")))
+        self._add_reply(SMTPReply(int(code), text.decode("utf-8", "replace")))
 
-    def _answer(self, answer: SMTPReply) -> None:
-        self._heard += 1
-        if not self._questions:
-            self.unasked = answer
+    def _add_reply(self, reply: SMTPReply) -> None:
+        self._reply_count += 1
+        if not self._groups:
+            self.unsolicited = reply
             return
-        question = self._questions[0]
-        question.answers.append(answer)
-        if len(question.answers) == len(question.seconds):
-            self._questions.popleft()
+        group = self._groups[0]
+        group.replies.append(reply)
+        if len(group.replies) == len(group.seconds):
+            self._groups.popleft()
             self._deadline = self._patient_until = math.inf
-            if not question.heard.done():
-                question.heard.set_result(None)
+            if not group.finished.done():
+                group.finished.set_result(None)
             if self.ending:
                 self.abort()
 
-    def _send(self, octets: bytes, *, held: bool) -> None:
-        self._held += octets
+    def _send(self, content: bytes, *, held: bool) -> None:
+        self._held += content
         if held:
             self._loop.call_soon(self._release)
         else:
@@ -241,47 +251,47 @@ class SMTPProtocol(asyncio.Protocol):
         if held and self.ended is None:
             self._transport.write(held)
 
-    def _leave(self, question: _Question) -> None:
-        """Nobody reads its answers: then nobody can tell whose the next ones are."""
-        if question not in self._questions:
-            return  # all had come
-        if question is self._questions[0]:
+    def _drop(self, group: _CommandGroup) -> None:
+        """Drop a group whose caller was cancelled; its late replies would be taken for those of the next."""
+        if group not in self._groups:
+            return  # all its replies had come
+        if group is self._groups[0]:
             self.abort()
         else:
-            self._let_go(ConnectionAbortedError("closed here"))
+            self._fail_later_groups(ConnectionAbortedError("closed here"))
 
-    def _let_go(self, cause: BaseException) -> None:
-        """All but the first, who has been waiting longest; it ends with that one's answer."""
+    def _fail_later_groups(self, cause: BaseException) -> None:
+        """Fail all groups but the first; the connection ends with the first group's last reply."""
         self.ending = True
         self._patient_until = math.inf
-        while len(self._questions) > 1:
-            _fail(self._questions.pop(), cause)
+        while len(self._groups) > 1:
+            _fail(self._groups.pop(), cause)
 
     def _expect_within(self, seconds: float) -> None:
-        """One timer for many replies: it is moved only when it would ring too late."""
+        """Set the timeout of the next reply. One timer serves all: it moves only if it would fire too late."""
         self._deadline = self._loop.time() + seconds
-        self._see_to_timer()
+        self._set_timer()
 
-    def _see_to_timer(self) -> None:
+    def _set_timer(self) -> None:
         at = min(self._deadline, self._patient_until)
         if self._timer is None or self._timer.when() > at:
             if self._timer is not None:
                 self._timer.cancel()
-            self._timer = self._loop.call_at(at, self._ring)
+            self._timer = self._loop.call_at(at, self._on_timer)
 
-    def _ring(self) -> None:
+    def _on_timer(self) -> None:
         self._timer = None
         now = self._loop.time()
         if self._deadline <= now:
             self._overdue()
             return
         if self._patient_until <= now:
-            self._let_go(TimeoutError("the mail before it takes too long"))
+            self._fail_later_groups(TimeoutError("timeout: no reply to the mail before"))
         if self._deadline < math.inf:
-            self._see_to_timer()
+            self._set_timer()
 
     def _overdue(self) -> None:
-        self._end(TimeoutError("the server takes too long"))
+        self._end(TimeoutError("timeout: the server does not respond"))
 
     def _end(self, cause: BaseException) -> None:
         if self.ended is not None:
@@ -290,13 +300,13 @@ class SMTPProtocol(asyncio.Protocol):
         if self._timer is not None:
             self._timer.cancel()
         self._transport.abort()
-        while self._questions:
-            _fail(self._questions.popleft(), cause)
+        while self._groups:
+            _fail(self._groups.popleft(), cause)
         self.resume_writing()
         self._on_end()
 
 
-def _fail(question: _Question, cause: BaseException) -> None:
-    if not question.heard.done():
-        question.heard.set_exception(RepliesInterrupted(question.answers, cause))
-        question.heard.exception()  # its reader may have been cancelled; then nobody reads it, which is no fault
+def _fail(group: _CommandGroup, cause: BaseException) -> None:
+    if not group.finished.done():
+        group.finished.set_exception(RepliesInterrupted(group.replies, cause))
+        group.finished.exception()  # marks it as retrieved: its caller may have been cancelled

@@ -1,13 +1,12 @@
-"""What a server's refusal means: a pure decision over stage, code, enhanced code, words and provider.
+"""Verdict on a server's refusal, from its stage, code, enhanced code, words and provider. Pure functions.
 
-The rows are in `reply_table`, the words in `reply_words` beside this file; the first row that fits decides.
-Every verdict names whose fault it is. An account's fault never makes a mail dead and never costs an attempt: the
-mail waits until the account is mended. A reply that asks to slow down costs none either, whether it begins with 4
-or with 5, and a pause that its text names is kept. Only what a recipient's server says for good about an address
-may feed the suppression list.
+The rows are in `reply_table`, the words in `reply_words` beside this file; the first row that fits decides. Every
+verdict has a scope, the side at fault. An account's fault never makes a mail dead and never costs an attempt: the
+mail waits until the account is fixed. A reply that asks to slow down costs no attempt either, as 4yz or as 5yz,
+and a pause that its text names is kept. Only a permanent refusal of a recipient may feed the suppression list.
 
-Words count less than a code where the reply quotes another server ("host mx.example said: ..."): what that one
-thinks of somebody is no word of the account's own server about us.
+Where a reply quotes another server ("host mx.example said: ..."), its words count less than its code: the other
+server's opinion is not that of the account's own server about this client.
 """
 
 import re
@@ -28,12 +27,12 @@ from worker.mail.smtp.verdict import (
 )
 
 _HINT: Final = re.compile(r"[0-9](?:\s*[smhdSMHD]|:[0-9])")
-"""What must be there for a pause to be named; this rules most replies out."""
+"""Pattern that every text with a pause contains; it rules out most replies quickly."""
 _SPAN: Final = re.compile(r"(\d{1,5}) ?(d|h|m|s)(?:ays?|(?:ou)?rs?|in(?:ute)?s?|ec(?:ond)?s?)?\b")
 _CLOCK: Final = re.compile(r"\b(\d{1,3}):(\d\d):(\d\d)\b")
 _ASKING: Final = re.compile(r"again|retr(?:y|ied)|wait|back|later|gr[ea]y-?list|defer|delayed|paused|attempt")
 _NEAR: Final = 48
-"""Characters between what is asked for and how long."""
+"""Characters between the request and its duration."""
 _RETRY_AFTER: Final = re.compile(r"retry-after[:=]? ?(\d{1,5})\b")
 _ASKS: Final = frozenset({"asks", "later", "greylist"})
 _UNITS: Final[Mapping[str, timedelta]] = {
@@ -50,14 +49,14 @@ _ABOUT_US: Final = frozenset(
 )
 _LONGEST_WAIT: Final = timedelta(hours=4)
 _LONGEST_PAUSE: Final = timedelta(hours=24)
-"""What a text may ask of a mail, and of an account."""
+"""Longest waits that a text may request, of a mail and of an account."""
 
 
 def judge(reply: Refusal, provider: str = "") -> Verdict:
-    """The verdict on one reply.
+    """Return the verdict on one reply.
 
     Args:
-        provider: the account's preset, for what only one provider means by a code.
+        provider: the account's preset, because some codes have a meaning of one provider only.
 
     Example:
         >>> judge(Refusal("rcpt", 550, "5.1.1 no such user")).scope
@@ -70,7 +69,7 @@ def judge(reply: Refusal, provider: str = "") -> Verdict:
 
 
 def asked_wait(text: str) -> timedelta | None:
-    """How long the server asks us to wait; None when it does not say."""
+    """Return the wait that the server's text requests, or None."""
     if not _HINT.search(text) and "fter:" not in text and "FTER:" not in text:
         return None
     text = " ".join(text.lower().split())
@@ -96,7 +95,7 @@ def _paused(verdict: Verdict, asked: timedelta) -> Verdict:
 
 @lru_cache(maxsize=4096)
 def _decide(stage: Stage, code: int, enhanced: str, words: tuple[str, ...], provider: str) -> tuple[Verdict, bool]:
-    """The verdict, and whether the text may name a pause; remembered, as a server's replies differ little."""
+    """Return the verdict, and True if the text may name a pause; cached, as a server's replies differ little."""
     about = topics(words)
     if "quoted" in about:
         about = _QUOTED_ABOUT_US if not about.isdisjoint(_ABOUT_US) else _QUOTED

@@ -1,11 +1,11 @@
-"""The table of replies: which reply is whose fault, and what follows. docs/mail.md shows it, as a test sees to.
+"""Table of replies with the verdict on each: scope, decision and trouble; a test keeps docs/mail.md equal to it.
 
 Sources: RFC 5321 (4.2.1, 4.5.3.1.10), RFC 3463 and IANA's registry of enhanced codes; Postfix, Exim, Sendmail,
-OpenSMTPD and qmail; what Google, Microsoft, Amazon, Yahoo, Apple, Twilio, Mailgun and Zoho publish.
+OpenSMTPD and qmail; the documentation of Google, Microsoft, Amazon, Yahoo, Apple, Twilio, Mailgun and Zoho.
 
-The order is by how far a reply reaches: what concerns the account or this machine comes before what concerns
-one mail, since the same 5.7.1 stands for either and only its words tell. A row that stops an account has words or
-codes of its own; "denied" alone never does, because it may be one recipient's policy.
+The order is by reach: rows about the account or this machine come before rows about one mail, because the same
+5.7.1 stands for either and only its words tell. A row that closes an account has its own words or codes; "denied"
+alone never closes one, because it may be one recipient's policy.
 """
 
 from collections.abc import Callable
@@ -32,11 +32,11 @@ _SENDER_DETAILS = {"1.7", "1.8", "2.252"}
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """What a row looks at.
+    """Facts of a reply that a row tests.
 
     Attributes:
         enhanced: the enhanced code without its class.
-        topics: what the text is about, see `worker.mail.smtp.reply_words`.
+        topics: the topics of the text, see `worker.mail.smtp.reply_words`.
     """
 
     stage: Stage
@@ -46,25 +46,28 @@ class Case:
 
     @property
     def passing(self) -> bool:
-        """Whether it is a refusal for now."""
+        """True if the refusal is temporary (4yz)."""
         return self.code < _PERMANENT
 
     @property
     def opening(self) -> bool:
-        """Whether no mail has been named yet."""
+        """True if no mail has been named yet."""
         return self.stage in {"connect", "login"}
 
     def about(self, *topics: str) -> bool:
-        """Whether the text is about one of these."""
+        """True if the text is about one of these topics."""
         return not self.topics.isdisjoint(topics)
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row: the reply in words, whether one fits, and what it means.
+    """Row of the table.
 
     Attributes:
-        provider: the preset for which alone it counts; "" for all.
+        words: the reply in words, for docs/mail.md.
+        fits: tests whether a reply belongs to this row.
+        verdict: the verdict on such a reply.
+        provider: the only preset to which the row applies; "" for all.
     """
 
     words: str
@@ -94,7 +97,7 @@ def _is_session_over(it: Case) -> bool:
 
 
 def _is_day_over(it: Case) -> bool:
-    if it.enhanced == "1.90" or (it.enhanced == "4.5" and not it.passing):  # 4.4.5 is a busy server
+    if it.enhanced == "1.90" or (it.enhanced == "4.5" and not it.passing):  # 4.4.5 means a busy server
         return True
     return (
         it.about("day")
@@ -117,10 +120,10 @@ def _is_blocked(it: Case) -> bool:
     if it.enhanced in _BLOCKED_DETAILS or it.about("blocked"):
         return True
     if it.about("sender_blocked") and (it.opening or it.stage == "mail"):
-        return True  # later it may be what one recipient keeps a list of
+        return True  # at a later stage it may be one recipient's own block list
     if not it.about("disabled") or it.about("limit"):
         return False
-    return it.stage != "rcpt" or it.enhanced.startswith("7.")  # else it is the account that is written to
+    return it.stage != "rcpt" or it.enhanced.startswith("7.")  # else it is the recipient's account
 
 
 def _is_of_the_recipient(it: Case) -> bool:
@@ -132,7 +135,7 @@ def _refuses_client(it: Case) -> bool:
     if it.enhanced in _CLIENT_DETAILS or (subject == "7" and int(detail) in _BANNED_ADDRESSES):
         return True
     if it.about("denied") and it.stage == "mail" and not it.about("sender"):
-        return True  # Sendmail says to MAIL what it thinks of the client
+        return True  # Sendmail refuses a client at MAIL
     if it.about("content", "spam", "sender", "recipient", "greylist", "receiving") or _is_of_the_recipient(it):
         return False
     return it.about("client")
@@ -150,7 +153,7 @@ def _asks_for_slower(it: Case) -> bool:
 
 
 def _is_mailbox(it: Case) -> bool:
-    """Not the account's quota, but that of whom it is for."""
+    """True if the quota is the recipient's and not the account's."""
     if it.enhanced in {"2.1", "2.2"} or it.about("mailbox"):
         return it.stage == "rcpt" or not it.about("limit")
     return it.stage == "rcpt" and not it.about("limit")
@@ -164,7 +167,7 @@ def _refuses_login(it: Case) -> bool:
     if it.code in _LOGIN_CODES or it.about("wants_login"):
         return True
     if it.enhanced in _LOGIN_DETAILS:
-        return it.stage not in {"data", "dot"}  # Yahoo says 5.7.9 of a mail that its policy forbids
+        return it.stage not in {"data", "dot"}  # Yahoo uses 5.7.9 for a mail that its policy forbids
     return it.enhanced == "7.0" and (it.code == 454 or (it.stage == "mail" and it.code != _CLOSING))  # noqa: PLR2004  SMTP code
 
 
@@ -180,11 +183,11 @@ def _is_servers_trouble(it: Case) -> bool:
 
 
 def _is_full_mailbox(it: Case) -> bool:
-    """552 at RCPT is to be treated as 452 (RFC 5321, 4.5.3.1.10)."""
+    """True if the mailbox is full; 552 at RCPT is treated as 452 (RFC 5321, 4.5.3.1.10)."""
     if it.enhanced == "2.2":
         return True
-    told = it.stage == "rcpt" or (it.about("mailbox") and not it.about("size"))
-    return it.code == _TOO_LARGE and told and it.enhanced not in _SIZE_DETAILS
+    about_mailbox = it.stage == "rcpt" or (it.about("mailbox") and not it.about("size"))
+    return it.code == _TOO_LARGE and about_mailbox and it.enhanced not in _SIZE_DETAILS
 
 
 def _is_greylisting(it: Case) -> bool:
@@ -192,14 +195,14 @@ def _is_greylisting(it: Case) -> bool:
 
 
 def _is_of_the_sender(it: Case) -> bool:
-    """At MAIL no other address than the sender's has been named."""
+    """True if the reply is about the sender; at MAIL only the sender's address has been named."""
     if it.stage == "mail" and it.enhanced.startswith("1."):
         return True
     return it.enhanced in _SENDER_DETAILS or it.enhanced.startswith("7.")
 
 
 def _may_pass(it: Case) -> bool:
-    """For good by its code, for now by its words."""
+    """True if the refusal is temporary by its code or by its words."""
     return it.passing or (it.about("later") and not it.enhanced.startswith(("1.", "5.", "6.")))
 
 
@@ -356,11 +359,11 @@ ROWS: tuple[Row, ...] = (
     Row("any other 5yz at RCPT", lambda it: it.stage == "rcpt", Verdict("recipient", "dead")),
     Row("any other 5yz", lambda _: True, Verdict("message", "dead")),
 )
-"""The first that fits decides."""
+"""The first row that fits decides."""
 
 
 def table() -> str:
-    """The rows as docs/mail.md shows them."""
+    """Return the rows as the table in docs/mail.md."""
     lines = ["| reply | whose fault | decision | connection |", "|---|---|---|---|"]
     for row in ROWS:
         where = f"{row.words} (`{row.provider}`)" if row.provider else row.words

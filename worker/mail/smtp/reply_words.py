@@ -1,14 +1,14 @@
-"""The words by which servers tell what a code alone does not: from a reply's text to a set of topics.
+"""Table of the words in reply texts that tell what a code alone does not; it maps a text to a set of topics.
 
-Enhanced codes are few, and servers disagree about them: 5.7.1 is a refused relay, a listed address, spam, and a
-group that takes no mail from outside. A handful of words tells them apart. They are data here, collected from the
-sources of Postfix, Exim, Sendmail, OpenSMTPD, qmail and Haraka, and from what Google, Microsoft, Amazon, Yahoo,
-Apple, Twilio, Mailgun, Zoho, OVH, GMX and cPanel publish; ``tests/replies.txt`` holds such replies.
+Enhanced codes are few, and servers disagree about them: 5.7.1 is a refused relay, a listed address, spam, or a
+group that accepts no mail from outside. A few words tell them apart. The table is collected from the sources of
+Postfix, Exim, Sendmail, OpenSMTPD, qmail and Haraka, and from the documentation of Google, Microsoft, Amazon,
+Yahoo, Apple, Twilio, Mailgun, Zoho, OVH, GMX and cPanel; ``tests/replies.txt`` holds such replies.
 
-A phrase is a row of words; ``a|b`` is one or the other, ``..`` up to four further words. Words that stand in no
-phrase are passed over, and so is what is part of an address, a host name or a link. So what is left of a reply,
-its `essence`, is short, holds nothing of the mail, and is the same for all replies of one kind: what it means is
-remembered (`worker.mail.smtp.reply`), and phrases are looked for seldom.
+A phrase is a row of words; ``a|b`` stands for either, ``..`` for up to four further words. Words that are in no
+phrase are skipped, and so are parts of an address, a host name or a link. The rest of a reply, its `essence`, is
+short, contains nothing of the mail, and is the same for all replies of one kind; so its meaning can be cached
+(`worker.mail.smtp.reply`), and phrases are rarely searched.
 """
 
 import re
@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 _CONSIDERED: Final = 1000
-"""Characters of a reply that count; servers say who they are and what they want in the first few hundred."""
+"""Characters of a reply that count; servers state their reason in the first few hundred."""
 _REFUSED = "denied|refused|rejected|prohibited|disallowed|forbidden"
 _ALLOWED = "permitted|allowed|authorized|authorised|accepted|enabled"
 _MANY = "many|much|fast|quickly|frequent|frequently|often"
@@ -256,6 +256,6 @@ def essence(text: str) -> tuple[str, ...]:
 
 
 def topics(words: Iterable[str]) -> frozenset[str]:
-    """Find what a reply with these known words is about."""
+    """Find the topics of a reply with these known words."""
     row = f" {' '.join(words)} "
     return frozenset(topic for pattern, topic in _PATTERNS.items() if re.search(pattern, row))

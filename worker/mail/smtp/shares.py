@@ -1,9 +1,9 @@
-"""The shares of the lanes in a pool: which of those that wait gets the next free connection.
+"""Shares of the lanes in a pool, which decide the waiting lane that gets the next free connection.
 
-The one that has the least of its share does: connections in use by weight, and the weights are the lanes' slots.
-So a flood in two lanes never takes a third one's connections, and a mail of a lane that has none in use waits for
-the end of one mail at most. Where that decides nothing, as with a single connection, an urgent mail comes first,
-but each fifth connection is another lane's that waits; the others take turns by their weights.
+The lane that uses the smallest part of its share gets it: connections in use divided by weight, where the weights
+are the lanes' slots. So a flood in two lanes never takes the third lane's connections, and a mail of a lane
+without a connection waits for the end of at most one mail. In a tie, as with a single connection, urgent mails
+come first, but every fifth connection goes to another waiting lane; those take turns by their weights.
 """
 
 from collections.abc import Sequence
@@ -14,17 +14,17 @@ NORMAL: Final = 1
 BULK: Final = 2
 PRIORITIES: Final = (URGENT, NORMAL, BULK)
 _IN_A_ROW: Final = 4
-"""Urgent mails before another lane's that waits; limits count alike (producers/scripts/turns.lua)."""
+"""Urgent mails in a row while another lane waits; limits use the same number (producers/scripts/turns.lua)."""
 
 
 class Shares:
-    """What each lane has in use.
+    """Connections that each lane uses, and the turns of the lanes.
 
     Args:
-        weights: of the urgent, the normal and the bulk lane; a lane without slots counts as one.
+        weights: of the urgent, the normal and the bulk lane; a lane without slots counts as one slot.
 
     Attributes:
-        in_use: connections by lane.
+        in_use: connections in use by lane.
     """
 
     def __init__(self, weights: Sequence[int] = (1, 1, 1)) -> None:
@@ -40,15 +40,15 @@ class Shares:
         return sum(self.in_use)
 
     def begin_to_wait(self, lane: int) -> None:
-        """The first of a lane waits: what the lane did not use before is not made up for."""
+        """Record that a lane's first mail waits; turns that the lane did not use before are not credited."""
         self._turns[lane] = max(self._turns[lane], self._now)
 
     def choose(self, waiting: Sequence[int]) -> int:
-        """The lane whose turn it is, of several that wait."""
+        """Choose the lane whose turn it is among the waiting lanes."""
         return min(waiting, key=self._order)
 
     def serve(self, lane: int, waiting: Sequence[int]) -> None:
-        """A lane got a connection while these waited."""
+        """Record that a lane got a connection while these lanes waited."""
         self.in_use[lane] += 1
         if len(waiting) > 1:
             self._now = self._turns[lane]

@@ -1,29 +1,29 @@
-"""Bearer tokens: what a log-in by OAuth 2 (XOAUTH2) shows instead of a password."""
+"""Bearer tokens of OAuth 2, with which XOAUTH2 logs in instead of a password."""
 
 from dataclasses import dataclass, field
 from typing import Protocol
 
 
 class TokenUnavailable(Exception):
-    """No token for now: the authority could not be reached, or did not answer in time."""
+    """No token is available: the authority could not be reached or did not respond in time."""
 
 
 class TokenRefused(Exception):
-    """The authority will not give one: the account's client secret, certificate or permission is at fault.
+    """The authority refused a token: the account's client secret, certificate or permission is at fault.
 
-    The message is the authority's error, without any secret.
+    The message is the authority's error, without secrets.
     """
 
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A bearer token.
+    """Bearer token.
 
     Attributes:
-        value: a secret.
+        value: the token itself, a secret.
         expires_at: Unix time in seconds.
-        renew_at: the same: from when on a new one is asked for; while it is on its way, this one is good.
-        after_refusal: whether it was asked for because a server had refused the one before.
+        renew_at: Unix time in seconds from which a new token is requested; until it comes, this one is used.
+        after_refusal: True if it was requested because a server had refused the token before it.
     """
 
     value: str = field(repr=False)
@@ -33,10 +33,10 @@ class Token:
 
 
 class TokenSource(Protocol):
-    """Asks the authority for a new token, each time it is called."""
+    """Source of tokens that requests a new one from the authority at each call."""
 
     async def token(self) -> Token:
-        """A new token; its ``renew_at`` is not looked at.
+        """Request a new token; its ``renew_at`` is ignored.
 
         Raises:
             TokenUnavailable, TokenRefused: see there.
@@ -44,17 +44,17 @@ class TokenSource(Protocol):
 
 
 class Tokens(Protocol):
-    """Hands out one token to many, and asks for a new one when that is due."""
+    """Shared token of an account, renewed when that is due."""
 
     async def token(self) -> Token:
-        """The token to log in with.
+        """Return the token to log in with.
 
         Raises:
             TokenUnavailable, TokenRefused: see there.
         """
 
     async def renewed(self, refused: Token) -> Token | None:
-        """Another token, after the server refused this one before its time; None if there is no use in trying.
+        """Return another token after the server refused this one early; None if another would be refused too.
 
         Raises:
             TokenUnavailable, TokenRefused: see there.

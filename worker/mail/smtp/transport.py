@@ -1,11 +1,11 @@
-"""A connection to a mail server, opened by aiosmtplib: reached, greeted, encrypted, logged in.
+"""Opening of a connection to a mail server with aiosmtplib: connect, greeting, TLS, login.
 
-Then the transport gets another protocol (`wire`) and aiosmtplib has done its part. Its ``sendmail``
-would write body and dot in one go under one timeout, so that a slow upload looks like a lost reply, and the
-retry is a duplicate; its ``login`` tries one mechanism after the other, which locks accounts.
+Then `worker.mail.smtp.protocol` takes over the transport, and aiosmtplib is done. Its ``sendmail`` would write
+body and dot under one timeout, so that a slow upload looks like a lost reply and the retry is a duplicate; its
+``login`` tries one mechanism after the other, which locks accounts.
 
-TLS is required or the mail stays here: what the server says before it is encrypted is thrown away, and a server
-that offers no STARTTLS, or whose offer somebody removed on the way, gets nothing.
+TLS is required: the server's replies before TLS are discarded, and a server that does not offer STARTTLS, or whose
+offer was removed on the way, gets no mail.
 """
 
 import asyncio
@@ -33,20 +33,20 @@ _NO_MECHANISM, _LOGIN_FAILED = 504, 535
 _LOWEST_CODE: Final = 200
 
 Opened = tuple[SMTPProtocol, Mapping[str, str]]
-"""The wire, and what the server offered to EHLO: names in lower case with their parameters."""
+"""The protocol, and the server's EHLO keywords in lower case, with their parameters."""
 
 
-async def open_wire(server: Server, on_end: Callable[[], None]) -> Opened:
-    """Connect, greet, encrypt, log in with one mechanism (a second one is a step towards a lock-out).
+async def open_connection(server: Server, on_end: Callable[[], None]) -> Opened:
+    """Connect, greet, start TLS, and log in with one mechanism, because a second one is a step towards a lock-out.
 
-    A token that the server does not take is renewed once; then that is the answer.
+    If the server refuses a token, it is renewed once and the login tried once more.
 
     Args:
-        on_end: called once when the connection has ended, whoever ended it.
+        on_end: called once when the connection has ended, at either end.
 
     Raises:
-        Refused: the server, or who gives out its tokens, said no.
-        Broken: it could not be reached, or TLS failed.
+        MailRefused: the server, or the authority of its tokens, refused.
+        ConnectionBroken: the server could not be reached, or TLS failed.
     """
     tokens = server.tokens
     try:
@@ -85,7 +85,7 @@ async def _open(server: Server, token: Token | None, on_end: Callable[[], None])
             stage = "login"
             await _cancellable(_login(smtp, server, token))
         if smtp.transport is None:
-            raise ConnectionResetError("the server hung up")
+            raise ConnectionResetError("the server closed the connection")
         return SMTPProtocol(cast("asyncio.Transport", smtp.transport), on_end), dict(smtp.esmtp_extensions)
     except BaseException as error:
         if smtp is not None:
@@ -103,7 +103,7 @@ def _client(server: Server, context: ssl.SSLContext | None, connected: socket.so
         port=None,
         sock=connected,
         use_tls=server.tls == "implicit",
-        start_tls=False,  # it is asked for by itself, so that it is known what failed
+        start_tls=False,  # a separate step, so that a failure names it
         tls_context=context,
         timeout=_GREETING_SECONDS,
         local_hostname=choose_ehlo_name(server.ehlo_name, socket.gethostname(), connected.getsockname()[0]),
@@ -122,10 +122,10 @@ async def _encrypt(smtp: aiosmtplib.SMTP, server: Server) -> None:
 
 
 async def _cancellable(work: Coroutine[None, None, object]) -> None:
-    """Await it, and end it when we are cancelled.
+    """Await a call of aiosmtplib, and cancel it until it ends if this task is cancelled.
 
-    aiosmtplib waits by ``asyncio.wait_for``, which before Python 3.12 forgets a cancellation that meets its result
-    (python/cpython#86296): it would go on waiting for minutes.
+    aiosmtplib waits with ``asyncio.wait_for``, which before Python 3.12 loses a cancellation that coincides with
+    its result (python/cpython#86296) and would then wait for minutes.
     """
     task = asyncio.create_task(work)
     try:
@@ -138,7 +138,11 @@ async def _cancellable(work: Coroutine[None, None, object]) -> None:
 
 
 async def _login(smtp: aiosmtplib.SMTP, server: Server, token: Token | None) -> None:
-    """XOAUTH2 with a token; else PLAIN where it is offered; else LOGIN, all that Microsoft 365 has."""
+    """Log in with XOAUTH2 if there is a token, else PLAIN if offered, else LOGIN, the only one of Microsoft 365.
+
+    Raises:
+        MailRefused: the server offers none of them.
+    """
     offered = smtp.server_auth_methods
     if token is not None and "xoauth2" in offered:
         await smtp.auth_xoauth2(server.username, token.value, timeout=_LOGIN_SECONDS)
@@ -148,19 +152,19 @@ async def _login(smtp: aiosmtplib.SMTP, server: Server, token: Token | None) -> 
         await smtp.auth_login(server.username, server.password, timeout=_LOGIN_SECONDS)
     else:
         wanted = "XOAUTH2" if token else "PLAIN or LOGIN"
-        told = ", ".join(sorted(offered)).upper() or "none at all"
-        text = f"5.5.4 the server does not offer {wanted} (it offers: {told}); not tried"
+        mechanisms = ", ".join(sorted(offered)).upper() or "none"
+        text = f"5.5.4 the server does not offer {wanted} (it offers: {mechanisms}); not tried"
         raise MailRefused(Refusal("login", _NO_MECHANISM, text))
 
 
 async def _reach(host: str, port: int) -> socket.socket:
-    """A socket to the first of the host's addresses that answers.
+    """Connect a socket to the first of the host's addresses that accepts.
 
     Raises:
-        OSError: none does; TimeoutError is one.
+        OSError: none accepts; may be a TimeoutError.
     """
     loop = asyncio.get_running_loop()
-    failure: OSError = OSError(f"no address of {host} is known")
+    failure: OSError = OSError(f"host: {host} has no address")
     for family, kind, protocol, _, address in await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM):
         one = socket.socket(family, kind, protocol)
         one.setblocking(False)  # noqa: FBT003  its argument has no name
@@ -185,7 +189,7 @@ def _is_login_failed(reply: Refusal) -> bool:
 def _meaning(
     stage: Stage, step: Step, error: BaseException, server: Server
 ) -> MailRefused | ConnectionBroken | None:
-    """A failure to open, in our words; None for what is neither the server's nor the network's."""
+    """Translate an error of opening; None if it is neither the server's nor the network's."""
     match error:
         case MailRefused() | ConnectionBroken():
             return error

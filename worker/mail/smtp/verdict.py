@@ -1,4 +1,4 @@
-"""A server's reply and what is to be done about it: values without a decision."""
+"""Values of a server's refusal and of the verdict on it."""
 
 import re
 from dataclasses import dataclass, field
@@ -12,18 +12,18 @@ Decision = Literal["again", "wait", "dead"]
 Trouble = Literal[
     "", "fault", "tls", "login", "auth", "relay", "blocked", "client", "throttle", "connections", "day"
 ]
-"""What is wrong with an account: its server cannot be reached, has no TLS, refuses the login, wants one first, or
-does not relay for this machine; the provider has blocked the account; the server refuses this machine; it asks for
-a slower pace or for fewer connections; the day is used up."""
+"""Trouble of an account. In order: the server cannot be reached, has no TLS, refuses the login, requires a login
+first, or does not relay for this machine; the provider has blocked the account; the server refuses this machine,
+asks for a slower pace, or for fewer connections; the daily quota is used up."""
 
 _ENHANCED = re.compile(r"[245](?<![\d.].)\.(\d{1,3}\.\d{1,3})(?!\.?\d)")
-"""An enhanced code, and not a part of an IP address."""
+"""An enhanced code (RFC 3463) that is not a part of an IP address."""
 _PERMANENT = 500
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A server's answer that is not the one hoped for."""
+    """Refusal of a server: the stage, the code and the text of its reply."""
 
     stage: Stage
     code: int
@@ -31,18 +31,18 @@ class Refusal:
 
     @property
     def enhanced(self) -> str:
-        """The enhanced code without its class (``7.8`` of ``5.7.8``), or nothing (RFC 3463)."""
+        """Enhanced code without its class (``7.8`` of ``5.7.8``), or "" if there is none (RFC 3463)."""
         found = _ENHANCED.search(self.text)
         return found[1] if found else ""
 
     @property
     def passing(self) -> bool:
-        """Whether it is a refusal for now (4yz)."""
+        """True if the refusal is temporary (4yz)."""
         return self.code < _PERMANENT
 
     @property
     def line(self) -> str:
-        """Its text on one line; the enhanced code that each line of a longer reply repeats stands there once."""
+        """Text on one line, with the enhanced code that every line of a longer reply repeats only once."""
         if "\n" not in self.text:
             return self.text
         first, *others = self.text.splitlines()
@@ -53,14 +53,14 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What to do about a reply.
+    """Verdict on a reply.
 
     Attributes:
-        scope: whose fault it is.
+        scope: the side at fault.
         decision: try the mail again, let it wait uncharged, or give it up.
-        trouble: what the account's breaker and budget are to hear of.
-        keep_connection: whether the connection may carry another mail.
-        after: how long to wait at least; None leaves it to the mail's policy, or to the account's breaker.
+        trouble: the trouble to report to the account's breaker; "" for none.
+        keep_connection: True if the connection may carry another mail.
+        after: minimum wait; None leaves it to the mail's policy or to the account's breaker.
     """
 
     scope: Scope
@@ -71,5 +71,5 @@ class Verdict:
 
     @property
     def session_over(self) -> bool:
-        """Whether only this connection takes no more, and the mail may go by another one at once."""
+        """True if only this connection accepts no more, so that the mail may go by another one at once."""
         return self.scope == "connection" and not self.trouble

@@ -1,4 +1,4 @@
-"""Who waits for a connection: by lane, and within a lane the first come."""
+"""Queues of the mails that wait for a connection, by lane and in order of arrival."""
 
 import asyncio
 from collections import deque
@@ -10,10 +10,10 @@ Thing = TypeVar("Thing")
 
 
 class WaitingMails(Generic[Thing]):
-    """Queues, one for each lane.
+    """Queues of waiting mails, one for each lane.
 
     Args:
-        shares: decides between the lanes.
+        shares: shares of the lanes, which decide between them.
     """
 
     def __init__(self, shares: Shares | None = None) -> None:
@@ -22,10 +22,10 @@ class WaitingMails(Generic[Thing]):
         self._alone: set[asyncio.Future[Thing]] = set()
 
     def add(self, priority: int, *, alone: bool = False) -> "asyncio.Future[Thing]":
-        """A new place at the end; `leave` must be called when its owner is cancelled.
+        """Add a mail at the end of its queue; call `leave` when its owner is cancelled.
 
         Args:
-            alone: it takes nothing that somebody else is not done with.
+            alone: True if the mail takes only a connection on which no other mail awaits its reply.
         """
         waiter: asyncio.Future[Thing] = asyncio.get_running_loop().create_future()
         queue = self._queues[priority]
@@ -38,7 +38,7 @@ class WaitingMails(Generic[Thing]):
         return waiter
 
     def leave(self, waiter: "asyncio.Future[Thing]", priority: int) -> Thing | None:
-        """Give up the place; what had been handed over already is returned."""
+        """Remove a mail from its queue, and return the connection if it had got one already."""
         if waiter in self._queues[priority]:
             self._queues[priority].remove(waiter)
         if waiter.cancelled() or not waiter.done() or waiter.exception() is not None:
@@ -46,10 +46,11 @@ class WaitingMails(Generic[Thing]):
         return waiter.result()
 
     def next(self, *, urgent_only: bool, alone: bool = True) -> "tuple[asyncio.Future[Thing], int] | None":
-        """Who is served next, no longer waiting, and its priority; its lane has one more in use.
+        """Take the next mail to serve and its priority, or None; its lane counts one more connection in use.
 
         Args:
-            alone: what there is to give is free; else nobody is served while one who wants it so is the next.
+            alone: True if the connection is free of other mails; if not, a mail added with ``alone`` is not
+                served.
         """
         lanes = self._lanes()
         if not lanes or (urgent_only and lanes[0] != URGENT):
@@ -63,24 +64,24 @@ class WaitingMails(Generic[Thing]):
 
     @property
     def first(self) -> int | None:
-        """The highest priority for which somebody waits."""
+        """Highest priority of the waiting mails, or None."""
         lanes = self._lanes()
         return lanes[0] if lanes else None
 
     def count(self, *, others: int) -> int:
-        """How many wait; of those who are not urgent, count at most ``others``."""
+        """Count the waiting mails; of those that are not urgent, at most ``others``."""
         urgent, *rest = map(len, self._queues)
         return urgent + min(others, sum(rest))
 
     def fail(self, error: Exception) -> None:
-        """Nobody is served any more: all get the error."""
+        """Fail all waiting mails with this error."""
         for queue in self._queues:
             while queue:
                 if not (waiter := queue.popleft()).done():
                     waiter.set_exception(error)
 
     def _lanes(self) -> list[int]:
-        """Those in which somebody waits, the most important first."""
+        """Return the lanes with waiting mails, the most important first."""
         found = []
         for lane, queue in enumerate(self._queues):
             while queue and queue[0].done():
