@@ -208,7 +208,7 @@ def _may_pass(it: Case) -> bool:
 
 ROWS: tuple[Row, ...] = (
     Row(
-        "2yz or 3yz out of its place",
+        "2yz or 3yz where none is expected",
         lambda it: it.code < _REFUSAL,
         Verdict("connection", "again", "fault", keep_connection=False),
     ),
@@ -237,7 +237,7 @@ ROWS: tuple[Row, ...] = (
     Row("SPF, DKIM or DMARC, as 4yz", lambda it: _is_untrusted(it) and it.passing, Verdict("sender", "wait")),
     Row("SPF, DKIM or DMARC, as 5yz", _is_untrusted, Verdict("sender", "dead")),
     Row(
-        "TLS is wanted, or not available: 538; x.7.10 x.7.11; 454, 530 and any reply before MAIL about TLS",
+        "TLS is required or not available: 538; x.7.10 x.7.11; 454, 530 and any reply before MAIL about TLS",
         _lacks_tls,
         _account("tls"),
     ),
@@ -251,14 +251,14 @@ ROWS: tuple[Row, ...] = (
         _is_day_over,
         _account("day"),
     ),
-    Row("too many log-ins", lambda it: it.about("login_limit"), _account("login")),
+    Row("too many logins", lambda it: it.about("login_limit"), _account("login")),
     Row(
         "x.5.3; too many mails, recipients or errors of one session",
         _is_session_over,
         Verdict("connection", "wait", keep_connection=False),
     ),
     Row(
-        "x.2.121 x.2.122; the recipient is sent too much",
+        "x.2.121 x.2.122; the recipient gets too many mails",
         _recipient_gets_too_much,
         Verdict("recipient", "wait"),
     ),
@@ -270,7 +270,7 @@ ROWS: tuple[Row, ...] = (
         _account("relay"),
     ),
     Row(
-        "a login is wanted first: 530; x.7.57; `authentication required`, `not authenticated` and the like",
+        "a login is required: 530; x.7.57; `authentication required`, `not authenticated` and the like",
         _wants_login,
         _account("auth"),
     ),
@@ -298,7 +298,7 @@ ROWS: tuple[Row, ...] = (
         _account("login"),
     ),
     Row(
-        "any other 5yz at connect: the server does not serve us",
+        "any other 5yz at connect: the server refuses this machine",
         lambda it: it.stage == "connect" and not it.passing and it.enhanced not in {"3.1", "3.2"},
         _account("client"),
     ),
