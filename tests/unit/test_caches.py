@@ -93,7 +93,7 @@ KNOWN = {
     "worker StandIn._claims": OPEN + ": jobs",
     "worker Rejection.fields": OPEN + ": a claim",
     "worker Turn.faults": OPEN + ": a turn",
-    "worker Gate._telling": OPEN + ": calls",
+    "worker Gate._reports": OPEN + ": calls",
     "worker SMTPPool._opening": OPEN + ": connections",
     "worker SMTPPool._leaving": OPEN + ": connections",
     "worker WaitingMails._alone": OPEN + ": mails",
