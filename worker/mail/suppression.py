@@ -39,7 +39,7 @@ class SuppressionList:
         self._look: CallBatcher[str, bytes | None] = CallBatcher(self._ask)
         self._empty_until = 0.0
 
-    async def find(self, address: str, *, stream: str, essential: bool) -> Suppressed | None:
+    async def find(self, address: str, *, stream: str, essential: bool) -> Suppression | None:
         """Return the reason for which this address is suppressed, or None if the mail may go.
 
         Args:
