@@ -217,14 +217,14 @@ async def test_one_cron_that_fails_leaves_the_others_their_clock(
         Cron(name=name, schedule=every_second, kind=Note.kind, lane=LANE, payload={"text": name}, overlap=True)
         for name in ("good", "bad")
     )
-    ask = Clock.ask
+    request_tick = Clock.request_tick
 
     async def refuse_one(self: Clock, cron: Cron, tick: object) -> int:
         if cron is bad:
             raise KeyError(cron.name)
-        return await ask(self, cron, tick)  # type: ignore[arg-type]
+        return await request_tick(self, cron, tick)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(Clock, "ask", refuse_one)
+    monkeypatch.setattr(Clock, "request_tick", refuse_one)
     link = Link(valkey_url)
     clock = asyncio.create_task(Clock(link, [bad, good]).run())
     async with Redis.from_url(valkey_url) as redis:

@@ -41,7 +41,7 @@ from tests.topologies import Cluster, cluster, lasting_cluster
 from worker.engine import LaneSlots, Worker
 from worker.engine.handler import handler
 from worker.engine.lane import Lane
-from worker.engine.shard import parted
+from worker.engine.shard import group_lanes
 
 MAIL, REPORTS = LaneKeys("mail.normal"), LaneKeys("reports")
 PATIENCE = 40.0
@@ -665,7 +665,7 @@ async def test_every_command_answers(three: Cluster) -> None:
 def test_only_a_cluster_parts_the_lane_groups(url: str, shards: int) -> None:
     """Anywhere else all lanes share one round trip, one blocking read and one renewal."""
     lanes = [Lane(LaneKeys(name), 1) for name in ("mail.urgent", "mail.normal", "reports")]
-    members = [[lane.name for lane in group] for _, group in parted(lanes, url)]
+    members = [[lane.name for lane in group] for _, group in group_lanes(lanes, url)]
     assert len(members) == shards
     assert [name for group in members for name in group] == [lane.name for lane in lanes]
 

@@ -51,20 +51,20 @@ async def finish(redis: Redis) -> None:
 async def test_a_tick_is_queued_once_however_many_ask_and_also_after_its_job_is_done(
     clock: Clock, redis: Redis
 ) -> None:
-    assert sorted(await asyncio.gather(*[clock.ask(cron(), TICK) for _ in range(20)])) == [0] * 19 + [1]
+    assert sorted(await asyncio.gather(*[clock.request_tick(cron(), TICK) for _ in range(20)])) == [0] * 19 + [1]
     assert await redis.zcard(KEYS.queue) == 1
     await finish(redis)
-    assert await clock.ask(cron(), TICK) == 0
-    assert await clock.ask(cron(), TICK - timedelta(minutes=1)) == 0
-    assert await clock.ask(cron(), TICK + timedelta(minutes=1)) == 1
+    assert await clock.request_tick(cron(), TICK) == 0
+    assert await clock.request_tick(cron(), TICK - timedelta(minutes=1)) == 0
+    assert await clock.request_tick(cron(), TICK + timedelta(minutes=1)) == 1
 
 
 async def test_without_overlap_a_tick_waits_for_the_one_before(clock: Clock, redis: Redis) -> None:
     alone = cron(overlap=False)
-    assert await clock.ask(alone, TICK) == 1
-    assert await clock.ask(alone, TICK + timedelta(minutes=1)) == -1
+    assert await clock.request_tick(alone, TICK) == 1
+    assert await clock.request_tick(alone, TICK + timedelta(minutes=1)) == -1
     await finish(redis)
-    assert await clock.ask(alone, TICK + timedelta(minutes=2)) == 1
+    assert await clock.request_tick(alone, TICK + timedelta(minutes=2)) == 1
     assert int(await redis.hget(KEYS.counters, f"accepted:{LANE}")) == 2
 
 
@@ -133,20 +133,20 @@ async def test_a_cron_without_overlap_whose_job_is_dead_runs_again_at_its_next_t
 
 async def test_a_payload_that_nothing_runs_holds_no_cron_up(clock: Clock, redis: Redis) -> None:
     await redis.set("arq:job:{mail}cron:tidy", b"left behind by hand")
-    assert await clock.ask(cron(overlap=False), TICK) == 1
+    assert await clock.request_tick(cron(overlap=False), TICK) == 1
 
 
 async def test_a_parked_job_is_not_over(clock: Clock, redis: Redis) -> None:
     alone = cron(overlap=False)
-    assert await clock.ask(alone, TICK) == 1
+    assert await clock.request_tick(alone, TICK) == 1
     await redis.hset(KEYS.parked, "{mail}cron:tidy", '{"why": "kind", "needs": "note.take@1", "reason": ""}')
-    assert await clock.ask(alone, TICK + timedelta(minutes=1)) == -1
+    assert await clock.request_tick(alone, TICK + timedelta(minutes=1)) == -1
 
 
 async def test_a_tick_whose_note_is_gone_while_its_job_waits_is_noted_again(clock: Clock, redis: Redis) -> None:
-    assert await clock.ask(cron(), TICK) == 1
+    assert await clock.request_tick(cron(), TICK) == 1
     await redis.delete(KEYS.crons)
-    assert await clock.ask(cron(), TICK) == 0
+    assert await clock.request_tick(cron(), TICK) == 0
     assert int(await redis.hget(KEYS.crons, "tidy")) == round(TICK.timestamp() * 1000)
 
 
@@ -165,11 +165,11 @@ async def test_a_tick_of_a_clock_that_was_put_back_silences_no_cron(valkey_url: 
 async def test_a_clock_put_back_by_a_second_queues_no_tick_twice(clock: Clock, redis: Redis) -> None:
     to_come = datetime.now(UTC) + timedelta(minutes=5)
     await redis.hset(KEYS.crons, "tidy", str(round(to_come.timestamp() * 1000)))
-    assert await clock.ask(cron(), to_come - timedelta(minutes=5)) == 0
+    assert await clock.request_tick(cron(), to_come - timedelta(minutes=5)) == 0
 
 
 async def test_the_age_of_a_tick_counts_from_when_it_was_queued(clock: Clock, redis: Redis) -> None:
-    assert await clock.ask(cron(), TICK - timedelta(days=30)) == 1
+    assert await clock.request_tick(cron(), TICK - timedelta(days=30)) == 1
     (job_id,) = await redis.zrange(KEYS.queue, 0, -1)
     envelope = read_envelope(await redis.get(b"arq:job:" + job_id))
     seconds, _ = await redis.time()

@@ -19,7 +19,7 @@ from tests.support import eventually
 from worker.engine import Cron, GiveUp, LaneSlots, Schedule, TryLater, Worker
 from worker.engine.handler import handler
 from worker.engine.lane import Claim, Completion
-from worker.engine.store import script
+from worker.engine.store import engine_script
 
 pytestmark = pytest.mark.on_cluster_too
 
@@ -226,7 +226,7 @@ async def test_a_worker_whose_lease_lapsed_can_record_nothing_while_another_runs
     assert late.refused == [done]
     assert not await first.shards[0].store.marks.make(stale, KEYS.effects)
     deadline = await redis.zscore(KEYS.leases, receipt.id)
-    renewal = redis.register_script(script("renew"))
+    renewal = redis.register_script(engine_script("renew"))
     held = [KEYS.queue, KEYS.leases, KEYS.cancelled]
     assert await renewal(keys=held, args=[600_000, stale.id, stale.token]) == [[1], []]
     assert await redis.zscore(KEYS.leases, receipt.id) == deadline

@@ -111,16 +111,16 @@ async def worker_link(url: str) -> None:
 
 
 async def worker_commands(url: str) -> None:
-    one = connection.commands(url)
+    one = connection.open_redis(url)
     try:
         await one.ping()
     finally:
-        await connection.close(one)
+        await connection.close_redis(one)
 
 
 async def worker_renewal(url: str) -> None:
     def ping() -> None:
-        with deadline(10), closing(connection.renewal(url, "{mail}")) as one:
+        with deadline(10), closing(connection.open_renewal_client(url, "{mail}")) as one:
             one.ping()
 
     await asyncio.to_thread(ping)

@@ -43,7 +43,7 @@ class Product:
         self._redis = cast("Redis", wire)
         self._lease = lease
         self._crash_limit = crash_limit
-        self._renew = Script(store.script("renew"))
+        self._renew = Script(store.engine_script("renew"))
         self._store = self._store_of("nobody")
         self._stores = {"nobody": self._store}
 

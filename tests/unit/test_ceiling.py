@@ -5,7 +5,7 @@ from hypothesis import given, strategies as st
 
 from producers.keys import LaneKeys
 from worker.engine.lane import Lane
-from worker.engine.shared_slots import SharedSlots, SlotRequest, share
+from worker.engine.shared_slots import SharedSlots, SlotRequest, share_slots
 
 lanes = st.lists(
     st.builds(SlotRequest, running=st.integers(0, 9), most=st.integers(0, 9), weight=st.integers(1, 4)), max_size=5
@@ -16,14 +16,14 @@ lanes = st.lists(
 def test_no_slot_is_given_that_is_not_there_or_not_asked_for_and_none_is_kept_back(
     room: int, asking: list[SlotRequest]
 ) -> None:
-    given_out = share(room, asking)
+    given_out = share_slots(room, asking)
     assert all(0 <= count <= one.most for count, one in zip(given_out, asking, strict=True))
     assert sum(given_out) == max(0, min(room, sum(one.most for one in asking)))
 
 
 @given(room=st.integers(0, 30), asking=lanes)
 def test_nobody_gets_a_slot_before_one_who_has_less_and_could_use_it(room: int, asking: list[SlotRequest]) -> None:
-    given_out = share(room, asking)
+    given_out = share_slots(room, asking)
     for got, one in zip(given_out, asking, strict=True):
         for count, other in zip(given_out, asking, strict=True):
             if got and count < other.most:
@@ -32,7 +32,7 @@ def test_nobody_gets_a_slot_before_one_who_has_less_and_could_use_it(room: int, 
 
 @given(flood=st.integers(1, 50), ceiling=st.integers(2, 20))
 def test_the_next_free_slot_is_for_the_lane_in_which_nothing_runs(flood: int, ceiling: int) -> None:
-    assert share(1, [SlotRequest(ceiling - 1, flood), SlotRequest(0, 1)]) == [0, 1]
+    assert share_slots(1, [SlotRequest(ceiling - 1, flood), SlotRequest(0, 1)]) == [0, 1]
 
 
 def lane(name: str, slots: int, *, has_more: bool = True, rest_until: float = 0) -> Lane:

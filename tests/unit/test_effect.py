@@ -11,7 +11,7 @@ from redis.exceptions import ConnectionError as ConnectionLost
 from jobs import Policy
 from producers.envelope import write_envelope
 from producers.keys import LaneKeys
-from worker.engine.attempt import Attempt, Effect, Handlers, run
+from worker.engine.attempt import Attempt, Effect, Handlers, run_attempt
 from worker.engine.handler import handler
 from worker.engine.lane import Claim, Lane
 from worker.engine.progress import Progress
@@ -35,7 +35,7 @@ async def ended(mark: Mark, work: Callable[[dict[str, Any]], Awaitable[None]]) -
     progress = Progress(told, claim, "key", asyncio.get_running_loop())
     lane = Lane(LaneKeys(claim.lane), 1)
     it = Attempt(lane, claim, Effect(mark, claim, "key"), progress, lambda *_: None, stopped="shutdown")
-    return (await run(it, handlers)).outcome.kind
+    return (await run_attempt(it, handlers)).outcome.kind
 
 
 async def marks(_: Claim, _key: str, _note: str) -> bool:

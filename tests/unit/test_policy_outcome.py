@@ -9,7 +9,7 @@ from hypothesis import given, settings, strategies as st
 
 from jobs import Mail, Policy, RefreshReport
 from worker.engine import GiveUp, TryLater
-from worker.engine.outcome import DONE, Outcome, decide, wait_before
+from worker.engine.outcome import DONE, Outcome, decide_outcome, wait_before
 
 POLICY = Policy(tries=3, first_wait=timedelta(seconds=10), jitter=0, horizon=timedelta(hours=1))
 YOUNG = timedelta(minutes=1)
@@ -24,7 +24,7 @@ def after(
     begun: bool = False,
     stopped: bool = False,
 ) -> Outcome:
-    return decide(error, attempt=attempt, age=age, policy=POLICY, effect_begun=begun, stopped=stopped)
+    return decide_outcome(error, attempt=attempt, age=age, policy=POLICY, effect_begun=begun, stopped=stopped)
 
 
 @pytest.mark.parametrize("begun", [False, True])
@@ -108,7 +108,7 @@ def test_a_bounded_wait_is_uncharged_grows_with_the_age_and_ends_with_the_horizo
 
 def test_a_bounded_wait_does_not_outlast_the_deadline() -> None:
     slower = TryLater("slower", after=YOUNG, charged=False, bounded=True)
-    put_off = decide(slower, attempt=1, age=YOUNG, policy=POLICY, left=SECOND)
+    put_off = decide_outcome(slower, attempt=1, age=YOUNG, policy=POLICY, left=SECOND)
     assert put_off == Outcome("defer", SECOND, "slower")
 
 

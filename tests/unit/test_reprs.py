@@ -17,7 +17,7 @@ from jobs.mail.letter import LetterSender, write_letter
 from producers.envelope import read_envelope, write_envelope
 from producers.keys import LaneKeys
 from worker.engine import GiveUp, Park, TryLater
-from worker.engine.admit import admit
+from worker.engine.admit import admit_claim
 from worker.engine.attempt import Attempt, AttemptResult, Effect
 from worker.engine.handler import handler
 from worker.engine.lane import Claim, Completion, Lane
@@ -155,7 +155,7 @@ async def test_no_value_on_the_way_of_a_mail_shows_what_is_in_it() -> None:
     attempt = Attempt(lane, claim, Effect(_is_marked, claim, "key"), progress, lambda *_: None)
     values: list[object] = [
         *(attempt, mail, read_envelope(envelope), claim, sender, letter, answer, reply, OpenedMail(frozen)),
-        admit(claim, {Mail.kind: handler(send_mail, kind=Mail.kind)}),
+        admit_claim(claim, {Mail.kind: handler(send_mail, kind=Mail.kind)}),
         *(
             write_commands(letter, {}),
             RepliesInterrupted([answer], TimeoutError()),

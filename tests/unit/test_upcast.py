@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from producers.envelope import write_envelope
-from worker.engine.admit import AdmittedJob, Rejection, admit
+from worker.engine.admit import AdmittedJob, Rejection, admit_claim
 from worker.engine.handler import handler
 from worker.engine.lane import Claim
 from worker.engine.outcome import RELOOK
@@ -60,7 +60,7 @@ def test_a_handler_may_begin_its_chain_late() -> None:
 
 def verdict(octets: bytes, *, version: int = 3) -> AdmittedJob | Rejection:
     one = handler(take, kind="note.take", version=version, upcasters=steps(version))
-    return admit(claim(octets), {"note.take": one})
+    return admit_claim(claim(octets), {"note.take": one})
 
 
 def note(**options: Any) -> bytes:

@@ -35,7 +35,7 @@ from worker.arq_compat.connection import PoolLink, blocking_twin
 from worker.arq_compat.wire import QueueKeys, from_json, to_json
 from worker.engine.lane import Claim, Completion, Lane
 from worker.engine.lease import Held, Renewal
-from worker.engine.store import JobStore, Turn, script
+from worker.engine.store import JobStore, Turn, engine_script
 
 _UNLIMITED_CRASHES = 2**31
 """Number of leases that a job may lose: each counts as one of arq's tries, and arq limits those."""
@@ -79,7 +79,7 @@ class StandIn(ArqWorker):
         self._store = JobStore(
             self._link, worker_id=uuid.uuid4().hex[:16], lease=self.lease, crash_limit=_UNLIMITED_CRASHES
         )
-        self._take_expired = Script(script("take_expired"))
+        self._take_expired = Script(engine_script("take_expired"))
         self._renewal: Renewal | None = None
 
     async def main(self) -> None:

@@ -61,7 +61,7 @@ class Rejection:
     fields: Mapping[str, object] = field(default_factory=dict, repr=False)
 
 
-def admit(claim: Claim, functions: Mapping[str, Function]) -> AdmittedJob | Rejection:
+def admit_claim(claim: Claim, functions: Mapping[str, Function]) -> AdmittedJob | Rejection:
     """Decide about a claimed job by the table above."""
     try:
         envelope = read_envelope(claim.payload)

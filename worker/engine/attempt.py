@@ -15,10 +15,10 @@ from arq.worker import Function
 
 from jobs import Policy
 from producers.envelope import Envelope
-from worker.engine.admit import AdmittedJob, Rejection, admit
+from worker.engine.admit import AdmittedJob, Rejection, admit_claim
 from worker.engine.lane import Claim, Lane
-from worker.engine.outcome import DONE, FOR_GOOD, Outcome, OutcomeKind, Suppress, TimedOut, decide
-from worker.engine.parking import note
+from worker.engine.outcome import DONE, FOR_GOOD, Outcome, OutcomeKind, Suppress, TimedOut, decide_outcome
+from worker.engine.parking import parking_note
 from worker.engine.progress import Progress
 from worker.events import EventName, bind, emit, event
 
@@ -57,7 +57,7 @@ class Handlers:
     before: Hook | None = None
     after: Hook | None = None
 
-    def keep(self, kind: str) -> timedelta:
+    def result_life(self, kind: str) -> timedelta:
         """Return the time to keep the result of a job of this kind."""
         function = self.functions.get(kind)
         for_good = None if function is None else function.keep_result_forever
@@ -66,7 +66,7 @@ class Handlers:
         own = None if function is None else function.keep_result_s
         return self.keep_result if own is None else timedelta(seconds=own)
 
-    def limit(self, function: Function) -> timedelta:
+    def limit_of(self, function: Function) -> timedelta:
         """Return the time limit of an attempt of this function, zero if it has none."""
         if function.timeout_s is None:
             return self.time_limit or timedelta(0)
@@ -160,73 +160,77 @@ class Attempt:
         return raised
 
 
-async def run(it: Attempt, handlers: Handlers) -> AttemptResult:
+async def run_attempt(attempt: Attempt, handlers: Handlers) -> AttemptResult:
     """Run a claimed job once, if this worker can run it."""
-    claim = it.claim
-    admitted = admit(claim, handlers.functions)
+    claim = attempt.claim
+    admitted = admit_claim(claim, handlers.functions)
     kind = admitted.envelope.kind if admitted.envelope else ""
     bind(job_id=claim.id, kind=kind, lane=claim.lane, attempt=claim.attempt)
     if isinstance(admitted, Rejection):
         return _reject(admitted, claim, handlers)
     try:
-        return await _run(it, admitted, handlers)
+        return await _run(attempt, admitted, handlers)
     finally:
-        it.progress.close()
+        attempt.progress.close()
 
 
-def conclude(it: Attempt, handlers: Handlers, error: BaseException) -> AttemptResult:
+def conclude_attempt(attempt: Attempt, handlers: Handlers, error: BaseException) -> AttemptResult:
     """End an attempt without its handler, as if the handler had raised this error."""
-    admitted = admit(it.claim, handlers.functions)
+    admitted = admit_claim(attempt.claim, handlers.functions)
     if isinstance(admitted, Rejection):
-        return _reject(admitted, it.claim, handlers)
-    outcome = _decide(error, it, admitted.envelope, handlers)
-    return _conclude(it, admitted.envelope, handlers, outcome, error=error)
+        return _reject(admitted, attempt.claim, handlers)
+    outcome = _decide(error, attempt, admitted.envelope, handlers)
+    return _conclude(attempt, admitted.envelope, handlers, outcome, error=error)
 
 
-def _reject(it: Rejection, claim: Claim, handlers: Handlers) -> AttemptResult:
-    emit(it.event, **it.fields)
-    if it.outcome.kind == "park" or it.envelope is None:
-        return _attempt_result(it.outcome)
-    life = handlers.keep(it.envelope.kind)
-    return _attempt_result(it.outcome, _result(None, claim, it.envelope, it.outcome, life), life)
+def _reject(rejection: Rejection, claim: Claim, handlers: Handlers) -> AttemptResult:
+    outcome, envelope = rejection.outcome, rejection.envelope
+    emit(rejection.event, **rejection.fields)
+    if outcome.kind == "park" or envelope is None:
+        return _attempt_result(outcome)
+    life = handlers.result_life(envelope.kind)
+    return _attempt_result(outcome, _result(None, claim, envelope, outcome, life), life)
 
 
-async def _run(it: Attempt, admitted: AdmittedJob, handlers: Handlers) -> AttemptResult:
+async def _run(attempt: Attempt, admitted: AdmittedJob, handlers: Handlers) -> AttemptResult:
     envelope = admitted.envelope
-    context = _context(handlers, it.claim, envelope) | {"begin_effect": it.begin_effect, "progress": it.progress}
+    context = _context(handlers, attempt.claim, envelope) | {
+        "begin_effect": attempt.begin_effect,
+        "progress": attempt.progress,
+    }
     value, error = None, None
     emit(_JOB_STARTED)
     function = admitted.function
     unlimited = function.timeout_s is None and handlers.time_limit is None
-    timer = None if unlimited else _start_timer(it, handlers.limit(function))
-    it.began = True
+    timer = None if unlimited else _start_timer(attempt, handlers.limit_of(function))
+    attempt.began = True
     try:
         if handlers.before:
             await handlers.before(context)
         value = await function.coroutine(context, *envelope.arguments, **admitted.payload)
     except BaseException as raised:  # noqa: BLE001  every exception of a handler is its outcome
-        _reraise_close(raised, it)
-        error = it.meaning_of(raised)
+        _reraise_close(raised, attempt)
+        error = attempt.meaning_of(raised)
     finally:
         if timer is not None:
             timer.cancel()
-    outcome = DONE if error is None else _decide(error, it, envelope, handlers)
+    outcome = DONE if error is None else _decide(error, attempt, envelope, handlers)
     if handlers.after:
-        await _after(handlers.after, context, it)
+        await _after(handlers.after, context, attempt)
     if isinstance(error, Suppress):
         value = error.result
-    return _conclude(it, envelope, handlers, outcome, error=error, value=value)
+    return _conclude(attempt, envelope, handlers, outcome, error=error, value=value)
 
 
-def _start_timer(it: Attempt, limit: timedelta) -> asyncio.TimerHandle:
+def _start_timer(attempt: Attempt, limit: timedelta) -> asyncio.TimerHandle:
     """Schedule the stop of the attempt for the end of its time limit."""
-    it.limit = limit
-    return asyncio.get_running_loop().call_later(limit.total_seconds(), it.stop, it, "time")
+    attempt.limit = limit
+    return asyncio.get_running_loop().call_later(limit.total_seconds(), attempt.stop, attempt, "time")
 
 
-def _reraise_close(raised: BaseException, it: Attempt) -> None:
+def _reraise_close(raised: BaseException, attempt: Attempt) -> None:
     """Raise a GeneratorExit again with which Python closes a coroutine that has no running task."""
-    if isinstance(raised, GeneratorExit) and (it.task is None or not _is_current(it.task)):
+    if isinstance(raised, GeneratorExit) and (attempt.task is None or not _is_current(attempt.task)):
         raise raised
 
 
@@ -237,17 +241,17 @@ def _is_current(task: "asyncio.Task[None]") -> bool:
         return False
 
 
-async def _after(hook: Hook, context: dict[Any, Any], it: Attempt) -> None:
+async def _after(hook: Hook, context: dict[Any, Any], attempt: Attempt) -> None:
     """Call the hook after an attempt; its failure does not change the outcome."""
     try:
         await hook(context)
     except BaseException as raised:  # noqa: BLE001  a hook cannot end the worker either
-        _reraise_close(raised, it)
+        _reraise_close(raised, attempt)
         emit(_JOB_HOOK_FAILED, error=type(raised).__name__)
 
 
 def _conclude(
-    it: Attempt,
+    attempt: Attempt,
     envelope: Envelope,
     handlers: Handlers,
     outcome: Outcome,
@@ -255,21 +259,21 @@ def _conclude(
     error: BaseException | None,
     value: object = None,
 ) -> AttemptResult:
-    emit(_ENDED[outcome.kind], **_log_fields(error, it.claim))
-    life = handlers.keep(envelope.kind)
-    return _attempt_result(outcome, _result(value, it.claim, envelope, outcome, life), life)
+    emit(_ENDED[outcome.kind], **_log_fields(error, attempt.claim))
+    life = handlers.result_life(envelope.kind)
+    return _attempt_result(outcome, _result(value, attempt.claim, envelope, outcome, life), life)
 
 
-def _decide(error: BaseException, it: Attempt, envelope: Envelope, handlers: Handlers) -> Outcome:
-    claim = it.claim
+def _decide(error: BaseException, attempt: Attempt, envelope: Envelope, handlers: Handlers) -> Outcome:
+    claim = attempt.claim
     left = None if envelope.expires_ms is None else envelope.expires_ms - claim.claimed_ms
     decided = partial(
-        decide,
+        decide_outcome,
         attempt=claim.attempt,
         age=timedelta(milliseconds=max(0, claim.claimed_ms - envelope.since_ms)),
         policy=handlers.policies.get(envelope.kind, handlers.default),
-        effect_begun=it.effect.begun,
-        stopped=it.stopped is not None,
+        effect_begun=attempt.effect.begun,
+        stopped=attempt.stopped is not None,
         left=None if left is None else timedelta(milliseconds=left),
     )
     try:
@@ -279,7 +283,7 @@ def _decide(error: BaseException, it: Attempt, envelope: Envelope, handlers: Han
 
 
 def _attempt_result(outcome: Outcome, result: bytes = b"", life: timedelta = timedelta(0)) -> AttemptResult:
-    return AttemptResult(outcome, note(outcome) if outcome.why else result, life)
+    return AttemptResult(outcome, parking_note(outcome) if outcome.why else result, life)
 
 
 def _context(handlers: Handlers, claim: Claim, envelope: Envelope) -> dict[Any, Any]:

@@ -16,7 +16,7 @@ from producers.link.sync import open_client
 _ANSWER_SECONDS = 5
 
 
-def commands(url: str) -> ArqRedis:
+def open_redis(url: str) -> ArqRedis:
     """Return the client for arq's ``ctx["redis"]``; on a cluster a ``RedisCluster``, without arq's own methods."""
     if read_address(url).cluster:
         return cast("ArqRedis", connect(url, seconds=_ANSWER_SECONDS))
@@ -24,7 +24,7 @@ def commands(url: str) -> ArqRedis:
     return ArqRedis(pool)
 
 
-async def close(redis: ArqRedis) -> None:
+async def close_redis(redis: ArqRedis) -> None:
     """Close the client with all its connections."""
     if isinstance(redis, RedisCluster):
         await redis.aclose()
@@ -32,7 +32,7 @@ async def close(redis: ArqRedis) -> None:
         await redis.aclose(close_connection_pool=True)
 
 
-def renewal(url: str, tag: str = "") -> BlockingRedis:
+def open_renewal_client(url: str, tag: str = "") -> BlockingRedis:
     """Return a synchronous client for the renewal thread, to be used within a deadline."""
     client, _ = open_client(read_address(url), tag)
     return client

@@ -23,12 +23,12 @@ from producers.keys import LaneKeys
 from producers.link import Argument, Link
 from producers.link.script import Script
 from worker.engine.schedule import Schedule
-from worker.engine.store import script
+from worker.engine.store import engine_script
 from worker.events import emit, event
 
 _CLOCK_FAILED = event("clock.failed")
 
-_ASK_AGAIN = timedelta(seconds=1)
+_RETRY = timedelta(seconds=1)
 _LONGEST_WAIT = timedelta(minutes=1)
 _AHEAD = timedelta(hours=1)
 """Same as in tick.lua."""
@@ -62,7 +62,7 @@ class Clock:
     def __init__(self, link: Link, crons: Sequence[Cron]) -> None:
         self._link = link
         self._crons = crons
-        self._tick = Script(script("tick"))
+        self._tick = Script(engine_script("tick"))
 
     async def run(self) -> None:
         """Run all crons until cancelled. While Redis is away, ticks wait: they are still due when it is back.
@@ -70,10 +70,10 @@ class Clock:
         A cron that fails for another reason is restarted alone; the others continue.
         """
         await asyncio.gather(
-            *(background.keep(f"cron {cron.name}", partial(self._keep, cron)) for cron in self._crons)
+            *(background.keep(f"cron {cron.name}", partial(self._run_cron, cron)) for cron in self._crons)
         )
 
-    async def ask(self, cron: Cron, tick: datetime) -> int:
+    async def request_tick(self, cron: Cron, tick: datetime) -> int:
         """Request one due tick.
 
         Returns:
@@ -102,7 +102,7 @@ class Clock:
         except (ValueError, OverflowError, OSError):
             return None
 
-    async def _keep(self, cron: Cron) -> None:
+    async def _run_cron(self, cron: Cron) -> None:
         since, well = None, True
         while True:
             try:
@@ -113,7 +113,7 @@ class Clock:
             except (RedisError, OSError) as error:
                 if well:
                     emit(_CLOCK_FAILED, cron=cron.name, error=type(error).__name__)
-                well, wait = False, _ASK_AGAIN
+                well, wait = False, _RETRY
             await asyncio.sleep(wait.total_seconds())
 
     async def _step(self, cron: Cron, since: datetime, now: datetime) -> timedelta:
@@ -122,6 +122,6 @@ class Clock:
         due = cron.schedule.next_after(since if last is None or last > now + _AHEAD else last)
         if due > now:
             return min(due - now, _LONGEST_WAIT)
-        if await self.ask(cron, cron.schedule.last_until(now)) < 0:
-            return _ASK_AGAIN
+        if await self.request_tick(cron, cron.schedule.last_until(now)) < 0:
+            return _RETRY
         return timedelta(0)

@@ -18,7 +18,7 @@ _MISSED_BEATS = 5
 """Number of missed heartbeats after which a worker is no longer listed."""
 
 
-def report(
+def send_heartbeat(
     redis: Redis, worker_id: str, lanes: Iterable[Lane], data: Mapping[str, DataSet], *, every: timedelta
 ) -> None:
     """Send the heartbeat of each lane group, with Redis's time, and read its number of unfinished jobs."""
@@ -44,7 +44,7 @@ def report(
         raise fault
 
 
-def retract(redis: Redis, worker_id: str, lanes: Iterable[Lane]) -> None:
+def remove_heartbeat(redis: Redis, worker_id: str, lanes: Iterable[Lane]) -> None:
     """Remove the heartbeat of a worker that has shut down properly."""
     for members in _groups(lanes):
         keys = members[0].keys

@@ -18,7 +18,7 @@ from producers.keys import LaneKeys
 from producers.link.deadline import deadline
 from producers.rights import missing_right
 from worker.engine.lane import Claim
-from worker.engine.store import milliseconds, script
+from worker.engine.store import engine_script, milliseconds
 from worker.events import emit, event
 
 _REDIS_REFUSED = event("redis.refused")
@@ -63,7 +63,7 @@ class Renewal:
         self._on_cancelled = on_cancelled
         self._report = report
         self._retract = retract
-        self._renew = redis.register_script(script("renew"))
+        self._renew = redis.register_script(engine_script("renew"))
         self._logged_right = ""
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="lease-renewal", daemon=True)

@@ -167,7 +167,7 @@ _REASON_LIMIT = 4000
 """Largest number of characters of a stored reason."""
 
 
-def decide(  # noqa: PLR0911  one return per row of the table above
+def decide_outcome(  # noqa: PLR0911  one return per row of the table above
     error: BaseException | None,
     *,
     attempt: int,

@@ -26,18 +26,18 @@ from worker.events import emit, event
 
 _LANE_UNPARKED = event("lane.unparked")
 
-_LOOK_SECONDS = 60.0
-_ASK_AGAIN_SECONDS = 1.0
+_INTERVAL_SECONDS = 60.0
+_RETRY_SECONDS = 1.0
 
 Release = Callable[[Lane, Mapping[str, int]], Awaitable[int]]
 
 
-def note(outcome: Outcome) -> bytes:
+def parking_note(outcome: Outcome) -> bytes:
     """Return the note stored with a parked job."""
     return orjson.dumps({"why": outcome.why, "needs": outcome.needs, "reason": outcome.reason})
 
 
-def abilities(functions: Mapping[str, object]) -> dict[str, int]:
+def known_versions(functions: Mapping[str, object]) -> dict[str, int]:
     """Return the newest version that a worker knows of each kind's payload, and of the envelope.
 
     Args:
@@ -63,24 +63,24 @@ class Parking:
         freed: Callable[[Lane], None],
     ) -> None:
         self._lanes = lanes
-        self._abilities = abilities(functions)
+        self._abilities = known_versions(functions)
         self._release = release
         self._freed = freed
-        self._look_now = asyncio.Event()
+        self._release_early = asyncio.Event()
 
-    def look_again(self) -> None:
+    def release_now(self) -> None:
         """Start the next round now: while Redis was away, other workers may have parked jobs."""
-        self._look_now.set()
+        self._release_early.set()
 
     async def run(self) -> None:
         """Release jobs every minute until cancelled. If Redis is away, retry; the pump logs that fault."""
         while True:
-            self._look_now.clear()
+            self._release_early.clear()
             succeeded = [await self._release_jobs(lane) for lane in self._lanes]
-            pause = _LOOK_SECONDS if all(succeeded) else _ASK_AGAIN_SECONDS
+            pause = _INTERVAL_SECONDS if all(succeeded) else _RETRY_SECONDS
             with suppress(TimeoutError):
                 async with asyncio.timeout(pause):
-                    await self._look_now.wait()
+                    await self._release_early.wait()
 
     async def _release_jobs(self, lane: Lane) -> bool:
         """Release a lane's jobs and return True if Redis responded."""

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable
 from datetime import timedelta
 from functools import partial
 
-from worker.engine.attempt import Attempt, AttemptResult, Handlers, Stop, conclude, run
+from worker.engine.attempt import Attempt, AttemptResult, Handlers, Stop, conclude_attempt, run_attempt
 from worker.engine.lane import Claim, Completion, Lane
 from worker.engine.outcome import Outcome, TimedOut, plain_text
 from worker.events import emit, event
@@ -74,59 +74,59 @@ class Runner:
     @property
     def tasks(self) -> "list[asyncio.Task[None]]":
         """The tasks of all attempts, including attempts that were given up and have not ended."""
-        return [it.task for it in self._attempts.values() if it.task]
+        return [attempt.task for attempt in self._attempts.values() if attempt.task]
 
     def start(self, lane: Lane, claim: Claim) -> None:
         """Start an attempt; if an older one of the same job still runs here, after its end."""
-        it = self._prepare(lane, claim)
-        it.older = self._newest.get(claim.id)
+        attempt = self._prepare(lane, claim)
+        attempt.older = self._newest.get(claim.id)
         lane.running.add(claim)
-        self._attempts[claim] = self._newest[claim.id] = it
-        it.task = self._loop.create_task(self._run(it))
-        it.task.add_done_callback(partial(self._when_over, it))
+        self._attempts[claim] = self._newest[claim.id] = attempt
+        attempt.task = self._loop.create_task(self._run(attempt))
+        attempt.task.add_done_callback(partial(self._when_over, attempt))
 
-    def stop(self, it: Attempt, reason: Stop) -> None:
+    def stop(self, attempt: Attempt, reason: Stop) -> None:
         """Cancel an attempt, and give it up if it does not end; the first reason is kept."""
-        if it.stopped or it.task is None or it.task.done():
+        if attempt.stopped or attempt.task is None or attempt.task.done():
             return
-        it.stopped = reason
-        it.task.cancel()
-        self._loop.call_later(STOP_SECONDS, self._give_up, it)
+        attempt.stopped = reason
+        attempt.task.cancel()
+        self._loop.call_later(STOP_SECONDS, self._give_up, attempt)
 
     def stop_all(self) -> None:
         """Stop all attempts; their jobs return to the queue uncharged."""
         if self._attempts:
             emit(_WORKER_HANDED_BACK, running=len(self._attempts))
-        for it in list(self._attempts.values()):
-            self.stop(it, "shutdown")
+        for attempt in list(self._attempts.values()):
+            self.stop(attempt, "shutdown")
 
     def stop_lost(self, claims: Iterable[Claim]) -> None:
         """Stop the attempts whose lease was lost."""
-        for it in self._unstopped(claims):
-            emit(_JOB_LEASE_LOST, job_id=it.claim.id)
-            self.stop(it, "lost")
+        for attempt in self._unstopped(claims):
+            emit(_JOB_LEASE_LOST, job_id=attempt.claim.id)
+            self.stop(attempt, "lost")
 
     def stop_cancelled(self, claims: Iterable[Claim]) -> None:
         """Stop the attempts of cancelled jobs."""
-        for it in self._unstopped(claims):
-            self.stop(it, "cancelled")
+        for attempt in self._unstopped(claims):
+            self.stop(attempt, "cancelled")
 
     def stop_wedged(self, claims: Iterable[Claim], limit: timedelta) -> None:
         """Stop the attempts that ran longer than the worker's limit."""
-        for it in self._unstopped(claims):
-            emit(_JOB_WEDGED, job_id=it.claim.id, seconds=limit.total_seconds())
-            it.limit = limit
-            self.stop(it, "time")
+        for attempt in self._unstopped(claims):
+            emit(_JOB_WEDGED, job_id=attempt.claim.id, seconds=limit.total_seconds())
+            attempt.limit = limit
+            self.stop(attempt, "time")
 
     def _unstopped(self, claims: Iterable[Claim]) -> list[Attempt]:
-        return [it for claim in claims if (it := self._attempts.get(claim)) and not it.stopped]
+        return [attempt for claim in claims if (attempt := self._attempts.get(claim)) and not attempt.stopped]
 
-    async def _run(self, it: Attempt) -> None:
-        if it.older is None or await self._has_ended(it.older):
-            ended = await run(it, self._handlers)
+    async def _run(self, attempt: Attempt) -> None:
+        if attempt.older is None or await self._has_ended(attempt.older):
+            ended = await run_attempt(attempt, self._handlers)
         else:
-            ended = conclude(it, self._handlers, StillRunning())
-        self._settle(it, ended)
+            ended = conclude_attempt(attempt, self._handlers, StillRunning())
+        self._settle(attempt, ended)
 
     async def _has_ended(self, older: Attempt) -> bool:
         """Stop an older attempt and return True if it has ended."""
@@ -137,38 +137,40 @@ class Runner:
             await asyncio.wait([older.task], timeout=STOP_SECONDS)
         return not older.runs
 
-    def _settle(self, it: Attempt, ended: AttemptResult) -> None:
+    def _settle(self, attempt: Attempt, ended: AttemptResult) -> None:
         """Free the slot and pass the outcome on; a second call does nothing."""
-        if it.over:
+        if attempt.over:
             return
-        it.over = True
-        outcome = ended.outcome if it.stopped is None else _outcome_if_cancelled(it, ended.outcome)
-        it.lane.running.discard(it.claim)
+        attempt.over = True
+        outcome = ended.outcome if attempt.stopped is None else _outcome_if_cancelled(attempt, ended.outcome)
+        attempt.lane.running.discard(attempt.claim)
         self._settled(outcome)
         result = ended.result if outcome is ended.outcome else b""
         reason = plain_text(outcome.reason) if outcome.reason else ""
-        it.lane.ended.append(Completion(it.claim, outcome.kind, outcome.delay, result, ended.life, reason))
+        attempt.lane.ended.append(
+            Completion(attempt.claim, outcome.kind, outcome.delay, result, ended.life, reason)
+        )
 
-    def _give_up(self, it: Attempt) -> None:
-        if it.task is None or it.task.done():
+    def _give_up(self, attempt: Attempt) -> None:
+        if attempt.task is None or attempt.task.done():
             return
-        emit(_JOB_UNSTOPPABLE, job_id=it.claim.id, lane=it.lane.name, stopped=it.stopped)
-        it.task.cancel()
-        self._settle(it, self._ended_for(it, TimedOut(it.limit, stopped=False)))
-        self._slot_free(it.lane)
+        emit(_JOB_UNSTOPPABLE, job_id=attempt.claim.id, lane=attempt.lane.name, stopped=attempt.stopped)
+        attempt.task.cancel()
+        self._settle(attempt, self._ended_for(attempt, TimedOut(attempt.limit, stopped=False)))
+        self._slot_free(attempt.lane)
 
-    def _over(self, it: Attempt, task: "asyncio.Task[None]") -> None:
-        del self._attempts[it.claim]
-        if self._newest.get(it.claim.id) is it:
-            del self._newest[it.claim.id]
-            if it.older is not None:
-                self._remember(it.older)
-        if not it.over:
+    def _over(self, attempt: Attempt, task: "asyncio.Task[None]") -> None:
+        del self._attempts[attempt.claim]
+        if self._newest.get(attempt.claim.id) is attempt:
+            del self._newest[attempt.claim.id]
+            if attempt.older is not None:
+                self._remember(attempt.older)
+        if not attempt.over:
             fault = None if task.cancelled() else task.exception()
-            self._settle(it, self._ended_for(it, fault or asyncio.CancelledError()))
-        elif it.stopped and not task.cancelled():
+            self._settle(attempt, self._ended_for(attempt, fault or asyncio.CancelledError()))
+        elif attempt.stopped and not task.cancelled():
             task.exception()  # retrieve it, or asyncio logs it: the attempt was given up and has its outcome
-        self._slot_free(it.lane)
+        self._slot_free(attempt.lane)
 
     def _remember(self, older: Attempt | None) -> None:
         """Remember an older attempt that still runs, so that the job's next attempt waits for it."""
@@ -177,17 +179,17 @@ class Runner:
         if older is not None:
             self._newest[older.claim.id] = older
 
-    def _ended_for(self, it: Attempt, fault: BaseException) -> AttemptResult:
+    def _ended_for(self, attempt: Attempt, fault: BaseException) -> AttemptResult:
         """Return the result of an attempt without a handler's outcome: deferred if stopped, else charged."""
-        if it.stopped and it.stopped != "time":
-            wait = timedelta(seconds=STOP_SECONDS) if it.began else timedelta(0)  # this process ends first
-            return AttemptResult(Outcome("defer+" if it.effect.begun else "defer", wait))
-        return conclude(it, self._handlers, it.meaning_of(fault))
+        if attempt.stopped and attempt.stopped != "time":
+            wait = timedelta(seconds=STOP_SECONDS) if attempt.began else timedelta(0)  # this process ends first
+            return AttemptResult(Outcome("defer+" if attempt.effect.begun else "defer", wait))
+        return conclude_attempt(attempt, self._handlers, attempt.meaning_of(fault))
 
 
-def _outcome_if_cancelled(it: Attempt, outcome: Outcome) -> Outcome:
+def _outcome_if_cancelled(attempt: Attempt, outcome: Outcome) -> Outcome:
     """Return "cancelled" in place of a return to the queue, for an attempt whose job was cancelled."""
-    if it.stopped != "cancelled":
+    if attempt.stopped != "cancelled":
         return outcome
     match outcome.kind:
         case "defer" | "park":

@@ -84,9 +84,8 @@ class Schedule:
             fired = self._plainly(today, self._times(from_time=start)) if plain else self._carefully(today)
             known = len(found)
             found += islice((one for one in fired if one > instant), 1)
-            if found and (
-                plain or known
-            ):  # near a clock change, the next date may have begun before this one ends
+            # near a clock change, the next date may begin before this one ends
+            if found and (plain or known):
                 return min(found)
         raise AssertionError("schedule: never fires, which its constructor must refuse")  # pragma: no cover
 

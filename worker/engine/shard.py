@@ -41,7 +41,7 @@ class Shard:
         await self.store.close()
 
 
-def parted(lanes: Sequence[Lane], url: str) -> list[tuple[str, list[Lane]]]:
+def group_lanes(lanes: Sequence[Lane], url: str) -> list[tuple[str, list[Lane]]]:
     """Return the lanes of each primary, with the hash tag by which it is found.
 
     Raises:
@@ -50,7 +50,8 @@ def parted(lanes: Sequence[Lane], url: str) -> list[tuple[str, list[Lane]]]:
     Example:
         >>> from producers.keys import LaneKeys
         >>> lanes = [Lane(LaneKeys(name), 1) for name in ("mail.urgent", "mail.bulk", "reports")]
-        >>> [(tag, [lane.name for lane in members]) for tag, members in parted(lanes, "cluster://127.0.0.1:7000")]
+        >>> groups = group_lanes(lanes, "cluster://127.0.0.1:7000")
+        >>> [(tag, [lane.name for lane in members]) for tag, members in groups]
         [('{mail}', ['mail.urgent', 'mail.bulk']), ('{reports}', ['reports'])]
     """
     if not read_address(url).cluster:

@@ -1,7 +1,7 @@
 """The slots that a worker's lanes share under a ceiling: a free slot goes to the lane furthest below its share.
 
 So a flood in one lane delays another lane's job by at most one job: when the next job ends, an empty lane comes
-first. :func:`share` decides; a :class:`SharedSlots` has the lanes of one worker, also of several pumps.
+first. :func:`share_slots` decides; a :class:`SharedSlots` has the lanes of one worker, also of several pumps.
 """
 
 import math
@@ -26,14 +26,15 @@ class SlotRequest:
     weight: int = 1
 
 
-def share(room: int, asking: Sequence[SlotRequest]) -> list[int]:
+def share_slots(room: int, asking: Sequence[SlotRequest]) -> list[int]:
     """Return the number of free slots for each lane. Each slot goes to the lane with the least running / weight.
 
     Args:
         room: free slots under the ceiling; below 1, all lanes get 0.
         asking: the lanes; of equal lanes the first comes first.
 
-    >>> share(3, [SlotRequest(running=4, most=9), SlotRequest(running=2, most=9), SlotRequest(running=0, most=1)])
+    >>> requests = [SlotRequest(running=4, most=9), SlotRequest(running=2, most=9), SlotRequest(running=0, most=1)]
+    >>> share_slots(3, requests)
     [0, 2, 1]
     """
     given = [0] * len(asking)
@@ -89,6 +90,6 @@ class SharedSlots:
             return [min(lane.free, (lane.slots + 1) // 2) if lane.can_claim else 0 for lane in lanes]
         able = [lane.free if lane.can_claim and lane.rest_until <= now else 0 for lane in self._lanes]
         asking = [SlotRequest(lane.taken, most, lane.weight) for lane, most in zip(self._lanes, able, strict=True)]
-        given = share(min(int(self.room), (self._most + 1) // 2), asking)
+        given = share_slots(min(int(self.room), (self._most + 1) // 2), asking)
         by_name = dict(zip((lane.name for lane in self._lanes), given, strict=True))
         return [by_name[lane.name] for lane in lanes]

@@ -37,7 +37,7 @@ _PAGE = 1000
 Call = tuple[Script, list[str], list[Argument]]
 
 
-def script(name: str) -> str:
+def engine_script(name: str) -> str:
     """Return the source of one of the engine's scripts."""
     return read_script(Path(__file__).parent / "scripts", name)
 
@@ -97,12 +97,12 @@ class JobStore:
         self._worker_id = worker_id
         self._lease_ms = milliseconds(lease)
         self._crash_limit = crash_limit
-        self._claim = Script(script("claim"))
-        self._dataset = Script(script("dataset"))
-        self._finish = Script(script("finish"))
-        self._return_strays = Script(script("return_strays"))
-        self._progress = Script(script("progress"))
-        self._release_parked = Script(script("release_parked"))
+        self._claim = Script(engine_script("claim"))
+        self._dataset = Script(engine_script("dataset"))
+        self._finish = Script(engine_script("finish"))
+        self._return_strays = Script(engine_script("return_strays"))
+        self._progress = Script(engine_script("progress"))
+        self._release_parked = Script(engine_script("release_parked"))
         self._numbers = count(1)
         self._strays = UnansweredClaims(lease.total_seconds())
 
@@ -122,7 +122,7 @@ class JobStore:
         if self._must_declare:
             await self._declare()
         number = next(self._numbers)
-        strays = self._strays.due(asyncio.get_running_loop().time())
+        strays = self._strays.lanes_due(asyncio.get_running_loop().time())
         calls = [(self._finish, *self._finish_call(lane, ended)) for lane, ended in endings]
         calls += [(self._return_strays, *self._strays_call(lane)) for lane in strays]
         calls += [(self._claim, *self._claim_call(lane, count, number)) for lane, count in wanted]
@@ -131,7 +131,7 @@ class JobStore:
         except (RedisError, TimeoutError, OSError):
             self._strays.add(number, [lane for lane, _ in wanted])
             raise
-        self._strays.answered(asyncio.get_running_loop().time())
+        self._strays.note_reply(asyncio.get_running_loop().time())
         finished, claimed = replies[: len(endings)], replies[len(endings) + len(strays) :]
         turn = _read(endings, wanted, finished, claimed, self._claimant(number))
         self._must_declare |= turn.is_other_data

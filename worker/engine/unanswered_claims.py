@@ -41,7 +41,7 @@ class UnansweredClaims:
         self.lanes |= {lane.name: lane for lane in lanes}
         self.until, self.next_look = math.inf, -math.inf
 
-    def due(self, now: float) -> list[Lane]:
+    def lanes_due(self, now: float) -> list[Lane]:
         """Return the lanes in which to search for their leases now."""
         if not self.ranges or now < self.next_look:
             return []
@@ -51,6 +51,6 @@ class UnansweredClaims:
         self.next_look = now + _AGAIN_SECONDS
         return list(self.lanes.values())
 
-    def answered(self, now: float) -> None:
+    def note_reply(self, now: float) -> None:
         """Note a reply of Redis, which limits the search for late claims."""
         self.until = min(self.until, now + self.seconds)

@@ -79,7 +79,9 @@ class Wake:
                 else:
                     emit(_WAKE_INTERRUPTED, error=type(error).__name__)
                     self._listener.drop()
-                await asyncio.sleep(pause(failures, longest=_LONGEST_PAUSE_REFUSED if right else _LONGEST_PAUSE))
+                await asyncio.sleep(
+                    jittered_pause(failures, longest=_LONGEST_PAUSE_REFUSED if right else _LONGEST_PAUSE)
+                )
 
     async def _read_once(self) -> None:
         if not self._wanted:
@@ -137,12 +139,12 @@ class Wake:
         await self._listener.close()
 
 
-def pause(failures: int, *, longest: float) -> float:
+def jittered_pause(failures: int, *, longest: float) -> float:
     """Return the seconds until the next try: twice as many after each failure, with jitter.
 
-    >>> 0.1 <= pause(1, longest=2.0) <= 0.2
+    >>> 0.1 <= jittered_pause(1, longest=2.0) <= 0.2
     True
-    >>> 1.0 <= pause(99, longest=2.0) <= 2.0
+    >>> 1.0 <= jittered_pause(99, longest=2.0) <= 2.0
     True
     """
     seconds = min(longest, _PAUSE_SECONDS * 2.0 ** min(failures - 1, 20))

@@ -27,17 +27,17 @@ from worker.engine import connection, heartbeat
 from worker.engine.attempt import Attempt, Effect, Handlers
 from worker.engine.cron import Clock, Cron
 from worker.engine.dataset import DataSet
-from worker.engine.declared import declared
 from worker.engine.effect_marks import EffectMarks
 from worker.engine.exit_deadline import ExitDeadline, run_to_its_end
 from worker.engine.lane import Claim, Lane, LaneSlots
 from worker.engine.lease import Held, Renewal
+from worker.engine.limit_declarations import limit_declarations
 from worker.engine.outcome import Outcome
 from worker.engine.parking import Parking
 from worker.engine.progress import Progress
 from worker.engine.pump import Pump
 from worker.engine.runner import Runner
-from worker.engine.shard import Shard, parted
+from worker.engine.shard import Shard, group_lanes
 from worker.engine.shared_slots import SharedSlots
 from worker.engine.store import JobStore
 from worker.engine.wake import Wake
@@ -132,7 +132,7 @@ class Worker(ArqWorker):
             )
         self.lanes = [Lane(LaneKeys(one.lane), one.slots, one.weight) for one in lanes]
         self._ceiling = SharedSlots(self.lanes, max_running)
-        self._declared = declared(self.lanes, limits, lane_limits)
+        self._declared = limit_declarations(self.lanes, limits, lane_limits)
         self.data = {lane.keys.tag: DataSet() for lane in self.lanes}
         self._grace = grace
         self._confirm_replicas = confirm_replicas
@@ -149,7 +149,7 @@ class Worker(ArqWorker):
             max_jobs=sum(lane.slots for lane in self.lanes),
             **arq_arguments,
         )
-        self._pool = connection.commands(redis_url)
+        self._pool = connection.open_redis(redis_url)
         self.runner = Runner(
             self._handlers(policies or {}),
             self.loop,
@@ -160,7 +160,7 @@ class Worker(ArqWorker):
         self._stop_attempt = self.runner.stop  # bound once, not for each attempt
         self.shards = [
             self._shard(redis_url, tag, lanes, lease=lease, crash_limit=crash_limit, crons=crons)
-            for tag, lanes in parted(self.lanes, redis_url)
+            for tag, lanes in group_lanes(self.lanes, redis_url)
         ]
         self._shard_of = {lane.name: shard for shard in self.shards for lane in shard.lanes}
         self._tools = {name: _tools(name, shard.store) for name, shard in self._shard_of.items()}
@@ -203,7 +203,7 @@ class Worker(ArqWorker):
         )
         wake = Wake(Link(url, tag), link, self._woken)
         renewal = Renewal(
-            connection.renewal(url, tag),
+            connection.open_renewal_client(url, tag),
             lease=lease,
             every=self._renew_every,
             held=partial(self._held, lanes),
@@ -214,7 +214,7 @@ class Worker(ArqWorker):
         )
         pump = Pump(lanes, store, wake, self.runner.start, self._ceiling)
         parking = Parking(lanes, self.functions, store.release_parked, self._freed)
-        pump.on_back = parking.look_again
+        pump.on_back = parking.release_now
         names = {lane.name for lane in lanes}
         clock = Clock(link, [cron for cron in crons if cron.lane in names])
         return Shard(lanes=lanes, store=store, wake=wake, pump=pump, renewal=renewal, clock=clock, parking=parking)
@@ -281,7 +281,7 @@ class Worker(ArqWorker):
             await self.on_shutdown(self.ctx)
         for shard in self.shards:
             await shard.close()
-        await connection.close(self.pool)
+        await connection.close_redis(self.pool)
         self._pool = None
 
     def _finished(self, shard: Shard) -> bool:
@@ -325,10 +325,10 @@ class Worker(ArqWorker):
         return held
 
     def _report(self, lanes: Sequence[Lane], redis: BlockingRedis) -> None:
-        heartbeat.report(redis, self.worker_id, lanes, self.data, every=self._renew_every)
+        heartbeat.send_heartbeat(redis, self.worker_id, lanes, self.data, every=self._renew_every)
 
     def _retract(self, lanes: Sequence[Lane], redis: BlockingRedis) -> None:
-        heartbeat.retract(redis, self.worker_id, lanes)
+        heartbeat.remove_heartbeat(redis, self.worker_id, lanes)
 
     def _in_loop(self, stop: Callable[[list[Claim]], None], claims: list[Claim]) -> None:
         self.loop.call_soon_threadsafe(partial(stop, claims))

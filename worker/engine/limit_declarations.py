@@ -8,7 +8,7 @@ from producers.limits.limits import Changes, declaration
 from worker.engine.lane import Lane
 
 
-def declared(
+def limit_declarations(
     lanes: Sequence[Lane], limits: Sequence[Limit], lane_limits: Mapping[str, LaneLimit] | None
 ) -> dict[LaneKeys, Changes]:
     """Return the changes to the limits of each group, keyed by one lane of the group; an empty list for no change.
