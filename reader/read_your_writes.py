@@ -17,12 +17,21 @@ _XID = re.compile(r"[0-9]{1,20}", re.ASCII)
 
 
 def transaction(header: str) -> int | None:
-    """The transaction id in an `If-Write-Visible` header; None when there is none, or nothing that is one.
+    """The transaction id in an `If-Write-Visible` header; None when there is none.
 
-    >>> transaction("748"), transaction("soon")
+    Raises:
+        ValueError: it is no transaction id, as of a client that sends `undefined`; what it wants is not known.
+
+    >>> transaction("748"), transaction("")
     (748, None)
     """
-    return int(header) if _XID.fullmatch(header.strip()) else None
+    if not header.strip():
+        return None
+    if not _XID.fullmatch(header.strip()):
+        raise ValueError(
+            "If-Write-Visible: is no transaction id; send the digits of pg_current_xact_id(), or no header."
+        )
+    return int(header)
 
 
 def is_visible(xid: int, snapshot: str) -> bool:

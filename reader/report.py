@@ -95,9 +95,15 @@ class ReportResponder:
         if found is None:
             return problem.unauthorised(token_given=False)
         accepted = request.header("accept-encoding")
+        plain = _states_nothing(request)
+        if not plain:
+            try:
+                transaction(request.header("if-write-visible"))
+            except ValueError as error:
+                return problem.bad_request(str(error))
         key = self._store.key(report, day)
         return ReportRequest(
-            *(request, report, scope, day, found.token, key, accepted, choose(accepted), _states_nothing(request)),
+            *(request, report, scope, day, found.token, key, accepted, choose(accepted), plain),
             cookie=found.cookie,
             passed_over=found.passed_over,
         )

@@ -133,7 +133,7 @@ async def test_a_bound_that_is_not_met_in_time_is_refused(reader: Reader, redis:
 
 
 @pytest.mark.parametrize(
-    ("written", "status"), [("699", 200), ("700", 503), ("soon", 200), ("99999999999999999999999", 200)]
+    ("written", "status"), [("699", 200), ("700", 503), ("soon", 400), ("99999999999999999999999", 400)]
 )
 async def test_a_writer_sees_their_own_write_or_a_refusal(
     reader: Reader, redis: Redis, written: str, status: int

@@ -16,7 +16,7 @@ from tests.boards import Shop, shop
 from worker.reports.refresh import refresh_board
 
 WANTED = "momentus:{reports}:wanted:default:sales"
-Ask = Callable[[int], Awaitable[Response]]
+Ask = Callable[[int | str], Awaitable[Response]]
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ async def reader_of(url: str) -> AsyncIterator[Ask]:
     store = StoredReports(connection, tenant="default")
     reader = Reader(store, ReportResponder(store, None))
 
-    async def ask(written: int) -> Response:
+    async def ask(written: int | str) -> Response:
         fields = HeaderList([("if-write-visible", str(written))])
         return await reader.answer(Request("GET", "/v1/reports/sales/1", fields=fields))
 
@@ -122,3 +122,15 @@ async def test_a_write_that_is_not_committed_is_not_seen(database: str, valkey_u
             assert (await ask(written)).status == 503
         await it.prober.look()
         assert (await ask(written)).status == 200
+
+
+@pytest.mark.parametrize("said", ["undefined", "null", "-1", '"748"', "748, 749", "0x2ec", "9" * 21])
+async def test_what_is_no_transaction_is_refused_and_not_taken_for_a_read_without_condition(
+    database: str, valkey_url: str, said: str
+) -> None:
+    async with shop(database, valkey_url) as it, reader_of(valkey_url) as ask:
+        await refresh_board(it.refresher, it.refresher.boards["shop"])
+        assert (await ask("")).status == 200
+        answer = await ask(said)
+        assert answer.status == 400
+        assert b"If-Write-Visible: is no transaction id" in answer.body
