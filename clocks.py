@@ -1,8 +1,8 @@
-"""Other machines' clocks, as this process knows them: asked now and then, and counted on by its own running time.
+"""Clocks of other machines: read now and then, and extrapolated by this process's running time.
 
-Nobody can set the running time, so that what is known of another clock stays right when this machine's clock is
-set, and an answer that does not fit the ones before tells that the other clock was. For ``worker``, ``reader`` and
-``ops``; whoever asks does so where its connections are.
+The running time cannot be set. So an earlier reading of another clock stays right when this machine's clock is
+set, and a reading that does not fit the earlier ones shows that the other clock was set. For ``worker``,
+``reader`` and ``ops``; the caller reads the clock over its own connection.
 """
 
 import time
@@ -12,40 +12,40 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 SET_US: Final = 1_000_000
-"""Clocks that differ by less are taken for one clock that is slewed; by more, somebody has set one."""
+"""A smaller difference is taken for one clock that is slewed; a greater one means that a clock was set."""
 BOUND: Final = timedelta(seconds=30)
-"""Where no setting says how far clocks may be apart."""
+"""The allowed difference between clocks, without a setting."""
 _KEPT: Final = 8
 _DRIFT_PPM: Final = 500
-"""How much faster or slower two clocks may go: the most by which the kernel lets a time server slew one."""
+"""The greatest difference in speed of two clocks: the kernel lets a time server slew a clock by at most this."""
 _SLACK_US: Final = 20_000
 _EPOCH: Final = datetime.fromtimestamp(0, UTC)
 RUNNING: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
-"""Goes on while the machine is suspended, where the system has such a clock (Linux)."""
+"""A clock that also counts while the machine is suspended, if the system has one (Linux)."""
 
 
 def running_us() -> int:
-    """Microseconds since some instant, by the clock that nobody sets."""
+    """Return microseconds since some instant, by the clock that cannot be set."""
     return time.clock_gettime_ns(RUNNING) // 1000
 
 
 def wall_us() -> int:
-    """Microseconds since 1970 by this machine's own clock."""
+    """Return microseconds since 1970 by this machine's own clock."""
     return time.time_ns() // 1000
 
 
 def moment(us: int) -> datetime:
-    """Microseconds since 1970 as an aware datetime."""
+    """Return microseconds since 1970 as an aware datetime."""
     return _EPOCH + timedelta(microseconds=us)
 
 
 @dataclass(frozen=True, slots=True)
 class ClockReading:
-    """One answer of another clock.
+    """One reading of another clock.
 
     Attributes:
         said_us: microseconds since 1970 by that clock.
-        asked_us, heard_us: the running time before the question and after the answer.
+        asked_us, heard_us: the running time before the request and after the response.
     """
 
     said_us: int
@@ -54,17 +54,17 @@ class ClockReading:
 
     @property
     def ahead_us(self) -> int:
-        """That clock less the running time, as if it had answered in the middle."""
+        """That clock less the running time, as if it had been read in the middle."""
         return self.said_us - (self.asked_us + self.heard_us) // 2
 
     @property
     def error_us(self) -> int:
-        """By how much that may be wrong."""
+        """Greatest error of `ahead_us`."""
         return (self.heard_us - self.asked_us + 1) // 2
 
 
 class ServerClock:
-    """Knows another machine's clock by the tightest of its latest answers.
+    """Estimate of another machine's clock, from the tightest of its latest readings.
 
     Example:
         >>> clock = ServerClock()
@@ -82,20 +82,20 @@ class ServerClock:
 
     @property
     def ahead_us(self) -> int | None:
-        """That clock less the running time; None while it has not answered."""
+        """That clock less the running time; None before the first reading."""
         return None if self._best is None else self._best.ahead_us
 
     @property
     def error_us(self) -> int:
-        """By how much `ahead_us` may be wrong, for what is known."""
+        """Greatest known error of `ahead_us`."""
         return 0 if self._best is None else self._best.error_us
 
     def now_us(self) -> int | None:
-        """What that clock says now; None while it has not answered."""
+        """Return the time of that clock now; None before the first reading."""
         return None if self._best is None else running_us() + self._best.ahead_us
 
     def note(self, reading: ClockReading) -> int:
-        """Take note of an answer; says by how much the clock was set since, 0 if it was not."""
+        """Add a reading; return by how much the clock was set since the last one, 0 if it was not."""
         before, step = self._best, 0
         if before is not None and not _agree(before, reading):
             self._readings.clear()
@@ -106,7 +106,7 @@ class ServerClock:
 
 
 def _agree(before: ClockReading, after: ClockReading) -> bool:
-    """Whether both may be answers of one clock that nobody has set."""
+    """Return True if both may be readings of one clock that was not set between them."""
     allowed = before.error_us + after.error_us + _drift(before, after) + _SLACK_US
     return abs(after.ahead_us - before.ahead_us) <= allowed
 

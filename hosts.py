@@ -1,8 +1,8 @@
-"""The names under which a server of this machine may be asked (`Host`, RFC 9110, 7.2).
+"""Host names that a server of this machine accepts (`Host`, RFC 9110, 7.2).
 
-A page of the web may have its own name point at 127.0.0.1 and then read, as its own, what answers there (DNS
-rebinding). Such a request carries the page's name; so a server that answers to the names of this machine alone
-is safe from it. Only the name is compared, not the port: a proxy or a container may have changed that.
+A web page may have its own name resolve to 127.0.0.1 and then read the responses of a server there as its own (DNS
+rebinding). Such a request carries the page's name, so a server that accepts only the names of this machine is
+safe. Only the name is compared, not the port: a proxy or a container may have changed the port.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]{0,5})?", re.ASCII)
 
 
 class AllowedHosts:
-    """The names of this machine, and others that were listed.
+    """The names of this machine, and other listed names.
 
     Args:
-        listed: names or addresses without a port; of IPv6 with its brackets.
+        listed: names or addresses without a port; IPv6 addresses with brackets.
 
     Example:
         >>> hosts = AllowedHosts(["Reports.example"])
@@ -30,12 +30,12 @@ class AllowedHosts:
         self._listed = frozenset(map(_name, listed))
 
     def allows(self, host: str) -> bool:
-        """Whether a request with this `Host` may be answered; without one it may not."""
+        """Return True if a request with this `Host` is allowed; an empty one is not."""
         name = _name(host)
         return name in self._listed or _THIS_MACHINE.fullmatch(name) is not None
 
 
 def _name(host: str) -> str:
-    """The name without its port and without the dot of the root, in lower case; "-" for what is none."""
+    """Return the name without port and final dot, in lower case; "-" for an invalid one."""
     found = _HOST.fullmatch(host.lower())
     return found[1].removesuffix(".") if found else "-"

@@ -1,4 +1,4 @@
-"""Writes the API reference of the client as HTML pages: ``./run docs api [FOLDER]``.
+"""API reference of the client, written as HTML pages: ``./run docs api [FOLDER]``.
 
 The pages are made from the wheel, so they show the names that a backend imports. A page holds the classes and
 functions of a module and what it exports; a module has a page if ``PAGES`` names it, the others are internal.
@@ -31,7 +31,7 @@ PAGES = (
     "momentus_client.sessions",
     "momentus_client.sessions.epochs_postgres",
 )
-"""The modules a backend may import from; docs/ names no other."""
+"""The modules that a backend may import from; docs/ names no other."""
 
 
 def write_reference(folder: Path) -> list[Path]:
@@ -70,14 +70,14 @@ def _version() -> str:
 
 
 def _with_exports(module: ModuleType) -> ModuleType:
-    """Give a module ``__all__`` by its exports, loaded; pdoc leaves out what is imported, or not loaded yet."""
+    """Set a module's ``__all__`` to its exports and load them; pdoc leaves out imported names otherwise."""
     exports = exported(inspect.getsource(module))
     module.__dict__.update({name: getattr(module, name) for name in exports}, __all__=exports)
     return module
 
 
 def exported(source: str) -> list[str]:
-    """List the public names of a module: its classes and functions, and what it imports in the form ``x as x``."""
+    """Return the public names of a module: its classes and functions, and its imports as ``x as x``."""
     tree = ast.parse(source)
     own = [
         node.name for node in tree.body if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)

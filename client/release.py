@@ -1,4 +1,4 @@
-"""Checks what a release must hold, before its tag is set: ``./run release --check``.
+"""Checks of a release before its tag is set: ``./run release --check``.
 
 A release is a commit whose version (``client/package/__init__.py``) is dated in CHANGELOG.md and is in the wheel
 that the commit builds, whose pinned packages are those of pyproject.toml, and whose tag is ``v<version>``. All
@@ -33,17 +33,17 @@ _RELEASE = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)")
 
 @dataclass(frozen=True)
 class ReleaseFacts:
-    """What the checks look at.
+    """The facts that the checks need.
 
     Args:
         version: ``__version__`` of the client.
         changelog: Text of CHANGELOG.md.
         project: The table ``project`` of pyproject.toml.
-        wheel: The wheel that this checkout builds, or why it builds none.
+        wheel: The wheel that this checkout builds, or the builder's error.
         status: Output of ``git status --porcelain``.
         tags: Each tag ``v...`` with the commit it names.
         head: The commit that is checked out.
-        stale_locks: What ``./run lock --check`` said, or nothing.
+        stale_locks: Output of ``./run lock --check``; empty if the locks are current.
         today: The date in UTC.
     """
 
@@ -62,13 +62,13 @@ Check = Callable[[ReleaseFacts], Iterator[str]]
 
 
 def check_version(facts: ReleaseFacts) -> Iterator[str]:
-    """The version is three numbers, as Semantic Versioning has it."""
+    """Yield a complaint unless the version is three numbers (Semantic Versioning)."""
     if not _RELEASE.fullmatch(facts.version):
-        yield f"{VERSION_FILE}: __version__ is not MAJOR.MINOR.PATCH ({facts.version!r})"
+        yield f"{VERSION_FILE}: __version__ is not MAJOR.MINOR.PATCH ({facts.version!r}); write three numbers"
 
 
 def check_changelog(facts: ReleaseFacts) -> Iterator[str]:
-    """The newest section below an empty `Unreleased` is this version's; it is dated and says something."""
+    """Yield complaints unless the newest section below an empty `Unreleased` is this version's, dated, filled."""
     sections = changelog_sections(facts.changelog)
     if not sections or sections[0].title != "Unreleased":
         yield "CHANGELOG.md: has no section [Unreleased] at its head; add one, empty"
@@ -89,7 +89,7 @@ def _check_section(section: "ChangelogSection", today: date) -> Iterator[str]:
     elif date.fromisoformat(dated[1]) > today:
         yield f"CHANGELOG.md: [{section.title}] is dated in the future ({dated[1]}); today is {today} (UTC)"
     if not section.text:
-        yield f"CHANGELOG.md: [{section.title}] is empty; say what users notice"
+        yield f"CHANGELOG.md: [{section.title}] is empty; write what users notice"
 
 
 def _is_date(text: str) -> bool:
@@ -102,7 +102,7 @@ def _is_date(text: str) -> bool:
 
 @dataclass(frozen=True)
 class ChangelogSection:
-    """A section of the changelog: the title in brackets, the rest of the heading, the text below but headings."""
+    """A section of the changelog: the title in brackets, the rest of the heading, the text without headings."""
 
     title: str
     rest: str
@@ -124,7 +124,7 @@ def _without_headings(text: str) -> str:
 
 
 def check_wheel(facts: ReleaseFacts) -> Iterator[str]:
-    """The wheel builds, and says of itself what pyproject.toml says."""
+    """Yield complaints unless the wheel builds, with the metadata of pyproject.toml."""
     if isinstance(facts.wheel, BrokenWheel):
         yield f"wheel: cannot be built: {facts.wheel}"
         return
@@ -144,7 +144,7 @@ def _check_metadata(wheel: Wheel, facts: ReleaseFacts) -> Iterator[str]:
     }
     for field, value in expected.items():
         if metadata[field] != value:
-            yield f"wheel: {field} is {metadata[field]!r}, pyproject.toml has {value!r}"
+            yield f"wheel: {field} is {metadata[field]!r}; pyproject.toml has {value!r}"
     if SpecifierSet(metadata["Requires-Python"] or "") != SpecifierSet(project["requires-python"]):
         yield f"wheel: Requires-Python is {metadata['Requires-Python']!r}, not {project['requires-python']!r}"
     needed = {Requirement(text) for text in metadata.get_all("Requires-Dist", [])}
@@ -155,14 +155,14 @@ def _check_metadata(wheel: Wheel, facts: ReleaseFacts) -> Iterator[str]:
 
 
 def check_tree(facts: ReleaseFacts) -> Iterator[str]:
-    """Everything is committed: what is released is what the tag names."""
+    """Yield a complaint unless everything is committed: the tag must name what is released."""
     if facts.status:
         names = ", ".join(line[3:] for line in facts.status.splitlines()[:5])
         yield f"git: not everything is committed ({names}); commit or remove it"
 
 
 def check_tag(facts: ReleaseFacts) -> Iterator[str]:
-    """The tag is free, or names this very commit; this commit is no other version."""
+    """Yield complaints unless the tag is free or names this commit, and this commit has no other version."""
     tag = f"v{facts.version}"
     if facts.tags.get(tag, facts.head) != facts.head:
         yield f"git: tag {tag} names another commit ({facts.tags[tag][:12]}); raise the version in {VERSION_FILE}"
@@ -172,7 +172,7 @@ def check_tag(facts: ReleaseFacts) -> Iterator[str]:
 
 
 def check_locks(facts: ReleaseFacts) -> Iterator[str]:
-    """The pinned packages are what pyproject.toml leads to."""
+    """Yield a complaint unless the pinned packages follow from pyproject.toml."""
     if facts.stale_locks:
         yield f"lock files: {facts.stale_locks}"
 
@@ -181,7 +181,7 @@ CHECKS: list[Check] = [check_version, check_changelog, check_wheel, check_tree, 
 
 
 def complaints(facts: ReleaseFacts) -> list[str]:
-    """List everything that forbids a release, in the order of the checks."""
+    """Return all complaints, in the order of the checks."""
     return [complaint for check in CHECKS for complaint in check(facts)]
 
 
@@ -213,7 +213,7 @@ def _built(root: Path, folder: Path) -> Wheel | BrokenWheel:
 
 
 def _tags(root: Path) -> dict[str, str]:
-    """Each tag with the commit it leads to; an annotated tag is followed."""
+    """Return each tag with its commit; an annotated tag is followed."""
     tags = _output(root, "git", "tag", "--list", "v[0-9]*").splitlines()
     return {tag: _output(root, "git", "rev-parse", f"{tag}^{{commit}}") for tag in tags}
 
@@ -233,7 +233,7 @@ def _lock_check(root: Path) -> str:
 def main(arguments: list[str]) -> int:
     """Print the complaints, or the command that sets the tag."""
     parser = argparse.ArgumentParser(prog="./run release", description="Check what a release must hold.")
-    parser.add_argument("--check", action="store_true", required=True, help="look only; nothing is changed")
+    parser.add_argument("--check", action="store_true", required=True, help="check only; change nothing")
     parser.parse_args(arguments)
     facts = read_facts(ROOT)
     found = complaints(facts)

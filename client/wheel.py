@@ -1,7 +1,7 @@
-"""Builds the client wheel of a checkout and reads it.
+"""Building and reading of the client wheel of a checkout.
 
-The wheel is what a backend gets, so whatever is said of the client (its version, its API reference) is read from a
-wheel that was built for the purpose, never from the folders of the checkout, whose names differ.
+A backend gets the wheel. So every statement about the client (its version, its API reference) is read from a wheel
+built for the purpose, never from the folders of the checkout, whose names differ.
 """
 
 import subprocess
@@ -16,7 +16,7 @@ PACKAGE = "momentus_client"
 
 
 class BrokenWheel(Exception):
-    """The wheel cannot be built; the text is what the builder said."""
+    """The wheel cannot be built; the text is the builder's output."""
 
 
 @dataclass(frozen=True)

@@ -1,1 +1,1 @@
-"""What runs a whole installation on one machine: servers, processes, an invented company, a mail sink."""
+"""A whole installation on one machine: servers, processes, an invented company, a mail sink."""

@@ -1,6 +1,6 @@
-"""Run a whole installation on this machine: ``python -m local demo|up``, or ``./run demo``, ``./run up``.
+"""Command line of an installation on this machine: ``python -m local demo|up``, or ``./run demo``, ``./run up``.
 
-Exit codes: 0 fine, 1 the demo found something wrong, 2 a wrong argument or setting, or a port that is taken.
+Exit codes: 0 success, 1 the demo found a fault, 2 a wrong argument or setting, or a port in use.
 Only this file reads the settings.
 """
 
@@ -18,11 +18,11 @@ from ops.arguments import number_between
 from settings import load_or_exit
 
 _SLOW_PROVIDER = (2.0, 3.0)
-"""Seconds that the demo's mail server takes for a mail."""
+"""Shortest and longest time that the demo's mail server takes for a mail, in seconds."""
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run one command; the exit code."""
+    """Run one command and return the exit code."""
     asked = _parser().parse_args(arguments)
     command: Callable[[argparse.Namespace], int] = asked.command
     return command(asked)
@@ -34,8 +34,8 @@ def _parser() -> argparse.ArgumentParser:
     about = "everything on this machine, with sample data, until Ctrl-C"
     demo = words.add_parser("demo", help=about, description=about, epilog="example: ./run demo --once")
     demo.set_defaults(command=_demo)
-    demo.add_argument("--once", action="store_true", help="end when the story is told")
-    demo.add_argument("--json", action="store_true", help="one JSON object on stdout; the story goes to stderr")
+    demo.add_argument("--once", action="store_true", help="end after the scenario")
+    demo.add_argument("--json", action="store_true", help="one JSON object on stdout; progress goes to stderr")
     demo.add_argument(
         "--scale",
         type=partial(number_between, lowest=0.01, highest=10),
@@ -49,7 +49,7 @@ def _parser() -> argparse.ArgumentParser:
         nargs=2,
         default=_SLOW_PROVIDER,
         metavar=("MIN", "MAX"),
-        help="how long the mail server takes for a mail (default 2 3, as the large providers do)",
+        help="seconds that the mail server takes for a mail (default 2 3, like the large providers)",
     )
     about = "all processes, with embedded servers where none is configured, until Ctrl-C"
     words.add_parser("up", help=about, description=about, epilog="example: ./run up").set_defaults(command=_up)
@@ -58,7 +58,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _demo(asked: argparse.Namespace) -> int:
     settings = load_or_exit()
-    open_reader = {"MOMENTUS_READER__ACCESS": "open"}  # invented people, on loopback
+    open_reader = {"MOMENTUS_READER__ACCESS": "open"}  # invented employees, on loopback
     plan = InstallationPlan(
         data_dir=settings.data_dir,
         redis_url=_revealed(settings.redis_url),

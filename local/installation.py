@@ -1,6 +1,6 @@
-"""A whole installation on one machine: which processes, in which order, and where they find each other.
+"""A whole installation on one machine: its processes, their order, and the addresses they use.
 
-What is configured is used; what is not is embedded. `./run up` and `./run demo` are two ways of running it,
+Configured servers are used; the others are embedded. `./run up` and `./run demo` are two ways to run it,
 the acceptance tests a third.
 
     Valkey, Postgres  ->  the mail sink  ->  the worker  ->  the reader  ->  the console
@@ -28,7 +28,7 @@ from producers.link.client import connect
 
 _RUNNING = "running.json"
 _GROUPS = (LaneKeys("mail.normal"), LaneKeys("reports"))
-"""A worker reports to the groups of its lanes: one for reports alone only to the second."""
+"""A worker sends heartbeats to the groups of its lanes: one for reports alone only to the second."""
 
 
 async def _leave_as_it_is(_dsn: str) -> None:
@@ -37,15 +37,15 @@ async def _leave_as_it_is(_dsn: str) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InstallationPlan:
-    """What is wanted, as plain values.
+    """The configuration of an installation, as plain values.
 
     Attributes:
-        data_dir: where embedded servers keep their data.
+        data_dir: data of the embedded servers.
         redis_url, postgres_dsn, mail_host: configured servers; None embeds one.
-        durable: whether embedded data must survive the machine's power.
-        grace: how long the worker may take to stop.
-        sink_delay: how long the embedded sink takes for each mail, shortest and longest, in seconds.
-        environment: for our own processes, beside what they need to find each other.
+        durable: embedded data must survive a power failure.
+        grace: longest time that the worker may take to stop.
+        sink_delay: time that the embedded sink takes for each mail, shortest and longest, in seconds.
+        environment: for this project's processes, beside the addresses that they need.
     """
 
     data_dir: Path
@@ -63,12 +63,12 @@ class InstallationPlan:
     sink_delay: tuple[float, float] = (0.0, 0.0)
     environment: Mapping[str, str] = field(default_factory=dict)
     before_worker: Callable[[str], Awaitable[None]] = field(default=_leave_as_it_is)
-    """Given the Postgres DSN, once Postgres runs: fills an embedded database."""
+    """Called with the Postgres DSN when Postgres runs; fills an embedded database."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Installation:
-    """What will run, and where it will be found."""
+    """The processes to run, and their addresses."""
 
     plan: InstallationPlan
     processes: list[Process]
@@ -77,7 +77,7 @@ class Installation:
 
     @property
     def links(self) -> Mapping[str, str]:
-        """Pages for people, by name."""
+        """Pages for users, by name."""
         plan = self.plan
         sink = {} if plan.mail_host else {"mails": f"http://127.0.0.1:{plan.sink_http_port}/"}
         return sink | {
@@ -88,16 +88,16 @@ class Installation:
 
 def _address(host: str) -> str:
     """Return the host as an address for a browser on this machine."""
-    if host in ("0.0.0.0", "::"):  # noqa: S104  read, not bound: a server that listens everywhere is here too
+    if host in ("0.0.0.0", "::"):  # noqa: S104  compared, not bound: a server on every address is on this machine too
         return "127.0.0.1"
     return f"[{host}]" if ":" in host else host
 
 
 def assemble_installation(plan: InstallationPlan) -> Installation:
-    """The processes of a plan.
+    """Return the processes of a plan.
 
     Raises:
-        EmbeddedError: no binary for a server, a directory that cannot be used, or a port that is taken.
+        EmbeddedError: no binary for a server, an unusable directory, or a port in use.
     """
     plan = _with_ports(plan)
     _require_ports(plan)
@@ -122,7 +122,7 @@ def assemble_installation(plan: InstallationPlan) -> Installation:
 
 
 def write_addresses(installation: Installation, folder: Path) -> Path:
-    """Leave word in the data directory, for the ops commands, of where the servers are; for its owner alone.
+    """Write the servers' addresses to the data directory, for the ops commands; readable by its owner alone.
 
     Raises:
         DataDirectoryError: the folder cannot be written.
@@ -140,7 +140,7 @@ def write_addresses(installation: Installation, folder: Path) -> Path:
 
 
 def worker_ready(redis_url: str) -> Callable[[int], Awaitable[bool]]:
-    """Ready once the worker of that process number has sent its heartbeat."""
+    """Return a check that the worker with a pid has sent its heartbeat."""
 
     async def ready(pid: int) -> bool:
         async with connect(redis_url) as redis:
@@ -222,6 +222,6 @@ def _console(plan: InstallationPlan, redis_url: str) -> Process:
 
 
 def remove_addresses(path: Path) -> None:
-    """Take the word back."""
+    """Remove the file of addresses."""
     with suppress(OSError):
         path.unlink()

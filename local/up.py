@@ -1,4 +1,4 @@
-"""`./run up`: every process on this machine, until Ctrl-C or SIGTERM. What is not configured is embedded.
+"""`./run up`: all processes on this machine, until Ctrl-C or SIGTERM; embeds the servers that are not configured.
 
 An embedded Postgres that is still empty gets an invented organisation, so that there is something to see;
 a configured one is never written to.
@@ -21,7 +21,7 @@ _SEED = 2026
 
 
 def up(plan: InstallationPlan) -> int:
-    """Run the plan; the exit code."""
+    """Run the plan and return the exit code."""
     if plan.postgres_dsn is None:
         plan = replace(plan, before_worker=_fill_if_empty)
     try:

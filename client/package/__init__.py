@@ -1,11 +1,11 @@
 """Client of Momentus Jobs: hand over mails and report refreshes, and share sessions between backends.
 
-- `momentus_client.jobs`: what can be sent: mails, attachments, templates, refreshes;
+- `momentus_client.jobs`: requests to send: mails, attachments, templates, refreshes;
 - `momentus_client.jobs.mail.seal`: keys that hide a mail's content from Redis;
-- `momentus_client.producers`: sends it, with and without asyncio;
+- `momentus_client.producers`: sends requests, with and without asyncio;
 - `momentus_client.producers.suppression`: the addresses that get no mail, and why;
 - `momentus_client.producers.testing`: producers for the tests of a backend, without Redis;
-- `momentus_client.sessions`: who is logged in, known to every backend server;
+- `momentus_client.sessions`: logged-in users, shared by all backend servers;
 - `momentus_client.sessions.epochs_postgres`: ends of sessions that outlive a Redis restored from a backup.
 
 Example:

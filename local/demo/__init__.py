@@ -1,1 +1,1 @@
-"""`./run demo`: the main job on real parts, told while it happens, with the times it took."""
+"""Demo: `./run demo` shows the main job on real servers, with the times it took."""

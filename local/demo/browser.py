@@ -1,4 +1,4 @@
-"""A manager's browser, as small as it gets: one kept connection to the reader."""
+"""HTTP client of a manager, as small as possible: one keep-alive connection to the reader."""
 
 import asyncio
 import http.client
@@ -9,7 +9,7 @@ import orjson
 
 
 class Browser:
-    """Reads documents over HTTP; use it as an async context.
+    """Client that reads documents over HTTP; an async context manager.
 
     Args:
         port: the reader's, on 127.0.0.1.
@@ -25,12 +25,12 @@ class Browser:
         self._connection.close()
 
     async def document(self, node_id: int) -> dict[str, Any] | None:
-        """The management report of one node; None while it is not there yet."""
+        """Return the management report of one node; None if it is not there yet."""
         status, body = await asyncio.to_thread(self._get, node_id)
         return orjson.loads(body) if status == http.HTTPStatus.OK else None
 
     async def time_reads(self, nodes: list[int]) -> list[float]:
-        """Read each node once; the milliseconds of each read."""
+        """Read each node once and return the milliseconds of each read."""
         return await asyncio.to_thread(lambda: [self._timed(node) for node in nodes])
 
     def _timed(self, node_id: int) -> float:
@@ -38,7 +38,7 @@ class Browser:
         status, _ = self._get(node_id)
         elapsed = (time.perf_counter() - began) * 1000
         if status != http.HTTPStatus.OK:
-            raise RuntimeError(f"the reader answered {status} for node {node_id}")
+            raise RuntimeError(f"reader: answered {status} for node {node_id}; 200 or 404 was expected")
         return elapsed
 
     def _get(self, node_id: int) -> tuple[int, bytes]:

@@ -1,4 +1,4 @@
-"""Dealings with the organisation's database: filling it, a check-in, and the walk that the demo compares with."""
+"""The organisation's database: filling it, a check-in, and the walk over all nodes that the demo compares with."""
 
 import time
 from datetime import UTC, datetime
@@ -24,7 +24,7 @@ FROM organisation.employees WHERE left_at IS NULL
 
 
 class Company:
-    """One connection to the organisation's database; use it as an async context.
+    """One connection to the organisation's database; an async context manager.
 
     Args:
         dsn: of a user who may create the schema.
@@ -42,36 +42,36 @@ class Company:
         await self._connection.close()
 
     async def fill(self, organisation: Organisation) -> None:
-        """Make the organisation's schema and rows the whole content of that schema."""
+        """Replace the content of the organisation's schema by these rows."""
         await install(self._connection)
         await load(self._connection, organisation)
 
     async def is_empty(self) -> bool:
-        """Whether there are no nodes yet; makes the schema if it is not there."""
+        """Return True if there are no nodes yet; makes a missing schema."""
         await install(self._connection)
         return (await counts(self._connection))["nodes"] == 0
 
     async def nodes(self) -> list[int]:
-        """All node ids."""
+        """Return all node ids."""
         return [row["id"] for row in await self._connection.fetch("SELECT id FROM organisation.nodes ORDER BY id")]
 
     async def leaf(self) -> int:
-        """A node without children, the same one each time."""
+        """Return a node without children, the same one each time."""
         return int(await self._connection.fetchval(_A_LEAF))
 
     async def check_in(self, node_id: int) -> None:
-        """Somebody checks in there, now."""
+        """Insert a check-in at a node, now."""
         await self._connection.execute(_CHECK_IN, node_id)
 
     async def handles(self, count: int) -> list[str]:
-        """People who are there, by handle."""
+        """Return the handles of current employees."""
         rows = await self._connection.fetch(
             "SELECT handle FROM organisation.employees WHERE left_at IS NULL ORDER BY id LIMIT $1", count
         )
         return [row["handle"] for row in rows]
 
     async def walk(self, day_start: datetime, day_end: datetime) -> float:
-        """Ask for every node's totals, one by one, as a walking dashboard does; the seconds it took."""
+        """Query every node's totals, one by one, as a dashboard without reports does; return the seconds."""
         nodes = await self.nodes()
         statement = await self._connection.prepare(_WALK)
         now = datetime.now(UTC)

@@ -1,4 +1,4 @@
-"""Setting the demo up, telling it, and staying up for people to look around."""
+"""Run of the demo: start its servers, play the scenario, and keep them up for the user to look around."""
 
 import asyncio
 import shutil
@@ -38,17 +38,17 @@ _SEED = 2026
 
 
 class ServedQueue(Exception):
-    """The configured Redis is somebody's; the demo leaves it alone."""
+    """The configured Redis is in use; the demo does not touch it."""
 
 
 @dataclass(frozen=True, slots=True)
 class DemoOptions:
-    """How the demo is to run.
+    """Options of the demo.
 
     Attributes:
-        once: end after the story instead of staying up.
-        as_json: one JSON object on stdout; the story goes to stderr.
-        scale: of the organisation: 1 is 700 nodes and 5,000 employees.
+        once: end after the scenario instead of staying up.
+        as_json: one JSON object on stdout; progress goes to stderr.
+        scale: size of the organisation; 1 is 700 nodes and 5,000 employees.
     """
 
     once: bool
@@ -57,11 +57,13 @@ class DemoOptions:
 
 
 def demo(plan: InstallationPlan, options: DemoOptions, *, tenant: str) -> int:
-    """Run the demo; the exit code.
+    """Run the demo and return the exit code.
 
     Args:
-        plan: servers and ports; embedded data is thrown away at the end. ``plan.data_dir`` is where word of
-            the running servers is left for the ops commands.
+        plan: servers and ports; embedded data is thrown away at the end. The addresses of the running servers are
+            written to ``plan.data_dir`` for the ops commands.
+        options: of the run.
+        tenant: whose reports are shown.
     """
     try:
         asyncio.run(_demo(plan, options, tenant))
@@ -96,17 +98,19 @@ async def _demo(plan: InstallationPlan, options: DemoOptions, tenant: str) -> No
 
 
 async def _refuse_a_served_queue(plan: InstallationPlan) -> None:
-    """Another worker on a configured Redis would take the demo's mails and send them, perhaps for real."""
+    """Raise for a Redis in use: its workers would take the demo's mails and might send them."""
     if plan.redis_url is None:
         return
     async with connect(plan.redis_url) as redis:
         try:
             depth = await read_depth(redis, tenant="")
         except (RedisError, OSError) as error:
-            raise ServedQueue(f"MOMENTUS_REDIS_URL: Redis does not answer ({type(error).__name__})") from None
+            raise ServedQueue(
+                f"MOMENTUS_REDIS_URL: Redis does not answer ({type(error).__name__}); start it, or unset this"
+            ) from None
     if depth.workers or any(lane.ready or lane.leased or lane.scheduled for lane in depth.lanes):
         raise ServedQueue(
-            "MOMENTUS_REDIS_URL: that Redis has workers or waiting jobs; the demo needs an unused one"
+            "MOMENTUS_REDIS_URL: this Redis has workers or waiting jobs; the demo needs an unused one"
         )
 
 
@@ -150,7 +154,7 @@ def _stop_on_signal() -> asyncio.Event:
 
 
 def _scratch() -> Path:
-    """A folder that a server under another user may enter, and only enter."""
+    """Return a folder that a server under another user may enter, and only enter."""
     scratch = Path(tempfile.mkdtemp(prefix="momentus-demo-"))
     scratch.chmod(0o711)
     return scratch

@@ -1,6 +1,6 @@
-"""The demo's story: mails, then reports, each step measured while it happens.
+"""The demo's scenario: mails, then reports, each step measured while it happens.
 
-Every figure is taken here from what ran: nothing is assumed, and nothing is cached from another run.
+Every figure is measured during the run; none is assumed or cached from another run.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from ops.depth.read import Depth, read_depth
 from producers import Producer, Receipt
 
 MAILS = 100
-"""As in the objection this answers: one assignment, a hundred people."""
+"""One assignment to a hundred employees, the case in which a request would wait for minutes."""
 _READS = 500
 _PATIENCE = 120.0
 _LANE = "mail.normal"
@@ -29,10 +29,10 @@ _LANE = "mail.normal"
 
 @dataclass(frozen=True, slots=True)
 class DemoContext:
-    """What the story plays on.
+    """The connections and the output of the scenario.
 
     Attributes:
-        say: takes a line for people.
+        say: takes a line for the user.
     """
 
     producer: Producer
@@ -44,7 +44,7 @@ class DemoContext:
 
 
 async def send_mails(context: DemoContext) -> dict[str, Any]:
-    """Hand over a hundred mails, one call each, and watch them being delivered."""
+    """Send a hundred mails, one call each, and watch their delivery."""
     handles = await context.company.handles(MAILS)
     mails = [_assignment(number, handles[number % len(handles)]) for number in range(MAILS)]
     before = (await _lane(context)).done
@@ -57,7 +57,7 @@ async def send_mails(context: DemoContext) -> dict[str, Any]:
     enqueue = p50_and_p99(took)
     context.say(
         f"{MAILS} mails handed over in {sum(took):.0f} ms "
-        f"(p50 {enqueue['p50']} ms, p99 {enqueue['p99']} ms); the request could answer now"
+        f"(p50 {enqueue['p50']} ms, p99 {enqueue['p99']} ms); the request can answer now"
     )
     accepted = await _watch(context, before + MAILS) - before
     total = time.perf_counter() - began
@@ -73,7 +73,7 @@ async def send_mails(context: DemoContext) -> dict[str, Any]:
 
 
 async def read_reports(context: DemoContext) -> dict[str, Any]:
-    """Read dashboards, change something, see it, and compare with asking node by node."""
+    """Read dashboards, change a node, read the change, and compare with queries node by node."""
     nodes = await context.company.nodes()
     await _until(context.browser.document, nodes[0])
     refresh_ms = await _measured_refresh(context)
@@ -83,7 +83,7 @@ async def read_reports(context: DemoContext) -> dict[str, Any]:
     seen = await _see_a_checkin(context)
     context.say(f"all {len(nodes)} dashboards computed again in {refresh_ms:.0f} ms, in one snapshot")
     walk_ms = await _walk(context)
-    context.say(f"the same numbers asked node by node on this database: {walk_ms:.0f} ms, for each view")
+    context.say(f"the same numbers by queries node by node: {walk_ms:.0f} ms, for each view")
     return {
         "scopes": len(nodes),
         "walk_ms": round(walk_ms, 1),
@@ -94,7 +94,7 @@ async def read_reports(context: DemoContext) -> dict[str, Any]:
 
 
 async def depth(context: DemoContext) -> Depth:
-    """How the queue stands."""
+    """Return the depth of the queue."""
     return await read_depth(context.redis, tenant=context.tenant)
 
 
@@ -109,7 +109,7 @@ async def _lane(context: DemoContext) -> Any:  # noqa: ANN401  a line of the dep
 
 
 async def _watch(context: DemoContext, target: int) -> int:
-    """Tell each second how the lane drains, until so many are done; how many are."""
+    """Print each second how the lane drains, until as many mails are done; return that number."""
     began = told = time.perf_counter()
     while (lane := await _lane(context)).done < target:
         now = time.perf_counter()
@@ -123,13 +123,13 @@ async def _watch(context: DemoContext, target: int) -> int:
 
 
 async def _delivery_seconds(context: DemoContext, receipts: list[Receipt]) -> float:
-    """What the deliveries took together, from their recorded results."""
+    """Return the total time of the deliveries, from their recorded results."""
     results = await context.redis.mget([f"arq:result:{receipt.id}" for receipt in receipts])
     return float(sum(result["ft"] - result["st"] for result in map(orjson.loads, results))) / 1000
 
 
 async def _measured_refresh(context: DemoContext) -> float:
-    """Ask for a refresh and take its time from its result."""
+    """Request a refresh and return its time from its result."""
     receipt = await context.producer.request_refresh("management", scope=None, delay=timedelta(0))
     key = f"arq:result:{receipt.id}"
     await context.redis.delete(key)
@@ -160,8 +160,8 @@ async def _walk(context: DemoContext) -> float:
     return await context.company.walk(midnight, midnight + timedelta(days=1)) * 1000
 
 
-async def _until(question: Callable[[Any], Any], about: object) -> Any:  # noqa: ANN401  whatever was asked for
-    """Ask until there is an answer."""
+async def _until(question: Callable[[Any], Any], about: object) -> Any:  # noqa: ANN401  any result
+    """Call the function until it returns a result."""
     async with asyncio.timeout(_PATIENCE):
         while True:
             answer = await question(about)

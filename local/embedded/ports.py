@@ -1,7 +1,7 @@
-"""Ports on 127.0.0.1: find a free one, or refuse one that is taken.
+"""Ports on 127.0.0.1: find a free one, or refuse one in use.
 
-A port is only known to be free at the moment of asking. Free ports are therefore drawn at random from below
-the range the systems hand out for outgoing connections (32768 on Linux, 49152 on macOS), so that neither a
+A port is only known to be free at the moment of the check. Free ports are therefore drawn at random from below
+the range that systems use for outgoing connections (32768 on Linux, 49152 on macOS), so that neither a
 connection nor a second start at the same time is likely to take it in between.
 """
 
@@ -15,9 +15,9 @@ _TRIES = 200
 
 
 def is_free(port: int) -> bool:
-    """Whether a server could listen on 127.0.0.1:port now."""
+    """Return True if a server could listen on 127.0.0.1:port now."""
     with socket.socket() as probe:
-        # As servers do, so that connections in TIME_WAIT do not count as a server.
+        # Servers set it too, so that connections in TIME_WAIT do not count as a server.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
@@ -27,23 +27,23 @@ def is_free(port: int) -> bool:
 
 
 def free_port() -> int:
-    """A port on 127.0.0.1 that nobody listens on.
+    """Return a free port on 127.0.0.1.
 
     Raises:
-        OSError: 200 ports in a row were taken; the machine has none to spare.
+        OSError: 200 ports in a row were in use; the machine has none to spare.
     """
     for _ in range(_TRIES):
         port = _LOWEST + randbelow(_HIGHEST - _LOWEST)
         if is_free(port):
             return port
-    raise OSError(f"No free port between {_LOWEST} and {_HIGHEST} on 127.0.0.1 in {_TRIES} tries.")
+    raise OSError(f"port: {_TRIES} of {_LOWEST} to {_HIGHEST} on 127.0.0.1 are in use; stop some servers")
 
 
 def require_free(port: int, *, server: str, setting: str) -> None:
-    """Pass when the port is free.
+    """Raise unless the port is free.
 
     Raises:
-        PortInUse: it is taken; the message names `setting`.
+        PortInUse: it is in use; the message names `setting`.
     """
     if not is_free(port):
         raise PortInUse(port, server=server, setting=setting)

@@ -1,12 +1,12 @@
-"""An embedded Postgres on 127.0.0.1, with a password kept beside its data.
+"""Embedded Postgres on 127.0.0.1, with a password kept beside its data.
 
-The directory holds `cluster` (what initdb makes) and `password`. There is no unix socket: its path has a
+The directory holds `cluster` (made by initdb) and `password`. The server has no Unix socket: its path has a
 length limit that a deep data directory would break. Started by root, everything in the directory belongs to
-the user the server runs as, because Postgres refuses root.
+the user that the server runs as, because Postgres refuses root.
 
 Throw-away data (`durable=False`) is kept without fsync: several times faster, and lost with the machine's
 power, but not with the process. It is stopped by SIGINT, Postgres' "fast" stop; SIGTERM would wait for every
-client to go.
+client to disconnect.
 """
 
 import asyncio
@@ -28,12 +28,12 @@ from local.supervisor.process import Process
 
 _SUPERUSER = "momentus"
 _LOCALE = "C.UTF-8" if sys.platform == "linux" else "en_US.UTF-8"  # macOS has no C.UTF-8
-_STATUS_LINE = 8  # of postmaster.pid, as pg_ctl reads it; the first line is the process' number
+_STATUS_LINE = 8  # of postmaster.pid, as pg_ctl reads it; the first line is the pid
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Postgres:
-    """One server to be run; see `in_directory`."""
+    """One server; see `in_directory`."""
 
     data: Path
     port: int
@@ -51,12 +51,12 @@ class Postgres:
         setting: str = "MOMENTUS_POSTGRES_DSN",
         durable: bool = True,
     ) -> Self:
-        """A server on the data in `directory`, which is created when absent.
+        """Return a server on the data in `directory`, which is created if absent.
 
         Args:
             directory: holds the data from one run to the next.
-            port: on 127.0.0.1; a free one when None.
-            setting: what a message names when the port is taken.
+            port: on 127.0.0.1; a free one if None.
+            setting: name in the message about a port in use.
             durable: False for data that may be lost with the machine's power.
 
         Raises:
@@ -80,11 +80,11 @@ class Postgres:
 
     @property
     def dsn(self) -> str:
-        """Where clients connect, as superuser to the database `postgres`; holds the password."""
+        """Address for clients, as superuser of the database `postgres`; holds the password."""
         return f"postgresql://{_SUPERUSER}:{quote(self.password)}@127.0.0.1:{self.port}/postgres"
 
     def process(self, name: str = "postgres") -> Process:
-        """How to run it."""
+        """Return the process to supervise."""
         return Process(
             name=name,
             argv=[str(self.binaries / "postgres"), "-D", str(self._cluster), *self._options()],
@@ -112,18 +112,18 @@ class Postgres:
         return [part for option in options for part in ("-c", option)]
 
     async def _prepare(self) -> None:
-        """Refuse a taken port; make the cluster on first use.
+        """Raise for a port in use; make the cluster on first use.
 
         Raises:
             PortInUse: naming `setting`.
-            DataDirectoryError: initdb failed, in its own words.
+            DataDirectoryError: initdb failed; with its output.
         """
         require_free(self.port, server="Postgres", setting=self.setting)
         if not (self._cluster / "PG_VERSION").exists():
             await asyncio.to_thread(self._make_cluster)
 
     def _make_cluster(self) -> None:
-        """Make the cluster whole or not at all; an initdb cut short leaves a directory of no use."""
+        """Make the cluster whole or not at all; an interrupted initdb leaves an unusable directory."""
         building = self.data / "cluster.new"
         shutil.rmtree(building, ignore_errors=True)
         command = [
@@ -133,7 +133,7 @@ class Postgres:
             *([] if self.durable else ["--no-sync"]),
         ]
         user = server_user()
-        made = subprocess.run(  # noqa: S603  the command is ours
+        made = subprocess.run(  # noqa: S603  a fixed command
             command,
             check=False,
             cwd="/",
@@ -145,11 +145,11 @@ class Postgres:
             text=True,
         )
         if made.returncode:
-            raise DataDirectoryError(self.data, f"initdb failed there: {made.stdout.strip()}")
+            raise DataDirectoryError(self.data, f"initdb failed: {made.stdout.strip()}")
         building.rename(self._cluster)
 
     async def _ready(self, pid: int) -> bool:
-        """Whether this very process says so; the file of an earlier, killed one names another number."""
+        """Return True if this process's status says so; the file of an earlier, killed one has another pid."""
         lines = (self._cluster / "postmaster.pid").read_text("utf-8").splitlines()
         ours = len(lines) >= _STATUS_LINE and lines[0] == str(pid)
         return ours and lines[_STATUS_LINE - 1].strip() == "ready"

@@ -1,12 +1,11 @@
-"""An embedded Valkey: durable to about a second, on 127.0.0.1, protected by a password.
+"""Embedded Valkey: durable to about a second, on 127.0.0.1, protected by a password.
 
-Every write goes to the append-only file, synced each second, and nothing is ever evicted: memory that runs
-out is an error to the writer and never a job lost in silence. The append-only file is on from the start;
+Every write goes to the append-only file, synced each second, and nothing is ever evicted: a writer gets an error
+when memory runs out, and no job is lost unnoticed. The append-only file is on from the start;
 switching it on later makes the server refuse to stop while it writes the first one. It refuses SIGTERM then
 ("Writing initial AOF, can't exit"), so the signal is repeated.
 
-The password is kept beside the data, and given to the server in a file: a command line is everybody's to
-read.
+The password is kept beside the data, and given to the server in a file: every user can read a command line.
 """
 
 import asyncio
@@ -24,7 +23,7 @@ from local.supervisor.process import Process
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Valkey:
-    """One server to be run; see `in_directory`."""
+    """One server; see `in_directory`."""
 
     data: Path
     port: int
@@ -43,13 +42,13 @@ class Valkey:
         protected: bool = True,
         arguments: tuple[str, ...] = (),
     ) -> Self:
-        """A server on the data in `directory`, which is created when absent.
+        """Return a server on the data in `directory`, which is created if absent.
 
         Args:
             directory: holds the data from one run to the next.
-            port: on 127.0.0.1; a free one when None.
-            setting: what a message names when the port is taken.
-            protected: ask clients for the password kept in the directory.
+            port: on 127.0.0.1; a free one if None.
+            setting: name in the message about a port in use.
+            protected: require the password kept in the directory.
             arguments: further command-line arguments, `("--maxmemory", "64mb")`.
 
         Raises:
@@ -72,12 +71,12 @@ class Valkey:
 
     @property
     def url(self) -> str:
-        """Where clients connect; holds the password."""
+        """Address for clients; holds the password."""
         credentials = f":{quote(self.password)}@" if self.password else ""
         return f"redis://{credentials}127.0.0.1:{self.port}/0"
 
     def process(self, name: str = "valkey") -> Process:
-        """How to run it. Its data goes to the directory it runs in."""
+        """Return the process to supervise. Its working directory is that of its data."""
         return Process(
             name=name,
             argv=[str(self.binary), self._configuration.name, *self.arguments],
@@ -92,7 +91,7 @@ class Valkey:
         return self.data / "valkey.conf"
 
     async def _prepare(self) -> None:
-        """Refuse a taken port, write the configuration.
+        """Raise for a port in use; write the configuration.
 
         Raises:
             PortInUse: naming `setting`.
@@ -116,7 +115,7 @@ class Valkey:
         return "\n".join([*lines, ""])
 
     async def _ready(self, pid: int) -> bool:
-        """Whether this very process answers; another may have taken the port between check and start."""
+        """Return True if this process answers; another may have taken the port between check and start."""
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
         try:
             login = f"AUTH {self.password}\r\n" if self.password else ""

@@ -1,6 +1,6 @@
 """The reference organisation: a company-management schema on Postgres, and rows to fill it with.
 
-The demo, the benchmarks and the tests all stand on it. `generator` invents an organisation of any size,
+The demo, the benchmarks and the tests use it. `generator` invents an organisation of any size,
 `world` reads a real one from a folder, and `postgres` puts either into the schema `organisation`.
 """
 

@@ -1,9 +1,9 @@
-"""Check-ins: who was where on each working day of the last fourteen weeks, today included.
+"""Check-ins of employees on each working day of the last fourteen weeks, today included.
 
 A day is the calendar day in the zone of `now`, so pass `now` in the organisation's zone. Weekends are empty,
-except that today always has somebody, or a dashboard shown on a Sunday would be blank. Most people check in
-once a day, some again later, a few at a node that is not their home. Ids rise with time, as in a table that
-was filled by life.
+except that today always has a check-in, or a dashboard shown on a Sunday would be blank. Most employees check in
+once a day, some again later, a few at a node that is not their home. Ids rise with time, as in a table of a
+running application.
 """
 
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ REMOTE_SHARE = 0.3
 
 
 def checkins(random: Random, people: list[Person], *, count: int, nodes: int, now: datetime) -> Iterator[Row]:
-    """Exactly `count` rows in order of time, none after `now`; needs somebody in `people` unless it is 0."""
+    """Yield exactly `count` rows in order of time, none after `now`; `people` may be empty only if it is 0."""
     checkin_id = 0
     for day, of_the_day in zip(_days(now), _split(count, now), strict=True):
         start = _midnight(day, now)
@@ -35,7 +35,7 @@ def checkins(random: Random, people: list[Person], *, count: int, nodes: int, no
 
 
 def _days(now: datetime) -> list[date]:
-    """The working days of the window, oldest first; the last one is today, whatever weekday it is."""
+    """Return the working days of the window, oldest first; the last one is today, on any weekday."""
     today = now.date()
     window = (today - timedelta(days=back) for back in range(WINDOW_DAYS - 1, 0, -1))
     return [day for day in window if day.weekday() in WORKING_WEEKDAYS] + [today]
@@ -46,12 +46,12 @@ def _midnight(day: date, now: datetime) -> datetime:
 
 
 def _elapsed(now: datetime) -> int:
-    """Whole seconds of today that have passed."""
+    """Return the whole seconds of today that have passed."""
     return int((now - _midnight(now.date(), now)).total_seconds())
 
 
 def _split(count: int, now: datetime) -> list[int]:
-    """Check-ins per day: equal shares, today as much as has passed of it, and at least one if any."""
+    """Return check-ins per day: equal shares, today's in proportion to its time, and at least one if any."""
     so_far = (_elapsed(now) - OPENS) / (CLOSES - OPENS)
     weights = [1.0] * (len(_days(now)) - 1) + [min(max(so_far, 0.0), 1.0)]
     for_today, to_share = min(count, 1), count - min(count, 1)
@@ -62,7 +62,7 @@ def _split(count: int, now: datetime) -> list[int]:
 
 
 def _attendants(random: Random, people: list[Person], start: datetime, count: int) -> list[Person]:
-    """Who checks in, in order: each of those present once, then some of them again."""
+    """Yield the employees who check in, in order: each of those present once, then some of them again."""
     if count == 0:
         return []
     staff = [person for person in people if person.works_throughout(start, start + timedelta(days=1))]
@@ -71,14 +71,14 @@ def _attendants(random: Random, people: list[Person], start: datetime, count: in
 
 
 def _times(random: Random, start: datetime, now: datetime, count: int) -> list[int]:
-    """Seconds after `start` in rising order; what would lie after `now` falls before it instead."""
+    """Return seconds after `start` in rising order; a time after `now` is moved before it."""
     passed = int((now - start).total_seconds())
     drawn = (int(random.triangular(OPENS, CLOSES, BUSIEST)) for _ in range(count))
     return sorted(seconds if seconds <= passed else int(passed * random.random()) for seconds in drawn)
 
 
 def _place(random: Random, person: Person, nodes: int) -> tuple[int, str]:
-    """The node and the kind of one check-in."""
+    """Return the node and the kind of one check-in."""
     chance = random.random()
     if chance < AWAY_SHARE:
         return 1 + int(nodes * random.random()), "visit"

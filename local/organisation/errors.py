@@ -1,34 +1,34 @@
-"""Everything the reference organisation refuses, by whose fault it is.
+"""Errors of the reference organisation, by the party at fault.
 
 `SizeError` and `InstantError` are the caller's, `WorldError` is the data folder's, and the three schema
-errors are about the database that was pointed at. Each message ends with what to do.
+errors concern the database of the caller's connection. Each message ends with the remedy.
 """
 
 from pathlib import Path
 
 
 class OrganisationError(Exception):
-    """Base of all of them; catch it to report any refusal of this package."""
+    """The base of all errors of this package."""
 
 
 class SizeError(OrganisationError):
-    """The caller asked for a size no organisation can have; `field` is the field to change."""
+    """A size that no organisation can have; `field` is the field to change."""
 
     def __init__(self, field: str, value: object, remedy: str) -> None:
-        super().__init__(f"Size.{field}={value!r} is impossible: {remedy}")
+        super().__init__(f"{field}: is impossible ({value!r}); {remedy}")
         self.field = field
 
 
 class InstantError(OrganisationError):
-    """The caller gave a time without a zone where an instant is needed."""
+    """A time without a zone."""
 
     def __init__(self, field: str) -> None:
-        super().__init__(f"{field} has no time zone: pass an aware datetime, e.g. datetime.now(UTC)")
+        super().__init__(f"{field}: has no time zone; pass an aware datetime, e.g. datetime.now(UTC)")
         self.field = field
 
 
 class WorldError(OrganisationError):
-    """A data file is missing or malformed, and where: `file`, then `line` and `column` when known.
+    """A missing or malformed data file, with its place: `file`, then `line` and `column` if known.
 
     Lines count from 1 and the header is line 1. The offending text is not repeated: it may be anything.
     """
@@ -46,28 +46,28 @@ class WorldError(OrganisationError):
 
 
 class ForeignSchemaError(OrganisationError):
-    """The database has a schema `organisation` that we did not make, so we neither fill nor drop it."""
+    """A schema `organisation` that this package did not make, so it is neither filled nor dropped."""
 
     def __init__(self) -> None:
         super().__init__(
-            "this database already has a schema named organisation that belongs to somebody else: "
+            "database: already has a schema organisation of another origin; "
             "use another database, or rename that schema"
         )
 
 
 class MissingSchemaError(OrganisationError):
-    """Rows were to be loaded or counted before the schema was installed."""
+    """A load or a count before the schema was installed."""
 
     def __init__(self) -> None:
-        super().__init__("this database has no schema organisation yet: call install(connection) first")
+        super().__init__("database: has no schema organisation yet; call install(connection) first")
 
 
 class RefusedRowsError(OrganisationError):
-    """The rows break a rule of the schema, so nothing was loaded and the earlier rows are still there."""
+    """Rows that break a rule of the schema; nothing was loaded and the earlier rows are still there."""
 
     def __init__(self, constraint: str | None, detail: str | None) -> None:
         super().__init__(
-            f"the rows break {constraint or 'a rule of the schema'} ({detail or 'no detail'}): "
+            f"rows: break {constraint or 'a rule of the schema'} ({detail or 'no detail'}); "
             "correct their source and load again; nothing was changed"
         )
         self.constraint = constraint

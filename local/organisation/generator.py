@@ -1,10 +1,10 @@
-"""An invented organisation of any size, the same every time for the same size, seed and instant.
+"""Generator of an organisation of any size, the same every time for the same size, seed and instant.
 
 Pure: no clock, no global randomness, no I/O. Every table draws from its own stream, seeded by the seed and
 the table's name, so tables can be walked in any order, any number of times, and one at a time. Check-ins,
 tasks and blockers are made while they are walked; only nodes and people are held.
 
-What it refuses: sizes that cannot be (`SizeError`, naming the field) and a `now` without a zone.
+Impossible sizes (`SizeError`, naming the field) and a `now` without a zone are refused.
 """
 
 from dataclasses import dataclass, fields
@@ -23,7 +23,7 @@ from local.organisation.work import TaskOwners, blockers, tasks
 class OrganisationSize:
     """Rows per table, and the greatest number of levels below the root.
 
-    The default is a company of 5,000 people with fourteen weeks of check-ins. Raises `SizeError`.
+    The default is a company of 5,000 employees with fourteen weeks of check-ins. Raises `SizeError`.
 
     >>> OrganisationSize(nodes=7_000, employees=50_000, memberships=60_000, checkins=4_800_000).depth
     14
@@ -41,17 +41,17 @@ class OrganisationSize:
         for field in fields(self):
             self._require_count(field.name)
         if self.nodes == 0:
-            raise SizeError("nodes", 0, "an organisation has a root, so ask for 1 or more")
+            raise SizeError("nodes", 0, "give 1 or more, for the root")
         if self.depth == 0 and self.nodes > 1:
-            raise SizeError("depth", 0, "only a lone root has no level below it, so ask for 1 or more")
+            raise SizeError("depth", 0, "give 1 or more; only a lone root has no level below it")
         if self.checkins and not self.employees:
-            raise SizeError("checkins", self.checkins, "nobody can check in, so ask for employees as well")
+            raise SizeError("checkins", self.checkins, "give employees as well, who can check in")
         seats = self.employees * (self.nodes - 1)
         if self.memberships > seats:
             raise SizeError(
                 "memberships",
                 self.memberships,
-                f"there are {seats} seats besides the homes, so ask for no more",
+                f"give at most {seats}, the seats besides the homes",
             )
 
     def _require_count(self, field: str) -> None:
@@ -61,7 +61,7 @@ class OrganisationSize:
 
 
 def generate(size: OrganisationSize, *, seed: int, now: datetime) -> Organisation:
-    """An organisation of exactly `size`, as it stands at `now`.
+    """Return an organisation of exactly `size`, as it stands at `now`.
 
     `now` is aware and best given in the organisation's zone: its calendar days and office hours are taken
     from it. Every instant is in UTC, in whole seconds, and not after `now`, except due dates.
@@ -76,7 +76,7 @@ def generate(size: OrganisationSize, *, seed: int, now: datetime) -> Organisatio
     if now.utcoffset() is None:
         raise InstantError("now")
     instant = now.astimezone(UTC).replace(microsecond=0)
-    local = instant.astimezone(now.tzinfo)  # as clocks showed it: a local time that was skipped is no day's
+    local = instant.astimezone(now.tzinfo)  # as local clocks showed it: no day has a local time that was skipped
     nodes = grow_tree(_stream(seed, "nodes"), nodes=size.nodes, depth=size.depth)
     people = hire_people(_stream(seed, "employees"), employees=size.employees, nodes=size.nodes, now=instant)
     return Organisation(
@@ -90,12 +90,12 @@ def generate(size: OrganisationSize, *, seed: int, now: datetime) -> Organisatio
 
 
 def _stream(seed: int, table: str) -> Random:
-    """A table's own stream; a text seed gives the same numbers in every process."""
+    """Return a table's own random stream; a text seed gives the same numbers in every process."""
     return Random(f"{seed}:{table}")  # noqa: S311  invented rows, not secrets
 
 
 def _desk(seed: int, people: list[Person], nodes: int) -> TaskOwners:
-    """The same for tasks and blockers, so that a blocker agrees with its task."""
+    """Return the same owners for tasks and blockers, so that a blocker agrees with its task."""
     return TaskOwners.of(_stream(seed, "desk"), people, nodes)
 
 

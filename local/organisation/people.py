@@ -1,7 +1,7 @@
-"""The people of an invented company: homes, roles, comings and goings, and the other teams they sit on.
+"""Employees of an invented company: homes, roles, comings and goings, and the other teams they belong to.
 
 A few nodes hold many people and many hold none, as in real organisations. The first person has been there
-longest and never leaves, so there is somebody to check in on any day. Handles are pseudonyms.
+longest and never leaves, so there is an employee to check in on any day. Handles are pseudonyms.
 """
 
 from collections.abc import Iterator
@@ -14,13 +14,13 @@ from local.organisation.tables import Row
 TENURE = timedelta(days=8 * 365)
 LEFT_SHARE = 0.08
 MAINTAINER_SHARE = 0.03
-HOME_SKEW = 1.5  # Pareto exponent of node sizes: the lower, the more people sit on the largest nodes
+HOME_SKEW = 1.5  # Pareto exponent of node sizes: the lower, the more people belong to the largest nodes
 HANDLE_BITS = 40
 
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """One employee, as the makers of check-ins and tasks need to know them."""
+    """One employee, with the fields that check-ins and tasks need."""
 
     id: int
     home: int
@@ -30,16 +30,16 @@ class Person:
     left_at: datetime | None
 
     def row(self) -> Row:
-        """The row of `employees`."""
+        """Row of `employees`."""
         return (self.id, self.home, self.handle, self.role, self.joined_at, self.left_at)
 
     def works_throughout(self, start: datetime, end: datetime) -> bool:
-        """Whether the person was employed from before `start` until after `end`."""
+        """Return True if the person was employed from before `start` until after `end`."""
         return self.joined_at < start and (self.left_at is None or self.left_at > end)
 
 
 def hire_people(random: Random, *, employees: int, nodes: int, now: datetime) -> list[Person]:
-    """People with ids 1 to `employees` in order of joining, at homes among the nodes 1 to `nodes`."""
+    """Return people with ids 1 to `employees` in order of joining, at homes among the nodes 1 to `nodes`."""
     weights = [random.paretovariate(HOME_SKEW) for _ in range(nodes)]
     homes = random.choices(range(1, nodes + 1), weights, k=employees)
     handles = _handles(random, employees)
@@ -60,7 +60,7 @@ def hire_people(random: Random, *, employees: int, nodes: int, now: datetime) ->
 
 
 def _tenures(random: Random, employees: int) -> list[timedelta]:
-    """How long ago each person joined, longest first."""
+    """Return how long ago each person joined, longest first."""
     longest = int(TENURE.total_seconds())
     later = sorted((int(longest * random.random() ** 1.5) for _ in range(employees - 1)), reverse=True)
     return [timedelta(seconds=seconds) for seconds in ([longest, *later] if employees else [])]
@@ -73,7 +73,7 @@ def _left_at(random: Random, now: datetime, worked: timedelta) -> datetime | Non
 
 
 def _role(random: Random, home: int, led: set[int]) -> str:
-    """The first person of a node leads it; `led` remembers which nodes have their lead."""
+    """Return the role: the first person of a node leads it; `led` holds the nodes that have their lead."""
     if home not in led:
         led.add(home)
         return "lead"
@@ -81,14 +81,14 @@ def _role(random: Random, home: int, led: set[int]) -> str:
 
 
 def _handles(random: Random, employees: int) -> Iterator[str]:
-    """Distinct by construction: an odd factor permutes the numbers below a power of two."""
+    """Yield handles, distinct by construction: an odd factor permutes the numbers below a power of two."""
     factor, start = random.getrandbits(HANDLE_BITS) | 1, random.getrandbits(HANDLE_BITS)
     for number in range(employees):
         yield f"u{(start + number * factor) % (1 << HANDLE_BITS):010x}"
 
 
 def memberships(random: Random, people: list[Person], *, count: int, nodes: int) -> Iterator[Row]:
-    """Exactly `count` seats on nodes other than the home, no seat twice; at most `nodes - 1` a person."""
+    """Yield exactly `count` seats on nodes other than the home, no seat twice; at most `nodes - 1` a person."""
     each, left_over = divmod(count, len(people)) if people else (0, 0)
     with_one_more = set(random.sample(range(len(people)), left_over))
     for index, person in enumerate(people):

@@ -1,7 +1,7 @@
 """The organisation in Postgres 15 or later: install the schema, fill it, count it, drop it.
 
-States of a database: without the schema, with ours (empty or filled), or with somebody else's of the same
-name, which is never touched. A load replaces everything in one transaction: readers wait for its commit or
+States of a database: without the schema, with this package's (empty or filled), or with a foreign one of the
+same name, which is never touched. A load replaces everything in one transaction: readers wait for its commit or
 keep the snapshot they have, and a load that fails leaves the earlier rows in place. After the commit the
 replaced rows are vacuumed away; within a transaction of the caller that is left to autovacuum.
 """
@@ -18,7 +18,7 @@ Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolC
 
 
 async def install(connection: Connection) -> None:
-    """Create the empty schema unless it is there already. Raises `ForeignSchemaError`.
+    """Create the empty schema if it is absent. Raises `ForeignSchemaError`.
 
     >>> await install(connection)  # doctest: +SKIP
     """
@@ -31,14 +31,14 @@ async def install(connection: Connection) -> None:
 
 
 async def drop(connection: Connection) -> None:
-    """Remove the schema with all its rows, and whatever others built on it. Raises `ForeignSchemaError`."""
+    """Remove the schema with all its rows and all dependent objects. Raises `ForeignSchemaError`."""
     async with connection.transaction():
         if await _is_installed(connection):
             await connection.execute("DROP SCHEMA organisation CASCADE")
 
 
 async def load(connection: Connection, organisation: Organisation) -> None:
-    """Replace all rows by those of `organisation`, in one transaction, and tell the planner.
+    """Replace all rows by those of `organisation`, in one transaction, and update the planner's statistics.
 
     Raises `MissingSchemaError`, `ForeignSchemaError`, or `RefusedRowsError` when the rows contradict each
     other.
@@ -59,7 +59,7 @@ async def load(connection: Connection, organisation: Organisation) -> None:
 
 
 async def counts(connection: Connection) -> dict[str, int]:
-    """Rows per table, for example `{"nodes": 700, "employees": 5000, ...}`. Raises `MissingSchemaError`."""
+    """Return rows per table, for example `{"nodes": 700, "employees": 5000, ...}`. Raises `MissingSchemaError`."""
     await _require_installed(connection)
     row = await connection.fetchrow(_script("counts"))
     return dict(row) if row else {}
@@ -78,7 +78,7 @@ async def _require_installed(connection: Connection) -> None:
 
 
 async def _is_installed(connection: Connection) -> bool:
-    """Whether our schema is there. Raises `ForeignSchemaError` when one of that name is not ours."""
+    """Return True if this package's schema exists. Raises `ForeignSchemaError` for a foreign one."""
     mark = await connection.fetchrow(_script("mark"))
     if mark is None or not mark["present"]:
         return False

@@ -1,7 +1,7 @@
-"""The shape of an organisation: six tables of plain tuples, the same whoever made the rows.
+"""Shape of an organisation: six tables of plain tuples, the same for every source of rows.
 
 The columns stand here once, in the order of `schema.sql`; the reader of files, the generator and the loader
-follow them. Rows are not held: a table knows how many rows it has and makes them anew at each walk, so an
+follow them. Rows are not held: a table knows how many rows it has and makes them again at each walk, so an
 organisation ten times the usual size costs no more memory than its people.
 """
 
@@ -30,7 +30,7 @@ class OrganisationTable:
 
     @property
     def column_names(self) -> tuple[str, ...]:
-        """For example `("employee_id", "node_id", "role")`."""
+        """Names of the columns, for example `("employee_id", "node_id", "role")`."""
         return tuple(column.name for column in self.columns)
 
 
@@ -93,7 +93,7 @@ TABLES = (NODES, EMPLOYEES, MEMBERSHIPS, TASKS, CHECKINS, BLOCKERS)
 
 @dataclass(frozen=True, slots=True)
 class TableRows:
-    """A table's rows, counted before they are made and made anew each time they are walked.
+    """The rows of a table, counted before they are made and made again at each walk.
 
     Two walks give equal rows: `make` starts from the same state every time.
     """
@@ -103,7 +103,7 @@ class TableRows:
 
     @classmethod
     def held(cls, rows: list[Row]) -> "TableRows":
-        """Rows that are in memory already."""
+        """Return rows that are in memory already."""
         return cls(len(rows), lambda: iter(rows))
 
     def __len__(self) -> int:
@@ -125,15 +125,15 @@ class Organisation:
     blockers: TableRows
 
     def tables(self) -> Iterator[tuple[OrganisationTable, TableRows]]:
-        """Each table with its rows, referred-to tables first."""
+        """Yield each table with its rows, referred-to tables first."""
         for table in TABLES:
             yield table, getattr(self, table.name)
 
     def counts(self) -> dict[str, int]:
-        """Rows per table, without making them; for example `{"nodes": 700, ...}`."""
+        """Return rows per table, without making them; for example `{"nodes": 700, ...}`."""
         return {table.name: len(rows) for table, rows in self.tables()}
 
 
 def example_address(handle: str) -> str:
-    """A mail address for a pseudonymous handle, in the domain reserved for examples (RFC 2606)."""
+    """Return an address for a pseudonymous handle, in the domain reserved for examples (RFC 2606)."""
     return f"{handle}@example.com"

@@ -1,8 +1,8 @@
-"""A company's tree: one root, a few crowded branches, many small ones, down to the depth asked for.
+"""Tree of a company: one root, a few crowded branches, many small ones, down to the requested depth.
 
-New nodes prefer parents that already have children, which gives the skew of real companies. One chain is laid
-first so that the greatest depth is reached exactly whenever there are nodes enough. Names are Spanish, repeat
-as they do in life, and follow the level: a directorate near the root, a cell at the leaves.
+New nodes prefer parents that already have children, which gives the skew of real companies. One chain is made
+first so that the greatest depth is reached exactly whenever there are enough nodes. Names are Spanish, repeat
+as in real companies, and follow the level: a directorate near the root, a cell at the leaves.
 """
 
 from collections.abc import Iterator
@@ -61,11 +61,11 @@ SUBJECTS = (
 )
 PLACES = ("Norte", "Sur", "Centro", "Oriente", "Occidente", "Costa", "Nacional", "Exterior")
 PLACED_SHARE = 0.6
-"""Share of nodes whose name says where they are; without it most names would repeat."""
+"""Share of nodes with their place in the name; without it most names would repeat."""
 
 
 def grow_tree(random: Random, *, nodes: int, depth: int) -> list[Row]:
-    """Rows of `nodes`: ids 1 to `nodes`, the root is 1, every parent has a smaller id than its children.
+    """Return rows of `nodes`: ids 1 to `nodes`, the root is 1, every parent has a smaller id than its children.
 
     `depth` counts the levels below the root. It is never passed, and reached exactly when `nodes > depth`.
     """
@@ -77,21 +77,21 @@ def grow_tree(random: Random, *, nodes: int, depth: int) -> list[Row]:
 
 
 def _placements(random: Random, *, nodes: int, depth: int) -> Iterator[tuple[int, int]]:
-    """The parent and the level of node 2, 3, ... in order of id."""
+    """Yield the parent and the level of node 2, 3, ... in order of id."""
     chain = depth if nodes > depth else 0
     level_of = {1: 0}
     candidates = [1]
     for node_id in range(2, nodes + 1):
         parent_id = node_id - 1 if node_id <= chain + 1 else random.choice(candidates)
         level = level_of[node_id] = level_of[parent_id] + 1
-        candidates.append(parent_id)  # one more entry for each child: the crowded attract
+        candidates.append(parent_id)  # one more entry for each child: crowded nodes get more children
         if level < depth:
             candidates.append(node_id)
         yield parent_id, level
 
 
 def _level_words(level: int, depth: int) -> tuple[str, str]:
-    """Title and kind for a level, stretched so that a flat company has teams at its leaves as well."""
+    """Return title and kind for a level, stretched so that a flat company has teams at its leaves too."""
     return LEVELS[max(1, round(level * (len(LEVELS) - 1) / depth))]
 
 

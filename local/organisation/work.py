@@ -1,7 +1,7 @@
 """Tasks and blockers of the last two years: mostly closed, the open ones mostly recent, some overdue.
 
-Both are spread evenly over the span in order of id, so a row's position tells its age. Who owns task number N
-follows from N alone (see `TaskOwners`), which lets a blocker agree with its task although neither table is held.
+Both are spread evenly over the span in order of id, so a row's position gives its age. The owner of task number N
+follows from N alone (see `TaskOwners`), so a blocker agrees with its task although neither table is held.
 """
 
 from collections.abc import Iterator
@@ -29,28 +29,28 @@ BLOCKER_KINDS = ("approval", "dependency", "incident", "resource", "supplier")
 
 @dataclass(frozen=True, slots=True)
 class TaskOwners:
-    """Who owns which task: people in a shuffled circle; nobody, and any node in turn, in an empty company."""
+    """Assignment of tasks: people in a shuffled circle; in an empty company no owner, and any node in turn."""
 
     people: list[Person]
     nodes: int
 
     @classmethod
     def of(cls, random: Random, people: list[Person], nodes: int) -> "TaskOwners":
-        """The circle is shuffled by `random`, so neighbouring tasks lie on different nodes."""
+        """Shuffle the circle with `random`, so that neighbouring tasks lie on different nodes."""
         return cls(random.sample(people, len(people)), nodes)
 
     def owner(self, number: int) -> Person | None:
-        """The person responsible for task (or blocker) `number`."""
+        """Return the person responsible for task (or blocker) `number`."""
         return self.people[number % len(self.people)] if self.people else None
 
     def node(self, number: int) -> int:
-        """The node of task (or blocker) `number`: its owner's home."""
+        """Return the node of task (or blocker) `number`: its owner's home."""
         owner = self.owner(number)
         return owner.home if owner else 1 + number % self.nodes
 
 
 def tasks(random: Random, desk: TaskOwners, *, count: int, now: datetime) -> Iterator[Row]:
-    """Exactly `count` rows with ids from 1; only `due_at` may lie after `now`."""
+    """Yield exactly `count` rows with ids from 1; only `due_at` may lie after `now`."""
     for task_id in range(1, count + 1):
         position = (task_id - random.random()) / count
         owner = desk.owner(task_id)
@@ -62,12 +62,12 @@ def tasks(random: Random, desk: TaskOwners, *, count: int, now: datetime) -> Ite
 
 
 def _instant(now: datetime, position: float) -> datetime:
-    """The instant at `position` of the span (0 its start, 1 now), in whole seconds."""
+    """Return the instant at `position` of the span (0 its start, 1 now), in whole seconds."""
     return now - timedelta(seconds=int(SPAN.total_seconds() * (1 - position)))
 
 
 def _begun_at(now: datetime, position: float, owner: Person | None) -> datetime:
-    """The instant at `position`, but nobody owns work from before they joined."""
+    """Return the instant at `position`, but no work is older than its owner's employment."""
     begun_at = _instant(now, position)
     return max(begun_at, owner.joined_at) if owner else begun_at
 
@@ -81,12 +81,12 @@ def _outcome(random: Random, created_at: datetime, now: datetime, position: floa
 
 
 def _is_open(random: Random, position: float) -> bool:
-    """A few are abandoned at any age; else the chance rises steeply towards today."""
+    """Return True for an open task: a few are abandoned at any age; the others are mostly recent."""
     return random.random() < ABANDONED_SHARE + FRESH_SHARE * position**FRESHNESS
 
 
 def blockers(random: Random, desk: TaskOwners, *, count: int, tasks: int, now: datetime) -> Iterator[Row]:
-    """Exactly `count` rows with ids from 1, 2 % of them open, most on one of the `tasks` tasks."""
+    """Yield exactly `count` rows with ids from 1, 2 % of them open, most on one of the `tasks` tasks."""
     still_open = _open_blockers(random, count)
     for blocker_id in range(1, count + 1):
         position = (blocker_id - random.random()) / count
@@ -107,7 +107,7 @@ def _open_blockers(random: Random, count: int) -> set[int]:
 
 
 def _blocked_task(random: Random, tasks: int, position: float) -> int | None:
-    """A task from not long before the blocker, if it is about a task at all."""
+    """Return a task from not long before the blocker, or None for a blocker without a task."""
     before = int(tasks * position)
     if before == 0 or random.random() >= ON_TASK_SHARE:
         return None

@@ -1,12 +1,12 @@
-"""A real organisation, read from a folder of gzipped CSV files, one per table.
+"""Reader of a real organisation from a folder of gzipped CSV files, one per table.
 
 The files are `<table>.csv.gz`: UTF-8, comma, a header line with exactly the table's columns in order, an
 empty field for null, instants in ISO 8601 with an offset. Other files in the folder are left alone.
-Everything is read, checked and held (a few thousand rows a table); whether a referred-to row exists is the
-database's to check.
+Everything is read, checked and held (a few thousand rows a table); the database checks that referred-to rows
+exist.
 
-Any file that is missing or any field that is not of its column's kind stops the reading with a `WorldError`
-that names the file, the line and the column.
+A missing file or a field that is not of its column's kind stops the reading with a `WorldError` that names the
+file, the line and the column.
 """
 
 import csv
@@ -21,7 +21,7 @@ from local.organisation.tables import TABLES, Organisation, OrganisationTable, R
 
 
 def read_world(folder: Path) -> Organisation:
-    """The organisation in `folder`, every instant in UTC. Raises `WorldError`.
+    """Return the organisation in `folder`, every instant in UTC. Raises `WorldError`.
 
     >>> read_world(Path("data/world")).counts()  # doctest: +SKIP
     {'nodes': 839, 'employees': 3055, ...}
@@ -34,7 +34,7 @@ def _read(folder: Path, table: OrganisationTable) -> list[Row]:
     try:
         return list(_rows(file, table))
     except FileNotFoundError:
-        raise WorldError(file, "there is no such file; give the folder that holds all six tables") from None
+        raise WorldError(file, "is missing; give the folder that holds all six tables") from None
     except (OSError, EOFError, zlib.error) as error:
         raise WorldError(file, f"cannot be unpacked ({error}); fetch the file again") from error
     except (UnicodeDecodeError, csv.Error) as error:
@@ -54,12 +54,12 @@ def _check_header(file: Path, table: OrganisationTable, header: list[str]) -> No
     if tuple(header) == expected:
         return
     missing = next((name for name in expected if name not in header), None)
-    raise WorldError(file, f"the header must read {','.join(expected)}", line=1, column=missing)
+    raise WorldError(file, f"the header must be {','.join(expected)}", line=1, column=missing)
 
 
 def _row(file: Path, line: int, table: OrganisationTable, fields: list[str]) -> Row:
     if len(fields) != len(table.columns):
-        raise WorldError(file, f"has {len(fields)} fields where {len(table.columns)} are due", line=line)
+        raise WorldError(file, f"has {len(fields)} fields; {len(table.columns)} are needed", line=line)
     values: list[object] = []
     for column, field in zip(table.columns, fields, strict=True):
         try:
@@ -70,11 +70,11 @@ def _row(file: Path, line: int, table: OrganisationTable, fields: list[str]) -> 
 
 
 def _value(column: TableColumn, field: str) -> object:
-    """The value of one field. Raises `ValueError` with what the column needs."""
+    """Return the value of one field. Raises `ValueError` with the column's requirement."""
     if not field:
         if column.nullable:
             return None
-        raise ValueError("is empty, and this column is never null")
+        raise ValueError("is empty; this column is never null")
     match column.kind:
         case "id":
             return _identifier(field)

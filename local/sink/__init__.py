@@ -1,4 +1,4 @@
-"""The demo's catch-all mail server: accepts every mail, delivers none, shows them on a page.
+"""Mail sink: the demo's catch-all mail server, which accepts every mail, delivers none and shows them on a page.
 
 The tests use the same server in process and set its faults.
 """

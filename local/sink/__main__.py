@@ -1,6 +1,6 @@
-"""`python -m local.sink`: the catch-all mail server and its page, until SIGTERM or Ctrl-C.
+"""Command `python -m local.sink`: the catch-all mail server and its page, until SIGTERM or Ctrl-C.
 
-Exit codes: 0 after a stop that was asked for, 2 for a wrong argument or a port that is taken.
+Exit codes: 0 after a requested stop, 2 for a wrong argument or a port in use.
 Prints one line once both ports listen.
 """
 
@@ -21,7 +21,7 @@ from ops.console.server import listen, serve
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run with these arguments; the exit code."""
+    """Run with these arguments and return the exit code."""
     asked = parser().parse_args(arguments)
     try:
         require_free(asked.smtp_port, server="the mail sink", setting="--smtp-port")
@@ -37,7 +37,7 @@ def listen_for_page(number: int) -> socket.socket:
     """Listen on the port of the page.
 
     Raises:
-        PortInUse: it is taken; the message names the argument.
+        PortInUse: the port is in use; the message names the argument.
     """
     try:
         return listen("127.0.0.1", number)
@@ -58,7 +58,7 @@ async def serve_sink(asked: argparse.Namespace, listener: socket.socket) -> None
 
 
 def announce(asked: argparse.Namespace) -> None:
-    """The one line of output."""
+    """Print the one line of output."""
     print(
         f"Catching mail on 127.0.0.1:{asked.smtp_port}, page on http://127.0.0.1:{asked.http_port}/",
         flush=True,
@@ -66,7 +66,7 @@ def announce(asked: argparse.Namespace) -> None:
 
 
 def sink_faults(asked: argparse.Namespace) -> SinkFaults:
-    """The faults asked for."""
+    """Return the faults of the arguments."""
     return SinkFaults(
         delay_min=timedelta(seconds=asked.delay_min),
         delay_max=timedelta(seconds=asked.delay_max),
@@ -77,7 +77,7 @@ def sink_faults(asked: argparse.Namespace) -> SinkFaults:
 
 
 def parser() -> argparse.ArgumentParser:
-    """The arguments, with their limits."""
+    """Return the parser of the arguments, with their limits."""
     it = argparse.ArgumentParser(
         prog="python -m local.sink",
         description="A mail server for demos: accepts every mail, delivers none, shows them on a page.",
@@ -89,36 +89,38 @@ def parser() -> argparse.ArgumentParser:
     it.add_argument("--delay-min", type=seconds, default=0, help="shortest reply to a mail, in seconds")
     it.add_argument("--delay-max", type=seconds, default=0, help="longest reply to a mail, in seconds")
     it.add_argument("--temporary-share", type=share, default=0, help="share of mails answered 451, 0 to 1")
-    it.add_argument("--refuse", action="append", default=[], metavar="ADDRESS", help="answer 550 to it")
+    it.add_argument(
+        "--refuse", action="append", default=[], metavar="ADDRESS", help="answer 550 to this recipient"
+    )
     it.add_argument("--seed", type=int, default=0, help="of the random delays and refusals")
     return it
 
 
 def port(text: str) -> int:
-    """A TCP port."""
+    """Return a TCP port."""
     return int(number_between(text, 1, 65535, whole_only=True))
 
 
 def whole(text: str) -> int:
-    """A number of things, at least one."""
+    """Return a whole number, at least 1."""
     return int(number_between(text, 1, 1_000_000, whole_only=True))
 
 
 def seconds(text: str) -> float:
-    """A delay of up to an hour."""
+    """Return a delay of at most an hour."""
     return number_between(text, 0, 3600)
 
 
 def share(text: str) -> float:
-    """A part of a whole."""
+    """Return a share, from 0 to 1."""
     return number_between(text, 0, 1)
 
 
 def number_between(text: str, lowest: float, highest: float, *, whole_only: bool = False) -> float:
-    """The number in the text.
+    """Return the number in the text.
 
     Raises:
-        argparse.ArgumentTypeError: it is none, or outside the limits.
+        argparse.ArgumentTypeError: the text is not a number, or is outside the limits.
     """
     try:
         number = int(text) if whole_only else float(text)

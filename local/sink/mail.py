@@ -1,7 +1,7 @@
-"""One accepted mail: the bytes as they came, and the little that is read out of them.
+"""Accepted mail: the bytes as they arrived, and the few fields read from them.
 
-The bytes are the record. Subject and bodies are read for people only; what cannot be read is shown as
-absent, since a sink that refuses a malformed mail would hide the very mail one wants to see.
+The bytes are the record. Subject and bodies are read for display only; an unreadable part is shown as
+absent, since a sink that refuses a malformed mail would hide the very mail that a user wants to see.
 """
 
 import email
@@ -15,7 +15,7 @@ from email.parser import BytesHeaderParser
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CaughtMail:
-    """A mail as accepted.
+    """An accepted mail.
 
     `number` counts from 1 in order of arrival. `sender` and `recipients` are the envelope's, which the
     header need not agree with. `message_id` is "" when the header has none.
@@ -30,7 +30,7 @@ class CaughtMail:
     raw: bytes
 
     def part(self, kind: str) -> str | None:
-        r"""The body as `html` or `plain` text; None when there is none or it cannot be read.
+        r"""Return the body as `html` or `plain` text; None if it is absent or unreadable.
 
         >>> catch_mail(1, "a@example.org", ["b@example.org"], b"Subject: Hi\r\n\r\nHello").part("plain")
         'Hello'
@@ -39,12 +39,12 @@ class CaughtMail:
             message = email.message_from_bytes(self.raw, policy=email.policy.default)
             body = message.get_body((kind,)) if isinstance(message, EmailMessage) else None
             return None if body is None else str(body.get_content()).replace("\r\n", "\n")
-        except Exception:  # noqa: BLE001  the parser raises what it likes on malformed mail
+        except Exception:  # noqa: BLE001  the parser raises any exception on malformed mail
             return None
 
 
 def catch_mail(number: int, sender: str, recipients: list[str], raw: bytes) -> CaughtMail:
-    """The mail accepted just now."""
+    """Return the mail accepted just now."""
     header = BytesHeaderParser().parsebytes(raw)
     return CaughtMail(
         number=number,
@@ -58,7 +58,7 @@ def catch_mail(number: int, sender: str, recipients: list[str], raw: bytes) -> C
 
 
 def _field(header: Message, name: str) -> str:
-    """The field, unfolded and decoded; as it came when its encoding is broken."""
+    """Return the field, unfolded and decoded; as it arrived if its encoding is broken."""
     value = " ".join(str(header.get(name, "")).split())
     try:
         return str(make_header(decode_header(value)))

@@ -1,7 +1,7 @@
-"""The mails a sink accepted: the last `keep` of them whole, and how often each Message-ID came.
+"""Accepted mails of a sink: the last `keep` of them whole, and the count of each Message-ID.
 
 The counts reach back to the start, beyond the mails still kept (about 200 bytes for each Message-ID), so that
-a duplicate is seen however late it comes.
+a duplicate is found however late it arrives.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ class Mailbox:
     """Accepted mails, oldest first.
 
     Args:
-        keep: how many mails are kept; older ones are forgotten but stay counted.
+        keep: number of mails kept; older ones are dropped but stay counted.
 
     Example:
         await mailbox.wait_for(100)
@@ -30,29 +30,29 @@ class Mailbox:
 
     @property
     def mails(self) -> Sequence[CaughtMail]:
-        """Those still kept."""
+        """Mails still kept."""
         return tuple(self._mails)
 
     @property
     def accepted(self) -> int:
-        """How many came since the start."""
+        """Number of mails since the start."""
         return self._accepted
 
     @property
     def duplicates(self) -> dict[str, int]:
-        """Message-IDs accepted more than once, with how often. Mails without one are not counted."""
+        """Message-IDs accepted more than once, with their count. Mails without one are not counted."""
         return {message_id: times for message_id, times in self._times.items() if times > 1}
 
     def times(self, message_id: str) -> int:
-        """How often this Message-ID was accepted."""
+        """Return how often this Message-ID was accepted."""
         return self._times[message_id]
 
     def mail(self, number: int) -> CaughtMail | None:
-        """The mail of that number, if still kept."""
+        """Return the mail of that number, if still kept."""
         return next((mail for mail in self._mails if mail.number == number), None)
 
     def add(self, sender: str, recipients: list[str], raw: bytes) -> CaughtMail:
-        """Keep a mail and wake those who wait for it."""
+        """Keep a mail and wake the waiting tasks."""
         self._accepted += 1
         mail = catch_mail(self._accepted, sender, recipients, raw)
         self._mails.append(mail)
@@ -62,16 +62,16 @@ class Mailbox:
         self._arrival = asyncio.Event()
         return mail
 
-    async def wait_for(self, count: int, *, timeout: float = 10.0) -> Sequence[CaughtMail]:  # noqa: ASYNC109  the reader's words
-        """Wait until `count` mails came since the start; those still kept.
+    async def wait_for(self, count: int, *, timeout: float = 10.0) -> Sequence[CaughtMail]:  # noqa: ASYNC109  a test reads well so
+        """Wait until `count` mails arrived since the start; return those still kept.
 
         Raises:
-            TimeoutError: fewer came within `timeout` seconds; the message says how many.
+            TimeoutError: fewer arrived within `timeout` seconds; the message has the number.
         """
         try:
             async with asyncio.timeout(timeout):
                 while self._accepted < count:
                     await self._arrival.wait()
         except TimeoutError:
-            raise TimeoutError(f"{self._accepted} of {count} mails came within {timeout:g} s") from None
+            raise TimeoutError(f"{self._accepted} of {count} mails arrived within {timeout:g} s") from None
         return self.mails

@@ -1,15 +1,15 @@
-"""The page on which the caught mails are looked at, and the same as JSON. It only reads.
+"""Page that shows the caught mails, also as JSON. Read only.
 
     GET /                      the mails, newest first           GET /api/messages        the same as JSON
     GET /messages/N            one mail                          GET /api/messages/N      the same as JSON
     GET /messages/N/html       its HTML body, for the iframe     GET /healthz             200 while it serves
-    GET /messages/N/raw        the bytes as they came
+    GET /messages/N/raw        the bytes as they arrived
 
-A mail is hostile until proven otherwise: its HTML is shown in an iframe with every sandbox restriction and a
-policy of its own that loads nothing from anywhere; all else is escaped. There is no script on any page.
+Every mail counts as hostile: its HTML is shown in an iframe with every sandbox restriction and a content policy
+that loads nothing; all else is escaped. No page has a script.
 
-`page_response` decides; the HTTP server is that of the console. Refused: another method (405), another path (404),
-and a Host that is not this machine (421), since a page on the web may point its own name at 127.0.0.1 to read
+`page_response` decides; the console's HTTP server serves it. Refused: another method (405), another path (404),
+and a Host that is not this machine (421), since a web page may point its own name at 127.0.0.1 to read
 the mails (DNS rebinding).
 """
 
@@ -42,7 +42,7 @@ _MAIL_POLICY = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src 
 
 
 def page_response(mailbox: Mailbox, request: PageRequest) -> PageResponse:
-    """The answer to a request. Never raises for what was asked."""
+    """Return the response to a request. Never raises for its content."""
     if refused := refusal(request):
         return refused
     for pattern, view in _VIEWS.items():

@@ -1,4 +1,4 @@
-"""The SMTP side of the sink, in the running event loop, with faults to order.
+"""SMTP server of the sink, in the running event loop, with faults on request.
 
 It accepts every sender and recipient, keeps the mail and answers 250, unless its faults say otherwise. Faults
 are decided by a generator with a seed, so a run can be repeated. They are changed by assigning another
@@ -24,24 +24,24 @@ _NO_DELAY = timedelta(0)
 
 
 class DropPoint(Enum):
-    """Where a connection is cut."""
+    """The point at which a connection is cut."""
 
     BEFORE_DOT = "before the final dot"
-    """The body is on its way; the mail is not kept."""
+    """While the body arrives; the mail is not kept."""
     BEFORE_REPLY = "before the reply to the final dot"
-    """The mail is kept and the sender cannot know."""
+    """After the mail is kept, which the sender cannot know."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SinkFaults:
-    """What goes wrong; by default nothing.
+    """Faults of the sink; by default none.
 
     Args:
-        delay_min, delay_max: how long the reply to the final dot takes, drawn evenly from between.
-        temporary_share: the share of mails, 0 to 1, answered with `temporary_reply` and not kept.
+        delay_min, delay_max: shortest and longest delay of the reply to the final dot, drawn evenly between them.
+        temporary_share: share of mails, 0 to 1, answered with `temporary_reply` and not kept.
         temporary_reply: that reply, code first.
-        recipient_replies: the reply to RCPT by address in lower case, `{"a@example.org": "550 5.1.1 Gone"}`.
-        drop: cut the connection there.
+        recipient_replies: reply to RCPT by address in lower case, `{"a@example.org": "550 5.1.1 Gone"}`.
+        drop: cut the connection at this point.
         drop_first: cut it for this many mails only, counted from when these faults were set; None for all.
         seed: of the random decisions.
     """
@@ -57,17 +57,17 @@ class SinkFaults:
 
 
 class MailSink:
-    """A catch-all SMTP server, listening from `async with` to its end.
+    """Catch-all SMTP server, listening from `async with` to its end.
 
     Args:
-        mailbox: where mails go.
-        faults: what goes wrong.
+        mailbox: takes the mails.
+        faults: to begin with.
         port: on 127.0.0.1; 0 for a free one.
 
     `delaying` is the number of mails now waiting for the reply to their final dot.
 
     Raises (on entering):
-        OSError: the port is taken.
+        OSError: the port is in use.
 
     Example:
         async with Sink(Mailbox()) as sink:
@@ -86,17 +86,17 @@ class MailSink:
 
     @property
     def host(self) -> str:
-        """Where it listens."""
+        """Address on which it listens."""
         return "127.0.0.1"
 
     @property
     def connections(self) -> int:
-        """How many clients are connected."""
+        """Number of connected clients."""
         return len(self._connections)
 
     @property
     def faults(self) -> SinkFaults:
-        """What goes wrong now."""
+        """Present faults."""
         return self._faults
 
     @faults.setter
@@ -115,7 +115,7 @@ class MailSink:
         await self.refuse_connections()
 
     async def accept_connections(self) -> None:
-        """Listen, on the same port as before if there was one."""
+        """Listen, on the former port if there was one."""
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(lambda: _Connection(self, self._connections), self.host, self.port)
         self.port = self._server.sockets[0].getsockname()[1]
@@ -131,7 +131,7 @@ class MailSink:
         self._server = None
 
     def drops(self, where: DropPoint) -> bool:
-        """Whether this mail's connection is to be cut there; counts it if so."""
+        """Return True if this mail's connection is to be cut at this point; counts it then."""
         limit = self._faults.drop_first
         if self._faults.drop is not where or (limit is not None and self._dropped >= limit):
             return False
@@ -139,20 +139,20 @@ class MailSink:
         return True
 
     def reply_delay(self) -> float:
-        """Seconds until the reply to this mail's final dot."""
+        """Return the seconds until the reply to this mail's final dot."""
         shortest, longest = self._faults.delay_min, max(self._faults.delay_min, self._faults.delay_max)
         return self._random.uniform(shortest.total_seconds(), longest.total_seconds())
 
     def refuses_for_now(self) -> bool:
-        """Whether this mail meets the temporary reply."""
+        """Return True if this mail gets the temporary reply."""
         return self._random.random() < self._faults.temporary_share
 
 
 class _Connection(SMTP):
-    """One client. aiosmtpd speaks the protocol; the faults it has no hook for are put in here."""
+    """Connection of one client. aiosmtpd speaks the protocol; this class adds the faults without a hook."""
 
     def __init__(self, sink: MailSink, connections: "set[_Connection]") -> None:
-        # A given name keeps aiosmtpd from asking the resolver for ours.
+        # A given name keeps aiosmtpd from a DNS query for this machine's name.
         super().__init__(
             _Handler(sink),
             enable_SMTPUTF8=True,
@@ -174,7 +174,7 @@ class _Connection(SMTP):
         self._gone.set()
 
     async def cut(self) -> None:
-        """Close the connection without a word; returns when it is closed."""
+        """Close the connection without a reply; returns when it is closed."""
         if isinstance(self.transport, asyncio.Transport):
             self.transport.abort()
         await self._gone.wait()
@@ -189,7 +189,7 @@ class _Connection(SMTP):
 
 
 class _Handler:
-    """aiosmtpd's hooks."""
+    """Hooks that aiosmtpd calls."""
 
     def __init__(self, sink: MailSink) -> None:
         self._sink = sink

@@ -1,4 +1,4 @@
-"""The page's words in Spanish and English."""
+"""Texts of the page in Spanish and English."""
 
 from ops.language import Language
 

@@ -1,1 +1,1 @@
-"""Runs the processes of one machine, starts them again when they end, and stops them in order."""
+"""Supervisor of the processes of one machine: starts them, restarts them, and stops them in order."""

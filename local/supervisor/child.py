@@ -1,12 +1,12 @@
-"""One supervised process through its runs: start, watch, start again, stop.
+"""One supervised process through its runs: start, watch, restart, stop.
 
-States and their arrows are drawn in `supervisor_process`. A child is its own process group, so that Ctrl-C
-at a terminal reaches the supervisor alone, and so that whatever a run leaves behind (grandchildren of a
-killed leader) is killed before the next run. Its output is read through a pipe of ours rather than
+`local.supervisor.process` draws the states and their transitions. A child is its own process group, so that Ctrl-C
+at a terminal reaches the supervisor alone, and so that the remains of a run (grandchildren of a
+killed leader) are killed before the next run. Its output is read through a separate pipe rather than
 asyncio's, because waiting for a process must not depend on a grandchild closing its standard output.
 
-The task `_keep` is the only one that starts runs. Everybody else changes a field and calls `_changed`;
-who waits for a state waits in `until`.
+The task `_keep` is the only one that starts runs. Other tasks change a field and call `_changed`; a task that
+needs a state waits in `until`.
 """
 
 import asyncio
@@ -38,17 +38,17 @@ _PIPE_PATIENCE = 1.0  # for the rest of the output once the group is gone
 
 
 class GroupRegister(Protocol):
-    """Who must know which groups run."""
+    """Register of the process groups that run."""
 
     def hold(self, pid: int, stop_signal: int) -> None:
-        """This group runs now."""
+        """Add a group that runs now."""
 
     def release(self, pid: int) -> None:
-        """This group is gone."""
+        """Remove a group that has ended."""
 
 
 class ChildState(Enum):
-    """Where a child is; see the drawing in `supervisor_process`."""
+    """State of a child; drawn in `local.supervisor.process`."""
 
     STOPPED = "stopped"
     STARTING = "starting"
@@ -59,7 +59,7 @@ class ChildState(Enum):
 
 
 class Child:
-    """One process kept running. Public fields are for reading only."""
+    """A process that is kept running. Public fields are for reading only."""
 
     def __init__(self, process: Process, *, log: Log, register: GroupRegister) -> None:
         self.process = process
@@ -77,7 +77,7 @@ class Child:
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Start it and return once it is ready (or has finished, if it is not to be restarted).
+        """Start the process and return once it is ready (or has finished, if it is never restarted).
 
         Raises:
             ProcessFailed: it is given up, or was not ready within `ready_within`.
@@ -99,7 +99,7 @@ class Child:
             raise self.failure
 
     async def stop(self) -> None:
-        """Ask it to end, wait for its drain time, then kill it. Does nothing when it does not run."""
+        """Ask the process to end, wait for its drain time, then kill it. Does nothing if it does not run."""
         self._stop_asked.set()
         if self._task is None:
             return
@@ -142,14 +142,14 @@ class Child:
             self._enter(ChildState.STOPPED)
         except OSError as error:
             self._give_up(f"it could not be started: {error}")
-        except Exception as error:  # noqa: BLE001  a fault of ours, or of the log given to us, must not hang all
+        except Exception as error:  # noqa: BLE001  a fault here, or of the caller's log, must not hang all
             self._give_up(f"watching it failed: {type(error).__name__}: {error}")
         finally:
-            # The task is done only after this step; who waits for that looks again then.
+            # The task is done only after this step; a task that waits for it checks again then.
             asyncio.get_running_loop().call_soon(self._changed)
 
     async def _run_once(self) -> ProcessEnd:
-        """One run, from its start until nothing of its group is left."""
+        """Run the process once, from its start until nothing of its group is left."""
         running, output = await self._spawn()
         self._enter(ChildState.STARTING)
         becoming = asyncio.create_task(self._become_ready(running.pid))
@@ -186,30 +186,28 @@ class Child:
         return running, asyncio.create_task(self._output.read(reading))
 
     async def _become_ready(self, pid: int) -> float:
-        """The monotonic time at which it was ready. A run that takes too long is killed."""
+        """Return the monotonic time at which it was ready. A run that takes too long is killed."""
         try:
             async with asyncio.timeout(self.process.ready_within.total_seconds()):
-                while not await self._is_ready(pid):  # noqa: ASYNC110  nothing tells us; it must be asked
+                while not await self._is_ready(pid):  # noqa: ASYNC110  readiness sends no event; it must be polled
                     await asyncio.sleep(_POLL)
         except TimeoutError:
             self._log(self.process.name, f"{self._not_ready()}: killed")
             self._kill_group(pid)
-            await asyncio.Event().wait()  # its end cancels us
+            await asyncio.Event().wait()  # the end of the process cancels this task
         self._enter(ChildState.READY)
         return time.monotonic()
 
     async def _is_ready(self, pid: int) -> bool:
         try:
             return self.process.ready is None or await self.process.ready(pid)
-        except Exception as error:  # noqa: BLE001  whatever a check meets means "not yet", and is told at the end
+        except Exception as error:  # noqa: BLE001  any error of a check means "not yet", and is reported at the end
             self._hindrance = f" ({type(error).__name__}: {error})"
             return False
 
     async def _wait(self, ended: ProcessEnd, wait: timedelta) -> None:
         seconds = wait.total_seconds()
-        self._log(
-            self.process.name, f"ended with {describe_exit(ended.exit_code)}; starts again in {seconds:.1f} s"
-        )
+        self._log(self.process.name, f"ended with {describe_exit(ended.exit_code)}; restarts in {seconds:.1f} s")
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._stop_asked.wait()
@@ -239,7 +237,7 @@ class Child:
         self._changed()
 
     def _changed(self) -> None:
-        """Wake all who wait; they wait for the next change on a fresh event."""
+        """Wake all waiting tasks; they wait for the next change on a new event."""
         self._change.set()
         self._change = asyncio.Event()
 
@@ -261,14 +259,14 @@ async def _result_or_cancel(task: asyncio.Task[float]) -> float | None:
 
 
 async def _finish_reading(output: asyncio.Task[None]) -> None:
-    """Take the rest of the output; what still holds the pipe open after a second is not ours to wait for."""
+    """Read the rest of the output for at most a second; a descendant may hold the pipe open for longer."""
     with suppress(TimeoutError):
         async with asyncio.timeout(_PIPE_PATIENCE):
             await output
 
 
 def _as_user(user: str | None) -> dict[str, Any]:
-    """The arguments that make a new process run as this user and with no group but theirs."""
+    """Return the arguments that make a new process run as this user, with no group but the user's."""
     if user is None:
         return {}
     entry = pwd.getpwnam(user)

@@ -1,7 +1,7 @@
-"""The supervised processes' lines on the console: `name | line`, the names aligned, each with its colour.
+"""Console log of supervised processes: `name | line`, the names aligned, each in its colour.
 
-Colour goes to a terminal only, and not when NO_COLOR is set (no-color.org). Control characters in a line are
-shown, not obeyed: a line may quote what a stranger sent.
+Colour is written to a terminal only, and not if NO_COLOR is set (no-color.org). Control characters in a line are
+shown, not obeyed: a line may quote a stranger's input.
 """
 
 import os
@@ -17,11 +17,11 @@ _PLAIN = {code: f"\\x{code:02x}" for code in (*range(9), *range(10, 32), 127)}  
 
 
 def console(names: Sequence[str], stream: TextIO) -> Log:
-    """A log for `Supervisor` that writes to the stream.
+    """Return a log for `Supervisor` that writes to the stream.
 
     Args:
         names: of all processes, to align them and to give each a colour; others are printed plain.
-        stream: where lines go. Once its reader has gone away they are dropped.
+        stream: takes the lines. They are dropped once its reader has closed it.
 
     Example:
         Supervisor(processes, log=console([process.name for process in processes], sys.stdout))

@@ -1,7 +1,7 @@
-"""What a supervised process writes: read to the log line by line, the last lines remembered for a message.
+"""Output of a supervised process: passed to the log line by line; the last lines are kept for a message.
 
-Each run has a pipe of its own for standard output and error together. Bytes that are not UTF-8 are replaced,
-and a line that does not end is cut, so that no process can fill our memory or stop its reader.
+Each run has its own pipe for standard output and error together. Bytes that are not UTF-8 are replaced,
+and an unfinished line is cut at a limit, so that no process can fill the supervisor's memory or stop its reader.
 """
 
 import asyncio
@@ -33,7 +33,7 @@ class Output:
 
     @property
     def last_lines(self) -> tuple[str, ...]:
-        """The end of it, oldest first."""
+        """Last lines of the output, oldest first."""
         return tuple(self._last_lines)
 
     async def read(self, file: int) -> None:
@@ -52,7 +52,7 @@ class Output:
         unfinished = b""
         while chunk := await stream.read(_LINE_LIMIT):
             *lines, unfinished = (unfinished + chunk).split(b"\n")
-            if len(unfinished) > _LINE_LIMIT:  # a line without an end must not fill our memory
+            if len(unfinished) > _LINE_LIMIT:  # a line without an end must not fill the memory
                 lines, unfinished = [*lines, unfinished], b""
             for line in lines:
                 self._say(line)

@@ -1,14 +1,14 @@
-"""What is supervised: one program, how to tell that it is ready, and what its end means.
+"""Supervised process: a program, its readiness check, and the decision at its end.
 
 The life of a process:
 
     stopped -> starting -> ready -> (it ends) -> waiting -> starting -> ...
                   |           |
                   |           +-------------> finished    it ended, and its policy is never to restart
-                  +-------------------------> given up    it ended with code 2 at its start: starting
-                                                          it again cannot help
+                  +-------------------------> given up    it ended with code 2 at its start: a restart
+                                                          cannot help
 
-`after_exit` is that decision, on values alone. It refuses to judge an exit code beyond these: 0 from a
+`after_exit` is that decision, on values alone. It does not interpret other exit codes: 0 from a
 process that should be running is an end like any other.
 """
 
@@ -20,19 +20,19 @@ from pathlib import Path
 from signal import SIGTERM, Signals
 
 CONFIGURATION_FAULT = 2
-"""The exit code of a program that was started wrongly, as the shells and argparse use it."""
+"""The exit code of a program with wrong arguments or settings, as in shells and argparse."""
 
 
 class SupervisorError(Exception):
-    """A process could not be brought up or kept up."""
+    """A process that could not be started or kept running."""
 
 
 class ProcessFailed(SupervisorError):
-    """A process is given up; the message ends with the last lines it wrote.
+    """A process that is given up; the message ends with its last lines.
 
     Args:
-        name: which process.
-        reason: what happened, as a clause: `it was not ready within 30 s`.
+        name: of the process.
+        reason: the cause, as a clause: `it was not ready within 30 s`.
         last_lines: the end of its output, oldest first.
     """
 
@@ -45,7 +45,7 @@ class ProcessFailed(SupervisorError):
 
 
 class RestartPolicy(Enum):
-    """What an end that nobody asked for leads to."""
+    """Decision after an unexpected end."""
 
     ALWAYS = "always"
     NEVER = "never"
@@ -53,9 +53,9 @@ class RestartPolicy(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backoff:
-    """How long to wait before the next start: doubling from `first` up to `longest`, with jitter.
+    """Wait before the next start: doubling from `first` up to `longest`, with jitter.
 
-    `healthy_after` is how long a process must have been ready for its earlier failures to be forgotten.
+    `healthy_after` is the time ready after which earlier failures are forgotten.
     """
 
     first: timedelta = timedelta(milliseconds=250)
@@ -63,14 +63,14 @@ class Backoff:
     healthy_after: timedelta = timedelta(seconds=20)
 
     def wait(self, failures: int, chance: float) -> timedelta:
-        """The wait after the n-th failure in a row, from 1.
+        """Return the wait after the n-th failure in a row, from 1.
 
         `chance` in [0, 1) spreads it over its upper half.
 
         >>> Backoff().wait(1, 0.0), Backoff().wait(2, 0.0)
         (datetime.timedelta(microseconds=125000), datetime.timedelta(microseconds=250000))
         """
-        doublings = min(failures - 1, 30)  # beyond this the ceiling holds and the number would overflow
+        doublings = min(failures - 1, 30)  # beyond this the longest wait applies and the number would overflow
         return min(self.first * 2.0**doublings, self.longest) * (0.5 + chance / 2)
 
 
@@ -83,21 +83,20 @@ class Process:
     """One program to keep running.
 
     Args:
-        name: what people call it; the prefix of its log lines, unique among the supervised.
+        name: for users; the prefix of its log lines, unique among the supervised.
         argv: the command, found without a shell.
-        environment: additions to our own environment.
-        cwd: where it runs; ours by default.
+        environment: additions to the supervisor's environment.
+        cwd: its working directory; the supervisor's by default.
         user: as root, the user it runs as.
         prepare: run once before its first start; an error it raises stops the start and reaches the caller.
-        ready: given the process' number, whether it serves now; an exception means not yet. Without it the
-            process is ready at once.
-        ready_within: how long the first start may take altogether, and each later one by itself.
-        restart: what an unexpected end leads to.
+        ready: check of readiness by pid; an exception means not yet. Without it the process is ready at once.
+        ready_within: timeout of the first start altogether, and of each later one alone.
+        restart: decision after an unexpected end.
         backoff: the waits between restarts.
-        stop_signal: what asks it to end.
-        stop_again: send that signal again this often until it ends; None for once. For servers that may
-            refuse at a bad moment (Valkey while it rewrites its log); to others a second one means "at once".
-        drain: how long it may take to end before it is killed.
+        stop_signal: signal that asks it to end.
+        stop_again: interval at which that signal is repeated until it ends; None for once. For servers that may
+            refuse it at times (Valkey while it rewrites its log); to others a second one means "at once".
+        drain: longest time to end before it is killed.
 
     Example:
         Process(name="worker", argv=[sys.executable, "-m", "worker"], drain=timedelta(seconds=30))
@@ -120,9 +119,9 @@ class Process:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessEnd:
-    """One run that is over.
+    """The end of one run.
 
-    `exit_code` is negative for a signal; `ready_for` is None if it never was ready.
+    `exit_code` is negative for a signal; `ready_for` is None if the process was never ready.
     """
 
     exit_code: int
@@ -131,7 +130,7 @@ class ProcessEnd:
 
 @dataclass(frozen=True, slots=True)
 class RestartDecision:
-    """Start it again after `wait`; `failures` in a row so far."""
+    """Restart after `wait`; `failures` in a row so far."""
 
     wait: timedelta
     failures: int
@@ -139,24 +138,24 @@ class RestartDecision:
 
 @dataclass(frozen=True, slots=True)
 class AbandonDecision:
-    """Starting it again cannot help; `reason` says why, as a clause."""
+    """No restart, because it cannot help; `reason` says why, as a clause."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class FinishDecision:
-    """It is not to run again, and that is well."""
+    """No restart, because the process has finished."""
 
 
 def after_exit(
     process: Process, ended: ProcessEnd, *, failures: int, chance: float
 ) -> RestartDecision | AbandonDecision | FinishDecision:
-    """What follows an end that nobody asked for.
+    """Return the decision after an unexpected end.
 
     Args:
-        process: whose end it is.
-        ended: the run that is over.
+        process: the one that ended.
+        ended: the run that ended.
         failures: ends in a row before this one.
         chance: in [0, 1), for the jitter.
     """
@@ -174,5 +173,5 @@ def after_exit(
 
 
 def describe_exit(exit_code: int) -> str:
-    """The code in words: `code 1`, `signal SIGKILL`."""
+    """Return the exit code in words: `code 1`, `signal SIGKILL`."""
     return f"signal {Signals(-exit_code).name}" if exit_code < 0 else f"code {exit_code}"

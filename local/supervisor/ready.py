@@ -1,14 +1,14 @@
-"""Ways to ask whether a process serves, for `Process.ready`."""
+"""Readiness checks for `Process.ready`."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
 
 
 def http_ok(port: int, path: str = "/healthz", *, host: str = "127.0.0.1") -> Callable[[int], Awaitable[bool]]:
-    """Ready once GET `path` on this port of this machine answers 200.
+    """Return a check that GET `path` on this port of this machine answers 200.
 
     Args:
-        host: the address that the server listens on; every address (``0.0.0.0``, ``::``) is one too.
+        host: the address that the server listens on, also every address (``0.0.0.0``, ``::``).
 
     Example:
         Process(name="reader", argv=[...], ready=http_ok(8080, "/readyz"))

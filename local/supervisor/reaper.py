@@ -1,16 +1,16 @@
-"""Ends what a supervisor leaves behind, however the supervisor ends.
+"""Reaper: ends the processes that a supervisor leaves behind, however the supervisor ends.
 
-The supervisor starts this file as a process of its own and keeps the writing end of its standard input.
-Over it come lines: `+ PID SIGNAL` for a process group that was started, `- PID` for one that is gone,
-`remove PATH` for a directory that is not to outlive them. The end of the input means that the supervisor
-is no more, orderly or by SIGKILL: the groups still on the list get their signal, `GRACE` seconds, then
+The supervisor starts this file as a separate process and keeps the writing end of its standard input.
+It writes lines: `+ PID SIGNAL` for a process group that was started, `- PID` for one that has ended,
+`remove PATH` for a directory to remove with the supervisor. The end of the input means that the supervisor
+has ended, normally or by SIGKILL: the groups still on the list get their signal, `GRACE` seconds, then
 SIGKILL, and the directories are removed.
 
-This needs nothing but pipes and process groups, so it works alike on Linux and macOS, and it reaches the
-grandchildren too. What it cannot cover: a supervisor killed in the instant between starting a process and
-writing its line, and somebody who kills this process as well.
+It needs only pipes and process groups, so it works alike on Linux and macOS, and it reaches the
+grandchildren too. Not covered: a supervisor killed between starting a process and writing its line, and
+a user who kills this process as well.
 
-It says `holding` once it runs. Standard library only, started with `python -I -S` in about 10 ms.
+It prints `holding` once it runs. Standard library only, started with `python -I -S` in about 10 ms.
 """
 
 import os
@@ -24,9 +24,9 @@ GRACE = 5.0
 
 
 def main() -> None:
-    """Keep the list until the input ends, then clear up."""
-    for ours in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(ours, signal.SIG_IGN)
+    """Keep the list until the input ends, then end the groups and remove the directories."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
     print("holding", flush=True)
     running: dict[int, int] = {}
     directories: list[str] = []
@@ -38,7 +38,7 @@ def main() -> None:
 
 
 def note_line(line: str, running: dict[int, int], directories: list[str]) -> None:
-    """Take one line into the lists."""
+    """Apply one line to the lists."""
     word, _, rest = line.partition(" ")
     if word == "+":
         pid, _, signal_number = rest.partition(" ")
@@ -50,7 +50,7 @@ def note_line(line: str, running: dict[int, int], directories: list[str]) -> Non
 
 
 def end_groups(running: dict[int, int]) -> None:
-    """Ask each group's leader to end, wait, and kill what is left of the groups."""
+    """Send each group's leader its signal, wait, and kill the rest of the groups."""
     for pid, signal_number in running.items():
         with suppress(ProcessLookupError, PermissionError):
             os.kill(pid, signal_number)
@@ -63,7 +63,7 @@ def end_groups(running: dict[int, int]) -> None:
 
 
 def remove_directory(directory: str) -> None:
-    """Remove the directory, again while a killed server's last children still write into it."""
+    """Remove the directory, repeatedly while a killed server's last children still write into it."""
     deadline = time.monotonic() + GRACE
     while os.path.lexists(directory) and time.monotonic() < deadline:
         shutil.rmtree(directory, ignore_errors=True)
@@ -71,7 +71,7 @@ def remove_directory(directory: str) -> None:
 
 
 def is_group_alive(pid: int) -> bool:
-    """Whether anything of the group is left."""
+    """Return True if a process of the group is left."""
     try:
         os.killpg(pid, 0)
     except (ProcessLookupError, PermissionError):

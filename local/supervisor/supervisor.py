@@ -1,14 +1,14 @@
-"""Keeps a handful of processes running on one machine: the demo, `./run up` and the tests stand on it.
+"""Supervisor of a few processes on one machine, for the demo, `./run up` and the tests.
 
     async with Supervisor([valkey, postgres, worker], log=console(...)) as running:
         await running.wait()
 
-Starts them in the order of the list, each once the one before is ready; starts again what ends, with growing
-waits; stops in reverse order, each with its own drain time. A process that ends with code 2 at its start is
-given up, and with it the whole: a wrong setting is to be read, not to be tried for ever.
+It starts the processes in the order of the list, each once the one before is ready; restarts one that ends, with
+growing waits; stops them in reverse order, each with its own drain time. A process that ends with code 2 at its
+start is given up, and all others with it: an operator must read about a wrong setting, retries cannot help.
 
-What can go wrong: a process that is never ready (`ProcessFailed` with its last lines, nothing left running);
-the supervisor itself being killed (the reaper ends its processes, see `local.supervisor.reaper`).
+Failures: a process that is never ready (`ProcessFailed` with its last lines, nothing left running);
+a killed supervisor (the reaper ends its processes, see `local.supervisor.reaper`).
 
 It is not a process manager for servers in production: it has no remote control, and it needs asyncio's own
 event loop, as uvloop cannot start a process under another user.
@@ -36,17 +36,17 @@ _STOPPING = (signal.SIGTERM, signal.SIGINT)
 
 
 class Supervisor:
-    """The processes, running from `async with` to its end.
+    """The supervised processes, running from `async with` to its end.
 
     Args:
         processes: in the order in which they start. Names are unique.
         log: takes each line of output with the name of its process; discarded by default.
-        scratch: a directory removed once all have ended, even when we are killed. For throw-away data.
+        scratch: a directory removed once all have ended, even if the supervisor is killed. For throw-away data.
 
     Raises (on entering):
-        ProcessFailed: one of them did not come up; all are stopped again.
-        SupervisorError: the process that is to clear up after us did not start; nothing was started.
-        Exception: whatever a process' `prepare` raised; likewise.
+        ProcessFailed: a process did not start; all are stopped again.
+        SupervisorError: the reaper did not start; nothing was started.
+        Exception: any error of a process' `prepare`; likewise.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class Supervisor:
     ) -> None:
         names = [process.name for process in processes]
         if len(set(names)) != len(names):
-            raise ValueError(f"Each process needs a name of its own, got {names}.")
+            raise ValueError(f"processes: must have different names ({names})")
         self._processes = processes
         self._log = log
         self._scratch = scratch and scratch.absolute()
@@ -82,10 +82,10 @@ class Supervisor:
         await self._stop_all()
 
     async def wait(self) -> None:
-        """Wait until a process is given up; for ever while all goes well.
+        """Wait until a process is given up; for ever without a failure.
 
         Raises:
-            ProcessFailed: the one that was given up.
+            ProcessFailed: the process that was given up.
         """
         waits = [
             asyncio.create_task(child.until(partial(_has_failed, child))) for child in self._children.values()
@@ -100,24 +100,24 @@ class Supervisor:
                 raise child.failure
 
     def pid(self, name: str) -> int:
-        """The number of the process now running under this name.
+        """Return the pid of the process now running under this name.
 
         Raises:
             ProcessLookupError: it does not run at the moment.
         """
         pid = self._children[name].pid
         if pid is None:
-            raise ProcessLookupError(f"{name} is not running.")
+            raise ProcessLookupError(f"{name}: is not running")
         return pid
 
     def runs_over(self, name: str) -> int:
-        """How many runs of this process are over."""
+        """Return the number of runs of this process that have ended."""
         return len(self._children[name].exit_codes)
 
     async def wait_exit(self, name: str) -> int:
-        """Wait until the run now going on is over; its exit code, negative for a signal.
+        """Wait until the present run has ended; return its exit code, negative for a signal.
 
-        When none is going on, that of the last one.
+        Without a present run, the exit code is that of the last one.
         """
         child = self._children[name]
         seen = len(child.exit_codes) + (1 if child.pid is not None else 0)
@@ -140,7 +140,7 @@ class Supervisor:
         self._children[name].signal(number)
 
     async def stop(self, name: str) -> None:
-        """Stop one process, orderly, and leave it stopped."""
+        """Stop one process and leave it stopped."""
         await self._children[name].stop()
 
     async def start(self, name: str) -> None:
@@ -157,9 +157,9 @@ class Supervisor:
 
 
 async def supervise(processes: Sequence[Process], *, log: Log, scratch: Path | None = None) -> int:
-    """Run the processes until SIGTERM or SIGINT; the exit code for our own process.
+    """Run the processes until SIGTERM or SIGINT; return the exit code for this process.
 
-    0 after an orderly stop; 2 when a process could not be brought up or kept up, with the reason on the log
+    0 after a normal stop; 2 if a process could not be started or kept running, with the reason on the log
     under `supervisor`.
     """
     stop_asked = asyncio.Event()
@@ -195,7 +195,7 @@ def _has_failed(child: Child) -> bool:
 
 
 class _Reaper:
-    """Our end of the process that clears up after us."""
+    """The supervisor's end of the reaper process."""
 
     def __init__(self, process: asyncio.subprocess.Process, line: int) -> None:
         self._process = process
@@ -221,7 +221,7 @@ class _Reaper:
         started = cls(process, writing)
         if not (process.stdout and await process.stdout.readline()):
             await started.end()
-            raise SupervisorError("The process that clears up after the supervisor did not start.")
+            raise SupervisorError("reaper: did not start; nothing was started")
         if scratch is not None:
             started._tell(f"remove {scratch}")
         return started
@@ -237,6 +237,6 @@ class _Reaper:
         await self._process.wait()
 
     def _tell(self, words: str) -> None:
-        # Another process killed the reaper: what it guards against has not happened, so the work goes on.
+        # A killed reaper is not needed while the supervisor runs, so the work continues.
         with suppress(BrokenPipeError):
             os.write(self._line, f"{words}\n".encode())

@@ -343,7 +343,7 @@ def test_a_copy_that_somebody_could_have_planted_is_never_run(
     plant: Callable[[Path], None], wheel: Path, tmp_path: Path
 ) -> None:
     plant(tmp_path / "copy")
-    with pytest.raises(DataDirectoryError, match=r"not made by this user.*remove it"):
+    with pytest.raises(DataDirectoryError, match=r"belongs to another user.*remove it"):
         binaries._readable_copy(wheel, tmp_path / "copy")
 
 

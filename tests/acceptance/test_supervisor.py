@@ -225,7 +225,7 @@ async def test_nothing_starts_without_the_process_that_would_clear_up(
 
 
 def test_two_processes_of_one_name_are_refused() -> None:
-    with pytest.raises(ValueError, match="name of its own"):
+    with pytest.raises(ValueError, match="different names"):
         Supervisor([sleeper("twin"), sleeper("twin")])
 
 
@@ -246,7 +246,7 @@ async def test_a_killed_process_is_started_again_with_nothing_of_the_old_one_lef
         assert running.pid("parent") != first
         assert running.runs_over("parent") == 1
         await eventually(lambda: not is_running(grandchild))
-    assert "ended with signal SIGKILL; starts again in" in lines.of("parent")[0]
+    assert "ended with signal SIGKILL; restarts in" in lines.of("parent")[0]
 
 
 async def test_a_restarted_process_that_turns_out_misconfigured_ends_the_wait(tmp_path: Path) -> None:

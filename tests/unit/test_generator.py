@@ -250,7 +250,7 @@ def test_the_oracle_reads_the_same_files_to_the_same_rows(world: Path) -> None:
 
 def test_a_missing_file_is_named(world: Path) -> None:
     (world / "tasks.csv.gz").unlink()
-    with pytest.raises(WorldError, match=r"tasks\.csv\.gz: there is no such file"):
+    with pytest.raises(WorldError, match=r"tasks\.csv\.gz: is missing"):
         read_world(world)
 
 
