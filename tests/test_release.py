@@ -112,7 +112,7 @@ def test_what_holds_everything_may_be_released(changed: dict[str, Any]) -> None:
         (log(lambda text: text.replace("2026-11-27", "2026-11-29")), "dated in the future"),
         (log(lambda text: text.replace("### Added\n\n- A thing.\n", "")), "[1.2.0] is empty"),
         ({"wheel": BrokenWheel("no such file")}, "cannot be built: no such file"),
-        (wheel(Version="1.1.0"), "wheel: Version is '1.1.0', pyproject.toml has '1.2.0'"),
+        (wheel(Version="1.1.0"), "wheel: Version is '1.1.0'; pyproject.toml has '1.2.0'"),
         (wheel(Name="momentus"), "wheel: Name is"),
         (wheel(Requires_Python=">=3.9"), "wheel: Requires-Python"),
         (wheel(Provides_Extra="html"), "wheel: Provides-Extra"),
