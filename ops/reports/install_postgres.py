@@ -6,7 +6,7 @@ in `reports/triggers.py`.
 """
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from urllib.parse import unquote, urlsplit
 
 import asyncpg
@@ -34,8 +34,12 @@ async def install(tools: Tools, asked: argparse.Namespace) -> CommandResult:
         raise CommandRefused(_NO_DATABASE)
     role = asked.role or await _own_role(tools, asked)
     script = install_script(tools.tenant, boards, role=role)
-    answer = await _done(tools, asked, script, f"triggers on {len(sources)} tables mark what changes", sources)
-    return answer if asked.dry_run else await _with_proofs(tools, answer, boards, role)
+    answer = await _done(tools, asked, script, "", sources)
+    if asked.dry_run:
+        return answer
+    marked = await _marked(tools, asked)  # partitions as well; of sources that are views, none
+    text = _listed(f"triggers on {len(marked)} tables mark what changes", marked)
+    return await _with_proofs(tools, CommandResult(text, {**answer.facts, "tables": list(marked)}), boards, role)
 
 
 async def _own_role(tools: Tools, asked: argparse.Namespace) -> str:
@@ -62,12 +66,12 @@ async def _with_proofs(
 
 async def uninstall(tools: Tools, asked: argparse.Namespace) -> CommandResult:
     """Remove all that was installed for the tenant, or print what would be run. Raises Refused."""
-    former = await _former(tools, asked)
-    script = uninstall_script(tools.tenant, former)
-    return await _done(tools, asked, script, f"the triggers of {len(former)} tables are removed", list(former))
+    marked = await _marked(tools, asked)
+    script = uninstall_script(tools.tenant, marked)
+    return await _done(tools, asked, script, f"the triggers of {len(marked)} tables are removed", list(marked))
 
 
-async def _former(tools: Tools, asked: argparse.Namespace) -> tuple[str, ...]:
+async def _marked(tools: Tools, asked: argparse.Namespace) -> tuple[str, ...]:
     """The tables that have the tenant's trigger now; none where a script is wanted and nobody can be asked."""
     if not tools.postgres_dsn:
         if asked.dry_run:
@@ -100,7 +104,11 @@ async def _done(
         raise CommandRefused(f"the database refused it, nothing was changed: {error}") from None
     finally:
         await connection.close()
-    return CommandResult("\n".join([what, *(f"  {source}" for source in sources)]), facts)
+    return CommandResult(_listed(what, sources), facts)
+
+
+def _listed(what: str, tables: Sequence[str]) -> str:
+    return "\n".join([what, *(f"  {table}" for table in tables)])
 
 
 async def _connected(dsn: str) -> Connection:

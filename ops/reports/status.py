@@ -30,6 +30,17 @@ from reports.source_postgres import DATABASE_FAULTS, log_fields
 from reports.store import ReportStore
 from reports.triggers import board_key
 
+_DELAYS = {
+    "failed": (
+        "it rests after its failure",
+        "mend what the error names, and it is computed at that time; each further failure doubles the rest",
+    ),
+    "budget": (
+        "its budget puts the next refresh off",
+        "make the query cheaper (./run ops reports check --plan), raise budget.max_db_share, or promise less",
+    ),
+}
+"""What keeps a report waiting, and what to do."""
 _HEADS = ["REPORT", "BOARD", "STATE", "GEN", "AGE", "P50", "P95", "WANTED", "MARKED", "PROOF", "DUE", "ERROR"]
 
 
@@ -108,10 +119,10 @@ def _to_do(fares: Sequence[ReportStatus]) -> Iterator[str]:
         elif one.state == "never":
             yield f"{one.report}: was never computed: is a worker with MOMENTUS_POSTGRES_DSN running?"
         if one.refused_from is not None and one.due is not None:
+            delay, remedy = _DELAYS["failed" if one.why == "failed" else "budget"]
             yield (
-                f"{one.report}: its budget puts the next refresh off until {one.due:%Y-%m-%d %H:%M:%S} UTC, and "
-                f"readers are refused it from {one.refused_from:%Y-%m-%d %H:%M:%S} UTC: make the query cheaper "
-                "(./run ops reports check --plan), raise budget.max_db_share, or promise less"
+                f"{one.report}: {delay} until {one.due:%Y-%m-%d %H:%M:%S} UTC, and "
+                f"readers are refused it from {one.refused_from:%Y-%m-%d %H:%M:%S} UTC: {remedy}"
             )
 
 

@@ -1,6 +1,7 @@
 """`ops reports install` and `uninstall`: what is printed is what is run, and nothing is left behind."""
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 import asyncpg
@@ -10,6 +11,7 @@ from redis.asyncio import Redis
 from local.organisation.postgres import install as install_organisation
 from ops.command import CommandRefused, Tools
 from ops.reports.install_postgres import install, uninstall
+from ops.reports.proofs_postgres import WORDS
 
 SOURCE = "organisation.checkins"
 
@@ -17,6 +19,25 @@ SOURCE = "organisation.checkins"
 def tools(dsn: str = "", tenant: str = "default", folder: Path | None = None) -> Tools:
     url = "redis://127.0.0.1:0"
     return Tools(redis=Redis.from_url(url), redis_url=url, tenant=tenant, postgres_dsn=dsn, reports_path=folder)
+
+
+SALES = """-- +++
+-- name = "sales"
+-- scope = "id"
+-- tree = "shops"
+-- every = "10s"
+-- sources = ["public.sales", "public.seen"]
+--
+-- [freshness]
+-- soft = "30s"
+-- hard = "1m"
+-- debounce = "0s"
+--
+-- [rollup]
+-- v = "sum"
+-- +++
+SELECT id, sum(v) AS v FROM seen GROUP BY id
+"""
 
 
 def asked(*, dry_run: bool = False) -> argparse.Namespace:
@@ -42,6 +63,33 @@ async def test_what_a_dry_run_prints_installs_the_same_and_uninstalling_leaves_n
         await uninstall(tools(database), asked())
     finally:
         await connection.close()
+
+
+async def test_install_names_the_tables_that_have_a_trigger_partitions_as_well_and_no_views(
+    database: str, tmp_path: Path
+) -> None:
+    (tmp_path / "trees").mkdir()
+    (tmp_path / "trees" / "shops.sql").write_text("SELECT 1 AS id, NULL AS parent_id, 'a' AS name, 'a' AS kind")
+    (tmp_path / "sales.sql").write_text(SALES)
+    connection = await asyncpg.connect(database)
+    try:
+        await connection.execute(
+            "CREATE TABLE sales (id bigint, v bigint) PARTITION BY LIST (id);"
+            "CREATE TABLE sales_1 PARTITION OF sales FOR VALUES IN (1);"
+            "CREATE VIEW seen AS SELECT * FROM sales"
+        )
+    finally:
+        await connection.close()
+    done = await install(replace(tools(database), reports_path=tmp_path, reports_shipped="off"), asked())
+    assert done.facts["tables"] == ["public.sales", "public.sales_1"]
+    assert done.text.splitlines()[:4] == [
+        "triggers on 2 tables mark what changes",
+        "  public.sales",
+        "  public.sales_1",
+        "board sales: "
+        + WORDS["snapshot"]
+        + " (public.seen is a view, whose rows change with other tables; name those)",
+    ]
 
 
 async def test_a_source_that_is_no_table_is_refused_and_nothing_is_changed(database: str) -> None:

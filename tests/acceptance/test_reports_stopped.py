@@ -160,6 +160,30 @@ async def test_a_budget_that_keeps_a_report_from_its_readers_is_said_before_and_
         assert "readers are refused it from" in out
 
 
+async def test_a_report_that_rests_after_a_failure_is_not_said_to_wait_for_its_budget(
+    database: str, valkey_url: str, tmp_path: Path
+) -> None:
+    (tmp_path / "trees").mkdir()
+    (tmp_path / "dear.sql").write_text(DEAR)
+    (tmp_path / "trees" / "shops.sql").write_text("SELECT id, parent_id, name, kind FROM shop.nodes")
+    dear = load_reports(tmp_path, shipped="off")["dear"]
+    settings = {
+        "REDIS_URL": valkey_url,
+        "POSTGRES_DSN": database,
+        "REPORTS__PATH": str(tmp_path),
+        "REPORTS__SHIPPED": "off",
+    }
+    async with shop(database, valkey_url, dear) as it:
+        await refresh_board(it.refresher, it.refresher.boards["dear"])
+        await it.order(7)
+        now = datetime.now(UTC)
+        failure = FailureStreak(9, now + timedelta(minutes=5))
+        await it.refresher.store.record_failure("dear", at=now, error="InvalidRows: x", failure=failure)
+        code, out, _ = await run_ops("reports", "status", **settings)
+    assert (code, "budget" in out) == (1, False)
+    assert "dear: it rests after its failure until" in out
+
+
 def test_a_log_has_the_servers_words_only_where_they_hold_no_data() -> None:
     assert log_fields(asyncpg.UndefinedTableError('relation "a.b" does not exist'))["reason"]
     assert log_fields(asyncpg.InvalidTextRepresentationError('invalid input syntax: "Ada"')) == {
