@@ -15,7 +15,7 @@ from tests.notes import running
 from tests.provider import Provider
 from worker.engine import LaneSlots, Worker
 from worker.engine.handler import handler
-from worker.mail.accounts.setup import AccountSize, ConfiguredAccount, at_work
+from worker.mail.accounts.setup import AccountSize, ConfiguredAccount, run_accounts
 from worker.mail.deliver import Mailer, send_mail
 from worker.mail.smtp.server import Server
 
@@ -34,7 +34,7 @@ async def delivering(
     link = Link(url, LaneKeys(MAIL_NORMAL).tag)
     account = Account(name="main", host="127.0.0.1")
     configured = ConfiguredAccount(account=account, server=Server("127.0.0.1", provider.port, "off"))
-    async with at_work([configured], link, size=AccountSize(connections=20, messages=100)) as accounts:
+    async with run_accounts([configured], link, size=AccountSize(connections=20, messages=100)) as accounts:
         worker = Worker(
             [handler(send_mail, kind=Mail.kind)],
             redis_url=url,

@@ -41,10 +41,16 @@ from worker.engine.exit_deadline import run_to_its_end
 from worker.engine.handler import handler
 from worker.events import emit, event
 from worker.mail.accounts.gate import GateTimes, limit_key
-from worker.mail.accounts.setup import AccountConfiguration, AccountSize, at_work, limit_of, read_configuration
+from worker.mail.accounts.setup import (
+    AccountConfiguration,
+    AccountSize,
+    limit_of,
+    read_configuration,
+    run_accounts,
+)
 from worker.mail.deliver import Mailer, send_mail
 from worker.mail.erase import KIND as ERASE, Eraser, erase_cron, erase_mails
-from worker.mail.mode_hold import holding
+from worker.mail.mode_hold import apply_mode_hold
 from worker.mail.modes import Safety
 from worker.mail.policies import MailPolicies
 from worker.mail.sent import SentRegister
@@ -192,8 +198,8 @@ async def _mailer(settings: Settings, accounts: AccountConfiguration, link: Link
     times = GateTimes(life=settings.worker.lease, renew_every=settings.worker.lease_renew)
     care = _care(mail, link)
     async with (
-        at_work(accounts.configured, link, size=size, times=times) as carriers,
-        holding(link, mail.mode),
+        run_accounts(accounts.configured, link, size=size, times=times) as carriers,
+        apply_mode_hold(link, mail.mode),
     ):
         try:
             yield Mailer(carriers, _sender(mail.sender), accounts.streams, care, mail.attachments)

@@ -41,7 +41,7 @@ from tests.support import eventually
 from worker.engine import LaneSlots, Worker
 from worker.engine.handler import handler
 from worker.mail.accounts.gate import PAUSES, GateTimes, Pause, limit_key
-from worker.mail.accounts.setup import AccountSize, ConfiguredAccount, at_work, limit_of, longest_idle
+from worker.mail.accounts.setup import AccountSize, ConfiguredAccount, limit_of, longest_idle, run_accounts
 from worker.mail.deliver import Mailer, send_mail
 from worker.mail.smtp import pool
 from worker.mail.smtp.server import Server
@@ -95,7 +95,7 @@ async def fleet(
             link = Link(url, KEYS.tag)
             stack.push_async_callback(link.close)
             carriers = await stack.enter_async_context(
-                at_work(accounts, link, size=AccountSize(connections=connections, messages=100), times=times)
+                run_accounts(accounts, link, size=AccountSize(connections=connections, messages=100), times=times)
             )
             worker = Worker(
                 [handler(send_mail, kind=Mail.kind)],

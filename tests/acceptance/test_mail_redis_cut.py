@@ -24,7 +24,7 @@ from tests.scripted_smtp import ScriptedSmtp
 from tests.support import eventually
 from worker.engine import LaneSlots, Worker
 from worker.engine.handler import handler
-from worker.mail.accounts.setup import AccountSize, ConfiguredAccount, at_work
+from worker.mail.accounts.setup import AccountSize, ConfiguredAccount, run_accounts
 from worker.mail.deliver import Mailer, send_mail
 from worker.mail.policies import MailPolicies
 from worker.mail.smtp.server import Server
@@ -58,7 +58,7 @@ async def delivering(url: str, proxy: FaultyProxy, smtp: ScriptedSmtp, command: 
         ConfiguredAccount(account=Account(name=name, host="127.0.0.1"), server=Server("127.0.0.1", port, "off"))
         for name, port in hosts.items()
     ]
-    async with at_work(configured, link, size=AccountSize(connections=5, messages=100)) as accounts:
+    async with run_accounts(configured, link, size=AccountSize(connections=5, messages=100)) as accounts:
         care = MailPolicies(suppression=SuppressionList(link))
         worker = Worker(
             [handler(send_mail, kind=Mail.kind)],

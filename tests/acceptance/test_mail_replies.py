@@ -29,7 +29,7 @@ from tests.support import eventually
 from worker.engine import LaneSlots, Worker
 from worker.engine.handler import handler
 from worker.mail.accounts.gate import PAUSES, GateTimes, Pause
-from worker.mail.accounts.setup import AccountSize, ConfiguredAccount, at_work, limit_of
+from worker.mail.accounts.setup import AccountSize, ConfiguredAccount, limit_of, run_accounts
 from worker.mail.deliver import Mailer, send_mail
 from worker.mail.smtp import pool
 from worker.mail.smtp.server import Server
@@ -86,7 +86,7 @@ async def delivering(
 ) -> AsyncIterator[None]:
     link = Link(url)
     configured = ConfiguredAccount(account=account, server=Server("127.0.0.1", server.port, "off"))
-    async with at_work(
+    async with run_accounts(
         [configured], link, size=AccountSize(connections=3, messages=1000), times=times
     ) as accounts:
         worker = Worker(

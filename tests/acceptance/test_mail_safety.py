@@ -39,7 +39,7 @@ from worker.engine import LaneSlots, Worker
 from worker.engine.handler import handler
 from worker.mail.accounts.accounts import Accounts
 from worker.mail.deliver import Mailer, send_mail
-from worker.mail.mode_hold import holding
+from worker.mail.mode_hold import apply_mode_hold
 from worker.mail.modes import HOLD_REASON, Safety
 from worker.mail.policies import MailPolicies
 from worker.mail.sent import SentRegister
@@ -170,7 +170,10 @@ async def test_a_domain_that_is_not_allowed_makes_a_dead_mail_that_can_be_revive
 async def test_in_hold_nothing_leaves_even_when_somebody_releases_the_lane(
     valkey_url: str, redis: Redis, link: Link, smtp_sink: MailSink
 ) -> None:
-    async with caring(valkey_url, smtp_sink.port, MailPolicies(safety=Safety(mode="hold"))), holding(link, "hold"):
+    async with (
+        caring(valkey_url, smtp_sink.port, MailPolicies(safety=Safety(mode="hold"))),
+        apply_mode_hold(link, "hold"),
+    ):
         await eventually(lambda: redis.hlen(KEYS.holds))
         async with Producer.connect(valkey_url, budget=5) as producer:
             receipt = await producer.send(mail())
@@ -189,9 +192,9 @@ async def test_in_hold_nothing_leaves_even_when_somebody_releases_the_lane(
 async def test_leaving_hold_releases_what_it_held_and_nothing_of_people(redis: Redis, link: Link) -> None:
     people = orjson.dumps({"until_ms": None, "reason": "people"})
     await redis.hset(KEYS.holds, "lane:mail.bulk", people.decode())
-    async with holding(link, "hold"):
+    async with apply_mode_hold(link, "hold"):
         await eventually(lambda: redis.hexists(KEYS.holds, "lane:mail.normal"))
-    async with holding(link, "live"):
+    async with apply_mode_hold(link, "live"):
 
         async def released() -> bool:
             return not await redis.hexists(KEYS.holds, "lane:mail.normal")

@@ -39,7 +39,7 @@ from tests.provider import Provider
 from tests.support import OwnValkey, eventually
 from worker.engine import LaneSlots, Worker
 from worker.engine.handler import handler
-from worker.mail.accounts.setup import AccountSize, ConfiguredAccount, at_work
+from worker.mail.accounts.setup import AccountSize, ConfiguredAccount, run_accounts
 from worker.mail.deliver import Mailer, send_mail
 from worker.mail.smtp.server import Server
 
@@ -56,7 +56,7 @@ async def delivering(
     account = Account(name="main", host="127.0.0.1", idempotency_header=header)
     link = Link(url, KEYS.tag)
     configured = ConfiguredAccount(account=account, server=Server("127.0.0.1", provider.port, "off"))
-    async with at_work([configured], link, size=AccountSize(connections=5, messages=100)) as accounts:
+    async with run_accounts([configured], link, size=AccountSize(connections=5, messages=100)) as accounts:
         worker = Worker(
             [handler(send_mail, kind=Mail.kind)],
             redis_url=url,

@@ -8,7 +8,7 @@ from jobs.mail.journal import JournalEntry, read_line
 from jobs.mail.stream import STREAMS, Stream
 from ops.jobs.job import HistoryEvent
 from ops.mail.trace import State, TraceFacts, state_of
-from worker.mail.uncertain import EarlierDelivery, UnknownDelivery, after_unknown, find_earlier
+from worker.mail.uncertain import EarlierDelivery, UnknownDelivery, decide_after_unknown, find_earlier
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 
@@ -65,7 +65,7 @@ def test_the_stream_decides_about_an_unknown_outcome_unless_the_provider_drops_c
     age: timedelta,
     decision: str,
 ) -> None:
-    assert after_unknown(UnknownDelivery(age, idempotent=idempotent), STREAMS[stream]) == decision
+    assert decide_after_unknown(UnknownDelivery(age, idempotent=idempotent), STREAMS[stream]) == decision
 
 
 @pytest.mark.parametrize(

@@ -14,9 +14,9 @@ from worker.mail.modes import (
     ModeRefusal,
     Redirection,
     Safety,
-    redirected,
-    way_of,
-    with_original,
+    add_original_recipient,
+    decide_delivery,
+    redirect_mail,
 )
 
 ALL = "all@test.example"
@@ -42,7 +42,7 @@ def test_the_mode_and_the_allowed_domains_decide_where_a_mail_goes(
     mode: Mode, allowed: str, redirect_to: str, way: object
 ) -> None:
     safety = Safety(mode=mode, redirect_to=redirect_to, allowed_domains=frozenset(allowed.split()))
-    found = way_of("ana@Example.com", safety)
+    found = decide_delivery("ana@Example.com", safety)
     assert isinstance(found, way) if isinstance(way, type) else found == way
 
 
@@ -50,15 +50,15 @@ def test_the_mode_and_the_allowed_domains_decide_where_a_mail_goes(
 def test_without_a_list_neither_redirect_nor_hold_writes_to_anybody_but_the_catch_all(
     address: str, mode: Mode
 ) -> None:
-    assert way_of(address, Safety(mode=mode, redirect_to=ALL)) in (
+    assert decide_delivery(address, Safety(mode=mode, redirect_to=ALL)) in (
         Redirection(ALL),
-        way_of("x@y.z", Safety(mode="hold")),
+        decide_delivery("x@y.z", Safety(mode="hold")),
     )
 
 
 def test_a_reason_names_the_setting_and_the_domain_and_no_address() -> None:
     safety = Safety(mode="live", allowed_domains=frozenset({"other.example"}))
-    forbidden = way_of("ana.garcia@example.com", safety)
+    forbidden = decide_delivery("ana.garcia@example.com", safety)
     assert isinstance(forbidden, ModeRefusal)
     assert "MOMENTUS_MAIL__ALLOWED_DOMAINS" in forbidden.reason
     assert "example.com" in forbidden.reason
@@ -72,8 +72,8 @@ def test_redirecting_without_an_address_is_refused_when_it_is_configured() -> No
 
 def test_a_redirected_mail_tells_for_whom_it_was() -> None:
     mail = Mail(to="ana@example.com", subject="Reunión", text="Hola")
-    frozen = redirected(mail.compose(job_id="{mail}1", now=datetime.now(UTC)), ALL)
-    letter = with_original(
+    frozen = redirect_mail(mail.compose(job_id="{mail}1", now=datetime.now(UTC)), ALL)
+    letter = add_original_recipient(
         write_letter(frozen, default_sender=LetterSender("no-reply@momentus.example")), "ana@example.com"
     )
     assert letter.recipients == (ALL,)

@@ -12,7 +12,7 @@ from hypothesis import given, strategies as st
 from jobs.mail.preset import PRESETS
 from tests.replies import Said, in_words, replies
 from worker.mail.smtp.reply import Refusal, Stage, judge
-from worker.mail.smtp.reply_table import table
+from worker.mail.smtp.reply_table import write_table
 from worker.mail.smtp.reply_words import PHRASES, essence
 
 AGAIN, WAIT, DEAD = "again", "wait", "dead"
@@ -275,4 +275,4 @@ def test_no_text_makes_the_decision_slow_out_of_proportion() -> None:
 
 def test_the_page_shows_the_table() -> None:
     page = (Path(__file__).resolve().parents[2] / "docs/mail.md").read_text(encoding="utf-8")
-    assert table() in page
+    assert write_table() in page

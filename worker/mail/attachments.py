@@ -26,12 +26,12 @@ _NOT_THERE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EISDIR, 
 _STEP = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK  # non-blocking: opening a pipe would wait
 
 
-class _NotTheFile(Exception):
+class _FileMismatch(Exception):
     """The file at the path is not the file that the mail refers to."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Wanted:
+class _FileReference:
     name: str = field(repr=False)
     ref: str = field(repr=False)
     size: int
@@ -57,10 +57,10 @@ async def read_attachments(frozen: Mapping[str, Any], folder: Path | None) -> di
     return await asyncio.to_thread(_read_all, wanted, folder)
 
 
-def _wanted(files: Any) -> list[_Wanted]:  # noqa: ANN401  a foreign producer may have written any type
+def _wanted(files: Any) -> list[_FileReference]:  # noqa: ANN401  a foreign producer may have written any type
     try:
         return [
-            _Wanted(str(one["name"]), str(one["ref"]), int(one["size"]), str(one["sha256"]))
+            _FileReference(str(one["name"]), str(one["ref"]), int(one["size"]), str(one["sha256"]))
             for one in files
             if "ref" in one
         ]
@@ -70,7 +70,7 @@ def _wanted(files: Any) -> list[_Wanted]:  # noqa: ANN401  a foreign producer ma
         ) from None
 
 
-def _read_all(files: list[_Wanted], folder: Path) -> dict[str, bytes]:
+def _read_all(files: list[_FileReference], folder: Path) -> dict[str, bytes]:
     try:
         root = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
@@ -84,12 +84,12 @@ def _read_all(files: list[_Wanted], folder: Path) -> dict[str, bytes]:
         return {file.ref: _read_one(file, root) for file in files}
 
 
-def _read_one(file: _Wanted, root: int) -> bytes:
+def _read_one(file: _FileReference, root: int) -> bytes:
     try:
         content = _content(PurePosixPath(file.ref), root, size=file.size)
         if hashlib.sha256(content).hexdigest() != file.sha256:
-            raise _NotTheFile("has changed since the mail was composed (another SHA-256)")
-    except _NotTheFile as error:
+            raise _FileMismatch("has changed since the mail was composed (another SHA-256)")
+    except _FileMismatch as error:
         raise GiveUp(f"attachment {file.name!r}: {error}") from None
     except OSError as error:
         if error.errno in _NOT_THERE:
@@ -100,7 +100,7 @@ def _read_one(file: _Wanted, root: int) -> bytes:
 
 def _content(path: PurePosixPath, root: int, *, size: int) -> bytes:
     if path.is_absolute() or not path.parts or ".." in path.parts or "\0" in str(path):
-        raise _NotTheFile("is outside the attachment folder")
+        raise _FileMismatch("is outside the attachment folder")
     with ExitStack() as stack:
         at = root
         for step in path.parts:
@@ -108,9 +108,9 @@ def _content(path: PurePosixPath, root: int, *, size: int) -> bytes:
             stack.callback(os.close, at)
         found = os.fstat(at)
         if not stat.S_ISREG(found.st_mode):
-            raise _NotTheFile("is not a regular file")
+            raise _FileMismatch("is not a regular file")
         if found.st_size != size:
-            raise _NotTheFile(f"has changed since the mail was composed ({found.st_size} bytes, not {size})")
+            raise _FileMismatch(f"has changed since the mail was composed ({found.st_size} bytes, not {size})")
         with open(os.dup(at), "rb") as opened:  # noqa: PTH123  a descriptor, not a path
             return opened.read(size + 1)
 

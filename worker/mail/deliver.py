@@ -39,11 +39,11 @@ from worker.mail.smtp.errors import (
     LeaseLost,
     MailRefused,
     MarkMissing,
-    unanswered,
+    retry_without_redis,
 )
 from worker.mail.smtp.reply import Refusal, Verdict
 from worker.mail.smtp.waiting import BULK, NORMAL, URGENT
-from worker.mail.uncertain import EarlierDelivery, UnknownDelivery, after_unknown
+from worker.mail.uncertain import EarlierDelivery, UnknownDelivery, decide_after_unknown
 
 _MAIL_SUPPRESSED = event("mail.suppressed")
 _MAIL_ACCEPTED = event("mail.accepted")
@@ -52,7 +52,7 @@ _MAIL_UNCERTAIN = event("mail.uncertain")
 _PRIORITIES = {MAIL_URGENT: URGENT, MAIL_NORMAL: NORMAL, MAIL_BULK: BULK}
 _OPENING = {"connect", "login"}
 _DOUBT = "many recipients are refused at once: taken for the server's fault"
-_Lesson = TypeVar("_Lesson")
+_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,7 @@ async def send_mail(context: dict[str, Any], **frozen: object) -> dict[str, obje
         earlier = await mailer.accounts.earlier(context)
         account = await _account(mailer.accounts, context, _text(opened.fields, "account"), earlier, domain)
     except (RedisError, OSError) as error:
-        raise unanswered("earlier attempts and the account", error) from error
+        raise retry_without_redis("earlier attempts and the account", error) from error
     if earlier is not None:
         _settle_earlier(earlier, account, stream, context)
     mail = await mailer.care.addressed(opened, stream)
@@ -167,7 +167,7 @@ def _settle_earlier(
     """
     if context["unknown_effect"]:  # the claim has counted and listed it
         emit(_MAIL_UNCERTAIN, earlier_attempt=context["unknown_effect"])
-    if not earlier.decided and after_unknown(_unknown(account, context), stream) == "hold":
+    if not earlier.decided and decide_after_unknown(_unknown(account, context), stream) == "hold":
         raise Park(f"{account.name}: an earlier attempt may have delivered it", why="uncertain")
 
 
@@ -217,11 +217,11 @@ async def _hand_over(attempt: "_Attempt", letter: Letter) -> str:
             if isinstance(unknown, Park):
                 raise unknown from None
         raise
-    await _learn(account.worked())
+    await _finish_report(account.worked())
     return attempt.mail.discreet(receipt.text)
 
 
-async def _learn(lesson: Awaitable[_Lesson]) -> _Lesson | None:
+async def _finish_report(lesson: Awaitable[_Result]) -> _Result | None:
     """Await the report of a reply to the account or the suppression list.
 
     The mail's own outcome is known by then, so a cancellation does not change it.
@@ -278,13 +278,13 @@ class _Attempt:
         if reply.stage in _OPENING:
             closed = await self.account.failed_to_open(refusal)
         elif verdict.trouble:
-            closed = await _learn(self.account.trouble(verdict, reply, recipient))
+            closed = await _finish_report(self.account.trouble(verdict, reply, recipient))
         else:
             closed = None
-            await _learn(self.account.worked())
+            await _finish_report(self.account.worked())
         match verdict.decision:
             case "dead":
-                if verdict.scope == "recipient" and await _learn(self._doubted(reply)):
+                if verdict.scope == "recipient" and await _finish_report(self._doubted(reply)):
                     return TryLater(f"{words} ({_DOUBT})")
                 return GiveUp(words)
             case "wait" if closed:
@@ -311,7 +311,7 @@ class _Attempt:
 
     def uncertain(self, words: str) -> TryLater | Park:
         """Return the outcome of a mail that the server may have accepted."""
-        if after_unknown(_unknown(self.account, self.context), self._stream) == "hold":
+        if decide_after_unknown(_unknown(self.account, self.context), self._stream) == "hold":
             return Park(self.words(words), why="uncertain", uncertain=True)
         return TryLater(self.words(words), uncertain=True)
 

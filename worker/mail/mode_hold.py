@@ -28,7 +28,7 @@ _SCRIPT = Script((Path(__file__).parent / "scripts" / "mode_hold.lua").read_text
 
 
 @asynccontextmanager
-async def holding(link: Link, mode: Mode) -> AsyncIterator[None]:
+async def apply_mode_hold(link: Link, mode: Mode) -> AsyncIterator[None]:
     """Set or release the mail lanes' hold in the background while the block runs, retrying until Redis has it."""
     saying = background.start("mode hold", partial(_say, link, mode))
     try:

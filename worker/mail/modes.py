@@ -74,14 +74,14 @@ class ModeRefusal:
     reason: str = field(repr=False)
 
 
-Way = DirectDelivery | Redirection | ModeHold | ModeRefusal
+DeliveryDecision = DirectDelivery | Redirection | ModeHold | ModeRefusal
 _DIRECT = DirectDelivery()
 
 
-def way_of(recipient: str, safety: Safety) -> Way:
+def decide_delivery(recipient: str, safety: Safety) -> DeliveryDecision:
     """Decide where a mail to this address goes.
 
-    >>> way_of("ana@example.com", Safety(mode="redirect", redirect_to="all@test.example"))
+    >>> decide_delivery("ana@example.com", Safety(mode="redirect", redirect_to="all@test.example"))
     Redirection(to='all@test.example')
     """
     if safety.mode == "hold":
@@ -97,13 +97,13 @@ def way_of(recipient: str, safety: Safety) -> Way:
     )
 
 
-def redirected(frozen: Mapping[str, object], to: str) -> Mapping[str, object]:
+def redirect_mail(frozen: Mapping[str, object], to: str) -> Mapping[str, object]:
     """Return the frozen mail addressed to ``to``, with the original recipient in front of its subject."""
     subject = f"[{frozen['to']}] {frozen['subject']}"
     return {**frozen, "to": to, "subject": subject[:_SUBJECT_LIMIT]}
 
 
-def with_original(letter: Letter, recipient: object) -> Letter:
+def add_original_recipient(letter: Letter, recipient: object) -> Letter:
     """Return the letter with an ``X-Original-To`` field on top, where servers put their trace fields.
 
     Raises:

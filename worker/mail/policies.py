@@ -31,9 +31,9 @@ from worker.mail.modes import (
     ModeRefusal,
     Redirection,
     Safety,
-    redirected,
-    way_of,
-    with_original,
+    add_original_recipient,
+    decide_delivery,
+    redirect_mail,
 )
 from worker.mail.sent import SentRegister
 from worker.mail.shape import check_shape
@@ -125,13 +125,13 @@ class MailPolicies:
             GiveUp: the recipient's domain is not allowed and no redirect address is set.
         """
         recipient = str(mail.fields.get("to"))
-        match way_of(recipient, self.safety):
+        match decide_delivery(recipient, self.safety):
             case ModeHold(reason):
                 raise TryLater(reason, charged=False)
             case ModeRefusal(reason):
                 raise GiveUp(reason)
             case Redirection(to):
-                return replace(mail, fields={**redirected(mail.fields, to), ORIGINAL: recipient})
+                return replace(mail, fields={**redirect_mail(mail.fields, to), ORIGINAL: recipient})
             case DirectDelivery():
                 found = await self._suppressed(recipient, stream)
                 return mail if found is None else found
@@ -143,7 +143,7 @@ class MailPolicies:
             UnsafeHeader: the original recipient is not a plain address.
         """
         if ORIGINAL in mail.fields:
-            letter = with_original(letter, mail.fields[ORIGINAL])
+            letter = add_original_recipient(letter, mail.fields[ORIGINAL])
         return letter if self.signer is None else self.signer.sign(letter)
 
     def leaving(self, mail: OpenedMail, account: str) -> None:

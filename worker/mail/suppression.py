@@ -18,7 +18,7 @@ from producers.keys import MAIL_SUPPRESSION
 from producers.link import Link
 from producers.suppression import Suppression, Weighed, blocking, digest_of, read_reasons, weigh_refusal
 from worker.engine.batch import CallBatcher
-from worker.mail.smtp.errors import unanswered
+from worker.mail.smtp.errors import retry_without_redis
 from worker.mail.smtp.reply import Refusal
 
 _EMPTY_FOR = 1.0
@@ -56,7 +56,7 @@ class SuppressionList:
                 return None
             now = await self._now()
         except (RedisError, OSError) as error:
-            raise unanswered("the suppression list", error) from error
+            raise retry_without_redis("the suppression list", error) from error
         return blocking(read_reasons(found, now=now), stream=stream, essential=essential)
 
     async def _now(self) -> datetime:

@@ -34,10 +34,10 @@ class UnknownDelivery:
     idempotent: bool
 
 
-def after_unknown(unknown: UnknownDelivery, stream: Stream) -> Literal["resend", "hold"]:
+def decide_after_unknown(unknown: UnknownDelivery, stream: Stream) -> Literal["resend", "hold"]:
     """Decide whether to send the mail again by the same account or to hold it for an operator.
 
-    >>> after_unknown(UnknownDelivery(timedelta(0), idempotent=True), Stream(name="code", uncertain="hold"))
+    >>> decide_after_unknown(UnknownDelivery(timedelta(0), idempotent=True), Stream(name="code", uncertain="hold"))
     'resend'
     """
     if unknown.idempotent and unknown.age < IDEMPOTENT_FOR:

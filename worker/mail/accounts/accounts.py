@@ -22,7 +22,7 @@ from producers.link import Link
 from producers.suppression import domain_of
 from worker.mail.accounts.gate import DOUBTFUL, AccountClosed, Gate
 from worker.mail.accounts.routing import bind, route
-from worker.mail.smtp.advice import advice
+from worker.mail.smtp.advice import write_advice
 from worker.mail.smtp.envelope import Acceptance
 from worker.mail.smtp.errors import ConnectionBroken, MailRefused
 from worker.mail.smtp.pool import ConnectionsExhausted, SMTPPool
@@ -129,7 +129,7 @@ class AccountSender:
             is_first = self._gate.aside.refused(domain_of(recipient), codes)
             if not is_first and self._gate.tempo.lately:
                 return None
-        reason = advice(verdict.trouble, self.name, reply)
+        reason = write_advice(verdict.trouble, self.name, reply)
         return await self._report_fault(verdict.trouble, reason, asked=verdict.after, of_a_mail=of_a_mail)
 
     async def worked(self) -> None:

@@ -157,7 +157,7 @@ class AccountSize:
 
 
 @asynccontextmanager
-async def at_work(
+async def run_accounts(
     configured: Iterable[ConfiguredAccount], link: Link, *, size: AccountSize, times: GateTimes | None = None
 ) -> AsyncIterator[Accounts]:
     """Run the accounts while the block lasts.

@@ -38,7 +38,7 @@ _TEXTS: Final[Mapping[Trouble, str]] = {
 }
 
 
-def advice(trouble: Trouble, account: str, reply: Refusal) -> str:
+def write_advice(trouble: Trouble, account: str, reply: Refusal) -> str:
     """Return the line that `ops mail accounts` shows.
 
     Args:

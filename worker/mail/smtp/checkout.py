@@ -38,7 +38,7 @@ class PooledConnection:
     left: bool = False
 
 
-class Lender(Protocol):
+class CheckoutPool(Protocol):
     """Part of a pool that a checkout uses."""
 
     async def acquire(self, priority: int, *, alone: bool = False) -> PooledConnection:
@@ -68,7 +68,7 @@ class Checkout:
         priority: the mail's priority.
     """
 
-    def __init__(self, pool: Lender, priority: int) -> None:
+    def __init__(self, pool: CheckoutPool, priority: int) -> None:
         self._pool = pool
         self._priority = priority
         self._alone = False

@@ -22,7 +22,7 @@ from worker.mail.smtp.reply import Refusal, Stage, Trouble
 _SOON = timedelta(seconds=1)
 
 
-def unanswered(what: str, error: BaseException) -> TryLater:
+def retry_without_redis(what: str, error: BaseException) -> TryLater:
     """Return the uncharged retry of a mail for which Redis did not answer before anything was sent.
 
     The wait starts when Redis records it, so that retries do not burden a server that has just come back.

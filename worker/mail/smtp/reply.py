@@ -16,7 +16,7 @@ from datetime import timedelta
 from functools import lru_cache
 from typing import Final
 
-from worker.mail.smtp.reply_table import ROWS, Case
+from worker.mail.smtp.reply_table import ROWS, ReplyFacts
 from worker.mail.smtp.reply_words import essence, topics
 from worker.mail.smtp.verdict import (
     Refusal as Refusal,
@@ -63,12 +63,12 @@ def judge(reply: Refusal, provider: str = "") -> Verdict:
         'recipient'
     """
     verdict, asks = _decide(reply.stage, reply.code, reply.enhanced, essence(reply.text), provider)
-    if asks and (asked := asked_wait(reply.line)):
-        return _paused(verdict, asked)
+    if asks and (asked := find_requested_wait(reply.line)):
+        return _apply_pause(verdict, asked)
     return verdict
 
 
-def asked_wait(text: str) -> timedelta | None:
+def find_requested_wait(text: str) -> timedelta | None:
     """Return the wait that the server's text requests, or None."""
     if not _HINT.search(text) and "fter:" not in text and "FTER:" not in text:
         return None
@@ -76,19 +76,19 @@ def asked_wait(text: str) -> timedelta | None:
     if "retry-after" in text and (found := _RETRY_AFTER.search(text)):
         return int(found[1]) * _UNITS["s"] or None
     for found in _SPAN.finditer(text):
-        if _is_asked(text, found.start()):
+        if _is_request(text, found.start()):
             return int(found[1]) * _UNITS[found[2]] or None
-    if text.count(":") > 1 and (found := _CLOCK.search(text)) and _is_asked(text, found.start()):
+    if text.count(":") > 1 and (found := _CLOCK.search(text)) and _is_request(text, found.start()):
         return timedelta(hours=int(found[1]), minutes=int(found[2]), seconds=int(found[3])) or None
     return None
 
 
-def _is_asked(text: str, at: int) -> bool:
+def _is_request(text: str, at: int) -> bool:
     return _ASKING.search(text[max(0, at - _NEAR) : at]) is not None
 
 
 @lru_cache(maxsize=256)
-def _paused(verdict: Verdict, asked: timedelta) -> Verdict:
+def _apply_pause(verdict: Verdict, asked: timedelta) -> Verdict:
     longest = _LONGEST_PAUSE if verdict.scope == "account" else _LONGEST_WAIT
     return replace(verdict, decision="wait", after=min(asked, longest))
 
@@ -99,7 +99,7 @@ def _decide(stage: Stage, code: int, enhanced: str, words: tuple[str, ...], prov
     about = topics(words)
     if "quoted" in about:
         about = _QUOTED_ABOUT_US if not about.isdisjoint(_ABOUT_US) else _QUOTED
-    case = Case(stage, code, enhanced, about)
+    case = ReplyFacts(stage, code, enhanced, about)
     verdict = next(row.verdict for row in ROWS if row.provider in {"", provider} and row.fits(case))
     if code == _CLOSING:
         verdict = replace(verdict, keep_connection=False)

@@ -32,11 +32,11 @@ _LOGIN_SECONDS: Final = 60.0
 _NO_MECHANISM, _LOGIN_FAILED = 504, 535
 _LOWEST_CODE: Final = 200
 
-Opened = tuple[SMTPProtocol, Mapping[str, str]]
+OpenConnection = tuple[SMTPProtocol, Mapping[str, str]]
 """The protocol, and the server's EHLO keywords in lower case, with their parameters."""
 
 
-async def open_connection(server: Server, on_end: Callable[[], None]) -> Opened:
+async def open_connection(server: Server, on_end: Callable[[], None]) -> OpenConnection:
     """Connect, greet, start TLS, and log in with one mechanism, because a second one is a step towards a lock-out.
 
     If the server refuses a token, it is renewed once and the login tried once more.
@@ -65,7 +65,7 @@ async def open_connection(server: Server, on_end: Callable[[], None]) -> Opened:
         raise ConnectionBroken("login", error) from error
 
 
-async def _open(server: Server, token: Token | None, on_end: Callable[[], None]) -> Opened:
+async def _open(server: Server, token: Token | None, on_end: Callable[[], None]) -> OpenConnection:
     smtp: aiosmtplib.SMTP | None = None
     stage: Stage = "connect"
     step: Step = "certificates"

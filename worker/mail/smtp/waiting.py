@@ -6,10 +6,10 @@ from typing import Generic, TypeVar
 
 from worker.mail.smtp.shares import BULK as BULK, NORMAL as NORMAL, PRIORITIES, URGENT as URGENT, Shares
 
-Thing = TypeVar("Thing")
+Resource = TypeVar("Resource")
 
 
-class WaitingMails(Generic[Thing]):
+class WaitingMails(Generic[Resource]):
     """Queues of waiting mails, one for each lane.
 
     Args:
@@ -18,16 +18,16 @@ class WaitingMails(Generic[Thing]):
 
     def __init__(self, shares: Shares | None = None) -> None:
         self._shares = shares or Shares()
-        self._queues: list[deque[asyncio.Future[Thing]]] = [deque() for _ in PRIORITIES]
-        self._alone: set[asyncio.Future[Thing]] = set()
+        self._queues: list[deque[asyncio.Future[Resource]]] = [deque() for _ in PRIORITIES]
+        self._alone: set[asyncio.Future[Resource]] = set()
 
-    def add(self, priority: int, *, alone: bool = False) -> "asyncio.Future[Thing]":
+    def add(self, priority: int, *, alone: bool = False) -> "asyncio.Future[Resource]":
         """Add a mail at the end of its queue; call `leave` when its owner is cancelled.
 
         Args:
             alone: True if the mail takes only a connection on which no other mail awaits its reply.
         """
-        waiter: asyncio.Future[Thing] = asyncio.get_running_loop().create_future()
+        waiter: asyncio.Future[Resource] = asyncio.get_running_loop().create_future()
         queue = self._queues[priority]
         if not queue:
             self._shares.begin_to_wait(priority)
@@ -37,7 +37,7 @@ class WaitingMails(Generic[Thing]):
             waiter.add_done_callback(self._alone.discard)
         return waiter
 
-    def leave(self, waiter: "asyncio.Future[Thing]", priority: int) -> Thing | None:
+    def leave(self, waiter: "asyncio.Future[Resource]", priority: int) -> Resource | None:
         """Remove a mail from its queue, and return the connection if it had got one already."""
         if waiter in self._queues[priority]:
             self._queues[priority].remove(waiter)
