@@ -204,7 +204,7 @@ async def _mailer(settings: Settings, accounts: AccountConfiguration, link: Link
         try:
             yield Mailer(carriers, _sender(mail.sender), accounts.streams, care, mail.attachments)
         finally:
-            await care.written()
+            await care.wait_for_notes()
 
 
 @asynccontextmanager

@@ -62,7 +62,7 @@ async def test_a_permit_of_a_worker_that_was_killed_before_is_free_after_its_lif
     link = Link(valkey_url)
     seconds, _ = await redis.time()
     await redis.zadd(mail_permits("main"), {"killed-1": seconds * 1000 + HOURS})
-    assert not await Gate(link, "main", connections=1).take()
+    assert not await Gate(link, "main", connections=1).take_permit()
     assert await redis.zscore(mail_permits("main"), "killed-1") <= seconds * 1000 + 60_000
     await link.close()
 

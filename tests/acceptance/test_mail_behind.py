@@ -169,7 +169,7 @@ async def test_behind_a_dot_that_takes_long_nobody_waits(monkeypatch: pytest.Mon
         assert not ana.done()
         gate.opened.set()
         await asyncio.gather(ana, eva)
-        assert pool._follow, "it was the mail before that took long"
+        assert pool._may_overlap, "it was the mail before that took long"
     assert sorted(names(server)) == ["ana", "eva", "first"]
 
 
@@ -179,7 +179,7 @@ async def test_a_server_that_refuses_a_mail_right_behind_another_is_not_asked_fo
         gate.opened.set()
         await asyncio.gather(ana, eva)
         await asyncio.gather(*(send(pool, f"more{number}") for number in range(5)))
-        assert not pool._follow
+        assert not pool._may_overlap
     assert sorted(names(server)) == ["ana", "eva", "first", *(f"more{number}" for number in range(5))]
 
 
@@ -197,7 +197,7 @@ async def test_a_server_that_drops_what_comes_behind_a_dot_costs_a_moment_and_is
     async with two_at_once(gate=Deaf()) as (server, pool, gate, ana, eva):
         gate.opened.set()
         await asyncio.gather(ana, eva)
-        assert not pool._follow
+        assert not pool._may_overlap
     assert names(server) == ["first", "ana", "eva"]
 
 
@@ -286,7 +286,7 @@ async def _whatever(habits: list[tuple[str, str, int]], stopped: set[int], lost:
             await asyncio.sleep(0)
             tasks[number].cancel()
         outcomes = await asyncio.gather(*tasks, return_exceptions=True)
-        await eventually(lambda: (pool._shares.total, pool._behind) == (0, 0))
+        await eventually(lambda: (pool._shares.total, pool._overlaps) == (0, 0))
     taken = Counter(names(server))
     for number, outcome in enumerate(outcomes):
         count = taken[f"m{number}"]

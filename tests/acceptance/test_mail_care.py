@@ -166,8 +166,8 @@ async def test_operators_see_domains_and_digests_and_who_did_it(redis: Redis) ->
 @pytest.fixture
 async def sent(link: Link) -> SentRegister:
     register = SentRegister(link, days=7)
-    register.note(MESSAGE_ID, ANA, "main")
-    await register.written()
+    register.note_mail(MESSAGE_ID, ANA, "main")
+    await register.wait_for_notes()
     return register
 
 
@@ -302,8 +302,8 @@ async def test_a_mail_is_noted_under_the_day_of_redis_whatever_the_workers_clock
     monkeypatch.setattr(time, "time", lambda: ahead)
     monkeypatch.setattr(bounces, "datetime", FarAhead)
     register = SentRegister(link, days=7)
-    register.note(MESSAGE_ID, ANA, "main")
-    await register.written()
+    register.note_mail(MESSAGE_ID, ANA, "main")
+    await register.wait_for_notes()
     seconds, _ = await redis.time()
     assert await redis.hexists(mail_sent(int(seconds) // 86_400), MESSAGE_ID)
     assert await process_bounce(redis, bounce(MESSAGE_ID, ANA), by="postfix") == "suppressed"

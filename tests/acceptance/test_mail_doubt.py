@@ -73,8 +73,8 @@ async def take(link: Link, addresses: Sequence[str], *, account: str = "main") -
     """Let a server take mails to these addresses."""
     register = SentRegister(link, days=7)
     for number, address in enumerate(addresses):
-        register.note(f"taken{number}", address, account)
-    await register.written()
+        register.note_mail(f"taken{number}", address, account)
+    await register.wait_for_notes()
 
 
 @asynccontextmanager
@@ -88,7 +88,7 @@ async def caring(url: str, port: int, care: MailPolicies, *, policy: Policy = Ma
         policies={Mail.kind: policy},
         ctx={
             "mailer": Mailer(
-                Accounts.alone(pool), LetterSender("no-reply@momentus.example", "Momentus"), care=care
+                Accounts.alone(pool), LetterSender("no-reply@momentus.example", "Momentus"), policies=care
             )
         },
         handle_signals=False,

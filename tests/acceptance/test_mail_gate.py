@@ -47,13 +47,13 @@ async def proven(gates: list[Gate]) -> list[Gate]:
 
 
 async def taken(gates: list[Gate], each: int) -> int:
-    return sum(await asyncio.gather(*(gate.take() for gate in gates for _ in range(each))))
+    return sum(await asyncio.gather(*(gate.take_permit() for gate in gates for _ in range(each))))
 
 
 def probing(gate: Gate) -> Callable[[], Awaitable[bool]]:
     async def probe() -> bool:
         try:
-            return await gate.take()
+            return await gate.take_permit()
         except AccountClosed:
             return False
 
@@ -70,7 +70,7 @@ async def test_three_workers_together_get_no_more_permits_than_the_account_has(l
     assert await taken(gates, each=5) == 3
     for gate in gates:
         for _ in range(5):
-            await gate.give_back()
+            await gate.return_permit()
 
     async def all_free() -> bool:
         return await taken(gates, each=1) > 0
@@ -84,15 +84,15 @@ async def test_an_account_without_a_number_gives_permits_without_end(link: Link)
 
 async def test_a_permit_that_nobody_renews_lapses(link: Link) -> None:
     dead, alive = await proven(workers(link, 2, connections=1, times=replace(TIMES, life=SOON)))
-    assert await dead.take()
-    await eventually(alive.take)
+    assert await dead.take_permit()
+    await eventually(alive.take_permit)
 
 
 async def test_a_permit_in_use_is_renewed_for_as_long_as_it_is(link: Link, redis: Redis) -> None:
     times = replace(TIMES, life=timedelta(seconds=30), renew_every=timedelta(milliseconds=5))
     one, other = await proven(workers(link, 2, connections=1, times=times))
-    keeping = asyncio.create_task(one.keep())
-    assert await one.take()
+    keeping = asyncio.create_task(one.keep_permits())
+    assert await one.take_permit()
     ((_, before),) = await redis.zrange(mail_permits("main"), 0, -1, withscores=True)
 
     async def renewed() -> bool:
@@ -100,31 +100,31 @@ async def test_a_permit_in_use_is_renewed_for_as_long_as_it_is(link: Link, redis
         return after > before
 
     await eventually(renewed)
-    assert not await other.take()
+    assert not await other.take_permit()
     keeping.cancel()
 
 
 async def test_a_lapsed_permit_is_not_brought_back(link: Link, redis: Redis) -> None:
     one, other = await proven(workers(link, 2, connections=1, times=replace(TIMES, renew_every=SOON)))
-    assert await one.take()
+    assert await one.take_permit()
     await redis.delete(mail_permits("main"))
-    assert await other.take()
-    await one.give_back()
+    assert await other.take_permit()
+    await one.return_permit()
     assert await redis.zcard(mail_permits("main")) == 1
 
 
 async def test_a_permit_given_back_lingers_while_the_server_may_still_count_the_connection(link: Link) -> None:
     one, other = await proven(workers(link, 2, connections=1, times=replace(TIMES, linger=AN_HOUR)))
-    assert await one.take()
-    await one.give_back()
-    assert not await other.take()
+    assert await one.take_permit()
+    await one.return_permit()
+    assert not await other.take_permit()
 
 
 async def test_a_refused_login_closes_the_account_for_everybody_and_says_why(link: Link, redis: Redis) -> None:
     one, other = workers(link, 2)
-    assert await one.fault("login", "535: check the password of main") == AN_HOUR
+    assert await one.report_trouble("login", "535: check the password of main") == AN_HOUR
     with pytest.raises(AccountClosed):
-        await other.take()
+        await other.take_permit()
     hold = await held(redis)
     assert hold
     assert hold["reason"] == "535: check the password of main"
@@ -132,49 +132,51 @@ async def test_a_refused_login_closes_the_account_for_everybody_and_says_why(lin
 
 async def test_many_reports_of_one_misfortune_are_one_step(link: Link, redis: Redis) -> None:
     gates = workers(link, 3)
-    await asyncio.gather(*(gate.fault("login", "535") for gate in gates for _ in range(10)))
+    await asyncio.gather(*(gate.report_trouble("login", "535") for gate in gates for _ in range(10)))
     assert await redis.hget(mail_account("main"), "step") == b"1"
 
 
 async def test_a_few_connection_faults_in_a_row_close_the_account_and_fewer_do_not(link: Link) -> None:
     one, other = workers(link, 2)
-    assert await one.fault("fault", "refused") is None
-    assert await other.fault("fault", "refused") is None
-    assert await one.fault("fault", "refused") == AN_HOUR
+    assert await one.report_trouble("fault", "refused") is None
+    assert await other.report_trouble("fault", "refused") is None
+    assert await one.report_trouble("fault", "refused") == AN_HOUR
 
 
 async def test_faults_that_are_far_apart_or_parted_by_a_success_are_not_in_a_row(link: Link) -> None:
     (one,) = workers(link, 1)
-    await one.fault("fault", "refused")
-    await one.fault("fault", "refused")
-    await one.worked()
-    assert await one.fault("fault", "refused") is None
+    await one.report_trouble("fault", "refused")
+    await one.report_trouble("fault", "refused")
+    await one.report_success()
+    assert await one.report_trouble("fault", "refused") is None
     (hasty,) = workers(link, 1, times=replace(TIMES, row=timedelta(milliseconds=-1)))
-    assert [await hasty.fault("fault", "refused") for _ in range(5)] == [None] * 5
+    assert [await hasty.report_trouble("fault", "refused") for _ in range(5)] == [None] * 5
 
 
 async def test_the_first_connection_of_the_whole_fleet_goes_alone_until_it_worked(link: Link) -> None:
     gates = workers(link, 3, connections=10)
     assert await taken(gates, each=5) == 1
     for gate in gates:
-        await gate.worked()
+        await gate.report_success()
     assert await taken(gates, each=5) == 9
 
 
 async def test_who_tries_and_dies_makes_place_for_another(link: Link) -> None:
     dead, alive = workers(link, 2, times=replace(TIMES, life=SOON))
-    assert await dead.take()
-    await eventually(alive.take)
+    assert await dead.take_permit()
+    await eventually(alive.take_permit)
 
 
 async def test_after_the_pause_one_connection_of_the_whole_fleet_is_let_through(link: Link) -> None:
     gates = await proven(workers(link, 3, times=PASSING))
-    await gates[0].fault("login", "535")
+    await gates[0].report_trouble("login", "535")
     granted = 0
 
     async def probe() -> bool:
         nonlocal granted
-        answers = await asyncio.gather(*(gate.take() for gate in gates for _ in range(4)), return_exceptions=True)
+        answers = await asyncio.gather(
+            *(gate.take_permit() for gate in gates for _ in range(4)), return_exceptions=True
+        )
         granted += sum(answer is True for answer in answers)
         return granted > 0
 
@@ -191,37 +193,37 @@ async def test_a_probe_that_fails_makes_the_next_pause_longer_and_one_that_works
     probe = probing(gate)
     pauses = []
     for _ in range(4):
-        pauses.append(await gate.fault("login", "535"))
+        pauses.append(await gate.report_trouble("login", "535"))
         await eventually(probe)
-        await gate.give_back()
+        await gate.return_permit()
     assert pauses == [timedelta(milliseconds=20 * factor) for factor in (1, 2, 4, 8)]
     await eventually(probe)
-    await gate.worked()
+    await gate.report_success()
     assert await redis.hget(mail_account("main"), "step") is None
-    assert await other.take()
+    assert await other.take_permit()
 
 
 async def test_a_mail_that_was_on_its_way_does_not_end_the_pause(link: Link) -> None:
     one, other = workers(link, 2)
-    await one.fault("login", "535")
-    await one.worked()
+    await one.report_trouble("login", "535")
+    await one.report_success()
     with pytest.raises(AccountClosed):
-        await other.take()
+        await other.take_permit()
 
 
 async def test_a_hold_that_people_made_is_left_alone(link: Link, redis: Redis) -> None:
     (gate,) = workers(link, 1)
     await redis.hset(HOLDS, ACCOUNT, '{"until_ms":null,"reason":"people"}')
-    await gate.fault("login", "535")
+    await gate.report_trouble("login", "535")
     assert await held(redis) == {"until_ms": None, "reason": "people"}
 
 
 async def test_too_many_connections_makes_them_fewer_until_it_is_quiet(link: Link) -> None:
     (gate,) = workers(link, 1, times=PASSING)
-    await gate.fault("connections", "432")
+    await gate.report_trouble("connections", "432")
     await eventually(probing(gate))
-    await gate.worked()
-    await gate.give_back()
+    await gate.report_success()
+    await gate.return_permit()
     assert await taken([gate], each=5) == 2
 
 
@@ -230,9 +232,9 @@ async def test_a_throttle_halves_the_pace_and_quiet_time_brings_it_back_step_by_
 ) -> None:
     times = replace(PASSING, quiet=timedelta(0), renew_every=timedelta(milliseconds=1))
     (gate,) = workers(link, 1, times=times)
-    await gate.fault("throttle", "454 Throttling failure")
+    await gate.report_trouble("throttle", "454 Throttling failure")
     assert await redis.hget("momentus:{mail}:limits", "slow:account:main") == b"0.5"
-    keeping = asyncio.create_task(gate.keep())
+    keeping = asyncio.create_task(gate.keep_permits())
 
     async def whole() -> bool:
         return await redis.hget("momentus:{mail}:limits", "slow:account:main") == b"1.0"
@@ -247,13 +249,13 @@ async def test_without_redis_no_connection_is_opened_and_nothing_hangs(
     valkey = await own_valkey()
     link = Link(valkey.url)
     gate = Gate(link, "main", connections=3, times=TIMES)
-    assert await gate.take()
+    assert await gate.take_permit()
     await valkey.kill()
     with pytest.raises(AccountClosed):
-        await gate.take()
-    assert await gate.fault("login", "535") is not None
-    await gate.worked()
-    await gate.give_back()
+        await gate.take_permit()
+    assert await gate.report_trouble("login", "535") is not None
+    await gate.report_success()
+    await gate.return_permit()
     await link.close()
 
 
@@ -264,34 +266,34 @@ async def test_who_has_a_permit_hears_that_another_worker_wants_one_and_for_how_
     link: Link,
 ) -> None:
     one, other, third = await proven(workers(link, 3, connections=1))
-    assert await one.take(2)
-    assert not await other.take(1)
-    assert not await third.take(2)
-    assert await one.wanted() == 2
-    assert await one.wanted(2) == 1
-    assert await one.wanted(1) == 0
-    assert await other.wanted() == 1, "its own wish is not somebody else's"
+    assert await one.take_permit(2)
+    assert not await other.take_permit(1)
+    assert not await third.take_permit(2)
+    assert await one.count_waiting() == 2
+    assert await one.count_waiting(2) == 1
+    assert await one.count_waiting(1) == 0
+    assert await other.count_waiting() == 1, "its own wish is not somebody else's"
 
 
 async def test_a_permit_that_falls_free_goes_to_the_most_important_mail(link: Link) -> None:
     times = replace(TIMES, want=timedelta(hours=1))
     one, bulk, urgent = await proven(workers(link, 3, connections=1, times=times))
-    assert await one.take(1)
-    assert not await bulk.take(2)
-    assert not await urgent.take(0)
-    await one.give_back()
-    assert not await bulk.take(2)
-    await eventually(lambda: urgent.take(0))
-    assert await one.wanted(1) == 0, "who has got one wants none"
+    assert await one.take_permit(1)
+    assert not await bulk.take_permit(2)
+    assert not await urgent.take_permit(0)
+    await one.return_permit()
+    assert not await bulk.take_permit(2)
+    await eventually(lambda: urgent.take_permit(0))
+    assert await one.count_waiting(1) == 0, "who has got one wants none"
 
 
 async def test_a_wish_that_nobody_repeats_is_forgotten(link: Link) -> None:
     one, dead = await proven(workers(link, 2, connections=1, times=replace(TIMES, want=SOON)))
-    assert await one.take(2)
-    assert not await dead.take(0)
+    assert await one.take_permit(2)
+    assert not await dead.take_permit(0)
 
     async def forgotten() -> bool:
-        return await one.wanted() == 0
+        return await one.count_waiting() == 0
 
     await eventually(forgotten)
 
@@ -299,35 +301,35 @@ async def test_a_wish_that_nobody_repeats_is_forgotten(link: Link) -> None:
 async def test_an_account_without_a_number_has_nothing_to_hand_on(link: Link) -> None:
     one, other = await proven(workers(link, 2, connections=0))
     assert not one.bounded
-    assert await one.take()
-    assert await other.take()
-    assert await one.wanted() == 0
+    assert await one.take_permit()
+    assert await other.take_permit()
+    assert await one.count_waiting() == 0
 
 
 async def test_a_pause_that_the_server_names_counts_at_once_and_beyond_the_longest(link: Link) -> None:
     one, other = workers(link, 2, times=PASSING)
-    assert await one.fault("throttle", "slower", asked=AN_HOUR) == AN_HOUR
+    assert await one.report_trouble("throttle", "slower", asked=AN_HOUR) == AN_HOUR
     with pytest.raises(AccountClosed):
-        await other.take()
+        await other.take_permit()
     fresh = Gate(link, "fresh", times=TIMES)
-    assert await fresh.fault("fault", "busy for an hour", asked=2 * AN_HOUR) == 2 * AN_HOUR
+    assert await fresh.report_trouble("fault", "busy for an hour", asked=2 * AN_HOUR) == 2 * AN_HOUR
 
 
 async def test_what_may_be_about_one_mail_alone_closes_an_account_by_which_others_go_only_in_a_row(
     link: Link, redis: Redis
 ) -> None:
     (one,) = workers(link, 1)
-    one.tempo.accepted()
-    assert await one.fault("relay", "refused", of_a_mail=True) is None
-    await one.worked()
-    assert await one.fault("relay", "refused", of_a_mail=True) is None
-    assert await one.fault("relay", "refused", of_a_mail=True) is None
-    assert await one.fault("relay", "refused", of_a_mail=True)
+    one.tempo.record_acceptance()
+    assert await one.report_trouble("relay", "refused", of_a_mail=True) is None
+    await one.report_success()
+    assert await one.report_trouble("relay", "refused", of_a_mail=True) is None
+    assert await one.report_trouble("relay", "refused", of_a_mail=True) is None
+    assert await one.report_trouble("relay", "refused", of_a_mail=True)
     hold = await held(redis)
     assert hold
     assert hold["reason"] == "refused"
     untried = Gate(link, "untried", times=TIMES)
-    assert await untried.fault("relay", "refused", of_a_mail=True)
+    assert await untried.report_trouble("relay", "refused", of_a_mail=True)
 
 
 @pytest.mark.parametrize("trouble", ["relay", "blocked", "client", "auth", "day", "throttle"])
@@ -336,12 +338,12 @@ async def test_a_login_that_is_taken_says_nothing_of_what_comes_after_it(
 ) -> None:
     times = replace(TIMES, pauses=dict.fromkeys(PAUSES, SHORT))
     (one,) = workers(link, 1, times=times)
-    await one.fault(trouble, "no")
+    await one.report_trouble(trouble, "no")
     await eventually(probing(one))
-    one.opened()
+    one.report_opening()
     await asyncio.gather(*one._reports)
     assert await redis.hget(mail_account("main"), "step") == b"1"
-    await one.worked()
+    await one.report_success()
     assert not await redis.hexists(mail_account("main"), "step")
 
 
@@ -351,26 +353,26 @@ async def test_a_pace_is_learned_by_all_workers_lowered_raised_and_forgotten(lin
     one, other = (Gate(link, "main", times=times, unlimited=unlimited) for _ in range(2))
     limits = Limits(link, "{mail}")
     await proven([one])
-    assert await one.take()
-    assert await other.take()
+    assert await one.take_permit()
+    assert await other.take_permit()
     for _ in range(100):
-        one.tempo.accepted()
+        one.tempo.record_acceptance()
 
     async def rate() -> int:
         limit = (await limits.state("account:main")).limit
         return limit.rates[0].count if limit and limit.rates else 0
 
-    await one.fault("throttle", "slower")
+    await one.report_trouble("throttle", "slower")
     learned = await rate()
     assert learned == one.tempo.per_minute  # half of what two together sent
-    await one.give_back()
+    await one.return_permit()
 
     async def lowered() -> bool:
-        await one.fault("throttle", "slower")
+        await one.report_trouble("throttle", "slower")
         return 0 < await rate() < learned
 
     await eventually(lowered)
-    keeping = asyncio.create_task(one.keep())
+    keeping = asyncio.create_task(one.keep_permits())
 
     async def forgotten() -> bool:
         return await rate() == 0

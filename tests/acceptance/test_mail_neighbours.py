@@ -81,7 +81,7 @@ async def test_a_farewell_to_the_mail_behind_does_not_end_following_for_good() -
     async with two_at_once(replies=farewell) as (_, pool, gate, ana, eva):
         gate.opened.set()
         await asyncio.gather(ana, eva)
-        assert pool._follow
+        assert pool._may_overlap
 
 
 async def test_a_mail_stopped_as_its_reply_comes_costs_the_one_behind_nothing(

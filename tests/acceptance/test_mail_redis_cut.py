@@ -67,7 +67,7 @@ async def delivering(url: str, proxy: FaultyProxy, smtp: ScriptedSmtp, command: 
             limits=[Limit(f"account:{name}") for name in hosts],
             lane_limits={MAIL_NORMAL: LaneLimit([f"account:{name}" for name in hosts])},
             policies={Mail.kind: Policy(tries=2)},
-            ctx={"mailer": Mailer(accounts, LetterSender("no-reply@momentus.example"), care=care)},
+            ctx={"mailer": Mailer(accounts, LetterSender("no-reply@momentus.example"), policies=care)},
             handle_signals=False,
         )
         async with running(worker):

@@ -71,7 +71,7 @@ async def caring(url: str, port: int, care: MailPolicies) -> AsyncIterator[None]
         policies={Mail.kind: QUICK},
         ctx={
             "mailer": Mailer(
-                Accounts.alone(pool), LetterSender("no-reply@momentus.example", "Momentus"), care=care
+                Accounts.alone(pool), LetterSender("no-reply@momentus.example", "Momentus"), policies=care
             )
         },
         handle_signals=False,

@@ -364,9 +364,9 @@ async def a_mail_that_only_some_accounts_may_send_is_routed(url: str) -> None:
 async def a_worker_finds_no_permit_for_a_connection(url: str) -> None:
     link = Link(url)
     gate = Gate(link, "bounded", connections=1)
-    assert await gate.take()
-    await gate.worked()
-    assert not await gate.take()
+    assert await gate.take_permit()
+    await gate.report_success()
+    assert not await gate.take_permit()
     await link.close()
 
 

@@ -95,7 +95,7 @@ KNOWN = {
     "worker Turn.faults": OPEN + ": a turn",
     "worker Gate._reports": OPEN + ": calls",
     "worker SMTPPool._opening": OPEN + ": connections",
-    "worker SMTPPool._leaving": OPEN + ": connections",
+    "worker SMTPPool._background": OPEN + ": connections",
     "worker WaitingMails._alone": OPEN + ": mails",
     # of one value
     "reader HTTPFields._values": ONE_VALUE,

@@ -32,12 +32,12 @@ def frozen(**changes: object) -> dict[str, object]:
 
 def refusal_of(fields: dict[str, object]) -> str:
     with pytest.raises(GiveUp) as refusal:
-        MailPolicies().opened(fields, job_id="{mail}1")
+        MailPolicies().open_mail(fields, job_id="{mail}1")
     return str(refusal.value)
 
 
 def test_what_was_composed_here_has_the_right_shape() -> None:
-    assert MailPolicies().opened(frozen(), job_id="{mail}1").fields["to"] == "ana@example.com"
+    assert MailPolicies().open_mail(frozen(), job_id="{mail}1").fields["to"] == "ana@example.com"
 
 
 @pytest.mark.parametrize("value", [*NOT_TEXT, None])

@@ -4,7 +4,7 @@ import pytest
 
 from jobs.mail.mailbox import Weight, weigh_reply, weigh_status
 from worker.mail.smtp.reply import Refusal
-from worker.mail.suppression import weigh
+from worker.mail.suppression import classify_refusal
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_a_status_weighs_what_its_class_and_detail_say(status: str, weight: Weig
     ],
 )
 def test_only_a_permanent_refusal_of_the_recipient_says_anything(reply: Refusal, weight: Weight) -> None:
-    assert weigh(reply) == weight
+    assert classify_refusal(reply) == weight
 
 
 @pytest.mark.parametrize(

@@ -11,16 +11,18 @@ from worker.mail.smtp.waiting import WaitingMails
 async def test_the_urgent_come_first_and_within_a_lane_the_first_come() -> None:
     waiting: WaitingMails[str] = WaitingMails()
     bulk, normal, second, urgent = (waiting.add(one) for one in (BULK, NORMAL, NORMAL, URGENT))
-    served = [waiting.next(urgent_only=False) for _ in range(5)]
+    served = [waiting.take_next(urgent_only=False) for _ in range(5)]
     assert served == [(urgent, URGENT), (normal, NORMAL), (bulk, BULK), (second, NORMAL), None]
 
 
 async def test_who_wants_it_alone_is_passed_by_nobody_and_takes_nothing_that_is_not_free() -> None:
     waiting: WaitingMails[str] = WaitingMails()
     burnt, other = waiting.add(NORMAL, alone=True), waiting.add(NORMAL)
-    assert waiting.next(urgent_only=False, alone=False) is None, "it would be put behind another mail once more"
-    assert waiting.next(urgent_only=False) == (burnt, NORMAL)
-    assert waiting.next(urgent_only=False, alone=False) == (other, NORMAL)
+    assert waiting.take_next(urgent_only=False, alone=False) is None, (
+        "it would be put behind another mail once more"
+    )
+    assert waiting.take_next(urgent_only=False) == (burnt, NORMAL)
+    assert waiting.take_next(urgent_only=False, alone=False) == (other, NORMAL)
     burnt.set_result("")
     other.set_result("")
 
@@ -29,18 +31,18 @@ async def test_who_has_left_is_not_served() -> None:
     waiting: WaitingMails[str] = WaitingMails()
     left, stays = waiting.add(NORMAL), waiting.add(NORMAL)
     left.cancel()
-    assert waiting.leave(left, NORMAL) is None
+    assert waiting.remove(left, NORMAL) is None
     assert waiting.count(others=5) == 1
-    assert waiting.next(urgent_only=False, alone=False) == (stays, NORMAL)
+    assert waiting.take_next(urgent_only=False, alone=False) == (stays, NORMAL)
 
 
 async def test_only_the_urgent_are_served_from_the_reserve() -> None:
     waiting: WaitingMails[str] = WaitingMails()
     waiting.add(BULK)
-    assert waiting.next(urgent_only=True) is None
+    assert waiting.take_next(urgent_only=True) is None
     urgent = waiting.add(URGENT)
-    assert waiting.next(urgent_only=True) == (urgent, URGENT)
-    assert waiting.first == BULK
+    assert waiting.take_next(urgent_only=True) == (urgent, URGENT)
+    assert waiting.first_priority == BULK
 
 
 def saturated(weights: tuple[int, ...], *, connections: int, mails: int) -> tuple[Counter[int], list[int]]:
@@ -51,12 +53,12 @@ def saturated(weights: tuple[int, ...], *, connections: int, mails: int) -> tupl
     """
     shares, busy, served = Shares(weights), list[int](), list[int]()
     for lane in PRIORITIES:
-        shares.begin_to_wait(lane)
+        shares.record_first_waiting(lane)
     for _ in range(mails):
         if len(busy) == connections:
             shares.in_use[busy.pop(0)] -= 1
-        lane = shares.choose(PRIORITIES)
-        shares.serve(lane, PRIORITIES)
+        lane = shares.choose_lane(PRIORITIES)
+        shares.record_service(lane, PRIORITIES)
         busy.append(lane)
         served.append(lane)
     return Counter(busy), served
@@ -83,14 +85,14 @@ def test_of_a_single_connection_each_fifth_mail_is_another_lanes_and_these_take_
 def test_what_a_lane_did_not_use_is_not_made_up_for_later() -> None:
     shares = Shares()
     for _ in range(50):
-        shares.serve(NORMAL, (NORMAL, BULK))
+        shares.record_service(NORMAL, (NORMAL, BULK))
         shares.in_use[NORMAL] -= 1
     for lane in (BULK, NORMAL):
-        shares.begin_to_wait(lane)
+        shares.record_first_waiting(lane)
     served = []
     for _ in range(10):
-        lane = shares.choose((NORMAL, BULK))
-        shares.serve(lane, (NORMAL, BULK))
+        lane = shares.choose_lane((NORMAL, BULK))
+        shares.record_service(lane, (NORMAL, BULK))
         shares.in_use[lane] -= 1
         served.append(lane)
     assert 4 <= served.count(BULK) <= 6

@@ -63,14 +63,14 @@ class Mailer:
         accounts: the accounts by which mails go.
         sender: the default sender.
         streams: the streams by name.
-        care: seal, safety mode, suppression and signature.
+        policies: seal, safety mode, suppression and signature.
         attachments: the folder of files that mails attach by reference; None if not configured.
     """
 
     accounts: Accounts
     sender: LetterSender
     streams: Mapping[str, Stream] = field(default_factory=lambda: STREAMS)
-    care: MailPolicies = field(default_factory=MailPolicies)
+    policies: MailPolicies = field(default_factory=MailPolicies)
     attachments: Path | None = None
 
 
@@ -92,7 +92,7 @@ async def send_mail(context: dict[str, Any], **frozen: object) -> dict[str, obje
         Suppress: the recipient is on the suppression list.
     """
     mailer: Mailer = context["mailer"]
-    opened = mailer.care.opened(frozen, job_id=context["job_id"])
+    opened = mailer.policies.open_mail(frozen, job_id=context["job_id"])
     stream = stream_of(_text(opened.fields, "stream"), mailer.streams)
     domain = sender_domain(opened.fields, mailer.sender)
     try:
@@ -102,13 +102,13 @@ async def send_mail(context: dict[str, Any], **frozen: object) -> dict[str, obje
         raise retry_without_redis("earlier attempts and the account", error) from error
     if earlier is not None:
         _settle_earlier(earlier, account, stream, context)
-    mail = await mailer.care.addressed(opened, stream)
+    mail = await mailer.policies.address_mail(opened, stream)
     if isinstance(mail, Suppression):
         emit(_MAIL_SUPPRESSED, reason=mail.reason)
         raise Suppress({"state": "suppressed", "reason": mail.reason, "scope": mail.scope, "until": mail.until})
     attached = await read_attachments(mail.fields, mailer.attachments)
     letter = _letter(mail, mailer, account, stream, attached)
-    words = await _hand_over(_Attempt(account, stream, context, mail, mailer.care), letter)
+    words = await _hand_over(_Attempt(account, stream, context, mail, mailer.policies), letter)
     emit(_MAIL_ACCEPTED, octets=len(letter.content), account=account.name)
     return {"code": 250, "reply": words, "account": account.name}
 
@@ -147,11 +147,13 @@ async def _account(
                 await accounts.bind(context, must)
             return chosen
         await accounts.bind(context, must)
-        raise TryLater(f"{must}: is the only account for this mail", after=chosen.look, charged=False)
+        raise TryLater(f"{must}: is the only account for this mail", after=chosen.retry_delay, charged=False)
     if accounts.may_send(chosen.name, domain):
         return chosen
     if other := await accounts.route(context, domain):
-        raise TryLater(f"{other}: {chosen.name} may not send for {domain}", after=chosen.look, charged=False)
+        raise TryLater(
+            f"{other}: {chosen.name} may not send for {domain}", after=chosen.retry_delay, charged=False
+        )
     raise GiveUp(
         f"no account may send for {domain}; add it to sender_domains of one that may, in MOMENTUS_MAIL__ACCOUNTS"
     )
@@ -181,7 +183,7 @@ def _letter(
             attached=attached,
             auto_submitted=stream.auto_submitted,
         )
-        letter = mailer.care.finished(written, mail)
+        letter = mailer.policies.finish_letter(written, mail)
     except (
         AttributeError,
         KeyError,
@@ -210,15 +212,15 @@ async def _hand_over(attempt: "_Attempt", letter: Letter) -> str:
     except LeaseLost:
         raise TryLater(attempt.words("the lease was lost before the final dot"), charged=False) from None
     except MarkMissing as error:
-        raise TryLater(attempt.words(str(error)), after=account.look, charged=False) from error
+        raise TryLater(attempt.words(str(error)), after=account.retry_delay, charged=False) from error
     except asyncio.CancelledError:
         if attempt.marked:
             unknown = attempt.uncertain("stopped while waiting for the reply to the final dot")
             if isinstance(unknown, Park):
                 raise unknown from None
         raise
-    await _finish_report(account.worked())
-    return attempt.mail.discreet(receipt.text)
+    await _finish_report(account.report_success())
+    return attempt.mail.mask(receipt.text)
 
 
 async def _finish_report(lesson: Awaitable[_Result]) -> _Result | None:
@@ -241,12 +243,12 @@ class _Attempt:
         stream: Stream,
         context: Mapping[str, Any],
         mail: OpenedMail,
-        care: MailPolicies,
+        policies: MailPolicies,
     ) -> None:
         self.account = account
         self.context = context
         self.mail = mail
-        self._care = care
+        self._policies = policies
         self._stream = stream
         self.marked = False
         self._begin_effect: Callable[[str], Awaitable[bool]] = context["begin_effect"]
@@ -257,7 +259,7 @@ class _Attempt:
         Raises:
             MarkMissing: Redis did not confirm the mark, so the dot is not written.
         """
-        self._care.leaving(self.mail, self.account.name)
+        self._policies.note_recipient(self.mail, self.account.name)
         try:
             self.marked = await self._begin_effect(self.account.name)
         except (RedisError, OSError) as error:
@@ -272,23 +274,23 @@ class _Attempt:
 
     async def refused(self, refusal: MailRefused, recipient: str) -> GiveUp | TryLater:
         """Return the outcome of a mail that the server refused, and report the refusal to the account."""
-        reply = replace(refusal.reply, text=self.mail.discreet(refusal.reply.text))
-        verdict = self.account.judge(reply)
+        reply = replace(refusal.reply, text=self.mail.mask(refusal.reply.text))
+        verdict = self.account.judge_reply(reply)
         words = self.words(f"{reply.stage} {reply.code} {reply.line}", verdict)
         if reply.stage in _OPENING:
-            closed = await self.account.failed_to_open(refusal)
+            closed = await self.account.report_opening_failure(refusal)
         elif verdict.trouble:
-            closed = await _finish_report(self.account.trouble(verdict, reply, recipient))
+            closed = await _finish_report(self.account.report_trouble(verdict, reply, recipient))
         else:
             closed = None
-            await _finish_report(self.account.worked())
+            await _finish_report(self.account.report_success())
         match verdict.decision:
             case "dead":
                 if verdict.scope == "recipient" and await _finish_report(self._doubted(reply)):
                     return TryLater(f"{words} ({_DOUBT})")
                 return GiveUp(words)
             case "wait" if closed:
-                return TryLater(words, after=self.account.look, charged=False)
+                return TryLater(words, after=self.account.retry_delay, charged=False)
             case (
                 "wait"
             ):  # while other mails go out it may be this mail's own fault, so its horizon bounds the wait
@@ -299,15 +301,15 @@ class _Attempt:
     async def _doubted(self, reply: Refusal) -> bool:
         """Weigh a refused recipient; True if the server refuses so many that it is at fault itself."""
         account, job_id = self.account.name, self.context["job_id"]
-        return await self._care.refused(self.mail, reply, account=account, job_id=job_id) == "doubtful"
+        return await self._policies.record_refusal(self.mail, reply, account=account, job_id=job_id) == "doubtful"
 
     async def broken(self, error: ConnectionBroken) -> TryLater:
         """Return the outcome of a mail whose connection failed before the final dot."""
         if error.stage not in _OPENING:
             return TryLater(self.words(str(error)))
-        await self.account.failed_to_open(error)
+        await self.account.report_opening_failure(error)
         words = str(JournalEntry(self.account.name, "account", str(error)))  # the mail was not named to the server
-        return TryLater(words, after=self.account.look, charged=False)
+        return TryLater(words, after=self.account.retry_delay, charged=False)
 
     def uncertain(self, words: str) -> TryLater | Park:
         """Return the outcome of a mail that the server may have accepted."""

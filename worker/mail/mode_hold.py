@@ -22,26 +22,26 @@ from producers.link import Link
 from producers.link.script import Script
 from worker.mail.modes import HOLD_REASON, Mode
 
-_OURS = orjson.dumps({"until_ms": None, "reason": HOLD_REASON})
-_AGAIN = 1.0
+_HOLD = orjson.dumps({"until_ms": None, "reason": HOLD_REASON})
+_RETRY_SECONDS = 1.0
 _SCRIPT = Script((Path(__file__).parent / "scripts" / "mode_hold.lua").read_text(encoding="utf-8"))
 
 
 @asynccontextmanager
 async def apply_mode_hold(link: Link, mode: Mode) -> AsyncIterator[None]:
     """Set or release the mail lanes' hold in the background while the block runs, retrying until Redis has it."""
-    saying = background.start("mode hold", partial(_say, link, mode))
+    task = background.start("mode hold", partial(_set_hold, link, mode))
     try:
         yield
     finally:
-        saying.cancel()
-        await asyncio.gather(saying, return_exceptions=True)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
-async def _say(link: Link, mode: Mode) -> None:
+async def _set_hold(link: Link, mode: Mode) -> None:
     keys = [LaneKeys(MAIL_LANES[0]).holds, *(LaneKeys(lane).wake for lane in MAIL_LANES)]
     while True:
         with contextlib.suppress(RedisError, OSError):
-            await _SCRIPT.run(link.call, keys, ["hold" if mode == "hold" else "release", _OURS, *MAIL_LANES])
+            await _SCRIPT.run(link.call, keys, ["hold" if mode == "hold" else "release", _HOLD, *MAIL_LANES])
             return
-        await asyncio.sleep(_AGAIN)
+        await asyncio.sleep(_RETRY_SECONDS)

@@ -1,10 +1,10 @@
 """Policies of a mail around its delivery: seal, safety mode, suppression, DKIM, and the register of sent mails.
 
-    opened      opens a sealed mail; without its key the mail waits, uncharged, and never dies of it
-    addressed   applies the safety mode and the suppression list, before a connection is taken
-    finished    adds the original recipient of a redirected mail and the DKIM signature
-    leaving     notes the recipient, so that a genuine bounce can be told from a forged one
-    refused     weighs a refusal of the recipient for the suppression list
+    open_mail           opens a sealed mail; without its key the mail waits, uncharged, and never dies of it
+    address_mail     applies the safety mode and the suppression list, before a connection is taken
+    finish_letter     adds the original recipient of a redirected mail and the DKIM signature
+    note_recipient     notes the recipient, so that a genuine bounce can be told from a forged one
+    record_refusal     weighs a refusal of the recipient for the suppression list
 
 A step without configuration is skipped.
 """
@@ -67,7 +67,7 @@ class OpenedMail:
     fields: Mapping[str, object] = field(repr=False)
     sealed: bool = False
 
-    def discreet(self, words: str) -> str:
+    def mask(self, words: str) -> str:
         """Return a server's text for storage; addresses and the subject are masked if the mail was sealed."""
         if not self.sealed:
             return words
@@ -95,18 +95,18 @@ class MailPolicies:
     sent: SentRegister | None = None
     signer: Signer | None = None
 
-    def opened(self, payload: Mapping[str, object], *, job_id: str) -> OpenedMail:
+    def open_mail(self, payload: Mapping[str, object], *, job_id: str) -> OpenedMail:
         """Return the mail in readable form, with its fields checked.
 
         Raises:
             TryLater: the mail is sealed with a key that this worker does not have; it waits uncharged.
             GiveUp: the seal is broken, or a field has a wrong type.
         """
-        mail = self._opened(payload, job_id) if is_sealed(payload) else OpenedMail(fields=payload)
+        mail = self._open_sealed(payload, job_id) if is_sealed(payload) else OpenedMail(fields=payload)
         check_shape(mail.fields)
         return mail
 
-    def _opened(self, payload: Mapping[str, object], job_id: str) -> OpenedMail:
+    def _open_sealed(self, payload: Mapping[str, object], job_id: str) -> OpenedMail:
         try:
             if self.ring is None:
                 raise UnknownSealKey(key_id_of(payload))
@@ -117,7 +117,7 @@ class MailPolicies:
         except BrokenSeal as broken:
             raise GiveUp(f"the sealed mail cannot be opened: {broken.reason}") from None
 
-    async def addressed(self, mail: OpenedMail, stream: Stream) -> OpenedMail | Suppression:
+    async def address_mail(self, mail: OpenedMail, stream: Stream) -> OpenedMail | Suppression:
         """Return the mail with its final recipient, or the reason for which that recipient is suppressed.
 
         Raises:
@@ -133,10 +133,10 @@ class MailPolicies:
             case Redirection(to):
                 return replace(mail, fields={**redirect_mail(mail.fields, to), ORIGINAL: recipient})
             case DirectDelivery():
-                found = await self._suppressed(recipient, stream)
+                found = await self._find_suppression(recipient, stream)
                 return mail if found is None else found
 
-    def finished(self, letter: Letter, mail: OpenedMail) -> Letter:
+    def finish_letter(self, letter: Letter, mail: OpenedMail) -> Letter:
         """Return the letter with ``X-Original-To`` and DKIM signature; the same mail always gives the same bytes.
 
         Raises:
@@ -146,17 +146,17 @@ class MailPolicies:
             letter = add_original_recipient(letter, mail.fields[ORIGINAL])
         return letter if self.signer is None else self.signer.sign(letter)
 
-    def leaving(self, mail: OpenedMail, account: str) -> None:
+    def note_recipient(self, mail: OpenedMail, account: str) -> None:
         """Queue a note of the mail's recipient and account; the mail does not wait for it."""
         if self.sent is not None and ORIGINAL not in mail.fields:
-            self.sent.note(str(mail.fields["message_id"]), str(mail.fields["to"]), account)
+            self.sent.note_mail(str(mail.fields["message_id"]), str(mail.fields["to"]), account)
 
-    async def written(self) -> None:
+    async def wait_for_notes(self) -> None:
         """Wait until all queued notes are stored or have failed."""
         if self.sent is not None:
-            await self.sent.written()
+            await self.sent.wait_for_notes()
 
-    async def refused(self, mail: OpenedMail, reply: Refusal, *, account: str, job_id: str) -> Weighed:
+    async def record_refusal(self, mail: OpenedMail, reply: Refusal, *, account: str, job_id: str) -> Weighed:
         """Weigh a refusal for the suppression list.
 
         An error of Redis is only logged, so that it does not change the mail's own outcome.
@@ -165,7 +165,7 @@ class MailPolicies:
             return "noted"
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
-                weighed = await self.suppression.learn(
+                weighed = await self.suppression.record_refusal(
                     str(mail.fields["to"]), reply, account=account, job_id=job_id
                 )
         except (RedisError, OSError) as error:
@@ -177,7 +177,7 @@ class MailPolicies:
             emit(_MAIL_REFUSAL_DOUBTED, account=account)
         return weighed
 
-    async def _suppressed(self, recipient: str, stream: Stream) -> Suppression | None:
+    async def _find_suppression(self, recipient: str, stream: Stream) -> Suppression | None:
         if self.suppression is None:
             return None
         essential = stream.suppression == "undeliverable"

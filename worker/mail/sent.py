@@ -29,9 +29,9 @@ from worker.events import emit, event
 _MAIL_UNNOTED = event("mail.unnoted")
 
 DAY = 86_400
-_MOST = 500
+_BATCH = 500
 """Mails per call of the script."""
-_WORDS = 4
+_FIELDS = 4
 DIGEST_LENGTH = 32
 """Hexadecimal digits kept: 128 bits, enough that no second address with the same digest can be found."""
 
@@ -50,32 +50,32 @@ class SentRegister:
         self._waiting: list[str] = []
         self._writing: asyncio.Task[None] | None = None
 
-    def note(self, message_id: str, recipient: str, account: str) -> None:
+    def note_mail(self, message_id: str, recipient: str, account: str) -> None:
         """Queue a note of one mail. An error of Redis is only logged, so that it does not stop the mail."""
         self._waiting += message_id, digest_of(recipient)[:DIGEST_LENGTH], domain_of(recipient), account
         if self._writing is None:
-            self._writing = background.once("notes of sent mails", self._write())
+            self._writing = background.once("notes of sent mails", self._write_notes())
 
-    async def written(self) -> None:
+    async def wait_for_notes(self) -> None:
         """Wait until all notes are stored in Redis or have failed."""
         if self._writing is not None:
             await asyncio.wait([self._writing])
 
-    async def _write(self) -> None:
+    async def _write_notes(self) -> None:
         try:
             while self._waiting:
-                notes, self._waiting = self._waiting[: _WORDS * _MOST], self._waiting[_WORDS * _MOST :]
-                await self._write_some(notes)
+                notes, self._waiting = self._waiting[: _FIELDS * _BATCH], self._waiting[_FIELDS * _BATCH :]
+                await self._write_batch(notes)
         finally:
             self._writing = None
 
-    async def _write_some(self, notes: list[str]) -> None:
+    async def _write_batch(self, notes: list[str]) -> None:
         arguments: list[Argument] = [self._life_ms, *notes]
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
                 await _script().run(self._link.call, [MAIL_SENT], arguments)
         except (RedisError, OSError) as error:
-            emit(_MAIL_UNNOTED, error=type(error).__name__, mails=len(notes) // _WORDS)
+            emit(_MAIL_UNNOTED, error=type(error).__name__, mails=len(notes) // _FIELDS)
 
 
 @cache

@@ -36,7 +36,7 @@ class SuppressionList:
 
     def __init__(self, link: Link) -> None:
         self._link = link
-        self._look: CallBatcher[str, bytes | None] = CallBatcher(self._ask)
+        self._lookups: CallBatcher[str, bytes | None] = CallBatcher(self._query)
         self._empty_until = 0.0
 
     async def find(self, address: str, *, stream: str, essential: bool) -> Suppression | None:
@@ -51,41 +51,43 @@ class SuppressionList:
         if time.monotonic() < self._empty_until:
             return None
         try:
-            found = await self._look.submit(digest_of(address))
+            found = await self._lookups.submit(digest_of(address))
             if not found:
                 return None
-            now = await self._now()
+            now = await self._read_time()
         except (RedisError, OSError) as error:
             raise retry_without_redis("the suppression list", error) from error
         return blocking(read_reasons(found, now=now), stream=stream, essential=essential)
 
-    async def _now(self) -> datetime:
+    async def _read_time(self) -> datetime:
         """Return Redis's time, by which reasons expire; read only for addresses on the list."""
         seconds, _ = await self._link.call("TIME")
         return datetime.fromtimestamp(int(seconds), UTC)
 
-    async def _ask(self, digests: Sequence[str]) -> Sequence[bytes | None]:
+    async def _query(self, digests: Sequence[str]) -> Sequence[bytes | None]:
         found: list[bytes | None] = await self._link.call("HMGET", MAIL_SUPPRESSION, *digests)
         if not any(found) and await self._link.call("HLEN", MAIL_SUPPRESSION) == 0:
             self._empty_until = time.monotonic() + _EMPTY_FOR
         return found
 
-    async def learn(self, address: str, reply: Refusal, *, account: str, job_id: str) -> Weighed:
+    async def record_refusal(self, address: str, reply: Refusal, *, account: str, job_id: str) -> Weighed:
         """Count a refusal at RCPT against the address, unless many recipients are refused at once.
 
         Raises:
             RedisError, OSError: Redis did not answer.
         """
         self._empty_until = 0.0
-        call, weight = self._link.call, weigh(reply)
+        call, weight = self._link.call, classify_refusal(reply)
         return await weigh_refusal(call, address, weight, by="worker", account=account, evidence=job_id)
 
 
-def weigh(reply: Refusal) -> Weight:
+def classify_refusal(reply: Refusal) -> Weight:
     """Classify a refusal by what it says about the mailbox; anything but a permanent refusal at RCPT is ``none``.
 
-    >>> weigh(Refusal("rcpt", 550, "5.1.1 no such user")), weigh(Refusal("rcpt", 550, "5.7.1 refused by policy"))
-    ('hard', 'none')
+    >>> classify_refusal(Refusal("rcpt", 550, "5.1.1 no such user"))
+    'hard'
+    >>> classify_refusal(Refusal("rcpt", 550, "5.7.1 refused by policy"))
+    'none'
     """
     if reply.stage != "rcpt" or reply.code < _PERMANENT:
         return "none"

@@ -75,7 +75,7 @@ class AccountSender:
         """
         if self.unusable:
             await self._report_fault("login", self.unusable)
-            raise AccountClosed(self.name, self.look, self.unusable)
+            raise AccountClosed(self.name, self.retry_delay, self.unusable)
         domain = domain_of(letter.recipients[0])
         self._check_domain(domain)
         try:
@@ -83,31 +83,31 @@ class AccountSender:
         except MailRefused as refusal:
             receipt = await self._send_by_another(refusal, letter, mark, priority)
         except ConnectionsExhausted as exhausted:
-            raise AccountClosed(self.name, self.look, str(exhausted)) from None
+            raise AccountClosed(self.name, self.retry_delay, str(exhausted)) from None
         if self._gate is not None:
-            self._gate.tempo.accepted()
-            self._gate.aside.accepted(domain)
+            self._gate.tempo.record_acceptance()
+            self._gate.aside.record_acceptance(domain)
         return receipt
 
     def _check_domain(self, domain: str) -> None:
-        if self._gate is not None and (found := self._gate.aside.wait(domain)):
+        if self._gate is not None and (found := self._gate.aside.find_wait(domain)):
             wait, reply = found
             words = (
                 f"another mail to its domain was refused ({reply}); mails to other domains go first, as a test of "
                 "the account"
             )
-            raise AccountClosed(self.name, max(self.look, wait), words, bounded=self._gate.tempo.lately)
+            raise AccountClosed(self.name, max(self.retry_delay, wait), words, bounded=self._gate.tempo.lately)
 
     @property
-    def look(self) -> timedelta:
+    def retry_delay(self) -> timedelta:
         """Delay of the next attempt of a mail that found the account closed."""
-        return self._gate.look if self._gate else _LOOK
+        return self._gate.retry_delay if self._gate else _LOOK
 
-    def judge(self, reply: Refusal) -> Verdict:
+    def judge_reply(self, reply: Refusal) -> Verdict:
         """Return the verdict on a reply of this account's provider."""
         return judge(reply, self._provider)
 
-    def failed_to_open(self, failure: MailRefused | ConnectionBroken) -> "asyncio.Task[timedelta | None]":
+    def report_opening_failure(self, failure: MailRefused | ConnectionBroken) -> "asyncio.Task[timedelta | None]":
         """Report that a connection could not be opened; the task returns how long the account is closed for it.
 
         The pool reports a failure, and so does every mail that waited for the connection; it counts once.
@@ -116,7 +116,7 @@ class AccountSender:
             self._reported_failure = failure, asyncio.create_task(self._report_failure(failure))
         return self._reported_failure[1]
 
-    async def trouble(self, verdict: Verdict, reply: Refusal, recipient: str = "") -> timedelta | None:
+    async def report_trouble(self, verdict: Verdict, reply: Refusal, recipient: str = "") -> timedelta | None:
         """Report a trouble to the breaker; return how long the account is closed for it, or None.
 
         Args:
@@ -126,29 +126,29 @@ class AccountSender:
         if of_a_mail and verdict.trouble in DOUBTFUL and self._gate is not None:
             code = f"{reply.code} {reply.code // 100}.{reply.enhanced}" if reply.enhanced else str(reply.code)
             codes = f"{verdict.trouble}: {reply.stage} {code}"
-            is_first = self._gate.aside.refused(domain_of(recipient), codes)
+            is_first = self._gate.aside.record_refusal(domain_of(recipient), codes)
             if not is_first and self._gate.tempo.lately:
                 return None
         reason = write_advice(verdict.trouble, self.name, reply)
         return await self._report_fault(verdict.trouble, reason, asked=verdict.after, of_a_mail=of_a_mail)
 
-    async def worked(self) -> None:
+    async def report_success(self) -> None:
         """Report that a connection got as far as a mail, so that the account works."""
         if self._gate is not None:
-            await self._gate.worked()
+            await self._gate.report_success()
 
     async def _report_failure(self, failure: MailRefused | ConnectionBroken) -> timedelta | None:
         if isinstance(failure, ConnectionBroken):
             return await self._report_fault(failure.trouble, failure.advice)
-        verdict = self.judge(failure.reply)
-        return await self.trouble(verdict, failure.reply) if verdict.trouble else None
+        verdict = self.judge_reply(failure.reply)
+        return await self.report_trouble(verdict, failure.reply) if verdict.trouble else None
 
     async def _report_fault(
         self, trouble: Trouble, reason: str, *, asked: timedelta | None = None, of_a_mail: bool = False
     ) -> timedelta | None:
         if self._gate is None:
             return None
-        return await self._gate.fault(trouble, reason, asked=asked, of_a_mail=of_a_mail)
+        return await self._gate.report_trouble(trouble, reason, asked=asked, of_a_mail=of_a_mail)
 
     async def _send_by_another(
         self, refusal: MailRefused, letter: Letter, mark: Callable[[], Awaitable[bool]], priority: int
@@ -167,7 +167,7 @@ class AccountSender:
             except MailRefused as again:
                 refusal = again
             except ConnectionsExhausted as exhausted:
-                raise AccountClosed(self.name, self.look, str(exhausted)) from None
+                raise AccountClosed(self.name, self.retry_delay, str(exhausted)) from None
         raise refusal
 
     async def _send_by_one(self, letter: Letter, mark: Callable[[], Awaitable[bool]], priority: int) -> Acceptance:
@@ -175,13 +175,13 @@ class AccountSender:
             try:
                 return await connection.send(letter, mark)
             except MailRefused as refusal:
-                if not self.judge(refusal.reply).keep_connection:
+                if not self.judge_reply(refusal.reply).keep_connection:
                     connection.close()
                 raise
 
     def _is_connection_used_up(self, reply: Refusal) -> bool:
         """True if only this connection was used up, before the mail stored its mark."""
-        return reply.stage in _BEFORE_THE_MARK and self.judge(reply).session_over
+        return reply.stage in _BEFORE_THE_MARK and self.judge_reply(reply).session_over
 
 
 class Accounts(Mapping[str, AccountSender]):

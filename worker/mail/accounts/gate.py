@@ -160,7 +160,7 @@ class Gate:
         self._reports: set[asyncio.Task[None]] = set()
 
     @property
-    def look(self) -> timedelta:
+    def retry_delay(self) -> timedelta:
         """Delay of the next attempt of a mail that found the account closed."""
         return self._times.look
 
@@ -169,10 +169,10 @@ class Gate:
         """True if the account's number of connections is limited."""
         return self._connections > 0
 
-    async def take(self, priority: int = 1) -> bool:
+    async def take_permit(self, priority: int = 1) -> bool:
         """Take a permit; False if all are in use, or another connection is testing the account.
 
-        If all are in use, the need is registered, and other workers see it (`wanted`).
+        If all are in use, the need is registered, and other workers see it (`count_waiting`).
 
         Args:
             priority: priority of the mail that waits for it, 0 the most important.
@@ -195,10 +195,10 @@ class Gate:
             self._suspect = self._suspect or bool(trying)
         elif wait:
             reason = "the account is closed at the moment; see ./run ops mail accounts"
-            raise AccountClosed(self._account, self.look, reason)
+            raise AccountClosed(self._account, self.retry_delay, reason)
         return bool(granted)
 
-    async def wanted(self, priority: int | None = None) -> int:
+    async def count_waiting(self, priority: int | None = None) -> int:
         """Count the other workers that found no permit; with a priority, only those with a more important mail.
 
         The count is 0 while Redis is away, so that open connections go on.
@@ -208,7 +208,7 @@ class Gate:
             return int(await self._run("wanted", [mail_wanted(self._account)], [self._worker, below]))
         return 0
 
-    async def give_back(self) -> None:
+    async def return_permit(self) -> None:
         """Return a permit whose connection has ended."""
         if not self._permits:
             return
@@ -216,7 +216,7 @@ class Gate:
         with contextlib.suppress(*_LOST):  # the permit expires anyway
             await self._run("keep_permits", [mail_permits(self._account)], [_ms(self._times.linger), permit])
 
-    async def keep(self) -> None:
+    async def keep_permits(self) -> None:
         """Renew the permits, and let a slowed account recover, until cancelled."""
         while True:
             await asyncio.sleep(self._times.renew_every.total_seconds())
@@ -228,7 +228,7 @@ class Gate:
                 await self._set_pace(pace)
                 await self._set_rate(rate)
 
-    async def fault(
+    async def report_trouble(
         self, trouble: Trouble, reason: str, *, asked: timedelta | None = None, of_a_mail: bool = False
     ) -> timedelta | None:
         """Report a trouble to the breaker; return how long the account is closed for it, or None if it stays open.
@@ -258,19 +258,19 @@ class Gate:
             emit(_ACCOUNT_CLOSED, account=self._account, trouble=trouble, step=step, seconds=wait / 1000)
         return timedelta(milliseconds=wait) if wait else None
 
-    def opened(self) -> None:
+    def report_opening(self) -> None:
         """Report that a connection is open and logged in."""
         if self._suspect:
-            task = background.once("report of an open account", self._report_success("opened"))
+            task = background.once("report of an open account", self._report_working("opened"))
             self._reports.add(task)
             task.add_done_callback(self._reports.discard)
 
-    async def worked(self) -> None:
+    async def report_success(self) -> None:
         """Report that a connection got as far as a mail; it costs a call of Redis only after a trouble."""
         if self._suspect:
-            await self._report_success("mail")
+            await self._report_working("mail")
 
-    async def _report_success(self, what: str) -> None:
+    async def _report_working(self, what: str) -> None:
         with contextlib.suppress(*_LOST):  # the account stays suspect
             closed = await self._run("worked", [mail_account(self._account)], [what])
             self._suspect = what != "mail"

@@ -47,7 +47,7 @@ class RefusedDomains:
         self._first = first
         self._refused: dict[str, _Refusal] = {}
 
-    def refused(self, domain: str, reply: str) -> bool:
+    def record_refusal(self, domain: str, reply: str) -> bool:
         """Record a refused mail; False if the domain's refusal is known, as for mails sent at the same time.
 
         Args:
@@ -63,11 +63,11 @@ class RefusedDomains:
             del self._refused[next(iter(self._refused))]
         return True
 
-    def accepted(self, domain: str) -> None:
+    def record_acceptance(self, domain: str) -> None:
         """Forget the domain's refusal, because a mail to it went out."""
         self._refused.pop(domain, None)
 
-    def wait(self, domain: str) -> tuple[timedelta, str] | None:
+    def find_wait(self, domain: str) -> tuple[timedelta, str] | None:
         """Return how long a mail to this domain must wait, and the reply that causes it; None if it may go."""
         if (refusal := self._refused.get(domain)) is None:
             return None

@@ -171,7 +171,7 @@ async def run_accounts(
     gates = [_gate(one.account, link, times) for one in entries]
     senders = [_sender(one, gate, link, size) for one, gate in zip(entries, gates, strict=True)]
     keeping = [
-        background.start(f"permits of {one.account.name}", gate.keep)
+        background.start(f"permits of {one.account.name}", gate.keep_permits)
         for one, gate in zip(entries, gates, strict=True)
     ]
     if any(one.account.sender_domains for one in entries):
@@ -236,7 +236,7 @@ def _sender(one: ConfiguredAccount, gate: Gate, link: Link, size: AccountSize) -
     account = one.account
 
     def failed(failure: MailRefused | ConnectionBroken) -> None:
-        sender.failed_to_open(failure)
+        sender.report_opening_failure(failure)
 
     connections = account.connections or size.connections
     pool = SMTPPool(
@@ -246,7 +246,7 @@ def _sender(one: ConfiguredAccount, gate: Gate, link: Link, size: AccountSize) -
         reserve=account.connections * account.urgent_share // _PERCENT,  # none without a limit: urgent goes first
         permits=gate,
         on_failure=failed,
-        on_open=gate.opened,
+        on_open=gate.report_opening,
         longest_idle=longest_idle(account),
         weights=size.weights,
     )

@@ -16,7 +16,7 @@ class Tempo:
     def __init__(self) -> None:
         self._times: deque[float] = deque(maxlen=_MOST)
 
-    def accepted(self) -> None:
+    def record_acceptance(self) -> None:
         """Record an accepted mail."""
         self._times.append(time.monotonic())
 

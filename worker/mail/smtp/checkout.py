@@ -44,16 +44,16 @@ class CheckoutPool(Protocol):
     async def acquire(self, priority: int, *, alone: bool = False) -> PooledConnection:
         """Wait for a connection; with ``alone``, for one on which no other mail awaits its reply."""
 
-    def give_back(self, kept: PooledConnection) -> None:
+    def return_connection(self, pooled: PooledConnection) -> None:
         """Return a connection, idle or ended, to the pool."""
 
-    def pass_on(self, kept: PooledConnection) -> bool:
+    def hand_to_next(self, pooled: PooledConnection) -> bool:
         """Hand the connection to the next waiting mail before the reply to this one; False if no mail waits."""
 
-    def caught_up(self) -> None:
+    def end_overlap(self) -> None:
         """Record that a mail with another behind it is done."""
 
-    def follow_no_more(self) -> None:
+    def stop_overlapping(self) -> None:
         """Stop sending mails behind others, because the server rejected one."""
 
     def drop_idle(self) -> None:
@@ -72,7 +72,7 @@ class Checkout:
         self._pool = pool
         self._priority = priority
         self._alone = False
-        self._kept: PooledConnection | None = None
+        self._pooled: PooledConnection | None = None
         self._passed_on: PooledConnection | None = None
 
     async def __aenter__(self) -> Self:
@@ -84,7 +84,7 @@ class Checkout:
     ) -> None:
         self._give_back()
         if self._passed_on is not None:
-            self._pool.caught_up()
+            self._pool.end_overlap()
 
     async def send(self, letter: Letter, begin_effect: Callable[[], Awaitable[bool]]) -> Acceptance:
         """Send the mail, on another connection if this one proves dead before the mail's turn.
@@ -98,16 +98,16 @@ class Checkout:
             ConnectionsExhausted: other workers hold all permits.
         """
         while True:
-            kept = await self._take()
+            pooled = await self._take()
             try:
-                return await kept.connection.send(letter, begin_effect, self._pass_on)
+                return await pooled.connection.send(letter, begin_effect, self._pass_on)
             except TurnLost as failure:
                 self._alone = True
                 if failure.refused:
-                    self._pool.follow_no_more()
+                    self._pool.stop_overlapping()
                 self._give_back()
             except (ConnectionBroken, MailRefused) as failure:
-                if not _had_died(kept, failure):
+                if not _had_died(pooled, failure):
                     raise
                 self._give_back()
                 self._pool.drop_idle()
@@ -116,29 +116,29 @@ class Checkout:
         """Let the connection carry no further mail, except one that follows already."""
         if self._passed_on is not None:
             self._passed_on.worn = True
-        elif self._kept is not None:
-            self._kept.connection.retire()
+        elif self._pooled is not None:
+            self._pooled.connection.close_after_reply()
 
     async def _take(self) -> PooledConnection:
-        if self._kept is None:
-            self._kept = await self._pool.acquire(self._priority, alone=self._alone)
-        return self._kept
+        if self._pooled is None:
+            self._pooled = await self._pool.acquire(self._priority, alone=self._alone)
+        return self._pooled
 
     def _give_back(self) -> None:
-        if self._kept is not None:
-            self._pool.give_back(self._kept)
-        self._kept = None
+        if self._pooled is not None:
+            self._pool.return_connection(self._pooled)
+        self._pooled = None
 
     def _pass_on(self) -> bool:
-        if self._kept is None or not self._pool.pass_on(self._kept):
+        if self._pooled is None or not self._pool.hand_to_next(self._pooled):
             return False
-        self._kept, self._passed_on = None, self._kept
+        self._pooled, self._passed_on = None, self._pooled
         return True
 
 
-def _had_died(kept: PooledConnection, failure: ConnectionBroken | MailRefused) -> bool:
+def _had_died(pooled: PooledConnection, failure: ConnectionBroken | MailRefused) -> bool:
     """True if an idle connection was found dead: its first command got no reply, or only a 421."""
-    if not kept.rested or kept.connection.usable:
+    if not pooled.rested or pooled.connection.usable:
         return False
     if isinstance(failure, ConnectionBroken):
         return failure.stage == "mail"

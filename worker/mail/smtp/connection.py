@@ -140,7 +140,7 @@ class SMTPConnection:
         if self._protocol is not None:
             self._protocol.abort()
 
-    def retire(self) -> None:
+    def close_after_reply(self) -> None:
         """Close after the reply that another mail waits for, or at once if none does."""
         if self._protocol is not None:
             self._protocol.end_after_reply()

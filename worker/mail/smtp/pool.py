@@ -4,8 +4,8 @@
                      ^           │         │
                   opening        └─────────┴─ worn, broken, or closed by the server
 
-Whenever a connection becomes idle or ends, `_serve` hands idle connections to waiting mails, lane by lane as
-`worker.mail.smtp.shares` decides, and opens connections for the rest.
+Whenever a connection becomes idle or ends, `_serve_waiting` hands idle connections to waiting mails, lane by lane
+as `worker.mail.smtp.shares` decides, and opens connections for the rest.
 
 - **No stampede.** At a time the pool opens as many connections as are known to work, and at least one: 1, 2, 4 and
   so on. So a server that is down, or a wrong password, is tried once and not fifty times, and all waiting mails
@@ -41,7 +41,7 @@ _LONGEST_AGE = 300.0
 _LONGEST_IDLE = 30.0
 _MOST_OPENING = 10
 _FIRST_REST, _LONGEST_REST = 5.0, 300.0
-_PERMIT_LOOK = 0.25
+_PERMIT_INTERVAL = 0.25
 _LEFT_FREE = 1
 """Connections without a second mail in the pipeline, so that an urgent mail waits for at most one mail."""
 
@@ -53,13 +53,13 @@ class Permits(Protocol):
     def bounded(self) -> bool:
         """True if the number of connections is limited."""
 
-    async def take(self, priority: int = NORMAL) -> bool:
+    async def take_permit(self, priority: int = NORMAL) -> bool:
         """Take a permit for a mail of this priority; False if none is free or a more important mail waits."""
 
-    async def wanted(self, priority: int | None = None) -> int:
+    async def count_waiting(self, priority: int | None = None) -> int:
         """Count the other workers that found no permit; with a priority, only those with a more important mail."""
 
-    async def give_back(self) -> None:
+    async def return_permit(self) -> None:
         """Return a permit whose connection has ended."""
 
 
@@ -138,13 +138,13 @@ class SMTPPool:
         self._waiting: WaitingMails[PooledConnection] = WaitingMails(self._shares)
         self._idle: list[PooledConnection] = []
         self._open = 0
-        self._follow = True
-        self._behind = 0
+        self._may_overlap = True
+        self._overlaps = 0
         self._rest = _Rest()
         self._opening: dict[asyncio.Task[None], bool] = {}
         """True for a task that started while another connection was open: it may fail by the server's limit."""
-        self._leaving: set[asyncio.Task[None]] = set()
-        self._listening: asyncio.Task[None] | None = None
+        self._background: set[asyncio.Task[None]] = set()
+        self._permit_watch: asyncio.Task[None] | None = None
         """Watches for other workers that wait for the permit of an idle connection."""
         self._idle_timer: asyncio.TimerHandle | None = None
         self._rest_timer: asyncio.TimerHandle | None = None
@@ -165,126 +165,126 @@ class SMTPPool:
         """Quit every idle connection; call it when no mail waits any more."""
         for timer in filter(None, (self._idle_timer, self._rest_timer)):
             timer.cancel()
-        for task in filter(None, (*self._opening, self._listening)):
+        for task in filter(None, (*self._opening, self._permit_watch)):
             task.cancel()
-        while self._idle or self._opening or self._leaving:
+        while self._idle or self._opening or self._background:
             while self._idle:
-                self._take_leave(self._idle.pop())
-            await asyncio.gather(*self._opening, *self._leaving, return_exceptions=True)
+                self._quit(self._idle.pop())
+            await asyncio.gather(*self._opening, *self._background, return_exceptions=True)
 
     # Handing out
 
     async def acquire(self, priority: int, *, alone: bool = False) -> PooledConnection:
         """See `Lender`."""
-        if self._idle and self._idle[-1].connection.usable and self._may_have(priority):
-            kept = self._idle.pop()  # this overtakes no mail: those that wait now may not have it
-            kept.rested, kept.priority = True, priority
+        if self._idle and self._idle[-1].connection.usable and self._may_use(priority):
+            pooled = self._idle.pop()  # this overtakes no mail: those that wait now may not have it
+            pooled.rested, pooled.priority = True, priority
             self._shares.in_use[priority] += 1
-            return kept
+            return pooled
         waiter = self._waiting.add(priority, alone=alone)
-        self._serve()
+        self._serve_waiting()
         try:
             return await waiter
         except asyncio.CancelledError:
-            if given := self._waiting.leave(waiter, priority):
-                self.give_back(given)
+            if given := self._waiting.remove(waiter, priority):
+                self.return_connection(given)
             raise
 
-    def give_back(self, kept: PooledConnection) -> None:
+    def return_connection(self, pooled: PooledConnection) -> None:
         """See `Lender`."""
-        kept.used_at = time.monotonic()
-        connection = kept.connection
+        pooled.used_at = time.monotonic()
+        connection = pooled.connection
         if connection.awaited:  # by the mail before, which still has it
-            kept.left = True
-            connection.retire()
+            pooled.left = True
+            connection.close_after_reply()
             return
-        self._shares.in_use[kept.priority] -= 1
+        self._shares.in_use[pooled.priority] -= 1
         if not connection.usable:
             connection.close()
-        elif self._is_worn(kept, mails=connection.sent):
-            self._take_leave(kept)
-        elif self._bounded and self._waiting.first not in {None, URGENT}:
-            self._in_background(self._offer(kept))
+        elif self._is_worn(pooled, mails=connection.sent):
+            self._quit(pooled)
+        elif self._bounded and self._waiting.first_priority not in {None, URGENT}:
+            self._in_background(self._keep_or_end(pooled))
         else:
-            kept.rested = True
-            self._idle.append(kept)
-        self._serve()
+            pooled.rested = True
+            self._idle.append(pooled)
+        self._serve_waiting()
 
-    def pass_on(self, kept: PooledConnection) -> bool:
+    def hand_to_next(self, pooled: PooledConnection) -> bool:
         """See `Lender`. The next mail also takes this mail's place in the lanes' shares."""
-        if not self._follow or self._is_worn(kept, mails=kept.connection.sent + 1):
+        if not self._may_overlap or self._is_worn(pooled, mails=pooled.connection.sent + 1):
             return False
-        self._shares.in_use[kept.priority] -= 1
-        urgent_only = self._bounded or (self._behind + _LEFT_FREE >= self._open and not self._reserve)
-        found = self._waiting.next(urgent_only=urgent_only or not self._may_have(NORMAL), alone=False)
+        self._shares.in_use[pooled.priority] -= 1
+        urgent_only = self._bounded or (self._overlaps + _LEFT_FREE >= self._open and not self._reserve)
+        found = self._waiting.take_next(urgent_only=urgent_only or not self._may_use(NORMAL), alone=False)
         if found is None:
-            self._shares.in_use[kept.priority] += 1
+            self._shares.in_use[pooled.priority] += 1
             return False
-        self._behind += 1
-        waiter, kept.priority = found
-        waiter.set_result(kept)
+        self._overlaps += 1
+        waiter, pooled.priority = found
+        waiter.set_result(pooled)
         self._open_more()
         return True
 
-    def caught_up(self) -> None:
+    def end_overlap(self) -> None:
         """See `Lender`."""
-        self._behind -= 1
+        self._overlaps -= 1
 
-    def follow_no_more(self) -> None:
+    def stop_overlapping(self) -> None:
         """See `Lender`."""
-        self._follow = False
+        self._may_overlap = False
 
-    def _serve(self) -> None:
+    def _serve_waiting(self) -> None:
         """Hand idle connections to waiting mails; then open more for the rest."""
         while self._idle:
             if not self._idle[-1].connection.usable:
                 self._idle.pop().connection.close()
                 continue
-            found = self._waiting.next(urgent_only=not self._may_have(NORMAL))
+            found = self._waiting.take_next(urgent_only=not self._may_use(NORMAL))
             if found is None:
                 break
-            kept = self._idle.pop()  # the most recently used: the others grow old and are closed
-            waiter, kept.priority = found
-            waiter.set_result(kept)
+            pooled = self._idle.pop()  # the most recently used: the others grow old and are closed
+            waiter, pooled.priority = found
+            waiter.set_result(pooled)
         if self._idle and self._idle_timer is None:
-            self._look_at_idle()
+            self._quit_idle()
         if self._bounded:
-            self._listen()
+            self._watch_permits()
         self._open_more()
 
-    def _is_worn(self, kept: PooledConnection, *, mails: int) -> bool:
-        return kept.worn or mails >= self._messages or time.monotonic() - kept.opened_at > _LONGEST_AGE
+    def _is_worn(self, pooled: PooledConnection, *, mails: int) -> bool:
+        return pooled.worn or mails >= self._messages or time.monotonic() - pooled.opened_at > _LONGEST_AGE
 
-    def _may_have(self, priority: int) -> bool:
+    def _may_use(self, priority: int) -> bool:
         return priority == URGENT or not self._reserve or self._shares.total < self._limit - self._reserve
 
     # Handing on to other workers
 
-    async def _offer(self, kept: PooledConnection) -> None:
+    async def _keep_or_end(self, pooled: PooledConnection) -> None:
         """Keep a returned connection for the mails here, unless another worker has a more important one."""
-        priority = self._waiting.first
-        if self._permits is not None and priority and await self._permits.wanted(priority):
-            self._take_leave(kept)
+        priority = self._waiting.first_priority
+        if self._permits is not None and priority and await self._permits.count_waiting(priority):
+            self._quit(pooled)
         else:
-            kept.rested = True
-            self._idle.append(kept)
-        self._serve()
+            pooled.rested = True
+            self._idle.append(pooled)
+        self._serve_waiting()
 
-    def _listen(self) -> None:
-        if self._idle and self._bounded and self._listening is None:
-            self._listening = background.start("permits that others want", self._hand_on)
-            self._listening.add_done_callback(self._listened)
+    def _watch_permits(self) -> None:
+        if self._idle and self._bounded and self._permit_watch is None:
+            self._permit_watch = background.start("permits that others want", self._end_wanted)
+            self._permit_watch.add_done_callback(self._on_watch_end)
 
-    async def _hand_on(self) -> None:
+    async def _end_wanted(self) -> None:
         """End idle connections, the oldest first, while other workers wait for their permits."""
         while self._idle and self._permits is not None:
-            for _ in range(await self._permits.wanted()):
+            for _ in range(await self._permits.count_waiting()):
                 if self._idle:
-                    self._take_leave(self._idle.pop(0))
-            await asyncio.sleep(_PERMIT_LOOK)
+                    self._quit(self._idle.pop(0))
+            await asyncio.sleep(_PERMIT_INTERVAL)
 
-    def _listened(self, _: "asyncio.Task[None]") -> None:
-        self._listening = None
+    def _on_watch_end(self, _: "asyncio.Task[None]") -> None:
+        self._permit_watch = None
 
     # Opening
 
@@ -299,37 +299,37 @@ class SMTPPool:
             if self._open:
                 return
             if self._rest.refused is not None:
-                self._waiting.fail(self._rest.refused)
+                self._waiting.fail_all(self._rest.refused)
                 return
         abreast = max(1, min(_MOST_OPENING, self._open)) - len(self._opening)
         for _ in range(min(missing - len(self._opening), room, abreast)):
             task = asyncio.create_task(self._open_one())
             self._opening[task] = self._open > 0
-            task.add_done_callback(self._opened)
+            task.add_done_callback(self._on_opened)
 
     async def _open_one(self) -> None:
-        if self._permits is not None and not await self._permitted(self._permits):
+        if self._permits is not None and not await self._take_permit(self._permits):
             return
-        kept: PooledConnection | None = None
+        pooled: PooledConnection | None = None
 
         def ended() -> None:
-            if kept is not None:
-                self._ended(kept)
+            if pooled is not None:
+                self._on_ended(pooled)
 
         connection = SMTPConnection(self._server, on_end=ended)
         try:
             await connection.open()
         except BaseException:
-            self._give_permit_back()
+            self._return_permit()
             raise
         now = time.monotonic()
-        kept = PooledConnection(connection, now, now)
+        pooled = PooledConnection(connection, now, now)
         self._open += 1
-        self._idle.append(kept)
+        self._idle.append(pooled)
         self._rest = _Rest()
         self._on_open()
 
-    async def _permitted(self, permits: Permits) -> bool:
+    async def _take_permit(self, permits: Permits) -> bool:
         """Wait for a permit while a mail waits for a connection; False if no mail waits any more.
 
         Raises:
@@ -337,22 +337,24 @@ class SMTPPool:
         """
         deadline = time.monotonic() + self._patience
         while self._waiting.count(others=1):
-            if await permits.take(NORMAL if self._waiting.first is None else self._waiting.first):
+            if await permits.take_permit(
+                NORMAL if self._waiting.first_priority is None else self._waiting.first_priority
+            ):
                 return True
             if self._open == 0 and time.monotonic() > deadline:
                 raise ConnectionsExhausted(f"no permit for a connection within {self._patience:g} s")
-            await asyncio.sleep(_PERMIT_LOOK)
+            await asyncio.sleep(_PERMIT_INTERVAL)
         return False
 
-    def _opened(self, task: "asyncio.Task[None]") -> None:
+    def _on_opened(self, task: "asyncio.Task[None]") -> None:
         one_more = self._opening.pop(task)
         if task.cancelled():
             return
         if failure := task.exception():
-            self._failed(failure, one_more=one_more)
-        self._serve()
+            self._on_failed(failure, one_more=one_more)
+        self._serve_waiting()
 
-    def _failed(self, failure: BaseException, *, one_more: bool) -> None:
+    def _on_failed(self, failure: BaseException, *, one_more: bool) -> None:
         """Fail all waiting mails if no connection works, else rest before opening more.
 
         Args:
@@ -362,48 +364,48 @@ class SMTPPool:
             self._on_failure(failure)
         reason = failure if isinstance(failure, Exception) else ConnectionError(repr(failure))
         if self._open == 0 and not one_more:
-            self._waiting.fail(reason)
+            self._waiting.fail_all(reason)
         refused = reason if isinstance(reason, MailRefused) and reason.reply.stage == "login" else None
         if self._open or refused:
             seconds = self._rest.begin(refused)  # a wrong password shown again and again locks the account
             if self._rest_timer is not None:
                 self._rest_timer.cancel()
-            self._rest_timer = asyncio.get_running_loop().call_later(seconds, self._serve)
+            self._rest_timer = asyncio.get_running_loop().call_later(seconds, self._serve_waiting)
 
     # Ending
 
-    def _ended(self, kept: PooledConnection) -> None:
+    def _on_ended(self, pooled: PooledConnection) -> None:
         """Account for a connection that has ended, at either end."""
         self._open -= 1
-        self._shares.in_use[kept.priority] -= kept.left
-        if kept in self._idle:
-            self._idle.remove(kept)
-        self._give_permit_back()
-        self._serve()
+        self._shares.in_use[pooled.priority] -= pooled.left
+        if pooled in self._idle:
+            self._idle.remove(pooled)
+        self._return_permit()
+        self._serve_waiting()
 
-    def _give_permit_back(self) -> None:
+    def _return_permit(self) -> None:
         if self._permits is not None:
-            self._in_background(self._permits.give_back())
+            self._in_background(self._permits.return_permit())
 
-    def _take_leave(self, kept: PooledConnection) -> None:
-        self._in_background(kept.connection.quit())  # it counts until it has ended, as the server counts it too
+    def _quit(self, pooled: PooledConnection) -> None:
+        self._in_background(pooled.connection.quit())  # it counts until it has ended, as the server counts it too
 
     def drop_idle(self) -> None:
         """See `Lender`."""
         while self._idle:
             self._idle.pop().connection.close()
 
-    def _look_at_idle(self) -> None:
+    def _quit_idle(self) -> None:
         """Quit connections that have been idle for too long, and set the timer for the next one."""
         now = time.monotonic()
         while self._idle and now - self._idle[0].used_at >= self._longest_idle:
-            self._take_leave(self._idle.pop(0))
+            self._quit(self._idle.pop(0))
         self._idle_timer = None
         if self._idle:
             wait = self._longest_idle - (now - self._idle[0].used_at)
-            self._idle_timer = asyncio.get_running_loop().call_later(wait, self._look_at_idle)
+            self._idle_timer = asyncio.get_running_loop().call_later(wait, self._quit_idle)
 
     def _in_background(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.create_task(work)
-        self._leaving.add(task)
-        task.add_done_callback(self._leaving.discard)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)

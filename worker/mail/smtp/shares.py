@@ -39,15 +39,15 @@ class Shares:
         """Connections in use."""
         return sum(self.in_use)
 
-    def begin_to_wait(self, lane: int) -> None:
+    def record_first_waiting(self, lane: int) -> None:
         """Record that a lane's first mail waits; turns that the lane did not use before are not credited."""
         self._turns[lane] = max(self._turns[lane], self._now)
 
-    def choose(self, waiting: Sequence[int]) -> int:
+    def choose_lane(self, waiting: Sequence[int]) -> int:
         """Choose the lane whose turn it is among the waiting lanes."""
         return min(waiting, key=self._order)
 
-    def serve(self, lane: int, waiting: Sequence[int]) -> None:
+    def record_service(self, lane: int, waiting: Sequence[int]) -> None:
         """Record that a lane got a connection while these lanes waited."""
         self.in_use[lane] += 1
         if len(waiting) > 1:

@@ -22,7 +22,7 @@ class WaitingMails(Generic[Resource]):
         self._alone: set[asyncio.Future[Resource]] = set()
 
     def add(self, priority: int, *, alone: bool = False) -> "asyncio.Future[Resource]":
-        """Add a mail at the end of its queue; call `leave` when its owner is cancelled.
+        """Add a mail at the end of its queue; call `remove` when its owner is cancelled.
 
         Args:
             alone: True if the mail takes only a connection on which no other mail awaits its reply.
@@ -30,14 +30,14 @@ class WaitingMails(Generic[Resource]):
         waiter: asyncio.Future[Resource] = asyncio.get_running_loop().create_future()
         queue = self._queues[priority]
         if not queue:
-            self._shares.begin_to_wait(priority)
+            self._shares.record_first_waiting(priority)
         queue.append(waiter)
         if alone:
             self._alone.add(waiter)
             waiter.add_done_callback(self._alone.discard)
         return waiter
 
-    def leave(self, waiter: "asyncio.Future[Resource]", priority: int) -> Resource | None:
+    def remove(self, waiter: "asyncio.Future[Resource]", priority: int) -> Resource | None:
         """Remove a mail from its queue, and return the connection if it had got one already."""
         if waiter in self._queues[priority]:
             self._queues[priority].remove(waiter)
@@ -45,7 +45,7 @@ class WaitingMails(Generic[Resource]):
             return None
         return waiter.result()
 
-    def next(self, *, urgent_only: bool, alone: bool = True) -> "tuple[asyncio.Future[Thing], int] | None":
+    def take_next(self, *, urgent_only: bool, alone: bool = True) -> "tuple[asyncio.Future[Resource], int] | None":
         """Take the next mail to serve and its priority, or None; its lane counts one more connection in use.
 
         Args:
@@ -55,15 +55,15 @@ class WaitingMails(Generic[Resource]):
         lanes = self._lanes()
         if not lanes or (urgent_only and lanes[0] != URGENT):
             return None
-        lane = URGENT if urgent_only else lanes[0] if len(lanes) == 1 else self._shares.choose(lanes)
+        lane = URGENT if urgent_only else lanes[0] if len(lanes) == 1 else self._shares.choose_lane(lanes)
         queue = self._queues[lane]
         if not alone and queue[0] in self._alone:
             return None
-        self._shares.serve(lane, lanes)
+        self._shares.record_service(lane, lanes)
         return queue.popleft(), lane
 
     @property
-    def first(self) -> int | None:
+    def first_priority(self) -> int | None:
         """Highest priority of the waiting mails, or None."""
         lanes = self._lanes()
         return lanes[0] if lanes else None
@@ -73,7 +73,7 @@ class WaitingMails(Generic[Resource]):
         urgent, *rest = map(len, self._queues)
         return urgent + min(others, sum(rest))
 
-    def fail(self, error: Exception) -> None:
+    def fail_all(self, error: Exception) -> None:
         """Fail all waiting mails with this error."""
         for queue in self._queues:
             while queue:
