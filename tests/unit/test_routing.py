@@ -6,7 +6,7 @@ import pytest
 
 from producers.limits import LimitState
 from producers.limits.hold import Hold
-from worker.mail.accounts.routing import choose
+from worker.mail.accounts.routing import choose_limit
 
 CLOSED = Hold(until=None, reason="closed")
 
@@ -47,4 +47,4 @@ def state(key: str, *, room: int | None = None, blocked: int = 0, held: Hold | N
     ],
 )
 def test_a_mail_waits_for_the_account_that_will_have_room_for_it(states: list[LimitState], chosen: str) -> None:
-    assert choose(states) == chosen
+    assert choose_limit(states) == chosen

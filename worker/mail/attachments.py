@@ -45,7 +45,7 @@ async def read_attachments(frozen: Mapping[str, Any], folder: Path | None) -> di
         GiveUp: a file is missing or has changed; the reason names the attachment.
         TryLater: the folder is not configured or cannot be read.
     """
-    wanted = _wanted(frozen.get("attachments") or ())
+    wanted = _read_references(frozen.get("attachments") or ())
     if not wanted:
         return {}
     if folder is None:
@@ -57,7 +57,7 @@ async def read_attachments(frozen: Mapping[str, Any], folder: Path | None) -> di
     return await asyncio.to_thread(_read_all, wanted, folder)
 
 
-def _wanted(files: Any) -> list[_FileReference]:  # noqa: ANN401  a foreign producer may have written any type
+def _read_references(files: Any) -> list[_FileReference]:  # noqa: ANN401  a foreign producer may have written any type
     try:
         return [
             _FileReference(str(one["name"]), str(one["ref"]), int(one["size"]), str(one["sha256"]))
@@ -75,7 +75,7 @@ def _read_all(files: list[_FileReference], folder: Path) -> dict[str, bytes]:
         root = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
         raise TryLater(
-            f"MOMENTUS_MAIL__ATTACHMENTS: cannot be opened ({_words(error)}); mount the folder or grant access",
+            f"MOMENTUS_MAIL__ATTACHMENTS: cannot be opened ({_error_text(error)}); mount the folder or grant access",
             after=_WAIT,
             charged=False,
         ) from error
@@ -86,19 +86,19 @@ def _read_all(files: list[_FileReference], folder: Path) -> dict[str, bytes]:
 
 def _read_one(file: _FileReference, root: int) -> bytes:
     try:
-        content = _content(PurePosixPath(file.ref), root, size=file.size)
+        content = _read_content(PurePosixPath(file.ref), root, size=file.size)
         if hashlib.sha256(content).hexdigest() != file.sha256:
             raise _FileMismatch("has changed since the mail was composed (another SHA-256)")
     except _FileMismatch as error:
         raise GiveUp(f"attachment {file.name!r}: {error}") from None
     except OSError as error:
         if error.errno in _NOT_THERE:
-            raise GiveUp(f"attachment {file.name!r}: is missing ({_words(error)})") from error
-        raise TryLater(f"attachment {file.name!r}: cannot be read ({_words(error)})") from error
+            raise GiveUp(f"attachment {file.name!r}: is missing ({_error_text(error)})") from error
+        raise TryLater(f"attachment {file.name!r}: cannot be read ({_error_text(error)})") from error
     return content
 
 
-def _content(path: PurePosixPath, root: int, *, size: int) -> bytes:
+def _read_content(path: PurePosixPath, root: int, *, size: int) -> bytes:
     if path.is_absolute() or not path.parts or ".." in path.parts or "\0" in str(path):
         raise _FileMismatch("is outside the attachment folder")
     with ExitStack() as stack:
@@ -115,6 +115,6 @@ def _content(path: PurePosixPath, root: int, *, size: int) -> bytes:
             return opened.read(size + 1)
 
 
-def _words(error: OSError) -> str:
+def _error_text(error: OSError) -> str:
     """Return the error's text without the path, which may say more than the attachment's name."""
     return error.strerror or type(error).__name__

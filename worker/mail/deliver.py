@@ -93,11 +93,13 @@ async def send_mail(context: dict[str, Any], **frozen: object) -> dict[str, obje
     """
     mailer: Mailer = context["mailer"]
     opened = mailer.policies.open_mail(frozen, job_id=context["job_id"])
-    stream = stream_of(_text(opened.fields, "stream"), mailer.streams)
+    stream = stream_of(_text_field(opened.fields, "stream"), mailer.streams)
     domain = sender_domain(opened.fields, mailer.sender)
     try:
-        earlier = await mailer.accounts.earlier(context)
-        account = await _account(mailer.accounts, context, _text(opened.fields, "account"), earlier, domain)
+        earlier = await mailer.accounts.find_earlier_delivery(context)
+        account = await _choose_account(
+            mailer.accounts, context, _text_field(opened.fields, "account"), earlier, domain
+        )
     except (RedisError, OSError) as error:
         raise retry_without_redis("earlier attempts and the account", error) from error
     if earlier is not None:
@@ -107,7 +109,7 @@ async def send_mail(context: dict[str, Any], **frozen: object) -> dict[str, obje
         emit(_MAIL_SUPPRESSED, reason=mail.reason)
         raise Suppress({"state": "suppressed", "reason": mail.reason, "scope": mail.scope, "until": mail.until})
     attached = await read_attachments(mail.fields, mailer.attachments)
-    letter = _letter(mail, mailer, account, stream, attached)
+    letter = _write_letter(mail, mailer, account, stream, attached)
     words = await _hand_over(_Attempt(account, stream, context, mail, mailer.policies), letter)
     emit(_MAIL_ACCEPTED, octets=len(letter.content), account=account.name)
     return {"code": 250, "reply": words, "account": account.name}
@@ -116,7 +118,7 @@ async def send_mail(context: dict[str, Any], **frozen: object) -> dict[str, obje
 # Step by step
 
 
-async def _account(
+async def _choose_account(
     accounts: Accounts, context: Mapping[str, Any], wanted: str, earlier: EarlierDelivery | None, domain: str
 ) -> AccountSender:
     """Return the account that the claim chose, if the mail may go by it.
@@ -134,7 +136,7 @@ async def _account(
             f"the mail names the account {wanted!r}, which is not configured; add it to MOMENTUS_MAIL__ACCOUNTS",
             why="account",
         )
-    chosen = accounts.chosen(context.get("limit", ""))
+    chosen = accounts.find_by_limit(context.get("limit", ""))
     must = earlier.account if earlier and earlier.account in accounts else wanted
     if must:
         if not accounts.may_send(must, domain):
@@ -169,11 +171,11 @@ def _settle_earlier(
     """
     if context["unknown_effect"]:  # the claim has counted and listed it
         emit(_MAIL_UNCERTAIN, earlier_attempt=context["unknown_effect"])
-    if not earlier.decided and decide_after_unknown(_unknown(account, context), stream) == "hold":
+    if not earlier.decided and decide_after_unknown(_describe_unknown(account, context), stream) == "hold":
         raise Park(f"{account.name}: an earlier attempt may have delivered it", why="uncertain")
 
 
-def _letter(
+def _write_letter(
     mail: OpenedMail, mailer: Mailer, account: AccountSender, stream: Stream, attached: Mapping[str, bytes]
 ) -> Letter:
     try:
@@ -200,22 +202,22 @@ def _letter(
 async def _hand_over(attempt: "_Attempt", letter: Letter) -> str:
     account, lane = attempt.account, attempt.context.get("lane", "")
     try:
-        receipt = await account.send(letter, attempt.mark, priority=_PRIORITIES.get(lane, NORMAL))
+        receipt = await account.send(letter, attempt.store_mark, priority=_PRIORITIES.get(lane, NORMAL))
     except AccountClosed as closed:
         raise TryLater(str(closed), after=closed.after, charged=False, bounded=closed.bounded) from None
     except MailRefused as refusal:
-        raise await attempt.refused(refusal, letter.recipients[0]) from refusal
+        raise await attempt.outcome_of_refusal(refusal, letter.recipients[0]) from refusal
     except ConnectionBroken as error:
-        raise await attempt.broken(error) from error
+        raise await attempt.outcome_of_failure(error) from error
     except DeliveryUncertain as error:
-        raise attempt.uncertain(f"no reply after the final dot: {error}") from error
+        raise attempt.outcome_unknown(f"no reply after the final dot: {error}") from error
     except LeaseLost:
-        raise TryLater(attempt.words("the lease was lost before the final dot"), charged=False) from None
+        raise TryLater(attempt.journal_line("the lease was lost before the final dot"), charged=False) from None
     except MarkMissing as error:
-        raise TryLater(attempt.words(str(error)), after=account.retry_delay, charged=False) from error
+        raise TryLater(attempt.journal_line(str(error)), after=account.retry_delay, charged=False) from error
     except asyncio.CancelledError:
         if attempt.marked:
-            unknown = attempt.uncertain("stopped while waiting for the reply to the final dot")
+            unknown = attempt.outcome_unknown("stopped while waiting for the reply to the final dot")
             if isinstance(unknown, Park):
                 raise unknown from None
         raise
@@ -253,7 +255,7 @@ class _Attempt:
         self.marked = False
         self._begin_effect: Callable[[str], Awaitable[bool]] = context["begin_effect"]
 
-    async def mark(self) -> bool:
+    async def store_mark(self) -> bool:
         """Store durably that the final dot follows by this account; False if the lease is lost and it must not.
 
         Raises:
@@ -268,15 +270,15 @@ class _Attempt:
             ) from error
         return self.marked  # from a mark on the outcome is uncertain until the server replies
 
-    def words(self, words: str, verdict: Verdict | None = None) -> str:
+    def journal_line(self, words: str, verdict: Verdict | None = None) -> str:
         """Return a journal line with the account, the scope of the verdict and these words."""
         return str(JournalEntry(self.account.name, verdict.scope if verdict else "", words))
 
-    async def refused(self, refusal: MailRefused, recipient: str) -> GiveUp | TryLater:
+    async def outcome_of_refusal(self, refusal: MailRefused, recipient: str) -> GiveUp | TryLater:
         """Return the outcome of a mail that the server refused, and report the refusal to the account."""
         reply = replace(refusal.reply, text=self.mail.mask(refusal.reply.text))
         verdict = self.account.judge_reply(reply)
-        words = self.words(f"{reply.stage} {reply.code} {reply.line}", verdict)
+        words = self.journal_line(f"{reply.stage} {reply.code} {reply.line}", verdict)
         if reply.stage in _OPENING:
             closed = await self.account.report_opening_failure(refusal)
         elif verdict.trouble:
@@ -286,7 +288,7 @@ class _Attempt:
             await _finish_report(self.account.report_success())
         match verdict.decision:
             case "dead":
-                if verdict.scope == "recipient" and await _finish_report(self._doubted(reply)):
+                if verdict.scope == "recipient" and await _finish_report(self._is_doubtful(reply)):
                     return TryLater(f"{words} ({_DOUBT})")
                 return GiveUp(words)
             case "wait" if closed:
@@ -298,31 +300,31 @@ class _Attempt:
             case "again":
                 return TryLater(words, after=verdict.after)
 
-    async def _doubted(self, reply: Refusal) -> bool:
+    async def _is_doubtful(self, reply: Refusal) -> bool:
         """Weigh a refused recipient; True if the server refuses so many that it is at fault itself."""
         account, job_id = self.account.name, self.context["job_id"]
         return await self._policies.record_refusal(self.mail, reply, account=account, job_id=job_id) == "doubtful"
 
-    async def broken(self, error: ConnectionBroken) -> TryLater:
+    async def outcome_of_failure(self, error: ConnectionBroken) -> TryLater:
         """Return the outcome of a mail whose connection failed before the final dot."""
         if error.stage not in _OPENING:
-            return TryLater(self.words(str(error)))
+            return TryLater(self.journal_line(str(error)))
         await self.account.report_opening_failure(error)
         words = str(JournalEntry(self.account.name, "account", str(error)))  # the mail was not named to the server
         return TryLater(words, after=self.account.retry_delay, charged=False)
 
-    def uncertain(self, words: str) -> TryLater | Park:
+    def outcome_unknown(self, words: str) -> TryLater | Park:
         """Return the outcome of a mail that the server may have accepted."""
-        if decide_after_unknown(_unknown(self.account, self.context), self._stream) == "hold":
-            return Park(self.words(words), why="uncertain", uncertain=True)
-        return TryLater(self.words(words), uncertain=True)
+        if decide_after_unknown(_describe_unknown(self.account, self.context), self._stream) == "hold":
+            return Park(self.journal_line(words), why="uncertain", uncertain=True)
+        return TryLater(self.journal_line(words), uncertain=True)
 
 
-def _unknown(account: AccountSender, context: Mapping[str, Any]) -> UnknownDelivery:
+def _describe_unknown(account: AccountSender, context: Mapping[str, Any]) -> UnknownDelivery:
     queued: datetime = context["enqueue_time"]
     return UnknownDelivery(datetime.now(UTC) - queued, idempotent=bool(account.idempotency_header))
 
 
-def _text(frozen: Mapping[str, object], name: str) -> str:
+def _text_field(frozen: Mapping[str, object], name: str) -> str:
     value = frozen.get(name)
     return value if isinstance(value, str) else ""

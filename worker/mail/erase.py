@@ -63,7 +63,7 @@ async def erase_mails(context: dict[str, Any]) -> dict[str, object]:
     return {"erased": erased}
 
 
-def tombstone(payload: bytes) -> bytes | None:
+def write_tombstone(payload: bytes) -> bytes | None:
     """Return the tombstone of a payload, or None if the payload is a tombstone already.
 
     The tombstone of an unreadable payload keeps no field, because its content is unknown.
@@ -82,17 +82,17 @@ async def _erase_lane(eraser: Eraser, keys: LaneKeys) -> int:
     seconds, microseconds = await eraser.link.call("TIME")
     until_ms = int(seconds) * 1000 + int(microseconds) // 1000 - round(eraser.after / timedelta(milliseconds=1))
     erased = 0
-    async for job_ids in _dead_until(eraser.link, keys, until_ms):
+    async for job_ids in _read_dead_ids(eraser.link, keys, until_ms):
         payloads = await eraser.link.call("MGET", *(f"arq:job:{job_id}" for job_id in job_ids))
         for job_id, payload in zip(job_ids, payloads, strict=True):
-            if payload is not None and (left := tombstone(payload)) is not None:
+            if payload is not None and (left := write_tombstone(payload)) is not None:
                 names = [keys.dead, f"arq:job:{job_id}", keys.history(job_id), f"arq:result:{job_id}"]
                 read = hashlib.sha1(payload, usedforsecurity=False).hexdigest()
                 erased += await _SCRIPT.run(eraser.link.call, names, [job_id, read, left, until_ms])
     return erased
 
 
-async def _dead_until(link: Link, keys: LaneKeys, until_ms: int) -> AsyncIterator[list[str]]:
+async def _read_dead_ids(link: Link, keys: LaneKeys, until_ms: int) -> AsyncIterator[list[str]]:
     """Yield the ids of jobs that died by ``until_ms``, oldest first, in batches.
 
     A job that leaves meanwhile may shift others out of a batch; the next hour's run finds them.

@@ -1,10 +1,10 @@
 """Policies of a mail around its delivery: seal, safety mode, suppression, DKIM, and the register of sent mails.
 
     open_mail           opens a sealed mail; without its key the mail waits, uncharged, and never dies of it
-    address_mail     applies the safety mode and the suppression list, before a connection is taken
-    finish_letter     adds the original recipient of a redirected mail and the DKIM signature
-    note_recipient     notes the recipient, so that a genuine bounce can be told from a forged one
-    record_refusal     weighs a refusal of the recipient for the suppression list
+    address_mail        applies the safety mode and the suppression list, before a connection is taken
+    finish_letter       adds the original recipient of a redirected mail and the DKIM signature
+    note_recipient      notes the recipient, so that a genuine bounce can be told from a forged one
+    record_refusal      weighs a refusal of the recipient for the suppression list
 
 A step without configuration is skipped.
 """

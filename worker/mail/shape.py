@@ -43,7 +43,7 @@ def check_shape(fields: Mapping[str, object]) -> None:
     """
     for name, kinds in _REQUIRED:
         if not isinstance(fields.get(name, _ABSENT), kinds):
-            raise _refusal(name, fields.get(name, _ABSENT), "text or null" if NoneType in kinds else "text")
+            raise _type_error(name, fields.get(name, _ABSENT), "text or null" if NoneType in kinds else "text")
     for name in _OPTIONAL:
         if (value := fields.get(name)) is not None:
             _check_optional(name, value)
@@ -52,7 +52,7 @@ def check_shape(fields: Mapping[str, object]) -> None:
 def _check_optional(name: str, value: object) -> None:
     match name:
         case "headers":
-            for field, text in _object("headers", value).items():
+            for field, text in _check_object("headers", value).items():
                 _check_text(f"headers[{field!r}]", text)
         case "attachments":
             for field, one in _attachments(value):
@@ -63,9 +63,9 @@ def _check_optional(name: str, value: object) -> None:
 
 def _attachments(value: object) -> Iterator[tuple[str, Mapping[str, object]]]:
     if not isinstance(value, list):
-        raise _refusal("attachments", value, "a list")
+        raise _type_error("attachments", value, "a list")
     for place, one in enumerate(value):
-        yield f"attachments[{place}]", _object(f"attachments[{place}]", one)
+        yield f"attachments[{place}]", _check_object(f"attachments[{place}]", one)
 
 
 def _check_attachment(field: str, one: Mapping[str, object]) -> None:
@@ -74,20 +74,20 @@ def _check_attachment(field: str, one: Mapping[str, object]) -> None:
         _check_text(f"{field}.{name}", one.get(name, _ABSENT))
     size = one.get("size", _ABSENT)
     if content == "ref" and (not isinstance(size, int) or isinstance(size, bool)):
-        raise _refusal(f"{field}.size", size, "a whole number")
+        raise _type_error(f"{field}.size", size, "a whole number")
 
 
-def _object(field: str, value: object) -> Mapping[str, object]:
+def _check_object(field: str, value: object) -> Mapping[str, object]:
     if not isinstance(value, dict):
-        raise _refusal(field, value, "an object")
+        raise _type_error(field, value, "an object")
     return value
 
 
 def _check_text(field: str, value: object) -> None:
     if not isinstance(value, str):
-        raise _refusal(field, value, "text")
+        raise _type_error(field, value, "text")
 
 
-def _refusal(field: str, value: object, wanted: str) -> GiveUp:
+def _type_error(field: str, value: object, wanted: str) -> GiveUp:
     found = "is missing" if value is _ABSENT else f"is {_KINDS.get(type(value), type(value).__name__)}"
     return GiveUp(f"{field}: {found}; must be {wanted}. Compose the mail again, see docs/wire.md")

@@ -213,7 +213,7 @@ class Accounts(Mapping[str, AccountSender]):
     def __len__(self) -> int:
         return len(self._senders)
 
-    def chosen(self, limit: str) -> AccountSender:
+    def find_by_limit(self, limit: str) -> AccountSender:
         """Return the account whose limit the claim took, or the first account if it took none."""
         return self._senders.get(limit.removeprefix("account:"), self._first)
 
@@ -222,7 +222,7 @@ class Accounts(Mapping[str, AccountSender]):
         domains = self._sender_domains.get(name)
         return not domains or domain in domains
 
-    async def earlier(self, context: Mapping[str, Any]) -> EarlierDelivery | None:
+    async def find_earlier_delivery(self, context: Mapping[str, Any]) -> EarlierDelivery | None:
         """Return the last attempt that may have delivered the mail, or None."""
         link = self._first.link
         if link is None:

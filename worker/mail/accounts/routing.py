@@ -40,7 +40,7 @@ def sender_domain(fields: Mapping[str, object], default: LetterSender) -> str:
     return address.rpartition("@")[2].lower()
 
 
-def choose(states: Sequence[LimitState]) -> str:
+def choose_limit(states: Sequence[LimitState]) -> str:
     """Choose the limit for which the mail waits, and return its key.
 
     It is the first open one with room for more mails than wait for it; else the open one with the fewest waiting
@@ -64,7 +64,7 @@ async def route(link: Link, context: Mapping[str, Any], names: Sequence[str]) ->
     """
     job_id, lane = context["job_id"], context["lane"]
     keys = [limit_key(name) for name in names]
-    chosen = choose(await Limits(link, _KEYS.tag).states(keys, urgent=lane == MAIL_URGENT))
+    chosen = choose_limit(await Limits(link, _KEYS.tag).states(keys, urgent=lane == MAIL_URGENT))
     await link.call("HSET", _KEYS.limited, job_id, chosen)
     if len(keys) > 1:  # second: a mail that is routed but not limited counts as gone
         await link.call("HSET", MAIL_ROUTED, job_id, " ".join([lane, *keys]))

@@ -84,10 +84,10 @@ def read_configuration(
                 "on this one; set MOMENTUS_MAIL__MODE or a host on this machine"
             )
     accounts = [replace(one, ehlo_name=one.ehlo_name or ehlo_name) for one in file.accounts]
-    return AccountConfiguration([_configured(one, link, read_secret) for one in accounts], file.streams)
+    return AccountConfiguration([_configure(one, link, read_secret) for one in accounts], file.streams)
 
 
-def _configured(account: Account, link: Link, read_secret: Callable[[Path], str]) -> ConfiguredAccount:
+def _configure(account: Account, link: Link, read_secret: Callable[[Path], str]) -> ConfiguredAccount:
     described = Server(
         account.host,
         account.port,
@@ -97,8 +97,8 @@ def _configured(account: Account, link: Link, read_secret: Callable[[Path], str]
         ehlo_name=account.ehlo_name,
     )
     try:
-        secret = _secret(account, read_secret)
-        tokens = _tokens(account, secret, link)
+        secret = _read_secret(account, read_secret)
+        tokens = _make_tokens(account, secret, link)
     except (OSError, ValueError, ImportError) as error:
         return ConfiguredAccount(account=account, server=described, unusable=f"[accounts.{account.name}] {error}")
     return ConfiguredAccount(
@@ -106,7 +106,7 @@ def _configured(account: Account, link: Link, read_secret: Callable[[Path], str]
     )
 
 
-def _secret(account: Account, read_secret: Callable[[Path], str]) -> str:
+def _read_secret(account: Account, read_secret: Callable[[Path], str]) -> str:
     if not account.password_file:
         if account.username:
             raise ValueError(
@@ -119,7 +119,7 @@ def _secret(account: Account, read_secret: Callable[[Path], str]) -> str:
         raise ValueError(f"password_file: {error}") from None
 
 
-def _tokens(account: Account, secret: str, link: Link) -> Tokens | None:
+def _make_tokens(account: Account, secret: str, link: Link) -> Tokens | None:
     """Return the source of the account's bearer tokens, or None if it uses none.
 
     Raises:
@@ -168,8 +168,8 @@ async def run_accounts(
         times: times of the gates.
     """
     entries = list(configured)
-    gates = [_gate(one.account, link, times) for one in entries]
-    senders = [_sender(one, gate, link, size) for one, gate in zip(entries, gates, strict=True)]
+    gates = [_make_gate(one.account, link, times) for one in entries]
+    senders = [_make_sender(one, gate, link, size) for one, gate in zip(entries, gates, strict=True)]
     keeping = [
         background.start(f"permits of {one.account.name}", gate.keep_permits)
         for one, gate in zip(entries, gates, strict=True)
@@ -226,13 +226,13 @@ def longest_idle(account: Account) -> float:
     return min(_LONGEST_IDLE, max(_IDLE, 2 * between))
 
 
-def _gate(account: Account, link: Link, times: GateTimes | None) -> Gate:
+def _make_gate(account: Account, link: Link, times: GateTimes | None) -> Gate:
     limit = limit_of(account)
     unlimited = None if limit.rates else limit
     return Gate(link, account.name, connections=account.connections, times=times, unlimited=unlimited)
 
 
-def _sender(one: ConfiguredAccount, gate: Gate, link: Link, size: AccountSize) -> AccountSender:
+def _make_sender(one: ConfiguredAccount, gate: Gate, link: Link, size: AccountSize) -> AccountSender:
     account = one.account
 
     def failed(failure: MailRefused | ConnectionBroken) -> None:

@@ -36,7 +36,7 @@ from worker.mail.smtp.envelope import (
     write_commands,
 )
 from worker.mail.smtp.errors import ConnectionBroken, DeliveryUncertain, LeaseLost, MailRefused, TurnLost
-from worker.mail.smtp.opening_fault import describe
+from worker.mail.smtp.opening_fault import describe_error
 from worker.mail.smtp.protocol import RepliesInterrupted, SMTPProtocol, SMTPReply
 from worker.mail.smtp.reply import Refusal, Stage
 from worker.mail.smtp.server import Server
@@ -269,7 +269,7 @@ class SMTPConnection:
         try:
             (reply,) = await protocol.send_commands(rest + b".\r\n", (_SECONDS["dot"],), held=held)
         except RepliesInterrupted as end:
-            raise DeliveryUncertain(describe(end.cause)) from end
+            raise DeliveryUncertain(describe_error(end.cause)) from end
         self._took = self._took[0], monotonic() - began
         if is_completion(reply):
             return reply.text

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 
 from worker.engine import TryLater
-from worker.mail.smtp.opening_fault import OpeningFault, describe
+from worker.mail.smtp.opening_fault import OpeningFault, describe_error
 from worker.mail.smtp.reply import Refusal, Stage, Trouble
 
 _SOON = timedelta(seconds=1)
@@ -52,7 +52,7 @@ class ConnectionBroken(Exception):
     """The connection failed before the final dot, so the server has certainly not accepted the mail."""
 
     def __init__(self, stage: Stage, cause: BaseException) -> None:
-        super().__init__(f"{describe(cause)} at {stage}")
+        super().__init__(f"{describe_error(cause)} at {stage}")
         self.stage = stage
 
     @property

@@ -146,24 +146,24 @@ def find_fault(step: Step, error: BaseException, where: str) -> OpeningFault:
     Args:
         where: host and port.
     """
-    chain = list(_chain(error))
+    chain = list(_iterate_causes(error))
     for one in chain:
         if isinstance(one, ssl.SSLError):
-            return write_fault(_of_tls(step, one), where, _words(one))
+            return write_fault(_tls_code(step, one), where, _error_text(one))
     last = chain[-1]
-    return write_fault(_of_network(step, chain, last), where, _words(last))
+    return write_fault(_network_code(step, chain, last), where, _error_text(last))
 
 
-def describe(error: BaseException) -> str:
+def describe_error(error: BaseException) -> str:
     """Describe an error of a connection in words.
 
-    >>> describe(TimeoutError()), describe(ConnectionResetError(104, "Connection reset by peer"))
+    >>> describe_error(TimeoutError()), describe_error(ConnectionResetError(104, "Connection reset by peer"))
     ('no reply in time', 'Connection reset by peer')
     """
-    return _words(error)
+    return _error_text(error)
 
 
-def _of_tls(step: Step, error: ssl.SSLError) -> str:
+def _tls_code(step: Step, error: ssl.SSLError) -> str:
     if step == "certificates":
         return "certificates"
     if isinstance(error, ssl.SSLCertVerificationError):
@@ -173,20 +173,20 @@ def _of_tls(step: Step, error: ssl.SSLError) -> str:
     return "old" if error.reason in _OLD else "handshake"
 
 
-def _of_network(step: Step, chain: list[BaseException], last: BaseException) -> str:
+def _network_code(step: Step, chain: list[BaseException], last: BaseException) -> str:
     match step:
         case "certificates":
             return "certificates"
         case "starttls":
             return "handshake"
         case "reach":
-            return _of_reach(last)
+            return _reach_code(last)
     if any(isinstance(one, TimeoutError) for one in chain):
         return "mute"
     return "hung_up" if isinstance(last, ConnectionError | EOFError) else "other"
 
 
-def _of_reach(error: BaseException) -> str:
+def _reach_code(error: BaseException) -> str:
     match error:
         case socket.gaierror():
             return "unknown"
@@ -199,14 +199,14 @@ def _of_reach(error: BaseException) -> str:
     return "other"
 
 
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
+def _iterate_causes(error: BaseException | None) -> Iterator[BaseException]:
     """Yield the error and its causes."""
     while error is not None:
         yield error
         error = error.__cause__
 
 
-def _words(error: BaseException) -> str:
+def _error_text(error: BaseException) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return error.verify_message
     if isinstance(error, ssl.SSLError) and error.reason:

@@ -17,7 +17,7 @@ from functools import lru_cache
 from typing import Final
 
 from worker.mail.smtp.reply_table import ROWS, ReplyFacts
-from worker.mail.smtp.reply_words import essence, topics
+from worker.mail.smtp.reply_words import essence, find_topics
 from worker.mail.smtp.verdict import (
     Refusal as Refusal,
     Scope as Scope,
@@ -96,7 +96,7 @@ def _apply_pause(verdict: Verdict, asked: timedelta) -> Verdict:
 @lru_cache(maxsize=4096)
 def _decide(stage: Stage, code: int, enhanced: str, words: tuple[str, ...], provider: str) -> tuple[Verdict, bool]:
     """Return the verdict, and True if the text may name a pause; cached, as a server's replies differ little."""
-    about = topics(words)
+    about = find_topics(words)
     if "quoted" in about:
         about = _QUOTED_ABOUT_US if not about.isdisjoint(_ABOUT_US) else _QUOTED
     case = ReplyFacts(stage, code, enhanced, about)

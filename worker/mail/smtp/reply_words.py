@@ -255,7 +255,7 @@ def essence(text: str) -> tuple[str, ...]:
     return tuple([_KNOWN[word] for word in words if word in _KNOWN])
 
 
-def topics(words: Iterable[str]) -> frozenset[str]:
+def find_topics(words: Iterable[str]) -> frozenset[str]:
     """Find the topics of a reply with these known words."""
     row = f" {' '.join(words)} "
     return frozenset(topic for pattern, topic in _PATTERNS.items() if re.search(pattern, row))

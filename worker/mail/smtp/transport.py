@@ -52,52 +52,52 @@ async def open_connection(server: Server, on_end: Callable[[], None]) -> OpenCon
     try:
         token = await tokens.token() if tokens else None
         try:
-            return await _open(server, token, on_end)
+            return await _open_once(server, token, on_end)
         except MailRefused as refusal:
             if tokens is None or token is None or not _is_login_failed(refusal.reply):
                 raise
             if (newer := await tokens.renewed(token)) is None:
                 raise
-        return await _open(server, newer, on_end)
+        return await _open_once(server, newer, on_end)
     except TokenRefused as refusal:
         raise MailRefused(Refusal("login", _LOGIN_FAILED, f"5.7.8 no token: {refusal}")) from None
     except TokenUnavailable as error:
         raise ConnectionBroken("login", error) from error
 
 
-async def _open(server: Server, token: Token | None, on_end: Callable[[], None]) -> OpenConnection:
+async def _open_once(server: Server, token: Token | None, on_end: Callable[[], None]) -> OpenConnection:
     smtp: aiosmtplib.SMTP | None = None
     stage: Stage = "connect"
     step: Step = "certificates"
     try:
         context = server.context
         step = "reach"
-        connected = await _reach(server.host, server.port)
+        connected = await _connect(server.host, server.port)
         step = "greeting"
-        smtp = _client(server, context, connected)
-        await _cancellable(smtp.connect())
+        smtp = _make_client(server, context, connected)
+        await _run_cancellable(smtp.connect())
         step = "ehlo"
-        await _cancellable(smtp.ehlo())
+        await _run_cancellable(smtp.ehlo())
         if server.tls == "required":
             step = "starttls"
-            await _cancellable(_encrypt(smtp, server))
+            await _run_cancellable(_start_tls(smtp, server))
         if server.username:
             stage = "login"
-            await _cancellable(_login(smtp, server, token))
+            await _run_cancellable(_log_in(smtp, server, token))
         if smtp.transport is None:
             raise ConnectionResetError("the server closed the connection")
         return SMTPProtocol(cast("asyncio.Transport", smtp.transport), on_end), dict(smtp.esmtp_extensions)
     except BaseException as error:
         if smtp is not None:
             smtp.close()
-        if (meaning := _meaning(stage, step, error, server)) is None:
+        if (meaning := _translate_error(stage, step, error, server)) is None:
             raise
         if meaning is error:
             raise
         raise meaning from error
 
 
-def _client(server: Server, context: ssl.SSLContext | None, connected: socket.socket) -> aiosmtplib.SMTP:
+def _make_client(server: Server, context: ssl.SSLContext | None, connected: socket.socket) -> aiosmtplib.SMTP:
     return aiosmtplib.SMTP(
         hostname=server.host,
         port=None,
@@ -110,7 +110,7 @@ def _client(server: Server, context: ssl.SSLContext | None, connected: socket.so
     )
 
 
-async def _encrypt(smtp: aiosmtplib.SMTP, server: Server) -> None:
+async def _start_tls(smtp: aiosmtplib.SMTP, server: Server) -> None:
     if not smtp.supports_extension("starttls"):
         raise CannotOpen(write_fault("no_starttls", server.where))
     try:
@@ -121,7 +121,7 @@ async def _encrypt(smtp: aiosmtplib.SMTP, server: Server) -> None:
     await smtp.ehlo()
 
 
-async def _cancellable(work: Coroutine[None, None, object]) -> None:
+async def _run_cancellable(work: Coroutine[None, None, object]) -> None:
     """Await a call of aiosmtplib, and cancel it until it ends if this task is cancelled.
 
     aiosmtplib waits with ``asyncio.wait_for``, which before Python 3.12 loses a cancellation that coincides with
@@ -137,7 +137,7 @@ async def _cancellable(work: Coroutine[None, None, object]) -> None:
         raise
 
 
-async def _login(smtp: aiosmtplib.SMTP, server: Server, token: Token | None) -> None:
+async def _log_in(smtp: aiosmtplib.SMTP, server: Server, token: Token | None) -> None:
     """Log in with XOAUTH2 if there is a token, else PLAIN if offered, else LOGIN, the only one of Microsoft 365.
 
     Raises:
@@ -157,7 +157,7 @@ async def _login(smtp: aiosmtplib.SMTP, server: Server, token: Token | None) -> 
         raise MailRefused(Refusal("login", _NO_MECHANISM, text))
 
 
-async def _reach(host: str, port: int) -> socket.socket:
+async def _connect(host: str, port: int) -> socket.socket:
     """Connect a socket to the first of the host's addresses that accepts.
 
     Raises:
@@ -186,7 +186,7 @@ def _is_login_failed(reply: Refusal) -> bool:
     return reply.stage == "login" and reply.code == _LOGIN_FAILED
 
 
-def _meaning(
+def _translate_error(
     stage: Stage, step: Step, error: BaseException, server: Server
 ) -> MailRefused | ConnectionBroken | None:
     """Translate an error of opening; None if it is neither the server's nor the network's."""
