@@ -90,9 +90,9 @@ OWNED_TASKS = {
     "worker/engine/runner.py": {"start"},  # a job: `_over` takes its fault
     "worker/arq_compat/worker.py": {"_start"},  # a job: `_over` takes its fault
     "worker/engine/batch.py": {"submit"},  # its callers await it
-    "worker/mail/accounts/accounts.py": {"failed_to_open"},  # mails wait for it
+    "worker/mail/accounts/accounts.py": {"report_opening_failure"},  # mails wait for it
     "worker/mail/smtp/pool.py": {"_open_more", "_in_background"},  # one connection each: `_opened` takes its fault
-    "worker/mail/smtp/transport.py": {"_cancellable"},  # waited for there
+    "worker/mail/smtp/transport.py": {"_run_cancellable"},  # waited for there
 }
 """Functions that begin a task or a thread of their own, by file: somebody waits for each, or takes its fault.
 Whatever else runs in the background is begun by `background`, which begins it again after a fault, and counts."""

@@ -206,10 +206,10 @@ class Permits:
         self.bounded = True
         self.wishes: list[int] = []
 
-    async def wanted(self, priority: int | None = None) -> int:
+    async def count_waiting(self, priority: int | None = None) -> int:
         return self.free == 0 and any(priority is None or one < priority for one in self.wishes)
 
-    async def take(self, priority: int = NORMAL) -> bool:
+    async def take_permit(self, priority: int = NORMAL) -> bool:
         self.asked += 1
         passed = self.ordered and min(self.wishes, default=priority) < priority
         if not self.free or passed:
@@ -220,7 +220,7 @@ class Permits:
         self.fewest = min(self.fewest, self.free)
         return True
 
-    async def give_back(self) -> None:
+    async def return_permit(self) -> None:
         self.free += 1
 
 
@@ -236,7 +236,7 @@ async def test_no_connection_is_made_without_a_permit_and_each_is_given_back() -
 
 
 async def test_idle_connections_hand_their_permits_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pools, "_PERMIT_LOOK", 0.01)
+    monkeypatch.setattr(pools, "_PERMIT_INTERVAL", 0.01)
     permits = Permits(1)
     async with (
         ScriptedSmtp() as server,
@@ -251,7 +251,7 @@ async def test_idle_connections_hand_their_permits_on(monkeypatch: pytest.Monkey
 async def test_a_connection_goes_to_a_more_important_mail_of_another_worker_after_the_mail_in_hand(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(pools, "_PERMIT_LOOK", 0.01)
+    monkeypatch.setattr(pools, "_PERMIT_INTERVAL", 0.01)
     permits, goes_on = Permits(1, ordered=True), asyncio.Semaphore(0)
     async with (
         ScriptedSmtp(before={"dot": goes_on.acquire}) as server,

@@ -45,7 +45,7 @@ KNOWN = {
     "reader RedisClock._told": "four words",
     "reader RedisClock.doubts": "four words",
     "worker _decide": "4,096 of a code and the known words among a reply's first 1,000 characters",
-    "worker _paused": "256 of a verdict of the table and a duration",
+    "worker _apply_pause": "256 of a verdict of the table and a duration",
     "worker RefusedDomains._refused": "1,000 domain names with the codes of a reply",
     "worker _is_ordinary": "64 dates",
     "worker _all_readings": "64 dates",

@@ -75,7 +75,7 @@ def _read_all(files: list[_FileReference], folder: Path) -> dict[str, bytes]:
         root = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
         raise TryLater(
-            f"MOMENTUS_MAIL__ATTACHMENTS: cannot be opened ({_error_text(error)}); mount the folder or grant access",
+            f"MOMENTUS_MAIL__ATTACHMENTS: cannot be opened ({_error_text(error)}); mount it or grant access",
             after=_WAIT,
             charged=False,
         ) from error

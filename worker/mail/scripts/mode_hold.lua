@@ -1,14 +1,14 @@
--- Hold the mail lanes because the settings say so, or let go of what they held.
+-- Hold the mail lanes for mode "hold", or release the holds that it made.
 --
 -- KEYS[1]   momentus:{mail}:holds  HASH  "lane:<lane>" -> JSON {until_ms, reason}
 -- KEYS[2…]  momentus:{mail}:wake:<lane>  LIST  at most one token, in the order of the lanes
 -- ARGV[1]   "hold" or "release"
--- ARGV[2]   the hold as JSON, always the same octets: how ours is known from one that people made
+-- ARGV[2]   the hold as JSON, always the same bytes, which tell it from a hold by an operator
 -- ARGV[3…]  the lanes
 --
--- Returns  how many lanes were held or released by this
+-- Returns  number of lanes that this call held or released
 --
--- Invariant: a hold that people made is neither replaced nor released.
+-- Invariant: an operator's hold is neither replaced nor released.
 
 local changed = 0
 for at = 3, #ARGV do

@@ -1,16 +1,16 @@
--- Note to whom mails went, and count the recipients that servers took. One call for many mails.
+-- Note the recipients of mails, and count the recipients that servers accepted. One call for many mails.
 --
--- KEYS[1]  momentus:{mail}:sent:  how the name of each day's HASH begins
--- ARGV[1]  how long the notes are kept (ms); 0: only the counts are
+-- KEYS[1]  momentus:{mail}:sent:  prefix of the name of each day's HASH
+-- ARGV[1]  lifetime of the notes (ms); 0: only count
 -- ARGV[2…] four per mail: left part of the Message-ID, digest of the recipient, its domain, account
 --
--- Also touches, with the same tag: momentus:{mail}:sent:<day>, a HASH of left part of the Message-ID -> "<digest>
--- <minute> <account>"; momentus:{mail}:taken:<hour>, a HASH of "<minute> <name>" -> recipients that were taken, for a
--- day; name is domain:<domain> or account:<account>. Days, hours and minutes are those since 1970, by this clock.
+-- Also writes, with the same tag: momentus:{mail}:sent:<day>, a HASH of left part of the Message-ID -> "<digest>
+-- <minute> <account>"; momentus:{mail}:taken:<hour>, a HASH of "<minute> <name>" -> accepted recipients, kept for a
+-- day; name is domain:<domain> or account:<account>. Days, hours and minutes count since 1970, by Redis's clock.
 --
 -- Invariant: a note and its count are written together.
 
-local KEPT = 90000000 -- ms: a day, and the hour that is counted in
+local KEPT = 90000000 -- ms: a day and the current hour
 local minute = math.floor(redis.call('TIME')[1] / 60)
 local taken = 'momentus:{mail}:taken:' .. math.floor(minute / 60)
 local sent = KEYS[1] .. math.floor(minute / 1440)

@@ -1,17 +1,17 @@
 #!lua flags=allow-oom
--- After a quiet time, let an account that was slowed down go a little faster.
+-- Let a slowed account go a little faster after a quiet time.
 -- Runs at the memory limit too: it adds nothing.
 --
 -- KEYS[1]  momentus:{mail}:account:<account>  HASH  the breaker; see fault.lua
--- ARGV[1]  how long it must have been quiet (ms)
+-- ARGV[1]  length of a quiet time (ms)
 --
--- Returns  {pace, rate}: the share of its limit that is to count from now on, "" when that does not change; the mails a
---          minute that were learned, "" for none and "0" when they count no more: told at each call, for a worker that
---          begins with another limit
+-- Returns  {pace, rate}: pace is the share of its limit that applies from now on, "" if unchanged; rate is the learned
+--          mails per minute, "" for none and "0" if the learned limit ends: returned at each call, for a worker that
+--          starts with another limit
 --
--- Invariant: slower by a factor, faster by a sum, and one step for each quiet time, however many workers ask.
+-- Invariant: pace falls by a factor and rises by a sum, one step per quiet time for any number of workers.
 
-local FASTER, FREE = 0.1, 2 -- shares of what it was when it was told to slow down
+local FASTER, FREE = 0.1, 2 -- shares of the pace at which the server asked to slow down
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local known = redis.call('HMGET', KEYS[1], 'pace', 'pace_ms', 'rate', 'top')

@@ -1,18 +1,18 @@
 #!lua flags=allow-oom
--- Tell an account's breaker of a fault; it may open, and then the account is held.
+-- Report a trouble to an account's breaker; the breaker may open, and then the account is held.
 -- Runs at the memory limit too: a provider that asks for a pause must get it.
 --
 -- KEYS[1]  momentus:{mail}:account:<account>  HASH  the breaker:
---            faults, fault_ms  connection faults in a row, and when the last one was
---            step              how many pauses in a row; absent while the account works
---            until_ms          when the pause ends
---            trouble, reason   why, for people
---            proven_ms         when a connection was last seen to work
---            trying            the permit of the one connection for which the others wait
---            fewer, fewer_ms   by how much the number of connections is lowered, and since when
---            pace, pace_ms     the share of its limit that counts, and since when; absent for all of it
---            rate, top         of an account without a limit: mails a minute that were learned, absent for any number,
---                              and at how many it was told to slow down; pace_ms is since when
+--            faults, fault_ms  connection faults in a row, and time of the last one
+--            step              number of pauses in a row; absent while the account works
+--            until_ms          end of the pause
+--            trouble, reason   cause of the pause, for operators
+--            proven_ms         time at which a connection last worked
+--            trying            permit of the connection that tests the account
+--            fewer, fewer_ms   reduction of the number of connections, and its start
+--            pace, pace_ms     share of its limit that applies, and its start; absent for all of it
+--            rate, top         of an account without a limit: learned mails per minute, absent for any number, and the
+--                              rate at which the server asked to slow down; pace_ms is the start
 -- KEYS[2]  momentus:{mail}:holds              HASH  "limit:<key>" -> JSON {until_ms, reason}
 -- KEYS[3]  momentus:{mail}:permits:<account>  ZSET  "<worker>-<number>" -> when it lapses (ms)
 -- ARGV[1]  the account's limit, "account:<name>"
@@ -22,15 +22,14 @@
 -- ARGV[5]  the longest pause (ms); each is twice the one before
 -- ARGV[6]  faults further apart than this (ms) are not in a row
 -- ARGV[7]  reason
--- ARGV[8]  the pause that the server named (ms), 0 for none: it is kept, and counts beyond the longest one too
--- ARGV[9]  mails a minute by which this worker goes, if the account has no limit of its own; else 0
+-- ARGV[8]  the pause that the server named (ms), 0 for none: it is kept even if it is longer than the longest pause
+-- ARGV[9]  mails per minute that this worker sends, if the account has no limit of its own; else 0
 --
--- Returns  {wait (ms), step, opened, pace, rate}: wait 0 while it stays closed; opened 1 when this fault opened it or
---          opened it again, 0 when it was open already: the late reports of one misfortune are one step; pace is the
---          share of its limit that is to count from now on, "" when that does not change; rate likewise the mails a
---          minute that are allowed
+-- Returns  {wait (ms), step, opened, pace, rate}: wait is 0 if the breaker stays closed; opened is 1 if this trouble
+--          opened it (again), 0 if it was open already, because late reports of one fault are one step; pace is the
+--          share of its limit that applies from now on, "" if unchanged; rate likewise the allowed mails per minute
 --
--- Invariant: a hold without an end is people's, and stays.
+-- Invariant: a hold without an end is an operator's, and stays.
 
 local SLOWER, SLOWEST, LOWEST = 0.5, 0.02, 6
 local account, holds, permits = KEYS[1], KEYS[2], KEYS[3]
@@ -65,7 +64,7 @@ if not held or (readable and type(content) == 'table' and type(content.until_ms)
   redis.call('HSET', holds, field, cjson.encode({until_ms = now + pause, reason = reason}))
 end
 
--- Slower by a factor than all workers together were, each taken to be as fast as this one.
+-- Reduce the rate of all workers together by a factor; each is assumed to be as fast as this one.
 local function learned()
   local before = tonumber(redis.call('HGET', account, 'rate'))
   local workers, count = {}, 0

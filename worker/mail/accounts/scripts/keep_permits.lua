@@ -1,14 +1,15 @@
 #!lua flags=allow-oom
--- Renew permits, or let them lapse soon.
+-- Renew permits, or let them expire soon.
 -- Runs at the memory limit too: it adds nothing.
 --
--- KEYS[1]  momentus:{mail}:permits:<account>  ZSET  permit -> when it lapses unless renewed (ms)
--- ARGV[1]  how long they hold from now (ms): their life, or how long a server may take to notice a closed connection
+-- KEYS[1]  momentus:{mail}:permits:<account>  ZSET  permit -> expiry unless renewed (ms)
+-- ARGV[1]  time from now until they expire (ms): their lease time, or the time in which a server notices a closed
+--          connection
 -- ARGV[2…] permits
 --
--- Returns  how many of them were still there
+-- Returns  number of permits that still existed
 --
--- Invariant: a permit that has lapsed is not brought back, since somebody else may have been given its place.
+-- Invariant: an expired permit is not restored, because another worker may hold its place.
 
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)

@@ -1,22 +1,22 @@
 #!lua flags=allow-oom
 -- Give mails that wait for a closed account to another one that may send for their sender. The loader puts blocked.lua
--- before this. Runs at the memory limit too: what it lets go on frees memory.
+-- before this. Runs at the memory limit too: sending these mails frees memory.
 --
 -- KEYS[1]  momentus:{mail}:routed   HASH  job id -> "<lane> <limit> <limit> …": the accounts that may send it, in order
 -- KEYS[2]  momentus:{mail}:limited  HASH  job id -> the limit of the account that it waits for
 -- KEYS[3]  momentus:{mail}:holds    HASH  "limit:<key>" -> JSON {until_ms, reason}
 -- ARGV[1]  hash tag, braces included
--- ARGV[2]  how many are looked at, drawn by lot
+-- ARGV[2]  number of mails examined, drawn at random
 --
--- Returns  how many wait for another account than before
+-- Returns  number of mails that got another account
 --
--- Invariant: a job that runs, or is bound for another reason, stays as it is; one that has left is forgotten here.
+-- Invariant: a job that runs, or is bound for another reason, is not changed; a job that has left is removed here.
 
 local blocked = require_blocked()
 local routed, limited, holds, tag = KEYS[1], KEYS[2], KEYS[3], ARGV[1]
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
-local closed = {} -- by limit, looked up once
+local closed = {} -- by limit; a cache of this call
 
 local function is_closed(key)
   if closed[key] == nil then
@@ -28,7 +28,7 @@ local function is_closed(key)
   return closed[key]
 end
 
--- The first of them that is open, or nothing.
+-- Return the first open limit of them, or nil.
 local function first_open(keys)
   for key in string.gmatch(keys, '%S+') do
     if not is_closed(key) then
@@ -37,7 +37,7 @@ local function first_open(keys)
   end
 end
 
--- Only one that its limit holds back is moved: it certainly does not run.
+-- Move a job only if its limit blocks it: then it certainly does not run.
 local function move(id, lane, before, after)
   if redis.call('ZSCORE', 'momentus:' .. tag .. ':blocked:' .. before, lane .. ' ' .. id) then
     blocked.release(tag, lane, id, before)

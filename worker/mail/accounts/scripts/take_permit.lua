@@ -1,27 +1,27 @@
 #!lua flags=allow-oom
--- Ask for a permit to open one more connection to an account's server.
--- Runs at the memory limit too: mail that goes out is what frees memory.
+-- Take a permit to open one more connection to an account's server.
+-- Runs at the memory limit too: sending mails frees memory.
 --
--- KEYS[1]  momentus:{mail}:permits:<account>  ZSET  permit -> when it lapses unless renewed (ms)
+-- KEYS[1]  momentus:{mail}:permits:<account>  ZSET  permit -> expiry unless renewed (ms)
 -- KEYS[2]  momentus:{mail}:account:<account>  HASH  the breaker; see fault.lua
--- KEYS[3]  momentus:{mail}:wanted:<account>   ZSET  "<priority> <worker>" of those that found none -> when that lapses (ms)
--- ARGV[1]  permit: a name that nobody else uses
--- ARGV[2]  how many connections the account may have; 0 for any number
--- ARGV[3]  how long a permit holds without renewal (ms)
--- ARGV[4]  after how long (ms) without a complaint one more connection is tried again
--- ARGV[5]  for how long (ms) a connection that worked vouches for others
--- ARGV[6]  priority of the mail that it is for; 0 is the most important
+-- KEYS[3]  momentus:{mail}:wanted:<account>   ZSET  "<priority> <worker>" that found none -> expiry (ms)
+-- ARGV[1]  permit: a unique name
+-- ARGV[2]  connections that the account may have; 0 for any number
+-- ARGV[3]  lease time of a permit (ms)
+-- ARGV[4]  time without a complaint (ms) after which one more connection is tried again
+-- ARGV[5]  time for which a working connection proves that the account works (ms)
+-- ARGV[6]  priority of the mail that waits for it; 0 is the most important
 -- ARGV[7]  the worker
--- ARGV[8]  for how long (ms) it is known that it found none
+-- ARGV[8]  time for which this worker's need is registered if no permit is free (ms)
 --
--- Returns  {granted, wait (ms), trying}: granted 1 or 0; wait is how long the account is closed, 0 when it is not;
---          trying 1 when others wait for what becomes of this connection, or this one for another's
+-- Returns  {granted, wait (ms), trying}: granted 1 or 0; wait is the rest of the account's pause, 0 if it is open;
+--          trying 1 if this connection tests the account for the others, or waits for another one's test
 --
--- A free permit is left to a worker whose mail is more important and who asked a moment ago.
+-- A free permit is reserved for a worker with a more important mail that registered its need a moment ago.
 --
--- Invariant: at most ARGV[2] permits are valid at any instant, fleet-wide; while the account is closed none is given.
--- While nobody knows whether a login works (at first, after a pause, after a time without one) one connection of the
--- whole fleet tries and the others wait for what becomes of it: one log-in per step of the breaker.
+-- Invariant: at most ARGV[2] permits are valid at any time, fleet-wide; while the account is closed none is granted.
+-- While it is unknown if a login works (at first, after a pause, after a time without one) one connection of the whole
+-- fleet tries and the others wait for its result: one login per step of the breaker.
 
 local permits, account, wanted = KEYS[1], KEYS[2], KEYS[3]
 local most, life, quiet, proof = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
@@ -36,7 +36,7 @@ if step > 0 and until_ms > now then
   return {0, until_ms - now, 0}
 end
 redis.call('ZREMRANGEBYSCORE', permits, '-inf', now)
--- Those that hold for an hour and more were given before the clock was put back: a worker that lives renews its own.
+-- Permits that expire in an hour or more were granted before the clock was set back: a live worker renews its own.
 for _, permit in ipairs(redis.call('ZRANGE', permits, now + 3600000, '+inf', 'BYSCORE')) do
   redis.call('ZADD', permits, now + life, permit)
 end
@@ -48,7 +48,7 @@ if fewer > 0 and now - fewer_ms > quiet then
   redis.call('HSET', account, 'fewer', fewer, 'fewer_ms', now)
 end
 
--- How many other workers wait for one with a more important mail.
+-- Count the other workers that wait with a more important mail.
 local function before()
   local count = 0
   for _, member in ipairs(redis.call('ZRANGE', wanted, 0, -1)) do

@@ -1,12 +1,12 @@
 #!lua flags=allow-oom
--- For how many workers no permit is left.
+-- Count the workers that wait for a permit.
 -- Runs at the memory limit too: it only reads.
 --
--- KEYS[1]  momentus:{mail}:wanted:<account>  ZSET  "<priority> <worker>" -> when it lapses unless asked for again (ms)
--- ARGV[1]  the worker that asks, which is not counted
+-- KEYS[1]  momentus:{mail}:wanted:<account>  ZSET  "<priority> <worker>" -> expiry unless registered again (ms)
+-- ARGV[1]  the calling worker, which is not counted
 -- ARGV[2]  only mails more important than this priority count (0 is the most important)
 --
--- Returns  how many workers wait with such a mail
+-- Returns  number of workers that wait with such a mail
 
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)

@@ -1,14 +1,14 @@
 #!lua flags=allow-oom
--- Tell an account's breaker that a connection works, or even a mail: the pauses are over.
--- Runs at the memory limit too: it only takes away.
+-- Report to an account's breaker that a login or a mail worked, which ends the pauses.
+-- Runs at the memory limit too: it mostly deletes.
 --
 -- KEYS[1]  momentus:{mail}:account:<account>  HASH  the breaker; see fault.lua
--- ARGV[1]  "opened": the login was taken; "mail": a mail was heard
+-- ARGV[1]  "opened": the login was accepted; "mail": the server processed a mail
 --
--- Returns  1 when it was open and is closed by this, else 0
+-- Returns  1 if the breaker was open and this closed it, else 0
 --
--- Invariant: while a pause lasts it stays; what worked then is a connection that was there before. A login that is
--- taken says nothing of a trouble that begins after it.
+-- Invariant: a pause that lasts is kept, because the success is that of an older connection. An accepted login does not
+-- end a trouble that arises only after the login.
 
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
