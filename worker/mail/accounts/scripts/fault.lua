@@ -14,10 +14,10 @@
 --            rate, top         of an account without a limit: learned mails per minute, absent for any number, and the
 --                              rate at which the server asked to slow down; pace_ms is the start
 -- KEYS[2]  momentus:{mail}:holds              HASH  "limit:<key>" -> JSON {until_ms, reason}
--- KEYS[3]  momentus:{mail}:permits:<account>  ZSET  "<worker>-<number>" -> when it lapses (ms)
+-- KEYS[3]  momentus:{mail}:permits:<account>  ZSET  "<worker>-<number>" -> expiry (ms)
 -- ARGV[1]  the account's limit, "account:<name>"
 -- ARGV[2]  trouble
--- ARGV[3]  faults in a row that open it
+-- ARGV[3]  faults in a row that open the breaker
 -- ARGV[4]  the first pause (ms)
 -- ARGV[5]  the longest pause (ms); each is twice the one before
 -- ARGV[6]  faults further apart than this (ms) are not in a row
