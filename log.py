@@ -29,7 +29,7 @@ import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 Format = Literal["auto", "console", "json"]
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 ExceptionInfo = tuple[type[BaseException], BaseException, TracebackType | None]
 
 ROOMS: Final = ("jobs", "producers", "sessions", "worker", "reader", "ops")
@@ -102,7 +102,7 @@ def renderer(log_format: Format, stream: TextIO) -> Processor:
     return structlog.processors.JSONRenderer()
 
 
-async def watched(work: Awaitable[Answer]) -> Answer:
+async def watched(work: Awaitable[Result]) -> Result:
     """Await the program's work; from now on, log every exception of this process that no code handles."""
     asyncio.get_running_loop().set_exception_handler(_of_the_loop)
     sys.excepthook = lambda _kind, error, _trace: _unseen("the program", error)

@@ -31,7 +31,7 @@ from tests.reader_process import read_reply, request
 from tests.support import OwnValkey, eventually
 from worker import __main__ as worker_process
 from worker.engine import Cron, LaneSlots, Schedule, Worker
-from worker.engine.cron import Clock
+from worker.engine.cron import CronClock
 from worker.engine.exit_deadline import ExitDeadline
 from worker.engine.handler import handler
 
@@ -217,16 +217,16 @@ async def test_one_cron_that_fails_leaves_the_others_their_clock(
         Cron(name=name, schedule=every_second, kind=Note.kind, lane=LANE, payload={"text": name}, overlap=True)
         for name in ("good", "bad")
     )
-    request_tick = Clock.request_tick
+    request_tick = CronClock.request_tick
 
-    async def refuse_one(self: Clock, cron: Cron, tick: object) -> int:
+    async def refuse_one(self: CronClock, cron: Cron, tick: object) -> int:
         if cron is bad:
             raise KeyError(cron.name)
         return await request_tick(self, cron, tick)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(Clock, "request_tick", refuse_one)
+    monkeypatch.setattr(CronClock, "request_tick", refuse_one)
     link = Link(valkey_url)
-    clock = asyncio.create_task(Clock(link, [bad, good]).run())
+    clock = asyncio.create_task(CronClock(link, [bad, good]).run())
     async with Redis.from_url(valkey_url) as redis:
         await eventually(lambda: redis.exists("arq:queue:{mail}:mail.normal"))
         await eventually(lambda: background.FAULTS["cron bad"] > 1)
@@ -246,7 +246,7 @@ async def test_a_clock_whose_redis_comes_later_ticks_when_it_is_there(
     )
     link = Link(valkey.url)
     with capture_logs() as lines:
-        clock = asyncio.create_task(Clock(link, [cron]).run())
+        clock = asyncio.create_task(CronClock(link, [cron]).run())
         await eventually(lambda: [one for one in lines if one["event_name"] == "clock.failed"])
         await valkey.start()
         async with Redis.from_url(valkey.url) as redis:

@@ -20,7 +20,7 @@ from tests.notes import LANE, Note, running
 from tests.support import eventually
 from worker.engine import LaneSlots, TryLater, Worker, runner
 from worker.engine.lane import Lane
-from worker.engine.store import JobStore, Turn
+from worker.engine.store import JobStore, TurnResult
 
 KEYS = LaneKeys(LANE)
 CENTURY_MS = 36_000 * 86_400_000
@@ -234,7 +234,7 @@ async def test_a_fault_in_a_turn_costs_no_slot_and_no_outcome(
     async def take(_: dict[str, Any], text: str) -> None:
         del text
 
-    async def faulty(store: JobStore, endings: list[Any], wanted: list[tuple[Lane, int]]) -> Turn:
+    async def faulty(store: JobStore, endings: list[Any], wanted: list[tuple[Lane, int]]) -> TurnResult:
         if endings and len(failed) < 3:
             failed.append(len(endings))
             raise LookupError("of our own")

@@ -51,7 +51,7 @@ from sessions import Sessions
 from tests.notes import Note, running
 from tests.support import OwnValkey, eventually
 from worker.engine import Cron, LaneLimit, LaneSlots, Limit, Rate, Schedule, Worker
-from worker.engine.cron import Clock
+from worker.engine.cron import CronClock
 from worker.engine.handler import handler
 from worker.mail.accounts.gate import Gate
 from worker.mail.accounts.routing import route
@@ -340,7 +340,7 @@ async def is_empty(redis: Redis, keys: LaneKeys) -> bool:
 async def a_cron_ticks(it: System, url: str) -> None:
     link = Link(url)
     cron = Cron(name="tidy", schedule=Schedule(), kind="note.unknown", lane=MAIL.lane, payload={}, overlap=True)
-    assert await Clock(link, [cron]).request_tick(cron, datetime.now(UTC)) == 1
+    assert await CronClock(link, [cron]).request_tick(cron, datetime.now(UTC)) == 1
     await link.close()
     await it.redis.zrem(MAIL.queue, *await it.redis.zrange(MAIL.queue, 0, -1))
 
@@ -398,7 +398,7 @@ async def a_refresh_is_asked_for_while_one_runs(it: System) -> None:
 async def a_report_audits_itself(it: System, url: str) -> None:
     link = Link(url)
     cron = replace(audit_cron(), name="audit.now", schedule=Schedule())
-    assert await Clock(link, [cron]).request_tick(cron, datetime.now(UTC)) == 1
+    assert await CronClock(link, [cron]).request_tick(cron, datetime.now(UTC)) == 1
     await link.close()
     await eventually(lambda: it.redis.exists(audit("default", "management")))
 

@@ -34,8 +34,8 @@ from producers.link.script import Script
 from worker.arq_compat.connection import PoolLink, blocking_twin
 from worker.arq_compat.wire import QueueKeys, from_json, to_json
 from worker.engine.lane import Claim, Completion, Lane
-from worker.engine.lease import Held, Renewal
-from worker.engine.store import JobStore, Turn, engine_script
+from worker.engine.lease import Renewal, RunningClaims
+from worker.engine.store import JobStore, TurnResult, engine_script
 
 _UNLIMITED_CRASHES = 2**31
 """Number of leases that a job may lose: each counts as one of arq's tries, and arq limits those."""
@@ -195,7 +195,9 @@ class StandIn(ArqWorker):
             logger.warning("job %s: the lease was lost, the outcome was not recorded", completion.claim.id)
         return not turn.refused
 
-    async def _turn(self, endings: list[tuple[Lane, list[Completion]]], wanted: list[tuple[Lane, int]]) -> Turn:
+    async def _turn(
+        self, endings: list[tuple[Lane, list[Completion]]], wanted: list[tuple[Lane, int]]
+    ) -> TurnResult:
         turn = await self._store.turn(endings, wanted)
         if fault := turn.error or next(iter(turn.faults.values()), None):
             raise fault
@@ -248,7 +250,7 @@ class StandIn(ArqWorker):
             self._renewal.stop()
             self._renewal = None
 
-    def _held(self) -> Held:
+    def _held(self) -> RunningClaims:
         """Return a snapshot for the renewal thread, without claims past arq's own limit: their handlers are stuck.
 
         ``list(dict.values())`` is one step of the interpreter.

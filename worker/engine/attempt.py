@@ -29,7 +29,7 @@ _ENDED: Mapping[str, EventName] = {kind: event(f"job.{kind}") for kind in get_ar
 
 Hook = Callable[[dict[Any, Any]], Awaitable[None]]
 _ENDED_WELL = {"done", "suppressed"}
-Stop = Literal["shutdown", "lost", "cancelled", "time"]
+StopReason = Literal["shutdown", "lost", "cancelled", "time"]
 """The reason to stop an attempt: the worker ends, the lease is lost, the job was cancelled, the time is over."""
 
 
@@ -132,9 +132,9 @@ class Attempt:
     claim: Claim
     effect: Effect
     progress: Progress
-    stop: "Callable[[Attempt, Stop], None]"
+    stop: "Callable[[Attempt, StopReason], None]"
     task: "asyncio.Task[None] | None" = None
-    stopped: Stop | None = None
+    stopped: StopReason | None = None
     limit: timedelta | None = None
     began: bool = False
     over: bool = False

@@ -15,8 +15,8 @@ from typing import Generic, TypeVar
 ANSWER_SECONDS = 2.0
 """Timeout after which the server counts as away (a TimeoutError, which is an OSError)."""
 
-Query = TypeVar("Query")
-Reply = TypeVar("Reply")
+BatchQuery = TypeVar("BatchQuery")
+BatchReply = TypeVar("BatchReply")
 
 
 class WrongReplyCount(Exception):
@@ -32,7 +32,7 @@ class CallDropped(Exception):
     """The event loop ended before the query had its reply."""
 
 
-class CallBatcher(Generic[Query, Reply]):
+class CallBatcher(Generic[BatchQuery, BatchReply]):
     """A queue of queries that leave together, one call at a time.
 
     Args:
@@ -40,22 +40,24 @@ class CallBatcher(Generic[Query, Reply]):
         most: the largest number of queries in one call.
     """
 
-    def __init__(self, call: Callable[[Sequence[Query]], Awaitable[Sequence[Reply]]], *, most: int = 500) -> None:
+    def __init__(
+        self, call: Callable[[Sequence[BatchQuery]], Awaitable[Sequence[BatchReply]]], *, most: int = 500
+    ) -> None:
         self._call = call
         self._most = most
-        self._waiting: list[tuple[Query, asyncio.Future[Reply]]] = []
+        self._waiting: list[tuple[BatchQuery, asyncio.Future[BatchReply]]] = []
         self._calling: asyncio.Task[None] | None = None
 
-    def submit(self, query: Query) -> "asyncio.Future[Reply]":
+    def submit(self, query: BatchQuery) -> "asyncio.Future[BatchReply]":
         """Add a query to the next call and return the future of its reply, which raises the call's exception."""
-        future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[BatchReply] = asyncio.get_running_loop().create_future()
         self._waiting.append((query, future))
         if self._calling is None:
             self._calling = asyncio.create_task(self._run())
         return future
 
     async def _run(self) -> None:
-        batch: list[tuple[Query, asyncio.Future[Reply]]] = []
+        batch: list[tuple[BatchQuery, asyncio.Future[BatchReply]]] = []
         try:
             while self._waiting:
                 batch, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
@@ -65,7 +67,7 @@ class CallBatcher(Generic[Query, Reply]):
             left, self._waiting = [*batch, *self._waiting], []
             _fail(left, CallDropped("the event loop ended before the reply came"))  # empty unless the loop ends
 
-    async def _settle(self, batch: Sequence[tuple[Query, asyncio.Future[Reply]]]) -> None:
+    async def _settle(self, batch: Sequence[tuple[BatchQuery, asyncio.Future[BatchReply]]]) -> None:
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
                 replies = await self._call([query for query, _ in batch])
@@ -79,7 +81,7 @@ class CallBatcher(Generic[Query, Reply]):
                 future.set_result(reply)
 
 
-def _fail(batch: Sequence[tuple[Query, "asyncio.Future[Reply]"]], error: Exception) -> None:
+def _fail(batch: Sequence[tuple[BatchQuery, "asyncio.Future[BatchReply]"]], error: Exception) -> None:
     for _, future in batch:
         if not future.done():
             future.set_exception(error)

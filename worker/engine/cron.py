@@ -52,7 +52,7 @@ class Cron:
     overlap: bool = False
 
 
-class Clock:
+class CronClock:
     """The loop that requests the ticks of a worker's crons.
 
     Args:

@@ -27,7 +27,7 @@ _AGAIN_SECONDS = 0.5
 _ANSWER_SECONDS = 2.0
 """Time limit of one round of renewals, connecting included: well below the lease."""
 
-Held = dict[LaneKeys, list[Claim]]
+RunningClaims = dict[LaneKeys, list[Claim]]
 """The running claims of each lane."""
 
 
@@ -49,7 +49,7 @@ class Renewal:
         *,
         lease: timedelta,
         every: timedelta,
-        held: Callable[[], Held],
+        held: Callable[[], RunningClaims],
         on_lost: Callable[[list[Claim]], None],
         on_cancelled: Callable[[list[Claim]], None] = lambda _: None,
         report: Callable[[Redis], None],

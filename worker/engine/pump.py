@@ -29,7 +29,7 @@ import background
 from producers.rights import missing_right
 from worker.engine.lane import Claim, Completion, Lane
 from worker.engine.shared_slots import SharedSlots
-from worker.engine.store import JobStore, Turn
+from worker.engine.store import JobStore, TurnResult
 from worker.engine.wake import Wake
 from worker.events import emit, event
 
@@ -199,14 +199,14 @@ class Pump:
             keys = []
         emit(_LANE_BROKEN, lane=lane.name, error=str(fault), keys=keys)
 
-    def _keep_unrecorded(self, turn: Turn) -> None:
+    def _keep_unrecorded(self, turn: TurnResult) -> None:
         for completion in turn.unrecorded:
             self._by_name[completion.claim.lane].ended.append(completion)
         for completion in turn.refused:
             refusal = _JOB_UNCONFIRMED if completion.sent_before else _JOB_REFUSED
             emit(refusal, job_id=completion.claim.id, lane=completion.claim.lane)
 
-    def _start_claims(self, turn: Turn) -> None:
+    def _start_claims(self, turn: TurnResult) -> None:
         """Start the claimed jobs, and first the turn on which Redis works meanwhile."""
         for claim in turn.claims:
             self._by_name[claim.lane].running.add(claim)

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable
 from datetime import timedelta
 from functools import partial
 
-from worker.engine.attempt import Attempt, AttemptResult, Handlers, Stop, conclude_attempt, run_attempt
+from worker.engine.attempt import Attempt, AttemptResult, Handlers, StopReason, conclude_attempt, run_attempt
 from worker.engine.lane import Claim, Completion, Lane
 from worker.engine.outcome import Outcome, TimedOut, plain_text
 from worker.events import emit, event
@@ -85,7 +85,7 @@ class Runner:
         attempt.task = self._loop.create_task(self._run(attempt))
         attempt.task.add_done_callback(partial(self._when_over, attempt))
 
-    def stop(self, attempt: Attempt, reason: Stop) -> None:
+    def stop(self, attempt: Attempt, reason: StopReason) -> None:
         """Cancel an attempt, and give it up if it does not end; the first reason is kept."""
         if attempt.stopped or attempt.task is None or attempt.task.done():
             return

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from producers.link.address import read_address
-from worker.engine.cron import Clock
+from worker.engine.cron import CronClock
 from worker.engine.lane import Lane
 from worker.engine.lease import Renewal
 from worker.engine.parking import Parking
@@ -27,7 +27,7 @@ class Shard:
     wake: Wake
     pump: Pump
     renewal: Renewal
-    clock: Clock
+    clock: CronClock
     parking: Parking
 
     @property

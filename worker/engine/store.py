@@ -34,7 +34,7 @@ _PAGE = 1000
 """Number of parked jobs in one call, which Redis scans in about a millisecond."""
 
 
-Call = tuple[Script, list[str], list[Argument]]
+ScriptCall = tuple[Script, list[str], list[Argument]]
 
 
 def engine_script(name: str) -> str:
@@ -43,7 +43,7 @@ def engine_script(name: str) -> str:
 
 
 @dataclass(slots=True)
-class Turn:
+class TurnResult:
     """The results of one round trip.
 
     Attributes:
@@ -106,7 +106,9 @@ class JobStore:
         self._numbers = count(1)
         self._strays = UnansweredClaims(lease.total_seconds())
 
-    async def turn(self, endings: list[tuple[Lane, list[Completion]]], wanted: list[tuple[Lane, int]]) -> Turn:
+    async def turn(
+        self, endings: list[tuple[Lane, list[Completion]]], wanted: list[tuple[Lane, int]]
+    ) -> TurnResult:
         """Record completions and claim due jobs, in one round trip.
 
         Args:
@@ -142,7 +144,7 @@ class JobStore:
                 self._strays.add(number, [lane])  # the script may have leased jobs before it failed
         return turn
 
-    def _take_faults(self, turn: Turn, answers: list[tuple[Lane, Any]]) -> None:
+    def _take_faults(self, turn: TurnResult, answers: list[tuple[Lane, Any]]) -> None:
         for lane, reply in answers:
             of_lane = isinstance(reply, ResponseError) and str(reply).startswith(_OF_THE_LANE)
             if of_lane and not missing_right(reply):
@@ -158,7 +160,7 @@ class JobStore:
         wrong = (wrong_key(key, expected, one) for (key, expected), one in zip(types.items(), found, strict=True))
         return [text for text in wrong if text]
 
-    async def _send(self, calls: list[Call]) -> list[Any]:
+    async def _send(self, calls: list[ScriptCall]) -> list[Any]:
         """Send all scripts in one round trip, and the ones that Redis did not know once more."""
         commands = [one.command(keys, arguments) for one, keys, arguments in calls]
         replies: list[Any] = await self._in_time(self._link.call_many(commands))
@@ -260,8 +262,8 @@ def _read(
     finished: list[Any],
     claimed: list[Any],
     claimant: str,
-) -> Turn:
-    turn = Turn()
+) -> TurnResult:
+    turn = TurnResult()
     for (_, ended), reply in zip(endings, finished, strict=True):
         if isinstance(reply, list):
             turn.refused += [one for one, stands in zip(ended, reply, strict=True) if not stands]

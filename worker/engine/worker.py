@@ -25,12 +25,12 @@ from producers.limits.limit import LaneLimit, Limit
 from producers.link import Link
 from worker.engine import connection, heartbeat
 from worker.engine.attempt import Attempt, Effect, Handlers
-from worker.engine.cron import Clock, Cron
+from worker.engine.cron import Cron, CronClock
 from worker.engine.dataset import DataSet
 from worker.engine.effect_marks import EffectMarks
 from worker.engine.exit_deadline import ExitDeadline, run_to_its_end
 from worker.engine.lane import Claim, Lane, LaneSlots
-from worker.engine.lease import Held, Renewal
+from worker.engine.lease import Renewal, RunningClaims
 from worker.engine.limit_declarations import limit_declarations
 from worker.engine.outcome import Outcome
 from worker.engine.parking import Parking
@@ -216,7 +216,7 @@ class Worker(ArqWorker):
         parking = Parking(lanes, self.functions, store.release_parked, self._freed)
         pump.on_back = parking.release_now
         names = {lane.name for lane in lanes}
-        clock = Clock(link, [cron for cron in crons if cron.lane in names])
+        clock = CronClock(link, [cron for cron in crons if cron.lane in names])
         return Shard(lanes=lanes, store=store, wake=wake, pump=pump, renewal=renewal, clock=clock, parking=parking)
 
     def _marks(self, url: str, tag: str, link: Link) -> EffectMarks:
@@ -311,9 +311,9 @@ class Worker(ArqWorker):
     def _woken(self, wake_key: str) -> None:
         self._freed(next(lane for lane in self.lanes if lane.keys.wake == wake_key))
 
-    def _held(self, lanes: Sequence[Lane]) -> Held:
+    def _held(self, lanes: Sequence[Lane]) -> RunningClaims:
         """Return a snapshot for the renewal thread; ``list(set)`` is one step of the interpreter."""
-        held: Held = {}
+        held: RunningClaims = {}
         wedged: list[Claim] = []
         oldest = time.monotonic() - self._max_run.total_seconds()
         for lane in lanes:
