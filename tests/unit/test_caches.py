@@ -92,7 +92,7 @@ KNOWN = {
     "worker Runner._newest": OPEN + ": jobs",
     "worker StandIn._claims": OPEN + ": jobs",
     "worker Rejection.fields": OPEN + ": a claim",
-    "worker Turn.faults": OPEN + ": a turn",
+    "worker TurnResult.faults": OPEN + ": a turn",
     "worker Gate._reports": OPEN + ": calls",
     "worker SMTPPool._opening": OPEN + ": connections",
     "worker SMTPPool._background": OPEN + ": connections",

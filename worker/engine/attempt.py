@@ -149,8 +149,7 @@ class Attempt:
         return f"<Attempt {self.claim.id} {self.claim.token}>"
 
     async def begin_effect(self, note: str = "") -> bool:
-        """Store the mark before an effect. After False the effect must not happen: the attempt lost its lease or
-        was given up."""  # noqa: D205, D209  one sentence
+        """Store the mark of an effect. After False (lease lost, or attempt given up) it must not happen."""
         return not self.over and await self.effect.begin(note) and not self.over
 
     def meaning_of(self, raised: BaseException) -> BaseException:
@@ -229,7 +228,7 @@ def _start_timer(attempt: Attempt, limit: timedelta) -> asyncio.TimerHandle:
 
 
 def _reraise_close(raised: BaseException, attempt: Attempt) -> None:
-    """Raise a GeneratorExit again with which Python closes a coroutine that has no running task."""
+    """Re-raise the GeneratorExit with which Python closes a coroutine that has no running task."""
     if isinstance(raised, GeneratorExit) and (attempt.task is None or not _is_current(attempt.task)):
         raise raised
 

@@ -143,7 +143,7 @@ class Pump:
         return [lane for lane in self._lanes if lane.rest_until <= now]
 
     def _claim_waiting_lanes(self) -> None:
-        """Let every lane with waiting jobs claim in the turn that frees a place of a limit.
+        """Let all lanes with waiting jobs claim, in their order, in the turn that frees a place of a limit.
 
         Otherwise the lane of the ended job would take the place again and again.
         """

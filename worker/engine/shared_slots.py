@@ -1,7 +1,8 @@
 """The slots that a worker's lanes share under a ceiling: a free slot goes to the lane furthest below its share.
 
-So a flood in one lane delays another lane's job by at most one job: when the next job ends, an empty lane comes
-first. :func:`share_slots` decides; a :class:`SharedSlots` has the lanes of one worker, also of several pumps.
+So a flood in one lane delays another lane's job by at most one job: when the next job ends, a lane without
+running jobs comes first. :func:`share_slots` decides; a :class:`SharedSlots` has the lanes of one worker, for all
+its pumps.
 """
 
 import math
