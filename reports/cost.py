@@ -6,6 +6,8 @@ from math import ceil
 
 KEPT = 32
 _LONGEST_REST = timedelta(minutes=5)
+_LONGEST_REST_UNREACHED = timedelta(seconds=10)
+"""An attempt that nobody answers costs the database nothing, so that one is made soon after it is back."""
 
 
 def with_latest(costs: Sequence[float], latest: float) -> list[float]:
@@ -26,10 +28,16 @@ def p95(costs: Sequence[float]) -> float:
     return sorted(costs)[ceil(len(costs) * 0.95) - 1] if costs else 0.0
 
 
-def rest_after(times: int, *, cost: timedelta, share: float) -> timedelta:
+def rest_after(times: int, *, cost: timedelta, share: float, reached: bool = True) -> timedelta:
     """How long a report that failed so many times in a row is left alone: longer each time, within its budget.
 
-    >>> rest_after(1, cost=timedelta(0), share=0.01).total_seconds()
-    1.0
+    Args:
+        reached: whether the database let anybody in; one that is being restarted is no fault of the report.
+
+    >>> [rest_after(times, cost=timedelta(0), share=0.01).total_seconds() for times in (1, 9)]
+    [1.0, 256.0]
+    >>> rest_after(9, cost=timedelta(0), share=0.01, reached=False).total_seconds()
+    10.0
     """
-    return min(_LONGEST_REST, max(timedelta(seconds=2 ** min(times - 1, 10)), cost / share))
+    longest = _LONGEST_REST if reached else _LONGEST_REST_UNREACHED
+    return min(longest, max(timedelta(seconds=2 ** min(times - 1, 10)), cost / share))

@@ -255,6 +255,17 @@ class DatabaseSnapshot:
             self.spent += time.perf_counter() - began
 
 
+def is_unreached(error: BaseException) -> bool:
+    """Whether there is no server, or one that starts, recovers or stops, and lets nobody in.
+
+    What ends a connection is another error, `ConnectionEnded`, and what takes too long is a `TimeoutError`.
+
+    >>> is_unreached(ConnectionRefusedError()), is_unreached(TimeoutError())
+    (True, False)
+    """
+    return isinstance(error, asyncpg.CannotConnectNowError | OSError) and not isinstance(error, TimeoutError)
+
+
 @asynccontextmanager
 async def undo_at_end(connection: Any, **options: Any) -> AsyncIterator[None]:  # noqa: ANN401  the driver's
     """Roll a transaction back at its end; before Postgres 16, queries that only read make large objects.

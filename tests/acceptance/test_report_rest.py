@@ -1,7 +1,10 @@
 """Boards at rest, on a real Postgres: the refresh of one is no reason for another's."""
 
+from dataclasses import replace
 from datetime import timedelta
 
+from reports.source_postgres import Source
+from reports.store import FailureStreak
 from tests.boards import report, shop
 from worker.reports.refresh import refresh_board
 
@@ -34,3 +37,18 @@ async def test_a_look_is_one_statement_and_nothing_else(database: str, valkey_ur
             await it.refresher.outbox.look()
             queries = [row["query"] for row in await it.database.fetch(latest, database.rpartition("/")[2])]
             assert ["pg_current_snapshot" in query and "momentus.dirty" in query for query in queries] == [True]
+
+
+async def test_a_database_that_is_back_after_a_while_finds_no_report_resting_for_long(
+    database: str, valkey_url: str, unused_tcp_port: int
+) -> None:
+    away = Source(f"postgresql://127.0.0.1:{unused_tcp_port}/away", statement_timeout=timedelta(seconds=1))
+    async with shop(database, valkey_url) as it:
+        store, board = it.refresher.store, it.refresher.boards["shop"]
+        now = it.refresher.clocks.now()
+        await store.record_failure("sales", at=now, error="x", failure=FailureStreak(9, now))
+        await refresh_board(replace(it.refresher, source=away, outbox=None), board)
+        error = await it.field("_error")
+        assert error["times"] == 10
+        assert error["again_us"] - error["at_us"] == 10_000_000
+    await away.close()

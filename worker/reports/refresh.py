@@ -34,6 +34,7 @@ from reports.source_postgres import (
     DatabaseSnapshot,
     MarksRefused,
     is_never,
+    is_unreached,
     log_fields,
 )
 from reports.store import FailureStreak, NewSet
@@ -314,7 +315,8 @@ async def _note_failure(
     """Keep the error beside the last good set, and let the report rest."""
     now = refresher.clocks.now()
     words = f"{type(error).__name__}: {error}"
-    rest = rest_after(former.times + 1, cost=cost, share=report.max_db_share)
+    reached = not is_unreached(error)
+    rest = rest_after(former.times + 1, cost=cost, share=report.max_db_share, reached=reached)
     outcome.failed[report.name] = words
     failure = FailureStreak(former.times + 1, now + rest)
     await refresher.store.record_failure(report.name, at=now, error=words, failure=failure)
