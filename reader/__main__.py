@@ -1,10 +1,11 @@
 """The reader process: `python -m reader`.
 
-It reads the settings, takes a port, serves until SIGTERM or SIGINT, lets the requests under way finish, and
-exits with 0. With wrong settings, without a Redis, or with a port that is taken, it says so in one line and
-exits with 2. Several may share a port: each new connection goes to one of them, and one that stops fails nobody.
+It reads the settings, binds a port, serves until SIGTERM or SIGINT, lets the requests under way finish, and
+exits with 0. With wrong settings, without the address of a Redis, or with a port in use, it prints one line and
+exits with 2. Several readers may share a port: each new connection goes to one of them, and a reader that stops
+breaks no connection.
 
-It starts, and keeps running, with Redis away: answers are then 503 until Redis is back.
+It starts and keeps running while Redis is unreachable; responses are then 503 until Redis is back.
 """
 
 from __future__ import annotations
@@ -42,28 +43,30 @@ from reader.store import StoredReports
 from settings import Settings, load_or_exit
 
 GRACE_S = 5
-"""How long a stopping reader lets requests finish. None takes that long, but a client may not read its answer."""
+"""Seconds in which a stopping reader lets requests finish. None takes that long, but a client may be slow to
+read."""
 _CANCEL_AGAIN_S = 0.1
 
 CONNECTIONS = 4096
-"""Clients connected at once, idle ones and streams of hints among them; the next one waits for a place."""
+"""Largest number of connections, including idle ones and streams of hints; one more is refused."""
 _OWN_FILES = 64
-"""Files that the process itself may need."""
+"""Open files that the process itself may need."""
 _MIB = 1024 * 1024
 _SUBSCRIBED_S = 15
-"""Longer than a subscription goes without a sign of life."""
+"""Socket timeout of the subscription; longer than the interval of its pings."""
 _OBJECTS_BETWEEN_COLLECTIONS = 50_000
-"""A look through all objects takes milliseconds in which nobody is served; what a request makes needs none."""
+"""Allocations between garbage collections. A collection stops the process for milliseconds, and a request leaves
+no cycles."""
 
 logger = structlog.get_logger("reader")
 
 
 def main() -> None:
-    """Serve until told to stop."""
+    """Serve until a signal stops the process."""
     settings = load_or_exit()
     log.set_up(settings.log_format, settings.log_level)
     if settings.redis_url is None:
-        _give_up("MOMENTUS_REDIS_URL is not set: the reader needs a Redis (`./run up` brings its own)")
+        _give_up("MOMENTUS_REDIS_URL: not set; the reader needs a Redis (`./run up` starts one)")
     hints = Hints()
     try:
         reader = _reader(settings, settings.redis_url.get_secret_value(), hints)
@@ -71,13 +74,13 @@ def main() -> None:
         _give_up(f"MOMENTUS_REDIS_URL: {error}")
     shared = settings.reader.share_port == "on"
     if shared and not SHARES_PORTS:
-        _give_up("MOMENTUS_READER__SHARE_PORT: this system cannot share a port; unset it")
+        _give_up("MOMENTUS_READER__SHARE_PORT: this system cannot share a port (on); unset it")
     listening = _bind(settings.reader.host, settings.reader.port, shared=shared)
     uvloop.run(log.watched(_serve(reader, listening, shared, _listening_to(settings, hints))))
 
 
 def _reader(settings: Settings, url: str, hints: Hints) -> Reader:
-    copy = ReplyCache(octets=settings.reader.copy_mib * _MIB) if settings.reader.copy_mib else None
+    copy = ReplyCache(limit=settings.reader.copy_mib * _MIB) if settings.reader.copy_mib else None
     connection = Connection(url, copy=copy, clock=RedisClock(bound=settings.reports.clock_bound))
     guard = _guard(url, connection, copy) if settings.reader.access == "session" else None
     store = StoredReports(connection, tenant=settings.tenant, copy=copy)
@@ -88,7 +91,7 @@ def _reader(settings: Settings, url: str, hints: Hints) -> Reader:
 
 
 def _hosts(settings: Settings) -> AllowedHosts | None:
-    """The names to answer to; None for any: where a session is needed, a page of another name has none."""
+    """Return the accepted host names, or None for any: with sessions, a page of another name has no cookie."""
     listed = settings.reader.allowed_hosts.split()
     return AllowedHosts(listed) if listed or settings.reader.access == "open" else None
 
@@ -100,7 +103,7 @@ def _guard(url: str, connection: Connection, copy: ReplyCache | None) -> Guard:
 
 
 def _bind(host: str, port: int, *, shared: bool) -> socket.socket:
-    """Where to listen; ends the process when it cannot be had."""
+    """Return the bound socket; exit if the address cannot be bound."""
     try:
         return bind(host, port, shared=shared)
     except OSError as error:
@@ -112,19 +115,19 @@ def _bind(host: str, port: int, *, shared: bool) -> socket.socket:
 
 
 def _connections() -> int:
-    """As many clients as this process may open files for: one more, and it could not even refuse it."""
+    """Return how many connections this process can hold open: with one more it could not even refuse it."""
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return CONNECTIONS if files == resource.RLIM_INFINITY else max(1, min(CONNECTIONS, files - _OWN_FILES))
 
 
 def _listening_to(settings: Settings, hints: Hints) -> Callable[[], Coroutine[None, None, None]]:
-    """Listens for changes once there is an event loop."""
+    """Return a function that listens for changes; it needs a running event loop."""
     url = settings.redis_url.get_secret_value() if settings.redis_url else ""
     channel = f"momentus:{{reports}}:changed:{settings.tenant}"
     return lambda: listen(
         Redis.from_pool(open_pool(url, seconds=_SUBSCRIBED_S, tag="{reports}")),
         channel,
-        hints.tell,
+        hints.publish,
         hints.resume,
     )
 
@@ -135,18 +138,18 @@ async def _serve(
     shared: bool,  # noqa: FBT001  a fact, not a switch
     changes: Callable[[], Coroutine[None, None, None]],
 ) -> None:
-    told = asyncio.Event()
+    stopped = asyncio.Event()
     hearing = background.start("changes", changes)
     for stop in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(stop, told.set)
+        asyncio.get_running_loop().add_signal_handler(stop, stopped.set)
     listener = Listener(reader.serve, listening, limit=_connections())
     await listener.start()
     gc.collect()
-    gc.freeze()  # what was loaded stays
+    gc.freeze()  # loaded modules stay for the life of the process
     gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
     host, port, *_ = listening.getsockname()
     logger.info("the reader listens", host=host, port=port)
-    await told.wait()
+    await stopped.wait()
     await _end(hearing)
     reader.end_streams()
     finished = await listener.stop(shared=shared, grace_s=GRACE_S)
@@ -154,7 +157,7 @@ async def _serve(
 
 
 async def _end(task: asyncio.Task[None]) -> None:
-    """Cancel it until it has ended: redis-py, while it connects, at times takes a cancellation for its timeout."""
+    """Cancel the task until it has ended: redis-py, while it connects, may mistake it for a timeout."""
     while not task.done():
         task.cancel()
         await asyncio.wait({task}, timeout=_CANCEL_AGAIN_S)

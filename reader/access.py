@@ -1,10 +1,10 @@
-"""Who asks, and what they may see.
+"""Credentials of a request, and the nodes that a session may read.
 
-A manager has roots: the org nodes named in their session. They may read a node when one of their roots lies
-on the path from the top of the tree down to that node, itself included; nothing else. The path is stored
-beside each document by whoever computed it, so the decision needs no tree and is a single look.
+A manager has roots: the org nodes named in the session. The manager may read a node if one of the roots lies on
+the path from the top of the tree down to that node, itself included; nothing else. The worker stores the path
+beside each document, so the decision needs no tree and no further command.
 
-It fails closed: a session without roots, or with roots that are not node ids, sees nothing.
+It fails closed: a session without roots, or with roots that are not node ids, may read nothing.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ _NODE = re.compile(r"[1-9][0-9]{0,18}", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class RequestTokens:
-    """The session tokens of a request.
+    """Session tokens of a request.
 
     Attributes:
-        token: the one that counts.
-        cookie: the one that counts when the first opens no session; empty without one.
-        passed_over: whether a Bearer that is no session token gave way to the cookie.
+        token: the token to try first.
+        cookie: the token to try if the first has no session; empty if there is no second.
+        passed_over: True if the Bearer is not a session token and the cookie replaced it.
     """
 
     token: str = field(repr=False)
@@ -40,10 +40,11 @@ class RequestTokens:
 
 
 def credentials_of(request: Request) -> RequestTokens | None:
-    """Weigh `Authorization: Bearer` against the cookie; None without either.
+    """Return the session tokens of `Authorization: Bearer` and of the cookie, or None without either.
 
-    The Bearer was chosen for this request and counts first. One that opens no session (a gateway's, or one that
-    has ended) does not lock out whoever has a session by cookie; the answer then says that it opened nothing.
+    The Bearer was chosen for this request and comes first. A Bearer without a session (a gateway's token, or that
+    of a session that has ended) does not lock out a user whose cookie has one; the response then says that the
+    Bearer is not valid.
     """
     token, cookie = token_of(request), next(_cookies(request), "")
     if token is None:
@@ -54,7 +55,7 @@ def credentials_of(request: Request) -> RequestTokens | None:
 
 
 def token_of(request: Request) -> str | None:
-    """The session token of a request: `Authorization: Bearer`, or else the cookie; None without either."""
+    """Return the token of `Authorization: Bearer`, or else of the cookie; None without either."""
     for credentials in request.values("authorization"):
         if found := _BEARER.fullmatch(credentials.strip()):
             return found[1]
@@ -70,7 +71,7 @@ def _cookies(request: Request) -> Iterator[str]:
 
 
 def roots_of(data: Mapping[str, Any]) -> frozenset[int]:
-    """The nodes whose subtrees a session may read: `roots`, a list of node ids, as numbers or decimal text.
+    """Return the nodes whose subtrees a session may read: `roots`, a list of node ids as numbers or decimal text.
 
     >>> sorted(roots_of({"roots": [17, "18", True, None, "x"]}))
     [17, 18]
@@ -80,7 +81,7 @@ def roots_of(data: Mapping[str, Any]) -> frozenset[int]:
 
 
 def allowed(roots: AbstractSet[int], path: Iterable[int]) -> bool:
-    """Whether the node at the end of `path` (top of the tree first) lies in the subtree of one of the roots.
+    """Return True if the node at the end of `path` (top of the tree first) is in the subtree of one of the roots.
 
     >>> allowed({4}, [1, 4, 9]), allowed({9}, [1, 4])
     (True, False)

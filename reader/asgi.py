@@ -1,6 +1,6 @@
-"""The reader for servers that speak ASGI 3, and for tests that need no socket: a thin coat over the same answers.
+"""The reader as an ASGI 3 application, for other servers and for tests without a socket.
 
-The reader's own process uses its own HTTP (`reader.http`); it costs less per request.
+The reader process uses its own HTTP (`reader.http`), which costs less per request.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 
 class Application:
-    """An ASGI application. Hints (`/v1/events`) are the reader's own process's alone; here they are not found.
+    """ASGI application of the reader. It has no hints: `/v1/events` is not found here.
 
     Example:
-        application = Application(Reader(store, Reports(store, guard), guard))
+        application = Application(Reader(store, ReportResponder(store, guard), guard))
     """
 
     def __init__(self, reader: Reader) -> None:
@@ -47,7 +47,7 @@ class Application:
 
 
 def _path(scope: Scope) -> str:
-    """As it was sent where the server tells: another way to write a path is no such page."""
+    """Return the path as it was sent, if the server provides it: a percent-encoded path is not a page."""
     sent: bytes = scope.get("raw_path") or b""
     return sent.decode("latin-1") if b"%" in sent else str(scope["path"])
 

@@ -1,7 +1,7 @@
-"""What connections hold of their clients' making: answers not taken, requests not answered or not whole.
+"""Limit of the bytes that all connections hold together: unread responses, waiting and incomplete requests.
 
-One connection's share is bounded by its own limits; here is the bound of all together. When it is passed, those
-that have been held up for longest are ended, until the rest fits.
+Each connection also has separate limits. When all together pass this one, the connections that have held bytes for
+longest are aborted until the rest fits.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ BACKLOG_BYTES: Final = 64 * 1024 * 1024
 
 
 class HeldConnection(Protocol):
-    """A connection."""
+    """A connection that holds bytes."""
 
     def abort(self) -> None:
-        """End it now."""
+        """End the connection now."""
 
 
 class Backlog:
-    """Who holds how much, the one that has been held up for longest first.
+    """Bytes held by each connection, the one that has held any for longest first.
 
     Args:
-        limit: bytes of all together.
+        limit: bytes of all connections together.
     """
 
     def __init__(self, limit: int = BACKLOG_BYTES) -> None:
@@ -32,7 +32,7 @@ class Backlog:
         self.size = 0
 
     def hold(self, client: HeldConnection, size: int) -> None:
-        """Note what a connection holds now; none when it is 0."""
+        """Note the bytes that a connection holds now, or 0; abort other connections if the limit is passed."""
         self.size += size - self._held.get(client, 0)
         if size:
             self._held[client] = size

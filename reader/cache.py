@@ -1,19 +1,19 @@
-"""Replies of Redis kept in this process, and how far each may be believed.
+"""Cache of Redis's replies in this process (client-side caching), with the rules for using an entry.
 
-A reply is current while Redis has not told of a change of its key and the connection that would tell lives; then
-it may stand in for asking. When the connection is lost it is a memory: good enough for an answer that says how
-old it is, for as long as the report's own limits allow, and for nothing else.
+An entry is current while Redis has not reported a change of its key and the connection that would report it is
+alive; then it replaces a command. After the connection is lost the entry is a memory: it may only be served with
+its age, and within the report's own limits.
 
-Redis tells of a change after the replies that it makes old, on the same connection, so that no reply can arrive
-later than the word that it is outdated. What was on its way when a change came is kept as a memory only.
+Redis reports a change on the same connection and after the replies that the change outdates, so no outdated reply
+can arrive after the report. A reply that was under way when a change was reported is kept as a memory only.
 
-A change may be a withdrawal, so a memory does not simply outlive it:
+A change may be a withdrawal, so it affects memories too:
 
-    a session          is forgotten, and must be read again
-    a document         is doubted until its key's stamp was read again, and remembered if it was kept under that
-                       very stamp; the stamp is another one when a node left the tree or moved in it
+    a session          is forgotten and must be read again
+    a document         is in doubt until its key's stamp has been read again. It is remembered if it was kept
+                       under the same stamp; the stamp changes when a node leaves the tree or moves in it
 
-A new connection knows of no change that came before it, and is taken for a change of everything.
+A new connection cannot report earlier changes, so it counts as a change of every key.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ from dataclasses import dataclass, field
 from typing import Any
 
 _OVERHEAD = 600
-"""Bytes that an entry costs beside its values; about what Python takes, with a key of its own."""
+"""Bytes of an entry beside its value; about what Python needs for an entry with its own key."""
 
 Value = Any
-"""A reply, or what was made of it; nobody changes it."""
+"""A reply, or an object made from it; it is never changed."""
 Stamp = Hashable
 _NEVER = -1
 
 
 @dataclass(slots=True)
 class CachedPart:
-    """What is kept of one part of a key.
+    """Entry of one part of a key.
 
     Attributes:
-        at: the changes of its key when it was read; `_NEVER`: it may have been outdated on its way.
-        stamp: of its key when it was read; None: it is forgotten with the next change.
+        at: number of changes of its key when it was read; `_NEVER` if it may have been outdated under way.
+        stamp: stamp of its key when it was read; None if the next change makes the cache forget it.
     """
 
     value: Value = field(repr=False)
@@ -50,12 +50,12 @@ class CachedPart:
 
 @dataclass(slots=True)
 class CachedKey:
-    """All that is kept of one key.
+    """Entries of one key.
 
     Attributes:
-        is_lasting: whether some of it may be remembered when it has changed.
-        changes: how many were told since the first of it was kept.
-        stamp: as it was last read; None: not since the last change.
+        is_lasting: True if entries may be remembered after a change.
+        changes: number of changes reported since the first entry was kept.
+        stamp: the stamp as it was last read; None if it was not read since the last change.
     """
 
     is_lasting: bool
@@ -65,16 +65,16 @@ class CachedKey:
 
 
 class ReplyCache:
-    """The most recently used replies, up to a number of bytes.
+    """Cache of the most recently used replies, limited by bytes.
 
     Args:
-        octets: of all values together, with what keeping them costs.
+        limit: bytes of all entries together, including their overhead.
 
     Attributes:
-        doubt: called with a key whose stamp is to be read again, and `confirm` or `forget` called in return.
+        doubt: function called with a key whose stamp must be read again; it later calls `confirm` or `forget`.
 
     Example:
-        >>> copy = ReplyCache(octets=10_000)
+        >>> copy = ReplyCache(limit=10_000)
         >>> copy.keep("key", "field", [b"value"], size=5, stamp=1)
         >>> copy.current("key", "field")
         [b'value']
@@ -86,18 +86,18 @@ class ReplyCache:
         [b'value']
     """
 
-    def __init__(self, *, octets: int) -> None:
-        self._limit = octets
+    def __init__(self, *, limit: int) -> None:
+        self._limit = limit
         self._size = 0
         self._entries: OrderedDict[tuple[str, Hashable], CachedPart] = OrderedDict()
         self._keys: dict[str, CachedKey] = {}
-        self._is_told = True
+        self._is_tracked = True
         self.doubt: Callable[[str], None] | None = None
         self.generation = 0
-        """Grows with every change told: whoever asks notes it, and hands it back with the reply."""
+        """Grows with every reported change: a caller notes it before a command and passes it on with the reply."""
 
     def current(self, key: str, part: Hashable) -> Value | None:
-        """What was read of the key, if nothing has changed there since."""
+        """Return the entry if no change of its key was reported since."""
         kept = self._keys.get(key)
         entry = None if kept is None else kept.parts.get(part)
         if kept is None or entry is None or entry.at != kept.changes:
@@ -106,7 +106,7 @@ class ReplyCache:
         return entry.value
 
     def remembered(self, key: str, part: Hashable) -> Value | None:
-        """What was last read of the key, unless it may have been withdrawn since."""
+        """Return the entry as it was last read, unless it may have been withdrawn since."""
         kept = self._keys.get(key)
         entry = None if kept is None else kept.parts.get(part)
         if kept is None or entry is None or entry.stamp != kept.stamp:
@@ -123,12 +123,14 @@ class ReplyCache:
         asked_at: int | None = None,
         stamp: Stamp | None = None,
     ) -> None:
-        """Keep a reply; as a memory only, if something changed since it was asked for.
+        """Keep a reply; as a memory only, if a change was reported since its command.
 
         Args:
-            stamp: what shall be the same for the reply to be remembered once its key has changed; None: nothing.
+            asked_at: `generation` before the command; None if nothing can have changed since.
+            stamp: the reply is remembered after a change of its key if the stamp is still this one; None if it
+                is not remembered.
         """
-        if not self._is_told:
+        if not self._is_tracked:
             return
         self._forget((key, part))
         is_current = asked_at is None or asked_at == self.generation
@@ -146,28 +148,28 @@ class ReplyCache:
             self._forget(next(iter(self._entries)))
 
     def changes(self, key: str) -> int:
-        """How many changes of a key were told; to be noted before its stamp is read."""
+        """Return the number of reported changes of a key; callers note it before they read the stamp."""
         kept = self._keys.get(key)
         return _NEVER if kept is None else kept.changes
 
     def confirm(self, key: str, stamp: Stamp, *, at: int) -> None:
-        """Note a key's stamp as it was read again.
+        """Note a key's stamp after it was read again.
 
         Args:
-            at: `changes` before that; if there were more since, the stamp may be outdated.
+            at: `changes` before the read; if it has grown since, the stamp may be outdated and is ignored.
         """
         kept = self._keys.get(key)
         if kept is not None and kept.changes == at:
             kept.stamp = stamp
 
     def forget(self, key: str, *parts: Hashable) -> None:
-        """Forget these parts of a key, or all of it: it has been withdrawn."""
+        """Forget these parts of a key, or all parts, because they have been withdrawn."""
         kept = self._keys.get(key)
         for part in parts or (() if kept is None else tuple(kept.parts)):
             self._forget((key, part))
 
     def changed(self, keys: list[bytes] | None) -> None:
-        """These keys have changed; None: whatever is known may have."""
+        """Note that these keys have changed; None means that any key may have changed."""
         self.generation += 1
         for key in list(self._keys) if keys is None else [key.decode(errors="replace") for key in keys]:
             kept = self._keys.get(key)
@@ -178,13 +180,13 @@ class ReplyCache:
                 self.forget(key)
                 continue
             kept.stamp = None
-            if keys is not None:  # else on a new connection, which is asked once it tells of changes
+            if keys is not None:  # a new connection is asked once it reports changes
                 self._doubt(key)
 
-    def told(self, is_told: bool, /) -> None:  # noqa: FBT001  the fact itself
-        """Take note whether Redis tells of changes: where it does not, nothing is kept, not even as a memory."""
-        self._is_told = is_told
-        if not is_told:
+    def set_tracking(self, is_tracked: bool, /) -> None:  # noqa: FBT001  the value itself
+        """Note whether Redis reports changes. If it does not, the cache is emptied and keeps nothing."""
+        self._is_tracked = is_tracked
+        if not is_tracked:
             self._entries.clear()
             self._keys.clear()
             self._size = 0

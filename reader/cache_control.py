@@ -1,15 +1,15 @@
-"""How old an answer this client will take: the Cache-Control of a request (RFC 9111, 5.2.1).
+"""The Cache-Control header of a request: the oldest response that the client accepts (RFC 9111, 5.2.1).
 
     max-age=10      not older than 10 s
-    min-fresh=5     and fresh for 5 s more
-    max-stale       however old, even past the hard limit; labelled
-    max-stale=600   no longer than 10 min past fresh
+    min-fresh=5     fresh for at least 5 s more
+    max-stale       any age, even past the hard limit; the response is labelled
+    max-stale=600   at most 10 min past fresh
     only-if-cached  changes only the refusal: 504 instead of 503
 
-`max-age=0` and `no-cache` are what a browser's reload sends. They tell caches on the way to ask the origin,
-and the origin, which is this reader, is being asked: they bound nothing here.
+A browser's reload sends `max-age=0` and `no-cache`. They tell caches between browser and origin to ask the origin;
+the reader is the origin, so here they have no effect.
 
-A directive that cannot be read is passed over; of a directive given twice, the first counts.
+A directive that cannot be read is ignored; of a directive given twice, the first counts.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from dataclasses import dataclass
 from reader.memo import memo
 
 FOREVER_S = 2**31
-"""A time no client means literally; larger numbers are read as this one (RFC 9111, 1.2.2)."""
+"""The largest number of seconds; larger numbers are read as this one (RFC 9111, 1.2.2)."""
 
 _SECONDS = re.compile(r'"?([0-9]+)"?', re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CacheBounds:
-    """The client's conditions, in seconds; None where it states none.
+    """Conditions of the client, in seconds; None for a condition that it does not state.
 
     >>> bounds_of("max-age=10, only-if-cached")
     CacheBounds(max_age_s=10, min_fresh_s=None, max_stale_s=None, only_if_cached=True)
@@ -40,12 +40,12 @@ class CacheBounds:
 
 
 NO_BOUNDS = CacheBounds()
-"""What most clients send; `bounds_of` answers with this very object."""
+"""No conditions, as most clients send; `bounds_of` returns this object itself."""
 
 
 @memo(1 << 20)
 def bounds_of(cache_control: str) -> CacheBounds:
-    """The conditions in a request's Cache-Control header."""
+    """Return the conditions in a request's Cache-Control header."""
     directives: dict[str, str] = {}
     for directive in cache_control.lower().split(","):
         name, _, value = directive.partition("=")

@@ -1,8 +1,8 @@
-"""Listens for published changes and passes them on; for the hints alone, on a connection of its own.
+"""Subscription to published changes, on a separate connection; only the hints use it.
 
-What is published while nobody is connected is lost, and does no harm: hints are only hints. So there is nothing to
-catch up on after an outage but to listen again. A user without the right to it is told in the log, and asks more
-and more rarely.
+Messages published while the reader is not connected are lost, which is harmless: hints are only hints. So after an
+outage it is enough to subscribe again. If the Redis user lacks the right to subscribe, the log says so and the
+pauses between attempts grow.
 """
 
 from __future__ import annotations
@@ -25,11 +25,12 @@ log = logging.getLogger(__name__)
 
 
 async def listen(redis: Redis, channel: str, tell: Callable[[bytes], None], resume: Callable[[], None]) -> None:
-    """Pass on what is published, until cancelled.
+    """Pass on published messages until cancelled.
 
     Args:
-        redis: a client with a socket timeout above ten seconds or none; it is asked for a sign of life that often.
-        resume: called whenever it begins to hear: what was published before, nobody here was told.
+        redis: a client with a socket timeout above ten seconds (the interval of pings), or none.
+        tell: called with each message.
+        resume: called whenever the subscription starts: messages published before were missed.
     """
     pause = _PAUSE_S
     while True:
@@ -39,7 +40,9 @@ async def listen(redis: Redis, channel: str, tell: Callable[[bytes], None], resu
             right = missing_right(error)
             pause = min(2 * pause, _LONGEST_PAUSE_S) if right else _PAUSE_S
             if right:
-                log.warning("no hints of changes: the user of Redis lacks %s; see `./run ops acl`", right)
+                log.warning(
+                    "hints: the Redis user lacks the right %s, so none are sent; see `./run ops acl`", right
+                )
             await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311  jitter, not a secret
 
 

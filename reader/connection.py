@@ -1,13 +1,14 @@
-"""The reader's one connection to Redis: bounded in time, and quick to give up.
+"""The reader's one connection to Redis, with a deadline for each command and a circuit breaker.
 
-All requests of one loop tick leave in one write (`producers.link`). Redis has 50 ms for each; when the oldest is
-overdue the connection is given up, everybody who waits is told, and for a moment nobody tries again (the
+All commands of one loop tick leave in one write (`producers.link`). Redis has 50 ms for each. When the oldest is
+overdue the connection is dropped, all waiting callers get an error, and for a moment no command is sent (the
 breaker), so that a stalled Redis costs a request microseconds and not its deadline. Replies come in the order of
-the commands, and one whose asker has gone is dropped: it can reach nobody else.
+the commands; the reply to a cancelled command is dropped and cannot reach another caller.
 
-With a copy, Redis tells of every key read here that changes later (CLIENT TRACKING). Between two changes what was
-read is current for as long as the connection lives, of which it gives a sign several times a second. Where Redis
-refuses to tell, the copy keeps nothing; the log and `untracked` say why, and it is asked again once a minute.
+With a cache, Redis reports every later change of a key that was read here (CLIENT TRACKING). Between two
+changes an entry is current while the connection is alive, which pings prove several times a second. If Redis
+refuses CLIENT TRACKING the cache keeps nothing; the log and `untracked` say why, and the reader asks again once
+a minute.
 """
 
 from __future__ import annotations
@@ -31,49 +32,51 @@ from reader.clock import RedisClock
 
 DEADLINE = timedelta(milliseconds=50)
 _REST_S = 0.1
-"""How long nobody tries after a failure."""
+"""Time after a failure in which no command is sent."""
 _READ_FIRST_S = 0.002
 _BEAT_S = 0.2
-"""How often a connection that is to prove something is asked for a sign of life."""
+"""Interval of the pings that prove a connection alive."""
 _PROVEN_S = 0.5
-"""How old the last sign of life may be."""
+"""Largest age of the last successful ping for which the connection counts as alive."""
 _TRACK_AGAIN_S = 60.0
-"""How often a server that refused CLIENT TRACKING is asked again: somebody may have granted the right."""
+"""Interval at which a server that refused CLIENT TRACKING is asked again: an operator may have granted the
+right."""
 
 _TIME_S = 5.0
-"""How often a connection in use is asked for Redis's clock."""
+"""Interval of readings of Redis's clock."""
 _TIME = pack(("TIME",))
 
 log = logging.getLogger(__name__)
 
 
 class StoreUnavailable(Exception):
-    """Redis did not answer in time, or not as it should."""
+    """Redis did not reply in time, or replied with an error."""
 
 
 class ChangeListener(Protocol):
-    """Whoever is told of changes; :class:`reader.cache.Copy` is."""
+    """Listener for changes of keys, for example :class:`reader.cache.ReplyCache`."""
 
     def changed(self, keys: list[bytes] | None) -> None:
-        """These keys have changed; None: nothing that was read before may be believed any longer."""
+        """Note that these keys have changed; None means that any key may have changed."""
 
-    def told(self, is_told: bool, /) -> None:  # noqa: FBT001  the fact itself
-        """Take note whether Redis tells of changes on this connection."""
+    def set_tracking(self, is_tracked: bool, /) -> None:  # noqa: FBT001  the value itself
+        """Note whether Redis reports changes on this connection."""
 
 
 class Connection:
     """One connection for all requests of one event loop. On a cluster, to the primary of the reports.
 
     Args:
-        url: where Redis is; see `producers.link.address`.
-        copy: told of changed keys.
-        clock: told what time Redis has.
+        url: address of Redis; see `producers.link.address`.
+        deadline: timeout of a command.
+        copy: cache that is notified of changed keys.
+        clock: corrected by readings of Redis's clock.
 
     Attributes:
-        untracked: why Redis tells of no changes, in its words; empty when it does, or when nobody wants to know.
+        untracked: Redis's reason for not reporting changes; empty if it reports them, or if there is no cache.
 
     Raises:
-        ValueError: an address of another form.
+        ValueError: url: not an address of Redis.
     """
 
     def __init__(
@@ -96,35 +99,35 @@ class Connection:
         self._wire: Wire | None = None
         self._waiting: deque[tuple[float, ReplyWaiter]] = deque()
         self._watching = False
-        self._beating: asyncio.Task[None] | None = None
+        self._pings: asyncio.Task[None] | None = None
         self._heard_at = -inf
 
     @property
     def heard_s(self) -> float:
-        """How long ago the connection was last known to live, in seconds: all changes until then were told."""
+        """Seconds since the connection was last known to be alive: all changes until then were reported."""
         return asyncio.get_running_loop().time() - self._heard_at
 
     @property
     def proven(self) -> bool:
-        """Whether what was read over this connection and not told to have changed is current, to half a second."""
+        """True if entries read over this connection and not reported as changed are current, to half a second."""
         wire = self._wire
         return self._is_tracking and wire is not None and not wire.closed and self.heard_s <= _PROVEN_S
 
     async def send(self, *command: Argument) -> asyncio.Future[Any]:
-        """Send a command; its reply is for `reply`.
+        """Send a command and return the future of its reply, to be awaited by `reply`.
 
         Raises:
-            StoreUnavailable: there is no connection.
+            StoreUnavailable: Redis cannot be reached.
         """
         wire = self._wire
         if wire is None or wire.closed or wire.silent_for(IDLE_SECONDS):
             wire = await self._open()
-        asked: asyncio.Future[Any] = wire.send(command)
-        self._expect(asked)
-        return asked
+        pending: asyncio.Future[Any] = wire.send(command)
+        self._expect(pending)
+        return pending
 
     def send_packed(self, commands: bytes, waiting: ReplyWaiter, replies: int) -> bool:
-        """Send commands at once, if there is a connection in use: whether there was. None is made for them."""
+        """Send packed commands now over an open connection. Returns False, and sends nothing, if there is none."""
         wire = self._wire
         if wire is None or wire.closed or wire.silent_for(IDLE_SECONDS):
             return False
@@ -132,59 +135,57 @@ class Connection:
         self._expect(waiting)
         return True
 
-    def tell(self, what: str, *commands: Sequence[Argument]) -> None:
-        """Send commands whose replies nobody waits for, if there is a connection; a refusal is logged.
+    def send_unawaited(self, purpose: str, *commands: Sequence[Argument]) -> None:
+        """Send commands without waiting for replies, if there is a connection; a refusal is logged.
 
         Args:
-            what: what does not happen when Redis refuses.
+            purpose: what the commands record, for the log.
         """
-        waiting = _Noted(len(commands), partial(self._note, what))
+        waiting = _RefusalWatch(len(commands), partial(self._note_refusal, purpose))
         self.send_packed(b"".join(map(pack, commands)), waiting, len(commands))
 
-    async def reply(self, asked: asyncio.Future[Any]) -> Any:  # noqa: ANN401  a reply is whatever Redis says
-        """What Redis answered.
+    async def reply(self, pending: asyncio.Future[Any]) -> Any:  # noqa: ANN401  a reply has any type
+        """Wait for a reply and return it.
 
         Raises:
-            StoreUnavailable: nothing in time, or a refusal.
+            StoreUnavailable: there was no reply in time, or it is an error.
         """
         try:
-            answer = await asked
+            answer = await pending
         except (RedisError, OSError) as error:
-            raise StoreUnavailable(
-                f"Redis did not answer within {self._deadline * 1000:.0f} ms: {error}"
-            ) from error
+            raise StoreUnavailable(f"Redis: no reply within {self._deadline * 1000:.0f} ms ({error})") from error
         if isinstance(answer, ResponseError):
             if self._wire is not None and says(answer, *NOT_THE_PRIMARY):
                 self._link.leave(self._wire)
-            raise StoreUnavailable(f"Redis refused: {answer}")
+            raise StoreUnavailable(f"Redis: refused the command ({answer})")
         return answer
 
     async def ask(self, *command: Argument) -> Any:  # noqa: ANN401  as in `reply`
-        """Send a command and wait for its reply. Raises StoreUnavailable."""
+        """Send a command and return its reply. Raises StoreUnavailable."""
         return await self.reply(await self.send(*command))
 
     async def close(self) -> None:
         """Close the connection."""
-        if self._beating is not None:
-            self._beating.cancel()
+        if self._pings is not None:
+            self._pings.cancel()
         await self._link.close()
 
     async def _open(self) -> Wire:
         loop = asyncio.get_running_loop()
         if loop.time() < self._rest_until:
-            raise StoreUnavailable("Redis did not answer a moment ago")
+            raise StoreUnavailable("Redis: no reply a moment ago; the reader tries again shortly")
         try:
             async with asyncio.timeout(self._deadline):
                 wire = await self._link.wire()
         except (RedisError, OSError, TimeoutError) as error:
             self._rest_until = loop.time() + _REST_S
-            raise StoreUnavailable(f"Redis cannot be reached: {error or type(error).__name__}") from error
+            raise StoreUnavailable(f"Redis: cannot be reached ({error or type(error).__name__})") from error
         if wire is not self._wire:
-            self._begin(wire)
+            self._adopt(wire)
         return wire
 
-    def _begin(self, wire: Wire) -> None:
-        """A new connection knows of no key that was read over the old one."""
+    def _adopt(self, wire: Wire) -> None:
+        """Start to use a new connection, which reports no changes of keys that were read over the old one."""
         self._wire = wire
         self._heard_at = asyncio.get_running_loop().time()
         self._is_tracking = False
@@ -192,53 +193,53 @@ class Connection:
         if self._copy is not None:
             self._copy.changed(None)
             self._track(wire)
-            if self._beating is None or self._beating.done():
-                self._beating = background.start("beat", self._beat)
+            if self._pings is None or self._pings.done():
+                self._pings = background.start("beat", self._ping_on)
 
     def _ask_time(self, wire: Wire) -> None:
-        """Before anything else is asked over a new connection, and for as long as it is in use."""
+        """Ask for Redis's clock: first of all on a new connection, then while it is in use."""
         if wire is self._wire and not wire.closed:
-            waiting = _One(partial(self._told_time, wire, running_us()))
+            waiting = _ReplyCallback(partial(self._note_time, wire, running_us()))
             wire.send_packed(_TIME, waiting, 1)
             self._expect(waiting)
 
-    def _told_time(self, wire: Wire, asked_us: int, said: Any) -> None:  # noqa: ANN401  as in `reply`
-        self._note("the question for its clock, without which this machine's tells ages", said)
-        if isinstance(said, list):
-            seconds, microseconds = map(int, said)
+    def _note_time(self, wire: Wire, asked_us: int, reply: Any) -> None:  # noqa: ANN401  as in `reply`
+        self._note_refusal("its clock (without it, ages are computed by this machine's clock)", reply)
+        if isinstance(reply, list):
+            seconds, microseconds = map(int, reply)
             self.clock.note(ClockReading(seconds * 1_000_000 + microseconds, asked_us, running_us()))
         asyncio.get_running_loop().call_later(_TIME_S, self._ask_time, wire)
 
     def _track(self, wire: Wire) -> None:
-        """Ask to be told of changes. Without RESP3 Redis would say OK to that, and tell nothing."""
+        """Ask Redis to report changes. Without RESP3 Redis would reply OK and report nothing."""
         self._track_again_at = inf
-        wire.send(("CLIENT", "TRACKING", "ON")).add_done_callback(partial(self._tracked, wire))
+        wire.send(("CLIENT", "TRACKING", "ON")).add_done_callback(partial(self._note_tracking, wire))
 
-    def _tracked(self, wire: Wire, said: asyncio.Future[Any]) -> None:
-        """Whether Redis will tell of changes. A connection lost meanwhile has told everybody else."""
-        if said.cancelled() or said.exception() is not None or wire is not self._wire or self._copy is None:
+    def _note_tracking(self, wire: Wire, reply: asyncio.Future[Any]) -> None:
+        """Note whether Redis reports changes. Nothing is noted of a connection that was lost meanwhile."""
+        if reply.cancelled() or reply.exception() is not None or wire is not self._wire or self._copy is None:
             return
-        refusal = wire.unpushed or (str(said.result()) if isinstance(said.result(), ResponseError) else "")
+        refusal = wire.unpushed or (str(reply.result()) if isinstance(reply.result(), ResponseError) else "")
         if refusal != self.untracked:
-            self._say_tracking(refusal)
+            self._log_tracking(refusal)
         self.untracked, self._is_tracking = refusal, not refusal
         if refusal:
             self._track_again_at = asyncio.get_running_loop().time() + _TRACK_AGAIN_S
-        self._copy.told(not refusal)
+        self._copy.set_tracking(not refusal)
 
-    def _say_tracking(self, refusal: str) -> None:
+    def _log_tracking(self, refusal: str) -> None:
         if refusal:
-            needed = "it takes the right +client|tracking, and RESP3"
+            needed = "grant the right +client|tracking and use RESP3"
             log.warning("CLIENT TRACKING: refused, so no copy is kept (%s); %s", refusal, needed)
         else:
-            log.info("CLIENT TRACKING: Redis tells of changes again; the copy is in use")
+            log.info("CLIENT TRACKING: Redis reports changes again, so the copy is in use")
 
-    def _note(self, what: str, reply: object) -> None:
-        """Log a refusal of something nobody waits for, once until its words change."""
+    def _note_refusal(self, purpose: str, reply: object) -> None:
+        """Log a refusal of commands that no caller awaits, once until its text changes."""
         refusal = str(reply) if isinstance(reply, ResponseError) else ""
-        if refusal and refusal != self._refused.get(what):
-            log.warning("Redis does not take note of %s: %s", what, refusal)
-        self._refused[what] = refusal
+        if refusal and refusal != self._refused.get(purpose):
+            log.warning("Redis refused %s: %s", purpose, refusal)
+        self._refused[purpose] = refusal
 
     def _pushed(self, message: list[Any]) -> None:
         if self._copy is not None and message[0] == b"invalidate":
@@ -252,7 +253,7 @@ class Connection:
             loop.call_later(self._deadline, self._watch)
 
     def _watch(self) -> None:
-        """Look again when the oldest command is overdue."""
+        """Drop the connection if the oldest command is overdue, else check again when it would be."""
         loop, waiting = asyncio.get_running_loop(), self._waiting
         while waiting and waiting[0][1].done():
             waiting.popleft()
@@ -261,7 +262,7 @@ class Connection:
             return
         if waiting[0][0] > loop.time():
             loop.call_at(waiting[0][0], self._watch)
-        else:  # this process may have been the one that was late: what has arrived is read first
+        else:  # this process may have been late itself: replies that have arrived are read first
             loop.call_later(_READ_FIRST_S, self._give_up, waiting[0][1])
 
     def _give_up(self, oldest: ReplyWaiter) -> None:
@@ -273,8 +274,8 @@ class Connection:
         self._rest_until = asyncio.get_running_loop().time() + _REST_S
         self._link.drop()
 
-    async def _beat(self) -> None:
-        """Signs of life, for as long as there is a connection; it is opened again when it is lost."""
+    async def _ping_on(self) -> None:
+        """Ping Redis forever, which also opens a lost connection again."""
         while True:
             began = asyncio.get_running_loop().time()
             try:
@@ -283,33 +284,33 @@ class Connection:
                 if began >= self._track_again_at and self._wire is not None:
                     self._track(self._wire)
             except StoreUnavailable:
-                pass  # `heard_s` says so, and the next beat tries again
+                pass  # `heard_s` grows, and the next ping tries again
             await asyncio.sleep(_BEAT_S)
 
 
-class _One:
-    """Hands a reply on in the very moment in which it comes, before those that come after it."""
+class _ReplyCallback:
+    """Receiver that passes its reply on at once, before later replies are read."""
 
     def __init__(self, take: Callable[[Any], None]) -> None:
         self._take: Callable[[Any], None] | None = take
 
     def done(self) -> bool:
-        """Whether nothing more is waited for."""
+        """Return True if no reply is awaited."""
         return self._take is None
 
-    def set_result(self, reply: Any, /) -> None:  # noqa: ANN401  a reply is whatever Redis says
-        """The reply."""
+    def set_result(self, reply: Any, /) -> None:  # noqa: ANN401  a reply has any type
+        """Pass the reply on."""
         take, self._take = self._take, None
         if take is not None:
             take(reply)
 
     def set_exception(self, _error: Exception, /) -> None:
-        """There will be none."""
+        """Stop waiting: there will be no reply."""
         self._take = None
 
 
-class _Noted:
-    """Takes replies that nobody waits for, and tells of the first refusal, or of none."""
+class _RefusalWatch:
+    """Receiver of replies that no caller awaits; it passes on the first refusal, or None."""
 
     def __init__(self, replies: int, note: Callable[[object], None]) -> None:
         self._left = replies
@@ -317,11 +318,11 @@ class _Noted:
         self._refusal: object = None
 
     def done(self) -> bool:
-        """Whether nothing more is waited for."""
+        """Return True if no reply is awaited."""
         return not self._left
 
-    def set_result(self, reply: Any, /) -> None:  # noqa: ANN401  a reply is whatever Redis says
-        """The next reply."""
+    def set_result(self, reply: Any, /) -> None:  # noqa: ANN401  a reply has any type
+        """Take the next reply."""
         self._left -= 1
         if self._refusal is None and isinstance(reply, ResponseError):
             self._refusal = reply
@@ -329,5 +330,5 @@ class _Noted:
             self._note(self._refusal)
 
     def set_exception(self, _error: Exception, /) -> None:
-        """There will be none: the connection is lost, which whoever waits for something is told."""
+        """Stop waiting: the connection is lost, and the callers that wait get the error."""
         self._left = 0

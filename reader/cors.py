@@ -1,7 +1,7 @@
-"""Which other sites' pages may read reports: an allow-list of origins (Fetch standard, CORS protocol).
+"""Allow-list of other origins whose pages may read reports (Fetch standard, CORS protocol).
 
-Without a list no header is added, and browsers keep other sites out. An origin is listed exactly: scheme, host and
-port; there is no wildcard, because answers depend on a cookie.
+Without a list no header is added, and browsers keep other origins out. An entry is scheme, host and port; there is
+no wildcard, because responses depend on a cookie.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _PREFLIGHT_S = 600
 
 
 class Origins:
-    """The allowed origins.
+    """Allowed origins.
 
     Example:
         >>> origins = Origins(["https://app.example"])
@@ -39,13 +39,13 @@ class Origins:
         return bool(self._allowed)
 
     def grant(self, headers: Headers, origin: str) -> Headers:
-        """The headers of an answer to this origin; one field of each name, `Origin` among those of `Vary`."""
+        """Return the headers of a response to this origin: one field of each name, and `Vary` with `Origin`."""
         varied = ", ".join([value for name, value in headers if name == "vary"] + ["Origin"])
         rest = tuple(field for field in headers if field[0] != "vary")
         return (*rest, ("vary", varied), *self.headers(origin))
 
     def headers(self, origin: str) -> Headers:
-        """What an answer to this origin carries besides `Vary: Origin`; nothing for one that is not listed."""
+        """Return the headers of a response to this origin besides `Vary: Origin`; none if it is not listed."""
         if origin not in self._allowed:
             return ()
         return (
@@ -55,7 +55,7 @@ class Origins:
         )
 
     def preflight(self, request: Request, allow: str) -> Headers:
-        """What the answer to OPTIONS carries besides `Allow` and `headers`."""
+        """Return the headers of the response to OPTIONS besides `Allow` and `headers`."""
         if request.header("origin") not in self._allowed:
             return ()
         return (

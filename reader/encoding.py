@@ -1,7 +1,8 @@
-"""Which of the stored forms of a document goes out: content negotiation by RFC 9110, 12.5.3.
+"""Content negotiation (RFC 9110, 12.5.3): the stored variant of a document that suits a client.
 
-Documents are compressed once, when they are computed: zstd (which every current browser takes over TLS) and gzip.
-The better one that the client takes with the highest weight is sent; the plain one to whoever takes neither.
+Documents are compressed once, when they are computed: zstd (which every current browser accepts over TLS) and
+gzip. The client gets the variant with its highest weight, zstd before gzip, or the plain document if it accepts
+neither.
 
 >>> choose("gzip, br, zstd"), choose("gzip;q=1, zstd;q=0.5"), choose("br"), choose("")
 ('zstd', 'gzip', '', '')
@@ -18,7 +19,7 @@ import re
 from reader.memo import memo
 
 STORED = ("zstd", "gzip")
-"""The stored variants, the preferred one first."""
+"""Stored variants, in order of preference."""
 PLAIN = ""
 
 _WEIGHT = re.compile(r"q=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)", re.ASCII)
@@ -26,7 +27,7 @@ _WEIGHT = re.compile(r"q=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)", re.ASCII)
 
 @memo(1 << 20)
 def choose(accept_encoding: str) -> str:
-    """The stored variant for a client, or ``PLAIN``."""
+    """Return the stored variant for a client, or ``PLAIN``."""
     weights = _weights(accept_encoding)
     offered = [(weights.get(name, weights.get("*", 0.0)), name) for name in STORED]
     best = max(weight for weight, _ in offered)
@@ -37,21 +38,21 @@ def choose(accept_encoding: str) -> str:
 
 @memo(1 << 20)
 def takes_plain(accept_encoding: str) -> bool:
-    """Whether the client would take the document uncompressed: unless it says that it would not."""
+    """Return True if the client accepts the document uncompressed; it does unless it excludes that."""
     weights = _weights(accept_encoding)
     return weights.get("identity", weights.get("*", 1.0)) > 0
 
 
 @memo(1 << 20)
 def takes_json(accept: str) -> bool:
-    """Whether the client would take JSON (RFC 9110, 12.5.1)."""
+    """Return True if the client accepts JSON (RFC 9110, 12.5.1)."""
     weights = _weights(accept)
     ranges = ("application/json", "application/*", "*/*")
     return not weights or next((weights[one] for one in ranges if one in weights), 0.0) > 0
 
 
 def _weights(header: str) -> dict[str, float]:
-    """Names and weights; a weight that cannot be read counts as 1, of a name given twice the first counts."""
+    """Return names and weights. An unreadable weight counts as 1; of a name given twice the first counts."""
     weights: dict[str, float] = {}
     for part in header.lower().split(","):
         name, *parameters = [piece.strip() for piece in part.split(";")]

@@ -1,10 +1,11 @@
-"""The route of hints: who may follow a report, and what a stream says while that cannot be found out.
+"""The route of hints: admission to a stream, also while Redis is unreachable.
 
-    200   a stream: hints; while Redis is away, a comment each second until it is back; or that there is no room
+    200   a stream: hints; while Redis is unreachable, a comment each second until it is back; or a note that there
+          are too many streams
     401   no session
-    404   no such report, or not for this session
+    404   no such report, or the session may not read it
 
-A browser does not come back after the last two.
+A browser does not reconnect after 401 or 404.
 """
 
 from __future__ import annotations
@@ -27,19 +28,19 @@ from sessions import SessionsUnavailable
 
 UNAVAILABLE = (StoreUnavailable, SessionsUnavailable)
 WAITING_LIMIT = 200
-"""Streams that wait for Redis: nobody knows yet who they are."""
+"""Largest number of streams that wait for Redis, whose sessions are not known yet."""
 _LOOK_AGAIN_S = 1.0
-_AWAY = "retry: 2000\n: Redis does not answer; hints go on when it does\n\n"
-_STILL_AWAY = ": Redis does not answer yet\n\n"
+_AWAY = "retry: 2000\n: Redis does not reply; hints start when it does\n\n"
+_STILL_AWAY = ": Redis does not reply yet\n\n"
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """The right to follow a report.
+    """Permission to follow a report.
 
     Attributes:
-        asker: tells one session from others; empty where none is needed.
+        asker: name of the session; empty if no session is needed.
     """
 
     report: str
@@ -47,10 +48,10 @@ class Admission:
 
 
 class Events:
-    """Admits followers, and holds those whom it cannot judge yet.
+    """Admission to streams of hints.
 
     Args:
-        guard: knows who may see what; None lets everybody follow everything.
+        guard: reads sessions; None lets any client follow any report.
     """
 
     def __init__(self, store: StoredReports, guard: Guard | None, hints: Hints) -> None:
@@ -60,13 +61,13 @@ class Events:
         self._waiting = 0
 
     async def admit(self, request: Request, *, counts: bool = True) -> Admission | Response:
-        """Judge who wants to follow: their admission, or a refusal.
+        """Return the admission of a client that wants to follow a report, or a refusal.
 
         Args:
-            counts: whether that is a use of the session, which slides its idle limit.
+            counts: True if this is a use of the session, which extends its idle limit.
 
         Raises:
-            StoreUnavailable, SessionsUnavailable: nobody can tell now.
+            StoreUnavailable, SessionsUnavailable: Redis did not reply, or not in the sessions' format.
         """
         asker = await find_asker(self._guard, request, counts=counts) if self._guard else None
         if self._guard and asker is None:
@@ -79,13 +80,13 @@ class Events:
         return Admission(names[0], asker.name if asker else "")
 
     def outcome(self, admission: Admission | None) -> str:
-        """The counter of a stream that begins now."""
+        """Return the counter's name for a stream that starts now."""
         if admission is None:
             return problem.REDIS_UNREACHABLE.name.replace("-", "_")
         return "hints" if self._hints.has_room(admission.asker) else "too_many_streams"
 
     async def run(self, request: Request, admission: Admission | None, stream: EventStream) -> None:
-        """Send hints; without an admission, once Redis has said that they may be sent."""
+        """Send hints; without an admission, wait until Redis is back and admits the client."""
         begin = ""
         with suppress(OSError):  # the client has gone
             if admission is None:
@@ -98,14 +99,14 @@ class Events:
                 await stream.send_str(NO_ROOM)
 
     async def _is_still_admitted(self, request: Request) -> bool:
-        """Whether session and report are still there; while nobody can tell, they count as they were."""
+        """Return True if session and report still exist; while Redis is unreachable the admission stands."""
         try:
             return isinstance(await self.admit(request, counts=False), Admission)
         except UNAVAILABLE:
             return True
 
     async def _wait(self, request: Request, stream: EventStream) -> Admission | None:
-        """The admission once Redis is back; None when there is none, so that the stream ends."""
+        """Wait for Redis and return the admission, or None if there is none, so that the stream ends."""
         if self._waiting >= WAITING_LIMIT:
             await stream.send_str(NO_ROOM)
             return None

@@ -1,16 +1,16 @@
-"""Whether a report is true enough to be served, and the headers that say how true it is.
+"""Freshness of a report: the verdict on its age, and the headers that state it.
 
-    fresh             age <= soft, and time has not overtaken it
-    stale             past that, within the hard limit: served, and labelled
-    too stale         past the hard limit, or past valid_until and a minute's grace: refused, unless the client
-                      said `max-stale`
-    not fresh enough  good enough for us, not for this client's own bounds
+    fresh             age <= soft, and before valid_until
+    stale             later, within the hard limit: served with a label
+    too stale         past the hard limit, or more than a minute past valid_until: refused, unless the client
+                      sends `max-stale`
+    not fresh enough  within the report's limits, but not within this client's bounds
 
 Age is counted from `verified_us`, the last moment at which the data was known to be true, not from its
-computation: what was computed three hours ago and proved unchanged a second ago is a second old. What clocks leave
-in doubt (clock.py) is stale at best.
+computation: a report that was computed three hours ago and proved unchanged a second ago is a second old. If
+clocks are in doubt (clock.py), the report is stale at best.
 
-All of it is pure: the clock is an argument.
+All functions are pure: the clock is an argument.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ from reader.message import Headers
 from reader.snapshot import Head, Meta, moment
 
 GRACE = timedelta(seconds=60)
-"""How long past `valid_until` the old answer may still be served, as stale, while a new one is computed."""
+"""Time past `valid_until` in which the old data may still be served, as stale, while new data is computed."""
 
 SECOND_US = 1_000_000
 
 _IN_DOUBT = "; detail=clocks-apart"
 _STANDINGS = 64
-_SAID = 1024
-"""Headers that a standing keeps: those of documents read within one second."""
+_RENDERED = 1024
+"""Largest number of headers that a standing caches: those of documents read within one second."""
 
 
 class FreshnessVerdict(Enum):
-    """What may be done with a snapshot; the value is the counter it belongs to."""
+    """Verdict on the age of a snapshot; the value is the name of its counter."""
 
     FRESH = "fresh"
     STALE = "stale"
@@ -51,10 +51,10 @@ class FreshnessVerdict(Enum):
 
 @dataclass(slots=True, kw_only=True)
 class Freshness:
-    """A verdict and the times behind it, in microseconds. Negative: that long ago.
+    """A verdict and the times behind it, in microseconds; a negative time is in the past.
 
     Attributes:
-        doubt: whose clock keeps it from being fresh; empty: none.
+        doubt: the clock for which the report is not called fresh; empty if there is none.
     """
 
     verdict: FreshnessVerdict
@@ -65,18 +65,18 @@ class Freshness:
 
 
 def judge(meta: Meta, now_us: int, bounds: CacheBounds, doubt: str = "") -> Freshness:
-    """How fresh the report is at `now_us`, for a client with these bounds.
+    """Return the freshness of a report at `now_us`, for a client with these bounds.
 
-    A `verified_us` ahead of that counts as now: no age is ever negative.
+    A `verified_us` after `now_us` counts as now: an age is never negative.
 
     Args:
-        now_us: by the database's clock.
-        doubt: whose clock keeps it from being fresh; empty: none.
+        now_us: instant of the database's clock.
+        doubt: the clock for which the report is not called fresh; empty if there is none.
     """
     age = max(0, now_us - meta.verified_us)
     fresh_for, usable_for = meta.soft_ms * 1000 - age, meta.hard_ms * 1000 - age
     if meta.valid_until_us is not None:
-        valid_for = meta.valid_until_us - 1 - now_us  # at that very moment it is no longer valid
+        valid_for = meta.valid_until_us - 1 - now_us  # at that instant it is not valid any more
         fresh_for = min(fresh_for, valid_for)
         usable_for = min(usable_for, valid_for + GRACE // timedelta(microseconds=1))
     if doubt:
@@ -102,9 +102,9 @@ def _misses(age_us: int, fresh_for_us: int, bounds: CacheBounds) -> bool:
 
 @dataclass(slots=True)
 class Standing:
-    """How a report stands for clients without bounds, and the headers that say so.
+    """Freshness of a report for clients without bounds, with the headers that state it.
 
-    The same from `since_us` until just before `until_us`, because all that is said is in whole seconds.
+    It is the same from `since_us` until just before `until_us`, because headers have whole seconds.
     """
 
     meta: Meta
@@ -112,21 +112,21 @@ class Standing:
     headers: Headers
     since_us: int
     until_us: int
-    said: dict[tuple[str, int, str], Headers] = field(default_factory=dict)
-    """Headers of its documents, by ETag, last change and encoding; equal data may have changed at other times."""
+    rendered: dict[tuple[str, int, str], Headers] = field(default_factory=dict)
+    """Headers of documents by ETag, last change and encoding; equal data may have changed at other times."""
 
-    def keep(self, name: tuple[str, int, str], said: Headers) -> None:
-        """Keep a document's headers; when there are too many, begin anew."""
-        if len(self.said) >= _SAID:
-            self.said.clear()
-        self.said[name] = said
+    def keep(self, name: tuple[str, int, str], headers: Headers) -> None:
+        """Cache a document's headers; clear the cache first if it is full."""
+        if len(self.rendered) >= _RENDERED:
+            self.rendered.clear()
+        self.rendered[name] = headers
 
 
 class Standings:
-    """How reports stand, found once a second for each and not once a request.
+    """Cache of standings: each is computed once a second and not once a request.
 
     Args:
-        doubt: whose clock keeps a report from being fresh at an instant; empty: none.
+        doubt: returns the clock for which a report is not called fresh at an instant; empty if there is none.
 
     Example:
         >>> meta = Meta(gen=1, verified_us=0, valid_until_us=None, soft_ms=1, hard_ms=2, cost_ms=1)
@@ -140,8 +140,8 @@ class Standings:
         self._doubt = doubt
 
     def at(self, meta: Meta, now_us: int) -> Standing:
-        """How this report stands; `now_us` is by the database's clock."""
-        found = self._found.get(id(meta))  # kept with it, so that no other can have its id
+        """Return the standing of a report; `now_us` is an instant of the database's clock."""
+        found = self._found.get(id(meta))  # the standing holds `meta`, so that no other object can have its id
         if found is None or not found.since_us <= now_us < found.until_us:
             if len(self._found) >= _STANDINGS:
                 self._found.clear()
@@ -150,7 +150,7 @@ class Standings:
 
 
 def stand(meta: Meta, now_us: int, doubt: str = "") -> Standing:
-    """How the report stands at `now_us`, and for how long that is so."""
+    """Return the standing of a report at `now_us`, with the time until which it holds."""
     found = judge(meta, now_us, NO_BOUNDS, doubt)
     steady_for = min(
         SECOND_US - found.age_us % SECOND_US,
@@ -161,24 +161,24 @@ def stand(meta: Meta, now_us: int, doubt: str = "") -> Standing:
 
 
 def headers_of(freshness: Freshness, meta: Meta, head: Head) -> Headers:
-    """The headers that let a client, a cache and a person judge the age of a served document."""
+    """Return the headers that state the identity and the age of a document."""
     return of_document(head.etag, head.as_of_us, is_dated(head, meta)) + of_report(freshness, meta)
 
 
 def is_dated(head: Head, meta: Meta) -> bool:
-    """Whether the second in which the data last changed is over, so that no other version can have its date."""
+    """Return True if the second of the data's last change is over, so that no other version can have its date."""
     return meta.verified_us // SECOND_US > head.as_of_us // SECOND_US
 
 
 @lru_cache(maxsize=16_384)
-def of_document(etag: str, as_of_us: int, dated: bool) -> Headers:  # noqa: FBT001  cached by place
-    """What tells this document from its other versions."""
+def of_document(etag: str, as_of_us: int, dated: bool) -> Headers:  # noqa: FBT001  cached by position
+    """Return the headers that identify this version of a document."""
     tag = ("etag", f'W/"{etag}"')
     return (tag, ("last-modified", http_date(as_of_us))) if dated else (tag,)
 
 
 def http_date(microseconds: int) -> str:
-    """A moment as HTTP writes it (RFC 9110, 5.6.7).
+    """Return an instant as an HTTP date (RFC 9110, 5.6.7).
 
     >>> http_date(1_800_000_000_123_456)
     'Fri, 15 Jan 2027 08:00:00 GMT'
@@ -187,7 +187,7 @@ def http_date(microseconds: int) -> str:
 
 
 def of_report(freshness: Freshness, meta: Meta) -> Headers:
-    """What is the same for all documents of a report, for a second."""
+    """Return the headers that all documents of a report share for a second."""
     age_s, fresh_for_s = freshness.age_us // SECOND_US, freshness.fresh_for_us // SECOND_US
     return (
         ("as-of", as_of(meta.verified_us)),
@@ -200,11 +200,11 @@ def of_report(freshness: Freshness, meta: Meta) -> Headers:
 
 
 def cache_control(freshness: Freshness) -> str:
-    """How long the client's own cache may use this answer; stale, never past the hard limit.
+    """Return Cache-Control: how long the client's cache may use the response, stale never past the hard limit.
 
-    A cache counts from the answer's birth, of which it learns by the Age header (RFC 9111, 4.2.3); so every
-    number here is an age to be reached, not a time from now. With soft 30 s and hard 300 s the directives
-    are the same whatever the age: max-age=30, stale-while-revalidate=270.
+    A cache counts from the origin of the response, which it computes from the Age header (RFC 9111, 4.2.3). So
+    each number here is an age, not a time from now. With soft 30 s and hard 300 s the directives
+    are the same at any age: max-age=30, stale-while-revalidate=270.
     """
     age_s, fresh_for_s = freshness.age_us // SECOND_US, freshness.fresh_for_us // SECOND_US
     usable_for_s = freshness.usable_for_us // SECOND_US
@@ -216,7 +216,7 @@ def cache_control(freshness: Freshness) -> str:
 
 
 def as_of(microseconds: int) -> str:
-    """A moment in RFC 3339, UTC, to the millisecond.
+    """Return an instant as RFC 3339 text, in UTC and milliseconds.
 
     >>> as_of(1_800_000_000_123_456)
     '2027-01-15T08:00:00.123Z'
@@ -225,12 +225,12 @@ def as_of(microseconds: int) -> str:
 
 
 def retry_after_s(meta: Meta) -> int:
-    """Seconds after which a refresh may well have happened: the time one takes and a second to be noticed."""
+    """Return the seconds after which a refresh has probably ended: its duration and a second to be noticed."""
     return max(1, min(60, ceil(meta.cost_ms / 1000) + 1))
 
 
 def matches(if_none_match: str, etag: str) -> bool:
-    """Whether the client holds this document: `*`, or any listed tag, compared weakly (RFC 9110, 13.1.2).
+    """Return True if the client has this document: `*`, or any listed tag, compared weakly (RFC 9110, 13.1.2).
 
     >>> matches('"a", W/"b"', "b"), matches("*", "b"), matches('"c"', "b")
     (True, True, False)

@@ -1,12 +1,12 @@
-"""What the asker may see: the roots of the session behind a token.
+"""Sessions in Redis: the roots of the session of a token.
 
-Sessions are looked at by plain reads (`sessions.quick_load`), because a reader's user may write none: a token that
-is met for the first time takes two round trips; from then on the look leaves in one write with that at the report.
-The only write is that of a use, once a minute: a longer time to live.
+The guard only reads sessions (`sessions.quick_load`), because the reader's Redis user may not write them. A new
+token takes two round trips; after that its lookup leaves in one write with the lookup of the report. The only
+write notes a use, once a minute: it extends the time to live.
 
-Where a copy is kept, a session in it is believed while it is provably current, and `MEMORY_S` longer when Redis
-is away: a log-out made in that minute, which nobody could have told us of, takes effect when it is over. Of a
-session that Redis has told to have changed, nothing is remembered: it may have ended, or may see less.
+With a cache, a cached session is used while it is provably current, and `MEMORY_S` longer while Redis is
+unreachable: a log-out in that minute, of which the reader cannot know, takes effect at its end. A session that
+Redis reported as changed is not remembered: it may have ended, or may have fewer rights.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ from sessions.quick_load import QuickLoad, Record, first_look, is_due, is_over, 
 from sessions.token import SessionPlace, place_of
 
 MEMORY_S = 60.0
-"""How long after its last proof a remembered session opens remembered reports."""
+"""Time after its last proof in which a remembered session may read remembered reports."""
 _KNOWN_BYTES = 64 << 20
-"""Of the tokens whose user is remembered: about 50,000 of them."""
+"""Limit of known tokens: about 50,000 of them."""
 _KNOWN_OVERHEAD = 600
-"""Bytes of a known token's objects beside their texts."""
+"""Bytes of a known token's objects beside its texts."""
 
 
 @dataclass(slots=True)
 class KnownToken:
-    """A token that was met before: where its session lies, and how to look at it.
+    """A token that was used before: the keys of its session and the commands that read it.
 
     Attributes:
-        commands: the look itself, packed: two replies.
-        slid_ms: when this process last told of a use.
+        commands: the packed commands; they have two replies.
+        slid_ms: instant at which this process last noted a use in Redis.
     """
 
     place: SessionPlace
@@ -53,7 +53,7 @@ class KnownToken:
 
 @dataclass(frozen=True, slots=True)
 class SessionQuery:
-    """A session that was asked for; for `Guard.roots`."""
+    """Commands under way for a session, to be finished by `Guard.roots`."""
 
     place: SessionPlace
     known: KnownToken | None
@@ -62,10 +62,10 @@ class SessionQuery:
 
 
 class Guard:
-    """Knows who may see what, by the sessions in Redis.
+    """Reader of sessions in Redis.
 
     Args:
-        copy: sessions kept in this process, if any are.
+        copy: cache of sessions in this process, or None.
     """
 
     def __init__(self, connection: Connection, copy: ReplyCache | None = None) -> None:
@@ -74,7 +74,7 @@ class Guard:
         self._glances = RecentNotes[str, KnownToken](limit=_KNOWN_BYTES, weigh=weigh_known)
 
     def current(self, token: str) -> AbstractSet[int] | None:
-        """The roots of a session that needs no asking, as far as the connection is proven."""
+        """Return the roots of a cached session, or None; they are current if the connection is proven."""
         known = self._glances.get(token)
         if known is None or self._copy is None:
             return None
@@ -86,7 +86,7 @@ class Guard:
         return None if data is None or is_due(record, known.slid_ms, now_ms()) else read_roots(data)
 
     def remembered(self, token: str) -> AbstractSet[int] | None:
-        """The roots of a session that was good a moment ago; for when Redis is away."""
+        """Return the roots of a session as last read, or None; for use while Redis is unreachable."""
         known = self._glances.get(token)
         if known is None or self._copy is None or self._connection.heard_s > MEMORY_S:
             return None
@@ -98,12 +98,12 @@ class Guard:
         return None if data is None else read_roots(data)
 
     def known(self, token: str) -> KnownToken | None:
-        """How to look at a session, with `read` for the replies; None when that does not do."""
+        """Return the token's commands, whose replies `read` takes, or None if the token is not known."""
         return self._glances.get(token)
 
     @property
     def generation(self) -> int:
-        """The copy's; to be noted before a look."""
+        """Generation of the cache; callers note it before a lookup."""
         return self._copy.generation if self._copy else 0
 
     def read(
@@ -115,13 +115,14 @@ class Guard:
         *,
         counts: bool = True,
     ) -> AbstractSet[int] | None:
-        """The roots of a session that was looked at; None when it is not there: see what became of it.
+        """Return the roots of a session from its replies, or None if it is not there; `roots` then finds out why.
 
         Args:
-            counts: whether that is a use of the session, which slides its idle limit.
+            asked_at: `generation` before the commands were sent.
+            counts: True if this is a use of the session, which extends its idle limit.
 
         Raises:
-            SessionsUnavailable: what is stored is not in the sessions' format.
+            SessionsUnavailable: the stored record is not in the sessions' format.
         """
         data = living(record, epoch)
         if data is None:
@@ -136,10 +137,10 @@ class Guard:
         return read_roots(data)
 
     async def ask(self, token: str) -> SessionQuery | None:
-        """Send for a session; None for a text that is no token.
+        """Send the commands that read a session; return None if the text is not a token.
 
         Raises:
-            StoreUnavailable: there is no connection.
+            StoreUnavailable: Redis cannot be reached.
         """
         send = self._connection.send
         if known := self._glances.get(token):
@@ -150,13 +151,13 @@ class Guard:
         return None if found is None else SessionQuery(found, None, (await send(*first_look(found)),))
 
     async def roots(self, token: str, asked: SessionQuery, *, counts: bool = True) -> AbstractSet[int] | None:
-        """The roots of the session, None when it has ended.
+        """Return the roots of the session, or None if it has ended.
 
         Args:
             counts: as in `read`.
 
         Raises:
-            StoreUnavailable, SessionsUnavailable: Redis did not say, or not in the sessions' format.
+            StoreUnavailable, SessionsUnavailable: Redis did not reply, or not in the sessions' format.
         """
         ask, replies = self._connection.ask, [await self._connection.reply(one) for one in asked.replies]
         if asked.known is None:
@@ -173,50 +174,50 @@ class Guard:
         reply: Record,
         counts: bool,  # noqa: FBT001  passed on
     ) -> AbstractSet[int] | None:
-        """See what there is behind a token, and note how to look at it from now on."""
+        """Return the roots of a token's session, and keep the commands that read it from now on."""
         found = await read(self._connection.ask, place, reply)
         if found is None:
             self._glances.drop(token)
             return None
         glance = QuickLoad.at(found.place, found.user)
         known = KnownToken(found.place, glance, pack(glance.record) + pack(glance.epoch))
-        if found.place == place:  # else it has a new token, and this one goes on for a moment only
+        if found.place == place:  # a replaced token works only a moment longer
             self._glances.note(token, known)
         if counts:
             self._use(known, found.record)
         return read_roots(found.record[-1] or b"")
 
     def _forget(self, known: KnownToken) -> None:
-        """Remember nothing of a session that has ended."""
+        """Drop a session that has ended from the cache."""
         if self._copy is not None:
             self._copy.forget(known.place.session_key)
             self._copy.forget(known.glance.epoch[1])
 
     def _use(self, known: KnownToken, record: Record) -> None:
-        """Count a use of the session, if that is due; nobody waits for it."""
+        """Note a use of the session in Redis if one is due, without waiting."""
         now = now_ms()
         if is_due(record, known.slid_ms, now):
             known.slid_ms = now
-            self._connection.tell("a use of a session", *known.glance.slide(record))
+            self._connection.send_unawaited("a use of a session", *known.glance.slide(record))
 
 
 def weigh_known(token: str, known: KnownToken) -> int:
-    """Bytes of a known token: its texts stand in it as they are and packed."""
+    """Return the bytes of a known token, which holds its texts plain and packed."""
     return len(token) + 2 * len(known.commands) + _KNOWN_OVERHEAD
 
 
 @memo(8 << 20)
 def read_roots(data: bytes) -> AbstractSet[int]:
-    """The roots in a session's data. Raises SessionsUnavailable for what is not the sessions' format."""
+    """Return the roots in a session's data. Raises SessionsUnavailable if it is not in the sessions' format."""
     try:
         content = orjson.loads(data)
     except ValueError as error:
-        raise SessionsUnavailable(f"a session's data is not JSON: {error}") from error
+        raise SessionsUnavailable(f"data: the stored session is not JSON ({error})") from error
     if not isinstance(content, dict):
-        raise SessionsUnavailable("a session's data is not a JSON object")
+        raise SessionsUnavailable("data: the stored session is not a JSON object")
     return roots_of(content)
 
 
 def now_ms() -> int:
-    """This machine's clock."""
+    """Return milliseconds since 1970 by this machine's clock."""
     return time_ns() // 1_000_000

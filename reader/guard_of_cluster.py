@@ -1,7 +1,8 @@
-"""What the asker may see, where sessions lie in many slots of a cluster, and so on more than one server.
+"""Sessions on a cluster: they lie in many slots, and so on more than one server.
 
-The look at a session cannot leave with the look at the report then; links of its own find the server of each
-session. No copy is kept: whom to believe while which server is away is more than it is worth.
+So the lookup of a session cannot leave in one write with the lookup of the report; separate links find the
+server of each session. Sessions are not cached: rules for each server that may be unreachable would cost more
+than a cache gains.
 """
 
 from __future__ import annotations
@@ -23,16 +24,16 @@ from sessions.quick_load import LiveRecord, QuickLoad, first_look, is_due, read
 from sessions.token import SessionPlace, place_of
 
 _SLID_BYTES = 16 << 20
-"""Of the sessions whose last reported use is remembered."""
+"""Limit of the sessions whose last noted use is remembered."""
 
 log = logging.getLogger(__name__)
 
 
 class ClusterGuard(Guard):
-    """Knows who may see what, by the sessions on a cluster.
+    """Reader of sessions on a cluster.
 
     Raises:
-        ValueError: not the address of a cluster.
+        ValueError: url: not the address of a cluster.
     """
 
     def __init__(self, url: str, *, deadline: timedelta) -> None:
@@ -42,31 +43,31 @@ class ClusterGuard(Guard):
         self._sliding: set[asyncio.Task[None]] = set()
 
     def current(self, token: str) -> None:
-        """Nothing is kept."""
+        """Return None: sessions are not cached."""
 
     def remembered(self, token: str) -> None:
-        """Nothing is kept."""
+        """Return None: sessions are not cached."""
 
     def known(self, token: str) -> None:
-        """The look at a session goes elsewhere than the look at a report."""
+        """Return None: the session is not on the connection of the reports."""
 
     async def ask(self, token: str) -> SessionQuery | None:
-        """Send for a session; None for a text that is no token."""
+        """Send the commands that read a session; return None if the text is not a token."""
         place = place_of(token)
         if place is None:
             return None
         loading = asyncio.ensure_future(self._load(place))
-        loading.add_done_callback(_look_at)
+        loading.add_done_callback(_retrieve_error)
         return SessionQuery(place, None, (loading,))
 
     async def roots(self, token: str, asked: SessionQuery, *, counts: bool = True) -> AbstractSet[int] | None:
-        """The roots of the session, None when it has ended.
+        """Return the roots of the session, or None if it has ended.
 
         Args:
-            counts: whether that is a use of the session, which slides its idle limit.
+            counts: True if this is a use of the session, which extends its idle limit.
 
         Raises:
-            SessionsUnavailable: Redis did not say, or not in the sessions' format.
+            SessionsUnavailable: Redis did not reply, or not in the sessions' format.
         """
         del token
         found: LiveRecord | None = await asked.replies[0]
@@ -87,10 +88,10 @@ class ClusterGuard(Guard):
             async with self._links.within(self._deadline, tag):
                 return await read(send, place, await send(*first_look(place)))
         except (RedisError, OSError) as error:  # a timeout is an OSError
-            raise SessionsUnavailable(f"Redis did not serve the sessions: {error}") from error
+            raise SessionsUnavailable(f"Redis: cannot read sessions ({error})") from error
 
     def _note_use(self, found: LiveRecord) -> None:
-        """Count a use of the session, if that is due; nobody waits for it."""
+        """Note a use of the session in Redis if one is due, without waiting."""
         now, digest = now_ms(), found.place.digest
         if not is_due(found.record, self._slid.get(digest, 0), now):
             return
@@ -108,10 +109,10 @@ class ClusterGuard(Guard):
                     if isinstance(reply, ResponseError):
                         raise reply
         except (RedisError, OSError) as error:
-            log.warning("Redis does not take note of a use of a session: %s", error)
+            log.warning("Redis refused a use of a session: %s", error)
 
 
-def _look_at(loaded: asyncio.Future[LiveRecord | None]) -> None:
-    """Whoever still waits is told; a request that ended before is not to be reported as a fault."""
+def _retrieve_error(loaded: asyncio.Future[LiveRecord | None]) -> None:
+    """Retrieve the error, so that asyncio does not log it if the request has ended before."""
     if not loaded.cancelled():
         loaded.exception()

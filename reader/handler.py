@@ -1,17 +1,16 @@
-"""The routes: from a request to an answer.
+"""Routes: from a request to a response.
 
-    GET, HEAD  /v1/reports/{report}/{scope}   one node's document (report.py); ?at=2026-11-20 as a day was closed
+    GET, HEAD  /v1/reports/{report}/{scope}   one node's document (report.py); ?at=2026-11-20 for a closed day
     GET        /v1/events?report={report}     hints that it has changed (hints.py)
-    GET, HEAD  /openapi.json                  what can be asked
+    GET, HEAD  /openapi.json                  description of the routes
     GET, HEAD  /healthz                       the process runs
-    GET, HEAD  /readyz                        and Redis answers
+    GET, HEAD  /readyz                        Redis replies
     GET, HEAD  /metrics                       counters
-    OPTIONS    any of them, or *              what is allowed
+    OPTIONS    any of them, or *              the allowed methods
 
-No server is imported here: a request is a value, and where its answer goes an `Exchange` by shape alone. Most
-requests are answered without a task of their own: at once, when the copy holds what it takes, or else when the
-replies of Redis come in. No request is answered with a stack trace; a fault of ours is logged and answered with
-500.
+No server is imported here: a request is a value, and an `Exchange` (a protocol) takes its response. Most requests
+need no task: they are served at once from the cache, or when Redis's replies arrive. A response never contains a
+stack trace; an error of the reader is logged and gets 500.
 """
 
 from __future__ import annotations
@@ -59,42 +58,42 @@ _STREAM: Headers = (
     ("content-type", "text/event-stream"),
     ("cache-control", "no-store"),
     ("x-content-type-options", "nosniff"),
-    ("x-accel-buffering", "no"),  # nginx would hold hints back until it has a buffer full of them
+    ("x-accel-buffering", "no"),  # nginx would buffer hints
 )
 
 log = logging.getLogger(__name__)
 
 
 class EndingStream(EventStream, Protocol):
-    """An answer that is sent in parts."""
+    """A response that is sent in parts."""
 
     def when_gone(self, call: Callable[[], object]) -> None:
-        """Call this once the client has gone."""
+        """Call this function when the client has closed the connection."""
 
     def end(self) -> None:
-        """That was all."""
+        """End the response."""
 
 
 class Exchange(Protocol):
-    """One request, and where its answer goes."""
+    """One request and the way to respond to it."""
 
     @property
     def request(self) -> Request:
-        """What was asked."""
+        """The request."""
 
     def respond(self, answer: Response) -> None:
-        """Answer it."""
+        """Send the response."""
 
     def respond_in_parts(self, status: int, headers: Headers) -> EndingStream:
-        """Begin an answer that is sent in parts."""
+        """Send the head of a response that is sent in parts."""
 
 
 class Reader:
-    """The whole reader but its socket.
+    """The reader without its sockets.
 
     Args:
-        guard: knows who may see what; None lets everybody read everything.
-        hosts: the names to answer to; None for any. Probes of whoever watches over this process come by any.
+        guard: reads sessions; None lets any client read any report.
+        hosts: accepted host names; None for any. Health probes may use any name.
     """
 
     def __init__(
@@ -118,7 +117,7 @@ class Reader:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def serve(self, exchange: Exchange) -> None:
-        """Answer a request: now, when Redis has replied, or from a task of its own. Never raises."""
+        """Respond to a request: now, when Redis has replied, or from a task. Never raises."""
         request = exchange.request
         if request.path == EVENTS and request.method == "GET":
             self._run(self._follow(exchange))
@@ -128,7 +127,7 @@ class Reader:
             if isinstance(found, ReportRequest):
                 request.found = found
                 seen = self._reports.looks.recall(found)
-                if seen is None and self._reports.looks.begin(found, partial(self._told, found, exchange)):
+                if seen is None and self._reports.looks.begin(found, partial(self._conclude, found, exchange)):
                     return
                 answer = self._reports.conclude(found, seen) if seen else None
             else:
@@ -137,8 +136,8 @@ class Reader:
             answer = _fault(error)
         self._finish(exchange, answer)
 
-    def _told(self, question: ReportRequest, exchange: Exchange, look: Lookup) -> None:
-        """Redis has replied, or will not. Never raises: nobody above could do anything about it."""
+    def _conclude(self, question: ReportRequest, exchange: Exchange, look: Lookup) -> None:
+        """Respond after the last reply of Redis, or without any. Never raises: no caller could handle it."""
         try:
             seen = self._reports.looks.read(look)
             answer = self._reports.conclude(question, seen) if seen else None
@@ -147,7 +146,7 @@ class Reader:
         self._finish(exchange, answer)
 
     def _finish(self, exchange: Exchange, answer: Response | None) -> None:
-        """Send the answer; without one, start over in a task that can wait."""
+        """Send the response; without one, start again in a task that can wait."""
         if answer is None:
             self._run(self._serve_waiting(exchange))
             return
@@ -161,11 +160,11 @@ class Reader:
 
     def _run(self, serving: Coroutine[None, None, None]) -> None:
         task = asyncio.get_running_loop().create_task(serving)
-        self._tasks.add(task)  # the loop alone would not keep it
+        self._tasks.add(task)  # the event loop holds only a weak reference
         task.add_done_callback(self._tasks.discard)
 
     async def answer(self, request: Request) -> Response:
-        """The answer to any request but one for hints. Never raises."""
+        """Return the response to any request except one for hints. Never raises."""
         try:
             found = self._route(request)
             if isinstance(found, ReportRequest):
@@ -182,7 +181,7 @@ class Reader:
         return answer
 
     def _route(self, request: Request) -> ReportRequest | Response | None:
-        """The question for a report, the answer to what is none, or None for a page that takes waiting."""
+        """Return the request for a report, a response, or None for a page that takes waiting."""
         if self._is_misdirected(request):
             return problem.misdirected()
         named = _named(request.path)
@@ -209,8 +208,10 @@ class Reader:
                 return _text("metrics", self._metrics.text(), "text/plain; version=0.0.4; charset=utf-8")
             case "/readyz":
                 untracked = await self._store.ping()
-                told = [f"without a copy, because CLIENT TRACKING was refused: {untracked}"] if untracked else []
-                return _text("ready", "; ".join(["ready", *told, *self._reports.clock.words()]) + "\n")
+                notes = (
+                    [f"without a copy, because Redis refused CLIENT TRACKING: {untracked}"] if untracked else []
+                )
+                return _text("ready", "; ".join(["ready", *notes, *self._reports.clock.words()]) + "\n")
             case "/openapi.json":
                 return await self._described(request)
             case "/healthz":
@@ -218,7 +219,7 @@ class Reader:
         return _text("hints", "", "text/event-stream") if request.method == "HEAD" else problem.not_found()
 
     async def _described(self, request: Request) -> Response:
-        """The description, for who may read what it names; a session without roots may read nothing."""
+        """Return the OpenAPI description; for a session without roots it names no reports."""
         catalogue = await self._store.catalogue()
         if self._guard is not None:
             asker = await find_asker(self._guard, request)
@@ -231,11 +232,11 @@ class Reader:
     # Hints
 
     def end_streams(self) -> None:
-        """Let all streams of hints end, because the process does."""
+        """End all streams of hints, because the process stops."""
         self._hints.close()
 
     async def _follow(self, exchange: Exchange) -> None:
-        """A stream of hints, or the refusal of one."""
+        """Respond with a stream of hints, or with a refusal."""
         request = exchange.request
         try:
             admission = (
@@ -252,7 +253,7 @@ class Reader:
         headers = self._origins.grant(_STREAM, request.header("origin")) if self._origins else _STREAM
         stream = exchange.respond_in_parts(200, headers)
         if (task := asyncio.current_task()) is not None:
-            stream.when_gone(task.cancel)  # so that its place is free at once
+            stream.when_gone(task.cancel)  # frees its place at once
         try:
             await self._events.run(request, admission, stream)
         finally:
@@ -260,25 +261,27 @@ class Reader:
 
 
 def _fault(error: Exception) -> Response:
-    """The refusal for what went wrong."""
+    """Return the refusal for an error, and log it."""
     if isinstance(error, UNAVAILABLE):
         return problem.unreachable()
     if isinstance(error, SnapshotUnreadable):
         log.error("%s", error)
-        return problem.refuse(problem.UNREADABLE, "The worker and the reader differ in their format.")
-    log.error("a request was not answered as it should be", exc_info=error)
-    return problem.refuse(problem.INTERNAL, "A fault of the reader; its log has the details.")
+        return problem.refuse(
+            problem.UNREADABLE, "The worker and the reader are of different versions; run the same version."
+        )
+    log.error("request: failed by an error of the reader", exc_info=error)
+    return problem.refuse(problem.INTERNAL, "The reader failed; its log has the details.")
 
 
 @memo(4 << 20)
 def _named(path: str) -> tuple[str, int] | None:
-    """Report and scope out of a path."""
+    """Return report and scope of a path, or None if it is not the path of a document."""
     found = _REPORT.fullmatch(path)
     return (found[1], int(found[2])) if found and int(found[2]) <= SCOPE_LIMIT else None
 
 
 def _day(request: Request) -> str | Response:
-    """The closed day that is asked for as `?at=` or by Accept-Datetime (RFC 7089), empty for now."""
+    """Return the closed day of `?at=` or Accept-Datetime (RFC 7089), empty without either, or a refusal."""
     wanted = values_of(request.query, "at")
     if len(wanted) > 1:
         return problem.bad_request(f"at: given {len(wanted)} times; give one day.")
@@ -289,12 +292,12 @@ def _day(request: Request) -> str | Response:
             return parsedate_to_datetime(moment).astimezone(UTC).date().isoformat()
     except (ValueError, OverflowError):
         named = "at" if wanted else "Accept-Datetime"
-        return problem.bad_request(f"{named}: is not a date; write ?at=2026-11-20, or an HTTP date in the header.")
+        return problem.bad_request(f"{named}: not a date; write ?at=2026-11-20, or an HTTP date in the header.")
     return ""
 
 
 def _asks_server(request: Request) -> bool:
-    """`OPTIONS *` asks about the server as a whole (RFC 9110, 9.3.7)."""
+    """Return True for `OPTIONS *`, which refers to the server as a whole (RFC 9110, 9.3.7)."""
     return (request.method, request.path) == ("OPTIONS", "*")
 
 

@@ -7,13 +7,14 @@
     event: back
     data: {"report":"management"}
 
-A hint carries no data and no node, so that it tells nothing to anybody; whoever gets one asks for their document
-again with `If-None-Match`. A hint that was missed does no harm for the same reason: a browser that connects
-anew asks anyway, and one whose stream goes on after an outage is told (`back`) that hints may have been missed.
-A stream ends after ten minutes, so that a log-out is noticed, and the browser comes back.
+A hint contains no data and no node, so it discloses nothing; the browser then requests its document again with
+`If-None-Match`. For the same reason a missed hint is harmless: a browser that reconnects requests its document
+anyway, and a stream that goes on after an outage sends `back`, which says that hints may have been missed. A
+stream ends after ten minutes, so that a log-out takes effect, and the browser reconnects.
 
-A browser that gets anything but 200 when it comes back never comes again (WHATWG HTML, 9.2.3). So what passes by
-itself (no room, Redis away) is said in a stream, which ends or goes on: only who may not follow gets a refusal.
+A browser that reconnects and gets another status than 200 never reconnects again (WHATWG HTML, 9.2.3). So
+temporary conditions (too many streams, Redis unreachable) are stated in a stream, which ends or goes on; only a
+client that may not follow the report gets a refusal.
 """
 
 from __future__ import annotations
@@ -27,49 +28,49 @@ from typing import Protocol
 import orjson
 
 STREAMS_LIMIT = 1000
-"""Streams of one process."""
+"""Largest number of streams of one process."""
 OF_ONE_LIMIT = 20
-"""Streams of one session: a browser opens one for each of its windows."""
+"""Largest number of streams of one session: a browser opens one for each of its windows."""
 LIFE_S = 600.0
 BEAT_S = 15.0
-"""How often a silent stream says that it lives: proxies close what is silent."""
+"""Interval of comments on a silent stream: proxies close a connection without traffic."""
 NO_ROOM = "retry: 30000\n: too many streams are open; come back later\n\n"
 _BACKLOG = 16
-"""Hints that wait for a slow reader; older ones are dropped, as the newest says it all."""
+"""Hints that wait for a slow client; the oldest is dropped, because the newest includes it."""
 _END = ""
 
 
 class EventStream(Protocol):
-    """Where the octets of a long answer go, as RSGI gives it."""
+    """A response that is sent in parts."""
 
     async def send_str(self, data: str) -> None:
-        """Send some; raises an OSError when the client has gone."""
+        """Send one part. Raises OSError if the client has closed the connection."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Follower:
-    """Somebody who listens.
+    """Follower of one report: one stream and its waiting hints.
 
     Attributes:
-        asker: whose stream it is; empty where nobody says who they are.
+        asker: name of the session; empty if no session is needed.
     """
 
     report: str
     asker: str = field(repr=False)
     queue: asyncio.Queue[str] = field(default_factory=lambda: asyncio.Queue(_BACKLOG), repr=False)
 
-    def tell(self, event: str) -> None:
-        """Leave a hint; of too many that wait, the oldest is dropped."""
+    def put(self, event: str) -> None:
+        """Queue an event; drop the oldest if the queue is full."""
         if self.queue.full():
             self.queue.get_nowait()
         self.queue.put_nowait(event)
 
 
 class Hints:
-    """Everybody who listens, by report.
+    """Followers of all reports.
 
     Attributes:
-        closed: whether the process stops; no stream goes on.
+        closed: True if the process stops, so that no stream goes on.
     """
 
     def __init__(self, *, life_s: float = LIFE_S, beat_s: float = BEAT_S) -> None:
@@ -79,13 +80,13 @@ class Hints:
         self.closed = False
 
     def has_room(self, asker: str = "") -> bool:
-        """Whether a further stream is taken, of this asker."""
+        """Return True if one more stream of this session is accepted."""
         if asker and sum(one.asker == asker for one in self._followers) >= OF_ONE_LIMIT:
             return False
         return len(self._followers) < STREAMS_LIMIT
 
-    def tell(self, message: bytes) -> None:
-        """Pass a published change on; what is not one is passed over."""
+    def publish(self, message: bytes) -> None:
+        """Pass a published change on to its followers; ignore a message of another format."""
         with suppress(ValueError, KeyError, TypeError):
             content = orjson.loads(message)
             report, generation = str(content["report"]), int(content["gen"])
@@ -93,18 +94,18 @@ class Hints:
             event = f"id: {generation}\nevent: changed\ndata: {data}\n\n"
             for one in self._followers:
                 if one.report == report:
-                    one.tell(event)
+                    one.put(event)
 
     def resume(self) -> None:
-        """Tell everybody that changes are heard again, and that some may have been missed."""
+        """Send `back` to all followers: the subscription works again, and hints may have been missed."""
         for one in self._followers:
-            one.tell(back(one.report))
+            one.put(back(one.report))
 
     def close(self) -> None:
-        """End all streams; browsers come back to whoever runs then."""
+        """End all streams; browsers reconnect to another reader."""
         self.closed = True
         for one in self._followers:
-            one.tell(_END)
+            one.put(_END)
 
     async def follow(
         self,
@@ -115,11 +116,11 @@ class Hints:
         begin: str = "",
         still: Callable[[], Awaitable[bool]] | None = None,
     ) -> None:
-        """Send hints until the client goes, the stream's life is over, or what it was admitted by is withdrawn.
+        """Send hints until the client disconnects, the stream's life is over, or its admission is withdrawn.
 
         Args:
             begin: the first event.
-            still: whether they may still follow; asked about once between two signs of life.
+            still: returns True while the client may follow; called about once between two comments.
         """
         one = Follower(report, asker)
         self._followers.add(one)
@@ -128,25 +129,25 @@ class Hints:
         try:
             await stream.send_str("retry: 2000\n\n" + begin)
             while not self.closed and (left := ends - now()) > 0:
-                said = await _next(one.queue, min(left, self._beat_s))
+                event = await _next(one.queue, min(left, self._beat_s))
                 if still is not None and now() >= look_at:
                     if not await still():
                         return
                     look_at = now() + self._beat_s
-                await stream.send_str(said)
+                await stream.send_str(event)
         except OSError:
-            pass  # the client has gone
+            pass  # the client has closed the connection
         finally:
             self._followers.discard(one)
 
 
 def back(report: str) -> str:
-    """The event that says that hints may have been missed."""
+    """Return the event that says that hints may have been missed."""
     return f"event: back\ndata: {orjson.dumps({'report': report}).decode()}\n\n"
 
 
 async def _next(queue: asyncio.Queue[str], seconds: float) -> str:
-    """The next hint, or a comment as a sign of life."""
+    """Return the next hint, or a comment after some seconds without one."""
     try:
         async with asyncio.timeout(seconds):
             return await queue.get()

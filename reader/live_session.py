@@ -1,4 +1,4 @@
-"""Whoever asks for a page that is not one node's document: the description, the stream of hints."""
+"""Session of a request for a page that is not a document: the OpenAPI description and the stream of hints."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from sessions.token import place_of
 
 @dataclass(frozen=True, slots=True)
 class LiveSession:
-    """A living session.
+    """A session that has not ended.
 
     Attributes:
-        name: tells it from other sessions; it is no token.
+        name: identifies the session; it is not a token.
     """
 
     name: str = field(repr=False)
@@ -24,13 +24,13 @@ class LiveSession:
 
 
 async def find_asker(guard: Guard, request: Request, *, counts: bool = True) -> LiveSession | None:
-    """Find the session of a request; None when there is none, or when it has ended.
+    """Return the session of a request, or None if there is none or it has ended.
 
     Args:
-        counts: whether that is a use of the session, which slides its idle limit.
+        counts: True if this is a use of the session, which extends its idle limit.
 
     Raises:
-        StoreUnavailable, SessionsUnavailable: Redis did not say, or not in the sessions' format.
+        StoreUnavailable, SessionsUnavailable: Redis did not reply, or not in the sessions' format.
     """
     found = credentials_of(request)
     for token in (found.token, found.cookie) if found else ():

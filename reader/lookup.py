@@ -1,13 +1,13 @@
-"""The look at one report for one asker: their roots and the snapshot, of one moment.
+"""Lookup of one report for one session: the session's roots and the snapshot, of one moment.
 
-    by the copy     where it is proven; without a wait
-    by Redis        both in one write, awaited together
-    by memory       as it last was, when Redis is away
+    copy      from the cache, if it is proven; without waiting
+    redis     both in one write, awaited together
+    memory    the last known state, while Redis is unreachable
 
-A closed day is looked at together with how its node stands today: that decides who may read it.
+A closed day is looked up together with today's standing of its node, which decides who may read it.
 
-A look at a session and a variant that were met before is three plain reads, packed once. Whatever else it may take
-(a session to be loaded, a variant that is not there, a connection to be made) is `look`'s, which waits.
+The lookup of a known token and a known variant is three plain reads, packed once (`begin` and `read`). Every other
+case (a session to load, a variant that is not there, a connection to open) waits in `look`.
 """
 
 from __future__ import annotations
@@ -24,20 +24,21 @@ from reader.snapshot import StoredScope, under
 from reader.store import PendingLookup, StoredReports
 
 _NOBODY: AbstractSet[int] = frozenset()
-"""The roots where nobody needs any."""
+"""The roots used without sessions."""
 
 
 @dataclass(slots=True)
 class ReportRequest:
-    """What is asked for, and as whom.
+    """Request for one document, with its credentials.
 
     Attributes:
-        day: an ISO date: the document as that day was closed; empty for now.
-        token: empty where everybody may read everything.
-        accepted: the client's Accept-Encoding; `encoding` is the stored variant that it takes.
-        plain: whether the client states no conditions of its own.
-        cookie: the token to try when the first opens no session; empty without one.
-        passed_over: whether a Bearer that opens no session gave way to the cookie.
+        day: an ISO date for the document of that closed day; empty for the current one.
+        token: token of the session; empty if no session is needed.
+        key: Redis key of the report.
+        accepted: the client's Accept-Encoding; `encoding` is the stored variant chosen by it.
+        plain: True if the client states no conditions.
+        cookie: the token to try if the first has no session; empty if there is no second.
+        passed_over: True if the Bearer has no session and the cookie replaced it.
     """
 
     request: Request
@@ -53,17 +54,19 @@ class ReportRequest:
     passed_over: bool = False
 
     def by_cookie(self) -> ReportRequest:
-        """The same with the cookie's token."""
+        """Return the same request with the token of the cookie."""
         return replace(self, token=self.cookie, cookie="", passed_over=True)
 
 
 @dataclass(slots=True)
 class LookupResult:
-    """What a look found: the asker's roots (None: no session), the snapshot, where it came from, and since when.
+    """Result of a lookup.
 
     Attributes:
-        began: when the look began, on `perf_counter`.
-        is_computed: whether the report stands as it is now; of one that does not no day is served.
+        roots: roots of the session; None if there is no session.
+        source: `copy`, `redis` or `memory`.
+        began: start of the lookup by `perf_counter`.
+        is_computed: True if the report exists today; a day of another report is not served.
     """
 
     roots: AbstractSet[int] | None
@@ -74,7 +77,7 @@ class LookupResult:
 
 
 class Lookup:
-    """A look under way: takes the replies as they come, and tells once, when all are there or none will come."""
+    """Lookup under way: collects the replies, and calls back once, after the last reply or without any."""
 
     __slots__ = ("_left", "_tell", "asked", "began", "known", "replies", "roots")
 
@@ -94,28 +97,28 @@ class Lookup:
         self._tell = tell
 
     def done(self) -> bool:
-        """Whether nothing more is waited for."""
+        """Return True if no reply is awaited."""
         return not self._left
 
-    def set_result(self, reply: Any, /) -> None:  # noqa: ANN401  a reply is whatever Redis says
-        """The next reply."""
+    def set_result(self, reply: Any, /) -> None:  # noqa: ANN401  a reply has any type
+        """Take the next reply."""
         self.replies.append(reply)
         self._left -= 1
         if not self._left:
             self._tell(self)
 
     def set_exception(self, _error: Exception, /) -> None:
-        """There will be none."""
+        """Call back without replies: there will be none."""
         self.replies = []
         self._left = 0
         self._tell(self)
 
 
 class Lookups:
-    """The ways to look.
+    """Lookups in the cache, in Redis and in memory.
 
     Args:
-        guard: knows who may see what; None lets everybody read everything.
+        guard: reads sessions; None lets any client read any report.
     """
 
     def __init__(self, store: StoredReports, guard: Guard | None) -> None:
@@ -123,7 +126,7 @@ class Lookups:
         self._guard = guard
 
     def recall(self, question: ReportRequest) -> LookupResult | None:
-        """Out of the copy, if it is provably current."""
+        """Return the result from the cache if it is provably current, else None."""
         if not self._store.proven:
             return None
         began = perf_counter()
@@ -137,7 +140,11 @@ class Lookups:
         return None if roots is None else LookupResult(roots, snapshot, "copy", began)
 
     def begin(self, question: ReportRequest, tell: Callable[[Lookup], None]) -> bool:
-        """Ask Redis for what was met before; `tell` hears when `read` may be called. False: nothing was asked."""
+        """Send the lookup of a known token and variant; `tell` is called when `read` may be.
+
+        Returns:
+            False if the lookup takes more than that; then nothing was sent.
+        """
         if question.day:
             return False
         roots, known = self._current_roots(question), None
@@ -152,12 +159,12 @@ class Lookups:
         return self._store.send(known.commands + asked.command, look, 3)
 
     def read(self, look: Lookup) -> LookupResult | None:
-        """What the replies say; None when it takes more than these.
+        """Return the result of the replies, or None if they do not suffice.
 
         Raises:
-            SnapshotUnreadable, SessionsUnavailable: what is stored is not in the agreed format.
+            SnapshotUnreadable, SessionsUnavailable: the stored value is not in the agreed format.
         """
-        replies, look.replies = look.replies, []  # the look itself may be held until its deadline
+        replies, look.replies = look.replies, []  # the lookup may be referenced until its deadline
         if not replies or type(replies[-1]) is not list:
             return None
         roots = look.roots
@@ -171,10 +178,10 @@ class Lookups:
         return None if snapshot is None else LookupResult(roots, snapshot, "redis", look.began)
 
     async def look(self, question: ReportRequest) -> LookupResult:
-        """Out of Redis whatever it takes, or as it is remembered.
+        """Return the result from Redis, or from memory while Redis is unreachable.
 
         Raises:
-            StoreUnavailable, SessionsUnavailable, SnapshotUnreadable: neither is to be had.
+            StoreUnavailable, SessionsUnavailable, SnapshotUnreadable: neither is available.
         """
         began = perf_counter()
         try:
@@ -195,10 +202,10 @@ class Lookups:
         return self._guard.current(question.token) if self._store.proven else None
 
     async def ask(self, question: ReportRequest) -> LookupResult:
-        """Out of Redis, whatever it takes.
+        """Return the result from Redis, with as many commands as it takes.
 
         Raises:
-            StoreUnavailable, SessionsUnavailable, SnapshotUnreadable: it is not to be had.
+            StoreUnavailable, SessionsUnavailable, SnapshotUnreadable: it is not available.
         """
         roots, began = self._current_roots(question), perf_counter()
         session = await self._guard.ask(question.token) if self._guard and roots is None else None

@@ -1,9 +1,9 @@
-"""Results kept by what they were made of, bounded by bytes.
+"""Caches of function results, limited by bytes.
 
-A cache that counts entries is as large as the largest entries that strangers can make. Here each entry is weighed;
-a large one is not kept, and when all together weigh too much, the memo begins anew.
+A cache that counts entries grows with the largest entries that a client can cause. Here each entry has a size: a
+large one is not kept, and the cache is cleared before it passes its limit.
 
-Looking up what is there is a plain dictionary's work, without a call into Python.
+A hit is a plain dictionary lookup, without a call of a Python function.
 """
 
 from __future__ import annotations
@@ -13,26 +13,26 @@ from collections.abc import Callable, Hashable
 from typing import Any, Final, TypeVar
 
 ENTRY_BYTES: Final = 4096
-"""The largest entry that is kept."""
+"""Bytes of the largest entry that is kept."""
 _OVERHEAD: Final = 300
-"""Bytes that an entry costs beside its texts; about what Python takes."""
+"""Bytes of an entry beside its texts; about what Python needs."""
 _EXPANSION: Final = 4
-"""How much larger a text may be as what was made of it."""
+"""Ratio of the size of a result to that of its text."""
 
 MEMOS: Final[list[ResultCache[Any, Any]]] = []
-"""All that this process has; each is made once, when its module is loaded."""
+"""All result caches of this process; each is created when its module is loaded."""
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
 
 class ResultCache(dict[K, V]):
-    """The results of one function.
+    """Cache of the results of one function.
 
     Args:
         make: the function.
         limit: bytes of all entries together.
-        weigh: bytes of a key's texts.
+        weigh: returns the bytes of a key's texts.
 
     Example:
         >>> memo = ResultCache(str.lower, limit=10_000)
@@ -62,7 +62,7 @@ class ResultCache(dict[K, V]):
 
 
 def memo(limit: int, weigh: Callable[[Any], int] = len) -> Callable[[Callable[[K], V]], Callable[[K], V]]:
-    """Keep a function's results; its argument is one value. The result is called as the function is."""
+    """Cache the results of a function of one argument; the decorated function is called like the original."""
 
     def remember(make: Callable[[K], V]) -> Callable[[K], V]:
         kept = ResultCache(make, limit=limit, weigh=weigh)
@@ -73,14 +73,14 @@ def memo(limit: int, weigh: Callable[[Any], int] = len) -> Callable[[Callable[[K
 
 
 class RecentNotes(OrderedDict[K, V]):
-    """What was noted last, up to a number of bytes; the oldest note goes first.
+    """Cache of the most recent notes, limited by bytes; the oldest note is dropped first.
 
     Args:
-        limit: bytes of all notes together, with what keeping them costs.
-        weigh: bytes of one note, its key included.
+        limit: bytes of all notes together, including their overhead.
+        weigh: returns the bytes of one note, including its key.
 
     Example:
-        >>> latest = Latest[str, int](limit=1000, weigh=lambda key, _value: len(key))
+        >>> latest = RecentNotes[str, int](limit=1000, weigh=lambda key, _value: len(key))
         >>> for number, name in enumerate("abcd"):
         ...     latest.note(name, number)
         >>> list(latest), latest.held
@@ -94,7 +94,7 @@ class RecentNotes(OrderedDict[K, V]):
         self.held = 0
 
     def note(self, key: K, value: V) -> None:
-        """Keep a note; one of the same key is replaced."""
+        """Keep a note; replace one of the same key."""
         self.drop(key)
         self.held += self._weigh(key, value) + _OVERHEAD
         self[key] = value
@@ -102,7 +102,7 @@ class RecentNotes(OrderedDict[K, V]):
             self.drop(next(iter(self)))
 
     def drop(self, key: K) -> None:
-        """Forget the note of this key, if there is one."""
+        """Drop the note of this key, if there is one."""
         if (value := self.get(key)) is not None:
             del self[key]
             self.held -= self._weigh(key, value) + _OVERHEAD

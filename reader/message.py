@@ -1,4 +1,4 @@
-"""One HTTP request and one answer, as plain values: no server, no sockets."""
+"""HTTP request and response as plain values, without a server or sockets."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import Any, Protocol
 Headers = tuple[tuple[str, str], ...]
 
 WITHOUT_LENGTH = {204, 304}
-"""Answers of these have no body by definition, and so no length to state (RFC 9110, 8.6)."""
+"""Statuses of responses without a body, which therefore have no Content-Length (RFC 9110, 8.6)."""
 
 
 class Fields(Protocol):
-    """The header fields of a request, as RSGI gives them: names in lower case."""
+    """Header fields of a request; names in lower case."""
 
     def get_all(self, name: str) -> list[str]:
-        """All values of one field, in the order they came."""
+        """Return all values of one field, in the order in which they came."""
 
 
 class HeaderList:
-    """Header fields out of a list of pairs.
+    """Header fields from a list of pairs.
 
     Example:
         >>> HeaderList((("accept", "a"), ("accept", "b"))).get_all("accept")
@@ -33,18 +33,18 @@ class HeaderList:
         self._pairs = tuple(pairs)
 
     def get_all(self, name: str) -> list[str]:
-        """All values of one field."""
+        """Return all values of one field."""
         return [value for key, value in self._pairs if key == name]
 
 
 @dataclass(slots=True)
 class Request:
-    """What was asked. A server may hand the same object over again for the same octets.
+    """HTTP request. A server may pass the same object again for the same bytes.
 
     Attributes:
-        query: what stands behind the question mark, undecoded.
-        found: what whoever answers has found out from the request alone, kept for the next time.
-        authority: the host in a target that is a whole address; it counts, and `Host` does not (RFC 9112, 3.2.2).
+        query: the query of the target, not decoded.
+        found: value that the handler derives from the request alone, cached for the next time.
+        authority: the host of a target in absolute form; it replaces the Host field (RFC 9112, 3.2.2).
     """
 
     method: str
@@ -56,15 +56,15 @@ class Request:
 
     @property
     def host(self) -> str:
-        """The name under which it was asked, with its port if one was given; empty without one."""
+        """Host name that the client used, with its port if one was given; empty without one."""
         return self.authority or self.header("host")
 
     def values(self, name: str) -> list[str]:
-        """All values of a header, in the order they came."""
+        """Return all values of a header field, in the order in which they came."""
         return self.fields.get_all(name)
 
     def header(self, name: str) -> str:
-        """A list header as one comma-separated text (RFC 9110, 5.3); empty when absent."""
+        """Return a header field as one comma-separated text (RFC 9110, 5.3); empty if it is absent."""
         values = self.fields.get_all(name)
         if not values:
             return ""
@@ -73,13 +73,13 @@ class Request:
 
 @dataclass(slots=True)
 class Response:
-    """What is answered.
+    """HTTP response.
 
     Attributes:
-        outcome: the counter it belongs to.
-        headers: all but the length and the `timing`; often the very object of an earlier answer.
-        age_s: the age of the data that was served.
-        timing: the value of Server-Timing, another one for each answer.
+        outcome: name of its counter.
+        headers: header fields except the length and the `timing`; often the same object as in an earlier response.
+        age_s: age of the data, in seconds; None if the response has no data.
+        timing: value of Server-Timing, which differs for each response.
     """
 
     status: int
@@ -91,7 +91,7 @@ class Response:
 
     @property
     def fields(self) -> Headers:
-        """All header fields; a length only where there may be a body (RFC 9110, 8.6)."""
+        """All header fields; Content-Length only if there may be a body (RFC 9110, 8.6)."""
         timing = (("server-timing", self.timing),) if self.timing else ()
         length = () if self.status in WITHOUT_LENGTH else (("content-length", str(len(self.body))),)
         return (*self.headers, *timing, *length)

@@ -1,13 +1,12 @@
 """Counters of one reader process, in Prometheus text.
 
-    momentus_reader_requests_total{outcome="fresh"}   every answer, by what it was
-    momentus_reader_age_seconds                       how old the data was that was served: the promise,
-    measured
-    momentus_reader_clock_ahead_seconds               this machine's clock less Redis's
-    momentus_reader_clock_doubts_total{clock="database"}  answers not called fresh for the sake of whose clock
-    momentus_reader_background_faults_total{task="beat"}  how often a background task failed and was begun again
+    momentus_reader_requests_total{outcome="fresh"}       responses by outcome
+    momentus_reader_age_seconds                           age of the data served, which is what the reader promises
+    momentus_reader_clock_ahead_seconds                   this machine's clock less Redis's
+    momentus_reader_clock_doubts_total{clock="database"}  responses not called fresh, by the clock in doubt
+    momentus_reader_background_faults_total{task="beat"}  failures of background tasks that were started again
 
-Outcomes are the verdicts and problem names of this room: a closed set, so no request can invent a time
+Outcomes are the verdicts and problem names of this package: a closed set, so that no request can create a time
 series.
 """
 
@@ -26,7 +25,7 @@ AGES_S = (0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 86400)
 
 
 class Metrics:
-    """Counts answers. One per process; used from its event loop alone."""
+    """Counters of responses. There is one per process, used only from its event loop."""
 
     def __init__(self, clock: RedisClock) -> None:
         self._clock = clock
@@ -35,18 +34,18 @@ class Metrics:
         self._age_sum_s = 0.0
 
     def count(self, answer: Response) -> None:
-        """Take note of one answer."""
+        """Count one response."""
         self._outcomes[answer.outcome] += 1
         if answer.age_s is not None:
             self._ages[bisect_left(AGES_S, answer.age_s)] += 1
             self._age_sum_s += answer.age_s
 
     def text(self) -> str:
-        """All counters in the text format 0.0.4."""
+        """Return all counters in the text format 0.0.4."""
         return "\n".join((*self._requests(), *self._histogram(), *self._clocks(), *_faults(), ""))
 
     def _requests(self) -> Iterator[str]:
-        yield "# HELP momentus_reader_requests_total Answers by outcome."
+        yield "# HELP momentus_reader_requests_total Responses by outcome."
         yield "# TYPE momentus_reader_requests_total counter"
         for outcome, count in sorted(self._outcomes.items()):
             yield f'momentus_reader_requests_total{{outcome="{outcome}"}} {count}'
@@ -65,16 +64,16 @@ class Metrics:
         yield "# TYPE momentus_reader_clock_ahead_seconds gauge"
         yield f"momentus_reader_clock_ahead_seconds {self._clock.own_us / 1_000_000:.6f}"
         if self._clock.doubts:
-            yield "# HELP momentus_reader_clock_doubts_total Answers not called fresh because clocks are apart."
+            yield "# HELP momentus_reader_clock_doubts_total Responses not called fresh because clocks are apart."
             yield "# TYPE momentus_reader_clock_doubts_total counter"
         for whose, count in sorted(self._clock.doubts.items()):
             yield f'momentus_reader_clock_doubts_total{{clock="{whose}"}} {count}'
 
 
 def _faults() -> Iterator[str]:
-    """Present once there are any."""
+    """Yield the faults of background tasks, if there are any."""
     if background.FAULTS:
-        yield "# HELP momentus_reader_background_faults_total Background tasks that failed and were begun again."
+        yield "# HELP momentus_reader_background_faults_total Background tasks that failed and were started again."
         yield "# TYPE momentus_reader_background_faults_total counter"
     for task, count in sorted(background.FAULTS.items()):
         yield f'momentus_reader_background_faults_total{{task="{task}"}} {count}'

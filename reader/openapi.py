@@ -1,8 +1,8 @@
-"""The reader's own description: OpenAPI 3.1, made from the reports that the workers declare.
+"""OpenAPI 3.1 description of the reader, made from the reports that the workers declare.
 
-A report's entry in the catalogue may hold the JSON Schema of its `data`; without one the description says that it
-is an object. An entry that is not in the format is left out, and the log says so once: one bad entry must not take
-the description of all others with it.
+A report's entry in the catalogue may contain the JSON Schema of its `data`; without one the description says that
+it is an object. An entry of another format is left out and logged once: one bad entry must not remove the
+description of all others.
 """
 
 from __future__ import annotations
@@ -21,14 +21,13 @@ from reader.memo import memo
 _HEADERS = {
     "ETag": "Identity of the data; a refresh that changed nothing keeps it.",
     "Age": "Seconds since the data was last known to be true.",
-    "As-Of": "The instant of the database until which the data is known to be true.",
-    "Freshness": "`fresh`, or `stale`: past the report's soft limit or of a copy while Redis is away.",
+    "As-Of": "Instant of the database's clock until which the data is known to be true.",
+    "Freshness": "`fresh`, or `stale`: past the report's soft limit, or from the copy while Redis is unreachable.",
     "Report-Gen": "Number of the stored set; it never goes back.",
     "Cache-Status": "As in RFC 9211.",
 }
 _BOUNDS = (
-    "`max-age`, `min-fresh`, `max-stale` and `only-if-cached` bound how old an answer this client takes "
-    "(RFC 9111, 5.2.1)."
+    "`max-age`, `min-fresh`, `max-stale` and `only-if-cached` limit the age of the response (RFC 9111, 5.2.1)."
 )
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}", re.ASCII)
@@ -38,16 +37,16 @@ _REFUSED = {"application/problem+json": {"schema": {"$ref": "#/components/schema
 log = logging.getLogger(__name__)
 
 
-class NotAnEntry(ValueError):
-    """What is declared under a name is no report; its words say why."""
+class InvalidEntry(ValueError):
+    """The declaration under a name is not a report; the message says why."""
 
 
 def describe(catalogue: Mapping[str, bytes], *, guarded: bool) -> dict[str, Any]:
-    """The OpenAPI document.
+    """Return the OpenAPI document.
 
     Args:
-        catalogue: report name to its entry, JSON with `title` and perhaps `schema`.
-        guarded: whether reports need a session.
+        catalogue: entries by report name; JSON with `title` and optionally `schema`.
+        guarded: True if reports need a session.
     """
     entries = _entries(catalogue)
     paths = {f"/v1/reports/{name}/{{scope}}": _path(name, entry, guarded) for name, entry in entries.items()}
@@ -73,35 +72,35 @@ def _entries(catalogue: Mapping[str, bytes]) -> dict[str, Mapping[str, Any]]:
 
 @memo(4 << 20, lambda entry: len(entry[0]) + len(entry[1]))
 def _entry_or_none(entry: tuple[str, bytes]) -> Mapping[str, Any] | None:
-    """A report's entry, or None after a word in the log; each entry is judged, and complained of, once."""
+    """Return a report's entry, or None if it is not valid; each entry is checked and logged once."""
     name, content = entry
     try:
         return read_entry(name, content)
-    except NotAnEntry as fault:
-        log.warning("the catalogue's entry %r is left out of /openapi.json: %s", name, fault)
+    except InvalidEntry as fault:
+        log.warning("catalogue: the entry %r is left out of /openapi.json: %s", name, fault)
         return None
 
 
 def read_entry(name: str, content: bytes) -> Mapping[str, Any]:
-    """What a report's declaration says.
+    """Return a report's declaration.
 
     Raises:
-        NotAnEntry: it is not in the format, or cannot be said again as JSON.
+        InvalidEntry: it is not in the format, or cannot be written as JSON again.
     """
     if not _NAME.fullmatch(name):
-        raise NotAnEntry("no report can have this name")
+        raise InvalidEntry(f"name: not the name of a report; allowed is {_NAME.pattern}")
     try:
         entry = orjson.loads(content)
     except ValueError as error:
-        raise NotAnEntry(f"it is not JSON: {error}") from error
+        raise InvalidEntry(f"entry: not JSON ({error})") from error
     if not isinstance(entry, dict):
-        raise NotAnEntry("it is not a JSON object")
+        raise InvalidEntry("entry: not a JSON object")
     if not isinstance(entry.get("schema", {}), dict | bool):
-        raise NotAnEntry("its schema is not a JSON Schema")
+        raise InvalidEntry("schema: not a JSON Schema; give an object or a boolean")
     try:
         orjson.dumps({"components": {"schemas": {name: _schema(entry)}}})  # as deep as in the whole document
     except TypeError as error:
-        raise NotAnEntry(f"its schema cannot be said again: {error}") from error
+        raise InvalidEntry(f"schema: cannot be written as JSON ({error})") from error
     return entry
 
 
@@ -122,7 +121,7 @@ def _responses(name: str) -> dict[str, Any]:
     document = {"application/json": {"schema": {"$ref": f"#/components/schemas/{name}"}}}
     answers: dict[str, Any] = {
         "200": {"description": "The document.", "headers": headers, "content": document},
-        "304": {"description": "You hold it already.", "headers": headers},
+        "304": {"description": "Your copy is current.", "headers": headers},
     }
     for status, title in problem.statuses().items():
         answers[str(status)] = {"description": title, "content": _REFUSED}
@@ -144,12 +143,12 @@ def _schema(entry: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _events(guarded: bool) -> dict[str, Any]:  # noqa: FBT001  as above
-    """The stream of hints; HEAD tells only that it is there."""
+    """Return the description of the stream of hints."""
     stream = {
         "description": (
-            'Server-sent events. `changed`, `data: {"report", "gen"}`: a set was stored; ask for your document. '
-            '`back`, `data: {"report"}`: hints may have been missed; ask for it too. The stream ends after ten '
-            "minutes; one that finds no room, at once; one that finds Redis away goes on when it is back."
+            'Server-sent events. `changed`, `data: {"report", "gen"}`: a set was stored; request your document. '
+            '`back`, `data: {"report"}`: hints may have been missed; request it too. The stream ends after ten '
+            "minutes, or at once if there are too many; while Redis is unreachable it waits."
         ),
         "content": {"text/event-stream": {"schema": {"type": "string"}}},
     }
@@ -213,14 +212,16 @@ _PARAMETERS = [
     {
         "name": "at",
         "in": "query",
-        "description": "A day: the document as that day was closed.",
+        "description": "An ISO date: the document of that closed day.",
         "schema": {"type": "string", "format": "date"},
     },
     _header("Cache-Control", _BOUNDS),
-    _header("If-None-Match", "The ETag you hold."),
-    _header("If-Modified-Since", "The `Last-Modified` you hold, exactly; If-None-Match goes before it."),
-    _header("If-Write-Visible", "A transaction id (`pg_current_xact_id()`) whose write must be in."),
-    _header("Accept-Encoding", f"Stored are {' and '.join(STORED)}, and the plain document."),
+    _header("If-None-Match", "The ETag of your copy."),
+    _header("If-Modified-Since", "The exact `Last-Modified` of your copy; ignored with If-None-Match."),
+    _header(
+        "If-Write-Visible", "A transaction id (`pg_current_xact_id()`); the document must contain its writes."
+    ),
+    _header("Accept-Encoding", f"Available are {' and '.join(STORED)}, and the plain document."),
 ]
 _PROBLEM = {
     "type": "object",

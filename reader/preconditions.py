@@ -1,14 +1,14 @@
-"""The conditions of a request on the document that it would get (RFC 9110, 13).
+"""Conditions of a request on the document that it would get (RFC 9110, 13).
 
     If-Match               only `*` holds: ETags here are weak, and it compares strongly
-    If-Unmodified-Since    holds when the data has not changed since; If-Match goes before it
-    If-None-Match          names what the client holds already, compared weakly
-    If-Modified-Since      the same by `Last-Modified`, exactly as it was sent; If-None-Match goes before it
+    If-Unmodified-Since    holds if the data has not changed since; ignored with If-Match
+    If-None-Match          names the documents that the client has, compared weakly
+    If-Modified-Since      the same by `Last-Modified`, exactly as it was sent; ignored with If-None-Match
 
-Dates are in whole seconds, and data may change twice in one. So a document has a date only once its second is
-over and the data is known to be true since; before that no `Last-Modified` is sent, and whoever sends that
-second's date is sent the document. What is no date is passed over, and so are `Range` and `If-Range`: documents
-go out whole.
+Dates are whole seconds, and data may change twice in one second. So a document has a date only after its second
+is over and the data was known to be true later. Before that the response has no `Last-Modified`, and a request
+with the date of that second gets the document. A value that is not a date is ignored, and so are `Range` and
+`If-Range`: documents are sent whole.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ CONDITIONS = ("if-match", "if-unmodified-since", "if-none-match", "if-modified-s
 
 
 class Condition(Enum):
-    """What the conditions come to."""
+    """Result of the conditions."""
 
     MET = "met"
     HELD = "held"
@@ -32,11 +32,11 @@ class Condition(Enum):
 
 
 def weigh(request: Request, etag: str, *, changed_s: int | None, dated: bool) -> Condition:
-    """Whether the document is sent.
+    """Return the result of a request's conditions on a document.
 
     Args:
-        changed_s: the second in which the data last changed; None where that is not known.
-        dated: whether that second is over, so that its date names this document and no other.
+        changed_s: the second in which the data last changed; None if that is not known.
+        dated: True if that second is over, so that its date identifies this document.
     """
     if expected := request.header("if-match"):
         if expected.strip() != "*":
@@ -54,7 +54,7 @@ def _is_before(date: int | None, changed_s: int | None) -> bool:
 
 
 def _date(values: list[str]) -> int | None:
-    """The one date among a field's values, in seconds since 1970; None for none, several, or what is no date."""
+    """Return the date of a field in seconds since 1970; None if it does not have exactly one date."""
     return _seconds(values[0]) if len(values) == 1 else None
 
 

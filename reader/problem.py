@@ -1,7 +1,7 @@
 """Every refusal of the reader, as RFC 9457 problem details.
 
-One line per problem: its name (the end of its `type`, and its counter), its status and its title. The
-detail says what to do. None is ever cached, and none carries anything of our insides.
+One line per problem: its name (the end of its `type`, and its counter), its status and its title. The detail says
+what to do. Refusals are never cached and contain no internals of the reader.
 
 Absent and forbidden are one problem, NOT_FOUND, made by one function without arguments: they cannot differ.
 """
@@ -18,12 +18,12 @@ TYPE = "urn:momentus:problem:"
 ALLOW = "GET, HEAD, OPTIONS"
 _NO_TOKEN = ("www-authenticate", 'Bearer realm="momentus"')
 INVALID_TOKEN = ("www-authenticate", 'Bearer realm="momentus", error="invalid_token"')
-"""Also beside a document: other credentials might change the answer (RFC 9110, 11.6.1)."""
+"""Also sent with a document: other credentials might change the response (RFC 9110, 11.6.1)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A kind of refusal."""
+    """Type of refusal."""
 
     name: str
     status: int
@@ -31,26 +31,26 @@ class Problem:
 
 
 BAD_REQUEST = Problem("bad-request", 400, "The request cannot be read")
-MALFORMED = Problem("malformed", 400, "The octets are no HTTP request")
+MALFORMED = Problem("malformed", 400, "The bytes are not an HTTP request")
 UNAUTHORISED = Problem("unauthorised", 401, "Log in first")
 NOT_FOUND = Problem("not-found", 404, "No such report")
 NOT_ACCEPTABLE = Problem("not-acceptable", 406, "Reports are JSON")
-METHOD_NOT_ALLOWED = Problem("method-not-allowed", 405, "Reports can only be read")
-TOO_SLOW = Problem("too-slow", 408, "The request did not come to its end in time")
+METHOD_NOT_ALLOWED = Problem("method-not-allowed", 405, "Reports are read-only")
+TOO_SLOW = Problem("too-slow", 408, "The request was not complete in time")
 GONE = Problem("gone", 410, "The node was removed")
-BODY_TOO_LARGE = Problem("body-too-large", 413, "Reports can only be read; send no body")
+BODY_TOO_LARGE = Problem("body-too-large", 413, "Reports are read-only; send no body")
 TARGET_TOO_LONG = Problem("target-too-long", 414, "The request line is too long")
-PRECONDITION_FAILED = Problem("precondition-failed", 412, "The document is not the one you named")
-MISDIRECTED = Problem("misdirected", 421, "The reader does not answer to this name")
+PRECONDITION_FAILED = Problem("precondition-failed", 412, "The document does not meet your condition")
+MISDIRECTED = Problem("misdirected", 421, "The reader does not serve this host name")
 HEAD_TOO_LARGE = Problem("head-too-large", 431, "The header fields are too large")
 INTERNAL = Problem("internal", 500, "The reader failed")
 WARMING = Problem("warming", 503, "Not computed yet")
-TOO_STALE = Problem("too-stale", 503, "The report is too old to be shown")
-NOT_FRESH_ENOUGH = Problem("not-fresh-enough", 503, "Not as fresh as you asked for")
+TOO_STALE = Problem("too-stale", 503, "The report is too old")
+NOT_FRESH_ENOUGH = Problem("not-fresh-enough", 503, "The report is older than you accept")
 NOT_YET_VISIBLE = Problem("not-yet-visible", 503, "Your write is not in the report yet")
 UNREADABLE = Problem("unreadable", 503, "The stored report cannot be read")
 TOO_MANY_CONNECTIONS = Problem("too-many-connections", 503, "Too many connections")
-REDIS_UNREACHABLE = Problem("redis-unreachable", 503, "Redis does not answer")
+REDIS_UNREACHABLE = Problem("redis-unreachable", 503, "Redis is unreachable")
 
 
 def refuse(
@@ -61,7 +61,7 @@ def refuse(
     status: int | None = None,
     **members: object,
 ) -> Response:
-    """The answer for a problem; `members` are added to its body, those that are None left out.
+    """Return the response for a problem; `members` that are not None are added to its body.
 
     Example:
         >>> refuse(WARMING, "Ask again soon.", headers=(("retry-after", "5"),)).status
@@ -90,7 +90,7 @@ def refuse(
 
 
 def statuses() -> dict[int, str]:
-    """Every status a refusal may have, with what it means."""
+    """Return every status of a refusal, with its titles."""
     found: dict[int, list[str]] = {}
     for one in globals().values():
         if isinstance(one, Problem):
@@ -99,31 +99,31 @@ def statuses() -> dict[int, str]:
 
 
 def bad_request(detail: str) -> Response:
-    """Something in the request cannot be read; the detail names it."""
+    """Refuse a request with a value that cannot be read; the detail names it."""
     return refuse(BAD_REQUEST, detail)
 
 
 def misdirected() -> Response:
-    """The request names a host that is not the reader's: a page of the web may have its name point here."""
-    detail = "Ask by a name of this machine, or list the name in MOMENTUS_READER__ALLOWED_HOSTS."
+    """Refuse a host name that is not the reader's: a foreign page's name may resolve to this address."""
+    detail = (
+        "Host: not a name of the reader; use a name of this machine, or list it in MOMENTUS_READER__ALLOWED_HOSTS."
+    )
     return refuse(MISDIRECTED, detail)
 
 
 def precondition_failed() -> Response:
-    """`If-Match` or `If-Unmodified-Since` does not hold."""
-    detail = (
-        "If-Match: ETags here are weak, so that none but `*` matches; If-Unmodified-Since: it has changed since."
-    )
+    """Refuse a request whose `If-Match` or `If-Unmodified-Since` does not hold."""
+    detail = "If-Match: ETags are weak, so only `*` matches. If-Unmodified-Since: the document has changed since."
     return refuse(PRECONDITION_FAILED, detail)
 
 
 def not_found() -> Response:
-    """The one answer for what does not exist and for what the asker may not see."""
-    return refuse(NOT_FOUND, "There is no such report or node, or it is not yours to read.")
+    """Refuse a node that does not exist or that the session may not read, with the same response."""
+    return refuse(NOT_FOUND, "There is no such report or node, or you may not read it.")
 
 
 def unauthorised(*, token_given: bool) -> Response:
-    """The challenge of RFC 6750; says whether a token was missing or is no longer good."""
+    """Refuse with the challenge of RFC 6750, which says whether a token is missing or has no session."""
     return refuse(
         UNAUTHORISED,
         "Send a session token as `Authorization: Bearer` or as the cookie `__Host-momentus`.",
@@ -132,23 +132,23 @@ def unauthorised(*, token_given: bool) -> Response:
 
 
 def not_acceptable() -> Response:
-    """There is no other form."""
+    """Refuse a client that accepts no form in which documents are stored."""
     detail = "Documents are application/json, plain or with Content-Encoding zstd or gzip; accept one of them."
     return refuse(NOT_ACCEPTABLE, detail)
 
 
 def not_yet_visible(retry_after_s: int) -> Response:
-    """The transaction of `If-Write-Visible` is not in the stored data."""
-    detail = "The transaction you named is not in the report yet; a refresh has been asked for."
+    """Refuse stored data that does not contain the transaction of `If-Write-Visible`."""
+    detail = "If-Write-Visible: the transaction is not in the report yet; a refresh has been requested."
     return refuse(NOT_YET_VISIBLE, detail, headers=(("retry-after", str(retry_after_s)),))
 
 
 def method_not_allowed() -> Response:
-    """With the methods that are."""
-    return refuse(METHOD_NOT_ALLOWED, f"Allowed here: {ALLOW}.", headers=(("allow", ALLOW),))
+    """Refuse a method and name the allowed ones."""
+    return refuse(METHOD_NOT_ALLOWED, f"Allowed methods: {ALLOW}.", headers=(("allow", ALLOW),))
 
 
 def unreachable() -> Response:
-    """Redis is away: no answer can be proved true, nor a session good."""
-    detail = "The reader cannot reach its data. It recovers by itself once Redis is back."
+    """Refuse while Redis is unreachable, because neither data nor session can be proved."""
+    detail = "The reader cannot reach Redis; retry later."
     return refuse(REDIS_UNREACHABLE, detail, headers=(("retry-after", "2"),))

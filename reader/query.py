@@ -1,14 +1,14 @@
-"""What stands behind the question mark, as it was sent.
+"""Parameters of a query, not decoded.
 
-Names and values here need no percents and no plus signs; so nothing is decoded, as in a path: another way to write
-a report's name would get past the rules of a proxy.
+Names and values here need no percent-encoding and no plus signs. So, as in a path, nothing is decoded: a second
+way to write a report's name would get past the rules of a proxy.
 """
 
 from __future__ import annotations
 
 
 def values_of(query: str, name: str) -> list[str]:
-    """All values of one parameter, in their order.
+    """Return all values of one parameter, in their order.
 
     >>> values_of("at=2026-11-20&x=1&at=", "at"), values_of("%61t=1&at=%32", "at"), values_of("at", "at")
     (['2026-11-20', ''], ['%32'], [''])

@@ -1,18 +1,18 @@
-"""One report for one asker: the doors a request passes before a body is touched.
+"""Response to a request for one report: checks in a fixed order, before the body is used.
 
-    1  a session that lives        else 401 (503 when Redis is away and no copy can vouch for it)
-    2  a snapshot of the report    else 503 warming when it is declared, 404 when it is not
-    3  a node within their reach   else 404, the same as for a node that never existed
-    4  a node that still exists    else 410
-    5  a form the client takes     else 406
-    6  data young enough           else 503, or 504 for `only-if-cached`
-    7  not already held            else 304
+    1  the session exists                   else 401 (503 if Redis is unreachable and it is not in the cache)
+    2  the report has a snapshot            else 503 warming if it is declared, 404 if it is not
+    3  the session may read the node        else 404, the same as for a node that never existed
+    4  the node still exists                else 410
+    5  the client accepts a stored form     else 406
+    6  the data is fresh enough             else 503, or 504 for `only-if-cached`
+    7  the client does not have it          else 304
 
-Whoever is stopped at the third door learns nothing by trying other methods or conditions: they all come
-after it. Session and snapshot are asked for in one write and awaited together.
+A request that fails the third check learns nothing from other methods or conditions: they all come after it.
+Session and snapshot are requested in one write and awaited together.
 
-A client with a bound of its own (`max-age`, `min-fresh`, `If-Write-Visible`) that is not met makes the report
-wanted, and waits a moment for the refresh.
+If the bounds of a client (`max-age`, `min-fresh`, `If-Write-Visible`) are not met, the reader requests a
+refresh and waits for it for a moment.
 """
 
 from __future__ import annotations
@@ -49,15 +49,15 @@ from reader.store import StoredReports
 
 WARMING_RETRY_S = 5
 PATIENCE_S = 0.3
-"""How long a client with a bound waits for a refresh that is under way."""
+"""Timeout of a client with bounds that waits for a refresh."""
 WRITE_PATIENCE_S = 1.5
-"""How long one waits whose write is to be in: the database is looked at once a second."""
+"""Timeout of a client that waits for its write: workers check the database once a second."""
 WAITING_LIMIT = 200
-"""Clients who wait at a time; others are told at once."""
+"""Largest number of clients that wait at a time; others get a response at once."""
 _LOOK_AGAIN_S = 0.02
 _RARELY_S = 0.1
 _CLOSED_DAY_S = 300
-"""How long a closed day may be reused unasked: late rows may still restate it."""
+"""Seconds for which a closed day may be reused without a request: late rows may still change it."""
 
 _TYPED: Headers = (
     ("content-type", "application/json"),
@@ -69,10 +69,10 @@ _NOBODYS = RequestTokens("")
 
 
 class ReportResponder:
-    """Answers for reports.
+    """Responder for reports.
 
     Args:
-        guard: knows who may see what; None lets everybody read everything.
+        guard: reads sessions; None lets any client read any report.
     """
 
     def __init__(self, store: StoredReports, guard: Guard | None) -> None:
@@ -86,10 +86,10 @@ class ReportResponder:
         self._common: Headers = (*_TYPED, ("vary", vary))
 
     def question(self, request: Request, report: str, scope: int, day: str) -> ReportRequest | Response:
-        """What is asked and as whom, or the challenge for who does not say.
+        """Return the request for a document, or the challenge if it has no credentials.
 
         Args:
-            day: an ISO date: the document as that day was closed; empty for now.
+            day: an ISO date for the document of that closed day; empty for the current one.
         """
         found = credentials_of(request) if self._guard else _NOBODYS
         if found is None:
@@ -109,7 +109,7 @@ class ReportResponder:
         )
 
     async def answer(self, question: ReportRequest) -> Response:
-        """The answer, however long it takes. Raises what the store and the sessions raise."""
+        """Return the response, waiting if necessary. Raises the errors of store and sessions."""
         seen = self.looks.recall(question) or await self.looks.look(question)
         if question.cookie and seen.roots is None:
             return await self.answer(question.by_cookie())
@@ -117,7 +117,7 @@ class ReportResponder:
         return _with_challenge(question, await self._wait(question, seen)) if answer is None else answer
 
     def conclude(self, question: ReportRequest, seen: LookupResult) -> Response | None:
-        """The answer of the first door that stays shut, or the document; None when that takes waiting."""
+        """Return the refusal of the first check that fails, or the document; None if that takes waiting."""
         if self._guard and seen.roots is None:
             return None if question.cookie else problem.unauthorised(token_given=True)
         answer = self._conclude(question, seen)
@@ -136,7 +136,7 @@ class ReportResponder:
             return self._plainly(question, seen)
         return self._by_age(question, seen)
 
-    # Judging
+    # Checks
 
     def _refusal(self, question: ReportRequest, seen: LookupResult) -> Response | None:
         snapshot = seen.snapshot
@@ -150,7 +150,7 @@ class ReportResponder:
         return problem.not_acceptable()
 
     def _plainly(self, question: ReportRequest, seen: LookupResult) -> Response:
-        """For who states no conditions: what there is to say to them of a document is the same for a second."""
+        """Respond to a client without conditions; its headers are the same for a second and cached."""
         snapshot, meta = seen.snapshot, _meta(seen.snapshot)
         now_us = self.clock.now_us() + meta.clock_offset_us
         standing = self._standings.at(meta, now_us)
@@ -158,15 +158,15 @@ class ReportResponder:
             return self._judged(question, seen, self._judge(meta, NO_BOUNDS), NO_BOUNDS)
         head = _head(snapshot)
         name = (head.etag, head.as_of_us, snapshot.encoding)
-        said = standing.said.get(name)
-        if said is None:
-            said = self._headers(head, meta, standing.headers, snapshot.encoding)
-            standing.keep(name, said)
+        headers = standing.rendered.get(name)
+        if headers is None:
+            headers = self._headers(head, meta, standing.headers, snapshot.encoding)
+            standing.keep(name, headers)
         age_s = max(0, now_us - meta.verified_us) / SECOND_US
-        return Response(200, standing.verdict.value, said, snapshot.body or b"", age_s, _timing(seen))
+        return Response(200, standing.verdict.value, headers, snapshot.body or b"", age_s, _timing(seen))
 
     def _by_age(self, question: ReportRequest, seen: LookupResult) -> Response | None:
-        """For who states conditions; None when they may be met by waiting."""
+        """Respond to a client with conditions; return None if waiting may meet them."""
         if not _sees(transaction(question.request.header("if-write-visible")), seen.snapshot):
             return None
         bounds = bounds_of(question.request.header("cache-control"))
@@ -176,14 +176,14 @@ class ReportResponder:
         return self._judged(question, seen, freshness, bounds)
 
     def _judge(self, meta: Meta, bounds: CacheBounds) -> Freshness:
-        """By the clock that stamped it."""
+        """Return the freshness by the clock of the report's instants."""
         now_us = self.clock.now_us() + meta.clock_offset_us
         return judge(meta, now_us, bounds, self.clock.doubt(meta, now_us))
 
     def _judged(
         self, question: ReportRequest, seen: LookupResult, freshness: Freshness, bounds: CacheBounds
     ) -> Response:
-        """The document with its label, or the refusal of one that is too old; what is not fresh is wished for."""
+        """Return the document or the refusal of an old one; request a refresh if it is not fresh."""
         if freshness.doubt:
             self.clock.doubts[freshness.doubt] += 1
         if freshness.verdict is not FreshnessVerdict.FRESH and seen.source != "memory":
@@ -195,7 +195,7 @@ class ReportResponder:
     # Waiting
 
     async def _wait(self, question: ReportRequest, seen: LookupResult) -> Response:
-        """For a report that was never computed, or for the refresh that this client needs."""
+        """Respond to a request for a report that was never computed, or wait for the refresh that it needs."""
         if seen.snapshot.meta is None:
             return await self._absent(question.report)
         bounds = bounds_of(question.request.header("cache-control"))
@@ -218,9 +218,9 @@ class ReportResponder:
     async def _await_fresher(
         self, question: ReportRequest, bounds: CacheBounds, written: int | None
     ) -> LookupResult:
-        """The report once it meets the client's conditions, or as it is when patience ends.
+        """Return the report once it meets the client's conditions, or its state at the timeout.
 
-        Each look asks for the session as well: it may end meanwhile.
+        Each lookup reads the session too, which may end meanwhile.
         """
         patience_s, pause_s = (PATIENCE_S if written is None else WRITE_PATIENCE_S), _LOOK_AGAIN_S
         ends = asyncio.get_running_loop().time() + (0 if bounds.only_if_cached else patience_s)
@@ -241,13 +241,13 @@ class ReportResponder:
             pause_s = min(1.3 * pause_s, _RARELY_S)
 
     async def _absent(self, report: str) -> Response:
-        """A cold cache is not an absent resource: what is declared will come."""
+        """Refuse a report without a snapshot: warming if it is declared, since a worker will compute it."""
         if not await self._store.declared(report):
             return problem.not_found()
         self._store.want(report)
         return problem.refuse(
             problem.WARMING,
-            "The report is declared and waits for its first computation.",
+            "The report is declared and not computed yet; retry later.",
             headers=(("retry-after", str(WARMING_RETRY_S)),),
         )
 
@@ -270,7 +270,7 @@ class ReportResponder:
         return (*self._common, *named, *of_the_report, *coded)
 
     def _closed(self, question: ReportRequest, snapshot: StoredScope) -> Response:
-        """A closed day changes only when late rows are written into it, within the report's window."""
+        """Return the document of a closed day, which only late rows within the report's window change."""
         head, meta = _head(snapshot), _meta(snapshot)
         headers: Headers = (
             *self._common,
@@ -283,7 +283,7 @@ class ReportResponder:
 
 
 def _with_challenge(question: ReportRequest, answer: Response) -> Response:
-    """Say that a Bearer opened nothing, where it gave way to the cookie."""
+    """Add the challenge if the Bearer has no session and the cookie replaced it."""
     if question.passed_over:
         answer.headers = (*answer.headers, problem.INVALID_TOKEN)
     return answer
@@ -292,7 +292,7 @@ def _with_challenge(question: ReportRequest, answer: Response) -> Response:
 def _document(
     question: ReportRequest, snapshot: StoredScope, outcome: str, headers: Headers, age_s: float | None
 ) -> Response:
-    """The document, unless the client's conditions say otherwise. A closed day has no date of its last change."""
+    """Return the document, or 304 or 412 by its conditions. A closed day has no date of its last change."""
     head = _head(snapshot)
     changed_s = None if question.day else head.as_of_us // SECOND_US
     weighed = weigh(question.request, head.etag, changed_s=changed_s, dated=is_dated(head, _meta(snapshot)))
@@ -306,13 +306,16 @@ def _document(
 
 
 def _as_memory(headers: Headers) -> Headers:
-    """Said of a document while Redis is away: stale, whatever its age, and where it is from."""
-    said = {"freshness": FreshnessVerdict.STALE.value, "cache-status": "reports; hit; detail=redis-unreachable"}
-    return tuple([(name, said.get(name, value)) for name, value in headers])
+    """Return the headers of a document served while Redis is unreachable: stale at any age, with its source."""
+    replaced = {
+        "freshness": FreshnessVerdict.STALE.value,
+        "cache-status": "reports; hit; detail=redis-unreachable",
+    }
+    return tuple([(name, replaced.get(name, value)) for name, value in headers])
 
 
 def _states_nothing(request: Request) -> bool:
-    """Whether the client takes JSON as it is now, whatever its age, and has none yet."""
+    """Return True if the client accepts JSON and states no conditions."""
     unconditional = not any(map(request.header, (*CONDITIONS, "if-write-visible"))) and takes_json(
         request.header("accept")
     )
@@ -333,31 +336,30 @@ def _sees(written: int | None, snapshot: StoredScope) -> bool:
 
 
 def _meta(snapshot: StoredScope) -> Meta:
-    assert snapshot.meta is not None  # noqa: S101  the second door
+    assert snapshot.meta is not None  # noqa: S101  check 2
     return snapshot.meta
 
 
 def _head(snapshot: StoredScope) -> Head:
-    assert snapshot.head is not None  # noqa: S101  the third door
+    assert snapshot.head is not None  # noqa: S101  check 3
     return snapshot.head
 
 
 def _unseen(snapshot: StoredScope, scope: int, roots: AbstractSet[int] | None) -> Response | None:
-    """The answer when this node is out of reach or removed; None when it may be looked at.
+    """Return the refusal of a node that is removed or that the session may not read, else None.
 
-    A removed node whose path was not kept is shown as removed to those who have it as a root, and to nobody
-    else.
+    A removed node whose path was not kept is shown as removed only to sessions that have it as a root.
     """
     path = snapshot.head.path if snapshot.head else (scope,)
     if roots is not None and not allowed(roots, path):
         return problem.not_found()
     if snapshot.gone_us is None:
         return None
-    return problem.refuse(problem.GONE, f"The node was removed; seen at {as_of(snapshot.gone_us)}.")
+    return problem.refuse(problem.GONE, f"The node was removed before {as_of(snapshot.gone_us)}.")
 
 
 def _too_old(freshness: Freshness, snapshot: StoredScope, bounds: CacheBounds) -> Response:
-    """Refused for its age: with what is known of it, and when to ask again."""
+    """Return the refusal of a report for its age, with its times and Retry-After."""
     kind, detail, status = _reason(freshness, bounds)
     meta, failure = _meta(snapshot), snapshot.failure
     return problem.refuse(
@@ -373,10 +375,10 @@ def _too_old(freshness: Freshness, snapshot: StoredScope, bounds: CacheBounds) -
 
 
 def _reason(freshness: Freshness, bounds: CacheBounds) -> tuple[problem.Problem, str, int]:
-    """Which refusal, in which words, with which status."""
+    """Return the problem, its detail and its status."""
     age = freshness.age_us // SECOND_US
     if freshness.verdict is FreshnessVerdict.TOO_STALE:
-        detail = f"It was last known to be true {age} s ago; `Cache-Control: max-stale` shows it all the same."
+        detail = f"The data was last known to be true {age} s ago; `Cache-Control: max-stale` returns it anyway."
         return problem.TOO_STALE, detail, problem.TOO_STALE.status
-    detail = f"It is {age} s old: within the report's limits, but not within yours."
+    detail = f"Cache-Control: the data is {age} s old, within the report's limits but not within yours."
     return problem.NOT_FRESH_ENOUGH, detail, 504 if bounds.only_if_cached else 503

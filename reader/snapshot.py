@@ -1,13 +1,13 @@
-"""What one look into Redis brought back about one scope of one report.
+"""Stored form of one scope of one report.
 
-The fields are written by the worker, all at once, so that body, path and times are of the same instant.
-This file reads them and refuses what is not in the format: an answer is never made of half-understood data.
+The worker writes the fields all at once, so that body, path and times are of the same instant. This module decodes
+them and refuses other formats: a response is never made from data that was only partly understood.
 
     <scope>        the document, as served; <scope>:zstd and <scope>:gzip the same, compressed
-    head:<scope>   {"etag", "path", "as_of_us"}: identity, place in the tree, when the data last changed
-    gone:<scope>   microseconds: when the node was removed
-    _meta          the whole report's times and limits
-    _error         {"at_us", "error"}: the last refresh that failed; absent when all is well
+    head:<scope>   {"etag", "path", "as_of_us"}: identity, path in the tree, instant of the last change
+    gone:<scope>   microseconds: instant at which the node was removed
+    _meta          times and limits of the whole report
+    _error         {"at_us", "error"}: the last refresh, if it failed
 """
 
 from __future__ import annotations
@@ -23,23 +23,26 @@ import orjson
 from reader.memo import memo
 
 ERROR_LENGTH = 300
-"""Characters of a failed refresh's message that are passed on; its first line says what happened."""
+"""Largest number of characters of a failed refresh's message; only its first line is used."""
 
 _ETAG = re.compile(r"[0-9a-f]{16}", re.ASCII)
 
 
 class SnapshotUnreadable(Exception):
-    """What is stored is not in the agreed format; the worker that wrote it and this reader differ."""
+    """A stored report is not in the agreed format; worker and reader are of different versions."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Meta:
-    """Times and limits of a whole report, in microseconds since 1970 where named `_us`.
+    """Times and limits of a whole report; `_us` are microseconds, instants of the database's clock since 1970.
 
-    `verified_us`: until when the data is known to be true. `valid_until_us`: when time itself makes it
-    untrue (a new day). Past `soft_ms` of age it is stale, past `hard_ms` it is not served. `cost_ms`: what
-    a refresh takes. `clock_offset_us`: by how much the database's clock, whose all these instants are, was ahead
-    of Redis's; 0 where nobody looked.
+    Attributes:
+        verified_us: instant until which the data is known to be true.
+        valid_until_us: instant at which time makes it untrue (a new day), or None.
+        soft_ms: age past which it is stale.
+        hard_ms: age past which it is not served.
+        cost_ms: duration of a refresh.
+        clock_offset_us: microseconds by which the database's clock was ahead of Redis's; 0 if it was not measured.
     """
 
     gen: int
@@ -50,13 +53,13 @@ class Meta:
     cost_ms: float
     clock_offset_us: int = 0
     visible: str = ""
-    """``pg_current_snapshot()``: which transactions are in the data, or changed nothing in it."""
+    """``pg_current_snapshot()``: the transactions that are in the data, or changed nothing in it."""
     tree: str = ""
-    """The tree that its documents are of: another one when a node came, left or moved. Empty: not known."""
+    """Version of the tree of its documents; it changes if a node comes, leaves or moves. Empty if not known."""
 
     @property
     def stamp(self) -> str:
-        """What is the same as long as no document is withdrawn, and no other path leads to it."""
+        """Text that stays the same while no document is withdrawn and no path changes."""
         return self.tree or f"gen {self.gen}"
 
     def __hash__(self) -> int:
@@ -65,7 +68,7 @@ class Meta:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Head:
-    """One document's identity, its node's path from the top of the tree, and when its data last changed."""
+    """Identity of a document, its node's path from the top of the tree, and the last change of its data."""
 
     etag: str
     path: tuple[int, ...]
@@ -82,7 +85,7 @@ class LastFailure:
 
 @dataclass(slots=True, kw_only=True)
 class StoredScope:
-    """One scope of one report; without `meta` the report was never computed."""
+    """Stored data of one scope of one report; without `meta` the report was never computed."""
 
     body: bytes | None = field(repr=False)
     head: Head | None
@@ -93,39 +96,39 @@ class StoredScope:
 
 
 def fields_of(scope: int, encoding: str = "") -> list[str]:
-    """The fields that make a snapshot, in the order `decode` takes them."""
+    """Return the fields of a snapshot, in the order of `decode`."""
     return [f"{scope}:{encoding}" if encoding else f"{scope}", f"head:{scope}", f"gone:{scope}", "_meta", "_error"]
 
 
 def standing_fields(scope: int) -> list[str]:
-    """The fields that tell how a node stands in the tree of now, in the order `decode_standing` takes them."""
+    """Return the fields of a node's standing in today's tree, in the order of `decode_standing`."""
     return [f"head:{scope}", f"gone:{scope}", "_meta"]
 
 
 def decode_standing(values: Sequence[bytes | None]) -> StoredScope:
-    """A snapshot without its body. Raises SnapshotUnreadable."""
+    """Return a snapshot without its body. Raises SnapshotUnreadable."""
     return decode((None, *values, None))
 
 
 def decode_meta(octets: bytes) -> Meta:
-    """A whole report's times and limits. Raises SnapshotUnreadable."""
+    """Return the times and limits of a whole report. Raises SnapshotUnreadable."""
     meta = decode((None, None, None, octets, None)).meta
     assert meta is not None  # noqa: S101  it was given
     return meta
 
 
 def under(day: StoredScope, today: StoredScope) -> StoredScope:
-    """A closed day's document, with today's place of its node.
+    """Return a closed day's document with today's path of its node.
 
-    Who may read a node, and whether it is there, is decided by the tree of now: what is withdrawn today is not
-    to be had from yesterday.
+    Today's tree decides who may read a node, and whether it exists: a node that is withdrawn today has no days to
+    read.
     """
     head = replace(day.head, path=today.head.path) if day.head and today.head else None
     return replace(day, head=head, gone_us=today.gone_us, meta=day.meta if today.meta else None)
 
 
 def decode(values: Sequence[bytes | None], encoding: str = "") -> StoredScope:
-    """A snapshot from the values of `fields_of`. Raises SnapshotUnreadable."""
+    """Return a snapshot from the values of `fields_of`. Raises SnapshotUnreadable."""
     body, head, gone, meta, failure = values
     try:
         return StoredScope(
@@ -137,20 +140,22 @@ def decode(values: Sequence[bytes | None], encoding: str = "") -> StoredScope:
             encoding=encoding,
         )
     except (ValueError, TypeError, KeyError, OverflowError) as error:
-        raise SnapshotUnreadable(f"a stored report is not in the agreed format: {error!r}") from error
+        raise SnapshotUnreadable(
+            f"stored report: not in the agreed format ({error!r}); run worker and reader of one version"
+        ) from error
 
 
 def moment(microseconds: int) -> datetime:
-    """Microseconds since 1970 as an aware datetime. Raises OverflowError past the year 9999."""
+    """Return microseconds since 1970 as an aware datetime. Raises OverflowError past the year 9999."""
     return datetime.fromtimestamp(0, UTC) + timedelta(microseconds=microseconds)
 
 
 @memo(16 << 20)
 def _head(octets: bytes) -> Head:
-    """The same octets are the same head: most looks find what an earlier one has read."""
+    """Return the head; cached, because most lookups find the same bytes as an earlier one."""
     fields: dict[str, Any] = orjson.loads(octets)
     if not _ETAG.fullmatch(fields["etag"]):
-        raise ValueError("etag is not 16 hex digits")
+        raise ValueError("etag: not 16 hex digits")
     return Head(
         etag=fields["etag"],
         path=tuple(int(node) for node in fields["path"]),
@@ -181,5 +186,5 @@ def _failure(fields: dict[str, Any]) -> LastFailure:
 
 
 def _time(microseconds: int) -> int:
-    moment(int(microseconds))  # one that no calendar holds is refused here, not when it is shown
+    moment(int(microseconds))  # an instant outside the calendar is refused here, not when it is formatted
     return int(microseconds)

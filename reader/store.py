@@ -1,9 +1,9 @@
-"""The look at one scope of one report: one HMGET, so that body, path and times are of the same instant.
+"""Reports in Redis: one HMGET reads one scope, so that body, path and times are of the same instant.
 
-A closed day takes two: one at the day, and one at how its node stands now, which decides who may read it.
+A closed day takes two: one for the day, and one for today's standing of its node, which decides who may read it.
 
-Only the variant that the client takes is asked for. A document too small to be compressed has none, and is asked
-for once more as it is; `_plain` remembers which, so that it happens once per content.
+Only the variant that suits the client is read. A document too small to be compressed has no variant and is read
+once more uncompressed; `_plain` remembers these documents, so that it happens once per content.
 """
 
 from __future__ import annotations
@@ -30,36 +30,36 @@ from reader.snapshot import (
 )
 
 _PLAIN_BYTES = 32 << 20
-"""Of the notes which documents have no compressed form."""
+"""Limit of the notes about documents without a compressed variant."""
 _OVERHEAD = 600
 """Bytes of a snapshot's objects beside its body."""
 _PLAIN_OVERHEAD = 200
 """Bytes of a note's objects beside their texts."""
 _STANDING = "standing"
-"""Names the part of a copy that tells how a node stands; all others are named for an encoding."""
+"""Name of the cached part with a node's standing; all others are named after an encoding."""
 _FORMS = ("", *STORED)
 _WANTED_MS = 30_000
-"""How long a wish stands when nobody hears it."""
+"""Time after which a request for a refresh expires."""
 
 
 @dataclass(slots=True)
 class PendingLookup:
-    """A look that is under way; for `StoredReports.read`."""
+    """Lookup under way, to be finished by `StoredReports.read`."""
 
     key: str
     scope: int
     encoding: str
-    """The variant that was asked for."""
+    """The variant to read."""
     generation: int
 
     @property
     def command(self) -> bytes:
-        """The look itself, packed."""
+        """Packed command of the lookup."""
         return _packed((self.key, self.scope, self.encoding))
 
 
 class _Confirmation:
-    """Takes the reply to a look at a report's stamp."""
+    """Receiver of the reply with a report's stamp."""
 
     __slots__ = ("_at", "_copy", "_done", "_key")
 
@@ -70,11 +70,11 @@ class _Confirmation:
         self._done = False
 
     def done(self) -> bool:
-        """Whether nothing more is waited for."""
+        """Return True if no reply is awaited."""
         return self._done
 
-    def set_result(self, reply: Any, /) -> None:  # noqa: ANN401  a reply is whatever Redis says
-        """The stamp, or that the report is no more; what cannot be read confirms nothing."""
+    def set_result(self, reply: Any, /) -> None:  # noqa: ANN401  a reply has any type
+        """Confirm the stamp, or forget the report if it is gone; ignore a reply of another format."""
         self._done = True
         try:
             if reply[0] is None:
@@ -82,18 +82,18 @@ class _Confirmation:
             else:
                 self._copy.confirm(self._key, decode_meta(reply[0]).stamp, at=self._at)
         except (SnapshotUnreadable, TypeError, IndexError):
-            pass  # Redis refused, or another format: nothing is remembered
+            pass  # an error or another format: the report stays in doubt
 
     def set_exception(self, _error: Exception, /) -> None:
-        """There will be none: what was doubted stays so."""
+        """Stop waiting: the report stays in doubt."""
         self._done = True
 
 
 class StoredReports:
-    """The reports of one tenant, read only.
+    """Reports of one tenant, read-only.
 
     Args:
-        copy: documents kept in this process, if any are.
+        copy: cache of documents in this process, or None.
     """
 
     def __init__(self, connection: Connection, *, tenant: str, copy: ReplyCache | None = None) -> None:
@@ -105,30 +105,30 @@ class StoredReports:
         self._plain = RecentNotes[tuple[str, int], str](limit=_PLAIN_BYTES, weigh=_weigh_plain)
 
     def key(self, report: str, day: str = "") -> str:
-        """Where a report is kept: as it is now, or as a day was closed."""
+        """Return the Redis key of a report: the current one, or that of a closed day."""
         if day:
             return f"momentus:{{reports}}:closed:{self._tenant}:{report}:{day}"
         return f"momentus:{{reports}}:snapshot:{self._tenant}:{report}"
 
     @property
     def clock(self) -> RedisClock:
-        """Redis's."""
+        """Redis's clock."""
         return self._connection.clock
 
     @property
     def proven(self) -> bool:
-        """Whether what the copy calls current is so."""
+        """True if cached entries that are current have been proved so."""
         return self._copy is not None and self._connection.proven
 
     def current(self, key: str, scope: int, encoding: str) -> StoredScope | None:
-        """The document out of the copy; current as far as the connection is proven."""
+        """Return the cached document, or None; it is current if the connection is proven."""
         if self._copy is None:
             return None
         found: StoredScope | None = self._copy.current(key, (scope, self._stored_as(key, scope, encoding)))
         return found
 
     def remembered(self, key: str, scope: int, encoding: str) -> StoredScope | None:
-        """The document as it was last seen; for when Redis is away."""
+        """Return the document as it was last read, or None; for use while Redis is unreachable."""
         if self._copy is None:
             return None
         for stored_as in (self._stored_as(key, scope, encoding), ""):
@@ -138,15 +138,15 @@ class StoredReports:
         return None
 
     def asking(self, key: str, scope: int, encoding: str = "") -> PendingLookup:
-        """How to ask for one scope; its reply is for `read`."""
+        """Return the lookup of one scope; `read` takes its reply."""
         generation = self._copy.generation if self._copy else 0
         return PendingLookup(key, scope, self._stored_as(key, scope, encoding), generation)
 
     def read(self, asked: PendingLookup, values: Sequence[bytes | None]) -> StoredScope | None:
-        """All that is known of the scope, of one instant; None when there is no such variant: ask again.
+        """Return the stored data of the scope, of one instant; None if there is no such variant, to be read again.
 
         Raises:
-            SnapshotUnreadable: what is stored is not in the agreed format.
+            SnapshotUnreadable: the stored data is not in the agreed format.
         """
         if asked.encoding and values[0] is None and values[1] is not None and values[2] is None:
             self._note_without_variant(asked)
@@ -159,7 +159,7 @@ class StoredReports:
         return snapshot
 
     def _keep(self, copy: ReplyCache, asked: PendingLookup, snapshot: StoredScope) -> None:
-        """Keep what was read; of what is not there, or no more, nothing is remembered in any form."""
+        """Cache the data, or forget all variants of a document that does not exist."""
         if snapshot.meta is None:
             copy.forget(asked.key)
         elif snapshot.body is None or snapshot.gone_us is not None:
@@ -170,29 +170,29 @@ class StoredReports:
             copy.keep(asked.key, part, snapshot, size=size, asked_at=asked_at, stamp=stamp)
 
     def _confirm(self, key: str) -> None:
-        """Read a changed report's stamp again, so that it is known what may still be remembered of it."""
+        """Read the stamp of a changed report again, which decides what may still be remembered of it."""
         if self._copy is not None:
-            told = _Confirmation(self._copy, key)
-            self._connection.send_packed(pack(("HMGET", key, "_meta")), told, 1)
+            confirmation = _Confirmation(self._copy, key)
+            self._connection.send_packed(pack(("HMGET", key, "_meta")), confirmation, 1)
 
-    # How a node stands now
+    # Today's standing of a node
 
     def current_standing(self, report: str, scope: int) -> StoredScope | None:
-        """How the node stands, out of the copy; current as far as the connection is proven."""
+        """Return the node's cached standing, or None; it is current if the connection is proven."""
         if self._copy is None:
             return None
         found: StoredScope | None = self._copy.current(self.key(report), (scope, _STANDING))
         return found
 
     def remembered_standing(self, report: str, scope: int) -> StoredScope | None:
-        """How the node stood when that was last seen; for when Redis is away."""
+        """Return the node's standing as it was last read, or None; for use while Redis is unreachable."""
         if self._copy is None:
             return None
         found: StoredScope | None = self._copy.remembered(self.key(report), (scope, _STANDING))
         return found
 
     async def ask_standing(self, report: str, scope: int) -> tuple[PendingLookup, asyncio.Future[Any]]:
-        """Send for how a node stands, for `standing`. Raises StoreUnavailable."""
+        """Send the command that reads a node's standing, for `standing`. Raises StoreUnavailable."""
         generation = self._copy.generation if self._copy else 0
         key = self.key(report)
         return PendingLookup(key, scope, _STANDING, generation), await self._connection.send(
@@ -200,11 +200,11 @@ class StoredReports:
         )
 
     async def standing(self, asked: PendingLookup, reply: asyncio.Future[Any]) -> StoredScope:
-        """How a node stands: a snapshot without body.
+        """Return a node's standing: a snapshot without a body.
 
         Raises:
-            StoreUnavailable: Redis did not say.
-            SnapshotUnreadable: what is stored is not in the agreed format.
+            StoreUnavailable: Redis did not reply.
+            SnapshotUnreadable: the stored data is not in the agreed format.
         """
         found = decode_standing(await self._connection.reply(reply))
         if self._copy is not None and found.meta is not None:
@@ -213,20 +213,20 @@ class StoredReports:
         return found
 
     def send(self, commands: bytes, waiting: ReplyWaiter, replies: int) -> bool:
-        """Send a look's commands over the connection that there is: whether there is one."""
+        """Send packed commands over the open connection; return False if there is none."""
         return self._connection.send_packed(commands, waiting, replies)
 
     async def ask(self, key: str, scope: int, encoding: str = "") -> tuple[PendingLookup, asyncio.Future[Any]]:
-        """Send for one scope, for `snapshot`. Raises StoreUnavailable."""
+        """Send the command that reads one scope, for `snapshot`. Raises StoreUnavailable."""
         asked = self.asking(key, scope, encoding)
         return asked, await self._connection.send("HMGET", key, *fields_of(scope, asked.encoding))
 
     async def snapshot(self, asked: PendingLookup, reply: asyncio.Future[Any]) -> StoredScope:
-        """All that is known of the scope, of one instant.
+        """Return the stored data of the scope, of one instant.
 
         Raises:
-            StoreUnavailable: Redis did not say.
-            SnapshotUnreadable: what is stored is not in the agreed format.
+            StoreUnavailable: Redis did not reply.
+            SnapshotUnreadable: the stored data is not in the agreed format.
         """
         while True:
             snapshot = self.read(asked, await self._connection.reply(reply))
@@ -235,25 +235,25 @@ class StoredReports:
             asked, reply = await self.ask(asked.key, asked.scope)
 
     async def declared(self, report: str) -> bool:
-        """Whether somebody means to compute this report. Raises StoreUnavailable."""
+        """Return True if a worker declares this report. Raises StoreUnavailable."""
         return bool(await self._connection.ask("HEXISTS", self._catalogue, report))
 
     async def catalogue(self) -> dict[str, bytes]:
-        """Every declared report's entry. Raises StoreUnavailable."""
+        """Return the entries of all declared reports. Raises StoreUnavailable."""
         values = await self._connection.ask("HGETALL", self._catalogue)
         pairs = values.items() if isinstance(values, dict) else zip(values[::2], values[1::2], strict=True)
         return {name.decode(errors="replace"): bytes(entry) for name, entry in pairs}
 
     def want(self, report: str) -> None:
-        """Say that somebody reads this report and finds it old. Nobody waits for it, and nobody needs to know."""
+        """Request a refresh of a report that a client finds too old, without waiting for a reply."""
         key = f"momentus:{{reports}}:wanted:{self._tenant}:{report}"
-        self._connection.tell("reports that are wanted", ("SET", key, "1", "NX", "PX", _WANTED_MS))
+        self._connection.send_unawaited("reports that are wanted", ("SET", key, "1", "NX", "PX", _WANTED_MS))
 
     async def ping(self) -> str:
-        """Why no copy is kept although one is wanted; empty when all is well.
+        """Ping Redis and return why it reports no changes; empty if it does.
 
         Raises:
-            StoreUnavailable: Redis did not answer in time.
+            StoreUnavailable: Redis did not reply in time.
         """
         await self._connection.ask("PING")
         return self._connection.untracked
@@ -269,7 +269,7 @@ class StoredReports:
         self._plain.note((asked.key, asked.scope), "")
 
     def _note_plain(self, asked: PendingLookup, etag: str) -> None:
-        """Other content may be large enough for a variant: look for one again."""
+        """Drop the note if the content has changed: new content may be large enough for a variant."""
         name = (asked.key, asked.scope)
         if name in self._plain:
             if self._plain[name] not in {"", etag}:

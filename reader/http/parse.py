@@ -2,7 +2,7 @@
 
 llhttp splits the bytes; this module limits the size of a target, a head, a body and an incomplete request, and
 decides which request is the last of its connection. After a refusal, an announced body or an upgrade the
-parser must be given no more bytes, because nobody can know where the next request would begin.
+parser must not be given more bytes, because the start of the next request is not known.
 """
 
 from __future__ import annotations
@@ -151,7 +151,7 @@ class RequestParser:
         request = Request(self._parser.get_method().decode("latin-1"), path, query, self._fields)
         if not self._target.startswith(b"/"):
             request.authority = authority_of(self._target)
-        # a client of HTTP/1.0 would need to be told that the connection stays open
+        # a client of HTTP/1.0 would need a header that says that the connection stays open
         is_old = self._parser.get_http_version() == "1.0"
         refusal = None
         if len(self._fields.get_all("host")) != 1 and not is_old:

@@ -123,7 +123,7 @@ async def test_a_reader_answers_with_its_copy_and_makes_what_is_stale_wanted(url
     head = b'{"etag":"0000000000000000","path":[1],"as_of_us":1}'
     async with client(url("worker")) as worker:
         await worker.hset(key, mapping={"1": b"{}", "head:1": head, "_meta": meta})
-    copy = ReplyCache(octets=100_000)
+    copy = ReplyCache(limit=100_000)
     connection = Connection(url("reader"), deadline=LONG, copy=copy)
     guard, store = Guard(connection, copy), StoredReports(connection, tenant="default", copy=copy)
     reader = Reader(store, ReportResponder(store, guard), guard)

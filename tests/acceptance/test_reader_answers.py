@@ -296,9 +296,9 @@ async def test_whoever_follows_a_report_is_told_of_its_changes_and_of_no_others(
     hints, client = Hints(beat_s=0.01), Listener()
     following = asyncio.create_task(hints.follow("general", client))
     await eventually(lambda: client.received)
-    hints.tell(b'{"report":"other","gen":5,"scopes":[1]}')
-    hints.tell(b'{"report":"general","gen":8}')
-    hints.tell(b"not a change")
+    hints.publish(b'{"report":"other","gen":5,"scopes":[1]}')
+    hints.publish(b'{"report":"general","gen":8}')
+    hints.publish(b"not a change")
     event = 'id: 8\nevent: changed\ndata: {"report":"general","gen":8}\n\n'
     await eventually(lambda: event in client.received)
     assert not [one for one in client.received if "other" in one]

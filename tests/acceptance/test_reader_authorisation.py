@@ -201,7 +201,7 @@ async def test_the_absent_and_the_forbidden_are_one_answer_octet_by_octet(
 
 
 async def test_a_reorganisation_reaches_a_reader_that_keeps_a_copy(valkey_url: str) -> None:
-    copy = ReplyCache(octets=1_000_000)
+    copy = ReplyCache(limit=1_000_000)
     async with house(valkey_url, copy) as one:
         token, _ = await one.sessions.create("u-17", {"roots": [2]})
         for parents in ({1: None, 2: 1, 3: 2}, {1: None, 2: 1, 3: 1}, {2: None, 1: 2, 3: 1}) * 10:

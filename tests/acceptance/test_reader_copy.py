@@ -70,7 +70,7 @@ def header(answer: Response, name: str) -> str:
 @pytest.fixture
 async def copied(own_valkey: Callable[..., Awaitable[OwnValkey]]) -> AsyncIterator[Copied]:
     valkey = await own_valkey()
-    copy = ReplyCache(octets=1_000_000)
+    copy = ReplyCache(limit=1_000_000)
     connection = Connection(valkey.url, copy=copy)
     guard = Guard(connection, copy)
     store = StoredReports(connection, tenant="default", copy=copy)

@@ -45,7 +45,7 @@ class House:
 @pytest.fixture(params=[False, True], ids=["without a copy", "with a copy"])
 async def house(valkey_url: str, request: Any) -> AsyncIterator[House]:
     """Ana may read node 1, Ben node 2."""
-    copy = ReplyCache(octets=1 << 20) if request.param else None
+    copy = ReplyCache(limit=1 << 20) if request.param else None
     connection = Connection(valkey_url, deadline=LONG, copy=copy)
     guard, store = Guard(connection, copy), StoredReports(connection, tenant="default", copy=copy)
     with closing(SyncSessions.connect(valkey_url, deadline=LONG)) as sessions:

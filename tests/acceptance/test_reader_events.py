@@ -105,10 +105,10 @@ async def test_a_stream_that_begins_while_redis_is_away_says_so_and_goes_on_when
         async with following(port, token) as stream, following(port, FORGED) as stranger:
             for one in (stream, stranger):
                 assert (one.status, one.headers["content-type"]) == (200, "text/event-stream")
-                await one.until(": Redis does not answer")
+                await one.until(": Redis does not reply")
             await server.start()
             await stream.until('event: back\ndata: {"report":"general"}\n')
-            assert "Redis does not answer" in await stranger.rest(), "it ends, and who comes back is refused"
+            assert "Redis does not reply" in await stranger.rest(), "it ends, and who comes back is refused"
             await eventually(lambda: announce(server.url, 7))
             await stream.until('id: 7\nevent: changed\ndata: {"report":"general","gen":7}\n')
         async with following(port, FORGED) as stranger:

@@ -158,7 +158,7 @@ async def test_a_request_cancelled_at_any_moment_takes_nothing_from_the_others(
     """With a copy too small for all, so that some answers come from it and some from Redis."""
     await store_all(redis)
     random, cancelled = dice(0), 0
-    async with inside(valkey_url, ReplyCache(octets=octets) if octets else None) as one:
+    async with inside(valkey_url, ReplyCache(limit=octets) if octets else None) as one:
         for _ in range(rounds):
             asked = {asyncio.create_task(one.ask(scope)): scope for scope in random.choices(NODES, k=20)}
             for task in random.sample(list(asked), 8):

@@ -94,7 +94,7 @@ async def walking(url: str, *, limit: int) -> AsyncIterator[tuple[Walk, Walk]]:
     token, _ = await sessions.create("ana", {"roots": [1, 2]})
     await sessions.close()
     for guarded in (True, False):
-        copy = ReplyCache(octets=1 << 20)
+        copy = ReplyCache(limit=1 << 20)
         connection = Connection(url, deadline=LONG, copy=copy)
         guard = Guard(connection, copy) if guarded else None
         store = StoredReports(connection, tenant="default", copy=copy)

@@ -133,4 +133,4 @@ async def test_what_is_no_transaction_is_refused_and_not_taken_for_a_read_withou
         assert (await ask("")).status == 200
         answer = await ask(said)
         assert answer.status == 400
-        assert b"If-Write-Visible: is no transaction id" in answer.body
+        assert b"If-Write-Visible: not a transaction id" in answer.body

@@ -51,7 +51,7 @@ class Seen:
 
 @pytest.mark.parametrize("swaps", [300, pytest.param(10_000, marks=pytest.mark.long)])
 @pytest.mark.parametrize("scopes_at_once", [64, 1], ids=["where they stand", "in parts"])
-@pytest.mark.parametrize("copy", [None, ReplyCache(octets=100_000)], ids=["asking", "with a copy"])
+@pytest.mark.parametrize("copy", [None, ReplyCache(limit=100_000)], ids=["asking", "with a copy"])
 @pytest.mark.timeout(300)
 async def test_a_reader_sees_one_generation_in_each_answer_however_many_sets_are_swapped(
     valkey_url: str, monkeypatch: pytest.MonkeyPatch, swaps: int, scopes_at_once: int, copy: ReplyCache | None

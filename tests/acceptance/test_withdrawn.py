@@ -128,7 +128,7 @@ class World:
 @pytest.fixture
 async def world(own_valkey: Callable[..., Awaitable[OwnValkey]]) -> AsyncIterator[World]:
     valkey = await own_valkey()
-    copy = ReplyCache(octets=10_000_000)
+    copy = ReplyCache(limit=10_000_000)
     connection = Connection(valkey.url, copy=copy, deadline=timedelta(seconds=5))
     guard = Guard(connection, copy)
     store = StoredReports(connection, tenant=TENANT, copy=copy)

@@ -37,7 +37,7 @@ KNOWN = {
     "reader Backlog._held": "weighed there: 64 MiB",
     # counted, of entries that have one small size
     "reader of_document": "16,384 of an ETag of 16 digits and a number: 10 MiB",
-    "reader Standing.said": "1,024 of ETags of 16 digits, their headers being shared",
+    "reader Standing.rendered": "1,024 of ETags of 16 digits, their headers being shared",
     "reader Standings._found": "64 reports",
     "reader _first_lines": "256 lines of 80 bytes",
     "reader _length": "16,384 lines of 30 bytes: 3 MiB",

@@ -71,7 +71,7 @@ def test_a_write_is_visible_exactly_when_its_transaction_had_ended(
 def test_a_copy_never_grows_beyond_its_limit_and_believes_nothing_that_changed(
     steps: list[tuple[str, int, int]],
 ) -> None:
-    copy, changed = ReplyCache(octets=1500), set[str]()
+    copy, changed = ReplyCache(limit=1500), set[str]()
     for key, part, size in steps:
         if size == 0:
             copy.changed([key.encode()])
@@ -84,7 +84,7 @@ def test_a_copy_never_grows_beyond_its_limit_and_believes_nothing_that_changed(
 
 
 def test_what_changed_while_it_was_on_its_way_is_a_memory_only() -> None:
-    copy = ReplyCache(octets=1000)
+    copy = ReplyCache(limit=1000)
     asked_at = copy.generation
     copy.changed([b"other"])
     copy.keep("key", 1, [b"v"], size=1, asked_at=asked_at, stamp="tree")
