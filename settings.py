@@ -99,7 +99,7 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def scheme(*schemes: str) -> AfterValidator:
+def require_scheme(*schemes: str) -> AfterValidator:
     """Return a check that a secret address begins with one of these schemes and continues after it."""
 
     def check(address: SecretStr) -> SecretStr:
@@ -115,8 +115,10 @@ Duration = Annotated[timedelta, BeforeValidator(to_duration)]
 Folder = Annotated[Path, AfterValidator(Path.expanduser)]
 Host = Annotated[str, AfterValidator(to_host)]
 LoopbackHost = Annotated[str, AfterValidator(to_loopback)]
-PostgresDsn = Annotated[SecretStr, scheme("postgresql")]
-RedisUrl = Annotated[SecretStr, scheme("redis", "rediss", "unix", "sentinel", "sentinels", "cluster", "clusters")]
+PostgresDsn = Annotated[SecretStr, require_scheme("postgresql")]
+RedisUrl = Annotated[
+    SecretStr, require_scheme("redis", "rediss", "unix", "sentinel", "sentinels", "cluster", "clusters")
+]
 TimeZone = Annotated[str, AfterValidator(to_time_zone)]
 
 
@@ -460,7 +462,7 @@ def load() -> Settings:
     try:
         settings = Settings(**secrets)
     except ValidationError as error:
-        problems += [line for fault in error.errors() for line in explain(fault["loc"], fault["msg"])]
+        problems += [line for fault in error.errors() for line in explain_fault(fault["loc"], fault["msg"])]
     except UnreadableError:
         problems = problems or ["a section is given as one value; set its fields one by one"]
     if problems:
@@ -496,10 +498,10 @@ def unknown_names(environ: Mapping[str, str]) -> list[str]:
     known = [name for name, _ in each_field()]
     known += [f"{name}_FILE" for name, field in each_field() if is_secret(field)]
     ours = sorted(name for name in environ if name.upper().startswith(PREFIX))
-    return [f"{name}: does not exist{nearest(name, known)}" for name in ours if name.upper() not in known]
+    return [f"{name}: does not exist{suggestion(name, known)}" for name in ours if name.upper() not in known]
 
 
-def nearest(name: str, known: list[str]) -> str:
+def suggestion(name: str, known: list[str]) -> str:
     """Return the end of the sentence: a suggestion if a known name is near enough."""
     close = difflib.get_close_matches(
         name.upper().removeprefix(PREFIX), [k.removeprefix(PREFIX) for k in known], n=1
@@ -548,7 +550,7 @@ def read_secret(path: Path, *, twice: bool) -> str:
 # Messages
 
 
-def explain(location: tuple[int | str, ...], message: str) -> list[str]:
+def explain_fault(location: tuple[int | str, ...], message: str) -> list[str]:
     """Return lines for one fault that pydantic found: the variable, what is wrong, what is allowed."""
     reason = message.removeprefix("Value error, ")
     if not location:
@@ -557,20 +559,20 @@ def explain(location: tuple[int | str, ...], message: str) -> list[str]:
     if (field := dict(each_field()).get(name)) is None:
         return []  # a section given as one value: ``unknown_names`` reports it
     given = "" if is_secret(field) or name not in os.environ else f"={os.environ[name]!r}"
-    return [f"{name}{given}: {reason[0].lower()}{reason[1:]}; allowed: {allowed(field)}"]
+    return [f"{name}{given}: {reason[0].lower()}{reason[1:]}; allowed: {allowed_values(field)}"]
 
 
-def allowed(field: FieldInfo) -> str:
+def allowed_values(field: FieldInfo) -> str:
     """Return the allowed values of a field: its own description, or its type and limits."""
     if isinstance(field.json_schema_extra, dict) and (words := field.json_schema_extra["allowed"]):
         return str(words)
     if get_origin(field.annotation) is Literal:
         return ", ".join(f"`{choice}`" for choice in get_args(field.annotation))
     least, most = (getattr(limit, key) for key in ("ge", "le") for limit in field.metadata if hasattr(limit, key))
-    return f"{show(least)} to {show(most)}"
+    return f"{show_value(least)} to {show_value(most)}"
 
 
-def show(value: object) -> str:
+def show_value(value: object) -> str:
     """Return a default or limit as a user would write it."""
     if isinstance(value, timedelta):
         return write_duration(value)

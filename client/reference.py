@@ -71,12 +71,12 @@ def _version() -> str:
 
 def _with_exports(module: ModuleType) -> ModuleType:
     """Set a module's ``__all__`` to its exports and load them; pdoc leaves out imported names otherwise."""
-    exports = exported(inspect.getsource(module))
+    exports = exported_names(inspect.getsource(module))
     module.__dict__.update({name: getattr(module, name) for name in exports}, __all__=exports)
     return module
 
 
-def exported(source: str) -> list[str]:
+def exported_names(source: str) -> list[str]:
     """Return the public names of a module: its classes and functions, and its imports as ``x as x``."""
     tree = ast.parse(source)
     own = [

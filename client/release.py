@@ -180,7 +180,7 @@ def check_locks(facts: ReleaseFacts) -> Iterator[str]:
 CHECKS: list[Check] = [check_version, check_changelog, check_wheel, check_tree, check_tag, check_locks]
 
 
-def complaints(facts: ReleaseFacts) -> list[str]:
+def find_complaints(facts: ReleaseFacts) -> list[str]:
     """Return all complaints, in the order of the checks."""
     return [complaint for check in CHECKS for complaint in check(facts)]
 
@@ -236,7 +236,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--check", action="store_true", required=True, help="check only; change nothing")
     parser.parse_args(arguments)
     facts = read_facts(ROOT)
-    found = complaints(facts)
+    found = find_complaints(facts)
     for complaint in found:
         print(complaint, file=sys.stderr)
     if not found:

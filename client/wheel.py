@@ -40,7 +40,7 @@ def build_wheel(root: Path, folder: Path) -> Wheel:
         BrokenWheel: The builder failed.
     """
     command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
-    built = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)  # noqa: S603  ours
+    built = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)  # noqa: S603  fixed
     if built.returncode != 0:
         raise BrokenWheel(built.stderr.strip())
     (file,) = folder.glob("*.whl")

@@ -5,7 +5,7 @@ A test compares the file with this page, so neither can change alone.
 
 import sys
 
-from settings import PREFIX, allowed, each_field, is_secret, show
+from settings import PREFIX, allowed_values, each_field, is_secret, show_value
 
 PAGE = """# Settings
 
@@ -29,7 +29,8 @@ def settings_table() -> str:
     rows = ["| Variable | Meaning | Default | Allowed |", "|---|---|---|---|"]
     for name, field in each_field():
         file = f" or `{name}_FILE`" if is_secret(field) else ""
-        rows.append(f"| `{name}`{file} | {field.description} | `{show(field.default)}` | {allowed(field)} |")
+        default, values = show_value(field.default), allowed_values(field)
+        rows.append(f"| `{name}`{file} | {field.description} | `{default}` | {values} |")
     return "\n".join(rows)
 
 

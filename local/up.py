@@ -13,7 +13,7 @@ from local.demo.company_postgres import Company
 from local.errors import EmbeddedError
 from local.installation import InstallationPlan, assemble_installation, remove_addresses, write_addresses
 from local.organisation import OrganisationSize, generate
-from local.supervisor.console_log import console
+from local.supervisor.console_log import console_log
 from local.supervisor.supervisor import supervise
 
 _EXIT_CONFIGURATION = 2
@@ -34,7 +34,7 @@ def up(plan: InstallationPlan) -> int:
         for name, link in installation.links.items():
             print(f"{name:>8}  {link}", flush=True)
         names = [process.name for process in installation.processes]
-        return asyncio.run(supervise(installation.processes, log=console(names, sys.stderr)))
+        return asyncio.run(supervise(installation.processes, log=console_log(names, sys.stderr)))
     finally:
         remove_addresses(addresses)
 

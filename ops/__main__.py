@@ -46,7 +46,7 @@ from producers.link.client import connect
 from producers.rights import missing_right
 from reports.bounds import ReportBounds
 from reports.numbers import written
-from settings import Settings, allowed, each_field, is_secret, load_or_exit, show
+from settings import Settings, allowed_values, each_field, is_secret, load_or_exit, show_value
 
 if TYPE_CHECKING:
     from ops.console.page import ConsolePage
@@ -269,8 +269,8 @@ def _settings(asked: argparse.Namespace) -> int:
     rows = [
         {
             "variable": f"{name} (or {name}_FILE)" if is_secret(field) else name,
-            "default": show(field.default),
-            "allowed": allowed(field).replace("`", ""),
+            "default": show_value(field.default),
+            "allowed": allowed_values(field).replace("`", ""),
             "meaning": str(field.description).replace("`", ""),
         }
         for name, field in each_field()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from client.reference import PAGES, exported
+from client.reference import PAGES, exported_names
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -37,7 +37,9 @@ def page(reference: Path, module: str) -> str:
 def test_a_page_describes_each_public_name_of_its_module(reference: Path, module: str) -> None:
     text = page(reference, module)
     inside = module.removeprefix("momentus_client").removeprefix(".")
-    names = exported(Path(import_module(inside or "client.package").__file__ or "").read_text(encoding="utf-8"))
+    names = exported_names(
+        Path(import_module(inside or "client.package").__file__ or "").read_text(encoding="utf-8")
+    )
     assert not [name for name in names if f'id="{name}"' not in text]
 
 
@@ -56,4 +58,4 @@ def test_the_first_page_leads_to_all_others(reference: Path) -> None:
 
 def test_the_public_names_are_the_classes_functions_and_reexports() -> None:
     source = "from .a import B as B, c\nclass D: ...\ndef e(): ...\ndef _f(): ...\nG = 1\n"
-    assert exported(source) == ["B", "D", "e"]
+    assert exported_names(source) == ["B", "D", "e"]

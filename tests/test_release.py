@@ -16,7 +16,7 @@ from client.release import (
     check_changelog,
     check_locks,
     check_tree,
-    complaints,
+    find_complaints,
     main,
     read_facts,
 )
@@ -94,7 +94,7 @@ def log(change: Callable[[str], str]) -> dict[str, Any]:
     ids=["not tagged yet", "tagged already", "dated today"],
 )
 def test_what_holds_everything_may_be_released(changed: dict[str, Any]) -> None:
-    assert complaints(dataclasses.replace(READY, **changed)) == []
+    assert find_complaints(dataclasses.replace(READY, **changed)) == []
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ def test_what_holds_everything_may_be_released(changed: dict[str, Any]) -> None:
     ],
 )
 def test_what_a_release_lacks_is_named(changed: dict[str, Any], words: str) -> None:
-    found = complaints(dataclasses.replace(READY, **changed))
+    found = find_complaints(dataclasses.replace(READY, **changed))
     assert words in found[0]
 
 
@@ -139,7 +139,7 @@ def test_all_that_is_wrong_is_told_at_once() -> None:
         tags={"v9.9.9": "bbb"},
         stale_locks="x",
     )
-    assert len(complaints(nothing)) >= len(CHECKS)
+    assert len(find_complaints(nothing)) >= len(CHECKS)
 
 
 def test_this_checkout_holds_what_every_commit_must(monkeypatch: pytest.MonkeyPatch) -> None:

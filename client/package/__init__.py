@@ -1,4 +1,4 @@
-"""Client of Momentus Jobs: hand over mails and report refreshes, and share sessions between backends.
+"""Client of Momentus Jobs: queues mails and report refreshes, and shares sessions between backends.
 
 - `momentus_client.jobs`: requests to send: mails, attachments, templates, refreshes;
 - `momentus_client.jobs.mail.seal`: keys that hide a mail's content from Redis;

@@ -94,7 +94,7 @@ def _normal(value: str) -> str:
 
 
 def _is_rewritten(given: str, checked: str) -> bool:
-    """Tell whether the validator changed the letters of a domain.
+    """Return True if the validator changed the letters of a domain.
 
     Upper and lower case, composed and decomposed accents are the same letters.
     """

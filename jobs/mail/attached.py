@@ -3,7 +3,7 @@
 Both follow from the frozen attachment and its bytes, so that every attempt writes the same bytes.
 
 - A text gets its charset (RFC 2046, 4.1.2): the caller's, or the one that its bytes show.
-- A calendar gets the method that stands in it (RFC 6047, 2.4), else an invitation is shown as a mere file.
+- A calendar gets its own method (RFC 6047, 2.4), else an invitation is shown as a plain file.
 - An attached mail is not encoded: ``message/rfc822`` must not be base64 (RFC 2046, 5.2.1). One with 8-bit bytes
   or lines too long for SMTP is sent as ``application/octet-stream``, which mail programs open by its ending.
 """

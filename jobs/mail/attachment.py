@@ -12,7 +12,7 @@ from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from .charset import is_charset, is_in
+from .charset import decodes_as, is_charset
 from .errors import BodyTooLarge, InvalidAttachment
 from .file_types import type_of
 from .header import refuse_unsafe
@@ -89,7 +89,7 @@ class Attachment:
             raise InvalidAttachment(field, "must be the name of a character set, such as utf-8 or iso-8859-1")
         if not kind.startswith("text/") and not kind.endswith(("/xml", "+xml")):
             raise InvalidAttachment(field, f"is for text and XML only, not for {kind}; leave it out")
-        if isinstance(self.content, bytes) and not is_in(charset, self.content):
+        if isinstance(self.content, bytes) and not decodes_as(charset, self.content):
             raise InvalidAttachment(
                 field, f"does not match the content ({charset}); give the set in which the file was written"
             )
@@ -109,7 +109,7 @@ class Attachment:
         return {"sha256": self.sha256, "size": self.size, "ref": ref}
 
 
-def freeze(attachments: object) -> list[dict[str, object]]:
+def freeze_attachments(attachments: object) -> list[dict[str, object]]:
     """Return all attachments of a mail as they travel in the payload.
 
     Raises:

@@ -23,13 +23,13 @@ def is_charset(name: str) -> bool:
     if not _NAME.match(name):
         return False
     try:
-        "".encode(name)  # refuses codecs that are no character sets
+        "".encode(name)  # raises for codecs that are not character sets
         return codecs.lookup(name).name not in _PYTHONS_OWN
     except (LookupError, UnicodeError):
         return False
 
 
-def is_in(charset: str, content: bytes) -> bool:
+def decodes_as(charset: str, content: bytes) -> bool:
     """Return True if the bytes decode in this character set."""
     try:
         content.decode(charset)
@@ -40,6 +40,6 @@ def is_in(charset: str, content: bytes) -> bool:
 
 def charset_of(content: bytes) -> str | None:
     """Return the character set of a text file, or None if its bytes do not show it."""
-    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) and is_in("utf-16", content):
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) and decodes_as("utf-16", content):
         return "utf-16"
-    return "utf-8" if is_in("utf-8", content) else None
+    return "utf-8" if decodes_as("utf-8", content) else None

@@ -1,7 +1,7 @@
 """Conversion of style sheets into ``style`` attributes, because many mail programs drop ``<style>`` elements.
 
-Done after rendering: a template's source is no HTML yet, and an HTML parser would move its tags about. What an
-attribute cannot hold stays in a ``<style>`` where it was: sheets for print or narrow screens (``media``),
+Runs after rendering: a template's source is not HTML yet, and an HTML parser would move its tags. Rules that an
+attribute cannot hold stay in a ``<style>`` where they were: sheets for print or narrow screens (``media``),
 ``@media``, ``:hover`` and its like (:mod:`.style_sheet`). Doctype and conditional comments stay, as far as an HTML
 parser keeps them.
 
@@ -25,7 +25,7 @@ _PIECE = re.compile(
     re.DOTALL | re.IGNORECASE,
 )
 _DOCTYPE = re.compile(r"[ \t\r\n]{0,99}<!doctype[^<>]*>", re.IGNORECASE)
-"""An XHTML one puts programs into another mode of layout, and the inliner would shorten it."""
+"""An XHTML doctype selects another mode of layout, and the inliner would shorten it."""
 _MEDIA = re.compile(r"""\bmedia\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s"'>]+))""", re.IGNORECASE)
 _EVERYBODY = frozenset({"", "all", "screen", "only screen"})
 _PLACE = re.compile(r"<!--style-(\d+)-->")

@@ -95,9 +95,8 @@ def _fields(mail: Mapping[str, Any], sender: LetterSender, auto_submitted: AutoS
 def _optional_fields(mail: Mapping[str, Any], sender: LetterSender) -> list[tuple[str, str]]:
     fields: list[tuple[str, str]] = []
     if thread := mail.get("thread"):
-        root = (
-            f"<thread.{thread}@{sender.domain}>"  # a mail that was never sent; all mails of the thread answer it
-        )
+        # The id of a mail that was never sent; all mails of the thread answer it.
+        root = f"<thread.{thread}@{sender.domain}>"
         fields += [("References", root), ("In-Reply-To", root)]
     if address := mail.get("unsubscribe"):
         fields += [
@@ -122,9 +121,7 @@ def _body(mail: Mapping[str, Any], attached: Mapping[str, bytes]) -> Part:
     files: Sequence[Mapping[str, Any]] = mail.get("attachments", ())
     if not files:
         return content
-    outer = (
-        f"=_all_{mail['message_id']}"  # neither boundary begins with the other: some readers compare beginnings
-    )
+    outer = f"=_all_{mail['message_id']}"  # no boundary is a prefix of the other: some programs compare prefixes
     parts = [content, *(attachment_part(one, attached, boundary=outer) for one in files)]
     return multipart("mixed", parts, boundary=outer)
 

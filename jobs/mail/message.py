@@ -17,12 +17,12 @@ from typing import Any, ClassVar, Literal
 
 from ..policy import Policy
 from .address import normal_address
-from .attachment import Attachment, freeze
+from .attachment import Attachment, freeze_attachments
 from .caller_headers import checked_headers, checked_link, thread_id
 from .errors import InvalidPart, UnusedValue
 from .header import refuse_unsafe
 from .parts import check_parts, check_size
-from .plain_text import text_of
+from .plain_text import html_to_text
 from .stream import is_stream_name, stream_of
 from .templates import SHIPPED, RenderedParts, Templates
 from .values import plain_values
@@ -158,7 +158,7 @@ class Mail:
         if self.headers:
             more["headers"] = checked_headers(self.headers, threaded=self.thread is not None)
         if self.attachments:
-            more["attachments"] = freeze(self.attachments)
+            more["attachments"] = freeze_attachments(self.attachments)
         return more
 
     def _check_texts(self) -> None:
@@ -177,7 +177,7 @@ class Mail:
         ready = [name for name in ("subject", "text", "html") if getattr(self, name) is not None]
         if self.template is None:
             html = self.html or ""
-            return RenderedParts((self.subject or "").strip(), self.text or text_of(html), html)
+            return RenderedParts((self.subject or "").strip(), self.text or html_to_text(html), html)
         if ready:
             raise InvalidPart(ready[0], "must not be given together with template; give one of them")
         rendered = self.templates.render(self.template, self.locale, plain_values(self.values))

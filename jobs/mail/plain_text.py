@@ -31,11 +31,11 @@ _HEADINGS = frozenset({"h1", "h2", "h3", "h4", "h5", "h6"})
 _LINES = frozenset({"br", "div", "tr", "dt", "dd"})
 
 
-def text_of(document: str) -> str:
+def html_to_text(document: str) -> str:
     r"""Return the visible text of a document as plain text; empty if there is nothing to read.
 
     Example:
-        >>> text_of('<p>Hola:</p><ul><li>Cierre <a href="https://example.com/7">ver</a></li></ul>')
+        >>> html_to_text('<p>Hola:</p><ul><li>Cierre <a href="https://example.com/7">ver</a></li></ul>')
         'Hola:\n\n- Cierre ver (https://example.com/7)\n'
     """
     writer = _Writer()

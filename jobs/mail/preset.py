@@ -64,7 +64,7 @@ PRESETS: Mapping[str, Preset] = {
         # Amazon, "Service quotas in Amazon SES": varies with the customer; throttled above 10 MB.
         # Read in 2026-11 at docs.aws.amazon.com/ses/latest/dg/quotas.html
         Preset(name="ses"),
-        # The same page: the sandbox, in which every customer begins.
+        # The same page: the sandbox, in which every customer starts.
         Preset(name="ses-sandbox", per_second=1, per_day=200),
         # Twilio, "Integrating with the SMTP API": 5,000 mails for each connection, 10,000 connections.
         # Read in 2026-11 at twilio.com/docs/sendgrid

@@ -115,7 +115,7 @@ def _item(text: str, body: int) -> Iterator[Item]:
 
 
 def with_fallbacks(style: str) -> str:
-    """Put the declarations of a ``style`` attribute in order: those for older programs before the last one."""
+    """Order the declarations of a ``style`` attribute: those for older programs before the last one."""
     fallbacks: dict[str, list[str]] = {}
     others: list[str] = []
     for declaration, _ in split_items(style):
@@ -128,7 +128,7 @@ def with_fallbacks(style: str) -> str:
 
 
 def _rule(sheet: StyleSheet, selectors: Sequence[str], block: str, *, depth: int = 0) -> None:
-    """Sort one rule, with those nested in it written out."""
+    """Add one rule to its half, with those nested in it written out."""
     found = list(split_items(block))
     declarations = [
         one if inner is None else f"{one} {{{inner}}}" for one, inner in found if not _nests(one, inner)
@@ -188,7 +188,7 @@ def _parts(prelude: str) -> list[str]:
 
 
 def _pseudos(selector: str) -> set[str]:
-    """Name the pseudo-classes and pseudo-elements of a selector."""
+    """Return the pseudo-classes and pseudo-elements of a selector."""
     return {found[1] for found in _PSEUDO.finditer(selector.lower()) if found[1]}
 
 

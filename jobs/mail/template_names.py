@@ -44,7 +44,7 @@ class TemplateNames:
         return () if values.keys() <= self.needed else tuple(sorted(values.keys() - self.needed))
 
 
-def names_of(jinja: Environment, files: Sequence[str]) -> TemplateNames:
+def find_names(jinja: Environment, files: Sequence[str]) -> TemplateNames:
     """Return the names in these files and in those that they extend or include.
 
     Raises:

@@ -19,8 +19,8 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from .css import inline_styles, needs_inlining, style_notes
 from .errors import BrokenTemplate, InvalidPart, LostStyle, MissingValue, UnknownTemplate
 from .language import is_language_tag, look_up
-from .plain_text import text_of
-from .template_names import TemplateNames, names_of
+from .plain_text import html_to_text
+from .template_names import TemplateNames, find_names
 from .values import UnprintableValue, printable_value
 
 _SHIPPED = Path(__file__).parent / "templates"
@@ -119,7 +119,7 @@ class Templates:
         subject, text, html = _fill(compiled, values, name)
         if html and compiled.styled:
             html = inline_styles(html)
-        return RenderedParts(subject.strip(), text or text_of(html), html, compiled.names.unused(values))
+        return RenderedParts(subject.strip(), text or html_to_text(html), html, compiled.names.unused(values))
 
     def _looked_up(self, name: str, locale: str | None) -> _Compiled:
         if name not in self.names():
@@ -139,7 +139,7 @@ class Templates:
         files = self._files(name, locale)
         try:
             parts = {part: self._template(file) for part, file in files.items()}
-            names = names_of(self._jinja, list(files.values()))
+            names = find_names(self._jinja, list(files.values()))
         except TemplateError as error:
             raise BrokenTemplate("template", f"{name!r} in {locale!r}: {type(error).__name__}: {error}") from None
         styled = "html" in files and needs_inlining(names.sources, template=name)

@@ -17,7 +17,7 @@ from redis.exceptions import RedisError
 
 from local.demo.browser import Browser
 from local.demo.company_postgres import Company
-from local.demo.scenario import DemoContext, depth, read_reports, send_mails
+from local.demo.scenario import DemoContext, read_queue_depth, read_reports, send_mails
 from local.errors import EmbeddedError
 from local.installation import (
     Installation,
@@ -37,7 +37,7 @@ _EXIT_CONFIGURATION = 2
 _SEED = 2026
 
 
-class ServedQueue(Exception):
+class QueueInUse(Exception):
     """The configured Redis is in use; the demo does not touch it."""
 
 
@@ -63,11 +63,11 @@ def demo(plan: InstallationPlan, options: DemoOptions, *, tenant: str) -> int:
         plan: servers and ports; embedded data is thrown away at the end. The addresses of the running servers are
             written to ``plan.data_dir`` for the ops commands.
         options: of the run.
-        tenant: whose reports are shown.
+        tenant: of the reports shown.
     """
     try:
         asyncio.run(_demo(plan, options, tenant))
-    except (EmbeddedError, SupervisorError, OrganisationError, ServedQueue) as error:
+    except (EmbeddedError, SupervisorError, OrganisationError, QueueInUse) as error:
         print(error, file=sys.stderr)
         return _EXIT_CONFIGURATION
     return 0
@@ -105,11 +105,11 @@ async def _refuse_a_served_queue(plan: InstallationPlan) -> None:
         try:
             depth = await read_depth(redis, tenant="")
         except (RedisError, OSError) as error:
-            raise ServedQueue(
+            raise QueueInUse(
                 f"MOMENTUS_REDIS_URL: Redis does not answer ({type(error).__name__}); start it, or unset this"
             ) from None
     if depth.workers or any(lane.ready or lane.leased or lane.scheduled for lane in depth.lanes):
-        raise ServedQueue(
+        raise QueueInUse(
             "MOMENTUS_REDIS_URL: this Redis has workers or waiting jobs; the demo needs an unused one"
         )
 
@@ -141,7 +141,7 @@ async def _tell(installation: Installation, options: DemoOptions, tenant: str, s
 
 async def _story(context: DemoContext, options: DemoOptions) -> None:
     facts = {"mails": await send_mails(context), "reports": await read_reports(context)}
-    lanes = (await depth(context)).to_json()["lanes"]
+    lanes = (await read_queue_depth(context)).to_json()["lanes"]
     if options.as_json:
         print(orjson.dumps({**facts, "depth": lanes}, option=orjson.OPT_INDENT_2).decode(), flush=True)
 

@@ -56,7 +56,7 @@ async def send_mails(context: DemoContext) -> dict[str, Any]:
         took.append((time.perf_counter() - sent) * 1000)
     enqueue = p50_and_p99(took)
     context.say(
-        f"{MAILS} mails handed over in {sum(took):.0f} ms "
+        f"{MAILS} mails queued in {sum(took):.0f} ms "
         f"(p50 {enqueue['p50']} ms, p99 {enqueue['p99']} ms); the request can answer now"
     )
     accepted = await _watch(context, before + MAILS) - before
@@ -93,7 +93,7 @@ async def read_reports(context: DemoContext) -> dict[str, Any]:
     }
 
 
-async def depth(context: DemoContext) -> Depth:
+async def read_queue_depth(context: DemoContext) -> Depth:
     """Return the depth of the queue."""
     return await read_depth(context.redis, tenant=context.tenant)
 
@@ -105,18 +105,18 @@ def _assignment(number: int, handle: str) -> Mail:
 
 
 async def _lane(context: DemoContext) -> Any:  # noqa: ANN401  a line of the depth table
-    return next(lane for lane in (await depth(context)).lanes if lane.lane == _LANE)
+    return next(lane for lane in (await read_queue_depth(context)).lanes if lane.lane == _LANE)
 
 
 async def _watch(context: DemoContext, target: int) -> int:
     """Print each second how the lane drains, until as many mails are done; return that number."""
-    began = told = time.perf_counter()
+    began = printed = time.perf_counter()
     while (lane := await _lane(context)).done < target:
         now = time.perf_counter()
         if now - began > _PATIENCE:
             raise TimeoutError(f"only {lane.done} of {target} mails were accepted within {_PATIENCE:.0f} s")
-        if now - told >= 1:
-            told = now
+        if now - printed >= 1:
+            printed = now
             context.say(f"  {now - began:4.0f} s  waiting {lane.ready:3}  being sent {lane.leased:3}")
         await asyncio.sleep(0.05)
     return int(lane.done)

@@ -151,5 +151,5 @@ class Postgres:
     async def _ready(self, pid: int) -> bool:
         """Return True if this process's status says so; the file of an earlier, killed one has another pid."""
         lines = (self._cluster / "postmaster.pid").read_text("utf-8").splitlines()
-        ours = len(lines) >= _STATUS_LINE and lines[0] == str(pid)
-        return ours and lines[_STATUS_LINE - 1].strip() == "ready"
+        is_own = len(lines) >= _STATUS_LINE and lines[0] == str(pid)
+        return is_own and lines[_STATUS_LINE - 1].strip() == "ready"

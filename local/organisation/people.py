@@ -30,7 +30,7 @@ class Person:
     left_at: datetime | None
 
     def row(self) -> Row:
-        """Row of `employees`."""
+        """Return the row of `employees`."""
         return (self.id, self.home, self.handle, self.role, self.joined_at, self.left_at)
 
     def works_throughout(self, start: datetime, end: datetime) -> bool:

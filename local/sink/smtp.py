@@ -115,7 +115,7 @@ class MailSink:
         await self.refuse_connections()
 
     async def accept_connections(self) -> None:
-        """Listen, on the former port if there was one."""
+        """Start listening, on the former port if there was one."""
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(lambda: _Connection(self, self._connections), self.host, self.port)
         self.port = self._server.sockets[0].getsockname()[1]

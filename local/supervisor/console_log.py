@@ -16,7 +16,7 @@ _COLOURS = (36, 32, 33, 35, 34, 96, 92, 93)
 _PLAIN = {code: f"\\x{code:02x}" for code in (*range(9), *range(10, 32), 127)}  # all but the tab
 
 
-def console(names: Sequence[str], stream: TextIO) -> Log:
+def console_log(names: Sequence[str], stream: TextIO) -> Log:
     """Return a log for `Supervisor` that writes to the stream.
 
     Args:

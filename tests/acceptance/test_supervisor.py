@@ -15,7 +15,7 @@ from typing import Protocol
 import pytest
 
 from local.supervisor import reaper
-from local.supervisor.console_log import console
+from local.supervisor.console_log import console_log
 from local.supervisor.process import (
     AbandonDecision,
     Backoff,
@@ -453,7 +453,7 @@ async def test_a_wrong_setting_ends_the_whole_with_code_2_and_its_reason_in_word
 
 def test_console_lines_are_prefixed_and_aligned_without_colour_on_a_file() -> None:
     stream = io.StringIO()
-    log = console(["db", "worker"], stream)
+    log = console_log(["db", "worker"], stream)
     log("db", "ready")
     log("worker", "started")
     assert stream.getvalue() == "db     | ready\nworker | started\n"
@@ -474,15 +474,15 @@ def test_a_terminal_gets_colours_unless_no_color_is_set(
     terminal: Callable[[], io.StringIO], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     coloured = terminal()
-    console(["db"], coloured)("db", "ready")
+    console_log(["db"], coloured)("db", "ready")
     assert coloured.getvalue() == "\x1b[36mdb |\x1b[0m ready\n"
     monkeypatch.setenv("NO_COLOR", "1")
     plain = terminal()
-    console(["db"], plain)("db", "ready")
+    console_log(["db"], plain)("db", "ready")
     assert plain.getvalue() == "db | ready\n"
 
 
 def test_control_characters_in_a_line_are_shown_and_not_obeyed() -> None:
     stream = io.StringIO()
-    console(["db"], stream)("db", "clear\x1b[2J")
+    console_log(["db"], stream)("db", "clear\x1b[2J")
     assert stream.getvalue() == "db | clear\\x1b[2J\n"

@@ -240,7 +240,7 @@ def test_wrong_settings_end_a_process_with_code_2_and_the_reasons_on_stderr() ->
 def test_every_setting_says_what_it_means_and_what_is_allowed() -> None:
     for name, field in settings.each_field():
         assert (field.description or "").endswith("."), name
-        assert settings.allowed(field), name
+        assert settings.allowed_values(field), name
 
 
 def test_the_page_of_settings_is_the_settings() -> None:
