@@ -351,7 +351,7 @@ import asyncio, sys
 from datetime import timedelta
 from pathlib import Path
 from local.supervisor.supervisor import supervise
-from local.supervisor.console_log import console
+from local.supervisor.console_log import console_log
 from local.supervisor.process import Process
 
 def process(name, commands):
@@ -367,7 +367,7 @@ more = {
 }
 processes = [polite("server"), polite("worker"), *(more[name] for name in sys.argv[3:])]
 names = [each.name for each in processes]
-sys.exit(asyncio.run(supervise(processes, log=console(names, sys.stdout), scratch=Path(scratch))))
+sys.exit(asyncio.run(supervise(processes, log=console_log(names, sys.stdout), scratch=Path(scratch))))
 """
 
 
