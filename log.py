@@ -90,7 +90,7 @@ def steps() -> list[Processor]:
     return [
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.StackInfoRenderer(),
-        structlog.processors.ExceptionRenderer(_places_of),
+        structlog.processors.ExceptionRenderer(_traceback_without_messages),
         redact,
     ]
 
@@ -104,24 +104,24 @@ def renderer(log_format: Format, stream: TextIO) -> Processor:
 
 async def watched(work: Awaitable[Result]) -> Result:
     """Await the program's work; from now on, log every exception of this process that no code handles."""
-    asyncio.get_running_loop().set_exception_handler(_of_the_loop)
-    sys.excepthook = lambda _kind, error, _trace: _unseen("the program", error)
-    sys.unraisablehook = lambda it: _unseen("a finalizer", it.exc_value)
-    threading.excepthook = lambda it: _unseen("a thread", it.exc_value)
+    asyncio.get_running_loop().set_exception_handler(_log_loop_exception)
+    sys.excepthook = lambda _kind, error, _trace: _log_unhandled("the program", error)
+    sys.unraisablehook = lambda it: _log_unhandled("a finalizer", it.exc_value)
+    threading.excepthook = lambda it: _log_unhandled("a thread", it.exc_value)
     return await work
 
 
-def _of_the_loop(_loop: asyncio.AbstractEventLoop, context: Mapping[str, Any]) -> None:
+def _log_loop_exception(_loop: asyncio.AbstractEventLoop, context: Mapping[str, Any]) -> None:
     """Log a fault of the event loop without asyncio's details, which contain reprs of task arguments."""
     where = re.match(r"[A-Za-z ]*", str(context.get("message", "")))
-    _unseen(f"asyncio: {where[0].strip() if where else ''}", context.get("exception"))
+    _log_unhandled(f"asyncio: {where[0].strip() if where else ''}", context.get("exception"))
 
 
-def _unseen(where: str, error: BaseException | None) -> None:
+def _log_unhandled(where: str, error: BaseException | None) -> None:
     structlog.get_logger("faults").error("unhandled exception", where=where, exc_info=error)
 
 
-def _places_of(exc_info: ExceptionInfo) -> str:
+def _traceback_without_messages(exc_info: ExceptionInfo) -> str:
     """Return a traceback without messages: the lines of code and the types of the exceptions."""
     return "".join(_chain(exc_info[1], set())).rstrip()
 

@@ -124,11 +124,11 @@ async def _work(settings: Settings) -> None:
     async with AsyncExitStack() as stack:
         url = _secret(settings.redis_url)
         if _sends_mails(settings):
-            await _take_on_mail(duties, stack, settings, url)
+            await _add_mail(duties, stack, settings, url)
         else:
             emit(_NO_MAIL)
         if settings.postgres_dsn is not None:
-            await _take_on_reports(duties, stack, settings, url)
+            await _add_reports(duties, stack, settings, url)
         worker = Worker(
             duties.functions,
             redis_url=url,
@@ -159,7 +159,7 @@ async def _work(settings: Settings) -> None:
             await worker.close()
 
 
-async def _take_on_mail(duties: _Duties, stack: AsyncExitStack, settings: Settings, url: str) -> None:
+async def _add_mail(duties: _Duties, stack: AsyncExitStack, settings: Settings, url: str) -> None:
     if settings.mail.templates is not None:
         log_template_notes(settings.mail.templates)
     link = Link(url, "{mail}")
@@ -177,7 +177,7 @@ async def _take_on_mail(duties: _Duties, stack: AsyncExitStack, settings: Settin
     duties.lane_limits |= _lane_limits(duties.lanes, accounts)
 
 
-async def _take_on_reports(duties: _Duties, stack: AsyncExitStack, settings: Settings, url: str) -> None:
+async def _add_reports(duties: _Duties, stack: AsyncExitStack, settings: Settings, url: str) -> None:
     refresher = await stack.enter_async_context(_refresher(settings, url))
     redis = connect(url, seconds=_ANSWER_SECONDS)
     stack.push_async_callback(redis.aclose)
@@ -196,15 +196,15 @@ async def _mailer(settings: Settings, accounts: AccountConfiguration, link: Link
     weights = [lane.slots for lane in _mail_lanes(settings)]
     size = AccountSize(connections=mail.connections, messages=mail.messages_per_connection, weights=weights)
     times = GateTimes(life=settings.worker.lease, renew_every=settings.worker.lease_renew)
-    care = _care(mail, link)
+    policies = _mail_policies(mail, link)
     async with (
         run_accounts(accounts.configured, link, size=size, times=times) as carriers,
         apply_mode_hold(link, mail.mode),
     ):
         try:
-            yield Mailer(carriers, _sender(mail.sender), accounts.streams, care, mail.attachments)
+            yield Mailer(carriers, _sender(mail.sender), accounts.streams, policies, mail.attachments)
         finally:
-            await care.wait_for_notes()
+            await policies.wait_for_notes()
 
 
 @asynccontextmanager
@@ -216,7 +216,7 @@ async def _eraser(settings: Settings, url: str) -> AsyncIterator[Eraser]:
         await link.close()
 
 
-def _care(mail: MailSettings, link: Link) -> MailPolicies:
+def _mail_policies(mail: MailSettings, link: Link) -> MailPolicies:
     """Return the policies for mails: seal keys, safety mode, suppression, sent register, signature.
 
     Raises:

@@ -72,8 +72,8 @@ def _work(url: str, loop: str, *, hurry: bool) -> None:
     """The worker's process, with a grace of a moment, and in a hurry with a tenth of all times."""
     if hurry:
         runner.STOP_SECONDS /= 10
-        worker._EXIT /= 10
-        worker._LAST_WORDS /= 10
+        worker._EXIT_TIME /= 10
+        worker._RECORDING_TIME /= 10
     asyncio.set_event_loop(uvloop.new_event_loop() if loop == "uvloop" else asyncio.new_event_loop())
     grace = timedelta(milliseconds=200)
     Worker([handler(_take, kind=Note.kind)], redis_url=url, lanes=[LaneSlots(LANE, 5)], grace=grace).run()

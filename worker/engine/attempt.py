@@ -25,10 +25,10 @@ from worker.events import EventName, bind, emit, event
 _JOB_HOOK_FAILED = event("job.hook_failed")
 
 _JOB_STARTED = event("job.started")
-_ENDED: Mapping[str, EventName] = {kind: event(f"job.{kind}") for kind in get_args(OutcomeKind)}
+_OUTCOME_EVENTS: Mapping[str, EventName] = {kind: event(f"job.{kind}") for kind in get_args(OutcomeKind)}
 
 Hook = Callable[[dict[Any, Any]], Awaitable[None]]
-_ENDED_WELL = {"done", "suppressed"}
+_SUCCESSES = {"done", "suppressed"}
 StopReason = Literal["shutdown", "lost", "cancelled", "time"]
 """The reason to stop an attempt: the worker ends, the lease is lost, the job was cancelled, the time is over."""
 
@@ -152,7 +152,7 @@ class Attempt:
         """Store the mark of an effect. After False (lease lost, or attempt given up) it must not happen."""
         return not self.over and await self.effect.begin(note) and not self.over
 
-    def meaning_of(self, raised: BaseException) -> BaseException:
+    def recorded_error(self, raised: BaseException) -> BaseException:
         """Return the failure to record: TimedOut for the cancellation of a handler whose time was over."""
         if isinstance(raised, asyncio.CancelledError) and self.stopped == "time":
             return TimedOut(self.limit)
@@ -209,7 +209,7 @@ async def _run(attempt: Attempt, admitted: AdmittedJob, handlers: Handlers) -> A
         value = await function.coroutine(context, *envelope.arguments, **admitted.payload)
     except BaseException as raised:  # noqa: BLE001  every exception of a handler is its outcome
         _reraise_close(raised, attempt)
-        error = attempt.meaning_of(raised)
+        error = attempt.recorded_error(raised)
     finally:
         if timer is not None:
             timer.cancel()
@@ -258,7 +258,7 @@ def _conclude(
     error: BaseException | None,
     value: object = None,
 ) -> AttemptResult:
-    emit(_ENDED[outcome.kind], **_log_fields(error, attempt.claim))
+    emit(_OUTCOME_EVENTS[outcome.kind], **_log_fields(error, attempt.claim))
     life = handlers.result_life(envelope.kind)
     return _attempt_result(outcome, _result(value, attempt.claim, envelope, outcome, life), life)
 
@@ -318,8 +318,8 @@ def _result(value: object, claim: Claim, envelope: Envelope, outcome: Outcome, k
         "a": [],
         "k": {},
         "et": envelope.enqueued_ms,
-        "s": outcome.kind in _ENDED_WELL,
-        "r": value if outcome.kind in _ENDED_WELL else outcome.reason,
+        "s": outcome.kind in _SUCCESSES,
+        "r": value if outcome.kind in _SUCCESSES else outcome.reason,
         "st": claim.claimed_ms,
         "ft": now,
         "q": claim.lane,

@@ -199,7 +199,7 @@ def decide_outcome(  # noqa: PLR0911  one return per row of the table above
             kind: OutcomeKind = "park+" if error.uncertain else "park"
             return Outcome(kind, FOR_GOOD, error.reason, why=error.why)
         case TryLater(charged=False, bounded=True):
-            return _put_off(error, age, policy, left)
+            return _defer(error, age, policy, left)
         case TryLater(charged=False):
             return Outcome("defer", _UNCHARGED_WAIT if error.after is None else error.after, error.reason)
         case asyncio.CancelledError() if stopped:
@@ -241,7 +241,7 @@ def wait_before(attempt: int, policy: Policy) -> timedelta:
     return wait * _jitter(policy)
 
 
-def _put_off(error: TryLater, age: timedelta, policy: Policy, left: timedelta | None) -> Outcome:
+def _defer(error: TryLater, age: timedelta, policy: Policy, left: timedelta | None) -> Outcome:
     """Return an uncharged deferral within the policy's horizon, or dead beyond it."""
     backing_off = min(policy.longest_wait, max(policy.first_wait, age)) * _jitter(policy)
     wait = max(error.after or timedelta(0), backing_off)

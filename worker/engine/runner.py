@@ -184,7 +184,7 @@ class Runner:
         if attempt.stopped and attempt.stopped != "time":
             wait = timedelta(seconds=STOP_SECONDS) if attempt.began else timedelta(0)  # this process ends first
             return AttemptResult(Outcome("defer+" if attempt.effect.begun else "defer", wait))
-        return conclude_attempt(attempt, self._handlers, attempt.meaning_of(fault))
+        return conclude_attempt(attempt, self._handlers, attempt.recorded_error(fault))
 
 
 def _outcome_if_cancelled(attempt: Attempt, outcome: Outcome) -> Outcome:

@@ -81,7 +81,11 @@ class Schedule:
             if plain and today < local.date():
                 continue
             start = local.time() if today == local.date() else time.min
-            fired = self._plainly(today, self._times(from_time=start)) if plain else self._carefully(today)
+            fired = (
+                self._ordinary_firings(today, self._times(from_time=start))
+                if plain
+                else self._change_firings(today)
+            )
             known = len(found)
             found += islice((one for one in fired if one > instant), 1)
             # near a clock change, the next date may begin before this one ends
@@ -97,29 +101,33 @@ class Schedule:
             if plain and today > local.date():
                 continue
             end = local.time() if today == local.date() else time.max
-            fired = self._plainly(today, self._times(back_from=end)) if plain else self._carefully(today)[::-1]
+            fired = (
+                self._ordinary_firings(today, self._times(back_from=end))
+                if plain
+                else self._change_firings(today)[::-1]
+            )
             known = len(found)
             found += islice((one for one in fired if one <= instant), 1)
             if found and (plain or known):
                 return max(found)
         raise AssertionError("schedule: never fires, which its constructor must refuse")  # pragma: no cover
 
-    def _plainly(self, today: date, times: Iterable[time]) -> Iterator[datetime]:
+    def _ordinary_firings(self, today: date, times: Iterable[time]) -> Iterator[datetime]:
         """Return the instants of local times of an ordinary date, in their order."""
         zone = ZoneInfo(self.zone)
         return (datetime.combine(today, at, tzinfo=zone).astimezone(UTC) for at in times)
 
-    def _carefully(self, today: date) -> list[datetime]:
+    def _change_firings(self, today: date) -> list[datetime]:
         """Return all firings of a date near a clock change, in ascending order."""
         hours, minutes, seconds = (tuple(sorted(self._values(name))) for name in ("hour", "minute", "second"))
-        rule = _all_readings if self._goes_on_all_day else _once_a_day
+        rule = _all_readings if self._fires_all_day else _once_a_day
         found = set[datetime]()
         for minute, is_whole in rule(today, hours, minutes, self.zone):
             found |= {minute + timedelta(seconds=second) for second in (seconds if is_whole else (0,))}
         return sorted(found)
 
     @property
-    def _goes_on_all_day(self) -> bool:
+    def _fires_all_day(self) -> bool:
         return any(self._values(name) >= set(_LIMITS[name]) for name in ("hour", "minute"))
 
     def _values(self, name: str) -> set[int]:

@@ -26,7 +26,7 @@ from worker.events import emit, event
 _REDIS_DATA_LOST = event("redis.data_lost")
 
 _ANSWER_SECONDS = 2.0
-_OF_THE_LANE = ("WRONGTYPE", "ERR")
+_LANE_ERRORS = ("WRONGTYPE", "ERR")
 """Codes of errors that the content of the lane's keys causes; all others concern the server."""
 _OTHER_DATA = -2
 """Returned by a claim in place of the next due time, if the data has another id than the worker knows."""
@@ -135,7 +135,7 @@ class JobStore:
             raise
         self._strays.note_reply(asyncio.get_running_loop().time())
         finished, claimed = replies[: len(endings)], replies[len(endings) + len(strays) :]
-        turn = _read(endings, wanted, finished, claimed, self._claimant(number))
+        turn = _read_replies(endings, wanted, finished, claimed, self._claimant(number))
         self._must_declare |= turn.is_other_data
         asked = [lane for lane, _ in endings] + strays + [lane for lane, _ in wanted]
         self._take_faults(turn, list(zip(asked, replies, strict=True)))
@@ -146,7 +146,7 @@ class JobStore:
 
     def _take_faults(self, turn: TurnResult, answers: list[tuple[Lane, Any]]) -> None:
         for lane, reply in answers:
-            of_lane = isinstance(reply, ResponseError) and str(reply).startswith(_OF_THE_LANE)
+            of_lane = isinstance(reply, ResponseError) and str(reply).startswith(_LANE_ERRORS)
             if of_lane and not missing_right(reply):
                 turn.faults.setdefault(lane.name, reply)
             elif isinstance(reply, Exception):
@@ -256,7 +256,7 @@ def milliseconds(duration: timedelta) -> int:
     return 0 if not duration else round(duration / timedelta(milliseconds=1))
 
 
-def _read(
+def _read_replies(
     endings: list[tuple[Lane, list[Completion]]],
     wanted: list[tuple[Lane, int]],
     finished: list[Any],

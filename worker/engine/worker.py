@@ -47,11 +47,11 @@ _WORKER_STARTED = event("worker.started")
 _WORKER_STOPPED = event("worker.stopped")
 _WORKER_STOPPING = event("worker.stopping")
 
-_LAST_WORDS = timedelta(seconds=4.5)
+_RECORDING_TIME = timedelta(seconds=4.5)
 """Time after the grace in which outcomes may still be recorded."""
-_EXIT = timedelta(seconds=5)
+_EXIT_TIME = timedelta(seconds=5)
 """Time after the grace until the process is terminated, even if handlers still run."""
-_KEPT = frozenset(
+_ARQ_ARGUMENTS = frozenset(
     {
         *("on_startup", "on_shutdown", "on_job_start", "on_job_end", "handle_signals", "ctx"),
         *("max_tries", "keep_result", "keep_result_forever"),
@@ -126,10 +126,9 @@ class Worker(ArqWorker):
         crons: Sequence[Cron] = (),
         **arq_arguments: Any,  # noqa: ANN401  arq's own keyword arguments, passed on as they are
     ) -> None:
-        if unknown := sorted(set(arq_arguments) - _KEPT):
-            raise TypeError(
-                f"{unknown[0]}: is not an argument of a lane worker; allowed are {', '.join(sorted(_KEPT))}"
-            )
+        if unknown := sorted(set(arq_arguments) - _ARQ_ARGUMENTS):
+            allowed = ", ".join(sorted(_ARQ_ARGUMENTS))
+            raise TypeError(f"{unknown[0]}: is not an argument of a lane worker; allowed are {allowed}")
         self.lanes = [Lane(LaneKeys(one.lane), one.slots, one.weight) for one in lanes]
         self._ceiling = SharedSlots(self.lanes, max_running)
         self._declared = limit_declarations(self.lanes, limits, lane_limits)
@@ -139,7 +138,7 @@ class Worker(ArqWorker):
         self._renew_every = renew_every
         self._max_run = max_run
         self._stop_at = math.inf
-        self._exit = ExitDeadline(grace + _EXIT)
+        self._exit = ExitDeadline(grace + _EXIT_TIME)
         self._time_limit = timedelta(seconds=job_timeout) if isinstance(job_timeout, int | float) else job_timeout
         self.worker_id = uuid.uuid4().hex[:16]
         super().__init__(
@@ -287,7 +286,7 @@ class Worker(ArqWorker):
     def _finished(self, shard: Shard) -> bool:
         if self.allow_pick_jobs:
             return False
-        return shard.idle or self.loop.time() > self._stop_at + _LAST_WORDS.total_seconds()
+        return shard.idle or self.loop.time() > self._stop_at + _RECORDING_TIME.total_seconds()
 
     def _attempt(self, lane: Lane, claim: Claim) -> Attempt:
         make_mark, write_progress, keys = self._tools[claim.lane]
