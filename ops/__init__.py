@@ -1,1 +1,1 @@
-"""What people who run Momentus use: command line, console, demo, and the processes beneath them."""
+"""Tools for operators: the command line, the console, and checks of Redis, Postgres, mail and reports."""

@@ -3,12 +3,12 @@
 Exit codes, for scripts:
 
     0  fine
-    1  a finding: jobs are unaccounted for, a report fails; or nothing was done: nothing to do, or refused
-    2  a wrong argument or setting, or a port that is taken; one line says which
+    1  a finding (jobs unaccounted for, a failing report), or the command had nothing to do or was refused
+    2  a wrong argument or setting, or a port in use; one line names it
     3  Redis does not answer; one line names its setting
 
-Answers go to stdout, everything else to stderr. Without MOMENTUS_REDIS_URL the servers of a ``./run up`` or
-``./run demo`` on the same data directory are asked. Only this file reads the settings.
+Results go to stdout, everything else to stderr. Without MOMENTUS_REDIS_URL, commands use the servers of the
+``./run up`` or ``./run demo`` that runs on the same data directory. Only this file reads the settings.
 """
 
 import argparse
@@ -57,15 +57,15 @@ GROUPS = (LIMIT, MAIL, REPORTS, SESSIONS)
 
 _ANSWER_SECONDS = 2
 _NO_REDIS = "redis://127.0.0.1:0"
-"""What a command that needs none is given; nothing answers there."""
+"""The address for a command that needs no Redis; nothing listens there."""
 _CLEAR = "\x1b[H\x1b[2J"
 _EXIT_CODES = """exit codes:
-  0 fine, 1 a finding, or nothing was done, 2 a wrong argument or setting, 3 Redis does not answer"""
+  0 fine, 1 a finding or nothing done, 2 a wrong argument or setting, 3 Redis does not answer"""
 _EXAMPLE = "example:\n  ./run ops {}"
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run one command; the exit code."""
+    """Run one command and return its exit code."""
     asked = _parser().parse_args(arguments)
     if "command" not in asked:
         _parser().print_help(sys.stderr)
@@ -82,11 +82,11 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     words = it.add_subparsers(title="commands", metavar="COMMAND")
-    depth = _add(words, "depth", _depth, "how much waits, why, and until when", "depth --watch --every 5")
-    depth.add_argument("--json", action="store_true", help="one JSON object on one line instead of a table")
-    depth.add_argument("--watch", action="store_true", help="again and again, until Ctrl-C")
+    depth = _add(words, "depth", _depth, "show how many jobs wait, why, and until when", "depth --watch --every 5")
+    depth.add_argument("--json", action="store_true", help="print one JSON object on one line instead of a table")
+    depth.add_argument("--watch", action="store_true", help="repeat until Ctrl-C")
     depth.add_argument(
-        "--every", type=_seconds, default=2, metavar="SECONDS", help="how often --watch looks (default 2)"
+        "--every", type=_seconds, default=2, metavar="SECONDS", help="interval of --watch (default 2)"
     )
     for one in (*COMMANDS, *DOCTOR, ACL, ACKNOWLEDGE_LOSS):
         _add_command(words, one)
@@ -95,15 +95,15 @@ def _parser() -> argparse.ArgumentParser:
         second = it_group.add_subparsers(title="commands", metavar="COMMAND", required=True)
         for one in group.commands:
             _add_command(second, one)
-    _add(words, "console", _console, "the operators' page, on this machine only", "console")
-    listed = _add(words, "settings", _settings, "every setting with its limits", "settings")
-    listed.add_argument("--json", action="store_true", help="one JSON object instead of a table")
+    _add(words, "console", _console, "serve the operators' page, on this machine only", "console")
+    listed = _add(words, "settings", _settings, "list every setting with its default and limits", "settings")
+    listed.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
     return it
 
 
 def _add_command(words: "argparse._SubParsersAction[argparse.ArgumentParser]", one: Command) -> None:
     it = _add(words, one.word, partial(_answer, one), one.about, one.example)
-    it.add_argument("--json", action="store_true", help="one JSON object on one line instead of words")
+    it.add_argument("--json", action="store_true", help="print one JSON object on one line instead of text")
     one.arguments(it)
 
 
@@ -126,7 +126,7 @@ def _add(
 
 
 def _seconds(text: str) -> float:
-    """A pace for --watch."""
+    """Read the interval of --watch, in seconds."""
     return number_between(text, 0.1, 3600)
 
 
@@ -155,7 +155,7 @@ async def _look(asked: argparse.Namespace, settings: Settings, url: str, named: 
 
 
 async def _watch(asked: argparse.Namespace, settings: Settings, url: str, named: str) -> NoReturn:
-    """Look until interrupted. Redis away is part of what there is to see: it is told, and looked for again."""
+    """Print the depth until interrupted; report a Redis that does not answer, and try again."""
     before = _CLEAR if sys.stdout.isatty() and not asked.json else ""
     async with _redis(url) as redis:
         while True:
@@ -175,7 +175,7 @@ def _shown(depth: Depth, *, as_json: bool) -> str:
     return orjson.dumps(depth.to_json(), option=orjson.OPT_UTC_Z).decode() if as_json else depth_table(depth)
 
 
-# commands that ask once and answer
+# commands that run once
 
 
 def _answer(command: Command, asked: argparse.Namespace) -> int:
@@ -218,7 +218,7 @@ def _plain(value: object) -> object:
     return value.get_secret_value() if isinstance(value, SecretStr) else value
 
 
-# console; the HTTP server and the pages are loaded only here, because every other command starts without them
+# console; it imports the HTTP server and the pages itself, so that other commands start quickly
 
 
 def _console(_asked: argparse.Namespace) -> int:
@@ -233,8 +233,8 @@ def _console(_asked: argparse.Namespace) -> int:
         listener = listen(host, port)
     except OSError as error:
         _say(
-            f"the console cannot listen on {host} port {port}: {error.strerror}. "
-            "Set MOMENTUS_CONSOLE__PORT (0 = any free port) or MOMENTUS_CONSOLE__HOST"
+            f"MOMENTUS_CONSOLE__PORT: the console cannot listen on {host} port {port}: {error.strerror}; "
+            "set another port (0 = any free port) or MOMENTUS_CONSOLE__HOST"
         )
         return EXIT_CONFIGURATION
     url, named = _redis_url(settings)
@@ -245,16 +245,16 @@ def _console(_asked: argparse.Namespace) -> int:
 
 
 async def _serve_console(console: "ConsolePage", listener: socket.socket) -> None:
-    """Serve the page until a signal asks to stop; with Redis away it says so and goes on."""
+    """Serve the page until a signal arrives. The page reports a Redis that does not answer."""
     import structlog  # noqa: PLC0415  see above
 
     from ops.console.server import serve  # noqa: PLC0415  see above
 
-    told = structlog.get_logger("ops.console")
+    logger = structlog.get_logger("ops.console")
     host, port, *_ = listener.getsockname()
-    told.info("the console listens", host=host, port=port)
+    logger.info("the console listens", host=host, port=port)
     await serve(console.answer, listener)
-    told.info("the console stops")
+    logger.info("the console stops")
     await console.close()
 
 
@@ -287,7 +287,7 @@ def _settings(asked: argparse.Namespace) -> int:
 
 
 def _redis_url(settings: Settings) -> tuple[str, str]:
-    """Where Redis is, and what names it; ends the process when nothing does."""
+    """Return the address of Redis and the name of its source; end the process if there is none."""
     if settings.redis_url is not None:
         return settings.redis_url.get_secret_value(), "MOMENTUS_REDIS_URL"
     file = settings.data_dir / NAME
@@ -296,12 +296,14 @@ def _redis_url(settings: Settings) -> tuple[str, str]:
     except RunningUnreadable as error:
         _give_up(str(error))
     if url is None:
-        _give_up(f"MOMENTUS_REDIS_URL is not set, and nothing runs here ({file} is absent): set it, or ./run up")
-    return url, f"{file} (./run up writes it; MOMENTUS_REDIS_URL goes before it)"
+        _give_up(
+            f"MOMENTUS_REDIS_URL: not set, and nothing runs here ({file} is absent); set it, or start ./run up"
+        )
+    return url, f"{file} (written by ./run up; MOMENTUS_REDIS_URL takes precedence)"
 
 
 def _redis(url: str) -> Redis:
-    """A client that connects when it is first used; ends the process when the address cannot be read."""
+    """Return a client that connects on first use; end the process if the address cannot be parsed."""
     try:
         return connect(url, seconds=_ANSWER_SECONDS)
     except ValueError as error:
@@ -313,10 +315,12 @@ async def _away(redis: Redis, named: str, error: Exception) -> str:
         with contextlib.suppress(RedisError, OSError):
             wrong = "; ".join(await wrong_keys(redis))
             return (
-                f"something else writes to this database: {wrong or error}; the queue goes on when it is removed"
+                f"Redis: another application writes to this database: {wrong or error}; remove those keys, then "
+                "the "
+                "queue continues"
             )
     if right := missing_right(error):
-        return f"Redis refuses the user of the address in {named}: it lacks {right}; see `./run ops acl` ({error})"
+        return f"Redis refuses the user of the address in {named}: it lacks {right} ({error}); see `./run ops acl`"
     return f"Redis does not answer at the address in {named}: {error or type(error).__name__}"
 
 
@@ -333,7 +337,7 @@ if __name__ == "__main__":
     try:
         code = main(sys.argv[1:])
         sys.stdout.flush()
-    except BrokenPipeError:  # `depth --watch | head`: whoever read has gone
+    except BrokenPipeError:  # `depth --watch | head`: the reading end is closed
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
     sys.exit(code)

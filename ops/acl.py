@@ -1,20 +1,21 @@
-"""The users that a Redis should know: one per role, each with the keys and commands of its rooms and no others.
+"""Redis users as an ACL file: one per role, each limited to the keys and commands of its work.
 
     producer   a backend that queues work
     sessions   a backend that logs people in
     worker     runs jobs, computes reports
-    reader     looks at reports and sessions
-    console    looks at the queue, changes nothing
-    ops        people with the command line
+    reader     reads reports and sessions
+    console    reads the queue, changes nothing
+    ops        operators with the command line
 
-A role has grants: commands together with the keys that they are for (selectors, Redis 7). The commands inside the
-scripts count too, because Redis checks each with the caller's rights, for keys that the script does not declare
-as well (https://redis.io/docs/latest/operate/oss_and_stack/management/security/acl/). So a script gives nobody
-anything: the grant for EVALSHA names all of our keys, as Redis takes whatever is declared for read and written,
-and what the script does with them is in the grants beside it. Nobody may run KEYS, FLUSHALL, CONFIG SET, DEBUG or
-MODULE, or touch keys that are not ours. Nobody's password is in the file, only its SHA-256.
+A role has grants: commands together with the keys that they may use (selectors, Redis 7). Redis checks the
+commands inside scripts too, with the caller's rights, even for keys that the script does not declare
+(https://redis.io/docs/latest/operate/oss_and_stack/management/security/acl/). So a script adds no rights: the
+grant for EVALSHA names all keys of the queue, because Redis treats every declared key as read and written, and the
+commands of the script are in the grants beside it. No role may run KEYS, FLUSHALL, CONFIG SET, DEBUG or MODULE, or
+touch keys of other applications. The file holds the SHA-256 of each password, never the password.
 
-What a grant cannot tell apart, because it is one key or one command, is in docs/operations.md.
+docs/operations.md lists the differences that a grant cannot express because they lie within one key or one
+command.
 """
 
 import argparse
@@ -27,13 +28,13 @@ from pathlib import Path
 from ops.command import Command, CommandRefused, CommandResult, Tools
 
 _TALK = "ping hello auth select role time cluster|slots cluster|info command asking"
-"""What a connection needs; the last four on a cluster. Redis 7.0 does not know CLIENT SETINFO and refuses a file
-that names it."""
+"""The commands of every connection; the last four on a cluster. Redis 7.0 does not know CLIENT SETINFO and
+refuses a file that names it."""
 _SCRIPTS = "script|load script|exists"
 
 
 def _both(*names: str, access: str = "~") -> str:
-    """Key patterns of both lane groups."""
+    """Return the key patterns for both lane groups."""
     return " ".join(f"{access}momentus:{{{group}}}:{name}" for group in ("mail", "reports") for name in names)
 
 
@@ -58,7 +59,7 @@ _ALL = f"{_STRINGS} {_HASHES} {_ZSETS} {_SETS} {_LISTS} evalsha"
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """Commands, and the keys that they are for.
+    """Commands and the keys that they may use.
 
     Attributes:
         keys: ACL patterns: ``~`` for any use, ``%R~`` to read, ``%W~`` to write.
@@ -69,16 +70,16 @@ class Grant:
     commands: str
 
     def __str__(self) -> str:
-        """A selector of an ACL rule."""
+        """Return the grant as a selector of an ACL rule."""
         return f"({self.keys} {_plus(self.commands)})"
 
 
 @dataclass(frozen=True, slots=True)
 class Role:
-    """What one kind of process needs.
+    """Rights of one kind of process.
 
     Attributes:
-        commands: those without keys.
+        commands: the commands without keys.
         channels: ACL patterns.
     """
 
@@ -115,8 +116,8 @@ _PRODUCER = (
     ),
     Grant("%R~momentus:{mail}:taken:*", "hget"),
 )
-"""A backend writes payloads and reads none, but for the digests that it adds to. It weighs what a provider's
-webhook tells of refusals, and puts addresses on the list and takes them off."""
+"""A backend writes payloads and reads none except the digests that it adds to. It records the refusals that a
+provider's webhook reports, and adds addresses to the suppression list and removes them."""
 
 _COUNTED = (
     *("counters", "workers", "worker:*", "holds", "dataset", "leases:*", "retrying:*", "dead:*", "parked:*"),
@@ -139,7 +140,7 @@ _READER = (
     Grant("%R~momentus:{s:*}:session:* %R~momentus:{s:*}:epoch:*", "hmget get"),
     Grant("%W~momentus:{s:*}:session:*", "pexpire pexpireat"),
 )
-"""No scripts, and of a session the time to live alone: no reader makes a session or ends an epoch's end."""
+"""Without scripts. Of a session it changes only the time to live, so no reader creates one or resets an epoch."""
 
 _LOG_IN = (
     "evalsha eval get set incr del unlink rename pttl pexpire pexpireat hget hset hmget hincrby hexists "
@@ -167,7 +168,7 @@ ROLES = (
 
 
 def user_line(role: Role, password_sha256: str) -> str:
-    """A line of an ACL file.
+    """Return one line of an ACL file.
 
     Example:
         >>> user_line(Role("sessions", "ping", (Grant("~momentus:{s:*", "get set"),)), "ab")
@@ -183,14 +184,14 @@ def _plus(commands: str) -> str:
 
 
 def acl_file(folder: Path) -> Iterator[str]:
-    """The lines for all roles; a password that is not in the folder yet is made and kept there.
+    """Yield the lines for all roles; create a password for each role that has none in the folder.
 
     Args:
         folder: holds a file per role, whose only content is the password.
 
     Raises:
         OSError: the folder cannot be written.
-        Refused: a password is too short.
+        CommandRefused: a password is too short.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     yield "user default off resetkeys resetchannels -@all"
@@ -207,25 +208,35 @@ def _password(file: Path) -> str:
         file.write_text(secrets.token_urlsafe(32) + "\n", "utf-8")
     password = file.read_text("utf-8").strip()
     if len(password) < _SHORTEST:
-        raise CommandRefused(f"the password in {file} has fewer than {_SHORTEST} characters: write a longer one")
+        raise CommandRefused(
+            f"--passwords: the password in {file} has fewer than {_SHORTEST} characters; write a longer one"
+        )
     return password
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--passwords", type=Path, required=True, metavar="FOLDER", help="a file per role")
+    parser.add_argument(
+        "--passwords",
+        type=Path,
+        required=True,
+        metavar="FOLDER",
+        help="folder with a password file per role; missing ones are created",
+    )
 
 
 async def _act(_tools: Tools, asked: argparse.Namespace) -> CommandResult:
     try:
         lines = list(acl_file(asked.passwords))
     except OSError as error:
-        raise CommandRefused(f"--passwords {asked.passwords}: {error.strerror}") from error
+        raise CommandRefused(
+            f"--passwords: {asked.passwords} cannot be used: {error.strerror}; name a folder that you may write"
+        ) from error
     return CommandResult("\n".join(lines), {"users": lines})
 
 
 ACL = Command(
     "acl",
-    "the users that Redis should know, as an ACL file",
+    "print the Redis users as an ACL file",
     "acl --passwords /etc/momentus/redis > users.acl",
     _arguments,
     _act,

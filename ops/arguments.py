@@ -1,4 +1,4 @@
-"""Arguments that several commands take: a text becomes a value, or argparse says in one line why not."""
+"""Parsers for arguments that several commands share; argparse prints their errors on one line."""
 
 import argparse
 import math
@@ -11,14 +11,14 @@ LONGEST = timedelta(days=366)
 
 
 def reason_argument(text: str) -> str:
-    """What people are told of a hold."""
+    """Read the reason of a hold, which operators see."""
     if len(text) > REASON_LIMIT or not text.isprintable():
-        raise argparse.ArgumentTypeError(f"a reason is one line of at most {REASON_LIMIT} characters")
+        raise argparse.ArgumentTypeError(f"must be one printable line of at most {REASON_LIMIT} characters")
     return text
 
 
 def duration_argument(text: str) -> timedelta:
-    """Read a length of time for argparse: over zero, at most a year.
+    """Read a duration for argparse: over zero, at most a year.
 
     >>> duration_argument("1.5h")
     datetime.timedelta(seconds=5400)
@@ -29,13 +29,13 @@ def duration_argument(text: str) -> timedelta:
         raise argparse.ArgumentTypeError(str(error)) from None
     if not timedelta(0) < length <= LONGEST:
         raise argparse.ArgumentTypeError(
-            f"{text!r} must be over 0s and at most {LONGEST.days}d, like 90s, 10m or 2h"
+            f"{text!r} is out of range; must be over 0s and at most {LONGEST.days}d, like 90s, 10m or 2h"
         )
     return length
 
 
 def number_between(text: str, lowest: float, highest: float) -> float:
-    """A number within bounds, for argparse.
+    """Read a number within bounds, for argparse.
 
     >>> number_between("2.5", 0, 60)
     2.5

@@ -1,7 +1,7 @@
-"""A word of the command line: what it takes, what it does, what it answers. `ops.__main__` runs it.
+"""Commands of the command line: arguments, action and result. `ops.__main__` runs them.
 
-An answer is a text for people and facts for scripts, and says whether anything was done: a command that found
-nothing to do, or was refused, is no fault, but a script must be able to tell.
+A result has a text for operators and facts for scripts, and says whether anything was done: having nothing to do,
+or being refused, is not an error, but a script must be able to tell.
 """
 
 import argparse
@@ -19,15 +19,15 @@ from reports.bounds import DEFAULT, ReportBounds
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tools:
-    """What a command may use; plain values, because only an entry reads the settings.
+    """Everything that a command may use; plain values, because only an entry reads the settings.
 
     Attributes:
         redis: connects when it is first used.
         postgres_dsn: empty when no Postgres is configured.
         reports_path: the user's own folder of report files.
         reports_shipped: which of the shipped reports are used: `on`, `off` or names.
-        statement_timeout: after which the database ends a report's query.
-        bounds: how large a report may be.
+        statement_timeout: the time after which the database ends a report's query.
+        bounds: the largest size of a report.
         clock_bound: how far clocks may be apart.
         mail: the mail settings by name, secrets revealed.
     """
@@ -47,10 +47,10 @@ class Tools:
 
 @dataclass(frozen=True, slots=True)
 class CommandResult:
-    """What a command answers.
+    """Result of a command.
 
     Attributes:
-        text: for people.
+        text: for operators.
         facts: for ``--json``.
         done: False when there was nothing to do, or it was refused.
     """
@@ -61,7 +61,7 @@ class CommandResult:
 
 
 class CommandRefused(Exception):
-    """A wrong argument, file or setting: one line that says which, and what to do. The exit code is 2."""
+    """A wrong argument, file or setting; one line names it and says what to do. The exit code is 2."""
 
 
 Act = Callable[[Tools, argparse.Namespace], Awaitable[CommandResult]]
@@ -72,9 +72,9 @@ class Command:
     """One word of the command line.
 
     Attributes:
-        arguments: adds what it takes.
-        act: does it; raises Refused, or RedisError and OSError when Redis does not answer.
-        needs_redis: whether it is refused where no Redis is named.
+        arguments: adds its arguments to a parser.
+        act: runs it; raises CommandRefused, or RedisError and OSError if Redis does not answer.
+        needs_redis: True if it is refused when no Redis is named.
     """
 
     word: str
@@ -87,7 +87,7 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """A first word that others follow: ``ops mail trace``."""
+    """A first word that commands follow: ``ops mail trace``."""
 
     word: str
     about: str

@@ -1,11 +1,11 @@
-"""Durations as operators read them; they are read by `durations` of the root."""
+"""Durations as text for operators; `durations` of the root parses them."""
 
 _UNITS = (("d", 86_400), ("h", 3600), ("min", 60), ("s", 1))
 _LONGEST_S = 1000 * 86_400
 
 
 def duration_text(seconds: float) -> str:
-    """A duration in its two largest units, which both languages write alike.
+    """Return a duration in its two largest units, which both languages write alike.
 
     >>> duration_text(0.4), duration_text(200), duration_text(90_000)
     ('0 s', '3 min 20 s', '1 d 1 h')

@@ -1,4 +1,4 @@
-"""Spanish or English: the languages of every text for people, and which of the two a browser prefers."""
+"""Spanish and English: the languages of all texts for operators, and the choice by a browser's preference."""
 
 from typing import Literal
 
@@ -6,7 +6,7 @@ Language = Literal["es", "en"]
 
 
 def preferred_language(accept_language: str) -> Language:
-    """The language to answer in, by the Accept-Language header (RFC 9110, 12.5.4); English when in doubt.
+    """Choose the language by the Accept-Language header (RFC 9110, 12.5.4); English when in doubt.
 
     >>> preferred_language("fr, es-MX;q=0.8, en;q=0.5")
     'es'
@@ -15,9 +15,9 @@ def preferred_language(accept_language: str) -> Language:
 
 
 def _preference(accept_language: str, language: Language) -> float:
-    """How much this language is wanted, 0 to 1."""
-    wishes = (choice.partition(";") for choice in accept_language.lower().split(","))
-    return max((_quality(rest) for tag, _, rest in wishes if tag.strip().split("-")[0] == language), default=0)
+    """Return the quality value of a language, 0 to 1."""
+    choices = (choice.partition(";") for choice in accept_language.lower().split(","))
+    return max((_quality(rest) for tag, _, rest in choices if tag.strip().split("-")[0] == language), default=0)
 
 
 def _quality(parameters: str) -> float:

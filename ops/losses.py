@@ -1,4 +1,7 @@
-"""Acknowledge that Redis lost its data: `depth` and `doctor` say it until somebody does."""
+"""Acknowledgement of a data loss of Redis.
+
+`depth` and `doctor` report the loss until an operator acknowledges it.
+"""
 
 import argparse
 from collections.abc import Mapping
@@ -10,14 +13,14 @@ from ops.command import Command, CommandResult, Tools
 from producers.keys import LaneKeys
 
 _FIELDS = ("losses", "lost_ms", "lost_jobs")
-"""What `worker/engine/scripts/dataset.lua` stores of a loss."""
+"""The fields in which `worker/engine/scripts/dataset.lua` stores a loss."""
 
 
 async def acknowledge_losses(redis: Redis) -> Mapping[str, int]:
-    """Forget the losses of all lane groups; how many there were, by hash tag, of those that had any.
+    """Clear the losses of all lane groups; return their numbers by hash tag, of groups that had any.
 
     Raises:
-        RedisError, OSError: Redis did not answer; asking again does no harm.
+        RedisError, OSError: Redis did not answer; a second call is harmless.
     """
     found: dict[str, int] = {}
     for keys in {LaneKeys(lane).tag: LaneKeys(lane) for lane in LANES}.values():
@@ -42,7 +45,7 @@ async def _acknowledge(tools: Tools, _: argparse.Namespace) -> CommandResult:
 
 ACKNOWLEDGE_LOSS = Command(
     "acknowledge-loss",
-    "stop showing that Redis lost its data, once that is dealt with",
+    "stop reporting a loss of Redis's data, once it is dealt with",
     "acknowledge-loss",
     lambda _: None,
     _acknowledge,

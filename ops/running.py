@@ -1,8 +1,8 @@
-"""Where the servers of a running ``./run up`` or ``./run demo`` are: a small file in the data directory.
+"""Addresses of the servers of a running ``./run up`` or ``./run demo``, in a small file of the data directory.
 
-It lets ``./run ops depth`` in a second terminal find servers whose ports were chosen at the start. It exists
-while they run, holds their passwords, and is readable by its owner only. One left behind by a process that
-was killed names servers that no longer answer; that is told as such.
+``./run ops depth`` in a second terminal finds by it the servers whose ports were chosen at the start. The file
+exists while they run, holds their passwords, and only its owner can read it. A file that a killed process left
+behind names servers that no longer answer; commands report that.
 """
 
 import json
@@ -12,11 +12,11 @@ NAME = "running.json"
 
 
 class RunningUnreadable(Exception):
-    """The file is there but cannot be used; the message says which and what to do."""
+    """The file exists but cannot be used; the message names it and says what to do."""
 
 
 def running_redis_url(data_dir: Path) -> str | None:
-    """The address of the running Redis, or None when nothing runs on this data directory.
+    """Return the address of the running Redis, or None if nothing runs on this data directory.
 
     Raises:
         RunningUnreadable: the file belongs to another user or is damaged.

@@ -1,4 +1,4 @@
-"""Tables for a terminal: aligned columns, and no character that could move the cursor."""
+"""Tables for a terminal: aligned columns, without characters that could move the cursor."""
 
 from collections.abc import Sequence
 
@@ -6,10 +6,10 @@ _GAP = "  "
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, left: set[int]) -> str:
-    """Columns as wide as their widest cell, numbers to the right.
+    """Align rows in columns as wide as their widest cell, with numbers to the right.
 
     Args:
-        left: the columns, from 0, whose cells stand to the left.
+        left: the columns, counted from 0, with their cells aligned left.
     """
     cells = [[printable(cell) for cell in row] for row in (heads, *rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
@@ -23,5 +23,5 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, left: set[int]
 
 
 def printable(text: str) -> str:
-    """The text on one line, with a question mark for whatever a terminal might obey."""
+    """Return the text on one line, with a question mark for each character that a terminal might obey."""
     return "".join(letter if letter.isprintable() else "?" for letter in " ".join(text.splitlines()))

@@ -1,1 +1,1 @@
-"""The operators' page: what the queue holds, in a browser on the same machine. It only reads."""
+"""Operators' page: the state of the queue in a browser on the same machine. It only reads."""

@@ -1,7 +1,8 @@
-"""One HTTP request and its answer, for the small pages on this machine: the console and the mail sink.
+"""Requests and responses of the small pages on this machine: the console and the mail sink.
 
-They answer only to the names of this machine, so that no page of the web can read them by giving its own name
-this address (DNS rebinding), are never stored, and allow a browser nothing unless the answer says so.
+These pages accept only the names of this machine as Host, so that no page of the web can read them by pointing its
+own name at this address (DNS rebinding). Responses are never stored, and a browser may load nothing unless the
+response allows it.
 """
 
 from collections.abc import Mapping
@@ -21,7 +22,7 @@ _ALWAYS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageRequest:
-    """What is asked. `host` and `accept_language` are the headers' values, "" when absent."""
+    """An HTTP request. `host` and `accept_language` are the headers' values, "" when absent."""
 
     method: str
     path: str
@@ -31,7 +32,7 @@ class PageRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageResponse:
-    """What is answered; `headers` go before the strict ones that every answer has."""
+    """An HTTP response; `headers` replace the strict ones that every response has."""
 
     status: int = 200
     body: bytes = b""
@@ -40,12 +41,12 @@ class PageResponse:
 
     @property
     def all_headers(self) -> list[tuple[str, str]]:
-        """Every header to send."""
+        """All headers to send."""
         return list({**_ALWAYS, "content-type": self.kind, **self.headers}.items())
 
 
 def refusal(request: PageRequest) -> PageResponse | None:
-    """The answer to a request under another name, or that would change something; None for the others."""
+    """Return the refusal of a request with a foreign Host or a writing method, or None if it is allowed."""
     if not _OURS.allows(request.host):
         return PageResponse(status=421, body=b"This server answers to 127.0.0.1 and localhost only.\n")
     if request.method not in {"GET", "HEAD"}:

@@ -1,11 +1,10 @@
-"""What the operators' page answers. It only reads, and works without JavaScript.
+"""Responses of the operators' page. It only reads, and works without JavaScript.
 
     GET /              lanes, workers, reports         GET /api/depth     the same as JSON
     GET /lanes/NAME    one lane                        GET /healthz       200 while it serves, Redis or not
 
-Every view is one `read_depth`. With Redis away the page and the JSON say so with 503, and the page goes on
-looking. All that comes from elsewhere (hosts, database errors) is escaped; nothing is loaded but one style
-sheet.
+Every view is one `read_depth`. If Redis does not answer, the page and the JSON say so with 503, and the page keeps
+reloading. Texts from elsewhere (hosts, database errors) are escaped; the page loads only one style sheet.
 
 Refused: another method (405), another path (404), and a Host that is not this machine (421), since a page on
 the web may point its own name at 127.0.0.1 to read this one (DNS rebinding).
@@ -47,11 +46,11 @@ _LANE_PATH = re.compile(r"/lanes/([a-z.]{1,64})")
 
 
 class ConsolePage:
-    """The page, as a function from requests to answers.
+    """The page, as a function from requests to responses.
 
     Args:
         redis: a redis-py asyncio client with ``decode_responses=False``.
-        tenant: whose reports to show.
+        tenant: the owner of the reports.
         named: the setting or file that names Redis's address, for operators.
         clock_bound: how far clocks may be apart; beyond it no report is fresh.
     """
@@ -67,7 +66,7 @@ class ConsolePage:
         await self._redis.aclose()
 
     async def answer(self, request: PageRequest) -> PageResponse:
-        """The answer to a request; Redis away is an answer too."""
+        """Return the response to a request; 503 if Redis does not answer."""
         return refusal(request) or _FIXED.get(request.path) or await self._looked_up(request)
 
     async def _looked_up(self, request: PageRequest) -> PageResponse:

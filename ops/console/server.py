@@ -1,8 +1,8 @@
-"""The HTTP server of the small pages on this machine (the console, the mail sink): uvicorn around one function.
+"""HTTP server of the small pages on this machine (the console, the mail sink): uvicorn around one function.
 
-The socket is bound before the server starts, so a port that is taken is refused by the system, and a port that
-was announced is one that listens. SIGTERM and Ctrl-C end it: requests under way finish, a client that does not
-read its answer is left after five seconds.
+The socket is bound before the server starts, so the system reports a port in use, and an announced port listens.
+SIGTERM and Ctrl-C stop it: running requests finish, and a client that does not read its response is dropped after
+five seconds.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ import uvicorn
 from ops.console.exchange import PageRequest, PageResponse
 
 _GRACE_S = 5
-"""How long a stopping server waits for its clients."""
+"""The time that a stopping server waits for its clients."""
 
 Answer = Callable[[PageRequest], Awaitable[PageResponse]]
 
@@ -26,14 +26,14 @@ def listen(host: str, port: int) -> socket.socket:
     """Listen on a name or address of this machine; port 0 takes any free one.
 
     Raises:
-        OSError: the port is taken, or the host is none of this machine.
+        OSError: the port is taken, or the host is not an address of this machine.
     """
     family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     return socket.create_server((address[0], address[1]), family=family)
 
 
 async def serve(answer: Answer, listener: socket.socket) -> None:
-    """Answer requests until a signal asks to stop; closes the listener."""
+    """Answer requests until a stop signal, then close the listener."""
     server = _Server(
         uvicorn.Config(
             _application(answer),
@@ -51,10 +51,10 @@ async def serve(answer: Answer, listener: socket.socket) -> None:
 
 
 class _Server(uvicorn.Server):
-    """Uvicorn, which would raise a signal again once it has stopped, so that the exit code were not 0."""
+    """Uvicorn that does not raise the signal again after its stop, so that the exit code is 0."""
 
     def stop(self) -> None:
-        """Ask it to stop; asking again changes nothing."""
+        """Ask the server to stop; a second call changes nothing."""
         self.should_exit = True
 
     @contextlib.contextmanager
@@ -63,7 +63,7 @@ class _Server(uvicorn.Server):
 
 
 def _application(answer: Answer) -> Callable[..., Awaitable[None]]:
-    """Make the ASGI application; without lifespan and WebSockets every call is one HTTP request."""
+    """Return the ASGI application; without lifespan and WebSockets every call is one HTTP request."""
 
     async def application(
         scope: dict[str, Any], _receive: object, send: Callable[[dict[str, Any]], Awaitable[None]]

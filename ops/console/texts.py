@@ -1,4 +1,4 @@
-"""The page's words in Spanish and English."""
+"""Texts of the console in Spanish and English."""
 
 from ops.language import Language
 
@@ -30,10 +30,10 @@ WORDS: dict[Language, dict[str, str]] = {
         "nothing_waits": "Nada espera más de lo normal.",
         "conserved": "Cuadra: cada trabajo aceptado está contado.",
         "doubt": "{name}: {refused} de {recipients} destinatarios rechazados a la vez, de {since} a {last} UTC; "
-        "se toma por un fallo del servidor. Véase ./run ops mail suppressed.",
+        "se cuenta como fallo del servidor. Véase ./run ops mail suppressed.",
         "doubt_domain": "Dominio",
         "doubt_account": "Cuenta",
-        "unaccounted": "No cuadra: {count} trabajos de diferencia en {lane}. Véase docs/operations.md.",
+        "unaccounted": "No cuadra: una diferencia de {count} trabajos en {lane}. Véase docs/operations.md.",
         "workers": "Workers vivos",
         "no_workers": "No hay ningún worker vivo. Inicie uno: ./run worker",
         "worker": "Worker",
@@ -42,7 +42,7 @@ WORDS: dict[Language, dict[str, str]] = {
         "seen": "Visto hace",
         "busy": "Puestos ocupados",
         "reports": "Informes",
-        "no_reports": "Todavía no hay informes: los declara el primer worker con Postgres.",
+        "no_reports": "Todavía no hay informes declarados; los declara el primer worker con Postgres.",
         "report": "Informe",
         "state": "Estado",
         "age": "Edad",
@@ -55,7 +55,7 @@ WORDS: dict[Language, dict[str, str]] = {
         "state_unreadable": "ilegible",
         "away": "Redis no responde",
         "away_where": "Su dirección está en",
-        "away_what": "Nada se ha perdido por mirar: esta página vuelve sola cuando Redis responda. "
+        "away_what": "Esta página se recarga hasta que Redis responda; verla no cambia nada. "
         "Qué hacer: docs/operations.md.",
         "not_found": "Aquí no hay nada.",
         "back": "Todos los carriles",
@@ -85,13 +85,13 @@ WORDS: dict[Language, dict[str, str]] = {
         "slots": "Slots",
         "drains": "Drains",
         "why": "Why it waits",
-        "nothing_waits": "Nothing waits for longer than it should.",
+        "nothing_waits": "Nothing waits longer than usual.",
         "conserved": "Conserved: every accepted job is accounted for.",
         "doubt": "{name}: {refused} of {recipients} recipients refused at once, {since} to {last} UTC; "
-        "taken for the server's fault. See ./run ops mail suppressed.",
+        "counted as a fault of the server. See ./run ops mail suppressed.",
         "doubt_domain": "Domain",
         "doubt_account": "Account",
-        "unaccounted": "Not conserved: {count} jobs of difference in {lane}. See docs/operations.md.",
+        "unaccounted": "Not conserved: a difference of {count} jobs in {lane}. See docs/operations.md.",
         "workers": "Live workers",
         "no_workers": "No worker is alive. Start one: ./run worker",
         "worker": "Worker",
@@ -100,7 +100,7 @@ WORDS: dict[Language, dict[str, str]] = {
         "seen": "Seen ago",
         "busy": "Slots busy",
         "reports": "Reports",
-        "no_reports": "No report yet: the first worker with a Postgres declares them.",
+        "no_reports": "No report is declared yet; the first worker with a Postgres declares them.",
         "report": "Report",
         "state": "State",
         "age": "Age",
@@ -113,7 +113,7 @@ WORDS: dict[Language, dict[str, str]] = {
         "state_unreadable": "unreadable",
         "away": "Redis does not answer",
         "away_where": "Its address is in",
-        "away_what": "Looking has lost nothing: this page comes back by itself when Redis does. "
+        "away_what": "This page reloads until Redis answers; viewing it changes nothing. "
         "What to do: docs/operations.md.",
         "not_found": "There is nothing here.",
         "back": "All lanes",

@@ -1,1 +1,1 @@
-"""How much waits, why, and until when."""
+"""Depth: how many jobs wait, why, and until when."""

@@ -1,19 +1,19 @@
-"""What will become of a lane: when it will be empty at this pace, and why its jobs wait. Pure decisions.
+"""Forecast of a lane: when it will be empty at the present pace, and why its jobs wait. Pure decisions.
 
-A forecast from the mean run time of finished jobs is wrong exactly when it matters: while nothing finishes
-the mean is zero, so a stuck queue looks empty. Here the pace is what entered and left during the last minute,
-arrivals count against it, and a lane that no worker serves never reads as a short wait.
+A forecast from the mean run time of finished jobs fails when it matters most: while nothing finishes the mean is
+zero, so a stuck queue looks empty. Here the pace is the number of jobs that entered and left during the last
+minute, arrivals count against it, and a lane without a worker never reads as a short wait.
 
     empty      nothing is ready
-    held       something is ready, and people hold the lane
+    held       something is ready, and an operator holds the lane
     no_worker  something is ready, and no live worker has a slot for it
     in         it shrinks; `seconds` from now it is empty
-    growing    more arrives than leaves, by `growth` a minute; `seconds` would do once arrivals stop
+    growing    more arrives than leaves, by `growth` a minute; `seconds` would be enough once arrivals stop
     level      as much arrives as leaves
-    stalled    nothing arrived and nothing finished during the last minute; there is no pace to reckon with
+    stalled    nothing arrived and nothing finished during the last minute; there is no pace to compute with
 
-What the forecast refuses to do: guess a pace that nobody has seen. Jobs that are scheduled for later are not
-part of it. During a burst it may say "growing" for a minute, which is true, and the time beside it says more.
+The forecast never guesses a pace that was not measured, and leaves out jobs scheduled for later. During a burst it
+may say "growing" for a minute, which is true; the time beside it says more.
 """
 
 from dataclasses import dataclass
@@ -43,8 +43,10 @@ class Drain:
 
 
 def per_minute(before: int, running: int, *, elapsed_ms: int) -> float:
-    """How many in the last 60 seconds: all of the running minute, and of the minute before as large a part
-    as is still within them, taken as evenly spread.
+    """Return the number of events in the last 60 seconds.
+
+    That is all of the running minute, and of the minute before the part that is still within them, as if its
+    events were evenly spread.
 
     Args:
         before: counted during the last full minute.
@@ -54,14 +56,14 @@ def per_minute(before: int, running: int, *, elapsed_ms: int) -> float:
     Example:
         >>> per_minute(40, 10, elapsed_ms=15_000)
         40.0
-    """  # noqa: D205  the rule is one sentence
+    """
     return running + before * (1 - elapsed_ms / MINUTE_MS)
 
 
 def forecast_drain(
     *, ready: int, in_per_minute: float, out_per_minute: float, slots: int, held: bool = False
 ) -> Drain:
-    """When a lane will be empty if the last minute's pace goes on.
+    """Forecast when a lane will be empty if the last minute's pace continues.
 
     Args:
         slots: of live workers that serve the lane, busy or not.
@@ -96,13 +98,13 @@ def wait_reason(
     held: bool = False,
     limits_used_up: bool = False,
 ) -> Reason | None:
-    """Why ready jobs wait; None when none does, or when they are about to be claimed.
+    """Return why ready jobs wait, or None if none waits or they are about to be claimed.
 
     Args:
-        oldest: how long the first of them has been ready.
+        oldest: the time since the first of them became ready.
         slots, busy: of live workers, as they last reported.
-        leased: live leases now, which is fresher than what workers report.
-        limits_used_up: whether none of the limits that the lane needs has room.
+        leased: live leases now, which are newer than the workers' reports.
+        limits_used_up: True if none of the limits that the lane needs has room.
     """
     if ready == 0:
         return None
@@ -114,5 +116,5 @@ def wait_reason(
         return "limits"
     if max(busy, leased) >= slots:
         return "slots_busy"
-    waits_in_vain = oldest > CLAIMED_WITHIN and not out_per_minute
-    return "not_claiming" if waits_in_vain else None
+    unclaimed = oldest > CLAIMED_WITHIN and not out_per_minute
+    return "not_claiming" if unclaimed else None

@@ -1,4 +1,4 @@
-"""What limits hold back in a lane: those that its jobs need, and those that single jobs name. It only reads."""
+"""Limits that delay a lane: those that its jobs need, and those that single jobs name. It only reads."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -17,8 +17,8 @@ class LaneLimits:
     """The limits of one lane.
 
     Attributes:
-        states: of those of which its jobs need one, in the order in which they are tried.
-        held_back: waiting jobs that a limit of their own keeps from running.
+        states: the limits of which its jobs need one, in the order in which workers try them.
+        held_back: number of waiting jobs that the limit they name keeps from running.
     """
 
     states: tuple[LimitState, ...] = ()
@@ -26,16 +26,16 @@ class LaneLimits:
 
     @property
     def used_up(self) -> bool:
-        """Whether its jobs need a limit and none has room."""
+        """True if its jobs need a limit and none has room."""
         return bool(self.states) and all(state.room == 0 for state in self.states)
 
     def to_json(self) -> dict[str, Any]:
-        """The same as plain values."""
+        """Return plain values."""
         return {"held_back": self.held_back, "needs_one_of": [state_json(state) for state in self.states]}
 
 
 def state_json(state: LimitState) -> dict[str, Any]:
-    """A limit as plain values; ``orjson`` writes the datetimes."""
+    """Return a limit as plain values; ``orjson`` writes the datetimes."""
     limit = state.limit
     rates = [] if limit is None else limit.rates
     return {
@@ -60,7 +60,7 @@ def _rate_json(rate: Rate | Window) -> dict[str, Any]:
 
 
 async def read_lane_limits(redis: Redis, group: Sequence[LaneKeys]) -> Mapping[str, LaneLimits]:
-    """The limits of the lanes of one group.
+    """Read the limits of the lanes of one group.
 
     Raises:
         RedisError, OSError: Redis did not answer.

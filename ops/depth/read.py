@@ -1,26 +1,26 @@
-"""What the queue holds and how it moves: the one query behind the command line, the page and the JSON.
+"""Depth of the queue: the one query behind the command line, the page and the JSON.
 
-One script call per lane group counts everything of an instant, in constant time at a million jobs; the rest
-is arithmetic. Where the numbers come from:
+One script call per lane group counts everything at one instant, in constant time at a million jobs; the rest is
+arithmetic. Sources of the numbers:
 
     ready, leased, scheduled   the queue, by Redis's clock; a job whose lease has lapsed is ready again
-    retrying                   those of the waiting that have failed before
-    parked                     those of the waiting that no worker is to take yet (`ops.jobs.parked`)
-    dead                       given up and kept for people
-    uncertain                  since ever: effects of which nobody knows whether they happened
-    suppressed                 since ever: mails that were not sent, their recipients being suppressed
-    doubts                     of the last day: servers that refused many recipients at once (`ops.mail.doubt`)
-    in, out                    the last 60 seconds (`ops.depth.drain.per_minute` says how they are reckoned)
+    retrying                   waiting jobs that have failed before
+    parked                     waiting jobs that no worker may take yet (`ops.jobs.parked`)
+    dead                       given up, and kept until an operator decides
+    uncertain                  in all: effects that may or may not have happened
+    suppressed                 in all: mails not sent because their recipients are suppressed
+    doubts                     the last day's servers that refused many recipients at once (`ops.mail.doubt`)
+    in, out                    the last 60 seconds (computed by `ops.depth.drain.per_minute`)
     workers, slots             heartbeats, so a few seconds old
-    losses                     noticed by workers whose Redis had lost what it held, until people acknowledge them
+    losses                     noticed by workers when Redis had lost its data, until an operator acknowledges them
 
-Conserved means: accepted = done + suppressed + dead + discarded + vanished + cancelled + expired + waiting +
-leased, where `unaccounted` is what is missing (positive: jobs lost) or too much (negative). What stock arq brings
-in or takes out is not counted on the way: jobs of an arq producer wait as "too much" until first claimed, and
-those that an arq worker finishes end up as "missing".
+A lane is conserved if accepted = done + suppressed + dead + discarded + vanished + cancelled + expired + waiting +
+leased; `unaccounted` is the difference (positive: jobs are missing, negative: too many). Stock arq does not count
+what it adds or removes: jobs of an arq producer are "too many" until first claimed, and those that an arq worker
+finishes are "missing".
 
-What can go wrong: Redis away, which is the caller's to tell people. A heartbeat or a report in a format that
-cannot be read never hides the rest. This module writes nothing.
+Errors: the caller reports a Redis that does not answer. A heartbeat or a report in an unknown format never hides
+the rest. This module writes nothing.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -47,7 +47,7 @@ _SCRIPT = (Path(__file__).parent / "scripts" / "depth.lua").read_text(encoding="
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slots:
-    """How many jobs of a lane a worker may run at once, and runs."""
+    """Slots of a lane in a worker: in use and in all."""
 
     busy: int
     total: int
@@ -55,12 +55,13 @@ class Slots:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LiveWorker:
-    """A live worker as it last reported.
+    """A live worker as of its last report.
 
     Attributes:
-        seen_ms: how long ago that was.
-        lanes: lane to slots, of all its lanes.
-        faults: background task to how often it failed since the worker's start; one that did was begun again.
+        seen_ms: the age of that report.
+        lanes: the slots of each of its lanes.
+        faults: the number of failures of each background task since the worker's start; each failed task was
+            restarted.
     """
 
     id: str
@@ -73,7 +74,7 @@ class LiveWorker:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
-    """A lane as `depth.lua` returns it, in that order."""
+    """Counts of a lane as `depth.lua` returns them, in that order."""
 
     ready: int
     leased: int
@@ -98,23 +99,23 @@ class Counts:
 
     @property
     def unaccounted(self) -> int:
-        """Accepted jobs that are nowhere; negative: jobs that nobody accepted."""
+        """Number of accepted jobs that are missing; negative: jobs that were never accepted."""
         ended = self.done + self.suppressed + self.discarded + self.vanished + self.cancelled + self.expired
         return self.accepted - ended - self.dead - self.ready - self.leased - self.scheduled
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaneDepth:
-    """One lane.
+    """Depth of one lane.
 
     Attributes:
-        oldest_ms: how long the first ready job has been ready; None when none is.
-        workers: live ones that serve the lane.
-        held: who said that it is to wait, if somebody did, and until when.
-        limits: which limits its jobs need, and what these hold back.
-        why: why ready jobs wait; None when none does for long.
-        drain: when the lane will be empty.
-        unaccounted: see the module; 0 is right.
+        oldest_ms: the time since the first ready job became ready; None if none is ready.
+        workers: number of live workers that serve the lane.
+        held: the hold of the lane, if there is one.
+        limits: the limits that its jobs need, and the jobs that limits delay.
+        why: the reason why ready jobs wait; None if none waits for long.
+        drain: the forecast when the lane will be empty.
+        unaccounted: see the module; 0 is correct.
     """
 
     lane: str
@@ -145,19 +146,19 @@ class LaneDepth:
 
     @property
     def conserved(self) -> bool:
-        """Whether every accepted job is accounted for."""
+        """True if every accepted job is accounted for."""
         return self.unaccounted == 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataLoss:
-    """Losses of all that Redis held of a lane group.
+    """Losses of all data of a lane group in Redis.
 
     Attributes:
         group: the group's hash tag.
-        times: how many losses nobody has acknowledged yet.
-        at: the last one, as a worker noticed it.
-        jobs: about how many unfinished jobs were lost, as workers had last counted them.
+        times: number of losses that no operator has acknowledged yet.
+        at: the instant at which a worker noticed the last one.
+        jobs: approximate number of unfinished jobs that were lost, as workers had last counted them.
     """
 
     group: str
@@ -171,8 +172,8 @@ class Depth:
     """All lanes, workers and reports at an instant of Redis's clock.
 
     Attributes:
-        losses: of the groups that lost data, until people acknowledge it.
-        doubts: domains and accounts of which many recipients were refused at once, within the last day.
+        losses: the groups that lost data, until an operator acknowledges it.
+        doubts: the last day's domains and accounts with many recipients refused at once.
     """
 
     at: datetime
@@ -184,20 +185,20 @@ class Depth:
 
     @property
     def sound(self) -> bool:
-        """Whether all jobs are accounted for, no loss of data waits to be acknowledged and no report fails."""
+        """True if all jobs are accounted for, no data loss waits for acknowledgement and no report fails."""
         return self.conserved and not self.losses and not any(report.failing for report in self.reports)
 
     @property
     def conserved(self) -> bool:
-        """Whether every accepted job of every lane is accounted for."""
+        """True if every accepted job of every lane is accounted for."""
         return all(lane.conserved for lane in self.lanes)
 
     def lane(self, name: str) -> LaneDepth | None:
-        """The lane of this name."""
+        """Return the lane of this name, or None."""
         return next((lane for lane in self.lanes if lane.lane == name), None)
 
     def to_json(self) -> dict[str, Any]:
-        """The same as plain values; ``orjson`` writes the datetimes."""
+        """Return plain values; ``orjson`` writes the datetimes."""
         return {
             "at": self.at,
             "conserved": self.conserved,
@@ -210,7 +211,7 @@ class Depth:
 
 
 def _lane_json(lane: LaneDepth, at: datetime) -> dict[str, Any]:
-    """A lane with its reason and its forecast in words; ``drains_at`` only where it will drain."""
+    """Return a lane with its reason and forecast as text; ``drains_at`` only if it will drain."""
     fields = asdict(lane) | {"conserved": lane.conserved}
     seconds = lane.drain.seconds if lane.drain.state == "in" else None
     return fields | {
@@ -226,7 +227,7 @@ def _lane_json(lane: LaneDepth, at: datetime) -> dict[str, Any]:
 
 
 def drains_at(drain: Drain, at: datetime) -> datetime | None:
-    """The moment at which a lane that shrinks will be empty, if the calendar still holds it."""
+    """Return the instant at which a shrinking lane will be empty; None if it will not be, or after year 9999."""
     if drain.state != "in" or drain.seconds is None:
         return None
     try:
@@ -236,7 +237,7 @@ def drains_at(drain: Drain, at: datetime) -> datetime | None:
 
 
 async def read_depth(redis: Redis, *, tenant: str, clock_bound: timedelta = BOUND) -> Depth:
-    """Ask Redis for everything.
+    """Read the depth of all lanes, workers and reports from Redis.
 
     Args:
         redis: a redis-py asyncio client with ``decode_responses=False``.
@@ -273,7 +274,7 @@ _TAKEN_OVER = tuple(name for name in _FIELDS if name in LaneDepth.__dataclass_fi
 
 @dataclass(frozen=True, slots=True)
 class _Group:
-    """What the script says of one lane group."""
+    """Reply of the script for one lane group."""
 
     now_us: int
     workers: Sequence[LiveWorker]
@@ -313,27 +314,27 @@ def _workers(reported: list[Any], now_ms: int) -> list[LiveWorker]:
 
 
 def _worker(worker_id: bytes, seen_ms: int, facts: bytes) -> LiveWorker | None:
-    """A worker from its heartbeat; None for one that cannot be read."""
+    """Read a worker's heartbeat; None if it cannot be read."""
     try:
-        told = orjson.loads(facts)
+        report = orjson.loads(facts)
         lanes = {
             str(lane): Slots(busy=int(slots["busy"]), total=int(slots["slots"]))
-            for lane, slots in told["lanes"].items()
+            for lane, slots in report["lanes"].items()
         }
         return LiveWorker(
             id=worker_id.decode(errors="replace"),
-            host=str(told["host"]),
-            pid=int(told["pid"]),
+            host=str(report["host"]),
+            pid=int(report["pid"]),
             seen_ms=max(0, seen_ms),
             lanes=lanes,
-            faults={str(task): int(count) for task, count in told.get("faults", {}).items()},
+            faults={str(task): int(count) for task, count in report.get("faults", {}).items()},
         )
     except (ValueError, TypeError, KeyError, AttributeError):
         return None
 
 
 def _joined(workers: Iterable[LiveWorker]) -> tuple[LiveWorker, ...]:
-    """Each worker once, with the lanes it reported to every group."""
+    """Merge the reports of a worker to several groups, so that each worker appears once with all its lanes."""
     known: dict[str, LiveWorker] = {}
     for worker in workers:
         lanes = {**known[worker.id].lanes, **worker.lanes} if worker.id in known else worker.lanes

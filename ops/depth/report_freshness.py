@@ -1,14 +1,14 @@
-"""How true each stored report still is, by the same rule as the reader's.
+"""Freshness of each stored report, by the reader's rule.
 
     fresh       younger than its soft limit
     stale       older, served with its age
-    refused     past its hard limit, or a minute past the moment that makes it untrue: readers get 503
+    refused     past its hard limit, or a minute past the instant that ends its validity: readers get 503
     never       declared, but no refresh has succeeded yet
-    unreadable  what is stored is not in the agreed format: worker and ops are of different versions
+    unreadable  stored in another format: worker and ops have different versions
 
-Age is counted from `verified_us`, the last moment at which the data was known to be true, by the database's clock,
-which the set compares with Redis's. Where both are too far apart nothing is called fresh. One short read for
-the names and one for all reports; bodies are never fetched.
+The age counts from `verified_us`, the last instant at which the data was known to be true, by the database's
+clock; the stored set holds that clock's offset from Redis's. If the offset is too large, no report is fresh. One
+short read fetches the names and one all reports, without their bodies.
 """
 
 from collections.abc import Mapping
@@ -33,13 +33,13 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportFreshness:
-    """One report. What is not known is None.
+    """Freshness of one report. Unknown values are None.
 
     Attributes:
-        as_of: the database's instant that the numbers belong to.
-        age_ms: since they were last known to be true.
-        clock_offset_ms: the database's clock less Redis's, when the numbers were last known to be true.
-        error, error_at: the refresh that failed since then, if one did; the first line.
+        as_of: the database's instant for which the numbers are true.
+        age_ms: the time since they were last known to be true.
+        clock_offset_ms: the database's clock minus Redis's, when the numbers were last known to be true.
+        error, error_at: the first line and the instant of a refresh that failed since then, if one did.
     """
 
     report: str
@@ -54,7 +54,7 @@ class ReportFreshness:
 
     @property
     def failing(self) -> bool:
-        """Whether somebody has to act: its last refresh failed, or readers do not get it any more."""
+        """True if an operator must act: the last refresh failed, or readers no longer get the report."""
         return self.error is not None or self.state in {"refused", "unreadable"}
 
 
@@ -84,7 +84,7 @@ async def read_reports(
 def read_report(
     name: str, meta: bytes | None, error: bytes | None, *, now_us: int, bound: timedelta = BOUND
 ) -> ReportFreshness:
-    """One report from what is stored of it. Never raises for what it finds there.
+    """Compute one report's freshness from its stored fields. Unreadable fields give the state `unreadable`.
 
     Args:
         now_us: by Redis's clock.
@@ -100,7 +100,10 @@ def read_report(
 
 
 def freshness_state(*, age_us: int, soft_us: int, hard_us: int, overdue_us: int) -> State:
-    """What readers make of it; `overdue_us`: for how long time itself has made it untrue, at most 0 if not yet."""
+    """Return the state that readers see.
+
+    `overdue_us` is the time since the report's own validity ended, at most 0 if it has not.
+    """
     if age_us > hard_us or overdue_us > _GRACE_US:
         return "refused"
     return "stale" if age_us > soft_us or overdue_us > 0 else "fresh"
@@ -113,7 +116,7 @@ def _times(meta: Mapping[str, Any], now_us: int, bound: timedelta) -> dict[str, 
     apart = max(abs(offset_us or 0), verified_us - now_us) > bound_us
     age_us = max(0, now_us - verified_us)
     until = meta["valid_until_us"]
-    overdue_us = 0 if until is None else now_us - until + 1  # at that very moment it is no longer valid
+    overdue_us = 0 if until is None else now_us - until + 1  # at this instant it is no longer valid
     soft_ms, hard_ms = meta["soft_ms"], meta["hard_ms"]
     state = freshness_state(age_us=age_us, soft_us=soft_ms * 1000, hard_us=hard_ms * 1000, overdue_us=overdue_us)
     return {
@@ -135,5 +138,5 @@ def _failure(error: bytes | None) -> dict[str, Any]:
 
 
 def moment(microseconds: int) -> datetime:
-    """Microseconds since 1970 as an aware datetime. Raises OverflowError past the year 9999."""
+    """Convert microseconds since 1970 to an aware datetime. Raises OverflowError past the year 9999."""
     return _EPOCH + timedelta(microseconds=microseconds)

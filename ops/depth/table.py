@@ -1,6 +1,7 @@
-"""The depth as a table for a terminal: aligned columns, a line for each reason, and nothing that could move
-the cursor: texts that come from elsewhere (hosts, database errors) lose their control characters.
-"""  # noqa: D205  one sentence, too long for a line
+"""The depth as a table for a terminal: aligned columns and a line for each reason.
+
+Texts from elsewhere (hosts, database errors) lose their control characters, so that they cannot move the cursor.
+"""
 
 from collections.abc import Iterator
 
@@ -22,7 +23,7 @@ _REPORT_HEADS = ("REPORT", "STATE", "AGE", "SOFT", "HARD", "LAST ERROR")
 
 
 def depth_table(depth: Depth) -> str:
-    """The whole answer of ``depth``, several lines without a newline at the end."""
+    """Return the whole output of ``depth``: several lines without a newline at the end."""
     blocks = [
         f"{depth.at:%Y-%m-%d %H:%M:%S} UTC",
         table(_LANE_HEADS, [_lane(lane) for lane in depth.lanes], left={0, 13}),
@@ -72,11 +73,11 @@ def _notes(depth: Depth) -> Iterator[str]:
         if not lane.conserved:
             yield f"{lane.lane}: NOT CONSERVED: {_imbalance(lane)}; see docs/operations.md"
     if failing := [report.report for report in depth.reports if report.failing]:
-        yield f"reports fail: {printable(', '.join(failing))}; ./run ops reports status says what to do"
+        yield f"reports fail: {printable(', '.join(failing))}; see ./run ops reports status"
     for worker in depth.workers:
         if worker.faults:
-            told = ", ".join(f"{task} {count} times" for task, count in sorted(worker.faults.items()))
-            yield f"worker {worker.id}: background tasks failed and were begun again: {told}; see its log"
+            tasks = ", ".join(f"{task} {count} times" for task, count in sorted(worker.faults.items()))
+            yield f"worker {worker.id}: background tasks failed and were restarted: {tasks}; see its log"
 
 
 def _imbalance(lane: LaneDepth) -> str:

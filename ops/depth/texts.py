@@ -1,4 +1,4 @@
-"""Reasons, forecasts and durations in words, Spanish and English: said once for the terminal and the page."""
+"""Texts for reasons and forecasts, in Spanish and English, shared by the terminal and the page."""
 
 from datetime import datetime
 
@@ -10,7 +10,7 @@ from ops.language import Language
 _DRAIN: dict[Language, dict[str, str]] = {
     "en": {
         "empty": "empty",
-        "held": "not while it is held",
+        "held": "not while held",
         "no_worker": "no worker",
         "in": "in {time}",
         "growing": "never: growing by {growth}/min",
@@ -34,14 +34,14 @@ _REASON: dict[Language, dict[Reason, str]] = {
     "en": {
         "held": "held",
         "no_worker": "no live worker serves this lane",
-        "limits": "its limits give no more for now",
-        "slots_busy": "all {slots} slots are busy",
-        "not_claiming": "slots are free, but no worker claims: it is stopping, or cannot reach Redis",
+        "limits": "no job may begin now under its limits",
+        "slots_busy": "all {slots} slots are in use",
+        "not_claiming": "slots are free, but no worker claims jobs: it is stopping, or cannot reach Redis",
     },
     "es": {
         "held": "retenido",
         "no_worker": "ningún worker vivo atiende este carril",
-        "limits": "sus límites no dan más por ahora",
+        "limits": "sus límites no permiten empezar ningún trabajo ahora",
         "slots_busy": "los {slots} puestos están ocupados",
         "not_claiming": "hay puestos libres, pero ningún worker toma trabajo: se está parando o no llega a Redis",
     },
@@ -53,16 +53,16 @@ _HELD: dict[Language, tuple[str, str]] = {
 }
 
 _LOSS: dict[Language, str] = {
-    "en": "DATA LOST: Redis lost what it held of {group}, noticed {at} UTC{more}; about {jobs} unfinished jobs "
-    "are gone. See docs/operations.md; then: ./run ops acknowledge-loss",
-    "es": "DATOS PERDIDOS: Redis perdió lo que tenía de {group}, visto {at} UTC{more}; faltan unos {jobs} "
+    "en": "DATA LOST: Redis lost its data of {group}, noticed {at} UTC{more}; about {jobs} unfinished jobs "
+    "are lost. See docs/operations.md; then: ./run ops acknowledge-loss",
+    "es": "DATOS PERDIDOS: Redis perdió sus datos de {group}, visto {at} UTC{more}; faltan unos {jobs} "
     "trabajos sin terminar. Véase docs/operations.md; después: ./run ops acknowledge-loss",
 }
 _MORE: dict[Language, str] = {"en": " ({times} times)", "es": " ({times} veces)"}
 
 
 def drain_text(drain: Drain, language: Language = "en") -> str:
-    """A forecast.
+    """Return a forecast as text.
 
     >>> drain_text(Drain(state="growing", growth=40, seconds=90))
     'never: growing by 40/min; 1 min 30 s once arrivals stop'
@@ -74,12 +74,12 @@ def drain_text(drain: Drain, language: Language = "en") -> str:
 
 
 def reason_text(reason: Reason | None, *, slots: int, language: Language = "en") -> str | None:
-    """Why ready jobs wait; None when there is no reason to tell."""
+    """Return why ready jobs wait, or None without a reason."""
     return None if reason is None else _REASON[language][reason].format(slots=slots)
 
 
 def held_text(held: Hold, language: Language = "en") -> str:
-    """A hold: until when, and why.
+    """Return a hold as text: its end and its reason.
 
     >>> held_text(Hold(until=None, reason="the provider asks for a pause"))
     'held until it is released: the provider asks for a pause'
@@ -90,11 +90,11 @@ def held_text(held: Hold, language: Language = "en") -> str:
 
 
 def loss_text(*, group: str, at: datetime, times: int, jobs: int, language: Language = "en") -> str:
-    """A loss of data: of what, when it was noticed, and what to do."""
+    """Return a data loss as text: the group, the instant of its notice, and the remedy."""
     more = _MORE[language].format(times=times) if times > 1 else ""
     return _LOSS[language].format(group=group, at=f"{at:%Y-%m-%d %H:%M:%S}", more=more, jobs=jobs)
 
 
 def why_text(reason: Reason | None, *, slots: int, held: Hold | None, language: Language = "en") -> str | None:
-    """Why a lane waits: a hold, which is told even when nothing is ready, or else the reason."""
+    """Return why a lane waits: its hold, even if no job is ready, or else the reason."""
     return reason_text(reason, slots=slots, language=language) if held is None else held_text(held, language)

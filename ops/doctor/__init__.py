@@ -1,5 +1,5 @@
-"""What is wrong, and what to do about it: Redis, Postgres, the mail servers and the sender domains.
+"""Diagnosis of Redis, Postgres, the mail servers and the sender domains: faults and their remedies.
 
-Facts are gathered at the rim (`redis_facts`, `postgres`, `smtp`, `dns`), and judged by pure functions over them
-(`judge_redis`, `judge_mail`). A finding is a code with values; its words are in one table (`words`).
+Modules at the rim gather facts (`redis_facts`, `postgres`, `smtp`, `dns`), and pure functions judge them
+(`checks_redis`, `checks_mail`). A finding is a code with values; its texts are in one table (`texts`).
 """

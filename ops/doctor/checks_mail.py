@@ -1,7 +1,7 @@
-"""What the facts of mail servers and sender domains mean. Pure. Sources: RFC 7208, 6376, 7489.
+"""Checks of mail servers and sender domains. Pure. Sources: RFC 7208, 6376, 7489.
 
-Gmail, Yahoo and Microsoft refuse mail whose domain has neither SPF nor DKIM, and of bulk senders want both,
-aligned, and DMARC (their sender guidelines of 2024 and 2025).
+Gmail, Yahoo and Microsoft refuse mail from a domain with neither SPF nor DKIM, and require both, aligned, and
+DMARC from bulk senders (their sender guidelines of 2024 and 2025).
 """
 
 import re
@@ -15,10 +15,10 @@ from ops.doctor.smtp import LogInReply, ServerFacts
 
 _SOON = timedelta(days=21)
 _LOGGED_IN, _FOR_GOOD, _TOO_WEAK = 235, 500, 534
-"""RFC 4954; 534 is Google's for a password where an app password is wanted."""
+"""RFC 4954; Google answers 534 to a password if it requires an app password."""
 _CLIENT_OFF = re.compile(r"SmtpClientAuthentication is disabled", re.IGNORECASE)
 _BASIC_OFF = re.compile(r"basic authentication is (?:disabled|not supported)", re.IGNORECASE)
-"""Microsoft's words with 5.7.139, which also stands for a wrong password."""
+"""Microsoft's text with 5.7.139, a code that also means a wrong password."""
 _SMALL = 10_000_000
 _EXIM_TAKES = 10
 _MOST_LOOKUPS = 10
@@ -36,7 +36,7 @@ _SPF_OF = {
     "ses-sandbox": "amazonses.com",
     "sendgrid": "sendgrid.net",
 }
-"""What the SPF of a domain includes when a provider sends for it."""
+"""The name that a domain's SPF record must include for each provider."""
 SELECTORS = {
     "google-workspace": ("google",),
     "google-relay": ("google",),
@@ -44,11 +44,11 @@ SELECTORS = {
     "sendgrid": ("s1", "s2"),
     "resend": ("resend",),
 }
-"""Where providers put a domain's DKIM keys unless told otherwise."""
+"""The selectors that providers use for a domain's DKIM keys by default."""
 
 
 def judge_server(facts: ServerFacts, *, now: datetime) -> Iterator[DoctorFinding]:
-    """One account's server: reached, encrypted, with a login that it takes, for mails of our size."""
+    """Judge one account's server: reachable, encrypted, with a login that it accepts, and large enough mails."""
     account, where = facts.account, f"{facts.account.name} ({facts.account.host}:{facts.account.port})"
     if facts.fault:
         yield wrong("smtp.away", where, fault=facts.fault)
@@ -104,7 +104,7 @@ def _login(account: Account, facts: ServerFacts, where: str) -> Iterator[DoctorF
 
 
 def _login_attempt(facts: ServerFacts, where: str) -> Iterator[DoctorFinding]:
-    """What came of the log-in, if one was tried."""
+    """Judge the login attempt, if there was one."""
     if facts.credentials is None:
         return
     setting = facts.credentials.setting
@@ -115,55 +115,55 @@ def _login_attempt(facts: ServerFacts, where: str) -> Iterator[DoctorFinding]:
 
 
 def _login_finding(reply: LogInReply, where: str, setting: str) -> DoctorFinding:
-    """What a server's answer to a log-in means, and so which setting to mend."""
-    told = f"{reply.code} {reply.text}"
+    """Return the finding for a server's reply to a login, so that it names the setting to fix."""
+    shown = f"{reply.code} {reply.text}"
     if reply.code == _LOGGED_IN:
         return fine("smtp.login", where)
     if _CLIENT_OFF.search(reply.text):
-        return wrong("smtp.client_off", where, reply=told)
+        return wrong("smtp.client_off", where, reply=shown)
     if "5.7.30" in reply.text or _BASIC_OFF.search(reply.text):
-        return wrong("smtp.basic_off", where, reply=told)
+        return wrong("smtp.basic_off", where, reply=shown)
     if reply.code == _TOO_WEAK:
-        return wrong("smtp.app_password", where, reply=told)
+        return wrong("smtp.app_password", where, reply=shown)
     if reply.code < _FOR_GOOD:
-        return warning("smtp.login_later", where, reply=told)
-    return wrong("smtp.login_refused", where, reply=told, setting=setting)
+        return warning("smtp.login_later", where, reply=shown)
+    return wrong("smtp.login_refused", where, reply=shown, setting=setting)
 
 
 def _queueing(facts: ServerFacts, where: str) -> Iterator[DoctorFinding]:
-    """Exim leaves what comes after the 10th mail of a connection to its queue run, unless it is told otherwise."""
+    """Warn about Exim, which leaves mails after the 10th of a connection to its queue run by default."""
     messages = facts.account.messages
     if "exim" in facts.greeting.lower() and not 0 < messages <= _EXIM_TAKES:
         yield warning("smtp.exim", where, account=facts.account.name)
 
 
 def _size(facts: ServerFacts, where: str) -> DoctorFinding:
-    told = facts.offers.get("size", "")
-    size = int(told) if told.isdigit() else 0
+    limit = facts.offers.get("size", "")
+    size = int(limit) if limit.isdigit() else 0
     if size and size < _SMALL:
         return warning("smtp.small", where, size=size)
-    return fine("smtp.size", where, size=size or "no limit told")
+    return fine("smtp.size", where, size=size or "no limit announced")
 
 
 def judge_domain(
     facts: DomainFacts, *, presets: frozenset[str], our_key: str, our_selector: str
 ) -> Iterator[DoctorFinding]:
-    """One sender domain.
+    """Judge one sender domain.
 
     Args:
-        presets: of the accounts that send for it.
-        our_key: the DKIM record that our own signatures need; empty when others sign.
+        presets: the presets of the accounts that send for it.
+        our_key: the DKIM record that the workers' signatures need; empty if only the provider signs.
     """
-    open_questions = " ".join(facts.unanswered)
-    if open_questions:
+    unanswered = " ".join(facts.unanswered)
+    if unanswered:
         yield warning("dns.unanswered", facts.domain, question=", ".join(facts.unanswered))
     if f"TXT {facts.domain}" not in facts.unanswered:
         yield from _spf(facts, presets)
-    if "._domainkey." not in open_questions:
+    if "._domainkey." not in unanswered:
         yield from _dkim(facts, our_key, our_selector)
-    if "_dmarc." not in open_questions:
+    if "_dmarc." not in unanswered:
         yield from _dmarc(facts)
-    if facts.mail_servers in {(), ("",)} and "MX " not in open_questions:
+    if facts.mail_servers in {(), ("",)} and "MX " not in unanswered:
         yield warning("domain.no_mx", facts.domain)
 
 
@@ -210,7 +210,7 @@ def _dkim(facts: DomainFacts, our_key: str, our_selector: str) -> Iterator[Docto
 
 
 def _public(record: str) -> str:
-    """The key of a record, without white space; empty for one that was revoked."""
+    """Return the key of a record without white space; empty if it was revoked."""
     found = _KEY.search(record)
     return "".join(found[1].split()) if found else ""
 
@@ -230,7 +230,7 @@ def _dmarc(facts: DomainFacts) -> Iterator[DoctorFinding]:
 
 
 def judge_host(facts: HostFacts) -> Iterator[DoctorFinding]:
-    """A mail server of one's own: each address needs a name that leads back (Gmail's sender guidelines)."""
+    """Judge a mail server of your own: each address needs a name that leads back (Gmail's sender guidelines)."""
     if not facts.names:
         yield wrong("ptr.no_address", facts.host)
     for address, names in facts.names.items():

@@ -1,4 +1,4 @@
-"""What the facts of Redis mean. Pure."""
+"""Checks of Redis and the queue. Pure."""
 
 from collections.abc import Iterator
 from ipaddress import ip_address
@@ -9,7 +9,7 @@ from ops.doctor.redis_facts import RedisFacts
 
 _LEAST_VERSION = 7
 _USUAL_MAIL = 8 * 1024
-"""Octets of a waiting mail where none waits to be looked at."""
+"""Assumed bytes of a waiting mail if none waits to be measured."""
 _FEW_MAILS = 10_000
 _FULL = 0.9
 _SKEW_WARNING, _SKEW_WRONG = 1.0, 30.0
@@ -18,7 +18,7 @@ _WHERE = "redis"
 
 
 def judge_redis(facts: RedisFacts) -> Iterator[DoctorFinding]:
-    """One finding for each thing that was looked at."""
+    """Judge the facts of Redis; one finding for each checked fact."""
     for right, part in facts.lacking:
         yield warning("redis.no_right", _WHERE, right=right, part=part)
     if facts.info:
@@ -71,7 +71,7 @@ def _durability(facts: RedisFacts) -> Iterator[DoctorFinding]:
 def _memory(facts: RedisFacts) -> DoctorFinding:
     used, most = int(facts.info.get("used_memory", 0)), int(facts.info.get("maxmemory", 0))
     limit = most or int(facts.info.get("total_system_memory", 0))
-    mails = max(0, limit - used) // (facts.mail_octets or _USUAL_MAIL)
+    mails = max(0, limit - used) // (facts.mail_bytes or _USUAL_MAIL)
     values = {"mails": mails, "used": _mib(used), "limit": _mib(limit)}
     if most and used > _FULL * most:
         return wrong("redis.full", _WHERE, **values)
@@ -96,7 +96,7 @@ def _access(facts: RedisFacts) -> Iterator[DoctorFinding]:
 
 
 def judge_depth(depth: Depth) -> Iterator[DoctorFinding]:
-    """What the queue's own figures say: jobs that are missing, workers that are, mails that wait for people."""
+    """Judge the queue's figures: missing jobs, missing workers, and jobs that wait for an operator."""
     if not depth.conserved:
         lanes = ", ".join(f"{one.lane} {one.unaccounted:+d}" for one in depth.lanes if not one.conserved)
         yield wrong("jobs.unaccounted", "queue", lanes=lanes)
@@ -140,8 +140,8 @@ def _name(one: LiveWorker) -> str:
     return f"{one.host}:{one.pid}"
 
 
-def _mib(octets: int) -> str:
-    return f"{octets / 1024 / 1024:.0f} MiB"
+def _mib(size: int) -> str:
+    return f"{size / 1024 / 1024:.0f} MiB"
 
 
 def _is_loopback(host: str) -> bool:

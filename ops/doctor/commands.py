@@ -1,4 +1,4 @@
-"""`ops doctor`: look at everything, say what is wrong and what to do. Exit code 1 when something is wrong."""
+"""`ops doctor`: check everything, and print each fault with its remedy. Exit code 1 if something is wrong."""
 
 import argparse
 
@@ -7,7 +7,7 @@ from ops.doctor import texts as words
 
 
 async def _doctor(tools: Tools, asked: argparse.Namespace) -> CommandResult:
-    from ops.doctor.dns import Resolver  # noqa: PLC0415  these load much that no other command needs
+    from ops.doctor.dns import Resolver  # noqa: PLC0415  large imports that no other command needs
     from ops.doctor.examine import examine_all  # noqa: PLC0415  see above
 
     found = await examine_all(
@@ -17,7 +17,7 @@ async def _doctor(tools: Tools, asked: argparse.Namespace) -> CommandResult:
         selectors=asked.selector,
         login=not asked.no_login,
     )
-    told = [
+    findings = [
         {
             "severity": one.severity,
             "code": one.code,
@@ -29,27 +29,30 @@ async def _doctor(tools: Tools, asked: argparse.Namespace) -> CommandResult:
         for one in found
     ]
     return CommandResult(
-        words.findings_text(found), {"findings": told}, done=all(one.severity != "wrong" for one in found)
+        words.findings_text(found), {"findings": findings}, done=all(one.severity != "wrong" for one in found)
     )
 
 
 def _takes_where(it: argparse.ArgumentParser) -> None:
     it.add_argument(
-        "--domain", action="append", default=[], metavar="DOMAIN", help="a sender domain to look at too"
-    )
-    it.add_argument("--selector", action="append", default=[], metavar="NAME", help="a DKIM key to look for too")
-    it.add_argument(
-        "--no-login", action="store_true", help="ask the mail servers what they offer, and try no log-in"
+        "--domain", action="append", default=[], metavar="DOMAIN", help="a further sender domain to check"
     )
     it.add_argument(
-        "--nameserver", default="", metavar="ADDRESS[:PORT]", help="whom to ask; left out, this machine's own"
+        "--selector", action="append", default=[], metavar="NAME", help="a further DKIM selector to check"
+    )
+    it.add_argument("--no-login", action="store_true", help="read what the mail servers offer, without a login")
+    it.add_argument(
+        "--nameserver",
+        default="",
+        metavar="ADDRESS[:PORT]",
+        help="the name server to query (default: this machine's)",
     )
 
 
 COMMANDS = (
     Command(
         "doctor",
-        "look at Redis, Postgres, mail servers and domains, and say what is wrong",
+        "check Redis, Postgres, mail servers and domains, and print faults with remedies",
         "doctor --domain example.com",
         _takes_where,
         _doctor,

@@ -1,7 +1,7 @@
-"""What an account logs in with, read where the worker reads it: the settings, or the file that the account names.
+"""Credentials of an account, read like the worker's: from the settings, or from the file that the account names.
 
-Tokens are asked of the provider's authority anew. That costs one question, and shows that the client's own secret
-is right; those that the workers share stay where they are.
+A new token is requested from the provider's authority. That costs one request and proves that the client's secret
+is correct; the token that the workers share is not used.
 """
 
 import stat
@@ -16,12 +16,12 @@ from worker.mail.smtp.token import TokenRefused, TokenSource, TokenUnavailable
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Credentials:
-    """A password or a bearer token, or why there is none.
+    """Password or bearer token of an account, or the reason why there is none.
 
     Attributes:
-        password, token: secrets; empty for an account without a login, and where there is a fault.
-        setting: where to mend them.
-        fault: why there is none; without any secret.
+        password, token: secrets; empty for an account without a login, and after a fault.
+        setting: the setting that holds them.
+        fault: the reason why there is none; it contains no secret.
     """
 
     password: str = field(default="", repr=False)
@@ -31,12 +31,12 @@ class Credentials:
 
     @property
     def known(self) -> bool:
-        """Whether there is something to log in with."""
+        """True if there is a password or a token."""
         return bool(self.password or self.token)
 
 
 async def credentials_of(account: Account, mail: Mapping[str, Any]) -> Credentials:
-    """The credentials of an account; a fault is a fact too.
+    """Read the credentials of an account; a failure is returned as `fault`.
 
     Args:
         mail: the mail settings by name, secrets revealed.
@@ -65,31 +65,33 @@ def _setting(account: Account) -> str:
 
 
 def _secret(account: Account) -> str:
-    """The text of the secret's file.
+    """Read the file of the secret.
 
     Raises:
-        OSError, ValueError: it cannot be read, everybody can read it, or there is nothing in it.
+        OSError, ValueError: it cannot be read, every user can read it, or it is empty.
     """
     if not account.password_file:
-        raise ValueError("password_file is not set, and the account has a user name")
+        raise ValueError("password_file: is not set, and the account has a username; name a file")
     path = Path(account.password_file).expanduser()
     if path.stat().st_mode & stat.S_IROTH:
-        raise ValueError(f"every user of this machine can read {path}, so workers refuse it: chmod o-r it")
+        raise ValueError(
+            f"password_file: every user of this machine can read {path}, so workers refuse it; run chmod o-r"
+        )
     secret = path.read_text(encoding="utf-8", errors="replace").rstrip("\r\n")
     if not secret:
-        raise ValueError(f"{path} is empty")
+        raise ValueError(f"password_file: {path} is empty; write the password into it")
     return secret
 
 
 def _source(account: Account, secret: str) -> TokenSource | None:
-    """Where bearer tokens come from; None for an account with a password. The providers' libraries are extras."""
+    """Return the source of bearer tokens, or None for an account with a password. The libraries are optional."""
     match account.auth:
         case "microsoft":
-            from worker.mail.accounts.token_microsoft import MicrosoftTokens  # noqa: PLC0415  an extra
+            from worker.mail.accounts.token_microsoft import MicrosoftTokens  # noqa: PLC0415  an optional library
 
             return MicrosoftTokens(tenant=account.tenant, client_id=account.client_id, secret=secret)
         case "google":
-            from worker.mail.accounts.token_google import GoogleTokens  # noqa: PLC0415  an extra
+            from worker.mail.accounts.token_google import GoogleTokens  # noqa: PLC0415  an optional library
 
             return GoogleTokens(key=secret, mailbox=account.username)
         case _:

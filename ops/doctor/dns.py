@@ -1,7 +1,7 @@
-"""What the DNS says of a sender domain and of a mail server. The seam of dnspython.
+"""DNS records of a sender domain and of a mail server. Only this module uses dnspython.
 
-A name that does not exist is a fact (nothing is there); a name server that does not answer is another
-(`unanswered`), and must not be taken for it.
+A name that does not exist is one fact; a name server that does not answer is another (`unanswered`). The checks
+must not confuse them.
 """
 
 import re
@@ -16,7 +16,7 @@ import dns.reversename
 
 _SECONDS = 3.0
 _PATIENCE = 2
-"""Questions without an answer, after which no more are asked: nobody is there."""
+"""Number of unanswered queries after which no more are sent: no name server can be reached."""
 _MOST_INCLUDES = 12
 _INCLUDE = re.compile(r"(?:^|\s)[+?~-]?(?:include:|redirect=)([A-Za-z0-9._-]+)", re.IGNORECASE)
 _ABSENT = (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer)
@@ -24,15 +24,15 @@ _ABSENT = (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DomainFacts:
-    """One sender domain.
+    """DNS facts of one sender domain.
 
     Attributes:
-        unanswered: what could not be found out, because no name server answered.
-        spf: texts that begin like SPF; more than one is a fault (RFC 7208, 4.5).
-        spf_included: the SPF text of each domain that they include, followed down.
-        dkim: selector to the text of its record, for those that are there.
-        dmarc: texts that begin like DMARC, of the domain or the nearest parent that has one.
-        mail_servers: its MX; ``("",)`` is the null MX.
+        unanswered: the queries that no name server answered.
+        spf: texts that start like SPF; more than one is a fault (RFC 7208, 4.5).
+        spf_included: the SPF text of each included domain, recursively.
+        dkim: the text of each selector's record, if it exists.
+        dmarc: texts that start like DMARC, of the domain or the nearest parent that has one.
+        mail_servers: its MX hosts; ``("",)`` is the null MX.
     """
 
     domain: str
@@ -46,7 +46,7 @@ class DomainFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostFacts:
-    """One mail server's name: addresses, and of each the names that lead back to it."""
+    """Addresses of a mail server, with the names that each leads back to."""
 
     host: str
     names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -54,10 +54,10 @@ class HostFacts:
 
 
 class Resolver:
-    """Asks name servers.
+    """Client of name servers.
 
     Args:
-        server: ``address`` or ``address:port`` of one; empty: those of this machine.
+        server: ``address`` or ``address:port`` of a name server; empty: those of this machine.
     """
 
     def __init__(self, server: str = "") -> None:
@@ -69,7 +69,7 @@ class Resolver:
         self._unanswered: list[str] = []
 
     async def domain(self, domain: str, selectors: Sequence[str]) -> DomainFacts:
-        """Look up what a sender domain needs."""
+        """Look up the SPF, DKIM, DMARC and MX records of a sender domain."""
         self._unanswered = []
         spf = await self._texts(domain, "v=spf1")
         keys = {selector: await self._texts(f"{selector}._domainkey.{domain}", "") for selector in selectors}
@@ -84,7 +84,7 @@ class Resolver:
         )
 
     async def host(self, host: str) -> HostFacts:
-        """Look up whether a server's addresses have names that lead back to them."""
+        """Look up a server's addresses, and the names that lead back to them."""
         names: dict[str, tuple[str, ...]] = {}
         confirmed: set[str] = set()
         for address in [*await self._records(host, "A"), *await self._records(host, "AAAA")]:
@@ -106,7 +106,7 @@ class Resolver:
         return found
 
     async def _dmarc(self, domain: str) -> tuple[str, ...]:
-        """Of the domain, else of its parents, but not of a top-level one."""
+        """Return the DMARC texts of the domain, else of its nearest parent, except a top-level one."""
         labels = domain.split(".")
         for start in range(max(1, len(labels) - 1)):
             if texts := await self._texts(f"_dmarc.{'.'.join(labels[start:])}", "v=dmarc1"):

@@ -1,4 +1,7 @@
-"""Look at everything: every part whatever the others say, so that Redis away is a finding like any other."""
+"""All checks of the doctor.
+
+A failing part never hides the others, so a Redis that does not answer is one finding.
+"""
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
@@ -42,12 +45,12 @@ async def examine_all(
     selectors: Sequence[str],
     login: bool = True,
 ) -> list[DoctorFinding]:
-    """All findings.
+    """Run all checks and return their findings.
 
     Args:
-        domains: sender domains to look at besides the configured one.
-        selectors: DKIM keys to look for besides the usual ones.
-        login: whether to try a log-in at every mail account.
+        domains: sender domains to check besides the configured one.
+        selectors: DKIM selectors to check besides the usual ones.
+        login: True to try a login at every mail account.
     """
     mail = [_accounts(tools.mail, login=login), _domains(tools.mail, resolver, domains, selectors)]
     parts = [_redis(tools), _postgres(tools), *mail]
@@ -61,7 +64,7 @@ async def _redis(tools: Tools) -> list[DoctorFinding]:
         reports = await gather_reports(tools.redis, tenant=tools.tenant, bound=bound)
     except (RedisError, OSError) as error:
         if right := missing_right(error):
-            return [wrong("redis.no_right", "redis", right=right, part="nothing is looked at")]
+            return [wrong("redis.no_right", "redis", right=right, part="Redis is not checked")]
         return [wrong("redis.away", "redis", fault=f"{type(error).__name__}: {error}")]
     return [*judge_redis(facts), *judge_reports(reports, expected=bool(tools.postgres_dsn))]
 
@@ -79,7 +82,7 @@ async def _postgres(tools: Tools) -> list[DoctorFinding]:
 
 
 async def _zones(tools: Tools) -> list[DoctorFinding]:
-    """Whether days begin for Python when they begin for the server."""
+    """Compare the starts of days for Python and for the server."""
     try:
         reports = load_reports(tools.reports_path, shipped=tools.reports_shipped)
     except ReportError:
@@ -93,7 +96,7 @@ async def _zones(tools: Tools) -> list[DoctorFinding]:
 
 
 async def _boards(tools: Tools) -> list[DoctorFinding]:
-    """Which boards are watched; nothing where the files cannot be read, which ``reports check`` tells better."""
+    """List which boards are watched; empty if the files cannot be read, which ``reports check`` explains."""
     try:
         boards = boards_of(load_reports(tools.reports_path, shipped=tools.reports_shipped))
     except ReportError:
@@ -103,7 +106,7 @@ async def _boards(tools: Tools) -> list[DoctorFinding]:
 
 
 async def _accounts(mail: Mapping[str, Any], *, login: bool) -> list[DoctorFinding]:
-    """What the settings say of mail, and each account's server."""
+    """Check the mail settings, and each account's server."""
     found = [_mode(mail), *_ring(mail), *_signing(mail)]
     try:
         accounts = accounts_of(mail)
@@ -121,7 +124,7 @@ async def _server(account: Account, mail: Mapping[str, Any], *, login: bool) -> 
 
 
 def _sender(mail: Mapping[str, Any], accounts: Sequence[Account]) -> Iterable[DoctorFinding]:
-    """Whether any account may send for the sender of mails that name none."""
+    """Check that some account may send for the default sender."""
     domain = _domain_of_sender(mail)
     if accounts and domain and all(one.sender_domains and domain not in one.sender_domains for one in accounts):
         yield wrong("mail.sender", "mail", domain=domain)
@@ -134,7 +137,7 @@ def _domain_of_sender(mail: Mapping[str, Any]) -> str:
 async def _domains(
     mail: Mapping[str, Any], resolver: Resolver, domains: Sequence[str], selectors: Sequence[str]
 ) -> list[DoctorFinding]:
-    """What the DNS says of sender domains, and of mail servers of one's own."""
+    """Check the DNS of sender domains, and of your own mail servers."""
     try:
         accounts = accounts_of(mail)
     except (AccountsError, OSError):
@@ -153,15 +156,15 @@ async def _domains(
 async def _domain(
     domain: str, mail: Mapping[str, Any], accounts: Sequence[Account], resolver: Resolver, selectors: Sequence[str]
 ) -> list[DoctorFinding]:
-    ours = mail.get("dkim_selector") if mail.get("dkim_domain") == domain else None
+    own = mail.get("dkim_selector") if mail.get("dkim_domain") == domain else None
     presets = frozenset(account.preset for account in accounts)
     usual = [one for preset in sorted(presets) for one in SELECTORS.get(preset, ())]
-    facts = await resolver.domain(domain, [*([ours] if ours else []), *selectors, *usual])
-    return list(judge_domain(facts, presets=presets, our_key=_public_key(mail, ours), our_selector=ours or ""))
+    facts = await resolver.domain(domain, [*([own] if own else []), *selectors, *usual])
+    return list(judge_domain(facts, presets=presets, our_key=_public_key(mail, own), our_selector=own or ""))
 
 
 def _public_key(mail: Mapping[str, Any], selector: str | None) -> str:
-    """The record that our signatures need; empty when we sign nothing, or with a key that the worker refuses."""
+    """Return the DKIM record that the workers' signatures need; empty without a usable key."""
     if not selector:
         return ""
     try:
@@ -171,7 +174,7 @@ def _public_key(mail: Mapping[str, Any], selector: str | None) -> str:
 
 
 def accounts_of(mail: Mapping[str, Any]) -> tuple[Account, ...]:
-    """The configured accounts: those of the file, else the one of the settings; none when mail goes to the sink.
+    """Return the configured accounts: those of the file, else the one of the settings; none for the sink.
 
     Raises:
         AccountsError, OSError: the file cannot be read.

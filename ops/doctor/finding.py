@@ -1,4 +1,7 @@
-"""A finding: how bad, what, where. Its words are in `ops.doctor.texts`; the judges are free of language."""
+"""Findings of the doctor: severity, code and place.
+
+`ops.doctor.texts` has their texts; the checks are free of language.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,13 +13,13 @@ SEVERITIES: tuple[Severity, ...] = ("wrong", "warning", "fine")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DoctorFinding:
-    """One thing that was looked at.
+    """Result of one check.
 
     Attributes:
         severity: ``wrong`` loses or stops something now or under load; ``warning`` will, or might.
-        code: names its words, and never changes.
-        where: which server, account or domain.
-        values: for the holes in its words.
+        code: the key of its texts; it never changes.
+        where: the server, account or domain.
+        values: the values for its texts.
     """
 
     severity: Severity
@@ -26,15 +29,15 @@ class DoctorFinding:
 
 
 def wrong(code: str, where: str, **values: object) -> DoctorFinding:
-    """Something that must be mended."""
+    """Return a finding that must be fixed."""
     return DoctorFinding(severity="wrong", code=code, where=where, values=values)
 
 
 def warning(code: str, where: str, **values: object) -> DoctorFinding:
-    """Something to look at."""
+    """Return a finding to review."""
     return DoctorFinding(severity="warning", code=code, where=where, values=values)
 
 
 def fine(code: str, where: str, **values: object) -> DoctorFinding:
-    """Something that is as it should be."""
+    """Return a finding without a fault."""
     return DoctorFinding(severity="fine", code=code, where=where, values=values)

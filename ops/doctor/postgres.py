@@ -1,4 +1,4 @@
-"""Whether Postgres answers, and what reports must know of it: a standby, a paused replay, an idle subscription."""
+"""Checks of Postgres for reports: reachable, a standby, a paused replay, a stopped subscription, its clock."""
 
 import asyncio
 import time
@@ -37,12 +37,12 @@ SELECT
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PostgresFacts:
-    """What it says; `fault` is why it does not.
+    """Facts of Postgres; `fault` is set if it does not answer.
 
     Attributes:
         behind: seconds since the last commit that a standby has replayed.
-        paused: whether its replay was paused.
-        stopped: subscriptions of this database whose apply process does not run.
+        paused: True if its replay is paused.
+        stopped: subscriptions of this database without a running apply process.
         ahead: seconds by which its clock is ahead of this machine's.
     """
 
@@ -56,7 +56,7 @@ class PostgresFacts:
 
 
 async def gather_postgres(dsn: str) -> PostgresFacts:
-    """Ask; a fault is a fact too, and holds nothing of the address."""
+    """Read the facts of Postgres; a failure is returned as `fault`, without the address."""
     try:
         async with asyncio.timeout(_SECONDS):
             connection = await connect(dsn, application="momentus-ops")
@@ -75,7 +75,7 @@ async def gather_postgres(dsn: str) -> PostgresFacts:
 
 
 def judge_postgres(facts: PostgresFacts, *, bound: timedelta = BOUND) -> Iterator[DoctorFinding]:
-    """What it means.
+    """Judge the facts of Postgres.
 
     Args:
         bound: how far clocks may be apart.

@@ -1,4 +1,4 @@
-"""Findings about boards: which of them the database watches, and why not the others."""
+"""Findings about boards: which ones the database watches, and why not the others."""
 
 from collections.abc import Iterator
 

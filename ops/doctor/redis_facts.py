@@ -1,4 +1,4 @@
-"""What Redis says of itself, of its memory and of our jobs. It reads, and changes nothing."""
+"""Facts of Redis: its server, its memory and the queue. It reads, and changes nothing."""
 
 import time
 from collections.abc import Awaitable, Mapping
@@ -20,27 +20,30 @@ from producers.rights import missing_right
 Reply = TypeVar("Reply")
 
 _SAMPLE = 100
-"""Waiting mails whose size is looked at."""
+"""Number of waiting mails to measure."""
 _OF_A_ROLE = "momentus-"
-"""How the users begin that `ops acl` writes."""
+"""Prefix of the users that `ops acl` writes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RedisFacts:
-    """All that the judge needs.
+    """Facts of Redis for the checks.
 
     Attributes:
-        info: the answer to INFO; empty without the right to it. config: `maxmemory-policy`, `appendonly`,
-        `appendfsync`; empty where the server does not tell (managed ones). skew: seconds by which its clock is
-        ahead of this machine's. mail_octets: memory of one waiting mail, the mean of some; None when none waits.
-        host, encrypted, password: from the address. lacking: rights that the user has not, each with what is not
-        done. flood: many addresses that were suppressed at once.
+        info: the reply to INFO; empty without the right to it.
+        config: `maxmemory-policy`, `appendonly`, `appendfsync`; empty if the server does not return them (managed
+            ones).
+        skew: seconds by which its clock is ahead of this machine's.
+        mail_bytes: mean memory of some waiting mails, in bytes; None if none waits.
+        host, encrypted, password: from the address.
+        flood: many addresses that were suppressed at once.
+        lacking: rights that the user lacks, each with its consequence.
     """
 
     info: Mapping[str, Any]
     config: Mapping[str, str]
     skew: float | None
-    mail_octets: int | None
+    mail_bytes: int | None
     depth: Depth | None
     host: str
     encrypted: bool
@@ -50,22 +53,22 @@ class RedisFacts:
 
 
 class _PermittedQueries:
-    """Asks one thing after the other, and takes note of what the user may not ask."""
+    """Queries in sequence, with a note of each that the user may not send."""
 
     def __init__(self) -> None:
         self.lacking: list[tuple[str, str]] = []
 
-    async def ask(self, part: str, asked: Awaitable[Reply]) -> Reply | None:
-        """The answer, or None without the right to it.
+    async def ask(self, part: str, query: Awaitable[Reply]) -> Reply | None:
+        """Return the reply, or None without the right to the query.
 
         Args:
-            part: what is not done without it.
+            part: the consequence of the missing right.
 
         Raises:
-            RedisError, OSError: it did not answer.
+            RedisError, OSError: Redis did not answer.
         """
         try:
-            return await asked
+            return await query
         except ResponseError as error:
             if not (right := missing_right(error)):
                 raise
@@ -74,25 +77,25 @@ class _PermittedQueries:
 
 
 async def gather_redis(redis: Redis, url: str, *, tenant: str, clock_bound: timedelta = BOUND) -> RedisFacts:
-    """Ask.
+    """Read the facts of Redis.
 
     Raises:
-        RedisError, OSError: it did not answer.
+        RedisError, OSError: Redis did not answer.
     """
     address, asker = urlsplit(url), _PermittedQueries()
     facts = RedisFacts(
-        info=await asker.ask("version, memory and durability are not looked at", redis.info("everything")) or {},
-        config=await asker.ask("what it does when full is known from INFO alone", _config(redis)) or {},
-        skew=await asker.ask("its clock is not looked at", _skew(redis)),
-        mail_octets=await asker.ask("the size of a mail is a guess", _mail_octets(redis)),
+        info=await asker.ask("version, memory and durability are not checked", redis.info("everything")) or {},
+        config=await asker.ask("its behaviour when full is known from INFO alone", _config(redis)) or {},
+        skew=await asker.ask("its clock is not checked", _skew(redis)),
+        mail_bytes=await asker.ask("the size of a mail is estimated", _mail_bytes(redis)),
         depth=await asker.ask(
-            "queues, workers and reports are not looked at",
+            "queues, workers and reports are not checked",
             read_depth(redis, tenant=tenant, clock_bound=clock_bound),
         ),
         host=address.hostname or "localhost",
         encrypted=address.scheme == "rediss",
         password=bool(address.password),
-        flood=await asker.ask("suppressed addresses are not looked at", find_flood(redis)),
+        flood=await asker.ask("suppressed addresses are not checked", find_flood(redis)),
     )
     if not (address.username or "").startswith(_OF_A_ROLE) and not address.scheme.startswith("cluster"):
         await _probe(redis, asker)
@@ -100,32 +103,32 @@ async def gather_redis(redis: Redis, url: str, *, tenant: str, clock_bound: time
 
 
 async def _probe(redis: Redis, asker: _PermittedQueries) -> None:
-    """Try what other processes need of a user that all of them share; a role's user has it, or needs it not."""
-    await asker.ask("workers look for new jobs once a second", cast("Awaitable[Any]", redis.client_id()))
-    await asker.ask("workers end no read of theirs before a second is over", redis.client_unblock(0))
-    await asker.ask("readers keep no copy", cast("Awaitable[Any]", redis.client_tracking_off()))
+    """Try the commands that other processes need from a shared user; a role's user has those of its role."""
+    await asker.ask("workers poll for new jobs once a second", cast("Awaitable[Any]", redis.client_id()))
+    await asker.ask("workers cannot end a blocking read before a second is over", redis.client_unblock(0))
+    await asker.ask("readers keep no cache", cast("Awaitable[Any]", redis.client_tracking_off()))
 
 
 async def _config(redis: Redis) -> Mapping[str, str]:
     try:
-        told: dict[object, object] = {}
+        values: dict[object, object] = {}
         for name in ("maxmemory-policy", "appendonly", "appendfsync"):
-            told |= await redis.config_get(name)
+            values |= await redis.config_get(name)
     except ResponseError as error:
         if missing_right(error):
             raise
-        return {}  # there is no CONFIG, as with most managed servers
-    return {_text(name): _text(value) for name, value in told.items()}
+        return {}  # most managed servers have no CONFIG
+    return {_text(name): _text(value) for name, value in values.items()}
 
 
 async def _skew(redis: Redis) -> float:
-    """The difference to the middle of the question."""
+    """Return the difference between the clocks, measured at the middle of the round trip."""
     before = time.time()
     seconds, microseconds = await redis.time()
     return float(seconds + microseconds / 1e6 - (before + time.time()) / 2)
 
 
-async def _mail_octets(redis: Redis) -> int | None:
+async def _mail_bytes(redis: Redis) -> int | None:
     sizes: list[int] = []
     for lane in MAIL_LANES:
         job_ids = await redis.zrange(LaneKeys(lane).queue, 0, _SAMPLE - 1)

@@ -22,10 +22,10 @@ async def gather_reports(redis: Redis, *, tenant: str, bound: timedelta = BOUND)
 
 
 def judge_reports(reports: Sequence[ReportFreshness], *, expected: bool) -> Iterator[DoctorFinding]:
-    """Tell of each report that fails, and of the others together.
+    """Return a finding for each report with a fault, and one for the others together.
 
     Args:
-        expected: whether a database is named, so that there should be some.
+        expected: True if a database is configured, so that there should be reports.
     """
     if not reports and expected:
         yield warning("reports.none", "reports")

@@ -1,8 +1,8 @@
-"""What the database user of reports may do beyond reading.
+"""Rights of the reports' database user beyond reading.
 
-A refresh reads only, for a bounded time, and rolls back what report SQL does. No setting of a session keeps SQL
-from functions that act at once, outside of any transaction: those that end sessions, or read and write files of
-the server. What is left is a role that may not, and this tells where it may.
+A refresh only reads, for a bounded time, and rolls back the effects of report SQL. No session setting can stop SQL
+from calling functions that act at once, outside of transactions: those that end sessions, or read and write files
+of the server. Only a role without these rights can, so this module reports the rights that the role has.
 """
 
 import asyncio
@@ -51,12 +51,12 @@ _MEMBERS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoleFacts:
-    """The rights of the connection's user.
+    """Rights of the connection's user.
 
     Attributes:
-        member_of: roles of the server whose rights it has.
+        member_of: predefined roles with rights that it inherits.
         writes: a table that it may write to, besides those of the marks.
-        others: sessions of the same user that are not ours; whoever has its name may end them.
+        others: number of other applications' sessions of the same user, which report SQL could end.
     """
 
     role: str
@@ -69,7 +69,7 @@ class RoleFacts:
 
 
 async def gather_role(dsn: str) -> RoleFacts | None:
-    """Ask; None where there is no answer, which is told elsewhere."""
+    """Read the rights of the user; None if the database does not answer, which another check reports."""
     try:
         async with asyncio.timeout(_SECONDS):
             connection = await connect(dsn, application="momentus-ops")
@@ -83,7 +83,7 @@ async def gather_role(dsn: str) -> RoleFacts | None:
 
 
 def judge_role(facts: RoleFacts | None) -> Iterator[DoctorFinding]:
-    """Tell what report SQL may do that a role for reading need not."""
+    """Return the rights that a role for reading does not need."""
     if facts is None:
         return
     if facts.superuser:
@@ -98,10 +98,10 @@ def judge_role(facts: RoleFacts | None) -> Iterator[DoctorFinding]:
 def _rights(facts: RoleFacts) -> Iterator[str]:
     yield from (_MEMBERS[name] for name in facts.member_of)
     if facts.makes_roles:
-        yield "make roles"
+        yield "create roles"
     if facts.replicates:
         yield "replicate"
     if facts.writes is not None:
         yield f"write to {facts.writes}"
     if facts.others:
-        yield f"end the {facts.others} other sessions of the same name"
+        yield f"end the {facts.others} other sessions of the same user"

@@ -1,8 +1,8 @@
-"""What a mail server offers, and whether it takes the account's log-in: EHLO, STARTTLS, AUTH, QUIT, and no mail.
+"""Test of a mail server: its offers and the account's login, with EHLO, STARTTLS, AUTH and QUIT, without a mail.
 
-In threads, by the standard library's client: each account once, a few seconds at most. One log-in is tried, with
-the mechanism that the worker would take, since a second one is a step towards a lock-out. It comes after TLS, but
-where the account's server is this machine.
+It runs in threads with the standard library's client: each account once, a few seconds at most. It tries one
+login, with the mechanism that the worker would use, since repeated failures may lock the account. The login comes
+after TLS, unless the account's server is on this machine.
 """
 
 import asyncio
@@ -23,12 +23,12 @@ _SECONDS = 10
 _LONGEST_WORDS = 200
 _DONE = 250
 _MORE = 334
-"""RFC 4954: the server waits for more of the log-in."""
+"""RFC 4954: the server waits for the next step of the login."""
 
 
 @dataclass(frozen=True, slots=True)
 class LogInReply:
-    """A server's answer to a log-in."""
+    """Reply of a server to a login."""
 
     code: int
     text: str
@@ -36,19 +36,19 @@ class LogInReply:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerFacts:
-    """One account's server.
+    """Facts of one account's server.
 
     Attributes:
-        fault: why it could not be asked; empty when it could.
-        starttls: whether it offered STARTTLS; None where the account does not use it.
-        tls_fault: why TLS failed; empty when it did not, or was not tried.
-        certificate_ends: of its certificate; None without TLS.
+        fault: why it could not be reached; empty if it was.
+        starttls: True if it offered STARTTLS; None if the account does not use it.
+        tls_fault: why TLS failed; empty if it did not, or was not tried.
+        certificate_ends: the end of its certificate's validity; None without TLS.
         offers: its EHLO keywords after TLS, in lower case, with their parameters.
-        greeting: what it says first.
-        credentials: what was to be shown to it; None where no log-in was to be tried.
-        login: its answer to the log-in; None when none was tried.
-        ehlo_name: how it was greeted, as the worker on this machine would.
-        ehlo_refused: its answer to that, if it was no; empty when it was not.
+        greeting: its greeting.
+        credentials: the credentials for the login; None if no login was to be tried.
+        login: its reply to the login; None if none was tried.
+        ehlo_name: the name in EHLO, the same as the worker's on this machine.
+        ehlo_refused: its reply if it refused EHLO; else empty.
     """
 
     account: Account
@@ -65,7 +65,7 @@ class ServerFacts:
 
 
 class _GreetingClient(smtplib.SMTP):
-    """Keeps the greeting, which the standard library throws away."""
+    """SMTP client that keeps the greeting, which the standard library drops."""
 
     greeting = ""
 
@@ -75,21 +75,21 @@ class _GreetingClient(smtplib.SMTP):
         port: int = 0,
         source_address: Any = None,  # noqa: ANN401  as in the standard library
     ) -> tuple[int, bytes]:
-        """Connect, and keep what the server says first."""
+        """Connect, and keep the server's greeting."""
         code, text = super().connect(host, port, source_address)
         self.greeting = text.decode("ascii", "replace")
         return code, text
 
 
 class _ImplicitTls(_GreetingClient, smtplib.SMTP_SSL):
-    """TLS from the first byte."""
+    """SMTP client with TLS from the first byte."""
 
 
 async def gather_server(account: Account, credentials: Credentials | None = None) -> ServerFacts:
-    """Ask one server; a fault is a fact too.
+    """Test one server; a failure is returned as `fault`.
 
     Args:
-        credentials: to log in with; None: no log-in is tried.
+        credentials: the credentials for a login; None: without a login.
     """
     return await asyncio.to_thread(_gather, account, credentials)
 
@@ -116,10 +116,10 @@ def _connected(account: Account, context: ssl.SSLContext) -> _GreetingClient:
 
 
 def _server_facts(account: Account, client: _GreetingClient, context: ssl.SSLContext) -> ServerFacts:
-    code, words = client.ehlo()
+    code, text = client.ehlo()
     if code != _DONE:
-        told = f"{code} {words.decode('utf-8', 'replace')}"
-        return ServerFacts(account=account, ehlo_refused=" ".join(told.split())[:_LONGEST_WORDS])
+        reply = f"{code} {text.decode('utf-8', 'replace')}"
+        return ServerFacts(account=account, ehlo_refused=" ".join(reply.split())[:_LONGEST_WORDS])
     starttls = None
     if account.tls == "required":
         starttls = client.has_extn("starttls")
@@ -142,7 +142,7 @@ def _ehlo_name(account: Account, client: smtplib.SMTP) -> str:
 
 
 def _log_in(account: Account, credentials: Credentials, client: smtplib.SMTP) -> LogInReply | None:
-    """The answer to one log-in; None where there is nothing to show, or no mechanism to show it with.
+    """Try one login and return the reply; None without credentials or a common mechanism.
 
     Raises:
         SMTPException, OSError: the connection ended meanwhile.
@@ -167,7 +167,7 @@ def _log_in(account: Account, credentials: Credentials, client: smtplib.SMTP) ->
 
 
 def _bearer(username: str, token: str, client: smtplib.SMTP) -> tuple[int, bytes]:
-    """XOAUTH2; a server that refuses the token wants an empty line before it says so."""
+    """Log in with XOAUTH2; a server that refuses the token expects an empty line before its reply."""
     shown = base64.b64encode(f"user={username}\x01auth=Bearer {token}\x01\x01".encode()).decode("ascii")
     code, text = client.docmd("AUTH", f"XOAUTH2 {shown}")
     return client.docmd("") if code == _MORE else (code, text)

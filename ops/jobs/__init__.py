@@ -1,1 +1,1 @@
-"""What people do with single jobs: look why one waits, bring dead ones back, take one out, stop one."""
+"""Commands for single jobs: explain one, revive or discard dead ones, cancel waiting or running ones."""

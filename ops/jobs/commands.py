@@ -1,4 +1,4 @@
-"""The commands about jobs and holds: their arguments, and what each answers. `ops.__main__` runs them."""
+"""Commands for jobs and holds: their arguments and results. `ops.__main__` runs them."""
 
 import argparse
 from dataclasses import asdict
@@ -18,7 +18,7 @@ from ops.lanes.hold import hold, release
 from ops.mail.key_ring import ring_of
 from ops.table import printable
 
-# Looking
+# Reading
 
 
 async def _why(tools: Tools, asked: argparse.Namespace) -> CommandResult:
@@ -78,7 +78,7 @@ async def _edit(tools: Tools, asked: argparse.Namespace) -> CommandResult:
         what, job = await edit_job(tools.redis, asked.id, changes)
     except CannotEdit as refusal:
         return CommandResult(
-            f"Refused, nothing was changed: {printable(str(refusal))}",
+            f"Refused, nothing was changed. {printable(str(refusal))}",
             {**_facts(asked.id, "", "refused"), "error": str(refusal)},
             done=False,
         )
@@ -99,17 +99,19 @@ async def _hold(tools: Tools, asked: argparse.Namespace) -> CommandResult:
     held = await hold(tools.redis, asked.lane, lasting=asked.lasting, reason=asked.reason)
     if held is None:
         return CommandResult(
-            f"{asked.lane} is held just so already.", {"lane": asked.lane, "what": "unchanged"}, done=False
+            f"{asked.lane} already has this hold; nothing was done.",
+            {"lane": asked.lane, "what": "unchanged"},
+            done=False,
         )
     return CommandResult(
-        f"{asked.lane} is {held_text(held)}. What runs goes on.\nLet it go on: ./run ops release {asked.lane}",
+        f"{asked.lane} is {held_text(held)}. Running jobs continue.\nRelease it: ./run ops release {asked.lane}",
         {"lane": asked.lane, "what": "held", "held": asdict(held)},
     )
 
 
 async def _release(tools: Tools, asked: argparse.Namespace) -> CommandResult:
     released = await release(tools.redis, asked.lane)
-    text = f"{asked.lane} goes on." if released else f"{asked.lane} was not held."
+    text = f"{asked.lane} is released." if released else f"{asked.lane} was not held."
     return CommandResult(text, {"lane": asked.lane, "what": "released" if released else "not held"}, done=released)
 
 
@@ -125,8 +127,8 @@ def _takes_lane(it: argparse.ArgumentParser) -> None:
 
 
 def _takes_dead(it: argparse.ArgumentParser) -> None:
-    it.add_argument("lane", nargs="?", choices=LANES, metavar="LANE", help="one lane; left out, all of them")
-    it.add_argument("--limit", type=_limit, default=20, metavar="N", help="how many at most (default 20)")
+    it.add_argument("lane", nargs="?", choices=LANES, metavar="LANE", help="one lane (default: all)")
+    it.add_argument("--limit", type=_limit, default=20, metavar="N", help="at most N jobs (default 20)")
 
 
 def _takes_id_or_all(it: argparse.ArgumentParser) -> None:
@@ -143,14 +145,14 @@ def _takes_changes(it: argparse.ArgumentParser) -> None:
         action="append",
         required=True,
         metavar="FIELD=VALUE",
-        help="a field of its payload and the new value; may be repeated",
+        help="a field of its payload with the new value; may be repeated",
     )
 
 
 def _takes_reason(it: argparse.ArgumentParser) -> None:
     _takes_lane(it)
     it.add_argument(
-        "--reason", type=arguments.reason_argument, default="", metavar="TEXT", help="what people are told"
+        "--reason", type=arguments.reason_argument, default="", metavar="TEXT", help="the text that operators see"
     )
     it.set_defaults(lasting=None)
 
@@ -163,44 +165,52 @@ def _takes_duration(it: argparse.ArgumentParser) -> None:
         type=arguments.duration_argument,
         required=True,
         metavar="TIME",
-        help="for how long: 90s, 10m, 2h, 1d",
+        help="duration: 90s, 10m, 2h, 1d",
     )
 
 
 def _job_id(text: str) -> str:
     if not text or len(text) > words.ID_LIMIT or not text.isprintable():
-        raise argparse.ArgumentTypeError(f"{text!r} is not the id of a job")
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a job's id; give a printable id of at most {words.ID_LIMIT} characters"
+        )
     return text
 
 
 def _limit(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= words.MOST_DEAD:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 to {words.MOST_DEAD}")
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is out of range; give a whole number from 1 to {words.MOST_DEAD}"
+        )
     return int(text)
 
 
 def _change(text: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     if not name or not equals:
-        raise argparse.ArgumentTypeError(f"{name!r} is not FIELD=VALUE")
+        raise argparse.ArgumentTypeError(f"{name!r} is not a change; give FIELD=VALUE")
     return name, value
 
 
 _ID = "'{mail}01kt0…'"
 
 COMMANDS = (
-    Command("why", "what one job waits for, and what happened to it", f"why {_ID}", _takes_id, _why),
-    Command("dead", "the latest dead jobs, and why each was given up", "dead mail.normal", _takes_dead, _dead),
-    Command("parked", "jobs that no worker may take yet, and why", "parked mail.normal", _takes_dead, _parked),
-    Command("unpark", "let a parked job go", f"unpark {_ID}", _takes_id, _unpark),
+    Command("why", "show what one job waits for, and its history", f"why {_ID}", _takes_id, _why),
+    Command(
+        "dead", "list the latest dead jobs, and why each was given up", "dead mail.normal", _takes_dead, _dead
+    ),
+    Command(
+        "parked", "list the jobs that no worker may take yet, and why", "parked mail.normal", _takes_dead, _parked
+    ),
+    Command("unpark", "return a parked job to its lane", f"unpark {_ID}", _takes_id, _unpark),
     Command(
         "revive",
-        "bring a dead job back, or all of a lane, as if never tried",
+        "return a dead job, or all of a lane, as if never tried",
         "revive --all mail.normal",
         _takes_id_or_all,
         _revive,
     ),
-    Command("discard", "take a dead or waiting job out for good", f"discard {_ID}", _takes_id, _discard),
+    Command("discard", "remove a dead or waiting job for good", f"discard {_ID}", _takes_id, _discard),
     Command(
         "edit",
         "change a field of a dead job; it stays dead until revived",
@@ -208,9 +218,7 @@ COMMANDS = (
         _takes_changes,
         _edit,
     ),
-    Command(
-        "cancel", "take a waiting job out for good, or stop a running one", f"cancel {_ID}", _takes_id, _cancel
-    ),
+    Command("cancel", "remove a waiting job for good, or stop a running one", f"cancel {_ID}", _takes_id, _cancel),
     Command(
         "pause",
         "claim no more jobs of a lane until it is resumed",
@@ -218,7 +226,7 @@ COMMANDS = (
         _takes_reason,
         _hold,
     ),
-    Command("resume", "let a paused or held lane go on", "resume mail.bulk", _takes_lane, _release),
+    Command("resume", "release a paused or held lane", "resume mail.bulk", _takes_lane, _release),
     Command(
         "hold",
         "claim no more jobs of a lane for some time",
@@ -226,5 +234,5 @@ COMMANDS = (
         _takes_duration,
         _hold,
     ),
-    Command("release", "let a held or paused lane go on", "release mail.bulk", _takes_lane, _release),
+    Command("release", "release a held or paused lane", "release mail.bulk", _takes_lane, _release),
 )

@@ -1,4 +1,4 @@
-"""Dead jobs as people go through them: the latest first, with why each was given up. It only reads."""
+"""Dead jobs for operators: the latest first, each with the reason. It only reads."""
 
 import re
 from collections.abc import Sequence
@@ -12,17 +12,17 @@ from ops.jobs.job import read_event
 from producers.keys import LaneKeys
 
 _KIND = re.compile(rb'"f":\s*"([^"\\]{1,64})"')
-"""In the head of a payload; both ours and arq's name the kind before any value."""
+"""Matched in the head of a payload; this queue's payloads and arq's both name the kind before any value."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeadJob:
-    """A job that was given up.
+    """A dead job.
 
     Attributes:
-        kind: "" when its payload is gone or cannot be read.
-        attempt: the last one; 0: not known.
-        reason: why; a server's words may be in it, and with them an address.
+        kind: "" if its payload is gone or cannot be read.
+        attempt: the number of the last attempt; 0: unknown.
+        reason: why it was given up; it may quote a server's reply, and with it an address.
     """
 
     id: str
@@ -34,7 +34,7 @@ class DeadJob:
 
 
 async def list_dead(redis: Redis, lanes: Sequence[str], *, limit: int) -> list[DeadJob]:
-    """The latest dead jobs of these lanes together, at most ``limit``.
+    """List the latest dead jobs of these lanes together, at most ``limit``.
 
     Raises:
         RedisError, OSError: Redis did not answer.

@@ -1,10 +1,10 @@
-"""Mend the payload of a dead job: a wrong address, a subject that a server refuses.
+"""Editing the payload of a dead job: a wrong address, a subject that a server refuses.
 
-Only fields that are there already, only of a dead job, and of the type they have: a text stays a text, a
-number a number. A mail is checked as strictly as when it was handed over; its id and its date stay, so that
-it is the same mail. The job stays dead: revive it by hand.
+Only existing fields of a dead job can change, and they keep their type: a text stays a text, a number a number. A
+mail is checked as strictly as when a backend sent it; its id and its date stay, so that it is the same mail. The
+job stays dead until an operator revives it.
 
-What can go wrong: two people edit at once; the second is told and nothing is lost.
+If two operators edit at the same time, the second edit is refused and nothing is lost.
 """
 
 from collections.abc import Mapping
@@ -27,17 +27,17 @@ _MAIL_FIELDS = ("to", "sender", "sender_name", "reply_to", "subject", "text", "h
 
 
 class CannotEdit(ValueError):
-    """The change is refused, nothing was written; the message names the field."""
+    """A change that is refused; nothing was written. The message names the field."""
 
 
 async def edit_job(redis: Redis, job_id: str, changes: Mapping[str, str]) -> tuple[EditOutcome, Job]:
     """Change fields of a dead job's payload.
 
     Args:
-        changes: field to its new value, as typed.
+        changes: the new value of each field, as typed.
 
     Raises:
-        CannotEdit: a field that is not there, or a value that does not fit.
+        CannotEdit: a field does not exist, or a value has the wrong type.
         RedisError, OSError: Redis did not answer.
 
     Example:
@@ -56,7 +56,7 @@ async def edit_job(redis: Redis, job_id: str, changes: Mapping[str, str]) -> tup
 
 
 def changed_payload(payload: bytes, changes: Mapping[str, str]) -> bytes:
-    """The payload with its fields changed; everything else as it was, in the same order.
+    """Return the payload with its fields changed; everything else keeps its value and order.
 
     Raises:
         CannotEdit: see :func:`edit_job`.
@@ -64,26 +64,28 @@ def changed_payload(payload: bytes, changes: Mapping[str, str]) -> bytes:
     try:
         envelope = read_envelope(payload)
     except UnreadableEnvelope as error:
-        raise CannotEdit(f"its payload cannot be read: {error}") from None
+        raise CannotEdit(f"payload: cannot be read: {error}") from None
     fields = dict(envelope.payload)
     if ERASED in fields:
-        raise CannotEdit("its content was erased, because it is dead for long; nothing is left to be edited")
+        raise CannotEdit(
+            "payload: its content was erased (MOMENTUS_MAIL__ERASE_AFTER); discard the job and send it again"
+        )
     if is_sealed(fields):
-        raise CannotEdit("it is sealed, and stays as it is; discard it, and send it anew as it should be")
+        raise CannotEdit("payload: is sealed and cannot be edited; discard the job and send it again")
     for name, text in changes.items():
         if name not in fields:
-            raise CannotEdit(f"{name}: {envelope.kind} has no such field; it has {', '.join(fields)}")
+            raise CannotEdit(f"{name}: is not a field of {envelope.kind}; it has {', '.join(fields)}")
         fields[name] = _typed(name, text, fields[name])
     if envelope.kind == Mail.kind:
         fields |= _checked_mail(fields, changes)
-    octets = orjson.dumps({**orjson.loads(payload), "k": fields})
-    if len(octets) > SIZE_LIMIT:
-        raise CannotEdit(f"the payload would have {len(octets)} octets, at most {SIZE_LIMIT} are allowed")
-    return octets
+    edited = orjson.dumps({**orjson.loads(payload), "k": fields})
+    if len(edited) > SIZE_LIMIT:
+        raise CannotEdit(f"payload: would have {len(edited)} bytes; at most {SIZE_LIMIT} are allowed")
+    return edited
 
 
 def _typed(name: str, text: str, before: object) -> Any:  # noqa: ANN401  what JSON has
-    """The text as a value of the type that the field has; a text, where it has none yet."""
+    """Convert the text to the type of the field's present value; a text if it has none yet."""
     if before is None or isinstance(before, str):
         return text
     try:
@@ -91,15 +93,15 @@ def _typed(name: str, text: str, before: object) -> Any:  # noqa: ANN401  what J
     except ValueError:
         value = text
     if type(value) is not type(before):
-        raise CannotEdit(f"{name}: must stay of type {type(before).__name__}, in JSON")
+        raise CannotEdit(f"{name}: has type {type(before).__name__} and must keep it; give the value in JSON")
     return value
 
 
 def _checked_mail(fields: Mapping[str, Any], changes: Mapping[str, str]) -> Mapping[str, object]:
-    """The mail's fields as composing would have them."""
+    """Check the mail's fields and return them as composing writes them."""
     for name in changes:
         if name not in _MAIL_FIELDS:
-            raise CannotEdit(f"{name}: stays as it is, or it would be another mail")
+            raise CannotEdit(f"{name}: cannot be edited; a mail with another {name} is a different mail")
     try:
         parts: dict[str, Any] = {name: fields.get(name) for name in _MAIL_FIELDS}
         composed = Mail(**parts).compose(job_id="", now=datetime.now(UTC))

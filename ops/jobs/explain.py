@@ -1,17 +1,17 @@
-"""Why a job is not done yet: what it waits for, from the job and its lane at one look.
+"""Explanation of a job that is not done yet: what it waits for, from the job and its lane.
 
-    held      people hold its lane
+    held      its lane is held
     time      a delay, or the pause before its next attempt
     worker    no live worker serves its lane
     slot      all slots of live workers are busy
-    limit     the limit that it names, or all that its lane needs, give no more for now
-    turn      ready jobs stand before it, or it is the next one to be taken
-    ability   it is parked: no worker that has looked at it knows its kind, or its version
-    decision  it is parked: people must decide before it goes on
+    limit     no job may begin now under the limit that it names, or under any that its lane needs
+    turn      ready jobs are before it, or it is the next one that a worker claims
+    ability   it is parked: no worker that claimed it knows its kind or version
+    decision  it is parked: an operator must decide before it continues
     people    it is dead: revive or discard it
     end       it runs
 
-Several may hold at once: a held lane whose job is not due yet waits for both.
+Several may apply at once: a held lane whose job is not due yet waits for both.
 """
 
 from collections.abc import Iterator
@@ -31,23 +31,23 @@ Wait = Literal["held", "time", "worker", "slot", "turn", "limit", "ability", "de
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
-    """A job, its lane, and what it waits for; nothing when it waits no more."""
+    """A job, its lane, and what it waits for; empty if it no longer waits."""
 
     job: Job
     lane: LaneDepth | None
     waits_for: tuple[Wait, ...]
     limit: LimitState | None = None
-    """The one that the job names itself, if it does."""
+    """The limit that the job itself names, if any."""
 
     def to_json(self) -> dict[str, Any]:
-        """The same as plain values; ``orjson`` writes the datetimes."""
+        """Return plain values; ``orjson`` writes the datetimes."""
         held = None if self.lane is None or self.lane.held is None else asdict(self.lane.held)
         limit = self.limit and state_json(self.limit)
         return {**asdict(self.job), "waits_for": self.waits_for, "held": held, "limit": limit}
 
 
 async def explain_job(redis: Redis, job_id: str) -> Explanation:
-    """Look at the job, then at its lane.
+    """Read the job and its lane, and return what it waits for.
 
     Raises:
         RedisError, OSError: Redis did not answer.
@@ -61,7 +61,7 @@ async def explain_job(redis: Redis, job_id: str) -> Explanation:
 
 
 async def _own_limit(redis: Redis, job: Job) -> tuple[LimitState | None, bool]:
-    """The limit that a job names, and whether that keeps it from running."""
+    """Return the limit that a job names, and whether it keeps the job from running."""
     keys = LaneKeys(job.lane)
     key = await redis.hget(keys.limited, job.id)  # type: ignore[misc]  # redis-py types one method for both clients
     if key is None:
@@ -72,10 +72,10 @@ async def _own_limit(redis: Redis, job: Job) -> tuple[LimitState | None, bool]:
 
 
 def waits_for(job: Job, lane: LaneDepth | None, *, held_back: bool = False) -> Iterator[Wait]:
-    """What keeps the job, most decisive first.
+    """Yield everything that the job waits for, the most decisive first.
 
     Args:
-        held_back: whether its own limit does; its time is then only when it is looked at again.
+        held_back: True if the limit that it names delays it; its due time is then only the next check.
     """
     if job.state == "dead":
         yield "people"

@@ -1,7 +1,7 @@
-"""Where a job may be: the lanes whose keys are looked at together, and the scripts that look.
+"""Groups of lanes that may hold a job, and the scripts that read them.
 
-An id begins with its group's hash tag, so it names one group. An id without a tag (a stock arq producer may
-choose any) is looked for in every group.
+An id starts with its group's hash tag, so it names one group. An id without a tag (a stock arq producer may choose
+any) is searched in every group.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from producers.link.script import read_script
 
 
 def groups_of(job_id: str) -> list[list[LaneKeys]]:
-    """The groups of lanes in which the job may be, most likely first.
+    """Return the groups of lanes that may hold the job, the most likely first.
 
     >>> [[keys.lane for keys in group] for group in groups_of("{reports}refresh:default:management")]
     [['reports']]
@@ -30,7 +30,7 @@ def groups_of(job_id: str) -> list[list[LaneKeys]]:
 
 
 def script_keys(group: Sequence[LaneKeys], shared: Sequence[str], each: Sequence[str]) -> list[str]:
-    """Keys for a script: those of the group, then those of each lane.
+    """Return the keys of a script: those of the group, then those of each lane.
 
     >>> script_keys([LaneKeys("reports")], ["counters"], ["dead"])
     ['momentus:{reports}:counters', 'momentus:{reports}:dead:reports']
@@ -42,10 +42,10 @@ def script_keys(group: Sequence[LaneKeys], shared: Sequence[str], each: Sequence
 async def run_script(
     redis: Redis, script: str, keys: Sequence[str], arguments: Sequence[str | int | bytes]
 ) -> Any:  # noqa: ANN401  a reply is whatever the script returns
-    """Run a script of this room.
+    """Run a script of this folder.
 
     Raises:
-        RedisError, OSError: Redis did not answer; every change may be asked for again.
+        RedisError, OSError: Redis did not answer; every change may be repeated.
     """
     return await redis.register_script(_source(script))(keys=keys, args=arguments)
 

@@ -1,17 +1,17 @@
-"""One job as it stands in Redis: its state, its attempts and its history. This module writes nothing.
+"""One job in Redis: its state, attempts and history. This module only reads.
 
     ready      could run now
     scheduled  waits for its time
-    retrying   the same, and it has failed before
-    parked     waits for a worker that can run it, or for people
+    retrying   waits for its time after a failed attempt
+    parked     waits for a worker that can run it, or for an operator's decision
     leased     runs now
-    dead       given up, and kept until people decide
+    dead       given up, and kept until an operator decides
     done       it has ended, and its result is still kept
-    suppressed the same, and it was not carried out: a mail whose recipient is on the suppression list
-    expired    its deadline passed before it could begin, and its result is still kept
-    unknown    nothing is left of it: done long ago, discarded, cancelled, or it never was
+    suppressed it has ended without being sent: the recipient is on the suppression list
+    expired    its deadline passed before it started, and its result is still kept
+    unknown    no trace is left: done long ago, discarded, cancelled, or it never existed
 
-Of a payload only the kind and the names of the fields come out of here; the values are private.
+Of a payload this module returns only the kind and the names of the fields; the values are private.
 """
 
 from collections.abc import Mapping, Sequence
@@ -38,16 +38,16 @@ _END: Mapping[tuple[Any, Any], State] = {
     (True, "suppressed"): "suppressed",
     (False, "expired"): "expired",
 }
-"""By the result's word on success, and on the outcome."""
+"""The state by the result's success and outcome."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HistoryEvent:
-    """One line of a job's history.
+    """One entry of a job's history.
 
     Attributes:
-        attempt: 0 for what people did.
-        reason: a server's words may be in it, and with them an address.
+        attempt: 0 for an operator's action.
+        reason: may quote a server's reply, and with it an address.
     """
 
     at: datetime
@@ -58,7 +58,7 @@ class HistoryEvent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobProgress:
-    """How far a running job is, in its handler's own unit."""
+    """Progress of a running job, in its handler's own unit."""
 
     at: datetime
     done: float
@@ -72,17 +72,17 @@ class Job:
 
     Attributes:
         at: the instant, by Redis's clock.
-        lane: "" when it is unknown.
-        since: when it became due, dead or done; of a leased job, when its lease lapses unless renewed; of a parked
-            one, when it is looked at again in any case.
+        lane: "" if it is unknown.
+        since: the instant at which it became due, dead or done; of a leased job, the end of its lease unless
+            renewed; of a parked one, the next check in any case.
         expires: its deadline, if its sender gave one.
-        version: of its payload.
-        attempt: the one that runs, or the next one, or the last one of a dead or done job; 0: not known.
-        place: how many ready jobs are to be taken before it; None when it is not ready.
-        kind: "" when its payload is gone or cannot be read.
+        version: the version of its payload.
+        attempt: the one that runs, or the next one, or the last one of a dead or done job; 0: unknown.
+        place: number of ready jobs that workers claim before it; None if it is not ready.
+        kind: "" if its payload is gone or cannot be read.
         fields: the names of its payload's fields.
-        worker: who runs it, "" for nobody.
-        stopping: it runs, and somebody has asked to stop it.
+        worker: the worker that runs it, "" for none.
+        stopping: it runs, and its sender or an operator has asked to stop it.
     """
 
     id: str
@@ -104,7 +104,7 @@ class Job:
 
 
 async def read_job(redis: Redis, job_id: str) -> Job:
-    """Look a job up.
+    """Read a job.
 
     Raises:
         RedisError, OSError: Redis did not answer.
@@ -120,8 +120,8 @@ async def _read_job_in(redis: Redis, group: Sequence[LaneKeys], job_id: str) -> 
 
 
 def _job(job_id: str, reply: list[Any]) -> Job:
-    now, payload, result, failed, token, stopping, history, told, *place = reply
-    events = tuple(event for octets in history if (event := read_event(octets)))
+    now, payload, result, failed, token, stopping, history, progress, *place = reply
+    events = tuple(event for line in history if (event := read_event(line)))
     at = _moment(now)
     if not place:
         return _ended(job_id, at, result, events)
@@ -145,7 +145,7 @@ def _job(job_id: str, reply: list[Any]) -> Job:
         expires=None if envelope.expires_ms is None else _moment(envelope.expires_ms),
         version=envelope.payload_version,
         parking=parking,
-        progress=_progress(told, attempt) if state == b"leased" else None,
+        progress=_progress(progress, attempt) if state == b"leased" else None,
         history=events,
     )
 
@@ -157,69 +157,69 @@ def _attempt(state: str, running: str, failed: int, history: Sequence[HistoryEve
 
 
 def _ended(job_id: str, at: datetime, result: bytes, history: tuple[HistoryEvent, ...]) -> Job:
-    """A job that is neither waiting, running nor dead, from its result if that is still kept."""
-    told = _mapping(result)
-    state = _END.get((told.get("s"), told.get("o")))
+    """Return a job that neither waits nor runs nor is dead, from its result if that is still kept."""
+    fields = _mapping(result)
+    state = _END.get((fields.get("s"), fields.get("o")))
     if state is None:
         return Job(id=job_id, at=at, state="unknown", history=history)
     return Job(
         id=job_id,
         at=at,
         state=state,
-        lane=str(told.get("q", "")),
-        since=_moment(int(told.get("ft", 0))),
-        attempt=int(told.get("t", 0)),
-        kind=str(told.get("f", "")),
+        lane=str(fields.get("q", "")),
+        since=_moment(int(fields.get("ft", 0))),
+        attempt=int(fields.get("t", 0)),
+        kind=str(fields.get("f", "")),
         history=history,
     )
 
 
 def _envelope(payload: bytes) -> Envelope:
-    """The job; one without a kind and fields for what is none of ours, nor of arq in JSON."""
+    """Read the payload; return an empty envelope if it is in no known format."""
     try:
         return read_envelope(payload)
     except UnreadableEnvelope:
         return Envelope("", [], {}, 0)
 
 
-def _progress(octets: bytes, attempt: str) -> JobProgress | None:
-    """What the running attempt has told of itself."""
-    told = _mapping(octets)
-    if str(told.get("attempt")) != attempt:
+def _progress(stored: bytes, attempt: str) -> JobProgress | None:
+    """Read the progress that the running attempt reported, or None."""
+    fields = _mapping(stored)
+    if str(fields.get("attempt")) != attempt:
         return None
     try:
         return JobProgress(
-            at=_moment(int(told["at_ms"])),
-            done=float(told["done"]),
-            total=float(told["total"]),
-            note=str(told["note"]),
+            at=_moment(int(fields["at_ms"])),
+            done=float(fields["done"]),
+            total=float(fields["total"]),
+            note=str(fields["note"]),
         )
     except (KeyError, TypeError, ValueError, OverflowError):
         return None
 
 
-def read_event(octets: bytes) -> HistoryEvent | None:
-    """A line of a history; None for one that cannot be read."""
-    told = _mapping(octets)
+def read_event(stored: bytes) -> HistoryEvent | None:
+    """Read an entry of a history; None if it cannot be read."""
+    fields = _mapping(stored)
     try:
         return HistoryEvent(
-            at=_moment(int(told["at_ms"])),
-            attempt=int(told.get("attempt", 0)),
-            outcome=str(told["outcome"]),
-            reason=str(told.get("reason", "")),
+            at=_moment(int(fields["at_ms"])),
+            attempt=int(fields.get("attempt", 0)),
+            outcome=str(fields["outcome"]),
+            reason=str(fields.get("reason", "")),
         )
     except (KeyError, TypeError, ValueError, OverflowError):
         return None
 
 
-def _mapping(octets: bytes) -> Mapping[str, Any]:
+def _mapping(stored: bytes) -> Mapping[str, Any]:
     try:
-        told = orjson.loads(octets)
+        fields = orjson.loads(stored)
     except ValueError:
         return {}
-    return told if isinstance(told, dict) else {}
+    return fields if isinstance(fields, dict) else {}
 
 
 def _moment(milliseconds: int) -> datetime:
-    """An instant; a foreign score may lie beyond the calendar."""
+    """Convert milliseconds to an instant; another application's score may lie beyond the calendar."""
     return datetime.fromtimestamp(min(max(0, milliseconds), _END_OF_CALENDAR_MS) / 1000, UTC)

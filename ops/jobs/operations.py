@@ -1,12 +1,12 @@
-"""What people change: revive, discard and cancel jobs. Each is one script, atomic, and safe to ask for twice.
+"""Changes by operators: revive, discard and cancel jobs. Each is one atomic script and safe to repeat.
 
-    revive    dead -> ready, as if never tried; the history stays. A mail whose recipient is suppressed stays dead
+    revive    dead -> ready, as if never tried; the history stays. A mail to a suppressed recipient stays dead
     discard   dead or waiting -> gone, counted as discarded
-    cancel    waiting -> gone, counted as cancelled; running -> told to stop, then the same
+    cancel    waiting -> gone, counted as cancelled; running -> stopped, then the same
 
-What can go wrong: Redis away after the change was made and before it was told; ask again, and the answer says
-how it stands. A running handler stops at its worker's next renewal; a mail that was on its way out by then is
-counted as uncertain. A key under which a job was sent stays taken: the same key queues nothing anew.
+Errors: if the connection to Redis breaks after the change and before the reply, repeat the command; its result
+shows the state. A running handler stops at its worker's next renewal; a mail that was already being sent then
+counts as uncertain. The key under which a job was sent stays taken: the same key queues nothing new.
 """
 
 from collections.abc import Sequence
@@ -25,15 +25,16 @@ ReviveOutcome = Literal["revived", "vanished", "erased", "suppressed", "not dead
 RemovalOutcome = Literal["gone", "stopping", "told", "running", "foreign", "dead", "unknown"]
 
 _BATCH = 64
-"""Jobs revived by one script call: about 20 us each, so that Redis serves others again within 2 ms."""
+"""Jobs revived by one script call: about 20 us each, so that Redis serves other clients again within 2 ms."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReviveCounts:
-    """How many of a lane were revived, had no payload any more, or stay dead: without content, or not to be sent.
+    """Numbers of a lane's dead jobs that were revived, had no payload, or stay dead.
 
     Attributes:
-        suppressed: mails whose recipients are on the suppression list.
+        erased: stay dead because their content was erased.
+        suppressed: stay dead because their recipients are on the suppression list.
     """
 
     revived: int
@@ -43,7 +44,7 @@ class ReviveCounts:
 
 
 async def revive(redis: Redis, job_id: str) -> tuple[ReviveOutcome, str]:
-    """Bring a dead job back; what came of it, and its lane ("" when it was not dead).
+    """Revive a dead job; return the outcome and its lane ("" if it was not dead).
 
     Raises:
         RedisError, OSError: Redis did not answer.
@@ -56,7 +57,7 @@ async def revive(redis: Redis, job_id: str) -> tuple[ReviveOutcome, str]:
 
 
 async def revive_sendable(redis: Redis, job_id: str, *, ring: KeyRing | None = None) -> tuple[ReviveOutcome, str]:
-    """The same; but a mail whose recipient is suppressed stays dead.
+    """Revive a dead job, unless it is a mail to a suppressed recipient.
 
     Args:
         ring: opens sealed mails, to see whether their recipients are suppressed.
@@ -73,7 +74,7 @@ async def revive_sendable(redis: Redis, job_id: str, *, ring: KeyRing | None = N
 
 
 async def revive_all(redis: Redis, lane: str, *, ring: KeyRing | None = None) -> ReviveCounts:
-    """Bring back all jobs of a lane that are dead now, in batches that keep Redis busy for about 2 ms each.
+    """Revive all jobs of a lane that are dead now, in batches that keep Redis busy for about 2 ms each.
 
     A job that dies again meanwhile stays dead, so this ends.
 
@@ -81,7 +82,7 @@ async def revive_all(redis: Redis, lane: str, *, ring: KeyRing | None = None) ->
         ring: as for :func:`revive_sendable`.
 
     Raises:
-        RedisError, OSError: Redis did not answer; those before are revived.
+        RedisError, OSError: Redis did not answer; the batches before are revived.
     """
     counts: dict[ReviveOutcome, int] = {"revived": 0, "vanished": 0, "erased": 0, "suppressed": 0, "not dead": 0}
     keys, until_ms, stay = LaneKeys(lane), await _now_ms(redis), 0
@@ -97,7 +98,7 @@ async def revive_all(redis: Redis, lane: str, *, ring: KeyRing | None = None) ->
 
 
 async def discard(redis: Redis, job_id: str) -> tuple[RemovalOutcome, str]:
-    """Take a dead or waiting job out for good; what came of it, and its lane.
+    """Remove a dead or waiting job for good; return the outcome and its lane.
 
     Raises:
         RedisError, OSError: Redis did not answer.
@@ -106,7 +107,7 @@ async def discard(redis: Redis, job_id: str) -> tuple[RemovalOutcome, str]:
 
 
 async def cancel(redis: Redis, job_id: str) -> tuple[RemovalOutcome, str]:
-    """Take a waiting job out for good, or have a running one stopped; what came of it, and its lane.
+    """Remove a waiting job for good, or have a running one stopped; return the outcome and its lane.
 
     Raises:
         RedisError, OSError: Redis did not answer.
@@ -129,7 +130,7 @@ async def _now_ms(redis: Redis) -> int:
 
 
 async def _dead_until(redis: Redis, keys: LaneKeys, until_ms: int, *, start: int) -> list[bytes]:
-    """A batch of the jobs that were dead by then, without the first ones, which stay dead."""
+    """Return a batch of the jobs that were dead by then, without the first ones, which stay dead."""
     job_ids = await redis.zrangebyscore(keys.dead, "-inf", until_ms, start=start, num=_BATCH)
     return list(job_ids)
 

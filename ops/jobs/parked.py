@@ -1,11 +1,11 @@
-"""Parked jobs: waiting jobs that no worker is to take yet, and why. Listing only reads.
+"""Parked jobs: waiting jobs that no worker may take yet, and why. Listing only reads.
 
-    kind      no worker that has looked at it handles its kind
-    version   it was written by newer code than any worker that has looked at it
-    others    a handler's word: people must decide first
+    kind      no worker that claimed it handles its kind
+    version   its code is newer than that of every worker that claimed it
+    others    its handler requires an operator's decision
 
-A worker that knows the kind and the version lets the first two go by itself when it starts. The rest wait for
-`ops unpark`, which may be used on any of them.
+A worker that knows the kind and the version unparks jobs of the first two sorts when it starts. The rest wait for
+`ops unpark`, which accepts any of them.
 """
 
 from collections.abc import Sequence
@@ -27,8 +27,8 @@ class ParkReason:
 
     Attributes:
         why: see the module.
-        needs: ``kind@version`` that a worker must know; "" for what waits for people.
-        reason: a server's words may be in it, and with them an address.
+        needs: the ``kind@version`` that a worker must know; "" if it waits for an operator.
+        reason: may quote a server's reply, and with it an address.
     """
 
     why: str
@@ -38,26 +38,26 @@ class ParkReason:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParkedJob:
-    """A job that waits aside."""
+    """A parked job."""
 
     id: str
     lane: str
     parking: ParkReason
 
 
-def read_parking(octets: bytes) -> ParkReason | None:
-    """The note beside a parked job; None for no note, and one that cannot be read says so."""
-    if not octets:
+def read_parking(note: bytes) -> ParkReason | None:
+    """Read the note of a parked job; None without a note."""
+    if not note:
         return None
     try:
-        told = orjson.loads(octets)
-        return ParkReason(why=str(told["why"]), needs=str(told["needs"]), reason=str(told["reason"]))
+        fields = orjson.loads(note)
+        return ParkReason(why=str(fields["why"]), needs=str(fields["needs"]), reason=str(fields["reason"]))
     except (ValueError, TypeError, KeyError):
         return ParkReason(why="unreadable", needs="", reason="its note cannot be read")
 
 
 async def list_parked(redis: Redis, lanes: Sequence[str], *, limit: int) -> list[ParkedJob]:
-    """Parked jobs of these lanes, in no order, at most ``limit``.
+    """List parked jobs of these lanes, in no order, at most ``limit``.
 
     Raises:
         RedisError, OSError: Redis did not answer.
@@ -73,10 +73,10 @@ async def list_parked(redis: Redis, lanes: Sequence[str], *, limit: int) -> list
 
 
 async def unpark(redis: Redis, job_id: str) -> tuple[UnparkOutcome, str]:
-    """Let a parked job go; what came of it, and its lane.
+    """Return a parked job to its lane; return the outcome and the lane.
 
     Raises:
-        RedisError, OSError: Redis did not answer; it may be asked for again.
+        RedisError, OSError: Redis did not answer; the call may be repeated.
     """
     for group in groups_of(job_id):
         keys = script_keys(group, [], ["parked", "queue", "wake"])

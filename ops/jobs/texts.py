@@ -1,4 +1,4 @@
-"""What the commands about jobs say to people. Texts that come from elsewhere lose their control characters."""
+"""Texts of the commands for jobs. Texts from elsewhere lose their control characters."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
@@ -19,41 +19,41 @@ MOST_DEAD = 1000
 
 REVIVED: Mapping[ReviveOutcome, str] = {
     "revived": "{id} is back in {lane}.",
-    "vanished": "{id} had no payload any more; it is counted as vanished in {lane}.",
-    "erased": "{id} is too long dead: its content was erased (MOMENTUS_MAIL__ERASE_AFTER), so it stays dead. "
-    "Send it anew, and take this one out with: ./run ops discard",
+    "vanished": "{id} has lost its payload and is counted as vanished in {lane}.",
+    "erased": "{id} stays dead: its content was erased (MOMENTUS_MAIL__ERASE_AFTER). "
+    "Send it again, and remove this one: ./run ops discard",
     "suppressed": "{id} stays dead: its recipient is suppressed, so it would not be sent. "
-    "Why: ./run ops mail suppressed ADDRESS; write to it again: ./run ops mail unsuppress ADDRESS; then revive it",
+    "See why: ./run ops mail suppressed ADDRESS; allow it: ./run ops mail unsuppress ADDRESS; then revive the job",
     "not dead": "{id} is not dead; nothing was done.",
 }
 TAKEN_OUT: Mapping[RemovalOutcome, str] = {
-    "gone": "{id} is taken out of {lane} and counted as {how}.",
+    "gone": "{id} is removed from {lane} and counted as {how}.",
     "stopping": "{id} runs; its worker stops it within a few seconds and counts it as cancelled in {lane}.",
-    "told": "{id} runs, and was told to stop before.",
-    "running": "{id} runs; a running job is not discarded but stopped: ./run ops cancel",
-    "foreign": "{id} is run by a stock arq worker, which cannot be told to stop; nothing was done.",
-    "dead": "{id} is dead already; take it out with: ./run ops discard",
+    "told": "{id} runs and is already being stopped.",
+    "running": "{id} runs; only a job that does not run can be discarded. Stop it: ./run ops cancel",
+    "foreign": "{id} runs on a stock arq worker, which cannot be stopped from here; nothing was done.",
+    "dead": "{id} is already dead; remove it: ./run ops discard",
     "unknown": "{id} neither waits nor runs nor is dead; nothing was done.",
 }
 UNPARKED: Mapping[UnparkOutcome, str] = {
-    "unparked": "{id} is let go in {lane}; a worker looks at it now.",
+    "unparked": "{id} is back in {lane}; a worker claims it now.",
     "not parked": "{id} is not parked; nothing was done.",
 }
 EDITED: Mapping[EditOutcome, str] = {
-    "edited": "{id}: changed {fields}. It is still dead; bring it back with: ./run ops revive",
-    "not dead": "{id} is {state}; only a dead job is edited. Nothing was done.",
-    "changed": "{id} was edited by somebody else meanwhile; look again. Nothing was done.",
+    "edited": "{id}: changed {fields}. It is still dead; revive it: ./run ops revive",
+    "not dead": "{id} is {state}; only a dead job can be edited. Nothing was done.",
+    "changed": "{id} changed in the meantime; read it again. Nothing was done.",
 }
 
 _SINCE = {
     "ready": "due since",
     "scheduled": "due at",
     "retrying": "due again at",
-    "parked": "looked at",
+    "parked": "next check",
     "leased": "lease until",
     "dead": "dead since",
     "done": "done at",
-    "suppressed": "not sent, its recipient being suppressed, at",
+    "suppressed": "not sent (suppressed) at",
     "expired": "expired at",
 }
 _WAITS: Mapping[Wait, str] = {
@@ -61,21 +61,21 @@ _WAITS: Mapping[Wait, str] = {
     "time": "its time, in {in_time}",
     "limit": "{limits}",
     "worker": "a worker: no live one serves {lane}",
-    "slot": "a slot: all {slots} are busy; {place} before it",
+    "slot": "a slot: all {slots} are in use; {place} before it",
     "turn": "its turn: {place} before it",
-    "ability": "a worker that knows {needs}: deploy one; it lets the job go when it starts",
-    "decision": "people, {why}: {reason}; let it go on with ./run ops unpark, or ./run ops discard",
-    "people": "people: ./run ops revive, edit or discard",
+    "ability": "a worker that knows {needs}: deploy one; it unparks the job when it starts",
+    "decision": "an operator, {why}: {reason}; decide: ./run ops unpark, or ./run ops discard",
+    "people": "an operator: ./run ops revive, edit or discard",
     "end": "nothing: it runs on worker {worker}",
 }
 _UNKNOWN = (
-    "{id}: unknown. Nothing is left of it: done long ago, discarded, cancelled, or it never was. "
-    "In a shell, the id stands in quotes."
+    "{id}: unknown. No trace is left: done long ago, discarded, cancelled, or it never existed. "
+    "In a shell, put the id in quotes."
 )
 
 
 def explained_text(found: Explanation) -> str:
-    """A job for people: a few lines, and its history."""
+    """Return an explanation as text: a few lines, and the job's history."""
     job = found.job
     if job.state == "unknown":
         return _UNKNOWN.format(id=printable(job.id))
@@ -87,9 +87,9 @@ def explained_text(found: Explanation) -> str:
 
 
 def dead_table(found: Sequence[DeadJob]) -> str:
-    """Dead jobs for people."""
+    """Return dead jobs as a table."""
     if not found:
-        return "No job is dead."
+        return "There is no dead job."
     rows = [
         [job.id, job.lane, _time(job.at), job.kind or "unreadable", str(job.attempt or "-"), job.reason]
         for job in found
@@ -98,17 +98,17 @@ def dead_table(found: Sequence[DeadJob]) -> str:
 
 
 def parked_table(found: Sequence[ParkedJob]) -> str:
-    """Parked jobs for people."""
+    """Return parked jobs as a table."""
     if not found:
-        return "No job is parked."
+        return "There is no parked job."
     rows = [[job.id, job.lane, job.parking.why, job.parking.needs or "-", job.parking.reason] for job in found]
     return table(("ID", "LANE", "WHY", "NEEDS", "REASON"), rows, left={0, 1, 2, 3, 4})
 
 
 def revived_all_text(lane: str, counts: ReviveCounts) -> str:
-    """How many came back."""
-    vanished = f"; {counts.vanished} had no payload any more, counted as vanished" if counts.vanished else ""
-    erased = f"; {counts.erased} stay dead, their content was erased" if counts.erased else ""
+    """Return how many jobs were revived, and how many were not and why."""
+    vanished = f"; {counts.vanished} had lost their payload and are counted as vanished" if counts.vanished else ""
+    erased = f"; {counts.erased} stay dead because their content was erased" if counts.erased else ""
     return f"{counts.revived} jobs are back in {lane}{vanished}{erased}.{_held_back(lane, counts.suppressed)}"
 
 
@@ -116,14 +116,14 @@ def _held_back(lane: str, suppressed: int) -> str:
     if not suppressed:
         return ""
     return (
-        f"\n{suppressed} stay dead: their recipients are suppressed, so they would not be sent. Who and why: "
-        "./run ops mail suppressed\nIf a server was at fault, write to them again: "
+        f"\n{suppressed} stay dead: their recipients are suppressed, so they would not be sent. See why: "
+        "./run ops mail suppressed\nIf a server was at fault, allow them again: "
         f"./run ops mail unsuppress --domain DOMAIN --since 2h; then ./run ops revive --all {lane}"
     )
 
 
 def _head(job: Job) -> str:
-    stopping = ", and is told to stop" if job.stopping and job.state == "leased" else ""
+    stopping = ", and is being stopped" if job.stopping and job.state == "leased" else ""
     return f"{printable(job.id)}: {job.state}{stopping}"
 
 
@@ -144,7 +144,7 @@ def _facts(job: Job) -> Iterator[str]:
 
 def _limit(found: Explanation) -> Iterator[str]:
     if found.limit is not None:
-        yield f"  limit      {printable(found.limit.key)}{'' if found.limit.limit else ', which nobody defined'}"
+        yield f"  limit      {printable(found.limit.key)}{'' if found.limit.limit else ', not defined'}"
 
 
 def _waits(found: Explanation) -> Iterator[str]:
@@ -169,15 +169,15 @@ def _waits(found: Explanation) -> Iterator[str]:
 
 
 def _limits_text(found: Explanation) -> str:
-    """What the limits give that the job needs: its own if that has no room, else those of its lane."""
+    """Describe the limits that the job needs: its own if that has no room, else those of its lane."""
     if found.limit is not None and (found.limit.room == 0 or found.lane is None):
         return limit_text(found.limit)
     return "; ".join(limit_text(one) for one in found.lane.limits.states) if found.lane else ""
 
 
-def _progress_text(told: JobProgress) -> str:
-    share = f"{told.done:g} of {told.total:g} ({100 * told.done / told.total:.0f} %)"
-    return f"{share}{' ' + printable(told.note) if told.note else ''}, told at {_time(told.at)}"
+def _progress_text(progress: JobProgress) -> str:
+    share = f"{progress.done:g} of {progress.total:g} ({100 * progress.done / progress.total:.0f} %)"
+    return f"{share}{' ' + printable(progress.note) if progress.note else ''}, reported at {_time(progress.at)}"
 
 
 def _time(moment: datetime) -> str:

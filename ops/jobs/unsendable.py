@@ -1,7 +1,7 @@
-"""Dead mails whose recipients are suppressed: brought back, they would end without being sent.
+"""Dead mails to suppressed recipients: if revived, they would end without being sent.
 
-Only mails are looked at, and only while somebody is suppressed. A sealed mail is opened where its key is given;
-without it nobody can tell, and it counts as sendable.
+Only mails are checked, and only while any address is suppressed. A sealed mail is opened if its key is given;
+without the key it counts as sendable.
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -18,11 +18,11 @@ from producers.suppression import blocking, digest_of, read_reasons
 
 MAIL_TAG = "{mail}"
 _FEW = 20
-"""Payloads of one command: a long one has 256 KiB."""
+"""Payloads per command; a long one has 256 KiB."""
 
 
 async def find_unsendable(redis: Redis, job_ids: Sequence[bytes], *, ring: KeyRing | None) -> set[bytes]:
-    """Those of these jobs that are mails to suppressed recipients.
+    """Return those of these jobs that are mails to suppressed recipients.
 
     Raises:
         RedisError, OSError: Redis did not answer.
@@ -56,7 +56,7 @@ async def _unsendable(redis: Redis, job_ids: Sequence[bytes], ring: KeyRing | No
 
 
 def mail_of(payload: bytes | None, job_id: str, ring: KeyRing | None) -> Mapping[str, object]:
-    """The fields of a job's mail; empty for another kind of job, or for one that cannot be opened."""
+    """Return the fields of a job's mail; empty for another kind of job, or if it cannot be opened."""
     try:
         envelope = read_envelope(payload or b"")
         fields: Mapping[str, object] = envelope.payload

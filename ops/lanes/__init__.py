@@ -1,1 +1,1 @@
-"""Lanes: held and released."""
+"""Commands that hold and release lanes."""

@@ -1,10 +1,10 @@
-"""Holds: a lane that waits because somebody said so, with the reason and until when.
+"""Holds of lanes: an operator stops claims from a lane, with a reason and optionally an end.
 
-A pause is a hold without an end; it lasts until somebody releases it. While a lane is held, producers go on
-filling it and what runs goes on running; nothing more is claimed. A hold that is over ends by itself.
+A pause is a hold without an end; it lasts until an operator releases it. While a lane is held, producers still add
+jobs and running jobs continue; workers claim no more. A hold with an end is over without further action.
 
-What can go wrong: a hold that cannot be read (written by hand, or by a later version) is shown as one without
-an end, because that is how it is to be dealt with: release it. A lane has one hold; a new one replaces it.
+Errors: a hold that cannot be read (written by hand, or by a later version) is shown as one without an end, because
+it has the same remedy: release it. A lane has one hold; a new one replaces it.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -27,14 +27,14 @@ async def hold(redis: Redis, lane: str, *, lasting: timedelta | None, reason: st
     """Hold a lane.
 
     Args:
-        lasting: for how long; None until it is released.
-        reason: what people are told.
+        lasting: the duration; None: until it is released.
+        reason: the text that operators see.
 
     Returns:
-        The hold; None when the lane was held just so already.
+        The hold; None if the lane already had the same hold.
 
     Raises:
-        RedisError, OSError: Redis did not answer; it may or may not be held, and asking again does no harm.
+        RedisError, OSError: Redis did not answer; it may or may not be held, and a second call is harmless.
 
     Example:
         await hold(redis, "mail.bulk", lasting=timedelta(minutes=10), reason="the provider asks for a pause")
@@ -47,7 +47,7 @@ async def hold(redis: Redis, lane: str, *, lasting: timedelta | None, reason: st
 
 
 async def release(redis: Redis, lane: str) -> bool:
-    """Let a lane go on; False when it was not held."""
+    """Release a lane; return False if it was not held."""
     keys = LaneKeys(lane)
     return bool(await redis.register_script(_RELEASE)(keys=[keys.holds, keys.wake], args=[lane]))
 

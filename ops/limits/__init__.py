@@ -1,1 +1,1 @@
-"""Limits: shown, changed, removed."""
+"""Commands that show, define, remove and hold limits."""

@@ -1,7 +1,7 @@
-"""The commands about limits: look at them, define them, hold them. `ops.__main__` runs them.
+"""Commands for limits: list, set, remove, hold, release. `ops.__main__` runs them.
 
-A worker defines its own limits anew whenever it starts: what is set here for one of those lasts until then. A
-hold lasts until it is over or released.
+A worker defines its own limits again each time it starts, so a change to one of those lasts until then. A hold
+lasts until its end or its release.
 """
 
 import argparse
@@ -64,7 +64,7 @@ def _row(state: LimitState) -> list[str]:
 
 
 def _rate_text(rate: Rate | Window) -> str:
-    """As a rate is given: what any window sees at most."""
+    """Return a rate as it was given: the most that any window sees."""
     seconds = rate.per.total_seconds()
     units = ((86_400, "d"), (3600, "h"), (60, "m"))
     size, unit = next(((size, unit) for size, unit in units if seconds % size == 0), (1, "s"))
@@ -83,11 +83,11 @@ async def _set(tools: Tools, asked: argparse.Namespace) -> CommandResult:
     except LimitError as refusal:
         raise CommandRefused(str(refusal)) from None
     if not limit.rates and limit.concurrency is None:
-        raise CommandRefused("limit: give --rate, --window or --concurrency; without any it would have no bounds")
+        raise CommandRefused("KEY: has no bounds; give --rate, --window or --concurrency")
     limits = _limits(tools.redis, asked.group)
     await limits.define(limit)
     state = await limits.state(limit.key)
-    text = f"{limit.key} is set: {state_text(state)}. It lasts until a worker that defines it starts."
+    text = f"{limit.key} is set: {state_text(state)}. It lasts until a worker that defines the same key starts."
     return CommandResult(text, {"what": "set", **state_json(state)})
 
 
@@ -101,17 +101,18 @@ async def _hold(tools: Tools, asked: argparse.Namespace) -> CommandResult:
     limits = _limits(tools.redis, asked.group)
     if not await limits.hold(asked.key, asked.lasting, asked.reason):
         facts = {"key": asked.key, "what": "unchanged"}
-        return CommandResult(f"{asked.key} is held just so already.", facts, done=False)
+        return CommandResult(f"{asked.key} already has this hold; nothing was done.", facts, done=False)
     held = (await limits.state(asked.key)).held or Hold(until=None, reason=asked.reason)
     text = (
-        f"{asked.key} is {held_text(held)}. What runs goes on.\nLet it go on: ./run ops limit release {asked.key}"
+        f"{asked.key} is {held_text(held)}. Running jobs continue.\nRelease it: ./run ops limit release "
+        f"{asked.key}"
     )
     return CommandResult(text, {"key": asked.key, "what": "held", "held": asdict(held)})
 
 
 async def _release(tools: Tools, asked: argparse.Namespace) -> CommandResult:
     released = await _limits(tools.redis, asked.group).release(asked.key)
-    text = f"{asked.key} goes on." if released else f"{asked.key} was not held."
+    text = f"{asked.key} is released." if released else f"{asked.key} was not held."
     return CommandResult(text, {"key": asked.key, "what": "released" if released else "not held"}, done=released)
 
 
@@ -123,13 +124,13 @@ def _takes_group(it: argparse.ArgumentParser) -> None:
         "--group",
         choices=_GROUPS,
         default=_GROUPS[0],
-        help=f"of lanes; every one has its own (default {_GROUPS[0]})",
+        help=f"the lane group; each has its own limits (default {_GROUPS[0]})",
     )
 
 
 def _takes_key(it: argparse.ArgumentParser) -> None:
     it.add_argument(
-        "key", type=_key, metavar="KEY", help="account:main, customer:42; customer:* for each of a family"
+        "key", type=_key, metavar="KEY", help="such as account:main or customer:42; customer:* for each customer"
     )
     _takes_group(it)
 
@@ -142,14 +143,14 @@ def _takes_definition(it: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="COUNT/TIME",
-        help="at most so many begin in any time of this length: 30/1m, 2000/1d; may be repeated, all are kept",
+        help="at most COUNT jobs begin in any TIME: 30/1m, 2000/1d; may be repeated, all apply",
     )
     it.add_argument(
         "--burst-share",
         type=float,
         default=0.1,
         metavar="SHARE",
-        help="how much of it may begin at once (default 0.1)",
+        help="the part of COUNT that may begin at once (default 0.1)",
     )
     it.add_argument(
         "--window",
@@ -157,25 +158,29 @@ def _takes_definition(it: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="COUNT/TIME",
-        help="as --rate, and all of them may begin at once: 500/1d",
+        help="like --rate, but all COUNT may begin at once: 500/1d",
     )
-    it.add_argument("--concurrency", type=int, metavar="N", help="how many may run at once")
+    it.add_argument("--concurrency", type=int, metavar="N", help="the number of jobs that may run at once")
     it.add_argument(
-        "--reserve", type=float, default=0.0, metavar="SHARE", help="what only urgent lanes may take (default 0)"
+        "--reserve",
+        type=float,
+        default=0.0,
+        metavar="SHARE",
+        help="the part that only urgent lanes may use (default 0)",
     )
 
 
 def _takes_hold(it: argparse.ArgumentParser) -> None:
     _takes_key(it)
     it.add_argument(
-        "--reason", type=arguments.reason_argument, default="", metavar="TEXT", help="what people are told"
+        "--reason", type=arguments.reason_argument, default="", metavar="TEXT", help="the text that operators see"
     )
     it.add_argument(
         "--for",
         dest="lasting",
         type=arguments.duration_argument,
         metavar="TIME",
-        help="for how long: 90s, 10m, 2h, 1d; left out, until it is released",
+        help="duration: 90s, 10m, 2h, 1d (default: until it is released)",
     )
 
 
@@ -192,32 +197,42 @@ def _rate(text: str) -> tuple[int, timedelta]:
         if _COUNT.fullmatch(count):
             return int(count), arguments.duration_argument(time)
     except argparse.ArgumentTypeError as error:
-        raise argparse.ArgumentTypeError(f"{error}; COUNT/TIME is such as 30/1m or 2000/1d") from None
+        raise argparse.ArgumentTypeError(f"{error}; give COUNT/TIME, such as 30/1m or 2000/1d") from None
     raise argparse.ArgumentTypeError(f"{text!r} is not COUNT/TIME, such as 30/1m or 2000/1d")
 
 
 LIMIT = Group(
     "limit",
-    "how many jobs may begin in a time, and how many may run at once",
+    "limit how many jobs begin in a time and how many run at once",
     (
         Command(
-            "list", "all limits, what they give now, and which lanes need them", "limit list", _takes_group, _list
+            "list",
+            "list all limits, their present state, and the lanes that need them",
+            "limit list",
+            _takes_group,
+            _list,
         ),
         Command(
             "set",
-            "define a limit, in place of what its key was",
+            "define a limit, replacing the one with the same key",
             "limit set 'customer:*' --rate 100/1h --concurrency 2",
             _takes_definition,
             _set,
         ),
-        Command("remove", "let a limit be without bounds", "limit remove customer:42", _takes_key, _remove),
+        Command(
+            "remove",
+            "remove a limit, so that its key has no bounds",
+            "limit remove customer:42",
+            _takes_key,
+            _remove,
+        ),
         Command(
             "hold",
-            "have a limit give nothing, for some time or until it is released",
+            "begin no job under a limit, for some time or until it is released",
             "limit hold account:main --for 10m --reason 'the provider asks for a pause'",
             _takes_hold,
             _hold,
         ),
-        Command("release", "let a held limit go on", "limit release account:main", _takes_key, _release),
+        Command("release", "release a held limit", "limit release account:main", _takes_key, _release),
     ),
 )

@@ -1,4 +1,4 @@
-"""Limits in words, Spanish and English."""
+"""Texts about limits, in Spanish and English."""
 
 from ops.depth.lane_limits import LaneLimits
 from ops.depth.texts import held_text
@@ -8,20 +8,21 @@ from producers.limits import LimitState
 
 _WORDS: dict[Language, dict[str, str]] = {
     "en": {
-        "unreadable": "cannot be read and gives nothing; define it again: ./run ops limit set",
+        "unreadable": "cannot be read, so no job begins under it; define it again: ./run ops limit set",
         "unbounded": "no bounds",
         "room": "{room} may begin now",
-        "next": "used up, the next may begin in {time}",
-        "full": "all places are taken",
+        "next": "used up; the next may begin in {time}",
+        "full": "all places are in use",
         "slowed": "slowed down to {pace:.0%}",
         "limit": "limit {key}: {state}",
         "held_back": "{count} waiting jobs are held back by a limit of their own; see ./run ops limit list",
     },
     "es": {
-        "unreadable": "no se puede leer y no da nada; hay que definirlo de nuevo: ./run ops limit set",
+        "unreadable": "no se puede leer, así que no empieza ningún trabajo; hay que definirlo de nuevo: ./run "
+        "ops limit set",
         "unbounded": "sin límite",
         "room": "pueden empezar {room} ahora",
-        "next": "agotado, el próximo puede empezar en {time}",
+        "next": "agotado; el próximo puede empezar en {time}",
         "full": "todas las plazas están ocupadas",
         "slowed": "frenado al {pace:.0%}",
         "limit": "límite {key}: {state}",
@@ -31,7 +32,7 @@ _WORDS: dict[Language, dict[str, str]] = {
 
 
 def state_text(state: LimitState, language: Language = "en") -> str:
-    """What a limit gives now, and why not more."""
+    """Return the present state of a limit, and why it has no more room."""
     words = _WORDS[language]
     if state.held is not None:
         text = held_text(state.held, language)
@@ -49,12 +50,12 @@ def state_text(state: LimitState, language: Language = "en") -> str:
 
 
 def limit_text(state: LimitState, language: Language = "en") -> str:
-    """A limit by its key, and what it gives."""
+    """Return a limit's key and its present state."""
     return _WORDS[language]["limit"].format(key=state.key, state=state_text(state, language))
 
 
 def lane_limit_texts(limits: LaneLimits, language: Language = "en") -> list[str]:
-    """What limits hold back in a lane: all that it needs when none has room, and those that are held or slowed."""
+    """List the limits that delay a lane: all that it needs if none has room, else those held or slowed."""
     told = [one for one in limits.states if limits.used_up or one.held or not one.readable or one.pace < 1]
     texts = [limit_text(one, language) for one in told]
     if limits.held_back:

@@ -1,1 +1,1 @@
-"""Look after mail: accounts, single mails, suppression, bounces."""
+"""Commands for mail: accounts, single mails, suppression, bounces."""

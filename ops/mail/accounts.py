@@ -1,12 +1,12 @@
-"""`ops mail accounts`, `pause`, `resume`: the mail accounts as the fleet sees them, and people's word on them.
+"""`ops mail accounts`, `pause`, `resume`: the state of the mail accounts, and operators' pauses of them.
 
-    open      mails go out by it
-    closed    its breaker is open: refused login, used-up day, faults in a row; it opens again by itself
-    trying    the pause is over, and one connection is let through to see
-    paused    people said so, until they say otherwise
-    slowed    open, and at a share of its pace or at one that was learned, after the provider asked for it
+    open      workers send through it
+    closed    its breaker is open: refused login, used-up day, repeated faults; it opens again after a while
+    trying    that time is over, and one connection tests the account
+    paused    an operator paused it, until an operator resumes it
+    slowed    open, at a part of its pace or at a learned one, because the provider asked for less
 
-A worker defines the accounts when it starts; one that nobody defines any more is not shown.
+A worker defines the accounts when it starts; accounts that no worker defines any longer are not shown.
 """
 
 import argparse
@@ -37,20 +37,20 @@ _KEYS = LaneKeys("mail.normal")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccountState:
-    """One account at an instant.
+    """State of one account at an instant.
 
     Attributes:
-        held: why nothing goes by it, and until when.
-        trouble, reason: of the breaker, "" while it is closed.
-        step: how many pauses in a row.
-        pace: the share of its budget that counts.
-        learned: mails a minute that its provider was found to bear, if it has no limits; 0 for any number.
+        held: the hold that stops sending, with its reason and end.
+        trouble, reason: the breaker's, "" while it is closed.
+        step: number of consecutive pauses of the breaker.
+        pace: the usable part of its budget.
+        learned: mails a minute that its provider accepts, as measured, if it has no limits; 0: any number.
         limit: its budget.
-        left: what is left of each rate of the budget.
-        room: how many mails may begin now; None for any number.
-        running: mails that are being sent by it, where that is counted.
-        connections: open ones of all workers.
-        doubt: that many recipients were refused at once by it, within the last day.
+        left: the rest of each rate of the budget.
+        room: number of mails that may start now; None: any number.
+        running: mails being sent through it, if that is counted.
+        connections: open connections of all workers.
+        doubt: the last day's refusal of many recipients at once, if there was one.
     """
 
     name: str
@@ -70,7 +70,7 @@ class AccountState:
 
     @property
     def state(self) -> State:
-        """In one word; see the top of the file."""
+        """The state in one word; see the module."""
         if self.held is not None:
             return "paused" if self.held.until is None else "closed"
         if self.step:
@@ -79,14 +79,14 @@ class AccountState:
 
     @property
     def opens_in(self) -> timedelta | None:
-        """Until something goes by it; None: when people say so."""
+        """Time until it sends again; None: until an operator resumes it."""
         if self.held is None:
             return timedelta(0)
         return None if self.held.until is None else max(timedelta(0), self.held.until - self.at)
 
 
 async def read_accounts(redis: Redis) -> list[AccountState]:
-    """All of them, by the order in which the mail lanes try them.
+    """Read all accounts, in the order in which the mail lanes try them.
 
     Raises:
         RedisError, OSError: Redis did not answer.
@@ -111,15 +111,15 @@ async def _seen(redis: Redis, state: LimitState) -> AccountState:
             pipeline.hget(_KEYS.buckets, f"{state.key}#{number}")
         (seconds, microseconds), breaker, permits, *texts = await pipeline.execute()
     now_ms = seconds * 1000 + microseconds / 1000
-    told = {field.decode(): value.decode(errors="replace") for field, value in breaker.items()}
+    stored = {field.decode(): value.decode(errors="replace") for field, value in breaker.items()}
     return AccountState(
         name=name,
         held=state.held,
-        trouble=told.get("trouble", ""),
-        reason=told.get("reason", ""),
-        step=int(told.get("step", 0)),
+        trouble=stored.get("trouble", ""),
+        reason=stored.get("reason", ""),
+        step=int(stored.get("step", 0)),
         pace=state.pace,
-        learned=round(float(told.get("rate", 0))),
+        learned=round(float(stored.get("rate", 0))),
         limit=state.limit,
         left=tuple(read_budget(rate, text, now_ms) for rate, text in zip(rates, texts, strict=True)),
         room=state.room,
@@ -130,19 +130,19 @@ async def _seen(redis: Redis, state: LimitState) -> AccountState:
 
 
 async def pause_account(redis: Redis, name: str, *, reason: str) -> bool:
-    """Let nothing go by an account until it is resumed; False when it was paused just so already.
+    """Pause an account until it is resumed; return False if it already had this pause.
 
     Raises:
-        RedisError, OSError: Redis did not answer; asking again does no harm.
+        RedisError, OSError: Redis did not answer; a second call is harmless.
     """
     return await Limits(redis, _TAG).hold(PREFIX + name, None, reason)
 
 
 async def resume_account(redis: Redis, name: str) -> bool:
-    """Let an account go on, whoever stopped it; False when nobody had. Its breaker begins anew.
+    """Resume an account, whether a hold or its breaker stopped it; return False if neither did.
 
     Raises:
-        RedisError, OSError: Redis did not answer; asking again does no harm.
+        RedisError, OSError: Redis did not answer; a second call is harmless.
     """
     breaker = ("step", "until_ms", "trouble", "reason", "faults", "fault_ms")
     stopped = int(await redis.hdel(mail_account(name), *breaker))  # type: ignore[misc]  # typed for both clients
@@ -156,7 +156,7 @@ async def _accounts(tools: Tools, _asked: argparse.Namespace) -> CommandResult:
     found = await read_accounts(tools.redis)
     if not found:
         return CommandResult(
-            "No account is defined: a worker does so when it starts.", {"accounts": []}, done=False
+            "No account is defined; a worker defines its accounts when it starts.", {"accounts": []}, done=False
         )
     rows = [
         [
@@ -183,7 +183,7 @@ def _rates(one: AccountState) -> Sequence[str]:
 
 
 def _unit(per: timedelta) -> str:
-    """A window, without the few seconds that it is longer."""
+    """Return the unit of a window, ignoring the few seconds by which it is longer."""
     return next((word for word, length in _WINDOWS if per >= length), "s")
 
 
@@ -209,9 +209,9 @@ async def _pause(tools: Tools, asked: argparse.Namespace) -> CommandResult:
     await _known(tools.redis, asked.account)
     done = await pause_account(tools.redis, asked.account, reason=asked.reason or "paused")
     text = (
-        f"Nothing goes by {asked.account} until: ./run ops mail resume {asked.account}"
+        f"{asked.account} is paused. Resume it: ./run ops mail resume {asked.account}"
         if done
-        else "It was paused."
+        else f"{asked.account} already has this pause; nothing was done."
     )
     return CommandResult(text, {"account": asked.account, "what": "paused" if done else "unchanged"}, done=done)
 
@@ -219,18 +219,18 @@ async def _pause(tools: Tools, asked: argparse.Namespace) -> CommandResult:
 async def _resume(tools: Tools, asked: argparse.Namespace) -> CommandResult:
     await _known(tools.redis, asked.account)
     done = await resume_account(tools.redis, asked.account)
-    text = f"{asked.account} goes on." if done else f"Nothing stopped {asked.account}."
+    text = f"{asked.account} is resumed." if done else f"{asked.account} was neither paused nor closed."
     return CommandResult(text, {"account": asked.account, "what": "resumed" if done else "unchanged"}, done=done)
 
 
 async def _known(redis: Redis, name: str) -> None:
     names = [one.name for one in await read_accounts(redis)]
     if name not in names:
-        raise CommandRefused(f"ACCOUNT: there is none called {name!r}; there are: {', '.join(names) or 'none'}")
+        raise CommandRefused(f"ACCOUNT: no account is called {name!r}; defined are: {', '.join(names) or 'none'}")
 
 
 def _takes_nothing(_it: argparse.ArgumentParser) -> None:
-    """It shows all."""
+    """Add no arguments: the command shows all accounts."""
 
 
 def _takes_account(it: argparse.ArgumentParser) -> None:
@@ -239,31 +239,29 @@ def _takes_account(it: argparse.ArgumentParser) -> None:
 
 def _takes_reason(it: argparse.ArgumentParser) -> None:
     _takes_account(it)
-    it.add_argument("--reason", type=_reason, default="", metavar="TEXT", help="what people are told")
+    it.add_argument("--reason", type=_reason, default="", metavar="TEXT", help="the text that operators see")
 
 
 def _reason(text: str) -> str:
     if len(text) > REASON_LIMIT or not text.isprintable():
-        raise argparse.ArgumentTypeError(f"a reason is one line of at most {REASON_LIMIT} characters")
+        raise argparse.ArgumentTypeError(f"must be one printable line of at most {REASON_LIMIT} characters")
     return text
 
 
 COMMANDS = (
     Command(
         "accounts",
-        "the mail accounts: open or not, why, and what is left",
+        "list the mail accounts: state, reason, and the rest of their limits",
         "mail accounts",
         _takes_nothing,
         _accounts,
     ),
     Command(
         "pause",
-        "send nothing by an account until it is resumed",
+        "stop sending through an account until it is resumed",
         "mail pause main --reason 'new password'",
         _takes_reason,
         _pause,
     ),
-    Command(
-        "resume", "let an account go on at once, whatever stopped it", "mail resume main", _takes_account, _resume
-    ),
+    Command("resume", "resume a paused or closed account at once", "mail resume main", _takes_account, _resume),
 )

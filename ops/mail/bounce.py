@@ -1,17 +1,17 @@
-"""A bounce as others write it: what a delivery status report (RFC 3464) says, without believing more than that.
+"""Parser of bounces: delivery status reports (RFC 3464) of other servers, taken literally.
 
     multipart/report; report-type=delivery-status
-        1  words for people; only a reply that they quote behind the recipient's address is read
+        1  text for humans; the parser reads only a reply quoted after the recipient's address
         2  message/delivery-status: a block for the message, then one for each recipient
-        3  message/rfc822 or text/rfc822-headers: our mail, and in it our Message-ID
+        3  message/rfc822 or text/rfc822-headers: the sent mail with its Message-ID
 
-The part with the status is what counts, not the wrapping: OpenSMTPD sends multipart/mixed, others forward a report
-as an attachment, leave out the report-type, or encode the part in base64. The outermost such part is taken, since
-a mail that was returned whole may hold another's report.
+Only the part with the status counts, not its wrapping: OpenSMTPD sends multipart/mixed, others forward a report
+as an attachment, leave out the report-type, or encode the part in base64. The outermost such part counts, since
+a returned mail may itself contain a report.
 
-Pure, and made for hostile input: anybody may send us anything. Only the first MiB is read, which holds everything
-but the end of a mail that was returned whole. Whatever is no such report is `NotAReport`, with the reason; there
-is no guessing from words, since "mailbox unavailable" is written about full and about dead ones alike.
+Pure, and built for hostile input: anyone may send anything to this address. Only the first MiB is read, which
+holds everything except the end of a long returned mail. Any other message raises `NotAReport` with the reason. The
+parser never guesses from text, since servers write "mailbox unavailable" for full and for missing mailboxes alike.
 """
 
 import base64
@@ -28,9 +28,9 @@ from typing import Literal
 from jobs.mail.mailbox import status_in
 
 SIZE_LIMIT = 1024 * 1024
-"""Octets that are read."""
+"""Number of bytes that are read."""
 RECIPIENT_LIMIT = 100
-"""Blocks of recipients that are read; our mails have one."""
+"""Number of recipients' blocks that are read; a mail sent by a worker has one recipient."""
 
 Action = Literal["failed", "delayed", "delivered", "relayed", "expanded"]
 
@@ -38,11 +38,11 @@ _ACTIONS: tuple[Action, ...] = ("failed", "delayed", "delivered", "relayed", "ex
 _MESSAGE_ID = re.compile(r"<([A-Za-z0-9-]{1,128})@[^<>\s@]{1,255}>")
 _ADDRESS = re.compile(r"(?:[A-Za-z0-9-]{1,32};)?\s*<?([^\s<>;]{1,254}@[^\s<>;@]{1,253})>?\s*\Z")
 _GENERIC = {"0.0"}
-"""Details that say nothing; the reply's own code may say more."""
+"""Details without meaning; the reply's own code may be more exact."""
 _STATUS_PARTS = {"message/delivery-status", "message/global-delivery-status"}
-"""The second is that of mails with SMTPUTF8 (RFC 6533)."""
+"""The second type is for mails with SMTPUTF8 (RFC 6533)."""
 _DEPTH_LIMIT = 6
-"""Wrappings around the status; a forwarded report has four."""
+"""Number of nested parts around the status; a forwarded report has four."""
 _PART_LIMIT = 200
 _DIAGNOSTIC_LIMIT = 1000
 _NOTICE_LIMIT = 64 * 1024
@@ -50,17 +50,17 @@ _QUOTED = re.compile(r"\s{0,8}<?([^\s<>]{1,254}@[^\s<>@:]{1,253})>?: ([245]\d\d[
 
 
 class NotAReport(ValueError):
-    """A message that is no delivery status report; the words say what is missing, and hold none of its text."""
+    """A message that is not a delivery status report; the error names the missing part and quotes no text."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecipientFailure:
-    """What a report says of one recipient.
+    """A report's statement about one recipient.
 
     Attributes:
-        addresses: the one that was written to and the one it ended at, where they differ; in lower case.
-        status: the enhanced code, such as ``5.1.1``; empty for none.
-        diagnostic: the last server's words, if it quotes them; may hold an address.
+        addresses: the original and the final recipient if they differ, else one; in lower case.
+        status: the enhanced status code, such as ``5.1.1``; empty if there is none.
+        diagnostic: the last server's reply, if the report quotes it; may hold an address.
     """
 
     addresses: tuple[str, ...]
@@ -74,9 +74,9 @@ class BounceReport:
     """A delivery status report.
 
     Attributes:
-        id: the same for the same report however often it comes.
-        message_id: the left part of the Message-ID that it is about; empty when it names none.
-        reporter: the server that wrote it, as it calls itself.
+        id: the same each time the same report arrives.
+        message_id: the left part of the mail's Message-ID; empty if the report names none.
+        reporter: the reporting server, by its own name.
     """
 
     id: str
@@ -85,40 +85,40 @@ class BounceReport:
     failures: tuple[RecipientFailure, ...]
 
 
-def read_report(octets: bytes) -> BounceReport:
-    """The report in these octets.
+def read_report(message_bytes: bytes) -> BounceReport:
+    """Parse a message as a delivery status report.
 
     Raises:
-        NotAReport: see there.
+        NotAReport: the message is something else.
     """
     try:
-        message = BytesParser().parsebytes(octets[:SIZE_LIMIT])
+        message = BytesParser().parsebytes(message_bytes[:SIZE_LIMIT])
         return _report(message)
     except NotAReport:
         raise
     except (MessageError, RecursionError, LookupError, ValueError, TypeError, AttributeError) as error:
-        raise NotAReport(f"it cannot be read: {type(error).__name__}") from None
+        raise NotAReport(f"the message cannot be parsed: {type(error).__name__}") from None
 
 
-def id_of(octets: bytes) -> str:
-    """What names a message that is no report: a digest of all of it."""
-    return hashlib.sha256(octets).hexdigest()[:32]
+def id_of(message_bytes: bytes) -> str:
+    """Return an id for a message that is not a report: a digest of all its bytes."""
+    return hashlib.sha256(message_bytes).hexdigest()[:32]
 
 
 def _report(message: Message) -> BounceReport:
     found = _find_status(message)
     if found is None:
-        raise NotAReport("it has no part message/delivery-status")
+        raise NotAReport("the message has no part message/delivery-status")
     status, around = found
     beside = [one for one in _parts(around.get_payload()) if one is not status]
     blocks = _blocks(status)
     failures = tuple(islice(_failures(blocks, dict(_quoted(beside))), RECIPIENT_LIMIT))
     if not failures:
-        raise NotAReport("it names no recipient with an action")
+        raise NotAReport("the report names no recipient with an action")
     message_id = _message_id((around, message), beside)
-    told = repr((message_id, failures)).encode("utf-8", "surrogatepass")
+    content = repr((message_id, failures)).encode("utf-8", "surrogatepass")
     return BounceReport(
-        id=hashlib.sha256(told).hexdigest()[:32],
+        id=hashlib.sha256(content).hexdigest()[:32],
         message_id=message_id,
         reporter=_text(blocks[0], "Reporting-MTA").partition(";")[2].strip()[:255],
         failures=failures,
@@ -126,7 +126,7 @@ def _report(message: Message) -> BounceReport:
 
 
 def _find_status(message: Message) -> tuple[Message, Message] | None:
-    """The outermost part with a delivery status, and the multipart that holds it."""
+    """Find the outermost part with a delivery status, and the multipart that holds it."""
     level = [message]
     for _ in range(_DEPTH_LIMIT):
         inner: list[Message] = []
@@ -145,14 +145,14 @@ def _parts(payload: object) -> Iterator[Message]:
 
 
 def _blocks(status: Message) -> list[Message]:
-    """The blocks of a delivery status, the message's own among them."""
+    """Return the blocks of a delivery status, including the message's own."""
     blocks = list(_parts(status.get_payload()))
     encoded = str(status.get("Content-Transfer-Encoding", "")).strip().lower() == "base64"  # RFC 3464 forbids it
     if status.get_content_type() == "message/delivery-status" and not encoded:
         return blocks
     text = "\n".join(block.as_string() for block in blocks).encode("utf-8", "surrogateescape")
-    octets = b"Content-Type: message/delivery-status\n\n" + (base64.b64decode(text) if encoded else text)
-    return list(_parts(BytesParser().parsebytes(octets).get_payload()))
+    status_part = b"Content-Type: message/delivery-status\n\n" + (base64.b64decode(text) if encoded else text)
+    return list(_parts(BytesParser().parsebytes(status_part).get_payload()))
 
 
 def _failures(blocks: Iterable[Message], quoted: Mapping[str, str]) -> Iterator[RecipientFailure]:
@@ -174,7 +174,7 @@ def _failures(blocks: Iterable[Message], quoted: Mapping[str, str]) -> Iterator[
 
 
 def _quoted(parts: Iterable[Message]) -> Iterator[tuple[str, str]]:
-    """Address and reply of lines like ``ana@example.com: 550 5.1.1 no such user``, as OpenSMTPD writes them."""
+    """Yield address and reply of lines like ``ana@example.com: 550 5.1.1 no such user``, as OpenSMTPD writes."""
     for part in parts:
         payload = part.get_payload(decode=True) if part.get_content_type() == "text/plain" else None
         if isinstance(payload, bytes):
@@ -191,13 +191,13 @@ def _addresses(block: Message) -> Iterator[str]:
 
 
 def _status(block: Message, diagnostic: str) -> str:
-    """The status, or the one that the last server gave where the report's own says nothing."""
-    own, theirs = status_in(_text(block, "Status")), status_in(diagnostic)
-    return own if own.partition(".")[2] not in {"", *_GENERIC} else theirs or own
+    """Return the block's status, or the last server's if the block's own has no meaning."""
+    own, quoted = status_in(_text(block, "Status")), status_in(diagnostic)
+    return own if own.partition(".")[2] not in {"", *_GENERIC} else quoted or own
 
 
 def _message_id(reports: Iterable[Message], parts: Iterable[Message]) -> str:
-    """The Message-ID of the mail that came back; of the report's references when it did not come along."""
+    """Return the returned mail's Message-ID, or one from the report's references if the mail is missing."""
     for part in parts:
         for original in _originals(part):
             if found := _MESSAGE_ID.search(_text(original, "Message-ID")):
@@ -221,5 +221,5 @@ def _originals(part: Message) -> Iterator[Message]:
 
 
 def _text(message: Message, name: str) -> str:
-    """A header's text on one line; a report may have any octets in it."""
+    """Return a header field on one line; a report may have any bytes in it."""
     return " ".join(str(message.get(name, "")).split())

@@ -1,19 +1,20 @@
-"""`ops mail bounces`: bounces are taken in, from a folder or a pipe, and what they say is put where it belongs.
+"""`ops mail bounces`: process delivery status reports from a folder or a pipe.
 
-A report counts only when its Message-ID is one that we sent and its recipient the one that we sent it to. Then it
-is written into the journal of that mail, and
+A report counts only if its Message-ID and its recipient match a mail that a worker sent. Then it is written into
+the journal of that mail, and
 
     no such mailbox          the address is suppressed (hard_bounce)
-    full, no route, expired  counted; three days of it within thirty suppress for a while (soft_bounce)
-    policy, spam, size       nothing but the journal
-    one of many at once      nothing but the journal: taken for the server's fault (doubtful)
-    delayed, delivered       nothing at all
+    full, no route, expired  counted; three days of it within thirty suppress the address for a while (soft_bounce)
+    policy, spam, size       only the journal
+    one of many at once      only the journal: counted as a fault of the server (doubtful)
+    delayed, delivered       ignored
 
-Everything else is listed (`--unknown`) and suppresses nobody: somebody who forges a bounce reaches nothing by it.
+All other messages are listed (`--unknown`) and suppress no address, so that a forged bounce has no effect.
 
-A folder is a Maildir, or has a `new/` at least: each file is taken in, and then moved to `processed/` or
-`unknown/` beside it. A crash in between leads to the same report once more, which changes nothing. From a pipe,
-exit code 3 (Redis away) must become 75 so that the mail server keeps the message: see docs/operations.md.
+A folder is a Maildir, or has at least a `new/`: each file is processed and then moved to `processed/` or
+`unknown/` beside it. After a crash in between the same report is processed again, which changes nothing. From a
+pipe, exit code 3 (Redis does not answer) must become 75 so that the mail server keeps the message: see
+docs/operations.md.
 """
 
 import argparse
@@ -46,7 +47,7 @@ _JOURNAL_MS = 30 * _DAY_MS
 _UNKNOWN_KEPT = 1000
 _WORDS_KEPT = 500
 _LONGEST_WINDOW = 31
-"""Days that a note of a sent mail may be old; the worker's setting allows 30."""
+"""Largest age in days of a note of a sent mail; the worker's setting allows 30."""
 _KEYS = LaneKeys("mail.normal")
 _OURS = re.compile(r"mail([0-9a-z-]{8,64})\Z")
 _RUN = r"[^\s<>\"'(),;:]"
@@ -55,44 +56,47 @@ _ADDRESS = re.compile(rf"(?<!{_RUN}){_RUN}+@{_RUN}+")
 
 @dataclass(frozen=True, slots=True)
 class UnmatchedBounce:
-    """A message that fits no mail of ours."""
+    """A message that matches no sent mail."""
 
     id: str
     why: str
     about: Mapping[str, str]
 
 
-async def process_bounce(redis: Redis, octets: bytes, *, by: str) -> BounceOutcome:
-    """Take in one message; what came of it, the most decisive first when it names several recipients.
+async def process_bounce(redis: Redis, message: bytes, *, by: str) -> BounceOutcome:
+    """Process one message; return the outcome, the most decisive first if it names several recipients.
 
     Args:
-        by: where it came from, for the audit log.
+        by: the source of the message, for the audit log.
 
     Raises:
-        RedisError, OSError: Redis did not answer; take it in again.
+        RedisError, OSError: Redis did not answer; process it again.
     """
     try:
-        report = read_report(octets)
+        report = read_report(message)
     except NotAReport as error:
-        return await _list(redis, UnmatchedBounce(id_of(octets), str(error), {}))
+        return await _list(redis, UnmatchedBounce(id_of(message), str(error), {}))
     failed = [one for one in report.failures if one.action == "failed"]
     if not failed:
         return "ignored"
     known = await _sent_to(redis, report.message_id)
     if known is None:
         return await _list(
-            redis, UnmatchedBounce(report.id, "it names no mail that we sent lately", _about(report, failed[0]))
+            redis,
+            UnmatchedBounce(report.id, "it names no mail that was sent within 31 days", _about(report, failed[0])),
         )
     ours = [one for one in report.failures if any(was_sent_to(known, address) for address in one.addresses)]
     told = next((one for one in ours if one.action == "failed"), None)
     if told is None:
-        why = "it is about another recipient than the mail had"
+        why = "it names another recipient than the mail's"
         return await _list(redis, UnmatchedBounce(report.id, why, _about(report, failed[0])))
     return await _count(redis, report, told, weigh_failures(ours), known, by=by)
 
 
 def weigh_failures(about: Sequence[RecipientFailure]) -> Weight:
-    """What a report's blocks about one address say of it: the narrowest.
+    """Return the weight of a report's blocks about one address: the narrowest.
+
+    There are several blocks if the address stands for a group; the address is alive if any of them took the mail.
 
     There are several where the address stands for a group; it is alive when any of them took the mail.
     """
@@ -103,7 +107,7 @@ def weigh_failures(about: Sequence[RecipientFailure]) -> Weight:
 
 
 async def _sent_to(redis: Redis, message_id: str) -> SentNote | None:
-    """The worker's note of this mail; None when it is not known (any more)."""
+    """Read the worker's note of a mail; None if there is none, or no longer."""
     if not message_id:
         return None
     seconds, _ = await redis.time()  # workers note the day by this clock
@@ -117,7 +121,10 @@ async def _sent_to(redis: Redis, message_id: str) -> SentNote | None:
 async def _count(
     redis: Redis, report: BounceReport, failure: RecipientFailure, weight: Weight, known: SentNote, *, by: str
 ) -> BounceOutcome:
-    """What it says goes to the list first: if this is interrupted, it is all done again and changes nothing."""
+    """Count a refusal, then write the journal.
+
+    The suppression list comes first: if this is interrupted, a repetition changes nothing.
+    """
     address = next(one for one in failure.addresses if was_sent_to(known, one))
     job_id = _job_id(report.message_id)
     if await redis.zscore(MAIL_BOUNCES_SEEN, report.id) is not None:
@@ -136,10 +143,10 @@ async def _count(
 
 
 def _reason(report: BounceReport, failure: RecipientFailure) -> str:
-    """A line of the journal, without addresses, not to be taken for an account's (`jobs.mail.journal`)."""
+    """Return a line for the journal, without addresses, distinct from an account's (`jobs.mail.journal`)."""
     server = report.reporter or "an unnamed server"
-    words = f"{failure.status or 'no status'} says {server}, {failure.diagnostic[:_WORDS_KEPT]}".replace(": ", " ")
-    return _ADDRESS.sub("[address]", words)
+    text = f"{failure.status or 'no status'} says {server}, {failure.diagnostic[:_WORDS_KEPT]}".replace(": ", " ")
+    return _ADDRESS.sub("[address]", text)
 
 
 async def _list(redis: Redis, unknown: UnmatchedBounce) -> BounceOutcome:
@@ -149,16 +156,14 @@ async def _list(redis: Redis, unknown: UnmatchedBounce) -> BounceOutcome:
 
 
 async def _write(redis: Redis, report_id: str, where: str, words: str, *, job_id: str) -> bool:
-    payload = (
-        f"arq:job:{job_id if job_id.startswith(_KEYS.tag) else _KEYS.tag}"  # of the one slot that a script has
-    )
+    payload = f"arq:job:{job_id if job_id.startswith(_KEYS.tag) else _KEYS.tag}"  # a script's keys lie in one slot
     keys = [MAIL_BOUNCES_SEEN, MAIL_BOUNCES_UNKNOWN, _KEYS.history(job_id), payload]
     arguments: list[str | int] = [report_id, _SEEN_MS, where, words, _UNKNOWN_KEPT, _JOURNAL_MS]
     return bool(await redis.register_script(_SCRIPT)(keys=keys, args=arguments))
 
 
 def _about(report: BounceReport, failure: RecipientFailure) -> dict[str, str]:
-    """What may be kept of an unknown one: no address."""
+    """Return the facts of an unmatched report that may be kept: no address."""
     return {
         "message_id": report.message_id,
         "reporter": report.reporter,
@@ -168,7 +173,7 @@ def _about(report: BounceReport, failure: RecipientFailure) -> dict[str, str]:
 
 
 def _job_id(message_id: str) -> str:
-    """The job of a mail: the Message-ID is the job's id without its braces."""
+    """Return the id of a mail's job: the Message-ID is that id without its braces."""
     found = _OURS.match(message_id)
     return f"{{mail}}{found[1]}" if found else message_id
 
@@ -178,7 +183,7 @@ def _job_id(message_id: str) -> str:
 
 async def _from_folder(redis: Redis, folder: Path) -> Counter[str]:
     if not (folder / "new").is_dir():
-        raise CommandRefused(f"--folder {folder}: has no folder new/ in it; name a Maildir")
+        raise CommandRefused(f"--folder: {folder} has no folder new/; name a Maildir")
     counts: Counter[str] = Counter()
     for file in sorted((folder / "new").iterdir()):
         if not file.is_file() or file.name.startswith("."):
@@ -195,15 +200,15 @@ def _read(file: Path) -> bytes:
 
 
 def _from_pipe() -> bytes:
-    """One message; what is too long is read and dropped, so that the writer does not end with a broken pipe."""
-    octets = sys.stdin.buffer.read(SIZE_LIMIT)
+    """Read one message; read and drop the rest of a long one, so that the writer's pipe does not break."""
+    message = sys.stdin.buffer.read(SIZE_LIMIT)
     while sys.stdin.buffer.read(SIZE_LIMIT):
         pass
-    return octets
+    return message
 
 
 def _move(file: Path, to: Path) -> None:
-    """Atomic within a file system; a second run at the same time may have been first."""
+    """Move a file; atomic within a file system. A second run at the same time may have moved it already."""
     to.mkdir(exist_ok=True)
     try:
         file.rename(to / file.name)
@@ -221,9 +226,9 @@ async def _bounces(tools: Tools, asked: argparse.Namespace) -> CommandResult:
         counts = await _from_folder(tools.redis, asked.folder)
     else:
         counts = Counter([await process_bounce(tools.redis, _from_pipe(), by="pipe")])
-    words = ", ".join(f"{count} {what}" for what, count in sorted(counts.items()))
+    text = ", ".join(f"{count} {what}" for what, count in sorted(counts.items()))
     return CommandResult(
-        f"Taken in: {words}." if words else "There was nothing to take in.", {"taken": dict(counts)}
+        f"Processed: {text}." if text else "There was no bounce to process.", {"taken": dict(counts)}
     )
 
 
@@ -239,22 +244,31 @@ async def _unknown(tools: Tools, limit: int) -> CommandResult:
     ]
     heads = ("AT (UTC)", "WHY", "STATUS", "DOMAIN", "REPORTER", "MESSAGE-ID")
     return CommandResult(
-        table(heads, rows, left=set(range(6))) if rows else "No bounce is unknown.", {"unknown": entries}
+        table(heads, rows, left=set(range(6))) if rows else "There is no unmatched bounce.", {"unknown": entries}
     )
 
 
 def _takes_source(it: argparse.ArgumentParser) -> None:
     source = it.add_mutually_exclusive_group(required=True)
-    source.add_argument("--folder", type=Path, metavar="DIR", help="a Maildir: takes in what is in its new/")
-    source.add_argument("--stdin", action="store_true", help="one message from a pipe, as from a mail alias")
-    source.add_argument("--unknown", action="store_true", help="list what fitted no mail of ours")
-    it.add_argument("--limit", type=int, choices=range(1, 1001), default=50, metavar="N", help="of the list (50)")
+    source.add_argument("--folder", type=Path, metavar="DIR", help="a Maildir: process the files of its new/")
+    source.add_argument(
+        "--stdin", action="store_true", help="process one message from a pipe, as from a mail alias"
+    )
+    source.add_argument("--unknown", action="store_true", help="list the messages that match no sent mail")
+    it.add_argument(
+        "--limit",
+        type=int,
+        choices=range(1, 1001),
+        default=50,
+        metavar="N",
+        help="at most N entries of the list (default 50)",
+    )
 
 
 COMMANDS = (
     Command(
         "bounces",
-        "take in delivery status reports, or list those that fit no mail of ours",
+        "process delivery status reports, or list those that match no sent mail",
         "mail bounces --folder /var/mail/bounces",
         _takes_source,
         _bounces,

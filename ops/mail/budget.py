@@ -1,9 +1,9 @@
-"""What is left of one rate of an account, and what it will give: pure, from the text that Redis has of it.
+"""Budgets of an account's rates: the rest of each and its future flow. Pure, from the text that Redis stores.
 
-A bucket fills evenly. A window gives back what began when that is over, and then as much again and again: whoever
-takes all that it has at once gets the next at the same time of the next turn.
+A bucket fills evenly. A window returns its capacity when the mails that used it grow old, and again after each
+turn: if all of it is used at once, the next capacity comes at the same time of the next turn.
 
-What cannot be read counts as all used up, as the claim takes it.
+Text that cannot be read counts as used up, as in the claim.
 """
 
 import math
@@ -23,10 +23,10 @@ _MILLISECOND = timedelta(milliseconds=1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BucketBudget:
-    """Of a bucket.
+    """Budget of a bucket.
 
     Attributes:
-        tokens: that may be taken now.
+        tokens: number of tokens that may be used now.
     """
 
     rate: Rate
@@ -34,18 +34,18 @@ class BucketBudget:
 
     @classmethod
     def read(cls, rate: Rate, text: str, now_ms: float) -> Self:
-        """From what Redis has of it, ``""`` for nothing."""
+        """Read the text that Redis stores, ``""`` for none."""
         found = _BUCKET.fullmatch(text or "0")
         whole_at = float(found[1]) if found else math.inf
         used = max(0.0, whole_at - now_ms) * rate.count / (rate.per / _MILLISECOND)
         return cls(rate=rate, tokens=rate.burst - min(used, rate.burst))
 
     def within(self, time: timedelta, *, pace: float = 1.0, reserve: float = 0.0) -> float:
-        """How many it lets through in a time from now.
+        """Return the number of mails that it allows in a time from now.
 
         Args:
-            pace: the share of it that counts.
-            reserve: the share of what may begin at once that is left to others.
+            pace: the usable part of the rate.
+            reserve: the part of the burst that is kept for other lanes.
         """
         flowing = self.rate.count * pace * (time / self.rate.per)
         return max(0.0, self.tokens - reserve * self.rate.burst) + flowing
@@ -53,41 +53,41 @@ class BucketBudget:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WindowBudget:
-    """Of a window.
+    """Budget of a window.
 
     Attributes:
-        begun: how many began, and in which time they count no more.
-        turn: after which the same may begin again.
+        started: pairs of the time until they no longer count, and the number of mails that started.
+        turn: the time after which the same number may start again.
     """
 
     rate: Window
-    begun: tuple[tuple[timedelta, int], ...]
+    started: tuple[tuple[timedelta, int], ...]
     turn: timedelta
 
     @classmethod
     def read(cls, rate: Window, text: str, now_ms: float) -> Self:
-        """From what Redis has of it, ``""`` for nothing."""
+        """Read the text that Redis stores, ``""`` for none."""
         turn = rate.per + rate.per / rate.parts
         try:
-            begun = tuple(_begun(rate, text, now_ms)) if text else ()
+            started = tuple(_started(rate, text, now_ms)) if text else ()
         except (ValueError, TypeError, LookupError, OverflowError):
-            begun = ((turn, rate.count),)
-        return cls(rate=rate, begun=begun, turn=turn)
+            started = ((turn, rate.count),)
+        return cls(rate=rate, started=started, turn=turn)
 
     @property
     def tokens(self) -> float:
-        """How many may begin now."""
-        return max(0.0, self.rate.count - sum(count for _, count in self.begun))
+        """Number of mails that may start now."""
+        return max(0.0, self.rate.count - sum(count for _, count in self.started))
 
     def within(self, time: timedelta, *, pace: float = 1.0, reserve: float = 0.0) -> float:
-        """How many it lets through in a time from now; see :meth:`BucketBudget.within`."""
+        """Return the number of mails that it allows in a time from now; see :meth:`BucketBudget.within`."""
         whole = max(1, math.floor(self.rate.count * pace))
         usable = whole - min(whole - 1, math.ceil(whole * reserve))
         turns, rest = divmod(time, self.turn)
-        return turns * usable + max(0, usable - sum(count for over, count in self.begun if over > rest))
+        return turns * usable + max(0, usable - sum(count for over, count in self.started if over > rest))
 
 
-def _begun(window: Window, text: str, now_ms: float) -> Iterator[tuple[timedelta, int]]:
+def _started(window: Window, text: str, now_ms: float) -> Iterator[tuple[timedelta, int]]:
     length_ms, *kept = orjson.loads(text.partition("@")[2])
     for part, count in zip(kept[::2], kept[1::2], strict=True):
         over = window.per + ((part + 1) * length_ms - now_ms) * _MILLISECOND
@@ -95,13 +95,13 @@ def _begun(window: Window, text: str, now_ms: float) -> Iterator[tuple[timedelta
             yield over, count
 
 
-def read_budget(rate: Rate | Window, octets: bytes | None, now_ms: float) -> BucketBudget | WindowBudget:
-    """What is left of a rate.
+def read_budget(rate: Rate | Window, stored: bytes | None, now_ms: float) -> BucketBudget | WindowBudget:
+    """Return the budget of a rate.
 
     Args:
-        octets: what Redis has of it; None for nothing.
+        stored: the text that Redis stores; None for none.
     """
-    text = (octets or b"").decode(errors="replace")
+    text = (stored or b"").decode(errors="replace")
     return (
         WindowBudget.read(rate, text, now_ms)
         if isinstance(rate, Window)

@@ -1,11 +1,11 @@
-"""The commands of ``ops mail``, each from the file that does it."""
+"""Commands of ``ops mail``, each from its own file."""
 
 from ops.command import Group
 from ops.mail import accounts, bounces, eta, forget, preview, suppression, trace, uncertain, unsuppress
 
 MAIL = Group(
     "mail",
-    "look after mail: accounts, single mails, suppression, bounces",
+    "manage mail: accounts, single mails, suppression, bounces",
     (
         *accounts.COMMANDS,
         *eta.COMMANDS,

@@ -1,7 +1,7 @@
-"""Domains and accounts of which many recipients are refused at once: taken for the server's fault (`doubt.lua`).
+"""Doubts: refusals of many recipients of one domain or account at once, counted as a fault of the server.
 
-While it lasts nobody is suppressed by such a refusal, and the mails wait. Seen in `depth`, `doctor`, `ops mail
-suppressed` and `ops mail accounts`, for a day after the last one.
+The rule is in `doubt.lua`. During a doubt no refusal suppresses an address, and the mails wait. `depth`, `doctor`,
+`ops mail suppressed` and `ops mail accounts` show it for a day after the last refusal.
 """
 
 from collections.abc import Mapping
@@ -16,13 +16,13 @@ from producers.keys import MAIL_DOUBTS
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RefusalDoubt:
-    """One domain's or one account's.
+    """Doubt about one domain or account.
 
     Attributes:
         kind: ``domain`` or ``account``.
-        name: which one.
-        since, last: the first and the last refusal of many.
-        refused, taken: recipients within ten minutes before the last one.
+        name: the domain or the account.
+        since, last: the first and the last of the refusals.
+        refused, taken: recipients refused and accepted within ten minutes before the last one.
     """
 
     kind: str
@@ -34,37 +34,42 @@ class RefusalDoubt:
 
 
 async def read_doubts(redis: Redis) -> tuple[RefusalDoubt, ...]:
-    """All of the last day, the latest first.
+    """Read all doubts of the last day, the latest first.
 
     Raises:
         RedisError, OSError: Redis did not answer.
     """
     found: Mapping[bytes, bytes] = await redis.hgetall(MAIL_DOUBTS)  # type: ignore[misc]  # typed for both clients
-    doubts = [doubt for name, octets in found.items() if (doubt := _read(name, octets)) is not None]
+    doubts = [doubt for name, stored in found.items() if (doubt := _read(name, stored)) is not None]
     return tuple(sorted(doubts, key=lambda one: one.last, reverse=True))
 
 
 def doubt_text(doubt: RefusalDoubt) -> str:
-    """A line for people.
+    """Return a doubt as one line.
 
     >>> at = datetime(2026, 11, 28, 17, 3, tzinfo=UTC)
     >>> doubt_text(RefusalDoubt(kind="domain", name="example.com", since=at, last=at, refused=40, taken=1))
-    'domain example.com: 40 of 41 recipients refused at once, 17:03 to 17:03 UTC: taken for a fault of the server'
+    'domain example.com: 40 of 41 recipients refused at once, 17:03 to 17:03 UTC: counted as a fault of the server'
     """
     return (
         f"{doubt.kind} {doubt.name}: {doubt.refused} of {doubt.refused + doubt.taken} recipients refused at once, "
-        f"{doubt.since:%H:%M} to {doubt.last:%H:%M} UTC: taken for a fault of the server"
+        f"{doubt.since:%H:%M} to {doubt.last:%H:%M} UTC: counted as a fault of the server"
     )
 
 
-def _read(name: bytes, octets: bytes) -> RefusalDoubt | None:
-    """One entry; None for one that cannot be read, which hides nothing else."""
+def _read(name: bytes, stored: bytes) -> RefusalDoubt | None:
+    """Read one entry; None if it cannot be read, so that it hides no other."""
     kind, _, rest = name.decode(errors="replace").partition(":")
     try:
-        told = orjson.loads(octets)
-        since, last = (datetime.fromtimestamp(told[one] / 1000, UTC) for one in ("since_ms", "last_ms"))
+        fields = orjson.loads(stored)
+        since, last = (datetime.fromtimestamp(fields[one] / 1000, UTC) for one in ("since_ms", "last_ms"))
         return RefusalDoubt(
-            kind=kind, name=rest, since=since, last=last, refused=int(told["refused"]), taken=int(told["taken"])
+            kind=kind,
+            name=rest,
+            since=since,
+            last=last,
+            refused=int(fields["refused"]),
+            taken=int(fields["taken"]),
         )
     except (ValueError, TypeError, KeyError, OverflowError, OSError):
         return None

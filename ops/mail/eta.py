@@ -1,11 +1,11 @@
-"""`ops mail eta`: when the mails that wait now will be gone, from the accounts' budgets. The decision is pure.
+"""`ops mail eta`: estimate when the waiting mails will be sent, from the accounts' budgets. The decision is pure.
 
-A batch is as slow as what the providers allow: 5,000 mails at 30 a minute take 2 h 47 min whatever the worker
-does. So the answer comes from the budgets (what is left of each rate, and what flows in), and where there are none
-from the pace of the last minute.
+A batch takes as long as the providers' limits: 5,000 mails at 30 a minute take 2 h 47 min on any worker. So the
+estimate comes from the budgets (the rest of each rate, and its flow), and without budgets from the pace of the
+last minute.
 
-What it refuses to do: guess. With an account that only people can open again there is no time, and with neither
-a budget nor a pace there is none either. It reckons that nothing else comes in before, and that nobody is refused.
+It never guesses: it gives no time if only an operator can open the accounts again, or if there is neither a budget
+nor a pace. It assumes that no other mail arrives before, and that no mail is refused.
 """
 
 import argparse
@@ -29,13 +29,13 @@ _LONGEST = timedelta(days=365)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
-    """What one account gives.
+    """Capacity of one account.
 
     Attributes:
-        rates: each of them bounds it; none: without bounds.
-        pace: the share that counts, after a throttle.
-        reserve: the share that is left to others.
-        opens_in: until it gives anything; None: when people say so.
+        rates: the limits that all apply; empty: no limits.
+        pace: the usable part, after a throttle.
+        reserve: the part kept for other lanes.
+        opens_in: time until it sends again; None: until an operator resumes it.
     """
 
     rates: Sequence[BucketBudget | WindowBudget] = ()
@@ -44,7 +44,7 @@ class Budget:
     opens_in: timedelta | None = timedelta(0)
 
     def within(self, time: timedelta) -> float:
-        """How many mails it lets through in a time from now."""
+        """Return the number of mails that it allows in a time from now."""
         if self.opens_in is None or time < self.opens_in:
             return 0
         given = (one.within(time, pace=self.pace, reserve=self.reserve) for one in self.rates)
@@ -52,11 +52,11 @@ class Budget:
 
 
 def time_to_send(mails: int, budgets: Sequence[Budget], *, pace_per_minute: float = 0.0) -> timedelta | None:
-    """How long so many mails take; None when nobody can say.
+    """Return the time that this number of mails takes, or None if it is unknown.
 
     Args:
-        budgets: of the accounts that share the work.
-        pace_per_minute: how many went out in the last minute; it counts where no budget does.
+        budgets: the budgets of the accounts that share the work.
+        pace_per_minute: mails sent in the last minute; used if no budget applies.
 
     Example:
         >>> minute = Budget(rates=[BucketBudget(rate=Rate(30, timedelta(minutes=1)), tokens=0)])
@@ -74,7 +74,7 @@ def time_to_send(mails: int, budgets: Sequence[Budget], *, pace_per_minute: floa
 
 
 def _first_time(mails: int, budgets: Sequence[Budget]) -> timedelta | None:
-    """The shortest time, to the second: what is let through never shrinks as time goes on."""
+    """Return the shortest sufficient time, in whole seconds. The capacity never shrinks with time."""
 
     def enough(seconds: int) -> bool:
         return sum(one.within(timedelta(seconds=seconds)) for one in budgets) >= mails - 1e-6
@@ -90,12 +90,12 @@ def _first_time(mails: int, budgets: Sequence[Budget]) -> timedelta | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Eta:
-    """An answer.
+    """Estimate for one lane.
 
     Attributes:
-        lane: up to and with which lane.
-        mails: that go before, and these; 0 when none of these wait.
-        takes: None when nobody can say.
+        lane: the lane; lanes before it are included.
+        mails: number of its mails and of those before them; 0 if none of its own wait.
+        takes: the time that they take; None if unknown.
     """
 
     lane: str
@@ -105,7 +105,7 @@ class Eta:
 
 
 async def read_eta(redis: Redis, *, lane: str | None) -> list[Eta]:
-    """One answer for each mail lane, or for one.
+    """Read an estimate for each mail lane, or for one.
 
     Raises:
         RedisError, OSError: Redis did not answer.
@@ -115,7 +115,7 @@ async def read_eta(redis: Redis, *, lane: str | None) -> list[Eta]:
 
 
 def _eta(depth: Depth, accounts: Sequence[AccountState], lane: str) -> Eta:
-    """Lanes before it in order of urgency go first."""
+    """Estimate one lane; the lanes before it in order of urgency go first."""
     before = MAIL_LANES[: MAIL_LANES.index(lane) + 1]
     lanes = [one for one in depth.lanes if one.lane in before]
     here = next((one for one in lanes if one.lane == lane), None)
@@ -132,7 +132,7 @@ def _eta(depth: Depth, accounts: Sequence[AccountState], lane: str) -> Eta:
 
 
 def budget_of(account: AccountState, *, urgent: bool) -> Budget:
-    """What an account gives to a lane, from what was seen of it."""
+    """Return an account's budget for a lane, from its present state."""
     reserve = 0.0 if urgent or account.limit is None else account.limit.reserve
     return Budget(rates=account.left, pace=account.pace, reserve=reserve, opens_in=account.opens_in)
 
@@ -147,13 +147,11 @@ async def _answer(tools: Tools, asked: argparse.Namespace) -> CommandResult:
 
 def _words(one: Eta) -> str:
     if one.mails == 0:
-        return f"{one.lane}: nothing waits"
+        return f"{one.lane}: no mail waits"
     if one.takes is None or one.at is None:
-        return (
-            f"{one.lane}: {one.mails} mails, and nobody can say when; see ./run ops mail accounts, ./run ops depth"
-        )
+        return f"{one.lane}: {one.mails} mails, time unknown; see ./run ops mail accounts and ./run ops depth"
     takes = duration_text(one.takes.total_seconds())
-    return f"{one.lane}: {one.mails} mails are gone in {takes}, at {one.at:%Y-%m-%d %H:%M} UTC"
+    return f"{one.lane}: {one.mails} mails will be sent in {takes}, at {one.at:%Y-%m-%d %H:%M} UTC"
 
 
 def _facts(one: Eta) -> dict[str, Any]:
@@ -162,9 +160,11 @@ def _facts(one: Eta) -> dict[str, Any]:
 
 
 def _takes_lane(it: argparse.ArgumentParser) -> None:
-    it.add_argument("--lane", choices=MAIL_LANES, help="one lane, with those that go before it; left out, each")
+    it.add_argument("--lane", choices=MAIL_LANES, help="one lane with those before it (default: each lane)")
 
 
 COMMANDS = (
-    Command("eta", "when the mails that wait now will be gone", "mail eta --lane mail.bulk", _takes_lane, _answer),
+    Command(
+        "eta", "estimate when the waiting mails will be sent", "mail eta --lane mail.bulk", _takes_lane, _answer
+    ),
 )

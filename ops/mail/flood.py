@@ -1,7 +1,7 @@
-"""Many addresses that were put on the suppression list for bounces within minutes: by the audit log.
+"""Floods: many addresses suppressed for bounces within minutes, found in the audit log.
 
-A worker does not do that (`doubt.lua`), but a backend may that puts there whatever its provider reports. Only the
-last lines of the log are read, and only of the last day.
+Workers avoid that (`doubt.lua`), but a backend may suppress every address that its provider reports. Only the last
+lines of the log are read, and only those of the last day.
 """
 
 from collections import Counter
@@ -24,13 +24,13 @@ _HOUR_MS = 3_600_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flood:
-    """The greatest of the last day.
+    """Largest flood of the last day.
 
     Attributes:
-        count: addresses within ten minutes.
-        at: when these began.
-        by: who put them there.
-        age: since then, as the command line takes it.
+        count: number of addresses within ten minutes.
+        at: the start of these ten minutes.
+        by: the process or operator that suppressed them.
+        age: the time since then, in the form of the command line.
     """
 
     count: int
@@ -40,7 +40,7 @@ class Flood:
 
 
 async def find_flood(redis: Redis) -> Flood | None:
-    """The greatest flood of the last day; None when few were suppressed at any time.
+    """Return the largest flood of the last day, or None if few addresses were suppressed at any time.
 
     Raises:
         RedisError, OSError: Redis did not answer.
@@ -50,7 +50,7 @@ async def find_flood(redis: Redis) -> Flood | None:
 
 
 def greatest_flood(entries: Iterable[Mapping[str, Any]], *, now: datetime) -> Flood | None:
-    """The same, from the lines of the log; an address that was taken off again does not count."""
+    """Find the largest flood in the log's entries; addresses that were removed again do not count."""
     standing: dict[str, tuple[int, str]] = {}
     for entry in entries:
         digest = str(entry.get("digest"))

@@ -1,15 +1,15 @@
-"""`ops mail forget ADDRESS`: nothing of a person's mails stays (GDPR, article 17).
+"""`ops mail forget ADDRESS`: erase a person's mails and their traces (GDPR, article 17).
 
     waiting mails to the address          cancelled
-    running ones                          told to stop; one that has gone out by then has gone out
+    running ones                          stopped, unless they were sent by then
     dead ones                             discarded
-    results and journals of sent ones     removed, as far as the notes of sent mails reach back
-    counts of failures, suppression       removed; or suppressed for ever, by a digest, with --suppress
+    results and journals of sent ones     removed, for the time that notes of sent mails are kept
+    counts of failures, suppression       removed; with --suppress: suppressed for ever, as a digest
 
-Lanes are walked in batches (ZSCAN), never with KEYS, and safe to walk again: what comes in meanwhile is found by a
-second run. Sealed mails are opened with MOMENTUS_MAIL__SEAL_KEYS; those that cannot be are counted, and the
-command says so by its exit code. It does not reach: mail that was sent, backups of Redis, logs (which hold no
-addresses), and what the application stores.
+The command reads the lanes in batches (ZSCAN), never with KEYS, and can be repeated: a second run finds mails that
+arrived meanwhile. Sealed mails are opened with MOMENTUS_MAIL__SEAL_KEYS; mails that cannot be opened are counted
+and give exit code 1. Not erased: mail already delivered, backups of Redis, logs (which hold no addresses), and the
+application's own data.
 """
 
 import argparse
@@ -38,17 +38,17 @@ _REFUSALS = ("momentus:{mail}:refused:*", "momentus:{mail}:believed:*")
 _WORDS = {
     "cancelled": "waiting mails cancelled",
     "discarded": "dead mails discarded",
-    "stopping": "running mails told to stop: run this again in a moment",
+    "stopping": "running mails being stopped; run this again in a moment",
     "removed": "results and journals of sent mails removed",
-    "unopened": "sealed mails that could not be opened: give MOMENTUS_MAIL__SEAL_KEYS, and run this again",
+    "unopened": "sealed mails that could not be opened; set MOMENTUS_MAIL__SEAL_KEYS and run this again",
 }
 
 
 async def forget_address(redis: Redis, address: str, *, ring: KeyRing | None) -> Counter[str]:
-    """Take out all that is kept of mails to this address; how much, by what was done.
+    """Erase all stored traces of mails to this address; return the number of erased items by action.
 
     Args:
-        address: as ``normal_address`` gives it.
+        address: in the form that ``normal_address`` returns.
 
     Raises:
         RedisError, OSError: Redis did not answer; run it again.
@@ -74,7 +74,7 @@ async def forget_address(redis: Redis, address: str, *, ring: KeyRing | None) ->
 async def _addressed(
     redis: Redis, key: str, digest: str, ring: KeyRing | None, counts: Counter[str]
 ) -> AsyncIterator[str]:
-    """The ids of one zset whose mail is to the address."""
+    """Yield the ids of one sorted set whose mails go to the address."""
     cursor = 0
     while True:
         cursor, found = await redis.zscan(key, cursor, count=_BATCH)
@@ -90,7 +90,7 @@ async def _addressed(
 
 
 def _recipient(payload: bytes | None, job_id: str, ring: KeyRing | None) -> str | None:
-    """To whom a job's mail goes; "" when it is no mail or a tombstone, None when it cannot be opened."""
+    """Return the recipient of a job's mail; "" for another job or a tombstone, None if it cannot be opened."""
     try:
         envelope = read_envelope(payload or b"")
     except UnreadableEnvelope:
@@ -109,7 +109,7 @@ def _recipient(payload: bytes | None, job_id: str, ring: KeyRing | None) -> str 
 
 
 async def _forget_sent(redis: Redis, digest: str) -> int:
-    """Results, journals and notes of mails that went to the address."""
+    """Remove results, journals and notes of mails that were sent to the address."""
     removed = 0
     async for key in redis.scan_iter(match=_SENT, count=_BATCH):
         async for message_id, known in redis.hscan_iter(key, count=_BATCH):
@@ -122,14 +122,14 @@ async def _forget_sent(redis: Redis, digest: str) -> int:
 
 
 async def _forget_refusals(redis: Redis, digest: str) -> None:
-    """The address's digest among those that were refused within the last day."""
+    """Remove the address's digest from the last day's refusals."""
     for pattern in _REFUSALS:
         async for key in redis.scan_iter(match=pattern, count=_BATCH):
             await redis.zrem(key, digest)
 
 
 async def _forget_gathered(redis: Redis, job_ids: set[str]) -> None:
-    """The items of digests that waited in these jobs."""
+    """Remove the items of digests that waited in these jobs."""
     async for key in redis.scan_iter(match=_GATHERED, count=_BATCH):
         held = await redis.hget(key, "id")  # type: ignore[misc]  # typed for both clients
         if held is not None and held.decode() in job_ids:
@@ -151,22 +151,24 @@ async def _forget(tools: Tools, asked: argparse.Namespace) -> CommandResult:
         await suppress(call, address, "manual", by=by, lasting=None, evidence="forget")
     else:
         await unsuppress(call, digest_of(address), by=by)
-    lines = [f"{counts[name]:>6}  {words}" for name, words in _WORDS.items() if counts[name] or name != "unopened"]
-    lines.append("Suppressed for ever, by a digest." if asked.suppress else "Taken off the suppression list.")
+    lines = [f"{counts[name]:>6}  {label}" for name, label in _WORDS.items() if counts[name] or name != "unopened"]
+    lines.append("Suppressed for ever, as a digest." if asked.suppress else "Removed from the suppression list.")
     facts: dict[str, Any] = {name: counts[name] for name in _WORDS} | {"suppressed": asked.suppress}
     return CommandResult("\n".join(lines), facts, done=not counts["unopened"] and not counts["stopping"])
 
 
 def _takes_address(it: argparse.ArgumentParser) -> None:
     it.add_argument("address", metavar="ADDRESS", help="name@domain")
-    it.add_argument("--suppress", action="store_true", help="keep a digest, so that nobody writes to it again")
-    it.add_argument("--by", default=operator(), metavar="WHO", help="for the audit log (default: you)")
+    it.add_argument("--suppress", action="store_true", help="keep a digest, so that no mail goes to it again")
+    it.add_argument(
+        "--by", default=operator(), metavar="WHO", help="the name for the audit log (default: your user)"
+    )
 
 
 COMMANDS = (
     Command(
         "forget",
-        "take out all that is kept of mails to an address",
+        "erase all stored traces of mails to an address",
         "mail forget ana@example.com --suppress",
         _takes_address,
         _forget,

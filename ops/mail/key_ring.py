@@ -1,4 +1,4 @@
-"""The key ring that opens sealed mails, as the settings name it."""
+"""The key ring for sealed mails, from the settings."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,10 +8,10 @@ from ops.command import CommandRefused
 
 
 def ring_of(mail: Mapping[str, Any]) -> KeyRing | None:
-    """The ring of the mail settings; None where none is set.
+    """Return the key ring of the mail settings, or None if none is set.
 
     Raises:
-        Refused: it cannot be read.
+        CommandRefused: it cannot be read.
     """
     try:
         return KeyRing.optional(mail.get("seal_keys"))

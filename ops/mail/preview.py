@@ -1,6 +1,6 @@
-"""`ops mail preview`: a template with values, as a file to open in a browser or a mail program. Nothing is sent.
+"""`ops mail preview`: fill a template and write a file for a browser or a mail program. Nothing is sent.
 
-It composes by the same code as a backend, so that it refuses what a backend would be refused.
+It composes with the same code as a backend, so it refuses the same input.
 """
 
 import argparse
@@ -35,7 +35,7 @@ async def _preview(tools: Tools, asked: argparse.Namespace) -> CommandResult:
             frozen = mail.compose(job_id=_JOB, now=datetime.now(UTC))
         except MailError as refusal:
             raise CommandRefused(str(refusal)) from None
-    octets = _octets(frozen, asked.out, str(tools.mail.get("sender", "")))
+    content = _content(frozen, asked.out, str(tools.mail.get("sender", "")))
     facts = {
         "subject": frozen["subject"],
         "text": frozen["text"],
@@ -44,17 +44,17 @@ async def _preview(tools: Tools, asked: argparse.Namespace) -> CommandResult:
         "out": None if asked.out is None else str(asked.out),
     }
     if asked.out is not None:
-        _write(asked.out, octets)
+        _write(asked.out, content)
     return CommandResult(_text(facts), facts)
 
 
 def _is_about(warning: Warning | str, template: str) -> bool:
-    """Tell whether a warning is to be shown: a style only if it is of the template that was asked for."""
+    """Return True if a warning concerns this template; warnings about styles may concern others."""
     return not isinstance(warning, LostStyle) or warning.template == template
 
 
-def _octets(frozen: Any, out: Path | None, sender: str) -> bytes:  # noqa: ANN401  a frozen mail is JSON
-    """What the file holds: the whole mail for a mail program, else the HTML part, or the text if there is none."""
+def _content(frozen: Any, out: Path | None, sender: str) -> bytes:  # noqa: ANN401  a frozen mail is JSON
+    """Return the file's content: the whole mail for FILE.eml, else the HTML part, or the text without one."""
     if out is not None and out.suffix == ".eml":
         name, address = parseaddr(sender)
         return write_letter(frozen, default_sender=LetterSender(address or _NOBODY, name)).content
@@ -62,7 +62,7 @@ def _octets(frozen: Any, out: Path | None, sender: str) -> bytes:  # noqa: ANN40
 
 
 def _values(given: str | None) -> dict[str, Any]:
-    """JSON, or the name of a file that holds it."""
+    """Read JSON, or the file of this name that holds it."""
     if given is None:
         return {}
     try:
@@ -70,18 +70,18 @@ def _values(given: str | None) -> dict[str, Any]:
         values = orjson.loads(text)
     except OSError as error:
         raise CommandRefused(
-            f"--values: {given} is neither JSON nor a file that can be read: {error.strerror}"
+            f"--values: {given} is neither a JSON object nor a readable file: {error.strerror}"
         ) from None
     except ValueError as error:
-        raise CommandRefused(f"--values: not JSON: {error}") from None
+        raise CommandRefused(f"--values: is not JSON: {error}") from None
     if not isinstance(values, dict):
         raise CommandRefused('--values: must be one JSON object, like \'{"task": "Cierre", "due": "hoy"}\'')
     return values
 
 
-def _write(out: Path, octets: bytes) -> None:
+def _write(out: Path, content: bytes) -> None:
     try:
-        out.write_bytes(octets)
+        out.write_bytes(content)
     except OSError as error:
         raise CommandRefused(f"--out: {out} cannot be written: {error.strerror}") from None
 
@@ -93,18 +93,18 @@ def _text(facts: dict[str, Any]) -> str:
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("template", help="its name")
-    parser.add_argument("--values", help="what fills its holes: a JSON object, or a file with one")
-    parser.add_argument("--locale", help="its language, like pt-BR; es when left out")
-    parser.add_argument("--default-locale", help="the language for those that it is not written in")
-    parser.add_argument("--out", type=Path, help="where to write the HTML; FILE.eml holds the whole mail")
-    parser.add_argument("--templates", type=Path, help="your own folder; else MOMENTUS_MAIL__TEMPLATES")
+    parser.add_argument("template", help="the template's name")
+    parser.add_argument("--values", help="the template's values: a JSON object, or a file with one")
+    parser.add_argument("--locale", help="the language, like pt-BR (default es)")
+    parser.add_argument("--default-locale", help="the language to use if the template lacks the requested one")
+    parser.add_argument("--out", type=Path, help="file for the HTML; FILE.eml for the whole mail")
+    parser.add_argument("--templates", type=Path, help="your own folder (default MOMENTUS_MAIL__TEMPLATES)")
 
 
 COMMANDS = (
     Command(
         "preview",
-        "fill a template and look at it; nothing is sent",
+        "fill a template and show the mail; nothing is sent",
         """mail preview task_assigned --values '{"task": "Cierre", "due": "hoy"}' --locale es --out task.html""",
         _arguments,
         _preview,

@@ -1,7 +1,7 @@
-"""`ops mail suppressed`, `suppress`: who is not written to, and why. All changes are logged.
+"""`ops mail suppressed`, `suppress`: list the addresses that get no mail, with the reasons, and add one.
 
-Addresses are not stored (see `producers/suppression.py`), so the list shows a domain and the first digits of a
-digest. To ask about one address, give it.
+All changes are logged. Addresses are not stored (see `producers/suppression.py`), so the list shows a domain and
+the first digits of a digest. To query one address, give it.
 """
 
 import argparse
@@ -41,7 +41,7 @@ _MOST = 10_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SuppressedAddress:
-    """One address on the list, as far as it is known."""
+    """An address on the list: its digest, domain and reasons."""
 
     digest: str
     domain: str
@@ -49,20 +49,20 @@ class SuppressedAddress:
 
 
 async def list_suppressed(redis: Redis) -> AsyncIterator[SuppressedAddress]:
-    """All addresses with a reason that still holds, in no order.
+    """Yield all addresses with a reason that still applies, in no order.
 
     Raises:
         RedisError, OSError: Redis did not answer.
     """
     now = datetime.now(UTC)
-    async for digest, octets in redis.hscan_iter(MAIL_SUPPRESSION, count=_BATCH):
-        if reasons := read_reasons(octets, now=now):
-            yield SuppressedAddress(digest=digest.decode(), domain=_domain(octets), reasons=reasons)
+    async for digest, entry in redis.hscan_iter(MAIL_SUPPRESSION, count=_BATCH):
+        if reasons := read_reasons(entry, now=now):
+            yield SuppressedAddress(digest=digest.decode(), domain=_domain(entry), reasons=reasons)
 
 
-def _domain(octets: bytes) -> str:
+def _domain(entry: bytes) -> str:
     try:
-        return str(orjson.loads(octets)["domain"])
+        return str(orjson.loads(entry)["domain"])
     except (ValueError, TypeError, KeyError):
         return "?"
 
@@ -81,7 +81,7 @@ async def _suppressed(tools: Tools, asked: argparse.Namespace) -> CommandResult:
             found.append(one)
     total = int(await tools.redis.hlen(MAIL_SUPPRESSION))  # type: ignore[misc]  # typed for both clients
     rows = [[one.domain, one.digest[:_SHOWN_DIGITS], *_words(reason)] for one in found for reason in one.reasons]
-    text = table(("DOMAIN", "DIGEST", *_HEADS), rows, left=set(range(7))) if rows else "Nobody is suppressed."
+    text = table(("DOMAIN", "DIGEST", *_HEADS), rows, left=set(range(7))) if rows else "No address is suppressed."
     more = f"\n{total} addresses in all." if total > len(found) else ""
     doubts = await read_doubts(tools.redis)
     notes = "".join(f"{printable(doubt_text(one))}\n" for one in doubts) + (f"{_DOUBTED}\n\n" if doubts else "")
@@ -97,7 +97,9 @@ async def _one(tools: Tools, address: str) -> CommandResult:
     digest = digest_or_refused(address)
     reasons = await reasons_of(tools.redis.execute_command, digest)
     text = (
-        table(_HEADS, [_words(one) for one in reasons], left=set(range(5))) if reasons else "It is not suppressed."
+        table(_HEADS, [_words(one) for one in reasons], left=set(range(5)))
+        if reasons
+        else "This address is not suppressed."
     )
     return CommandResult(text, {"digest": digest, "reasons": [asdict(one) for one in reasons]}, done=bool(reasons))
 
@@ -114,9 +116,9 @@ async def _log(tools: Tools, limit: int) -> CommandResult:
         ]
         for one in entries
     ]
-    heads = ("AT (UTC)", "BY", "DID", "REASON AND SCOPE", "DIGEST", "EVIDENCE")
+    heads = ("AT (UTC)", "BY", "ACTION", "REASON AND SCOPE", "DIGEST", "EVIDENCE")
     return CommandResult(
-        table(heads, rows, left=set(range(6))) if rows else "Nothing was changed yet.", {"log": entries}
+        table(heads, rows, left=set(range(6))) if rows else "The log has no entry yet.", {"log": entries}
     )
 
 
@@ -135,15 +137,15 @@ async def _suppress(tools: Tools, asked: argparse.Namespace) -> CommandResult:
         )
     except InvalidRequest as refusal:
         raise CommandRefused(str(refusal)) from None
-    text = "It is not written to any more." if added else "It stood on the list like this already."
+    text = "The address is suppressed." if added else "The address already had this reason; nothing was done."
     return CommandResult(
         text, {"digest": digest, "reason": asked.reason, "scope": asked.scope, "added": added}, done=added
     )
 
 
 _DOUBTED = """\
-Nobody is suppressed by such refusals, and these mails are tried again until they die by age. Look at that server.
-An address that is really gone: ./run ops mail suppress ADDRESS"""
+Such refusals suppress no address, and workers retry these mails until they are too old. Check that server.
+If an address no longer exists: ./run ops mail suppress ADDRESS"""
 _HEADS = ("REASON", "SCOPE", "SINCE", "UNTIL", "BY")
 
 
@@ -153,10 +155,10 @@ def _words(one: Suppression) -> list[str]:
 
 
 def digest_or_refused(address: str) -> str:
-    """The digest of an address.
+    """Return the digest of an address.
 
     Raises:
-        Refused: it is no address.
+        CommandRefused: it is not an address.
     """
     try:
         return digest_of(normal_address(address, field="ADDRESS", private_domains=PRIVATE_DOMAINS))
@@ -165,7 +167,7 @@ def digest_or_refused(address: str) -> str:
 
 
 def is_digest(text: str) -> bool:
-    """Whether the text is a digest and not an address."""
+    """Return True if the text is a digest, not an address."""
     return len(text) == _DIGEST_DIGITS and all(letter in "0123456789abcdef" for letter in text)
 
 
@@ -173,7 +175,7 @@ def is_digest(text: str) -> bool:
 
 
 def operator() -> str:
-    """Who is asking, for the audit log: the person behind sudo, else the user of this process."""
+    """Return the operator's name for the audit log: the user behind sudo, else the user of this process."""
     try:
         return os.environ.get("SUDO_USER") or getpass.getuser()
     except (KeyError, OSError):
@@ -181,44 +183,46 @@ def operator() -> str:
 
 
 def _takes_filter(it: argparse.ArgumentParser) -> None:
-    it.add_argument("address", nargs="?", metavar="ADDRESS", help="one address; left out, the list")
+    it.add_argument("address", nargs="?", metavar="ADDRESS", help="one address (default: the whole list)")
     it.add_argument("--domain", metavar="DOMAIN", help="only addresses of this domain")
-    it.add_argument("--log", action="store_true", help="who changed what, newest last")
-    it.add_argument("--limit", type=_limit, default=100, metavar="N", help="how many at most (default 100)")
+    it.add_argument("--log", action="store_true", help="show the log of changes, newest last")
+    it.add_argument("--limit", type=_limit, default=100, metavar="N", help="at most N entries (default 100)")
 
 
 def _takes_reason(it: argparse.ArgumentParser) -> None:
     it.add_argument("address", metavar="ADDRESS", help="name@domain")
-    it.add_argument("--reason", choices=REASONS, default="manual", help="why (default manual)")
+    it.add_argument("--reason", choices=REASONS, default="manual", help="the reason (default manual)")
     it.add_argument(
         "--scope", default=EVERYTHING, metavar="SCOPE", help="all (default), or stream:NAME for one stream"
     )
-    it.add_argument("--for", dest="lasting", type=duration_argument, metavar="TIME", help="for how long, like 30d")
-    it.add_argument("--evidence", default="", metavar="ID", help="a ticket, a report: what shows it")
+    it.add_argument("--for", dest="lasting", type=duration_argument, metavar="TIME", help="duration, like 30d")
+    it.add_argument("--evidence", default="", metavar="ID", help="the proof, such as a ticket or report")
     _takes_who(it)
 
 
 def _takes_who(it: argparse.ArgumentParser) -> None:
-    it.add_argument("--by", default=operator(), metavar="WHO", help="for the audit log (default: you)")
+    it.add_argument(
+        "--by", default=operator(), metavar="WHO", help="the name for the audit log (default: your user)"
+    )
 
 
 def _limit(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= _MOST:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 to {_MOST}")
+        raise argparse.ArgumentTypeError(f"{text!r} is out of range; give a whole number from 1 to {_MOST}")
     return int(text)
 
 
 COMMANDS: Sequence[Command] = (
     Command(
         "suppressed",
-        "who is not written to, and why",
+        "list the addresses that get no mail, with the reasons",
         "mail suppressed --domain example.com",
         _takes_filter,
         _suppressed,
     ),
     Command(
         "suppress",
-        "write to an address no more",
+        "send no more mail to an address",
         "mail suppress ana@example.com --reason complaint --evidence ticket-17",
         _takes_reason,
         _suppress,

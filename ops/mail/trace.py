@@ -1,19 +1,19 @@
-"""`ops mail trace ID`: the journal of one mail, with the servers' own words.
+"""`ops mail trace ID`: show the journal of one mail, with the servers' replies.
 
     queued      waits for its turn, or for its time
-    held        its lane or its account is held, or it waits for people
+    held        its lane or its account is held, or it waits for an operator
     sending     an attempt runs
-    deferred    an attempt failed for now; it will be tried again
-    uncertain   an attempt may have delivered it, and people are to decide
+    deferred    an attempt failed for now; a worker will retry it
+    uncertain   an attempt may have delivered it, and an operator must decide
     accepted    a server took responsibility: never "delivered", which only the recipient knows
-    bounced     the recipient's server refused it for good, at once or in a report that came later
+    bounced     the recipient's server refused it for good, at once or in a later report
     dead        given up for another reason
-    expired     not begun before its deadline
-    cancelled   taken out by people
-    suppressed  not sent: the address is on the list of those that are not written to
-    unknown     nothing is left of it
+    expired     not started before its deadline
+    cancelled   removed by its sender or an operator
+    suppressed  not sent: the address is on the suppression list
+    unknown     no trace is left
 
-The journal holds servers' replies and with them, at times, an address; it is shown to whoever may read Redis.
+The journal holds servers' replies, which may quote an address; anyone who may read Redis can see it.
 """
 
 import argparse
@@ -32,7 +32,7 @@ from ops.jobs.job import HistoryEvent, read_event, read_job
 from ops.table import printable, table
 from producers.keys import LaneKeys
 
-State = Literal[  # fmt: skip  a word a line would be a screen of them
+State = Literal[  # fmt: skip  one per line would fill a screen
     "queued",
     "held",
     "sending",
@@ -54,17 +54,17 @@ _ENDED: Mapping[str, State] = {
     "accepted": "accepted",
     "bounced": "bounced",
 }
-"""What a history ends with when the job is gone."""
+"""The state by the last entry of a history whose job is gone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trace:
-    """One mail.
+    """State and journal of one mail.
 
     Attributes:
-        account: by which it was tried last; "" when it was not.
-        words: the server's last, or why it waits.
-        attempt: the one that runs, or the next one, or the last one.
+        account: the account of the last attempt; "" if there was none.
+        words: the server's last reply, or why it waits.
+        attempt: the attempt that runs, or the next one, or the last one.
     """
 
     id: str
@@ -79,13 +79,13 @@ class Trace:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TraceFacts:
-    """What a state is derived from.
+    """Facts from which a state is derived.
 
     Attributes:
-        job: the queue's word for it.
-        parked: why it is parked; "" when it is not.
-        held: whether its lane is held.
-        result: what the attempt that ended it returned, or the reason; None when nothing is kept.
+        job: the job's state in the queue.
+        parked: why it is parked; "" if it is not.
+        held: True if its lane is held.
+        result: the stored result of the last attempt; None if none is kept.
     """
 
     job: str
@@ -96,7 +96,7 @@ class TraceFacts:
 
 
 def state_of(facts: TraceFacts) -> State:  # noqa: PLR0911  one return per row of the table above
-    """The state of a mail, from what is known of its job.
+    """Derive the state of a mail from the facts of its job.
 
     >>> state_of(TraceFacts(job="ready", held=True))
     'held'
@@ -112,7 +112,7 @@ def state_of(facts: TraceFacts) -> State:  # noqa: PLR0911  one return per row o
         case "suppressed":
             return "suppressed"
         case "done":
-            if last is not None and last.outcome == "bounced":  # a report that came later (`ops mail bounces`)
+            if last is not None and last.outcome == "bounced":  # by a later report (`ops mail bounces`)
                 return "bounced"
             return "suppressed" if _is_suppressed(facts.result) else "accepted"
         case "ready" | "scheduled" | "retrying":
@@ -131,13 +131,13 @@ def _of_dead(reason: str) -> State:
 
 
 def _is_suppressed(result: Mapping[str, Any] | None) -> bool:
-    """By the result alone, as earlier workers told it."""
+    """Return True if the result alone says so, as earlier workers stored it."""
     value = result.get("r") if result else None
     return isinstance(value, dict) and value.get("state") == "suppressed"
 
 
 async def trace_mail(redis: Redis, job_id: str) -> Trace:
-    """Look a mail up.
+    """Read a mail's state and journal.
 
     Raises:
         RedisError, OSError: Redis did not answer.
@@ -151,39 +151,39 @@ async def trace_mail(redis: Redis, job_id: str) -> Trace:
             pipeline.hget(LaneKeys(lane).parked, job_id)
         result, lines, hold, *parked = await pipeline.execute()
     journal = tuple(event for line in lines if (event := read_event(line)))
-    told = _mapping(result)
+    fields = _mapping(result)
     note = next((_mapping(one) for one in parked if one), {})
     facts = TraceFacts(
-        job=job.state, parked=str(note.get("why", "")), held=hold is not None, result=told, journal=journal
+        job=job.state, parked=str(note.get("why", "")), held=hold is not None, result=fields, journal=journal
     )
     line = next((found for event in reversed(journal) if (found := read_line(event.reason))), None)
-    value = told["r"] if isinstance(told.get("r"), dict) else {}
+    value = fields["r"] if isinstance(fields.get("r"), dict) else {}
     return Trace(
         id=job_id,
         state=state_of(facts),
-        lane=job.lane or str(told.get("q", "")),
+        lane=job.lane or str(fields.get("q", "")),
         account=str(value.get("account", line.account if line else "")),
         words=_suppression(value) or str(value.get("reply", line.words if line else note.get("reason", ""))),
-        attempt=job.attempt or int(told.get("t", 0)),
+        attempt=job.attempt or int(fields.get("t", 0)),
         since=job.since,
         journal=journal,
     )
 
 
 def _suppression(value: Mapping[str, Any]) -> str:
-    """Why a suppressed mail was not sent, as its result says; "" of any other mail."""
+    """Return why a suppressed mail was not sent, as its result says; "" for any other mail."""
     if value.get("state") != "suppressed":
         return ""
     until = value.get("until")
     return f"{value.get('reason')} for {value.get('scope')}, {f'until {until}' if until else 'without an end'}"
 
 
-def _mapping(octets: bytes | None) -> Mapping[str, Any]:
+def _mapping(stored: bytes | None) -> Mapping[str, Any]:
     try:
-        told = orjson.loads(octets or b"{}")
+        fields = orjson.loads(stored or b"{}")
     except ValueError:
         return {}
-    return told if isinstance(told, dict) else {}
+    return fields if isinstance(fields, dict) else {}
 
 
 async def _trace(tools: Tools, asked: argparse.Namespace) -> CommandResult:
@@ -191,15 +191,15 @@ async def _trace(tools: Tools, asked: argparse.Namespace) -> CommandResult:
     facts = asdict(found)
     if found.state == "unknown" and not found.journal:
         return CommandResult(
-            "Nothing is known of it: done long ago, taken out, or it never was.", facts, done=False
+            "No trace of it is left: done long ago, removed, or it never existed.", facts, done=False
         )
     return CommandResult(trace_text(found), facts)
 
 
 def trace_text(found: Trace) -> str:
-    """A mail in words: where it stands, then its journal."""
+    """Return a mail's trace as text: its state, then its journal."""
     by = f" by {found.account}" if found.account else ""
-    head = f"{found.id}\n{found.state}{by}, attempt {found.attempt}, {found.lane or 'no lane any more'}"
+    head = f"{found.id}\n{found.state}{by}, attempt {found.attempt}, {found.lane or 'no longer in a lane'}"
     if found.words:
         head += f"\n{printable(found.words)}"
     if not found.journal:
@@ -208,21 +208,25 @@ def trace_text(found: Trace) -> str:
         [f"{event.at:%Y-%m-%d %H:%M:%S}", str(event.attempt or ""), event.outcome, printable(event.reason)]
         for event in found.journal
     ]
-    return f"{head}\n\n" + table(("AT (UTC)", "ATTEMPT", "CAME TO", "WORDS"), rows, left={0, 2, 3})
+    return f"{head}\n\n" + table(("AT (UTC)", "ATTEMPT", "OUTCOME", "REASON"), rows, left={0, 2, 3})
 
 
 def takes_id(it: argparse.ArgumentParser) -> None:
-    """The argument that names a mail."""
+    """Add the argument that names a mail."""
     it.add_argument("id", metavar="ID", help="the mail's id, braces included; quote it in a shell")
 
 
 def utc(milliseconds: float) -> datetime:
-    """An instant of Redis's clock."""
+    """Convert milliseconds of Redis's clock to an instant."""
     return datetime.fromtimestamp(milliseconds / 1000, UTC)
 
 
 COMMANDS = (
     Command(
-        "trace", "the journal of one mail, with the servers' words", "mail trace '{mail}0199…'", takes_id, _trace
+        "trace",
+        "show the journal of one mail, with the servers' replies",
+        "mail trace '{mail}0199…'",
+        takes_id,
+        _trace,
     ),
 )

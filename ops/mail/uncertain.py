@@ -1,11 +1,11 @@
-"""`ops mail uncertain` and `resolve`: the mails of which nobody knows whether they were delivered, and what to do.
+"""`ops mail uncertain` and `resolve`: list mails with an uncertain delivery, and decide about one.
 
-The list holds the latest ten thousand, and every mail that waits for a decision, however old. A mail of a stream
-that resends is on it with what became of it since; one of a stream that holds waits there: look into the account's
-sent mail, then say `accepted`, or `resend` and risk a second copy.
+The list holds the latest ten thousand, and every mail that waits for a decision, at any age. A mail of a stream
+that resends is listed with its present state; a mail of a stream that holds waits for a decision: check the
+account's sent mail, then say `accepted`, or `resend` and risk a second copy.
 
-The scripts that count a mail as uncertain list it in the same call. Mails that wait are found by the note beside
-them as well, so that no waiting mail depends on the list.
+The scripts that count a mail as uncertain list it in the same call. Waiting mails are also found by their park
+notes, so that none depends on the list.
 """
 
 import argparse
@@ -27,7 +27,7 @@ from ops.table import table
 from producers.keys import LaneKeys
 
 KEEP = timedelta(days=3)
-"""How long a mail that people called accepted can still be traced."""
+"""The time for which a mail resolved as accepted can still be traced."""
 _KEYS = LaneKeys(MAIL_LANES[0])
 _SCRIPT = (Path(__file__).parent / "scripts" / "resolve.lua").read_text(encoding="utf-8")
 _MOST = 1000
@@ -35,11 +35,11 @@ _MOST = 1000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UncertainMail:
-    """One mail on the list.
+    """A mail on the list.
 
     Attributes:
-        noted: when its last unknown attempt was.
-        state: what became of it; `uncertain` while people are to decide.
+        noted: the instant of its last uncertain attempt.
+        state: its present state; `uncertain` while it waits for a decision.
     """
 
     id: str
@@ -49,7 +49,7 @@ class UncertainMail:
 
 
 async def list_uncertain(redis: Redis, *, limit: int) -> tuple[list[UncertainMail], int]:
-    """The latest of the list, then what waits for people and is not on it; and how many there are.
+    """Return the latest of the list, then unlisted mails that wait for a decision; and the total number.
 
     Raises:
         RedisError, OSError: Redis did not answer.
@@ -58,7 +58,7 @@ async def list_uncertain(redis: Redis, *, limit: int) -> tuple[list[UncertainMai
         _KEYS.uncertain, 0, limit - 1, desc=True, withscores=True
     )
     unlisted = await _waiting_unlisted(redis)
-    listed = [_doubt(await trace_mail(redis, octets.decode()), noted) for octets, noted in found]
+    listed = [_doubt(await trace_mail(redis, job_id.decode()), noted) for job_id, noted in found]
     listed += [_doubt(await trace_mail(redis, job_id)) for job_id in unlisted[: limit - len(listed)]]
     return listed, int(await redis.zcard(_KEYS.uncertain)) + len(unlisted)
 
@@ -70,7 +70,7 @@ def _doubt(one: Trace, noted: float | None = None) -> UncertainMail:
 
 
 async def _waiting_unlisted(redis: Redis) -> list[str]:
-    """Ids of mails that wait for a decision and are not on the list: it is older than the list is long."""
+    """Return the ids of mails that wait for a decision but are too old for the list."""
     waiting: list[str] = []
     for lane in MAIL_LANES:
         async for job_id, note in redis.hscan_iter(LaneKeys(lane).parked, count=_MOST):
@@ -86,10 +86,10 @@ async def _waiting_unlisted(redis: Redis) -> list[str]:
 
 
 async def resolve_uncertain(redis: Redis, job_id: str, decision: Literal["accepted", "resend"], *, by: str) -> str:
-    """Decide about one; its lane, "" when it waits for no such decision.
+    """Decide about a mail; return its lane, "" if it does not wait for such a decision.
 
     Raises:
-        RedisError, OSError: Redis did not answer; asking again does no harm.
+        RedisError, OSError: Redis did not answer; a second call is harmless.
     """
     keys = [_KEYS.counters, _KEYS.uncertain, _KEYS.limited, _KEYS.adopted]
     for one in map(LaneKeys, MAIL_LANES):
@@ -123,11 +123,11 @@ async def _uncertain(tools: Tools, asked: argparse.Namespace) -> CommandResult:
     found, total = await list_uncertain(tools.redis, limit=asked.limit)
     facts = {"uncertain": [asdict(one) for one in found], "total": total}
     if not found:
-        return CommandResult("Of every mail it is known what became of it.", facts)
+        return CommandResult("No mail is uncertain.", facts)
     rows = [[one.id, f"{one.noted:%Y-%m-%d %H:%M:%S}", one.account, one.state] for one in found]
     text = table(("MAIL", "NOTED (UTC)", "ACCOUNT", "NOW"), rows, left={0, 1, 2, 3})
     if any(one.state == "uncertain" for one in found):
-        text += "\nThose that are still uncertain wait for you: ./run ops mail resolve ID accepted|resend"
+        text += "\nMails that are still uncertain wait for a decision: ./run ops mail resolve ID accepted|resend"
     return CommandResult(text + (f"\n{total} in all." if total > len(found) else ""), facts)
 
 
@@ -135,42 +135,40 @@ async def _resolve(tools: Tools, asked: argparse.Namespace) -> CommandResult:
     lane = await resolve_uncertain(tools.redis, asked.id, asked.decision, by=operator())
     facts = {"id": asked.id, "lane": lane, "decision": asked.decision}
     if not lane:
-        return CommandResult(
-            "It waits for no decision; ./run ops mail trace tells how it stands.", facts, done=False
-        )
-    return CommandResult({"accepted": "It is done.", "resend": "It goes out once more."}[asked.decision], facts)
+        return CommandResult("It does not wait for a decision; see ./run ops mail trace.", facts, done=False)
+    return CommandResult(
+        {"accepted": "It is resolved as accepted.", "resend": "It will be sent again."}[asked.decision], facts
+    )
 
 
 def _takes_limit(it: argparse.ArgumentParser) -> None:
-    it.add_argument(
-        "--limit", type=_limit, default=20, metavar="N", help="how many of the latest at most (default 20)"
-    )
+    it.add_argument("--limit", type=_limit, default=20, metavar="N", help="at most N of the latest (default 20)")
 
 
 def _takes_decision(it: argparse.ArgumentParser) -> None:
     takes_id(it)
     it.add_argument(
-        "decision", choices=("accepted", "resend"), help="it was delivered and is done; or it goes out once more"
+        "decision", choices=("accepted", "resend"), help="accepted: it was delivered; resend: send it again"
     )
 
 
 def _limit(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= _MOST:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 to {_MOST}")
+        raise argparse.ArgumentTypeError(f"{text!r} is out of range; give a whole number from 1 to {_MOST}")
     return int(text)
 
 
 COMMANDS = (
     Command(
         "uncertain",
-        "mails of which nobody knows whether they were delivered",
+        "list mails that may or may not have been delivered",
         "mail uncertain --limit 100",
         _takes_limit,
         _uncertain,
     ),
     Command(
         "resolve",
-        "decide about a mail that waits because its delivery is uncertain",
+        "decide about a mail with an uncertain delivery",
         "mail resolve '{mail}0199…' accepted",
         _takes_decision,
         _resolve,

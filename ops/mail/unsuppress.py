@@ -1,11 +1,12 @@
-"""`ops mail unsuppress`: write to an address again, or to many at once after a fault that suppressed them.
+"""`ops mail unsuppress`: remove one address from the suppression list, or many after a fault that suppressed them.
 
     unsuppress ana@example.com                     one address, by its name or its digest
-    unsuppress --domain example.com --since 2h     shows how many these are; --yes takes them off
+    unsuppress --domain example.com --since 2h     shows the number of entries; --yes removes them
 
-What is chosen must fit every option that is given; one of --domain, --since and --log-by at least. Without
---reason only `hard_bounce` and `soft_bounce` are meant: a wish of people is never taken off in bulk by accident.
-Each address is one call of `suppress.lua`, so that Redis is never held up, and a second run takes off the rest.
+An entry must match every given option, and at least one of --domain, --since and --log-by is required. Without
+--reason only `hard_bounce` and `soft_bounce` are removed, so that a recipient's own request is never removed in
+bulk by accident. Each address is one call of `suppress.lua`, so that Redis is never blocked, and a second run
+removes the rest.
 """
 
 import argparse
@@ -29,7 +30,7 @@ _BATCH = 200
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SuppressionFilter:
-    """Which reasons are meant; what is None or empty leaves nothing out."""
+    """Filter of suppression entries; a field that is None or empty matches all."""
 
     domain: str | None
     since: datetime | None
@@ -38,7 +39,7 @@ class SuppressionFilter:
     scope: str
 
     def fits(self, domain: str, one: Suppression) -> bool:
-        """Whether a reason against an address of this domain is meant."""
+        """Return True if it matches a reason against an address of this domain."""
         return (
             self.domain in {None, domain}
             and (self.since is None or one.at >= self.since)
@@ -58,7 +59,7 @@ class SuppressionEntry:
 
 
 async def find_entries(redis: Redis, choice: SuppressionFilter) -> list[SuppressionEntry]:
-    """All reasons that are meant.
+    """Return all entries that match the filter.
 
     Raises:
         RedisError, OSError: Redis did not answer.
@@ -72,7 +73,7 @@ async def find_entries(redis: Redis, choice: SuppressionFilter) -> list[Suppress
 
 
 async def remove_entries(redis: Redis, found: Sequence[SuppressionEntry], *, by: str, scope: str) -> int:
-    """Take these reasons off the list; how many there were still.
+    """Remove these entries; return the number of those that still existed.
 
     Raises:
         RedisError, OSError: Redis did not answer; run it again.
@@ -86,11 +87,11 @@ async def _unsuppress(tools: Tools, asked: argparse.Namespace) -> CommandResult:
     if asked.address is not None:
         if choosing:
             raise CommandRefused(
-                "ADDRESS: is given beside --domain, --since or --log-by; give one address, or a choice"
+                "ADDRESS: cannot be combined with --domain, --since or --log-by; give one address, or a filter"
             )
         return await _one(tools, asked)
     if not choosing:
-        raise CommandRefused("ADDRESS: is missing; give one, or choose many with --domain, --since or --log-by")
+        raise CommandRefused("ADDRESS: is missing; give one, or filter with --domain, --since or --log-by")
     return await _many(tools, asked)
 
 
@@ -98,10 +99,10 @@ async def _one(tools: Tools, asked: argparse.Namespace) -> CommandResult:
     digest = asked.address if is_digest(asked.address) else digest_or_refused(asked.address)
     call = tools.redis.execute_command
     removed = await unsuppress(call, digest, by=asked.by, reason=asked.reason or "", scope=asked.scope or "")
-    text = f"{removed} reasons taken off; it is written to again." if removed else "There was nothing to take off."
+    text = f"{removed} reasons removed; the address gets mail again." if removed else "There is no such reason."
     left = await reasons_of(call, digest)
     if removed and left:
-        text = f"{removed} reasons taken off; {len(left)} still stand."
+        text = f"{removed} reasons removed; {len(left)} remain."
     return CommandResult(text, {"digest": digest, "removed": removed, "left": len(left)}, done=removed > 0)
 
 
@@ -120,20 +121,20 @@ async def _many(tools: Tools, asked: argparse.Namespace) -> CommandResult:
 
 
 async def _now(redis: Redis) -> datetime:
-    """By the clock that the list is written with."""
+    """Return the time of Redis's clock, which the list uses."""
     seconds, _ = await redis.time()
     return datetime.fromtimestamp(int(seconds), UTC)
 
 
 def _text(found: Sequence[SuppressionEntry], removed: int, *, looking: bool) -> str:
     if not found:
-        return "Nothing on the list fits."
+        return "No entry of the list matches."
     if not looking:
-        return f"{removed} reasons taken off. Dead mails to these addresses: ./run ops revive --all LANE"
+        return f"{removed} reasons removed. Dead mails to these addresses: ./run ops revive --all LANE"
     counts = Counter((one.domain, one.reason) for one in found).most_common(_SHOWN_DOMAINS)
     rows = [[domain, reason, str(number)] for (domain, reason), number in counts]
     shown = table(("DOMAIN", "REASON", "ADDRESSES"), rows, left={0, 1})
-    return f"{shown}\n{len(found)} reasons would be taken off. Nothing was done yet; do it with --yes"
+    return f"{shown}\n{len(found)} reasons match. Nothing was removed; remove them with --yes"
 
 
 def _takes_address(it: argparse.ArgumentParser) -> None:
@@ -143,19 +144,23 @@ def _takes_address(it: argparse.ArgumentParser) -> None:
         "--since",
         type=arguments.duration_argument,
         metavar="TIME",
-        help="all that were suppressed within, like 2h",
+        help="all addresses suppressed within TIME, like 2h",
     )
-    it.add_argument("--log-by", metavar="WHO", help="all that WHO suppressed, like worker or pipe")
-    it.add_argument("--reason", choices=REASONS, help="only this reason (of many: only bounces, if left out)")
-    it.add_argument("--scope", metavar="SCOPE", help="only this scope (of many: all, if left out)")
-    it.add_argument("--yes", action="store_true", help="take many off; without it they are only shown")
-    it.add_argument("--by", default=operator(), metavar="WHO", help="for the audit log (default: you)")
+    it.add_argument("--log-by", metavar="WHO", help="all addresses that WHO suppressed, like worker or pipe")
+    it.add_argument("--reason", choices=REASONS, help="only this reason (default with a filter: bounces)")
+    it.add_argument("--scope", metavar="SCOPE", help="only this scope (default with a filter: all)")
+    it.add_argument(
+        "--yes", action="store_true", help="remove the matching entries; without it they are only shown"
+    )
+    it.add_argument(
+        "--by", default=operator(), metavar="WHO", help="the name for the audit log (default: your user)"
+    )
 
 
 COMMANDS = (
     Command(
         "unsuppress",
-        "write to an address again, or to many that a fault suppressed",
+        "allow mail to an address again, or to many after a fault",
         "mail unsuppress --domain example.com --since 2h --yes",
         _takes_address,
         _unsuppress,

@@ -1,7 +1,7 @@
-"""`ops reports advise`: whether computing a report ahead pays on this database, with the numbers that say so.
+"""`ops reports advise`: measure on this database whether precomputing a report pays.
 
-Three ways to one dashboard are run here and now: the application's own query node by node (`--walk`), the report's
-one query for all nodes, and the read of a stored document. What is judged and how stands in `advice.py`.
+It runs three ways to one dashboard: the application's own query node by node (`--walk`), the report's one query
+for all nodes, and the read of a stored document. `advice.py` has the decision.
 """
 
 import argparse
@@ -26,12 +26,13 @@ _READS = 50
 
 
 async def advise_report(tools: Tools, asked: argparse.Namespace) -> CommandResult:
-    """Measure and judge. Raises Refused."""
+    """Measure and advise. Raises CommandRefused."""
     report = find_report(tools, asked.name)
     facts, walk = await _measured(tools, report, asked)
     if facts.cost_ms is None or not facts.documents:
         raise CommandRefused(
-            "; ".join(one.line() for one in judge_report(report, facts)) or f"{report.name}: has no documents"
+            "; ".join(one.line() for one in judge_report(report, facts))
+            or f"NAME: {report.name} has no documents; its query returned no rows"
         )
     per_view = min(asked.nodes_per_view or len(facts.documents), len(facts.documents))
     apart_ms = max(facts.cost_ms / report.max_db_share, report.debounce.total_seconds() * 1000, 1.0)
@@ -44,27 +45,27 @@ async def advise_report(tools: Tools, asked: argparse.Namespace) -> CommandResul
         refreshes=60_000 / apart_ms,
     )
     advice = advise_on(it)
-    told: dict[str, Any] = {"advice": asdict(advice), "measured": asdict(it), "nodes": len(facts.documents)}
+    result: dict[str, Any] = {"advice": asdict(advice), "measured": asdict(it), "nodes": len(facts.documents)}
     if walk is not None:
         whole, give = walk.all_ms()
-        told["walk"] = {
+        result["walk"] = {
             "sampled": len(walk.took_ms),
             "mean_ms": walk.mean_ms,
             "root_ms": walk.root_ms,
             "all_ms": whole,
             "give_or_take_ms": give,
         }
-    return CommandResult(_text(report, it, advice, walk), told)
+    return CommandResult(_text(report, it, advice, walk), result)
 
 
 def _view_ms(walk: Walk, per_view: int) -> float:
-    """What a view costs: of one node, the root's; of more, the mean times as many."""
+    """Return the duration of a view: of one node, the root's; of more, the mean for each."""
     return walk.root_ms if per_view == 1 else walk.mean_ms * per_view
 
 
 async def _measured(tools: Tools, report: Report, asked: argparse.Namespace) -> tuple[ReportFacts, Walk | None]:
     if not tools.postgres_dsn:
-        raise CommandRefused("MOMENTUS_POSTGRES_DSN: is not set; name the database to measure on")
+        raise CommandRefused("MOMENTUS_POSTGRES_DSN: is not set; name the database to measure")
     zone = ZoneInfo(report.timezone or tools.timezone)
     try:
         sql = None if asked.walk is None else asked.walk.read_text(encoding="utf-8")
@@ -82,11 +83,11 @@ async def _measured(tools: Tools, report: Report, asked: argparse.Namespace) -> 
     except (OSError, UnicodeDecodeError) as error:
         raise CommandRefused(f"--walk: {asked.walk} cannot be read: {error}") from None
     except DatabaseAway as error:
-        raise CommandRefused(f"MOMENTUS_POSTGRES_DSN: the database cannot be asked: {error}") from None
+        raise CommandRefused(f"MOMENTUS_POSTGRES_DSN: the database does not answer: {error}") from None
 
 
 async def _read_ms(tools: Tools, report: Report, scopes: list[int]) -> float | None:
-    """One document and its freshness out of Redis, as a reader takes them; the middle of some."""
+    """Read documents with their freshness from Redis like a reader; return the median duration."""
     key = snapshot(tools.tenant, report.name)
     took = []
     for scope in scopes[:_READS]:
@@ -101,21 +102,21 @@ async def _read_ms(tools: Tools, report: Report, scopes: list[int]) -> float | N
 def _text(report: Report, it: Measurement, advice: Advice, walk: Walk | None) -> str:
     lines = [f"{report.name}: {advice.do}", *(f"  {reason}" for reason in advice.reasons), "measured:"]
     if walk is None:
-        lines.append("  the present way      not measured; give its query with --walk FILE, with :node in it")
+        lines.append(
+            "  the present way      not measured; give its query with --walk FILE, with :node as the node's id"
+        )
     else:
         whole, give = walk.all_ms()
         lines.append(
             f"  node by node         {walk.mean_ms:,.2f} ms a node, the root {walk.root_ms:,.2f} ms "
-            f"({len(walk.took_ms)} of {walk.nodes} asked); all {whole:,.0f} ms, give or take {give:,.0f}"
+            f"({len(walk.took_ms)} of {walk.nodes} measured); all {whole:,.0f} ms, plus or minus {give:,.0f}"
         )
-    stored = (
-        "nothing is stored yet" if it.read_ms is None else f"{it.read_ms:,.2f} ms, and nothing of the database"
-    )
+    stored = "nothing is stored yet" if it.read_ms is None else f"{it.read_ms:,.2f} ms, without the database"
     lines += [
         f"  one query for all    {it.set_ms:,.2f} ms",
         f"  a stored document    {stored}",
-        f"reckoned with {it.views:g} views and at most {it.refreshes:.1f} refreshes a minute",
-        f"computing ahead would save {advice.saved:.1%} of the database's time",
+        f"computed with {it.views:g} views and at most {it.refreshes:.1f} refreshes a minute",
+        f"precomputing would save {advice.saved:.1%} of the database's time",
     ]
     return "\n".join(lines)
 
@@ -123,34 +124,34 @@ def _text(report: Report, it: Measurement, advice: Advice, walk: Walk | None) ->
 def _arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", help="the report")
     parser.add_argument(
-        "--walk", type=Path, metavar="SQL-FILE", help="what the application asks for one node, :node"
+        "--walk", type=Path, metavar="SQL-FILE", help="the application's query for one node, with :node as its id"
     )
     parser.add_argument("--views", type=_positive, default=10.0, metavar="N", help="views a minute (default 10)")
-    parser.add_argument("--nodes-per-view", type=int, metavar="N", help="nodes that a view shows (default: all)")
-    parser.add_argument("--sample", type=_some, default=60, metavar="N", help="nodes to ask for (default 60)")
+    parser.add_argument("--nodes-per-view", type=int, metavar="N", help="nodes that a view shows (default all)")
+    parser.add_argument("--sample", type=_some, default=60, metavar="N", help="nodes to measure (default 60)")
     parser.add_argument(
-        "--seconds", type=_positive, default=20.0, metavar="S", help="the longest to ask (default 20)"
+        "--seconds", type=_positive, default=20.0, metavar="S", help="longest time to measure (default 20)"
     )
 
 
 def _positive(text: str) -> float:
     number = float(text)
-    if not 0 < number < 1e6:  # noqa: PLR2004  beyond it nobody looks
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number over 0")
+    if not 0 < number < 1e6:  # noqa: PLR2004  no dashboard has more views
+        raise argparse.ArgumentTypeError(f"{text!r} is out of range; give a number over 0")
     return number
 
 
 def _some(text: str) -> int:
     number = int(text)
     if not 2 <= number <= 10_000:  # noqa: PLR2004  the smallest and the root; minutes
-        raise argparse.ArgumentTypeError(f"{text!r} is not from 2 to 10000")
+        raise argparse.ArgumentTypeError(f"{text!r} is out of range; give a whole number from 2 to 10000")
     return number
 
 
 COMMANDS = (
     Command(
         "advise",
-        "whether to fix the query, compute it ahead, or leave it, measured on your database",
+        "measure whether to fix a query, precompute the report, or leave it",
         "reports advise management --walk dashboard.sql --views 10",
         _arguments,
         advise_report,

@@ -1,4 +1,4 @@
-"""Functions that a report calls and whose doing no plan shows: what they read, return or do leaves no mark."""
+"""Function calls in report queries with reads, results or effects that no plan and no mark shows."""
 
 import re
 from collections.abc import Iterable
@@ -7,7 +7,7 @@ from typing import Any
 _CALL = re.compile(r"\b([a-z_][a-z0-9_]*)\s*\(", re.IGNORECASE)
 _SILENT = re.compile(r"--[^\n]*|/\*.*?(?:\*/|\Z)|'(?:[^']|'')*'", re.DOTALL)
 _CLOCKS = ["clock_timestamp", "timeofday"]
-"""Findings of their own."""
+"""These have their own findings."""
 _FUNCTIONS = """
 SELECT DISTINCT namespace.nspname || '.' || proname AS name, provolatile = 'v' AS volatile
 FROM pg_proc AS function
@@ -20,7 +20,7 @@ ORDER BY 1
 
 
 def names_of_calls(sql: str) -> list[str]:
-    """The names before a parenthesis, in small letters; some are no functions.
+    """Return the names before a parenthesis, in lower case; some are not functions.
 
     >>> names_of_calls("SELECT count(*), shop.Total (1) FROM t -- f(x)")
     ['count', 'total']
@@ -29,7 +29,7 @@ def names_of_calls(sql: str) -> list[str]:
 
 
 async def hidden_calls(connection: Any, queries: Iterable[str]) -> tuple[str, ...]:  # noqa: ANN401  the driver's
-    """Sentences about functions of these queries that may read or do what nothing tells of.
+    """Return sentences about functions of these queries with hidden reads or effects.
 
     Args:
         connection: of the driver, in a transaction.
@@ -41,7 +41,7 @@ async def hidden_calls(connection: Any, queries: Iterable[str]) -> tuple[str, ..
 
 def _in_words(name: str, *, volatile: bool) -> str:
     if name.startswith("pg_catalog.") or not volatile:
-        what = "what it returns or does leaves no mark" if volatile else "no plan shows the tables that it reads"
+        what = "its results and effects leave no mark" if volatile else "no plan shows the tables that it reads"
     else:
-        what = "no plan shows what it reads or does; a STABLE one may not write"
+        what = "no plan shows its reads and effects; a STABLE one may not write"
     return f"calls {name}(): {what}" + ("" if name.startswith("pg_catalog.") else "; name its tables in sources")

@@ -1,8 +1,8 @@
-"""`ops reports check`: whether reports are declared so that they can be computed, before a worker has to try.
+"""`ops reports check`: test that the declared reports can be computed, before a worker tries.
 
-Every file is read, also when another cannot be; each report that can be is put to the database. What is found has
-a file, a line and a remedy, and makes the exit code 1. `--pin` writes the schema of each document beside its
-report; from then on a report that breaks it is a finding too.
+It reads every file, even if another is unreadable, and tests each readable report on the database. Each finding
+has a file, a line and a remedy, and makes the exit code 1. `--pin` writes the schema of each document beside its
+report; after that a report that breaks its schema is a finding too.
 """
 
 import argparse
@@ -26,11 +26,11 @@ from reports.catalogue import SHIPPED, Folder, read_folder, read_shipped, schema
 from reports.catalogue_postgres import Catalogue
 from reports.schema import document_schema
 
-_NO_DATABASE = "MOMENTUS_POSTGRES_DSN is not set: only the files were read, no query was tried"
+_NO_DATABASE = "MOMENTUS_POSTGRES_DSN: is not set; only the files were read, and no query was tested"
 
 
 async def check(tools: Tools, asked: argparse.Namespace) -> CommandResult:
-    """Check a folder's reports. Raises Refused."""
+    """Check a folder's reports. Raises CommandRefused."""
     own: Path | None = asked.path or tools.reports_path
     path = own or SHIPPED
     try:
@@ -48,24 +48,24 @@ async def check(tools: Tools, asked: argparse.Namespace) -> CommandResult:
         notes += _pin(path, folder, facts, findings)
     else:
         notes += [
-            f"{name}: no schema is pinned; --pin writes it"
+            f"{name}: has no pinned schema; write it with --pin"
             for name, one in folder.reports.items()
             if not one.schema
         ]
     for name, found in facts.items():
         notes += misread_numbers(folder.reports[name], found.documents)
-        notes += [f"{name}: {words}" for words in found.calls]
-    told = {
+        notes += [f"{name}: {text}" for text in found.calls]
+    result = {
         "findings": [one.to_json() for one in findings],
         "reports": {name: _figures(folder.reports[name], one) for name, one in facts.items()},
         "boards": proof_facts(catalogue),
         "notes": notes,
     }
-    return CommandResult(_text(folder, facts, findings, notes, plans=asked.plan), told, done=not findings)
+    return CommandResult(_text(folder, facts, findings, notes, plans=asked.plan), result, done=not findings)
 
 
 def _weigh_boards(folder: Folder, facts: Mapping[str, ReportFacts]) -> None:
-    """Note what all reports of a board cost, since they are refreshed together."""
+    """Set the cost of all reports of a board, since a worker refreshes them together."""
     for board in boards_of(folder.reports).values():
         known = [(report, facts[report.name]) for report in board.reports if report.name in facts]
         if len(known) > 1:
@@ -76,7 +76,7 @@ def _weigh_boards(folder: Folder, facts: Mapping[str, ReportFacts]) -> None:
 
 
 def _zones(folder: Folder, faults: list[ZoneFault]) -> Iterator[ReportFinding]:
-    """At the key of each report that names the zone, else at the setting."""
+    """Yield a finding at the key of each report that names the zone, else at the setting."""
     for one in faults:
         own = [report for report in folder.reports.values() if report.timezone == one.zone]
         for where in [key_of(report, "timezone") for report in own] or ["MOMENTUS_TIMEZONE"]:
@@ -84,7 +84,7 @@ def _zones(folder: Folder, faults: list[ZoneFault]) -> Iterator[ReportFinding]:
 
 
 async def _facts(tools: Tools, folder: Folder) -> tuple[dict[str, ReportFacts], Catalogue, list[ZoneFault]]:
-    """What the database says of each report, of boards and of zones; nothing where there is none."""
+    """Read the database's facts about each report, the boards and the zones; empty without a database."""
     if not tools.postgres_dsn:
         return {}, Catalogue(), []
     try:
@@ -96,11 +96,11 @@ async def _facts(tools: Tools, folder: Folder) -> tuple[dict[str, ReportFacts], 
             facts = {name: await it.examine(report, zone) for name, report in folder.reports.items()}
             return facts, catalogue, faults
     except DatabaseAway as error:
-        raise CommandRefused(f"MOMENTUS_POSTGRES_DSN: the database cannot be asked: {error}") from None
+        raise CommandRefused(f"MOMENTUS_POSTGRES_DSN: the database does not answer: {error}") from None
 
 
 def _pin(path: Path, folder: Folder, facts: Mapping[str, ReportFacts], findings: list[ReportFinding]) -> list[str]:
-    """Write what documents are now; a finding about the former schema is settled by that."""
+    """Write the schemas of the present documents; a finding about a former schema is settled by that."""
     notes = []
     findings[:] = [one for one in findings if "pinned schema" not in one.fault]
     for name, one in facts.items():
@@ -152,13 +152,13 @@ def _text(
             lines += [f"    {line}" for line in one.plan.splitlines()]
     lines += notes
     lines += [finding.line() for finding in findings]
-    found = f"{len(findings)} to mend" if findings else "nothing to mend"
+    found = f"{len(findings)} to fix" if findings else "nothing to fix"
     return "\n".join([*lines, f"{len(folder.reports) + len(folder.faults)} reports, {found}"])
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--path", type=Path, help="a folder; else MOMENTUS_REPORTS__PATH, else the shipped reports"
+        "--path", type=Path, help="folder of reports (default MOMENTUS_REPORTS__PATH, else the shipped reports)"
     )
     parser.add_argument("--pin", action="store_true", help="write NAME.schema.json beside each report")
     parser.add_argument("--plan", action="store_true", help="show how the database would run each query")
@@ -167,7 +167,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 COMMANDS = (
     Command(
         "check",
-        "whether reports can be computed: columns, roll-ups, plan, cost, schema",
+        "test that reports can be computed: columns, roll-ups, plan, cost, schema",
         "reports check --path my-reports",
         _arguments,
         check,

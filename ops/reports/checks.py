@@ -1,7 +1,7 @@
-"""What is wrong with a report, from its declaration and what a database says of it: pure, one rule per function.
+"""Checks of a report, from its declaration and a database's facts: pure, one rule per function.
 
-Each rule yields findings with the file and line at fault and what to do. The order of `RULES` is the one in which
-somebody would mend them: a query that does not run first, a pinned schema that it breaks last.
+Each rule yields findings with file, line and remedy. `RULES` has the order in which faults are best fixed: a query
+that does not run first, a broken pinned schema last.
 """
 
 import re
@@ -31,44 +31,46 @@ _CLOCK = re.compile(
 )
 _SILENT = re.compile(r"--[^\n]*|/\*.*?(?:\*/|\Z)|'(?:[^']|'')*'|\"[^\"]*\"", re.DOTALL)
 _ZONELESS = re.compile(rb'"(\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d{1,6})?)"')
-"""A text as JSON has a timestamp without time zone."""
+"""A timestamp without time zone, as JSON text."""
 _DAY = {"day_start", "day_end"}
 
 
 def judge_report(report: Report, facts: ReportFacts, proof: Proof | None = None) -> list[ReportFinding]:
-    """All that is to be mended.
+    """Return all findings about a report.
 
     Args:
-        proof: how its board is proved; left out: not asked.
+        proof: the proof of its board; None: unknown.
     """
     found = [finding for rule in RULES for finding in rule(report, facts)]
     return [*found, *check_hidden_rows(report, facts, proof or Proof())]
 
 
 def check_hidden_rows(report: Report, facts: ReportFacts, proof: Proof) -> Iterator[ReportFinding]:
-    """Row-level security that leaves the worker's user nothing at all is hardly meant."""
+    """Check that row-level security leaves the worker's user any rows; none at all is hardly intended."""
     if facts.cost_ms is not None and not facts.rows:
         for table in proof.hidden:
-            fault = f"there are no rows, and row-level security may hide those of {table} from this user"
+            fault = f"the query returns no rows; row-level security may hide those of {table} from this user"
             yield ReportFinding(
                 key_of(report, "sources"), fault, "give its role BYPASSRLS, or a policy FOR SELECT USING (true)"
             )
 
 
 def check_sql(report: Report, facts: ReportFacts) -> Iterator[ReportFinding]:
-    """Refused by the database, or ended by its timeout."""
+    """Check that the database accepts the queries and runs them within the timeout."""
     for fault in facts.refused:
         if fault.timed_out:
-            remedy = "look at --plan for a scan to save, or raise MOMENTUS_REPORTS__STATEMENT_TIMEOUT"
-            yield ReportFinding(_at(report, fault), "ran longer than the statement timeout and was ended", remedy)
+            remedy = "find an avoidable scan with --plan, or raise MOMENTUS_REPORTS__STATEMENT_TIMEOUT"
+            yield ReportFinding(
+                _at(report, fault), "ran longer than the statement timeout and was cancelled", remedy
+            )
         else:
             yield ReportFinding(
-                _at(report, fault), fault.words, fault.hint or "mend the query; psql shows the same error"
+                _at(report, fault), fault.words, fault.hint or "fix the query; psql shows the same error"
             )
 
 
 def check_columns(report: Report, facts: ReportFacts) -> Iterator[ReportFinding]:
-    """The scope and every measure need a column, the scope a whole number."""
+    """Check that the scope and every measure have a column, the scope with whole numbers."""
     if not facts.columns:
         return
     wanted = {"scope": report.scope, **{f"rollup.{measure}": measure for measure in columns_of(report.rollup)}}
@@ -78,14 +80,14 @@ def check_columns(report: Report, facts: ReportFacts) -> Iterator[ReportFinding]
             remedy = f"did you mean {close[0]!r}?" if close else f"it has {', '.join(facts.columns)}"
             yield ReportFinding(key_of(report, key), f"the query has no column {column!r}", remedy)
     if facts.columns.get(report.scope, "int8") not in _IDS:
-        fault = f"{report.scope!r} is {facts.columns[report.scope]}, and nodes have whole numbers"
+        fault = f"{report.scope!r} is {facts.columns[report.scope]}, but nodes have whole numbers"
         yield ReportFinding(
             key_of(report, "scope"), fault, "name the column with the node's id, or cast it to bigint"
         )
 
 
 def check_roll_ups(report: Report, facts: ReportFacts) -> Iterator[ReportFinding]:
-    """Each roll-up takes certain types of columns."""
+    """Check that each roll-up fits the type of its column."""
     for measure in columns_of(report.rollup):
         column, how = facts.columns.get(measure), report.rollup[measure]
         if column is not None and (remedy := misfit(column, how)):
@@ -95,62 +97,64 @@ def check_roll_ups(report: Report, facts: ReportFacts) -> Iterator[ReportFinding
 
 
 def check_clocks(report: Report, facts: ReportFacts) -> Iterator[ReportFinding]:
-    """A query that asks the server's clock is true for no stated instant, and in the server's zone."""
+    """Check that no query reads the server's clock: it has no stated instant, and the server's zone."""
     del facts
     silent = _SILENT.sub(lambda match: re.sub(r"[^\n]", " ", match[0]), report.sql)
     for match in _CLOCK.finditer(silent):
         line = report.place.query + silent[: match.start()].count("\n")
         remedy = "use :now, or :day_start and :day_end for the day in the organisation's zone"
-        yield ReportFinding(f"{report.place.file}:{line}", f"asks the server's clock with {match[0]}", remedy)
+        yield ReportFinding(f"{report.place.file}:{line}", f"reads the server's clock with {match[0]}", remedy)
 
 
 def check_valid_until(report: Report, facts: ReportFacts) -> Iterator[ReportFinding]:
-    """Numbers about a day change at its end."""
+    """Check that numbers about a day declare that they change at its end."""
     if _DAY & set(report.parameters) and not report.next_midnight and not report.valid_until:
-        fault = "the query asks about a day, and valid_until says that only changes of data change its numbers"
+        fault = "the query is about a day, but valid_until says that only changes of data change its numbers"
         yield ReportFinding(key_of(report, "valid_until"), fault, 'write valid_until = "next_midnight"')
     if report.valid_until and facts.until_past:
-        fault = f"returned {facts.until}, which is no timestamptz after :now"
+        fault = f"returned {facts.until}, which is not a timestamptz after :now"
         yield ReportFinding(
-            key_of(report, "valid_until"), fault, "return the next such instant, or null when there is none"
+            key_of(report, "valid_until"), fault, "return the next such instant, or null if there is none"
         )
 
 
 def check_sources(report: Report, facts: ReportFacts) -> Iterator[ReportFinding]:
-    """Changes of a table that is read and not named would go unnoticed."""
+    """Check that the declared sources are the tables that the report reads; others change unnoticed."""
     where = key_of(report, "sources")
     for source in facts.absent:
-        yield ReportFinding(where, f"{source} is no table here", "name tables, not views, with their schema")
+        yield ReportFinding(
+            where, f"{source} is not a table of this database", "name tables, not views, with their schema"
+        )
     if report.sources:
         for table in sorted(facts.tables - set(report.sources)):
-            fault = f"the query or its tree reads {table}, whose changes would go unnoticed"
+            fault = f"the query or its tree reads {table}, but its changes would be missed"
             yield ReportFinding(where, fault, f"add {table!r}")
 
 
 def check_rows(report: Report, facts: ReportFacts) -> Iterator[ReportFinding]:
-    """What a refresh would refuse today, keeping the last good set."""
+    """Check that a refresh would accept the rows; otherwise it keeps the last good set."""
     match facts.fault:
         case InvalidTree():
-            remedy = "every node needs one parent that is a node, but for the one root"
+            remedy = "every node except the one root needs a parent that is a node"
             yield ReportFinding(f"trees/{report.tree_name}.sql:1", str(facts.fault), remedy)
         case InvalidRows(measure=measure) if (
             misfit(facts.columns.get(measure, ""), how := report.rollup.get(measure, ""))
             and how
             and measure in facts.columns
         ):
-            pass  # told already, and better
+            pass  # another rule reports it better
         case InvalidRows(measure=measure, words=words) if measure:
             where = f"rollup.{measure}" if measure in report.rollup else "scope"
-            yield ReportFinding(key_of(report, where), words, "nothing of it is stored until this is mended")
+            yield ReportFinding(key_of(report, where), words, "no refresh stores anything until this is fixed")
         case InvalidRows():
             if {report.scope, *columns_of(report.rollup)} <= facts.columns.keys():
                 yield ReportFinding(
-                    key_of(report, "scope"), str(facts.fault), "nothing of it is stored until this is mended"
+                    key_of(report, "scope"), str(facts.fault), "no refresh stores anything until this is fixed"
                 )
 
 
 def check_budget(report: Report, facts: ReportFacts) -> Iterator[ReportFinding]:
-    """A report whose refreshes are too dear for its share cannot be as fresh as it promises."""
+    """Check that refreshes within the load budget keep the report as fresh as declared."""
     cost_ms, share = facts.board or (facts.cost_ms, report.max_db_share)
     if cost_ms is None:
         return
@@ -161,35 +165,35 @@ def check_budget(report: Report, facts: ReportFacts) -> Iterator[ReportFinding]:
             f"a refresh{' of its board' if facts.board else ''} takes {cost_ms:.0f} ms of the database, "
             f"so {share:.2%} of a processor allows one in {apart.total_seconds():.0f} s, and "
             + (
-                f"readers are refused it (503) after {report.hard}"
+                f"readers get 503 after {report.hard}"
                 if apart > report.hard
-                else f"readers are told that {report.soft} is fresh"
+                else f"soft = {report.soft} cannot be kept"
             )
         )
-        remedy = f"make the query cheaper (--plan), allow {needed:.2%}, or promise less"
+        remedy = f"make the query cheaper (--plan), allow {needed:.2%}, or raise the limits of freshness"
         yield ReportFinding(key_of(report, "budget.max_db_share"), fault, remedy)
 
 
 def check_schema(report: Report, facts: ReportFacts) -> Iterator[ReportFinding]:
-    """Clients rely on what is pinned."""
+    """Check that documents keep the pinned schema, which clients rely on."""
     if report.schema and facts.columns:
-        for measure, words in breaks(report.schema, document_schema(report, facts.columns)):
-            remedy = "keep it, or tell the clients and write the new schema with --pin"
+        for measure, text in breaks(report.schema, document_schema(report, facts.columns)):
+            remedy = "keep it, or inform the clients and write the new schema with --pin"
             yield ReportFinding(
-                key_of(report, f"rollup.{measure}"), f"{words}; clients rely on the pinned schema", remedy
+                key_of(report, f"rollup.{measure}"), f"{text}; clients rely on the pinned schema", remedy
             )
 
 
 def check_zoneless_texts(report: Report, facts: ReportFacts) -> Iterator[ReportFinding]:
-    """A timestamp without time zone that JSON carries, as in rows of ``top``, names no instant either."""
-    told = set()
+    """Check that JSON values, as in rows of ``top``, hold no timestamp without time zone."""
+    seen = set()
     for node, document in facts.documents.items():
         if _ZONELESS.search(document.body):
             for measure, value in orjson.loads(document.body)["data"]["total"].items():
-                if measure not in told and (text := _ZONELESS.search(orjson.dumps(value))):
-                    told.add(measure)
-                    fault = f"{text[1].decode()} (node {node}) names no instant without its zone"
-                    remedy = "write column AT TIME ZONE 'UTC', or the zone it is kept in"
+                if measure not in seen and (text := _ZONELESS.search(orjson.dumps(value))):
+                    seen.add(measure)
+                    fault = f"{text[1].decode()} (node {node}) is not an instant without its zone"
+                    remedy = "write column AT TIME ZONE 'UTC', or with the zone in which it is stored"
                     yield ReportFinding(key_of(report, f"rollup.{measure}"), fault, remedy)
 
 
@@ -208,12 +212,12 @@ RULES: tuple[Rule, ...] = (
 
 
 def key_of(report: Report, key: str) -> str:
-    """File, line and key of a declaration."""
+    """Return file, line and key of a declaration."""
     return f"{report.place.of(key)}: {key}"
 
 
 def _at(report: Report, fault: SqlFault) -> str:
-    """The line of a fault in a query."""
+    """Return the line of a fault in a query."""
     place = report.place
     match fault.part:
         case "tree":

@@ -1,11 +1,11 @@
-"""The commands of ``ops reports``, each from the file that does it."""
+"""Commands of ``ops reports``, each from its own file."""
 
 from ops.command import Group
 from ops.reports import advise, check, forget, install_postgres, preview, status
 
 REPORTS = Group(
     "reports",
-    "look after reports: what the database marks as changed",
+    "manage reports: marks in the database, checks, previews, status",
     (
         *(*install_postgres.COMMANDS, *check.COMMANDS, *preview.COMMANDS, *status.COMMANDS, *advise.COMMANDS),
         *forget.COMMANDS,

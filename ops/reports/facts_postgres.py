@@ -1,7 +1,7 @@
-"""What a database says of a report: its columns, its plan, what it costs and what it returns.
+"""A database's facts about a report: its columns, plan, cost and result.
 
-All in one read-only, repeatable-read transaction under the statement timeout of refreshes, each step in a part of
-its own, so that one that fails leaves the next usable. Nothing is written, not even statistics are reset.
+One read-only, repeatable-read transaction under the statement timeout of refreshes gathers them, each step in its
+own savepoint, so that the next step works after a failure. It writes nothing and resets no statistics.
 """
 
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -49,16 +49,16 @@ WHERE relation.relkind IN ('r', 'p', 'm', 'f', 'S')
 _DATELESS = "the date would be that of UTC; write (:{}::timestamptz AT TIME ZONE :zone)::date"
 _RUNS = 3
 _QUICK_MS = 500.0
-"""A query below it is run a few times, and the middle one counts: the first fills caches."""
+"""A faster query runs a few times and the median counts, because the first run fills caches."""
 
 
 @dataclass(frozen=True, slots=True)
 class SqlFault:
-    """Why the database refused a query.
+    """Error of a query on the database.
 
     Attributes:
         part: ``sql``, ``tree`` or ``valid_until``.
-        position: in characters from the query's start; 0 when it is not known.
+        position: in characters from the query's start; 0 if unknown.
     """
 
     part: str
@@ -70,19 +70,19 @@ class SqlFault:
 
 @dataclass(slots=True, kw_only=True)
 class ReportFacts:
-    """What is known of a report after a look; what could not be asked is empty.
+    """Facts about a report; unknown ones are empty.
 
     Attributes:
         columns: the Postgres type of each column by name, arrays with ``[]``.
         tables: the tables, ``schema.table``, that the plans of query and tree read.
-        absent: declared sources that are no tables.
+        absent: declared sources that are not tables.
         cost: the planner's estimate.
-        cost_ms: what a refresh's queries took, the middle of a few, and that of its tree.
-        tree_ms: of this, the tree's, which all reports of a board share that have it.
-        board: cost and share of all reports of its board together; None where it is alone.
-        fault: why no documents could be made: an InvalidTree or InvalidRows.
-        documents: what a refresh would store now.
-        calls: sentences about functions that may read or do what nothing tells of.
+        cost_ms: duration of a refresh's queries, the median of a few runs, with its tree.
+        tree_ms: the tree's part of it, which the reports of a board with the same tree share.
+        board: cost and share of all reports of its board together; None if it is alone.
+        fault: why no documents could be computed: an InvalidTree or InvalidRows.
+        documents: the documents that a refresh would store now.
+        calls: sentences about functions with hidden reads or effects.
     """
 
     columns: Mapping[str, str] = field(default_factory=dict)
@@ -103,21 +103,21 @@ class ReportFacts:
 
 
 class DatabaseAway(Exception):
-    """It does not answer, or does not let us in."""
+    """A database that does not answer, or refuses the login."""
 
 
 @asynccontextmanager
 async def open_probe(
     dsn: str, *, longest: timedelta, bounds: ReportBounds = DEFAULT
 ) -> AsyncIterator["ReportProbe"]:
-    """A look at one state of the database.
+    """Open a probe of one state of the database.
 
     Args:
-        longest: after which the server ends a query.
-        bounds: how large a report may be.
+        longest: the time after which the server ends a query.
+        bounds: the largest size of a report.
 
     Raises:
-        DatabaseAway: it cannot be asked.
+        DatabaseAway: the database does not answer.
     """
     try:
         connection = await connect(dsn, application="momentus-ops")
@@ -139,18 +139,18 @@ async def open_probe(
 
 @dataclass(frozen=True, slots=True)
 class ReportProbe:
-    """An open look; `snapshot` is what a refresh would see."""
+    """Probe of reports in one state of the database; `snapshot` is the state that a refresh would see."""
 
     snapshot: DatabaseSnapshot
     connection: "asyncpg.Connection[asyncpg.Record]"
     _tree_ms: dict[str, float] = field(default_factory=dict)
-    """What each tree took when it was first asked for."""
+    """Duration of each tree's first query."""
 
     async def examine(self, report: Report, zone: ZoneInfo) -> ReportFacts:
-        """All that can be found out about a report. Does not raise for the report's own faults.
+        """Gather all facts about a report. The report's own faults are facts, not exceptions.
 
         Args:
-            zone: the organisation's; the report's own goes before it.
+                zone: the organisation's time zone; the report's own takes precedence.
         """
         facts = ReportFacts()
         own = ZoneInfo(report.timezone) if report.timezone else zone
@@ -164,7 +164,7 @@ class ReportProbe:
         return facts
 
     async def catalogue(self, tenant: str, boards: Mapping[str, Board]) -> Catalogue:
-        """Which boards the database proves unchanged. Raises DATABASE_FAULTS."""
+        """Return which boards the database proves unchanged. Raises DATABASE_FAULTS."""
         return await read_catalogue(self.snapshot.query, tenant, boards)
 
     async def _ask(self, facts: ReportFacts, part: str, question: Any) -> None:  # noqa: ANN401  an awaitable
@@ -186,29 +186,31 @@ class ReportProbe:
                     isinstance(error, asyncpg.QueryCanceledError),
                 )
             )
-        except Exception as error:  # noqa: BLE001  whatever a refresh would raise here is a finding
+        except Exception as error:  # noqa: BLE001  any error of a refresh is a finding here
             if self.connection.is_closed():
                 raise DatabaseAway(f"{type(error).__name__}: {error}") from None
             facts.fault = InvalidRows(f"a refresh fails here with {type(error).__name__}: {error}")
 
     async def _describe(self, facts: ReportFacts, report: Report, part: str, sql: str, zone: ZoneInfo) -> None:
-        """Its columns and plan; the query is not run."""
+        """Read the columns and the plan of a query without running it."""
         described = await describe(self.connection, sql)
         columns = dict(zip(described.names, described.types, strict=True))
         if part == "sql":
             facts.columns = columns
         names = _parameters(report, part)
         for name, taken in parameters_taken_wrongly(names, described, {"timestamp", "date"}):
-            words = f":{name} is an instant, and the query takes it for a {taken}"
+            words = f":{name} is an instant, but the query uses it as a {taken}"
             position = sql.find(f"${names.index(name) + 1}") + 1
             remedy = ZONELESS if "timestamp" in taken else _DATELESS.format(name)
             facts.refused.append(SqlFault(part, words, remedy, position))
             return
         if part == "tree" and (missing := {"id", "parent_id", "name", "kind"} - columns.keys()):
-            raise InvalidTree(f"the query has no column {min(missing)!r}; it must have id, parent_id, name, kind")
+            raise InvalidTree(
+                f"the query has no column {min(missing)!r}; it must return id, parent_id, name, kind"
+            )
         arguments = self._arguments(report, part, zone)
-        told = await self.connection.fetchval(f"EXPLAIN (FORMAT JSON, VERBOSE) {sql}", *arguments)
-        plan = orjson.loads(told)[0]["Plan"]
+        explained = await self.connection.fetchval(f"EXPLAIN (FORMAT JSON, VERBOSE) {sql}", *arguments)
+        plan = orjson.loads(explained)[0]["Plan"]
         read = await self.connection.fetch(_TABLES, sorted(set(_relations(plan))))
         facts.tables |= {row["source"] for row in read} if part != "valid_until" else set()
         if part == "sql":
@@ -225,7 +227,7 @@ class ReportProbe:
         facts.absent = tuple(one for one in report.sources if one not in there)
 
     async def _run(self, facts: ReportFacts, report: Report, zone: ZoneInfo) -> None:
-        """Reckon all documents as a refresh does."""
+        """Compute all documents as a refresh does."""
         snapshot, day = self.snapshot, day_around(self.snapshot.as_of, zone)
         before = snapshot.spent
         tree = await snapshot.tree(report)
@@ -249,7 +251,7 @@ def _parameters(report: Report, part: str) -> tuple[str, ...]:
     return {"sql": report.parameters, "valid_until": report.valid_until_parameters}.get(part, ())
 
 
-def _is_past(until: Any, now: Any) -> bool:  # noqa: ANN401  whatever the query returned
+def _is_past(until: Any, now: Any) -> bool:  # noqa: ANN401  any type that the query returned
     try:
         return bool(until <= now)
     except TypeError:  # no timestamptz
@@ -257,7 +259,7 @@ def _is_past(until: Any, now: Any) -> bool:  # noqa: ANN401  whatever the query 
 
 
 def _relations(plan: Mapping[str, Any]) -> Iterator[str]:
-    """The tables of a plan and of all below it, quoted as to_regclass takes them."""
+    """Yield the tables of a plan and of its subplans, quoted for to_regclass."""
     if "Relation Name" in plan:
         yield f'"{plan["Schema"]}"."{plan["Relation Name"]}"'
     for below in plan.get("Plans", ()):

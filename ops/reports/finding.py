@@ -1,14 +1,14 @@
-"""What a check of a report finds: where it stands, what is wrong, and what to do about it."""
+"""Findings of `ops reports check`: place, fault and remedy."""
 
 from dataclasses import asdict, dataclass
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class ReportFinding:
-    """One thing to mend.
+    """A fault of a report that must be fixed.
 
     Attributes:
-        where: ``file:line``, and the key where it is one.
+        where: ``file:line``, with the key if the fault is in one.
     """
 
     where: str
@@ -16,7 +16,7 @@ class ReportFinding:
     remedy: str
 
     def line(self) -> str:
-        """For people.
+        """Return the finding as one line for operators.
 
         >>> ReportFinding("sales.sql:9: scope", "there is no column 'id'", "name the node's").line()
         "sales.sql:9: scope: there is no column 'id'; name the node's"
@@ -24,5 +24,5 @@ class ReportFinding:
         return f"{self.where}: {self.fault}; {self.remedy}" if self.remedy else f"{self.where}: {self.fault}"
 
     def to_json(self) -> dict[str, str]:
-        """For scripts."""
+        """Return the finding as plain values for scripts."""
         return asdict(self)

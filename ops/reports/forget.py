@@ -1,7 +1,7 @@
-"""`ops reports forget`: remove at once all that is stored of reports that no worker declares.
+"""`ops reports forget`: remove at once the stored data of reports that no worker declares.
 
-By themselves such reports are no longer served after a minute, and are forgotten a day later. Those that were
-stored before workers noted what they have, and those of a tenant that no worker serves, only this command removes.
+Readers stop serving such reports after a minute, and workers remove them a day later. Only this command removes
+reports that were stored before workers recorded their declarations, and those of a tenant without a worker.
 """
 
 import argparse
@@ -15,12 +15,12 @@ from reports.declarations import Declarations
 from reports.keys import audit, closed, declared, snapshot, withdrawn
 
 STILL = timedelta(seconds=10)
-"""A worker declares its reports each second or so, and later when the database keeps it waiting."""
+"""A worker declares its reports about once a second, and later if it waits for the database."""
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}", re.ASCII)
 
 
 async def forget(tools: Tools, asked: argparse.Namespace) -> CommandResult:
-    """Forget these reports; without names, list those that could be. Raises CommandRefused and RedisError."""
+    """Remove these reports; without names, list the removable ones. Raises CommandRefused and RedisError."""
     declarations = Declarations(tools.redis, tenant=tools.tenant)
     stored = await stored_reports(tools)
     ages = {report: await declarations.declared_ago(report) for report in {*stored, *asked.names}}
@@ -30,8 +30,8 @@ async def forget(tools: Tools, asked: argparse.Namespace) -> CommandResult:
         return CommandResult(_listed(idle), {"undeclared": idle}, done=bool(idle))
     if claimed := sorted(live & set(asked.names)):
         raise CommandRefused(
-            f"NAME: a worker declares {', '.join(claimed)}; take its file away, restart the workers, "
-            f"and ask again {STILL.seconds} s later"
+            f"NAME: a worker declares {', '.join(claimed)}; remove its file, restart the workers, "
+            f"and try again after {STILL.seconds} s"
         )
     names = asked.names or [report for report in stored if report not in live]
     removed = {report: await declarations.forget(report) for report in names}
@@ -40,7 +40,7 @@ async def forget(tools: Tools, asked: argparse.Namespace) -> CommandResult:
 
 
 async def stored_reports(tools: Tools) -> list[str]:
-    """The reports of the tenant of which anything is stored, declared or not."""
+    """Return all reports of the tenant with stored data, declared or not."""
     names = {name.decode() for name in await tools.redis.hkeys(catalogue(tools.tenant))}  # type: ignore[misc]  # typed for both clients
     names |= {name.decode() for name in await tools.redis.zrange(declared(tools.tenant), 0, -1)}
     for prefix in (key(tools.tenant, "") for key in (snapshot, withdrawn, audit)):
@@ -59,19 +59,19 @@ async def _named(tools: Tools, prefix: str) -> AsyncIterator[str]:
 
 def _listed(idle: list[str]) -> str:
     if not idle:
-        return "nothing is stored that no worker declares"
-    return f"stored, and declared by no worker: {', '.join(idle)}\nto remove it: ./run ops reports forget NAME ..."
+        return "No stored report lacks a declaration."
+    return f"Stored, but declared by no worker: {', '.join(idle)}\nRemove them: ./run ops reports forget NAME ..."
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("names", nargs="*", metavar="NAME", help="a report; without one, list those there are")
-    parser.add_argument("--all", action="store_true", help="all that no worker declares")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="a report (default: only list them)")
+    parser.add_argument("--all", action="store_true", help="all reports that no worker declares")
 
 
 COMMANDS = (
     Command(
         "forget",
-        "remove all that is stored of reports that no worker declares",
+        "remove the stored data of reports that no worker declares",
         "reports forget old_report",
         _arguments,
         forget,

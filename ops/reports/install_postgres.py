@@ -1,8 +1,8 @@
-"""`ops reports install` and `uninstall`: the triggers by which the database says which reports have changed.
+"""`ops reports install` and `uninstall`: the triggers that mark changes of reports in the database.
 
-Either runs as one transaction and may be repeated. They need the rights of the tables' owner; the worker does not,
-so `--dry-run` prints the script for whoever has them, and `--role` names the worker's own user. The text is made
-in `reports/triggers.py`.
+Each runs as one transaction and may be repeated. They need the rights of the tables' owner; the worker does not,
+so `--dry-run` prints the script for the owner, and `--role` names the worker's own user. `reports/triggers.py`
+writes the script.
 """
 
 import argparse
@@ -21,29 +21,29 @@ from reports.triggers import INSTALLED, boards_by_source, install_script, trigge
 
 _NO_DATABASE = "MOMENTUS_POSTGRES_DSN: is not set; name the database, or print the script with --dry-run"
 _ROLE = "worker"
-"""Who is named in a script that is printed where no Postgres is configured."""
+"""The role in a script that is printed without a configured Postgres."""
 
 
 async def install(tools: Tools, asked: argparse.Namespace) -> CommandResult:
-    """Install, or print what would be run. Raises Refused."""
+    """Install the triggers, or print the script. Raises CommandRefused."""
     boards = _boards(tools)
     sources = sorted(boards_by_source(tools.tenant, boards))
     if not sources:
-        raise CommandRefused('no report names its sources: add sources = ["schema.table", ...] to its head')
+        raise CommandRefused('sources: no report names any; add sources = ["schema.table", ...] to its head')
     if not tools.postgres_dsn and not asked.dry_run:
         raise CommandRefused(_NO_DATABASE)
     role = asked.role or await _own_role(tools, asked)
     script = install_script(tools.tenant, boards, role=role)
-    answer = await _done(tools, asked, script, "", sources)
+    result = await _done(tools, asked, script, "", sources)
     if asked.dry_run:
-        return answer
-    marked = await _marked(tools, asked)  # partitions as well; of sources that are views, none
+        return result
+    marked = await _marked(tools, asked)  # includes partitions; views have no triggers
     text = _listed(f"triggers on {len(marked)} tables mark what changes", marked)
-    return await _with_proofs(tools, CommandResult(text, {**answer.facts, "tables": list(marked)}), boards, role)
+    return await _with_proofs(tools, CommandResult(text, {**result.facts, "tables": list(marked)}), boards, role)
 
 
 async def _own_role(tools: Tools, asked: argparse.Namespace) -> str:
-    """Whom the database takes the configured user for, which a pooler may change; unasked, the address's."""
+    """Return the database's name of the user, which a pooler may change; for a script, the address's."""
     if asked.dry_run:
         return unquote(urlsplit(tools.postgres_dsn).username or "") or _ROLE
     connection = await _connected(tools.postgres_dsn)
@@ -54,25 +54,25 @@ async def _own_role(tools: Tools, asked: argparse.Namespace) -> str:
 
 
 async def _with_proofs(
-    tools: Tools, answer: CommandResult, boards: Mapping[str, Board], role: str
+    tools: Tools, result: CommandResult, boards: Mapping[str, Board], role: str
 ) -> CommandResult:
-    """Add which boards are watched now for that role, and why others are not."""
+    """Add which boards are now watched for that role, and why the others are not."""
     catalogue = await fetch_catalogue(tools.postgres_dsn, tools.tenant, boards, role=role)
     if catalogue is None:
-        return answer
-    text = "\n".join([answer.text, *proof_lines(catalogue)])
-    return CommandResult(text, {**answer.facts, "boards": proof_facts(catalogue)}, answer.done)
+        return result
+    text = "\n".join([result.text, *proof_lines(catalogue)])
+    return CommandResult(text, {**result.facts, "boards": proof_facts(catalogue)}, result.done)
 
 
 async def uninstall(tools: Tools, asked: argparse.Namespace) -> CommandResult:
-    """Remove all that was installed for the tenant, or print what would be run. Raises Refused."""
+    """Remove all triggers of the tenant, or print the script. Raises CommandRefused."""
     marked = await _marked(tools, asked)
     script = uninstall_script(tools.tenant, marked)
     return await _done(tools, asked, script, f"the triggers of {len(marked)} tables are removed", list(marked))
 
 
 async def _marked(tools: Tools, asked: argparse.Namespace) -> tuple[str, ...]:
-    """The tables that have the tenant's trigger now; none where a script is wanted and nobody can be asked."""
+    """Return the tables with the tenant's trigger; empty for a script without a database."""
     if not tools.postgres_dsn:
         if asked.dry_run:
             return ()
@@ -95,13 +95,17 @@ async def _done(
     try:
         await connection.execute(script)
     except asyncpg.InsufficientPrivilegeError as error:
-        raise CommandRefused(f"{error}: have the tables' owner run what --dry-run prints") from None
+        raise CommandRefused(
+            f"MOMENTUS_POSTGRES_DSN: {error}; let the tables' owner run the script of --dry-run"
+        ) from None
     except asyncpg.LockNotAvailableError:
         raise CommandRefused(
-            "a table stayed locked for 5 s, nothing was changed; try again when writers are done"
+            "install: a table stayed locked for 5 s, and nothing was changed; try again when its writers are done"
         ) from None
     except asyncpg.PostgresError as error:
-        raise CommandRefused(f"the database refused it, nothing was changed: {error}") from None
+        raise CommandRefused(
+            f"install: the database refused the script, and nothing was changed: {error}"
+        ) from None
     finally:
         await connection.close()
     return CommandResult(_listed(what, sources), facts)
@@ -115,7 +119,10 @@ async def _connected(dsn: str) -> Connection:
     try:
         return await connect(dsn, application="momentus-ops")
     except (*DATABASE_FAULTS, ValueError) as error:
-        raise CommandRefused(f"MOMENTUS_POSTGRES_DSN: no connection: {type(error).__name__}") from None
+        raise CommandRefused(
+            f"MOMENTUS_POSTGRES_DSN: no connection ({type(error).__name__}); check the address "
+            "and that the database runs"
+        ) from None
 
 
 def _boards(tools: Tools) -> dict[str, Board]:
@@ -126,7 +133,7 @@ def _boards(tools: Tools) -> dict[str, Board]:
 
 
 def _dry_run(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--dry-run", action="store_true", help="print the SQL and run nothing")
+    parser.add_argument("--dry-run", action="store_true", help="print the SQL without running it")
 
 
 def _role(parser: argparse.ArgumentParser) -> None:
@@ -139,7 +146,7 @@ def _role(parser: argparse.ArgumentParser) -> None:
 COMMANDS = (
     Command(
         "install",
-        "make the database mark what changes reports",
+        "install triggers that mark changes of reports",
         "reports install --dry-run | psql",
         _role,
         install,
@@ -147,7 +154,7 @@ COMMANDS = (
     ),
     Command(
         "uninstall",
-        "remove what install made",
+        "remove the installed triggers",
         "reports uninstall --dry-run",
         _dry_run,
         uninstall,

@@ -1,4 +1,4 @@
-"""Numbers in documents that JavaScript, and all who read numbers as binary floats, take for others."""
+"""Numbers in documents that JavaScript, and other readers with binary floats, read as different numbers."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -10,12 +10,12 @@ from reports.document import Document
 from reports.numbers import digits, is_read_otherwise, read_exactly
 
 _LONG = re.compile(rb"[0-9.]{16}")
-"""No shorter number is taken for another one."""
+"""Shorter numbers are always read correctly."""
 
 
 def misread_numbers(report: Report, documents: Mapping[int, Document]) -> Iterator[str]:
-    """One line for each measure that has such a number, with what to write."""
-    told = set()
+    """Yield one line for each measure with such a number, with the remedy."""
+    seen = set()
     for node, document in documents.items():
         if not _LONG.search(document.body):
             continue
@@ -23,13 +23,13 @@ def misread_numbers(report: Report, documents: Mapping[int, Document]) -> Iterat
         found = {report.scope: data["node"]["id"], **data["total"]}
         for measure, value in found.items():
             number = next(_misread(value), None)
-            if number is not None and measure not in told:
-                told.add(measure)
+            if number is not None and measure not in seen:
+                seen.add(measure)
                 yield _line(report, measure, number, node)
 
 
 def _misread(value: Any) -> Iterator[float | Decimal]:  # noqa: ANN401  JSON is anything
-    """The numbers at any depth that are read otherwise."""
+    """Yield the numbers at any depth that are read differently."""
     if isinstance(value, dict):
         value = list(value.values())
     if isinstance(value, list):

@@ -1,6 +1,6 @@
-"""`ops reports preview`: one node's document as a refresh would store it now, and how it differs from the stored.
+"""`ops reports preview`: compute one node's document now, and compare it with the stored one.
 
-It is reckoned by the refresh's own code on the database as it is; nothing is stored.
+The refresh's own code computes it from the present database; nothing is stored.
 """
 
 import argparse
@@ -19,15 +19,18 @@ _ABSENT = object()
 
 
 async def preview(tools: Tools, asked: argparse.Namespace) -> CommandResult:
-    """Reckon a document. Raises Refused."""
+    """Compute a document. Raises CommandRefused."""
     report = find_report(tools, asked.name)
     facts = await _examined(tools, report)
     if not facts.documents:
         found = judge_report(report, facts)
-        raise CommandRefused("; ".join(one.line() for one in found) or f"{report.name}: has no documents")
+        raise CommandRefused(
+            "; ".join(one.line() for one in found)
+            or f"NAME: {report.name} has no documents; its query returned no rows"
+        )
     if asked.scope not in facts.documents:
         some = ", ".join(map(str, sorted(facts.documents)[:5]))
-        raise CommandRefused(f"--scope: there is no node {asked.scope}; there are {some}, ...")
+        raise CommandRefused(f"--scope: node {asked.scope} does not exist; there are {some}, ...")
     document = read_exactly(facts.documents[asked.scope].body.decode())
     if not asked.diff:
         return CommandResult(write(document, indented=True).decode(), document)
@@ -36,38 +39,40 @@ async def preview(tools: Tools, asked: argparse.Namespace) -> CommandResult:
 
 
 def find_report(tools: Tools, name: str) -> Report:
-    """A declared report. Raises Refused."""
+    """Return a declared report. Raises CommandRefused."""
     try:
         reports = load_reports(tools.reports_path, shipped=tools.reports_shipped)
     except ReportError as error:
-        raise CommandRefused(f"{error}; ./run ops reports check tells all there is to mend") from None
+        raise CommandRefused(f"{error}; ./run ops reports check lists all faults") from None
     if name not in reports:
-        raise CommandRefused(f"there is no report {name!r}; there are {', '.join(sorted(reports))}")
+        raise CommandRefused(f"NAME: no report is called {name!r}; there are {', '.join(sorted(reports))}")
     return reports[name]
 
 
 async def _examined(tools: Tools, report: Report) -> ReportFacts:
     if not tools.postgres_dsn:
-        raise CommandRefused("MOMENTUS_POSTGRES_DSN: is not set; name the database that the report asks")
+        raise CommandRefused("MOMENTUS_POSTGRES_DSN: is not set; name the database of the report")
     try:
         async with open_probe(tools.postgres_dsn, longest=tools.statement_timeout, bounds=tools.bounds) as it:
             return await it.examine(report, ZoneInfo(tools.timezone))
     except DatabaseAway as error:
-        raise CommandRefused(f"MOMENTUS_POSTGRES_DSN: the database cannot be asked: {error}") from None
+        raise CommandRefused(f"MOMENTUS_POSTGRES_DSN: the database does not answer: {error}") from None
 
 
 def _difference(now: dict[str, Any], stored: dict[str, Any] | None) -> CommandResult:
     if stored is None:
-        return CommandResult("nothing is stored of this node", {"stored": None, "now": now, "differences": {}})
-    told = {path: {"stored": old, "now": new} for path, old, new in differences(stored["data"], now["data"])}
-    lines = [f"{path}: {_shown(one['stored'])} -> {_shown(one['now'])}" for path, one in told.items()]
-    facts = {"stored": stored["as_of"], "now": now["as_of"], "differences": told}
+        return CommandResult(
+            "No document of this node is stored.", {"stored": None, "now": now, "differences": {}}
+        )
+    changes = {path: {"stored": old, "now": new} for path, old, new in differences(stored["data"], now["data"])}
+    lines = [f"{path}: {_shown(one['stored'])} -> {_shown(one['now'])}" for path, one in changes.items()]
+    facts = {"stored": stored["as_of"], "now": now["as_of"], "differences": changes}
     head = f"stored as of {stored['as_of']}, now {now['as_of']}"
-    return CommandResult("\n".join([head, *(lines or ["the data are the same"])]), facts)
+    return CommandResult("\n".join([head, *(lines or ["no differences"])]), facts)
 
 
 def differences(stored: Any, now: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:  # noqa: ANN401  JSON
-    """What differs between two documents: the path, what is stored, what would be; null is what is not there.
+    """Yield each difference of two documents: its path, the stored and the new value; None for a missing one.
 
     >>> list(differences({"total": {"a": 1, "b": 2}}, {"total": {"a": 1, "b": 3}}))
     [('total.b', 2, 3)]
@@ -87,13 +92,13 @@ def _shown(value: object) -> str:
 def _arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", help="the report")
     parser.add_argument("--scope", type=int, required=True, metavar="N", help="the node's id")
-    parser.add_argument("--diff", action="store_true", help="only what differs from what is stored")
+    parser.add_argument("--diff", action="store_true", help="show only the differences from the stored document")
 
 
 COMMANDS = (
     Command(
         "preview",
-        "one node's document as a refresh would store it now",
+        "compute one node's document as a refresh would store it now",
         "reports preview management --scope 1 --diff",
         _arguments,
         preview,

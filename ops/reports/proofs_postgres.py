@@ -1,7 +1,6 @@
-"""Lines for operators: which boards the database proves unchanged, and why not.
+"""Proofs of boards as lines for operators: which boards the database proves unchanged, and why not the others.
 
-The judgement is the worker's own (``reports/catalogue_postgres.py``); only its words for operators are made
-here.
+The decision is the worker's own (``reports/catalogue_postgres.py``); this module only writes its text.
 """
 
 from collections.abc import Mapping
@@ -24,7 +23,7 @@ _AS_ROLE = "SELECT set_config('role', $1, true)"
 
 
 def proof_line(board: str, proof: Proof) -> str:
-    """Describe how a board is proved and what is in the way of marks.
+    """Describe a board's proof and what prevents marks.
 
     >>> proof_line("shop", Proof("marks"))
     'board shop: watched: each change leaves a mark'
@@ -39,20 +38,20 @@ def proof_lines(catalogue: Catalogue) -> list[str]:
 
 
 def proof_facts(catalogue: Catalogue) -> dict[str, dict[str, Any]]:
-    """Give scripts the kind and the reasons of each board."""
+    """Return the kind and the reasons of each board, for scripts."""
     return {name: {"proof": proof.kind, "why": list(proof.why)} for name, proof in catalogue.proofs.items()}
 
 
 async def fetch_catalogue(
     dsn: str, tenant: str, boards: Mapping[str, Board], *, role: str = ""
 ) -> Catalogue | None:
-    """Read the catalogue on a connection of its own.
+    """Read the catalogue on a new connection.
 
     Args:
-        role: whose rights and row-level security count; empty, or one that the connection may not take: its own.
+        role: the role with the rights and row-level security to use; the connection's own if empty or not allowed.
 
     Returns:
-        None if the database cannot be asked.
+        None if the database does not answer.
     """
     try:
         connection = await connect(dsn, application="momentus-ops", command_timeout=_TIMEOUT)
@@ -73,4 +72,4 @@ async def _take(connection: Any, role: str) -> None:  # noqa: ANN401  the driver
         async with connection.transaction():
             await connection.execute(_AS_ROLE, role)
     except asyncpg.PostgresError:
-        pass  # not a member of it: this user's own view is the best there is
+        pass  # not a member of the role, so only this user's own rights can be checked

@@ -1,7 +1,7 @@
-"""`ops reports status`: how each declared report fares, and when it is next due, by the rules that refresh it.
+"""`ops reports status`: state of each declared report, and its next refresh by the worker's own rules.
 
-What is stored comes from Redis. What waits in the database, and so when a report is due, is asked of the database
-where one is named, by the prober's own look and decision; without one those two stay unknown.
+The stored state comes from Redis. The waiting changes, and with them the next refresh, come from the database if
+one is configured, with the prober's own query and decision; without a database they are unknown.
 """
 
 import argparse
@@ -46,18 +46,18 @@ _HEADS = ["REPORT", "BOARD", "STATE", "GEN", "AGE", "P50", "P95", "WANTED", "MAR
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportStatus:
-    """How a report fares. What is not known is None.
+    """Status of a report. Unknown values are None.
 
     Attributes:
         verified: the last instant at which it was known to be true.
-        age_ms: since then.
-        cost_p50_ms, cost_p95_ms: what its latest refreshes took of the database.
-        wanted: somebody read it and found it old.
-        marked: changes of its board wait.
-        proof: what proves its board unchanged: ``marks``, ``snapshot`` or ``none``.
-        unproved: why it is not ``marks``.
-        refused_from: when readers cease to get it, if that is before its next refresh.
-        due, why: when its board is refreshed next, and for which of the reasons of `reports/pace.py`.
+        age_ms: the time since then.
+        cost_p50_ms, cost_p95_ms: database time of its latest refreshes.
+        wanted: True if a reader served it stale.
+        marked: True if changes of its board wait.
+        proof: the proof that its board is unchanged: ``marks``, ``snapshot`` or ``none``.
+        unproved: why the proof is not ``marks``.
+        refused_from: the instant from which readers refuse it, if that is before its next refresh.
+        due, why: the next refresh of its board, and its reason from `reports/pace.py`.
     """
 
     report: str
@@ -80,63 +80,63 @@ class ReportStatus:
 
     @property
     def well(self) -> bool:
-        """Whether readers get it, and will until its next refresh."""
+        """True if readers get it, and will until its next refresh."""
         return self.state in {"fresh", "stale"} and self.error is None and self.refused_from is None
 
 
 async def status(tools: Tools, asked: argparse.Namespace) -> CommandResult:
-    """All declared reports. Raises Refused and RedisError."""
+    """Return the status of all declared reports. Raises CommandRefused and RedisError."""
     del asked
     try:
         boards = boards_of(load_reports(tools.reports_path, shipped=tools.reports_shipped))
     except ReportError as error:
-        raise CommandRefused(f"{error}; ./run ops reports check tells all there is to mend") from None
+        raise CommandRefused(f"{error}; ./run ops reports check lists all faults") from None
     redis = await ReportStore(tools.redis, tenant=tools.tenant).clock()
     seen, decisions, catalogue, note = await _look(tools, boards, redis)
-    clocks, told = _clocks(tools, redis, seen)
-    fares = [
+    clocks, clock_lines = _clocks(tools, redis, seen)
+    statuses = [
         await _report_status(tools, report, board, redis, seen, decisions.get(board.name), catalogue)
         for board in boards.values()
         for report in board.reports
     ]
-    fares.sort(key=lambda one: one.report)
+    statuses.sort(key=lambda one: one.report)
     now = seen.at if seen is not None else moment(redis.said_us)
-    text = table(_HEADS, [_row(one, now) for one in fares], left={0, 1, 2, 9, 10, 11})
+    text = table(_HEADS, [_row(one, now) for one in statuses], left={0, 1, 2, 9, 10, 11})
     unwatched = [proof_line(*one) for one in sorted(catalogue.proofs.items()) if one[1].why]
-    facts = {"reports": [asdict(one) for one in fares], "clocks": clocks, "note": note}
+    facts = {"reports": [asdict(one) for one in statuses], "clocks": clocks, "note": note}
     return CommandResult(
-        "\n".join([text, *unwatched, *_to_do(fares), *told, *([note] if note else [])]),
+        "\n".join([text, *unwatched, *_to_do(statuses), *clock_lines, *([note] if note else [])]),
         facts,
-        done=all(one.well for one in fares),
+        done=all(one.well for one in statuses),
     )
 
 
-def _to_do(fares: Sequence[ReportStatus]) -> Iterator[str]:
-    """What is wrong with each report, and what to do."""
-    for one in fares:
+def _to_do(statuses: Sequence[ReportStatus]) -> Iterator[str]:
+    """Yield what is wrong with each report, with the remedy."""
+    for one in statuses:
         if one.error is not None:
             yield f"{one.report}: {printable(one.error)}: {remedy_of(one.error)}"
         elif one.state == "never":
-            yield f"{one.report}: was never computed: is a worker with MOMENTUS_POSTGRES_DSN running?"
+            yield f"{one.report}: was never computed; start a worker with MOMENTUS_POSTGRES_DSN"
         if one.refused_from is not None and one.due is not None:
             delay, remedy = _DELAYS["failed" if one.why == "failed" else "budget"]
             yield (
                 f"{one.report}: {delay} until {one.due:%Y-%m-%d %H:%M:%S} UTC, and "
-                f"readers are refused it from {one.refused_from:%Y-%m-%d %H:%M:%S} UTC: {remedy}"
+                f"readers get 503 from {one.refused_from:%Y-%m-%d %H:%M:%S} UTC; {remedy}"
             )
 
 
 def _clocks(tools: Tools, redis: ClockReading, seen: Probe | None) -> tuple[dict[str, float], list[str]]:
-    """By how many seconds the database's clock and this machine's are ahead of Redis's; and lines for people."""
+    """Return the seconds by which other clocks are ahead of Redis's, and lines about those too far apart."""
     ahead_us = {"this machine": wall_us() - running_us() - redis.ahead_us}
     if seen is not None and seen.reading is not None:
         ahead_us["the database"] = seen.reading.ahead_us - redis.ahead_us
     bound = tools.clock_bound.total_seconds()
-    clocks = {whose: round(ahead / 1_000_000, 3) for whose, ahead in ahead_us.items()}
+    clocks = {owner: round(ahead / 1_000_000, 3) for owner, ahead in ahead_us.items()}
     lines = [
-        f"the clock of {whose} is {ahead:+.1f} s from Redis's (MOMENTUS_REPORTS__CLOCK_BOUND allows {bound:g} s): "
-        "no report is called fresh; let all follow the same time servers"
-        for whose, ahead in clocks.items()
+        f"the clock of {owner} is {ahead:+.1f} s from Redis's (MOMENTUS_REPORTS__CLOCK_BOUND allows {bound:g} s): "
+        "no report counts as fresh; let all machines follow the same time servers"
+        for owner, ahead in clocks.items()
         if abs(ahead) > bound
     ]
     return clocks, lines
@@ -145,9 +145,9 @@ def _clocks(tools: Tools, redis: ClockReading, seen: Probe | None) -> tuple[dict
 async def _look(
     tools: Tools, boards: Mapping[str, Board], redis: ClockReading
 ) -> tuple[Probe | None, Mapping[str, Decision], Catalogue, str]:
-    """What the prober would see and decide now; and why that is not known, if it is not."""
+    """Return the prober's present view and decisions, or a note why they are unknown."""
     if not tools.postgres_dsn:
-        return None, {}, Catalogue(), "MOMENTUS_POSTGRES_DSN is not set: what waits in the database is not known"
+        return None, {}, Catalogue(), "MOMENTUS_POSTGRES_DSN: is not set; the waiting changes are unknown"
     outbox, store = (
         Outbox(tools.postgres_dsn, tenant=tools.tenant, boards=boards),
         ReportStore(tools.redis, tenant=tools.tenant),
@@ -163,7 +163,7 @@ async def _look(
         decisions = decide_all(boards, known, seen, tenant=tools.tenant, watched=found.watched, wanted=read)
     except DATABASE_FAULTS as error:
         remedy = remedy_of(type(error).__name__)
-        note = f"the database cannot be asked ({_in_words(error)}): what waits there is not known; {remedy}"
+        note = f"the database does not answer ({_in_words(error)}); the waiting changes are unknown; {remedy}"
         return None, {}, Catalogue(), note
     finally:
         await outbox.close()
@@ -183,7 +183,7 @@ async def _report_status(
     key = snapshot(tools.tenant, name)
     meta, error, costs = await tools.redis.hmget(key, ["_meta", "_error", "_costs"])  # type: ignore[misc]
     fresh = read_report(name, meta, error, now_us=now.ahead_us + running_us(), bound=tools.clock_bound)
-    fare = ReportStatus(
+    found = ReportStatus(
         report=name,
         board=board.name,
         wanted=bool(await tools.redis.exists(wanted(tools.tenant, name))),
@@ -194,38 +194,38 @@ async def _report_status(
         why=None if decision is None else decision.why,
         **_stored(fresh, meta, costs),
     )
-    return replace(fare, refused_from=_refused_from(report, fare, decision))
+    return replace(found, refused_from=_refused_from(report, found, decision))
 
 
-def _refused_from(report: Report, fare: ReportStatus, decision: Decision | None) -> datetime | None:
-    """When readers cease to get a report, if its budget puts the next refresh off for longer."""
-    if decision is None or fare.due is None or fare.verified is None or report.name in decision.proved:
+def _refused_from(report: Report, found: ReportStatus, decision: Decision | None) -> datetime | None:
+    """Return the instant from which readers refuse a report, if its next refresh is later."""
+    if decision is None or found.due is None or found.verified is None or report.name in decision.proved:
         return None
-    until = fare.verified + report.hard
-    return until if until < fare.due else None
+    until = found.verified + report.hard
+    return until if until < found.due else None
 
 
 def _in_words(error: BaseException) -> str:
-    """The error with the server's words, where they are the server's."""
+    """Return the error with the server's message, if the server sent one."""
     return ": ".join(log_fields(error).values())
 
 
 def _stored(fresh: ReportFreshness, meta: bytes | None, costs: bytes | None) -> dict[str, Any]:
-    """What the stored set says of itself; of one that cannot be read, only that."""
-    said: dict[str, Any] = {
+    """Return the stored set's own fields; only the state if it cannot be read."""
+    fields: dict[str, Any] = {
         "state": fresh.state,
         "as_of": fresh.as_of,
         "age_ms": fresh.age_ms,
         "error": fresh.error,
     }
     if meta is None or fresh.state == "unreadable":
-        return said
-    fields, spent = orjson.loads(meta), orjson.loads(costs or b"[]")
-    return said | {
-        "generation": fields.get("gen"),
-        "verified": moment(fields["verified_us"]),
-        "cost_p50_ms": median(spent) if spent else fields.get("cost_ms"),
-        "cost_p95_ms": p95(spent) if spent else fields.get("cost_ms"),
+        return fields
+    stored, spent = orjson.loads(meta), orjson.loads(costs or b"[]")
+    return fields | {
+        "generation": stored.get("gen"),
+        "verified": moment(stored["verified_us"]),
+        "cost_p50_ms": median(spent) if spent else stored.get("cost_ms"),
+        "cost_p95_ms": p95(spent) if spent else stored.get("cost_ms"),
     }
 
 
@@ -263,5 +263,5 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 
 
 COMMANDS = (
-    Command("status", "how each report fares, and when it is next due", "reports status", _arguments, status),
+    Command("status", "show the state of each report, and its next refresh", "reports status", _arguments, status),
 )

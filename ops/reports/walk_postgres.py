@@ -1,7 +1,7 @@
-"""How long a dashboard's own query takes, asked of some nodes as an application asks it of one.
+"""Measurement of a dashboard's own query, run for some nodes as an application runs it for one.
 
-The nodes are chosen evenly by the size of their subtrees, the root and a leaf among them, so that neither the many
-small nor the few large ones are overlooked; what all would take is the mean times their number, with a range.
+The nodes are chosen evenly by the size of their subtrees, with the root and a leaf, so that the sample has both
+the many small and the few large ones; the estimate for all is the mean times their number, with a range.
 """
 
 import time
@@ -22,17 +22,17 @@ PARAMETERS = ("node", "now", "day_start", "day_end", "zone")
 
 
 class WalkFailure(Exception):
-    """The walk cannot be used: it is no SQL, or the database refuses it."""
+    """A query that cannot be measured: it is not SQL, or the database refuses it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Walk:
-    """What the sampled nodes took.
+    """Durations of the sampled nodes.
 
     Attributes:
-        took_ms: of each, in order of the sizes of their subtrees.
-        nodes: how many there are in all.
-        root_ms: of the root.
+        took_ms: the duration of each.
+        nodes: the number of all nodes.
+        root_ms: the duration of the root.
     """
 
     took_ms: Sequence[float]
@@ -41,22 +41,22 @@ class Walk:
 
     @property
     def mean_ms(self) -> float:
-        """Of one node."""
+        """Mean duration of one node."""
         return fmean(self.took_ms)
 
     def all_ms(self) -> tuple[float, float]:
-        """What all nodes would take, and by how much that may be off: 1.96 standard errors of the sample.
+        """Return the estimate for all nodes, and its error: 1.96 standard errors of the sample.
 
         >>> Walk([2.0, 2.0], 100, 2.0).all_ms()
         (200.0, 0.0)
         """
-        if len(self.took_ms) < 2 or len(self.took_ms) >= self.nodes:  # noqa: PLR2004  one has no spread
+        if len(self.took_ms) < 2 or len(self.took_ms) >= self.nodes:  # noqa: PLR2004  one value has no spread
             return self.mean_ms * self.nodes, 0.0
         return self.mean_ms * self.nodes, 1.96 * stdev(self.took_ms) / sqrt(len(self.took_ms)) * self.nodes
 
 
 def sample_nodes(tree: Tree, most: int) -> list[int]:
-    """Nodes chosen evenly by the sizes of their subtrees, from the smallest to the root; at most so many."""
+    """Choose at most `most` nodes evenly by the sizes of their subtrees, from the smallest to the root."""
     sizes: dict[int, int] = {}
     for node in tree.upwards:
         sizes[node] = 1 + sum(sizes[child] for child in tree.children[node])
@@ -69,17 +69,17 @@ def sample_nodes(tree: Tree, most: int) -> list[int]:
 async def measure_walk(
     look: ReportProbe, sql: str, tree: Tree, day: Day, *, most: int, seconds: float, file: str
 ) -> Walk:
-    """Ask for some nodes, one after the other, for at most so long. The root is always among them.
+    """Run the query for some nodes in sequence, within a time; the root is always among them.
 
     Raises:
-        WalkFails: the query cannot be used.
+        WalkFailure: the query cannot be measured.
     """
     try:
         query, names = bind(sql.strip().rstrip(";"), HeadPlace(file), PARAMETERS)
     except ReportError as error:
         raise WalkFailure(str(error)) from None
     if "node" not in names:
-        raise WalkFailure(f"{file}: has no :node; write the query of one node, with :node where its id stands")
+        raise WalkFailure(f"{file}: has no :node; write the query of one node, with :node for its id")
     values = {"now": look.snapshot.as_of, "day_start": day.start, "day_end": day.end, "zone": day.zone}
     root, *others = reversed(sample_nodes(tree, most))
     took: list[float] = []
@@ -87,7 +87,7 @@ async def measure_walk(
     try:
         async with look.snapshot.part():
             statement = await look.connection.prepare(query)
-            await _time_node(statement, names, values, root)  # fills caches, as people before did
+            await _time_node(statement, names, values, root)  # fills caches, as earlier views do
             for node in (root, *_spread(others)):
                 took.append(await _time_node(statement, names, values, node))
                 if time.perf_counter() - began > seconds:
@@ -98,7 +98,7 @@ async def measure_walk(
 
 
 def _spread(nodes: list[int]) -> list[int]:
-    """Every fourth, then the ones between: whenever time is up, small and large have been asked for alike."""
+    """Order nodes by every fourth, then those between, so that a sample cut short has small and large ones."""
     return [node for first in range(4) for node in nodes[first::4]]
 
 
@@ -108,7 +108,7 @@ async def _time_node(
     values: Mapping[str, object],
     node: int,
 ) -> float:
-    """Milliseconds that one node takes."""
+    """Run the query for one node and return its duration in milliseconds."""
     began = time.perf_counter()
     await statement.fetch(*({**values, "node": node}[name] for name in names))
     return (time.perf_counter() - began) * 1000

@@ -1,9 +1,9 @@
-"""Whether this machine and the server mean the same by the name of a time zone, in the years to come.
+"""Comparison of this machine's and the server's time zones, for the coming years.
 
 ``:day_start`` and ``:day_end`` are computed by the worker from Python's zone data; ``AT TIME ZONE :zone`` in a
-report's SQL is computed by the server from its own. Where a country changes its clocks and only one of them has
-been updated since, a day begins at two instants in one report. So both are asked for their offsets: each day from
-a year ago until some years ahead, and on either side of each change that Python knows.
+report's SQL is computed by the server from its own. If a country changes its clocks and only one of the two is
+updated, a day starts at two instants in one report. So this module compares their offsets: each day from a year
+ago until some years ahead, and on both sides of each change that Python knows.
 """
 
 import asyncio
@@ -25,46 +25,50 @@ _DAY = timedelta(days=1)
 _SECOND = timedelta(seconds=1)
 _PAST, _AHEAD = timedelta(days=400), timedelta(days=5 * 366)
 _ASK = """
-SELECT DISTINCT ON (zone) zone, at, ours, theirs, current_setting('server_version') AS version
+SELECT DISTINCT ON (zone) zone, at, offset_here, offset_there, current_setting('server_version') AS version
 FROM (
-    SELECT asked.zone, asked.at, asked.ours,
+    SELECT asked.zone, asked.at, asked.offset_here,
         CASE WHEN known.name IS NOT NULL THEN
             extract(epoch FROM (to_timestamp(at) AT TIME ZONE zone) - (to_timestamp(at) AT TIME ZONE 'UTC'))::int
-        END AS theirs
-    FROM unnest($1::text[], $2::bigint[], $3::int[]) AS asked (zone, at, ours)
+        END AS offset_there
+    FROM unnest($1::text[], $2::bigint[], $3::int[]) AS asked (zone, at, offset_here)
     LEFT JOIN (SELECT name FROM pg_timezone_names WHERE name = ANY ($4::text[])) AS known
         ON known.name = asked.zone
 ) AS both_said
-WHERE theirs IS DISTINCT FROM ours
+WHERE offset_there IS DISTINCT FROM offset_here
 ORDER BY zone, at
 """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ZoneFault:
-    """A zone by which the two do not mean the same.
+    """A time zone with different offsets here and on the server.
 
     Attributes:
-        at: the first instant at which they differ.
-        ours, theirs: what is added to UTC then; `theirs` is None where the server knows no such zone.
-        our_data, their_data: whose zone data each has.
+        at: the first instant at which the offsets differ.
+        python_offset, server_offset: the offset from UTC then; the server's is None if it does not know the zone.
+        python_data, server_data: the source of each one's zone data.
     """
 
     zone: str
     at: datetime
-    ours: timedelta
-    theirs: timedelta | None
-    our_data: str
-    their_data: str
+    python_offset: timedelta
+    server_offset: timedelta | None
+    python_data: str
+    server_data: str
 
     @property
     def words(self) -> str:
-        """What is wrong."""
-        if self.theirs is None:
-            return f"the server ({self.their_data}) knows no time zone {self.zone}; Python ({self.our_data}) does"
+        """The fault as a sentence."""
+        if self.server_offset is None:
+            return (
+                f"the server ({self.server_data}) does not know the time zone {self.zone}; Python "
+                f"({self.python_data}) does"
+            )
         return (
-            f"from {self.at:%Y-%m-%d %H:%M} UTC on, {self.zone} is UTC{_offset(self.ours)} for Python "
-            f"({self.our_data}) and UTC{_offset(self.theirs)} for the server ({self.their_data}): days begin at "
+            f"from {self.at:%Y-%m-%d %H:%M} UTC on, {self.zone} is UTC{_offset(self.python_offset)} for Python "
+            f"({self.python_data}) and UTC{_offset(self.server_offset)} for the server ({self.server_data}): "
+            "days start at "
             "two instants in one report"
         )
 
@@ -72,19 +76,19 @@ class ZoneFault:
 REMEDY = (
     "update the zone data of both: tzdata where the worker runs, and the server's release or its system's tzdata"
 )
-"""What to do about a fault."""
+"""The remedy for a fault."""
 
 
 def zones_of(reports: Iterable[Report], organisation: str) -> set[str]:
-    """The zones in use."""
+    """Return the time zones that these reports use."""
     return {report.timezone or organisation for report in reports}
 
 
 async def compare_zones(connection: Any, zones: Iterable[str], now: datetime) -> list[ZoneFault]:  # noqa: ANN401  the driver's
-    """Compare these zones, in one query.
+    """Compare these zones in one query.
 
     Raises:
-        DATABASE_FAULTS: the server cannot be asked.
+        DATABASE_FAULTS: the server does not answer.
     """
     names = sorted(set(zones))
     asked = [(name, at, offset) for name in names for at, offset in zone_probes(name, now)]
@@ -94,17 +98,17 @@ async def compare_zones(connection: Any, zones: Iterable[str], now: datetime) ->
         ZoneFault(
             zone=row["zone"],
             at=datetime.fromtimestamp(row["at"], UTC),
-            ours=timedelta(seconds=row["ours"]),
-            theirs=None if row["theirs"] is None else timedelta(seconds=row["theirs"]),
-            our_data=zone_data_of(row["zone"]),
-            their_data=f"PostgreSQL {row['version']}",
+            python_offset=timedelta(seconds=row["offset_here"]),
+            server_offset=None if row["offset_there"] is None else timedelta(seconds=row["offset_there"]),
+            python_data=zone_data_of(row["zone"]),
+            server_data=f"PostgreSQL {row['version']}",
         )
         for row in rows
     ]
 
 
 async def gather_zones(dsn: str, zones: Iterable[str]) -> list[ZoneFault] | None:
-    """Connect and compare; None where there is no answer, which is told elsewhere."""
+    """Connect and compare; None if the database does not answer, which another check reports."""
     try:
         async with asyncio.timeout(_SECONDS):
             connection = await connect(dsn, application="momentus-ops")
@@ -117,7 +121,7 @@ async def gather_zones(dsn: str, zones: Iterable[str]) -> list[ZoneFault] | None
 
 
 def zone_probes(name: str, now: datetime) -> Iterator[tuple[int, int]]:
-    """Instants (seconds since 1970) and what Python adds to UTC then (seconds), in order."""
+    """Yield instants (seconds since 1970) with Python's offset from UTC (seconds), in order."""
     zone = ZoneInfo(name)
     at = now.replace(hour=0, minute=0, second=0, microsecond=0) - _PAST
     while at < now + _AHEAD:
@@ -129,7 +133,7 @@ def zone_probes(name: str, now: datetime) -> Iterator[tuple[int, int]]:
 
 
 def _change(day: datetime, zone: ZoneInfo) -> datetime:
-    """The second of the day after this instant from which the offset is another."""
+    """Return the second within a day at which the offset changes."""
     before, least, most = _said(day, zone)[1], 0, int(_DAY.total_seconds())
     while most - least > 1:
         middle = (least + most) // 2
@@ -143,7 +147,7 @@ def _said(at: datetime, zone: ZoneInfo) -> tuple[int, int]:
 
 
 def zone_data_of(zone: str) -> str:
-    """Where Python has a zone from, with the version where that is told."""
+    """Return the source of Python's data for a zone, with its version if known."""
     for folder in map(Path, zoneinfo.TZPATH):
         if (folder / zone).is_file():
             return " ".join(filter(None, [str(folder), _version(folder)]))
@@ -154,7 +158,7 @@ def zone_data_of(zone: str) -> str:
 
 
 def _version(folder: Path) -> str:
-    """The release that a folder of the system is of, such as 2025b; empty where it does not say."""
+    """Return the release of a folder of zone data, such as 2025b; empty if unknown."""
     try:
         with (folder / "tzdata.zi").open(encoding="utf-8") as file:
             return file.readline().removeprefix("# version ").strip()[:20]

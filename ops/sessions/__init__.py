@@ -1,1 +1,1 @@
-"""Look after sessions: who is logged in where, and log them out."""
+"""Commands that list and end sessions, and create tokens for machines."""

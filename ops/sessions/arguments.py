@@ -1,4 +1,4 @@
-"""The sessions of a command, and their errors in the words of the command line."""
+"""The sessions of a command, with their errors as errors of the command line."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,16 +8,16 @@ from ops.command import CommandRefused, Tools
 from sessions import SessionRefused, Sessions, SessionsUnavailable
 
 SHOWN = 12
-"""Digits of a digest that people read; enough to tell a user's sessions apart."""
+"""Digits of a digest that operators see; enough to tell a user's sessions apart."""
 _DEADLINE = timedelta(seconds=2)
 
 
 @contextmanager
 def open_sessions(tools: Tools) -> Iterator[Sessions]:
-    """The sessions in the configured Redis.
+    """Yield the sessions in the configured Redis.
 
     Raises:
-        Refused: an argument is not acceptable.
+        CommandRefused: an argument is not acceptable.
         ConnectionError: Redis did not answer.
     """
     try:
@@ -29,5 +29,5 @@ def open_sessions(tools: Tools) -> Iterator[Sessions]:
 
 
 def time_text(moment: object) -> str:
-    """A moment in a table."""
+    """Return an instant for a table."""
     return f"{moment:%Y-%m-%d %H:%M:%S}"

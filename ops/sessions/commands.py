@@ -1,4 +1,4 @@
-"""The commands of ``ops sessions``. A person's token is never shown: nobody but their browser has it."""
+"""Commands of ``ops sessions``. They never show a person's token: only the browser has it."""
 
 import argparse
 
@@ -14,7 +14,7 @@ async def _list(tools: Tools, asked: argparse.Namespace) -> CommandResult:
         found = await sessions.sessions_of(asked.user)
     facts = {"user": asked.user, "sessions": [_facts(one) for one in found]}
     if not found:
-        return CommandResult("no session", facts, done=False)
+        return CommandResult("This user has no session.", facts, done=False)
     rows = [
         [one.place.digest[:SHOWN], time_text(one.created_at), time_text(one.touched_at), printable(one.label)]
         for one in found
@@ -29,16 +29,17 @@ async def _revoke(tools: Tools, asked: argparse.Namespace) -> CommandResult:
     with open_sessions(tools) as sessions:
         if asked.session is None:
             epoch = await sessions.revoke_user(asked.user)
-            return CommandResult("all sessions of this user have ended", facts | {"epoch": epoch})
+            return CommandResult("All sessions of this user have ended.", facts | {"epoch": epoch})
         chosen = [
             one for one in await sessions.sessions_of(asked.user) if one.place.digest.startswith(asked.session)
         ]
         if len(chosen) != 1:
             raise CommandRefused(
-                f"{len(chosen)} sessions of this user begin with {asked.session!r}: name exactly one"
+                f"--session: {len(chosen)} sessions of this user begin with {asked.session!r}; give the digits "
+                "of exactly one"
             )
         ended = await sessions.revoke_listed(asked.user, chosen[0].place.digest)
-    return CommandResult("the session has ended", facts | {"session": chosen[0].place.digest}, done=ended)
+    return CommandResult("The session has ended.", facts | {"session": chosen[0].place.digest}, done=ended)
 
 
 def _facts(session: Session) -> dict[str, object]:
@@ -57,15 +58,19 @@ def _takes_user(parser: argparse.ArgumentParser) -> None:
 
 def _takes_session(parser: argparse.ArgumentParser) -> None:
     _takes_user(parser)
-    parser.add_argument("--session", metavar="DIGITS", help="only this one: the first digits that `list` shows")
+    parser.add_argument(
+        "--session", metavar="DIGITS", help="only this session: its first digits, as `list` shows them"
+    )
 
 
 SESSIONS = Group(
     "sessions",
-    "who is logged in where, log them out, and tokens for machines",
+    "list and end the sessions of users, and create tokens for machines",
     (
-        Command("list", "the living sessions of a user", "sessions list u-17", _takes_user, _list),
-        Command("revoke", "end all sessions of a user, or one", "sessions revoke u-17", _takes_session, _revoke),
+        Command("list", "list the live sessions of a user", "sessions list u-17", _takes_user, _list),
+        Command(
+            "revoke", "end all sessions of a user, or one of them", "sessions revoke u-17", _takes_session, _revoke
+        ),
         *TOKENS,
     ),
 )

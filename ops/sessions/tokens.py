@@ -1,4 +1,7 @@
-"""Tokens for machines: made, listed, revoked. A token is shown once, when it is made, and is stored nowhere."""
+"""Commands that create, list and revoke tokens for machines.
+
+A token is shown once, when it is created, and stored nowhere.
+"""
 
 import argparse
 import re
@@ -26,9 +29,9 @@ async def _list(tools: Tools, _asked: argparse.Namespace) -> CommandResult:
         found = await sessions.sessions_of(SERVICE_USER)
     facts = {"tokens": [_facts(one) for one in found]}
     if not found:
-        return CommandResult("no service token", facts, done=False)
+        return CommandResult("There is no service token.", facts, done=False)
     rows = [_row(one) for one in sorted(found, key=lambda one: (one.label, one.created_at))]
-    heads = ("NAME", "TOKEN", "MADE (UTC)", "LAST USED (UTC)", "ENDS (UTC)", "ROOTS")
+    heads = ("NAME", "TOKEN", "CREATED (UTC)", "LAST USED (UTC)", "EXPIRES (UTC)", "ROOTS")
     return CommandResult(table(heads, rows, left=set(range(len(heads)))), facts)
 
 
@@ -39,18 +42,20 @@ async def _revoke(tools: Tools, asked: argparse.Namespace) -> CommandResult:
     digests = [one.place.digest for one in ended]
     facts = {"name": asked.name, "revoked": digests}
     if not digests:
-        return CommandResult(f"no service token is called {asked.name!r}", facts, done=False)
+        return CommandResult(f"There is no service token called {asked.name!r}.", facts, done=False)
     return CommandResult(f"revoked: {', '.join(digest[:SHOWN] for digest in digests)}", facts)
 
 
 def _chosen(known: list[Session], name: str, digits: str | None) -> list[Session]:
-    """All tokens of a name, or the one of them whose digest begins so."""
+    """Return all tokens of a name, or the one among them with a digest that begins with these digits."""
     named = [one for one in known if one.label == name]
     if digits is None:
         return named
     chosen = [one for one in named if one.place.digest.startswith(digits)]
     if len(chosen) != 1:
-        raise CommandRefused(f"{len(chosen)} tokens of {name!r} begin with {digits!r}: name exactly one")
+        raise CommandRefused(
+            f"--token: {len(chosen)} tokens of {name!r} begin with {digits!r}; give the digits of exactly one"
+        )
     return chosen
 
 
@@ -73,18 +78,22 @@ def _facts(token: Session) -> dict[str, object]:
 
 def _node_ids(text: str) -> list[int]:
     if not re.fullmatch(r"[1-9][0-9]*(,[1-9][0-9]*)*", text, re.ASCII):
-        raise argparse.ArgumentTypeError(f"{text!r} is no list of node ids, like 1,2")
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a list of node ids; give whole numbers with commas, like 1,2"
+        )
     return [int(one) for one in text.split(",")]
 
 
 def _days(text: str) -> int:
     if not (text.isascii() and text.isdigit() and 1 <= int(text) <= _DAYS_LIMIT):
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of days from 1 to {_DAYS_LIMIT}")
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a number of days; give a whole number from 1 to {_DAYS_LIMIT}"
+        )
     return int(text)
 
 
 def _takes_name(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("name", metavar="NAME", help="which machine, as people call it")
+    parser.add_argument("name", metavar="NAME", help="the name of the machine")
 
 
 def _takes_terms(parser: argparse.ArgumentParser) -> None:
@@ -94,23 +103,31 @@ def _takes_terms(parser: argparse.ArgumentParser) -> None:
         type=_node_ids,
         required=True,
         metavar="IDS",
-        help="the nodes whose subtrees it may read, as 1,2",
+        help="the roots of the subtrees that it may read, like 1,2",
     )
     parser.add_argument(
-        "--expires", type=_days, default=_DAYS, metavar="DAYS", help=f"when it ends, used or not (default {_DAYS})"
+        "--expires",
+        type=_days,
+        default=_DAYS,
+        metavar="DAYS",
+        help=f"days until it expires, used or not (default {_DAYS})",
     )
 
 
 def _takes_choice(parser: argparse.ArgumentParser) -> None:
     _takes_name(parser)
-    parser.add_argument("--token", metavar="DIGITS", help="only this one: the first digits that `tokens` shows")
+    parser.add_argument(
+        "--token", metavar="DIGITS", help="only this token: its first digits, as `tokens` shows them"
+    )
 
 
 def _takes_nothing(_parser: argparse.ArgumentParser) -> None: ...
 
 
 TOKENS = (
-    Command("token", "make a token for a machine", "sessions token wallboard --roots 1,2", _takes_terms, _make),
-    Command("tokens", "the living tokens of machines", "sessions tokens", _takes_nothing, _list),
-    Command("revoke-token", "end a machine's tokens", "sessions revoke-token wallboard", _takes_choice, _revoke),
+    Command("token", "create a token for a machine", "sessions token wallboard --roots 1,2", _takes_terms, _make),
+    Command("tokens", "list the live tokens of machines", "sessions tokens", _takes_nothing, _list),
+    Command(
+        "revoke-token", "revoke a machine's tokens", "sessions revoke-token wallboard", _takes_choice, _revoke
+    ),
 )

@@ -88,7 +88,7 @@ async def test_the_first_instant_at_which_zone_data_differ_is_told_with_both_sou
     (ours / "Europe/Madrid").write_bytes(zone_file(A_WEEK_EARLIER))
     (fault,) = await compare_zones(connection, ["UTC", "Europe/Madrid"], datetime(2026, 11, 28, tzinfo=UTC))
     assert fault.at == datetime(2026, 3, 22, 1, tzinfo=UTC)
-    assert (fault.ours, fault.theirs) == (timedelta(hours=2), timedelta(hours=1))
+    assert (fault.python_offset, fault.server_offset) == (timedelta(hours=2), timedelta(hours=1))
     for said in ("2026-03-22 01:00 UTC", "Europe/Madrid", "+02:00", "+01:00", str(ours), "PostgreSQL"):
         assert said in fault.words
 
@@ -102,7 +102,7 @@ async def test_a_zone_that_only_the_server_changes_is_found_on_the_day(connectio
 async def test_a_zone_that_the_server_does_not_know_is_told(connection: Any, ours: Path) -> None:
     (ours / "Europe/Atlantis").write_bytes(zone_file(MADRID))
     (fault,) = await compare_zones(connection, ["Europe/Atlantis"], datetime.now(UTC))
-    assert fault.theirs is None
+    assert fault.server_offset is None
     assert "knows no time zone Europe/Atlantis" in fault.words
 
 

@@ -69,7 +69,7 @@ async def test_a_limit_is_set_listed_held_released_and_removed(
     assert await claim(valkey_url, 9) == 1
     listed = (await answer(redis, "list")).text
     assert "30/1m, 3 at once, 2000/1d, 200 at once" in listed
-    assert "used up, the next may begin in " in listed
+    assert "used up; the next may begin in " in listed
     assert "slowed down to 50%" in listed
     assert f"{LANE} (urgent): needs account:main" in listed
     held = await answer(redis, "hold", "account:main", "--for", "10m", "--reason", "they asked")
@@ -162,9 +162,9 @@ async def test_depth_says_which_limit_a_lane_waits_for(
     assert lane is not None
     assert [state.key for state in lane.limits.states] == ["account:a", "account:b"]
     table = depth_table(depth)
-    assert f"{LANE}: its limits give no more for now" in table
-    assert f"{LANE}: limit account:a: all places are taken" in table
-    assert f"{LANE}: limit account:b: used up, the next may begin in " in table
+    assert f"{LANE}: no job may begin now under its limits" in table
+    assert f"{LANE}: limit account:a: all places are in use" in table
+    assert f"{LANE}: limit account:b: used up; the next may begin in " in table
     assert json.loads(json.dumps(depth.to_json()["lanes"][1]["limits"]))["needs_one_of"][0]["running"] == 1
 
 
@@ -183,7 +183,7 @@ async def test_why_says_that_a_job_waits_for_the_limit_that_it_names(
     found = await explain_job(redis, second.id)
     assert found.waits_for[0] == "limit"
     text = explained_text(found)
-    assert "waits for  limit customer:7: all places are taken" in text
+    assert "waits for  limit customer:7: all places are in use" in text
     assert "limit      customer:7" in text
     assert (await explain_job(redis, first.id)).waits_for == ("end",)
     (lane,) = [lane for lane in (await read_depth(redis, tenant="")).lanes if lane.lane == LANE]
@@ -197,14 +197,14 @@ async def test_why_names_a_limit_that_nobody_defined(redis: Redis, producer: Pro
     receipt = await producer.send(Note("one"), limit="customer:7")
     found = await explain_job(redis, receipt.id)
     assert "limit" not in found.waits_for
-    assert "limit      customer:7, which nobody defined" in explained_text(found)
+    assert "limit      customer:7, not defined" in explained_text(found)
 
 
 async def test_a_limit_tells_why_it_gives_nothing(redis: Redis, limits: Limits) -> None:
     await redis.hset(KEYS.limits, "account:a", "{")
     broken = await limits.state("account:a")
     assert limit_text(broken) == (
-        "limit account:a: cannot be read and gives nothing; define it again: ./run ops limit set"
+        "limit account:a: cannot be read, so no job begins under it; define it again: ./run ops limit set"
     )
     await limits.define(Limit("account:a", concurrency=3))
     assert limit_text(await limits.state("account:a"), "es") == "límite account:a: pueden empezar 3 ahora"

@@ -236,7 +236,7 @@ async def test_a_folder_is_taken_in_and_what_fits_nothing_is_kept_apart(redis: R
     assert [file.name for file in (tmp_path / "unknown").iterdir()] == ["2.spam"]
     shutil.copy(tmp_path / "processed" / "1.ours", tmp_path / "new" / "3.again")
     assert (await run(redis, "bounces", "--folder", str(tmp_path))).facts["taken"] == {"repeated": 1}
-    assert (await run(redis, "bounces", "--folder", str(tmp_path))).text == "There was nothing to take in."
+    assert (await run(redis, "bounces", "--folder", str(tmp_path))).text == "There was no bounce to process."
 
 
 @pytest.mark.usefixtures("sent")

@@ -71,7 +71,7 @@ async def test_a_language_falls_back_as_it_does_for_a_backend() -> None:
     [
         (("task_asigned",), "did you mean 'task_assigned'"),
         (("task_assigned",), "needs due, task"),
-        (("task_assigned", "--values", "nowhere.json"), "neither JSON nor a file"),
+        (("task_assigned", "--values", "nowhere.json"), "neither a JSON object nor a readable file"),
         (("task_assigned", "--values", '{"task": 1'), "not JSON"),
         (("digest", "--values", '{"tasks": "abc"}'), "loops over it"),
         (("task_assigned", "--values", VALUES, "--out", "no/such/folder/b.html"), "cannot be written"),
