@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from hosts import AllowedHosts
 
-_OURS = AllowedHosts()
+_HOSTS = AllowedHosts()
 _ALWAYS = {
     "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
     "x-content-type-options": "nosniff",
@@ -47,7 +47,7 @@ class PageResponse:
 
 def refusal(request: PageRequest) -> PageResponse | None:
     """Return the refusal of a request with a foreign Host or a writing method, or None if it is allowed."""
-    if not _OURS.allows(request.host):
+    if not _HOSTS.allows(request.host):
         return PageResponse(status=421, body=b"This server answers to 127.0.0.1 and localhost only.\n")
     if request.method not in {"GET", "HEAD"}:
         return PageResponse(status=405, headers={"allow": "GET, HEAD"})

@@ -158,7 +158,7 @@ ENGLISH: FindingTexts = {
     "mail.ring": ("the key ring cannot be read: {fault}", "fix MOMENTUS_MAIL__SEAL_KEYS"),
     "mail.dkim": ("no mail can be signed: {fault}", "fix MOMENTUS_MAIL__DKIM_KEY"),
     "mail.sender": (
-        "no account may send for {domain} (MOMENTUS_MAIL__SENDER): mails without a sender of their own will be dead",
+        "no account may send for {domain} (MOMENTUS_MAIL__SENDER): mails without their own sender will be dead",
         "add it to an account's sender_domains, or fix MOMENTUS_MAIL__SENDER",
     ),
     "mail.accounts": ("{fault}", "fix the file that MOMENTUS_MAIL__ACCOUNTS names"),

@@ -41,7 +41,7 @@ def script_keys(group: Sequence[LaneKeys], shared: Sequence[str], each: Sequence
 
 async def run_script(
     redis: Redis, script: str, keys: Sequence[str], arguments: Sequence[str | int | bytes]
-) -> Any:  # noqa: ANN401  a reply is whatever the script returns
+) -> Any:  # noqa: ANN401  scripts return different types
     """Run a script of this folder.
 
     Raises:

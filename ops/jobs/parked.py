@@ -23,7 +23,7 @@ UnparkOutcome = Literal["unparked", "not parked"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParkReason:
-    """Why a job is parked.
+    """Reason why a job is parked.
 
     Attributes:
         why: see the module.

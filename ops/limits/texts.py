@@ -56,8 +56,8 @@ def limit_text(state: LimitState, language: Language = "en") -> str:
 
 def lane_limit_texts(limits: LaneLimits, language: Language = "en") -> list[str]:
     """List the limits that delay a lane: all that it needs if none has room, else those held or slowed."""
-    told = [one for one in limits.states if limits.used_up or one.held or not one.readable or one.pace < 1]
-    texts = [limit_text(one, language) for one in told]
+    delaying = [one for one in limits.states if limits.used_up or one.held or not one.readable or one.pace < 1]
+    texts = [limit_text(one, language) for one in delaying]
     if limits.held_back:
         texts.append(_WORDS[language]["held_back"].format(count=limits.held_back))
     return texts

@@ -49,7 +49,7 @@ _WORDS_KEPT = 500
 _LONGEST_WINDOW = 31
 """Largest age in days of a note of a sent mail; the worker's setting allows 30."""
 _KEYS = LaneKeys("mail.normal")
-_OURS = re.compile(r"mail([0-9a-z-]{8,64})\Z")
+_JOB_MESSAGE_ID = re.compile(r"mail([0-9a-z-]{8,64})\Z")
 _RUN = r"[^\s<>\"'(),;:]"
 _ADDRESS = re.compile(rf"(?<!{_RUN}){_RUN}+@{_RUN}+")
 
@@ -85,12 +85,12 @@ async def process_bounce(redis: Redis, message: bytes, *, by: str) -> BounceOutc
             redis,
             UnmatchedBounce(report.id, "it names no mail that was sent within 31 days", _about(report, failed[0])),
         )
-    ours = [one for one in report.failures if any(was_sent_to(known, address) for address in one.addresses)]
-    told = next((one for one in ours if one.action == "failed"), None)
-    if told is None:
+    about = [one for one in report.failures if any(was_sent_to(known, address) for address in one.addresses)]
+    failed_here = next((one for one in about if one.action == "failed"), None)
+    if failed_here is None:
         why = "it names another recipient than the mail's"
         return await _list(redis, UnmatchedBounce(report.id, why, _about(report, failed[0])))
-    return await _count(redis, report, told, weigh_failures(ours), known, by=by)
+    return await _count(redis, report, failed_here, weigh_failures(about), known, by=by)
 
 
 def weigh_failures(about: Sequence[RecipientFailure]) -> Weight:
@@ -174,7 +174,7 @@ def _about(report: BounceReport, failure: RecipientFailure) -> dict[str, str]:
 
 def _job_id(message_id: str) -> str:
     """Return the id of a mail's job: the Message-ID is that id without its braces."""
-    found = _OURS.match(message_id)
+    found = _JOB_MESSAGE_ID.match(message_id)
     return f"{{mail}}{found[1]}" if found else message_id
 
 

@@ -16,7 +16,7 @@ from jobs import LostStyle, Mail, MailError, Templates
 from jobs.mail.letter import LetterSender, write_letter
 from ops.command import Command, CommandRefused, CommandResult, Tools
 
-_NOBODY = "someone@example.com"
+_EXAMPLE_ADDRESS = "someone@example.com"
 _JOB = "{mail}00000000-0000-7000-8000-000000000000"
 
 
@@ -26,7 +26,7 @@ async def _preview(tools: Tools, asked: argparse.Namespace) -> CommandResult:
         warnings.simplefilter("always")
         try:
             mail = Mail(
-                to=_NOBODY,
+                to=_EXAMPLE_ADDRESS,
                 template=asked.template,
                 locale=asked.locale,
                 values=_values(asked.values),
@@ -57,7 +57,7 @@ def _content(frozen: Any, out: Path | None, sender: str) -> bytes:  # noqa: ANN4
     """Return the file's content: the whole mail for FILE.eml, else the HTML part, or the text without one."""
     if out is not None and out.suffix == ".eml":
         name, address = parseaddr(sender)
-        return write_letter(frozen, default_sender=LetterSender(address or _NOBODY, name)).content
+        return write_letter(frozen, default_sender=LetterSender(address or _EXAMPLE_ADDRESS, name)).content
     return str(frozen["html"] or frozen["text"]).encode()
 
 

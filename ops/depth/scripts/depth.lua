@@ -1,6 +1,6 @@
--- Count what one lane group holds. It only reads, and takes the same time whatever the length of the queues.
+-- Count the jobs of one lane group. It only reads, and takes the same time for queues of any length.
 --
--- KEYS[1]  momentus:{group}:counters  HASH  counts since ever, <event>:<lane>
+-- KEYS[1]  momentus:{group}:counters  HASH  counts in all, <event>:<lane>
 -- KEYS[2]  momentus:{group}:workers   ZSET  worker id -> last report (ms)
 -- KEYS[3]  momentus:{group}:holds     HASH  "lane:<lane>" -> JSON {until_ms, reason}
 -- KEYS[4]  momentus:{group}:dataset   HASH  after a loss of data: losses, lost_ms, lost_jobs
@@ -9,7 +9,7 @@
 --            momentus:{group}:leases:<lane>    ZSET  running job id -> lease deadline (ms)
 --            momentus:{group}:retrying:<lane>  SET   waiting job ids that failed before
 --            momentus:{group}:dead:<lane>      ZSET  job ids that were given up
---            momentus:{group}:parked:<lane>    HASH  waiting jobs that no worker is to take yet
+--            momentus:{group}:parked:<lane>    HASH  waiting jobs that no worker may take yet
 -- ARGV[1]  hash tag, braces included
 -- ARGV[2…] the lanes
 --
@@ -17,7 +17,7 @@
 --
 -- Returns  {now (µs), workers, losses, lane, lane, …}
 --          workers: id, last report (ms), JSON, three for each that is alive; at most a thousand of them
---          losses: how often the data was lost, when last (ms), unfinished jobs that were lost with it
+--          losses: number of data losses, the last one (ms), unfinished jobs that were lost with it
 --          lane: ready, leased, scheduled, retrying, parked, dead, oldest due time (ms, -1: none is ready),
 --                accepted, done, suppressed, discarded, vanished, cancelled, expired, uncertain,
 --                in during the last full minute, in during the running one, out likewise,

@@ -1,4 +1,4 @@
--- Replace the payload of a dead job, if it is still the one that was read.
+-- Replace the payload of a dead job, if it is still the payload that was read.
 --
 -- KEYS[1]  momentus:{group}:dead:<lane>   ZSET    job id -> when it was given up (ms)
 -- KEYS[2]  arq:job:<id>                   STRING  the payload
@@ -8,9 +8,9 @@
 -- ARGV[3]  the new one
 -- ARGV[4]  which fields change, for the history
 --
--- Returns  "edited", "not dead", or "changed" (somebody else edited it meanwhile; nothing was written)
+-- Returns  "edited", "not dead", or "changed" (another edit came first; nothing was written)
 --
--- Invariant: only a dead job is edited, so that no attempt ever sees half of a change.
+-- Invariant: only a dead job is edited, so that no attempt ever sees part of a change.
 
 if not redis.call('ZSCORE', KEYS[1], ARGV[1]) then
   return 'not dead'

@@ -6,7 +6,7 @@
 --
 -- Also reads, with the same tag: arq:job:<id>, momentus:{group}:history:<id>.
 --
--- Returns  four per job: id, when it was given up (ms), the first octets of its payload, the last entry of its
+-- Returns  four per job: id, when it was given up (ms), the first bytes of its payload, the last entry of its
 --          history ("" for none)
 --
 -- Invariant: no more of a payload than its head is read; the rest of it is private.

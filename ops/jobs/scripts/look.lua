@@ -1,6 +1,6 @@
--- Look up all that is known of one job within one lane group. It only reads.
+-- Read all facts about one job within one lane group. It only reads.
 --
--- KEYS[1]  momentus:{group}:cancelled  SET   running jobs that are to be stopped
+-- KEYS[1]  momentus:{group}:cancelled  SET   running jobs to be stopped
 -- KEYS[2]  momentus:{group}:progress   HASH  job id -> how far it is, in JSON
 -- KEYS[3…] five per lane, in the order of ARGV:
 --            arq:queue:{group}:<lane>          ZSET  job id -> due time, or lease deadline while it runs (ms)
@@ -18,7 +18,7 @@
 -- Returns  {now, payload, result, failed attempts, token, stopping, history, progress}, the texts "" where there is
 --          none, and for a job that waits, runs or is dead five more: lane, state, score, place, the note of a parked one
 --          state: "leased", "dead", "parked", "ready", "retrying" or "scheduled"; a job whose lease lapsed is ready
---          place: for a ready job how many are to be taken before it, else -1
+--          place: for a ready job the number of jobs that workers claim before it, else -1
 --
 -- Invariant: one instant; a job is in one state.
 

@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
 -- Put dead jobs back into their queue, ready now, as if never tried; their history stays.
--- Runs at the memory limit too: it moves what is there.
+-- Also runs at the memory limit: it only moves existing data.
 --
 -- KEYS[1]  momentus:{group}:counters  HASH
 -- KEYS[2]  momentus:{group}:adopted   SET   unfinished jobs of stock arq producers that were counted as accepted
@@ -18,9 +18,9 @@
 -- Returns  two per id: "revived", "vanished" (its payload is gone) or "erased" (its content was erased: it stays dead)
 --          and the lane; or "not dead" and ""
 --
--- Invariant: every id that was dead, and has content, is dead no more. Dead minus one is queue plus one, or `vanished` plus one,
+-- Invariant: every id that was dead, and has content, is no longer dead. Dead minus one is queue plus one, or `vanished` plus one,
 -- so that accepted = done + suppressed + discarded + vanished + cancelled + expired + dead + queue stays true. `revived` counts for
--- people only. A job of a stock arq producer was counted as accepted, and is marked so, lest the next claim
+-- operators only. A job of a stock arq producer was counted as accepted, and is marked so, lest the next claim
 -- count it again.
 
 local counters, adopted = KEYS[1], KEYS[2]

@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
--- Let a parked job go: it is due now.
--- Runs at the memory limit too: it moves what is there.
+-- Return a parked job to its queue: it is due now.
+-- Also runs at the memory limit: it only moves existing data.
 --
 -- KEYS[1…] three per lane, in the order of ARGV:
 --            momentus:{group}:parked:<lane>  HASH  job id -> JSON {why, needs, reason}

@@ -1,13 +1,13 @@
 #!lua flags=allow-oom
--- Hold a lane: its jobs are not claimed. What runs goes on.
--- Runs at the memory limit too: holding a lane may be what keeps it from growing worse.
+-- Hold a lane: workers claim none of its jobs; running jobs continue.
+-- Also runs at the memory limit: a hold may keep the memory from growing.
 --
 -- KEYS[1]  momentus:{group}:holds  HASH  "lane:<lane>" -> JSON {until_ms, reason}; until_ms null: until released
 -- ARGV[1]  lane
 -- ARGV[2]  for how long (ms); "" until released
 -- ARGV[3]  reason
 --
--- Returns  {what, until (ms)}: what is "held", or "unchanged" when it was held just so already; until is -1 for
+-- Returns  {what, until (ms)}: what is "held", or "unchanged" if it already had the same hold; until is -1 for
 --          "until released"
 --
 -- Invariant: a lane has at most one hold; the last one counts. A hold for a time is by Redis's clock.

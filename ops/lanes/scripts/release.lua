@@ -1,12 +1,12 @@
 #!lua flags=allow-oom
--- Let a held lane go on.
--- Runs at the memory limit too: its jobs are what fills the memory.
+-- Release a held lane.
+-- Also runs at the memory limit: the lane's jobs may be what fills the memory.
 --
 -- KEYS[1]  momentus:{group}:holds        HASH  "lane:<lane>" -> JSON {until_ms, reason}
 -- KEYS[2]  momentus:{group}:wake:<lane>  LIST  at most one token
 -- ARGV[1]  lane
 --
--- Returns  1: it was held and is no more; 0: it was not held
+-- Returns  1: it was held and is released; 0: it was not held
 --
 -- Invariant: a worker that waits for the lane hears of its release at once.
 

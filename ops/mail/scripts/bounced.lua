@@ -1,11 +1,11 @@
--- Take in a bounce once: into the journal of its job, or among the reports that fit nothing.
+-- Record a bounce once: in the journal of its job, or in the list of unmatched reports.
 --
--- KEYS[1]  momentus:{mail}:bounces:seen     ZSET  id of a report -> when it was taken in (ms)
+-- KEYS[1]  momentus:{mail}:bounces:seen     ZSET  id of a report -> when it was processed (ms)
 -- KEYS[2]  momentus:{mail}:bounces:unknown  LIST  JSON, newest last
 -- KEYS[3]  momentus:{mail}:history:<id>     LIST  JSON, oldest first; read by `ops mail trace`
 -- KEYS[4]  arq:job:<id>                     STRING  absent when the job has ended
 -- ARGV[1]  id of the report
--- ARGV[2]  how long ids are remembered (ms)
+-- ARGV[2]  how long ids are kept (ms)
 -- ARGV[3]  "journal" or "unknown"
 -- ARGV[4]  what to write: the reason for the journal; a JSON object for the list
 -- ARGV[5]  how many unknown ones are kept

@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- Decide about a mail of which nobody knows whether it was delivered, and which waits for people because of that.
+-- Decide about a mail with an uncertain delivery that waits for a decision.
 -- Runs at the memory limit too: a result is small, and the mail it stands for goes.
 --
 -- KEYS[1]  momentus:{mail}:counters   HASH
