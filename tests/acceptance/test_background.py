@@ -174,7 +174,7 @@ async def test_a_fault_of_the_lease_thread_is_survived_and_shown_by_depth_and_do
 
         await eventually(told)
         depth = await read_depth(redis, tenant="default")
-    assert "background tasks failed and were begun again: lease renewal 1 times" in depth_table(depth)
+    assert "background tasks failed and were restarted: lease renewal 1 times" in depth_table(depth)
     assert "worker.faults" in {finding.code for finding in judge_depth(depth)}
 
 

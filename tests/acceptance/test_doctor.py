@@ -132,11 +132,11 @@ def auth_commands(server: ScriptedSmtp) -> list[str]:
     ("reply", "code", "todo"),
     [
         ("235 2.7.0 Accepted", "smtp.login", ""),
-        (REFUSED, "smtp.login_refused", "mend username and password_file of [accounts.main]"),
+        (REFUSED, "smtp.login_refused", "fix username and password_file of [accounts.main]"),
         (
             "535 5.7.139 Authentication unsuccessful, the user credentials were incorrect. [X.eurprd.example]",
             "smtp.login_refused",
-            "mend username and password_file of [accounts.main]",
+            "fix username and password_file of [accounts.main]",
         ),
         (
             "535 5.7.139 Authentication unsuccessful, basic authentication is disabled. [X.eurprd.example]",
@@ -150,8 +150,8 @@ def auth_commands(server: ScriptedSmtp) -> list[str]:
             "SmtpClientAuthenticationDisabled $false",
         ),
         ("534-5.7.9 Application-specific password required.\n534 5.7.9 help", "smtp.app_password", "app password"),
-        ("454 4.7.0 Too many login attempts, please try again later.", "smtp.login_later", "run it again"),
-        ("421 4.7.0 Try again later, closing connection.", "smtp.login_later", "run it again"),
+        ("454 4.7.0 Too many login attempts, please try again later.", "smtp.login_later", "run this again"),
+        ("421 4.7.0 Try again later, closing connection.", "smtp.login_later", "run this again"),
     ],
 )
 async def test_a_log_in_is_tried_once_and_its_answer_told_with_what_to_mend(
@@ -182,7 +182,7 @@ async def test_a_token_is_shown_where_the_account_has_one_and_a_refusal_is_told(
         server.replies["rset"] = ["535 5.7.3 Authentication unsuccessful"]
         refused = await logged_in(server, credentials, auth="microsoft")
     assert refused.code == "smtp.login_refused"
-    assert words.remedy_text(refused).startswith("mend tenant, client_id and password_file")
+    assert words.remedy_text(refused).startswith("fix tenant, client_id and password_file")
 
 
 @pytest.mark.parametrize(
@@ -236,8 +236,8 @@ async def test_the_command_logs_in_at_every_account_unless_it_is_told_not_to(
         assert len(auth_commands(server)) == 1
         told = severities(answer)
         assert (told["smtp.login_refused"], told["smtp.no_secret"]) == ("wrong", "wrong")
-        assert "mend username and password_file of [accounts.main]" in answer.text
-        assert "mend username and password_file of [accounts.spare]" in answer.text
+        assert "fix username and password_file of [accounts.main]" in answer.text
+        assert "fix username and password_file of [accounts.spare]" in answer.text
         assert told["mail.sender"] == "wrong"
         assert PASSWORD not in answer.text
         without = severities(await examined(tools, "--no-login"))

@@ -129,7 +129,7 @@ def changed(old: str, new: str) -> str:
 
 BAD_QUERIES = {
     "an unknown column": (changed("bool_or(late)", "bool_or(lait)"), ":24", "lait", "orders.late"),
-    "a syntax error": (changed("GROUP BY", "GROUP BI"), ":29", "syntax error", "mend the query"),
+    "a syntax error": (changed("GROUP BY", "GROUP BI"), ":29", "syntax error", "fix the query"),
     "a scope twice": (
         changed("    shop,", "    2 AS shop,"),
         ":3: scope",
@@ -145,7 +145,7 @@ BAD_QUERIES = {
         "NULL",
         "coalesce",
     ),
-    "not a number": (changed("sum(amount)", "'NaN'::numeric"), ":15: rollup.amount", "NaN", "mended"),
+    "not a number": (changed("sum(amount)", "'NaN'::numeric"), ":15: rollup.amount", "NaN", "fixed"),
     "a misnamed measure": (
         changed("AS amount", "AS amounts"),
         ":15: rollup.amount",
@@ -187,14 +187,14 @@ BAD_QUERIES = {
     "rows without zone": (
         changed("'opened_at', opened_at", "'opened_at', opened_at::timestamp"),
         ":17: rollup.oldest",
-        "names no instant",
+        "is not an instant",
         "AT TIME ZONE",
     ),
     "a year that has no form": (
         changed("1.5::numeric", "'10000-01-01'::timestamptz"),
         ":18: rollup.median",
         "10000-01-01",
-        "mended",
+        "fixed",
     ),
     "the server's clock": (changed(":now", "now()"), ":28", "server's clock", ":day_start"),
     "a day without end": (changed(":now", ":day_end"), ":1: valid_until", "only changes of data", "next_midnight"),
@@ -223,7 +223,7 @@ BAD_HEADS = {
     "a misspelt roll-up": (('amount = "sum"', 'amount = "summ"'), "orders.sql:15: rollup.amount", "is none of"),
     "a tree that is not there": (('"shops"', '"shop"'), "orders.sql:4: tree", "there are: shops"),
     "no TOML": (('every = "1m"', "every = 1m"), "orders.sql:5", "not TOML"),
-    "a source that is not there": (("retail.orders", "retail.order"), "orders.sql:6: sources", "is no table"),
+    "a source that is not there": (("retail.orders", "retail.order"), "orders.sql:6: sources", "is not a table"),
     "a past validity": (
         ("-- sources", "-- valid_until = \"now() - interval '1 s'\"\n-- sources"),
         "orders.sql:6: valid_until",
@@ -304,8 +304,8 @@ async def test_without_a_database_the_files_are_read_all_the_same(shops: Shops) 
     shops.write(head=HEAD.replace("-- soft", "-- sfot"))
     answer = await shops.check(dsn="")
     assert "did you mean 'soft'" in answer.text
-    assert "no query was tried" in answer.text
-    with pytest.raises(CommandRefused, match="cannot be asked"):
+    assert "no query was tested" in answer.text
+    with pytest.raises(CommandRefused, match="does not answer"):
         await shops.check(dsn="postgresql://nobody@127.0.0.1:1/none")
 
 

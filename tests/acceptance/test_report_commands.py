@@ -69,7 +69,7 @@ def asked(name: str = "blockers", **more: object) -> argparse.Namespace:
 async def test_a_preview_is_what_is_stored_and_tells_what_has_changed_since(tools: Tools) -> None:
     stored = orjson.loads(await tools.redis.hget(snapshot(TENANT, "blockers"), "1"))
     assert (await preview(tools, asked())).facts["data"] == stored["data"]
-    assert "the data are the same" in (await preview(tools, asked(diff=True))).text
+    assert "no differences" in (await preview(tools, asked(diff=True))).text
     connection = await asyncpg.connect(tools.postgres_dsn)
     await connection.execute(
         "INSERT INTO organisation.blockers SELECT 100000, 1, NULL, NULL, now() - interval '1 s', NULL, 'incident'"
@@ -83,7 +83,7 @@ async def test_a_preview_is_what_is_stored_and_tells_what_has_changed_since(tool
 async def test_a_preview_of_what_is_not_there_is_refused_with_what_there_is(tools: Tools) -> None:
     with pytest.raises(CommandRefused, match="there are activity, blockers, management, workload"):
         await preview(tools, asked("blocker"))
-    with pytest.raises(CommandRefused, match="there is no node 999"):
+    with pytest.raises(CommandRefused, match="node 999 does not exist"):
         await preview(tools, asked(scope=999))
     with pytest.raises(CommandRefused, match="MOMENTUS_POSTGRES_DSN"):
         await preview(Tools(redis=tools.redis, redis_url=""), asked())
@@ -110,7 +110,7 @@ async def test_the_status_tells_how_each_report_fares_and_when_it_is_due(tools: 
 
 async def test_without_a_database_the_status_says_what_it_cannot_know(tools: Tools) -> None:
     answer = await status(Tools(redis=tools.redis, redis_url="", tenant=TENANT), asked())
-    assert "what waits in the database is not known" in answer.text
+    assert "the waiting changes are unknown" in answer.text
     assert {one["due"] for one in answer.facts["reports"]} == {None}
 
 
@@ -122,7 +122,7 @@ async def test_the_advice_is_measured_on_the_database_itself(tools: Tools, tmp_p
     assert answer.facts["measured"]["statements"] == 30
     assert answer.facts["measured"]["read_ms"] > 0
     assert answer.facts["walk"]["sampled"] == 9
-    assert "(9 of 30 asked)" in answer.text
+    assert "(9 of 30 measured)" in answer.text
     assert "not measured" in (await advise_report(tools, asked())).text
     for text, words in ((WALK.replace(":node", "1"), "has no :node"), ("SELECT :node::int +", "syntax error")):
         walk.write_text(text)
