@@ -32,15 +32,15 @@ from reports.triggers import board_key
 
 _DELAYS = {
     "failed": (
-        "it rests after its failure",
-        "mend what the error names, and it is computed at that time; each further failure doubles the rest",
+        "it waits after its failure",
+        "fix the cause of the error, and it is computed then; each further failure doubles the wait",
     ),
     "budget": (
-        "its budget puts the next refresh off",
-        "make the query cheaper (./run ops reports check --plan), raise budget.max_db_share, or promise less",
+        "its budget delays the next refresh",
+        "make the query cheaper (./run ops reports check --plan), raise budget.max_db_share, or raise the hard limit",
     ),
 }
-"""What keeps a report waiting, and what to do."""
+"""Causes of a late refresh, with their remedies."""
 _HEADS = ["REPORT", "BOARD", "STATE", "GEN", "AGE", "P50", "P95", "WANTED", "MARKED", "PROOF", "DUE", "ERROR"]
 
 
