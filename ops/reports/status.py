@@ -37,7 +37,7 @@ _DELAYS = {
     ),
     "budget": (
         "its budget delays the next refresh",
-        "make the query cheaper (./run ops reports check --plan), raise budget.max_db_share, or raise the hard limit",
+        "make the query cheaper (./run ops reports check --plan), raise budget.max_db_share or the hard limit",
     ),
 }
 """Causes of a late refresh, with their remedies."""

@@ -150,14 +150,14 @@ async def test_a_budget_that_keeps_a_report_from_its_readers_is_said_before_and_
         await it.order(5)
         code, out, _ = await run_ops("reports", "check", **settings)
         assert code == 1
-        assert "and readers are refused it (503) after 0:01:00; make the query cheaper (--plan)" in out
+        assert "and readers get 503 after 0:01:00; make the query cheaper (--plan)" in out
         await refresh_board(it.refresher, it.refresher.boards["dear"])
         code, out, _ = await run_ops("reports", "status", **settings)
         assert (code, "dear: its budget" in out) == (0, False), "it is proved true as long as nothing happens"
         await it.order(7)
         code, out, _ = await run_ops("reports", "status", **settings)
-        assert (code, "dear: its budget puts the next refresh off until" in out) == (1, True)
-        assert "readers are refused it from" in out
+        assert (code, "dear: its budget delays the next refresh until" in out) == (1, True)
+        assert "readers get 503 from" in out
 
 
 async def test_a_report_that_rests_after_a_failure_is_not_said_to_wait_for_its_budget(
@@ -181,7 +181,7 @@ async def test_a_report_that_rests_after_a_failure_is_not_said_to_wait_for_its_b
         await it.refresher.store.record_failure("dear", at=now, error="InvalidRows: x", failure=failure)
         code, out, _ = await run_ops("reports", "status", **settings)
     assert (code, "budget" in out) == (1, False)
-    assert "dear: it rests after its failure until" in out
+    assert "dear: it waits after its failure until" in out
 
 
 def test_a_log_has_the_servers_words_only_where_they_hold_no_data() -> None:
