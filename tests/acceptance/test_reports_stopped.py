@@ -83,7 +83,7 @@ async def test_on_an_empty_database_each_command_names_the_missing_table_of_each
     assert "MOMENTUS_REPORTS__SHIPPED=off" in out
     code, out, _ = await run_ops("depth", **settings)
     assert (code, out.count(MISSING)) == (1, 4)
-    assert "reports fail: activity, blockers, management, workload; ./run ops reports status says what" in out
+    assert "reports fail: activity, blockers, management, workload; see ./run ops reports status" in out
     code, out, _ = await run_ops("doctor", "--json", "--no-login", **settings)
     found = {one["where"]: one for one in json.loads(out)["findings"] if one["code"] == "report.fails"}
     assert (code, set(found)) == (1, {f"report {name}" for name in empty.reports})
@@ -117,7 +117,7 @@ async def test_what_compose_yaml_starts_on_its_empty_database_works_and_nothing_
         assert (await run_ops("reports", "status", **asked))[0] == 0
         found = json.loads((await run_ops("doctor", "--json", "--no-login", **asked))[1])["findings"]
         assert not [one for one in found if one["severity"] == "wrong" and one["where"].startswith("report")]
-        assert "MOMENTUS_REPORTS__PATH names your own" in str(found)
+        assert "set MOMENTUS_REPORTS__PATH" in str(found)
 
 
 async def test_commands_fail_no_more_when_reports_are_computed_again(database: str, valkey_url: str) -> None:
