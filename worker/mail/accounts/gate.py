@@ -188,7 +188,7 @@ class Gate:
             granted, wait, trying = await self._run("take_permit", keys, arguments)
         except _LOST as error:
             raise AccountClosed(
-                self._account, self._times.look, f"no permit: {type(error).__name__} from Redis"
+                self._account, self._times.look, f"Redis did not answer about a permit: {type(error).__name__}"
             ) from error
         if granted:
             self._permits.append(permit)

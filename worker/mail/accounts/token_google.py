@@ -52,7 +52,7 @@ class GoogleTokens:
                 raise TokenUnavailable(_first_line(error)) from error
             raise TokenRefused(_first_line(error)) from error
         except google.auth.exceptions.GoogleAuthError as error:
-            raise TokenUnavailable(f"Google's authority: {type(error).__name__}") from error
+            raise TokenUnavailable(f"the request to Google's authority failed: {type(error).__name__}") from error
         credentials = self._credentials
         return Token(credentials.token, credentials.expiry.replace(tzinfo=UTC).timestamp())
 

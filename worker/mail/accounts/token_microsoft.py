@@ -63,7 +63,9 @@ class MicrosoftTokens:
         try:
             response = await asyncio.to_thread(self._request_token)
         except (requests.RequestException, ValueError) as error:  # ValueError: the response is not JSON
-            raise TokenUnavailable(f"Microsoft's authority: {type(error).__name__}") from error
+            raise TokenUnavailable(
+                f"the request to Microsoft's authority failed: {type(error).__name__}"
+            ) from error
         if "access_token" in response:
             return Token(response["access_token"], requested_at + int(response["expires_in"]))
         reason = f"{response.get('error')}: {response.get('error_description', '')}".partition("\n")[0]

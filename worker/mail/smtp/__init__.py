@@ -1,1 +1,1 @@
-"""SMTP: connections, their stages, and what a reply means."""
+"""SMTP: connections, their stages, and the meaning of replies."""

@@ -13,8 +13,8 @@ come with the dot's. So on a busy connection a mail costs one round trip and one
 of the connection or of the mail before costs the mail behind nothing: it has no mark yet, and takes another
 connection.
 
-Each stage has the timeout of RFC 5321 (4.5.3.2); the reply to the dot has ten minutes. Every error, and every
-cancellation, closes the connection, so that a late reply is never taken for the next mail's.
+Each stage has the timeout of RFC 5321 (4.5.3.2); the reply to the dot has ten minutes. Every error but a refusal,
+and every cancellation, closes the connection, so that a late reply is never taken for the next mail's.
 """
 
 import contextlib
@@ -275,7 +275,7 @@ class SMTPConnection:
             return reply.text
         if not is_refusal(
             reply
-        ):  # 354 again: it does not tell the mail's outcome, and later replies cannot be matched any more
+        ):  # 354 again: the mail's outcome is unknown, and later replies can no longer be matched
             self.close()
             raise DeliveryUncertain(f"the reply {reply.code} is neither an acceptance nor a refusal")
         if reply.code == _CLOSES:
