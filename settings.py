@@ -69,21 +69,33 @@ def to_duration(value: object) -> object:
 
 
 def to_time_zone(name: str) -> str:
-    """Return an IANA name that this machine knows (from the system or the tzdata package)."""
+    """Return the name if this machine knows the IANA time zone (from the system or the tzdata package).
+
+    Raises:
+        ValueError: an unknown zone.
+    """
     if name not in available_timezones():
         raise ValueError("no such time zone")
     return name
 
 
 def to_host(host: str) -> str:
-    """Return a name or address without port or scheme."""
+    """Return the text if it is a name or address without port or scheme.
+
+    Raises:
+        ValueError: it has another form.
+    """
     if not re.fullmatch(r"[A-Za-z0-9._:-]+", host):
         raise ValueError("not a host name or address")
     return host
 
 
 def to_loopback(host: str) -> str:
-    """Return a host that only this machine reaches."""
+    """Return the host if only this machine reaches it.
+
+    Raises:
+        ValueError: other machines could reach it.
+    """
     if not is_loopback(host):
         raise ValueError("other machines could reach it")
     return host
@@ -100,7 +112,7 @@ def is_loopback(host: str) -> bool:
 
 
 def require_scheme(*schemes: str) -> AfterValidator:
-    """Return a check that a secret address begins with one of these schemes and continues after it."""
+    """Return a check for a secret address: it must start with one of these schemes and continue after it."""
 
     def check(address: SecretStr) -> SecretStr:
         name, _, rest = address.get_secret_value().partition("://")

@@ -68,7 +68,7 @@ def check_version(facts: ReleaseFacts) -> Iterator[str]:
 
 
 def check_changelog(facts: ReleaseFacts) -> Iterator[str]:
-    """Yield complaints unless the newest section below an empty `Unreleased` is this version's, dated, filled."""
+    """Yield complaints unless the changelog has an empty `Unreleased`, then this version, dated and filled."""
     sections = changelog_sections(facts.changelog)
     if not sections or sections[0].title != "Unreleased":
         yield "CHANGELOG.md: has no section [Unreleased] at its head; add one, empty"
@@ -185,7 +185,7 @@ def find_complaints(facts: ReleaseFacts) -> list[str]:
     return [complaint for check in CHECKS for complaint in check(facts)]
 
 
-# ---- the rim: git, files, the wheel's builder
+# ---- input and output: git, files, the wheel's builder
 
 
 def read_facts(root: Path) -> ReleaseFacts:

@@ -24,7 +24,7 @@ _METHOD = re.compile(rb"^METHOD:[ \t]*([A-Za-z-]{1,20})[ \t]*\r?$", re.MULTILINE
 def content_type(file: Mapping[str, Any], content: bytes) -> str:
     """Return the value of the part's Content-Type field."""
     kind = str(file["type"])
-    if ";" in kind:  # a foreign producer wrote the parameters itself
+    if ";" in kind:  # another producer wrote the parameters itself
         return kind
     if kind == MAIL:
         return kind if is_plain_mail(content) else OCTET_STREAM

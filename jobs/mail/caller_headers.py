@@ -115,6 +115,6 @@ def _check_value(name: str, value: object) -> None:
 def _split(address: str) -> tuple[str, str] | None:
     try:
         parts = urlsplit(address)
-    except ValueError:  # half an IPv6 address
+    except ValueError:  # an incomplete IPv6 address
         return None
     return parts.scheme, parts.hostname or ""

@@ -52,7 +52,7 @@ class Digest:
 
     @property
     def lane(self) -> str:
-        """The lane of the mail."""
+        """Lane of the mail."""
         return self.mail.lane
 
     def fingerprint(self) -> str:

@@ -89,7 +89,7 @@ def _checked_field(name: str, value: str) -> bytes:
     """Return one field; each line after the first must be a continuation, or it would be another field."""
     encoded = f"{name}: {value}".encode("ascii", "replace")
     if value and len(encoded) <= _LINE_BYTES and _PLAIN.match(value) and _NAME.match(name):
-        return encoded + b"\r\n"  # one line, as nearly every field is
+        return encoded + b"\r\n"  # one line, like nearly every field
     first, *folded = encoded.split(b"\r\n")
     too_long = any(len(line) > _LINE_BYTES for line in (first, *folded))
     if too_long or not value.isascii() or not _FIELD.match(first) or not all(map(_FOLDED.match, folded)):

@@ -22,7 +22,7 @@ _INVISIBLE = "\u00ad\u034f\u061c\u180e\u200b\u200c\u200d\u2060\ufeff"
 _FILLER = re.compile(f"[{_INVISIBLE} \xa0\u2007\u200a\u202f\u2800]{{2,}}")
 _LONGEST_GAP = 10
 """Spaces in a row that an author may have meant."""
-_SPACE_AT_BREAK = re.compile(r" ?\n ?")  # of two spaces or more one is left
+_SPACE_AT_BREAK = re.compile(r" ?\n ?")  # two or more spaces become one
 _MANY_BREAKS = re.compile(r"\n{3,}")
 
 _UNSEEN = frozenset({"head", "style", "script", "title", "template"})
@@ -51,7 +51,7 @@ def _without_comments(document: str) -> str:
     kept, at = [], 0
     while (start := document.find("<!--", at)) >= 0:
         kept.append(document[at:start])
-        end = _COMMENT_END.search(document, start + 2)  # its own dashes may end it: <!-->
+        end = _COMMENT_END.search(document, start + 2)  # the comment's own dashes may end it: <!-->
         at = end.end() if end else len(document)
     kept.append(document[at:])
     return "".join(kept)

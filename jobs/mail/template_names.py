@@ -69,7 +69,7 @@ def _with_referenced(
         source = _source(jinja, file)
         known[file] = source, jinja.parse(source)
         for other in meta.find_referenced_templates(known[file][1]):
-            if other is not None:  # a name that is computed cannot be followed
+            if other is not None:  # a computed name cannot be followed
                 _with_referenced(jinja, other, known)
     return known
 

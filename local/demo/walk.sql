@@ -1,7 +1,7 @@
--- What a dashboard that asks node by node runs for each node: the totals of one node's whole subtree.
+-- Totals of one node's whole subtree: the query that a dashboard without reports runs for each node.
 --
 -- Parameters: $1 node id, $2 now, $3 start and $4 end of the day. Returns: one row.
--- This is the way that the product replaces; it is here to be measured on the same database.
+-- Reports replace this query; the demo measures it on the same database.
 
 WITH RECURSIVE subtree AS (
     SELECT id FROM organisation.nodes WHERE id = $1

@@ -1,4 +1,4 @@
--- Tells the planner what was loaded. Parameters: none. Returns: nothing. Run at the end of a load.
+-- Updates the planner's statistics after a load. Parameters: none. Returns: nothing. Run at the end of a load.
 -- Invariant: the tables of `organisation` and no others.
 
 ANALYZE

@@ -93,5 +93,5 @@ def memberships(random: Random, people: list[Person], *, count: int, nodes: int)
     with_one_more = set(random.sample(range(len(people)), left_over))
     for index, person in enumerate(people):
         for other in random.sample(range(1, nodes), each + (index in with_one_more)):
-            node_id = other + (other >= person.home)  # steps over the home
+            node_id = other + (other >= person.home)  # skips the home
             yield (person.id, node_id, "maintainer" if random.random() < MAINTAINER_SHARE else "member")

@@ -43,7 +43,7 @@ async def load(connection: Connection, organisation: Organisation) -> None:
     Raises `MissingSchemaError`, `ForeignSchemaError`, or `RefusedRowsError` when the rows contradict each
     other.
 
-    >>> await load(connection, generate(Size(), seed=1, now=datetime.now(UTC)))  # doctest: +SKIP
+    >>> await load(connection, generate(OrganisationSize(), seed=1, now=datetime.now(UTC)))  # doctest: +SKIP
     """
     try:
         async with connection.transaction():
@@ -82,7 +82,7 @@ async def _is_installed(connection: Connection) -> bool:
     mark = await connection.fetchrow(_script("mark"))
     if mark is None or not mark["present"]:
         return False
-    if not mark["ours"]:
+    if not mark["is_own"]:
         raise ForeignSchemaError
     return True
 

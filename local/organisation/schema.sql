@@ -1,13 +1,13 @@
--- The schema `organisation`: a company as a tree of nodes, with its people and what they do.
+-- The schema `organisation`: a company as a tree of nodes, with its employees and their work.
 --
 -- Parameters: none. Returns: nothing. Run once, in a transaction, followed by references.sql.
 -- Invariant: ids are the caller's (nothing is generated here), instants are timestamptz, and a row is open
--- exactly while its closed_at is null or still to come. The comment on the schema is our mark: only a schema
--- that bears it is ever filled or dropped.
+-- exactly while its closed_at is null or in the future. The comment on the schema marks its origin: only a schema
+-- with this comment is ever filled or dropped.
 --
--- What is allowed on purpose, because real data does it: check-ins before joining or after leaving, check-ins
--- on other nodes than the home, tasks without assignee, tasks due before they were written down, blockers
--- without a person or a task, nodes that are nobody's home, sibling nodes of one name.
+-- Allowed on purpose, because real data has it: check-ins before joining or after leaving, check-ins
+-- on other nodes than the home, tasks without assignee, tasks due before they were recorded, blockers
+-- without a person or a task, nodes without employees, sibling nodes of one name.
 
 CREATE SCHEMA organisation;
 COMMENT ON SCHEMA organisation IS 'Momentus Jobs reference organisation, version 1';

@@ -1,8 +1,8 @@
--- Empties the organisation and takes off its foreign keys and indexes, ready for a load.
+-- Empties the organisation and drops its foreign keys and indexes before a load.
 --
 -- Parameters: none. Returns: nothing. Run inside the transaction of a load, before the rows are copied.
--- Invariant: drops exactly what references.sql makes. DELETE, not TRUNCATE: a report that took its snapshot
--- before the load must still see the earlier rows when it gets to read them, never an empty company.
+-- Invariant: drops exactly the objects that references.sql makes. DELETE, not TRUNCATE: a report that took its snapshot
+-- before the load must still see the earlier rows when it reads them, never an empty company.
 
 ALTER TABLE organisation.nodes DROP CONSTRAINT nodes_parent;
 ALTER TABLE organisation.employees DROP CONSTRAINT employees_node;

@@ -1,4 +1,4 @@
--- Clears away the rows a load replaced and marks pages as all-visible, as in a database that has lived a while.
+-- Removes the rows that a load replaced and marks pages as all-visible, as in a database in long use.
 --
 -- Parameters: none. Returns: nothing. Run after the commit of a load; Postgres refuses it in a transaction.
 -- Invariant: the tables of `organisation` and no others.

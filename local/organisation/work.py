@@ -23,13 +23,13 @@ OPEN_BLOCKER_SHARE = 0.02
 OPEN_BLOCKERS_AMONG = 5  # open blockers are among the last fifth
 ON_TASK_SHARE = 0.7
 UNSIGNED_SHARE = 0.03
-BLOCKED_SECONDS = 3 * 86_400  # mean time a blocker stands
+BLOCKED_SECONDS = 3 * 86_400  # mean time until a blocker is closed
 BLOCKER_KINDS = ("approval", "dependency", "incident", "resource", "supplier")
 
 
 @dataclass(frozen=True, slots=True)
 class TaskOwners:
-    """Assignment of tasks: people in a shuffled circle; in an empty company no owner, and any node in turn."""
+    """The owners of tasks: people in a shuffled circle; in an empty company no owner, and any node in turn."""
 
     people: list[Person]
     nodes: int

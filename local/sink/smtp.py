@@ -70,8 +70,8 @@ class MailSink:
         OSError: the port is in use.
 
     Example:
-        async with Sink(Mailbox()) as sink:
-            sink.faults = Faults(drop=Drop.BEFORE_REPLY, drop_first=1)
+        async with MailSink(Mailbox()) as sink:
+            sink.faults = SinkFaults(drop=DropPoint.BEFORE_REPLY, drop_first=1)
             ...  # send to 127.0.0.1:sink.port
             await sink.mailbox.wait_for(1)
     """
