@@ -114,7 +114,7 @@ async def test_a_reader_that_may_not_subscribe_says_so(limited: Limited, tmp_pat
     async with reader_process(await limited("subscribe"), log):
 
         async def told() -> bool:
-            return b"lacks +subscribe" in await asyncio.to_thread(log.read_bytes)
+            return b"lacks the right +subscribe" in await asyncio.to_thread(log.read_bytes)
 
         assert await eventually(told)
 
