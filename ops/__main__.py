@@ -39,7 +39,7 @@ from ops.limits.commands import LIMIT
 from ops.losses import ACKNOWLEDGE_LOSS
 from ops.mail.commands import MAIL
 from ops.reports.commands import REPORTS
-from ops.running import NAME, RunningUnreadable, running_redis_url
+from ops.running import NAME, RunningUnreadable, running_servers
 from ops.sessions.commands import SESSIONS
 from ops.table import table
 from producers.link.client import connect
@@ -204,7 +204,7 @@ def _tools(settings: Settings, redis: Redis, url: str) -> Tools:
         redis_url=url,
         tenant=settings.tenant,
         timezone=settings.timezone,
-        postgres_dsn=_revealed(settings.postgres_dsn) or "",
+        postgres_dsn=_postgres_dsn(settings),
         reports_path=settings.reports.path,
         reports_shipped=settings.reports.shipped,
         statement_timeout=settings.reports.statement_timeout,
@@ -292,14 +292,27 @@ def _redis_url(settings: Settings) -> tuple[str, str]:
         return settings.redis_url.get_secret_value(), "MOMENTUS_REDIS_URL"
     file = settings.data_dir / NAME
     try:
-        url = running_redis_url(settings.data_dir)
+        running = running_servers(settings.data_dir)
     except RunningUnreadable as error:
         _give_up(str(error))
-    if url is None:
+    if running is None:
         _give_up(
             f"MOMENTUS_REDIS_URL: not set, and nothing runs here ({file} is absent); set it, or start ./run up"
         )
-    return url, f"{file} (written by ./run up; MOMENTUS_REDIS_URL takes precedence)"
+    return running.redis_url, f"{file} (written by ./run up; MOMENTUS_REDIS_URL takes precedence)"
+
+
+def _postgres_dsn(settings: Settings) -> str:
+    """Return the address of Postgres; unset, that of the installation whose Redis is used too; else empty."""
+    if settings.postgres_dsn is not None:
+        return settings.postgres_dsn.get_secret_value()
+    try:
+        running = running_servers(settings.data_dir)
+    except RunningUnreadable:
+        return ""
+    if running is None or _revealed(settings.redis_url) not in (None, running.redis_url):
+        return ""
+    return running.postgres_dsn
 
 
 def _redis(url: str) -> Redis:

@@ -1,11 +1,12 @@
 """Addresses of the servers of a running ``./run up`` or ``./run demo``, in a small file of the data directory.
 
-``./run ops depth`` in a second terminal finds by it the servers whose ports were chosen at the start. The file
+``./run ops`` in a second terminal finds by it the servers whose ports were chosen at the start. The file
 exists while they run, holds their passwords, and only its owner can read it. A file that a killed process left
 behind names servers that no longer answer; commands report that.
 """
 
 import json
+from dataclasses import dataclass, field
 from pathlib import Path
 
 NAME = "running.json"
@@ -15,19 +16,27 @@ class RunningUnreadable(Exception):
     """The file exists but cannot be used; the message names it and says what to do."""
 
 
-def running_redis_url(data_dir: Path) -> str | None:
-    """Return the address of the running Redis, or None if nothing runs on this data directory.
+@dataclass(frozen=True, slots=True)
+class RunningServers:
+    """The addresses of the servers, with their passwords; those that are configured as well as embedded ones."""
+
+    redis_url: str = field(repr=False)
+    postgres_dsn: str = field(default="", repr=False)
+
+
+def running_servers(data_dir: Path) -> RunningServers | None:
+    """Return the addresses of the running servers, or None if nothing runs on this data directory.
 
     Raises:
         RunningUnreadable: the file belongs to another user or is damaged.
     """
     path = data_dir / NAME
     try:
-        url = json.loads(path.read_text(encoding="utf-8"))["redis_url"]
+        found = json.loads(path.read_text(encoding="utf-8"))
+        return RunningServers(str(found["redis_url"]), str(found.get("postgres_dsn", "")))
     except FileNotFoundError:
         return None
     except OSError as error:
         raise RunningUnreadable(f"{path} cannot be read ({error.strerror}); set MOMENTUS_REDIS_URL") from None
     except (ValueError, TypeError, KeyError):
         raise RunningUnreadable(f"{path} is damaged; delete it and start ./run up again") from None
-    return str(url)

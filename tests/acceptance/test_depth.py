@@ -415,6 +415,20 @@ async def test_without_a_setting_the_running_installation_is_asked(
     assert json.loads(out)["lanes"][1]["ready"] == 1
 
 
+async def test_without_a_setting_the_database_beside_the_redis_that_is_asked_is_asked_too(
+    database: str, valkey_url: str, tmp_path: Path
+) -> None:
+    content = json.dumps({"redis_url": valkey_url, "postgres_dsn": database})
+    (tmp_path / "running.json").write_text(content)
+    unasked = "MOMENTUS_POSTGRES_DSN: is not set"
+    assert unasked not in (await run_ops("reports", "check", DATA_DIR=str(tmp_path)))[1]
+    assert unasked not in (await run_ops("reports", "check", DATA_DIR=str(tmp_path), REDIS_URL=valkey_url))[1]
+    other = await run_ops("reports", "check", DATA_DIR=str(tmp_path), REDIS_URL="redis://127.0.0.1:1/0")
+    assert unasked in other[1], "the database of another installation"
+    (tmp_path / "running.json").write_text("{")
+    assert unasked in (await run_ops("reports", "check", DATA_DIR=str(tmp_path)))[1]
+
+
 @pytest.mark.parametrize("content", [None, "{", "[]", "{}"])
 async def test_with_nothing_to_ask_the_remedy_is_told(tmp_path: Path, content: str | None) -> None:
     if content is not None:
