@@ -75,7 +75,7 @@ def to_time_zone(name: str) -> str:
         ValueError: an unknown zone.
     """
     if name not in available_timezones():
-        raise ValueError("no such time zone")
+        raise ValueError("unknown time zone")
     return name
 
 
@@ -97,7 +97,7 @@ def to_loopback(host: str) -> str:
         ValueError: other machines could reach it.
     """
     if not is_loopback(host):
-        raise ValueError("other machines could reach it")
+        raise ValueError("is reachable from other machines")
     return host
 
 
@@ -117,7 +117,7 @@ def require_scheme(*schemes: str) -> AfterValidator:
     def check(address: SecretStr) -> SecretStr:
         name, _, rest = address.get_secret_value().partition("://")
         if name not in schemes or not rest:
-            raise ValueError("not such an address")
+            raise ValueError("has another scheme or no address")
         return address
 
     return AfterValidator(check)

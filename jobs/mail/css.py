@@ -47,7 +47,7 @@ def needs_inlining(sources: Iterable[str], *, template: str) -> bool:
     except ImportError:
         raise BrokenTemplate(
             "template",
-            f"{template!r} has a <style> element: install momentus-client[html], or write style attributes",
+            f"{template!r} has a <style> element; install momentus-client[html], or write style attributes",
         ) from None
     return True
 

@@ -151,7 +151,7 @@ class Mail:
             more["unsubscribe"] = checked_link(self.unsubscribe, field="unsubscribe")
         elif stream_of(self.stream).unsubscribe:
             raise InvalidPart(
-                "unsubscribe", f"is missing: mails of the stream {self.stream!r} must have it (RFC 8058)"
+                "unsubscribe", f"is missing; mails of the stream {self.stream!r} must have it (RFC 8058)"
             )
         if self.thread is not None:
             more["thread"] = thread_id(self.thread)

@@ -57,19 +57,19 @@ def check_size(parts: RenderedParts, attachments: Sequence[dict[str, Any]]) -> N
         largest = "html" if len(parts.html) > len(parts.text) else "text"
         raise BodyTooLarge(
             largest,
-            f"too large for a mail ({written} bytes); at most {BODY_LIMIT} are allowed, so link to it",
+            f"is too large ({written} bytes); at most {BODY_LIMIT} are allowed, so link to it",
         )
     inline = sum(len(one.get("content", "")) for one in attachments)
     if written + inline > BODY_LIMIT:
         raise BodyTooLarge(
             "attachments",
-            f"too large for the job ({written + inline} bytes); at most {BODY_LIMIT} are allowed; give references",
+            f"are too large ({written + inline} bytes); at most {BODY_LIMIT} travel in the job; give references",
         )
     total = round(_GROWTH * (written + sum(one["size"] for one in attachments)))
     if total > MESSAGE_LIMIT:
         raise BodyTooLarge(
             "attachments",
-            f"too large for a mail (about {total} bytes); at most {MESSAGE_LIMIT} are allowed; link",
+            f"are too large (about {total} bytes); at most {MESSAGE_LIMIT} are allowed, so link to files",
         )
 
 

@@ -149,7 +149,7 @@ def _parts(payload: Mapping[str, object]) -> tuple[str, bytes]:
     try:
         return key_id, urlsafe_b64decode(text + "=" * (-len(text) % 4))
     except (binascii.Error, ValueError):
-        raise BrokenSeal(SEALED, "is not base64") from None
+        raise BrokenSeal(SEALED, "is not base64; the job was changed") from None
 
 
 def _bound(key_id: str, kind: str, job_id: str) -> bytes:

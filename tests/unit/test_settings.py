@@ -83,10 +83,10 @@ def test_a_duration_is_seconds_or_a_number_with_a_unit_or_iso(
         ("MAIL__SENDER", "A <a@b.example>\nBcc: c@d.example", "MOMENTUS_MAIL__SENDER="),
         ("MAIL__TLS", "maybe", "MOMENTUS_MAIL__TLS='maybe': input should be 'required', 'implicit' or 'off'"),
         ("TENANT", "Acme", "MOMENTUS_TENANT='Acme': "),
-        ("TIMEZONE", "Colombia", "MOMENTUS_TIMEZONE='Colombia': no such time zone"),
-        ("TIMEZONE", "../../etc/passwd", "MOMENTUS_TIMEZONE='../../etc/passwd': no such time zone"),
+        ("TIMEZONE", "Colombia", "MOMENTUS_TIMEZONE='Colombia': unknown time zone"),
+        ("TIMEZONE", "../../etc/passwd", "MOMENTUS_TIMEZONE='../../etc/passwd': unknown time zone"),
         ("READER__HOST", "http://x", "MOMENTUS_READER__HOST='http://x': not a host name or address"),
-        ("CONSOLE__HOST", "0.0.0.0", "MOMENTUS_CONSOLE__HOST='0.0.0.0': other machines could reach it"),  # noqa: S104
+        ("CONSOLE__HOST", "0.0.0.0", "MOMENTUS_CONSOLE__HOST='0.0.0.0': is reachable from other machines"),  # noqa: S104
     ],
 )
 def test_a_value_outside_its_limits_is_refused_by_name(
@@ -189,7 +189,7 @@ def test_a_secret_can_come_from_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path
     [
         (CANARY, 0o604, "every user of this machine can read"),
         ("\n", 0o600, "is empty"),
-        (CANARY, 0o600, "not such an address"),
+        (CANARY, 0o600, "has another scheme or no address"),
     ],
 )
 def test_a_secret_file_that_is_open_to_all_or_wrong_is_refused_without_its_text(
@@ -211,7 +211,7 @@ def test_the_value_of_a_refused_secret_is_in_no_message(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
     (problem,) = problems(monkeypatch, **{name: f"http://u:{CANARY}@h"})
-    assert problem.startswith(f"MOMENTUS_{name}: not such an address")
+    assert problem.startswith(f"MOMENTUS_{name}: has another scheme or no address")
     with pytest.raises(SystemExit):
         load_or_exit()
     assert CANARY not in problem + "".join(capsys.readouterr())
