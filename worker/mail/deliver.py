@@ -293,9 +293,8 @@ class _Attempt:
                 return GiveUp(words)
             case "wait" if closed:
                 return TryLater(words, after=self.account.retry_delay, charged=False)
-            case (
-                "wait"
-            ):  # while other mails go out it may be this mail's own fault, so its horizon bounds the wait
+            case "wait":
+                # While other mails go out it may be this mail's own fault, so its horizon bounds the wait.
                 return TryLater(words, after=verdict.after, charged=False, bounded=True)
             case "again":
                 return TryLater(words, after=verdict.after)

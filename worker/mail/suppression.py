@@ -22,7 +22,7 @@ from worker.mail.smtp.errors import retry_without_redis
 from worker.mail.smtp.reply import Refusal
 
 _EMPTY_FOR = 1.0
-"""Seconds."""
+"""Seconds without a query after the list was found empty."""
 _NO_MAILBOX = {550, 551, 553}
 _PERMANENT = 500
 

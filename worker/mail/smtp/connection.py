@@ -90,7 +90,7 @@ class SMTPConnection:
         """Connect, greet, start TLS, log in.
 
         Raises:
-            MailRefused, ConnectionBroken: see `worker.mail.smtp.transport.open_wire`.
+            MailRefused, ConnectionBroken: see `worker.mail.smtp.transport.open_connection`.
         """
         self._protocol, self._extensions = await open_connection(self._server, self._on_end)
 
@@ -273,9 +273,8 @@ class SMTPConnection:
         self._took = self._took[0], monotonic() - began
         if is_completion(reply):
             return reply.text
-        if not is_refusal(
-            reply
-        ):  # 354 again: the mail's outcome is unknown, and later replies can no longer be matched
+        if not is_refusal(reply):
+            # 354 again: the mail's outcome is unknown, and later replies can no longer be matched.
             self.close()
             raise DeliveryUncertain(f"the reply {reply.code} is neither an acceptance nor a refusal")
         if reply.code == _CLOSES:

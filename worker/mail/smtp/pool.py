@@ -175,7 +175,7 @@ class SMTPPool:
     # Handing out
 
     async def acquire(self, priority: int, *, alone: bool = False) -> PooledConnection:
-        """See `Lender`."""
+        """See `CheckoutPool`."""
         if self._idle and self._idle[-1].connection.usable and self._may_use(priority):
             pooled = self._idle.pop()  # this overtakes no mail: those that wait now may not have it
             pooled.rested, pooled.priority = True, priority
@@ -191,7 +191,7 @@ class SMTPPool:
             raise
 
     def return_connection(self, pooled: PooledConnection) -> None:
-        """See `Lender`."""
+        """See `CheckoutPool`."""
         pooled.used_at = time.monotonic()
         connection = pooled.connection
         if connection.awaited:  # by the mail before, which still has it
@@ -211,7 +211,7 @@ class SMTPPool:
         self._serve_waiting()
 
     def hand_to_next(self, pooled: PooledConnection) -> bool:
-        """See `Lender`. The next mail also takes this mail's place in the lanes' shares."""
+        """See `CheckoutPool`. The next mail also takes this mail's place in the lanes' shares."""
         if not self._may_overlap or self._is_worn(pooled, mails=pooled.connection.sent + 1):
             return False
         self._shares.in_use[pooled.priority] -= 1
@@ -227,11 +227,11 @@ class SMTPPool:
         return True
 
     def end_overlap(self) -> None:
-        """See `Lender`."""
+        """See `CheckoutPool`."""
         self._overlaps -= 1
 
     def stop_overlapping(self) -> None:
-        """See `Lender`."""
+        """See `CheckoutPool`."""
         self._may_overlap = False
 
     def _serve_waiting(self) -> None:
@@ -393,7 +393,7 @@ class SMTPPool:
         self._in_background(pooled.connection.quit())  # it counts until it has ended, as the server counts it too
 
     def drop_idle(self) -> None:
-        """See `Lender`."""
+        """See `CheckoutPool`."""
         while self._idle:
             self._idle.pop().connection.close()
 
