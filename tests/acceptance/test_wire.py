@@ -428,6 +428,12 @@ async def a_report_that_no_worker_declares_is_withdrawn(it: System) -> None:
     assert await store.declarations.withdraw("former") == 0
 
 
+async def a_worker_with_another_report_looks_after_it(it: System) -> None:
+    store = ReportStore(it.redis, tenant="default")
+    await eventually(lambda: it.redis.exists("momentus:{reports}:prober:default"))
+    assert await store.lead("another", ["another"], lasting=timedelta(seconds=3)) == frozenset({"another"})
+
+
 async def a_manager_logs_in_reads_and_is_logged_out(it: System, url: str) -> None:
     sessions = Sessions.connect(url, deadline=timedelta(seconds=5))
     try:
@@ -473,6 +479,7 @@ async def test_every_key_that_is_written_is_on_the_page_and_every_key_on_the_pag
         await a_report_audits_itself(it, valkey.url)
         await a_day_is_closed_and_somebody_finds_a_report_old(it)
         await a_report_that_no_worker_declares_is_withdrawn(it)
+        await a_worker_with_another_report_looks_after_it(it)
         await a_manager_logs_in_reads_and_is_logged_out(it, valkey.url)
     rows_of = {key: [row for row in rows if row.fits(key)] for key in watch.keys}
     assert {key: len(found) for key, found in rows_of.items() if len(found) != 1} == {}
