@@ -1,7 +1,7 @@
-"""How large a report may be: a bound on nodes and one on bytes, so that none takes a worker's memory unforeseen.
+"""Bounds on the size of a report, in nodes and bytes, so that no report exhausts a worker's memory.
 
-A report that passes one of them fails by itself, as one whose rows are wrong: its last good set stays, the others
-go on. Rows are asked for up to the bound, and one more that tells; documents are counted while they are written.
+A report beyond a bound fails alone, like one with invalid rows: its last good set stays, and the other reports of
+its board are refreshed. Queries are limited to one row more than the bound; documents are counted while written.
 """
 
 from dataclasses import dataclass
@@ -11,20 +11,18 @@ from reports.measures import InvalidRows
 NODES = "MOMENTUS_REPORTS__MOST_NODES"
 MIB = "MOMENTUS_REPORTS__MOST_MIB"
 _MIB = 1 << 20
-_REMEDY = (
-    "make the report smaller, or raise the setting of the worker, whose memory and that of Redis grow with it"
-)
+_REMEDY = "make the report smaller, or raise the worker's setting, which needs memory in the worker and in Redis"
 
 
 @dataclass(frozen=True, slots=True)
 class ReportBounds:
-    """The most of a report: nodes, and MiB of all its documents before they are compressed."""
+    """Largest allowed report: its nodes, and the MiB of all its documents before compression."""
 
     nodes: int = 200_000
     mib: int = 512
 
     def asked(self, sql: str) -> str:
-        """A query that returns one row more than allowed, if there are so many.
+        """Return the query with a limit of one row more than allowed.
 
         >>> print(ReportBounds(nodes=10).asked("SELECT 1 AS id;"))
         SELECT * FROM (
@@ -32,27 +30,27 @@ class ReportBounds:
         ) AS bounded LIMIT 11
         """
         query = sql.rstrip().removesuffix(";")
-        if ";" in query:  # within a text, or before a comment: only its author knows where it ends
+        if ";" in query:  # within a string or before a comment: the end of the query is not known
             return sql
         return f"SELECT * FROM (\n{query}\n) AS bounded LIMIT {self.nodes + 1}"  # noqa: S608  the report's own query
 
     def require_nodes(self, count: int) -> None:
-        """Refuse more nodes, or rows, than are allowed.
+        """Raise if a report has more nodes, or rows, than allowed.
 
         Raises:
             InvalidRows: with the setting and what to do.
         """
         if count > self.nodes:
-            raise InvalidRows(f"more than {self.nodes:,} nodes, as {NODES} allows; {_REMEDY}")
+            raise InvalidRows(f"the report has more than {self.nodes:,} nodes, the limit of {NODES}; {_REMEDY}")
 
     def require_bytes(self, count: int) -> None:
-        """Refuse more bytes of documents than are allowed.
+        """Raise if the documents of a report have more bytes than allowed.
 
         Raises:
             InvalidRows: with the setting and what to do.
         """
         if count > self.mib * _MIB:
-            raise InvalidRows(f"documents of more than {self.mib:,} MiB, as {MIB} allows; {_REMEDY}")
+            raise InvalidRows(f"the documents have more than {self.mib:,} MiB, the limit of {MIB}; {_REMEDY}")
 
 
 DEFAULT = ReportBounds()

@@ -1,4 +1,4 @@
-"""All reports: those of this folder that are wanted, and those of a folder the user names."""
+"""Report files on disk: the selected shipped reports, and those of a folder that the user names."""
 
 import json
 from collections.abc import Mapping
@@ -14,18 +14,18 @@ SHIPPED = Path(__file__).parent
 
 @dataclass(frozen=True, slots=True)
 class Folder:
-    """What a folder declares: its reports by name, and every file that cannot be used."""
+    """Result of reading a folder: its reports by name, and an error for every file that cannot be used."""
 
     reports: Mapping[str, Report]
     faults: tuple[ReportError, ...]
 
 
 def load_reports(folder: Path | None = None, *, shipped: str = "on") -> Mapping[str, Report]:
-    """Every declared report by name.
+    """Return every declared report by name.
 
     Args:
-        folder: more report files; one with the name of a shipped report replaces it.
-        shipped: which of the shipped reports are used, as :func:`read_shipped` takes it.
+        folder: folder of further report files; a report with the name of a shipped one replaces it.
+        shipped: selection of the shipped reports, see :func:`read_shipped`.
 
     Raises:
         ReportError: a file that cannot be used, a folder that cannot be read, or a name that is not shipped.
@@ -39,7 +39,7 @@ def load_reports(folder: Path | None = None, *, shipped: str = "on") -> Mapping[
 
 
 def read_shipped(words: str = "on") -> Folder:
-    """The shipped reports: ``on`` all, ``off`` none, else those that are named, apart by commas.
+    """Read the shipped reports: all for ``on``, none for ``off``, else those in a comma-separated list.
 
     >>> sorted(read_shipped("blockers, workload").reports), read_shipped("off").reports
     (['blockers', 'workload'], {})
@@ -61,10 +61,10 @@ def read_shipped(words: str = "on") -> Folder:
 
 
 def read_folder(folder: Path) -> Folder:
-    """All reports of one folder, and what is wrong with the others.
+    """Read all reports of one folder, and collect the errors of files that cannot be used.
 
     Raises:
-        ReportError: it is not a folder.
+        ReportError: the path is not a folder.
     """
     if not folder.is_dir():
         raise ReportError("MOMENTUS_REPORTS__PATH", f"{folder} is not a folder; name one that holds .sql files")
@@ -82,7 +82,7 @@ def read_folder(folder: Path) -> Folder:
 
 
 def schema_file(folder: Path, name: str) -> Path:
-    """Where the JSON Schema of a file's documents is pinned, beside it."""
+    """Return the path at which the JSON Schema of a report's documents is pinned, beside the report."""
     return folder / f"{name}.schema.json"
 
 

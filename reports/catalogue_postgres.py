@@ -1,14 +1,14 @@
-"""The catalogue: which boards the database proves unchanged, and how.
+"""The database's catalogue: which boards it proves unchanged, and how.
 
-    marks     each table of a board leaves a mark when it changes
-    snapshot  all tables are the server's own: nothing changes while no writing transaction ends
-    none      a standby names no transactions in progress; what happens on a foreign server or at a publisher,
-              what row-level security hides, sequences and statistics change without a transaction of this server.
-              Such a board is computed at the pace of ``every``
+    marks     each table of the board leaves a mark when it changes
+    snapshot  all tables belong to this server: nothing changes while no writing transaction ends
+    none      a standby lists no transactions in progress; rows of foreign or subscribed tables, rows hidden by
+              row-level security, sequences and statistics change without a transaction of this server.
+              Such a board is refreshed at the interval ``every``
 
 Some statements change rows and fire no trigger: ATTACH of a filled partition, DROP of one, ALTER TABLE, a trigger
 that is disabled and enabled again, another definition of a view. Each writes to the catalogue. So a set is stored
-with a digest of what the catalogue said in its own state, and nothing proves it once the catalogue says another.
+with a digest of the catalogue in its own state, and is not proved once that digest has changed.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -23,7 +23,7 @@ from reports.triggers import SERVER, SOURCES, board_key, boards_by_source, trigg
 Fetch = Callable[..., Awaitable[Sequence[Any]]]
 
 _WORDS = {
-    "absent": "{name} is not there",
+    "absent": "{name} does not exist",
     "view": "{name} is a view, whose rows change with other tables; name those",
     "materialised": "{name} is a materialized view, and REFRESH fires no trigger",
     "foreign": "{name} is a foreign table, whose changes happen on another server",
@@ -35,18 +35,18 @@ _WORDS = {
     "former": "the trigger of {name} is disabled or not the current one; run ./run ops reports install again",
 }
 _UNPROVABLE = {"foreign", "hidden", "subscribed", "sequence", "system"}
-"""Faults of a source whose numbers may change, or be old, without a transaction of this server."""
+"""Faults of a source whose rows may change, or be out of date, without a transaction of this server."""
 
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """How a board's numbers are known to be unchanged.
+    """Proof that a board's numbers are unchanged.
 
     Attributes:
         kind: ``marks``, ``snapshot`` or ``none``.
-        why: why it is not ``marks``; empty for that.
-        digest: of what the catalogue says of the board; None for ``none``.
-        hidden: tables of which row-level security may hide rows.
+        why: reasons why the kind is not ``marks``; empty for ``marks``.
+        digest: digest of the catalogue's rows about the board; None for ``none``.
+        hidden: tables in which row-level security may hide rows.
     """
 
     kind: str = "none"
@@ -57,15 +57,15 @@ class Proof:
 
 @dataclass(frozen=True, slots=True)
 class Catalogue:
-    """What the catalogue says of a tenant's boards.
+    """State of the database's catalogue, as far as a tenant's boards depend on it.
 
     Attributes:
-        visible: the ``pg_current_snapshot()`` it is true for.
+        visible: the ``pg_current_snapshot()`` of this state.
         proofs: by the board's name.
         faulty: sources that leave no marks.
-        since: when the server was started.
-        standby: whether the server replays another one's changes.
-        usable: whether this user may take up marks.
+        since: start time of the server.
+        standby: True if the server replays the changes of another one.
+        usable: True if this user may take up marks.
     """
 
     visible: str = ""
@@ -76,16 +76,16 @@ class Catalogue:
     usable: bool = False
 
     def proof(self, board: str) -> Proof:
-        """How a board is proved; a board that the catalogue was not asked about is not."""
+        """Return the proof of a board; ``none`` for a board that was not part of the query."""
         return self.proofs.get(board, Proof())
 
     @property
     def watched(self) -> frozenset[str]:
-        """The boards of which each change leaves a mark that this user may take up."""
+        """Boards of which each change leaves a mark that this user may take up."""
         return frozenset(name for name, proof in self.proofs.items() if proof.kind == "marks")
 
     def without_marks(self, why: str) -> "Catalogue":
-        """The same, with boards proved by the snapshot where it was by marks."""
+        """Return a copy in which boards proved by marks are proved by the snapshot."""
         proofs = {
             name: replace(proof, kind="snapshot", why=(f"marks cannot be taken up: {why}",))
             if proof.kind == "marks"
@@ -96,10 +96,10 @@ class Catalogue:
 
 
 async def read_catalogue(fetch: Fetch, tenant: str, boards: Mapping[str, Board]) -> Catalogue:
-    """Ask about all boards.
+    """Query the catalogue for all boards.
 
     Args:
-        fetch: runs a query; inside a transaction, the answer is of that transaction's state.
+        fetch: runs a query; inside a transaction, the result is of that transaction's state.
 
     Raises:
         DATABASE_FAULTS: as ``fetch`` does.
@@ -113,7 +113,7 @@ async def read_catalogue(fetch: Fetch, tenant: str, boards: Mapping[str, Board])
 def judge_catalogue(
     tenant: str, boards: Mapping[str, Board], server: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]
 ) -> Catalogue:
-    """Judge the rows of ``server.sql`` and ``sources.sql``; pure, for the worker, the check and the doctor."""
+    """Judge the rows of ``server.sql`` and ``sources.sql``; pure, used by the worker, the check and the doctor."""
     of_board: dict[str, list[Mapping[str, Any]]] = {}
     for row in rows:
         of_board.setdefault(row["board"], []).append(row)
@@ -158,7 +158,7 @@ def _unusable(lacks: str | None) -> str:
     return f"this user may not take up marks, it lacks {lacks}; run ./run ops reports install --role with its name"
 
 
-_STANDBY = "the database is a standby: it shows what it has replayed, and takes no marks"
+_STANDBY = "the database is a standby: it shows what it has replayed, and cannot store marks"
 _OUTSIDE = "the database has {name}, which is foreign, subscribed or hides rows from this user"
 
 

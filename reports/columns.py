@@ -1,7 +1,7 @@
-"""Which column types each roll-up takes, by their names in Postgres, and what to write for those that it does not.
+"""Column types that each roll-up accepts, by their Postgres names, and what to write instead of the others.
 
-A timestamp without time zone names no instant, JSON is not one value, and an amount of ``money`` is written by the
-server's locale. Documents show none of them; the query says what is meant.
+A timestamp without time zone is not an instant, JSON is not a single value, and the text of ``money`` depends on
+the server's locale. Documents show none of them; the query must convert them.
 """
 
 from collections.abc import Mapping
@@ -13,20 +13,20 @@ JSON = frozenset({"json", "jsonb"})
 SHOWN = NUMBERS | {"text", "varchar", "bpchar", "name", "bool", "uuid", "date", "timestamptz"}
 """Types that are compared and shown as they are."""
 REMEDIES: Mapping[str, str] = {
-    "timestamp": "it names no instant without zone; write column AT TIME ZONE 'UTC', or the zone it is kept in",
+    "timestamp": "it has no time zone; write column AT TIME ZONE 'UTC', or the zone in which it is stored",
     "time": "cast it to text",
     "timetz": "cast it to text",
-    "interval": "take its seconds, extract(epoch FROM column), or cast it to text",
+    "interval": "use its seconds, extract(epoch FROM column), or cast it to text",
     "money": "its text depends on the server's locale; cast it to numeric",
-    "json": "take one value out of it with ->>, or cast it to text",
-    "jsonb": "take one value out of it with ->>, or cast it to text",
+    "json": "extract one value with ->>, or cast it to text",
+    "jsonb": "extract one value with ->>, or cast it to text",
     "bytea": "write encode(column, 'hex') or encode(column, 'base64')",
 }
 """Types that are never shown as they are, each with what to write instead."""
 
 
 def misfit(column: str, how: str) -> str:
-    """What to do about a column that a roll-up cannot take; empty when it can.
+    """Return what to do about a column that a roll-up cannot use; empty if it can.
 
     >>> misfit("int8", "sum"), misfit("text", "sum")
     ('', 'count or cast to a number, or use another roll-up')
@@ -47,9 +47,9 @@ def misfit(column: str, how: str) -> str:
 
 
 def never_shown(column: str, how: str) -> str:
-    """What to do about a column whose values a refresh refuses by their type alone; empty for any other.
+    """Return what to do about a column whose type alone makes a refresh fail; empty for any other type.
 
-    Types of extensions and enums pass: the driver gives their text.
+    Enums and types of extensions are allowed: the driver returns their text.
     """
     if how not in {"min", "max", "sql"} and not how.startswith("of "):
         return ""

@@ -1,7 +1,7 @@
-"""A document's compressed variants, made once when it changes, so that the reader sends stored octets untouched.
+"""Compressed variants of a document, made once when it changes, so that the reader sends stored bytes untouched.
 
-zstd at 3 and gzip at 6: the next level costs more time than it saves octets on documents of a few kilobytes.
-Brotli is left out: its fast levels gain little over zstd, and its best one takes a hundred times as long.
+zstd at level 3 and gzip at level 6: on documents of a few kilobytes the next level costs more time than it saves.
+Brotli is not used: its fast levels gain little over zstd, and its best one takes a hundred times as long.
 """
 
 import gzip
@@ -10,14 +10,14 @@ from dataclasses import dataclass, field
 import zstandard
 
 SMALLEST = 700
-"""Octets below which a variant is not worth its header and its place: such a document fits one packet anyway."""
+"""Bytes below which a document has no variants: it fits into one packet anyway."""
 _ZSTD_LEVEL = 3
 _GZIP_LEVEL = 6
 
 
 @dataclass(frozen=True, slots=True)
 class Variants:
-    """The compressed forms; empty where there is none."""
+    """Compressed forms of a document; empty for a form that is not stored."""
 
     zstd: bytes = field(repr=False)
     gzip: bytes = field(repr=False)
@@ -27,13 +27,15 @@ NONE = Variants(b"", b"")
 
 
 class Compressor:
-    """Makes variants. Holds a context of zstd, which is dear to make; not for two threads at once."""
+    """Compressor of documents. Reuses one zstd context, which is expensive to create; not thread-safe."""
 
     def __init__(self) -> None:
         self._zstd = zstandard.ZstdCompressor(level=_ZSTD_LEVEL)
 
     def variants(self, body: bytes) -> Variants:
-        """The variants of a document; none of a small one. gzip without a clock, so that equal bodies stay equal.
+        """Return the variants of a document; none for a small one.
+
+        gzip omits the time, so that equal bodies give equal bytes.
 
         >>> Compressor().variants(b"small") == NONE
         True

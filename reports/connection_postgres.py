@@ -1,14 +1,13 @@
-"""The one way to Postgres: directly, or through a pooler that is noticed without being declared.
+"""Connections to Postgres, directly or through a pooler, which is detected without a setting.
 
 A pooler in transaction mode (PgBouncer and its like) gives each transaction whichever server connection is free. A
-statement that was prepared by name on one of them is unknown on the next, or another client's. A pooler shows by
-the process id that it sends at the beginning: it is not that of the server's process. Through one, statements have
-no name and are parsed each time; directly they are prepared once. A pooler that comes or goes is noticed by the
-next connection.
+statement that was prepared by name on one of them is unknown on the next, or belongs to another client. A pooler
+is detected by the process id in its greeting, which differs from that of the server's process. Through a pooler,
+statements have no name and are parsed each time; directly they are prepared once. Each connection checks again.
 
-What holds for everybody who connects here: settings are made inside a transaction and for it, types are only asked
-for there, and nothing needs a session that lasts: no LISTEN, no advisory lock of a session, no temporary table.
-One setting of a session there is, a time limit in place of the role's; through a pooler the role's stays.
+Rule for all code that connects here: settings are made inside a transaction and for it, types are queried only
+there, and nothing needs a session that persists: no LISTEN, no session-level advisory lock, no temporary table.
+The only session setting is the statement timeout of a direct connection; through a pooler the role's applies.
 """
 
 from collections.abc import Awaitable, Callable, Coroutine
@@ -23,15 +22,15 @@ _BETWEEN_QUERIES = (
     "when it is stopped and, on a standby, for a conflict with recovery; its log says which"
 )
 _SECONDS = 5.0
-"""For a connection, and for a pooler to find one of the server's."""
+"""Timeout for a connection, and for a pooler to find a server connection."""
 
 
 class ConnectionEnded(asyncpg.InterfaceError):
-    """The server ended a connection that was in use."""
+    """The server closed a connection that was in use."""
 
 
 def is_lost(connection: Connection) -> bool:
-    """Whether a connection has ended; a pool takes such a one back at once, and nothing can be asked of it."""
+    """Return True if a connection has ended. A pool takes such a connection back at once."""
     try:
         return bool(connection.is_closed())
     except asyncpg.InterfaceError:
@@ -39,10 +38,10 @@ def is_lost(connection: Connection) -> bool:
 
 
 def connection_ended(error: BaseException) -> ConnectionEnded:
-    """Say why a connection ended, in the server's words where it had the chance to say any.
+    """Return an error that gives the server's reason for closing a connection, if it sent one.
 
     Args:
-        error: the driver's, which only says what can no longer be done; the server's words are behind it.
+        error: the driver's error; the server's message is in its cause or context.
     """
     behind: BaseException | None = error
     while behind is not None and not isinstance(behind, asyncpg.PostgresError):
@@ -54,11 +53,11 @@ def connection_ended(error: BaseException) -> ConnectionEnded:
 
 
 async def connect(dsn: str, *, application: str, command_timeout: float | None = None) -> Connection:
-    """Connect.
+    """Open one connection.
 
     Args:
-        application: by which the server's statistics tell this connection.
-        command_timeout: seconds for each query, whatever the role's settings say; left out, theirs.
+        application: application name of this connection in the server's statistics.
+        command_timeout: seconds for each query, in place of the role's setting; None: the role's.
 
     Raises:
         DATABASE_FAULTS, ValueError: there is no connection; the address is none.
@@ -76,11 +75,11 @@ async def open_pool(
     reset: Callable[[Connection], Awaitable[None]] | None = None,
     command_timeout: float | None = None,
 ) -> "asyncpg.Pool[asyncpg.Record]":
-    """Open a pool whose connections are all made in this way.
+    """Open a pool whose connections are opened like those of `connect`.
 
     Args:
-        connections: how many there may be at once; one is made now.
-        init, reset, command_timeout: as ``asyncpg.create_pool`` takes them.
+        connections: maximum number of connections; one is opened now.
+        init, reset, command_timeout: see ``asyncpg.create_pool``.
 
     Raises:
         DATABASE_FAULTS, ValueError: there is no connection; the address is none.
@@ -99,7 +98,7 @@ async def open_pool(
 
 
 async def _connect(dsn: str, **options: Any) -> Connection:  # noqa: ANN401  the driver's
-    """Connect, and once more without prepared statements when a pooler answers."""
+    """Open a connection; reconnect without prepared statements if a pooler answered."""
     connection = await asyncpg.connect(dsn, timeout=_SECONDS, **options)
     try:
         pooled = await _is_pooled(connection)
@@ -115,6 +114,6 @@ async def _connect(dsn: str, **options: Any) -> Connection:  # noqa: ANN401  the
 
 
 async def _is_pooled(connection: Connection) -> bool:
-    """Whether something else than the server answered; asked without a prepared statement."""
+    """Return True if a pooler answered instead of the server. The query uses no prepared statement."""
     asked = f"SELECT WHERE pg_backend_pid() = {connection.get_server_pid()}"
     return bool(await connection.execute(asked, timeout=_SECONDS) != "SELECT 1")

@@ -1,4 +1,4 @@
-"""What refreshes have cost of late, and how long a failing report is left alone."""
+"""Cost of the latest refreshes, and the pause after a failure."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -11,7 +11,7 @@ _LONGEST_REST_UNREACHED = timedelta(seconds=10)
 
 
 def with_latest(costs: Sequence[float], latest: float) -> list[float]:
-    """The ring of the latest costs in ms, the newest first.
+    """Return the latest costs in ms, the newest first, with one more added.
 
     >>> with_latest([2.0, 1.0], 3.04)
     [3.0, 2.0, 1.0]
@@ -20,7 +20,7 @@ def with_latest(costs: Sequence[float], latest: float) -> list[float]:
 
 
 def p95(costs: Sequence[float]) -> float:
-    """What 95 % of them reach at most; of a few, the greatest.
+    """Return the 95th percentile of the costs; the highest cost if there are fewer than 20.
 
     >>> p95([1.0, 9.0, 2.0])
     9.0

@@ -1,4 +1,4 @@
-"""The organisation's calendar day around an instant: 23, 24 or 25 hours."""
+"""The local calendar day around an instant: 23, 24 or 25 hours."""
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 @dataclass(frozen=True, slots=True)
 class Day:
-    """From the first instant of a local day to the first of the next, in UTC; and the zone whose day it is."""
+    """A local day: its first instant and the first of the next day, in UTC, and its time zone."""
 
     start: datetime
     end: datetime
@@ -15,9 +15,9 @@ class Day:
 
 
 def day_around(instant: datetime, zone: ZoneInfo) -> Day:
-    """The local day that holds the instant.
+    """Return the local day that contains the instant.
 
-    Computed here and bound to the query, because the database would take its own zone for ``current_date``.
+    It is computed here and bound to the query, because ``current_date`` uses the database's own time zone.
 
     Example:
         >>> day_around(datetime(2026, 3, 29, 12, tzinfo=UTC), ZoneInfo("Europe/Madrid")).end.isoformat()

@@ -1,15 +1,15 @@
-"""Which reports there are, by what workers declare; and what becomes of those that no worker declares any longer.
+"""Declared reports: which reports the workers have, and the removal of reports that no worker declares.
 
     declared     by a worker within the last minute: listed, computed, served
     withdrawn    by none for a minute in which a worker was looking: not listed, not served; what is stored is kept
                  aside for a day, and is back as soon as a worker declares the report again
     forgotten    a day later, or at once by ``ops reports forget``: nothing is stored of it
 
-Workers of one tenant may have different reports, as while a new version is rolled out: each notes which it has,
-and none takes out what another has. While no worker runs nothing is withdrawn; what is stored grows old.
+Workers of one tenant may have different reports, for example during a rollout: each declares its own, and none
+removes those of another. While no worker runs nothing is withdrawn, and stored reports grow older.
 
-Of a node that left the tree its path is kept, so that those who could read it are told; for a month, and of the
-latest ten thousand.
+The path of a node that left the tree is kept, so that users who could read the node get 410 and not 404: for a
+month, and for the latest 10,000 nodes of a report.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -26,30 +26,30 @@ from reports.keys import audit, closed, declared, snapshot, staged, staging, wan
 _SCRIPTS = Path(__file__).parent / "scripts"
 
 UNDECLARED = timedelta(seconds=60)
-"""For how long no worker must have declared a report before it is withdrawn; a restart takes less."""
+"""Time without a declaration after which a report is withdrawn; a restart takes less."""
 ASIDE = timedelta(days=1)
-"""For how long what is stored of a withdrawn report is kept."""
+"""Time for which the stored set of a withdrawn report is kept."""
 GONE = timedelta(days=30)
-"""For how long it is said of a node that it was removed."""
+"""Time for which readers answer that a node was removed."""
 GONE_MOST = 10_000
-"""Nodes of a report of which that is said."""
+"""Most removed nodes of a report for which readers answer so."""
 
 _DAYS = 3660
-"""Closed days are looked for as far back; older ones end by their own time to live."""
+"""Number of days back for which closed days are removed; older ones expire by their own time to live."""
 _AT_ONCE = 500
 _EPOCH = datetime.fromtimestamp(0, UTC)
 
 
 @dataclass(frozen=True, slots=True)
 class SweepResult:
-    """Reports that were withdrawn, and such that were forgotten."""
+    """Reports that a sweep withdrew, and reports that it forgot."""
 
     withdrawn: tuple[str, ...] = ()
     forgotten: tuple[str, ...] = ()
 
 
 class Declarations:
-    """The declared reports of one tenant.
+    """Declared reports of one tenant.
 
     Args:
         redis: a redis-py asyncio client with ``decode_responses=False``.
@@ -62,10 +62,10 @@ class Declarations:
             redis.register_script((_SCRIPTS / f"{name}.lua").read_text(encoding="utf-8"))
             for name in ("declare", "restore", "withdraw", "forget_gone")
         )
-        self._time = redis.register_script("return redis.call('TIME')")  # of the very server, on a cluster as well
+        self._time = redis.register_script("return redis.call('TIME')")  # see store.py for why by script
 
     async def declare(self, entries: Mapping[str, bytes]) -> None:
-        """Tell which reports a worker has; what was set aside of one that was withdrawn is back."""
+        """Declare the reports of a worker, and restore the stored sets of those that were withdrawn."""
         if not entries:
             return
         keys = [catalogue(self._tenant), declared(self._tenant)]
@@ -75,25 +75,25 @@ class Declarations:
             await self._restore(keys=[withdrawn(self._tenant, report), snapshot(self._tenant, report)])
 
     async def is_declared(self, report: str) -> bool:
-        """Whether some worker has this report, or had it a moment ago."""
+        """Return True if a worker declares this report, or did within the last minute."""
         return bool(await self._redis.hexists(catalogue(self._tenant), report))  # type: ignore[misc]
 
     async def was_declared(self, report: str) -> bool:
-        """Whether a worker had this report once, and it was not forgotten since."""
+        """Return True if a worker ever declared this report and it has not been forgotten."""
         return await self._redis.zscore(declared(self._tenant), report) is not None
 
     async def declared_ago(self, report: str) -> timedelta | None:
-        """When a worker last declared the report; None: none does, or it was withdrawn."""
+        """Return the time since a worker last declared the report; None if it is withdrawn or unknown."""
         score = await self._redis.zscore(declared(self._tenant), report)
         if score is None or score < 0:
             return None
         return max(timedelta(0), await self._now() - _EPOCH - timedelta(milliseconds=score))
 
     async def sweep(self, ours: Iterable[str]) -> SweepResult:
-        """Withdraw what no worker has declared for a minute, and forget what was withdrawn a day ago.
+        """Withdraw reports that no worker declared for a minute; forget those withdrawn a day ago.
 
         Args:
-            ours: the reports of the worker that asks; it must have been looking for `UNDECLARED`.
+            ours: reports of the calling worker, which must have held the prober's lease for `UNDECLARED`.
         """
         listed = set(await self._redis.hkeys(catalogue(self._tenant)))  # type: ignore[misc]
         noted = set(await self._redis.zrange(declared(self._tenant), 0, -1))
@@ -108,10 +108,10 @@ class Declarations:
         return SweepResult(tuple(gone), tuple(forgotten))
 
     async def withdraw(self, report: str, *, undeclared: timedelta = UNDECLARED) -> int:
-        """Withdraw a report that no worker has declared for so long.
+        """Withdraw a report that no worker has declared for this long.
 
         Returns:
-            For how long it has been withdrawn, in ms; -1: a worker has declared it.
+            Milliseconds since it was withdrawn; -1 if a worker has declared it.
         """
         keys = [key(self._tenant, report) for key in (snapshot, withdrawn, wanted)]
         arguments: list[str | int] = [report, undeclared // timedelta(milliseconds=1)]
@@ -120,7 +120,7 @@ class Declarations:
         )
 
     async def forget(self, report: str) -> int:
-        """Remove all that is stored of a report, its closed days included. Returns how many keys there were."""
+        """Remove everything stored of a report, its closed days included. Returns the number of keys removed."""
         today = (await self._now()).date() + timedelta(days=1)
         days = [(today - timedelta(days=number)).isoformat() for number in range(_DAYS)]
         keys = [key(self._tenant, report) for key in (snapshot, withdrawn, wanted, audit)]
@@ -138,7 +138,7 @@ class Declarations:
         return removed
 
     async def forget_gone(self, report: str, *, most: int = GONE_MOST) -> int:
-        """Forget the nodes of a report that left the tree long ago, and all but the latest. Returns how many."""
+        """Forget nodes that left the tree long ago, or beyond the latest. Returns their number."""
         key = snapshot(self._tenant, report)
         gone = [
             (int(at), name.removeprefix(b"gone:"))

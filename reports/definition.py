@@ -1,4 +1,4 @@
-"""A report: one SQL file whose head says what its columns mean and how fresh it must be.
+"""A report definition: one SQL file whose head says what its columns mean and how fresh it must be.
 
 The head is TOML in SQL comments between two ``-- +++`` lines (`front_matter`). The query returns one row per node
 with that node's **direct** rows only; the worker rolls the measures up over the tree (`rollups`).
@@ -22,7 +22,7 @@ _PARAMETER = re.compile(
     r"""--[^\n]*|/\*.*?(?:\*/|\Z)|'[^']*'|"[^"]*"|(?<![:\w]):([a-z_]+)\b""",
     re.DOTALL,
 )
-"""A parameter; before it, so that they are stepped over, comments, texts and quoted names."""
+"""Pattern of a parameter; comments, strings and quoted names come first, so that they are skipped."""
 _KEYS = {
     *("name", "title", "board", "scope", "tree", "every", "sources", "timezone", "window"),
     *("freshness", "budget", "history", "rollup", "numbers", "valid_until"),
@@ -43,30 +43,29 @@ class Report:
     Attributes:
         name: the wire name, in URLs and keys.
         sql: the query with ``$1``, ``$2``, … in place of its parameters.
-        parameters: their names, in that order.
-        scope: the column that holds the node's id.
-        tree: the query of the tree that the measures are rolled up over: id, parent_id, name, kind.
-        rollup: measure to roll-up, in the order in which documents show them.
-        every: how often the clock asks for a refresh.
-        soft, hard: younger than soft is fresh; older than hard is not served.
-        debounce: how long changes are collected before a refresh.
-        next_midnight: whether the numbers change by themselves at the organisation's midnight.
-        board: reports of one board are of one database state; empty: alone on a board of its own name.
-        sources: the tables, ``schema.table``, whose changes change its numbers; empty: not known.
-        max_wait: how long changes that keep coming may put a refresh off; never less than debounce.
-        max_db_share: the part of one processor of the database that its refreshes may use; 0.01 is 1 %.
-        valid_until: an expression or query for the next instant (timestamptz, or null) at which time itself
-            changes the numbers; empty: there is none but perhaps midnight. As ``sql``, with
-            ``valid_until_parameters``.
-        valid_until_column: the column of ``sql`` whose earliest value that is, so that who has the rows need not
-            ask; empty: it is none.
-        timezone: of its days, an IANA name; empty: the organisation's.
-        keep: how long each day's close is kept; zero: days are not closed.
-        window: how far back late rows may change a closed day.
-        as_text: measures whose numbers are texts of digits; with the scope's column: the ids of nodes as well.
-        tree_name: the file of the tree, without its folder and ending.
-        schema: the pinned JSON Schema of its documents' ``data``; empty: none is pinned.
-        place: where all this is written.
+        parameters: names of these parameters, in that order.
+        scope: column that holds the node's id.
+        tree: query of the tree over which the measures are rolled up: id, parent_id, name, kind.
+        rollup: roll-up of each measure, in the order in which documents show them.
+        every: interval between refreshes while nothing proves the report unchanged.
+        soft, hard: ages past which a document is stale, and past which it is refused.
+        debounce: time for which changes are collected before a refresh.
+        next_midnight: True if time changes the numbers at the organisation's midnight.
+        board: name of the board, whose reports share one database state; empty: a board of its own.
+        sources: tables, ``schema.table``, whose changes change its numbers; empty: not known.
+        max_wait: longest time for which continuing changes may delay a refresh; at least debounce.
+        max_db_share: part of one database processor that its refreshes may use; 0.01 is 1 %.
+        valid_until: query for the next instant (timestamptz, or null) at which time itself changes the numbers;
+            empty: none but perhaps midnight. Written as ``sql`` is, with ``valid_until_parameters``.
+        valid_until_column: column of ``sql`` whose earliest value is that instant, which saves the query; empty:
+            none.
+        timezone: IANA name of the zone of its days; empty: the organisation's.
+        keep: time for which a closed day is kept; zero: days are not closed.
+        window: time for which late rows may still change a closed day.
+        as_text: measures whose numbers are written as strings; with the scope's column, node ids as well.
+        tree_name: name of the tree's file, without folder and suffix.
+        schema: pinned JSON Schema of its documents' ``data``; empty: none is pinned.
+        place: file and lines of the definition, for errors.
     """
 
     name: str
@@ -100,15 +99,15 @@ class Report:
 def parse_report(
     source: str, *, file: str, trees: Mapping[str, str], schema: Mapping[str, Any] | None = None
 ) -> Report:
-    """The report in a file's text.
+    """Parse a report from the text of its file.
 
     Args:
-        file: its name, for errors.
-        trees: the queries of the trees by name.
-        schema: the pinned JSON Schema of its documents' ``data``.
+        file: name of the file, for errors.
+        trees: queries of the trees by name.
+        schema: pinned JSON Schema of its documents' ``data``.
 
     Raises:
-        ReportError: with the file, the line and the key at fault, and what is allowed.
+        ReportError: names the file, the line and the key at fault, and what is allowed.
     """
     head, query = split(source, file)
     head.only(_KEYS)
@@ -153,12 +152,12 @@ def parse_report(
 
 
 def _section(head: HeadTable, key: str, known: set[str]) -> HeadTable:
-    """A table that may be left out."""
+    """Return an optional table of the head; empty if the file omits it."""
     return head.table(key, known) if key in head.values else HeadTable(head.place, {}, key)
 
 
 def _as_text(head: HeadTable, known: set[str]) -> frozenset[str]:
-    """The measures whose numbers are texts; with the scope's column, the ids of nodes."""
+    """Return the measures whose numbers are written as strings; with the scope's column, node ids as well."""
     numbers = _section(head, "numbers", known)
     for measure, form in numbers.values.items():
         if form not in {"number", "text"}:
@@ -181,7 +180,7 @@ def _zone(head: HeadTable) -> str:
     try:
         return ZoneInfo(value).key if value else ""
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise head.refuse("timezone", f"{value!r} is no IANA time zone, like Europe/Madrid") from None
+        raise head.refuse("timezone", f"{value!r} must be an IANA time zone, like Europe/Madrid") from None
 
 
 def _keep(history: HeadTable) -> timedelta:
@@ -203,18 +202,18 @@ def _tree(head: HeadTable, trees: Mapping[str, str]) -> str:
     name = str(head.values.get("tree") or head.text("tree"))
     if name not in trees:
         known = ", ".join(sorted(trees)) or "none"
-        raise head.refuse("tree", f"there is no trees/{name}.sql beside the report; there are: {known}")
+        raise head.refuse("tree", f"trees/{name}.sql does not exist beside the report; allowed: {known}")
     return trees[name]
 
 
 def _column(head: HeadTable) -> str:
-    """The column of the report's own query that says when time changes its rows; empty: none does."""
+    """Return the column of the report's query that says when time changes its rows; empty if there is none."""
     found = _COLUMN.match(str(head.values.get("valid_until", "")).strip())
     return found[1] if found else ""
 
 
 def _expression(head: HeadTable) -> tuple[str, tuple[str, ...]]:
-    """The query for the next instant at which time itself changes the numbers; empty when a word says it."""
+    """Return the query for the next instant at which time changes the numbers; empty if a keyword says it."""
     value = str(head.values.get("valid_until", "change")).strip().rstrip(";")
     if value in {"change", "next_midnight"}:
         return "", ()
@@ -226,15 +225,18 @@ def _expression(head: HeadTable) -> tuple[str, tuple[str, ...]]:
 
 
 def bind(query: str, place: HeadPlace, known: tuple[str, ...] = PARAMETERS) -> tuple[str, tuple[str, ...]]:
-    """Named parameters become numbered ones; casts, comments and texts stay as they are. Raises ReportError."""
+    """Replace named parameters by numbered ones; casts, comments and strings stay. Raises ReportError."""
     if not query:
-        raise ReportError(f"{place.file}:{place.query}", "holds no query below its front matter")
+        raise ReportError(
+            f"{place.file}:{place.query}",
+            "has no query below its front matter; write one",
+        )
     found = [match for match in _PARAMETER.finditer(query) if match[1]]
     for match in found:
         if match[1] not in known:
             line = place.query + query[: match.start()].count("\n")
             told = ", :".join(known)
-            raise ReportError(f"{place.file}:{line}: :{match[1]}", f"is no parameter; there are :{told}")
+            raise ReportError(f"{place.file}:{line}: :{match[1]}", f"is not a parameter; allowed: :{told}")
     names = tuple(dict.fromkeys(match[1] for match in found))
     return _PARAMETER.sub(lambda match: f"${names.index(match[1]) + 1}" if match[1] else match[0], query), names
 
@@ -244,8 +246,8 @@ def _check_bounds(report: Report) -> None:
     if not timedelta(0) < report.soft < report.hard:
         raise refuse("freshness.soft", "must be over 0 and below freshness.hard")
     if not timedelta(0) < report.every <= report.hard:
-        raise refuse("every", "must be over 0 and at most freshness.hard, or readers find it old")
+        raise refuse("every", "must be over 0 and at most freshness.hard")
     if report.debounce > report.soft:
-        raise refuse("freshness.debounce", "must not be over freshness.soft")
+        raise refuse("freshness.debounce", "must be at most freshness.soft")
     if report.max_wait < report.debounce:
-        raise refuse("freshness.max_wait", "must not be below freshness.debounce")
+        raise refuse("freshness.max_wait", "must be at least freshness.debounce")

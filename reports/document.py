@@ -1,4 +1,4 @@
-"""The documents that readers get: octets, and a head with what the reader needs to know without parsing them."""
+"""Documents as readers send them: bytes, and a head with what the reader must know without parsing them."""
 
 import hashlib
 from collections.abc import Mapping
@@ -19,11 +19,11 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One scope's stored answer.
+    """Stored response for one scope.
 
     Attributes:
         etag: 16 hex digits over the data part alone, so that a refresh without change keeps it.
-        body: what is sent, untouched.
+        body: bytes of the response, sent unchanged.
         head: JSON with etag, path (root to node) and ``as_of_us``.
     """
 
@@ -35,17 +35,17 @@ class Document:
 def write_documents(
     report: Report, tree: Tree, totals: Mapping[int, Totals], *, as_of: datetime, bounds: ReportBounds = DEFAULT
 ) -> dict[int, Document]:
-    """A document for every node.
+    """Write a document for every node.
 
-    JSON is put together from parts, each written once: the node's own part for all reports of a board, and what is
-    the same in all documents of a report.
+    JSON is assembled from parts that are each written once: the node's part for all reports of a board, and the
+    parts that all documents of a report share.
 
     Args:
-        as_of: the database's instant that the numbers are true for.
-        bounds: how large the report may be.
+        as_of: instant for which the numbers are true, by the database's clock.
+        bounds: largest allowed report.
 
     Raises:
-        InvalidRows: it is larger.
+        InvalidRows: the documents are larger than the bounds.
     """
     before = b'{"report":%b,"scope":' % orjson.dumps(report.name)
     between = b',"schema":%d,"as_of":"%b","data":' % (SCHEMA, stamp(as_of).encode())
@@ -66,7 +66,7 @@ def write_documents(
 
 
 def _told(totals: Totals, as_texts: frozenset[str]) -> Totals:
-    """The totals with the numbers of these measures as texts."""
+    """Return the totals with the numbers of these measures written as strings."""
     if not as_texts:
         return totals
     own, total = (
@@ -83,15 +83,15 @@ def _data(node: bytes, totals: Totals) -> bytes:
 
 
 def microseconds(instant: datetime) -> int:
-    """Microseconds since 1970, exactly."""
+    """Return microseconds since 1970, exactly."""
     return (instant - _EPOCH) // timedelta(microseconds=1)
 
 
 def stamp(instant: datetime) -> str:
-    """RFC 3339 in UTC, with microseconds."""
+    """Format an instant as RFC 3339 in UTC, with microseconds."""
     return instant.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def milliseconds(duration: timedelta) -> int:
-    """Whole milliseconds, as the wire has them."""
+    """Round a duration to whole milliseconds."""
     return round(duration / timedelta(milliseconds=1))

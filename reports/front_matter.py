@@ -1,8 +1,8 @@
 """The head of a report file: TOML in SQL comments between two ``-- +++`` lines, read strictly.
 
-Every key is asked for by name and type. What is misspelt, missing or of the wrong kind is refused with the file,
-the line and the key, and with what is allowed: ``sales.sql:7: freshness.hrad: is not a key of a report; did you
-mean 'hard'?``. TOML readers do not tell where a key stands, so the lines are found here, by the shape of the text.
+Every key is read by name and type. A key that is misspelt, missing or of the wrong type is an error that names the
+file, the line, the key and what is allowed: ``sales.sql:7: freshness.hrad: is not a key of a report; did you mean
+'hard'?``. TOML parsers do not return line numbers, so they are found here from the text.
 """
 
 import re
@@ -24,16 +24,16 @@ _SHARE = re.compile(r"(\d+(?:\.\d+)?)\s*%\Z")
 
 
 class ReportError(JobError):
-    """A report file that cannot be used; ``field`` is the file, the line and the key at fault."""
+    """A report file that cannot be used; ``field`` names the file, the line and the key at fault."""
 
 
 @dataclass(frozen=True, slots=True)
 class HeadPlace:
-    """Where a report is written: its file, and the line of each key of its head.
+    """Place of a report's head: its file, and the line of each key.
 
     Attributes:
-        file: as errors name it.
-        query: the line on which the query begins.
+        file: name of the file in errors.
+        query: line on which the query begins.
     """
 
     file: str = ""
@@ -41,7 +41,7 @@ class HeadPlace:
     query: int = 1
 
     def of(self, key: str) -> str:
-        """``file:line`` of a key; of one that is not written, of the table it would stand in, else of the head.
+        """Return ``file:line`` of a key; of its table if the key is absent, else of the head.
 
         >>> HeadPlace("sales.sql", {"rollup": 9}).of("rollup.total")
         'sales.sql:9'
@@ -50,16 +50,16 @@ class HeadPlace:
         return f"{self.file}:{line}"
 
     def refuse(self, key: str, reason: str) -> ReportError:
-        """The error for a key."""
+        """Return the error for a key."""
         return ReportError(f"{self.of(key)}: {key}", reason)
 
 
 @dataclass(frozen=True, slots=True)
 class HeadTable:
-    """A table of the head, asked for its values one by one.
+    """Table of the head, whose values are read one by one.
 
     Attributes:
-        within: its own name; empty for the head itself.
+        within: name of the table; empty for the head itself.
     """
 
     place: HeadPlace
@@ -67,11 +67,11 @@ class HeadTable:
     within: str = ""
 
     def refuse(self, key: str, reason: str) -> ReportError:
-        """The error for one of its keys."""
+        """Return the error for one of the table's keys."""
         return self.place.refuse(self._full(key), reason)
 
     def only(self, known: Collection[str]) -> "HeadTable":
-        """Itself, unless it holds another key. Raises ReportError."""
+        """Return the table itself; raise ReportError if it contains a key that is not known."""
         for key in self.values:
             if key not in known:
                 close = get_close_matches(key, known, n=1)
@@ -80,16 +80,16 @@ class HeadTable:
         return self
 
     def text(self, key: str, default: str | None = None) -> str:
-        """A text. Raises ReportError, also when it is missing and there is no default."""
+        """Return a string. Raises ReportError, also if the key is missing and has no default."""
         value = self.values.get(key, default)
         if value is None:
             raise self.refuse(key, "is missing")
         if not isinstance(value, str):
-            raise self.refuse(key, f"{value!r} must be a text in quotes")
+            raise self.refuse(key, f"{value!r} must be a string in quotes")
         return value
 
     def duration(self, key: str, default: timedelta | None = None) -> timedelta:
-        """A duration such as ``"30s"``. Raises ReportError."""
+        """Return a duration such as ``"30s"``. Raises ReportError."""
         if key not in self.values and default is not None:
             return default
         value = self.text(key) if isinstance(self.values.get(key), str | None) else str(self.values[key])
@@ -99,7 +99,7 @@ class HeadTable:
             raise self.refuse(key, str(error)) from None
 
     def share(self, key: str, default: str) -> float:
-        """A part of a whole, written ``"0.5%"``. Raises ReportError."""
+        """Return a fraction that is written as a percentage, ``"0.5%"``. Raises ReportError."""
         value = str(self.values.get(key, default))
         match = _SHARE.match(value)
         if match is None or not 0 < float(match[1]) <= 100:  # noqa: PLR2004  per cent
@@ -107,7 +107,7 @@ class HeadTable:
         return float(match[1]) / 100
 
     def table(self, key: str, known: Collection[str] | None = None) -> "HeadTable":
-        """A table in it, with these keys alone. Raises ReportError."""
+        """Return a nested table that has only these keys. Raises ReportError."""
         value = self.values.get(key)
         if key not in self.values:
             raise self.refuse(key, "is missing")
@@ -121,7 +121,7 @@ class HeadTable:
 
 
 def split(source: str, file: str) -> tuple[HeadTable, str]:
-    """The head and the query below it. Raises ReportError when there is no head, or it is not TOML."""
+    """Split a file into its head and its query. Raises ReportError if the head is missing or not TOML."""
     match = _HEAD.match(source)
     if match is None:
         raise ReportError(f"{file}:1", "must begin with front matter between two lines '-- +++'")
@@ -139,7 +139,7 @@ def split(source: str, file: str) -> tuple[HeadTable, str]:
 
 
 def _lines(head: list[str]) -> dict[str, int]:
-    """The line of every key and table, as they are written; the head begins on the second line of the file."""
+    """Return the line of every key and table; the head begins on the second line of the file."""
     found: dict[str, int] = {}
     section, quoted = "", False
     for number, line in enumerate(head, start=2):

@@ -1,38 +1,38 @@
-"""The Redis keys of stored reports; docs/wire.md says what each holds."""
+"""Redis keys of stored reports; docs/wire.md describes their contents."""
 
 
 def snapshot(tenant: str, report: str) -> str:
-    """HASH of everything stored of one report: a field per scope, its head, and ``_meta``."""
+    """Return the key of a HASH: all that is stored of one report, a field per scope, its head, and ``_meta``."""
     return f"momentus:{{reports}}:snapshot:{tenant}:{report}"
 
 
 def closed(tenant: str, report: str, day: str) -> str:
-    """HASH like :func:`snapshot`, of a day (ISO) as it was at its end."""
+    """Return the key of a HASH like :func:`snapshot`, of a day (ISO) as it was at its end."""
     return f"momentus:{{reports}}:closed:{tenant}:{report}:{day}"
 
 
 def staged(tenant: str, report: str, attempt: str) -> str:
-    """HASH of a new set that one attempt to store it puts together, until it is whole."""
+    """Return the key of a HASH: a new set that one attempt to store it builds, until it is complete."""
     return f"momentus:{{reports}}:staged:{tenant}:{report}:{attempt}"
 
 
 def staging(tenant: str) -> str:
-    """SET of the :func:`staged` keys that there are, so that those a worker left behind are found."""
+    """Return the key of a SET: the :func:`staged` keys, so that abandoned ones can be found."""
     return f"momentus:{{reports}}:staging:{tenant}"
 
 
 def wanted(tenant: str, report: str) -> str:
-    """STRING: somebody read the report and found it old. Written by readers."""
+    """Return the key of a STRING that readers write when they find the report too old."""
     return f"momentus:{{reports}}:wanted:{tenant}:{report}"
 
 
 def declared(tenant: str) -> str:
-    """ZSET: reports by when a worker last declared them (ms), negative: by when they were withdrawn."""
+    """Return the key of a ZSET: reports by when a worker last declared them (ms); negative: when withdrawn."""
     return f"momentus:{{reports}}:declared:{tenant}"
 
 
 def withdrawn(tenant: str, report: str) -> str:
-    """HASH: the former :func:`snapshot` of a report that no worker declares."""
+    """Return the key of a HASH: the former :func:`snapshot` of a report that no worker declares."""
     return f"momentus:{{reports}}:withdrawn:{tenant}:{report}"
 
 
@@ -45,10 +45,10 @@ def prober(tenant: str, report: str = "") -> str:
 
 
 def changed(tenant: str) -> str:
-    """Channel on which each stored set is announced, JSON ``{"report", "gen"}``."""
+    """Return the channel on which each stored set is announced, JSON ``{"report", "gen"}``."""
     return f"momentus:{{reports}}:changed:{tenant}"
 
 
 def audit(tenant: str, report: str) -> str:
-    """HASH of what audits came to: ``audited``, ``passed_over``, ``mismatched``, ``at_us``, ``last``."""
+    """Return the key of a HASH of audit results: ``audited``, ``passed_over``, ``mismatched``, ``last``."""
     return f"momentus:{{reports}}:audit:{tenant}:{report}"

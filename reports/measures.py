@@ -1,11 +1,11 @@
-"""The values of a report's measures: checked as the database gives them, gathered, and made ready for JSON.
+"""Values of a report's measures: validated as the database returns them, merged, and prepared for JSON.
 
-Inside, each roll-up has a form that gathers well: ``distinct`` a set, ``top`` a sorted list of ranked rows,
-``sums`` an object whose keys are in order. What a roll-up cannot use is refused here, by measure, so that a wrong
-number never reaches a document.
+Each roll-up has an internal form that merges well: ``distinct`` a set, ``top`` a sorted list of ranked rows,
+``sums`` an object with sorted keys. A value that its roll-up cannot use is an error that names the measure, so
+that a wrong number never reaches a document.
 
-A report has thousands of values and almost all are plain, so a column is looked at as a whole first, and its
-values one by one only where that is not enough.
+A report has thousands of values and almost all are plain, so a column is checked as a whole first, and value by
+value only if that is not enough.
 """
 
 import operator
@@ -24,13 +24,13 @@ from reports.numbers import divided, fitting, is_finite, read_exactly, write
 from reports.rollups import Top, top_of
 
 _JSON_INTEGER = 2**63
-"""Whole numbers from here on are written as Decimals."""
+"""Whole numbers of at least this size are written as Decimals."""
 _IN_ROWS = frozenset({int, str, bool, type(None)})
-"""What the quick reader of JSON reads exactly."""
+"""Types that the fast JSON parser reads exactly."""
 INFINITE = datetime.max  # noqa: DTZ901  without zone, as the driver gives it
-"""What the driver gives for an infinite timestamptz."""
+"""Value that the driver returns for an infinite timestamptz."""
 _NO_KEY = "__proto__"
-"""JavaScript takes it for the object's prototype, and the member is lost."""
+"""Key that JavaScript takes for the object's prototype, so that the member is lost."""
 _PLAIN: Mapping[str, frozenset[type]] = {"sum": frozenset({int}), "any": frozenset({bool})}
 _PLAIN_BESIDE = frozenset({int, bool, str, date, datetime, UUID, type(None)})
 """Types that need no check, by roll-up; and for ``min``, ``max``, ``of`` and ``sql``."""
@@ -40,7 +40,7 @@ class InvalidRows(ValueError):
     """The report's rows do not fit its declaration; the refresh stops and the last good set stays.
 
     Attributes:
-        measure: the column at fault; empty when it is the rows as a whole.
+        measure: column at fault; empty if the rows as a whole are.
     """
 
     def __init__(self, words: str, measure: str = "") -> None:
@@ -50,7 +50,7 @@ class InvalidRows(ValueError):
 
 
 def neutral(how: str) -> Any:  # noqa: ANN401  one form per roll-up
-    """What changes nothing when it is merged: the value of a node that has no row."""
+    """Return the neutral value of a roll-up: the value of a node that has no row."""
     match how:
         case "sum":
             return 0
@@ -65,7 +65,7 @@ def neutral(how: str) -> Any:  # noqa: ANN401  one form per roll-up
 
 
 def is_plain(values: Sequence[Any], how: str) -> bool:
-    """Whether a whole column may stand as it is: ``checked`` would change none of its values.
+    """Return True if a whole column may stay as it is, because ``checked`` would change none of its values.
 
     >>> is_plain([1, 2], "sum"), is_plain([1, None], "sum")
     (True, False)
@@ -82,13 +82,13 @@ _zone_of = operator.attrgetter("tzinfo")
 
 
 def checked(value: Any, measure: str, how: str) -> Any:  # noqa: ANN401, PLR0911  the database's; one per roll-up
-    """A value in the form that its roll-up merges.
+    """Convert a value into the form that its roll-up merges.
 
-    NULL is nothing where there may be nothing: no ids, no rows, no extreme. A number or a flag must be one: SQL
-    also gives NULL for what it could not reckon, and counting that as 0 would hide it.
+    NULL is allowed for ids, rows and extremes, and means none. A number or a boolean must not be NULL: SQL also
+    returns NULL for what it could not compute, and counting that as 0 would hide it.
 
     Raises:
-        InvalidRows: the roll-up cannot use it.
+        InvalidRows: the roll-up cannot use the value.
     """
     match how:
         case "sum":
@@ -109,22 +109,22 @@ def checked(value: Any, measure: str, how: str) -> Any:  # noqa: ANN401, PLR0911
 
 def _number(value: Any, measure: str) -> int | float | Decimal:  # noqa: ANN401  values are the database's
     if value is None:
-        raise InvalidRows("NULL is no number; write coalesce(..., 0) where there may be none", measure)
+        raise InvalidRows("NULL is not a number; write coalesce(..., 0) where there may be none", measure)
     if isinstance(value, bool) or not isinstance(value, int | float | Decimal) or not is_finite(value):
-        raise InvalidRows(f"{value!r} is no number that can be reckoned with", measure)
+        raise InvalidRows(f"{value!r} is not a finite number; return one, or NULL handled by coalesce", measure)
     return value
 
 
 def _flag(value: Any, measure: str) -> bool:  # noqa: ANN401  values are the database's
     if value is None:
-        raise InvalidRows("NULL is no boolean; write coalesce(..., false) where it may be unknown", measure)
+        raise InvalidRows("NULL is not a boolean; write coalesce(..., false) where it may be unknown", measure)
     if not isinstance(value, int):
         raise InvalidRows(f"any needs a boolean, not {type(value).__name__}", measure)
     return bool(value)
 
 
 def _ids(value: Any, measure: str) -> frozenset[Any]:  # noqa: ANN401  values are the database's
-    """The different ids of an array; a NULL in it is none."""
+    """Return the different ids of an array; NULL counts as none."""
     types = set(map(type, value)) if isinstance(value, list) else {list}
     if list in types:
         raise InvalidRows(f"distinct needs a flat array of ids, not {type(value).__name__}", measure)
@@ -139,9 +139,9 @@ _IDS = frozenset({int, str, UUID, type(None)})
 
 
 def _numbers(value: Any, measure: str) -> dict[str, int | Decimal]:  # noqa: ANN401  values are the database's
-    """The numbers of a JSON object, by key and in its order.
+    """Return the numbers of a JSON object by key, sorted by key.
 
-    Each of its members has one colon. So one that has as many colons as members has no key twice.
+    Each member has one colon, so an object with as many colons as members has no duplicate key.
     """
     found = _json_value(value, measure)
     if not isinstance(found, dict):
@@ -154,12 +154,12 @@ def _numbers(value: Any, measure: str) -> dict[str, int | Decimal]:  # noqa: ANN
             except InvalidRows as error:
                 raise InvalidRows(f"{error.words} (key {key[:40]!r})", measure) from None
     if _NO_KEY in found:
-        raise InvalidRows(f"sums: JavaScript loses the key {_NO_KEY!r}; name it otherwise in the query", measure)
+        raise InvalidRows(f"sums: JavaScript loses the key {_NO_KEY!r}; rename it in the query", measure)
     return _in_order(found)
 
 
 def keys_alike(keys: Iterable[str]) -> tuple[str, str] | None:
-    """Two different keys that readers who normalise Unicode take for one; None when there are none."""
+    """Return two different keys that are equal after Unicode normalisation; None if there are none."""
     seen: dict[str, str] = {}
     for key in keys:
         if not key.isascii() and (other := seen.setdefault(unicodedata.normalize("NFC", key), key)) != key:
@@ -174,7 +174,7 @@ def _in_order(numbers: dict[str, Any]) -> dict[str, Any]:
 
 
 def _rows(value: Any, measure: str, top: Top) -> list[Any]:  # noqa: ANN401  values are the database's
-    """The first rows of a JSON array of objects, each with what it is ranked by before it."""
+    """Return the first rows of a JSON array of objects, each preceded by its rank."""
     found = _json_value(value, measure)
     if not isinstance(found, list) or not all(isinstance(row, dict) for row in found):
         raise InvalidRows("top needs a JSON array of objects, as jsonb_agg makes it", measure)
@@ -184,9 +184,9 @@ def _rows(value: Any, measure: str, top: Top) -> list[Any]:  # noqa: ANN401  val
 
 
 def _is_read_exactly(text: str, rows: list[dict[str, Any]]) -> bool:
-    """Whether the quick reader lost nothing: no fraction, nothing nested, and no key twice.
+    """Return True if the fast JSON parser lost nothing: no fraction, nothing nested, no duplicate key.
 
-    A key ends with a quote and a colon, with a space between them at most in what Postgres writes.
+    In JSON that Postgres writes, a key ends with a quote and a colon, with at most one space between them.
     """
     members = text.count('":') + text.count('" :')
     return (
@@ -197,7 +197,7 @@ def _is_read_exactly(text: str, rows: list[dict[str, Any]]) -> bool:
 
 
 def _rank(row: Mapping[str, Any], measure: str, top: Top) -> tuple[Any, ...]:
-    """What a row is ordered by: its keys, and all that is in it, so that no two rows are equal and differ."""
+    """Return the sort key of a row: its order keys, then its whole content, so that unequal rows never tie."""
     keys = []
     for key in top.keys:
         value = row.get(key)
@@ -208,26 +208,29 @@ def _rank(row: Mapping[str, Any], measure: str, top: Top) -> tuple[Any, ...]:
 
 
 def first(top: Top, ranked: list[Any]) -> list[Any]:
-    """The first of these ranked rows. Gathering such lists in any grouping keeps the first of all their rows."""
+    """Return the first of these ranked rows.
+
+    Merging such lists in any grouping keeps the first of all their rows.
+    """
     return sorted(ranked, key=_by_rank, reverse=top.descending)[: top.count]
 
 
-def _by_rank(ranked: tuple[Any, ...]) -> Any:  # noqa: ANN401  whatever the rows are ordered by
+def _by_rank(ranked: tuple[Any, ...]) -> Any:  # noqa: ANN401  the sort key of the rows
     return ranked[0]
 
 
 def _json_value(value: Any, measure: str) -> Any:  # noqa: ANN401  JSON is anything
-    """What the driver leaves as text."""
+    """Parse JSON that the driver leaves as text."""
     try:
         if isinstance(value, str):
             return orjson.loads(value)
     except ValueError as error:
-        raise InvalidRows(f"the JSON cannot be read: {error}", measure) from None
+        raise InvalidRows(f"the JSON cannot be parsed: {error}; return json or jsonb", measure) from None
     raise InvalidRows(f"needs json or jsonb, not {type(value).__name__}", measure)
 
 
 def _exactly(value: str, measure: str) -> Any:  # noqa: ANN401  JSON is anything
-    """The same, with all digits and each member once."""
+    """Parse JSON with all digits; duplicate keys are an error."""
     try:
         return read_exactly(value)
     except ValueError as error:
@@ -235,7 +238,7 @@ def _exactly(value: str, measure: str) -> Any:  # noqa: ANN401  JSON is anything
 
 
 def _shown_as_is(value: Any, measure: str) -> Any:  # noqa: ANN401  values are the database's
-    """A value that is compared and shown, never reckoned with."""
+    """Validate a value that is compared and shown, never computed with."""
     if isinstance(value, float | Decimal):
         return _number(value, measure)
     if not isinstance(value, int | str | date | UUID):
@@ -246,25 +249,25 @@ def _shown_as_is(value: Any, measure: str) -> Any:  # noqa: ANN401  values are t
 
 
 def _without_zone(value: datetime) -> str:
-    """Why a naive datetime is refused; the driver gives one for an infinite timestamptz."""
+    """Return why a naive datetime is refused; the driver returns one for an infinite timestamptz."""
     if value in {INFINITE, datetime.min}:  # noqa: DTZ901  as the driver gives it
         return "an infinite instant cannot be shown; write nullif(column, 'infinity'), or '-infinity'"
-    return f"{value} names no instant without its zone; write column AT TIME ZONE 'UTC', or the zone it is kept in"
+    return f"{value} has no time zone; write column AT TIME ZONE 'UTC', or the zone in which it is stored"
 
 
 Gather: TypeAlias = Callable[[Any, list[Any]], Any]
-"""A node's own value and its children's totals, in order; gives the node's total and changes none of them."""
+"""Function of a node's own value and its children's totals, in order; returns the node's total."""
 
 
 def gathering(how: str) -> Gather:
-    """How totals come about. For ``min`` and ``max``, values are pairs that begin with a rank of ``ranked``."""
+    """Return the function that merges totals. For ``min`` and ``max``, values are pairs that begin with a rank."""
     if top := top_of(how):
         return partial(_first, top)
     return _GATHERING.get(how, _own)
 
 
 def _added(mine: Any, others: list[Any]) -> Any:  # noqa: ANN401  numbers
-    """Added one after the other: ``sum`` rounds fractions otherwise from Python 3.12 on."""
+    """Add values one after the other: ``sum`` rounds fractions differently from Python 3.12 on."""
     return reduce(operator.add, others, mine)
 
 
@@ -277,7 +280,7 @@ def _joined(mine: frozenset[Any], others: list[frozenset[Any]]) -> frozenset[Any
 
 
 def _added_by_key(mine: dict[str, Any], others: list[dict[str, Any]]) -> dict[str, Any]:
-    """Added key by key, in a new one: these may be other nodes'."""
+    """Add objects key by key into a new one, because the arguments may belong to other nodes."""
     filled = [one for one in (mine, *others) if one]
     if len(filled) <= 1:
         return filled[0] if filled else mine
@@ -302,7 +305,7 @@ def _first(top: Top, mine: list[Any], others: list[list[Any]]) -> list[Any]:
 
 
 def _own(mine: Any, others: list[Any]) -> Any:  # noqa: ANN401  the database's
-    """The query reckoned the subtree itself."""
+    """Return the node's own value: the query computed the subtree itself."""
     del others
     return mine
 
@@ -318,7 +321,7 @@ _GATHERING: Mapping[str, Gather] = {
 
 
 def ranked(columns: Sequence[Sequence[Any]], how: str) -> list[tuple[Any, ...] | None]:
-    """What each row of these columns is compared by for ``min`` or ``max``; None if the first has no value there.
+    """Return the rank of each row for ``min`` or ``max``; None if its first column is null.
 
     >>> ranked([[7, None], [None, 1]], "min")
     [((False, 7), (True, 0)), None]
@@ -330,12 +333,12 @@ def ranked(columns: Sequence[Sequence[Any]], how: str) -> list[tuple[Any, ...] |
 
 
 def _place(value: Any, how: str) -> tuple[bool, Any]:  # noqa: ANN401  values are the database's
-    """What a value is compared by; the absent ones lose."""
+    """Return a value's rank; null sorts last."""
     return ((value is None) == (how == "min"), 0 if value is None else value)
 
 
 def shown(values: Sequence[Any], how: str) -> Sequence[Any]:
-    """A column as documents show it.
+    """Return a column as documents show it.
 
     >>> shown([{1, 2}, set()], "distinct")
     [2, 0]
@@ -354,7 +357,7 @@ def shown(values: Sequence[Any], how: str) -> Sequence[Any]:
 
 
 def _all_fit(numbers: Iterable[Any]) -> bool:
-    """Whether JSON readers can hold all of these numbers."""
+    """Return True if JSON parsers can hold all of these numbers."""
     different = set(numbers)
     return not different or (min(different) > -_JSON_INTEGER and max(different) < _JSON_INTEGER)
 
@@ -364,17 +367,17 @@ def _sums(value: Mapping[str, Any]) -> dict[str, object]:
 
 
 def ratio(part: Any, whole: Any) -> float | None:  # noqa: ANN401  numbers as they are shown
-    """A part of a whole; of nothing there is none."""
+    """Divide a part by a whole; None if the whole is zero."""
     return divided(part, whole) if whole else None
 
 
 def _plain(value: Any) -> object:  # noqa: ANN401  values are the database's
-    """A value as documents show it. Raises InvalidRows if it is a sum that JSON readers cannot hold."""
+    """Return a value as documents show it. Raises InvalidRows if it is a sum that JSON parsers cannot hold."""
     if isinstance(value, int):
         return fitting(value)
     if isinstance(value, float | Decimal):
         if not is_finite(value):
-            raise InvalidRows("the sum is beyond what JSON readers can hold, 1.8e308")
+            raise InvalidRows("the sum is beyond 1.8e308, the largest number of JSON parsers; use another unit")
         return value
     if isinstance(value, datetime):
         return value.isoformat().replace("+00:00", "Z")

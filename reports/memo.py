@@ -1,11 +1,10 @@
-"""What a process remembers of the last refreshes, so that what has not changed is not reckoned again.
+"""Memory of the last refreshes of a process, so that unchanged results are not computed again.
 
-A board is refreshed as a whole when any of its tables was written to, and most of its reports find the rows that
-they found before. Documents follow from the tree and the rows alone: of equal ones the ETags are known, and where
-the stored set has the same there is nothing to write.
+When any table of a board was written to, all its reports are refreshed, and most return the same rows as before.
+Documents follow from the tree and the rows alone: equal rows have known ETags, and if the stored set has the same
+ETags there is nothing to write.
 
-What can go wrong: nothing is taken for granted, rows are compared with rows. It costs the memory of one result of
-each query.
+The memory is exact, because rows are compared with rows. It costs the memory of one result of each query.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,16 +15,16 @@ from reports.document import Document
 from reports.tree import Tree
 
 _MOST_COLUMNS = 1000
-"""Descriptions kept; a process has one for each declared query."""
+"""Most descriptions stored; a server process has one for each declared query."""
 
 _SLICE = 500
-"""Rows compared in one go, in well under a millisecond."""
+"""Rows compared at a time, in well under a millisecond."""
 
 Rows = Sequence[Mapping[str, Any]]
 
 
 class RefreshMemo:
-    """Of one process and tenant."""
+    """Results of the last refreshes of one process and tenant."""
 
     def __init__(self) -> None:
         self._trees: dict[str, tuple[Rows, Tree]] = {}
@@ -33,15 +32,15 @@ class RefreshMemo:
         self._columns: dict[tuple[int, str], Any] = {}
 
     def known_tree(self, query: str, rows: Rows) -> Tree | None:
-        """The last tree of the query, if it was grown from equal rows."""
+        """Return the last tree of the query if it was built from equal rows."""
         known = self._trees.get(query)
         return known[1] if known is not None and _are_equal(known[0], rows) else None
 
     def tree(self, query: str, rows: Rows, grow: Callable[[Rows], Tree]) -> Tree:
-        """The tree of these rows; the very one that was grown from equal rows, if that was the last.
+        """Return the tree of these rows; the same object as last time if the rows are equal.
 
         Raises:
-            InvalidTree: as ``grow``.
+            InvalidTree: raised by ``grow``.
         """
         known = self.known_tree(query, rows)
         if known is None:
@@ -50,11 +49,14 @@ class RefreshMemo:
         return known
 
     def columns(self, process: int, query: str) -> Any | None:  # noqa: ANN401  the driver's description
-        """What a query returns and takes, as a process of the server described it; None: not known."""
+        """Return the columns and parameters of a query as a server process described them; None if not known."""
         return self._columns.get((process, query))
 
     def note_columns(self, process: int, query: str, described: Any | None) -> None:  # noqa: ANN401  as above
-        """Keep a description, or forget it (None). Each new connection is another process: begin anew at times."""
+        """Store a description, or remove it (None).
+
+        At a limit all are cleared, since each new connection is another process.
+        """
         if len(self._columns) >= _MOST_COLUMNS:
             self._columns.clear()
         if described is None:
@@ -65,10 +67,10 @@ class RefreshMemo:
     def documents(
         self, report: str, tree: Tree, rows: Rows, write: Callable[[], Mapping[int, Document]]
     ) -> Mapping[int, Document]:
-        """The documents of these rows; where their ETags are known, written when the first is asked for.
+        """Return the documents of these rows; if their ETags are known, they are written on first access.
 
         Args:
-            write: what writes them; must depend on nothing but tree, rows and the instant.
+            write: function that writes them; must depend on nothing but tree, rows and the instant.
         """
         known = self._etags.get(report)
         if (
@@ -84,7 +86,7 @@ class RefreshMemo:
 
 
 def _are_equal(former: Rows, rows: Rows) -> bool:
-    """Whether rows are equal; in slices, between which other threads have their turn."""
+    """Return True if the rows are equal; compares in slices so that other threads can run in between."""
     return len(former) == len(rows) and all(
         former[at : at + _SLICE] == rows[at : at + _SLICE] for at in range(0, len(rows), _SLICE)
     )
@@ -95,7 +97,7 @@ def _are_written_alike(former: Rows, rows: Rows) -> bool:
 
 
 def _have_the_same_digits(former: Rows, rows: Rows) -> bool:
-    """Whether decimals of equal rows are written alike: 1.5 and 1.50 are equal, and their documents differ."""
+    """Return True if decimals of equal rows have the same text: 1.5 and 1.50 are equal but shown differently."""
     names = former[0].keys() if former else ()
     return all(
         [str(row[name]) for row in former] == [str(row[name]) for row in rows]
@@ -109,7 +111,7 @@ def _is_decimal(value: object) -> bool:
 
 
 class LazyDocuments(Mapping[int, Document]):
-    """Documents whose ETags are known: they are written when the first is asked for.
+    """Documents whose ETags are known, and which are written on first access.
 
     Attributes:
         etags: by scope.
@@ -133,7 +135,7 @@ class LazyDocuments(Mapping[int, Document]):
 
 
 def etags_of(documents: Mapping[int, Document]) -> Mapping[int, str]:
-    """By scope; nothing is written for it."""
+    """Return the ETags by scope, without writing any document."""
     if isinstance(documents, LazyDocuments):
         return documents.etags
     return {scope: document.etag for scope, document in documents.items()}

@@ -2,11 +2,11 @@
 
 A ``numeric`` of Postgres is a Decimal here and stays one, with all its digits, through every roll-up. Sums are
 made in a context that has room for any of them and raises where it would have to round. In documents it is a JSON
-number with these digits, or a text of them where the report says so. ``float4`` and ``float8`` are binary in the
-database already, and stay what they are.
+number with these digits, or a string of them if the report says so. ``float4`` and ``float8`` are binary in the
+database already, and stay so.
 
-JSON is read twice where it holds more than whole numbers: the quick reader gives binary floats and takes the last
-of members with the same key.
+JSON with more than whole numbers is parsed twice: the fast parser returns binary floats and keeps the last of
+duplicate keys.
 """
 
 import json
@@ -20,19 +20,19 @@ import orjson
 EXACT = Context(
     prec=200_000, Emax=MAX_EMAX, Emin=MIN_EMIN, traps=[InvalidOperation, DivisionByZero, Overflow, Inexact]
 )
-"""Room for any sum of numerics: they have 131,072 digits before the point and 16,383 after it at the most."""
+"""Context for any sum of numerics: they have at most 131,072 digits before the point and 16,383 after it."""
 _DIVIDING = Context(prec=40, Emax=MAX_EMAX, Emin=MIN_EMIN, traps=[InvalidOperation, DivisionByZero, Overflow])
 _LONGEST_FRACTION = 20_000
 _JSON_INTEGER = 2**63
 _LAST_EXACT = 2**53
-"""Whole numbers up to here are read by JavaScript as they are."""
+"""Largest whole number below which JavaScript reads all exactly."""
 
 
 def read_exactly(text: str) -> Any:  # noqa: ANN401  JSON is anything
-    """JSON with fractions as Decimals.
+    """Parse JSON with fractions as Decimals.
 
     Raises:
-        ValueError: it is none, has a key twice in one object, or a number that no JSON reader can hold.
+        ValueError: it is not JSON, has a duplicate key, or a number that no JSON parser can hold.
 
     >>> read_exactly('{"a": 0.10}')
     {'a': Decimal('0.10')}
@@ -45,7 +45,7 @@ def read_exactly(text: str) -> Any:  # noqa: ANN401  JSON is anything
 def _fraction(digits: str) -> Decimal:
     number = Decimal(digits)
     if not is_finite(number):
-        raise ValueError(f"{digits[:40]} is no number that JSON readers can hold")
+        raise ValueError(f"{digits[:40]} is not a number that JSON parsers can hold; the limit is 1.8e308")
     return number
 
 
@@ -57,22 +57,22 @@ def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
         twice = next(key for place, (key, _) in enumerate(pairs) if key in dict(pairs[:place]))
-        raise ValueError(f"the key {twice[:40]!r} comes twice in one object; sum its values in the query")
+        raise ValueError(f"the key {twice[:40]!r} occurs twice in one object; sum its values in the query")
     return found
 
 
 def is_finite(number: float | Decimal) -> bool:
-    """Whether JSON readers can hold a number: no NaN, no infinity, nothing beyond 1.8e308."""
+    """Return True if JSON parsers can hold a number: no NaN, no infinity, nothing beyond 1.8e308."""
     return (not isinstance(number, Decimal) or number.is_finite()) and math.isfinite(number)
 
 
 def fitting(number: int) -> int | Decimal:
-    """A whole number as :func:`write` can write it."""
+    """Return a whole number in a type that :func:`write` accepts."""
     return number if -_JSON_INTEGER < number < _JSON_INTEGER else Decimal(number)
 
 
 def divided(part: Any, whole: Any) -> float:  # noqa: ANN401  numbers as they are shown
-    """The binary float that is nearest to a ratio.
+    """Return the binary float nearest to a ratio.
 
     >>> divided(Decimal("0.3"), 3), divided(1, 4)
     (0.1, 0.25)
@@ -83,7 +83,7 @@ def divided(part: Any, whole: Any) -> float:  # noqa: ANN401  numbers as they ar
 
 
 def digits(number: Decimal) -> str:
-    """All digits of a number, as Postgres writes them.
+    """Return all digits of a number, as Postgres writes them.
 
     >>> digits(Decimal("1E+3")), digits(Decimal("0.10"))
     ('1000', '0.10')
@@ -93,11 +93,11 @@ def digits(number: Decimal) -> str:
 
 
 def write(value: object, *, in_order: bool = False, indented: bool = False) -> bytes:
-    """JSON with Decimals as numbers.
+    """Write JSON with Decimals as numbers.
 
     Args:
-        in_order: of keys.
-        indented: for people.
+        in_order: sort keys.
+        indented: indent by two spaces.
 
     >>> write([Decimal("123456789012345678.123456789")])
     b'[123456789012345678.123456789]'
@@ -107,14 +107,14 @@ def write(value: object, *, in_order: bool = False, indented: bool = False) -> b
 
 
 def written(value: object) -> orjson.Fragment:
-    """Decimals for orjson, as its ``default``. Raises TypeError for any other value."""
+    """Convert a Decimal for orjson, as its ``default``. Raises TypeError for any other value."""
     if isinstance(value, Decimal):
         return orjson.Fragment(digits(value))
     raise TypeError(f"{type(value).__name__} has no form in JSON")
 
 
 def as_text(value: Any) -> Any:  # noqa: ANN401  JSON is anything
-    """A value whose numbers are texts, at any depth.
+    """Return a value with its numbers as strings, at any depth.
 
     >>> as_text({"id": 9007199254740993, "late": True, "at": None})
     {'id': '9007199254740993', 'late': True, 'at': None}
@@ -129,7 +129,7 @@ def as_text(value: Any) -> Any:  # noqa: ANN401  JSON is anything
 
 
 def is_read_otherwise(number: float | Decimal) -> bool:
-    """Whether JavaScript, and all who read numbers as binary floats, may take it for another number.
+    """Return True if parsers with binary floats, such as JavaScript's, may read a different number.
 
     >>> is_read_otherwise(2**53 + 1), is_read_otherwise(Decimal("153229.16"))
     (True, False)

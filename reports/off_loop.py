@@ -1,8 +1,8 @@
-"""Threads for what keeps a processor busy: the event loop goes on sending mails meanwhile.
+"""Threads for computation, so that the event loop can go on sending mails.
 
-There are two, so that two refreshes share a machine with the rest of the worker and a queue of them waits here. A
-thread that computes in Python hands the interpreter over when another asks for it, every few milliseconds
-(``sys.setswitchinterval``); one call that works in C does not. So what runs here goes over many nodes in slices.
+There are two threads, so that two refreshes can compute beside the rest of the worker; further ones wait. A thread
+of Python code releases the interpreter every few milliseconds (``sys.setswitchinterval``), but a single call into C
+does not. So code that runs here processes many nodes in slices.
 """
 
 import asyncio
@@ -18,10 +18,10 @@ _THREADS = ThreadPoolExecutor(2, "reports")
 
 
 def off_loop(compute: Callable[[], _Result], *, nodes: int) -> asyncio.Future[_Result]:
-    """Begin to compute in one of the threads, and return at once. What was begun goes on to its end there.
+    """Start a computation in one of the threads and return at once. Once started it runs to its end.
 
     Args:
-        nodes: how many it goes over; what goes over few is done here and now, in less time than a thread takes.
+        nodes: number of nodes to process; for at most 50 it runs at once, in less time than a thread takes.
     """
     loop = asyncio.get_running_loop()
     if nodes > _FEW:
@@ -29,6 +29,6 @@ def off_loop(compute: Callable[[], _Result], *, nodes: int) -> asyncio.Future[_R
     done: asyncio.Future[_Result] = loop.create_future()
     try:
         done.set_result(compute())
-    except Exception as error:  # noqa: BLE001  whoever waits gets it, as from a thread
+    except Exception as error:  # noqa: BLE001  the awaiting caller gets it, as from a thread
         done.set_exception(error)
     return done

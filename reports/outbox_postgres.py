@@ -1,19 +1,19 @@
-"""What the database says about changes: which marks wait, and whether anything at all has happened.
+"""Changes as the database records them: which marks wait, and whether any transaction has written.
 
-Two ways to know that a stored set is still true, both exact where the catalogue says the same as when the set was
-computed (catalogue_postgres.py):
+There are two proofs that a stored set is still true, both exact while the catalogue's digest is the one with
+which the set was computed (catalogue_postgres.py):
 
-    marks     the triggers of ``ops reports install`` leave a mark in the transaction that changes rows. No mark
-              is visible at an instant: all that was acknowledged before it is in what was stored
+    marks     the triggers of ``ops reports install`` leave a mark in the transaction that changes rows. If no
+              mark is visible at an instant, every change acknowledged before it is in the stored set
     snapshot  without triggers, or without the right to take up marks: ``pg_current_snapshot()`` is still the one
               that the set was computed from, so no writing transaction has ended anywhere in the server
 
-A standby offers neither: its snapshots name no transactions in progress, and no trigger runs there. All that is
-known of it is the time of the last commit that it has replayed.
+A standby offers neither: its snapshots list no transactions in progress, and no trigger runs there. It has only
+the time of the last commit that it has replayed.
 
 Either is one prepared query of some 40 us, without a transaction around it. A cursor over mark ids would not do:
-ids are handed out before the commit, and a late one is skipped. Neither would NOTIFY: it makes commits wait for
-each other, and what nobody hears is lost.
+ids are assigned before the commit, and a late one would be skipped. Nor would NOTIFY: it makes commits wait for
+each other, and a notification without a listener is lost.
 """
 
 import time
@@ -32,13 +32,13 @@ from reports.pace import MarkTimes, Probe
 from reports.source_postgres import REPLAYED
 
 LOOK_AGAIN = 30.0
-"""Seconds for which the catalogue is believed by a worker that does not look."""
+"""Seconds for which a worker that is not the prober trusts the catalogue it has read."""
 REFUSED_FOR = 900.0
-"""Seconds for which marks are left alone after the database refused them, against all that the catalogue says."""
+"""Seconds for which marks are not taken up after the database refused, whatever its catalogue says."""
 _ASK_SHARE = 0.01
-"""Part of the time that goes into questions about the catalogue; what is not asked about is not proved."""
+"""Part of the time spent on catalogue queries; boards without a current answer are not proved."""
 _ASK_AHEAD = 0.5
-"""Seconds of such questions that may be used ahead."""
+"""Seconds of such queries that may be used ahead."""
 _TIMEOUT = 5.0
 _NOW = f"""{REPLAYED},
     now() AS at, pg_current_snapshot()::text AS visible, greatest(
@@ -53,11 +53,11 @@ UNION ALL
 SELECT NULL, NULL, NULL, NULL, board, as_of, NULL, NULL FROM momentus.boards
 UNION ALL
 SELECT NULL, NULL, NULL, NULL, board, NULL, min(at), max(at) FROM momentus.dirty GROUP BY board
-"""  # noqa: S608  all of it stands here
+"""  # noqa: S608  constants of this module
 
 
 class Outbox:
-    """The marks of one tenant, looked at on a connection of its own: a slow refresh delays no look."""
+    """Marks of one tenant, read on a separate connection so that a slow refresh does not delay the prober."""
 
     def __init__(self, dsn: str, *, tenant: str, boards: Mapping[str, Board]) -> None:
         self._dsn = dsn
@@ -72,28 +72,28 @@ class Outbox:
         self._refused_until = 0.0
 
     async def catalogue(self) -> Catalogue:
-        """What the catalogue said, half a minute ago at most. Raises DATABASE_FAULTS."""
+        """Return the catalogue, at most 30 seconds old. Raises DATABASE_FAULTS."""
         if time.monotonic() >= self._known_until:
             await self._ask()
         return self._known
 
     async def watches(self, board: str) -> bool:
-        """Whether the database marks whatever changes this board. Raises DATABASE_FAULTS."""
+        """Return True if every change of this board leaves a mark. Raises DATABASE_FAULTS."""
         return board in (await self.catalogue()).watched
 
     def forget(self) -> None:
-        """Have the catalogue asked again before it is believed."""
+        """Discard the catalogue, so that the next use queries it again."""
         self._known_until = 0.0
 
     def refuse_marks(self, why: str) -> None:
-        """Count no board as watched for some minutes: the database refused to have marks taken up."""
+        """Treat no board as watched for 15 minutes, because the database refused to let marks be taken up."""
         self._refusal, self._refused_until = why, time.monotonic() + REFUSED_FOR
         self.forget()
 
     async def look(self) -> Probe:
-        """What is there now. Raises DATABASE_FAULTS.
+        """Probe the database. Raises DATABASE_FAULTS.
 
-        The catalogue is asked after the marks: what it says is true of their state, or of a later one.
+        The catalogue is queried after the marks: its digest is of the marks' state, or of a later one.
         """
         watched = (await self.catalogue()).watched
         pool = await self._connected()
@@ -101,7 +101,7 @@ class Outbox:
         try:
             rows = await pool.fetch(_WATCHED if watched else _NOW)
         except asyncpg.PostgresError:
-            self.forget()  # somebody removed the tables: see anew before believing anything
+            self.forget()  # the tables may have been removed: query the catalogue again
             raise
         heard_us = running_us()
         clock, *boards = sorted(rows, key=lambda row: row["at"] is None)
@@ -112,7 +112,7 @@ class Outbox:
         return replace(seen, catalogue=await self._digests(seen, clock["since"]))
 
     async def _digests(self, seen: Probe, since: datetime) -> dict[str, str] | None:
-        """By board, as of what was seen; None while it is too soon to ask again, and on a standby."""
+        """Return the digests by board for this probe; None on a standby or if the query limit is used up."""
         known = (self._known.visible, self._known.standby, self._known.since)
         if known != (seen.visible, seen.replayed is not None, since):
             if self._asking - (time.monotonic() - self._asked) * _ASK_SHARE > _ASK_AHEAD:
@@ -150,4 +150,4 @@ class Outbox:
 
 
 async def _leave(_: object) -> None:
-    """Nothing of a session is ever changed here, so nothing need be undone: that would cost more than the look."""
+    """Skip the reset of a returned connection: its session never changes, and a reset costs more than a probe."""

@@ -1,4 +1,4 @@
-"""When a board is refreshed, and when a stored set counts as proved: decisions over values, without I/O.
+"""Decisions, without I/O, on when a board is refreshed and when a stored set counts as proved.
 
     cold        a report is not stored                              at once
     failed      its last refresh failed                             when its rest is over
@@ -39,7 +39,7 @@ _SET = timedelta(microseconds=SET_US)
 
 @dataclass(frozen=True, slots=True)
 class MarkTimes:
-    """When the first and the last of a board's waiting marks were made."""
+    """Instants of the first and the last of a board's waiting marks."""
 
     first: datetime
     last: datetime
@@ -47,7 +47,7 @@ class MarkTimes:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """One look at the database.
+    """Result of one look at the database.
 
     Attributes:
         at: its ``now()``; what was acknowledged before it is in what was seen.
@@ -72,13 +72,13 @@ class Probe:
 
     @property
     def behind(self) -> timedelta:
-        """How far the state lies behind the clock."""
+        """Lag of a standby's state behind the clock; zero on a primary."""
         return timedelta(0) if self.replayed is None else max(timedelta(0), self.at - self.replayed)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KnownSet:
-    """What is stored of a report, as far as its next refresh depends on it.
+    """Stored set of a report, as far as the next refresh depends on it.
 
     Attributes:
         cost: what 95 % of its refreshes cost the database at most.
@@ -108,13 +108,13 @@ class KnownSet:
 
     @property
     def at(self) -> datetime:
-        """When it was computed, by the database's clock."""
+        """Instant at which it was computed, by the database's clock."""
         return self.computed or self.as_of
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """When to refresh, why, and which reports are proved true as of the look."""
+    """Instant and reason of a board's next refresh, and its reports that are proved true as of the probe."""
 
     due: datetime
     why: str
@@ -122,13 +122,13 @@ class Decision:
 
 
 def interval(board: Board, known: Mapping[str, KnownSet]) -> timedelta:
-    """The time between two refreshes at which a board under lasting change keeps to its budget."""
+    """Return the interval at which refreshes under continuous change stay within the board's budget."""
     cost = sum((one.cost for one in known.values()), timedelta(0))
     return max(board.debounce, cost / board.max_db_share)
 
 
 def debt_after(debt: timedelta, *, rested: timedelta, share: float, cost: timedelta) -> timedelta:
-    """The debt after a further refresh: resting pays off the share of the time it takes.
+    """Return the debt after one more refresh: time without a refresh pays off the share of its length.
 
     >>> second = timedelta(seconds=1)
     >>> debt_after(second, rested=50 * second, share=0.01, cost=second) / second
@@ -138,7 +138,7 @@ def debt_after(debt: timedelta, *, rested: timedelta, share: float, cost: timede
 
 
 def _earliest(board: Board, known: Mapping[str, KnownSet], seen: Probe, stretch: float) -> datetime:
-    """When the budget allows the next refresh."""
+    """Return the instant from which the budget allows the next refresh."""
     stored = [one for one in known.values() if one.stored]
     if not stored:
         return seen.at
@@ -149,7 +149,7 @@ def _earliest(board: Board, known: Mapping[str, KnownSet], seen: Probe, stretch:
 
 
 def stretch_of(boards: Mapping[str, Board], known: Mapping[str, Mapping[str, KnownSet]], *, share: float) -> float:
-    """How much longer all intervals must be so that the tenant's boards together keep to its share."""
+    """Return the factor by which all intervals grow so that the tenant's boards together stay within its share."""
     use = 0.0
     for name, board in boards.items():
         cost = sum((one.cost for one in known[name].values()), timedelta(0))
@@ -167,7 +167,7 @@ def decide_all(
     wanted: Collection[str],
     share: float = SHARE,
 ) -> dict[str, Decision]:
-    """What is to be done about each board of a tenant after a look.
+    """Decide on the next refresh of each board of a tenant.
 
     Args:
         known: all reports of these boards by name.
@@ -206,7 +206,7 @@ def decide(
     stretch: float = 1.0,
     ours: frozenset[int] = frozenset(),
 ) -> Decision:
-    """What is to be done about a board after a look.
+    """Decide on the next refresh of a board.
 
     Args:
         known: its reports by name.
@@ -226,12 +226,12 @@ def decide(
 
 
 def _has_new(one: KnownSet, seen: Probe) -> bool:
-    """Whether computing it may show anything new: a standby that replays nothing has nothing new to show."""
+    """Return True if a refresh may show new numbers; a standby that has replayed nothing since has none."""
     return seen.replayed is None or seen.replayed > one.verified
 
 
 def _is_proved(one: KnownSet, seen: Probe, key: str, digest: str | None, *, watched: bool) -> bool:
-    """Whether what is stored is what a refresh would store now."""
+    """Return True if a refresh would store the same set now."""
     if not one.stored or (one.valid_until is not None and one.valid_until <= seen.at):
         return False
     if digest is None or one.catalogue != digest or _is_of_another_clock(one, seen):
@@ -291,14 +291,14 @@ def _by_marks(
 
 
 def _is_of_another_clock(one: KnownSet, seen: Probe) -> bool:
-    """Whether a clock was set since, so that its instants cannot be compared with those seen."""
+    """Return True if a clock was set since, so that the set's instants cannot be compared with the probe's."""
     if one.offset is None or seen.offset is None:
         return one.at > seen.at + _SET
     return abs(one.offset - seen.offset) > _SET
 
 
 def rest_ends(again: datetime | None, failed: datetime | None, now: datetime) -> datetime | None:
-    """When the rest after a failure ends; one that began in the future was begun by another clock, and is over.
+    """Return the end of the pause after a failure; now, if a clock was set back since the failure.
 
     >>> noon, hour = datetime(2026, 11, 28, 12), timedelta(hours=1)
     >>> [rest_ends(noon + hour, noon, now).hour for now in (noon, noon - hour)]
@@ -310,7 +310,7 @@ def rest_ends(again: datetime | None, failed: datetime | None, now: datetime) ->
 
 
 def includes(later: str, earlier: str) -> bool:
-    """Whether one ``pg_current_snapshot()`` sees all that another of the same server does.
+    """Return True if one ``pg_current_snapshot()`` sees everything that another of the same server sees.
 
     >>> includes("10:12:11", "10:11:10"), includes("10:11:10", "10:12:11"), includes("", "10:11:10")
     (True, False, False)
@@ -323,7 +323,7 @@ def includes(later: str, earlier: str) -> bool:
 
 
 def only_ended(earlier: str, later: str, *xids: int | None) -> bool:
-    """Whether no transaction but these has ended between two ``pg_current_snapshot()`` of one server.
+    """Return True if no other transaction ended between two ``pg_current_snapshot()`` of one server.
 
     >>> only_ended("10:10:", "10:11:", 10), only_ended("10:10:", "10:12:", 10)
     (True, False)
@@ -336,6 +336,6 @@ def only_ended(earlier: str, later: str, *xids: int | None) -> bool:
 
 
 def _parsed(snapshot: str) -> tuple[int, set[int]]:
-    """xmax, and those below it that were running."""
+    """Return xmax, and the running transactions below it."""
     _, ends, running = snapshot.split(":")
     return int(ends), {int(xid) for xid in running.split(",") if xid}

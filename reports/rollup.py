@@ -1,8 +1,8 @@
-"""From direct rows to totals over every subtree: a pure walk from the leaves to the root.
+"""Roll-up from direct rows to totals over every subtree: a pure walk from the leaves to the root.
 
-Each node's total is its own row with its children's totals gathered into it. That is done measure by measure, each
-a column of its own: what a roll-up means is then decided once for a report and not for every number. What the
-roll-ups mean is in `reports.rollups`, what their values are and how they are gathered in `measures`.
+Each node's total is its own row merged with its children's totals. The walk goes measure by measure, each as a
+column, so that a roll-up is looked up once for a report and not for every number. The roll-ups are defined in
+`reports.rollups`, their values and how these merge in `reports.measures`.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -26,16 +26,16 @@ from reports.rollups import columns_of, ratio_of
 from reports.tree import Tree
 
 Row: TypeAlias = Mapping[str, Any]
-"""Measure to value, as the driver gives them."""
+"""Value of each measure, as the driver returns it."""
 _Column: TypeAlias = Sequence[Any]
 """One measure's values: of the rows in their order, or of all nodes in the order ``tree.upwards``."""
 
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """Measures of one node: its own rows, and its whole subtree's. Values are ready for JSON.
+    """Measures of one node: of its own rows, and of its whole subtree. Values are ready for JSON.
 
-    Of a node without children the two may be one object.
+    For a node without children both may be the same object.
     """
 
     own: dict[str, object] = field(repr=False)
@@ -43,17 +43,17 @@ class Totals:
 
 
 def roll_up(rows: Iterable[Row], *, scope: str, rollup: Mapping[str, str], tree: Tree) -> dict[int, Totals]:
-    """Own and total measures of every node of the tree.
+    """Compute own and total measures of every node of the tree.
 
-    A measure with ``sql`` is the subtree's by the query's own reckoning: it is in the total alone.
+    A measure with ``sql`` is computed by the query for the whole subtree, so it is only in the total.
 
     Args:
-        rows: at most one per node; a node without one has nothing.
-        scope: the column with the node's id.
-        rollup: measure to roll-up, as :class:`reports.Report` has it.
+        rows: at most one per node; a node without a row has neutral values.
+        scope: column with the node's id.
+        rollup: roll-up of each measure, see :class:`reports.Report`.
 
     Raises:
-        InvalidRows: a node twice or unknown, a column missing, or a value that its roll-up cannot use.
+        InvalidRows: a node is duplicate or unknown, a column is missing, or a value that its roll-up cannot use.
     """
     with localcontext(EXACT):
         return _rolled_up(list(rows), scope, rollup, tree)
@@ -77,12 +77,12 @@ def _rolled_up(given: Sequence[Row], scope: str, rollup: Mapping[str, str], tree
 
 
 def _nodes(rows: Sequence[Row], scope: str, tree: Tree) -> list[int]:
-    """Whose the rows are."""
+    """Return the node of each row. Raises InvalidRows for a duplicate or unknown node."""
     nodes = list(_values(rows, scope))
     seen: set[int] = set()
     for node in nodes:
         if node in seen:
-            raise InvalidRows(f"node {node} comes twice; group the query by {scope}")
+            raise InvalidRows(f"node {node} occurs twice; group the query by {scope}")
         if node not in tree.nodes:
             raise InvalidRows(f"node {node} is not in the tree; join the query with it")
         seen.add(node)
@@ -97,7 +97,7 @@ def _values(rows: Sequence[Row], column: str) -> _Column:
 
 
 def _checked(rows: Sequence[Row], nodes: Sequence[int], measure: str, how: str) -> _Column:
-    """A column in the form that its roll-up gathers."""
+    """Return a column in the form that its roll-up merges."""
     values = _values(rows, measure)
     if is_plain(values, how):
         return values
@@ -117,7 +117,7 @@ def _totals(
     columns: Mapping[str, str],
     tree: Tree,
 ) -> dict[str, _Column]:
-    """Every measure's totals, ready for JSON."""
+    """Return every measure's totals, ready for JSON."""
     totals: dict[str, _Column] = {}
     for measure, how in columns.items():
         if how in {"min", "max"}:
@@ -136,7 +136,7 @@ def _totals(
 
 
 def _check_keys(of_root: Mapping[str, Any], measure: str, values: _Column, nodes: Sequence[int]) -> None:
-    """Refuse keys that look the same and differ; the root has those of all nodes."""
+    """Raise if two different keys look the same; the root's total has the keys of all nodes."""
     if alike := keys_alike(of_root):
         node = next(node for node, value in zip(nodes, values, strict=True) if alike[1] in value)
         told = f"the keys {alike[0]!a} and {alike[1]!a} look the same; write normalize(key) in the query"
@@ -151,9 +151,9 @@ def _extremes(
     how: str,
     tree: Tree,
 ) -> dict[str, _Column]:
-    """An extreme and all that stands beside it, taken from the one row that has it.
+    """Return an extreme and the values beside it, all taken from the one row that has the extreme.
 
-    Of equal extremes what stands beside decides. So it is rows that climb, each with its rank.
+    The values beside it decide between equal extremes, so whole rows are merged, each with its rank.
     """
     ranks = ranked([own[name] for name in names], how)
     mine = {node: (rank, place) for place, (node, rank) in enumerate(zip(nodes, ranks, strict=True))}
@@ -167,7 +167,7 @@ def _climb(
     gather: Callable[[Any, list[Any]], Any],
     tree: Tree,
 ) -> list[Any]:
-    """The totals of a column, children before their parents."""
+    """Return the totals of a column, children before their parents."""
     totals = {node: own.get(node, nothing) for node in tree.upwards}
     for node, children in tree.inner:
         totals[node] = gather(totals[node], [totals[child] for child in children])
@@ -175,7 +175,7 @@ def _climb(
 
 
 def _documents(columns: Mapping[str, _Column], rollup: Mapping[str, str], count: int) -> list[dict[str, object]]:
-    """Columns as one object per node, measures as declared; ratios are reckoned now, from what is shown."""
+    """Return one object per node, measures in declared order; ratios are computed here, from shown values."""
     ready = dict(columns)
     for measure, how in rollup.items():
         if pair := ratio_of(how):
@@ -186,6 +186,6 @@ def _documents(columns: Mapping[str, _Column], rollup: Mapping[str, str], count:
 
 
 def _nothing(direct: Mapping[str, str]) -> dict[str, object]:
-    """The own measures of a node that has no row."""
+    """Return the own measures of a node that has no row."""
     columns = {measure: shown([neutral(direct[measure])], direct[measure]) for measure in columns_of(direct)}
     return _documents(columns, direct, 1)[0]

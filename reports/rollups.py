@@ -1,4 +1,4 @@
-"""The roll-ups: how a measure of a node's own rows becomes that of its whole subtree, and what its column must be.
+"""Roll-ups: how a measure of a subtree follows from its nodes' own rows, and what column each roll-up needs.
 
 | roll-up                | the subtree's value                                                      |
 |------------------------|--------------------------------------------------------------------------|
@@ -32,7 +32,7 @@ _COUNTABLE = frozenset({"sum", "distinct"})
 
 @dataclass(frozen=True, slots=True)
 class Top:
-    """``top N by K asc``: how many rows, in the order of which of their keys."""
+    """Parameters of ``top N by K asc``: number of rows, sort keys and direction."""
 
     count: int
     keys: tuple[str, ...]
@@ -41,7 +41,7 @@ class Top:
 
 @lru_cache(maxsize=256)
 def top_of(how: str) -> Top | None:
-    """What a ``top`` roll-up asks for; None for any other.
+    """Parse a ``top`` roll-up; None for any other.
 
     >>> top_of("top 5 by opened_at, id asc")
     Top(count=5, keys=('opened_at', 'id'), descending=False)
@@ -54,7 +54,7 @@ def top_of(how: str) -> Top | None:
 
 @lru_cache(maxsize=256)
 def ratio_of(how: str) -> tuple[str, str] | None:
-    """The two measures of a ratio; None for any other roll-up.
+    """Return the two measures of a ratio; None for any other roll-up.
 
     >>> ratio_of("people_today / employees")
     ('people_today', 'employees')
@@ -64,7 +64,7 @@ def ratio_of(how: str) -> tuple[str, str] | None:
 
 
 def read_rollups(table: HeadTable) -> Mapping[str, str]:
-    """Measure to roll-up, in the order in which documents show them. Raises ReportError."""
+    """Return the roll-up of each measure, in the order in which documents show them. Raises ReportError."""
     words = {measure: str(how) for measure, how in table.values.items()}
     for measure, how in words.items():
         if reason := _fault(how, words):
@@ -73,7 +73,7 @@ def read_rollups(table: HeadTable) -> Mapping[str, str]:
 
 
 def columns_of(rollup: Mapping[str, str]) -> list[str]:
-    """The measures that the query must return; ratios are reckoned from others.
+    """Return the measures that the query must return; ratios are computed from them.
 
     >>> columns_of({"here": "sum", "all": "sum", "rate": "here / all"})
     ['here', 'all']
@@ -82,7 +82,7 @@ def columns_of(rollup: Mapping[str, str]) -> list[str]:
 
 
 def _fault(how: str, words: Mapping[str, str]) -> str:
-    """What is wrong with a roll-up; empty when nothing is."""
+    """Return the fault of a roll-up; empty if it is valid."""
     if how in PLAIN:
         return ""
     if how.startswith("of ") and words.get(how.removeprefix("of ")) in {"min", "max"}:

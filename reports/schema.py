@@ -1,4 +1,4 @@
-"""The JSON Schema of a report's ``data``: what a client may rely on, and which changes of it break clients.
+"""JSON Schema of a report's ``data``: what clients may rely on, and which changes break them.
 
 It follows from the roll-ups and from the types of the query's columns. Pinned in ``NAME.schema.json`` beside the
 report, it is what readers describe in ``/openapi.json``, and `ops reports check` refuses a report that breaks it:
@@ -38,7 +38,7 @@ _NODE = {
 
 
 def document_schema(report: Report, columns: Mapping[str, str]) -> dict[str, Any]:
-    """The schema of a report's ``data``.
+    """Return the schema of a report's ``data``.
 
     Args:
         columns: the Postgres type of each column of the query; what is not known is described as anything.
@@ -54,7 +54,7 @@ def document_schema(report: Report, columns: Mapping[str, str]) -> dict[str, Any
 
 
 def _as_text(schema: Any) -> Any:  # noqa: ANN401  JSON is anything
-    """A schema whose numbers are texts, at any depth."""
+    """Return a schema with numbers as strings, at any depth."""
     if isinstance(schema, dict):
         return {key: _as_text(one) for key, one in schema.items()}
     if isinstance(schema, list):
@@ -63,7 +63,7 @@ def _as_text(schema: Any) -> Any:  # noqa: ANN401  JSON is anything
 
 
 def breaks(pinned: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """What a client that relies on the pinned schema would stumble over: measure, and what happened to it."""
+    """Yield each change that breaks a client of the pinned schema: the measure, and the change."""
     told = set()
     for part in ("total", "own"):
         before, after = _measures(pinned, part), _measures(now, part)

@@ -1,4 +1,4 @@
-"""The database's side of a refresh: one repeatable-read transaction for all reports of a board.
+"""Database side of a refresh: one repeatable-read transaction for all reports of a board.
 
 A transaction begins at one instant (``now()``), its state is that of a later one, and nobody can ask for that very
 instant. So there are two, one on either side of it:
@@ -86,15 +86,15 @@ _UNDO = "ROLLBACK TO SAVEPOINT part; RELEASE SAVEPOINT part; SELECT pg_advisory_
 
 
 class AnotherRefresh(Exception):
-    """Another refresh of the board was first: nobody's fault, to be tried again soon."""
+    """Another refresh of the board holds its marks; a retry succeeds soon."""
 
 
 class MarksRefused(Exception):
-    """The database does not let this user take up marks, in its own words."""
+    """The database does not let this user take up marks; the message is the database's."""
 
 
 def log_fields(error: BaseException) -> dict[str, str]:
-    """What a log may say of an error: its name, and the server's words where they hold no data.
+    """Return the fields to log of an error: its name, and the server's message if that holds no data.
 
     >>> log_fields(asyncpg.UndefinedTableError('relation "shop.orders" does not exist'))
     {'error': 'UndefinedTableError', 'reason': 'relation "shop.orders" does not exist'}
@@ -110,7 +110,7 @@ def log_fields(error: BaseException) -> dict[str, str]:
 
 @dataclass(slots=True)
 class DatabaseSnapshot:
-    """One database state, and the instants between which it was taken; it is true for the later one."""
+    """One database state, and the two instants between which it was taken; it is true for the later one."""
 
     began: datetime
     as_of: datetime
@@ -133,7 +133,7 @@ class DatabaseSnapshot:
     _earliest: dict[tuple[str, datetime], Any] = field(default_factory=dict)
 
     async def take_up(self, board: str) -> int:
-        """Take up the marks of a board; how many there were. They come back if the transaction fails.
+        """Take up the marks of a board and return their number. They come back if the transaction fails.
 
         From then on the transaction reads only, which nothing in it can take back.
 
@@ -153,22 +153,22 @@ class DatabaseSnapshot:
 
     @property
     def standby(self) -> bool:
-        """Whether the server replays another one's changes."""
+        """True if the server replays the changes of another one."""
         return self.clock is not None
 
     @property
     def at(self) -> datetime:
-        """When it was taken, by the server's clock."""
+        """Instant at which the state was taken, by the server's clock."""
         return self.clock or self.as_of
 
     @property
     def follows(self) -> datetime:
-        """An instant; sets that are true for earlier ones are surely of an earlier state, or of this very one."""
+        """Instant before which every set is of an earlier state, or of this one."""
         return self.began + _ONE if self.standby else self.began
 
     @asynccontextmanager
     async def part(self) -> AsyncIterator[None]:
-        """A part whose failure leaves the rest of the transaction usable; its queries leave nothing behind.
+        """Run a part whose failure leaves the rest of the transaction usable, and undo the effects of its queries.
 
         Advisory locks of the session are let go here, since through a pooler it is another client's next.
         """
@@ -181,11 +181,11 @@ class DatabaseSnapshot:
 
     @property
     def lost(self) -> bool:
-        """Whether the connection has ended, so that no further report can be computed on it."""
+        """True if the connection has ended, so that no further report can be computed on it."""
         return is_lost(self._connection)
 
     async def tree(self, report: Report) -> Tree:
-        """The report's tree; reports of a board with the same query share it.
+        """Return the report's tree; reports of a board with the same query share it.
 
         Raises:
             InvalidTree: the query's rows are none.
@@ -202,7 +202,7 @@ class DatabaseSnapshot:
         return self._trees[report.tree]
 
     async def rows(self, report: Report, *, now: datetime, day: Day) -> list[Row]:
-        """The report's direct rows.
+        """Return the report's direct rows.
 
         Raises:
             InvalidRows: they have not the column that says when time changes them, or its values have no order; a
@@ -226,7 +226,7 @@ class DatabaseSnapshot:
         return rows
 
     async def valid_until(self, report: Report, *, now: datetime, day: Day) -> Any:  # noqa: ANN401  the query's
-        """What the report's own query for its validity returned: a timestamptz, null, or what should not be.
+        """Return the result of the report's query for its validity, unchecked; None if it has no row.
 
         Nothing is asked if the answer is a column of rows that were asked for already.
         """
@@ -236,7 +236,7 @@ class DatabaseSnapshot:
         return rows[0][0] if rows else None
 
     async def query(self, sql: str, *arguments: datetime | str | int | list[str]) -> list[Any]:
-        """The rows of any other query, of the same state.
+        """Run any other query on the same state.
 
         Raises:
             InvalidRows: a value has no form.
@@ -268,7 +268,7 @@ def is_unreached(error: BaseException) -> bool:
 
 @asynccontextmanager
 async def undo_at_end(connection: Any, **options: Any) -> AsyncIterator[None]:  # noqa: ANN401  the driver's
-    """Roll a transaction back at its end; before Postgres 16, queries that only read make large objects.
+    """Roll a transaction back at its end: before Postgres 16, read-only queries can create large objects.
 
     Args:
         options: of the transaction.
@@ -287,7 +287,7 @@ def _grown(rows: Rows) -> Tree:
 
 
 def is_never(instant: object) -> bool:
-    """Whether a validity has no end: null, or infinity."""
+    """Return True if a validity has no end: null, or infinity."""
     return instant is None or instant == INFINITE
 
 
@@ -312,7 +312,7 @@ def snapshot_of(
     *,
     memo: RefreshMemo | None = None,
 ) -> DatabaseSnapshot:
-    """A snapshot from the transaction's first row.
+    """Return a snapshot from the transaction's first row.
 
     Args:
         before: what a standby had replayed before the transaction.
@@ -337,7 +337,7 @@ def _transaction(connection: Any, *, readonly: bool) -> Any:  # noqa: ANN401  th
 
 
 class Source:
-    """Connections for refreshes, made when first needed.
+    """Database connections for refreshes, opened on first use.
 
     Args:
         dsn: of a user with SELECT on the report's tables; more is needed for nothing but marks.
@@ -358,7 +358,7 @@ class Source:
 
     @asynccontextmanager
     async def snapshot(self, *, readonly: bool = True) -> AsyncIterator[DatabaseSnapshot]:
-        """A transaction in which every query sees the same state; it is rolled back by any error.
+        """Open a transaction in which every query sees the same state; any error rolls it back.
 
         Raises:
             ConnectionEnded: the server ended the connection meanwhile.

@@ -1,4 +1,4 @@
-"""The parts in which a large set is stored, each of about a millisecond of the server.
+"""Parts in which a large set is stored, each of about a millisecond of the server.
 
 A set of which little changed is stored by one call, where it stands. Of one that changes more, everything is put
 under another key, a part after the other: what changed is sent, what did not is copied by the server. Then one
@@ -30,7 +30,7 @@ Of bodies of 2,000 bytes, 128 scopes (256 kB) take it 1.8 ms.
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What one call of ``stage.lua`` adds.
+    """Arguments of one call of ``stage.lua``.
 
     Attributes:
         fields: names and values, in turns.
@@ -44,7 +44,7 @@ class Part:
 
     @property
     def arguments(self) -> list[bytes | str | int]:
-        """As the script takes them, behind those that all parts share."""
+        """Arguments that follow those that all parts share."""
         return [len(self.fields), *self.fields, len(self.carried), *self.carried, *self.gone]
 
 
@@ -60,7 +60,7 @@ def is_direct(scopes: Sequence[int], size: Callable[[int], int]) -> bool:
 
 
 def slices(scopes: Iterable[int], size: Callable[[int], int]) -> Iterator[list[int]]:
-    """Scopes in the slices that are one part each.
+    """Split scopes into slices of one part each.
 
     >>> [len(one) for one in slices(range(150), lambda scope: 1_000)]
     [64, 64, 22]
@@ -83,7 +83,7 @@ def slices(scopes: Iterable[int], size: Callable[[int], int]) -> Iterator[list[i
 def parts_of(
     documents: Mapping[int, Document], *, changed: Sequence[int], gone: Sequence[int], long_gone: Iterable[int]
 ) -> Iterator[Part]:
-    """The whole of a new set, part by part. Compresses what changed, so it is not for the event loop.
+    """Yield the whole of a new set, part by part. Compresses changed documents, so call it off the event loop.
 
     Args:
         changed: scopes whose documents are not stored.
@@ -106,7 +106,7 @@ def parts_of(
 def fields_of(
     documents: Mapping[int, Document], scopes: Sequence[int], compressor: Compressor
 ) -> list[bytes | str]:
-    """Names and values of the fields that store these documents with their variants."""
+    """Return names and values of the fields that store these documents with their variants."""
     fields: list[bytes | str] = []
     for scope in scopes:
         document = documents[scope]
@@ -119,5 +119,5 @@ def fields_of(
 
 
 def size_of(document: Document) -> int:
-    """Bytes that it takes in a part, without its variants."""
+    """Return the bytes of a document, without its variants."""
     return len(document.body) + len(document.head)

@@ -1,4 +1,4 @@
-"""Stored reports as the refresh sees them: what is there, and the atomic write.
+"""Store of report sets, as refreshes use it: reading what is stored, and the atomic write.
 
 No call takes the server longer than about two milliseconds, however large a set is: others wait as long as any.
 """
@@ -43,21 +43,21 @@ _NEVER_SO_LONG_MS = 3_600_000
 
 @dataclass(frozen=True, slots=True)
 class FailureStreak:
-    """How a report has been failing: how often in a row, and until when it is left alone."""
+    """Consecutive failures of a report: their number, and the pause that follows."""
 
     times: int = 0
     again: datetime | None = None
     at: datetime | None = None
 
     def rests(self, now: datetime) -> bool:
-        """Whether it is left alone still, by the database's clock."""
+        """Return True if the pause is not over, by the database's clock."""
         end = rest_ends(self.again, self.at, now)
         return end is not None and end > now
 
 
 @dataclass(frozen=True, slots=True)
 class StoredSet:
-    """What is stored now: its generation, the ETag of every scope, what refreshes took (ms), how it fails.
+    """Stored set of a report: its generation, the ETag of every scope, the cost of refreshes (ms), its failures.
 
     Attributes:
         last: what :meth:`ReportStore.known` says of it.
@@ -74,7 +74,7 @@ class StoredSet:
 
 @dataclass(frozen=True, slots=True)
 class SetChange:
-    """What differs between the stored set and a new one."""
+    """Difference between the stored set and a new one."""
 
     changed: list[int]
     gone: list[int]
@@ -82,7 +82,7 @@ class SetChange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewSet:
-    """What a refresh wants to store of a report.
+    """New set that a refresh stores for a report.
 
     Attributes:
         as_of: the instant it is true for, not before its state was taken.
@@ -105,7 +105,7 @@ class NewSet:
 
 
 def etag_of(head: bytes) -> str:
-    """The ETag in a document's head.
+    """Return the ETag in a document's head.
 
     It stands first in what this version writes, so that a thousand heads need no parser; others are read as JSON.
 
@@ -118,13 +118,13 @@ def etag_of(head: bytes) -> str:
 
 
 def difference(stored: StoredSet, documents: Mapping[int, Document]) -> SetChange:
-    """Which scopes to write and which to take away."""
+    """Return the scopes to write and the scopes to remove."""
     changed_scopes = [scope for scope, etag in etags_of(documents).items() if stored.etags.get(scope) != etag]
     return SetChange(changed_scopes, sorted(stored.etags.keys() - documents.keys()))
 
 
 class ReportStore:
-    """The sets of one tenant.
+    """Report sets of one tenant.
 
     Args:
         redis: a redis-py asyncio client with ``decode_responses=False``.
@@ -140,17 +140,17 @@ class ReportStore:
         self.declarations = Declarations(redis, tenant=tenant)
 
     async def clock(self) -> ClockReading:
-        """What Redis's clock says; on a cluster that of the server where reports are. Raises RedisError."""
+        """Read Redis's clock; on a cluster, that of the server that stores reports. Raises RedisError."""
         asked_us = running_us()
         seconds, microsecond = await self._time(keys=[prober(self._tenant)])
         return ClockReading(int(seconds) * 1_000_000 + int(microsecond), asked_us, running_us())
 
     async def declare(self, reports: Mapping[str, Report]) -> None:
-        """Tell producers and readers which reports there are."""
+        """Declare these reports to producers and readers."""
         await self.declarations.declare({name: _entry(report) for name, report in reports.items()})
 
     async def stored(self, report: str, *, day: str = "") -> StoredSet:
-        """What is stored of a report, or of a day of it that was closed.
+        """Return the stored set of a report, or of one of its closed days.
 
         The generation is asked for first: of a set that is stored while the rest is read, it is the former, and
         ``publish.lua`` will have the differences found again.
@@ -162,7 +162,7 @@ class ReportStore:
         return StoredSet(int(generation or 0), etags, orjson.loads(costs or b"[]"), _failure(error), last, gone)
 
     async def _scopes(self, key: str) -> tuple[dict[int, str], frozenset[int]]:
-        """The ETag of every scope that has a document, and the scopes that are gone, looked through in parts."""
+        """Return the ETag of every scope that has a document, and the scopes that are gone. Reads in parts."""
         etags: dict[int, str] = {}
         gone: set[int] = set()
         cursor = 0
@@ -177,7 +177,7 @@ class ReportStore:
                 return {scope: etag for scope, etag in etags.items() if scope not in gone}, frozenset(gone)
 
     async def publish(self, new: NewSet, stored: StoredSet, change: SetChange) -> str:
-        """Store the new set: a small change by one call, else by parts and a call that makes them visible at once.
+        """Store the new set: a small change by one call, a larger one in parts that become visible at once.
 
         Returns:
             ``stored``, ``superseded`` or ``moved``.
@@ -205,7 +205,7 @@ class ReportStore:
         return state
 
     async def _put_together(self, keys: Sequence[str], new: NewSet, stored: StoredSet, change: SetChange) -> int:
-        """Stage the new set; how many fields it has. The next part is compressed while one is on its way."""
+        """Stage the new set and return its number of fields. Compresses the next part while one is being sent."""
         parts = parts_of(new.documents, changed=change.changed, gone=change.gone, long_gone=stored.gone)
         shared = [_STAGED_MS, microseconds(new.as_of)]
         fields = 0
@@ -216,7 +216,7 @@ class ReportStore:
         return fields
 
     async def remove_left_behind(self) -> int:
-        """Remove sets that a worker began to put together and did not end; how many.
+        """Remove staged sets that a worker abandoned. Returns their number.
 
         They would expire, but a large key that expires is freed while everybody waits (as Redis 7 is configured).
         """
@@ -231,7 +231,7 @@ class ReportStore:
     async def verify(
         self, report: str, known: KnownSet, *, at: datetime, offset_us: int | None = None, visible: str = ""
     ) -> bool:
-        """Note that the known set was found to be true as of an instant; whether that moved anything.
+        """Record that the known set is true as of an instant. Returns True if that moved ``verified_us`` forward.
 
         Args:
             offset_us: the database's clock less Redis's at that instant; None: as is noted of the set.
@@ -243,21 +243,21 @@ class ReportStore:
         return bool(await self._verify(keys=[snapshot(self._tenant, report)], args=arguments))
 
     async def record_failure(self, report: str, *, at: datetime, error: str, failure: FailureStreak) -> None:
-        """Leave word of a failed refresh beside the last good set, and how long the report is left alone."""
+        """Store the error of a failed refresh beside the last good set, and the end of the pause."""
         entry: dict[str, object] = {"at_us": microseconds(at), "error": error, "times": failure.times}
         if failure.again is not None:
             entry["again_us"] = microseconds(failure.again)
         await self._redis.hset(self._key(report), "_error", orjson.dumps(entry))  # type: ignore[arg-type, misc]
 
     async def failures(self, reports: Sequence[str]) -> dict[str, FailureStreak]:
-        """How each of these reports fails; of most, that it does not."""
+        """Return the failures of each of these reports."""
         async with self._redis.pipeline(transaction=False) as pipe:
             for report in reports:
                 pipe.hget(self._key(report), "_error")
             return dict(zip(reports, map(_failure, await pipe.execute()), strict=True))
 
     async def known(self, reports: Sequence[str]) -> dict[str, KnownSet]:
-        """What the next refresh of each of these reports depends on."""
+        """Return what the next refresh of each of these reports depends on."""
         async with self._redis.pipeline(transaction=False) as pipe:
             for report in reports:
                 pipe.hmget(self._key(report), ["_meta", "_error"])
@@ -265,14 +265,14 @@ class ReportStore:
         return {report: _known(*answer) for report, answer in zip(reports, answers, strict=True)}
 
     async def take_wishes(self, reports: Sequence[str]) -> set[str]:
-        """Which reports were read and found old since the last call."""
+        """Return the reports that readers found too old since the last call."""
         async with self._redis.pipeline(transaction=False) as pipe:
             for report in reports:
                 pipe.getdel(wanted(self._tenant, report))
             return {report for report, wish in zip(reports, await pipe.execute(), strict=True) if wish}
 
     async def running(self, job_ids: Sequence[str]) -> set[str]:
-        """Which of these jobs a worker holds now."""
+        """Return the jobs among these that a worker runs now."""
         async with self._redis.pipeline(transaction=False) as pipe:
             for job_id in job_ids:
                 pipe.exists(f"arq:in-progress:{job_id}")
@@ -313,14 +313,14 @@ class ReportStore:
         return None
 
     async def closed_days(self, report: str, days: Sequence[str]) -> set[str]:
-        """Which of these days are closed."""
+        """Return the days among these that are closed."""
         async with self._redis.pipeline(transaction=False) as pipe:
             for day in days:
                 pipe.exists(self._key(report, day))
             return {day for day, there in zip(days, await pipe.execute(), strict=True) if there}
 
     async def remove_days(self, report: str, days: Sequence[str]) -> None:
-        """Remove closed days, beside the server's other work."""
+        """Remove closed days. UNLINK frees their memory in the background."""
         await self._redis.unlink(*(self._key(report, day) for day in days))
 
     def _key(self, report: str, day: str = "") -> str:
@@ -328,7 +328,7 @@ class ReportStore:
 
 
 def _written(new: NewSet, change: SetChange) -> list[str | bytes | int] | None:
-    """What ``publish.lua`` takes of a small change; None of one that is to be staged."""
+    """Return the arguments of ``publish.lua`` for a small change; None if the change must be staged."""
 
     def size(scope: int) -> int:
         return size_of(new.documents[scope]) if scope in new.documents else 0

@@ -1,4 +1,4 @@
-"""The org tree of one refresh: checked, and ordered so that children come before their parents."""
+"""Org tree of one refresh: validated, and ordered so that children come before their parents."""
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,12 +9,12 @@ import orjson
 
 
 class InvalidTree(ValueError):
-    """The tree query's rows are no tree; the refresh stops and the last good set stays."""
+    """The rows of the tree query do not form a tree; the refresh stops and the last good set stays."""
 
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A node as the tree query gave it."""
+    """Node as the tree query returned it."""
 
     id: int
     parent_id: int | None
@@ -40,23 +40,23 @@ class Tree:
 
     @cached_property
     def inner(self) -> Sequence[tuple[int, list[int]]]:
-        """The nodes with children, and these; every inner child before its parent."""
+        """Nodes that have children, with these; every inner child before its parent."""
         return [(node_id, self.children[node_id]) for node_id in self.upwards if self.children[node_id]]
 
     @cached_property
     def digest(self) -> str:
-        """16 hex digits over all paths: other ones when a node came, left or moved."""
+        """16 hex digits over all paths; they differ if a node came, left or moved."""
         paths = b"\n".join([self.paths_json[node_id] for node_id in sorted(self.nodes)])
         return hashlib.blake2b(paths, digest_size=8).hexdigest()
 
     @cached_property
     def paths_json(self) -> Mapping[int, bytes]:
-        """The paths as JSON."""
+        """Paths as JSON, by node."""
         return {node_id: orjson.dumps(path) for node_id, path in self.paths.items()}
 
     @cached_property
     def nodes_json(self) -> Mapping[int, bytes]:
-        """Each node as its documents describe it, as JSON."""
+        """Each node as its documents show it, as JSON."""
         return {
             node.id: orjson.dumps(
                 {
@@ -72,7 +72,7 @@ class Tree:
 
     @cached_property
     def nodes_json_of_texts(self) -> Mapping[int, bytes]:
-        """The same with ids as texts."""
+        """Each node as its documents show it, as JSON with ids as strings."""
         return {
             node.id: orjson.dumps(
                 {
@@ -88,7 +88,7 @@ class Tree:
 
 
 def grow_tree(rows: Iterable[Node]) -> Tree:
-    """The tree of these nodes.
+    """Build the tree of these nodes.
 
     Raises:
         InvalidTree: no root, two roots, a node given twice or without an id or name, an unknown parent or a cycle.
@@ -128,7 +128,7 @@ def _by_id(rows: Iterable[Node]) -> dict[int, Node]:
 
 
 def _paths(root: int, children: Mapping[int, list[int]]) -> dict[int, list[int]]:
-    """Parents before children; what a cycle holds is never reached."""
+    """Return the paths, parents before children. The nodes of a cycle are missing."""
     paths = {root: [root]}
     waiting = [root]
     while waiting:

@@ -1,4 +1,4 @@
-"""The SQL that lets the database itself say which boards have changed: triggers that leave marks.
+"""SQL of the triggers by which the database marks the boards that have changed.
 
 Only text is made here; ``ops reports install`` runs or prints it, and the worker reads what is installed. Marks of
 two tenants of one database are told apart by the board's key, so neither takes up the other's.
@@ -24,7 +24,7 @@ _HEAD = (
 
 
 def board_key(tenant: str, board: str) -> str:
-    """How a tenant's board is named in the marks.
+    """Return the key of a tenant's board in the marks.
 
     >>> board_key("north", "management")
     'north:management'
@@ -33,12 +33,12 @@ def board_key(tenant: str, board: str) -> str:
 
 
 def trigger_name(tenant: str) -> str:
-    """The name of the tenant's trigger on each of its tables; identifiers end after 63 octets."""
+    """Return the name of the tenant's trigger, cut to the 63 bytes of an identifier."""
     return f"momentus_{tenant}"[:63]
 
 
 def boards_by_source(tenant: str, boards: Mapping[str, Board]) -> dict[str, list[str]]:
-    """Every table that is declared as a source, to the keys of the boards that it concerns."""
+    """Return every declared source with the keys of the boards that it affects."""
     found: dict[str, list[str]] = {}
     for board in boards.values():
         for source in board.sources:
@@ -47,7 +47,7 @@ def boards_by_source(tenant: str, boards: Mapping[str, Board]) -> dict[str, list
 
 
 def install_script(tenant: str, boards: Mapping[str, Board], *, role: str) -> str:
-    """Write the SQL that ``ops reports install`` runs: repeatable, in one transaction.
+    """Return the SQL that ``ops reports install`` runs: repeatable, in one transaction.
 
     Which partitions and children a source has, and which triggers the tenant has already, is found when it runs.
 
@@ -68,7 +68,7 @@ def install_script(tenant: str, boards: Mapping[str, Board], *, role: str) -> st
 
 
 def uninstall_script(tenant: str, former: tuple[str, ...]) -> str:
-    """What ``ops reports uninstall`` runs; afterwards nothing of the tenant is left in the database.
+    """Return the SQL that ``ops reports uninstall`` runs; it removes everything of the tenant from the database.
 
     Args:
         former: tables that have the tenant's trigger now.
@@ -80,12 +80,12 @@ def uninstall_script(tenant: str, former: tuple[str, ...]) -> str:
 
 
 def quoted(name: str) -> str:
-    """A name as SQL has it, whatever is in it."""
+    """Quote a name as an SQL identifier."""
     return '"' + name.replace('"', '""') + '"'
 
 
 def literal(text: str) -> str:
-    """A text as SQL has it, whatever is in it.
+    """Quote a string as an SQL literal.
 
     >>> literal("it's")
     "'it''s'"
@@ -103,5 +103,5 @@ def _drop(tenant: str, source: str) -> str:
 
 
 def _forget(tenant: str, table: str) -> str:
-    """What was written before the triggers were there left no mark: each board is to be computed once more."""
+    """Return SQL that has each board computed once more, since earlier writes left no mark."""
     return f"DELETE FROM momentus.{table} WHERE starts_with(board, '{tenant}:');"  # noqa: S608  both are ours

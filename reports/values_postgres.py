@@ -1,4 +1,4 @@
-"""What the server's values become: the driver's codecs, the types of a query's columns, values without a form.
+"""Values from the server: the driver's codecs, the types of a query's columns, and values without a JSON form.
 
 The driver cannot read every value that the server can send: it gives one date for 9999-12-31 and for infinity,
 gives a ``float4`` more digits than it has, and raises plain Python errors for years before 1 and after 9999, for
@@ -26,7 +26,7 @@ _LONGEST = 60
 
 
 async def read_exactly(connection: Any) -> None:  # noqa: ANN401  a connection, or a pool's proxy of one
-    """Have a connection tell infinity from 9999-12-31, and read a float4 as the server writes it."""
+    """Make a connection tell infinity from 9999-12-31, and read a float4 as the server writes it."""
     await connection.set_type_codec("date", schema="pg_catalog", encoder=_days, decoder=_date, format="tuple")
     await connection.set_type_codec("float4", schema="pg_catalog", encoder=str, decoder=float, format="text")
 
@@ -36,13 +36,13 @@ def _days(value: dt.date) -> tuple[int]:
 
 
 def _date(days: tuple[int]) -> dt.date:
-    """Raises ValueError or OverflowError for infinity and for years before 1 and after 9999."""
+    """Convert days since 2000. Raises ValueError or OverflowError for infinity and for years outside 1 to 9999."""
     return dt.date.fromordinal(days[0] + _DAY_ZERO)
 
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """What a query returns and takes, in order.
+    """Columns and parameters of a query, in order.
 
     Attributes:
         names: of its columns.
@@ -55,12 +55,12 @@ class Columns:
     parameters: tuple[str, ...]
 
     def of(self, name: str) -> str:
-        """The type of a column; empty when there is none of the name."""
+        """Return the type of a column; empty if the query has no such column."""
         return self.types[self.names.index(name)] if name in self.names else ""
 
 
 async def describe(connection: Any, sql: str) -> Columns:  # noqa: ANN401  a connection
-    """The columns and parameters of a query, which is not run. Raises DATABASE_FAULTS."""
+    """Return the columns and parameters of a query without running it. Raises DATABASE_FAULTS."""
     statement = await connection.prepare(sql)
     found = statement.get_attributes()
     return Columns(
@@ -71,7 +71,7 @@ async def describe(connection: Any, sql: str) -> Columns:  # noqa: ANN401  a con
 
 
 def type_name(name: str) -> str:
-    """Arrays as people write them.
+    """Return a type's name with ``[]`` for arrays.
 
     >>> type_name("_int8"), type_name("int8[]"), type_name("text")
     ('int8[]', 'int8[]', 'text')
@@ -80,7 +80,7 @@ def type_name(name: str) -> str:
 
 
 def check_columns(report: Report, columns: Columns) -> None:
-    """Refuse what no row could make right.
+    """Raise if no row of the query could be valid.
 
     Raises:
         InvalidRows: a column given twice, of a type that is never shown, or an instant compared with none.
@@ -101,14 +101,14 @@ ZONELESS = "write column AT TIME ZONE 'UTC' (or the zone it is kept in) where it
 def parameters_taken_wrongly(
     names: Sequence[str], columns: Columns, wrong: frozenset[str] | set[str]
 ) -> Iterator[tuple[str, str]]:
-    """The instants among the parameters that the server takes for one of these types."""
+    """Yield the instants among the parameters to which the server gives one of these types."""
     for name, taken in zip(names, columns.parameters, strict=False):
         if name != "zone" and taken in wrong:
             yield name, f"{taken} without time zone" if taken == "timestamp" else taken
 
 
 async def check_names(connection: Any, sql: str) -> None:  # noqa: ANN401  a connection
-    """Refuse a tree whose names or kinds are of a type that is never shown.
+    """Raise if a tree's names or kinds are of a type that is never shown.
 
     Raises:
         InvalidRows: with the column and what to write.
@@ -127,7 +127,7 @@ async def unreadable(
     scope: str,
     error: Exception,
 ) -> InvalidRows:
-    """The value of a query that the driver could not read, as an error with its column and node.
+    """Return an error that names the value that the driver could not read, with its column and node.
 
     It asks the query once more, for texts.
 
@@ -161,14 +161,14 @@ async def _texts(
     scope: list[str],
     columns: list[str],
 ) -> list[Mapping[str, Any]]:
-    """All rows, each value as the octets of its text, whatever the database's encoding."""
+    """Return all rows, each value as the bytes of its text, in any encoding of the database."""
     names = dict.fromkeys([*scope, *columns])
     shown = ", ".join(f"convert_to(rows.{quoted(name)}::text, 'SQL_ASCII') AS {quoted(name)}" for name in names)
     return list(await connection.fetch(f"SELECT {shown} FROM (\n{sql}\n) AS rows", *arguments))  # noqa: S608  quoted
 
 
 def quoted(name: str) -> str:
-    """A name as SQL takes it.
+    """Quote a name as an SQL identifier.
 
     >>> quoted('a"b')
     '"a""b"'
@@ -177,7 +177,7 @@ def quoted(name: str) -> str:
 
 
 async def _first_bad(connection: Any, of_type: Any, values: list[bytes]) -> bytes | None:  # noqa: ANN401  the driver's
-    """The first of these texts that the driver cannot read as this type, found by halves."""
+    """Return the first of these texts that the driver cannot read as this type, found by bisection."""
     for value in values:
         if not _is_utf8(value):
             return value

@@ -118,7 +118,7 @@ def test_only_parameters_are_numbered(query: str, sql: str, parameters: tuple[st
         (source(rollup='{a = "of a"}'), ": rollup.a", "min or max"),
         (source(rollup='{b = "of gone"}'), ": rollup.b", "min or max"),
         (source("SELECT :today"), ": :today", "there are :now, :day_start, :day_end, :zone"),
-        (source("SELECT 1,\n  :now,\n  :today"), "sales.sql:12: :today", "is no parameter"),
+        (source("SELECT 1,\n  :now,\n  :today"), "sales.sql:12: :today", "is not a parameter"),
         (source(rollup='{a = "top 0 by at asc"}'), ": rollup.a", "1 to 1000"),
         (source(rollup='{a = "top 5 by at"}'), ": rollup.a", "top 10 by opened_at asc"),
         (source(rollup='{a = "min", b = "a / a"}'), ": rollup.b", "'a' must be a measure with sum or distinct"),
@@ -126,7 +126,7 @@ def test_only_parameters_are_numbered(query: str, sql: str, parameters: tuple[st
         (source(board='"Big Board"'), "sales.sql:9: board", "lower-case"),
         (source(sources='"sales.orders"'), ": sources", "must be a list"),
         (source(sources='["orders"]'), ": sources", "with its schema"),
-        (source(timezone='"Madrid"'), ": timezone", "no IANA time zone"),
+        (source(timezone='"Madrid"'), ": timezone", "must be an IANA time zone"),
         (source(window='"35"'), ": window", "250ms, 90s"),
         (source(budget='{max_db_share = "0%"}'), ": budget.max_db_share", "over 0%"),
         (source(budget='{max_share = "1%"}'), ": budget.max_share", "did you mean 'max_db_share'"),
@@ -137,8 +137,8 @@ def test_only_parameters_are_numbered(query: str, sql: str, parameters: tuple[st
             "max_wait",
             "not be below",
         ),
-        (source(valid_until='"SELECT min(due_at) FROM t WHERE due_at > :soon"'), ": :soon", "is no parameter"),
-        (source(title="5"), ": title", "text in quotes"),
+        (source(valid_until='"SELECT min(due_at) FROM t WHERE due_at > :soon"'), ": :soon", "is not a parameter"),
+        (source(title="5"), ": title", "string in quotes"),
     ],
 )
 def test_what_cannot_be_used_is_refused_with_the_key_and_what_is_allowed(
@@ -238,7 +238,7 @@ def test_two_files_with_one_name_are_refused(tmp_path: Path) -> None:
 
 def test_a_tree_must_lie_beside_the_reports_that_name_it(tmp_path: Path) -> None:
     (tmp_path / "sales.sql").write_text(source())
-    with pytest.raises(ReportError, match=r"no trees/organisation\.sql.*there are: none"):
+    with pytest.raises(ReportError, match=r"trees/organisation\.sql does not exist.*allowed: none"):
         load_reports(tmp_path)
 
 

@@ -185,16 +185,16 @@ def test_rows_of_a_top_keep_their_digits() -> None:
 @pytest.mark.parametrize(
     ("how", "value", "words"),
     [
-        ("sums", '{"a": 1, "a": 2}', "'a' comes twice"),
-        ("sums", '{"a": 1, "\\u0061": 2}', "'a' comes twice"),
-        ("sums", '{"a": 0.5, "a": 2}', "'a' comes twice"),
+        ("sums", '{"a": 1, "a": 2}', "'a' occurs twice"),
+        ("sums", '{"a": 1, "\\u0061": 2}', "'a' occurs twice"),
+        ("sums", '{"a": 0.5, "a": 2}', "'a' occurs twice"),
         ("sums", '{"__proto__": 1}', "__proto__"),
         ("sums", '{"a": {"b": 1}}', "key 'a'"),
         ("sums", '{"a": null}', "key 'a'"),
         ("sums", '{"a": true}', "key 'a'"),
         ("sums", '{"\u00e9": 1, "e\u0301": 2}', "look the same"),
-        ("top 2 by id asc", '[{"id": 1, "id": 2}]', "'id' comes twice"),
-        ("top 2 by id asc", '[{"id" : 1, "id"\t: 2}]', "'id' comes twice"),
+        ("top 2 by id asc", '[{"id": 1, "id": 2}]', "'id' occurs twice"),
+        ("top 2 by id asc", '[{"id" : 1, "id"\t: 2}]', "'id' occurs twice"),
         ("top 2 by id asc", '[{"id": 1, "x": 1e999}]', "cannot be read"),
         ("min", datetime.max, "infinite"),  # noqa: DTZ901  as the driver gives it
         ("max", datetime(2026, 1, 1), "AT TIME ZONE"),  # noqa: DTZ001  that is the point
@@ -333,7 +333,7 @@ def test_rows_that_tie_are_told_apart_by_all_that_is_in_them() -> None:
 @pytest.mark.parametrize(
     ("rows", "words"),
     [
-        ([{"node": 1, "a": 1}, {"node": 1, "a": 1}], "node 1 comes twice"),
+        ([{"node": 1, "a": 1}, {"node": 1, "a": 1}], "node 1 occurs twice"),
         ([{"node": 9, "a": 1}], "node 9 is not in the tree"),
         ([{"node": None, "a": 1}], "node None is not in the tree"),
         ([{"node": 1}], "no column 'a'"),

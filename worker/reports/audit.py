@@ -1,4 +1,4 @@
-"""The self-audit: some nodes' totals reckoned again the slow way, and compared with what is stored.
+"""Self-audit: the totals of some nodes are computed in a second, slower way and compared with the stored ones.
 
 A cron asks for it. For each report a few nodes are drawn; the database walks down each one's subtree by a
 recursive query, as a dashboard without stored reports would for every view, and hands over the direct rows there.
@@ -53,7 +53,7 @@ _Values = list[Any]
 
 @dataclass(frozen=True, slots=True)
 class Auditor:
-    """What an audit needs; handlers find it as ``auditor``.
+    """Dependencies of an audit; handlers find it as ``auditor``.
 
     Attributes:
         redis: with ``decode_responses=False``.
@@ -65,7 +65,7 @@ class Auditor:
 
 @dataclass(frozen=True, slots=True)
 class AuditFinding:
-    """What an audit of one report came to.
+    """Result of the audit of one report.
 
     Attributes:
         audited: nodes that were compared; none where the state of the set is over.
@@ -77,7 +77,7 @@ class AuditFinding:
 
 
 def audit_cron() -> Cron:
-    """Every ten minutes, among the refreshes."""
+    """Return the cron of the audit: every ten minutes, between refreshes."""
     return Cron(
         name="report.audit",
         schedule=Schedule(minute={4, 14, 24, 34, 44, 54}),
@@ -88,7 +88,7 @@ def audit_cron() -> Cron:
 
 
 async def audit_reports(context: dict[str, Any]) -> dict[str, object]:
-    """The handler of ``report.audit``: audits some nodes of every report.
+    """Handle ``report.audit``: audit some nodes of every report.
 
     Raises:
         DATABASE_FAULTS, RedisError: a server did not answer; the next audit does.
@@ -102,7 +102,7 @@ async def audit_reports(context: dict[str, Any]) -> dict[str, object]:
 
 
 async def audit_report(auditor: Auditor, report: Report, *, nodes: int = NODES) -> AuditFinding:
-    """Audit some nodes of one report, and leave word of it."""
+    """Audit some nodes of one report and record the result."""
     refresher = auditor.refresher
     async with refresher.source.snapshot() as state:
         stored = await _drawn(auditor, report, nodes)
@@ -126,7 +126,7 @@ class _Stored:
 
 
 async def _drawn(auditor: Auditor, report: Report, nodes: int) -> _Stored | None:
-    """The totals of some nodes, and the set's times, in one look; None when nothing is stored."""
+    """Draw some nodes and return their totals and the set's times; None if nothing is stored."""
     key = snapshot(auditor.refresher.tenant, report.name)
     drawn = await auditor.redis.hrandfield(key, _FIELDS_OF_A_NODE * nodes)
     scopes = [name for name in drawn if name.isdigit()]
@@ -145,7 +145,7 @@ async def _drawn(auditor: Auditor, report: Report, nodes: int) -> _Stored | None
 async def _compared(
     refresher: RefreshContext, state: DatabaseSnapshot, report: Report, stored: _Stored
 ) -> AuditFinding:
-    """The finding; nothing is audited where a value of the rows has no form, so that a refresh fails as well."""
+    """Compare the drawn nodes; return an empty finding if a value has no form: the refresh reports that."""
     try:
         wrong = [
             (node, measure)
@@ -160,7 +160,7 @@ async def _compared(
 async def _is_of(
     refresher: RefreshContext, state: DatabaseSnapshot, report: Report, meta: Mapping[str, Any]
 ) -> bool:
-    """Whether the database still holds what the set was made from, in this very state."""
+    """Return True if this database state still contains exactly what the set was computed from."""
     board = refresher.board_of(report).name
     as_of = _EPOCH + timedelta(microseconds=meta["as_of_us"])
     if state.standby or meta.get("catalogue") is None:
@@ -178,7 +178,7 @@ async def _differing(
     node: int,
     shown: Mapping[str, Any],
 ) -> list[str]:
-    """The measures of a node's total that are not what the slow way says."""
+    """Return the measures of a node's total that differ from the recomputed ones."""
     day = day_around(as_of, refresher.zone_of(report))
     rows = await rows_below(state, report, node, now=as_of, day=day)
     with localcontext(EXACT):
@@ -191,7 +191,7 @@ async def _differing(
 
 
 def reckon(rows: Sequence[Mapping[str, Any]], rollup: Mapping[str, str]) -> dict[str, Any]:
-    """The measures of all these rows together, each by its definition.
+    """Compute the measures over all these rows together, each by its definition.
 
     A measure with ``sql`` is the query's own word about a subtree; there is nothing to compare it with.
 
@@ -237,7 +237,7 @@ def _together(values: _Values, how: str) -> Any:  # noqa: ANN401  one form per r
 
 
 def _first(values: _Values, how: str) -> _Values:
-    """The first of all rows by their keys."""
+    """Return the first of all rows by their keys."""
     top = top_of(how)
     if top is None:
         raise ValueError(f"the audit knows no roll-up {how!r}")
@@ -246,7 +246,7 @@ def _first(values: _Values, how: str) -> _Values:
 
 
 def _beside(rows: Sequence[Mapping[str, Any]], rollup: Mapping[str, str], measure: str) -> Any:  # noqa: ANN401
-    """What stands in the row of the extreme; of equal extremes, the most extreme of these."""
+    """Return the value in the row of the extreme; among equal extremes, the most extreme value."""
     leader = rollup[measure].removeprefix("of ")
     choose = min if rollup[leader] == "min" else max
     led = [row for row in rows if row[leader] is not None]
@@ -259,7 +259,7 @@ def _beside(rows: Sequence[Mapping[str, Any]], rollup: Mapping[str, str], measur
 
 
 def _same(slow: Any, shown: Any) -> bool:  # noqa: ANN401  whatever is measured
-    """Whether a document shows this value; sums of binary fractions may differ in the last places."""
+    """Return True if a document shows this value; sums of binary fractions may differ in the last digits."""
     if isinstance(slow, float) and isinstance(shown, int | Decimal):
         return math.isclose(slow, shown, rel_tol=1e-9)
     if isinstance(slow, int | Decimal) and isinstance(shown, int | Decimal):
@@ -272,7 +272,7 @@ def _same(slow: Any, shown: Any) -> bool:  # noqa: ANN401  whatever is measured
 
 
 async def _note(auditor: Auditor, report: Report, finding: AuditFinding, at: datetime) -> None:
-    """Count, and keep which node and measure differed last."""
+    """Count the result, and store the nodes and measures that differed last."""
     key = audit(auditor.refresher.tenant, report.name)
     at_us = (at - _EPOCH) // timedelta(microseconds=1)
     async with auditor.redis.pipeline(transaction=True) as pipe:

@@ -1,4 +1,4 @@
-"""What an audit asks the database: the rows of one node's subtree by a walk down, and whether a set is of now."""
+"""Queries of an audit: the rows of a node's subtree, and a check that a set is current."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -31,7 +31,7 @@ SELECT NOT EXISTS (SELECT FROM momentus.dirty WHERE board = $1)
 async def rows_below(
     state: DatabaseSnapshot, report: Report, node: int, *, now: datetime, day: Day
 ) -> list[Mapping[str, Any]]:
-    """The report's direct rows of a node and of all below it. Raises DATABASE_FAULTS."""
+    """Return the report's direct rows of a node and its descendants. Raises DATABASE_FAULTS."""
     values: dict[str, datetime | str] = {"now": now, "day_start": day.start, "day_end": day.end, "zone": day.zone}
     bound = [values[name] for name in report.parameters]
     sql = _BELOW.format(tree=report.tree, rows=report.sql, node=len(bound) + 1, scope=report.scope)
@@ -39,5 +39,5 @@ async def rows_below(
 
 
 async def is_unmarked(state: DatabaseSnapshot, board: str, *, since: datetime) -> bool:
-    """Whether no change of a board is marked that a set of that instant does not hold. Raises DATABASE_FAULTS."""
+    """Return True if a set of that instant contains every marked change of a board. Raises DATABASE_FAULTS."""
     return bool((await state.query(_UNMARKED, board, since))[0][0])

@@ -1,4 +1,4 @@
-"""The clocks of the database and of Redis: how far apart they are, and what follows when one of them is set.
+"""Clocks of the database and of Redis: their difference, and the consequences when one of them is set.
 
 All instants of a stored set are the database's: its SQL compares rows with ``:now``, and rows carry that clock.
 Readers ask no database. So a set says by how much the database's clock was ahead of Redis's when its instants were
@@ -25,7 +25,7 @@ _TICK = timedelta(microseconds=1)
 
 
 class Clocks:
-    """What one worker knows of both clocks.
+    """Readings of both clocks by one worker.
 
     Args:
         bound: how far they may be apart.
@@ -38,11 +38,11 @@ class Clocks:
         self._apart = False
 
     def note_database(self, reading: ClockReading) -> None:
-        """Take note of an answer of the database's clock."""
+        """Record a reading of the database's clock."""
         self._told("database", self._database.note(reading))
 
     def note_redis(self, reading: ClockReading) -> None:
-        """Take note of an answer of Redis's clock, and tell when the two are too far apart."""
+        """Record a reading of Redis's clock, and log when the clocks drift too far apart or agree again."""
         self._told("redis", self._redis.note(reading))
         offset_us = self.offset_us
         if offset_us is not None and (abs(offset_us) > self._bound_us) != self._apart:
@@ -51,12 +51,12 @@ class Clocks:
 
     @property
     def offset_us(self) -> int | None:
-        """The database's clock less Redis's, microseconds; None while one of them has not answered."""
+        """Database's clock minus Redis's in microseconds; None until both have been read."""
         database, redis = self._database.ahead_us, self._redis.ahead_us
         return None if database is None or redis is None else database - redis
 
     def now(self) -> datetime:
-        """The database's clock; this machine's where the database has never answered."""
+        """Return the database's time; this machine's if the database has never answered."""
         now_us = self._database.now_us()
         return datetime.now(UTC) if now_us is None else moment(now_us)
 
@@ -66,12 +66,12 @@ class Clocks:
 
 
 def microseconds_of(span: timedelta) -> int:
-    """A span in microseconds."""
+    """Return a duration in microseconds."""
     return span // _TICK
 
 
 def follows(new: NewSet, last: KnownSet | None) -> datetime | None:
-    """The instant by which the fence is to judge a new set; None when a later state is stored for certain.
+    """Return the instant by which the fence judges a new set; None if a later state is certainly stored.
 
     As a rule that is when its transaction began. Where the clocks of the two sets differ, one of them was set in
     between, and the snapshots judge: of a state that sees all that is stored, any later instant will do. Where
@@ -94,7 +94,7 @@ def follows(new: NewSet, last: KnownSet | None) -> datetime | None:
 
 
 def ahead_of(new: NewSet, last: KnownSet | None) -> timedelta:
-    """How far what is stored lies in the future of a new set, by the database's clock; zero as a rule."""
+    """Return how far the stored set lies in the future of a new one, by the database's clock; zero as a rule."""
     if last is None or not last.stored:
         return timedelta(0)
     ahead = last.as_of - new.as_of

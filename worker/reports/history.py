@@ -28,7 +28,7 @@ _DAYS_LOOKED_BACK = 7
 
 
 def days_to_close(now: datetime, zone: ZoneInfo, *, window: timedelta, keep: timedelta) -> list[date]:
-    """The days that a close on this day concerns, the one that ended last first.
+    """Return the days that a close on this day computes, the latest first.
 
     >>> from datetime import UTC
     >>> days_to_close(datetime(2026, 3, 2, 9, tzinfo=UTC), ZoneInfo("UTC"), window=timedelta(0), keep=timedelta(9))
@@ -42,7 +42,7 @@ def days_to_close(now: datetime, zone: ZoneInfo, *, window: timedelta, keep: tim
 
 
 def days_past_keep(now: datetime, zone: ZoneInfo, *, keep: timedelta) -> list[date]:
-    """The latest days that need not be kept any longer.
+    """Return the seven latest days that need not be kept any longer.
 
     >>> from datetime import UTC
     >>> days_past_keep(datetime(2026, 3, 9, 9, tzinfo=UTC), ZoneInfo("UTC"), keep=timedelta(2))[0]
@@ -53,12 +53,12 @@ def days_past_keep(now: datetime, zone: ZoneInfo, *, keep: timedelta) -> list[da
 
 
 def day_of(date_: date, zone: ZoneInfo) -> Day:
-    """A calendar day of a zone; its noon is in it, whatever the clocks do at night."""
+    """Return a calendar day of a zone, found by its noon, which no clock change moves to another day."""
     return day_around(datetime(date_.year, date_.month, date_.day, 12, tzinfo=zone), zone)
 
 
 async def close_days(refresher: RefreshContext, board: Board, *, now: datetime) -> int:
-    """Close what is to be closed of a board's reports; how many sets were stored.
+    """Close the days that are due of a board's reports. Returns the number of stored sets.
 
     A failure is said, and tried again at the next refresh.
 
@@ -104,7 +104,7 @@ async def _close(refresher: RefreshContext, report: Report, date_: date) -> int:
 
 
 def _meta(report: Report, snapshot: DatabaseSnapshot, end: datetime, *, scopes: int) -> dict[str, object]:
-    """As of a set that is true for the end of its day, whenever it was computed."""
+    """Return the meta of a set that is true for the end of its day, whenever it was computed."""
     return {
         "report": report.name,
         "board": report.board or report.name,

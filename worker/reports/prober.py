@@ -1,4 +1,4 @@
-"""The prober: looks each second whether what is stored is still true, says so, and asks for refreshes.
+"""Prober: checks each second whether the stored sets are still true, records it, and requests refreshes.
 
 One worker of a tenant does it, by a lease in Redis; two at once would ask for the same thing twice. Reports that
 it does not have are looked after by a worker that has them. Nothing is remembered between two looks: what was
@@ -48,7 +48,7 @@ _FAULTS = (RedisError, NotEnqueued, *DATABASE_FAULTS)
 
 @dataclass(frozen=True, slots=True)
 class ProbeRound:
-    """What one look led to: a decision by board, and the boards whose refresh was asked for."""
+    """Result of one round: a decision by board, and the boards whose refresh was requested."""
 
     at: datetime
     decisions: Mapping[str, Decision]
@@ -56,7 +56,7 @@ class ProbeRound:
 
 
 class Prober:
-    """Looks for one tenant.
+    """Prober of one tenant.
 
     Args:
         refresher: whose boards; it must have an outbox.
@@ -79,7 +79,7 @@ class Prober:
         self._forget_at = self._sweep_at
 
     async def run(self) -> None:
-        """Look until cancelled; faults of Redis and of the database are waited out."""
+        """Probe until cancelled; retry after faults of Redis and of the database."""
         while True:
             try:
                 wait = await self._turn()
@@ -103,7 +103,7 @@ class Prober:
         return max(timedelta(0), min([pause, *(wait for wait in waiting if wait > timedelta(0))]))
 
     async def _sweep(self) -> None:
-        """Withdraw what no worker declares; not before this one has looked on for as long as that takes."""
+        """Withdraw reports that no worker declares, once this prober has run long enough to know."""
         declarations, ours = self._refresher.store.declarations, self._refresher.reports
         if time.monotonic() < self._sweep_at:
             return
@@ -160,7 +160,7 @@ class Prober:
         }
 
     async def _compare_clocks(self, seen: Probe) -> int | None:
-        """The database's clock less Redis's."""
+        """Return the database's clock minus Redis's, in microseconds."""
         clocks = self._refresher.clocks
         if seen.reading is not None:
             clocks.note_database(seen.reading)

@@ -1,4 +1,4 @@
-"""The refresh: from one database state to atomic writes. Safe to run twice, or twice at once.
+"""Refresh: from one database state to atomic writes. It is safe to run twice, or twice at once.
 
     open a snapshot, take up the board's marks
     -> for each report, in a part of its own: tree and rows, roll up, documents
@@ -56,16 +56,16 @@ _WAITS = "a new set is stored once it has come round, or when both are known to 
 
 
 class ClockSetBack(Exception):
-    """What is stored is of the future by the database's clock, and nothing tells that it is the older state."""
+    """The stored set lies in the future of the database's clock, and nothing shows that it is the older state."""
 
 
 class SetSuperseded(Exception):
-    """A newer set of a report of the board is stored; what this transaction has taken up comes back."""
+    """A newer set of one of the board's reports is stored; the marks of this transaction come back."""
 
 
 @dataclass(slots=True)
 class BoardOutcome:
-    """What became of a board's refresh: facts by report, and the words of those that failed."""
+    """Outcome of a board's refresh: facts by report, and the errors of those that failed."""
 
     reports: dict[str, dict[str, object]] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict, repr=False)
@@ -75,14 +75,14 @@ class BoardOutcome:
     as_of: datetime = datetime(1970, 1, 1, tzinfo=UTC)
 
     def facts(self) -> dict[str, object]:
-        """For the job's result."""
+        """Return the facts for the job's result."""
         return {"reports": self.reports, "resting": self.resting, "marks": self.marks, "total_ms": self.total_ms}
 
 
 async def refresh_report(
     context: dict[str, Any], tenant: str, report: str, scope: int | None = None
 ) -> dict[str, object]:
-    """The handler of ``report.refresh``: refreshes the report's board.
+    """Handle ``report.refresh``: refresh the report's board.
 
     Args:
         context: ``refresher``.
@@ -108,7 +108,7 @@ async def refresh_report(
 
 
 async def _elsewhere(refresher: RefreshContext, report: str) -> dict[str, object]:
-    """What becomes of a refresh of a report that this worker does not have.
+    """Handle a refresh of a report that this worker does not have.
 
     Raises:
         TryLater: another worker has it.
@@ -124,7 +124,7 @@ async def _elsewhere(refresher: RefreshContext, report: str) -> dict[str, object
 
 
 async def refresh(refresher: RefreshContext, report: Report) -> dict[str, object]:
-    """Refresh a report's board; what was done about that report.
+    """Refresh a report's board and return the facts of that report.
 
     Raises:
         TryLater: it failed, or rests after a failure.
@@ -136,7 +136,7 @@ async def refresh(refresher: RefreshContext, report: Report) -> dict[str, object
 
 
 async def refresh_board(refresher: RefreshContext, board: Board, *, scope: int | None = None) -> BoardOutcome:
-    """Recompute a board's reports and store what changed. Does not raise for a report's own failure.
+    """Recompute a board's reports and store what changed. A report's own failure is recorded, not raised.
 
     Raises:
         TryLater: another refresh of the board is in the way.
@@ -162,7 +162,7 @@ async def refresh_board(refresher: RefreshContext, board: Board, *, scope: int |
 async def _refresh_watched_or_not(
     refresher: RefreshContext, board: Board, failures: Mapping[str, FailureStreak], outcome: BoardOutcome
 ) -> None:
-    """Refresh in one transaction, with the board's marks where this user may take them up, else without."""
+    """Refresh in one transaction, with the board's marks if this user may take them up, else without."""
     outbox = refresher.outbox
     if outbox is not None and await outbox.watches(board.name):
         try:
@@ -184,7 +184,7 @@ async def _refresh_all(
     failures: Mapping[str, FailureStreak],
     outcome: BoardOutcome,
 ) -> None:
-    """Compute and store each report that does not rest.
+    """Compute and store each report that is not in its pause after a failure.
 
     Raises:
         Superseded: of one of them a newer set is stored.
@@ -217,7 +217,7 @@ async def _refresh_all(
 
 
 async def _digest(refresher: RefreshContext, board: Board, snapshot: DatabaseSnapshot) -> str | None:
-    """What the catalogue says of the board in this very state; the outbox may have seen another."""
+    """Return the catalogue's digest of the board in this state; the outbox may have read another one."""
     proof = (await read_catalogue(snapshot.query, refresher.tenant, {board.name: board})).proof(board.name)
     if refresher.outbox is not None and (proof.kind == "marks") != (snapshot.xid is not None):
         refresher.outbox.forget()
@@ -225,7 +225,7 @@ async def _digest(refresher: RefreshContext, board: Board, snapshot: DatabaseSna
 
 
 async def _compare_clocks(refresher: RefreshContext, snapshot: DatabaseSnapshot) -> int | None:
-    """By how much the database's clock is ahead of Redis's."""
+    """Return how far the database's clock is ahead of Redis's, in microseconds."""
     if snapshot.reading is not None:
         refresher.clocks.note_database(snapshot.reading)
     refresher.clocks.note_redis(await refresher.store.clock())
@@ -259,7 +259,7 @@ async def _computed(
 
 
 async def _valid_until(snapshot: DatabaseSnapshot, report: Report, day: Day) -> datetime | None:
-    """When the numbers change by themselves.
+    """Return the instant at which time itself changes the numbers; None if there is none.
 
     Raises:
         InvalidRows: the report's query for it returned something else than a later instant.
@@ -285,7 +285,7 @@ def _meta(
     scopes: int,
     cost_ms: float,
 ) -> dict[str, object]:
-    """What a reader must know of the set beside the bodies; docs/wire.md explains each."""
+    """Return what a reader must know of the set beside the bodies; docs/wire.md explains each field."""
     return {
         "report": report.name,
         "board": report.board or report.name,
@@ -312,7 +312,7 @@ async def _note_failure(
     *,
     cost: timedelta = timedelta(0),
 ) -> None:
-    """Keep the error beside the last good set, and let the report rest."""
+    """Store the error beside the last good set, and pause the report."""
     now = refresher.clocks.now()
     words = f"{type(error).__name__}: {error}"
     reached = not is_unreached(error)

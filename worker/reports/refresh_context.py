@@ -1,4 +1,4 @@
-"""What every computation of a report shares: what it needs, how documents are made, and how a set is stored."""
+"""Steps that every computation of a report shares: its dependencies, its documents, and storing the set."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -25,7 +25,7 @@ _PUBLISH_TRIES = 5
 
 @dataclass(frozen=True, slots=True)
 class RefreshContext:
-    """What a refresh needs.
+    """Dependencies of a refresh.
 
     Attributes:
         tenant: whose reports these are.
@@ -45,22 +45,22 @@ class RefreshContext:
 
     @property
     def boards(self) -> Mapping[str, Board]:
-        """The declared boards by name."""
+        """Declared boards by name."""
         return boards_of(self.reports)
 
     def board_of(self, report: Report) -> Board:
-        """The board that a report is on."""
+        """Return the board of a report."""
         return self.boards[report.board or report.name]
 
     def zone_of(self, report: Report) -> ZoneInfo:
-        """Whose midnight begins a day of this report."""
+        """Return the time zone whose midnight begins a day of this report."""
         return ZoneInfo(report.timezone) if report.timezone else self.zone
 
 
 async def compute(
     snapshot: DatabaseSnapshot, report: Report, *, now: datetime, zone: ZoneInfo
 ) -> Mapping[int, Document]:
-    """Every scope's document as of an instant, which need not be the snapshot's."""
+    """Compute every scope's document as of an instant, which may differ from the snapshot's."""
     tree = await snapshot.tree(report)
     rows = await snapshot.rows(report, now=now, day=day_around(now, zone))
 
@@ -72,7 +72,7 @@ async def compute(
 
 
 async def publish(store: ReportStore, new: NewSet) -> dict[str, object]:
-    """Store a set; says what was done, with what is known of the set.
+    """Store a set and return the facts of it.
 
     Raises:
         TryLater: other workers kept storing sets meanwhile.
