@@ -1,8 +1,8 @@
 """Threads for computation, so that the event loop can go on sending mails.
 
-There are two threads, so that two refreshes can compute beside the rest of the worker; further ones wait. A thread
-of Python code releases the interpreter every few milliseconds (``sys.setswitchinterval``), but a single call into C
-does not. So code that runs here processes many nodes in slices.
+There are two threads, so that two refreshes can compute beside the rest of the worker; others wait. A thread
+of Python code releases the interpreter every few milliseconds (``sys.setswitchinterval``), but a single call into
+C does not. So code that runs here processes many nodes in slices.
 """
 
 import asyncio

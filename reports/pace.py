@@ -1,23 +1,23 @@
 """Decisions, without I/O, on when a board is refreshed and when a stored set counts as proved.
 
     cold        a report is not stored                              at once
-    failed      its last refresh failed                             when its rest is over
-    time        its numbers change by themselves                    at that instant
+    failed      its last refresh failed                             after the pause
+    time        time itself changes its numbers                     at that instant
     changed     marks wait: ``debounce`` after the last of them, and at most ``max_wait`` after the first;
                 or, where there are no triggers, a writing transaction has ended
     taken_up    marks were taken up for a set that is not here      at once
-    catalogue   the catalogue says something else of the board's tables than when it was computed
+    catalogue   the catalogue's digest of the board's tables has changed since it was computed
     replayed    a standby has replayed commits since
-    unverified  the database did something and left no mark         MAX_UNVERIFIED after the last refresh; while
-                marks wait, theirs is the refresh that comes, and the refreshes of other boards do not count
-    wanted      somebody reads it, and nothing proves it true       at once
-    clocks      the database's clock or Redis's was set since, so that nobody can tell its age
+    unverified  a transaction ended and left no mark                MAX_UNVERIFIED after the last refresh; not
+                while marks wait; transactions of other boards' refreshes do not count
+    wanted      a reader found it too old, and nothing proves it    at once
+    clocks      the database's clock or Redis's was set since, so that its age is not known
     clock       nothing has proved it true for as long as ``every``
 
-None but the first two and ``taken_up`` is sooner than the budget allows: a board whose refreshes take c of the
-database's time (95 % take less) and may use the part s of one processor is refreshed every c / s at the most, in
-the long run. What half a minute allows may be used ahead, so that a change after a rest is seen at once. Under
-more change than that its age grows, and readers see it.
+Only the first two and ``taken_up`` may come sooner than the budget allows: a board whose refreshes take c of the
+database's time (95 % take less) and may use the part s of one processor is refreshed at most every c / s in the
+long run. The share of half a minute may be used ahead, so that a change after a quiet period is seen at once.
+Under more change than that its age grows, and readers see the age.
 """
 
 from collections.abc import Collection, Iterator, Mapping
@@ -29,11 +29,11 @@ from reports.boards import Board
 from reports.triggers import board_key
 
 AHEAD = timedelta(seconds=30)
-"""The time whose share of the database may be used ahead."""
+"""Time whose share of the database may be used ahead."""
 SHARE = 0.05
-"""Of one processor of the database, for all boards of a tenant together."""
+"""Part of one database processor, for all boards of a tenant together."""
 MAX_UNVERIFIED = timedelta(minutes=15)
-"""How long a set is believed on the word of triggers alone: restores and disabled triggers leave no marks."""
+"""Longest time for which triggers alone prove a set: restores and disabled triggers leave no marks."""
 _SET = timedelta(microseconds=SET_US)
 
 
@@ -50,15 +50,15 @@ class Probe:
     """Result of one look at the database.
 
     Attributes:
-        at: its ``now()``; what was acknowledged before it is in what was seen.
-        visible: its ``pg_current_snapshot()``.
-        marks: what waits, by the board's key; boards without marks are absent.
-        taken: as of when each board's marks were last taken up, by the board's key.
-        catalogue: the digest of what the catalogue says of each board that can be proved, by the board's name;
-            None where it was not asked in this state.
+        at: the database's ``now()``; every change acknowledged before it is visible to the probe.
+        visible: the database's ``pg_current_snapshot()``.
+        marks: waiting marks by the board's key; boards without marks are absent.
+        taken: instant as of which each board's marks were last taken up, by the board's key.
+        catalogue: digest of the catalogue by the name of each board that can be proved; None if the catalogue was
+            not queried in this state.
         replayed: on a standby, the time of the last commit that it shows.
-        reading: what the clock said, and when it was asked.
-        offset: the clock less Redis's; None while that is not known.
+        reading: reading of the database's clock.
+        offset: the database's clock minus Redis's; None if not known.
     """
 
     at: datetime
@@ -81,14 +81,15 @@ class KnownSet:
     """Stored set of a report, as far as the next refresh depends on it.
 
     Attributes:
-        cost: what 95 % of its refreshes cost the database at most.
-        debt: database time that its refreshes had used and not made up for by resting, as of ``as_of``.
-        xid: the refresh's own transaction, if it wrote.
-        again: after a failure, not before this instant; ``failed`` is when it was.
-        computed: when it was computed, by the clock; None: at ``as_of``, which a standby's replay puts earlier.
-        catalogue: the digest of what the catalogue said of its board; None: nothing proves it.
-        offset: the database's clock less Redis's when the instants were taken; None: nobody looked.
-        stored: whether there is a set at all.
+        stored: False if no set is stored.
+        cost: database time that 95 % of its refreshes do not exceed.
+        debt: database time used by refreshes and not yet paid off by time without one, as of ``as_of``.
+        xid: transaction id of the refresh, if it wrote.
+        again: end of the pause after a failure; ``failed`` is the instant of the failure.
+        computed: instant of its computation, by the database's clock; None: ``as_of``, which is earlier on a
+            standby.
+        catalogue: digest of the catalogue's rows about its board; None: nothing proves it.
+        offset: the database's clock minus Redis's when the instants were taken; None: not measured.
     """
 
     stored: bool = True
@@ -144,7 +145,7 @@ def _earliest(board: Board, known: Mapping[str, KnownSet], seen: Probe, stretch:
         return seen.at
     share = board.max_db_share / max(1.0, stretch)
     use = sum((one.debt + one.cost for one in stored), timedelta(0))
-    latest = min(seen.at, max(one.at for one in stored))  # what lies in the future, a clock that was set back
+    latest = min(seen.at, max(one.at for one in stored))  # an instant in the future: the clock was set back
     return latest + max(timedelta(0), use - AHEAD * share) / share
 
 
@@ -170,10 +171,10 @@ def decide_all(
     """Decide on the next refresh of each board of a tenant.
 
     Args:
-        known: all reports of these boards by name.
-        watched: names of the boards of which the database marks what changes them.
-        wanted: reports that somebody read and found old.
-        share: the part of one processor of the database that all of them together may use.
+        known: stored sets of all reports of these boards by name.
+        watched: names of the boards of which each change leaves a mark.
+        wanted: reports that readers found too old.
+        share: part of one database processor that all of them together may use.
     """
     of_board = {
         name: {report.name: known[report.name] for report in board.reports} for name, board in boards.items()
@@ -209,11 +210,11 @@ def decide(
     """Decide on the next refresh of a board.
 
     Args:
-        known: its reports by name.
-        key: of the board in the marks.
-        watched: whether the database marks what changes it.
-        wanted: whether somebody read one of its reports and found it old.
-        ours: the transactions of other boards' latest refreshes, which change nothing that a report shows.
+        known: stored sets of its reports by name.
+        key: key of the board in the marks.
+        watched: True if each change of the board leaves a mark.
+        wanted: True if a reader found one of its reports too old.
+        ours: transactions of other boards' latest refreshes, which change nothing that a report shows.
     """
     digest = (seen.catalogue or {}).get(board.name)
     proved = tuple(name for name, one in known.items() if _is_proved(one, seen, key, digest, watched=watched))
@@ -286,7 +287,7 @@ def _by_marks(
         if taken is None or one.as_of < taken:
             yield seen.at, "taken_up"
         elif not marks and not only_ended(one.visible, seen.visible, one.xid, *ours):
-            # With marks, a refresh for this reason would come before their debounce is over, and theirs once more.
+            # With marks, a refresh for this reason would precede the end of their debounce.
             yield max(earliest, one.at + MAX_UNVERIFIED), "unverified"
 
 
@@ -330,7 +331,7 @@ def only_ended(earlier: str, later: str, *xids: int | None) -> bool:
     """
     before, after = _parsed(earlier), _parsed(later)
     if after[0] < before[0] or after[0] - before[0] > len(xids) + len(after[1]):
-        return False  # another server, or more than these: no need to count
+        return False  # another server, or more transactions than these
     newly = (before[1] | set(range(before[0], after[0]))) - after[1]
     return newly <= {*xids}
 

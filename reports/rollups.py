@@ -5,15 +5,15 @@
 | ``sum``                | the sum                                                                  |
 | ``min``, ``max``       | the smallest, the largest; NULL counts as absent                         |
 | ``any``                | true if any is                                                           |
-| ``distinct``           | how many different ids: the column is an array, which adds up as a set   |
-| ``of X``               | what stands beside the chosen ``min`` or ``max`` of column X             |
+| ``distinct``           | number of different ids: the column is an array, merged as a set         |
+| ``of X``               | the value beside the chosen ``min`` or ``max`` of column X               |
 | ``sums``               | sums by key: the column is a JSON object of numbers                      |
 | ``top N by K asc``     | the first N of all rows in that order: the column is a JSON array of objects |
 | ``X / Y``              | the ratio of two other measures, taken after they are rolled up; it has no column |
-| ``sql``                | the column's own value: the query reckons the subtree itself             |
+| ``sql``                | the column's own value: the query computes the subtree itself            |
 
-All but the last are additive in the wide sense: two halves can be merged in any order and grouping, and give what
-all their rows would have given. What is not (a median, a percentile) needs ``sql``.
+All but the last are mergeable: parts merged in any order and grouping give the same value as all their rows
+together. A measure that is not mergeable (a median, a percentile) needs ``sql``.
 """
 
 import re
@@ -94,6 +94,6 @@ def _fault(how: str, words: Mapping[str, str]) -> str:
         return f"{wrong[0]!r} must be a measure with sum or distinct" if wrong else ""
     allowed = ", ".join(sorted(PLAIN))
     return (
-        f"{how!r} is none of {allowed}, 'of' a measure with min or max, "
+        f"{how!r} must be one of {allowed}, 'of' a measure with min or max, "
         "'top 10 by opened_at asc', or a ratio of two others, 'here / employees'"
     )

@@ -1,8 +1,9 @@
 """JSON Schema of a report's ``data``: what clients may rely on, and which changes break them.
 
-It follows from the roll-ups and from the types of the query's columns. Pinned in ``NAME.schema.json`` beside the
-report, it is what readers describe in ``/openapi.json``, and `ops reports check` refuses a report that breaks it:
-a measure that is gone, or that may now hold what it could not hold before. More measures break nobody.
+The schema follows from the roll-ups and from the types of the query's columns. It is pinned in
+``NAME.schema.json`` beside the report; readers show it in ``/openapi.json``, and `ops reports check` reports a
+change that breaks it: a measure that is gone, or that may now have values it could not have before. Additional
+measures break no client.
 """
 
 from collections.abc import Iterator, Mapping
@@ -23,7 +24,7 @@ OF_COLUMN: Mapping[str, Mapping[str, Any]] = {
     "date": {"type": "string", "format": "date"},
     "timestamptz": {"type": "string", "format": "date-time"},
 }
-"""What a column's type is shown as, by its name in Postgres."""
+"""Schema of a column's values, by the name of its type in Postgres."""
 _NODE = {
     "type": "object",
     "required": ["id", "name", "kind", "path", "children"],
@@ -41,7 +42,7 @@ def document_schema(report: Report, columns: Mapping[str, str]) -> dict[str, Any
     """Return the schema of a report's ``data``.
 
     Args:
-        columns: the Postgres type of each column of the query; what is not known is described as anything.
+        columns: Postgres type of each column of the query; an unknown type is described as any value.
     """
     total = {
         measure: _as_text(schema) if measure in report.as_text else schema
@@ -89,7 +90,7 @@ def _difference(before: Mapping[str, Any], after: Mapping[str, Any] | None) -> s
         return f"was of format {before.get('format')} and is of {after.get('format')}"
     old_keys = set(before.get("items", {}).get("required", ()))
     if gone := sorted(old_keys - set(after.get("items", {}).get("required", ()))):
-        return f"has rows that need not have {gone[0]!r} any more"
+        return f"has rows in which {gone[0]!r} is no longer required"
     return ""
 
 

@@ -1,21 +1,21 @@
 """Database side of a refresh: one repeatable-read transaction for all reports of a board.
 
-A transaction begins at one instant (``now()``), its state is that of a later one, and nobody can ask for that very
-instant. So there are two, one on either side of it:
+A transaction begins at one instant (``now()``), its state is taken at a later one, and the server does not tell
+that later instant. So a snapshot has two instants, one on either side of it:
 
-    began   ``now()``: every write that was acknowledged before it is in the numbers
-    as_of   the clock once the state is taken: no row of the state was written after it. This is the reports'
-            ``:now``; with the earlier instant, a row that came in between would be seen and yet passed over as one
-            of the future, with its mark taken up
+    began   ``now()``: every write acknowledged before it is in the numbers
+    as_of   the clock after the state was taken: no row of the state was written after it. It is the reports'
+            ``:now``; with the earlier instant, a row written in between would be visible but skipped as one of the
+            future, although its mark is taken up
 
-A standby shows what it has replayed, however long ago that was written. There both instants are the primary's, the
-times of commits that were replayed before and after the state was taken. While the two are one, the state is that
-of all commits until then; nothing tells the states of two such refreshes apart, and either may be stored.
-Its snapshots name no transactions in progress: what is surely in the state are the transactions below xmin.
+A standby shows what it has replayed, however long ago that was written. There both instants are the primary's: the
+times of the last commits replayed before and after the state was taken. If the two are equal, the state contains
+all commits until then; the states of two such refreshes cannot be told apart, and either may be stored. A
+standby's snapshots list no transactions in progress: only the transactions below xmin are certainly in the state.
 
-Where the database marks what changed, the transaction takes up the board's marks as well, and holds the board's
-row meanwhile: a mark goes if and only if what it spoke of is stored, since storing comes before the commit. Where
-it does not, or this user may not write, the transaction is read-only.
+On a watched board the transaction also takes up the board's marks and locks the board's row: a mark is deleted if
+and only if the change is stored, since storing comes before the commit. Otherwise, or if this user may not write,
+the transaction is read-only.
 """
 
 import time
@@ -48,17 +48,17 @@ DATABASE_FAULTS = (
     OSError,
     TimeoutError,
 )
-"""What a refresh may meet here: bad SQL, a timeout, a lost connection, no server of ``target_session_attrs``."""
+"""Errors of a refresh: bad SQL, a timeout, a lost connection, no server with ``target_session_attrs``."""
 _NO_MARKS = (asyncpg.SyntaxOrAccessError, asyncpg.ReadOnlySQLTransactionError)
-"""A right or a table is missing, or the server takes no writes: trying again changes nothing."""
+"""Errors of a missing right or table, or of a read-only server: a retry does not help."""
 _IN_THE_WAY = (
     asyncpg.SerializationError,
     asyncpg.DeadlockDetectedError,
     asyncpg.LockNotAvailableError,
 )
-"""What taking up marks meets when another refresh of the board is first. Elsewhere they are faults like others."""
+"""Errors of taking up marks while another refresh of the board runs. Elsewhere they are faults like others."""
 _NAMES_NO_DATA = {"08", "25", "28", "3D", "3F", "40", "42", "53", "55", "57"}
-"""Classes of SQLSTATE whose messages name tables, rights, settings and users, and no value of a row."""
+"""SQLSTATE classes whose messages name tables, rights, settings and users, but no value of a row."""
 _ONE = timedelta(microseconds=1)
 _LOCK_TIMEOUT = timedelta(seconds=5)
 REPLAYED = """
@@ -66,7 +66,7 @@ SELECT CASE WHEN pg_is_in_recovery()
     THEN coalesce(pg_last_xact_replay_timestamp(), (SELECT checkpoint_time FROM pg_control_checkpoint()))
 END AS replayed
 """
-"""The time of the last commit that a standby shows; since its start none need have come. Null on a primary."""
+"""Query for the time of the last commit that a standby shows, or of its checkpoint. Null on a primary."""
 _BEGIN = f"""{REPLAYED},
     now() AS began,
     clock_timestamp() AS as_of,
@@ -81,7 +81,7 @@ ON CONFLICT (board) DO UPDATE SET as_of = excluded.as_of
 RETURNING pg_current_xact_id()::text::bigint
 """
 _MARKS = "DELETE FROM momentus.dirty WHERE board = $1 RETURNING at"
-"""Whoever takes up marks holds the board's row, so nobody waits here for another refresh."""
+"""Query that deletes a board's marks. The board's row is locked, so it never waits for another refresh."""
 _UNDO = "ROLLBACK TO SAVEPOINT part; RELEASE SAVEPOINT part; SELECT pg_advisory_unlock_all()"
 
 
@@ -118,28 +118,28 @@ class DatabaseSnapshot:
     """``pg_current_snapshot()``: which transactions are in it."""
     _connection: Any
     clock: datetime | None = None
-    """When it was taken by a standby's own clock, of which ``began`` and ``as_of`` say nothing."""
+    """Instant of the state by a standby's own clock; ``began`` and ``as_of`` are by the primary's."""
     memo: RefreshMemo = field(default_factory=RefreshMemo)
-    """What the process remembers of former ones."""
+    """Results that the process remembers of earlier snapshots."""
     bounds: ReportBounds = DEFAULT
-    """How large a report may be."""
+    """Largest allowed report."""
     xid: int | None = None
-    """The transaction's own number; none while it only reads."""
+    """Transaction id; None while the transaction only reads."""
     reading: ClockReading | None = None
-    """What the server's clock said when it was taken."""
+    """Reading of the server's clock at the start of the transaction."""
     spent: float = 0.0
-    """Seconds that its reports' queries took."""
+    """Seconds taken by the queries of its reports."""
     _trees: dict[str, Tree] = field(default_factory=dict)
     _earliest: dict[tuple[str, datetime], Any] = field(default_factory=dict)
 
     async def take_up(self, board: str) -> int:
         """Take up the marks of a board and return their number. They come back if the transaction fails.
 
-        From then on the transaction reads only, which nothing in it can take back.
+        From then on the transaction is read-only, which no statement in it can revoke.
 
         Raises:
-            AnotherRefresh: one of the board is at work, or has ended since this state was seen.
-            MarksRefused: the database does not let this user take them up. The transaction is of no more use.
+            AnotherRefresh: another refresh of the board is running, or has ended since this state was taken.
+            MarksRefused: the database does not let this user take up marks. The transaction has failed.
         """
         try:
             self.xid = await self._connection.fetchval(_TAKE_UP, board, self.as_of)
@@ -170,7 +170,7 @@ class DatabaseSnapshot:
     async def part(self) -> AsyncIterator[None]:
         """Run a part whose failure leaves the rest of the transaction usable, and undo the effects of its queries.
 
-        Advisory locks of the session are let go here, since through a pooler it is another client's next.
+        Session-level advisory locks are released, since through a pooler another client gets the session next.
         """
         await self._connection.execute("SAVEPOINT part")
         try:
@@ -188,8 +188,8 @@ class DatabaseSnapshot:
         """Return the report's tree; reports of a board with the same query share it.
 
         Raises:
-            InvalidTree: the query's rows are none.
-            InvalidRows: names of a type that is never shown, or a value that has no form.
+            InvalidTree: the query's rows do not form a tree.
+            InvalidRows: names have a type that is never shown, or a value has no form.
         """
         if report.tree not in self._trees:
             rows = list(await self._fetch(report.tree, scope="id"))
@@ -205,8 +205,8 @@ class DatabaseSnapshot:
         """Return the report's direct rows.
 
         Raises:
-            InvalidRows: they have not the column that says when time changes them, or its values have no order; a
-                column is given twice or of a type that is never shown, or a value has no form.
+            InvalidRows: the column for ``valid_until`` is missing or has values without order; a column is
+                duplicate or has a type that is never shown; or a value has no form.
         """
         process = self._connection.get_server_pid()
         described = self.memo.columns(process, report.sql)
@@ -217,7 +217,7 @@ class DatabaseSnapshot:
         try:
             rows = list(await self._fetch(report.sql, *_values(report.parameters, now, day), scope=report.scope))
         except Exception:
-            self.memo.note_columns(process, report.sql, None)  # a column may be of another type by now
+            self.memo.note_columns(process, report.sql, None)  # a column's type may have changed
             raise
         self.bounds.require_nodes(len(rows))
         if report.valid_until_column:
@@ -228,7 +228,7 @@ class DatabaseSnapshot:
     async def valid_until(self, report: Report, *, now: datetime, day: Day) -> Any:  # noqa: ANN401  the query's
         """Return the result of the report's query for its validity, unchecked; None if it has no row.
 
-        Nothing is asked if the answer is a column of rows that were asked for already.
+        No query is sent if the result is a column of rows that were already read.
         """
         if (report.name, now) in self._earliest:
             return self._earliest[report.name, now]
@@ -271,7 +271,7 @@ async def undo_at_end(connection: Any, **options: Any) -> AsyncIterator[None]:  
     """Roll a transaction back at its end: before Postgres 16, read-only queries can create large objects.
 
     Args:
-        options: of the transaction.
+        options: options of the transaction.
     """
     transaction = connection.transaction(**options)
     await transaction.start()
@@ -315,16 +315,18 @@ def snapshot_of(
     """Return a snapshot from the transaction's first row.
 
     Args:
-        before: what a standby had replayed before the transaction.
+        before: time of the last commit that a standby had replayed before the transaction.
 
     Raises:
-        InterfaceError: the connection led to a primary before, and leads to a standby now.
+        InterfaceError: the connection led to a primary before and leads to a standby now.
     """
     memo = memo or RefreshMemo()
     if first["replayed"] is None:
         return DatabaseSnapshot(first["began"], first["as_of"], first["visible"], connection, memo=memo)
     if before is None:
-        raise asyncpg.InterfaceError("the connection leads to another server than a moment ago")
+        raise asyncpg.InterfaceError(
+            "the connection leads to another server than before; the next refresh uses the new one"
+        )
     xmin = first["visible"].partition(":")[0]
     return DatabaseSnapshot(
         before, first["replayed"], f"{xmin}:{xmin}:", connection, clock=first["as_of"], memo=memo
@@ -340,10 +342,10 @@ class Source:
     """Database connections for refreshes, opened on first use.
 
     Args:
-        dsn: of a user with SELECT on the report's tables; more is needed for nothing but marks.
-        statement_timeout: after which the server ends a query.
-        connections: how many refreshes may run at once.
-        bounds: how large a report may be.
+        dsn: address with a user that has SELECT on the reports' tables; only marks need more rights.
+        statement_timeout: time after which the server cancels a query.
+        connections: number of refreshes that may run at once.
+        bounds: largest allowed report.
     """
 
     def __init__(
@@ -361,7 +363,7 @@ class Source:
         """Open a transaction in which every query sees the same state; any error rolls it back.
 
         Raises:
-            ConnectionEnded: the server ended the connection meanwhile.
+            ConnectionEnded: the server closed the connection meanwhile.
         """
         pool = await self._connected()
         async with pool.acquire() as connection:

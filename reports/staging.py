@@ -1,11 +1,11 @@
 """Parts in which a large set is stored, each of about a millisecond of the server.
 
-A set of which little changed is stored by one call, where it stands. Of one that changes more, everything is put
-under another key, a part after the other: what changed is sent, what did not is copied by the server. Then one
-call that costs the same for any size makes the new set the stored one, if nothing was stored meanwhile. A reader
-sees the former set until that call, and the new one after it.
+A small change is written into the stored set by one call. For a larger change the new set is built under another
+key, part by part: changed documents are sent, and the server copies the others. Then one call, whose cost does not
+depend on the size, replaces the stored set unless another set was stored meanwhile. A reader sees the former set
+until that call, and the new one after it.
 
-The price of a large change to a large set: all of it is written again, and both sets need room meanwhile.
+The price of a large change to a large set: all of it is written again, and both sets need memory meanwhile.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -15,11 +15,11 @@ from reports.compress import Compressor
 from reports.document import Document
 
 SCOPES = 64
-"""The most scopes of one part; each has up to five fields."""
+"""Most scopes of one part; each has up to five fields."""
 BYTES = 256_000
-"""The most bytes of documents in one part, but for a single document that is larger."""
+"""Most bytes of documents in one part, except for a single larger document."""
 DIRECT_SCOPES = 256
-"""The most scopes that one call stores in the set where it stands; its documents have at most `BYTES` as well.
+"""Most scopes of a change that one call writes into the stored set; its documents have at most `BYTES` as well.
 
 Staging copies the whole set, so that 100 changed nodes of 20,000 would copy 20,000. Measured with ``publish.lua``
 on Redis 7.0.15 (best of 150 calls on one connection, bodies of 500 bytes with two variants): the server takes
@@ -33,8 +33,8 @@ class Part:
     """Arguments of one call of ``stage.lua``.
 
     Attributes:
-        fields: names and values, in turns.
-        carried: scopes that stay as they are stored.
+        fields: names and values, alternating.
+        carried: scopes that are copied from the stored set.
         gone: scopes that are gone in the new set.
     """
 
@@ -87,7 +87,7 @@ def parts_of(
 
     Args:
         changed: scopes whose documents are not stored.
-        gone: scopes that are stored and not in the new set.
+        gone: scopes that are stored and missing in the new set.
         long_gone: scopes that are stored as gone.
     """
     compressor = Compressor()

@@ -1,6 +1,7 @@
 """Store of report sets, as refreshes use it: reading what is stored, and the atomic write.
 
-No call takes the server longer than about two milliseconds, however large a set is: others wait as long as any.
+No call takes the server longer than about two milliseconds, however large a set is, because other clients wait
+meanwhile.
 """
 
 import secrets
@@ -32,13 +33,13 @@ _ETAG_ENDS = len(_ETAG_FIRST) + 16
 _EPOCH = datetime.fromtimestamp(0, UTC)
 
 _TIME = "return redis.call('TIME')"
-"""A script, because only for the sake of a key does a cluster's client ask the very server that has it."""
+"""Script that reads the clock: with a key, a cluster's client sends it to the server that stores the reports."""
 _STAGED_MS = 600_000
 _SILENT_MS = 60_000
-"""A set that is put together gets a part several times a second; one that got none for so long was left behind."""
+"""Time without a new part after which a staged set is abandoned; an active one gets several parts a second."""
 
 _NEVER_SO_LONG_MS = 3_600_000
-"""No lease of the prober is as long; one that is was taken before Redis's clock was put back."""
+"""Longer than any lease of the prober; a longer one was taken before Redis's clock was set back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +61,8 @@ class StoredSet:
     """Stored set of a report: its generation, the ETag of every scope, the cost of refreshes (ms), its failures.
 
     Attributes:
-        last: what :meth:`ReportStore.known` says of it.
-        gone: scopes of which only the path is stored, and when they were found to be gone.
+        last: the set as :meth:`ReportStore.known` returns it.
+        gone: scopes that are stored as gone.
     """
 
     generation: int
@@ -85,12 +86,12 @@ class NewSet:
     """New set that a refresh stores for a report.
 
     Attributes:
-        as_of: the instant it is true for, not before its state was taken.
-        began: an instant before its state was taken; left out: ``as_of``.
-        share: the part of one processor of the database that its refreshes may use.
-        costs: what the latest refreshes took, this one included, in ms.
-        day: of a closed day, its date; empty: as it is now.
-        keep: how long it is kept; zero: without end.
+        as_of: instant for which it is true, not before its state was taken.
+        began: instant before its state was taken; None: ``as_of``.
+        share: part of one database processor that its refreshes may use.
+        costs: cost of the latest refreshes in ms, this one included.
+        day: date of a closed day; empty: the current set.
+        keep: time for which it is kept; zero: without limit.
     """
 
     report: str
@@ -107,7 +108,7 @@ class NewSet:
 def etag_of(head: bytes) -> str:
     """Return the ETag in a document's head.
 
-    It stands first in what this version writes, so that a thousand heads need no parser; others are read as JSON.
+    This version writes it first, so that a thousand heads need no parser; other heads are parsed as JSON.
 
     >>> etag_of(b'{"etag":"00112233aabbccdd","path":[1]}') == etag_of(b'{"path": [1], "etag": "00112233aabbccdd"}')
     True
@@ -152,8 +153,9 @@ class ReportStore:
     async def stored(self, report: str, *, day: str = "") -> StoredSet:
         """Return the stored set of a report, or of one of its closed days.
 
-        The generation is asked for first: of a set that is stored while the rest is read, it is the former, and
-        ``publish.lua`` will have the differences found again.
+        The generation is read first: if a set is stored while the rest is read, the generation is the former one,
+            and
+        ``publish.lua`` returns ``moved``.
         """
         key = self._key(report, day)
         generation, costs, error, meta = await self._redis.hmget(key, ["_gen", "_costs", "_error", "_meta"])  # type: ignore[misc]
@@ -180,7 +182,7 @@ class ReportStore:
         """Store the new set: a small change by one call, a larger one in parts that become visible at once.
 
         Returns:
-            ``stored``, ``superseded`` or ``moved``.
+            ``stored``, ``superseded`` by a newer set, or ``moved``: compute the difference again.
         """
         key, attempt = self._key(new.report, new.day), secrets.token_hex(8)
         keys = [staged(self._tenant, new.report, attempt), key, staging(self._tenant)]
@@ -218,7 +220,7 @@ class ReportStore:
     async def remove_left_behind(self) -> int:
         """Remove staged sets that a worker abandoned. Returns their number.
 
-        They would expire, but a large key that expires is freed while everybody waits (as Redis 7 is configured).
+        They would expire, but Redis 7 by default frees an expired key while all clients wait.
         """
         key = staging(self._tenant)
         removed = 0
@@ -234,8 +236,8 @@ class ReportStore:
         """Record that the known set is true as of an instant. Returns True if that moved ``verified_us`` forward.
 
         Args:
-            offset_us: the database's clock less Redis's at that instant; None: as is noted of the set.
-            visible: ``pg_current_snapshot()`` of that instant; empty: as is noted of the set.
+            offset_us: the database's clock minus Redis's at that instant; None: the stored value stays.
+            visible: ``pg_current_snapshot()`` of that instant; empty: the stored value stays.
         """
         until = "" if known.valid_until is None else microseconds(known.valid_until)
         offset = "" if offset_us is None else offset_us

@@ -22,15 +22,15 @@ class Node:
     kind: str
 
 
-@dataclass(frozen=True)  # no slots: what is written once for all reports of a board is kept in it
+@dataclass(frozen=True)  # no slots: cached properties keep what all reports of a board share
 class Tree:
     """A tree with one root.
 
     Attributes:
-        nodes: by id.
-        upwards: the ids, every child before its parent.
-        children: ids below each node, in order.
-        paths: from the root to each node, both included.
+        nodes: nodes by id.
+        upwards: ids, every child before its parent.
+        children: ids of each node's children, in order.
+        paths: path from the root to each node, both included.
     """
 
     nodes: Mapping[int, Node]
@@ -91,7 +91,7 @@ def grow_tree(rows: Iterable[Node]) -> Tree:
     """Build the tree of these nodes.
 
     Raises:
-        InvalidTree: no root, two roots, a node given twice or without an id or name, an unknown parent or a cycle.
+        InvalidTree: no root, two roots, a duplicate node, one without id or name, an unknown parent or a cycle.
     """
     nodes = _by_id(rows)
     children: dict[int, list[int]] = {node_id: [] for node_id in nodes}
@@ -102,13 +102,13 @@ def grow_tree(rows: Iterable[Node]) -> Tree:
         elif node.parent_id in children:
             children[node.parent_id].append(node.id)
         else:
-            raise InvalidTree(f"node {node.id} has the parent {node.parent_id}, which is no node")
+            raise InvalidTree(f"node {node.id} has the parent {node.parent_id}, which the query does not return")
     if len(roots) != 1:
-        raise InvalidTree(f"the tree must have one root, these nodes have no parent: {roots[:5] or 'none'}")
+        raise InvalidTree(f"the tree must have one root; nodes without a parent: {roots[:5] or 'none'}")
     paths = _paths(roots[0], children)
     if len(paths) != len(nodes):
         lost = sorted(nodes.keys() - paths.keys())[:5]
-        raise InvalidTree(f"these nodes hang in a cycle, away from the root: {lost}")
+        raise InvalidTree(f"these nodes form a cycle and have no path to the root: {lost}")
     return Tree(nodes, list(reversed(paths)), children, paths)
 
 
@@ -122,7 +122,7 @@ def _by_id(rows: Iterable[Node]) -> dict[int, Node]:
         if not isinstance(node.kind, str | None):
             raise InvalidTree(f"node {node.id} has the kind {node.kind!r}; it must be text or null")
         if node.id in nodes:
-            raise InvalidTree(f"node {node.id} is given twice")
+            raise InvalidTree(f"node {node.id} occurs twice; return each node once")
         nodes[node.id] = node
     return nodes
 

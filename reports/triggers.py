@@ -1,7 +1,7 @@
 """SQL of the triggers by which the database marks the boards that have changed.
 
-Only text is made here; ``ops reports install`` runs or prints it, and the worker reads what is installed. Marks of
-two tenants of one database are told apart by the board's key, so neither takes up the other's.
+This module only writes SQL; ``ops reports install`` runs or prints it, and the worker reads what is installed. The
+board's key separates the marks of two tenants of one database, so that neither takes up the other's.
 """
 
 from collections.abc import Mapping
@@ -11,11 +11,11 @@ from reports.boards import Board
 
 _FOLDER = Path(__file__).parent / "sql"
 INSTALLED = (_FOLDER / "installed.sql").read_text(encoding="utf-8")
-"""The query for the triggers that there are; the file says what it returns."""
+"""Query for the installed triggers; the file describes its result."""
 SOURCES = (_FOLDER / "sources.sql").read_text(encoding="utf-8")
-"""The query for what the catalogue says of sources; the file says what it takes and returns."""
+"""Query for the catalogue's state of sources; the file describes its parameters and result."""
 SERVER = (_FOLDER / "server.sql").read_text(encoding="utf-8")
-"""The query for what holds for all boards of a server; the file says what it returns."""
+"""Query for the state that all boards of a server share; the file describes its result."""
 _WATCH = (_FOLDER / "watch.sql").read_text(encoding="utf-8")
 _HEAD = (
     "-- Reports of tenant {}: {} the triggers that mark what changed.\n"
@@ -49,10 +49,10 @@ def boards_by_source(tenant: str, boards: Mapping[str, Board]) -> dict[str, list
 def install_script(tenant: str, boards: Mapping[str, Board], *, role: str) -> str:
     """Return the SQL that ``ops reports install`` runs: repeatable, in one transaction.
 
-    Which partitions and children a source has, and which triggers the tenant has already, is found when it runs.
+    It finds partitions, children and existing triggers of the tenant when it runs.
 
     Args:
-        role: of the worker, which is given the rights to take up the marks.
+        role: role of the worker, which gets the rights to take up marks.
     """
     wanted = boards_by_source(tenant, boards)
     pairs = ", ".join(f"({literal(source)}, {literal(key)})" for source, keys in wanted.items() for key in keys)

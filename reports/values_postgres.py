@@ -1,11 +1,11 @@
 """Values from the server: the driver's codecs, the types of a query's columns, and values without a JSON form.
 
-The driver cannot read every value that the server can send: it gives one date for 9999-12-31 and for infinity,
-gives a ``float4`` more digits than it has, and raises plain Python errors for years before 1 and after 9999, for
-24:00 and for texts that are no UTF-8. ``read_exactly`` corrects the first two. For the others ``unreadable`` finds
-the column, the node and the value, by asking the server for texts.
+The driver cannot read every value that the server can send: it returns one date for 9999-12-31 and for infinity,
+returns a ``float4`` with more digits than it has, and raises plain Python errors for years before 1 and after
+9999, for 24:00 and for texts that are not UTF-8. ``read_exactly`` corrects the first two. For the others
+``unreadable`` finds the column, the node and the value, by querying the values as texts.
 
-What it refuses to do: guess. A value without a form fails its report.
+A value without a form fails its report; nothing is guessed.
 """
 
 import datetime as dt
@@ -22,7 +22,7 @@ from reports.rollups import columns_of
 
 _DAY_ZERO = dt.date(2000, 1, 1).toordinal()
 _LONGEST = 60
-"""Characters of a value that an error shows."""
+"""Most characters of a value that an error shows."""
 
 
 async def read_exactly(connection: Any) -> None:  # noqa: ANN401  a connection, or a pool's proxy of one
@@ -45,9 +45,9 @@ class Columns:
     """Columns and parameters of a query, in order.
 
     Attributes:
-        names: of its columns.
-        types: theirs in Postgres, arrays with ``[]``.
-        parameters: the types that the server takes its parameters for.
+        names: names of the columns.
+        types: Postgres types of the columns, arrays with ``[]``.
+        parameters: Postgres types of the parameters.
     """
 
     names: tuple[str, ...]
@@ -83,19 +83,20 @@ def check_columns(report: Report, columns: Columns) -> None:
     """Raise if no row of the query could be valid.
 
     Raises:
-        InvalidRows: a column given twice, of a type that is never shown, or an instant compared with none.
+        InvalidRows: a column is duplicate or of a type that is never shown, or an instant is compared with a
+            timestamp without time zone.
     """
     for name in (report.scope, *columns_of(report.rollup)):
         if columns.names.count(name) > 1:
-            raise InvalidRows(f"the query returns two columns named {name!r}; name them apart", name)
+            raise InvalidRows(f"the query returns two columns named {name!r}; rename one", name)
         how = report.rollup.get(name, "")
         if remedy := never_shown(columns.of(name), how):
             raise InvalidRows(f"{columns.of(name)} cannot be shown; {remedy}", name)
     for name, taken in parameters_taken_wrongly(report.parameters, columns, {"timestamp"}):
-        raise InvalidRows(f":{name} is an instant, and the query takes it for a {taken}; {ZONELESS}")
+        raise InvalidRows(f":{name} is an instant, and the query uses it as a {taken}; {ZONELESS}")
 
 
-ZONELESS = "write column AT TIME ZONE 'UTC' (or the zone it is kept in) where it is compared"
+ZONELESS = "write column AT TIME ZONE 'UTC' (or the zone in which it is stored) where it is compared"
 
 
 def parameters_taken_wrongly(
@@ -111,8 +112,8 @@ async def check_names(connection: Any, sql: str) -> None:  # noqa: ANN401  a con
     """Raise if a tree's names or kinds are of a type that is never shown.
 
     Raises:
-        InvalidRows: with the column and what to write.
-        DATABASE_FAULTS: the query is refused.
+        InvalidRows: names the column and what to write.
+        DATABASE_FAULTS: the database refused the query.
     """
     columns = await describe(connection, sql)
     for name in ("name", "kind"):
@@ -129,11 +130,11 @@ async def unreadable(
 ) -> InvalidRows:
     """Return an error that names the value that the driver could not read, with its column and node.
 
-    It asks the query once more, for texts.
+    It runs the query once more, for texts.
 
     Args:
-        scope: the column with the node's id; empty: the query has none.
-        error: the driver's.
+        scope: column with the node's id; empty: the query has none.
+        error: error of the driver.
     """
     try:
         async with connection.transaction():
@@ -204,8 +205,8 @@ async def _are_readable(connection: Any, of_type: Any, values: list[bytes]) -> b
         async with connection.transaction():
             texts = [value.decode() for value in values]
             await connection.fetch(f"SELECT value::{cast} FROM unnest($1::text[]) AS value", texts)  # noqa: S608  quoted
-    except asyncpg.PostgresError:  # no text of this type can be cast back: nothing is known of it
+    except asyncpg.PostgresError:  # a type without a cast from text: its values cannot be checked
         return True
-    except Exception:  # noqa: BLE001  whatever the driver raises, that is the answer
+    except Exception:  # noqa: BLE001  any error of the driver means unreadable
         return False
     return True

@@ -1,13 +1,13 @@
--- Tell producers and readers which reports a worker has, and note that it has them now.
+-- Declare the reports of a worker to producers and readers, with the time.
 --
--- KEYS[1]  momentus:{reports}:catalogue:<tenant>  HASH  report to its entry
+-- KEYS[1]  momentus:{reports}:catalogue:<tenant>  HASH  entry of each report
 -- KEYS[2]  momentus:{reports}:declared:<tenant>  ZSET  report by when a worker last declared it (ms of this server's
 --          clock); negative: by when it was withdrawn
 -- ARGV     name, entry of each report
 --
 -- Returns  the reports that were withdrawn, or were not in the catalogue
 --
--- Invariant: nothing is taken out here: another worker may have other reports, as while a new version is rolled out.
+-- Invariant: no report is removed: another worker may have other reports, for example during a rollout.
 
 local at = redis.call('TIME')
 local now_ms = at[1] * 1000 + math.floor(at[2] / 1000)

@@ -1,11 +1,11 @@
--- Forget nodes that left the tree long ago: from now on they are answered like nodes that never were.
+-- Forget nodes that left the tree long ago: readers then answer 404 instead of 410.
 --
 -- KEYS[1]  momentus:{reports}:snapshot:<tenant>:<report>  HASH
--- ARGV     scope, gone:<scope> as it was read, of each
+-- ARGV     for each node: scope, and gone:<scope> as it was read
 --
--- Returns  how many were forgotten
+-- Returns  number of forgotten nodes
 --
--- Invariant: a node that is back, or went a second time meanwhile, stays as it is.
+-- Invariant: a node that came back, or left again since it was read, stays as it is.
 
 local forgotten = 0
 for each = 1, #ARGV, 2 do

@@ -1,30 +1,30 @@
--- Store a report's new set: what changed, what is gone, and when it is true for. All at once, and never backwards.
+-- Store a report's new set atomically: its changed and gone scopes, and the instant for which it is true.
 --
 -- KEYS[1]  momentus:{reports}:snapshot:<tenant>:<report>  HASH  <scope>, head:<scope>, gone:<scope>, _meta, …
 --          or momentus:{reports}:closed:<tenant>:<report>:<day>, the same for a day that is over
--- KEYS[2]  momentus:{reports}:staged:<tenant>:<report>:<attempt>  HASH  the new set, put together by stage.lua
--- KEYS[3]  momentus:{reports}:staging:<tenant>  SET  where stage.lua noted it
+-- KEYS[2]  momentus:{reports}:staged:<tenant>:<report>:<attempt>  HASH  the new set, built by stage.lua
+-- KEYS[3]  momentus:{reports}:staging:<tenant>  SET  names of the staged sets
 -- ARGV[1]  as_of of the new set (microseconds, the database's clock)
--- ARGV[2]  when its transaction began (the same clock): its state was taken at that instant or later, at as_of at last
+-- ARGV[2]  when its transaction began (the same clock): its state was taken between this instant and as_of
 -- ARGV[3]  generation against which the changes were found ("0": none was stored)
 -- ARGV[4]  _meta of the new set, JSON without its generation: "…" becomes {"gen":n,…}
--- ARGV[5]  _costs: JSON, what the latest refreshes took
+-- ARGV[5]  _costs: JSON, cost of the latest refreshes
 -- ARGV[6]  channel on which the store is announced; empty: none
 -- ARGV[7]  the report's name
--- ARGV[8]  life of the key (ms); "0": no end
--- ARGV[9]  how many fields were staged; "0": none, what changed follows
--- ARGV[10] how many scopes changed; then five per scope: scope, body, head, body as zstd, as gzip; empty: no variant
+-- ARGV[8]  time to live of the key (ms); "0": none
+-- ARGV[9]  number of staged fields; "0": none, the changed scopes follow
+-- ARGV[10] number of changed scopes; then five per scope: scope, body, head, body as zstd, as gzip; empty: no variant
 -- then     the scopes that are gone
 --
--- Returns  {"stored", generation}; {"superseded"}: a set is stored that is newer, or that was being made at the same time;
---          {"moved"}: another set was stored since the changes were found, or the staged one is not whole (Redis
+-- Returns  {"stored", generation}; {"superseded"}: the stored set is newer, or was computed at the same time;
+--          {"moved"}: another set was stored since the changes were found, or the staged one is incomplete (Redis
 --          was emptied, or has lost a part of it): find the changes again
 --
 -- Invariant: as_of never goes back, and a body belongs to the generation that _meta names or has not changed
 -- since; a variant is its body's or absent. A reader that asks for body and _meta in one call sees one instant.
--- Of two sets whose times overlap nobody knows which has the later state, and the one that is stored stays.
--- verified_us does not go back either: if the former set was found true after the new one's snapshot was taken,
--- nothing had changed in between, so the new one is as true as that; but never past its own valid_until_us.
+-- If the times of two sets overlap, it is not known which has the later state, and the stored one stays.
+-- verified_us never goes back either: if the former set was proved after the new one's snapshot was taken, nothing
+-- changed in between, so the new one is proved as of then too; but never past its own valid_until_us.
 
 local snapshot = KEYS[1]
 local stored = redis.call('HMGET', snapshot, '_as_of', '_gen', '_meta')
@@ -41,7 +41,7 @@ if staged > 0 then
     return {'moved'}
   end
   redis.call('SREM', KEYS[3], KEYS[2])
-  redis.call('UNLINK', snapshot)  -- RENAME would free it while everybody waits
+  redis.call('UNLINK', snapshot)  -- RENAME would free it while all clients wait
   redis.call('RENAME', KEYS[2], snapshot)
   redis.call('PERSIST', snapshot)
 end
@@ -82,7 +82,7 @@ end
 write()
 for gone = at, #ARGV do
   local scope = ARGV[gone]
-  -- its head stays: who may know that it is gone depends on its path
+  -- its head stays: the path decides which users may learn that it is gone
   redis.call('HDEL', snapshot, scope, scope .. ':zstd', scope .. ':gzip')
   redis.call('HSET', snapshot, 'gone:' .. scope, ARGV[1])
 end

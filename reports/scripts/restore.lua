@@ -1,9 +1,9 @@
--- Bring back the set of a report that was withdrawn and is declared again.
+-- Restore the set of a report that was withdrawn and is declared again.
 --
 -- KEYS[1]  momentus:{reports}:withdrawn:<tenant>:<report>  HASH
 -- KEYS[2]  momentus:{reports}:snapshot:<tenant>:<report>  HASH
 --
--- Returns  1: it is back; 0: there was none, or a newer set is stored
+-- Returns  1: restored; 0: there was none, or a newer set is stored
 --
 -- Invariant: a set that is stored now stays.
 
@@ -14,6 +14,6 @@ end
 if redis.call('EXISTS', KEYS[1]) == 0 then
   return 0
 end
-redis.call('UNLINK', KEYS[2]) -- no set, but perhaps why there is none
+redis.call('UNLINK', KEYS[2]) -- no set, but perhaps the error of a refresh
 redis.call('RENAME', KEYS[1], KEYS[2])
 return 1

@@ -1,18 +1,18 @@
--- Put a part of a new set beside the stored one, under a key that no reader knows. publish.lua makes it visible.
+-- Add a part of a new set under a key that readers do not use. publish.lua makes the set visible.
 --
 -- KEYS[1]  momentus:{reports}:staged:<tenant>:<report>:<attempt>  HASH  as a snapshot, so far without _meta
--- KEYS[2]  momentus:{reports}:snapshot:<tenant>:<report>, or that of a closed day: what is carried over stands there
--- KEYS[3]  momentus:{reports}:staging:<tenant>  SET  the staged sets that there are, for whoever removes what was left
--- ARGV[1]  for how long the staged set is kept without a further part (ms)
--- ARGV[2]  as_of of the new set (microseconds): when scopes that are gone now were found to be so
--- ARGV[3]  how many arguments are fields and values; these
--- then     how many scopes are carried over as they are; these
--- then     the scopes that are gone: their heads are carried over, as who may know of that depends on their paths
+-- KEYS[2]  momentus:{reports}:snapshot:<tenant>:<report>, or that of a closed day: source of the copied scopes
+-- KEYS[3]  momentus:{reports}:staging:<tenant>  SET  names of the staged sets, so that abandoned ones are found
+-- ARGV[1]  time to live of the staged set without a further part (ms)
+-- ARGV[2]  as_of of the new set (microseconds), stored as the time of scopes that are gone
+-- ARGV[3]  number of arguments that are fields and values; then these
+-- then     number of scopes to copy from the stored set; then these
+-- then     the scopes that are gone: their heads are copied, as the path decides which users may learn that
 --
--- Returns  how many fields were added. The sum over all parts tells publish.lua whether any part was lost.
+-- Returns  number of added fields. From the sum over all parts publish.lua knows whether a part was lost.
 --
 -- Invariant: a staged set has a time to live from its first field on, so that a worker that dies leaves nothing.
--- Each part is small enough for about a millisecond; whoever calls sees to that.
+-- The caller keeps each part small enough for about a millisecond.
 
 local staged, snapshot = KEYS[1], KEYS[2]
 local added = 0

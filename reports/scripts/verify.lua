@@ -1,18 +1,17 @@
--- Note that a stored set was found to be still true. In _meta nothing but verified_us, clock_offset_us and
--- proved_snapshot changes.
+-- Record that a stored set is still true. Only verified_us, clock_offset_us and proved_snapshot change in _meta.
 --
 -- KEYS[1]  momentus:{reports}:snapshot:<tenant>:<report>  HASH
 -- ARGV[1]  generation that was proved
--- ARGV[2]  the instant for which it was (microseconds, the database's clock)
+-- ARGV[2]  instant for which it was proved (microseconds, the database's clock)
 -- ARGV[3]  valid_until_us of that generation; empty: time alone changes nothing
--- ARGV[4]  the database's clock less Redis's at that instant (microseconds); empty: not known, the former stays
--- ARGV[5]  pg_current_snapshot() of that instant: whatever it sees is in the set, or changed nothing in it; empty: not
---          known, the former stays
+-- ARGV[4]  the database's clock minus Redis's at that instant (microseconds); empty: not known, the former stays
+-- ARGV[5]  pg_current_snapshot() of that instant: each change it sees is in the set, or does not affect it; empty:
+--          not known, the former stays
 --
--- Returns  1: moved forward; 0: another generation is stored by now, or nothing would have moved
+-- Returns  1: moved forward; 0: another generation is stored, or verified_us is already as late
 --
--- Invariant: verified_us never goes back, never past valid_until_us, and speaks of the generation it stands with.
--- The number is replaced in the text: Lua's own JSON would round it, as a double has no room for what follows it.
+-- Invariant: verified_us never goes back, never past valid_until_us, and belongs to the generation beside it.
+-- The number is replaced in the text: Lua's own JSON encoder would round it to the precision of a double.
 
 local stored = redis.call('HMGET', KEYS[1], '_gen', '_meta')
 if stored[1] ~= ARGV[1] or not stored[2] then

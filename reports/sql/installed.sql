@@ -1,4 +1,4 @@
--- Which triggers of ours there are.
+-- Installed triggers that leave marks.
 --
 -- Parameters: none. Returns: source (schema.table), name. No row: nothing is installed.
 

@@ -1,16 +1,16 @@
--- What holds for all boards of a server: whether marks can be taken up, and what no mark and no transaction tells of.
+-- State that all boards of a server share: whether marks can be taken up, and changes without mark or transaction.
 --
 -- Parameters: none. Returns one row:
---   visible   pg_current_snapshot() of what is returned here
---   since     when the server was started, or went on after a crash: what was not flushed is lost, unlogged tables are
---             empty, and neither the start time nor a transaction tells. Before 15 only the start is known
---   standby   whether the server replays another one's changes
---   usable    whether this user may take up marks here
---   lacks     the rights for it that this user does not have; null: nothing is installed
+--   visible   pg_current_snapshot() of this result
+--   since     when the server was started, or recovered from a crash: unflushed commits are lost and unlogged tables
+--             empty, which neither the start time nor a transaction shows. Before 15 only the start is known
+--   standby   true if the server replays the changes of another one
+--   usable    true if this user may take up marks here
+--   lacks     rights for it that this user does not have; null: nothing is installed
 --   outside   a table whose rows change elsewhere (foreign, subscribed) or are hidden from this user by row-level
 --             security; null: there is none
---   digest    another one after a restart or a crash, on another server, in another database, for another user or
---             search_path or time zone, and as soon as a view, a function, an enum or a policy has changed
+--   digest    changes after a restart or a crash, with the server, the database, the user, the search_path or the
+--             time zone, and with each change of a view, a function, an enum or a policy
 
 WITH installed AS (
     SELECT concat_ws(

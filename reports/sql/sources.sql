@@ -1,16 +1,16 @@
--- What the catalogue says of every table that is a source: whether its changes leave marks, and why not.
+-- State of every source in the catalogue: whether its changes leave marks, and if not, why.
 --
 -- Parameters: $1 sources ("schema.table"), $2 the board's key of each, $3 the tenant's trigger.
 -- Returns one row for each pair, ordered by them:
 --   source, board
---   faults  "kind name" of whatever leaves no mark; empty: each change of the source leaves one
---   digest  another one as soon as anything here has changed: statements like ATTACH, DROP, TRUNCATE or ALTER TABLE
---           may change rows without firing a trigger
+--   faults  "kind name" of each table that leaves no mark; empty: each change of the source leaves one
+--   digest  changes with the source's catalogue rows: statements like ATTACH, DROP, TRUNCATE or ALTER TABLE may change
+--           rows without firing a trigger
 --
--- A statement trigger fires for the table that the statement names. So a source is all that its rows can be written
--- through: its partitions and children, and the parents of these. Row-level security is that of the named table only.
--- xmin is the transaction that wrote a catalogue row: it never comes back, unlike the row's other contents. Columns that
--- swap their names change pg_attribute alone. Nobody but their session sees rows of temporary children.
+-- A statement trigger fires for the table that the statement names. So a source includes all tables through which its
+-- rows can be written: its partitions and children, and their parents. Row-level security is the named table's only.
+-- xmin is the transaction that wrote a catalogue row: unlike the row's other contents, it never repeats. Columns that
+-- swap their names change pg_attribute alone. Rows of temporary children are visible to their session only.
 
 WITH RECURSIVE wanted (source, board) AS (
     SELECT pair.source, pair.board FROM unnest($1::text[], $2::text[]) AS pair (source, board)

@@ -1,7 +1,7 @@
--- Put the tenant's trigger on all that the rows of its sources can be written through, and nowhere else.
+-- Create the tenant's trigger on all tables through which rows of its sources can be written, and on no other.
 --
--- A statement trigger fires for the table that the statement names, so partitions and children have one of their own,
--- and so have the parents of these. Views and foreign tables take none; "ops reports check" says what that means.
+-- A statement trigger fires for the table that the statement names, so partitions, children and their parents each
+-- have one. Views and foreign tables cannot have one; "ops reports check" explains the consequence.
 -- ALWAYS: a session that loads data with session_replication_role = 'replica' leaves its mark as well.
 
 DO $block$

@@ -220,7 +220,11 @@ async def test_a_bad_query_is_found_with_its_line_and_a_remedy(shops: Shops) -> 
 
 BAD_HEADS = {
     "a misspelt key": (("-- soft", "-- sfot"), "orders.sql:9: freshness.sfot", "did you mean 'soft'"),
-    "a misspelt roll-up": (('amount = "sum"', 'amount = "summ"'), "orders.sql:15: rollup.amount", "is none of"),
+    "a misspelt roll-up": (
+        ('amount = "sum"', 'amount = "summ"'),
+        "orders.sql:15: rollup.amount",
+        "must be one of",
+    ),
     "a tree that is not there": (('"shops"', '"shop"'), "orders.sql:4: tree", "allowed: shops"),
     "no TOML": (('every = "1m"', "every = 1m"), "orders.sql:5", "not TOML"),
     "a source that is not there": (("retail.orders", "retail.order"), "orders.sql:6: sources", "is not a table"),

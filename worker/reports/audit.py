@@ -1,17 +1,17 @@
 """Self-audit: the totals of some nodes are computed in a second, slower way and compared with the stored ones.
 
-A cron asks for it. For each report a few nodes are drawn; the database walks down each one's subtree by a
-recursive query, as a dashboard without stored reports would for every view, and hands over the direct rows there.
-They are added up here in one pass over all of them, without the tree, the roll-up or the documents of a refresh.
+A cron starts it. For each report a few nodes are drawn at random. A recursive query walks down each node's
+subtree, as a dashboard without stored reports would for every view, and returns the direct rows. The audit
+aggregates these in one pass, without the tree, the roll-up or the documents of a refresh.
 
-What is compared is of one state: the report's own instant is bound as ``:now``, and a set is audited only where
-the database has not changed what it was made from: where marks are left, if none waits and none was taken up for a
-later set; elsewhere, if no transaction but the refresh's own has ended since. Otherwise it is passed over, which
-is counted too. So a difference is a fault: of this code, of a trigger that left no mark, or of whoever wrote into
-Redis.
+Both sides are of one state: the report's own instant is bound as ``:now``, and a set is audited only if the
+database
+has not changed since: on a watched board, if no mark waits and none was taken up for a later set; on others, if no
+transaction except the refresh's own has ended. Otherwise the report is passed over, which is counted too. So a
+difference is a fault: of this code, of a trigger that left no mark, or of another program that wrote into Redis.
 
-A difference is said (``report.mismatch``), counted and kept beside the report for `ops reports status`; it changes
-nothing by itself, since nobody knows which of the two is right.
+A difference is logged (``report.mismatch``), counted and stored beside the report for `ops reports status`. It is
+not corrected, since it does not show which of the two values is right.
 """
 
 import math
@@ -44,9 +44,9 @@ _REPORT_MISMATCH = event("report.mismatch")
 
 KIND = "report.audit"
 NODES = 3
-"""How many nodes of each report one audit looks at."""
+"""Nodes of each report that one audit compares."""
 _FIELDS_OF_A_NODE = 16
-"""Fields drawn for each: a node has up to four, one of which is its document."""
+"""Fields drawn for each node: a node has up to five, one of which is its document."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _Values = list[Any]
 
@@ -56,7 +56,7 @@ class Auditor:
     """Dependencies of an audit; handlers find it as ``auditor``.
 
     Attributes:
-        redis: with ``decode_responses=False``.
+        redis: client with ``decode_responses=False``.
     """
 
     refresher: RefreshContext
@@ -68,8 +68,8 @@ class AuditFinding:
     """Result of the audit of one report.
 
     Attributes:
-        audited: nodes that were compared; none where the state of the set is over.
-        wrong: node and measure of each difference. Never the values.
+        audited: number of compared nodes; 0 if the database has changed since.
+        wrong: node and measure of each difference, without the values.
     """
 
     audited: int = 0
@@ -91,7 +91,7 @@ async def audit_reports(context: dict[str, Any]) -> dict[str, object]:
     """Handle ``report.audit``: audit some nodes of every report.
 
     Raises:
-        DATABASE_FAULTS, RedisError: a server did not answer; the next audit does.
+        DATABASE_FAULTS, RedisError: a server did not answer; the next audit tries again.
     """
     auditor: Auditor = context["auditor"]
     found: dict[str, object] = {}
@@ -193,7 +193,7 @@ async def _differing(
 def reckon(rows: Sequence[Mapping[str, Any]], rollup: Mapping[str, str]) -> dict[str, Any]:
     """Compute the measures over all these rows together, each by its definition.
 
-    A measure with ``sql`` is the query's own word about a subtree; there is nothing to compare it with.
+    A measure with ``sql`` is left out: the query computes it for a whole subtree, so no second way exists.
 
     >>> reckon([{"people": 2}, {"people": 3}], {"people": "sum"})
     {'people': 5}
@@ -240,7 +240,7 @@ def _first(values: _Values, how: str) -> _Values:
     """Return the first of all rows by their keys."""
     top = top_of(how)
     if top is None:
-        raise ValueError(f"the audit knows no roll-up {how!r}")
+        raise ValueError(f"roll-up: {how!r} is not known to the audit; add it there")
     rows = [row for value in values for row in read_exactly(value)]
     return sorted(rows, key=lambda row: [row[key] for key in top.keys], reverse=top.descending)[: top.count]
 
@@ -258,7 +258,7 @@ def _beside(rows: Sequence[Mapping[str, Any]], rollup: Mapping[str, str], measur
     )
 
 
-def _same(slow: Any, shown: Any) -> bool:  # noqa: ANN401  whatever is measured
+def _same(slow: Any, shown: Any) -> bool:  # noqa: ANN401  values of any measure
     """Return True if a document shows this value; sums of binary fractions may differ in the last digits."""
     if isinstance(slow, float) and isinstance(shown, int | Decimal):
         return math.isclose(slow, shown, rel_tol=1e-9)

@@ -1,12 +1,12 @@
 """Clocks of the database and of Redis: their difference, and the consequences when one of them is set.
 
 All instants of a stored set are the database's: its SQL compares rows with ``:now``, and rows carry that clock.
-Readers ask no database. So a set says by how much the database's clock was ahead of Redis's when its instants were
-taken, and a reader that knows Redis's clock knows how long ago that was, whatever its own clock says, and whatever
-is done to the database's later.
+Readers do not connect to the database. So a set stores how far the database's clock was ahead of Redis's when its
+instants were taken, and a reader computes its age from Redis's clock, whatever the reader's own clock says, and
+whatever happens to the database's clock later.
 
-The fence compares instants of one clock. Where that clock was set between two states, the two
-``pg_current_snapshot()`` tell which is the later one: it sees all that the other sees.
+The fence compares instants of one clock. If that clock was set between two states, their
+``pg_current_snapshot()`` show which is the later one: the one that sees all that the other sees.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -28,7 +28,7 @@ class Clocks:
     """Readings of both clocks by one worker.
 
     Args:
-        bound: how far they may be apart.
+        bound: largest difference between the clocks that is not logged.
     """
 
     def __init__(self, *, bound: timedelta = BOUND) -> None:
@@ -73,9 +73,10 @@ def microseconds_of(span: timedelta) -> int:
 def follows(new: NewSet, last: KnownSet | None) -> datetime | None:
     """Return the instant by which the fence judges a new set; None if a later state is certainly stored.
 
-    As a rule that is when its transaction began. Where the clocks of the two sets differ, one of them was set in
-    between, and the snapshots judge: of a state that sees all that is stored, any later instant will do. Where
-    each sees what the other does, Redis's clock judges.
+    As a rule that is when its transaction began. If the offsets of the two sets differ, a clock was set in
+    between, and the snapshots decide: a state that sees all of the stored one gets an instant after it. If each
+        sees all of
+    the other, Redis's clock decides.
     """
     began = new.began or new.as_of
     if last is None or not last.stored or last.offset is None or new.day:

@@ -1,8 +1,8 @@
 """Closed days: each report as it was when a day ended, kept for as long as its head says.
 
-After midnight, the day that ended is computed once more with ``:now`` at its last instant. Late rows change days
-that are over: those inside the report's window are computed anew as well, once a day, and stored where they
-differ. The tree is the one of today, unless the tree's own query asks for an instant.
+After midnight, the day that ended is computed once more with ``:now`` at its last instant. Late rows change past
+days, so the days inside the report's window are recomputed too, once a day, and stored if they differ. The tree is
+that of today, unless the tree's own query depends on the instant.
 """
 
 from datetime import date, datetime, timedelta
@@ -22,8 +22,8 @@ _REPORT_CLOSED = event("report.closed")
 
 _INSTANT = timedelta(microseconds=1)
 _GRACE = timedelta(days=1)
-"""How long a day whose keep is over may wait to be removed by a worker. Redis 7 frees a key that expires while all
-wait; removed by command it is freed beside the work. So the time to live is for when no worker comes."""
+"""Time after a day's keep in which a worker removes it. Redis 7 frees an expired key while all clients wait, but
+one removed by UNLINK in the background. So the time to live is only for when no worker runs."""
 _DAYS_LOOKED_BACK = 7
 
 
@@ -60,10 +60,10 @@ def day_of(date_: date, zone: ZoneInfo) -> Day:
 async def close_days(refresher: RefreshContext, board: Board, *, now: datetime) -> int:
     """Close the days that are due of a board's reports. Returns the number of stored sets.
 
-    A failure is said, and tried again at the next refresh.
+    A failure is logged, and retried at the next refresh.
 
     Args:
-        now: an instant of today: what the database shows is of that instant or later.
+        now: instant of today, not after the state that the database shows.
     """
     stored = 0
     for report in board.reports:
@@ -71,11 +71,11 @@ async def close_days(refresher: RefreshContext, board: Board, *, now: datetime) 
         if not days or await refresher.store.closed_days(report.name, [days[0].isoformat()]):
             continue
         try:
-            for day in reversed(days):  # the newest last: while it is absent, the others are still to be done
+            for day in reversed(days):  # the newest last: while it is missing, the others are due as well
                 stored += await _close(refresher, report, day)
             past = days_past_keep(now, refresher.zone_of(report), keep=report.keep)
             await refresher.store.remove_days(report.name, [day.isoformat() for day in past])
-        except Exception as error:  # noqa: BLE001  whatever a report's rows lead to is that report's failure
+        except Exception as error:  # noqa: BLE001  any error of a report's rows is that report's failure
             emit(_REPORT_NOT_CLOSED, report=report.name, error=type(error).__name__)
     return stored
 
@@ -84,7 +84,7 @@ async def _close(refresher: RefreshContext, report: Report, date_: date) -> int:
     zone = refresher.zone_of(report)
     end = day_of(date_, zone).end
     async with refresher.source.snapshot() as snapshot:
-        if snapshot.began < end:  # a standby that lags behind has not seen the end of the day
+        if snapshot.began < end:  # a lagging standby does not show the end of the day yet
             return 0
         async with snapshot.part():
             documents = await compute(snapshot, report, now=end - _INSTANT, zone=zone)

@@ -5,8 +5,8 @@ it does not have are looked after by a worker that has them. Nothing is remember
 asked for, when and at what cost is in Redis, what has changed is in the database. So a prober that dies loses
 nothing, and another goes on within seconds.
 
-The database is looked at before Redis. A set that is stored between the two includes what the look has seen; one
-that is stored after both is not touched, as verify.lua takes the generation that was read and no other.
+A round reads the database before Redis. A set that is stored between the two reads contains what the probe has
+seen; a set that is stored after both stays as it is, because verify.lua changes only the generation that was read.
 """
 
 import asyncio
@@ -38,9 +38,9 @@ _BOARD_UNPROVED = event("board.unproved")
 
 _SLOWEST = timedelta(seconds=1)
 _SWEEP = timedelta(seconds=10)
-"""How often reports that no worker declares are looked for."""
+"""Interval between searches for reports that no worker declares."""
 _FORGET = timedelta(hours=1)
-"""How often nodes that left the tree long ago are looked for."""
+"""Interval between searches for nodes that left the tree long ago."""
 _FASTEST = timedelta(milliseconds=100)
 _LEASE = timedelta(seconds=3)
 _FAULTS = (RedisError, NotEnqueued, *DATABASE_FAULTS)
@@ -59,14 +59,14 @@ class Prober:
     """Prober of one tenant.
 
     Args:
-        refresher: whose boards; it must have an outbox.
-        producer: of the same tenant.
-        share: the part of one processor of the database that all boards of the tenant together may use.
+        refresher: context with the tenant's boards and an outbox.
+        producer: producer of the same tenant.
+        share: part of one database processor that all boards of the tenant together may use.
     """
 
     def __init__(self, refresher: RefreshContext, producer: Producer, *, share: float = SHARE) -> None:
         if refresher.outbox is None:
-            raise ValueError("outbox: a prober needs a way to look at the database")
+            raise ValueError("outbox: a prober needs one; pass a RefreshContext with an outbox")
         self._outbox: Outbox = refresher.outbox
         self._refresher = refresher
         self._producer = producer

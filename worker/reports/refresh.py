@@ -1,17 +1,18 @@
 """Refresh: from one database state to atomic writes. It is safe to run twice, or twice at once.
 
     open a snapshot, take up the board's marks
-    -> for each report, in a part of its own: tree and rows, roll up, documents
-    -> for each: what differs, publish
+    -> for each report, in a savepoint: read tree and rows, roll up, write documents
+    -> for each report: find the difference, publish
     -> commit
 
-All reports of a board are of one transaction and carry one ``as_of``. A report that fails, whatever is raised for
-it, keeps its last good set, rests for a while, and harms none of the others.
+All reports of a board are read in one transaction and have one ``as_of``. A report that fails, with any error,
+keeps its last good set, is paused for a while, and does not affect the others.
 
 The fence is the database's own clock: a set is stored only if its transaction began after the stored one's
-``as_of``, so that its state is surely the later one. A worker that was paused half-way cannot overwrite a newer
-set, whatever clocks and locks did meanwhile. What could not be stored undoes the transaction, so the marks come
-back. A crash anywhere costs one repeated recompute: at worst all is stored and the marks are still there.
+``as_of``, so that its state is certainly the later one. A worker that was suspended half-way cannot overwrite a
+newer set, whatever clocks and locks did meanwhile. If a set cannot be stored, the transaction is rolled back and
+the marks come back. A crash at any point costs one more refresh: at worst all is stored and the marks are still
+there.
 """
 
 import time
@@ -52,7 +53,7 @@ _REPORT_FAILED = event("report.failed")
 _ANOTHER_WORKER = timedelta(milliseconds=200)
 
 
-_WAITS = "a new set is stored once it has come round, or when both are known to be of one server"
+_WAITS = "set the clock right; a new set is stored once that clock has passed the stored one"
 
 
 class ClockSetBack(Exception):
@@ -85,17 +86,21 @@ async def refresh_report(
     """Handle ``report.refresh``: refresh the report's board.
 
     Args:
-        context: ``refresher``.
-        tenant: whose report; another tenant's waits, uncharged, for a worker of that tenant.
-        scope: what changed, for the log; all scopes are recomputed.
+        context: must have ``refresher``.
+        tenant: tenant of the report; a job of another tenant is retried, uncharged, by a worker of that tenant.
+        scope: scope that changed, for the log; all scopes are recomputed.
 
     Raises:
         GiveUp: the report is not declared here.
-        TryLater: the database or a report's SQL failed; the last good set of each that failed stays.
+        TryLater: the database or a report's SQL failed; each failed report keeps its last good set.
     """
     refresher: RefreshContext = context["refresher"]
     if tenant != refresher.tenant:
-        raise TryLater(f"this worker serves another tenant than {tenant!r}", after=_ANOTHER_WORKER, charged=False)
+        raise TryLater(
+            f"tenant: this worker does not serve {tenant!r}; a worker of that tenant will take the job",
+            after=_ANOTHER_WORKER,
+            charged=False,
+        )
     if report not in refresher.reports:
         return await _elsewhere(refresher, report)
     board = refresher.board_of(refresher.reports[report])
@@ -111,27 +116,33 @@ async def _elsewhere(refresher: RefreshContext, report: str) -> dict[str, object
     """Handle a refresh of a report that this worker does not have.
 
     Raises:
-        TryLater: another worker has it.
-        GiveUp: none ever had it.
+        TryLater: another worker declares it.
+        GiveUp: no worker ever declared it.
     """
     declarations = refresher.store.declarations
     if await declarations.is_declared(report):
-        raise TryLater(f"another worker has the report {report!r}", after=_ANOTHER_WORKER, charged=False)
+        raise TryLater(
+            f"report: {report!r} is declared by another worker, which will take the job",
+            after=_ANOTHER_WORKER,
+            charged=False,
+        )
     emit(_REPORT_UNKNOWN, report=report)
     if await declarations.was_declared(report):
         return {"withdrawn": report}
-    raise GiveUp(f"report {report!r} is not declared on this worker")
+    raise GiveUp(f"report: {report!r} is not declared by any worker; check its name and MOMENTUS_REPORTS__PATH")
 
 
 async def refresh(refresher: RefreshContext, report: Report) -> dict[str, object]:
     """Refresh a report's board and return the facts of that report.
 
     Raises:
-        TryLater: it failed, or rests after a failure.
+        TryLater: the report failed, or is in its pause after a failure.
     """
     outcome = await refresh_board(refresher, refresher.board_of(report))
     if report.name not in outcome.reports:
-        raise TryLater(outcome.failed.get(report.name, "it rests after a failure"))
+        raise TryLater(
+            outcome.failed.get(report.name, "the report is paused after a failure; see ./run ops reports status")
+        )
     return outcome.reports[report.name]
 
 
@@ -139,7 +150,7 @@ async def refresh_board(refresher: RefreshContext, board: Board, *, scope: int |
     """Recompute a board's reports and store what changed. A report's own failure is recorded, not raised.
 
     Raises:
-        TryLater: another refresh of the board is in the way.
+        TryLater: another refresh of the board is running.
     """
     began = time.perf_counter()
     failures = await refresher.store.failures([report.name for report in board.reports])
@@ -147,7 +158,7 @@ async def refresh_board(refresher: RefreshContext, board: Board, *, scope: int |
     try:
         await _refresh_watched_or_not(refresher, board, failures, outcome)
     except SetSuperseded:
-        pass  # said of the report already; the marks are for the next refresh
+        pass  # logged for the report already; the next refresh takes up the marks
     except AnotherRefresh as error:
         raise TryLater(str(error), after=_ANOTHER_WORKER, charged=False) from error
     except DATABASE_FAULTS as error:
@@ -187,7 +198,7 @@ async def _refresh_all(
     """Compute and store each report that is not in its pause after a failure.
 
     Raises:
-        Superseded: of one of them a newer set is stored.
+        SetSuperseded: a newer set of one of them is stored.
         DATABASE_FAULTS: the connection is lost.
     """
     outcome.as_of = snapshot.began
@@ -210,7 +221,7 @@ async def _refresh_all(
     for one in sets:
         facts = outcome.reports[one.report] = await publish(refresher.store, one)
         if (ahead := facts.pop("ahead")) and facts["state"] == "superseded":
-            fault = ClockSetBack(f"what is stored is {ahead} ahead of the database's clock; {_WAITS}")
+            fault = ClockSetBack(f"the stored set is {ahead} ahead of the database's clock; {_WAITS}")
             await _note_failure(refresher, refresher.reports[one.report], fault, failures[one.report], outcome)
     if any(facts["state"] == "superseded" for facts in outcome.reports.values()):
         raise SetSuperseded
@@ -262,7 +273,7 @@ async def _valid_until(snapshot: DatabaseSnapshot, report: Report, day: Day) -> 
     """Return the instant at which time itself changes the numbers; None if there is none.
 
     Raises:
-        InvalidRows: the report's query for it returned something else than a later instant.
+        InvalidRows: the report's query returned something other than a later instant.
     """
     if report.next_midnight:
         return day.end
@@ -272,7 +283,7 @@ async def _valid_until(snapshot: DatabaseSnapshot, report: Report, day: Day) -> 
     if is_never(until):
         return None
     if not isinstance(until, datetime) or until.tzinfo is None or until <= snapshot.as_of:
-        raise InvalidRows(f"valid_until: {until!r} is no timestamptz later than :now; return that, or null")
+        raise InvalidRows(f"valid_until: {until!r} must be a timestamptz later than :now, or null")
     return until
 
 

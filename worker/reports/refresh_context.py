@@ -28,11 +28,11 @@ class RefreshContext:
     """Dependencies of a refresh.
 
     Attributes:
-        tenant: whose reports these are.
-        reports: the declared reports by name.
-        zone: whose midnight begins a day.
-        outbox: the marks of the database, if it has any.
-        clocks: those of the database and of Redis.
+        tenant: tenant of these reports.
+        reports: declared reports by name.
+        zone: time zone whose midnight begins a day.
+        outbox: marks of the database, if it has any.
+        clocks: clocks of the database and of Redis.
     """
 
     tenant: str
@@ -91,7 +91,9 @@ async def publish(store: ReportStore, new: NewSet) -> dict[str, object]:
         if state != "moved":
             counts = {"changed": len(change.changed), "gone": len(change.gone)}
             return {"state": state, "ahead": ahead_of(new, stored.last), **counts, **meta}
-    raise TryLater("other workers kept storing newer sets of this report", charged=False)
+    raise TryLater(
+        f"report: other workers stored newer sets of it {_PUBLISH_TRIES} times; the job is retried", charged=False
+    )
 
 
 def _debt_ms(new: NewSet, stored: StoredSet, cost_ms: float) -> float:
