@@ -195,7 +195,7 @@ def test_rows_of_a_top_keep_their_digits() -> None:
         ("sums", '{"\u00e9": 1, "e\u0301": 2}', "look the same"),
         ("top 2 by id asc", '[{"id": 1, "id": 2}]', "'id' occurs twice"),
         ("top 2 by id asc", '[{"id" : 1, "id"\t: 2}]', "'id' occurs twice"),
-        ("top 2 by id asc", '[{"id": 1, "x": 1e999}]', "cannot be read"),
+        ("top 2 by id asc", '[{"id": 1, "x": 1e999}]', "cannot be parsed"),
         ("min", datetime.max, "infinite"),  # noqa: DTZ901  as the driver gives it
         ("max", datetime(2026, 1, 1), "AT TIME ZONE"),  # noqa: DTZ001  that is the point
         ("sql", [datetime(2026, 1, 1)], "AT TIME ZONE"),  # noqa: DTZ001  that is the point

@@ -46,7 +46,7 @@ KIND = "report.audit"
 NODES = 3
 """Nodes of each report that one audit compares."""
 _FIELDS_OF_A_NODE = 16
-"""Fields drawn for each node: a node has up to five, one of which is its document."""
+"""Fields drawn for each node: a node has up to four, one of which is its document."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _Values = list[Any]
 
