@@ -34,7 +34,7 @@ async def publish(redis: Any, *, began: int, as_of: int, generation: int, body: 
     """One scope changed, another is gone."""
     meta = orjson.dumps({"as_of_us": as_of, "verified_us": began, "valid_until_us": None})
     changed = [1, body, f'{{"etag":"{body}"}}', "", ""]
-    arguments = [as_of, began, generation, meta, f"[{as_of}]", CHANNEL, "sales", 0, 1, *changed, "2"]
+    arguments = [as_of, began, generation, meta, f"[{as_of}]", CHANNEL, "sales", 0, 0, 1, *changed, "2"]
     return list(await redis.eval(SCRIPT, 1, KEY, *arguments))
 
 
