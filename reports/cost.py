@@ -7,7 +7,7 @@ from math import ceil
 KEPT = 32
 _LONGEST_REST = timedelta(minutes=5)
 _LONGEST_REST_UNREACHED = timedelta(seconds=10)
-"""An attempt that nobody answers costs the database nothing, so that one is made soon after it is back."""
+"""Longest pause while the database accepts no connection: an attempt costs it nothing."""
 
 
 def with_latest(costs: Sequence[float], latest: float) -> list[float]:
@@ -29,10 +29,11 @@ def p95(costs: Sequence[float]) -> float:
 
 
 def rest_after(times: int, *, cost: timedelta, share: float, reached: bool = True) -> timedelta:
-    """How long a report that failed so many times in a row is left alone: longer each time, within its budget.
+    """Return the pause after this many failures in a row: longer each time, and within the load budget.
 
     Args:
-        reached: whether the database let anybody in; one that is being restarted is no fault of the report.
+        reached: False if the database accepted no connection, for example during a restart, and so the pause is
+            short.
 
     >>> [rest_after(times, cost=timedelta(0), share=0.01).total_seconds() for times in (1, 9)]
     [1.0, 256.0]

@@ -37,9 +37,9 @@ def withdrawn(tenant: str, report: str) -> str:
 
 
 def prober(tenant: str, report: str = "") -> str:
-    """STRING: the worker that looks for changes, so that only one does, and the reports it has.
+    """Return the key of a STRING: the worker that holds the prober's lease, and the reports it has.
 
-    With a report, the first of those which the tenant's prober lacks: the worker that looks for changes of these.
+    With a report, it is the lease for reports that the tenant's prober lacks, named by the first of them.
     """
     return f"momentus:{{reports}}:prober:{tenant}" + (f":{report}" if report else "")
 

@@ -225,7 +225,7 @@ def _json_value(value: Any, measure: str) -> Any:  # noqa: ANN401  JSON is anyth
         if isinstance(value, str):
             return orjson.loads(value)
     except ValueError as error:
-        raise InvalidRows(f"the JSON cannot be parsed: {error}; check the JSON that the query builds", measure) from None
+        raise InvalidRows(f"the JSON cannot be parsed: {error}; check the query", measure) from None
     raise InvalidRows(f"needs json or jsonb, not {type(value).__name__}", measure)
 
 

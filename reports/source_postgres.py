@@ -256,9 +256,9 @@ class DatabaseSnapshot:
 
 
 def is_unreached(error: BaseException) -> bool:
-    """Whether there is no server, or one that starts, recovers or stops, and lets nobody in.
+    """Return True if no server accepted a connection: none runs, or one is starting, recovering or stopping.
 
-    What ends a connection is another error, `ConnectionEnded`, and what takes too long is a `TimeoutError`.
+    False for the end of a connection, `ConnectionEnded`, and for a `TimeoutError`.
 
     >>> is_unreached(ConnectionRefusedError()), is_unreached(TimeoutError())
     (True, False)

@@ -281,13 +281,13 @@ class ReportStore:
             return {job_id for job_id, held in zip(job_ids, await pipe.execute(), strict=True) if held}
 
     async def lead(self, worker: str, reports: Iterable[str], *, lasting: timedelta) -> frozenset[str] | None:
-        """The reports whose changes this worker looks for; None: it looks for none.
+        """Take or renew the prober's lease; return the reports that this worker probes, None if there are none.
 
-        One worker looks for all that it has. What it lacks, as workers may have different reports, is looked for
-        by the first that has it, and so on. Two that look at once do no harm, and cost more.
+        One worker probes all reports it has. Workers may have different reports: the first worker that has the
+        remaining ones probes these, and so on. Two probers at once are harmless, only wasteful.
 
         Args:
-            reports: those that the worker has.
+            reports: reports that the worker has.
         """
         left, key = frozenset(reports), prober(self._tenant)
         while True:
@@ -302,15 +302,15 @@ class ReportStore:
     async def _lease(
         self, key: str, worker: str, reports: frozenset[str], lasting: timedelta
     ) -> frozenset[str] | None:
-        """Take or renew a lease; None: it is this worker's, else the reports of the worker that has it."""
+        """Take or renew a lease; return None if this worker holds it, else the reports of the holder."""
         value = f"{worker} {' '.join(sorted(reports))}"
         if await self._redis.set(key, value, nx=True, px=milliseconds(lasting)):
             return None
         holder, *theirs = (await self._redis.get(key) or b"").decode().split(" ")
         if holder != worker:
-            if await self._redis.pttl(key) > _NEVER_SO_LONG_MS:  # the clock was put back since
+            if await self._redis.pttl(key) > _NEVER_SO_LONG_MS:  # the clock was set back since
                 await self._redis.pexpire(key, milliseconds(lasting))
-            return frozenset(theirs) or reports  # a former build notes none
+            return frozenset(theirs) or reports  # a former build stores none
         await self._redis.set(key, value, px=milliseconds(lasting))
         return None
 

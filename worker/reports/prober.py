@@ -1,9 +1,9 @@
 """Prober: checks each second whether the stored sets are still true, records it, and requests refreshes.
 
-One worker of a tenant does it, by a lease in Redis; two at once would ask for the same thing twice. Reports that
-it does not have are looked after by a worker that has them. Nothing is remembered between two looks: what was
-asked for, when and at what cost is in Redis, what has changed is in the database. So a prober that dies loses
-nothing, and another goes on within seconds.
+One worker of a tenant is the prober, by a lease in Redis; two at once would make the same requests twice. Reports
+that it does not have are probed by a worker that has them. A prober keeps no state between rounds: requests, their
+times and costs are in Redis, and changes are in the database. So a prober that dies loses nothing, and another one
+continues within seconds.
 
 A round reads the database before Redis. A set that is stored between the two reads contains what the probe has
 seen; a set that is stored after both stays as it is, because verify.lua changes only the generation that was read.
@@ -119,10 +119,10 @@ class Prober:
                 await declarations.forget_gone(report)
 
     async def look(self, mine: Collection[str] | None = None) -> ProbeRound:
-        """Look once: note what is proved, ask for what is due.
+        """Probe once: record what is proved, and request the refreshes that are due.
 
         Args:
-            mine: the reports to look after; left out: all that this worker has.
+            mine: reports to probe; None: all that this worker has.
         """
         mine = self._refresher.reports.keys() if mine is None else mine
         try:
@@ -152,7 +152,7 @@ class Prober:
         return ProbeRound(seen.at, decisions, await self._ask(due, mine))
 
     def _boards_with(self, reports: Collection[str]) -> Mapping[str, Board]:
-        """The boards that have one of these reports."""
+        """Return the boards that have one of these reports."""
         return {
             name: board
             for name, board in self._boards.items()
@@ -168,7 +168,7 @@ class Prober:
         return clocks.offset_us
 
     async def _ask(self, boards: list[str], mine: Collection[str]) -> tuple[str, ...]:
-        """Ask for what no worker is at: a request made during a run would lead to another, over the budget."""
+        """Request refreshes that no worker runs now. A request during a run would cause one more run."""
         jobs = {f"{{reports}}refresh:{self._refresher.tenant}:{name}": name for name in boards}
         running = await self._refresher.store.running(list(jobs)) if jobs else set()
         asked = [name for job_id, name in jobs.items() if job_id not in running]
@@ -177,12 +177,12 @@ class Prober:
         return tuple(boards)
 
     async def _request(self, board: Board, mine: Collection[str]) -> None:
-        """Ask in the name of a report that is looked after here: a worker that lacks it leaves it to others."""
+        """Request a refresh for a report that this worker probes: a worker that lacks it leaves it to others."""
         report = next(one.name for one in board.reports if one.name in mine)
         await self._producer.request_refresh(report, scope=None, delay=timedelta(0), board=board.name)
 
     async def _ask_blind(self, mine: Collection[str]) -> None:
-        """The database cannot be looked at: refresh at the declared pace, to leave word of why it fails."""
+        """Request refreshes at the declared interval while the database is down, so that its error is recorded."""
         known = await self._refresher.store.known(list(self._refresher.reports))
         now = self._refresher.clocks.now()
         due = [
@@ -193,7 +193,7 @@ class Prober:
         await self._ask(due, mine)
 
     async def _told(self, mine: Collection[str]) -> Catalogue:
-        """What the catalogue says; told once of each board, and again when it changes."""
+        """Return the catalogue, and log each board's proof when it is new or has changed."""
         found = await self._outbox.catalogue()
         for name, board in self._boards_with(mine).items():
             proof = found.proof(name)
