@@ -96,7 +96,7 @@ async def test_who_has_the_rows_does_not_ask_again(source: Source) -> None:
 
 
 @pytest.mark.parametrize(
-    ("column", "words"), [("1 AS other", "the column ends"), ("'x' AS ends", "no timestamptz")]
+    ("column", "words"), [("1 AS other", "the column ends"), ("'x' AS ends", "must be a timestamptz")]
 )
 async def test_a_column_that_is_not_there_or_holds_no_instants_is_refused(
     database: str, valkey_url: str, column: str, words: str
