@@ -40,9 +40,7 @@ async def listen(redis: Redis, channel: str, tell: Callable[[bytes], None], resu
             right = missing_right(error)
             pause = min(2 * pause, _LONGEST_PAUSE_S) if right else _PAUSE_S
             if right:
-                log.warning(
-                    "hints: the Redis user lacks the right %s, so none are sent; see `./run ops acl`", right
-                )
+                log.warning("hints: the Redis user lacks %s, so none are sent; see `./run ops acl`", right)
             await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311  jitter, not a secret
 
 

@@ -160,7 +160,7 @@ class Connection:
             raise StoreUnavailable(f"Redis: refused the command ({answer})")
         return answer
 
-    async def ask(self, *command: Argument) -> Any:  # noqa: ANN401  as in `reply`
+    async def call(self, *command: Argument) -> Any:  # noqa: ANN401  as in `reply`
         """Send a command and return its reply. Raises StoreUnavailable."""
         return await self.reply(await self.send(*command))
 
@@ -279,7 +279,7 @@ class Connection:
         while True:
             began = asyncio.get_running_loop().time()
             try:
-                await self.ask("PING")
+                await self.call("PING")
                 self._heard_at = began
                 if began >= self._track_again_at and self._wire is not None:
                     self._track(self._wire)

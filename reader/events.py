@@ -20,7 +20,7 @@ from reader import problem
 from reader.access import token_of
 from reader.guard import Guard
 from reader.hints import LIFE_S, NO_ROOM, EventStream, Hints, back
-from reader.live_session import find_asker
+from reader.live_session import find_session
 from reader.message import Request, Response
 from reader.query import values_of
 from reader.store import StoredReports, StoreUnavailable
@@ -40,11 +40,11 @@ class Admission:
     """Permission to follow a report.
 
     Attributes:
-        asker: name of the session; empty if no session is needed.
+        session_name: name of the session; empty if no session is needed.
     """
 
     report: str
-    asker: str = field(default="", repr=False)
+    session_name: str = field(default="", repr=False)
 
 
 class Events:
@@ -69,21 +69,21 @@ class Events:
         Raises:
             StoreUnavailable, SessionsUnavailable: Redis did not reply, or not in the sessions' format.
         """
-        asker = await find_asker(self._guard, request, counts=counts) if self._guard else None
-        if self._guard and asker is None:
+        session = await find_session(self._guard, request, counts=counts) if self._guard else None
+        if self._guard and session is None:
             return problem.unauthorised(token_given=token_of(request) is not None)
         names = values_of(request.query, "report")
-        if len(names) != 1 or not _NAME.fullmatch(names[0]) or (asker and not asker.roots):
+        if len(names) != 1 or not _NAME.fullmatch(names[0]) or (session and not session.roots):
             return problem.not_found()
         if not await self._store.declared(names[0]):
             return problem.not_found()
-        return Admission(names[0], asker.name if asker else "")
+        return Admission(names[0], session.name if session else "")
 
     def outcome(self, admission: Admission | None) -> str:
         """Return the counter's name for a stream that starts now."""
         if admission is None:
             return problem.REDIS_UNREACHABLE.name.replace("-", "_")
-        return "hints" if self._hints.has_room(admission.asker) else "too_many_streams"
+        return "hints" if self._hints.has_room(admission.session_name) else "too_many_streams"
 
     async def run(self, request: Request, admission: Admission | None, stream: EventStream) -> None:
         """Send hints; without an admission, wait until Redis is back and admits the client."""
@@ -92,9 +92,11 @@ class Events:
             if admission is None:
                 admission = await self._wait(request, stream)
                 begin = back(admission.report) if admission else ""
-            if admission is not None and self._hints.has_room(admission.asker):
+            if admission is not None and self._hints.has_room(admission.session_name):
                 still = partial(self._is_still_admitted, request)
-                await self._hints.follow(admission.report, stream, admission.asker, begin=begin, still=still)
+                await self._hints.follow(
+                    admission.report, stream, admission.session_name, begin=begin, still=still
+                )
             elif admission is not None:
                 await stream.send_str(NO_ROOM)
 

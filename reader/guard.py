@@ -136,7 +136,7 @@ class Guard:
             self._copy.keep(known.glance.epoch[1], "", [epoch], size=8, asked_at=asked_at)
         return read_roots(data)
 
-    async def ask(self, token: str) -> SessionQuery | None:
+    async def send_query(self, token: str) -> SessionQuery | None:
         """Send the commands that read a session; return None if the text is not a token.
 
         Raises:
@@ -150,7 +150,7 @@ class Guard:
         found = place_of(token)
         return None if found is None else SessionQuery(found, None, (await send(*first_look(found)),))
 
-    async def roots(self, token: str, asked: SessionQuery, *, counts: bool = True) -> AbstractSet[int] | None:
+    async def roots(self, token: str, query: SessionQuery, *, counts: bool = True) -> AbstractSet[int] | None:
         """Return the roots of the session, or None if it has ended.
 
         Args:
@@ -159,13 +159,13 @@ class Guard:
         Raises:
             StoreUnavailable, SessionsUnavailable: Redis did not reply, or not in the sessions' format.
         """
-        ask, replies = self._connection.ask, [await self._connection.reply(one) for one in asked.replies]
-        if asked.known is None:
-            return await self._found(token, asked.place, replies[0], counts)
-        roots = self.read(asked.known, replies[0], replies[1], asked.generation, counts=counts)
+        call, replies = self._connection.call, [await self._connection.reply(one) for one in query.replies]
+        if query.known is None:
+            return await self._found(token, query.place, replies[0], counts)
+        roots = self.read(query.known, replies[0], replies[1], query.generation, counts=counts)
         if roots is not None:
             return roots
-        return await self._found(token, asked.place, await ask(*first_look(asked.place)), counts)
+        return await self._found(token, query.place, await call(*first_look(query.place)), counts)
 
     async def _found(
         self,
@@ -175,7 +175,7 @@ class Guard:
         counts: bool,  # noqa: FBT001  passed on
     ) -> AbstractSet[int] | None:
         """Return the roots of a token's session, and keep the commands that read it from now on."""
-        found = await read(self._connection.ask, place, reply)
+        found = await read(self._connection.call, place, reply)
         if found is None:
             self._glances.drop(token)
             return None

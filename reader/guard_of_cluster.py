@@ -51,7 +51,7 @@ class ClusterGuard(Guard):
     def known(self, token: str) -> None:
         """Return None: the session is not on the connection of the reports."""
 
-    async def ask(self, token: str) -> SessionQuery | None:
+    async def send_query(self, token: str) -> SessionQuery | None:
         """Send the commands that read a session; return None if the text is not a token."""
         place = place_of(token)
         if place is None:
@@ -60,7 +60,7 @@ class ClusterGuard(Guard):
         loading.add_done_callback(_retrieve_error)
         return SessionQuery(place, None, (loading,))
 
-    async def roots(self, token: str, asked: SessionQuery, *, counts: bool = True) -> AbstractSet[int] | None:
+    async def roots(self, token: str, query: SessionQuery, *, counts: bool = True) -> AbstractSet[int] | None:
         """Return the roots of the session, or None if it has ended.
 
         Args:
@@ -70,7 +70,7 @@ class ClusterGuard(Guard):
             SessionsUnavailable: Redis did not reply, or not in the sessions' format.
         """
         del token
-        found: LiveRecord | None = await asked.replies[0]
+        found: LiveRecord | None = await query.replies[0]
         if found is None:
             return None
         if counts:

@@ -33,7 +33,7 @@ from reader.cors import Origins
 from reader.events import UNAVAILABLE, Events
 from reader.guard import Guard
 from reader.hints import EventStream, Hints
-from reader.live_session import find_asker
+from reader.live_session import find_session
 from reader.lookup import Lookup, ReportRequest
 from reader.memo import memo
 from reader.message import Headers, Request, Response
@@ -126,21 +126,21 @@ class Reader:
             found = request.found or self._route(request)
             if isinstance(found, ReportRequest):
                 request.found = found
-                seen = self._reports.looks.recall(found)
-                if seen is None and self._reports.looks.begin(found, partial(self._conclude, found, exchange)):
+                result = self._reports.lookups.find_cached(found)
+                if result is None and self._reports.lookups.send(found, partial(self._conclude, found, exchange)):
                     return
-                answer = self._reports.conclude(found, seen) if seen else None
+                answer = self._reports.conclude(found, result) if result else None
             else:
                 answer = found
         except Exception as error:  # noqa: BLE001  logged there
             answer = _fault(error)
         self._finish(exchange, answer)
 
-    def _conclude(self, question: ReportRequest, exchange: Exchange, look: Lookup) -> None:
+    def _conclude(self, request: ReportRequest, exchange: Exchange, lookup: Lookup) -> None:
         """Respond after the last reply of Redis, or without any. Never raises: no caller could handle it."""
         try:
-            seen = self._reports.looks.read(look)
-            answer = self._reports.conclude(question, seen) if seen else None
+            result = self._reports.lookups.read(lookup)
+            answer = self._reports.conclude(request, result) if result else None
         except Exception as error:  # noqa: BLE001  logged there
             answer = _fault(error)
         self._finish(exchange, answer)
@@ -195,7 +195,7 @@ class Reader:
         if not named:
             return None
         day = _day(request)
-        return day if isinstance(day, Response) else self._reports.question(request, *named, day)
+        return day if isinstance(day, Response) else self._reports.read_request(request, *named, day)
 
     def _is_misdirected(self, request: Request) -> bool:
         if self._hosts is None or request.path in _PROBES:
@@ -222,10 +222,10 @@ class Reader:
         """Return the OpenAPI description; for a session without roots it names no reports."""
         catalogue = await self._store.catalogue()
         if self._guard is not None:
-            asker = await find_asker(self._guard, request)
-            if asker is None:
+            session = await find_session(self._guard, request)
+            if session is None:
                 return problem.unauthorised(token_given=token_of(request) is not None)
-            catalogue = catalogue if asker.roots else {}
+            catalogue = catalogue if session.roots else {}
         described = describe(catalogue, guarded=self._guard is not None)
         return _text("openapi", orjson.dumps(described).decode(), "application/json")
 

@@ -52,11 +52,11 @@ class Follower:
     """Follower of one report: one stream and its waiting hints.
 
     Attributes:
-        asker: name of the session; empty if no session is needed.
+        session_name: name of the session; empty if no session is needed.
     """
 
     report: str
-    asker: str = field(repr=False)
+    session_name: str = field(repr=False)
     queue: asyncio.Queue[str] = field(default_factory=lambda: asyncio.Queue(_BACKLOG), repr=False)
 
     def put(self, event: str) -> None:
@@ -79,9 +79,9 @@ class Hints:
         self._followers: set[Follower] = set()
         self.closed = False
 
-    def has_room(self, asker: str = "") -> bool:
+    def has_room(self, session_name: str = "") -> bool:
         """Return True if one more stream of this session is accepted."""
-        if asker and sum(one.asker == asker for one in self._followers) >= OF_ONE_LIMIT:
+        if session_name and sum(one.session_name == session_name for one in self._followers) >= OF_ONE_LIMIT:
             return False
         return len(self._followers) < STREAMS_LIMIT
 
@@ -111,7 +111,7 @@ class Hints:
         self,
         report: str,
         stream: EventStream,
-        asker: str = "",
+        session_name: str = "",
         *,
         begin: str = "",
         still: Callable[[], Awaitable[bool]] | None = None,
@@ -122,7 +122,7 @@ class Hints:
             begin: the first event.
             still: returns True while the client may follow; called about once between two comments.
         """
-        one = Follower(report, asker)
+        one = Follower(report, session_name)
         self._followers.add(one)
         now = asyncio.get_running_loop().time
         ends, look_at = now() + self._life_s, now() + self._beat_s

@@ -23,7 +23,7 @@ class LiveSession:
     roots: AbstractSet[int]
 
 
-async def find_asker(guard: Guard, request: Request, *, counts: bool = True) -> LiveSession | None:
+async def find_session(guard: Guard, request: Request, *, counts: bool = True) -> LiveSession | None:
     """Return the session of a request, or None if there is none or it has ended.
 
     Args:
@@ -34,8 +34,8 @@ async def find_asker(guard: Guard, request: Request, *, counts: bool = True) -> 
     """
     found = credentials_of(request)
     for token in (found.token, found.cookie) if found else ():
-        place, asked = place_of(token), await guard.ask(token)
-        roots = await guard.roots(token, asked, counts=counts) if asked else None
+        place, query = place_of(token), await guard.send_query(token)
+        roots = await guard.roots(token, query, counts=counts) if query else None
         if place is not None and roots is not None:
             return LiveSession(place.session_key, roots)
     return None

@@ -6,8 +6,8 @@
 
 A closed day is looked up together with today's standing of its node, which decides who may read it.
 
-The lookup of a known token and a known variant is three plain reads, packed once (`begin` and `read`). Every other
-case (a session to load, a variant that is not there, a connection to open) waits in `look`.
+The lookup of a known token and a known variant is three plain reads, packed once (`send` and `read`). Every other
+case (a session to load, a variant that is not there, a connection to open) waits in `find`.
 """
 
 from __future__ import annotations
@@ -79,16 +79,16 @@ class LookupResult:
 class Lookup:
     """Lookup under way: collects the replies, and calls back once, after the last reply or without any."""
 
-    __slots__ = ("_left", "_tell", "asked", "began", "known", "replies", "roots")
+    __slots__ = ("_left", "_tell", "began", "known", "pending", "replies", "roots")
 
     def __init__(
         self,
-        asked: PendingLookup,
+        pending: PendingLookup,
         roots: AbstractSet[int] | None,
         known: KnownToken | None,
         tell: Callable[[Lookup], None],
     ) -> None:
-        self.asked = asked
+        self.pending = pending
         self.roots = roots
         self.known = known
         self.replies: list[Any] = []
@@ -125,59 +125,59 @@ class Lookups:
         self._store = store
         self._guard = guard
 
-    def recall(self, question: ReportRequest) -> LookupResult | None:
+    def find_cached(self, request: ReportRequest) -> LookupResult | None:
         """Return the result from the cache if it is provably current, else None."""
         if not self._store.proven:
             return None
         began = perf_counter()
-        snapshot = self._store.current(question.key, question.scope, question.encoding)
-        if snapshot is not None and question.day:
-            today = self._store.current_standing(question.report, question.scope)
+        snapshot = self._store.current(request.key, request.scope, request.encoding)
+        if snapshot is not None and request.day:
+            today = self._store.current_standing(request.report, request.scope)
             snapshot = None if today is None else under(snapshot, today)
         if snapshot is None:
             return None
-        roots = _NOBODY if self._guard is None else self._guard.current(question.token)
+        roots = _NOBODY if self._guard is None else self._guard.current(request.token)
         return None if roots is None else LookupResult(roots, snapshot, "copy", began)
 
-    def begin(self, question: ReportRequest, tell: Callable[[Lookup], None]) -> bool:
+    def send(self, request: ReportRequest, tell: Callable[[Lookup], None]) -> bool:
         """Send the lookup of a known token and variant; `tell` is called when `read` may be.
 
         Returns:
             False if the lookup takes more than that; then nothing was sent.
         """
-        if question.day:
+        if request.day:
             return False
-        roots, known = self._current_roots(question), None
+        roots, known = self._current_roots(request), None
         if self._guard is not None and roots is None:
-            known = self._guard.known(question.token)
+            known = self._guard.known(request.token)
             if known is None:
                 return False
-        asked = self._store.asking(question.key, question.scope, question.encoding)
-        look = Lookup(asked, roots, known, tell)
+        pending = self._store.lookup_of(request.key, request.scope, request.encoding)
+        lookup = Lookup(pending, roots, known, tell)
         if known is None:
-            return self._store.send(asked.command, look, 1)
-        return self._store.send(known.commands + asked.command, look, 3)
+            return self._store.send(pending.command, lookup, 1)
+        return self._store.send(known.commands + pending.command, lookup, 3)
 
-    def read(self, look: Lookup) -> LookupResult | None:
+    def read(self, lookup: Lookup) -> LookupResult | None:
         """Return the result of the replies, or None if they do not suffice.
 
         Raises:
             SnapshotUnreadable, SessionsUnavailable: the stored value is not in the agreed format.
         """
-        replies, look.replies = look.replies, []  # the lookup may be referenced until its deadline
+        replies, lookup.replies = lookup.replies, []  # the lookup may be referenced until its deadline
         if not replies or type(replies[-1]) is not list:
             return None
-        roots = look.roots
-        if self._guard is not None and look.known is not None:
+        roots = lookup.roots
+        if self._guard is not None and lookup.known is not None:
             record, epoch, _ = replies
             if type(record) is list:
-                roots = self._guard.read(look.known, record, epoch, look.asked.generation)
+                roots = self._guard.read(lookup.known, record, epoch, lookup.pending.generation)
         if roots is None:
             return None
-        snapshot = self._store.read(look.asked, replies[-1])
-        return None if snapshot is None else LookupResult(roots, snapshot, "redis", look.began)
+        snapshot = self._store.read(lookup.pending, replies[-1])
+        return None if snapshot is None else LookupResult(roots, snapshot, "redis", lookup.began)
 
-    async def look(self, question: ReportRequest) -> LookupResult:
+    async def find(self, request: ReportRequest) -> LookupResult:
         """Return the result from Redis, or from memory while Redis is unreachable.
 
         Raises:
@@ -185,41 +185,41 @@ class Lookups:
         """
         began = perf_counter()
         try:
-            return await self.ask(question)
+            return await self.fetch(request)
         except StoreUnavailable:
-            roots = self._guard.remembered(question.token) if self._guard else _NOBODY
-            snapshot = self._store.remembered(question.key, question.scope, question.encoding)
-            if snapshot is not None and question.day:
-                today = self._store.remembered_standing(question.report, question.scope)
+            roots = self._guard.remembered(request.token) if self._guard else _NOBODY
+            snapshot = self._store.remembered(request.key, request.scope, request.encoding)
+            if snapshot is not None and request.day:
+                today = self._store.remembered_standing(request.report, request.scope)
                 snapshot = None if today is None else under(snapshot, today)
             if roots is None or snapshot is None:
                 raise
             return LookupResult(roots, snapshot, "memory", began)
 
-    def _current_roots(self, question: ReportRequest) -> AbstractSet[int] | None:
+    def _current_roots(self, request: ReportRequest) -> AbstractSet[int] | None:
         if self._guard is None:
             return _NOBODY
-        return self._guard.current(question.token) if self._store.proven else None
+        return self._guard.current(request.token) if self._store.proven else None
 
-    async def ask(self, question: ReportRequest) -> LookupResult:
+    async def fetch(self, request: ReportRequest) -> LookupResult:
         """Return the result from Redis, with as many commands as it takes.
 
         Raises:
             StoreUnavailable, SessionsUnavailable, SnapshotUnreadable: it is not available.
         """
-        roots, began = self._current_roots(question), perf_counter()
-        session = await self._guard.ask(question.token) if self._guard and roots is None else None
-        standing = await self._store.ask_standing(question.report, question.scope) if question.day else None
-        asked, reply = await self._store.ask(question.key, question.scope, question.encoding)
+        roots, began = self._current_roots(request), perf_counter()
+        session = await self._guard.send_query(request.token) if self._guard and roots is None else None
+        standing = await self._store.send_standing_lookup(request.report, request.scope) if request.day else None
+        pending, reply = await self._store.send_lookup(request.key, request.scope, request.encoding)
         try:
             if self._guard and roots is None:
-                roots = await self._guard.roots(question.token, session) if session else None
+                roots = await self._guard.roots(request.token, session) if session else None
         except BaseException:
             reply.cancel()
             if standing is not None:
                 standing[1].cancel()
             raise
-        snapshot = await self._store.snapshot(asked, reply)
+        snapshot = await self._store.snapshot(pending, reply)
         if standing is None:
             return LookupResult(roots, snapshot, "redis", began)
         today = await self._store.standing(*standing)

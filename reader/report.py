@@ -81,11 +81,11 @@ class ReportResponder:
         self.clock = store.clock
         self._standings = Standings(self.clock.doubt)
         self._waiting = 0
-        self.looks = Lookups(store, guard)
+        self.lookups = Lookups(store, guard)
         vary = "Accept-Encoding, Authorization, Cookie" if guard else "Accept-Encoding"
         self._common: Headers = (*_TYPED, ("vary", vary))
 
-    def question(self, request: Request, report: str, scope: int, day: str) -> ReportRequest | Response:
+    def read_request(self, request: Request, report: str, scope: int, day: str) -> ReportRequest | Response:
         """Return the request for a document, or the challenge if it has no credentials.
 
         Args:
@@ -108,54 +108,56 @@ class ReportResponder:
             passed_over=found.passed_over,
         )
 
-    async def answer(self, question: ReportRequest) -> Response:
+    async def answer(self, report_request: ReportRequest) -> Response:
         """Return the response, waiting if necessary. Raises the errors of store and sessions."""
-        seen = self.looks.recall(question) or await self.looks.look(question)
-        if question.cookie and seen.roots is None:
-            return await self.answer(question.by_cookie())
-        answer = self.conclude(question, seen)
-        return _with_challenge(question, await self._wait(question, seen)) if answer is None else answer
+        result = self.lookups.find_cached(report_request) or await self.lookups.find(report_request)
+        if report_request.cookie and result.roots is None:
+            return await self.answer(report_request.by_cookie())
+        answer = self.conclude(report_request, result)
+        return (
+            _with_challenge(report_request, await self._wait(report_request, result)) if answer is None else answer
+        )
 
-    def conclude(self, question: ReportRequest, seen: LookupResult) -> Response | None:
+    def conclude(self, report_request: ReportRequest, result: LookupResult) -> Response | None:
         """Return the refusal of the first check that fails, or the document; None if that takes waiting."""
-        if self._guard and seen.roots is None:
-            return None if question.cookie else problem.unauthorised(token_given=True)
-        answer = self._conclude(question, seen)
-        return _with_challenge(question, answer) if answer and question.passed_over else answer
+        if self._guard and result.roots is None:
+            return None if report_request.cookie else problem.unauthorised(token_given=True)
+        answer = self._conclude(report_request, result)
+        return _with_challenge(report_request, answer) if answer and report_request.passed_over else answer
 
-    def _conclude(self, question: ReportRequest, seen: LookupResult) -> Response | None:
-        snapshot = seen.snapshot
+    def _conclude(self, report_request: ReportRequest, result: LookupResult) -> Response | None:
+        snapshot = result.snapshot
         if snapshot.meta is None:
-            return problem.not_found() if question.day and seen.is_computed else None
-        refusal = self._refusal(question, seen)
+            return problem.not_found() if report_request.day and result.is_computed else None
+        refusal = self._refusal(report_request, result)
         if refusal is not None:
             return refusal
-        if question.day:
-            return self._closed(question, snapshot)
-        if question.plain:
-            return self._plainly(question, seen)
-        return self._by_age(question, seen)
+        if report_request.day:
+            return self._closed(report_request, snapshot)
+        if report_request.plain:
+            return self._plainly(report_request, result)
+        return self._by_age(report_request, result)
 
     # Checks
 
-    def _refusal(self, question: ReportRequest, seen: LookupResult) -> Response | None:
-        snapshot = seen.snapshot
-        refusal = _unseen(snapshot, question.scope, seen.roots if self._guard else None)
+    def _refusal(self, report_request: ReportRequest, result: LookupResult) -> Response | None:
+        snapshot = result.snapshot
+        refusal = _unseen(snapshot, report_request.scope, result.roots if self._guard else None)
         if refusal or snapshot.head is None or snapshot.body is None:
             return refusal or problem.not_found()
-        if not (snapshot.encoding or takes_plain(question.accepted)):
+        if not (snapshot.encoding or takes_plain(report_request.accepted)):
             return problem.not_acceptable()
-        if question.plain or takes_json(question.request.header("accept")):
+        if report_request.plain or takes_json(report_request.request.header("accept")):
             return None
         return problem.not_acceptable()
 
-    def _plainly(self, question: ReportRequest, seen: LookupResult) -> Response:
+    def _plainly(self, report_request: ReportRequest, result: LookupResult) -> Response:
         """Respond to a client without conditions; its headers are the same for a second and cached."""
-        snapshot, meta = seen.snapshot, _meta(seen.snapshot)
+        snapshot, meta = result.snapshot, _meta(result.snapshot)
         now_us = self.clock.now_us() + meta.clock_offset_us
         standing = self._standings.at(meta, now_us)
-        if standing.verdict is not FreshnessVerdict.FRESH or seen.source == "memory":
-            return self._judged(question, seen, self._judge(meta, NO_BOUNDS), NO_BOUNDS)
+        if standing.verdict is not FreshnessVerdict.FRESH or result.source == "memory":
+            return self._judged(report_request, result, self._judge(meta, NO_BOUNDS), NO_BOUNDS)
         head = _head(snapshot)
         name = (head.etag, head.as_of_us, snapshot.encoding)
         headers = standing.rendered.get(name)
@@ -163,17 +165,17 @@ class ReportResponder:
             headers = self._headers(head, meta, standing.headers, snapshot.encoding)
             standing.keep(name, headers)
         age_s = max(0, now_us - meta.verified_us) / SECOND_US
-        return Response(200, standing.verdict.value, headers, snapshot.body or b"", age_s, _timing(seen))
+        return Response(200, standing.verdict.value, headers, snapshot.body or b"", age_s, _timing(result))
 
-    def _by_age(self, question: ReportRequest, seen: LookupResult) -> Response | None:
+    def _by_age(self, report_request: ReportRequest, result: LookupResult) -> Response | None:
         """Respond to a client with conditions; return None if waiting may meet them."""
-        if not _sees(transaction(question.request.header("if-write-visible")), seen.snapshot):
+        if not _sees(transaction(report_request.request.header("if-write-visible")), result.snapshot):
             return None
-        bounds = bounds_of(question.request.header("cache-control"))
-        freshness = self._judge(_meta(seen.snapshot), bounds)
+        bounds = bounds_of(report_request.request.header("cache-control"))
+        freshness = self._judge(_meta(result.snapshot), bounds)
         if freshness.verdict is FreshnessVerdict.NOT_FRESH_ENOUGH:
             return None
-        return self._judged(question, seen, freshness, bounds)
+        return self._judged(report_request, result, freshness, bounds)
 
     def _judge(self, meta: Meta, bounds: CacheBounds) -> Freshness:
         """Return the freshness by the clock of the report's instants."""
@@ -181,42 +183,42 @@ class ReportResponder:
         return judge(meta, now_us, bounds, self.clock.doubt(meta, now_us))
 
     def _judged(
-        self, question: ReportRequest, seen: LookupResult, freshness: Freshness, bounds: CacheBounds
+        self, report_request: ReportRequest, result: LookupResult, freshness: Freshness, bounds: CacheBounds
     ) -> Response:
         """Return the document or the refusal of an old one; request a refresh if it is not fresh."""
         if freshness.doubt:
             self.clock.doubts[freshness.doubt] += 1
-        if freshness.verdict is not FreshnessVerdict.FRESH and seen.source != "memory":
-            self._store.want(question.report)
+        if freshness.verdict is not FreshnessVerdict.FRESH and result.source != "memory":
+            self._store.want(report_request.report)
         if freshness.verdict in {FreshnessVerdict.TOO_STALE, FreshnessVerdict.NOT_FRESH_ENOUGH}:
-            return _too_old(freshness, seen.snapshot, bounds)
-        return self._serve(question, seen, freshness)
+            return _too_old(freshness, result.snapshot, bounds)
+        return self._serve(report_request, result, freshness)
 
     # Waiting
 
-    async def _wait(self, question: ReportRequest, seen: LookupResult) -> Response:
+    async def _wait(self, report_request: ReportRequest, result: LookupResult) -> Response:
         """Respond to a request for a report that was never computed, or wait for the refresh that it needs."""
-        if seen.snapshot.meta is None:
-            return await self._absent(question.report)
-        bounds = bounds_of(question.request.header("cache-control"))
-        written = transaction(question.request.header("if-write-visible"))
-        self._store.want(question.report)
-        seen = await self._await_fresher(question, bounds, written)
-        snapshot = seen.snapshot
-        if self._guard and seen.roots is None:
+        if result.snapshot.meta is None:
+            return await self._absent(report_request.report)
+        bounds = bounds_of(report_request.request.header("cache-control"))
+        written = transaction(report_request.request.header("if-write-visible"))
+        self._store.want(report_request.report)
+        result = await self._await_fresher(report_request, bounds, written)
+        snapshot = result.snapshot
+        if self._guard and result.roots is None:
             return problem.unauthorised(token_given=True)
         if snapshot.meta is None:
-            return await self._absent(question.report)
-        refusal = self._refusal(question, seen)
+            return await self._absent(report_request.report)
+        refusal = self._refusal(report_request, result)
         if refusal is not None:
             return refusal
         freshness = self._judge(_meta(snapshot), bounds)
         if freshness.verdict is not FreshnessVerdict.TOO_STALE and not _sees(written, snapshot):
             return problem.not_yet_visible(retry_after_s(_meta(snapshot)))
-        return self._judged(question, seen, freshness, bounds)
+        return self._judged(report_request, result, freshness, bounds)
 
     async def _await_fresher(
-        self, question: ReportRequest, bounds: CacheBounds, written: int | None
+        self, report_request: ReportRequest, bounds: CacheBounds, written: int | None
     ) -> LookupResult:
         """Return the report once it meets the client's conditions, or its state at the timeout.
 
@@ -225,14 +227,14 @@ class ReportResponder:
         patience_s, pause_s = (PATIENCE_S if written is None else WRITE_PATIENCE_S), _LOOK_AGAIN_S
         ends = asyncio.get_running_loop().time() + (0 if bounds.only_if_cached else patience_s)
         while True:
-            seen = await self.looks.ask(question)
-            snapshot = seen.snapshot
-            if snapshot.meta is None or snapshot.body is None or (self._guard and seen.roots is None):
-                return seen
+            result = await self.lookups.fetch(report_request)
+            snapshot = result.snapshot
+            if snapshot.meta is None or snapshot.body is None or (self._guard and result.roots is None):
+                return result
             freshness = self._judge(snapshot.meta, bounds)
             met = freshness.verdict is not FreshnessVerdict.NOT_FRESH_ENOUGH and _sees(written, snapshot)
             if met or asyncio.get_running_loop().time() >= ends or self._waiting >= WAITING_LIMIT:
-                return seen
+                return result
             self._waiting += 1
             try:
                 await asyncio.sleep(pause_s)
@@ -253,15 +255,15 @@ class ReportResponder:
 
     # Serving
 
-    def _serve(self, question: ReportRequest, seen: LookupResult, freshness: Freshness) -> Response:
-        snapshot = seen.snapshot
+    def _serve(self, report_request: ReportRequest, result: LookupResult, freshness: Freshness) -> Response:
+        snapshot = result.snapshot
         verdict, meta = freshness.verdict, _meta(snapshot)
         headers = of_report(freshness, meta)
-        if seen.source == "memory":
+        if result.source == "memory":
             verdict, headers = FreshnessVerdict.STALE, _as_memory(headers)
         headers = self._headers(_head(snapshot), meta, headers)
-        answer = _document(question, snapshot, verdict.value, headers, freshness.age_us / SECOND_US)
-        answer.timing = _timing(seen)
+        answer = _document(report_request, snapshot, verdict.value, headers, freshness.age_us / SECOND_US)
+        answer.timing = _timing(result)
         return answer
 
     def _headers(self, head: Head, meta: Meta, of_the_report: Headers, encoding: str = "") -> Headers:
@@ -269,7 +271,7 @@ class ReportResponder:
         named = of_document(head.etag, head.as_of_us, is_dated(head, meta))
         return (*self._common, *named, *of_the_report, *coded)
 
-    def _closed(self, question: ReportRequest, snapshot: StoredScope) -> Response:
+    def _closed(self, report_request: ReportRequest, snapshot: StoredScope) -> Response:
         """Return the document of a closed day, which only late rows within the report's window change."""
         head, meta = _head(snapshot), _meta(snapshot)
         headers: Headers = (
@@ -279,23 +281,23 @@ class ReportResponder:
             ("as-of", as_of(meta.verified_us)),
             ("cache-control", f"private, max-age={_CLOSED_DAY_S}"),
         )
-        return _document(question, snapshot, "closed_day", headers, None)
+        return _document(report_request, snapshot, "closed_day", headers, None)
 
 
-def _with_challenge(question: ReportRequest, answer: Response) -> Response:
+def _with_challenge(report_request: ReportRequest, answer: Response) -> Response:
     """Add the challenge if the Bearer has no session and the cookie replaced it."""
-    if question.passed_over:
+    if report_request.passed_over:
         answer.headers = (*answer.headers, problem.INVALID_TOKEN)
     return answer
 
 
 def _document(
-    question: ReportRequest, snapshot: StoredScope, outcome: str, headers: Headers, age_s: float | None
+    report_request: ReportRequest, snapshot: StoredScope, outcome: str, headers: Headers, age_s: float | None
 ) -> Response:
     """Return the document, or 304 or 412 by its conditions. A closed day has no date of its last change."""
     head = _head(snapshot)
-    changed_s = None if question.day else head.as_of_us // SECOND_US
-    weighed = weigh(question.request, head.etag, changed_s=changed_s, dated=is_dated(head, _meta(snapshot)))
+    changed_s = None if report_request.day else head.as_of_us // SECOND_US
+    weighed = weigh(report_request.request, head.etag, changed_s=changed_s, dated=is_dated(head, _meta(snapshot)))
     if weighed is Condition.FAILED:
         return problem.precondition_failed()
     if weighed is Condition.HELD:
@@ -322,8 +324,8 @@ def _states_nothing(request: Request) -> bool:
     return unconditional and bounds_of(request.header("cache-control")) is NO_BOUNDS
 
 
-def _timing(seen: LookupResult) -> str:
-    return _in_words(seen.source, int((perf_counter() - seen.began) * 100_000))
+def _timing(result: LookupResult) -> str:
+    return _in_words(result.source, int((perf_counter() - result.began) * 100_000))
 
 
 @lru_cache(maxsize=1024)

@@ -137,37 +137,37 @@ class StoredReports:
                 return found
         return None
 
-    def asking(self, key: str, scope: int, encoding: str = "") -> PendingLookup:
+    def lookup_of(self, key: str, scope: int, encoding: str = "") -> PendingLookup:
         """Return the lookup of one scope; `read` takes its reply."""
         generation = self._copy.generation if self._copy else 0
         return PendingLookup(key, scope, self._stored_as(key, scope, encoding), generation)
 
-    def read(self, asked: PendingLookup, values: Sequence[bytes | None]) -> StoredScope | None:
+    def read(self, pending: PendingLookup, values: Sequence[bytes | None]) -> StoredScope | None:
         """Return the stored data of the scope, of one instant; None if there is no such variant, to be read again.
 
         Raises:
             SnapshotUnreadable: the stored data is not in the agreed format.
         """
-        if asked.encoding and values[0] is None and values[1] is not None and values[2] is None:
-            self._note_without_variant(asked)
+        if pending.encoding and values[0] is None and values[1] is not None and values[2] is None:
+            self._note_without_variant(pending)
             return None
-        snapshot = decode(values, asked.encoding)
-        if self._plain and not asked.encoding and snapshot.head is not None:
-            self._note_plain(asked, snapshot.head.etag)
+        snapshot = decode(values, pending.encoding)
+        if self._plain and not pending.encoding and snapshot.head is not None:
+            self._note_plain(pending, snapshot.head.etag)
         if self._copy is not None:
-            self._keep(self._copy, asked, snapshot)
+            self._keep(self._copy, pending, snapshot)
         return snapshot
 
-    def _keep(self, copy: ReplyCache, asked: PendingLookup, snapshot: StoredScope) -> None:
+    def _keep(self, copy: ReplyCache, pending: PendingLookup, snapshot: StoredScope) -> None:
         """Cache the data, or forget all variants of a document that does not exist."""
         if snapshot.meta is None:
-            copy.forget(asked.key)
+            copy.forget(pending.key)
         elif snapshot.body is None or snapshot.gone_us is not None:
-            copy.forget(asked.key, *((asked.scope, form) for form in _FORMS))
+            copy.forget(pending.key, *((pending.scope, form) for form in _FORMS))
         else:
-            part, size = (asked.scope, asked.encoding), len(snapshot.body) + _OVERHEAD
-            stamp, asked_at = snapshot.meta.stamp, asked.generation
-            copy.keep(asked.key, part, snapshot, size=size, asked_at=asked_at, stamp=stamp)
+            part, size = (pending.scope, pending.encoding), len(snapshot.body) + _OVERHEAD
+            stamp, asked_at = snapshot.meta.stamp, pending.generation
+            copy.keep(pending.key, part, snapshot, size=size, asked_at=asked_at, stamp=stamp)
 
     def _confirm(self, key: str) -> None:
         """Read the stamp of a changed report again, which decides what may still be remembered of it."""
@@ -191,7 +191,7 @@ class StoredReports:
         found: StoredScope | None = self._copy.remembered(self.key(report), (scope, _STANDING))
         return found
 
-    async def ask_standing(self, report: str, scope: int) -> tuple[PendingLookup, asyncio.Future[Any]]:
+    async def send_standing_lookup(self, report: str, scope: int) -> tuple[PendingLookup, asyncio.Future[Any]]:
         """Send the command that reads a node's standing, for `standing`. Raises StoreUnavailable."""
         generation = self._copy.generation if self._copy else 0
         key = self.key(report)
@@ -199,7 +199,7 @@ class StoredReports:
             "HMGET", key, *standing_fields(scope)
         )
 
-    async def standing(self, asked: PendingLookup, reply: asyncio.Future[Any]) -> StoredScope:
+    async def standing(self, pending: PendingLookup, reply: asyncio.Future[Any]) -> StoredScope:
         """Return a node's standing: a snapshot without a body.
 
         Raises:
@@ -208,20 +208,22 @@ class StoredReports:
         """
         found = decode_standing(await self._connection.reply(reply))
         if self._copy is not None and found.meta is not None:
-            part, stamp, asked_at = (asked.scope, _STANDING), found.meta.stamp, asked.generation
-            self._copy.keep(asked.key, part, found, size=_OVERHEAD, asked_at=asked_at, stamp=stamp)
+            part, stamp, asked_at = (pending.scope, _STANDING), found.meta.stamp, pending.generation
+            self._copy.keep(pending.key, part, found, size=_OVERHEAD, asked_at=asked_at, stamp=stamp)
         return found
 
     def send(self, commands: bytes, waiting: ReplyWaiter, replies: int) -> bool:
         """Send packed commands over the open connection; return False if there is none."""
         return self._connection.send_packed(commands, waiting, replies)
 
-    async def ask(self, key: str, scope: int, encoding: str = "") -> tuple[PendingLookup, asyncio.Future[Any]]:
+    async def send_lookup(
+        self, key: str, scope: int, encoding: str = ""
+    ) -> tuple[PendingLookup, asyncio.Future[Any]]:
         """Send the command that reads one scope, for `snapshot`. Raises StoreUnavailable."""
-        asked = self.asking(key, scope, encoding)
-        return asked, await self._connection.send("HMGET", key, *fields_of(scope, asked.encoding))
+        pending = self.lookup_of(key, scope, encoding)
+        return pending, await self._connection.send("HMGET", key, *fields_of(scope, pending.encoding))
 
-    async def snapshot(self, asked: PendingLookup, reply: asyncio.Future[Any]) -> StoredScope:
+    async def snapshot(self, pending: PendingLookup, reply: asyncio.Future[Any]) -> StoredScope:
         """Return the stored data of the scope, of one instant.
 
         Raises:
@@ -229,18 +231,18 @@ class StoredReports:
             SnapshotUnreadable: the stored data is not in the agreed format.
         """
         while True:
-            snapshot = self.read(asked, await self._connection.reply(reply))
+            snapshot = self.read(pending, await self._connection.reply(reply))
             if snapshot is not None:
                 return snapshot
-            asked, reply = await self.ask(asked.key, asked.scope)
+            pending, reply = await self.send_lookup(pending.key, pending.scope)
 
     async def declared(self, report: str) -> bool:
         """Return True if a worker declares this report. Raises StoreUnavailable."""
-        return bool(await self._connection.ask("HEXISTS", self._catalogue, report))
+        return bool(await self._connection.call("HEXISTS", self._catalogue, report))
 
     async def catalogue(self) -> dict[str, bytes]:
         """Return the entries of all declared reports. Raises StoreUnavailable."""
-        values = await self._connection.ask("HGETALL", self._catalogue)
+        values = await self._connection.call("HGETALL", self._catalogue)
         pairs = values.items() if isinstance(values, dict) else zip(values[::2], values[1::2], strict=True)
         return {name.decode(errors="replace"): bytes(entry) for name, entry in pairs}
 
@@ -255,7 +257,7 @@ class StoredReports:
         Raises:
             StoreUnavailable: Redis did not reply in time.
         """
-        await self._connection.ask("PING")
+        await self._connection.call("PING")
         return self._connection.untracked
 
     @property
@@ -265,12 +267,12 @@ class StoredReports:
     def _stored_as(self, key: str, scope: int, encoding: str) -> str:
         return "" if encoding and (key, scope) in self._plain else encoding
 
-    def _note_without_variant(self, asked: PendingLookup) -> None:
-        self._plain.note((asked.key, asked.scope), "")
+    def _note_without_variant(self, pending: PendingLookup) -> None:
+        self._plain.note((pending.key, pending.scope), "")
 
-    def _note_plain(self, asked: PendingLookup, etag: str) -> None:
+    def _note_plain(self, pending: PendingLookup, etag: str) -> None:
         """Drop the note if the content has changed: new content may be large enough for a variant."""
-        name = (asked.key, asked.scope)
+        name = (pending.key, pending.scope)
         if name in self._plain:
             if self._plain[name] not in {"", etag}:
                 self._plain.drop(name)
@@ -282,7 +284,7 @@ def _weigh_plain(name: tuple[str, int], etag: str) -> int:
     return len(name[0]) + len(etag) + _PLAIN_OVERHEAD
 
 
-@memo(4 << 20, lambda asked: len(asked[0]) + 100)
-def _packed(asked: tuple[str, int, str]) -> bytes:
-    key, scope, encoding = asked
+@memo(4 << 20, lambda pending: len(pending[0]) + 100)
+def _packed(pending: tuple[str, int, str]) -> bytes:
+    key, scope, encoding = pending
     return pack(("HMGET", key, *fields_of(scope, encoding)))

@@ -38,4 +38,4 @@ async def asker(stack: AsyncExitStack, kind: str, url: str, *, seconds: float | 
         case _:
             connection = Connection(url)
             stack.push_async_callback(connection.close)
-            return lambda: connection.ask("TIME")
+            return lambda: connection.call("TIME")

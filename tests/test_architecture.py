@@ -81,7 +81,7 @@ OWNED_TASKS = {
     "producers/link/primary.py": {"reach_primary", "follow"},  # gathered there
     "producers/link/race.py": {"run"},  # each tells what became of it, and ends by the caller's deadline
     "producers/link/slots.py": {"primary"},  # callers wait for it; the next call begins another
-    "reader/guard_of_cluster.py": {"ask"},  # a request's own, and it waits for it
+    "reader/guard_of_cluster.py": {"send_query"},  # a request's own, and it waits for it
     "reader/handler.py": {"_run"},  # a request: its fault is its answer
     "reports/off_loop.py": {"off_loop"},  # those who ask wait for it
     "worker/engine/exit_deadline.py": {"watch", "seen", "run_to_its_end"},  # ends the process, or is run out

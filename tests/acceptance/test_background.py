@@ -120,7 +120,7 @@ async def test_every_background_task_of_worker_and_reader_goes_on_after_a_fault(
     wanted = {(file, function) for file, function in call_sites("start", "keep") if file.startswith("worker/")}
     await eventually(lambda: failing.sites >= wanted)
     await stopped(worker)
-    await read_once(settings, valkey_url, lambda: ("reader/connection.py", "_begin") in failing.sites)
+    await read_once(settings, valkey_url, lambda: ("reader/connection.py", "_adopt") in failing.sites)
     assert failing.sites == call_sites("start", "keep")
     assert set(background.FAULTS.values()) == {1}
 

@@ -579,17 +579,17 @@ async def test_a_frozen_redis_holds_nobody_and_its_late_replies_reach_nobody_els
 async def test_an_answer_is_given_while_redis_is_still_silent(own_valkey: OwnServer) -> None:
     valkey = await own_valkey()
     connection = Connection(valkey.url)
-    await connection.ask("PING")
+    await connection.call("PING")
     valkey.pause()
     with pytest.raises(StoreUnavailable, match="50 ms"):
-        await connection.ask("HMGET", "key", "field")
+        await connection.call("HMGET", "key", "field")
     with pytest.raises(StoreUnavailable, match="a moment ago"):
-        await connection.ask("HMGET", "key", "field")
+        await connection.call("HMGET", "key", "field")
     valkey.resume()
 
     async def answered() -> bool:
         try:
-            return bool(await connection.ask("PING") == b"PONG")
+            return bool(await connection.call("PING") == b"PONG")
         except StoreUnavailable:
             return False
 

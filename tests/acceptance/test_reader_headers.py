@@ -196,14 +196,14 @@ async def test_each_header_stands_once_on_every_way_there_is(
     monkeypatch.setattr(listener, "_SWEEP_S", 0.02)
     monkeypatch.setattr("reader.report.PATIENCE_S", 0.0)
     monkeypatch.setattr("reader.report.WRITE_PATIENCE_S", 0.0)
-    question = ReportResponder.question
+    question = ReportResponder.read_request
 
     def faulty(reports: ReportResponder, request: Request, report: str, scope: int, day: str) -> object:
         if report == "faulty":
             raise RuntimeError("a fault of ours")
         return question(reports, request, report, scope, day)
 
-    monkeypatch.setattr(ReportResponder, "question", faulty)
+    monkeypatch.setattr(ReportResponder, "read_request", faulty)
     server = await own_valkey()
     await store_all(server.url)
     async with walking(server.url, limit=3) as walks:

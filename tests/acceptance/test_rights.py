@@ -114,7 +114,7 @@ async def test_a_reader_that_may_not_subscribe_says_so(limited: Limited, tmp_pat
     async with reader_process(await limited("subscribe"), log):
 
         async def told() -> bool:
-            return b"lacks the right +subscribe" in await asyncio.to_thread(log.read_bytes)
+            return b"lacks +subscribe" in await asyncio.to_thread(log.read_bytes)
 
         assert await eventually(told)
 
@@ -287,7 +287,7 @@ async def test_on_a_cluster_each_role_does_its_work_under_its_user() -> None:
         assert rotated is not None
         guard = ClusterGuard(url("reader"), deadline=timedelta(seconds=10))
         for token in (rotated[0], old):
-            asked = await guard.ask(token)
+            asked = await guard.send_query(token)
             assert asked is not None
             assert await guard.roots(token, asked) == {17}
 
@@ -297,7 +297,7 @@ async def test_on_a_cluster_each_role_does_its_work_under_its_user() -> None:
 
         assert await eventually(is_slid)
         await sessions.revoke_user("u-17")
-        asked = await guard.ask(old)
+        asked = await guard.send_query(old)
         assert asked is not None
         assert await guard.roots(old, asked) is None
         await guard.close()

@@ -97,7 +97,7 @@ async def sync_sessions(url: str) -> None:
 async def reader(url: str) -> None:
     one = Connection(url, deadline=LONG)
     try:
-        await one.ask("PING")
+        await one.call("PING")
     finally:
         await one.close()
 
