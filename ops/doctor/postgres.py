@@ -26,7 +26,7 @@ SELECT
     ARRAY(
         SELECT subscription.subname::text FROM pg_subscription AS subscription
         JOIN pg_database ON pg_database.oid = subscription.subdbid AND datname = current_database()
-        WHERE NOT EXISTS (
+        WHERE NOT subscription.subenabled OR NOT pg_is_in_recovery() AND NOT EXISTS (
             SELECT FROM pg_stat_get_subscription(subscription.oid) AS process
             WHERE process.relid IS NULL AND process.pid IS NOT NULL
         )
@@ -42,7 +42,8 @@ class PostgresFacts:
     Attributes:
         behind: seconds since the last commit that a standby has replayed.
         paused: True if its replay is paused.
-        stopped: subscriptions of this database without a running apply process.
+        stopped: subscriptions of this database without a running apply process; on a standby, whose primary runs
+            them, those that are disabled.
         ahead: seconds by which its clock is ahead of this machine's.
     """
 

@@ -27,6 +27,10 @@ both_servers = pytest.mark.parametrize(
     "machine",
     [pytest.param(False, id="embedded"), pytest.param(True, id="machine", marks=pytest.mark.long)],
 )
+SUBSCRIBED_ELSEWHERE = (
+    "CREATE SUBSCRIPTION away CONNECTION 'host=127.0.0.1 port=1' PUBLICATION theirs "
+    "WITH (connect = false, slot_name = 'theirs')"
+)
 SYNCED = "SELECT bool_and(srsubstate = 'r') FROM pg_subscription_rel"
 FOREIGN = """
 CREATE EXTENSION postgres_fdw;
@@ -176,7 +180,12 @@ async def test_a_day_is_closed_when_a_standby_has_replayed_its_end_and_an_audit_
             await there.database.execute("SELECT pg_wal_replay_resume()")
             await replay(primary, second)
             assert await close_days(refresher, board, now=tomorrow) == 1
-            assert await found_by_the_doctor(second) == {"postgres.standby"}
+            await it.database.execute(SUBSCRIBED_ELSEWHERE)
+            await replay(primary, second)
+            assert await found_by_the_doctor(second) == {"postgres.standby", "postgres.subscription"}
+            await it.database.execute("ALTER SUBSCRIPTION away ENABLE")
+            await replay(primary, second)
+            assert await found_by_the_doctor(second) == {"postgres.standby"}, "its primary runs the subscription"
             keys = [key async for key in there.redis.scan_iter("*closed*")]
             closed = await there.redis.hget(keys[0], "1")
             assert b'"amount":12' in closed, closed
