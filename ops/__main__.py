@@ -66,63 +66,67 @@ _EXAMPLE = "example:\n  ./run ops {}"
 
 def main(arguments: Sequence[str]) -> int:
     """Run one command and return its exit code."""
-    asked = _parser().parse_args(arguments)
-    if "command" not in asked:
+    args = _parser().parse_args(arguments)
+    if "command" not in args:
         _parser().print_help(sys.stderr)
         return EXIT_CONFIGURATION
-    command: Callable[[argparse.Namespace], int] = asked.command
-    return command(asked)
+    command: Callable[[argparse.Namespace], int] = args.command
+    return command(args)
 
 
 def _parser() -> argparse.ArgumentParser:
-    it = argparse.ArgumentParser(
+    parser = argparse.ArgumentParser(
         prog="./run ops",
         description="Look after the queue, the reports and the workers.",
         epilog=_EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    words = it.add_subparsers(title="commands", metavar="COMMAND")
-    depth = _add(words, "depth", _depth, "show how many jobs wait, why, and until when", "depth --watch --every 5")
+    subparsers = parser.add_subparsers(title="commands", metavar="COMMAND")
+    depth = _add(
+        subparsers, "depth", _depth, "show how many jobs wait, why, and until when", "depth --watch --every 5"
+    )
     depth.add_argument("--json", action="store_true", help="print one JSON object on one line instead of a table")
     depth.add_argument("--watch", action="store_true", help="repeat until Ctrl-C")
     depth.add_argument(
         "--every", type=_seconds, default=2, metavar="SECONDS", help="interval of --watch (default 2)"
     )
     for one in (*COMMANDS, *DOCTOR, ACL, ACKNOWLEDGE_LOSS):
-        _add_command(words, one)
+        _add_command(subparsers, one)
     for group in GROUPS:
-        it_group = words.add_parser(group.word, help=group.about, description=group.about, epilog=_EXIT_CODES)
-        second = it_group.add_subparsers(title="commands", metavar="COMMAND", required=True)
+        group_parser = subparsers.add_parser(
+            group.word, help=group.about, description=group.about, epilog=_EXIT_CODES
+        )
+        second = group_parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
         for one in group.commands:
             _add_command(second, one)
-    _add(words, "console", _console, "serve the operators' page, on this machine only", "console")
-    listed = _add(words, "settings", _settings, "list every setting with its default and limits", "settings")
+    _add(subparsers, "console", _console, "serve the operators' page, on this machine only", "console")
+    listed = _add(subparsers, "settings", _settings, "list every setting with its default and limits", "settings")
     listed.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
-    return it
+    return parser
 
 
-def _add_command(words: "argparse._SubParsersAction[argparse.ArgumentParser]", one: Command) -> None:
-    it = _add(words, one.word, partial(_answer, one), one.about, one.example)
-    it.add_argument("--json", action="store_true", help="print one JSON object on one line instead of text")
-    one.arguments(it)
+def _add_command(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]", one: Command) -> None:
+    parser = _add(subparsers, one.word, partial(_run_command, one), one.about, one.example)
+    parser.add_argument("--json", action="store_true", help="print one JSON object on one line instead of text")
+    one.arguments(parser)
 
 
 def _add(
-    words: "argparse._SubParsersAction[argparse.ArgumentParser]",
+    subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]",
     word: str,
     command: Callable[[argparse.Namespace], int],
     about: str,
     example: str,
 ) -> argparse.ArgumentParser:
-    it = words.add_parser(
+    parser = subparsers.add_parser(
         word,
         help=about,
         description=f"{about[0].upper()}{about[1:]}.",
         epilog=_EXAMPLE.format(example),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    it.set_defaults(command=command)
-    return it
+    parser.set_defaults(command=command)
+    return parser
 
 
 def _seconds(text: str) -> float:
@@ -133,68 +137,68 @@ def _seconds(text: str) -> float:
 # depth
 
 
-def _depth(asked: argparse.Namespace) -> int:
+def _depth(args: argparse.Namespace) -> int:
     settings = load_or_exit()
     url, named = _redis_url(settings)
-    looking = _watch(asked, settings, url, named) if asked.watch else _look(asked, settings, url, named)
+    running = _watch_depth(args, settings, url, named) if args.watch else _print_depth(args, settings, url, named)
     try:
-        return asyncio.run(looking)
+        return asyncio.run(running)
     except KeyboardInterrupt:
         return 0
 
 
-async def _look(asked: argparse.Namespace, settings: Settings, url: str, named: str) -> int:
+async def _print_depth(args: argparse.Namespace, settings: Settings, url: str, named: str) -> int:
     async with _redis(url) as redis:
         try:
             depth = await _read_depth(redis, settings)
         except (RedisError, OSError) as error:
-            _say(await _away(redis, named, error))
+            _print_error(await _redis_error(redis, named, error))
             return EXIT_REDIS
-    print(_shown(depth, as_json=asked.json))
+    print(_depth_output(depth, as_json=args.json))
     return 0 if depth.sound else EXIT_FINDING
 
 
-async def _watch(asked: argparse.Namespace, settings: Settings, url: str, named: str) -> NoReturn:
+async def _watch_depth(args: argparse.Namespace, settings: Settings, url: str, named: str) -> NoReturn:
     """Print the depth until interrupted; report a Redis that does not answer, and try again."""
-    before = _CLEAR if sys.stdout.isatty() and not asked.json else ""
+    before = _CLEAR if sys.stdout.isatty() and not args.json else ""
     async with _redis(url) as redis:
         while True:
             try:
                 depth = await _read_depth(redis, settings)
-                print(before + _shown(depth, as_json=asked.json), flush=True)
+                print(before + _depth_output(depth, as_json=args.json), flush=True)
             except (RedisError, OSError) as error:
-                _say(await _away(redis, named, error))
-            await asyncio.sleep(asked.every)
+                _print_error(await _redis_error(redis, named, error))
+            await asyncio.sleep(args.every)
 
 
 async def _read_depth(redis: Redis, settings: Settings) -> Depth:
     return await read_depth(redis, tenant=settings.tenant, clock_bound=settings.reports.clock_bound)
 
 
-def _shown(depth: Depth, *, as_json: bool) -> str:
+def _depth_output(depth: Depth, *, as_json: bool) -> str:
     return orjson.dumps(depth.to_json(), option=orjson.OPT_UTC_Z).decode() if as_json else depth_table(depth)
 
 
 # commands that run once
 
 
-def _answer(command: Command, asked: argparse.Namespace) -> int:
+def _run_command(command: Command, args: argparse.Namespace) -> int:
     settings = load_or_exit()
     url, named = _redis_url(settings) if command.needs_redis else (_NO_REDIS, "no setting")
-    return asyncio.run(_answered(command.act, asked, settings, url, named))
+    return asyncio.run(_run_act(command.act, args, settings, url, named))
 
 
-async def _answered(act: Act, asked: argparse.Namespace, settings: Settings, url: str, named: str) -> int:
+async def _run_act(act: Act, args: argparse.Namespace, settings: Settings, url: str, named: str) -> int:
     async with _redis(url) as redis:
         try:
-            answer = await act(_tools(settings, redis, url), asked)
+            answer = await act(_tools(settings, redis, url), args)
         except (RedisError, OSError) as error:
-            _say(await _away(redis, named, error))
+            _print_error(await _redis_error(redis, named, error))
             return EXIT_REDIS
         except CommandRefused as refusal:
-            _say(str(refusal))
+            _print_error(str(refusal))
             return EXIT_CONFIGURATION
-    print(orjson.dumps(answer.facts, written, orjson.OPT_UTC_Z).decode() if asked.json else answer.text)
+    print(orjson.dumps(answer.facts, written, orjson.OPT_UTC_Z).decode() if args.json else answer.text)
     return 0 if answer.done else EXIT_FINDING
 
 
@@ -221,7 +225,7 @@ def _plain(value: object) -> object:
 # console; it imports the HTTP server and the pages itself, so that other commands start quickly
 
 
-def _console(_asked: argparse.Namespace) -> int:
+def _console(_args: argparse.Namespace) -> int:
     import log  # noqa: PLC0415  see above
     from ops.console.page import ConsolePage  # noqa: PLC0415  see above
     from ops.console.server import listen  # noqa: PLC0415  see above
@@ -232,7 +236,7 @@ def _console(_asked: argparse.Namespace) -> int:
     try:
         listener = listen(host, port)
     except OSError as error:
-        _say(
+        _print_error(
             f"MOMENTUS_CONSOLE__PORT: the console cannot listen on {host} port {port}: {error.strerror}; "
             "set another port (0 = any free port) or MOMENTUS_CONSOLE__HOST"
         )
@@ -265,7 +269,7 @@ def _revealed(secret: SecretStr | None) -> str | None:
 # settings
 
 
-def _settings(asked: argparse.Namespace) -> int:
+def _settings(args: argparse.Namespace) -> int:
     rows = [
         {
             "variable": f"{name} (or {name}_FILE)" if is_secret(field) else name,
@@ -275,7 +279,7 @@ def _settings(asked: argparse.Namespace) -> int:
         }
         for name, field in each_field()
     ]
-    if asked.json:
+    if args.json:
         print(orjson.dumps({"settings": rows}).decode())
     else:
         heads = [head.upper() for head in rows[0]]
@@ -294,16 +298,16 @@ def _redis_url(settings: Settings) -> tuple[str, str]:
     try:
         running = running_servers(settings.data_dir)
     except RunningUnreadable as error:
-        _give_up(str(error))
+        _exit_with(str(error))
     if running is None:
-        _give_up(
+        _exit_with(
             f"MOMENTUS_REDIS_URL: not set, and nothing runs here ({file} is absent); set it, or start ./run up"
         )
     return running.redis_url, f"{file} (written by ./run up; MOMENTUS_REDIS_URL takes precedence)"
 
 
 def _postgres_dsn(settings: Settings) -> str:
-    """Return the address of Postgres; unset, that of the installation whose Redis is used too; else empty."""
+    """Return the address of Postgres; if unset, that of the running installation with the same Redis; else empty."""
     if settings.postgres_dsn is not None:
         return settings.postgres_dsn.get_secret_value()
     try:
@@ -320,10 +324,10 @@ def _redis(url: str) -> Redis:
     try:
         return connect(url, seconds=_ANSWER_SECONDS)
     except ValueError as error:
-        _give_up(f"MOMENTUS_REDIS_URL: {error}")
+        _exit_with(f"MOMENTUS_REDIS_URL: {error}")
 
 
-async def _away(redis: Redis, named: str, error: Exception) -> str:
+async def _redis_error(redis: Redis, named: str, error: Exception) -> str:
     if str(error).startswith("WRONGTYPE"):
         with contextlib.suppress(RedisError, OSError):
             wrong = "; ".join(await wrong_keys(redis))
@@ -337,12 +341,12 @@ async def _away(redis: Redis, named: str, error: Exception) -> str:
     return f"Redis does not answer at the address in {named}: {error or type(error).__name__}"
 
 
-def _give_up(reason: str) -> NoReturn:
-    _say(reason)
+def _exit_with(reason: str) -> NoReturn:
+    _print_error(reason)
     raise SystemExit(EXIT_CONFIGURATION)
 
 
-def _say(line: str) -> None:
+def _print_error(line: str) -> None:
     sys.stderr.write(f"ops: {line}\n")
 
 

@@ -224,12 +224,12 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-async def _act(_tools: Tools, asked: argparse.Namespace) -> CommandResult:
+async def _act(_tools: Tools, args: argparse.Namespace) -> CommandResult:
     try:
-        lines = list(acl_file(asked.passwords))
+        lines = list(acl_file(args.passwords))
     except OSError as error:
         raise CommandRefused(
-            f"--passwords: {asked.passwords} cannot be used: {error.strerror}; name a folder that you may write"
+            f"--passwords: {args.passwords} cannot be used: {error.strerror}; name a folder that you may write"
         ) from error
     return CommandResult("\n".join(lines), {"users": lines})
 

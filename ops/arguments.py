@@ -45,5 +45,5 @@ def number_between(text: str, lowest: float, highest: float) -> float:
     except ValueError:
         number = math.nan
     if not lowest <= number <= highest:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from {lowest} to {highest}")
+        raise argparse.ArgumentTypeError(f"{text!r} is out of range; give a number from {lowest:g} to {highest:g}")
     return number

@@ -1,8 +1,10 @@
 """Checks of Redis and the queue. Pure."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 from ipaddress import ip_address
 
+from clocks import BOUND
 from ops.depth.read import Depth, LiveWorker
 from ops.doctor.finding import DoctorFinding, fine, warning, wrong
 from ops.doctor.redis_facts import RedisFacts
@@ -12,13 +14,17 @@ _USUAL_MAIL = 8 * 1024
 """Assumed bytes of a waiting mail if none waits to be measured."""
 _FEW_MAILS = 10_000
 _FULL = 0.9
-_SKEW_WARNING, _SKEW_WRONG = 1.0, 30.0
+_SKEW_WARNING = 1.0
 _SILENT_MS = 15_000
 _WHERE = "redis"
 
 
-def judge_redis(facts: RedisFacts) -> Iterator[DoctorFinding]:
-    """Judge the facts of Redis; one finding for each checked fact."""
+def judge_redis(facts: RedisFacts, *, bound: timedelta = BOUND) -> Iterator[DoctorFinding]:
+    """Judge the facts of Redis; one finding for each checked fact.
+
+    Args:
+        bound: how far clocks may be apart.
+    """
     for right, part in facts.lacking:
         yield warning("redis.no_right", _WHERE, right=right, part=part)
     if facts.info:
@@ -27,7 +33,7 @@ def judge_redis(facts: RedisFacts) -> Iterator[DoctorFinding]:
         yield from _durability(facts)
         yield _memory(facts)
     if facts.skew is not None:
-        yield _clock(facts.skew)
+        yield _clock(facts.skew, bound.total_seconds())
     yield from _access(facts)
     if facts.depth is not None:
         yield from judge_depth(facts.depth)
@@ -80,9 +86,9 @@ def _memory(facts: RedisFacts) -> DoctorFinding:
     return (warning if mails < _FEW_MAILS else fine)("redis.memory", _WHERE, **values)
 
 
-def _clock(ahead: float) -> DoctorFinding:
+def _clock(ahead: float, bound: float) -> DoctorFinding:
     skew = abs(ahead)
-    build = wrong if skew > _SKEW_WRONG else warning if skew > _SKEW_WARNING else fine
+    build = wrong if skew > bound else warning if skew > _SKEW_WARNING else fine
     return build("redis.clock" if skew > _SKEW_WARNING else "redis.clock_right", _WHERE, seconds=f"{ahead:+.1f}")
 
 

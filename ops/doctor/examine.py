@@ -66,7 +66,7 @@ async def _redis(tools: Tools) -> list[DoctorFinding]:
         if right := missing_right(error):
             return [wrong("redis.no_right", "redis", right=right, part="Redis is not checked")]
         return [wrong("redis.away", "redis", fault=f"{type(error).__name__}: {error}")]
-    return [*judge_redis(facts), *judge_reports(reports, expected=bool(tools.postgres_dsn))]
+    return [*judge_redis(facts, bound=bound), *judge_reports(reports, expected=bool(tools.postgres_dsn))]
 
 
 async def _postgres(tools: Tools) -> list[DoctorFinding]:

@@ -8,7 +8,7 @@ from jobs.lanes import LANES
 from ops import arguments
 from ops.command import Command, CommandResult, Tools
 from ops.depth.texts import held_text
-from ops.jobs import texts as words
+from ops.jobs import texts
 from ops.jobs.dead import list_dead
 from ops.jobs.edit import CannotEdit, edit_job
 from ops.jobs.explain import explain_job
@@ -21,71 +21,69 @@ from ops.table import printable
 # Reading
 
 
-async def _why(tools: Tools, asked: argparse.Namespace) -> CommandResult:
-    found = await explain_job(tools.redis, asked.id)
-    return CommandResult(words.explained_text(found), found.to_json(), done=found.job.state != "unknown")
+async def _why(tools: Tools, args: argparse.Namespace) -> CommandResult:
+    found = await explain_job(tools.redis, args.id)
+    return CommandResult(texts.explained_text(found), found.to_json(), done=found.job.state != "unknown")
 
 
-async def _dead(tools: Tools, asked: argparse.Namespace) -> CommandResult:
-    lanes = LANES if asked.lane is None else (asked.lane,)
-    found = await list_dead(tools.redis, lanes, limit=asked.limit)
-    return CommandResult(words.dead_table(found), {"dead": [asdict(job) for job in found]})
+async def _dead(tools: Tools, args: argparse.Namespace) -> CommandResult:
+    lanes = LANES if args.lane is None else (args.lane,)
+    found = await list_dead(tools.redis, lanes, limit=args.limit)
+    return CommandResult(texts.dead_table(found), {"dead": [asdict(job) for job in found]})
 
 
-async def _parked(tools: Tools, asked: argparse.Namespace) -> CommandResult:
-    lanes = LANES if asked.lane is None else (asked.lane,)
-    found = await list_parked(tools.redis, lanes, limit=asked.limit)
-    return CommandResult(words.parked_table(found), {"parked": [asdict(job) for job in found]})
+async def _parked(tools: Tools, args: argparse.Namespace) -> CommandResult:
+    lanes = LANES if args.lane is None else (args.lane,)
+    found = await list_parked(tools.redis, lanes, limit=args.limit)
+    return CommandResult(texts.parked_table(found), {"parked": [asdict(job) for job in found]})
 
 
 # Changing
 
 
-async def _unpark(tools: Tools, asked: argparse.Namespace) -> CommandResult:
-    what, lane = await unpark(tools.redis, asked.id)
-    text = words.UNPARKED[what].format(id=asked.id, lane=lane)
-    return CommandResult(text, _facts(asked.id, lane, what), done=what == "unparked")
+async def _unpark(tools: Tools, args: argparse.Namespace) -> CommandResult:
+    what, lane = await unpark(tools.redis, args.id)
+    text = texts.UNPARKED[what].format(id=args.id, lane=lane)
+    return CommandResult(text, _facts(args.id, lane, what), done=what == "unparked")
 
 
-async def _revive(tools: Tools, asked: argparse.Namespace) -> CommandResult:
-    if asked.lane is not None:
-        counts = await revive_all(tools.redis, asked.lane, ring=ring_of(tools.mail))
+async def _revive(tools: Tools, args: argparse.Namespace) -> CommandResult:
+    if args.lane is not None:
+        counts = await revive_all(tools.redis, args.lane, ring=ring_of(tools.mail))
         return CommandResult(
-            words.revived_all_text(asked.lane, counts),
-            {"lane": asked.lane, **asdict(counts)},
+            texts.revived_all_text(args.lane, counts),
+            {"lane": args.lane, **asdict(counts)},
             done=counts.revived > 0 and not counts.suppressed,
         )
-    what, lane = await revive_sendable(tools.redis, asked.id, ring=ring_of(tools.mail))
-    text = words.REVIVED[what].format(id=asked.id, lane=lane)
-    return CommandResult(text, _facts(asked.id, lane, what), done=what == "revived")
+    what, lane = await revive_sendable(tools.redis, args.id, ring=ring_of(tools.mail))
+    text = texts.REVIVED[what].format(id=args.id, lane=lane)
+    return CommandResult(text, _facts(args.id, lane, what), done=what == "revived")
 
 
-async def _discard(tools: Tools, asked: argparse.Namespace) -> CommandResult:
-    what, lane = await discard(tools.redis, asked.id)
-    text = words.TAKEN_OUT[what].format(id=asked.id, lane=lane, how="discarded")
-    return CommandResult(text, _facts(asked.id, lane, what), done=what == "gone")
+async def _discard(tools: Tools, args: argparse.Namespace) -> CommandResult:
+    what, lane = await discard(tools.redis, args.id)
+    text = texts.TAKEN_OUT[what].format(id=args.id, lane=lane, how="discarded")
+    return CommandResult(text, _facts(args.id, lane, what), done=what == "gone")
 
 
-async def _cancel(tools: Tools, asked: argparse.Namespace) -> CommandResult:
-    what, lane = await cancel(tools.redis, asked.id)
-    text = words.TAKEN_OUT[what].format(id=asked.id, lane=lane, how="cancelled")
-    return CommandResult(text, _facts(asked.id, lane, what), done=what in {"gone", "stopping"})
+async def _cancel(tools: Tools, args: argparse.Namespace) -> CommandResult:
+    what, lane = await cancel(tools.redis, args.id)
+    text = texts.TAKEN_OUT[what].format(id=args.id, lane=lane, how="cancelled")
+    return CommandResult(text, _facts(args.id, lane, what), done=what in {"gone", "stopping"})
 
 
-async def _edit(tools: Tools, asked: argparse.Namespace) -> CommandResult:
-    changes = dict(asked.set)
+async def _edit(tools: Tools, args: argparse.Namespace) -> CommandResult:
+    changes = dict(args.set)
     try:
-        what, job = await edit_job(tools.redis, asked.id, changes)
+        what, job = await edit_job(tools.redis, args.id, changes)
     except CannotEdit as refusal:
         return CommandResult(
             f"Refused, nothing was changed. {printable(str(refusal))}",
-            {**_facts(asked.id, "", "refused"), "error": str(refusal)},
+            {**_facts(args.id, "", "refused"), "error": str(refusal)},
             done=False,
         )
-    text = words.EDITED[what].format(id=asked.id, fields=", ".join(changes), state=job.state)
-    return CommandResult(
-        text, {**_facts(asked.id, job.lane, what), "fields": list(changes)}, done=what == "edited"
-    )
+    text = texts.EDITED[what].format(id=args.id, fields=", ".join(changes), state=job.state)
+    return CommandResult(text, {**_facts(args.id, job.lane, what), "fields": list(changes)}, done=what == "edited")
 
 
 def _facts(job_id: str, lane: str, what: str) -> dict[str, Any]:
@@ -95,51 +93,53 @@ def _facts(job_id: str, lane: str, what: str) -> dict[str, Any]:
 # Holding
 
 
-async def _hold(tools: Tools, asked: argparse.Namespace) -> CommandResult:
-    held = await hold(tools.redis, asked.lane, lasting=asked.lasting, reason=asked.reason)
+async def _hold(tools: Tools, args: argparse.Namespace) -> CommandResult:
+    held = await hold(tools.redis, args.lane, lasting=args.lasting, reason=args.reason)
     if held is None:
         return CommandResult(
-            f"{asked.lane} already has this hold; nothing was done.",
-            {"lane": asked.lane, "what": "unchanged"},
+            f"{args.lane} already has this hold; nothing was done.",
+            {"lane": args.lane, "what": "unchanged"},
             done=False,
         )
     return CommandResult(
-        f"{asked.lane} is {held_text(held)}. Running jobs continue.\nRelease it: ./run ops release {asked.lane}",
-        {"lane": asked.lane, "what": "held", "held": asdict(held)},
+        f"{args.lane} is {held_text(held)}. Running jobs continue.\nRelease it: ./run ops release {args.lane}",
+        {"lane": args.lane, "what": "held", "held": asdict(held)},
     )
 
 
-async def _release(tools: Tools, asked: argparse.Namespace) -> CommandResult:
-    released = await release(tools.redis, asked.lane)
-    text = f"{asked.lane} is released." if released else f"{asked.lane} was not held."
-    return CommandResult(text, {"lane": asked.lane, "what": "released" if released else "not held"}, done=released)
+async def _release(tools: Tools, args: argparse.Namespace) -> CommandResult:
+    released = await release(tools.redis, args.lane)
+    text = f"{args.lane} is released." if released else f"{args.lane} was not held."
+    return CommandResult(text, {"lane": args.lane, "what": "released" if released else "not held"}, done=released)
 
 
 # Arguments
 
 
-def _takes_id(it: argparse.ArgumentParser) -> None:
-    it.add_argument("id", type=_job_id, metavar="ID", help="the job's id, braces included; quote it in a shell")
+def _add_id(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "id", type=_job_id, metavar="ID", help="the job's id, braces included; quote it in a shell"
+    )
 
 
-def _takes_lane(it: argparse.ArgumentParser) -> None:
-    it.add_argument("lane", choices=LANES, metavar="LANE", help=", ".join(LANES))
+def _add_lane(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("lane", choices=LANES, metavar="LANE", help=", ".join(LANES))
 
 
-def _takes_dead(it: argparse.ArgumentParser) -> None:
-    it.add_argument("lane", nargs="?", choices=LANES, metavar="LANE", help="one lane (default: all)")
-    it.add_argument("--limit", type=_limit, default=20, metavar="N", help="at most N jobs (default 20)")
+def _add_dead(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("lane", nargs="?", choices=LANES, metavar="LANE", help="one lane (default: all)")
+    parser.add_argument("--limit", type=_limit, default=20, metavar="N", help="at most N jobs (default 20)")
 
 
-def _takes_id_or_all(it: argparse.ArgumentParser) -> None:
-    which = it.add_mutually_exclusive_group(required=True)
+def _add_id_or_all(parser: argparse.ArgumentParser) -> None:
+    which = parser.add_mutually_exclusive_group(required=True)
     which.add_argument("id", nargs="?", type=_job_id, metavar="ID", help="the job's id, braces included")
     which.add_argument("--all", dest="lane", choices=LANES, metavar="LANE", help="all dead jobs of this lane")
 
 
-def _takes_changes(it: argparse.ArgumentParser) -> None:
-    _takes_id(it)
-    it.add_argument(
+def _add_changes(parser: argparse.ArgumentParser) -> None:
+    _add_id(parser)
+    parser.add_argument(
         "--set",
         type=_change,
         action="append",
@@ -149,17 +149,17 @@ def _takes_changes(it: argparse.ArgumentParser) -> None:
     )
 
 
-def _takes_reason(it: argparse.ArgumentParser) -> None:
-    _takes_lane(it)
-    it.add_argument(
+def _add_reason(parser: argparse.ArgumentParser) -> None:
+    _add_lane(parser)
+    parser.add_argument(
         "--reason", type=arguments.reason_argument, default="", metavar="TEXT", help="the text that operators see"
     )
-    it.set_defaults(lasting=None)
+    parser.set_defaults(lasting=None)
 
 
-def _takes_duration(it: argparse.ArgumentParser) -> None:
-    _takes_reason(it)
-    it.add_argument(
+def _add_duration(parser: argparse.ArgumentParser) -> None:
+    _add_reason(parser)
+    parser.add_argument(
         "--for",
         dest="lasting",
         type=arguments.duration_argument,
@@ -170,17 +170,17 @@ def _takes_duration(it: argparse.ArgumentParser) -> None:
 
 
 def _job_id(text: str) -> str:
-    if not text or len(text) > words.ID_LIMIT or not text.isprintable():
+    if not text or len(text) > texts.ID_LIMIT or not text.isprintable():
         raise argparse.ArgumentTypeError(
-            f"{text!r} is not a job's id; give a printable id of at most {words.ID_LIMIT} characters"
+            f"{text!r} is not a job's id; give a printable id of at most {texts.ID_LIMIT} characters"
         )
     return text
 
 
 def _limit(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= words.MOST_DEAD:
+    if not text.isdecimal() or not 1 <= int(text) <= texts.MOST_DEAD:
         raise argparse.ArgumentTypeError(
-            f"{text!r} is out of range; give a whole number from 1 to {words.MOST_DEAD}"
+            f"{text!r} is out of range; give a whole number from 1 to {texts.MOST_DEAD}"
         )
     return int(text)
 
@@ -195,44 +195,42 @@ def _change(text: str) -> tuple[str, str]:
 _ID = "'{mail}01kt0…'"
 
 COMMANDS = (
-    Command("why", "show what one job waits for, and its history", f"why {_ID}", _takes_id, _why),
+    Command("why", "show what one job waits for, and its history", f"why {_ID}", _add_id, _why),
+    Command("dead", "list the latest dead jobs, and why each was given up", "dead mail.normal", _add_dead, _dead),
     Command(
-        "dead", "list the latest dead jobs, and why each was given up", "dead mail.normal", _takes_dead, _dead
+        "parked", "list the jobs that no worker may take yet, and why", "parked mail.normal", _add_dead, _parked
     ),
-    Command(
-        "parked", "list the jobs that no worker may take yet, and why", "parked mail.normal", _takes_dead, _parked
-    ),
-    Command("unpark", "return a parked job to its lane", f"unpark {_ID}", _takes_id, _unpark),
+    Command("unpark", "return a parked job to its lane", f"unpark {_ID}", _add_id, _unpark),
     Command(
         "revive",
         "return a dead job, or all of a lane, as if never tried",
         "revive --all mail.normal",
-        _takes_id_or_all,
+        _add_id_or_all,
         _revive,
     ),
-    Command("discard", "remove a dead or waiting job for good", f"discard {_ID}", _takes_id, _discard),
+    Command("discard", "remove a dead or waiting job for good", f"discard {_ID}", _add_id, _discard),
     Command(
         "edit",
         "change a field of a dead job; it stays dead until revived",
         f"edit {_ID} --set to=ana@example.com",
-        _takes_changes,
+        _add_changes,
         _edit,
     ),
-    Command("cancel", "remove a waiting job for good, or stop a running one", f"cancel {_ID}", _takes_id, _cancel),
+    Command("cancel", "remove a waiting job for good, or stop a running one", f"cancel {_ID}", _add_id, _cancel),
     Command(
         "pause",
         "claim no more jobs of a lane until it is resumed",
         "pause mail.bulk --reason 'wrong figures in the digest'",
-        _takes_reason,
+        _add_reason,
         _hold,
     ),
-    Command("resume", "release a paused or held lane", "resume mail.bulk", _takes_lane, _release),
+    Command("resume", "release a paused or held lane", "resume mail.bulk", _add_lane, _release),
     Command(
         "hold",
         "claim no more jobs of a lane for some time",
         "hold mail.bulk --for 10m --reason 'the provider asks for a pause'",
-        _takes_duration,
+        _add_duration,
         _hold,
     ),
-    Command("release", "release a held or paused lane", "release mail.bulk", _takes_lane, _release),
+    Command("release", "release a held or paused lane", "release mail.bulk", _add_lane, _release),
 )

@@ -36,8 +36,8 @@ def _limits(redis: Redis, group: str) -> Limits:
 # Looking
 
 
-async def _list(tools: Tools, asked: argparse.Namespace) -> CommandResult:
-    limits = _limits(tools.redis, asked.group)
+async def _list(tools: Tools, args: argparse.Namespace) -> CommandResult:
+    limits = _limits(tools.redis, args.group)
     states = await limits.all()
     bindings = await limits.bindings()
     lines = [table(_HEADS, [_row(one) for one in states], left={0, 1, 6}) if states else "No limit is defined."]
@@ -75,52 +75,51 @@ def _rate_text(rate: Rate | Window) -> str:
 # Changing
 
 
-async def _set(tools: Tools, asked: argparse.Namespace) -> CommandResult:
+async def _set(tools: Tools, args: argparse.Namespace) -> CommandResult:
     try:
-        rates = [Rate.within(count, per, burst_share=asked.burst_share) for count, per in asked.rate]
-        windows = [Window(count, per) for count, per in asked.window]
-        limit = Limit(asked.key, (*rates, *windows), asked.concurrency, asked.reserve)
+        rates = [Rate.within(count, per, burst_share=args.burst_share) for count, per in args.rate]
+        windows = [Window(count, per) for count, per in args.window]
+        limit = Limit(args.key, (*rates, *windows), args.concurrency, args.reserve)
     except LimitError as refusal:
         raise CommandRefused(str(refusal)) from None
     if not limit.rates and limit.concurrency is None:
         raise CommandRefused("KEY: has no bounds; give --rate, --window or --concurrency")
-    limits = _limits(tools.redis, asked.group)
+    limits = _limits(tools.redis, args.group)
     await limits.define(limit)
     state = await limits.state(limit.key)
     text = f"{limit.key} is set: {state_text(state)}. It lasts until a worker that defines the same key starts."
     return CommandResult(text, {"what": "set", **state_json(state)})
 
 
-async def _remove(tools: Tools, asked: argparse.Namespace) -> CommandResult:
-    removed = await _limits(tools.redis, asked.group).remove(asked.key)
-    text = f"{asked.key} has no bounds any more." if removed else f"{asked.key} is not defined; nothing was done."
-    return CommandResult(text, {"key": asked.key, "what": "removed" if removed else "not defined"}, done=removed)
+async def _remove(tools: Tools, args: argparse.Namespace) -> CommandResult:
+    removed = await _limits(tools.redis, args.group).remove(args.key)
+    text = f"{args.key} has no bounds any more." if removed else f"{args.key} is not defined; nothing was done."
+    return CommandResult(text, {"key": args.key, "what": "removed" if removed else "not defined"}, done=removed)
 
 
-async def _hold(tools: Tools, asked: argparse.Namespace) -> CommandResult:
-    limits = _limits(tools.redis, asked.group)
-    if not await limits.hold(asked.key, asked.lasting, asked.reason):
-        facts = {"key": asked.key, "what": "unchanged"}
-        return CommandResult(f"{asked.key} already has this hold; nothing was done.", facts, done=False)
-    held = (await limits.state(asked.key)).held or Hold(until=None, reason=asked.reason)
+async def _hold(tools: Tools, args: argparse.Namespace) -> CommandResult:
+    limits = _limits(tools.redis, args.group)
+    if not await limits.hold(args.key, args.lasting, args.reason):
+        facts = {"key": args.key, "what": "unchanged"}
+        return CommandResult(f"{args.key} already has this hold; nothing was done.", facts, done=False)
+    held = (await limits.state(args.key)).held or Hold(until=None, reason=args.reason)
     text = (
-        f"{asked.key} is {held_text(held)}. Running jobs continue.\nRelease it: ./run ops limit release "
-        f"{asked.key}"
+        f"{args.key} is {held_text(held)}. Running jobs continue.\nRelease it: ./run ops limit release {args.key}"
     )
-    return CommandResult(text, {"key": asked.key, "what": "held", "held": asdict(held)})
+    return CommandResult(text, {"key": args.key, "what": "held", "held": asdict(held)})
 
 
-async def _release(tools: Tools, asked: argparse.Namespace) -> CommandResult:
-    released = await _limits(tools.redis, asked.group).release(asked.key)
-    text = f"{asked.key} is released." if released else f"{asked.key} was not held."
-    return CommandResult(text, {"key": asked.key, "what": "released" if released else "not held"}, done=released)
+async def _release(tools: Tools, args: argparse.Namespace) -> CommandResult:
+    released = await _limits(tools.redis, args.group).release(args.key)
+    text = f"{args.key} is released." if released else f"{args.key} was not held."
+    return CommandResult(text, {"key": args.key, "what": "released" if released else "not held"}, done=released)
 
 
 # Arguments
 
 
-def _takes_group(it: argparse.ArgumentParser) -> None:
-    it.add_argument(
+def _add_group(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
         "--group",
         choices=_GROUPS,
         default=_GROUPS[0],
@@ -128,16 +127,16 @@ def _takes_group(it: argparse.ArgumentParser) -> None:
     )
 
 
-def _takes_key(it: argparse.ArgumentParser) -> None:
-    it.add_argument(
+def _add_key(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
         "key", type=_key, metavar="KEY", help="such as account:main or customer:42; customer:* for each customer"
     )
-    _takes_group(it)
+    _add_group(parser)
 
 
-def _takes_definition(it: argparse.ArgumentParser) -> None:
-    _takes_key(it)
-    it.add_argument(
+def _add_definition(parser: argparse.ArgumentParser) -> None:
+    _add_key(parser)
+    parser.add_argument(
         "--rate",
         type=_rate,
         action="append",
@@ -145,14 +144,14 @@ def _takes_definition(it: argparse.ArgumentParser) -> None:
         metavar="COUNT/TIME",
         help="at most COUNT jobs begin in any TIME: 30/1m, 2000/1d; may be repeated, all apply",
     )
-    it.add_argument(
+    parser.add_argument(
         "--burst-share",
         type=float,
         default=0.1,
         metavar="SHARE",
         help="the part of COUNT that may begin at once (default 0.1)",
     )
-    it.add_argument(
+    parser.add_argument(
         "--window",
         type=_rate,
         action="append",
@@ -160,8 +159,8 @@ def _takes_definition(it: argparse.ArgumentParser) -> None:
         metavar="COUNT/TIME",
         help="like --rate, but all COUNT may begin at once: 500/1d",
     )
-    it.add_argument("--concurrency", type=int, metavar="N", help="the number of jobs that may run at once")
-    it.add_argument(
+    parser.add_argument("--concurrency", type=int, metavar="N", help="the number of jobs that may run at once")
+    parser.add_argument(
         "--reserve",
         type=float,
         default=0.0,
@@ -170,12 +169,12 @@ def _takes_definition(it: argparse.ArgumentParser) -> None:
     )
 
 
-def _takes_hold(it: argparse.ArgumentParser) -> None:
-    _takes_key(it)
-    it.add_argument(
+def _add_hold(parser: argparse.ArgumentParser) -> None:
+    _add_key(parser)
+    parser.add_argument(
         "--reason", type=arguments.reason_argument, default="", metavar="TEXT", help="the text that operators see"
     )
-    it.add_argument(
+    parser.add_argument(
         "--for",
         dest="lasting",
         type=arguments.duration_argument,
@@ -209,30 +208,30 @@ LIMIT = Group(
             "list",
             "list all limits, their present state, and the lanes that need them",
             "limit list",
-            _takes_group,
+            _add_group,
             _list,
         ),
         Command(
             "set",
             "define a limit, replacing the one with the same key",
             "limit set 'customer:*' --rate 100/1h --concurrency 2",
-            _takes_definition,
+            _add_definition,
             _set,
         ),
         Command(
             "remove",
             "remove a limit, so that its key has no bounds",
             "limit remove customer:42",
-            _takes_key,
+            _add_key,
             _remove,
         ),
         Command(
             "hold",
             "begin no job under a limit, for some time or until it is released",
             "limit hold account:main --for 10m --reason 'the provider asks for a pause'",
-            _takes_hold,
+            _add_hold,
             _hold,
         ),
-        Command("release", "release a held limit", "limit release account:main", _takes_key, _release),
+        Command("release", "release a held limit", "limit release account:main", _add_key, _release),
     ),
 )

@@ -4,7 +4,7 @@
     closed    its breaker is open: refused login, used-up day, repeated faults; it opens again after a while
     trying    that time is over, and one connection tests the account
     paused    an operator paused it, until an operator resumes it
-    slowed    open, at a part of its pace or at a learned one, because the provider asked for less
+    slowed    open, at a part of its pace or at a learned one, because the provider args for less
 
 A worker defines the accounts when it starts; accounts that no worker defines any longer are not shown.
 """
@@ -17,8 +17,8 @@ from typing import Any, Literal
 
 from redis.asyncio import Redis
 
+from ops.arguments import reason_argument
 from ops.command import Command, CommandRefused, CommandResult, Tools
-from ops.lanes.hold import REASON_LIMIT
 from ops.mail.budget import BucketBudget, WindowBudget, read_budget
 from ops.mail.doubt import RefusalDoubt, doubt_text, read_doubts
 from ops.table import printable, table
@@ -152,7 +152,7 @@ async def resume_account(redis: Redis, name: str) -> bool:
 # The commands
 
 
-async def _accounts(tools: Tools, _asked: argparse.Namespace) -> CommandResult:
+async def _accounts(tools: Tools, _args: argparse.Namespace) -> CommandResult:
     found = await read_accounts(tools.redis)
     if not found:
         return CommandResult(
@@ -205,22 +205,22 @@ def _facts(one: AccountState) -> dict[str, Any]:
     return {**facts, "limit": limit, "tokens": [left.tokens for left in one.left], "state": one.state}
 
 
-async def _pause(tools: Tools, asked: argparse.Namespace) -> CommandResult:
-    await _known(tools.redis, asked.account)
-    done = await pause_account(tools.redis, asked.account, reason=asked.reason or "paused")
+async def _pause(tools: Tools, args: argparse.Namespace) -> CommandResult:
+    await _known(tools.redis, args.account)
+    done = await pause_account(tools.redis, args.account, reason=args.reason or "paused")
     text = (
-        f"{asked.account} is paused. Resume it: ./run ops mail resume {asked.account}"
+        f"{args.account} is paused. Resume it: ./run ops mail resume {args.account}"
         if done
-        else f"{asked.account} already has this pause; nothing was done."
+        else f"{args.account} already has this pause; nothing was done."
     )
-    return CommandResult(text, {"account": asked.account, "what": "paused" if done else "unchanged"}, done=done)
+    return CommandResult(text, {"account": args.account, "what": "paused" if done else "unchanged"}, done=done)
 
 
-async def _resume(tools: Tools, asked: argparse.Namespace) -> CommandResult:
-    await _known(tools.redis, asked.account)
-    done = await resume_account(tools.redis, asked.account)
-    text = f"{asked.account} is resumed." if done else f"{asked.account} was neither paused nor closed."
-    return CommandResult(text, {"account": asked.account, "what": "resumed" if done else "unchanged"}, done=done)
+async def _resume(tools: Tools, args: argparse.Namespace) -> CommandResult:
+    await _known(tools.redis, args.account)
+    done = await resume_account(tools.redis, args.account)
+    text = f"{args.account} is resumed." if done else f"{args.account} was neither paused nor closed."
+    return CommandResult(text, {"account": args.account, "what": "resumed" if done else "unchanged"}, done=done)
 
 
 async def _known(redis: Redis, name: str) -> None:
@@ -229,23 +229,19 @@ async def _known(redis: Redis, name: str) -> None:
         raise CommandRefused(f"ACCOUNT: no account is called {name!r}; defined are: {', '.join(names) or 'none'}")
 
 
-def _takes_nothing(_it: argparse.ArgumentParser) -> None:
+def _add_nothing(_parser: argparse.ArgumentParser) -> None:
     """Add no arguments: the command shows all accounts."""
 
 
-def _takes_account(it: argparse.ArgumentParser) -> None:
-    it.add_argument("account", metavar="ACCOUNT", help="its name, as ./run ops mail accounts shows it")
+def _add_account(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("account", metavar="ACCOUNT", help="its name, as ./run ops mail accounts shows it")
 
 
-def _takes_reason(it: argparse.ArgumentParser) -> None:
-    _takes_account(it)
-    it.add_argument("--reason", type=_reason, default="", metavar="TEXT", help="the text that operators see")
-
-
-def _reason(text: str) -> str:
-    if len(text) > REASON_LIMIT or not text.isprintable():
-        raise argparse.ArgumentTypeError(f"must be one printable line of at most {REASON_LIMIT} characters")
-    return text
+def _add_reason(parser: argparse.ArgumentParser) -> None:
+    _add_account(parser)
+    parser.add_argument(
+        "--reason", type=reason_argument, default="", metavar="TEXT", help="the text that operators see"
+    )
 
 
 COMMANDS = (
@@ -253,15 +249,15 @@ COMMANDS = (
         "accounts",
         "list the mail accounts: state, reason, and the rest of their limits",
         "mail accounts",
-        _takes_nothing,
+        _add_nothing,
         _accounts,
     ),
     Command(
         "pause",
         "stop sending through an account until it is resumed",
         "mail pause main --reason 'new password'",
-        _takes_reason,
+        _add_reason,
         _pause,
     ),
-    Command("resume", "resume a paused or closed account at once", "mail resume main", _takes_account, _resume),
+    Command("resume", "resume a paused or closed account at once", "mail resume main", _add_account, _resume),
 )

@@ -219,11 +219,11 @@ def _move(file: Path, to: Path) -> None:
 # The command
 
 
-async def _bounces(tools: Tools, asked: argparse.Namespace) -> CommandResult:
-    if asked.unknown:
-        return await _unknown(tools, asked.limit)
-    if asked.folder is not None:
-        counts = await _from_folder(tools.redis, asked.folder)
+async def _bounces(tools: Tools, args: argparse.Namespace) -> CommandResult:
+    if args.unknown:
+        return await _unknown(tools, args.limit)
+    if args.folder is not None:
+        counts = await _from_folder(tools.redis, args.folder)
     else:
         counts = Counter([await process_bounce(tools.redis, _from_pipe(), by="pipe")])
     text = ", ".join(f"{count} {what}" for what, count in sorted(counts.items()))
@@ -248,14 +248,14 @@ async def _unknown(tools: Tools, limit: int) -> CommandResult:
     )
 
 
-def _takes_source(it: argparse.ArgumentParser) -> None:
-    source = it.add_mutually_exclusive_group(required=True)
+def _add_source(parser: argparse.ArgumentParser) -> None:
+    source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--folder", type=Path, metavar="DIR", help="a Maildir: process the files of its new/")
     source.add_argument(
         "--stdin", action="store_true", help="process one message from a pipe, as from a mail alias"
     )
     source.add_argument("--unknown", action="store_true", help="list the messages that match no sent mail")
-    it.add_argument(
+    parser.add_argument(
         "--limit",
         type=int,
         choices=range(1, 1001),
@@ -270,7 +270,7 @@ COMMANDS = (
         "bounces",
         "process delivery status reports, or list those that match no sent mail",
         "mail bounces --folder /var/mail/bounces",
-        _takes_source,
+        _add_source,
         _bounces,
     ),
 )

@@ -137,8 +137,8 @@ def budget_of(account: AccountState, *, urgent: bool) -> Budget:
     return Budget(rates=account.left, pace=account.pace, reserve=reserve, opens_in=account.opens_in)
 
 
-async def _answer(tools: Tools, asked: argparse.Namespace) -> CommandResult:
-    found = await read_eta(tools.redis, lane=asked.lane)
+async def _answer(tools: Tools, args: argparse.Namespace) -> CommandResult:
+    found = await read_eta(tools.redis, lane=args.lane)
     text = "\n".join(_words(one) for one in found)
     return CommandResult(
         text, {"eta": [_facts(one) for one in found]}, done=all(one.takes is not None for one in found)
@@ -159,12 +159,12 @@ def _facts(one: Eta) -> dict[str, Any]:
     return {**asdict(one), "takes": takes, "at": None if one.at is None else one.at.astimezone(UTC)}
 
 
-def _takes_lane(it: argparse.ArgumentParser) -> None:
-    it.add_argument("--lane", choices=MAIL_LANES, help="one lane with those before it (default: each lane)")
+def _add_lane(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--lane", choices=MAIL_LANES, help="one lane with those before it (default: each lane)")
 
 
 COMMANDS = (
     Command(
-        "eta", "estimate when the waiting mails will be sent", "mail eta --lane mail.bulk", _takes_lane, _answer
+        "eta", "estimate when the waiting mails will be sent", "mail eta --lane mail.bulk", _add_lane, _answer
     ),
 )

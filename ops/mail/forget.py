@@ -139,28 +139,28 @@ async def _forget_gathered(redis: Redis, job_ids: set[str]) -> None:
 # The command
 
 
-async def _forget(tools: Tools, asked: argparse.Namespace) -> CommandResult:
+async def _forget(tools: Tools, args: argparse.Namespace) -> CommandResult:
     try:
-        address = normal_address(asked.address, field="ADDRESS", private_domains=PRIVATE_DOMAINS)
+        address = normal_address(args.address, field="ADDRESS", private_domains=PRIVATE_DOMAINS)
         ring = ring_of(tools.mail)
     except JobError as refusal:
         raise CommandRefused(str(refusal)) from None
     counts = await forget_address(tools.redis, address, ring=ring)
-    call, by = tools.redis.execute_command, asked.by
-    if asked.suppress:
+    call, by = tools.redis.execute_command, args.by
+    if args.suppress:
         await suppress(call, address, "manual", by=by, lasting=None, evidence="forget")
     else:
         await unsuppress(call, digest_of(address), by=by)
     lines = [f"{counts[name]:>6}  {label}" for name, label in _WORDS.items() if counts[name] or name != "unopened"]
-    lines.append("Suppressed for ever, as a digest." if asked.suppress else "Removed from the suppression list.")
-    facts: dict[str, Any] = {name: counts[name] for name in _WORDS} | {"suppressed": asked.suppress}
+    lines.append("Suppressed for ever, as a digest." if args.suppress else "Removed from the suppression list.")
+    facts: dict[str, Any] = {name: counts[name] for name in _WORDS} | {"suppressed": args.suppress}
     return CommandResult("\n".join(lines), facts, done=not counts["unopened"] and not counts["stopping"])
 
 
-def _takes_address(it: argparse.ArgumentParser) -> None:
-    it.add_argument("address", metavar="ADDRESS", help="name@domain")
-    it.add_argument("--suppress", action="store_true", help="keep a digest, so that no mail goes to it again")
-    it.add_argument(
+def _add_address(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("address", metavar="ADDRESS", help="name@domain")
+    parser.add_argument("--suppress", action="store_true", help="keep a digest, so that no mail goes to it again")
+    parser.add_argument(
         "--by", default=operator(), metavar="WHO", help="the name for the audit log (default: your user)"
     )
 
@@ -170,7 +170,7 @@ COMMANDS = (
         "forget",
         "erase all stored traces of mails to an address",
         "mail forget ana@example.com --suppress",
-        _takes_address,
+        _add_address,
         _forget,
     ),
 )

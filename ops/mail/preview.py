@@ -20,31 +20,31 @@ _EXAMPLE_ADDRESS = "someone@example.com"
 _JOB = "{mail}00000000-0000-7000-8000-000000000000"
 
 
-async def _preview(tools: Tools, asked: argparse.Namespace) -> CommandResult:
-    folder = asked.templates or tools.mail.get("templates")
+async def _preview(tools: Tools, args: argparse.Namespace) -> CommandResult:
+    folder = args.templates or tools.mail.get("templates")
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
         try:
             mail = Mail(
                 to=_EXAMPLE_ADDRESS,
-                template=asked.template,
-                locale=asked.locale,
-                values=_values(asked.values),
-                templates=Templates(folder, default_locale=asked.default_locale),
+                template=args.template,
+                locale=args.locale,
+                values=_values(args.values),
+                templates=Templates(folder, default_locale=args.default_locale),
             )
             frozen = mail.compose(job_id=_JOB, now=datetime.now(UTC))
         except MailError as refusal:
             raise CommandRefused(str(refusal)) from None
-    content = _content(frozen, asked.out, str(tools.mail.get("sender", "")))
+    content = _content(frozen, args.out, str(tools.mail.get("sender", "")))
     facts = {
         "subject": frozen["subject"],
         "text": frozen["text"],
         "html": frozen["html"],
-        "warnings": [str(one.message) for one in warned if _is_about(one.message, asked.template)],
-        "out": None if asked.out is None else str(asked.out),
+        "warnings": [str(one.message) for one in warned if _is_about(one.message, args.template)],
+        "out": None if args.out is None else str(args.out),
     }
-    if asked.out is not None:
-        _write(asked.out, content)
+    if args.out is not None:
+        _write(args.out, content)
     return CommandResult(_text(facts), facts)
 
 

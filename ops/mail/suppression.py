@@ -70,14 +70,14 @@ def _domain(entry: bytes) -> str:
 # The commands
 
 
-async def _suppressed(tools: Tools, asked: argparse.Namespace) -> CommandResult:
-    if asked.log:
-        return await _log(tools, asked.limit)
-    if asked.address is not None:
-        return await _one(tools, asked.address)
+async def _suppressed(tools: Tools, args: argparse.Namespace) -> CommandResult:
+    if args.log:
+        return await _log(tools, args.limit)
+    if args.address is not None:
+        return await _one(tools, args.address)
     found: list[SuppressedAddress] = []
     async for one in list_suppressed(tools.redis):
-        if asked.domain in {None, one.domain} and len(found) < asked.limit:
+        if args.domain in {None, one.domain} and len(found) < args.limit:
             found.append(one)
     total = int(await tools.redis.hlen(MAIL_SUPPRESSION))  # type: ignore[misc]  # typed for both clients
     rows = [[one.domain, one.digest[:_SHOWN_DIGITS], *_words(reason)] for one in found for reason in one.reasons]
@@ -122,24 +122,24 @@ async def _log(tools: Tools, limit: int) -> CommandResult:
     )
 
 
-async def _suppress(tools: Tools, asked: argparse.Namespace) -> CommandResult:
-    lasting: timedelta | str | None = asked.lasting or "usual"
-    digest = digest_or_refused(asked.address)
+async def _suppress(tools: Tools, args: argparse.Namespace) -> CommandResult:
+    lasting: timedelta | str | None = args.lasting or "usual"
+    digest = digest_or_refused(args.address)
     try:
         added = await suppress(
             tools.redis.execute_command,
-            normal_address(asked.address, field="ADDRESS", private_domains=PRIVATE_DOMAINS),
-            asked.reason,
-            by=asked.by,
-            scope=asked.scope,
+            normal_address(args.address, field="ADDRESS", private_domains=PRIVATE_DOMAINS),
+            args.reason,
+            by=args.by,
+            scope=args.scope,
             lasting=lasting,  # type: ignore[arg-type]  # a duration or the word
-            evidence=asked.evidence,
+            evidence=args.evidence,
         )
     except InvalidRequest as refusal:
         raise CommandRefused(str(refusal)) from None
     text = "The address is suppressed." if added else "The address already had this reason; nothing was done."
     return CommandResult(
-        text, {"digest": digest, "reason": asked.reason, "scope": asked.scope, "added": added}, done=added
+        text, {"digest": digest, "reason": args.reason, "scope": args.scope, "added": added}, done=added
     )
 
 
@@ -182,26 +182,26 @@ def operator() -> str:
         return "unknown"
 
 
-def _takes_filter(it: argparse.ArgumentParser) -> None:
-    it.add_argument("address", nargs="?", metavar="ADDRESS", help="one address (default: the whole list)")
-    it.add_argument("--domain", metavar="DOMAIN", help="only addresses of this domain")
-    it.add_argument("--log", action="store_true", help="show the log of changes, newest last")
-    it.add_argument("--limit", type=_limit, default=100, metavar="N", help="at most N entries (default 100)")
+def _add_filter(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("address", nargs="?", metavar="ADDRESS", help="one address (default: the whole list)")
+    parser.add_argument("--domain", metavar="DOMAIN", help="only addresses of this domain")
+    parser.add_argument("--log", action="store_true", help="show the log of changes, newest last")
+    parser.add_argument("--limit", type=_limit, default=100, metavar="N", help="at most N entries (default 100)")
 
 
-def _takes_reason(it: argparse.ArgumentParser) -> None:
-    it.add_argument("address", metavar="ADDRESS", help="name@domain")
-    it.add_argument("--reason", choices=REASONS, default="manual", help="the reason (default manual)")
-    it.add_argument(
+def _add_reason(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("address", metavar="ADDRESS", help="name@domain")
+    parser.add_argument("--reason", choices=REASONS, default="manual", help="the reason (default manual)")
+    parser.add_argument(
         "--scope", default=EVERYTHING, metavar="SCOPE", help="all (default), or stream:NAME for one stream"
     )
-    it.add_argument("--for", dest="lasting", type=duration_argument, metavar="TIME", help="duration, like 30d")
-    it.add_argument("--evidence", default="", metavar="ID", help="the proof, such as a ticket or report")
-    _takes_who(it)
+    parser.add_argument("--for", dest="lasting", type=duration_argument, metavar="TIME", help="duration, like 30d")
+    parser.add_argument("--evidence", default="", metavar="ID", help="the proof, such as a ticket or report")
+    _add_who(parser)
 
 
-def _takes_who(it: argparse.ArgumentParser) -> None:
-    it.add_argument(
+def _add_who(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
         "--by", default=operator(), metavar="WHO", help="the name for the audit log (default: your user)"
     )
 
@@ -217,14 +217,14 @@ COMMANDS: Sequence[Command] = (
         "suppressed",
         "list the addresses that get no mail, with the reasons",
         "mail suppressed --domain example.com",
-        _takes_filter,
+        _add_filter,
         _suppressed,
     ),
     Command(
         "suppress",
         "send no more mail to an address",
         "mail suppress ana@example.com --reason complaint --evidence ticket-17",
-        _takes_reason,
+        _add_reason,
         _suppress,
     ),
 )

@@ -186,8 +186,8 @@ def _mapping(stored: bytes | None) -> Mapping[str, Any]:
     return fields if isinstance(fields, dict) else {}
 
 
-async def _trace(tools: Tools, asked: argparse.Namespace) -> CommandResult:
-    found = await trace_mail(tools.redis, asked.id)
+async def _trace(tools: Tools, args: argparse.Namespace) -> CommandResult:
+    found = await trace_mail(tools.redis, args.id)
     facts = asdict(found)
     if found.state == "unknown" and not found.journal:
         return CommandResult(
@@ -211,9 +211,9 @@ def trace_text(found: Trace) -> str:
     return f"{head}\n\n" + table(("AT (UTC)", "ATTEMPT", "OUTCOME", "REASON"), rows, left={0, 2, 3})
 
 
-def takes_id(it: argparse.ArgumentParser) -> None:
+def add_id(parser: argparse.ArgumentParser) -> None:
     """Add the argument that names a mail."""
-    it.add_argument("id", metavar="ID", help="the mail's id, braces included; quote it in a shell")
+    parser.add_argument("id", metavar="ID", help="the mail's id, braces included; quote it in a shell")
 
 
 def utc(milliseconds: float) -> datetime:
@@ -226,7 +226,7 @@ COMMANDS = (
         "trace",
         "show the journal of one mail, with the servers' replies",
         "mail trace '{mail}0199…'",
-        takes_id,
+        add_id,
         _trace,
     ),
 )

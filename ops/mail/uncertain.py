@@ -22,7 +22,7 @@ from jobs.lanes import MAIL_LANES
 from ops.command import Command, CommandResult, Tools
 from ops.jobs.parked import read_parking
 from ops.mail.suppression import operator
-from ops.mail.trace import Trace, takes_id, trace_mail, utc
+from ops.mail.trace import Trace, add_id, trace_mail, utc
 from ops.table import table
 from producers.keys import LaneKeys
 
@@ -119,8 +119,8 @@ async def resolve_uncertain(redis: Redis, job_id: str, decision: Literal["accept
 # The commands
 
 
-async def _uncertain(tools: Tools, asked: argparse.Namespace) -> CommandResult:
-    found, total = await list_uncertain(tools.redis, limit=asked.limit)
+async def _uncertain(tools: Tools, args: argparse.Namespace) -> CommandResult:
+    found, total = await list_uncertain(tools.redis, limit=args.limit)
     facts = {"uncertain": [asdict(one) for one in found], "total": total}
     if not found:
         return CommandResult("No mail is uncertain.", facts)
@@ -131,23 +131,25 @@ async def _uncertain(tools: Tools, asked: argparse.Namespace) -> CommandResult:
     return CommandResult(text + (f"\n{total} in all." if total > len(found) else ""), facts)
 
 
-async def _resolve(tools: Tools, asked: argparse.Namespace) -> CommandResult:
-    lane = await resolve_uncertain(tools.redis, asked.id, asked.decision, by=operator())
-    facts = {"id": asked.id, "lane": lane, "decision": asked.decision}
+async def _resolve(tools: Tools, args: argparse.Namespace) -> CommandResult:
+    lane = await resolve_uncertain(tools.redis, args.id, args.decision, by=operator())
+    facts = {"id": args.id, "lane": lane, "decision": args.decision}
     if not lane:
         return CommandResult("It does not wait for a decision; see ./run ops mail trace.", facts, done=False)
     return CommandResult(
-        {"accepted": "It is resolved as accepted.", "resend": "It will be sent again."}[asked.decision], facts
+        {"accepted": "It is resolved as accepted.", "resend": "It will be sent again."}[args.decision], facts
     )
 
 
-def _takes_limit(it: argparse.ArgumentParser) -> None:
-    it.add_argument("--limit", type=_limit, default=20, metavar="N", help="at most N of the latest (default 20)")
+def _add_limit(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--limit", type=_limit, default=20, metavar="N", help="at most N of the latest (default 20)"
+    )
 
 
-def _takes_decision(it: argparse.ArgumentParser) -> None:
-    takes_id(it)
-    it.add_argument(
+def _add_decision(parser: argparse.ArgumentParser) -> None:
+    add_id(parser)
+    parser.add_argument(
         "decision", choices=("accepted", "resend"), help="accepted: it was delivered; resend: send it again"
     )
 
@@ -163,14 +165,14 @@ COMMANDS = (
         "uncertain",
         "list mails that may or may not have been delivered",
         "mail uncertain --limit 100",
-        _takes_limit,
+        _add_limit,
         _uncertain,
     ),
     Command(
         "resolve",
         "decide about a mail with an uncertain delivery",
         "mail resolve '{mail}0199…' accepted",
-        _takes_decision,
+        _add_decision,
         _resolve,
     ),
 )

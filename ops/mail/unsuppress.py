@@ -82,23 +82,23 @@ async def remove_entries(redis: Redis, found: Sequence[SuppressionEntry], *, by:
     return sum([await unsuppress(call, one.digest, by=by, reason=one.reason, scope=scope) for one in found])
 
 
-async def _unsuppress(tools: Tools, asked: argparse.Namespace) -> CommandResult:
-    choosing = asked.domain is not None or asked.since is not None or asked.log_by is not None
-    if asked.address is not None:
+async def _unsuppress(tools: Tools, args: argparse.Namespace) -> CommandResult:
+    choosing = args.domain is not None or args.since is not None or args.log_by is not None
+    if args.address is not None:
         if choosing:
             raise CommandRefused(
                 "ADDRESS: cannot be combined with --domain, --since or --log-by; give one address, or a filter"
             )
-        return await _one(tools, asked)
+        return await _one(tools, args)
     if not choosing:
         raise CommandRefused("ADDRESS: is missing; give one, or filter with --domain, --since or --log-by")
-    return await _many(tools, asked)
+    return await _many(tools, args)
 
 
-async def _one(tools: Tools, asked: argparse.Namespace) -> CommandResult:
-    digest = asked.address if is_digest(asked.address) else digest_or_refused(asked.address)
+async def _one(tools: Tools, args: argparse.Namespace) -> CommandResult:
+    digest = args.address if is_digest(args.address) else digest_or_refused(args.address)
     call = tools.redis.execute_command
-    removed = await unsuppress(call, digest, by=asked.by, reason=asked.reason or "", scope=asked.scope or "")
+    removed = await unsuppress(call, digest, by=args.by, reason=args.reason or "", scope=args.scope or "")
     text = f"{removed} reasons removed; the address gets mail again." if removed else "There is no such reason."
     left = await reasons_of(call, digest)
     if removed and left:
@@ -106,18 +106,18 @@ async def _one(tools: Tools, asked: argparse.Namespace) -> CommandResult:
     return CommandResult(text, {"digest": digest, "removed": removed, "left": len(left)}, done=removed > 0)
 
 
-async def _many(tools: Tools, asked: argparse.Namespace) -> CommandResult:
+async def _many(tools: Tools, args: argparse.Namespace) -> CommandResult:
     choice = SuppressionFilter(
-        domain=None if asked.domain is None else asked.domain.lower(),
-        since=None if asked.since is None else await _now(tools.redis) - asked.since,
-        by=asked.log_by,
-        reasons=(asked.reason,) if asked.reason else _BOUNCES,
-        scope=asked.scope or EVERYTHING,
+        domain=None if args.domain is None else args.domain.lower(),
+        since=None if args.since is None else await _now(tools.redis) - args.since,
+        by=args.log_by,
+        reasons=(args.reason,) if args.reason else _BOUNCES,
+        scope=args.scope or EVERYTHING,
     )
     found = await find_entries(tools.redis, choice)
-    removed = await remove_entries(tools.redis, found, by=asked.by, scope=choice.scope) if asked.yes else 0
+    removed = await remove_entries(tools.redis, found, by=args.by, scope=choice.scope) if args.yes else 0
     facts = {"matched": len(found), "removed": removed, "domains": dict(Counter(one.domain for one in found))}
-    return CommandResult(_text(found, removed, looking=not asked.yes), facts, done=removed > 0)
+    return CommandResult(_text(found, removed, looking=not args.yes), facts, done=removed > 0)
 
 
 async def _now(redis: Redis) -> datetime:
@@ -137,22 +137,24 @@ def _text(found: Sequence[SuppressionEntry], removed: int, *, looking: bool) -> 
     return f"{shown}\n{len(found)} reasons match. Nothing was removed; remove them with --yes"
 
 
-def _takes_address(it: argparse.ArgumentParser) -> None:
-    it.add_argument("address", nargs="?", metavar="ADDRESS", help="name@domain, or the whole digest from --json")
-    it.add_argument("--domain", metavar="DOMAIN", help="all addresses of this domain")
-    it.add_argument(
+def _add_address(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "address", nargs="?", metavar="ADDRESS", help="name@domain, or the whole digest from --json"
+    )
+    parser.add_argument("--domain", metavar="DOMAIN", help="all addresses of this domain")
+    parser.add_argument(
         "--since",
         type=arguments.duration_argument,
         metavar="TIME",
         help="all addresses suppressed within TIME, like 2h",
     )
-    it.add_argument("--log-by", metavar="WHO", help="all addresses that WHO suppressed, like worker or pipe")
-    it.add_argument("--reason", choices=REASONS, help="only this reason (default with a filter: bounces)")
-    it.add_argument("--scope", metavar="SCOPE", help="only this scope (default with a filter: all)")
-    it.add_argument(
+    parser.add_argument("--log-by", metavar="WHO", help="all addresses that WHO suppressed, like worker or pipe")
+    parser.add_argument("--reason", choices=REASONS, help="only this reason (default with a filter: bounces)")
+    parser.add_argument("--scope", metavar="SCOPE", help="only this scope (default with a filter: all)")
+    parser.add_argument(
         "--yes", action="store_true", help="remove the matching entries; without it they are only shown"
     )
-    it.add_argument(
+    parser.add_argument(
         "--by", default=operator(), metavar="WHO", help="the name for the audit log (default: your user)"
     )
 
@@ -162,7 +164,7 @@ COMMANDS = (
         "unsuppress",
         "allow mail to an address again, or to many after a fault",
         "mail unsuppress --domain example.com --since 2h --yes",
-        _takes_address,
+        _add_address,
         _unsuppress,
     ),
 )

@@ -12,6 +12,7 @@ from statistics import median
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from ops.arguments import number_between
 from ops.command import Command, CommandRefused, CommandResult, Tools
 from ops.reports.advice import Advice, Measurement, advise_on
 from ops.reports.checks import judge_report
@@ -25,23 +26,23 @@ from reports.keys import snapshot
 _READS = 50
 
 
-async def advise_report(tools: Tools, asked: argparse.Namespace) -> CommandResult:
+async def advise_report(tools: Tools, args: argparse.Namespace) -> CommandResult:
     """Measure and advise. Raises CommandRefused."""
-    report = find_report(tools, asked.name)
-    facts, walk = await _measured(tools, report, asked)
+    report = find_report(tools, args.name)
+    facts, walk = await _measured(tools, report, args)
     if facts.cost_ms is None or not facts.documents:
         raise CommandRefused(
             "; ".join(one.line() for one in judge_report(report, facts))
             or f"NAME: {report.name} has no documents; its query returned no rows"
         )
-    per_view = min(asked.nodes_per_view or len(facts.documents), len(facts.documents))
+    per_view = min(args.nodes_per_view or len(facts.documents), len(facts.documents))
     apart_ms = max(facts.cost_ms / report.max_db_share, report.debounce.total_seconds() * 1000, 1.0)
     it = Measurement(
         set_ms=max(facts.cost_ms, 0.01),
         walk_ms=None if walk is None else _view_ms(walk, per_view),
         statements=1 if walk is None else per_view,
         read_ms=await _read_ms(tools, report, list(facts.documents)),
-        views=asked.views,
+        views=args.views,
         refreshes=60_000 / apart_ms,
     )
     advice = advise_on(it)
@@ -63,12 +64,12 @@ def _view_ms(walk: Walk, per_view: int) -> float:
     return walk.root_ms if per_view == 1 else walk.mean_ms * per_view
 
 
-async def _measured(tools: Tools, report: Report, asked: argparse.Namespace) -> tuple[ReportFacts, Walk | None]:
+async def _measured(tools: Tools, report: Report, args: argparse.Namespace) -> tuple[ReportFacts, Walk | None]:
     if not tools.postgres_dsn:
         raise CommandRefused("MOMENTUS_POSTGRES_DSN: is not set; name the database to measure")
     zone = ZoneInfo(report.timezone or tools.timezone)
     try:
-        sql = None if asked.walk is None else asked.walk.read_text(encoding="utf-8")
+        sql = None if args.walk is None else args.walk.read_text(encoding="utf-8")
         async with open_probe(tools.postgres_dsn, longest=tools.statement_timeout, bounds=tools.bounds) as it:
             facts = await it.examine(report, ZoneInfo(tools.timezone))
             if sql is None or not facts.documents:
@@ -76,12 +77,12 @@ async def _measured(tools: Tools, report: Report, asked: argparse.Namespace) -> 
             tree = await it.snapshot.tree(report)
             day = day_around(it.snapshot.as_of, zone)
             return facts, await measure_walk(
-                it, sql, tree, day, most=asked.sample, seconds=asked.seconds, file=asked.walk.name
+                it, sql, tree, day, most=args.sample, seconds=args.seconds, file=args.walk.name
             )
     except WalkFailure as error:
         raise CommandRefused(f"--walk: {error}") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise CommandRefused(f"--walk: {asked.walk} cannot be read: {error}") from None
+        raise CommandRefused(f"--walk: {args.walk} cannot be read: {error}") from None
     except DatabaseAway as error:
         raise CommandRefused(f"MOMENTUS_POSTGRES_DSN: the database does not answer: {error}") from None
 
@@ -128,24 +129,20 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--views", type=_positive, default=10.0, metavar="N", help="views a minute (default 10)")
     parser.add_argument("--nodes-per-view", type=int, metavar="N", help="nodes that a view shows (default all)")
-    parser.add_argument("--sample", type=_some, default=60, metavar="N", help="nodes to measure (default 60)")
+    parser.add_argument(
+        "--sample", type=_sample_size, default=60, metavar="N", help="nodes to measure (default 60)"
+    )
     parser.add_argument(
         "--seconds", type=_positive, default=20.0, metavar="S", help="longest time to measure (default 20)"
     )
 
 
 def _positive(text: str) -> float:
-    number = float(text)
-    if not 0 < number < 1e6:  # noqa: PLR2004  no dashboard has more views
-        raise argparse.ArgumentTypeError(f"{text!r} is out of range; give a number over 0")
-    return number
+    return number_between(text, 1e-6, 1e6)
 
 
-def _some(text: str) -> int:
-    number = int(text)
-    if not 2 <= number <= 10_000:  # noqa: PLR2004  the smallest and the root; minutes
-        raise argparse.ArgumentTypeError(f"{text!r} is out of range; give a whole number from 2 to 10000")
-    return number
+def _sample_size(text: str) -> int:
+    return round(number_between(text, 2, 10_000))
 
 
 COMMANDS = (

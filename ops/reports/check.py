@@ -29,14 +29,14 @@ from reports.schema import document_schema
 _NO_DATABASE = "MOMENTUS_POSTGRES_DSN: is not set; only the files were read, and no query was tested"
 
 
-async def check(tools: Tools, asked: argparse.Namespace) -> CommandResult:
+async def check(tools: Tools, args: argparse.Namespace) -> CommandResult:
     """Check a folder's reports. Raises CommandRefused."""
-    own: Path | None = asked.path or tools.reports_path
+    own: Path | None = args.path or tools.reports_path
     path = own or SHIPPED
     try:
         folder = read_folder(own) if own else read_shipped(tools.reports_shipped)
     except ReportError as error:
-        raise CommandRefused(f"--path: {error.reason}" if asked.path else str(error)) from None
+        raise CommandRefused(f"--path: {error.reason}" if args.path else str(error)) from None
     findings = [ReportFinding(fault.field, fault.reason, "") for fault in folder.faults]
     facts, catalogue, zones = await _facts(tools, folder)
     findings += _zones(folder, zones)
@@ -44,7 +44,7 @@ async def check(tools: Tools, asked: argparse.Namespace) -> CommandResult:
     for name, found in facts.items():
         findings += judge_report(folder.reports[name], found, catalogue.proof(folder.reports[name].board or name))
     notes = proof_lines(catalogue) if tools.postgres_dsn else [_NO_DATABASE]
-    if asked.pin:
+    if args.pin:
         notes += _pin(path, folder, facts, findings)
     else:
         notes += [
@@ -61,7 +61,7 @@ async def check(tools: Tools, asked: argparse.Namespace) -> CommandResult:
         "boards": proof_facts(catalogue),
         "notes": notes,
     }
-    return CommandResult(_text(folder, facts, findings, notes, plans=asked.plan), result, done=not findings)
+    return CommandResult(_text(folder, facts, findings, notes, plans=args.plan), result, done=not findings)
 
 
 def _weigh_boards(folder: Folder, facts: Mapping[str, ReportFacts]) -> None:

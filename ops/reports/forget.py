@@ -19,21 +19,21 @@ STILL = timedelta(seconds=10)
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}", re.ASCII)
 
 
-async def forget(tools: Tools, asked: argparse.Namespace) -> CommandResult:
+async def forget(tools: Tools, args: argparse.Namespace) -> CommandResult:
     """Remove these reports; without names, list the removable ones. Raises CommandRefused and RedisError."""
     declarations = Declarations(tools.redis, tenant=tools.tenant)
     stored = await stored_reports(tools)
-    ages = {report: await declarations.declared_ago(report) for report in {*stored, *asked.names}}
+    ages = {report: await declarations.declared_ago(report) for report in {*stored, *args.names}}
     live = {report for report, age in ages.items() if age is not None and age < STILL}
-    if not asked.names and not asked.all:
+    if not args.names and not args.all:
         idle = [report for report in stored if report not in live]
         return CommandResult(_listed(idle), {"undeclared": idle}, done=bool(idle))
-    if claimed := sorted(live & set(asked.names)):
+    if claimed := sorted(live & set(args.names)):
         raise CommandRefused(
             f"NAME: a worker declares {', '.join(claimed)}; remove its file, restart the workers, "
             f"and try again after {STILL.seconds} s"
         )
-    names = asked.names or [report for report in stored if report not in live]
+    names = args.names or [report for report in stored if report not in live]
     removed = {report: await declarations.forget(report) for report in names}
     text = "\n".join(f"{report}: {keys} keys removed" for report, keys in removed.items()) or _listed([])
     return CommandResult(text, {"removed": removed}, done=any(removed.values()))

@@ -24,27 +24,27 @@ _ROLE = "worker"
 """The role in a script that is printed without a configured Postgres."""
 
 
-async def install(tools: Tools, asked: argparse.Namespace) -> CommandResult:
+async def install(tools: Tools, args: argparse.Namespace) -> CommandResult:
     """Install the triggers, or print the script. Raises CommandRefused."""
     boards = _boards(tools)
     sources = sorted(boards_by_source(tools.tenant, boards))
     if not sources:
         raise CommandRefused('sources: no report names any; add sources = ["schema.table", ...] to its head')
-    if not tools.postgres_dsn and not asked.dry_run:
+    if not tools.postgres_dsn and not args.dry_run:
         raise CommandRefused(_NO_DATABASE)
-    role = asked.role or await _own_role(tools, asked)
+    role = args.role or await _own_role(tools, args)
     script = install_script(tools.tenant, boards, role=role)
-    result = await _done(tools, asked, script, "", sources)
-    if asked.dry_run:
+    result = await _done(tools, args, script, "", sources)
+    if args.dry_run:
         return result
-    marked = await _marked(tools, asked)  # includes partitions; views have no triggers
+    marked = await _marked(tools, args)  # includes partitions; views have no triggers
     text = _listed(f"triggers on {len(marked)} tables mark what changes", marked)
     return await _with_proofs(tools, CommandResult(text, {**result.facts, "tables": list(marked)}), boards, role)
 
 
-async def _own_role(tools: Tools, asked: argparse.Namespace) -> str:
+async def _own_role(tools: Tools, args: argparse.Namespace) -> str:
     """Return the database's name of the user, which a pooler may change; for a script, the address's."""
-    if asked.dry_run:
+    if args.dry_run:
         return unquote(urlsplit(tools.postgres_dsn).username or "") or _ROLE
     connection = await _connected(tools.postgres_dsn)
     try:
@@ -64,17 +64,17 @@ async def _with_proofs(
     return CommandResult(text, {**result.facts, "boards": proof_facts(catalogue)}, result.done)
 
 
-async def uninstall(tools: Tools, asked: argparse.Namespace) -> CommandResult:
+async def uninstall(tools: Tools, args: argparse.Namespace) -> CommandResult:
     """Remove all triggers of the tenant, or print the script. Raises CommandRefused."""
-    marked = await _marked(tools, asked)
+    marked = await _marked(tools, args)
     script = uninstall_script(tools.tenant, marked)
-    return await _done(tools, asked, script, f"the triggers of {len(marked)} tables are removed", list(marked))
+    return await _done(tools, args, script, f"the triggers of {len(marked)} tables are removed", list(marked))
 
 
-async def _marked(tools: Tools, asked: argparse.Namespace) -> tuple[str, ...]:
+async def _marked(tools: Tools, args: argparse.Namespace) -> tuple[str, ...]:
     """Return the tables with the tenant's trigger; empty for a script without a database."""
     if not tools.postgres_dsn:
-        if asked.dry_run:
+        if args.dry_run:
             return ()
         raise CommandRefused(_NO_DATABASE)
     connection = await _connected(tools.postgres_dsn)
@@ -86,10 +86,10 @@ async def _marked(tools: Tools, asked: argparse.Namespace) -> tuple[str, ...]:
 
 
 async def _done(
-    tools: Tools, asked: argparse.Namespace, script: str, what: str, sources: list[str]
+    tools: Tools, args: argparse.Namespace, script: str, what: str, sources: list[str]
 ) -> CommandResult:
-    facts = {"sources": sources, "dry_run": asked.dry_run}
-    if asked.dry_run:
+    facts = {"sources": sources, "dry_run": args.dry_run}
+    if args.dry_run:
         return CommandResult(script.rstrip(), facts | {"script": script})
     connection = await _connected(tools.postgres_dsn)
     try:

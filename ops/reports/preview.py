@@ -18,9 +18,9 @@ from reports.numbers import read_exactly, write
 _ABSENT = object()
 
 
-async def preview(tools: Tools, asked: argparse.Namespace) -> CommandResult:
+async def preview(tools: Tools, args: argparse.Namespace) -> CommandResult:
     """Compute a document. Raises CommandRefused."""
-    report = find_report(tools, asked.name)
+    report = find_report(tools, args.name)
     facts = await _examined(tools, report)
     if not facts.documents:
         found = judge_report(report, facts)
@@ -28,13 +28,13 @@ async def preview(tools: Tools, asked: argparse.Namespace) -> CommandResult:
             "; ".join(one.line() for one in found)
             or f"NAME: {report.name} has no documents; its query returned no rows"
         )
-    if asked.scope not in facts.documents:
+    if args.scope not in facts.documents:
         some = ", ".join(map(str, sorted(facts.documents)[:5]))
-        raise CommandRefused(f"--scope: node {asked.scope} does not exist; there are {some}, ...")
-    document = read_exactly(facts.documents[asked.scope].body.decode())
-    if not asked.diff:
+        raise CommandRefused(f"--scope: node {args.scope} does not exist; there are {some}, ...")
+    document = read_exactly(facts.documents[args.scope].body.decode())
+    if not args.diff:
         return CommandResult(write(document, indented=True).decode(), document)
-    stored = await tools.redis.hget(snapshot(tools.tenant, report.name), str(asked.scope))  # type: ignore[misc]
+    stored = await tools.redis.hget(snapshot(tools.tenant, report.name), str(args.scope))  # type: ignore[misc]
     return _difference(document, None if stored is None else read_exactly(stored.decode()))
 
 

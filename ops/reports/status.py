@@ -84,9 +84,9 @@ class ReportStatus:
         return self.state in {"fresh", "stale"} and self.error is None and self.refused_from is None
 
 
-async def status(tools: Tools, asked: argparse.Namespace) -> CommandResult:
+async def status(tools: Tools, args: argparse.Namespace) -> CommandResult:
     """Return the status of all declared reports. Raises CommandRefused and RedisError."""
-    del asked
+    del args
     try:
         boards = boards_of(load_reports(tools.reports_path, shipped=tools.reports_shipped))
     except ReportError as error:

@@ -9,10 +9,10 @@ from ops.table import printable, table
 from sessions import Session
 
 
-async def _list(tools: Tools, asked: argparse.Namespace) -> CommandResult:
+async def _list(tools: Tools, args: argparse.Namespace) -> CommandResult:
     with open_sessions(tools) as sessions:
-        found = await sessions.sessions_of(asked.user)
-    facts = {"user": asked.user, "sessions": [_facts(one) for one in found]}
+        found = await sessions.sessions_of(args.user)
+    facts = {"user": args.user, "sessions": [_facts(one) for one in found]}
     if not found:
         return CommandResult("This user has no session.", facts, done=False)
     rows = [
@@ -24,21 +24,21 @@ async def _list(tools: Tools, asked: argparse.Namespace) -> CommandResult:
     )
 
 
-async def _revoke(tools: Tools, asked: argparse.Namespace) -> CommandResult:
-    facts = {"user": asked.user}
+async def _revoke(tools: Tools, args: argparse.Namespace) -> CommandResult:
+    facts = {"user": args.user}
     with open_sessions(tools) as sessions:
-        if asked.session is None:
-            epoch = await sessions.revoke_user(asked.user)
+        if args.session is None:
+            epoch = await sessions.revoke_user(args.user)
             return CommandResult("All sessions of this user have ended.", facts | {"epoch": epoch})
         chosen = [
-            one for one in await sessions.sessions_of(asked.user) if one.place.digest.startswith(asked.session)
+            one for one in await sessions.sessions_of(args.user) if one.place.digest.startswith(args.session)
         ]
         if len(chosen) != 1:
             raise CommandRefused(
-                f"--session: {len(chosen)} sessions of this user begin with {asked.session!r}; give the digits "
+                f"--session: {len(chosen)} sessions of this user begin with {args.session!r}; give the digits "
                 "of exactly one"
             )
-        ended = await sessions.revoke_listed(asked.user, chosen[0].place.digest)
+        ended = await sessions.revoke_listed(args.user, chosen[0].place.digest)
     return CommandResult("The session has ended.", facts | {"session": chosen[0].place.digest}, done=ended)
 
 
@@ -52,12 +52,12 @@ def _facts(session: Session) -> dict[str, object]:
     }
 
 
-def _takes_user(parser: argparse.ArgumentParser) -> None:
+def _add_user(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("user", metavar="USER", help="the user's id, as the backend knows it")
 
 
-def _takes_session(parser: argparse.ArgumentParser) -> None:
-    _takes_user(parser)
+def _add_session(parser: argparse.ArgumentParser) -> None:
+    _add_user(parser)
     parser.add_argument(
         "--session", metavar="DIGITS", help="only this session: its first digits, as `list` shows them"
     )
@@ -67,9 +67,9 @@ SESSIONS = Group(
     "sessions",
     "list and end the sessions of users, and create tokens for machines",
     (
-        Command("list", "list the live sessions of a user", "sessions list u-17", _takes_user, _list),
+        Command("list", "list the live sessions of a user", "sessions list u-17", _add_user, _list),
         Command(
-            "revoke", "end all sessions of a user, or one of them", "sessions revoke u-17", _takes_session, _revoke
+            "revoke", "end all sessions of a user, or one of them", "sessions revoke u-17", _add_session, _revoke
         ),
         *TOKENS,
     ),

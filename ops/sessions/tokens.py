@@ -16,15 +16,15 @@ _DAYS = 90
 _DAYS_LIMIT = 3660
 
 
-async def _make(tools: Tools, asked: argparse.Namespace) -> CommandResult:
+async def _make(tools: Tools, args: argparse.Namespace) -> CommandResult:
     with open_sessions(tools) as sessions:
-        token, made = await sessions.create_service(asked.name, asked.roots, lasts=timedelta(days=asked.expires))
+        token, made = await sessions.create_service(args.name, args.roots, lasts=timedelta(days=args.expires))
     ends = time_text(made.expires_at)
     text = f"{token}\nKeep it now: it is shown only this once and stored nowhere. It expires at {ends} UTC."
     return CommandResult(text, _facts(made) | {"token": token})
 
 
-async def _list(tools: Tools, _asked: argparse.Namespace) -> CommandResult:
+async def _list(tools: Tools, _args: argparse.Namespace) -> CommandResult:
     with open_sessions(tools) as sessions:
         found = await sessions.sessions_of(SERVICE_USER)
     facts = {"tokens": [_facts(one) for one in found]}
@@ -35,14 +35,14 @@ async def _list(tools: Tools, _asked: argparse.Namespace) -> CommandResult:
     return CommandResult(table(heads, rows, left=set(range(len(heads)))), facts)
 
 
-async def _revoke(tools: Tools, asked: argparse.Namespace) -> CommandResult:
+async def _revoke(tools: Tools, args: argparse.Namespace) -> CommandResult:
     with open_sessions(tools) as sessions:
-        chosen = _chosen(await sessions.sessions_of(SERVICE_USER), asked.name, asked.token)
+        chosen = _chosen(await sessions.sessions_of(SERVICE_USER), args.name, args.token)
         ended = [one for one in chosen if await sessions.revoke_listed(SERVICE_USER, one.place.digest)]
     digests = [one.place.digest for one in ended]
-    facts = {"name": asked.name, "revoked": digests}
+    facts = {"name": args.name, "revoked": digests}
     if not digests:
-        return CommandResult(f"There is no service token called {asked.name!r}.", facts, done=False)
+        return CommandResult(f"There is no service token called {args.name!r}.", facts, done=False)
     return CommandResult(f"revoked: {', '.join(digest[:SHOWN] for digest in digests)}", facts)
 
 
@@ -92,12 +92,12 @@ def _days(text: str) -> int:
     return int(text)
 
 
-def _takes_name(parser: argparse.ArgumentParser) -> None:
+def _add_name(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", metavar="NAME", help="the name of the machine")
 
 
-def _takes_terms(parser: argparse.ArgumentParser) -> None:
-    _takes_name(parser)
+def _add_terms(parser: argparse.ArgumentParser) -> None:
+    _add_name(parser)
     parser.add_argument(
         "--roots",
         type=_node_ids,
@@ -114,20 +114,18 @@ def _takes_terms(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _takes_choice(parser: argparse.ArgumentParser) -> None:
-    _takes_name(parser)
+def _add_choice(parser: argparse.ArgumentParser) -> None:
+    _add_name(parser)
     parser.add_argument(
         "--token", metavar="DIGITS", help="only this token: its first digits, as `tokens` shows them"
     )
 
 
-def _takes_nothing(_parser: argparse.ArgumentParser) -> None: ...
+def _add_nothing(_parser: argparse.ArgumentParser) -> None: ...
 
 
 TOKENS = (
-    Command("token", "create a token for a machine", "sessions token wallboard --roots 1,2", _takes_terms, _make),
-    Command("tokens", "list the live tokens of machines", "sessions tokens", _takes_nothing, _list),
-    Command(
-        "revoke-token", "revoke a machine's tokens", "sessions revoke-token wallboard", _takes_choice, _revoke
-    ),
+    Command("token", "create a token for a machine", "sessions token wallboard --roots 1,2", _add_terms, _make),
+    Command("tokens", "list the live tokens of machines", "sessions tokens", _add_nothing, _list),
+    Command("revoke-token", "revoke a machine's tokens", "sessions revoke-token wallboard", _add_choice, _revoke),
 )

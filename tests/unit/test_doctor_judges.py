@@ -65,6 +65,12 @@ def bad(findings: Iterable[DoctorFinding]) -> set[str]:
     return {one.code for one in findings if one.severity != "fine"}
 
 
+@pytest.mark.parametrize(("bound", "severity"), [(30, "warning"), (2, "wrong")])
+def test_a_clock_of_redis_beyond_the_configured_bound_is_wrong(bound: int, severity: str) -> None:
+    found = codes(judge_redis(replace(HEALTHY, skew=5.0), bound=timedelta(seconds=bound)))
+    assert found["redis.clock"] == severity
+
+
 @pytest.mark.parametrize(
     ("change", "code", "severity"),
     [
