@@ -49,7 +49,7 @@ _REASON: dict[Language, dict[Reason, str]] = {
 
 _HELD: dict[Language, tuple[str, str]] = {
     "en": ("held until it is released", "held until {until} UTC"),
-    "es": ("retenido hasta que alguien lo suelte", "retenido hasta {until} UTC"),
+    "es": ("retenido hasta que se libere", "retenido hasta {until} UTC"),
 }
 
 _LOSS: dict[Language, str] = {

@@ -625,7 +625,7 @@ async def test_the_last_hold_counts_and_the_same_pause_twice_is_nothing_to_do(
 
 
 @pytest.mark.parametrize(
-    ("language", "words"), [("es", "retenido hasta que alguien lo suelte"), ("en", "held until it is released")]
+    ("language", "words"), [("es", "retenido hasta que se libere"), ("en", "held until it is released")]
 )
 async def test_the_console_tells_of_a_hold_in_both_languages(
     valkey_url: str, redis: Redis, language: str, words: str
