@@ -307,7 +307,7 @@ def _redis_url(settings: Settings) -> tuple[str, str]:
 
 
 def _postgres_dsn(settings: Settings) -> str:
-    """Return the address of Postgres; if unset, that of the running installation with the same Redis; else empty."""
+    """Return the address of Postgres; if unset, that of a running installation with the same Redis, else empty."""
     if settings.postgres_dsn is not None:
         return settings.postgres_dsn.get_secret_value()
     try:

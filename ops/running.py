@@ -18,7 +18,7 @@ class RunningUnreadable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class RunningServers:
-    """The addresses of the servers, with their passwords; those that are configured as well as embedded ones."""
+    """Addresses of the servers in use, configured or embedded, with their passwords."""
 
     redis_url: str = field(repr=False)
     postgres_dsn: str = field(default="", repr=False)
