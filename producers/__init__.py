@@ -1,9 +1,9 @@
-"""How to ask: compose, validate and enqueue. What a backend imports; it needs Redis and nothing else.
+"""Client that queues jobs: composes, validates and enqueues messages. It needs Redis and nothing else.
 
-This folder is a leaf: it imports nothing of ours outside itself, and itself only relatively. A job fits
-the :class:`Message` protocol by its shape.
+This package is a leaf: it imports nothing else of this project, and its own modules only by relative imports. A
+message needs no base class: it fits the :class:`Message` protocol by its attributes.
 
-Names are loaded when they are first used: who needs the connection alone (:mod:`.link`; the reader does) loads
+Names are loaded at first use: a program that needs the connection only (:mod:`.link`, as the reader does) loads
 nothing that could queue a job.
 
 Example:
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from .sync import SyncProducer as SyncProducer
 
 _HOMES = {
-    "Collapsible": "collapse",
+    "Collapsible": "digest",
     "InvalidRequest": "errors",
     "KeyConflict": "errors",
     "Message": "message",
@@ -54,7 +54,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> object:
-    """The public name, from the file that it lives in (PEP 562)."""
+    """Return a public name from the module that defines it (PEP 562)."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f".{_HOMES[name]}", __name__), name)

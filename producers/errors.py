@@ -1,14 +1,14 @@
-"""Why nothing was queued. A message's own refusals (a bad address, a missing value) are the message's."""
+"""Errors of producers. An invalid message (a bad address, a missing value) raises its own errors."""
 
 from .receipt import Receipt
 
 
 class ProducerError(Exception):
-    """The root of this room's errors. The job that it is about was not queued, unless it says so.
+    """Base class of a producer's errors. The job was not queued, unless the error says otherwise.
 
     Attributes:
-        index: which message of a batch, from 0, if it is about one; None for a single message.
-        receipts: what earlier round trips of the same batch queued (one carries a thousand).
+        index: position from 0 of the message in its batch; None for a single message.
+        receipts: receipts of the messages that earlier round trips of the same batch queued (a thousand each).
     """
 
     index: int | None = None
@@ -19,15 +19,15 @@ class ProducerError(Exception):
 
 
 class InvalidRequest(ProducerError, ValueError):
-    """A key, a delay or a report's name that cannot be used; the caller's to mend."""
+    """An invalid argument, such as a key, a delay or a report's name; the caller must change it."""
 
 
 class KeyConflict(ProducerError):
-    """The key was used for another content within its window; a key names one piece of work."""
+    """The key is in use for other content; a key identifies one piece of work."""
 
     def __init__(self, key: str, known_id: str) -> None:
         super().__init__(
-            f"key {key!r} already names job {known_id} with other content; "
+            f"key: {key!r} already identifies job {known_id} with other content; "
             "use a key that changes with the content, or send the same content again"
         )
         self.key = key
@@ -35,15 +35,15 @@ class KeyConflict(ProducerError):
 
 
 class PayloadTooLarge(ProducerError):
-    """A payload over the limit; store the data elsewhere and send a reference."""
+    """The payload is over the limit; store the data elsewhere and send a reference."""
 
 
 class UnknownReport(InvalidRequest):
-    """A refresh was asked for a report that no worker has declared."""
+    """A refresh names a report that no worker has declared."""
 
 
 class NotEnqueued(ProducerError):
-    """The queue could not take the job now. Sending it again with the same key cannot double it."""
+    """The queue could not take the job now. Sending again with the same key cannot queue a second job."""
 
 
 class RedisUnavailable(NotEnqueued):

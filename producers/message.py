@@ -1,4 +1,4 @@
-"""What a producer can send: anything of this shape. ``jobs.Mail`` is one; a backend may write its own."""
+"""Protocol of a message that a producer can send. ``jobs.Mail`` is one; a backend may write its own."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -9,54 +9,57 @@ from .send_options import SendTimes
 
 
 class Message(Protocol):
-    """A request for work. Attributes are read-only; frozen dataclasses fit.
+    """Request for work. Attributes are read-only; frozen dataclasses fit.
 
-    A class whose payload has changed its shape also has ``version``, a whole number above 1, and its handler an
-    upcaster for each version before (``docs/producers.md``). A class whose messages are worth running for a while
-    only has ``life``, a timedelta from when one may first run; ``expires`` of a call comes before it. A class
-    whose payload is of the moment at which it falls due has ``dated = "due"``: ``compose`` is then told that
-    moment.
+    Optional attributes:
+
+    - ``version``, a whole number above 1, when the payload's shape has changed; the handler then has an upcaster
+      for each earlier version (``docs/producers.md``);
+    - ``life``, a timedelta from when a message may first run, after which it expires; the ``expires`` argument of
+      a call takes precedence;
+    - ``dated = "due"``: ``compose`` gets the time at which the message is due as ``now``, not the time of the
+      call.
     """
 
     @property
     def kind(self) -> str:
-        """The permanent wire name, ``noun.verb``; never reused for something else."""
+        """The permanent name on the wire, ``noun.verb``; never reused with another meaning."""
 
     @property
     def lane(self) -> str:
-        """The lane it waits in, for example ``mail.normal``."""
+        """The lane in which the job waits, for example ``mail.normal``."""
 
     def fingerprint(self) -> str:
-        """What makes two requests the same; compared when a key is used again."""
+        """Return a text that is equal for equal requests; compared when a key is used again."""
 
     def compose(self, *, job_id: str, now: datetime) -> Mapping[str, object]:
-        """The payload: JSON-native values only. Raises ValueError's kin when it cannot be asked for."""
+        """Return the payload, of JSON-native values only. Raises a ValueError if the message is invalid."""
 
 
 class Seal(Protocol):
-    """Hides what is private of a payload; ``jobs.mail.seal.KeyRing`` is one."""
+    """Encryption of the private parts of payloads; ``jobs.mail.seal.KeyRing`` is one."""
 
     def seal(self, payload: Mapping[str, object], *, kind: str, job_id: str) -> Mapping[str, object]:
-        """The payload as it may lie in Redis; of a kind that has nothing private, as it is."""
+        """Return the payload as Redis may store it; unchanged if its kind has nothing private."""
 
     def open(self, payload: Mapping[str, object], *, kind: str, job_id: str) -> Mapping[str, object]:
-        """What was sealed, as it was before."""
+        """Return the payload that :meth:`seal` was given."""
 
 
 def life_of(message: Message) -> timedelta | None:
-    """How long it is worth running from when it may; None for a message that does not say.
+    """Return a message's ``life``: the time from when it may run until it expires; None without one.
 
     Raises:
         InvalidRequest: not a timedelta above 0.
     """
     life = getattr(message, "life", None)
     if life is not None and not (isinstance(life, timedelta) and life > timedelta(0)):
-        raise InvalidRequest(f"life: {type(message).__name__} has {life!r}, not a timedelta above 0")
+        raise InvalidRequest(f"life: {type(message).__name__} has {life!r}; it must be a timedelta above 0")
     return life
 
 
 def moment_of(message: Message, now: datetime, times: SendTimes) -> datetime:
-    """Return the moment that a message is composed for: its due time if it is ``dated = "due"``, else the call."""
+    """Return the time that a message is composed for: its due time if ``dated = "due"``, else that of the call."""
     if not times.wait_ms or getattr(message, "dated", None) != "due":
         return now
     if times.at_ms is None:
@@ -65,12 +68,14 @@ def moment_of(message: Message, now: datetime, times: SendTimes) -> datetime:
 
 
 def version_of(message: Message) -> int:
-    """The version of its payload's shape; 1 for a message that names none.
+    """Return the version of a message's payload; 1 for a message without ``version``.
 
     Raises:
         InvalidRequest: not a whole number from 1.
     """
     version = getattr(message, "version", 1)
     if not isinstance(version, int) or isinstance(version, bool) or version < 1:
-        raise InvalidRequest(f"version: {type(message).__name__} has {version!r}, not a whole number from 1")
+        raise InvalidRequest(
+            f"version: {type(message).__name__} has {version!r}; it must be a whole number from 1"
+        )
     return version

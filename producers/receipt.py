@@ -1,21 +1,23 @@
-"""What a caller gets for a message that was queued."""
+"""Receipt of a queued message."""
 
 from dataclasses import dataclass
 from typing import Literal
 
 Cancelled = Literal["cancelled", "stopping", "unknown"]
-"""What came of taking a job back; see :meth:`Producer.cancel`."""
+"""Result of a cancellation; see :meth:`Producer.cancel`."""
 State = Literal["queued", "duplicate", "gathered"]
-"""What a call did with a message; see :class:`Receipt`."""
+"""State of a receipt; see :class:`Receipt`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """The job's id, and whether this call made it.
+    """Id of a message's job, and what the call did with the message.
 
     Attributes:
-        id: names the job for ever; the same key gives the same id within its window.
-        state: ``queued`` by this call, ``duplicate`` of an earlier one, or ``gathered`` into a digest that waits.
+        id: permanent id of the job; the same key gives the same id within its window.
+        kind: the job's kind, for example ``mail.send``.
+        lane: the lane in which the job waits, for example ``mail.normal``.
+        state: ``queued`` by this call, ``duplicate`` of an earlier message, or ``gathered`` into a waiting digest.
     """
 
     id: str

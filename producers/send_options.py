@@ -1,9 +1,9 @@
-"""From when a job may run, until when it is worth running, and which limit it counts against. No I/O.
+"""Options of a send: the earliest start of a job, its expiry, and the limit that it counts against. No I/O.
 
-A span (``delay``, ``expires`` as a timedelta, a message's ``life``) is counted by Redis's clock from the moment
-at which Redis takes the job; an instant (``at``, ``expires`` as a datetime) is one, whoever's clock shows it.
-Everything that cannot be meant is refused here: a naive datetime, a deadline that comes before the job may run.
-An ``at`` that has passed means now: somebody was late, and the work is as wanted as before.
+A timedelta (``delay``, ``expires``, a message's ``life``) is counted by Redis's clock from the moment at which
+Redis takes the job; a datetime (``at``, ``expires``) is an absolute instant. Contradictory options are rejected
+here: a naive datetime, an expiry before the job may run. A past ``at`` means now, because the caller was late and
+still wants the work.
 """
 
 from dataclasses import dataclass
@@ -18,15 +18,15 @@ LONGEST_DELAY = timedelta(days=366)
 
 @dataclass(slots=True)  # not frozen: one is made for every call
 class SendTimes:
-    """Terms as they travel.
+    """Times of a send in the form of the wire format, in milliseconds.
 
     Attributes:
-        asked_ms: when the call was made, by the producer's clock.
-        delay_ms: from when Redis takes it, when ``at_ms`` is None.
-        at_ms: the instant from which it may run.
-        wait_ms: how long after the call that is, by the producer's clock.
-        expires_ms: the instant from which it is not worth running, or None.
-        expires_in_ms: the same as a span from when Redis takes it, or None.
+        asked_ms: time of the call, by the producer's clock.
+        delay_ms: time to wait from when Redis takes the job; used if ``at_ms`` is None.
+        at_ms: instant from which the job may run, or None.
+        wait_ms: time from the call until the job may run, by the producer's clock.
+        expires_ms: instant at which the job expires, or None.
+        expires_in_ms: time from when Redis takes the job until it expires, or None.
     """
 
     asked_ms: int
@@ -39,12 +39,12 @@ class SendTimes:
 
 @dataclass(frozen=True, slots=True)
 class SendOptions:
-    """What a caller of ``send`` asks for besides the message.
+    """Arguments of ``send`` besides the message and its key.
 
     Attributes:
-        delay, at: from when it may run; at most one of them.
-        expires: until when; a timedelta counts from when Redis takes it.
-        limit: the key of a limit that it counts against, like ``customer:42``.
+        delay, at: earliest start of the job; at most one of them.
+        expires: expiry of the job; a timedelta counts from when Redis takes it.
+        limit: key of a limit that the job counts against, like ``customer:42``.
     """
 
     delay: timedelta = NO_DELAY
@@ -53,10 +53,10 @@ class SendOptions:
     limit: str | None = None
 
     def times(self, now: datetime) -> SendTimes:
-        """These terms for a call made now.
+        """Return the times of a call made at ``now``.
 
         Raises:
-            InvalidRequest: naming the argument.
+            InvalidRequest: an option is invalid; the message names it.
         """
         self._check_limit()
         due, asked_ms = self._due(now), epoch_ms(now)
@@ -85,7 +85,9 @@ class SendOptions:
             raise InvalidRequest("at: give either at or delay, not both")
         at = _aware("at", self.at)
         if at - now > LONGEST_DELAY:
-            raise InvalidRequest(f"at: {at.isoformat()} is more than {LONGEST_DELAY.days} days away")
+            raise InvalidRequest(
+                f"at: {at.isoformat()} is over {LONGEST_DELAY.days} days away; that is the maximum"
+            )
         return max(at, now)
 
     def _deadline(self, now: datetime, due: datetime) -> datetime | None:
@@ -97,8 +99,8 @@ class SendOptions:
             deadline = _aware("expires", self.expires)
         if deadline <= due:
             raise InvalidRequest(
-                f"expires: {deadline.isoformat()} is not after {due.isoformat()}, when it may first run; "
-                "it would never run"
+                f"expires: {deadline.isoformat()} is not after {due.isoformat()}, the job's earliest start; "
+                "choose a later expiry"
             )
         return deadline
 
@@ -112,12 +114,12 @@ class SendOptions:
 
 
 def milliseconds(duration: timedelta) -> int:
-    """Whole milliseconds, as the wire has them."""
+    """Return a duration in whole milliseconds."""
     return round(duration / timedelta(milliseconds=1))
 
 
 def epoch_ms(moment: datetime) -> int:
-    """Milliseconds since 1970."""
+    """Return a time in milliseconds since 1970."""
     return round(moment.timestamp() * 1000)
 
 
@@ -131,4 +133,4 @@ def _later(now: datetime, duration: timedelta) -> datetime:
     try:
         return now + duration
     except OverflowError:
-        raise InvalidRequest(f"expires: {duration!r} ends after the calendar") from None
+        raise InvalidRequest(f"expires: {duration!r} ends after the year 9999; choose a shorter time") from None

@@ -1,7 +1,7 @@
-"""The producer for code without asyncio: Flask, Django, scripts. What it writes is what :class:`Producer` writes.
+"""Producer for code without asyncio: Flask, Django, scripts. It writes the same bytes as :class:`Producer`.
 
-It shares the composing, the scripts, the keys and the errors; only the waiting is its own. Threads may share
-one, and so may the children of a fork (gunicorn's ``--preload``): each gets connections of its own.
+The two share composition, scripts, keys and errors; only the I/O differs. Threads may share a producer, and so may
+the children of a fork (gunicorn's ``--preload``): each process opens its own connections.
 """
 
 from collections.abc import Sequence
@@ -36,14 +36,14 @@ from .sync_queue import SyncQueue
 
 
 class SyncProducer:
-    """Hands work over to the workers, one round trip a call. Thread-safe and fork-safe.
+    """Client that queues jobs in Redis for the workers, one round trip per call. Thread-safe and fork-safe.
 
     Args:
-        client: links, or a redis-py client with ``decode_responses=False``; see :meth:`connect`. Such a client
-            keeps its own timeouts, so give it some: ``socket_timeout`` and ``socket_connect_timeout``.
-        tenant: whose reports :meth:`refresh` means.
-        budget: seconds within which Redis answers or the call raises; ``send_many`` has it for every thousand.
-        confirm_replicas, seal: as of :class:`Producer`.
+        client: links, or a redis-py client with ``decode_responses=False``; see :meth:`connect`. A redis-py client
+            keeps its own timeouts, so set its ``socket_timeout`` and ``socket_connect_timeout``.
+        tenant: tenant of the reports that :meth:`refresh` names.
+        budget: seconds after which a call without a reply raises; ``send_many`` has it for each thousand messages.
+        confirm_replicas, seal: as in :class:`Producer`.
 
     Example:
         with SyncProducer.connect("redis://127.0.0.1:6379/0") as producer:
@@ -113,21 +113,21 @@ class SyncProducer:
         """Queue one message.
 
         Args:
-            key: names this piece of work for seven days, and as long as its job is not over. The same key with
-                the same content gives the first receipt's id and queues nothing.
-            delay: how long to wait before it may run, by Redis's clock.
-            at: the instant from which it may run, instead of a delay; aware, at most 366 days away. One that
-                has passed means now.
-            expires: until when it is worth running: an aware instant, or how long from when Redis takes it, by
-                Redis's clock. A job that has not begun an attempt by then ends as ``expired``.
-            limit: the key of a limit that it counts against, like ``customer:42``.
+            key: identifies this piece of work for seven days, and as long as its job is unfinished. Sending the
+                same content with the same key again returns the first receipt's id and queues nothing.
+            delay: time before the job may run, by Redis's clock.
+            at: instant from which the job may run, instead of a delay; aware, at most 366 days away. A past
+                instant means now.
+            expires: end of the time in which the job is worth running: an aware datetime, or a timedelta from when
+                Redis takes the job, by Redis's clock. A job without an attempt by then ends as ``expired``.
+            limit: key of a limit that the job counts against, like ``customer:42``.
 
         Raises:
-            ValueError: the message's own refusal (for a mail: :class:`jobs.MailError`), or
-                :class:`InvalidRequest` for the key or the terms.
-            KeyConflict: the key stands for other content.
-            PayloadTooLarge: over 256 KiB.
-            NotEnqueued: Redis did not take it within the budget.
+            ValueError: the message cannot be composed (a mail raises :class:`jobs.MailError`), or
+                :class:`InvalidRequest`: the key or an option is invalid.
+            KeyConflict: the key is in use for other content.
+            PayloadTooLarge: the payload is over 256 KiB.
+            NotEnqueued: Redis did not take the job within the budget.
         """
         entry = self._composer.entry(message, key, SendOptions(delay, at, expires, limit))
         with naming([key]):
@@ -143,19 +143,20 @@ class SyncProducer:
         expires: datetime | timedelta | None = None,
         limit: str | None = None,
     ) -> list[Receipt]:
-        """Queue many messages, a thousand in one round trip; of a thousand those of one lane all or none.
+        """Queue many messages, a thousand per round trip.
 
-        Every message is composed before the first is queued, so a refusal queues none.
+        All messages are composed before the first is queued, so an invalid message queues none. Messages of one
+        lane in the same thousand are queued all together or not at all.
 
         Args:
             keys: one per message, in the same order.
-            at, expires, limit: as :meth:`send`, for all of them.
+            at, expires, limit: as in :meth:`send`, for all messages.
 
         Raises:
-            ValueError, PayloadTooLarge: as :meth:`send`, with the message's place in ``index``.
-            KeyConflict: as :meth:`send`, with ``index``; those of its thousand and lane were not queued, and
-                ``receipts`` holds what was.
-            NotEnqueued: as :meth:`send`; ``receipts`` holds what was queued for certain.
+            ValueError, PayloadTooLarge: as in :meth:`send`; ``index`` is the message's position.
+            KeyConflict: as in :meth:`send`, with ``index``; no message of its lane and thousand was queued, and
+                ``receipts`` holds the messages that were.
+            NotEnqueued: as in :meth:`send`; ``receipts`` holds the messages known to be queued.
         """
         batch = self._composer.batch(messages, keys, SendOptions(at=at, expires=expires, limit=limit))
         for together in batch.rounds():
@@ -165,43 +166,43 @@ class SyncProducer:
         return batch.receipts()
 
     def send_digest(self, digest: Collapsible, *, key: str | None = None) -> Receipt:
-        """Put one item into a digest: what is sent under its collapse key within its window goes out as one job.
+        """Add one item to a digest: all items with one collapse key within one window become one job.
 
-        The first item opens the digest, which goes out when the window ends; the items after it join. A hundred
-        items, or 64 KiB of values, are the most for one; the next item opens another.
+        The first item opens the digest, whose job runs when the window ends; later items join it. A digest holds
+        at most 100 items and 64 KiB of values; the next item opens another digest.
 
         Args:
-            key: names this item for seven days, as of :meth:`send`.
+            key: identifies this item for seven days, as in :meth:`send`.
 
         Returns:
-            The digest's receipt: ``queued`` for the first item, ``gathered`` for one that joined, ``duplicate``
-            for one that is in already by its key.
+            The digest's receipt: ``queued`` for the first item, ``gathered`` for an item that joined,
+            ``duplicate`` for an item whose key was used before.
 
         Raises:
-            ValueError: the item's own refusal, or :class:`InvalidRequest` for the key.
-            KeyConflict: the key stands for other content.
-            PayloadTooLarge: over 256 KiB.
-            NotEnqueued: Redis did not take it within the budget.
+            ValueError: the item cannot be composed, or :class:`InvalidRequest`: the key is invalid.
+            KeyConflict: the key is in use for other content.
+            PayloadTooLarge: the payload is over 256 KiB.
+            NotEnqueued: Redis did not take the item within the budget.
         """
         gathering = DigestItem(self._composer, digest, key)
         with naming([key]):
             return self._queue.gather(gathering)
 
     def cancel(self, job_id: str) -> Cancelled:
-        """Take back what was sent: a waiting job is taken out for good, a running one is told to stop.
+        """Cancel a job: remove it from the queue if it waits, stop it if it runs.
 
-        Its key stays taken: sending again under the same key queues nothing.
+        Its key stays in use: sending again with the same key queues nothing.
 
         Args:
-            job_id: of the receipt.
+            job_id: the receipt's id.
 
         Returns:
-            ``cancelled``: it will not run. ``stopping``: it runs; its worker stops it within a few seconds, and
-            what it has done until then is done. ``unknown``: nothing to take back; it has ended, or never was.
+            ``cancelled``: the job will not run. ``stopping``: it is running; its worker stops it within a few
+            seconds, and its effects until then remain. ``unknown``: the job has ended or never existed.
 
         Raises:
-            InvalidRequest: no id of a job that a producer sent.
-            NotEnqueued: Redis did not answer within the budget; ask again, it is done at most once.
+            InvalidRequest: not the id of a job that a producer sent.
+            NotEnqueued: Redis did not reply within the budget; repeat the call, it takes effect at most once.
         """
         return self._queue.carry(cancel(check_id(job_id)))
 
@@ -215,13 +216,13 @@ class SyncProducer:
         lasting: timedelta | Literal["usual"] | None = "usual",
         evidence: str = "",
     ) -> bool:
-        """Do not write to this address any more; False when that stood already.
+        """Stop mail to an address. Returns False if the suppression list already held this reason.
 
         Arguments are those of :func:`producers.suppression.suppress`.
 
         Raises:
-            InvalidRequest: no such reason, or a scope of another form.
-            NotEnqueued: Redis did not answer within the budget; asking again does no harm.
+            InvalidRequest: an unknown reason, or a scope of another form.
+            NotEnqueued: Redis did not reply within the budget; the call may be repeated.
 
         Example:
             producer.suppress("ana@example.com", "unsubscribed", scope="stream:bulk", by="web")
@@ -239,13 +240,13 @@ class SyncProducer:
         handed_over_ms: int | None = None,
         evidence: str = "",
     ) -> Weighed:
-        """Let a server's refusal of an address count, unless it is one of many.
+        """Count a server's refusal against an address, unless the server refuses many at once.
 
         Arguments and results are those of :func:`producers.suppression.weigh_refusal`.
 
         Raises:
-            InvalidRequest: no such weight.
-            NotEnqueued: Redis did not answer within the budget; asking again does no harm.
+            InvalidRequest: an unknown weight.
+            NotEnqueued: Redis did not reply within the budget; the call may be repeated.
 
         Example:
             producer.weigh_refusal("ana@example.com", by="webhook", evidence="event-17")
@@ -256,29 +257,29 @@ class SyncProducer:
         return self._queue.carry(weighing)
 
     def unsuppress(self, digest: str, *, by: str, reason: str = "", scope: str = "") -> int:
-        """Take reasons off the list; how many there were.
+        """Remove reasons from the suppression list and return their number.
 
         Arguments are those of :func:`producers.suppression.unsuppress`.
 
         Raises:
-            NotEnqueued: Redis did not answer within the budget; asking again does no harm.
+            NotEnqueued: Redis did not reply within the budget; the call may be repeated.
         """
         return self._queue.carry(removal(digest, by=by, reason=reason, scope=scope))
 
     def refresh(self, report: str, *, scope: int | None = None) -> Receipt:
-        """Say that a report's data changed. Debounced: many calls make one recompute.
+        """Request the recompute of a report whose data changed. Debounced: many calls lead to one recompute.
 
         The recompute starts after the report's declared debounce and sees every write that was committed
-        before this call. Calls made while it runs lead to one more.
+        before this call. Calls made while it runs lead to one more recompute.
 
         Args:
-            report: a declared report's name.
-            scope: the node whose rows changed, if known; told to people, not needed by the recompute.
+            report: name of a declared report.
+            scope: id of the node whose rows changed, if known; shown to operators, not needed by the recompute.
 
         Raises:
-            InvalidRequest: a scope that is no node id.
-            UnknownReport: the workers have declared their reports and this is none of them.
-            NotEnqueued: Redis did not take it within the budget.
+            InvalidRequest: the scope is not a node id.
+            UnknownReport: the workers have declared their reports, and this one is not among them.
+            NotEnqueued: Redis did not take the request within the budget.
         """
         check_refresh(report, scope)
         key = catalogue(self._composer.tenant)
@@ -290,10 +291,10 @@ class SyncProducer:
     def request_refresh(
         self, report: str, *, scope: int | None, delay: timedelta, board: str | None = None
     ) -> Receipt:
-        """Queue the recompute of a report known to be declared; :meth:`refresh` is the call for backends.
+        """Queue the recompute of a report known to be declared; backends call :meth:`refresh` instead.
 
         Args:
-            board: the reports that are recomputed together with it; left out, it is alone on its board.
+            board: board of reports that are recomputed together; by default the report is alone on its board.
         """
         entry = self._composer.refresh(report, scope=scope, delay=delay, board=board)
         return refresh_receipt(entry, new=self._queue.carry(enqueue_latest(REPORTS, entry)))

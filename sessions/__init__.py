@@ -1,13 +1,13 @@
-"""Shared sessions: who is logged in, known to every backend server that reaches the same Redis.
+"""Login sessions, shared by all backend servers that use the same Redis.
 
-Any number of backends, in any language, share one session by its token; `docs/sessions.md` is the wire
-format on one page. The promises, each of which has a test of that name:
+Backends in any language share a session by its token; `docs/sessions.md` describes the stored format on one page.
+The guarantees, each with a test of that name:
 
 - a token is 256 random bits and is never stored: Redis holds only its SHA-256;
 - a session that was logged out stays logged out: a late save cannot bring it back;
-- two servers that save at once lose nothing: the second is told what the first wrote;
+- two servers that save at once lose nothing: the second gets what the first wrote;
 - all sessions of a user end at once, in constant time;
-- when Redis is away nobody is let in: `SessionsUnavailable`, never a guess.
+- when Redis is unavailable no user is let in: calls raise `SessionsUnavailable` and never guess.
 
 Example:
     >>> sessions = Sessions.connect("redis://127.0.0.1:6379/0")

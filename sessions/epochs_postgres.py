@@ -1,9 +1,8 @@
-"""Users' epochs in Postgres: that all sessions of somebody were ended outlives Redis's memory.
+"""Users' epochs in Postgres, so that `revoke_user` survives a loss of Redis's data.
 
-A Redis that comes back from an old backup, or fails over to a replica that lags, has forgotten its last writes: a
-leaver's sessions would live again. With these epochs `revoke_user` is written to Postgres first, and
-`restore_epochs` puts back into Redis what it has forgotten; run it when a backend starts, and when Redis came
-back from a backup.
+A Redis that was restored from an old backup, or failed over to a lagging replica, has lost its last writes: the
+sessions of a former user would be valid again. With these epochs `revoke_user` is written to Postgres first, and
+`restore_epochs` writes to Redis what it has lost; run it when a backend starts, and after a restore of Redis.
 
     CREATE TABLE momentus.session_epochs (user_id text PRIMARY KEY, epoch bigint NOT NULL)
 
@@ -33,11 +32,11 @@ ON CONFLICT (user_id) DO UPDATE SET epoch = greatest(known.epoch, excluded.epoch
 _ALL = "SELECT user_id, epoch FROM momentus.session_epochs"
 
 FAULTS = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
-"""What Postgres may answer with."""
+"""Errors that a call of `DurableEpochs` may raise."""
 
 
 class DurableEpochs:
-    """The epochs in one database.
+    """Store of users' epochs in one Postgres database.
 
     Args:
         pool: an asyncpg pool of a user who may read and write ``momentus.session_epochs``.
@@ -53,24 +52,24 @@ class DurableEpochs:
         self._pool = pool
 
     async def install(self) -> None:
-        """Make the table, unless it is there."""
+        """Create the table if it does not exist."""
         async with self._pool.acquire() as connection:
             await connection.execute(_TABLE)
 
     async def begin(self, user: str) -> int:
-        """One more than the user's epoch here was."""
+        """Increment the user's stored epoch and return it."""
         return int((await self._fetch(_RAISE, user))[0]["epoch"])
 
     async def end(self, user: str, epoch: int) -> None:
-        """Note the epoch that Redis has now, which may be higher."""
+        """Raise the user's stored epoch to the one that Redis has now, if that is higher."""
         await self._fetch(_LIFT, user, epoch)
 
     async def all(self) -> list[tuple[str, int]]:
-        """Every user who has one."""
+        """Return all users who have an epoch, with their epochs."""
         return [(row["user_id"], row["epoch"]) for row in await self._fetch(_ALL)]
 
     async def _fetch(self, sql: str, *values: str | int) -> Any:  # noqa: ANN401  records
-        """Run a statement without a name in a transaction of its own, which any pooler takes."""
+        """Run an unnamed statement in one transaction, which every pooler supports."""
         async with self._pool.acquire() as connection, connection.transaction():
             statement = await connection.prepare(sql, name="")
             return await statement.fetch(*values)

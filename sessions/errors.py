@@ -1,8 +1,8 @@
-"""What can go wrong with a session, and whose turn it is to act.
+"""Errors of sessions.
 
-`SessionRefused` is the caller's mistake. `SessionConflict` and `SessionGone` are news about the session.
-`SessionsUnavailable` is about Redis: the request must be answered with 503, because letting it pass as
-anonymous, or as logged in, would both be guesses.
+`SessionRefused` is the caller's mistake. `SessionConflict` and `SessionGone` report the session's state.
+`SessionsUnavailable` is about Redis: answer the request with 503, because treating the user as anonymous, or as
+logged in, would be a guess.
 """
 
 from __future__ import annotations
@@ -14,30 +14,30 @@ if TYPE_CHECKING:
 
 
 class SessionError(Exception):
-    """Base of all errors of this room; never raised itself."""
+    """Base class of session errors; never raised itself."""
 
 
 class SessionRefused(SessionError, ValueError):
-    """What was to be stored is not acceptable; nothing was written."""
+    """An argument is invalid, or a limit on sessions is reached; nothing was written."""
 
 
 class SessionConflict(SessionError):
-    """Somebody else saved this session since it was loaded; nothing was written.
+    """Another request saved this session since it was loaded; nothing was written.
 
-    `current` is the session as it is now: apply the change to `current.data` and save that.
+    `current` is the session as stored now: apply the change to `current.data` and save `current` again.
     """
 
     def __init__(self, current: Session) -> None:
         super().__init__(
-            f"the session was saved by another request (it is now at version {current.version}): "
-            "apply the change to .current and save again"
+            f"session: another request saved it (now at version {current.version}); "
+            "apply the change to .current.data and save again"
         )
         self.current = current
 
 
 class SessionGone(SessionError):
-    """The session was logged out, revoked or has expired; nothing was written. Ask for a new login."""
+    """The session was logged out, revoked or has expired; nothing was written. The user must log in again."""
 
 
 class SessionsUnavailable(SessionError):
-    """Redis did not answer, or not as it should. A write that ended so may or may not have happened."""
+    """Redis did not reply, or sent an unreadable reply. A write that raised this may or may not have happened."""

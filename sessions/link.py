@@ -1,8 +1,8 @@
-"""What sessions need of a way to Redis: its shape, and who makes one for an address.
+"""Protocols of the Redis links that sessions use, and functions that open links.
 
-This room knows no connection. Whatever runs a script in bounded time can carry sessions; for an address or a
-redis-py client it is made by the room `producers.link`, which is shipped beside this one and is found by its name
-when it is first needed.
+Any object that runs a script in bounded time can serve as a link. For an address or a redis-py client the links
+come from `producers.link`, a package shipped beside this one and imported by name at first use, so that sessions
+alone import nothing else.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from redis.asyncio import Redis
 
 @runtime_checkable
 class SessionLinks(Protocol):
-    """For asyncio."""
+    """Links to Redis for asyncio."""
 
     async def run(
         self, script: str, keys: Sequence[str], arguments: Sequence[str | bytes | int], *, seconds: float
-    ) -> Any:  # noqa: ANN401  a reply is whatever the script returns
-        """Run a script's text for keys of one hash tag. Raises RedisError, OSError, TimeoutError."""
+    ) -> Any:  # noqa: ANN401  a reply is what the script returns
+        """Run a script for keys of one hash tag and return its reply. Raises RedisError, OSError, TimeoutError."""
 
     async def close(self) -> None:
         """Close the connections."""
@@ -30,24 +30,24 @@ class SessionLinks(Protocol):
 
 @runtime_checkable
 class SyncSessionLinks(Protocol):
-    """For threads."""
+    """Links to Redis for threads."""
 
     def run(
         self, script: str, keys: Sequence[str], arguments: Sequence[str | bytes | int], *, seconds: float
     ) -> Any:  # noqa: ANN401  as above
-        """Run a script's text for keys of one hash tag. Raises RedisError, OSError."""
+        """Run a script for keys of one hash tag and return its reply. Raises RedisError, OSError."""
 
     def close(self) -> None:
         """Close the connections."""
 
 
 def open_links(server: str | Redis | SessionLinks) -> SessionLinks:
-    """The way to a server. Raises ValueError for an address that is none."""
+    """Return links to a server. Raises ValueError for an invalid address."""
     return server if isinstance(server, SessionLinks) else cast("SessionLinks", _room("links").open_links(server))
 
 
 def open_sync_links(server: str | BlockingRedis | SyncSessionLinks) -> SyncSessionLinks:
-    """The same for threads."""
+    """Return links to a server for threads. Raises ValueError for an invalid address."""
     return (
         server
         if isinstance(server, SyncSessionLinks)

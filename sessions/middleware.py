@@ -1,14 +1,13 @@
-"""Sessions for ASGI applications (Starlette, FastAPI, Django's ASGI): the cookie read and written, loaded lazily.
+"""Sessions for ASGI applications (Starlette, FastAPI, Django's ASGI): reads and sets the cookie, loads lazily.
 
-    scope["session"]   a Visit: nothing is asked of Redis until the application asks for the session
+    scope["session"]   a Visit: no request to Redis until the application loads the session
 
-A cookie that is to be set goes with whatever answers: the application's response, the acceptance or refusal of a
-websocket, or, when the application fails before its response starts, a plain 500 of this file. The error still
-goes on to the server. Once the response has started, `Visit` refuses what needs a cookie. A websocket that fails
-before it was accepted takes the cookie along only where the server knows the extension
-``websocket.http.response``.
+A new cookie goes out with the response: the application's, the acceptance or rejection of a websocket, or, when
+the application fails before its response starts, a plain 500 made here. The application's error still reaches the
+server. Once the response has started, `Visit` raises on calls that need a cookie. For a websocket that fails
+before it was accepted, the cookie is sent only if the server supports the extension ``websocket.http.response``.
 
-Responses that read or set a session tell caches so: see :mod:`.response_headers`.
+Responses that read or set a session carry cache headers: see :mod:`.response_headers`.
 """
 
 from __future__ import annotations
@@ -27,11 +26,15 @@ Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _HTTP = {"http": "http.response", "websocket": "websocket.http.response"}
-"""How a response is called, by the kind of request."""
+"""Prefix of a response's ASGI messages, by the type of the scope."""
 
 
 class SessionMiddleware:
-    """Gives every HTTP request and websocket a `Visit` as ``scope["session"]``.
+    """ASGI middleware that sets ``scope["session"]`` to a `Visit` for every HTTP request and websocket.
+
+    Args:
+        application: the ASGI application behind the middleware.
+        sessions: the store of the sessions.
 
     Example:
         application = SessionMiddleware(application, Sessions.connect("redis://127.0.0.1:6379/0"))
@@ -42,7 +45,7 @@ class SessionMiddleware:
         self._sessions = sessions
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on."""
+        """Run the application for one request."""
         if scope["type"] not in {"http", "websocket"}:
             await self._application(scope, receive, send)
             return
@@ -58,7 +61,7 @@ class SessionMiddleware:
 
 
 class _Response:
-    """The head of one response: it carries the cookie and what caches need to know."""
+    """The head of one response: carries the cookie and the cache headers."""
 
     def __init__(self, scope: Scope, visit: Visit, send: Send) -> None:
         self._visit = visit
@@ -68,7 +71,7 @@ class _Response:
         self._can_refuse = scope["type"] == "http" or self._kind in extensions
 
     async def send(self, message: Message) -> None:
-        """Pass a message of the application on."""
+        """Send a message of the application to the server."""
         if self._visit.answered:
             await self._send(message)
         elif message["type"] in {f"{self._kind}.start", "websocket.accept"}:
@@ -80,7 +83,7 @@ class _Response:
             await self._send(message)
 
     async def complete(self) -> None:
-        """Answer in place of an application that failed, or never answered, while a cookie waits to be set."""
+        """Send a response of its own if the application set a cookie and then failed or sent none."""
         if self._must_tell and not self._visit.answered:
             await self._refuse(500, b"Internal Server Error")
 
@@ -94,7 +97,7 @@ class _Response:
         await self.send({"type": f"{self._kind}.start", "status": status, "headers": headers})
         await self.send({"type": f"{self._kind}.body", "body": body})
 
-    def _headers(self, given: Any) -> list[tuple[bytes, bytes]]:  # noqa: ANN401  any iterable of pairs, as ASGI has it
+    def _headers(self, given: Any) -> list[tuple[bytes, bytes]]:  # noqa: ANN401  any iterable of pairs, see ASGI
         headers = [(bytes(name), bytes(value)) for name, value in given]
         if self._visit.consulted or self._visit.cookie is not None:
             headers = vary_by_cookie(headers)
@@ -106,7 +109,7 @@ class _Response:
 
 
 def _token(scope: Scope) -> str | None:
-    """The token in the cookie; of a name given twice the first counts."""
+    """Return the token in the cookie; if the name occurs twice, the first one."""
     for name, value in scope["headers"]:
         if name.lower() != b"cookie":
             continue

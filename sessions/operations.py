@@ -1,6 +1,6 @@
-"""Each operation as a value: which script, with what, and what its reply means. No I/O.
+"""Operations on sessions as values: the script, its arguments and how to read its reply. No I/O.
 
-`store` carries them out with asyncio, `sync` without; both check the same and say the same.
+`store` runs them with asyncio, `sync` without, so both check and return the same.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ from .token import SessionPlace, epoch_key, mint, place_of, tag_of, user_key
 TEXT_LIMIT = 255
 """Bytes of a user id or a label."""
 SPAN_LIMIT = timedelta(days=3660)
-"""The longest idle or absolute limit; what is meant to be for ever is not a session."""
+"""The longest idle or absolute limit; a permanent credential is not a session."""
 SERVICE_USER = "momentus:service"
-"""Whose the tokens of machines are; no person can log in as it."""
+"""User to whom all tokens of machines belong; `Sessions.create` rejects it."""
 CAP_LIMIT = 100
-"""The largest cap of sessions per user; a list shows as many."""
+"""The largest cap of sessions per user, and the length of a list of them."""
 
 DEADLINE = timedelta(milliseconds=250)
-"""How long a call may take unless its maker says otherwise."""
+"""Default maximum duration of a call."""
 IDLE = timedelta(hours=12)
 ABSOLUTE = timedelta(days=7)
 GRACE = timedelta(seconds=30)
-"""How long an old token goes on after a rotation: longer than any request under way."""
+"""Time for which an old token stays valid after a rotation: longer than any concurrent request takes."""
 
 _GONE = (
-    "the session has ended, or its token was replaced longer ago than the grace: load the token of this request "
-    "again; None means that the user must log in again"
+    "session: it has ended, or its token was replaced longer ago than the grace; load the token of this request "
+    "again: None means that the user must log in again"
 )
 
 Result = TypeVar("Result")
@@ -41,10 +41,10 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, slots=True)
 class SessionOperation(Generic[Result]):
-    """One script call.
+    """One call of a script.
 
     Attributes:
-        read: what the caller gets for the reply; raises what the operation raises.
+        read: turns the reply into the caller's result; raises the operation's errors.
     """
 
     script: str
@@ -56,9 +56,9 @@ class SessionOperation(Generic[Result]):
 def create(
     user: str, data: Mapping[str, Any], *, label: str, idle: timedelta, absolute: timedelta, cap: int
 ) -> SessionOperation[tuple[str, Session]]:
-    """Raises SessionRefused."""
+    """Create a user's session. Raises SessionRefused."""
     if user == SERVICE_USER:
-        raise SessionRefused(f"user {SERVICE_USER!r} stands for machines: make a token with `create_service`")
+        raise SessionRefused(f"user: {SERVICE_USER!r} is reserved for machines; use `create_service`")
     return begin(user, data, label=label, idle=idle, absolute=absolute, cap=cap)
 
 
@@ -72,20 +72,21 @@ def begin(
     cap: int = 0,
     limit: int = 0,
 ) -> SessionOperation[tuple[str, Session]]:
-    """Make a session of a person or a machine.
+    """Create a session of a user or a machine.
 
     Args:
-        cap: living sessions of the user over which the oldest is ended; 0 for any number.
-        limit: living sessions of the user at which this one is refused; 0 for any number.
+        cap: maximum of the user's live sessions, above which those that would end first are ended; 0 for any
+            number.
+        limit: maximum of the user's live sessions, above which this one is rejected; 0 for any number.
 
     Raises:
-        SessionRefused: an argument is not acceptable; by its reply, the limit is reached.
+        SessionRefused: an argument is invalid; by its reply, the limit is reached.
     """
     check_text("user", user, least=1)
     check_text("label", label)
     limits = [milliseconds("idle", idle), milliseconds("absolute", absolute)]
     if not 0 <= cap <= CAP_LIMIT:
-        raise SessionRefused(f"cap must be from 0, any number, to {CAP_LIMIT}; it is {cap}")
+        raise SessionRefused(f"cap: must be from 0 (any number) to {CAP_LIMIT}, not {cap}")
     payload = encode(data)
     token = mint(user)
     place = _place(token)
@@ -94,16 +95,14 @@ def begin(
 
     def read(record: Sequence[bytes | str]) -> tuple[str, Session]:
         if len(record) == 1:
-            raise SessionRefused(
-                f"user {user!r} has {limit} sessions already, as many as it may: end some of them"
-            )
+            raise SessionRefused(f"user: {user!r} already has {limit} sessions, the maximum; end some of them")
         return token, decode(place, record)
 
     return SessionOperation("create", keys, arguments, read)
 
 
 def load(place: SessionPlace) -> SessionOperation[Session | None]:
-    """The session at a place, or where a rotation has moved it."""
+    """Load the session at a place, or at the place to which a rotation moved it."""
 
     def read(record: Sequence[bytes | str] | None) -> Session | None:
         if not record:
@@ -114,7 +113,7 @@ def load(place: SessionPlace) -> SessionOperation[Session | None]:
 
 
 def save(session: Session, data: Mapping[str, Any]) -> SessionOperation[Session]:
-    """Raises SessionRefused; its reply SessionConflict, SessionGone."""
+    """Replace a session's data. Raises SessionRefused; by its reply SessionConflict, SessionGone."""
 
     def read(reply: Sequence[bytes | str]) -> Session:
         verdict, *record = reply
@@ -131,9 +130,9 @@ def save(session: Session, data: Mapping[str, Any]) -> SessionOperation[Session]
 
 
 def rotate(place: SessionPlace, *, grace: timedelta) -> SessionOperation[tuple[str, Session] | None]:
-    """Raises SessionRefused; its reply SessionGone."""
+    """Replace a session's token. Raises SessionRefused; by its reply SessionGone."""
     if not timedelta(0) <= grace <= timedelta(minutes=10):
-        raise SessionRefused(f"grace must be from 0 to 10 minutes; it is {grace}")
+        raise SessionRefused(f"grace: must be from 0 to 10 minutes, not {grace}")
     token = mint_beside(place)
     after = _place(token)
 
@@ -148,7 +147,7 @@ def rotate(place: SessionPlace, *, grace: timedelta) -> SessionOperation[tuple[s
 
 
 def sessions_of(user: str) -> SessionOperation[list[Session]]:
-    """Raises SessionRefused."""
+    """List a user's live sessions. Raises SessionRefused."""
     check_text("user", user, least=1)
     tag = tag_of(user)
     width = 1 + len(FIELDS)
@@ -161,59 +160,59 @@ def sessions_of(user: str) -> SessionOperation[list[Session]]:
 
 
 def revoke(place: SessionPlace) -> SessionOperation[bool]:
-    """Ends the session at a place."""
+    """End the session at a place."""
     return SessionOperation("revoke", _keys(place), [place.digest], bool)
 
 
 def revoke_user(user: str, *, least: int = 0) -> SessionOperation[int]:
-    """Raises SessionRefused. Its reply is the user's new epoch."""
+    """End all sessions of a user; the result is the user's new epoch. Raises SessionRefused."""
     check_text("user", user, least=1)
     return SessionOperation("revoke_user", [epoch_key(user), user_key(user)], [least], int)
 
 
 def restore_epoch(user: str, epoch: int) -> SessionOperation[bool]:
-    """Its reply: whether Redis had forgotten."""
+    """Raise a user's epoch in Redis to a known one; the result is True if Redis had lost it."""
     return SessionOperation("restore_epoch", [epoch_key(user)], [epoch], bool)
 
 
 def known_place(token: str) -> SessionPlace:
-    """Where a token's session is kept. Raises SessionGone for a text that is no token."""
+    """Return the place of a token's session. Raises SessionGone for a text that is not a token."""
     place = place_of(token)
     if place is None:
-        raise SessionGone("this is no session's token; ask for a new login")
+        raise SessionGone("token: not the token of a session; the user must log in again")
     return place
 
 
 def check_text(field: str, text: str, *, least: int = 0) -> None:
-    """Raises SessionRefused for a text that is none, or too short or long."""
+    """Check a text argument. Raises SessionRefused if it is not valid Unicode, too short or too long."""
     try:
         size = len(text.encode())
     except UnicodeEncodeError as error:
-        raise SessionRefused(f"{field} is not valid Unicode text: {error}") from error
+        raise SessionRefused(f"{field}: not valid Unicode text ({error})") from error
     if not least <= size <= TEXT_LIMIT:
-        raise SessionRefused(f"{field} must have {least} to {TEXT_LIMIT} bytes; it has {size}")
+        raise SessionRefused(f"{field}: must have {least} to {TEXT_LIMIT} bytes, not {size}")
 
 
 def milliseconds(field: str, span: timedelta) -> int:
-    """Raises SessionRefused for a limit that is no limit."""
+    """Return a duration in milliseconds. Raises SessionRefused if it is out of range."""
     if not timedelta(milliseconds=1) <= span <= SPAN_LIMIT:
-        raise SessionRefused(f"{field} must be between 1 ms and {SPAN_LIMIT.days} days; it is {span}")
+        raise SessionRefused(f"{field}: must be from 1 ms to {SPAN_LIMIT.days} days, not {span}")
     return span // timedelta(milliseconds=1)
 
 
 def mint_beside(place: SessionPlace) -> str:
-    """A new token of the same user, who need not be known: the tag is enough."""
+    """Return a new token for the user of a place; the user's id is not needed, the tag is enough."""
     return f"ms1.{place.tag}.{mint('').rpartition('.')[2]}"
 
 
 def _place(token: str) -> SessionPlace:
     place = place_of(token)
-    assert place is not None  # noqa: S101  a token we have just made has the form of a token
+    assert place is not None  # noqa: S101  a new token has the form of a token
     return place
 
 
 def _decode_placed(asked: SessionPlace, record: Sequence[bytes | str]) -> Session:
-    """Decode a record that ends with the digest it is kept under; a rotation may have moved it."""
+    """Decode a record whose last field is the digest of its key, which a rotation may have changed."""
     *fields, digest = record
     return decode(SessionPlace(asked.tag, _text(digest)), fields)
 

@@ -1,14 +1,13 @@
-"""A session looked at by plain reads instead of a script: for a reader, which may write no session.
+"""Load of a session by plain reads instead of a script: for a reader, which may not write sessions.
 
     HMGET <session> e t i a d        GET <epoch of the user>
 
-Whose session it is never changes, so once that is known both may be asked for at once. The record is read before
-the epoch, in that order on one connection: a session that was ended before the look is seen to be ended. Limits
-need no clock here: a record lives exactly as long as its limits say, because whatever writes one gives it that
-time to live.
+A session's user never changes, so once the user is known both commands are sent at once. The record is read before
+the epoch, in that order on one connection, so a session that ended before the load is found ended. Limits need no
+clock here: every write of a record sets its time to live to its limits, so Redis deletes it when they pass.
 
-A use of the session slides its idle limit by the key's time to live alone: `QuickLoad.slide`. Of a look that found
-nothing, `read` says for sure what became of the session, and follows a token in its grace.
+A use of the session extends its idle limit through the key's time to live only: `QuickLoad.slide`. After a load
+that found no session, `read` gives the definite result, and follows a token in its grace.
 """
 
 from __future__ import annotations
@@ -26,13 +25,13 @@ _SLIDE_PART = 30
 """As in load.lua: at most one write per minute, or per thirtieth of the idle limit."""
 
 Record = Sequence[bytes | None]
-"""The reply to a look: epoch of birth, last touch, idle limit, absolute end, data."""
+"""Reply to the first command: epoch at creation, last touch, idle limit, absolute end, data."""
 Ask = Callable[..., Awaitable[Any]]
 
 
 @dataclass(frozen=True, slots=True)
 class QuickLoad:
-    """How to look at one known session: two commands, in this order, on one connection.
+    """Commands that load a session of a known user: two, in this order, on one connection.
 
     Example:
         >>> from sessions.token import mint, place_of
@@ -45,28 +44,28 @@ class QuickLoad:
 
     @classmethod
     def at(cls, place: SessionPlace, user: str) -> QuickLoad:
-        """The look at this place, whose user is known from an earlier one."""
+        """Return the commands for a place whose user is known from an earlier load."""
         return cls(("HMGET", place.session_key, *_FIELDS), ("GET", epoch_key(user)))
 
     def slide(self, record: Record) -> list[tuple[str | bytes, ...]]:
-        """Commands that count a use: a full idle limit from now on, and never past the absolute end."""
+        """Return the commands that extend the session: a full idle limit from now, at most to the absolute end."""
         _, _, idle, ends, _ = record
         key = self.record[1]
         return [("PEXPIRE", key, idle or b"0"), ("PEXPIREAT", key, ends or b"0", "LT")]
 
 
 def living(record: Record, epoch: bytes | None) -> bytes | None:
-    """The session's data as JSON, or None: it has ended, or its token was replaced."""
+    """Return the session's data as JSON, or None if it has ended or its token was replaced."""
     born = record[0]
     return record[4] if born is not None and born == (epoch or b"0") else None
 
 
 def is_due(record: Record, slid_ms: int, now_ms: int) -> bool:
-    """Whether a use is to slide the idle limit.
+    """Return True if a use must extend the idle limit now.
 
     Args:
-        slid_ms: when this process slid it last.
-        now_ms: this machine's clock; it decides only how often the limit slides.
+        slid_ms: time of this process's last extension.
+        now_ms: this machine's clock; it decides only how often the limit is extended.
 
     Raises:
         SessionsUnavailable: the record is not in the sessions' format.
@@ -74,13 +73,13 @@ def is_due(record: Record, slid_ms: int, now_ms: int) -> bool:
     try:
         waited, idle = now_ms - int(record[1] or b""), int(record[2] or b"")
     except ValueError as error:
-        raise SessionsUnavailable(f"a session's times are no numbers: {error}") from error
+        raise SessionsUnavailable(f"session record: its times are not numbers ({error})") from error
     due_after = min(_SLIDE_AFTER_MS, idle / _SLIDE_PART)
     return waited > due_after and now_ms - slid_ms > due_after
 
 
 def is_over(record: Record, now_ms: int) -> bool:
-    """Whether a remembered session's absolute end has passed, by this machine's clock.
+    """Return True if a cached session's absolute end has passed, by this machine's clock.
 
     Raises:
         SessionsUnavailable: the record is not in the sessions' format.
@@ -88,12 +87,12 @@ def is_over(record: Record, now_ms: int) -> bool:
     try:
         return now_ms >= int(record[3] or b"0")
     except ValueError as error:
-        raise SessionsUnavailable(f"a session's end is no number: {error}") from error
+        raise SessionsUnavailable(f"session record: its end is not a number ({error})") from error
 
 
 @dataclass(frozen=True, slots=True)
 class LiveRecord:
-    """A living session: where it is kept, whose it is, and its record."""
+    """A live session: its place, its user and its record."""
 
     place: SessionPlace
     user: str = field(repr=False)
@@ -101,19 +100,19 @@ class LiveRecord:
 
 
 def first_look(place: SessionPlace) -> tuple[str, ...]:
-    """The command whose reply `read` begins with."""
+    """Return the first command of a load without a known user; `read` takes its reply."""
     return ("HMGET", place.session_key, *_FIELDS, "u", "n", "g")
 
 
 async def read(ask: Ask, place: SessionPlace, reply: Record) -> LiveRecord | None:
-    """Find a session by reads alone, with a token in its grace where that leads.
+    """Load a session by reads only, following a token in its grace; None if there is no live session.
 
     Args:
-        ask: sends a command and returns its reply; raises what it raises.
-        reply: to `first_look`.
+        ask: sends a command and returns its reply; its errors are raised.
+        reply: reply to `first_look`.
 
     Raises:
-        SessionsUnavailable: what is stored is not in the sessions' format.
+        SessionsUnavailable: the record is not in the sessions' format.
     """
     *record, user, following, opens_until = reply
     while user is None:
@@ -124,13 +123,13 @@ async def read(ask: Ask, place: SessionPlace, reply: Record) -> LiveRecord | Non
     try:
         name = user.decode()
     except UnicodeDecodeError as error:
-        raise SessionsUnavailable("a session's user is no text") from error
+        raise SessionsUnavailable("session record: its user is not valid UTF-8") from error
     epoch = await ask("GET", epoch_key(name))
     return None if living(record, epoch) is None else LiveRecord(place, name, record)
 
 
 async def _is_open(ask: Ask, until: bytes | None) -> bool:
-    """Whether a grace lasts, by Redis's clock."""
+    """Return True if a token's grace has not passed, by Redis's clock."""
     if until is None:
         return True
     seconds, microseconds = await ask("TIME")

@@ -1,8 +1,8 @@
-"""The stored form of a session.
+"""Stored format of a session.
 
 A record in Redis is a HASH of nine short fields (`FIELDS`, in the order in which the scripts return them).
-Numbers are decimal, times are milliseconds since 1970 by Redis's own clock, `d` is a JSON object. Nothing
-else is read: no pickle, no class names.
+Numbers are decimal, times are milliseconds since 1970 by Redis's own clock, `d` is a JSON object. No other
+format is read: no pickle, no class names.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ _JSON = orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_DATACLASS | orj
 
 
 def encode(data: Mapping[str, Any]) -> bytes:
-    """The caller's data as JSON. Raises SessionRefused for what JSON cannot hold or what is too large."""
+    """Encode the caller's data as JSON. Raises SessionRefused if JSON cannot hold it or it is too large."""
     try:
         encoded = orjson.dumps(dict(data), option=_JSON)
     except TypeError as error:
-        raise SessionRefused(f"session data must be a JSON object (text keys, plain values): {error}") from error
+        raise SessionRefused(f"data: must be a JSON object with text keys and plain values ({error})") from error
     if len(encoded) > DATA_LIMIT:
-        raise SessionRefused(f"session data is {len(encoded)} bytes of JSON; the limit is {DATA_LIMIT}")
+        raise SessionRefused(f"data: {len(encoded)} bytes of JSON; at most {DATA_LIMIT} are allowed")
     return encoded
 
 
 def decode(place: SessionPlace, record: Sequence[bytes | str]) -> Session:
-    """A session from the fields of a script. Raises SessionsUnavailable for what is not the wire format."""
+    """Decode a session from a script's fields. Raises SessionsUnavailable if they have another format."""
     try:
         fields = dict(zip(FIELDS, map(_text, record), strict=True))
         data = orjson.loads(fields["d"])
@@ -53,7 +53,9 @@ def decode(place: SessionPlace, record: Sequence[bytes | str]) -> Session:
             data=_object(data),
         )
     except (ValueError, OverflowError) as error:
-        raise SessionsUnavailable(f"{place.session_key} is not a session record: {error}") from error
+        raise SessionsUnavailable(
+            f"{place.session_key}: not a session record ({error}); delete the key"
+        ) from error
 
 
 def _text(value: bytes | str) -> str:
@@ -66,5 +68,5 @@ def _moment(milliseconds: str) -> datetime:
 
 def _object(data: object) -> Mapping[str, Any]:
     if not isinstance(data, dict):
-        raise ValueError("field d is not a JSON object")  # noqa: TRY004  one error for all that is not the format
+        raise ValueError("field d is not a JSON object")  # noqa: TRY004  one error for every fault of the format
     return data

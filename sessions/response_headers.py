@@ -1,8 +1,8 @@
-"""The header fields by which caches treat a response that depends on a session. No I/O.
+"""Cache header fields of responses that depend on a session. No I/O.
 
-`Vary: Cookie` for all that looked for a session, so that no cache gives one user's page to another. No shared
-cache keeps a response that belongs to one user: without a `Cache-Control` by the application it gets `no-store`;
-what the application says is kept where it is as strict, and made `private` where it is not.
+Every response that read a session gets `Vary: Cookie`, so that no cache gives one user's page to another. Shared
+caches must not store a response that belongs to one user: without a `Cache-Control` of the application it gets
+`no-store`; an application's `Cache-Control` is kept if it is as strict, else made `private`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ Header = tuple[bytes, bytes]
 
 _DIRECTIVE = re.compile(rb'(?:[^,"]|"[^"]*")+')
 _SHARED = frozenset({b"public", b"s-maxage", b"private"})
-"""What a shared cache would go by; `private` here is that of single fields, ``private="set-cookie"``."""
+"""Directives that permit a shared cache; `private` here is the form with fields, ``private="set-cookie"``."""
 
 
 def vary_by_cookie(headers: Iterable[Header]) -> list[Header]:

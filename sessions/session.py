@@ -1,4 +1,4 @@
-"""One session as its holder sees it."""
+"""A session as the application gets it."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from .token import SessionPlace
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Session:
-    """A logged-in user, as stored at `version`. The token is not in it and cannot be found from it.
+    """A user's login, as stored at `version`. The token is not part of it and cannot be derived from it.
 
-    `data` is the caller's own JSON object; `data["roots"]` lists the org nodes whose subtrees the user may
+    `data` is the application's JSON object; `data["roots"]` lists the org nodes whose subtrees the user may
     read. The session ends `idle` after its last use, at the latest at `expires_at`.
     """
 

@@ -1,7 +1,7 @@
-"""The same sessions without asyncio: for Flask, Django and scripts. See `store` for what each call means.
+"""Sessions without asyncio, for Flask, Django and scripts: the calls of `store`, with the same meaning.
 
-A call waits for Redis no longer than its deadline, and then gives its connection up: a reply that comes too late
-can reach nobody else.
+A call waits for Redis at most its deadline and then closes its connection, so that a late reply cannot reach
+another call.
 """
 
 from __future__ import annotations
@@ -25,24 +25,24 @@ Result = TypeVar("Result")
 
 
 class SyncEpochs(Protocol):
-    """Where users' epochs are kept beside Redis: `store.Epochs` without asyncio."""
+    """Durable store of users' epochs beside Redis: `store.Epochs` without asyncio."""
 
     def begin(self, user: str) -> int:
-        """One more than the user's epoch here was."""
+        """Increment the user's stored epoch and return it."""
 
     def end(self, user: str, epoch: int) -> None:
-        """Note the epoch that Redis has now."""
+        """Raise the user's stored epoch to the one that Redis has now."""
 
     def all(self) -> list[tuple[str, int]]:
-        """Every user who has one."""
+        """Return all users who have an epoch, with their epochs."""
 
 
 class SyncSessions:
-    """Sessions kept in one Redis. Safe to share between threads.
+    """Sessions stored in one Redis. Safe to share between threads.
 
     Args:
-        redis: a redis-py client, which keeps its own timeouts, or what has the shape of `link.SyncLinks`.
-        deadline, epochs: as of `Sessions`.
+        redis: a redis-py client, which keeps its own timeouts, or an object that fits `link.SyncSessionLinks`.
+        deadline, epochs: as in `Sessions`.
     """
 
     def __init__(
@@ -56,9 +56,9 @@ class SyncSessions:
     def connect(
         cls, url: str, *, deadline: timedelta = DEADLINE, epochs: SyncEpochs | None = None
     ) -> SyncSessions:
-        """Sessions on the Redis at `url`; connects at first use. `docs/operations.md` has the forms of it.
+        """Return sessions on the Redis at `url`, which connect at the first call.
 
-        Raises ValueError for an address that is none.
+        Raises ValueError for an invalid address; `docs/operations.md` lists the forms.
         """
         return cls(open_sync_links(url), deadline=deadline, epochs=epochs)
 
@@ -78,20 +78,29 @@ class SyncSessions:
         absolute: timedelta = ABSOLUTE,
         cap: int = 0,
     ) -> tuple[str, Session]:
-        """Log a user in: the token for the browser's cookie, and the session.
+        """Log a user in and return the token for the browser's cookie and the session.
 
-        `label` is shown to the user among their sessions (a device, say). The session ends `idle` after its
-        last use and at the latest `absolute` after now. With a `cap`, the user's sessions that would end first are
-        ended when there are more. Raises SessionRefused, SessionsUnavailable.
+        Args:
+            user: the user's id, 1 to 255 bytes.
+            data: the application's JSON object, at most 64 KiB.
+            label: text shown to the user in the list of their sessions, such as the device; at most 255 bytes.
+            idle: time after its last use at which the session ends.
+            absolute: time from now at which the session ends at the latest.
+            cap: number of sessions that the user may have, at most 100; above it, the sessions that would end
+                first are ended. 0 for any number.
+
+        Raises:
+            SessionRefused: an argument is invalid.
+            SessionsUnavailable: Redis did not reply within the deadline.
         """
         call = calls.create(user, data, label=label, idle=idle, absolute=absolute, cap=cap)
         return self._run(call)
 
     def create_service(self, name: str, roots: Collection[int], *, lasts: timedelta) -> tuple[str, Session]:
-        """A token for a machine, which reads the subtrees of `roots` and ends after `lasts`, used or not.
+        """Create a token for a machine, which reads the subtrees of `roots`, and return it with its session.
 
-        It is listed by ``sessions_of(SERVICE_USER)`` and ended like any session. Raises SessionRefused,
-        SessionsUnavailable.
+        The session ends after `lasts`, used or not. ``sessions_of(SERVICE_USER)`` lists it, and it is revoked like
+        any session. Raises SessionRefused, SessionsUnavailable.
 
         Example:
             >>> token, _ = sessions.create_service("wallboard", [17], lasts=timedelta(days=90))
@@ -100,28 +109,31 @@ class SyncSessions:
         return self._run(service.create(name, roots, lasts=lasts))
 
     def load(self, token: str) -> Session | None:
-        """The session of a token, None when it has ended or never was; counts as a use of it.
+        """Return the session of a token, or None if it has ended or never existed. Counts as a use of the session.
 
-        A text that is not a token is None without asking Redis. Raises SessionsUnavailable.
+        A text that is not a token gives None without a request to Redis. Raises SessionsUnavailable.
         """
         place = place_of(token)
         return None if place is None else self._run(calls.load(place))
 
     def save(self, session: Session, data: Mapping[str, Any]) -> Session:
-        """Replace the session's data, provided nobody did since `session` was loaded.
+        """Replace the session's data and return the session as saved.
 
-        Returns the session as saved. Raises SessionConflict (with what is there now), SessionGone,
-        SessionRefused, SessionsUnavailable. After SessionsUnavailable, load again: the save may have
-        happened.
+        Raises:
+            SessionConflict: another request saved the session since `session` was loaded; the error has it as
+                it is now.
+            SessionGone: the session has ended.
+            SessionRefused: the data is not a JSON object, or too large.
+            SessionsUnavailable: Redis did not reply; load again, because the save may have happened.
         """
         return self._run(calls.save(session, data))
 
     def rotate(self, token: str, *, grace: timedelta = GRACE) -> tuple[str, Session] | None:
-        """Give the session a new token: after a log-in with more rights, or now and then.
+        """Replace the session's token, after a login with more rights or from time to time, and return both.
 
-        The old token opens the session for `grace` more, so that requests under way do not fail. None when another
-        request has just done it: that one's answer carries the new token. Raises SessionGone, SessionRefused,
-        SessionsUnavailable; after the last, go on with the old token.
+        The old token opens the session for `grace` more, so that concurrent requests do not fail. Returns None if
+        another request has just rotated the token: that request's response carries the new one. Raises
+        SessionGone, SessionRefused, SessionsUnavailable; after SessionsUnavailable, keep the old token.
 
         Example:
             >>> token, session = sessions.rotate(token)
@@ -130,25 +142,25 @@ class SyncSessions:
         return self._run(calls.rotate(calls.known_place(token), grace=grace))
 
     def sessions_of(self, user: str) -> list[Session]:
-        """The living sessions of a user, at most 100. Raises SessionRefused, SessionsUnavailable."""
+        """Return a user's live sessions, at most 100. Raises SessionRefused, SessionsUnavailable."""
         return self._run(calls.sessions_of(user))
 
     def revoke(self, token: str) -> bool:
-        """Log out: end this session. False when it had ended already. Raises SessionsUnavailable."""
+        """End a token's session (log out). Returns False if it had already ended. Raises SessionsUnavailable."""
         place = place_of(token)
         return False if place is None else self._run(calls.revoke(place))
 
     def revoke_listed(self, user: str, digest: str) -> bool:
-        """End one of a user's sessions as `sessions_of` lists it (``session.place.digest``).
+        """End one of a user's sessions, by the ``session.place.digest`` that `sessions_of` lists.
 
-        False when it had ended already. Raises SessionsUnavailable.
+        Returns False if it had already ended. Raises SessionsUnavailable.
         """
         return self._run(calls.revoke(SessionPlace(tag_of(user), digest)))
 
     def revoke_user(self, user: str) -> int:
-        """End all sessions of a user, in constant time (a leaver, say); the user's new epoch.
+        """End all sessions of a user, in constant time, and return the user's new epoch.
 
-        Raises SessionRefused, SessionsUnavailable; with `epochs` also what they raise, and then nothing has ended.
+        Raises SessionRefused, SessionsUnavailable; with `epochs` also their errors, and then no session has ended.
         """
         if self._epochs is None:
             return self._run(calls.revoke_user(user))
@@ -158,9 +170,9 @@ class SyncSessions:
         return epoch
 
     def restore_epochs(self) -> int:
-        """Put back what Redis has forgotten of ended sessions; how many users it had forgotten.
+        """Write users' epochs back to a Redis that lost them, and return the number of users it had lost.
 
-        Raises SessionsUnavailable, and what the epochs raise.
+        Raises SessionsUnavailable, and the errors of the epochs.
         """
         known = [] if self._epochs is None else self._epochs.all()
         return sum([self._run(calls.restore_epoch(user, epoch)) for user, epoch in known])

@@ -1,9 +1,9 @@
-"""One request's session, as an application behind :mod:`.middleware` has it.
+"""Session of one request, for an application behind :mod:`.middleware`.
 
 The cookie is `__Host-momentus`: Secure, HttpOnly, SameSite=Lax, Path=/, no Domain (RFC 6265bis, 4.1.3.2), so that
-no other host, and no script, can set or read it. It is written when the application logs in, out, or rotates.
+no other host, and no script, can set or read it. It is set when the application logs a user in or out, or rotates.
 
-A Redis that is away is SessionsUnavailable in the application; answer 503.
+When Redis is unavailable, calls raise SessionsUnavailable in the application; answer 503.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ _ATTRIBUTES = "Path=/; Secure; HttpOnly; SameSite=Lax"
 
 
 class Visit:
-    """One request's session: loaded when first asked for, and what the cookie becomes.
+    """Session of one request, loaded at first use, with the cookie of its response.
 
     Attributes:
-        token: as the browser sent it, or as it will be told; None when it has none.
-        cookie: the Set-Cookie header of the response, if there is to be one.
-        consulted: whether the response depends on the session, or on there being none.
-        answered: whether the head of the response, which carries the cookie, has gone.
+        token: token that the browser sent or will get; None without one.
+        cookie: value of the response's Set-Cookie header, or None.
+        consulted: True if the response depends on the session, or on its absence.
+        answered: True once the head of the response, which carries the cookie, was sent.
     """
 
     def __init__(self, sessions: Sessions, token: str | None) -> None:
@@ -42,15 +42,15 @@ class Visit:
 
     @property
     def personal(self) -> bool:
-        """Whether the response belongs to one user: it gives or takes a token, or may tell of their session."""
+        """True if the response belongs to one user: it sets a cookie, or may depend on a live session."""
         if self.cookie is not None:
             return True
         return self.consulted and self.token is not None and not (self._loaded and self._session is None)
 
     async def load(self) -> Session | None:
-        """The person's session, None without one; asks Redis once a request. Raises SessionsUnavailable.
+        """Return the user's session, or None. Sends at most one query per request. Raises SessionsUnavailable.
 
-        A machine's token opens reports, not an application that people use.
+        A machine's token gives None: it opens reports, not the application.
         """
         self.consulted = True
         if not self._loaded and self.token is not None:
@@ -69,9 +69,10 @@ class Visit:
         absolute: timedelta = ABSOLUTE,
         cap: int = 0,
     ) -> Session:
-        """A new session under a new token; one that the browser had is ended (session fixation).
+        """Create a session under a new token, and end the browser's former session (against session fixation).
 
-        Raises SessionRefused, also when the response has started; SessionsUnavailable.
+        Arguments are those of `Sessions.create`. Raises SessionRefused, also if the response has started;
+        SessionsUnavailable.
         """
         self._check_unanswered()
         token, session = await self._sessions.create(
@@ -83,21 +84,21 @@ class Visit:
         return session
 
     async def save(self, data: Mapping[str, Any]) -> Session:
-        """New data. Raises as `Sessions.save`, and LookupError when there is no session."""
+        """Replace the session's data. Raises the errors of `Sessions.save`, and LookupError without a session."""
         session = await self.load()
         if session is None:
-            raise LookupError("this request has no session: log in first")
+            raise LookupError("session: this request has none; log in first")
         self._session = await self._sessions.save(session, data)
         return self._session
 
     async def rotate(self) -> None:
-        """Give the session a new token.
+        """Replace the session's token.
 
-        Raises SessionGone, SessionsUnavailable; LookupError without a session; SessionRefused when the response
-        has started, so that the browser could not be told.
+        Raises SessionGone, SessionsUnavailable; LookupError without a session; SessionRefused if the response has
+        started, because the browser could not get the new token.
         """
         if self.token is None:
-            raise LookupError("this request has no session: log in first")
+            raise LookupError("session: this request has none; log in first")
         self._check_unanswered()
         self.consulted = True
         rotated = await self._sessions.rotate(self.token)
@@ -105,7 +106,7 @@ class Visit:
             self._become(*rotated)
 
     async def log_out(self) -> None:
-        """End the session and take the cookie back. Raises SessionsUnavailable."""
+        """End the session and delete the cookie. Raises SessionsUnavailable."""
         if self.token is not None:
             await self._sessions.revoke(self.token)
         self.token, self._session, self._loaded = None, None, True
@@ -114,7 +115,7 @@ class Visit:
     def _check_unanswered(self) -> None:
         if self.answered:
             raise SessionRefused(
-                "the response has started, so its head can carry no cookie: log in or rotate before it starts"
+                "cookie: the response has started and can no longer set it; log in or rotate before it starts"
             )
 
     def _become(self, token: str, session: Session) -> None:

@@ -1,14 +1,14 @@
-"""Limits: how many jobs may begin in a time, and how many may run at once, fleet-wide. Values without I/O.
+"""Limits on the number of jobs that start in a time and that run at once, across all workers. Values without I/O.
 
-A limit has a key, ``account:main`` or ``customer:42``; one named ``customer:*`` stands for every customer that
-has none of its own, each counted by itself. A lane may need one of several limits, the first that has room
-(:class:`LaneLimit`), and a job may name one of its own (``send(..., limit="customer:42")``).
+A limit has a key, ``account:main`` or ``customer:42``; the limit ``customer:*`` applies to every customer without
+a limit of that name, and counts each customer separately. A lane may need one of several limits, the first that
+has room (:class:`LaneLimit`), and a job may name a limit of its own (``send(..., limit="customer:42")``).
 
-There are two kinds of rates. A :class:`Rate` is a token bucket: ``burst`` tokens at most, of which ``count`` grow
-back in each ``per``. So any window of the length ``per`` may see up to ``count + burst - 1`` jobs begin: to keep
-"at most 30 in any minute", which is what providers count, take :meth:`Rate.within`. It spreads what begins. A
-:class:`Window` makes the same promise and spreads nothing, for a quota of which all may be needed at once, such as
-500 a day.
+There are two kinds of rates. A :class:`Rate` is a token bucket: it holds at most ``burst`` tokens and refills by
+``count`` in each ``per``. So up to ``count + burst - 1`` jobs may start in any time of the length ``per``: to keep
+"at most 30 in any minute", as providers count, use :meth:`Rate.within`. A rate spreads the starts. A
+:class:`Window` keeps the same maximum without spreading, for a quota that may be needed all at once, such as 500 a
+day.
 """
 
 import math
@@ -21,9 +21,9 @@ from typing import Any, Self
 import orjson
 
 MOST_PLACES = 1000
-"""Of a limit's concurrency: they are looked through when all are taken."""
+"""The largest concurrency of a limit: a claim reads all places when they are taken."""
 MOST_PARTS = 200
-"""Of a window: they are read by every claim."""
+"""The largest number of parts of a window: every claim reads them."""
 _KEY = re.compile(r"[A-Za-z0-9_.@+-]+(:([A-Za-z0-9_.@+-]+|\*))?\Z")
 _KEY_LENGTH = 128
 _RESERVED = ("hold:", "lane:", "slow:")
@@ -31,20 +31,20 @@ _LONGEST = timedelta(days=366)
 
 
 class LimitError(ValueError):
-    """A limit that cannot be: the message names the field and what is allowed."""
+    """Invalid definition of a limit; the message names the field and the allowed values."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """How many may begin in a time.
+    """Token bucket that limits how many jobs start in a time.
 
     Attributes:
-        count: tokens that grow back in each ``per``.
-        per: at most 366 days.
-        burst: tokens in a whole bucket: how many may begin at once after a rest.
+        count: tokens that are refilled in each ``per``.
+        per: time in which ``count`` tokens are refilled, at most 366 days.
+        burst: tokens in a full bucket: number of jobs that may start at once after a pause.
 
     Raises:
-        LimitError: none of these, or not that many.
+        LimitError: a field is out of range.
 
     Example:
         >>> Rate.within(30, timedelta(minutes=1))
@@ -62,26 +62,26 @@ class Rate:
 
     @property
     def most(self) -> int:
-        """How many any window of the length ``per`` sees at most."""
+        """The maximum number of starts in any time of the length ``per``."""
         return self.count + self.burst - 1
 
     @classmethod
     def within(
         cls, count: int, per: timedelta, *, burst_share: float = 0.1, slack: timedelta = timedelta(0)
     ) -> Self:
-        """A rate under which no window of the length ``per`` ever sees more than ``count`` begin.
+        """Return a rate under which at most ``count`` jobs start in any time of the length ``per``.
 
-        A window [t, t + per) sees at most burst - 1 + ceil(per / interval), the interval being the time in which
-        one token grows back. With ``burst`` a share of ``count``, and ``count - burst + 1`` tokens in each
+        In [t, t + per) at most burst - 1 + ceil(per / interval) jobs start, the interval being the time in which
+        one token is refilled. With ``burst`` a share of ``count``, and ``count - burst + 1`` tokens in each
         ``per``, that is exactly ``count``.
 
         Args:
-            burst_share: how much of ``count`` may begin at once, from 0 (one by one) to 1.
-            slack: by how much more one job's effect may follow its beginning than another's. The other side counts
-                effects, so the window is reckoned longer by this.
+            burst_share: share of ``count`` that may start at once, from 0 (one by one) to 1.
+            slack: largest difference between two jobs in the delay from start to effect. A provider counts
+                effects, so ``per`` is extended by it.
 
         Raises:
-            LimitError: not that many.
+            LimitError: an argument is out of range.
         """
         _whole("count", count, 10**9)
         if not 0 <= burst_share <= 1:
@@ -92,19 +92,20 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """How many may begin in any time of a length: none ever sees more than ``count``, and all may begin at once.
+    """Sliding window: at most ``count`` jobs start in any time of the length ``per``, and all may start at once.
 
-    It is counted in parts, and what began in one counts until the last that began in it must. So who asks without
-    a pause gets ``parts / (parts + 1)`` of ``count`` in each ``per``: with 48 parts 98 percent.
+    Starts are counted in parts of the window, and all starts of one part count until the last of them expires. So
+    under constant load ``parts / (parts + 1)`` of ``count`` start in each ``per``: 98 percent with 48 parts.
 
     Attributes:
-        count: how many any window of the length ``per`` sees at most.
-        per: at most 366 days. The other side counts effects: add by how much more one job's effect may follow its
-            beginning than another's.
-        parts: in how many it is counted, at most 200. Of fewer less is kept in Redis, of more less is lost.
+        count: maximum number of starts in any time of the length ``per``.
+        per: length of the window, at most 366 days. A provider counts effects: add the largest difference between
+            two jobs in the delay from start to effect.
+        parts: number of parts, at most 200. Fewer parts take less memory in Redis, more parts lose less of
+            ``count``.
 
     Raises:
-        LimitError: none of these, or not that many.
+        LimitError: a field is out of range.
 
     Example:
         Window(500, timedelta(days=1))
@@ -121,23 +122,23 @@ class Window:
 
     @property
     def most(self) -> int:
-        """How many any window of the length ``per`` sees at most."""
+        """The maximum number of starts in any time of the length ``per``."""
         return self.count
 
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """A limit by its key.
+    """Limit on the starts and the concurrency of jobs.
 
     Attributes:
         key: a name, or a family and a name, ``customer:42``; ``customer:*`` for all of a family.
-        rates: all of them are kept at once, for example one per minute and one per day.
-        concurrency: how many may run at once; None for any number.
-        reserve: the share of every burst, every window and of the concurrency that only urgent lanes may take,
-            from 0 to below 1; others are left one at least.
+        rates: rates that all apply together, for example one per minute and one per day.
+        concurrency: maximum number of jobs that run at once; None for any number.
+        reserve: share of every burst, every window and of the concurrency that only urgent lanes may use, from 0
+            to below 1; other lanes keep at least one.
 
     Raises:
-        LimitError: naming the field.
+        LimitError: a field is out of range; the message names it.
 
     Example:
         Limit("account:main", (Rate.within(30, timedelta(minutes=1)),), concurrency=5, reserve=0.2)
@@ -157,32 +158,32 @@ class Limit:
             raise LimitError(f"reserve: must be from 0 to below 1, not {self.reserve!r}")
 
     def to_json(self) -> bytes:
-        """As Redis has it; the key is the field's name."""
-        rates = [_told(one) for one in self.rates]
+        """Encode the limit as stored in Redis; its key is the name of the hash field."""
+        rates = [_rate_fields(rate) for rate in self.rates]
         return orjson.dumps({"rates": rates, "concurrency": self.concurrency, "reserve": self.reserve})
 
     @classmethod
-    def from_json(cls, key: str, octets: bytes) -> Self:
-        """From what Redis has.
+    def from_json(cls, key: str, encoded: bytes) -> Self:
+        """Decode a limit as stored in Redis.
 
         Raises:
-            LimitError: it is no limit.
+            LimitError: the stored bytes are not a limit.
         """
         try:
-            told = orjson.loads(octets)
-            rates = tuple(_rate(one) for one in told["rates"])
-            return cls(key, rates, told.get("concurrency"), told.get("reserve") or 0.0)
+            fields = orjson.loads(encoded)
+            rates = tuple(_rate(one) for one in fields["rates"])
+            return cls(key, rates, fields.get("concurrency"), fields.get("reserve") or 0.0)
         except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
-            raise LimitError(f"{key}: what Redis has is no limit ({error}); define it again") from error
+            raise LimitError(f"{key}: the stored definition is not a limit ({error}); define it again") from error
 
 
 @dataclass(frozen=True, slots=True)
 class LaneLimit:
-    """Which limits the jobs of a lane need: one of these, the first that has room.
+    """Binding of a lane to limits: each job of the lane needs one of them, the first that has room.
 
     Attributes:
-        keys: in the order in which they are tried; empty for none.
-        urgent: whether its jobs may take the reserve, also of limits that they name themselves.
+        keys: keys of the limits in the order in which they are tried; empty for none.
+        urgent: True if the lane's jobs may use the reserve, including that of limits that they name themselves.
     """
 
     keys: Sequence[str] = ()
@@ -193,33 +194,35 @@ class LaneLimit:
             check_key(key)
 
     def to_json(self) -> bytes:
-        """As Redis has it."""
+        """Encode the binding as stored in Redis."""
         return orjson.dumps({"keys": list(self.keys), "urgent": self.urgent})
 
 
 def check_key(key: str) -> str:
-    """The key, if a limit may have it.
+    """Return the key if it is valid for a limit.
 
     Raises:
-        LimitError: saying what one looks like.
+        LimitError: the key has another form.
     """
     good = isinstance(key, str) and len(key) <= _KEY_LENGTH and _KEY.match(key) and not key.startswith(_RESERVED)
     if not good:
         raise LimitError(
-            f"limit: {key!r} is no key; it is a name, or a family and a name, like customer:42, of letters, "
-            f"digits and . _ @ + -, at most {_KEY_LENGTH}, and the family is none of hold, lane, slow"
+            f"limit: {key!r} is not a valid key; use a name, or a family and a name, like customer:42, at most "
+            f"{_KEY_LENGTH} letters, digits and . _ @ + -; the families hold, lane and slow are reserved"
         )
     return key
 
 
-def _told(rate: Rate | Window) -> Mapping[str, Any]:
+def _rate_fields(rate: Rate | Window) -> Mapping[str, Any]:
     kind = {"parts": rate.parts} if isinstance(rate, Window) else {"burst": rate.burst}
     return {"count": rate.count, "per_ms": rate.per / timedelta(milliseconds=1), **kind}
 
 
-def _rate(told: Mapping[str, Any]) -> Rate | Window:
-    count, per = int(told["count"]), timedelta(milliseconds=told["per_ms"])
-    return Window(count, per, int(told["parts"])) if "parts" in told else Rate(count, per, int(told["burst"]))
+def _rate(fields: Mapping[str, Any]) -> Rate | Window:
+    count, per = int(fields["count"]), timedelta(milliseconds=fields["per_ms"])
+    return (
+        Window(count, per, int(fields["parts"])) if "parts" in fields else Rate(count, per, int(fields["burst"]))
+    )
 
 
 def _length(per: timedelta) -> None:

@@ -1,10 +1,10 @@
-"""The limits of one lane group as they stand in Redis: define them, hold them, slow them down, look at them.
+"""Limits of one lane group in Redis: definition, hold, slowdown and state.
 
-Everything here takes effect with the next claim of any worker; whoever waits hears of it at once. A limit that
-nobody defined has no bounds, but may be held.
+Every change takes effect with the next claim of any worker, and waiting workers are woken at once. An undefined
+limit permits any number of jobs, but may be held.
 
-What can go wrong: Redis away, which is the caller's to deal with; every change may be asked for again. A
-definition that cannot be read (written by hand, or by a later version) gives nothing until it is defined anew.
+When Redis is unavailable, redis-py's error reaches the caller; every change may be repeated. A definition that
+cannot be read (written by hand, or by a later version) permits no job until it is defined again.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,22 +22,22 @@ from .hold import Hold, read_hold
 from .limit import LaneLimit, Limit, LimitError, check_key
 
 Changes = list[tuple[str, bytes | str]]
-"""Fields of the hash of limits and what they are to hold, ``""`` for nothing."""
+"""Fields of the hash of limits with their new values; ``""`` removes the field."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LimitState:
-    """A limit at an instant.
+    """State of a limit at one instant.
 
     Attributes:
-        limit: what is defined for it, or for its family; None: nothing, or what cannot be read.
-        readable: False when it gives nothing because what Redis has of it cannot be read.
-        pace: the share of it that counts now, 1 when it is not slowed down.
-        held: why it gives nothing, if somebody said so.
-        room: how many it gives now; None for any number.
-        free_in: until it gives one more; None: when a job ends, or somebody releases it.
-        blocked: jobs that name it and wait for it.
-        running: places that are taken; counted where there is a concurrency.
+        limit: definition of the limit or of its family; None without a readable one.
+        readable: False if the limit permits no job because its stored definition cannot be read.
+        pace: share of the limit that applies now; 1 if it is not slowed down.
+        held: the limit's hold, or None.
+        room: number of jobs that may start now; None for any number.
+        free_in: time until one more job may start; None if that depends on the end of a job or of a hold.
+        blocked: number of jobs that name the limit and wait for it.
+        running: number of jobs that hold a place; counted for limits with a concurrency.
     """
 
     key: str
@@ -52,10 +52,10 @@ class LimitState:
 
 
 class Limits:
-    """The limits of a lane group.
+    """Limits of a lane group.
 
     Args:
-        client: a link to the server that has the group, or a redis-py asyncio client.
+        client: a link to the group's server, or a redis-py asyncio client.
         tag: the group's hash tag, braces included: ``{mail}``.
 
     Example:
@@ -69,86 +69,86 @@ class Limits:
         self._keys = LaneKeys(tag.strip("{}"))
 
     async def define(self, *limits: Limit) -> None:
-        """Set limits, each in place of what its key was before. What is used up of a rate stays used up."""
+        """Define limits, replacing those with the same keys. Tokens used before stay used."""
         await self._change([(one.key, one.to_json()) for one in limits])
 
     async def remove(self, key: str) -> bool:
-        """Let a limit be without bounds; False when it was not defined."""
+        """Remove a limit's definition. Returns False if it was not defined."""
         return await self._change([(check_key(key), ""), (f"slow:{key}", "")])
 
     async def bind(self, lane: str, binding: LaneLimit | None) -> None:
-        """Say which limits the jobs of a lane need; None for none."""
+        """Bind a lane to limits; None removes its binding."""
         await self._change([(f"lane:{lane}", "" if binding is None else binding.to_json())])
 
     async def hold(self, key: str, until: datetime | timedelta | None, reason: str) -> bool:
-        """Have a limit give nothing; False when it is held just so already.
+        """Hold a limit: no job under it starts. Returns False if it already had the same hold.
 
         Args:
-            until: an instant, or for how long by Redis's clock; None until :meth:`release`.
-            reason: what people are told.
+            until: an instant, or a duration by Redis's clock; None: until :meth:`release`.
+            reason: text shown to operators.
 
         Raises:
-            LimitError: a naive datetime, a duration below a millisecond, or no limit's key.
+            LimitError: a naive datetime, a duration below a millisecond, or an invalid key.
         """
         return await self._change([(f"hold:{check_key(key)}", f"{_until(until)} {reason}")])
 
     async def release(self, key: str) -> bool:
-        """Let a held limit go on; False when it was not held."""
+        """Release a held limit. Returns False if it was not held."""
         return await self._change([(f"hold:{check_key(key)}", "")])
 
     async def slow(self, key: str, factor: float) -> None:
-        """Let only a share of a limit's rates and concurrency count, until it is restored.
+        """Reduce a limit's rates and concurrency to a share, until :meth:`restore`.
 
         Args:
-            factor: above 0, up to 1. It replaces an earlier one; they do not multiply.
+            factor: the share, above 0 and at most 1. It replaces an earlier factor; factors do not multiply.
 
         Raises:
-            LimitError: another factor, or no limit's key.
+            LimitError: another factor, or an invalid key.
         """
         if not 0 < factor <= 1:
             raise LimitError(f"factor: must be above 0 and at most 1, not {factor!r}")
         await self._change([(f"slow:{check_key(key)}", repr(float(factor)))])
 
     async def restore(self, key: str) -> bool:
-        """Let all of a limit count again; False when it was not slowed down."""
+        """Restore a slowed limit to its full rates. Returns False if it was not slowed."""
         return await self._change([(f"slow:{check_key(key)}", "")])
 
     async def state(self, key: str, *, urgent: bool = False) -> LimitState:
-        """A limit as it stands.
+        """Return the state of a limit.
 
         Args:
-            urgent: whether to count the reserve as room.
+            urgent: count the reserve as room.
         """
         (state,) = await self._states([check_key(key)], urgent=urgent)
         return state
 
     async def all(self) -> list[LimitState]:
-        """All limits that are defined, by key."""
+        """Return the states of all defined limits, by key."""
         return await self._states([], urgent=False)
 
     async def states(self, keys: Sequence[str], *, urgent: bool = False) -> list[LimitState]:
-        """Limits as they stand at one instant, in this order."""
+        """Return the states of several limits at one instant, in this order."""
         return await self._states(keys, urgent=urgent) if keys else []
 
     async def _states(self, keys: Sequence[str], *, urgent: bool) -> list[LimitState]:
         return await states(self._keys, keys, urgent=urgent).over(self._call)
 
     async def bindings(self) -> Mapping[str, LaneLimit]:
-        """Which limits the jobs of each lane need; a lane that needs none is left out."""
+        """Return the bindings of all lanes that have one."""
         fields = await self._call("HGETALL", self._keys.limits)
         pairs = fields.items() if isinstance(fields, dict) else zip(fields[::2], fields[1::2], strict=True)
-        found = ((name.decode(), octets) for name, octets in pairs)
-        return {name.removeprefix("lane:"): _binding(octets) for name, octets in found if name.startswith("lane:")}
+        named = ((name.decode(), encoded) for name, encoded in pairs)
+        return {name.removeprefix("lane:"): _binding(value) for name, value in named if name.startswith("lane:")}
 
     async def _change(self, changes: Changes) -> bool:
         return await change(self._keys, changes).over(self._call)
 
 
 def change(keys: LaneKeys, changes: Changes, *, keep: bool = False) -> Operation[bool]:
-    """Change fields of the hash of limits; whether any was changed.
+    """Change fields of the hash of limits; the result is True if any changed.
 
     Args:
-        keep: leave fields that are there as they are.
+        keep: leave existing fields unchanged.
     """
     arguments: list[Argument] = [keys.tag, "keep" if keep else "set"]
     for one in changes:
@@ -157,7 +157,7 @@ def change(keys: LaneKeys, changes: Changes, *, keep: bool = False) -> Operation
 
 
 def states(keys: LaneKeys, names: Sequence[str], *, urgent: bool) -> Operation[list[LimitState]]:
-    """Limits as they stand at one instant; all that are defined when none is named."""
+    """Read the states of limits at one instant; of all defined limits if no name is given."""
 
     def read(reply: Sequence[Any]) -> list[LimitState]:
         return [_state(int(reply[0]), *reply[at : at + 9]) for at in range(1, len(reply), 9)]
@@ -168,7 +168,7 @@ def states(keys: LaneKeys, names: Sequence[str], *, urgent: bool) -> Operation[l
 
 
 def declaration(limits: Iterable[Limit], bindings: Mapping[str, LaneLimit | None]) -> Changes:
-    """All that a worker says of limits when it starts."""
+    """Return the changes that a worker makes at its start to declare its limits and bindings."""
     changes: Changes = [(one.key, one.to_json()) for one in limits]
     return changes + [(f"lane:{lane}", one.to_json() if one else "") for lane, one in bindings.items()]
 
@@ -178,18 +178,18 @@ def _until(until: datetime | timedelta | None) -> str:
         return ""
     if isinstance(until, timedelta):
         if until < timedelta(milliseconds=1):
-            raise LimitError(f"until: must be a millisecond at least, not {until!r}")
+            raise LimitError(f"until: must be at least a millisecond, not {until!r}")
         return str(round(until / timedelta(milliseconds=1)))
     if until.utcoffset() is None:
         raise LimitError(f"until: must be a datetime with a time zone, not {until!r}")
     return f"@{round(until.timestamp() * 1000)}"
 
 
-def _binding(octets: bytes) -> LaneLimit:
-    """A binding that cannot be read gives nothing, which is no limit's doing."""
+def _binding(encoded: bytes) -> LaneLimit:
+    """Decode a binding; an empty one if it cannot be read, because claims report that themselves."""
     try:
-        told = orjson.loads(octets)
-        return LaneLimit(tuple(told["keys"]), bool(told.get("urgent")))
+        fields = orjson.loads(encoded)
+        return LaneLimit(tuple(fields["keys"]), bool(fields.get("urgent")))
     except (ValueError, TypeError, KeyError, AttributeError):
         return LaneLimit()
 

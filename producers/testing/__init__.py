@@ -1,4 +1,4 @@
-"""Producers for the tests of a backend: in memory, without Redis, with every refusal of the real ones."""
+"""Producers for a backend's tests: in memory, without Redis, with the same checks and errors as the real ones."""
 
 from .queue import Sent as Sent
 from .recording import RecordingProducer as RecordingProducer, SyncRecordingProducer as SyncRecordingProducer

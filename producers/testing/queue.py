@@ -1,9 +1,9 @@
-"""The queue of a test: in memory, on a clock that moves only when it is told to.
+"""Queue for tests: in memory, with a clock that only the test advances.
 
-It replies to the commands of a producer as Redis does, and keeps the promises of the scripts: all entries of a
-lane or none, a key stands for one content for its window, at most one refresh of a report runs and one waits, and
-the latest payload wins. A job waits, runs (when there is a handler for its kind) and is done; without a handler it
-waits for ever, as without a worker.
+It replies to the commands of a producer as Redis does, and keeps the guarantees of the scripts: all entries of a
+lane or none; a key identifies one content for its window; at most one refresh of a report runs and one waits, and
+the latest payload wins. A job waits, runs (if its kind has a handler) and is done; without a handler it waits
+for ever, as it would without a worker.
 """
 
 import re
@@ -30,15 +30,18 @@ from .suppression import MemorySuppression
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """One job that was queued. A duplicate of an earlier one is not another.
+    """A queued job of a recording producer; duplicates are not recorded.
 
     Attributes:
-        payload: what the worker would get, as it comes out of JSON.
-        due: when it may run, by the recorder's clock.
-        expires: until when it is worth running, or None.
-        limit: the key of the limit that it counts against, if one was named.
-        key: the caller's key, if there was one.
-        message: what was sent; None for a refresh.
+        id: the job's id, as in its receipt.
+        kind: the job's kind.
+        lane: the lane in which it waits.
+        payload: the payload that a worker would get, decoded from JSON.
+        due: time from which it may run, by the recorder's clock.
+        expires: time at which it expires, or None.
+        limit: key of the limit that it counts against, or None.
+        key: the caller's key, or None.
+        message: the message that was sent; None for a refresh.
     """
 
     id: str
@@ -53,24 +56,24 @@ class Sent:
 
     @property
     def to(self) -> object:
-        """Whom a mail goes to, in the form in which it travels; None for what has no ``to``."""
+        """The payload's ``to``: the mail's recipient as stored in the job; None for other jobs."""
         return self.payload.get("to")
 
     @property
     def template(self) -> object:
-        """The template that a mail was made from; None without one."""
+        """The mail's template, or None."""
         return getattr(self.message, "template", None)
 
 
 class RecordingComposer(Composer):
-    """Composes as every producer does, and remembers for each job what it was made from."""
+    """Composer that also records the message and key of each job."""
 
     asked: dict[str, tuple[Message, str | None]]
 
     def at(
         self, message: Message, key: str | None, now: datetime, times: SendTimes, *, limit: str, job_id: str = ""
     ) -> JobEntry:
-        """As :meth:`Composer.at`."""
+        """Compose an entry as :meth:`Composer.at` does, and record its message and key."""
         entry = super().at(message, key, now, times, limit=limit, job_id=job_id)
         self.asked[entry.id] = message, key
         return entry
@@ -78,10 +81,10 @@ class RecordingComposer(Composer):
 
 @dataclass(frozen=True, slots=True)
 class _Standing:
-    """What a key stands for.
+    """Record of a used key: the job and content that it identifies.
 
     Attributes:
-        until: its window; a job that is not over keeps it longer.
+        until: end of the key's window; an unfinished job keeps the key longer.
     """
 
     fingerprint: str = field(repr=False)
@@ -90,12 +93,12 @@ class _Standing:
 
 
 class MemoryQueue:
-    """What Redis would hold. Thread-safe.
+    """Queue in memory, in place of Redis. Thread-safe.
 
     Args:
-        kinds: those that have a handler.
-        reports: the declared reports with their debounce; None when no worker has declared any yet.
-        now: where the clock stands first; aware.
+        kinds: kinds that have a handler.
+        reports: the declared reports with their debounce; None if no worker has declared any yet.
+        now: start of the clock; aware.
     """
 
     def __init__(
@@ -122,7 +125,7 @@ class MemoryQueue:
         self.clear()
 
     def clear(self) -> None:
-        """Forget every job and every key; the clock stays where it is."""
+        """Forget all jobs and keys; the clock stays."""
         with self._lock:
             for kept in (self.sent, self.cancelled, self.expired):
                 kept.clear()
@@ -135,8 +138,8 @@ class MemoryQueue:
             self._suppressed = MemorySuppression()
             self._due: list[tuple[datetime, int, str]] = []
 
-    def call(self, *command: Argument) -> Any:  # noqa: ANN401  a reply is whatever Redis says
-        """What Redis would reply to a command of a producer."""
+    def call(self, *command: Argument) -> Any:  # noqa: ANN401  a reply has any type
+        """Return the reply of Redis to a producer's command."""
         with self._lock:
             match command:
                 case ("EVALSHA", digest, int(number), *words):
@@ -148,7 +151,7 @@ class MemoryQueue:
         return None
 
     def _enqueue(self, _keys: Sequence[Any], arguments: Sequence[Any]) -> list[Any]:
-        """As ``enqueue.lua``."""
+        """Queue entries as ``enqueue.lua`` does."""
         lane, _, *words = arguments
         entries = [_entry(*words[at : at + 7]) for at in range(0, len(words), 7)]
         wanted = [self.composer.asked.pop(entry.id) for entry in entries]
@@ -167,7 +170,7 @@ class MemoryQueue:
         return reply
 
     def _collapse(self, keys: Sequence[Any], arguments: Sequence[Any]) -> list[Any]:
-        """As ``collapse.lua``."""
+        """Add an item to a digest as ``collapse.lua`` does."""
         lane, _, seen_id, seen_count, job_id, payload, window_ms, count, items, *words = arguments
         key, fingerprint, key_window_ms, life_ms = words
         message, _ = self.composer.asked.pop(job_id)
@@ -192,7 +195,7 @@ class MemoryQueue:
         return [b"gathered", job_id.encode()]
 
     def _enqueue_latest(self, _keys: Sequence[Any], arguments: Sequence[Any]) -> bytes:
-        """As ``enqueue_latest.lua``."""
+        """Queue a recompute as ``enqueue_latest.lua`` does."""
         lane, _, job_id, payload, delay_ms = arguments
         job = self._job(lane, JobEntry(job_id, payload, delay_ms))
         if job.id in self._running:
@@ -207,7 +210,7 @@ class MemoryQueue:
         return b"duplicate"
 
     def _take_out(self, _keys: Sequence[Any], arguments: Sequence[Any]) -> list[bytes]:
-        """As ``take_out.lua``; a handler that runs is not stopped, its test is told."""
+        """Remove a job as ``take_out.lua`` does; a running handler is not stopped, but the reply says so."""
         _, job_id, *_ = arguments
         if job_id in self._running:
             return [b"stopping", b""]
@@ -218,18 +221,18 @@ class MemoryQueue:
         return [b"gone", job.lane.encode()]
 
     def _suppress(self, _keys: Sequence[Any], arguments: Sequence[Any]) -> int:
-        """As ``suppress.lua``."""
+        """Change the suppression list as ``suppress.lua`` does."""
         return self._suppressed.change(arguments, self.now)
 
     def next_due(self) -> datetime | None:
-        """When the next job that has a handler may run."""
+        """Return the due time of the next job with a handler, or None."""
         with self._lock:
             while self._due and not self._is_waiting(*self._due[0]):
                 heappop(self._due)
             return self._due[0][0] if self._due else None
 
     def take(self) -> Sent | None:
-        """The next job that has a handler and whose time has come; it runs until :meth:`done`."""
+        """Take the next due job with a handler, or None; it counts as running until :meth:`done`."""
         with self._lock:
             due = self.next_due()
             if due is None or due > self.now:
@@ -243,14 +246,14 @@ class MemoryQueue:
             return job
 
     def done(self, job: Sent) -> None:
-        """It has run; what was asked for meanwhile waits now."""
+        """Mark a job as done, and queue the recompute that was requested while it ran."""
         with self._lock:
             self._running.discard(job.id)
             if following := self._following.pop(job.id, None):
                 self._add(following)
 
     def _stand(self, group: str, entries: Sequence[JobEntry]) -> dict[str, _Standing]:
-        """What each key of these stands for, once they are in."""
+        """Return the record of each key of these entries once they are queued."""
         standing: dict[str, _Standing] = {}
         for index, entry in enumerate(entries):
             if entry.key:
@@ -284,7 +287,7 @@ class MemoryQueue:
         )
 
     def _found(self, key: str) -> PendingDigest:
-        """The digest that waits under this key."""
+        """Return the pending digest under a key, or an empty one."""
         latest = self._digests.get(key)
         waiting = self._waiting.get(latest.id) if latest else None
         if latest is None or waiting is None or waiting.due <= self.now:
@@ -306,7 +309,7 @@ class MemoryQueue:
             heappush(self._due, (job.due, len(self.sent), job.id))
 
     def _is_waiting(self, due: datetime, _order: int, job_id: str) -> bool:
-        """Not so when a refresh was moved to an earlier time: it has another place then."""
+        """Return True if the job still waits at this time; a refresh may have been moved to an earlier one."""
         job = self._waiting.get(job_id)
         return job is not None and job.due == due
 
@@ -317,7 +320,7 @@ _DUE = re.compile(r"(@?)(-?[0-9]+)(?: ([xl])([0-9]+))?")
 def _entry(
     job_id: str, payload: bytes, due: int | str, key: str, fingerprint: str, window_ms: int, limit: str
 ) -> JobEntry:
-    """An entry out of the script's arguments."""
+    """Decode an entry from the script's arguments."""
     found = _DUE.fullmatch(str(due))
     assert found is not None  # noqa: S101  as `JobEntry.due` writes it
     entry = JobEntry(job_id, payload, 0, key, fingerprint, window_ms, limit=limit)

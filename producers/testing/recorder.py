@@ -1,4 +1,4 @@
-"""What a test asks of a recording producer: what was sent, and whether it is what was meant to be."""
+"""Inspection of a recording producer: the jobs that were sent, and assertions about them."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -7,32 +7,32 @@ from .queue import MemoryQueue, Sent
 
 
 class Recorder:
-    """What a test asks of a recording producer."""
+    """Base class of recording producers: the recorded jobs, and assertions about them."""
 
     _memory: MemoryQueue
 
     @property
     def sent(self) -> list[Sent]:
-        """Every job that was queued, in order; duplicates are not."""
+        """All queued jobs, in order, without duplicates."""
         return list(self._memory.sent)
 
     @property
     def cancelled(self) -> list[Sent]:
-        """What was taken back before it ran."""
+        """Jobs that were cancelled before they ran."""
         return list(self._memory.cancelled)
 
     @property
     def expired(self) -> list[Sent]:
-        """What came up after its deadline and did not run, of the kinds that have a handler."""
+        """Jobs of kinds with a handler that expired before they ran."""
         return list(self._memory.expired)
 
     @property
     def now(self) -> datetime:
-        """Where the clock stands. It starts at this machine's time and moves by ``travel`` alone."""
+        """The recorder's time. It starts at this machine's time, and only ``travel`` advances it."""
         return self._memory.now
 
     def clear(self) -> None:
-        """Forget what was sent, the keys and what still waits; the clock stays."""
+        """Forget sent jobs, keys and waiting jobs; the clock stays."""
         self._memory.clear()
 
     def assert_sent(
@@ -44,14 +44,17 @@ class Recorder:
         key: str | None = None,
         count: int | None = None,
     ) -> list[Sent]:
-        """The jobs that fit all that is given.
+        """Assert that jobs matching all arguments were sent, and return them.
 
         Args:
-            to: whom the mail goes to, as it was written or as it travels.
-            count: exactly so many; left out, at least one.
+            kind: the job's kind.
+            to: recipient of the mail, as the caller wrote it or as stored in the job.
+            template: the mail's template.
+            key: the caller's key.
+            count: exact number of matching jobs; by default at least one.
 
         Raises:
-            AssertionError: another number fits; it lists what was sent.
+            AssertionError: another number of jobs matches; the message lists the sent jobs.
         """
         asked = {"kind": kind, "to": to, "template": template, "key": key}
         wanted = {name: value for name, value in asked.items() if value is not None}

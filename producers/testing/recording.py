@@ -1,8 +1,8 @@
-"""Producers for the tests of a backend: in memory, without Redis, with every refusal of the real ones.
+"""Producers for a backend's tests: in memory, without Redis, with the same checks and errors as the real ones.
 
-They compose, check and answer by the same code as :class:`Producer` and :class:`SyncProducer`, and are of their
-types; only what replies is another. What they refuse to be: a worker. A handler runs once, at once, in the test's
-own task or thread; what it raises reaches the test, and nothing is tried again.
+They are subclasses of :class:`Producer` and :class:`SyncProducer` and share their code; only the replies come from
+memory instead of Redis. They are not workers: a handler runs once, at once, in the test's own task or thread; its
+errors reach the test, and there are no retries.
 """
 
 import asyncio
@@ -34,13 +34,14 @@ SyncHandler = Callable[[Payload], object]
 
 
 class RecordingProducer(Recorder, Producer):
-    """A :class:`Producer` that records.
+    """:class:`Producer` for tests that records jobs instead of sending them to Redis.
 
     Args:
-        handlers: for a kind, the coroutine function that gets the payload when the job is due: at once, or in
-            :meth:`travel`. Kinds without one are recorded only.
-        reports: the declared reports with their debounce; left out, every report's name is taken.
-        now: where the clock starts; aware.
+        handlers: for each kind, the coroutine function that gets the payload when the job is due: at once, or in
+            :meth:`travel`. Kinds without a handler are only recorded.
+        reports: the declared reports with their debounce; by default every report's name is accepted.
+        tenant: tenant of the reports.
+        now: start of the clock; aware.
 
     Example:
         >>> import asyncio
@@ -85,17 +86,17 @@ class RecordingProducer(Recorder, Producer):
         confirm_replicas: int = 0,
         seal: Seal | None = None,
     ) -> Self:
-        """One without handlers; the address is checked and not used, nothing takes long, and nothing is sealed."""
+        """Return a recording producer without handlers. Only ``tenant`` is used; the address is checked."""
         del budget, confirm_replicas, seal
         _check_address(url)
         return cls(tenant=tenant)
 
     async def travel(self, duration: timedelta) -> None:
-        """Move the clock; jobs that come due on the way run in their order, each at its own time.
+        """Advance the clock and run the jobs that become due, in order, each at its own time.
 
         Raises:
-            ValueError: a duration below zero.
-            Exception: what a handler raised; the clock stands at that job's time.
+            ValueError: the duration is below zero.
+            Exception: an error of a handler; the clock then stands at that job's time.
         """
         until = _arrival(self._memory, duration)
         while (due := self._memory.next_due()) is not None and due <= until:
@@ -112,7 +113,7 @@ class RecordingProducer(Recorder, Producer):
 
 
 class SyncRecordingProducer(Recorder, SyncProducer):
-    """A :class:`SyncProducer` that records: :class:`RecordingProducer` without ``await``, for plain handlers.
+    """:class:`RecordingProducer` without ``await``, with plain functions as handlers; a :class:`SyncProducer`.
 
     Example:
         >>> from jobs import Mail
@@ -148,13 +149,13 @@ class SyncRecordingProducer(Recorder, SyncProducer):
         confirm_replicas: int = 0,
         seal: Seal | None = None,
     ) -> Self:
-        """One without handlers; the address is checked and not used, nothing takes long, and nothing is sealed."""
+        """Return a recording producer without handlers. Only ``tenant`` is used; the address is checked."""
         del budget, confirm_replicas, seal
         _check_address(url)
         return cls(tenant=tenant)
 
     def travel(self, duration: timedelta) -> None:
-        """Move the clock, as :meth:`RecordingProducer.travel`."""
+        """Advance the clock, as :meth:`RecordingProducer.travel` does."""
         until = _arrival(self._memory, duration)
         while (due := self._memory.next_due()) is not None and due <= until:
             self._memory.now = max(self._memory.now, due)
@@ -170,38 +171,38 @@ class SyncRecordingProducer(Recorder, SyncProducer):
 
 
 class _Memory(Caller):
-    """A way to the memory instead of one to Redis."""
+    """Links that call the memory queue instead of Redis."""
 
     def __init__(self, memory: MemoryQueue) -> None:
         self._memory = memory
 
     def of(self, tag: str) -> Self:
-        """Itself: it has one way for all keys."""
+        """Return itself: it serves all keys."""
         del tag
         return self
 
-    async def call(self, *command: Argument) -> Any:  # noqa: ANN401  a reply is whatever Redis says
-        """The memory's reply to a command."""
+    async def call(self, *command: Argument) -> Any:  # noqa: ANN401  a reply has any type
+        """Return the memory queue's reply to a command."""
         return self._memory.call(*command)
 
     def within(self, seconds: float, tag: str, words: Words | None = None) -> Budget:
-        """Nothing takes long."""
+        """Return a budget without a link, because memory replies at once."""
         del tag
         return Budget(seconds, None, words)
 
     async def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing: there are no connections."""
 
 
 class _Recording(Queue):
-    """The queue over a memory; after each call the jobs that are due run."""
+    """Queue on the memory; it runs due jobs after each call."""
 
     def __init__(self, memory: MemoryQueue, work: Callable[[], Awaitable[None]]) -> None:
         super().__init__(_Memory(memory), budget=BUDGET)
         self._work = work
 
     def within_budget(self, tag: str) -> AbstractAsyncContextManager[None]:
-        """Nothing takes long, and a handler may."""
+        """Return a context without a deadline, because a handler may take longer than a budget."""
         del tag
         return nullcontext()
 
@@ -222,26 +223,26 @@ class _Recording(Queue):
 
 
 class _SyncMemory(SyncLinks, Calls):
-    """The same without asyncio."""
+    """Links for threads that call the memory queue instead of Redis."""
 
     def __init__(self, memory: MemoryQueue) -> None:
         self._memory = memory
 
     def of(self, tag: str) -> Calls:
-        """Itself."""
+        """Return itself: it serves all keys."""
         del tag
         return self
 
     def call_many(self, commands: Sequence[Sequence[Argument]]) -> list[Any]:
-        """The memory's replies to commands."""
+        """Return the memory queue's replies to commands."""
         return [self._memory.call(*command) for command in commands]
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing: there are no connections."""
 
 
 class _SyncRecording(SyncQueue):
-    """The same without asyncio."""
+    """Queue on the memory without asyncio; it runs due jobs after each call."""
 
     def __init__(self, memory: MemoryQueue, work: Callable[[], None]) -> None:
         super().__init__(_SyncMemory(memory), budget=BUDGET)
@@ -249,7 +250,7 @@ class _SyncRecording(SyncQueue):
 
     @contextmanager
     def within_budget(self, tag: str) -> Iterator[None]:
-        """Nothing takes long, and a handler may."""
+        """Return a context without a deadline, because a handler may take longer than a budget."""
         del tag
         yield
 
@@ -273,5 +274,5 @@ def _check_address(url: str) -> None:
 
 def _arrival(memory: MemoryQueue, duration: timedelta) -> datetime:
     if duration < timedelta(0):
-        raise ValueError(f"duration: time goes forward, so it cannot be {duration!r}")
+        raise ValueError(f"duration: must be at least 0, not {duration!r}")
     return memory.now + duration

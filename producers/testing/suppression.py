@@ -1,7 +1,7 @@
-"""Who is not written to, in a test's memory: what `suppress.lua` answers, on the recorder's clock.
+"""Suppression list in a test's memory: replies as `suppress.lua` does, by the recorder's clock.
 
-A refusal for good suppresses at once, and one that may pass never does: no days are counted here, and no server is
-doubted.
+A permanent refusal suppresses at once and a temporary one never does: days are not counted here, and mass refusals
+of a server are not detected.
 """
 
 from collections.abc import Sequence
@@ -9,17 +9,17 @@ from datetime import datetime, timedelta
 from typing import Any
 
 _Reasons = dict[tuple[str, str], datetime | None]
-"""Reason and scope to when it ends; None: never."""
+"""Reason and scope to the end of the suppression; None: permanent."""
 
 
 class MemorySuppression:
-    """Takes the questions that a producer would ask of Redis."""
+    """Suppression list in memory, with the replies of the one in Redis."""
 
     def __init__(self) -> None:
         self._reasons: dict[str, _Reasons] = {}
 
     def change(self, arguments: Sequence[Any], now: datetime) -> int:
-        """How many reasons were added or removed."""
+        """Apply one call of the script and return the number of reasons added or removed."""
         action, digest, reason, scope, life_ms, *_ = arguments
         standing = self._reasons.setdefault(str(digest), {})
         if action == "remove":
@@ -31,7 +31,7 @@ class MemorySuppression:
 
 
 def _added(standing: _Reasons, name: tuple[str, str], until: datetime | None, now: datetime) -> int:
-    """A reason is never shortened by adding it again."""
+    """Add a reason; a reason that exists is only ever extended."""
     if name in standing:
         before = standing[name]
         if before is None or (before > now and until is not None and before >= until):
