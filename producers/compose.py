@@ -1,7 +1,7 @@
-"""What a producer decides before and after it asks Redis; every producer shares it, and it does no I/O.
+"""Composition of entries and receipts: the code of every producer before and after a call of Redis. No I/O.
 
-Here a message becomes an entry, everything that can be refused is refused, a long list is cut into chunks,
-and what the queue said becomes receipts. A refusal leaves no trace: all is composed before the first is asked.
+It turns messages into entries, rejects invalid arguments, splits long lists into chunks, and turns the queue's
+replies into receipts. An invalid message has no effect: all messages are composed before the first one is sent.
 """
 
 import hashlib
@@ -25,33 +25,33 @@ from .receipt import Receipt
 from .send_options import NO_DELAY as NO_DELAY, SendOptions, SendTimes, epoch_ms, milliseconds
 
 BUDGET = 0.1
-"""Seconds: long for Redis, short for somebody who waits for a page."""
+"""Default budget of a call in seconds: long for Redis, short for a user who waits for a page."""
 WINDOW = timedelta(days=7)
-"""How long a key is remembered: longer than any retry may last."""
+"""Time for which a key is remembered: longer than any job may be retried."""
 REFRESH = "report.refresh"
 REPORTS = "reports"
 """The kind of a refresh, and its lane."""
 AT_ONCE = SendOptions()
-"""As soon as there is room, and however late."""
+"""Options of a job that may start now and does not expire."""
 _BATCH = 1000
-_BATCH_OCTETS = 8 * 1024 * 1024
+_BATCH_BYTES = 8 * 1024 * 1024
 _KEY_LIMIT = 512
 _JOB_ID = re.compile(r"\{[a-z][a-z0-9_]*\}.{1,255}\Z")
 _REPORT = re.compile(r"[a-z][a-z0-9_]{0,63}\Z")
 
 
 def utc_now() -> datetime:
-    """This machine's clock."""
+    """Return the time of this machine's clock."""
     return datetime.now(UTC)
 
 
 class Composer:
-    """Makes entries. Thread-safe, and safe in a forked process.
+    """Composer of entries. Thread-safe, and safe in a forked process.
 
     Args:
-        tenant: whose reports a refresh means.
-        now: the clock that a message's date and age come from.
-        seal: hides what is private of a payload; None: it travels as it is.
+        tenant: tenant of the reports that a refresh names.
+        now: clock from which a message's date and age come.
+        seal: encrypts the private parts of payloads; None: payloads are stored in clear.
     """
 
     def __init__(self, tenant: str, *, now: Callable[[], datetime] = utc_now, seal: Seal | None = None) -> None:
@@ -63,14 +63,15 @@ class Composer:
     def entry(
         self, message: Message, key: str | None = None, terms: SendOptions = AT_ONCE, *, job_id: str = ""
     ) -> JobEntry:
-        """A message as it goes in: everything that can be refused is refused here.
+        """Compose the entry of a message.
 
         Args:
-            job_id: of the job that it takes the place of; left out, it is a new one.
+            job_id: id of the job that the entry replaces; by default a new id.
 
         Raises:
-            ValueError: the message's own refusal, or :class:`InvalidRequest` for the key or the terms.
-            PayloadTooLarge: over 256 KiB.
+            ValueError: the message cannot be composed, or :class:`InvalidRequest`: the key or an option is
+                invalid.
+            PayloadTooLarge: the payload is over 256 KiB.
         """
         now = self._now()
         return self.at(message, key, now, terms.times(now), limit=terms.limit or "", job_id=job_id)
@@ -78,7 +79,7 @@ class Composer:
     def at(
         self, message: Message, key: str | None, now: datetime, times: SendTimes, *, limit: str, job_id: str = ""
     ) -> JobEntry:
-        """As :meth:`entry`, of a moment and on terms worked out for it; one moment serves a whole list."""
+        """Compose an entry as :meth:`entry` does, for times that were computed before; a list shares them."""
         job_id = job_id or self._new_id(group_of(message.lane))
         content = message.compose(job_id=job_id, now=moment_of(message, now, times))
         payload = write_envelope(
@@ -98,14 +99,14 @@ class Composer:
     def batch(
         self, messages: Sequence[Message], keys: Sequence[str] | None, terms: SendOptions = AT_ONCE
     ) -> "Batch":
-        """All of them composed on the same terms, or the first refusal with its place in ``index``."""
+        """Compose all messages with the same options; an error carries its message's position in ``index``."""
         wanted: Sequence[str | None] = [None] * len(messages) if keys is None else keys
         if len(wanted) != len(messages):
             raise InvalidRequest(f"keys: {len(wanted)} keys for {len(messages)} messages; give one for each")
         return Batch(messages, wanted, self._entries(messages, wanted, terms))
 
     def refresh(self, report: str, *, scope: int | None, delay: timedelta, board: str | None = None) -> JobEntry:
-        """The recompute of the board that a report known to be declared is on; left out, its own."""
+        """Compose the recompute of a declared report's board; by default a board of its own."""
         content = {"tenant": self.tenant, "report": report, "scope": scope}
         payload = write_envelope(REFRESH, content, enqueued_ms=epoch_ms(self._now()))
         return JobEntry(f"{{{REPORTS}}}refresh:{self.tenant}:{board or report}", payload, milliseconds(delay))
@@ -114,7 +115,7 @@ class Composer:
         self, messages: Sequence[Message], keys: Sequence[str | None], terms: SendOptions
     ) -> list[JobEntry]:
         now, entries = self._now(), []
-        times, limit = terms.times(now), terms.limit or ""  # refused here, terms are no single message's fault
+        times, limit = terms.times(now), terms.limit or ""  # before the loop: an invalid option has no index
         for place, (message, key) in enumerate(zip(messages, keys, strict=True)):
             try:
                 entries.append(self.at(message, key, now, times, limit=limit))
@@ -125,11 +126,11 @@ class Composer:
         return entries
 
     def sealed(self, payload: Mapping[str, object], *, kind: str, job_id: str) -> Mapping[str, object]:
-        """As it may lie in Redis."""
+        """Return a payload as Redis may store it."""
         return payload if self._seal is None else self._seal.seal(payload, kind=kind, job_id=job_id)
 
     def opened(self, payload: Mapping[str, object], *, kind: str, job_id: str) -> Mapping[str, object]:
-        """What :meth:`sealed` made, before it did."""
+        """Return the payload that :meth:`sealed` was given."""
         return payload if self._seal is None else self._seal.open(payload, kind=kind, job_id=job_id)
 
     def _new_id(self, group: str) -> str:
@@ -148,10 +149,10 @@ def _life_ms(message: Message) -> int | None:
 
 
 def keyed(entry: JobEntry, key: str | None, content: _HasFingerprint) -> JobEntry:
-    """The entry under its caller's key, if there is one.
+    """Return the entry with its caller's key; unchanged without a key.
 
     Raises:
-        InvalidRequest: no text, or too long.
+        InvalidRequest: the key is not a text, or too long.
     """
     if key is None:
         return entry
@@ -160,7 +161,7 @@ def keyed(entry: JobEntry, key: str | None, content: _HasFingerprint) -> JobEntr
 
 
 class Batch:
-    """The messages of one ``send_many``, and what the queue has said about them so far."""
+    """Messages of one ``send_many``, with the receipts so far."""
 
     def __init__(
         self, messages: Sequence[Message], keys: Sequence[str | None], entries: Sequence[JobEntry]
@@ -171,45 +172,45 @@ class Batch:
         self._receipts: dict[int, Receipt] = {}
 
     def chunks(self) -> Iterator[tuple[str, list[int]]]:
-        """Lane and places, at most a thousand and eight MiB at a time, so that no script holds Redis for long."""
+        """Yield lane and positions, at most 1000 and 8 MiB at a time, so that no script blocks Redis for long."""
         lanes = [message.lane for message in self._messages]
         for lane in dict.fromkeys(lanes):
             run: list[int] = []
-            octets = 0
+            total = 0
             for place in (place for place, one in enumerate(lanes) if one == lane):
                 size = len(self._entries[place].payload)
-                if run and (len(run) == _BATCH or octets + size > _BATCH_OCTETS):
+                if run and (len(run) == _BATCH or total + size > _BATCH_BYTES):
                     yield lane, run
-                    run, octets = [], 0
+                    run, total = [], 0
                 run.append(place)
-                octets += size
+                total += size
             yield lane, run
 
     def rounds(self) -> Iterator[list[tuple[str, list[int]]]]:
-        """Chunks of different lanes that go together: again at most a thousand and eight MiB."""
+        """Yield the chunks of each round trip: again at most 1000 messages and 8 MiB."""
         together: list[tuple[str, list[int]]] = []
-        count = octets = 0
+        count = total = 0
         for lane, places in self.chunks():
             size = sum(len(self._entries[place].payload) for place in places)
-            if together and (count + len(places) > _BATCH or octets + size > _BATCH_OCTETS):
+            if together and (count + len(places) > _BATCH or total + size > _BATCH_BYTES):
                 yield together
-                together, count, octets = [], 0, 0
+                together, count, total = [], 0, 0
             together.append((lane, places))
-            count, octets = count + len(places), octets + size
+            count, total = count + len(places), total + size
         if together:
             yield together
 
     def entries(self, places: Sequence[int]) -> list[JobEntry]:
-        """The entries of one chunk."""
+        """Return the entries of one chunk."""
         return [self._entries[place] for place in places]
 
     def took(
         self, together: Sequence[tuple[str, Sequence[int]]], answers: Sequence[list[EntryReceipt] | Exception]
     ) -> None:
-        """Note what the queue said about the chunks of one round.
+        """Record the queue's replies to the chunks of one round.
 
         Raises:
-            ProducerError: the first that was not queued, with the receipts of all that were.
+            ProducerError: the first chunk's error, with the receipts of all messages that were queued.
         """
         for (_, places), answer in zip(together, answers, strict=True):
             if not isinstance(answer, Exception):
@@ -221,12 +222,12 @@ class Batch:
                     raise answer
 
     def receipts(self) -> list[Receipt]:
-        """Those that there are, in the caller's order."""
+        """Return the receipts so far, in the caller's order."""
         return [self._receipts[place] for place in sorted(self._receipts)]
 
     @contextmanager
     def _telling(self, places: Sequence[int]) -> Iterator[None]:
-        """An error of one chunk leaves here with the message's place and the receipts of all that was queued."""
+        """Add the message's position and the receipts so far to an error of one chunk."""
         try:
             with naming(self._keys, places):
                 yield
@@ -237,7 +238,7 @@ class Batch:
 
 @contextmanager
 def naming(keys: Sequence[str | None], places: Sequence[int] | None = None) -> Iterator[None]:
-    """A conflict that the queue found leaves here with the caller's key, and its place if it is one of many."""
+    """Turn the queue's conflict into a KeyConflict with the caller's key, and its position in a batch."""
     try:
         yield
     except ConflictingKey as found:
@@ -248,34 +249,35 @@ def naming(keys: Sequence[str | None], places: Sequence[int] | None = None) -> I
 
 
 def receipt(message: Message, taken: EntryReceipt) -> Receipt:
-    """What the caller gets for a message."""
+    """Return the receipt of a message."""
     return Receipt(taken.id, message.kind, message.lane, "queued" if taken.new else "duplicate")
 
 
 def refresh_receipt(entry: JobEntry, *, new: bool) -> Receipt:
-    """What the caller gets for a refresh."""
+    """Return the receipt of a refresh."""
     return Receipt(entry.id, REFRESH, REPORTS, "queued" if new else "duplicate")
 
 
 def check_id(job_id: str) -> str:
-    """The id, if a producer may have made it.
+    """Return the id if it has the form of a producer's job ids.
 
     Raises:
-        InvalidRequest: it names no group of lanes.
+        InvalidRequest: the id has another form.
     """
     if not isinstance(job_id, str) or not _JOB_ID.match(job_id):
-        raise InvalidRequest(f"job_id: {job_id!r} is not the id of a receipt, like {{mail}}01kt0…")
+        raise InvalidRequest(f"job_id: {job_id!r} is not a job id; give the id of a receipt, like {{mail}}01kt0…")
     return job_id
 
 
 def check_refresh(report: str, scope: int | None) -> None:
-    """Refuse what no catalogue could hold.
+    """Check the form of a refresh's arguments.
 
     Raises:
-        UnknownReport, InvalidRequest: naming the argument.
+        UnknownReport: the report's name has a form that none can have.
+        InvalidRequest: the scope is not a node id.
     """
     if not isinstance(report, str) or not _REPORT.match(report):
-        raise UnknownReport("report: a report's name is lower-case letters, digits and _, at most 64; check it")
+        raise UnknownReport("report: must be a report's name, at most 64 lower-case letters, digits and _")
     if scope is None:
         return
     if not isinstance(scope, int) or isinstance(scope, bool) or not 0 < scope < 2**63:
@@ -283,14 +285,14 @@ def check_refresh(report: str, scope: int | None) -> None:
 
 
 def debounce(report: str, *, declared: bool, entry: bytes | None) -> timedelta:
-    """How long a refresh waits. Before any worker has declared its reports, every name may be right.
+    """Return the debounce of a report. Until a worker has declared its reports, every name is accepted.
 
     Args:
-        declared: whether there is a catalogue at all.
-        entry: the report's entry in it.
+        declared: True if there is a catalogue.
+        entry: the report's entry in the catalogue.
 
     Raises:
-        UnknownReport: there is a catalogue without it.
+        UnknownReport: the catalogue does not have the report.
     """
     if declared and entry is None:
         raise UnknownReport(f"report: {report!r} is not declared by any worker; check its name")
@@ -298,18 +300,18 @@ def debounce(report: str, *, declared: bool, entry: bytes | None) -> timedelta:
 
 
 def board_of(entry: bytes | None) -> str | None:
-    """The board that a report is on by its entry in the catalogue; None: its own, or not known yet."""
+    """Return the board in a report's catalogue entry; None: a board of its own, or not known yet."""
     return orjson.loads(entry).get("board") if entry else None
 
 
 def unusable_address(error: ValueError) -> InvalidRequest:
-    """For what :func:`.link.address.read_address` refuses; its words hold nothing of the password."""
+    """Return the error for an address that :func:`.link.address.read_address` rejects, without its password."""
     return InvalidRequest(f"url: {error}")
 
 
 def _checked(key: str) -> str:
     if not isinstance(key, str) or not 0 < len(key) <= _KEY_LIMIT:
-        raise InvalidRequest(f"key: must be a text of 1 to {_KEY_LIMIT} characters that names this piece of work")
+        raise InvalidRequest(f"key: must be a text of 1 to {_KEY_LIMIT} characters that identifies the work")
     return key
 
 

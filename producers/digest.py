@@ -1,8 +1,8 @@
-"""Digests: items that are sent under one key within a window become one job. No I/O.
+"""Digests: items sent with one collapse key within a window become one job. No I/O.
 
-A :class:`DigestItem` is one item on its way in. It asks to open a digest; when the script answers that one waits
-already, it composes the mail of all items and asks to put that in its place, and so on until nothing has come
-between. So what waits in Redis is at any moment a whole job, composed by a producer.
+A :class:`DigestItem` first tries to open a digest. If the script replies that a digest is pending, the item
+composes the message of all items and tries to replace the pending job, and repeats this until no other producer
+changed the digest in between. So a digest in Redis is always a complete job, composed by a producer.
 """
 
 import hashlib
@@ -23,41 +23,41 @@ from .receipt import Receipt
 from .send_options import SendOptions, milliseconds
 
 MOST_ITEMS = 100
-MOST_OCTETS = 64 * 1024
-"""What one digest holds; the item after that opens the next. Octets of the items as they wait."""
+MOST_BYTES = 64 * 1024
+"""Capacity of one digest, in items and in bytes of the stored items; the item after that opens the next digest."""
 
 
 class Collapsible(Protocol):
-    """An item for a digest; ``jobs.Digest`` is one."""
+    """Item of a digest; ``jobs.Digest`` is one."""
 
     @property
     def kind(self) -> str:
-        """The kind of the job that it becomes."""
+        """The kind of the digest's job."""
 
     @property
     def lane(self) -> str:
-        """The lane of that job."""
+        """The lane of the digest's job."""
 
     @property
     def window(self) -> timedelta:
-        """How long after the first item the digest goes out."""
+        """The time from the first item until the digest's job may run."""
 
     def collapse_key(self) -> str:
-        """Items with the same one share a digest."""
+        """Return the collapse key: items with the same key share a digest."""
 
     def fingerprint(self) -> str:
-        """What makes two requests the same item."""
+        """Return a text that is equal for equal items; compared when a key is used again."""
 
     def item(self) -> Mapping[str, object]:
-        """JSON-native values. Raises ValueError's kin when the item can be part of no message."""
+        """Return the item as JSON-native values. Raises a ValueError if the item is invalid."""
 
     def gathered(self, items: Sequence[Mapping[str, object]]) -> Message:
-        """The message that tells these items."""
+        """Return the message made of these items."""
 
 
 @dataclass(frozen=True, slots=True)
 class PendingDigest:
-    """The digest that waits under a key; without an id there is none."""
+    """The pending digest under a collapse key, or empty (no id) if there is none."""
 
     id: str = ""
     left_ms: int = 0
@@ -67,7 +67,7 @@ class PendingDigest:
 
 @dataclass(frozen=True, slots=True)
 class Addition:
-    """What the script is asked to write, if what waits is still what was seen."""
+    """Arguments of the script: it writes ``entry`` if the pending digest is still ``seen``."""
 
     seen: PendingDigest
     entry: JobEntry
@@ -76,14 +76,14 @@ class Addition:
 
 
 class DigestItem:
-    """One item on its way into a digest.
+    """Item to be added to a digest.
 
     Args:
-        composer: makes the job.
-        key: names the item for seven days, as of any message.
+        composer: composer of the job.
+        key: identifies the item for seven days, as for any message.
 
     Raises:
-        ValueError, PayloadTooLarge: the item's own refusal, or the key's.
+        ValueError, PayloadTooLarge: the item or the key is invalid.
     """
 
     def __init__(self, composer: Composer, digest: Collapsible, key: str | None) -> None:
@@ -95,7 +95,7 @@ class DigestItem:
         self._key = key
 
     def addition(self, seen: PendingDigest | None = None) -> Addition:
-        """What to ask for, after having seen this."""
+        """Compose the script's arguments for a pending digest."""
         seen = seen or PendingDigest()
         before = self._joined(seen)
         joins = before is not None
@@ -106,10 +106,10 @@ class DigestItem:
         return Addition(seen, keyed(entry, self._key, self._digest), len(items), self._closed(items, entry.id))
 
     def operation(self, seen: PendingDigest | None = None) -> Operation[Receipt | PendingDigest]:
-        """Write the item after having seen this; how it ended, or what waits instead.
+        """Add the item to the pending digest; the result is a receipt, or the digest that is pending instead.
 
         Raises (by its reply):
-            ConflictingKey: the key stands for another item.
+            ConflictingKey: the key is in use for another item.
         """
         addition = self.addition(seen)
         keys, seen, entry = LaneKeys(self.lane), addition.seen, addition.entry
@@ -119,7 +119,7 @@ class DigestItem:
         names = [keys.queue, keys.wake, keys.counters, keys.digest(self.name)]
         return Operation("collapse", names, arguments, self._read)
 
-    def _read(self, reply: Any) -> Receipt | PendingDigest:  # noqa: ANN401  a reply is whatever the script returns
+    def _read(self, reply: Any) -> Receipt | PendingDigest:  # noqa: ANN401  a reply is what the script returns
         state, job_id = reply[0].decode(), reply[1].decode()
         if state == "conflict":
             raise ConflictingKey(0, job_id)
@@ -128,8 +128,8 @@ class DigestItem:
         return Receipt(job_id, self._digest.kind, self.lane, state)
 
     def _joined(self, seen: PendingDigest) -> list[Mapping[str, object]] | None:
-        """The items of a digest that may be joined: it is there, has room, and no seal keeps it shut."""
-        if not seen.id or seen.count >= MOST_ITEMS or len(seen.items) >= MOST_OCTETS:
+        """Return the items of a pending digest if this item may join: it has room, and its seal can be opened."""
+        if not seen.id or seen.count >= MOST_ITEMS or len(seen.items) >= MOST_BYTES:
             return None
         try:
             waiting = self._composer.opened(orjson.loads(seen.items), kind=self._digest.kind, job_id=seen.id)

@@ -1,4 +1,4 @@
-"""A job on its way in, and the operations on the queue. No I/O."""
+"""Entries of jobs, and operations on the queue. No I/O."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -12,13 +12,13 @@ from .receipt import Cancelled
 
 @dataclass(slots=True)  # not frozen: that doubles the cost of making one, and a list may have fifty thousand
 class JobEntry:
-    """One job on its way in.
+    """Job to be queued.
 
     Attributes:
-        delay_ms: how long it is to wait, unless ``at_ms`` names an instant.
+        delay_ms: time to wait; used if ``at_ms`` is None.
         key: SHA-256 of the caller's key in hex, or ``""``.
-        limit: the key of a limit that it counts against, or ``""``.
-        expires_in_ms, life_ms: how long it is worth running, from when it is taken, or from when it may run; at
+        limit: key of a limit that the job counts against, or ``""``.
+        expires_in_ms, life_ms: time until the job expires, from when Redis takes it or from when it may run; at
             most one of them.
         fingerprint: SHA-256 of the content in hex; all fingerprints have one length.
     """
@@ -36,7 +36,7 @@ class JobEntry:
 
     @property
     def due(self) -> int | str:
-        """As the script takes it: a delay, or ``@`` and an instant; then how long it is worth running."""
+        """The script's argument: a delay, or ``@`` and an instant; then the time until the job expires."""
         due = self.delay_ms if self.at_ms is None else f"@{self.at_ms}"
         if self.expires_in_ms is not None:
             return f"{due} x{self.expires_in_ms}"
@@ -45,14 +45,14 @@ class JobEntry:
 
 @dataclass(slots=True)  # not frozen, as an entry is not
 class EntryReceipt:
-    """The queue's word on one entry: the id that stands, and whether this call made it."""
+    """Reply of the queue to one entry: the job's id; ``new`` is True if this call queued it."""
 
     id: str
     new: bool
 
 
 class ConflictingKey(Exception):
-    """An entry's key stands for other content."""
+    """An entry's key is in use for other content."""
 
     def __init__(self, index: int, known_id: str) -> None:
         super().__init__(index, known_id)
@@ -61,17 +61,17 @@ class ConflictingKey(Exception):
 
 
 def enqueue(lane: str, entries: Sequence[JobEntry]) -> Operation[list[EntryReceipt]]:
-    """Queue all entries of one lane, or none.
+    """Queue all entries of one lane, or none of them.
 
     Raises (by its reply):
-        ConflictingKey: a key stands for other content; nothing was queued.
+        ConflictingKey: a key is in use for other content; nothing was queued.
     """
     keys = LaneKeys(lane)
     arguments: list[Argument] = [lane, keys.tag]
     for one in entries:
         arguments += [one.id, one.payload, one.due, one.key, one.fingerprint, one.window_ms, one.limit]
 
-    def read(reply: Any) -> list[EntryReceipt]:  # noqa: ANN401  a reply is whatever the script returns
+    def read(reply: Any) -> list[EntryReceipt]:  # noqa: ANN401  a reply is what the script returns
         if reply[0] == b"conflict":
             raise ConflictingKey(reply[1], reply[2].decode())
         taken = [EntryReceipt(one.id, new=True) for one in entries]
@@ -83,7 +83,7 @@ def enqueue(lane: str, entries: Sequence[JobEntry]) -> Operation[list[EntryRecei
 
 
 def enqueue_latest(lane: str, entry: JobEntry) -> Operation[bool]:
-    """Queue a recompute; True when the id was not waiting yet."""
+    """Queue a recompute; the result is True if the id was not waiting yet."""
     keys = LaneKeys(lane)
     names = [keys.queue, keys.wake, keys.counters, keys.leases, keys.next, keys.dead]
     arguments: list[Argument] = [lane, keys.tag, entry.id, entry.payload, entry.delay_ms]
@@ -91,16 +91,16 @@ def enqueue_latest(lane: str, entry: JobEntry) -> Operation[bool]:
 
 
 def take_out(keys: LaneKeys, job_id: str, event: str, lanes: Sequence[str] = ()) -> Operation[tuple[str, str]]:
-    """Take a waiting job out of the queue, or have a running one stopped; what came of it, and its lane.
+    """Remove a waiting job from the queue, or request the stop of a running one; returns its outcome and lane.
 
     Args:
-        keys: of any lane of the job's group.
-        event: ``cancelled`` or ``discarded``, as it is to be counted.
-        lanes: where to look; left out, in all that the group has had.
+        keys: keys of any lane of the job's group.
+        event: ``cancelled`` or ``discarded``: the event that is counted.
+        lanes: lanes to search; by default all lanes that the group has had.
     """
     names = [keys.counters, keys.lapses, keys.effects, keys.adopted, keys.next, keys.cancelled, keys.progress]
 
-    def read(reply: Any) -> tuple[str, str]:  # noqa: ANN401  a reply is whatever the script returns
+    def read(reply: Any) -> tuple[str, str]:  # noqa: ANN401  a reply is what the script returns
         what, lane = reply
         return what.decode(), lane.decode()
 
@@ -108,7 +108,7 @@ def take_out(keys: LaneKeys, job_id: str, event: str, lanes: Sequence[str] = ())
 
 
 def cancel(job_id: str) -> Operation[Cancelled]:
-    """Take a job back as a producer does, who knows its id and no lanes."""
+    """Cancel a job by its id alone, in any lane of its group."""
     taking = take_out(LaneKeys(job_id[1 : job_id.index("}")]), job_id, "cancelled")
 
     def read(reply: Any) -> Cancelled:  # noqa: ANN401  as above

@@ -1,4 +1,4 @@
-"""The octets of a job: arq's own fields as JSON, with our version first.
+"""Encoding of a job: arq's own fields as JSON, with the version of this format first.
 
 A stock arq worker with a JSON deserializer reads it and ignores ``v``. No pickle is ever written or read.
 """
@@ -14,11 +14,11 @@ from .errors import InvalidRequest, PayloadTooLarge
 
 VERSION = 1
 SIZE_LIMIT = 256 * 1024
-"""Octets of one envelope. Redis holds every waiting job in memory, and a claim carries many at once."""
+"""Maximum bytes of one envelope. Redis holds every waiting job in memory, and a claim returns many at once."""
 MARK = b'{"v":'
-"""How an envelope of ours begins; the scripts tell foreign jobs from ours by it."""
+"""First bytes of an envelope; the scripts distinguish these jobs from arq's by them."""
 ERASED = "erased"
-"""The field of a payload whose content was erased when the job had been dead for long; it is never run again."""
+"""Field of a payload whose content was erased long after the job died; such a job is never run again."""
 
 _PLAIN = frozenset({str, int, bool, type(None)})
 """Types whose every value is JSON's; most values of a payload are of these."""
@@ -27,33 +27,35 @@ _END_OF_CALENDAR_MS = 253_402_300_800_000
 
 
 class UnreadableEnvelope(ValueError):
-    """Octets that are no job."""
+    """The bytes are not a job."""
 
 
 class NewerEnvelope(UnreadableEnvelope):
-    """A job of a version that came after this one; whoever wrote it has a worker that reads it."""
+    """The job has a later version; the deployment that wrote it has workers that read it."""
 
     def __init__(self, version: int) -> None:
-        super().__init__(f"the envelope's version {version} is newer than {VERSION}, the one known here")
+        super().__init__(
+            f"v: version {version} of the envelope is newer than {VERSION}, the latest that this build reads"
+        )
         self.version = version
 
 
 @dataclass(slots=True)  # not frozen: that triples the cost of making one, and a worker reads tens of thousands
 class Envelope:
-    """A job as read from the wire."""
+    """Job decoded from its stored bytes."""
 
     kind: str
     arguments: list[object] = field(repr=False)
     payload: dict[str, object] = field(repr=False)
     enqueued_ms: int
     delay_ms: int = 0
-    """How long it was to wait first."""
+    """Delay before the job might first run."""
     since_ms: int = 0
-    """The instant from which its age counts: when it could first run, by Redis's clock if Redis said so."""
+    """Start of the job's age: when it could first run, by Redis's clock if Redis stored that."""
     expires_ms: int | None = None
-    """The instant from which it is not worth running."""
+    """Instant at which the job expires."""
     payload_version: int = 1
-    """Of the shape of the payload; the handler's upcasters bring an older one up to date."""
+    """Version of the payload's shape; the handler's upcasters convert an older one."""
 
 
 def write_envelope(
@@ -65,11 +67,11 @@ def write_envelope(
     expires_ms: int | None = None,
     payload_version: int = 1,
 ) -> bytes:
-    """The octets of a job.
+    """Encode a job.
 
     Raises:
-        InvalidRequest: a value that JSON does not have.
-        PayloadTooLarge: over 256 KiB.
+        InvalidRequest: a value that JSON cannot represent.
+        PayloadTooLarge: the envelope is over 256 KiB.
     """
     content: dict[str, object] = {
         "v": VERSION,
@@ -88,47 +90,49 @@ def write_envelope(
     try:
         for name, value in payload.items():
             if type(value) not in _PLAIN and not _is_json(value):
-                raise InvalidRequest(f"payload.{name}: {kind} holds what JSON does not have; give text or numbers")
-        octets = orjson.dumps(content)
+                raise InvalidRequest(
+                    f"payload.{name}: JSON cannot represent the value in {kind}; use text or numbers"
+                )
+        encoded = orjson.dumps(content)
     except (TypeError, RecursionError) as error:  # a lone surrogate, an integer over 64 bits, a cycle
-        raise InvalidRequest(f"payload of {kind}: {error}; only JSON-native values travel") from None
-    if len(octets) > SIZE_LIMIT:
+        raise InvalidRequest(f"payload of {kind}: {error}; use JSON-native values only") from None
+    if len(encoded) > SIZE_LIMIT:
         raise PayloadTooLarge(
-            f"payload of {kind} has {len(octets)} octets, at most {SIZE_LIMIT} are allowed; send a reference"
+            f"payload of {kind}: {len(encoded)} bytes; at most {SIZE_LIMIT} are allowed; send a reference"
         )
-    return octets
+    return encoded
 
 
-def read_envelope(octets: bytes) -> Envelope:
-    """The job in these octets, ours or one that arq wrote as JSON.
+def read_envelope(encoded: bytes) -> Envelope:
+    """Decode a job, written by a producer or by arq as JSON.
 
     Raises:
-        NewerEnvelope: of a version that came after this one.
-        UnreadableEnvelope: not JSON, or not of arq's shape.
+        NewerEnvelope: the job has a later version.
+        UnreadableEnvelope: the bytes are not JSON, or not of arq's shape.
     """
     try:
-        content = orjson.loads(octets)
+        content = orjson.loads(encoded)
         if content.get("v", VERSION) != VERSION:
             raise _unknown_version(content["v"])
         return _read(content)
     except UnreadableEnvelope:
         raise
     except (AttributeError, KeyError, TypeError, ValueError, OverflowError):
-        raise UnreadableEnvelope("not a job in JSON; a pickle is never read") from None
+        raise UnreadableEnvelope("job: not in JSON format; pickles are never read") from None
 
 
 def _unknown_version(version: object) -> UnreadableEnvelope:
     if isinstance(version, int) and not isinstance(version, bool) and version > VERSION:
         return NewerEnvelope(version)
-    return UnreadableEnvelope(f"v: no version of the envelope, {VERSION} is the first")
+    return UnreadableEnvelope(f"v: not a version of the envelope; versions are whole numbers from {VERSION}")
 
 
 def _read(content: Mapping[str, Any]) -> Envelope:
     kind, version, expires = content["f"], content.get("pv", 1), content.get("x")
     if not isinstance(kind, str):
-        raise UnreadableEnvelope("f: the kind is no text")
+        raise UnreadableEnvelope("f: the kind is not a text")
     if not isinstance(version, int) or isinstance(version, bool) or version < 1:
-        raise UnreadableEnvelope("pv: the payload's version is no whole number from 1")
+        raise UnreadableEnvelope("pv: the payload's version is not a whole number from 1")
     enqueued, delay = _within_calendar("et", content["et"]), _within_calendar("d", content.get("d", 0))
     return Envelope(
         kind,
@@ -142,15 +146,15 @@ def _read(content: Mapping[str, Any]) -> Envelope:
     )
 
 
-def _within_calendar(field: str, milliseconds: Any) -> int:  # noqa: ANN401  whatever JSON has
+def _within_calendar(field: str, milliseconds: Any) -> int:  # noqa: ANN401  any value of JSON
     number = int(milliseconds)
     if not 0 <= number < _END_OF_CALENDAR_MS:
-        raise UnreadableEnvelope(f"{field}: {number} is no number of milliseconds within the calendar")
+        raise UnreadableEnvelope(f"{field}: {number} is not a time in milliseconds before the year 10000")
     return number
 
 
 def _is_json(value: object) -> bool:
-    """Whether it would come back as it went; a NaN would come back as null, a date as a text."""
+    """Return True if JSON preserves the value; a NaN would be read back as null, a date as a text."""
     match value:
         case None | bool() | int() | str():
             return True

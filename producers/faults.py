@@ -1,4 +1,4 @@
-"""Redis's faults in this room's words: one table for every way of speaking to it."""
+"""Translation of redis-py's errors into a producer's errors, the same for asyncio and threads."""
 
 import socket
 import ssl
@@ -29,44 +29,48 @@ _AWAY = (
 _AWAY_CODES = (
     *("MISCONF", "NOREPLICAS", "MASTERDOWN", "LOADING", "READONLY"),
     *("CLUSTERDOWN", "MOVED", "ASK", "TRYAGAIN"),  # a slot without a primary, or on its way to another
-    "BUSY ",  # a script that runs for too long
+    "BUSY ",  # a script runs for too long
     "ERR max number of clients",
 )
 
 _NO_DATABASE = ("DB index is out of range", "SELECT is not allowed in cluster mode", "invalid DB index")
 
-_REPEAT = "repeat it, a job with the same key"
+_REPEAT = "repeat the call, for a job with the same key"
 
 
 def in_our_words(error: RedisError) -> NotEnqueued:
-    """What redis-py raised, as what the caller can act on."""
+    """Translate an error of redis-py into one on which the caller can act."""
     if isinstance(error, OutOfMemoryError) or str(error).startswith("OOM"):
-        return QueueFull("Redis is at its memory limit (maxmemory); let the workers drain it or raise the limit")
+        return QueueFull(
+            "Redis: its memory limit (maxmemory) is reached; let the workers drain it or raise the limit"
+        )
     if missing := missing_right(error):
         return NotEnqueued(
-            f"Redis refused the call: {error}; missing: {missing}; check the user, its password and its rights "
-            "(./run ops acl)"
+            f"Redis: it refused the call ({error}); missing: {missing}; check the user, its password and its "
+            "rights (./run ops acl)"
         )
     if isinstance(error, _AWAY) or (isinstance(error, ResponseError) and str(error).startswith(_AWAY_CODES)):
-        return RedisUnavailable(f"Redis cannot be asked now: {error}; {_REPEAT}")
+        return RedisUnavailable(f"Redis: it cannot serve the call now ({error}); {_REPEAT}")
     if str(error).startswith("WRONGTYPE"):
-        what = str(error).partition(" script:")[0]
-        return NotEnqueued(f"{what}; something else writes to this database: remove that key, or use another one")
+        reason = str(error).partition(" script:")[0]
+        return NotEnqueued(
+            f"Redis: {reason}; another program writes to this database: remove that key, or use another database"
+        )
     if any(words in str(error) for words in _NO_DATABASE):
         return NotEnqueued(
-            f"The address names a database that this Redis does not have: {error}; name another one, or raise "
+            f"url: it names a database that this Redis does not have ({error}); name another one, or raise "
             "`databases`; a cluster has more than one only from Valkey 9 on (`cluster-databases`)"
         )
-    return NotEnqueued(f"Redis refused the call: {error}; check the server and its version")
+    return NotEnqueued(f"Redis: it refused the call ({error}); check the server and its version")
 
 
 def unreachable(error: OSError) -> RedisUnavailable:
-    """No connection could be made, and why."""
-    return RedisUnavailable(f"Redis cannot be reached: {_why(error)}; nothing was changed")
+    """Return the error for a connection that could not be opened."""
+    return RedisUnavailable(f"Redis: it cannot be reached: {_reason(error)}; nothing was changed")
 
 
-def _why(error: OSError) -> str:
-    """What the operating system or TLS says, with what to check."""
+def _reason(error: OSError) -> str:
+    """Return the reason given by the operating system or TLS, and what to check."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its certificate is not accepted ({error.verify_message}); check ssl_ca_certs and the host name"
     if isinstance(error, ssl.SSLError):
@@ -75,19 +79,19 @@ def _why(error: OSError) -> str:
         return f"its host name cannot be resolved ({error.strerror}); check the address"
     if isinstance(error, FileNotFoundError):
         return f"its socket does not exist ({error.strerror}); check the address"
-    return f"{error}; check that it runs there"
+    return f"{error}; check that it is running there"
 
 
 def no_connection(budget: float) -> RedisUnavailable:
-    """No connection within the budget in seconds."""
+    """Return the error for a connection that was not open within the budget in seconds."""
     return RedisUnavailable(
-        f"No connection to Redis within {budget * 1000:.0f} ms: {_REPEAT}. If this lasts, check the address, the "
+        f"Redis: no connection within {budget * 1000:.0f} ms; {_REPEAT}. If this persists, check the address, the "
         "network and the name server; if Redis is far away, raise the budget"
     )
 
 
 def no_answer(budget: float) -> RedisUnavailable:
-    """No answer, or no connection, within the budget in seconds."""
+    """Return the error for a call without a reply within the budget in seconds."""
     return RedisUnavailable(
-        f"No answer from Redis within {budget * 1000:.0f} ms; the call may or may not have taken effect: {_REPEAT}"
+        f"Redis: no reply within {budget * 1000:.0f} ms; the call may or may not have taken effect; {_REPEAT}"
     )

@@ -1,7 +1,7 @@
-"""What each key of a lane holds, so that one which holds something else can be named. No I/O.
+"""Types of a lane's Redis keys, used to name a key of another type. No I/O.
 
-Redis says WRONGTYPE and not of which key. Foreign bytes in a key of ours are nobody's data to keep or to mend: the
-lane rests, whoever looks is told the key, and people remove it.
+Redis reports WRONGTYPE without the key. A key that another program has overwritten cannot be repaired: the lane
+pauses, the logs and commands name the key, and an operator removes it.
 """
 
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ _TYPES: Mapping[str, str] = {
 
 
 def key_types(keys: LaneKeys) -> dict[str, str]:
-    """The keys of a lane and of its group, with the type that Redis calls them by.
+    """Return the keys of a lane and of its group, with their Redis types.
 
     >>> key_types(LaneKeys("reports"))["arq:queue:{reports}:reports"]
     'zset'
@@ -29,7 +29,7 @@ def key_types(keys: LaneKeys) -> dict[str, str]:
 
 
 def wrong_key(key: str, expected: str, found: str) -> str | None:
-    """What is wrong with a key in words, or None when it is absent or right.
+    """Return a text about a key of another type, or None if the key is absent or right.
 
     >>> wrong_key("momentus:{mail}:counters", "hash", "string")
     'momentus:{mail}:counters holds a string, not a hash'

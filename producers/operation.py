@@ -1,8 +1,7 @@
-"""An operation on queue, limits or suppression list as a value: what goes to Redis, and what its reply means.
+"""Operations on queue, limits and suppression list as values: a script's call and how to read its reply.
 
-Whoever carries it (an asyncio link, a pool of threads, a test's memory) sends the same bytes and reads the same
-reply, so that two producers cannot differ in what they write. A new operation is one function that returns one of
-these.
+Every runner (an asyncio link, a pool of threads, a test's memory) sends the same bytes and reads the same reply,
+so that two producers cannot write differently. A new operation is one function that returns an :class:`Operation`.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -17,17 +16,17 @@ from .link.script import Script, read_script
 
 Result = TypeVar("Result")
 Call = Callable[..., Awaitable[Any]]
-"""Sends one command and returns its reply: :meth:`.link.Link.call`, or redis-py's ``execute_command``."""
+"""Function that sends one command and returns its reply: :meth:`.link.Link.call` or ``execute_command``."""
 
 
 def script(name: str) -> str:
-    """The source of a script of this room."""
+    """Return the source of a script in ``scripts/``."""
     return read_script(Path(__file__).parent / "scripts", name)
 
 
 @cache
 def script_named(name: str) -> Script:
-    """A script of this room."""
+    """Return a script in ``scripts/`` by its name."""
     return Script(script(name))
 
 
@@ -37,9 +36,9 @@ class Operation(Generic[Result]):
 
     Attributes:
         script: the script's name in ``scripts/``.
-        keys: its KEYS, all of one hash tag.
-        arguments: its ARGV.
-        read: turns the reply into the caller's result; raises what the operation raises.
+        keys: the script's KEYS, all of one hash tag.
+        arguments: the script's ARGV.
+        read: turns the reply into the caller's result; raises the operation's errors.
     """
 
     script: str
@@ -49,14 +48,14 @@ class Operation(Generic[Result]):
 
     @property
     def tag(self) -> str:
-        """The hash tag of its keys, braces included."""
+        """The hash tag of the keys, braces included."""
         return tag_of(self.keys[0])
 
     @property
     def command(self) -> tuple[Argument, ...]:
-        """The command that runs it, if the server knows the script."""
+        """The command that runs the script by its digest; the server must have it loaded."""
         return script_named(self.script).command(self.keys, self.arguments)
 
     async def over(self, call: Call) -> Result:
-        """Run it. Raises RedisError, OSError, and what the operation raises."""
+        """Run the operation. Raises RedisError, OSError, and the operation's errors."""
         return self.read(await script_named(self.script).run(call, self.keys, self.arguments))

@@ -1,4 +1,4 @@
-"""The queue as an asyncio producer sees it: operations carried to Redis, each answered within its budget."""
+"""Queue for asyncio: runs operations on Redis, each within its budget."""
 
 import asyncio
 from collections.abc import Sequence
@@ -20,24 +20,24 @@ from .operation import Call, Operation, Result
 from .receipt import Receipt
 
 _TURN = 1.05
-"""Budgets for an item of a digest: a little more than Redis has, so that its silence is told as such."""
+"""Budgets for an item of a digest: a little over one, so that a missing reply is reported as such."""
 
 
 class Queue:
-    """Carries operations. One round trip a call.
+    """Runner of operations, with one round trip per call.
 
     Args:
-        client: links of our own, or a redis-py client, which is slower and may be shared with other uses.
+        client: links, or a redis-py client, which is slower and may be shared with other uses.
         budget: seconds until a call gives up.
-        confirm_replicas: how many replicas must have what a script wrote; needs links.
+        confirm_replicas: number of replicas that must have a script's writes; needs links.
 
     Raises:
-        InvalidRequest: a confirmation is asked for without links.
+        InvalidRequest: confirmation is requested without links.
     """
 
     def __init__(self, client: Caller | Redis, *, budget: float, confirm_replicas: int = 0) -> None:
         if confirm_replicas and not isinstance(client, Links):
-            raise InvalidRequest("confirm_replicas: needs connections of the producer's own; use Producer.connect")
+            raise InvalidRequest("confirm_replicas: needs the producer's own connections; use Producer.connect")
         self._links = open_links(client)
         self._budget = budget
         self._confirm_replicas = confirm_replicas
@@ -48,7 +48,7 @@ class Queue:
         await self._links.close()
 
     def within_budget(self, tag: str) -> AbstractAsyncContextManager[None]:
-        """Redis's answer about keys of this hash tag in time, or a typed error in time: never a hang.
+        """Bound calls for keys of this hash tag by the budget; translates errors of redis-py.
 
         May be nested, to give several round trips one budget.
         """
@@ -60,7 +60,7 @@ class Queue:
         return in_our_words(error) if isinstance(error, RedisError) else unreachable(cast("OSError", error))
 
     async def carry(self, operation: Operation[Result]) -> Result:
-        """Run one operation. Raises NotEnqueued, and what the operation raises."""
+        """Run one operation. Raises NotEnqueued, and the operation's errors."""
         tag = operation.tag
         async with self.within_budget(tag):
             return await operation.over(self._call(tag))
@@ -69,20 +69,20 @@ class Queue:
         """Run several operations in one round trip, within one budget.
 
         Returns:
-            For each what :meth:`carry` returns, or the error that it raises.
+            For each operation the result of :meth:`carry`, or its error.
         """
         results = await asyncio.gather(*map(self.carry, operations), return_exceptions=True)
         return cast("list[Result | Exception]", results)
 
     async def gather(self, gathering: DigestItem) -> Receipt:
-        """Put an item into a digest: asked again, with what was found, until nothing has come between.
+        """Add an item to a digest; repeats the operation until no other producer changed the digest in between.
 
-        Items of one key take turns here, because all but one would have come in vain; a turn is waited for within
-        the budget.
+        Items of one digest take turns here, because concurrent attempts would conflict; waiting for the turn
+        counts against the budget.
 
         Raises:
-            ConflictingKey: the item's key stands for another one.
-            NotEnqueued: Redis did not take it within the budget.
+            ConflictingKey: the item's key is in use for another item.
+            NotEnqueued: Redis did not take the item within the budget.
         """
         turn = self._turns.setdefault((id(asyncio.get_running_loop()), gathering.name), asyncio.Lock())
         tag = LaneKeys(gathering.lane).tag
@@ -96,7 +96,7 @@ class Queue:
             raise no_answer(self._budget) from error
 
     async def field(self, key: str, field: str) -> tuple[bool, bytes | None]:
-        """Whether the hash is there at all, and one field of it."""
+        """Return True if the hash exists, and the value of one field."""
         tag = tag_of(key)
         call = self._links.of(tag).call
         async with self.within_budget(tag):

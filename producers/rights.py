@@ -1,7 +1,7 @@
-"""What Redis's user lacks, out of the words of a refusal. Pure.
+"""Parser of Redis's permission errors: finds the right that a user lacks. No I/O.
 
-A plain command is refused with NOPERM. A command inside a script is refused with ERR by most versions, and each
-names it differently:
+A plain command is rejected with NOPERM. A command inside a script is rejected with ERR by most versions, with
+different texts:
 
     NOPERM User momentus-reader has no permissions to run the 'client|tracking' command
     NOPERM No permissions to access a key
@@ -20,7 +20,7 @@ _LOG_IN = ("NOAUTH", "WRONGPASS")
 
 
 def missing_right(error: object) -> str:
-    """Name the right that a refusal is about, in words for an operator; empty when it is about something else.
+    """Return the missing right that an error reports, as a text for operators; empty for any other error.
 
     Example:
         >>> missing_right("NOPERM User x has no permissions to run the 'client|tracking' command")

@@ -1,19 +1,20 @@
-"""Addresses that are not written to, each with the reason, until when, and who said so.
+"""Suppression list: addresses that get no mail, each with its reasons, their ends and sources.
 
-A backend adds ``unsubscribed`` when somebody follows the link, and ``complaint`` when a provider reports one; the
-worker adds ``hard_bounce`` when a server says that there is no such mailbox; operators add ``manual``.
+A backend adds ``unsubscribed`` when a recipient follows the link, and ``complaint`` when a provider reports one;
+the worker adds ``hard_bounce`` when a server replies that there is no such mailbox; operators add ``manual``.
 
-An address is kept as the SHA-256 of its lower-case form, and beside it its domain in clear, so that people can see
-what a list is about. That keeps addresses out of dumps and screens. It does not keep out somebody who has both the
-data and a list of addresses to try: a keyed digest would, but a lost or changed key would silently empty the list,
-and mail would go again to people who had refused it. That is the worse harm.
+An address is stored as the SHA-256 of its lower-case form, beside its domain in clear, so that operators can see
+which domains are concerned. That keeps addresses out of dumps and screens. It does not protect against an attacker
+who has both the data and a list of addresses to try: a keyed digest would, but a lost or changed key would
+silently empty the list, and recipients who had unsubscribed would get mail again. That harm is worse.
 
-A server that answers "no such mailbox" to everybody is at fault itself. So what a server's refusal says of an
-address (:func:`weigh_refusal`) counts only while few are refused: when there are many of one domain or of one
-account within minutes, none of them counts, and those just before are taken back (`doubt.lua`).
+A server that replies "no such mailbox" to every recipient has a fault of its own. So a server's refusal
+(:func:`weigh_refusal`) counts against an address only while refusals are few: when many recipients of one domain
+or one account are refused within minutes, none of them counts, and the latest counted ones are withdrawn
+(`doubt.lua`).
 
-What can go wrong: Redis away, which raises; asking again does no harm. A reason is never shortened by adding it
-again, and two who add at once both stand (one script).
+When Redis is unavailable, calls raise; every call may be repeated. Adding a reason again never shortens it, and
+two concurrent additions both take effect (one script).
 """
 
 import hashlib
@@ -33,7 +34,7 @@ from .operation import Call, Operation, Result
 Reason = Literal["hard_bounce", "soft_bounce", "complaint", "unsubscribed", "manual"]
 REASONS: tuple[Reason, ...] = get_args(Reason)
 EVERYTHING = "all"
-"""The scope of a reason that holds for every stream."""
+"""Scope of a reason that applies to every stream."""
 LIVES: Mapping[Reason, timedelta | None] = {
     "hard_bounce": timedelta(days=30),
     "soft_bounce": timedelta(days=30),
@@ -41,30 +42,30 @@ LIVES: Mapping[Reason, timedelta | None] = {
     "unsubscribed": None,
     "manual": None,
 }
-"""How long a reason holds when nobody says; mailboxes come back, wishes do not pass by themselves."""
+"""Default duration of a reason: mailboxes may come back, but only the recipient can revoke an unsubscription."""
 FAILED_DAYS = 3
-"""On how many days an address must fail in a way that may pass, within :data:`FAILURE_WINDOW`."""
+"""Number of days with temporary failures within :data:`FAILURE_WINDOW` after which an address is suppressed."""
 FAILURE_WINDOW = timedelta(days=30)
 LOG_LINES = 10_000
 
 _SCOPE = re.compile(r"(?:all|stream:[a-z][a-z0-9_-]{0,63})\Z")
-_WISHES = frozenset({"unsubscribed"})
-"""Reasons that a mail which must arrive may pass over."""
+_PREFERENCES = frozenset({"unsubscribed"})
+"""Reasons that do not apply to essential mail."""
 
 Refusal = Literal["hard", "counted", "none"]
-"""How much a refusal says of the mailbox itself, as ``jobs.mail.mailbox`` weighs it."""
+"""Weight of a refusal for the mailbox itself, as ``jobs.mail.mailbox`` classifies it."""
 Weighed = Literal["suppressed", "counted", "noted", "doubtful"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Suppression:
-    """One reason not to write to an address.
+    """Reason not to send mail to an address.
 
     Attributes:
         scope: ``all``, or ``stream:<name>``.
-        until: when it ends by itself; None: never.
-        by: who said so.
-        evidence: the job or the report that shows it; may be empty.
+        until: end of the suppression; None: permanent.
+        by: program or user that added the reason.
+        evidence: the job or the report that proves it; may be empty.
     """
 
     reason: str
@@ -76,7 +77,7 @@ class Suppression:
 
 
 def digest_of(address: str) -> str:
-    """What stands for an address: the same whatever its case.
+    """Return the digest that stands for an address, the same in upper and lower case.
 
     Args:
         address: ``name@domain``, the domain as A-label; see ``jobs.mail.address.normal_address``.
@@ -97,17 +98,20 @@ async def suppress(
     lasting: timedelta | Literal["usual"] | None = "usual",
     evidence: str = "",
 ) -> bool:
-    """Do not write to this address any more; False when that stood already.
+    """Stop mail to an address. Returns False if the suppression list already held this reason.
 
     Args:
         call: sends one command to Redis; see :data:`Call`.
-        by: who says so, for the audit log.
+        address: ``name@domain``, the domain as A-label.
+        reason: one of :data:`REASONS`.
+        by: program or user that adds the reason, for the audit log.
         scope: ``all``, or ``stream:<name>`` for one stream.
-        lasting: None for ever; left out, what :data:`LIVES` has for the reason.
+        lasting: duration; None: permanent; by default that of :data:`LIVES` for the reason.
+        evidence: the job or the report that proves it.
 
     Raises:
-        InvalidRequest: no such reason, or a scope of another form.
-        RedisError, OSError: Redis did not answer; ask again.
+        InvalidRequest: an unknown reason, or a scope of another form.
+        RedisError, OSError: Redis did not reply; repeat the call.
 
     Example:
         await suppress(link.call, "ana@example.com", "unsubscribed", scope="stream:bulk", by="web")
@@ -125,7 +129,7 @@ def addition(
     lasting: timedelta | Literal["usual"] | None,
     evidence: str,
 ) -> Operation[bool]:
-    """Add a reason; arguments, result and errors are those of :func:`suppress`."""
+    """Add a reason to the list; arguments, result and errors are those of :func:`suppress`."""
     life = LIVES.get(reason) if lasting == "usual" else lasting
     _check(reason, scope)
     words = [reason, scope, _milliseconds(life), by, evidence, domain_of(address)]
@@ -133,12 +137,12 @@ def addition(
 
 
 async def count_failure(call: Call, address: str, *, by: str, evidence: str = "") -> bool:
-    """Note that an address failed in a way that may pass; whether it is on the list by this, as ``soft_bounce``.
+    """Count a temporary failure of an address. Returns True if that added it to the list, as ``soft_bounce``.
 
-    Days count, not failures: an outage of an hour that stops fifty mails is one.
+    Days are counted, not failures: an outage of an hour that stops fifty mails counts once.
 
     Raises:
-        RedisError, OSError: Redis did not answer; ask again.
+        RedisError, OSError: Redis did not reply; repeat the call.
     """
     digest, life = digest_of(address), LIVES["soft_bounce"]
     words: list[Argument] = ["soft_bounce", EVERYTHING, _milliseconds(life), by, evidence, domain_of(address)]
@@ -156,20 +160,26 @@ async def weigh_refusal(
     handed_over_ms: int | None = None,
     evidence: str = "",
 ) -> Weighed:
-    """Let a server's refusal of an address count, unless it is one of many: then the server is at fault.
+    """Count a server's refusal against an address, unless the server refuses many at once and so is at fault.
 
-    For replies, bounces and what a provider's webhook reports; :func:`suppress` is for what is known for certain.
+    For SMTP responses, bounces and reports of a provider's webhook; use :func:`suppress` for facts that are
+    certain.
 
     Args:
-        weight: ``hard``: no such mailbox; ``counted``: it may pass; ``none``: says nothing of the mailbox.
-        account: the mail account by which it was written to, if that is known.
-        handed_over_ms: when its mail was handed over, ms since 1970; left out, now.
+        address: ``name@domain``, the domain as A-label.
+        weight: ``hard``: no such mailbox; ``counted``: temporary; ``none``: not about the mailbox.
+        by: program that reports the refusal, for the audit log.
+        account: mail account that sent the mail, if known.
+        handed_over_ms: time at which the mail was handed over, in ms since 1970; by default now.
+        evidence: the job or the report that proves it.
 
     Returns:
-        ``doubtful`` when many are refused at once: nothing counts.
+        ``suppressed``: the address is on the list. ``counted``: the failure counts towards ``soft_bounce``.
+        ``noted``: the refusal is not about the mailbox. ``doubtful``: many were refused at once, so none counts.
 
     Raises:
-        RedisError, OSError: Redis did not answer; ask again.
+        InvalidRequest: an unknown weight.
+        RedisError, OSError: Redis did not reply; repeat the call.
 
     Example:
         await weigh_refusal(link.call, "ana@example.com", by="webhook", evidence="event-17")
@@ -181,11 +191,7 @@ async def weigh_refusal(
 def refusal(
     address: str, weight: Refusal, *, by: str, account: str, handed_over_ms: int | None, evidence: str
 ) -> Operation[Weighed]:
-    """Weigh a refusal; arguments and result are those of :func:`weigh_refusal`.
-
-    Raises:
-        InvalidRequest: no such weight.
-    """
+    """Count a refusal against an address; arguments, result and errors are those of :func:`weigh_refusal`."""
     if weight not in get_args(Refusal):
         raise InvalidRequest(f"weight: must be one of {', '.join(get_args(Refusal))}, not {weight!r}")
     reason: Reason = "hard_bounce" if weight == "hard" else "soft_bounce"
@@ -202,55 +208,55 @@ def refusal(
 
 
 async def unsuppress(call: Call, digest: str, *, by: str, reason: str = "", scope: str = "") -> int:
-    """Take reasons off the list; how many there were.
+    """Remove an address's reasons from the list and return their number.
 
     Args:
-        digest: of the address, by :func:`digest_of`.
-        reason, scope: only these; left out, all of them.
+        digest: digest of the address, from :func:`digest_of`.
+        by: program or user that removes them, for the audit log.
+        reason, scope: remove only these; by default all.
     """
     return await removal(digest, by=by, reason=reason, scope=scope).over(call)
 
 
 def removal(digest: str, *, by: str, reason: str, scope: str) -> Operation[int]:
-    """Take reasons off the list; arguments and result are those of :func:`unsuppress`."""
+    """Remove reasons from the list; arguments and result are those of :func:`unsuppress`."""
     return _operation("remove", digest, [reason, scope, "", by, "", ""], int)
 
 
 async def reasons_of(call: Call, digest: str) -> tuple[Suppression, ...]:
-    """What stands against an address, whatever the stream; nothing when it may be written to."""
+    """Return the reasons against an address, of every scope; empty if it may get mail."""
     return read_reasons(await call("HGET", MAIL_SUPPRESSION, digest), now=datetime.now(UTC))
 
 
-def read_reasons(octets: bytes | None, *, now: datetime) -> tuple[Suppression, ...]:
-    """A value of the list as the reasons that still hold; one that cannot be read holds for ever, to be safe."""
-    if not octets:
+def read_reasons(encoded: bytes | None, *, now: datetime) -> tuple[Suppression, ...]:
+    """Decode the current reasons of an address; an unreadable value is a permanent reason, to be safe."""
+    if not encoded:
         return ()
     try:
-        found = [_read(name, facts) for name, facts in orjson.loads(octets)["reasons"].items()]
+        found = [_read(name, facts) for name, facts in orjson.loads(encoded)["reasons"].items()]
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError):
         return (Suppression(reason="unreadable", scope=EVERYTHING, at=now, until=None, by="", evidence=""),)
     return tuple(one for one in found if one.until is None or one.until > now)
 
 
 def blocking(reasons: tuple[Suppression, ...], *, stream: str, essential: bool) -> Suppression | None:
-    """The reason for which a mail of this stream does not go, or None.
+    """Return the reason that blocks a mail of this stream, or None.
 
     Args:
-        essential: the mail must arrive (a code, an alarm): it passes over a wish not to be written to, never over
-        a
-            mailbox that does not exist or a complaint.
+        essential: True for mail that must arrive (a code, an alarm): an unsubscription does not block it, but a
+            missing mailbox or a complaint does.
 
     >>> blocking((), stream="bulk", essential=False)
     """
     for one in reasons:
         concerned = one.scope in {EVERYTHING, f"stream:{stream}"}
-        if concerned and not (essential and one.reason in _WISHES):
+        if concerned and not (essential and one.reason in _PREFERENCES):
             return one
     return None
 
 
 def domain_of(address: str) -> str:
-    """The right half of an address, in lower case."""
+    """Return the domain of an address, in lower case."""
     return address.rpartition("@")[2].strip().lower()
 
 
@@ -268,7 +274,7 @@ def _operation(
     read: Callable[[Any], Result],
     more: Sequence[Argument] = (),
 ) -> Operation[Result]:
-    """One call of ``suppress.lua``."""
+    """Return one call of ``suppress.lua``."""
     keys = [MAIL_SUPPRESSION, MAIL_SUPPRESSION_LOG, mail_failures(digest)]
     return Operation("suppress", keys, [action, digest, *words, LOG_LINES, *more], read)
 

@@ -1,4 +1,4 @@
-"""The queue as a producer without asyncio sees it: the same operations as :mod:`.queue`."""
+"""Queue for threads: runs the same operations as :mod:`.queue`."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -20,12 +20,12 @@ from .receipt import Receipt
 
 
 class SyncQueue:
-    """Carries operations, each thread on a connection of its own out of a pool.
+    """Runner of operations, each thread on its own connection of a pool.
 
     Args:
-        client: links of our own, or a redis-py client, which keeps its own timeouts.
+        client: links, or a redis-py client, which keeps its own timeouts.
         budget: seconds until a call gives up.
-        confirm_replicas: how many replicas must have what a script wrote.
+        confirm_replicas: number of replicas that must have a script's writes.
     """
 
     def __init__(self, client: SyncLinks | Redis, *, budget: float, confirm_replicas: int = 0) -> None:
@@ -39,18 +39,18 @@ class SyncQueue:
 
     @contextmanager
     def within_budget(self, tag: str) -> Iterator[None]:
-        """Redis's answer in time, or a typed error in time. May be nested."""
+        """Bound calls for keys of this hash tag by the budget; translates errors of redis-py. May be nested."""
         try:
             with self._links.within(self._budget, tag):
                 yield
         except (RedisTimeoutError, OSError) as error:
-            connecting = str(error).startswith("Timeout connecting")  # redis-py tells it in words alone
+            connecting = str(error).startswith("Timeout connecting")  # redis-py reports it by text only
             raise (no_connection if connecting else no_answer)(self._budget) from error
         except RedisError as error:
             raise in_our_words(error) from error
 
     def carry(self, operation: Operation[Result]) -> Result:
-        """Run one operation. Raises NotEnqueued, and what the operation raises."""
+        """Run one operation. Raises NotEnqueued, and the operation's errors."""
         with self.within_budget(operation.tag):
             reply = self._replies([operation])[0]
             if isinstance(reply, Exception):
@@ -58,10 +58,10 @@ class SyncQueue:
             return operation.read(reply)
 
     def carry_all(self, operations: Sequence[Operation[Result]]) -> list[Result | Exception]:
-        """Run several operations in one round trip; on a cluster one, and one budget, for each lane group.
+        """Run several operations in one round trip; on a cluster one per lane group, each with its own budget.
 
         Returns:
-            For each what :meth:`carry` returns, or the error that it raises.
+            For each operation the result of :meth:`carry`, or its error.
         """
         results: dict[int, Result | Exception] = {}
         for tag in dict.fromkeys(one.tag for one in operations):
@@ -76,11 +76,11 @@ class SyncQueue:
         return [results[place] for place in range(len(operations))]
 
     def gather(self, gathering: DigestItem) -> Receipt:
-        """Put an item into a digest: asked again, with what was found, until nothing has come between.
+        """Add an item to a digest; repeats the operation until no other producer changed the digest in between.
 
         Raises:
-            ConflictingKey: the item's key stands for another one.
-            NotEnqueued: Redis did not take it within the budget.
+            ConflictingKey: the item's key is in use for another item.
+            NotEnqueued: Redis did not take the item within the budget.
         """
         with self.within_budget(LaneKeys(gathering.lane).tag):
             found = None
@@ -89,7 +89,7 @@ class SyncQueue:
             return found
 
     def field(self, key: str, field: str) -> tuple[bool, bytes | None]:
-        """Whether the hash is there at all, and one field of it."""
+        """Return True if the hash exists, and the value of one field."""
         link = self._links.of(tag_of(key))
         with self.within_budget(tag_of(key)):
             value = link.call("HGET", key, field)
@@ -97,7 +97,7 @@ class SyncQueue:
         return there, value
 
     def _replies(self, operations: Sequence[Operation[Any]]) -> list[Any]:
-        """Replies to operations of one hash tag in their order; refusals are among them as values."""
+        """Return the replies to operations of one hash tag, in order; errors are returned as values."""
         link = self._links.of(operations[0].tag)
         replies = self._send(link, [one.command for one in operations])
         for place, reply in enumerate(replies):
@@ -107,7 +107,7 @@ class SyncQueue:
         return replies
 
     def _send(self, link: Calls, commands: Sequence[Sequence[Argument]]) -> list[Any]:
-        """Send scripts' calls in one round trip; with confirmation in one for each."""
+        """Send scripts' calls in one round trip; with confirmation in one round trip each."""
         if not self._confirm_replicas:
             return link.call_many(commands)
         return [self._confirmed(link, command) for command in commands]
@@ -123,7 +123,7 @@ class SyncQueue:
 
 
 def _result(operation: Operation[Result], reply: Any) -> Result | Exception:  # noqa: ANN401  as above
-    """What became of one of several operations, with errors in this room's words."""
+    """Return the result of one of several operations, or its translated error."""
     if isinstance(reply, RedisError):
         return in_our_words(reply)
     if isinstance(reply, Exception):
