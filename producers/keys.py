@@ -226,7 +226,7 @@ MAIL_SENT = "momentus:{mail}:sent:"
 
 
 def mail_sent(day: int) -> str:
-    """Return the key of a HASH: mails accepted on a day since 1970, Message-ID (left part) to digest of recipient."""
+    """Return the key of a HASH: mails accepted on a day since 1970, Message-ID's left part to address digest."""
     return f"{MAIL_SENT}{day}"
 
 

@@ -1,4 +1,4 @@
-"""Where Redis is, as one text.
+"""Addresses of Redis servers, as one text.
 
 | form                                                        | the server                                   |
 |-------------------------------------------------------------|----------------------------------------------|
@@ -9,13 +9,13 @@
 | ``cluster://[[user]:password@]host:port,…[/db]``            | the primary of the slot in question, as the  |
 |                                                             | cluster says at the time of each connection  |
 
-With one more ``s`` (``rediss://``, ``sentinels://``, ``clusters://``) every connection is made by TLS, those to
-the sentinels too; the query may name files: ``?ssl_ca_certs=…``, ``ssl_certfile``, ``ssl_keyfile``.
+With one more ``s`` (``rediss://``, ``sentinels://``, ``clusters://``) every connection uses TLS, including those
+to the sentinels; the query may name files: ``?ssl_ca_certs=…``, ``ssl_certfile``, ``ssl_keyfile``.
 
-It reads the text and refuses what it cannot read; it asks nobody. User and password are for the server; the
-sentinels are given the same password, which one without a password does not mind. A cluster's nodes may be any of
-it, and should be several: the first that answers names all others. A database other than 0 of a cluster is the
-server's to allow: Valkey has more than one from version 9 on (``cluster-databases``), Redis never.
+This module parses the text only, without I/O. User and password are for the server; the sentinels get the same
+password, which a sentinel without a password ignores. A cluster's nodes may be any of its nodes, and should be
+several: the first that replies names all others. A cluster must support databases other than 0: Valkey does from
+version 9 on (``cluster-databases``), Redis never.
 """
 
 import re
@@ -35,14 +35,14 @@ _FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """What the text says.
+    """Address of Redis, decoded from its text.
 
     Attributes:
-        options: as redis-py's connections take them: host, port, path, username, password, db, ssl files.
-        secure: by TLS.
-        sentinels: host and port of each; empty when the text names no sentinels.
-        service: the name under which the sentinels know the primary.
-        cluster: host and port of each node that is named; empty when the text names no cluster.
+        options: arguments of redis-py's connections: host, port, path, username, password, db, ssl files.
+        secure: True for TLS.
+        sentinels: host and port of each sentinel; empty for other addresses.
+        service: name under which the sentinels know the primary.
+        cluster: host and port of each named node of a cluster; empty for other addresses.
 
     Example:
         >>> read_address("sentinel://a:26379,b:26379/momentus/2").sentinels
@@ -57,20 +57,20 @@ class Address:
 
     @property
     def asked(self) -> tuple[Host, ...]:
-        """Those who say where the primary is; empty when the text does."""
+        """Sentinels or nodes to query for the primary; empty if the address names one server."""
         return self.sentinels or self.cluster
 
     def at(self, host: Host) -> Self:
-        """The address of one server of those that this one leads to."""
+        """Return the address of one server of the service or cluster."""
         options = self.options | {"host": host[0], "port": host[1]}
         return replace(self, options=options, sentinels=(), cluster=())
 
 
 def read_address(url: str) -> Address:
-    """The address in a text.
+    """Decode an address.
 
     Raises:
-        ValueError: another form; its words quote nothing of the text, which may hold a password.
+        ValueError: the text has another form; the message does not quote it, because it may hold a password.
     """
     try:
         return _read(url)
@@ -84,7 +84,7 @@ def read_address(url: str) -> Address:
 
 
 class _Unusable(ValueError):
-    """With words of our own."""
+    """The address is invalid; the message is written here and quotes nothing."""
 
 
 def _read(url: str) -> Address:
@@ -105,7 +105,7 @@ class _Parts(NamedTuple):
 
 
 def _read_parts(text: str) -> _Parts:
-    """By hand: ``urlsplit`` knows no more than one host."""
+    """Split an address with several hosts, which ``urlsplit`` does not support."""
     credentials, _, rest = text.rpartition("@")
     rest, _, query = rest.partition("?")
     hosts, _, path = rest.partition("/")
@@ -118,7 +118,7 @@ def _read_parts(text: str) -> _Parts:
 def _read_sentinels(parts: _Parts, *, secure: bool) -> Address:
     service, _, database = parts.path.partition("/")
     if not service:
-        raise _Unusable("a sentinel:// address ends with the name of the service: sentinel://host:port/name/0")
+        raise _Unusable("must end with the name of the service, for sentinels: sentinel://host:port/name/0")
     options = parts.options | {"db": int(database or 0)}
     hosts = tuple(_read_host(one, _SENTINEL_PORT) for one in parts.hosts)
     return Address(options, secure=secure, sentinels=hosts, service=unquote(service))
@@ -127,7 +127,7 @@ def _read_sentinels(parts: _Parts, *, secure: bool) -> Address:
 def _read_cluster(parts: _Parts, *, secure: bool) -> Address:
     if not re.fullmatch(r"[0-9]{0,9}", parts.path):
         raise _Unusable(
-            "a cluster:// address ends with the number of a database, or without: cluster://host:port/0"
+            "must end with host and port or the number of a database, for a cluster: cluster://host:port/0"
         )
     database = int(parts.path or 0)
     options = parts.options | ({"db": database} if database else {})
@@ -137,5 +137,5 @@ def _read_cluster(parts: _Parts, *, secure: bool) -> Address:
 def _read_host(text: str, usual_port: int) -> Host:
     parts = urlsplit(f"//{text}")
     if not parts.hostname:
-        raise _Unusable("an address names each sentinel or node as host:port, with commas between them")
+        raise _Unusable("must name each sentinel or node as host:port, separated by commas")
     return parts.hostname, parts.port or usual_port

@@ -1,4 +1,4 @@
-"""A bounded wait for Redis: an answer in time, or :class:`DeadlineMissed` in time."""
+"""Time limit for calls of Redis: a reply in time, or :class:`DeadlineMissed` in time."""
 
 import asyncio
 from collections.abc import Callable
@@ -12,10 +12,10 @@ Words = Callable[[Exception], Exception]
 
 
 class DeadlineMissed(TimeoutError):
-    """Redis did not answer in time.
+    """Redis did not reply in time.
 
     Attributes:
-        is_connected: whether there was a connection, so that the call may have taken effect.
+        is_connected: True if there was a connection, so that the call may have taken effect.
     """
 
     def __init__(self, seconds: float, *, is_connected: bool) -> None:
@@ -24,27 +24,27 @@ class DeadlineMissed(TimeoutError):
 
 
 class DroppableLink(Protocol):
-    """A link, as far as a budget needs it."""
+    """Part of a link that a budget uses."""
 
     @property
     def connection(self) -> int:
-        """The number of the connection, 0 when there is none."""
+        """The number of the current connection, 0 without one."""
 
     def drop(self) -> None:
-        """Give up the connection."""
+        """Close the connection."""
 
 
 class Budget:
-    """Bounds what happens inside, by asyncio. May be nested, to give several round trips one budget.
+    """Context manager that limits the time of its body, by asyncio. Nested, several calls share one budget.
 
-    A connection on which an answer is late is given up, so that nobody else waits behind a server that hangs.
+    A connection with an overdue reply is closed, so that no other caller waits for a stalled server.
 
     Args:
-        link: what is waited for; None for a client that looks after its own connections.
-        words: what to raise instead; left out, the fault itself.
+        link: link to close; None for a client that manages its own connections.
+        words: function that turns an error into the one to raise; by default errors are raised unchanged.
 
     Raises (at the end):
-        Late: the time is over.
+        DeadlineMissed: the time is over.
     """
 
     __slots__ = ("_link", "_seconds", "_timeout", "_words")

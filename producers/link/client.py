@@ -1,10 +1,10 @@
 """redis-py's asyncio client for an address: a server, the primary that sentinels name, or a cluster.
 
-For operators' commands and whatever wants redis-py; what backends wait for goes over :mod:`.links`.
+For operators' commands and code that needs redis-py; calls of backends use :mod:`.links`.
 
-The number of connections is limited and every wait is bounded, so that a stalled server cannot pile up work. What
-can go wrong is a RedisError or an OSError. Every call is for the keys of one hash tag, so the same code runs on
-all of them.
+The number of connections is limited and every wait is bounded, so that work cannot pile up behind a stalled
+server. Errors are RedisError or OSError. Every call is for the keys of one hash tag, so the same code runs on a
+server and on a cluster.
 """
 
 from __future__ import annotations
@@ -29,22 +29,21 @@ CONNECTIONS = 32
 
 
 def connect(url: str, *, seconds: float = 1, wait: float = 1) -> Redis:
-    """A client without connections yet. End with ``aclose``.
+    """Return a client, which connects at the first call. Close it with ``aclose``.
 
     Args:
-        seconds: until a connection, or an answer, counts as lost.
-        wait: seconds to wait for one of the connections to be free; a cluster's client does not wait.
+        seconds: time after which a connection, or a reply, counts as lost.
+        wait: seconds to wait for a free connection; a cluster's client does not wait.
 
     Returns:
-        On a cluster a ``RedisCluster``, which has the same calls for keys of one slot, and neither transactions
+        On a cluster a ``RedisCluster``, which has the same calls for keys of one slot, but neither transactions
         nor subscriptions.
 
     Raises:
-        ValueError: an address of another form; its words quote nothing of the text, which may hold a password.
+        ValueError: an address of another form; the message does not quote it, because it may hold a password.
 
     Example:
         >>> client = connect("sentinel://127.0.0.1:26379/momentus/0")
-
     """
     address = read_address(url)
     if address.cluster:
@@ -63,17 +62,16 @@ def open_pool(
     tag: str = "",
     **options: Any,  # noqa: ANN401  the pool's own
 ) -> ConnectionPool:
-    """A pool for one server: the named one, or whoever is the primary; of a cluster the primary for one hash tag.
+    """Return a pool for one server: the named one, the primary, or on a cluster the primary for a hash tag.
 
     Args:
         tag: on a cluster, the hash tag of all keys and channels, braces included.
-        tried: whether connections that were silent for long are tried before they are used; not for subscriptions,
-            whose messages would be taken for the answer.
-        options: what else this kind of pool takes.
+        tried: check connections that were idle for long before their use; not for subscriptions, whose messages
+            would be taken for the reply.
+        options: further arguments of this kind of pool.
 
     Raises:
-        ValueError: as `connect`.
-
+        ValueError: as in `connect`.
     """
     address = read_address(url)
     options |= _limits(seconds) | _check(address) | {"max_connections": CONNECTIONS}

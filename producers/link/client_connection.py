@@ -1,4 +1,4 @@
-"""What redis-py's asyncio connections lack: a way to the primary, and a try of those that were silent for long."""
+"""Additions to redis-py's asyncio connections: search for the primary, and a check of idle connections."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _TRY_SECONDS = 0.1
 
 
 class PrimaryConnection:
-    """A connection to whoever is the primary when it is made. Stands before one of redis-py's classes."""
+    """Connection to the current primary. Mixin for one of redis-py's classes."""
 
     is_connected: bool
 
@@ -27,13 +27,13 @@ class PrimaryConnection:
         super().__init__(**options)
 
     async def connect(self) -> None:
-        """Find out where to, and go there."""
+        """Find the primary and connect to it."""
         if not self.is_connected:
             self.host, self.port = await find_primary(self._address, self._tag)
         await super().connect()  # type: ignore[misc]  # the connection behind this
 
     async def read_response(self, *arguments: Any, **options: Any) -> Any:  # noqa: ANN401  redis-py's own
-        """A reply; a server that is no longer the primary loses its connection."""
+        """Read a reply; if the server is no longer the primary, close the connection."""
         try:
             return await super().read_response(*arguments, **options)  # type: ignore[misc]  # as above
         except ReadOnlyError as error:
@@ -42,29 +42,29 @@ class PrimaryConnection:
 
 
 class CheckedConnection:
-    """A connection that is tried before it is used when it was silent for long.
+    """Connection that is checked before its use if it was idle for long. Mixin for one of redis-py's classes.
 
-    A firewall forgets an idle flow without a word, and nobody answers what is sent on it then. A try takes a part
-    of the call's time and leaves the rest for another connection. Stands before one of redis-py's classes.
+    A firewall drops an idle flow without notice, and then no reply to anything sent on it arrives. The check takes
+    part of the call's time and leaves the rest for another connection.
     """
 
     _heard_at = 0.0
 
     async def on_connect(self) -> None:
-        """Greet the server."""
+        """Run the connection's handshake."""
         self._heard_at = math.inf  # its own commands are not to try the connection
         await super().on_connect()  # type: ignore[misc]  # the connection behind this
         self._heard_at = time.monotonic()
 
     async def read_response(self, *arguments: Any, **options: Any) -> Any:  # noqa: ANN401  redis-py's own
-        """A reply."""
+        """Read a reply."""
         reply = await super().read_response(*arguments, **options)  # type: ignore[misc]  # as above
         if self._heard_at != math.inf:
             self._heard_at = time.monotonic()
         return reply
 
     async def check_health(self) -> None:
-        """Try the connection if it was silent for long, and make another one if it does not answer."""
+        """Check the connection if it was idle for long, and open another one if it does not reply."""
         if time.monotonic() - self._heard_at < IDLE_SECONDS:
             return
         try:

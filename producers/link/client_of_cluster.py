@@ -1,8 +1,8 @@
-"""redis-py's client for a cluster, with what lets one code run on a server and on a cluster.
+"""redis-py's client for a cluster, with the parts of the single-server client that it lacks.
 
-What redis-py raises outside of its own RedisError becomes a lost connection. A command without a key goes to one
-node, as it would to one server. Scripts are guarded (:mod:`.cluster`). When a node is lost, redis-py asks the
-others once who has taken over; the caller may ask again.
+Errors that redis-py raises outside of its own RedisError become a lost connection. A command without a key goes to
+one node, as it would to one server. Scripts are guarded (:mod:`.cluster`). When a node is lost, redis-py queries
+the others once for its successor; the caller may repeat the call.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ _LOOK_AGAIN = (AskError, ClusterDownError, ConnectionLost, RedisTimeoutError)
 
 
 class Cluster(RedisCluster):
-    """redis-py's, with what lets one code run on a server and on a cluster."""
+    """RedisCluster with the parts of Redis's interface that it lacks, so callers need not know which they have."""
 
     @classmethod
     def of(cls, address: Address, **options: Any) -> Self:  # noqa: ANN401  redis-py's own
-        """A client without connections yet."""
+        """Return a client, which connects at the first call."""
         database = {"db": address.options["db"]} if "db" in address.options else {}
         client: Self = cls(
             startup_nodes=[ClusterNode(host, port) for host, port in address.cluster],
@@ -58,20 +58,19 @@ class Cluster(RedisCluster):
         return client
 
     async def __aenter__(self) -> Self:
-        """Connect at the first call, not here."""
+        """Return the client, which connects at the first call."""
         return self
 
     def pipeline(self, transaction: bool | None = None, shard_hint: object = None) -> SlotPipeline:  # type: ignore[override]  # noqa: FBT001  redis-py's own
-        """Commands for keys of one slot, as a transaction unless it is said otherwise, like that of one server."""
+        """Return a pipeline for keys of one slot; a transaction by default, as on one server."""
         del shard_hint
         return SlotPipeline(self, transaction=transaction is not False)
 
     async def initialize(self) -> RedisCluster:
-        """Find out which node has which slots.
+        """Load the map of slots to nodes.
 
         Raises:
-            ConnectionLost: no node could say.
-
+            ConnectionLost: no node has replied.
         """
         try:
             return await super().initialize()
@@ -79,11 +78,10 @@ class Cluster(RedisCluster):
             raise ConnectionLost(str(_refusal(error) or error)) from error
 
     async def execute_command(self, *command: Any, **options: Any) -> Any:  # noqa: ANN401  redis-py's own
-        """Send one command to where its keys are.
+        """Send one command to the node of its keys.
 
         Raises:
-            RedisError, OSError: also where redis-py raises what is neither.
-
+            RedisError, OSError: also for errors of redis-py of other types.
         """
         if command[:2] == ("SCRIPT", "LOAD"):
             command = ("SCRIPT LOAD", *command[2:])  # the name by which redis-py sends it to every primary
@@ -96,29 +94,28 @@ class Cluster(RedisCluster):
 
 
 def _tag(command: Sequence[Any]) -> str:
-    """The hash tag of the keys of a script's call; of another command it does not matter."""
+    """Return the hash tag of a script's keys; other commands need none."""
     return tag_of(command[3]) if command[0] == "EVALSHA" and int(command[2]) else ""
 
 
 def _refusal(error: BaseException | None) -> ResponseError | None:
-    """The server's own words behind redis-py's, which calls every refusal a server without cluster mode."""
+    """Return the server's error behind redis-py's, which always reports a server without cluster mode."""
     while error is not None and not isinstance(error, ResponseError):
         error = error.__cause__ or error.__context__
     return error
 
 
 class SlotPipeline(Pipeline):
-    """A pipeline whose commands are all for keys of one slot: it goes to the primary of that slot.
+    """Pipeline for keys of one slot, sent to the primary of that slot.
 
-    So it may be a transaction, and may hold commands without a key; redis-py's own takes neither. Each makes a
-    connection for itself: it is for operators' questions, not for what happens a thousand times a second.
+    So it may be a transaction, and may hold commands without a key; redis-py's own pipeline supports neither. Each
+    pipeline opens a connection: it is for operators' queries, not for frequent calls.
 
     Example:
         >>> async with client.pipeline(transaction=True) as pipe:
         ...     pipe.time()
         ...     pipe.hgetall("momentus:{mail}:counters")
         ...     (seconds, microseconds), counters = await pipe.execute()
-
     """
 
     def __init__(self, cluster: Cluster, *, transaction: bool) -> None:
@@ -126,11 +123,10 @@ class SlotPipeline(Pipeline):
         super().__init__(ConnectionPool(), cluster.response_callbacks, transaction, None)
 
     async def execute(self, raise_on_error: bool = True) -> list[Any]:  # noqa: FBT001, FBT002  redis-py's own
-        """Send them; their replies in order.
+        """Send the commands and return their replies in order.
 
         Raises:
-            RedisError, OSError: none, or all, or some of them may have been carried out.
-
+            RedisError, OSError: none, all, or some of the commands may have been run.
         """
         if not self.command_stack:
             return []
@@ -149,6 +145,6 @@ class SlotPipeline(Pipeline):
             await pool.disconnect()
 
     def _a_key(self) -> str:
-        """Any one with a hash tag, since all have the same."""
+        """Return any key with a hash tag, since all have the same one."""
         parts = (str(part) for words, _ in self.command_stack for part in words)
         return next((part for part in parts if "{" in part), "")

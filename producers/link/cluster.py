@@ -1,14 +1,15 @@
-"""What a node of a Redis Cluster is asked, and what its reply means. No I/O; :mod:`.primary` asks.
+"""Queries to a node of a Redis Cluster, and the meaning of their replies. No I/O; :mod:`.primary` sends them.
 
 All keys of a lane group carry one hash tag, so they lie in one slot, and a slot has one primary at a time
-(https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/). Any node knows which, unless it has
-been cut off or taken out; the server that it names then says so by MOVED or CLUSTERDOWN, and another node is
-believed.
+(https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/). Any node knows it, unless the node is
+partitioned or was removed; the server that it names then replies MOVED or CLUSTERDOWN, and another node's reply is
+used.
 
-A slot that moves to another primary key by key (CLUSTER SETSLOT, MIGRATE) is in two places meanwhile. A server
-refuses a command some of whose declared keys are not there (TRYAGAIN), but it runs a script up to the first
-undeclared key that is not. So one that never is there is declared with every script: the script is then refused as
-a whole, until the slot has arrived. Where slots move at once (Valkey 9: CLUSTER MIGRATESLOTS), nothing is refused.
+While a slot moves to another primary key by key (CLUSTER SETSLOT, MIGRATE), its keys are on two servers. A server
+rejects a command if some of its declared keys are missing there (TRYAGAIN), but it runs a script up to the first
+undeclared key that is missing. So a key that never exists is declared with every script: the script is then
+rejected as a whole until the slot has moved. Where slots move at once (Valkey 9: CLUSTER MIGRATESLOTS), no call is
+rejected.
 """
 
 from collections.abc import Iterable, Sequence
@@ -26,7 +27,7 @@ Slots = tuple[tuple[int, int, Host], ...]
 
 
 def tag_of(key: str) -> str:
-    """The hash tag of a key or of a job id, braces included; all keys with the same one live in one slot.
+    """Return the hash tag of a key or of a job id, braces included; all keys with the same tag share one slot.
 
     >>> tag_of("momentus:{mail}:counters")
     '{mail}'
@@ -35,7 +36,7 @@ def tag_of(key: str) -> str:
 
 
 def questions(address: Address) -> list[tuple[Argument, ...]]:
-    """The commands for a node; the last one's reply is the answer."""
+    """Return the commands for a node; the last one's reply is the map of slots."""
     question: tuple[Argument, ...] = ("CLUSTER", "SLOTS")
     if password := address.options.get("password"):
         return [("AUTH", address.options.get("username") or "default", password), question]
@@ -43,10 +44,10 @@ def questions(address: Address) -> list[tuple[Argument, ...]]:
 
 
 def read_answer(reply: object, *, asked: Host) -> Slots:
-    """Which primary has which slots; of some a node may know none.
+    """Decode the map of slots to primaries; a node may lack some slots.
 
     Args:
-        asked: the node; one that does not know its own name leaves it out.
+        asked: the node that replied; a node that does not know its own name leaves it out.
     """
     if not isinstance(reply, list):
         return ()
@@ -60,13 +61,13 @@ def _host(primary: Sequence[Any], asked: Host) -> Host | None:
 
 
 def with_moved(slots: Slots, tag: str, host: Host) -> Slots:
-    """The slots after a server has said where the slot of this tag is now."""
+    """Return the slots, updated by a server's reply about the slot of this tag."""
     slot = key_slot(tag.encode())
     return ((slot, slot, host), *(one for one in slots if one[:2] != (slot, slot)))
 
 
 def owner(slots: Slots, tag: str) -> Host | None:
-    """The primary for keys with this hash tag, or None when it is not known.
+    """Return the primary for keys with this hash tag, or None if it is not known.
 
     >>> owner(((0, 16383, ("a", 6379)),), "{mail}")
     ('a', 6379)
@@ -76,11 +77,12 @@ def owner(slots: Slots, tag: str) -> Host | None:
 
 
 def redirected(reply: object, word: str, *, asked: Host) -> Host | None:
-    """The server to which a refusal sends its command, or None for any other reply.
+    """Return the server to which a reply redirects the command, or None for any other reply.
 
     Args:
-        word: ``MOVED``, the slot is there now, or ``ASK``, the slot is on its way there and these keys are ahead.
-        asked: who refused.
+        word: ``MOVED``: the slot is there now; ``ASK``: the slot is moving there, and these keys have moved
+            already.
+        asked: the server that replied.
 
     >>> redirected(ResponseError("ASK 5 b:6379"), "ASK", asked=("a", 6379))
     ('b', 6379)
@@ -92,12 +94,12 @@ def redirected(reply: object, word: str, *, asked: Host) -> Host | None:
 
 
 def asking(commands: Iterable[Sequence[Argument]]) -> list[Sequence[Argument]]:
-    """The commands as a server takes them for a slot that is on its way to it; every second reply is theirs."""
+    """Return the commands for a server to which the slot is moving; every second reply belongs to one of them."""
     return [part for command in commands for part in (("ASKING",), command)]
 
 
 def guarded(command: Sequence[Argument], tag: str) -> Sequence[Argument]:
-    """The command; a script's call with one key more, that never exists.
+    """Return the command; a script's call gets one more key, which never exists.
 
     Example:
         >>> guarded(("EVALSHA", "sha", 1, "queue:{mail}", "argument"), "{mail}")

@@ -1,11 +1,11 @@
-"""Connections of redis-py that keep one deadline, however many steps a call takes.
+"""redis-py connections with one deadline for all steps of a call.
 
 redis-py's timeouts are for one step each: a connect, a send, a receive. A call of several steps (connect, TLS,
-AUTH, SELECT, then the script, whose reply comes in pieces) may so last several times its timeout. Here every
-step gets what is left of the deadline of its thread.
+AUTH, SELECT, then the script, whose reply comes in pieces) may so take several times its timeout. Here every
+step gets the time that remains until the deadline of its thread.
 
-What can go wrong: looking up a host name is the operating system's and knows no deadline; give an address, or
-a name from a local resolver. A forked process gets connections and locks of its own.
+The lookup of a host name is done by the operating system without a deadline; use an IP address, or a name from a
+local resolver. A forked process gets its own connections and locks.
 """
 
 import math
@@ -30,7 +30,7 @@ _SHARED = ("host", "port", "path", "db", "username", "password")
 
 
 class deadline:  # noqa: N801  used like a function, and for every call: a generator would cost twice as much
-    """What happens inside has so many seconds; inside another deadline, the earlier one holds."""
+    """Limit the body to so many seconds; inside another deadline, the earlier one applies."""
 
     __slots__ = ("_seconds", "_token")
 
@@ -46,15 +46,15 @@ class deadline:  # noqa: N801  used like a function, and for every call: a gener
 
 
 def seconds_left() -> float:
-    """How long until the deadline; a moment when it has passed."""
+    """Return the seconds until the deadline, or a minimum once it has passed."""
     return max(_DEADLINE.get() - time.monotonic(), _LEAST)
 
 
 def connection_kind(address: Address) -> tuple[type[Connection], dict[str, Any]]:
-    """The class of connections for an address, and what to make them with.
+    """Return the class of connections for an address, and their arguments.
 
     They are to be used within :func:`deadline`. Of the address's query, ``db``, ``ssl_ca_certs``,
-    ``ssl_certfile`` and ``ssl_keyfile`` are read; the check of certificate and host name cannot be put out.
+    ``ssl_certfile`` and ``ssl_keyfile`` are read; the check of certificate and host name cannot be disabled.
     """
     options = address.options
     arguments = {name: options[name] for name in _SHARED if name in options} | {"parser_class": _Parser}
@@ -68,7 +68,7 @@ def connection_kind(address: Address) -> tuple[type[Connection], dict[str, Any]]
 
 
 class Pool(ConnectionPool):
-    """Fork-safe also when another thread of the parent was inside the pool at the fork."""
+    """Connection pool that is fork-safe also if another thread of the parent was inside the pool at the fork."""
 
     def reset(self) -> None:
         """Forget the parent's connections; redis-py calls this in a new process."""
@@ -77,7 +77,7 @@ class Pool(ConnectionPool):
 
 
 class _Parser(DefaultParser):  # type: ignore[misc, valid-type]  # hiredis's, by redis-py's choice
-    """Waits for each piece of a reply no longer than the deadline allows."""
+    """Parser that waits for each piece of a reply until the deadline at most."""
 
     def read_from_socket(self, **wish: Any) -> Any:  # noqa: ANN401  redis-py's signature is its own
         if not wish:
@@ -86,7 +86,7 @@ class _Parser(DefaultParser):  # type: ignore[misc, valid-type]  # hiredis's, by
 
 
 class _Timely:
-    """Reads its timeouts off the deadline; what redis-py would set them to is dropped."""
+    """Connection that takes its timeouts from the deadline and ignores those that redis-py sets."""
 
     _sock: Any
     _heard_at = 0.0
@@ -106,23 +106,24 @@ class _Timely:
     def socket_connect_timeout(self, _wish: float | None) -> None: ...
 
     def on_connect(self) -> None:
-        """Greet the server."""
+        """Run the connection's handshake."""
         self._heard_at = math.inf  # its own commands are not to try the connection
         super().on_connect()  # type: ignore[misc]  # the connection beside this
         self._heard_at = time.monotonic()
 
     def read_response(self, *arguments: Any, **options: Any) -> Any:  # noqa: ANN401  redis-py's own
-        """A reply."""
+        """Read a reply."""
         reply = super().read_response(*arguments, **options)  # type: ignore[misc]  # as above
         if self._heard_at != math.inf:
             self._heard_at = time.monotonic()
         return reply
 
     def can_read(self, timeout: float = 0) -> bool:
-        """Whether something came unasked; a server that turns this client away is quoted.
+        """Return True if the server has sent data without a command.
 
         Raises:
-            ConnectionError: it has too many clients, say.
+            ConnectionError: the server rejects this client, for example because it has too many; the message
+                quotes it.
         """
         if not super().can_read(timeout):  # type: ignore[misc]  # as above
             return False
@@ -130,7 +131,7 @@ class _Timely:
         return True
 
     def check_health(self) -> None:
-        """Try a connection that was silent for long; within half of the time, so that another may be made."""
+        """Check a connection that was idle for long, within half of the time, so that another can be opened."""
         if time.monotonic() - self._heard_at < _IDLE_SECONDS:
             return
         try:
@@ -155,7 +156,7 @@ class _Unix(_Timely, UnixDomainSocketConnection):  # type: ignore[misc]  # as ab
 
 
 class _Tls(_Timely, Connection):  # type: ignore[misc]  # as above
-    """``rediss://``. redis-py's own class leaves the host name unchecked."""
+    """``rediss://``, with a check of the host name, which redis-py's own class leaves out."""
 
     def __init__(self, *, files: tuple[str | None, ...], **options: Any) -> None:  # noqa: ANN401  redis-py's own
         self._files = files

@@ -1,24 +1,24 @@
-"""One connection to Redis that pipelines by itself: all commands of one loop tick leave in one write.
+"""Connection to Redis that pipelines automatically: all commands of one loop tick leave in one write.
 
 redis-py takes a connection out of a pool, checks it, and reads one reply before the next command may go; that
 costs several times what Redis needs for an enqueue. Here callers share one connection, replies come back in
-the order of the commands, and a caller that goes away leaves its reply to be dropped, never to be taken by
-somebody else (CVE-2023-28858 was that fault).
+the order of the commands, and the reply of a cancelled caller is dropped, so that no other caller gets it (the
+fault of CVE-2023-28858).
 
-Behind an address of sentinels, all are asked for the primary at every connection, and what they name must call
-itself a primary (:mod:`.primary`). On a cluster a link is for the keys of one hash tag; its nodes are asked for
-the primary of their slot. A server that says it is none (any more) loses its connection, so that the next call
-asks again (redis/redis-py 3874: a client that stays with the old one).
+For an address of sentinels, every new connection queries all sentinels for the primary, and the server they name
+must report that it is a primary (:mod:`.primary`). On a cluster a link is for the keys of one hash tag; its nodes
+are queried for the primary of their slot. A connection to a server that is no longer a primary is closed, so that
+the next call queries again (redis/redis-py 3874: a client that stays with the old one).
 
-A connection is made by a task of its own, so that a caller who cannot wait for it leaves it to the next one: far
-away, with TLS, it takes longer than a caller's deadline. One that has been silent for long is tried before it is
-used, beside a new one if it stays silent, because firewalls forget idle flows without a word.
+A separate task opens the connection, so that a caller whose time is over leaves it to the next caller: with TLS to
+a distant server it takes longer than a caller's deadline. A connection that was idle for long is checked before
+its use, while a new one is opened in case it stays silent, because firewalls drop idle flows without notice.
 
-What can go wrong: the connection is lost (every waiting caller gets :class:`ConnectionLost`; the next call
-connects anew); a reply is overdue (the caller's deadline; :meth:`Link.drop` then gives up the connection, so
-that nobody waits behind a stalled server). It refuses nothing and repeats nothing that may have been carried out:
-when a reply was lost, only the caller knows whether the command may be sent again. What a cluster answers with
-MOVED, or a replica with READONLY, was not carried out, and is sent once more to where it belongs.
+If the connection is lost, every waiting caller gets :class:`ConnectionLost`, and the next call connects again. If
+a reply is overdue, the caller's deadline ends the wait and :meth:`Link.drop` closes the connection, so that no
+caller waits for a stalled server. A link never repeats a command that may have been run: when a reply was lost,
+only the caller knows whether the command may be sent again. A command to which a cluster replies MOVED, or a
+replica READONLY, was not run, and is sent once more to the right server.
 """
 
 import asyncio
@@ -46,12 +46,12 @@ _TRY_SECONDS = 0.02
 
 
 class Link:
-    """A shared connection, made at the first call and again when it is lost. Belongs to one event loop.
+    """Shared connection, opened at the first call and again when it is lost. Belongs to one event loop.
 
     Args:
-        url: see :mod:`.address` for its forms, or what it read; with TLS, certificate and host name are checked.
-        tag: on a cluster, the hash tag of all keys that will go over it, braces included.
-        on_push: speaks RESP3, and is called with what the server sends unasked, in its order with the replies.
+        url: an address, see :mod:`.address`, or its text; with TLS, certificate and host name are checked.
+        tag: on a cluster, the hash tag of all keys of the link, braces included.
+        on_push: called with the messages that the server pushes, in order with the replies; selects RESP3.
 
     Raises:
         ValueError: an address of another form.
@@ -71,11 +71,11 @@ class Link:
         self._task: asyncio.Task[Wire] | None = None
 
     async def call(self, *command: Argument) -> Any:  # noqa: ANN401  a reply is whatever Redis says
-        """Send one command; its reply.
+        """Send one command and return its reply.
 
         Raises:
-            ResponseError: Redis refused it.
-            ConnectionLost, OSError: it may or may not have been carried out.
+            ResponseError: Redis rejected it.
+            ConnectionLost, OSError: it may or may not have been run.
         """
         if self._parted:
             (reply,) = await self._send_to_owner([command])
@@ -91,7 +91,7 @@ class Link:
         return reply
 
     async def call_many(self, commands: Iterable[Sequence[Argument]]) -> list[Any]:
-        """Send commands together; their replies in order, refusals among them as values."""
+        """Send commands together and return their replies in order; errors are returned as values."""
         return await (self._send_to_owner(list(commands)) if self._parted else self._send(commands))
 
     async def _send(self, commands: Iterable[Sequence[Argument]]) -> list[Any]:
@@ -105,23 +105,23 @@ class Link:
         return replies
 
     async def _send_to_owner(self, commands: Sequence[Sequence[Argument]]) -> list[Any]:
-        """On a cluster: once more, when the slot has moved."""
+        """Repeat rejected commands once on a cluster if the slot has moved."""
         ours = [guarded(command, self._tag) for command in commands]
         replies = await self._send(ours)
         return await self._send(ours) if replies and says(replies[0], "MOVED") else replies
 
     def _judge(self, wire: Wire, reply: object) -> bool:
-        """Leave a server that is not the primary; whether the command may go to another one."""
+        """Leave a server that is not the primary. Returns True if the command may be sent to another one."""
         if not isinstance(reply, ResponseError) or not says(reply, *NOT_THE_PRIMARY):
             return False
         self.leave(wire)
         return bool(self._address.sentinels) and says(reply, "READONLY")
 
     async def wire(self) -> Wire:
-        """The open connection itself, for callers to whom a coroutine per command is too dear.
+        """Return the open connection, for callers to whom a coroutine per command costs too much.
 
         Raises:
-            ConnectionLost, OSError: there is none and none could be made.
+            ConnectionLost, OSError: no connection could be opened.
         """
         wire = self._wire
         if wire is None or wire.closed:
@@ -132,22 +132,22 @@ class Link:
 
     @property
     def connection(self) -> int:
-        """The number of the connection that there is, counted from 1; 0 when there is none."""
+        """The number of the current connection, counted from 1; 0 without one."""
         return 0 if self._wire is None or self._wire.closed else self._made
 
     def leave(self, wire: Wire) -> None:
-        """Its server says that it is not the primary: the next call asks for another."""
+        """Close the connection because its server is not the primary: the next call searches for the primary."""
         if wire is self._wire and not wire.closed:
             self._refused = wire.server
         wire.abort()
 
     def drop(self) -> None:
-        """Give up the connection; callers that wait on it are told, and the next call makes another."""
+        """Close the connection; waiting callers get an error, and the next call opens another."""
         if self._wire is not None:
             self._wire.abort()
 
     async def close(self) -> None:
-        """Close the connection; asyncio lets go of the socket in the next tick of the loop."""
+        """Close the connection; asyncio closes the socket in the next tick of the loop."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait({self._task})
@@ -155,10 +155,10 @@ class Link:
         await asyncio.sleep(0)
 
     async def _shared(self, work: Callable[[], Coroutine[Any, Any, Wire]]) -> Wire:
-        """Wait for the one task that sees to the connection; it goes on when its callers have gone.
+        """Wait for the task that opens the connection; the task continues when its callers are cancelled.
 
-        An attempt that takes too long is followed by others, since another server may be the primary by then: a
-        caller who has the time waits for them.
+        An attempt that takes too long is followed by others, since another server may be the primary by then:
+        callers with enough time wait for them.
         """
         for _ in range(_ATTEMPTS - 1):
             with suppress(TimeoutError):
@@ -172,7 +172,7 @@ class Link:
         return self._task
 
     async def _try(self) -> Wire:
-        """The silent connection if it answers, else a new one: whichever is first."""
+        """Return the idle connection if it replies, else a new one: the first of the two."""
         silent = self._wire
         if silent is None or silent.closed:
             return await self._connect()
@@ -195,7 +195,7 @@ class Link:
                 made.abort()
 
     async def _answering(self) -> Wire:
-        """A new connection that has answered, as the silent one is asked to."""
+        """Return a new connection that has replied to the same check as the idle one."""
         wire = await self.connected()
         try:
             await wire.send(("PING",))
@@ -216,7 +216,7 @@ class Link:
         return wire
 
     async def connected(self) -> Wire:
-        """A new connection to the primary, greeted, which the caller closes."""
+        """Return a new connection to the primary after its handshake; the caller closes it."""
         async with asyncio.timeout(CONNECT_SECONDS):
             if not self._address.asked:
                 return await self._reach(None)
@@ -226,7 +226,7 @@ class Link:
             return wire
 
     async def _reach(self, host: Host | None) -> Wire:
-        """A connection to this server, or else to the one that the address names, greeted."""
+        """Return a connection, after its handshake, to this server or by default to the address's server."""
         wire = await self._open(host)
         wire.on_push = self._on_push
         try:
@@ -272,7 +272,7 @@ class Link:
 
 
 async def find_primary(address: Address, tag: str = "") -> Host:
-    """Host and port of the primary, which has answered. Raises RedisError, OSError: nobody knows, or is there."""
+    """Return host and port of a primary that has replied. Raises RedisError, OSError if none is found."""
     wire = await Link(address, tag).connected()
     wire.abort()
     await asyncio.sleep(0)  # as in close
@@ -281,18 +281,18 @@ async def find_primary(address: Address, tag: str = "") -> Host:
 
 
 async def exchange(wire: Wire, commands: Iterable[Sequence[Argument]]) -> list[Any]:
-    """Send commands together; their replies in order, refusals among them as values."""
+    """Send commands together and return their replies in order; errors are returned as values."""
     asked = [wire.send(command) for command in commands]
     wire.flush()
     return [await one for one in asked]
 
 
 def look_at(task: "asyncio.Task[Any]") -> None:
-    """Those who waited were told; asyncio is not to report a failure that nobody waited for."""
+    """Retrieve a task's error, which waiting callers have received, so that asyncio does not log it."""
     if not task.cancelled():
         task.exception()
 
 
 def says(reply: object, *codes: str) -> bool:
-    """Whether a reply is a refusal that begins with one of these words."""
+    """Return True if a reply is an error that begins with one of these words."""
     return isinstance(reply, ResponseError) and str(reply).startswith(codes)

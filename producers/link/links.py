@@ -1,9 +1,9 @@
-"""The links of one process, and scripts run over them in bounded time.
+"""Links of one process, and scripts run on them in bounded time.
 
-Connections belong to an event loop, so every loop has links of its own: an application that calls
-``asyncio.run`` again and again, or serves each request in a loop of its own (Flask's async views,
-``async_to_sync``), may keep one producer. A loop that has been closed leaves its sockets to the garbage collector,
-because nothing can be awaited in it any more; close the producer before the loop to avoid that.
+Connections belong to an event loop, so every loop has its own links: an application that calls
+``asyncio.run`` repeatedly, or serves each request in its own loop (Flask's async views,
+``async_to_sync``), may keep one producer. The sockets of a closed loop are left to the garbage collector,
+because a closed loop cannot run anything; close the producer before the loop to avoid that.
 """
 
 import asyncio
@@ -29,25 +29,25 @@ script_of = cache(Script)
 
 
 class Caller(ABC):
-    """Whoever runs scripts: links of our own, or an application's client."""
+    """Base class of what runs scripts: this module's links, or an application's client."""
 
     @abstractmethod
     def of(self, tag: str) -> Any:  # noqa: ANN401  what has `call`; a link has more
-        """The way to keys with this hash tag, braces included."""
+        """Return the link for keys with this hash tag, braces included."""
 
     @abstractmethod
     def within(self, seconds: float, tag: str, words: Words | None = None) -> Budget:
-        """Bounds calls for keys with this hash tag; raises Late at its end, or what `words` makes of a fault."""
+        """Limit the time of calls for keys with this hash tag; raises DeadlineMissed, or the error of `words`."""
 
     @abstractmethod
     async def close(self) -> None:
         """Close the connections of the running loop."""
 
     async def run(self, script: str, keys: Sequence[str], arguments: Sequence[Argument], *, seconds: float) -> Any:  # noqa: ANN401  a reply is whatever the script returns
-        """Run a script's text; its reply.
+        """Run a script and return its reply.
 
         Raises:
-            RedisError, OSError: it was refused, or may or may not have been carried out; Late is one.
+            RedisError, OSError: it was rejected, or may or may not have been run; DeadlineMissed is an OSError.
         """
         tag = tag_of(keys[0])
         async with self.within(seconds, tag):
@@ -55,7 +55,7 @@ class Caller(ABC):
 
 
 class Links(Caller):
-    """Made when they are first needed. May be shared by event loops and threads.
+    """Links of one address, opened when they are first used. May be shared by event loops and threads.
 
     Args:
         url: see :mod:`.address` for its forms.
@@ -74,24 +74,24 @@ class Links(Caller):
         self._lock = threading.Lock()
 
     def of(self, tag: str) -> Link | SlotLink:
-        """The running loop's link for keys with this hash tag, braces included."""
+        """Return the running loop's link for keys with this hash tag, braces included."""
         loop = asyncio.get_running_loop()
         known = self._by_loop.get(loop) or self._begin(loop)
         return known if isinstance(known, Link) else known.of(tag)
 
     def within(self, seconds: float, tag: str, words: Words | None = None) -> Budget:
-        """Bounds calls for keys with this hash tag; a connection on which an answer is late is given up."""
+        """Limit the time of calls for keys with this hash tag; a connection with an overdue reply is closed."""
         return Budget(seconds, self.of(tag), words)
 
     async def close(self) -> None:
-        """Close the connections of the running loop; those of other loops that still run are theirs to close."""
+        """Close the connections of the running loop; other running loops close their own."""
         with self._lock:
             known = self._by_loop.pop(asyncio.get_running_loop(), None)
         if known is not None:
             await known.close()
 
     def _begin(self, loop: AbstractEventLoop) -> Link | SlotLinks:
-        """Begin with a new loop, and forget those that were closed."""
+        """Add the links of a new loop, and forget those of closed loops."""
         made = SlotLinks(self._address) if self._address.cluster else Link(self._address)
         with self._lock:
             self._by_loop = {one: known for one, known in self._by_loop.items() if not one.is_closed()}
@@ -99,19 +99,19 @@ class Links(Caller):
 
 
 class ApplicationClient(Caller):
-    """An application's redis-py client, which looks after its own connections."""
+    """An application's redis-py client, which manages its own connections."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
         self.call = redis.execute_command
 
     def of(self, tag: str) -> "ApplicationClient":
-        """Itself: it has one way for all keys."""
+        """Return itself: it serves all keys."""
         del tag
         return self
 
     def within(self, seconds: float, tag: str, words: Words | None = None) -> Budget:
-        """Bounds calls; redis-py gives up the connection of a call that is cancelled."""
+        """Limit the time of calls; redis-py closes the connection of a cancelled call."""
         del tag
         return Budget(seconds, None, words)
 
@@ -121,7 +121,7 @@ class ApplicationClient(Caller):
 
 
 def open_links(server: str | Redis | Caller) -> Caller:
-    """The way to a server: for an address links of our own, for a client that client.
+    """Return links for an address, or the adapter of a given client.
 
     Raises:
         ValueError: an address of another form.

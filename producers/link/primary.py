@@ -1,10 +1,11 @@
-"""Reaches the primary: asks all who know, connects to all whom they name, takes the first that proves to be it.
+"""Search for the primary: queries all sentinels or nodes, connects to all named servers, uses the first primary.
 
-Those who know are the sentinels of a service, or the nodes of a cluster. One that is dead, hangs or is cut off
-costs no time, and one that names a dead server or a replica does no harm as long as another names the primary.
-:mod:`.race` does the same for threads, by the decisions of this file.
+A sentinel or node that is dead, stalled or partitioned costs no time, and one that names a dead server or a
+replica does no harm as long as another names the primary. :mod:`.race` does the same for threads, with the
+decisions of this file.
 
-What can go wrong: nobody answers or knows (:class:`PrimaryUnknown`), or nobody who is named can be reached.
+The search fails if no sentinel or node replies or knows (:class:`PrimaryUnknown`), or no named server is
+reachable.
 """
 
 import asyncio
@@ -30,16 +31,16 @@ async def reach_primary(
     tag: str = "",
     refused: Host | None = None,
 ) -> tuple[Reached, Slots]:
-    """Reach the primary; return what `reach` returned for it, and the answer that named it.
+    """Connect to the primary; return the result of `reach` for it, and the map of slots that named it.
 
     Args:
-        reach: connects to a server; raises when it cannot, or when the server is not the primary.
-        drop: gives up a server that was reached too late.
-        tag: on a cluster, the hash tag of the keys in question.
-        refused: the server that was named before and is not the primary; reached only if nobody names another.
+        reach: connects to a server; raises if it cannot, or if the server is not the primary.
+        drop: closes a server that was reached too late.
+        tag: on a cluster, the hash tag of the keys.
+        refused: the server that was named before and is not the primary; used only if no other is named.
 
     Raises:
-        RedisError, OSError: nobody could say, or nobody who was named could be reached.
+        RedisError, OSError: no sentinel or node knows, or no named server is reachable.
     """
     context = tls(address)
     reaching: dict[Host, asyncio.Task[Reached]] = {}
@@ -71,7 +72,7 @@ async def reach_primary(
         for late in reaching.values():
             if not late.cancelled() and late.exception() is None and late.result() is not won:
                 drop(late.result())
-        await asyncio.sleep(0)  # asyncio lets go of sockets in the next tick of the loop
+        await asyncio.sleep(0)  # asyncio closes sockets in the next tick of the loop
 
 
 async def _ask(host: Host, address: Address, tag: str, context: ssl.SSLContext | None) -> Slots:
@@ -87,41 +88,41 @@ async def _ask(host: Host, address: Address, tag: str, context: ssl.SSLContext |
 
 
 class PrimaryUnknown(ConnectionLost):
-    """One who should know the primary does not, or does not answer.
+    """A sentinel or node does not know the primary, or does not reply.
 
     Args:
-        error: why.
+        error: the cause.
     """
 
     def __init__(self, address: Address, tag: str, error: Exception | None = None) -> None:
-        who = "node of the cluster knows the primary for " + tag
+        source = "node of the cluster knows the primary for " + tag
         if not address.cluster:
-            who = f"sentinel knows the primary of {address.service!r}"
-        super().__init__(f"no {who}; check the address" + (f" ({error})" if error else ""))
+            source = f"sentinel knows the primary of {address.service!r}"
+        super().__init__(f"no {source}; check the address" + (f" ({error})" if error else ""))
 
 
 class PrimaryRefused(ConnectionLost):
-    """The server that is named is known not to be the primary; `slots` is the answer that names it."""
+    """The named server is known not to be the primary; `slots` is the map that names it."""
 
     def __init__(self, slots: Slots) -> None:
-        super().__init__("the server that is named is not the primary (any more)")
+        super().__init__("the named server is not, or no longer, the primary; repeat the call")
         self.slots = slots
 
 
 def questions(address: Address) -> list[tuple[Argument, ...]]:
-    """The commands for one who may know; the last one's reply is the answer."""
+    """Return the commands for a sentinel or node; the last one's reply names the primary."""
     return cluster.questions(address) if address.cluster else sentinel.questions(address)
 
 
 def read_answer(reply: object, address: Address, *, tag: str, asked: Host) -> Slots:
-    """Which primary has which slots; that of a service has all. Raises Unknown when the reply is a refusal."""
+    """Decode the map of slots to primaries; a service's primary has all. Raises PrimaryUnknown for an error."""
     if isinstance(reply, ResponseError):
         raise PrimaryUnknown(address, tag, reply) from reply
     return cluster.read_answer(reply, asked=asked) if address.cluster else sentinel.read_answer(reply)
 
 
 def named_by(slots: Slots, address: Address, *, tag: str, refused: Host | None) -> Host:
-    """The primary that an answer names. Raises Unknown, Refused."""
+    """Return the primary that a map of slots names. Raises PrimaryUnknown, PrimaryRefused."""
     named = owner(slots, tag)
     if named is None:
         raise PrimaryUnknown(address, tag)
@@ -131,9 +132,9 @@ def named_by(slots: Slots, address: Address, *, tag: str, refused: Host | None) 
 
 
 def last_resort(troubles: Sequence[Exception], refused: Host | None) -> tuple[Slots, Host]:
-    """The refused server, if it was the only one named; raises what is best to know otherwise.
+    """Return the refused server if it was the only one named; otherwise raises the most informative error.
 
-    A server that was reached and failed says more than somebody who knows none.
+    The failure of a named server is more informative than a sentinel or node without an answer.
     """
     for one in troubles:
         if isinstance(one, PrimaryRefused) and refused is not None:
@@ -142,7 +143,7 @@ def last_resort(troubles: Sequence[Exception], refused: Host | None) -> tuple[Sl
 
 
 def tls(address: Address) -> ssl.SSLContext | None:
-    """How to check whom one speaks to; None without TLS. The files are read anew: they may have been renewed."""
+    """Return the TLS context of an address, or None. Files are read every time, as they may have been renewed."""
     if not address.secure:
         return None
     options = address.options

@@ -1,7 +1,7 @@
-"""Reaches the primary for threads: what :mod:`.primary` does, each of those who know asked in a thread of its own.
+"""Search for the primary for threads: as :mod:`.primary`, with one thread per sentinel or node.
 
-Every step ends by the deadline of the calling thread (:mod:`.deadline`). A thread that is too late gives up what
-it has reached and ends by itself.
+Every step ends by the deadline of the calling thread (:mod:`.deadline`). A thread that is too late closes the
+server that it reached and ends.
 """
 
 import threading
@@ -22,8 +22,8 @@ class Race(Generic[Reached]):
     """One search for the primary, run once.
 
     Args:
-        ask: asks one who may know, for the answer.
-        reach, drop, tag, refused: as of :func:`.primary.reach_primary`.
+        ask: queries one sentinel or node for the map of slots.
+        reach, drop, tag, refused: as in :func:`.primary.reach_primary`.
     """
 
     def __init__(
@@ -44,10 +44,10 @@ class Race(Generic[Reached]):
         self._is_over = False
 
     def run(self) -> tuple[Reached, Slots]:
-        """The primary and the answer that named it.
+        """Return the connection to the primary and the map of slots that named it.
 
         Raises:
-            RedisError, OSError: nobody could say, or nobody who was named could be reached, in time.
+            RedisError, OSError: no sentinel or node knows, or no named server is reachable, in time.
         """
         for host in self._address.asked:
             work = copy_context()  # the deadline is in it
@@ -78,7 +78,7 @@ class Race(Generic[Reached]):
             self._outcomes.put(error)
 
     def _followed(self, asked: Host) -> tuple[Reached, Slots] | None:
-        """What was reached; None when another thread is on its way there, or was first."""
+        """Connect to a server; None if another thread is connecting to it, or was first."""
         try:
             slots = self._ask(asked)
         except PrimaryUnknown:

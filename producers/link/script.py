@@ -1,7 +1,7 @@
-"""A Lua script: called by its digest, loaded when the server does not know it.
+"""Lua script that is called by its digest, and loaded when the server does not know it.
 
-Redis's Lua imports nothing. What several scripts have in common, or need only at times, is a module of its own
-that is put before them when they are read: ``require_blocked()`` runs ``blocked.lua``, which costs nothing before.
+Redis's Lua has no imports. Code that several scripts share, or need only sometimes, is a module that is put before
+them when they are read: ``require_blocked()`` runs ``blocked.lua``, which costs nothing until then.
 """
 
 import hashlib
@@ -32,7 +32,7 @@ _HERE = Path(__file__).parents[1] / "scripts"
 
 @cache
 def read_script(folder: Path, name: str) -> str:
-    """A script with its parts: its first line stays the first, where Redis looks for flags."""
+    """Read a script and its modules; its first line stays the first, where Redis expects flags."""
     head, newline, body = _text(folder, name).partition("\n")
     parts = [f"local function require_{part}()\n{_text(folder, part)}end\n\n" for part in PARTS.get(name, ())]
     return head + newline + "".join(parts) + body
@@ -44,13 +44,13 @@ def _text(folder: Path, name: str) -> str:
 
 
 class Script:
-    """One script file's text.
+    """Text of a script file.
 
     Args:
         source: the text.
 
     Attributes:
-        digest: SHA-1 of the text in hex, by which a server that knows the script runs it.
+        digest: SHA-1 of the text in hex, by which a server that has the script runs it.
     """
 
     def __init__(self, source: str) -> None:
@@ -58,13 +58,13 @@ class Script:
         self.digest = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
 
     def command(self, keys: Sequence[str], arguments: Sequence[Argument]) -> tuple[Argument, ...]:
-        """The command that runs it, if the server knows it."""
+        """Return the command that runs the script by its digest; the server must have it loaded."""
         return ("EVALSHA", self.digest, len(keys), *keys, *arguments)
 
     async def run(
         self, call: Callable[..., Awaitable[Any]], keys: Sequence[str], arguments: Sequence[Argument]
     ) -> Any:  # noqa: ANN401  a reply is whatever the script returns
-        """Run it; after a restart, a failover or SCRIPT FLUSH the server is told of it first.
+        """Run the script; after a restart, a failover or SCRIPT FLUSH it is loaded first.
 
         Args:
             call: sends one command and returns its reply; :meth:`Link.call` or redis-py's ``execute_command``.

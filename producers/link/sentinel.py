@@ -1,9 +1,9 @@
-"""What a sentinel is asked, and what its reply means. No I/O; :mod:`.primary` asks.
+"""Queries to a sentinel, and the meaning of their replies. No I/O; :mod:`.primary` sends them.
 
-What it names may be an old primary for a moment; whoever connects asks the server for its role
-(https://redis.io/docs/latest/develop/reference/sentinel-clients/). A primary that the network has cut off
-together with a sentinel and the client still takes writes, which are lost when the rest has elected another;
-only a confirmation by its replicas tells the difference.
+A sentinel may name an old primary for a moment; so a new connection queries the server's role
+(https://redis.io/docs/latest/develop/reference/sentinel-clients/). A primary that is partitioned
+together with a sentinel and the client still accepts writes, which are lost when the others have elected a new
+one; only a confirmation by its replicas reveals that.
 """
 
 from .address import Address
@@ -12,7 +12,7 @@ from .wire import Argument
 
 
 def questions(address: Address) -> list[tuple[Argument, ...]]:
-    """The commands for a sentinel; the last one's reply is the answer."""
+    """Return the commands for a sentinel; the last one's reply names the primary."""
     question: tuple[Argument, ...] = ("SENTINEL", "GET-MASTER-ADDR-BY-NAME", address.service)
     if password := address.options.get("password"):
         return [("AUTH", password), question]  # refused by one without a password, which does no harm
@@ -20,7 +20,7 @@ def questions(address: Address) -> list[tuple[Argument, ...]]:
 
 
 def read_answer(reply: object) -> Slots:
-    """One primary for all slots, or none when this sentinel does not know the service."""
+    """Return one primary for all slots, or none if this sentinel does not know the service."""
     if not isinstance(reply, list):
         return ()
     host, port = reply
@@ -28,5 +28,5 @@ def read_answer(reply: object) -> Slots:
 
 
 def is_primary(role: object) -> bool:
-    """Whether a server calls itself the primary in its reply to ROLE."""
+    """Return True if a server's reply to ROLE says that it is the primary."""
     return isinstance(role, list) and role[0] in {b"master", "master"}

@@ -1,9 +1,10 @@
-"""Links to the primaries of a cluster: one connection to each, shared by all keys that lie there.
+"""Links to the primaries of a cluster: one connection to each, shared by all keys there.
 
-Which primary has which slots is asked when the first command needs it, and again whenever a connection is needed
-(:mod:`.primary`). MOVED and ASK were not carried out, and go once more to where the server says.
+The map of slots to primaries is queried when the first command needs it, and again whenever a connection is needed
+(:mod:`.primary`). Commands with the replies MOVED and ASK were not run, and are sent once more to the named
+server.
 
-What can go wrong: as of :class:`.link.Link`; a script whose slot moves key by key is refused as a whole
+Errors are those of :class:`.link.Link`; a script whose slot moves key by key is rejected as a whole
 (:mod:`.cluster`).
 """
 
@@ -21,7 +22,7 @@ from .wire import Argument
 
 
 class SlotLinks:
-    """The links of one event loop to one cluster."""
+    """Links of one event loop to one cluster."""
 
     def __init__(self, address: Address) -> None:
         self._address = address
@@ -31,7 +32,7 @@ class SlotLinks:
         self._search: asyncio.Task[None] | None = None
 
     def of(self, tag: str) -> "SlotLink":
-        """The way to the keys with this hash tag, braces included."""
+        """Return the link for keys with this hash tag, braces included."""
         return SlotLink(self, tag)
 
     async def close(self) -> None:
@@ -43,18 +44,18 @@ class SlotLinks:
             await link.close()
 
     def known(self, tag: str) -> tuple[Host, Link] | None:
-        """The primary for this tag and the link to it, as far as they are known; it may have no connection."""
+        """Return the known primary for this tag and the link to it, which may have no connection."""
         host = owner(self._slots, tag)
         return None if host is None else (host, self.at(host))
 
     def at(self, host: Host) -> Link:
-        """The link to one server."""
+        """Return the link to one server."""
         if host not in self._links:
             self._links[host] = Link(self._address.at(host))
         return self._links[host]
 
     async def primary(self, tag: str) -> tuple[Host, Link]:
-        """The primary for this tag and the link to it. Raises RedisError, OSError: nobody knows, or is there."""
+        """Return the primary for this tag and the link to it. Raises RedisError, OSError if it is not found."""
         known = self.known(tag)
         if known is not None and known[1].connection:
             return known
@@ -67,11 +68,11 @@ class SlotLinks:
         return known
 
     def moved(self, tag: str, host: Host) -> None:
-        """Take note of where a server says that the slot of this tag is."""
+        """Record a server's reply about the location of this tag's slot."""
         self._slots = with_moved(self._slots, tag, host)
 
     def refuse(self, host: Host) -> None:
-        """Take note that a server does not serve its slots: the next call asks, and prefers another."""
+        """Record that a server does not serve its slots: the next call searches, and prefers another."""
         self._slots, self._refused = (), host
 
     async def _found(self, tag: str) -> None:
@@ -89,21 +90,21 @@ class SlotLinks:
 
 
 class SlotLink:
-    """As :class:`.link.Link`, for the keys of one hash tag."""
+    """Link for the keys of one hash tag, with the interface of :class:`.link.Link`."""
 
     def __init__(self, links: SlotLinks, tag: str) -> None:
         self._links = links
         self._tag = tag
 
     async def call(self, *command: Argument) -> Any:  # noqa: ANN401  a reply is whatever Redis says
-        """Send one command; its reply. Raises as :meth:`.link.Link.call`."""
+        """Send one command and return its reply. Raises the errors of :meth:`.link.Link.call`."""
         (reply,) = await self.call_many([command])
         if isinstance(reply, ResponseError):
             raise reply
         return reply
 
     async def call_many(self, commands: Iterable[Sequence[Argument]]) -> list[Any]:
-        """Send commands together; their replies in order, refusals among them as values."""
+        """Send commands together and return their replies in order; errors are returned as values."""
         ours = [guarded(command, self._tag) for command in commands]
         host, link = await self._links.primary(self._tag)
         replies = await exchange(await link.wire(), ours)
@@ -118,11 +119,11 @@ class SlotLink:
 
     @property
     def connection(self) -> int:
-        """The number of the connection that there is, counted from 1; 0 when there is none."""
+        """The number of the current connection, counted from 1; 0 without one."""
         known = self._links.known(self._tag)
         return 0 if known is None else known[1].connection
 
     def drop(self) -> None:
-        """Give up the connection; callers that wait on it are told, and the next call makes another."""
+        """Close the connection; waiting callers get an error, and the next call opens another."""
         if known := self._links.known(self._tag):
             known[1].drop()

@@ -1,9 +1,8 @@
-"""Links without asyncio: a pool for each server, shared by threads. The counterpart of :mod:`.link` and its kin.
+"""Links without asyncio: a pool for each server, shared by threads. Counterpart of :mod:`.link` and :mod:`.links`.
 
-A call takes a connection of the pool for itself, and every step of it ends by the deadline of its thread
-(:mod:`.deadline`). Behind sentinels, or on a cluster, a connection is made to whoever is the primary then
-(:mod:`.race`). A server that says it is none (any more) loses the connections that nobody uses; those in use find
-out by themselves.
+A call has a connection of the pool for itself, and every step of it ends by the deadline of its thread
+(:mod:`.deadline`). For sentinels or a cluster, a connection is made to the current primary (:mod:`.race`). When a
+server is no longer the primary, its idle connections are closed; those in use find that out at their next reply.
 """
 
 from abc import ABC, abstractmethod
@@ -34,17 +33,17 @@ from .wire import Argument
 
 
 class Calls(ABC):
-    """The calls of a link."""
+    """Interface of a link for threads."""
 
     @abstractmethod
     def call_many(self, commands: Sequence[Sequence[Argument]]) -> list[Any]:
-        """Send commands over one connection; their replies in order, refusals among them as values."""
+        """Send commands on one connection and return their replies in order; errors are returned as values."""
 
     def call(self, *command: Argument) -> Any:  # noqa: ANN401  a reply is whatever Redis says
-        """Send one command; its reply.
+        """Send one command and return its reply.
 
         Raises:
-            RedisError, OSError: it was refused, or may or may not have been carried out.
+            RedisError, OSError: it was rejected, or may or may not have been run.
         """
         (reply,) = self.call_many([command])
         if isinstance(reply, Exception):
@@ -53,10 +52,10 @@ class Calls(ABC):
 
 
 class SyncLink(Calls):
-    """Calls over a redis-py client. Thread-safe and fork-safe, as its pool is.
+    """Link over a redis-py client. Thread-safe and fork-safe, as its pool is.
 
     Args:
-        client: one of :class:`SyncLinks`, or the application's own.
+        client: a client of :class:`SyncLinks`, or the application's own.
     """
 
     def __init__(self, client: Redis, *, finder: "Finder | None" = None) -> None:
@@ -66,7 +65,7 @@ class SyncLink(Calls):
             self.call = client.execute_command  # type: ignore[method-assign]  # the shortest way for the usual case
 
     def call_many(self, commands: Sequence[Sequence[Argument]]) -> list[Any]:
-        """Send commands over one connection; their replies in order, refusals among them as values."""
+        """Send commands on one connection and return their replies in order; errors are returned as values."""
         replies = exchange(self._client, commands)
         if self._finder and any(isinstance(one, ReadOnlyError) or says(one, *NOT_THE_PRIMARY) for one in replies):
             self._finder.refused = self._finder.named
@@ -81,14 +80,14 @@ class SyncLink(Calls):
 
 
 class SyncSlotLink(Calls):
-    """As :class:`SyncLink`, for the keys of one hash tag on a cluster."""
+    """Link for the keys of one hash tag on a cluster, with the interface of :class:`SyncLink`."""
 
     def __init__(self, links: "SyncSlotLinks", tag: str) -> None:
         self._links = links
         self._tag = tag
 
     def call_many(self, commands: Sequence[Sequence[Argument]]) -> list[Any]:
-        """Send commands over one connection; their replies in order, refusals among them as values."""
+        """Send commands on one connection and return their replies in order; errors are returned as values."""
         try:
             return self._sent([guarded(command, self._tag) for command in commands])
         except (RedisError, OSError):
@@ -109,7 +108,7 @@ class SyncSlotLink(Calls):
 
 
 class SyncSlotLinks:
-    """A pool for each primary of a cluster, shared by all keys that lie there; see :mod:`.slots`."""
+    """Pools for the primaries of a cluster, each shared by all keys there; see :mod:`.slots`."""
 
     def __init__(self, address: Address) -> None:
         self._address = address
@@ -118,7 +117,7 @@ class SyncSlotLinks:
         self._refused: Host | None = None
 
     def of(self, tag: str) -> SyncSlotLink:
-        """The way to the keys with this hash tag, braces included."""
+        """Return the link for keys with this hash tag, braces included."""
         return SyncSlotLink(self, tag)
 
     def close(self) -> None:
@@ -127,13 +126,13 @@ class SyncSlotLinks:
             client.close()
 
     def at(self, host: Host) -> Redis:
-        """The client of one server; of two threads that make one, the first one's is kept."""
+        """Return the client of one server; if two threads create one at once, the first one's is kept."""
         if host not in self._clients:
             self._clients.setdefault(host, open_client(self._address.at(host))[0])
         return self._clients[host]
 
     def primary(self, tag: str) -> Host:
-        """The primary for this tag. Raises RedisError, OSError when nobody knows or is there."""
+        """Return the primary for this tag. Raises RedisError, OSError if it is not found."""
         host = owner(self._slots, tag)
         if host is not None:
             return host
@@ -152,11 +151,11 @@ class SyncSlotLinks:
         return host
 
     def moved(self, tag: str, host: Host) -> None:
-        """Take note of where a server says that the slot of this tag is."""
+        """Record a server's reply about the location of this tag's slot."""
         self._slots = with_moved(self._slots, tag, host)
 
     def forget(self, *, refused: Host | None = None) -> None:
-        """Ask at the next call who has which slots, and prefer another server than the refused one."""
+        """Query the map of slots at the next call, and prefer another server than the refused one."""
         self._slots, self._refused = (), refused
 
     def _reach(self, host: Host) -> Host:
@@ -165,10 +164,11 @@ class SyncSlotLinks:
 
 
 class SyncLinks:
-    """One link to a server, whoever it is; on a cluster one for each hash tag, over pools that they share.
+    """Links of one address for threads: one per server, on a cluster one per hash tag over shared pools.
 
     Args:
-        server: an address (see :mod:`.address` for its forms), or an application's client, which then serves all.
+        server: an address (see :mod:`.address` for its forms), or an application's client, which then serves all
+            keys.
 
     Raises:
         ValueError: an address of another form.
@@ -185,19 +185,19 @@ class SyncLinks:
             self._link = open_link(read_address(server))
 
     def of(self, tag: str) -> Calls:
-        """The link for keys with this hash tag, braces included."""
+        """Return the link for keys with this hash tag, braces included."""
         return self._link.of(tag) if isinstance(self._link, SyncSlotLinks) else self._link
 
     def within(self, seconds: float, tag: str = "") -> AbstractContextManager[None]:
-        """Bounds calls; an application's client keeps its own timeouts."""
+        """Limit the time of calls; an application's client keeps its own timeouts."""
         del tag
         return deadline(seconds)
 
     def run(self, script: str, keys: Sequence[str], arguments: Sequence[Argument], *, seconds: float) -> Any:  # noqa: ANN401  a reply is whatever the script returns
-        """Run a script's text; its reply.
+        """Run a script and return its reply.
 
         Raises:
-            RedisError, OSError: it was refused, or may or may not have been carried out.
+            RedisError, OSError: it was rejected, or may or may not have been run.
         """
         link = self.of(tag_of(keys[0]))
         command = script_of(script).command(keys, arguments)
@@ -214,7 +214,7 @@ class SyncLinks:
 
 
 def exchange(client: Redis, commands: Sequence[Sequence[Argument]]) -> list[Any]:
-    """Send commands over one connection; their replies in order, refusals among them as values."""
+    """Send commands on one connection and return their replies in order; errors are returned as values."""
     if len(commands) == 1:
         try:
             return [client.execute_command(*commands[0])]  # type: ignore[no-untyped-call]
@@ -227,13 +227,13 @@ def exchange(client: Redis, commands: Sequence[Sequence[Argument]]) -> list[Any]
 
 
 def open_link(address: Address) -> SyncLink:
-    """A link without connections yet."""
+    """Return a link, which connects at the first call."""
     client, finder = open_client(address)
     return SyncLink(client, finder=finder)
 
 
 def open_client(address: Address, tag: str = "") -> "tuple[Redis, Finder | None]":
-    """A redis-py client whose calls are to be made within a :func:`.deadline.deadline`."""
+    """Return a redis-py client whose calls are to be made within a :func:`.deadline.deadline`."""
     kind, arguments = connection_kind(address)
     if not address.asked:
         return Redis.from_pool(Pool(connection_class=kind, **arguments)), None
@@ -243,11 +243,11 @@ def open_client(address: Address, tag: str = "") -> "tuple[Redis, Finder | None]
 
 
 class Finder:
-    """Finds the primary for connections of redis-py.
+    """Search for the primary for connections of redis-py.
 
     Attributes:
         named: the server that was reached last.
-        refused: the server that was reached and is not the primary; taken only if nobody names another.
+        refused: the server that was reached and is not the primary; used only if no other is named.
     """
 
     def __init__(self, address: Address, tag: str) -> None:
@@ -257,10 +257,10 @@ class Finder:
         self.refused: Host | None = None
 
     def find(self) -> Connection:
-        """A connection to the primary, greeted.
+        """Return a connection to the primary after its handshake.
 
         Raises:
-            RedisError, OSError: nobody could say, or nobody who was named could be reached.
+            RedisError, OSError: no sentinel or node knows, or no named server is reachable.
         """
         race = Race(
             self._address,
@@ -288,7 +288,7 @@ class Finder:
 
 
 def ask(host: Host, address: Address, tag: str) -> Slots:
-    """Ask one who may know the primary. Raises RedisError, OSError."""
+    """Query a sentinel or node for the primary. Raises RedisError, OSError."""
     kind, arguments = connection_kind(address.at(host))
     connection = kind(**(arguments | {"db": 0, "username": None, "password": None}))
     try:
@@ -307,7 +307,7 @@ def _said(connection: Connection, command: Sequence[Argument]) -> Any:  # noqa: 
 
 
 class _Found:
-    """A connection to whoever is the primary when it is made: the socket of one that the finder has greeted."""
+    """Connection to the current primary: uses the socket of the connection that the finder has made."""
 
     def __init__(self, *, finder: Finder, **options: Any) -> None:  # noqa: ANN401  redis-py's own
         self._finder = finder
@@ -321,7 +321,7 @@ class _Found:
 
 
 def _check_role(role: Any) -> None:  # noqa: ANN401  a reply is whatever Redis says
-    """Raises ConnectionLost when a server is not the primary, ResponseError when it may not be asked."""
+    """Check that a server is the primary. Raises ConnectionLost if not, ResponseError without the right to ask."""
     if isinstance(role, Exception):
         raise role
     if not is_primary(role):

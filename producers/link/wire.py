@@ -1,4 +1,4 @@
-"""The octets of one connection to Redis, and who waits for which reply."""
+"""Protocol of one connection to Redis: its bytes, and the callers who wait for replies."""
 
 import asyncio
 from collections import deque
@@ -14,24 +14,24 @@ Argument = str | bytes | int
 
 
 class ReplyWaiter(Protocol):
-    """Whoever waits for replies: a future for one of them, or what takes several and does not raise."""
+    """Receiver of replies: a future for one reply, or an object that takes several and does not raise."""
 
     def done(self) -> bool:
-        """Whether nothing more is waited for."""
+        """Return True if no more replies are expected."""
 
     def set_result(self, reply: Any, /) -> None:  # noqa: ANN401  a reply is whatever Redis says
-        """The next reply."""
+        """Receive the next reply."""
 
     def set_exception(self, error: Exception, /) -> None:
-        """There will be none."""
+        """Receive the error in place of replies that will not come."""
 
 
 class Wire(asyncio.Protocol):
-    """The octets of one connection and the callers who wait for replies, first come first served.
+    """asyncio protocol of one connection, with the callers who wait for replies in the order of their commands.
 
     Attributes:
-        on_push: called with what the server sends unasked (RESP3 only), before the replies behind it.
-        unpushed: why it sends nothing unasked although that was wanted, in its words; empty when it does.
+        on_push: called with each message that the server pushes (RESP3 only), before the replies after it.
+        unpushed: the server's reason for not pushing although that was requested; empty if it does.
         server: host and port of the other end, if it has any.
     """
 
@@ -55,7 +55,7 @@ class Wire(asyncio.Protocol):
         return reply
 
     def send_packed(self, commands: bytes, waiting: ReplyWaiter, replies: int) -> None:
-        """Queue commands that `pack` made; all their replies, so many, go to one who waits."""
+        """Queue commands that `pack` encoded; all their replies, of the given number, go to one waiter."""
         if self.closed:
             self._tell_lost(waiting)
             return
@@ -65,11 +65,11 @@ class Wire(asyncio.Protocol):
         self._waiting.extend((waiting,) * replies)
 
     def silent_for(self, seconds: float) -> bool:
-        """Whether the server has sent nothing for so long."""
+        """Return True if the server has sent nothing for so many seconds."""
         return self._loop.time() - self._heard_at > seconds
 
     def abort(self) -> None:
-        """Close without a word."""
+        """Close the connection without a farewell."""
         if self._loop.is_closed():  # nobody can be told any more, and the socket goes with the transport
             self.closed = True
             return
@@ -78,11 +78,11 @@ class Wire(asyncio.Protocol):
         self._lose()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Asyncio's word that it is open."""
+        """Record that the connection is open; called by asyncio."""
         self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
-        """Hand replies to those who wait for them; one whose caller has gone is dropped."""
+        """Pass replies to the waiting callers; the reply of a cancelled caller is dropped."""
         self._heard_at = self._loop.time()
         self._reader.feed(data)
         try:
@@ -100,7 +100,7 @@ class Wire(asyncio.Protocol):
             self.abort()
 
     def connection_lost(self, error: Exception | None) -> None:
-        """Asyncio's word that it is closed."""
+        """Pass the error to the waiting callers; called by asyncio."""
         del error
         self._lose()
 
@@ -109,7 +109,7 @@ class Wire(asyncio.Protocol):
             self.on_push(message)
 
     def flush(self) -> None:
-        """Let what is queued leave now, and not after all that is to run in this tick."""
+        """Write queued commands now, instead of after all other callbacks of this tick."""
         unsent, self._unsent = self._unsent, []
         if unsent and self._transport is not None and not self._transport.is_closing():  # else all is lost soon
             self._transport.write(b"".join(unsent))
@@ -128,7 +128,7 @@ class Wire(asyncio.Protocol):
 
 
 def pack(command: Sequence[Argument]) -> bytes:
-    r"""A command as it goes over a wire.
+    r"""Encode a command.
 
     >>> pack(("GET", "a"))
     b'*2\r\n$3\r\nGET\r\n$1\r\na\r\n'
