@@ -204,7 +204,7 @@ class Batch:
         """Return the entries of one chunk."""
         return [self._entries[place] for place in places]
 
-    def took(
+    def record_replies(
         self, together: Sequence[tuple[str, Sequence[int]]], answers: Sequence[list[EntryReceipt] | Exception]
     ) -> None:
         """Record the queue's replies to the chunks of one round.
@@ -218,7 +218,7 @@ class Batch:
                     self._receipts[place] = receipt(self._messages[place], one)
         for (_, places), answer in zip(together, answers, strict=True):
             if isinstance(answer, Exception):
-                with self._telling(places):
+                with self._with_receipts(places):
                     raise answer
 
     def receipts(self) -> list[Receipt]:
@@ -226,7 +226,7 @@ class Batch:
         return [self._receipts[place] for place in sorted(self._receipts)]
 
     @contextmanager
-    def _telling(self, places: Sequence[int]) -> Iterator[None]:
+    def _with_receipts(self, places: Sequence[int]) -> Iterator[None]:
         """Add the message's position and the receipts so far to an error of one chunk."""
         try:
             with naming(self._keys, places):

@@ -65,7 +65,7 @@ def believed(replies: Sequence[Any], *, replicas: int, within: float) -> Any:  #
     if isinstance(answer, ResponseError):
         raise answer
     for refusal in (marker, copies):
-        if isinstance(refusal, ResponseError):  # then WAIT speaks of an older write, or of none
+        if isinstance(refusal, ResponseError):  # then WAIT refers to an older write, or to none
             raise NotConfirmed(
                 f"confirm_replicas: the job is on the primary, but the server rejects the query for replicas "
                 f"({refusal}); allow SET on momentus:*:confirmed and WAIT (./run ops acl), then send the job "

@@ -117,7 +117,7 @@ def cancel(job_id: str) -> Operation[Cancelled]:
                 return "cancelled"
             case "stopping" | "told", _:
                 return "stopping"
-            case _:  # it is dead, it is a stock arq worker's, or there is no such job
+            case _:  # it is dead, belongs to a stock arq worker, or does not exist
                 return "unknown"
 
     return Operation(taking.script, taking.keys, taking.arguments, read)

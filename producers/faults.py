@@ -38,7 +38,7 @@ _NO_DATABASE = ("DB index is out of range", "SELECT is not allowed in cluster mo
 _REPEAT = "repeat the call, for a job with the same key"
 
 
-def in_our_words(error: RedisError) -> NotEnqueued:
+def translate_error(error: RedisError) -> NotEnqueued:
     """Translate an error of redis-py into one on which the caller can act."""
     if isinstance(error, OutOfMemoryError) or str(error).startswith("OOM"):
         return QueueFull(

@@ -163,7 +163,7 @@ class Producer:
         for together in batch.rounds():
             chunks = [enqueue(lane, batch.entries(places)) for lane, places in together]
             answers = await self._queue.carry_all(chunks)
-            batch.took(together, answers)
+            batch.record_replies(together, answers)
         return batch.receipts()
 
     async def send_digest(self, digest: Collapsible, *, key: str | None = None) -> Receipt:

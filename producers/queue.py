@@ -12,7 +12,7 @@ from redis.exceptions import RedisError
 from .confirm import confirmed
 from .digest import DigestItem
 from .errors import InvalidRequest, NotEnqueued
-from .faults import in_our_words, no_answer, no_connection, unreachable
+from .faults import no_answer, no_connection, translate_error, unreachable
 from .keys import LaneKeys, tag_of
 from .link.budget import DeadlineMissed
 from .link.links import Caller, Links, open_links
@@ -57,7 +57,7 @@ class Queue:
     def _words(self, error: Exception) -> NotEnqueued:
         if isinstance(error, DeadlineMissed):
             return (no_answer if error.is_connected else no_connection)(self._budget)
-        return in_our_words(error) if isinstance(error, RedisError) else unreachable(cast("OSError", error))
+        return translate_error(error) if isinstance(error, RedisError) else unreachable(cast("OSError", error))
 
     async def carry(self, operation: Operation[Result]) -> Result:
         """Run one operation. Raises NotEnqueued, and the operation's errors."""

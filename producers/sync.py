@@ -72,13 +72,13 @@ class SyncProducer:
         confirm_replicas: int = 0,
         seal: Seal | None = None,
     ) -> Self:
-        """A producer with connections of its own; a thread connects at its first call, not here.
+        """Return a producer with its own connections; each thread connects at its first call.
 
         Args:
-            url, confirm_replicas: as of :meth:`Producer.connect`.
+            url, confirm_replicas: as in :meth:`Producer.connect`.
 
         Raises:
-            InvalidRequest: an address of another form.
+            InvalidRequest: the address has another form.
         """
         try:
             links = SyncLinks(url)
@@ -162,7 +162,7 @@ class SyncProducer:
         for together in batch.rounds():
             chunks = [enqueue(lane, batch.entries(places)) for lane, places in together]
             answers = self._queue.carry_all(chunks)
-            batch.took(together, answers)
+            batch.record_replies(together, answers)
         return batch.receipts()
 
     def send_digest(self, digest: Collapsible, *, key: str | None = None) -> Receipt:

@@ -11,7 +11,7 @@ from .confirm import NotConfirmed, believed, confirmation
 from .digest import DigestItem
 from .entry import ConflictingKey
 from .errors import NotEnqueued
-from .faults import in_our_words, no_answer, no_connection
+from .faults import no_answer, no_connection, translate_error
 from .keys import LaneKeys, tag_of
 from .link import Argument
 from .link.sync import Calls, SyncLinks
@@ -47,7 +47,7 @@ class SyncQueue:
             connecting = str(error).startswith("Timeout connecting")  # redis-py reports it by text only
             raise (no_connection if connecting else no_answer)(self._budget) from error
         except RedisError as error:
-            raise in_our_words(error) from error
+            raise translate_error(error) from error
 
     def carry(self, operation: Operation[Result]) -> Result:
         """Run one operation. Raises NotEnqueued, and the operation's errors."""
@@ -125,7 +125,7 @@ class SyncQueue:
 def _result(operation: Operation[Result], reply: Any) -> Result | Exception:  # noqa: ANN401  as above
     """Return the result of one of several operations, or its translated error."""
     if isinstance(reply, RedisError):
-        return in_our_words(reply)
+        return translate_error(reply)
     if isinstance(reply, Exception):
         return reply
     try:

@@ -14,9 +14,9 @@
 -- ARGV[9]  how many sessions the user may have before this one is refused; 0 or absent for any number
 --
 -- Returns  {v, u, e, c, a, i, t, l, d}, or {'full'}: refused by ARGV[9], nothing was written
--- Keeps    over the cap the sessions that would end first are ended now; cap and limit count living sessions only.
---          Every session carries the user's epoch of its birth; the user's ZSET holds no session past its absolute
---          end and lives no longer than the last of them.
+-- Keeps    above the cap the sessions that would end first are ended now; cap and limit count live sessions only.
+--          Every session stores the user's epoch at its creation; the user's ZSET holds no session past its absolute
+--          end and expires with the last of them.
 
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -27,7 +27,7 @@ local moment, ends = string.format('%.0f', now), string.format('%.0f', absolute)
 local cap, limit = tonumber(ARGV[7]), tonumber(ARGV[9] or '0')
 
 redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', moment)
-if cap > 0 or limit > 0 then -- one that idled out or was of an earlier epoch takes nobody's place
+if cap > 0 or limit > 0 then -- idle-expired sessions and those of earlier epochs do not count
     for _, digest in ipairs(redis.call('ZRANGE', KEYS[2], 0, -1)) do
         if redis.call('HGET', ARGV[8] .. 'session:' .. digest, 'e') ~= epoch then
             redis.call('ZREM', KEYS[2], digest)

@@ -1,12 +1,12 @@
--- list: the living sessions of a user, for the user to see.
+-- list: the live sessions of a user, for display to the user.
 --
 -- KEYS[1]  user ZSET      momentus:{s:<tag>}:user:<user>
 -- KEYS[2]  prefix         momentus:{s:<tag>}:   of the sessions, in the same slot (see load)
 -- KEYS[3]  epoch integer  momentus:{s:<tag>}:epoch:<user>
 --
--- Returns  {digest, v, u, e, c, a, i, t, l, d, digest, …}, at most 100 sessions, the one that lives longest first
--- Keeps    nothing is written but the removal of digests whose session has ended, and those hide none that lives;
---          looking is no use of a session. t is as in load.
+-- Returns  {digest, v, u, e, c, a, i, t, l, d, digest, …}, at most 100 sessions, the latest absolute end first
+-- Keeps    the only write is the removal of digests of ended sessions, which do not count towards the 100;
+--          listing is not a use of a session. t is as in load.
 
 local epoch = redis.call('GET', KEYS[3]) or '0'
 local time = redis.call('TIME')

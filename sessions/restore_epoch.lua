@@ -1,10 +1,10 @@
--- restore_epoch: make sure that a user's epoch is not lower than it has ever been.
+-- restore_epoch: raise a user's epoch to its highest known value.
 --
 -- KEYS[1]  epoch integer  momentus:{s:<tag>}:epoch:<user>
--- ARGV[1]  the epoch that is known from elsewhere
+-- ARGV[1]  the known epoch
 --
 -- Returns  1 when it was lower, else 0
--- Keeps    an epoch never goes back: a session that was ended before Redis lost its last writes stays ended.
+-- Keeps    an epoch never decreases: a session that was ended before Redis lost its last writes stays ended.
 
 if tonumber(redis.call('GET', KEYS[1]) or '0') >= tonumber(ARGV[1]) then
     return 0

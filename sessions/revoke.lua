@@ -5,14 +5,14 @@
 -- ARGV[1]  digest: SHA-256 of the token, hex
 --
 -- Returns  1 when this ended the session, 0 when it had ended already
--- Keeps    the session and its entry among the user's sessions go together; a token in its grace ends the session
---          that it opens, whatever tokens that was given since.
+-- Keeps    the session and its entry among the user's sessions are removed together; a token in its grace ends the
+--          session that it opens, even if later rotations gave it further tokens.
 
 local key, digest = KEYS[1], ARGV[1]
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local record = redis.call('HMGET', key, 'u', 'e', 'a')
-while not record[1] do -- as in load; the pointers go too
+while not record[1] do -- as in load; the pointers are deleted too
     local pointer = redis.call('HMGET', key, 'n', 'g')
     if not pointer[1] or (pointer[2] and now >= tonumber(pointer[2])) then
         return 0

@@ -2,12 +2,12 @@
 --
 -- KEYS[1]  epoch integer  momentus:{s:<tag>}:epoch:<user>
 -- KEYS[2]  user ZSET      momentus:{s:<tag>}:user:<user>
--- ARGV[1]  the least that the new epoch may be; 0 or absent for one more than it was
+-- ARGV[1]  minimum of the new epoch; 0 or absent: the old epoch + 1
 --
 -- Returns  the new epoch
--- Keeps    a session lives only in the epoch of its birth, so this is O(1) and true even for a session that the ZSET
---          has lost. The records themselves are deleted when next met, or by their idle limit. The epoch has no TTL:
---          if it could start again from 0, a number would be used twice.
+-- Keeps    a session is live only in the epoch of its creation, so this is O(1) and also ends sessions that the ZSET
+--          has lost. The records are deleted when next found, or by their idle limit. The epoch has no TTL: if it
+--          restarted from 0, a number would be used twice.
 
 redis.call('UNLINK', KEYS[2])
 local epoch = redis.call('INCR', KEYS[1])

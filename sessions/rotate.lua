@@ -1,4 +1,4 @@
--- rotate: give a living session a new token; the old one goes on for a moment, for requests that are under way.
+-- rotate: give a live session a new token; the old one stays valid for the grace, for concurrent requests.
 --
 -- KEYS[1]  session HASH      momentus:{s:<tag>}:session:<digest>, of the old token
 -- KEYS[2]  prefix            momentus:{s:<tag>}:   of the user's other keys, in the same slot (see load)
@@ -11,7 +11,7 @@
 --          {'gone'}: it has ended
 -- Keeps    one session, one record: the old key becomes a pointer (n) to the new digest, without data, that opens
 --          until its own end (g). A pointer is never rotated, so two requests at once cannot make two sessions.
---          Tokens in grace lead on by the old key, so none of them outlives the grace of a later rotation.
+--          Earlier tokens in grace point to the old key, so none of them outlives the grace of a later rotation.
 --          Limits are not moved.
 
 local fields = { 'v', 'u', 'e', 'c', 'a', 'i', 't', 'l', 'd' }

@@ -1,4 +1,4 @@
--- save: new data for a session, if nobody else saved it since it was loaded.
+-- save: new data for a session, if no other request saved it since it was loaded.
 --
 -- KEYS[1]  session HASH   momentus:{s:<tag>}:session:<digest>
 -- KEYS[2]  prefix         momentus:{s:<tag>}:   of the user's other keys, in the same slot (see load)
@@ -8,9 +8,9 @@
 --
 -- Returns  {'saved' | 'conflict', v, u, e, c, a, i, t, l, d, digest} with the record as it now is and the digest that
 --          it is kept under, or {'gone'}
--- Keeps    only a living session is written, so a save that comes after a logout cannot bring the session back;
+-- Keeps    only a live session is written, so a save that comes after a logout cannot restore the session;
 --          the version grows by one with each save, so no save goes unnoticed. Limits are not moved: load does that.
---          A rotation since the load is no obstacle while the old token is in its grace.
+--          A rotation since the load does not matter during the old token's grace.
 
 local fields = { 'v', 'u', 'e', 'c', 'a', 'i', 't', 'l', 'd' }
 local key, digest = KEYS[1], ARGV[3]

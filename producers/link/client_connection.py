@@ -52,7 +52,7 @@ class CheckedConnection:
 
     async def on_connect(self) -> None:
         """Run the connection's handshake."""
-        self._heard_at = math.inf  # its own commands are not to try the connection
+        self._heard_at = math.inf  # its own commands must not trigger the check
         await super().on_connect()  # type: ignore[misc]  # the connection behind this
         self._heard_at = time.monotonic()
 

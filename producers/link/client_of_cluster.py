@@ -42,13 +42,13 @@ class Cluster(RedisCluster):
         client: Self = cls(
             startup_nodes=[ClusterNode(host, port) for host, port in address.cluster],
             ssl=address.secure,
-            require_full_coverage=False,  # another slot's fault is not ours
+            require_full_coverage=False,  # the fault of another slot does not concern this call
             cluster_error_retry_attempts=1,
             connection_error_retry_attempts=0,
             **{name: value for name, value in address.options.items() if name != "db"},
             **options,
         )
-        client.connection_kwargs |= database  # behind its back: it knows of no cluster that has more than one
+        client.connection_kwargs |= database  # set directly: redis-py assumes that a cluster has only one database
         for node in client.nodes_manager.startup_nodes.values():
             node.connection_kwargs |= database
         kind = SSLConnection if address.secure else Connection

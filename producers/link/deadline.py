@@ -107,7 +107,7 @@ class _Timely:
 
     def on_connect(self) -> None:
         """Run the connection's handshake."""
-        self._heard_at = math.inf  # its own commands are not to try the connection
+        self._heard_at = math.inf  # its own commands must not trigger the check
         super().on_connect()  # type: ignore[misc]  # the connection beside this
         self._heard_at = time.monotonic()
 

@@ -70,7 +70,7 @@ class Link:
         self._refused: Host | None = None
         self._task: asyncio.Task[Wire] | None = None
 
-    async def call(self, *command: Argument) -> Any:  # noqa: ANN401  a reply is whatever Redis says
+    async def call(self, *command: Argument) -> Any:  # noqa: ANN401  a reply has any type
         """Send one command and return its reply.
 
         Raises:
@@ -168,7 +168,7 @@ class Link:
     def _begun(self, work: Callable[[], Coroutine[Any, Any, Wire]]) -> "asyncio.Task[Wire]":
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(work())
-            self._task.add_done_callback(look_at)
+            self._task.add_done_callback(retrieve_error)
         return self._task
 
     async def _try(self) -> Wire:
@@ -253,7 +253,7 @@ class Link:
         for command, reply in zip(commands, replies, strict=True):
             if isinstance(reply, ResponseError) and command[0] != "HELLO":
                 raise reply
-            if isinstance(reply, ResponseError):  # without RESP3 all works but what is sent unasked
+            if isinstance(reply, ResponseError):  # without RESP3 everything works except pushed messages
                 wire.unpushed = str(reply)
         if self._address.sentinels and not is_primary(replies[-1]):
             raise ConnectionLost("the server that the sentinels name is not the primary (yet)")
@@ -287,7 +287,7 @@ async def exchange(wire: Wire, commands: Iterable[Sequence[Argument]]) -> list[A
     return [await one for one in asked]
 
 
-def look_at(task: "asyncio.Task[Any]") -> None:
+def retrieve_error(task: "asyncio.Task[Any]") -> None:
     """Retrieve a task's error, which waiting callers have received, so that asyncio does not log it."""
     if not task.cancelled():
         task.exception()

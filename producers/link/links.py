@@ -43,7 +43,7 @@ class Caller(ABC):
     async def close(self) -> None:
         """Close the connections of the running loop."""
 
-    async def run(self, script: str, keys: Sequence[str], arguments: Sequence[Argument], *, seconds: float) -> Any:  # noqa: ANN401  a reply is whatever the script returns
+    async def run(self, script: str, keys: Sequence[str], arguments: Sequence[Argument], *, seconds: float) -> Any:  # noqa: ANN401  a reply is what the script returns
         """Run a script and return its reply.
 
         Raises:

@@ -63,7 +63,7 @@ class Script:
 
     async def run(
         self, call: Callable[..., Awaitable[Any]], keys: Sequence[str], arguments: Sequence[Argument]
-    ) -> Any:  # noqa: ANN401  a reply is whatever the script returns
+    ) -> Any:  # noqa: ANN401  a reply is what the script returns
         """Run the script; after a restart, a failover or SCRIPT FLUSH it is loaded first.
 
         Args:

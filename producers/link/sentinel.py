@@ -15,7 +15,7 @@ def questions(address: Address) -> list[tuple[Argument, ...]]:
     """Return the commands for a sentinel; the last one's reply names the primary."""
     question: tuple[Argument, ...] = ("SENTINEL", "GET-MASTER-ADDR-BY-NAME", address.service)
     if password := address.options.get("password"):
-        return [("AUTH", password), question]  # refused by one without a password, which does no harm
+        return [("AUTH", password), question]  # a sentinel without a password rejects it, which is harmless
     return [question]
 
 

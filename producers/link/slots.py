@@ -16,7 +16,7 @@ from redis.exceptions import ResponseError
 
 from .address import Address, Host
 from .cluster import Slots, asking, guarded, owner, redirected, with_moved
-from .link import CONNECT_SECONDS, Link, exchange, look_at, says
+from .link import CONNECT_SECONDS, Link, exchange, retrieve_error, says
 from .primary import PrimaryUnknown, reach_primary
 from .wire import Argument
 
@@ -61,8 +61,10 @@ class SlotLinks:
             return known
         if self._search is None or self._search.done():
             self._search = asyncio.create_task(self._found(tag))
-            self._search.add_done_callback(look_at)
-        await asyncio.shield(self._search)  # one search serves all who wait, and goes on when they have gone
+            self._search.add_done_callback(retrieve_error)
+        await asyncio.shield(
+            self._search
+        )  # one search serves all waiting callers, and continues when they are cancelled
         if (known := self.known(tag)) is None:
             raise PrimaryUnknown(self._address, tag)
         return known
@@ -96,7 +98,7 @@ class SlotLink:
         self._links = links
         self._tag = tag
 
-    async def call(self, *command: Argument) -> Any:  # noqa: ANN401  a reply is whatever Redis says
+    async def call(self, *command: Argument) -> Any:  # noqa: ANN401  a reply has any type
         """Send one command and return its reply. Raises the errors of :meth:`.link.Link.call`."""
         (reply,) = await self.call_many([command])
         if isinstance(reply, ResponseError):

@@ -39,7 +39,7 @@ class Calls(ABC):
     def call_many(self, commands: Sequence[Sequence[Argument]]) -> list[Any]:
         """Send commands on one connection and return their replies in order; errors are returned as values."""
 
-    def call(self, *command: Argument) -> Any:  # noqa: ANN401  a reply is whatever Redis says
+    def call(self, *command: Argument) -> Any:  # noqa: ANN401  a reply has any type
         """Send one command and return its reply.
 
         Raises:
@@ -70,7 +70,7 @@ class SyncLink(Calls):
         if self._finder and any(isinstance(one, ReadOnlyError) or says(one, *NOT_THE_PRIMARY) for one in replies):
             self._finder.refused = self._finder.named
             self._client.connection_pool.disconnect(inuse_connections=False)
-            if isinstance(replies[0], ReadOnlyError):  # not carried out
+            if isinstance(replies[0], ReadOnlyError):  # the command was not run
                 replies = exchange(self._client, commands)
         return replies
 
@@ -193,7 +193,7 @@ class SyncLinks:
         del tag
         return deadline(seconds)
 
-    def run(self, script: str, keys: Sequence[str], arguments: Sequence[Argument], *, seconds: float) -> Any:  # noqa: ANN401  a reply is whatever the script returns
+    def run(self, script: str, keys: Sequence[str], arguments: Sequence[Argument], *, seconds: float) -> Any:  # noqa: ANN401  a reply is what the script returns
         """Run a script and return its reply.
 
         Raises:
@@ -298,7 +298,7 @@ def ask(host: Host, address: Address, tag: str) -> Slots:
     return read_answer(replies[-1], address, tag=tag, asked=host)
 
 
-def _said(connection: Connection, command: Sequence[Argument]) -> Any:  # noqa: ANN401  a reply is whatever Redis says
+def _said(connection: Connection, command: Sequence[Argument]) -> Any:  # noqa: ANN401  a reply has any type
     connection.send_command(*command)  # type: ignore[no-untyped-call]
     try:
         return connection.read_response()  # type: ignore[no-untyped-call]
@@ -320,7 +320,7 @@ class _Found:
         return socket
 
 
-def _check_role(role: Any) -> None:  # noqa: ANN401  a reply is whatever Redis says
+def _check_role(role: Any) -> None:  # noqa: ANN401  a reply has any type
     """Check that a server is the primary. Raises ConnectionLost if not, ResponseError without the right to ask."""
     if isinstance(role, Exception):
         raise role

@@ -19,7 +19,7 @@ class ReplyWaiter(Protocol):
     def done(self) -> bool:
         """Return True if no more replies are expected."""
 
-    def set_result(self, reply: Any, /) -> None:  # noqa: ANN401  a reply is whatever Redis says
+    def set_result(self, reply: Any, /) -> None:  # noqa: ANN401  a reply has any type
         """Receive the next reply."""
 
     def set_exception(self, error: Exception, /) -> None:
@@ -70,7 +70,7 @@ class Wire(asyncio.Protocol):
 
     def abort(self) -> None:
         """Close the connection without a farewell."""
-        if self._loop.is_closed():  # nobody can be told any more, and the socket goes with the transport
+        if self._loop.is_closed():  # no waiter can be reached any more, and the transport closes the socket
             self.closed = True
             return
         if self._transport is not None:
@@ -91,7 +91,9 @@ class Wire(asyncio.Protocol):
                     self._pushed(reply)
                     continue
                 if not self._waiting and isinstance(reply, ResponseError):
-                    self._turned_away = f": {reply}"  # it has too many clients, say; the end follows
+                    self._turned_away = (
+                        f": {reply}"  # for example too many clients; the server then closes the connection
+                    )
                     continue
                 waiting = self._waiting.popleft()
                 if not waiting.done():
@@ -124,7 +126,7 @@ class Wire(asyncio.Protocol):
     def _tell_lost(self, waiting: ReplyWaiter) -> None:
         waiting.set_exception(ConnectionLost(f"the connection to Redis was lost{self._turned_away}"))
         if isinstance(waiting, asyncio.Future):
-            waiting.exception()  # who still waits is told; who does not any more is not to be reported as a fault
+            waiting.exception()  # waiting callers get the error; a cancelled one must not be logged as a fault
 
 
 def pack(command: Sequence[Argument]) -> bytes:

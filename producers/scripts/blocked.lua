@@ -3,12 +3,12 @@
 --
 -- momentus:{group}:limited           HASH  job id -> the limit that it names, until it has left for good
 -- momentus:{group}:blocked:<key>     ZSET  "<lane> <id>" of those that found it used up, by their first due time
--- momentus:{group}:held_back:<lane>  SET   the same jobs by lane, for people
+-- momentus:{group}:held_back:<lane>  SET   the same jobs by lane, for operators
 -- momentus:{group}:occupying:<key>   SET   ids of running jobs that hold a place
 -- momentus:{group}:short             SET   lanes that wait for a place of one of their limits
 --
--- A blocked job stays in its queue with a score of a minute or more; whatever gives its limit room moves the
--- first of them to the front. So nobody looks at it again and again, and a move that never comes is no loss.
+-- A blocked job stays in its queue with a score of a minute or more; any script that frees room of its limit moves
+-- the first of them to the front. So claims do not read it repeatedly, and a missed move only delays it.
 --
 -- Invariant: only scores of jobs that are in a queue change here; nothing enters or leaves one.
 
@@ -71,7 +71,7 @@ function blocked.give_back(tag, key, ids, now)
 end
 
 -- A job left without running to its end: taken out, given up, gone. The next one of its limit is to be looked at.
--- A dead job keeps the name of its limit, for the day on which somebody revives it.
+-- A dead job keeps the name of its limit, because it may be revived.
 function blocked.leave(tag, lane, id, now, is_dead)
   local limited = 'momentus:' .. tag .. ':limited'
   local key = redis.call('HGET', limited, id)

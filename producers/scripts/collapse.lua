@@ -1,10 +1,10 @@
--- Put one item into the digest that waits under its key, or open a new one. What is written is the whole mail of all
--- items, made by the caller from what it saw; so it is written only if that is what waits still.
+-- Add one item to the pending digest under its key, or open a new digest. The caller composed the mail of all items
+-- from the digest that it saw, so it is written only if that digest is still pending unchanged.
 --
 -- KEYS[1]  arq:queue:{group}:<lane>            ZSET   job id -> due time (ms)
 -- KEYS[2]  momentus:{group}:wake:<lane>        LIST   at most one token
 -- KEYS[3]  momentus:{group}:counters           HASH
--- KEYS[4]  momentus:{group}:digest:<collapse>  HASH   id, due (ms), count, items (octets of the caller's)
+-- KEYS[4]  momentus:{group}:digest:<collapse>  HASH   id, due (ms), count, items (bytes of the caller)
 -- ARGV[1]  lane
 -- ARGV[2]  hash tag, braces included
 -- ARGV[3]  id of the digest as the caller saw it ("" for none)
@@ -86,7 +86,7 @@ else
   redis.call('PEXPIRE', digest, window)
   local minute = 'momentus:' .. tag .. ':minute:' .. math.floor(now / 60000)
   redis.call('HINCRBY', counters, 'accepted:' .. lane, 1)
-  if redis.pcall('HINCRBY', minute, 'in:' .. lane, 1) == 1 then -- a figure for people; it refuses no job
+  if redis.pcall('HINCRBY', minute, 'in:' .. lane, 1) == 1 then -- a statistic; it must not reject the job
     redis.call('PEXPIRE', minute, 3600000)
   end
   if redis.call('LLEN', wake) == 0 then

@@ -6,17 +6,17 @@
 -- ARGV[1]  lane
 -- ARGV[2]  hash tag, braces included
 -- ARGV[3…] seven per job: id, payload, due, key ("" for none), fingerprint, window of the key (ms), limit ("" for none)
---          due: how long to wait (ms), or "@" and the instant (ms) from which it may run; one that has passed is now.
---          Behind it, if it is to expire after a time: " x<ms>", counted from now, or " l<ms>", counted from then
---          limit: the key of a limit that it counts against
+--          due: delay (ms), or "@" and the instant (ms) from which it may run; a past instant means now.
+--          After it, if the job expires after a time: " x<ms>", counted from now, or " l<ms>", counted from then
+--          limit: key of a limit that the job counts against
 --
 -- Also touches, all with the same tag: arq:job:<id>, momentus:{group}:unique:<key>, momentus:{group}:minute:<n>,
 -- momentus:{group}:limited, momentus:{group}:keyed.
 --
--- Returns  {"queued", index from 0, known id, index, known id, …}: those that were there before, in any order; the
---          others were queued
---          {"conflict", index from 0, known id}: a key is taken by other content; nothing was written
--- Raises   for a due that is neither, and for a key that holds something else; nothing was written
+-- Returns  {"queued", index from 0, known id, index, known id, …}: the duplicates, in any order; the others were
+--          queued
+--          {"conflict", index from 0, known id}: a key is in use for other content; nothing was written
+-- Raises   for a due of another form, and for a key of another type; nothing was written
 --
 -- Invariant: a job id is in the queue if and only if its payload exists; payloads have no time to live. A key has none
 -- either until its job is over, and stands for its window at least (unique.lua). What is counted from now is written
@@ -213,7 +213,7 @@ end
 if added > 0 then
   local minute = 'momentus:' .. tag .. ':minute:' .. math.floor(now / 60000)
   call('HINCRBY', counters, 'accepted:' .. lane, added)
-  if redis.pcall('HINCRBY', minute, 'in:' .. lane, added) == added then -- a figure for people; it refuses no job
+  if redis.pcall('HINCRBY', minute, 'in:' .. lane, added) == added then -- a statistic; it must not reject the job
     call('PEXPIRE', minute, 3600000)
   end
   if tokens == 0 then

@@ -1,4 +1,4 @@
--- Ask for a recompute: at most one of an id runs and one waits, and the latest payload wins.
+-- Request a recompute: at most one of an id runs and one waits, and the latest payload wins.
 --
 -- KEYS[1]  arq:queue:{group}:<lane>       ZSET   job id -> due time (ms)
 -- KEYS[2]  momentus:{group}:wake:<lane>   LIST   at most one token
@@ -60,13 +60,13 @@ end
 if waiting then
   redis.call('ZADD', queue, 'LT', due, id)
   redis.call('HDEL', following, id) -- asked for during a run that is to be tried again: this request is later
-  redis.call('SREM', 'momentus:' .. tag .. ':cancelled', id) -- whoever wanted the run to stop did so before
+  redis.call('SREM', 'momentus:' .. tag .. ':cancelled', id) -- a cancellation concerned the former run
 else
   redis.call('ZADD', queue, due, id)
   redis.call('PERSIST', 'momentus:' .. tag .. ':history:' .. id) -- a run before may have left it to expire
   local minute = 'momentus:' .. tag .. ':minute:' .. math.floor(now / 60000)
   redis.call('HINCRBY', counters, 'accepted:' .. lane, 1)
-  if redis.pcall('HINCRBY', minute, 'in:' .. lane, 1) == 1 then -- a figure for people; it refuses no job
+  if redis.pcall('HINCRBY', minute, 'in:' .. lane, 1) == 1 then -- a statistic; it must not reject the job
     redis.call('PEXPIRE', minute, 3600000)
   end
 end

@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
--- Change what limits there are, and let those that wait hear of it. The loader puts blocked.lua before this.
--- Runs at the memory limit too: a limit may be what keeps things from growing worse, and its end what frees memory.
+-- Change limits and wake the jobs that wait for them. The loader puts blocked.lua before this.
+-- Runs at the memory limit too: a new limit may stop the growth, and the end of one may free memory.
 --
 -- KEYS[1]  momentus:{group}:limits  HASH  see limits.lua
 -- KEYS[2]  momentus:{group}:holds   HASH  "limit:<key>" -> JSON {until_ms, reason}; until_ms null: until released
@@ -11,7 +11,7 @@
 --
 -- Returns  for each change 1 when something is another than before, else 0
 --
--- Invariant: whoever waits for a limit that may have room now is looked at now.
+-- Invariant: a job that waits for a limit which may have room now becomes due now.
 
 local blocked = require_blocked()
 local definitions, holds = KEYS[1], KEYS[2]

@@ -1,4 +1,4 @@
--- Look at limits: what they are, and what they give at this instant. It only reads. The loader puts limits.lua before this.
+-- Read limits: their definitions, and their room at this instant. The loader puts limits.lua before this.
 --
 -- KEYS[1]  momentus:{group}:limits   HASH  see limits.lua
 -- KEYS[2]  momentus:{group}:buckets  HASH

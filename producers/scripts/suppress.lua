@@ -1,4 +1,4 @@
--- Put one reason not to write to an address on the list, weigh a server's refusal, or take reasons off it.
+-- Add one reason against an address to the suppression list, count a server's refusal, or remove reasons.
 --
 -- KEYS[1]  momentus:{mail}:suppression      HASH  digest of an address -> JSON, see below
 -- KEYS[2]  momentus:{mail}:suppression:log  LIST  JSON, newest last: who changed what
@@ -8,10 +8,10 @@
 -- ARGV[2]  digest: SHA-256 in hex of the address in lower case
 -- ARGV[3]  reason; "" with "remove": all of them
 -- ARGV[4]  scope: "all" or "stream:<name>"; "" with "remove": all of them
--- ARGV[5]  life in ms, "" for ever
--- ARGV[6]  who
+-- ARGV[5]  life in ms, "" for permanent
+-- ARGV[6]  source: the program or user
 -- ARGV[7]  evidence: a job's id or a report's; may be ""
--- ARGV[8]  the address's domain, for people
+-- ARGV[8]  the address's domain, for operators
 -- ARGV[9]  how many lines of the log are kept
 -- ARGV[10] with "count" and refusals: on how many days
 -- ARGV[11] with "count" and refusals: within how many ms
@@ -40,7 +40,7 @@ local function read(of)
   if readable and type(entry) == 'table' and type(entry.reasons) == 'table' then
     return entry, true
   end
-  return {domain = ARGV[8], reasons = {}}, not known -- a value written by hand; one that nobody can read is replaced
+  return {domain = ARGV[8], reasons = {}}, not known -- a value written by hand; an unreadable one is replaced
 end
 
 local function write(of, entry)

@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
--- Take one job out for good, wherever in its lane group it is.
--- Runs at the memory limit too: taking jobs out is what frees memory.
+-- Remove one job for good, from any lane of its group.
+-- Runs at the memory limit too, because removing jobs frees memory.
 --
 -- KEYS[1]  momentus:{group}:counters   HASH
 -- KEYS[2]  momentus:{group}:lapses     HASH  job id -> leases lost so far
@@ -11,9 +11,9 @@
 -- KEYS[7]  momentus:{group}:progress   HASH job id -> JSON
 -- ARGV[1]  hash tag, braces included
 -- ARGV[2]  id
--- ARGV[3]  "discarded": a dead or waiting job; "cancelled": a waiting job, or a running one, which is told to stop
--- ARGV[4…] the lanes to look in; without any, all of the group that ever accepted a job, for a caller that knows
---          no lanes
+-- ARGV[3]  "discarded": a dead or waiting job; "cancelled": a waiting job, or a running one, whose stop is requested
+-- ARGV[4…] the lanes to search; without any, all lanes of the group that ever accepted a job, for a caller that
+--          does not know the lane
 --
 -- Also touches, with the same tag: arq:job:<id>, arq:in-progress:<id>, arq:retry:<id>, arq:result:<id>,
 -- momentus:{group}:history:<id>, and of each lane arq:queue:{group}:<lane> and momentus:{group}:<what>:<lane>,
@@ -23,7 +23,7 @@
 -- Returns  {what, lane}, where what is
 --            "gone"      it was taken out and counted under ARGV[3]
 --            "stopping"  it runs; its worker stops it at its next renewal and counts it as cancelled
---            "told"      the same, and somebody had asked before
+--            "told"      the same, and the stop had been requested before
 --            "running"   refused: a running job cannot be discarded
 --            "foreign"   refused: a stock arq worker runs it, which does not listen
 --            "dead"      refused: a dead job cannot be cancelled

@@ -1,10 +1,10 @@
--- Jobs whose effect began and of which nobody knows whether it took place, as a list for operators. The loader puts
+-- Jobs with a started effect of unknown outcome, as a list for operators. The loader puts
 -- this module before each script that counts such an effect.
 --
 -- Touches  momentus:{group}:uncertain  ZSET  job id -> when its last unknown effect was counted (ms); the latest 10,000
 --
 -- Invariant: an effect is counted and its job listed in one call. So a primary that is lost takes along both or
--- neither, and whatever loses the worker loses no entry.
+-- neither, and the loss of a worker loses no entry.
 
 local KEPT = 10000
 local uncertain = {}

@@ -5,12 +5,12 @@
 -- momentus:{group}:keyed         HASH    id of an unfinished or dead job -> "<until> <key>", one pair for each of its
 --                                        keys: how long (ms) the key stands at least, its window after acceptance
 --
--- Invariant: a key stands for its window, and never shorter than a job that may still run: one that waits, runs, is
+-- Invariant: a key is in use for its window, and at least as long as a job that may still run: one that waits, runs, is
 -- parked, or is dead and could be revived.
 
 local unique = {}
 
--- These jobs will never run again: their keys stand for the rest of their windows.
+-- These jobs will never run again: their keys stay in use for the rest of their windows.
 function unique.release(tag, ids)
   local keyed = 'momentus:' .. tag .. ':keyed'
   local rows = redis.pcall('HMGET', keyed, unpack(ids))
