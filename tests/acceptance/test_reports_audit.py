@@ -1,6 +1,7 @@
 """The self-audit: silent where all is well, loud where it is not, never about another state than the stored."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -18,7 +19,7 @@ from reports.outbox_postgres import Outbox
 from reports.source_postgres import Source
 from reports.store import ReportStore
 from reports.triggers import install_script
-from worker.reports.audit import Auditor, audit_report
+from worker.reports.audit import Auditor, audit_report, audit_reports
 from worker.reports.refresh import refresh_board
 from worker.reports.refresh_context import RefreshContext
 
@@ -113,3 +114,18 @@ async def test_without_triggers_a_set_is_audited_while_nothing_was_written(
     assert (await audit_report(blind, REPORTS["blockers"])).audited == 3
     await connection.execute("UPDATE organisation.nodes SET name = 'another' WHERE id = 1")
     assert (await audit_report(blind, REPORTS["blockers"])).audited == 0
+
+
+async def test_an_audit_that_the_database_refuses_ends_and_harms_no_other_report(
+    auditor: Auditor, unused_tcp_port: int
+) -> None:
+    refused = replace(REPORTS["blockers"], sql="SELECT nothing FROM nowhere")
+    some = replace(auditor, refresher=replace(auditor.refresher, reports={**REPORTS, "blockers": refused}))
+    found = await audit_reports({"auditor": some})
+    assert found.keys() == REPORTS.keys()
+    assert found["blockers"] == {"audited": 0, "error": "UndefinedTableError"}
+    assert found["workload"] == {"audited": 3, "mismatched": 0}
+    away = Source(f"postgresql://127.0.0.1:{unused_tcp_port}/away", statement_timeout=timedelta(seconds=1))
+    found = await audit_reports({"auditor": replace(auditor, refresher=replace(auditor.refresher, source=away))})
+    assert found == {name: {"audited": 0, "error": "ConnectionRefusedError"} for name in REPORTS}
+    await away.close()

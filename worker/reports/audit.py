@@ -5,10 +5,10 @@ subtree, as a dashboard without stored reports would for every view, and returns
 aggregates these in one pass, without the tree, the roll-up or the documents of a refresh.
 
 Both sides are of one state: the report's own instant is bound as ``:now``, and a set is audited only if the
-database
-has not changed since: on a watched board, if no mark waits and none was taken up for a later set; on others, if no
-transaction except the refresh's own has ended. Otherwise the report is passed over, which is counted too. So a
-difference is a fault: of this code, of a trigger that left no mark, or of another program that wrote into Redis.
+database has not changed since: on a watched board, if no mark waits and none was taken up for a later set; on
+others, if no transaction except the refresh's own has ended. Otherwise the report is passed over, which is
+counted too. So a difference is a fault: of this code, of a trigger that left no mark, or of another program that
+wrote into Redis.
 
 A difference is logged (``report.mismatch``), counted and stored beside the report for `ops reports status`. It is
 not corrected, since it does not show which of the two values is right.
@@ -33,7 +33,7 @@ from reports.numbers import EXACT, as_text, divided, read_exactly
 from reports.pace import only_ended
 from reports.rollup import InvalidRows
 from reports.rollups import columns_of, ratio_of, top_of
-from reports.source_postgres import DatabaseSnapshot
+from reports.source_postgres import DATABASE_FAULTS, DatabaseSnapshot
 from reports.triggers import board_key
 from worker.engine import Cron, Schedule
 from worker.events import emit, event
@@ -90,14 +90,21 @@ def audit_cron() -> Cron:
 async def audit_reports(context: dict[str, Any]) -> dict[str, object]:
     """Handle ``report.audit``: audit some nodes of every report.
 
+    A report that the database refuses, or a database that is away, is left to the next audit; the refresh has
+    told of it. A dead job would ask for a decision where there is none to make.
+
     Raises:
-        DATABASE_FAULTS, RedisError: a server did not answer; the next audit tries again.
+        RedisError: Redis did not answer; the next audit tries again.
     """
     auditor: Auditor = context["auditor"]
     found: dict[str, object] = {}
     for report in auditor.refresher.reports.values():
-        finding = await audit_report(auditor, report)
-        found[report.name] = {"audited": finding.audited, "mismatched": len(finding.wrong)}
+        try:
+            finding = await audit_report(auditor, report)
+        except DATABASE_FAULTS as error:
+            found[report.name] = {"audited": 0, "error": type(error).__name__}
+        else:
+            found[report.name] = {"audited": finding.audited, "mismatched": len(finding.wrong)}
     return found
 
 
