@@ -39,10 +39,10 @@ class Application:
             query=scope["query_string"].decode("latin-1"),
             fields=HeaderList(_text(pair) for pair in scope["headers"]),
         )
-        answer = await self._reader.answer(request)
-        headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in answer.fields]
-        body = b"" if request.method == "HEAD" else answer.body
-        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+        response = await self._reader.answer(request)
+        headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in response.fields]
+        body = b"" if request.method == "HEAD" else response.body
+        await send({"type": "http.response.start", "status": response.status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
 

@@ -81,7 +81,7 @@ class Exchange(Protocol):
     def request(self) -> Request:
         """The request."""
 
-    def respond(self, answer: Response) -> None:
+    def respond(self, response: Response) -> None:
         """Send the response."""
 
     def respond_in_parts(self, status: int, headers: Headers) -> EndingStream:
@@ -129,29 +129,29 @@ class Reader:
                 result = self._reports.lookups.find_cached(found)
                 if result is None and self._reports.lookups.send(found, partial(self._conclude, found, exchange)):
                     return
-                answer = self._reports.conclude(found, result) if result else None
+                response = self._reports.conclude(found, result) if result else None
             else:
-                answer = found
+                response = found
         except Exception as error:  # noqa: BLE001  logged there
-            answer = _fault(error)
-        self._finish(exchange, answer)
+            response = _fault(error)
+        self._finish(exchange, response)
 
     def _conclude(self, request: ReportRequest, exchange: Exchange, lookup: Lookup) -> None:
         """Respond after the last reply of Redis, or without any. Never raises: no caller could handle it."""
         try:
             result = self._reports.lookups.read(lookup)
-            answer = self._reports.conclude(request, result) if result else None
+            response = self._reports.conclude(request, result) if result else None
         except Exception as error:  # noqa: BLE001  logged there
-            answer = _fault(error)
-        self._finish(exchange, answer)
+            response = _fault(error)
+        self._finish(exchange, response)
 
-    def _finish(self, exchange: Exchange, answer: Response | None) -> None:
+    def _finish(self, exchange: Exchange, response: Response | None) -> None:
         """Send the response; without one, start again in a task that can wait."""
-        if answer is None:
+        if response is None:
             self._run(self._serve_waiting(exchange))
             return
         try:
-            exchange.respond(self._noted(exchange.request, answer))
+            exchange.respond(self._noted(exchange.request, response))
         except Exception as error:  # noqa: BLE001  logged there
             exchange.respond(_fault(error))
 
@@ -169,16 +169,16 @@ class Reader:
             found = self._route(request)
             if isinstance(found, ReportRequest):
                 found = await self._reports.answer(found)
-            answer = found or await self._page(request)
+            response = found or await self._page(request)
         except Exception as error:  # noqa: BLE001  logged there
-            answer = _fault(error)
-        return self._noted(request, answer)
+            response = _fault(error)
+        return self._noted(request, response)
 
-    def _noted(self, request: Request, answer: Response) -> Response:
-        self._metrics.count(answer)
+    def _noted(self, request: Request, response: Response) -> Response:
+        self._metrics.count(response)
         if self._origins:
-            answer.headers = self._origins.grant(answer.headers, request.header("origin"))
-        return answer
+            response.headers = self._origins.grant(response.headers, request.header("origin"))
+        return response
 
     def _route(self, request: Request) -> ReportRequest | Response | None:
         """Return the request for a report, a response, or None for a page that takes waiting."""

@@ -113,17 +113,19 @@ class ReportResponder:
         result = self.lookups.find_cached(report_request) or await self.lookups.find(report_request)
         if report_request.cookie and result.roots is None:
             return await self.answer(report_request.by_cookie())
-        answer = self.conclude(report_request, result)
+        response = self.conclude(report_request, result)
         return (
-            _with_challenge(report_request, await self._wait(report_request, result)) if answer is None else answer
+            _with_challenge(report_request, await self._wait(report_request, result))
+            if response is None
+            else response
         )
 
     def conclude(self, report_request: ReportRequest, result: LookupResult) -> Response | None:
         """Return the refusal of the first check that fails, or the document; None if that takes waiting."""
         if self._guard and result.roots is None:
             return None if report_request.cookie else problem.unauthorised(token_given=True)
-        answer = self._conclude(report_request, result)
-        return _with_challenge(report_request, answer) if answer and report_request.passed_over else answer
+        response = self._conclude(report_request, result)
+        return _with_challenge(report_request, response) if response and report_request.passed_over else response
 
     def _conclude(self, report_request: ReportRequest, result: LookupResult) -> Response | None:
         snapshot = result.snapshot
@@ -262,9 +264,9 @@ class ReportResponder:
         if result.source == "memory":
             verdict, headers = FreshnessVerdict.STALE, _as_memory(headers)
         headers = self._headers(_head(snapshot), meta, headers)
-        answer = _document(report_request, snapshot, verdict.value, headers, freshness.age_us / SECOND_US)
-        answer.timing = _timing(result)
-        return answer
+        response = _document(report_request, snapshot, verdict.value, headers, freshness.age_us / SECOND_US)
+        response.timing = _timing(result)
+        return response
 
     def _headers(self, head: Head, meta: Meta, of_the_report: Headers, encoding: str = "") -> Headers:
         coded: Headers = (("content-encoding", encoding),) if encoding else ()
@@ -284,11 +286,11 @@ class ReportResponder:
         return _document(report_request, snapshot, "closed_day", headers, None)
 
 
-def _with_challenge(report_request: ReportRequest, answer: Response) -> Response:
+def _with_challenge(report_request: ReportRequest, response: Response) -> Response:
     """Add the challenge if the Bearer has no session and the cookie replaced it."""
     if report_request.passed_over:
-        answer.headers = (*answer.headers, problem.INVALID_TOKEN)
-    return answer
+        response.headers = (*response.headers, problem.INVALID_TOKEN)
+    return response
 
 
 def _document(

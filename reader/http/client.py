@@ -61,13 +61,13 @@ class HTTPExchange:
         self.last = last
         self.refusal = refusal
 
-    def respond(self, answer: Response) -> None:
+    def respond(self, response: Response) -> None:
         """Send the response.
 
         Raises:
             ValueError: a header field contains a line break, which is a fault of the reader. Nothing was sent.
         """
-        self._client.respond(self, answer)
+        self._client.respond(self, response)
 
     def respond_in_parts(self, status: int, headers: Headers) -> ResponseStream:
         """Send the head of a response that is sent in parts and ends the connection."""
@@ -253,13 +253,13 @@ class ClientConnection(asyncio.Protocol):
 
     # Responses
 
-    def respond(self, exchange: HTTPExchange, answer: Response) -> None:
+    def respond(self, exchange: HTTPExchange, response: Response) -> None:
         """Send the response to the first waiting request, so that the next one can be served."""
         if self._transport is None or self._transport.is_closing():
             return
         last = exchange.last or (self._is_ending and self._ends_here())
-        start = head(answer, last=last)
-        body = b"" if exchange.request.method == "HEAD" else answer.body
+        start = head(response, last=last)
+        body = b"" if exchange.request.method == "HEAD" else response.body
         if len(body) <= _JOINED:
             self._transport.write(start + body)
         else:
