@@ -197,7 +197,7 @@ def _rate(text: str) -> tuple[int, timedelta]:
             return int(count), arguments.duration_argument(time)
     except argparse.ArgumentTypeError as error:
         raise argparse.ArgumentTypeError(f"{error}; give COUNT/TIME, such as 30/1m or 2000/1d") from None
-    raise argparse.ArgumentTypeError(f"{text!r} is not COUNT/TIME, such as 30/1m or 2000/1d")
+    raise argparse.ArgumentTypeError(f"{text!r} is not a rate; give COUNT/TIME, such as 30/1m or 2000/1d")
 
 
 LIMIT = Group(

@@ -138,7 +138,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _positive(text: str) -> float:
-    return number_between(text, 1e-6, 1e6)
+    return number_between(text, 0.001, 999_999)
 
 
 def _sample_size(text: str) -> int:
