@@ -25,15 +25,15 @@
 -- last_at = "max"
 -- +++
 --
--- The check-ins of 35 calendar days, today's included: in all, day by day, and the latest. A day without any is left
--- out. Days are local ones: the first is the date 34 dates before today's, whatever clocks did since.
+-- The check-ins of 35 calendar days, today included: in total, by day, and the latest. Days without check-ins are left
+-- out. Days are local: the first is 34 dates before today's, regardless of clock changes since.
 --
 -- A date begins at its midnight or right after the last microsecond of the one before, whichever is earlier: where
 -- midnight comes twice, Postgres takes the second for the first; where it never comes, either may be the one that is
 -- not there. A date ends where the next begins.
 --
--- Each day is looked up by its own two instants: the zone is reckoned with for 35 dates, not for every check-in. The
--- days are materialized so that their names are written 35 times as well, and not for every node's every day.
+-- Each day is selected by its own two instants: the zone is evaluated for 35 dates, not for every check-in. The days
+-- are materialized so that their names are formatted 35 times as well, and not for every day of every node.
 --
 -- Parameters: :now, :day_start, :zone. Returns: one row per node with check-ins in those days, direct rows only.
 

@@ -7,7 +7,7 @@
 -- every = "1m"
 -- sources = ["organisation.nodes", "organisation.blockers"]
 -- # Time itself changes the numbers when a row's instant that is still to come is reached.
--- # What is closed by now never counts again: only the rest is asked, which indexes hold apart.
+-- # Closed blockers never count again, so only the others are queried, which have partial indexes.
 -- valid_until = """
 -- SELECT least(
 --     (SELECT min(opened_at) FROM organisation.blockers WHERE opened_at > :now AND closed_at IS NULL),
@@ -28,7 +28,7 @@
 -- oldest = "top 10 by opened_at, id asc"
 -- +++
 --
--- What blocks a node and all below it: how many blockers are active, of which kinds, and the ten oldest of them.
+-- The active blockers of a node and its subtree: their number, by kind, and the ten oldest.
 --
 -- Parameters: :now. Returns: one row per node with active blockers, direct rows only.
 -- Invariant: the ten oldest of a subtree are among the ten oldest of each of its nodes, so more are not sent.

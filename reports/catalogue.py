@@ -56,7 +56,7 @@ def read_shipped(words: str = "on") -> Folder:
     for name in names:
         if name not in folder.reports:
             known = ", ".join(sorted(folder.reports))
-            raise ReportError("MOMENTUS_REPORTS__SHIPPED", f"no report {name!r} is shipped; there are {known}")
+            raise ReportError("MOMENTUS_REPORTS__SHIPPED", f"{name!r} is not a shipped report; allowed: {known}")
     return Folder({name: report for name, report in folder.reports.items() if name in names}, folder.faults)
 
 
@@ -74,7 +74,9 @@ def read_folder(folder: Path) -> Folder:
         try:
             report = _read(path)
             if report.name in reports:
-                raise report.place.refuse("name", f"{report.name!r} names another report of this folder")
+                raise report.place.refuse(
+                    "name", f"{report.name!r} is the name of another report in this folder; choose another"
+                )
             reports[report.name] = report
         except ReportError as fault:
             faults.append(fault)
@@ -106,7 +108,7 @@ def _schema(path: Path) -> Mapping[str, Any]:
         schema = json.loads(_text(path))
     except ValueError as error:
         raise ReportError(
-            f"{path.name}:1", f"is not JSON: {error}; ./run ops reports check --pin writes it"
+            f"{path.name}:1", f"is not JSON: {error}; write it with ./run ops reports check --pin"
         ) from None
     if not isinstance(schema, dict):
         raise ReportError(f"{path.name}:1", "must be a JSON Schema; ./run ops reports check --pin writes it")

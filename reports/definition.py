@@ -1,4 +1,4 @@
-"""A report definition: one SQL file whose head says what its columns mean and how fresh it must be.
+"""Report definition: one SQL file whose head says what its columns mean and how fresh it must be.
 
 The head is TOML in SQL comments between two ``-- +++`` lines (`front_matter`). The query returns one row per node
 with that node's **direct** rows only; the worker rolls the measures up over the tree (`rollups`).

@@ -6,8 +6,8 @@
 -- board = "management"
 -- every = "1m"
 -- sources = ["organisation.nodes", "organisation.employees", "organisation.checkins", "organisation.blockers", "organisation.tasks"]
--- # Time itself changes the numbers at midnight, in the microsecond after a due date, and when an instant in a row that
--- # is still to come is reached: somebody joins or leaves on Monday. The rows say it, as they are all looked at anyway.
+-- # Time itself changes the numbers at midnight, in the microsecond after a due date, and at each future instant in a
+-- # row, such as an employee's first or last day. The query reads all rows anyway, so a column says it.
 -- valid_until = "column changes_at"
 --
 -- [freshness]
@@ -31,14 +31,13 @@
 -- overdue_tasks = "sum"
 -- +++
 --
--- The dashboard of the management: per node, and by roll-up for its whole subtree, how many people there are,
--- who checked in today, what blocks them, and which tasks are open and overdue.
+-- The dashboard of the management: per node, and by roll-up for its whole subtree, the number of employees, those who
+-- checked in today, active blockers, and open and overdue tasks.
 --
 -- Parameters: :now, :day_start, :day_end. Returns: one row per node that has anything, direct rows only.
--- Invariant: every number is a fact of the instant :now, so that an earlier instant can be asked about too. No later
--- than changes_at is the first instant at which time changes the node's numbers; a node that has nothing but what is
--- still to come has a row for that. What is closed by now never counts again: only the rest is asked, which indexes
--- hold apart.
+-- Invariant: every number is a fact of the instant :now, so that an earlier instant can be computed too. The first
+-- instant at which time changes the node's numbers is no later than changes_at; a node that has only future rows has a
+-- row for that. Closed items never count again, so only the others are queried, which have partial indexes.
 
 WITH employees AS (
     SELECT

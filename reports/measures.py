@@ -111,7 +111,7 @@ def _number(value: Any, measure: str) -> int | float | Decimal:  # noqa: ANN401 
     if value is None:
         raise InvalidRows("NULL is not a number; write coalesce(..., 0) where there may be none", measure)
     if isinstance(value, bool) or not isinstance(value, int | float | Decimal) or not is_finite(value):
-        raise InvalidRows(f"{value!r} is not a finite number; return one, or NULL handled by coalesce", measure)
+        raise InvalidRows(f"{value!r} is not a finite number; return one", measure)
     return value
 
 

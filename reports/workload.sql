@@ -7,7 +7,7 @@
 -- every = "1m"
 -- sources = ["organisation.nodes", "organisation.tasks"]
 -- # Ages are whole local days, so they change at midnight; a task is overdue in the microsecond after its due date.
--- # What is closed by now never counts again: only the rest is asked, which indexes hold apart.
+-- # Closed tasks never count again, so only the others are queried, which have partial indexes.
 -- valid_until = """
 -- SELECT least(
 --     :day_end,
@@ -36,11 +36,11 @@
 -- oldest_id = "of oldest_at"
 -- +++
 --
--- The tasks that are not closed: by state, and in it by age in whole local days since they were written down.
+-- The tasks that are not closed: by state, and within it by age in whole local days since their creation.
 -- Ages: week (up to 7 days), month (up to 30), quarter (up to 90), older.
 --
--- A task's age is told by the instants at which the local dates 7, 30 and 90 days ago began: the zone is reckoned with
--- three dates, not for every task. A date begins at its midnight or right after the last microsecond of the one
+-- A task's age follows from the instants at which the local dates 7, 30 and 90 days ago began: the zone is evaluated
+-- for three dates, not for every task. A date begins at its midnight or right after the last microsecond of the one
 -- before, whichever is earlier; see activity.sql for why.
 --
 -- Parameters: :now, :day_start, :zone. Returns: one row per node with such tasks, direct rows only.

@@ -18,7 +18,7 @@ from local.supervisor.supervisor import Supervisor
 from ops.command import Tools
 from ops.reports.status import status
 from producers.keys import catalogue
-from reports.keys import snapshot
+from reports.keys import prober, snapshot
 from tests.support import eventually
 
 SHOPS = """
@@ -95,14 +95,14 @@ async def test_a_worker_without_the_shipped_reports_computes_those_of_a_folder_a
         assert [one["report"] for one in told] == ["orders"]
 
 
-async def test_a_worker_without_any_report_works_and_takes_back_what_was_declared(
+async def test_a_worker_without_any_report_works_and_is_there_to_withdraw_what_none_declares(
     shops: str, valkey_url: str
 ) -> None:
-    async with Redis.from_url(valkey_url) as redis:
-        await redis.hset(catalogue("default"), "management", "{}")
-        async with Supervisor([worker(valkey_url, shops, {"MOMENTUS_REPORTS__SHIPPED": "off"})]):
+    """It holds the prober's lease; what a prober withdraws after a minute is in test_declarations.py."""
+    without = worker(valkey_url, shops, {"MOMENTUS_REPORTS__SHIPPED": "off"})
+    async with Redis.from_url(valkey_url) as redis, Supervisor([without]):
 
-            async def is_taken_back() -> bool:
-                return not await redis.exists(catalogue("default"))
+        async def is_prober() -> bool:
+            return bool(await redis.exists(prober("default")))
 
-            await eventually(is_taken_back)
+        await eventually(is_prober)

@@ -224,14 +224,14 @@ def test_a_shipped_report_that_is_not_wanted_may_be_written_anew(tmp_path: Path)
 
 def test_a_wanted_report_that_is_not_shipped_is_refused_by_its_setting() -> None:
     with pytest.raises(
-        ReportError, match=r"no report 'sales' is shipped; there are activity, blockers"
+        ReportError, match=r"'sales' is not a shipped report; allowed: activity, blockers"
     ) as refusal:
         load_reports(shipped="management,sales")
     assert refusal.value.field == "MOMENTUS_REPORTS__SHIPPED"
 
 
 def test_two_files_with_one_name_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ReportError, match="names another report") as refusal:
+    with pytest.raises(ReportError, match="name of another report") as refusal:
         load_reports(write(tmp_path, a=source(), b=source()))
     assert refusal.value.field == "b.sql:2: name"
 
