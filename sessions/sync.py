@@ -181,5 +181,5 @@ class SyncSessions:
         try:
             reply = self._links.run(source(call.script), call.keys, call.arguments, seconds=self._deadline)
         except (RedisError, OSError) as error:  # a timeout is an OSError
-            raise SessionsUnavailable(f"Redis did not serve the sessions: {error}") from error
+            raise SessionsUnavailable(f"Redis: it cannot serve sessions ({error}); respond with 503") from error
         return call.read(reply)
