@@ -74,9 +74,9 @@ class Composer:
             PayloadTooLarge: the payload is over 256 KiB.
         """
         now = self._now()
-        return self.at(message, key, now, terms.times(now), limit=terms.limit or "", job_id=job_id)
+        return self.entry_at(message, key, now, terms.times(now), limit=terms.limit or "", job_id=job_id)
 
-    def at(
+    def entry_at(
         self, message: Message, key: str | None, now: datetime, times: SendTimes, *, limit: str, job_id: str = ""
     ) -> JobEntry:
         """Compose an entry as :meth:`entry` does, for times that were computed before; a list shares them."""
@@ -94,7 +94,7 @@ class Composer:
         entry.expires_in_ms = times.expires_in_ms
         if times.expires_ms is None and times.expires_in_ms is None:
             entry.life_ms = _life_ms(message)
-        return keyed(entry, key, message)
+        return with_key(entry, key, message)
 
     def batch(
         self, messages: Sequence[Message], keys: Sequence[str] | None, terms: SendOptions = AT_ONCE
@@ -118,7 +118,7 @@ class Composer:
         times, limit = terms.times(now), terms.limit or ""  # before the loop: an invalid option has no index
         for place, (message, key) in enumerate(zip(messages, keys, strict=True)):
             try:
-                entries.append(self.at(message, key, now, times, limit=limit))
+                entries.append(self.entry_at(message, key, now, times, limit=limit))
             except (ValueError, PayloadTooLarge) as refusal:
                 refusal.index = place  # type: ignore[union-attr]  # a message's refusal is any ValueError
                 refusal.add_note(f"message {place} of {len(messages)}; none of them was queued")
@@ -148,7 +148,7 @@ def _life_ms(message: Message) -> int | None:
     return None if life is None else milliseconds(life)
 
 
-def keyed(entry: JobEntry, key: str | None, content: _HasFingerprint) -> JobEntry:
+def with_key(entry: JobEntry, key: str | None, content: _HasFingerprint) -> JobEntry:
     """Return the entry with its caller's key; unchanged without a key.
 
     Raises:
@@ -229,7 +229,7 @@ class Batch:
     def _with_receipts(self, places: Sequence[int]) -> Iterator[None]:
         """Add the message's position and the receipts so far to an error of one chunk."""
         try:
-            with naming(self._keys, places):
+            with naming_conflict(self._keys, places):
                 yield
         except ProducerError as error:
             error.receipts = self.receipts()
@@ -237,7 +237,7 @@ class Batch:
 
 
 @contextmanager
-def naming(keys: Sequence[str | None], places: Sequence[int] | None = None) -> Iterator[None]:
+def naming_conflict(keys: Sequence[str | None], places: Sequence[int] | None = None) -> Iterator[None]:
     """Turn the queue's conflict into a KeyConflict with the caller's key, and its position in a batch."""
     try:
         yield

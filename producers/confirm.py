@@ -40,18 +40,18 @@ def confirmed(link: Link | SlotLink, tag: str, *, replicas: int, within: float) 
     async def call(*command: Argument) -> Any:  # noqa: ANN401  a reply is what the script returns
         if command[0] != "EVALSHA":
             return await link.call(*command)
-        return believed(await link.call_many([command, *behind]), replicas=replicas, within=within)
+        return confirmed_reply(await link.call_many([command, *behind]), replicas=replicas, within=within)
 
     return call
 
 
 def confirmation(tag: str, *, replicas: int, within: float) -> list[tuple[Argument, ...]]:
-    """Return the commands that follow a script's call; :func:`believed` reads their replies."""
+    """Return the commands that follow a script's call; :func:`confirmed_reply` reads their replies."""
     marker = ("SET", f"momentus:{tag}:confirmed", "", "PX", _MARKER_LIFE_MS)
     return [marker, ("WAIT", replicas, max(1, round(within * 1000)))]
 
 
-def believed(replies: Sequence[Any], *, replicas: int, within: float) -> Any:  # noqa: ANN401  as the script returns it
+def confirmed_reply(replies: Sequence[Any], *, replicas: int, within: float) -> Any:  # noqa: ANN401  as the script returns it
     """Return the script's reply if enough replicas have its writes.
 
     Args:

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import orjson
 
-from .compose import Composer, keyed
+from .compose import Composer, with_key
 from .entry import ConflictingKey, JobEntry
 from .keys import LaneKeys
 from .link import Argument
@@ -103,7 +103,7 @@ class DigestItem:
         delay = timedelta(milliseconds=seen.left_ms) if joins else self._digest.window
         message = self._digest.gathered(items)
         entry = self._composer.entry(message, terms=SendOptions(delay), job_id=seen.id if joins else "")
-        return Addition(seen, keyed(entry, self._key, self._digest), len(items), self._closed(items, entry.id))
+        return Addition(seen, with_key(entry, self._key, self._digest), len(items), self._closed(items, entry.id))
 
     def operation(self, seen: PendingDigest | None = None) -> Operation[Receipt | PendingDigest]:
         """Add the item to the pending digest; the result is a receipt, or the digest that is pending instead.

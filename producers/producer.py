@@ -15,7 +15,7 @@ from .compose import (
     check_id,
     check_refresh,
     debounce,
-    naming,
+    naming_conflict,
     receipt,
     refresh_receipt,
     unusable_address,
@@ -131,7 +131,7 @@ class Producer:
             NotEnqueued: Redis did not take the job within the budget.
         """
         entry = self._composer.entry(message, key, SendOptions(delay, at, expires, limit))
-        with naming([key]):
+        with naming_conflict([key]):
             (taken,) = await self._queue.carry(enqueue(message.lane, [entry]))
         return receipt(message, taken)
 
@@ -186,7 +186,7 @@ class Producer:
             NotEnqueued: Redis did not take the item within the budget.
         """
         gathering = DigestItem(self._composer, digest, key)
-        with naming([key]):
+        with naming_conflict([key]):
             return await self._queue.gather(gathering)
 
     async def cancel(self, job_id: str) -> Cancelled:

@@ -19,7 +19,7 @@ from .compose import (
     check_id,
     check_refresh,
     debounce,
-    naming,
+    naming_conflict,
     receipt,
     refresh_receipt,
     unusable_address,
@@ -130,7 +130,7 @@ class SyncProducer:
             NotEnqueued: Redis did not take the job within the budget.
         """
         entry = self._composer.entry(message, key, SendOptions(delay, at, expires, limit))
-        with naming([key]):
+        with naming_conflict([key]):
             (taken,) = self._queue.carry(enqueue(message.lane, [entry]))
         return receipt(message, taken)
 
@@ -185,7 +185,7 @@ class SyncProducer:
             NotEnqueued: Redis did not take the item within the budget.
         """
         gathering = DigestItem(self._composer, digest, key)
-        with naming([key]):
+        with naming_conflict([key]):
             return self._queue.gather(gathering)
 
     def cancel(self, job_id: str) -> Cancelled:

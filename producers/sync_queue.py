@@ -7,7 +7,7 @@ from typing import Any
 from redis import Redis
 from redis.exceptions import NoScriptError, RedisError, ResponseError, TimeoutError as RedisTimeoutError
 
-from .confirm import NotConfirmed, believed, confirmation
+from .confirm import NotConfirmed, confirmation, confirmed_reply
 from .digest import DigestItem
 from .entry import ConflictingKey
 from .errors import NotEnqueued
@@ -117,7 +117,7 @@ class SyncQueue:
         tag = tag_of(str(command[3]))
         replies = link.call_many([command, *confirmation(tag, replicas=replicas, within=within)])
         try:
-            return believed(replies, replicas=replicas, within=within)
+            return confirmed_reply(replies, replicas=replicas, within=within)
         except (ResponseError, NotConfirmed) as error:
             return error
 

@@ -70,11 +70,11 @@ class RecordingComposer(Composer):
 
     asked: dict[str, tuple[Message, str | None]]
 
-    def at(
+    def entry_at(
         self, message: Message, key: str | None, now: datetime, times: SendTimes, *, limit: str, job_id: str = ""
     ) -> JobEntry:
-        """Compose an entry as :meth:`Composer.at` does, and record its message and key."""
-        entry = super().at(message, key, now, times, limit=limit, job_id=job_id)
+        """Compose an entry as :meth:`Composer.entry_at` does, and record its message and key."""
+        entry = super().entry_at(message, key, now, times, limit=limit, job_id=job_id)
         self.asked[entry.id] = message, key
         return entry
 
