@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
+from reports.calls import names_of_calls
 from reports.definition import Report
 
 
@@ -25,6 +26,12 @@ class Board:
         if not all(report.sources for report in self.reports):
             return ()
         return tuple(sorted({table for report in self.reports for table in report.sources}))
+
+    @property
+    def calls(self) -> tuple[str, ...]:
+        """Names of the functions that its queries may call, in lower case."""
+        queries = {sql for report in self.reports for sql in (report.sql, report.tree, report.valid_until)}
+        return tuple(sorted({name for sql in queries for name in names_of_calls(sql)}))
 
     @property
     def debounce(self) -> timedelta:

@@ -18,7 +18,7 @@ from hashlib import blake2b
 from typing import Any
 
 from reports.boards import Board
-from reports.triggers import SERVER, SOURCES, board_key, boards_by_source, trigger_name
+from reports.triggers import CALLS, SERVER, SOURCES, board_key, boards_by_source, trigger_name
 
 Fetch = Callable[..., Awaitable[Sequence[Any]]]
 
@@ -106,19 +106,28 @@ async def read_catalogue(fetch: Fetch, tenant: str, boards: Mapping[str, Board])
     """
     pairs = [(source, key) for source, keys in boards_by_source(tenant, boards).items() for key in keys]
     server = (await fetch(SERVER))[0]
-    rows = await fetch(SOURCES, [pair[0] for pair in pairs], [pair[1] for pair in pairs], trigger_name(tenant))
-    return judge_catalogue(tenant, boards, server, rows)
+    sources, keys = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+    rows = await fetch(SOURCES, sources, keys, trigger_name(tenant))
+    calls = [
+        (name, board_key(tenant, board.name)) for board in boards.values() if board.sources for name in board.calls
+    ]
+    reads = await fetch(CALLS, [name for name, _ in calls], [key for _, key in calls], sources, keys)
+    return judge_catalogue(tenant, boards, server, rows, reads)
 
 
 def judge_catalogue(
-    tenant: str, boards: Mapping[str, Board], server: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]
+    tenant: str,
+    boards: Mapping[str, Board],
+    server: Mapping[str, Any],
+    rows: Sequence[Mapping[str, Any]],
+    reads: Sequence[Mapping[str, Any]],
 ) -> Catalogue:
-    """Judge the rows of ``server.sql`` and ``sources.sql``; pure, used by the worker, the check and the doctor."""
-    of_board: dict[str, list[Mapping[str, Any]]] = {}
-    for row in rows:
-        of_board.setdefault(row["board"], []).append(row)
+    """Judge the rows of ``server.sql``, ``sources.sql`` and ``calls.sql``; pure, for worker, check and doctor."""
+    of_board, calls_of_board = _by_board(rows), _by_board(reads)
+    keys = {name: board_key(tenant, name) for name in boards}
     proofs = {
-        name: _proof(board, server, of_board.get(board_key(tenant, name), [])) for name, board in boards.items()
+        name: _proof(board, server, of_board.get(keys[name], []), calls_of_board.get(keys[name], []))
+        for name, board in boards.items()
     }
     return Catalogue(
         visible=server["visible"],
@@ -130,22 +139,35 @@ def judge_catalogue(
     )
 
 
-def _proof(board: Board, server: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> Proof:
+def _by_board(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
+    found: dict[str, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        found.setdefault(row["board"], []).append(row)
+    return found
+
+
+def _proof(
+    board: Board,
+    server: Mapping[str, Any],
+    rows: Sequence[Mapping[str, Any]],
+    reads: Sequence[Mapping[str, Any]],
+) -> Proof:
     faults = sorted({fault for row in rows for fault in row["faults"]}) if board.sources else []
     kinds = {fault.partition(" ")[0] for fault in faults}
     why = [_in_words(fault) for fault in faults]
+    why += [_call_in_words(row["name"], row["relation"]) for row in reads]
     if server["standby"]:
         why.insert(0, _STANDBY)
     if not board.sources:
         why.append("a report of the board names no sources")
-    beyond = server["outside"] is not None and (not board.sources or "view" in kinds)
+    beyond = server["outside"] is not None and (not board.sources or "view" in kinds or bool(reads))
     if beyond:
         why.append(_OUTSIDE.format(name=server["outside"]))
     if server["standby"] or beyond or kinds & _UNPROVABLE:
         hidden = tuple(fault.partition(" ")[2] for fault in faults if fault.startswith("hidden "))
         return Proof("none", tuple(why), hidden=hidden)
     digest = _digest(server, rows)
-    if board.sources and not faults and server["usable"]:
+    if board.sources and not faults and not reads and server["usable"]:
         return Proof("marks", (), digest)
     if board.sources and not server["usable"]:
         why.append(_unusable(server["lacks"]))
@@ -170,3 +192,9 @@ def _digest(server: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> str
 def _in_words(fault: str) -> str:
     kind, _, name = fault.partition(" ")
     return _WORDS[kind].format(name=name)
+
+
+def _call_in_words(function: str, relation: str | None) -> str:
+    if relation is None:
+        return f"{function}() is called, whose body does not tell which tables it reads"
+    return f"{function}() is called, which reads {relation}; name it in sources"

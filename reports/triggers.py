@@ -14,6 +14,8 @@ INSTALLED = (_FOLDER / "installed.sql").read_text(encoding="utf-8")
 """Query for the installed triggers; the file describes its result."""
 SOURCES = (_FOLDER / "sources.sql").read_text(encoding="utf-8")
 """Query for the catalogue's state of sources; the file describes its parameters and result."""
+CALLS = (_FOLDER / "calls.sql").read_text(encoding="utf-8")
+"""Query for what functions of the application read beyond the sources; the file describes its result."""
 SERVER = (_FOLDER / "server.sql").read_text(encoding="utf-8")
 """Query for the state that all boards of a server share; the file describes its result."""
 _WATCH = (_FOLDER / "watch.sql").read_text(encoding="utf-8")

@@ -1,11 +1,10 @@
 """Function calls in report queries with reads, results or effects that no plan and no mark shows."""
 
-import re
 from collections.abc import Iterable
 from typing import Any
 
-_CALL = re.compile(r"\b([a-z_][a-z0-9_]*)\s*\(", re.IGNORECASE)
-_SILENT = re.compile(r"--[^\n]*|/\*.*?(?:\*/|\Z)|'(?:[^']|'')*'", re.DOTALL)
+from reports.calls import names_of_calls
+
 _CLOCKS = ["clock_timestamp", "timeofday"]
 """These have their own findings."""
 _FUNCTIONS = """
@@ -13,19 +12,10 @@ SELECT DISTINCT namespace.nspname || '.' || proname AS name, provolatile = 'v' A
 FROM pg_proc AS function
 JOIN pg_namespace AS namespace ON namespace.oid = pronamespace
 JOIN pg_language AS language ON language.oid = prolang
-WHERE proname = ANY ($1::text[]) AND proname <> ALL ($2::text[])
+WHERE lower(proname) = ANY ($1::text[]) AND proname <> ALL ($2::text[])
     AND (provolatile = 'v' OR provolatile = 's' AND function.oid >= 16384 AND lanname NOT IN ('internal', 'c'))
 ORDER BY 1
 """
-
-
-def names_of_calls(sql: str) -> list[str]:
-    """Return the names before a parenthesis, in lower case; some are not functions.
-
-    >>> names_of_calls("SELECT count(*), shop.Total (1) FROM t -- f(x)")
-    ['count', 'total']
-    """
-    return sorted({match[1].lower() for match in _CALL.finditer(_SILENT.sub(" ", sql))})
 
 
 async def hidden_calls(connection: Any, queries: Iterable[str]) -> tuple[str, ...]:  # noqa: ANN401  the driver's

@@ -207,6 +207,58 @@ async def test_what_changes_numbers_by_another_way_is_no_longer_proved_and_is_co
         assert await it.total() == total
 
 
+RATES = "CREATE TABLE shop.rates (rate bigint); INSERT INTO shop.rates VALUES (1);"
+HEAD = "CREATE FUNCTION shop.weight() RETURNS bigint STABLE LANGUAGE"
+INNER = " sql AS 'SELECT shop.inner_rate()'"
+DYNAMIC = """ plpgsql AS 'DECLARE r bigint;
+    BEGIN EXECUTE ''SELECT max(rate) FROM shop.'' || ''ra'' || ''tes'' INTO r; RETURN r; END'"""
+READS = "shop.weight() is called, which reads shop.rates; name it in sources"
+UNTOLD = "shop.weight() is called, whose body does not tell which tables it reads"
+FUNCTIONS: dict[str, tuple[str, str]] = {
+    "a body of text": (HEAD + " sql AS 'SELECT max(rate) FROM shop.rates'", READS),
+    "a parsed body": (HEAD + " sql BEGIN ATOMIC SELECT max(rate) FROM shop.rates; END", READS),
+    "plpgsql": (HEAD + """ plpgsql AS 'BEGIN RETURN (SELECT max(rate) FROM "shop"."rates"); END'""", READS),
+    "a function that it calls": (
+        HEAD.replace("weight", "inner_rate") + " sql AS 'SELECT max(rate) FROM shop.rates';" + HEAD + INNER,
+        READS.replace("weight", "inner_rate"),
+    ),
+    "dynamic SQL": (HEAD + DYNAMIC, UNTOLD),
+}
+
+
+@both_servers
+@pytest.mark.parametrize("function", FUNCTIONS)
+async def test_a_function_that_reads_beyond_the_sources_ends_the_proof_by_marks(
+    database: str, valkey_url: str, function: str
+) -> None:
+    define, why = FUNCTIONS[function]
+    sql = NODE_SUMS.format("(SELECT node_id, amount * shop.weight() AS amount FROM shop.orders) AS weighed")
+    async with shop(database, valkey_url, report(sql=sql, parameters=())) as it:
+        await it.database.execute(RATES + define)
+        await it.install()
+        await it.order(5)
+        await refreshed(it)
+        assert await proof(it) == f"snapshot: {why}"
+        await it.database.execute("UPDATE shop.rates SET rate = 3")
+        decision = (await it.prober.look()).decisions["shop"]
+        assert (decision.proved, decision.due <= datetime.now(UTC)) == ((), True)
+        await refreshed(it)
+        assert await it.total() == 15
+
+
+async def test_a_function_whose_tables_are_all_sources_leaves_the_proof_by_marks(
+    database: str, valkey_url: str
+) -> None:
+    sql = NODE_SUMS.format("(SELECT node_id, amount * shop.weight() AS amount FROM shop.orders) AS weighed")
+    sources = ("shop.nodes", "shop.orders", "shop.rates")
+    async with shop(database, valkey_url, report(sql=sql, parameters=(), sources=sources)) as it:
+        await it.database.execute(RATES + FUNCTIONS["plpgsql"][0])
+        await it.install()
+        await it.order(5)
+        await refreshed(it)
+        assert await proof(it) == "marks"
+
+
 @both_servers
 async def test_each_fault_of_a_source_is_known_and_named(database: str, valkey_url: str) -> None:
     name = "some_" + database.rpartition("_")[2]
