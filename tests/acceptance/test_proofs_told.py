@@ -114,7 +114,7 @@ async def test_hidden_rows_are_told_and_are_a_finding_where_nothing_is_left(plac
     answer = await said_by(check, place.as_reader)
     assert not answer.done
     assert f"not proved: computed at the pace of its `every` ({why})" in answer.text
-    assert "there are no rows, and row-level security may hide those of shop.orders" in answer.text
+    assert "the query returns no rows; row-level security may hide those of shop.orders" in answer.text
     assert why in findings(await doctor(place.as_reader))["reports.unproved"]
     assert why in (await said_by(install, place.tools, role=place.role)).text
     await place.database.execute("CREATE POLICY a_part ON shop.orders USING (node_id = 2)")
@@ -140,7 +140,7 @@ async def test_what_the_reports_user_may_do_besides_reading_is_told(place: Place
     other = await asyncpg.connect(place.as_reader.postgres_dsn)
     assert findings(await doctor(place.as_reader))["postgres.role_may"].partition("; ")[2] == (
         "read files of the server, end sessions of other users, write to shop.orders, "
-        "end the 1 other sessions of the same name"
+        "end the 1 other sessions of the same user"
     )
     await other.close()
     assert "postgres.superuser" in findings(await doctor(place.tools))
@@ -164,9 +164,9 @@ async def test_the_check_names_functions_and_sequences_whose_changes_nothing_tel
         "sales: calls shop.paid(): no plan shows the tables that it reads; name its tables in sources"
         in answer.text
     )
-    assert "sales: calls shop.sent(): no plan shows what it reads or does" in answer.text
-    assert "sales: calls pg_catalog.pg_notify(): what it returns or does leaves no mark" in answer.text
-    assert "reads shop.orders_id_seq, whose changes would go unnoticed" in answer.text
+    assert "sales: calls shop.sent(): no plan shows its reads and effects" in answer.text
+    assert "sales: calls pg_catalog.pg_notify(): its results and effects leave no mark" in answer.text
+    assert "reads shop.orders_id_seq, but its changes would be missed" in answer.text
     assert "sum()" not in answer.text
 
 

@@ -45,7 +45,7 @@ FIRST, LAST = datetime(2011, 12, 1, tzinfo=UTC), datetime(2026, 6, 1, tzinfo=UTC
 """Changes that have happened: of those to come, Python's tables and the database's may know different things."""
 LEAP = timedelta(microseconds=1)
 DAYS = (0, 1, 2, 6, 7, 8, 29, 30, 31, 33, 34, 35, 36, 89, 90, 91)
-"""After a change; the shipped reports reckon with the dates 7, 30, 34 and 90 days ago."""
+"""After a change; the shipped reports compute_measures with the dates 7, 30, 34 and 90 days ago."""
 
 
 def changes_of(zone: ZoneInfo) -> Iterator[datetime]:

@@ -215,11 +215,11 @@ DYNAMIC = """ plpgsql AS 'DECLARE r bigint;
 READS = "shop.weight() is called, which reads shop.rates; name it in sources"
 UNTOLD = "shop.weight() is called, whose body does not tell which tables it reads"
 FUNCTIONS: dict[str, tuple[str, str]] = {
-    "a body of text": (HEAD + " sql AS 'SELECT max(rate) FROM shop.rates'", READS),
-    "a parsed body": (HEAD + " sql BEGIN ATOMIC SELECT max(rate) FROM shop.rates; END", READS),
-    "plpgsql": (HEAD + """ plpgsql AS 'BEGIN RETURN (SELECT max(rate) FROM "shop"."rates"); END'""", READS),
+    "a body of text": (HEAD + " sql AS 'SELECT max(rate) FROM shop.rates'", READS),  # noqa: S608  constants
+    "a parsed body": (HEAD + " sql BEGIN ATOMIC SELECT max(rate) FROM shop.rates; END", READS),  # noqa: S608  constants
+    "plpgsql": (HEAD + """ plpgsql AS 'BEGIN RETURN (SELECT max(rate) FROM "shop"."rates"); END'""", READS),  # noqa: S608  constants
     "a function that it calls": (
-        HEAD.replace("weight", "inner_rate") + " sql AS 'SELECT max(rate) FROM shop.rates';" + HEAD + INNER,
+        HEAD.replace("weight", "inner_rate") + " sql AS 'SELECT max(rate) FROM shop.rates';" + HEAD + INNER,  # noqa: S608  constants
         READS.replace("weight", "inner_rate"),
     ),
     "dynamic SQL": (HEAD + DYNAMIC, UNTOLD),

@@ -1,4 +1,4 @@
-"""Totals over subtrees equal the slow, obvious way: gather all rows of the subtree and reckon."""
+"""Totals over subtrees equal the slow, obvious way: gather all rows of the subtree and compute_measures."""
 
 import math
 from collections.abc import Callable

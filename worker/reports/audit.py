@@ -189,7 +189,7 @@ async def _differing(
     day = day_around(as_of, refresher.zone_of(report))
     rows = await rows_below(state, report, node, now=as_of, day=day)
     with localcontext(EXACT):
-        slow = reckon(rows, report.rollup)
+        slow = compute_measures(rows, report.rollup)
     return [
         measure
         for measure, value in slow.items()
@@ -197,12 +197,12 @@ async def _differing(
     ]
 
 
-def reckon(rows: Sequence[Mapping[str, Any]], rollup: Mapping[str, str]) -> dict[str, Any]:
+def compute_measures(rows: Sequence[Mapping[str, Any]], rollup: Mapping[str, str]) -> dict[str, Any]:
     """Compute the measures over all these rows together, each by its definition.
 
     A measure with ``sql`` is left out: the query computes it for a whole subtree, so no second way exists.
 
-    >>> reckon([{"people": 2}, {"people": 3}], {"people": "sum"})
+    >>> compute_measures([{"people": 2}, {"people": 3}], {"people": "sum"})
     {'people': 5}
     """
     columns = {
