@@ -130,7 +130,7 @@ async def test_what_cannot_be_told_from_a_later_state_waits_for_the_clock_and_sa
         outcome = await refresh(it)
         assert "ahead of the database's clock" in outcome.failed["sales"]
         error = await it.field("_error")
-        assert error["error"].startswith("ClockSetBack: what is stored is 0:59:5")
+        assert error["error"].startswith("ClockSetBack: the stored set is 0:59:5")
         assert error["again_us"] - error["at_us"] == 1_000_000, "by the database's clock"
 
 

@@ -309,7 +309,7 @@ async def test_a_job_that_waits_for_a_decision_is_left_alone_by_workers_until_it
         await eventually(reached(redis, done=1))
         code, out, _ = await ops(valkey_url, "why", receipt.id)
         assert code == 0
-        assert "people, uncertain: the server did not say whether it took it" in out
+        assert "operator, uncertain: the server did not say whether it took it" in out
         code, out, _ = await ops(valkey_url, "parked", "--json")
         (parked,) = json.loads(out)["parked"]
         assert (parked["id"], parked["parking"]["why"]) == (receipt.id, "uncertain")
@@ -319,7 +319,7 @@ async def test_a_job_that_waits_for_a_decision_is_left_alone_by_workers_until_it
     assert outcomes(await explain_job(redis, receipt.id)) == ["uncertain", "parked", "unparked"]
     assert await unpark(redis, receipt.id) == ("not parked", "")
     code, out, _ = await ops(valkey_url, "parked")
-    assert (code, out) == (0, "No job is parked.\n")
+    assert (code, out) == (0, "There is no parked job.\n")
 
 
 async def test_a_parked_job_can_be_cancelled_and_leaves_no_note(
@@ -384,7 +384,7 @@ async def test_how_far_a_job_is_can_be_seen_while_it_runs_and_is_forgotten_when_
         assert writes <= 3
         code, out, _ = await ops(valkey_url, "why", receipt.id)
         assert code == 0
-        assert "progress   400 of 1000 (40 %) nodes, told at " in out
+        assert "progress   400 of 1000 (40 %) nodes, reported at " in out
         on.set()
         await eventually(reached(redis, done=1))
     assert not await redis.exists(KEYS.progress)

@@ -30,6 +30,7 @@ from tests.reports_model.clock import install_clock, set_clock, to_us
 from tests.reports_model.company import NAMES, ROOT, Statement
 from tests.reports_model.partitions import PARTITIONED, bring_back
 from tests.reports_model.stored import StoredSet
+from worker import events
 from worker.reports.clocks import Clocks
 from worker.reports.prober import Prober
 from worker.reports.refresh_context import RefreshContext
@@ -143,14 +144,14 @@ class Lab:
         self.steps = self.refreshes = self.crashes = self.proofs = 0
         self.unmarked = False
         self._runner = asyncio.Runner()
-        self._logging: dict[str, Any] = {}
+        self._logging: dict[str, Any] | None = None
         self.time = Time()
         self._clocks = ExitStack()
 
     def __enter__(self) -> Self:
         for module in _KEEPERS_OF_TIME:
             self._clocks.enter_context(patch(f"{module}.running_us", lambda: self.time.running_us))
-        self._logging = structlog.get_config()
+        self._logging = structlog.get_config() if structlog.is_configured() else None
         structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
         self._runner.__enter__()
         self.redis = PlainRedis.from_url(self.url)
@@ -162,7 +163,11 @@ class Lab:
         self.redis.close()
         self._runner.__exit__(None, None, None)
         self._clocks.close()
-        structlog.configure(**self._logging)
+        if self._logging is None:
+            structlog.reset_defaults()
+        else:
+            structlog.configure(**self._logging)
+        events._cached_method.cache_clear()  # or later tests of this process would log nothing
 
     def do(self, work: Coroutine[Any, Any, Any]) -> Any:
         return self._runner.run(asyncio.wait_for(work, _HANGS))

@@ -94,6 +94,7 @@ class StandbyMachine(RuleBasedStateMachine):
     @initialize()
     def begin(self) -> None:
         self.lab.do(self.lab.clear())
+        self.refresh()
 
     def teardown(self) -> None:
         if self.slow is not None:
