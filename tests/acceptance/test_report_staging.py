@@ -109,7 +109,7 @@ async def test_no_call_carries_more_than_a_part(store: ReportStore) -> None:
         assert sum(len(one) for one in arguments if isinstance(one, bytes)) < 2 * BYTES
 
 
-@pytest.mark.parametrize(("changes", "calls"), [(DIRECT_SCOPES, 1), (DIRECT_SCOPES + 1, 5 + 28 + 1)])
+@pytest.mark.parametrize(("changes", "calls"), [(DIRECT_SCOPES, 1), (DIRECT_SCOPES + 1, 9 + 55 + 1)])
 async def test_a_few_changes_of_a_large_set_are_stored_by_one_call_and_nothing_is_copied(
     store: ReportStore, monkeypatch: pytest.MonkeyPatch, changes: int, calls: int
 ) -> None:
