@@ -17,8 +17,8 @@ from reports.document import Document
 SCOPES = 32
 """Most scopes of one part; each has up to five fields.
 
-Measured while 50,000 nodes were stored on two cores (``./run bench publish``): the 99th percentile of a send beside
-it is 4.1 ms with 32 scopes and 5.5 ms with 64 (1.1 ms when nothing is stored), and storing takes a tenth longer.
+Measured while 50,000 nodes were stored on two cores (``./run bench publish``): the 99th percentile of a send
+beside it is 4.1 ms with 32 scopes and 5.5 ms with 64 (1.1 ms when nothing is stored); storing takes a tenth more.
 """
 BYTES = 256_000
 """Most bytes of documents in one part, except for a single larger document."""
