@@ -19,7 +19,7 @@ SPEED: tuple[Column, ...] = (
     ("pickup p99", "pick-up p99 ms"),
 )
 COST: tuple[Column, ...] = (
-    ("memory", "octets per waiting job"),
+    ("memory", "bytes per waiting job"),
     ("cpu", "server CPU µs per job"),
     ("commands", "commands per job, those in scripts included"),
     ("reads", "socket reads per job"),
