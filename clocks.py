@@ -97,7 +97,7 @@ class ServerClock:
     def note(self, reading: ClockReading) -> int:
         """Add a reading; return by how much the clock was set since the last one, 0 if it was not."""
         before, step = self._best, 0
-        if before is not None and not _agree(before, reading):
+        if before is not None and not agree(before, reading):
             self._readings.clear()
             step = reading.ahead_us - before.ahead_us
         self._readings.append(reading)
@@ -105,8 +105,15 @@ class ServerClock:
         return step if abs(step) > SET_US else 0
 
 
-def _agree(before: ClockReading, after: ClockReading) -> bool:
-    """Return True if both may be readings of one clock that was not set between them."""
+def agree(before: ClockReading, after: ClockReading) -> bool:
+    """Return True if both may be readings of one clock that was not set between them.
+
+    Example:
+        >>> agree(ClockReading(1_000_000, 0, 100), ClockReading(3_000_000, 2_000_000, 2_000_100))
+        True
+        >>> agree(ClockReading(1_000_000, 0, 100), ClockReading(1_000_000, 2_000_000, 2_000_100))
+        False
+    """
     allowed = before.error_us + after.error_us + _drift(before, after) + _SLACK_US
     return abs(after.ahead_us - before.ahead_us) <= allowed
 

@@ -28,7 +28,7 @@ from typing import Any
 
 import asyncpg
 
-from clocks import ClockReading, running_us
+from clocks import SET_US, ClockReading, agree, running_us
 from reports import Report
 from reports.bounds import DEFAULT, ReportBounds
 from reports.connection_postgres import Connection, ConnectionEnded, connection_ended, is_lost, open_pool
@@ -242,6 +242,18 @@ class DatabaseSnapshot:
             InvalidRows: a value has no form.
         """
         return list(await self._fetch(sql, *arguments))
+
+    async def clock_kept(self) -> bool:
+        """Return True if the server's clock was certainly not set since this state was taken.
+
+        Raises:
+            DATABASE_FAULTS: the connection is lost.
+        """
+        if self.reading is None or self.reading.error_us > SET_US:
+            return False
+        asked_us = running_us()
+        at = await self._connection.fetchval("SELECT clock_timestamp()")
+        return agree(self.reading, ClockReading(microseconds(at), asked_us, running_us()))
 
     async def _fetch(self, sql: str, *arguments: datetime | str | int | list[str], scope: str = "") -> Any:  # noqa: ANN401  records
         began = time.perf_counter()

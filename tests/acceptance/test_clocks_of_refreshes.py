@@ -15,6 +15,7 @@ from reports.keys import snapshot
 from reports.store import ReportStore
 from tests.boards import Shop, report, shop
 from tests.moved_clocks import move_database
+from worker.reports.clocks import Clocks
 from worker.reports.refresh import refresh_board
 
 HOUR = 3600
@@ -115,6 +116,56 @@ async def test_a_worker_that_stood_still_while_the_clock_was_set_back_overwrites
         outcome = await paused
         assert [facts["state"] for facts in outcome.reports.values()] == ["superseded"]
         assert await new.total() == 9
+
+
+class OfMovedRedis(ReportStore):
+    """Of a Redis whose clock is two hours behind what it was."""
+
+    async def clock(self) -> ClockReading:
+        said = await super().clock()
+        return replace(said, said_us=said.said_us - 2 * HOUR * 1_000_000)
+
+
+async def test_after_redis_s_clock_was_set_back_a_board_in_which_nothing_changes_is_refreshed_at_once(
+    database: str, valkey_url: str
+) -> None:
+    async with shop(database, valkey_url) as it:
+        await refresh(it)
+        before = await it.meta()
+        moved = replace(it.refresher, store=OfMovedRedis(it.redis, tenant="default"))
+        outcome = await refresh_board(moved, it.refresher.boards["shop"])
+        assert (outcome.failed, outcome.reports["sales"]["state"]) == ({}, "stored")
+        assert (await it.meta())["gen"] == before["gen"] + 1
+        assert abs(await offset_s(it) - 2 * HOUR) < 1
+
+
+async def test_a_worker_that_stood_still_overwrites_no_later_set_of_the_same_state(
+    database: str, valkey_url: str, connection: Any
+) -> None:
+    """No row changed, so that both see the same; the database's clock was set back meanwhile."""
+    async with shop(database, valkey_url) as old, shop(database, valkey_url) as new:
+        await refresh(new)
+        store = StandsStill(old.redis, tenant="default")
+        board = old.refresher.boards["shop"]
+        paused = asyncio.create_task(refresh_board(replace(old.refresher, store=store), board))
+        await store.reached.wait()
+        await move_database(connection, -HOUR)
+        await refresh(new)
+        later = await new.meta()
+        store.gate.set()
+        outcome = await paused
+        assert [facts["state"] for facts in outcome.reports.values()] == ["superseded"]
+        assert await new.meta() == later
+
+
+@pytest.mark.parametrize("read_at", [0, HOUR])
+def test_a_worker_that_stood_still_while_it_read_a_clock_tells_no_age_too_young(read_at: int) -> None:
+    """Wherever in that hour the database read its clock, which agrees with Redis's."""
+    clocks = Clocks()
+    clocks.note_database(ClockReading(read_at * 1_000_000, asked_us=0, heard_us=HOUR * 1_000_000))
+    clocks.note_redis(ClockReading(HOUR * 1_000_000, asked_us=HOUR * 1_000_000, heard_us=HOUR * 1_000_000))
+    assert clocks.cautious_offset_us is not None
+    assert 0 <= clocks.cautious_offset_us <= HOUR * 1_000_000
 
 
 async def test_what_cannot_be_told_from_a_later_state_waits_for_the_clock_and_says_so(

@@ -55,6 +55,16 @@ class Clocks:
         database, redis = self._database.ahead_us, self._redis.ahead_us
         return None if database is None or redis is None else database - redis
 
+    @property
+    def cautious_offset_us(self) -> int | None:
+        """The offset with the errors of both readings added, so that no age is told too young.
+
+        The errors are half a round trip each, some 100 us; after a worker stood still between request and response
+        they are as long as that.
+        """
+        offset_us = self.offset_us
+        return None if offset_us is None else offset_us + self._database.error_us + self._redis.error_us
+
     def now(self) -> datetime:
         """Return the database's time; this machine's if the database has never answered."""
         now_us = self._database.now_us()
@@ -70,13 +80,16 @@ def microseconds_of(span: timedelta) -> int:
     return span // _TICK
 
 
-def follows(new: NewSet, last: KnownSet | None) -> datetime | None:
-    """Return the instant by which the fence judges a new set; None if a later state is certainly stored.
+def follows(new: NewSet, last: KnownSet | None, *, database_kept: bool = False) -> datetime | None:
+    """Return the instant by which the fence judges a new set; None if a later state may be stored.
 
     As a rule that is when its transaction began. If the offsets of the two sets differ, a clock was set in
     between, and the snapshots decide: a state that sees all of the stored one gets an instant after it. If each
-        sees all of
-    the other, Redis's clock decides.
+    sees all of the other, Redis's clock decides, unless it was Redis's clock that was set.
+
+    Args:
+        database_kept: the database's clock was not set since the new state was taken. Then a set that is stored
+            with an earlier instant is earlier: a later one would have a later instant by the same clock.
     """
     began = new.began or new.as_of
     if last is None or not last.stored or last.offset is None or new.day:
@@ -89,6 +102,8 @@ def follows(new: NewSet, last: KnownSet | None) -> datetime | None:
     if sees and is_seen:
         computed_us = int(str(new.meta["computed_us"])) - offset_us
         sees = computed_us > microseconds(last.at - last.offset)
+        if not sees and database_kept and began > last.as_of:
+            return began
     if sees:
         return max(began, last.as_of + _TICK, last.verified + _TICK)
     return None if is_seen else began

@@ -165,7 +165,7 @@ class Prober:
         if seen.reading is not None:
             clocks.note_database(seen.reading)
         clocks.note_redis(await self._refresher.store.clock())
-        return clocks.offset_us
+        return clocks.cautious_offset_us
 
     async def _ask(self, boards: list[str], mine: Collection[str]) -> tuple[str, ...]:
         """Request refreshes that no worker runs now. A request during a run would cause one more run."""

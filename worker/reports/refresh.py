@@ -219,7 +219,7 @@ async def _refresh_all(
             cost = timedelta(seconds=snapshot.spent - spent)
             await _note_failure(refresher, report, error, failures[report.name], outcome, cost=cost)
     for one in sets:
-        facts = outcome.reports[one.report] = await publish(refresher.store, one)
+        facts = outcome.reports[one.report] = await publish(refresher.store, one, snapshot.clock_kept)
         if (ahead := facts.pop("ahead")) and facts["state"] == "superseded":
             fault = ClockSetBack(f"the stored set is {ahead} ahead of the database's clock; {_WAITS}")
             await _note_failure(refresher, refresher.reports[one.report], fault, failures[one.report], outcome)
@@ -240,7 +240,7 @@ async def _compare_clocks(refresher: RefreshContext, snapshot: DatabaseSnapshot)
     if snapshot.reading is not None:
         refresher.clocks.note_database(snapshot.reading)
     refresher.clocks.note_redis(await refresher.store.clock())
-    return refresher.clocks.offset_us
+    return refresher.clocks.cautious_offset_us
 
 
 async def _computed(

@@ -1,6 +1,6 @@
 """Steps that every computation of a report shares: its dependencies, its documents, and storing the set."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -71,8 +71,13 @@ async def compute(
     return await off_loop(lambda: snapshot.memo.documents(report.name, tree, rows, write), nodes=len(tree.nodes))
 
 
-async def publish(store: ReportStore, new: NewSet) -> dict[str, object]:
+async def publish(
+    store: ReportStore, new: NewSet, database_kept: Callable[[], Awaitable[bool]] | None = None
+) -> dict[str, object]:
     """Store a set and return the facts of it.
+
+    Args:
+        database_kept: reads the database's clock and returns True if it was not set since the state was taken.
 
     Raises:
         TryLater: other workers kept storing sets meanwhile.
@@ -80,6 +85,8 @@ async def publish(store: ReportStore, new: NewSet) -> dict[str, object]:
     for _ in range(_PUBLISH_TRIES):
         stored = await store.stored(new.report, day=new.day)
         began = follows(new, stored.last)
+        if began is None and database_kept is not None and await database_kept():
+            began = follows(new, stored.last, database_kept=True)
         if began is None:
             return {"state": "superseded", "ahead": ahead_of(new, stored.last), **new.meta}
         change = await off_loop(partial(difference, stored, new.documents), nodes=len(new.documents))
