@@ -153,9 +153,8 @@ class ReportStore:
     async def stored(self, report: str, *, day: str = "") -> StoredSet:
         """Return the stored set of a report, or of one of its closed days.
 
-        The generation is read first: if a set is stored while the rest is read, the generation is the former one,
-            and
-        ``publish.lua`` returns ``moved``.
+        The generation is read first: if a set is stored while the rest is read, the generation is the former
+        one, and ``publish.lua`` returns ``moved``.
         """
         key = self._key(report, day)
         generation, costs, error, meta = await self._redis.hmget(key, ["_gen", "_costs", "_error", "_meta"])  # type: ignore[misc]

@@ -150,7 +150,7 @@ class ReportProbe:
         """Gather all facts about a report. The report's own faults are facts, not exceptions.
 
         Args:
-                zone: the organisation's time zone; the report's own takes precedence.
+            zone: the organisation's time zone; the report's own takes precedence.
         """
         facts = ReportFacts()
         own = ZoneInfo(report.timezone) if report.timezone else zone
