@@ -12,7 +12,9 @@
 -- A body is searched by words, so a word that is also a table's name counts as a read: rather too many than too few.
 
 WITH RECURSIVE application AS MATERIALIZED (
-    SELECT function.oid, lower(function.proname) AS word, language.lanname AS language, lower(function.prosrc) AS body,
+    SELECT function.oid, language.lanname AS language, lower(function.prosrc) AS body,
+        CASE WHEN function.proname ~ '^[[:alnum:]_$]+$' THEN ARRAY[lower(function.proname)]
+            ELSE regexp_split_to_array(lower(function.proname), '[^[:alnum:]_$]+') END AS words,
         namespace.nspname || '.' || function.proname AS name
     FROM pg_proc AS function
     JOIN pg_namespace AS namespace ON namespace.oid = function.pronamespace
@@ -22,19 +24,21 @@ WITH RECURSIVE application AS MATERIALIZED (
 called AS (
     SELECT DISTINCT asked.board, application.oid
     FROM unnest($1::text[], $2::text[]) AS asked (name, board)
-    JOIN application ON application.word = asked.name
+    JOIN application ON asked.name = ANY (application.words)
     UNION
     SELECT called.board, inner_function.oid
     FROM called
     JOIN application AS outer_function ON outer_function.oid = called.oid
-    JOIN application AS inner_function ON inner_function.oid <> called.oid AND (
-        outer_function.body ~ ('\m' || regexp_replace(inner_function.word, '\W', '.', 'g') || '\M')
-        OR EXISTS (
-            SELECT FROM pg_depend
-            WHERE classid = 'pg_proc'::regclass AND objid = outer_function.oid
-                AND refclassid = 'pg_proc'::regclass AND refobjid = inner_function.oid
-        )
-    )
+    CROSS JOIN LATERAL (
+        SELECT DISTINCT found.word[1] AS word, NULL::oid AS oid
+        FROM regexp_matches(outer_function.body, '[[:alnum:]_$]+', 'g') AS found (word)
+        UNION ALL
+        SELECT NULL, refobjid
+        FROM pg_depend
+        WHERE classid = 'pg_proc'::regclass AND objid = outer_function.oid AND refclassid = 'pg_proc'::regclass
+    ) AS reference
+    JOIN application AS inner_function
+        ON inner_function.words[1] = reference.word OR inner_function.oid = reference.oid
 ),
 named AS (
     SELECT DISTINCT called.board, called.oid, found.word[1] AS word
@@ -45,7 +49,7 @@ named AS (
 relations AS (
     SELECT named.board, named.oid, relation.oid AS relation
     FROM named
-    JOIN pg_class AS relation ON lower(relation.relname) = named.word
+    JOIN pg_class AS relation ON substring(lower(relation.relname) FROM '[[:alnum:]_$]+') = named.word
     UNION
     SELECT called.board, called.oid, refobjid
     FROM called
