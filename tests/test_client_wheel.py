@@ -13,11 +13,9 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 import redis
-from installer import install
-from installer.destinations import SchemeDictionaryDestination
-from installer.sources import WheelFile
 
 from client.wheel import build_wheel, read_wheel
+from tests.environments import unpack_wheel
 
 ROOT = Path(__file__).resolve().parents[1]
 BACKEND = ROOT / "tests/backend"
@@ -39,12 +37,7 @@ def contents(wheel: Path) -> set[str]:
 @pytest.fixture(scope="module")
 def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder for PYTHONPATH with the wheel unpacked in it."""
-    folder = tmp_path_factory.mktemp("site")
-    scheme = {place: str(folder) for place in ("purelib", "platlib", "headers", "scripts", "data")}
-    with WheelFile.open(wheel) as source:
-        target = SchemeDictionaryDestination(scheme, interpreter=sys.executable, script_kind="posix")
-        install(source=source, destination=target, additional_metadata={})
-    return folder
+    return unpack_wheel(wheel, tmp_path_factory.mktemp("site"))
 
 
 OWN = {"momentus_client/__init__.py", "momentus_client/py.typed"}
