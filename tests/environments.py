@@ -107,6 +107,5 @@ def _run(program: Path, *arguments: str) -> None:
     ended = subprocess.run([program, *arguments], capture_output=True, text=True, check=False)
     if ended.returncode:
         raise EnvironmentUnavailable(
-            f"{' '.join(arguments)} failed; it needs ensurepip and a package index. What it said:\n"
-            f"{ended.stderr}"
+            f"{' '.join(arguments)} failed; it needs ensurepip and a package index. What it said:\n{ended.stderr}"
         )
