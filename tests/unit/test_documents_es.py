@@ -1,0 +1,95 @@
+"""The Spanish pages in docs/es say what the English ones say: the same sections, rows, names and code.
+
+A Spanish heading names the English one behind it, in a comment. So a section that is added, moved or renamed in
+English fails here until the Spanish page has followed, and so does a name, a row or a block of code.
+"""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+ENGLISH = {"README.md": ROOT / "README.md"}
+"""English pages that do not lie in docs/ under the Spanish one's name."""
+PAGES = sorted(path for path in (ROOT / "docs/es").glob("*.md"))
+ASKED = {"sessions.md"}
+"""Pages that must exist in Spanish."""
+HEADING = re.compile(r"^(#+) (.+?)(?: <!-- (.+) -->)?$")
+SPAN = re.compile(r"`([^`\n]+)`")
+
+
+@dataclass(slots=True)
+class Section:
+    """One heading and what stands below it, up to the next heading of any level."""
+
+    level: int
+    title: str
+    lines: list[str]
+    blocks: list[str]
+
+    @property
+    def names(self) -> set[str]:
+        """Names in code spans, outside of blocks."""
+        return set(SPAN.findall("\n".join(self.lines)))
+
+    @property
+    def rows(self) -> int:
+        """Rows of its tables."""
+        return sum(line.startswith("|") for line in self.lines)
+
+
+def sections(page: Path, *, english: bool) -> list[Section]:
+    """The sections of a page; of a Spanish one, under the English titles in its comments."""
+    found: list[Section] = []
+    fenced = False
+    for line in page.read_text(encoding="utf-8").splitlines():
+        heading = None if fenced else HEADING.match(line)
+        if heading:
+            title = heading[2] if english else heading[3] or f"without its English heading: {heading[2]}"
+            found.append(Section(len(heading[1]), title, [], []))
+            continue
+        fence = line.startswith("```")
+        target = found[-1].blocks if fenced or fence or line.startswith("    ") else found[-1].lines
+        target.append(code_of(line))
+        fenced ^= fence
+    return found
+
+
+def code_of(line: str) -> str:
+    """A line of code without its comment, which is prose and may be translated."""
+    return re.split(r"\s+(?:#|--|//) ", line)[0].rstrip()
+
+
+def english_of(page: Path) -> Path:
+    return ENGLISH.get(page.name, ROOT / "docs" / page.name)
+
+
+def test_the_pages_that_newcomers_read_first_are_there_in_spanish() -> None:
+    assert {page.name for page in PAGES} >= ASKED
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_a_spanish_page_has_the_sections_of_the_english_one_in_their_order(page: Path) -> None:
+    ours = [(one.level, one.title) for one in sections(page, english=False)]
+    assert ours == [(one.level, one.title) for one in sections(english_of(page), english=True)]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_a_spanish_section_names_all_that_the_english_one_names_in_as_many_rows(page: Path) -> None:
+    pairs = zip(sections(page, english=False), sections(english_of(page), english=True), strict=True)
+    missing = {
+        english.title: sorted(english.names - spanish.names)
+        for spanish, english in pairs
+        if english.names - spanish.names
+    }
+    assert not missing
+    pairs = zip(sections(page, english=False), sections(english_of(page), english=True), strict=True)
+    assert not [english.title for spanish, english in pairs if english.rows != spanish.rows]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_code_is_the_same_in_both_languages_but_for_its_comments(page: Path) -> None:
+    pairs = zip(sections(page, english=False), sections(english_of(page), english=True), strict=True)
+    assert not [english.title for spanish, english in pairs if english.blocks != spanish.blocks]
