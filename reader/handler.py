@@ -1,6 +1,9 @@
 """Routes: from a request to a response.
 
     GET, HEAD  /v1/reports/{report}/{scope}   one node's document (report.py); ?at=2026-11-20 for a closed day
+    GET, HEAD  /v1/reports/{report}?scopes=1,2,3        documents of several nodes (document_list.py)
+    GET, HEAD  /v1/reports/{report}/{scope}/children    a node's document and those of its children
+    GET, HEAD  /v1/reports                              the reports, and the nodes at which the client begins
     GET        /v1/events?report={report}     hints that it has changed (hints.py)
     GET, HEAD  /openapi.json                  description of the routes
     GET, HEAD  /healthz                       the process runs
@@ -30,6 +33,7 @@ from hosts import AllowedHosts
 from reader import problem
 from reader.access import token_of
 from reader.cors import Origins
+from reader.document_list import DocumentListResponder, ListRequest, scopes_of
 from reader.events import UNAVAILABLE, Events
 from reader.guard import Guard
 from reader.hints import EventStream, Hints
@@ -40,7 +44,9 @@ from reader.message import Headers, Request, Response
 from reader.metrics import Metrics
 from reader.openapi import describe
 from reader.query import values_of
+from reader.read_your_writes import transaction
 from reader.report import ReportResponder
+from reader.report_list import ReportListResponder
 from reader.snapshot import SnapshotUnreadable
 from reader.store import StoredReports
 
@@ -48,10 +54,12 @@ SCOPE_LIMIT = 2**63 - 1
 """The largest bigint; every node id fits."""
 
 EVENTS = "/v1/events"
-_PAGES = {"/healthz", "/readyz", "/metrics", "/openapi.json", EVENTS}
+
+_PAGES = {"/healthz", "/readyz", "/metrics", "/openapi.json", EVENTS, "/v1/reports"}
 _PROBES = {"/healthz", "/readyz"}
 _READING = {"GET", "HEAD"}
 _REPORT = re.compile(r"/v1/reports/([a-z][a-z0-9_]{0,63})/([1-9][0-9]{0,18})", re.ASCII)
+_LIST = re.compile(r"/v1/reports/([a-z][a-z0-9_]{0,63})(?:/([1-9][0-9]{0,18})/children)?", re.ASCII)
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 _TEXT = "text/plain; charset=utf-8"
 _STREAM: Headers = (
@@ -110,6 +118,8 @@ class Reader:
         self._reports = reports
         self._guard = guard
         self._hints = hints or Hints()
+        self._lists = DocumentListResponder(store, reports, guard)
+        self._report_list = ReportListResponder(store, guard)
         self._events = Events(store, guard, self._hints)
         self._origins = origins or Origins()
         self._hosts = hosts
@@ -124,7 +134,9 @@ class Reader:
             return
         try:
             found = request.found or self._route(request)
-            if isinstance(found, ReportRequest):
+            if isinstance(found, ListRequest):
+                response = None
+            elif isinstance(found, ReportRequest):
                 request.found = found
                 result = self._reports.lookups.find_cached(found)
                 if result is None and self._reports.lookups.send(found, partial(self._conclude, found, exchange)):
@@ -169,6 +181,8 @@ class Reader:
             found = self._route(request)
             if isinstance(found, ReportRequest):
                 found = await self._reports.answer(found)
+            elif isinstance(found, ListRequest):
+                found = await self._lists.answer(request, found)
             response = found or await self._page(request)
         except Exception as error:  # noqa: BLE001  logged there
             response = _fault(error)
@@ -180,22 +194,29 @@ class Reader:
             response.headers = self._origins.grant(response.headers, request.header("origin"))
         return response
 
-    def _route(self, request: Request) -> ReportRequest | Response | None:
-        """Return the request for a report, a response, or None for a page that takes waiting."""
+    def _route(self, request: Request) -> ReportRequest | ListRequest | Response | None:
+        """Return the request for one or more documents, a response, or None for a page that takes waiting."""
         if self._is_misdirected(request):
             return problem.misdirected()
         named = _named(request.path)
-        if not (named or request.path in _PAGES or _asks_server(request)):
+        listed = None if named else _LIST.fullmatch(request.path)
+        if not (named or listed or request.path in _PAGES or _asks_server(request)):
             return problem.not_found()
-        if request.method == "OPTIONS":
-            granted = self._origins.preflight(request, problem.ALLOW)
-            return Response(204, "options", (("allow", problem.ALLOW), *granted))
         if request.method not in _READING:
+            return self._other_method(request)
+        if listed:
+            return _list_request(request, listed[1], listed[2])
+        return self._document_request(request, *named) if named else None
+
+    def _other_method(self, request: Request) -> Response:
+        if request.method != "OPTIONS":
             return problem.method_not_allowed()
-        if not named:
-            return None
+        granted = self._origins.preflight(request, problem.ALLOW)
+        return Response(204, "options", (("allow", problem.ALLOW), *granted))
+
+    def _document_request(self, request: Request, report: str, scope: int) -> ReportRequest | Response:
         day = _day(request)
-        return day if isinstance(day, Response) else self._reports.read_request(request, *named, day)
+        return day if isinstance(day, Response) else self._reports.read_request(request, report, scope, day)
 
     def _is_misdirected(self, request: Request) -> bool:
         if self._hosts is None or request.path in _PROBES:
@@ -214,6 +235,8 @@ class Reader:
                 return _text("ready", "; ".join(["ready", *notes, *self._reports.clock.words()]) + "\n")
             case "/openapi.json":
                 return await self._described(request)
+            case "/v1/reports":
+                return await self._report_list.answer(request)
             case "/healthz":
                 return _text("health", "ok\n")
         return _text("hints", "", "text/event-stream") if request.method == "HEAD" else problem.not_found()
@@ -278,6 +301,19 @@ def _named(path: str) -> tuple[str, int] | None:
     """Return report and scope of a path, or None if it is not the path of a document."""
     found = _REPORT.fullmatch(path)
     return (found[1], int(found[2])) if found and int(found[2]) <= SCOPE_LIMIT else None
+
+
+def _list_request(request: Request, report: str, parent: str | None) -> ListRequest | Response:
+    """Return the request for several documents, or the refusal of a query that names none."""
+    if parent and int(parent) > SCOPE_LIMIT:
+        return problem.not_found()
+    try:
+        transaction(request.header("if-write-visible"))
+        if parent:
+            return ListRequest(report, (int(parent),), with_children=True)
+        return ListRequest(report, scopes_of(request.query))
+    except ValueError as error:
+        return problem.bad_request(str(error))
 
 
 def _day(request: Request) -> str | Response:

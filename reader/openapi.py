@@ -48,8 +48,12 @@ def describe(catalogue: Mapping[str, bytes], *, guarded: bool) -> dict[str, Any]
         catalogue: entries by report name; JSON with `title` and optionally `schema`.
         guarded: True if reports need a session.
     """
-    entries = _entries(catalogue)
-    paths = {f"/v1/reports/{name}/{{scope}}": _path(name, entry, guarded) for name, entry in entries.items()}
+    entries = declared_reports(catalogue)
+    paths = {"/v1/reports": _list_of_reports(guarded)}
+    for name, entry in entries.items():
+        paths[f"/v1/reports/{name}"] = _list_of_documents(name, guarded, [_SCOPES])
+        paths[f"/v1/reports/{name}/{{scope}}"] = _path(name, entry, guarded)
+        paths[f"/v1/reports/{name}/{{scope}}/children"] = _list_of_documents(name, guarded, [_SCOPE], "_children")
     schemes = {
         "bearer": {"type": "http", "scheme": "bearer"},
         "cookie": {"type": "apiKey", "in": "cookie", "name": "__Host-momentus"},
@@ -65,7 +69,8 @@ def describe(catalogue: Mapping[str, bytes], *, guarded: bool) -> dict[str, Any]
     }
 
 
-def _entries(catalogue: Mapping[str, bytes]) -> dict[str, Mapping[str, Any]]:
+def declared_reports(catalogue: Mapping[str, bytes]) -> dict[str, Mapping[str, Any]]:
+    """Return the entries of a catalogue by name; one that is not in the format is left out, and logged once."""
     read = {name: _entry_or_none((name, content)) for name, content in sorted(catalogue.items())}
     return {name: entry for name, entry in read.items() if entry is not None}
 
@@ -126,6 +131,45 @@ def _responses(name: str) -> dict[str, Any]:
     for status, title in problem.statuses().items():
         answers[str(status)] = {"description": title, "content": _REFUSED}
     return answers
+
+
+def _list_of_documents(name: str, guarded: bool, parameters: list[Any], suffix: str = "_list") -> dict[str, Any]:  # noqa: FBT001  a fact, not a switch
+    """Return the description of several documents in one response."""
+    answers = _responses(name)
+    ids = {"type": "array", "items": {"type": "string"}}
+    documents = {"type": "array", "items": {"$ref": f"#/components/schemas/{name}"}}
+    schema = {
+        "type": "object",
+        "required": ["report", "documents", "absent", "left_out"],
+        "properties": {"report": {"type": "string"}, "documents": documents, "absent": ids, "left_out": ids},
+    }
+    answers["200"] |= {"description": "The documents.", "content": {"application/json": {"schema": schema}}}
+    stated = [one for one in _PARAMETERS if one["name"] in _OF_LISTS]
+    operation: dict[str, Any] = {
+        "operationId": f"{name}{suffix}",
+        "summary": "Several documents of one stored set.",
+        "parameters": [*parameters, *stated],
+        "responses": answers,
+    }
+    if guarded:
+        operation["security"] = _EITHER
+    return {"get": operation, "head": operation | {"operationId": f"{name}{suffix}_head"}}
+
+
+def _list_of_reports(guarded: bool) -> dict[str, Any]:  # noqa: FBT001  a fact, not a switch
+    """Return the description of the list of reports."""
+    entry = {"type": "object", "required": ["name", "title"]}
+    roots = {"type": "array", "items": {"type": "string"}}
+    schema = {
+        "type": "object",
+        "required": ["reports", "roots"],
+        "properties": {"reports": {"type": "array", "items": entry}, "roots": roots},
+    }
+    described = _page("The reports, and the nodes at which the client begins.", "application/json", schema, 421)
+    if guarded:
+        described = _page("As the session may read them.", "application/json", schema, 401, 421)
+        described["get"]["security"] = _EITHER
+    return described
 
 
 def _schema(entry: Mapping[str, Any]) -> dict[str, Any]:
@@ -201,14 +245,23 @@ _REPORT = {
     "description": "A report's name.",
     "schema": {"type": "string", "pattern": f"^{_NAME.pattern}$"},
 }
-_PARAMETERS = [
-    {
-        "name": "scope",
-        "in": "path",
-        "required": True,
-        "description": "A node's id.",
-        "schema": {"type": "integer", "minimum": 1, "maximum": 2**63 - 1},
-    },
+_SCOPE = {
+    "name": "scope",
+    "in": "path",
+    "required": True,
+    "description": "A node's id.",
+    "schema": {"type": "integer", "minimum": 1, "maximum": 2**63 - 1},
+}
+_SCOPES = {
+    "name": "scopes",
+    "in": "query",
+    "required": True,
+    "description": "Node ids, with commas between them; each once, at most 200.",
+    "schema": {"type": "string", "pattern": "^[1-9][0-9]{0,17}(,[1-9][0-9]{0,17})*$"},
+}
+_OF_LISTS = ("Cache-Control", "If-None-Match", "If-Write-Visible")
+_PARAMETERS: list[dict[str, Any]] = [
+    _SCOPE,
     {
         "name": "at",
         "in": "query",
@@ -218,9 +271,8 @@ _PARAMETERS = [
     _header("Cache-Control", _BOUNDS),
     _header("If-None-Match", "The ETag of your copy."),
     _header("If-Modified-Since", "The exact `Last-Modified` of your copy; ignored with If-None-Match."),
-    _header(
-        "If-Write-Visible", "A transaction id (`pg_current_xact_id()`); the document must contain its writes."
-    ),
+    _header("If-Write-Visible", "A transaction id (`pg_current_xact_id()`); the document must contain its writes.")
+    | {"schema": {"type": "string", "pattern": "^[0-9]{1,18}$"}},
     _header("Accept-Encoding", f"Available are {' and '.join(STORED)}, and the plain document."),
 ]
 _PROBLEM = {

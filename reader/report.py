@@ -83,7 +83,8 @@ class ReportResponder:
         self._waiting = 0
         self.lookups = Lookups(store, guard)
         vary = "Accept-Encoding, Authorization, Cookie" if guard else "Accept-Encoding"
-        self._common: Headers = (*_TYPED, ("vary", vary))
+        self.common: Headers = (*_TYPED, ("vary", vary))
+        """Headers of every response with documents."""
 
     def read_request(self, request: Request, report: str, scope: int, day: str) -> ReportRequest | Response:
         """Return the request for a document, or the challenge if it has no credentials.
@@ -144,7 +145,7 @@ class ReportResponder:
 
     def _refusal(self, report_request: ReportRequest, result: LookupResult) -> Response | None:
         snapshot = result.snapshot
-        refusal = _unseen(snapshot, report_request.scope, result.roots if self._guard else None)
+        refusal = unseen(snapshot, report_request.scope, result.roots if self._guard else None)
         if refusal or snapshot.head is None or snapshot.body is None:
             return refusal or problem.not_found()
         if not (snapshot.encoding or takes_plain(report_request.accepted)):
@@ -159,7 +160,7 @@ class ReportResponder:
         now_us = self.clock.now_us() + meta.clock_offset_us
         standing = self._standings.at(meta, now_us)
         if standing.verdict is not FreshnessVerdict.FRESH or result.source == "memory":
-            return self._judged(report_request, result, self._judge(meta, NO_BOUNDS), NO_BOUNDS)
+            return self._judged(report_request, result, self.judge(meta, NO_BOUNDS), NO_BOUNDS)
         head = _head(snapshot)
         name = (head.etag, head.as_of_us, snapshot.encoding)
         headers = standing.rendered.get(name)
@@ -174,12 +175,12 @@ class ReportResponder:
         if not _sees(transaction(report_request.request.header("if-write-visible")), result.snapshot):
             return None
         bounds = bounds_of(report_request.request.header("cache-control"))
-        freshness = self._judge(_meta(result.snapshot), bounds)
+        freshness = self.judge(_meta(result.snapshot), bounds)
         if freshness.verdict is FreshnessVerdict.NOT_FRESH_ENOUGH:
             return None
         return self._judged(report_request, result, freshness, bounds)
 
-    def _judge(self, meta: Meta, bounds: CacheBounds) -> Freshness:
+    def judge(self, meta: Meta, bounds: CacheBounds) -> Freshness:
         """Return the freshness by the clock of the report's instants."""
         now_us = self.clock.now_us() + meta.clock_offset_us
         return judge(meta, now_us, bounds, self.clock.doubt(meta, now_us))
@@ -193,7 +194,7 @@ class ReportResponder:
         if freshness.verdict is not FreshnessVerdict.FRESH and result.source != "memory":
             self._store.want(report_request.report)
         if freshness.verdict in {FreshnessVerdict.TOO_STALE, FreshnessVerdict.NOT_FRESH_ENOUGH}:
-            return _too_old(freshness, result.snapshot, bounds)
+            return too_old(freshness, result.snapshot, bounds)
         return self._serve(report_request, result, freshness)
 
     # Waiting
@@ -201,7 +202,7 @@ class ReportResponder:
     async def _wait(self, report_request: ReportRequest, result: LookupResult) -> Response:
         """Respond to a request for a report that was never computed, or wait for the refresh that it needs."""
         if result.snapshot.meta is None:
-            return await self._absent(report_request.report)
+            return await self.absent(report_request.report)
         bounds = bounds_of(report_request.request.header("cache-control"))
         written = transaction(report_request.request.header("if-write-visible"))
         self._store.want(report_request.report)
@@ -210,11 +211,11 @@ class ReportResponder:
         if self._guard and result.roots is None:
             return problem.unauthorised(token_given=True)
         if snapshot.meta is None:
-            return await self._absent(report_request.report)
+            return await self.absent(report_request.report)
         refusal = self._refusal(report_request, result)
         if refusal is not None:
             return refusal
-        freshness = self._judge(_meta(snapshot), bounds)
+        freshness = self.judge(_meta(snapshot), bounds)
         if freshness.verdict is not FreshnessVerdict.TOO_STALE and not _sees(written, snapshot):
             return problem.not_yet_visible(retry_after_s(_meta(snapshot)))
         return self._judged(report_request, result, freshness, bounds)
@@ -233,7 +234,7 @@ class ReportResponder:
             snapshot = result.snapshot
             if snapshot.meta is None or snapshot.body is None or (self._guard and result.roots is None):
                 return result
-            freshness = self._judge(snapshot.meta, bounds)
+            freshness = self.judge(snapshot.meta, bounds)
             met = freshness.verdict is not FreshnessVerdict.NOT_FRESH_ENOUGH and _sees(written, snapshot)
             if met or asyncio.get_running_loop().time() >= ends or self._waiting >= WAITING_LIMIT:
                 return result
@@ -244,7 +245,7 @@ class ReportResponder:
                 self._waiting -= 1
             pause_s = min(1.3 * pause_s, _RARELY_S)
 
-    async def _absent(self, report: str) -> Response:
+    async def absent(self, report: str) -> Response:
         """Refuse a report without a snapshot: warming if it is declared, since a worker will compute it."""
         if not await self._store.declared(report):
             return problem.not_found()
@@ -271,13 +272,13 @@ class ReportResponder:
     def _headers(self, head: Head, meta: Meta, of_the_report: Headers, encoding: str = "") -> Headers:
         coded: Headers = (("content-encoding", encoding),) if encoding else ()
         named = of_document(head.etag, head.as_of_us, is_dated(head, meta))
-        return (*self._common, *named, *of_the_report, *coded)
+        return (*self.common, *named, *of_the_report, *coded)
 
     def _closed(self, report_request: ReportRequest, snapshot: StoredScope) -> Response:
         """Return the document of a closed day, which only late rows within the report's window change."""
         head, meta = _head(snapshot), _meta(snapshot)
         headers: Headers = (
-            *self._common,
+            *self.common,
             ("etag", f'W/"{head.etag}"'),
             ("memento-datetime", http_date(meta.verified_us)),
             ("as-of", as_of(meta.verified_us)),
@@ -327,7 +328,12 @@ def _states_nothing(request: Request) -> bool:
 
 
 def _timing(result: LookupResult) -> str:
-    return _in_words(result.source, int((perf_counter() - result.began) * 100_000))
+    return time_taken(result.source, result.began)
+
+
+def time_taken(source: str, began: float) -> str:
+    """Return the value of Server-Timing: the source of a document, and the milliseconds since `began`."""
+    return _in_words(source, int((perf_counter() - began) * 100_000))
 
 
 @lru_cache(maxsize=1024)
@@ -349,7 +355,7 @@ def _head(snapshot: StoredScope) -> Head:
     return snapshot.head
 
 
-def _unseen(snapshot: StoredScope, scope: int, roots: AbstractSet[int] | None) -> Response | None:
+def unseen(snapshot: StoredScope, scope: int, roots: AbstractSet[int] | None) -> Response | None:
     """Return the refusal of a node that is removed or that the session may not read, else None.
 
     A removed node whose path was not kept is shown as removed only to sessions that have it as a root.
@@ -362,7 +368,7 @@ def _unseen(snapshot: StoredScope, scope: int, roots: AbstractSet[int] | None) -
     return problem.refuse(problem.GONE, f"The node was removed before {as_of(snapshot.gone_us)}.")
 
 
-def _too_old(freshness: Freshness, snapshot: StoredScope, bounds: CacheBounds) -> Response:
+def too_old(freshness: Freshness, snapshot: StoredScope, bounds: CacheBounds) -> Response:
     """Return the refusal of a report for its age, with its times and Retry-After."""
     kind, detail, status = _reason(freshness, bounds)
     meta, failure = _meta(snapshot), snapshot.failure

@@ -25,6 +25,9 @@ from reader.memo import memo
 ERROR_LENGTH = 300
 """Largest number of characters of a failed refresh's message; only its first line is used."""
 
+REPORT_FIELDS = ("_meta", "_error")
+"""Fields of a whole report, which follow those of its documents."""
+
 _ETAG = re.compile(r"[0-9a-f]{16}", re.ASCII)
 
 
@@ -56,6 +59,8 @@ class Meta:
     """``pg_current_snapshot()``: the transactions that are in the data, or changed nothing in it."""
     tree: str = ""
     """Version of the tree of its documents; it changes if a node comes, leaves or moves. Empty if not known."""
+    roots: tuple[int, ...] = ()
+    """Tops of the tree; empty if not known."""
 
     @property
     def stamp(self) -> str:
@@ -97,7 +102,12 @@ class StoredScope:
 
 def fields_of(scope: int, encoding: str = "") -> list[str]:
     """Return the fields of a snapshot, in the order of `decode`."""
-    return [f"{scope}:{encoding}" if encoding else f"{scope}", f"head:{scope}", f"gone:{scope}", "_meta", "_error"]
+    return [*document_fields(scope, encoding), *REPORT_FIELDS]
+
+
+def document_fields(scope: int, encoding: str = "") -> tuple[str, str, str]:
+    """Return the fields of one document, as part of :func:`fields_of`."""
+    return f"{scope}:{encoding}" if encoding else f"{scope}", f"head:{scope}", f"gone:{scope}"
 
 
 def standing_fields(scope: int) -> list[str]:
@@ -177,6 +187,7 @@ def _meta(octets: bytes) -> Meta:
         clock_offset_us=int(fields.get("clock_offset_us") or 0),
         visible=str(fields.get("proved_snapshot") or fields.get("snapshot", "")),
         tree=str(fields.get("tree", "")),
+        roots=tuple(map(int, fields.get("roots", ()))),
     )
 
 

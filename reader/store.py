@@ -20,11 +20,13 @@ from reader.connection import Connection, StoreUnavailable as StoreUnavailable
 from reader.encoding import STORED
 from reader.memo import RecentNotes, memo
 from reader.snapshot import (
+    REPORT_FIELDS,
     SnapshotUnreadable,
     StoredScope,
     decode,
     decode_meta,
     decode_standing,
+    document_fields,
     fields_of,
     standing_fields,
 )
@@ -236,6 +238,18 @@ class StoredReports:
                 return snapshot
             pending, reply = await self.send_lookup(pending.key, pending.scope)
 
+    async def several(self, report: str, scopes: Sequence[int]) -> list[StoredScope]:
+        """Return the stored data of several scopes, of one instant, uncompressed and not from the cache.
+
+        Raises:
+            StoreUnavailable: Redis did not reply.
+            SnapshotUnreadable: the stored data is not in the agreed format.
+        """
+        fields = [name for scope in scopes for name in document_fields(scope)]
+        *parts, meta, failure = await self._connection.call("HMGET", self.key(report), *fields, *REPORT_FIELDS)
+        each = range(0, len(parts), len(fields) // len(scopes))
+        return [decode((*parts[at : at + len(fields) // len(scopes)], meta, failure)) for at in each]
+
     async def declared(self, report: str) -> bool:
         """Return True if a worker declares this report. Raises StoreUnavailable."""
         return bool(await self._connection.call("HEXISTS", self._catalogue, report))
@@ -245,6 +259,17 @@ class StoredReports:
         values = await self._connection.call("HGETALL", self._catalogue)
         pairs = values.items() if isinstance(values, dict) else zip(values[::2], values[1::2], strict=True)
         return {name.decode(errors="replace"): bytes(entry) for name, entry in pairs}
+
+    async def roots(self, reports: Sequence[str]) -> list[int]:
+        """Return the tops of the trees of these reports, as far as they are computed.
+
+        Raises:
+            StoreUnavailable: Redis did not reply.
+            SnapshotUnreadable: the stored data is not in the agreed format.
+        """
+        replies = [await self._connection.send("HGET", self.key(report), "_meta") for report in reports]
+        stored = [await self._connection.reply(reply) for reply in replies]
+        return sorted({root for meta in stored if meta for root in decode_meta(meta).roots})
 
     def want(self, report: str) -> None:
         """Request a refresh of a report that a client finds too old, without waiting for a reply."""

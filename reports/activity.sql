@@ -23,6 +23,18 @@
 -- checkins = "sum"
 -- checkins_by_day = "sums"
 -- last_at = "max"
+--
+-- [titles.es]
+-- report = "Actividad"
+-- checkins = "Check-ins en 35 días"
+-- checkins_by_day = "Check-ins por día"
+-- last_at = "Último check-in"
+--
+-- [titles.en]
+-- report = "Activity"
+-- checkins = "Check-ins in 35 days"
+-- checkins_by_day = "Check-ins by day"
+-- last_at = "Latest check-in"
 -- +++
 --
 -- The check-ins of 35 calendar days, today included: in total, by day, and the latest. Days without check-ins are left

@@ -26,6 +26,30 @@
 -- active = "sum"
 -- by_kind = "sums"
 -- oldest = "top 10 by opened_at, id asc"
+--
+-- [titles.es]
+-- report = "Bloqueos"
+-- active = "Bloqueos activos"
+-- by_kind = "Por tipo"
+-- oldest = "Los más antiguos"
+-- "oldest.id" = "Número"
+-- "oldest.opened_at" = "Abierto"
+-- "oldest.kind" = "Tipo"
+-- "oldest.node" = "Nodo"
+-- "oldest.employee" = "Persona"
+-- "oldest.task" = "Tarea"
+--
+-- [titles.en]
+-- report = "Blockers"
+-- active = "Active blockers"
+-- by_kind = "By kind"
+-- oldest = "The oldest"
+-- "oldest.id" = "Number"
+-- "oldest.opened_at" = "Opened"
+-- "oldest.kind" = "Kind"
+-- "oldest.node" = "Node"
+-- "oldest.employee" = "Employee"
+-- "oldest.task" = "Task"
 -- +++
 --
 -- The active blockers of a node and its subtree: their number, by kind, and the ten oldest.

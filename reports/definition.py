@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from reports.front_matter import HeadPlace, HeadTable, ReportError as ReportError, split
 from reports.rollups import read_rollups
+from reports.titles import read_titles
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}\Z")
 _PARAMETER = re.compile(
@@ -25,7 +26,7 @@ _PARAMETER = re.compile(
 """Pattern of a parameter; comments, strings and quoted names come first, so that they are skipped."""
 _KEYS = {
     *("name", "title", "board", "scope", "tree", "every", "sources", "timezone", "window"),
-    *("freshness", "budget", "history", "rollup", "numbers", "valid_until"),
+    *("freshness", "budget", "history", "rollup", "numbers", "titles", "valid_until"),
 }
 _FRESHNESS = {"soft", "hard", "debounce", "max_wait"}
 _BUDGET = {"max_db_share"}
@@ -93,6 +94,7 @@ class Report:
     as_text: frozenset[str] = frozenset()
     tree_name: str = field(default="", compare=False)
     schema: Mapping[str, Any] = field(default_factory=dict, compare=False)
+    titles: Mapping[str, Mapping[str, str]] = field(default_factory=dict, compare=False)
     place: HeadPlace = field(default=HeadPlace(), compare=False)
 
 
@@ -116,7 +118,6 @@ def parse_report(
     sql, parameters = bind(query, head.place)
     column = _column(head)
     valid_until = (_EARLIEST.format(column, sql), parameters) if column else _expression(head)
-    debounce = freshness.duration("debounce")
     name = _name(head, "name")
     rollup = read_rollups(head.table("rollup"))
     report = Report(
@@ -130,11 +131,11 @@ def parse_report(
         every=head.duration("every"),
         soft=freshness.duration("soft"),
         hard=freshness.duration("hard"),
-        debounce=debounce,
+        debounce=freshness.duration("debounce"),
         next_midnight=head.values.get("valid_until") == "next_midnight",
         board=_name(head, "board", name),
         sources=_sources(head),
-        max_wait=freshness.duration("max_wait", debounce),
+        max_wait=freshness.duration("max_wait", freshness.duration("debounce")),
         max_db_share=budget.share("max_db_share", "1%"),
         valid_until=valid_until[0],
         valid_until_parameters=valid_until[1],
@@ -145,13 +146,14 @@ def parse_report(
         as_text=_as_text(head, {*rollup, head.text("scope")}),
         tree_name=str(head.values["tree"]),
         schema=schema or {},
+        titles=read_titles(_section(head, "titles"), rollup),
         place=head.place,
     )
     _check_bounds(report)
     return report
 
 
-def _section(head: HeadTable, key: str, known: set[str]) -> HeadTable:
+def _section(head: HeadTable, key: str, known: set[str] | None = None) -> HeadTable:
     """Return an optional table of the head; empty if the file omits it."""
     return head.table(key, known) if key in head.values else HeadTable(head.place, {}, key)
 

@@ -29,6 +29,28 @@
 -- oldest_blocker_id = "of oldest_blocker_at"
 -- open_tasks = "sum"
 -- overdue_tasks = "sum"
+--
+-- [titles.es]
+-- report = "Gerencia"
+-- employees = "Personas"
+-- people_today = "Personas con check-in hoy"
+-- checkins_today = "Check-ins de hoy"
+-- active_blockers = "Bloqueos activos"
+-- oldest_blocker_at = "Bloqueo más antiguo: desde"
+-- oldest_blocker_id = "Bloqueo más antiguo: número"
+-- open_tasks = "Tareas abiertas"
+-- overdue_tasks = "Tareas vencidas"
+--
+-- [titles.en]
+-- report = "Management"
+-- employees = "Employees"
+-- people_today = "People checked in today"
+-- checkins_today = "Check-ins today"
+-- active_blockers = "Active blockers"
+-- oldest_blocker_at = "Oldest blocker: since"
+-- oldest_blocker_id = "Oldest blocker: number"
+-- open_tasks = "Open tasks"
+-- overdue_tasks = "Overdue tasks"
 -- +++
 --
 -- The dashboard of the management: per node, and by roll-up for its whole subtree, the number of employees, those who

@@ -349,6 +349,8 @@ def _entry(report: Report) -> bytes:
     return orjson.dumps(
         {
             "title": report.title,
+            "titles": report.titles,
+            "measures": report.rollup,
             "debounce_ms": milliseconds(report.debounce),
             "board": report.board or report.name,
             "schema": report.schema or document_schema(report, {}),

@@ -43,6 +43,11 @@ class Tree:
         """Nodes that have children, with these; every inner child before its parent."""
         return [(node_id, self.children[node_id]) for node_id in self.upwards if self.children[node_id]]
 
+    @property
+    def roots(self) -> list[int]:
+        """Nodes without a parent."""
+        return [node.id for node in self.nodes.values() if node.parent_id is None]
+
     @cached_property
     def digest(self) -> str:
         """16 hex digits over all paths; they differ if a node came, left or moved."""

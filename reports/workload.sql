@@ -34,6 +34,28 @@
 -- overdue_share = "overdue / tasks"
 -- oldest_at = "min"
 -- oldest_id = "of oldest_at"
+--
+-- [titles.es]
+-- report = "Carga de trabajo"
+-- tasks = "Tareas sin cerrar"
+-- open = "Abiertas, por antigüedad"
+-- in_progress = "En curso, por antigüedad"
+-- overdue = "Vencidas"
+-- unassigned = "Sin asignar"
+-- overdue_share = "Parte vencida"
+-- oldest_at = "Más antigua: desde"
+-- oldest_id = "Más antigua: número"
+--
+-- [titles.en]
+-- report = "Workload"
+-- tasks = "Unfinished tasks"
+-- open = "Open, by age"
+-- in_progress = "In progress, by age"
+-- overdue = "Overdue"
+-- unassigned = "Unassigned"
+-- overdue_share = "Share overdue"
+-- oldest_at = "Oldest: since"
+-- oldest_id = "Oldest: number"
 -- +++
 --
 -- The tasks that are not closed: by state, and within it by age in whole local days since their creation.

@@ -72,6 +72,9 @@ def try_out(url: str, token: str, examples: int) -> None:
     assert {(one.method, one.path) for one in operations} > {
         ("get", "/v1/reports/general/{scope}"),
         ("head", "/v1/reports/waiting/{scope}"),
+        ("get", "/v1/reports"),
+        ("get", "/v1/reports/general"),
+        ("head", "/v1/reports/general/{scope}/children"),
         ("get", "/v1/events"),
         ("get", "/readyz"),
     }
@@ -131,7 +134,8 @@ async def test_a_spoilt_entry_of_the_catalogue_is_left_out_and_the_log_says_so_o
         answers = [await ask(reader, described, token) for _ in range(2)]
     assert [status for status, _, _ in answers] == [200, 200]
     paths = {path for path in json.loads(answers[0][2])["paths"] if path.startswith("/v1/reports/")}
-    assert paths == {"/v1/reports/general/{scope}", "/v1/reports/waiting/{scope}"}
+    reports = {f"/v1/reports/{name}" for name in ("general", "waiting")}
+    assert paths == {f"{one}{rest}" for one in reports for rest in ("", "/{scope}", "/{scope}/children")}
     assert len([one for one in caplog.messages if "left out" in one]) == len(SPOILT)
 
 

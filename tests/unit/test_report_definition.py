@@ -1,5 +1,6 @@
 """A report file says what it means or is refused with the key at fault and what is allowed."""
 
+import re
 from datetime import timedelta
 from pathlib import Path
 
@@ -181,6 +182,30 @@ def test_all_that_a_head_may_say_is_read() -> None:
     assert report.valid_until == "SELECT min(due_at) FROM sales.orders WHERE due_at > $1"
     assert report.valid_until_parameters == ("now",)
     assert list(report.rollup) == ["a", "b", "r", "o", "m", "x"]
+
+
+def test_titles_are_read_by_language_and_measure() -> None:
+    titles = '{es = {report = "Ventas", total = "Importe"}, pt-BR = {"oldest.at" = "Desde"}}'
+    assert parse(source(titles=titles)).titles == {
+        "es": {"report": "Ventas", "total": "Importe"},
+        "pt-BR": {"oldest.at": "Desde"},
+    }
+
+
+@pytest.mark.parametrize(
+    ("titles", "fault"),
+    [
+        ('{Spanish = {report = "Ventas"}}', "titles.Spanish: must be a language"),
+        ('{es = {totl = "Importe"}}', "titles.es.totl: is not a key of a report; did you mean 'total'?"),
+        ("{es = {total = 7}}", "titles.es.total: 7 must be a string"),
+        ('{es = {total = "a\\nb"}}', "titles.es.total: must be printable text"),
+        ('{es = {total = " "}}', "titles.es.total: must be printable text"),
+        ('{es = "Ventas"}', "titles.es: must be a table"),
+    ],
+)
+def test_titles_that_cannot_be_shown_are_refused_by_their_key(titles: str, fault: str) -> None:
+    with pytest.raises(ReportError, match=re.escape(fault)):
+        parse(source(titles=titles))
 
 
 def test_a_column_of_the_query_may_say_when_time_changes_the_numbers() -> None:

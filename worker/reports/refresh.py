@@ -259,6 +259,7 @@ async def _computed(
     of_tree = await off_loop(lambda: tree.digest, nodes=len(tree.nodes))
     meta = _meta(report, snapshot, until, digest, scopes=len(documents), cost_ms=cost_ms) | {"tree": of_tree}
     meta["clock_offset_us"] = offset_us
+    meta["roots"] = tree.roots
     return NewSet(
         report=report.name,
         as_of=snapshot.as_of,

@@ -1,0 +1,214 @@
+"""Several documents of one report in one response, all of one stored set.
+
+    GET /v1/reports/{report}?scopes=1,2,3        these nodes
+    GET /v1/reports/{report}/{scope}/children    a node and its children, the node first
+
+A page that shows a node and its fifty children takes one request instead of fifty-one. The body is
+`{"report", "documents", "absent", "left_out"}`: documents as they are stored, in the order of the request; nodes
+without one; and nodes beyond the limits of a response, to be requested next. A node that the session may not
+read is absent, as one that does not exist; for `children` the node itself is refused as in report.py. Age,
+freshness and the refusal of a report that is too old are those of one document.
+
+One HMGET reads all documents, so that they are of one instant. `children` takes two, because the children are
+named in the node's document; if a set was stored between them, both are read again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence, Set as AbstractSet
+from dataclasses import dataclass, field
+from time import perf_counter
+
+import orjson
+
+from reader import problem
+from reader.access import token_of
+from reader.cache_control import bounds_of
+from reader.encoding import takes_json, takes_plain
+from reader.freshness import SECOND_US, FreshnessVerdict, of_report, retry_after_s
+from reader.guard import Guard
+from reader.live_session import find_session
+from reader.message import Request, Response
+from reader.preconditions import Condition, weigh
+from reader.query import values_of
+from reader.read_your_writes import is_visible, transaction
+from reader.report import ReportResponder, time_taken, too_old, unseen
+from reader.snapshot import Meta, SnapshotUnreadable, StoredScope
+from reader.store import StoredReports
+
+SCOPES_LIMIT = 200
+"""Largest number of documents in one response."""
+BYTES_LIMIT = 4 << 20
+"""Bytes after which a response takes no further document."""
+_ROUNDS = 3
+"""Times that a node and its children are read until both are of one set."""
+_SCOPES = re.compile(r"[1-9][0-9]{0,18}(?:(?:,|%2C)[1-9][0-9]{0,18})*", re.ASCII)
+"""Pattern of a list of nodes; browsers and HTTP clients that build a query write its commas as %2C."""
+_LARGEST = 2**63 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class ListRequest:
+    """Request for several documents of a report.
+
+    Attributes:
+        scopes: the nodes; of `children`, the node alone.
+        with_children: True if the children of the node are wanted too.
+    """
+
+    report: str
+    scopes: tuple[int, ...]
+    with_children: bool = False
+
+
+@dataclass(slots=True)
+class DocumentList:
+    """Documents of one stored set that a session may read; without `meta` the report was never computed.
+
+    Attributes:
+        absent: nodes without a document for this session.
+        left_out: nodes beyond the limits of a response.
+    """
+
+    meta: Meta | None
+    found: dict[int, StoredScope] = field(default_factory=dict, repr=False)
+    absent: list[int] = field(default_factory=list)
+    left_out: list[int] = field(default_factory=list)
+
+    @property
+    def etag(self) -> str:
+        """16 hex digits over the ETags of the documents and the nodes without one."""
+        named = [f"{scope}:{one.head.etag}" for scope, one in self.found.items() if one.head]
+        said = "\n".join([*named, f"absent {self.absent}", f"left out {self.left_out}"])
+        return hashlib.blake2b(said.encode(), digest_size=8).hexdigest()
+
+    def body(self, report: str) -> bytes:
+        """The response's JSON; documents are copied as they are stored."""
+        documents = b",".join(one.body or b"null" for one in self.found.values())
+        rest = {"absent": list(map(str, self.absent)), "left_out": list(map(str, self.left_out))}
+        return b'{"report":%b,"documents":[%b],%b' % (orjson.dumps(report), documents, orjson.dumps(rest)[1:])
+
+
+def scopes_of(query: str) -> tuple[int, ...]:
+    """Return the nodes of `?scopes=1,2,3`.
+
+    Raises:
+        ValueError: not given once, not a list of node ids, or more of them than a response has.
+
+    >>> scopes_of("scopes=3,1,3"), scopes_of("scopes=3%2C1")
+    ((3, 1), (3, 1))
+    """
+    values = values_of(query, "scopes")
+    if len(values) != 1 or not _SCOPES.fullmatch(values[0]):
+        raise ValueError("scopes: give one list of node ids, as in ?scopes=1,2,3.")
+    scopes = tuple(dict.fromkeys(map(int, values[0].replace("%2C", ",").split(","))))
+    if len(scopes) > SCOPES_LIMIT:
+        raise ValueError(f"scopes: {len(scopes)} nodes are too many; request at most {SCOPES_LIMIT} at once.")
+    if max(scopes) > _LARGEST:
+        raise ValueError(f"scopes: {max(scopes)} is not a node id; the largest is {_LARGEST}.")
+    return scopes
+
+
+def gather(scopes: Sequence[int], stored: Sequence[StoredScope], roots: AbstractSet[int] | None) -> DocumentList:
+    """Return what a session may read of stored scopes, within the limits of a response.
+
+    Args:
+        roots: the session's; None if every client may read.
+    """
+    found = DocumentList(stored[0].meta if stored else None)
+    size = 0
+    for scope, one in zip(scopes, stored, strict=True):
+        if one.body is None or one.head is None or unseen(one, scope, roots):
+            found.absent.append(scope)
+        elif size > BYTES_LIMIT:
+            found.left_out.append(scope)
+        else:
+            found.found[scope] = one
+            size += len(one.body)
+    return found
+
+
+class DocumentListResponder:
+    """Responder for requests for several documents.
+
+    Args:
+        guard: reads sessions; None lets any client read any report.
+    """
+
+    def __init__(self, store: StoredReports, reports: ReportResponder, guard: Guard | None) -> None:
+        self._store = store
+        self._reports = reports
+        self._guard = guard
+
+    async def answer(self, request: Request, wanted: ListRequest) -> Response:
+        """Return the response. Raises the errors of store and sessions."""
+        began = perf_counter()
+        roots: AbstractSet[int] | None = None
+        if self._guard is not None:
+            session = await find_session(self._guard, request)
+            if session is None:
+                return problem.unauthorised(token_given=token_of(request) is not None)
+            roots = session.roots
+        if not (takes_plain(request.header("accept-encoding")) and takes_json(request.header("accept"))):
+            return problem.not_acceptable()
+        documents = await self._read(wanted, roots)
+        if isinstance(documents, Response):
+            return documents
+        if documents.meta is None:
+            return await self._reports.absent(wanted.report)
+        response = self._respond(request, wanted.report, documents, documents.meta)
+        response.timing = time_taken("redis", began)
+        return response
+
+    async def _read(self, wanted: ListRequest, roots: AbstractSet[int] | None) -> DocumentList | Response:
+        """Return the documents, or the refusal of the node whose children are wanted."""
+        if not wanted.with_children:
+            return gather(wanted.scopes, await self._store.several(wanted.report, wanted.scopes), roots)
+        (scope,) = wanted.scopes
+        for _ in range(_ROUNDS):
+            (node,) = await self._store.several(wanted.report, [scope])
+            if node.meta is None:
+                return DocumentList(None)
+            refusal = unseen(node, scope, roots)
+            if refusal or node.body is None:
+                return refusal or problem.not_found()
+            children = _children(node.body)
+            first = [scope, *children[: SCOPES_LIMIT - 1]]
+            stored = await self._store.several(wanted.report, first)
+            if stored[0].meta and stored[0].meta.gen == node.meta.gen:
+                break
+        found = gather(first, stored, roots)
+        found.left_out += children[SCOPES_LIMIT - 1 :]
+        return found
+
+    def _respond(self, request: Request, report: str, documents: DocumentList, meta: Meta) -> Response:
+        """Return the documents, or the refusal of a report that is too old, or not as the client wants it."""
+        written = transaction(request.header("if-write-visible"))
+        if written is not None and not is_visible(written, meta.visible):
+            self._store.want(report)
+            return problem.not_yet_visible(retry_after_s(meta))
+        bounds = bounds_of(request.header("cache-control"))
+        freshness = self._reports.judge(meta, bounds)
+        if freshness.verdict is not FreshnessVerdict.FRESH:
+            self._store.want(report)
+        if freshness.verdict in {FreshnessVerdict.TOO_STALE, FreshnessVerdict.NOT_FRESH_ENOUGH}:
+            any_of_them = StoredScope(body=None, head=None, gone_us=None, meta=meta, failure=None)
+            return too_old(freshness, next(iter(documents.found.values()), any_of_them), bounds)
+        headers = (*self._reports.common, ("etag", f'W/"{documents.etag}"'), *of_report(freshness, meta))
+        age_s = freshness.age_us / SECOND_US
+        weighed = weigh(request, documents.etag, changed_s=None, dated=False)
+        if weighed is Condition.FAILED:
+            return problem.precondition_failed()
+        if weighed is Condition.HELD:
+            return Response(304, "not_modified", headers[1:], b"", age_s)
+        return Response(200, freshness.verdict.value, headers, documents.body(report), age_s)
+
+
+def _children(body: bytes) -> list[int]:
+    """Return the children that a node's document names, in their order. Raises SnapshotUnreadable."""
+    try:
+        return [int(child) for child in orjson.loads(body)["data"]["node"]["children"]]
+    except (ValueError, TypeError, KeyError) as error:
+        raise SnapshotUnreadable(f"stored document: does not name its node's children ({error!r})") from error
