@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar
 from .errors import SessionConflict, SessionGone, SessionRefused
 from .record import FIELDS, decode, encode
 from .session import Session
-from .token import SessionPlace, epoch_key, mint, place_of, tag_of, user_key
+from .token import SessionPlace, anonymous_place_of, epoch_key, mint, place_of, tag_of, user_key
 
 TEXT_LIMIT = 255
 """Bytes of a user id or a label."""
@@ -21,6 +21,8 @@ SPAN_LIMIT = timedelta(days=3660)
 """The longest idle or absolute limit; a permanent credential is not a session."""
 SERVICE_USER = "momentus:service"
 """User to whom all tokens of machines belong; `Sessions.create` rejects it."""
+ANONYMOUS = "momentus:anonymous:"
+"""Beginning of the names under which anonymous sessions are stored; `Sessions.create` rejects it."""
 CAP_LIMIT = 100
 """The largest cap of sessions per user, and the length of a list of them."""
 
@@ -59,6 +61,8 @@ def create(
     """Create a user's session. Raises SessionRefused."""
     if user == SERVICE_USER:
         raise SessionRefused(f"user: {SERVICE_USER!r} is reserved for machines; use `create_service`")
+    if user.startswith(ANONYMOUS):
+        raise SessionRefused(f"user: {ANONYMOUS!r} begins the names of visitors who have not logged in")
     return begin(user, data, label=label, idle=idle, absolute=absolute, cap=cap)
 
 
@@ -71,6 +75,7 @@ def begin(
     absolute: timedelta,
     cap: int = 0,
     limit: int = 0,
+    token: str | None = None,
 ) -> SessionOperation[tuple[str, Session]]:
     """Create a session of a user or a machine.
 
@@ -78,6 +83,7 @@ def begin(
         cap: maximum of the user's live sessions, above which those that would end first are ended; 0 for any
             number.
         limit: maximum of the user's live sessions, above which this one is rejected; 0 for any number.
+        token: a new token of another form than a user's.
 
     Raises:
         SessionRefused: an argument is invalid; by its reply, the limit is reached.
@@ -88,7 +94,7 @@ def begin(
     if not 0 <= cap <= CAP_LIMIT:
         raise SessionRefused(f"cap: must be from 0 (any number) to {CAP_LIMIT}, not {cap}")
     payload = encode(data)
-    token = mint(user)
+    token = token or mint(user)
     place = _place(token)
     keys = [place.session_key, user_key(user), epoch_key(user)]
     arguments: list[str | bytes | int] = [place.digest, user, *limits, label, payload, cap, place.prefix, limit]
@@ -206,7 +212,7 @@ def mint_beside(place: SessionPlace) -> str:
 
 
 def _place(token: str) -> SessionPlace:
-    place = place_of(token)
+    place = place_of(token) or anonymous_place_of(token)
     assert place is not None  # noqa: S101  a new token has the form of a token
     return place
 

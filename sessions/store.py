@@ -110,7 +110,7 @@ class Sessions:
             SessionsUnavailable: Redis did not reply within the deadline.
         """
         call = calls.create(user, data, label=label, idle=idle, absolute=absolute, cap=cap)
-        return await self._run(call)
+        return await self.run(call)
 
     async def create_service(self, name: str, roots: Collection[int], *, lasts: timedelta) -> tuple[str, Session]:
         """Create a token for a machine, which reads the subtrees of `roots`, and return it with its session.
@@ -122,7 +122,7 @@ class Sessions:
             >>> token, _ = await sessions.create_service("wallboard", [17], lasts=timedelta(days=90))
 
         """
-        return await self._run(service.create(name, roots, lasts=lasts))
+        return await self.run(service.create(name, roots, lasts=lasts))
 
     async def load(self, token: str) -> Session | None:
         """Return the session of a token, or None if it has ended or never existed. Counts as a use of the session.
@@ -130,7 +130,7 @@ class Sessions:
         A text that is not a token gives None without a request to Redis. Raises SessionsUnavailable.
         """
         place = place_of(token)
-        return None if place is None else await self._run(calls.load(place))
+        return None if place is None else await self.run(calls.load(place))
 
     async def save(self, session: Session, data: Mapping[str, Any]) -> Session:
         """Replace the session's data and return the session as saved.
@@ -142,7 +142,7 @@ class Sessions:
             SessionRefused: the data is not a JSON object, or too large.
             SessionsUnavailable: Redis did not reply; load again, because the save may have happened.
         """
-        return await self._run(calls.save(session, data))
+        return await self.run(calls.save(session, data))
 
     async def rotate(self, token: str, *, grace: timedelta = GRACE) -> tuple[str, Session] | None:
         """Replace the session's token, after a login with more rights or from time to time, and return both.
@@ -155,23 +155,23 @@ class Sessions:
             >>> token, session = await sessions.rotate(token)
 
         """
-        return await self._run(calls.rotate(calls.known_place(token), grace=grace))
+        return await self.run(calls.rotate(calls.known_place(token), grace=grace))
 
     async def sessions_of(self, user: str) -> list[Session]:
         """Return a user's live sessions, at most 100. Raises SessionRefused, SessionsUnavailable."""
-        return await self._run(calls.sessions_of(user))
+        return await self.run(calls.sessions_of(user))
 
     async def revoke(self, token: str) -> bool:
         """End a token's session (log out). Returns False if it had already ended. Raises SessionsUnavailable."""
         place = place_of(token)
-        return False if place is None else await self._run(calls.revoke(place))
+        return False if place is None else await self.run(calls.revoke(place))
 
     async def revoke_listed(self, user: str, digest: str) -> bool:
         """End one of a user's sessions, by the ``session.place.digest`` that `sessions_of` lists.
 
         Returns False if it had already ended. Raises SessionsUnavailable.
         """
-        return await self._run(calls.revoke(SessionPlace(tag_of(user), digest)))
+        return await self.run(calls.revoke(SessionPlace(tag_of(user), digest)))
 
     async def revoke_user(self, user: str) -> int:
         """End all sessions of a user, in constant time, and return the user's new epoch.
@@ -179,9 +179,9 @@ class Sessions:
         Raises SessionRefused, SessionsUnavailable; with `epochs` also their errors, and then no session has ended.
         """
         if self._epochs is None:
-            return await self._run(calls.revoke_user(user))
+            return await self.run(calls.revoke_user(user))
         calls.check_text("user", user, least=1)
-        epoch = await self._run(calls.revoke_user(user, least=await self._epochs.begin(user)))
+        epoch = await self.run(calls.revoke_user(user, least=await self._epochs.begin(user)))
         await self._epochs.end(user, epoch)
         return epoch
 
@@ -191,9 +191,13 @@ class Sessions:
         Raises SessionsUnavailable, and the errors of the epochs.
         """
         known = [] if self._epochs is None else await self._epochs.all()
-        return sum([await self._run(calls.restore_epoch(user, epoch)) for user, epoch in known])
+        return sum([await self.run(calls.restore_epoch(user, epoch)) for user, epoch in known])
 
-    async def _run(self, call: SessionOperation[Result]) -> Result:
+    async def run(self, call: SessionOperation[Result]) -> Result:
+        """Run an operation of :mod:`.operations`, as the calls above do.
+
+        Raises SessionsUnavailable, and the errors of the operation.
+        """
         try:
             reply = await self._links.run(source(call.script), call.keys, call.arguments, seconds=self._deadline)
         except (RedisError, OSError) as error:  # a timeout is an OSError

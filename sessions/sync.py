@@ -94,7 +94,7 @@ class SyncSessions:
             SessionsUnavailable: Redis did not reply within the deadline.
         """
         call = calls.create(user, data, label=label, idle=idle, absolute=absolute, cap=cap)
-        return self._run(call)
+        return self.run(call)
 
     def create_service(self, name: str, roots: Collection[int], *, lasts: timedelta) -> tuple[str, Session]:
         """Create a token for a machine, which reads the subtrees of `roots`, and return it with its session.
@@ -106,7 +106,7 @@ class SyncSessions:
             >>> token, _ = sessions.create_service("wallboard", [17], lasts=timedelta(days=90))
 
         """
-        return self._run(service.create(name, roots, lasts=lasts))
+        return self.run(service.create(name, roots, lasts=lasts))
 
     def load(self, token: str) -> Session | None:
         """Return the session of a token, or None if it has ended or never existed. Counts as a use of the session.
@@ -114,7 +114,7 @@ class SyncSessions:
         A text that is not a token gives None without a request to Redis. Raises SessionsUnavailable.
         """
         place = place_of(token)
-        return None if place is None else self._run(calls.load(place))
+        return None if place is None else self.run(calls.load(place))
 
     def save(self, session: Session, data: Mapping[str, Any]) -> Session:
         """Replace the session's data and return the session as saved.
@@ -126,7 +126,7 @@ class SyncSessions:
             SessionRefused: the data is not a JSON object, or too large.
             SessionsUnavailable: Redis did not reply; load again, because the save may have happened.
         """
-        return self._run(calls.save(session, data))
+        return self.run(calls.save(session, data))
 
     def rotate(self, token: str, *, grace: timedelta = GRACE) -> tuple[str, Session] | None:
         """Replace the session's token, after a login with more rights or from time to time, and return both.
@@ -139,23 +139,23 @@ class SyncSessions:
             >>> token, session = sessions.rotate(token)
 
         """
-        return self._run(calls.rotate(calls.known_place(token), grace=grace))
+        return self.run(calls.rotate(calls.known_place(token), grace=grace))
 
     def sessions_of(self, user: str) -> list[Session]:
         """Return a user's live sessions, at most 100. Raises SessionRefused, SessionsUnavailable."""
-        return self._run(calls.sessions_of(user))
+        return self.run(calls.sessions_of(user))
 
     def revoke(self, token: str) -> bool:
         """End a token's session (log out). Returns False if it had already ended. Raises SessionsUnavailable."""
         place = place_of(token)
-        return False if place is None else self._run(calls.revoke(place))
+        return False if place is None else self.run(calls.revoke(place))
 
     def revoke_listed(self, user: str, digest: str) -> bool:
         """End one of a user's sessions, by the ``session.place.digest`` that `sessions_of` lists.
 
         Returns False if it had already ended. Raises SessionsUnavailable.
         """
-        return self._run(calls.revoke(SessionPlace(tag_of(user), digest)))
+        return self.run(calls.revoke(SessionPlace(tag_of(user), digest)))
 
     def revoke_user(self, user: str) -> int:
         """End all sessions of a user, in constant time, and return the user's new epoch.
@@ -163,9 +163,9 @@ class SyncSessions:
         Raises SessionRefused, SessionsUnavailable; with `epochs` also their errors, and then no session has ended.
         """
         if self._epochs is None:
-            return self._run(calls.revoke_user(user))
+            return self.run(calls.revoke_user(user))
         calls.check_text("user", user, least=1)
-        epoch = self._run(calls.revoke_user(user, least=self._epochs.begin(user)))
+        epoch = self.run(calls.revoke_user(user, least=self._epochs.begin(user)))
         self._epochs.end(user, epoch)
         return epoch
 
@@ -175,9 +175,13 @@ class SyncSessions:
         Raises SessionsUnavailable, and the errors of the epochs.
         """
         known = [] if self._epochs is None else self._epochs.all()
-        return sum([self._run(calls.restore_epoch(user, epoch)) for user, epoch in known])
+        return sum([self.run(calls.restore_epoch(user, epoch)) for user, epoch in known])
 
-    def _run(self, call: SessionOperation[Result]) -> Result:
+    def run(self, call: SessionOperation[Result]) -> Result:
+        """Run an operation of :mod:`.operations`, as the calls above do.
+
+        Raises SessionsUnavailable, and the errors of the operation.
+        """
         try:
             reply = self._links.run(source(call.script), call.keys, call.arguments, seconds=self._deadline)
         except (RedisError, OSError) as error:  # a timeout is an OSError

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 
 _TOKEN = re.compile(r"ms1\.([0-9a-f]{8})\.[A-Za-z0-9_-]{43}")
+_ANONYMOUS = re.compile(r"ma1\.([0-9a-f]{8})\.[A-Za-z0-9_-]{43}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,17 @@ def place_of(token: str) -> SessionPlace | None:
     True
     """
     found = _TOKEN.fullmatch(token)
+    return SessionPlace(found[1], sha256(token.encode()).hexdigest()) if found else None
+
+
+def mint_anonymous(visitor: str) -> str:
+    """Return a new token for a visitor who has not logged in; `place_of` does not know its form."""
+    return f"ma1.{mint(visitor).removeprefix('ms1.')}"
+
+
+def anonymous_place_of(token: str) -> SessionPlace | None:
+    """Return the place of an anonymous session's token, or None if the text is not such a token."""
+    found = _ANONYMOUS.fullmatch(token)
     return SessionPlace(found[1], sha256(token.encode()).hexdigest()) if found else None
 
 

