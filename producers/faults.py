@@ -16,6 +16,7 @@ from redis.exceptions import (
 )
 
 from .errors import NotEnqueued, QueueFull, RedisUnavailable
+from .link.unusable import WrongEventLoop
 from .rights import missing_right
 
 _AWAY = (
@@ -61,7 +62,11 @@ def translate_error(error: RedisError) -> NotEnqueued:
             f"url: it names a database that this Redis does not have ({error}); name another one, or raise "
             "`databases`; a cluster has more than one only from Valkey 9 on (`cluster-databases`)"
         )
-    return NotEnqueued(f"Redis: it refused the call ({error}); check the server and its version")
+    if isinstance(error, WrongEventLoop):
+        reason = f"{error}; nothing was sent"
+    else:
+        reason = f"Redis: it refused the call ({error}); check the server and its version"
+    return NotEnqueued(reason)
 
 
 def unreachable(error: OSError) -> RedisUnavailable:

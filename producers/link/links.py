@@ -4,15 +4,20 @@ Connections belong to an event loop, so every loop has its own links: an applica
 ``asyncio.run`` repeatedly, or serves each request in its own loop (Flask's async views,
 ``async_to_sync``), may keep one producer. The sockets of a closed loop are left to the garbage collector,
 because a closed loop cannot run anything; close the producer before the loop to avoid that.
+
+So a process may fork while its links are in use: event loops that are begun in the child get connections of their
+own, and those of the parent are refused there (:mod:`.unusable`).
 """
 
 import asyncio
+import os
 import threading
 from abc import ABC, abstractmethod
 from asyncio import AbstractEventLoop
 from collections.abc import Sequence
 from functools import cache
 from typing import Any
+from weakref import WeakSet
 
 from redis.asyncio import Redis
 
@@ -22,6 +27,7 @@ from .cluster import tag_of
 from .link import Link
 from .script import Script
 from .slots import SlotLink, SlotLinks
+from .unusable import FOREIGN_CLIENT, FORKED, UnusableLink
 from .wire import Argument
 
 script_of = cache(Script)
@@ -70,10 +76,11 @@ class Links(Caller):
 
     def __init__(self, url: str) -> None:
         self._address = read_address(url)
-        self._by_loop: dict[AbstractEventLoop, Link | SlotLinks] = {}
+        self._by_loop: dict[AbstractEventLoop, Link | SlotLinks | UnusableLink] = {}
         self._lock = threading.Lock()
+        _OF_THIS_PROCESS.add(self)
 
-    def of(self, tag: str) -> Link | SlotLink:
+    def of(self, tag: str) -> Link | SlotLink | UnusableLink:
         """Return the running loop's link for keys with this hash tag, braces included."""
         loop = asyncio.get_running_loop()
         known = self._by_loop.get(loop) or self._begin(loop)
@@ -90,7 +97,12 @@ class Links(Caller):
         if known is not None:
             await known.close()
 
-    def _begin(self, loop: AbstractEventLoop) -> Link | SlotLinks:
+    def leave_to_parent(self) -> None:
+        """Refuse the event loops of the parent process; called in the child of a fork."""
+        self._lock = threading.Lock()  # another thread of the parent may hold the old one
+        self._by_loop = {loop: UnusableLink(FORKED, kept=known) for loop, known in self._by_loop.items()}
+
+    def _begin(self, loop: AbstractEventLoop) -> Link | SlotLinks | UnusableLink:
         """Add the links of a new loop, and forget those of closed loops."""
         made = SlotLinks(self._address) if self._address.cluster else Link(self._address)
         with self._lock:
@@ -98,17 +110,32 @@ class Links(Caller):
             return self._by_loop.setdefault(loop, made)
 
 
+_OF_THIS_PROCESS = WeakSet[Links]()
+
+
+def _leave_to_parent() -> None:
+    for links in list(_OF_THIS_PROCESS):
+        links.leave_to_parent()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows, which does not fork
+    os.register_at_fork(after_in_child=_leave_to_parent)
+
+
 class ApplicationClient(Caller):
-    """An application's redis-py client, which manages its own connections."""
+    """An application's redis-py client, with its own connections; for one event loop until it is closed."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
+        self._loop: AbstractEventLoop | None = None
         self.call = redis.execute_command
 
-    def of(self, tag: str) -> "ApplicationClient":
-        """Return itself: it serves all keys."""
+    def of(self, tag: str) -> "ApplicationClient | UnusableLink":
+        """Return itself: it serves all keys; in a second event loop a link that refuses all calls."""
         del tag
-        return self
+        loop = asyncio.get_running_loop()
+        self._loop = self._loop or loop
+        return self if self._loop is loop else UnusableLink(FOREIGN_CLIENT)
 
     def within(self, seconds: float, tag: str, words: Words | None = None) -> Budget:
         """Limit the time of calls; redis-py closes the connection of a cancelled call."""
@@ -116,8 +143,9 @@ class ApplicationClient(Caller):
         return Budget(seconds, None, words)
 
     async def close(self) -> None:
-        """Close the client."""
+        """Close the client; the next event loop may use it again."""
         await self._redis.aclose()
+        self._loop = None
 
 
 def open_links(server: str | Redis | Caller) -> Caller:
