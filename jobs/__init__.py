@@ -26,6 +26,7 @@ from .mail.errors import (
     MissingValue as MissingValue,
     UnknownTemplate as UnknownTemplate,
     UnsafeHeader as UnsafeHeader,
+    UnusedImage as UnusedImage,
     UnusedValue as UnusedValue,
 )
 from .mail.message import Mail as Mail

@@ -16,6 +16,7 @@ from .charset import decodes_as, is_charset
 from .errors import BodyTooLarge, InvalidAttachment
 from .file_types import type_of
 from .header import refuse_unsafe
+from .inline_images import checked_cid
 
 INLINE_LIMIT = 64 * 1024
 """Bytes of an attachment that travels in the job; Redis holds every waiting job in memory."""
@@ -48,6 +49,7 @@ class Attachment:
         sha256, size: hash in hex and size in bytes of the file that ``ref`` names.
         type: ``application/pdf`` or the like; left out, it follows from the name.
         charset: of a text or XML file, ``iso-8859-1`` or the like; left out, ``utf-8`` if the bytes are UTF-8.
+        cid: name by which the HTML shows it, ``<img src="cid:logo">``; left out, it is a file to be saved.
 
     Example:
         >>> Attachment(name="aviso.txt", content=b"Hola").frozen(field="attachments[0]")["type"]
@@ -61,6 +63,7 @@ class Attachment:
     size: int | None = None
     type: str | None = None
     charset: str | None = None
+    cid: str | None = None
 
     def frozen(self, *, field: str) -> dict[str, object]:
         """Return the attachment as it travels in the payload.
@@ -71,6 +74,8 @@ class Attachment:
         head: dict[str, object] = {"name": _name(self.name, f"{field}.name"), "type": self._type(f"{field}.type")}
         if self.charset is not None:
             head["charset"] = self._charset(f"{field}.charset", str(head["type"]))
+        if self.cid is not None:
+            head["cid"] = checked_cid(self.cid, field=f"{field}.cid")
         if self.content is None:
             return head | self._reference(field)
         if self.ref is not None:

@@ -51,5 +51,9 @@ class LostStyle(UserWarning):
         self.template = template
 
 
+class UnusedImage(UserWarning):
+    """An attachment with a ``cid`` that the HTML does not show. The mail is still composed."""
+
+
 class UnusedValue(UserWarning):
     """A value that no part of the template names; probably misspelt. The mail is still composed."""

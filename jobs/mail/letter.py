@@ -8,8 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from .calendar import method_of
 from .header import encode_text, header_block
 from .mime import Part, attachment_part, multipart, text_part
+from .recipients import address_list, envelope_of, mailbox_text, recipient_fields
 from .stream import AutoSubmitted
 
 
@@ -67,7 +69,7 @@ def write_letter(
     mail: Mapping[str, Any] = frozen
     sender = _sender(mail, default_sender)
     head = header_block(_fields(mail, sender, auto_submitted))
-    return Letter(sender.address, (mail["to"],), b"".join([head, *_body(mail, attached or {})]))
+    return Letter(sender.address, tuple(envelope_of(mail)), b"".join([head, *_body(mail, attached or {})]))
 
 
 def _sender(mail: Mapping[str, Any], default: LetterSender) -> LetterSender:
@@ -78,10 +80,10 @@ def _sender(mail: Mapping[str, Any], default: LetterSender) -> LetterSender:
 
 
 def _fields(mail: Mapping[str, Any], sender: LetterSender, auto_submitted: AutoSubmitted) -> list[tuple[str, str]]:
-    reply_to = [("Reply-To", mail["reply_to"])] if mail["reply_to"] else []
+    reply_to = [("Reply-To", address_list(mail["reply_to"]))] if mail["reply_to"] else []
     return [
-        ("From", f"{_phrase(sender.name)} <{sender.address}>" if sender.name else sender.address),
-        ("To", mail["to"]),
+        ("From", mailbox_text(sender.address, sender.name)),
+        *recipient_fields(mail),
         *reply_to,
         ("Subject", encode_text(mail["subject"])),
         ("Date", mail["date"]),
@@ -107,18 +109,11 @@ def _optional_fields(mail: Mapping[str, Any], sender: LetterSender) -> list[tupl
     return fields
 
 
-def _phrase(name: str) -> str:
-    """Return a display name: a quoted string, or encoded-words with the address on the next line (RFC 5322)."""
-    encoded = encode_text(name)
-    if encoded != name:
-        return f"{encoded}\r\n"
-    escaped = name.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'
-
-
 def _body(mail: Mapping[str, Any], attached: Mapping[str, bytes]) -> Part:
-    content = _content(mail)
-    files: Sequence[Mapping[str, Any]] = mail.get("attachments", ())
+    attachments: Sequence[Mapping[str, Any]] = mail.get("attachments", ())
+    inline = [one for one in attachments if "cid" in one]
+    content = _content(mail, inline, attached)
+    files = [one for one in attachments if "cid" not in one] if inline else attachments
     if not files:
         return content
     outer = f"=_all_{mail['message_id']}"  # no boundary is a prefix of the other: some programs compare prefixes
@@ -126,12 +121,29 @@ def _body(mail: Mapping[str, Any], attached: Mapping[str, bytes]) -> Part:
     return multipart("mixed", parts, boundary=outer)
 
 
-def _content(mail: Mapping[str, Any]) -> Part:
+def _content(mail: Mapping[str, Any], inline: Sequence[Mapping[str, Any]], attached: Mapping[str, bytes]) -> Part:
+    """Return the forms of the body, the best one last (RFC 2046, 5.1.4)."""
     text, html = mail["text"], mail["html"]
     parts = [text_part("plain", text)] if _told(text) else []
+    further = mail.get("alternatives", ())
+    parts += [text_part(one["type"].removeprefix("text/"), one["content"]) for one in further]
     if _told(html):
-        parts.append(text_part("html", html))
+        parts.append(_html_part(mail, inline, attached))
+    if calendar := mail.get("calendar"):
+        parts.append(text_part(f"calendar; method={method_of(calendar)}", calendar))
     return parts[0] if len(parts) == 1 else multipart("alternative", parts, boundary=f"=_{mail['message_id']}")
+
+
+def _html_part(
+    mail: Mapping[str, Any], inline: Sequence[Mapping[str, Any]], attached: Mapping[str, bytes]
+) -> Part:
+    """Return the HTML; with images around it, which only it shows (RFC 2387)."""
+    shown = text_part("html", mail["html"])
+    if not inline:
+        return shown
+    boundary = f"=_rel_{mail['message_id']}"
+    images = [attachment_part(one, attached, boundary=boundary) for one in inline]
+    return multipart('related; type="text/html"', [shown, *images], boundary=boundary)
 
 
 def _told(body: str | None) -> bool:

@@ -12,45 +12,61 @@ import warnings
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime, timedelta
+from email.message import Message
 from email.utils import format_datetime
 from typing import Any, ClassVar, Literal
 
 from ..policy import Policy
 from .address import normal_address
+from .alternatives import freeze_alternatives
 from .attachment import Attachment, freeze_attachments
+from .calendar import checked_calendar
 from .caller_headers import checked_headers, checked_link, thread_id
 from .errors import InvalidPart, UnusedValue
 from .header import refuse_unsafe
+from .inline_images import check_inline
 from .parts import check_parts, check_size
 from .plain_text import html_to_text
+from .recipients import (
+    NAME_LIMIT as NAME_LIMIT,
+    Addresses,
+    freeze_recipients,
+    freeze_reply_to,
+    has_several,
+    is_one_plain,
+)
 from .stream import is_stream_name, stream_of
 from .templates import SHIPPED, RenderedParts, Templates
 from .values import plain_values
 
 _NOT_OF_AN_ID = re.compile(r"[^A-Za-z0-9-]")
-NAME_LIMIT = 255
-"""Characters of a sender's name, so that name and address always fit one header line."""
+PAYLOAD_VERSION = 2
+"""Version of the payload of a mail that needs more than the first one had, such as several recipients."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mail:
-    """One mail to one recipient: either a template with its values, or ready parts.
+    """One mail: either a template with its values, or ready parts.
 
     Safe to deliver twice only if the receiver drops a known Message-ID; see docs/mail.md.
 
     Attributes:
-        to: the recipient, ``name@domain`` and nothing else.
+        to: the recipient, ``name@domain`` and nothing else; or a list, at most 100 with ``cc`` and ``bcc``. An
+            :class:`email.headerregistry.Address` has a name too.
+        cc, bcc: further recipients, one or a list; those of ``bcc`` are in no header field.
         template: a template's name, with ``values`` to fill in and ``locale`` for its language; left out, the
             templates' default.
         subject, text, html: ready parts, used without a template; HTML is sent unchanged.
         sender, sender_name: From address and name; left out, the worker's configured sender.
-        reply_to: address for answers.
+        reply_to: address for answers, or a list of them.
         urgency: which of the three mail lanes the mail waits in.
         stream: kind of mail; left out, ``transactional``. Policies depend on it.
         unsubscribe: an https address that accepts a POST; mail programs show it as a button (RFC 8058).
         thread: names the subject of several mails, so that they are shown together.
         headers: further header fields, see :mod:`.caller_headers`.
-        attachments: files; small ones with their content, others by reference.
+        attachments: files; small ones with their content, others by reference; with a ``cid``, images of the HTML.
+        alternatives: further forms of the body, type to text: ``{"text/markdown": "# Cierre"}``.
+        calendar: an invitation in iCalendar form, with its METHOD; mail programs show it with buttons.
         account: name of the only mail account that may send it.
         templates: the templates among which ``template`` is looked up.
         private_domains: of ``local``, ``test``, ``home.arpa`` ..., those that have mailboxes in your network.
@@ -70,7 +86,7 @@ class Mail:
         horizon=timedelta(hours=24),
     )
 
-    to: str = field(repr=False)
+    to: Addresses = field(repr=False)
     template: str | None = None
     values: Mapping[str, object] = field(default_factory=dict, repr=False)
     locale: str | None = None
@@ -79,7 +95,7 @@ class Mail:
     html: str | None = field(default=None, repr=False)
     sender: str | None = field(default=None, repr=False)
     sender_name: str | None = field(default=None, repr=False)
-    reply_to: str | None = field(default=None, repr=False)
+    reply_to: Addresses | None = field(default=None, repr=False)
     urgency: Literal["urgent", "normal", "bulk"] = "normal"
     stream: str | None = None
     unsubscribe: str | None = field(default=None, repr=False)
@@ -87,8 +103,56 @@ class Mail:
     headers: Mapping[str, str] | None = field(default=None, repr=False)
     attachments: Sequence[Attachment] | None = field(default=None, repr=False)
     account: str | None = None
+    cc: Addresses | None = field(default=None, repr=False)
+    bcc: Addresses | None = field(default=None, repr=False)
+    alternatives: Mapping[str, str] | None = field(default=None, repr=False)
+    calendar: str | None = field(default=None, repr=False)
     templates: Templates = field(default=SHIPPED, repr=False, compare=False)
     private_domains: Collection[str] = field(default=(), repr=False, compare=False)
+
+    @classmethod
+    def from_email_message(cls, message: Message, **options: Any) -> "Mail":  # noqa: ANN401  any field of a mail
+        """Return the mail that a message of the standard library describes.
+
+        Sender, recipients, subject, further header fields, bodies, images and files are taken over. Date,
+        Message-ID and all that describes the encoding are those of every mail.
+
+        Args:
+            message: an :class:`email.message.EmailMessage`, or the older ``Message``.
+            options: fields of the mail that the message does not have (``urgency``, ``stream``, ``account``,
+                ``private_domains`` ...), or that replace what it has (``bcc``).
+
+        Raises:
+            MailError: something that cannot be carried unchanged, by its field; the rest is refused on sending.
+
+        Example:
+            >>> from email.message import EmailMessage
+            >>> message = EmailMessage()
+            >>> message["To"], message["Subject"] = "Ana <ana@example.com>", "Hola"
+            >>> message.set_content("Buenos días")
+            >>> Mail.from_email_message(message, urgency="urgent").lane
+            'mail.urgent'
+        """
+        from .email_message import mail_fields  # noqa: PLC0415  its parser costs a tenth of the client's import
+
+        return cls(**{**mail_fields(message), **options})
+
+    @property
+    def version(self) -> int:
+        """Version of the payload: 1 for a mail that earlier workers can send too; they park all others."""
+        plain = isinstance(self.to, str) or is_one_plain(self.to)
+        more = self.cc or self.bcc or self.alternatives or self.calendar
+        if (
+            plain
+            and not more
+            and (self.reply_to is None or is_one_plain(self.reply_to))
+            and not self._has_images()
+        ):
+            return 1
+        return PAYLOAD_VERSION
+
+    def _has_images(self) -> bool:
+        return bool(self.attachments) and any(getattr(one, "cid", None) for one in self.attachments or ())
 
     @property
     def lane(self) -> str:
@@ -121,22 +185,28 @@ class Mail:
         Raises:
             MailError: one of its kinds, naming the field; see :mod:`jobs.mail.errors`.
         """
-        to = normal_address(self.to, field="to", private_domains=self.private_domains)
+        addressed = freeze_recipients(self.to, self.cc, self.bcc, private_domains=self.private_domains)
         self._check_texts()
         parts = self.parts()
         check_parts(parts)
         more = self._more()
-        check_size(parts, more.get("attachments", []))
+        check_size(parts, more.get("attachments", []), _further_texts(more))
+        check_inline(parts.html, more.get("attachments", ()))
+        if self.unsubscribe is not None and has_several(addressed):
+            raise InvalidPart(
+                "unsubscribe", "is of one recipient and would go to all; send each recipient their own mail"
+            )
         return {
             "message_id": _NOT_OF_AN_ID.sub("", job_id),
             "date": format_datetime(now.astimezone(UTC)),
             "sender": self._optional_address(self.sender, "sender"),
             "sender_name": self._name(),
-            "reply_to": self._optional_address(self.reply_to, "reply_to"),
-            "to": to,
+            "reply_to": freeze_reply_to(self.reply_to, private_domains=self.private_domains),
+            "to": addressed.pop("to"),
             "subject": parts.subject,
             "text": parts.text,
             "html": parts.html,
+            **addressed,
             **more,
         }
 
@@ -159,6 +229,10 @@ class Mail:
             more["headers"] = checked_headers(self.headers, threaded=self.thread is not None)
         if self.attachments:
             more["attachments"] = freeze_attachments(self.attachments)
+        if self.alternatives:
+            more["alternatives"] = freeze_alternatives(self.alternatives)
+        if self.calendar is not None:
+            more["calendar"] = checked_calendar(self.calendar)
         return more
 
     def _check_texts(self) -> None:
@@ -200,6 +274,14 @@ class Mail:
         return name
 
 
+def _further_texts(more: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return the texts beside subject, text and HTML, each with its field."""
+    if "calendar" not in more and "alternatives" not in more:
+        return []
+    invitation = [("calendar", more["calendar"])] if "calendar" in more else []
+    return invitation + [("alternatives", one["content"]) for one in more.get("alternatives", ())]
+
+
 def _named(field: str, value: object) -> str:
     if not isinstance(value, str) or not is_stream_name(value):
         raise InvalidPart(
@@ -213,9 +295,9 @@ def _canonical(value: object) -> object:
     if isinstance(value, Attachment):
         content = None if value.content is None else hashlib.sha256(value.content).hexdigest()
         said = [value.name, value.type, value.ref, value.sha256, value.size, content]
-        return (
-            said if value.charset is None else [*said, value.charset]
-        )  # an attachment without a charset keeps its hash
+        if value.charset is not None:  # an attachment without charset and cid keeps its hash
+            said.append(value.charset)
+        return said if value.cid is None else [*said, f"cid:{value.cid}"]
     if isinstance(value, Mapping):
         return dict(value)
     return str(value)

@@ -8,7 +8,7 @@ is not encoded (:mod:`.attached`), unless it holds this mail's boundary.
 import re
 from collections.abc import Mapping, Sequence
 from struct import Struct
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import quote
 
 from pybase64 import b64decode, b64encode
@@ -38,16 +38,26 @@ Part = list[bytes]
 """Header, empty line and content, in pieces that are joined once, with those of the whole mail."""
 
 
-def text_part(kind: Literal["plain", "html"], body: str) -> Part:
-    """Return a ``text/plain`` or ``text/html`` part in UTF-8."""
+def text_part(kind: str, body: str) -> Part:
+    """Return a text part in UTF-8: ``plain``, ``html``, or another subtype, with its further parameters.
+
+    Raises:
+        UnsafeHeader: the subtype would have made a header field of its own.
+    """
     encoded = body.encode()
     if "\r" in body:
         encoded = encoded.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-    return [_TEXT_HEADS[kind], _base64(encoded.replace(b"\n", b"\r\n"))]
+    return [_TEXT_HEADS.get(kind) or _text_head(kind), _base64(encoded.replace(b"\n", b"\r\n"))]
+
+
+def _text_head(kind: str) -> bytes:
+    subtype, _, parameters = kind.partition(";")
+    value = f"text/{subtype}; charset=utf-8{parameters and f';{parameters}'}"
+    return header_block([("Content-Type", value), ("Content-Transfer-Encoding", "base64")]) + b"\r\n"
 
 
 def attachment_part(file: Mapping[str, Any], attached: Mapping[str, bytes], *, boundary: str) -> Part:
-    """Return the part of a file to be saved, not shown.
+    """Return the part of a file: to be saved, or with a ``cid`` to be shown by the HTML.
 
     Args:
         file: a frozen attachment.
@@ -64,13 +74,13 @@ def attachment_part(file: Mapping[str, Any], attached: Mapping[str, bytes], *, b
     if kind == MAIL and boundary.encode("ascii") in content:
         kind = OCTET_STREAM
     plain = kind == MAIL
-    head = header_block(
-        [
-            ("Content-Type", kind),
-            ("Content-Disposition", f"attachment; {_filename(file['name'])}"),
-            ("Content-Transfer-Encoding", "7bit" if plain else "base64"),
-        ]
-    )
+    cid = file.get("cid")
+    fields = [
+        ("Content-Type", kind),
+        ("Content-Disposition", f"{'inline' if cid else 'attachment'}; {_filename(file['name'])}"),
+        ("Content-Transfer-Encoding", "7bit" if plain else "base64"),
+    ]
+    head = header_block([*fields, ("Content-ID", f"<{cid}>")] if cid else fields)
     return [head, b"\r\n", unencoded_mail(content) if plain else _base64(content)]
 
 

@@ -37,12 +37,15 @@ def check_parts(parts: RenderedParts) -> None:
         raise EmptyBody("text", "is empty, and html too; give one of them")
 
 
-def check_size(parts: RenderedParts, attachments: Sequence[dict[str, Any]]) -> None:
+def check_size(
+    parts: RenderedParts, attachments: Sequence[dict[str, Any]], further: Sequence[tuple[str, str]] = ()
+) -> None:
     """Raise for a mail that would be too large for the queue or for mail servers.
 
     Args:
         parts: checked ones.
         attachments: frozen ones.
+        further: other texts of the mail, each with its field.
 
     Raises:
         BodyTooLarge: naming the largest part.
@@ -53,8 +56,11 @@ def check_size(parts: RenderedParts, attachments: Sequence[dict[str, Any]]) -> N
         + _byte_count(parts.text, field="text")
         + _byte_count(parts.html, field="html")
     )
+    largest = "html" if len(parts.html) > len(parts.text) else "text"
+    for field, text in further:
+        written += _byte_count(text, field=field)
+        largest = field if len(text) > len(parts.html) + len(parts.text) else largest
     if written > BODY_LIMIT:
-        largest = "html" if len(parts.html) > len(parts.text) else "text"
         raise BodyTooLarge(
             largest,
             f"is too large ({written} bytes); at most {BODY_LIMIT} are allowed, so link to it",

@@ -5,14 +5,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
+from email.headerregistry import Address
 from typing import Any
 
 import pytest
 
 from jobs import (
+    Attachment,
     BodyTooLarge,
     EmptyBody,
     InvalidAddress,
+    InvalidAttachment,
     InvalidPart,
     Mail,
     MailError,
@@ -36,10 +39,43 @@ def with_task(task: object) -> dict[str, Any]:
     return {"template": "task_assigned", "values": {"task": task, "due": "hoy"}}
 
 
+INVITATION = "BEGIN:VCALENDAR\r\nMETHOD:REQUEST\r\nEND:VCALENDAR\r\n"
+SHOWN = '<img src="cid:logo">'
+
+
+def logo(cid: str = "logo") -> Attachment:
+    return Attachment(name="logo.png", content=b"x", cid=cid)
+
+
 REFUSED: list[tuple[dict[str, Any], type[MailError], str]] = [
     ({**READY, "to": f"Ana <{PRIVATE}@example.com>"}, InvalidAddress, "to"),
     ({**READY, "to": None}, InvalidAddress, "to"),
-    ({**READY, "to": [f"{PRIVATE}@example.com"]}, InvalidAddress, "to"),
+    ({**READY, "to": [f"{PRIVATE}@example.com", f"Ana <{PRIVATE}@example.com>"]}, InvalidAddress, "to[1]"),
+    ({**READY, "to": [PRIVATE.encode()]}, InvalidAddress, "to[0]"),
+    ({**READY, "to": []}, InvalidPart, "to"),
+    ({**READY, "to": [f"{PRIVATE}{n}@example.com" for n in range(300)]}, InvalidPart, "to"),
+    ({**READY, "cc": [f"{PRIVATE}{n}@example.com" for n in range(100)]}, InvalidPart, "cc"),
+    ({**READY, "bcc": f"{PRIVATE}, b@example.com"}, InvalidAddress, "bcc[0]"),
+    ({**READY, "cc": Address(f"{PRIVATE}\x07", "a", "example.com")}, UnsafeHeader, "cc[0]"),
+    ({**READY, "reply_to": [f"{PRIVATE}@x"]}, InvalidAddress, "reply_to[0]"),
+    (
+        {**READY, "cc": f"{PRIVATE}@example.com", "unsubscribe": "https://example.com/u"},
+        InvalidPart,
+        "unsubscribe",
+    ),
+    ({**READY, "calendar": PRIVATE}, InvalidPart, "calendar"),
+    ({**READY, "calendar": "BEGIN:VCALENDAR\nEND:VCALENDAR"}, InvalidPart, "calendar"),
+    ({**READY, "calendar": f"BEGIN:VCALENDAR\nMETHOD:{PRIVATE}\nEND:VCALENDAR"}, InvalidPart, "calendar"),
+    ({**READY, "calendar": f"{INVITATION}{INVITATION}"}, InvalidPart, "calendar"),
+    ({**READY, "calendar": INVITATION.replace("METHOD", f"X-A:{PRIVATE * 9}\nMETHOD")}, InvalidPart, "calendar"),
+    ({**READY, "calendar": INVITATION.replace("METHOD", "X-A:\x07\nMETHOD")}, InvalidPart, "calendar"),
+    ({**READY, "alternatives": {"text/html": PRIVATE}}, InvalidPart, "alternatives.text/html"),
+    ({**READY, "alternatives": {"application/pdf": PRIVATE}}, InvalidPart, "alternatives"),
+    ({**READY, "alternatives": {"text/markdown": PRIVATE * 30_000}}, BodyTooLarge, "alternatives"),
+    ({**READY, "html": '<img src="cid:logo">'}, InvalidPart, "html"),
+    ({**READY, "attachments": [logo()]}, InvalidAttachment, "attachments[0].cid"),
+    ({**READY, "html": SHOWN, "attachments": [logo(), logo()]}, InvalidAttachment, "attachments[1].cid"),
+    ({**READY, "html": SHOWN, "attachments": [logo("<logo>")]}, InvalidAttachment, "attachments[0].cid"),
     ({**READY, "to": f"{PRIVATE}@example.com, b@example.com"}, InvalidAddress, "to"),
     ({**READY, "to": f"ñ{PRIVATE}@example.com"}, InvalidAddress, "to"),
     ({**READY, "to": f"{PRIVATE * 8}@example.com"}, InvalidAddress, "to"),
