@@ -153,6 +153,10 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
 
 
+_MODULE = r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*"
+_LANE = r"[a-z][a-z0-9_]{0,31}:\d{1,3}"
+
+
 class WorkerSettings(Section):
     """Settings of the worker: jobs at the same time, and recovery of a job whose worker is lost."""
 
@@ -160,6 +164,25 @@ class WorkerSettings(Section):
     normal_slots: int = setting(20, "Ordinary mails that one worker sends at the same time.", ge=0, le=1000)
     bulk_slots: int = setting(10, "Bulk mails that one worker sends at the same time.", ge=0, le=1000)
     reports_slots: int = setting(2, "Report refreshes that one worker runs at the same time.", ge=0, le=100)
+    jobs: str | None = setting(
+        None,
+        "Modules with the handlers of your own job kinds, see `docs/jobs.md`.",
+        "module names, separated by commas",
+        pattern=rf"^{_MODULE}(?: *, *{_MODULE})*$",
+    )
+    jobs_folder: Folder | None = setting(
+        None, "Folder that holds those modules, put first on the path.", "a folder"
+    )
+    jobs_slots: int = setting(10, "Jobs of your own kinds that name no lane, run at the same time.", ge=0, le=1000)
+    lanes: str | None = setting(
+        None,
+        "Lanes of your own job kinds that this worker serves, with their slots.",
+        "`name:slots`, separated by commas, like `invoices:10, media:2`",
+        pattern=rf"^{_LANE}(?: *, *{_LANE})*$",
+    )
+    processes: int = setting(
+        0, "Child processes for jobs that run in one; 0 = as many as processors.", ge=0, le=256
+    )
     max_running: int | None = setting(
         None,
         "Jobs of all lanes that one worker runs at the same time; below the sum of the slots, lanes share them by "

@@ -10,7 +10,11 @@ Example:
     'mail.normal'
 """
 
+from .decisions import GiveUp as GiveUp, Park as Park, TryLater as TryLater
 from .errors import JobError as JobError
+from .fields import InvalidJob as InvalidJob
+from .handles import handles as handles
+from .job import Job as Job, NamedJob as NamedJob
 from .lanes import LANES as LANES
 from .mail.attachment import Attachment as Attachment
 from .mail.digest import Digest as Digest
@@ -33,3 +37,5 @@ from .mail.message import Mail as Mail
 from .mail.templates import Templates as Templates
 from .policy import Policy as Policy
 from .refresh import RefreshReport as RefreshReport
+from .run import Run as Run
+from .schedule import Schedule as Schedule

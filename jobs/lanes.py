@@ -4,6 +4,10 @@ A lane's group is the word before its first dot. All keys of a group share one h
 instance, so that one script may touch several of them on a Redis Cluster.
 """
 
+import re
+
+from .errors import JobError
+
 MAIL_URGENT = "mail.urgent"
 MAIL_NORMAL = "mail.normal"
 MAIL_BULK = "mail.bulk"
@@ -14,3 +18,24 @@ MAIL_LANES = (MAIL_URGENT, MAIL_NORMAL, MAIL_BULK)
 
 LANES = (*MAIL_LANES, REPORTS)
 """Every lane, in the order in which tables show them."""
+
+OWN = "jobs"
+"""The lane of a backend's own jobs that name none, and the group of all lanes of such jobs."""
+_OWN_NAME = re.compile(r"[a-z][a-z0-9_]{0,31}\Z")
+
+
+def own_lane(name: str) -> str:
+    """Return the lane of own jobs with a short name; empty stands for the lane of all that name none.
+
+    Raises:
+        JobError: a name of another form.
+
+    >>> own_lane("invoices"), own_lane("jobs.invoices"), own_lane("")
+    ('jobs.invoices', 'jobs.invoices', 'jobs')
+    """
+    short = name.removeprefix(f"{OWN}.") if isinstance(name, str) else ""
+    if short in {"", OWN} and name in {"", OWN}:
+        return OWN
+    if not _OWN_NAME.match(short):
+        raise JobError("lane", f"{name!r} must be lower-case letters, digits and _, a letter first, at most 32")
+    return f"{OWN}.{short}"

@@ -26,6 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ops.command import Command, CommandRefused, CommandResult, Tools
+from ops.lanes.known import GROUPS
 
 _TALK = "ping hello auth select role time cluster|slots cluster|info command asking"
 """The commands of every connection; the last four on a cluster. Redis 7.0 does not know CLIENT SETINFO and
@@ -33,14 +34,14 @@ refuses a file that names it."""
 _SCRIPTS = "script|load script|exists"
 
 
-def _both(*names: str, access: str = "~") -> str:
-    """Return the key patterns for both lane groups."""
-    return " ".join(f"{access}momentus:{{{group}}}:{name}" for group in ("mail", "reports") for name in names)
+def _each(*names: str, access: str = "~") -> str:
+    """Return the key patterns for each lane group."""
+    return " ".join(f"{access}momentus:{{{group}}}:{name}" for group in GROUPS for name in names)
 
 
-_QUEUES = "~arq:queue:{mail}:* ~arq:queue:{reports}:*"
+_QUEUES = " ".join(f"~arq:queue:{{{group}}}:*" for group in GROUPS)
 _JOBS = "~arq:job:* ~arq:in-progress:* ~arq:retry:* ~arq:result:*"
-_QUEUE = f"{_QUEUES} {_JOBS} {_both('*')}"
+_QUEUE = f"{_QUEUES} {_JOBS} {_each('*')}"
 _SESSIONS = "~momentus:{s:*"
 _SETS_OF_REPORTS = " ".join(
     f"~momentus:{{reports}}:{name}:*" for name in ("snapshot", "closed", "staged", "withdrawn")
@@ -93,20 +94,21 @@ _PRODUCER = (
     Grant(_QUEUE, "evalsha"),
     Grant("%W~arq:job:* %W~arq:retry:* %W~arq:result:*", "set mset exists del"),
     Grant("%R~arq:in-progress:*", "exists"),
-    Grant(f"{_QUEUES} {_both('leases:*', 'dead:*')}", "zadd zscore zcard zrem"),
-    Grant(_both("blocked:*"), "zrange zrem"),
+    Grant("%R~arq:result:{jobs}*", "get"),
+    Grant(f"{_QUEUES} {_each('leases:*', 'dead:*')}", "zadd zscore zcard zrem"),
+    Grant(_each("blocked:*"), "zrange zrem"),
     Grant(
-        _both("counters", "minute:*", "limited", "keyed", "next"),
+        _each("counters", "minute:*", "limited", "keyed", "next"),
         "hget hmget hset hdel hlen hkeys hincrby pexpire",
     ),
-    Grant(_both("lapses", "effects", "progress", "parked:*", access="%W~"), "hdel hexists"),
-    Grant(_both("uncertain"), "zadd zcard zremrangebyrank"),
-    Grant(_both("adopted", "cancelled", "retrying:*", "held_back:*", "occupying:*"), "sismember sadd srem"),
-    Grant(_both("wake:*"), "llen lpush"),
-    Grant(_both("unique:*"), "get set mset strlen del pttl pexpireat"),
-    Grant(_both("history:*", access="%W~"), "del persist"),
-    Grant(_both("confirmed", access="%W~"), "set"),
-    Grant(_both("digest:*"), "hmget hset pexpire"),
+    Grant(_each("lapses", "effects", "progress", "parked:*", access="%W~"), "hdel hexists"),
+    Grant(_each("uncertain"), "zadd zcard zremrangebyrank"),
+    Grant(_each("adopted", "cancelled", "retrying:*", "held_back:*", "occupying:*"), "sismember sadd srem"),
+    Grant(_each("wake:*"), "llen lpush"),
+    Grant(_each("unique:*"), "get set mset strlen del pttl pexpireat"),
+    Grant(_each("history:*", access="%W~"), "del persist"),
+    Grant(_each("confirmed", access="%W~"), "set"),
+    Grant(_each("digest:*"), "hmget hset pexpire"),
     Grant("%R~momentus:{reports}:catalogue:*", "hget exists"),
     Grant("~momentus:{mail}:suppression ~momentus:{mail}:doubts", "hget hset hdel pexpire"),
     Grant("%W~momentus:{mail}:suppression:log", "rpush ltrim"),
@@ -126,7 +128,7 @@ _COUNTED = (
 _CONSOLE = (
     Grant(_QUEUE, "evalsha"),
     Grant(
-        f"{_QUEUES.replace('~', '%R~')} {_both(*_COUNTED, access='%R~')}",
+        f"{_QUEUES.replace('~', '%R~')} {_each(*_COUNTED, access='%R~')}",
         "get hget hgetall hkeys hmget hlen zcount zcard zrange zrevrange scard smembers",
     ),
     Grant("%R~arq:in-progress:*", "mget"),

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 
 from redis.asyncio import Redis
 
-from jobs.lanes import LANES
 from ops.command import Command, CommandResult, Tools
+from ops.lanes.known import GROUPS
 from producers.keys import LaneKeys
 
 _FIELDS = ("losses", "lost_ms", "lost_jobs")
@@ -23,7 +23,7 @@ async def acknowledge_losses(redis: Redis) -> Mapping[str, int]:
         RedisError, OSError: Redis did not answer; a second call is harmless.
     """
     found: dict[str, int] = {}
-    for keys in {LaneKeys(lane).tag: LaneKeys(lane) for lane in LANES}.values():
+    for keys in map(LaneKeys, GROUPS):
         async with redis.pipeline() as pipe:
             pipe.hget(keys.dataset, "losses")
             pipe.hdel(keys.dataset, *_FIELDS)

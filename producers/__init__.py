@@ -32,12 +32,13 @@ if TYPE_CHECKING:
     )
     from .message import Message as Message
     from .producer import Producer as Producer
-    from .receipt import Receipt as Receipt
+    from .receipt import JobResult as JobResult, Receipt as Receipt
     from .sync import SyncProducer as SyncProducer
 
 _HOMES = {
     "Collapsible": "digest",
     "InvalidRequest": "errors",
+    "JobResult": "receipt",
     "KeyConflict": "errors",
     "Message": "message",
     "NotConfirmed": "confirm",

@@ -20,7 +20,7 @@ from .envelope import write_envelope
 from .errors import InvalidRequest, KeyConflict, PayloadTooLarge, ProducerError, UnknownReport
 from .identifier import Identifiers
 from .keys import group_of
-from .message import Message, Seal, life_of, moment_of, version_of
+from .message import Message, Seal, life_of, limit_of, moment_of, version_of
 from .receipt import Receipt
 from .send_options import NO_DELAY as NO_DELAY, SendOptions, SendTimes, epoch_ms, milliseconds
 
@@ -90,7 +90,7 @@ class Composer:
             expires_ms=times.expires_ms,
             payload_version=version_of(message),
         )
-        entry = JobEntry(job_id, payload, times.delay_ms, at_ms=times.at_ms, limit=limit)
+        entry = JobEntry(job_id, payload, times.delay_ms, at_ms=times.at_ms, limit=limit or limit_of(message))
         entry.expires_in_ms = times.expires_in_ms
         if times.expires_ms is None and times.expires_in_ms is None:
             entry.life_ms = _life_ms(message)

@@ -4,10 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import orjson
+
 from .keys import LaneKeys
 from .link import Argument
 from .operation import Operation
-from .receipt import Cancelled
+from .receipt import Cancelled, JobResult
 
 
 @dataclass(slots=True)  # not frozen: that doubles the cost of making one, and a list may have fifty thousand
@@ -121,3 +123,21 @@ def cancel(job_id: str) -> Operation[Cancelled]:
                 return "unknown"
 
     return Operation(taking.script, taking.keys, taking.arguments, read)
+
+
+def result(job_id: str) -> Operation[JobResult]:
+    """Read how a job ended, by its id alone."""
+    return Operation("result", [f"arq:result:{job_id}", f"arq:job:{job_id}"], [], _result)
+
+
+def _result(reply: Any) -> JobResult:  # noqa: ANN401  a reply is what the script returns
+    stored, payload = reply
+    if not stored:
+        return JobResult("pending" if payload else "unknown")
+    try:
+        found = orjson.loads(stored)
+        if found["s"]:
+            return JobResult("suppressed" if found.get("o") == "suppressed" else "done", found["r"])
+        return JobResult("expired" if found.get("o") == "expired" else "dead", reason=str(found["r"]))
+    except (ValueError, TypeError, KeyError):  # stored by another program: a stock arq worker pickles
+        return JobResult("unknown")

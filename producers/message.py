@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 from .errors import InvalidRequest
-from .send_options import SendTimes
+from .send_options import SendTimes, checked_limit
 
 
 class Message(Protocol):
@@ -17,6 +17,7 @@ class Message(Protocol):
       for each earlier version (``docs/producers.md``);
     - ``life``, a timedelta from when a message may first run, after which it expires; the ``expires`` argument of
       a call takes precedence;
+    - ``limit``, the key of a limit that the job counts against; the ``limit`` argument of a call takes precedence;
     - ``dated = "due"``: ``compose`` gets the time at which the message is due as ``now``, not the time of the
       call.
     """
@@ -56,6 +57,16 @@ def life_of(message: Message) -> timedelta | None:
     if life is not None and not (isinstance(life, timedelta) and life > timedelta(0)):
         raise InvalidRequest(f"life: {type(message).__name__} has {life!r}; it must be a timedelta above 0")
     return life
+
+
+def limit_of(message: Message) -> str:
+    """Return a message's ``limit``: the key of the limit that it counts against; empty without one.
+
+    Raises:
+        InvalidRequest: not a key of a limit.
+    """
+    limit = getattr(message, "limit", None)
+    return "" if limit is None else checked_limit(limit)
 
 
 def moment_of(message: Message, now: datetime, times: SendTimes) -> datetime:

@@ -21,12 +21,12 @@ from .compose import (
     unusable_address,
 )
 from .digest import Collapsible, DigestItem
-from .entry import cancel, enqueue, enqueue_latest
+from .entry import cancel, enqueue, enqueue_latest, result
 from .keys import catalogue, tag_of
 from .link.links import Links
 from .message import Message, Seal
 from .queue import Queue
-from .receipt import Cancelled, Receipt
+from .receipt import Cancelled, JobResult, Receipt
 from .send_options import NO_DELAY, SendOptions
 from .suppression import EVERYTHING, Reason, Refusal, Weighed, addition, refusal, removal
 
@@ -206,6 +206,22 @@ class Producer:
             NotEnqueued: Redis did not reply within the budget; repeat the call, it takes effect at most once.
         """
         return await self._queue.carry(cancel(check_id(job_id)))
+
+    async def result(self, job_id: str) -> JobResult:
+        """Return how a job ended, while workers keep its result (an hour, if nothing else is set).
+
+        Args:
+            job_id: the receipt's id.
+
+        Raises:
+            InvalidRequest: not the id of a job that a producer sent.
+            NotEnqueued: Redis did not reply within the budget; the call may be repeated.
+
+        Example:
+            result = await producer.result(receipt.id)
+            if result.state == "done": print(result.value)
+        """
+        return await self._queue.carry(result(check_id(job_id)))
 
     async def suppress(
         self,

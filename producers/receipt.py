@@ -1,6 +1,6 @@
 """Receipt of a queued message."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 Cancelled = Literal["cancelled", "stopping", "unknown"]
@@ -24,3 +24,24 @@ class Receipt:
     kind: str
     lane: str
     state: State
+
+
+ResultState = Literal["pending", "done", "suppressed", "expired", "dead", "unknown"]
+"""State of a result; see :class:`JobResult`."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobResult:
+    """End of a job.
+
+    Attributes:
+        state: ``pending`` while it waits or runs; ``done``; ``suppressed``: not done, by an earlier request;
+            ``expired``: not begun in time; ``dead``; ``unknown`` if it never existed, was cancelled, or ended
+            longer ago than results are kept.
+        value: what its handler returned, as JSON has it; None unless it is done.
+        reason: the last error of a dead job; empty otherwise.
+    """
+
+    state: ResultState
+    value: object = field(default=None, repr=False)
+    reason: str = field(default="", repr=False)

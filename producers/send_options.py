@@ -58,7 +58,8 @@ class SendOptions:
         Raises:
             InvalidRequest: an option is invalid; the message names it.
         """
-        self._check_limit()
+        if self.limit is not None:
+            checked_limit(self.limit)
         due, asked_ms = self._due(now), epoch_ms(now)
         due_ms = asked_ms if due is now else epoch_ms(due)
         at_ms = None if self.at is None else due_ms
@@ -104,13 +105,14 @@ class SendOptions:
             )
         return deadline
 
-    def _check_limit(self) -> None:
-        if self.limit is None:
-            return
-        try:
-            check_key(self.limit)
-        except LimitError as refusal:
-            raise InvalidRequest(str(refusal)) from None
+
+def checked_limit(key: str) -> str:
+    """Return the key of a limit. Raises InvalidRequest if it has another form."""
+    try:
+        check_key(key)
+    except LimitError as refusal:
+        raise InvalidRequest(str(refusal)) from None
+    return key
 
 
 def milliseconds(duration: timedelta) -> int:

@@ -25,11 +25,11 @@ from .compose import (
     unusable_address,
 )
 from .digest import Collapsible, DigestItem
-from .entry import cancel, enqueue, enqueue_latest
+from .entry import cancel, enqueue, enqueue_latest, result
 from .keys import catalogue, tag_of
 from .link.sync import SyncLinks
 from .message import Message, Seal
-from .receipt import Cancelled, Receipt
+from .receipt import Cancelled, JobResult, Receipt
 from .send_options import NO_DELAY, SendOptions
 from .suppression import EVERYTHING, Reason, Refusal, Weighed, addition, refusal, removal
 from .sync_queue import SyncQueue
@@ -205,6 +205,22 @@ class SyncProducer:
             NotEnqueued: Redis did not reply within the budget; repeat the call, it takes effect at most once.
         """
         return self._queue.carry(cancel(check_id(job_id)))
+
+    def result(self, job_id: str) -> JobResult:
+        """Return how a job ended, while workers keep its result (an hour, if nothing else is set).
+
+        Args:
+            job_id: the receipt's id.
+
+        Raises:
+            InvalidRequest: not the id of a job that a producer sent.
+            NotEnqueued: Redis did not reply within the budget; the call may be repeated.
+
+        Example:
+            result = producer.result(receipt.id)
+            if result.state == "done": print(result.value)
+        """
+        return self._queue.carry(result(check_id(job_id)))
 
     def suppress(
         self,

@@ -86,6 +86,7 @@ OWNED_TASKS = {
     "producers/link/slots.py": {"primary"},  # callers wait for it; the next call begins another
     "reader/guard_of_cluster.py": {"send_query"},  # a request's own, and it waits for it
     "reader/handler.py": {"_run"},  # a request: its fault is its answer
+    "worker/own_jobs/attempt.py": {"function", "call"},  # a job's own, and its attempt waits for it
     "reports/off_loop.py": {"off_loop"},  # those who ask wait for it
     "worker/engine/exit_deadline.py": {"watch", "seen", "run_to_its_end"},  # ends the process, or is run out
     "worker/engine/lease.py": {"__init__"},  # the thread notes each fault and goes on

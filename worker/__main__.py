@@ -6,6 +6,7 @@ settings or the report files cannot be used.
 
 import asyncio
 import gc
+import os
 import sys
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -19,7 +20,7 @@ from pydantic import SecretStr
 
 import background
 import log
-from jobs import Mail, RefreshReport
+from jobs import Mail, Policy, RefreshReport
 from jobs.lanes import MAIL_BULK, MAIL_NORMAL, MAIL_URGENT, REPORTS
 from jobs.mail.address import PRIVATE_DOMAINS, normal_address
 from jobs.mail.dkim import load_signer
@@ -57,6 +58,10 @@ from worker.mail.sent import SentRegister
 from worker.mail.smtp.server import Server
 from worker.mail.suppression import SuppressionList
 from worker.mail.template_notes import log_template_notes
+from worker.own_jobs.attempt import Threads
+from worker.own_jobs.duties import crons_of, functions_of, own_lanes
+from worker.own_jobs.load import OwnJobs, has_jobs, load_jobs
+from worker.own_jobs.processes import Processes
 from worker.reports.audit import KIND as AUDIT, Auditor, audit_cron, audit_reports
 from worker.reports.clocks import Clocks
 from worker.reports.prober import Prober
@@ -82,8 +87,9 @@ def main() -> int:
         sys.stderr.write("\n".join(missing) + "\n")
         return _EXIT_CONFIGURATION
     try:
+        own = load_jobs(settings.worker.jobs, settings.worker.jobs_folder)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            run_to_its_end(runner.get_loop(), log.watched(_work(settings)))
+            run_to_its_end(runner.get_loop(), log.watched(_work(settings, own)))
     except (ReportError, ValueError) as error:
         sys.stderr.write(f"{error}\n")
         return _EXIT_CONFIGURATION
@@ -94,10 +100,11 @@ def _missing(settings: Settings) -> Iterator[str]:
     """Yield an error message for each setting without which the worker has nothing to do."""
     if settings.redis_url is None:
         yield "MOMENTUS_REDIS_URL: is not set; name a server, or start everything with ./run up, which embeds one"
-    if not _sends_mails(settings) and not (settings.postgres_dsn and settings.worker.reports_slots):
+    does_reports = settings.postgres_dsn and settings.worker.reports_slots
+    if not (_sends_mails(settings) or does_reports or has_jobs(settings.worker.jobs)):
         yield (
-            "MOMENTUS_MAIL__HOST and MOMENTUS_POSTGRES_DSN: neither is set (or its lanes have no slots), so this "
-            "worker has nothing to do; set a mail server, a database or both, or start everything with ./run up"
+            "MOMENTUS_MAIL__HOST, MOMENTUS_POSTGRES_DSN and MOMENTUS_WORKER__JOBS: none is set (or the lanes "
+            "have no slots), so this worker has nothing to do; set one, or start everything with ./run up"
         )
 
 
@@ -119,7 +126,7 @@ class _Duties:
     lane_limits: dict[str, LaneLimit] = field(default_factory=dict)
 
 
-async def _work(settings: Settings) -> None:
+async def _work(settings: Settings, own: OwnJobs) -> None:
     duties = _Duties()
     async with AsyncExitStack() as stack:
         url = _secret(settings.redis_url)
@@ -129,6 +136,7 @@ async def _work(settings: Settings) -> None:
             emit(_NO_MAIL)
         if settings.postgres_dsn is not None:
             await _add_reports(duties, stack, settings, url)
+        policies = _add_own_jobs(duties, stack, settings, own)
         worker = Worker(
             duties.functions,
             redis_url=url,
@@ -140,6 +148,7 @@ async def _work(settings: Settings) -> None:
             policies={
                 Mail.kind: replace(Mail.policy, horizon=settings.mail.horizon),
                 RefreshReport.kind: RefreshReport.policy,
+                **policies,
             },
             lease=settings.worker.lease,
             renew_every=settings.worker.lease_renew,
@@ -157,6 +166,24 @@ async def _work(settings: Settings) -> None:
             await worker.async_run()
         finally:
             await worker.close()
+
+
+def _add_own_jobs(
+    duties: _Duties, stack: AsyncExitStack, settings: Settings, own: OwnJobs
+) -> Mapping[str, Policy]:
+    """Add the backend's own kinds, and return their policies by kind."""
+    if not own.handlers:
+        return {}
+    threads = Threads()
+    stack.callback(threads.close)
+    size = settings.worker.processes or os.cpu_count() or 1
+    processes = Processes(size, own.modules, settings.worker.jobs_folder)
+    stack.push_async_callback(processes.close)
+    duties.functions += functions_of(own, threads, processes)
+    duties.lanes += own_lanes(settings.worker.lanes, settings.worker.jobs_slots)
+    duties.crons += crons_of(own)
+    duties.limits += own.limits
+    return {kind: handler.job.policy for kind, handler in own.handlers.items()}
 
 
 async def _add_mail(duties: _Duties, stack: AsyncExitStack, settings: Settings, url: str) -> None:

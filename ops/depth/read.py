@@ -33,12 +33,12 @@ import orjson
 from redis.asyncio import Redis
 
 from clocks import BOUND
-from jobs.lanes import LANES
 from ops.depth.drain import MINUTE_MS, Drain, Reason, forecast_drain, per_minute, wait_reason
 from ops.depth.lane_limits import LaneLimits, read_lane_limits
 from ops.depth.report_freshness import ReportFreshness, moment, read_reports
 from ops.depth.texts import drain_text, why_text
 from ops.lanes.hold import Hold, read_hold
+from ops.lanes.known import known_lanes
 from ops.mail.doubt import RefusalDoubt, read_doubts
 from producers.keys import LaneKeys, group_of
 
@@ -251,7 +251,7 @@ async def read_depth(redis: Redis, *, tenant: str, clock_bound: timedelta = BOUN
         depth = await read_depth(redis, tenant="default")
         print(depth.lane("mail.normal").ready)
     """
-    groups = [await _read_group(redis, lanes) for lanes in _groups(LANES)]
+    groups = [await _read_group(redis, lanes) for lanes in _groups(await known_lanes(redis))]
     now_us = groups[-1].now_us
     workers = _joined(worker for group in groups for worker in group.workers)
     return Depth(

@@ -6,7 +6,7 @@ it.
 
 from redis.asyncio import Redis
 
-from jobs.lanes import LANES
+from ops.lanes.known import known_lanes
 from producers.key_types import key_types, wrong_key
 from producers.keys import LaneKeys
 
@@ -17,6 +17,8 @@ async def wrong_keys(redis: Redis) -> list[str]:
     Raises:
         RedisError, OSError: Redis did not answer.
     """
-    types = {key: expected for lane in LANES for key, expected in key_types(LaneKeys(lane)).items()}
+    types = {
+        key: expected for lane in await known_lanes(redis) for key, expected in key_types(LaneKeys(lane)).items()
+    }
     found = [wrong_key(key, expected, (await redis.type(key)).decode()) for key, expected in types.items()]
     return [text for text in found if text]

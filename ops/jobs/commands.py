@@ -4,7 +4,7 @@ import argparse
 from dataclasses import asdict
 from typing import Any
 
-from jobs.lanes import LANES
+from jobs.lanes import LANES, OWN
 from ops import arguments
 from ops.command import Command, CommandResult, Tools
 from ops.depth.texts import held_text
@@ -15,6 +15,7 @@ from ops.jobs.explain import explain_job
 from ops.jobs.operations import cancel, discard, revive_all, revive_sendable
 from ops.jobs.parked import list_parked, unpark
 from ops.lanes.hold import hold, release
+from ops.lanes.known import known_lanes, lane_argument
 from ops.mail.key_ring import ring_of
 from ops.table import printable
 
@@ -27,13 +28,13 @@ async def _why(tools: Tools, args: argparse.Namespace) -> CommandResult:
 
 
 async def _dead(tools: Tools, args: argparse.Namespace) -> CommandResult:
-    lanes = LANES if args.lane is None else (args.lane,)
+    lanes = await known_lanes(tools.redis) if args.lane is None else (args.lane,)
     found = await list_dead(tools.redis, lanes, limit=args.limit)
     return CommandResult(texts.dead_table(found), {"dead": [asdict(job) for job in found]})
 
 
 async def _parked(tools: Tools, args: argparse.Namespace) -> CommandResult:
-    lanes = LANES if args.lane is None else (args.lane,)
+    lanes = await known_lanes(tools.redis) if args.lane is None else (args.lane,)
     found = await list_parked(tools.redis, lanes, limit=args.limit)
     return CommandResult(texts.parked_table(found), {"parked": [asdict(job) for job in found]})
 
@@ -123,18 +124,18 @@ def _add_id(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_lane(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("lane", choices=LANES, metavar="LANE", help=", ".join(LANES))
+    parser.add_argument("lane", type=lane_argument, metavar="LANE", help=", ".join((*LANES, OWN, f"{OWN}.NAME")))
 
 
 def _add_dead(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("lane", nargs="?", choices=LANES, metavar="LANE", help="one lane (default: all)")
+    parser.add_argument("lane", nargs="?", type=lane_argument, metavar="LANE", help="one lane (default: all)")
     parser.add_argument("--limit", type=_limit, default=20, metavar="N", help="at most N jobs (default 20)")
 
 
 def _add_id_or_all(parser: argparse.ArgumentParser) -> None:
     which = parser.add_mutually_exclusive_group(required=True)
     which.add_argument("id", nargs="?", type=_job_id, metavar="ID", help="the job's id, braces included")
-    which.add_argument("--all", dest="lane", choices=LANES, metavar="LANE", help="all dead jobs of this lane")
+    which.add_argument("--all", dest="lane", type=lane_argument, metavar="LANE", help="all dead jobs of this lane")
 
 
 def _add_changes(parser: argparse.ArgumentParser) -> None:

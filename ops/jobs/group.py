@@ -10,19 +10,19 @@ from typing import Any
 
 from redis.asyncio import Redis
 
-from jobs.lanes import LANES
+from ops.lanes.known import known_lanes
 from producers.keys import LaneKeys
 from producers.link.script import read_script
 
 
-def groups_of(job_id: str) -> list[list[LaneKeys]]:
+async def groups_of(redis: Redis, job_id: str) -> list[list[LaneKeys]]:
     """Return the groups of lanes that may hold the job, the most likely first.
 
-    >>> [[keys.lane for keys in group] for group in groups_of("{reports}refresh:default:management")]
-    [['reports']]
+    Raises:
+        RedisError, OSError: Redis did not answer.
     """
     groups: dict[str, list[LaneKeys]] = {}
-    for lane in LANES:
+    for lane in await known_lanes(redis):
         keys = LaneKeys(lane)
         groups.setdefault(keys.tag, []).append(keys)
     named = [group for tag, group in groups.items() if job_id.startswith(tag)]

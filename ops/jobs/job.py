@@ -109,7 +109,7 @@ async def read_job(redis: Redis, job_id: str) -> Job:
     Raises:
         RedisError, OSError: Redis did not answer.
     """
-    found = [await _read_job_in(redis, group, job_id) for group in groups_of(job_id)]
+    found = [await _read_job_in(redis, group, job_id) for group in await groups_of(redis, job_id)]
     return next((job for job in found if job.state != "unknown"), found[0])
 
 

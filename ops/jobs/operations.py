@@ -49,7 +49,7 @@ async def revive(redis: Redis, job_id: str) -> tuple[ReviveOutcome, str]:
     Raises:
         RedisError, OSError: Redis did not answer.
     """
-    for group in groups_of(job_id):
+    for group in await groups_of(redis, job_id):
         ((what, lane),) = await _revive(redis, group, [job_id])
         if lane:
             return what, lane
@@ -65,7 +65,7 @@ async def revive_sendable(redis: Redis, job_id: str, *, ring: KeyRing | None = N
     Raises:
         RedisError, OSError: Redis did not answer.
     """
-    for group in groups_of(job_id):
+    for group in await groups_of(redis, job_id):
         if group[0].tag == MAIL_TAG and await find_unsendable(redis, [job_id.encode()], ring=ring):
             for keys in group:
                 if await redis.zscore(keys.dead, job_id) is not None:
@@ -136,7 +136,7 @@ async def _dead_until(redis: Redis, keys: LaneKeys, until_ms: int, *, start: int
 
 
 async def _take_out(redis: Redis, job_id: str, event: str) -> tuple[RemovalOutcome, str]:
-    for group in groups_of(job_id):
+    for group in await groups_of(redis, job_id):
         taking = take_out(group[0], job_id, event, [one.lane for one in group])
         what, lane = await taking.over(redis.execute_command)
         if lane:

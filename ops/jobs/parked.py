@@ -78,7 +78,7 @@ async def unpark(redis: Redis, job_id: str) -> tuple[UnparkOutcome, str]:
     Raises:
         RedisError, OSError: Redis did not answer; the call may be repeated.
     """
-    for group in groups_of(job_id):
+    for group in await groups_of(redis, job_id):
         keys = script_keys(group, [], ["parked", "queue", "wake"])
         what, lane = await run_script(redis, "unpark", keys, [group[0].tag, job_id, *(one.lane for one in group)])
         if lane:

@@ -11,20 +11,19 @@ from datetime import timedelta
 
 from redis.asyncio import Redis
 
-from jobs.lanes import LANES
 from ops import arguments
 from ops.command import Command, CommandRefused, CommandResult, Group, Tools
 from ops.depth.lane_limits import state_json
 from ops.depth.texts import held_text
+from ops.lanes.known import GROUPS
 from ops.limits.texts import state_text
 from ops.table import printable, table
-from producers.keys import LaneKeys, group_of
+from producers.keys import LaneKeys
 from producers.limits import Limits, LimitState
 from producers.limits.hold import Hold
 from producers.limits.limit import Limit, LimitError, Rate, Window, check_key
 
 _COUNT = re.compile(r"\d{1,9}", re.ASCII)
-_GROUPS = tuple(dict.fromkeys(group_of(lane) for lane in LANES))
 _HEADS = ("KEY", "AT MOST", "AT ONCE", "RESERVE", "RUNNING", "BLOCKED", "NOW")
 _NONE = "-"
 
@@ -121,9 +120,9 @@ async def _release(tools: Tools, args: argparse.Namespace) -> CommandResult:
 def _add_group(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--group",
-        choices=_GROUPS,
-        default=_GROUPS[0],
-        help=f"the lane group; each has its own limits (default {_GROUPS[0]})",
+        choices=GROUPS,
+        default=GROUPS[0],
+        help=f"the lane group; each has its own limits (default {GROUPS[0]})",
     )
 
 

@@ -118,6 +118,7 @@ class MemoryQueue:
                 ("enqueue_latest", self._enqueue_latest),
                 ("collapse", self._collapse),
                 ("take_out", self._take_out),
+                ("result", self._result),
                 ("suppress", self._suppress),
             )
         }
@@ -134,6 +135,7 @@ class MemoryQueue:
             self._waiting: dict[str, Sent] = {}
             self._running: set[str] = set()
             self._following: dict[str, Sent] = {}
+            self._results: dict[str, bytes] = {}
             self._digests: dict[str, PendingDigest] = {}
             self._suppressed = MemorySuppression()
             self._due: list[tuple[datetime, int, str]] = []
@@ -220,6 +222,11 @@ class MemoryQueue:
         self.cancelled.append(job)
         return [b"gone", job.lane.encode()]
 
+    def _result(self, keys: Sequence[Any], _arguments: Sequence[Any]) -> list[Any]:
+        """Read a result as ``result.lua`` does: what a kind's handler returned."""
+        job_id = str(keys[0]).removeprefix("arq:result:")
+        return [self._results.get(job_id), int(self._is_unfinished(job_id))]
+
     def _suppress(self, _keys: Sequence[Any], arguments: Sequence[Any]) -> int:
         """Change the suppression list as ``suppress.lua`` does."""
         return self._suppressed.change(arguments, self.now)
@@ -245,10 +252,11 @@ class MemoryQueue:
             self._running.add(job_id)
             return job
 
-    def done(self, job: Sent) -> None:
-        """Mark a job as done, and queue the recompute that was requested while it ran."""
+    def done(self, job: Sent, value: object = None) -> None:
+        """Mark a job as done with what its handler returned, and queue the recompute requested meanwhile."""
         with self._lock:
             self._running.discard(job.id)
+            self._results[job.id] = orjson.dumps({"s": True, "r": value}, default=str)
             if following := self._following.pop(job.id, None):
                 self._add(following)
 

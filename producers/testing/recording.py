@@ -106,10 +106,11 @@ class RecordingProducer(Recorder, Producer):
 
     async def _work(self) -> None:
         while job := self._memory.take():
+            value = None
             try:
-                await self._handlers[job.kind](dict(job.payload))
+                value = await self._handlers[job.kind](dict(job.payload))
             finally:
-                self._memory.done(job)
+                self._memory.done(job, value)
 
 
 class SyncRecordingProducer(Recorder, SyncProducer):
@@ -164,10 +165,11 @@ class SyncRecordingProducer(Recorder, SyncProducer):
 
     def _work(self) -> None:
         while job := self._memory.take():
+            value = None
             try:
-                self._handlers[job.kind](dict(job.payload))
+                value = self._handlers[job.kind](dict(job.payload))
             finally:
-                self._memory.done(job)
+                self._memory.done(job, value)
 
 
 class _Memory(Caller):

@@ -34,6 +34,7 @@ from worker.engine import Cron, LaneSlots, Schedule, Worker
 from worker.engine.cron import CronClock
 from worker.engine.exit_deadline import ExitDeadline
 from worker.engine.handler import handler
+from worker.own_jobs.load import OwnJobs
 
 ROOT = Path(background.__file__).parent
 ACCOUNTS = """
@@ -114,7 +115,7 @@ async def test_every_background_task_of_worker_and_reader_goes_on_after_a_fault(
         mail=MailSettings(accounts=accounts, sender="Momentus <no-reply@example.com>"),
         reader=ReaderSettings(access="open", copy_mib=1),
     )
-    worker = asyncio.create_task(worker_process._work(settings))
+    worker = asyncio.create_task(worker_process._work(settings, OwnJobs()))
     async with Producer.connect(valkey_url, budget=5) as producer:
         await producer.send(Mail(to="ana@example.com", subject="Hola", text="Hola"))
     wanted = {(file, function) for file, function in call_sites("start", "keep") if file.startswith("worker/")}

@@ -19,6 +19,7 @@ from redis.asyncio import Redis
 from structlog.testing import capture_logs
 
 from jobs import Policy
+from jobs.schedule import InvalidSchedule
 from ops.depth.read import LaneDepth, read_depth
 from ops.depth.wrong_keys import wrong_keys
 from ops.jobs.dead import list_dead
@@ -33,7 +34,6 @@ from tests.support import eventually
 from worker.engine import Cron, LaneSlots, Schedule, TryLater, Worker
 from worker.engine.handler import handler
 from worker.engine.lane import Completion
-from worker.engine.schedule import InvalidSchedule
 
 LANE, OTHER = "mail.normal", "reports"
 KEYS = LaneKeys(LANE)

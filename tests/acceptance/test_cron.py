@@ -9,6 +9,7 @@ import orjson
 import pytest
 from redis.asyncio import Redis
 
+from jobs.schedule import Schedule
 from producers.envelope import read_envelope
 from producers.keys import LaneKeys
 from producers.link import Link
@@ -17,7 +18,6 @@ from tests.support import eventually
 from worker.engine import GiveUp, LaneSlots, Worker
 from worker.engine.cron import Cron, CronClock
 from worker.engine.handler import handler
-from worker.engine.schedule import Schedule
 
 LANE = "mail.normal"
 KEYS = LaneKeys(LANE)

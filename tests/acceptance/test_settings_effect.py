@@ -27,13 +27,14 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from redis.asyncio import Redis
 
-from jobs import Attachment, Mail
+from jobs import Attachment, Mail, NamedJob
 from jobs.mail.dkim import load_signer
 from jobs.mail.seal import KeyRing
 from local.embedded.ports import free_port
 from local.installation import worker_ready
 from local.supervisor.process import Process, RestartPolicy
 from local.supervisor.supervisor import Supervisor
+from ops.depth.read import read_depth
 from producers import Producer
 from producers.keys import LaneKeys, catalogue
 from reports.keys import snapshot
@@ -184,6 +185,29 @@ async def a_lane_runs_as_many_mails_as_it_has_slots(run: Run) -> None:
     for urgency, slots in (("urgent", 11), ("normal", 21), ("bulk", 12)):
         leases = LaneKeys(f"mail.{urgency}").leases
         await eventually(lambda leases=leases, slots=slots: has(run.redis.zcard(leases), slots), timeout=20)
+
+
+@proves("worker", "WORKER__JOBS", "WORKER__JOBS_FOLDER", "WORKER__JOBS_SLOTS", "WORKER__LANES")
+async def own_lanes_have_the_slots_that_were_set(run: Run) -> None:
+    async def are_set() -> bool:
+        depth = await read_depth(run.redis, tenant="default")
+        slots = {one.lane: one.slots.total for one in depth.lanes if one.lane.startswith("jobs")}
+        return slots == {"jobs": 7, "jobs.sums": 4}
+
+    await run.producer.send_many([NamedJob("steps.take", {"words": ["well"]}, lane=lane) for lane in ("", "sums")])
+    await eventually(are_set, timeout=20)
+
+
+@proves("worker", "WORKER__PROCESSES")
+async def as_many_children_compute_as_there_may_be(run: Run) -> None:
+    many = [NamedJob("sum.compute", {"numbers": [one]}, lane="sums") for one in range(8)]
+    receipts = await run.producer.send_many(many)
+
+    async def children() -> int:
+        results = [await run.producer.result(one.id) for one in receipts]
+        return len({one.value["pid"] if isinstance(one.value, dict) else "pending" for one in results})
+
+    await eventually(lambda: has(children(), 1), timeout=20)
 
 
 @proves("worker", "MAIL__CONNECTIONS")
@@ -364,6 +388,11 @@ async def test_each_setting_of_a_worker_with_one_account_has_its_effect(valkey_u
             MAIL__DKIM_KEY=DKIM_KEY,
             MAIL__DKIM_SELECTOR="autumn",
             MAIL__EHLO_NAME="worker.example.org",
+            WORKER__JOBS="shop.jobs",
+            WORKER__JOBS_FOLDER=str(ROOT / "tests/own_jobs"),
+            WORKER__JOBS_SLOTS="7",
+            WORKER__LANES="sums:4",
+            WORKER__PROCESSES="1",
             MAIL__ERASE_AFTER="1h",
             MAIL__HORIZON="1m",
             MAIL__HOST="127.0.0.1",

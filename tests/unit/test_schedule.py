@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import given, strategies as st
 
-from worker.engine.schedule import InvalidSchedule, Schedule
+from jobs.schedule import InvalidSchedule, Schedule
 
 NIGHTLY = Schedule(hour=2, minute=30, zone="Europe/Madrid")
 

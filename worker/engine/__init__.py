@@ -2,6 +2,7 @@
 
 from arq.worker import Function as Function
 
+from jobs.schedule import Schedule as Schedule
 from producers.limits import Limits as Limits
 from producers.limits.limit import (
     LaneLimit as LaneLimit,
@@ -13,5 +14,4 @@ from producers.limits.limit import (
 from worker.engine.cron import Cron as Cron
 from worker.engine.lane import LaneSlots as LaneSlots
 from worker.engine.outcome import GiveUp as GiveUp, Park as Park, Suppress as Suppress, TryLater as TryLater
-from worker.engine.schedule import Schedule as Schedule
 from worker.engine.worker import Worker as Worker

@@ -196,6 +196,7 @@ async def _run(attempt: Attempt, admitted: AdmittedJob, handlers: Handlers) -> A
     context = _context(handlers, attempt.claim, envelope) | {
         "begin_effect": attempt.begin_effect,
         "progress": attempt.progress,
+        "attempt": attempt,
     }
     value, error = None, None
     emit(_JOB_STARTED)

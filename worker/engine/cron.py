@@ -18,11 +18,11 @@ from functools import partial
 from redis.exceptions import RedisError
 
 import background
+from jobs.schedule import Schedule
 from producers.envelope import write_envelope
 from producers.keys import LaneKeys
 from producers.link import Argument, Link
 from producers.link.script import Script
-from worker.engine.schedule import Schedule
 from worker.engine.store import engine_script
 from worker.events import emit, event
 
@@ -42,6 +42,7 @@ class Cron:
         name: must not change; the last tick is stored under it.
         kind, lane, payload: the job.
         overlap: True if a tick may be queued while the job of the previous tick waits or runs.
+        version: of the payload.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Cron:
     lane: str
     payload: Mapping[str, object] = field(repr=False)
     overlap: bool = False
+    version: int = 1
 
 
 class CronClock:
@@ -83,7 +85,7 @@ class CronClock:
         stamp = round(tick.timestamp() * 1000)
         # Without overlap all ticks share one id, which is in use while the job of one of them is unfinished.
         job_id = f"{keys.tag}cron:{cron.name}" + (f":{stamp}" if cron.overlap else "")
-        payload = write_envelope(cron.kind, cron.payload, enqueued_ms=stamp)
+        payload = write_envelope(cron.kind, cron.payload, enqueued_ms=stamp, payload_version=cron.version)
         names = [keys.queue, keys.wake, keys.counters, keys.crons, f"arq:job:{job_id}", keys.dead]
         alone = int(not cron.overlap)
         arguments: list[Argument] = [cron.lane, keys.tag, cron.name, stamp, job_id, payload, alone]

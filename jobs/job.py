@@ -1,0 +1,135 @@
+"""A backend's own jobs: dataclasses whose fields are the payload, and whose class has kind, lane and policy.
+
+Example:
+    >>> @dataclass(frozen=True)
+    ... class Invoice(Job, kind="invoice.send", lane="invoices"):
+    ...     order: int
+    >>> Invoice(order=7).lane, Invoice(order=7).compose(job_id="", now=datetime.now(UTC))
+    ('jobs.invoices', {'order': 7})
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, ClassVar, Self
+
+from .fields import InvalidJob, read_fields, write_fields
+from .lanes import own_lane
+from .policy import Policy
+
+_KIND = re.compile(r"[a-z][a-z0-9_]*(?:\.[a-z][a-z0-9_]*)+\Z")
+_KIND_LIMIT = 100
+_RESERVED = ("mail", "report", "cron")
+
+
+class Job:
+    """A request for work of a backend's own kind. Subclass it with these arguments, as a frozen dataclass.
+
+    Args:
+        kind: permanent name on the wire, ``noun.verb``, never reused with another meaning.
+        lane: name of a lane of its own, ``invoices``; left out, the lane of all own jobs.
+        policy: its retries.
+        version: of the fields' shape; raise it with each change, and give the handler upcasters.
+        limit: key of the limit that each such job counts against, unless the call names another.
+        life: time from when it may run, after which it is not worth running and expires.
+
+    Raises:
+        InvalidJob: a kind or lane of another form, or one that is reserved.
+    """
+
+    kind: ClassVar[str]
+    lane: ClassVar[str]
+    policy: ClassVar[Policy] = Policy()
+    version: ClassVar[int] = 1
+    limit: ClassVar[str | None] = None
+    life: ClassVar[timedelta | None] = None
+
+    def __init_subclass__(
+        cls,
+        *,
+        kind: str | None = None,
+        lane: str = "",
+        policy: Policy | None = None,
+        version: int = 1,
+        limit: str | None = None,
+        life: timedelta | None = None,
+    ) -> None:
+        super().__init_subclass__()
+        if kind is None and "kind" in cls.__dict__:
+            return  # dataclass(slots=True) makes the class a second time, from what it has
+        if kind is None:
+            raise InvalidJob(cls.__name__, 'has no kind; write class Invoice(Job, kind="invoice.send")')
+        cls.kind, cls.lane = checked_kind(kind), own_lane(lane)
+        cls.version, cls.limit, cls.life = version, limit, life
+        if policy is not None:
+            cls.policy = policy
+
+    def compose(self, *, job_id: str, now: datetime) -> Mapping[str, object]:
+        """Return the payload. Raises InvalidJob, naming the field."""
+        del job_id, now
+        return write_fields(self)
+
+    def fingerprint(self) -> str:
+        """Return the hash by which two jobs of a kind are the same: of all fields."""
+        return _fingerprint(self.version, write_fields(self))
+
+    @classmethod
+    def read(cls, payload: Mapping[str, Any]) -> Self:
+        """Return the job of a payload. Raises InvalidJob, naming the field."""
+        found: Self = read_fields(cls, payload)
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class NamedJob:
+    """A job by the name of its kind, for a backend that does not have its class.
+
+    Attributes:
+        payload: JSON-native values by field; the worker checks them against the class.
+
+    Raises:
+        InvalidJob: a kind or lane of another form.
+
+    Example:
+        >>> NamedJob("invoice.send", {"order": 7}, lane="jobs.invoices").lane
+        'jobs.invoices'
+    """
+
+    kind: str
+    payload: Mapping[str, object] = field(default_factory=dict, repr=False)
+    lane: str = ""
+    version: int = 1
+
+    def __post_init__(self) -> None:
+        checked_kind(self.kind)
+        object.__setattr__(self, "lane", own_lane(self.lane))
+
+    def compose(self, *, job_id: str, now: datetime) -> Mapping[str, object]:
+        """Return the payload."""
+        del job_id, now
+        return self.payload
+
+    def fingerprint(self) -> str:
+        """Return the hash of the payload, the same as that of the job's class."""
+        return _fingerprint(self.version, self.payload)
+
+
+def checked_kind(kind: str) -> str:
+    """Return the kind if it may be an own one.
+
+    Raises:
+        InvalidJob: another form, or the name of a shipped kind.
+    """
+    if not isinstance(kind, str) or not _KIND.match(kind) or len(kind) > _KIND_LIMIT:
+        raise InvalidJob("kind", f"{kind!r} must be noun.verb, in lower case, at most {_KIND_LIMIT} characters")
+    if kind.partition(".")[0] in _RESERVED:
+        raise InvalidJob("kind", f"{kind!r} is reserved: {', '.join(_RESERVED)} are words of the shipped kinds")
+    return kind
+
+
+def _fingerprint(version: int, payload: Mapping[str, object]) -> str:
+    canonical = json.dumps([version, payload], sort_keys=True, ensure_ascii=True, default=str)
+    return hashlib.sha256(canonical.encode()).hexdigest()

@@ -1,0 +1,1 @@
+"""A backend's package, for tests of its own job kinds."""

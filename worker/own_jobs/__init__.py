@@ -1,0 +1,1 @@
+"""A backend's own job kinds: their modules, and their handlers in the loop, in threads or in processes."""

@@ -1,0 +1,57 @@
+"""`momentus_client` in the worker: the name under which backends import our rooms means these very modules.
+
+A job module is imported by the backend, which has the wheel `momentus_client`, and by the worker, where the rooms
+are `jobs`, `producers` and `sessions`. Here both names must give one `Job` and one `TryLater`; a second copy of a
+module would have other classes.
+"""
+
+import importlib
+import importlib.abc
+import importlib.machinery
+import importlib.util
+import sys
+import types
+from collections.abc import Sequence
+
+NAME = "momentus_client"
+ROOMS = frozenset({"jobs", "producers", "sessions"})
+
+
+class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Finds `momentus_client`, an empty package, and below it the modules of our rooms as they are."""
+
+    def __init__(self) -> None:
+        self._specs: dict[str, importlib.machinery.ModuleSpec | None] = {}
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None = None, target: types.ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        """Return the spec of a name below `momentus_client`, else None."""
+        del path, target
+        package, _, rest = fullname.partition(".")
+        if package != NAME or (rest and rest.partition(".")[0] not in ROOMS):
+            return None
+        if rest and importlib.util.find_spec(rest) is None:
+            return None
+        return importlib.machinery.ModuleSpec(fullname, self, is_package=True)
+
+    def create_module(self, spec: importlib.machinery.ModuleSpec) -> types.ModuleType:
+        """Return our own module for a name below the package."""
+        _, _, rest = spec.name.partition(".")
+        if not rest:
+            return types.ModuleType(spec.name)
+        found = importlib.import_module(rest)
+        self._specs[spec.name] = found.__spec__
+        return found
+
+    def exec_module(self, module: types.ModuleType) -> None:
+        """Give the module its own spec back: the import system has just put the alias's in its place."""
+        spec = module.__spec__
+        if spec is not None and spec.name in self._specs:
+            module.__spec__ = self._specs.pop(spec.name)
+
+
+def install() -> None:
+    """Let `momentus_client` be imported in this process; a second call changes nothing."""
+    if not any(isinstance(one, _Finder) for one in sys.meta_path):
+        sys.meta_path.insert(0, _Finder())

@@ -1,0 +1,51 @@
+"""Duties of a worker for a backend's own kinds: functions, lanes and crons, in the engine's terms."""
+
+from jobs.fields import write_fields
+from jobs.lanes import OWN, own_lane
+from worker.engine import Cron, LaneSlots
+from worker.engine.handler import Handler, handler
+from worker.own_jobs.attempt import Threads, in_loop
+from worker.own_jobs.load import OwnJobs
+from worker.own_jobs.processes import Processes
+
+
+def functions_of(own: OwnJobs, threads: Threads, processes: Processes) -> list[Handler]:
+    """Return the engine's function of each kind."""
+    places = {"loop": in_loop, "thread": threads.function, "process": processes.function}
+    return [
+        handler(
+            places[one.runs_in](one),
+            kind=kind,
+            version=one.job.version,
+            upcasters=one.upcasters,
+            keep_result=one.keep_result,
+            timeout=one.timeout,
+        )
+        for kind, one in own.handlers.items()
+    ]
+
+
+def own_lanes(text: str | None, slots: int) -> list[LaneSlots]:
+    """Return the lane of jobs that name none, and those of a setting like ``invoices:10, media:2``.
+
+    >>> [(one.lane, one.slots) for one in own_lanes("invoices:3", 10)]
+    [('jobs', 10), ('jobs.invoices', 3)]
+    """
+    pairs = [part.strip().split(":") for part in (text or "").split(",") if part.strip()]
+    return [LaneSlots(OWN, slots), *(LaneSlots(own_lane(name), int(count)) for name, count in pairs)]
+
+
+def crons_of(own: OwnJobs) -> list[Cron]:
+    """Return the crons of the kinds with a schedule; each queues a job with the defaults of its class."""
+    return [
+        Cron(
+            name=kind,
+            schedule=one.schedule,
+            kind=kind,
+            lane=one.job.lane,
+            payload=write_fields(one.job()),
+            version=one.job.version,
+        )
+        for kind, one in own.handlers.items()
+        if one.schedule is not None
+    ]

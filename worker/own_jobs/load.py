@@ -1,0 +1,134 @@
+"""The job modules of a backend: imported at the worker's start, and searched for handlers.
+
+A module is named by `MOMENTUS_WORKER__JOBS`, or by an entry point of the group `momentus.jobs` of an installed
+package. Every function in its namespace that is marked with `jobs.handles` counts, also one that it imports; so a
+package's `__init__` may gather those of its modules. A value `LIMITS` defines limits for the whole fleet.
+"""
+
+import importlib
+import sys
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import entry_points
+from pathlib import Path
+from types import ModuleType
+
+from jobs.handles import MARK, JobHandler
+from producers.limits.limit import Limit
+from worker.engine.upcast import check_upcasters
+from worker.own_jobs import client_alias
+
+ENTRY_POINTS = "momentus.jobs"
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class JobModuleError(ValueError):
+    """A job module that cannot be used; the message names the place, the fault and the remedy."""
+
+
+@dataclass(frozen=True, slots=True)
+class OwnJobs:
+    """Handlers of own jobs by kind, and the limits that their modules define."""
+
+    handlers: Mapping[str, JobHandler] = field(default_factory=dict)
+    limits: Sequence[Limit] = ()
+    modules: Sequence[str] = ()
+
+
+def load_jobs(names: str | None, folder: Path | None = None) -> OwnJobs:
+    """Import the job modules and return what they declare.
+
+    Args:
+        names: modules, separated by commas; those of entry points come besides.
+        folder: put first on the module path.
+
+    Raises:
+        JobModuleError: a module cannot be imported or has no handler, or two functions handle one kind.
+    """
+    client_alias.install()
+    if folder is not None:
+        _add_to_path(folder)
+    modules = [_imported(name, "MOMENTUS_WORKER__JOBS") for name in _listed(names)]
+    modules += [
+        _imported(one.module, f"entry point {one.name}") for one in sorted(entry_points(group=ENTRY_POINTS))
+    ]
+    handlers: dict[str, JobHandler] = {}
+    for module in modules:
+        found = list(_marked(module))
+        if not found:
+            raise JobModuleError(
+                f"MOMENTUS_WORKER__JOBS: {module.__name__} has no handler; mark a function with @handles(...)"
+            )
+        for one in found:
+            _add(handlers, one)
+    limits = [limit for module in modules for limit in _limits(module)]
+    return OwnJobs(handlers, limits, [module.__name__ for module in modules])
+
+
+def has_jobs(names: str | None) -> bool:
+    """Return True if a module is named, or an installed package has an entry point for one."""
+    return bool(_listed(names)) or bool(entry_points(group=ENTRY_POINTS))
+
+
+def _listed(names: str | None) -> list[str]:
+    return [] if names is None else [name.strip() for name in names.split(",") if name.strip()]
+
+
+def _add_to_path(folder: Path) -> None:
+    if not folder.is_dir():
+        raise JobModuleError(
+            f"MOMENTUS_WORKER__JOBS_FOLDER: {folder} is not a folder; name one that holds modules"
+        )
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
+
+
+def _imported(name: str, told_by: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except Exception as error:  # a module may raise anything while it is imported
+        raise JobModuleError(f"{told_by}: {name} cannot be imported: {_fault(error)}") from error
+
+
+def _fault(error: Exception) -> str:
+    """Return an error with the last place outside of the import system, so that its line can be found."""
+    if isinstance(error, ModuleNotFoundError):
+        return f"{error}; MOMENTUS_WORKER__JOBS_FOLDER names the folder that holds your modules"
+    frames = [one for one in traceback.extract_tb(error.__traceback__) if _is_theirs(one.filename)]
+    place = f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
+    return f"{type(error).__name__}: {error}{place}"
+
+
+def _is_theirs(file: str) -> bool:
+    """Return True if a file is neither of the import system nor one of our rooms."""
+    ours = ROOT in Path(file).parents and Path(file).relative_to(ROOT).parts[0] in {*client_alias.ROOMS, "worker"}
+    return "importlib" not in file and not ours
+
+
+def _marked(module: ModuleType) -> Iterator[JobHandler]:
+    for value in vars(module).values():
+        found = getattr(value, MARK, None) if callable(value) else None
+        if isinstance(found, JobHandler):
+            yield found
+
+
+def _add(handlers: dict[str, JobHandler], new: JobHandler) -> None:
+    known = handlers.setdefault(new.job.kind, new)
+    if known is not new:
+        raise JobModuleError(
+            f"{new.job.kind}: both {known.name} and {new.name} handle this kind; keep one of them"
+        )
+    try:
+        check_upcasters(new.upcasters, version=new.job.version)
+    except ValueError as error:
+        raise JobModuleError(f"{new.name}: {error}") from None
+
+
+def _limits(module: ModuleType) -> list[Limit]:
+    limits = list(getattr(module, "LIMITS", ()))
+    if wrong := [one for one in limits if not isinstance(one, Limit)]:
+        raise JobModuleError(
+            f"{module.__name__}.LIMITS: {wrong[0]!r} is not a Limit of momentus_client.producers.limits"
+        )
+    return limits
