@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 ENGLISH = {"README.md": ROOT / "README.md"}
 """English pages that do not lie in docs/ under the Spanish one's name."""
 PAGES = sorted(path for path in (ROOT / "docs/es").glob("*.md"))
-ASKED = {"sessions.md"}
+ASKED = {"README.md", "producers.md", "sessions.md"}
 """Pages that must exist in Spanish."""
 HEADING = re.compile(r"^(#+) (.+?)(?: <!-- (.+) -->)?$")
 SPAN = re.compile(r"`([^`\n]+)`")
@@ -31,8 +31,8 @@ class Section:
 
     @property
     def names(self) -> set[str]:
-        """Names in code spans, outside of blocks."""
-        return set(SPAN.findall("\n".join(self.lines)))
+        """Names in code spans, outside of blocks; the Spanish pages themselves are named in English alone."""
+        return {name for name in SPAN.findall("\n".join(self.lines)) if not name.startswith("docs/es/")}
 
     @property
     def rows(self) -> int:
