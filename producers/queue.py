@@ -14,6 +14,7 @@ from .digest import DigestItem
 from .errors import InvalidRequest, NotEnqueued
 from .faults import no_answer, no_connection, translate_error, unreachable
 from .keys import LaneKeys, tag_of
+from .link.application_client import check_decoding
 from .link.budget import DeadlineMissed
 from .link.links import Caller, Links, open_links
 from .operation import Call, Operation, Result
@@ -32,13 +33,17 @@ class Queue:
         confirm_replicas: number of replicas that must have a script's writes; needs links.
 
     Raises:
-        InvalidRequest: confirmation is requested without links.
+        InvalidRequest: confirmation is requested without links, or the client cannot be used.
     """
 
     def __init__(self, client: Caller | Redis, *, budget: float, confirm_replicas: int = 0) -> None:
         if confirm_replicas and not isinstance(client, Links):
             raise InvalidRequest("confirm_replicas: needs the producer's own connections; use Producer.connect")
-        self._links = open_links(client)
+        try:
+            check_decoding(client)
+            self._links = open_links(client)
+        except ValueError as error:
+            raise InvalidRequest(f"client: {error}") from None
         self._budget = budget
         self._confirm_replicas = confirm_replicas
         self._turns = WeakValueDictionary[tuple[int, str], asyncio.Lock]()

@@ -39,8 +39,8 @@ class SyncProducer:
     """Client that queues jobs in Redis for the workers, one round trip per call. Thread-safe and fork-safe.
 
     Args:
-        client: links, or a redis-py client with ``decode_responses=False``; see :meth:`connect`. A redis-py client
-            keeps its own timeouts, so set its ``socket_timeout`` and ``socket_connect_timeout``.
+        client: links, or a redis-py client, whose address, log-in and TLS are used on connections of a producer's
+            own: the budget takes the place of its timeouts, and nothing is repeated; see :meth:`connect`.
         tenant: tenant of the reports that :meth:`refresh` names.
         budget: seconds after which a call without a reply raises; ``send_many`` has it for each thousand messages.
         confirm_replicas, seal: as in :class:`Producer`.

@@ -5,16 +5,16 @@ from contextlib import contextmanager
 from typing import Any
 
 from redis import Redis
-from redis.exceptions import NoScriptError, RedisError, ResponseError, TimeoutError as RedisTimeoutError
+from redis.exceptions import RedisError, ResponseError, TimeoutError as RedisTimeoutError
 
 from .confirm import NotConfirmed, confirmation, confirmed_reply
 from .digest import DigestItem
 from .entry import ConflictingKey
-from .errors import NotEnqueued
-from .faults import no_answer, no_connection, translate_error
+from .errors import InvalidRequest, NotEnqueued
+from .faults import no_answer, no_connection, translate_error, unreachable
 from .keys import LaneKeys, tag_of
 from .link import Argument
-from .link.sync import Calls, SyncLinks
+from .link.sync import Calls, SyncLinks, is_unknown_script
 from .operation import Operation, Result, script
 from .receipt import Receipt
 
@@ -23,13 +23,19 @@ class SyncQueue:
     """Runner of operations, each thread on its own connection of a pool.
 
     Args:
-        client: links, or a redis-py client, which keeps its own timeouts.
+        client: links, or a redis-py client, whose address and log-in are used on connections of the queue's own.
         budget: seconds until a call gives up.
         confirm_replicas: number of replicas that must have a script's writes.
+
+    Raises:
+        InvalidRequest: the client is for asyncio, or for a cluster.
     """
 
     def __init__(self, client: SyncLinks | Redis, *, budget: float, confirm_replicas: int = 0) -> None:
-        self._links = client if isinstance(client, SyncLinks) else SyncLinks(client)
+        try:
+            self._links = client if isinstance(client, SyncLinks) else SyncLinks(client)
+        except ValueError as error:
+            raise InvalidRequest(f"client: {error}") from None
         self._budget = budget
         self._confirm_replicas = confirm_replicas
 
@@ -43,9 +49,11 @@ class SyncQueue:
         try:
             with self._links.within(self._budget, tag):
                 yield
-        except (RedisTimeoutError, OSError) as error:
+        except RedisTimeoutError as error:
             connecting = str(error).startswith("Timeout connecting")  # redis-py reports it by text only
             raise (no_connection if connecting else no_answer)(self._budget) from error
+        except OSError as error:
+            raise unreachable(error) from error
         except RedisError as error:
             raise translate_error(error) from error
 
@@ -101,7 +109,7 @@ class SyncQueue:
         link = self._links.of(operations[0].tag)
         replies = self._send(link, [one.command for one in operations])
         for place, reply in enumerate(replies):
-            if isinstance(reply, NoScriptError):  # a restart, a failover or SCRIPT FLUSH
+            if is_unknown_script(reply):  # a restart, a failover or SCRIPT FLUSH
                 link.call("SCRIPT", "LOAD", script(operations[place].script))
                 (replies[place],) = self._send(link, [operations[place].command])
         return replies

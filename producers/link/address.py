@@ -87,7 +87,12 @@ class _Unusable(ValueError):
     """The address is invalid; the message is written here and quotes nothing."""
 
 
-def _read(url: str) -> Address:
+def _read(url: object) -> Address:
+    if not isinstance(url, str):
+        given = "nothing (None)" if url is None else f"a value of type {type(url).__name__}"
+        raise _Unusable(
+            f"must be a text like redis://127.0.0.1:6379/0, not {given}; check the setting that it comes from"
+        )
     scheme, _, rest = url.partition("://")
     match scheme:
         case "sentinel" | "sentinels":
@@ -95,7 +100,18 @@ def _read(url: str) -> Address:
         case "cluster" | "clusters":
             return _read_cluster(_read_parts(rest), secure=scheme == "clusters")
         case _:
+            if scheme != "unix":
+                _check_database(rest)
             return Address(dict(parse_url(url)), secure=scheme == "rediss")  # type: ignore[no-untyped-call]
+
+
+def _check_database(rest: str) -> None:
+    """Check what stands behind the host; redis-py takes database 0 if it is no number."""
+    _, _, path = rest.rpartition("@")[2].partition("?")[0].partition("/")
+    if not re.fullmatch(r"[0-9]{0,9}", path.strip("/")):
+        raise _Unusable(
+            "must end with the number of a database, redis://host:port/0; Redis's databases have no names"
+        )
 
 
 class _Parts(NamedTuple):

@@ -23,6 +23,7 @@ from redis.asyncio import (
 from .address import Address, read_address
 from .client_connection import CheckedConnection, PrimaryConnection
 from .client_of_cluster import Cluster
+from .redis_versions import connection_options
 
 CONNECTIONS = 32
 """At most so many at once from one process; a 33rd command waits for one of them."""
@@ -88,8 +89,7 @@ def _limits(seconds: float) -> dict[str, Any]:
     return {
         "socket_timeout": seconds,
         "socket_connect_timeout": seconds,
-        "lib_name": None,
-        "lib_version": None,  # CLIENT SETINFO, which Redis 7.0 does not know
+        **connection_options(),
     }
 
 

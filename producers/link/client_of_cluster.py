@@ -25,6 +25,7 @@ from redis.exceptions import (
 from .address import Address
 from .client_connection import CheckedConnection
 from .cluster import guarded, tag_of
+from .redis_versions import cluster_options
 
 _OF_NO_KEY = frozenset({"PING", "TIME"})
 """Asked of one node, as of one server."""
@@ -43,8 +44,7 @@ class Cluster(RedisCluster):
             startup_nodes=[ClusterNode(host, port) for host, port in address.cluster],
             ssl=address.secure,
             require_full_coverage=False,  # the fault of another slot does not concern this call
-            cluster_error_retry_attempts=1,
-            connection_error_retry_attempts=0,
+            **cluster_options(),
             **{name: value for name, value in address.options.items() if name != "db"},
             **options,
         )
@@ -66,14 +66,14 @@ class Cluster(RedisCluster):
         del shard_hint
         return SlotPipeline(self, transaction=transaction is not False)
 
-    async def initialize(self) -> RedisCluster:
+    async def initialize(self, *arguments: Any, **options: Any) -> RedisCluster:  # noqa: ANN401  redis-py's own
         """Load the map of slots to nodes.
 
         Raises:
             ConnectionLost: no node has replied.
         """
         try:
-            return await super().initialize()
+            return await super().initialize(*arguments, **options)
         except RedisClusterException as error:
             raise ConnectionLost(str(_refusal(error) or error)) from error
 

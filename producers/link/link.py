@@ -30,7 +30,7 @@ from redis.exceptions import ConnectionError as ConnectionLost, ResponseError
 
 from .address import Address, Host, read_address
 from .cluster import guarded
-from .primary import reach_primary, tls
+from .primary import greeting, reach_primary, tls
 from .sentinel import is_primary
 from .wire import Argument as Argument, Wire
 
@@ -248,7 +248,7 @@ class Link:
         return wire
 
     async def _greet(self, wire: Wire) -> None:
-        commands = self._greeting()
+        commands = greeting(self._address, pushes=self._on_push is not None)
         replies = await asyncio.gather(*[wire.send(command) for command in commands])
         for command, reply in zip(commands, replies, strict=True):
             if isinstance(reply, ResponseError) and command[0] != "HELLO":
@@ -257,18 +257,6 @@ class Link:
                 wire.unpushed = str(reply)
         if self._address.sentinels and not is_primary(replies[-1]):
             raise ConnectionLost("the server that the sentinels name is not the primary (yet)")
-
-    def _greeting(self) -> list[tuple[Argument, ...]]:
-        commands: list[tuple[Argument, ...]] = []
-        if password := self._options.get("password"):
-            commands.append(("AUTH", self._options.get("username") or "default", password))
-        if database := self._options.get("db"):
-            commands.append(("SELECT", int(database)))
-        if self._on_push is not None:
-            commands.append(("HELLO", 3))
-        if self._address.sentinels:
-            commands.append(("ROLE",))
-        return commands
 
 
 async def find_primary(address: Address, tag: str = "") -> Host:

@@ -19,7 +19,7 @@ from functools import cache
 from typing import Any
 from weakref import WeakSet
 
-from redis.asyncio import Redis
+from redis.asyncio import Redis, RedisCluster
 
 from .address import read_address
 from .budget import Budget, Words
@@ -27,7 +27,7 @@ from .cluster import tag_of
 from .link import Link
 from .script import Script
 from .slots import SlotLink, SlotLinks
-from .unusable import FOREIGN_CLIENT, FORKED, UnusableLink
+from .unusable import FORKED, UnusableLink
 from .wire import Argument
 
 script_of = cache(Script)
@@ -122,38 +122,16 @@ if hasattr(os, "register_at_fork"):  # not on Windows, which does not fork
     os.register_at_fork(after_in_child=_leave_to_parent)
 
 
-class ApplicationClient(Caller):
-    """An application's redis-py client, with its own connections; for one event loop until it is closed."""
-
-    def __init__(self, redis: Redis) -> None:
-        self._redis = redis
-        self._loop: AbstractEventLoop | None = None
-        self.call = redis.execute_command
-
-    def of(self, tag: str) -> "ApplicationClient | UnusableLink":
-        """Return itself: it serves all keys; in a second event loop a link that refuses all calls."""
-        del tag
-        loop = asyncio.get_running_loop()
-        self._loop = self._loop or loop
-        return self if self._loop is loop else UnusableLink(FOREIGN_CLIENT)
-
-    def within(self, seconds: float, tag: str, words: Words | None = None) -> Budget:
-        """Limit the time of calls; redis-py closes the connection of a cancelled call."""
-        del tag
-        return Budget(seconds, None, words)
-
-    async def close(self) -> None:
-        """Close the client; the next event loop may use it again."""
-        await self._redis.aclose()
-        self._loop = None
-
-
 def open_links(server: str | Redis | Caller) -> Caller:
     """Return links for an address, or the adapter of a given client.
 
     Raises:
-        ValueError: an address of another form.
+        ValueError: an address of another form, or a client that asyncio cannot use.
     """
-    if isinstance(server, str):
-        return Links(server)
-    return server if isinstance(server, Caller) else ApplicationClient(server)
+    from .application_client import ApplicationClient  # noqa: PLC0415  it is a Caller of this file
+
+    if isinstance(server, Caller):
+        return server
+    if isinstance(server, Redis | RedisCluster):
+        return ApplicationClient(server)
+    return Links(server)

@@ -109,6 +109,24 @@ class PrimaryRefused(ConnectionLost):
         self.slots = slots
 
 
+def greeting(address: Address, *, pushes: bool = False) -> list[tuple[Argument, ...]]:
+    """Return the first commands of a connection; behind sentinels the last one's reply tells the server's role.
+
+    Args:
+        pushes: ask for RESP3, in which the server may send messages that nobody asked for.
+    """
+    commands: list[tuple[Argument, ...]] = []
+    if password := address.options.get("password"):
+        commands.append(("AUTH", address.options.get("username") or "default", password))
+    if database := address.options.get("db"):
+        commands.append(("SELECT", int(database)))
+    if pushes:
+        commands.append(("HELLO", 3))
+    if address.sentinels:
+        commands.append(("ROLE",))
+    return commands
+
+
 def questions(address: Address) -> list[tuple[Argument, ...]]:
     """Return the commands for a sentinel or node; the last one's reply names the primary."""
     return cluster.questions(address) if address.cluster else sentinel.questions(address)

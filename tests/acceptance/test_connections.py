@@ -18,8 +18,8 @@ from redis import Redis as BlockingRedis
 from redis.asyncio import Redis
 
 import producers.link.client_connection
-import producers.link.deadline
 import producers.link.link
+import producers.link.sync_wire
 import reader.connection
 from jobs.lanes import MAIL_BULK, MAIL_NORMAL, MAIL_URGENT
 from local.embedded.ports import free_port
@@ -52,7 +52,7 @@ def _port(url: str) -> int:
 def _every_pause_is_long(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (producers.link.link, producers.link.client_connection, reader.connection):
         monkeypatch.setattr(module, "IDLE_SECONDS", 0.0)
-    monkeypatch.setattr(producers.link.deadline, "_IDLE_SECONDS", 0.0)
+    monkeypatch.setattr(producers.link.sync_wire, "_IDLE_SECONDS", 0.0)
 
 
 # idle

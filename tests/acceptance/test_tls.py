@@ -120,8 +120,8 @@ async def worker_commands(url: str) -> None:
 
 async def worker_renewal(url: str) -> None:
     def ping() -> None:
-        with deadline(10), closing(connection.open_renewal_client(url, "{mail}")) as one:
-            one.ping()
+        with deadline(10), closing(connection.open_renewal_link(url, "{mail}")) as one:
+            one.call("PING")
 
     await asyncio.to_thread(ping)
 

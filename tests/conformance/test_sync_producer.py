@@ -211,10 +211,9 @@ def test_threads_with_one_key_make_one_job(producer: SyncProducer, redis: Redis)
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_children_of_a_fork_use_connections_and_locks_of_their_own(producer: SyncProducer, redis: Redis) -> None:
-    """At the fork the parent has an open connection and, as if by other threads, every lock."""
+    """At the fork the parent has an open connection and, as if by another thread, the one lock."""
     producer.send(MAIL, key="parent")
-    pool = producer._queue._links.of("")._client.connection_pool  # type: ignore[attr-defined]
-    with pool._lock, producer._composer._identifiers._lock:
+    with producer._composer._identifiers._lock:
         children = [fork(partial(send_some, producer, number)) for number in range(3)]
     send_some(producer, 3)
     assert [os.waitpid(child, 0)[1] for child in children] == [0, 0, 0]

@@ -30,6 +30,7 @@ from arq.jobs import serialize_result
 from arq.utils import timestamp_ms
 from arq.worker import JobExecutionFailed, Worker as ArqWorker
 
+from producers.link.application_client import SyncApplicationClient
 from producers.link.script import Script
 from worker.arq_compat.connection import PoolLink, blocking_twin
 from worker.arq_compat.wire import QueueKeys, from_json, to_json
@@ -235,7 +236,7 @@ class StandIn(ArqWorker):
     def _start_renewal(self) -> None:
         self._stop_renewal()
         self._renewal = Renewal(
-            blocking_twin(self.pool),
+            SyncApplicationClient(blocking_twin(self.pool)),
             lease=self.lease,
             every=self.renew_every,
             held=self._held,

@@ -1,4 +1,4 @@
-"""The redis-py clients of a worker: one for handlers and arq, one for the renewal thread.
+"""Connections of a worker: a redis-py client for handlers and arq, and a link for the renewal thread.
 
 Commands that move jobs use links (:mod:`producers.link`). Clients and links both find the primary on their own.
 """
@@ -6,12 +6,11 @@ Commands that move jobs use links (:mod:`producers.link`). Clients and links bot
 from typing import cast
 
 from arq.connections import ArqRedis, RedisSettings
-from redis import Redis as BlockingRedis
 from redis.asyncio import BlockingConnectionPool, RedisCluster
 
 from producers.link.address import read_address
 from producers.link.client import connect, open_pool
-from producers.link.sync import open_client
+from producers.link.sync import SyncLink
 
 _ANSWER_SECONDS = 5
 
@@ -32,10 +31,9 @@ async def close_redis(redis: ArqRedis) -> None:
         await redis.aclose(close_connection_pool=True)
 
 
-def open_renewal_client(url: str, tag: str = "") -> BlockingRedis:
-    """Return a synchronous client for the renewal thread, to be used within a deadline."""
-    client, _ = open_client(read_address(url), tag)
-    return client
+def open_renewal_link(url: str, tag: str = "") -> SyncLink:
+    """Return a synchronous link for the renewal thread, to be used within a deadline."""
+    return SyncLink(read_address(url), tag)
 
 
 def arq_settings(url: str) -> RedisSettings:

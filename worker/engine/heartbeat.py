@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping
 from datetime import timedelta
 
 import orjson
-from redis import Redis
-from redis.exceptions import ResponseError
+from redis.exceptions import RedisError
 
 import background
+from producers.link.sync import Calls
 from worker.engine.dataset import DataSet
 from worker.engine.lane import Lane
 from worker.engine.store import milliseconds
@@ -19,37 +19,40 @@ _MISSED_BEATS = 5
 
 
 def send_heartbeat(
-    redis: Redis, worker_id: str, lanes: Iterable[Lane], data: Mapping[str, DataSet], *, every: timedelta
+    link: Calls, worker_id: str, lanes: Iterable[Lane], data: Mapping[str, DataSet], *, every: timedelta
 ) -> None:
     """Send the heartbeat of each lane group, with Redis's time, and read its number of unfinished jobs."""
     life_ms = milliseconds(every * _MISSED_BEATS)
-    seconds, microseconds = redis.time()  # type: ignore[misc]  # redis-py types one method for both clients
+    seconds, microseconds = map(int, link.call("TIME"))
     now = seconds * 1000 + microseconds // 1000
     fault = None
     for members in _groups(lanes):
         keys = members[0].keys
-        pipe = redis.pipeline(transaction=False)
-        pipe.set(keys.worker(worker_id), _facts(members), px=life_ms)
-        pipe.zadd(keys.workers, {worker_id: now})
-        pipe.zremrangebyscore(keys.workers, "-inf", now - life_ms)
-        pipe.hget(keys.dataset, "id")
-        for lane in members:
-            pipe.zcard(lane.keys.queue)
-        try:
-            _, _, _, data_id, *lengths = pipe.execute()
-            _note(data[keys.tag], data_id, lengths)
-        except ResponseError as error:  # the other groups still get theirs
-            fault = fault or error
+        replies = link.call_many(
+            [
+                ("SET", keys.worker(worker_id), _facts(members), "PX", life_ms),
+                ("ZADD", keys.workers, now, worker_id),
+                ("ZREMRANGEBYSCORE", keys.workers, "-inf", now - life_ms),
+                ("HGET", keys.dataset, "id"),
+                *[("ZCARD", lane.keys.queue) for lane in members],
+            ]
+        )
+        refusals = [reply for reply in replies if isinstance(reply, RedisError)]
+        if refusals:  # the other groups still get theirs
+            fault = fault or refusals[0]
+            continue
+        _, _, _, data_id, *lengths = replies
+        _note(data[keys.tag], data_id, lengths)
     if fault:
         raise fault
 
 
-def remove_heartbeat(redis: Redis, worker_id: str, lanes: Iterable[Lane]) -> None:
+def remove_heartbeat(link: Calls, worker_id: str, lanes: Iterable[Lane]) -> None:
     """Remove the heartbeat of a worker that has shut down properly."""
     for members in _groups(lanes):
         keys = members[0].keys
-        redis.delete(keys.worker(worker_id))
-        redis.zrem(keys.workers, worker_id)
+        link.call("DEL", keys.worker(worker_id))
+        link.call("ZREM", keys.workers, worker_id)
 
 
 def _note(data: DataSet, found: bytes | None, lengths: list[int]) -> None:

@@ -10,12 +10,12 @@ import threading
 from collections.abc import Callable
 from datetime import timedelta
 
-from redis import Redis
 from redis.exceptions import RedisError, ResponseError
 
 import background
 from producers.keys import LaneKeys
 from producers.link.deadline import deadline
+from producers.link.sync import Calls
 from producers.rights import missing_right
 from worker.engine.lane import Claim
 from worker.engine.store import engine_script, milliseconds
@@ -35,7 +35,7 @@ class Renewal:
     """The thread that renews all leases of a worker at a fixed pace.
 
     Args:
-        redis: a synchronous client for this thread only; with short timeouts, if it does not support deadlines.
+        link: a synchronous link for this thread only.
         held: returns the running claims; called from the thread, so it must only read.
         on_lost: called from the thread with the claims whose lease was lost.
         on_cancelled: called from the thread with the claims of cancelled jobs.
@@ -45,17 +45,17 @@ class Renewal:
 
     def __init__(
         self,
-        redis: Redis,
+        link: Calls,
         *,
         lease: timedelta,
         every: timedelta,
         held: Callable[[], RunningClaims],
         on_lost: Callable[[list[Claim]], None],
         on_cancelled: Callable[[list[Claim]], None] = lambda _: None,
-        report: Callable[[Redis], None],
-        retract: Callable[[Redis], None],
+        report: Callable[[Calls], None],
+        retract: Callable[[Calls], None],
     ) -> None:
-        self._redis = redis
+        self._link = link
         self._lease_ms = milliseconds(lease)
         self._every = every.total_seconds()
         self._held = held
@@ -63,7 +63,7 @@ class Renewal:
         self._on_cancelled = on_cancelled
         self._report = report
         self._retract = retract
-        self._renew = redis.register_script(engine_script("renew"))
+        self._renew = engine_script("renew")
         self._logged_right = ""
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="lease-renewal", daemon=True)
@@ -73,28 +73,28 @@ class Renewal:
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop the thread, wait for its end and close the client."""
+        """Stop the thread, wait for its end and close the link."""
         self._stop.set()
         self._thread.join()
-        self._redis.close()
+        self._link.close()
 
     def _run(self) -> None:
         while not self._stop.wait(self._pace()):
             pass
         with contextlib.suppress(RedisError, OSError), deadline(_ANSWER_SECONDS):  # else the heartbeat expires
-            self._retract(self._redis)
+            self._retract(self._link)
 
     def _pace(self) -> float:
         """Renew all leases and return the seconds until the next round: fewer after a failure."""
         try:
             with deadline(_ANSWER_SECONDS):
                 fault = self._renew_all()
-                self._report(self._redis)
+                self._report(self._link)
             if fault:
                 raise fault
         except (RedisError, OSError) as error:  # the event loop logs that Redis is away
             if not self._is_refused(error):
-                self._redis.connection_pool.disconnect()
+                self._link.close()
             return min(self._every, _AGAIN_SECONDS)
         except Exception as error:  # noqa: BLE001  a bug must not end the thread, or all leases would lapse
             background.note("lease renewal", error)
@@ -123,7 +123,7 @@ class Renewal:
     def _renew_lane(self, keys: LaneKeys, claims: list[Claim]) -> None:
         tokens = [part for claim in claims for part in (claim.id, claim.token)]
         names = [keys.queue, keys.leases, keys.cancelled]
-        lost, stop = self._renew(keys=names, args=[self._lease_ms, *tokens])
+        lost, stop = self._link.run_script(self._renew, names, [self._lease_ms, *tokens])
         if lost:
             self._on_lost([claims[place - 1] for place in lost])
         if stop:

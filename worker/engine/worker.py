@@ -16,13 +16,13 @@ from functools import partial
 from typing import Any
 
 from arq.worker import Function, Worker as ArqWorker
-from redis import Redis as BlockingRedis
 
 import background
 from jobs import Policy
 from producers.keys import LaneKeys
 from producers.limits.limit import LaneLimit, Limit
 from producers.link import Link
+from producers.link.sync import Calls
 from worker.engine import connection, heartbeat
 from worker.engine.attempt import Attempt, Effect, Handlers
 from worker.engine.cron import Cron, CronClock
@@ -202,7 +202,7 @@ class Worker(ArqWorker):
         )
         wake = Wake(Link(url, tag), link, self._woken)
         renewal = Renewal(
-            connection.open_renewal_client(url, tag),
+            connection.open_renewal_link(url, tag),
             lease=lease,
             every=self._renew_every,
             held=partial(self._held, lanes),
@@ -323,11 +323,11 @@ class Worker(ArqWorker):
             self._in_loop(partial(self.runner.stop_wedged, limit=self._max_run), wedged)
         return held
 
-    def _report(self, lanes: Sequence[Lane], redis: BlockingRedis) -> None:
-        heartbeat.send_heartbeat(redis, self.worker_id, lanes, self.data, every=self._renew_every)
+    def _report(self, lanes: Sequence[Lane], link: Calls) -> None:
+        heartbeat.send_heartbeat(link, self.worker_id, lanes, self.data, every=self._renew_every)
 
-    def _retract(self, lanes: Sequence[Lane], redis: BlockingRedis) -> None:
-        heartbeat.remove_heartbeat(redis, self.worker_id, lanes)
+    def _retract(self, lanes: Sequence[Lane], link: Calls) -> None:
+        heartbeat.remove_heartbeat(link, self.worker_id, lanes)
 
     def _in_loop(self, stop: Callable[[list[Claim]], None], claims: list[Claim]) -> None:
         self.loop.call_soon_threadsafe(partial(stop, claims))
