@@ -14,10 +14,10 @@ ROOT = Path(__file__).resolve().parents[2]
 ENGLISH = {"README.md": ROOT / "README.md"}
 """English pages that do not lie in docs/ under the Spanish one's name."""
 PAGES = sorted(path for path in (ROOT / "docs/es").glob("*.md"))
-ASKED = {"README.md", "producers.md", "sessions.md"}
+ASKED = {"README.md", "mail.md", "producers.md", "sessions.md"}
 """Pages that must exist in Spanish."""
 HEADING = re.compile(r"^(#+) (.+?)(?: <!-- (.+) -->)?$")
-SPAN = re.compile(r"`([^`\n]+)`")
+SPAN = re.compile(r"`([^`]+)`")
 
 
 @dataclass(slots=True)
@@ -32,7 +32,8 @@ class Section:
     @property
     def names(self) -> set[str]:
         """Names in code spans, outside of blocks; the Spanish pages themselves are named in English alone."""
-        return {name for name in SPAN.findall("\n".join(self.lines)) if not name.startswith("docs/es/")}
+        spans = (" ".join(span.split()) for span in SPAN.findall("\n".join(self.lines)))
+        return {name for name in spans if not name.startswith("docs/es/")}
 
     @property
     def rows(self) -> int:
