@@ -1,0 +1,138 @@
+"""EMAIL_BACKEND: one job for each message, queued when the call returns.
+
+A worker sends it later, so an address that the mail server refuses raises nothing here. Raised at once, with
+nothing queued: what can be seen in the message itself (`MailError`, by the field), and `NotEnqueued` when Redis
+did not take it. With ``ON_COMMIT`` a message is checked at once and queued after the commit; see :mod:`.commit`.
+"""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from django.core.exceptions import ImproperlyConfigured
+from django.core.mail import EmailMessage
+from django.core.mail.backends.base import BaseEmailBackend
+from momentus_client.django.commit import after_commit, check
+from momentus_client.django.configuration import NAMES, configuration, read_configuration
+from momentus_client.django.connections import producer
+from momentus_client.django.requests import MailRequest, mail_request
+from momentus_client.jobs import MailError
+from momentus_client.producers import NotEnqueued, SyncProducer
+
+LOGGER = logging.getLogger("momentus_client.django")
+OF_SMTP = frozenset({"host", "port", "username", "password", "use_tls", "use_ssl"}) | frozenset(
+    {"timeout", "ssl_keyfile", "ssl_certfile"}
+)
+"""Options of Django's SMTP backend: the worker's accounts have them."""
+DJANGO_NAMES = {"sender": "from_email", "sender_name": "from_email", "text": "body"}
+
+
+class EmailBackend(BaseEmailBackend):
+    """Queue mails instead of sending them.
+
+    Args:
+        fail_silently: True to log a mail that Redis did not take, and go on. A message that is refused raises all
+            the same: it would be refused again.
+        alias: name in MAILERS, from Django 6.1 on.
+        options: those of ``MOMENTUS``, in lower case, for this connection alone: ``urgency="bulk"``.
+
+    Raises:
+        ImproperlyConfigured: an option or a setting is invalid.
+
+    Example:
+        EMAIL_BACKEND = "momentus_client.django.EmailBackend"
+    """
+
+    def __init__(self, fail_silently: bool = False, *, alias: str | None = None, **options: Any) -> None:  # noqa: ANN401, FBT001, FBT002  Django's signature
+        unknown = {
+            name: value for name, value in options.items() if name.upper() not in NAMES and name not in OF_SMTP
+        }
+        super().__init__(
+            **({} if alias is None else {"alias": alias, **unknown})
+        )  # which refuses them by the alias
+        self.fail_silently = fail_silently
+        self._configuration = configuration()
+        if own := _own_options(options):
+            given = read_configuration({"URL": self._configuration.url, **own})
+            self._configuration = replace(
+                self._configuration, **{name.lower(): getattr(given, name.lower()) for name in own}
+            )
+
+    def send_messages(self, email_messages: Sequence[EmailMessage] | None) -> int:
+        """Queue messages, all or none of each thousand, and return how many.
+
+        A message without recipients is left out, as by Django's own backends.
+
+        Raises:
+            MailError: a message cannot be sent as it is; none was queued. ``index`` is its place.
+            NotEnqueued: Redis did not take them; with ``fail_silently`` it is logged.
+        """
+        messages = [one for one in email_messages or () if one.recipients()]
+        requests = [self._request(place, one) for place, one in enumerate(messages)]
+        if not requests:
+            return 0
+        if self._configuration.on_commit is not None:
+            return after_commit(requests, self._hand_over, using=self._configuration.on_commit)
+        return self._hand_over(requests)
+
+    def _request(self, place: int, message: EmailMessage) -> MailRequest:
+        try:
+            return mail_request(message, self._configuration)
+        except MailError as refusal:
+            raise _in_django_names(refusal, place) from None
+
+    def _hand_over(self, requests: Sequence[MailRequest]) -> int:
+        try:
+            return hand_over(requests, producer(self._configuration))
+        except NotEnqueued as error:
+            if not self.fail_silently:
+                raise
+            queued = len(error.receipts)
+            LOGGER.warning("%d of %d mails were not queued: %s", len(requests) - queued, len(requests), error)
+            return queued
+
+
+def hand_over(requests: Sequence[MailRequest], to: SyncProducer) -> int:
+    """Queue requests and return how many.
+
+    Raises MailError, in Django's names, and ProducerError.
+    """
+    try:
+        if len(requests) == 1 or any(one.options.keys() - {"key"} for one in requests):
+            _one_by_one(requests, to)
+        else:
+            to.send_many([one.mail for one in requests], keys=[one.key for one in requests])
+    except MailError as refusal:
+        raise _in_django_names(refusal, refusal.index) from None
+    return len(requests)
+
+
+def _one_by_one(requests: Sequence[MailRequest], to: SyncProducer) -> None:
+    if len(requests) > 1:
+        check(requests)  # all of them before the first is queued
+    for one in requests:
+        to.send(one.mail, **one.options)
+
+
+def _in_django_names(refusal: MailError, place: int | None) -> MailError:
+    named = type(refusal)(DJANGO_NAMES.get(refusal.field, refusal.field), refusal.reason)
+    named.index = place
+    return named
+
+
+def _is_known(name: str) -> bool:
+    return name.upper() in NAMES or name in OF_SMTP
+
+
+def _own_options(options: dict[str, Any]) -> dict[str, Any]:
+    """Return a connection's options by the names of the setting."""
+    given = {name: value for name, value in options.items() if name not in OF_SMTP or value}
+    for name in given:
+        if name in OF_SMTP:
+            raise ImproperlyConfigured(
+                f"{name}: is an option of SMTP; the worker's mail accounts have it, and account= names one"
+            )
+        if not _is_known(name):
+            raise ImproperlyConfigured(f"{name}: is not an option; they are {', '.join(NAMES).lower()}")
+    return {name.upper(): value for name, value in given.items()}

@@ -1,0 +1,73 @@
+"""Mails that wait for a commit: no mail tells of something that was rolled back.
+
+A message is checked when it is given, so the caller learns of a refusal inside the transaction. It is queued right
+after the commit, in the same process. What that costs: a process that dies between the commit and the queue, about
+a millisecond, or a Redis that is away at that moment, loses the mail, though the data is stored. Django logs the
+error (``django.db.backends.base``) and the request goes on: the commit cannot be taken back. Where a mail must not
+be lost, give a ``key`` and queue it again from the stored data.
+"""
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from django.core.mail import EmailMessage
+from django.db import transaction
+from momentus_client.django.configuration import configuration
+from momentus_client.django.connections import producer
+from momentus_client.django.requests import MailRequest, mail_request
+from momentus_client.jobs import Mail
+
+
+def send_on_commit(message: EmailMessage | Mail, *, using: str | None = None, **options: Any) -> None:  # noqa: ANN401  of send
+    """Queue one mail when the running transaction is committed; at once if there is none.
+
+    Args:
+        message: Django's message, or a `Mail` with a template.
+        using: alias of the database; by default ``default``.
+        options: those of ``send``: ``key``, ``delay``, ``at``, ``expires``, ``limit``.
+
+    Raises:
+        MailError: the mail cannot be sent as it is.
+        NotEnqueued: there is no transaction, and Redis did not take the mail.
+
+    Example:
+        with transaction.atomic():
+            task.save()
+            send_on_commit(Mail(to=task.email, template="task_assigned", values=task.facts), key=f"task:{task.id}")
+    """
+    request = mail_request(message, configuration()) if isinstance(message, EmailMessage) else MailRequest(message)
+    request = MailRequest(request.mail, {**request.options, **options})
+    after_commit([request], _send, using=using)
+
+
+def after_commit(
+    requests: Sequence[MailRequest], send: Callable[[Sequence[MailRequest]], int], *, using: str | None
+) -> int:
+    """Check requests now and send them after the commit; return how many. Raises MailError."""
+    if not transaction.get_connection(using).in_atomic_block:
+        return send(requests)
+    check(requests)
+
+    def send_momentus_mails() -> None:  # Django logs this name; of a partial it finds none, and raises instead
+        send(requests)
+
+    transaction.on_commit(send_momentus_mails, using=using, robust=True)
+    return len(requests)
+
+
+def check(requests: Sequence[MailRequest]) -> None:
+    """Compose every mail and forget it. Raises MailError, with its place in ``index``."""
+    now = datetime.now(UTC)
+    for place, one in enumerate(requests):
+        try:
+            one.mail.compose(job_id="check", now=now)
+        except ValueError as refusal:
+            refusal.index = place  # type: ignore[attr-defined]  # a mail's refusal has it
+            raise
+
+
+def _send(requests: Sequence[MailRequest]) -> int:
+    for one in requests:
+        producer().send(one.mail, **one.options)
+    return len(requests)

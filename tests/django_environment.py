@@ -1,0 +1,67 @@
+"""Environments with Django and what the client needs, and processes of the application in them."""
+
+import re
+import subprocess
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from tests.environments import KEPT, ROOT, EnvironmentUnavailable, environment
+
+APPLICATION = ROOT / "tests/django_application"
+SUITES = ROOT / "tests/django_suites"
+VERSIONS = {"5.2": ("django==5.2.19", "3.11"), "6": ("django==6.1.3", "3.13")}
+"""Each with the lowest Python of its tests: Django 6 runs on 3.12, its own tests of mails need 3.12.5."""
+_CLIENT_NEEDS = ("email-validator", "jinja2", "orjson", "pybase64", "redis", "hiredis")
+
+
+def django_python(version: str, *more: str) -> Path:
+    """Return the interpreter of an environment with this Django; skips the test where none can be made."""
+    django, python = VERSIONS[version]
+    try:
+        return environment("django", django, *_client_pins(), *more, python=python)
+    except EnvironmentUnavailable as reason:
+        pytest.skip(f"Django {version}: {reason}")
+
+
+def run_django(
+    python: Path, site: Path, *arguments: str, path: Path = APPLICATION, **variables: str
+) -> subprocess.CompletedProcess[str]:
+    """Run ``python -m django`` on the application, with the built wheel; warnings are errors."""
+    return subprocess.run(
+        [python, "-W", "error", "-m", "django", *arguments],
+        cwd=path,
+        env=django_variables(site, path) | variables,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def django_variables(site: Path, path: Path = APPLICATION) -> dict[str, str]:
+    """Return the variables of a process of the application."""
+    return {
+        "PATH": "/usr/bin:/bin",
+        "PYTHONPATH": f"{site}:{path}",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "DJANGO_SETTINGS_MODULE": "settings",
+    }
+
+
+def _client_pins() -> list[str]:
+    pinned = (ROOT / "requirements/runtime.txt").read_text(encoding="utf-8")
+    found = dict(re.findall(r"^([a-z0-9-]+)==(\S+) ", pinned, re.MULTILINE))
+    return [f"{name}=={found[name]}" for name in _CLIENT_NEEDS]
+
+
+def django_sources(python: Path, version: str) -> Path:
+    """Return the folder of Django's source distribution, with its tests; downloaded once."""
+    name = VERSIONS[version][0].replace("==", "-")
+    folder = KEPT / "sources"
+    if not (folder / name / "tests").exists():
+        pip: list[str | Path] = [python, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", ":all:", "--dest", folder]
+        subprocess.run([*pip, VERSIONS[version][0]], check=True, capture_output=True)
+        with tarfile.open(folder / f"{name}.tar.gz") as archive:
+            archive.extractall(folder, filter="data")
+    return folder / name
