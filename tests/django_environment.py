@@ -60,7 +60,18 @@ def django_sources(python: Path, version: str) -> Path:
     name = VERSIONS[version][0].replace("==", "-")
     folder = KEPT / "sources"
     if not (folder / name / "tests").exists():
-        pip: list[str | Path] = [python, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", ":all:", "--dest", folder]
+        pip: list[str | Path] = [
+            python,
+            "-m",
+            "pip",
+            "download",
+            "--quiet",
+            "--no-deps",
+            "--no-binary",
+            ":all:",
+            "--dest",
+            folder,
+        ]
         subprocess.run([*pip, VERSIONS[version][0]], check=True, capture_output=True)
         with tarfile.open(folder / f"{name}.tar.gz") as archive:
             archive.extractall(folder, filter="data")
