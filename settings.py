@@ -183,6 +183,9 @@ class WorkerSettings(Section):
     processes: int = setting(
         0, "Child processes for jobs that run in one; 0 = as many as processors.", ge=0, le=256
     )
+    process_jobs: int = setting(
+        0, "Jobs after which a child process is replaced by a new one; 0 = never.", ge=0, le=1_000_000
+    )
     max_running: int | None = setting(
         None,
         "Jobs of all lanes that one worker runs at the same time; below the sum of the slots, lanes share them by "

@@ -1,8 +1,27 @@
 """One attempt of a backend's own job, as its handler sees it."""
 
+import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+
+_NOTE_LIMIT = 200
+
+
+def check_progress(done: float, total: float, note: str) -> None:
+    """Check what a handler reports of its progress.
+
+    Raises:
+        ValueError: a number out of range, or an invalid note.
+    """
+    if not (math.isfinite(done) and math.isfinite(total) and done >= 0 and total > 0):
+        raise ValueError(
+            f"progress: done ({done!r}) must be finite and at least 0, total ({total!r}) finite and above 0"
+        )
+    if len(note) > _NOTE_LIMIT or not note.isprintable():
+        raise ValueError(
+            f"progress: note ({len(note)} characters) must be one printable line of at most {_NOTE_LIMIT}"
+        )
 
 
 def _nothing(done: float, total: float, note: str = "") -> None:

@@ -58,10 +58,10 @@ from worker.mail.sent import SentRegister
 from worker.mail.smtp.server import Server
 from worker.mail.suppression import SuppressionList
 from worker.mail.template_notes import log_template_notes
-from worker.own_jobs.attempt import Threads
 from worker.own_jobs.duties import crons_of, functions_of, own_lanes
 from worker.own_jobs.load import OwnJobs, has_jobs, load_jobs
 from worker.own_jobs.processes import Processes
+from worker.own_jobs.threads import Threads, end_process
 from worker.reports.audit import KIND as AUDIT, Auditor, audit_cron, audit_reports
 from worker.reports.clocks import Clocks
 from worker.reports.prober import Prober
@@ -177,7 +177,12 @@ def _add_own_jobs(
     threads = Threads()
     stack.callback(threads.close)
     size = settings.worker.processes or os.cpu_count() or 1
-    processes = Processes(size, own.modules, settings.worker.jobs_folder)
+    processes = Processes(
+        size,
+        [",".join(own.modules), settings.log_format, settings.log_level],
+        settings.worker.jobs_folder,
+        jobs_each=settings.worker.process_jobs,
+    )
     stack.push_async_callback(processes.close)
     duties.functions += functions_of(own, threads, processes)
     duties.lanes += own_lanes(settings.worker.lanes, settings.worker.jobs_slots)
@@ -357,4 +362,4 @@ def _secret(value: SecretStr | None) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    end_process(main())

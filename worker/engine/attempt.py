@@ -125,6 +125,7 @@ class Attempt:
         stopped: the reason for which it was stopped; None until then.
         limit: its time limit.
         over: True once its outcome is known; the handler cannot change it any more.
+        left_behind: True while its handler still runs though the attempt was given up.
         older: an attempt of the same job that still ran in this worker when this one was claimed.
     """
 
@@ -138,7 +139,9 @@ class Attempt:
     limit: timedelta | None = None
     began: bool = False
     over: bool = False
+    left_behind: bool = False
     older: "Attempt | None" = None
+    timer: asyncio.TimerHandle | None = None
 
     @property
     def runs(self) -> bool:
@@ -151,6 +154,19 @@ class Attempt:
     async def begin_effect(self, note: str = "") -> bool:
         """Store the mark of an effect. After False (lease lost, or attempt given up) it must not happen."""
         return not self.over and await self.effect.begin(note) and not self.over
+
+    def begin_time(self) -> None:
+        """Begin its time limit, or begin it again."""
+        self.hold_time()
+        if self.limit is not None:
+            loop = asyncio.get_running_loop()
+            self.timer = loop.call_later(self.limit.total_seconds(), self.stop, self, "time")
+
+    def hold_time(self) -> None:
+        """End its time limit; a handler that must wait for a place to run in begins it later."""
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
 
     def recorded_error(self, raised: BaseException) -> BaseException:
         """Return the failure to record: TimedOut for the cancellation of a handler whose time was over."""
@@ -201,8 +217,9 @@ async def _run(attempt: Attempt, admitted: AdmittedJob, handlers: Handlers) -> A
     value, error = None, None
     emit(_JOB_STARTED)
     function = admitted.function
-    unlimited = function.timeout_s is None and handlers.time_limit is None
-    timer = None if unlimited else _start_timer(attempt, handlers.limit_of(function))
+    if not (function.timeout_s is None and handlers.time_limit is None):
+        attempt.limit = handlers.limit_of(function)
+        attempt.begin_time()
     attempt.began = True
     try:
         if handlers.before:
@@ -212,20 +229,13 @@ async def _run(attempt: Attempt, admitted: AdmittedJob, handlers: Handlers) -> A
         _reraise_close(raised, attempt)
         error = attempt.recorded_error(raised)
     finally:
-        if timer is not None:
-            timer.cancel()
+        attempt.hold_time()
     outcome = DONE if error is None else _decide(error, attempt, envelope, handlers)
     if handlers.after:
         await _after(handlers.after, context, attempt)
     if isinstance(error, Suppress):
         value = error.result
     return _conclude(attempt, envelope, handlers, outcome, error=error, value=value)
-
-
-def _start_timer(attempt: Attempt, limit: timedelta) -> asyncio.TimerHandle:
-    """Schedule the stop of the attempt for the end of its time limit."""
-    attempt.limit = limit
-    return asyncio.get_running_loop().call_later(limit.total_seconds(), attempt.stop, attempt, "time")
 
 
 def _reraise_close(raised: BaseException, attempt: Attempt) -> None:

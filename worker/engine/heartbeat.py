@@ -69,8 +69,15 @@ def _groups(lanes: Iterable[Lane]) -> Iterable[list[Lane]]:
 
 
 def _facts(lanes: list[Lane]) -> bytes:
-    busy = {lane.name: {"busy": len(lane.running), "slots": lane.slots} for lane in lanes}
-    facts: dict[str, object] = {"host": socket.gethostname(), "pid": os.getpid(), "lanes": busy}
+    states = {lane.name: _state(lane) for lane in lanes}
+    facts: dict[str, object] = {"host": socket.gethostname(), "pid": os.getpid(), "lanes": states}
     if background.FAULTS:
         facts["faults"] = dict(background.FAULTS)
     return orjson.dumps(facts)
+
+
+def _state(lane: Lane) -> dict[str, int]:
+    state = {"busy": len(lane.running), "slots": lane.slots}
+    if lane.left_behind:
+        state["left_behind"] = lane.left_behind
+    return state

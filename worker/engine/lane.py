@@ -90,6 +90,8 @@ class Lane:
     """True if its last turn failed because of such a key."""
     reserved: int = 0
     """Slots for which a claim is under way."""
+    left_behind: int = 0
+    """Number of handlers that still run though their attempts were given up; they take no slots."""
 
     @property
     def name(self) -> str:

@@ -7,7 +7,6 @@ deleted when the attempt ends.
 """
 
 import asyncio
-import math
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
@@ -15,10 +14,10 @@ import orjson
 from redis.exceptions import RedisError
 
 import background
+from jobs.run import check_progress
 from worker.engine.lane import Claim
 
 _PAUSE_SECONDS = 0.5
-_NOTE_LIMIT = 200
 
 
 class Progress:
@@ -58,14 +57,7 @@ class Progress:
         Raises:
             ValueError: a number out of range, or an invalid note.
         """
-        if not (math.isfinite(done) and math.isfinite(total) and done >= 0 and total > 0):
-            raise ValueError(
-                f"progress: done ({done!r}) must be finite and at least 0, total ({total!r}) finite and above 0"
-            )
-        if len(note) > _NOTE_LIMIT or not note.isprintable():
-            raise ValueError(
-                f"progress: note ({len(note)} characters) must be one printable line of at most {_NOTE_LIMIT}"
-            )
+        check_progress(done, total, note)
         self._latest = orjson.dumps({"done": done, "total": total, "note": note, "attempt": self._claim.attempt})
         if not self._scheduled:
             self._scheduled = True

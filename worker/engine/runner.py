@@ -155,12 +155,15 @@ class Runner:
         if attempt.task is None or attempt.task.done():
             return
         emit(_JOB_UNSTOPPABLE, job_id=attempt.claim.id, lane=attempt.lane.name, stopped=attempt.stopped)
+        attempt.left_behind = True
+        attempt.lane.left_behind += 1
         attempt.task.cancel()
         self._settle(attempt, self._ended_for(attempt, TimedOut(attempt.limit, stopped=False)))
         self._slot_free(attempt.lane)
 
     def _over(self, attempt: Attempt, task: "asyncio.Task[None]") -> None:
         del self._attempts[attempt.claim]
+        attempt.lane.left_behind -= attempt.left_behind
         if self._newest.get(attempt.claim.id) is attempt:
             del self._newest[attempt.claim.id]
             if attempt.older is not None:

@@ -6,6 +6,9 @@ from typing import Any
 
 from jobs.decisions import GiveUp, HandlerDecision, Park, TryLater
 
+_LONGEST = 10_000
+"""Largest number of characters of a text; the engine stores fewer."""
+
 
 def decision_json(raised: HandlerDecision) -> dict[str, Any]:
     """Return a decision as the message of a child.
@@ -13,7 +16,7 @@ def decision_json(raised: HandlerDecision) -> dict[str, Any]:
     >>> decision_of(decision_json(TryLater("busy", after=timedelta(seconds=3)))).after
     datetime.timedelta(seconds=3)
     """
-    message: dict[str, Any] = {"raised": type(raised).__name__, "text": str(raised), "arguments": {}}
+    message = _message(raised, str(raised))
     if isinstance(raised, TryLater):
         after = None if raised.after is None else raised.after.total_seconds()
         flags = {"charged": raised.charged, "bounded": raised.bounded, "uncertain": raised.uncertain}
@@ -21,6 +24,20 @@ def decision_json(raised: HandlerDecision) -> dict[str, Any]:
     elif isinstance(raised, Park):
         message["arguments"] = {"why": raised.why, "uncertain": raised.uncertain}
     return message
+
+
+def error_json(raised: BaseException) -> dict[str, Any]:
+    """Return another error as the message of a child."""
+    name = type(raised).__name__
+    try:
+        return _message(raised, f"{name}: {raised}")
+    except Exception:  # noqa: BLE001  any: the class may come from any library
+        return _message(raised, f"{name}: its message cannot be read")
+
+
+def _message(raised: BaseException, text: str) -> dict[str, Any]:
+    writable = text[:_LONGEST].encode("utf-8", "backslashreplace").decode()  # a lone surrogate is no UTF-8
+    return {"raised": type(raised).__name__, "text": writable, "arguments": {}}
 
 
 def decision_of(message: Mapping[str, Any]) -> HandlerDecision | None:

@@ -4,9 +4,10 @@ from jobs.fields import write_fields
 from jobs.lanes import OWN, own_lane
 from worker.engine import Cron, LaneSlots
 from worker.engine.handler import Handler, handler
-from worker.own_jobs.attempt import Threads, in_loop
+from worker.own_jobs.attempt import in_loop
 from worker.own_jobs.load import OwnJobs
 from worker.own_jobs.processes import Processes
+from worker.own_jobs.threads import Threads
 
 
 def functions_of(own: OwnJobs, threads: Threads, processes: Processes) -> list[Handler]:

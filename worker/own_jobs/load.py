@@ -5,26 +5,18 @@ package. Every function in its namespace that is marked with `jobs.handles` coun
 package's `__init__` may gather those of its modules. A value `LIMITS` defines limits for the whole fleet.
 """
 
-import importlib
-import sys
-import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
 
-from jobs.handles import MARK, JobHandler
+from jobs.handles import JobHandler
 from producers.limits.limit import Limit
 from worker.engine.upcast import check_upcasters
-from worker.own_jobs import client_alias
+from worker.own_jobs.modules import JobModuleError as JobModuleError, add_to_path, import_module, marked_handlers
 
 ENTRY_POINTS = "momentus.jobs"
-ROOT = Path(__file__).resolve().parents[2]
-
-
-class JobModuleError(ValueError):
-    """A job module that cannot be used; the message names the place, the fault and the remedy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,16 +38,15 @@ def load_jobs(names: str | None, folder: Path | None = None) -> OwnJobs:
     Raises:
         JobModuleError: a module cannot be imported or has no handler, or two functions handle one kind.
     """
-    client_alias.install()
     if folder is not None:
-        _add_to_path(folder)
-    modules = [_imported(name, "MOMENTUS_WORKER__JOBS") for name in _listed(names)]
+        add_to_path(folder)
+    modules = [import_module(name, "MOMENTUS_WORKER__JOBS") for name in _listed(names)]
     modules += [
-        _imported(one.module, f"entry point {one.name}") for one in sorted(entry_points(group=ENTRY_POINTS))
+        import_module(one.module, f"entry point {one.name}") for one in sorted(entry_points(group=ENTRY_POINTS))
     ]
     handlers: dict[str, JobHandler] = {}
     for module in modules:
-        found = list(_marked(module))
+        found = list(marked_handlers(module))
         if not found:
             raise JobModuleError(
                 f"MOMENTUS_WORKER__JOBS: {module.__name__} has no handler; mark a function with @handles(...)"
@@ -73,44 +64,6 @@ def has_jobs(names: str | None) -> bool:
 
 def _listed(names: str | None) -> list[str]:
     return [] if names is None else [name.strip() for name in names.split(",") if name.strip()]
-
-
-def _add_to_path(folder: Path) -> None:
-    if not folder.is_dir():
-        raise JobModuleError(
-            f"MOMENTUS_WORKER__JOBS_FOLDER: {folder} is not a folder; name one that holds modules"
-        )
-    if str(folder) not in sys.path:
-        sys.path.insert(0, str(folder))
-
-
-def _imported(name: str, told_by: str) -> ModuleType:
-    try:
-        return importlib.import_module(name)
-    except Exception as error:  # a module may raise anything while it is imported
-        raise JobModuleError(f"{told_by}: {name} cannot be imported: {_fault(error)}") from error
-
-
-def _fault(error: Exception) -> str:
-    """Return an error with the last place outside of the import system, so that its line can be found."""
-    if isinstance(error, ModuleNotFoundError):
-        return f"{error}; MOMENTUS_WORKER__JOBS_FOLDER names the folder that holds your modules"
-    frames = [one for one in traceback.extract_tb(error.__traceback__) if _is_theirs(one.filename)]
-    place = f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
-    return f"{type(error).__name__}: {error}{place}"
-
-
-def _is_theirs(file: str) -> bool:
-    """Return True if a file is neither of the import system nor one of our rooms."""
-    ours = ROOT in Path(file).parents and Path(file).relative_to(ROOT).parts[0] in {*client_alias.ROOMS, "worker"}
-    return "importlib" not in file and not ours
-
-
-def _marked(module: ModuleType) -> Iterator[JobHandler]:
-    for value in vars(module).values():
-        found = getattr(value, MARK, None) if callable(value) else None
-        if isinstance(found, JobHandler):
-            yield found
 
 
 def _add(handlers: dict[str, JobHandler], new: JobHandler) -> None:

@@ -1,0 +1,1 @@
+"""A child process of the worker, which runs functions that compute."""

@@ -1,0 +1,90 @@
+"""What a child sends while one job runs: progress, effects and the answer, from any thread of the function."""
+
+import threading
+import time
+from collections.abc import Mapping
+from typing import Any, BinaryIO
+
+from jobs.run import check_progress
+from worker.own_jobs.frames import frame, read_frame
+
+_PAUSE_SECONDS = 0.1
+"""Pause between two reports of progress, so that a function that reports often does not busy the worker's loop."""
+
+
+class Channel:
+    """One job's use of the child's end of the socket. After the answer nothing is sent for this job any more.
+
+    Args:
+        stream: of bytes, buffered, both ways.
+    """
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self._asking = threading.Lock()
+        self._writing = threading.Lock()
+        self._over = False
+        self._latest: list[Any] | None = None
+        self._timer: threading.Timer | None = None
+        self._reported_at = 0.0
+
+    def answer(self, message: Mapping[str, Any]) -> None:
+        """Send how the job ended, once no question is open. Raises OSError: the worker is gone."""
+        with self._asking, self._writing:
+            self._over = True
+            if self._timer is not None:
+                self._timer.cancel()
+            self._write(message)
+
+    def progress(self, done: float, total: float, note: str = "") -> None:
+        """Report the progress: at once, or, soon after another report, the latest one after a pause.
+
+        Raises:
+            ValueError: a number out of range, or an invalid note.
+        """
+        check_progress(done, total, note)
+        with self._writing:
+            self._latest = [done, total, note]
+            if self._over or self._timer is not None:
+                return
+            wait = self._reported_at + _PAUSE_SECONDS - time.monotonic()
+            if wait <= 0:
+                self._report()
+            else:
+                self._timer = threading.Timer(wait, self._report_later)
+                self._timer.daemon = True
+                self._timer.start()
+
+    def begin_effect(self, note: str = "") -> bool:
+        """Ask the worker for the mark of an effect; after False it must not happen."""
+        with self._asking:
+            with self._writing:
+                if self._over:
+                    return False
+                self._write({"effect": note})
+            reply = read_frame(self._stream)
+        return reply is not None and bool(reply["began"])
+
+    def _report_later(self) -> None:
+        with self._writing:
+            self._timer = None
+            if not self._over:
+                self._report()
+
+    def _report(self) -> None:
+        self._reported_at = time.monotonic()
+        self._write({"progress": self._latest})
+
+    def _write(self, message: Mapping[str, Any]) -> None:
+        self._stream.write(_frame(message))
+        self._stream.flush()
+
+
+def _frame(message: Mapping[str, Any]) -> bytes:
+    """Return a message's bytes; a result that JSON cannot hold is told so, as in the worker: its job is done."""
+    try:
+        return frame(message)
+    except TypeError:
+        if "result" not in message:
+            raise
+        return frame({"result": f"result: a {type(message['result']).__name__} that JSON cannot hold"})

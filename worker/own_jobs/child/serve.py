@@ -1,0 +1,52 @@
+"""Jobs of a child process: each message of the worker is one job, and its last answer is how it ended."""
+
+from collections.abc import Mapping
+from contextlib import suppress
+from datetime import datetime
+from typing import Any, BinaryIO
+
+import structlog
+
+from jobs.decisions import HandlerDecision
+from jobs.handles import JobHandler
+from jobs.run import Run
+from worker.own_jobs.child.channel import Channel
+from worker.own_jobs.decision_json import decision_json, error_json
+from worker.own_jobs.frames import Message, read_frame
+
+
+def serve(handlers: Mapping[str, JobHandler], stream: BinaryIO) -> None:
+    """Run jobs until the stream ends."""
+    with suppress(BrokenPipeError, ConnectionResetError):
+        Channel(stream).answer({"ready": True})
+        while (message := read_frame(stream)) is not None:
+            _bind(message)
+            channel = Channel(stream)
+            channel.answer(_carry_out(handlers[message["kind"]], message, channel))
+
+
+def _bind(message: Message) -> None:
+    """Let lines that the function logs name its job, as in the worker."""
+    run = message["run"]
+    structlog.contextvars.clear_contextvars()
+    structlog.contextvars.bind_contextvars(
+        job_id=run["id"], kind=message["kind"], lane=run["lane"], attempt=run["attempt"]
+    )
+
+
+def _carry_out(handler: JobHandler, message: Message, channel: Channel) -> Message:
+    """Run one job and return its answer."""
+    try:
+        job = handler.job.read(message["payload"])
+        if handler.takes_run:
+            return {"result": handler.function(job, _run(message["run"], channel))}
+        return {"result": handler.function(job)}
+    except HandlerDecision as decision:
+        return decision_json(decision)
+    except BaseException as error:  # noqa: BLE001  any error of a function is its job's, SystemExit too
+        return error_json(error)
+
+
+def _run(facts: Mapping[str, Any], channel: Channel) -> Run:
+    queued_at = datetime.fromisoformat(facts["queued_at"])
+    return Run(**{**facts, "queued_at": queued_at}, progress=channel.progress, begin_effect=channel.begin_effect)

@@ -1,0 +1,73 @@
+"""Importing the job modules of a backend, and finding the handlers in them; for the worker and its children.
+
+It imports little: a child process starts with it.
+"""
+
+import importlib
+import sys
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+from jobs.handles import MARK, JobHandler
+from worker.own_jobs import client_alias
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class JobModuleError(ValueError):
+    """A job module that cannot be used; the message names the place, the fault and the remedy."""
+
+
+def add_to_path(folder: Path) -> None:
+    """Put the folder of the job modules first on the module path.
+
+    Raises:
+        JobModuleError: it is not a folder.
+    """
+    if not folder.is_dir():
+        raise JobModuleError(
+            f"MOMENTUS_WORKER__JOBS_FOLDER: {folder} is not a folder; name one that holds modules"
+        )
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
+
+
+def import_module(name: str, told_by: str) -> ModuleType:
+    """Import a job module.
+
+    Args:
+        told_by: the setting that names it.
+
+    Raises:
+        JobModuleError: it cannot be imported.
+    """
+    client_alias.install()
+    try:
+        return importlib.import_module(name)
+    except Exception as error:  # a module may raise anything while it is imported
+        raise JobModuleError(f"{told_by}: {name} cannot be imported: {_fault(error)}") from error
+
+
+def marked_handlers(module: ModuleType) -> Iterator[JobHandler]:
+    """Yield the handlers in the namespace of a module."""
+    for value in vars(module).values():
+        found = getattr(value, MARK, None) if callable(value) else None
+        if isinstance(found, JobHandler):
+            yield found
+
+
+def _fault(error: Exception) -> str:
+    """Return an error with the last place outside of the import system, so that its line can be found."""
+    if isinstance(error, ModuleNotFoundError):
+        return f"{error}; MOMENTUS_WORKER__JOBS_FOLDER names the folder that holds your modules"
+    frames = [one for one in traceback.extract_tb(error.__traceback__) if _is_theirs(one.filename)]
+    place = f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
+    return f"{type(error).__name__}: {error}{place}"
+
+
+def _is_theirs(file: str) -> bool:
+    """Return True if a file is neither of the import system nor one of our rooms."""
+    ours = ROOT in Path(file).parents and Path(file).relative_to(ROOT).parts[0] in {*client_alias.ROOMS, "worker"}
+    return "importlib" not in file and not ours
