@@ -4,6 +4,7 @@ Exit codes: 0 after a requested shutdown; 1 if the shutdown was cut off before e
 settings or the report files cannot be used.
 """
 
+import argparse
 import asyncio
 import gc
 import os
@@ -58,9 +59,12 @@ from worker.mail.sent import SentRegister
 from worker.mail.smtp.server import Server
 from worker.mail.suppression import SuppressionList
 from worker.mail.template_notes import log_template_notes
+from worker.own_jobs import reload
 from worker.own_jobs.duties import crons_of, functions_of, own_lanes
-from worker.own_jobs.load import OwnJobs, has_jobs, load_jobs
+from worker.own_jobs.load import OwnJobs, has_jobs, listed, load_jobs
+from worker.own_jobs.modules import JobModuleError
 from worker.own_jobs.processes import Processes
+from worker.own_jobs.reload import watched_places
 from worker.own_jobs.threads import Threads, end_process
 from worker.reports.audit import KIND as AUDIT, Auditor, audit_cron, audit_reports
 from worker.reports.clocks import Clocks
@@ -81,8 +85,11 @@ _OBJECTS_BETWEEN_COLLECTIONS = 10_000
 
 def main() -> int:
     """Run until a signal and return the exit code."""
+    asked = _arguments().parse_args()
     settings = load_or_exit()
     log.set_up(settings.log_format, settings.log_level)
+    if asked.reload is not None:
+        return _run_reloading(settings, asked.reload)
     if missing := list(_missing(settings)):
         sys.stderr.write("\n".join(missing) + "\n")
         return _EXIT_CONFIGURATION
@@ -94,6 +101,34 @@ def main() -> int:
         sys.stderr.write(f"{error}\n")
         return _EXIT_CONFIGURATION
     return 0
+
+
+def _arguments() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="./run worker", description="Run jobs until SIGTERM or Ctrl-C.")
+    parser.add_argument(
+        "--reload",
+        nargs="*",
+        type=Path,
+        metavar="FOLDER",
+        help="for development: start anew when a Python file of your job modules, or of these folders, changes",
+    )
+    return parser
+
+
+def _run_reloading(settings: Settings, folders: Sequence[Path]) -> int:
+    """Run a worker that is started anew when its code changes."""
+    if wrong := [folder for folder in folders if not folder.is_dir()]:
+        sys.stderr.write(f"--reload: {wrong[0]} is not a folder\n")
+        return _EXIT_CONFIGURATION
+    try:
+        places = folders or watched_places(listed(settings.worker.jobs), settings.worker.jobs_folder)
+    except JobModuleError as error:
+        sys.stderr.write(f"{error}\n")
+        return _EXIT_CONFIGURATION
+    if not places:
+        sys.stderr.write("--reload: MOMENTUS_WORKER__JOBS names no module to watch; set it, or give folders\n")
+        return _EXIT_CONFIGURATION
+    return reload.run(places, say=lambda line: sys.stderr.write(f"{line}\n"))
 
 
 def _missing(settings: Settings) -> Iterator[str]:

@@ -47,10 +47,15 @@ _SCRIPT = (Path(__file__).parent / "scripts" / "depth.lua").read_text(encoding="
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slots:
-    """Slots of a lane in a worker: in use and in all."""
+    """Slots of a lane in a worker: in use and in all.
+
+    Attributes:
+        left_behind: number of handlers that were told to stop and still run; they take no slots.
+    """
 
     busy: int
     total: int
+    left_behind: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -318,7 +323,9 @@ def _worker(worker_id: bytes, seen_ms: int, facts: bytes) -> LiveWorker | None:
     try:
         report = orjson.loads(facts)
         lanes = {
-            str(lane): Slots(busy=int(slots["busy"]), total=int(slots["slots"]))
+            str(lane): Slots(
+                busy=int(slots["busy"]), total=int(slots["slots"]), left_behind=int(slots.get("left_behind", 0))
+            )
             for lane, slots in report["lanes"].items()
         }
         return LiveWorker(

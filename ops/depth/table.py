@@ -75,9 +75,15 @@ def _notes(depth: Depth) -> Iterator[str]:
     if failing := [report.report for report in depth.reports if report.failing]:
         yield f"reports fail: {printable(', '.join(failing))}; see ./run ops reports status"
     for worker in depth.workers:
-        if worker.faults:
-            tasks = ", ".join(f"{task} {count} times" for task, count in sorted(worker.faults.items()))
-            yield f"worker {worker.id}: background tasks failed and were restarted: {tasks}; see its log"
+        yield from _worker_notes(worker)
+
+
+def _worker_notes(worker: LiveWorker) -> Iterator[str]:
+    if worker.faults:
+        tasks = ", ".join(f"{task} {count} times" for task, count in sorted(worker.faults.items()))
+        yield f"worker {worker.id}: background tasks failed and were restarted: {tasks}; see its log"
+    if left := [f"{lane} {one.left_behind}" for lane, one in worker.lanes.items() if one.left_behind]:
+        yield f"worker {worker.id}: handlers still run that were told to stop: {', '.join(left)}; restart it"
 
 
 def _imbalance(lane: LaneDepth) -> str:

@@ -139,6 +139,8 @@ def _workers(depth: Depth) -> Iterator[DoctorFinding]:
         if one.faults:
             tasks = ", ".join(f"{task} ({count})" for task, count in sorted(one.faults.items()))
             yield warning("worker.faults", _name(one), tasks=tasks)
+        if left := [f"{lane} ({slots.left_behind})" for lane, slots in one.lanes.items() if slots.left_behind]:
+            yield warning("worker.left_behind", _name(one), lanes=", ".join(left))
     yield fine("workers.alive", "workers", count=len(depth.workers) - len(silent))
 
 

@@ -85,6 +85,10 @@ ENGLISH: FindingTexts = {
         "background tasks failed because of a bug and were restarted: {tasks}",
         "find task.failed in its log and report the place that it names",
     ),
+    "worker.left_behind": (
+        "handlers still run that were told to stop: {lanes}",
+        "restart it; its log names their jobs (job.unstoppable): give their calls time limits",
+    ),
     "lane.no_worker": (
         "{ready} jobs are ready and no live worker serves the lane",
         "start one with slots for it and MOMENTUS_MAIL__HOST (mail) or MOMENTUS_POSTGRES_DSN (reports)",

@@ -5,7 +5,6 @@ closes the socket or dies. Signals that reach a whole group of processes (Ctrl-C
 for the worker: it lets jobs finish, and kills this process.
 """
 
-import ctypes
 import os
 import signal
 import socket
@@ -15,16 +14,14 @@ from typing import BinaryIO, cast
 import log
 from worker.own_jobs.child.serve import serve
 from worker.own_jobs.modules import import_module, marked_handlers
-
-_DIE_WITH_PARENT = 1
-"""PR_SET_PDEATHSIG of prctl(2)."""
+from worker.own_jobs.parent_death import signal_at_parents_death
 
 
 def main(arguments: list[str]) -> None:
     """Run jobs until the worker closes the socket."""
     modules, log_format, log_level, number = arguments
     _ignore_signals_to_the_group()
-    _die_with_parent()
+    signal_at_parents_death(signal.SIGKILL)  # while it computes it would not see the closed socket
     log.set_up(cast("log.Format", log_format), log_level)
     imported = [import_module(name, "job module") for name in modules.split(",")]
     handlers = {one.job.kind: one for module in imported for one in marked_handlers(module)}
@@ -36,17 +33,6 @@ def _ignore_signals_to_the_group() -> None:
     """By functions that do nothing: what this process starts would inherit SIG_IGN."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: None)
-
-
-def _die_with_parent() -> None:
-    """Let the kernel end this process with the worker: while it computes it would not notice."""
-    parent = os.getppid()
-    try:
-        ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL)
-    except (OSError, AttributeError):  # not Linux: then it ends after its job
-        return
-    if os.getppid() != parent:
-        os._exit(1)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,23 @@
+"""Ends a process with its parent, however that ends: by the kernel, so only on Linux."""
+
+import ctypes
+import os
+from signal import Signals
+
+_SET_DEATH_SIGNAL = 1
+"""PR_SET_PDEATHSIG of prctl(2)."""
+
+
+def signal_at_parents_death(number: Signals, parent: int | None = None) -> None:
+    """Let the kernel send this process a signal when its parent ends; elsewhere than on Linux do nothing.
+
+    Args:
+        parent: the process that is its parent; exits with 1 if that has ended before this call.
+    """
+    expected = os.getppid() if parent is None else parent
+    try:
+        ctypes.CDLL(None).prctl(_SET_DEATH_SIGNAL, int(number))
+    except (OSError, AttributeError):
+        return
+    if os.getppid() != expected:
+        os._exit(1)
