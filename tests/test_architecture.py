@@ -86,7 +86,9 @@ OWNED_TASKS = {
     "producers/link/slots.py": {"primary"},  # callers wait for it; the next call begins another
     "reader/guard_of_cluster.py": {"send_query"},  # a request's own, and it waits for it
     "reader/handler.py": {"_run"},  # a request: its fault is its answer
-    "worker/own_jobs/attempt.py": {"function", "call"},  # a job's own, and its attempt waits for it
+    "worker/own_jobs/child/channel.py": {"progress"},  # ends with its job; a fault of it is the socket's
+    "worker/own_jobs/processes.py": {"_take"},  # a job waits for it, or `_keep` takes it
+    "worker/own_jobs/threads.py": {"_start"},  # it tells each ending; the attempt waits for it
     "reports/off_loop.py": {"off_loop"},  # those who ask wait for it
     "worker/engine/exit_deadline.py": {"watch", "seen", "run_to_its_end"},  # ends the process, or is run out
     "worker/engine/lease.py": {"__init__"},  # the thread notes each fault and goes on

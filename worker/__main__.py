@@ -110,13 +110,13 @@ def _arguments() -> argparse.ArgumentParser:
         nargs="*",
         type=Path,
         metavar="FOLDER",
-        help="for development: start anew when a Python file of your job modules, or of these folders, changes",
+        help="for development: restart when a Python file of your job modules, or of these folders, changes",
     )
     return parser
 
 
 def _run_reloading(settings: Settings, folders: Sequence[Path]) -> int:
-    """Run a worker that is started anew when its code changes."""
+    """Run a worker that is restarted when its code changes."""
     if wrong := [folder for folder in folders if not folder.is_dir()]:
         sys.stderr.write(f"--reload: {wrong[0]} is not a folder\n")
         return _EXIT_CONFIGURATION

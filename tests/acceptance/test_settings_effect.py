@@ -35,7 +35,7 @@ from local.installation import worker_ready
 from local.supervisor.process import Process, RestartPolicy
 from local.supervisor.supervisor import Supervisor
 from ops.depth.read import read_depth
-from producers import Producer
+from producers import Producer, Receipt
 from producers.keys import LaneKeys, catalogue
 from reports.keys import snapshot
 from settings import each_field
@@ -198,16 +198,19 @@ async def own_lanes_have_the_slots_that_were_set(run: Run) -> None:
     await eventually(are_set, timeout=20)
 
 
-@proves("worker", "WORKER__PROCESSES")
-async def as_many_children_compute_as_there_may_be(run: Run) -> None:
-    many = [NamedJob("sum.compute", {"numbers": [one]}, lane="sums") for one in range(8)]
-    receipts = await run.producer.send_many(many)
+@proves("worker", "WORKER__PROCESSES", "WORKER__PROCESS_JOBS")
+async def as_many_children_compute_as_there_may_be_each_as_often_as_it_may(run: Run) -> None:
+    receipts: list[Receipt] = []
 
     async def children() -> int:
         results = [await run.producer.result(one.id) for one in receipts]
-        return len({one.value["pid"] if isinstance(one.value, dict) else "pending" for one in results})
+        ended = [one.value["pid"] for one in results if isinstance(one.value, dict)]
+        return len(set(ended)) if len(ended) == len(receipts) else 0
 
-    await eventually(lambda: has(children(), 1), timeout=20)
+    for count in (1, 2):
+        many = [NamedJob("sum.compute", {"numbers": [count, one]}, lane="sums") for one in range(8)]
+        receipts += await run.producer.send_many(many)
+        await eventually(lambda count=count: has(children(), count), timeout=20)
 
 
 @proves("worker", "MAIL__CONNECTIONS")
@@ -393,6 +396,7 @@ async def test_each_setting_of_a_worker_with_one_account_has_its_effect(valkey_u
             WORKER__JOBS_SLOTS="7",
             WORKER__LANES="sums:4",
             WORKER__PROCESSES="1",
+            WORKER__PROCESS_JOBS="10",
             MAIL__ERASE_AFTER="1h",
             MAIL__HORIZON="1m",
             MAIL__HOST="127.0.0.1",

@@ -17,7 +17,16 @@ from jobs import Policy
 from producers.envelope import Envelope
 from worker.engine.admit import AdmittedJob, Rejection, admit_claim
 from worker.engine.lane import Claim, Lane
-from worker.engine.outcome import DONE, FOR_GOOD, Outcome, OutcomeKind, Suppress, TimedOut, decide_outcome
+from worker.engine.outcome import (
+    DONE,
+    FOR_GOOD,
+    Outcome,
+    OutcomeKind,
+    Suppress,
+    TimedOut,
+    decide_outcome,
+    plain_text,
+)
 from worker.engine.parking import parking_note
 from worker.engine.progress import Progress
 from worker.events import EventName, bind, emit, event
@@ -330,7 +339,7 @@ def _result(value: object, claim: Claim, envelope: Envelope, outcome: Outcome, k
         "k": {},
         "et": envelope.enqueued_ms,
         "s": outcome.kind in _SUCCESSES,
-        "r": value if outcome.kind in _SUCCESSES else outcome.reason,
+        "r": value if outcome.kind in _SUCCESSES else plain_text(outcome.reason),
         "st": claim.claimed_ms,
         "ft": now,
         "q": claim.lane,

@@ -57,7 +57,11 @@ class ChildProcess:
                 start_new_session=True,  # Ctrl-C is for the worker, which lets jobs finish
             )
         child = cls(process, *await asyncio.open_connection(sock=ours))
-        await child._receive()
+        try:
+            await child._receive()
+        except BaseException:
+            await child.end()
+            raise
         child.free = True
         return child
 

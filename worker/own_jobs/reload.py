@@ -1,4 +1,4 @@
-"""`./run worker --reload`, for development: the worker is started anew when a file of the job modules changes.
+"""`./run worker --reload`, for development: the worker is restarted when a file of the job modules changes.
 
 The worker is a process of its own. It is told to stop (SIGTERM), so running jobs finish within its grace or return
 to the queue uncharged. One that ends by itself, by a module that cannot be imported say, has told its reason;
@@ -28,7 +28,7 @@ _PASSED_BY = {"node_modules", "__pycache__"}
 
 
 class _Stop:
-    """Whether this process was asked to end. A plain value: a signal handler may run anywhere, so takes no lock."""
+    """The request to end. A plain value: its signal handler may interrupt code that holds a lock."""
 
     def __init__(self) -> None:
         self.asked = False
@@ -67,7 +67,7 @@ def run(places: Sequence[Path], *, say: Callable[[str], object]) -> int:
         code = worker.wait()
         if stop.asked:
             return max(code, 0)
-        say(f"reload: {changed} has changed; the worker starts anew")
+        say(f"reload: {changed} has changed; the worker restarts")
 
 
 def watched_places(modules: Iterable[str], folder: Path | None) -> list[Path]:

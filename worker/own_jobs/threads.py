@@ -37,10 +37,10 @@ _NAME = "job"
 
 @dataclass(slots=True)
 class _Ending:
-    """How a function ended. Its exception travels as a value: a future refuses StopIteration."""
+    """The end of a function. Its exception travels as a value: a future refuses StopIteration."""
 
-    value: object = None
-    error: BaseException | None = None
+    value: object = field(default=None, repr=False)
+    error: BaseException | None = field(default=None, repr=False)
 
     def result(self) -> object:
         if self.error is not None:
@@ -77,8 +77,8 @@ class Threads:
         return call
 
     def close(self) -> None:
-        """Let idle threads end, and the attempts of the others; their functions end with the process."""
-        for thread in self._idle:
+        """Let threads end, those with a job after it, and end the attempts whose functions still run."""
+        for thread in (*self._idle, *self._running):
             thread.orders.put(None)
         self._idle.clear()
         for _, ending in self._running.values():

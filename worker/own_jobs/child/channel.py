@@ -1,4 +1,4 @@
-"""What a child sends while one job runs: progress, effects and the answer, from any thread of the function."""
+"""Messages of a child while one job runs: progress, effects and the answer, from any thread of the function."""
 
 import threading
 import time
