@@ -40,7 +40,9 @@ class Passage:
 
     def reset(self) -> None:
         for end in self.ends:
-            end.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+            end_socket = end.get_extra_info("socket")
+            if end_socket.fileno() != -1:  # its peer may have closed it before this passage heard of that
+                end_socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
         self.close()
 
     def close(self) -> None:

@@ -23,14 +23,14 @@ _TAILS = ("", "\0", "a!")
 _ROUNDS = 3
 
 
-def growth(use: Use, make: Callable[[int], Any]) -> float:
+def growth(use: Use, make: Callable[[int], Any], *, short: int = SHORT) -> float:
     """Return how many times more a text eight times as long costs; the least of several rounds."""
-    short, long = make(SHORT), make(SHORT * TIMES)
-    ratio = _cost(use, long) / _cost(use, short)
+    once, eight_times = make(short), make(short * TIMES)
+    ratio = _cost(use, eight_times) / _cost(use, once)
     for _ in range(_ROUNDS):
         if ratio < MOST:
             break
-        ratio = min(ratio, _cost(use, long) / _cost(use, short))
+        ratio = min(ratio, _cost(use, eight_times) / _cost(use, once))
     return ratio
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping
@@ -109,12 +110,9 @@ async def reader_process(
     url: str, log: Path, *, python: Iterable[str] = ("-m", "reader"), **settings: str
 ) -> AsyncIterator[int]:
     """A reader as it is run; its port. It must end well, and its log must hold no fault."""
-    named = {"REDIS_URL": url, "READER__PORT": "0", "LOG_FORMAT": "json", **settings}
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("MOMENTUS_")}
-    environment |= {f"MOMENTUS_{name}": value for name, value in named.items()}
     with log.open("ab") as file:
         process = await asyncio.create_subprocess_exec(
-            sys.executable, *python, cwd=ROOT, env=environment, stdout=file, stderr=file
+            sys.executable, *python, cwd=ROOT, env=_environment(url, settings), stdout=file, stderr=file
         )
     try:
         yield await eventually(lambda: _port(log), timeout=30)
@@ -123,6 +121,50 @@ async def reader_process(
         code = await process.wait()
     assert code == 0, _logged(log)
     assert not [fault for fault in FAULTS if fault in _logged(log)], _logged(log)
+
+
+class LastingReaders:
+    """Readers that several tests share, one for each address and settings; a start costs more than most tests.
+
+    Args:
+        folder: for their logs.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._running: dict[tuple[str, ...], tuple[subprocess.Popen[bytes], Path]] = {}
+
+    async def port(self, url: str, **settings: str) -> int:
+        """The port of a running reader with these settings."""
+        which = (url, *(f"{name}={value}" for name, value in sorted(settings.items())))
+        if which not in self._running:
+            log = self._folder / f"reader-{len(self._running)}.log"
+            with log.open("ab") as file:
+                process = subprocess.Popen(  # noqa: ASYNC220  it outlives this test's loop
+                    [sys.executable, "-m", "reader"],
+                    cwd=ROOT,
+                    env=_environment(url, settings),
+                    stdout=file,
+                    stderr=file,
+                )
+            self._running[which] = process, log
+        _, log = self._running[which]
+        return int(await eventually(lambda: _port(log), timeout=30))
+
+    def end(self) -> None:
+        """End them all. Each must end well, and its log must hold no fault."""
+        for process, _ in self._running.values():
+            process.terminate()
+        codes = [process.wait(30) for process, _ in self._running.values()]
+        logs = [_logged(log) for _, log in self._running.values()]
+        assert codes == [0] * len(codes), logs
+        assert not [log for log in logs if any(fault in log for fault in FAULTS)]
+
+
+def _environment(url: str, settings: Mapping[str, str]) -> dict[str, str]:
+    named = {"REDIS_URL": url, "READER__PORT": "0", "LOG_FORMAT": "json", **settings}
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MOMENTUS_")}
+    return environment | {f"MOMENTUS_{name}": value for name, value in named.items()}
 
 
 def _logged(log: Path) -> bytes:

@@ -179,6 +179,7 @@ def processes(url: Url, sink: MailSink, database: str, reader_port: int, console
     ]
 
 
+@pytest.mark.parametrize("server", ["valkey", pytest.param("redis 7", marks=pytest.mark.long)], indirect=True)
 async def test_the_whole_product_runs_under_its_roles_and_redis_refuses_nothing(
     url: Url, organisation: str, smtp_sink: MailSink
 ) -> None:

@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,7 @@ connections = 1
 """
 
 
+@cache
 def call_sites(*names: str) -> set[tuple[str, str]]:
     """File and function of every call of `background.<name>` in the product."""
     found = set()

@@ -13,6 +13,7 @@ from pathlib import Path
 import orjson
 import pytest
 
+from tests.command_line import run_ops
 from tests.support import eventually
 
 ROOT = Path(__file__).parents[2]
@@ -82,6 +83,7 @@ async def test_the_demo_told_once_ends_with_one_json_object_of_measured_figures(
     assert not os.listdir(tmp_path)
 
 
+@pytest.mark.long
 @pytest.mark.timeout(120)
 async def test_the_demo_stays_up_with_its_links_until_ctrl_c(tmp_path: Path) -> None:
     async with started(tmp_path, "demo", "--scale", "0.02", "--provider-seconds", "0", "0") as process:
@@ -91,22 +93,26 @@ async def test_the_demo_stays_up_with_its_links_until_ctrl_c(tmp_path: Path) -> 
         assert b"mails  http://" in told
         port = int((await process.stdout.readline()).rpartition(b":")[2].strip(b"/\n"))
         assert await _serves(port)
-        assert (await answer(tmp_path, "depth"))[0] == 0
+        assert (await run_ops("depth", DATA_DIR=str(tmp_path)))[0] == 0
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does it: to every process at once
         assert await asyncio.wait_for(process.wait(), 30) == 0
     assert not await _serves(port)
     assert not os.listdir(tmp_path)
 
 
-@pytest.mark.timeout(120)
-async def test_up_embeds_what_is_not_configured_and_leaves_nothing_running(folder: Path) -> None:
+@pytest.mark.timeout(300)  # on a busy machine; it waits for nothing but events
+@pytest.mark.parametrize("stop", ["ctrl-c", pytest.param("SIGTERM", marks=pytest.mark.long)])
+async def test_up_embeds_what_is_not_configured_and_leaves_nothing_running(folder: Path, stop: str) -> None:
     async with started(folder, "up", **FREE_PORTS) as process:
-        word = await eventually(lambda: _read(folder / "running.json"), timeout=60)
+        word = await eventually(lambda: _read(folder / "running.json"), timeout=200)
         assert (folder / "running.json").stat().st_mode & 0o777 == 0o600
-        await eventually(lambda: _reports_fresh(folder), timeout=60)
+        await eventually(lambda: _reports_fresh(folder), timeout=200, every=0.2)
         port = int(word["links"]["console"].rpartition(":")[2].strip("/"))
-        await eventually(lambda: _serves(port), timeout=60)
-        process.send_signal(signal.SIGTERM)
+        await eventually(lambda: _serves(port), timeout=200)
+        if stop == "ctrl-c":
+            os.killpg(process.pid, signal.SIGINT)  # as a terminal does it: to every process at once
+        else:
+            process.send_signal(signal.SIGTERM)
         _, log = await asyncio.wait_for(process.communicate(), 60)
         assert process.returncode == 0, log.decode()
     assert not (folder / "running.json").exists()
@@ -160,7 +166,7 @@ def _read(path: Path) -> Mapping[str, Mapping[str, str]] | None:
 
 
 async def _reports_fresh(folder: Path) -> bool:
-    code, out, _ = await answer(folder, "depth", "--json")
+    code, out, _ = await run_ops("depth", "--json", DATA_DIR=str(folder))
     reports = orjson.loads(out)["reports"] if code == 0 else []
     return any(report["state"] == "fresh" for report in reports)
 

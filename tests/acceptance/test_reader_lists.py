@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +9,7 @@ from redis.asyncio import Redis
 
 from reader.document_list import BYTES_LIMIT, SCOPES_LIMIT
 from sessions import Sessions
-from tests.reader_process import REPORT, Client, document, meta, reader_process
+from tests.reader_process import REPORT, Client, LastingReaders, document, meta
 
 CATALOGUE = "momentus:{reports}:catalogue:default"
 PATHS = {1: [1], 4: [1, 4], 17: [1, 4, 17], 18: [1, 4, 18], 5: [1, 5]}
@@ -39,17 +38,17 @@ async def reports(redis: Redis) -> Redis:
 
 
 @pytest.fixture
-async def open_reader(valkey_url: str, tmp_path: Path) -> AsyncIterator[Client]:
-    async with reader_process(valkey_url, tmp_path / "log", READER__ACCESS="open") as port, Client(port) as client:
+async def open_reader(valkey_url: str, lasting_readers: LastingReaders) -> AsyncIterator[Client]:
+    async with Client(await lasting_readers.port(valkey_url, READER__ACCESS="open")) as client:
         yield client
 
 
 @pytest.fixture
-async def manager(valkey_url: str, tmp_path: Path) -> AsyncIterator[Client]:
+async def manager(valkey_url: str, lasting_readers: LastingReaders) -> AsyncIterator[Client]:
     """A client with the session of the manager of node 4."""
     sessions = Sessions.connect(valkey_url)
     token, _ = await sessions.create("u-4", {"roots": [4]})
-    async with reader_process(valkey_url, tmp_path / "log") as port, Client(port, token) as client:
+    async with Client(await lasting_readers.port(valkey_url), token) as client:
         yield client
     await sessions.close()
 
@@ -92,8 +91,8 @@ async def test_nodes_that_a_session_may_not_read_are_absent_as_those_that_do_not
 
 
 @pytest.mark.usefixtures("reports")
-async def test_without_a_session_there_is_no_list(valkey_url: str, tmp_path: Path) -> None:
-    async with reader_process(valkey_url, tmp_path / "log") as port, Client(port) as nobody:
+async def test_without_a_session_there_is_no_list(valkey_url: str, lasting_readers: LastingReaders) -> None:
+    async with Client(await lasting_readers.port(valkey_url)) as nobody:
         for path in ("/v1/reports", "/v1/reports/general?scopes=1", "/v1/reports/general/1/children"):
             assert (await nobody.get(path)).problem == "unauthorised"
 
@@ -167,7 +166,7 @@ async def test_what_is_beyond_the_limits_of_a_response_is_named_for_the_next_req
 
 @pytest.mark.usefixtures("reports")
 async def test_a_session_sees_which_reports_there_are_and_where_it_begins(
-    manager: Client, valkey_url: str, tmp_path: Path
+    manager: Client, open_reader: Client
 ) -> None:
     listed = json.loads((await manager.get("/v1/reports")).body)
     assert listed["roots"] == ["4"]
@@ -176,9 +175,7 @@ async def test_a_session_sees_which_reports_there_are_and_where_it_begins(
         ("waiting", "Later"),
     ]
     assert listed["reports"][0]["schema"] == {"type": "object"}
-    log = tmp_path / "open"
-    async with reader_process(valkey_url, log, READER__ACCESS="open") as port, Client(port) as anybody:
-        everything = await anybody.get("/v1/reports")
+    everything = await open_reader.get("/v1/reports")
     assert json.loads(everything.body)["roots"] == ["1"]
     assert everything.headers["cache-control"] == "no-store"
 
