@@ -24,7 +24,7 @@ from local.supervisor.supervisor import Supervisor
 from reports.keys import snapshot
 from tests.boards import ORDER, SCHEMA
 from tests.moved_clocks import RedisClock, move_database, moved
-from tests.reader_process import REPORT, Client, Reply, document, meta, reader_process
+from tests.reader_process import REPORT, Client, LastingReaders, Reply, document, meta, reader_process
 from tests.support import eventually
 
 TREE = "SELECT id, parent_id, name, kind FROM shop.nodes\n"
@@ -236,14 +236,13 @@ async def test_after_a_failover_to_a_redis_whose_clock_is_behind_nothing_unprove
     ],
 )
 async def test_a_report_of_the_future_or_with_clocks_too_far_apart_is_not_fresh(
-    valkey_url: str, tmp_path: Path, ahead_s: int, offset_us: int | None, label: str
+    valkey_url: str, lasting_readers: LastingReaders, ahead_s: int, offset_us: int | None, label: str
 ) -> None:
     """Without an offset: as the builds before stored it."""
     noted = {} if offset_us is None else {"clock_offset_us": offset_us}
     async with (
         stored(valkey_url, age_s=-ahead_s, soft_s=600, hard_s=900, **noted),
-        reader_process(valkey_url, tmp_path / "log", READER__ACCESS="open") as port,
-        Client(port) as client,
+        Client(await lasting_readers.port(valkey_url, READER__ACCESS="open")) as client,
     ):
         reply = await client.get(GENERAL_PATH)
         assert (reply.status, reply.headers["freshness"]) == (200, label)

@@ -17,14 +17,14 @@ from tests.command_line import run_ops
 from tests.support import eventually
 
 ROOT = Path(__file__).parents[2]
-_ROOM = {"demo": "local", "up": "local"}
+_LOCAL = {"demo", "up"}
 
 
 @asynccontextmanager
 async def started(folder: Path, *words: str, **settings: str) -> AsyncIterator[asyncio.subprocess.Process]:
     process = await asyncio.create_subprocess_exec(
         sys.executable,
-        *("-m", _ROOM.get(words[0], "ops"), *words),
+        *("-m", "local", *words),
         cwd=ROOT,
         env={**os.environ, "MOMENTUS_DATA_DIR": str(folder), **settings},
         stdin=asyncio.subprocess.DEVNULL,
@@ -41,6 +41,9 @@ async def started(folder: Path, *words: str, **settings: str) -> AsyncIterator[a
 
 
 async def answer(folder: Path, *words: str, **settings: str) -> tuple[int, str, str]:
+    if words[0] not in _LOCAL:
+        named = {name.removeprefix("MOMENTUS_"): value for name, value in settings.items()}
+        return await run_ops(*words, DATA_DIR=str(folder), **named)
     async with started(folder, *words, **settings) as process:
         out, err = await process.communicate()
         return process.returncode or 0, out.decode(), err.decode()
@@ -155,10 +158,9 @@ async def test_a_misspelt_setting_stops_every_command_and_suggests_the_right_nam
 
 @pytest.mark.parametrize("words", [("demo", "--scale", "99"), ("demo", "--provider-seconds", "0"), ("build",)])
 async def test_a_wrong_word_ends_with_code_2_and_the_usage(tmp_path: Path, words: tuple[str, ...]) -> None:
-    async with started(tmp_path, *words) as process:
-        _, told = await process.communicate()
-    assert process.returncode == 2
-    assert b"usage:" in told
+    code, _, told = await answer(tmp_path, *words)
+    assert code == 2
+    assert "usage:" in told
 
 
 def _read(path: Path) -> Mapping[str, Mapping[str, str]] | None:

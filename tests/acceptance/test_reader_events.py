@@ -20,7 +20,16 @@ from reader import events, hints
 from reader.hints import Hints
 from sessions import Sessions
 from tests.reader_corpus import FORGED
-from tests.reader_process import REPORT, Client, document, meta, read_reply, reader_process, request
+from tests.reader_process import (
+    REPORT,
+    Client,
+    LastingReaders,
+    document,
+    meta,
+    read_reply,
+    reader_process,
+    request,
+)
 from tests.support import OwnValkey, eventually
 
 CATALOGUE = "momentus:{reports}:catalogue:default"
@@ -201,20 +210,24 @@ async def test_a_process_has_so_many_streams_and_no_more(monkeypatch: pytest.Mon
     assert crowd.has_room("another")
 
 
-async def test_a_session_that_may_read_nothing_follows_nothing(valkey_url: str, tmp_path: Path) -> None:
+async def test_a_session_that_may_read_nothing_follows_nothing(
+    valkey_url: str, lasting_readers: LastingReaders
+) -> None:
     await prepare(valkey_url)
     token = await log_in(valkey_url, [])
-    async with reader_process(valkey_url, tmp_path / "log") as port:
-        for target in (FOLLOW, "/v1/events?report=absent"):
-            async with following(port, token, target) as stream:
-                assert stream.status == 404
+    port = await lasting_readers.port(valkey_url)
+    for target in (FOLLOW, "/v1/events?report=absent"):
+        async with following(port, token, target) as stream:
+            assert stream.status == 404
 
 
 @pytest.mark.parametrize("query", ["", "?report=", "?report=general&report=general", "?report=%67eneral"])
-async def test_a_report_is_named_once_and_as_it_is(valkey_url: str, tmp_path: Path, query: str) -> None:
+async def test_a_report_is_named_once_and_as_it_is(
+    valkey_url: str, lasting_readers: LastingReaders, query: str
+) -> None:
     await prepare(valkey_url)
-    reader = reader_process(valkey_url, tmp_path / "log", READER__ACCESS="open")
-    async with reader as port, following(port, target=f"/v1/events{query}") as stream:
+    port = await lasting_readers.port(valkey_url, READER__ACCESS="open")
+    async with following(port, target=f"/v1/events{query}") as stream:
         assert stream.status == 404
 
 

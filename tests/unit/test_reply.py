@@ -45,13 +45,20 @@ PERMANENT = [
 ]
 
 
-@pytest.mark.parametrize("said", CORPUS, ids=lambda it: f"{it.source} {it.reply.stage} {it.reply.code}")
-def test_what_real_servers_say_is_decided_as_the_corpus_says(said: Said) -> None:
-    assert in_words(judge(said.reply)) == said.verdict
+@pytest.mark.parametrize("source", sorted({said.source for said in CORPUS}))
+def test_what_real_servers_say_is_decided_as_the_corpus_says(source: str) -> None:
+    ours = [said for said in CORPUS if said.source == source]
+    assert [in_words(judge(said.reply)) for said in ours] == [said.verdict for said in ours]
 
 
-@pytest.mark.parametrize("said", CORPUS, ids=lambda it: f"{it.source} {it.reply.stage} {it.reply.code}")
-def test_case_and_spaces_and_the_form_of_several_lines_change_no_verdict(said: Said) -> None:
+@pytest.mark.parametrize("source", sorted({said.source for said in CORPUS}))
+def test_case_and_spaces_and_the_form_of_several_lines_change_no_verdict(source: str) -> None:
+    for said in CORPUS:
+        if said.source == source:
+            changes_no_verdict(said)
+
+
+def changes_no_verdict(said: Said) -> None:
     reply, verdict = said.reply, judge(said.reply)
     code = re.match(r"[45]\.\d+\.\d+ ", reply.text)
     several = reply.text.replace(" ", f"\n{code[0]}" if code else "\n", 4).replace("\n", "\n", 1)
@@ -79,14 +86,14 @@ ACCOUNTS_WORDS = [
 ]
 
 
-@pytest.mark.parametrize("code", [421, 450, 451, 454, 521, 550, 553, 554])
-@pytest.mark.parametrize("stage", STAGES)
 @pytest.mark.parametrize("words", ACCOUNTS_WORDS)
-def test_what_concerns_the_account_waits_at_any_stage_and_by_any_code(words: str, stage: Stage, code: int) -> None:
-    for text in (words, f"{code // 100}.7.1 {words}", f"{code // 100}.7.1 <ana@example.com>: {words}"):
-        verdict = judge(Refusal(stage, code, text))
-        assert (verdict.scope, verdict.decision, verdict.keep_connection) == ("account", WAIT, False)
-        assert verdict.trouble
+def test_what_concerns_the_account_waits_at_any_stage_and_by_any_code(words: str) -> None:
+    for stage, code in itertools.product(STAGES, [421, 450, 451, 454, 521, 550, 553, 554]):
+        for text in (words, f"{code // 100}.7.1 {words}", f"{code // 100}.7.1 <ana@example.com>: {words}"):
+            verdict = judge(Refusal(stage, code, text))
+            found = (verdict.scope, verdict.decision, verdict.keep_connection)
+            assert found == ("account", WAIT, False), f"{stage}: {code} {text}"
+            assert verdict.trouble
 
 
 @pytest.mark.parametrize(
@@ -113,12 +120,10 @@ def test_what_a_mail_holds_or_who_it_is_from_is_no_word_about_this_machine(text:
 
 
 @pytest.mark.parametrize(("code", "text"), PERMANENT)
-@pytest.mark.parametrize("stage", OF_A_MAIL)
-def test_a_refusal_for_good_makes_the_mail_dead_and_the_connection_stays(
-    stage: Stage, code: int, text: str
-) -> None:
-    verdict = judge(Refusal(stage, code, text))
-    assert (verdict.decision, verdict.keep_connection) == (DEAD, True)
+def test_a_refusal_for_good_makes_the_mail_dead_and_the_connection_stays(code: int, text: str) -> None:
+    for stage in OF_A_MAIL:
+        verdict = judge(Refusal(stage, code, text))
+        assert (verdict.decision, verdict.keep_connection) == (DEAD, True), stage
 
 
 @pytest.mark.parametrize(("code", "text"), PERMANENT)
