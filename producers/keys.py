@@ -230,6 +230,11 @@ def mail_sent(day: int) -> str:
     return f"{MAIL_SENT}{day}"
 
 
+def mail_recipients(job_id: str) -> str:
+    """Return the key of a HASH: settled recipients of an unfinished mail to several, place to outcome."""
+    return f"momentus:{{mail}}:recipients:{job_id}"
+
+
 MAIL_ROUTED = "momentus:{mail}:routed"
 """HASH of mails that only some accounts may send, job id to their lane and accounts."""
 

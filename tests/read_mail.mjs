@@ -2,7 +2,7 @@
 // fields, folding), 2045 and 2046 (parts, base64), 2047 (encoded-words), 2183 and 2231 (names of files).
 //
 // In: one mail a line, base64. Out: one JSON a line: {"fields": [[name, text], ...], "parts": [{"type", "charset",
-// "name", "content"}, ...]}, contents in base64; or {"error": ...} for what is no mail at all.
+// "name", "cid", "content"}, ...]}, contents in base64; or {"error": ...} for what is no mail at all.
 // Run: node tests/read_mail.mjs < mails
 
 import { createInterface } from 'node:readline';
@@ -63,7 +63,8 @@ function partsOf(fields, body) {
     if (lines.some((line) => line.length > 76 || line.startsWith('.'))) fail('a line of the body');
     const [, named] = parameters(value('content-disposition')[0] ?? 'inline');
     const content = strict64(lines.join('')).toString('base64');
-    return [{ type, charset: options.charset ?? null, name: named.filename ?? null, content }];
+    const cid = value('content-id')[0] ?? null;
+    return [{ type, charset: options.charset ?? null, name: named.filename ?? null, cid, content }];
   }
   const pieces = `\r\n${body}`.split(`\r\n--${options.boundary}`);
   if (pieces.length < 3 || pieces[0] || !/^--(\r\n)?$/.test(pieces.at(-1))) fail('boundaries');

@@ -50,7 +50,7 @@ from worker.mail.accounts.setup import (
     read_configuration,
     run_accounts,
 )
-from worker.mail.deliver import Mailer, send_mail
+from worker.mail.deliver import Mailer, mail_handler
 from worker.mail.erase import KIND as ERASE, Eraser, erase_cron, erase_mails
 from worker.mail.mode_hold import apply_mode_hold
 from worker.mail.modes import Safety
@@ -235,7 +235,7 @@ async def _add_mail(duties: _Duties, stack: AsyncExitStack, settings: Settings, 
     duties.context["mailer"] = await stack.enter_async_context(_mailer(settings, accounts, link))
     duties.context["eraser"] = await stack.enter_async_context(_eraser(settings, url))
     duties.functions += [
-        handler(send_mail, kind=Mail.kind, keep_result=settings.mail.keep_journal),
+        mail_handler(keep_result=settings.mail.keep_journal),
         handler(erase_mails, kind=ERASE),
     ]
     duties.lanes += _mail_lanes(settings)

@@ -126,6 +126,10 @@ async def _count(
     The suppression list comes first: if this is interrupted, a repetition changes nothing.
     """
     address = next(one for one in failure.addresses if was_sent_to(known, one))
+    if (
+        weight == "hard" and len(known.digests) > 1
+    ):  # each recipient knows the Message-ID and the others' addresses
+        weight = "counted"
     job_id = _job_id(report.message_id)
     if await redis.zscore(MAIL_BOUNCES_SEEN, report.id) is not None:
         return "repeated"

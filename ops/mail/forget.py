@@ -1,6 +1,6 @@
 """`ops mail forget ADDRESS`: erase a person's mails and their traces (GDPR, article 17).
 
-    waiting mails to the address          cancelled
+    waiting mails to the address          cancelled, with its other recipients
     running ones                          stopped, unless they were sent by then
     dead ones                             discarded
     results and journals of sent ones     removed, for the time that notes of sent mails are kept
@@ -22,11 +22,12 @@ from redis.asyncio import Redis
 from jobs import JobError, Mail
 from jobs.lanes import MAIL_LANES
 from jobs.mail.address import PRIVATE_DOMAINS, normal_address
+from jobs.mail.recipients import envelope_of
 from jobs.mail.seal import KeyRing, SealError, is_sealed
 from ops.command import Command, CommandRefused, CommandResult, Tools
 from ops.jobs.operations import cancel, discard
 from ops.mail.key_ring import ring_of
-from ops.mail.sent_note import read_note
+from ops.mail.sent_note import names_digest, read_note
 from ops.mail.suppression import operator
 from producers.envelope import UnreadableEnvelope, read_envelope
 from producers.keys import LaneKeys, mail_failures
@@ -81,23 +82,23 @@ async def _addressed(
         job_ids = list(dict.fromkeys(job_id.decode(errors="surrogateescape") for job_id, _ in found))
         payloads = await redis.mget([f"arq:job:{job_id}" for job_id in job_ids]) if job_ids else []
         for job_id, payload in zip(job_ids, payloads, strict=True):
-            recipient = _recipient(payload, job_id, ring)
-            counts["unopened"] += recipient is None
-            if recipient and digest_of(recipient) == digest:
+            recipients = _recipients(payload, job_id, ring)
+            counts["unopened"] += recipients is None
+            if digest in map(digest_of, recipients or ()):
                 yield job_id
         if not cursor:
             return
 
 
-def _recipient(payload: bytes | None, job_id: str, ring: KeyRing | None) -> str | None:
-    """Return the recipient of a job's mail; "" for another job or a tombstone, None if it cannot be opened."""
+def _recipients(payload: bytes | None, job_id: str, ring: KeyRing | None) -> list[str] | None:
+    """Return the recipients of a job's mail; none of another job or a tombstone, None if it cannot be opened."""
     try:
         envelope = read_envelope(payload or b"")
     except UnreadableEnvelope:
-        return ""
+        return []
     fields: Mapping[str, object] = envelope.payload
     if envelope.kind != Mail.kind:
-        return ""
+        return []
     if is_sealed(fields):
         if ring is None:
             return None
@@ -105,7 +106,10 @@ def _recipient(payload: bytes | None, job_id: str, ring: KeyRing | None) -> str 
             fields = ring.open(fields, kind=Mail.kind, job_id=job_id)
         except SealError:
             return None
-    return str(fields.get("to") or "")
+    try:
+        return list(envelope_of(fields))
+    except (KeyError, TypeError):  # a tombstone, or a mail that no worker can send
+        return []
 
 
 async def _forget_sent(redis: Redis, digest: str) -> int:
@@ -113,7 +117,7 @@ async def _forget_sent(redis: Redis, digest: str) -> int:
     removed = 0
     async for key in redis.scan_iter(match=_SENT, count=_BATCH):
         async for message_id, known in redis.hscan_iter(key, count=_BATCH):
-            if not digest.startswith(read_note(known).digest):
+            if not names_digest(read_note(known), digest):
                 continue
             job_id = f"{{mail}}{message_id.decode().removeprefix('mail')}"
             removed += await redis.delete(f"arq:result:{job_id}", LaneKeys(MAIL_LANES[0]).history(job_id))

@@ -1,6 +1,7 @@
 """Notes that workers store of sent mails: recipient, time and account.
 
 The value is ``<digest> <minute> <account>``: the first 32 digits of the recipient's digest, the minute since 1970.
+Of several recipients it has all digests, with commas between them.
 Earlier workers wrote the digest alone.
 """
 
@@ -16,12 +17,12 @@ class SentNote:
     """Note of one sent mail.
 
     Attributes:
-        digest: the first digits of the recipient's digest.
+        digests: the first digits of each recipient's digest.
         handed_over_ms: milliseconds since 1970, to the minute; None if unknown.
         account: the account that sent it; "" if unknown.
     """
 
-    digest: str
+    digests: tuple[str, ...]
     handed_over_ms: int | None = None
     account: str = ""
 
@@ -30,13 +31,18 @@ def read_note(stored: bytes) -> SentNote:
     """Read a note as stored in Redis.
 
     >>> read_note(b"0a1b 29931448 main")
-    SentNote(digest='0a1b', handed_over_ms=1795886880000, account='main')
+    SentNote(digests=('0a1b',), handed_over_ms=1795886880000, account='main')
     """
     digest, _, rest = stored.decode(errors="replace").partition(" ")
     minute, _, account = rest.partition(" ")
-    return SentNote(digest, int(minute) * _MINUTE_MS if minute.isdecimal() else None, account)
+    return SentNote(tuple(digest.split(",")), int(minute) * _MINUTE_MS if minute.isdecimal() else None, account)
 
 
 def was_sent_to(note: SentNote, address: str) -> bool:
     """Return True if the mail was sent to this address."""
-    return digest_of(address).startswith(note.digest)
+    return names_digest(note, digest_of(address))
+
+
+def names_digest(note: SentNote, digest: str) -> bool:
+    """Return True if the mail was sent to the address with this digest."""
+    return digest.startswith(note.digests)

@@ -18,7 +18,7 @@ The journal holds servers' replies, which may quote an address; anyone who may r
 
 import argparse
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -30,7 +30,7 @@ from jobs.mail.journal import read_line
 from ops.command import Command, CommandResult, Tools
 from ops.jobs.job import HistoryEvent, read_event, read_job
 from ops.table import printable, table
-from producers.keys import LaneKeys
+from producers.keys import LaneKeys, mail_recipients
 
 State = Literal[  # fmt: skip  one per line would fill a screen
     "queued",
@@ -65,6 +65,7 @@ class Trace:
         account: the account of the last attempt; "" if there was none.
         words: the server's last reply, or why it waits.
         attempt: the attempt that runs, or the next one, or the last one.
+        recipients: of a mail to several, place (``cc[0]``) to outcome; of an unfinished one the settled.
     """
 
     id: str
@@ -75,6 +76,7 @@ class Trace:
     attempt: int
     since: datetime | None
     journal: tuple[HistoryEvent, ...]
+    recipients: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,9 +149,10 @@ async def trace_mail(redis: Redis, job_id: str) -> Trace:
         pipeline.get(f"arq:result:{job_id}")
         pipeline.lrange(_KEYS.history(job_id), 0, -1)
         pipeline.hget(_KEYS.holds, f"lane:{job.lane}")
+        pipeline.hgetall(mail_recipients(job_id))
         for lane in MAIL_LANES:
             pipeline.hget(LaneKeys(lane).parked, job_id)
-        result, lines, hold, *parked = await pipeline.execute()
+        result, lines, hold, settled, *parked = await pipeline.execute()
     journal = tuple(event for line in lines if (event := read_event(line)))
     fields = _mapping(result)
     note = next((_mapping(one) for one in parked if one), {})
@@ -167,6 +170,7 @@ async def trace_mail(redis: Redis, job_id: str) -> Trace:
         attempt=job.attempt or int(fields.get("t", 0)),
         since=job.since,
         journal=journal,
+        recipients=value.get("recipients") or {place.decode(): one.decode() for place, one in settled.items()},
     )
 
 
@@ -202,6 +206,7 @@ def trace_text(found: Trace) -> str:
     head = f"{found.id}\n{found.state}{by}, attempt {found.attempt}, {found.lane or 'no longer in a lane'}"
     if found.words:
         head += f"\n{printable(found.words)}"
+    head += "".join(f"\n{place}: {printable(outcome)}" for place, outcome in found.recipients.items())
     if not found.journal:
         return head
     rows = [

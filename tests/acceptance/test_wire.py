@@ -227,14 +227,14 @@ async def system(url: str, sink: MailSink, database: str) -> AsyncIterator[Syste
         yield System(redis, producer, sink, running, database, port)
 
 
-def mail(to: str) -> Mail:
+def mail(to: str | list[str]) -> Mail:
     return Mail(to=to, subject="Hola", text="Buenos días")
 
 
 async def mails_arrive_are_put_off_and_given_up(it: System) -> None:
     replies = {"later@example.com": "451 4.2.0 mailbox busy", "never@example.com": "550 5.1.1 no such person"}
     it.sink.faults = SinkFaults(recipient_replies=replies)
-    later = await it.producer.send(mail("later@example.com"))
+    later = await it.producer.send(mail(["eva@example.com", "later@example.com"]))
     await it.producer.send_many([mail("never@example.com"), mail("ana@example.com")], keys=["a", "b"])
     await eventually(lambda: it.redis.sismember(MAIL.retrying, later.id))
     await eventually(it.reached("dead", 1))

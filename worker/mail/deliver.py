@@ -13,9 +13,10 @@ mark (``unknown_effect``) tells the next attempt so and names the account.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+import contextlib
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,15 +25,20 @@ from redis.exceptions import RedisError
 from jobs.lanes import MAIL_BULK, MAIL_NORMAL, MAIL_URGENT
 from jobs.mail.journal import JournalEntry
 from jobs.mail.letter import Letter, LetterSender, write_letter
+from jobs.mail.message import PAYLOAD_VERSION, Mail
+from jobs.mail.recipients import has_several
 from jobs.mail.stream import STREAMS, Stream, stream_of
 from producers.suppression import Suppression
 from worker.engine import GiveUp, Park, Suppress, TryLater
+from worker.engine.handler import Handler, handler
 from worker.events import emit, event
 from worker.mail.accounts.accounts import Accounts, AccountSender
 from worker.mail.accounts.gate import AccountClosed
 from worker.mail.accounts.routing import sender_domain
 from worker.mail.attachments import read_attachments
 from worker.mail.policies import MailPolicies, OpenedMail
+from worker.mail.recipients import ACCEPTED, Recipients, later, refused_outcome
+from worker.mail.smtp.envelope import Acceptance
 from worker.mail.smtp.errors import (
     ConnectionBroken,
     DeliveryUncertain,
@@ -52,6 +58,8 @@ _MAIL_UNCERTAIN = event("mail.uncertain")
 _PRIORITIES = {MAIL_URGENT: URGENT, MAIL_NORMAL: NORMAL, MAIL_BULK: BULK}
 _OPENING = {"connect", "login"}
 _DOUBT = "many recipients are refused at once: taken for the server's fault"
+_TOLD = 5
+"""Refused recipients of one attempt whose replies are in the journal."""
 _Result = TypeVar("_Result")
 
 
@@ -106,16 +114,50 @@ async def send_mail(context: dict[str, Any], **frozen: object) -> dict[str, obje
         _settle_earlier(earlier, account, stream, context)
     mail = await mailer.policies.address_mail(opened, stream)
     if isinstance(mail, Suppression):
-        emit(_MAIL_SUPPRESSED, reason=mail.reason)
-        raise Suppress({"state": "suppressed", "reason": mail.reason, "scope": mail.scope, "until": mail.until})
+        raise _suppressed(mail)
+    recipients = await _find_recipients(mail, mailer.policies, stream, context, account)
+    attempt = _Attempt(account, stream, context, mail, mailer.policies, recipients)
+    if recipients is not None and not recipients.left:
+        return await attempt.conclude_all(GiveUp("every recipient was refused before"))
     attached = await read_attachments(mail.fields, mailer.attachments)
-    letter = _write_letter(mail, mailer, account, stream, attached)
-    words = await _hand_over(_Attempt(account, stream, context, mail, mailer.policies), letter)
+    letter = _write_letter(mail, mailer, account, stream, attached, recipients)
+    result = await _hand_over(attempt, letter)
     emit(_MAIL_ACCEPTED, octets=len(letter.content), account=account.name)
-    return {"code": 250, "reply": words, "account": account.name}
+    return result
+
+
+def mail_handler(*, keep_result: timedelta | None = None) -> Handler:
+    """Return the handler of mails; a payload of the first version is one of the second as it is."""
+    return handler(
+        send_mail, kind=Mail.kind, version=PAYLOAD_VERSION, upcasters={1: dict}, keep_result=keep_result
+    )
 
 
 # Step by step
+
+
+def _suppressed(found: Suppression) -> Suppress:
+    emit(_MAIL_SUPPRESSED, reason=found.reason)
+    return Suppress({"state": "suppressed", "reason": found.reason, "scope": found.scope, "until": found.until})
+
+
+async def _find_recipients(
+    mail: OpenedMail, policies: MailPolicies, stream: Stream, context: Mapping[str, Any], account: AccountSender
+) -> Recipients | None:
+    """Return the recipients of a mail to several, with those that are settled or suppressed; None for one.
+
+    Raises:
+        TryLater: Redis did not answer; uncharged.
+    """
+    if not has_several(mail.fields):
+        return None
+    recipients = Recipients.of(mail.fields, context["job_id"])
+    try:
+        await recipients.load(account.link)
+    except (RedisError, OSError) as error:
+        raise retry_without_redis("the mail's settled recipients", error) from error
+    await policies.suppress_some(recipients, stream)
+    return recipients
 
 
 async def _choose_account(
@@ -176,7 +218,12 @@ def _settle_earlier(
 
 
 def _write_letter(
-    mail: OpenedMail, mailer: Mailer, account: AccountSender, stream: Stream, attached: Mapping[str, bytes]
+    mail: OpenedMail,
+    mailer: Mailer,
+    account: AccountSender,
+    stream: Stream,
+    attached: Mapping[str, bytes],
+    recipients: Recipients | None,
 ) -> Letter:
     try:
         written = write_letter(
@@ -193,20 +240,24 @@ def _write_letter(
         ValueError,
     ) as error:  # only a foreign producer writes such a mail
         raise GiveUp(f"the frozen mail cannot be written: {type(error).__name__}: {error}") from error
+    copy = str(mail.fields["message_id"])
+    if recipients is not None:
+        letter = replace(letter, recipients=recipients.left)
+        copy += f"-{len(recipients.settled)}" if recipients.settled else ""  # another copy, for others
     if account.idempotency_header:
-        head = f"{account.idempotency_header}: {mail.fields['message_id']}\r\n".encode("ascii")
+        head = f"{account.idempotency_header}: {copy}\r\n".encode("ascii")
         letter = replace(letter, content=head + letter.content)
     return letter
 
 
-async def _hand_over(attempt: "_Attempt", letter: Letter) -> str:
+async def _hand_over(attempt: "_Attempt", letter: Letter) -> dict[str, object]:
     account, lane = attempt.account, attempt.context.get("lane", "")
     try:
         receipt = await account.send(letter, attempt.store_mark, priority=_PRIORITIES.get(lane, NORMAL))
     except AccountClosed as closed:
         raise TryLater(str(closed), after=closed.after, charged=False, bounded=closed.bounded) from None
     except MailRefused as refusal:
-        raise await attempt.outcome_of_refusal(refusal, letter.recipients[0]) from refusal
+        return await attempt.conclude_refusal(refusal, letter.recipients[0])
     except ConnectionBroken as error:
         raise await attempt.outcome_of_failure(error) from error
     except DeliveryUncertain as error:
@@ -221,8 +272,7 @@ async def _hand_over(attempt: "_Attempt", letter: Letter) -> str:
             if isinstance(unknown, Park):
                 raise unknown from None
         raise
-    await _finish_report(account.report_success())
-    return attempt.mail.mask(receipt.text)
+    return await attempt.conclude_acceptance(receipt, letter)
 
 
 async def _finish_report(lesson: Awaitable[_Result]) -> _Result | None:
@@ -246,7 +296,9 @@ class _Attempt:
         context: Mapping[str, Any],
         mail: OpenedMail,
         policies: MailPolicies,
+        recipients: Recipients | None = None,
     ) -> None:
+        self.recipients = recipients
         self.account = account
         self.context = context
         self.mail = mail
@@ -261,7 +313,10 @@ class _Attempt:
         Raises:
             MarkMissing: Redis did not confirm the mark, so the dot is not written.
         """
-        self._policies.note_recipient(self.mail, self.account.name)
+        if self.recipients is None:
+            self._policies.note_recipient(self.mail, self.account.name)
+        else:
+            self._policies.note_recipients(self.mail, self.recipients, self.account.name)
         try:
             self.marked = await self._begin_effect(self.account.name)
         except (RedisError, OSError) as error:
@@ -273,6 +328,33 @@ class _Attempt:
     def journal_line(self, words: str, verdict: Verdict | None = None) -> str:
         """Return a journal line with the account, the scope of the verdict and these words."""
         return str(JournalEntry(self.account.name, verdict.scope if verdict else "", words))
+
+    async def conclude_acceptance(self, receipt: Acceptance, letter: Letter) -> dict[str, object]:
+        """Return the job's result, if every recipient of the mail has an outcome.
+
+        Raises:
+            TryLater: a server refused some recipients for now.
+        """
+        words = self.mail.mask(receipt.text)
+        if self.recipients is not None:
+            taken = [one for one in letter.recipients if one not in receipt.refused]
+            return await self.conclude_some(taken, receipt.refused, words)
+        await _finish_report(self.account.report_success())
+        return {"code": 250, "reply": words, "account": self.account.name}
+
+    async def conclude_refusal(self, refusal: MailRefused, recipient: str) -> dict[str, object]:
+        """Return the job's result, if an earlier attempt delivered the mail to some and none is left now.
+
+        Raises:
+            GiveUp, TryLater: the outcome.
+        """
+        if self.recipients is not None and refusal.recipients:
+            return await self.conclude_some((), refusal.recipients, "")
+        outcome = await self.outcome_of_refusal(refusal, recipient)
+        if self.recipients is not None and isinstance(outcome, GiveUp):
+            self.recipients.settle(self.recipients.left, refused_outcome(refusal.reply))
+            return await self.conclude_all(outcome)
+        raise outcome from refusal
 
     async def outcome_of_refusal(self, refusal: MailRefused, recipient: str) -> GiveUp | TryLater:
         """Return the outcome of a mail that the server refused, and report the refusal to the account."""
@@ -299,10 +381,85 @@ class _Attempt:
             case "again":
                 return TryLater(words, after=verdict.after)
 
-    async def _is_doubtful(self, reply: Refusal) -> bool:
+    async def conclude_some(
+        self, taken: Sequence[str], refused: Mapping[str, Refusal], words: str
+    ) -> dict[str, object]:
+        """Conclude a transaction in which a server decided about each of several recipients.
+
+        Returns:
+            The job's result, if no recipient is left.
+
+        Raises:
+            TryLater: some are left, for whom the next attempt is.
+            GiveUp: every recipient was refused for good.
+        """
+        recipients = self._recipients
+        recipients.settle(taken, ACCEPTED)
+        waiting: dict[str, Verdict] = {}
+        lines: list[str] = []
+        for address, reply in refused.items():
+            verdict = await self._judge_recipient(address, reply)
+            if verdict.decision == "dead":
+                recipients.settle([address], refused_outcome(reply))
+            else:
+                waiting[address] = verdict
+            text = self.mail.mask(reply.line)
+            lines.append(f"{recipients.places[address]}: {reply.stage} {reply.code} {text}")
+        if not any(one.trouble for one in waiting.values()):
+            await _finish_report(self.account.report_success())
+        said = "; ".join(lines[:_TOLD])
+        if not waiting:
+            return await self.conclude_all(GiveUp(self.journal_line(said)), words)
+        verdict = next(iter(waiting.values()))
+        said = self.journal_line(
+            f"{len(recipients.left)} of {len(recipients.places)} recipients left: {said}", verdict
+        )
+        try:
+            await recipients.store(self.account.link) if recipients.settled else None
+        except (RedisError, OSError) as error:
+            known = f"{said} (Redis did not store who has it: {type(error).__name__})"
+            raise TryLater(known, uncertain=bool(taken)) from error
+        raise later(said, waiting.values(), progress=bool(taken))
+
+    async def conclude_all(self, outcome: GiveUp, words: str = "") -> dict[str, object]:
+        """Conclude a mail of whose recipients none is left: done as soon as one of them has it.
+
+        Raises:
+            GiveUp: the outcome, if none has it and one was refused.
+            Suppress: all are suppressed.
+        """
+        recipients = self._recipients
+        with contextlib.suppress(RedisError, OSError):  # then it expires later
+            await _finish_report(recipients.close(self.account.link))
+        if not recipients.accepted:
+            if recipients.suppressed and not recipients.settled:
+                raise _suppressed(next(iter(recipients.suppressed.values())))
+            raise outcome
+        return {"code": 250, "reply": words, "account": self.account.name, "recipients": recipients.report()}
+
+    @property
+    def _recipients(self) -> Recipients:
+        if self.recipients is None:
+            raise TypeError("the mail has one recipient")
+        return self.recipients
+
+    async def _judge_recipient(self, address: str, reply: Refusal) -> Verdict:
+        """Return the verdict on one of several recipients; report it to the account and the suppression list."""
+        verdict = self.account.judge_reply(reply)
+        if verdict.trouble:
+            masked = replace(reply, text=self.mail.mask(reply.text))
+            await _finish_report(self.account.report_trouble(verdict, masked, address))
+        is_dead = verdict.decision == "dead"
+        if is_dead and verdict.scope == "recipient" and await _finish_report(self._is_doubtful(reply, address)):
+            return replace(verdict, decision="again")
+        return verdict
+
+    async def _is_doubtful(self, reply: Refusal, recipient: str = "") -> bool:
         """Weigh a refused recipient; True if the server refuses so many that it is at fault itself."""
-        account, job_id = self.account.name, self.context["job_id"]
-        return await self._policies.record_refusal(self.mail, reply, account=account, job_id=job_id) == "doubtful"
+        weighed = await self._policies.record_refusal(
+            self.mail, reply, account=self.account.name, job_id=self.context["job_id"], recipient=recipient
+        )
+        return weighed == "doubtful"
 
     async def outcome_of_failure(self, error: ConnectionBroken) -> TryLater:
         """Return the outcome of a mail whose connection failed before the final dot."""

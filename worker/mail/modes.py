@@ -9,15 +9,18 @@ With ``allowed_domains``, in every mode but ``hold``, only recipients in those d
 other domains are redirected if a redirect address is set, else given up with a reason that names the setting. In
 ``redirect`` only listed domains are allowed; in ``live`` and ``sink`` an empty list allows all domains.
 
+A mail with several recipients goes whole: to all of them, or if one may not get it to the redirect address alone.
+
 The decision is made for every mail, from settings that the worker read at its start.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from jobs.mail.header import header_block
 from jobs.mail.letter import Letter
+from jobs.mail.recipients import envelope_of
 
 Mode = Literal["live", "redirect", "hold", "sink"]
 
@@ -25,6 +28,7 @@ HOLD_REASON = "MOMENTUS_MAIL__MODE=hold: nothing leaves; set another mode and re
 """Tells a hold made by this mode from a hold made by an operator."""
 
 _SUBJECT_LIMIT = 255
+_UNNAMED = "bcc"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,10 +101,30 @@ def decide_delivery(recipient: str, safety: Safety) -> DeliveryDecision:
     )
 
 
+def decide_all(recipients: Iterable[str], safety: Safety) -> DeliveryDecision:
+    """Decide where a mail to these addresses goes: past all of them as soon as one may not get it."""
+    decided = (decide_delivery(one, safety) for one in recipients)
+    return next((one for one in decided if not isinstance(one, DirectDelivery)), _DIRECT)
+
+
 def redirect_mail(frozen: Mapping[str, object], to: str) -> Mapping[str, object]:
     """Return the frozen mail addressed to ``to``, with the original recipient in front of its subject."""
-    subject = f"[{frozen['to']}] {frozen['subject']}"
-    return {**frozen, "to": to, "subject": subject[:_SUBJECT_LIMIT]}
+    subject = f"[{_label(frozen)}] {frozen['subject']}"
+    kept = {name: value for name, value in frozen.items() if name not in {"cc", "bcc"}}
+    return {**kept, "to": to, "subject": subject[:_SUBJECT_LIMIT]}
+
+
+def original_recipients(frozen: Mapping[str, object]) -> str:
+    """Return the recipients that a redirected mail would have shown, for ``X-Original-To``; never those of Bcc."""
+    shown = [address for address, place in envelope_of(frozen).items() if not place.startswith("bcc")]
+    return ",\r\n ".join(shown) or _UNNAMED
+
+
+def _label(frozen: Mapping[str, object]) -> str:
+    """Return the first recipient that the mail shows, and how many more there are."""
+    places = envelope_of(frozen)
+    first = next((address for address, place in places.items() if not place.startswith("bcc")), _UNNAMED)
+    return first if len(places) == 1 else f"{first} +{len(places) - 1}"
 
 
 def add_original_recipient(letter: Letter, recipient: object) -> Letter:

@@ -19,6 +19,7 @@ from redis.exceptions import RedisError
 
 from jobs.mail.dkim import Signer
 from jobs.mail.letter import Letter
+from jobs.mail.recipients import envelope_of, has_several
 from jobs.mail.seal import BrokenSeal, KeyRing, UnknownSealKey, is_sealed, key_id_of
 from jobs.mail.stream import Stream
 from producers.suppression import Suppression, Weighed
@@ -32,9 +33,11 @@ from worker.mail.modes import (
     Redirection,
     Safety,
     add_original_recipient,
-    decide_delivery,
+    decide_all,
+    original_recipients,
     redirect_mail,
 )
+from worker.mail.recipients import Recipients
 from worker.mail.sent import SentRegister
 from worker.mail.shape import check_shape
 from worker.mail.smtp.reply import Refusal
@@ -68,9 +71,13 @@ class OpenedMail:
     sealed: bool = False
 
     def mask(self, words: str) -> str:
-        """Return a server's text for storage; addresses and the subject are masked if the mail was sealed."""
+        """Return a server's text for storage.
+
+        Addresses and the subject are masked if the mail was sealed; addresses also if it has several recipients,
+        so that no text about one of them names another, who may be in Bcc.
+        """
         if not self.sealed:
-            return words
+            return _ADDRESS.sub(_MASK, words) if has_several(self.fields) else words
         subject = self.fields.get("subject")
         if isinstance(subject, str) and subject:
             words = words.replace(subject, _MASK)
@@ -124,17 +131,33 @@ class MailPolicies:
             TryLater: mode ``hold``, or the suppression list cannot be read; uncharged.
             GiveUp: the recipient's domain is not allowed and no redirect address is set.
         """
-        recipient = str(mail.fields.get("to"))
-        match decide_delivery(recipient, self.safety):
+        several = has_several(mail.fields)
+        recipient = original_recipients(mail.fields) if several else str(mail.fields.get("to"))
+        addresses = envelope_of(mail.fields) if several else (recipient,)
+        match decide_all(addresses, self.safety):
             case ModeHold(reason):
                 raise TryLater(reason, charged=False)
             case ModeRefusal(reason):
                 raise GiveUp(reason)
             case Redirection(to):
                 return replace(mail, fields={**redirect_mail(mail.fields, to), ORIGINAL: recipient})
+            case DirectDelivery() if several:
+                return mail  # each recipient is looked up by suppress_some
             case DirectDelivery():
                 found = await self._find_suppression(recipient, stream)
                 return mail if found is None else found
+
+    async def suppress_some(self, recipients: Recipients, stream: Stream) -> None:
+        """Note which recipients of a mail to several are suppressed.
+
+        Raises:
+            TryLater: the suppression list cannot be read; uncharged.
+        """
+        left = recipients.left
+        found = await asyncio.gather(*(self._find_suppression(address, stream) for address in left))
+        for address, suppression in zip(left, found, strict=True):
+            if suppression is not None:
+                recipients.suppressed[recipients.places[address]] = suppression
 
     def finish_letter(self, letter: Letter, mail: OpenedMail) -> Letter:
         """Return the letter with ``X-Original-To`` and DKIM signature; the same mail always gives the same bytes.
@@ -151,12 +174,20 @@ class MailPolicies:
         if self.sent is not None and ORIGINAL not in mail.fields:
             self.sent.note_mail(str(mail.fields["message_id"]), str(mail.fields["to"]), account)
 
+    def note_recipients(self, mail: OpenedMail, recipients: Recipients, account: str) -> None:
+        """Queue a note of all recipients of a mail to several; the mail does not wait for it."""
+        if self.sent is not None:
+            message_id = str(mail.fields["message_id"])
+            self.sent.note_several(message_id, recipients.left, account, earlier=recipients.accepted)
+
     async def wait_for_notes(self) -> None:
         """Wait until all queued notes are stored or have failed."""
         if self.sent is not None:
             await self.sent.wait_for_notes()
 
-    async def record_refusal(self, mail: OpenedMail, reply: Refusal, *, account: str, job_id: str) -> Weighed:
+    async def record_refusal(
+        self, mail: OpenedMail, reply: Refusal, *, account: str, job_id: str, recipient: str = ""
+    ) -> Weighed:
         """Weigh a refusal for the suppression list.
 
         An error of Redis is only logged, so that it does not change the mail's own outcome.
@@ -166,7 +197,7 @@ class MailPolicies:
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
                 weighed = await self.suppression.record_refusal(
-                    str(mail.fields["to"]), reply, account=account, job_id=job_id
+                    recipient or str(mail.fields["to"]), reply, account=account, job_id=job_id
                 )
         except (RedisError, OSError) as error:
             emit(_MAIL_UNNOTED, error=type(error).__name__)

@@ -13,6 +13,7 @@ listed as unknown and suppresses no address.
 """
 
 import asyncio
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
@@ -52,7 +53,17 @@ class SentRegister:
 
     def note_mail(self, message_id: str, recipient: str, account: str) -> None:
         """Queue a note of one mail. An error of Redis is only logged, so that it does not stop the mail."""
-        self._waiting += message_id, digest_of(recipient)[:DIGEST_LENGTH], domain_of(recipient), account
+        self._queue(message_id, digest_of(recipient)[:DIGEST_LENGTH], domain_of(recipient), account)
+
+    def note_several(
+        self, message_id: str, recipients: Sequence[str], account: str, *, earlier: Sequence[str]
+    ) -> None:
+        """Queue a note of a mail to several recipients, which names those of earlier attempts too."""
+        digests = ",".join(digest_of(one)[:DIGEST_LENGTH] for one in (*recipients, *earlier))
+        self._queue(message_id, digests, ",".join(map(domain_of, recipients)), account)
+
+    def _queue(self, message_id: str, digests: str, domains: str, account: str) -> None:
+        self._waiting += message_id, digests, domains, account
         if self._writing is None:
             self._writing = background.once("notes of sent mails", self._write_notes())
 

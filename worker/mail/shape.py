@@ -15,15 +15,18 @@ _TEXT_OR_NULL = (str, NoneType)
 _REQUIRED: tuple[tuple[str, tuple[type, ...]], ...] = (
     ("message_id", (str,)),
     ("date", (str,)),
-    ("to", (str,)),
+    ("to", (str, list)),
     ("subject", (str,)),
     ("sender", _TEXT_OR_NULL),
     ("sender_name", _TEXT_OR_NULL),
-    ("reply_to", _TEXT_OR_NULL),
+    ("reply_to", (*_TEXT_OR_NULL, list)),
     ("text", _TEXT_OR_NULL),
     ("html", _TEXT_OR_NULL),
 )
-_OPTIONAL = ("stream", "account", "unsubscribe", "thread", "headers", "attachments")
+_OPTIONAL = (
+    *("stream", "account", "unsubscribe", "thread", "headers", "attachments"),
+    *("cc", "bcc", "alternatives", "calendar"),
+)
 _KINDS: Mapping[type, str] = {
     str: "text",
     NoneType: "null",
@@ -44,6 +47,9 @@ def check_shape(fields: Mapping[str, object]) -> None:
     for name, kinds in _REQUIRED:
         if not isinstance(fields.get(name, _ABSENT), kinds):
             raise _type_error(name, fields.get(name, _ABSENT), "text or null" if NoneType in kinds else "text")
+    for name in ("to", "reply_to"):
+        if isinstance(value := fields[name], list):
+            _check_addresses(name, value)
     for name in _OPTIONAL:
         if (value := fields.get(name)) is not None:
             _check_optional(name, value)
@@ -55,22 +61,35 @@ def _check_optional(name: str, value: object) -> None:
             for field, text in _check_object("headers", value).items():
                 _check_text(f"headers[{field!r}]", text)
         case "attachments":
-            for field, one in _attachments(value):
+            for field, one in _objects(name, value):
                 _check_attachment(field, one)
+        case "alternatives":
+            for field, one in _objects(name, value):
+                for part in ("type", "content"):
+                    _check_text(f"{field}.{part}", one.get(part, _ABSENT))
+        case "cc" | "bcc":
+            _check_addresses(name, value)
         case _:
             _check_text(name, value)
 
 
-def _attachments(value: object) -> Iterator[tuple[str, Mapping[str, object]]]:
+def _objects(name: str, value: object) -> Iterator[tuple[str, Mapping[str, object]]]:
     if not isinstance(value, list):
-        raise _type_error("attachments", value, "a list")
+        raise _type_error(name, value, "a list")
     for place, one in enumerate(value):
-        yield f"attachments[{place}]", _check_object(f"attachments[{place}]", one)
+        yield f"{name}[{place}]", _check_object(f"{name}[{place}]", one)
+
+
+def _check_addresses(name: str, value: object) -> None:
+    for field, one in _objects(name, value):
+        _check_text(f"{field}.address", one.get("address", _ABSENT))
+        _check_text(f"{field}.name", one.get("name", ""))
 
 
 def _check_attachment(field: str, one: Mapping[str, object]) -> None:
     content = "ref" if "ref" in one else "content"
-    for name in ("name", "type", content, *(("sha256",) if content == "ref" else ())):
+    named = ("cid",) if "cid" in one else ()
+    for name in ("name", "type", content, *(("sha256",) if content == "ref" else ()), *named):
         _check_text(f"{field}.{name}", one.get(name, _ABSENT))
     size = one.get("size", _ABSENT)
     if content == "ref" and (not isinstance(size, int) or isinstance(size, bool)):

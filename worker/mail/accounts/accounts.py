@@ -76,8 +76,7 @@ class AccountSender:
         if self.unusable:
             await self._report_fault("login", self.unusable)
             raise AccountClosed(self.name, self.retry_delay, self.unusable)
-        domain = domain_of(letter.recipients[0])
-        self._check_domain(domain)
+        self._check_domains(letter)
         try:
             receipt = await self._send_by_one(letter, mark, priority)
         except MailRefused as refusal:
@@ -86,17 +85,31 @@ class AccountSender:
             raise AccountClosed(self.name, self.retry_delay, str(exhausted)) from None
         if self._gate is not None:
             self._gate.tempo.record_acceptance()
-            self._gate.aside.record_acceptance(domain)
+            for recipient in letter.recipients:
+                if recipient not in receipt.refused:
+                    self._gate.aside.record_acceptance(domain_of(recipient))
         return receipt
 
-    def _check_domain(self, domain: str) -> None:
-        if self._gate is not None and (found := self._gate.aside.find_wait(domain)):
-            wait, reply = found
-            words = (
-                f"another mail to its domain was refused ({reply}); mails to other domains go first, as a test of "
-                "the account"
-            )
-            raise AccountClosed(self.name, max(self.retry_delay, wait), words, bounded=self._gate.tempo.lately)
+    def _check_domains(self, letter: Letter) -> None:
+        """Check that the domain of a recipient is not set aside; one of several is enough to let the mail go.
+
+        Raises:
+            AccountClosed: all of them are.
+        """
+        if self._gate is None:
+            return
+        found = None
+        for domain in dict.fromkeys(map(domain_of, letter.recipients)):
+            if (found := self._gate.aside.find_wait(domain)) is None:
+                return
+        if found is None:
+            return
+        wait, reply = found
+        words = (
+            f"another mail to its domain was refused ({reply}); mails to other domains go first, as a test of "
+            "the account"
+        )
+        raise AccountClosed(self.name, max(self.retry_delay, wait), words, bounded=self._gate.tempo.lately)
 
     @property
     def retry_delay(self) -> timedelta:

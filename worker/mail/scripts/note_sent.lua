@@ -2,7 +2,8 @@
 --
 -- KEYS[1]  momentus:{mail}:sent:  prefix of the name of each day's HASH
 -- ARGV[1]  lifetime of the notes (ms); 0: only count
--- ARGV[2…] four per mail: left part of the Message-ID, digest of the recipient, its domain, account
+-- ARGV[2…] four per mail: left part of the Message-ID, digest of the recipient, its domain, account; of several
+--          recipients the digests, and the domains, with commas between them
 --
 -- Also writes, with the same tag: momentus:{mail}:sent:<day>, a HASH of left part of the Message-ID -> "<digest>
 -- <minute> <account>"; momentus:{mail}:taken:<hour>, a HASH of "<minute> <name>" -> accepted recipients, kept for a
@@ -23,8 +24,10 @@ end
 for at = 2, #ARGV, 4 do
   local account = ARGV[at + 3]
   notes[#notes + 1], notes[#notes + 2] = ARGV[at], ARGV[at + 1] .. ' ' .. minute .. ' ' .. account
-  count('domain:' .. ARGV[at + 2])
-  count('account:' .. account)
+  for domain in string.gmatch(ARGV[at + 2] .. ',', '([^,]*),') do
+    count('domain:' .. domain)
+    count('account:' .. account)
+  end
 end
 for name, number in pairs(counts) do
   redis.call('HINCRBY', taken, minute .. ' ' .. name, number)
