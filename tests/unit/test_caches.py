@@ -116,6 +116,8 @@ KNOWN = {
     "reports DatabaseSnapshot._earliest": ONE_VALUE,
     "jobs Mail.values": ONE_VALUE,
     "jobs NamedJob.payload": ONE_VALUE,
+    "jobs _Parts._bodies": ONE_VALUE,
+    "jobs _Parts._alternatives": ONE_VALUE,
     "jobs JobHandler.upcasters": ONE_VALUE,
     "worker OwnJobs.handlers": ONE_VALUE,
     "reader DocumentList.found": ONE_VALUE,
