@@ -90,6 +90,7 @@ KNOWN = {
     "worker Lane.running": OPEN + ": jobs",
     "worker Pump._turns": OPEN + ": turns",
     "worker Runner._attempts": OPEN + ": jobs",
+    "worker Threads._running": OPEN + ": jobs",
     "worker Processes._all": OPEN + ": child processes, the same",
     "worker _Finder._specs": OPEN + ": imports",
     "worker Runner._newest": OPEN + ": jobs",
