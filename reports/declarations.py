@@ -111,7 +111,7 @@ class Declarations:
         """Withdraw a report that no worker has declared for this long.
 
         Returns:
-            Milliseconds since it was withdrawn; -1 if a worker has declared it.
+            0 if this call withdrew it, else milliseconds since then, at least 1; -1 if a worker has declared it.
         """
         keys = [key(self._tenant, report) for key in (snapshot, withdrawn, wanted)]
         arguments: list[str | int] = [report, undeclared // timedelta(milliseconds=1)]

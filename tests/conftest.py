@@ -32,6 +32,7 @@ from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
+from hypothesis import settings
 from redis.asyncio import Redis
 
 from local.embedded.postgres import Postgres
@@ -53,6 +54,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--redis-server", type=Path, help="program of a Redis or Valkey to start in place of the wheel's"
     )
     parser.addoption("--postgres", help="DSN of a superuser; the tests make and drop databases of their own there")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Draw half of Hypothesis's usual number of examples where the long tests are left out."""
+    settings.register_profile("ordinary run", max_examples=50)
+    if "not long" in config.getoption("markexpr"):
+        settings.load_profile("ordinary run")
 
 
 @pytest.fixture(autouse=True)

@@ -8,7 +8,8 @@
 -- ARGV[1]  the report's name
 -- ARGV[2]  time without a declaration after which it is withdrawn (ms)
 --
--- Returns  time since it was withdrawn (ms); -1: a worker has declared it since
+-- Returns  0: withdrawn by this call; else time since it was withdrawn (ms), at least 1; -1: a worker has declared it
+--          since
 --
 -- Invariant: a report that a worker declares is not withdrawn. Its set is renamed, so that it can be restored; its
 -- closed days keep their keys, as readers serve none of a report without a set.
@@ -35,4 +36,4 @@ if declared > 0 then
   redis.call('ZADD', KEYS[2], -now_ms, ARGV[1])
   return 0
 end
-return now_ms + declared
+return math.max(1, now_ms + declared) -- 0 would report the withdrawal once more
