@@ -58,6 +58,8 @@ def read_fields(cls: type, payload: Mapping[str, Json], *, within: str = "") -> 
     Raises:
         InvalidJob: names the field.
     """
+    if _is_as_it_is(cls, payload):
+        return cls(**payload)
     hints = _hints(cls)
     if unknown := sorted(set(payload) - set(hints)):
         known = ", ".join(hints) or "none"
@@ -67,6 +69,23 @@ def read_fields(cls: type, payload: Mapping[str, Json], *, within: str = "") -> 
         if one.init and one.name not in given and _has_no_default(one):
             raise InvalidJob(_inside(within, one.name), f"is missing; {cls.__name__} has no default for it")
     return cls(**given)
+
+
+def _is_as_it_is(cls: type, payload: Mapping[str, Json]) -> bool:
+    """Return True if a payload has each field of a class, with values that need no reading, as most have."""
+    kinds = _plain_kinds(cls)
+    if len(payload) != len(kinds):
+        return False
+    for name, value in payload.items():  # noqa: SIM110  a generator costs as much again
+        if kinds.get(name) is not type(value):
+            return False
+    return True
+
+
+@cache
+def _plain_kinds(cls: Any) -> dict[str, Any]:  # noqa: ANN401  as in `_hints`
+    """Return the type of each field whose JSON is its value; None for the others."""
+    return {name: hint if hint in _AS_THEY_ARE else None for name, hint in _hints(cls).items()}
 
 
 def check_fields(cls: type) -> None:
@@ -274,4 +293,5 @@ _WRITERS: Mapping[Any, Callable[[Any, str], Json]] = {
     timedelta: lambda value, where: _plain_scalar(value // timedelta(microseconds=1), where),
     float: lambda value, where: float(_plain_scalar(value, where)),
 }
+_AS_THEY_ARE = {bool, int, float, str}
 _SCALARS = {types.NoneType, None, bool, int, float, str, timedelta, *_READERS}

@@ -31,10 +31,25 @@ class Peer:
 
 
 OURS = Peer(name="momentus", folder="momentus", keeps="1 h")
+OWN = Peer(name="momentus-own", folder="momentus_own", worker=("loop",), producer=("loop",), keeps="1 h")
+OWN_THREAD = Peer(
+    name="momentus-own-thread", folder="momentus_own", worker=("thread",), producer=("thread",), keeps="1 h"
+)
+OWN_PROCESS = Peer(
+    name="momentus-own-process",
+    folder="momentus_own",
+    worker=("process",),
+    producer=("process",),
+    keeps="1 h",
+    slots="100; 1 child a core",
+)
 QUICK_LEASE = Peer(name="momentus, lease 2 s", folder="momentus", worker=("2",), keeps="1 h")
 
 PEERS = (
     OURS,
+    OWN,
+    OWN_THREAD,
+    OWN_PROCESS,
     Peer(name="arq", folder="arq", worker=("0.5",), keeps="1 h", share=0.5, rest=0.5, samples=50),
     Peer(name="arq-poll10ms", folder="arq", worker=("0.01",), keeps="1 h", share=0.5),
     Peer(name="saq", folder="saq", keeps="10 min"),

@@ -1,10 +1,11 @@
 """What is printed: the conditions, then one table for each question, then our figures over the others'. Pure."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from statistics import median
 
-from bench.queue_peers.figures import markdown, ratio, summary
-from bench.queue_peers.peers import OURS
+from bench.queue_peers.figures import markdown, ratio, short, summary
+from bench.queue_peers.peers import OURS, OWN, OWN_PROCESS, OWN_THREAD
 
 Column = tuple[str, str]
 """A figure's name and its heading."""
@@ -65,7 +66,9 @@ def report(rows: Mapping[str, Row], facts: Sequence[str]) -> Iterator[str]:
     """
     for title, columns, shown in (("Speed", SPEED, facts), ("What it costs the server", COST, ())):
         yield from _table(title, rows, columns, shown)
-    yield from _ratios(rows)
+    for reference in (OURS, OWN):
+        yield from _ratios(reference.name, rows)
+    yield from _places(rows)
     yield from _table("After SIGKILL", rows, CRASH, ())
 
 
@@ -85,15 +88,38 @@ def _name(name: str, row: Row, facts: Sequence[str]) -> str:
     return f"{name}: {row.failure}" if facts and row.failure else name
 
 
-def _ratios(rows: Mapping[str, Row]) -> Iterator[str]:
-    ours = rows.get(OURS.name)
-    taken = _taken({OURS.name: ours}, RATIOS) if ours else []
+def _ratios(reference: str, rows: Mapping[str, Row]) -> Iterator[str]:
+    ours = rows.get(reference)
+    taken = _taken({reference: ours}, RATIOS) if ours else []
     others = {name: row for name, row in rows.items() if row is not ours and _taken({name: row}, taken)}
     if not ours or not others:
         return
     lines = [[name, *(ratio(ours.get(one), row.get(one)) for one, _ in taken)] for name, row in others.items()]
-    title = f"### {OURS.name} over the other: of rates more is better, of times, memory and CPU less"
+    title = f"### {reference} over the other: of rates more is better, of times, memory and CPU less"
     yield title + "\n\n" + markdown(["library", *(heading for _, heading in taken)], lines)
+
+
+def _places(rows: Mapping[str, Row]) -> Iterator[str]:
+    """What a job of an own kind costs more in a thread or child than in the event loop, by medians of one run."""
+    loop = rows.get(OWN.name)
+    lines = [
+        [peer.name, _more(loop, row, "drain", _milliseconds_a_job), _more(loop, row, "pickup p50", float)]
+        for peer in (OWN_THREAD, OWN_PROCESS)
+        if loop and (row := rows.get(peer.name)) and _taken({"": row}, RATIOS)
+    ]
+    if lines:
+        heads = ["library", "ms a job (drain, 1 process)", "pick-up p50 ms"]
+        yield f"### What it costs more than {OWN.name}\n\n" + markdown(heads, lines)
+
+
+def _more(loop: Row, other: Row, name: str, cost: Callable[[float], float]) -> str:
+    if not loop.get(name) or not other.get(name):
+        return "-"
+    return short(cost(median(other.get(name))) - cost(median(loop.get(name))))
+
+
+def _milliseconds_a_job(rate: float) -> float:
+    return 1000 / rate
 
 
 def _taken(rows: Mapping[str, Row], columns: Sequence[Column]) -> list[Column]:

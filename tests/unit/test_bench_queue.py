@@ -16,7 +16,7 @@ from bench.queue_peers.figures import (
     waits,
 )
 from bench.queue_peers.install import Installed, pinned
-from bench.queue_peers.peers import OURS, PEERS, Peer
+from bench.queue_peers.peers import OURS, OWN, OWN_PROCESS, PEERS, Peer
 from bench.queue_peers.report import Row, report
 
 FOLDER = Path(__file__).parents[2] / "bench" / "queue_peers"
@@ -115,6 +115,16 @@ def test_tables_without_a_figure_are_left_out() -> None:
     assert list(report({OURS.name: Row(("this one",))}, FACTS)) == []
     (crash,) = report({OURS.name: Row(("this one",), {"crash": [9.8]})}, FACTS)
     assert crash.endswith("| momentus | 9.80 |")
+
+
+def test_what_a_job_costs_more_in_a_child_than_in_the_loop_is_told_by_medians() -> None:
+    rows = {
+        OWN.name: Row(("this one",), {"drain": [10_000.0], "pickup p50": [1.5]}),
+        OWN_PROCESS.name: Row(("this one",), {"drain": [4_000.0, 5_000.0, 6_000.0]}),
+    }
+    *_, costs = report(rows, FACTS)
+    assert costs.startswith("### What it costs more than momentus-own")
+    assert costs.endswith("| momentus-own-process | 0.100 | - |")
 
 
 def test_every_job_carries_about_330_octets_of_its_own() -> None:
