@@ -11,7 +11,7 @@ from typing import Any
 from .calendar import method_of
 from .header import encode_text, header_block
 from .mime import Part, attachment_part, multipart, text_part
-from .recipients import address_list, envelope_of, mailbox_text, recipient_fields
+from .recipients import address_list, envelope_of, has_several, mailbox_text, recipient_fields
 from .stream import AutoSubmitted
 
 
@@ -68,8 +68,10 @@ def write_letter(
     """
     mail: Mapping[str, Any] = frozen
     sender = _sender(mail, default_sender)
-    head = header_block(_fields(mail, sender, auto_submitted))
-    return Letter(sender.address, tuple(envelope_of(mail)), b"".join([head, *_body(mail, attached or {})]))
+    several = has_several(mail)
+    head = header_block(_fields(mail, sender, auto_submitted, several=several))
+    recipients = tuple(envelope_of(mail)) if several else (mail["to"],)
+    return Letter(sender.address, recipients, b"".join([head, *_body(mail, attached or {})]))
 
 
 def _sender(mail: Mapping[str, Any], default: LetterSender) -> LetterSender:
@@ -79,11 +81,13 @@ def _sender(mail: Mapping[str, Any], default: LetterSender) -> LetterSender:
     return LetterSender(address, name or "")
 
 
-def _fields(mail: Mapping[str, Any], sender: LetterSender, auto_submitted: AutoSubmitted) -> list[tuple[str, str]]:
+def _fields(
+    mail: Mapping[str, Any], sender: LetterSender, auto_submitted: AutoSubmitted, *, several: bool
+) -> list[tuple[str, str]]:
     reply_to = [("Reply-To", address_list(mail["reply_to"]))] if mail["reply_to"] else []
     return [
-        ("From", mailbox_text(sender.address, sender.name)),
-        *recipient_fields(mail),
+        ("From", mailbox_text(sender.address, sender.name) if sender.name else sender.address),
+        *(recipient_fields(mail) if several else [("To", mail["to"])]),
         *reply_to,
         ("Subject", encode_text(mail["subject"])),
         ("Date", mail["date"]),
@@ -111,9 +115,11 @@ def _optional_fields(mail: Mapping[str, Any], sender: LetterSender) -> list[tupl
 
 def _body(mail: Mapping[str, Any], attached: Mapping[str, bytes]) -> Part:
     attachments: Sequence[Mapping[str, Any]] = mail.get("attachments", ())
+    if not attachments:
+        return _content(mail, (), attached)
     inline = [one for one in attachments if "cid" in one]
     content = _content(mail, inline, attached)
-    files = [one for one in attachments if "cid" not in one] if inline else attachments
+    files = [one for one in attachments if "cid" not in one]
     if not files:
         return content
     outer = f"=_all_{mail['message_id']}"  # no boundary is a prefix of the other: some programs compare prefixes
@@ -125,10 +131,10 @@ def _content(mail: Mapping[str, Any], inline: Sequence[Mapping[str, Any]], attac
     """Return the forms of the body, the best one last (RFC 2046, 5.1.4)."""
     text, html = mail["text"], mail["html"]
     parts = [text_part("plain", text)] if _told(text) else []
-    further = mail.get("alternatives", ())
-    parts += [text_part(one["type"].removeprefix("text/"), one["content"]) for one in further]
+    if further := mail.get("alternatives"):
+        parts += [text_part(one["type"].removeprefix("text/"), one["content"]) for one in further]
     if _told(html):
-        parts.append(_html_part(mail, inline, attached))
+        parts.append(_html_part(mail, inline, attached) if inline else text_part("html", html))
     if calendar := mail.get("calendar"):
         parts.append(text_part(f"calendar; method={method_of(calendar)}", calendar))
     return parts[0] if len(parts) == 1 else multipart("alternative", parts, boundary=f"=_{mail['message_id']}")
@@ -139,8 +145,6 @@ def _html_part(
 ) -> Part:
     """Return the HTML; with images around it, which only it shows (RFC 2387)."""
     shown = text_part("html", mail["html"])
-    if not inline:
-        return shown
     boundary = f"=_rel_{mail['message_id']}"
     images = [attachment_part(one, attached, boundary=boundary) for one in inline]
     return multipart('related; type="text/html"', [shown, *images], boundary=boundary)

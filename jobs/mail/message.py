@@ -140,19 +140,12 @@ class Mail:
     @property
     def version(self) -> int:
         """Version of the payload: 1 for a mail that earlier workers can send too; they park all others."""
-        plain = isinstance(self.to, str) or is_one_plain(self.to)
-        more = self.cc or self.bcc or self.alternatives or self.calendar
-        if (
-            plain
-            and not more
-            and (self.reply_to is None or is_one_plain(self.reply_to))
-            and not self._has_images()
-        ):
-            return 1
-        return PAYLOAD_VERSION
-
-    def _has_images(self) -> bool:
-        return bool(self.attachments) and any(getattr(one, "cid", None) for one in self.attachments or ())
+        if self.cc or self.bcc or self.alternatives or self.calendar:
+            return PAYLOAD_VERSION
+        if self.attachments and any(getattr(one, "cid", None) for one in self.attachments):
+            return PAYLOAD_VERSION
+        plain = is_one_plain(self.to) and (self.reply_to is None or is_one_plain(self.reply_to))
+        return 1 if plain else PAYLOAD_VERSION
 
     @property
     def lane(self) -> str:
@@ -190,8 +183,10 @@ class Mail:
         parts = self.parts()
         check_parts(parts)
         more = self._more()
-        check_size(parts, more.get("attachments", []), _further_texts(more))
-        check_inline(parts.html, more.get("attachments", ()))
+        attachments = more.get("attachments", [])
+        check_size(parts, attachments, _further_texts(more) if more else ())
+        if attachments or "cid:" in parts.html:
+            check_inline(parts.html, attachments)
         if self.unsubscribe is not None and has_several(addressed):
             raise InvalidPart(
                 "unsubscribe", "is of one recipient and would go to all; send each recipient their own mail"
