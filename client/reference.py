@@ -30,8 +30,13 @@ PAGES = (
     "momentus_client.producers.testing",
     "momentus_client.sessions",
     "momentus_client.sessions.epochs_postgres",
+    "momentus_client.sessions.testing",
 )
-"""The modules that a backend may import from; docs/ names no other."""
+"""The modules that a backend may import from; docs/ names no other, besides those for frameworks.
+
+A module for a framework has no page, because pdoc imports what it describes, and the framework is not installed
+here: its page is one of docs/.
+"""
 
 
 def write_reference(folder: Path) -> list[Path]:

@@ -21,6 +21,7 @@ Example:
 """
 
 from .errors import (
+    InsecureCookieRefused as InsecureCookieRefused,
     SessionConflict as SessionConflict,
     SessionError as SessionError,
     SessionGone as SessionGone,
@@ -32,4 +33,5 @@ from .operations import SERVICE_USER as SERVICE_USER
 from .session import Session as Session
 from .store import Sessions as Sessions
 from .sync import SyncSessions as SyncSessions
+from .sync_visit import SyncVisit as SyncVisit
 from .visit import Visit as Visit

@@ -41,3 +41,7 @@ class SessionGone(SessionError):
 
 class SessionsUnavailable(SessionError):
     """Redis did not reply, or sent an unreadable reply. A write that raised this may or may not have happened."""
+
+
+class InsecureCookieRefused(SessionError):
+    """`insecure_cookie` is set, and a request is not one within this machine; it was not served."""

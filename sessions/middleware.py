@@ -15,9 +15,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from .response_headers import keep_from_shared_caches, vary_by_cookie
+from .cookie import SessionCookie, choose_cookie
+from .response_headers import with_session_headers
 from .store import Sessions
-from .visit import COOKIE, Visit
+from .visit import Visit
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -35,21 +36,27 @@ class SessionMiddleware:
     Args:
         application: the ASGI application behind the middleware.
         sessions: the store of the sessions.
+        insecure_cookie: True for tests over http on this machine: a cookie without `Secure`, under another name.
+
+    Raises (for a request):
+        InsecureCookieRefused: `insecure_cookie` is set, and the request's host is not a loopback host.
 
     Example:
         application = SessionMiddleware(application, Sessions.connect("redis://127.0.0.1:6379/0"))
     """
 
-    def __init__(self, application: Application, sessions: Sessions) -> None:
+    def __init__(self, application: Application, sessions: Sessions, *, insecure_cookie: bool = False) -> None:
         self._application = application
         self._sessions = sessions
+        self._insecure_cookie = insecure_cookie
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Run the application for one request."""
         if scope["type"] not in {"http", "websocket"}:
             await self._application(scope, receive, send)
             return
-        visit = Visit(self._sessions, _token(scope))
+        form = _cookie_of(scope, insecure=self._insecure_cookie)
+        visit = Visit(self._sessions, _token(scope, form.name), form)
         scope["session"] = visit
         response = _Response(scope, visit, send)
         try:
@@ -99,22 +106,38 @@ class _Response:
 
     def _headers(self, given: Any) -> list[tuple[bytes, bytes]]:  # noqa: ANN401  any iterable of pairs, see ASGI
         headers = [(bytes(name), bytes(value)) for name, value in given]
-        if self._visit.consulted or self._visit.cookie is not None:
-            headers = vary_by_cookie(headers)
-        if self._visit.personal:
-            headers = keep_from_shared_caches(headers)
-        if self._visit.cookie is not None:
-            headers.append((b"set-cookie", self._visit.cookie.encode("ascii")))
-        return headers
+        visit = self._visit
+        return with_session_headers(
+            headers, consulted=visit.consulted, personal=visit.personal, cookie=visit.cookie
+        )
 
 
-def _token(scope: Scope) -> str | None:
+def header_of(scope: Scope, name: str) -> str | None:
+    """Return a header field of a request, the first of its name, or None."""
+    wanted = name.encode("ascii")
+    found = (value for key, value in scope["headers"] if key.lower() == wanted)
+    value = next(found, None)
+    return None if value is None else str(value.decode("latin-1"))
+
+
+def _cookie_of(scope: Scope, *, insecure: bool) -> SessionCookie:
+    server = scope.get("server") or ("", None)
+    return choose_cookie(
+        insecure=insecure,
+        secure_scheme=scope.get("scheme") in {"https", "wss"},
+        host=(header_of(scope, "host") or "") if insecure else "",
+        server=str(server[0]) if server[1] is not None else "",
+        header=lambda name: header_of(scope, name),
+    )
+
+
+def _token(scope: Scope, cookie: str) -> str | None:
     """Return the token in the cookie; if the name occurs twice, the first one."""
     for name, value in scope["headers"]:
         if name.lower() != b"cookie":
             continue
         for pair in value.decode("latin-1").split(";"):
             key, _, token = pair.partition("=")
-            if key.strip() == COOKIE:
+            if key.strip() == cookie:
                 return str(token.strip())
     return None

