@@ -13,6 +13,8 @@ from tests.environments import client_site
 from tests.support import eventually
 from tests.web.frameworks import run, server
 
+pytestmark = pytest.mark.timeout(300)
+"""The first run makes the environment."""
 QUIET = ("-q", "-c", "/dev/null", "--rootdir", ".", "--noconftest", "-p", "no:cacheprovider", "-W", "error")
 
 
@@ -21,7 +23,6 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return client_site(tmp_path_factory.mktemp("wheel"))
 
 
-@pytest.mark.timeout(300)  # the first run makes the environment
 @pytest.mark.parametrize("name", ["check_fastapi.py", "check_flask.py"])
 def test_an_application_is_tested_with_the_fixtures_of_the_plugin(site: Path, name: str) -> None:
     tested = run(site, "-m", "pytest", *QUIET, "-p", "no:asyncio", name)
@@ -127,7 +128,6 @@ SHORT = {"uvicorn, two processes", "gunicorn, forked with the application loaded
 CASES = [pytest.param(name, id=name, marks=[] if name in SHORT else [pytest.mark.long]) for name in SERVERS]
 
 
-@pytest.mark.timeout(120)
 @pytest.mark.parametrize("name", CASES)
 async def test_under_a_real_server_all_processes_share_logins_and_queue_each_mail_once(
     site: Path, valkey_url: str, tmp_path: Path, name: str
