@@ -6,6 +6,7 @@ changed the digest in between. So a digest in Redis is always a complete job, co
 """
 
 import hashlib
+import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -115,7 +116,7 @@ class DigestItem:
         keys, seen, entry = LaneKeys(self.lane), addition.seen, addition.entry
         arguments: list[Argument] = [self.lane, keys.tag, seen.id, seen.count, entry.id, entry.payload]
         arguments += [milliseconds(self._digest.window), addition.count, addition.items]
-        arguments += [entry.key, entry.fingerprint, entry.window_ms, entry.life_ms or ""]
+        arguments += [entry.key, entry.fingerprint, entry.window_ms, entry.life_ms or "", secrets.token_hex(8)]
         names = [keys.queue, keys.wake, keys.counters, keys.digest(self.name)]
         return Operation("collapse", names, arguments, self._read)
 

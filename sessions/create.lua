@@ -34,7 +34,8 @@ if cap > 0 or limit > 0 then -- idle-expired sessions and those of earlier epoch
         end
     end
 end
-if limit > 0 and redis.call('ZCARD', KEYS[2]) >= limit then
+local again = redis.call('HGET', KEYS[1], 'v') -- this same call, sent twice by a client that lost the reply
+if limit > 0 and not again and redis.call('ZCARD', KEYS[2]) >= limit then
     return { 'full' }
 end
 

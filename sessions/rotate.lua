@@ -12,13 +12,20 @@
 -- Keeps    one session, one record: the old key becomes a pointer (n) to the new digest, without data, that opens
 --          until its own end (g). A pointer is never rotated, so two requests at once cannot make two sessions.
 --          Earlier tokens in grace point to the old key, so none of them outlives the grace of a later rotation.
---          Limits are not moved.
+--          Limits are not moved. The new token is fresh, so a session under it is the work of this same call, sent
+--          twice by a client that lost the reply: it gets the reply once more.
 
 local fields = { 'v', 'u', 'e', 'c', 'a', 'i', 't', 'l', 'd' }
 local key = KEYS[1]
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local record = redis.call('HMGET', key, unpack(fields))
+local record = redis.call('HMGET', KEYS[3], unpack(fields))
+local again = record[1]
+if again then
+    key = KEYS[3]
+else
+    record = redis.call('HMGET', key, unpack(fields))
+end
 while not record[1] do -- as in load
     local pointer = redis.call('HMGET', key, 'n', 'g')
     if not pointer[1] or (pointer[2] and now >= tonumber(pointer[2])) then
@@ -33,6 +40,9 @@ local life = redis.call('PTTL', key)
 local idle_over = now >= tonumber(record[7]) + tonumber(record[6]) and life < 0
 if record[3] ~= epoch or now >= tonumber(record[5]) or idle_over then
     return { 'gone' }
+end
+if again then
+    return { 'rotated', unpack(record) }
 end
 if key ~= KEYS[1] then
     return { 'already' }

@@ -10,6 +10,8 @@
 --          it is kept under, or {'gone'}
 -- Keeps    only a live session is written, so a save that comes after a logout cannot restore the session;
 --          the version grows by one with each save, so no save goes unnoticed. Limits are not moved: load does that.
+--          A session that is one version further and holds this same data was saved by this same call, sent twice by
+--          a client that lost the reply.
 --          A rotation since the load does not matter during the old token's grace.
 
 local fields = { 'v', 'u', 'e', 'c', 'a', 'i', 't', 'l', 'd' }
@@ -39,6 +41,8 @@ if record[1] == ARGV[1] then
     verdict = 'saved'
     redis.call('HINCRBY', key, 'v', 1)
     redis.call('HSET', key, 'd', ARGV[2])
+elseif tonumber(record[1]) == tonumber(ARGV[1]) + 1 and record[9] == ARGV[2] then
+    verdict = 'saved'
 end
 record = redis.call('HMGET', key, unpack(fields))
 record[10] = digest

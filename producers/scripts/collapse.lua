@@ -4,7 +4,7 @@
 -- KEYS[1]  arq:queue:{group}:<lane>            ZSET   job id -> due time (ms)
 -- KEYS[2]  momentus:{group}:wake:<lane>        LIST   at most one token
 -- KEYS[3]  momentus:{group}:counters           HASH
--- KEYS[4]  momentus:{group}:digest:<collapse>  HASH   id, due (ms), count, items (bytes of the caller)
+-- KEYS[4]  momentus:{group}:digest:<collapse>  HASH   id, due (ms), count, items (bytes of the caller), last
 -- ARGV[1]  lane
 -- ARGV[2]  hash tag, braces included
 -- ARGV[3]  id of the digest as the caller saw it ("" for none)
@@ -18,6 +18,8 @@
 -- ARGV[11] fingerprint of this item
 -- ARGV[12] window of the key (ms)
 -- ARGV[13] how long it is worth sending once the window has ended (ms; "" or absent: for ever)
+-- ARGV[14] text that no other call has ("" or absent: none), kept as last: the same call, sent twice by a client that
+--          lost the reply, adds its item once
 --
 -- Also touches, with the same tag: arq:job:<id>, momentus:{group}:unique:<key>, momentus:{group}:keyed,
 -- momentus:{group}:minute:<n>.
@@ -60,6 +62,11 @@ if key ~= '' then
   end
 end
 
+local this = ARGV[14] or ''
+if this ~= '' and redis.call('HGET', digest, 'last') == this then
+  return {id == seen and 'gathered' or 'queued', id}
+end
+
 local held, due, held_count, held_items = waiting()
 if held ~= seen or held_count ~= seen_count then
   return {'other', held, due - now, held_count, held_items}
@@ -77,12 +84,13 @@ end
 local state = 'gathered'
 if id == held then
   redis.call('SET', 'arq:job:' .. id, stamped(due))
-  redis.call('HSET', digest, 'count', count, 'items', items)
+  redis.call('HSET', digest, 'count', count, 'items', items, 'last', this)
 else
   state = 'queued'
   redis.call('SET', 'arq:job:' .. id, stamped(now + window))
   redis.call('ZADD', queue, now + window, id)
-  redis.call('HSET', digest, 'id', id, 'due', string.format('%d', now + window), 'count', count, 'items', items)
+  redis.call('HSET', digest, 'id', id, 'due', string.format('%d', now + window), 'count', count, 'items', items,
+             'last', this)
   redis.call('PEXPIRE', digest, window)
   local minute = 'momentus:' .. tag .. ':minute:' .. math.floor(now / 60000)
   redis.call('HINCRBY', counters, 'accepted:' .. lane, 1)

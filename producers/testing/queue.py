@@ -174,7 +174,7 @@ class MemoryQueue:
     def _collapse(self, keys: Sequence[Any], arguments: Sequence[Any]) -> list[Any]:
         """Add an item to a digest as ``collapse.lua`` does."""
         lane, _, seen_id, seen_count, job_id, payload, window_ms, count, items, *words = arguments
-        key, fingerprint, key_window_ms, life_ms = words
+        key, fingerprint, key_window_ms, life_ms, *_ = words
         message, _ = self.composer.asked.pop(job_id)
         found = self._found(keys[-1])
         delay_ms = found.left_ms if job_id == found.id else window_ms

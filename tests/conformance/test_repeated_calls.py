@@ -1,0 +1,199 @@
+"""A call that was sent eleven times has done what it does once: redis-py 8 repeats a command whose reply was lost.
+
+The commands of every call go out eleven times here, and the last reply is what the caller gets.
+"""
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from redis import Redis
+from redis.asyncio import Redis as AsyncRedis
+
+from jobs import Digest, Mail
+from producers import InvalidRequest, Producer, RedisUnavailable, SyncProducer
+from producers.keys import LaneKeys
+from producers.link import Argument
+from producers.link.sync import Calls, SyncLinks
+from sessions import SyncSessions
+from tests.faulty_proxy import FaultyProxy
+
+MAIL = Mail(to="ana@example.com", subject="Hola", text="Hola")
+KEYS = LaneKeys("mail.normal")
+TIMES = 11
+
+
+class Repeating(Calls):
+    """A link that sends everything eleven times."""
+
+    def __init__(self, link: Calls) -> None:
+        self._link = link
+
+    def call_many(self, commands: Sequence[Sequence[Argument]]) -> list[Any]:
+        return [self._link.call_many(commands) for _ in range(TIMES)][-1]
+
+    def close(self) -> None:
+        self._link.close()
+
+
+class RepeatingLinks(SyncLinks):
+    """Links whose every call is sent eleven times."""
+
+    def of(self, tag: str) -> Calls:
+        return Repeating(super().of(tag))
+
+
+@pytest.fixture
+def links(valkey_url: str) -> Iterator[RepeatingLinks]:
+    links = RepeatingLinks(valkey_url)
+    yield links
+    links.close()
+
+
+@pytest.fixture
+def redis(valkey_url: str) -> Iterator[Redis]:
+    with Redis.from_url(valkey_url) as client:
+        yield client
+
+
+@pytest.fixture
+def sessions(links: RepeatingLinks) -> SyncSessions:
+    return SyncSessions(links)
+
+
+def test_a_mail_is_queued_and_counted_once(links: RepeatingLinks, redis: Redis) -> None:
+    producer = SyncProducer(links, budget=5)
+    receipt = producer.send(MAIL)
+    assert producer.send_many([MAIL, MAIL])[0].id != receipt.id
+    assert redis.zcard(KEYS.queue) == 3
+    assert redis.hmget(KEYS.counters, "accepted:mail.normal") == [b"3"]
+
+
+def test_an_item_of_a_digest_is_in_it_once(links: RepeatingLinks, valkey_url: str, redis: Redis) -> None:
+    def digest_of_two(producer: SyncProducer, collapse: str) -> bytes:
+        for task in ("Cierre", "Acta"):
+            mail = Mail(to="ana@example.com", template="task_assigned", values={"task": task, "due": "hoy"})
+            digest = Digest(mail=mail, template="tasks_assigned", collapse=collapse, window=timedelta(minutes=1))
+            receipt = producer.send_digest(digest)
+        payload = redis.get(f"arq:job:{receipt.id}")
+        assert isinstance(payload, bytes)
+        return payload
+
+    repeated = digest_of_two(SyncProducer(links, budget=5), "tasks:7")
+    with SyncProducer.connect(valkey_url, budget=5) as producer:
+        once = digest_of_two(producer, "tasks:8")
+    assert [repeated.count(task) for task in (b"Cierre", b"Acta")] == [once.count(b"Cierre"), once.count(b"Acta")]
+
+
+def test_a_cancelled_job_is_gone(links: RepeatingLinks, redis: Redis) -> None:
+    producer = SyncProducer(links, budget=5)
+    producer.cancel(producer.send(MAIL).id)
+    assert redis.zcard(KEYS.queue) == 0
+
+
+def test_a_session_is_made_once_and_is_the_only_one_of_its_user(sessions: SyncSessions) -> None:
+    sessions.create("u-1", {}, cap=2)
+    sessions.create_service("wallboard", [1], lasts=timedelta(days=1))
+    token, made = sessions.create("u-1", {"roots": [1]}, cap=2)
+    assert sessions.load(token) == made
+    assert len(sessions.sessions_of("u-1")) == 2
+
+
+@pytest.mark.parametrize("grace", [0, 30])
+def test_the_caller_of_a_rotation_gets_the_token_that_it_made(sessions: SyncSessions, grace: int) -> None:
+    token, _ = sessions.create("u-1", {"roots": [1]})
+    rotated = sessions.rotate(token, grace=timedelta(seconds=grace))
+    assert rotated is not None
+    assert sessions.load(rotated[0]) == rotated[1]
+    assert (sessions.load(token) is None) is (grace == 0)
+    assert len(sessions.sessions_of("u-1")) == 1
+
+
+def test_a_save_is_saved_though_its_own_writing_came_before(sessions: SyncSessions) -> None:
+    _, session = sessions.create("u-1", {"roots": [1]})
+    saved = sessions.save(session, {"roots": [2]})
+    assert (saved.version, saved.data) == (2, {"roots": [2]})
+
+
+def test_sessions_are_ended_once(sessions: SyncSessions) -> None:
+    token, _ = sessions.create("u-1", {})
+    sessions.revoke(token)
+    assert sessions.load(token) is None
+    after, _ = sessions.create("u-1", {}) if sessions.revoke_user("u-1") else ("", None)
+    assert sessions.load(after) is not None
+
+
+# a redis-py client that its application hands in
+
+
+async def test_a_client_whose_replies_are_lost_fails_in_its_budget_and_makes_one_job(valkey_url: str) -> None:
+    """By default redis-py 8 would repeat for a minute."""
+    async with FaultyProxy(urlsplit(valkey_url).port or 0) as proxy:
+        client = AsyncRedis(port=proxy.port)
+        async with Producer(client, budget=1) as producer:
+            await producer.send(MAIL)
+            proxy.swallow("to_client")
+            with pytest.raises(RedisUnavailable):
+                await producer.send(MAIL, key="once")
+            proxy.let_pass()
+            proxy.cut()
+            receipt = await producer.send(MAIL, key="once")
+            assert receipt.state == "duplicate"
+            assert await client.zcard(KEYS.queue) == 2
+
+
+async def test_a_client_for_threads_is_not_repeated_and_its_timeouts_are_the_budget(valkey_url: str) -> None:
+    async with FaultyProxy(urlsplit(valkey_url).port or 0) as proxy:
+        with SyncProducer(Redis(port=proxy.port, socket_timeout=40), budget=0.5) as producer:
+            await asyncio.to_thread(producer.send, MAIL)
+            before = await executed(valkey_url)
+            proxy.swallow("to_client")
+            with pytest.raises(RedisUnavailable):
+                await asyncio.to_thread(producer.send, MAIL)
+            assert await executed(valkey_url) == before + 1
+
+
+async def executed(url: str) -> int:
+    """How many scripts the server has run."""
+    async with AsyncRedis.from_url(url) as client:
+        stats = await client.info("commandstats")
+        return int(stats["cmdstat_evalsha"]["calls"])
+
+
+async def test_a_client_that_decodes_replies_is_refused_by_its_option(valkey_url: str) -> None:
+    async with AsyncRedis.from_url(valkey_url, decode_responses=True) as client:
+        with pytest.raises(InvalidRequest, match=r"client: decode_responses: must be False.*Producer\.connect"):
+            Producer(client)
+    with SyncProducer(Redis.from_url(valkey_url, decode_responses=True), budget=5) as producer:
+        assert producer.send(MAIL).state == "queued"
+
+
+@pytest.mark.parametrize("protocol", [2, 3])
+async def test_replies_read_the_same_in_both_protocols(valkey_url: str, protocol: int) -> None:
+    async with Producer(AsyncRedis.from_url(valkey_url, protocol=protocol), budget=5) as producer:
+        receipts = [await producer.send(MAIL, key="one") for _ in range(2)]
+    with SyncProducer(Redis.from_url(valkey_url, protocol=protocol), budget=5) as blocking:
+        receipts += [blocking.send(MAIL, key="one"), *blocking.send_many([MAIL, MAIL])]
+    assert [one.state for one in receipts] == ["queued", "duplicate", "duplicate", "queued", "queued"]
+    with Redis.from_url(valkey_url, protocol=protocol) as client:
+        sessions = SyncSessions(client)
+        token, made = sessions.create("u-1", {"roots": [1]})
+        assert sessions.load(token) == made
+        sessions.close()
+
+
+@pytest.mark.parametrize("connect", [Producer.connect, SyncProducer.connect])
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        (None, r"url: must be a text like redis://127\.0\.0\.1:6379/0, not nothing \(None\); check the setting"),
+        ("redis://:secret@h:6379/abc", r"url: must end with the number of a database, redis://host:port/0"),
+    ],
+)
+def test_an_address_that_is_none_is_refused_with_its_remedy(connect: Any, url: Any, told: str) -> None:
+    with pytest.raises(InvalidRequest, match=told) as refusal:
+        connect(url)
+    assert "secret" not in str(refusal.value)
