@@ -7,7 +7,11 @@
 | `primary`, `race`      | search for the primary, for asyncio and for threads                                |
 | `wire`                 | the bytes of one connection, and the callers who wait for replies                  |
 | `link`, `links`        | one shared connection; the links of one process                                    |
-| `deadline`, `sync`     | connections and links for threads                                                  |
+| `deadline`             | one deadline for all steps of a call in a thread                                   |
+| `sync_wire`, `sync_pool` | connections for threads                                                          |
+| `sync`, `sync_slots`   | links for threads                                                                  |
+| `application_client`   | links over a redis-py client that an application hands in                          |
+| `redis_versions`       | differences between redis-py 5.2 and 8.x                                           |
 | `script`               | a Lua script, called by its digest                                                 |
 
 Backends, sessions, the reader, the worker and the command line all use this package; no other code connects to

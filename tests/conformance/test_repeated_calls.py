@@ -69,7 +69,7 @@ def test_a_mail_is_queued_and_counted_once(links: RepeatingLinks, redis: Redis) 
     receipt = producer.send(MAIL)
     assert producer.send_many([MAIL, MAIL])[0].id != receipt.id
     assert redis.zcard(KEYS.queue) == 3
-    assert redis.hmget(KEYS.counters, "accepted:mail.normal") == [b"3"]
+    assert redis.hmget(KEYS.counters, ["accepted:mail.normal"]) == [b"3"]
 
 
 def test_an_item_of_a_digest_is_in_it_once(links: RepeatingLinks, valkey_url: str, redis: Redis) -> None:
