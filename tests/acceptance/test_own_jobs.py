@@ -2,10 +2,12 @@
 
 import asyncio
 import json
+import os
 import re
 import signal
 import subprocess
 import sys
+import textwrap
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,6 +16,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
+from client.package import __version__
 from jobs import NamedJob
 from jobs.handles import JobHandler
 from local.embedded.valkey import Valkey
@@ -22,6 +25,7 @@ from local.supervisor.supervisor import Supervisor
 from ops.depth.read import LaneDepth, read_depth
 from producers import JobResult, KeyConflict, Producer, Receipt, SyncProducer
 from producers.keys import LaneKeys
+from tests.environments import client_site
 from tests.support import Servers, eventually, is_running, scratch_directory
 from worker.own_jobs.load import JobModuleError, load_jobs
 
@@ -174,16 +178,67 @@ async def test_a_running_job_shows_its_progress_and_can_be_cancelled(
 
 
 async def test_a_killed_workers_job_runs_again(
-    valkey_url: str, producer: Producer, shop: dict[str, Any], tmp_path: Path
+    valkey_url: str, producer: Producer, redis: Redis, shop: dict[str, Any]
 ) -> None:
     async with working(valkey_url) as running:
-        receipt = await producer.send(shop["Blocking"](word="wait", folder=str(tmp_path)))
-        first = LaneKeys("jobs")
-        async with Redis.from_url(valkey_url) as redis:
-            await eventually(lambda: redis.zscore(first.leases, receipt.id), timeout=30)
-            running.send_signal("worker", signal.SIGKILL)
-            await eventually(lambda: redis.hget(first.lapses, receipt.id), timeout=30)
-        assert await producer.cancel(receipt.id) in {"stopping", "cancelled"}
+        receipt = await producer.send(shop["Steps"](words=["wait", "again"]))
+        await eventually(lambda: redis.zscore(LaneKeys("jobs").leases, receipt.id), timeout=30)
+        running.send_signal("worker", signal.SIGKILL)
+        result = await ended(producer, receipt)
+        assert (result.state, result.value) == ("done", "again")
+
+
+# Backend and worker
+
+
+def test_a_backend_with_the_wheel_sends_by_the_class_that_the_worker_runs(
+    shop_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    site = client_site(tmp_path_factory.mktemp("wheel"))
+    answer = python(
+        f"""
+        import json, sys, time
+        import momentus_client.jobs
+        from momentus_client.producers import SyncProducer
+        from shop.jobs import Invoice
+        with SyncProducer.connect({shop_url!r}, budget=5) as producer:
+            receipt = producer.send(Invoice(order=7), key="order:7:of the backend")
+            while producer.result(receipt.id).state == "pending":
+                time.sleep(0.02)
+            value = producer.result(receipt.id).value
+        print(json.dumps([momentus_client.jobs.__file__, "jobs" in sys.modules, value["order"]]))
+        """,
+        path=[site, FOLDER],
+    )
+    assert answer == [str(site / "momentus_client/jobs/__init__.py"), False, 7]
+
+
+def test_in_a_worker_the_wheels_names_are_the_workers_own_modules() -> None:
+    same = python(
+        """
+        import importlib.util, json
+        from worker.own_jobs import client_alias
+        client_alias.install()
+        names = ["jobs", "jobs.mail.seal", "producers", "producers.limits", "producers.testing", "sessions"]
+        load = importlib.import_module
+        same = [load(f"momentus_client.{name}") is load(name) for name in names]
+        import momentus_client, jobs
+        framework = importlib.util.find_spec("momentus_client.django") is not None
+        print(json.dumps([same, momentus_client.__version__, jobs.__spec__.name, framework]))
+        """,
+        path=[ROOT],
+    )
+    assert same == [[True] * 6, __version__, "jobs", True]
+
+
+def python(code: str, *, path: list[Path]) -> Any:
+    """What a Python process with this module path says, as JSON."""
+    command = [sys.executable, "-c", textwrap.dedent(code)]
+    environment = {"PYTHONPATH": os.pathsep.join(map(str, path)), "PYTHONDONTWRITEBYTECODE": "1"}
+    folder = path[-1]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
 
 
 # Lanes, limits, schedules

@@ -2,7 +2,8 @@
 
 A job module is imported by the backend, which has the wheel `momentus_client`, and by the worker, where the rooms
 are `jobs`, `producers` and `sessions`. Here both names must give one `Job` and one `TryLater`; a second copy of a
-module would have other classes.
+module would have other classes. The wheel's own part, such as its modules for frameworks, is loaded from where the
+wheel gets it, because a backend's module often imports the rest of the backend. An installed wheel is not used.
 """
 
 import importlib
@@ -12,13 +13,15 @@ import importlib.util
 import sys
 import types
 from collections.abc import Sequence
+from pathlib import Path
 
 NAME = "momentus_client"
+OWN_PART = Path(__file__).resolve().parents[2] / "client/package"
 ROOMS = frozenset({"jobs", "producers", "sessions"})
 
 
 class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Finds `momentus_client`, an empty package, and below it the modules of our rooms as they are."""
+    """Finds `momentus_client`, the wheel's own part, and below it the modules of our rooms as they are."""
 
     def __init__(self) -> None:
         self._specs: dict[str, importlib.machinery.ModuleSpec | None] = {}
@@ -29,18 +32,19 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         """Return the spec of a name below `momentus_client`, else None."""
         del path, target
         package, _, rest = fullname.partition(".")
-        if package != NAME or (rest and rest.partition(".")[0] not in ROOMS):
+        if package != NAME:
             return None
-        if rest and importlib.util.find_spec(rest) is None:
+        if not rest:
+            return importlib.util.spec_from_file_location(
+                NAME, OWN_PART / "__init__.py", submodule_search_locations=[str(OWN_PART)]
+            )
+        if rest.partition(".")[0] not in ROOMS or importlib.util.find_spec(rest) is None:
             return None
         return importlib.machinery.ModuleSpec(fullname, self, is_package=True)
 
     def create_module(self, spec: importlib.machinery.ModuleSpec) -> types.ModuleType:
         """Return our own module for a name below the package."""
-        _, _, rest = spec.name.partition(".")
-        if not rest:
-            return types.ModuleType(spec.name)
-        found = importlib.import_module(rest)
+        found = importlib.import_module(spec.name.removeprefix(f"{NAME}."))
         self._specs[spec.name] = found.__spec__
         return found
 
