@@ -20,7 +20,7 @@ def django_python(version: str, *more: str) -> Path:
     """Return the interpreter of an environment with this Django; skips the test where none can be made."""
     django, python = VERSIONS[version]
     try:
-        return environment("django", django, *_client_pins(), *more, python=python)
+        return environment("django", django, *client_pins(), *more, python=python)
     except EnvironmentUnavailable as reason:
         pytest.skip(f"Django {version}: {reason}")
 
@@ -49,7 +49,8 @@ def django_variables(site: Path, path: Path = APPLICATION) -> dict[str, str]:
     }
 
 
-def _client_pins() -> list[str]:
+def client_pins() -> list[str]:
+    """Return what the client needs, as production pins it."""
     pinned = (ROOT / "requirements/runtime.txt").read_text(encoding="utf-8")
     found = dict(re.findall(r"^([a-z0-9-]+)==(\S+) ", pinned, re.MULTILINE))
     return [f"{name}=={found[name]}" for name in _CLIENT_NEEDS]

@@ -63,5 +63,5 @@ def in_plain(message: EmailMessage) -> EmailMessage:
     for part in message.walk():
         if part.get_content_maintype() == "text" and (text := part.get_content()).isascii():
             part.replace_header("Content-Transfer-Encoding", "7bit")
-            part.set_payload(text)
+            part.set_payload(text.replace("\r\n", "\n"))
     return message
