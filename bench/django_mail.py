@@ -59,7 +59,7 @@ def main() -> None:
 
 def measure(python: Path, peer: str, mails: int, variables: dict[str, str]) -> dict[str, float]:
     """Run one peer once."""
-    command = [python, SCRIPT, peer, str(mails)]
+    command = [str(python), str(SCRIPT), peer, str(mails)]
     where = {**os.environ, **variables}
     done = subprocess.run(command, env=where, capture_output=True, text=True, check=False)  # noqa: S603  fixed
     if done.returncode:

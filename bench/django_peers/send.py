@@ -9,6 +9,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from typing import Any
 from urllib.parse import urlsplit
 
 import django
@@ -17,7 +18,7 @@ from django.conf import settings
 PEER, MAILS = sys.argv[1], int(sys.argv[2])
 REDIS, POSTGRES = os.environ["BENCH_REDIS"], urlsplit(os.environ["BENCH_POSTGRES"])
 WARM = 50
-BACKENDS = {
+BACKENDS: dict[str, dict[str, Any]] = {
     "momentus": {"EMAIL_BACKEND": "momentus_client.django.EmailBackend", "MOMENTUS": {"URL": REDIS, "BUDGET": 5}},
     "post_office": {"EMAIL_BACKEND": "post_office.EmailBackend", "INSTALLED_APPS": ["post_office"]},
     "celery": {},
@@ -31,6 +32,7 @@ def configure() -> None:
         "ENGINE": "django.db.backends.postgresql",
         "NAME": POSTGRES.path.lstrip("/"),
         "USER": POSTGRES.username,
+        "PASSWORD": POSTGRES.password,
         "HOST": POSTGRES.hostname,
         "PORT": POSTGRES.port,
         "CONN_MAX_AGE": None,
