@@ -5,11 +5,12 @@ sessions in `session_promises`. The ordinary run keeps them on one Django, the l
 """
 
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.django_environment import SUITES, django_python, django_sources, run_django
+from tests.django_environment import SUITES, django_python, django_sources, django_variables, run_django
 from tests.environments import client_site
 
 VERSIONS = [pytest.param("5.2", id="5.2"), pytest.param("6", id="6", marks=pytest.mark.long)]
@@ -46,3 +47,28 @@ def test_djangos_own_tests_of_backends_hold(version: str, site: Path, valkey_url
     )
     assert done.returncode == 0, done.stderr
     assert int(re.findall(r"^Ran (\d+) tests", done.stderr, re.MULTILINE)[0]) >= 75, done.stderr
+
+
+MYPY = """
+[mypy]
+strict = true
+plugins = mypy_django_plugin.main
+[mypy.plugins.django-stubs]
+django_settings_module = "settings"
+"""
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+def test_a_strict_type_checker_that_knows_django_finds_no_fault(site: Path, tmp_path: Path) -> None:
+    python = django_python("5.2", "django-stubs==6.1.2", "mypy==2.4.1")
+    (tmp_path / "mypy.ini").write_text(MYPY)
+    checked = subprocess.run(
+        [python, "-m", "mypy", "--config-file", tmp_path / "mypy.ini", "-p", "momentus_client.django"],
+        cwd=tmp_path,
+        env=django_variables(site) | {"MYPYPATH": str(site), "SHOP_REDIS": "redis://127.0.0.1:1/0"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert checked.stdout.startswith("Success"), checked.stdout + checked.stderr

@@ -102,10 +102,15 @@ def hand_over(requests: Sequence[MailRequest], to: SyncProducer) -> int:
         if len(requests) == 1 or any(one.options.keys() - {"key"} for one in requests):
             _one_by_one(requests, to)
         else:
-            to.send_many([one.mail for one in requests], keys=[one.key for one in requests])
+            _all_at_once(requests, to)
     except MailError as refusal:
         raise _in_django_names(refusal, refusal.index) from None
     return len(requests)
+
+
+def _all_at_once(requests: Sequence[MailRequest], to: SyncProducer) -> None:
+    keys: Any = [one.key for one in requests]  # None for a message without a key
+    to.send_many([one.mail for one in requests], keys=keys)
 
 
 def _one_by_one(requests: Sequence[MailRequest], to: SyncProducer) -> None:

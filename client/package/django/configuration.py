@@ -77,7 +77,9 @@ def read_configuration(given: object) -> Configuration:
             raise ImproperlyConfigured(f"MOMENTUS[{name!r}]: is not an option{_suggestion(name)}")
     if "URL" not in given:
         raise _invalid("URL", "is missing; give the address of Redis, such as redis://host:6379/0")
-    checked = {name: CHECKS[name](name, value) if name in CHECKS else value for name, value in given.items()}
+    checked: dict[str, Any] = {
+        name: CHECKS[name](name, value) if name in CHECKS else value for name, value in given.items()
+    }
     return Configuration(**{name.lower(): value for name, value in checked.items()})
 
 

@@ -147,8 +147,8 @@ def _bodies(message: EmailMessage) -> dict[str, Any]:
     for place, (content, kind) in enumerate(getattr(message, "alternatives", None) or ()):
         given.append((content, kind, f"alternatives[{place}]"))
     bodies: dict[str, Any] = {}
-    for content, kind, place in given:
-        _add_body(bodies, kind.partition(";")[0].strip().lower(), _text(content, place), place)
+    for content, kind, field_name in given:
+        _add_body(bodies, kind.partition(";")[0].strip().lower(), _text(content, field_name), field_name)
     return bodies
 
 

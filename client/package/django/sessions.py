@@ -54,7 +54,7 @@ class SessionStore(SessionBase):
     @property
     def owner(self) -> str | None:
         """Id of the user to whom the loaded session belongs, also one who logged in at another backend."""
-        self._get_session()
+        self.keys()  # loads the session, if it was not loaded yet
         return None if self._record is None else _user_of(self._record)
 
     def load(self) -> dict[str, Any]:
@@ -178,7 +178,7 @@ class SessionStore(SessionBase):
             self._record = yield calls.save(record, change.applied_to(record.data))
         except SessionConflict as conflict:
             yield from self._writing(conflict.current, change)
-            self._session_cache = self._opened(self._record)
+            self._session_cache = self._opened(self._record or conflict.current)
         except SessionGone:
             raise UpdateError from None
 
