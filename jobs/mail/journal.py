@@ -45,5 +45,5 @@ def read_line(text: str) -> JournalEntry | None:
     >>> read_line("attempt 30 of 30 failed: main recipient: rcpt 550 5.1.1 no such user").account
     'main'
     """
-    found = _LINE.search(_LAST_ATTEMPT.sub("", text))
+    found = _LINE.match(_LAST_ATTEMPT.sub("", text))
     return JournalEntry(found["account"], found["scope"] or "", found["words"]) if found else None

@@ -1,4 +1,4 @@
--- Jobs that a limit of their own holds back, and the places of those that run. A part of other scripts: the
+-- Jobs blocked by the limit that they name, and the places of running jobs. A part of other scripts: the
 -- loader puts it before claim.lua, finish.lua, take_out.lua and limits_change.lua.
 --
 -- momentus:{group}:limited           HASH  job id -> the limit that it names, until it has left for good

@@ -1,8 +1,8 @@
--- Whether refusals of many recipients at once are the server's fault; a part of suppress.lua.
+-- Detection of refusals of many recipients at once, which are the server's fault; a part of suppress.lua.
 --
--- A name is what they have in common: `domain:<domain>` of the recipients, or `account:<account>` by which they were
--- written to. One is in doubt when, within a minute or within ten, many of its recipients were refused (FLOORS) and
--- there is at least one refused for every four that were taken.
+-- A name is what the recipients have in common: their `domain:<domain>`, or the `account:<account>` that sent to them.
+-- A name is in doubt if, within one minute or ten, many of its recipients were refused (FLOORS) and there was at least
+-- one refusal for every four accepted recipients.
 --
 -- Reads    momentus:{mail}:taken:<hour>      HASH  "<minute> <name>" -> recipients that were taken
 -- Keeps    momentus:{mail}:refused:<name>    ZSET  digest -> when it was refused (ms)

@@ -1,5 +1,5 @@
--- What limits give: rates, places, holds. A part of claim.lua and limits_state.lua: the loader puts it before them, and
--- window.lua before this.
+-- Room under limits: rates, concurrency, holds. A part of claim.lua and limits_state.lua: the loader puts it before
+-- them, and window.lua before this.
 --
 -- momentus:{group}:limits           HASH  "<key>", or "<family>:*" for all of a family -> JSON {rates: [{count,
 --                                         per_ms, burst or parts}], concurrency, reserve}; "lane:<lane>" -> JSON
@@ -9,17 +9,17 @@
 -- momentus:{group}:holds            HASH  "limit:<key>" -> JSON {until_ms, reason}; until_ms null: until released
 -- momentus:{group}:occupying:<key>  SET   ids of running jobs that hold a place
 --
--- A rate with `parts` is a window that slides: window.lua. One with `burst` is a bucket, by the virtual scheduling of
--- GCRA (ITU-T I.371): each token takes per_ms / count to grow back, and the bucket is whole when that instant has
--- passed. With `burst` tokens in a whole bucket, no window [t, t + w) sees more than
--- burst - 1 + ceil(w * count / per_ms) of them; Rate.within turns that round.
+-- A rate with `parts` is a sliding window: window.lua. A rate with `burst` is a token bucket, by the virtual scheduling
+-- of GCRA (ITU-T I.371): a token is restored every per_ms / count, and the bucket is full once the stored instant has
+-- passed. With a full bucket of `burst` tokens, at most burst - 1 + ceil(w * count / per_ms) jobs start in any window
+-- [t, t + w); Rate.within computes burst and count from that.
 --
--- A lane that is not urgent leaves the reserve, a share of burst, window and places, to those that are, but one.
+-- A lane that is not urgent leaves the reserve, a share of burst, window and concurrency, to urgent lanes, except one.
 --
--- Instants are whole milliseconds; an interval need not be. What is stored is rounded up, and half a millisecond is
--- allowed for that: too little for a token to come a whole one early.
+-- Instants are whole milliseconds; an interval may be a fraction. Stored instants are rounded up, and the comparison
+-- allows half a millisecond for that, which is too little to restore a token a whole interval early.
 --
--- Invariant: no token comes early. A limit that cannot be read gives nothing: nobody meant it to be without bounds.
+-- Invariant: no token is restored early. An unreadable limit gives no room: it was set in order to limit.
 
 local limits, bucket, window = {known = {}}, {}, require_window()
 local NEVER = math.huge

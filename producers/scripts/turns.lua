@@ -1,14 +1,14 @@
--- Whose turn it is while limits give less than the lanes of a group ask for. A part of claim.lua, behind limits.lua.
+-- The order of the lanes of a group that share a limit with too little room. A part of claim.lua, after limits.lua.
 --
--- momentus:{group}:turns  HASH  <lane> -> "<seen> <since>": when (ms) a worker with a free slot last looked at the lane,
---                               and since when it has found too little room, 0: it has not;
---                               "row" -> how many jobs urgent lanes began since another lane last did
+-- momentus:{group}:turns  HASH  <lane> -> "<seen> <since>": the time (ms) of the lane's last claim by a worker with a
+--                               free slot, and the time since which limits gave it too little room (0: they did not);
+--                               "row" -> number of jobs of urgent lanes since the last job of another lane
 --
--- An urgent lane comes first, but each fifth place is another's that waits; of the others comes first who has been
--- waiting longest. A lane leaves one place to each lane that comes before it, shares one of its limits and has a due
--- job that a worker would take now. What only urgent lanes may use is left to nobody.
+-- An urgent lane comes first, but every fifth place goes to a waiting lane that is not urgent. Among lanes of the same
+-- urgency, the lane with the longest wait comes first. A lane leaves one place to each lane that comes before it, shares
+-- one of its limits and has a due job that a worker would claim now. The reserve of urgent lanes is not left to others.
 --
--- Invariant: no place is kept for a lane that nobody looks at, or whose due jobs were passed over with room for them.
+-- Invariant: no place is kept for a lane without workers, or for due jobs that were passed over although there was room.
 
 local turns = {}
 local ATTENDED = 5000 -- (ms) a lane that was looked at so lately has a worker

@@ -1,4 +1,4 @@
--- A window that slides: no time of its length ever sees more begin than it allows, and all of them may begin at once.
+-- Sliding window: in any period of its length, at most `count` jobs start; all of them may start at once.
 -- A part of claim.lua and limits_state.lua: the loader puts it before limits.lua. It knows texts and instants, no keys.
 --
 -- What is kept of one is "<instant from which it is empty>@[<length of a part>,<part>,<count>,<part>,<count>]": how
