@@ -6,7 +6,7 @@ Only this file reads the settings.
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from pydantic import SecretStr
@@ -15,7 +15,7 @@ from local.demo.run import DemoOptions, demo
 from local.installation import InstallationPlan
 from local.up import up
 from ops.arguments import number_between
-from settings import load_or_exit
+from settings import Settings, load_or_exit
 
 _SLOW_PROVIDER = (2.0, 3.0)
 """Shortest and longest time that the demo's mail server takes for a mail, in seconds."""
@@ -84,8 +84,15 @@ def _up(_asked: argparse.Namespace) -> int:
             sink_smtp_port=settings.sink.smtp_port,
             sink_http_port=settings.sink.http_port,
             grace=settings.worker.grace,
+            environment=_log_format(settings),
         )
     )
+
+
+def _log_format(settings: Settings) -> Mapping[str, str]:
+    """Return the format for processes whose log passes through this one: they cannot see its terminal."""
+    readable = settings.log_format == "auto" and sys.stderr.isatty()
+    return {"MOMENTUS_LOG_FORMAT": "console"} if readable else {}
 
 
 def _revealed(secret: SecretStr | None) -> str | None:

@@ -5,16 +5,27 @@ a configured one is never written to.
 """
 
 import asyncio
+import os
 import sys
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 
 from local.demo.company_postgres import Company
 from local.errors import EmbeddedError
-from local.installation import InstallationPlan, assemble_installation, remove_addresses, write_addresses
+from local.installation import (
+    Installation,
+    InstallationPlan,
+    assemble_installation,
+    remove_addresses,
+    write_addresses,
+)
 from local.organisation import OrganisationSize, generate
 from local.supervisor.console_log import console_log
 from local.supervisor.supervisor import supervise
+from local.texts import WORDS
+from local.welcome import welcome
+from ops.language import terminal_language
 
 _EXIT_CONFIGURATION = 2
 _SEED = 2026
@@ -31,12 +42,18 @@ def up(plan: InstallationPlan) -> int:
         print(error, file=sys.stderr)
         return _EXIT_CONFIGURATION
     try:
-        for name, link in installation.links.items():
-            print(f"{name:>8}  {link}", flush=True)
-        names = [process.name for process in installation.processes]
-        return asyncio.run(supervise(installation.processes, log=console_log(names, sys.stderr)))
+        return _run(installation)
     finally:
         remove_addresses(addresses)
+
+
+def _run(installation: Installation) -> int:
+    language = terminal_language(os.environ)
+    say = partial(print, flush=True)
+    say(WORDS[language]["starting"])
+    log = console_log([process.name for process in installation.processes], sys.stderr)
+    meanwhile = welcome(installation, language, say)
+    return asyncio.run(supervise(installation.processes, log=log, meanwhile=meanwhile))
 
 
 async def _fill_if_empty(dsn: str) -> None:

@@ -41,6 +41,7 @@ from ops.mail.commands import MAIL
 from ops.reports.commands import REPORTS
 from ops.running import NAME, RunningUnreadable, running_servers
 from ops.sessions.commands import SESSIONS
+from ops.stop_signal import until_stopped
 from ops.table import table
 from producers.link.client import connect
 from producers.rights import missing_right
@@ -140,11 +141,9 @@ def _seconds(text: str) -> float:
 def _depth(args: argparse.Namespace) -> int:
     settings = load_or_exit()
     url, named = _redis_url(settings)
-    running = _watch_depth(args, settings, url, named) if args.watch else _print_depth(args, settings, url, named)
-    try:
-        return asyncio.run(running)
-    except KeyboardInterrupt:
-        return 0
+    if args.watch:
+        return asyncio.run(until_stopped(_watch_depth(args, settings, url, named))) or 0
+    return asyncio.run(_print_depth(args, settings, url, named))
 
 
 async def _print_depth(args: argparse.Namespace, settings: Settings, url: str, named: str) -> int:

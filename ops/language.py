@@ -1,8 +1,21 @@
-"""Spanish and English: the languages of all texts for operators, and the choice by a browser's preference."""
+"""Spanish and English: the languages of texts for operators, by a browser's preference or a terminal's locale."""
 
+from collections.abc import Mapping
 from typing import Literal
 
 Language = Literal["es", "en"]
+LANGUAGES: tuple[Language, ...] = ("es", "en")
+
+
+def terminal_language(environment: Mapping[str, str]) -> Language:
+    """Choose the language by the locale of a terminal (POSIX, Base Definitions 8.2); English when in doubt.
+
+    >>> terminal_language({"LC_ALL": "", "LANG": "es_MX.UTF-8"})
+    'es'
+    """
+    names = (environment.get(name, "") for name in ("LC_ALL", "LC_MESSAGES", "LANG"))
+    locale = next((name for name in names if name), "")
+    return "es" if locale.partition(".")[0].split("_")[0].lower() == "es" else "en"
 
 
 def preferred_language(accept_language: str) -> Language:

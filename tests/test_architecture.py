@@ -79,8 +79,8 @@ LONGEST = 40
 
 OWNED_TASKS = {
     "background.py": {"start", "once"},  # the two ways to begin one that nobody waits for
-    "local/demo/run.py": {"_tell"},
-    "local/supervisor/supervisor.py": {"wait", "supervise"},
+    "local/supervisor/supervisor.py": {"wait"},
+    "ops/stop_signal.py": {"until_stopped"},  # waits for both
     "local/supervisor/child.py": {"start", "_run_once", "_spawn"},  # `_keep` gives up by itself, and says why
     "producers/link/link.py": {"_begun", "_try"},  # callers wait for it; the next call begins another
     "producers/link/primary.py": {"reach_primary", "follow"},  # gathered there

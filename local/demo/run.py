@@ -2,7 +2,6 @@
 
 import asyncio
 import shutil
-import signal
 import sys
 import tempfile
 from collections.abc import Callable
@@ -30,6 +29,7 @@ from local.organisation import OrganisationError, OrganisationSize, generate
 from local.supervisor.process import SupervisorError
 from local.supervisor.supervisor import Supervisor
 from ops.depth.read import read_depth
+from ops.stop_signal import until_stopped
 from producers import Producer
 from producers.link.client import connect
 
@@ -66,7 +66,7 @@ def demo(plan: InstallationPlan, options: DemoOptions, *, tenant: str) -> int:
         tenant: of the reports shown.
     """
     try:
-        asyncio.run(_demo(plan, options, tenant))
+        asyncio.run(until_stopped(_demo(plan, options, tenant)))
     except (EmbeddedError, SupervisorError, OrganisationError, QueueInUse) as error:
         print(error, file=sys.stderr)
         return _EXIT_CONFIGURATION
@@ -115,7 +115,6 @@ async def _refuse_a_served_queue(plan: InstallationPlan) -> None:
 
 
 async def _tell(installation: Installation, options: DemoOptions, tenant: str, say: Callable[[str], None]) -> None:
-    stop = _stop_on_signal()
     async with AsyncExitStack() as stack:
         producer = await stack.enter_async_context(
             Producer.connect(installation.redis_url, tenant=tenant, budget=2)
@@ -124,19 +123,12 @@ async def _tell(installation: Installation, options: DemoOptions, tenant: str, s
         company = await stack.enter_async_context(Company(installation.postgres_dsn))
         browser = await stack.enter_async_context(Browser(installation.plan.reader_port))
         context = DemoContext(producer, redis, company, browser, say, tenant)
-        story = asyncio.create_task(_story(context, options))
-        stopped = asyncio.create_task(stop.wait())
-        await asyncio.wait([story, stopped], return_when=asyncio.FIRST_COMPLETED)
-        if not story.done():
-            story.cancel()
-            return
-        await story
+        await _story(context, options)
         if not options.once:
             say("\nEverything stays up until Ctrl-C. Also try, in another terminal: ./run ops depth --watch")
             for name, link in installation.links.items():
                 say(f"  {name:>8}  {link}")
-            await stop.wait()
-        stopped.cancel()
+            await asyncio.Event().wait()
 
 
 async def _story(context: DemoContext, options: DemoOptions) -> None:
@@ -144,13 +136,6 @@ async def _story(context: DemoContext, options: DemoOptions) -> None:
     lanes = (await read_queue_depth(context)).to_json()["lanes"]
     if options.as_json:
         print(orjson.dumps({**facts, "depth": lanes}, option=orjson.OPT_INDENT_2).decode(), flush=True)
-
-
-def _stop_on_signal() -> asyncio.Event:
-    stop = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    return stop
 
 
 def _scratch() -> Path:

@@ -16,11 +16,10 @@ event loop, as uvloop cannot start a process under another user.
 
 import asyncio
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -31,8 +30,7 @@ from local.supervisor import reaper
 from local.supervisor.child import Child, ChildState
 from local.supervisor.output import Log
 from local.supervisor.process import CONFIGURATION_FAULT, Process, SupervisorError
-
-_STOPPING = (signal.SIGTERM, signal.SIGINT)
+from ops.stop_signal import until_stopped
 
 
 class Supervisor:
@@ -156,37 +154,35 @@ class Supervisor:
                 await self._reaper.end()
 
 
-async def supervise(processes: Sequence[Process], *, log: Log, scratch: Path | None = None) -> int:
+async def supervise(
+    processes: Sequence[Process],
+    *,
+    log: Log,
+    scratch: Path | None = None,
+    meanwhile: AbstractAsyncContextManager[None] | None = None,
+) -> int:
     """Run the processes until SIGTERM or SIGINT; return the exit code for this process.
 
-    0 after a normal stop; 2 if a process could not be started or kept running, with the reason on the log
-    under `supervisor`.
+    Args:
+        meanwhile: entered once all processes are ready, and left before the first is stopped.
+
+    Returns:
+        0 after a normal stop; 2 if a process could not be started or kept running, with the reason on the log
+        under `supervisor`.
     """
-    stop_asked = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in _STOPPING:
-        loop.add_signal_handler(number, stop_asked.set)
-    running = asyncio.create_task(_until_given_up(processes, log=log, scratch=scratch))
-    asking = asyncio.create_task(stop_asked.wait())
-    await asyncio.wait([running, asking], return_when=asyncio.FIRST_COMPLETED)
-    asking.cancel()
-    running.cancel()
     try:
-        await running
+        await until_stopped(_until_given_up(processes, log, scratch, meanwhile or nullcontext()))
     except (SupervisorError, EmbeddedError) as failure:
         for line in str(failure).splitlines():
             log("supervisor", line)
         return CONFIGURATION_FAULT
-    except asyncio.CancelledError:
-        pass
-    finally:
-        for number in _STOPPING:
-            loop.remove_signal_handler(number)
     return 0
 
 
-async def _until_given_up(processes: Sequence[Process], *, log: Log, scratch: Path | None) -> None:
-    async with Supervisor(processes, log=log, scratch=scratch) as running:
+async def _until_given_up(
+    processes: Sequence[Process], log: Log, scratch: Path | None, meanwhile: AbstractAsyncContextManager[None]
+) -> None:
+    async with Supervisor(processes, log=log, scratch=scratch) as running, meanwhile:
         await running.wait()
 
 

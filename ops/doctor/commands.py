@@ -1,9 +1,14 @@
-"""`ops doctor`: check everything, and print each fault with its remedy. Exit code 1 if something is wrong."""
+"""`ops doctor`: check everything, and print each fault with its remedy. Exit code 1 if something is wrong.
+
+People read it in the language of their terminal; `--json` is English everywhere, so that scripts may compare it.
+"""
 
 import argparse
+import os
 
 from ops.command import Command, CommandResult, Tools
 from ops.doctor import texts
+from ops.language import terminal_language
 
 
 async def _doctor(tools: Tools, args: argparse.Namespace) -> CommandResult:
@@ -29,7 +34,9 @@ async def _doctor(tools: Tools, args: argparse.Namespace) -> CommandResult:
         for one in found
     ]
     return CommandResult(
-        texts.findings_text(found), {"findings": findings}, done=all(one.severity != "wrong" for one in found)
+        texts.findings_text(found, terminal_language(os.environ)),
+        {"findings": findings},
+        done=all(one.severity != "wrong" for one in found),
     )
 
 

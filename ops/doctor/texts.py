@@ -1,11 +1,10 @@
-"""Texts of the findings: cause and remedy, in one table per language; the English table is complete.
-
-A code that a language lacks uses English, so that a translation can start with the most important rows.
-"""
+"""Texts of the findings: cause and remedy, in one table per language; a test holds them against each other."""
 
 from collections.abc import Mapping, Sequence
 
 from ops.doctor.finding import SEVERITIES, DoctorFinding
+from ops.doctor.texts_es import SPANISH
+from ops.language import Language
 from ops.table import printable
 
 FindingTexts = Mapping[str, tuple[str, str]]
@@ -268,32 +267,40 @@ ENGLISH: FindingTexts = {
     "ptr.unconfirmed": ("{address} has the name {name}, which does not lead back to it", "make both agree"),
     "ptr.no_address": ("its name has no address", "fix the name, or the DNS"),
 }
-LANGUAGES: Mapping[str, FindingTexts] = {"en": ENGLISH}
+LANGUAGES: Mapping[Language, FindingTexts] = {"en": ENGLISH, "es": SPANISH}
 
-_MARKS = {"wrong": "WRONG", "warning": "look", "fine": "ok"}
+MARKS: Mapping[Language, Mapping[str, str]] = {
+    "en": {"wrong": "WRONG", "warning": "look", "fine": "ok"},
+    "es": {"wrong": "FALLO", "warning": "revise", "fine": "bien"},
+}
+COUNTS: Mapping[Language, str] = {
+    "en": "{wrong} wrong, {warning} warning, {fine} fine",
+    "es": "{wrong} con fallo, {warning} por revisar, {fine} bien",
+}
 
 
-def cause_text(finding: DoctorFinding, language: str = "en") -> str:
+def cause_text(finding: DoctorFinding, language: Language = "en") -> str:
     """Return the cause of a finding."""
     return _row(finding, language)[0].format(**finding.values)
 
 
-def remedy_text(finding: DoctorFinding, language: str = "en") -> str:
+def remedy_text(finding: DoctorFinding, language: Language = "en") -> str:
     """Return the remedy of a finding; empty if it is fine."""
     return "" if finding.severity == "fine" else _row(finding, language)[1].format(**finding.values)
 
 
-def findings_text(findings: Sequence[DoctorFinding]) -> str:
+def findings_text(findings: Sequence[DoctorFinding], language: Language = "en") -> str:
     """Return all findings as text for operators, the worst first."""
     lines = []
     for severity in SEVERITIES:
         for one in (found for found in findings if found.severity == severity):
-            lines.append(f"{_MARKS[severity]:<6} {printable(one.where)}: {printable(cause_text(one))}")
-            if todo := remedy_text(one):
+            mark = MARKS[language][severity]
+            lines.append(f"{mark:<6} {printable(one.where)}: {printable(cause_text(one, language))}")
+            if todo := remedy_text(one, language):
                 lines.append(f"{'':<6} -> {printable(todo)}")
-    counts = ", ".join(f"{sum(one.severity == name for one in findings)} {name}" for name in SEVERITIES)
-    return "\n".join([*lines, "", counts])
+    counts = {name: sum(one.severity == name for one in findings) for name in SEVERITIES}
+    return "\n".join([*lines, "", COUNTS[language].format(**counts)])
 
 
-def _row(finding: DoctorFinding, language: str) -> tuple[str, str]:
-    return LANGUAGES.get(language, ENGLISH).get(finding.code) or ENGLISH[finding.code]
+def _row(finding: DoctorFinding, language: Language) -> tuple[str, str]:
+    return LANGUAGES[language][finding.code]

@@ -2,9 +2,11 @@
 
 import asyncio
 import os
+import re
 import signal
 import socket
 import sys
+import urllib.request
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime
@@ -112,6 +114,11 @@ async def test_up_embeds_what_is_not_configured_and_leaves_nothing_running(folde
         await eventually(lambda: _reports_fresh(folder), timeout=200, every=0.2)
         port = int(word["links"]["console"].rpartition(":")[2].strip("/"))
         await eventually(lambda: _serves(port), timeout=200)
+        assert process.stdout
+        told = (await asyncio.wait_for(process.stdout.readuntil(b"ops doctor\n"), 200)).decode()
+        token = re.search(r"^  (ms1\.[0-9a-f]{8}\.[\w-]{43})$", told, re.MULTILINE)
+        assert token, told
+        assert await asyncio.to_thread(_status, word["links"]["reader"], token[1]) == 200
         if stop == "ctrl-c":
             os.killpg(process.pid, signal.SIGINT)  # as a terminal does it: to every process at once
         else:
@@ -171,6 +178,12 @@ async def _reports_fresh(folder: Path) -> bool:
     code, out, _ = await run_ops("depth", "--json", DATA_DIR=str(folder))
     reports = orjson.loads(out)["reports"] if code == 0 else []
     return any(report["state"] == "fresh" for report in reports)
+
+
+def _status(link: str, token: str) -> int:
+    request = urllib.request.Request(link, headers={"Authorization": f"Bearer {token}"})  # noqa: S310  our own link
+    with urllib.request.urlopen(request, timeout=10) as response:  # noqa: S310  see above
+        return int(response.status)
 
 
 async def _serves(port: int) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from string import Formatter
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ from ops.doctor.finding import DoctorFinding, wrong
 from ops.doctor.postgres import PostgresFacts, judge_postgres
 from ops.doctor.redis_facts import RedisFacts
 from ops.doctor.smtp import ServerFacts
+from ops.language import LANGUAGES
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 NOTHING = Depth(at=NOW, lanes=(), workers=(), reports=())
@@ -218,17 +220,38 @@ def test_each_fault_of_postgres_is_found(facts: PostgresFacts, code: str) -> Non
 
 def test_every_finding_has_words_and_every_row_is_found() -> None:
     folder = Path(words.__file__).parent
-    trees = [ast.parse(file.read_text()) for file in folder.glob("*.py") if file.name != "words.py"]
+    trees = [ast.parse(file.read_text()) for file in folder.glob("*.py") if not file.name.startswith("texts")]
     texts = {node.value for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Constant)}
     codes_like = {text for text in texts if isinstance(text, str) and re.fullmatch(r"[a-z]+\.[a-z_0-9]+", text)}
     rooms = {code.partition(".")[0] for code in words.ENGLISH}
     assert {text for text in codes_like if text.partition(".")[0] in rooms} == set(words.ENGLISH)
 
 
-def test_a_language_that_lacks_a_row_is_told_in_english() -> None:
+def placeholders(text: str) -> set[str]:
+    return {name for _, name, _, _ in Formatter().parse(text) if name}
+
+
+def test_every_language_has_every_text_with_the_same_values_settings_and_commands() -> None:
+    assert set(words.LANGUAGES) == set(words.MARKS) == set(words.COUNTS) == set(LANGUAGES)
+    same = re.compile(r"MOMENTUS_[A-Z_]+|\./run [a-z]+ [a-z-]+|docs/[a-z]+\.md")
+    for rows in words.LANGUAGES.values():
+        assert set(rows) == set(words.ENGLISH)
+        for code, row in rows.items():
+            for text, english in zip(row, words.ENGLISH[code], strict=True):
+                assert bool(text) == bool(english), code
+                assert placeholders(text) == placeholders(english), code
+                assert {one.strip() for one in same.findall(text)} == {
+                    one.strip() for one in same.findall(english)
+                }
+
+
+def test_a_finding_is_told_in_the_language_asked_for_without_control_characters() -> None:
     finding = wrong("spf.none", "example.com")
-    assert words.cause_text(finding, "es") == words.cause_text(finding) == "has no SPF record"
-    assert "example.com" in words.findings_text([finding])
+    assert words.cause_text(finding) == "has no SPF record"
+    assert words.cause_text(finding, "es") == "no tiene registro SPF"
+    told = words.findings_text([finding], "es").splitlines()
+    assert told[0] == "FALLO  example.com: no tiene registro SPF"
+    assert told[-1] == "1 con fallo, 0 por revisar, 0 bien"
     assert "\x1b" not in words.findings_text(
         [DoctorFinding(severity="wrong", code="smtp.away", where="x", values={"fault": "\x1b[2J"})]
     )
