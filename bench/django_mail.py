@@ -25,7 +25,7 @@ DJANGO = "django==5.2.19"
 PEERS = {
     "momentus": ("django", DJANGO, *client_pins()),
     "post_office": ("django-post-office", DJANGO, "django-post_office==3.12.0", "psycopg[binary]==3.3.2"),
-    "celery": ("django-celery", DJANGO, "celery==5.7.0", "redis==5.3.1"),
+    "celery": ("django-celery", DJANGO, "celery[redis]==5.7.0"),
 }
 """The environment of each: its name and what is in it."""
 SCRIPT = Path(__file__).with_name("django_peers") / "send.py"

@@ -20,7 +20,12 @@ REDIS, POSTGRES = os.environ["BENCH_REDIS"], urlsplit(os.environ["BENCH_POSTGRES
 WARM = 50
 BACKENDS: dict[str, dict[str, Any]] = {
     "momentus": {"EMAIL_BACKEND": "momentus_client.django.EmailBackend", "MOMENTUS": {"URL": REDIS, "BUDGET": 5}},
-    "post_office": {"EMAIL_BACKEND": "post_office.EmailBackend", "INSTALLED_APPS": ["post_office"]},
+    "post_office": {
+        "EMAIL_BACKEND": "post_office.EmailBackend",
+        "INSTALLED_APPS": ["post_office"],
+        "TEMPLATES": [{"BACKEND": "django.template.backends.django.DjangoTemplates"}],
+        "DEFAULT_AUTO_FIELD": "django.db.models.AutoField",
+    },
     "celery": {},
 }
 BODY = "Mañana toca cerrar la tarea del mes, y ya está.\n" * 20
