@@ -11,12 +11,16 @@ from tests.environments import ROOT, client_site
 from tests.web.frameworks import APPLICATIONS, interpreter, run
 
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
-DOCUMENTS = ("README.md", "docs/producers.md", "docs/sessions.md", "docs/frameworks.md")
+DOCUMENTS = ("README.md", "docs/producers.md", "docs/frameworks.md")
 GIVEN = {
     "timedelta": "from datetime import timedelta",
     "mail_for": "def mail_for(task: Any) -> Mail: ...",
     "task": "task: Any = None",
     "shop": "shop: Any = None",
+    "assign": "assign: Any = None",
+    "@dataclass": "from dataclasses import dataclass",
+    "@handles": "from momentus_client.jobs import Job, handles",
+    "send(Invoice": "from momentus_client.producers import Producer\nproducer: Producer",
     "TestClient": "from fastapi.testclient import TestClient",
 }
 """Names that a block of a document uses and its reader has."""
@@ -32,11 +36,16 @@ def as_module(block: str) -> str:
     """A block of a document as a module: what a reader has is given, and what awaits is in a coroutine."""
     imports = [line for line in block.splitlines() if re.match(r"from \S+ import|import ", line)]
     rest = [line for line in block.splitlines() if line not in imports]
-    given = [line for name, line in GIVEN.items() if re.search(rf"\b{name}\b", block) and line not in imports]
+    given = [line for name, line in GIVEN.items() if _uses(block, name) and line not in imports]
     head = ["from typing import Any", "from momentus_client.jobs import Mail", *given, *imports]
     if any(re.match(r"async with|await |\S+ = await |\S+, \S+ = await ", line) for line in rest):
         rest = ["async def main() -> None:", *(f"    {line}" for line in rest)]
     return "\n".join([*head, "", *rest, ""])
+
+
+def _uses(block: str, name: str) -> bool:
+    """Whether a block has a name and does not define it itself."""
+    return bool(re.search(rf"(?<!\w){re.escape(name)}\b", block)) and f"def {name}(" not in block
 
 
 @pytest.fixture(scope="module")
