@@ -7,7 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from jobs.handles import MARK, JobHandler
+from jobs.handler import MARK, JobHandler
 from jobs.lanes import OWN
 from tests.notes import running
 from worker.engine import LaneSlots, Worker

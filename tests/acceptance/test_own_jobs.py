@@ -18,7 +18,7 @@ from redis.asyncio import Redis
 
 from client.package import __version__
 from jobs import NamedJob
-from jobs.handles import JobHandler
+from jobs.handler import JobHandler
 from local.embedded.valkey import Valkey
 from local.supervisor.process import Process, RestartPolicy
 from local.supervisor.supervisor import Supervisor

@@ -5,7 +5,7 @@ from typing import Any
 
 from jobs.decisions import GiveUp
 from jobs.fields import InvalidJob
-from jobs.handles import JobHandler
+from jobs.handler import JobHandler
 from jobs.job import Job
 from jobs.run import Run
 from worker.engine.attempt import Attempt

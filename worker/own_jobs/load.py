@@ -11,7 +11,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
 
-from jobs.handles import JobHandler
+from jobs.handler import JobHandler
 from producers.limits.limit import Limit
 from worker.engine.upcast import check_upcasters
 from worker.own_jobs.modules import JobModuleError as JobModuleError, add_to_path, import_module, marked_handlers

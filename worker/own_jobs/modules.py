@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
-from jobs.handles import MARK, JobHandler
+from jobs.handler import MARK, JobHandler
 from worker.own_jobs import client_alias
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from jobs.decisions import TryLater
-from jobs.handles import JobHandler
+from jobs.handler import JobHandler
 from worker.engine.attempt import Attempt
 from worker.own_jobs.attempt import Call, read_job, run_of
 from worker.own_jobs.child_process import ChildDied, ChildProcess

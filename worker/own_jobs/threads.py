@@ -23,7 +23,7 @@ from queue import SimpleQueue
 from typing import Any, NoReturn
 
 from jobs.decisions import TryLater
-from jobs.handles import JobHandler
+from jobs.handler import JobHandler
 from jobs.run import Run
 from worker.engine.attempt import Attempt
 from worker.own_jobs.attempt import Call, read_job, run_of

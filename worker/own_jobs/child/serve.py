@@ -8,7 +8,7 @@ from typing import Any, BinaryIO
 import structlog
 
 from jobs.decisions import HandlerDecision
-from jobs.handles import JobHandler
+from jobs.handler import JobHandler
 from jobs.run import Run
 from worker.own_jobs.child.channel import Channel
 from worker.own_jobs.decision_json import decision_json, error_json
