@@ -108,7 +108,7 @@ _PRODUCER = (
     Grant(_each("unique:*"), "get set mset strlen del pttl pexpireat"),
     Grant(_each("history:*", access="%W~"), "del persist"),
     Grant(_each("confirmed", access="%W~"), "set"),
-    Grant(_each("digest:*"), "hmget hset pexpire"),
+    Grant(_each("digest:*"), "hget hmget hset pexpire"),
     Grant("%R~momentus:{reports}:catalogue:*", "hget exists"),
     Grant("~momentus:{mail}:suppression ~momentus:{mail}:doubts", "hget hset hdel pexpire"),
     Grant("%W~momentus:{mail}:suppression:log", "rpush ltrim"),

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -130,9 +131,9 @@ def save(session: Session, data: Mapping[str, Any]) -> SessionOperation[Session]
             raise SessionConflict(current)
         return current
 
-    return SessionOperation(
-        "save", _keys(session.place), [session.version, encode(data), session.place.digest], read
-    )
+    this_call = secrets.token_hex(8)  # the operation is made once, and may be sent twice
+    arguments: list[str | bytes | int] = [session.version, encode(data), session.place.digest, this_call]
+    return SessionOperation("save", _keys(session.place), arguments, read)
 
 
 def rotate(place: SessionPlace, *, grace: timedelta) -> SessionOperation[tuple[str, Session] | None]:

@@ -5,13 +5,13 @@
 -- ARGV[1]  the version the caller loaded
 -- ARGV[2]  data, JSON
 -- ARGV[3]  digest that the session was loaded under
+-- ARGV[4]  text that no other call has ("" or absent: none), kept as w: the same call, sent twice by a client that
+--          lost the reply, saves once
 --
 -- Returns  {'saved' | 'conflict', v, u, e, c, a, i, t, l, d, digest} with the record as it now is and the digest that
 --          it is kept under, or {'gone'}
 -- Keeps    only a live session is written, so a save that comes after a logout cannot restore the session;
 --          the version grows by one with each save, so no save goes unnoticed. Limits are not moved: load does that.
---          A session that is one version further and holds this same data was saved by this same call, sent twice by
---          a client that lost the reply.
 --          A rotation since the load does not matter during the old token's grace.
 
 local fields = { 'v', 'u', 'e', 'c', 'a', 'i', 't', 'l', 'd' }
@@ -36,12 +36,12 @@ if record[3] ~= epoch or now >= tonumber(record[5]) or idle_over then
     return { 'gone' }
 end
 
-local verdict = 'conflict'
+local verdict, call = 'conflict', ARGV[4] or ''
 if record[1] == ARGV[1] then
     verdict = 'saved'
     redis.call('HINCRBY', key, 'v', 1)
-    redis.call('HSET', key, 'd', ARGV[2])
-elseif tonumber(record[1]) == tonumber(ARGV[1]) + 1 and record[9] == ARGV[2] then
+    redis.call('HSET', key, 'd', ARGV[2], 'w', call)
+elseif call ~= '' and redis.call('HGET', key, 'w') == call then
     verdict = 'saved'
 end
 record = redis.call('HMGET', key, unpack(fields))

@@ -90,7 +90,10 @@ ENGLISH: FindingTexts = {
     ),
     "lane.no_worker": (
         "{ready} jobs are ready and no live worker serves the lane",
-        "start one with slots for it and MOMENTUS_MAIL__HOST (mail) or MOMENTUS_POSTGRES_DSN (reports)",
+        (
+            "start one with slots for it and MOMENTUS_MAIL__HOST (mail), MOMENTUS_POSTGRES_DSN (reports) or "
+            "MOMENTUS_WORKER__JOBS (own kinds)"
+        ),
     ),
     "lane.held": ("is held: {reason}", "./run ops release LANE, when the reason is gone"),
     "lane.dead": ("{dead} dead jobs wait for a decision", "see ./run ops dead LANE"),

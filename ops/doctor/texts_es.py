@@ -82,9 +82,16 @@ SPANISH: Mapping[str, tuple[str, str]] = {
         "fallaron tareas de fondo por un error del programa y se reiniciaron: {tasks}",
         "busque task.failed en su registro e informe del lugar que nombra",
     ),
+    "worker.left_behind": (
+        "siguen en marcha manejadores a los que se pidió parar: {lanes}",
+        "reinícielo; su registro nombra los trabajos (job.unstoppable): ponga límites de tiempo a sus llamadas",
+    ),
     "lane.no_worker": (
         "{ready} trabajos están listos y ningún worker vivo atiende el carril",
-        "arranque uno con puestos para él y MOMENTUS_MAIL__HOST (correo) o MOMENTUS_POSTGRES_DSN (informes)",
+        (
+            "arranque uno con puestos para él y MOMENTUS_MAIL__HOST (correo), MOMENTUS_POSTGRES_DSN (informes) o "
+            "MOMENTUS_WORKER__JOBS (tipos propios)"
+        ),
     ),
     "lane.held": ("está retenido: {reason}", "./run ops release LANE, cuando desaparezca el motivo"),
     "lane.dead": ("{dead} trabajos muertos esperan una decisión", "vea ./run ops dead LANE"),

@@ -5,6 +5,7 @@ worker serves is seen too.
 """
 
 import argparse
+from typing import Any
 
 from redis.asyncio import Redis
 
@@ -29,10 +30,8 @@ async def known_lanes(redis: Redis) -> tuple[str, ...]:
 async def own_lanes(redis: Redis) -> list[str]:
     """Return the lanes of the backends' own kinds. Raises RedisError, OSError."""
     keys = LaneKeys(OWN)
-    async with redis.pipeline(transaction=False) as pipe:
-        pipe.hkeys(keys.counters)
-        pipe.zcard(keys.workers)
-        names, workers = await pipe.execute()
+    call: Any = redis.execute_command
+    names, workers = await call("HKEYS", keys.counters), await call("ZCARD", keys.workers)
     found = {name.removeprefix(_ACCEPTED).decode() for name in names if name.startswith(_ACCEPTED)}
     return sorted(found | ({OWN} if workers else set()))
 

@@ -116,7 +116,7 @@ class SessionMemory:
         return [*found.reply(), _digest(key)]
 
     def _save(self, keys: Sequence[str], arguments: Sequence[Any]) -> list[str | bytes]:
-        version, data, _ = arguments
+        version, data, *_ = arguments
         key, found = self._find(keys)
         if found is None:
             return ["gone"]

@@ -310,7 +310,7 @@ async def test_the_json_is_one_object_with_everything(valkey_url: str, producer:
     numbers |= {"vanished", "oldest_ms", "in_per_minute", "out_per_minute", "workers", "unaccounted"}
     assert lane.keys() >= numbers
     assert all(isinstance(lane[name], int | float) for name in numbers)
-    assert lane["slots"] == {"busy": 0, "total": 0}
+    assert lane["slots"] == {"busy": 0, "total": 0, "left_behind": 0}
     assert (lane["drains"], lane["drains_at"], lane["why_code"]) == ("no worker", None, "no_worker")
     assert datetime.fromisoformat(depth["at"]).tzinfo is not None
 

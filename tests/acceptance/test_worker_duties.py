@@ -73,4 +73,4 @@ async def test_a_worker_that_could_do_nothing_says_what_to_name(valkey_url: str)
         )
         _, said = await process.communicate()
         assert process.returncode == 2
-        assert b"MOMENTUS_MAIL__HOST and MOMENTUS_POSTGRES_DSN: neither is set" in said
+        assert b"MOMENTUS_MAIL__HOST, MOMENTUS_POSTGRES_DSN and MOMENTUS_WORKER__JOBS: none is set" in said
