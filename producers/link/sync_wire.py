@@ -7,6 +7,7 @@ every step gets the time that remains. A connection on which a call failed is cl
 import socket
 import ssl
 import time
+import weakref
 from collections.abc import Sequence
 from typing import Any
 
@@ -37,6 +38,8 @@ class SyncWire:
         self._socket = connected
         self._reader = hiredis.Reader(replyError=ResponseError)
         self._heard_at = time.monotonic()
+        # The connection of a producer that nobody closed; a __del__ here might come after the socket's own.
+        weakref.finalize(self, connected.close).atexit = False
 
     def exchange(self, commands: Sequence[Sequence[Argument]]) -> list[Any]:
         """Send commands together and return their replies in order; errors are returned as values.
@@ -76,10 +79,6 @@ class SyncWire:
 
     def close(self) -> None:
         """Close the connection without a farewell."""
-        self._socket.close()
-
-    def __del__(self) -> None:
-        """Close the connection of a producer that nobody closed."""
         self._socket.close()
 
     def _replies(self) -> bool:

@@ -326,6 +326,7 @@ async def test_a_thousand_clients_at_the_moment_of_expiry_make_one_wish(
         "subscribe",
         "ping",
         "client|setinfo",
+        "time",
     }
 
 
