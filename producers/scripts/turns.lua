@@ -99,7 +99,9 @@ function turns.close(taken, is_short)
   if not mine then
     return
   end
-  local since = is_short and (taken == 0 and mine.since > 0 and mine.since or it.now) or 0
+  -- A lane that got a place waits anew, behind one that began to wait in the same millisecond and got none.
+  local began = taken > 0 and it.now + 1 or (mine.since > 0 and mine.since or it.now)
+  local since = is_short and began or 0
   if since ~= mine.since or it.now - mine.seen > NOTED_EACH then
     redis.call('HSET', key, it.lane, string.format('%.0f %.0f', it.now, since))
   end
