@@ -27,6 +27,7 @@ from producers import JobResult, KeyConflict, Producer, Receipt, SyncProducer
 from producers.keys import LaneKeys
 from tests.environments import client_site
 from tests.support import Servers, eventually, is_running, scratch_directory
+from worker.own_jobs.duties import own_lanes
 from worker.own_jobs.load import JobModuleError, load_jobs
 
 FOLDER = Path(__file__).resolve().parents[1] / "own_jobs"
@@ -427,6 +428,12 @@ def test_a_worker_with_such_a_module_ends_with_one_line() -> None:
     assert len(done.stderr.strip().splitlines()) == 1
     assert "MOMENTUS_WORKER__JOBS: nowhere.jobs cannot be imported" in done.stderr
     assert "MOMENTUS_WORKER__JOBS_FOLDER names the folder" in done.stderr
+
+
+@pytest.mark.parametrize("lanes", ["invoices:1, invoices:2", "jobs:3"])
+def test_a_lane_that_is_given_twice_is_refused_by_its_setting(lanes: str) -> None:
+    with pytest.raises(ValueError, match=r"MOMENTUS_WORKER__LANES: .* is given twice"):
+        own_lanes(lanes, 10)
 
 
 def test_marking_a_function_leaves_it_as_it_is(shop: dict[str, Any]) -> None:

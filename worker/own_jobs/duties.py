@@ -29,11 +29,21 @@ def functions_of(own: OwnJobs, threads: Threads, processes: Processes) -> list[H
 def own_lanes(text: str | None, slots: int) -> list[LaneSlots]:
     """Return the lane of jobs that name none, and those of a setting like ``invoices:10, media:2``.
 
+    Raises:
+        ValueError: a lane is given twice.
+
     >>> [(one.lane, one.slots) for one in own_lanes("invoices:3", 10)]
     [('jobs', 10), ('jobs.invoices', 3)]
     """
     pairs = [part.strip().split(":") for part in (text or "").split(",") if part.strip()]
-    return [LaneSlots(OWN, slots), *(LaneSlots(own_lane(name), int(count)) for name, count in pairs)]
+    found = {OWN: slots}
+    for name, count in pairs:
+        lane = own_lane(name)
+        if lane in found:
+            remedy = "set MOMENTUS_WORKER__JOBS_SLOTS" if lane == OWN else "keep one of them"
+            raise ValueError(f"MOMENTUS_WORKER__LANES: {name} is given twice; {remedy}")
+        found[lane] = int(count)
+    return [LaneSlots(lane, count) for lane, count in found.items()]
 
 
 def crons_of(own: OwnJobs) -> list[Cron]:
