@@ -1,13 +1,19 @@
 """Several documents in one response, and the list of reports: a page's one request for a node and its children."""
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from redis.asyncio import Redis
 
-from reader.document_list import BYTES_LIMIT, SCOPES_LIMIT
+from reader.connection import Connection
+from reader.document_list import BYTES_LIMIT, SCOPES_LIMIT, DocumentListResponder, ListRequest
+from reader.message import Request
+from reader.report import ReportResponder
+from reader.snapshot import StoredScope
+from reader.store import StoredReports
 from sessions import Sessions
 from tests.reader_process import REPORT, Client, LastingReaders, document, meta
 
@@ -162,6 +168,35 @@ async def test_what_is_beyond_the_limits_of_a_response_is_named_for_the_next_req
     await reports.hset(REPORT, mapping=tree("x" * (BYTES_LIMIT // 3)))
     large = await open_reader.get("/v1/reports/general?scopes=1,4,5,17,18")
     assert json.loads(large.body)["left_out"] == ["17", "18"]
+
+
+class StoredBetween(StoredReports):
+    """Stored reports, of which a new set is stored behind the first look at the parent."""
+
+    def __init__(self, connection: Connection, redis: Redis) -> None:
+        super().__init__(connection, tenant="default")
+        self._redis = redis
+        self.looks = 0
+
+    async def several(self, report: str, scopes: Sequence[int]) -> list[StoredScope]:
+        found = await super().several(report, scopes)
+        self.looks += 1
+        if self.looks == 1:
+            await self._redis.hset(REPORT, mapping=document(4, PATHS[4], body(4, [17])) | meta(gen=2))
+        return found
+
+
+async def test_a_node_and_its_children_are_of_one_set_though_another_was_stored_in_between(
+    reports: Redis, valkey_url: str
+) -> None:
+    connection = Connection(valkey_url, deadline=timedelta(seconds=10))
+    store = StoredBetween(connection, reports)
+    lists = DocumentListResponder(store, ReportResponder(store, None), None)
+    wanted = ListRequest("general", (4,), with_children=True)
+    reply = await lists.answer(Request("GET", "/v1/reports/general/4/children"), wanted)
+    await connection.close()
+    assert scopes_in(reply) == [4, 17], "18 is no child any more"
+    assert dict(reply.headers)["report-gen"] == "2"
 
 
 @pytest.mark.usefixtures("reports")

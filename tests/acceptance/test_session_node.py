@@ -48,6 +48,12 @@ async def test_what_node_creates_python_loads_and_the_other_way_round(sessions: 
     assert {one.label for one in await sessions.sessions_of("josé")} == {"node", ""}
 
 
+async def test_of_two_saves_without_a_call_the_second_is_a_conflict(sessions: Sessions, valkey_url: str) -> None:
+    token, _ = await sessions.create("u-17", {"n": 1})
+    assert (await node(valkey_url, "late-save", token, "1", '{"n":2}'))[0] == "saved"
+    assert (await node(valkey_url, "late-save", token, "1", '{"n":2}'))[0] == "conflict"
+
+
 async def test_what_node_saves_and_rotates_is_seen_by_python(sessions: Sessions, valkey_url: str) -> None:
     token, _ = await sessions.create("u-17", {"n": 1})
     assert (await node(valkey_url, "save", token, '{"n":2}'))[0] == "saved"
