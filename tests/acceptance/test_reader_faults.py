@@ -286,7 +286,12 @@ async def test_with_redis_dead_under_load_answers_are_labelled_then_refused_then
     first_refusal = while_away.index("too-stale")
     assert {"memory"} <= set(while_away[:first_refusal]) <= {"fresh", "stale", "memory", "redis-unreachable"}
     assert "fresh" not in while_away[while_away.index("memory") + 20 :], "known to be away, by all who ask"
-    assert set(map(labelled, seen.since(refused))) - {"too-stale", "redis-unreachable"} <= {"fresh", "stale"}
+    after = [one for one in seen.since(refused) if one.status == 200]
+    assert all(one.as_of > died for one in after), "what was refused never comes back, not even from memory"
+    assert {labelled(one) for one in seen.since(refused) if one.status != 200} <= {
+        "too-stale",
+        "redis-unreachable",
+    }
     assert {one.status for _, one in seen.replies[again:]} == {200}, "and it stays back"
 
 
