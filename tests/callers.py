@@ -36,6 +36,6 @@ async def asker(stack: AsyncExitStack, kind: str, url: str, *, seconds: float | 
             stack.callback(in_threads.close)
             return lambda: asyncio.to_thread(in_threads.create, "u-1", {})
         case _:
-            connection = Connection(url)
+            connection = Connection(url, deadline=timedelta(seconds=seconds)) if seconds else Connection(url)
             stack.push_async_callback(connection.close)
             return lambda: connection.call("TIME")

@@ -37,7 +37,9 @@ class DroppableLink(Protocol):
 class Budget:
     """Context manager that limits the time of its body, by asyncio. Nested, several calls share one budget.
 
-    A connection with an overdue reply is closed, so that no other caller waits for a stalled server.
+    A connection with an overdue reply is closed, so that no other caller waits for a stalled server. One that was
+    opened within the budget stays: it had a part of the time only, and the next caller would have to open it again,
+    without end where opening takes most of a budget.
 
     Args:
         link: link to close; None for a client that manages its own connections.
@@ -47,15 +49,18 @@ class Budget:
         DeadlineMissed: the time is over.
     """
 
-    __slots__ = ("_link", "_seconds", "_timeout", "_words")
+    __slots__ = ("_connection", "_link", "_seconds", "_timeout", "_words")
 
     def __init__(self, seconds: float, link: DroppableLink | None, words: Words | None = None) -> None:
         self._seconds = seconds
         self._link = link
         self._words = words
         self._timeout = asyncio.timeout(seconds)
+        self._connection = 0
 
     async def __aenter__(self) -> None:
+        if self._link is not None:
+            self._connection = self._link.connection
         await self._timeout.__aenter__()
 
     async def __aexit__(
@@ -76,6 +81,7 @@ class Budget:
     def _late(self) -> DeadlineMissed:
         if self._link is None:
             return DeadlineMissed(self._seconds, is_connected=True)
-        is_connected = bool(self._link.connection)
-        self._link.drop()
-        return DeadlineMissed(self._seconds, is_connected=is_connected)
+        connection = self._link.connection
+        if connection == self._connection:
+            self._link.drop()
+        return DeadlineMissed(self._seconds, is_connected=bool(connection))

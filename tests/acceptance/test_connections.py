@@ -64,7 +64,7 @@ async def test_the_first_call_after_a_pause_succeeds_though_the_flow_was_dropped
     proxy: FaultyProxy, kind: str
 ) -> None:
     async with AsyncExitStack() as stack:
-        ask = await asker(stack, kind, f"redis://127.0.0.1:{proxy.port}/0")
+        ask = await asker(stack, kind, f"redis://127.0.0.1:{proxy.port}/0", seconds=3)
         await eventually(lambda: _answered(ask))
         proxy.forget()
         await ask()
@@ -105,6 +105,16 @@ async def test_a_redis_whose_tls_takes_longer_than_a_call_is_connected_to_all_th
         far.delay(0.015)  # one way; a call takes 30 ms, a connection 60, of which the reader has 50
         ask = await asker(stack, kind, f"rediss://127.0.0.1:{far.port}/0?ssl_ca_certs={quote(made.ca_file)}")
         await eventually(lambda: _answered(ask), timeout=30)
+
+
+@pytest.mark.parametrize("kind", ["Producer", "Sessions"])
+async def test_a_connection_that_took_most_of_a_budget_is_kept_for_the_next_call(
+    proxy: FaultyProxy, kind: str
+) -> None:
+    proxy.delay(0.1)  # one way; the greeting takes 0.2 s, a call as much, and both together more than a budget
+    async with AsyncExitStack() as stack:
+        ask = await asker(stack, kind, f"redis://127.0.0.1:{proxy.port}/1", seconds=0.35)
+        await eventually(lambda: _answered(ask))
 
 
 async def test_a_caller_who_has_the_time_waits_for_a_connection_beyond_one_attempt(

@@ -587,10 +587,11 @@ async def test_limits_are_defined_anew_for_a_server_that_lost_them_and_kept_wher
     bound = {LANE: LaneLimit(["account:a"])}
     async with (
         Redis.from_url(valkey.url, retry=None) as redis,
-        working(valkey.url, desk, limits=mine, lane_limits=bound),
+        working(valkey.url, desk, limits=mine, lane_limits=bound) as (worker,),
     ):
         limits = Limits(redis, KEYS.tag)
         await eventually(lambda: redis.hexists(KEYS.limits, "account:a"))
+        await eventually(lambda: worker.shards[0].pump.idle)  # it has been told so, too
         await valkey.restart()
         await limits.define(Limit("account:b", concurrency=7))
         await eventually(lambda: redis.hexists(KEYS.limits, "account:a"))
