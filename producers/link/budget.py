@@ -38,8 +38,8 @@ class Budget:
     """Context manager that limits the time of its body, by asyncio. Nested, several calls share one budget.
 
     A connection with an overdue reply is closed, so that no other caller waits for a stalled server. One that was
-    opened within the budget stays: it had a part of the time only, and the next caller would have to open it again,
-    without end where opening takes most of a budget.
+    opened within the budget stays: it had only a part of the time, and where opening takes most of a budget, each
+    caller would close what the next one has to open again.
 
     Args:
         link: link to close; None for a client that manages its own connections.
