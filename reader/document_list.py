@@ -1,13 +1,16 @@
 """Several documents of one report in one response, all of one stored set.
 
     GET /v1/reports/{report}?scopes=1,2,3        these nodes
-    GET /v1/reports/{report}/{scope}/children    a node and its children, the node first
+    GET /v1/reports/{report}/{scope}/children    a node and its children, the node first; ?days=35 for closed days
 
 A page that shows a node and its fifty children takes one request instead of fifty-one. The body is
 `{"report", "documents", "absent", "left_out"}`: documents as they are stored, in the order of the request; nodes
 without one; and nodes beyond the limits of a response, to be requested next. A node that the session may not
 read is absent, as one that does not exist; for `children` the node itself is refused as in report.py. Age,
 freshness and the refusal of a report that is too old are those of one document.
+
+`children` adds `path`, the names of the nodes above that the session may read, and with `?days=` the node's
+documents of its latest closed days, as `days`. So one request has all that a page shows of a node.
 
 One HMGET reads all documents, so that they are of one instant. `children` takes two, because the children are
 named in the node's document; if a set was stored between them, both are read again.
@@ -17,9 +20,11 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence, Set as AbstractSet
+from collections.abc import Mapping, Sequence, Set as AbstractSet
 from dataclasses import dataclass, field
+from datetime import timedelta
 from time import perf_counter
+from typing import Any
 
 import orjson
 
@@ -35,11 +40,13 @@ from reader.preconditions import Condition, weigh
 from reader.query import values_of
 from reader.read_your_writes import is_visible, transaction
 from reader.report import ReportResponder, time_taken, too_old, unseen
-from reader.snapshot import Meta, SnapshotUnreadable, StoredScope
+from reader.snapshot import Meta, SnapshotUnreadable, StoredScope, moment
 from reader.store import StoredReports
 
 SCOPES_LIMIT = 200
 """Largest number of documents in one response."""
+DAYS_LIMIT = 100
+"""Largest number of closed days in one response."""
 BYTES_LIMIT = 4 << 20
 """Bytes after which a response takes no further document."""
 _ROUNDS = 3
@@ -47,6 +54,9 @@ _ROUNDS = 3
 _SCOPES = re.compile(r"[1-9][0-9]{0,18}(?:(?:,|%2C)[1-9][0-9]{0,18})*", re.ASCII)
 """Pattern of a list of nodes; browsers and HTTP clients that build a query write its commas as %2C."""
 _LARGEST = 2**63 - 1
+_DAYS = re.compile(r"[0-9]{1,3}", re.ASCII)
+_AHEAD = timedelta(days=1)
+"""Days of zones east of UTC end before UTC's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +66,13 @@ class ListRequest:
     Attributes:
         scopes: the nodes; of `children`, the node alone.
         with_children: True if the children of the node are wanted too.
+        days: number of days, up to today, of which the node's closed ones are wanted.
     """
 
     report: str
     scopes: tuple[int, ...]
     with_children: bool = False
+    days: int = 0
 
 
 @dataclass(slots=True)
@@ -70,24 +82,35 @@ class DocumentList:
     Attributes:
         absent: nodes without a document for this session.
         left_out: nodes beyond the limits of a response.
+        path: id, name and kind of the nodes above, top first; None unless the children are wanted.
+        days: documents of closed days by ISO date; None unless they are wanted.
     """
 
     meta: Meta | None
     found: dict[int, StoredScope] = field(default_factory=dict, repr=False)
     absent: list[int] = field(default_factory=list)
     left_out: list[int] = field(default_factory=list)
+    path: list[dict[str, Any]] | None = None
+    days: dict[str, StoredScope] | None = field(default=None, repr=False)
 
     @property
     def etag(self) -> str:
         """16 hex digits over the ETags of the documents and the nodes without one."""
         named = [f"{scope}:{one.head.etag}" for scope, one in self.found.items() if one.head]
-        said = "\n".join([*named, f"absent {self.absent}", f"left out {self.left_out}"])
+        days = [f"{day}:{one.head.etag}" for day, one in (self.days or {}).items() if one.head]
+        said = "\n".join(
+            [*named, f"absent {self.absent}", f"left out {self.left_out}", f"path {self.path}", *days]
+        )
         return hashlib.blake2b(said.encode(), digest_size=8).hexdigest()
 
     def body(self, report: str) -> bytes:
         """The response's JSON; documents are copied as they are stored."""
         documents = b",".join(one.body or b"null" for one in self.found.values())
-        rest = {"absent": list(map(str, self.absent)), "left_out": list(map(str, self.left_out))}
+        rest: dict[str, Any] = {"absent": list(map(str, self.absent)), "left_out": list(map(str, self.left_out))}
+        if self.path is not None:
+            rest["path"] = self.path
+        if self.days is not None:
+            rest["days"] = {day: orjson.Fragment(one.body or b"null") for day, one in self.days.items()}
         return b'{"report":%b,"documents":[%b],%b' % (orjson.dumps(report), documents, orjson.dumps(rest)[1:])
 
 
@@ -109,6 +132,29 @@ def scopes_of(query: str) -> tuple[int, ...]:
     if max(scopes) > _LARGEST:
         raise ValueError(f"scopes: {max(scopes)} is not a node id; the largest is {_LARGEST}.")
     return scopes
+
+
+def days_of(query: str) -> int:
+    """Return the number of days of `?days=35`; 0 without it.
+
+    >>> days_of("days=35"), days_of("")
+    (35, 0)
+
+    Raises:
+        ValueError: given twice, not a number, or more days than a response has.
+    """
+    values = values_of(query, "days")
+    if not values:
+        return 0
+    if len(values) > 1 or not _DAYS.fullmatch(values[0]) or int(values[0]) > DAYS_LIMIT:
+        raise ValueError(f"days: give one number of days up to {DAYS_LIMIT}, as in ?days=35.")
+    return int(values[0])
+
+
+def days_before(meta: Meta, count: int) -> list[str]:
+    """Return the ISO dates of which closed days may be, the latest last."""
+    last = (moment(meta.verified_us) + _AHEAD).date()
+    return [(last - timedelta(days=back)).isoformat() for back in range(count, -1, -1)]
 
 
 def gather(scopes: Sequence[int], stored: Sequence[StoredScope], roots: AbstractSet[int] | None) -> DocumentList:
@@ -172,15 +218,19 @@ class DocumentListResponder:
             if node.meta is None:
                 return DocumentList(None)
             refusal = unseen(node, scope, roots)
-            if refusal or node.body is None:
+            if refusal or node.body is None or node.head is None:
                 return refusal or problem.not_found()
             children = _children(node.body)
-            first = [scope, *children[: SCOPES_LIMIT - 1]]
-            stored = await self._store.several(wanted.report, first)
+            first, above = [scope, *children[: SCOPES_LIMIT - 1]], node.head.path[:-1]
+            stored = await self._store.several(wanted.report, [*first, *above])
             if stored[0].meta and stored[0].meta.gen == node.meta.gen:
                 break
-        found = gather(first, stored, roots)
+        found = gather(first, stored[: len(first)], roots)
         found.left_out += children[SCOPES_LIMIT - 1 :]
+        found.path = [_named(one.body) for one in gather(above, stored[len(first) :], roots).found.values()]
+        if wanted.days and found.meta:
+            days = days_before(found.meta, wanted.days)
+            found.days = _latest(await self._store.closed_days(wanted.report, scope, days))
         return found
 
     def _respond(self, request: Request, report: str, documents: DocumentList, meta: Meta) -> Response:
@@ -204,6 +254,25 @@ class DocumentListResponder:
         if weighed is Condition.HELD:
             return Response(304, "not_modified", headers[1:], b"", age_s)
         return Response(200, freshness.verdict.value, headers, documents.body(report), age_s)
+
+
+def _latest(days: Mapping[str, StoredScope]) -> dict[str, StoredScope]:
+    """Return the latest days within the limit of a response, in order."""
+    kept, size = [], 0
+    for day, one in sorted(days.items(), reverse=True):
+        size += len(one.body or b"")
+        if size <= BYTES_LIMIT:
+            kept.append((day, one))
+    return dict(reversed(kept))
+
+
+def _named(body: bytes | None) -> dict[str, Any]:
+    """Return id, name and kind of a document's node. Raises SnapshotUnreadable."""
+    try:
+        node = orjson.loads(body or b"")["data"]["node"]
+        return {"id": str(node["id"]), "name": node.get("name"), "kind": node.get("kind")}
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise SnapshotUnreadable(f"stored document: does not name its node ({error!r})") from error
 
 
 def _children(body: bytes) -> list[int]:

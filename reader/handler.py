@@ -33,7 +33,7 @@ from hosts import AllowedHosts
 from reader import problem
 from reader.access import token_of
 from reader.cors import Origins
-from reader.document_list import DocumentListResponder, ListRequest, scopes_of
+from reader.document_list import DocumentListResponder, ListRequest, days_of, scopes_of
 from reader.events import UNAVAILABLE, Events
 from reader.guard import Guard
 from reader.hints import EventStream, Hints
@@ -310,7 +310,7 @@ def _list_request(request: Request, report: str, parent: str | None) -> ListRequ
     try:
         transaction(request.header("if-write-visible"))
         if parent:
-            return ListRequest(report, (int(parent),), with_children=True)
+            return ListRequest(report, (int(parent),), with_children=True, days=days_of(request.query))
         return ListRequest(report, scopes_of(request.query))
     except ValueError as error:
         return problem.bad_request(str(error))

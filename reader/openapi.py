@@ -53,7 +53,9 @@ def describe(catalogue: Mapping[str, bytes], *, guarded: bool) -> dict[str, Any]
     for name, entry in entries.items():
         paths[f"/v1/reports/{name}"] = _list_of_documents(name, guarded, [_SCOPES])
         paths[f"/v1/reports/{name}/{{scope}}"] = _path(name, entry, guarded)
-        paths[f"/v1/reports/{name}/{{scope}}/children"] = _list_of_documents(name, guarded, [_SCOPE], "_children")
+        paths[f"/v1/reports/{name}/{{scope}}/children"] = _list_of_documents(
+            name, guarded, [_SCOPE, _DAYS], "_children"
+        )
     schemes = {
         "bearer": {"type": "http", "scheme": "bearer"},
         "cookie": {"type": "apiKey", "in": "cookie", "name": "__Host-momentus"},
@@ -138,11 +140,12 @@ def _list_of_documents(name: str, guarded: bool, parameters: list[Any], suffix: 
     answers = _responses(name)
     ids = {"type": "array", "items": {"type": "string"}}
     documents = {"type": "array", "items": {"$ref": f"#/components/schemas/{name}"}}
-    schema = {
-        "type": "object",
-        "required": ["report", "documents", "absent", "left_out"],
-        "properties": {"report": {"type": "string"}, "documents": documents, "absent": ids, "left_out": ids},
-    }
+    parts = {"report": {"type": "string"}, "documents": documents, "absent": ids, "left_out": ids}
+    schema: dict[str, Any] = {"type": "object", "required": list(parts), "properties": parts}
+    if _DAYS in parameters:
+        above = {"type": "array", "items": {"type": "object", "required": ["id", "name", "kind"]}}
+        days = {"type": "object", "additionalProperties": documents["items"]}
+        schema["properties"] = parts | {"path": above, "days": days}
     answers["200"] |= {"description": "The documents.", "content": {"application/json": {"schema": schema}}}
     stated = [one for one in _PARAMETERS if one["name"] in _OF_LISTS]
     operation: dict[str, Any] = {
@@ -258,6 +261,12 @@ _SCOPES = {
     "required": True,
     "description": "Node ids, with commas between them; each once, at most 200.",
     "schema": {"type": "string", "pattern": "^[1-9][0-9]{0,17}(,[1-9][0-9]{0,17})*$"},
+}
+_DAYS = {
+    "name": "days",
+    "in": "query",
+    "description": "Number of days of which the closed ones are wanted too.",
+    "schema": {"type": "integer", "minimum": 0, "maximum": 100},
 }
 _OF_LISTS = ("Cache-Control", "If-None-Match", "If-Write-Visible")
 _PARAMETERS: list[dict[str, Any]] = [

@@ -2,8 +2,9 @@
 
     GET /v1/reports    {"reports": [{"name", "title", ...}], "roots": ["17"]}
 
-An entry has what the workers declare of a report (`docs/wire.md`): titles, the roll-up of each measure and the
-JSON Schema of its data. The roots are those of the session; a reader without sessions names the tops of the trees.
+An entry has what the workers declare of a report (`docs/wire.md`): titles, the roll-up of each measure, the number
+of days for which closed ones are kept, and the JSON Schema of its data. The roots are those of the session; a
+reader without sessions names the tops of the trees.
 """
 
 from __future__ import annotations
@@ -58,5 +59,5 @@ def _respond(entries: Mapping[str, Mapping[str, Any]], roots: list[int]) -> Resp
 
 def _shown(name: str, entry: Mapping[str, Any]) -> dict[str, Any]:
     """Return the part of a declaration that is for clients."""
-    shown = {part: entry[part] for part in ("titles", "measures", "schema") if part in entry}
+    shown = {part: entry[part] for part in ("titles", "measures", "closed_days", "schema") if part in entry}
     return {"title": str(entry.get("title", name)), **shown}

@@ -250,6 +250,19 @@ class StoredReports:
         each = range(0, len(parts), len(fields) // len(scopes))
         return [decode((*parts[at : at + len(fields) // len(scopes)], meta, failure)) for at in each]
 
+    async def closed_days(self, report: str, scope: int, days: Sequence[str]) -> dict[str, StoredScope]:
+        """Return the documents of one scope of those days that are closed, by day, without their `meta`.
+
+        Raises:
+            StoreUnavailable: Redis did not reply.
+            SnapshotUnreadable: the stored data is not in the agreed format.
+        """
+        fields = (f"{scope}", f"head:{scope}")
+        replies = [await self._connection.send("HMGET", self.key(report, day), *fields) for day in days]
+        values = await asyncio.gather(*map(self._connection.reply, replies))
+        found = {day: decode((*pair, None, None, None)) for day, pair in zip(days, values, strict=True)}
+        return {day: one for day, one in found.items() if one.body is not None}
+
     async def declared(self, report: str) -> bool:
         """Return True if a worker declares this report. Raises StoreUnavailable."""
         return bool(await self._connection.call("HEXISTS", self._catalogue, report))

@@ -351,6 +351,7 @@ def _entry(report: Report) -> bytes:
             "title": report.title,
             "titles": report.titles,
             "measures": report.rollup,
+            "closed_days": report.keep // timedelta(days=1),
             "debounce_ms": milliseconds(report.debounce),
             "board": report.board or report.name,
             "schema": report.schema or document_schema(report, {}),

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator, Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -168,6 +168,35 @@ async def test_what_is_beyond_the_limits_of_a_response_is_named_for_the_next_req
     await reports.hset(REPORT, mapping=tree("x" * (BYTES_LIMIT // 3)))
     large = await open_reader.get("/v1/reports/general?scopes=1,4,5,17,18")
     assert json.loads(large.body)["left_out"] == ["17", "18"]
+
+
+@pytest.mark.usefixtures("reports")
+async def test_children_come_with_the_names_above_them_that_the_client_may_read(
+    open_reader: Client, manager: Client
+) -> None:
+    whole = json.loads((await open_reader.get("/v1/reports/general/17/children")).body)
+    assert [one["id"] for one in whole["path"]] == ["1", "4"]
+    assert set(whole["path"][0]) == {"id", "name", "kind"}
+    part = json.loads((await manager.get("/v1/reports/general/17/children")).body)
+    assert [one["id"] for one in part["path"]] == ["4"], "1 is not the manager's"
+    assert "days" not in part
+
+
+async def test_children_come_with_the_closed_days_of_their_node(reports: Redis, open_reader: Client) -> None:
+    today = datetime.now(UTC).date()
+    days = [(today - timedelta(days=back)).isoformat() for back in (1, 2, 40)]
+    for day in days:
+        await reports.hset(
+            REPORT.replace("snapshot", "closed") + f":{day}", mapping=document(17, [1], b'{"x":0.10}')
+        )
+    reply = await open_reader.get("/v1/reports/general/17/children?days=35")
+    assert reply.body.endswith(b'"days":{"%b":{"x":0.10},"%b":{"x":0.10}}}' % (days[1].encode(), days[0].encode()))
+    without = await open_reader.get("/v1/reports/general/17/children")
+    assert without.headers["etag"] != reply.headers["etag"]
+    assert json.loads((await open_reader.get("/v1/reports/general/18/children?days=35")).body)["days"] == {}
+    for wrong in ("days=101", "days=x", "days=1&days=2"):
+        refused = await open_reader.get(f"/v1/reports/general/17/children?{wrong}")
+        assert (refused.problem, "days" in json.loads(refused.body)["detail"]) == ("bad-request", True)
 
 
 class StoredBetween(StoredReports):
