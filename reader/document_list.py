@@ -90,7 +90,7 @@ class DocumentList:
     found: dict[int, StoredScope] = field(default_factory=dict, repr=False)
     absent: list[int] = field(default_factory=list)
     left_out: list[int] = field(default_factory=list)
-    path: list[dict[str, Any]] | None = None
+    path: list[dict[str, Any]] | None = field(default=None, repr=False)
     days: dict[str, StoredScope] | None = field(default=None, repr=False)
 
     @property
