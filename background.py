@@ -28,17 +28,17 @@ FAULTS: Final = Counter[str]()
 """Number of faults of each background task of this process, by task name."""
 
 
-def start(name: str, run: Callable[[], Awaitable[None]]) -> "asyncio.Task[None]":
+def start_task(name: str, run: Callable[[], Awaitable[None]]) -> "asyncio.Task[None]":
     """Start a task that runs until it is cancelled or returns.
 
     Args:
         name: the task's name in counts and logs; no private data.
         run: called to start the work, and again after each fault.
     """
-    return asyncio.create_task(keep(name, run), name=name)
+    return asyncio.create_task(keep_running(name, run), name=name)
 
 
-async def keep(name: str, run: Callable[[], Awaitable[None]]) -> None:
+async def keep_running(name: str, run: Callable[[], Awaitable[None]]) -> None:
     """Call ``run``, again after each fault, until it returns or this task is cancelled."""
     pause = FIRST_PAUSE
     while True:
@@ -48,23 +48,23 @@ async def keep(name: str, run: Callable[[], Awaitable[None]]) -> None:
         except asyncio.CancelledError as error:
             if _is_cancelled():
                 raise
-            note(name, error)  # the cancellation of another task, which a library let escape
+            note_fault(name, error)  # the cancellation of another task, which a library let escape
         except Exception as error:  # noqa: BLE001  no fault may end the task for good
-            note(name, error)
+            note_fault(name, error)
         if time.monotonic() - began > LONGEST_PAUSE:
             pause = FIRST_PAUSE
         await asyncio.sleep(pause)
         pause = min(2 * pause, LONGEST_PAUSE)
 
 
-def once(name: str, work: Coroutine[object, object, None]) -> "asyncio.Task[None]":
+def start_once(name: str, work: Coroutine[object, object, None]) -> "asyncio.Task[None]":
     """Start a task that ends without cancellation and is not awaited; count and log its fault."""
     task = asyncio.create_task(work, name=name)
     task.add_done_callback(_note_fault)
     return task
 
 
-def note(name: str, error: BaseException) -> None:
+def note_fault(name: str, error: BaseException) -> None:
     """Count and log a fault of a background task."""
     FAULTS[name] += 1
     with suppress(Exception):  # a log that cannot be written must not end the task; the count stays
@@ -94,4 +94,4 @@ def _is_cancelled() -> bool:
 
 def _note_fault(task: "asyncio.Task[None]") -> None:
     if not task.cancelled() and (fault := task.exception()):
-        note(task.get_name(), fault)
+        note_fault(task.get_name(), fault)

@@ -94,10 +94,10 @@ class ServerClock:
         """Return the time of that clock now; None before the first reading."""
         return None if self._best is None else running_us() + self._best.ahead_us
 
-    def note(self, reading: ClockReading) -> int:
+    def add_reading(self, reading: ClockReading) -> int:
         """Add a reading; return by how much the clock was set since the last one, 0 if it was not."""
         before, step = self._best, 0
-        if before is not None and not agree(before, reading):
+        if before is not None and not readings_agree(before, reading):
             self._readings.clear()
             step = reading.ahead_us - before.ahead_us
         self._readings.append(reading)
@@ -105,7 +105,7 @@ class ServerClock:
         return step if abs(step) > SET_US else 0
 
 
-def agree(before: ClockReading, after: ClockReading) -> bool:
+def readings_agree(before: ClockReading, after: ClockReading) -> bool:
     """Return True if both may be readings of one clock that was not set between them.
 
     Example:

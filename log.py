@@ -10,7 +10,7 @@ message, which may be a server's reply or a whole text. In all other text, mail 
 URL are masked. That is the second line of defence: code logs ids, not personal data.
 
 Exceptions that no code awaited or caught (in asyncio's tasks and callbacks, threads, finalizers, the program
-itself) are logged the same way: :func:`watched`.
+itself) are logged the same way: :func:`run_watched`.
 
 This module writes neither to stdout, which belongs to a command's output, nor to files.
 """
@@ -54,7 +54,7 @@ def set_up(log_format: Format = "auto", level: str = "info", *, stream: TextIO |
     """
     stream = stream or sys.stderr
     least = logging.getLevelNamesMapping()[level.upper()]
-    finish = [*steps(), renderer(log_format, stream)]
+    finish = [*processors(), renderer(log_format, stream)]
     structlog.configure(
         processors=[structlog.contextvars.merge_contextvars, structlog.processors.add_log_level, *finish],
         wrapper_class=structlog.make_filtering_bound_logger(least),
@@ -85,13 +85,13 @@ def adopt_standard_logging(least: int, stream: TextIO, finish: list[Processor]) 
         logging.getLogger(room).setLevel(least)
 
 
-def steps() -> list[Processor]:
+def processors() -> list[Processor]:
     """Return the processors of every line. Redaction is last, when the text is complete."""
     return [
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.StackInfoRenderer(),
         structlog.processors.ExceptionRenderer(_traceback_without_messages),
-        redact,
+        redact_event,
     ]
 
 
@@ -102,7 +102,7 @@ def renderer(log_format: Format, stream: TextIO) -> Processor:
     return structlog.processors.JSONRenderer()
 
 
-async def watched(work: Awaitable[Result]) -> Result:
+async def run_watched(work: Awaitable[Result]) -> Result:
     """Await the program's work; from now on, log every exception of this process that no code handles."""
     asyncio.get_running_loop().set_exception_handler(_log_loop_exception)
     sys.excepthook = lambda _kind, error, _trace: _log_unhandled("the program", error)
@@ -141,9 +141,9 @@ def _chain(error: BaseException, seen: set[int]) -> Iterator[str]:
             yield from _chain(part, seen)
 
 
-def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+def redact_event(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     """Return the event without private values, as JSON-native data."""
-    return {name: REDACTED if is_private(name) else mask(value) for name, value in event.items()}
+    return {name: REDACTED if is_private(name) else mask_addresses(value) for name, value in event.items()}
 
 
 def is_private(name: str) -> bool:
@@ -151,14 +151,17 @@ def is_private(name: str) -> bool:
     return bool(PRIVATE.intersection(re.findall(r"[a-z]+", name.lower())[-1:]))
 
 
-def mask(value: object) -> object:
+def mask_addresses(value: object) -> object:
     """Return the value with every mail address in it replaced. Other objects become their masked ``repr``."""
     if value is None or isinstance(value, bool | int | float):
         return value
     if isinstance(value, Mapping):
-        return {str(mask(key)): REDACTED if is_private(str(key)) else mask(part) for key, part in value.items()}
+        return {
+            str(mask_addresses(key)): REDACTED if is_private(str(key)) else mask_addresses(part)
+            for key, part in value.items()
+        }
     if isinstance(value, list | tuple | set | frozenset):
-        return [mask(part) for part in value]
+        return [mask_addresses(part) for part in value]
     if isinstance(value, bytes):
         value = value.decode(errors="replace")
     return ADDRESS.sub(REDACTED, CREDENTIALS.sub(f"{REDACTED}@", value if isinstance(value, str) else repr(value)))

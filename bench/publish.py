@@ -35,7 +35,7 @@ from producers import NotEnqueued, Producer
 from reports.document import Document, microseconds
 from reports.store import NewSet, ReportStore
 from sessions import Sessions, SessionsUnavailable
-from worker.reports.refresh_context import publish
+from worker.reports.refresh_context import publish_set
 
 _MEASURES = 50
 _QUIET_SECONDS = 4.0
@@ -78,7 +78,7 @@ async def _rounds(store: ReportStore, url: str, nodes: int, rounds: int) -> list
 
         async def store_it(new: NewSet = new, seconds: list[float] = seconds) -> None:
             start = time.perf_counter()
-            facts = await publish(store, new)
+            facts = await publish_set(store, new)
             seconds[0] = time.perf_counter() - start
             if facts["state"] != "stored":
                 raise SystemExit(f"the set was not stored: {facts}")

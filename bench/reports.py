@@ -50,7 +50,7 @@ from bench.reports_day.work_postgres import Work
 from local.demo.company_postgres import Company
 from local.embedded.postgres import Postgres
 from local.embedded.valkey import Valkey
-from local.organisation import OrganisationSize, generate
+from local.organisation import OrganisationSize, generate_organisation
 from local.supervisor.supervisor import Supervisor
 from producers import Producer
 from reports import load_reports
@@ -121,7 +121,7 @@ async def _bench(times: int) -> AsyncIterator["Bench"]:
         names = ("nodes", "employees", "memberships", "tasks", "checkins", "blockers")
         size = OrganisationSize(**{name: getattr(whole, name) * times for name in names})
         async with Supervisor([postgres.process(), valkey.process()]), Company(postgres.dsn) as company:
-            await company.fill(generate(size, seed=1, now=datetime.now(_ZONE)))
+            await company.replace_rows(generate_organisation(size, seed=1, now=datetime.now(_ZONE)))
             async with Redis.from_url(valkey.url) as redis:
                 bench = Bench(postgres.dsn, valkey.url, company, redis)
                 try:
@@ -235,14 +235,14 @@ class Bench:
             }
             refreshes["refresh of management alone"] = (alone, alone.boards["management"])
             for number in range(-_WARM, rounds):
-                now = {"look": await _worked(work, outbox.look, 100) / 100}
+                now = {"look": await _worked(work, outbox.probe_database, 100) / 100}
                 question = partial(read_catalogue, connection.fetch, TENANT, watched.boards)
                 now["question to the catalogue"] = await _worked(work, question, 10) / 10
                 for name, what in refreshes.items():
                     await company.check_in(leaf)
                     now[name] = await _worked(work, partial(refresh_board, *what))
                 if number >= 0:
-                    now["walk"] = await _worked(work, partial(company.walk, day.start, day.end))
+                    now["walk"] = await _worked(work, partial(company.query_totals, day.start, day.end))
                     took = {name: [*took.get(name, []), value] for name, value in now.items()}
             await connection.close()
             await outbox.close()
@@ -356,7 +356,7 @@ class Bench:
         await self._until_quiet(prober)
         asked, ages = 0, []
         for _ in range(10):
-            look = await prober.look()
+            look = await prober.probe_once()
             asked += len(look.asked)
             await asyncio.sleep(1)
             ages.append(time.time() - (await self._stored())["verified_us"] / 1_000_000)
@@ -367,13 +367,13 @@ class Bench:
         """Until nothing is to be refreshed for as long as an idle stretch lasts here."""
         while True:
             await self._turn(prober)
-            look = await prober.look()
+            look = await prober.probe_once()
             if all(one.due - look.at > timedelta(seconds=12) for one in look.decisions.values()):
                 return
 
     async def _turn(self, prober: Prober) -> tuple[str, ...]:
         """A look, and what it asks for; the next look as soon as the prober itself would take it."""
-        look = await prober.look()
+        look = await prober.probe_once()
         for name in look.asked:
             await refresh_board(self._refresher, self._refresher.boards[name])
         if not look.asked:

@@ -40,7 +40,7 @@ def write_package(folder: Path) -> Path:
     """
     with tempfile.TemporaryDirectory() as scratch:
         site = Path(scratch) / "site"
-        build_wheel(ROOT, Path(scratch)).unpack(site)
+        build_wheel(ROOT, Path(scratch)).unpack_to(site)
         read = subprocess.run(  # noqa: S603  this very Python and a fixed text
             [sys.executable, "-c", _READ],
             env={"PYTHONPATH": str(site)},
@@ -57,7 +57,7 @@ def write_package(folder: Path) -> Path:
     return folder
 
 
-def pack(folder: Path) -> Path:
+def pack_package(folder: Path) -> Path:
     """Build the package's archive in a folder, and return its path.
 
     Raises:
@@ -77,4 +77,4 @@ def pack(folder: Path) -> Path:
 
 
 if __name__ == "__main__":
-    print(pack(Path(sys.argv[1] if len(sys.argv) > 1 else "dist")))
+    print(pack_package(Path(sys.argv[1] if len(sys.argv) > 1 else "dist")))

@@ -48,7 +48,7 @@ def write_reference(folder: Path) -> list[Path]:
     """
     with tempfile.TemporaryDirectory() as scratch:
         site = Path(scratch) / "site"
-        build_wheel(ROOT, Path(scratch)).unpack(site)
+        build_wheel(ROOT, Path(scratch)).unpack_to(site)
         sys.path.insert(0, str(site))
         try:
             with warnings.catch_warnings():

@@ -27,7 +27,7 @@ class Wheel:
     names: frozenset[str]
     metadata: Message
 
-    def unpack(self, folder: Path) -> None:
+    def unpack_to(self, folder: Path) -> None:
         """Write the wheel's files into a folder for ``sys.path``; a wheel of pure Python needs no more."""
         with zipfile.ZipFile(self.file) as archive:
             archive.extractall(folder)

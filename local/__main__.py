@@ -11,9 +11,9 @@ from functools import partial
 
 from pydantic import SecretStr
 
-from local.demo.run import DemoOptions, demo
+from local.demo.run import DemoOptions, run_demo
 from local.installation import InstallationPlan
-from local.up import up
+from local.up import run_up
 from ops.arguments import number_between
 from settings import Settings, load_or_exit
 
@@ -66,12 +66,12 @@ def _demo(asked: argparse.Namespace) -> int:
         sink_delay=(min(asked.provider_seconds), max(asked.provider_seconds)),
         environment=open_reader,
     )
-    return demo(plan, DemoOptions(asked.once, asked.json, asked.scale), tenant=settings.tenant)
+    return run_demo(plan, DemoOptions(asked.once, asked.json, asked.scale), tenant=settings.tenant)
 
 
 def _up(_asked: argparse.Namespace) -> int:
     settings = load_or_exit()
-    return up(
+    return run_up(
         InstallationPlan(
             data_dir=settings.data_dir,
             redis_url=_revealed(settings.redis_url),

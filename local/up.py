@@ -20,18 +20,18 @@ from local.installation import (
     remove_addresses,
     write_addresses,
 )
-from local.organisation import OrganisationSize, generate
+from local.organisation import OrganisationSize, generate_organisation
 from local.supervisor.console_log import console_log
 from local.supervisor.supervisor import supervise
 from local.texts import WORDS
-from local.welcome import welcome
+from local.welcome import print_welcome
 from ops.language import terminal_language
 
 _EXIT_CONFIGURATION = 2
 _SEED = 2026
 
 
-def up(plan: InstallationPlan) -> int:
+def run_up(plan: InstallationPlan) -> int:
     """Run the plan and return the exit code."""
     if plan.postgres_dsn is None:
         plan = replace(plan, before_worker=_fill_if_empty)
@@ -52,11 +52,13 @@ def _run(installation: Installation) -> int:
     say = partial(print, flush=True)
     say(WORDS[language]["starting"])
     log = console_log([process.name for process in installation.processes], sys.stderr)
-    meanwhile = welcome(installation, language, say)
+    meanwhile = print_welcome(installation, language, say)
     return asyncio.run(supervise(installation.processes, log=log, meanwhile=meanwhile))
 
 
 async def _fill_if_empty(dsn: str) -> None:
     async with Company(dsn) as company:
         if await company.is_empty():
-            await company.fill(generate(OrganisationSize(), seed=_SEED, now=datetime.now(UTC)))
+            await company.replace_rows(
+                generate_organisation(OrganisationSize(), seed=_SEED, now=datetime.now(UTC))
+            )

@@ -16,7 +16,7 @@ _ROOT = 1
 
 
 @asynccontextmanager
-async def welcome(
+async def print_welcome(
     installation: Installation, language: Language, say: Callable[[str], None]
 ) -> AsyncIterator[None]:
     """Print how to go on; a token is created for as long as this runs.

@@ -46,7 +46,7 @@ from ops.table import table
 from producers.link.client import connect
 from producers.rights import missing_right
 from reports.bounds import ReportBounds
-from reports.numbers import written
+from reports.numbers import write_decimal
 from settings import Settings, allowed_values, each_field, is_secret, load_or_exit, show_value
 
 if TYPE_CHECKING:
@@ -197,7 +197,7 @@ async def _run_act(act: Act, args: argparse.Namespace, settings: Settings, url: 
         except CommandRefused as refusal:
             _print_error(str(refusal))
             return EXIT_CONFIGURATION
-    print(orjson.dumps(answer.facts, written, orjson.OPT_UTC_Z).decode() if args.json else answer.text)
+    print(orjson.dumps(answer.facts, write_decimal, orjson.OPT_UTC_Z).decode() if args.json else answer.text)
     return 0 if answer.done else EXIT_FINDING
 
 
@@ -243,7 +243,7 @@ def _console(_args: argparse.Namespace) -> int:
     url, named = _redis_url(settings)
     bound = settings.reports.clock_bound
     console = ConsolePage(_redis(url), tenant=settings.tenant, named=named, clock_bound=bound)
-    uvloop.run(log.watched(_serve_console(console, listener)))
+    uvloop.run(log.run_watched(_serve_console(console, listener)))
     return 0
 
 
@@ -256,7 +256,7 @@ async def _serve_console(console: "ConsolePage", listener: socket.socket) -> Non
     logger = structlog.get_logger("ops.console")
     host, port, *_ = listener.getsockname()
     logger.info("the console listens", host=host, port=port)
-    await serve(console.answer, listener)
+    await serve(console.respond, listener)
     logger.info("the console stops")
     await console.close()
 

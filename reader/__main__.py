@@ -76,7 +76,7 @@ def main() -> None:
     if shared and not SHARES_PORTS:
         _give_up("MOMENTUS_READER__SHARE_PORT: this system cannot share a port (on); unset it")
     listening = _bind(settings.reader.host, settings.reader.port, shared=shared)
-    uvloop.run(log.watched(_serve(reader, listening, shared, _listening_to(settings, hints))))
+    uvloop.run(log.run_watched(_serve(reader, listening, shared, _listening_to(settings, hints))))
 
 
 def _reader(settings: Settings, url: str, hints: Hints) -> Reader:
@@ -139,7 +139,7 @@ async def _serve(
     changes: Callable[[], Coroutine[None, None, None]],
 ) -> None:
     stopped = asyncio.Event()
-    hearing = background.start("changes", changes)
+    hearing = background.start_task("changes", changes)
     for stop in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(stop, stopped.set)
     listener = Listener(reader.serve, listening, limit=_connections())

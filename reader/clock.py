@@ -60,7 +60,7 @@ class RedisClock:
     def note(self, reading: ClockReading) -> None:
         """Correct this clock by a reading of Redis's."""
         before_us = self.now_us()
-        if self._redis.note(reading) < 0:
+        if self._redis.add_reading(reading) < 0:
             self._was_us = before_us
         if self._redis.ahead_us is not None:
             self._ahead_us = (

@@ -194,7 +194,7 @@ class Connection:
             self._copy.changed(None)
             self._track(wire)
             if self._pings is None or self._pings.done():
-                self._pings = background.start("beat", self._ping_on)
+                self._pings = background.start_task("beat", self._ping_on)
 
     def _ask_time(self, wire: Wire) -> None:
         """Ask for Redis's clock: first of all on a new connection, then while it is in use."""

@@ -96,7 +96,7 @@ class ClusterGuard(Guard):
         if not is_due(found.record, self._slid.get(digest, 0), now):
             return
         self._slid.note(digest, now)
-        sliding = background.once("use of a session", self._slide(found))
+        sliding = background.start_once("use of a session", self._slide(found))
         self._sliding.add(sliding)
         sliding.add_done_callback(self._sliding.discard)
 

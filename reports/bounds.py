@@ -21,7 +21,7 @@ class ReportBounds:
     nodes: int = 200_000
     mib: int = 512
 
-    def asked(self, sql: str) -> str:
+    def limited_query(self, sql: str) -> str:
         """Return the query with a limit of one row more than allowed.
 
         >>> print(ReportBounds(nodes=10).asked("SELECT 1 AS id;"))

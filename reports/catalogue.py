@@ -74,7 +74,7 @@ def read_folder(folder: Path) -> Folder:
         try:
             report = _read(path)
             if report.name in reports:
-                raise report.place.refuse(
+                raise report.place.error_at(
                     "name", f"{report.name!r} is the name of another report in this folder; choose another"
                 )
             reports[report.name] = report

@@ -14,7 +14,7 @@ from datetime import timedelta
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from reports.front_matter import HeadPlace, HeadTable, ReportError as ReportError, split
+from reports.front_matter import HeadPlace, HeadTable, ReportError as ReportError, split_head
 from reports.rollups import read_rollups
 from reports.titles import read_titles
 
@@ -111,11 +111,11 @@ def parse_report(
     Raises:
         ReportError: names the file, the line and the key at fault, and what is allowed.
     """
-    head, query = split(source, file)
+    head, query = split_head(source, file)
     head.only(_KEYS)
     freshness = head.table("freshness", _FRESHNESS)
     budget, history = _section(head, "budget", _BUDGET), _section(head, "history", _HISTORY)
-    sql, parameters = bind(query, head.place)
+    sql, parameters = bind_parameters(query, head.place)
     column = _column(head)
     valid_until = (_EARLIEST.format(column, sql), parameters) if column else _expression(head)
     name = _name(head, "name")
@@ -163,17 +163,17 @@ def _as_text(head: HeadTable, known: set[str]) -> frozenset[str]:
     numbers = _section(head, "numbers", known)
     for measure, form in numbers.values.items():
         if form not in {"number", "text"}:
-            raise numbers.refuse(measure, f"{form!r} must be 'number' or 'text'")
+            raise numbers.error_at(measure, f"{form!r} must be 'number' or 'text'")
     return frozenset(measure for measure, form in numbers.values.items() if form == "text")
 
 
 def _sources(head: HeadTable) -> tuple[str, ...]:
     value = head.values.get("sources", [])
     if not isinstance(value, list):
-        raise head.refuse("sources", 'must be a list of tables, ["schema.table", ...]')
+        raise head.error_at("sources", 'must be a list of tables, ["schema.table", ...]')
     for table in value:
         if not isinstance(table, str) or not _TABLE.match(table):
-            raise head.refuse("sources", f"{table!r} must be a table with its schema, like sales.orders")
+            raise head.error_at("sources", f"{table!r} must be a table with its schema, like sales.orders")
     return tuple(dict.fromkeys(value))
 
 
@@ -182,21 +182,21 @@ def _zone(head: HeadTable) -> str:
     try:
         return ZoneInfo(value).key if value else ""
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise head.refuse("timezone", f"{value!r} must be an IANA time zone, like Europe/Madrid") from None
+        raise head.error_at("timezone", f"{value!r} must be an IANA time zone, like Europe/Madrid") from None
 
 
 def _keep(history: HeadTable) -> timedelta:
     if not history.values:
         return timedelta(0)
     if history.values.get("close") != "daily":
-        raise history.refuse("close", "must be 'daily'")
+        raise history.error_at("close", "must be 'daily'")
     return history.duration("keep")
 
 
 def _name(head: HeadTable, key: str, default: str | None = None) -> str:
     name = head.text(key, default)
     if not _NAME.match(name):
-        raise head.refuse(key, f"{name!r} must be lower-case letters, digits and _, at most 64")
+        raise head.error_at(key, f"{name!r} must be lower-case letters, digits and _, at most 64")
     return name
 
 
@@ -204,7 +204,7 @@ def _tree(head: HeadTable, trees: Mapping[str, str]) -> str:
     name = str(head.values.get("tree") or head.text("tree"))
     if name not in trees:
         known = ", ".join(sorted(trees)) or "none"
-        raise head.refuse("tree", f"trees/{name}.sql does not exist beside the report; allowed: {known}")
+        raise head.error_at("tree", f"trees/{name}.sql does not exist beside the report; allowed: {known}")
     return trees[name]
 
 
@@ -221,12 +221,14 @@ def _expression(head: HeadTable) -> tuple[str, tuple[str, ...]]:
         return "", ()
     if " " not in value and "(" not in value:
         allowed = "'next_midnight', 'change', 'column NAME' or SQL for one timestamptz"
-        raise head.refuse("valid_until", f"{value!r} must be {allowed}")
+        raise head.error_at("valid_until", f"{value!r} must be {allowed}")
     query = value if value.lower().startswith(("select", "with")) else f"SELECT {value}"
-    return bind(query, HeadPlace(head.place.file, query=head.place.lines.get("valid_until", 1)))
+    return bind_parameters(query, HeadPlace(head.place.file, query=head.place.lines.get("valid_until", 1)))
 
 
-def bind(query: str, place: HeadPlace, known: tuple[str, ...] = PARAMETERS) -> tuple[str, tuple[str, ...]]:
+def bind_parameters(
+    query: str, place: HeadPlace, known: tuple[str, ...] = PARAMETERS
+) -> tuple[str, tuple[str, ...]]:
     """Replace named parameters by numbered ones; casts, comments and strings stay. Raises ReportError."""
     if not query:
         raise ReportError(
@@ -244,7 +246,7 @@ def bind(query: str, place: HeadPlace, known: tuple[str, ...] = PARAMETERS) -> t
 
 
 def _check_bounds(report: Report) -> None:
-    refuse = report.place.refuse
+    refuse = report.place.error_at
     if not timedelta(0) < report.soft < report.hard:
         raise refuse("freshness.soft", "must be over 0 and below freshness.hard")
     if not timedelta(0) < report.every <= report.hard:

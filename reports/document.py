@@ -9,7 +9,7 @@ import orjson
 
 from reports import Report
 from reports.bounds import DEFAULT, ReportBounds
-from reports.numbers import as_text, write
+from reports.numbers import as_text, write_json
 from reports.rollup import Totals
 from reports.tree import Tree
 
@@ -48,7 +48,7 @@ def write_documents(
         InvalidRows: the documents are larger than the bounds.
     """
     before = b'{"report":%b,"scope":' % orjson.dumps(report.name)
-    between = b',"schema":%d,"as_of":"%b","data":' % (SCHEMA, stamp(as_of).encode())
+    between = b',"schema":%d,"as_of":"%b","data":' % (SCHEMA, format_instant(as_of).encode())
     as_of_us = microseconds(as_of)
     quote = b'"' if report.scope in report.as_text else b""
     nodes = tree.nodes_json_of_texts if quote else tree.nodes_json
@@ -77,8 +77,8 @@ def _told(totals: Totals, as_texts: frozenset[str]) -> Totals:
 
 
 def _data(node: bytes, totals: Totals) -> bytes:
-    total = write(totals.total)
-    own = total if totals.own is totals.total else write(totals.own)
+    total = write_json(totals.total)
+    own = total if totals.own is totals.total else write_json(totals.own)
     return b'{"node":%b,"total":%b,"own":%b}' % (node, total, own)
 
 
@@ -87,7 +87,7 @@ def microseconds(instant: datetime) -> int:
     return (instant - _EPOCH) // timedelta(microseconds=1)
 
 
-def stamp(instant: datetime) -> str:
+def format_instant(instant: datetime) -> str:
     """Format an instant as RFC 3339 in UTC, with microseconds."""
     return instant.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 

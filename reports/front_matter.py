@@ -40,7 +40,7 @@ class HeadPlace:
     lines: Mapping[str, int] = field(default_factory=dict)
     query: int = 1
 
-    def of(self, key: str) -> str:
+    def locate(self, key: str) -> str:
         """Return ``file:line`` of a key; of its table if the key is absent, else of the head.
 
         >>> HeadPlace("sales.sql", {"rollup": 9}).of("rollup.total")
@@ -49,9 +49,9 @@ class HeadPlace:
         line = self.lines.get(key) or self.lines.get(key.rpartition(".")[0]) or 1
         return f"{self.file}:{line}"
 
-    def refuse(self, key: str, reason: str) -> ReportError:
+    def error_at(self, key: str, reason: str) -> ReportError:
         """Return the error for a key."""
-        return ReportError(f"{self.of(key)}: {key}", reason)
+        return ReportError(f"{self.locate(key)}: {key}", reason)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +66,9 @@ class HeadTable:
     values: Mapping[str, Any]
     within: str = ""
 
-    def refuse(self, key: str, reason: str) -> ReportError:
+    def error_at(self, key: str, reason: str) -> ReportError:
         """Return the error for one of the table's keys."""
-        return self.place.refuse(self._full(key), reason)
+        return self.place.error_at(self._full(key), reason)
 
     def only(self, known: Collection[str]) -> "HeadTable":
         """Return the table itself; raise ReportError if it contains a key that is not known."""
@@ -76,16 +76,16 @@ class HeadTable:
             if key not in known:
                 close = get_close_matches(key, known, n=1)
                 hint = f"did you mean {close[0]!r}?" if close else f"allowed: {', '.join(sorted(known))}"
-                raise self.refuse(key, f"is not a key of a report; {hint}")
+                raise self.error_at(key, f"is not a key of a report; {hint}")
         return self
 
     def text(self, key: str, default: str | None = None) -> str:
         """Return a string. Raises ReportError, also if the key is missing and has no default."""
         value = self.values.get(key, default)
         if value is None:
-            raise self.refuse(key, "is missing")
+            raise self.error_at(key, "is missing")
         if not isinstance(value, str):
-            raise self.refuse(key, f"{value!r} must be a string in quotes")
+            raise self.error_at(key, f"{value!r} must be a string in quotes")
         return value
 
     def duration(self, key: str, default: timedelta | None = None) -> timedelta:
@@ -96,23 +96,23 @@ class HeadTable:
         try:
             return read_duration(value)
         except ValueError as error:
-            raise self.refuse(key, str(error)) from None
+            raise self.error_at(key, str(error)) from None
 
     def share(self, key: str, default: str) -> float:
         """Return a fraction that is written as a percentage, ``"0.5%"``. Raises ReportError."""
         value = str(self.values.get(key, default))
         match = _SHARE.match(value)
         if match is None or not 0 < float(match[1]) <= 100:  # noqa: PLR2004  per cent
-            raise self.refuse(key, f"{value!r} must be over 0% and at most 100%, like '0.5%'")
+            raise self.error_at(key, f"{value!r} must be over 0% and at most 100%, like '0.5%'")
         return float(match[1]) / 100
 
     def table(self, key: str, known: Collection[str] | None = None) -> "HeadTable":
         """Return a nested table that has only these keys. Raises ReportError."""
         value = self.values.get(key)
         if key not in self.values:
-            raise self.refuse(key, "is missing")
+            raise self.error_at(key, "is missing")
         if not isinstance(value, dict) or not value:
-            raise self.refuse(key, "must be a table with at least one key")
+            raise self.error_at(key, "must be a table with at least one key")
         found = HeadTable(self.place, value, self._full(key))
         return found if known is None else found.only(known)
 
@@ -120,7 +120,7 @@ class HeadTable:
         return f"{self.within}.{key}" if self.within else key
 
 
-def split(source: str, file: str) -> tuple[HeadTable, str]:
+def split_head(source: str, file: str) -> tuple[HeadTable, str]:
     """Split a file into its head and its query. Raises ReportError if the head is missing or not TOML."""
     match = _HEAD.match(source)
     if match is None:

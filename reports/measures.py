@@ -20,7 +20,7 @@ from uuid import UUID
 
 import orjson
 
-from reports.numbers import divided, fitting, is_finite, read_exactly, write
+from reports.numbers import fitting_integer, is_finite, nearest_ratio, read_exactly, write_json
 from reports.rollups import Top, top_of
 
 _JSON_INTEGER = 2**63
@@ -49,7 +49,7 @@ class InvalidRows(ValueError):
         self.measure = measure
 
 
-def neutral(how: str) -> Any:  # noqa: ANN401  one form per roll-up
+def neutral_value(how: str) -> Any:  # noqa: ANN401  one form per roll-up
     """Return the neutral value of a roll-up: the value of a node that has no row."""
     match how:
         case "sum":
@@ -65,7 +65,7 @@ def neutral(how: str) -> Any:  # noqa: ANN401  one form per roll-up
 
 
 def is_plain(values: Sequence[Any], how: str) -> bool:
-    """Return True if a whole column may stay as it is, because ``checked`` would change none of its values.
+    """Return True if a whole column may stay as it is, because ``checked_value`` would change none of its values.
 
     >>> is_plain([1, 2], "sum"), is_plain([1, None], "sum")
     (True, False)
@@ -81,7 +81,7 @@ def is_plain(values: Sequence[Any], how: str) -> bool:
 _zone_of = operator.attrgetter("tzinfo")
 
 
-def checked(value: Any, measure: str, how: str) -> Any:  # noqa: ANN401, PLR0911  the database's; one per roll-up
+def checked_value(value: Any, measure: str, how: str) -> Any:  # noqa: ANN401, PLR0911  the database's; one per roll-up
     """Convert a value into the form that its roll-up merges.
 
     NULL is allowed for ids, rows and extremes, and means none. A number or a boolean must not be NULL: SQL also
@@ -180,7 +180,7 @@ def _rows(value: Any, measure: str, top: Top) -> list[Any]:  # noqa: ANN401  val
         raise InvalidRows("top needs a JSON array of objects, as jsonb_agg makes it", measure)
     if not _is_read_exactly(value, found):
         found = _exactly(value, measure)
-    return first(top, [(_rank(row, measure, top), row) for row in found])
+    return first_rows(top, [(_rank(row, measure, top), row) for row in found])
 
 
 def _is_read_exactly(text: str, rows: list[dict[str, Any]]) -> bool:
@@ -204,10 +204,10 @@ def _rank(row: Mapping[str, Any], measure: str, top: Top) -> tuple[Any, ...]:
         if not isinstance(value, int | float | Decimal | str):
             raise InvalidRows(f"top needs a number or text in {key!r} of every row, not {value!r}", measure)
         keys.append((isinstance(value, str), value))
-    return (*keys, write(row, in_order=True))
+    return (*keys, write_json(row, in_order=True))
 
 
-def first(top: Top, ranked: list[Any]) -> list[Any]:
+def first_rows(top: Top, ranked: list[Any]) -> list[Any]:
     """Return the first of these ranked rows.
 
     Merging such lists in any grouping keeps the first of all their rows.
@@ -259,7 +259,7 @@ Gather: TypeAlias = Callable[[Any, list[Any]], Any]
 """Function of a node's own value and its children's totals, in order; returns the node's total."""
 
 
-def gathering(how: str) -> Gather:
+def merge_function(how: str) -> Gather:
     """Return the function that merges totals. For ``min`` and ``max``, values are pairs that begin with a rank."""
     if top := top_of(how):
         return partial(_first, top)
@@ -301,7 +301,7 @@ def _best(
 
 
 def _first(top: Top, mine: list[Any], others: list[list[Any]]) -> list[Any]:
-    return first(top, [*mine, *chain.from_iterable(others)]) if any(others) else mine
+    return first_rows(top, [*mine, *chain.from_iterable(others)]) if any(others) else mine
 
 
 def _own(mine: Any, others: list[Any]) -> Any:  # noqa: ANN401  the database's
@@ -320,7 +320,7 @@ _GATHERING: Mapping[str, Gather] = {
 }
 
 
-def ranked(columns: Sequence[Sequence[Any]], how: str) -> list[tuple[Any, ...] | None]:
+def rank_column(columns: Sequence[Sequence[Any]], how: str) -> list[tuple[Any, ...] | None]:
     """Return the rank of each row for ``min`` or ``max``; None if its first column is null.
 
     >>> ranked([[7, None], [None, 1]], "min")
@@ -337,7 +337,7 @@ def _place(value: Any, how: str) -> tuple[bool, Any]:  # noqa: ANN401  values ar
     return ((value is None) == (how == "min"), 0 if value is None else value)
 
 
-def shown(values: Sequence[Any], how: str) -> Sequence[Any]:
+def shown_column(values: Sequence[Any], how: str) -> Sequence[Any]:
     """Return a column as documents show it.
 
     >>> shown([{1, 2}, set()], "distinct")
@@ -368,13 +368,13 @@ def _sums(value: Mapping[str, Any]) -> dict[str, object]:
 
 def ratio(part: Any, whole: Any) -> float | None:  # noqa: ANN401  numbers as they are shown
     """Divide a part by a whole; None if the whole is zero."""
-    return divided(part, whole) if whole else None
+    return nearest_ratio(part, whole) if whole else None
 
 
 def _plain(value: Any) -> object:  # noqa: ANN401  values are the database's
     """Return a value as documents show it. Raises InvalidRows if it is a sum that JSON parsers cannot hold."""
     if isinstance(value, int):
-        return fitting(value)
+        return fitting_integer(value)
     if isinstance(value, float | Decimal):
         if not is_finite(value):
             raise InvalidRows("the sum is beyond 1.8e308, the largest number of JSON parsers; use another unit")

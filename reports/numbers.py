@@ -50,7 +50,7 @@ def _fraction(digits: str) -> Decimal:
 
 
 def _whole(digits: str) -> int | Decimal:
-    return fitting(int(digits)) if len(digits) <= 20 else _fraction(digits)  # noqa: PLR2004  surely more than 64 bits
+    return fitting_integer(int(digits)) if len(digits) <= 20 else _fraction(digits)  # noqa: PLR2004  surely more than 64 bits
 
 
 def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -66,12 +66,12 @@ def is_finite(number: float | Decimal) -> bool:
     return (not isinstance(number, Decimal) or number.is_finite()) and math.isfinite(number)
 
 
-def fitting(number: int) -> int | Decimal:
-    """Return a whole number in a type that :func:`write` accepts."""
+def fitting_integer(number: int) -> int | Decimal:
+    """Return a whole number in a type that :func:`write_json` accepts."""
     return number if -_JSON_INTEGER < number < _JSON_INTEGER else Decimal(number)
 
 
-def divided(part: Any, whole: Any) -> float:  # noqa: ANN401  numbers as they are shown
+def nearest_ratio(part: Any, whole: Any) -> float:  # noqa: ANN401  numbers as they are shown
     """Return the binary float nearest to a ratio.
 
     >>> divided(Decimal("0.3"), 3), divided(1, 4)
@@ -82,7 +82,7 @@ def divided(part: Any, whole: Any) -> float:  # noqa: ANN401  numbers as they ar
     return float(part / whole)
 
 
-def digits(number: Decimal) -> str:
+def all_digits(number: Decimal) -> str:
     """Return all digits of a number, as Postgres writes them.
 
     >>> digits(Decimal("1E+3")), digits(Decimal("0.10"))
@@ -92,7 +92,7 @@ def digits(number: Decimal) -> str:
     return format(number, "f") if isinstance(exponent, int) and exponent > -_LONGEST_FRACTION else str(number)
 
 
-def write(value: object, *, in_order: bool = False, indented: bool = False) -> bytes:
+def write_json(value: object, *, in_order: bool = False, indented: bool = False) -> bytes:
     """Write JSON with Decimals as numbers.
 
     Args:
@@ -103,13 +103,13 @@ def write(value: object, *, in_order: bool = False, indented: bool = False) -> b
     b'[123456789012345678.123456789]'
     """
     options = (orjson.OPT_SORT_KEYS if in_order else 0) | (orjson.OPT_INDENT_2 if indented else 0)
-    return orjson.dumps(value, written, options)
+    return orjson.dumps(value, write_decimal, options)
 
 
-def written(value: object) -> orjson.Fragment:
+def write_decimal(value: object) -> orjson.Fragment:
     """Convert a Decimal for orjson, as its ``default``. Raises TypeError for any other value."""
     if isinstance(value, Decimal):
-        return orjson.Fragment(digits(value))
+        return orjson.Fragment(all_digits(value))
     raise TypeError(f"{type(value).__name__} has no form in JSON")
 
 
@@ -124,7 +124,7 @@ def as_text(value: Any) -> Any:  # noqa: ANN401  JSON is anything
     if isinstance(value, list):
         return [as_text(one) for one in value]
     if isinstance(value, Decimal):
-        return digits(value)
+        return all_digits(value)
     return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 

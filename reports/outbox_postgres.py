@@ -81,16 +81,16 @@ class Outbox:
         """Return True if every change of this board leaves a mark. Raises DATABASE_FAULTS."""
         return board in (await self.catalogue()).watched
 
-    def forget(self) -> None:
+    def forget_catalogue(self) -> None:
         """Discard the catalogue, so that the next use queries it again."""
         self._known_until = 0.0
 
     def refuse_marks(self, why: str) -> None:
         """Treat no board as watched for 15 minutes, because the database refused to let marks be taken up."""
         self._refusal, self._refused_until = why, time.monotonic() + REFUSED_FOR
-        self.forget()
+        self.forget_catalogue()
 
-    async def look(self) -> Probe:
+    async def probe_database(self) -> Probe:
         """Probe the database. Raises DATABASE_FAULTS.
 
         The catalogue is queried after the marks: its digest is of the marks' state, or of a later one.
@@ -101,7 +101,7 @@ class Outbox:
         try:
             rows = await pool.fetch(_WATCHED if watched else _NOW)
         except asyncpg.PostgresError:
-            self.forget()  # the tables may have been removed: query the catalogue again
+            self.forget_catalogue()  # the tables may have been removed: query the catalogue again
             raise
         heard_us = running_us()
         clock, *boards = sorted(rows, key=lambda row: row["at"] is None)

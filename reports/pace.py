@@ -122,7 +122,7 @@ class Decision:
     proved: tuple[str, ...]
 
 
-def interval(board: Board, known: Mapping[str, KnownSet]) -> timedelta:
+def refresh_interval(board: Board, known: Mapping[str, KnownSet]) -> timedelta:
     """Return the interval at which refreshes under continuous change stay within the board's budget."""
     cost = sum((one.cost for one in known.values()), timedelta(0))
     return max(board.debounce, cost / board.max_db_share)
@@ -154,7 +154,7 @@ def stretch_of(boards: Mapping[str, Board], known: Mapping[str, Mapping[str, Kno
     use = 0.0
     for name, board in boards.items():
         cost = sum((one.cost for one in known[name].values()), timedelta(0))
-        use += cost / interval(board, known[name]) if cost else 0.0
+        use += cost / refresh_interval(board, known[name]) if cost else 0.0
     return max(1.0, use / share)
 
 
@@ -182,7 +182,7 @@ def decide_all(
     stretch = stretch_of(boards, of_board, share=share)
     ours = frozenset(one.xid for one in known.values() if one.xid is not None)
     return {
-        name: decide(
+        name: decide_refresh(
             board,
             of_board[name],
             seen,
@@ -196,7 +196,7 @@ def decide_all(
     }
 
 
-def decide(
+def decide_refresh(
     board: Board,
     known: Mapping[str, KnownSet],
     seen: Probe,
@@ -310,7 +310,7 @@ def rest_ends(again: datetime | None, failed: datetime | None, now: datetime) ->
     return now
 
 
-def includes(later: str, earlier: str) -> bool:
+def snapshot_includes(later: str, earlier: str) -> bool:
     """Return True if one ``pg_current_snapshot()`` sees everything that another of the same server sees.
 
     >>> includes("10:12:11", "10:11:10"), includes("10:11:10", "10:12:11"), includes("", "10:11:10")

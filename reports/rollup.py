@@ -12,14 +12,14 @@ from typing import Any, TypeAlias
 
 from reports.measures import (
     InvalidRows as InvalidRows,
-    checked,
-    gathering,
+    checked_value,
     is_plain,
     keys_alike,
-    neutral,
-    ranked,
+    merge_function,
+    neutral_value,
+    rank_column,
     ratio,
-    shown,
+    shown_column,
 )
 from reports.numbers import EXACT
 from reports.rollups import columns_of, ratio_of
@@ -63,7 +63,7 @@ def _rolled_up(given: Sequence[Row], scope: str, rollup: Mapping[str, str], tree
     nodes = _nodes(given, scope, tree)
     columns = {measure: rollup[measure] for measure in columns_of(rollup)}
     own = {measure: _checked(given, nodes, measure, how) for measure, how in columns.items()}
-    own_shown = {measure: shown(own[measure], how) for measure, how in columns.items()}
+    own_shown = {measure: shown_column(own[measure], how) for measure, how in columns.items()}
     total_shown = _totals(nodes, own, own_shown, columns, tree)
     direct = {measure: how for measure, how in rollup.items() if how != "sql"}
     own_of = dict(zip(nodes, _documents(own_shown, direct, len(nodes)), strict=True))
@@ -104,7 +104,7 @@ def _checked(rows: Sequence[Row], nodes: Sequence[int], measure: str, how: str) 
     ready = []
     for node, value in zip(nodes, values, strict=True):
         try:
-            ready.append(checked(value, measure, how))
+            ready.append(checked_value(value, measure, how))
         except InvalidRows as error:
             raise InvalidRows(f"{error.words} (node {node})", error.measure) from None
     return ready
@@ -125,11 +125,11 @@ def _totals(
             totals |= _extremes(nodes, own, own_shown, (measure, *beside), how, tree)
         elif not how.startswith("of "):
             mine = dict(zip(nodes, own[measure], strict=True))
-            climbed = _climb(mine, neutral(how), gathering(how), tree)
+            climbed = _climb(mine, neutral_value(how), merge_function(how), tree)
             if how == "sums":
                 _check_keys(climbed[-1], measure, own[measure], nodes)
             try:
-                totals[measure] = shown(climbed, how)
+                totals[measure] = shown_column(climbed, how)
             except InvalidRows as error:
                 raise InvalidRows(error.words, measure) from None
     return totals
@@ -155,9 +155,9 @@ def _extremes(
 
     The values beside it decide between equal extremes, so whole rows are merged, each with its rank.
     """
-    ranks = ranked([own[name] for name in names], how)
+    ranks = rank_column([own[name] for name in names], how)
     mine = {node: (rank, place) for place, (node, rank) in enumerate(zip(nodes, ranks, strict=True))}
-    chosen = _climb(mine, (None, None), gathering(how), tree)
+    chosen = _climb(mine, (None, None), merge_function(how), tree)
     return {name: [None if place is None else own_shown[name][place] for _, place in chosen] for name in names}
 
 
@@ -187,5 +187,7 @@ def _documents(columns: Mapping[str, _Column], rollup: Mapping[str, str], count:
 
 def _nothing(direct: Mapping[str, str]) -> dict[str, object]:
     """Return the own measures of a node that has no row."""
-    columns = {measure: shown([neutral(direct[measure])], direct[measure]) for measure in columns_of(direct)}
+    columns = {
+        measure: shown_column([neutral_value(direct[measure])], direct[measure]) for measure in columns_of(direct)
+    }
     return _documents(columns, direct, 1)[0]

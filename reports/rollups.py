@@ -68,7 +68,7 @@ def read_rollups(table: HeadTable) -> Mapping[str, str]:
     words = {measure: str(how) for measure, how in table.values.items()}
     for measure, how in words.items():
         if reason := _fault(how, words):
-            raise table.refuse(measure, reason)
+            raise table.error_at(measure, reason)
     return words
 
 

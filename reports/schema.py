@@ -63,7 +63,7 @@ def _as_text(schema: Any) -> Any:  # noqa: ANN401  JSON is anything
     return "string" if schema in ("integer", "number") else schema
 
 
-def breaks(pinned: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def breaking_changes(pinned: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield each change that breaks a client of the pinned schema: the measure, and the change."""
     told = set()
     for part in ("total", "own"):

@@ -28,7 +28,7 @@ from typing import Any
 
 import asyncpg
 
-from clocks import SET_US, ClockReading, agree, running_us
+from clocks import SET_US, ClockReading, readings_agree, running_us
 from reports import Report
 from reports.bounds import DEFAULT, ReportBounds
 from reports.connection_postgres import Connection, ConnectionEnded, connection_ended, is_lost, open_pool
@@ -39,7 +39,7 @@ from reports.memo import RefreshMemo, Rows
 from reports.off_loop import off_loop
 from reports.rollup import InvalidRows, Row
 from reports.tree import Node, Tree, grow_tree
-from reports.values_postgres import check_columns, check_names, describe, read_exactly, unreadable
+from reports.values_postgres import check_columns, check_names, describe_query, read_exactly, unreadable_value
 
 DATABASE_FAULTS = (
     asyncpg.PostgresError,
@@ -211,7 +211,7 @@ class DatabaseSnapshot:
         process = self._connection.get_server_pid()
         described = self.memo.columns(process, report.sql)
         if described is None:
-            described = await describe(self._connection, report.sql)
+            described = await describe_query(self._connection, report.sql)
             self.memo.note_columns(process, report.sql, described)
         check_columns(report, described)
         try:
@@ -253,16 +253,16 @@ class DatabaseSnapshot:
             return False
         asked_us = running_us()
         at = await self._connection.fetchval("SELECT clock_timestamp()")
-        return agree(self.reading, ClockReading(microseconds(at), asked_us, running_us()))
+        return readings_agree(self.reading, ClockReading(microseconds(at), asked_us, running_us()))
 
     async def _fetch(self, sql: str, *arguments: datetime | str | int | list[str], scope: str = "") -> Any:  # noqa: ANN401  records
         began = time.perf_counter()
         try:
-            return await self._connection.fetch(self.bounds.asked(sql) if scope else sql, *arguments)
+            return await self._connection.fetch(self.bounds.limited_query(sql) if scope else sql, *arguments)
         except DATABASE_FAULTS:
             raise
         except Exception as error:  # the driver raises plain Python errors for values it cannot read
-            raise await unreadable(self._connection, sql, arguments, scope, error) from error
+            raise await unreadable_value(self._connection, sql, arguments, scope, error) from error
         finally:
             self.spent += time.perf_counter() - began
 

@@ -61,7 +61,7 @@ class StoredSet:
     """Stored set of a report: its generation, the ETag of every scope, the cost of refreshes (ms), its failures.
 
     Attributes:
-        last: the set as :meth:`ReportStore.known` returns it.
+        last: the set as :meth:`ReportStore.read_known` returns it.
         gone: scopes that are stored as gone.
     """
 
@@ -118,7 +118,7 @@ def etag_of(head: bytes) -> str:
     return str(orjson.loads(head)["etag"])
 
 
-def difference(stored: StoredSet, documents: Mapping[int, Document]) -> SetChange:
+def set_change(stored: StoredSet, documents: Mapping[int, Document]) -> SetChange:
     """Return the scopes to write and the scopes to remove."""
     changed_scopes = [scope for scope, etag in etags_of(documents).items() if stored.etags.get(scope) != etag]
     return SetChange(changed_scopes, sorted(stored.etags.keys() - documents.keys()))
@@ -140,17 +140,17 @@ class ReportStore:
         self._time = redis.register_script(_TIME)
         self.declarations = Declarations(redis, tenant=tenant)
 
-    async def clock(self) -> ClockReading:
+    async def read_clock(self) -> ClockReading:
         """Read Redis's clock; on a cluster, that of the server that stores reports. Raises RedisError."""
         asked_us = running_us()
         seconds, microsecond = await self._time(keys=[prober(self._tenant)])
         return ClockReading(int(seconds) * 1_000_000 + int(microsecond), asked_us, running_us())
 
-    async def declare(self, reports: Mapping[str, Report]) -> None:
+    async def declare_reports(self, reports: Mapping[str, Report]) -> None:
         """Declare these reports to producers and readers."""
         await self.declarations.declare({name: _entry(report) for name, report in reports.items()})
 
-    async def stored(self, report: str, *, day: str = "") -> StoredSet:
+    async def read_set(self, report: str, *, day: str = "") -> StoredSet:
         """Return the stored set of a report, or of one of its closed days.
 
         The generation is read first: if a set is stored while the rest is read, the generation is the former
@@ -177,7 +177,7 @@ class ReportStore:
             if cursor == 0:
                 return {scope: etag for scope, etag in etags.items() if scope not in gone}, frozenset(gone)
 
-    async def publish(self, new: NewSet, stored: StoredSet, change: SetChange) -> str:
+    async def publish_set(self, new: NewSet, stored: StoredSet, change: SetChange) -> str:
         """Store the new set: a small change by one call, a larger one in parts that become visible at once.
 
         Returns:
@@ -229,7 +229,7 @@ class ReportStore:
                 await self._redis.srem(key, name)  # type: ignore[misc]
         return removed
 
-    async def verify(
+    async def record_proof(
         self, report: str, known: KnownSet, *, at: datetime, offset_us: int | None = None, visible: str = ""
     ) -> bool:
         """Record that the known set is true as of an instant. Returns True if that moved ``verified_us`` forward.
@@ -250,14 +250,14 @@ class ReportStore:
             entry["again_us"] = microseconds(failure.again)
         await self._redis.hset(self._key(report), "_error", orjson.dumps(entry))  # type: ignore[arg-type, misc]
 
-    async def failures(self, reports: Sequence[str]) -> dict[str, FailureStreak]:
+    async def read_failures(self, reports: Sequence[str]) -> dict[str, FailureStreak]:
         """Return the failures of each of these reports."""
         async with self._redis.pipeline(transaction=False) as pipe:
             for report in reports:
                 pipe.hget(self._key(report), "_error")
             return dict(zip(reports, map(_failure, await pipe.execute()), strict=True))
 
-    async def known(self, reports: Sequence[str]) -> dict[str, KnownSet]:
+    async def read_known(self, reports: Sequence[str]) -> dict[str, KnownSet]:
         """Return what the next refresh of each of these reports depends on."""
         async with self._redis.pipeline(transaction=False) as pipe:
             for report in reports:
@@ -272,14 +272,16 @@ class ReportStore:
                 pipe.getdel(wanted(self._tenant, report))
             return {report for report, wish in zip(reports, await pipe.execute(), strict=True) if wish}
 
-    async def running(self, job_ids: Sequence[str]) -> set[str]:
+    async def running_jobs(self, job_ids: Sequence[str]) -> set[str]:
         """Return the jobs among these that a worker runs now."""
         async with self._redis.pipeline(transaction=False) as pipe:
             for job_id in job_ids:
                 pipe.exists(f"arq:in-progress:{job_id}")
             return {job_id for job_id, held in zip(job_ids, await pipe.execute(), strict=True) if held}
 
-    async def lead(self, worker: str, reports: Iterable[str], *, lasting: timedelta) -> frozenset[str] | None:
+    async def take_prober_lease(
+        self, worker: str, reports: Iterable[str], *, lasting: timedelta
+    ) -> frozenset[str] | None:
         """Take or renew the prober's lease; return the reports that this worker probes, None if there are none.
 
         One worker probes all reports it has. Workers may have different reports: the first worker that has the

@@ -31,7 +31,7 @@ def read_titles(table: HeadTable, measures: Collection[str]) -> Mapping[str, Map
     found = {}
     for language in table.values:
         if not _LANGUAGE.match(language):
-            raise table.refuse(language, "must be a language, like es or pt-BR")
+            raise table.error_at(language, "must be a language, like es or pt-BR")
         titles = table.table(language)
         titles.only({OF_REPORT, *measures, *(key for key in titles.values if key.partition(".")[0] in measures)})
         found[language] = {key: _text(titles, key) for key in titles.values}
@@ -41,5 +41,5 @@ def read_titles(table: HeadTable, measures: Collection[str]) -> Mapping[str, Map
 def _text(titles: HeadTable, key: str) -> str:
     text = titles.text(key).strip()
     if not 0 < len(text) <= LONGEST or not text.isprintable():
-        raise titles.refuse(key, f"must be printable text of 1 to {LONGEST} characters on one line")
+        raise titles.error_at(key, f"must be printable text of 1 to {LONGEST} characters on one line")
     return text

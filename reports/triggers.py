@@ -57,13 +57,15 @@ def install_script(tenant: str, boards: Mapping[str, Board], *, role: str) -> st
         role: role of the worker, which gets the rights to take up marks.
     """
     wanted = boards_by_source(tenant, boards)
-    pairs = ", ".join(f"({literal(source)}, {literal(key)})" for source, keys in wanted.items() for key in keys)
+    pairs = ", ".join(
+        f"({quote_literal(source)}, {quote_literal(key)})" for source, keys in wanted.items() for key in keys
+    )
     lines = [_HEAD.format(tenant, "install"), (_FOLDER / "install.sql").read_text(encoding="utf-8")]
     lines += [
-        f"GRANT USAGE ON SCHEMA momentus TO {quoted(role)};",
-        f"GRANT SELECT, DELETE ON momentus.dirty TO {quoted(role)};",
-        f"GRANT SELECT, INSERT, UPDATE ON momentus.boards TO {quoted(role)};",
-        _WATCH.replace("%TRIGGER%", literal(trigger_name(tenant))).replace("%SOURCES%", pairs),
+        f"GRANT USAGE ON SCHEMA momentus TO {quote_identifier(role)};",
+        f"GRANT SELECT, DELETE ON momentus.dirty TO {quote_identifier(role)};",
+        f"GRANT SELECT, INSERT, UPDATE ON momentus.boards TO {quote_identifier(role)};",
+        _WATCH.replace("%TRIGGER%", quote_literal(trigger_name(tenant))).replace("%SOURCES%", pairs),
         _forget(tenant, "boards"),
     ]
     return "\n".join([*lines, "COMMIT;", ""])
@@ -81,12 +83,12 @@ def uninstall_script(tenant: str, former: tuple[str, ...]) -> str:
     return "\n".join([*lines, (_FOLDER / "uninstall.sql").read_text(encoding="utf-8"), "COMMIT;", ""])
 
 
-def quoted(name: str) -> str:
+def quote_identifier(name: str) -> str:
     """Quote a name as an SQL identifier."""
     return '"' + name.replace('"', '""') + '"'
 
 
-def literal(text: str) -> str:
+def quote_literal(text: str) -> str:
     """Quote a string as an SQL literal.
 
     >>> literal("it's")
@@ -97,11 +99,11 @@ def literal(text: str) -> str:
 
 def _table(source: str) -> str:
     schema, _, table = source.partition(".")
-    return f"{quoted(schema)}.{quoted(table)}"
+    return f"{quote_identifier(schema)}.{quote_identifier(table)}"
 
 
 def _drop(tenant: str, source: str) -> str:
-    return f"DROP TRIGGER IF EXISTS {quoted(trigger_name(tenant))} ON {_table(source)};"
+    return f"DROP TRIGGER IF EXISTS {quote_identifier(trigger_name(tenant))} ON {_table(source)};"
 
 
 def _forget(tenant: str, table: str) -> str:

@@ -3,7 +3,7 @@
 The driver cannot read every value that the server can send: it returns one date for 9999-12-31 and for infinity,
 returns a ``float4`` with more digits than it has, and raises plain Python errors for years before 1 and after
 9999, for 24:00 and for texts that are not UTF-8. ``read_exactly`` corrects the first two. For the others
-``unreadable`` finds the column, the node and the value, by querying the values as texts.
+``unreadable_value`` finds the column, the node and the value, by querying the values as texts.
 
 A value without a form fails its report; nothing is guessed.
 """
@@ -59,7 +59,7 @@ class Columns:
         return self.types[self.names.index(name)] if name in self.names else ""
 
 
-async def describe(connection: Any, sql: str) -> Columns:  # noqa: ANN401  a connection
+async def describe_query(connection: Any, sql: str) -> Columns:  # noqa: ANN401  a connection
     """Return the columns and parameters of a query without running it. Raises DATABASE_FAULTS."""
     statement = await connection.prepare(sql)
     found = statement.get_attributes()
@@ -115,13 +115,13 @@ async def check_names(connection: Any, sql: str) -> None:  # noqa: ANN401  a con
         InvalidRows: names the column and what to write.
         DATABASE_FAULTS: the database refused the query.
     """
-    columns = await describe(connection, sql)
+    columns = await describe_query(connection, sql)
     for name in ("name", "kind"):
         if remedy := never_shown(columns.of(name), "sql"):
             raise InvalidRows(f"the tree's {name} is {columns.of(name)} and must be text; {remedy}")
 
 
-async def unreadable(
+async def unreadable_value(
     connection: Any,  # noqa: ANN401  a connection
     sql: str,
     arguments: Sequence[object],

@@ -78,8 +78,8 @@ PEERS = ("bench/queue_peers", "bench/mail_peers", "bench/django_peers", "bench/r
 LONGEST = 40
 
 OWNED_TASKS = {
-    "background.py": {"start", "once"},  # the two ways to begin one that nobody waits for
-    "local/supervisor/supervisor.py": {"wait"},
+    "background.py": {"start_task", "start_once"},  # the two ways to begin one that nobody waits for
+    "local/supervisor/supervisor.py": {"wait_for_failure"},
     "ops/stop_signal.py": {"until_stopped"},  # waits for both
     "local/supervisor/child.py": {"start", "_run_once", "_spawn"},  # `_keep` gives up by itself, and says why
     "producers/link/link.py": {"_begun", "_try"},  # callers wait for it; the next call begins another
@@ -88,14 +88,14 @@ OWNED_TASKS = {
     "producers/link/slots.py": {"primary"},  # callers wait for it; the next call begins another
     "reader/guard_of_cluster.py": {"send_query"},  # a request's own, and it waits for it
     "reader/handler.py": {"_run"},  # a request: its fault is its answer
-    "worker/own_jobs/child/channel.py": {"progress"},  # ends with its job; a fault of it is the socket's
+    "worker/own_jobs/child/channel.py": {"report_progress"},  # ends with its job; a fault of it is the socket's
     "worker/own_jobs/processes.py": {"_take"},  # a job waits for it, or `_keep` takes it
     "worker/own_jobs/threads.py": {"_start"},  # it tells each ending; the attempt waits for it
     "reports/off_loop.py": {"off_loop"},  # those who ask wait for it
-    "worker/engine/exit_deadline.py": {"watch", "seen", "run_to_its_end"},  # ends the process, or is run out
+    "worker/engine/exit_deadline.py": {"watch_signal", "seen", "run_to_its_end"},  # ends the process
     "worker/engine/lease.py": {"__init__"},  # the thread notes each fault and goes on
-    "worker/engine/pump.py": {"_begin_turn"},  # `_turn_over` takes its fault
-    "worker/engine/runner.py": {"start"},  # a job: `_over` takes its fault
+    "worker/engine/pump.py": {"_begin_cycle"},  # `_cycle_over` takes its fault
+    "worker/engine/runner.py": {"start_attempt"},  # a job: `_over` takes its fault
     "worker/arq_compat/worker.py": {"_start"},  # a job: `_over` takes its fault
     "worker/engine/batch.py": {"submit"},  # its callers await it
     "worker/mail/accounts/accounts.py": {"report_opening_failure"},  # mails wait for it
@@ -187,7 +187,7 @@ def a_background_task_is_kept(path: PurePosixPath, tree: ast.Module) -> Iterator
             calls = {_called(node) for node in ast.walk(function) if isinstance(node, ast.Call)}
             if calls & begins and function.name not in OWNED_TASKS.get(str(path), set()):
                 found = ", ".join(sorted(calls & begins))
-                yield f"{function.name} calls {found}; use background.start, or say in OWNED_TASKS who waits"
+                yield f"{function.name} calls {found}; use background.start_task, or say in OWNED_TASKS who waits"
 
 
 def _called(call: ast.Call) -> str:

@@ -104,7 +104,7 @@ def test_a_type_checker_finds_a_wrong_argument_of_the_client(wheel: Path, tmp_pa
     environment = tmp_path / "environment"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", environment], check=True)
     (site,) = environment.glob("lib/python*/site-packages")
-    read_wheel(wheel).unpack(site)
+    read_wheel(wheel).unpack_to(site)
     caller = tmp_path / "caller.py"
     caller.write_text("from momentus_client.jobs import Mail\nMail(to=5, template='task_assigned')\n")
     checked = subprocess.run(

@@ -61,7 +61,7 @@ from worker.mail.suppression import SuppressionList
 from worker.mail.template_notes import log_template_notes
 from worker.own_jobs import reload
 from worker.own_jobs.duties import crons_of, functions_of, own_lanes
-from worker.own_jobs.load import OwnJobs, has_jobs, listed, load_jobs
+from worker.own_jobs.load import OwnJobs, has_jobs, listed_modules, load_jobs
 from worker.own_jobs.modules import JobModuleError
 from worker.own_jobs.processes import Processes
 from worker.own_jobs.reload import watched_places
@@ -96,7 +96,7 @@ def main() -> int:
     try:
         own = load_jobs(settings.worker.jobs, settings.worker.jobs_folder)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            run_to_its_end(runner.get_loop(), log.watched(_work(settings, own)))
+            run_to_its_end(runner.get_loop(), log.run_watched(_work(settings, own)))
     except (ReportError, ValueError) as error:
         sys.stderr.write(f"{error}\n")
         return _EXIT_CONFIGURATION
@@ -121,14 +121,14 @@ def _run_reloading(settings: Settings, folders: Sequence[Path]) -> int:
         sys.stderr.write(f"--reload: {wrong[0]} is not a folder\n")
         return _EXIT_CONFIGURATION
     try:
-        places = folders or watched_places(listed(settings.worker.jobs), settings.worker.jobs_folder)
+        places = folders or watched_places(listed_modules(settings.worker.jobs), settings.worker.jobs_folder)
     except JobModuleError as error:
         sys.stderr.write(f"{error}\n")
         return _EXIT_CONFIGURATION
     if not places:
         sys.stderr.write("--reload: MOMENTUS_WORKER__JOBS names no module to watch; set it, or give folders\n")
         return _EXIT_CONFIGURATION
-    return reload.run(places, say=lambda line: sys.stderr.write(f"{line}\n"))
+    return reload.run_reloading(places, say=lambda line: sys.stderr.write(f"{line}\n"))
 
 
 def _missing(settings: Settings) -> Iterator[str]:
@@ -364,7 +364,7 @@ async def _refresher(settings: Settings, url: str) -> AsyncIterator[RefreshConte
         store = ReportStore(redis, tenant=settings.tenant)
         clocks = Clocks(bound=settings.reports.clock_bound)
         refresher = RefreshContext(settings.tenant, reports, source, store, zone, outbox, clocks)
-        prober = background.start("prober", Prober(refresher, producer).run)
+        prober = background.start_task("prober", Prober(refresher, producer).run)
         try:
             yield refresher
         finally:

@@ -181,6 +181,6 @@ def _log_method(what: EventName, logger: structlog.typing.FilteringBoundLogger) 
     return getattr(logger, level), message
 
 
-def bind(**fields: object) -> None:
+def bind_fields(**fields: object) -> None:
     """Add fields to every later log line of the current task."""
     structlog.contextvars.bind_contextvars(**fields)

@@ -16,7 +16,7 @@ from itertools import cycle
 
 from reports.boards import Board
 from reports.cost import KEPT, p95, with_latest
-from reports.pace import SHARE, KnownSet, MarkTimes, Probe, debt_after, decide, stretch_of
+from reports.pace import SHARE, KnownSet, MarkTimes, Probe, debt_after, decide_refresh, stretch_of
 from reports.triggers import board_key
 
 _PAUSE = timedelta(seconds=1)
@@ -112,7 +112,7 @@ class _Kept:
         waiting = self._changes[self._taken_up : there]
         marks = {self._key: MarkTimes(waiting[0], waiting[-1])} if waiting else {}
         seen = Probe(now, visible, marks, {self._key: self._as_of}, {self.board.name: ""})
-        decision = decide(
+        decision = decide_refresh(
             self.board, self.known, seen, self._key, watched=True, wanted=False, stretch=stretch, ours=ours
         )
         for name in decision.proved:

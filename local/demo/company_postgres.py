@@ -8,7 +8,7 @@ from typing import Any, Self
 import asyncpg
 
 from local.organisation import Organisation
-from local.organisation.postgres import counts, install, load
+from local.organisation.postgres import count_rows, install_schema, load_rows
 
 _WALK = (Path(__file__).parent / "walk.sql").read_text(encoding="utf-8")
 _A_LEAF = """
@@ -41,15 +41,15 @@ class Company:
     async def __aexit__(self, *_: object) -> None:
         await self._connection.close()
 
-    async def fill(self, organisation: Organisation) -> None:
+    async def replace_rows(self, organisation: Organisation) -> None:
         """Replace the content of the organisation's schema by these rows."""
-        await install(self._connection)
-        await load(self._connection, organisation)
+        await install_schema(self._connection)
+        await load_rows(self._connection, organisation)
 
     async def is_empty(self) -> bool:
         """Return True if there are no nodes yet; makes a missing schema."""
-        await install(self._connection)
-        return (await counts(self._connection))["nodes"] == 0
+        await install_schema(self._connection)
+        return (await count_rows(self._connection))["nodes"] == 0
 
     async def nodes(self) -> list[int]:
         """Return all node ids."""
@@ -70,7 +70,7 @@ class Company:
         )
         return [row["handle"] for row in rows]
 
-    async def walk(self, day_start: datetime, day_end: datetime) -> float:
+    async def query_totals(self, day_start: datetime, day_end: datetime) -> float:
         """Query every node's totals, one by one, as a dashboard without reports does; return the seconds."""
         nodes = await self.nodes()
         statement = await self._connection.prepare(_WALK)

@@ -25,7 +25,7 @@ from local.installation import (
     remove_addresses,
     write_addresses,
 )
-from local.organisation import OrganisationError, OrganisationSize, generate
+from local.organisation import OrganisationError, OrganisationSize, generate_organisation
 from local.supervisor.process import SupervisorError
 from local.supervisor.supervisor import Supervisor
 from ops.depth.read import read_depth
@@ -56,7 +56,7 @@ class DemoOptions:
     scale: float = 1.0
 
 
-def demo(plan: InstallationPlan, options: DemoOptions, *, tenant: str) -> int:
+def run_demo(plan: InstallationPlan, options: DemoOptions, *, tenant: str) -> int:
     """Run the demo and return the exit code.
 
     Args:
@@ -81,7 +81,7 @@ async def _demo(plan: InstallationPlan, options: DemoOptions, tenant: str) -> No
 
     async def fill(dsn: str) -> None:
         async with Company(dsn) as company:
-            await company.fill(generate(size, seed=_SEED, now=datetime.now(UTC)))
+            await company.replace_rows(generate_organisation(size, seed=_SEED, now=datetime.now(UTC)))
 
     plan_here = replace(plan, data_dir=scratch, durable=False, before_worker=fill)
     with ExitStack() as leaving:

@@ -157,7 +157,7 @@ async def _see_a_checkin(context: DemoContext) -> str:
 
 async def _walk(context: DemoContext) -> float:
     midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-    return await context.company.walk(midnight, midnight + timedelta(days=1)) * 1000
+    return await context.company.query_totals(midnight, midnight + timedelta(days=1)) * 1000
 
 
 async def _until(question: Callable[[Any], Any], about: object) -> Any:  # noqa: ANN401  any result

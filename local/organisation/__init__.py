@@ -5,6 +5,9 @@ The demo, the benchmarks and the tests use it. `generator` invents an organisati
 """
 
 from local.organisation.errors import OrganisationError as OrganisationError
-from local.organisation.generator import OrganisationSize as OrganisationSize, generate as generate
+from local.organisation.generator import (
+    OrganisationSize as OrganisationSize,
+    generate_organisation as generate_organisation,
+)
 from local.organisation.tables import Organisation as Organisation
 from local.organisation.world import read_world as read_world

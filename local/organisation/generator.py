@@ -60,7 +60,7 @@ class OrganisationSize:
             raise SizeError(field, value, "give a whole number, 0 or more")
 
 
-def generate(size: OrganisationSize, *, seed: int, now: datetime) -> Organisation:
+def generate_organisation(size: OrganisationSize, *, seed: int, now: datetime) -> Organisation:
     """Return an organisation of exactly `size`, as it stands at `now`.
 
     `now` is aware and best given in the organisation's zone: its calendar days and office hours are taken

@@ -17,7 +17,7 @@ from local.organisation.tables import Organisation
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
 
 
-async def install(connection: Connection) -> None:
+async def install_schema(connection: Connection) -> None:
     """Create the empty schema if it is absent. Raises `ForeignSchemaError`.
 
     >>> await install(connection)  # doctest: +SKIP
@@ -30,14 +30,14 @@ async def install(connection: Connection) -> None:
         await connection.execute(_script("references"))
 
 
-async def drop(connection: Connection) -> None:
+async def drop_schema(connection: Connection) -> None:
     """Remove the schema with all its rows and all dependent objects. Raises `ForeignSchemaError`."""
     async with connection.transaction():
         if await _is_installed(connection):
             await connection.execute("DROP SCHEMA organisation CASCADE")
 
 
-async def load(connection: Connection, organisation: Organisation) -> None:
+async def load_rows(connection: Connection, organisation: Organisation) -> None:
     """Replace all rows by those of `organisation`, in one transaction, and update the planner's statistics.
 
     Raises `MissingSchemaError`, `ForeignSchemaError`, or `RefusedRowsError` when the rows contradict each
@@ -58,7 +58,7 @@ async def load(connection: Connection, organisation: Organisation) -> None:
         await connection.execute(_script("vacuum"))
 
 
-async def counts(connection: Connection) -> dict[str, int]:
+async def count_rows(connection: Connection) -> dict[str, int]:
     """Return rows per table, for example `{"nodes": 700, "employees": 5000, ...}`. Raises `MissingSchemaError`."""
     await _require_installed(connection)
     row = await connection.fetchrow(_script("counts"))

@@ -53,11 +53,11 @@ async def serve_sink(asked: argparse.Namespace, listener: socket.socket) -> None
         return page_response(mailbox, request)
 
     async with MailSink(mailbox, sink_faults(asked), port=asked.smtp_port):
-        announce(asked)
+        announce_sink(asked)
         await serve(page, listener)
 
 
-def announce(asked: argparse.Namespace) -> None:
+def announce_sink(asked: argparse.Namespace) -> None:
     """Print the one line of output."""
     print(
         f"Catching mail on 127.0.0.1:{asked.smtp_port}, page on http://127.0.0.1:{asked.http_port}/",

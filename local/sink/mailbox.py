@@ -51,7 +51,7 @@ class Mailbox:
         """Return the mail of that number, if still kept."""
         return next((mail for mail in self._mails if mail.number == number), None)
 
-    def add(self, sender: str, recipients: list[str], raw: bytes) -> CaughtMail:
+    def keep_mail(self, sender: str, recipients: list[str], raw: bytes) -> CaughtMail:
         """Keep a mail and wake the waiting tasks."""
         self._accepted += 1
         mail = catch_mail(self._accepted, sender, recipients, raw)

@@ -130,7 +130,7 @@ class MailSink:
         await self._server.wait_closed()
         self._server = None
 
-    def drops(self, where: DropPoint) -> bool:
+    def take_drop(self, where: DropPoint) -> bool:
         """Return True if this mail's connection is to be cut at this point; counts it then."""
         limit = self._faults.drop_first
         if self._faults.drop is not where or (limit is not None and self._dropped >= limit):
@@ -180,7 +180,7 @@ class _Connection(SMTP):
         await self._gone.wait()
 
     async def smtp_DATA(self, arg: str) -> None:  # noqa: N802  the name aiosmtpd looks for
-        if self._sink.drops(DropPoint.BEFORE_DOT):
+        if self._sink.take_drop(DropPoint.BEFORE_DOT):
             await self.push("354 End data with <CR><LF>.<CR><LF>")
             await self._reader.readline()
             await self.cut()
@@ -214,7 +214,7 @@ class _Handler:
         if self._sink.refuses_for_now():
             return self._sink.faults.temporary_reply
         raw = envelope.original_content or b""
-        mail = self._sink.mailbox.add(envelope.mail_from or "", envelope.rcpt_tos, raw)
-        if self._sink.drops(DropPoint.BEFORE_REPLY):
+        mail = self._sink.mailbox.keep_mail(envelope.mail_from or "", envelope.rcpt_tos, raw)
+        if self._sink.take_drop(DropPoint.BEFORE_REPLY):
             await server.cut()
         return f"250 2.0.0 OK queued as {mail.number}"

@@ -6,7 +6,7 @@ killed leader) are killed before the next run. Its output is read through a sepa
 asyncio's, because waiting for a process must not depend on a grandchild closing its standard output.
 
 The task `_keep` is the only one that starts runs. Other tasks change a field and call `_changed`; a task that
-needs a state waits in `until`.
+needs a state waits in `wait_until`.
 """
 
 import asyncio
@@ -90,7 +90,7 @@ class Child:
         self._task = asyncio.create_task(self._keep(), name=f"keep {self.process.name}")
         try:
             async with asyncio.timeout(self.process.ready_within.total_seconds()):
-                await self.until(
+                await self.wait_until(
                     lambda: self.state in {ChildState.READY, ChildState.FINISHED, ChildState.GIVEN_UP}
                 )
         except TimeoutError:
@@ -104,7 +104,7 @@ class Child:
         if self._task is None:
             return
         task = self._task
-        await self.until(lambda: self.pid is not None or task.done())
+        await self.wait_until(lambda: self.pid is not None or task.done())
         await self._ask_to_end()
         if self.pid is not None:
             seconds = self.process.drain.total_seconds()
@@ -113,7 +113,7 @@ class Child:
         await task
         self._task = None
 
-    async def until(self, condition: Callable[[], bool]) -> None:
+    async def wait_until(self, condition: Callable[[], bool]) -> None:
         """Wait until the condition on this child's fields holds."""
         while not condition():
             await self._change.wait()
@@ -183,7 +183,7 @@ class Child:
             os.close(writing)
         self._register.hold(running.pid, self.process.stop_signal)
         self.pid = running.pid
-        return running, asyncio.create_task(self._output.read(reading))
+        return running, asyncio.create_task(self._output.read_pipe(reading))
 
     async def _become_ready(self, pid: int) -> float:
         """Return the monotonic time at which it was ready. A run that takes too long is killed."""
@@ -220,7 +220,7 @@ class Child:
             self.signal(self.process.stop_signal)
             with suppress(TimeoutError):
                 async with asyncio.timeout_at(min(loop.time() + again, deadline)):
-                    await self.until(lambda: self.pid is None)
+                    await self.wait_until(lambda: self.pid is None)
 
     def _give_up(self, reason: str) -> None:
         self.failure = self._failed(reason)

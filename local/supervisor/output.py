@@ -36,7 +36,7 @@ class Output:
         """Last lines of the output, oldest first."""
         return tuple(self._last_lines)
 
-    async def read(self, file: int) -> None:
+    async def read_pipe(self, file: int) -> None:
         """Take over this end of a pipe and read until the other end is closed."""
         with os.fdopen(file, "rb", buffering=0) as pipe:
             stream = asyncio.StreamReader()
@@ -65,4 +65,4 @@ class Output:
         try:
             self._log(self._name, text)
         except Exception as error:  # noqa: BLE001  a log that fails must not leave the process with a full pipe
-            background.note(f"output of {self._name}", error)
+            background.note_fault(f"output of {self._name}", error)

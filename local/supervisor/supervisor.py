@@ -79,14 +79,14 @@ class Supervisor:
     ) -> None:
         await self._stop_all()
 
-    async def wait(self) -> None:
+    async def wait_for_failure(self) -> None:
         """Wait until a process is given up; for ever without a failure.
 
         Raises:
             ProcessFailed: the process that was given up.
         """
         waits = [
-            asyncio.create_task(child.until(partial(_has_failed, child))) for child in self._children.values()
+            asyncio.create_task(child.wait_until(partial(_has_failed, child))) for child in self._children.values()
         ]
         try:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
@@ -119,7 +119,7 @@ class Supervisor:
         """
         child = self._children[name]
         seen = len(child.exit_codes) + (1 if child.pid is not None else 0)
-        await child.until(lambda: len(child.exit_codes) >= seen)
+        await child.wait_until(lambda: len(child.exit_codes) >= seen)
         return child.exit_codes[seen - 1]
 
     async def wait_ready(self, name: str) -> None:
@@ -129,7 +129,7 @@ class Supervisor:
             ProcessFailed: it was given up instead.
         """
         child = self._children[name]
-        await child.until(lambda: child.state in {ChildState.READY, ChildState.GIVEN_UP})
+        await child.wait_until(lambda: child.state in {ChildState.READY, ChildState.GIVEN_UP})
         if child.failure:
             raise child.failure
 
@@ -183,7 +183,7 @@ async def _until_given_up(
     processes: Sequence[Process], log: Log, scratch: Path | None, meanwhile: AbstractAsyncContextManager[None]
 ) -> None:
     async with Supervisor(processes, log=log, scratch=scratch) as running, meanwhile:
-        await running.wait()
+        await running.wait_for_failure()
 
 
 def _has_failed(child: Child) -> bool:

@@ -65,7 +65,7 @@ class ConsolePage:
         """Close the connections."""
         await self._redis.aclose()
 
-    async def answer(self, request: PageRequest) -> PageResponse:
+    async def respond(self, request: PageRequest) -> PageResponse:
         """Return the response to a request; 503 if Redis does not answer."""
         return refusal(request) or _FIXED.get(request.path) or await self._looked_up(request)
 

@@ -58,7 +58,7 @@ class _PermittedQueries:
     def __init__(self) -> None:
         self.lacking: list[tuple[str, str]] = []
 
-    async def ask(self, part: str, query: Awaitable[Reply]) -> Reply | None:
+    async def run_query(self, part: str, query: Awaitable[Reply]) -> Reply | None:
         """Return the reply, or None without the right to the query.
 
         Args:
@@ -84,18 +84,19 @@ async def gather_redis(redis: Redis, url: str, *, tenant: str, clock_bound: time
     """
     address, asker = urlsplit(url), _PermittedQueries()
     facts = RedisFacts(
-        info=await asker.ask("version, memory and durability are not checked", redis.info("everything")) or {},
-        config=await asker.ask("its behaviour when full is known from INFO alone", _config(redis)) or {},
-        skew=await asker.ask("its clock is not checked", _skew(redis)),
-        mail_bytes=await asker.ask("the size of a mail is estimated", _mail_bytes(redis)),
-        depth=await asker.ask(
+        info=await asker.run_query("version, memory and durability are not checked", redis.info("everything"))
+        or {},
+        config=await asker.run_query("its behaviour when full is known from INFO alone", _config(redis)) or {},
+        skew=await asker.run_query("its clock is not checked", _skew(redis)),
+        mail_bytes=await asker.run_query("the size of a mail is estimated", _mail_bytes(redis)),
+        depth=await asker.run_query(
             "queues, workers and reports are not checked",
             read_depth(redis, tenant=tenant, clock_bound=clock_bound),
         ),
         host=address.hostname or "localhost",
         encrypted=address.scheme == "rediss",
         password=bool(address.password),
-        flood=await asker.ask("suppressed addresses are not checked", find_flood(redis)),
+        flood=await asker.run_query("suppressed addresses are not checked", find_flood(redis)),
     )
     if not (address.username or "").startswith(_OF_A_ROLE) and not address.scheme.startswith("cluster"):
         await _probe(redis, asker)
@@ -104,9 +105,9 @@ async def gather_redis(redis: Redis, url: str, *, tenant: str, clock_bound: time
 
 async def _probe(redis: Redis, asker: _PermittedQueries) -> None:
     """Try the commands that other processes need from a shared user; a role's user has those of its role."""
-    await asker.ask("workers poll for new jobs once a second", cast("Awaitable[Any]", redis.client_id()))
-    await asker.ask("workers cannot end a blocking read before a second is over", redis.client_unblock(0))
-    await asker.ask("readers keep no cache", cast("Awaitable[Any]", redis.client_tracking_off()))
+    await asker.run_query("workers poll for new jobs once a second", cast("Awaitable[Any]", redis.client_id()))
+    await asker.run_query("workers cannot end a blocking read before a second is over", redis.client_unblock(0))
+    await asker.run_query("readers keep no cache", cast("Awaitable[Any]", redis.client_tracking_off()))
 
 
 async def _config(redis: Redis) -> Mapping[str, str]:

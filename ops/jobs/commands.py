@@ -12,9 +12,9 @@ from ops.jobs import texts
 from ops.jobs.dead import list_dead
 from ops.jobs.edit import CannotEdit, edit_job
 from ops.jobs.explain import explain_job
-from ops.jobs.operations import cancel, discard, revive_all, revive_sendable
-from ops.jobs.parked import list_parked, unpark
-from ops.lanes.hold import hold, release
+from ops.jobs.operations import cancel_job, discard_job, revive_all, revive_sendable
+from ops.jobs.parked import list_parked, unpark_job
+from ops.lanes.hold import hold_lane, release_lane
 from ops.lanes.known import known_lanes, lane_argument
 from ops.mail.key_ring import ring_of
 from ops.table import printable
@@ -43,7 +43,7 @@ async def _parked(tools: Tools, args: argparse.Namespace) -> CommandResult:
 
 
 async def _unpark(tools: Tools, args: argparse.Namespace) -> CommandResult:
-    what, lane = await unpark(tools.redis, args.id)
+    what, lane = await unpark_job(tools.redis, args.id)
     text = texts.UNPARKED[what].format(id=args.id, lane=lane)
     return CommandResult(text, _facts(args.id, lane, what), done=what == "unparked")
 
@@ -62,13 +62,13 @@ async def _revive(tools: Tools, args: argparse.Namespace) -> CommandResult:
 
 
 async def _discard(tools: Tools, args: argparse.Namespace) -> CommandResult:
-    what, lane = await discard(tools.redis, args.id)
+    what, lane = await discard_job(tools.redis, args.id)
     text = texts.TAKEN_OUT[what].format(id=args.id, lane=lane, how="discarded")
     return CommandResult(text, _facts(args.id, lane, what), done=what == "gone")
 
 
 async def _cancel(tools: Tools, args: argparse.Namespace) -> CommandResult:
-    what, lane = await cancel(tools.redis, args.id)
+    what, lane = await cancel_job(tools.redis, args.id)
     text = texts.TAKEN_OUT[what].format(id=args.id, lane=lane, how="cancelled")
     return CommandResult(text, _facts(args.id, lane, what), done=what in {"gone", "stopping"})
 
@@ -95,7 +95,7 @@ def _facts(job_id: str, lane: str, what: str) -> dict[str, Any]:
 
 
 async def _hold(tools: Tools, args: argparse.Namespace) -> CommandResult:
-    held = await hold(tools.redis, args.lane, lasting=args.lasting, reason=args.reason)
+    held = await hold_lane(tools.redis, args.lane, lasting=args.lasting, reason=args.reason)
     if held is None:
         return CommandResult(
             f"{args.lane} already has this hold; nothing was done.",
@@ -109,7 +109,7 @@ async def _hold(tools: Tools, args: argparse.Namespace) -> CommandResult:
 
 
 async def _release(tools: Tools, args: argparse.Namespace) -> CommandResult:
-    released = await release(tools.redis, args.lane)
+    released = await release_lane(tools.redis, args.lane)
     text = f"{args.lane} is released." if released else f"{args.lane} was not held."
     return CommandResult(text, {"lane": args.lane, "what": "released" if released else "not held"}, done=released)
 

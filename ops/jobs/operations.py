@@ -43,7 +43,7 @@ class ReviveCounts:
     suppressed: int = 0
 
 
-async def revive(redis: Redis, job_id: str) -> tuple[ReviveOutcome, str]:
+async def revive_job(redis: Redis, job_id: str) -> tuple[ReviveOutcome, str]:
     """Revive a dead job; return the outcome and its lane ("" if it was not dead).
 
     Raises:
@@ -70,7 +70,7 @@ async def revive_sendable(redis: Redis, job_id: str, *, ring: KeyRing | None = N
             for keys in group:
                 if await redis.zscore(keys.dead, job_id) is not None:
                     return "suppressed", keys.lane
-    return await revive(redis, job_id)
+    return await revive_job(redis, job_id)
 
 
 async def revive_all(redis: Redis, lane: str, *, ring: KeyRing | None = None) -> ReviveCounts:
@@ -97,7 +97,7 @@ async def revive_all(redis: Redis, lane: str, *, ring: KeyRing | None = None) ->
     return ReviveCounts(**counts)
 
 
-async def discard(redis: Redis, job_id: str) -> tuple[RemovalOutcome, str]:
+async def discard_job(redis: Redis, job_id: str) -> tuple[RemovalOutcome, str]:
     """Remove a dead or waiting job for good; return the outcome and its lane.
 
     Raises:
@@ -106,7 +106,7 @@ async def discard(redis: Redis, job_id: str) -> tuple[RemovalOutcome, str]:
     return await _take_out(redis, job_id, "discarded")
 
 
-async def cancel(redis: Redis, job_id: str) -> tuple[RemovalOutcome, str]:
+async def cancel_job(redis: Redis, job_id: str) -> tuple[RemovalOutcome, str]:
     """Remove a waiting job for good, or have a running one stopped; return the outcome and its lane.
 
     Raises:

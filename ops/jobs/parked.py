@@ -72,7 +72,7 @@ async def list_parked(redis: Redis, lanes: Sequence[str], *, limit: int) -> list
     return found
 
 
-async def unpark(redis: Redis, job_id: str) -> tuple[UnparkOutcome, str]:
+async def unpark_job(redis: Redis, job_id: str) -> tuple[UnparkOutcome, str]:
     """Return a parked job to its lane; return the outcome and the lane.
 
     Raises:

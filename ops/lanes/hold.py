@@ -23,7 +23,7 @@ _HOLD = (_SCRIPTS / "hold.lua").read_text(encoding="utf-8")
 _RELEASE = (_SCRIPTS / "release.lua").read_text(encoding="utf-8")
 
 
-async def hold(redis: Redis, lane: str, *, lasting: timedelta | None, reason: str) -> Hold | None:
+async def hold_lane(redis: Redis, lane: str, *, lasting: timedelta | None, reason: str) -> Hold | None:
     """Hold a lane.
 
     Args:
@@ -46,7 +46,7 @@ async def hold(redis: Redis, lane: str, *, lasting: timedelta | None, reason: st
     return Hold(until=_moment(until_ms), reason=reason) if what == b"held" else None
 
 
-async def release(redis: Redis, lane: str) -> bool:
+async def release_lane(redis: Redis, lane: str) -> bool:
     """Release a lane; return False if it was not held."""
     keys = LaneKeys(lane)
     return bool(await redis.register_script(_RELEASE)(keys=[keys.holds, keys.wake], args=[lane]))

@@ -1,7 +1,7 @@
 """Budgets of an account's rates: the rest of each and its future flow. Pure, from the text that Redis stores.
 
 A bucket fills evenly. A window returns its capacity when the mails that used it grow old, and again after each
-turn: if all of it is used at once, the next capacity comes at the same time of the next turn.
+renewal period: if all of it is used at once, the next capacity comes one such period later.
 
 Text that cannot be read counts as used up, as in the claim.
 """
@@ -33,14 +33,14 @@ class BucketBudget:
     tokens: float
 
     @classmethod
-    def read(cls, rate: Rate, text: str, now_ms: float) -> Self:
+    def from_text(cls, rate: Rate, text: str, now_ms: float) -> Self:
         """Read the text that Redis stores, ``""`` for none."""
         found = _BUCKET.fullmatch(text or "0")
         whole_at = float(found[1]) if found else math.inf
         used = max(0.0, whole_at - now_ms) * rate.count / (rate.per / _MILLISECOND)
         return cls(rate=rate, tokens=rate.burst - min(used, rate.burst))
 
-    def within(self, time: timedelta, *, pace: float = 1.0, reserve: float = 0.0) -> float:
+    def capacity_within(self, time: timedelta, *, pace: float = 1.0, reserve: float = 0.0) -> float:
         """Return the number of mails that it allows in a time from now.
 
         Args:
@@ -57,34 +57,34 @@ class WindowBudget:
 
     Attributes:
         started: pairs of the time until they no longer count, and the number of mails that started.
-        turn: the time after which the same number may start again.
+        renewal: the time after which the same number may start again.
     """
 
     rate: Window
     started: tuple[tuple[timedelta, int], ...]
-    turn: timedelta
+    renewal: timedelta
 
     @classmethod
-    def read(cls, rate: Window, text: str, now_ms: float) -> Self:
+    def from_text(cls, rate: Window, text: str, now_ms: float) -> Self:
         """Read the text that Redis stores, ``""`` for none."""
-        turn = rate.per + rate.per / rate.parts
+        renewal = rate.per + rate.per / rate.parts
         try:
             started = tuple(_started(rate, text, now_ms)) if text else ()
         except (ValueError, TypeError, LookupError, OverflowError):
-            started = ((turn, rate.count),)
-        return cls(rate=rate, started=started, turn=turn)
+            started = ((renewal, rate.count),)
+        return cls(rate=rate, started=started, renewal=renewal)
 
     @property
     def tokens(self) -> float:
         """Number of mails that may start now."""
         return max(0.0, self.rate.count - sum(count for _, count in self.started))
 
-    def within(self, time: timedelta, *, pace: float = 1.0, reserve: float = 0.0) -> float:
-        """Return the number of mails that it allows in a time from now; see :meth:`BucketBudget.within`."""
+    def capacity_within(self, time: timedelta, *, pace: float = 1.0, reserve: float = 0.0) -> float:
+        """Return the mails that it allows in a time from now; see :meth:`BucketBudget.capacity_within`."""
         whole = max(1, math.floor(self.rate.count * pace))
         usable = whole - min(whole - 1, math.ceil(whole * reserve))
-        turns, rest = divmod(time, self.turn)
-        return turns * usable + max(0, usable - sum(count for over, count in self.started if over > rest))
+        renewals, rest = divmod(time, self.renewal)
+        return renewals * usable + max(0, usable - sum(count for over, count in self.started if over > rest))
 
 
 def _started(window: Window, text: str, now_ms: float) -> Iterator[tuple[timedelta, int]]:
@@ -103,7 +103,7 @@ def read_budget(rate: Rate | Window, stored: bytes | None, now_ms: float) -> Buc
     """
     text = (stored or b"").decode(errors="replace")
     return (
-        WindowBudget.read(rate, text, now_ms)
+        WindowBudget.from_text(rate, text, now_ms)
         if isinstance(rate, Window)
-        else BucketBudget.read(rate, text, now_ms)
+        else BucketBudget.from_text(rate, text, now_ms)
     )

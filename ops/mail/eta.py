@@ -43,11 +43,11 @@ class Budget:
     reserve: float = 0.0
     opens_in: timedelta | None = timedelta(0)
 
-    def within(self, time: timedelta) -> float:
+    def capacity_within(self, time: timedelta) -> float:
         """Return the number of mails that it allows in a time from now."""
         if self.opens_in is None or time < self.opens_in:
             return 0
-        given = (one.within(time, pace=self.pace, reserve=self.reserve) for one in self.rates)
+        given = (one.capacity_within(time, pace=self.pace, reserve=self.reserve) for one in self.rates)
         return min(given, default=math.inf)
 
 
@@ -77,7 +77,7 @@ def _first_time(mails: int, budgets: Sequence[Budget]) -> timedelta | None:
     """Return the shortest sufficient time, in whole seconds. The capacity never shrinks with time."""
 
     def enough(seconds: int) -> bool:
-        return sum(one.within(timedelta(seconds=seconds)) for one in budgets) >= mails - 1e-6
+        return sum(one.capacity_within(timedelta(seconds=seconds)) for one in budgets) >= mails - 1e-6
 
     lowest, highest = 0, round(_LONGEST.total_seconds())
     if not enough(highest):

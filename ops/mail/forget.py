@@ -25,10 +25,10 @@ from jobs.mail.address import PRIVATE_DOMAINS, normal_address
 from jobs.mail.recipients import envelope_of
 from jobs.mail.seal import KeyRing, SealError, is_sealed
 from ops.command import Command, CommandRefused, CommandResult, Tools
-from ops.jobs.operations import cancel, discard
+from ops.jobs.operations import cancel_job, discard_job
 from ops.mail.key_ring import ring_of
 from ops.mail.sent_note import names_digest, read_note
-from ops.mail.suppression import operator
+from ops.mail.suppression import operator_name
 from producers.envelope import UnreadableEnvelope, read_envelope
 from producers.keys import LaneKeys, mail_failures
 from producers.suppression import digest_of, suppress, unsuppress
@@ -60,10 +60,10 @@ async def forget_address(redis: Redis, address: str, *, ring: KeyRing | None) ->
         keys = LaneKeys(lane)
         async for job_id in _addressed(redis, keys.queue, digest, ring, counts):
             gone.add(job_id)
-            what, _ = await cancel(redis, job_id)
+            what, _ = await cancel_job(redis, job_id)
             counts[{"gone": "cancelled", "stopping": "stopping", "told": "stopping"}.get(what, "passed")] += 1
         async for job_id in _addressed(redis, keys.dead, digest, ring, counts):
-            what, _ = await discard(redis, job_id)
+            what, _ = await discard_job(redis, job_id)
             counts["discarded" if what == "gone" else "passed"] += 1
     counts["removed"] += await _forget_sent(redis, digest)
     await _forget_gathered(redis, gone)
@@ -165,7 +165,7 @@ def _add_address(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("address", metavar="ADDRESS", help="name@domain")
     parser.add_argument("--suppress", action="store_true", help="keep a digest, so that no mail goes to it again")
     parser.add_argument(
-        "--by", default=operator(), metavar="WHO", help="the name for the audit log (default: your user)"
+        "--by", default=operator_name(), metavar="WHO", help="the name for the audit log (default: your user)"
     )
 
 

@@ -174,7 +174,7 @@ def is_digest(text: str) -> bool:
 # Arguments
 
 
-def operator() -> str:
+def operator_name() -> str:
     """Return the operator's name for the audit log: the user behind sudo, else the user of this process."""
     try:
         return os.environ.get("SUDO_USER") or getpass.getuser()
@@ -202,7 +202,7 @@ def _add_reason(parser: argparse.ArgumentParser) -> None:
 
 def _add_who(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--by", default=operator(), metavar="WHO", help="the name for the audit log (default: your user)"
+        "--by", default=operator_name(), metavar="WHO", help="the name for the audit log (default: your user)"
     )
 
 

@@ -221,7 +221,7 @@ def add_id(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("id", metavar="ID", help="the mail's id, braces included; quote it in a shell")
 
 
-def utc(milliseconds: float) -> datetime:
+def instant_of(milliseconds: float) -> datetime:
     """Convert milliseconds of Redis's clock to an instant."""
     return datetime.fromtimestamp(milliseconds / 1000, UTC)
 

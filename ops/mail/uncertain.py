@@ -21,8 +21,8 @@ from redis.asyncio import Redis
 from jobs.lanes import MAIL_LANES
 from ops.command import Command, CommandResult, Tools
 from ops.jobs.parked import read_parking
-from ops.mail.suppression import operator
-from ops.mail.trace import Trace, add_id, trace_mail, utc
+from ops.mail.suppression import operator_name
+from ops.mail.trace import Trace, add_id, instant_of, trace_mail
 from ops.table import table
 from producers.keys import LaneKeys
 
@@ -65,7 +65,7 @@ async def list_uncertain(redis: Redis, *, limit: int) -> tuple[list[UncertainMai
 
 def _doubt(one: Trace, noted: float | None = None) -> UncertainMail:
     doubtful = (event.at for event in reversed(one.journal) if event.outcome in {"uncertain", "parked"})
-    at = next(doubtful, datetime.now(UTC)) if noted is None else utc(noted)
+    at = next(doubtful, datetime.now(UTC)) if noted is None else instant_of(noted)
     return UncertainMail(id=one.id, noted=at, state=one.state, account=one.account)
 
 
@@ -132,7 +132,7 @@ async def _uncertain(tools: Tools, args: argparse.Namespace) -> CommandResult:
 
 
 async def _resolve(tools: Tools, args: argparse.Namespace) -> CommandResult:
-    lane = await resolve_uncertain(tools.redis, args.id, args.decision, by=operator())
+    lane = await resolve_uncertain(tools.redis, args.id, args.decision, by=operator_name())
     facts = {"id": args.id, "lane": lane, "decision": args.decision}
     if not lane:
         return CommandResult("It does not wait for a decision; see ./run ops mail trace.", facts, done=False)

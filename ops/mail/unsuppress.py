@@ -19,7 +19,7 @@ from redis.asyncio import Redis
 
 from ops import arguments
 from ops.command import Command, CommandRefused, CommandResult, Tools
-from ops.mail.suppression import digest_or_refused, is_digest, list_suppressed, operator
+from ops.mail.suppression import digest_or_refused, is_digest, list_suppressed, operator_name
 from ops.table import table
 from producers.suppression import EVERYTHING, REASONS, Suppression, reasons_of, unsuppress
 
@@ -38,7 +38,7 @@ class SuppressionFilter:
     reasons: Sequence[str]
     scope: str
 
-    def fits(self, domain: str, one: Suppression) -> bool:
+    def matches(self, domain: str, one: Suppression) -> bool:
         """Return True if it matches a reason against an address of this domain."""
         return (
             self.domain in {None, domain}
@@ -68,7 +68,7 @@ async def find_entries(redis: Redis, choice: SuppressionFilter) -> list[Suppress
         SuppressionEntry(one.digest, one.domain, reason.reason)
         async for one in list_suppressed(redis)
         for reason in one.reasons
-        if choice.fits(one.domain, reason)
+        if choice.matches(one.domain, reason)
     ]
 
 
@@ -155,7 +155,7 @@ def _add_address(parser: argparse.ArgumentParser) -> None:
         "--yes", action="store_true", help="remove the matching entries; without it they are only shown"
     )
     parser.add_argument(
-        "--by", default=operator(), metavar="WHO", help="the name for the audit log (default: your user)"
+        "--by", default=operator_name(), metavar="WHO", help="the name for the audit log (default: your user)"
     )
 
 

@@ -71,7 +71,7 @@ async def _measured(tools: Tools, report: Report, args: argparse.Namespace) -> t
     try:
         sql = None if args.walk is None else args.walk.read_text(encoding="utf-8")
         async with open_probe(tools.postgres_dsn, longest=tools.statement_timeout, bounds=tools.bounds) as it:
-            facts = await it.examine(report, ZoneInfo(tools.timezone))
+            facts = await it.examine_report(report, ZoneInfo(tools.timezone))
             if sql is None or not facts.documents:
                 return facts, None
             tree = await it.snapshot.tree(report)

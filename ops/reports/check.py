@@ -29,7 +29,7 @@ from reports.schema import document_schema
 _NO_DATABASE = "MOMENTUS_POSTGRES_DSN: is not set; only the files were read, and no query was tested"
 
 
-async def check(tools: Tools, args: argparse.Namespace) -> CommandResult:
+async def check_reports(tools: Tools, args: argparse.Namespace) -> CommandResult:
     """Check a folder's reports. Raises CommandRefused."""
     own: Path | None = args.path or tools.reports_path
     path = own or SHIPPED
@@ -93,7 +93,7 @@ async def _facts(tools: Tools, folder: Folder) -> tuple[dict[str, ReportFacts], 
             catalogue = await it.catalogue(tools.tenant, boards_of(folder.reports))
             zones = zones_of(folder.reports.values(), tools.timezone)
             faults = await compare_zones(it.connection, zones, it.snapshot.as_of)
-            facts = {name: await it.examine(report, zone) for name, report in folder.reports.items()}
+            facts = {name: await it.examine_report(report, zone) for name, report in folder.reports.items()}
             return facts, catalogue, faults
     except DatabaseAway as error:
         raise CommandRefused(f"MOMENTUS_POSTGRES_DSN: the database does not answer: {error}") from None
@@ -170,7 +170,7 @@ COMMANDS = (
         "test that reports can be computed: columns, roll-ups, plan, cost, schema",
         "reports check --path my-reports",
         _arguments,
-        check,
+        check_reports,
         needs_redis=False,
     ),
 )

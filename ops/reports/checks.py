@@ -18,7 +18,7 @@ from reports.catalogue_postgres import Proof
 from reports.columns import misfit
 from reports.rollup import InvalidRows
 from reports.rollups import columns_of
-from reports.schema import breaks, document_schema
+from reports.schema import breaking_changes, document_schema
 from reports.tree import InvalidTree
 
 Rule = Callable[[Report, ReportFacts], Iterator[ReportFinding]]
@@ -177,7 +177,7 @@ def check_budget(report: Report, facts: ReportFacts) -> Iterator[ReportFinding]:
 def check_schema(report: Report, facts: ReportFacts) -> Iterator[ReportFinding]:
     """Check that documents keep the pinned schema, which clients rely on."""
     if report.schema and facts.columns:
-        for measure, text in breaks(report.schema, document_schema(report, facts.columns)):
+        for measure, text in breaking_changes(report.schema, document_schema(report, facts.columns)):
             remedy = "keep it, or inform the clients and write the new schema with --pin"
             yield ReportFinding(
                 key_of(report, f"rollup.{measure}"), f"{text}; clients rely on the pinned schema", remedy
@@ -213,7 +213,7 @@ RULES: tuple[Rule, ...] = (
 
 def key_of(report: Report, key: str) -> str:
     """Return file, line and key of a declaration."""
-    return f"{report.place.of(key)}: {key}"
+    return f"{report.place.locate(key)}: {key}"
 
 
 def _at(report: Report, fault: SqlFault) -> str:

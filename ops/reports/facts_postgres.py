@@ -27,7 +27,7 @@ from reports.document import Document, write_documents
 from reports.rollup import InvalidRows, roll_up
 from reports.source_postgres import DATABASE_FAULTS, REPLAYED, DatabaseSnapshot, is_never, snapshot_of, undo_at_end
 from reports.tree import InvalidTree
-from reports.values_postgres import ZONELESS, describe, parameters_taken_wrongly, read_exactly
+from reports.values_postgres import ZONELESS, describe_query, parameters_taken_wrongly, read_exactly
 
 _BEGIN = f"""{REPLAYED},
     now() AS began,
@@ -146,7 +146,7 @@ class ReportProbe:
     _tree_ms: dict[str, float] = field(default_factory=dict)
     """Duration of each tree's first query."""
 
-    async def examine(self, report: Report, zone: ZoneInfo) -> ReportFacts:
+    async def examine_report(self, report: Report, zone: ZoneInfo) -> ReportFacts:
         """Gather all facts about a report. The report's own faults are facts, not exceptions.
 
         Args:
@@ -193,7 +193,7 @@ class ReportProbe:
 
     async def _describe(self, facts: ReportFacts, report: Report, part: str, sql: str, zone: ZoneInfo) -> None:
         """Read the columns and the plan of a query without running it."""
-        described = await describe(self.connection, sql)
+        described = await describe_query(self.connection, sql)
         columns = dict(zip(described.names, described.types, strict=True))
         if part == "sql":
             facts.columns = columns

@@ -19,7 +19,7 @@ STILL = timedelta(seconds=10)
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}", re.ASCII)
 
 
-async def forget(tools: Tools, args: argparse.Namespace) -> CommandResult:
+async def forget_reports(tools: Tools, args: argparse.Namespace) -> CommandResult:
     """Remove these reports; without names, list the removable ones. Raises CommandRefused and RedisError."""
     declarations = Declarations(tools.redis, tenant=tools.tenant)
     stored = await stored_reports(tools)
@@ -74,6 +74,6 @@ COMMANDS = (
         "remove the stored data of reports that no worker declares",
         "reports forget old_report",
         _arguments,
-        forget,
+        forget_reports,
     ),
 )

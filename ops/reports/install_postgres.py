@@ -24,7 +24,7 @@ _ROLE = "worker"
 """The role in a script that is printed without a configured Postgres."""
 
 
-async def install(tools: Tools, args: argparse.Namespace) -> CommandResult:
+async def install_triggers(tools: Tools, args: argparse.Namespace) -> CommandResult:
     """Install the triggers, or print the script. Raises CommandRefused."""
     boards = _boards(tools)
     sources = sorted(boards_by_source(tools.tenant, boards))
@@ -64,7 +64,7 @@ async def _with_proofs(
     return CommandResult(text, {**result.facts, "boards": proof_facts(catalogue)}, result.done)
 
 
-async def uninstall(tools: Tools, args: argparse.Namespace) -> CommandResult:
+async def uninstall_triggers(tools: Tools, args: argparse.Namespace) -> CommandResult:
     """Remove all triggers of the tenant, or print the script. Raises CommandRefused."""
     marked = await _marked(tools, args)
     script = uninstall_script(tools.tenant, marked)
@@ -149,7 +149,7 @@ COMMANDS = (
         "install triggers that mark changes of reports",
         "reports install --dry-run | psql",
         _role,
-        install,
+        install_triggers,
         needs_redis=False,
     ),
     Command(
@@ -157,7 +157,7 @@ COMMANDS = (
         "remove the installed triggers",
         "reports uninstall --dry-run",
         _dry_run,
-        uninstall,
+        uninstall_triggers,
         needs_redis=False,
     ),
 )

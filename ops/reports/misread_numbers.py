@@ -7,7 +7,7 @@ from typing import Any
 
 from reports import Report
 from reports.document import Document
-from reports.numbers import digits, is_read_otherwise, read_exactly
+from reports.numbers import all_digits, is_read_otherwise, read_exactly
 
 _LONG = re.compile(rb"[0-9.]{16}")
 """Shorter numbers are always read correctly."""
@@ -41,8 +41,8 @@ def _misread(value: Any) -> Iterator[float | Decimal]:  # noqa: ANN401  JSON is 
 
 def _line(report: Report, measure: str, number: float | Decimal, node: int) -> str:
     where = f"rollup.{measure}" if measure in report.rollup else "scope"
-    exact = digits(Decimal(number))
+    exact = all_digits(Decimal(number))
     return (
-        f"{report.place.of(where)}: {where}: JavaScript may read {exact} (node {node}) as another number; "
+        f"{report.place.locate(where)}: {where}: JavaScript may read {exact} (node {node}) as another number; "
         f'write {measure} = "text" under [numbers] for a text of its digits'
     )

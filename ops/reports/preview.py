@@ -13,12 +13,12 @@ from ops.reports.checks import judge_report
 from ops.reports.facts_postgres import DatabaseAway, ReportFacts, open_probe
 from reports import Report, ReportError, load_reports
 from reports.keys import snapshot
-from reports.numbers import read_exactly, write
+from reports.numbers import read_exactly, write_json
 
 _ABSENT = object()
 
 
-async def preview(tools: Tools, args: argparse.Namespace) -> CommandResult:
+async def preview_document(tools: Tools, args: argparse.Namespace) -> CommandResult:
     """Compute a document. Raises CommandRefused."""
     report = find_report(tools, args.name)
     facts = await _examined(tools, report)
@@ -33,7 +33,7 @@ async def preview(tools: Tools, args: argparse.Namespace) -> CommandResult:
         raise CommandRefused(f"--scope: node {args.scope} does not exist; there are {some}, ...")
     document = read_exactly(facts.documents[args.scope].body.decode())
     if not args.diff:
-        return CommandResult(write(document, indented=True).decode(), document)
+        return CommandResult(write_json(document, indented=True).decode(), document)
     stored = await tools.redis.hget(snapshot(tools.tenant, report.name), str(args.scope))  # type: ignore[misc]
     return _difference(document, None if stored is None else read_exactly(stored.decode()))
 
@@ -54,7 +54,7 @@ async def _examined(tools: Tools, report: Report) -> ReportFacts:
         raise CommandRefused("MOMENTUS_POSTGRES_DSN: is not set; name the database of the report")
     try:
         async with open_probe(tools.postgres_dsn, longest=tools.statement_timeout, bounds=tools.bounds) as it:
-            return await it.examine(report, ZoneInfo(tools.timezone))
+            return await it.examine_report(report, ZoneInfo(tools.timezone))
     except DatabaseAway as error:
         raise CommandRefused(f"MOMENTUS_POSTGRES_DSN: the database does not answer: {error}") from None
 
@@ -86,7 +86,7 @@ def differences(stored: Any, now: Any, path: str = "") -> Iterator[tuple[str, An
 
 
 def _shown(value: object) -> str:
-    return write(value).decode()
+    return write_json(value).decode()
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
@@ -101,6 +101,6 @@ COMMANDS = (
         "compute one node's document as a refresh would store it now",
         "reports preview management --scope 1 --diff",
         _arguments,
-        preview,
+        preview_document,
     ),
 )

@@ -84,14 +84,14 @@ class ReportStatus:
         return self.state in {"fresh", "stale"} and self.error is None and self.refused_from is None
 
 
-async def status(tools: Tools, args: argparse.Namespace) -> CommandResult:
+async def read_statuses(tools: Tools, args: argparse.Namespace) -> CommandResult:
     """Return the status of all declared reports. Raises CommandRefused and RedisError."""
     del args
     try:
         boards = boards_of(load_reports(tools.reports_path, shipped=tools.reports_shipped))
     except ReportError as error:
         raise CommandRefused(f"{error}; ./run ops reports check lists all faults") from None
-    redis = await ReportStore(tools.redis, tenant=tools.tenant).clock()
+    redis = await ReportStore(tools.redis, tenant=tools.tenant).read_clock()
     seen, decisions, catalogue, note = await _look(tools, boards, redis)
     clocks, clock_lines = _clocks(tools, redis, seen)
     statuses = [
@@ -153,12 +153,12 @@ async def _look(
         ReportStore(tools.redis, tenant=tools.tenant),
     )
     try:
-        seen = await outbox.look()
+        seen = await outbox.probe_database()
         if seen.reading is not None:
             seen = replace(seen, offset=timedelta(microseconds=seen.reading.ahead_us - redis.ahead_us))
         found = await outbox.catalogue()
         reports = [report.name for board in boards.values() for report in board.reports]
-        known = await store.known(reports)
+        known = await store.read_known(reports)
         read = [one for one in reports if await tools.redis.exists(wanted(tools.tenant, one))]
         decisions = decide_all(boards, known, seen, tenant=tools.tenant, watched=found.watched, wanted=read)
     except DATABASE_FAULTS as error:
@@ -263,5 +263,11 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 
 
 COMMANDS = (
-    Command("status", "show the state of each report, and its next refresh", "reports status", _arguments, status),
+    Command(
+        "status",
+        "show the state of each report, and its next refresh",
+        "reports status",
+        _arguments,
+        read_statuses,
+    ),
 )

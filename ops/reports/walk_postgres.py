@@ -14,7 +14,7 @@ import asyncpg
 
 from ops.reports.facts_postgres import ReportProbe
 from reports.day import Day
-from reports.definition import bind
+from reports.definition import bind_parameters
 from reports.front_matter import HeadPlace, ReportError
 from reports.tree import Tree
 
@@ -75,7 +75,7 @@ async def measure_walk(
         WalkFailure: the query cannot be measured.
     """
     try:
-        query, names = bind(sql.strip().rstrip(";"), HeadPlace(file), PARAMETERS)
+        query, names = bind_parameters(sql.strip().rstrip(";"), HeadPlace(file), PARAMETERS)
     except ReportError as error:
         raise WalkFailure(str(error)) from None
     if "node" not in names:

@@ -98,5 +98,5 @@ class Listener:
                 with suppress(RuntimeError):  # closed meanwhile
                     client.expire()
         except Exception as error:  # noqa: BLE001  an error here must not end the sweeps
-            background.note("sweep of clients", error)
+            background.note_fault("sweep of clients", error)
         self._sweep_later()

@@ -19,8 +19,8 @@ from redis.exceptions import ResponseError
 from jobs import Digest, Mail
 from local.embedded.ports import free_port
 from local.installation import worker_ready
-from local.organisation import OrganisationSize, generate
-from local.organisation.postgres import install, load
+from local.organisation import OrganisationSize, generate_organisation
+from local.organisation.postgres import install_schema, load_rows
 from local.sink.smtp import MailSink
 from local.supervisor.process import Process
 from local.supervisor.ready import http_ok
@@ -28,7 +28,7 @@ from local.supervisor.supervisor import Supervisor
 from ops.acl import ROLES, acl_file, user_line
 from ops.command import CommandRefused
 from ops.depth.read import read_depth
-from ops.lanes.hold import hold, release
+from ops.lanes.hold import hold_lane, release_lane
 from producers import Producer, SyncProducer
 from producers.suppression import suppress, weigh_refusal
 from reader.cache import ReplyCache
@@ -138,10 +138,10 @@ async def test_a_reader_answers_with_its_copy_and_makes_what_is_stale_wanted(url
 
 async def test_the_console_counts_and_people_hold_lanes(url: Url) -> None:
     async with client(url("console")) as console, client(url("ops")) as ops:
-        await hold(ops, "mail.bulk", reason="figures", lasting=None)
+        await hold_lane(ops, "mail.bulk", reason="figures", lasting=None)
         depth = await read_depth(console, tenant="default")
         assert depth.conserved
-        await release(ops, "mail.bulk")
+        await release_lane(ops, "mail.bulk")
 
 
 # Each role in its own process, all of the product at once
@@ -152,8 +152,8 @@ async def organisation(database: str) -> str:
     size = OrganisationSize(nodes=6, depth=2, employees=20, memberships=3, tasks=10, checkins=50, blockers=5)
     connection = await asyncpg.connect(database)
     try:
-        await install(connection)
-        await load(connection, generate(size, seed=1, now=datetime.now(UTC)))
+        await install_schema(connection)
+        await load_rows(connection, generate_organisation(size, seed=1, now=datetime.now(UTC)))
     finally:
         await connection.close()
     return database

@@ -84,8 +84,8 @@ class FailingOnce:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.sites: set[tuple[str, str]] = set()
-        self._keep = background.keep
-        monkeypatch.setattr(background, "keep", self.keep)
+        self._keep = background.keep_running
+        monkeypatch.setattr(background, "keep_running", self.keep)
 
     def keep(self, name: str, run: Callable[[], Awaitable[None]]) -> Awaitable[None]:
         frame, failed = sys._getframe(1), False
@@ -109,7 +109,9 @@ async def test_every_background_task_of_worker_and_reader_goes_on_after_a_fault(
 ) -> None:
     accounts = tmp_path / "accounts.toml"
     accounts.write_text(ACCOUNTS.format(port=smtp_sink.port))
-    monkeypatch.setattr(ExitDeadline, "watch", lambda *_: None)  # this process goes on when the worker has ended
+    monkeypatch.setattr(
+        ExitDeadline, "watch_signal", lambda *_: None
+    )  # this process goes on when the worker has ended
     failing = FailingOnce(monkeypatch)
     settings = Settings(
         redis_url=SecretStr(valkey_url),
@@ -120,11 +122,15 @@ async def test_every_background_task_of_worker_and_reader_goes_on_after_a_fault(
     worker = asyncio.create_task(worker_process._work(settings, OwnJobs()))
     async with Producer.connect(valkey_url, budget=5) as producer:
         await producer.send(Mail(to="ana@example.com", subject="Hola", text="Hola"))
-    wanted = {(file, function) for file, function in call_sites("start", "keep") if file.startswith("worker/")}
+    wanted = {
+        (file, function)
+        for file, function in call_sites("start_task", "keep_running")
+        if file.startswith("worker/")
+    }
     await eventually(lambda: failing.sites >= wanted)
     await stopped(worker)
     await read_once(settings, valkey_url, lambda: ("reader/connection.py", "_adopt") in failing.sites)
-    assert failing.sites == call_sites("start", "keep")
+    assert failing.sites == call_sites("start_task", "keep_running")
     assert set(background.FAULTS.values()) == {1}
 
 
@@ -189,7 +195,7 @@ async def test_a_task_that_keeps_failing_is_begun_again_with_pauses_that_grow() 
         raise RuntimeError("Ana <ana@example.com>")
 
     with capture_logs() as lines:
-        task = background.start("failing", fail)
+        task = background.start_task("failing", fail)
         await eventually(lambda: len(began) >= 5)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
@@ -208,7 +214,7 @@ async def test_a_cancellation_that_a_library_let_escape_does_not_end_a_task_for_
         if len(runs) == 1:
             raise asyncio.CancelledError
 
-    await background.start("library", escaped)
+    await background.start_task("library", escaped)
     assert (runs, background.FAULTS["library"]) == ([0, 1], 1)
 
 

@@ -24,7 +24,7 @@ from ops.depth.read import LaneDepth, read_depth
 from ops.depth.wrong_keys import wrong_keys
 from ops.jobs.dead import list_dead
 from ops.jobs.explain import explain_job
-from ops.jobs.operations import discard, revive
+from ops.jobs.operations import discard_job, revive_job
 from ops.jobs.parked import list_parked
 from producers import InvalidRequest, NotEnqueued, Producer
 from producers.key_types import key_types
@@ -206,17 +206,17 @@ async def test_outcomes_beside_one_whose_count_is_no_number_are_counted_once_in_
         handle_signals=False,
     )
     (lane,), store = worker.lanes, worker.shards[0].store
-    claims = (await store.turn([], [(lane, 4)])).claims
+    claims = (await store.run_cycle([], [(lane, 4)])).claims
     none = timedelta(0)
     ended = [
         Completion(claim, outcome, none, b"", none, "")
         for claim, outcome in zip(claims, ("done", "dead", "cancelled", "expired"), strict=True)
     ]
     await redis.hset(KEYS.counters, f"{garbled}:{LANE}", "many")
-    turn = await store.turn([(lane, ended)], [])
+    turn = await store.run_cycle([(lane, ended)], [])
     assert (turn.unrecorded, list(turn.faults), turn.error) == (ended, [LANE], None)
     await redis.hdel(KEYS.counters, f"{garbled}:{LANE}")
-    assert (await store.turn([(lane, ended)], [])).refused == []
+    assert (await store.run_cycle([(lane, ended)], [])).refused == []
     counts = await redis.hmget(
         KEYS.counters, [f"{event}:{LANE}" for event in ("done", "dead", "cancelled", "expired")]
     )
@@ -251,8 +251,8 @@ async def test_a_job_whose_own_key_holds_something_else_is_dead_and_the_reason_n
     assert await why_dead(redis) == [f"{prefix}{receipt.id}: {reason}"]
     assert (await lane_of(redis)).conserved
     assert (await explain_job(redis, receipt.id)).job.state == "dead"
-    assert (await revive(redis, receipt.id))[0] == "revived"
-    assert (await discard(redis, receipt.id))[0] == "gone"
+    assert (await revive_job(redis, receipt.id))[0] == "revived"
+    assert (await discard_job(redis, receipt.id))[0] == "gone"
     assert (await lane_of(redis)).conserved
 
 

@@ -69,8 +69,8 @@ async def test_a_permit_of_a_worker_that_was_killed_before_is_free_after_its_lif
 
 async def test_a_prober_that_was_killed_before_keeps_no_other_from_looking(redis: Redis) -> None:
     store = ReportStore(redis, tenant="default")
-    assert await store.lead("killed", ["sales"], lasting=timedelta(seconds=3))
+    assert await store.take_prober_lease("killed", ["sales"], lasting=timedelta(seconds=3))
     (key,) = [name async for name in redis.scan_iter("momentus:{reports}:prober:*")]
     await redis.pexpire(key, HOURS)
-    assert not await store.lead("other", ["sales"], lasting=timedelta(seconds=3))
+    assert not await store.take_prober_lease("other", ["sales"], lasting=timedelta(seconds=3))
     assert await redis.pttl(key) <= 3_000

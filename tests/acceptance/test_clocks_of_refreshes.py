@@ -51,7 +51,7 @@ async def test_a_set_says_by_how_much_the_database_s_clock_was_ahead_and_a_proof
         former = orjson.loads(await it.redis.hget(key, "_meta"))
         del former["clock_offset_us"]
         await it.redis.hset(key, "_meta", orjson.dumps(former))  # type: ignore[arg-type]
-        await it.prober.look()
+        await it.prober.probe_once()
         now = await it.meta()
         assert abs(await offset_s(it) - 600) < 0.5, "also of a set that a former build has stored"
         assert now["verified_us"] > former["verified_us"]
@@ -69,7 +69,7 @@ async def test_after_the_clock_was_set_back_the_board_is_refreshed_at_once_and_p
         await refresh(it)
         before = await it.meta()
         await move_database(connection, -HOUR)
-        look = await it.prober.look()
+        look = await it.prober.probe_once()
         assert (look.asked, look.decisions["shop"].why) == (("shop",), "clocks")
         assert (await it.meta())["verified_us"] == before["verified_us"], "nothing is proved by another clock"
         await it.order(5, at=LONG_AGO)
@@ -80,7 +80,7 @@ async def test_after_the_clock_was_set_back_the_board_is_refreshed_at_once_and_p
         assert after["gen"] == before["gen"] + 1
         assert before["as_of_us"] - after["as_of_us"] > (HOUR - 60) * 1_000_000
         assert after["verified_us"] <= after["as_of_us"]
-        await it.prober.look()
+        await it.prober.probe_once()
         assert (await it.meta())["verified_us"] > after["verified_us"]
 
 
@@ -92,7 +92,7 @@ class StandsStill(ReportStore):
         self.reached, self.gate = asyncio.Event(), asyncio.Event()
 
     async def clock(self) -> ClockReading:
-        said = await super().clock()
+        said = await super().read_clock()
         self.reached.set()
         await self.gate.wait()
         return said
@@ -122,7 +122,7 @@ class OfMovedRedis(ReportStore):
     """Of a Redis whose clock is two hours behind what it was."""
 
     async def clock(self) -> ClockReading:
-        said = await super().clock()
+        said = await super().read_clock()
         return replace(said, said_us=said.said_us - 2 * HOUR * 1_000_000)
 
 
@@ -194,7 +194,7 @@ async def test_a_rest_after_a_failure_is_over_when_the_clock_is_set_back(
             await it.redis.hset(snapshot("default", "sales"), "_error", await rested(it))  # type: ignore[arg-type]
         assert (await refresh(it)).resting == ("sales",)
         await move_database(connection, -HOUR)
-        assert (await it.prober.look()).decisions["shop"].why == "failed"
+        assert (await it.prober.probe_once()).decisions["shop"].why == "failed"
         assert (await refresh(it)).failed, "it is tried again"
 
 

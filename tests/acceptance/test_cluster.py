@@ -19,8 +19,8 @@ from redis.exceptions import ConnectionError as ConnectionLost, RedisError, Resp
 from jobs import Mail
 from local.embedded.ports import free_port
 from local.installation import worker_ready
-from local.organisation import OrganisationSize, generate
-from local.organisation.postgres import install, load
+from local.organisation import OrganisationSize, generate_organisation
+from local.organisation.postgres import install_schema, load_rows
 from local.sink.smtp import MailSink
 from local.supervisor.process import Process
 from local.supervisor.ready import http_ok
@@ -149,8 +149,8 @@ async def organisation(database: str) -> str:
     size = OrganisationSize(nodes=12, depth=3, employees=40, memberships=5, tasks=30, checkins=200, blockers=30)
     connection = await asyncpg.connect(database)
     try:
-        await install(connection)
-        await load(connection, generate(size, seed=1, now=datetime.now(UTC)))
+        await install_schema(connection)
+        await load_rows(connection, generate_organisation(size, seed=1, now=datetime.now(UTC)))
     finally:
         await connection.close()
     return database

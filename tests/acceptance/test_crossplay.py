@@ -294,7 +294,7 @@ async def test_a_job_that_a_stock_worker_took_over_is_left_to_it(valkey_url: str
         await begun.wait()
         async with working(valkey_url, never) as ours:
             for _ in range(5):
-                await ours.shards[0].store.turn([], [(ours.lanes[0], 1)])
+                await ours.shards[0].store.run_cycle([], [(ours.lanes[0], 1)])
             resume.set()
             await running
         assert await job.status() == JobStatus.complete

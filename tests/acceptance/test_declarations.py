@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 
 from ops.command import CommandRefused, Tools
 from ops.depth.report_freshness import read_reports
-from ops.reports.forget import forget
+from ops.reports.forget import forget_reports
 from producers.keys import catalogue
 from reports.declarations import ASIDE, Declarations, SweepResult
 from reports.keys import audit, closed, declared, prober, snapshot, staged, staging, wanted, withdrawn
@@ -191,12 +191,12 @@ async def test_the_command_forgets_at_once_what_no_worker_declares(
         await store(redis, name)
     before = await keys_of(redis, "kept")
     with pytest.raises(CommandRefused, match="a worker declares kept"):
-        await forget(tools, asked("kept", "orphan"))
+        await forget_reports(tools, asked("kept", "orphan"))
     await age(redis, "old", MINUTE_MS)
-    assert (await forget(tools, asked())).facts == {"undeclared": ["old", "orphan"]}
-    assert (await forget(tools, asked("old"))).facts == {"removed": {"old": 5}}
-    assert (await forget(tools, asked(all_=True))).facts == {"removed": {"orphan": 5}}
-    assert not (await forget(tools, asked())).done
+    assert (await forget_reports(tools, asked())).facts == {"undeclared": ["old", "orphan"]}
+    assert (await forget_reports(tools, asked("old"))).facts == {"removed": {"old": 5}}
+    assert (await forget_reports(tools, asked(all_=True))).facts == {"removed": {"orphan": 5}}
+    assert not (await forget_reports(tools, asked())).done
     assert await keys_of(redis, "old") == await keys_of(redis, "orphan") == set()
     assert await keys_of(redis, "kept") == before
     assert await listed(redis) == {"kept"}
@@ -210,7 +210,7 @@ async def test_a_tenant_that_no_worker_serves_is_forgotten_as_a_whole(
     for name in ("one", "two"):
         await store(redis, name)
         await age(redis, name, MINUTE_MS)
-    assert (await forget(tools, asked(all_=True))).done
+    assert (await forget_reports(tools, asked(all_=True))).done
     left = {key.decode() async for key in redis.scan_iter(match=f"momentus:*:{TENANT}*")}
     assert left == {snapshot(f"{TENANT}x", "one")}
 
@@ -242,10 +242,10 @@ async def test_a_worker_withdraws_what_none_declares_once_it_has_looked_on_for_a
         await it.refresher.store.declarations.declare({"former": b"1"})
         key = declared(tenant)
         await it.redis.zincrby(key, -2 * MINUTE_MS, "former")
-        await it.prober._turn()
+        await it.prober._cycle()
         assert set(await it.redis.hkeys(catalogue(tenant))) == {b"sales", b"former"}
         it.prober._sweep_at = 0
-        await it.prober._turn()
+        await it.prober._cycle()
         assert set(await it.redis.hkeys(catalogue(tenant))) == {b"sales"}
 
 
@@ -274,7 +274,7 @@ async def test_a_report_that_the_prober_lacks_is_looked_after_by_a_worker_that_h
     store = ReportStore(redis, tenant=TENANT)
 
     async def lead(worker: str, *reports: str) -> list[str] | None:
-        mine = await store.lead(worker, reports, lasting=timedelta(minutes=1))
+        mine = await store.take_prober_lease(worker, reports, lasting=timedelta(minutes=1))
         return None if mine is None else sorted(mine)
 
     assert await lead("first", "both") == ["both"]
@@ -289,8 +289,8 @@ async def test_a_report_that_the_prober_lacks_is_looked_after_by_a_worker_that_h
 
 async def test_a_worker_without_reports_that_looks_leaves_those_of_others_to_them(redis: Redis) -> None:
     store = ReportStore(redis, tenant=TENANT)
-    assert await store.lead("none", (), lasting=timedelta(minutes=1)) == frozenset()
-    assert await store.lead("some", ("new",), lasting=timedelta(minutes=1)) == frozenset({"new"})
+    assert await store.take_prober_lease("none", (), lasting=timedelta(minutes=1)) == frozenset()
+    assert await store.take_prober_lease("some", ("new",), lasting=timedelta(minutes=1)) == frozenset({"new"})
 
 
 async def test_a_report_that_only_one_worker_has_is_computed_while_another_looks(
@@ -301,10 +301,10 @@ async def test_a_report_that_only_one_worker_has_is_computed_while_another_looks
         shop(database, valkey_url, report("sales"), tenant=TENANT) as first,
         shop(database, valkey_url, report("sales"), report("returns"), tenant=TENANT) as second,
     ):
-        await first.prober._turn()
+        await first.prober._cycle()
         await refresh_report({"refresher": first.refresher}, TENANT, "sales")
         await redis.unlink(JOB)
-        await second.prober._turn()
+        await second.prober._cycle()
         job = await redis.get(JOB)
         assert job is not None, "nobody asked for the report"
         assert b"returns" in job
@@ -312,6 +312,6 @@ async def test_a_report_that_only_one_worker_has_is_computed_while_another_looks
             await refresh_report({"refresher": first.refresher}, TENANT, "returns")
         await refresh_report({"refresher": second.refresher}, TENANT, "returns")
         former = await second.meta("returns")
-        await first.prober._turn()
-        await second.prober._turn()
+        await first.prober._cycle()
+        await second.prober._cycle()
         assert (await second.meta("returns"))["verified_us"] > former["verified_us"]

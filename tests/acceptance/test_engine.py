@@ -193,7 +193,7 @@ async def test_a_job_whose_worker_died_runs_again_when_the_lease_lapses(
     dying.runner.stop_all()
     await asyncio.gather(*dying.runner.tasks, return_exceptions=True)
     (lane,) = dying.lanes
-    late = await dying.shards[0].store.turn([(lane, lane.take_ended())], [])
+    late = await dying.shards[0].store.run_cycle([(lane, lane.take_ended())], [])
     assert [one.claim.id for one in late.refused] == [receipt.id]
     assert attempts == [2]
     assert not await redis.zscore(KEYS.queue, receipt.id)
@@ -215,16 +215,16 @@ async def test_a_worker_whose_lease_lapsed_can_record_nothing_while_another_runs
         )
         for lease in (timedelta(milliseconds=20), timedelta(seconds=30))
     )
-    (stale,) = (await first.shards[0].store.turn([], [(first.lanes[0], 1)])).claims
+    (stale,) = (await first.shards[0].store.run_cycle([], [(first.lanes[0], 1)])).claims
 
     async def taken_over() -> list[Claim]:
-        return (await second.shards[0].store.turn([], [(second.lanes[0], 1)])).claims
+        return (await second.shards[0].store.run_cycle([], [(second.lanes[0], 1)])).claims
 
     (live,) = await eventually(taken_over)
     done = Completion(stale, "done", timedelta(0), b"", timedelta(0), "")
-    late = await first.shards[0].store.turn([(first.lanes[0], [done])], [])
+    late = await first.shards[0].store.run_cycle([(first.lanes[0], [done])], [])
     assert late.refused == [done]
-    assert not await first.shards[0].store.marks.make(stale, KEYS.effects)
+    assert not await first.shards[0].store.marks.make_mark(stale, KEYS.effects)
     deadline = await redis.zscore(KEYS.leases, receipt.id)
     renewal = redis.register_script(engine_script("renew"))
     held = [KEYS.queue, KEYS.leases, KEYS.cancelled]
@@ -252,7 +252,7 @@ async def test_a_job_that_takes_its_worker_down_too_often_is_dead(
     lane = one.lanes[0]
 
     async def lease_and_crash() -> bool:
-        await one.shards[0].store.turn([], [(lane, 1)])
+        await one.shards[0].store.run_cycle([], [(lane, 1)])
         return bool(await redis.zscore(KEYS.dead, receipt.id))
 
     await eventually(lease_and_crash)
@@ -278,7 +278,7 @@ async def held_up(redis: Redis, url: str, receipt: Receipt, *, claims: int, take
     store, lane, stale = one.shards[0].store, one.lanes[0], list[Claim]()
 
     async def claimed() -> bool:
-        claims = (await store.turn([], [(lane, 1)])).claims
+        claims = (await store.run_cycle([], [(lane, 1)])).claims
         stale.extend(claims)
         return bool(claims or await redis.zscore(KEYS.dead, receipt.id))
 
@@ -290,7 +290,7 @@ async def held_up(redis: Redis, url: str, receipt: Receipt, *, claims: int, take
         if len(stale) > taken_over:
             await eventually(lapsed)
             told = Completion(stale.pop(0), "done", timedelta(0), b"", timedelta(0), "")
-            assert (await store.turn([(lane, [told])], [])).refused == [told]
+            assert (await store.run_cycle([(lane, [told])], [])).refused == [told]
     await one.close()
     return bool(await redis.zscore(KEYS.dead, receipt.id))
 
@@ -382,11 +382,11 @@ async def test_a_job_that_dies_in_its_effect_is_counted_as_uncertain_when_it_is_
         crash_limit=1,
     )
     lane = one.lanes[0]
-    (claim,) = (await one.shards[0].store.turn([], [(lane, 1)])).claims
-    assert await one.shards[0].store.marks.make(claim, KEYS.effects)
+    (claim,) = (await one.shards[0].store.run_cycle([], [(lane, 1)])).claims
+    assert await one.shards[0].store.marks.make_mark(claim, KEYS.effects)
 
     async def buried() -> bool:
-        await one.shards[0].store.turn([], [(lane, 1)])
+        await one.shards[0].store.run_cycle([], [(lane, 1)])
         return bool(await redis.zscore(KEYS.dead, receipt.id))
 
     await eventually(buried)
@@ -440,9 +440,9 @@ async def test_a_worker_outlives_its_redis_and_goes_on_when_it_is_back(own_valke
         await begun.wait()
         await valkey.kill()
         resume.set()
-        await eventually(lambda: worker.shards[0].pump.failed_turns)
+        await eventually(lambda: worker.shards[0].pump.failed_cycles)
         await valkey.start()
-        await eventually(lambda: worker.shards[0].pump.failed_turns == 0)
+        await eventually(lambda: worker.shards[0].pump.failed_cycles == 0)
         await producer.send(Note("after"))
         await eventually(lambda: "after" in seen)
     assert seen.count("running") == 1
@@ -456,7 +456,7 @@ async def test_a_job_that_somebody_else_runs_is_not_counted_as_lapsed(
     await redis.zadd(KEYS.leases, {receipt.id: 1})
     await redis.set(f"arq:in-progress:{receipt.id}", "1", px=310_000)
     for _ in range(5):
-        assert not (await one.shards[0].store.turn([], [(one.lanes[0], 5)])).claims
+        assert not (await one.shards[0].store.run_cycle([], [(one.lanes[0], 5)])).claims
     await one.close()
     assert f"lapsed:{LANE}" not in await counters(redis)
     assert not await redis.zcard(KEYS.dead)

@@ -20,7 +20,7 @@ from tests.notes import LANE, Note, running
 from tests.support import eventually
 from worker.engine import LaneSlots, TryLater, Worker, runner
 from worker.engine.lane import Lane
-from worker.engine.store import JobStore, TurnResult
+from worker.engine.store import CycleResult, JobStore
 
 KEYS = LaneKeys(LANE)
 CENTURY_MS = 36_000 * 86_400_000
@@ -228,19 +228,19 @@ async def test_a_job_that_people_cancel_is_over_although_its_handler_does_not_li
 async def test_a_fault_in_a_turn_costs_no_slot_and_no_outcome(
     valkey_url: str, redis: Redis, producer: Producer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    healthy = JobStore.turn
+    healthy = JobStore.run_cycle
     failed: list[int] = []
 
     async def take(_: dict[str, Any], text: str) -> None:
         del text
 
-    async def faulty(store: JobStore, endings: list[Any], wanted: list[tuple[Lane, int]]) -> TurnResult:
+    async def faulty(store: JobStore, endings: list[Any], wanted: list[tuple[Lane, int]]) -> CycleResult:
         if endings and len(failed) < 3:
             failed.append(len(endings))
             raise LookupError("of our own")
         return await healthy(store, endings, wanted)
 
-    monkeypatch.setattr(JobStore, "turn", faulty)
+    monkeypatch.setattr(JobStore, "run_cycle", faulty)
     async with working(valkey_url, take):
         await producer.send_many([Note(str(number)) for number in range(5)])
         await eventually(counts(redis, LANE, "done", 5))

@@ -18,8 +18,8 @@ from ops.console.page import ConsolePage
 from ops.depth.read import LaneDepth, read_depth
 from ops.jobs.edit import CannotEdit, edit_job
 from ops.jobs.explain import explain_job
-from ops.jobs.operations import cancel, discard, revive, revive_all
-from ops.lanes.hold import hold, release
+from ops.jobs.operations import cancel_job, discard_job, revive_all, revive_job
+from ops.lanes.hold import hold_lane, release_lane
 from producers import Producer
 from producers.envelope import write_envelope
 from producers.keys import LaneKeys
@@ -170,7 +170,7 @@ async def test_a_revived_job_runs_as_if_never_tried_and_its_history_stays(
     valkey_url: str, redis: Redis, producer: Producer
 ) -> None:
     (job_id,) = await made_dead(valkey_url, redis, producer)
-    assert await revive(redis, job_id) == ("revived", LANE)
+    assert await revive_job(redis, job_id) == ("revived", LANE)
     lane = await lane_of(redis)
     assert (lane.dead, lane.ready, await count_of(redis, LANE, "revived")) == (0, 1, 1)
     outcomes = [event.outcome for event in (await explain_job(redis, job_id)).job.history]
@@ -183,15 +183,15 @@ async def test_a_revived_job_runs_as_if_never_tried_and_its_history_stays(
 
 async def test_reviving_twice_makes_one_job(valkey_url: str, redis: Redis, producer: Producer) -> None:
     (job_id,) = await made_dead(valkey_url, redis, producer)
-    assert await revive(redis, job_id) == ("revived", LANE)
-    assert await revive(redis, job_id) == ("not dead", "")
+    assert await revive_job(redis, job_id) == ("revived", LANE)
+    assert await revive_job(redis, job_id) == ("not dead", "")
     assert (await lane_of(redis)).ready == 1
 
 
 async def test_a_worker_that_waits_hears_of_a_revival(valkey_url: str, redis: Redis, producer: Producer) -> None:
     (job_id,) = await made_dead(valkey_url, redis, producer)
     await redis.delete(KEYS.wake)
-    await revive(redis, job_id)
+    await revive_job(redis, job_id)
     assert await redis.llen(KEYS.wake) == 1
 
 
@@ -251,7 +251,7 @@ async def test_a_dead_job_whose_payload_is_gone_is_counted_as_vanished(
 ) -> None:
     (job_id,) = await made_dead(valkey_url, redis, producer)
     await redis.delete(f"arq:job:{job_id}")
-    assert await revive(redis, job_id) == ("vanished", LANE)
+    assert await revive_job(redis, job_id) == ("vanished", LANE)
     lane = await lane_of(redis)
     assert (lane.vanished, lane.dead, lane.ready) == (1, 0, 0)
 
@@ -264,7 +264,7 @@ async def test_a_revived_job_of_a_stock_arq_producer_is_counted_once(
     await a_foreign_job(redis, job_id, "give up")
     async with working(valkey_url, Handler()):
         await eventually(lambda: redis.zscore(KEYS.dead, job_id))
-    assert await revive(redis, job_id) == ("revived", LANE)
+    assert await revive_job(redis, job_id) == ("revived", LANE)
     async with working(valkey_url, Handler(mended=True)):
         await eventually(reached(redis, done=1))
     assert await count_of(redis, LANE, "accepted") == 1
@@ -277,14 +277,14 @@ async def test_a_discarded_dead_job_leaves_nothing_and_is_counted(
     valkey_url: str, redis: Redis, producer: Producer
 ) -> None:
     (job_id,) = await made_dead(valkey_url, redis, producer)
-    assert await discard(redis, job_id) == ("gone", LANE)
-    assert await discard(redis, job_id) == ("unknown", "")
+    assert await discard_job(redis, job_id) == ("gone", LANE)
+    assert await discard_job(redis, job_id) == ("unknown", "")
     lane = await lane_of(redis)
     assert (lane.dead, lane.discarded) == (0, 1)
     assert await leaves_nothing(redis, job_id)
 
 
-@pytest.mark.parametrize(("change", "event"), [(discard, "discarded"), (cancel, "cancelled")])
+@pytest.mark.parametrize(("change", "event"), [(discard_job, "discarded"), (cancel_job, "cancelled")])
 @pytest.mark.parametrize("delay", [timedelta(0), timedelta(hours=1)])
 async def test_a_waiting_job_is_taken_out_at_once(
     valkey_url: str, redis: Redis, producer: Producer, change: Any, event: str, delay: timedelta
@@ -308,7 +308,7 @@ async def test_a_job_that_waits_for_its_next_try_can_be_cancelled(
     receipt = await producer.send(Note("fail"))
     async with working(valkey_url, Handler()):
         await eventually(reached(redis, retrying=1))
-    assert await cancel(redis, receipt.id) == ("gone", LANE)
+    assert await cancel_job(redis, receipt.id) == ("gone", LANE)
     lane = await lane_of(redis)
     assert (lane.retrying, lane.cancelled) == (0, 1)
     assert await leaves_nothing(redis, receipt.id)
@@ -324,7 +324,7 @@ async def test_a_running_job_that_is_cancelled_stops_and_is_counted(
         await eventually(lambda: does.seen)
         if uncertain:
             await eventually(lambda: redis.hlen(KEYS.effects))
-        assert await cancel(redis, receipt.id) == ("stopping", LANE)
+        assert await cancel_job(redis, receipt.id) == ("stopping", LANE)
         await eventually(reached(redis, cancelled=1, leased=0, uncertain=uncertain))
         assert not worker.runner.tasks
     if uncertain:  # what it may have done is told for as long as a result is kept
@@ -345,10 +345,10 @@ async def test_a_running_job_is_told_once_to_stop_and_is_never_discarded(
         handle_signals=False,
     )  # never started: what it claims runs for as long as its lease, and nobody renews
     receipt = await producer.send(Note("hang"))
-    await worker.shards[0].store.turn([], [(worker.lanes[0], 1)])
-    assert await discard(redis, receipt.id) == ("running", LANE)
-    assert await cancel(redis, receipt.id) == ("stopping", LANE)
-    assert await cancel(redis, receipt.id) == ("told", LANE)
+    await worker.shards[0].store.run_cycle([], [(worker.lanes[0], 1)])
+    assert await discard_job(redis, receipt.id) == ("running", LANE)
+    assert await cancel_job(redis, receipt.id) == ("stopping", LANE)
+    assert await cancel_job(redis, receipt.id) == ("told", LANE)
     job = (await explain_job(redis, receipt.id)).job
     assert (job.state, job.stopping, job.worker, job.attempt) == ("leased", True, worker.worker_id, 1)
     assert (await lane_of(redis)).leased == 1
@@ -366,14 +366,14 @@ async def test_a_job_whose_worker_died_in_its_effect_is_cancelled_at_once_and_co
         lease=timedelta(milliseconds=20),
     )
     receipt = await producer.send(Note("orphan"))
-    (claim,) = (await worker.shards[0].store.turn([], [(worker.lanes[0], 1)])).claims
-    assert await worker.shards[0].store.marks.make(claim, KEYS.effects)
+    (claim,) = (await worker.shards[0].store.run_cycle([], [(worker.lanes[0], 1)])).claims
+    assert await worker.shards[0].store.marks.make_mark(claim, KEYS.effects)
 
     async def lapsed() -> bool:
         return (await explain_job(redis, receipt.id)).job.state == "ready"
 
     await eventually(lapsed)
-    assert await cancel(redis, receipt.id) == ("gone", LANE)
+    assert await cancel_job(redis, receipt.id) == ("gone", LANE)
     lane = await lane_of(redis)
     assert (lane.cancelled, lane.uncertain, lane.ready) == (1, 1, 0)
     assert await leaves_nothing(redis, receipt.id)
@@ -384,15 +384,15 @@ async def test_a_job_whose_worker_died_in_its_effect_is_cancelled_at_once_and_co
 async def test_a_job_that_a_stock_arq_worker_runs_is_left_alone(redis: Redis, producer: Producer) -> None:
     receipt = await producer.send(Note("elsewhere"))
     await redis.set(f"arq:in-progress:{receipt.id}", b"1", px=310_000)
-    assert await cancel(redis, receipt.id) == ("foreign", LANE)
-    assert await discard(redis, receipt.id) == ("running", LANE)
+    assert await cancel_job(redis, receipt.id) == ("foreign", LANE)
+    assert await discard_job(redis, receipt.id) == ("running", LANE)
     assert not await redis.exists(KEYS.cancelled)
     assert await redis.zcard(KEYS.queue) == 1
 
 
 async def test_a_dead_job_is_not_cancelled(valkey_url: str, redis: Redis, producer: Producer) -> None:
     (job_id,) = await made_dead(valkey_url, redis, producer)
-    assert await cancel(redis, job_id) == ("dead", LANE)
+    assert await cancel_job(redis, job_id) == ("dead", LANE)
     assert (await lane_of(redis)).dead == 1
 
 
@@ -402,7 +402,7 @@ async def test_a_waiting_job_of_a_stock_arq_producer_that_is_cancelled_is_accoun
     redis: Redis, job_id: str
 ) -> None:
     await a_foreign_job(redis, job_id, "unwanted")
-    assert await cancel(redis, job_id) == ("gone", LANE)
+    assert await cancel_job(redis, job_id) == ("gone", LANE)
     lane = await lane_of(redis)
     assert (lane.accepted, lane.cancelled) == (1, 1)
 
@@ -411,7 +411,7 @@ async def test_a_recompute_asked_for_while_a_cancelled_one_ran_is_queued(redis: 
     keys = LaneKeys("reports")
     first = await producer.request_refresh("management", scope=None, delay=timedelta(0))
     await redis.hset(keys.next, first.id, '1 {"v":1,"f":"report.refresh","t":null,"a":[],"k":{},"et":1}')
-    assert await cancel(redis, first.id) == ("gone", "reports")
+    assert await cancel_job(redis, first.id) == ("gone", "reports")
     lane = (await read_depth(redis, tenant="default")).lane("reports")
     assert lane is not None
     assert (lane.conserved, lane.ready, lane.cancelled, lane.accepted) == (True, 1, 1, 2)
@@ -425,11 +425,11 @@ async def test_jobs_can_be_taken_out_and_lanes_held_at_the_memory_limit(
         (job_id,) = await made_dead(valkey.url, redis, producer)
         unwanted, another = await producer.send_many([Note("unwanted"), Note("unwanted too")])
         await redis.config_set("maxmemory", "1mb")
-        assert await revive(redis, job_id) == ("revived", LANE)
-        assert await discard(redis, unwanted.id) == ("gone", LANE)
-        assert await cancel(redis, another.id) == ("gone", LANE)
-        assert await hold(redis, LANE, lasting=None, reason="")
-        assert await release(redis, LANE)
+        assert await revive_job(redis, job_id) == ("revived", LANE)
+        assert await discard_job(redis, unwanted.id) == ("gone", LANE)
+        assert await cancel_job(redis, another.id) == ("gone", LANE)
+        assert await hold_lane(redis, LANE, lasting=None, reason="")
+        assert await release_lane(redis, LANE)
         await lane_of(redis)
 
 
@@ -447,7 +447,7 @@ async def test_a_dead_mail_with_its_address_mended_arrives_when_revived(
     after = orjson.loads(await redis.get(f"arq:job:{receipt.id}"))
     assert after == before | {"k": before["k"] | {"to": "Right@example.com"}}
     assert (await lane_of(redis)).dead == 1
-    await revive(redis, receipt.id)
+    await revive_job(redis, receipt.id)
     does = Handler(mended=True)
     async with working(valkey_url, does):
         await eventually(reached(redis, done=1))
@@ -516,7 +516,7 @@ async def test_why_tells_each_state_and_what_it_waits_for(
         assert await told(dead.id) == ("dead", ("people",), 1)
         assert await told(failed.id) == ("retrying", ("time",), 2)
         assert await told(later.id) == ("scheduled", ("time",), 1)
-        await hold(redis, LANE, lasting=None, reason="maintenance")
+        await hold_lane(redis, LANE, lasting=None, reason="maintenance")
         assert await told(last.id) == ("ready", ("held", "slot"), 1)
         assert await told(later.id) == ("scheduled", ("held", "time"), 1)
         assert (await explain_job(redis, last.id)).job.place == 0
@@ -581,7 +581,7 @@ async def test_a_paused_lane_waits_until_it_is_resumed_and_says_why(
 
 async def test_a_hold_for_a_time_ends_by_itself(valkey_url: str, redis: Redis, producer: Producer) -> None:
     await producer.send(Note("patient"))
-    held = await hold(redis, LANE, lasting=timedelta(milliseconds=600), reason="the provider said so")
+    held = await hold_lane(redis, LANE, lasting=timedelta(milliseconds=600), reason="the provider said so")
     assert held is not None
     assert (await lane_of(redis)).held == held
     does = Handler()
@@ -594,10 +594,10 @@ async def test_a_hold_for_a_time_ends_by_itself(valkey_url: str, redis: Redis, p
 
 
 async def test_a_worker_that_waits_hears_of_a_release(redis: Redis) -> None:
-    await hold(redis, LANE, lasting=None, reason="")
-    assert await release(redis, LANE)
+    await hold_lane(redis, LANE, lasting=None, reason="")
+    assert await release_lane(redis, LANE)
     assert await redis.lrange(KEYS.wake, 0, -1) == [b"1"]
-    assert not await release(redis, LANE)
+    assert not await release_lane(redis, LANE)
 
 
 async def test_what_runs_when_its_lane_is_held_goes_on(valkey_url: str, redis: Redis, producer: Producer) -> None:
@@ -605,7 +605,7 @@ async def test_what_runs_when_its_lane_is_held_goes_on(valkey_url: str, redis: R
     async with working(valkey_url, does):
         await producer.send(Note("hang"))
         await eventually(lambda: does.seen)
-        await hold(redis, LANE, lasting=None, reason="")
+        await hold_lane(redis, LANE, lasting=None, reason="")
         assert (await lane_of(redis)).leased == 1
 
 
@@ -630,20 +630,22 @@ async def test_the_last_hold_counts_and_the_same_pause_twice_is_nothing_to_do(
 async def test_the_console_tells_of_a_hold_in_both_languages(
     valkey_url: str, redis: Redis, language: str, words: str
 ) -> None:
-    await hold(redis, LANE, lasting=None, reason="<b>wrong figures</b>")
+    await hold_lane(redis, LANE, lasting=None, reason="<b>wrong figures</b>")
     async with client_of(valkey_url) as client:
         console = ConsolePage(client, tenant="default", named="MOMENTUS_REDIS_URL")
         for path in ("/", f"/lanes/{LANE}"):
             request = PageRequest(method="GET", path=path, host="127.0.0.1", accept_language=language)
-            page = (await console.answer(request)).body.decode()
+            page = (await console.respond(request)).body.decode()
             assert f"{words}: &lt;b&gt;wrong figures&lt;/b&gt;" in page
         request = PageRequest(method="GET", path="/api/depth", host="127.0.0.1")
-        (lane,) = [one for one in json.loads((await console.answer(request)).body)["lanes"] if one["lane"] == LANE]
+        (lane,) = [
+            one for one in json.loads((await console.respond(request)).body)["lanes"] if one["lane"] == LANE
+        ]
         assert lane["held"] == {"until": None, "reason": "<b>wrong figures</b>"}
 
 
 async def test_a_hold_that_is_over_is_not_shown_even_if_no_worker_has_looked(redis: Redis) -> None:
-    await hold(redis, LANE, lasting=timedelta(milliseconds=20), reason="short")
+    await hold_lane(redis, LANE, lasting=timedelta(milliseconds=20), reason="short")
 
     async def over() -> bool:
         return (await lane_of(redis)).held is None
@@ -658,7 +660,7 @@ async def test_a_hold_that_cannot_be_read_is_shown_and_can_be_released(redis: Re
         lane = await lane_of(redis)
         assert lane.held is not None
         assert lane.held.until is None
-        assert await release(redis, LANE)
+        assert await release_lane(redis, LANE)
 
 
 # The command

@@ -12,7 +12,7 @@ from redis.exceptions import ResponseError
 
 from jobs import Digest, Mail
 from jobs.policy import Policy
-from ops.jobs.operations import discard, revive
+from ops.jobs.operations import discard_job, revive_job
 from producers import Producer
 from producers.compose import Composer
 from producers.entry import JobEntry, enqueue
@@ -100,7 +100,7 @@ async def test_a_key_stands_through_death_and_revival_and_no_longer_than_its_win
         await eventually(lambda: redis.zcard(KEYS.dead))
     pass_time(8 * DAY)
     assert (await producer.send(Note("a"), key="k")).state == "duplicate"
-    assert (await revive(redis, first.id))[0] == "revived"
+    assert (await revive_job(redis, first.id))[0] == "revived"
     async with running(worker_of(valkey_url, die_once)):
         await eventually(lambda: count_of(redis, LANE, "done"))
     assert await keys(redis) == []
@@ -137,7 +137,7 @@ async def test_a_key_of_a_job_that_is_over_stands_for_the_rest_of_its_window(
     async with running(worker_of(valkey_url, take)):
         if way == "discarded":
             await eventually(lambda: redis.zcard(KEYS.dead))
-            assert (await discard(redis, first.id))[0] == "gone"
+            assert (await discard_job(redis, first.id))[0] == "gone"
         await eventually(lambda: count_of(redis, LANE, way))
     (key,) = await keys(redis)
     assert await redis.ttl(key) == pytest.approx(7 * 86_400, abs=120)

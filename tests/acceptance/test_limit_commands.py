@@ -42,7 +42,7 @@ def limits(redis: Redis) -> Limits:
 async def claim(url: str, count: int) -> int:
     """How many of the lane may begin now."""
     store = JobStore(Link(url), worker_id="w", lease=timedelta(seconds=10), crash_limit=3)
-    turn = await store.turn([], [(Lane(KEYS, 100), count)])
+    turn = await store.run_cycle([], [(Lane(KEYS, 100), count)])
     await store.close()
     return len(turn.claims)
 

@@ -18,7 +18,7 @@ import pytest
 from redis.asyncio import Redis
 
 from ops.depth.read import read_depth
-from ops.jobs.operations import cancel, discard, revive
+from ops.jobs.operations import cancel_job, discard_job, revive_job
 from producers import Producer
 from producers.envelope import read_envelope
 from producers.keys import LaneKeys
@@ -111,7 +111,7 @@ class Fleet:
     lanes: dict[str, Lane] = field(default_factory=dict)
 
     async def claim(self, count: int = 1, lane: str = LANE) -> list[Claim]:
-        turn = await self.store.turn([], [(self.lane(lane), count)])
+        turn = await self.store.run_cycle([], [(self.lane(lane), count)])
         assert turn.error is None
         assert not turn.faults
         return turn.claims
@@ -120,7 +120,7 @@ class Fleet:
         endings = [
             (self.lane(one.lane), [Completion(one, outcome, delay, b"", HOUR, "asked for")]) for one in claims
         ]
-        turn = await self.store.turn(endings, [])
+        turn = await self.store.run_cycle(endings, [])
         assert turn.error is None
         assert not turn.faults
         assert not turn.refused
@@ -328,7 +328,7 @@ async def test_whatever_becomes_of_a_job_it_gives_its_place_back(
     assert await redis.hexists(KEYS.limited, first.id) == keeps_its_name
 
 
-@pytest.mark.parametrize("take_out", [cancel, discard])
+@pytest.mark.parametrize("take_out", [cancel_job, discard_job])
 async def test_taking_out_a_blocked_job_lets_the_next_one_of_its_limit_come_up(
     redis: Redis, producer: Producer, limits: Limits, fleet: Fleet, take_out: Callable[..., Any]
 ) -> None:
@@ -350,7 +350,7 @@ async def test_a_cancelled_running_job_gives_its_place_to_the_next(
     first, _ = await producer.send_many(notes(2), limit="customer:7")
     async with working(valkey_url, desk, renew_every=timedelta(milliseconds=50)):
         await eventually(lambda: desk.begun == ["0"])
-        await cancel(redis, first.id)
+        await cancel_job(redis, first.id)
         await eventually(lambda: desk.begun == ["0", "1"])
         assert await conserved(redis)
 
@@ -362,7 +362,7 @@ async def test_a_dead_job_counts_against_its_limit_again_when_it_is_revived(
     await producer.send(Note("dead"), limit="customer:7")
     (claim,) = await fleet.claim()
     await fleet.end(claim, outcome="dead")
-    await revive(redis, claim.id)
+    await revive_job(redis, claim.id)
     (again,) = await fleet.claim()
     assert again.limit == "customer:7"
     assert (await limits.state("customer:7")).running == 1

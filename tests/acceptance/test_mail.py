@@ -46,7 +46,7 @@ async def delivering(url: str, port: int, *, connections: int = 5, messages: int
         redis_url=url,
         lanes=[LaneSlots("mail.normal", connections)],
         policies={Mail.kind: QUICK},
-        ctx={"mailer": Mailer(Accounts.alone(pool), LetterSender("no-reply@momentus.example", "Momentus"))},
+        ctx={"mailer": Mailer(Accounts.single(pool), LetterSender("no-reply@momentus.example", "Momentus"))},
         handle_signals=False,
     )
     running = asyncio.create_task(worker.async_run())

@@ -35,7 +35,7 @@ async def send(
     pool: SMTPPool, name: str, begin_effect: Callable[[], Awaitable[bool]] = mark, *, priority: int = NORMAL
 ) -> Acceptance:
     async with pool.connection(priority=priority) as connection:
-        return await connection.send(letter(name), begin_effect)
+        return await connection.send_letter(letter(name), begin_effect)
 
 
 @asynccontextmanager

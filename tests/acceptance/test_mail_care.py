@@ -20,7 +20,7 @@ from jobs.mail.seal import KeyRing
 from ops.command import CommandResult, Tools
 from ops.depth.read import read_depth
 from ops.jobs.edit import CannotEdit, edit_job
-from ops.jobs.operations import revive, revive_all
+from ops.jobs.operations import revive_all, revive_job
 from ops.mail import bounces, unsuppress as unsuppress_command
 from ops.mail.bounces import process_bounce
 from ops.mail.commands import MAIL
@@ -133,13 +133,13 @@ async def test_an_empty_list_is_asked_once_and_its_first_entry_counts_soon(redis
     suppressed = SuppressionList(link)
     before = (await redis.info("commandstats")).get("cmdstat_hmget", {"calls": 0})["calls"]
     for number in range(50):
-        assert await suppressed.find(f"u{number}@example.com", stream="notice", essential=False) is None
+        assert await suppressed.find_reason(f"u{number}@example.com", stream="notice", essential=False) is None
     after = (await redis.info("commandstats"))["cmdstat_hmget"]["calls"]
     assert after - before == 1
     await suppress(link.call, ANA, "manual", by="luz")
 
     async def found() -> bool:
-        return await suppressed.find(ANA, stream="notice", essential=False) is not None
+        return await suppressed.find_reason(ANA, stream="notice", essential=False) is not None
 
     await eventually(found, timeout=5)
 
@@ -314,7 +314,7 @@ async def test_a_suppression_ends_by_the_clock_of_redis_whatever_the_workers_sho
 ) -> None:
     await suppress(link.call, ANA, "hard_bounce", lasting=timedelta(days=30), by="worker")
     monkeypatch.setattr(suppression, "datetime", FarAhead)
-    assert await SuppressionList(link).find(ANA, stream="notice", essential=True)
+    assert await SuppressionList(link).find_reason(ANA, stream="notice", essential=True)
 
 
 async def test_what_was_suppressed_since_then_is_counted_by_the_clock_of_redis(
@@ -390,7 +390,7 @@ async def test_an_erased_mail_is_never_revived_and_never_edited(redis: Redis, li
     await dead_mail(redis, "{mail}old", days_ago=31)
     await erase(link)
     await dead_mail(redis, "{mail}young", days_ago=1)
-    assert await revive(redis, "{mail}old") == ("erased", "mail.normal")
+    assert await revive_job(redis, "{mail}old") == ("erased", "mail.normal")
     counts = await revive_all(redis, "mail.normal")
     assert (counts.revived, counts.erased) == (1, 1)
     assert await redis.zscore(KEYS.dead, "{mail}old")

@@ -35,7 +35,7 @@ REPORT = b"a;b\n1;2\n" * 20_000
 async def _worker(valkey_url: str, smtp_sink: MailSink, tmp_path: Path) -> AsyncIterator[None]:
     pool = SMTPPool(Server("127.0.0.1", smtp_sink.port, "off"), connections=2, messages=100)
     mailer = Mailer(
-        Accounts.alone(pool),
+        Accounts.single(pool),
         LetterSender("no-reply@momentus.example", "Momentus"),
         streams={**STREAMS, "notes": Stream(name="notes", auto_submitted="no")},
         attachments=tmp_path,

@@ -88,7 +88,7 @@ async def caring(url: str, port: int, care: MailPolicies, *, policy: Policy = Ma
         policies={Mail.kind: policy},
         ctx={
             "mailer": Mailer(
-                Accounts.alone(pool), LetterSender("no-reply@momentus.example", "Momentus"), policies=care
+                Accounts.single(pool), LetterSender("no-reply@momentus.example", "Momentus"), policies=care
             )
         },
         handle_signals=False,

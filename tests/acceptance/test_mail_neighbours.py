@@ -38,7 +38,7 @@ async def test_a_body_of_more_than_one_chunk_goes_out_over_tls(
         )
         try:
             async with pool.connection() as connection:
-                await connection.send(long, mark)
+                await connection.send_letter(long, mark)
         finally:
             await pool.close()
     assert names(server) == ["ana"]
@@ -91,7 +91,7 @@ async def test_a_mail_stopped_as_its_reply_comes_costs_the_one_behind_nothing(
 
     def hear_and_stop(wire: wires.SMTPProtocol, data: bytes) -> None:
         hear(wire, data)
-        ana.cancel()  # her time is up in the very turn of the loop in which the reply came
+        ana.cancel()  # her time is up in the very iteration of the loop in which the reply came
 
     async with two_at_once() as (server, _, gate, ana, eva):
         monkeypatch.setattr(wires.SMTPProtocol, "data_received", hear_and_stop)
@@ -182,7 +182,7 @@ async def test_a_mail_whose_dot_was_never_written_is_not_uncertain(monkeypatch: 
     original = wires.SMTPProtocol.eof_received
 
     def eof(wire: wires.SMTPProtocol) -> bool:
-        ended.set_result(None)  # Redis' answer came in the same turn of the loop, one place earlier
+        ended.set_result(None)  # Redis' answer came in the same iteration of the loop, one place earlier
         return original(wire)
 
     written: list[bytes] = []

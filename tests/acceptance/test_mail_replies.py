@@ -14,7 +14,7 @@ from jobs import Mail, Policy
 from jobs.lanes import MAIL_NORMAL
 from jobs.mail.account import Account
 from jobs.mail.letter import LetterSender
-from ops.jobs.operations import cancel
+from ops.jobs.operations import cancel_job
 from ops.mail.accounts import AccountState, read_accounts
 from ops.mail.trace import trace_mail, trace_text
 from producers import Producer
@@ -286,7 +286,7 @@ async def test_a_mail_that_was_cancelled_at_its_dot_can_still_be_traced(
         receipt = await producer.send(mails(1)[0])
         async with delivering(valkey_url, server):
             await eventually(lambda: any("." in talk.commands for talk in server.connections))
-            await cancel(redis, receipt.id)
+            await cancel_job(redis, receipt.id)
             await eventually(lambda: count_of(redis, MAIL_NORMAL, "cancelled"), timeout=20)
         found = await trace_mail(redis, receipt.id)
     assert found.state == "cancelled"

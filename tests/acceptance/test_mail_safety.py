@@ -25,7 +25,7 @@ from jobs.mail.dkim import load_signer
 from jobs.mail.letter import LetterSender
 from jobs.mail.seal import KeyRing
 from local.sink.smtp import DropPoint, MailSink, SinkFaults
-from ops.jobs.operations import revive
+from ops.jobs.operations import revive_job
 from ops.mail.bounces import process_bounce
 from producers import Producer
 from producers.keys import MAIL_SUPPRESSION, LaneKeys
@@ -71,7 +71,7 @@ async def caring(url: str, port: int, care: MailPolicies) -> AsyncIterator[None]
         policies={Mail.kind: QUICK},
         ctx={
             "mailer": Mailer(
-                Accounts.alone(pool), LetterSender("no-reply@momentus.example", "Momentus"), policies=care
+                Accounts.single(pool), LetterSender("no-reply@momentus.example", "Momentus"), policies=care
             )
         },
         handle_signals=False,
@@ -162,7 +162,7 @@ async def test_a_domain_that_is_not_allowed_makes_a_dead_mail_that_can_be_revive
         async with caring(valkey_url, smtp_sink.port, strict):
             await eventually(counts(redis, "mail.normal", "dead"))
         assert "MOMENTUS_MAIL__ALLOWED_DOMAINS: does not list example.com" in await last_reason(redis, receipt.id)
-        await revive(redis, receipt.id)
+        await revive_job(redis, receipt.id)
         async with caring(valkey_url, smtp_sink.port, MailPolicies(safety=Safety(mode="live"))):
             await smtp_sink.mailbox.wait_for(1)
 

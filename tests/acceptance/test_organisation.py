@@ -14,9 +14,9 @@ from zoneinfo import ZoneInfo
 import asyncpg
 import pytest
 
-from local.organisation import Organisation, OrganisationSize, generate, read_world
+from local.organisation import Organisation, OrganisationSize, generate_organisation, read_world
 from local.organisation.errors import ForeignSchemaError, MissingSchemaError, RefusedRowsError
-from local.organisation.postgres import counts, drop, install, load
+from local.organisation.postgres import count_rows, drop_schema, install_schema, load_rows
 from local.organisation.tables import TableRows
 from tests import oracle
 
@@ -73,12 +73,12 @@ async def connection(database: str) -> AsyncIterator[Connection]:
 
 
 def _small(seed: int = 1) -> Organisation:
-    return generate(SMALL, seed=seed, now=MONDAY)
+    return generate_organisation(SMALL, seed=seed, now=MONDAY)
 
 
 async def _load(connection: Connection, organisation: Organisation) -> None:
-    await install(connection)
-    await load(connection, organisation)
+    await install_schema(connection)
+    await load_rows(connection, organisation)
 
 
 async def _contents(connection: Connection) -> dict[str, list[tuple[object, ...]]]:
@@ -93,7 +93,7 @@ async def _contents(connection: Connection) -> dict[str, list[tuple[object, ...]
 
 async def test_an_invented_organisation_comes_back_as_it_was_made(connection: Connection) -> None:
     await _load(connection, _small())
-    assert await counts(connection) == _small().counts()
+    assert await count_rows(connection) == _small().counts()
     assert await _contents(connection) == {table.name: sorted(rows) for table, rows in _small().tables()}
 
 
@@ -101,13 +101,13 @@ async def test_an_invented_organisation_comes_back_as_it_was_made(connection: Co
 async def test_the_real_organisation_comes_back_as_it_was_read(connection: Connection) -> None:
     world = read_world(WORLD)
     await _load(connection, world)
-    assert await counts(connection) == world.counts()
+    assert await count_rows(connection) == world.counts()
     assert await _contents(connection) == {table.name: sorted(rows) for table, rows in world.tables()}
 
 
 async def test_a_load_replaces_what_was_there(connection: Connection) -> None:
     await _load(connection, _small(seed=2))
-    await load(connection, _small(seed=1))
+    await load_rows(connection, _small(seed=1))
     assert await _contents(connection) == {table.name: sorted(rows) for table, rows in _small().tables()}
 
 
@@ -126,7 +126,7 @@ async def test_rows_that_dangle_are_refused_and_the_earlier_rows_stay(connection
     await _load(connection, _small())
     stray = replace(_small(seed=2), memberships=TableRows.held([(1, 41, "member")]))
     with pytest.raises(RefusedRowsError, match=r"rows: break memberships_node \(.*41") as refusal:
-        await load(connection, stray)
+        await load_rows(connection, stray)
     assert refusal.value.constraint == "memberships_node"
     assert await _contents(connection) == {table.name: sorted(rows) for table, rows in _small().tables()}
 
@@ -139,22 +139,22 @@ async def test_a_reader_with_an_older_snapshot_still_sees_the_earlier_rows(
     try:
         async with reader.transaction(isolation="repeatable_read"):
             assert await reader.fetchval("SELECT txid_current_snapshot() IS NOT NULL")
-            await load(connection, generate(LONE_ROOT, seed=1, now=MONDAY))
-            assert await counts(reader) == _small().counts()
-        assert await counts(reader) == generate(LONE_ROOT, seed=1, now=MONDAY).counts()
+            await load_rows(connection, generate_organisation(LONE_ROOT, seed=1, now=MONDAY))
+            assert await count_rows(reader) == _small().counts()
+        assert await count_rows(reader) == generate_organisation(LONE_ROOT, seed=1, now=MONDAY).counts()
     finally:
         await reader.close()
 
 
 async def test_installing_again_keeps_the_rows(connection: Connection) -> None:
     await _load(connection, _small())
-    await install(connection)
-    assert await counts(connection) == _small().counts()
+    await install_schema(connection)
+    assert await count_rows(connection) == _small().counts()
 
 
 async def test_a_schema_of_somebody_else_is_neither_filled_nor_dropped(connection: Connection) -> None:
     await connection.execute("CREATE SCHEMA organisation")
-    for refused in (install(connection), drop(connection), load(connection, _small())):
+    for refused in (install_schema(connection), drop_schema(connection), load_rows(connection, _small())):
         with pytest.raises(ForeignSchemaError, match="of another origin"):
             await refused
     assert await connection.fetchval("SELECT to_regnamespace('organisation') IS NOT NULL")
@@ -162,15 +162,15 @@ async def test_a_schema_of_somebody_else_is_neither_filled_nor_dropped(connectio
 
 async def test_rows_without_a_schema_are_refused_with_the_remedy(connection: Connection) -> None:
     with pytest.raises(MissingSchemaError, match="call install"):
-        await load(connection, _small())
+        await load_rows(connection, _small())
     with pytest.raises(MissingSchemaError, match="call install"):
-        await counts(connection)
+        await count_rows(connection)
 
 
 async def test_dropping_leaves_nothing_and_may_be_repeated(connection: Connection) -> None:
     await _load(connection, _small())
-    await drop(connection)
-    await drop(connection)
+    await drop_schema(connection)
+    await drop_schema(connection)
     assert await connection.fetchval("SELECT to_regnamespace('organisation') IS NULL")
 
 

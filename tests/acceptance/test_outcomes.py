@@ -16,8 +16,8 @@ from redis.asyncio import Redis
 from jobs import Policy
 from ops.depth.read import LaneDepth, read_depth
 from ops.jobs.explain import Explanation, explain_job
-from ops.jobs.operations import cancel
-from ops.jobs.parked import list_parked, unpark
+from ops.jobs.operations import cancel_job
+from ops.jobs.parked import list_parked, unpark_job
 from producers import Producer
 from producers.keys import LaneKeys
 from tests.command_line import run_ops
@@ -279,7 +279,7 @@ async def test_workers_that_find_redis_again_let_go_what_others_parked_meanwhile
         note = {"why": "kind", "needs": "note.take@1", "reason": reason}
         await redis.hset(KEYS.parked, receipt.id, orjson.dumps(note))
         await valkey.kill()
-        await eventually(lambda: worker.shards[0].pump.failed_turns > 0)
+        await eventually(lambda: worker.shards[0].pump.failed_cycles > 0)
         await valkey.start()
         await eventually(lambda: len(notes.seen) == 2, timeout=15)
 
@@ -317,7 +317,7 @@ async def test_a_job_that_waits_for_a_decision_is_left_alone_by_workers_until_it
         assert (await ops(valkey_url, "unpark", receipt.id))[0] == 0
         await eventually(reached(redis, done=2, parked=0))
     assert outcomes(await explain_job(redis, receipt.id)) == ["uncertain", "parked", "unparked"]
-    assert await unpark(redis, receipt.id) == ("not parked", "")
+    assert await unpark_job(redis, receipt.id) == ("not parked", "")
     code, out, _ = await ops(valkey_url, "parked")
     assert (code, out) == (0, "There is no parked job.\n")
 
@@ -328,7 +328,7 @@ async def test_a_parked_job_can_be_cancelled_and_leaves_no_note(
     receipt = await producer.send(Note("unwanted"))
     async with working(valkey_url, handler(Notebook().take, kind="other.kind")):
         await eventually(reached(redis, parked=1))
-    assert await cancel(redis, receipt.id) == ("gone", LANE)
+    assert await cancel_job(redis, receipt.id) == ("gone", LANE)
     assert not await redis.exists(KEYS.parked, f"arq:job:{receipt.id}", KEYS.history(receipt.id))
     assert (await lane_of(redis)).cancelled == 1
 

@@ -219,7 +219,7 @@ def test_in_a_worker_the_wheels_names_are_the_workers_own_modules() -> None:
         """
         import importlib.util, json
         from worker.own_jobs import client_alias
-        client_alias.install()
+        client_alias.install_alias()
         names = ["jobs", "jobs.mail.seal", "producers", "producers.limits", "producers.testing", "sessions"]
         load = importlib.import_module
         same = [load(f"momentus_client.{name}") is load(name) for name in names]

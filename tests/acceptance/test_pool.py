@@ -42,7 +42,7 @@ async def send(
     pool: SMTPPool, name: str = "ana", priority: int = NORMAL, begin_effect: Callable[[], Awaitable[bool]] = mark
 ) -> Acceptance:
     async with pool.connection(priority=priority) as connection:
-        return await connection.send(letter(name), begin_effect)
+        return await connection.send_letter(letter(name), begin_effect)
 
 
 def names(server: ScriptedSmtp) -> list[str]:

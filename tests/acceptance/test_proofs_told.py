@@ -12,9 +12,9 @@ from redis.asyncio import Redis
 
 from ops.command import CommandResult, Tools
 from ops.doctor.commands import COMMANDS
-from ops.reports.check import check
-from ops.reports.install_postgres import install
-from ops.reports.status import status
+from ops.reports.check import check_reports
+from ops.reports.install_postgres import install_triggers
+from ops.reports.status import read_statuses
 from tests.boards import SCHEMA
 
 REPORT = """-- +++
@@ -75,11 +75,11 @@ async def place(database: str, valkey_url: str, tmp_path: Path) -> AsyncIterator
 
 
 async def test_install_check_status_and_doctor_say_that_a_board_is_watched(place: Place) -> None:
-    told = await said_by(install, place.tools, role=place.role)
+    told = await said_by(install_triggers, place.tools, role=place.role)
     assert "board shop: watched" in told.text
     assert told.facts["boards"] == {"shop": {"proof": "marks", "why": []}}
-    assert "board shop: watched" in (await said_by(check, place.as_reader)).text
-    assert (await said_by(status, place.as_reader)).facts["reports"][0]["proof"] == "marks"
+    assert "board shop: watched" in (await said_by(check_reports, place.as_reader)).text
+    assert (await said_by(read_statuses, place.as_reader)).facts["reports"][0]["proof"] == "marks"
     assert findings(await doctor(place.as_reader)) == {
         "postgres.right": "",
         "postgres.role": place.role,
@@ -94,13 +94,13 @@ async def test_each_of_them_says_why_a_board_is_not_watched(place: Place) -> Non
     )
     await place.database.execute(f"GRANT SELECT ON shop.orders TO {place.role}")
     why = "shop.orders is a materialized view, and REFRESH fires no trigger"
-    told = await said_by(install, place.tools, role=place.role)
+    told = await said_by(install_triggers, place.tools, role=place.role)
     assert (
         f"board shop: not watched, but proved unchanged while no transaction of the server ends ({why})"
         in told.text
     )
-    assert why in (await said_by(check, place.as_reader)).text
-    answer = await said_by(status, place.as_reader)
+    assert why in (await said_by(check_reports, place.as_reader)).text
+    answer = await said_by(read_statuses, place.as_reader)
     assert why in answer.text
     assert answer.facts["reports"][0]["proof"] == "snapshot"
     assert answer.facts["reports"][0]["unproved"] == (why,)
@@ -108,26 +108,26 @@ async def test_each_of_them_says_why_a_board_is_not_watched(place: Place) -> Non
 
 
 async def test_hidden_rows_are_told_and_are_a_finding_where_nothing_is_left(place: Place) -> None:
-    await said_by(install, place.tools, role=place.role)
+    await said_by(install_triggers, place.tools, role=place.role)
     await place.database.execute("ALTER TABLE shop.orders ENABLE ROW LEVEL SECURITY")
     why = "row-level security may hide rows of shop.orders from this user"
-    answer = await said_by(check, place.as_reader)
+    answer = await said_by(check_reports, place.as_reader)
     assert not answer.done
     assert f"not proved: computed at the pace of its `every` ({why})" in answer.text
     assert "the query returns no rows; row-level security may hide those of shop.orders" in answer.text
     assert why in findings(await doctor(place.as_reader))["reports.unproved"]
-    assert why in (await said_by(install, place.tools, role=place.role)).text
+    assert why in (await said_by(install_triggers, place.tools, role=place.role)).text
     await place.database.execute("CREATE POLICY a_part ON shop.orders USING (node_id = 2)")
-    answer = await said_by(check, place.as_reader)
+    answer = await said_by(check_reports, place.as_reader)
     assert answer.done
     assert why in answer.text
 
 
 async def test_a_user_who_may_not_take_up_marks_is_told_of(place: Place) -> None:
-    await said_by(install, place.tools, role="")
+    await said_by(install_triggers, place.tools, role="")
     why = "this user may not take up marks"
-    assert why in (await said_by(check, place.as_reader)).text
-    assert why in (await said_by(status, place.as_reader)).text
+    assert why in (await said_by(check_reports, place.as_reader)).text
+    assert why in (await said_by(read_statuses, place.as_reader)).text
     assert why in findings(await doctor(place.as_reader))["reports.unwatched"]
 
 
@@ -159,7 +159,7 @@ async def test_the_check_names_functions_and_sequences_whose_changes_nothing_tel
             "WHERE at", "WHERE 0 < (SELECT last_value FROM shop.orders_id_seq) AND at"
         )
     )
-    answer = await said_by(check, place.as_reader)
+    answer = await said_by(check_reports, place.as_reader)
     assert (
         "sales: calls shop.paid(): no plan shows the tables that it reads; name its tables in sources"
         in answer.text

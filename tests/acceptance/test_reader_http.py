@@ -502,7 +502,7 @@ async def test_a_silent_connection_is_not_closed_while_something_has_come_on_it(
         (client,) = here.listener.clients
         sender = writer.transport.get_extra_info("socket")
         assert sender.fileno() >= 0
-        os.write(sender.fileno(), get("/b"))  # at once: the event loop has had no turn to read it
+        os.write(sender.fileno(), get("/b"))  # at once: the event loop has had no time to read it
         client.end()
         client.expire()
         assert (await read_reply(reader)).headers["connection"] == "close"

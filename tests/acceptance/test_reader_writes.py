@@ -57,12 +57,12 @@ async def test_a_write_that_changes_no_report_is_seen_at_the_next_look_and_costs
         await it.install()
         await it.order(5)
         await refresh_board(it.refresher, it.refresher.boards["shop"])
-        await it.prober.look()
+        await it.prober.probe_once()
         computed = await it.meta()
         written = await elsewhere(it)
         assert (await ask(written)).status == 503, "nobody has looked since"
         assert await it.redis.exists(WANTED), "it has been asked for"
-        look = await it.prober.look()
+        look = await it.prober.probe_once()
         assert not look.asked
         assert (await ask(written)).status == 200
         assert (await it.meta())["gen"] == computed["gen"]
@@ -74,7 +74,7 @@ async def test_who_waits_sees_the_look_that_comes(database: str, valkey_url: str
         await it.install()
         await it.order(5)
         await refresh_board(it.refresher, it.refresher.boards["shop"])
-        await it.prober.look()
+        await it.prober.probe_once()
         probing = asyncio.create_task(it.prober.run())
         try:
             answers = [await ask(await elsewhere(it)) for _ in range(3)]
@@ -100,7 +100,7 @@ async def test_a_write_that_does_change_it_is_never_called_seen_before_it_is_in(
         for amount in (7, 11):
             unrelated = await elsewhere(it)
             written = await it.order(amount)
-            await it.prober.look()
+            await it.prober.probe_once()
             assert (await ask(written)).status == 503
             assert (await ask(unrelated)).status == 503, "the two were seen at once, and one of them is not in"
             await refresh_board(it.refresher, it.refresher.boards["shop"])
@@ -118,9 +118,9 @@ async def test_a_write_that_is_not_committed_is_not_seen(database: str, valkey_u
         async with shop(database, valkey_url) as other, other.database.transaction():
             written = int(await other.database.fetchval("SELECT pg_current_xact_id()::text::bigint"))
             await elsewhere(it)
-            await it.prober.look()
+            await it.prober.probe_once()
             assert (await ask(written)).status == 503
-        await it.prober.look()
+        await it.prober.probe_once()
         assert (await ask(written)).status == 200
 
 

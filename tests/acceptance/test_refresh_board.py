@@ -60,7 +60,7 @@ async def test_a_report_that_fails_keeps_its_last_good_set_and_harms_no_other(
         assert list(outcome.failed) == ["counted"]
         assert "UndefinedColumnError" in (await it.field("_error", "counted"))["error"]
         assert (await it.total("counted"), await it.total("sales")) == (1, 12)
-        await it.prober.look()
+        await it.prober.probe_once()
         assert (await it.meta("counted"))["verified_us"] == proved
         resting = await refreshed(it)
         assert resting.resting == ("counted",)

@@ -70,7 +70,7 @@ async def working(it: Shop, *, refreshers: int = 1) -> AsyncIterator[None]:
     async def go_on() -> None:
         while True:
             with suppress(TryLater):
-                look = await it.prober.look()
+                look = await it.prober.probe_once()
                 if look.asked:
                     await refresh_board(it.refresher, it.refresher.boards["shop"])
 
@@ -129,7 +129,7 @@ async def test_an_idle_board_is_proved_each_time_and_never_computed(database: st
         await it.order(5)
         await refresh_board(it.refresher, it.refresher.boards["shop"])
         before = await it.meta()
-        looks = [await it.prober.look() for _ in range(5)]
+        looks = [await it.prober.probe_once() for _ in range(5)]
         after = await it.meta()
     assert [look.asked for look in looks] == [()] * 5
     assert after["verified_us"] == microseconds(looks[-1].at)
@@ -155,25 +155,25 @@ async def test_every_kind_of_change_marks_the_board_once_its_transaction_is_over
         await refresh_board(it.refresher, it.refresher.boards["shop"])
         async with it.database.transaction():
             await it.database.execute(change)
-            assert (await it.prober.look()).asked == ()
-        assert (await it.prober.look()).decisions["shop"].why == "changed"
+            assert (await it.prober.probe_once()).asked == ()
+        assert (await it.prober.probe_once()).decisions["shop"].why == "changed"
         outcome = await refresh_board(it.refresher, it.refresher.boards["shop"])
         assert outcome.marks == 1
-        assert (await it.prober.look()).decisions["shop"].proved == ("sales",)
+        assert (await it.prober.probe_once()).decisions["shop"].proved == ("sales",)
 
 
 async def test_marks_come_back_when_the_set_could_not_be_stored(database: str, valkey_url: str) -> None:
     async with shop(database, valkey_url) as it:
         await it.install()
         await it.order(5)
-        publish = it.refresher.store.publish
+        publish = it.refresher.store.publish_set
 
         async def superseded(*_: Any) -> str:
             return "superseded"
 
-        it.refresher.store.publish = superseded  # type: ignore[assignment]
+        it.refresher.store.publish_set = superseded  # type: ignore[assignment]
         assert (await refresh_board(it.refresher, it.refresher.boards["shop"])).marks == 1
-        it.refresher.store.publish = publish  # type: ignore[method-assign]
+        it.refresher.store.publish_set = publish  # type: ignore[method-assign]
         assert (await refresh_board(it.refresher, it.refresher.boards["shop"])).marks == 1
 
 
@@ -183,7 +183,7 @@ async def test_a_worker_that_dies_after_storing_leaves_the_marks_for_one_more_re
     async with shop(database, valkey_url) as it:
         await it.install()
         await it.order(5)
-        publish, stored = it.refresher.store.publish, asyncio.Event()
+        publish, stored = it.refresher.store.publish_set, asyncio.Event()
 
         async def then_die(*arguments: Any) -> str:
             state = await publish(*arguments)
@@ -191,16 +191,16 @@ async def test_a_worker_that_dies_after_storing_leaves_the_marks_for_one_more_re
             await asyncio.Event().wait()
             return state
 
-        it.refresher.store.publish = then_die  # type: ignore[assignment]
+        it.refresher.store.publish_set = then_die  # type: ignore[assignment]
         dying = asyncio.create_task(refresh_board(it.refresher, it.refresher.boards["shop"]))
         await stored.wait()
         dying.cancel()
         await asyncio.gather(dying, return_exceptions=True)
-        it.refresher.store.publish = publish  # type: ignore[method-assign]
+        it.refresher.store.publish_set = publish  # type: ignore[method-assign]
         assert await it.total() == 5
-        assert (await it.prober.look()).decisions["shop"].proved == ()
+        assert (await it.prober.probe_once()).decisions["shop"].proved == ()
         assert (await refresh_board(it.refresher, it.refresher.boards["shop"])).marks == 1
-        assert (await it.prober.look()).decisions["shop"].proved == ("sales",)
+        assert (await it.prober.probe_once()).decisions["shop"].proved == ("sales",)
 
 
 async def test_what_a_paused_worker_stores_into_an_emptied_redis_is_never_called_verified(
@@ -215,7 +215,7 @@ async def test_what_a_paused_worker_stores_into_an_emptied_redis_is_never_called
         await refresh_board(it.refresher, it.refresher.boards["shop"])
         await it.redis.flushall()
         await it.redis.hset("momentus:{reports}:snapshot:default:sales", mapping=document)
-        look = await it.prober.look()
+        look = await it.prober.probe_once()
         assert (look.decisions["shop"].why, look.asked) == ("taken_up", ("shop",))
         assert (await it.meta())["verified_us"] == old["verified_us"]
 
@@ -226,12 +226,12 @@ async def test_verified_never_goes_back_nor_past_its_validity_nor_to_another_gen
     soon = report(valid_until="SELECT $1::timestamptz + interval '1 hour'", valid_until_parameters=("now",))
     async with shop(database, valkey_url, soon) as it:
         await refresh_board(it.refresher, it.refresher.boards["shop"])
-        known = (await it.refresher.store.known(["sales"]))["sales"]
-        assert not await it.refresher.store.verify("sales", known, at=known.as_of - timedelta(seconds=1))
-        assert await it.refresher.store.verify("sales", known, at=known.as_of + timedelta(days=1))
+        known = (await it.refresher.store.read_known(["sales"]))["sales"]
+        assert not await it.refresher.store.record_proof("sales", known, at=known.as_of - timedelta(seconds=1))
+        assert await it.refresher.store.record_proof("sales", known, at=known.as_of + timedelta(days=1))
         assert (await it.meta())["verified_us"] == (await it.meta())["valid_until_us"]
         await refresh_board(it.refresher, it.refresher.boards["shop"])
-        assert not await it.refresher.store.verify("sales", known, at=known.as_of + timedelta(days=1))
+        assert not await it.refresher.store.record_proof("sales", known, at=known.as_of + timedelta(days=1))
 
 
 async def test_what_was_proved_of_one_generation_is_not_believed_of_the_next(
@@ -239,10 +239,10 @@ async def test_what_was_proved_of_one_generation_is_not_believed_of_the_next(
 ) -> None:
     async with shop(database, valkey_url) as it:
         await refresh_board(it.refresher, it.refresher.boards["shop"])
-        known = (await it.refresher.store.known(["sales"]))["sales"]
+        known = (await it.refresher.store.read_known(["sales"]))["sales"]
         await refresh_board(it.refresher, it.refresher.boards["shop"])
         after = await it.meta()
-        assert not await it.refresher.store.verify("sales", known, at=known.as_of + timedelta(days=1))
+        assert not await it.refresher.store.record_proof("sales", known, at=known.as_of + timedelta(days=1))
         assert await it.meta() == after
 
 
@@ -261,7 +261,7 @@ async def test_a_user_who_may_only_read_gets_the_same_promises_without_triggers(
                 assert not (await reading.refresher.outbox.catalogue()).usable
                 await refresh_board(reading.refresher, reading.refresher.boards["shop"])
                 await it.order(5)
-                assert (await reading.prober.look()).decisions["shop"].proved == ()
+                assert (await reading.prober.probe_once()).decisions["shop"].proved == ()
                 await refresh_board(reading.refresher, reading.refresher.boards["shop"])
                 assert await reading.total() == 5
         finally:
@@ -302,7 +302,7 @@ async def test_a_slow_tenant_delays_no_refresh_of_another(database: str, valkey_
         stuck = [
             asyncio.create_task(refresh_board(slow.refresher, slow.refresher.boards["shop"])) for _ in range(2)
         ]
-        await slow.prober.look()
+        await slow.prober.probe_once()
         async with working(quick):
             await eventually(lambda: has(quick, 5))
             await quick.order(7)
@@ -319,11 +319,11 @@ async def has(it: Shop, amount: int) -> bool:
 async def test_one_prober_at_a_time_looks_and_another_takes_over(valkey_url: str) -> None:
     async with Redis.from_url(valkey_url) as redis:
         store = ReportStore(redis, tenant="default")
-        assert await store.lead("a", ["sales"], lasting=timedelta(seconds=3))
-        assert await store.lead("a", ["sales"], lasting=timedelta(seconds=3))
-        assert not await store.lead("b", ["sales"], lasting=timedelta(seconds=3))
+        assert await store.take_prober_lease("a", ["sales"], lasting=timedelta(seconds=3))
+        assert await store.take_prober_lease("a", ["sales"], lasting=timedelta(seconds=3))
+        assert not await store.take_prober_lease("b", ["sales"], lasting=timedelta(seconds=3))
         await redis.delete("momentus:{reports}:prober:default")
-        assert await store.lead("b", ["sales"], lasting=timedelta(seconds=3))
+        assert await store.take_prober_lease("b", ["sales"], lasting=timedelta(seconds=3))
 
 
 async def test_the_prober_goes_on_when_redis_was_emptied_and_asks_for_everything(

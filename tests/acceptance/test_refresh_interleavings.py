@@ -17,12 +17,12 @@ from redis.asyncio import Redis
 
 from reader.read_your_writes import is_visible
 from reports.document import Document, microseconds
-from reports.store import NewSet, ReportStore, difference
+from reports.store import NewSet, ReportStore, set_change
 from tests.boards import Shop, report, shop
 from tests.reports_model.interrupt import interrupted
 from worker.engine import TryLater
 from worker.reports.refresh import BoardOutcome, refresh_board
-from worker.reports.refresh_context import publish
+from worker.reports.refresh_context import publish_set
 
 TIMELESS = report(sql="SELECT node_id, sum(amount) AS amount FROM shop.orders GROUP BY node_id", parameters=())
 DOCUMENT = Document("0" * 16, b"{}", orjson.dumps({"etag": "0" * 16}))
@@ -68,7 +68,7 @@ async def test_a_write_that_comes_in_anywhere_is_in_the_numbers_of_every_snapsho
         for point in range(1, MOST):
             reached = await refreshed(it, at=point, meanwhile=history.write)
             await history.require_promises()
-            await it.prober.look()
+            await it.prober.probe_once()
             await history.require_promises()
             if not reached:
                 break
@@ -103,16 +103,16 @@ async def test_a_node_that_comes_back_is_stored_though_its_tombstone_was_stored_
         for point in range(1, MOST):
             reached = asyncio.Event()
             await ours.flushall()
-            await publish(other, new_set(1, with_it))
+            await publish_set(other, new_set(1, with_it))
 
             async def the_node_is_gone(reached: asyncio.Event = reached) -> None:
                 reached.set()
-                await publish(other, new_set(2, without))
+                await publish_set(other, new_set(2, without))
 
-            stored: Any = interrupted(store.stored("sales"), at=point, meanwhile=the_node_is_gone)
+            stored: Any = interrupted(store.read_set("sales"), at=point, meanwhile=the_node_is_gone)
             last = new_set(3, with_it)
-            if await store.publish(last, found := await stored, difference(found, with_it)) == "moved":
-                await publish(store, last)
+            if await store.publish_set(last, found := await stored, set_change(found, with_it)) == "moved":
+                await publish_set(store, last)
             assert await ours.hmget(STORED, ["2", "gone:2"]) == [DOCUMENT.body, None]
             if not reached.is_set():
                 break
@@ -147,7 +147,7 @@ async def both_refreshed(history: History, another: Shop, first: int, second: in
 
     reached = await refreshed(it, at=first, meanwhile=begin_another)
     await history.require_promises()
-    await it.prober.look()
+    await it.prober.probe_once()
     await history.require_promises()
     gate.set()
     reached_too = bool(other) and await other[0]
@@ -158,9 +158,9 @@ async def both_refreshed(history: History, another: Shop, first: int, second: in
 async def prepared(it: Shop) -> History:
     """All connections are made, and a set is stored."""
     it.refresher.source._timeouts[1] = "20ms"  # who stands still may hold the board's row
-    await it.prober.look()
+    await it.prober.probe_once()
     await refreshed(it)
-    await it.prober.look()
+    await it.prober.probe_once()
     return History(it)
 
 

@@ -14,7 +14,7 @@ import pytest
 from redis.asyncio import Redis
 
 from ops.command import CommandRefused, CommandResult, Tools
-from ops.reports.check import check
+from ops.reports.check import check_reports
 from reports import load_reports
 from reports.keys import snapshot
 from reports.source_postgres import Source
@@ -96,7 +96,7 @@ class Shops:
             postgres_dsn=self.dsn if dsn is None else dsn,
             statement_timeout=timedelta(seconds=seconds),
         )
-        return await check(tools, argparse.Namespace(path=self.folder, pin=pin, plan=False))
+        return await check_reports(tools, argparse.Namespace(path=self.folder, pin=pin, plan=False))
 
 
 async def test_a_folder_of_somebodys_own_tables_is_checked_and_computed(shops: Shops, valkey_url: str) -> None:

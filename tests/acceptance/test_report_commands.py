@@ -11,12 +11,12 @@ import orjson
 import pytest
 from redis.asyncio import Redis
 
-from local.organisation import OrganisationSize, generate
-from local.organisation.postgres import install, load
+from local.organisation import OrganisationSize, generate_organisation
+from local.organisation.postgres import install_schema, load_rows
 from ops.command import CommandRefused, Tools
 from ops.reports.advise import advise_report
-from ops.reports.preview import preview
-from ops.reports.status import status
+from ops.reports.preview import preview_document
+from ops.reports.status import read_statuses
 from producers.keys import catalogue
 from reports import load_reports
 from reports.keys import snapshot, wanted
@@ -40,14 +40,14 @@ SELECT count(*) FROM organisation.blockers WHERE node_id IN (SELECT id FROM belo
 async def tools(database: str, valkey_url: str) -> AsyncIterator[Tools]:
     """An organisation whose reports have been computed once."""
     connection = await asyncpg.connect(database)
-    await install(connection)
-    await load(connection, generate(SIZE, seed=3, now=datetime.now(UTC)))
+    await install_schema(connection)
+    await load_rows(connection, generate_organisation(SIZE, seed=3, now=datetime.now(UTC)))
     await connection.close()
     source = Source(database, statement_timeout=timedelta(seconds=30))
     async with Redis.from_url(valkey_url) as redis:
         store = ReportStore(redis, tenant=TENANT)
         refresher = RefreshContext(TENANT, load_reports(), source, store, ZoneInfo("UTC"))
-        await store.declare(refresher.reports)
+        await store.declare_reports(refresher.reports)
         await refresh_report({"refresher": refresher}, TENANT, "management")
         await source.close()
         yield Tools(redis=redis, redis_url=valkey_url, tenant=TENANT, postgres_dsn=database)
@@ -68,30 +68,30 @@ def asked(name: str = "blockers", **more: object) -> argparse.Namespace:
 
 async def test_a_preview_is_what_is_stored_and_tells_what_has_changed_since(tools: Tools) -> None:
     stored = orjson.loads(await tools.redis.hget(snapshot(TENANT, "blockers"), "1"))
-    assert (await preview(tools, asked())).facts["data"] == stored["data"]
-    assert "no differences" in (await preview(tools, asked(diff=True))).text
+    assert (await preview_document(tools, asked())).facts["data"] == stored["data"]
+    assert "no differences" in (await preview_document(tools, asked(diff=True))).text
     connection = await asyncpg.connect(tools.postgres_dsn)
     await connection.execute(
         "INSERT INTO organisation.blockers SELECT 100000, 1, NULL, NULL, now() - interval '1 s', NULL, 'incident'"
     )
     await connection.close()
-    before, answer = stored["data"]["total"]["active"], await preview(tools, asked(diff=True))
+    before, answer = stored["data"]["total"]["active"], await preview_document(tools, asked(diff=True))
     assert answer.facts["differences"]["total.active"] == {"stored": before, "now": before + 1}
     assert f"total.active: {before} -> {before + 1}" in answer.text
 
 
 async def test_a_preview_of_what_is_not_there_is_refused_with_what_there_is(tools: Tools) -> None:
     with pytest.raises(CommandRefused, match="there are activity, blockers, management, workload"):
-        await preview(tools, asked("blocker"))
+        await preview_document(tools, asked("blocker"))
     with pytest.raises(CommandRefused, match="node 999 does not exist"):
-        await preview(tools, asked(scope=999))
+        await preview_document(tools, asked(scope=999))
     with pytest.raises(CommandRefused, match="MOMENTUS_POSTGRES_DSN"):
-        await preview(Tools(redis=tools.redis, redis_url=""), asked())
+        await preview_document(Tools(redis=tools.redis, redis_url=""), asked())
 
 
 async def test_the_status_tells_how_each_report_fares_and_when_it_is_due(tools: Tools) -> None:
     await tools.redis.set(wanted(TENANT, "workload"), 1)
-    answer = await status(tools, asked())
+    answer = await read_statuses(tools, asked())
     fares = {one["report"]: one for one in answer.facts["reports"]}
     assert {name: one["state"] for name, one in fares.items()} == {
         "activity": "never",
@@ -109,7 +109,7 @@ async def test_the_status_tells_how_each_report_fares_and_when_it_is_due(tools: 
 
 
 async def test_without_a_database_the_status_says_what_it_cannot_know(tools: Tools) -> None:
-    answer = await status(Tools(redis=tools.redis, redis_url="", tenant=TENANT), asked())
+    answer = await read_statuses(Tools(redis=tools.redis, redis_url="", tenant=TENANT), asked())
     assert "the waiting changes are unknown" in answer.text
     assert {one["due"] for one in answer.facts["reports"]} == {None}
 

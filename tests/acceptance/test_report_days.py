@@ -17,12 +17,12 @@ import orjson
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings, strategies as st
 
-from local.organisation.postgres import install
+from local.organisation.postgres import install_schema
 from reports import load_reports
 from reports.day import day_around
 from reports.source_postgres import Source
 from tests import oracle, oracle_reports
-from worker.reports.refresh_context import compute
+from worker.reports.refresh_context import compute_documents
 
 REPORTS = load_reports()
 ORACLES = {"activity": oracle_reports.activity, "workload": oracle_reports.workload}
@@ -100,7 +100,7 @@ async def hold(connection: Any, tables: oracle.Tables) -> None:
 
 async def answered(source: Source, report: str, now: datetime, zone: str) -> dict[str, Any]:
     async with source.snapshot() as state:
-        document = (await compute(state, REPORTS[report], now=now, zone=ZoneInfo(zone)))[1]
+        document = (await compute_documents(state, REPORTS[report], now=now, zone=ZoneInfo(zone)))[1]
     return dict(orjson.loads(document.body)["data"]["total"])
 
 
@@ -116,7 +116,7 @@ def require_equal_to_the_slow_way(dsn: str, *, examples: int) -> None:
     with asyncio.Runner() as runner:
         source = Source(dsn, statement_timeout=timedelta(seconds=30))
         connection = runner.run(asyncpg.connect(dsn))
-        runner.run(install(connection))
+        runner.run(install_schema(connection))
 
         @settings(
             max_examples=examples,

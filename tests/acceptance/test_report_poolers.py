@@ -11,16 +11,16 @@ import pytest
 from redis.asyncio import Redis
 
 from local.installation import worker_ready
-from local.organisation import OrganisationSize, generate
-from local.organisation.postgres import install as install_organisation, load
+from local.organisation import OrganisationSize, generate_organisation
+from local.organisation.postgres import install_schema as install_organisation, load_rows
 from local.supervisor.process import Process, RestartPolicy
 from local.supervisor.supervisor import Supervisor
 from ops.command import Tools
 from ops.doctor.postgres import gather_postgres
-from ops.reports.check import check
-from ops.reports.install_postgres import install
-from ops.reports.preview import preview
-from ops.reports.status import status
+from ops.reports.check import check_reports
+from ops.reports.install_postgres import install_triggers
+from ops.reports.preview import preview_document
+from ops.reports.status import read_statuses
 from reports import load_reports
 from reports.connection_postgres import connect
 from reports.keys import snapshot
@@ -66,7 +66,7 @@ async def test_a_board_is_refreshed_marked_and_proved_through_a_pooler(
                 await owner.order(amount)
                 outcome = await refresh_board(it.refresher, it.refresher.boards["shop"])
                 assert (outcome.failed, outcome.marks) == ({}, 1)
-                assert (await it.prober.look()).decisions["shop"].proved == ("sales",)
+                assert (await it.prober.probe_once()).decisions["shop"].proved == ("sales",)
                 await other.execute("BEGIN; SELECT 1")  # the pooler's latest connection is another's from now on
             assert await it.total() == 12
         await other.close()
@@ -76,17 +76,17 @@ async def test_a_board_is_refreshed_marked_and_proved_through_a_pooler(
 async def test_operators_are_answered_through_a_pooler(database: str, valkey_url: str, form: Form) -> None:
     connection = await asyncpg.connect(database)
     await install_organisation(connection)
-    await load(connection, generate(ORGANISATION, seed=3, now=datetime.now(UTC)))
+    await load_rows(connection, generate_organisation(ORGANISATION, seed=3, now=datetime.now(UTC)))
     await connection.close()
     async with form(database) as through, Redis.from_url(valkey_url) as redis:
         tools = Tools(redis=redis, redis_url=valkey_url, postgres_dsn=through)
         for _ in range(2):
             other = await asyncpg.connect(through, statement_cache_size=0)
             await other.execute("BEGIN; SELECT 1")
-            assert (await install(tools, asked())).facts["sources"]
-            assert (await check(tools, asked())).facts["findings"] == []
-            assert (await status(tools, asked())).facts["note"] == ""
-            assert (await preview(tools, asked())).facts["scope"] == 1
+            assert (await install_triggers(tools, asked())).facts["sources"]
+            assert (await check_reports(tools, asked())).facts["findings"] == []
+            assert (await read_statuses(tools, asked())).facts["note"] == ""
+            assert (await preview_document(tools, asked())).facts["scope"] == 1
             assert (await gather_postgres(through)).fault == ""
             await other.close()
 
@@ -98,7 +98,7 @@ async def test_workers_behind_a_pooler_compute_all_reports_at_their_first_try(
 ) -> None:
     connection = await asyncpg.connect(database)
     await install_organisation(connection)
-    await load(connection, generate(ORGANISATION, seed=3, now=datetime.now(UTC)))
+    await load_rows(connection, generate_organisation(ORGANISATION, seed=3, now=datetime.now(UTC)))
     await connection.close()
     async with form(database) as through, Redis.from_url(valkey_url) as redis:
         workers = [

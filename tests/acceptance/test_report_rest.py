@@ -21,10 +21,10 @@ async def test_boards_that_are_refreshed_one_after_the_other_rest_until_somebody
         for _ in range(2):
             for board in it.refresher.boards.values():
                 await refresh_board(it.refresher, board)
-        resting = (await it.prober.look()).decisions
+        resting = (await it.prober.probe_once()).decisions
         assert {name: one.why for name, one in resting.items()} == {"shop": "clock", "stock": "clock"}
         await it.database.execute("CREATE TABLE shop.elsewhere (id bigint)")
-        woken = (await it.prober.look()).decisions
+        woken = (await it.prober.probe_once()).decisions
         assert {name: one.why for name, one in woken.items()} == {"shop": "unverified", "stock": "unverified"}
 
 
@@ -34,7 +34,7 @@ async def test_a_look_is_one_statement_and_nothing_else(database: str, valkey_ur
         await it.install()
         for _ in range(3):
             assert it.refresher.outbox is not None
-            await it.refresher.outbox.look()
+            await it.refresher.outbox.probe_database()
             queries = [row["query"] for row in await it.database.fetch(latest, database.rpartition("/")[2])]
             assert ["pg_current_snapshot" in query and "momentus.dirty" in query for query in queries] == [True]
 

@@ -111,7 +111,7 @@ async def test_a_reader_takes_up_marks_whatever_settings_it_has(reader: Reader, 
         outcome = await refresh_board(it.refresher, it.refresher.boards["shop"])
         assert (outcome.failed, outcome.marks) == ({}, 1)
         assert await it.total() == 5
-        assert (await it.prober.look()).decisions["shop"].proved == ("sales",)
+        assert (await it.prober.probe_once()).decisions["shop"].proved == ("sales",)
 
 
 async def test_a_time_limit_of_the_role_ends_neither_a_report_nor_a_look(reader: Reader) -> None:

@@ -18,7 +18,7 @@ from reports.keys import closed, snapshot, staged, staging
 from reports.staging import BYTES, DIRECT_SCOPES, SCOPES
 from reports.store import NewSet, ReportStore
 from worker.reports.history import days_past_keep, days_to_close
-from worker.reports.refresh_context import publish
+from worker.reports.refresh_context import publish_set
 
 pytestmark = [pytest.mark.on_cluster_too, pytest.mark.usefixtures("staged_soon")]
 KEY = snapshot("default", "sales")
@@ -86,13 +86,13 @@ async def test_a_set_that_is_stored_in_parts_is_the_same_as_one_stored_where_it_
     other = ReportStore(redis, tenant="whole")
     for second, numbers in enumerate(histories(seed)):
         new = new_set(second, numbers)
-        assert (await publish(store, new))["state"] == "stored"
+        assert (await publish_set(store, new))["state"] == "stored"
         with monkeypatch.context() as patch:
             patch.setattr("reports.staging.DIRECT_SCOPES", 10_000)
             patch.setattr("reports.staging.BYTES", 10**9)
-            await publish(other, new)
+            await publish_set(other, new)
         assert await content(redis, KEY) == await content(redis, snapshot("whole", "sales"))
-        stored = await store.stored("sales")
+        stored = await store.read_set("sales")
         assert stored.etags == {scope: one.etag for scope, one in new.documents.items()}
         assert not await redis.exists(staging("default"))
 
@@ -100,9 +100,9 @@ async def test_a_set_that_is_stored_in_parts_is_the_same_as_one_stored_where_it_
 async def test_no_call_carries_more_than_a_part(store: ReportStore) -> None:
     calls: list[list[Any]] = []
     with_calls_noted(store, calls.append)
-    await publish(store, new_set(1, dict.fromkeys(range(1, 2000), 2)))
-    await publish(store, new_set(2, dict.fromkeys(range(1, 2000), 4)))
-    await publish(store, new_set(3, dict.fromkeys(range(1, 1000), 4)))  # the others are gone
+    await publish_set(store, new_set(1, dict.fromkeys(range(1, 2000), 2)))
+    await publish_set(store, new_set(2, dict.fromkeys(range(1, 2000), 4)))
+    await publish_set(store, new_set(3, dict.fromkeys(range(1, 1000), 4)))  # the others are gone
     assert len(calls) > 3 * 1000 / SCOPES
     for arguments in calls:
         assert len(arguments) < 10 * SCOPES
@@ -114,18 +114,18 @@ async def test_a_few_changes_of_a_large_set_are_stored_by_one_call_and_nothing_i
     store: ReportStore, monkeypatch: pytest.MonkeyPatch, changes: int, calls: int
 ) -> None:
     monkeypatch.setattr("reports.staging.DIRECT_SCOPES", DIRECT_SCOPES)
-    await publish(store, new_set(1, dict.fromkeys(range(2000), 1)))
+    await publish_set(store, new_set(1, dict.fromkeys(range(2000), 1)))
     noted: list[list[Any]] = []
     with_calls_noted(store, noted.append)
-    await publish(store, new := new_set(2, {scope: 3 if scope < changes else 1 for scope in range(2000)}))
+    await publish_set(store, new := new_set(2, {scope: 3 if scope < changes else 1 for scope in range(2000)}))
     assert len(noted) == calls
-    assert (await store.stored("sales")).etags == {scope: one.etag for scope, one in new.documents.items()}
+    assert (await store.read_set("sales")).etags == {scope: one.etag for scope, one in new.documents.items()}
 
 
 async def test_a_document_larger_than_a_part_goes_alone(store: ReportStore, redis: Redis) -> None:
     new = new_set(1, {1: 2, 2: 2})
     large = Document("f" * 16, b"x" * (2 * BYTES), b'{"etag":"ffffffffffffffff","path":[1],"as_of_us":1}')
-    await publish(
+    await publish_set(
         store, NewSet(report="sales", as_of=new.as_of, documents={**new.documents, 3: large}, meta=new.meta)
     )
     assert await redis.hget(KEY, "3") == large.body
@@ -162,7 +162,7 @@ def before_part(store: ReportStore, number: int, meanwhile: Callable[[], Awaitab
 async def test_what_is_lost_while_a_set_is_put_together_has_it_put_together_again(
     redis: Redis, store: ReportStore, number: int
 ) -> None:
-    await publish(store, new_set(1, dict.fromkeys(range(1, 300), 2)))
+    await publish_set(store, new_set(1, dict.fromkeys(range(1, 300), 2)))
     numbers = {scope: 4 if scope < 200 else 2 for scope in range(1, 300)}
 
     async def everything_is_lost() -> None:
@@ -170,9 +170,9 @@ async def test_what_is_lost_while_a_set_is_put_together_has_it_put_together_agai
             await redis.delete(key)
 
     before_part(store, number, everything_is_lost)
-    facts = await publish(store, new := new_set(2, numbers))
+    facts = await publish_set(store, new := new_set(2, numbers))
     assert facts["state"] == "stored"
-    stored = await store.stored("sales")
+    stored = await store.read_set("sales")
     assert stored.etags == {scope: one.etag for scope, one in new.documents.items()}
     assert (await content(redis, KEY))[b"250"] == new.documents[250].body
 
@@ -181,20 +181,20 @@ async def test_what_is_lost_while_a_set_is_put_together_has_it_put_together_agai
 async def test_of_two_workers_that_store_at_once_the_later_state_stays_whole(
     redis: Redis, store: ReportStore, changes: int
 ) -> None:
-    await publish(store, new_set(1, dict.fromkeys(range(1, 300), 2)))
+    await publish_set(store, new_set(1, dict.fromkeys(range(1, 300), 2)))
     other = ReportStore(redis, tenant="default")
     later = new_set(3, {scope: 6 if scope < changes else 2 for scope in range(1, 300)})
-    before_part(store, 3, lambda: publish(other, later))
-    facts = await publish(store, new_set(2, dict.fromkeys(range(1, 300), 4)))
+    before_part(store, 3, lambda: publish_set(other, later))
+    facts = await publish_set(store, new_set(2, dict.fromkeys(range(1, 300), 4)))
     assert facts["state"] == "superseded"
-    assert (await other.stored("sales")).etags == {scope: one.etag for scope, one in later.documents.items()}
+    assert (await other.read_set("sales")).etags == {scope: one.etag for scope, one in later.documents.items()}
     assert [key async for key in redis.scan_iter("momentus:{reports}:staged:*")] == []
 
 
 async def test_a_worker_that_dies_half_way_leaves_the_former_set_and_nothing_that_lasts(
     redis: Redis, store: ReportStore
 ) -> None:
-    await publish(store, new_set(1, dict.fromkeys(range(1, 300), 2)))
+    await publish_set(store, new_set(1, dict.fromkeys(range(1, 300), 2)))
     former = await content(redis, KEY)
 
     async def die() -> None:
@@ -202,7 +202,7 @@ async def test_a_worker_that_dies_half_way_leaves_the_former_set_and_nothing_tha
 
     before_part(store, 3, die)
     with pytest.raises(asyncio.CancelledError):
-        await publish(store, new_set(2, dict.fromkeys(range(1, 300), 4)))
+        await publish_set(store, new_set(2, dict.fromkeys(range(1, 300), 4)))
     assert await content(redis, KEY) == former
     (left,) = [key async for key in redis.scan_iter("momentus:{reports}:staged:*")]
     assert 0 < await redis.pttl(left) <= 600_000
@@ -211,13 +211,13 @@ async def test_a_worker_that_dies_half_way_leaves_the_former_set_and_nothing_tha
     await redis.pexpire(left, 539_000)  # a minute later
     assert await store.remove_left_behind() == 1
     assert not await redis.exists(left, staging("default"))
-    assert (await publish(store, new_set(3, {1: 2})))["state"] == "stored"
+    assert (await publish_set(store, new_set(3, {1: 2})))["state"] == "stored"
 
 
 async def test_a_closed_day_that_is_stored_in_parts_lives_as_long_as_any(redis: Redis, store: ReportStore) -> None:
     for second in (1, 2):
         numbers = dict.fromkeys(range(1, 300), 2 * second)
-        await publish(store, new_set(second, numbers, day="2026-01-02", keep=timedelta(hours=1)))
+        await publish_set(store, new_set(second, numbers, day="2026-01-02", keep=timedelta(hours=1)))
         assert 3_500_000 < await redis.pttl(closed("default", "sales", "2026-01-02")) <= 3_600_000
     assert await redis.exists(KEY, staged("default", "sales", "")) == 0
 
@@ -226,7 +226,7 @@ async def test_days_past_their_keep_are_removed_and_none_that_is_kept(redis: Red
     now, keep = datetime(2026, 3, 9, 9, tzinfo=UTC), timedelta(days=2)
     for day in range(1, 9):
         new = new_set(day, {1: 2}, day=f"2026-03-0{day}", keep=timedelta(hours=1))
-        await publish(store, new)
+        await publish_set(store, new)
     past = [day.isoformat() for day in days_past_keep(now, ZoneInfo("UTC"), keep=keep)]
     await store.remove_days("sales", past)
     kept = [day for day in range(1, 9) if await redis.exists(closed("default", "sales", f"2026-03-0{day}"))]
@@ -237,5 +237,5 @@ async def test_days_past_their_keep_are_removed_and_none_that_is_kept(redis: Red
 
 async def test_a_set_as_it_is_now_has_no_end_however_it_was_stored(redis: Redis, store: ReportStore) -> None:
     for second, count in ((1, 300), (2, 3)):
-        await publish(store, new_set(second, dict.fromkeys(range(1, count), 2 * second)))
+        await publish_set(store, new_set(second, dict.fromkeys(range(1, count), 2 * second)))
         assert await redis.pttl(KEY) == -1

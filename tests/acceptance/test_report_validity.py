@@ -11,14 +11,14 @@ from zoneinfo import ZoneInfo
 import asyncpg
 import pytest
 
-from local.organisation import OrganisationSize, generate
-from local.organisation.postgres import install, load
+from local.organisation import OrganisationSize, generate_organisation
+from local.organisation.postgres import install_schema, load_rows
 from reports import Report, load_reports
 from reports.day import day_around
 from reports.source_postgres import DatabaseSnapshot, Source
 from tests.boards import report, shop
 from worker.reports.refresh import refresh_board
-from worker.reports.refresh_context import compute
+from worker.reports.refresh_context import compute_documents
 
 REPORTS = load_reports()
 NOW = datetime(2026, 11, 5, 6, 30, tzinfo=UTC)
@@ -44,8 +44,8 @@ UPDATE organisation.tasks SET closed_at = $1::timestamptz + id * interval '31 mi
 @pytest.fixture
 async def source(database: str) -> AsyncIterator[Source]:
     connection = await asyncpg.connect(database)
-    await install(connection)
-    await load(connection, generate(SIZE, seed=5, now=NOW))
+    await install_schema(connection)
+    await load_rows(connection, generate_organisation(SIZE, seed=5, now=NOW))
     for statement in TO_COME.split(";"):
         await connection.execute(statement, NOW)
     await connection.close()
@@ -55,7 +55,7 @@ async def source(database: str) -> AsyncIterator[Source]:
 
 
 async def etags(state: DatabaseSnapshot, shipped: Report, now: datetime) -> dict[int, str]:
-    return {node: one.etag for node, one in (await compute(state, shipped, now=now, zone=LIMA)).items()}
+    return {node: one.etag for node, one in (await compute_documents(state, shipped, now=now, zone=LIMA)).items()}
 
 
 async def asked(source: Source, shipped: Report, now: datetime) -> datetime:

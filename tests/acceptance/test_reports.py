@@ -13,8 +13,8 @@ import orjson
 import pytest
 from redis.asyncio import Redis
 
-from local.organisation import Organisation, OrganisationSize, generate, read_world
-from local.organisation.postgres import install, load
+from local.organisation import Organisation, OrganisationSize, generate_organisation, read_world
+from local.organisation.postgres import install_schema, load_rows
 from reports import load_reports
 from reports.day import day_around
 from reports.keys import snapshot
@@ -22,8 +22,8 @@ from reports.source_postgres import Source
 from reports.store import ReportStore
 from tests import oracle
 from worker.engine import TryLater
-from worker.reports.refresh import refresh, refresh_report
-from worker.reports.refresh_context import RefreshContext, compute
+from worker.reports.refresh import refresh_own_board, refresh_report
+from worker.reports.refresh_context import RefreshContext, compute_documents
 
 WORLD = Path(__file__).parents[3] / "shared" / "data" / "world"
 REPORT = load_reports()["management"]
@@ -33,8 +33,8 @@ KEY = snapshot("default", "management")
 async def filled(dsn: str, organisation: Organisation) -> None:
     connection = await asyncpg.connect(dsn)
     try:
-        await install(connection)
-        await load(connection, organisation)
+        await install_schema(connection)
+        await load_rows(connection, organisation)
     finally:
         await connection.close()
 
@@ -90,7 +90,7 @@ async def test_every_nodes_document_of_the_real_organisation_equals_the_slow_com
 ) -> None:
     expected = oracle.management(oracle.read_csv(WORLD), now=now, zone=zone)
     async with refresher_on(world, valkey_url) as refresher, refresher.source.snapshot() as state:
-        documents = await compute(state, REPORT, now=now, zone=ZoneInfo(zone))
+        documents = await compute_documents(state, REPORT, now=now, zone=ZoneInfo(zone))
     assert {node: numbers(document.body) for node, document in documents.items()} == expected
 
 
@@ -106,10 +106,10 @@ async def test_stored_documents_equal_the_slow_computation_on_an_invented_organi
     size = OrganisationSize(
         nodes=60, depth=6, employees=300, memberships=50, tasks=500, checkins=4_000, blockers=400
     )
-    organisation = generate(size, seed=7, now=datetime.now(UTC))
+    organisation = generate_organisation(size, seed=7, now=datetime.now(UTC))
     await filled(database, organisation)
     async with refresher_on(database, valkey_url) as refresher:
-        await refresh(refresher, REPORT)
+        await refresh_own_board(refresher, REPORT)
     async with Redis.from_url(valkey_url) as redis:
         stored = await redis.hgetall(KEY)
     as_of = datetime.fromtimestamp(orjson.loads(stored[b"_meta"])["as_of_us"] / 1_000_000, UTC)
@@ -120,16 +120,16 @@ async def test_stored_documents_equal_the_slow_computation_on_an_invented_organi
 @pytest.fixture
 async def small(database: str) -> str:
     size = OrganisationSize(nodes=12, depth=3, employees=40, memberships=5, tasks=30, checkins=200, blockers=30)
-    await filled(database, generate(size, seed=1, now=datetime.now(UTC)))
+    await filled(database, generate_organisation(size, seed=1, now=datetime.now(UTC)))
     return database
 
 
 async def test_a_refresh_without_change_writes_no_body_and_keeps_every_etag(small: str, valkey_url: str) -> None:
     async with refresher_on(small, valkey_url) as refresher:
-        first = await refresh(refresher, REPORT)
-        before = await refresher.store.stored("management")
-        again = await refresh(refresher, REPORT)
-        after = await refresher.store.stored("management")
+        first = await refresh_own_board(refresher, REPORT)
+        before = await refresher.store.read_set("management")
+        again = await refresh_own_board(refresher, REPORT)
+        after = await refresher.store.read_set("management")
     assert (first["changed"], again["changed"]) == (12, 0)
     assert before.etags == after.etags
     assert after.generation == before.generation + 1
@@ -137,8 +137,8 @@ async def test_a_refresh_without_change_writes_no_body_and_keeps_every_etag(smal
 
 async def test_a_new_checkin_changes_its_node_and_all_above_and_nothing_else(small: str, valkey_url: str) -> None:
     async with refresher_on(small, valkey_url) as refresher, connected(small) as connection:
-        await refresh(refresher, REPORT)
-        before = (await refresher.store.stored("management")).etags
+        await refresh_own_board(refresher, REPORT)
+        before = (await refresher.store.read_set("management")).etags
         leaf = await connection.fetchval(
             "SELECT id FROM organisation.nodes WHERE id NOT IN (SELECT parent_id FROM organisation.nodes"
             " WHERE parent_id IS NOT NULL) LIMIT 1"
@@ -148,8 +148,8 @@ async def test_a_new_checkin_changes_its_node_and_all_above_and_nothing_else(sma
             " FROM organisation.employees",
             leaf,
         )
-        await refresh(refresher, REPORT)
-        after = (await refresher.store.stored("management")).etags
+        await refresh_own_board(refresher, REPORT)
+        after = (await refresher.store.read_set("management")).etags
         path = (await state_of(valkey_url, f"head:{leaf}"))["path"]
     assert {node for node in before if before[node] != after[node]} == set(path)
 
@@ -163,9 +163,9 @@ async def test_a_removed_node_leaves_a_tombstone_until_it_comes_back(small: str,
     new_node = "INSERT INTO organisation.nodes SELECT 999, min(id), 'Nuevo', 'team' FROM organisation.nodes"
     async with refresher_on(small, valkey_url) as refresher, connected(small) as connection:
         await connection.execute(new_node)
-        await refresh(refresher, REPORT)
+        await refresh_own_board(refresher, REPORT)
         await connection.execute("DELETE FROM organisation.nodes WHERE id = 999")
-        facts = [await refresh(refresher, REPORT) for _ in range(2)]
+        facts = [await refresh_own_board(refresher, REPORT) for _ in range(2)]
         assert [one["gone"] for one in facts] == [1, 0]
         async with Redis.from_url(valkey_url) as redis:
             body, head, gone = await redis.hmget(KEY, "999", "head:999", "gone:999")
@@ -173,7 +173,7 @@ async def test_a_removed_node_leaves_a_tombstone_until_it_comes_back(small: str,
             assert orjson.loads(head)["path"][-1] == 999
             assert int(gone) > 0
             await connection.execute(new_node)
-            await refresh(refresher, REPORT)
+            await refresh_own_board(refresher, REPORT)
             body, gone = await redis.hmget(KEY, "999", "gone:999")
     assert body
     assert gone is None
@@ -182,17 +182,17 @@ async def test_a_removed_node_leaves_a_tombstone_until_it_comes_back(small: str,
 async def test_a_paused_old_worker_cannot_overwrite_a_newer_set(small: str, valkey_url: str) -> None:
     async with refresher_on(small, valkey_url) as paused, refresher_on(small, valkey_url) as other:
         published, resume = asyncio.Event(), asyncio.Event()
-        publish = paused.store.publish
+        publish = paused.store.publish_set
 
         async def late(*arguments: Any, **options: Any) -> str:
             published.set()
             await resume.wait()
             return await publish(*arguments, **options)
 
-        paused.store.publish = late  # type: ignore[method-assign]
-        old = asyncio.create_task(refresh(paused, REPORT))
+        paused.store.publish_set = late  # type: ignore[method-assign]
+        old = asyncio.create_task(refresh_own_board(paused, REPORT))
         await published.wait()
-        newer = await refresh(other, REPORT)
+        newer = await refresh_own_board(other, REPORT)
         resume.set()
         assert (await old)["state"] == "superseded"
     assert (await state_of(valkey_url, "_meta"))["as_of_us"] == newer["as_of_us"]
@@ -200,7 +200,7 @@ async def test_a_paused_old_worker_cannot_overwrite_a_newer_set(small: str, valk
 
 async def test_changes_found_against_another_generation_are_found_again(small: str, valkey_url: str) -> None:
     async with refresher_on(small, valkey_url) as early, refresher_on(small, valkey_url) as late:
-        stored = early.store.stored
+        stored = early.store.read_set
         interfered = False
 
         async def meanwhile(report: str, *, day: str = "") -> Any:
@@ -212,20 +212,20 @@ async def test_changes_found_against_another_generation_are_found_again(small: s
                     await redis.hset(KEY, mapping={"_gen": 7, "_as_of": 1})
             return found
 
-        early.store.stored = meanwhile  # type: ignore[method-assign]
-        facts = await refresh(early, REPORT)
+        early.store.read_set = meanwhile  # type: ignore[method-assign]
+        facts = await refresh_own_board(early, REPORT)
         assert facts["state"] == "stored"
-        assert (await late.store.stored("management")).generation == 8
+        assert (await late.store.read_set("management")).generation == 8
 
 
 async def test_sql_that_fails_keeps_the_last_good_set_and_says_why(small: str, valkey_url: str) -> None:
     async with refresher_on(small, valkey_url) as refresher, connected(small) as connection:
-        await refresh(refresher, REPORT)
-        before = await refresher.store.stored("management")
+        await refresh_own_board(refresher, REPORT)
+        before = await refresher.store.read_set("management")
         await connection.execute("ALTER TABLE organisation.tasks RENAME TO gone")
         with pytest.raises(TryLater, match="UndefinedTableError"):
             await refresh_report({"refresher": refresher}, "default", "management")
-        assert (await refresher.store.stored("management")).etags == before.etags
+        assert (await refresher.store.read_set("management")).etags == before.etags
     assert "UndefinedTableError" in (await state_of(valkey_url, "_error"))["error"]
 
 
@@ -240,12 +240,12 @@ async def test_a_damaged_tree_is_refused_and_the_last_good_set_stays(
     small: str, valkey_url: str, damage: str, words: str
 ) -> None:
     async with refresher_on(small, valkey_url) as refresher, connected(small) as connection:
-        await refresh(refresher, REPORT)
-        before = await refresher.store.stored("management")
+        await refresh_own_board(refresher, REPORT)
+        before = await refresher.store.read_set("management")
         await connection.execute(damage)
         with pytest.raises(TryLater, match=words):
             await refresh_report({"refresher": refresher}, "default", "management")
-        assert (await refresher.store.stored("management")).etags == before.etags
+        assert (await refresher.store.read_set("management")).etags == before.etags
 
 
 def test_a_local_day_has_23_24_or_25_hours() -> None:
@@ -262,4 +262,4 @@ async def test_another_tenants_refresh_is_left_to_a_worker_of_that_tenant(small:
         with pytest.raises(TryLater, match="does not serve 'other'") as left:
             await refresh_report({"refresher": refresher}, "other", "management")
         assert not left.value.charged
-        assert (await refresher.store.stored("management")).generation == 0
+        assert (await refresher.store.read_set("management")).generation == 0

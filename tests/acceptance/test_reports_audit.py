@@ -10,8 +10,8 @@ import orjson
 import pytest
 from redis.asyncio import Redis
 
-from local.organisation import OrganisationSize, generate
-from local.organisation.postgres import install, load
+from local.organisation import OrganisationSize, generate_organisation
+from local.organisation.postgres import install_schema, load_rows
 from reports import load_reports
 from reports.boards import boards_of
 from reports.keys import audit, snapshot
@@ -33,8 +33,8 @@ async def connection(database: str) -> AsyncIterator["asyncpg.Connection[asyncpg
     size = OrganisationSize(
         nodes=30, depth=5, employees=120, memberships=10, tasks=300, checkins=1_500, blockers=200
     )
-    await install(connection)
-    await load(connection, generate(size, seed=3, now=datetime.now(UTC)))
+    await install_schema(connection)
+    await load_rows(connection, generate_organisation(size, seed=3, now=datetime.now(UTC)))
     yield connection
     await connection.close()
 

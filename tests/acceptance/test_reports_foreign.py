@@ -16,7 +16,7 @@ from local.installation import worker_ready
 from local.supervisor.process import Process, RestartPolicy
 from local.supervisor.supervisor import Supervisor
 from ops.command import Tools
-from ops.reports.status import status
+from ops.reports.status import read_statuses
 from producers.keys import catalogue
 from reports.keys import prober, snapshot
 from tests.support import eventually
@@ -91,7 +91,7 @@ async def test_a_worker_without_the_shipped_reports_computes_those_of_a_folder_a
         tools = Tools(
             redis=redis, redis_url=valkey_url, postgres_dsn=shops, reports_path=folder, reports_shipped="off"
         )
-        told = (await status(tools, argparse.Namespace())).facts["reports"]
+        told = (await read_statuses(tools, argparse.Namespace())).facts["reports"]
         assert [one["report"] for one in told] == ["orders"]
 
 

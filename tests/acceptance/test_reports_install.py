@@ -8,9 +8,9 @@ import asyncpg
 import pytest
 from redis.asyncio import Redis
 
-from local.organisation.postgres import install as install_organisation
+from local.organisation.postgres import install_schema as install_organisation
 from ops.command import CommandRefused, Tools
-from ops.reports.install_postgres import install, uninstall
+from ops.reports.install_postgres import install_triggers, uninstall_triggers
 from ops.reports.proofs_postgres import WORDS
 
 SOURCE = "organisation.checkins"
@@ -48,19 +48,19 @@ async def test_what_a_dry_run_prints_installs_the_same_and_uninstalling_leaves_n
     connection = await asyncpg.connect(database)
     try:
         await install_organisation(connection)
-        script = (await install(tools(database), asked(dry_run=True))).facts["script"]
+        script = (await install_triggers(tools(database), asked(dry_run=True))).facts["script"]
         assert await connection.fetchval("SELECT to_regnamespace('momentus')") is None
         await connection.execute(script)
         triggers = await connection.fetch(
             "SELECT tgrelid, tgargs FROM pg_trigger WHERE tgname = 'momentus_default'"
         )
-        assert SOURCE in (await install(tools(database), asked())).facts["sources"]
+        assert SOURCE in (await install_triggers(tools(database), asked())).facts["sources"]
         again = await connection.fetch("SELECT tgrelid, tgargs FROM pg_trigger WHERE tgname = 'momentus_default'")
         assert again == triggers
-        await uninstall(tools(database), asked())
+        await uninstall_triggers(tools(database), asked())
         assert await connection.fetchval("SELECT to_regnamespace('momentus')") is None
         assert await connection.fetchval("SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'momentus%'") == 0
-        await uninstall(tools(database), asked())
+        await uninstall_triggers(tools(database), asked())
     finally:
         await connection.close()
 
@@ -80,7 +80,7 @@ async def test_install_names_the_tables_that_have_a_trigger_partitions_as_well_a
         )
     finally:
         await connection.close()
-    done = await install(replace(tools(database), reports_path=tmp_path, reports_shipped="off"), asked())
+    done = await install_triggers(replace(tools(database), reports_path=tmp_path, reports_shipped="off"), asked())
     assert done.facts["tables"] == ["public.sales", "public.sales_1"]
     assert done.text.splitlines()[:4] == [
         "triggers on 2 tables mark what changes",
@@ -94,7 +94,7 @@ async def test_install_names_the_tables_that_have_a_trigger_partitions_as_well_a
 
 async def test_a_source_that_is_no_table_is_refused_and_nothing_is_changed(database: str) -> None:
     with pytest.raises(CommandRefused, match="nothing was changed"):
-        await install(tools(database), asked())
+        await install_triggers(tools(database), asked())
     connection = await asyncpg.connect(database)
     try:
         assert await connection.fetchval("SELECT to_regnamespace('momentus')") is None
@@ -103,6 +103,6 @@ async def test_a_source_that_is_no_table_is_refused_and_nothing_is_changed(datab
 
 
 async def test_without_a_database_there_is_only_the_script() -> None:
-    assert "CREATE TRIGGER" in (await install(tools(), asked(dry_run=True))).text
+    assert "CREATE TRIGGER" in (await install_triggers(tools(), asked(dry_run=True))).text
     with pytest.raises(CommandRefused, match="MOMENTUS_POSTGRES_DSN"):
-        await install(tools(), asked())
+        await install_triggers(tools(), asked())

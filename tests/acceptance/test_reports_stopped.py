@@ -58,7 +58,7 @@ async def empty(database: str, valkey_url: str) -> AsyncIterator[RefreshContext]
     async with Redis.from_url(valkey_url) as redis:
         store = ReportStore(redis, tenant="default")
         refresher = RefreshContext("default", load_reports(), source, store, ZoneInfo("UTC"))
-        await store.declare(refresher.reports)
+        await store.declare_reports(refresher.reports)
         yield refresher
     await source.close()
 
@@ -122,7 +122,7 @@ async def test_what_compose_yaml_starts_on_its_empty_database_works_and_nothing_
 
 async def test_commands_fail_no_more_when_reports_are_computed_again(database: str, valkey_url: str) -> None:
     async with shop(database, valkey_url) as it:
-        await it.refresher.store.declare(it.refresher.reports)
+        await it.refresher.store.declare_reports(it.refresher.reports)
         await it.database.execute("ALTER TABLE shop.orders RENAME TO gone")
         await refresh_board(it.refresher, it.refresher.boards["shop"])
         assert (await run_ops("depth", REDIS_URL=valkey_url))[0] == 1

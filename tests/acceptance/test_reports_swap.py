@@ -17,8 +17,8 @@ from reader.handler import Reader
 from reader.message import HeaderList, Request, Response
 from reader.report import ReportResponder
 from reader.store import StoredReports
-from reports.document import Document, microseconds, stamp
-from reports.store import NewSet, ReportStore, difference
+from reports.document import Document, format_instant, microseconds
+from reports.store import NewSet, ReportStore, set_change
 
 SCOPES = range(1, 6)
 PATIENT = timedelta(seconds=30)
@@ -32,7 +32,7 @@ def documents(number: int, at: datetime) -> dict[int, Document]:
         if scope == 5 and number % 2:
             continue
         data = {"number": told, "filling": "x" * 900 if number % 4 < 2 else ""}
-        body = orjson.dumps({"scope": scope, "as_of": stamp(at), "data": data})
+        body = orjson.dumps({"scope": scope, "as_of": format_instant(at), "data": data})
         head = {"etag": f"{told * 4 + number % 4:016x}", "path": [1, scope], "as_of_us": microseconds(at)}
         found[scope] = Document(f"{told * 4 + number % 4:016x}", body, orjson.dumps(head))
     return found
@@ -97,9 +97,9 @@ async def swap(store: ReportStore, number: int, began: datetime) -> None:
         "scopes": len(new),
         "snapshot": "1:1:",
     }
-    stored = await store.stored("bench")
+    stored = await store.read_set("bench")
     ready = NewSet(report="bench", as_of=at, documents=new, meta=meta)
-    assert await store.publish(ready, stored, difference(stored, new)) == "stored"
+    assert await store.publish_set(ready, stored, set_change(stored, new)) == "stored"
 
 
 async def hammer(reader: Reader, began: datetime, over: asyncio.Event, seen: Seen) -> None:

@@ -10,13 +10,13 @@ import asyncpg
 import orjson
 import pytest
 
-from local.organisation import Organisation, OrganisationSize, generate, read_world
-from local.organisation.postgres import install, load
+from local.organisation import Organisation, OrganisationSize, generate_organisation, read_world
+from local.organisation.postgres import install_schema, load_rows
 from reports import load_reports
 from reports.day import day_around
 from reports.source_postgres import Source
 from tests import oracle, oracle_reports
-from worker.reports.refresh_context import compute
+from worker.reports.refresh_context import compute_documents
 
 WORLD = Path(__file__).parents[3] / "shared" / "data" / "world"
 REPORTS = load_reports()
@@ -45,15 +45,15 @@ async def source(database: str) -> AsyncIterator[Source]:
 async def filled(dsn: str, organisation: Organisation) -> None:
     connection = await asyncpg.connect(dsn)
     try:
-        await install(connection)
-        await load(connection, organisation)
+        await install_schema(connection)
+        await load_rows(connection, organisation)
     finally:
         await connection.close()
 
 
 async def documents(source: Source, name: str, now: datetime, zone: str) -> dict[int, Any]:
     async with source.snapshot() as state:
-        found = await compute(state, REPORTS[name], now=now, zone=ZoneInfo(zone))
+        found = await compute_documents(state, REPORTS[name], now=now, zone=ZoneInfo(zone))
     return {node: orjson.loads(document.body)["data"] for node, document in found.items()}
 
 
@@ -83,7 +83,7 @@ async def assert_all_equal(
 async def test_every_document_of_an_invented_organisation_equals_the_slow_computation(
     database: str, source: Source
 ) -> None:
-    organisation = generate(SIZE, seed=11, now=NOW)
+    organisation = generate_organisation(SIZE, seed=11, now=NOW)
     await filled(database, organisation)
     tables = {table.name: oracle.named(table.column_names, rows) for table, rows in organisation.tables()}
     at = [(NOW, "America/New_York"), (SANTIAGO, "America/Santiago"), (NOW, "Asia/Kolkata")]
@@ -102,7 +102,7 @@ async def test_every_document_of_the_real_organisation_equals_the_slow_computati
 async def test_what_is_promised_to_hold_until_an_instant_holds_until_then_and_not_after(
     database: str, source: Source
 ) -> None:
-    await filled(database, generate(SIZE, seed=5, now=NOW))
+    await filled(database, generate_organisation(SIZE, seed=5, now=NOW))
     connection = await asyncpg.connect(database)
     await connection.execute(
         "UPDATE organisation.tasks SET due_at = $1, closed_at = NULL, status = 'open' WHERE id = 1",
@@ -114,7 +114,10 @@ async def test_what_is_promised_to_hold_until_an_instant_holds_until_then_and_no
         async with source.snapshot() as state:
             until = await state.valid_until(REPORTS[name], now=NOW, day=day_around(NOW, zone))
             said = [
-                {node: one.etag for node, one in (await compute(state, REPORTS[name], now=at, zone=zone)).items()}
+                {
+                    node: one.etag
+                    for node, one in (await compute_documents(state, REPORTS[name], now=at, zone=zone)).items()
+                }
                 for at in (NOW, until - instant, until)
             ]
         assert until == NOW + timedelta(hours=1) + instant

@@ -87,7 +87,7 @@ async def test_waiting_for_mail_that_does_not_come_says_how_many_came(smtp_sink:
 )
 def test_a_malformed_mail_is_kept_and_shown_all_the_same(raw: bytes) -> None:
     mailbox = Mailbox()
-    assert mailbox.add("", [JOSE], raw).raw == raw
+    assert mailbox.keep_mail("", [JOSE], raw).raw == raw
     assert get(mailbox, "/").status == 200
     assert get(mailbox, "/messages/1").status == 200
     assert base64.b64decode(json.loads(get(mailbox, "/api/messages/1").body)["raw_base64"]) == raw
@@ -171,7 +171,7 @@ def get(mailbox: Mailbox, path: str, *, accept_language: str = "", method: str =
 @pytest.fixture
 def mailbox() -> Mailbox:
     mailbox = Mailbox()
-    mailbox.add(MARIA, [JOSE], message("<script>alert(1)</script>").as_bytes())
+    mailbox.keep_mail(MARIA, [JOSE], message("<script>alert(1)</script>").as_bytes())
     return mailbox
 
 
@@ -218,7 +218,7 @@ def test_every_answer_forbids_what_it_does_not_need(mailbox: Mailbox, path: str)
 
 
 def test_mails_are_listed_and_read_as_json(mailbox: Mailbox) -> None:
-    mailbox.add(MARIA, [JOSE], message("again").as_bytes())
+    mailbox.keep_mail(MARIA, [JOSE], message("again").as_bytes())
     listed = json.loads(get(mailbox, "/api/messages").body)
     assert listed["accepted"] == 2
     assert listed["duplicates"] == {"<1@momentus.example>": 2}

@@ -18,7 +18,7 @@ from redis.asyncio import Redis
 
 from jobs import Mail
 from ops.depth.read import read_depth
-from ops.jobs.operations import revive
+from ops.jobs.operations import revive_job
 from producers import Producer
 from producers.suppression import digest_of, reasons_of
 from reader.connection import Connection
@@ -98,7 +98,7 @@ async def test_its_mails_are_sent_and_each_once(
     assert (await producer.send(again, key="order-1")).id == notes["keyed"], "the key is in use"
     async with Provider() as provider, delivering(valkey_url, provider):
         await eventually(lambda: set(provider.recipients) >= due)
-        assert (await revive(redis, notes["dead"]))[0] == "revived"
+        assert (await revive_job(redis, notes["dead"]))[0] == "revived"
         await eventually(lambda: provider.recipients["dead@example.com"])
     assert provider.recipients == dict.fromkeys([*due, "dead@example.com"], 1)
     assert (await producer.send(again, key="order-1")).id == notes["keyed"], "the key outlives its job"

@@ -257,7 +257,7 @@ async def test_a_restarted_process_that_turns_out_misconfigured_ends_the_wait(tm
 
     process = replace(script("worker", f"test -e {spoilt} && exit 2; sleep 1000"), ready=ready)
     async with Supervisor([process, sleeper("other")]) as running:
-        waiting = asyncio.create_task(running.wait())
+        waiting = asyncio.create_task(running.wait_for_failure())
         spoilt.touch()
         running.send_signal("worker", signal.SIGKILL)
         with pytest.raises(ProcessFailed, match=r"worker: .*code 2"):
@@ -270,7 +270,7 @@ async def test_a_log_that_fails_ends_the_wait_rather_than_hanging_it() -> None:
 
     with pytest.raises(ProcessFailed, match=r"talker: watching it failed: .*the log is full"):
         async with Supervisor([script("talker", "echo word; sleep 0.1")], log=broken) as running:
-            await running.wait()
+            await running.wait_for_failure()
 
 
 async def test_one_process_can_be_stopped_and_started_alone() -> None:

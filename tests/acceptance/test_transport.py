@@ -55,7 +55,7 @@ async def test_a_mail_takes_two_round_trips_and_two_writes() -> None:
 
     async with ScriptedSmtp(talk=talk) as server:
         connection = await opened(server)
-        assert (await connection.send(LETTER, mark)).text == "queued"
+        assert (await connection.send_letter(LETTER, mark)).text == "queued"
         connection.close()
     assert heard[0] == b"MAIL FROM:<no-reply@momentus.example>\r\nRCPT TO:<ana@example.com>\r\nDATA\r\n"
     assert heard[1] == stuffed(LETTER) + b".\r\n"
@@ -75,7 +75,7 @@ async def test_a_server_without_pipelining_is_told_one_command_at_a_time() -> No
 
     async with ScriptedSmtp(talk=talk) as server:
         connection = await opened(server)
-        assert (await connection.send(LETTER, mark)).text == "queued"
+        assert (await connection.send_letter(LETTER, mark)).text == "queued"
         connection.close()
 
 
@@ -94,7 +94,7 @@ async def test_the_mark_is_made_before_the_dot_and_the_octets_arrive_unchanged(
             return True
 
         for _ in range(2):
-            await connection.send(letter, marking)
+            await connection.send_letter(letter, marking)
         connection.close()
     assert told[-1] == "DATA"
     assert [taken.octets for taken in server.mails] == [stuffed(letter)] * 2
@@ -108,7 +108,7 @@ async def test_without_a_mark_there_is_no_dot(letter: Letter) -> None:
     async with ScriptedSmtp(offers=NO_LIMIT) as server:
         connection = await opened(server)
         with pytest.raises(LeaseLost):
-            await connection.send(letter, lost)
+            await connection.send_letter(letter, lost)
         assert not connection.usable
         await eventually(lambda: server.open == 0)
     assert "." not in server.commands
@@ -120,7 +120,7 @@ async def test_each_recipient_has_its_own_answer(offers: tuple[str, ...]) -> Non
     async with ScriptedSmtp(offers=offers) as server:
         server.replies["rcpt"] = ["250 fine", "550 5.1.1 nobody", "451 4.7.1 later"]
         connection = await opened(server)
-        receipt = await connection.send(TO_THREE, mark)
+        receipt = await connection.send_letter(TO_THREE, mark)
         connection.close()
     assert {who: reply.code for who, reply in receipt.refused.items()} == {
         "luis@example.com": 550,
@@ -139,12 +139,12 @@ async def test_a_mail_that_nobody_gets_leaves_the_connection_in_order(offers: tu
             server.replies["dot"] = ["554 5.5.1 no valid recipients"]
         connection = await opened(server)
         with pytest.raises(MailRefused) as refusal:
-            await connection.send(TO_THREE, mark)
+            await connection.send_letter(TO_THREE, mark)
         assert refusal.value.reply.code == 451
         assert len(refusal.value.recipients) == 3
         assert connection.usable
         server.replies.clear()
-        await connection.send(LETTER, mark)
+        await connection.send_letter(LETTER, mark)
         connection.close()
     assert [taken.octets for taken in server.mails] == [stuffed(LETTER)]
 
@@ -155,7 +155,7 @@ async def test_a_server_that_waits_for_a_body_for_nobody_gets_a_single_dot() -> 
         server.replies["rcpt"], server.replies["data"] = ["503 5.5.1 no sender"], ["354 go ahead"]
         connection = await opened(server)
         with pytest.raises(MailRefused) as refusal:
-            await connection.send(LETTER, mark)
+            await connection.send_letter(LETTER, mark)
         connection.close()
     assert refusal.value.reply.stage == "mail"
     assert [taken.octets for taken in server.mails] == [b""]
@@ -168,9 +168,9 @@ async def test_a_refusal_at_the_dot_is_that_mails_alone() -> None:
         server.replies["dot"] = ["554 5.7.1 spam"]
         connection = await opened(server)
         with pytest.raises(MailRefused) as refusal:
-            await connection.send(LETTER, mark)
+            await connection.send_letter(LETTER, mark)
         assert refusal.value.reply.stage == "dot"
-        await connection.send(LETTER, mark)
+        await connection.send_letter(LETTER, mark)
         connection.close()
     assert len(server.mails) == 1
 
@@ -181,7 +181,7 @@ async def test_421_closes_the_connection_wherever_it_comes(verb: str) -> None:
         server.replies[verb] = ["421 4.3.2 closing"]
         connection = await opened(server)
         with pytest.raises(MailRefused) as refusal:
-            await connection.send(LETTER, mark)
+            await connection.send_letter(LETTER, mark)
     assert (refusal.value.reply.stage, refusal.value.reply.code) == (verb, 421)
     assert not connection.usable
 
@@ -193,7 +193,7 @@ async def test_it_is_known_at_which_stage_the_line_broke(offers: tuple[str, ...]
         server.replies[verb] = [""]
         connection = await opened(server)
         with pytest.raises(DeliveryUncertain if verb == "dot" else ConnectionBroken) as failure:
-            await connection.send(LETTER, mark)
+            await connection.send_letter(LETTER, mark)
     assert getattr(failure.value, "stage", "dot") == verb
     assert not connection.usable
 
@@ -206,7 +206,7 @@ async def test_it_is_known_at_which_stage_the_server_fell_silent(
     async with ScriptedSmtp(before={verb: never}) as server:
         connection = await opened(server)
         with pytest.raises(DeliveryUncertain if verb == "dot" else ConnectionBroken) as failure:
-            await connection.send(LETTER, mark)
+            await connection.send_letter(LETTER, mark)
     assert getattr(failure.value, "stage", "dot") == verb
     assert not connection.usable
 
@@ -222,7 +222,7 @@ async def test_a_refusal_that_came_before_the_line_broke_is_a_refusal() -> None:
     async with ScriptedSmtp(talk=talk) as server:
         connection = await opened(server)
         with pytest.raises(MailRefused, match="550 at mail"):
-            await connection.send(LETTER, mark)
+            await connection.send_letter(LETTER, mark)
 
 
 async def test_a_refusal_in_the_middle_of_the_body_is_heard_and_costs_no_mark() -> None:
@@ -246,7 +246,7 @@ async def test_a_refusal_in_the_middle_of_the_body_is_heard_and_costs_no_mark() 
     async with ScriptedSmtp(talk=talk) as server:
         connection = await opened(server)
         with pytest.raises(MailRefused, match="552 at dot"):
-            await connection.send(replace(LONG, content=LONG.content * 4), marking)
+            await connection.send_letter(replace(LONG, content=LONG.content * 4), marking)
         assert not connection.usable
     assert not marks
 
@@ -257,14 +257,14 @@ async def test_what_is_no_reply_ends_the_connection(nonsense: str) -> None:
         server.replies["mail"] = [nonsense]
         connection = await opened(server)
         with pytest.raises(ConnectionBroken):
-            await connection.send(LETTER, mark)
+            await connection.send_letter(LETTER, mark)
         assert not connection.usable
 
 
 async def test_a_cancelled_mail_takes_its_connection_with_it() -> None:
     async with ScriptedSmtp(before={"dot": never}) as server:
         connection = await opened(server)
-        sending = asyncio.create_task(connection.send(LETTER, mark))
+        sending = asyncio.create_task(connection.send_letter(LETTER, mark))
         await eventually(lambda: "." in server.commands)
         sending.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -293,9 +293,9 @@ async def test_a_letter_that_would_do_harm_is_refused_before_the_first_octet(
     async with ScriptedSmtp() as server:
         connection = await opened(server)
         with pytest.raises(MalformedMail):
-            await connection.send(change(LETTER), mark)
+            await connection.send_letter(change(LETTER), mark)
         assert connection.usable
-        await connection.send(LETTER, mark)
+        await connection.send_letter(LETTER, mark)
         connection.close()
     assert [line.split(" ")[0] for line in server.commands] == ["EHLO", "MAIL", "RCPT", "DATA", "."]
 
@@ -303,7 +303,7 @@ async def test_a_letter_that_would_do_harm_is_refused_before_the_first_octet(
 async def test_the_size_is_announced_where_the_server_asks_for_it() -> None:
     async with ScriptedSmtp() as server:
         connection = await opened(server)
-        await connection.send(LETTER, mark)
+        await connection.send_letter(LETTER, mark)
         connection.close()
     assert f"MAIL FROM:<no-reply@momentus.example> SIZE={len(LETTER.content)}" in server.commands
 
@@ -339,7 +339,7 @@ async def test_a_reply_to_the_dot_that_says_neither_yes_nor_no_is_uncertain_and_
     async with ScriptedSmtp(replies={"dot": [reply]}) as server:
         connection = await opened(server)
         with pytest.raises(DeliveryUncertain, match=reply[:3]):
-            await connection.send(LETTER, mark)
+            await connection.send_letter(LETTER, mark)
         assert not connection.usable
         await eventually(lambda: server.open == 0)
 
@@ -357,5 +357,5 @@ async def test_a_second_go_ahead_is_no_refusal() -> None:
     async with ScriptedSmtp(talk=talk) as server:
         connection = await opened(server)
         with pytest.raises((ConnectionBroken, DeliveryUncertain)):
-            await connection.send(LETTER, mark)
+            await connection.send_letter(LETTER, mark)
         assert not connection.usable

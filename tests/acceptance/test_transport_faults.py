@@ -70,7 +70,7 @@ async def test_a_slow_upload_is_not_taken_for_a_lost_reply(monkeypatch: pytest.M
         monkeypatch.setattr(stages, "_CHUNK_SECONDS", 0.3)
         connection = await ours(server)
         with pytest.raises(ConnectionBroken, match="does not respond at data"):
-            await connection.send(letter(octets=large), mark)
+            await connection.send_letter(letter(octets=large), mark)
 
     assert await slow_server(by_aiosmtplib) == 1
     assert await slow_server(by_us) == 0
@@ -113,7 +113,7 @@ async def test_a_cancelled_mails_late_reply_is_not_the_next_mails() -> None:
         if not pools:
             pools.append(SMTPPool(Server("127.0.0.1", server.port, "off"), connections=1, messages=100))
         async with pools[0].connection() as connection:
-            return await connection.send(letter(to), mark)
+            return await connection.send_letter(letter(to), mark)
 
     server, innocent = await late_server(by_us)
     await pools[0].close()
@@ -136,7 +136,7 @@ async def test_it_is_known_on_which_side_of_the_dot_the_line_broke() -> None:
         async with ScriptedSmtp(offers=()) as server:
             server.replies[verb] = [""]
             with pytest.raises((ConnectionBroken, DeliveryUncertain)) as end:
-                await (await ours(server)).send(letter(), mark)
+                await (await ours(server)).send_letter(letter(), mark)
             known.append(type(end.value))
     assert len(theirs) == 1
     assert known == [ConnectionBroken, DeliveryUncertain]
@@ -177,7 +177,7 @@ async def test_the_octets_that_were_signed_are_the_octets_that_arrive() -> None:
         await smtp.send_message(message_from_bytes(octets, policy=SMTP_POLICY), sender=SENDER, recipients=[ANA])
         smtp.close()
         connection = await ours(server)
-        await connection.send(letter(octets=octets), mark)
+        await connection.send_letter(letter(octets=octets), mark)
         connection.close()
     theirs, our_mail = server.mails
     assert link not in theirs.octets
@@ -193,6 +193,6 @@ async def test_a_recipient_who_was_refused_among_others_is_not_forgotten() -> No
         assert set(refused) == {BAD}
         smtp.close()
         connection = await ours(server)
-        receipt = await connection.send(letter(ANA, BAD), mark)
+        receipt = await connection.send_letter(letter(ANA, BAD), mark)
         connection.close()
     assert receipt.refused[BAD].enhanced == "1.1"

@@ -51,7 +51,7 @@ async def test_a_mail_goes_out_encrypted_to_a_server_whose_certificate_is_good(c
         where = Server("127.0.0.1", server.port, "required", "me", "secret", ca_file=certificates.ca_file)
         connection = SMTPConnection(where)
         await connection.open()
-        await connection.send(LETTER, mark)
+        await connection.send_letter(LETTER, mark)
         await connection.quit()
     assert [line.split(" ")[0] for line in server.commands[:4]] == ["EHLO", "STARTTLS", "EHLO", "AUTH"]
     assert len(server.mails) == 1
@@ -62,7 +62,7 @@ async def test_a_port_that_begins_with_tls_is_spoken_to_in_tls_at_once(certifica
         where = Server("127.0.0.1", server.port, "implicit", "me", "secret", ca_file=certificates.ca_file)
         connection = SMTPConnection(where)
         await connection.open()
-        await connection.send(LETTER, mark)
+        await connection.send_letter(LETTER, mark)
         await connection.quit()
     assert len(server.mails) == 1
 

@@ -69,10 +69,10 @@ async def test_what_changes_rows_is_no_longer_proved_and_is_computed_at_once(
         await it.install()
         await it.order(5)
         await refreshed(it)
-        before = (await it.prober.look()).decisions["shop"]
+        before = (await it.prober.probe_once()).decisions["shop"]
         assert before.proved == ("sales",)
         await it.database.execute(sql)
-        decision = (await it.prober.look()).decisions["shop"]
+        decision = (await it.prober.probe_once()).decisions["shop"]
         assert decision.proved == ()
         assert decision.why in {"changed", "catalogue"}
         assert decision.due <= datetime.now(UTC)
@@ -197,9 +197,9 @@ async def test_what_changes_numbers_by_another_way_is_no_longer_proved_and_is_co
         await it.order(5)
         await refreshed(it)
         assert await proof(it) == "marks"
-        assert (await it.prober.look()).decisions["shop"].proved == ("sales",)
+        assert (await it.prober.probe_once()).decisions["shop"].proved == ("sales",)
         await it.database.execute(after)
-        decision = (await it.prober.look()).decisions["shop"]
+        decision = (await it.prober.probe_once()).decisions["shop"]
         assert decision.proved == ()
         assert decision.why in {"changed", "catalogue"}
         assert decision.due <= datetime.now(UTC)
@@ -248,7 +248,7 @@ async def test_a_function_that_reads_beyond_the_sources_ends_the_proof_by_marks(
         kind, *reasons = (await proof(it)).split(": ")
         assert (kind, why in reasons) == ("snapshot", True)
         await it.database.execute("UPDATE shop.rates SET rate = 3")
-        decision = (await it.prober.look()).decisions["shop"]
+        decision = (await it.prober.probe_once()).decisions["shop"]
         assert (decision.proved, decision.due <= datetime.now(UTC)) == ((), True)
         await refreshed(it)
         assert await it.total() == 15
@@ -297,7 +297,7 @@ async def test_each_fault_of_a_source_is_known_and_named(database: str, valkey_u
         async with shop(f"postgresql://{name}:x@{database.rpartition('@')[2]}", valkey_url) as other:
             assert "none: row-level security may hide rows of shop.orders" in await proof(other)
             await refreshed(other)
-            assert (await other.prober.look()).decisions["shop"].proved == ()
+            assert (await other.prober.probe_once()).decisions["shop"].proved == ()
             await it.database.execute("CREATE POLICY everyone ON shop.orders USING (true)")
             assert "row-level security may hide" not in await proof(other)
         await it.database.execute(f"DROP OWNED BY {name}; DROP ROLE {name}")
@@ -324,11 +324,11 @@ async def test_a_standby_proves_nothing_and_its_times_are_those_of_what_it_has_r
             meta = await there.meta()
             assert not is_visible(xid, meta["snapshot"])
             assert await there.total() == 12
-            assert (await there.prober.look()).decisions["shop"].proved == ()
+            assert (await there.prober.probe_once()).decisions["shop"].proved == ()
             await late.commit()
             await open_.close()
             await replay(primary, second)
-            assert (await there.prober.look()).decisions["shop"].why == "replayed"
+            assert (await there.prober.probe_once()).decisions["shop"].why == "replayed"
             await refreshed(there)
             meta = await there.meta()
             assert await there.total() == 82
@@ -341,7 +341,7 @@ async def test_a_standby_proves_nothing_and_its_times_are_those_of_what_it_has_r
             after = await there.meta()
             assert (await there.total(), after["gen"]) == (82, meta["gen"] + 1)
             assert meta["verified_us"] <= after["verified_us"] <= after["as_of_us"] < microseconds(acknowledged)
-            assert (await there.prober.look()).decisions["shop"].due > acknowledged
+            assert (await there.prober.probe_once()).decisions["shop"].due > acknowledged
             await there.database.execute("SELECT pg_wal_replay_resume()")
 
 
@@ -365,7 +365,7 @@ async def test_a_refreshed_materialized_view_is_never_called_proved_and_shows_at
             await refreshed(it)
             assert await it.total() == former
             await it.database.execute(f"REFRESH MATERIALIZED VIEW {way} shop.sums")
-            decision = (await it.prober.look()).decisions["shop"]
+            decision = (await it.prober.probe_once()).decisions["shop"]
             assert decision.proved == ()
             assert decision.why in {"changed", "catalogue"}
             assert decision.due <= datetime.now(UTC)
@@ -387,15 +387,15 @@ async def test_a_database_that_takes_the_place_of_another_of_its_name_proves_not
     async with shop(database, valkey_url) as it:
         await it.order(7)
         await refreshed(it)
-        assert (await it.prober.look()).decisions["shop"].proved == ("sales",)
+        assert (await it.prober.probe_once()).decisions["shop"].proved == ("sales",)
     await other.execute(f"ALTER DATABASE {name} RENAME TO {name}_former")
     await other.execute(f"ALTER DATABASE {name}_copy RENAME TO {name}")
     async with shop(database, valkey_url) as it:
-        decision = (await it.prober.look()).decisions["shop"]
+        decision = (await it.prober.probe_once()).decisions["shop"]
         assert (decision.proved, decision.why) == ((), "catalogue")
         await refreshed(it)
         assert await it.total() == 5
-        assert (await it.prober.look()).decisions["shop"].proved == ("sales",)
+        assert (await it.prober.probe_once()).decisions["shop"].proved == ("sales",)
     await other.execute(f"DROP DATABASE {name}_former WITH (FORCE)")
     await other.close()
 
@@ -405,12 +405,12 @@ async def test_a_search_path_or_a_time_zone_of_the_user_ends_a_proof(database: s
     for setting in ("search_path = other, public", "timezone = 'Asia/Tokyo'"):
         async with shop(database, valkey_url) as it:
             await refreshed(it)
-            assert (await it.prober.look()).decisions["shop"].proved == ("sales",)
+            assert (await it.prober.probe_once()).decisions["shop"].proved == ("sales",)
             await it.database.execute(f"ALTER DATABASE {name} SET {setting}")
         async with shop(database, valkey_url) as it:
-            assert (await it.prober.look()).decisions["shop"].proved == ()
+            assert (await it.prober.probe_once()).decisions["shop"].proved == ()
             await refreshed(it)
-            assert (await it.prober.look()).decisions["shop"].proved == ("sales",)
+            assert (await it.prober.probe_once()).decisions["shop"].proved == ("sales",)
 
 
 async def test_marks_that_a_rule_or_row_level_security_keeps_from_us_are_not_believed(
@@ -445,6 +445,6 @@ async def refreshed(it: Shop) -> None:
 
 async def proof(it: Shop, board: str = "shop") -> str:
     assert it.refresher.outbox is not None
-    it.refresher.outbox.forget()
+    it.refresher.outbox.forget_catalogue()
     found = (await it.refresher.outbox.catalogue()).proof(board)
     return ": ".join([found.kind, *found.why])

@@ -55,14 +55,14 @@ async def test_what_a_crash_takes_away_is_not_proved_by_what_was_there_before(
             await it.install()
             await it.order(5)
             await refreshed(it)
-            assert (await it.prober.look()).decisions["shop"].proved == ("sales",)
+            assert (await it.prober.probe_once()).decisions["shop"].proved == ("sales",)
         await crash(dsn)
         async with shop(dsn, valkey_url) as it:
-            decision = (await it.prober.look()).decisions["shop"]
+            decision = (await it.prober.probe_once()).decisions["shop"]
             assert (decision.proved, decision.why) == ((), "catalogue")
             await refreshed(it)
             assert await it.total() == 0
-            assert (await it.prober.look()).decisions["shop"].proved == ("sales",)
+            assert (await it.prober.probe_once()).decisions["shop"].proved == ("sales",)
 
 
 @both_servers
@@ -84,10 +84,10 @@ async def test_a_subscribed_table_is_never_called_proved_and_shows_what_arrives(
         await publisher.order(5)
         await eventually(lambda: it.database.fetchval("SELECT count(*) = 1 FROM shop.orders"))
         await refreshed(it)
-        assert (await it.prober.look()).decisions["shop"].proved == ()
+        assert (await it.prober.probe_once()).decisions["shop"].proved == ()
         await publisher.order(1000)
         await eventually(lambda: it.database.fetchval("SELECT count(*) = 2 FROM shop.orders"))
-        decision = (await it.prober.look()).decisions["shop"]
+        decision = (await it.prober.probe_once()).decisions["shop"]
         assert (decision.proved, decision.why) == ((), "changed")
         await refreshed(it)
         assert await it.total() == 1005
@@ -125,7 +125,7 @@ async def test_a_foreign_table_is_never_called_proved_and_shows_by_every(valkey_
         before = await it.meta()
         await there.order(1000)
         assert await grows_old(it, before)
-        assert (await it.prober.look()).decisions["nowhere"].proved == ()
+        assert (await it.prober.probe_once()).decisions["nowhere"].proved == ()
         await refreshed(it)
         assert await it.total() == 1005
 
@@ -138,22 +138,22 @@ async def test_a_promoted_standby_is_watched_and_believes_nothing_that_the_forme
             await it.install()
             await it.order(5)
             await refreshed(it)
-            assert (await it.prober.look()).decisions["shop"].proved == ("sales",)
+            assert (await it.prober.probe_once()).decisions["shop"].proved == ("sales",)
             await replay(primary, second)
         async with shop(second, valkey_url) as there:
-            assert (await there.prober.look()).decisions["shop"].proved == ()
+            assert (await there.prober.probe_once()).decisions["shop"].proved == ()
             await there.database.execute("SELECT pg_promote()")
-            decision = (await there.prober.look()).decisions["shop"]
+            decision = (await there.prober.probe_once()).decisions["shop"]
             assert (decision.proved, decision.why) == ((), "catalogue")
             await refreshed(there)
             assert await proof(there) == "marks"
-            assert (await there.prober.look()).decisions["shop"].proved == ("sales",)
+            assert (await there.prober.probe_once()).decisions["shop"].proved == ("sales",)
             await there.order(70)
-            assert (await there.prober.look()).decisions["shop"].why == "changed"
+            assert (await there.prober.probe_once()).decisions["shop"].why == "changed"
             await refreshed(there)
             assert await there.total() == 75
         async with shop(primary, valkey_url) as it:  # the address is put back
-            decision = (await it.prober.look()).decisions["shop"]
+            decision = (await it.prober.probe_once()).decisions["shop"]
             assert (decision.proved, decision.why) == ((), "catalogue")
 
 
@@ -202,7 +202,7 @@ def zone_with_midnight_at(instant: datetime) -> ZoneInfo:
 
 async def grows_old(it: Shop, before: Mapping[str, Any]) -> bool:
     """Whether a look neither proves what is stored nor asks for it before its time."""
-    look = await it.prober.look()
+    look = await it.prober.probe_once()
     after = await it.meta()
     decision = look.decisions["shop"]
     due = microseconds(decision.due) - int(str(before["as_of_us"]))
@@ -232,6 +232,6 @@ async def refreshed(it: Shop, board: str = "shop") -> None:
 
 async def proof(it: Shop, board: str = "shop") -> str:
     assert it.refresher.outbox is not None
-    it.refresher.outbox.forget()
+    it.refresher.outbox.forget_catalogue()
     found = (await it.refresher.outbox.catalogue()).proof(board)
     return ": ".join([found.kind, *found.why])

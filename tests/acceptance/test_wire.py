@@ -31,14 +31,14 @@ from redis.asyncio import Redis
 
 from jobs import Digest, Mail
 from local.installation import worker_ready
-from local.organisation import OrganisationSize, generate
-from local.organisation.postgres import install, load
+from local.organisation import OrganisationSize, generate_organisation
+from local.organisation.postgres import install_schema, load_rows
 from local.sink.smtp import MailSink, SinkFaults
 from local.supervisor.process import Backoff, Process, RestartPolicy
 from local.supervisor.ready import http_ok
 from local.supervisor.supervisor import Supervisor
-from ops.jobs.operations import cancel
-from ops.lanes.hold import hold, release
+from ops.jobs.operations import cancel_job
+from ops.lanes.hold import hold_lane, release_lane
 from ops.mail.bounces import process_bounce
 from producers import Producer
 from producers.keys import LaneKeys
@@ -54,7 +54,7 @@ from worker.engine import Cron, LaneLimit, LaneSlots, Limit, Rate, Schedule, Wor
 from worker.engine.cron import CronClock
 from worker.engine.handler import handler
 from worker.mail.accounts.gate import Gate
-from worker.mail.accounts.routing import route
+from worker.mail.accounts.routing import route_mail
 from worker.reports.audit import audit_cron
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -176,8 +176,8 @@ async def organisation(database: str) -> str:
     size = OrganisationSize(nodes=12, depth=3, employees=40, memberships=5, tasks=30, checkins=200, blockers=30)
     connection = await asyncpg.connect(database)
     try:
-        await install(connection)
-        await load(connection, generate(size, seed=1, now=datetime.now(UTC)))
+        await install_schema(connection)
+        await load_rows(connection, generate_organisation(size, seed=1, now=datetime.now(UTC)))
     finally:
         await connection.close()
     return database
@@ -264,12 +264,12 @@ async def a_worker_dies_between_mark_and_reply(it: System) -> None:
 
 
 async def a_lane_is_held_and_a_running_mail_is_cancelled(it: System) -> None:
-    await hold(it.redis, "mail.bulk", lasting=None, reason="maintenance")
-    assert await release(it.redis, "mail.bulk")
+    await hold_lane(it.redis, "mail.bulk", lasting=None, reason="maintenance")
+    assert await release_lane(it.redis, "mail.bulk")
     it.sink.faults = SinkFaults(delay_min=timedelta(seconds=20), delay_max=timedelta(seconds=20))
     receipt = await it.producer.send(mail("pia@example.com"))
     await eventually(lambda: it.sink.delaying)
-    await cancel(it.redis, receipt.id)
+    await cancel_job(it.redis, receipt.id)
     await eventually(it.reached("cancelled", 1))
     it.sink.faults = SinkFaults()
 
@@ -356,7 +356,7 @@ async def addresses_fail_and_bounces_come(it: System) -> None:
 
 async def a_mail_that_only_some_accounts_may_send_is_routed(url: str) -> None:
     link = Link(url)
-    assert await route(link, {"job_id": "{mail}routed", "lane": MAIL.lane}, ["main", "spare"]) == "main"
+    assert await route_mail(link, {"job_id": "{mail}routed", "lane": MAIL.lane}, ["main", "spare"]) == "main"
     await link.call("HDEL", MAIL.limited, "{mail}routed")
     await link.close()
 
@@ -413,17 +413,17 @@ async def a_day_is_closed_and_somebody_finds_a_report_old(it: System) -> None:
         day="2026-01-01",
         keep=timedelta(days=1),
     )
-    assert await store.publish(day, StoredSet(0, {}), SetChange([], [])) == "stored"
+    assert await store.publish_set(day, StoredSet(0, {}), SetChange([], [])) == "stored"
     nodes = dict.fromkeys(range(1, 400), Document("0" * 16, b"{}", b'{"etag":"0000000000000000"}'))
     large = replace(day, day="2026-01-02", documents=nodes)
-    assert await store.publish(large, StoredSet(0, {}), SetChange(list(nodes), [])) == "stored"
+    assert await store.publish_set(large, StoredSet(0, {}), SetChange(list(nodes), [])) == "stored"
     await it.redis.set(wanted("default", "management"), 1, nx=True, px=30_000)
 
 
 async def a_report_that_no_worker_declares_is_withdrawn(it: System) -> None:
     store = ReportStore(it.redis, tenant="default")
     former = NewSet(report="former", as_of=datetime.now(UTC), documents={}, meta={"verified_us": 0})
-    assert await store.publish(former, StoredSet(0, {}), SetChange([], [])) == "stored"
+    assert await store.publish_set(former, StoredSet(0, {}), SetChange([], [])) == "stored"
     await it.redis.zadd(declared("default"), {"former": 1})
     assert await store.declarations.withdraw("former") == 0
 
@@ -431,7 +431,9 @@ async def a_report_that_no_worker_declares_is_withdrawn(it: System) -> None:
 async def a_worker_with_another_report_looks_after_it(it: System) -> None:
     store = ReportStore(it.redis, tenant="default")
     await eventually(lambda: it.redis.exists("momentus:{reports}:prober:default"))
-    assert await store.lead("another", ["another"], lasting=timedelta(seconds=3)) == frozenset({"another"})
+    assert await store.take_prober_lease("another", ["another"], lasting=timedelta(seconds=3)) == frozenset(
+        {"another"}
+    )
 
 
 async def a_manager_logs_in_reads_and_is_logged_out(it: System, url: str) -> None:

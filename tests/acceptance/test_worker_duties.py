@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 
 from jobs import Mail
 from local.installation import worker_ready
-from local.organisation.postgres import install
+from local.organisation.postgres import install_schema
 from local.sink.smtp import MailSink
 from local.supervisor.process import Process, RestartPolicy
 from local.supervisor.supervisor import Supervisor
@@ -36,7 +36,7 @@ async def test_a_worker_without_a_mail_server_computes_reports_and_leaves_mails_
     database: str, valkey_url: str, smtp_sink: MailSink
 ) -> None:
     connection = await asyncpg.connect(database)
-    await install(connection)
+    await install_schema(connection)
     await connection.close()
     async with (
         Redis.from_url(valkey_url) as redis,

@@ -71,7 +71,7 @@ class Scene:
 
     async def notices(self) -> None:
         """The worker has found out that Redis is away."""
-        await eventually(lambda: self.worker.shards[0].pump.failed_turns, timeout=PATIENCE)
+        await eventually(lambda: self.worker.shards[0].pump.failed_cycles, timeout=PATIENCE)
 
     async def goes_on(self) -> None:
         """A new job is taken, and runs."""
@@ -272,7 +272,7 @@ async def test_a_worker_brings_its_scripts_again_to_a_server_that_forgot_them(se
         await scene.let_running_jobs_end()
         await scene.goes_on()
         await scene.lost_nothing()
-        assert scene.worker.shards[0].pump.failed_turns == 0
+        assert scene.worker.shards[0].pump.failed_cycles == 0
 
 
 async def test_a_server_at_its_memory_limit_is_drained(own_valkey: OwnServer) -> None:
@@ -370,7 +370,7 @@ async def test_a_slow_way_is_no_outage(server: OwnValkey) -> None:
         proxy.delay(0.05)
         await scene.let_running_jobs_end()
         await eventually(lambda: scene.count("done", len(RUNNING) + len(WAITING)), timeout=PATIENCE)
-        assert scene.worker.shards[0].pump.failed_turns == 0
+        assert scene.worker.shards[0].pump.failed_cycles == 0
 
 
 # Leases

@@ -215,7 +215,7 @@ async def test_a_renewal_tells_a_lost_lease_from_a_live_one_of_the_same_job(valk
         await producer.send(Note("once"))
 
     async def claimed() -> list[Claim]:
-        return (await shard.store.turn([], [(lane, 1)])).claims
+        return (await shard.store.run_cycle([], [(lane, 1)])).claims
 
     (old,) = await eventually(claimed)
     shard.store._lease_ms = 30_000

@@ -343,7 +343,7 @@ def test_what_is_told_of_the_time_to_come_is_right_to_two_parts(
     for parts in range(50):
         sure = sum(at <= now + (parts - 2) * length for at in begun)
         possible = sum(at <= now + (parts + 2) * length for at in begun)
-        assert sure <= left.within(parts * part, reserve=reserve) <= possible
+        assert sure <= left.capacity_within(parts * part, reserve=reserve) <= possible
 
 
 # Of a mail account

@@ -11,9 +11,9 @@ import orjson
 from redis.asyncio import Redis
 
 from ops.jobs.group import run_script
-from ops.jobs.operations import cancel, discard, revive
-from ops.jobs.parked import unpark
-from ops.lanes.hold import hold, release
+from ops.jobs.operations import cancel_job, discard_job, revive_job
+from ops.jobs.parked import unpark_job
+from ops.lanes.hold import hold_lane, release_lane
 from producers.entry import ConflictingKey, JobEntry, enqueue, enqueue_latest
 from producers.keys import LaneKeys
 from producers.limits.limit import Limit
@@ -27,7 +27,7 @@ from worker.engine.effect_marks import mark_arguments
 from worker.engine.lane import Claim, Completion, Lane
 
 _LIFE = timedelta(hours=1)
-_TAKE_OUT = {"cancelled": cancel, "discarded": discard}
+_TAKE_OUT = {"cancelled": cancel_job, "discarded": discard_job}
 
 
 class Product:
@@ -128,11 +128,11 @@ class Product:
 
     def revive(self, job_id: str) -> tuple[str, str]:
         """What became of it, and its lane."""
-        return self._wire.run(revive(self._redis, job_id))
+        return self._wire.run(revive_job(self._redis, job_id))
 
     def unpark(self, job_id: str) -> tuple[str, str]:
         """What became of it, and its lane."""
-        return self._wire.run(unpark(self._redis, job_id))
+        return self._wire.run(unpark_job(self._redis, job_id))
 
     def edit(self, lane: str, job_id: str, known: bytes, payload: bytes) -> str:
         """What became of the change."""
@@ -144,11 +144,11 @@ class Product:
     def hold(self, lane: str, seconds: int | None) -> None:
         """For some seconds, or until it is released."""
         lasting = None if seconds is None else timedelta(seconds=seconds)
-        self._wire.run(hold(self._redis, lane, lasting=lasting, reason=""))
+        self._wire.run(hold_lane(self._redis, lane, lasting=lasting, reason=""))
 
     def release(self, lane: str) -> bool:
         """Whether it was held."""
-        return self._wire.run(release(self._redis, lane))
+        return self._wire.run(release_lane(self._redis, lane))
 
     def _carry(self, operation: Operation[Any]) -> Any:
         return operation.read(self._replied(operation))

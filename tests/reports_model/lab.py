@@ -16,7 +16,7 @@ from redis import Redis as PlainRedis
 from redis.asyncio import Redis
 
 from clocks import ClockReading
-from local.organisation.postgres import install
+from local.organisation.postgres import install_schema
 from producers import Producer
 from reports import Report
 from reports.boards import boards_of
@@ -79,7 +79,7 @@ class LabStore(ReportStore):
         self._machine = time
 
     async def clock(self) -> ClockReading:
-        await super().clock()
+        await super().read_clock()
         running_us = self._machine.running_us
         return ClockReading(running_us + self._machine.redis_us, running_us, running_us)
 
@@ -174,7 +174,7 @@ class Lab:
 
     async def _open(self) -> None:
         connection = await asyncpg.connect(self.dsn)
-        await install(connection)
+        await install_schema(connection)
         await connection.execute(_WITHOUT_REFERENCES)
         await connection.execute(PARTITIONED)
         await self.install(connection)

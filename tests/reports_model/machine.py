@@ -301,7 +301,7 @@ class ReportsMachine(PartitionSteps):
     @rule(watched=st.booleans())
     def probe(self, watched: bool) -> None:  # noqa: FBT001  drawn by name
         self._tick()
-        self.lab.do(self.lab.workers[self._awake(0)].prober(self.zone, watched=watched).look())
+        self.lab.do(self.lab.workers[self._awake(0)].prober(self.zone, watched=watched).probe_once())
 
     @rule(worker=workers, watched=st.booleans(), damage=st.sampled_from(["cycle", "two roots", "no such node"]))
     def the_tree_is_damaged_for_a_while(self, worker: int, watched: bool, damage: str) -> None:  # noqa: FBT001

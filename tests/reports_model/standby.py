@@ -143,7 +143,7 @@ class StandbyMachine(RuleBasedStateMachine):
 
     @rule()
     def probe(self) -> None:
-        look = self.lab.do(self.lab.there.prober.look())
+        look = self.lab.do(self.lab.there.prober.probe_once())
         assert look.decisions["shop"].proved == ()
 
     @invariant()

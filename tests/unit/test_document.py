@@ -6,9 +6,9 @@ import orjson
 import pytest
 
 from reports import load_reports
-from reports.document import Document, microseconds, milliseconds, stamp, write_documents
+from reports.document import Document, format_instant, microseconds, milliseconds, write_documents
 from reports.rollup import Totals
-from reports.store import StoredSet, difference, etag_of
+from reports.store import StoredSet, etag_of, set_change
 from reports.tree import Node, grow_tree
 
 REPORT = load_reports()["management"]
@@ -82,21 +82,21 @@ def test_what_changed_changes_its_own_etag_and_is_what_is_written(
     nodes: list[Node], totals: dict[int, Totals], changed: set[int]
 ) -> None:
     stored = StoredSet(1, {key: one.etag for key, one in written().items()})
-    change = difference(stored, written(nodes, totals))
+    change = set_change(stored, written(nodes, totals))
     assert (set(change.changed), change.gone) == (changed, [])
 
 
 def test_new_scopes_are_written_and_lost_ones_taken_away() -> None:
     documents = written()
     stored = StoredSet(4, {1: documents[1].etag, 9: "0" * 16, 7: "0" * 16})
-    change = difference(stored, documents)
+    change = set_change(stored, documents)
     assert (sorted(change.changed), change.gone) == ([2, 3], [7, 9])
-    assert sorted(difference(StoredSet(0, {}), documents).changed) == [1, 2, 3]
+    assert sorted(set_change(StoredSet(0, {}), documents).changed) == [1, 2, 3]
 
 
 def test_instants_are_kept_to_the_microsecond_in_any_zone() -> None:
     local = NOW.astimezone(timezone(timedelta(hours=-5)))
     assert microseconds(local) == 1_795_339_800_000_005
-    assert stamp(local) == stamp(NOW) == "2026-11-22T09:30:00.000005Z"
-    assert stamp(NOW.replace(microsecond=0)) == "2026-11-22T09:30:00.000000Z"
+    assert format_instant(local) == format_instant(NOW) == "2026-11-22T09:30:00.000005Z"
+    assert format_instant(NOW.replace(microsecond=0)) == "2026-11-22T09:30:00.000000Z"
     assert milliseconds(timedelta(seconds=1.2344)) == 1234

@@ -12,7 +12,7 @@ from durations import LONGEST, read_duration, write_duration
 from jobs.mail.account import AccountsError, read_accounts
 from ops.arguments import duration_argument
 from ops.limits.commands import _rate
-from reports.front_matter import ReportError, split
+from reports.front_matter import ReportError, split_head
 from settings import Duration
 
 
@@ -26,7 +26,7 @@ def _of_an_account_file(text: str) -> timedelta | None:
 
 
 def _of_a_report(text: str) -> timedelta:
-    head, _ = split(f'-- +++\n-- every = "{text}"\n-- +++\nSELECT 1', "x.sql")
+    head, _ = split_head(f'-- +++\n-- every = "{text}"\n-- +++\nSELECT 1', "x.sql")
     return head.duration("every")
 
 

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import example, given, settings, strategies as st
 
-from local.organisation import Organisation, OrganisationSize, generate, read_world
+from local.organisation import Organisation, OrganisationSize, generate_organisation, read_world
 from local.organisation.errors import InstantError, SizeError, WorldError
 from local.organisation.tables import TABLES, example_address
 from tests import oracle
@@ -73,7 +73,7 @@ def _levels(nodes: list[oracle.Record]) -> list[int]:
 def test_it_has_exactly_the_rows_asked_for_with_ids_of_their_own(
     size: OrganisationSize, seed: int, now: datetime
 ) -> None:
-    organisation = generate(size, seed=seed, now=now)
+    organisation = generate_organisation(size, seed=seed, now=now)
     records = _records(organisation)
     for name, rows in records.items():
         assert len(rows) == organisation.counts()[name] == getattr(size, name)
@@ -89,7 +89,7 @@ def test_it_has_exactly_the_rows_asked_for_with_ids_of_their_own(
 def test_the_tree_has_one_root_and_reaches_the_depth_but_never_passes_it(
     size: OrganisationSize, seed: int, now: datetime
 ) -> None:
-    nodes = _records(generate(size, seed=seed, now=now))["nodes"]
+    nodes = _records(generate_organisation(size, seed=seed, now=now))["nodes"]
     assert [node["id"] for node in nodes if node["parent_id"] is None] == [1]
     deepest = max(_levels(nodes))
     assert deepest == size.depth if size.nodes > size.depth else deepest <= size.depth
@@ -98,7 +98,7 @@ def test_the_tree_has_one_root_and_reaches_the_depth_but_never_passes_it(
 @settings(deadline=None)
 @given(size=sizes(), seed=st.integers(), now=instants)
 def test_every_reference_leads_to_a_row(size: OrganisationSize, seed: int, now: datetime) -> None:
-    records = _records(generate(size, seed=seed, now=now))
+    records = _records(generate_organisation(size, seed=seed, now=now))
     ids = {name: {row.get("id") for row in rows} | {None} for name, rows in records.items()}
     for (table, column), target in REFERENCES.items():
         assert {row[column] for row in records[table]} <= ids[target], (table, column)
@@ -115,7 +115,7 @@ ONE_CHECKIN = OrganisationSize(nodes=1, depth=1, employees=1, memberships=0, tas
 def test_nothing_lies_after_now_and_nothing_ends_before_it_begins(
     size: OrganisationSize, seed: int, now: datetime
 ) -> None:
-    records = _records(generate(size, seed=seed, now=now))
+    records = _records(generate_organisation(size, seed=seed, now=now))
     for row in chain.from_iterable(records.values()):
         assert all(row[column] <= now for column in DATED & row.keys() if row[column])
     begun_and_ended = (
@@ -132,7 +132,7 @@ def test_nothing_lies_after_now_and_nothing_ends_before_it_begins(
 def test_somebody_checks_in_today_and_otherwise_only_on_working_days(
     size: OrganisationSize, seed: int, now: datetime
 ) -> None:
-    checkins = _records(generate(size, seed=seed, now=now))["checkins"]
+    checkins = _records(generate_organisation(size, seed=seed, now=now))["checkins"]
     days = {row["at"].astimezone(now.tzinfo).date() for row in checkins}
     today = now.astimezone(UTC).astimezone(now.tzinfo).date()
     assert (today in days) == bool(checkins)
@@ -141,18 +141,18 @@ def test_somebody_checks_in_today_and_otherwise_only_on_working_days(
 
 
 def test_the_same_seed_gives_the_same_rows_and_another_seed_gives_others() -> None:
-    first, again, other = (_records(generate(SMALL, seed=seed, now=MONDAY)) for seed in (1, 1, 2))
+    first, again, other = (_records(generate_organisation(SMALL, seed=seed, now=MONDAY)) for seed in (1, 1, 2))
     assert first == again
     assert all(first[table.name] != other[table.name] for table in TABLES)
 
 
 def test_rows_can_be_walked_twice() -> None:
-    organisation = generate(SMALL, seed=1, now=MONDAY)
+    organisation = generate_organisation(SMALL, seed=1, now=MONDAY)
     assert _records(organisation) == _records(organisation)
 
 
 def test_two_in_a_hundred_blockers_are_open_and_agree_with_their_tasks() -> None:
-    records = _records(generate(SMALL, seed=1, now=MONDAY))
+    records = _records(generate_organisation(SMALL, seed=1, now=MONDAY))
     assert sum(row["closed_at"] is None for row in records["blockers"]) == 6
     task = {row["id"]: row for row in records["tasks"]}
     on_tasks = [(row, task[row["task_id"]]) for row in records["blockers"] if row["task_id"]]
@@ -162,7 +162,7 @@ def test_two_in_a_hundred_blockers_are_open_and_agree_with_their_tasks() -> None
 
 
 def test_tasks_are_open_overdue_and_closed_as_their_status_says() -> None:
-    tasks = _records(generate(SMALL, seed=1, now=MONDAY))["tasks"]
+    tasks = _records(generate_organisation(SMALL, seed=1, now=MONDAY))["tasks"]
     assert {row["status"] for row in tasks} == {"open", "in_progress", "done", "cancelled"}
     assert all((row["closed_at"] is None) == (row["status"] in {"open", "in_progress"}) for row in tasks)
     still_open = [row for row in tasks if row["closed_at"] is None]
@@ -170,7 +170,7 @@ def test_tasks_are_open_overdue_and_closed_as_their_status_says() -> None:
 
 
 def test_some_people_left_some_check_in_twice_and_some_elsewhere() -> None:
-    records = _records(generate(SMALL, seed=1, now=MONDAY))
+    records = _records(generate_organisation(SMALL, seed=1, now=MONDAY))
     assert any(row["left_at"] for row in records["employees"])
     home = {row["id"]: row["node_id"] for row in records["employees"]}
     assert {row["node_id"] == home[row["employee_id"]] for row in records["checkins"]} == {True, False}
@@ -180,20 +180,20 @@ def test_some_people_left_some_check_in_twice_and_some_elsewhere() -> None:
 
 def test_nobody_sits_on_their_own_home_a_second_time() -> None:
     full = OrganisationSize(nodes=4, depth=2, employees=9, memberships=27, tasks=0, checkins=0, blockers=0)
-    records = _records(generate(full, seed=1, now=MONDAY))
+    records = _records(generate_organisation(full, seed=1, now=MONDAY))
     home = {row["id"]: row["node_id"] for row in records["employees"]}
     assert all(row["node_id"] != home[row["employee_id"]] for row in records["memberships"])
 
 
 def test_people_are_pseudonyms_with_addresses_that_reach_nobody() -> None:
-    employees = _records(generate(SMALL, seed=1, now=MONDAY))["employees"]
+    employees = _records(generate_organisation(SMALL, seed=1, now=MONDAY))["employees"]
     assert len({row["handle"] for row in employees}) == len(employees)
     assert example_address(employees[0]["handle"]).endswith("@example.com")
 
 
 def test_check_ins_are_made_only_as_they_are_walked() -> None:
     hundred_million = OrganisationSize(checkins=100_000_000)
-    organisation = generate(hundred_million, seed=1, now=MONDAY)
+    organisation = generate_organisation(hundred_million, seed=1, now=MONDAY)
     assert organisation.counts()["checkins"] == 100_000_000
 
 
@@ -216,7 +216,7 @@ def test_an_impossible_size_is_refused_by_the_name_of_its_field(field: str, fiel
 
 def test_a_time_without_a_zone_is_refused() -> None:
     with pytest.raises(InstantError, match="now: has no time zone"):
-        generate(SMALL, seed=1, now=MONDAY.replace(tzinfo=None))
+        generate_organisation(SMALL, seed=1, now=MONDAY.replace(tzinfo=None))
 
 
 def _write_world(folder: Path, organisation: Organisation) -> None:
@@ -235,12 +235,12 @@ def _rewrite(file: Path, old: str, new: str) -> None:
 
 @pytest.fixture
 def world(tmp_path: Path) -> Path:
-    _write_world(tmp_path, generate(SMALL, seed=1, now=MONDAY))
+    _write_world(tmp_path, generate_organisation(SMALL, seed=1, now=MONDAY))
     return tmp_path
 
 
 def test_a_world_read_from_files_has_the_rows_that_were_written(world: Path) -> None:
-    assert _records(read_world(world)) == _records(generate(SMALL, seed=1, now=MONDAY))
+    assert _records(read_world(world)) == _records(generate_organisation(SMALL, seed=1, now=MONDAY))
 
 
 def test_the_oracle_reads_the_same_files_to_the_same_rows(world: Path) -> None:
@@ -280,7 +280,7 @@ def test_a_malformed_field_is_named_by_file_line_and_column(
 
 @pytest.mark.parametrize("wrong", ["2026-03-02", "yesterday", "2026-03-02T10:00:00"])
 def test_a_time_without_an_offset_is_named_by_its_place(world: Path, wrong: str) -> None:
-    first = next(iter(generate(SMALL, seed=1, now=MONDAY).checkins))
+    first = next(iter(generate_organisation(SMALL, seed=1, now=MONDAY).checkins))
     _rewrite(world / "checkins.csv.gz", str(first[3]), wrong)
     with pytest.raises(WorldError, match=r"checkins\.csv\.gz, line 2, column at: ") as refusal:
         read_world(world)

@@ -147,7 +147,7 @@ async def main():
     raise RuntimeError(text)
 
 log.set_up("json")
-asyncio.run(log.watched(main()), debug=sys.argv[1] == "debug")
+asyncio.run(log.run_watched(main()), debug=sys.argv[1] == "debug")
 """
 
 
@@ -188,7 +188,7 @@ def test_plain_words_and_numbers_are_left_alone(lines: Lines) -> None:
 
 def test_a_megabyte_without_a_space_is_masked_in_linear_time() -> None:
     long = "a" * 1_000_000  # tried from each of its characters, this would outlast the test's time limit
-    assert log.mask(f"{long}@x.example {long}") == f"{log.REDACTED} {long}"
+    assert log.mask_addresses(f"{long}@x.example {long}") == f"{log.REDACTED} {long}"
 
 
 def test_a_terminal_gets_readable_lines_and_a_pipe_gets_json() -> None:

@@ -58,7 +58,9 @@ def test_without_a_budget_the_pace_of_the_last_minute_counts_and_without_either_
 
 def test_a_window_gives_what_is_left_at_once_and_the_same_again_when_that_is_over() -> None:
     hours = timedelta(hours=1)
-    left = WindowBudget(rate=Window(500, DAY), started=((10 * hours, 100), (20 * hours, 300)), turn=24.5 * hours)
+    left = WindowBudget(
+        rate=Window(500, DAY), started=((10 * hours, 100), (20 * hours, 300)), renewal=24.5 * hours
+    )
     account = Budget(rates=[left])
     assert left.tokens == 100
     assert time_to_send(100, [account]) == timedelta(0)

@@ -16,9 +16,9 @@ from reports.pace import (
     MarkTimes,
     Probe,
     debt_after,
-    decide,
-    interval,
+    decide_refresh,
     only_ended,
+    refresh_interval,
     stretch_of,
 )
 
@@ -46,7 +46,7 @@ QUIET = Probe(NOW, "8:8:", {}, {KEY: STORED.as_of}, SAME)
 def decided(
     known: KnownSet = STORED, seen: Probe = QUIET, *, watched: bool = True, wanted: bool = False
 ) -> Decision:
-    return decide(BOARD, {"sales": known}, seen, KEY, watched=watched, wanted=wanted)
+    return decide_refresh(BOARD, {"sales": known}, seen, KEY, watched=watched, wanted=wanted)
 
 
 def marked(first: timedelta, last: timedelta) -> Probe:
@@ -149,7 +149,7 @@ def test_a_board_is_as_impatient_as_its_most_impatient_report_and_may_use_what_a
     board = Board("both", (REPORT, slow))
     assert (board.debounce, board.max_wait) == (SECOND, 4 * SECOND)
     known = {"sales": replace(STORED, cost=60 * SECOND / 1000), "slow": replace(STORED, cost=30 * SECOND / 1000)}
-    assert interval(board, known) == timedelta(seconds=3)
+    assert refresh_interval(board, known) == timedelta(seconds=3)
 
 
 def test_boards_that_would_use_more_than_their_tenant_may_are_all_slowed_down() -> None:
@@ -196,21 +196,21 @@ def test_a_change_after_any_rest_is_collected_for_the_debounce_and_never_longer_
     marks = MarkTimes(NOW - max(first, since) * SECOND, NOW - min(first, since) * SECOND)
     known = replace(RESTED, as_of=marks.first - rested * SECOND)
     seen = Probe(NOW, f"{transactions}:{transactions}:", {KEY: marks}, {KEY: known.as_of}, SAME)
-    decision = decide(CALM_BOARD, {"sales": known}, seen, KEY, watched=True, wanted=False)
+    decision = decide_refresh(CALM_BOARD, {"sales": known}, seen, KEY, watched=True, wanted=False)
     assert decision.why == "changed"
     assert decision.due == min(marks.last + CALM_REPORT.debounce, marks.first + CALM_REPORT.max_wait)
 
 
 def test_what_left_no_mark_still_ends_a_rest() -> None:
     busy = replace(CALM, visible="9:9:")
-    decision = decide(CALM_BOARD, {"sales": RESTED}, busy, KEY, watched=True, wanted=False)
+    decision = decide_refresh(CALM_BOARD, {"sales": RESTED}, busy, KEY, watched=True, wanted=False)
     assert (decision.due, decision.why) == (RESTED.as_of + MAX_UNVERIFIED, "unverified")
 
 
 def test_the_refresh_of_another_board_ends_no_rest_and_what_else_ended_beside_it_does() -> None:
     busy = replace(CALM, visible="9:9:")
     for ours, why in ((frozenset({8}), "clock"), (frozenset({9}), "unverified"), (frozenset[int](), "unverified")):
-        found = decide(CALM_BOARD, {"sales": RESTED}, busy, KEY, watched=True, wanted=False, ours=ours)
+        found = decide_refresh(CALM_BOARD, {"sales": RESTED}, busy, KEY, watched=True, wanted=False, ours=ours)
         assert found.why == why
 
 

@@ -227,7 +227,7 @@ RUN = r"[^\s<>\"'(),;:\[\]]"
 def test_masks_still_find_each_address(text: str) -> None:
     """As the plain pattern does, which is quadratic."""
     plain = re.compile(f"{RUN}+@{RUN}+")
-    assert OpenedMail(fields={}, sealed=True).mask(text) == plain.sub("[masked]", text)
+    assert OpenedMail(fields={}, sealed=True).mask_text(text) == plain.sub("[masked]", text)
     in_bounces = re.compile(plain.pattern.replace(r"\[\]", ""))
     assert bounces._ADDRESS.sub("[address]", text) == in_bounces.sub("[address]", text)
     assert mask_of_erase()(text) == plain.sub("[masked]", text)
@@ -242,5 +242,5 @@ def mask_of_erase() -> Callable[[str], str]:
 def test_a_server_may_answer_at_any_length_without_holding_the_worker() -> None:
     words = "x" * 64 * 1024
     opened = OpenedMail(fields={}, sealed=True)
-    assert opened.mask(words) == words
-    assert opened.mask(f"{words}@example.com") == "[masked]"
+    assert opened.mask_text(words) == words
+    assert opened.mask_text(f"{words}@example.com") == "[masked]"

@@ -11,7 +11,7 @@ from hypothesis import given, strategies as st
 
 from jobs.mail.preset import PRESETS
 from tests.replies import Said, in_words, replies
-from worker.mail.smtp.reply import Refusal, Stage, judge
+from worker.mail.smtp.reply import Refusal, Stage, judge_reply
 from worker.mail.smtp.reply_table import write_table
 from worker.mail.smtp.reply_words import PHRASES, essence
 
@@ -48,7 +48,7 @@ PERMANENT = [
 @pytest.mark.parametrize("source", sorted({said.source for said in CORPUS}))
 def test_what_real_servers_say_is_decided_as_the_corpus_says(source: str) -> None:
     ours = [said for said in CORPUS if said.source == source]
-    assert [in_words(judge(said.reply)) for said in ours] == [said.verdict for said in ours]
+    assert [in_words(judge_reply(said.reply)) for said in ours] == [said.verdict for said in ours]
 
 
 @pytest.mark.parametrize("source", sorted({said.source for said in CORPUS}))
@@ -59,12 +59,12 @@ def test_case_and_spaces_and_the_form_of_several_lines_change_no_verdict(source:
 
 
 def changes_no_verdict(said: Said) -> None:
-    reply, verdict = said.reply, judge(said.reply)
+    reply, verdict = said.reply, judge_reply(said.reply)
     code = re.match(r"[45]\.\d+\.\d+ ", reply.text)
     several = reply.text.replace(" ", f"\n{code[0]}" if code else "\n", 4).replace("\n", "\n", 1)
     wide = reply.text.replace(" ", "  \t")
     for text in (reply.text.upper(), wide, several, f"  {reply.text}\r\n"):
-        assert judge(replace(reply, text=text)) == verdict, text
+        assert judge_reply(replace(reply, text=text)) == verdict, text
 
 
 ACCOUNTS_WORDS = [
@@ -90,7 +90,7 @@ ACCOUNTS_WORDS = [
 def test_what_concerns_the_account_waits_at_any_stage_and_by_any_code(words: str) -> None:
     for stage, code in itertools.product(STAGES, [421, 450, 451, 454, 521, 550, 553, 554]):
         for text in (words, f"{code // 100}.7.1 {words}", f"{code // 100}.7.1 <ana@example.com>: {words}"):
-            verdict = judge(Refusal(stage, code, text))
+            verdict = judge_reply(Refusal(stage, code, text))
             found = (verdict.scope, verdict.decision, verdict.keep_connection)
             assert found == ("account", WAIT, False), f"{stage}: {code} {text}"
             assert verdict.trouble
@@ -108,7 +108,7 @@ def test_what_concerns_the_account_waits_at_any_stage_and_by_any_code(words: str
     ],
 )
 def test_one_recipients_policy_is_no_word_about_the_account(text: str) -> None:
-    verdict = judge(Refusal("rcpt", 550, text))
+    verdict = judge_reply(Refusal("rcpt", 550, text))
     assert (verdict.scope, verdict.decision) == ("recipient", DEAD)
 
 
@@ -116,38 +116,38 @@ def test_one_recipients_policy_is_no_word_about_the_account(text: str) -> None:
     "text", ["5.7.1 blocked: DMARC", "5.7.1 a link in it is on a blacklist", "5.7.1 SPF: your IP"]
 )
 def test_what_a_mail_holds_or_who_it_is_from_is_no_word_about_this_machine(text: str) -> None:
-    assert judge(Refusal("dot", 550, text)).scope == "sender"
+    assert judge_reply(Refusal("dot", 550, text)).scope == "sender"
 
 
 @pytest.mark.parametrize(("code", "text"), PERMANENT)
 def test_a_refusal_for_good_makes_the_mail_dead_and_the_connection_stays(code: int, text: str) -> None:
     for stage in OF_A_MAIL:
-        verdict = judge(Refusal(stage, code, text))
+        verdict = judge_reply(Refusal(stage, code, text))
         assert (verdict.decision, verdict.keep_connection) == (DEAD, True), stage
 
 
 @pytest.mark.parametrize(("code", "text"), PERMANENT)
 def test_a_server_that_refuses_the_connection_kills_no_mail(code: int, text: str) -> None:
-    assert judge(Refusal("connect", code, text)).decision == WAIT
-    assert judge(Refusal("login", code, text)).decision == WAIT
+    assert judge_reply(Refusal("connect", code, text)).decision == WAIT
+    assert judge_reply(Refusal("login", code, text)).decision == WAIT
 
 
 def test_552_means_too_many_for_now_at_the_recipient_and_too_large_elsewhere() -> None:
-    assert judge(Refusal("rcpt", 552, "Requested action aborted")).decision == AGAIN
-    assert judge(Refusal("rcpt", 552, "5.3.4 Message too big")).decision == DEAD
-    assert judge(Refusal("dot", 552, "Requested action aborted")).decision == DEAD
+    assert judge_reply(Refusal("rcpt", 552, "Requested action aborted")).decision == AGAIN
+    assert judge_reply(Refusal("rcpt", 552, "5.3.4 Message too big")).decision == DEAD
+    assert judge_reply(Refusal("dot", 552, "Requested action aborted")).decision == DEAD
 
 
 @pytest.mark.parametrize("code", [450, 451, 452, 550, 552])
 @pytest.mark.parametrize("text", ["mailbox quota exceeded", "user is over quota", "storage limit exceeded"])
 def test_a_full_mailbox_of_the_recipient_does_not_pause_the_account(code: int, text: str) -> None:
-    assert judge(Refusal("rcpt", code, text)).decision != WAIT
+    assert judge_reply(Refusal("rcpt", code, text)).decision != WAIT
 
 
 @pytest.mark.parametrize("stage", OF_A_MAIL)
 def test_no_temporary_reply_ever_makes_a_mail_dead(stage: Stage) -> None:
     for code, text in itertools.product(range(400, 500), ("", "try later", "5.1.1 says no")):
-        assert judge(Refusal(stage, code, text)).decision != DEAD
+        assert judge_reply(Refusal(stage, code, text)).decision != DEAD
 
 
 @pytest.mark.parametrize(
@@ -185,7 +185,7 @@ def test_an_enhanced_code_is_found_and_an_ip_address_is_none(text: str, enhanced
     ],
 )
 def test_the_account_hears_what_is_wrong_with_it(text: str, code: int, trouble: str) -> None:
-    assert judge(Refusal("dot", code, text)).trouble == trouble
+    assert judge_reply(Refusal("dot", code, text)).trouble == trouble
 
 
 @pytest.mark.parametrize(
@@ -205,7 +205,7 @@ def test_the_account_hears_what_is_wrong_with_it(text: str, code: int, trouble: 
     ],
 )
 def test_a_refusal_for_good_says_whose_fault_it_is(stage: Stage, code: int, text: str, scope: str) -> None:
-    verdict = judge(Refusal(stage, code, text))
+    verdict = judge_reply(Refusal(stage, code, text))
     assert (verdict.scope, verdict.decision) == (scope, DEAD)
 
 
@@ -227,17 +227,17 @@ def test_a_refusal_for_good_says_whose_fault_it_is(stage: Stage, code: int, text
     ],
 )
 def test_a_server_that_says_how_long_to_wait_is_heeded(text: str, after: timedelta | None) -> None:
-    assert judge(Refusal("rcpt", 451, text)).after == after
+    assert judge_reply(Refusal("rcpt", 451, text)).after == after
 
 
 def test_what_one_provider_alone_means_by_a_code_counts_for_its_accounts_alone() -> None:
     full = Refusal("dot", 554, "5.2.2 mailbox full")
-    assert judge(full, "microsoft365").scope == "account"
-    assert judge(full, "gmail").scope == "recipient"
-    assert judge(Refusal("rcpt", 554, "5.2.2 mailbox full"), "microsoft365").scope == "recipient"
+    assert judge_reply(full, "microsoft365").scope == "account"
+    assert judge_reply(full, "gmail").scope == "recipient"
+    assert judge_reply(Refusal("rcpt", 554, "5.2.2 mailbox full"), "microsoft365").scope == "recipient"
     unverified = Refusal("dot", 554, "Message rejected: Email address is not verified")
-    assert judge(unverified, "ses").scope == "sender"
-    assert judge(unverified).scope == "message"
+    assert judge_reply(unverified, "ses").scope == "sender"
+    assert judge_reply(unverified).scope == "message"
 
 
 @given(
@@ -247,7 +247,7 @@ def test_what_one_provider_alone_means_by_a_code_counts_for_its_accounts_alone()
     provider=st.sampled_from(["", *PRESETS]),
 )
 def test_every_reply_has_a_verdict_that_holds_together(stage: Stage, code: int, text: str, provider: str) -> None:
-    verdict = judge(Refusal(stage, code, text), provider)
+    verdict = judge_reply(Refusal(stage, code, text), provider)
     assert (verdict.scope == "account") <= (verdict.decision == "wait")
     assert (verdict.scope == "account") <= bool(verdict.trouble)
     assert bool(verdict.trouble) <= (verdict.scope in {"account", "connection"})
@@ -268,14 +268,14 @@ def test_no_form_of_a_text_changes_what_it_means(
 ) -> None:
     plain = " ".join(words)
     other = "".join(word.upper() + gap for word, gap in zip(words, gaps, strict=False))
-    assert judge(Refusal(stage, code, other)) == judge(Refusal(stage, code, plain))
+    assert judge_reply(Refusal(stage, code, other)) == judge_reply(Refusal(stage, code, plain))
 
 
 def test_no_text_makes_the_decision_slow_out_of_proportion() -> None:
     """Work is counted in known words, of which a fixed number is looked at, whatever a server sends."""
     for words in ("relay ", "too many ", "not ", "account ", "1:1:1:", "9 ", "again "):
         assert len(essence(words * 20_000)) <= 1000
-        judge(Refusal("rcpt", 550, words * 5_000))
+        judge_reply(Refusal("rcpt", 550, words * 5_000))
 
 
 def test_the_page_shows_the_table() -> None:

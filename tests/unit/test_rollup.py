@@ -11,7 +11,7 @@ import orjson
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from reports.numbers import write
+from reports.numbers import write_json
 from reports.rollup import InvalidRows, Totals, roll_up
 from reports.tree import Node, Tree, grow_tree
 
@@ -129,7 +129,7 @@ def test_every_total_equals_that_of_the_gathered_rows(tree: Tree, data: st.DataO
     for node_id in tree.nodes:
         assert totals[node_id].own == slowly([rows[node_id]] if node_id in rows else [])
         assert totals[node_id].total == slowly([rows[one] for one in subtree(tree, node_id) if one in rows])
-    write([[one.own, one.total] for one in totals.values()])
+    write_json([[one.own, one.total] for one in totals.values()])
 
 
 PAIR = trees([0])
@@ -147,7 +147,7 @@ def test_decimals_are_added_and_shown_with_all_their_digits() -> None:
     first = {"a": Decimal("0.1"), "b": Decimal("153229.16"), "c": long, "d": [long], "e": long}
     totals = of_pair(rules, first, {"a": Decimal("0.2"), "b": 0, "c": Decimal(1), "d": None, "e": None})
     assert totals.total == {"a": Decimal("0.3"), "b": Decimal("153229.16"), "c": long, "d": [long], "e": long}
-    assert write(totals.total) == (
+    assert write_json(totals.total) == (
         b'{"a":0.3,"b":153229.16,"c":123456789012345678.123456789,'
         b'"d":[123456789012345678.123456789],"e":123456789012345678.123456789}'
     )
@@ -166,7 +166,7 @@ def test_decimals_are_added_and_shown_with_all_their_digits() -> None:
 def test_sums_by_key_have_the_digits_and_members_of_the_database(
     mine: str, other: str | None, written: bytes
 ) -> None:
-    assert write(of_pair({"a": "sums"}, {"a": mine}, {"a": other}).total) == written
+    assert write_json(of_pair({"a": "sums"}, {"a": mine}, {"a": other}).total) == written
 
 
 def test_a_sum_of_more_digits_than_a_decimal_usually_has_loses_none() -> None:
@@ -179,7 +179,7 @@ def test_a_sum_of_more_digits_than_a_decimal_usually_has_loses_none() -> None:
 def test_rows_of_a_top_keep_their_digits() -> None:
     given_rows = '[{"id": 1, "amount": 123456789012345678.123456789, "of": [0.10]}]'
     told = of_pair({"a": "top 3 by id asc"}, {"a": given_rows}, {"a": None}).total
-    assert write(told) == b'{"a":[{"id":1,"amount":123456789012345678.123456789,"of":[0.10]}]}'
+    assert write_json(told) == b'{"a":[{"id":1,"amount":123456789012345678.123456789,"of":[0.10]}]}'
 
 
 @pytest.mark.parametrize(
@@ -223,7 +223,7 @@ def test_sums_beyond_what_json_holds_are_refused() -> None:
 def test_whole_numbers_beyond_64_bits_keep_their_digits() -> None:
     most = 2**63 - 1
     totals = of_pair({"a": "sum", "b": "sums"}, {"a": most, "b": f'{{"x": {most}}}'}, {"a": 1, "b": '{"x": 1}'})
-    assert write(totals.total) == b'{"a":9223372036854775808,"b":{"x":9223372036854775808}}'
+    assert write_json(totals.total) == b'{"a":9223372036854775808,"b":{"x":9223372036854775808}}'
 
 
 @pytest.mark.parametrize(
@@ -231,7 +231,7 @@ def test_whole_numbers_beyond_64_bits_keep_their_digits() -> None:
 )
 def test_what_may_stand_beside_an_extreme_can_be_shown(value: object) -> None:
     totals = of_pair({"a": "min", "b": "of a"}, {"a": 2, "b": None}, {"a": 1, "b": value})
-    assert orjson.loads(write(totals.total)) == {"a": 1, "b": orjson.loads(write(totals.total["b"]))}
+    assert orjson.loads(write_json(totals.total)) == {"a": 1, "b": orjson.loads(write_json(totals.total["b"]))}
 
 
 @pytest.mark.parametrize("how", ["min", "max"])

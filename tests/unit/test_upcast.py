@@ -11,7 +11,7 @@ from worker.engine.admit import AdmittedJob, Rejection, admit_claim
 from worker.engine.handler import handler
 from worker.engine.lane import Claim
 from worker.engine.outcome import RELOOK
-from worker.engine.upcast import CannotUpcast, upcast
+from worker.engine.upcast import CannotUpcast, upcast_payload
 
 NOW_MS = 1_795_000_000_000
 
@@ -32,17 +32,17 @@ def steps(last: int) -> dict[int, Any]:
 def test_every_step_from_the_payloads_version_on_is_taken_once_and_in_order(data: st.DataObject) -> None:
     to = data.draw(st.integers(1, 30))
     version = data.draw(st.integers(1, to))
-    assert upcast({"seen": []}, version, to=to, upcasters=steps(to)) == {"seen": list(range(version, to))}
+    assert upcast_payload({"seen": []}, version, to=to, upcasters=steps(to)) == {"seen": list(range(version, to))}
 
 
 def test_a_missing_step_is_named() -> None:
     with pytest.raises(CannotUpcast, match="upcasters: none from version 2 to 3"):
-        upcast({"seen": []}, 1, to=4, upcasters={1: lambda old: old, 3: lambda old: old})
+        upcast_payload({"seen": []}, 1, to=4, upcasters={1: lambda old: old, 3: lambda old: old})
 
 
 def test_a_step_that_fails_is_named_with_what_it_said() -> None:
     with pytest.raises(CannotUpcast, match=r"from version 1 to 2 failed \(KeyError: 'body'\)"):
-        upcast({}, 1, to=2, upcasters={1: lambda old: {"text": old["body"]}})
+        upcast_payload({}, 1, to=2, upcasters={1: lambda old: {"text": old["body"]}})
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ from worker.arq_compat.connection import PoolLink, blocking_twin
 from worker.arq_compat.wire import QueueKeys, from_json, to_json
 from worker.engine.lane import Claim, Completion, Lane
 from worker.engine.lease import Renewal, RunningClaims
-from worker.engine.store import JobStore, TurnResult, engine_script
+from worker.engine.store import CycleResult, JobStore, engine_script
 
 _UNLIMITED_CRASHES = 2**31
 """Number of leases that a job may lose: each counts as one of arq's tries, and arq limits those."""
@@ -153,7 +153,7 @@ class StandIn(ArqWorker):
         await self._finish(self._claims[job_id], result_data, life)
 
     async def _claim(self, count: int) -> list[Claim]:
-        claims = (await self._turn([], [(self._lane, count)])).claims
+        claims = (await self._cycle([], [(self._lane, count)])).claims
         if claims:
             await self._uncount_lapses([claim.id for claim in claims])
         return claims
@@ -191,18 +191,18 @@ class StandIn(ArqWorker):
         return recorded
 
     async def _record(self, completion: Completion) -> bool:
-        turn = await self._turn([(self._lane, [completion])], [])
-        if turn.refused:
+        cycle = await self._cycle([(self._lane, [completion])], [])
+        if cycle.refused:
             logger.warning("job %s: the lease was lost, the outcome was not recorded", completion.claim.id)
-        return not turn.refused
+        return not cycle.refused
 
-    async def _turn(
+    async def _cycle(
         self, endings: list[tuple[Lane, list[Completion]]], wanted: list[tuple[Lane, int]]
-    ) -> TurnResult:
-        turn = await self._store.turn(endings, wanted)
-        if fault := turn.error or next(iter(turn.faults.values()), None):
+    ) -> CycleResult:
+        cycle = await self._store.run_cycle(endings, wanted)
+        if fault := cycle.error or next(iter(cycle.faults.values()), None):
             raise fault
-        return turn
+        return cycle
 
     async def _fail_expired(self, job_ids: Iterable[bytes]) -> None:
         keys = self._lane.keys

@@ -24,7 +24,7 @@ from producers.envelope import Envelope, NewerEnvelope, UnreadableEnvelope, read
 from worker.engine.handler import Handler, known_version
 from worker.engine.lane import Claim
 from worker.engine.outcome import RELOOK, Outcome
-from worker.engine.upcast import CannotUpcast, Payload, upcast
+from worker.engine.upcast import CannotUpcast, Payload, upcast_payload
 from worker.events import EventName, event
 
 _JOB_UNREADABLE = event("job.unreadable")
@@ -87,7 +87,7 @@ def _with_handler(envelope: Envelope, functions: Mapping[str, Function]) -> Admi
         return _park("version", kind, version, newer, envelope)
     try:
         upcasters = function.upcasters if isinstance(function, Handler) else {}
-        payload = upcast(envelope.payload, version, to=known, upcasters=upcasters)
+        payload = upcast_payload(envelope.payload, version, to=known, upcasters=upcasters)
     except CannotUpcast as error:
         return Rejection(Outcome("dead", reason=str(error)), _JOB_NOT_UPCAST, envelope)
     return AdmittedJob(envelope, function, payload)

@@ -29,7 +29,7 @@ from worker.engine.outcome import (
 )
 from worker.engine.parking import parking_note
 from worker.engine.progress import Progress
-from worker.events import EventName, bind, emit, event
+from worker.events import EventName, bind_fields, emit, event
 
 _JOB_HOOK_FAILED = event("job.hook_failed")
 
@@ -189,7 +189,7 @@ async def run_attempt(attempt: Attempt, handlers: Handlers) -> AttemptResult:
     claim = attempt.claim
     admitted = admit_claim(claim, handlers.functions)
     kind = admitted.envelope.kind if admitted.envelope else ""
-    bind(job_id=claim.id, kind=kind, lane=claim.lane, attempt=claim.attempt)
+    bind_fields(job_id=claim.id, kind=kind, lane=claim.lane, attempt=claim.attempt)
     if isinstance(admitted, Rejection):
         return _reject(admitted, claim, handlers)
     try:

@@ -72,7 +72,7 @@ class CronClock:
         A cron that fails for another reason is restarted alone; the others continue.
         """
         await asyncio.gather(
-            *(background.keep(f"cron {cron.name}", partial(self._run_cron, cron)) for cron in self._crons)
+            *(background.keep_running(f"cron {cron.name}", partial(self._run_cron, cron)) for cron in self._crons)
         )
 
     async def request_tick(self, cron: Cron, tick: datetime) -> int:

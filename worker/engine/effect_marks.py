@@ -46,7 +46,7 @@ class EffectMarks:
         self.script = Script(read_script(Path(__file__).parent / "scripts", "begin_effect"))
         self._batchers: dict[str, CallBatcher[Mark, bool]] = {}
 
-    def make(self, claim: Claim, effects: str, note: str = "") -> Awaitable[bool]:
+    def make_mark(self, claim: Claim, effects: str, note: str = "") -> Awaitable[bool]:
         """Store the mark of an attempt. The awaited value is False if the lease was lost.
 
         Marks that are requested while a call is under way leave together in the next call.

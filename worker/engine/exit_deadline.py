@@ -43,7 +43,7 @@ class ExitDeadline:
         self._seen = False
         self.orderly = threading.Event()
 
-    def watch(self, signum: signal.Signals) -> None:
+    def watch_signal(self, signum: signal.Signals) -> None:
         """Start the time limit at this signal, ahead of the installed handler, which a blocked loop cannot run."""
         before = signal.getsignal(signum)
 

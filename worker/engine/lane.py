@@ -87,7 +87,7 @@ class Lane:
     rest_until: float = -math.inf
     """The end of its rest, after one of its keys was found to hold a wrong type of data."""
     broken: bool = False
-    """True if its last turn failed because of such a key."""
+    """True if its last cycle failed because of such a key."""
     reserved: int = 0
     """Slots for which a claim is under way."""
     left_behind: int = 0
@@ -123,13 +123,13 @@ class Lane:
         """Number of slots with a running job or a claim under way."""
         return len(self.running) + self.reserved
 
-    def reserve(self, count: int) -> int:
+    def reserve_slots(self, count: int) -> int:
         """Reserve slots for one claim and return their number; 0 for a claim that only looks at the queue."""
         self.reserved += count
         self.claimable = False
         return count
 
-    def release(self, count: int, now: float) -> None:
+    def release_slots(self, count: int, now: float) -> None:
         """Release the reserved slots after the claim's reply, which has set ``next_due``."""
         self.reserved -= count
         self.has_more = self.next_due is not None and self.next_due <= timedelta(0)

@@ -97,7 +97,7 @@ class Renewal:
                 self._link.close()
             return min(self._every, _AGAIN_SECONDS)
         except Exception as error:  # noqa: BLE001  a bug must not end the thread, or all leases would lapse
-            background.note("lease renewal", error)
+            background.note_fault("lease renewal", error)
             return min(self._every, _AGAIN_SECONDS)
         return self._every
 

@@ -71,7 +71,7 @@ class Progress:
 
     def _start_writing(self) -> None:
         if self._task is None and not self._closed:
-            self._task = background.once("progress", self._write_all())
+            self._task = background.start_once("progress", self._write_all())
 
     async def _write_all(self) -> None:
         try:

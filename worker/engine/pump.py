@@ -1,9 +1,9 @@
 """The pump: moves jobs between Redis and the slots of one process.
 
-A turn records completions and claims due jobs, in one round trip. Up to two turns are under way at a time: while
+A cycle records completions and claims due jobs, in one round trip. Up to two cycles are under way at a time: while
 Redis works on one half of the slots, the jobs of the other half run. The two must not be sent together, since
 their replies would arrive together too, and each side would wait while the other works: one begins at a time, and
-the next one before the jobs of a reply start. Between turns the pump rests until a job ends, a lane is woken, a
+the next one before the jobs of a reply start. Between cycles the pump rests until a job ends, a lane is woken, a
 job becomes due, a lease may have lapsed, or a second is over (the safety poll, which also finds the jobs of stock
 arq producers).
 
@@ -29,7 +29,7 @@ import background
 from producers.rights import missing_right
 from worker.engine.lane import Claim, Completion, Lane
 from worker.engine.shared_slots import SharedSlots
-from worker.engine.store import JobStore, TurnResult
+from worker.engine.store import CycleResult, JobStore
 from worker.engine.wake import Wake
 from worker.events import emit, event
 
@@ -82,41 +82,41 @@ class Pump:
         self._wake = wake
         self._start = start
         self._ceiling = ceiling
-        ceiling.on_change(self.kick)
+        ceiling.on_change(self.end_rest)
         self._by_name = {lane.name: lane for lane in lanes}
         self._kicked = asyncio.Event()
-        self._turns: set[asyncio.Task[None]] = set()
+        self._cycles: set[asyncio.Task[None]] = set()
         self._in_flight = 0
-        """Number of turns that wait for their reply."""
+        """Number of cycles that wait for their reply."""
         self._polled_at = -math.inf
         self._resume_at = -math.inf
-        self.failed_turns = 0
+        self.failed_cycles = 0
         self.on_back: Callable[[], None] = lambda: None
         """Called when Redis responds again."""
         self.claiming = True
         """False to record outcomes only."""
 
-    def kick(self) -> None:
-        """End the rest after a change, unless the end of a turn is about to do that anyway."""
+    def end_rest(self) -> None:
+        """End the rest after a change, unless the end of a cycle is about to do that anyway."""
         if self._in_flight < _TURNS_AT_ONCE:
             self._kicked.set()
 
     async def run(self, finished: Callable[[], bool]) -> None:
-        """Alternate turns and rests until ``finished`` returns True."""
+        """Alternate cycles and rests until ``finished`` returns True."""
         while not finished():
             self._mark_due()
-            self._begin_turn()
+            self._begin_cycle()
             await self._rest(finished)
-        for turn in self._turns:
-            turn.cancel()
-        await asyncio.gather(*self._turns, return_exceptions=True)
+        for cycle in self._cycles:
+            cycle.cancel()
+        await asyncio.gather(*self._cycles, return_exceptions=True)
 
     @property
     def idle(self) -> bool:
         """True if every outcome is recorded."""
-        return not self._turns and not any(lane.ended for lane in self._lanes)
+        return not self._cycles and not any(lane.ended for lane in self._lanes)
 
-    def _begin_turn(self) -> None:
+    def _begin_cycle(self) -> None:
         if self._in_flight >= _TURNS_AT_ONCE or asyncio.get_running_loop().time() < self._resume_at:
             return
         endings = [(lane, lane.take_ended()) for lane in self._active_lanes if lane.ended]
@@ -126,15 +126,15 @@ class Pump:
         if not endings and not counts:
             return
         self._in_flight += 1
-        turn = asyncio.create_task(self._turn(endings, counts))
-        self._turns.add(turn)
-        turn.add_done_callback(self._turn_over)
+        cycle = asyncio.create_task(self._cycle(endings, counts))
+        self._cycles.add(cycle)
+        cycle.add_done_callback(self._cycle_over)
 
     def _claim_counts(self) -> ClaimCounts:
         """Return the number of jobs to claim per lane; 0 for a woken lane while all slots are taken."""
         active, now = self._active_lanes, asyncio.get_running_loop().time()
         shares = zip(active, self._ceiling.shares(active, now), strict=True)
-        return [(lane, lane.reserve(count)) for lane, count in shares if count or lane.needs_look]
+        return [(lane, lane.reserve_slots(count)) for lane, count in shares if count or lane.needs_look]
 
     @property
     def _active_lanes(self) -> list[Lane]:
@@ -143,23 +143,23 @@ class Pump:
         return [lane for lane in self._lanes if lane.rest_until <= now]
 
     def _claim_waiting_lanes(self) -> None:
-        """Let all lanes with waiting jobs claim, in their order, in the turn that frees a place of a limit.
+        """Let all lanes with waiting jobs claim, in their order, in the cycle that frees a place of a limit.
 
         Otherwise the lane of the ended job would take the place again and again.
         """
         for lane in self._lanes:
             lane.claimable = lane.claimable or lane.next_due is not None
 
-    def _turn_over(self, turn: "asyncio.Task[None]") -> None:
-        self._turns.discard(turn)
+    def _cycle_over(self, cycle: "asyncio.Task[None]") -> None:
+        self._cycles.discard(cycle)
         self._kicked.set()
-        self._ceiling.notify()
-        if not turn.cancelled() and (fault := turn.exception()):
-            background.note("turn", fault)
+        self._ceiling.notify_listeners()
+        if not cycle.cancelled() and (fault := cycle.exception()):
+            background.note_fault("cycle", fault)
 
-    async def _turn(self, endings: Endings, counts: ClaimCounts) -> None:
+    async def _cycle(self, endings: Endings, counts: ClaimCounts) -> None:
         try:
-            turn = await self._store.turn(endings, counts)
+            cycle = await self._store.run_cycle(endings, counts)
         except (RedisError, OSError, TimeoutError) as error:
             self._restore(endings, counts, error)
             return
@@ -170,17 +170,17 @@ class Pump:
             self._in_flight -= 1
         now = asyncio.get_running_loop().time()
         for lane, count in counts:
-            lane.release(count, now)
-        self._keep_unrecorded(turn)
-        if turn.error:
-            self._pause(turn.error)
-        elif self.failed_turns:
-            emit(_REDIS_BACK, failed_turns=self.failed_turns)
-            self.failed_turns = 0
+            lane.release_slots(count, now)
+        self._keep_unrecorded(cycle)
+        if cycle.error:
+            self._pause(cycle.error)
+        elif self.failed_cycles:
+            emit(_REDIS_BACK, failed_cycles=self.failed_cycles)
+            self.failed_cycles = 0
             self.on_back()
-        self._start_claims(turn)
+        self._start_claims(cycle)
         for lane in {lane.name: lane for lane, _ in (*endings, *counts)}.values():
-            await self._note_fault(lane, turn.faults.get(lane.name))
+            await self._note_fault(lane, cycle.faults.get(lane.name))
 
     async def _note_fault(self, lane: Lane, fault: Exception | None) -> None:
         """Let a faulty lane rest; log the fault once, and once more when the lane works again."""
@@ -199,20 +199,20 @@ class Pump:
             keys = []
         emit(_LANE_BROKEN, lane=lane.name, error=str(fault), keys=keys)
 
-    def _keep_unrecorded(self, turn: TurnResult) -> None:
-        for completion in turn.unrecorded:
+    def _keep_unrecorded(self, cycle: CycleResult) -> None:
+        for completion in cycle.unrecorded:
             self._by_name[completion.claim.lane].ended.append(completion)
-        for completion in turn.refused:
+        for completion in cycle.refused:
             refusal = _JOB_UNCONFIRMED if completion.sent_before else _JOB_REFUSED
             emit(refusal, job_id=completion.claim.id, lane=completion.claim.lane)
 
-    def _start_claims(self, turn: TurnResult) -> None:
-        """Start the claimed jobs, and first the turn on which Redis works meanwhile."""
-        for claim in turn.claims:
+    def _start_claims(self, cycle: CycleResult) -> None:
+        """Start the claimed jobs, and first the cycle on which Redis works meanwhile."""
+        for claim in cycle.claims:
             self._by_name[claim.lane].running.add(claim)
-        if turn.claims:
-            self._begin_turn()
-        for claim in turn.claims:
+        if cycle.claims:
+            self._begin_cycle()
+        for claim in cycle.claims:
             self._start(self._by_name[claim.lane], claim)
 
     def _restore(self, endings: Endings, counts: ClaimCounts, error: Exception | None) -> None:
@@ -226,13 +226,13 @@ class Pump:
         self._pause(error)
 
     def _pause(self, error: Exception | None) -> None:
-        if self.failed_turns == 0 and error is not None:
+        if self.failed_cycles == 0 and error is not None:
             if right := missing_right(error):
                 emit(_REDIS_REFUSED, right=right, part="the queue")
             else:
                 emit(_REDIS_AWAY, error=type(error).__name__, code=_code(error))
-        self.failed_turns += 1
-        pause = min(_LONGEST_PAUSE, 0.05 * 2 ** min(self.failed_turns, 10))
+        self.failed_cycles += 1
+        pause = min(_LONGEST_PAUSE, 0.05 * 2 ** min(self.failed_cycles, 10))
         jittered = pause * random.uniform(0.5, 1)  # noqa: S311  jitter, not a secret
         self._resume_at = asyncio.get_running_loop().time() + jittered
 
@@ -240,7 +240,7 @@ class Pump:
         """Wait until a kick, or until the next job or lease is due."""
         full = self._ceiling.room < 1  # then the wake token of a lane with more jobs is left to other workers
         free = [lane.keys.wake for lane in self._active_lanes if lane.free > 0 and not (full and lane.has_more)]
-        await self._wake.watch(frozenset(free if self.claiming else ()))
+        await self._wake.watch_keys(frozenset(free if self.claiming else ()))
         if finished():
             return
         timer = asyncio.get_running_loop().call_at(self._next_look(), self._kicked.set)
@@ -248,8 +248,8 @@ class Pump:
         timer.cancel()
         self._kicked.clear()
 
-    def _could_turn(self) -> bool:
-        """Return True if only a pause delays the next turn; otherwise the end of a job or a turn starts it."""
+    def _could_cycle(self) -> bool:
+        """Return True if only a pause delays the next cycle; otherwise the end of a job or a cycle starts it."""
         if self._in_flight == _TURNS_AT_ONCE:
             return False
         active = self._active_lanes
@@ -268,6 +268,6 @@ class Pump:
 
     def _next_look(self) -> float:
         due = min((lane.due_at for lane in self._active_lanes if lane.free > 0), default=math.inf)
-        if self._could_turn():
+        if self._could_cycle():
             due = min(due, self._resume_at)
         return min(due, self._polled_at + _SAFETY_POLL)

@@ -76,7 +76,7 @@ class Runner:
         """The tasks of all attempts, including attempts that were given up and have not ended."""
         return [attempt.task for attempt in self._attempts.values() if attempt.task]
 
-    def start(self, lane: Lane, claim: Claim) -> None:
+    def start_attempt(self, lane: Lane, claim: Claim) -> None:
         """Start an attempt; if an older one of the same job still runs here, after its end."""
         attempt = self._prepare(lane, claim)
         attempt.older = self._newest.get(claim.id)
@@ -85,7 +85,7 @@ class Runner:
         attempt.task = self._loop.create_task(self._run(attempt))
         attempt.task.add_done_callback(partial(self._when_over, attempt))
 
-    def stop(self, attempt: Attempt, reason: StopReason) -> None:
+    def stop_attempt(self, attempt: Attempt, reason: StopReason) -> None:
         """Cancel an attempt, and give it up if it does not end; the first reason is kept."""
         if attempt.stopped or attempt.task is None or attempt.task.done():
             return
@@ -98,25 +98,25 @@ class Runner:
         if self._attempts:
             emit(_WORKER_HANDED_BACK, running=len(self._attempts))
         for attempt in list(self._attempts.values()):
-            self.stop(attempt, "shutdown")
+            self.stop_attempt(attempt, "shutdown")
 
     def stop_lost(self, claims: Iterable[Claim]) -> None:
         """Stop the attempts whose lease was lost."""
         for attempt in self._unstopped(claims):
             emit(_JOB_LEASE_LOST, job_id=attempt.claim.id)
-            self.stop(attempt, "lost")
+            self.stop_attempt(attempt, "lost")
 
     def stop_cancelled(self, claims: Iterable[Claim]) -> None:
         """Stop the attempts of cancelled jobs."""
         for attempt in self._unstopped(claims):
-            self.stop(attempt, "cancelled")
+            self.stop_attempt(attempt, "cancelled")
 
     def stop_wedged(self, claims: Iterable[Claim], limit: timedelta) -> None:
         """Stop the attempts that ran longer than the worker's limit."""
         for attempt in self._unstopped(claims):
             emit(_JOB_WEDGED, job_id=attempt.claim.id, seconds=limit.total_seconds())
             attempt.limit = limit
-            self.stop(attempt, "time")
+            self.stop_attempt(attempt, "time")
 
     def _unstopped(self, claims: Iterable[Claim]) -> list[Attempt]:
         return [attempt for claim in claims if (attempt := self._attempts.get(claim)) and not attempt.stopped]

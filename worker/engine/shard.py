@@ -1,6 +1,6 @@
-"""The parts of a worker that talk to one primary: turns, blocking read, lease renewal, crons.
+"""The parts of a worker that talk to one primary: cycles, blocking read, lease renewal, crons.
 
-With a single server or sentinels, all lanes are in one shard: one round trip for a turn of all of them, and one
+With a single server or sentinels, all lanes are in one shard: one round trip for a cycle of all of them, and one
 blocking read. On a cluster each lane group has its own hash slot and its own shard, so that a primary that is away
 or slow delays its own lanes only.
 """

@@ -69,7 +69,7 @@ class SharedSlots:
         """Register a function to call whenever a slot may have become free for another lane."""
         self._listeners.append(listener)
 
-    def notify(self) -> None:
+    def notify_listeners(self) -> None:
         """Call the listeners after the end of a job, or after a claim that left slots free."""
         for listener in self._listeners if self._most is not None else ():
             listener()

@@ -1,4 +1,4 @@
-"""The worker's access to the queue: scripts in batches, one round trip for all lanes of a turn."""
+"""The worker's access to the queue: scripts in batches, one round trip for all lanes of a cycle."""
 
 import asyncio
 import uuid
@@ -43,7 +43,7 @@ def engine_script(name: str) -> str:
 
 
 @dataclass(slots=True)
-class TurnResult:
+class CycleResult:
     """The results of one round trip.
 
     Attributes:
@@ -106,9 +106,9 @@ class JobStore:
         self._numbers = count(1)
         self._strays = UnansweredClaims(lease.total_seconds())
 
-    async def turn(
+    async def run_cycle(
         self, endings: list[tuple[Lane, list[Completion]]], wanted: list[tuple[Lane, int]]
-    ) -> TurnResult:
+    ) -> CycleResult:
         """Record completions and claim due jobs, in one round trip.
 
         Args:
@@ -135,22 +135,22 @@ class JobStore:
             raise
         self._strays.note_reply(asyncio.get_running_loop().time())
         finished, claimed = replies[: len(endings)], replies[len(endings) + len(strays) :]
-        turn = _read_replies(endings, wanted, finished, claimed, self._claimant(number))
-        self._must_declare |= turn.is_other_data
+        cycle = _read_replies(endings, wanted, finished, claimed, self._claimant(number))
+        self._must_declare |= cycle.is_other_data
         asked = [lane for lane, _ in endings] + strays + [lane for lane, _ in wanted]
-        self._take_faults(turn, list(zip(asked, replies, strict=True)))
+        self._take_faults(cycle, list(zip(asked, replies, strict=True)))
         for lane, _ in wanted:
-            if lane.name in turn.faults:
+            if lane.name in cycle.faults:
                 self._strays.add(number, [lane])  # the script may have leased jobs before it failed
-        return turn
+        return cycle
 
-    def _take_faults(self, turn: TurnResult, answers: list[tuple[Lane, Any]]) -> None:
+    def _take_faults(self, cycle: CycleResult, answers: list[tuple[Lane, Any]]) -> None:
         for lane, reply in answers:
             of_lane = isinstance(reply, ResponseError) and str(reply).startswith(_LANE_ERRORS)
             if of_lane and not missing_right(reply):
-                turn.faults.setdefault(lane.name, reply)
+                cycle.faults.setdefault(lane.name, reply)
             elif isinstance(reply, Exception):
-                turn.error = turn.error or reply
+                cycle.error = cycle.error or reply
 
     async def wrong_keys(self, lane: Lane) -> list[str]:
         """Return a description of each key of the lane that holds a wrong type of data."""
@@ -262,18 +262,18 @@ def _read_replies(
     finished: list[Any],
     claimed: list[Any],
     claimant: str,
-) -> TurnResult:
-    turn = TurnResult()
+) -> CycleResult:
+    cycle = CycleResult()
     for (_, ended), reply in zip(endings, finished, strict=True):
         if isinstance(reply, list):
-            turn.refused += [one for one, stands in zip(ended, reply, strict=True) if not stands]
+            cycle.refused += [one for one, stands in zip(ended, reply, strict=True) if not stands]
         else:
-            turn.unrecorded += ended
+            cycle.unrecorded += ended
     for (lane, _), reply in zip(wanted, claimed, strict=True):
         if isinstance(reply, list):
-            turn.claims += _read_claims(lane, reply, claimant)
-            turn.is_other_data |= reply[1] == _OTHER_DATA
-    return turn
+            cycle.claims += _read_claims(lane, reply, claimant)
+            cycle.is_other_data |= reply[1] == _OTHER_DATA
+    return cycle
 
 
 def _next_due(following: int, now: int) -> timedelta | None:

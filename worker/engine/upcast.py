@@ -17,7 +17,7 @@ class CannotUpcast(Exception):
     """A step from the payload's version to the handler's is missing or failed."""
 
 
-def upcast(payload: Payload, version: int, *, to: int, upcasters: Upcasters) -> Payload:
+def upcast_payload(payload: Payload, version: int, *, to: int, upcasters: Upcasters) -> Payload:
     """Return the payload upcast to version ``to``.
 
     Args:

@@ -56,14 +56,14 @@ class Wake:
         self._changed = asyncio.Event()
         self._unblocking: asyncio.Task[None] | None = None
 
-    async def watch(self, keys: frozenset[str]) -> None:
+    async def watch_keys(self, keys: frozenset[str]) -> None:
         """Read these wake keys from now on. Does not block: a server that is away must not delay the pump."""
         if keys == self._wanted:
             return
         self._wanted = keys
         self._changed.set()
         if self._reading and not keys <= self._reading and self._unblocking is None and self._can_end:
-            self._unblocking = background.once("unblocking", self._unblock())
+            self._unblocking = background.start_once("unblocking", self._unblock())
 
     async def run(self) -> None:
         """Read until cancelled; while Redis is away, retry with growing pauses."""

@@ -68,7 +68,7 @@ _Tools = tuple[
 def _tools(lane: str, store: JobStore) -> _Tools:
     """Return two functions and their keys for the attempts of a lane, built once instead of for each job."""
     keys = LaneKeys(lane)
-    return store.marks.make, store.write_progress, (keys.effects, keys.progress)
+    return store.marks.make_mark, store.write_progress, (keys.effects, keys.progress)
 
 
 class Worker(ArqWorker):
@@ -156,7 +156,7 @@ class Worker(ArqWorker):
             settled=self._count,
             ended=self._slot_free,
         )
-        self._stop_attempt = self.runner.stop  # bound once, not for each attempt
+        self._stop_attempt = self.runner.stop_attempt  # bound once, not for each attempt
         self.shards = [
             self._shard(redis_url, tag, lanes, lease=lease, crash_limit=crash_limit, crons=crons)
             for tag, lanes in group_lanes(self.lanes, redis_url)
@@ -211,7 +211,7 @@ class Worker(ArqWorker):
             report=partial(self._report, lanes),
             retract=partial(self._retract, lanes),
         )
-        pump = Pump(lanes, store, wake, self.runner.start, self._ceiling)
+        pump = Pump(lanes, store, wake, self.runner.start_attempt, self._ceiling)
         parking = Parking(lanes, self.functions, store.release_parked, self._freed)
         pump.on_back = parking.release_now
         names = {lane.name for lane in lanes}
@@ -230,7 +230,7 @@ class Worker(ArqWorker):
         for shard in self.shards:
             shard.renewal.start()
         beside = [
-            background.start(name, one.run)
+            background.start_task(name, one.run)
             for shard in self.shards
             for name, one in (("wake", shard.wake), ("crons", shard.clock), ("parking", shard.parking))
         ]
@@ -256,7 +256,7 @@ class Worker(ArqWorker):
 
     def _add_signal_handler(self, signum: signal.Signals, handler: Callable[[signal.Signals], None]) -> None:
         super()._add_signal_handler(signum, handler)
-        self._exit.watch(signum)
+        self._exit.watch_signal(signum)
 
     def handle_sig(self, signum: signal.Signals) -> None:
         """Stop claiming and let running jobs finish within the grace. A second signal has no effect."""
@@ -268,7 +268,7 @@ class Worker(ArqWorker):
         self.loop.call_at(self._stop_at, self.runner.stop_all)
         for shard in self.shards:
             shard.pump.claiming = False
-            shard.pump.kick()
+            shard.pump.end_rest()
 
     handle_sig_wait_for_completion = handle_sig
 
@@ -295,8 +295,8 @@ class Worker(ArqWorker):
         return Attempt(lane, claim, effect, progress, self._stop_attempt)
 
     def _slot_free(self, lane: Lane) -> None:
-        self._shard_of[lane.keys.lane].pump.kick()
-        self._ceiling.notify()
+        self._shard_of[lane.keys.lane].pump.end_rest()
+        self._ceiling.notify_listeners()
 
     def _count(self, outcome: Outcome) -> None:
         self.jobs_complete += outcome.kind in {"done", "suppressed"}
@@ -305,7 +305,7 @@ class Worker(ArqWorker):
 
     def _freed(self, lane: Lane) -> None:
         lane.claimable = True
-        self._shard_of[lane.name].pump.kick()
+        self._shard_of[lane.name].pump.end_rest()
 
     def _woken(self, wake_key: str) -> None:
         self._freed(next(lane for lane in self.lanes if lane.keys.wake == wake_key))

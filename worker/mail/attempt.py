@@ -21,7 +21,7 @@ from worker.engine import GiveUp, Park, Suppress, TryLater
 from worker.events import emit, event
 from worker.mail.accounts.accounts import AccountSender
 from worker.mail.policies import MailPolicies, OpenedMail
-from worker.mail.recipients import ACCEPTED, Recipients, later, refused_outcome
+from worker.mail.recipients import ACCEPTED, Recipients, refused_outcome, retry_refused
 from worker.mail.smtp.envelope import Acceptance
 from worker.mail.smtp.errors import ConnectionBroken, MailRefused, MarkMissing
 from worker.mail.smtp.reply import Refusal, Verdict
@@ -85,7 +85,7 @@ class DeliveryAttempt:
         Raises:
             TryLater: a server refused some recipients for now.
         """
-        words = self.mail.mask(receipt.text)
+        words = self.mail.mask_text(receipt.text)
         if self.recipients is not None:
             taken = [one for one in letter.recipients if one not in receipt.refused]
             return await self.conclude_some(taken, receipt.refused, words)
@@ -108,7 +108,7 @@ class DeliveryAttempt:
 
     async def outcome_of_refusal(self, refusal: MailRefused, recipient: str) -> GiveUp | TryLater:
         """Return the outcome of a mail that the server refused, and report the refusal to the account."""
-        reply = replace(refusal.reply, text=self.mail.mask(refusal.reply.text))
+        reply = replace(refusal.reply, text=self.mail.mask_text(refusal.reply.text))
         verdict = self.account.judge_reply(reply)
         words = self.journal_line(f"{reply.stage} {reply.code} {reply.line}", verdict)
         if reply.stage in _OPENING:
@@ -153,7 +153,7 @@ class DeliveryAttempt:
                 recipients.settle([address], refused_outcome(reply))
             else:
                 waiting[address] = verdict
-            text = self.mail.mask(reply.line)
+            text = self.mail.mask_text(reply.line)
             lines.append(f"{recipients.places[address]}: {reply.stage} {reply.code} {text}")
         if not any(one.trouble for one in waiting.values()):
             await _finish_report(self.account.report_success())
@@ -165,11 +165,11 @@ class DeliveryAttempt:
             f"{len(recipients.left)} of {len(recipients.places)} recipients left: {said}", verdict
         )
         try:
-            await recipients.store(self.account.link) if recipients.settled else None
+            await recipients.store_settled(self.account.link) if recipients.settled else None
         except (RedisError, OSError) as error:
             known = f"{said} (Redis did not store who has it: {type(error).__name__})"
             raise TryLater(known, uncertain=bool(taken)) from error
-        raise later(said, waiting.values(), progress=bool(taken))
+        raise retry_refused(said, waiting.values(), progress=bool(taken))
 
     async def conclude_all(self, outcome: GiveUp, words: str = "") -> dict[str, object]:
         """Conclude a mail of whose recipients none is left: done as soon as one of them has it.
@@ -197,7 +197,7 @@ class DeliveryAttempt:
         """Return the verdict on one of several recipients; report it to the account and the suppression list."""
         verdict = self.account.judge_reply(reply)
         if verdict.trouble:
-            masked = replace(reply, text=self.mail.mask(reply.text))
+            masked = replace(reply, text=self.mail.mask_text(reply.text))
             await _finish_report(self.account.report_trouble(verdict, masked, address))
         is_dead = verdict.decision == "dead"
         if is_dead and verdict.scope == "recipient" and await _finish_report(self._is_doubtful(reply, address)):

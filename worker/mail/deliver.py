@@ -137,9 +137,9 @@ async def _find_recipients(
     """
     if not has_several(mail.fields):
         return None
-    recipients = Recipients.of(mail.fields, context["job_id"])
+    recipients = Recipients.of_mail(mail.fields, context["job_id"])
     try:
-        await recipients.load(account.link)
+        await recipients.load_settled(account.link)
     except (RedisError, OSError) as error:
         raise retry_without_redis("the mail's settled recipients", error) from error
     await policies.suppress_some(recipients, stream)
@@ -174,13 +174,13 @@ async def _choose_account(
             )
         if must == chosen.name:
             if earlier and len(accounts) > 1:  # the journal is cut at some length, and the binding is not
-                await accounts.bind(context, must)
+                await accounts.bind_mail(context, must)
             return chosen
-        await accounts.bind(context, must)
+        await accounts.bind_mail(context, must)
         raise TryLater(f"{must}: is the only account for this mail", after=chosen.retry_delay, charged=False)
     if accounts.may_send(chosen.name, domain):
         return chosen
-    if other := await accounts.route(context, domain):
+    if other := await accounts.route_mail(context, domain):
         raise TryLater(
             f"{other}: {chosen.name} may not send for {domain}", after=chosen.retry_delay, charged=False
         )
@@ -239,7 +239,7 @@ def _write_letter(
 async def _hand_over(attempt: DeliveryAttempt, letter: Letter) -> dict[str, object]:
     account, lane = attempt.account, attempt.context.get("lane", "")
     try:
-        receipt = await account.send(letter, attempt.store_mark, priority=_PRIORITIES.get(lane, NORMAL))
+        receipt = await account.send_letter(letter, attempt.store_mark, priority=_PRIORITIES.get(lane, NORMAL))
     except AccountClosed as closed:
         raise TryLater(str(closed), after=closed.after, charged=False, bounded=closed.bounded) from None
     except MailRefused as refusal:

@@ -30,7 +30,7 @@ _SCRIPT = Script((Path(__file__).parent / "scripts" / "mode_hold.lua").read_text
 @asynccontextmanager
 async def apply_mode_hold(link: Link, mode: Mode) -> AsyncIterator[None]:
     """Set or release the mail lanes' hold in the background while the block runs, retrying until Redis has it."""
-    task = background.start("mode hold", partial(_set_hold, link, mode))
+    task = background.start_task("mode hold", partial(_set_hold, link, mode))
     try:
         yield
     finally:

@@ -70,7 +70,7 @@ class OpenedMail:
     fields: Mapping[str, object] = field(repr=False)
     sealed: bool = False
 
-    def mask(self, words: str) -> str:
+    def mask_text(self, words: str) -> str:
         """Return a server's text for storage.
 
         Addresses and the subject are masked if the mail was sealed; addresses also if it has several recipients,
@@ -212,4 +212,4 @@ class MailPolicies:
         if self.suppression is None:
             return None
         essential = stream.suppression == "undeliverable"
-        return await self.suppression.find(recipient, stream=stream.name, essential=essential)
+        return await self.suppression.find_reason(recipient, stream=stream.name, essential=essential)

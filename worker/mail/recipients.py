@@ -51,7 +51,7 @@ class Recipients:
     stored: bool = False
 
     @classmethod
-    def of(cls, mail: Mapping[str, object], job_id: str) -> "Recipients":
+    def of_mail(cls, mail: Mapping[str, object], job_id: str) -> "Recipients":
         """Return the recipients of a frozen mail, none of them settled."""
         return cls(job_id, envelope_of(mail))
 
@@ -69,7 +69,7 @@ class Recipients:
         """Addresses for which a server took the mail."""
         return tuple(address for address, place in self.places.items() if self.settled.get(place) == ACCEPTED)
 
-    async def load(self, link: Link | None) -> None:
+    async def load_settled(self, link: Link | None) -> None:
         """Read what earlier attempts settled.
 
         Raises:
@@ -86,7 +86,7 @@ class Recipients:
         for address in addresses:
             self.settled[self.places[address]] = outcome
 
-    async def store(self, link: Link | None) -> None:
+    async def store_settled(self, link: Link | None) -> None:
         """Store what is settled, durably before the attempt ends.
 
         Raises:
@@ -124,7 +124,7 @@ def refused_outcome(reply: Refusal) -> str:
     return f"refused {reply.code}{enhanced}"
 
 
-def later(words: str, verdicts: Iterable[Verdict], *, progress: bool) -> TryLater:
+def retry_refused(words: str, verdicts: Iterable[Verdict], *, progress: bool) -> TryLater:
     """Return the retry for the recipients that a server refused for now.
 
     It costs an attempt if any refusal would have cost a mail to one recipient one. All wait as long as the longest

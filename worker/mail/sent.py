@@ -65,7 +65,7 @@ class SentRegister:
     def _queue(self, message_id: str, digests: str, domains: str, account: str) -> None:
         self._waiting += message_id, digests, domains, account
         if self._writing is None:
-            self._writing = background.once("notes of sent mails", self._write_notes())
+            self._writing = background.start_once("notes of sent mails", self._write_notes())
 
     async def wait_for_notes(self) -> None:
         """Wait until all notes are stored in Redis or have failed."""

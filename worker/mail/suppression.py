@@ -39,7 +39,7 @@ class SuppressionList:
         self._lookups: CallBatcher[str, bytes | None] = CallBatcher(self._query)
         self._empty_until = 0.0
 
-    async def find(self, address: str, *, stream: str, essential: bool) -> Suppression | None:
+    async def find_reason(self, address: str, *, stream: str, essential: bool) -> Suppression | None:
         """Return the reason for which this address is suppressed, or None if the mail may go.
 
         Args:

@@ -10,7 +10,7 @@ from typing import Any
 
 from jobs.run import Run
 from worker.own_jobs.decision_json import decision_of
-from worker.own_jobs.frames import Message, frame, receive_frame
+from worker.own_jobs.frames import Message, receive_frame, write_frame
 
 
 class ChildDied(Exception):
@@ -78,14 +78,14 @@ class ChildProcess:
             ChildDied: the child ended.
         """
         self.free = False
-        self._writer.write(frame({"kind": kind, "payload": payload, "run": _facts(run)}))
+        self._writer.write(write_frame({"kind": kind, "payload": payload, "run": _facts(run)}))
         while True:
             message = await self._receive()
             if "progress" in message:
                 run.progress(*message["progress"])
             elif "effect" in message:
                 marking: Any = run.begin_effect(message["effect"])
-                self._writer.write(frame({"began": await marking}))
+                self._writer.write(write_frame({"began": await marking}))
             else:
                 self.free = True
                 self.jobs += 1

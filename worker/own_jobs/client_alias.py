@@ -55,7 +55,7 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
             module.__spec__ = self._specs.pop(spec.name)
 
 
-def install() -> None:
+def install_alias() -> None:
     """Let `momentus_client` be imported in this process; a second call changes nothing."""
     if not any(isinstance(one, _Finder) for one in sys.meta_path):
         sys.meta_path.insert(0, _Finder())

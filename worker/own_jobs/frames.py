@@ -15,7 +15,7 @@ _LENGTH = struct.Struct("!I")
 Message = dict[str, Any]
 
 
-def frame(message: Mapping[str, Any]) -> bytes:
+def write_frame(message: Mapping[str, Any]) -> bytes:
     r"""Return the bytes of a message.
 
     Raises:

@@ -40,7 +40,7 @@ def load_jobs(names: str | None, folder: Path | None = None) -> OwnJobs:
     """
     if folder is not None:
         add_to_path(folder)
-    modules = [import_module(name, "MOMENTUS_WORKER__JOBS") for name in listed(names)]
+    modules = [import_module(name, "MOMENTUS_WORKER__JOBS") for name in listed_modules(names)]
     modules += [
         import_module(one.module, f"entry point {one.name}") for one in sorted(entry_points(group=ENTRY_POINTS))
     ]
@@ -59,10 +59,10 @@ def load_jobs(names: str | None, folder: Path | None = None) -> OwnJobs:
 
 def has_jobs(names: str | None) -> bool:
     """Return True if a module is named, or an installed package has an entry point for one."""
-    return bool(listed(names)) or bool(entry_points(group=ENTRY_POINTS))
+    return bool(listed_modules(names)) or bool(entry_points(group=ENTRY_POINTS))
 
 
-def listed(names: str | None) -> list[str]:
+def listed_modules(names: str | None) -> list[str]:
     """Return the modules of a setting."""
     return [] if names is None else [name.strip() for name in names.split(",") if name.strip()]
 

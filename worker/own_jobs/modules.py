@@ -43,7 +43,7 @@ def import_module(name: str, told_by: str) -> ModuleType:
     Raises:
         JobModuleError: it cannot be imported.
     """
-    client_alias.install()
+    client_alias.install_alias()
     try:
         return importlib.import_module(name)
     except Exception as error:  # a module may raise anything while it is imported

@@ -33,10 +33,10 @@ class _Stop:
     def __init__(self) -> None:
         self.asked = False
 
-    def ask(self, *_: object) -> None:
+    def request_stop(self, *_: object) -> None:
         self.asked = True
 
-    def pause(self) -> bool:
+    def pause_scan(self) -> bool:
         """Sleep between two looks; return False once this process was asked to end."""
         if not self.asked:
             time.sleep(_LOOK_SECONDS)
@@ -47,7 +47,7 @@ FileTimes = Mapping[Path, int]
 """Times of the last change of files, in nanoseconds."""
 
 
-def run(places: Sequence[Path], *, say: Callable[[str], object]) -> int:
+def run_reloading(places: Sequence[Path], *, say: Callable[[str], object]) -> int:
     """Run a worker and restart it at each change, until SIGINT or SIGTERM; return the last worker's exit code.
 
     Args:
@@ -56,7 +56,7 @@ def run(places: Sequence[Path], *, say: Callable[[str], object]) -> int:
     """
     stop = _Stop()
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, stop.ask)
+        signal.signal(number, stop.request_stop)
     say(f"reload: watching {', '.join(map(str, places))}")
     while True:
         times = file_times(places)
@@ -111,12 +111,12 @@ def _watch(
 ) -> Path | None:
     """Return the file that has changed, once no other change follows; None when this process is to end."""
     ended = False
-    while stop.pause():
+    while stop.pause_scan():
         if not ended and worker.poll() is not None:
             ended = True
             say(f"reload: the worker has ended with code {worker.returncode}; waiting for a change")
         if changed := changed_file(times, now := file_times(places)):
-            while stop.pause() and now != (now := file_times(places)):
+            while stop.pause_scan() and now != (now := file_times(places)):
                 pass
             return changed
     return None

@@ -29,7 +29,7 @@ from jobs.lanes import REPORTS
 from reports import Report
 from reports.day import day_around
 from reports.keys import audit, snapshot
-from reports.numbers import EXACT, as_text, divided, read_exactly
+from reports.numbers import EXACT, as_text, nearest_ratio, read_exactly
 from reports.pace import only_ended
 from reports.rollup import InvalidRows
 from reports.rollups import columns_of, ratio_of, top_of
@@ -219,7 +219,7 @@ def compute_measures(rows: Sequence[Mapping[str, Any]], rollup: Mapping[str, str
     for measure, how in rollup.items():
         if pair := ratio_of(how):
             part, whole = (slow[name] for name in pair)
-            slow[measure] = divided(part, whole) if whole else None
+            slow[measure] = nearest_ratio(part, whole) if whole else None
     return slow
 
 

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 
 from clocks import BOUND, SET_US, ClockReading, ServerClock, moment
 from reports.document import microseconds
-from reports.pace import KnownSet, includes
+from reports.pace import KnownSet, snapshot_includes
 from reports.store import NewSet
 from worker.events import emit, event
 
@@ -39,11 +39,11 @@ class Clocks:
 
     def note_database(self, reading: ClockReading) -> None:
         """Record a reading of the database's clock."""
-        self._told("database", self._database.note(reading))
+        self._told("database", self._database.add_reading(reading))
 
     def note_redis(self, reading: ClockReading) -> None:
         """Record a reading of Redis's clock, and log when the clocks drift too far apart or agree again."""
-        self._told("redis", self._redis.note(reading))
+        self._told("redis", self._redis.add_reading(reading))
         offset_us = self.offset_us
         if offset_us is not None and (abs(offset_us) > self._bound_us) != self._apart:
             self._apart = not self._apart
@@ -80,7 +80,7 @@ def microseconds_of(span: timedelta) -> int:
     return span // _TICK
 
 
-def follows(new: NewSet, last: KnownSet | None, *, database_kept: bool = False) -> datetime | None:
+def fence_instant(new: NewSet, last: KnownSet | None, *, database_kept: bool = False) -> datetime | None:
     """Return the instant by which the fence judges a new set; None if a later state may be stored.
 
     As a rule that is when its transaction began. If the offsets of the two sets differ, a clock was set in
@@ -98,7 +98,7 @@ def follows(new: NewSet, last: KnownSet | None, *, database_kept: bool = False) 
     if not isinstance(offset_us, int) or abs(offset_us - microseconds_of(last.offset)) <= SET_US:
         return began
     visible = str(new.meta["snapshot"])
-    sees, is_seen = includes(visible, last.visible), includes(last.visible, visible)
+    sees, is_seen = snapshot_includes(visible, last.visible), snapshot_includes(last.visible, visible)
     if sees and is_seen:
         computed_us = int(str(new.meta["computed_us"])) - offset_us
         sees = computed_us > microseconds(last.at - last.offset)

@@ -15,7 +15,7 @@ from reports.document import microseconds, milliseconds
 from reports.source_postgres import DatabaseSnapshot
 from reports.store import NewSet
 from worker.events import emit, event
-from worker.reports.refresh_context import RefreshContext, compute, publish
+from worker.reports.refresh_context import RefreshContext, compute_documents, publish_set
 
 _REPORT_NOT_CLOSED = event("report.not_closed")
 _REPORT_CLOSED = event("report.closed")
@@ -87,7 +87,7 @@ async def _close(refresher: RefreshContext, report: Report, date_: date) -> int:
         if snapshot.began < end:  # a lagging standby does not show the end of the day yet
             return 0
         async with snapshot.part():
-            documents = await compute(snapshot, report, now=end - _INSTANT, zone=zone)
+            documents = await compute_documents(snapshot, report, now=end - _INSTANT, zone=zone)
         meta = _meta(report, snapshot, end, scopes=len(documents))
         new = NewSet(
             report=report.name,
@@ -98,7 +98,7 @@ async def _close(refresher: RefreshContext, report: Report, date_: date) -> int:
             day=date_.isoformat(),
             keep=end + report.keep + _GRACE - snapshot.as_of,
         )
-        facts = await publish(refresher.store, new)
+        facts = await publish_set(refresher.store, new)
     emit(_REPORT_CLOSED, report=report.name, day=date_.isoformat(), changed=facts["changed"])
     return int(facts["state"] == "stored")
 

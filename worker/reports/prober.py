@@ -82,7 +82,7 @@ class Prober:
         """Probe until cancelled; retry after faults of Redis and of the database."""
         while True:
             try:
-                wait = await self._turn()
+                wait = await self._cycle()
                 self._well = True
             except _FAULTS as error:
                 if self._well:
@@ -90,14 +90,16 @@ class Prober:
                 self._well, wait = False, _SLOWEST
             await asyncio.sleep(wait.total_seconds())
 
-    async def _turn(self) -> timedelta:
-        await self._refresher.store.declare(self._refresher.reports)  # each time: Redis may have been emptied
-        mine = await self._refresher.store.lead(self._me, self._refresher.reports, lasting=_LEASE)
+    async def _cycle(self) -> timedelta:
+        await self._refresher.store.declare_reports(
+            self._refresher.reports
+        )  # each time: Redis may have been emptied
+        mine = await self._refresher.store.take_prober_lease(self._me, self._refresher.reports, lasting=_LEASE)
         if mine is None:
             return _SLOWEST
         await self._sweep()
         await self._refresher.store.remove_left_behind()
-        look = await self.look(mine)
+        look = await self.probe_once(mine)
         pause = max(_FASTEST, min([_SLOWEST, *(board.debounce for board in self._boards.values())]))
         waiting = [one.due - look.at for name, one in look.decisions.items() if name not in look.asked]
         return max(timedelta(0), min([pause, *(wait for wait in waiting if wait > timedelta(0))]))
@@ -118,7 +120,7 @@ class Prober:
             for report in ours:
                 await declarations.forget_gone(report)
 
-    async def look(self, mine: Collection[str] | None = None) -> ProbeRound:
+    async def probe_once(self, mine: Collection[str] | None = None) -> ProbeRound:
         """Probe once: record what is proved, and request the refreshes that are due.
 
         Args:
@@ -126,14 +128,14 @@ class Prober:
         """
         mine = self._refresher.reports.keys() if mine is None else mine
         try:
-            seen = await self._outbox.look()
+            seen = await self._outbox.probe_database()
             found = await self._told(mine)
         except DATABASE_FAULTS:
             await self._ask_blind(mine)
             raise
         store, offset_us = self._refresher.store, await self._compare_clocks(seen)
         seen = replace(seen, offset=None if offset_us is None else timedelta(microseconds=offset_us))
-        known = await store.known(list(self._refresher.reports))
+        known = await store.read_known(list(self._refresher.reports))
         wishes = await store.take_wishes(list(mine))
         of_all = decide_all(
             self._boards,
@@ -147,7 +149,7 @@ class Prober:
         decisions = {name: of_all[name] for name in self._boards_with(mine)}
         proved = [name for decision in decisions.values() for name in decision.proved if name in mine]
         for name in proved:
-            await store.verify(name, known[name], at=seen.at, offset_us=offset_us, visible=seen.visible)
+            await store.record_proof(name, known[name], at=seen.at, offset_us=offset_us, visible=seen.visible)
         due = [name for name, decision in decisions.items() if decision.due <= seen.at]
         return ProbeRound(seen.at, decisions, await self._ask(due, mine))
 
@@ -164,13 +166,13 @@ class Prober:
         clocks = self._refresher.clocks
         if seen.reading is not None:
             clocks.note_database(seen.reading)
-        clocks.note_redis(await self._refresher.store.clock())
+        clocks.note_redis(await self._refresher.store.read_clock())
         return clocks.cautious_offset_us
 
     async def _ask(self, boards: list[str], mine: Collection[str]) -> tuple[str, ...]:
         """Request refreshes that no worker runs now. A request during a run would cause one more run."""
         jobs = {f"{{reports}}refresh:{self._refresher.tenant}:{name}": name for name in boards}
-        running = await self._refresher.store.running(list(jobs)) if jobs else set()
+        running = await self._refresher.store.running_jobs(list(jobs)) if jobs else set()
         asked = [name for job_id, name in jobs.items() if job_id not in running]
         for name in asked:
             await self._request(self._boards[name], mine)
@@ -183,7 +185,7 @@ class Prober:
 
     async def _ask_blind(self, mine: Collection[str]) -> None:
         """Request refreshes at the declared interval while the database is down, so that its error is recorded."""
-        known = await self._refresher.store.known(list(self._refresher.reports))
+        known = await self._refresher.store.read_known(list(self._refresher.reports))
         now = self._refresher.clocks.now()
         due = [
             name

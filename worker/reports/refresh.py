@@ -43,7 +43,7 @@ from reports.triggers import board_key
 from worker.engine import GiveUp, TryLater
 from worker.events import emit, event
 from worker.reports.history import close_days
-from worker.reports.refresh_context import RefreshContext, compute, publish
+from worker.reports.refresh_context import RefreshContext, compute_documents, publish_set
 
 _REPORT_REFRESHED = event("report.refreshed")
 _REPORT_SUPERSEDED = event("report.superseded")
@@ -132,7 +132,7 @@ async def _elsewhere(refresher: RefreshContext, report: str) -> dict[str, object
     raise GiveUp(f"report: {report!r} is not declared by any worker; check its name and MOMENTUS_REPORTS__PATH")
 
 
-async def refresh(refresher: RefreshContext, report: Report) -> dict[str, object]:
+async def refresh_own_board(refresher: RefreshContext, report: Report) -> dict[str, object]:
     """Refresh a report's board and return the facts of that report.
 
     Raises:
@@ -153,7 +153,7 @@ async def refresh_board(refresher: RefreshContext, board: Board, *, scope: int |
         TryLater: another refresh of the board is running.
     """
     began = time.perf_counter()
-    failures = await refresher.store.failures([report.name for report in board.reports])
+    failures = await refresher.store.read_failures([report.name for report in board.reports])
     outcome = BoardOutcome()
     try:
         await _refresh_watched_or_not(refresher, board, failures, outcome)
@@ -219,7 +219,7 @@ async def _refresh_all(
             cost = timedelta(seconds=snapshot.spent - spent)
             await _note_failure(refresher, report, error, failures[report.name], outcome, cost=cost)
     for one in sets:
-        facts = outcome.reports[one.report] = await publish(refresher.store, one, snapshot.clock_kept)
+        facts = outcome.reports[one.report] = await publish_set(refresher.store, one, snapshot.clock_kept)
         if (ahead := facts.pop("ahead")) and facts["state"] == "superseded":
             fault = ClockSetBack(f"the stored set is {ahead} ahead of the database's clock; {_WAITS}")
             await _note_failure(refresher, refresher.reports[one.report], fault, failures[one.report], outcome)
@@ -231,7 +231,7 @@ async def _digest(refresher: RefreshContext, board: Board, snapshot: DatabaseSna
     """Return the catalogue's digest of the board in this state; the outbox may have read another one."""
     proof = (await read_catalogue(snapshot.query, refresher.tenant, {board.name: board})).proof(board.name)
     if refresher.outbox is not None and (proof.kind == "marks") != (snapshot.xid is not None):
-        refresher.outbox.forget()
+        refresher.outbox.forget_catalogue()
     return proof.digest
 
 
@@ -239,7 +239,7 @@ async def _compare_clocks(refresher: RefreshContext, snapshot: DatabaseSnapshot)
     """Return how far the database's clock is ahead of Redis's, in microseconds."""
     if snapshot.reading is not None:
         refresher.clocks.note_database(snapshot.reading)
-    refresher.clocks.note_redis(await refresher.store.clock())
+    refresher.clocks.note_redis(await refresher.store.read_clock())
     return refresher.clocks.cautious_offset_us
 
 
@@ -252,7 +252,7 @@ async def _computed(
 ) -> NewSet:
     spent = snapshot.spent
     zone = refresher.zone_of(report)
-    documents = await compute(snapshot, report, now=snapshot.as_of, zone=zone)
+    documents = await compute_documents(snapshot, report, now=snapshot.as_of, zone=zone)
     until = await _valid_until(snapshot, report, day_around(snapshot.as_of, zone))
     cost_ms = (snapshot.spent - spent) * 1000
     tree = await snapshot.tree(report)

@@ -16,9 +16,9 @@ from reports.outbox_postgres import Outbox
 from reports.pace import debt_after
 from reports.rollup import roll_up
 from reports.source_postgres import DatabaseSnapshot, Source
-from reports.store import NewSet, ReportStore, StoredSet, difference
+from reports.store import NewSet, ReportStore, StoredSet, set_change
 from worker.engine import TryLater
-from worker.reports.clocks import Clocks, ahead_of, follows
+from worker.reports.clocks import Clocks, ahead_of, fence_instant
 
 _PUBLISH_TRIES = 5
 
@@ -57,7 +57,7 @@ class RefreshContext:
         return ZoneInfo(report.timezone) if report.timezone else self.zone
 
 
-async def compute(
+async def compute_documents(
     snapshot: DatabaseSnapshot, report: Report, *, now: datetime, zone: ZoneInfo
 ) -> Mapping[int, Document]:
     """Compute every scope's document as of an instant, which may differ from the snapshot's."""
@@ -71,7 +71,7 @@ async def compute(
     return await off_loop(lambda: snapshot.memo.documents(report.name, tree, rows, write), nodes=len(tree.nodes))
 
 
-async def publish(
+async def publish_set(
     store: ReportStore, new: NewSet, database_kept: Callable[[], Awaitable[bool]] | None = None
 ) -> dict[str, object]:
     """Store a set and return the facts of it.
@@ -83,18 +83,18 @@ async def publish(
         TryLater: other workers kept storing sets meanwhile.
     """
     for _ in range(_PUBLISH_TRIES):
-        stored = await store.stored(new.report, day=new.day)
-        began = follows(new, stored.last)
+        stored = await store.read_set(new.report, day=new.day)
+        began = fence_instant(new, stored.last)
         if began is None and database_kept is not None and await database_kept():
-            began = follows(new, stored.last, database_kept=True)
+            began = fence_instant(new, stored.last, database_kept=True)
         if began is None:
             return {"state": "superseded", "ahead": ahead_of(new, stored.last), **new.meta}
-        change = await off_loop(partial(difference, stored, new.documents), nodes=len(new.documents))
+        change = await off_loop(partial(set_change, stored, new.documents), nodes=len(new.documents))
         cost = float(str(new.meta["cost_ms"]))
         costs = with_latest(stored.costs, cost)
         meta = {**new.meta, "cost_p95_ms": p95(costs), "debt_ms": _debt_ms(new, stored, cost)}
         ready = replace(new, began=began, meta=meta, costs=costs)
-        state = await store.publish(ready, stored, change)
+        state = await store.publish_set(ready, stored, change)
         if state != "moved":
             counts = {"changed": len(change.changed), "gone": len(change.gone)}
             return {"state": state, "ahead": ahead_of(new, stored.last), **counts, **meta}

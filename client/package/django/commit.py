@@ -47,7 +47,7 @@ def after_commit(
     """Check requests now and send them after the commit; return how many. Raises MailError."""
     if not transaction.get_connection(using).in_atomic_block:
         return send(requests)
-    check(requests)
+    check_mails(requests)
 
     def send_momentus_mails() -> None:  # Django logs this name; of a partial it finds none, and raises instead
         send(requests)
@@ -56,7 +56,7 @@ def after_commit(
     return len(requests)
 
 
-def check(requests: Sequence[MailRequest]) -> None:
+def check_mails(requests: Sequence[MailRequest]) -> None:
     """Compose every mail and forget it. Raises MailError, with its place in ``index``."""
     now = datetime.now(UTC)
     for place, one in enumerate(requests):

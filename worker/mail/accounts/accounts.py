@@ -21,12 +21,12 @@ from producers.keys import LaneKeys
 from producers.link import Link
 from producers.suppression import domain_of
 from worker.mail.accounts.gate import DOUBTFUL, AccountClosed, Gate
-from worker.mail.accounts.routing import bind, route
+from worker.mail.accounts.routing import bind_mail, route_mail
 from worker.mail.smtp.advice import write_advice
 from worker.mail.smtp.envelope import Acceptance
 from worker.mail.smtp.errors import ConnectionBroken, MailRefused
 from worker.mail.smtp.pool import ConnectionsExhausted, SMTPPool
-from worker.mail.smtp.reply import Refusal, Trouble, Verdict, judge
+from worker.mail.smtp.reply import Refusal, Trouble, Verdict, judge_reply
 from worker.mail.uncertain import EarlierDelivery, find_earlier
 
 _LOOK = timedelta(seconds=1)
@@ -62,7 +62,9 @@ class AccountSender:
         self._provider, self._gate = provider, gate
         self._reported_failure: tuple[BaseException, asyncio.Task[timedelta | None]] | None = None
 
-    async def send(self, letter: Letter, mark: Callable[[], Awaitable[bool]], *, priority: int) -> Acceptance:
+    async def send_letter(
+        self, letter: Letter, mark: Callable[[], Awaitable[bool]], *, priority: int
+    ) -> Acceptance:
         """Send one mail.
 
         Args:
@@ -118,7 +120,7 @@ class AccountSender:
 
     def judge_reply(self, reply: Refusal) -> Verdict:
         """Return the verdict on a reply of this account's provider."""
-        return judge(reply, self._provider)
+        return judge_reply(reply, self._provider)
 
     def report_opening_failure(self, failure: MailRefused | ConnectionBroken) -> "asyncio.Task[timedelta | None]":
         """Report that a connection could not be opened; the task returns how long the account is closed for it.
@@ -186,7 +188,7 @@ class AccountSender:
     async def _send_by_one(self, letter: Letter, mark: Callable[[], Awaitable[bool]], priority: int) -> Acceptance:
         async with self.pool.connection(priority=priority) as connection:
             try:
-                return await connection.send(letter, mark)
+                return await connection.send_letter(letter, mark)
             except MailRefused as refusal:
                 if not self.judge_reply(refusal.reply).keep_connection:
                     connection.close()
@@ -213,7 +215,7 @@ class Accounts(Mapping[str, AccountSender]):
         self._first = next(iter(self._senders.values()))
 
     @classmethod
-    def alone(cls, pool: SMTPPool) -> "Accounts":
+    def single(cls, pool: SMTPPool) -> "Accounts":
         """Return a single account without gate and budget."""
         return cls([AccountSender("default", pool)])
 
@@ -245,14 +247,14 @@ class Accounts(Mapping[str, AccountSender]):
         journal = await link.call("LRANGE", _KEYS.history(context["job_id"]), 0, -1)
         return find_earlier(orjson.loads(entry) for entry in journal)
 
-    async def bind(self, context: Mapping[str, Any], name: str) -> None:
+    async def bind_mail(self, context: Mapping[str, Any], name: str) -> None:
         """Bind the mail to this account, so that the claim gives it to no other."""
         if (link := self[name].link) is not None:
-            await bind(link, context["job_id"], name)
+            await bind_mail(link, context["job_id"], name)
 
-    async def route(self, context: Mapping[str, Any], domain: str) -> str:
+    async def route_mail(self, context: Mapping[str, Any], domain: str) -> str:
         """Bind the mail to an account that may send for this domain; return its name, or "" if none may."""
         names = [name for name in self if self.may_send(name, domain)]
         if names and (link := self._first.link) is not None:
-            return await route(link, context, names)
+            return await route_mail(link, context, names)
         return names[0] if names else ""

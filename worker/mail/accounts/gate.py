@@ -261,7 +261,7 @@ class Gate:
     def report_opening(self) -> None:
         """Report that a connection is open and logged in."""
         if self._suspect:
-            task = background.once("report of an open account", self._report_working("opened"))
+            task = background.start_once("report of an open account", self._report_working("opened"))
             self._reports.add(task)
             task.add_done_callback(self._reports.discard)
 

@@ -55,7 +55,7 @@ def choose_limit(states: Sequence[LimitState]) -> str:
     return (free or waiting or list(states))[0].key
 
 
-async def route(link: Link, context: Mapping[str, Any], names: Sequence[str]) -> str:
+async def route_mail(link: Link, context: Mapping[str, Any], names: Sequence[str]) -> str:
     """Bind the mail to one of these accounts and return that account's name.
 
     Args:
@@ -71,7 +71,7 @@ async def route(link: Link, context: Mapping[str, Any], names: Sequence[str]) ->
     return names[keys.index(chosen)]
 
 
-async def bind(link: Link, job_id: str, name: str) -> None:
+async def bind_mail(link: Link, job_id: str, name: str) -> None:
     """Bind the mail to this account, so that the claim gives it to no other and it is not rerouted."""
     await link.call("HDEL", MAIL_ROUTED, job_id)
     await link.call("HSET", _KEYS.limited, job_id, limit_key(name))

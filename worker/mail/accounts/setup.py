@@ -171,12 +171,12 @@ async def run_accounts(
     gates = [_make_gate(one.account, link, times) for one in entries]
     senders = [_make_sender(one, gate, link, size) for one, gate in zip(entries, gates, strict=True)]
     keeping = [
-        background.start(f"permits of {one.account.name}", gate.keep_permits)
+        background.start_task(f"permits of {one.account.name}", gate.keep_permits)
         for one, gate in zip(entries, gates, strict=True)
     ]
     if any(one.account.sender_domains for one in entries):
         every = (times or GateTimes()).renew_every
-        keeping.append(background.start("rerouting", partial(keep_rerouting, link, every)))
+        keeping.append(background.start_task("rerouting", partial(keep_rerouting, link, every)))
     try:
         yield Accounts(senders, {one.account.name: one.account.sender_domains for one in entries})
     finally:

@@ -86,7 +86,7 @@ class Checkout:
         if self._passed_on is not None:
             self._pool.end_overlap()
 
-    async def send(self, letter: Letter, begin_effect: Callable[[], Awaitable[bool]]) -> Acceptance:
+    async def send_letter(self, letter: Letter, begin_effect: Callable[[], Awaitable[bool]]) -> Acceptance:
         """Send the mail, on another connection if this one proves dead before the mail's turn.
 
         Args:
@@ -100,7 +100,7 @@ class Checkout:
         while True:
             pooled = await self._take()
             try:
-                return await pooled.connection.send(letter, begin_effect, self._pass_on)
+                return await pooled.connection.send_letter(letter, begin_effect, self._pass_on)
             except TurnLost as failure:
                 self._alone = True
                 if failure.refused:

@@ -94,7 +94,7 @@ class SMTPConnection:
         """
         self._protocol, self._extensions = await open_connection(self._server, self._on_end)
 
-    async def send(
+    async def send_letter(
         self,
         letter: Letter,
         begin_effect: Callable[[], Awaitable[bool]],

@@ -272,7 +272,7 @@ class SMTPPool:
 
     def _watch_permits(self) -> None:
         if self._idle and self._bounded and self._permit_watch is None:
-            self._permit_watch = background.start("permits that others want", self._end_wanted)
+            self._permit_watch = background.start_task("permits that others want", self._end_wanted)
             self._permit_watch.add_done_callback(self._on_watch_end)
 
     async def _end_wanted(self) -> None:

@@ -112,7 +112,7 @@ class SMTPProtocol(asyncio.Protocol):
         Args:
             commands: the commands as bytes.
             seconds: timeout of each reply, counted from the reply before it.
-            held: delay the write until the next commands or the next turn of the event loop, to send both
+            held: delay the write until the next commands or the next iteration of the event loop, to send both
                 together.
 
         Raises:

@@ -52,7 +52,7 @@ _LONGEST_PAUSE: Final = timedelta(hours=24)
 """Longest waits that a text may request, of a mail and of an account."""
 
 
-def judge(reply: Refusal, provider: str = "") -> Verdict:
+def judge_reply(reply: Refusal, provider: str = "") -> Verdict:
     """Return the verdict on one reply.
 
     Args:

@@ -12,7 +12,7 @@ import sys
 from typing import BinaryIO, cast
 
 import log
-from worker.own_jobs.child.serve import serve
+from worker.own_jobs.child.serve import serve_jobs
 from worker.own_jobs.modules import import_module, marked_handlers
 from worker.own_jobs.parent_death import signal_at_parents_death
 
@@ -26,7 +26,7 @@ def main(arguments: list[str]) -> None:
     imported = [import_module(name, "job module") for name in modules.split(",")]
     handlers = {one.job.kind: one for module in imported for one in marked_handlers(module)}
     connection = socket.socket(fileno=int(number))
-    serve(handlers, cast("BinaryIO", connection.makefile("rwb")))
+    serve_jobs(handlers, cast("BinaryIO", connection.makefile("rwb")))
 
 
 def _ignore_signals_to_the_group() -> None:

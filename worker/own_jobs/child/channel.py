@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, BinaryIO
 
 from jobs.run import check_progress
-from worker.own_jobs.frames import frame, read_frame
+from worker.own_jobs.frames import read_frame, write_frame
 
 _PAUSE_SECONDS = 0.1
 """Pause between two reports of progress, so that a function that reports often does not busy the worker's loop."""
@@ -28,7 +28,7 @@ class Channel:
         self._timer: threading.Timer | None = None
         self._reported_at = 0.0
 
-    def answer(self, message: Mapping[str, Any]) -> None:
+    def send_outcome(self, message: Mapping[str, Any]) -> None:
         """Send how the job ended, once no question is open. Raises OSError: the worker is gone."""
         with self._asking, self._writing:
             self._over = True
@@ -36,7 +36,7 @@ class Channel:
                 self._timer.cancel()
             self._write(message)
 
-    def progress(self, done: float, total: float, note: str = "") -> None:
+    def report_progress(self, done: float, total: float, note: str = "") -> None:
         """Report the progress: at once, or, soon after another report, the latest one after a pause.
 
         Raises:
@@ -83,8 +83,8 @@ class Channel:
 def _frame(message: Mapping[str, Any]) -> bytes:
     """Return a message's bytes; a result that JSON cannot hold is told so, as in the worker: its job is done."""
     try:
-        return frame(message)
+        return write_frame(message)
     except TypeError:
         if "result" not in message:
             raise
-        return frame({"result": f"result: a {type(message['result']).__name__} that JSON cannot hold"})
+        return write_frame({"result": f"result: a {type(message['result']).__name__} that JSON cannot hold"})

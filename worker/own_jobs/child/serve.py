@@ -15,14 +15,14 @@ from worker.own_jobs.decision_json import decision_json, error_json
 from worker.own_jobs.frames import Message, read_frame
 
 
-def serve(handlers: Mapping[str, JobHandler], stream: BinaryIO) -> None:
+def serve_jobs(handlers: Mapping[str, JobHandler], stream: BinaryIO) -> None:
     """Run jobs until the stream ends."""
     with suppress(BrokenPipeError, ConnectionResetError):
-        Channel(stream).answer({"ready": True})
+        Channel(stream).send_outcome({"ready": True})
         while (message := read_frame(stream)) is not None:
             _bind(message)
             channel = Channel(stream)
-            channel.answer(_carry_out(handlers[message["kind"]], message, channel))
+            channel.send_outcome(_carry_out(handlers[message["kind"]], message, channel))
 
 
 def _bind(message: Message) -> None:
@@ -49,4 +49,6 @@ def _carry_out(handler: JobHandler, message: Message, channel: Channel) -> Messa
 
 def _run(facts: Mapping[str, Any], channel: Channel) -> Run:
     queued_at = datetime.fromisoformat(facts["queued_at"])
-    return Run(**{**facts, "queued_at": queued_at}, progress=channel.progress, begin_effect=channel.begin_effect)
+    return Run(
+        **{**facts, "queued_at": queued_at}, progress=channel.report_progress, begin_effect=channel.begin_effect
+    )
