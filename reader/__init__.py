@@ -12,6 +12,7 @@
     cache_control   the oldest response that a client accepts
     freshness       fresh, stale, too stale or not fresh enough, and the headers that say so
     problem         every refusal, as RFC 9457 problem details
+    page/           the page for managers: static files
     metrics         counters in Prometheus text
     __main__        the process: settings, socket, signals
 

@@ -43,6 +43,13 @@ def takes_plain(accept_encoding: str) -> bool:
     return weights.get("identity", weights.get("*", 1.0)) > 0
 
 
+def takes_gzip(accept_encoding: str) -> bool:
+    """Return True if the client accepts gzip, and would not rather have the plain form."""
+    weights = _weights(accept_encoding)
+    gzip = weights.get("gzip", weights.get("*", 0.0))
+    return gzip > 0 and gzip >= weights.get("identity", 0.0)
+
+
 @memo(1 << 20)
 def takes_json(accept: str) -> bool:
     """Return True if the client accepts JSON (RFC 9110, 12.5.1)."""

@@ -9,6 +9,7 @@
     GET, HEAD  /healthz                       the process runs
     GET, HEAD  /readyz                        Redis replies
     GET, HEAD  /metrics                       counters
+    GET, HEAD  / and /page/{version}/{name}   the page for managers (page/files.py)
     OPTIONS    any of them, or *              the allowed methods
 
 No server is imported here: a request is a value, and an `Exchange` (a protocol) takes its response. Most requests
@@ -43,6 +44,7 @@ from reader.memo import memo
 from reader.message import Headers, Request, Response
 from reader.metrics import Metrics
 from reader.openapi import describe
+from reader.page.files import PageFiles
 from reader.query import values_of
 from reader.read_your_writes import transaction
 from reader.report import ReportResponder
@@ -123,6 +125,7 @@ class Reader:
         self._events = Events(store, guard, self._hints)
         self._origins = origins or Origins()
         self._hosts = hosts
+        self._page_files = PageFiles()
         self._metrics = Metrics(reports.clock)
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -200,10 +203,14 @@ class Reader:
             return problem.misdirected()
         named = _named(request.path)
         listed = None if named else _LIST.fullmatch(request.path)
-        if not (named or listed or request.path in _PAGES or _asks_server(request)):
+        known = named or listed or request.path in _PAGES or _asks_server(request)
+        file = None if known else self._page_files.find(request.path)
+        if not (known or file):
             return problem.not_found()
         if request.method not in _READING:
             return self._other_method(request)
+        if file:
+            return file.response(request)
         if listed:
             return _list_request(request, listed[1], listed[2])
         return self._document_request(request, *named) if named else None

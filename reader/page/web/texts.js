@@ -1,0 +1,116 @@
+// All texts of the page, in Spanish and English. {braces} are places for values.
+
+const TEXTS = {
+  es: {
+    reports: 'Informes',
+    language: 'Idioma',
+    skip: 'Saltar al contenido',
+    above: 'Ruta en la organización',
+    yours: 'Sus nodos',
+    loading: 'Cargando…',
+    fresh: 'Datos de {ago}.',
+    stale: 'Atrasado: los números pueden no ser ya ciertos. Lo eran {ago}.',
+    stale_soft: 'Lo normal es menos de {soft}.',
+    expired: 'Caducado: los últimos números son de {ago}, más viejos de lo permitido. No se muestran.',
+    doubt: 'Los relojes de los servidores no coinciden; la edad puede ser otra.',
+    as_of: 'Ciertos a las {clock}',
+    updated: 'Números actualizados.',
+    numbers: 'Números',
+    own: 'propio: {value}',
+    children: 'Por debajo',
+    no_children: 'No hay nada por debajo.',
+    name: 'Nombre',
+    sort_hint: 'Los botones de la cabecera ordenan la tabla.',
+    more: 'Mostrar los {count} siguientes',
+    absent: 'Sin datos para usted: {count}.',
+    closed_days: 'Días cerrados',
+    today: 'Hoy, hasta ahora',
+    day: 'Día',
+    as_table: 'Ver como tabla',
+    highest: 'Máximo {value}',
+    empty: 'Nada que mostrar.',
+    value: 'Valor',
+    yes: 'sí',
+    no: 'no',
+    log_in: 'Iniciar sesión',
+    log_in_why: 'Hace falta una sesión. Inicie sesión en la aplicación de su empresa, o pegue un token: se queda en '
+      + 'la memoria de esta página y se olvida al cerrarla.',
+    log_in_again: 'Ese token no tiene sesión, o la sesión ha terminado.',
+    token: 'Token de sesión',
+    use_token: 'Usar el token',
+    forget: 'Olvidar el token',
+    no_reports: 'No hay informes para usted.',
+    'not-found': 'No existe ese informe o ese nodo, o usted no puede verlo.',
+    gone: 'Este nodo se ha retirado de la organización.',
+    warming: 'Este informe aún no se ha calculado. Aparecerá aquí en cuanto lo esté.',
+    unreachable: 'No se puede llegar al lector de informes. Se vuelve a intentar.',
+    'redis-unreachable': 'Los informes no están disponibles ahora mismo. Se vuelve a intentar.',
+    other: 'El lector no puede servir este informe: {detail}',
+    last_error: 'El último cálculo falló: {error}',
+    go_up: 'Ir a {name}',
+    start: 'Ir al principio',
+  },
+  en: {
+    reports: 'Reports',
+    language: 'Language',
+    skip: 'Skip to content',
+    above: 'Path in the organisation',
+    yours: 'Your nodes',
+    loading: 'Loading…',
+    fresh: 'Data from {ago}.',
+    stale: 'Stale: the numbers may no longer be true. They were {ago}.',
+    stale_soft: 'Normally it is less than {soft}.',
+    expired: 'Expired: the last numbers are from {ago}, older than allowed. They are not shown.',
+    doubt: 'The clocks of the servers differ; the age may be another.',
+    as_of: 'True at {clock}',
+    updated: 'Numbers updated.',
+    numbers: 'Numbers',
+    own: 'own: {value}',
+    children: 'Below',
+    no_children: 'There is nothing below.',
+    name: 'Name',
+    sort_hint: 'The buttons in the head sort the table.',
+    more: 'Show the next {count}',
+    absent: 'Without data for you: {count}.',
+    closed_days: 'Closed days',
+    today: 'Today so far',
+    day: 'Day',
+    as_table: 'Show as table',
+    highest: 'Highest {value}',
+    empty: 'Nothing to show.',
+    value: 'Value',
+    yes: 'yes',
+    no: 'no',
+    log_in: 'Log in',
+    log_in_why: 'A session is needed. Log in to your company\'s application, or paste a token: it stays in the memory '
+      + 'of this page and is forgotten when you close it.',
+    log_in_again: 'That token has no session, or the session has ended.',
+    token: 'Session token',
+    use_token: 'Use the token',
+    forget: 'Forget the token',
+    no_reports: 'There are no reports for you.',
+    'not-found': 'There is no such report or node, or you may not see it.',
+    gone: 'This node was removed from the organisation.',
+    warming: 'This report has not been computed yet. It will appear here as soon as it is.',
+    unreachable: 'The reader of the reports cannot be reached. Trying again.',
+    'redis-unreachable': 'Reports are not available right now. Trying again.',
+    other: 'The reader cannot serve this report: {detail}',
+    last_error: 'The last computation failed: {error}',
+    go_up: 'Go to {name}',
+    start: 'Go to the start',
+  },
+};
+
+export const LANGUAGES = { es: 'Español', en: 'English' };
+
+/** Return a function from the name of a text and its values to the text in a language. */
+export function textsOf(language) {
+  return (name, values = {}) =>
+    TEXTS[language][name].replace(/\{(\w+)\}/g, (_place, key) => String(values[key] ?? ''));
+}
+
+/** Return the language to begin with: one that the user chose, else the browser's first that there is. */
+export function preferredLanguage(chosen) {
+  const wanted = [chosen, ...navigator.languages.map((one) => one.split('-')[0])];
+  return wanted.find((one) => Object.hasOwn(LANGUAGES, one)) ?? 'en';
+}
