@@ -19,7 +19,7 @@ import os
 import re
 import stat
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
 from ipaddress import ip_address
 from pathlib import Path
@@ -508,12 +508,17 @@ def load() -> Settings:
     return settings
 
 
-def load_or_exit() -> Settings:
-    """Return the settings; print mistakes to stderr and end the process with code 2."""
+def load_or_exit(translate: Callable[[str], str] = str) -> Settings:
+    """Return the settings; print mistakes to stderr and end the process with code 2.
+
+    Args:
+        translate: puts a line into the language of the terminal.
+    """
     try:
         return load()
     except SettingsError as error:
-        sys.stderr.write(f"The settings are wrong (docs/settings.md lists them all):\n{error}\n")
+        lines = ["The settings are wrong (docs/settings.md lists them all):", *str(error).splitlines()]
+        sys.stderr.write("".join(f"{translate(line)}\n" for line in lines))
         raise SystemExit(2) from None
 
 

@@ -15,6 +15,7 @@ from local.demo.run import DemoOptions, run_demo
 from local.installation import InstallationPlan
 from local.up import run_up
 from ops.arguments import number_between
+from ops.command_parser import CommandParser, terminal_text
 from settings import Settings, load_or_exit
 
 _SLOW_PROVIDER = (2.0, 3.0)
@@ -28,8 +29,8 @@ def main(arguments: Sequence[str]) -> int:
     return command(asked)
 
 
-def _parser() -> argparse.ArgumentParser:
-    it = argparse.ArgumentParser(prog="./run", description="Run a whole installation on this machine.")
+def _parser() -> CommandParser:
+    it = CommandParser(prog="./run", description="Run a whole installation on this machine.")
     words = it.add_subparsers(title="commands", metavar="COMMAND", required=True)
     about = "everything on this machine, with sample data, until Ctrl-C"
     demo = words.add_parser("demo", help=about, description=about, epilog="example: ./run demo --once")
@@ -57,7 +58,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _demo(asked: argparse.Namespace) -> int:
-    settings = load_or_exit()
+    settings = load_or_exit(terminal_text)
     open_reader = {"MOMENTUS_READER__ACCESS": "open"}  # invented employees, on loopback
     plan = InstallationPlan(
         data_dir=settings.data_dir,
@@ -70,7 +71,7 @@ def _demo(asked: argparse.Namespace) -> int:
 
 
 def _up(_asked: argparse.Namespace) -> int:
-    settings = load_or_exit()
+    settings = load_or_exit(terminal_text)
     return run_up(
         InstallationPlan(
             data_dir=settings.data_dir,

@@ -25,6 +25,7 @@ from local.supervisor.console_log import console_log
 from local.supervisor.supervisor import supervise
 from local.texts import WORDS
 from local.welcome import print_welcome
+from ops.command_parser import terminal_text
 from ops.language import terminal_language
 
 _EXIT_CONFIGURATION = 2
@@ -39,7 +40,7 @@ def run_up(plan: InstallationPlan) -> int:
         installation = assemble_installation(plan)
         addresses = write_addresses(installation, plan.data_dir)
     except EmbeddedError as error:
-        print(error, file=sys.stderr)
+        print(terminal_text(str(error)), file=sys.stderr)
         return _EXIT_CONFIGURATION
     try:
         return _run(installation)

@@ -30,11 +30,13 @@ from redis.exceptions import RedisError
 from ops.acl import ACL
 from ops.arguments import number_between
 from ops.command import Act, Command, CommandRefused, Tools
+from ops.command_parser import CommandParser, terminal_text
 from ops.depth.read import Depth, read_depth
 from ops.depth.table import depth_table
 from ops.depth.wrong_keys import wrong_keys
 from ops.doctor.commands import COMMANDS as DOCTOR
 from ops.jobs.commands import COMMANDS
+from ops.language import terminal_language
 from ops.limits.commands import LIMIT
 from ops.losses import ACKNOWLEDGE_LOSS
 from ops.mail.commands import MAIL
@@ -75,12 +77,11 @@ def main(arguments: Sequence[str]) -> int:
     return command(args)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> CommandParser:
+    parser = CommandParser(
         prog="./run ops",
         description="Look after the queue, the reports and the workers.",
         epilog=_EXIT_CODES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND")
     depth = _add(
@@ -106,25 +107,24 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_command(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]", one: Command) -> None:
+def _add_command(subparsers: "argparse._SubParsersAction[CommandParser]", one: Command) -> None:
     parser = _add(subparsers, one.word, partial(_run_command, one), one.about, one.example)
     parser.add_argument("--json", action="store_true", help="print one JSON object on one line instead of text")
     one.arguments(parser)
 
 
 def _add(
-    subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]",
+    subparsers: "argparse._SubParsersAction[CommandParser]",
     word: str,
     command: Callable[[argparse.Namespace], int],
     about: str,
     example: str,
-) -> argparse.ArgumentParser:
+) -> CommandParser:
     parser = subparsers.add_parser(
         word,
         help=about,
         description=f"{about[0].upper()}{about[1:]}.",
         epilog=_EXAMPLE.format(example),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.set_defaults(command=command)
     return parser
@@ -139,7 +139,7 @@ def _seconds(text: str) -> float:
 
 
 def _depth(args: argparse.Namespace) -> int:
-    settings = load_or_exit()
+    settings = load_or_exit(terminal_text)
     url, named = _redis_url(settings)
     if args.watch:
         return asyncio.run(until_stopped(_watch_depth(args, settings, url, named))) or 0
@@ -175,14 +175,16 @@ async def _read_depth(redis: Redis, settings: Settings) -> Depth:
 
 
 def _depth_output(depth: Depth, *, as_json: bool) -> str:
-    return orjson.dumps(depth.to_json(), option=orjson.OPT_UTC_Z).decode() if as_json else depth_table(depth)
+    if as_json:
+        return orjson.dumps(depth.to_json(), option=orjson.OPT_UTC_Z).decode()
+    return depth_table(depth, terminal_language(os.environ))
 
 
 # commands that run once
 
 
 def _run_command(command: Command, args: argparse.Namespace) -> int:
-    settings = load_or_exit()
+    settings = load_or_exit(terminal_text)
     url, named = _redis_url(settings) if command.needs_redis else (_NO_REDIS, "no setting")
     return asyncio.run(_run_act(command.act, args, settings, url, named))
 
@@ -229,7 +231,7 @@ def _console(_args: argparse.Namespace) -> int:
     from ops.console.page import ConsolePage  # noqa: PLC0415  see above
     from ops.console.server import listen  # noqa: PLC0415  see above
 
-    settings = load_or_exit()
+    settings = load_or_exit(terminal_text)
     log.set_up(settings.log_format, settings.log_level)
     host, port = settings.console.host, settings.console.port
     try:
@@ -332,8 +334,7 @@ async def _redis_error(redis: Redis, named: str, error: Exception) -> str:
             wrong = "; ".join(await wrong_keys(redis))
             return (
                 f"Redis: another application writes to this database: {wrong or error}; remove those keys, then "
-                "the "
-                "queue continues"
+                "the queue continues"
             )
     if right := missing_right(error):
         return f"Redis refuses the user of the address in {named}: it lacks {right} ({error}); see `./run ops acl`"
@@ -346,7 +347,7 @@ def _exit_with(reason: str) -> NoReturn:
 
 
 def _print_error(line: str) -> None:
-    sys.stderr.write(f"ops: {line}\n")
+    sys.stderr.write(f"ops: {terminal_text(line)}\n")
 
 
 if __name__ == "__main__":

@@ -68,6 +68,8 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in os.environ:
         if name.startswith("MOMENTUS_"):
             monkeypatch.delenv(name)
+    monkeypatch.delenv("LC_ALL", raising=False)
+    monkeypatch.setenv("LC_MESSAGES", "C")  # English, whatever the terminal of this run speaks
 
 
 @pytest.fixture(scope="session")

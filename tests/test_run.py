@@ -241,7 +241,7 @@ def test_pins_that_do_not_fit_are_named_and_left_alone(checkout: Checkout, appen
     line = f'case $file in */"{appended}" | "{appended}") echo "other==1" >>"$file" ;; esac\n' if appended else ""
     tool(checkout.tools / "uv", f"#!/bin/sh\nfor file do :; done\n{line}")
     code, _, err = checkout.run("lock", "--check")
-    assert (code, err) == ((1, f"do not fit pyproject.toml:{stale}; run ./run lock\n") if stale else (0, ""))
+    assert (code, err) == ((1, f"run: do not fit pyproject.toml:{stale}; run ./run lock\n") if stale else (0, ""))
     assert {name: (checkout.folder / name).read_text() for name in pins} == pins
 
 

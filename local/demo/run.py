@@ -1,10 +1,11 @@
 """Run of the demo: start its servers, play the scenario, and keep them up for the user to look around."""
 
 import asyncio
+import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack, ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -28,7 +29,10 @@ from local.installation import (
 from local.organisation import OrganisationError, OrganisationSize, generate_organisation
 from local.supervisor.process import SupervisorError
 from local.supervisor.supervisor import Supervisor
+from local.texts import WORDS
+from ops.command_parser import terminal_text
 from ops.depth.read import read_depth
+from ops.language import terminal_language
 from ops.stop_signal import until_stopped
 from producers import Producer
 from producers.link.client import connect
@@ -68,7 +72,7 @@ def run_demo(plan: InstallationPlan, options: DemoOptions, *, tenant: str) -> in
     try:
         asyncio.run(until_stopped(_demo(plan, options, tenant)))
     except (EmbeddedError, SupervisorError, OrganisationError, QueueInUse) as error:
-        print(error, file=sys.stderr)
+        print(terminal_text(str(error)), file=sys.stderr)
         return _EXIT_CONFIGURATION
     return 0
 
@@ -77,7 +81,8 @@ async def _demo(plan: InstallationPlan, options: DemoOptions, tenant: str) -> No
     say = _narrator(sys.stderr if options.as_json else sys.stdout)
     scratch = _scratch()
     size = _size(options.scale)
-    say(f"Starting the servers and loading {size.nodes} nodes, {size.employees} people, {size.checkins} check-ins")
+    words = WORDS[terminal_language(os.environ)]
+    say(words["loading"].format(nodes=size.nodes, employees=size.employees, checkins=size.checkins))
 
     async def fill(dsn: str) -> None:
         async with Company(dsn) as company:
@@ -92,7 +97,7 @@ async def _demo(plan: InstallationPlan, options: DemoOptions, tenant: str) -> No
         addresses = write_addresses(installation, plan.data_dir)
         try:
             async with Supervisor(installation.processes, log=_to_file(log), scratch=scratch):
-                await _tell(installation, options, tenant, say)
+                await _tell(installation, options, tenant, say, words)
         finally:
             remove_addresses(addresses)
 
@@ -114,7 +119,13 @@ async def _refuse_a_served_queue(plan: InstallationPlan) -> None:
         )
 
 
-async def _tell(installation: Installation, options: DemoOptions, tenant: str, say: Callable[[str], None]) -> None:
+async def _tell(
+    installation: Installation,
+    options: DemoOptions,
+    tenant: str,
+    say: Callable[[str], None],
+    words: Mapping[str, str],
+) -> None:
     async with AsyncExitStack() as stack:
         producer = await stack.enter_async_context(
             Producer.connect(installation.redis_url, tenant=tenant, budget=2)
@@ -122,10 +133,10 @@ async def _tell(installation: Installation, options: DemoOptions, tenant: str, s
         redis = await stack.enter_async_context(connect(installation.redis_url))
         company = await stack.enter_async_context(Company(installation.postgres_dsn))
         browser = await stack.enter_async_context(Browser(installation.plan.reader_port))
-        context = DemoContext(producer, redis, company, browser, say, tenant)
+        context = DemoContext(producer, redis, company, browser, say, words, tenant)
         await _story(context, options)
         if not options.once:
-            say("\nEverything stays up until Ctrl-C. Also try, in another terminal: ./run ops depth --watch")
+            context.tell("stays")
             for name, link in installation.links.items():
                 say(f"  {name:>8}  {link}")
             await asyncio.Event().wait()

@@ -5,7 +5,7 @@ Every figure is measured during the run; none is assumed or cached from another 
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -33,6 +33,7 @@ class DemoContext:
 
     Attributes:
         say: takes a line for the user.
+        words: the texts of those lines, `local.texts`.
     """
 
     producer: Producer
@@ -40,7 +41,12 @@ class DemoContext:
     company: Company
     browser: Browser
     say: Callable[[str], None]
+    words: Mapping[str, str]
     tenant: str
+
+    def tell(self, text: str, **values: object) -> None:
+        """Say one of the texts with its values."""
+        self.say(self.words[text].format(**values))
 
 
 async def send_mails(context: DemoContext) -> dict[str, Any]:
@@ -55,14 +61,11 @@ async def send_mails(context: DemoContext) -> dict[str, Any]:
         receipts.append(await context.producer.send(mail, key=f"demo:{began}:{number}"))
         took.append((time.perf_counter() - sent) * 1000)
     enqueue = p50_and_p99(took)
-    context.say(
-        f"{MAILS} mails queued in {sum(took):.0f} ms "
-        f"(p50 {enqueue['p50']} ms, p99 {enqueue['p99']} ms); the request can answer now"
-    )
+    context.tell("queued", mails=MAILS, total=round(sum(took)), **enqueue)
     accepted = await _watch(context, before + MAILS) - before
     total = time.perf_counter() - began
     one_by_one = await _delivery_seconds(context, receipts)
-    context.say(f"all {accepted} accepted after {total:.1f} s; one after the other: {one_by_one:.0f} s")
+    context.tell("accepted", mails=accepted, seconds=total, one_by_one=one_by_one)
     return {
         "enqueued": len({receipt.id for receipt in receipts}),
         "accepted": accepted,
@@ -79,11 +82,11 @@ async def read_reports(context: DemoContext) -> dict[str, Any]:
     refresh_ms = await _measured_refresh(context)
     reads = await context.browser.time_reads([nodes[n % len(nodes)] for n in range(_READS)])
     figures = p50_and_p99(reads)
-    context.say(f"{_READS} dashboard reads: p50 {figures['p50']} ms, p99 {figures['p99']} ms, no SQL at all")
+    context.tell("reads", reads=_READS, **figures)
     seen = await _see_a_checkin(context)
-    context.say(f"all {len(nodes)} dashboards computed again in {refresh_ms:.0f} ms, in one snapshot")
+    context.tell("computed", nodes=len(nodes), milliseconds=refresh_ms)
     walk_ms = await _walk(context)
-    context.say(f"the same numbers by queries node by node: {walk_ms:.0f} ms, for each view")
+    context.tell("walked", milliseconds=walk_ms)
     return {
         "scopes": len(nodes),
         "walk_ms": round(walk_ms, 1),
@@ -117,7 +120,7 @@ async def _watch(context: DemoContext, target: int) -> int:
             raise TimeoutError(f"only {lane.done} of {target} mails were accepted within {_PATIENCE:.0f} s")
         if now - printed >= 1:
             printed = now
-            context.say(f"  {now - began:4.0f} s  waiting {lane.ready:3}  being sent {lane.leased:3}")
+            context.tell("sending", seconds=now - began, ready=lane.ready, leased=lane.leased)
         await asyncio.sleep(0.05)
     return int(lane.done)
 
@@ -151,7 +154,7 @@ async def _see_a_checkin(context: DemoContext) -> str:
     after = await _until(changed, leaf)
     elapsed = time.perf_counter() - began
     counts = [document["data"]["total"]["checkins_today"] for document in (before, after)]
-    context.say(f"a check-in in node {leaf}: dashboard went from {counts[0]} to {counts[1]} in {elapsed:.1f} s")
+    context.tell("checkin", node=leaf, before=counts[0], after=counts[1], seconds=elapsed)
     return str(after["as_of"])
 
 

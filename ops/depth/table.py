@@ -7,38 +7,34 @@ from collections.abc import Iterator
 
 from ops.depth.read import Depth, LaneDepth, LiveWorker
 from ops.depth.report_freshness import ReportFreshness
+from ops.depth.table_texts import LANE_HEADS, REPORT_HEADS, STATES, WORDS, WORKER_HEADS
 from ops.depth.texts import drain_text, loss_text, why_text
 from ops.durations import duration_text
+from ops.language import Language
 from ops.limits.texts import lane_limit_texts
 from ops.mail.doubt import doubt_text
 from ops.table import printable, table
 
 _NONE = "-"
-_LANE_HEADS = (
-    *("LANE", "READY", "LEASED", "SCHEDULED", "RETRYING", "PARKED", "DEAD", "UNCERTAIN", "SUPPRESSED", "OLDEST"),
-    *("IN/MIN", "OUT/MIN", "SLOTS", "DRAINS"),
-)
-_WORKER_HEADS = ("WORKER", "HOST", "PID", "SEEN", "SLOTS BUSY")
-_REPORT_HEADS = ("REPORT", "STATE", "AGE", "SOFT", "HARD", "LAST ERROR")
 
 
-def depth_table(depth: Depth) -> str:
+def depth_table(depth: Depth, language: Language = "en") -> str:
     """Return the whole output of ``depth``: several lines without a newline at the end."""
+    words = WORDS[language]
+    lanes = [_lane(lane, language) for lane in depth.lanes]
+    workers = [_worker(worker, language) for worker in depth.workers]
+    reports = [_report(report, language) for report in depth.reports]
     blocks = [
         f"{depth.at:%Y-%m-%d %H:%M:%S} UTC",
-        table(_LANE_HEADS, [_lane(lane) for lane in depth.lanes], left={0, 13}),
-        "\n".join(_notes(depth)),
-        table(_WORKER_HEADS, [_worker(worker) for worker in depth.workers], left={0, 1, 4})
-        if depth.workers
-        else "No worker is alive. Start one: ./run worker",
-        table(_REPORT_HEADS, [_report(report) for report in depth.reports], left={0, 1, 5})
-        if depth.reports
-        else "No report is declared yet; the first worker with a Postgres declares them.",
+        table(LANE_HEADS[language], lanes, left={0, 13}),
+        "\n".join(_notes(depth, language)),
+        table(WORKER_HEADS[language], workers, left={0, 1, 4}) if workers else words["no_workers"],
+        table(REPORT_HEADS[language], reports, left={0, 1, 5}) if reports else words["no_reports"],
     ]
     return "\n\n".join(block for block in blocks if block)
 
 
-def _lane(lane: LaneDepth) -> list[str]:
+def _lane(lane: LaneDepth, language: Language) -> list[str]:
     counts = (
         lane.ready,
         lane.leased,
@@ -56,50 +52,58 @@ def _lane(lane: LaneDepth) -> list[str]:
         f"{lane.in_per_minute:.0f}",
         f"{lane.out_per_minute:.0f}",
         f"{lane.slots.busy}/{lane.slots.total}",
-        drain_text(lane.drain),
+        drain_text(lane.drain, language),
     ]
 
 
-def _notes(depth: Depth) -> Iterator[str]:
+def _notes(depth: Depth, language: Language) -> Iterator[str]:
+    words = WORDS[language]
     for loss in depth.losses:
-        yield loss_text(group=loss.group, at=loss.at, times=loss.times, jobs=loss.jobs)
+        yield loss_text(group=loss.group, at=loss.at, times=loss.times, jobs=loss.jobs, language=language)
     for lane in depth.lanes:
-        if why := why_text(lane.why, slots=lane.slots.total, held=lane.held):
+        if why := why_text(lane.why, slots=lane.slots.total, held=lane.held, language=language):
             yield f"{lane.lane}: {printable(why)}"
-        yield from (f"{lane.lane}: {printable(text)}" for text in lane_limit_texts(lane.limits))
+        yield from (f"{lane.lane}: {printable(text)}" for text in lane_limit_texts(lane.limits, language))
     for doubt in depth.doubts:
-        yield f"{printable(doubt_text(doubt))}; ./run ops mail suppressed"
+        yield words["doubt"].format(doubt=printable(doubt_text(doubt, language)))
     for lane in depth.lanes:
         if not lane.conserved:
-            yield f"{lane.lane}: NOT CONSERVED: {_imbalance(lane)}; see docs/operations.md"
+            yield _imbalance(lane, language)
     if failing := [report.report for report in depth.reports if report.failing]:
-        yield f"reports fail: {printable(', '.join(failing))}; see ./run ops reports status"
+        yield words["failing"].format(reports=printable(", ".join(failing)))
     for worker in depth.workers:
-        yield from _worker_notes(worker)
+        yield from _worker_notes(worker, language)
 
 
-def _worker_notes(worker: LiveWorker) -> Iterator[str]:
+def _worker_notes(worker: LiveWorker, language: Language) -> Iterator[str]:
+    words = WORDS[language]
     if worker.faults:
-        tasks = ", ".join(f"{task} {count} times" for task, count in sorted(worker.faults.items()))
-        yield f"worker {worker.id}: background tasks failed and were restarted: {tasks}; see its log"
+        tasks = [words["task"].format(task=task, count=count) for task, count in sorted(worker.faults.items())]
+        yield words["faults"].format(worker=worker.id, tasks=", ".join(tasks))
     if left := [f"{lane} {one.left_behind}" for lane, one in worker.lanes.items() if one.left_behind]:
-        yield f"worker {worker.id}: handlers still run that were told to stop: {', '.join(left)}; restart it"
+        yield words["left_behind"].format(worker=worker.id, lanes=", ".join(left))
 
 
-def _imbalance(lane: LaneDepth) -> str:
-    found = lane.accepted - lane.unaccounted
-    how = "missing" if lane.unaccounted > 0 else "too many"
-    return f"{lane.accepted} jobs accepted, {found} found, {abs(lane.unaccounted)} {how}"
+def _imbalance(lane: LaneDepth, language: Language) -> str:
+    words = WORDS[language]
+    return words["unbalanced"].format(
+        lane=lane.lane,
+        accepted=lane.accepted,
+        found=lane.accepted - lane.unaccounted,
+        count=abs(lane.unaccounted),
+        how=words["missing" if lane.unaccounted > 0 else "too_many"],
+    )
 
 
-def _worker(worker: LiveWorker) -> list[str]:
+def _worker(worker: LiveWorker, language: Language) -> list[str]:
     slots = ", ".join(f"{lane} {one.busy}/{one.total}" for lane, one in worker.lanes.items())
-    return [worker.id, worker.host, str(worker.pid), f"{duration_text(worker.seen_ms / 1000)} ago", slots]
+    seen = WORDS[language]["ago"].format(time=duration_text(worker.seen_ms / 1000))
+    return [worker.id, worker.host, str(worker.pid), seen, slots]
 
 
-def _report(report: ReportFreshness) -> list[str]:
+def _report(report: ReportFreshness, language: Language) -> list[str]:
     times = [
         _NONE if milliseconds is None else duration_text(milliseconds / 1000)
         for milliseconds in (report.age_ms, report.soft_ms, report.hard_ms)
     ]
-    return [report.report, report.state, *times, report.error or _NONE]
+    return [report.report, STATES[language][report.state], *times, report.error or _NONE]

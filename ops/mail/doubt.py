@@ -11,7 +11,23 @@ from datetime import UTC, datetime
 import orjson
 from redis.asyncio import Redis
 
+from ops.language import Language
 from producers.keys import MAIL_DOUBTS
+
+WORDS: Mapping[Language, Mapping[str, str]] = {
+    "en": {
+        "domain": "domain",
+        "account": "account",
+        "doubt": "{kind} {name}: {refused} of {recipients} recipients refused at once, {since} to {last} UTC: "
+        "counted as a fault of the server",
+    },
+    "es": {
+        "domain": "dominio",
+        "account": "cuenta",
+        "doubt": "{kind} {name}: {refused} de {recipients} destinatarios rechazados a la vez, de {since} a {last} "
+        "UTC: cuenta como fallo del servidor",
+    },
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,16 +60,21 @@ async def read_doubts(redis: Redis) -> tuple[RefusalDoubt, ...]:
     return tuple(sorted(doubts, key=lambda one: one.last, reverse=True))
 
 
-def doubt_text(doubt: RefusalDoubt) -> str:
+def doubt_text(doubt: RefusalDoubt, language: Language = "en") -> str:
     """Return a doubt as one line.
 
     >>> at = datetime(2026, 11, 28, 17, 3, tzinfo=UTC)
     >>> doubt_text(RefusalDoubt(kind="domain", name="example.com", since=at, last=at, refused=40, taken=1))
     'domain example.com: 40 of 41 recipients refused at once, 17:03 to 17:03 UTC: counted as a fault of the server'
     """
-    return (
-        f"{doubt.kind} {doubt.name}: {doubt.refused} of {doubt.refused + doubt.taken} recipients refused at once, "
-        f"{doubt.since:%H:%M} to {doubt.last:%H:%M} UTC: counted as a fault of the server"
+    words = WORDS[language]
+    return words["doubt"].format(
+        kind=words.get(doubt.kind, doubt.kind),
+        name=doubt.name,
+        refused=doubt.refused,
+        recipients=doubt.refused + doubt.taken,
+        since=f"{doubt.since:%H:%M}",
+        last=f"{doubt.last:%H:%M}",
     )
 
 

