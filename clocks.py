@@ -68,11 +68,11 @@ class ServerClock:
 
     Example:
         >>> clock = ServerClock()
-        >>> clock.note(ClockReading(5_000_000, asked_us=100, heard_us=300))
+        >>> clock.add_reading(ClockReading(5_000_000, asked_us=100, heard_us=300))
         0
         >>> clock.ahead_us
         4999800
-        >>> clock.note(ClockReading(1_000_500, asked_us=700, heard_us=900))  # set back by four seconds
+        >>> clock.add_reading(ClockReading(1_000_500, asked_us=700, heard_us=900))  # set back by four seconds
         -4000100
     """
 
@@ -109,9 +109,9 @@ def readings_agree(before: ClockReading, after: ClockReading) -> bool:
     """Return True if both may be readings of one clock that was not set between them.
 
     Example:
-        >>> agree(ClockReading(1_000_000, 0, 100), ClockReading(3_000_000, 2_000_000, 2_000_100))
+        >>> readings_agree(ClockReading(1_000_000, 0, 100), ClockReading(3_000_000, 2_000_000, 2_000_100))
         True
-        >>> agree(ClockReading(1_000_000, 0, 100), ClockReading(1_000_000, 2_000_000, 2_000_100))
+        >>> readings_agree(ClockReading(1_000_000, 0, 100), ClockReading(1_000_000, 2_000_000, 2_000_100))
         False
     """
     allowed = before.error_us + after.error_us + _drift(before, after) + _SLACK_US

@@ -28,7 +28,7 @@ import log
 from hosts import AllowedHosts
 from producers.link.client import open_pool
 from reader.cache import ReplyCache
-from reader.changes import listen
+from reader.changes import listen_for_changes
 from reader.clock import RedisClock
 from reader.connection import DEADLINE, Connection
 from reader.cors import Origins
@@ -37,7 +37,7 @@ from reader.guard_of_cluster import ClusterGuard
 from reader.handler import Reader
 from reader.hints import Hints
 from reader.http.listener import Listener
-from reader.http.socket import SHARES_PORTS, bind
+from reader.http.socket import SHARES_PORTS, bind_socket
 from reader.report import ReportResponder
 from reader.store import StoredReports
 from settings import Settings, load_or_exit
@@ -105,7 +105,7 @@ def _guard(url: str, connection: Connection, copy: ReplyCache | None) -> Guard:
 def _bind(host: str, port: int, *, shared: bool) -> socket.socket:
     """Return the bound socket; exit if the address cannot be bound."""
     try:
-        return bind(host, port, shared=shared)
+        return bind_socket(host, port, shared=shared)
     except OSError as error:
         _give_up(
             f"cannot listen on {host} port {port}: {error.strerror}. "
@@ -124,11 +124,11 @@ def _listening_to(settings: Settings, hints: Hints) -> Callable[[], Coroutine[No
     """Return a function that listens for changes; it needs a running event loop."""
     url = settings.redis_url.get_secret_value() if settings.redis_url else ""
     channel = f"momentus:{{reports}}:changed:{settings.tenant}"
-    return lambda: listen(
+    return lambda: listen_for_changes(
         Redis.from_pool(open_pool(url, seconds=_SUBSCRIBED_S, tag="{reports}")),
         channel,
-        hints.publish,
-        hints.resume,
+        hints.publish_change,
+        hints.resume_streams,
     )
 
 

@@ -80,10 +80,10 @@ def roots_of(data: Mapping[str, Any]) -> frozenset[int]:
     return frozenset(map(int, filter(_is_node, roots))) if isinstance(roots, list) else frozenset()
 
 
-def allowed(roots: AbstractSet[int], path: Iterable[int]) -> bool:
+def may_read(roots: AbstractSet[int], path: Iterable[int]) -> bool:
     """Return True if the node at the end of `path` (top of the tree first) is in the subtree of one of the roots.
 
-    >>> allowed({4}, [1, 4, 9]), allowed({9}, [1, 4])
+    >>> may_read({4}, [1, 4, 9]), may_read({9}, [1, 4])
     (True, False)
     """
     return not roots.isdisjoint(path)

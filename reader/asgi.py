@@ -39,7 +39,7 @@ class Application:
             query=scope["query_string"].decode("latin-1"),
             fields=HeaderList(_text(pair) for pair in scope["headers"]),
         )
-        response = await self._reader.answer(request)
+        response = await self._reader.response(request)
         headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in response.fields]
         body = b"" if request.method == "HEAD" else response.body
         await send({"type": "http.response.start", "status": response.status, "headers": headers})

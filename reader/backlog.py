@@ -31,7 +31,7 @@ class Backlog:
         self._held: dict[HeldConnection, int] = {}
         self.size = 0
 
-    def hold(self, client: HeldConnection, size: int) -> None:
+    def note_held(self, client: HeldConnection, size: int) -> None:
         """Note the bytes that a connection holds now, or 0; abort other connections if the limit is passed."""
         self.size += size - self._held.get(client, 0)
         if size:

@@ -71,18 +71,19 @@ class ReplyCache:
         limit: bytes of all entries together, including their overhead.
 
     Attributes:
-        doubt: function called with a key whose stamp must be read again; it later calls `confirm` or `forget`.
+        doubt: function called with a key whose stamp must be read again; then `confirm_stamp` or `forget_parts` is
+            called.
 
     Example:
         >>> copy = ReplyCache(limit=10_000)
-        >>> copy.keep("key", "field", [b"value"], size=5, stamp=1)
-        >>> copy.current("key", "field")
+        >>> copy.keep_reply("key", "field", [b"value"], size=5, stamp=1)
+        >>> copy.current_entry("key", "field")
         [b'value']
-        >>> copy.changed([b"key"])
-        >>> copy.current("key", "field"), copy.remembered("key", "field")
+        >>> copy.note_change([b"key"])
+        >>> copy.current_entry("key", "field"), copy.remembered_entry("key", "field")
         (None, None)
-        >>> copy.confirm("key", 1, at=copy.changes("key"))
-        >>> copy.remembered("key", "field")
+        >>> copy.confirm_stamp("key", 1, at=copy.change_count("key"))
+        >>> copy.remembered_entry("key", "field")
         [b'value']
     """
 
@@ -96,7 +97,7 @@ class ReplyCache:
         self.generation = 0
         """Grows with every reported change: a caller notes it before a command and passes it on with the reply."""
 
-    def current(self, key: str, part: Hashable) -> Value | None:
+    def current_entry(self, key: str, part: Hashable) -> Value | None:
         """Return the entry if no change of its key was reported since."""
         kept = self._keys.get(key)
         entry = None if kept is None else kept.parts.get(part)
@@ -105,7 +106,7 @@ class ReplyCache:
         self._entries.move_to_end(entry.name)
         return entry.value
 
-    def remembered(self, key: str, part: Hashable) -> Value | None:
+    def remembered_entry(self, key: str, part: Hashable) -> Value | None:
         """Return the entry as it was last read, unless it may have been withdrawn since."""
         kept = self._keys.get(key)
         entry = None if kept is None else kept.parts.get(part)
@@ -113,7 +114,7 @@ class ReplyCache:
             return None
         return entry.value
 
-    def keep(
+    def keep_reply(
         self,
         key: str,
         part: Hashable,
@@ -147,12 +148,12 @@ class ReplyCache:
         while self._size > self._limit:
             self._forget(next(iter(self._entries)))
 
-    def changes(self, key: str) -> int:
+    def change_count(self, key: str) -> int:
         """Return the number of reported changes of a key; callers note it before they read the stamp."""
         kept = self._keys.get(key)
         return _NEVER if kept is None else kept.changes
 
-    def confirm(self, key: str, stamp: Stamp, *, at: int) -> None:
+    def confirm_stamp(self, key: str, stamp: Stamp, *, at: int) -> None:
         """Note a key's stamp after it was read again.
 
         Args:
@@ -162,13 +163,13 @@ class ReplyCache:
         if kept is not None and kept.changes == at:
             kept.stamp = stamp
 
-    def forget(self, key: str, *parts: Hashable) -> None:
+    def forget_parts(self, key: str, *parts: Hashable) -> None:
         """Forget these parts of a key, or all parts, because they have been withdrawn."""
         kept = self._keys.get(key)
         for part in parts or (() if kept is None else tuple(kept.parts)):
             self._forget((key, part))
 
-    def changed(self, keys: list[bytes] | None) -> None:
+    def note_change(self, keys: list[bytes] | None) -> None:
         """Note that these keys have changed; None means that any key may have changed."""
         self.generation += 1
         for key in list(self._keys) if keys is None else [key.decode(errors="replace") for key in keys]:
@@ -177,7 +178,7 @@ class ReplyCache:
                 continue
             kept.changes += 1
             if not kept.is_lasting:
-                self.forget(key)
+                self.forget_parts(key)
                 continue
             kept.stamp = None
             if keys is not None:  # a new connection is asked once it reports changes

@@ -24,7 +24,9 @@ _ALIVE_S = 10
 log = logging.getLogger(__name__)
 
 
-async def listen(redis: Redis, channel: str, tell: Callable[[bytes], None], resume: Callable[[], None]) -> None:
+async def listen_for_changes(
+    redis: Redis, channel: str, tell: Callable[[bytes], None], resume: Callable[[], None]
+) -> None:
     """Pass on published messages until cancelled.
 
     Args:

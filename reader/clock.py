@@ -57,7 +57,7 @@ class RedisClock:
         """Microseconds by which this machine's clock is ahead of Redis's."""
         return wall_us() - self.now_us()
 
-    def note(self, reading: ClockReading) -> None:
+    def add_reading(self, reading: ClockReading) -> None:
         """Correct this clock by a reading of Redis's."""
         before_us = self.now_us()
         if self._redis.add_reading(reading) < 0:
@@ -86,7 +86,7 @@ class RedisClock:
             return self._tell("reader", f"this machine's clock is {_seconds(self.own_us)} from Redis's")
         return ""
 
-    def words(self) -> Iterator[str]:
+    def doubt_texts(self) -> Iterator[str]:
         """Yield the current doubts as texts for operators."""
         since_us = running_us() - _TOLD_US
         yield from (words for last_us, words in self._told.values() if last_us > since_us)

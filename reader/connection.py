@@ -56,7 +56,7 @@ class StoreUnavailable(Exception):
 class ChangeListener(Protocol):
     """Listener for changes of keys, for example :class:`reader.cache.ReplyCache`."""
 
-    def changed(self, keys: list[bytes] | None) -> None:
+    def note_change(self, keys: list[bytes] | None) -> None:
         """Note that these keys have changed; None means that any key may have changed."""
 
     def set_tracking(self, is_tracked: bool, /) -> None:  # noqa: FBT001  the value itself
@@ -113,7 +113,7 @@ class Connection:
         wire = self._wire
         return self._is_tracking and wire is not None and not wire.closed and self.heard_s <= _PROVEN_S
 
-    async def send(self, *command: Argument) -> asyncio.Future[Any]:
+    async def send_command(self, *command: Argument) -> asyncio.Future[Any]:
         """Send a command and return the future of its reply, to be awaited by `reply`.
 
         Raises:
@@ -144,7 +144,7 @@ class Connection:
         waiting = _RefusalWatch(len(commands), partial(self._note_refusal, purpose))
         self.send_packed(b"".join(map(pack, commands)), waiting, len(commands))
 
-    async def reply(self, pending: asyncio.Future[Any]) -> Any:  # noqa: ANN401  a reply has any type
+    async def wait_for_reply(self, pending: asyncio.Future[Any]) -> Any:  # noqa: ANN401  a reply has any type
         """Wait for a reply and return it.
 
         Raises:
@@ -162,7 +162,7 @@ class Connection:
 
     async def call(self, *command: Argument) -> Any:  # noqa: ANN401  as in `reply`
         """Send a command and return its reply. Raises StoreUnavailable."""
-        return await self.reply(await self.send(*command))
+        return await self.wait_for_reply(await self.send_command(*command))
 
     async def close(self) -> None:
         """Close the connection."""
@@ -191,7 +191,7 @@ class Connection:
         self._is_tracking = False
         self._ask_time(wire)
         if self._copy is not None:
-            self._copy.changed(None)
+            self._copy.note_change(None)
             self._track(wire)
             if self._pings is None or self._pings.done():
                 self._pings = background.start_task("beat", self._ping_on)
@@ -207,7 +207,7 @@ class Connection:
         self._note_refusal("its clock (without it, ages are computed by this machine's clock)", reply)
         if isinstance(reply, list):
             seconds, microseconds = map(int, reply)
-            self.clock.note(ClockReading(seconds * 1_000_000 + microseconds, asked_us, running_us()))
+            self.clock.add_reading(ClockReading(seconds * 1_000_000 + microseconds, asked_us, running_us()))
         asyncio.get_running_loop().call_later(_TIME_S, self._ask_time, wire)
 
     def _track(self, wire: Wire) -> None:
@@ -243,7 +243,7 @@ class Connection:
 
     def _pushed(self, message: list[Any]) -> None:
         if self._copy is not None and message[0] == b"invalidate":
-            self._copy.changed(message[1])
+            self._copy.note_change(message[1])
 
     def _expect(self, waiting: ReplyWaiter) -> None:
         loop = asyncio.get_running_loop()

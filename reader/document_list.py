@@ -36,10 +36,10 @@ from reader.freshness import SECOND_US, FreshnessVerdict, of_report, retry_after
 from reader.guard import Guard
 from reader.live_session import find_session
 from reader.message import Request, Response
-from reader.preconditions import Condition, weigh
+from reader.preconditions import Condition, weigh_conditions
 from reader.query import values_of
-from reader.read_your_writes import is_visible, transaction
-from reader.report import ReportResponder, time_taken, too_old, unseen
+from reader.read_your_writes import awaited_transaction, is_visible
+from reader.report import ReportResponder, refuse_unseen, time_taken, too_old
 from reader.snapshot import Meta, SnapshotUnreadable, StoredScope, moment
 from reader.store import StoredReports
 
@@ -157,7 +157,9 @@ def days_before(meta: Meta, count: int) -> list[str]:
     return [(last - timedelta(days=back)).isoformat() for back in range(count, -1, -1)]
 
 
-def gather(scopes: Sequence[int], stored: Sequence[StoredScope], roots: AbstractSet[int] | None) -> DocumentList:
+def gather_documents(
+    scopes: Sequence[int], stored: Sequence[StoredScope], roots: AbstractSet[int] | None
+) -> DocumentList:
     """Return what a session may read of stored scopes, within the limits of a response.
 
     Args:
@@ -166,7 +168,7 @@ def gather(scopes: Sequence[int], stored: Sequence[StoredScope], roots: Abstract
     found = DocumentList(stored[0].meta if stored else None)
     size = 0
     for scope, one in zip(scopes, stored, strict=True):
-        if one.body is None or one.head is None or unseen(one, scope, roots):
+        if one.body is None or one.head is None or refuse_unseen(one, scope, roots):
             found.absent.append(scope)
         elif size > BYTES_LIMIT:
             found.left_out.append(scope)
@@ -188,14 +190,14 @@ class DocumentListResponder:
         self._reports = reports
         self._guard = guard
 
-    async def answer(self, request: Request, wanted: ListRequest) -> Response:
+    async def response(self, request: Request, wanted: ListRequest) -> Response:
         """Return the response. Raises the errors of store and sessions."""
         began = perf_counter()
         roots: AbstractSet[int] | None = None
         if self._guard is not None:
             session = await find_session(self._guard, request)
             if session is None:
-                return problem.unauthorised(token_given=token_of(request) is not None)
+                return problem.refuse_token(token_given=token_of(request) is not None)
             roots = session.roots
         if not (takes_plain(request.header("accept-encoding")) and takes_json(request.header("accept"))):
             return problem.not_acceptable()
@@ -203,7 +205,7 @@ class DocumentListResponder:
         if isinstance(documents, Response):
             return documents
         if documents.meta is None:
-            return await self._reports.absent(wanted.report)
+            return await self._reports.refuse_absent(wanted.report)
         response = self._respond(request, wanted.report, documents, documents.meta)
         response.timing = time_taken("redis", began)
         return response
@@ -211,23 +213,27 @@ class DocumentListResponder:
     async def _read(self, wanted: ListRequest, roots: AbstractSet[int] | None) -> DocumentList | Response:
         """Return the documents, or the refusal of the node whose children are wanted."""
         if not wanted.with_children:
-            return gather(wanted.scopes, await self._store.several(wanted.report, wanted.scopes), roots)
+            return gather_documents(
+                wanted.scopes, await self._store.read_several(wanted.report, wanted.scopes), roots
+            )
         (scope,) = wanted.scopes
         for _ in range(_ROUNDS):
-            (node,) = await self._store.several(wanted.report, [scope])
+            (node,) = await self._store.read_several(wanted.report, [scope])
             if node.meta is None:
                 return DocumentList(None)
-            refusal = unseen(node, scope, roots)
+            refusal = refuse_unseen(node, scope, roots)
             if refusal or node.body is None or node.head is None:
                 return refusal or problem.not_found()
             children = _children(node.body)
             first, above = [scope, *children[: SCOPES_LIMIT - 1]], node.head.path[:-1]
-            stored = await self._store.several(wanted.report, [*first, *above])
+            stored = await self._store.read_several(wanted.report, [*first, *above])
             if stored[0].meta and stored[0].meta.gen == node.meta.gen:
                 break
-        found = gather(first, stored[: len(first)], roots)
+        found = gather_documents(first, stored[: len(first)], roots)
         found.left_out += children[SCOPES_LIMIT - 1 :]
-        found.path = [_named(one.body) for one in gather(above, stored[len(first) :], roots).found.values()]
+        found.path = [
+            _named(one.body) for one in gather_documents(above, stored[len(first) :], roots).found.values()
+        ]
         if wanted.days and found.meta:
             days = days_before(found.meta, wanted.days)
             found.days = _latest(await self._store.closed_days(wanted.report, scope, days))
@@ -235,20 +241,20 @@ class DocumentListResponder:
 
     def _respond(self, request: Request, report: str, documents: DocumentList, meta: Meta) -> Response:
         """Return the documents, or the refusal of a report that is too old, or not as the client wants it."""
-        written = transaction(request.header("if-write-visible"))
+        written = awaited_transaction(request.header("if-write-visible"))
         if written is not None and not is_visible(written, meta.visible):
-            self._store.want(report)
+            self._store.request_refresh(report)
             return problem.not_yet_visible(retry_after_s(meta))
         bounds = bounds_of(request.header("cache-control"))
-        freshness = self._reports.judge(meta, bounds)
+        freshness = self._reports.judge_freshness(meta, bounds)
         if freshness.verdict is not FreshnessVerdict.FRESH:
-            self._store.want(report)
+            self._store.request_refresh(report)
         if freshness.verdict in {FreshnessVerdict.TOO_STALE, FreshnessVerdict.NOT_FRESH_ENOUGH}:
             any_of_them = StoredScope(body=None, head=None, gone_us=None, meta=meta, failure=None)
             return too_old(freshness, next(iter(documents.found.values()), any_of_them), bounds)
         headers = (*self._reports.common, ("etag", f'W/"{documents.etag}"'), *of_report(freshness, meta))
         age_s = freshness.age_us / SECOND_US
-        weighed = weigh(request, documents.etag, changed_s=None, dated=False)
+        weighed = weigh_conditions(request, documents.etag, changed_s=None, dated=False)
         if weighed is Condition.FAILED:
             return problem.precondition_failed()
         if weighed is Condition.HELD:

@@ -4,8 +4,8 @@ Documents are compressed once, when they are computed: zstd (which every current
 gzip. The client gets the variant with its highest weight, zstd before gzip, or the plain document if it accepts
 neither.
 
->>> choose("gzip, br, zstd"), choose("gzip;q=1, zstd;q=0.5"), choose("br"), choose("")
-('zstd', 'gzip', '', '')
+>>> choose_encoding("gzip, br, zstd"), choose_encoding("gzip;q=1, zstd;q=0.5"), choose_encoding("br")
+('zstd', 'gzip', '')
 >>> takes_plain("gzip"), takes_plain("gzip, identity;q=0"), takes_plain("gzip, *;q=0")
 (True, False, False)
 >>> takes_json("text/html, */*;q=0.1"), takes_json("text/html"), takes_json("")
@@ -26,7 +26,7 @@ _WEIGHT = re.compile(r"q=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)", re.ASCII)
 
 
 @memo(1 << 20)
-def choose(accept_encoding: str) -> str:
+def choose_encoding(accept_encoding: str) -> str:
     """Return the stored variant for a client, or ``PLAIN``."""
     weights = _weights(accept_encoding)
     offered = [(weights.get(name, weights.get("*", 0.0)), name) for name in STORED]

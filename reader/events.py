@@ -19,7 +19,7 @@ from functools import partial
 from reader import problem
 from reader.access import token_of
 from reader.guard import Guard
-from reader.hints import LIFE_S, NO_ROOM, EventStream, Hints, back
+from reader.hints import LIFE_S, NO_ROOM, EventStream, Hints, back_event
 from reader.live_session import find_session
 from reader.message import Request, Response
 from reader.query import values_of
@@ -60,7 +60,7 @@ class Events:
         self._hints = hints
         self._waiting = 0
 
-    async def admit(self, request: Request, *, counts: bool = True) -> Admission | Response:
+    async def admit_client(self, request: Request, *, counts: bool = True) -> Admission | Response:
         """Return the admission of a client that wants to follow a report, or a refusal.
 
         Args:
@@ -71,11 +71,11 @@ class Events:
         """
         session = await find_session(self._guard, request, counts=counts) if self._guard else None
         if self._guard and session is None:
-            return problem.unauthorised(token_given=token_of(request) is not None)
+            return problem.refuse_token(token_given=token_of(request) is not None)
         names = values_of(request.query, "report")
         if len(names) != 1 or not _NAME.fullmatch(names[0]) or (session and not session.roots):
             return problem.not_found()
-        if not await self._store.declared(names[0]):
+        if not await self._store.is_declared(names[0]):
             return problem.not_found()
         return Admission(names[0], session.name if session else "")
 
@@ -85,16 +85,16 @@ class Events:
             return problem.REDIS_UNREACHABLE.name.replace("-", "_")
         return "hints" if self._hints.has_room(admission.session_name) else "too_many_streams"
 
-    async def run(self, request: Request, admission: Admission | None, stream: EventStream) -> None:
+    async def send_hints(self, request: Request, admission: Admission | None, stream: EventStream) -> None:
         """Send hints; without an admission, wait until Redis is back and admits the client."""
         begin = ""
         with suppress(OSError):  # the client has gone
             if admission is None:
                 admission = await self._wait(request, stream)
-                begin = back(admission.report) if admission else ""
+                begin = back_event(admission.report) if admission else ""
             if admission is not None and self._hints.has_room(admission.session_name):
                 still = partial(self._is_still_admitted, request)
-                await self._hints.follow(
+                await self._hints.follow_report(
                     admission.report, stream, admission.session_name, begin=begin, still=still
                 )
             elif admission is not None:
@@ -103,7 +103,7 @@ class Events:
     async def _is_still_admitted(self, request: Request) -> bool:
         """Return True if session and report still exist; while Redis is unreachable the admission stands."""
         try:
-            return isinstance(await self.admit(request, counts=False), Admission)
+            return isinstance(await self.admit_client(request, counts=False), Admission)
         except UNAVAILABLE:
             return True
 
@@ -119,7 +119,7 @@ class Events:
             while not self._hints.closed and asyncio.get_running_loop().time() < ends:
                 await asyncio.sleep(_LOOK_AGAIN_S)
                 with suppress(*UNAVAILABLE):
-                    found = await self.admit(request)
+                    found = await self.admit_client(request)
                     return None if isinstance(found, Response) else found
                 await stream.send_str(_STILL_AWAY)
             return None

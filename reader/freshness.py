@@ -64,7 +64,7 @@ class Freshness:
     doubt: str = ""
 
 
-def judge(meta: Meta, now_us: int, bounds: CacheBounds, doubt: str = "") -> Freshness:
+def judge_freshness(meta: Meta, now_us: int, bounds: CacheBounds, doubt: str = "") -> Freshness:
     """Return the freshness of a report at `now_us`, for a client with these bounds.
 
     A `verified_us` after `now_us` counts as now: an age is never negative.
@@ -115,7 +115,7 @@ class Standing:
     rendered: dict[tuple[str, int, str], Headers] = field(default_factory=dict)
     """Headers of documents by ETag, last change and encoding; equal data may have changed at other times."""
 
-    def keep(self, name: tuple[str, int, str], headers: Headers) -> None:
+    def keep_headers(self, name: tuple[str, int, str], headers: Headers) -> None:
         """Cache a document's headers; clear the cache first if it is full."""
         if len(self.rendered) >= _RENDERED:
             self.rendered.clear()
@@ -131,7 +131,7 @@ class Standings:
     Example:
         >>> meta = Meta(gen=1, verified_us=0, valid_until_us=None, soft_ms=1, hard_ms=2, cost_ms=1)
         >>> standings = Standings()
-        >>> standings.at(meta, 1000) is standings.at(meta, 900)
+        >>> standings.standing_at(meta, 1000) is standings.standing_at(meta, 900)
         False
     """
 
@@ -139,19 +139,19 @@ class Standings:
         self._found: dict[int, Standing] = {}
         self._doubt = doubt
 
-    def at(self, meta: Meta, now_us: int) -> Standing:
+    def standing_at(self, meta: Meta, now_us: int) -> Standing:
         """Return the standing of a report; `now_us` is an instant of the database's clock."""
         found = self._found.get(id(meta))  # the standing holds `meta`, so that no other object can have its id
         if found is None or not found.since_us <= now_us < found.until_us:
             if len(self._found) >= _STANDINGS:
                 self._found.clear()
-            found = self._found[id(meta)] = stand(meta, now_us, self._doubt(meta, now_us))
+            found = self._found[id(meta)] = judge_standing(meta, now_us, self._doubt(meta, now_us))
         return found
 
 
-def stand(meta: Meta, now_us: int, doubt: str = "") -> Standing:
+def judge_standing(meta: Meta, now_us: int, doubt: str = "") -> Standing:
     """Return the standing of a report at `now_us`, with the time until which it holds."""
-    found = judge(meta, now_us, NO_BOUNDS, doubt)
+    found = judge_freshness(meta, now_us, NO_BOUNDS, doubt)
     steady_for = min(
         SECOND_US - found.age_us % SECOND_US,
         found.fresh_for_us % SECOND_US + 1,
@@ -229,10 +229,10 @@ def retry_after_s(meta: Meta) -> int:
     return max(1, min(60, ceil(meta.cost_ms / 1000) + 1))
 
 
-def matches(if_none_match: str, etag: str) -> bool:
+def etag_matches(if_none_match: str, etag: str) -> bool:
     """Return True if the client has this document: `*`, or any listed tag, compared weakly (RFC 9110, 13.1.2).
 
-    >>> matches('"a", W/"b"', "b"), matches("*", "b"), matches('"c"', "b")
+    >>> etag_matches('"a", W/"b"', "b"), etag_matches("*", "b"), etag_matches('"c"', "b")
     (True, True, False)
     """
     return if_none_match.strip() == "*" or f'"{etag}"' in if_none_match

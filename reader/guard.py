@@ -73,32 +73,32 @@ class Guard:
         self._copy = copy
         self._glances = RecentNotes[str, KnownToken](limit=_KNOWN_BYTES, weigh=weigh_known)
 
-    def current(self, token: str) -> AbstractSet[int] | None:
+    def current_roots(self, token: str) -> AbstractSet[int] | None:
         """Return the roots of a cached session, or None; they are current if the connection is proven."""
         known = self._glances.get(token)
         if known is None or self._copy is None:
             return None
-        record = self._copy.current(known.place.session_key, "")
-        epoch = self._copy.current(known.glance.epoch[1], "")
+        record = self._copy.current_entry(known.place.session_key, "")
+        epoch = self._copy.current_entry(known.glance.epoch[1], "")
         if record is None or epoch is None:
             return None
         data = living(record, epoch[0])
         return None if data is None or is_due(record, known.slid_ms, now_ms()) else read_roots(data)
 
-    def remembered(self, token: str) -> AbstractSet[int] | None:
+    def remembered_roots(self, token: str) -> AbstractSet[int] | None:
         """Return the roots of a session as last read, or None; for use while Redis is unreachable."""
         known = self._glances.get(token)
         if known is None or self._copy is None or self._connection.heard_s > MEMORY_S:
             return None
-        record = self._copy.remembered(known.place.session_key, "")
-        epoch = self._copy.remembered(known.glance.epoch[1], "")
+        record = self._copy.remembered_entry(known.place.session_key, "")
+        epoch = self._copy.remembered_entry(known.glance.epoch[1], "")
         if record is None or epoch is None or is_over(record, now_ms()):
             return None
         data = living(record, epoch[0])
         return None if data is None else read_roots(data)
 
-    def known(self, token: str) -> KnownToken | None:
-        """Return the token's commands, whose replies `read` takes, or None if the token is not known."""
+    def known_token(self, token: str) -> KnownToken | None:
+        """Return the token's commands, whose replies `read_roots` takes, or None if the token is not known."""
         return self._glances.get(token)
 
     @property
@@ -106,7 +106,7 @@ class Guard:
         """Generation of the cache; callers note it before a lookup."""
         return self._copy.generation if self._copy else 0
 
-    def read(
+    def read_roots(
         self,
         known: KnownToken,
         record: list[bytes | None],
@@ -132,8 +132,8 @@ class Guard:
             self._use(known, record)
         if self._copy is not None:
             size = sum(len(value) for value in record if value)
-            self._copy.keep(known.place.session_key, "", record, size=size, asked_at=asked_at)
-            self._copy.keep(known.glance.epoch[1], "", [epoch], size=8, asked_at=asked_at)
+            self._copy.keep_reply(known.place.session_key, "", record, size=size, asked_at=asked_at)
+            self._copy.keep_reply(known.glance.epoch[1], "", [epoch], size=8, asked_at=asked_at)
         return read_roots(data)
 
     async def send_query(self, token: str) -> SessionQuery | None:
@@ -142,7 +142,7 @@ class Guard:
         Raises:
             StoreUnavailable: Redis cannot be reached.
         """
-        send = self._connection.send
+        send = self._connection.send_command
         if known := self._glances.get(token):
             generation = self.generation
             replies = await send(*known.glance.record), await send(*known.glance.epoch)
@@ -154,15 +154,18 @@ class Guard:
         """Return the roots of the session, or None if it has ended.
 
         Args:
-            counts: as in `read`.
+            counts: as in `read_roots`.
 
         Raises:
             StoreUnavailable, SessionsUnavailable: Redis did not reply, or not in the sessions' format.
         """
-        call, replies = self._connection.call, [await self._connection.reply(one) for one in query.replies]
+        call, replies = (
+            self._connection.call,
+            [await self._connection.wait_for_reply(one) for one in query.replies],
+        )
         if query.known is None:
             return await self._found(token, query.place, replies[0], counts)
-        roots = self.read(query.known, replies[0], replies[1], query.generation, counts=counts)
+        roots = self.read_roots(query.known, replies[0], replies[1], query.generation, counts=counts)
         if roots is not None:
             return roots
         return await self._found(token, query.place, await call(*first_look(query.place)), counts)
@@ -177,12 +180,12 @@ class Guard:
         """Return the roots of a token's session, and keep the commands that read it from now on."""
         found = await read(self._connection.call, place, reply)
         if found is None:
-            self._glances.drop(token)
+            self._glances.drop_note(token)
             return None
         glance = QuickLoad.at(found.place, found.user)
         known = KnownToken(found.place, glance, pack(glance.record) + pack(glance.epoch))
         if found.place == place:  # a replaced token works only a moment longer
-            self._glances.note(token, known)
+            self._glances.add_note(token, known)
         if counts:
             self._use(known, found.record)
         return read_roots(found.record[-1] or b"")
@@ -190,8 +193,8 @@ class Guard:
     def _forget(self, known: KnownToken) -> None:
         """Drop a session that has ended from the cache."""
         if self._copy is not None:
-            self._copy.forget(known.place.session_key)
-            self._copy.forget(known.glance.epoch[1])
+            self._copy.forget_parts(known.place.session_key)
+            self._copy.forget_parts(known.glance.epoch[1])
 
     def _use(self, known: KnownToken, record: Record) -> None:
         """Note a use of the session in Redis if one is due, without waiting."""

@@ -42,13 +42,13 @@ class ClusterGuard(Guard):
         self._slid = RecentNotes[str, int](limit=_SLID_BYTES, weigh=lambda digest, _at: len(digest))
         self._sliding: set[asyncio.Task[None]] = set()
 
-    def current(self, token: str) -> None:
+    def current_roots(self, token: str) -> None:
         """Return None: sessions are not cached."""
 
-    def remembered(self, token: str) -> None:
+    def remembered_roots(self, token: str) -> None:
         """Return None: sessions are not cached."""
 
-    def known(self, token: str) -> None:
+    def known_token(self, token: str) -> None:
         """Return None: the session is not on the connection of the reports."""
 
     async def send_query(self, token: str) -> SessionQuery | None:
@@ -95,7 +95,7 @@ class ClusterGuard(Guard):
         now, digest = now_ms(), found.place.digest
         if not is_due(found.record, self._slid.get(digest, 0), now):
             return
-        self._slid.note(digest, now)
+        self._slid.add_note(digest, now)
         sliding = background.start_once("use of a session", self._slide(found))
         self._sliding.add(sliding)
         sliding.add_done_callback(self._sliding.discard)

@@ -43,10 +43,10 @@ from reader.lookup import Lookup, ReportRequest
 from reader.memo import memo
 from reader.message import Headers, Request, Response
 from reader.metrics import Metrics
-from reader.openapi import describe
+from reader.openapi import describe_api
 from reader.page.files import PageFiles
 from reader.query import values_of
-from reader.read_your_writes import transaction
+from reader.read_your_writes import awaited_transaction
 from reader.report import ReportResponder
 from reader.report_list import ReportListResponder
 from reader.snapshot import SnapshotUnreadable
@@ -142,9 +142,11 @@ class Reader:
             elif isinstance(found, ReportRequest):
                 request.found = found
                 result = self._reports.lookups.find_cached(found)
-                if result is None and self._reports.lookups.send(found, partial(self._conclude, found, exchange)):
+                if result is None and self._reports.lookups.send_lookup(
+                    found, partial(self._conclude, found, exchange)
+                ):
                     return
-                response = self._reports.conclude(found, result) if result else None
+                response = self._reports.conclude_lookup(found, result) if result else None
             else:
                 response = found
         except Exception as error:  # noqa: BLE001  logged there
@@ -154,8 +156,8 @@ class Reader:
     def _conclude(self, request: ReportRequest, exchange: Exchange, lookup: Lookup) -> None:
         """Respond after the last reply of Redis, or without any. Never raises: no caller could handle it."""
         try:
-            result = self._reports.lookups.read(lookup)
-            response = self._reports.conclude(request, result) if result else None
+            result = self._reports.lookups.read_result(lookup)
+            response = self._reports.conclude_lookup(request, result) if result else None
         except Exception as error:  # noqa: BLE001  logged there
             response = _fault(error)
         self._finish(exchange, response)
@@ -171,28 +173,28 @@ class Reader:
             exchange.respond(_fault(error))
 
     async def _serve_waiting(self, exchange: Exchange) -> None:
-        exchange.respond(await self.answer(exchange.request))
+        exchange.respond(await self.response(exchange.request))
 
     def _run(self, serving: Coroutine[None, None, None]) -> None:
         task = asyncio.get_running_loop().create_task(serving)
         self._tasks.add(task)  # the event loop holds only a weak reference
         task.add_done_callback(self._tasks.discard)
 
-    async def answer(self, request: Request) -> Response:
+    async def response(self, request: Request) -> Response:
         """Return the response to any request except one for hints. Never raises."""
         try:
             found = self._route(request)
             if isinstance(found, ReportRequest):
-                found = await self._reports.answer(found)
+                found = await self._reports.response(found)
             elif isinstance(found, ListRequest):
-                found = await self._lists.answer(request, found)
+                found = await self._lists.response(request, found)
             response = found or await self._page(request)
         except Exception as error:  # noqa: BLE001  logged there
             response = _fault(error)
         return self._noted(request, response)
 
     def _noted(self, request: Request, response: Response) -> Response:
-        self._metrics.count(response)
+        self._metrics.count_response(response)
         if self._origins:
             response.headers = self._origins.grant(response.headers, request.header("origin"))
         return response
@@ -200,7 +202,7 @@ class Reader:
     def _route(self, request: Request) -> ReportRequest | ListRequest | Response | None:
         """Return the request for one or more documents, a response, or None for a page that takes waiting."""
         if self._is_misdirected(request):
-            return problem.misdirected()
+            return problem.refuse_host()
         named = _named(request.path)
         listed = None if named else _LIST.fullmatch(request.path)
         known = named or listed or request.path in _PAGES or _asks_server(request)
@@ -233,30 +235,30 @@ class Reader:
     async def _page(self, request: Request) -> Response:
         match request.path:
             case "/metrics":
-                return _text("metrics", self._metrics.text(), "text/plain; version=0.0.4; charset=utf-8")
+                return _text("metrics", self._metrics.as_text(), "text/plain; version=0.0.4; charset=utf-8")
             case "/readyz":
-                untracked = await self._store.ping()
+                untracked = await self._store.ping_redis()
                 notes = (
                     [f"without a copy, because Redis refused CLIENT TRACKING: {untracked}"] if untracked else []
                 )
-                return _text("ready", "; ".join(["ready", *notes, *self._reports.clock.words()]) + "\n")
+                return _text("ready", "; ".join(["ready", *notes, *self._reports.clock.doubt_texts()]) + "\n")
             case "/openapi.json":
                 return await self._described(request)
             case "/v1/reports":
-                return await self._report_list.answer(request)
+                return await self._report_list.response(request)
             case "/healthz":
                 return _text("health", "ok\n")
         return _text("hints", "", "text/event-stream") if request.method == "HEAD" else problem.not_found()
 
     async def _described(self, request: Request) -> Response:
         """Return the OpenAPI description; for a session without roots it names no reports."""
-        catalogue = await self._store.catalogue()
+        catalogue = await self._store.read_catalogue()
         if self._guard is not None:
             session = await find_session(self._guard, request)
             if session is None:
-                return problem.unauthorised(token_given=token_of(request) is not None)
+                return problem.refuse_token(token_given=token_of(request) is not None)
             catalogue = catalogue if session.roots else {}
-        described = describe(catalogue, guarded=self._guard is not None)
+        described = describe_api(catalogue, guarded=self._guard is not None)
         return _text("openapi", orjson.dumps(described).decode(), "application/json")
 
     # Hints
@@ -270,7 +272,9 @@ class Reader:
         request = exchange.request
         try:
             admission = (
-                problem.misdirected() if self._is_misdirected(request) else await self._events.admit(request)
+                problem.refuse_host()
+                if self._is_misdirected(request)
+                else await self._events.admit_client(request)
             )
         except UNAVAILABLE:
             admission = None
@@ -279,13 +283,13 @@ class Reader:
         if isinstance(admission, Response):
             exchange.respond(self._noted(request, admission))
             return
-        self._metrics.count(Response(status=200, outcome=self._events.outcome(admission)))
+        self._metrics.count_response(Response(status=200, outcome=self._events.outcome(admission)))
         headers = self._origins.grant(_STREAM, request.header("origin")) if self._origins else _STREAM
         stream = exchange.respond_in_parts(200, headers)
         if (task := asyncio.current_task()) is not None:
             stream.when_gone(task.cancel)  # frees its place at once
         try:
-            await self._events.run(request, admission, stream)
+            await self._events.send_hints(request, admission, stream)
         finally:
             stream.end()
 
@@ -293,7 +297,7 @@ class Reader:
 def _fault(error: Exception) -> Response:
     """Return the refusal for an error, and log it."""
     if isinstance(error, UNAVAILABLE):
-        return problem.unreachable()
+        return problem.refuse_unreachable()
     if isinstance(error, SnapshotUnreadable):
         log.error("%s", error)
         return problem.refuse(
@@ -315,7 +319,7 @@ def _list_request(request: Request, report: str, parent: str | None) -> ListRequ
     if parent and int(parent) > SCOPE_LIMIT:
         return problem.not_found()
     try:
-        transaction(request.header("if-write-visible"))
+        awaited_transaction(request.header("if-write-visible"))
         if parent:
             return ListRequest(report, (int(parent),), with_children=True, days=days_of(request.query))
         return ListRequest(report, scopes_of(request.query))

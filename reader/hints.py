@@ -59,7 +59,7 @@ class Follower:
     session_name: str = field(repr=False)
     queue: asyncio.Queue[str] = field(default_factory=lambda: asyncio.Queue(_BACKLOG), repr=False)
 
-    def put(self, event: str) -> None:
+    def queue_event(self, event: str) -> None:
         """Queue an event; drop the oldest if the queue is full."""
         if self.queue.full():
             self.queue.get_nowait()
@@ -85,7 +85,7 @@ class Hints:
             return False
         return len(self._followers) < STREAMS_LIMIT
 
-    def publish(self, message: bytes) -> None:
+    def publish_change(self, message: bytes) -> None:
         """Pass a published change on to its followers; ignore a message of another format."""
         with suppress(ValueError, KeyError, TypeError):
             content = orjson.loads(message)
@@ -94,20 +94,20 @@ class Hints:
             event = f"id: {generation}\nevent: changed\ndata: {data}\n\n"
             for one in self._followers:
                 if one.report == report:
-                    one.put(event)
+                    one.queue_event(event)
 
-    def resume(self) -> None:
+    def resume_streams(self) -> None:
         """Send `back` to all followers: the subscription works again, and hints may have been missed."""
         for one in self._followers:
-            one.put(back(one.report))
+            one.queue_event(back_event(one.report))
 
     def close(self) -> None:
         """End all streams; browsers reconnect to another reader."""
         self.closed = True
         for one in self._followers:
-            one.put(_END)
+            one.queue_event(_END)
 
-    async def follow(
+    async def follow_report(
         self,
         report: str,
         stream: EventStream,
@@ -141,7 +141,7 @@ class Hints:
             self._followers.discard(one)
 
 
-def back(report: str) -> str:
+def back_event(report: str) -> str:
     """Return the event that says that hints may have been missed."""
     return f"event: back\ndata: {orjson.dumps({'report': report}).decode()}\n\n"
 

@@ -6,8 +6,8 @@
 
 A closed day is looked up together with today's standing of its node, which decides who may read it.
 
-The lookup of a known token and a known variant is three plain reads, packed once (`send` and `read`). Every other
-case (a session to load, a variant that is not there, a connection to open) waits in `find`.
+The lookup of a known token and a known variant is three plain reads, packed at once (see `send_lookup`).
+Every other case (a session to load, a variant that is not there, a connection to open) waits in `find_result`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any
 from reader.connection import StoreUnavailable
 from reader.guard import Guard, KnownToken
 from reader.message import Request
-from reader.snapshot import StoredScope, under
+from reader.snapshot import StoredScope, with_path_of
 from reader.store import PendingLookup, StoredReports
 
 _NOBODY: AbstractSet[int] = frozenset()
@@ -130,17 +130,17 @@ class Lookups:
         if not self._store.proven:
             return None
         began = perf_counter()
-        snapshot = self._store.current(request.key, request.scope, request.encoding)
+        snapshot = self._store.current_document(request.key, request.scope, request.encoding)
         if snapshot is not None and request.day:
             today = self._store.current_standing(request.report, request.scope)
-            snapshot = None if today is None else under(snapshot, today)
+            snapshot = None if today is None else with_path_of(snapshot, today)
         if snapshot is None:
             return None
-        roots = _NOBODY if self._guard is None else self._guard.current(request.token)
+        roots = _NOBODY if self._guard is None else self._guard.current_roots(request.token)
         return None if roots is None else LookupResult(roots, snapshot, "copy", began)
 
-    def send(self, request: ReportRequest, tell: Callable[[Lookup], None]) -> bool:
-        """Send the lookup of a known token and variant; `tell` is called when `read` may be.
+    def send_lookup(self, request: ReportRequest, tell: Callable[[Lookup], None]) -> bool:
+        """Send the lookup of a known token and variant; `tell` is called when `read_result` may be.
 
         Returns:
             False if the lookup takes more than that; then nothing was sent.
@@ -149,16 +149,16 @@ class Lookups:
             return False
         roots, known = self._current_roots(request), None
         if self._guard is not None and roots is None:
-            known = self._guard.known(request.token)
+            known = self._guard.known_token(request.token)
             if known is None:
                 return False
         pending = self._store.lookup_of(request.key, request.scope, request.encoding)
         lookup = Lookup(pending, roots, known, tell)
         if known is None:
-            return self._store.send(pending.command, lookup, 1)
-        return self._store.send(known.commands + pending.command, lookup, 3)
+            return self._store.send_packed(pending.command, lookup, 1)
+        return self._store.send_packed(known.commands + pending.command, lookup, 3)
 
-    def read(self, lookup: Lookup) -> LookupResult | None:
+    def read_result(self, lookup: Lookup) -> LookupResult | None:
         """Return the result of the replies, or None if they do not suffice.
 
         Raises:
@@ -171,13 +171,13 @@ class Lookups:
         if self._guard is not None and lookup.known is not None:
             record, epoch, _ = replies
             if type(record) is list:
-                roots = self._guard.read(lookup.known, record, epoch, lookup.pending.generation)
+                roots = self._guard.read_roots(lookup.known, record, epoch, lookup.pending.generation)
         if roots is None:
             return None
-        snapshot = self._store.read(lookup.pending, replies[-1])
+        snapshot = self._store.read_snapshot(lookup.pending, replies[-1])
         return None if snapshot is None else LookupResult(roots, snapshot, "redis", lookup.began)
 
-    async def find(self, request: ReportRequest) -> LookupResult:
+    async def find_result(self, request: ReportRequest) -> LookupResult:
         """Return the result from Redis, or from memory while Redis is unreachable.
 
         Raises:
@@ -185,13 +185,13 @@ class Lookups:
         """
         began = perf_counter()
         try:
-            return await self.fetch(request)
+            return await self.fetch_result(request)
         except StoreUnavailable:
-            roots = self._guard.remembered(request.token) if self._guard else _NOBODY
-            snapshot = self._store.remembered(request.key, request.scope, request.encoding)
+            roots = self._guard.remembered_roots(request.token) if self._guard else _NOBODY
+            snapshot = self._store.remembered_document(request.key, request.scope, request.encoding)
             if snapshot is not None and request.day:
                 today = self._store.remembered_standing(request.report, request.scope)
-                snapshot = None if today is None else under(snapshot, today)
+                snapshot = None if today is None else with_path_of(snapshot, today)
             if roots is None or snapshot is None:
                 raise
             return LookupResult(roots, snapshot, "memory", began)
@@ -199,9 +199,9 @@ class Lookups:
     def _current_roots(self, request: ReportRequest) -> AbstractSet[int] | None:
         if self._guard is None:
             return _NOBODY
-        return self._guard.current(request.token) if self._store.proven else None
+        return self._guard.current_roots(request.token) if self._store.proven else None
 
-    async def fetch(self, request: ReportRequest) -> LookupResult:
+    async def fetch_result(self, request: ReportRequest) -> LookupResult:
         """Return the result from Redis, with as many commands as it takes.
 
         Raises:
@@ -219,8 +219,10 @@ class Lookups:
             if standing is not None:
                 standing[1].cancel()
             raise
-        snapshot = await self._store.snapshot(pending, reply)
+        snapshot = await self._store.fetch_snapshot(pending, reply)
         if standing is None:
             return LookupResult(roots, snapshot, "redis", began)
         today = await self._store.standing(*standing)
-        return LookupResult(roots, under(snapshot, today), "redis", began, is_computed=today.meta is not None)
+        return LookupResult(
+            roots, with_path_of(snapshot, today), "redis", began, is_computed=today.meta is not None
+        )

@@ -82,7 +82,7 @@ class RecentNotes(OrderedDict[K, V]):
     Example:
         >>> latest = RecentNotes[str, int](limit=1000, weigh=lambda key, _value: len(key))
         >>> for number, name in enumerate("abcd"):
-        ...     latest.note(name, number)
+        ...     latest.add_note(name, number)
         >>> list(latest), latest.held
         (['b', 'c', 'd'], 903)
     """
@@ -93,15 +93,15 @@ class RecentNotes(OrderedDict[K, V]):
         self.limit = limit
         self.held = 0
 
-    def note(self, key: K, value: V) -> None:
+    def add_note(self, key: K, value: V) -> None:
         """Keep a note; replace one of the same key."""
-        self.drop(key)
+        self.drop_note(key)
         self.held += self._weigh(key, value) + _OVERHEAD
         self[key] = value
         while self.held > self.limit:
-            self.drop(next(iter(self)))
+            self.drop_note(next(iter(self)))
 
-    def drop(self, key: K) -> None:
+    def drop_note(self, key: K) -> None:
         """Drop the note of this key, if there is one."""
         if (value := self.get(key)) is not None:
             del self[key]

@@ -33,14 +33,14 @@ class Metrics:
         self._ages = [0] * (len(AGES_S) + 1)
         self._age_sum_s = 0.0
 
-    def count(self, response: Response) -> None:
+    def count_response(self, response: Response) -> None:
         """Count one response."""
         self._outcomes[response.outcome] += 1
         if response.age_s is not None:
             self._ages[bisect_left(AGES_S, response.age_s)] += 1
             self._age_sum_s += response.age_s
 
-    def text(self) -> str:
+    def as_text(self) -> str:
         """Return all counters in the text format 0.0.4."""
         return "\n".join((*self._requests(), *self._histogram(), *self._clocks(), *_faults(), ""))
 

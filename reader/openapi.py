@@ -41,7 +41,7 @@ class InvalidEntry(ValueError):
     """The declaration under a name is not a report; the message says why."""
 
 
-def describe(catalogue: Mapping[str, bytes], *, guarded: bool) -> dict[str, Any]:
+def describe_api(catalogue: Mapping[str, bytes], *, guarded: bool) -> dict[str, Any]:
     """Return the OpenAPI document.
 
     Args:

@@ -16,7 +16,7 @@ from __future__ import annotations
 from email.utils import parsedate_to_datetime
 from enum import Enum
 
-from reader.freshness import matches
+from reader.freshness import etag_matches
 from reader.memo import memo
 from reader.message import Request
 
@@ -31,7 +31,7 @@ class Condition(Enum):
     FAILED = "failed"
 
 
-def weigh(request: Request, etag: str, *, changed_s: int | None, dated: bool) -> Condition:
+def weigh_conditions(request: Request, etag: str, *, changed_s: int | None, dated: bool) -> Condition:
     """Return the result of a request's conditions on a document.
 
     Args:
@@ -44,7 +44,7 @@ def weigh(request: Request, etag: str, *, changed_s: int | None, dated: bool) ->
     elif _is_before(_date(request.values("if-unmodified-since")), changed_s):
         return Condition.FAILED
     if held := request.header("if-none-match"):
-        return Condition.HELD if matches(held, etag) else Condition.MET
+        return Condition.HELD if etag_matches(held, etag) else Condition.MET
     is_held = dated and changed_s is not None and _date(request.values("if-modified-since")) == changed_s
     return Condition.HELD if is_held else Condition.MET
 

@@ -103,7 +103,7 @@ def bad_request(detail: str) -> Response:
     return refuse(BAD_REQUEST, detail)
 
 
-def misdirected() -> Response:
+def refuse_host() -> Response:
     """Refuse a host name that is not the reader's: a foreign page's name may resolve to this address."""
     detail = (
         "Host: not a name of the reader; use a name of this machine, or list it in MOMENTUS_READER__ALLOWED_HOSTS."
@@ -122,7 +122,7 @@ def not_found() -> Response:
     return refuse(NOT_FOUND, "There is no such report or node, or you may not read it.")
 
 
-def unauthorised(*, token_given: bool) -> Response:
+def refuse_token(*, token_given: bool) -> Response:
     """Refuse with the challenge of RFC 6750, which says whether a token is missing or has no session."""
     return refuse(
         UNAUTHORISED,
@@ -148,7 +148,7 @@ def method_not_allowed() -> Response:
     return refuse(METHOD_NOT_ALLOWED, f"Allowed methods: {ALLOW}.", headers=(("allow", ALLOW),))
 
 
-def unreachable() -> Response:
+def refuse_unreachable() -> Response:
     """Refuse while Redis is unreachable, because neither data nor session can be proved."""
     detail = "The reader cannot reach Redis; retry later."
     return refuse(REDIS_UNREACHABLE, detail, headers=(("retry-after", "2"),))

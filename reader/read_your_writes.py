@@ -16,13 +16,13 @@ import re
 _XID = re.compile(r"[0-9]{1,20}", re.ASCII)
 
 
-def transaction(header: str) -> int | None:
+def awaited_transaction(header: str) -> int | None:
     """Return the transaction id in an `If-Write-Visible` header, or None if it is absent.
 
     Raises:
         ValueError: the value is not a transaction id (a client may send `undefined`).
 
-    >>> transaction("748"), transaction("")
+    >>> awaited_transaction("748"), awaited_transaction("")
     (748, None)
     """
     if not header.strip():

@@ -23,9 +23,9 @@ from functools import lru_cache
 from time import perf_counter
 
 from reader import problem
-from reader.access import RequestTokens, allowed, credentials_of
+from reader.access import RequestTokens, credentials_of, may_read
 from reader.cache_control import NO_BOUNDS, CacheBounds, bounds_of
-from reader.encoding import choose, takes_json, takes_plain
+from reader.encoding import choose_encoding, takes_json, takes_plain
 from reader.freshness import (
     SECOND_US,
     Freshness,
@@ -34,7 +34,7 @@ from reader.freshness import (
     as_of,
     http_date,
     is_dated,
-    judge,
+    judge_freshness,
     of_document,
     of_report,
     retry_after_s,
@@ -42,8 +42,8 @@ from reader.freshness import (
 from reader.guard import Guard
 from reader.lookup import LookupResult, Lookups, ReportRequest
 from reader.message import Headers, Request, Response
-from reader.preconditions import CONDITIONS, Condition, weigh
-from reader.read_your_writes import is_visible, transaction
+from reader.preconditions import CONDITIONS, Condition, weigh_conditions
+from reader.read_your_writes import awaited_transaction, is_visible
 from reader.snapshot import Head, Meta, StoredScope
 from reader.store import StoredReports
 
@@ -94,37 +94,37 @@ class ReportResponder:
         """
         found = credentials_of(request) if self._guard else _NOBODYS
         if found is None:
-            return problem.unauthorised(token_given=False)
+            return problem.refuse_token(token_given=False)
         accepted = request.header("accept-encoding")
         plain = _states_nothing(request)
         if not plain:
             try:
-                transaction(request.header("if-write-visible"))
+                awaited_transaction(request.header("if-write-visible"))
             except ValueError as error:
                 return problem.bad_request(str(error))
         key = self._store.key(report, day)
         return ReportRequest(
-            *(request, report, scope, day, found.token, key, accepted, choose(accepted), plain),
+            *(request, report, scope, day, found.token, key, accepted, choose_encoding(accepted), plain),
             cookie=found.cookie,
             passed_over=found.passed_over,
         )
 
-    async def answer(self, report_request: ReportRequest) -> Response:
+    async def response(self, report_request: ReportRequest) -> Response:
         """Return the response, waiting if necessary. Raises the errors of store and sessions."""
-        result = self.lookups.find_cached(report_request) or await self.lookups.find(report_request)
+        result = self.lookups.find_cached(report_request) or await self.lookups.find_result(report_request)
         if report_request.cookie and result.roots is None:
-            return await self.answer(report_request.by_cookie())
-        response = self.conclude(report_request, result)
+            return await self.response(report_request.by_cookie())
+        response = self.conclude_lookup(report_request, result)
         return (
             _with_challenge(report_request, await self._wait(report_request, result))
             if response is None
             else response
         )
 
-    def conclude(self, report_request: ReportRequest, result: LookupResult) -> Response | None:
+    def conclude_lookup(self, report_request: ReportRequest, result: LookupResult) -> Response | None:
         """Return the refusal of the first check that fails, or the document; None if that takes waiting."""
         if self._guard and result.roots is None:
-            return None if report_request.cookie else problem.unauthorised(token_given=True)
+            return None if report_request.cookie else problem.refuse_token(token_given=True)
         response = self._conclude(report_request, result)
         return _with_challenge(report_request, response) if response and report_request.passed_over else response
 
@@ -145,7 +145,7 @@ class ReportResponder:
 
     def _refusal(self, report_request: ReportRequest, result: LookupResult) -> Response | None:
         snapshot = result.snapshot
-        refusal = unseen(snapshot, report_request.scope, result.roots if self._guard else None)
+        refusal = refuse_unseen(snapshot, report_request.scope, result.roots if self._guard else None)
         if refusal or snapshot.head is None or snapshot.body is None:
             return refusal or problem.not_found()
         if not (snapshot.encoding or takes_plain(report_request.accepted)):
@@ -158,32 +158,32 @@ class ReportResponder:
         """Respond to a client without conditions; its headers are the same for a second and cached."""
         snapshot, meta = result.snapshot, _meta(result.snapshot)
         now_us = self.clock.now_us() + meta.clock_offset_us
-        standing = self._standings.at(meta, now_us)
+        standing = self._standings.standing_at(meta, now_us)
         if standing.verdict is not FreshnessVerdict.FRESH or result.source == "memory":
-            return self._judged(report_request, result, self.judge(meta, NO_BOUNDS), NO_BOUNDS)
+            return self._judged(report_request, result, self.judge_freshness(meta, NO_BOUNDS), NO_BOUNDS)
         head = _head(snapshot)
         name = (head.etag, head.as_of_us, snapshot.encoding)
         headers = standing.rendered.get(name)
         if headers is None:
             headers = self._headers(head, meta, standing.headers, snapshot.encoding)
-            standing.keep(name, headers)
+            standing.keep_headers(name, headers)
         age_s = max(0, now_us - meta.verified_us) / SECOND_US
         return Response(200, standing.verdict.value, headers, snapshot.body or b"", age_s, _timing(result))
 
     def _by_age(self, report_request: ReportRequest, result: LookupResult) -> Response | None:
         """Respond to a client with conditions; return None if waiting may meet them."""
-        if not _sees(transaction(report_request.request.header("if-write-visible")), result.snapshot):
+        if not _sees(awaited_transaction(report_request.request.header("if-write-visible")), result.snapshot):
             return None
         bounds = bounds_of(report_request.request.header("cache-control"))
-        freshness = self.judge(_meta(result.snapshot), bounds)
+        freshness = self.judge_freshness(_meta(result.snapshot), bounds)
         if freshness.verdict is FreshnessVerdict.NOT_FRESH_ENOUGH:
             return None
         return self._judged(report_request, result, freshness, bounds)
 
-    def judge(self, meta: Meta, bounds: CacheBounds) -> Freshness:
+    def judge_freshness(self, meta: Meta, bounds: CacheBounds) -> Freshness:
         """Return the freshness by the clock of the report's instants."""
         now_us = self.clock.now_us() + meta.clock_offset_us
-        return judge(meta, now_us, bounds, self.clock.doubt(meta, now_us))
+        return judge_freshness(meta, now_us, bounds, self.clock.doubt(meta, now_us))
 
     def _judged(
         self, report_request: ReportRequest, result: LookupResult, freshness: Freshness, bounds: CacheBounds
@@ -192,7 +192,7 @@ class ReportResponder:
         if freshness.doubt:
             self.clock.doubts[freshness.doubt] += 1
         if freshness.verdict is not FreshnessVerdict.FRESH and result.source != "memory":
-            self._store.want(report_request.report)
+            self._store.request_refresh(report_request.report)
         if freshness.verdict in {FreshnessVerdict.TOO_STALE, FreshnessVerdict.NOT_FRESH_ENOUGH}:
             return too_old(freshness, result.snapshot, bounds)
         return self._serve(report_request, result, freshness)
@@ -202,20 +202,20 @@ class ReportResponder:
     async def _wait(self, report_request: ReportRequest, result: LookupResult) -> Response:
         """Respond to a request for a report that was never computed, or wait for the refresh that it needs."""
         if result.snapshot.meta is None:
-            return await self.absent(report_request.report)
+            return await self.refuse_absent(report_request.report)
         bounds = bounds_of(report_request.request.header("cache-control"))
-        written = transaction(report_request.request.header("if-write-visible"))
-        self._store.want(report_request.report)
+        written = awaited_transaction(report_request.request.header("if-write-visible"))
+        self._store.request_refresh(report_request.report)
         result = await self._await_fresher(report_request, bounds, written)
         snapshot = result.snapshot
         if self._guard and result.roots is None:
-            return problem.unauthorised(token_given=True)
+            return problem.refuse_token(token_given=True)
         if snapshot.meta is None:
-            return await self.absent(report_request.report)
+            return await self.refuse_absent(report_request.report)
         refusal = self._refusal(report_request, result)
         if refusal is not None:
             return refusal
-        freshness = self.judge(_meta(snapshot), bounds)
+        freshness = self.judge_freshness(_meta(snapshot), bounds)
         if freshness.verdict is not FreshnessVerdict.TOO_STALE and not _sees(written, snapshot):
             return problem.not_yet_visible(retry_after_s(_meta(snapshot)))
         return self._judged(report_request, result, freshness, bounds)
@@ -230,11 +230,11 @@ class ReportResponder:
         patience_s, pause_s = (PATIENCE_S if written is None else WRITE_PATIENCE_S), _LOOK_AGAIN_S
         ends = asyncio.get_running_loop().time() + (0 if bounds.only_if_cached else patience_s)
         while True:
-            result = await self.lookups.fetch(report_request)
+            result = await self.lookups.fetch_result(report_request)
             snapshot = result.snapshot
             if snapshot.meta is None or snapshot.body is None or (self._guard and result.roots is None):
                 return result
-            freshness = self.judge(snapshot.meta, bounds)
+            freshness = self.judge_freshness(snapshot.meta, bounds)
             met = freshness.verdict is not FreshnessVerdict.NOT_FRESH_ENOUGH and _sees(written, snapshot)
             if met or asyncio.get_running_loop().time() >= ends or self._waiting >= WAITING_LIMIT:
                 return result
@@ -245,11 +245,11 @@ class ReportResponder:
                 self._waiting -= 1
             pause_s = min(1.3 * pause_s, _RARELY_S)
 
-    async def absent(self, report: str) -> Response:
+    async def refuse_absent(self, report: str) -> Response:
         """Refuse a report without a snapshot: warming if it is declared, since a worker will compute it."""
-        if not await self._store.declared(report):
+        if not await self._store.is_declared(report):
             return problem.not_found()
-        self._store.want(report)
+        self._store.request_refresh(report)
         return problem.refuse(
             problem.WARMING,
             "The report is declared and not computed yet; retry later.",
@@ -300,7 +300,9 @@ def _document(
     """Return the document, or 304 or 412 by its conditions. A closed day has no date of its last change."""
     head = _head(snapshot)
     changed_s = None if report_request.day else head.as_of_us // SECOND_US
-    weighed = weigh(report_request.request, head.etag, changed_s=changed_s, dated=is_dated(head, _meta(snapshot)))
+    weighed = weigh_conditions(
+        report_request.request, head.etag, changed_s=changed_s, dated=is_dated(head, _meta(snapshot))
+    )
     if weighed is Condition.FAILED:
         return problem.precondition_failed()
     if weighed is Condition.HELD:
@@ -355,13 +357,13 @@ def _head(snapshot: StoredScope) -> Head:
     return snapshot.head
 
 
-def unseen(snapshot: StoredScope, scope: int, roots: AbstractSet[int] | None) -> Response | None:
+def refuse_unseen(snapshot: StoredScope, scope: int, roots: AbstractSet[int] | None) -> Response | None:
     """Return the refusal of a node that is removed or that the session may not read, else None.
 
     A removed node whose path was not kept is shown as removed only to sessions that have it as a root.
     """
     path = snapshot.head.path if snapshot.head else (scope,)
-    if roots is not None and not allowed(roots, path):
+    if roots is not None and not may_read(roots, path):
         return problem.not_found()
     if snapshot.gone_us is None:
         return None

@@ -34,15 +34,15 @@ class ReportListResponder:
         self._store = store
         self._guard = guard
 
-    async def answer(self, request: Request) -> Response:
+    async def response(self, request: Request) -> Response:
         """Return the list, or 401 without a session. Raises the errors of store and sessions."""
         if self._guard is None:
-            entries = declared_reports(await self._store.catalogue())
-            return _respond(entries, await self._store.roots(list(entries)))
+            entries = declared_reports(await self._store.read_catalogue())
+            return _respond(entries, await self._store.read_roots(list(entries)))
         session = await find_session(self._guard, request)
         if session is None:
-            return problem.unauthorised(token_given=token_of(request) is not None)
-        catalogue = await self._store.catalogue() if session.roots else {}
+            return problem.refuse_token(token_given=token_of(request) is not None)
+        catalogue = await self._store.read_catalogue() if session.roots else {}
         return _respond(declared_reports(catalogue), sorted(session.roots))
 
 

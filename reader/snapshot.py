@@ -101,7 +101,7 @@ class StoredScope:
 
 
 def fields_of(scope: int, encoding: str = "") -> list[str]:
-    """Return the fields of a snapshot, in the order of `decode`."""
+    """Return the fields of a snapshot, in the order of `decode_snapshot`."""
     return [*document_fields(scope, encoding), *REPORT_FIELDS]
 
 
@@ -117,17 +117,17 @@ def standing_fields(scope: int) -> list[str]:
 
 def decode_standing(values: Sequence[bytes | None]) -> StoredScope:
     """Return a snapshot without its body. Raises SnapshotUnreadable."""
-    return decode((None, *values, None))
+    return decode_snapshot((None, *values, None))
 
 
 def decode_meta(octets: bytes) -> Meta:
     """Return the times and limits of a whole report. Raises SnapshotUnreadable."""
-    meta = decode((None, None, None, octets, None)).meta
+    meta = decode_snapshot((None, None, None, octets, None)).meta
     assert meta is not None  # noqa: S101  it was given
     return meta
 
 
-def under(day: StoredScope, today: StoredScope) -> StoredScope:
+def with_path_of(day: StoredScope, today: StoredScope) -> StoredScope:
     """Return a closed day's document with today's path of its node.
 
     Today's tree decides who may read a node, and whether it exists: a node that is withdrawn today has no days to
@@ -137,7 +137,7 @@ def under(day: StoredScope, today: StoredScope) -> StoredScope:
     return replace(day, head=head, gone_us=today.gone_us, meta=day.meta if today.meta else None)
 
 
-def decode(values: Sequence[bytes | None], encoding: str = "") -> StoredScope:
+def decode_snapshot(values: Sequence[bytes | None], encoding: str = "") -> StoredScope:
     """Return a snapshot from the values of `fields_of`. Raises SnapshotUnreadable."""
     body, head, gone, meta, failure = values
     try:

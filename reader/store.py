@@ -23,8 +23,8 @@ from reader.snapshot import (
     REPORT_FIELDS,
     SnapshotUnreadable,
     StoredScope,
-    decode,
     decode_meta,
+    decode_snapshot,
     decode_standing,
     document_fields,
     fields_of,
@@ -46,7 +46,7 @@ _WANTED_MS = 30_000
 
 @dataclass(slots=True)
 class PendingLookup:
-    """Lookup under way, to be finished by `StoredReports.read`."""
+    """Lookup under way, to be finished by `StoredReports.read_snapshot`."""
 
     key: str
     scope: int
@@ -68,7 +68,7 @@ class _Confirmation:
     def __init__(self, copy: ReplyCache, key: str) -> None:
         self._copy = copy
         self._key = key
-        self._at = copy.changes(key)
+        self._at = copy.change_count(key)
         self._done = False
 
     def done(self) -> bool:
@@ -80,9 +80,9 @@ class _Confirmation:
         self._done = True
         try:
             if reply[0] is None:
-                self._copy.forget(self._key)
+                self._copy.forget_parts(self._key)
             else:
-                self._copy.confirm(self._key, decode_meta(reply[0]).stamp, at=self._at)
+                self._copy.confirm_stamp(self._key, decode_meta(reply[0]).stamp, at=self._at)
         except (SnapshotUnreadable, TypeError, IndexError):
             pass  # an error or another format: the report stays in doubt
 
@@ -122,29 +122,29 @@ class StoredReports:
         """True if cached entries that are current have been proved so."""
         return self._copy is not None and self._connection.proven
 
-    def current(self, key: str, scope: int, encoding: str) -> StoredScope | None:
+    def current_document(self, key: str, scope: int, encoding: str) -> StoredScope | None:
         """Return the cached document, or None; it is current if the connection is proven."""
         if self._copy is None:
             return None
-        found: StoredScope | None = self._copy.current(key, (scope, self._stored_as(key, scope, encoding)))
+        found: StoredScope | None = self._copy.current_entry(key, (scope, self._stored_as(key, scope, encoding)))
         return found
 
-    def remembered(self, key: str, scope: int, encoding: str) -> StoredScope | None:
+    def remembered_document(self, key: str, scope: int, encoding: str) -> StoredScope | None:
         """Return the document as it was last read, or None; for use while Redis is unreachable."""
         if self._copy is None:
             return None
         for stored_as in (self._stored_as(key, scope, encoding), ""):
-            found: StoredScope | None = self._copy.remembered(key, (scope, stored_as))
+            found: StoredScope | None = self._copy.remembered_entry(key, (scope, stored_as))
             if found:
                 return found
         return None
 
     def lookup_of(self, key: str, scope: int, encoding: str = "") -> PendingLookup:
-        """Return the lookup of one scope; `read` takes its reply."""
+        """Return the lookup of one scope; `read_snapshot` takes its reply."""
         generation = self._copy.generation if self._copy else 0
         return PendingLookup(key, scope, self._stored_as(key, scope, encoding), generation)
 
-    def read(self, pending: PendingLookup, values: Sequence[bytes | None]) -> StoredScope | None:
+    def read_snapshot(self, pending: PendingLookup, values: Sequence[bytes | None]) -> StoredScope | None:
         """Return the stored data of the scope, of one instant; None if there is no such variant, to be read again.
 
         Raises:
@@ -153,7 +153,7 @@ class StoredReports:
         if pending.encoding and values[0] is None and values[1] is not None and values[2] is None:
             self._note_without_variant(pending)
             return None
-        snapshot = decode(values, pending.encoding)
+        snapshot = decode_snapshot(values, pending.encoding)
         if self._plain and not pending.encoding and snapshot.head is not None:
             self._note_plain(pending, snapshot.head.etag)
         if self._copy is not None:
@@ -163,13 +163,13 @@ class StoredReports:
     def _keep(self, copy: ReplyCache, pending: PendingLookup, snapshot: StoredScope) -> None:
         """Cache the data, or forget all variants of a document that does not exist."""
         if snapshot.meta is None:
-            copy.forget(pending.key)
+            copy.forget_parts(pending.key)
         elif snapshot.body is None or snapshot.gone_us is not None:
-            copy.forget(pending.key, *((pending.scope, form) for form in _FORMS))
+            copy.forget_parts(pending.key, *((pending.scope, form) for form in _FORMS))
         else:
             part, size = (pending.scope, pending.encoding), len(snapshot.body) + _OVERHEAD
             stamp, asked_at = snapshot.meta.stamp, pending.generation
-            copy.keep(pending.key, part, snapshot, size=size, asked_at=asked_at, stamp=stamp)
+            copy.keep_reply(pending.key, part, snapshot, size=size, asked_at=asked_at, stamp=stamp)
 
     def _confirm(self, key: str) -> None:
         """Read the stamp of a changed report again, which decides what may still be remembered of it."""
@@ -183,21 +183,21 @@ class StoredReports:
         """Return the node's cached standing, or None; it is current if the connection is proven."""
         if self._copy is None:
             return None
-        found: StoredScope | None = self._copy.current(self.key(report), (scope, _STANDING))
+        found: StoredScope | None = self._copy.current_entry(self.key(report), (scope, _STANDING))
         return found
 
     def remembered_standing(self, report: str, scope: int) -> StoredScope | None:
         """Return the node's standing as it was last read, or None; for use while Redis is unreachable."""
         if self._copy is None:
             return None
-        found: StoredScope | None = self._copy.remembered(self.key(report), (scope, _STANDING))
+        found: StoredScope | None = self._copy.remembered_entry(self.key(report), (scope, _STANDING))
         return found
 
     async def send_standing_lookup(self, report: str, scope: int) -> tuple[PendingLookup, asyncio.Future[Any]]:
         """Send the command that reads a node's standing, for `standing`. Raises StoreUnavailable."""
         generation = self._copy.generation if self._copy else 0
         key = self.key(report)
-        return PendingLookup(key, scope, _STANDING, generation), await self._connection.send(
+        return PendingLookup(key, scope, _STANDING, generation), await self._connection.send_command(
             "HMGET", key, *standing_fields(scope)
         )
 
@@ -208,24 +208,24 @@ class StoredReports:
             StoreUnavailable: Redis did not reply.
             SnapshotUnreadable: the stored data is not in the agreed format.
         """
-        found = decode_standing(await self._connection.reply(reply))
+        found = decode_standing(await self._connection.wait_for_reply(reply))
         if self._copy is not None and found.meta is not None:
             part, stamp, asked_at = (pending.scope, _STANDING), found.meta.stamp, pending.generation
-            self._copy.keep(pending.key, part, found, size=_OVERHEAD, asked_at=asked_at, stamp=stamp)
+            self._copy.keep_reply(pending.key, part, found, size=_OVERHEAD, asked_at=asked_at, stamp=stamp)
         return found
 
-    def send(self, commands: bytes, waiting: ReplyWaiter, replies: int) -> bool:
+    def send_packed(self, commands: bytes, waiting: ReplyWaiter, replies: int) -> bool:
         """Send packed commands over the open connection; return False if there is none."""
         return self._connection.send_packed(commands, waiting, replies)
 
     async def send_lookup(
         self, key: str, scope: int, encoding: str = ""
     ) -> tuple[PendingLookup, asyncio.Future[Any]]:
-        """Send the command that reads one scope, for `snapshot`. Raises StoreUnavailable."""
+        """Send the command that reads one scope, for `fetch_snapshot`. Raises StoreUnavailable."""
         pending = self.lookup_of(key, scope, encoding)
-        return pending, await self._connection.send("HMGET", key, *fields_of(scope, pending.encoding))
+        return pending, await self._connection.send_command("HMGET", key, *fields_of(scope, pending.encoding))
 
-    async def snapshot(self, pending: PendingLookup, reply: asyncio.Future[Any]) -> StoredScope:
+    async def fetch_snapshot(self, pending: PendingLookup, reply: asyncio.Future[Any]) -> StoredScope:
         """Return the stored data of the scope, of one instant.
 
         Raises:
@@ -233,12 +233,12 @@ class StoredReports:
             SnapshotUnreadable: the stored data is not in the agreed format.
         """
         while True:
-            snapshot = self.read(pending, await self._connection.reply(reply))
+            snapshot = self.read_snapshot(pending, await self._connection.wait_for_reply(reply))
             if snapshot is not None:
                 return snapshot
             pending, reply = await self.send_lookup(pending.key, pending.scope)
 
-    async def several(self, report: str, scopes: Sequence[int]) -> list[StoredScope]:
+    async def read_several(self, report: str, scopes: Sequence[int]) -> list[StoredScope]:
         """Return the stored data of several scopes, of one instant, uncompressed and not from the cache.
 
         Raises:
@@ -248,7 +248,7 @@ class StoredReports:
         fields = [name for scope in scopes for name in document_fields(scope)]
         *parts, meta, failure = await self._connection.call("HMGET", self.key(report), *fields, *REPORT_FIELDS)
         each = range(0, len(parts), len(fields) // len(scopes))
-        return [decode((*parts[at : at + len(fields) // len(scopes)], meta, failure)) for at in each]
+        return [decode_snapshot((*parts[at : at + len(fields) // len(scopes)], meta, failure)) for at in each]
 
     async def closed_days(self, report: str, scope: int, days: Sequence[str]) -> dict[str, StoredScope]:
         """Return the documents of one scope of those days that are closed, by day, without their `meta`.
@@ -258,38 +258,38 @@ class StoredReports:
             SnapshotUnreadable: the stored data is not in the agreed format.
         """
         fields = (f"{scope}", f"head:{scope}")
-        replies = [await self._connection.send("HMGET", self.key(report, day), *fields) for day in days]
-        values = await asyncio.gather(*map(self._connection.reply, replies))
-        found = {day: decode((*pair, None, None, None)) for day, pair in zip(days, values, strict=True)}
+        replies = [await self._connection.send_command("HMGET", self.key(report, day), *fields) for day in days]
+        values = await asyncio.gather(*map(self._connection.wait_for_reply, replies))
+        found = {day: decode_snapshot((*pair, None, None, None)) for day, pair in zip(days, values, strict=True)}
         return {day: one for day, one in found.items() if one.body is not None}
 
-    async def declared(self, report: str) -> bool:
+    async def is_declared(self, report: str) -> bool:
         """Return True if a worker declares this report. Raises StoreUnavailable."""
         return bool(await self._connection.call("HEXISTS", self._catalogue, report))
 
-    async def catalogue(self) -> dict[str, bytes]:
+    async def read_catalogue(self) -> dict[str, bytes]:
         """Return the entries of all declared reports. Raises StoreUnavailable."""
         values = await self._connection.call("HGETALL", self._catalogue)
         pairs = values.items() if isinstance(values, dict) else zip(values[::2], values[1::2], strict=True)
         return {name.decode(errors="replace"): bytes(entry) for name, entry in pairs}
 
-    async def roots(self, reports: Sequence[str]) -> list[int]:
+    async def read_roots(self, reports: Sequence[str]) -> list[int]:
         """Return the tops of the trees of these reports, as far as they are computed.
 
         Raises:
             StoreUnavailable: Redis did not reply.
             SnapshotUnreadable: the stored data is not in the agreed format.
         """
-        replies = [await self._connection.send("HGET", self.key(report), "_meta") for report in reports]
-        stored = [await self._connection.reply(reply) for reply in replies]
+        replies = [await self._connection.send_command("HGET", self.key(report), "_meta") for report in reports]
+        stored = [await self._connection.wait_for_reply(reply) for reply in replies]
         return sorted({root for meta in stored if meta for root in decode_meta(meta).roots})
 
-    def want(self, report: str) -> None:
+    def request_refresh(self, report: str) -> None:
         """Request a refresh of a report that a client finds too old, without waiting for a reply."""
         key = f"momentus:{{reports}}:wanted:{self._tenant}:{report}"
         self._connection.send_unawaited("reports that are wanted", ("SET", key, "1", "NX", "PX", _WANTED_MS))
 
-    async def ping(self) -> str:
+    async def ping_redis(self) -> str:
         """Ping Redis and return why it reports no changes; empty if it does.
 
         Raises:
@@ -306,14 +306,14 @@ class StoredReports:
         return "" if encoding and (key, scope) in self._plain else encoding
 
     def _note_without_variant(self, pending: PendingLookup) -> None:
-        self._plain.note((pending.key, pending.scope), "")
+        self._plain.add_note((pending.key, pending.scope), "")
 
     def _note_plain(self, pending: PendingLookup, etag: str) -> None:
         """Drop the note if the content has changed: new content may be large enough for a variant."""
         name = (pending.key, pending.scope)
         if name in self._plain:
             if self._plain[name] not in {"", etag}:
-                self._plain.drop(name)
+                self._plain.drop_note(name)
             else:
                 self._plain[name] = etag
 

@@ -24,7 +24,7 @@ class ReportBounds:
     def limited_query(self, sql: str) -> str:
         """Return the query with a limit of one row more than allowed.
 
-        >>> print(ReportBounds(nodes=10).asked("SELECT 1 AS id;"))
+        >>> print(ReportBounds(nodes=10).limited_query("SELECT 1 AS id;"))
         SELECT * FROM (
         SELECT 1 AS id
         ) AS bounded LIMIT 11

@@ -43,7 +43,7 @@ class HeadPlace:
     def locate(self, key: str) -> str:
         """Return ``file:line`` of a key; of its table if the key is absent, else of the head.
 
-        >>> HeadPlace("sales.sql", {"rollup": 9}).of("rollup.total")
+        >>> HeadPlace("sales.sql", {"rollup": 9}).locate("rollup.total")
         'sales.sql:9'
         """
         line = self.lines.get(key) or self.lines.get(key.rpartition(".")[0]) or 1

@@ -323,7 +323,7 @@ _GATHERING: Mapping[str, Gather] = {
 def rank_column(columns: Sequence[Sequence[Any]], how: str) -> list[tuple[Any, ...] | None]:
     """Return the rank of each row for ``min`` or ``max``; None if its first column is null.
 
-    >>> ranked([[7, None], [None, 1]], "min")
+    >>> rank_column([[7, None], [None, 1]], "min")
     [((False, 7), (True, 0)), None]
     """
     return [
@@ -340,7 +340,7 @@ def _place(value: Any, how: str) -> tuple[bool, Any]:  # noqa: ANN401  values ar
 def shown_column(values: Sequence[Any], how: str) -> Sequence[Any]:
     """Return a column as documents show it.
 
-    >>> shown([{1, 2}, set()], "distinct")
+    >>> shown_column([{1, 2}, set()], "distinct")
     [2, 0]
     """
     if how == "distinct":

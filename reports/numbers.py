@@ -74,7 +74,7 @@ def fitting_integer(number: int) -> int | Decimal:
 def nearest_ratio(part: Any, whole: Any) -> float:  # noqa: ANN401  numbers as they are shown
     """Return the binary float nearest to a ratio.
 
-    >>> divided(Decimal("0.3"), 3), divided(1, 4)
+    >>> nearest_ratio(Decimal("0.3"), 3), nearest_ratio(1, 4)
     (0.1, 0.25)
     """
     if isinstance(part, Decimal) or isinstance(whole, Decimal):
@@ -85,7 +85,7 @@ def nearest_ratio(part: Any, whole: Any) -> float:  # noqa: ANN401  numbers as t
 def all_digits(number: Decimal) -> str:
     """Return all digits of a number, as Postgres writes them.
 
-    >>> digits(Decimal("1E+3")), digits(Decimal("0.10"))
+    >>> all_digits(Decimal("1E+3")), all_digits(Decimal("0.10"))
     ('1000', '0.10')
     """
     exponent = number.as_tuple().exponent
@@ -99,7 +99,7 @@ def write_json(value: object, *, in_order: bool = False, indented: bool = False)
         in_order: sort keys.
         indented: indent by two spaces.
 
-    >>> write([Decimal("123456789012345678.123456789")])
+    >>> write_json([Decimal("123456789012345678.123456789")])
     b'[123456789012345678.123456789]'
     """
     options = (orjson.OPT_SORT_KEYS if in_order else 0) | (orjson.OPT_INDENT_2 if indented else 0)

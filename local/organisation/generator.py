@@ -69,7 +69,7 @@ def generate_organisation(size: OrganisationSize, *, seed: int, now: datetime) -
 
     >>> from datetime import UTC, datetime
     >>> tiny = OrganisationSize(nodes=3, depth=2, employees=4, memberships=1, tasks=5, checkins=9, blockers=2)
-    >>> organisation = generate(tiny, seed=7, now=datetime(2026, 3, 4, 16, 30, tzinfo=UTC))
+    >>> organisation = generate_organisation(tiny, seed=7, now=datetime(2026, 3, 4, 16, 30, tzinfo=UTC))
     >>> [len(rows) for _, rows in organisation.tables()]
     [3, 4, 1, 5, 9, 2]
     """

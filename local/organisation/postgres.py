@@ -20,7 +20,7 @@ Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolC
 async def install_schema(connection: Connection) -> None:
     """Create the empty schema if it is absent. Raises `ForeignSchemaError`.
 
-    >>> await install(connection)  # doctest: +SKIP
+    >>> await install_schema(connection)  # doctest: +SKIP
     """
     async with connection.transaction():
         await connection.execute("SELECT pg_advisory_xact_lock(hashtext('organisation'))")
@@ -43,7 +43,8 @@ async def load_rows(connection: Connection, organisation: Organisation) -> None:
     Raises `MissingSchemaError`, `ForeignSchemaError`, or `RefusedRowsError` when the rows contradict each
     other.
 
-    >>> await load(connection, generate(OrganisationSize(), seed=1, now=datetime.now(UTC)))  # doctest: +SKIP
+    >>> organisation = generate_organisation(OrganisationSize(), seed=1, now=datetime.now(UTC))
+    >>> await load_rows(connection, organisation)  # doctest: +SKIP
     """
     try:
         async with connection.transaction():

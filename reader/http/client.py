@@ -2,7 +2,7 @@
 
 Responses leave in the order of their requests, one at a time, and requests that arrive meanwhile wait. The bytes
 of a client that sends more than a few requests ahead, or does not read its responses, are neither read nor parsed.
-The listener calls `expire` at `deadline`. Bytes that cannot be parsed are refused in their turn, and then the
+The listener calls `enforce_deadline` at `deadline`. Bytes that cannot be parsed are refused in their turn, and the
 connection ends.
 """
 
@@ -19,7 +19,7 @@ from reader import problem
 from reader.backlog import Backlog
 from reader.http.parse import ParseResult, RequestParser, refusal_of
 from reader.http.request import ParsedRequests
-from reader.http.response import head, head_of_stream
+from reader.http.response import head_of_stream, response_head
 from reader.message import Headers, Request, Response
 
 HEAD_S: Final = 10.0
@@ -89,7 +89,7 @@ class ClientConnection(asyncio.Protocol):
         backlog: limits the bytes that all connections hold together.
 
     Attributes:
-        deadline: instant of the event loop's clock at which the listener calls `expire`.
+        deadline: instant of the event loop's clock at which the listener calls `enforce_deadline`.
         served: True after the first response.
 
     A client may send a request at the moment at which its connection is closed, and can only guess whether it was
@@ -187,13 +187,13 @@ class ClientConnection(asyncio.Protocol):
         if self._transport is not None and self._drained is not None:
             size += self._transport.get_write_buffer_size()
         self._is_in_backlog = size > _SMALL
-        self._backlog.hold(self, size if self._is_in_backlog else 0)
+        self._backlog.note_held(self, size if self._is_in_backlog else 0)
 
     def _parse(self, data: bytes) -> None:
         parser = self._parser
         had_begun = parser.begun
         is_between = not had_begun and not self._waiting
-        results = parser.feed(data)
+        results = parser.parse_bytes(data)
         if parser.body_announced:
             self._lingers = True
         for result in results:
@@ -215,7 +215,7 @@ class ClientConnection(asyncio.Protocol):
     def _remember(self, data: bytes, result: ParseResult) -> None:
         """Cache the request if the bytes were this one request, complete."""
         if not (self._parser.begun or self._ignores_input or result.last or result.refusal):
-            self._cache.keep(data, result.request)
+            self._cache.keep_request(data, result.request)
 
     def eof_received(self) -> bool:
         """Note that the client sends no more. It may still wait for responses, unless one of them is a stream."""
@@ -228,7 +228,7 @@ class ClientConnection(asyncio.Protocol):
         self._transport = None
         self._ignores_input = True
         self._unread = b""
-        self._backlog.hold(self, 0)
+        self._backlog.note_held(self, 0)
         self.resume_writing()
         if self._on_lost is not None:
             self._on_lost()
@@ -258,7 +258,7 @@ class ClientConnection(asyncio.Protocol):
         if self._transport is None or self._transport.is_closing():
             return
         last = exchange.last or (self._is_ending and self._ends_here())
-        start = head(response, last=last)
+        start = response_head(response, last=last)
         body = b"" if exchange.request.method == "HEAD" else response.body
         if len(body) <= _JOINED:
             self._transport.write(start + body)
@@ -344,7 +344,7 @@ class ClientConnection(asyncio.Protocol):
         """True if the connection waits for the next request and for nothing else."""
         return self._has_no_request and not self._ignores_input and self._drained is None
 
-    def expire(self) -> None:
+    def enforce_deadline(self) -> None:
         """Enforce the deadline: refuse a request that is still incomplete, and abort in any other state."""
         if self._transport is None:
             return

@@ -96,7 +96,7 @@ class Listener:
         try:
             for client in [one for one in self.clients if one.deadline <= now]:
                 with suppress(RuntimeError):  # closed meanwhile
-                    client.expire()
+                    client.enforce_deadline()
         except Exception as error:  # noqa: BLE001  an error here must not end the sweeps
             background.note_fault("sweep of clients", error)
         self._sweep_later()

@@ -57,9 +57,9 @@ class RequestParser:
 
     Example:
         >>> parser = RequestParser()
-        >>> parser.feed(b"GET /a HTTP/1.1\r\nHost: "), parser.begun
+        >>> parser.parse_bytes(b"GET /a HTTP/1.1\r\nHost: "), parser.begun
         ([], True)
-        >>> [result.request.path for result in parser.feed(b"a\r\n\r\n")], parser.begun
+        >>> [result.request.path for result in parser.parse_bytes(b"a\r\n\r\n")], parser.begun
         (['/a'], False)
     """
 
@@ -72,7 +72,7 @@ class RequestParser:
         self.upgrade = False
         self._expect_request()
 
-    def feed(self, data: bytes) -> list[ParseResult]:
+    def parse_bytes(self, data: bytes) -> list[ParseResult]:
         """Parse some bytes and return the requests that they complete, in order.
 
         After each call the caller checks `refusal`, `body_announced` and `upgrade`; each of them ends the parsing.
@@ -117,7 +117,7 @@ class RequestParser:
         self._head += len(name) + len(value)
         if self._head > HEAD_LIMIT:
             self._stop(problem.HEAD_TOO_LARGE)
-        self._fields.add(name, value)
+        self._fields.add_line(name, value)
 
     def on_headers_complete(self) -> None:
         """Complete a request that announces a body, without waiting for the body."""

@@ -23,7 +23,7 @@ class HTTPFields:
     def __init__(self) -> None:
         self._values: dict[str, list[str]] = {}
 
-    def add(self, name: bytes, value: bytes) -> None:
+    def add_line(self, name: bytes, value: bytes) -> None:
         """Add one header line."""
         key = _lower(name)
         values = self._values.get(key)
@@ -49,7 +49,7 @@ class ParsedRequests:
         self.get = self._requests.get
         self.held = 0
 
-    def keep(self, data: bytes, request: Request) -> None:
+    def keep_request(self, data: bytes, request: Request) -> None:
         """Add a request if it is small; clear the cache first when the limit would be passed."""
         if len(data) > _ENTRY_BYTES or data in self._requests:
             return

@@ -36,7 +36,7 @@ def _length(size: int) -> bytes:
     return b"content-length: %d\r\n\r\n" % size
 
 
-def head(response: Response, *, last: bool) -> bytes:
+def response_head(response: Response, *, last: bool) -> bytes:
     """Return the head of a response, with the empty line that ends it.
 
     Args:

@@ -31,7 +31,7 @@ _NO_SYN = (
 """A filter of linux/filter.h: code, jump if true, jump if false, operand. To return 0 bytes drops the packet."""
 
 
-def bind(host: str, port: int, *, shared: bool) -> socket.socket:
+def bind_socket(host: str, port: int, *, shared: bool) -> socket.socket:
     """Return a socket that is bound to this address and does not listen yet.
 
     Args:

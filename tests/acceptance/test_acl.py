@@ -129,7 +129,7 @@ async def test_a_reader_answers_with_its_copy_and_makes_what_is_stale_wanted(url
     reader = Reader(store, ReportResponder(store, guard), guard)
     fields = HeaderList([("authorization", f"Bearer {token}")])
     for _ in range(3):
-        answer = await reader.answer(Request(method="GET", path="/v1/reports/general/1", fields=fields))
+        answer = await reader.response(Request(method="GET", path="/v1/reports/general/1", fields=fields))
         assert (answer.status, answer.outcome) == (200, "stale")
     async with client(url("ops")) as ops:
         assert await eventually(lambda: ops.exists("momentus:{reports}:wanted:default:general"))

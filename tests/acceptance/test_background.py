@@ -25,7 +25,7 @@ from producers import Producer
 from producers.link import Link
 from reader import __main__ as reader_process
 from reader.hints import Hints
-from reader.http.socket import bind
+from reader.http.socket import bind_socket
 from settings import MailSettings as MailSettings, ReaderSettings, Settings
 from tests.notes import LANE, Note, running
 from tests.reader_process import read_reply, request
@@ -141,7 +141,7 @@ async def stopped(process: "asyncio.Task[None]") -> None:
 
 async def read_once(settings: Settings, url: str, beats: Callable[[], bool]) -> None:
     """A reader that is asked once, until its connection gives signs of life."""
-    hints, listening = Hints(), bind("127.0.0.1", 0, shared=False)
+    hints, listening = Hints(), bind_socket("127.0.0.1", 0, shared=False)
     reader, changes = reader_process._reader(settings, url, hints), reader_process._listening_to(settings, hints)
     serving = asyncio.create_task(reader_process._serve(reader, listening, shared=False, changes=changes))
 

@@ -91,7 +91,7 @@ class StandsStill(ReportStore):
         super().__init__(*arguments, **named)
         self.reached, self.gate = asyncio.Event(), asyncio.Event()
 
-    async def clock(self) -> ClockReading:
+    async def read_clock(self) -> ClockReading:
         said = await super().read_clock()
         self.reached.set()
         await self.gate.wait()
@@ -121,7 +121,7 @@ async def test_a_worker_that_stood_still_while_the_clock_was_set_back_overwrites
 class OfMovedRedis(ReportStore):
     """Of a Redis whose clock is two hours behind what it was."""
 
-    async def clock(self) -> ClockReading:
+    async def read_clock(self) -> ClockReading:
         said = await super().read_clock()
         return replace(said, said_us=said.said_us - 2 * HOUR * 1_000_000)
 

@@ -664,7 +664,7 @@ async def test_any_request_gets_an_answer_or_a_problem_never_a_fault(
     shelf = StoredReports(connection, tenant="default")
     for guard in (Guard(connection), None):
         reader = Reader(shelf, ReportResponder(shelf, guard), guard)
-        answer = await reader.answer(Request(method=method, path=path, fields=HeaderList(headers)))
+        answer = await reader.response(Request(method=method, path=path, fields=HeaderList(headers)))
         assert answer.status != 500
         if answer.status >= 400:
             assert json.loads(answer.body)["status"] == answer.status

@@ -53,7 +53,7 @@ async def reader(valkey_url: str) -> AsyncIterator[Reader]:
 
 async def ask(reader: Reader, path: str = URL, query: str = "", method: str = "GET", **headers: str) -> Response:
     pairs = [(name.replace("_", "-").lower(), value) for name, value in headers.items()]
-    return await reader.answer(Request(method=method, path=path, query=query, fields=HeaderList(pairs)))
+    return await reader.response(Request(method=method, path=path, query=query, fields=HeaderList(pairs)))
 
 
 def header(answer: Response, name: str) -> str:
@@ -294,11 +294,11 @@ class Listener:
 
 async def test_whoever_follows_a_report_is_told_of_its_changes_and_of_no_others() -> None:
     hints, client = Hints(beat_s=0.01), Listener()
-    following = asyncio.create_task(hints.follow("general", client))
+    following = asyncio.create_task(hints.follow_report("general", client))
     await eventually(lambda: client.received)
-    hints.publish(b'{"report":"other","gen":5,"scopes":[1]}')
-    hints.publish(b'{"report":"general","gen":8}')
-    hints.publish(b"not a change")
+    hints.publish_change(b'{"report":"other","gen":5,"scopes":[1]}')
+    hints.publish_change(b'{"report":"general","gen":8}')
+    hints.publish_change(b"not a change")
     event = 'id: 8\nevent: changed\ndata: {"report":"general","gen":8}\n\n'
     await eventually(lambda: event in client.received)
     assert not [one for one in client.received if "other" in one]
@@ -308,7 +308,7 @@ async def test_whoever_follows_a_report_is_told_of_its_changes_and_of_no_others(
 
 async def test_a_stream_ends_by_itself_so_that_a_log_out_is_noticed() -> None:
     client = Listener()
-    await Hints(life_s=0.05, beat_s=0.01).follow("general", client)
+    await Hints(life_s=0.05, beat_s=0.01).follow_report("general", client)
     assert client.received[0].startswith("retry:")
 
 

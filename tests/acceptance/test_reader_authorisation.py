@@ -105,7 +105,7 @@ class House:
     async def ask(self, token: str, node: int, method: str = "GET", **more: str) -> Response:
         headers = [("authorization", f"Bearer {token}"), *more.items()]
         path = f"/v1/reports/general/{node}"
-        return await self.reader.answer(Request(method=method, path=path, fields=HeaderList(headers)))
+        return await self.reader.response(Request(method=method, path=path, fields=HeaderList(headers)))
 
     async def readable(self, token: str, nodes: Sequence[int]) -> set[int]:
         """Which nodes a session is shown; each must be shown as itself."""

@@ -13,7 +13,7 @@ from reader.http import client as connection
 from reader.http.client import ClientConnection, HTTPExchange
 from reader.http.listener import Listener
 from reader.http.request import ParsedRequests
-from reader.http.socket import bind
+from reader.http.socket import bind_socket
 from reader.memo import MEMOS
 from reader.message import Request, Response
 from tests.support import eventually
@@ -36,7 +36,7 @@ class Counting:
 
 @asynccontextmanager
 async def listening(serve: Counting, backlog: Backlog | None = None) -> AsyncIterator[tuple[Listener, int]]:
-    bound = bind("127.0.0.1", 0, shared=False)
+    bound = bind_socket("127.0.0.1", 0, shared=False)
     one = Listener(serve, bound, limit=100, backlog=backlog)
     await one.start()
     try:
@@ -165,6 +165,6 @@ def test_requests_that_all_differ_are_kept_up_to_a_bound() -> None:
     kept = ParsedRequests()
     for number in range(20_000):
         octets = b"GET /%d HTTP/1.1" % number + bytes(4000)
-        kept.keep(octets, Request("GET", f"/{number}"))
+        kept.keep_request(octets, Request("GET", f"/{number}"))
     assert kept.held <= 16 * MIB
     assert kept.held >= sum(3 * len(octets) for octets in kept._requests)

@@ -13,7 +13,7 @@ from reader.connection import Connection
 from reader.freshness import http_date
 from reader.handler import Reader
 from reader.message import HeaderList, Request, Response
-from reader.preconditions import Condition, weigh
+from reader.preconditions import Condition, weigh_conditions
 from reader.report import ReportResponder
 from reader.store import StoredReports
 from tests.reader_process import REPORT
@@ -45,7 +45,7 @@ async def ask(
 ) -> Response:
     pairs = [(name.replace("_", "-").lower(), value) for name, value in headers.items()]
     path = f"/v1/reports/general/{scope}"
-    return await reader.answer(Request(method=method, path=path, query=query, fields=HeaderList(pairs)))
+    return await reader.response(Request(method=method, path=path, query=query, fields=HeaderList(pairs)))
 
 
 @pytest.mark.parametrize(
@@ -126,5 +126,5 @@ def test_no_date_that_was_sent_ever_stands_for_another_version(versions: list[in
         return  # it was sent without a date
     now = data.draw(st.integers(held, len(versions) - 1))
     asked = Request("GET", "/", fields=HeaderList([("if-modified-since", http_date(versions[held]))]))
-    weighed = weigh(asked, TAG, changed_s=versions[now] // SECOND, dated=True)
+    weighed = weigh_conditions(asked, TAG, changed_s=versions[now] // SECOND, dated=True)
     assert weighed is (Condition.HELD if now == held else Condition.MET)

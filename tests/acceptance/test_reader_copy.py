@@ -46,7 +46,7 @@ class Copied:
         pairs = [(name.replace("_", "-").lower(), value) for name, value in headers.items()]
         if token:
             pairs.append(("authorization", f"Bearer {token}"))
-        return await self.reader.answer(Request(method="GET", path=URL, fields=HeaderList(pairs)))
+        return await self.reader.response(Request(method="GET", path=URL, fields=HeaderList(pairs)))
 
     async def ask_until(self, source: str, token: str = "") -> Response:
         """Ask until the answer comes from there: `redis`, `copy` or `memory`."""

@@ -39,7 +39,7 @@ class House:
         headers += [("authorization", f"Bearer {bearer}")] if bearer else []
         headers += [("cookie", f"__Host-momentus={cookie}")] if cookie else []
         asked = path or f"/v1/reports/general/{scope}"
-        return await self.reader.answer(Request("GET", asked, fields=HeaderList(headers)))
+        return await self.reader.response(Request("GET", asked, fields=HeaderList(headers)))
 
 
 @pytest.fixture(params=[False, True], ids=["without a copy", "with a copy"])

@@ -202,7 +202,7 @@ async def test_a_process_has_so_many_streams_and_no_more(monkeypatch: pytest.Mon
         async def send_str(self, _data: str) -> None:
             await ends.wait()
 
-    tasks = [asyncio.create_task(crowd.follow("general", Holding(), f"{number}")) for number in range(3)]
+    tasks = [asyncio.create_task(crowd.follow_report("general", Holding(), f"{number}")) for number in range(3)]
     await eventually(lambda: not crowd.has_room("another"))
     crowd.close()
     ends.set()

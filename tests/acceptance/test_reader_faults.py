@@ -139,7 +139,7 @@ class Inside:
 
     async def ask(self, scope: int) -> Response:
         fields = HeaderList([("authorization", f"Bearer {self.tokens[scope]}")])
-        return await self.reader.answer(Request(method="GET", path=url_of(scope), fields=fields))
+        return await self.reader.response(Request(method="GET", path=url_of(scope), fields=fields))
 
 
 @asynccontextmanager

@@ -23,7 +23,7 @@ from reader.handler import Reader
 from reader.hints import Hints
 from reader.http import client as connection, listener, parse
 from reader.http.listener import Listener
-from reader.http.socket import bind
+from reader.http.socket import bind_socket
 from reader.message import Request
 from reader.problem import Problem
 from reader.report import ReportResponder
@@ -102,7 +102,7 @@ async def walking(url: str, *, limit: int) -> AsyncIterator[tuple[Walk, Walk]]:
         reader = Reader(
             store, ReportResponder(store, guard), guard, hints=hints, origins=origins, hosts=AllowedHosts(["a"])
         )
-        bound = bind("127.0.0.1", 0, shared=False)
+        bound = bind_socket("127.0.0.1", 0, shared=False)
         one = Listener(reader.serve, bound, limit=limit)
         await one.start()
         listeners.append(one)

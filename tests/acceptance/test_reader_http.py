@@ -14,7 +14,7 @@ from hypothesis import given, settings, strategies as st
 from reader.http import client as connection, listener, parse
 from reader.http.client import HTTPExchange, Serve
 from reader.http.listener import Listener
-from reader.http.socket import bind
+from reader.http.socket import bind_socket
 from reader.message import Response
 from tests.reader_process import Reply, read_reply
 from tests.support import eventually
@@ -52,7 +52,7 @@ async def connected(port: int) -> AsyncIterator[tuple[asyncio.StreamReader, asyn
 
 @asynccontextmanager
 async def served(serve: Serve, *, limit: int = 100) -> AsyncIterator[Served]:
-    listening = bind("127.0.0.1", 0, shared=False)
+    listening = bind_socket("127.0.0.1", 0, shared=False)
     one = Listener(serve, listening, limit=limit)
     await one.start()
     try:
@@ -504,7 +504,7 @@ async def test_a_silent_connection_is_not_closed_while_something_has_come_on_it(
         assert sender.fileno() >= 0
         os.write(sender.fileno(), get("/b"))  # at once: the event loop has had no time to read it
         client.end()
-        client.expire()
+        client.enforce_deadline()
         assert (await read_reply(reader)).headers["connection"] == "close"
 
 

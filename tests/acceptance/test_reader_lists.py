@@ -207,8 +207,8 @@ class StoredBetween(StoredReports):
         self._redis = redis
         self.looks = 0
 
-    async def several(self, report: str, scopes: Sequence[int]) -> list[StoredScope]:
-        found = await super().several(report, scopes)
+    async def read_several(self, report: str, scopes: Sequence[int]) -> list[StoredScope]:
+        found = await super().read_several(report, scopes)
         self.looks += 1
         if self.looks == 1:
             await self._redis.hset(REPORT, mapping=document(4, PATHS[4], body(4, [17])) | meta(gen=2))
@@ -222,7 +222,7 @@ async def test_a_node_and_its_children_are_of_one_set_though_another_was_stored_
     store = StoredBetween(connection, reports)
     lists = DocumentListResponder(store, ReportResponder(store, None), None)
     wanted = ListRequest("general", (4,), with_children=True)
-    reply = await lists.answer(Request("GET", "/v1/reports/general/4/children"), wanted)
+    reply = await lists.response(Request("GET", "/v1/reports/general/4/children"), wanted)
     await connection.close()
     assert scopes_in(reply) == [4, 17], "18 is no child any more"
     assert dict(reply.headers)["report-gen"] == "2"

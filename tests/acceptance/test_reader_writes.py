@@ -33,7 +33,7 @@ async def reader_of(url: str) -> AsyncIterator[Ask]:
 
     async def ask(written: int | str) -> Response:
         fields = HeaderList([("if-write-visible", str(written))])
-        return await reader.answer(Request("GET", "/v1/reports/sales/1", fields=fields))
+        return await reader.response(Request("GET", "/v1/reports/sales/1", fields=fields))
 
     try:
         yield ask

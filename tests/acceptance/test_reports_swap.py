@@ -109,7 +109,7 @@ async def hammer(reader: Reader, began: datetime, over: asyncio.Event, seen: See
         scope = SCOPES[turn % len(SCOPES)]
         takes = (("accept-encoding", "zstd"),) if turn % 2 else ()
         request = Request(method="GET", path=f"/v1/reports/bench/{scope}", fields=HeaderList(takes))
-        check(await reader.answer(request), scope, began, seen)
+        check(await reader.response(request), scope, began, seen)
 
 
 def check(answer: Response, scope: int, began: datetime, seen: Seen) -> None:

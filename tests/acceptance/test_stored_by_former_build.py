@@ -137,7 +137,7 @@ async def test_its_reports_are_served(valkey_url: str, encoding: str) -> None:
     store = StoredReports(connection, tenant="default")
     reader = Reader(store, ReportResponder(store, None), None)
     fields = HeaderList((("accept-encoding", encoding),))
-    reply = await reader.answer(Request(method="GET", path="/v1/reports/general/4", fields=fields))
+    reply = await reader.response(Request(method="GET", path="/v1/reports/general/4", fields=fields))
     await connection.close()
     headers, body = dict(reply.headers), bytes(reply.body)
     assert (reply.status, headers["freshness"]) == (200, "fresh")

@@ -85,7 +85,7 @@ class World:
     service: str
 
     async def ask(self, name: str) -> Response:
-        return await self.reader.answer(self.request(name))
+        return await self.reader.response(self.request(name))
 
     def request(self, name: str) -> Request:
         method, query, headers = PATHS[name]
@@ -96,7 +96,7 @@ class World:
         return Request(method, f"/v1/reports/{REPORT}/17", query, pairs)
 
     async def get(self, path: str) -> Response:
-        return await self.reader.answer(
+        return await self.reader.response(
             Request("GET", path, "", HeaderList((("authorization", f"Bearer {self.token}"),)))
         )
 
@@ -374,7 +374,7 @@ async def test_a_report_that_is_declared_again_is_back_with_all_that_was_stored(
 async def test_what_is_withdrawn_while_a_request_waits_is_not_served_when_it_has_waited(world: World) -> None:
     question = world.reports.read_request(world.request("waiting"), REPORT, 17, "")
     assert isinstance(question, ReportRequest)
-    before = await world.reports.lookups.find(question)
+    before = await world.reports.lookups.find_result(question)
     await node_moves_out_of_reach(world)
     assert (await world.reports._wait(question, before)).status == 404
     await report_no_worker_declares(world)

@@ -78,7 +78,7 @@ class LabStore(ReportStore):
         super().__init__(redis, tenant=tenant)
         self._machine = time
 
-    async def clock(self) -> ClockReading:
+    async def read_clock(self) -> ClockReading:
         await super().read_clock()
         running_us = self._machine.running_us
         return ClockReading(running_us + self._machine.redis_us, running_us, running_us)

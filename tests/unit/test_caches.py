@@ -225,11 +225,11 @@ def test_all_memos_of_a_reader_together_are_bounded() -> None:
 def test_notes_are_kept_up_to_their_bytes_and_the_oldest_goes_first() -> None:
     latest = RecentNotes[str, str](limit=MIB, weigh=lambda key, value: len(key) + len(value))
     for number in range(20_000):
-        latest.note(f"{number % 15_000}".rjust(500), "x" * (number % 100))
+        latest.add_note(f"{number % 15_000}".rjust(500), "x" * (number % 100))
     assert latest.held == sum(len(key) + len(value) + 300 for key, value in latest.items()) <= MIB
     assert next(reversed(latest)) == f"{19_999 % 15_000}".rjust(500)
     before = latest.held
-    latest.drop("never noted")
+    latest.drop_note("never noted")
     assert latest.held == before
 
 
@@ -247,6 +247,6 @@ def test_documents_without_a_variant_are_remembered_up_to_a_bound() -> None:
     store = StoredReports(Connection("redis://127.0.0.1:1"), tenant="t" * 100)  # nothing is asked
     for scope in range(1, 150_000):
         asked = store.lookup_of(store.key("r" * 60), scope, "zstd")
-        store.read(asked, [None, b"head", None, b"meta", None])
+        store.read_snapshot(asked, [None, b"head", None, b"meta", None])
     assert store._plain.held <= 32 * MIB
     assert len(store._plain) > 10_000

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pytest
 from hypothesis import given, strategies as st
 
-from reader.access import COOKIE, allowed, roots_of, token_of
+from reader.access import COOKIE, may_read, roots_of, token_of
 from reader.message import HeaderList, Request
 
 trees = st.lists(st.integers(0, 10**6), max_size=30).map(
@@ -29,7 +29,7 @@ def subtree(tree: Sequence[int], root: int) -> set[int]:
 def test_a_manager_reads_the_subtrees_of_their_roots_and_nothing_else(tree: list[int], roots: set[int]) -> None:
     nodes = range(1, len(tree) + 1)
     readable = set().union(*(subtree(tree, root) for root in roots if root in nodes))
-    assert {node for node in nodes if allowed(roots, path_to(tree, node))} == readable
+    assert {node for node in nodes if may_read(roots, path_to(tree, node))} == readable
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,9 @@ from reader.freshness import (
     FreshnessVerdict,
     as_of,
     cache_control,
+    etag_matches,
     headers_of,
-    judge,
-    matches,
+    judge_freshness,
     retry_after_s,
 )
 from reader.snapshot import Head, Meta
@@ -66,7 +66,7 @@ def aged(seconds: float, *, valid_for: float | None = None) -> Meta:
 def test_age_limits_and_the_clients_bounds_decide_what_may_be_served(
     meta: Meta, bounds: CacheBounds, verdict: FreshnessVerdict
 ) -> None:
-    assert judge(meta, NOW, bounds).verdict is verdict
+    assert judge_freshness(meta, NOW, bounds).verdict is verdict
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_age_limits_and_the_clients_bounds_decide_what_may_be_served(
     ],
 )
 def test_caches_are_told_the_age_at_which_the_answer_ends(age_s: float, directives: str) -> None:
-    assert cache_control(judge(aged(age_s), NOW, CacheBounds(max_stale_s=2**31))) == directives
+    assert cache_control(judge_freshness(aged(age_s), NOW, CacheBounds(max_stale_s=2**31))) == directives
 
 
 @given(
@@ -101,7 +101,7 @@ def test_no_cache_that_keeps_to_the_headers_shows_data_past_its_limits(
         soft_ms=soft_ms,
         hard_ms=soft_ms + extra_ms,
     )
-    freshness = judge(meta, NOW, NONE)
+    freshness = judge_freshness(meta, NOW, NONE)
     if freshness.verdict is FreshnessVerdict.TOO_STALE:
         return
     directives = bounds_like(cache_control(freshness))
@@ -109,10 +109,10 @@ def test_no_cache_that_keeps_to_the_headers_shows_data_past_its_limits(
     shown_fresh_until = NOW + (directives["max-age"] - age_header) * SECOND
     shown_stale_until = shown_fresh_until + directives.get("stale-while-revalidate", 0) * SECOND
     if freshness.verdict is FreshnessVerdict.FRESH:
-        assert judge(meta, shown_fresh_until, NONE).verdict is FreshnessVerdict.FRESH
+        assert judge_freshness(meta, shown_fresh_until, NONE).verdict is FreshnessVerdict.FRESH
     else:
         assert shown_fresh_until <= NOW
-    assert judge(meta, max(NOW, shown_stale_until), NONE).verdict is not FreshnessVerdict.TOO_STALE
+    assert judge_freshness(meta, max(NOW, shown_stale_until), NONE).verdict is not FreshnessVerdict.TOO_STALE
 
 
 def bounds_like(header: str) -> dict[str, int]:
@@ -125,13 +125,13 @@ def bounds_like(header: str) -> dict[str, int]:
 def test_data_nobody_refreshes_only_ever_gets_worse(first: int, later: int) -> None:
     order = [FreshnessVerdict.FRESH, FreshnessVerdict.STALE, FreshnessVerdict.TOO_STALE]
     meta = aged(0, valid_for=100)
-    verdicts = [judge(meta, NOW + span, NONE).verdict for span in sorted((first, later))]
+    verdicts = [judge_freshness(meta, NOW + span, NONE).verdict for span in sorted((first, later))]
     assert order.index(verdicts[0]) <= order.index(verdicts[1])
 
 
 def test_a_served_document_says_all_that_is_known_of_its_age() -> None:
     head = Head(etag="0123456789abcdef", path=(1,), as_of_us=NOW - 3600 * SECOND)
-    headers = dict(headers_of(judge(aged(12.4), NOW, NONE), aged(12.4), head))
+    headers = dict(headers_of(judge_freshness(aged(12.4), NOW, NONE), aged(12.4), head))
     assert headers == {
         "etag": 'W/"0123456789abcdef"',
         "as-of": "2027-01-15T07:59:47.600Z",
@@ -172,7 +172,7 @@ TAG = "0123456789abcdef"
     ],
 )
 def test_a_document_the_client_holds_is_recognised_by_its_tag(header: str, *, held: bool) -> None:
-    assert matches(header, TAG) is held
+    assert etag_matches(header, TAG) is held
 
 
 @pytest.mark.parametrize(
@@ -205,4 +205,4 @@ def test_what_the_client_asks_for_is_read_as_the_rfc_has_it(header: str, bounds:
 def test_no_cache_control_upsets_the_reader(parts: list[str]) -> None:
     bounds = bounds_of("".join(parts))
     for age, valid in product((0, 100, 1000), (None, -30)):
-        assert judge(aged(age, valid_for=valid), NOW, bounds).verdict in FreshnessVerdict
+        assert judge_freshness(aged(age, valid_for=valid), NOW, bounds).verdict in FreshnessVerdict

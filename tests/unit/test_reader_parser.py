@@ -52,7 +52,7 @@ def outcomes(pieces: list[bytes]) -> list[Outcome]:
     parser = RequestParser()
     found: list[Outcome] = []
     for piece in pieces:
-        for result in parser.feed(piece):
+        for result in parser.parse_bytes(piece):
             request = result.request
             status = result.refusal.status if result.refusal else None
             fields = sorted(request.fields._values.items())  # type: ignore[attr-defined]

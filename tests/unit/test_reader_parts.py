@@ -18,7 +18,7 @@ import reader.message
 import reader.read_your_writes
 import sessions.quick_load
 from reader.cache import ReplyCache
-from reader.encoding import STORED, choose, takes_json, takes_plain
+from reader.encoding import STORED, choose_encoding, takes_json, takes_plain
 from reader.read_your_writes import is_visible
 from sessions import SessionsUnavailable
 from sessions.quick_load import is_due, living
@@ -47,7 +47,7 @@ def test_every_example_in_a_docstring_is_true(module: ModuleType) -> None:
 
 @given(st.text())
 def test_no_header_upsets_the_choice_of_a_form(header: str) -> None:
-    assert choose(header) in {*STORED, ""}
+    assert choose_encoding(header) in {*STORED, ""}
     assert isinstance(takes_plain(header), bool)
     assert isinstance(takes_json(header), bool)
 
@@ -74,24 +74,24 @@ def test_a_copy_never_grows_beyond_its_limit_and_believes_nothing_that_changed(
     copy, changed = ReplyCache(limit=1500), set[str]()
     for key, part, size in steps:
         if size == 0:
-            copy.changed([key.encode()])
+            copy.note_change([key.encode()])
             changed.add(key)
-            assert copy.current(key, part) is None
+            assert copy.current_entry(key, part) is None
         else:
-            copy.keep(key, part, [b"x" * size], size=size)
-    kept = [copy.remembered(key, part) for key in "abc" for part in range(4)]
+            copy.keep_reply(key, part, [b"x" * size], size=size)
+    kept = [copy.remembered_entry(key, part) for key in "abc" for part in range(4)]
     assert sum(len(values[0]) + 200 for values in kept if values) <= 1500
 
 
 def test_what_changed_while_it_was_on_its_way_is_a_memory_only() -> None:
     copy = ReplyCache(limit=1000)
     asked_at = copy.generation
-    copy.changed([b"other"])
-    copy.keep("key", 1, [b"v"], size=1, asked_at=asked_at, stamp="tree")
-    assert copy.current("key", 1) is None
-    assert copy.remembered("key", 1) is None, "it may be of a tree that is no more"
-    copy.confirm("key", "tree", at=copy.changes("key"))
-    assert copy.remembered("key", 1) == [b"v"]
+    copy.note_change([b"other"])
+    copy.keep_reply("key", 1, [b"v"], size=1, asked_at=asked_at, stamp="tree")
+    assert copy.current_entry("key", 1) is None
+    assert copy.remembered_entry("key", 1) is None, "it may be of a tree that is no more"
+    copy.confirm_stamp("key", "tree", at=copy.change_count("key"))
+    assert copy.remembered_entry("key", 1) == [b"v"]
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from contextlib import suppress
 import pytest
 from hypothesis import given, strategies as st
 
-from reader.snapshot import ERROR_LENGTH, Head, LastFailure, Meta, SnapshotUnreadable, decode, fields_of
+from reader.snapshot import ERROR_LENGTH, Head, LastFailure, Meta, SnapshotUnreadable, decode_snapshot, fields_of
 
 HEAD = {"etag": "0123456789abcdef", "path": [1, 4, 17], "as_of_us": 5}
 META = {
@@ -32,7 +32,7 @@ def test_one_look_asks_for_all_that_belongs_together() -> None:
 
 
 def test_all_parts_are_understood() -> None:
-    snapshot = decode([b"{}", stored(HEAD), b"9", stored(META), stored({"at_us": 8, "error": "no disk"})])
+    snapshot = decode_snapshot([b"{}", stored(HEAD), b"9", stored(META), stored({"at_us": 8, "error": "no disk"})])
     assert snapshot.body == b"{}"
     assert snapshot.head == Head(etag="0123456789abcdef", path=(1, 4, 17), as_of_us=5)
     assert snapshot.gone_us == 9
@@ -43,15 +43,15 @@ def test_all_parts_are_understood() -> None:
 
 
 def test_what_is_absent_is_none() -> None:
-    snapshot = decode([None] * 5)
+    snapshot = decode_snapshot([None] * 5)
     assert (snapshot.body, snapshot.head, snapshot.gone_us, snapshot.meta, snapshot.failure) == (None,) * 5
 
 
 def test_of_a_failure_only_its_first_line_is_passed_on() -> None:
     error = "boom\nTraceback (most recent call last):\n  File secret.py" + "x" * 1000
-    snapshot = decode([None, None, None, None, stored({"at_us": 8, "error": error})])
+    snapshot = decode_snapshot([None, None, None, None, stored({"at_us": 8, "error": error})])
     assert snapshot.failure == LastFailure(at_us=8, error="boom")
-    snapshot = decode([None, None, None, None, stored({"at_us": 8, "error": "x" * 1000})])
+    snapshot = decode_snapshot([None, None, None, None, stored({"at_us": 8, "error": "x" * 1000})])
     assert snapshot.failure == LastFailure(at_us=8, error="x" * ERROR_LENGTH)
 
 
@@ -73,7 +73,7 @@ def test_of_a_failure_only_its_first_line_is_passed_on() -> None:
 )
 def test_what_is_not_the_format_is_refused(values: Sequence[bytes | None]) -> None:
     with pytest.raises(SnapshotUnreadable):
-        decode(values)
+        decode_snapshot(values)
 
 
 json_values = st.recursive(
@@ -86,4 +86,4 @@ json_values = st.recursive(
 @given(st.lists(st.none() | st.binary() | json_values.map(stored), min_size=5, max_size=5))
 def test_whatever_is_stored_is_understood_or_refused(values: list[bytes | None]) -> None:
     with suppress(SnapshotUnreadable):
-        decode(values)
+        decode_snapshot(values)

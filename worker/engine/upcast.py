@@ -28,7 +28,7 @@ def upcast_payload(payload: Payload, version: int, *, to: int, upcasters: Upcast
 
     Example:
         >>> rename = {1: lambda old: {"text": old["body"]}, 2: lambda old: {**old, "urgent": False}}
-        >>> upcast({"body": "Hola"}, 1, to=3, upcasters=rename)
+        >>> upcast_payload({"body": "Hola"}, 1, to=3, upcasters=rename)
         {'text': 'Hola', 'urgent': False}
     """
     for step in range(version, to):

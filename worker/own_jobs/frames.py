@@ -21,7 +21,7 @@ def write_frame(message: Mapping[str, Any]) -> bytes:
     Raises:
         TypeError: JSON cannot hold a value of it.
 
-    >>> frame({"began": True})
+    >>> write_frame({"began": True})
     b'\\x00\\x00\\x00\\x0e{"began":true}'
     """
     body = orjson.dumps(message, default=str, option=orjson.OPT_NON_STR_KEYS)

@@ -59,7 +59,7 @@ def judge_reply(reply: Refusal, provider: str = "") -> Verdict:
         provider: the account's preset, because some codes have a meaning of one provider only.
 
     Example:
-        >>> judge(Refusal("rcpt", 550, "5.1.1 no such user")).scope
+        >>> judge_reply(Refusal("rcpt", 550, "5.1.1 no such user")).scope
         'recipient'
     """
     verdict, asks = _decide(reply.stage, reply.code, reply.enhanced, essence(reply.text), provider)
