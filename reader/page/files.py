@@ -21,7 +21,7 @@ from pathlib import Path
 from reader import problem
 from reader.encoding import takes_gzip
 from reader.message import Headers, Request, Response
-from reader.preconditions import Condition, weigh
+from reader.preconditions import Condition, weigh_conditions
 
 _FOLDER = Path(__file__).parent / "web"
 _INDEX = "index.html"
