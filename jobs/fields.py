@@ -49,7 +49,7 @@ def write_fields(value: Any, *, within: str = "") -> dict[str, Json]:  # noqa: A
         InvalidJob: names the field.
     """
     hints = _hints(value.__class__)
-    return {name: write(getattr(value, name), hint, _inside(within, name)) for name, hint in hints.items()}
+    return {name: write_value(getattr(value, name), hint, _inside(within, name)) for name, hint in hints.items()}
 
 
 def read_fields(cls: type, payload: Mapping[str, Json], *, within: str = "") -> Any:  # noqa: ANN401  an instance of it
@@ -64,7 +64,9 @@ def read_fields(cls: type, payload: Mapping[str, Json], *, within: str = "") -> 
     if unknown := sorted(set(payload) - set(hints)):
         known = ", ".join(hints) or "none"
         raise InvalidJob(_inside(within, unknown[0]), f"is not a field of {cls.__name__}; its fields: {known}")
-    given = {name: read(payload[name], hints[name], _inside(within, name)) for name in hints if name in payload}
+    given = {
+        name: read_value(payload[name], hints[name], _inside(within, name)) for name in hints if name in payload
+    }
     for one in fields(cls):
         if one.init and one.name not in given and _has_no_default(one):
             raise InvalidJob(_inside(within, one.name), f"is missing; {cls.__name__} has no default for it")
@@ -98,22 +100,22 @@ def check_fields(cls: type) -> None:
         _check_hint(hint, f"{cls.__name__}.{name}")
 
 
-def write(value: Any, hint: Any, where: str) -> Json:  # noqa: ANN401, PLR0911  any annotation; a return per row
+def write_value(value: Any, hint: Any, where: str) -> Json:  # noqa: ANN401, PLR0911  any annotation; a return per row
     """Return a value as JSON. Raises InvalidJob."""
     kind, inner = _kind(hint)
     match kind:
         case "any":
             return _plain(value, where)
         case "optional":
-            return None if value is None else write(value, inner[0], where)
+            return None if value is None else write_value(value, inner[0], where)
         case "literal":
             if not any(value == one and type(value) is type(one) for one in inner):
                 raise _misfit(value, hint, where)
             return value
         case "list" if isinstance(value, list | tuple):
-            return [write(one, inner[0], f"{where}[{place}]") for place, one in enumerate(value)]
+            return [write_value(one, inner[0], f"{where}[{place}]") for place, one in enumerate(value)]
         case "dict" if isinstance(value, Mapping):
-            return {_key(key, where): write(one, inner[1], f"{where}.{key}") for key, one in value.items()}
+            return {_key(key, where): write_value(one, inner[1], f"{where}.{key}") for key, one in value.items()}
         case "dataclass" if type(value) is hint:
             return write_fields(value, within=where)
         case "enum" if isinstance(value, hint):
@@ -123,21 +125,21 @@ def write(value: Any, hint: Any, where: str) -> Json:  # noqa: ANN401, PLR0911  
     raise _misfit(value, hint, where)
 
 
-def read(value: Json, hint: Any, where: str) -> Any:  # noqa: ANN401, PLR0911  as in `write`
+def read_value(value: Json, hint: Any, where: str) -> Any:  # noqa: ANN401, PLR0911  as in `write_value`
     """Return the value that JSON stands for. Raises InvalidJob."""
     kind, inner = _kind(hint)
     match kind:
         case "any":
             return value
         case "optional":
-            return None if value is None else read(value, inner[0], where)
+            return None if value is None else read_value(value, inner[0], where)
         case "literal" if any(value == one and type(value) is type(one) for one in inner):
             return value
         case "list" if isinstance(value, list):
-            found = [read(one, inner[0], f"{where}[{place}]") for place, one in enumerate(value)]
+            found = [read_value(one, inner[0], f"{where}[{place}]") for place, one in enumerate(value)]
             return tuple(found) if get_origin(hint) is tuple else found
         case "dict" if isinstance(value, dict):
-            return {key: read(one, inner[1], f"{where}.{key}") for key, one in value.items()}
+            return {key: read_value(one, inner[1], f"{where}.{key}") for key, one in value.items()}
         case "dataclass" if isinstance(value, dict):
             return read_fields(hint, value, within=where)
         case "enum":
@@ -147,7 +149,7 @@ def read(value: Json, hint: Any, where: str) -> Any:  # noqa: ANN401, PLR0911  a
     raise _misfit(value, hint, where)
 
 
-def _read_scalar(value: Json, hint: Any, where: str) -> Any:  # noqa: ANN401  as in `write`
+def _read_scalar(value: Json, hint: Any, where: str) -> Any:  # noqa: ANN401  as in `write_value`
     if hint is float and type(value) is int:
         return float(value)
     if hint is timedelta and type(value) is int:
@@ -162,7 +164,7 @@ def _read_scalar(value: Json, hint: Any, where: str) -> Any:  # noqa: ANN401  as
     return value
 
 
-def _parsed(reader: Callable[[Any], Any], value: Json, hint: Any, where: str) -> Any:  # noqa: ANN401  as in `write`
+def _parsed(reader: Callable[[Any], Any], value: Json, hint: Any, where: str) -> Any:  # noqa: ANN401  as in `write_value`
     try:
         return reader(value)
     except (ValueError, TypeError, InvalidOperation):
@@ -219,13 +221,13 @@ def _has_no_default(one: "Field[Any]") -> bool:
     return one.default is MISSING and one.default_factory is MISSING
 
 
-def _fits(value: Any, hint: Any) -> bool:  # noqa: ANN401  as in `write`
+def _fits(value: Any, hint: Any) -> bool:  # noqa: ANN401  as in `write_value`
     if hint is float:
         return type(value) in {int, float}
     return type(value) is hint or (hint in {str, int} and isinstance(value, hint) and not isinstance(value, bool))
 
 
-def _plain(value: Any, where: str) -> Json:  # noqa: ANN401  as in `write`
+def _plain(value: Any, where: str) -> Json:  # noqa: ANN401  as in `write_value`
     """Return a value of `Any`, which JSON must have as it is."""
     if isinstance(value, Mapping):
         return {_key(key, where): _plain(one, f"{where}.{key}") for key, one in value.items()}
@@ -236,7 +238,7 @@ def _plain(value: Any, where: str) -> Json:  # noqa: ANN401  as in `write`
     raise InvalidJob(where, f"is of the type {type(value).__name__}, which JSON does not have")
 
 
-def _plain_scalar(value: Any, where: str) -> Json:  # noqa: ANN401  as in `write`
+def _plain_scalar(value: Any, where: str) -> Json:  # noqa: ANN401  as in `write_value`
     if isinstance(value, float) and not math.isfinite(value):
         raise InvalidJob(where, f"is {value}, which JSON does not have")
     if isinstance(value, int) and not -_LARGEST <= value <= _LARGEST:
@@ -261,13 +263,13 @@ def _exact(value: Decimal, where: str) -> str:
     return str(value)
 
 
-def _key(key: Any, where: str) -> str:  # noqa: ANN401  as in `write`
+def _key(key: Any, where: str) -> str:  # noqa: ANN401  as in `write_value`
     if not isinstance(key, str):
         raise InvalidJob(where, f"has a key of the type {type(key).__name__}; keys are texts")
     return str(_plain_scalar(key, where))
 
 
-def _misfit(value: Any, hint: Any, where: str) -> InvalidJob:  # noqa: ANN401  as in `write`
+def _misfit(value: Any, hint: Any, where: str) -> InvalidJob:  # noqa: ANN401  as in `write_value`
     """Return the refusal of a value; it does not repeat the value, which may be private."""
     wanted = (
         str(hint.__name__) if isinstance(hint, type) and not get_args(hint) else str(hint).replace("typing.", "")

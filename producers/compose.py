@@ -215,7 +215,7 @@ class Batch:
         for (_, places), answer in zip(together, answers, strict=True):
             if not isinstance(answer, Exception):
                 for place, one in zip(places, answer, strict=True):
-                    self._receipts[place] = receipt(self._messages[place], one)
+                    self._receipts[place] = receipt_of(self._messages[place], one)
         for (_, places), answer in zip(together, answers, strict=True):
             if isinstance(answer, Exception):
                 with self._with_receipts(places):
@@ -248,7 +248,7 @@ def naming_conflict(keys: Sequence[str | None], places: Sequence[int] | None = N
         raise conflict from None
 
 
-def receipt(message: Message, taken: EntryReceipt) -> Receipt:
+def receipt_of(message: Message, taken: EntryReceipt) -> Receipt:
     """Return the receipt of a message."""
     return Receipt(taken.id, message.kind, message.lane, "queued" if taken.new else "duplicate")
 
@@ -284,7 +284,7 @@ def check_refresh(report: str, scope: int | None) -> None:
         raise InvalidRequest("scope: must be a node's id, a whole number from 1 to 2^63 - 1")
 
 
-def debounce(report: str, *, declared: bool, entry: bytes | None) -> timedelta:
+def debounce_of(report: str, *, declared: bool, entry: bytes | None) -> timedelta:
     """Return the debounce of a report. Until a worker has declared its reports, every name is accepted.
 
     Args:

@@ -24,7 +24,7 @@ class NotConfirmed(NotEnqueued):
     """Too few replicas have the job, so a failover may lose it; send it again with the same key."""
 
 
-def confirmed(link: Link | SlotLink, tag: str, *, replicas: int, within: float) -> Call:
+def confirmed_call(link: Link | SlotLink, tag: str, *, replicas: int, within: float) -> Call:
     """Return a call that runs a script on the link and waits until replicas have its writes.
 
     Args:
@@ -35,7 +35,7 @@ def confirmed(link: Link | SlotLink, tag: str, *, replicas: int, within: float) 
     Raises (the call):
         NotConfirmed: too few replicas confirmed in time, or the user lacks the rights for the query.
     """
-    behind = confirmation(tag, replicas=replicas, within=within)
+    behind = confirmation_commands(tag, replicas=replicas, within=within)
 
     async def call(*command: Argument) -> Any:  # noqa: ANN401  a reply is what the script returns
         if command[0] != "EVALSHA":
@@ -45,7 +45,7 @@ def confirmed(link: Link | SlotLink, tag: str, *, replicas: int, within: float) 
     return call
 
 
-def confirmation(tag: str, *, replicas: int, within: float) -> list[tuple[Argument, ...]]:
+def confirmation_commands(tag: str, *, replicas: int, within: float) -> list[tuple[Argument, ...]]:
     """Return the commands that follow a script's call; :func:`confirmed_reply` reads their replies."""
     marker = ("SET", f"momentus:{tag}:confirmed", "", "PX", _MARKER_LIFE_MS)
     return [marker, ("WAIT", replicas, max(1, round(within * 1000)))]

@@ -69,7 +69,7 @@ def translate_error(error: RedisError) -> NotEnqueued:
     return NotEnqueued(reason)
 
 
-def unreachable(error: OSError) -> RedisUnavailable:
+def unreachable_error(error: OSError) -> RedisUnavailable:
     """Return the error for a connection that could not be opened."""
     return RedisUnavailable(f"Redis: it cannot be reached: {_reason(error)}; nothing was changed")
 

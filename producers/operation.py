@@ -19,7 +19,7 @@ Call = Callable[..., Awaitable[Any]]
 """Function that sends one command and returns its reply: :meth:`.link.Link.call` or ``execute_command``."""
 
 
-def script(name: str) -> str:
+def script_source(name: str) -> str:
     """Return the source of a script in ``scripts/``."""
     return read_script(Path(__file__).parent / "scripts", name)
 
@@ -27,7 +27,7 @@ def script(name: str) -> str:
 @cache
 def script_named(name: str) -> Script:
     """Return a script in ``scripts/`` by its name."""
-    return Script(script(name))
+    return Script(script_source(name))
 
 
 @dataclass(slots=True)  # not frozen: that doubles the cost of making one, and there is one for every call
@@ -56,6 +56,6 @@ class Operation(Generic[Result]):
         """The command that runs the script by its digest; the server must have it loaded."""
         return script_named(self.script).command(self.keys, self.arguments)
 
-    async def over(self, call: Call) -> Result:
+    async def run_over(self, call: Call) -> Result:
         """Run the operation. Raises RedisError, OSError, and the operation's errors."""
         return self.read(await script_named(self.script).run(call, self.keys, self.arguments))

@@ -14,9 +14,9 @@ from .compose import (
     board_of,
     check_id,
     check_refresh,
-    debounce,
+    debounce_of,
     naming_conflict,
-    receipt,
+    receipt_of,
     refresh_receipt,
     unusable_address,
 )
@@ -132,8 +132,8 @@ class Producer:
         """
         entry = self._composer.entry(message, key, SendOptions(delay, at, expires, limit))
         with naming_conflict([key]):
-            (taken,) = await self._queue.carry(enqueue(message.lane, [entry]))
-        return receipt(message, taken)
+            (taken,) = await self._queue.run(enqueue(message.lane, [entry]))
+        return receipt_of(message, taken)
 
     async def send_many(
         self,
@@ -162,7 +162,7 @@ class Producer:
         batch = self._composer.batch(messages, keys, SendOptions(at=at, expires=expires, limit=limit))
         for together in batch.rounds():
             chunks = [enqueue(lane, batch.entries(places)) for lane, places in together]
-            answers = await self._queue.carry_all(chunks)
+            answers = await self._queue.run_all(chunks)
             batch.record_replies(together, answers)
         return batch.receipts()
 
@@ -187,7 +187,7 @@ class Producer:
         """
         gathering = DigestItem(self._composer, digest, key)
         with naming_conflict([key]):
-            return await self._queue.gather(gathering)
+            return await self._queue.add_item(gathering)
 
     async def cancel(self, job_id: str) -> Cancelled:
         """Cancel a job: remove it from the queue if it waits, stop it if it runs.
@@ -205,7 +205,7 @@ class Producer:
             InvalidRequest: not the id of a job that a producer sent.
             NotEnqueued: Redis did not reply within the budget; repeat the call, it takes effect at most once.
         """
-        return await self._queue.carry(cancel(check_id(job_id)))
+        return await self._queue.run(cancel(check_id(job_id)))
 
     async def result(self, job_id: str) -> JobResult:
         """Return how a job ended, while workers keep its result (an hour, if nothing else is set).
@@ -221,7 +221,7 @@ class Producer:
             result = await producer.result(receipt.id)
             if result.state == "done": print(result.value)
         """
-        return await self._queue.carry(result(check_id(job_id)))
+        return await self._queue.run(result(check_id(job_id)))
 
     async def suppress(
         self,
@@ -245,7 +245,7 @@ class Producer:
             await producer.suppress("ana@example.com", "unsubscribed", scope="stream:bulk", by="web")
         """
         adding = addition(address, reason, by=by, scope=scope, lasting=lasting, evidence=evidence)
-        return await self._queue.carry(adding)
+        return await self._queue.run(adding)
 
     async def weigh_refusal(
         self,
@@ -271,7 +271,7 @@ class Producer:
         weighing = refusal(
             address, weight, by=by, account=account, handed_over_ms=handed_over_ms, evidence=evidence
         )
-        return await self._queue.carry(weighing)
+        return await self._queue.run(weighing)
 
     async def unsuppress(self, digest: str, *, by: str, reason: str = "", scope: str = "") -> int:
         """Remove reasons from the suppression list and return their number.
@@ -281,7 +281,7 @@ class Producer:
         Raises:
             NotEnqueued: Redis did not reply within the budget; the call may be repeated.
         """
-        return await self._queue.carry(removal(digest, by=by, reason=reason, scope=scope))
+        return await self._queue.run(removal(digest, by=by, reason=reason, scope=scope))
 
     async def refresh(self, report: str, *, scope: int | None = None) -> Receipt:
         """Request the recompute of a report whose data changed. Debounced: many calls lead to one recompute.
@@ -301,8 +301,8 @@ class Producer:
         check_refresh(report, scope)
         key = catalogue(self._composer.tenant)
         async with self._queue.within_budget(tag_of(key)):
-            declared, entry = await self._queue.field(key, report)
-            delay = debounce(report, declared=declared, entry=entry)
+            declared, entry = await self._queue.read_field(key, report)
+            delay = debounce_of(report, declared=declared, entry=entry)
             return await self.request_refresh(report, scope=scope, delay=delay, board=board_of(entry))
 
     async def request_refresh(
@@ -314,4 +314,4 @@ class Producer:
             board: board of reports that are recomputed together; by default the report is alone on its board.
         """
         entry = self._composer.refresh(report, scope=scope, delay=delay, board=board)
-        return refresh_receipt(entry, new=await self._queue.carry(enqueue_latest(REPORTS, entry)))
+        return refresh_receipt(entry, new=await self._queue.run(enqueue_latest(REPORTS, entry)))

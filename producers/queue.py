@@ -9,10 +9,10 @@ from weakref import WeakValueDictionary
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from .confirm import confirmed
+from .confirm import confirmed_call
 from .digest import DigestItem
 from .errors import InvalidRequest, NotEnqueued
-from .faults import no_answer, no_connection, translate_error, unreachable
+from .faults import no_answer, no_connection, translate_error, unreachable_error
 from .keys import LaneKeys, tag_of
 from .link.application_client import check_decoding
 from .link.budget import DeadlineMissed
@@ -62,24 +62,26 @@ class Queue:
     def _words(self, error: Exception) -> NotEnqueued:
         if isinstance(error, DeadlineMissed):
             return (no_answer if error.is_connected else no_connection)(self._budget)
-        return translate_error(error) if isinstance(error, RedisError) else unreachable(cast("OSError", error))
+        return (
+            translate_error(error) if isinstance(error, RedisError) else unreachable_error(cast("OSError", error))
+        )
 
-    async def carry(self, operation: Operation[Result]) -> Result:
+    async def run(self, operation: Operation[Result]) -> Result:
         """Run one operation. Raises NotEnqueued, and the operation's errors."""
         tag = operation.tag
         async with self.within_budget(tag):
-            return await operation.over(self._call(tag))
+            return await operation.run_over(self._call(tag))
 
-    async def carry_all(self, operations: Sequence[Operation[Result]]) -> list[Result | Exception]:
+    async def run_all(self, operations: Sequence[Operation[Result]]) -> list[Result | Exception]:
         """Run several operations in one round trip, within one budget.
 
         Returns:
-            For each operation the result of :meth:`carry`, or its error.
+            For each operation the result of :meth:`run`, or its error.
         """
-        results = await asyncio.gather(*map(self.carry, operations), return_exceptions=True)
+        results = await asyncio.gather(*map(self.run, operations), return_exceptions=True)
         return cast("list[Result | Exception]", results)
 
-    async def gather(self, gathering: DigestItem) -> Receipt:
+    async def add_item(self, gathering: DigestItem) -> Receipt:
         """Add an item to a digest; repeats the operation until no other producer changed the digest in between.
 
         Items of one digest take turns here, because concurrent attempts would conflict; waiting for the turn
@@ -95,12 +97,12 @@ class Queue:
             async with asyncio.timeout(self._budget * _TURN), turn, self.within_budget(tag):
                 found = None
                 while not isinstance(found, Receipt):
-                    found = await gathering.operation(found).over(self._call(tag))
+                    found = await gathering.operation(found).run_over(self._call(tag))
                 return found
         except TimeoutError as error:
             raise no_answer(self._budget) from error
 
-    async def field(self, key: str, field: str) -> tuple[bool, bytes | None]:
+    async def read_field(self, key: str, field: str) -> tuple[bool, bytes | None]:
         """Return True if the hash exists, and the value of one field."""
         tag = tag_of(key)
         call = self._links.of(tag).call
@@ -113,4 +115,4 @@ class Queue:
         link = self._links.of(tag)
         if not self._confirm_replicas:
             return cast("Call", link.call)
-        return confirmed(link, tag, replicas=self._confirm_replicas, within=self._budget / 2)
+        return confirmed_call(link, tag, replicas=self._confirm_replicas, within=self._budget / 2)

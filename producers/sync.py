@@ -18,9 +18,9 @@ from .compose import (
     board_of,
     check_id,
     check_refresh,
-    debounce,
+    debounce_of,
     naming_conflict,
-    receipt,
+    receipt_of,
     refresh_receipt,
     unusable_address,
 )
@@ -131,8 +131,8 @@ class SyncProducer:
         """
         entry = self._composer.entry(message, key, SendOptions(delay, at, expires, limit))
         with naming_conflict([key]):
-            (taken,) = self._queue.carry(enqueue(message.lane, [entry]))
-        return receipt(message, taken)
+            (taken,) = self._queue.run(enqueue(message.lane, [entry]))
+        return receipt_of(message, taken)
 
     def send_many(
         self,
@@ -161,7 +161,7 @@ class SyncProducer:
         batch = self._composer.batch(messages, keys, SendOptions(at=at, expires=expires, limit=limit))
         for together in batch.rounds():
             chunks = [enqueue(lane, batch.entries(places)) for lane, places in together]
-            answers = self._queue.carry_all(chunks)
+            answers = self._queue.run_all(chunks)
             batch.record_replies(together, answers)
         return batch.receipts()
 
@@ -186,7 +186,7 @@ class SyncProducer:
         """
         gathering = DigestItem(self._composer, digest, key)
         with naming_conflict([key]):
-            return self._queue.gather(gathering)
+            return self._queue.add_item(gathering)
 
     def cancel(self, job_id: str) -> Cancelled:
         """Cancel a job: remove it from the queue if it waits, stop it if it runs.
@@ -204,7 +204,7 @@ class SyncProducer:
             InvalidRequest: not the id of a job that a producer sent.
             NotEnqueued: Redis did not reply within the budget; repeat the call, it takes effect at most once.
         """
-        return self._queue.carry(cancel(check_id(job_id)))
+        return self._queue.run(cancel(check_id(job_id)))
 
     def result(self, job_id: str) -> JobResult:
         """Return how a job ended, while workers keep its result (an hour, if nothing else is set).
@@ -220,7 +220,7 @@ class SyncProducer:
             result = producer.result(receipt.id)
             if result.state == "done": print(result.value)
         """
-        return self._queue.carry(result(check_id(job_id)))
+        return self._queue.run(result(check_id(job_id)))
 
     def suppress(
         self,
@@ -244,7 +244,7 @@ class SyncProducer:
             producer.suppress("ana@example.com", "unsubscribed", scope="stream:bulk", by="web")
         """
         adding = addition(address, reason, by=by, scope=scope, lasting=lasting, evidence=evidence)
-        return self._queue.carry(adding)
+        return self._queue.run(adding)
 
     def weigh_refusal(
         self,
@@ -270,7 +270,7 @@ class SyncProducer:
         weighing = refusal(
             address, weight, by=by, account=account, handed_over_ms=handed_over_ms, evidence=evidence
         )
-        return self._queue.carry(weighing)
+        return self._queue.run(weighing)
 
     def unsuppress(self, digest: str, *, by: str, reason: str = "", scope: str = "") -> int:
         """Remove reasons from the suppression list and return their number.
@@ -280,7 +280,7 @@ class SyncProducer:
         Raises:
             NotEnqueued: Redis did not reply within the budget; the call may be repeated.
         """
-        return self._queue.carry(removal(digest, by=by, reason=reason, scope=scope))
+        return self._queue.run(removal(digest, by=by, reason=reason, scope=scope))
 
     def refresh(self, report: str, *, scope: int | None = None) -> Receipt:
         """Request the recompute of a report whose data changed. Debounced: many calls lead to one recompute.
@@ -300,8 +300,8 @@ class SyncProducer:
         check_refresh(report, scope)
         key = catalogue(self._composer.tenant)
         with self._queue.within_budget(tag_of(key)):
-            declared, entry = self._queue.field(key, report)
-            delay = debounce(report, declared=declared, entry=entry)
+            declared, entry = self._queue.read_field(key, report)
+            delay = debounce_of(report, declared=declared, entry=entry)
             return self.request_refresh(report, scope=scope, delay=delay, board=board_of(entry))
 
     def request_refresh(
@@ -313,4 +313,4 @@ class SyncProducer:
             board: board of reports that are recomputed together; by default the report is alone on its board.
         """
         entry = self._composer.refresh(report, scope=scope, delay=delay, board=board)
-        return refresh_receipt(entry, new=self._queue.carry(enqueue_latest(REPORTS, entry)))
+        return refresh_receipt(entry, new=self._queue.run(enqueue_latest(REPORTS, entry)))

@@ -7,15 +7,15 @@ from typing import Any
 from redis import Redis
 from redis.exceptions import RedisError, ResponseError, TimeoutError as RedisTimeoutError
 
-from .confirm import NotConfirmed, confirmation, confirmed_reply
+from .confirm import NotConfirmed, confirmation_commands, confirmed_reply
 from .digest import DigestItem
 from .entry import ConflictingKey
 from .errors import InvalidRequest, NotEnqueued
-from .faults import no_answer, no_connection, translate_error, unreachable
+from .faults import no_answer, no_connection, translate_error, unreachable_error
 from .keys import LaneKeys, tag_of
 from .link import Argument
 from .link.sync import Calls, SyncLinks, is_unknown_script
-from .operation import Operation, Result, script
+from .operation import Operation, Result, script_source
 from .receipt import Receipt
 
 
@@ -53,11 +53,11 @@ class SyncQueue:
             connecting = str(error).startswith("Timeout connecting")  # redis-py reports it by text only
             raise (no_connection if connecting else no_answer)(self._budget) from error
         except OSError as error:
-            raise unreachable(error) from error
+            raise unreachable_error(error) from error
         except RedisError as error:
             raise translate_error(error) from error
 
-    def carry(self, operation: Operation[Result]) -> Result:
+    def run(self, operation: Operation[Result]) -> Result:
         """Run one operation. Raises NotEnqueued, and the operation's errors."""
         with self.within_budget(operation.tag):
             reply = self._replies([operation])[0]
@@ -65,11 +65,11 @@ class SyncQueue:
                 raise reply
             return operation.read(reply)
 
-    def carry_all(self, operations: Sequence[Operation[Result]]) -> list[Result | Exception]:
+    def run_all(self, operations: Sequence[Operation[Result]]) -> list[Result | Exception]:
         """Run several operations in one round trip; on a cluster one per lane group, each with its own budget.
 
         Returns:
-            For each operation the result of :meth:`carry`, or its error.
+            For each operation the result of :meth:`run`, or its error.
         """
         results: dict[int, Result | Exception] = {}
         for tag in dict.fromkeys(one.tag for one in operations):
@@ -83,7 +83,7 @@ class SyncQueue:
             results |= zip(places, map(_result, together, replies), strict=True)
         return [results[place] for place in range(len(operations))]
 
-    def gather(self, gathering: DigestItem) -> Receipt:
+    def add_item(self, gathering: DigestItem) -> Receipt:
         """Add an item to a digest; repeats the operation until no other producer changed the digest in between.
 
         Raises:
@@ -93,10 +93,10 @@ class SyncQueue:
         with self.within_budget(LaneKeys(gathering.lane).tag):
             found = None
             while not isinstance(found, Receipt):
-                found = self.carry(gathering.operation(found))
+                found = self.run(gathering.operation(found))
             return found
 
-    def field(self, key: str, field: str) -> tuple[bool, bytes | None]:
+    def read_field(self, key: str, field: str) -> tuple[bool, bytes | None]:
         """Return True if the hash exists, and the value of one field."""
         link = self._links.of(tag_of(key))
         with self.within_budget(tag_of(key)):
@@ -110,7 +110,7 @@ class SyncQueue:
         replies = self._send(link, [one.command for one in operations])
         for place, reply in enumerate(replies):
             if is_unknown_script(reply):  # a restart, a failover or SCRIPT FLUSH
-                link.call("SCRIPT", "LOAD", script(operations[place].script))
+                link.call("SCRIPT", "LOAD", script_source(operations[place].script))
                 (replies[place],) = self._send(link, [operations[place].command])
         return replies
 
@@ -123,7 +123,7 @@ class SyncQueue:
     def _confirmed(self, link: Calls, command: Sequence[Argument]) -> Any:  # noqa: ANN401  as the script returns it
         replicas, within = self._confirm_replicas, self._budget / 2
         tag = tag_of(str(command[3]))
-        replies = link.call_many([command, *confirmation(tag, replicas=replicas, within=within)])
+        replies = link.call_many([command, *confirmation_commands(tag, replicas=replicas, within=within)])
         try:
             return confirmed_reply(replies, replicas=replicas, within=within)
         except (ResponseError, NotConfirmed) as error:

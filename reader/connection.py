@@ -26,8 +26,8 @@ from redis.exceptions import RedisError, ResponseError
 
 import background
 from clocks import ClockReading, running_us
-from producers.link import IDLE_SECONDS, NOT_THE_PRIMARY, Argument, Link, says
-from producers.link.wire import ReplyWaiter, Wire, pack
+from producers.link import IDLE_SECONDS, NOT_THE_PRIMARY, Argument, Link, is_error
+from producers.link.wire import ReplyWaiter, Wire, pack_command
 from reader.clock import RedisClock
 
 DEADLINE = timedelta(milliseconds=50)
@@ -44,7 +44,7 @@ right."""
 
 _TIME_S = 5.0
 """Interval of readings of Redis's clock."""
-_TIME = pack(("TIME",))
+_TIME = pack_command(("TIME",))
 
 log = logging.getLogger(__name__)
 
@@ -142,7 +142,7 @@ class Connection:
             purpose: what the commands record, for the log.
         """
         waiting = _RefusalWatch(len(commands), partial(self._note_refusal, purpose))
-        self.send_packed(b"".join(map(pack, commands)), waiting, len(commands))
+        self.send_packed(b"".join(map(pack_command, commands)), waiting, len(commands))
 
     async def wait_for_reply(self, pending: asyncio.Future[Any]) -> Any:  # noqa: ANN401  a reply has any type
         """Wait for a reply and return it.
@@ -155,8 +155,8 @@ class Connection:
         except (RedisError, OSError) as error:
             raise StoreUnavailable(f"Redis: no reply within {self._deadline * 1000:.0f} ms ({error})") from error
         if isinstance(answer, ResponseError):
-            if self._wire is not None and says(answer, *NOT_THE_PRIMARY):
-                self._link.leave(self._wire)
+            if self._wire is not None and is_error(answer, *NOT_THE_PRIMARY):
+                self._link.leave_server(self._wire)
             raise StoreUnavailable(f"Redis: refused the command ({answer})")
         return answer
 

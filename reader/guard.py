@@ -19,13 +19,13 @@ from typing import Any
 
 import orjson
 
-from producers.link.wire import pack
+from producers.link.wire import pack_command
 from reader.access import roots_of
 from reader.cache import ReplyCache
 from reader.connection import Connection
 from reader.memo import RecentNotes, memo
 from sessions.errors import SessionsUnavailable
-from sessions.quick_load import QuickLoad, Record, first_look, is_due, is_over, living, read
+from sessions.quick_load import QuickLoad, Record, first_look, is_due, is_over, live_data, load_by_reads
 from sessions.token import SessionPlace, place_of
 
 MEMORY_S = 60.0
@@ -82,7 +82,7 @@ class Guard:
         epoch = self._copy.current_entry(known.glance.epoch[1], "")
         if record is None or epoch is None:
             return None
-        data = living(record, epoch[0])
+        data = live_data(record, epoch[0])
         return None if data is None or is_due(record, known.slid_ms, now_ms()) else read_roots(data)
 
     def remembered_roots(self, token: str) -> AbstractSet[int] | None:
@@ -94,7 +94,7 @@ class Guard:
         epoch = self._copy.remembered_entry(known.glance.epoch[1], "")
         if record is None or epoch is None or is_over(record, now_ms()):
             return None
-        data = living(record, epoch[0])
+        data = live_data(record, epoch[0])
         return None if data is None else read_roots(data)
 
     def known_token(self, token: str) -> KnownToken | None:
@@ -124,7 +124,7 @@ class Guard:
         Raises:
             SessionsUnavailable: the stored record is not in the sessions' format.
         """
-        data = living(record, epoch)
+        data = live_data(record, epoch)
         if data is None:
             self._forget(known)
             return None
@@ -178,12 +178,12 @@ class Guard:
         counts: bool,  # noqa: FBT001  passed on
     ) -> AbstractSet[int] | None:
         """Return the roots of a token's session, and keep the commands that read it from now on."""
-        found = await read(self._connection.call, place, reply)
+        found = await load_by_reads(self._connection.call, place, reply)
         if found is None:
             self._glances.drop_note(token)
             return None
-        glance = QuickLoad.at(found.place, found.user)
-        known = KnownToken(found.place, glance, pack(glance.record) + pack(glance.epoch))
+        glance = QuickLoad.at_place(found.place, found.user)
+        known = KnownToken(found.place, glance, pack_command(glance.record) + pack_command(glance.epoch))
         if found.place == place:  # a replaced token works only a moment longer
             self._glances.add_note(token, known)
         if counts:
@@ -201,7 +201,7 @@ class Guard:
         now = now_ms()
         if is_due(record, known.slid_ms, now):
             known.slid_ms = now
-            self._connection.send_unawaited("a use of a session", *known.glance.slide(record))
+            self._connection.send_unawaited("a use of a session", *known.glance.extension(record))
 
 
 def weigh_known(token: str, known: KnownToken) -> int:

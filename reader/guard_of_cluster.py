@@ -20,7 +20,7 @@ from producers.link.links import Links
 from reader.guard import Guard, SessionQuery, now_ms, read_roots
 from reader.memo import RecentNotes
 from sessions.errors import SessionsUnavailable
-from sessions.quick_load import LiveRecord, QuickLoad, first_look, is_due, read
+from sessions.quick_load import LiveRecord, QuickLoad, first_look, is_due, load_by_reads
 from sessions.token import SessionPlace, place_of
 
 _SLID_BYTES = 16 << 20
@@ -86,7 +86,7 @@ class ClusterGuard(Guard):
         send = self._links.of(tag).call
         try:
             async with self._links.within(self._deadline, tag):
-                return await read(send, place, await send(*first_look(place)))
+                return await load_by_reads(send, place, await send(*first_look(place)))
         except (RedisError, OSError) as error:  # a timeout is an OSError
             raise SessionsUnavailable(f"Redis: cannot read sessions ({error})") from error
 
@@ -102,7 +102,7 @@ class ClusterGuard(Guard):
 
     async def _slide(self, found: LiveRecord) -> None:
         tag = tag_of(found.place.session_key)
-        commands = QuickLoad.at(found.place, found.user).slide(found.record)
+        commands = QuickLoad.at_place(found.place, found.user).extension(found.record)
         try:
             async with self._links.within(self._deadline, tag):
                 for reply in await self._links.of(tag).call_many(commands):

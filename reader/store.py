@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from producers.link.wire import ReplyWaiter, pack
+from producers.link.wire import ReplyWaiter, pack_command
 from reader.cache import ReplyCache
 from reader.clock import RedisClock
 from reader.connection import Connection, StoreUnavailable as StoreUnavailable
@@ -175,7 +175,7 @@ class StoredReports:
         """Read the stamp of a changed report again, which decides what may still be remembered of it."""
         if self._copy is not None:
             confirmation = _Confirmation(self._copy, key)
-            self._connection.send_packed(pack(("HMGET", key, "_meta")), confirmation, 1)
+            self._connection.send_packed(pack_command(("HMGET", key, "_meta")), confirmation, 1)
 
     # Today's standing of a node
 
@@ -325,4 +325,4 @@ def _weigh_plain(name: tuple[str, int], etag: str) -> int:
 @memo(4 << 20, lambda pending: len(pending[0]) + 100)
 def _packed(pending: tuple[str, int, str]) -> bytes:
     key, scope, encoding = pending
-    return pack(("HMGET", key, *fields_of(scope, encoding)))
+    return pack_command(("HMGET", key, *fields_of(scope, encoding)))

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
-from .operations import ANONYMOUS, SessionOperation, begin
+from .operations import ANONYMOUS, SessionOperation, create_session
 from .session import Session
 from .token import mint_anonymous
 
@@ -29,4 +29,4 @@ def create(
         SessionRefused: an argument is invalid.
     """
     visitor = f"{ANONYMOUS}{secrets.token_hex(16)}"
-    return begin(visitor, data, label="", idle=idle, absolute=absolute, token=mint_anonymous(visitor))
+    return create_session(visitor, data, label="", idle=idle, absolute=absolute, token=mint_anonymous(visitor))

@@ -12,9 +12,9 @@ from datetime import timedelta
 from typing import Any, Generic, TypeVar
 
 from .errors import SessionConflict, SessionGone, SessionRefused
-from .record import FIELDS, decode, encode
+from .record import FIELDS, decode_session, encode_data
 from .session import Session
-from .token import SessionPlace, anonymous_place_of, epoch_key, mint, place_of, tag_of, user_key
+from .token import SessionPlace, anonymous_place_of, epoch_key, new_token, place_of, tag_of, user_key
 
 TEXT_LIMIT = 255
 """Bytes of a user id or a label."""
@@ -64,10 +64,10 @@ def create(
         raise SessionRefused(f"user: {SERVICE_USER!r} is reserved for machines; use `create_service`")
     if user.startswith(ANONYMOUS):
         raise SessionRefused(f"user: {ANONYMOUS!r} begins the names of visitors who have not logged in")
-    return begin(user, data, label=label, idle=idle, absolute=absolute, cap=cap)
+    return create_session(user, data, label=label, idle=idle, absolute=absolute, cap=cap)
 
 
-def begin(
+def create_session(
     user: str,
     data: Mapping[str, Any],
     *,
@@ -94,8 +94,8 @@ def begin(
     limits = [milliseconds("idle", idle), milliseconds("absolute", absolute)]
     if not 0 <= cap <= CAP_LIMIT:
         raise SessionRefused(f"cap: must be from 0 (any number) to {CAP_LIMIT}, not {cap}")
-    payload = encode(data)
-    token = token or mint(user)
+    payload = encode_data(data)
+    token = token or new_token(user)
     place = _place(token)
     keys = [place.session_key, user_key(user), epoch_key(user)]
     arguments: list[str | bytes | int] = [place.digest, user, *limits, label, payload, cap, place.prefix, limit]
@@ -103,7 +103,7 @@ def begin(
     def read(record: Sequence[bytes | str]) -> tuple[str, Session]:
         if len(record) == 1:
             raise SessionRefused(f"user: {user!r} already has {limit} sessions, the maximum; end some of them")
-        return token, decode(place, record)
+        return token, decode_session(place, record)
 
     return SessionOperation("create", keys, arguments, read)
 
@@ -132,7 +132,7 @@ def save(session: Session, data: Mapping[str, Any]) -> SessionOperation[Session]
         return current
 
     this_call = secrets.token_hex(8)  # the operation is made once, and may be sent twice
-    arguments: list[str | bytes | int] = [session.version, encode(data), session.place.digest, this_call]
+    arguments: list[str | bytes | int] = [session.version, encode_data(data), session.place.digest, this_call]
     return SessionOperation("save", _keys(session.place), arguments, read)
 
 
@@ -147,7 +147,7 @@ def rotate(place: SessionPlace, *, grace: timedelta) -> SessionOperation[tuple[s
         verdict, *record = reply
         if verdict in {b"gone", "gone"}:
             raise SessionGone(_GONE)
-        return None if verdict in {b"already", "already"} else (token, decode(after, record))
+        return None if verdict in {b"already", "already"} else (token, decode_session(after, record))
 
     keys = [*_keys(place), after.session_key]
     return SessionOperation("rotate", keys, [place.digest, after.digest, grace // timedelta(milliseconds=1)], read)
@@ -161,7 +161,7 @@ def sessions_of(user: str) -> SessionOperation[list[Session]]:
 
     def read(reply: Sequence[bytes | str]) -> list[Session]:
         rows = [reply[at : at + width] for at in range(0, len(reply), width)]
-        return [decode(SessionPlace(tag, _text(digest)), record) for digest, *record in rows]
+        return [decode_session(SessionPlace(tag, _text(digest)), record) for digest, *record in rows]
 
     return SessionOperation("list", [user_key(user), SessionPlace(tag, "").prefix, epoch_key(user)], [], read)
 
@@ -209,7 +209,7 @@ def milliseconds(field: str, span: timedelta) -> int:
 
 def mint_beside(place: SessionPlace) -> str:
     """Return a new token for the user of a place; the user's id is not needed, the tag is enough."""
-    return f"ms1.{place.tag}.{mint('').rpartition('.')[2]}"
+    return f"ms1.{place.tag}.{new_token('').rpartition('.')[2]}"
 
 
 def _place(token: str) -> SessionPlace:
@@ -221,7 +221,7 @@ def _place(token: str) -> SessionPlace:
 def _decode_placed(asked: SessionPlace, record: Sequence[bytes | str]) -> Session:
     """Decode a record whose last field is the digest of its key, which a rotation may have changed."""
     *fields, digest = record
-    return decode(SessionPlace(asked.tag, _text(digest)), fields)
+    return decode_session(SessionPlace(asked.tag, _text(digest)), fields)
 
 
 def _keys(place: SessionPlace) -> list[str]:

@@ -6,8 +6,8 @@ A session's user never changes, so once the user is known both commands are sent
 the epoch, in that order on one connection, so a session that ended before the load is found ended. Limits need no
 clock here: every write of a record sets its time to live to its limits, so Redis deletes it when they pass.
 
-A use of the session extends its idle limit through the key's time to live only: `QuickLoad.slide`. After a load
-that found no session, `read` gives the definite result, and follows a token in its grace.
+A use of the session extends its idle limit through the key's time to live only: `QuickLoad.extension`. After a
+load that found no session, `load_by_reads` gives the definite result, and follows a token in its grace.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ class QuickLoad:
     """Commands that load a session of a known user: two, in this order, on one connection.
 
     Example:
-        >>> from sessions.token import mint, place_of
-        >>> QuickLoad.at(place_of(mint("u-17")), "u-17").epoch[1]
+        >>> from sessions.token import new_token, place_of
+        >>> QuickLoad.at_place(place_of(new_token("u-17")), "u-17").epoch[1]
         'momentus:{s:9370e9b2}:epoch:u-17'
     """
 
@@ -43,18 +43,18 @@ class QuickLoad:
     epoch: tuple[str, str]
 
     @classmethod
-    def at(cls, place: SessionPlace, user: str) -> QuickLoad:
+    def at_place(cls, place: SessionPlace, user: str) -> QuickLoad:
         """Return the commands for a place whose user is known from an earlier load."""
         return cls(("HMGET", place.session_key, *_FIELDS), ("GET", epoch_key(user)))
 
-    def slide(self, record: Record) -> list[tuple[str | bytes, ...]]:
+    def extension(self, record: Record) -> list[tuple[str | bytes, ...]]:
         """Return the commands that extend the session: a full idle limit from now, at most to the absolute end."""
         _, _, idle, ends, _ = record
         key = self.record[1]
         return [("PEXPIRE", key, idle or b"0"), ("PEXPIREAT", key, ends or b"0", "LT")]
 
 
-def living(record: Record, epoch: bytes | None) -> bytes | None:
+def live_data(record: Record, epoch: bytes | None) -> bytes | None:
     """Return the session's data as JSON, or None if it has ended or its token was replaced."""
     born = record[0]
     return record[4] if born is not None and born == (epoch or b"0") else None
@@ -100,11 +100,11 @@ class LiveRecord:
 
 
 def first_look(place: SessionPlace) -> tuple[str, ...]:
-    """Return the first command of a load without a known user; `read` takes its reply."""
+    """Return the first command of a load without a known user; `load_by_reads` takes its reply."""
     return ("HMGET", place.session_key, *_FIELDS, "u", "n", "g")
 
 
-async def read(ask: Ask, place: SessionPlace, reply: Record) -> LiveRecord | None:
+async def load_by_reads(ask: Ask, place: SessionPlace, reply: Record) -> LiveRecord | None:
     """Load a session by reads only, following a token in its grace; None if there is no live session.
 
     Args:
@@ -125,7 +125,7 @@ async def read(ask: Ask, place: SessionPlace, reply: Record) -> LiveRecord | Non
     except UnicodeDecodeError as error:
         raise SessionsUnavailable("session record: its user is not valid UTF-8") from error
     epoch = await ask("GET", epoch_key(name))
-    return None if living(record, epoch) is None else LiveRecord(place, name, record)
+    return None if live_data(record, epoch) is None else LiveRecord(place, name, record)
 
 
 async def _is_open(ask: Ask, until: bytes | None) -> bool:

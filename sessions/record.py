@@ -25,7 +25,7 @@ DATA_LIMIT = 64 * 1024
 _JSON = orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_SUBCLASS
 
 
-def encode(data: Mapping[str, Any]) -> bytes:
+def encode_data(data: Mapping[str, Any]) -> bytes:
     """Encode the caller's data as JSON. Raises SessionRefused if JSON cannot hold it or it is too large."""
     try:
         encoded = orjson.dumps(dict(data), option=_JSON)
@@ -36,7 +36,7 @@ def encode(data: Mapping[str, Any]) -> bytes:
     return encoded
 
 
-def decode(place: SessionPlace, record: Sequence[bytes | str]) -> Session:
+def decode_session(place: SessionPlace, record: Sequence[bytes | str]) -> Session:
     """Decode a session from a script's fields. Raises SessionsUnavailable if they have another format."""
     try:
         fields = dict(zip(FIELDS, map(_text, record), strict=True))

@@ -14,7 +14,7 @@ from collections.abc import Collection
 from datetime import timedelta
 
 from .errors import SessionRefused
-from .operations import SERVICE_USER, SessionOperation, begin
+from .operations import SERVICE_USER, SessionOperation, create_session
 from .session import Session
 
 TOKENS_LIMIT = 100
@@ -41,4 +41,4 @@ def create(name: str, roots: Collection[int], *, lasts: timedelta) -> SessionOpe
     if not roots or not all(1 <= root <= _NODE_LIMIT for root in roots):
         raise SessionRefused("roots: must have at least one node id, each from 1 to 2^63-1")
     data = {"roots": sorted(set(roots))}
-    return begin(SERVICE_USER, data, label=name, idle=lasts, absolute=lasts, limit=TOKENS_LIMIT)
+    return create_session(SERVICE_USER, data, label=name, idle=lasts, absolute=lasts, limit=TOKENS_LIMIT)

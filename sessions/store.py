@@ -31,7 +31,7 @@ Result = TypeVar("Result")
 
 
 @cache
-def source(script: str) -> str:
+def script_source(script: str) -> str:
     """Return the text of a `.lua` file of this package."""
     return files(__package__).joinpath(f"{script}.lua").read_text(encoding="utf-8")
 
@@ -199,7 +199,9 @@ class Sessions:
         Raises SessionsUnavailable, and the errors of the operation.
         """
         try:
-            reply = await self._links.run(source(call.script), call.keys, call.arguments, seconds=self._deadline)
+            reply = await self._links.run(
+                script_source(call.script), call.keys, call.arguments, seconds=self._deadline
+            )
         except (RedisError, OSError) as error:  # a timeout is an OSError
             raise SessionsUnavailable(f"Redis: it cannot serve sessions ({error}); respond with 503") from error
         return call.read(reply)

@@ -18,7 +18,7 @@ from .errors import SessionsUnavailable
 from .link import SyncSessionLinks, open_sync_links
 from .operations import ABSOLUTE, DEADLINE, GRACE, IDLE, SessionOperation
 from .session import Session
-from .store import source
+from .store import script_source
 from .token import SessionPlace, place_of, tag_of
 
 Result = TypeVar("Result")
@@ -184,7 +184,7 @@ class SyncSessions:
         Raises SessionsUnavailable, and the errors of the operation.
         """
         try:
-            reply = self._links.run(source(call.script), call.keys, call.arguments, seconds=self._deadline)
+            reply = self._links.run(script_source(call.script), call.keys, call.arguments, seconds=self._deadline)
         except (RedisError, OSError) as error:  # a timeout is an OSError
             raise SessionsUnavailable(f"Redis: it cannot serve sessions ({error}); respond with 503") from error
         return call.read(reply)

@@ -40,7 +40,7 @@ class SessionPlace:
         return f"{self.prefix}session:{self.digest}"
 
 
-def mint(user: str) -> str:
+def new_token(user: str) -> str:
     """Return a new token for a user, of 256 random bits."""
     return f"ms1.{tag_of(user)}.{secrets.token_urlsafe(32)}"
 
@@ -57,7 +57,7 @@ def place_of(token: str) -> SessionPlace | None:
 
 def mint_anonymous(visitor: str) -> str:
     """Return a new token for a visitor who has not logged in; `place_of` does not know its form."""
-    return f"ma1.{mint(visitor).removeprefix('ms1.')}"
+    return f"ma1.{new_token(visitor).removeprefix('ms1.')}"
 
 
 def anonymous_place_of(token: str) -> SessionPlace | None:

@@ -84,8 +84,8 @@ OWNED_TASKS = {
     "local/supervisor/child.py": {"start", "_run_once", "_spawn"},  # `_keep` gives up by itself, and says why
     "producers/link/link.py": {"_begun", "_try"},  # callers wait for it; the next call begins another
     "producers/link/primary.py": {"reach_primary", "follow"},  # gathered there
-    "producers/link/race.py": {"run"},  # each tells what became of it, and ends by the caller's deadline
-    "producers/link/slots.py": {"primary"},  # callers wait for it; the next call begins another
+    "producers/link/race.py": {"run_race"},  # each tells what became of it, and ends by the caller's deadline
+    "producers/link/slots.py": {"find_primary"},  # callers wait for it; the next call begins another
     "reader/guard_of_cluster.py": {"send_query"},  # a request's own, and it waits for it
     "reader/handler.py": {"_run"},  # a request: its fault is its answer
     "worker/own_jobs/child/channel.py": {"report_progress"},  # ends with its job; a fault of it is the socket's

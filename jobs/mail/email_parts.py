@@ -14,7 +14,7 @@ from typing import Any
 
 from .attachment import Attachment
 from .errors import InvalidAttachment, InvalidPart
-from .inline_images import referenced
+from .inline_images import referenced_ids
 
 _FIELDS = frozenset(
     {"content-type", "content-transfer-encoding", "content-disposition", "content-id", "mime-version"}
@@ -70,7 +70,7 @@ class _Parts:
         if self._alternatives:
             fields["alternatives"] = self._alternatives
         if self._files:
-            shown = referenced(self._bodies.get("html", ""))
+            shown = referenced_ids(self._bodies.get("html", ""))
             fields["attachments"] = [_attachment(one, place, shown) for place, one in enumerate(self._files)]
         return fields
 

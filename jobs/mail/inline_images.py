@@ -30,10 +30,10 @@ def checked_cid(cid: object, *, field: str) -> str:
     return cid
 
 
-def referenced(html: str) -> set[str]:
+def referenced_ids(html: str) -> set[str]:
     """Return the content ids that an HTML text shows.
 
-    >>> referenced('<img src="cid:logo"><td style="background:url(cid:a@x)">') == {"logo", "a@x"}
+    >>> referenced_ids('<img src="cid:logo"><td style="background:url(cid:a@x)">') == {"logo", "a@x"}
     True
     """
     if "cid:" not in html and "CID:" not in html:
@@ -48,7 +48,7 @@ def check_inline(html: str, attachments: Sequence[Mapping[str, Any]]) -> None:
         InvalidPart: the HTML shows an image that is not attached.
         InvalidAttachment: two files have one cid, or there is no HTML to show them.
     """
-    shown = referenced(html)
+    shown = referenced_ids(html)
     given: set[str] = set()
     for place, file in enumerate(attachments):
         if (cid := file.get("cid")) is None:

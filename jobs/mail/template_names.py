@@ -27,7 +27,7 @@ class TemplateNames:
     lists: frozenset[str]
     sources: tuple[str, ...]
 
-    def check(self, values: Mapping[str, object], *, template: str) -> None:
+    def check_values(self, values: Mapping[str, object], *, template: str) -> None:
         """Raise for the first value that is missing or must be a list.
 
         Raises:
@@ -39,7 +39,7 @@ class TemplateNames:
             if not isinstance(values[name], list):
                 raise InvalidPart(f"values.{name}", f"must be a list, because template {template!r} loops over it")
 
-    def unused(self, values: Mapping[str, object]) -> tuple[str, ...]:
+    def unused_values(self, values: Mapping[str, object]) -> tuple[str, ...]:
         """Return the values that no part names, most likely misspelt."""
         return () if values.keys() <= self.needed else tuple(sorted(values.keys() - self.needed))
 

@@ -115,11 +115,13 @@ class Templates:
             InvalidPart: a value of a kind that the template cannot use.
         """
         compiled = self._asked.get((name, locale)) or self._looked_up(name, locale)
-        compiled.names.check(values, template=name)
+        compiled.names.check_values(values, template=name)
         subject, text, html = _fill(compiled, values, name)
         if html and compiled.styled:
             html = inline_styles(html)
-        return RenderedParts(subject.strip(), text or html_to_text(html), html, compiled.names.unused(values))
+        return RenderedParts(
+            subject.strip(), text or html_to_text(html), html, compiled.names.unused_values(values)
+        )
 
     def _looked_up(self, name: str, locale: str | None) -> _Compiled:
         if name not in self.names():

@@ -14,7 +14,7 @@ from jobs.mail.seal import KeyRing, SealError, is_sealed
 from jobs.mail.stream import stream_of
 from producers.envelope import UnreadableEnvelope, read_envelope
 from producers.keys import MAIL_SUPPRESSION
-from producers.suppression import blocking, digest_of, read_reasons
+from producers.suppression import blocking_reason, digest_of, read_reasons
 
 MAIL_TAG = "{mail}"
 _FEW = 20
@@ -51,7 +51,7 @@ async def _unsendable(redis: Redis, job_ids: Sequence[bytes], ring: KeyRing | No
         name = fields.get("stream")
         stream = stream_of(name if isinstance(name, str) else None)
         essential = stream.suppression == "undeliverable"
-        if blocking(read_reasons(entry, now=now), stream=stream.name, essential=essential):
+        if blocking_reason(read_reasons(entry, now=now), stream=stream.name, essential=essential):
             yield job_id
 
 

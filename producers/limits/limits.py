@@ -131,7 +131,7 @@ class Limits:
         return await self._states(keys, urgent=urgent) if keys else []
 
     async def _states(self, keys: Sequence[str], *, urgent: bool) -> list[LimitState]:
-        return await states(self._keys, keys, urgent=urgent).over(self._call)
+        return await read_states(self._keys, keys, urgent=urgent).run_over(self._call)
 
     async def bindings(self) -> Mapping[str, LaneLimit]:
         """Return the bindings of all lanes that have one."""
@@ -141,10 +141,10 @@ class Limits:
         return {name.removeprefix("lane:"): _binding(value) for name, value in named if name.startswith("lane:")}
 
     async def _change(self, changes: Changes) -> bool:
-        return await change(self._keys, changes).over(self._call)
+        return await change_limits(self._keys, changes).run_over(self._call)
 
 
-def change(keys: LaneKeys, changes: Changes, *, keep: bool = False) -> Operation[bool]:
+def change_limits(keys: LaneKeys, changes: Changes, *, keep: bool = False) -> Operation[bool]:
     """Change fields of the hash of limits; the result is True if any changed.
 
     Args:
@@ -156,7 +156,7 @@ def change(keys: LaneKeys, changes: Changes, *, keep: bool = False) -> Operation
     return Operation("limits_change", [keys.limits, keys.holds], arguments, any)
 
 
-def states(keys: LaneKeys, names: Sequence[str], *, urgent: bool) -> Operation[list[LimitState]]:
+def read_states(keys: LaneKeys, names: Sequence[str], *, urgent: bool) -> Operation[list[LimitState]]:
     """Read the states of limits at one instant; of all defined limits if no name is given."""
 
     def read(reply: Sequence[Any]) -> list[LimitState]:

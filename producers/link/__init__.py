@@ -18,5 +18,10 @@ Backends, sessions, the reader, the worker and the command line all use this pac
 Redis.
 """
 
-from .link import IDLE_SECONDS as IDLE_SECONDS, NOT_THE_PRIMARY as NOT_THE_PRIMARY, Link as Link, says as says
+from .link import (
+    IDLE_SECONDS as IDLE_SECONDS,
+    NOT_THE_PRIMARY as NOT_THE_PRIMARY,
+    Link as Link,
+    is_error as is_error,
+)
 from .wire import Argument as Argument

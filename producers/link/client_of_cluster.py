@@ -24,7 +24,7 @@ from redis.exceptions import (
 
 from .address import Address
 from .client_connection import CheckedConnection
-from .cluster import guarded, tag_of
+from .cluster import tag_of, with_guard_key
 from .redis_versions import cluster_options
 
 _OF_NO_KEY = frozenset({"PING", "TIME"})
@@ -88,7 +88,7 @@ class Cluster(RedisCluster):
         if command[0] in _OF_NO_KEY:
             options.setdefault("target_nodes", self.DEFAULT_NODE)
         try:
-            return await super().execute_command(*guarded(command, _tag(command)), **options)
+            return await super().execute_command(*with_guard_key(command, _tag(command)), **options)
         except RedisClusterException as error:
             raise ConnectionLost(str(error)) from error
 

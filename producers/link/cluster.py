@@ -35,7 +35,7 @@ def tag_of(key: str) -> str:
     return key[key.index("{") : key.index("}") + 1]
 
 
-def questions(address: Address) -> list[tuple[Argument, ...]]:
+def slot_map_commands(address: Address) -> list[tuple[Argument, ...]]:
     """Return the commands for a node; the last one's reply is the map of slots."""
     question: tuple[Argument, ...] = ("CLUSTER", "SLOTS")
     if password := address.options.get("password"):
@@ -66,17 +66,17 @@ def with_moved(slots: Slots, tag: str, host: Host) -> Slots:
     return ((slot, slot, host), *(one for one in slots if one[:2] != (slot, slot)))
 
 
-def owner(slots: Slots, tag: str) -> Host | None:
+def slot_owner(slots: Slots, tag: str) -> Host | None:
     """Return the primary for keys with this hash tag, or None if it is not known.
 
-    >>> owner(((0, 16383, ("a", 6379)),), "{mail}")
+    >>> slot_owner(((0, 16383, ("a", 6379)),), "{mail}")
     ('a', 6379)
     """
     slot = key_slot(tag.encode())
     return next((host for first, last, host in slots if first <= slot <= last), None)
 
 
-def redirected(reply: object, word: str, *, asked: Host) -> Host | None:
+def redirect_target(reply: object, word: str, *, asked: Host) -> Host | None:
     """Return the server to which a reply redirects the command, or None for any other reply.
 
     Args:
@@ -84,7 +84,7 @@ def redirected(reply: object, word: str, *, asked: Host) -> Host | None:
             already.
         asked: the server that replied.
 
-    >>> redirected(ResponseError("ASK 5 b:6379"), "ASK", asked=("a", 6379))
+    >>> redirect_target(ResponseError("ASK 5 b:6379"), "ASK", asked=("a", 6379))
     ('b', 6379)
     """
     if not (isinstance(reply, ResponseError) and str(reply).startswith(f"{word} ")):
@@ -93,16 +93,16 @@ def redirected(reply: object, word: str, *, asked: Host) -> Host | None:
     return name or asked[0], int(port)
 
 
-def asking(commands: Iterable[Sequence[Argument]]) -> list[Sequence[Argument]]:
+def with_asking(commands: Iterable[Sequence[Argument]]) -> list[Sequence[Argument]]:
     """Return the commands for a server to which the slot is moving; every second reply belongs to one of them."""
     return [part for command in commands for part in (("ASKING",), command)]
 
 
-def guarded(command: Sequence[Argument], tag: str) -> Sequence[Argument]:
+def with_guard_key(command: Sequence[Argument], tag: str) -> Sequence[Argument]:
     """Return the command; a script's call gets one more key, which never exists.
 
     Example:
-        >>> guarded(("EVALSHA", "sha", 1, "queue:{mail}", "argument"), "{mail}")
+        >>> with_guard_key(("EVALSHA", "sha", 1, "queue:{mail}", "argument"), "{mail}")
         ('EVALSHA', 'sha', 2, 'queue:{mail}', 'momentus:{mail}:never', 'argument')
     """
     if command[0] != "EVALSHA" or not command[2]:

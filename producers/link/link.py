@@ -29,8 +29,8 @@ from typing import Any
 from redis.exceptions import ConnectionError as ConnectionLost, ResponseError
 
 from .address import Address, Host, read_address
-from .cluster import guarded
-from .primary import greeting, reach_primary, tls
+from .cluster import with_guard_key
+from .primary import first_commands, reach_primary, tls_context
 from .sentinel import is_primary
 from .wire import Argument as Argument, Wire
 
@@ -106,16 +106,16 @@ class Link:
 
     async def _send_to_owner(self, commands: Sequence[Sequence[Argument]]) -> list[Any]:
         """Repeat rejected commands once on a cluster if the slot has moved."""
-        ours = [guarded(command, self._tag) for command in commands]
+        ours = [with_guard_key(command, self._tag) for command in commands]
         replies = await self._send(ours)
-        return await self._send(ours) if replies and says(replies[0], "MOVED") else replies
+        return await self._send(ours) if replies and is_error(replies[0], "MOVED") else replies
 
     def _judge(self, wire: Wire, reply: object) -> bool:
         """Leave a server that is not the primary. Returns True if the command may be sent to another one."""
-        if not isinstance(reply, ResponseError) or not says(reply, *NOT_THE_PRIMARY):
+        if not isinstance(reply, ResponseError) or not is_error(reply, *NOT_THE_PRIMARY):
             return False
-        self.leave(wire)
-        return bool(self._address.sentinels) and says(reply, "READONLY")
+        self.leave_server(wire)
+        return bool(self._address.sentinels) and is_error(reply, "READONLY")
 
     async def wire(self) -> Wire:
         """Return the open connection, for callers to whom a coroutine per command costs too much.
@@ -135,7 +135,7 @@ class Link:
         """The number of the current connection, counted from 1; 0 without one."""
         return 0 if self._wire is None or self._wire.closed else self._made
 
-    def leave(self, wire: Wire) -> None:
+    def leave_server(self, wire: Wire) -> None:
         """Close the connection because its server is not the primary: the next call searches for the primary."""
         if wire is self._wire and not wire.closed:
             self._refused = wire.server
@@ -196,7 +196,7 @@ class Link:
 
     async def _answering(self) -> Wire:
         """Return a new connection that has replied to the same check as the idle one."""
-        wire = await self.connected()
+        wire = await self.connect()
         try:
             await wire.send(("PING",))
         except BaseException:
@@ -205,7 +205,7 @@ class Link:
         return wire
 
     async def _connect(self) -> Wire:
-        return self._take(await self.connected())
+        return self._take(await self.connect())
 
     def _take(self, wire: Wire) -> Wire:
         """Use this connection from now on."""
@@ -215,7 +215,7 @@ class Link:
         self._made += 1
         return wire
 
-    async def connected(self) -> Wire:
+    async def connect(self) -> Wire:
         """Return a new connection to the primary after its handshake; the caller closes it."""
         async with asyncio.timeout(CONNECT_SECONDS):
             if not self._address.asked:
@@ -243,12 +243,12 @@ class Link:
             _, wire = await loop.create_unix_connection(Wire, path)
             return wire
         host = host or (self._options.get("host", "localhost"), int(self._options.get("port", 6379)))
-        _, wire = await loop.create_connection(Wire, *host, ssl=tls(self._address))
+        _, wire = await loop.create_connection(Wire, *host, ssl=tls_context(self._address))
         wire.server = host
         return wire
 
     async def _greet(self, wire: Wire) -> None:
-        commands = greeting(self._address, pushes=self._on_push is not None)
+        commands = first_commands(self._address, pushes=self._on_push is not None)
         replies = await asyncio.gather(*[wire.send(command) for command in commands])
         for command, reply in zip(commands, replies, strict=True):
             if isinstance(reply, ResponseError) and command[0] != "HELLO":
@@ -261,7 +261,7 @@ class Link:
 
 async def find_primary(address: Address, tag: str = "") -> Host:
     """Return host and port of a primary that has replied. Raises RedisError, OSError if none is found."""
-    wire = await Link(address, tag).connected()
+    wire = await Link(address, tag).connect()
     wire.abort()
     await asyncio.sleep(0)  # as in close
     assert wire.server is not None  # noqa: S101  only a socket's path has none
@@ -281,6 +281,6 @@ def retrieve_error(task: "asyncio.Task[Any]") -> None:
         task.exception()
 
 
-def says(reply: object, *codes: str) -> bool:
+def is_error(reply: object, *codes: str) -> bool:
     """Return True if a reply is an error that begins with one of these words."""
     return isinstance(reply, ResponseError) and str(reply).startswith(codes)

@@ -17,7 +17,7 @@ from redis.exceptions import ConnectionError as ConnectionLost, RedisError, Resp
 
 from . import cluster, sentinel
 from .address import Address, Host
-from .cluster import Slots, owner
+from .cluster import Slots, slot_owner
 from .wire import Argument, Wire
 
 Reached = TypeVar("Reached")
@@ -42,7 +42,7 @@ async def reach_primary(
     Raises:
         RedisError, OSError: no sentinel or node knows, or no named server is reachable.
     """
-    context = tls(address)
+    context = tls_context(address)
     reaching: dict[Host, asyncio.Task[Reached]] = {}
 
     async def follow(asked: Host) -> tuple[Reached, Slots]:
@@ -79,7 +79,7 @@ async def _ask(host: Host, address: Address, tag: str, context: ssl.SSLContext |
     try:
         _, wire = await asyncio.get_running_loop().create_connection(Wire, *host, ssl=context)
         try:
-            *_, reply = await asyncio.gather(*[wire.send(command) for command in questions(address)])
+            *_, reply = await asyncio.gather(*[wire.send(command) for command in primary_commands(address)])
         finally:
             wire.abort()
     except (RedisError, OSError) as error:
@@ -109,7 +109,7 @@ class PrimaryRefused(ConnectionLost):
         self.slots = slots
 
 
-def greeting(address: Address, *, pushes: bool = False) -> list[tuple[Argument, ...]]:
+def first_commands(address: Address, *, pushes: bool = False) -> list[tuple[Argument, ...]]:
     """Return the first commands of a connection; behind sentinels the last one's reply tells the server's role.
 
     Args:
@@ -127,9 +127,9 @@ def greeting(address: Address, *, pushes: bool = False) -> list[tuple[Argument, 
     return commands
 
 
-def questions(address: Address) -> list[tuple[Argument, ...]]:
+def primary_commands(address: Address) -> list[tuple[Argument, ...]]:
     """Return the commands for a sentinel or node; the last one's reply names the primary."""
-    return cluster.questions(address) if address.cluster else sentinel.questions(address)
+    return cluster.slot_map_commands(address) if address.cluster else sentinel.primary_commands(address)
 
 
 def read_answer(reply: object, address: Address, *, tag: str, asked: Host) -> Slots:
@@ -141,7 +141,7 @@ def read_answer(reply: object, address: Address, *, tag: str, asked: Host) -> Sl
 
 def named_by(slots: Slots, address: Address, *, tag: str, refused: Host | None) -> Host:
     """Return the primary that a map of slots names. Raises PrimaryUnknown, PrimaryRefused."""
-    named = owner(slots, tag)
+    named = slot_owner(slots, tag)
     if named is None:
         raise PrimaryUnknown(address, tag)
     if named == refused:
@@ -160,7 +160,7 @@ def last_resort(troubles: Sequence[Exception], refused: Host | None) -> tuple[Sl
     raise min(troubles, key=lambda one: isinstance(one, PrimaryUnknown))
 
 
-def tls(address: Address) -> ssl.SSLContext | None:
+def tls_context(address: Address) -> ssl.SSLContext | None:
     """Return the TLS context of an address, or None. Files are read every time, as they may have been renewed."""
     if not address.secure:
         return None

@@ -43,7 +43,7 @@ class Race(Generic[Reached]):
         self._reaching: set[Host] = set()
         self._is_over = False
 
-    def run(self) -> tuple[Reached, Slots]:
+    def run_race(self) -> tuple[Reached, Slots]:
         """Return the connection to the primary and the map of slots that named it.
 
         Raises:

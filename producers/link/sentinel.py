@@ -11,7 +11,7 @@ from .cluster import SLOTS, Slots
 from .wire import Argument
 
 
-def questions(address: Address) -> list[tuple[Argument, ...]]:
+def primary_commands(address: Address) -> list[tuple[Argument, ...]]:
     """Return the commands for a sentinel; the last one's reply names the primary."""
     question: tuple[Argument, ...] = ("SENTINEL", "GET-MASTER-ADDR-BY-NAME", address.service)
     if password := address.options.get("password"):

@@ -15,8 +15,8 @@ from typing import Any
 from redis.exceptions import ResponseError
 
 from .address import Address, Host
-from .cluster import Slots, asking, guarded, owner, redirected, with_moved
-from .link import CONNECT_SECONDS, Link, exchange, retrieve_error, says
+from .cluster import Slots, redirect_target, slot_owner, with_asking, with_guard_key, with_moved
+from .link import CONNECT_SECONDS, Link, exchange, is_error, retrieve_error
 from .primary import PrimaryUnknown, reach_primary
 from .wire import Argument
 
@@ -43,9 +43,9 @@ class SlotLinks:
         for link in self._links.values():
             await link.close()
 
-    def known(self, tag: str) -> tuple[Host, Link] | None:
+    def known_primary(self, tag: str) -> tuple[Host, Link] | None:
         """Return the known primary for this tag and the link to it, which may have no connection."""
-        host = owner(self._slots, tag)
+        host = slot_owner(self._slots, tag)
         return None if host is None else (host, self.at(host))
 
     def at(self, host: Host) -> Link:
@@ -54,9 +54,9 @@ class SlotLinks:
             self._links[host] = Link(self._address.at(host))
         return self._links[host]
 
-    async def primary(self, tag: str) -> tuple[Host, Link]:
+    async def find_primary(self, tag: str) -> tuple[Host, Link]:
         """Return the primary for this tag and the link to it. Raises RedisError, OSError if it is not found."""
-        known = self.known(tag)
+        known = self.known_primary(tag)
         if known is not None and known[1].connection:
             return known
         if self._search is None or self._search.done():
@@ -65,15 +65,15 @@ class SlotLinks:
         await asyncio.shield(
             self._search
         )  # one search serves all waiting callers, and continues when they are cancelled
-        if (known := self.known(tag)) is None:
+        if (known := self.known_primary(tag)) is None:
             raise PrimaryUnknown(self._address, tag)
         return known
 
-    def moved(self, tag: str, host: Host) -> None:
+    def note_move(self, tag: str, host: Host) -> None:
         """Record a server's reply about the location of this tag's slot."""
         self._slots = with_moved(self._slots, tag, host)
 
-    def refuse(self, host: Host) -> None:
+    def note_refusal(self, host: Host) -> None:
         """Record that a server does not serve its slots: the next call searches, and prefers another."""
         self._slots, self._refused = (), host
 
@@ -107,25 +107,25 @@ class SlotLink:
 
     async def call_many(self, commands: Iterable[Sequence[Argument]]) -> list[Any]:
         """Send commands together and return their replies in order; errors are returned as values."""
-        ours = [guarded(command, self._tag) for command in commands]
-        host, link = await self._links.primary(self._tag)
+        ours = [with_guard_key(command, self._tag) for command in commands]
+        host, link = await self._links.find_primary(self._tag)
         replies = await exchange(await link.wire(), ours)
-        if there := redirected(replies[0], "MOVED", asked=host):
-            self._links.moved(self._tag, there)
+        if there := redirect_target(replies[0], "MOVED", asked=host):
+            self._links.note_move(self._tag, there)
             host, replies = there, await exchange(await self._links.at(there).wire(), ours)
-        if there := redirected(replies[0], "ASK", asked=host):
-            replies = (await exchange(await self._links.at(there).wire(), asking(ours)))[1::2]
-        if says(replies[0], "CLUSTERDOWN"):
-            self._links.refuse(host)
+        if there := redirect_target(replies[0], "ASK", asked=host):
+            replies = (await exchange(await self._links.at(there).wire(), with_asking(ours)))[1::2]
+        if is_error(replies[0], "CLUSTERDOWN"):
+            self._links.note_refusal(host)
         return replies
 
     @property
     def connection(self) -> int:
         """The number of the current connection, counted from 1; 0 without one."""
-        known = self._links.known(self._tag)
+        known = self._links.known_primary(self._tag)
         return 0 if known is None else known[1].connection
 
     def drop(self) -> None:
         """Close the connection; waiting callers get an error, and the next call opens another."""
-        if known := self._links.known(self._tag):
+        if known := self._links.known_primary(self._tag):
             known[1].drop()

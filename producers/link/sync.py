@@ -15,9 +15,9 @@ from redis import Redis
 from .address import Address, Host, read_address
 from .cluster import Slots, tag_of
 from .deadline import deadline
-from .link import NOT_THE_PRIMARY, says
+from .link import NOT_THE_PRIMARY, is_error
 from .links import script_of
-from .primary import questions, read_answer
+from .primary import primary_commands, read_answer
 from .race import Race
 from .sync_pool import SyncPool
 from .sync_wire import SyncWire, connect, open_wire
@@ -63,15 +63,15 @@ class SyncLink(Calls):
 
     def __init__(self, address: Address, tag: str = "") -> None:
         self._finder = Finder(address, tag) if address.asked else None
-        self._pool = SyncPool(self._finder.find if self._finder else lambda: open_wire(address))
+        self._pool = SyncPool(self._finder.find_primary if self._finder else lambda: open_wire(address))
 
     def call_many(self, commands: Sequence[Sequence[Argument]]) -> list[Any]:
         """Send commands on one connection and return their replies in order; errors are returned as values."""
         replies = self._pool.exchange(commands)
-        if self._finder and any(says(one, *NOT_THE_PRIMARY) for one in replies):
+        if self._finder and any(is_error(one, *NOT_THE_PRIMARY) for one in replies):
             self._finder.refused = self._finder.named
             self._pool.clear()
-            if says(replies[0], "READONLY"):  # the command was not run
+            if is_error(replies[0], "READONLY"):  # the command was not run
                 replies = self._pool.exchange(commands)
         return replies
 
@@ -139,7 +139,7 @@ class Finder:
         self.named: Host | None = None
         self.refused: Host | None = None
 
-    def find(self) -> SyncWire:
+    def find_primary(self) -> SyncWire:
         """Return a connection to the primary after its handshake.
 
         Raises:
@@ -147,22 +147,22 @@ class Finder:
         """
         race = Race(
             self._address,
-            lambda host: ask(host, self._address, self._tag),
+            lambda host: query_primary(host, self._address, self._tag),
             lambda host: open_wire(self._address, host),
             SyncWire.close,
             tag=self._tag,
             refused=self.refused,
         )
-        wire, _ = race.run()
+        wire, _ = race.run_race()
         self.named, self.refused = wire.server, None
         return wire
 
 
-def ask(host: Host, address: Address, tag: str) -> Slots:
+def query_primary(host: Host, address: Address, tag: str) -> Slots:
     """Query a sentinel or node for the primary. Raises RedisError, OSError."""
     wire = connect(address, host)
     try:
-        *_, reply = wire.exchange(questions(address))
+        *_, reply = wire.exchange(primary_commands(address))
     finally:
         wire.close()
     return read_answer(reply, address, tag=tag, asked=host)
@@ -170,4 +170,4 @@ def ask(host: Host, address: Address, tag: str) -> Slots:
 
 def is_unknown_script(reply: object) -> bool:
     """Return True if the server does not know the script that it was to run."""
-    return type(reply).__name__ == "NoScriptError" or says(reply, "NOSCRIPT")
+    return type(reply).__name__ == "NoScriptError" or is_error(reply, "NOSCRIPT")

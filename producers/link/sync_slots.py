@@ -6,10 +6,10 @@ from typing import Any
 from redis.exceptions import RedisError
 
 from .address import Address, Host
-from .cluster import Slots, asking, guarded, owner, redirected, with_moved
-from .link import says
+from .cluster import Slots, redirect_target, slot_owner, with_asking, with_guard_key, with_moved
+from .link import is_error
 from .race import Race
-from .sync import Calls, SyncLink, ask
+from .sync import Calls, SyncLink, query_primary
 from .wire import Argument
 
 
@@ -37,31 +37,31 @@ class SyncSlotLinks:
             self._links.setdefault(host, SyncLink(self._address.at(host)))
         return self._links[host]
 
-    def primary(self, tag: str) -> Host:
+    def find_primary(self, tag: str) -> Host:
         """Return the primary for this tag. Raises RedisError, OSError if it is not found."""
-        host = owner(self._slots, tag)
+        host = slot_owner(self._slots, tag)
         if host is not None:
             return host
         race = Race(
             self._address,
-            lambda one: ask(one, self._address, tag),
+            lambda one: query_primary(one, self._address, tag),
             self._reach,
             lambda _: None,
             tag=tag,
             refused=self._refused,
         )
-        host, self._slots = race.run()
+        host, self._slots = race.run_race()
         self._refused = None
         named = {one for _, _, one in self._slots}
         for one in set(self._links) - named:
             self._links.pop(one).close()
         return host
 
-    def moved(self, tag: str, host: Host) -> None:
+    def note_move(self, tag: str, host: Host) -> None:
         """Record a server's reply about the location of this tag's slot."""
         self._slots = with_moved(self._slots, tag, host)
 
-    def forget(self, *, refused: Host | None = None) -> None:
+    def forget_slots(self, *, refused: Host | None = None) -> None:
         """Query the map of slots at the next call, and prefer another server than the refused one."""
         self._slots, self._refused = (), refused
 
@@ -80,9 +80,9 @@ class SyncSlotLink(Calls):
     def call_many(self, commands: Sequence[Sequence[Argument]]) -> list[Any]:
         """Send commands on one connection and return their replies in order; errors are returned as values."""
         try:
-            return self._sent([guarded(command, self._tag) for command in commands])
+            return self._sent([with_guard_key(command, self._tag) for command in commands])
         except (RedisError, OSError):
-            self._links.forget()
+            self._links.forget_slots()
             raise
 
     def close(self) -> None:
@@ -90,13 +90,13 @@ class SyncSlotLink(Calls):
         self._links.close()
 
     def _sent(self, commands: Sequence[Sequence[Argument]]) -> list[Any]:
-        host = self._links.primary(self._tag)
+        host = self._links.find_primary(self._tag)
         replies = self._links.at(host).call_many(commands)
-        if there := redirected(replies[0], "MOVED", asked=host):
-            self._links.moved(self._tag, there)
+        if there := redirect_target(replies[0], "MOVED", asked=host):
+            self._links.note_move(self._tag, there)
             host, replies = there, self._links.at(there).call_many(commands)
-        if there := redirected(replies[0], "ASK", asked=host):
-            replies = self._links.at(there).call_many(asking(commands))[1::2]
-        if says(replies[0], "CLUSTERDOWN"):
-            self._links.forget(refused=host)
+        if there := redirect_target(replies[0], "ASK", asked=host):
+            replies = self._links.at(there).call_many(with_asking(commands))[1::2]
+        if is_error(replies[0], "CLUSTERDOWN"):
+            self._links.forget_slots(refused=host)
         return replies

@@ -16,9 +16,9 @@ from redis.exceptions import ConnectionError as ConnectionLost, ResponseError, T
 
 from .address import Address, Host
 from .deadline import deadline, is_over, seconds_left
-from .primary import greeting, tls
+from .primary import first_commands, tls_context
 from .sentinel import is_primary
-from .wire import Argument, pack
+from .wire import Argument, pack_command
 
 _IDLE_SECONDS = 10.0
 """After which a silent connection is tried before it is used: firewalls forget idle flows without a word."""
@@ -50,7 +50,7 @@ class SyncWire:
         """
         replies: list[Any] = []
         try:
-            self._send(b"".join(map(pack, commands)))
+            self._send(b"".join(map(pack_command, commands)))
             while len(replies) < len(commands):
                 replies.append(self._read())
         except TimeoutError as late:
@@ -135,7 +135,7 @@ def open_wire(address: Address, host: Host | None = None) -> SyncWire:
         RedisError, OSError: the server cannot be reached, refuses the log-in, or is not the primary.
     """
     wire = connect(address, host)
-    commands = greeting(address)
+    commands = first_commands(address)
     try:
         replies = wire.exchange(commands)
         for reply in replies:
@@ -155,7 +155,7 @@ def _connected(address: Address, server: Host) -> socket.socket:
     plain = socket.create_connection(server, timeout=seconds_left())
     try:
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        context = tls(address)
+        context = tls_context(address)
         if context is None:
             return plain
         plain.settimeout(seconds_left())

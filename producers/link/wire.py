@@ -51,11 +51,11 @@ class Wire(asyncio.Protocol):
     def send(self, command: Sequence[Argument]) -> "asyncio.Future[Any]":
         """Queue a command; it leaves at the end of this loop tick."""
         reply: asyncio.Future[Any] = self._loop.create_future()
-        self.send_packed(pack(command), reply, 1)
+        self.send_packed(pack_command(command), reply, 1)
         return reply
 
     def send_packed(self, commands: bytes, waiting: ReplyWaiter, replies: int) -> None:
-        """Queue commands that `pack` encoded; all their replies, of the given number, go to one waiter."""
+        """Queue commands that `pack_command` encoded; all their replies, of the given number, go to one waiter."""
         if self.closed:
             self._tell_lost(waiting)
             return
@@ -129,10 +129,10 @@ class Wire(asyncio.Protocol):
             waiting.exception()  # waiting callers get the error; a cancelled one must not be logged as a fault
 
 
-def pack(command: Sequence[Argument]) -> bytes:
+def pack_command(command: Sequence[Argument]) -> bytes:
     r"""Encode a command.
 
-    >>> pack(("GET", "a"))
+    >>> pack_command(("GET", "a"))
     b'*2\r\n$3\r\nGET\r\n$1\r\na\r\n'
     """
     packed: bytes = hiredis.pack_command(tuple(command))  # type: ignore[arg-type]  # its stub forbids mixed tuples

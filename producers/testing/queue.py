@@ -229,7 +229,7 @@ class MemoryQueue:
 
     def _suppress(self, _keys: Sequence[Any], arguments: Sequence[Any]) -> int:
         """Change the suppression list as ``suppress.lua`` does."""
-        return self._suppressed.change(arguments, self.now)
+        return self._suppressed.apply_call(arguments, self.now)
 
     def next_due(self) -> datetime | None:
         """Return the due time of the next job with a handler, or None."""
@@ -238,8 +238,8 @@ class MemoryQueue:
                 heappop(self._due)
             return self._due[0][0] if self._due else None
 
-    def take(self) -> Sent | None:
-        """Take the next due job with a handler, or None; it counts as running until :meth:`done`."""
+    def take_due_job(self) -> Sent | None:
+        """Take the next due job with a handler, or None; it counts as running until :meth:`mark_done`."""
         with self._lock:
             due = self.next_due()
             if due is None or due > self.now:
@@ -248,11 +248,11 @@ class MemoryQueue:
             job = self._waiting.pop(job_id)
             if job.expires is not None and job.expires <= self.now:
                 self.expired.append(job)
-                return self.take()
+                return self.take_due_job()
             self._running.add(job_id)
             return job
 
-    def done(self, job: Sent, value: object = None) -> None:
+    def mark_done(self, job: Sent, value: object = None) -> None:
         """Mark a job as done with what its handler returned, and queue the recompute requested meanwhile."""
         with self._lock:
             self._running.discard(job.id)

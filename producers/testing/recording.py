@@ -105,12 +105,12 @@ class RecordingProducer(Recorder, Producer):
         self._memory.now = until
 
     async def _work(self) -> None:
-        while job := self._memory.take():
+        while job := self._memory.take_due_job():
             value = None
             try:
                 value = await self._handlers[job.kind](dict(job.payload))
             finally:
-                self._memory.done(job, value)
+                self._memory.mark_done(job, value)
 
 
 class SyncRecordingProducer(Recorder, SyncProducer):
@@ -164,12 +164,12 @@ class SyncRecordingProducer(Recorder, SyncProducer):
         self._memory.now = until
 
     def _work(self) -> None:
-        while job := self._memory.take():
+        while job := self._memory.take_due_job():
             value = None
             try:
                 value = self._handlers[job.kind](dict(job.payload))
             finally:
-                self._memory.done(job, value)
+                self._memory.mark_done(job, value)
 
 
 class _Memory(Caller):
@@ -208,18 +208,18 @@ class _Recording(Queue):
         del tag
         return nullcontext()
 
-    async def carry(self, operation: Operation[Result]) -> Result:
-        result = await super().carry(operation)
+    async def run(self, operation: Operation[Result]) -> Result:
+        result = await super().run(operation)
         await self._work()
         return result
 
-    async def carry_all(self, operations: Sequence[Operation[Result]]) -> list[Result | Exception]:
-        results = await asyncio.gather(*map(super().carry, operations), return_exceptions=True)
+    async def run_all(self, operations: Sequence[Operation[Result]]) -> list[Result | Exception]:
+        results = await asyncio.gather(*map(super().run, operations), return_exceptions=True)
         await self._work()
         return cast("list[Result | Exception]", results)
 
-    async def gather(self, gathering: DigestItem) -> Receipt:
-        receipt = await super().gather(gathering)
+    async def add_item(self, gathering: DigestItem) -> Receipt:
+        receipt = await super().add_item(gathering)
         await self._work()
         return receipt
 
@@ -256,13 +256,13 @@ class _SyncRecording(SyncQueue):
         del tag
         yield
 
-    def carry(self, operation: Operation[Result]) -> Result:
-        result = super().carry(operation)
+    def run(self, operation: Operation[Result]) -> Result:
+        result = super().run(operation)
         self._work()
         return result
 
-    def carry_all(self, operations: Sequence[Operation[Result]]) -> list[Result | Exception]:
-        results = super().carry_all(operations)
+    def run_all(self, operations: Sequence[Operation[Result]]) -> list[Result | Exception]:
+        results = super().run_all(operations)
         self._work()
         return results
 

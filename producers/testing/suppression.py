@@ -18,7 +18,7 @@ class MemorySuppression:
     def __init__(self) -> None:
         self._reasons: dict[str, _Reasons] = {}
 
-    def change(self, arguments: Sequence[Any], now: datetime) -> int:
+    def apply_call(self, arguments: Sequence[Any], now: datetime) -> int:
         """Apply one call of the script and return the number of reasons added or removed."""
         action, digest, reason, scope, life_ms, *_ = arguments
         standing = self._reasons.setdefault(str(digest), {})

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from ..store import source
+from ..store import script_source
 from ..token import epoch_key
 
 _MS = timedelta(milliseconds=1)
@@ -60,7 +60,7 @@ class SessionMemory:
         self.now = now
         self._lock = threading.RLock()
         self._scripts = {
-            source(name): run
+            script_source(name): run
             for name, run in (
                 ("create", self._create),
                 ("load", self._load),

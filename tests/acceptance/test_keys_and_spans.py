@@ -18,7 +18,7 @@ from producers.compose import Composer
 from producers.entry import JobEntry, enqueue
 from producers.envelope import read_envelope, write_envelope
 from producers.keys import LaneKeys
-from producers.operation import script
+from producers.operation import script_source
 from tests.counts import count_of
 from tests.model.clock import step_clock
 from tests.model.wire import Wire
@@ -184,11 +184,11 @@ async def test_the_same_call_made_again_after_its_job_is_done_queues_nothing(
 
     payload = write_envelope(Note.kind, {"text": "a"}, enqueued_ms=1)
     entry = JobEntry("{mail}one", payload, 0, key="k", fingerprint="0" * 64, window_ms=60_000)
-    first = await enqueue(LANE, [entry]).over(redis.execute_command)
+    first = await enqueue(LANE, [entry]).run_over(redis.execute_command)
     assert [(taken.id, taken.new) for taken in first] == [("{mail}one", True)]
     async with running(worker_of(valkey_url, take)):
         await eventually(lambda: count_of(redis, LANE, "done"))
-    again = await enqueue(LANE, [entry]).over(redis.execute_command)
+    again = await enqueue(LANE, [entry]).run_over(redis.execute_command)
     assert [(taken.id, taken.new) for taken in again] == [("{mail}one", False)]
     assert await redis.zcard(KEYS.queue) == 0
 
@@ -277,7 +277,7 @@ async def test_a_job_of_an_older_producer_runs_and_expires_as_its_envelope_says(
 async def test_a_due_that_cannot_be_read_is_refused_and_nothing_is_queued(due: str, redis: Redis) -> None:
     arguments = [LANE, KEYS.tag, "{mail}one", '{"v":1}', due, "", "", "0", ""]
     with pytest.raises(ResponseError, match="nothing was queued"):
-        await redis.eval(script("enqueue"), 3, KEYS.queue, KEYS.wake, KEYS.counters, *arguments)
+        await redis.eval(script_source("enqueue"), 3, KEYS.queue, KEYS.wake, KEYS.counters, *arguments)
     assert await redis.zcard(KEYS.queue) == 0
 
 

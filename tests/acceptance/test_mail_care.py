@@ -28,7 +28,7 @@ from producers import Producer
 from producers.keys import MAIL_BOUNCES_UNKNOWN, MAIL_SUPPRESSION, LaneKeys, mail_failures, mail_sent
 from producers.link import Link
 from producers.suppression import (
-    blocking,
+    blocking_reason,
     count_failure,
     digest_of,
     read_reasons,
@@ -103,10 +103,10 @@ async def test_a_wish_holds_for_its_stream_and_not_for_what_must_arrive(link: Li
     await suppress(link.call, ANA, "unsubscribed", by="web", scope="stream:bulk")
     await suppress(link.call, "eva@example.com", "hard_bounce", by="worker")
     wish, gone = [await reasons_of(link.call, digest_of(who)) for who in (ANA, "eva@example.com")]
-    assert blocking(wish, stream="bulk", essential=False)
-    assert not blocking(wish, stream="notice", essential=False)
-    assert not blocking(wish, stream="bulk", essential=True)
-    assert blocking(gone, stream="code", essential=True)
+    assert blocking_reason(wish, stream="bulk", essential=False)
+    assert not blocking_reason(wish, stream="notice", essential=False)
+    assert not blocking_reason(wish, stream="bulk", essential=True)
+    assert blocking_reason(gone, stream="code", essential=True)
 
 
 async def test_what_may_pass_suppresses_only_after_three_days_of_it(redis: Redis, link: Link) -> None:
@@ -125,7 +125,7 @@ async def test_what_may_pass_suppresses_only_after_three_days_of_it(redis: Redis
 
 async def test_a_value_that_nobody_can_read_keeps_its_address_suppressed(redis: Redis, link: Link) -> None:
     await redis.hset(MAIL_SUPPRESSION, digest_of(ANA), "not json")
-    assert blocking(await reasons_of(link.call, digest_of(ANA)), stream="code", essential=True)
+    assert blocking_reason(await reasons_of(link.call, digest_of(ANA)), stream="code", essential=True)
     assert await unsuppress(link.call, digest_of(ANA), by="luz") == 1
 
 

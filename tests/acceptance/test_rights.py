@@ -18,7 +18,7 @@ from producers import NotEnqueued, Producer, SyncProducer
 from producers.link.client import connect
 from reader.guard_of_cluster import ClusterGuard
 from sessions import Sessions, SessionsUnavailable, SyncSessions
-from sessions.token import mint
+from sessions.token import new_token
 from tests.command_line import run_ops
 from tests.notes import LANE, Note, running
 from tests.reader_process import REPORT, Client, document, meta, reader_process
@@ -257,10 +257,10 @@ async def test_who_may_not_ask_for_the_role_behind_sentinels_is_told_that() -> N
             await asyncio.to_thread(blocking.send, Note("x"))
         plain = SyncSessions.connect(url, deadline=timedelta(seconds=5))
         with closing(plain), pytest.raises(SessionsUnavailable, match="role"):
-            await asyncio.to_thread(plain.load, mint("u-17"))
+            await asyncio.to_thread(plain.load, new_token("u-17"))
         sessions = Sessions.connect(url, deadline=timedelta(seconds=5))
         with pytest.raises(SessionsUnavailable, match="role"):
-            await sessions.load(mint("u-17"))
+            await sessions.load(new_token("u-17"))
         await sessions.close()
 
 

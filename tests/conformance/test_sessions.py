@@ -20,7 +20,7 @@ from sessions import (
     Sessions,
     SessionsUnavailable,
 )
-from sessions.token import mint, place_of, user_key
+from sessions.token import new_token, place_of, user_key
 from tests.support import eventually
 
 BACKENDS = ("valkey", "fakeredis")
@@ -366,7 +366,7 @@ async def test_a_malformed_token_is_nobody_without_asking_redis(text: str) -> No
 
 
 async def test_an_unknown_token_is_nobody(sessions: Sessions) -> None:
-    assert await sessions.load(mint("u-17")) is None
+    assert await sessions.load(new_token("u-17")) is None
 
 
 @pytest.mark.parametrize(
@@ -421,8 +421,8 @@ async def test_scripts_survive_a_server_that_forgot_them(sessions: Sessions, red
 async def test_with_redis_away_nobody_is_let_in() -> None:
     nowhere = Sessions.connect("redis://127.0.0.1:1/0", deadline=GENEROUS)
     for operation in (
-        nowhere.load(mint("u-17")),
-        nowhere.revoke(mint("u-17")),
+        nowhere.load(new_token("u-17")),
+        nowhere.revoke(new_token("u-17")),
         nowhere.revoke_user("u-17"),
         nowhere.create("u-17", {}),
     ):

@@ -17,7 +17,7 @@ from ops.lanes.hold import hold_lane, release_lane
 from producers.entry import ConflictingKey, JobEntry, enqueue, enqueue_latest
 from producers.keys import LaneKeys
 from producers.limits.limit import Limit
-from producers.limits.limits import Changes, change
+from producers.limits.limits import Changes, change_limits
 from producers.link import Link
 from producers.link.script import Script
 from producers.operation import Operation, script_named
@@ -63,7 +63,7 @@ class Product:
     def define(self, keys: LaneKeys, places: Iterable[tuple[str, int]]) -> None:
         """Limits, with how many may run at once."""
         changes: Changes = [(key, Limit(key, concurrency=count).to_json()) for key, count in places]
-        self._carry(change(keys, changes))
+        self._carry(change_limits(keys, changes))
 
     # Workers
 

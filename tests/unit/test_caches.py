@@ -16,7 +16,7 @@ from reader.guard import KnownToken, weigh_known
 from reader.memo import MEMOS, RecentNotes
 from reader.store import StoredReports
 from sessions.quick_load import QuickLoad
-from sessions.token import mint, place_of
+from sessions.token import new_token, place_of
 
 ROOT = Path(__file__).resolve().parents[2]
 ROOMS = ("reader", "producers", "sessions", "reports", "worker", "jobs")
@@ -64,7 +64,7 @@ KNOWN = {
     "producers read_script": DEPLOYED + ": scripts",
     "producers script_named": DEPLOYED + ": scripts",
     "producers SlotLinks._links": DEPLOYED + ": servers",
-    "sessions source": DEPLOYED + ": scripts",
+    "sessions script_source": DEPLOYED + ": scripts",
     "worker _Duties.context": DEPLOYED,
     "worker _Duties.lane_limits": DEPLOYED + ": lanes",
     "worker EffectMarks._batchers": DEPLOYED + ": lane groups",
@@ -234,10 +234,10 @@ def test_notes_are_kept_up_to_their_bytes_and_the_oldest_goes_first() -> None:
 
 
 def test_known_tokens_weigh_what_their_texts_take() -> None:
-    token = mint("u" * 200)
+    token = new_token("u" * 200)
     place = place_of(token)
     assert place is not None
-    glance = QuickLoad.at(place, "u" * 200)
+    glance = QuickLoad.at_place(place, "u" * 200)
     known = KnownToken(place, glance, b"x" * 500)
     texts = (token, place.tag, place.digest, place.session_key, *glance.record, *glance.epoch)
     assert weigh_known(token, known) >= len(known.commands) + sum(map(len, texts)) / 2 + 500

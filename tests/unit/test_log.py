@@ -136,6 +136,7 @@ def call(held): raise KeyError(held)
 async def main():
     text = "".join(["can", "ary"])
     loop = asyncio.get_running_loop()
+    loop.slow_callback_duration = 60  # else asyncio logs each slow step of a busy machine
     task = asyncio.create_task(fail(text), name=text)
     loop.call_soon(call, Held(text))
     thread = threading.Thread(target=call, args=(text,))

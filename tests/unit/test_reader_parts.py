@@ -21,7 +21,7 @@ from reader.cache import ReplyCache
 from reader.encoding import STORED, choose_encoding, takes_json, takes_plain
 from reader.read_your_writes import is_visible
 from sessions import SessionsUnavailable
-from sessions.quick_load import is_due, living
+from sessions.quick_load import is_due, live_data
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_what_changed_while_it_was_on_its_way_is_a_memory_only() -> None:
 def test_a_glance_believes_a_record_of_the_users_epoch(
     born: bytes | None, epoch: bytes | None, data: bytes | None
 ) -> None:
-    assert living([born, b"1", b"2", b"3", born and b"{}"], epoch) == data
+    assert live_data([born, b"1", b"2", b"3", born and b"{}"], epoch) == data
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from redis.exceptions import RedisError, ResponseError
 
 from producers.key_types import key_types, wrong_key
 from producers.keys import LaneKeys
-from producers.limits.limits import Changes, change
+from producers.limits.limits import Changes, change_limits
 from producers.link import Argument, Link
 from producers.link.script import Script, read_script
 from producers.rights import missing_right
@@ -175,7 +175,9 @@ class JobStore:
         """Declare the limits before any claim: all of them at first, later only the missing ones."""
         for keys, changes in self._declared.items():
             if changes:
-                await self._in_time(change(keys, changes, keep=self._was_declared).over(self._link.call))
+                await self._in_time(
+                    change_limits(keys, changes, keep=self._was_declared).run_over(self._link.call)
+                )
             await self._identify_data(keys)
         self._was_declared, self._must_declare = True, False
 

@@ -16,7 +16,7 @@ from redis.exceptions import RedisError
 from jobs.mail.mailbox import Weight, weigh_reply
 from producers.keys import MAIL_SUPPRESSION
 from producers.link import Link
-from producers.suppression import Suppression, Weighed, blocking, digest_of, read_reasons, weigh_refusal
+from producers.suppression import Suppression, Weighed, blocking_reason, digest_of, read_reasons, weigh_refusal
 from worker.engine.batch import CallBatcher
 from worker.mail.smtp.errors import retry_without_redis
 from worker.mail.smtp.reply import Refusal
@@ -57,7 +57,7 @@ class SuppressionList:
             now = await self._read_time()
         except (RedisError, OSError) as error:
             raise retry_without_redis("the suppression list", error) from error
-        return blocking(read_reasons(found, now=now), stream=stream, essential=essential)
+        return blocking_reason(read_reasons(found, now=now), stream=stream, essential=essential)
 
     async def _read_time(self) -> datetime:
         """Return Redis's time, by which reasons expire; read only for addresses on the list."""
