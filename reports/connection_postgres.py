@@ -8,12 +8,17 @@ statements have no name and are parsed each time; directly they are prepared onc
 Rule for all code that connects here: settings are made inside a transaction and for it, types are queried only
 there, and nothing needs a session that persists: no LISTEN, no session-level advisory lock, no temporary table.
 The only session setting is the statement timeout of a direct connection; through a pooler the role's applies.
+
+An address may name several hosts: the first that accepts and is in the state that ``target_session_attrs`` demands
+is used. One that does not answer delays the next by its part of the time limit.
 """
 
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any
 
 import asyncpg
+
+from reports.hosts import attempts_of
 
 Connection = Any
 """The driver's, or its pool's proxy of one."""
@@ -22,7 +27,13 @@ _BETWEEN_QUERIES = (
     "when it is stopped and, on a standby, for a conflict with recovery; its log says which"
 )
 _SECONDS = 5.0
-"""Timeout for a connection, and for a pooler to find a server connection."""
+"""Timeout for a connection to any of the hosts, and for a pooler to find a server connection."""
+_TRY_THE_NEXT = (OSError, asyncpg.CannotConnectNowError, asyncpg.TargetServerAttributeNotMatched)
+"""Errors of one host: it is away, starts, stops, or is in another state than ``target_session_attrs``."""
+
+
+class NoAnswer(ConnectionError):
+    """A host did not answer in time: it accepts no connection, or has vanished from one without a word."""
 
 
 class ConnectionEnded(asyncpg.InterfaceError):
@@ -52,6 +63,12 @@ def connection_ended(error: BaseException) -> ConnectionEnded:
     return ConnectionEnded(f"the database ended the connection: {said}")
 
 
+def give_up_connection(connection: Connection) -> NoAnswer:
+    """Close a connection whose server does not answer, without waiting for it; return the error to raise."""
+    connection.terminate()
+    return NoAnswer("the database did not answer a query in time; the next refresh opens a new connection")
+
+
 async def connect(dsn: str, *, application: str, command_timeout: float | None = None) -> Connection:
     """Open one connection.
 
@@ -78,16 +95,16 @@ async def open_pool(
     """Open a pool whose connections are opened like those of `connect`.
 
     Args:
-        connections: maximum number of connections; one is opened now.
+        connections: maximum number of connections; each is opened when it is needed.
         init, reset, command_timeout: see ``asyncpg.create_pool``.
 
     Raises:
-        DATABASE_FAULTS, ValueError: there is no connection; the address is none.
+        ValueError: the address is none. A connection that cannot be opened is the error of its first use.
     """
     make: Any = _connect
     return await asyncpg.create_pool(
         dsn,
-        min_size=1,
+        min_size=0,  # or the driver keeps trying to have one, and logs each failure with its stack
         max_size=connections,
         connect=make,
         init=init,
@@ -99,7 +116,7 @@ async def open_pool(
 
 async def _connect(dsn: str, **options: Any) -> Connection:  # noqa: ANN401  the driver's
     """Open a connection; reconnect without prepared statements if a pooler answered."""
-    connection = await asyncpg.connect(dsn, timeout=_SECONDS, **options)
+    connection, attempt = await _open_any(dsn, **options)
     try:
         pooled = await _is_pooled(connection)
     except BaseException:
@@ -110,7 +127,27 @@ async def _connect(dsn: str, **options: Any) -> Connection:  # noqa: ANN401  the
             await connection.execute(f"SET statement_timeout = {round(longest * 1000)}")
         return connection
     await connection.close(timeout=_SECONDS)
-    return await asyncpg.connect(dsn, timeout=_SECONDS, statement_cache_size=0, **options)
+    return await _open(dsn, seconds=_SECONDS, statement_cache_size=0, **attempt, **options)
+
+
+async def _open_any(dsn: str, **options: Any) -> tuple[Connection, Mapping[str, object]]:  # noqa: ANN401  the driver's
+    """Open a connection to the first host that is usable; return it with what leads to that host alone."""
+    attempts = attempts_of(dsn)
+    faults: list[Exception] = []
+    for attempt in attempts:
+        try:
+            return await _open(dsn, seconds=_SECONDS / len(attempts), **attempt, **options), attempt
+        except _TRY_THE_NEXT as error:
+            faults.append(error)
+    away = [one for one in faults if not isinstance(one, asyncpg.TargetServerAttributeNotMatched)]
+    raise (away or faults)[-1]
+
+
+async def _open(dsn: str, *, seconds: float, **options: Any) -> Connection:  # noqa: ANN401  the driver's
+    try:
+        return await asyncpg.connect(dsn, timeout=seconds, **options)
+    except TimeoutError:
+        raise NoAnswer(f"the database did not answer within {seconds:.3g} s") from None
 
 
 async def _is_pooled(connection: Connection) -> bool:

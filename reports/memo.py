@@ -30,6 +30,7 @@ class RefreshMemo:
         self._trees: dict[str, tuple[Rows, Tree]] = {}
         self._etags: dict[str, tuple[Tree, Rows, Mapping[int, str]]] = {}
         self._columns: dict[tuple[int, str], Any] = {}
+        self._catalogues: dict[str, str | None] = {}
 
     def known_tree(self, query: str, rows: Rows) -> Tree | None:
         """Return the last tree of the query if it was built from equal rows."""
@@ -63,6 +64,19 @@ class RefreshMemo:
             self._columns.pop((process, query), None)
         else:
             self._columns[process, query] = described
+
+    def forget_columns(self) -> None:
+        """Remove all descriptions."""
+        self._columns.clear()
+
+    def knows_catalogue(self, board: str, digest: str | None) -> bool:
+        """Store the catalogue's digest of a board; return True if it is the one that was stored before.
+
+        Args:
+            digest: None: not known, and never equal to another.
+        """
+        former, self._catalogues[board] = self._catalogues.get(board), digest
+        return digest is not None and digest == former
 
     def documents(
         self, report: str, tree: Tree, rows: Rows, write: Callable[[], Mapping[int, Document]]

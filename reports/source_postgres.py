@@ -31,7 +31,14 @@ import asyncpg
 from clocks import SET_US, ClockReading, readings_agree, running_us
 from reports import Report
 from reports.bounds import DEFAULT, ReportBounds
-from reports.connection_postgres import Connection, ConnectionEnded, connection_ended, is_lost, open_pool
+from reports.connection_postgres import (
+    Connection,
+    ConnectionEnded,
+    connection_ended,
+    give_up_connection,
+    is_lost,
+    open_pool,
+)
 from reports.day import Day
 from reports.document import microseconds
 from reports.measures import INFINITE
@@ -57,10 +64,15 @@ _IN_THE_WAY = (
     asyncpg.LockNotAvailableError,
 )
 """Errors of taking up marks while another refresh of the board runs. Elsewhere they are faults like others."""
+_UNREACHED = (OSError, asyncpg.CannotConnectNowError, asyncpg.TargetServerAttributeNotMatched)
 _NAMES_NO_DATA = {"08", "25", "28", "3D", "3F", "40", "42", "53", "55", "57"}
 """SQLSTATE classes whose messages name tables, rights, settings and users, but no value of a row."""
 _ONE = timedelta(microseconds=1)
 _LOCK_TIMEOUT = timedelta(seconds=5)
+_HELLO = 5.0
+"""Seconds for the first query on a connection, which tells a server that has vanished without a word."""
+_LONGER = timedelta(seconds=5)
+"""Time beyond the server's own limit after which a query is given up here: the server did not answer at all."""
 REPLAYED = """
 SELECT CASE WHEN pg_is_in_recovery()
     THEN coalesce(pg_last_xact_replay_timestamp(), (SELECT checkpoint_time FROM pg_control_checkpoint()))
@@ -179,6 +191,19 @@ class DatabaseSnapshot:
             if not is_lost(self._connection):
                 await self._connection.execute(_UNDO)
 
+    async def note_catalogue(self, board: str, digest: str | None) -> None:
+        """Discard prepared queries if a column's type may have changed since the board's last refresh.
+
+        A prepared query keeps the types of its parameters: compared with a column that lost its time zone,
+        ``:now`` would be converted by the session's zone without an error.
+
+        Args:
+            digest: the catalogue's digest of all tables of the board; None: not known.
+        """
+        if not self.memo.knows_catalogue(board, digest):
+            self.memo.forget_columns()
+            await self._connection.reload_schema_state()
+
     @property
     def lost(self) -> bool:
         """True if the connection has ended, so that no further report can be computed on it."""
@@ -259,6 +284,8 @@ class DatabaseSnapshot:
         began = time.perf_counter()
         try:
             return await self._connection.fetch(self.bounds.limited_query(sql) if scope else sql, *arguments)
+        except TimeoutError as error:
+            raise give_up_connection(self._connection) from error
         except DATABASE_FAULTS:
             raise
         except Exception as error:  # the driver raises plain Python errors for values it cannot read
@@ -268,14 +295,14 @@ class DatabaseSnapshot:
 
 
 def is_unreached(error: BaseException) -> bool:
-    """Return True if no server accepted a connection: none runs, or one is starting, recovering or stopping.
+    """Return True if no server accepted a connection: none runs, one is starting or stopping, or none is primary.
 
     False for the end of a connection, `ConnectionEnded`, and for a `TimeoutError`.
 
     >>> is_unreached(ConnectionRefusedError()), is_unreached(TimeoutError())
     (True, False)
     """
-    return isinstance(error, asyncpg.CannotConnectNowError | OSError) and not isinstance(error, TimeoutError)
+    return isinstance(error, _UNREACHED) and not isinstance(error, TimeoutError)
 
 
 @asynccontextmanager
@@ -364,6 +391,7 @@ class Source:
         self, dsn: str, *, statement_timeout: timedelta, connections: int = 2, bounds: ReportBounds = DEFAULT
     ) -> None:
         self._dsn = dsn
+        self._longest = statement_timeout + _LONGER
         self._timeouts = [f"{one // timedelta(milliseconds=1)}ms" for one in (statement_timeout, _LOCK_TIMEOUT)]
         self._connections = connections
         self._bounds = bounds
@@ -376,12 +404,15 @@ class Source:
 
         Raises:
             ConnectionEnded: the server closed the connection meanwhile.
+            NoAnswer: the server did not answer in time.
         """
         pool = await self._connected()
         async with pool.acquire() as connection:
             try:
                 async with self._seen(connection, readonly=readonly) as snapshot:
                     yield snapshot
+            except TimeoutError as error:
+                raise give_up_connection(connection) from error
             except DATABASE_FAULTS as error:
                 if is_lost(connection):
                     raise connection_ended(error) from error
@@ -389,7 +420,7 @@ class Source:
 
     @asynccontextmanager
     async def _seen(self, connection: Connection, *, readonly: bool) -> AsyncIterator[DatabaseSnapshot]:
-        replayed = await connection.fetchval(REPLAYED)
+        replayed = await connection.fetchval(REPLAYED, timeout=_HELLO)
         async with _transaction(connection, readonly=readonly):
             if not readonly:  # a role or a database may have default_transaction_read_only
                 await connection.execute("SET TRANSACTION READ WRITE")
@@ -412,6 +443,10 @@ class Source:
     async def _connected(self) -> "asyncpg.Pool[asyncpg.Record]":
         if self._pool is None:
             self._pool = await open_pool(
-                self._dsn, application="momentus-refresh", connections=self._connections, init=read_exactly
+                self._dsn,
+                application="momentus-refresh",
+                connections=self._connections,
+                init=read_exactly,
+                command_timeout=self._longest.total_seconds(),
             )
         return self._pool

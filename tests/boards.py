@@ -86,6 +86,19 @@ class Shop:
         """What the stored document of a node says."""
         return int((await self.field(str(node), name))["data"]["total"]["amount"])
 
+    async def rest_ends(self, name: str = "sales") -> None:
+        """Let the rest after a failure be over: the next refresh tries again."""
+        error = await self.field("_error", name)
+        over = orjson.dumps(error | {"again_us": error["at_us"]}).decode()
+        await self.redis.hset(snapshot(self.refresher.tenant, name), "_error", over)
+
+    async def proof(self, board: str = "shop") -> str:
+        """How the database proves a board now, and why not by marks."""
+        assert self.refresher.outbox is not None
+        self.refresher.outbox.forget_catalogue()
+        found = (await self.refresher.outbox.catalogue()).proof(board)
+        return ": ".join([found.kind, *found.why])
+
     async def meta(self, name: str = "sales") -> Mapping[str, Any]:
         """What is stored of the whole report."""
         return dict(await self.field("_meta", name))

@@ -1,6 +1,7 @@
 """What two servers do to each other, and what one does to itself: no set is proved by that which was lost."""
 
 import struct
+import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -13,9 +14,14 @@ from zoneinfo import ZoneInfo
 import asyncpg
 import pytest
 
+from local.installation import worker_ready
+from local.supervisor.process import Process, RestartPolicy
+from local.supervisor.supervisor import Supervisor
 from ops.doctor.postgres import gather_postgres, judge_postgres
 from reports.document import microseconds
+from reports.source_postgres import DATABASE_FAULTS
 from tests.boards import Shop, report, shop
+from tests.faulty_proxy import FaultyProxy
 from tests.own_postgres import crash, machine_binaries, own_postgres
 from tests.standby import replay, standby
 from tests.support import eventually
@@ -40,6 +46,24 @@ CREATE USER MAPPING FOR CURRENT_USER SERVER elsewhere OPTIONS (user 'momentus', 
 DROP TABLE shop.orders;
 CREATE FOREIGN TABLE shop.orders (node_id bigint, amount bigint, at timestamptz)
     SERVER elsewhere OPTIONS (schema_name 'shop', table_name 'orders');
+"""
+
+TREE = "SELECT id, parent_id, name, kind FROM shop.nodes"
+SALES = """-- +++
+-- name = "sales"
+-- board = "shop"
+-- scope = "node_id"
+-- tree = "nodes"
+-- every = "1m"
+-- sources = ["shop.nodes", "shop.orders"]
+-- [freshness]
+-- soft = "90s"
+-- hard = "5m"
+-- debounce = "100ms"
+-- [rollup]
+-- amount = "sum"
+-- +++
+SELECT node_id, sum(amount) AS amount FROM shop.orders WHERE at <= :now GROUP BY node_id
 """
 
 
@@ -130,31 +154,67 @@ async def test_a_foreign_table_is_never_called_proved_and_shows_by_every(valkey_
         assert await it.total() == 1005
 
 
-async def test_a_promoted_standby_is_watched_and_believes_nothing_that_the_former_primary_said(
+async def test_a_promoted_standby_of_the_address_is_watched_and_believes_nothing_of_the_former_primary(
     valkey_url: str,
 ) -> None:
-    async with standby() as (primary, second):
-        async with shop(primary, valkey_url) as it:
+    async with standby() as (primary, second), FaultyProxy(urlsplit(primary).port or 0) as way:
+        async with shop(of_both(way.port, second), valkey_url) as it:
             await it.install()
             await it.order(5)
             await refreshed(it)
             assert (await it.prober.probe_once()).decisions["shop"].proved == ("sales",)
             await replay(primary, second)
-        async with shop(second, valkey_url) as there:
-            assert (await there.prober.probe_once()).decisions["shop"].proved == ()
-            await there.database.execute("SELECT pg_promote()")
-            decision = (await there.prober.probe_once()).decisions["shop"]
-            assert (decision.proved, decision.why) == ((), "catalogue")
-            await refreshed(there)
-            assert await proof(there) == "marks"
-            assert (await there.prober.probe_once()).decisions["shop"].proved == ("sales",)
-            await there.order(70)
-            assert (await there.prober.probe_once()).decisions["shop"].why == "changed"
-            await refreshed(there)
-            assert await there.total() == 75
+            await way.refuse()
+            with pytest.raises(DATABASE_FAULTS):
+                await it.prober.probe_once()
+            assert "Connect call failed" in (await failure(it))["sales"]
+            assert await it.total() == 5, "the last good set stays"
+            await execute(second, "SELECT pg_promote()")
+            await it.rest_ends()
+            decision = (await it.prober.probe_once()).decisions["shop"]
+            assert (decision.proved, decision.why) == ((), "failed")
+            await refreshed(it)
+            assert await it.proof() == "marks"
+            assert (await it.prober.probe_once()).decisions["shop"].proved == ("sales",)
+            await execute(second, "INSERT INTO shop.orders (node_id, amount, at) VALUES (2, 70, now())")
+            assert (await it.prober.probe_once()).decisions["shop"].why == "changed"
+            await refreshed(it)
+            assert await it.total() == 75
         async with shop(primary, valkey_url) as it:  # the address is put back
             decision = (await it.prober.probe_once()).decisions["shop"]
             assert (decision.proved, decision.why) == ((), "catalogue")
+
+
+@pytest.mark.long
+async def test_a_worker_goes_on_at_the_promoted_standby_when_its_primary_falls_silent(
+    valkey_url: str, tmp_path: Path
+) -> None:
+    """As when a machine loses its power: connections stay open, no word comes, and new ones get no answer."""
+    (tmp_path / "trees").mkdir()
+    (tmp_path / "trees" / "nodes.sql").write_text(TREE, encoding="utf-8")
+    (tmp_path / "sales.sql").write_text(SALES, encoding="utf-8")
+    async with (
+        standby() as (primary, second),
+        FaultyProxy(urlsplit(primary).port or 0) as way,
+        shop(primary, valkey_url) as it,
+    ):
+        await it.install()
+        await it.order(5)
+        settings = {
+            "REDIS_URL": valkey_url,
+            "POSTGRES_DSN": of_both(way.port, second),
+            "REPORTS__PATH": str(tmp_path),
+            "REPORTS__SHIPPED": "off",
+        }
+        async with Supervisor([own_worker(valkey_url, settings)]):
+            await eventually(lambda: shows(it, 5), timeout=30)
+            await replay(primary, second)
+            way.stall()
+            await execute(second, "SELECT pg_promote()")
+            await execute(second, "INSERT INTO shop.orders (node_id, amount, at) VALUES (2, 70, now())")
+            await eventually(lambda: shows(it, 75), timeout=120)
+            assert await it.field("_error") is None
+            way.let_pass()
 
 
 async def test_a_day_is_closed_when_a_standby_has_replayed_its_end_and_an_audit_there_compares_nothing(
@@ -207,6 +267,35 @@ async def grows_old(it: Shop, before: Mapping[str, Any]) -> bool:
     decision = look.decisions["shop"]
     due = microseconds(decision.due) - int(str(before["as_of_us"]))
     return decision.proved == () and after["verified_us"] == before["verified_us"] and due == 60_000_000
+
+
+def of_both(port: int, second: str) -> str:
+    """The address of a port on this machine and of a second server, of which the primary is wanted."""
+    there = urlsplit(second)
+    user = there.netloc.rpartition("@")[0]
+    hosts = f"{user}@127.0.0.1:{port},127.0.0.1:{there.port}"
+    return there._replace(netloc=hosts, query="target_session_attrs=primary").geturl()
+
+
+def own_worker(url: str, settings: Mapping[str, str]) -> Process:
+    return Process(
+        name="worker",
+        argv=[sys.executable, "-m", "worker"],
+        environment={f"MOMENTUS_{name}": value for name, value in settings.items()},
+        ready=worker_ready(url),
+        restart=RestartPolicy.NEVER,
+        drain=timedelta(seconds=20),
+    )
+
+
+async def shows(it: Shop, total: int) -> bool:
+    """Whether the stored document of the root says so."""
+    return await it.field("1") is not None and await it.total() == total
+
+
+async def failure(it: Shop) -> Mapping[str, str]:
+    """The errors of a refresh, by report."""
+    return (await refresh_board(it.refresher, it.refresher.boards["shop"])).failed
 
 
 def binaries(*, machine: bool) -> Path | None:

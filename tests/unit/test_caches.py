@@ -76,6 +76,7 @@ KNOWN = {
     "reports RefreshMemo._trees": DEPLOYED + ": the last result of each tree query",
     "reports RefreshMemo._etags": DEPLOYED + ": the last result of each report",
     "reports RefreshMemo._columns": DEPLOYED + ": queries, by at most 1,000 processes of the server",
+    "reports RefreshMemo._catalogues": DEPLOYED + ": boards",
     "worker Prober._said": DEPLOYED + ": boards",
     "jobs _inline": DEPLOYED + ": one function",
     "jobs Templates._known": DEPLOYED + ": templates in the languages that they are written in",

@@ -205,6 +205,7 @@ async def _refresh_all(
     outcome.resting = tuple(name for name, failure in failures.items() if failure.rests(snapshot.at))
     offset_us = await _compare_clocks(refresher, snapshot)
     digest = await _digest(refresher, board, snapshot)
+    await snapshot.note_catalogue(board.name, digest if board.sources else None)
     sets: list[NewSet] = []
     for report in board.reports:
         if report.name in outcome.resting:
