@@ -101,6 +101,7 @@ class Tab:
     Attributes:
         faults: what the console has of violations of the policy, of errors and of exceptions.
         requests: addresses that it has requested, in their order.
+        answered: those of the latest page that have got the head of a response.
     """
 
     def __init__(self, browser: Chromium, session: str) -> None:
@@ -108,6 +109,7 @@ class Tab:
         self._session = session
         self.faults: list[str] = []
         self.requests: list[str] = []
+        self.answered: list[str] = []
         browser.listeners[session] = self._hear
 
     async def call(self, method: str, **parameters: Any) -> dict[str, Any]:
@@ -116,7 +118,12 @@ class Tab:
 
     async def open(self, address: str) -> None:
         """Go to an address."""
+        self.answered = []
         await self.call("Page.navigate", url=address)
+
+    async def is_answered(self, path: str) -> None:
+        """Wait until a request of the page for this path has got its response, or the beginning of it."""
+        await eventually(lambda: [one for one in self.answered if path in one], timeout=20)
 
     async def speaks(self, *languages: str, zone: str = "America/Santiago") -> None:
         """Set the languages that the user prefers, and the time zone."""
@@ -147,8 +154,12 @@ class Tab:
         return str(await self.evaluate(f"document.querySelector({json.dumps(selector)})?.innerText ?? ''"))
 
     async def shows(self, script: str) -> Any:
-        """Wait until an expression is true in the page, and return it."""
-        return await eventually(lambda: self._try(script), timeout=30)
+        """Wait until an expression is true in the page, and return it; else say what the page shows instead."""
+        try:
+            return await eventually(lambda: self._try(script), timeout=20)
+        except AssertionError:
+            shown = await self.text("body")
+            raise AssertionError(f"never true: {script}\n{self.faults}\n{shown}") from None
 
     async def _try(self, script: str) -> Any:
         with suppress(DevToolsError):  # between two pages
@@ -170,6 +181,8 @@ class Tab:
     def _hear(self, method: str, parameters: dict[str, Any]) -> None:
         if method == "Network.requestWillBeSent":
             self.requests.append(parameters["request"]["url"])
+        elif method == "Network.responseReceived":
+            self.answered.append(parameters["response"]["url"])
         elif method == "Runtime.exceptionThrown":
             self.faults.append(str(parameters["exceptionDetails"].get("exception", parameters)))
         elif method == "Runtime.consoleAPICalled" and parameters["type"] in {"error", "warning", "assert"}:

@@ -9,11 +9,16 @@ const LONGEST_RETRY_MS = 30_000;
  */
 export async function follow(client, report, changed, signal) {
   let retryMs = RETRY_MS;
+  let isAgain = false;
   while (!signal.aborted) {
     try {
       const response = await client.stream(report, signal);
       if (response.ok) {
         retryMs = RETRY_MS;
+        if (isAgain) {
+          changed(); // a hint may have been missed meanwhile
+        }
+        isAgain = true;
         await read(response.body, changed, (ms) => { retryMs = ms; });
       } else {
         retryMs = LONGEST_RETRY_MS;

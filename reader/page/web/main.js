@@ -92,7 +92,6 @@ async function load() {
   if (own === asked) {
     state.isBusy = false;
     draw();
-    followHints();
     waitForNext();
   }
 }
@@ -103,6 +102,7 @@ async function loadView(own) {
   if (!entry) {
     throw new Refusal('not-found', { retryMs: LONGEST_WAIT_MS });
   }
+  followHints();
   const isSame = state.shown?.report === report && state.shown?.scope === scope;
   const { headers, body } = await client.get(pathOf(entry, scope, catalogue), isSame ? state.shown.etag : '');
   const times = timesOf(headers);
@@ -151,6 +151,7 @@ function fail(refusal) {
     state.isTokenRefused = client.hasToken;
     client.use('');
     state.catalogue = null;
+    followHints();
   }
   announce(refusal.kind === 'unauthorised' ? state.texts('log_in') : failureWords(state));
 }
@@ -167,8 +168,9 @@ function waitForNext() {
   }
 }
 
+/** Follow the report that is looked at; a page that cannot be seen follows none, and keeps no connection busy. */
 function followHints() {
-  const wanted = state.shown && !document.hidden ? state.shown.report : '';
+  const wanted = state.catalogue && !document.hidden ? state.report : '';
   if (wanted !== followed) {
     hints.abort();
     hints = new AbortController();

@@ -6,7 +6,7 @@
 
 const DATE = /^\d{4}-\d{2}-\d{2}$/;
 
-/** Return the measures of a report, in its order, as `{name, form, how, type, format}`. */
+/** Return the measures of a report, in its order, as `{name, form, how, type}`. */
 export function measuresOf(entry) {
   const schemas = entry.schema?.properties?.total?.properties ?? {};
   const declared = Object.keys(entry.measures ?? schemas);
@@ -16,7 +16,7 @@ export function measuresOf(entry) {
 function measure(name, how, schema) {
   const type = [schema.type ?? []].flat().find((one) => one !== 'null') ?? '';
   const form = how === 'sums' || type === 'object' ? 'series' : how.startsWith('top ') ? 'list' : 'scalar';
-  return { name, form, how, type, format: schema.format ?? '', keys: schema.items?.required ?? [] };
+  return { name, form, how, type };
 }
 
 /** Return true if values of the measure can be added, compared and drawn as amounts. */

@@ -141,7 +141,7 @@ export function lists(context, total) {
   return measures.filter((one) => one.form === 'list').map((measure) => {
     const title = titleOf(entry, measure.name, language);
     const rows = total[measure.name] ?? [];
-    const keys = measure.keys.length > 0 ? measure.keys : Object.keys(rows[0] ?? {});
+    const keys = [...new Set(rows.flatMap(Object.keys))];
     return section(measure.name, title, rows.length === 0 ? h('p', {}, texts('empty')) : scrolling(title,
       h('table', {}, h('thead', {}, h('tr', {}, keys.map((key) =>
         h('th', { scope: 'col' }, titleOf(entry, `${measure.name}.${key}`, language))))),
