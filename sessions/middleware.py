@@ -58,7 +58,7 @@ class SessionMiddleware:
         form = _cookie_of(scope, insecure=self._insecure_cookie)
         visit = Visit(self._sessions, _token(scope, form.name), form)
         scope["session"] = visit
-        response = _Response(scope, visit, send)
+        response = _ResponseHead(scope, visit, send)
         try:
             await self._application(scope, receive, response.send)
         except Exception:
@@ -67,7 +67,7 @@ class SessionMiddleware:
         await response.complete()
 
 
-class _Response:
+class _ResponseHead:
     """The head of one response: carries the cookie and the cache headers."""
 
     def __init__(self, scope: Scope, visit: Visit, send: Send) -> None:

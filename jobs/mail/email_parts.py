@@ -29,12 +29,12 @@ def read_parts(message: Message) -> dict[str, Any]:
     Raises:
         MailError: what cannot be carried, by its field.
     """
-    found = _Parts()
+    found = _MessageParts()
     found.read(message, root=True)
     return found.fields()
 
 
-class _Parts:
+class _MessageParts:
     """Parts found so far."""
 
     def __init__(self) -> None:

@@ -45,7 +45,7 @@ class RenderedParts:
 
 
 @dataclass(frozen=True, slots=True)
-class _Compiled:
+class _CompiledTemplate:
     subject: Template
     text: Template | None
     html: Template | None
@@ -79,8 +79,8 @@ class Templates:
     def __init__(self, folder: Path | str | None = None, *, default_locale: str | None = None) -> None:
         own = [] if folder is None else [Path(folder)]
         self._folders = [*own, _SHIPPED]
-        self._known: dict[tuple[str, str], _Compiled] = {}
-        self._asked: dict[tuple[str, str | None], _Compiled] = {}
+        self._known: dict[tuple[str, str], _CompiledTemplate] = {}
+        self._asked: dict[tuple[str, str | None], _CompiledTemplate] = {}
         self._default = default_locale
         if own and not own[0].is_dir():
             raise BrokenTemplate("templates", f"is not a folder ({folder}); give the folder of your templates")
@@ -123,7 +123,7 @@ class Templates:
             subject.strip(), text or html_to_text(html), html, compiled.names.unused_values(values)
         )
 
-    def _looked_up(self, name: str, locale: str | None) -> _Compiled:
+    def _looked_up(self, name: str, locale: str | None) -> _CompiledTemplate:
         if name not in self.names():
             close = get_close_matches(name, self.names(), n=1)
             hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(self.names())}"
@@ -135,7 +135,7 @@ class Templates:
             self._asked[name, locale] = compiled
         return compiled
 
-    def _compiled(self, name: str, locale: str) -> _Compiled:
+    def _compiled(self, name: str, locale: str) -> _CompiledTemplate:
         if known := self._known.get((name, locale)):
             return known
         files = self._files(name, locale)
@@ -146,7 +146,7 @@ class Templates:
             raise BrokenTemplate("template", f"{name!r} in {locale!r}: {type(error).__name__}: {error}") from None
         styled = "html" in files and needs_inlining(names.sources, template=name)
         notes = tuple(note for source in names.sources for note in style_notes(source)) if styled else ()
-        compiled = _Compiled(parts["subject"], parts.get("text"), parts.get("html"), names, styled, notes)
+        compiled = _CompiledTemplate(parts["subject"], parts.get("text"), parts.get("html"), names, styled, notes)
         self._known[name, locale] = compiled
         return compiled
 
@@ -197,7 +197,7 @@ class Templates:
         )
 
 
-def _fill(compiled: _Compiled, values: Mapping[str, object], name: str) -> tuple[str, str, str]:
+def _fill(compiled: _CompiledTemplate, values: Mapping[str, object], name: str) -> tuple[str, str, str]:
     try:
         return (
             compiled.subject.render(values),

@@ -136,7 +136,7 @@ async def _tell(
         context = DemoContext(producer, redis, company, browser, say, words, tenant)
         await _story(context, options)
         if not options.once:
-            context.tell("stays")
+            context.tell_step("stays")
             for name, link in installation.links.items():
                 say(f"  {name:>8}  {link}")
             await asyncio.Event().wait()

@@ -44,7 +44,7 @@ class DemoContext:
     words: Mapping[str, str]
     tenant: str
 
-    def tell(self, text: str, **values: object) -> None:
+    def tell_step(self, text: str, **values: object) -> None:
         """Say one of the texts with its values."""
         self.say(self.words[text].format(**values))
 
@@ -61,11 +61,11 @@ async def send_mails(context: DemoContext) -> dict[str, Any]:
         receipts.append(await context.producer.send(mail, key=f"demo:{began}:{number}"))
         took.append((time.perf_counter() - sent) * 1000)
     enqueue = p50_and_p99(took)
-    context.tell("queued", mails=MAILS, total=round(sum(took)), **enqueue)
+    context.tell_step("queued", mails=MAILS, total=round(sum(took)), **enqueue)
     accepted = await _watch(context, before + MAILS) - before
     total = time.perf_counter() - began
     one_by_one = await _delivery_seconds(context, receipts)
-    context.tell("accepted", mails=accepted, seconds=total, one_by_one=one_by_one)
+    context.tell_step("accepted", mails=accepted, seconds=total, one_by_one=one_by_one)
     return {
         "enqueued": len({receipt.id for receipt in receipts}),
         "accepted": accepted,
@@ -82,11 +82,11 @@ async def read_reports(context: DemoContext) -> dict[str, Any]:
     refresh_ms = await _measured_refresh(context)
     reads = await context.browser.time_reads([nodes[n % len(nodes)] for n in range(_READS)])
     figures = p50_and_p99(reads)
-    context.tell("reads", reads=_READS, **figures)
+    context.tell_step("reads", reads=_READS, **figures)
     seen = await _see_a_checkin(context)
-    context.tell("computed", nodes=len(nodes), milliseconds=refresh_ms)
+    context.tell_step("computed", nodes=len(nodes), milliseconds=refresh_ms)
     walk_ms = await _walk(context)
-    context.tell("walked", milliseconds=walk_ms)
+    context.tell_step("walked", milliseconds=walk_ms)
     return {
         "scopes": len(nodes),
         "walk_ms": round(walk_ms, 1),
@@ -120,7 +120,7 @@ async def _watch(context: DemoContext, target: int) -> int:
             raise TimeoutError(f"only {lane.done} of {target} mails were accepted within {_PATIENCE:.0f} s")
         if now - printed >= 1:
             printed = now
-            context.tell("sending", seconds=now - began, ready=lane.ready, leased=lane.leased)
+            context.tell_step("sending", seconds=now - began, ready=lane.ready, leased=lane.leased)
         await asyncio.sleep(0.05)
     return int(lane.done)
 
@@ -154,7 +154,7 @@ async def _see_a_checkin(context: DemoContext) -> str:
     after = await _until(changed, leaf)
     elapsed = time.perf_counter() - began
     counts = [document["data"]["total"]["checkins_today"] for document in (before, after)]
-    context.tell("checkin", node=leaf, before=counts[0], after=counts[1], seconds=elapsed)
+    context.tell_step("checkin", node=leaf, before=counts[0], after=counts[1], seconds=elapsed)
     return str(after["as_of"])
 
 

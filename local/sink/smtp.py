@@ -82,7 +82,7 @@ class MailSink:
         self.faults = faults or SinkFaults()
         self.delaying = 0
         self._server: asyncio.Server | None = None
-        self._connections: set[_Connection] = set()
+        self._connections: set[_SinkConnection] = set()
 
     @property
     def host(self) -> str:
@@ -117,7 +117,9 @@ class MailSink:
     async def accept_connections(self) -> None:
         """Start listening, on the former port if there was one."""
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(lambda: _Connection(self, self._connections), self.host, self.port)
+        self._server = await loop.create_server(
+            lambda: _SinkConnection(self, self._connections), self.host, self.port
+        )
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def refuse_connections(self) -> None:
@@ -148,13 +150,13 @@ class MailSink:
         return self._random.random() < self._faults.temporary_share
 
 
-class _Connection(SMTP):
+class _SinkConnection(SMTP):
     """Connection of one client. aiosmtpd speaks the protocol; this class adds the faults without a hook."""
 
-    def __init__(self, sink: MailSink, connections: "set[_Connection]") -> None:
+    def __init__(self, sink: MailSink, connections: "set[_SinkConnection]") -> None:
         # A given name keeps aiosmtpd from a DNS query for this machine's name.
         super().__init__(
-            _Handler(sink),
+            _SinkHooks(sink),
             enable_SMTPUTF8=True,
             hostname="localhost",
             ident="Momentus sink",
@@ -188,7 +190,7 @@ class _Connection(SMTP):
         await super().smtp_DATA(arg)
 
 
-class _Handler:
+class _SinkHooks:
     """Hooks that aiosmtpd calls."""
 
     def __init__(self, sink: MailSink) -> None:
@@ -204,7 +206,7 @@ class _Handler:
         return "250 2.1.5 OK"
 
     async def handle_DATA(  # noqa: N802  the name aiosmtpd looks for
-        self, server: _Connection, _session: Session, envelope: Envelope
+        self, server: _SinkConnection, _session: Session, envelope: Envelope
     ) -> str:
         self._sink.delaying += 1
         try:

@@ -34,7 +34,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 async def serve(answer: Answer, listener: socket.socket) -> None:
     """Answer requests until a stop signal, then close the listener."""
-    server = _Server(
+    server = _ConsoleServer(
         uvicorn.Config(
             _application(answer),
             lifespan="off",
@@ -50,7 +50,7 @@ async def serve(answer: Answer, listener: socket.socket) -> None:
     await server.serve(sockets=[listener])
 
 
-class _Server(uvicorn.Server):
+class _ConsoleServer(uvicorn.Server):
     """Uvicorn that does not raise the signal again after its stop, so that the exit code is 0."""
 
     def stop(self) -> None:

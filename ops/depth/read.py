@@ -278,7 +278,7 @@ _TAKEN_OVER = tuple(name for name in _FIELDS if name in LaneDepth.__dataclass_fi
 
 
 @dataclass(frozen=True, slots=True)
-class _Group:
+class _GroupReply:
     """Reply of the script for one lane group."""
 
     now_us: int
@@ -295,7 +295,7 @@ def _groups(lanes: Sequence[str]) -> list[list[str]]:
     return list(groups.values())
 
 
-async def _read_group(redis: Redis, lanes: list[str]) -> _Group:
+async def _read_group(redis: Redis, lanes: list[str]) -> _GroupReply:
     all_keys = [LaneKeys(lane) for lane in lanes]
     names = [all_keys[0].counters, all_keys[0].workers, all_keys[0].holds, all_keys[0].dataset]
     for keys in all_keys:
@@ -305,7 +305,7 @@ async def _read_group(redis: Redis, lanes: list[str]) -> _Group:
     counts = {lane: Counts(**dict(zip(_FIELDS, row, strict=True))) for lane, row in zip(lanes, rows, strict=True)}
     limits = await read_lane_limits(redis, all_keys)
     workers = _workers(reported, now_us // 1000)
-    return _Group(now_us, workers, counts, limits, _loss(all_keys[0].tag, *losses))
+    return _GroupReply(now_us, workers, counts, limits, _loss(all_keys[0].tag, *losses))
 
 
 def _loss(group: str, times: int, lost_ms: int, jobs: int) -> DataLoss | None:

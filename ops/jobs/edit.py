@@ -17,7 +17,7 @@ from redis.asyncio import Redis
 from jobs import JobError, Mail
 from jobs.mail.seal import is_sealed
 from ops.jobs.group import run_script
-from ops.jobs.job import Job, read_job
+from ops.jobs.job import JobState, read_job
 from producers.envelope import ERASED, SIZE_LIMIT, UnreadableEnvelope, read_envelope
 from producers.keys import LaneKeys
 
@@ -30,7 +30,7 @@ class CannotEdit(ValueError):
     """A change that is refused; nothing was written. The message names the field."""
 
 
-async def edit_job(redis: Redis, job_id: str, changes: Mapping[str, str]) -> tuple[EditOutcome, Job]:
+async def edit_job(redis: Redis, job_id: str, changes: Mapping[str, str]) -> tuple[EditOutcome, JobState]:
     """Change fields of a dead job's payload.
 
     Args:

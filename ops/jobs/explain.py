@@ -22,7 +22,7 @@ from redis.asyncio import Redis
 
 from ops.depth.lane_limits import state_json
 from ops.depth.read import LaneDepth, read_depth
-from ops.jobs.job import Job, read_job
+from ops.jobs.job import JobState, read_job
 from producers.keys import LaneKeys
 from producers.limits import Limits, LimitState
 
@@ -33,7 +33,7 @@ Wait = Literal["held", "time", "worker", "slot", "turn", "limit", "ability", "de
 class Explanation:
     """A job, its lane, and what it waits for; empty if it no longer waits."""
 
-    job: Job
+    job: JobState
     lane: LaneDepth | None
     waits_for: tuple[Wait, ...]
     limit: LimitState | None = None
@@ -60,7 +60,7 @@ async def explain_job(redis: Redis, job_id: str) -> Explanation:
     return Explanation(job=job, lane=lane, waits_for=tuple(waits_for(job, lane, held_back=held_back)), limit=limit)
 
 
-async def _own_limit(redis: Redis, job: Job) -> tuple[LimitState | None, bool]:
+async def _own_limit(redis: Redis, job: JobState) -> tuple[LimitState | None, bool]:
     """Return the limit that a job names, and whether it keeps the job from running."""
     keys = LaneKeys(job.lane)
     key = await redis.hget(keys.limited, job.id)  # type: ignore[misc]  # redis-py types one method for both clients
@@ -71,7 +71,7 @@ async def _own_limit(redis: Redis, job: Job) -> tuple[LimitState | None, bool]:
     return state, bool(await redis.sismember(keys.held_back, job.id))  # type: ignore[misc]  # the same
 
 
-def waits_for(job: Job, lane: LaneDepth | None, *, held_back: bool = False) -> Iterator[Wait]:
+def waits_for(job: JobState, lane: LaneDepth | None, *, held_back: bool = False) -> Iterator[Wait]:
     """Yield everything that the job waits for, the most decisive first.
 
     Args:
@@ -95,7 +95,7 @@ def waits_for(job: Job, lane: LaneDepth | None, *, held_back: bool = False) -> I
         yield from _for_workers(job, lane)
 
 
-def _for_workers(job: Job, lane: LaneDepth | None) -> Iterator[Wait]:
+def _for_workers(job: JobState, lane: LaneDepth | None) -> Iterator[Wait]:
     if lane is None or lane.slots.total == 0:
         yield "worker"
     elif job.state == "ready":

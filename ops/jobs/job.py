@@ -67,7 +67,7 @@ class JobProgress:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
+class JobState:
     """A job at an instant.
 
     Attributes:
@@ -103,7 +103,7 @@ class Job:
     history: tuple[HistoryEvent, ...] = ()
 
 
-async def read_job(redis: Redis, job_id: str) -> Job:
+async def read_job(redis: Redis, job_id: str) -> JobState:
     """Read a job.
 
     Raises:
@@ -113,13 +113,13 @@ async def read_job(redis: Redis, job_id: str) -> Job:
     return next((job for job in found if job.state != "unknown"), found[0])
 
 
-async def _read_job_in(redis: Redis, group: Sequence[LaneKeys], job_id: str) -> Job:
+async def _read_job_in(redis: Redis, group: Sequence[LaneKeys], job_id: str) -> JobState:
     keys = script_keys(group, ["cancelled", "progress"], ["queue", "leases", "retrying", "dead", "parked"])
     reply = await run_script(redis, "look", keys, [group[0].tag, job_id, *(one.lane for one in group)])
     return _job(job_id, reply)
 
 
-def _job(job_id: str, reply: list[Any]) -> Job:
+def _job(job_id: str, reply: list[Any]) -> JobState:
     now, payload, result, failed, token, stopping, history, progress, *place = reply
     events = tuple(event for line in history if (event := read_event(line)))
     at = _moment(now)
@@ -130,7 +130,7 @@ def _job(job_id: str, reply: list[Any]) -> Job:
     for_people = parking is not None and parking.why not in {"kind", "version"}
     claim, _, attempt = token.decode(errors="replace").rpartition(":")
     worker = claim.partition("-")[0]
-    return Job(
+    return JobState(
         id=job_id,
         at=at,
         state=state.decode(),
@@ -156,13 +156,13 @@ def _attempt(state: str, running: str, failed: int, history: Sequence[HistoryEve
     return int(running) if running.isdigit() else failed + 1
 
 
-def _ended(job_id: str, at: datetime, result: bytes, history: tuple[HistoryEvent, ...]) -> Job:
+def _ended(job_id: str, at: datetime, result: bytes, history: tuple[HistoryEvent, ...]) -> JobState:
     """Return a job that neither waits nor runs nor is dead, from its result if that is still kept."""
     fields = _mapping(result)
     state = _END.get((fields.get("s"), fields.get("o")))
     if state is None:
-        return Job(id=job_id, at=at, state="unknown", history=history)
-    return Job(
+        return JobState(id=job_id, at=at, state="unknown", history=history)
+    return JobState(
         id=job_id,
         at=at,
         state=state,

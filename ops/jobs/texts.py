@@ -8,7 +8,7 @@ from ops.durations import duration_text
 from ops.jobs.dead import DeadJob
 from ops.jobs.edit import EditOutcome
 from ops.jobs.explain import Explanation, Wait
-from ops.jobs.job import Job, JobProgress
+from ops.jobs.job import JobProgress, JobState
 from ops.jobs.operations import RemovalOutcome, ReviveCounts, ReviveOutcome
 from ops.jobs.parked import ParkedJob, ParkReason, UnparkOutcome
 from ops.limits.texts import limit_text
@@ -122,12 +122,12 @@ def _held_back(lane: str, suppressed: int) -> str:
     )
 
 
-def _head(job: Job) -> str:
+def _head(job: JobState) -> str:
     stopping = ", and is being stopped" if job.stopping and job.state == "leased" else ""
     return f"{printable(job.id)}: {job.state}{stopping}"
 
 
-def _facts(job: Job) -> Iterator[str]:
+def _facts(job: JobState) -> Iterator[str]:
     yield f"  lane       {job.lane}"
     version = "" if job.version == 1 else f", version {job.version}"
     yield f"  kind       {printable(job.kind) or 'unreadable'}{version}"

@@ -28,7 +28,7 @@ _LONGEST = timedelta(days=365)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Budget:
+class AccountBudget:
     """Capacity of one account.
 
     Attributes:
@@ -51,7 +51,9 @@ class Budget:
         return min(given, default=math.inf)
 
 
-def time_to_send(mails: int, budgets: Sequence[Budget], *, pace_per_minute: float = 0.0) -> timedelta | None:
+def time_to_send(
+    mails: int, budgets: Sequence[AccountBudget], *, pace_per_minute: float = 0.0
+) -> timedelta | None:
     """Return the time that this number of mails takes, or None if it is unknown.
 
     Args:
@@ -73,7 +75,7 @@ def time_to_send(mails: int, budgets: Sequence[Budget], *, pace_per_minute: floa
     return _first_time(mails, budgets)
 
 
-def _first_time(mails: int, budgets: Sequence[Budget]) -> timedelta | None:
+def _first_time(mails: int, budgets: Sequence[AccountBudget]) -> timedelta | None:
     """Return the shortest sufficient time, in whole seconds. The capacity never shrinks with time."""
 
     def enough(seconds: int) -> bool:
@@ -131,10 +133,10 @@ def _eta(depth: Depth, accounts: Sequence[AccountState], lane: str) -> Eta:
     return Eta(lane=lane, mails=mails, takes=takes, at=None if takes is None else depth.at + takes)
 
 
-def budget_of(account: AccountState, *, urgent: bool) -> Budget:
+def budget_of(account: AccountState, *, urgent: bool) -> AccountBudget:
     """Return an account's budget for a lane, from its present state."""
     reserve = 0.0 if urgent or account.limit is None else account.limit.reserve
-    return Budget(rates=account.left, pace=account.pace, reserve=reserve, opens_in=account.opens_in)
+    return AccountBudget(rates=account.left, pace=account.pace, reserve=reserve, opens_in=account.opens_in)
 
 
 async def _answer(tools: Tools, args: argparse.Namespace) -> CommandResult:

@@ -74,23 +74,23 @@ def read_address(url: str) -> Address:
     """
     try:
         return _read(url)
-    except _Unusable:
+    except _AddressUnusable:
         raise
     except ValueError:
-        raise _Unusable(
+        raise _AddressUnusable(
             "must be redis://, rediss:// or unix:// with host, port and database, "
             "sentinel://host:port,host:port/service/0, or cluster://host:port,host:port/0"
         ) from None
 
 
-class _Unusable(ValueError):
+class _AddressUnusable(ValueError):
     """The address is invalid; the message is written here and quotes nothing."""
 
 
 def _read(url: object) -> Address:
     if not isinstance(url, str):
         given = "nothing (None)" if url is None else f"a value of type {type(url).__name__}"
-        raise _Unusable(
+        raise _AddressUnusable(
             f"must be a text like redis://127.0.0.1:6379/0, not {given}; check the setting that it comes from"
         )
     scheme, _, rest = url.partition("://")
@@ -109,18 +109,18 @@ def _check_database(rest: str) -> None:
     """Check what stands behind the host; redis-py takes database 0 if it is no number."""
     _, _, path = rest.rpartition("@")[2].partition("?")[0].partition("/")
     if not re.fullmatch(r"[0-9]{0,9}", path.strip("/")):
-        raise _Unusable(
+        raise _AddressUnusable(
             "must end with the number of a database, redis://host:port/0; Redis's databases have no names"
         )
 
 
-class _Parts(NamedTuple):
+class _AddressParts(NamedTuple):
     options: dict[str, Any]
     hosts: list[str]
     path: str
 
 
-def _read_parts(text: str) -> _Parts:
+def _read_parts(text: str) -> _AddressParts:
     """Split an address with several hosts, which ``urlsplit`` does not support."""
     credentials, _, rest = text.rpartition("@")
     rest, _, query = rest.partition("?")
@@ -128,21 +128,21 @@ def _read_parts(text: str) -> _Parts:
     username, _, password = credentials.partition(":")
     given = {"username": unquote(username), "password": unquote(password)}
     given |= {name: values[0] for name, values in parse_qs(query).items() if name in _FILES}
-    return _Parts({name: value for name, value in given.items() if value}, hosts.split(","), path)
+    return _AddressParts({name: value for name, value in given.items() if value}, hosts.split(","), path)
 
 
-def _read_sentinels(parts: _Parts, *, secure: bool) -> Address:
+def _read_sentinels(parts: _AddressParts, *, secure: bool) -> Address:
     service, _, database = parts.path.partition("/")
     if not service:
-        raise _Unusable("must end with the name of the service, for sentinels: sentinel://host:port/name/0")
+        raise _AddressUnusable("must end with the name of the service, for sentinels: sentinel://host:port/name/0")
     options = parts.options | {"db": int(database or 0)}
     hosts = tuple(_read_host(one, _SENTINEL_PORT) for one in parts.hosts)
     return Address(options, secure=secure, sentinels=hosts, service=unquote(service))
 
 
-def _read_cluster(parts: _Parts, *, secure: bool) -> Address:
+def _read_cluster(parts: _AddressParts, *, secure: bool) -> Address:
     if not re.fullmatch(r"[0-9]{0,9}", parts.path):
-        raise _Unusable(
+        raise _AddressUnusable(
             "must end with host and port or the number of a database, for a cluster: cluster://host:port/0"
         )
     database = int(parts.path or 0)
@@ -153,5 +153,5 @@ def _read_cluster(parts: _Parts, *, secure: bool) -> Address:
 def _read_host(text: str, usual_port: int) -> Host:
     parts = urlsplit(f"//{text}")
     if not parts.hostname:
-        raise _Unusable("must name each sentinel or node as host:port, separated by commas")
+        raise _AddressUnusable("must name each sentinel or node as host:port, separated by commas")
     return parts.hostname, parts.port or usual_port

@@ -27,7 +27,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import ResponseError
 from redis.retry import Retry
 
-from .budget import Budget, Words
+from .budget import TimeBudget, Words
 from .deadline import seconds_left
 from .links import Caller
 from .sync import Calls
@@ -53,10 +53,10 @@ class ApplicationClient(Caller):
         self._loop = self._loop or loop
         return self if self._loop is loop else UnusableLink(FOREIGN_CLIENT)
 
-    def within(self, seconds: float, tag: str, words: Words | None = None) -> Budget:
+    def within(self, seconds: float, tag: str, words: Words | None = None) -> TimeBudget:
         """Limit the time of calls; redis-py closes the connection of a cancelled call."""
         del tag
-        return Budget(seconds, None, words)
+        return TimeBudget(seconds, None, words)
 
     async def close(self) -> None:
         """Close the client; the next event loop may use it again."""

@@ -34,7 +34,7 @@ class DroppableLink(Protocol):
         """Close the connection."""
 
 
-class Budget:
+class TimeBudget:
     """Context manager that limits the time of its body, by asyncio. Nested, several calls share one budget.
 
     A connection with an overdue reply is closed, so that no other caller waits for a stalled server. One that was

@@ -22,7 +22,7 @@ from weakref import WeakSet
 from redis.asyncio import Redis, RedisCluster
 
 from .address import read_address
-from .budget import Budget, Words
+from .budget import TimeBudget, Words
 from .cluster import tag_of
 from .link import Link
 from .script import Script
@@ -42,7 +42,7 @@ class Caller(ABC):
         """Return the link for keys with this hash tag, braces included."""
 
     @abstractmethod
-    def within(self, seconds: float, tag: str, words: Words | None = None) -> Budget:
+    def within(self, seconds: float, tag: str, words: Words | None = None) -> TimeBudget:
         """Limit the time of calls for keys with this hash tag; raises DeadlineMissed, or the error of `words`."""
 
     @abstractmethod
@@ -86,9 +86,9 @@ class Links(Caller):
         known = self._by_loop.get(loop) or self._begin(loop)
         return known if isinstance(known, Link) else known.of(tag)
 
-    def within(self, seconds: float, tag: str, words: Words | None = None) -> Budget:
+    def within(self, seconds: float, tag: str, words: Words | None = None) -> TimeBudget:
         """Limit the time of calls for keys with this hash tag; a connection with an overdue reply is closed."""
-        return Budget(seconds, self.of(tag), words)
+        return TimeBudget(seconds, self.of(tag), words)
 
     async def close(self) -> None:
         """Close the connections of the running loop; other running loops close their own."""

@@ -62,7 +62,7 @@ class SyncLink(Calls):
     """Link to one server, or to the primary that sentinels name. Thread-safe and fork-safe, as its pool is."""
 
     def __init__(self, address: Address, tag: str = "") -> None:
-        self._finder = Finder(address, tag) if address.asked else None
+        self._finder = PrimaryFinder(address, tag) if address.asked else None
         self._pool = SyncPool(self._finder.find_primary if self._finder else lambda: open_wire(address))
 
     def call_many(self, commands: Sequence[Sequence[Argument]]) -> list[Any]:
@@ -125,7 +125,7 @@ class SyncLinks:
         self._link.close()
 
 
-class Finder:
+class PrimaryFinder:
     """Search for the primary, for the connections of a pool.
 
     Attributes:

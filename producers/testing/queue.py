@@ -80,7 +80,7 @@ class RecordingComposer(Composer):
 
 
 @dataclass(frozen=True, slots=True)
-class _Standing:
+class _UsedKey:
     """Record of a used key: the job and content that it identifies.
 
     Attributes:
@@ -131,7 +131,7 @@ class MemoryQueue:
             for kept in (self.sent, self.cancelled, self.expired):
                 kept.clear()
             self.composer.asked = {}
-            self._standing: dict[tuple[str, str], _Standing] = {}
+            self._standing: dict[tuple[str, str], _UsedKey] = {}
             self._waiting: dict[str, Sent] = {}
             self._running: set[str] = set()
             self._following: dict[str, Sent] = {}
@@ -260,9 +260,9 @@ class MemoryQueue:
             if following := self._following.pop(job.id, None):
                 self._add(following)
 
-    def _stand(self, group: str, entries: Sequence[JobEntry]) -> dict[str, _Standing]:
+    def _stand(self, group: str, entries: Sequence[JobEntry]) -> dict[str, _UsedKey]:
         """Return the record of each key of these entries once they are queued."""
-        standing: dict[str, _Standing] = {}
+        standing: dict[str, _UsedKey] = {}
         for index, entry in enumerate(entries):
             if entry.key:
                 known = standing.get(entry.key) or self._known(group, entry)
@@ -271,11 +271,11 @@ class MemoryQueue:
                 standing[entry.key] = known
         return standing
 
-    def _known(self, group: str, entry: JobEntry) -> _Standing:
+    def _known(self, group: str, entry: JobEntry) -> _UsedKey:
         known = self._standing.get((group, entry.key))
         if known is not None and (known.until > self.now or self._is_unfinished(known.id)):
             return known
-        return _Standing(entry.fingerprint, entry.id, self.now + timedelta(milliseconds=entry.window_ms))
+        return _UsedKey(entry.fingerprint, entry.id, self.now + timedelta(milliseconds=entry.window_ms))
 
     def _is_unfinished(self, job_id: str) -> bool:
         return job_id in self._waiting or job_id in self._running

@@ -15,7 +15,7 @@ from ..compose import BUDGET, unusable_address, utc_now
 from ..digest import DigestItem
 from ..link import Argument
 from ..link.address import read_address
-from ..link.budget import Budget, Words
+from ..link.budget import TimeBudget, Words
 from ..link.links import Caller
 from ..link.sync import Calls, SyncLinks
 from ..message import Seal
@@ -74,7 +74,7 @@ class RecordingProducer(Recorder, Producer):
         self._handlers = dict(handlers or {})
         self._memory = MemoryQueue(self._handlers, reports, now or utc_now(), tenant)
         self._composer = self._memory.composer
-        self._queue = _Recording(self._memory, self._work)
+        self._queue = _RecordingQueue(self._memory, self._work)
 
     @classmethod
     def connect(
@@ -138,7 +138,7 @@ class SyncRecordingProducer(Recorder, SyncProducer):
         self._handlers = dict(handlers or {})
         self._memory = MemoryQueue(self._handlers, reports, now or utc_now(), tenant)
         self._composer = self._memory.composer
-        self._queue = _SyncRecording(self._memory, self._work)
+        self._queue = _SyncRecordingQueue(self._memory, self._work)
 
     @classmethod
     def connect(
@@ -172,7 +172,7 @@ class SyncRecordingProducer(Recorder, SyncProducer):
                 self._memory.mark_done(job, value)
 
 
-class _Memory(Caller):
+class _MemoryLinks(Caller):
     """Links that call the memory queue instead of Redis."""
 
     def __init__(self, memory: MemoryQueue) -> None:
@@ -187,20 +187,20 @@ class _Memory(Caller):
         """Return the memory queue's reply to a command."""
         return self._memory.call(*command)
 
-    def within(self, seconds: float, tag: str, words: Words | None = None) -> Budget:
+    def within(self, seconds: float, tag: str, words: Words | None = None) -> TimeBudget:
         """Return a budget without a link, because memory replies at once."""
         del tag
-        return Budget(seconds, None, words)
+        return TimeBudget(seconds, None, words)
 
     async def close(self) -> None:
         """Do nothing: there are no connections."""
 
 
-class _Recording(Queue):
+class _RecordingQueue(Queue):
     """Queue on the memory; it runs due jobs after each call."""
 
     def __init__(self, memory: MemoryQueue, work: Callable[[], Awaitable[None]]) -> None:
-        super().__init__(_Memory(memory), budget=BUDGET)
+        super().__init__(_MemoryLinks(memory), budget=BUDGET)
         self._work = work
 
     def within_budget(self, tag: str) -> AbstractAsyncContextManager[None]:
@@ -224,7 +224,7 @@ class _Recording(Queue):
         return receipt
 
 
-class _SyncMemory(SyncLinks, Calls):
+class _SyncMemoryLinks(SyncLinks, Calls):
     """Links for threads that call the memory queue instead of Redis."""
 
     def __init__(self, memory: MemoryQueue) -> None:
@@ -243,11 +243,11 @@ class _SyncMemory(SyncLinks, Calls):
         """Do nothing: there are no connections."""
 
 
-class _SyncRecording(SyncQueue):
+class _SyncRecordingQueue(SyncQueue):
     """Queue on the memory without asyncio; it runs due jobs after each call."""
 
     def __init__(self, memory: MemoryQueue, work: Callable[[], None]) -> None:
-        super().__init__(_SyncMemory(memory), budget=BUDGET)
+        super().__init__(_SyncMemoryLinks(memory), budget=BUDGET)
         self._work = work
 
     @contextmanager

@@ -163,7 +163,7 @@ class RequestParser:
     def _stop(self, fault: problem.Problem | None) -> None:
         """Stop the parsing from one of llhttp's calls, which can only raise."""
         self._fault = fault
-        raise _Stopped
+        raise _ParseStop
 
 
 def refusal_of(fault: problem.Problem) -> Response:
@@ -171,5 +171,5 @@ def refusal_of(fault: problem.Problem) -> Response:
     return problem.refuse(fault, fault.title)
 
 
-class _Stopped(Exception):
+class _ParseStop(Exception):
     """Raised into llhttp so that it parses no further."""

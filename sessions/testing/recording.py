@@ -73,7 +73,7 @@ class RecordingSessions(SessionRecorder, Sessions):
 
     def __init__(self, memory: SessionMemory | None = None, *, epochs: Epochs | None = None) -> None:
         self.memory = memory or SessionMemory(datetime.now(UTC))
-        super().__init__(_Links(self), epochs=epochs)
+        super().__init__(_SessionMemoryLinks(self), epochs=epochs)
 
     @classmethod
     def connect(
@@ -97,7 +97,7 @@ class SyncRecordingSessions(SessionRecorder, SyncSessions):
 
     def __init__(self, memory: SessionMemory | None = None, *, epochs: SyncEpochs | None = None) -> None:
         self.memory = memory or SessionMemory(datetime.now(UTC))
-        super().__init__(_SyncLinks(self), epochs=epochs)
+        super().__init__(_SyncSessionMemoryLinks(self), epochs=epochs)
 
     @classmethod
     def connect(
@@ -109,7 +109,7 @@ class SyncRecordingSessions(SessionRecorder, SyncSessions):
         return cls(epochs=epochs)
 
 
-class _Links:
+class _SessionMemoryLinks:
     def __init__(self, recorder: SessionRecorder) -> None:
         self._recorder = recorder
 
@@ -122,7 +122,7 @@ class _Links:
     async def close(self) -> None: ...
 
 
-class _SyncLinks:
+class _SyncSessionMemoryLinks:
     def __init__(self, recorder: SessionRecorder) -> None:
         self._recorder = recorder
 

@@ -94,7 +94,7 @@ KNOWN = {
     "worker Runner._attempts": OPEN + ": jobs",
     "worker Threads._running": OPEN + ": jobs",
     "worker Processes._all": OPEN + ": child processes, the same",
-    "worker _Finder._specs": OPEN + ": imports",
+    "worker _ModuleFinder._specs": OPEN + ": imports",
     "worker Runner._newest": OPEN + ": jobs",
     "worker StandIn._claims": OPEN + ": jobs",
     "worker Rejection.fields": OPEN + ": a claim",

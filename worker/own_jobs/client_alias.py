@@ -20,7 +20,7 @@ OWN_PART = Path(__file__).resolve().parents[2] / "client/package"
 ROOMS = frozenset({"jobs", "producers", "sessions"})
 
 
-class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+class _ModuleFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     """Finds `momentus_client`, the wheel's own part, and below it the modules of our rooms as they are."""
 
     def __init__(self) -> None:
@@ -57,5 +57,5 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
 def install_alias() -> None:
     """Let `momentus_client` be imported in this process; a second call changes nothing."""
-    if not any(isinstance(one, _Finder) for one in sys.meta_path):
-        sys.meta_path.insert(0, _Finder())
+    if not any(isinstance(one, _ModuleFinder) for one in sys.meta_path):
+        sys.meta_path.insert(0, _ModuleFinder())

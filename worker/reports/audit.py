@@ -123,7 +123,7 @@ async def audit_report(auditor: Auditor, report: Report, *, nodes: int = NODES) 
 
 
 @dataclass(frozen=True, slots=True)
-class _Stored:
+class _StoredReport:
     meta: Mapping[str, Any] = field(repr=False)
     totals: Mapping[int, Mapping[str, Any]] = field(repr=False)
 
@@ -132,7 +132,7 @@ class _Stored:
         return _EPOCH + timedelta(microseconds=self.meta["as_of_us"])
 
 
-async def _drawn(auditor: Auditor, report: Report, nodes: int) -> _Stored | None:
+async def _drawn(auditor: Auditor, report: Report, nodes: int) -> _StoredReport | None:
     """Draw some nodes and return their totals and the set's times; None if nothing is stored."""
     key = snapshot(auditor.refresher.tenant, report.name)
     drawn = await auditor.redis.hrandfield(key, _FIELDS_OF_A_NODE * nodes)
@@ -146,11 +146,11 @@ async def _drawn(auditor: Auditor, report: Report, nodes: int) -> _Stored | None
         for scope, body in zip(chosen, bodies, strict=True)
         if body
     }
-    return _Stored(orjson.loads(meta), totals)
+    return _StoredReport(orjson.loads(meta), totals)
 
 
 async def _compared(
-    refresher: RefreshContext, state: DatabaseSnapshot, report: Report, stored: _Stored
+    refresher: RefreshContext, state: DatabaseSnapshot, report: Report, stored: _StoredReport
 ) -> AuditFinding:
     """Compare the drawn nodes; return an empty finding if a value has no form: the refresh reports that."""
     try:

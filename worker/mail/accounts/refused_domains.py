@@ -22,7 +22,7 @@ _MOST: Final = 1000
 
 
 @dataclass(slots=True)
-class _Refusal:
+class _DomainRefusal:
     """Latest refusal of a domain.
 
     Attributes:
@@ -45,7 +45,7 @@ class RefusedDomains:
 
     def __init__(self, first: timedelta) -> None:
         self._first = first
-        self._refused: dict[str, _Refusal] = {}
+        self._refused: dict[str, _DomainRefusal] = {}
 
     def record_refusal(self, domain: str, reply: str) -> bool:
         """Record a refused mail; False if the domain's refusal is known, as for mails sent at the same time.
@@ -58,7 +58,7 @@ class RefusedDomains:
         if before is not None and before.until is None:
             self._refused[domain] = before
             return False
-        self._refused[domain] = _Refusal(reply, min(_LONGEST, 2 * before.wait) if before else self._first)
+        self._refused[domain] = _DomainRefusal(reply, min(_LONGEST, 2 * before.wait) if before else self._first)
         if len(self._refused) > _MOST:
             del self._refused[next(iter(self._refused))]
         return True

@@ -20,7 +20,7 @@ _SECONDS: Final = 20
 _PASSING: Final = frozenset({"temporarily_unavailable", "server_error", "slow_down"})
 
 
-class _Session(requests.Session):
+class _TimedSession(requests.Session):
     """HTTP session with a timeout, and with the given certificates regardless of the environment."""
 
     def __init__(self, ca_file: str) -> None:
@@ -50,7 +50,7 @@ class MicrosoftTokens:
             "client_credential": secret,
             "authority": f"{authority}/{tenant}",
             "instance_discovery": False,  # the authority is configured, so it needs no discovery
-            "http_client": _Session(ca_file),
+            "http_client": _TimedSession(ca_file),
         }
 
     async def token(self) -> Token:
