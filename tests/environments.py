@@ -21,6 +21,7 @@ from client.wheel import build_wheel
 
 ROOT = Path(__file__).resolve().parents[1]
 KEPT = ROOT / ".momentus/environments"
+UV = Path(sys.executable).with_name("uv")
 
 
 class EnvironmentUnavailable(Exception):
@@ -98,14 +99,15 @@ def _digest(base: Path, requirements: tuple[str, ...]) -> str:
 
 
 def _fill(base: Path, folder: Path, requirements: tuple[str, ...]) -> None:
-    _run(base, "-m", "venv", str(folder))
+    """Make the environment with uv, which needs a second where pip needs one minute."""
+    _run(UV, "venv", "--quiet", "--python", str(base), str(folder))
     if requirements:
-        _run(folder / "bin/python", "-m", "pip", "install", "--quiet", "--prefer-binary", *requirements)
+        _run(UV, "pip", "install", "--quiet", "--python", str(folder / "bin/python"), *requirements)
 
 
 def _run(program: Path, *arguments: str) -> None:
     ended = subprocess.run([program, *arguments], capture_output=True, text=True, check=False)
     if ended.returncode:
         raise EnvironmentUnavailable(
-            f"{' '.join(arguments)} failed; it needs ensurepip and a package index. What it said:\n{ended.stderr}"
+            f"{' '.join(arguments)} failed; it needs a package index. What it said:\n{ended.stderr}"
         )

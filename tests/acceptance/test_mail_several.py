@@ -74,7 +74,12 @@ class Choosy(ScriptedSmtp):
 
 @asynccontextmanager
 async def delivering(
-    url: str, server: ScriptedSmtp, *, safety: Safety | None = None, policy: Policy | None = None
+    url: str,
+    server: ScriptedSmtp,
+    *,
+    safety: Safety | None = None,
+    policy: Policy | None = None,
+    grace: timedelta = timedelta(seconds=30),
 ) -> AsyncIterator[Worker]:
     link = Link(url)
     configured = ConfiguredAccount(account=Account(name="main"), server=Server("127.0.0.1", server.port, "off"))
@@ -89,6 +94,7 @@ async def delivering(
             policies={Mail.kind: policy or Policy(tries=6, first_wait=timedelta(milliseconds=5))},
             ctx={"mailer": mailer},
             handle_signals=False,
+            grace=grace,
         )
         async with running(worker):
             yield worker
@@ -250,7 +256,7 @@ async def test_who_has_the_mail_is_remembered_when_a_worker_ends_in_the_next_att
 ) -> None:
     async with Choosy(said={BOB: [FULL], LUIS: [NO_USER]}) as server:
         receipt = await producer.send(mail())
-        async with delivering(valkey_url, server):
+        async with delivering(valkey_url, server, grace=timedelta(0)):
             await eventually(lambda: server.mails)
             server.before["dot"] = asyncio.Event().wait
             await eventually(lambda: server.commands.count("DATA") == 2)
