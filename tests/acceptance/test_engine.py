@@ -378,7 +378,7 @@ async def test_a_job_that_dies_in_its_effect_is_counted_as_uncertain_when_it_is_
         redis_url=valkey_url,
         lanes=[LaneSlots(LANE, 1)],
         handle_signals=False,
-        lease=timedelta(milliseconds=20),
+        lease=timedelta(milliseconds=500),
         crash_limit=1,
     )
     lane = one.lanes[0]

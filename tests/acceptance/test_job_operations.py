@@ -363,7 +363,7 @@ async def test_a_job_whose_worker_died_in_its_effect_is_cancelled_at_once_and_co
         redis_url=valkey_url,
         lanes=[LaneSlots(LANE, 1)],
         handle_signals=False,
-        lease=timedelta(milliseconds=20),
+        lease=timedelta(milliseconds=500),
     )
     receipt = await producer.send(Note("orphan"))
     (claim,) = (await worker.shards[0].store.run_cycle([], [(worker.lanes[0], 1)])).claims
