@@ -14,6 +14,7 @@ Results go to stdout, everything else to stderr. Without MOMENTUS_REDIS_URL, com
 import argparse
 import asyncio
 import contextlib
+import importlib
 import os
 import socket
 import sys
@@ -22,27 +23,21 @@ from functools import partial
 from typing import TYPE_CHECKING, NoReturn
 
 import orjson
-import uvloop
 from pydantic import SecretStr
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from ops.acl import ACL
 from ops.arguments import number_between
-from ops.command import Act, Command, CommandRefused, Tools
+from ops.command import Act, Command, CommandRefused, Group, Tools
 from ops.command_parser import CommandParser, terminal_text
 from ops.depth.read import Depth, read_depth
 from ops.depth.table import depth_table
 from ops.depth.wrong_keys import wrong_keys
-from ops.doctor.commands import COMMANDS as DOCTOR
 from ops.jobs.commands import COMMANDS
 from ops.language import terminal_language
-from ops.limits.commands import LIMIT
 from ops.losses import ACKNOWLEDGE_LOSS
-from ops.mail.commands import MAIL
-from ops.reports.commands import REPORTS
 from ops.running import NAME, RunningUnreadable, running_servers
-from ops.sessions.commands import SESSIONS
 from ops.stop_signal import until_stopped
 from ops.table import table
 from producers.link.client import connect
@@ -56,7 +51,14 @@ if TYPE_CHECKING:
 
 EXIT_FINDING, EXIT_CONFIGURATION, EXIT_REDIS = 1, 2, 3
 
-GROUPS = (LIMIT, MAIL, REPORTS, SESSIONS)
+_LATER = {
+    "doctor": ("ops.doctor.commands", "DOCTOR"),
+    "limit": ("ops.limits.commands", "LIMIT"),
+    "mail": ("ops.mail.commands", "MAIL"),
+    "reports": ("ops.reports.commands", "REPORTS"),
+    "sessions": ("ops.sessions.commands", "SESSIONS"),
+}
+"""Module and name of the commands that are imported only when their word is used: Postgres loads much."""
 
 _ANSWER_SECONDS = 2
 _NO_REDIS = "redis://127.0.0.1:0"
@@ -69,15 +71,17 @@ _EXAMPLE = "example:\n  ./run ops {}"
 
 def main(arguments: Sequence[str]) -> int:
     """Run one command and return its exit code."""
-    args = _parser().parse_args(arguments)
+    parser = _parser(*arguments[:1])
+    args = parser.parse_args(arguments)
     if "command" not in args:
-        _parser().print_help(sys.stderr)
+        parser.print_help(sys.stderr)
         return EXIT_CONFIGURATION
     command: Callable[[argparse.Namespace], int] = args.command
     return command(args)
 
 
-def _parser() -> CommandParser:
+def _parser(word: str = "") -> CommandParser:
+    """Return the parser for a command line that begins with this word; by default one that knows all commands."""
     parser = CommandParser(
         prog="./run ops",
         description="Look after the queue, the reports and the workers.",
@@ -92,19 +96,28 @@ def _parser() -> CommandParser:
     depth.add_argument(
         "--every", type=_seconds, default=2, metavar="SECONDS", help="interval of --watch (default 2)"
     )
-    for one in (*COMMANDS, *DOCTOR, ACL, ACKNOWLEDGE_LOSS):
+    for one in (*COMMANDS, ACL, ACKNOWLEDGE_LOSS):
         _add_command(subparsers, one)
-    for group in GROUPS:
-        group_parser = subparsers.add_parser(
-            group.word, help=group.about, description=group.about, epilog=_EXIT_CODES
-        )
-        second = group_parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-        for one in group.commands:
-            _add_command(second, one)
     _add(subparsers, "console", _console, "serve the operators' page, on this machine only", "console")
     listed = _add(subparsers, "settings", _settings, "list every setting with its default and limits", "settings")
     listed.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
+    if word in _LATER:
+        _add_later(subparsers, *_LATER[word])
+    elif word not in subparsers.choices:
+        for place in _LATER.values():
+            _add_later(subparsers, *place)
     return parser
+
+
+def _add_later(subparsers: "argparse._SubParsersAction[CommandParser]", module: str, name: str) -> None:
+    found: Command | Group = getattr(importlib.import_module(module), name)
+    if isinstance(found, Command):
+        _add_command(subparsers, found)
+        return
+    parser = subparsers.add_parser(found.word, help=found.about, description=found.about, epilog=_EXIT_CODES)
+    second = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for one in found.commands:
+        _add_command(second, one)
 
 
 def _add_command(subparsers: "argparse._SubParsersAction[CommandParser]", one: Command) -> None:
@@ -227,6 +240,8 @@ def _plain(value: object) -> object:
 
 
 def _console(_args: argparse.Namespace) -> int:
+    import uvloop  # noqa: PLC0415  see above
+
     import log  # noqa: PLC0415  see above
     from ops.console.page import ConsolePage  # noqa: PLC0415  see above
     from ops.console.server import listen  # noqa: PLC0415  see above

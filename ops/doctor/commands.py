@@ -58,12 +58,10 @@ def _add_where(parser: argparse.ArgumentParser) -> None:
     )
 
 
-COMMANDS = (
-    Command(
-        "doctor",
-        "check Redis, Postgres, mail servers and domains, and print faults with remedies",
-        "doctor --domain example.com",
-        _add_where,
-        _doctor,
-    ),
+DOCTOR = Command(
+    "doctor",
+    "check Redis, Postgres, mail servers and domains, and print faults with remedies",
+    "doctor --domain example.com",
+    _add_where,
+    _doctor,
 )

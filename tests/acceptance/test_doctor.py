@@ -27,7 +27,7 @@ from local.sink.smtp import MailSink
 from ops.command import CommandResult, Tools
 from ops.doctor import texts as words
 from ops.doctor.checks_mail import judge_server
-from ops.doctor.commands import COMMANDS
+from ops.doctor.commands import DOCTOR
 from ops.doctor.credentials import Credentials, credentials_of
 from ops.doctor.dns import Resolver
 from ops.doctor.finding import DoctorFinding
@@ -297,10 +297,9 @@ async def test_a_name_server_that_does_not_answer_is_not_taken_for_an_empty_doma
 
 
 async def examined(tools: Tools, *words: str) -> CommandResult:
-    (command,) = COMMANDS
     parser = argparse.ArgumentParser()
-    command.arguments(parser)
-    return await command.act(tools, parser.parse_args(words))
+    DOCTOR.arguments(parser)
+    return await DOCTOR.act(tools, parser.parse_args(words))
 
 
 def severities(answer: CommandResult) -> Mapping[str, str]:

@@ -11,7 +11,7 @@ import pytest
 from redis.asyncio import Redis
 
 from ops.command import CommandResult, Tools
-from ops.doctor.commands import COMMANDS
+from ops.doctor.commands import DOCTOR
 from ops.reports.check import check_reports
 from ops.reports.install_postgres import install_triggers
 from ops.reports.status import read_statuses
@@ -173,7 +173,7 @@ async def test_the_check_names_functions_and_sequences_whose_changes_nothing_tel
 async def doctor(tools: Tools) -> CommandResult:
     """What it says when only Postgres is to be looked at."""
     asked = argparse.Namespace(domain=[], selector=[], no_login=True, nameserver="")
-    return await COMMANDS[0].act(tools, asked)
+    return await DOCTOR.act(tools, asked)
 
 
 def findings(answer: CommandResult) -> dict[str, str]:
