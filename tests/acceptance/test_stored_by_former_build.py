@@ -17,9 +17,12 @@ import zstandard
 from redis.asyncio import Redis
 
 from jobs import Mail
+from jobs.lanes import REPORTS
+from jobs.refresh import RefreshReport
 from ops.depth.read import read_depth
 from ops.jobs.operations import revive_job
 from producers import Producer
+from producers.keys import LaneKeys
 from producers.suppression import digest_of, reasons_of
 from reader.connection import Connection
 from reader.handler import Reader
@@ -27,10 +30,15 @@ from reader.message import HeaderList, Request
 from reader.report import ReportResponder
 from reader.store import StoredReports
 from sessions import Sessions
+from tests.boards import report, shop
 from tests.command_line import run_ops
 from tests.delivering import delivering
+from tests.notes import running
 from tests.provider import Provider
 from tests.support import eventually
+from worker.engine import LaneSlots, Worker
+from worker.engine.handler import handler
+from worker.reports.refresh import refresh_report
 
 STORED = Path(__file__).parents[1] / "former" / "stored.json"
 AGE_MS, YEAR_MS = 5_000, 366 * 86_400_000
@@ -93,7 +101,8 @@ async def load(redis: Redis, entry: dict[str, Any], moved: Moved) -> None:
 async def test_its_mails_are_sent_and_each_once(
     redis: Redis, valkey_url: str, producer: Producer, notes: dict[str, str]
 ) -> None:
-    due = {f"{name}@example.com" for name in ("plain", "keyed", "later", "limited", "again", "ana", "blocked")}
+    names = ("plain", "keyed", "later", "limited", "again", "ana", "blocked", "held")
+    due = {f"{name}@example.com" for name in names}
     again = Mail(to="keyed@example.com", subject="Hola", text="Buenos días")
     assert (await producer.send(again, key="order-1")).id == notes["keyed"], "the key is in use"
     async with Provider() as provider, delivering(valkey_url, provider):
@@ -105,6 +114,35 @@ async def test_its_mails_are_sent_and_each_once(
     (lane,) = [one for one in (await read_depth(redis, tenant="default")).lanes if one.lane == NORMAL]
     assert lane.done == 8
     assert await redis.zrange(f"arq:queue:{{mail}}:{NORMAL}", 0, -1) == [notes["far"].encode()]
+
+
+@pytest.mark.usefixtures("notes")
+async def test_its_refreshes_run_that_of_a_killed_worker_too_and_its_report_is_replaced(
+    database: str, redis: Redis, valkey_url: str
+) -> None:
+    keys, declared = LaneKeys(REPORTS), report("general", board="general")
+    assert await redis.zcard(keys.leases) == await redis.hlen("momentus:{reports}:next") == 1
+    async with shop(database, valkey_url, declared) as it:
+        former = await it.meta("general")
+        await it.order(5)
+        worker = Worker(
+            [handler(refresh_report, kind=RefreshReport.kind)],
+            redis_url=valkey_url,
+            lanes=[LaneSlots(REPORTS, 1)],
+            ctx={"refresher": it.refresher},
+            handle_signals=False,
+        )
+        async with running(worker):
+            done = f"done:{REPORTS}"
+            await eventually(lambda: count(redis, keys.counters, done, 2))
+        after = await it.meta("general")
+        assert (after["gen"], await it.total("general")) == (former["gen"] + 2, 5)
+        assert await it.field("4", "general") is None, "a node of the former set that is no more"
+        assert await redis.zcard(keys.queue) == await redis.zcard(keys.leases) == 0
+
+
+async def count(redis: Redis, key: str, field: str, wanted: int) -> bool:
+    return int(await redis.hget(key, field) or 0) == wanted
 
 
 async def test_its_jobs_are_explained_and_its_suppressed_addresses_stay(

@@ -19,10 +19,11 @@ from typing import Any
 from redis.asyncio import Redis
 
 HOUR = timedelta(hours=1)
+LEASES = ("momentus:{mail}:leases:mail.bulk", "momentus:{reports}:leases:reports")
 
 
 async def jobs(url: str) -> dict[str, str]:
-    """Mails that wait, failed once, died, have a limit, a key or a digest; a suppressed address."""
+    """Mails that wait, failed once, died, are held, have a limit, a key or a digest; two refreshes."""
     rooms, producers = import_module("jobs"), import_module("producers")
     suppression, link = import_module("producers.suppression"), import_module("producers.link").Link(url)
     mail = {"subject": "Hola", "text": "Buenos días"}
@@ -42,6 +43,10 @@ async def jobs(url: str) -> dict[str, str]:
             await producer.send_digest(
                 rooms.Digest(mail=item, collapse="tasks:7", template="tasks_assigned", window=window)
             )
+        await producer.send(rooms.Mail(to="held@example.com", urgency="bulk", **mail))
+        await producer.refresh("general", scope=1)
+        await hold(url)
+        await producer.refresh("general", scope=4)
     await suppression.suppress(link.call, "blocked@example.com", "unsubscribed", scope="all", by="web")
     await link.close()
     return {"dead": dead.id, "again": again.id, "keyed": keyed.id, "far": far.id}
@@ -68,6 +73,33 @@ async def work(url: str) -> None:
     async with import_module("tests.notes").running(worker), Redis.from_url(url) as redis:
         while await redis.zcard("momentus:{mail}:leases:mail.normal") or len(ended) < 2:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
+
+
+async def hold(url: str) -> None:
+    """Let a worker be killed that runs a bulk mail and a refresh."""
+    worker = await asyncio.create_subprocess_exec(sys.executable, "-P", __file__, "hold", url)
+    async with Redis.from_url(url) as redis:
+        while not all([await redis.zcard(key) for key in LEASES]):  # noqa: ASYNC110  another process
+            await asyncio.sleep(0.01)
+    worker.kill()
+    await worker.wait()
+
+
+async def held(url: str) -> None:
+    """Be that worker; its leases lapse soon."""
+    engine, handler = import_module("worker.engine"), import_module("worker.engine.handler").handler
+
+    async def never_end(*_: object, **__: object) -> None:
+        await asyncio.Event().wait()
+
+    worker = engine.Worker(
+        [handler(never_end, kind=kind) for kind in ("mail.send", "report.refresh")],
+        redis_url=url,
+        lanes=[engine.LaneSlots("mail.bulk", 1), engine.LaneSlots("reports", 1)],
+        lease=timedelta(seconds=2),
+        renew_every=timedelta(milliseconds=500),
+    )
+    await worker.async_run()
 
 
 async def sessions(url: str) -> dict[str, str]:
@@ -141,5 +173,7 @@ async def main(url: str) -> str:
     return await read(url, notes)
 
 
-if __name__ == "__main__":
+if __name__ == "__main__" and sys.argv[1] == "hold":
+    asyncio.run(held(sys.argv[2]))
+elif __name__ == "__main__":
     Path(sys.argv[2]).write_text(f"{asyncio.run(main(sys.argv[1]))}\n", encoding="utf-8")
