@@ -65,9 +65,9 @@ WHOLE = ("bytes", "object", "typing.Any", "Any")
 """In the type of a field: it may hold anything."""
 HARMLESS = {
     ("Preset", "username"): "a provider's word for all its customers",
-    ("_Compiled", "subject"): "templates hide their own",
-    ("_Compiled", "text"): "templates hide their own",
-    ("_Compiled", "html"): "templates hide their own",
+    ("_CompiledTemplate", "subject"): "templates hide their own",
+    ("_CompiledTemplate", "text"): "templates hide their own",
+    ("_CompiledTemplate", "html"): "templates hide their own",
     ("HeadPlace", "lines"): "numbers",
     ("Standing", "headers"): "ages and a tag",
     ("StoredScope", "head"): "a tag and instants",
