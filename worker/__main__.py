@@ -60,7 +60,7 @@ from worker.mail.smtp.server import Server
 from worker.mail.suppression import SuppressionList
 from worker.mail.template_notes import log_template_notes
 from worker.own_jobs import reload
-from worker.own_jobs.duties import crons_of, functions_of, own_lanes
+from worker.own_jobs.duties import crons_of, functions_of, own_lanes, unserved_lanes
 from worker.own_jobs.load import OwnJobs, has_jobs, listed_modules, load_jobs
 from worker.own_jobs.modules import JobModuleError
 from worker.own_jobs.processes import Processes
@@ -73,6 +73,7 @@ from worker.reports.refresh import refresh_report
 from worker.reports.refresh_context import RefreshContext
 
 _NO_MAIL = event("worker.no_mail")
+_LANE_UNSERVED = event("worker.lane_unserved")
 
 _EXIT_CONFIGURATION = 2
 _ANSWER_SECONDS = 5
@@ -221,6 +222,8 @@ def _add_own_jobs(
     stack.push_async_callback(processes.close)
     duties.functions += functions_of(own, threads, processes)
     duties.lanes += own_lanes(settings.worker.lanes, settings.worker.jobs_slots)
+    for one in unserved_lanes(own, duties.lanes, text=settings.worker.lanes):
+        emit(_LANE_UNSERVED, lane=one.lane, kinds=one.kinds, setting=one.setting)
     duties.crons += crons_of(own)
     duties.limits += own.limits
     return {kind: handler.job.policy for kind, handler in own.handlers.items()}

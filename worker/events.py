@@ -16,6 +16,10 @@ _EVENTS = {
         "info",
         "this worker sends no mails: MOMENTUS_MAIL__HOST is not set, or the mail lanes have no slots here",
     ),
+    "worker.lane_unserved": (
+        "warning",
+        "kinds of the job modules name a lane without slots here: their jobs wait for a worker that serves it",
+    ),
     "worker.stopping": ("info", "worker takes no new jobs and finishes the running ones"),
     "worker.handed_back": ("warning", "the grace is over; running jobs return to the queue uncharged"),
     "worker.stopped": ("info", "worker has stopped"),

@@ -27,7 +27,7 @@ from producers import JobResult, KeyConflict, Producer, Receipt, SyncProducer
 from producers.keys import LaneKeys
 from tests.environments import client_site
 from tests.support import Servers, eventually, is_running, scratch_directory
-from worker.own_jobs.duties import own_lanes
+from worker.own_jobs.duties import own_lanes, unserved_lanes
 from worker.own_jobs.load import JobModuleError, load_jobs
 
 FOLDER = Path(__file__).resolve().parents[1] / "own_jobs"
@@ -434,6 +434,40 @@ def test_a_worker_with_such_a_module_ends_with_one_line() -> None:
 def test_a_lane_that_is_given_twice_is_refused_by_its_setting(lanes: str) -> None:
     with pytest.raises(ValueError, match=r"MOMENTUS_WORKER__LANES: .* is given twice"):
         own_lanes(lanes, 10)
+
+
+@pytest.mark.parametrize(
+    ("given", "slots", "told"),
+    [
+        ("invoices:4, sums:4", 10, {}),
+        (None, 10, {"jobs.invoices": "LANES=invoices:10", "jobs.sums": "LANES=sums:10"}),
+        ("sums:4, invoices:0", 10, {"jobs.invoices": "LANES=sums:4,invoices:10"}),
+        ("sums:4, invoices:2", 0, {"jobs": "JOBS_SLOTS=10"}),
+    ],
+)
+def test_a_lane_of_the_job_modules_without_slots_is_told_with_its_setting(
+    given: str | None, slots: int, told: dict[str, str]
+) -> None:
+    own = load_jobs("shop.jobs", FOLDER)
+    found = list(unserved_lanes(own, own_lanes(given, slots), text=given))
+    assert {one.lane: one.setting for one in found} == {
+        lane: f"MOMENTUS_WORKER__{setting}" for lane, setting in told.items()
+    }
+    for one in found:
+        assert one.kinds == tuple(sorted(kind for kind, job in own.handlers.items() if job.job.lane == one.lane))
+
+
+def test_a_worker_warns_at_its_start_of_lanes_that_it_does_not_serve() -> None:
+    process = worker("redis://127.0.0.1:1", LANES="sums:4")
+    environment = {**os.environ, **process.environment, "MOMENTUS_LOG_FORMAT": "json"}
+    with subprocess.Popen(process.argv, cwd=ROOT, env=environment, stderr=subprocess.PIPE) as started:
+        try:
+            lines = (json.loads(line) for line in started.stderr or ())
+            said = next(line for line in lines if line["event_name"] == "worker.lane_unserved")
+        finally:
+            started.terminate()
+    assert (said["level"], said["lane"], said["kinds"]) == ("warning", "jobs.invoices", ["invoice.send"])
+    assert said["setting"] == "MOMENTUS_WORKER__LANES=sums:4,invoices:10"
 
 
 def test_marking_a_function_leaves_it_as_it_is(shop: dict[str, Any]) -> None:

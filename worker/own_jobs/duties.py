@@ -1,5 +1,8 @@
 """Duties of a worker for a backend's own kinds: functions, lanes and crons, in the engine's terms."""
 
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
 from jobs.fields import write_fields
 from jobs.lanes import OWN, own_lane
 from worker.engine import Cron, LaneSlots
@@ -8,6 +11,8 @@ from worker.own_jobs.attempt import in_loop
 from worker.own_jobs.load import OwnJobs
 from worker.own_jobs.processes import Processes
 from worker.own_jobs.threads import Threads
+
+_EXAMPLE_SLOTS = 10
 
 
 def functions_of(own: OwnJobs, threads: Threads, processes: Processes) -> list[Handler]:
@@ -44,6 +49,46 @@ def own_lanes(text: str | None, slots: int) -> list[LaneSlots]:
             raise ValueError(f"MOMENTUS_WORKER__LANES: {name} is given twice; {remedy}")
         found[lane] = int(count)
     return [LaneSlots(lane, count) for lane, count in found.items()]
+
+
+@dataclass(frozen=True, slots=True)
+class UnservedLane:
+    """Lane that kinds of the job modules name, and for which this worker has no slots.
+
+    Attributes:
+        kinds: the kinds that name it.
+        setting: what to set so that this worker serves it, with an example of its value.
+    """
+
+    lane: str
+    kinds: tuple[str, ...]
+    setting: str
+
+
+def unserved_lanes(own: OwnJobs, served: Iterable[LaneSlots], *, text: str | None) -> Iterator[UnservedLane]:
+    """Yield each lane of the job modules that is not among the served ones.
+
+    Args:
+        text: the setting of the lanes; the example keeps what it has.
+    """
+    with_slots = {one.lane for one in served if one.slots}
+    kinds: dict[str, list[str]] = {}
+    for kind, one in sorted(own.handlers.items()):
+        kinds.setdefault(one.job.lane, []).append(kind)
+    for lane in sorted(kinds.keys() - with_slots):
+        yield UnservedLane(lane, tuple(kinds[lane]), _setting(lane, text))
+
+
+def _setting(lane: str, text: str | None) -> str:
+    if lane == OWN:
+        return f"MOMENTUS_WORKER__JOBS_SLOTS={_EXAMPLE_SLOTS}"
+    short = lane.removeprefix(f"{OWN}.")
+    kept = [part.strip() for part in (text or "").split(",") if part.strip() and _name(part) != short]
+    return f"MOMENTUS_WORKER__LANES={','.join([*kept, f'{short}:{_EXAMPLE_SLOTS}'])}"
+
+
+def _name(part: str) -> str:
+    return part.partition(":")[0].strip()
 
 
 def crons_of(own: OwnJobs) -> list[Cron]:
