@@ -17,13 +17,13 @@ from pathlib import Path
 
 from local.embedded.postgres import Postgres
 from local.embedded.valkey import Valkey
-from tests.django_environment import client_pins
+from tests.django_environment import CLIENT_NEEDS, pins
 from tests.environments import client_site, environment
 from tests.support import Servers
 
 DJANGO = "django==5.2.19"
 PEERS = {
-    "momentus": ("django", DJANGO, *client_pins()),
+    "momentus": ("django", DJANGO, *pins(*CLIENT_NEEDS)),
     "post_office": ("django-post-office", DJANGO, "django-post_office==3.12.0", "psycopg[binary]==3.3.2"),
     "celery": ("django-celery", DJANGO, "celery[redis]==5.7.0"),
 }

@@ -26,6 +26,7 @@ PAGES = (
     "momentus_client.jobs",
     "momentus_client.jobs.mail.seal",
     "momentus_client.producers",
+    "momentus_client.producers.limits",
     "momentus_client.producers.suppression",
     "momentus_client.producers.testing",
     "momentus_client.sessions",

@@ -6,7 +6,7 @@ they share one slot of a Redis Cluster and one script may use them together.
 
 from dataclasses import dataclass
 
-from .link.cluster import tag_of as tag_of
+from .link.command import tag_of as tag_of
 
 
 def group_of(lane: str) -> str:

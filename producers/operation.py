@@ -8,11 +8,13 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from .link import Argument
-from .link.cluster import tag_of
-from .link.script import Script, read_script
+from .link.command import tag_of
+
+if TYPE_CHECKING:
+    from .link.script import Script
 
 Result = TypeVar("Result")
 Call = Callable[..., Awaitable[Any]]
@@ -21,12 +23,16 @@ Call = Callable[..., Awaitable[Any]]
 
 def script_source(name: str) -> str:
     """Return the source of a script in ``scripts/``."""
+    from .link.script import read_script  # noqa: PLC0415  as below
+
     return read_script(Path(__file__).parent / "scripts", name)
 
 
 @cache
-def script_named(name: str) -> Script:
+def script_named(name: str) -> "Script":
     """Return a script in ``scripts/`` by its name."""
+    from .link.script import Script  # noqa: PLC0415  loads redis-py, at the first call
+
     return Script(script_source(name))
 
 

@@ -3,9 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from types import TracebackType
-from typing import Literal, Self
-
-from redis.asyncio import Redis
+from typing import TYPE_CHECKING, Literal, Self
 
 from .compose import (
     BUDGET,
@@ -23,12 +21,15 @@ from .compose import (
 from .digest import Collapsible, DigestItem
 from .entry import cancel, enqueue, enqueue_latest, result
 from .keys import catalogue, tag_of
-from .link.links import Links
 from .message import Message, Seal
-from .queue import Queue
 from .receipt import Cancelled, JobResult, Receipt
 from .send_options import NO_DELAY, SendOptions
 from .suppression import EVERYTHING, Reason, Refusal, Weighed, addition, refusal, removal
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+    from .link.links import Links
 
 
 class Producer:
@@ -49,13 +50,15 @@ class Producer:
 
     def __init__(
         self,
-        client: Links | Redis,
+        client: "Links | Redis",
         *,
         tenant: str = "default",
         budget: float = BUDGET,
         confirm_replicas: int = 0,
         seal: Seal | None = None,
     ) -> None:
+        from .queue import Queue  # noqa: PLC0415  loads redis-py, which is most of an import
+
         self._composer = Composer(tenant, seal=seal)
         self._queue = Queue(client, budget=budget, confirm_replicas=confirm_replicas)
 
@@ -81,6 +84,8 @@ class Producer:
         Raises:
             InvalidRequest: the address has another form.
         """
+        from .link.links import Links  # noqa: PLC0415  as above
+
         try:
             links = Links(url)
         except ValueError as error:

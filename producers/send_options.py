@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from .errors import InvalidRequest
-from .limits.limit import LimitError, check_key
+from .limit_key import LimitError, check_key
 
 NO_DELAY = timedelta(0)
 LONGEST_DELAY = timedelta(days=366)

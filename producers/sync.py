@@ -7,9 +7,7 @@ the children of a fork (gunicorn's ``--preload``): each process opens its own co
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from types import TracebackType
-from typing import Literal, Self
-
-from redis import Redis
+from typing import TYPE_CHECKING, Literal, Self
 
 from .compose import (
     BUDGET,
@@ -27,12 +25,15 @@ from .compose import (
 from .digest import Collapsible, DigestItem
 from .entry import cancel, enqueue, enqueue_latest, result
 from .keys import catalogue, tag_of
-from .link.sync import SyncLinks
 from .message import Message, Seal
 from .receipt import Cancelled, JobResult, Receipt
 from .send_options import NO_DELAY, SendOptions
 from .suppression import EVERYTHING, Reason, Refusal, Weighed, addition, refusal, removal
-from .sync_queue import SyncQueue
+
+if TYPE_CHECKING:
+    from redis import Redis
+
+    from .link.sync import SyncLinks
 
 
 class SyncProducer:
@@ -52,13 +53,15 @@ class SyncProducer:
 
     def __init__(
         self,
-        client: SyncLinks | Redis,
+        client: "SyncLinks | Redis",
         *,
         tenant: str = "default",
         budget: float = BUDGET,
         confirm_replicas: int = 0,
         seal: Seal | None = None,
     ) -> None:
+        from .sync_queue import SyncQueue  # noqa: PLC0415  loads redis-py, which is most of an import
+
         self._composer = Composer(tenant, seal=seal)
         self._queue = SyncQueue(client, budget=budget, confirm_replicas=confirm_replicas)
 
@@ -80,6 +83,8 @@ class SyncProducer:
         Raises:
             InvalidRequest: the address has another form.
         """
+        from .link.sync import SyncLinks  # noqa: PLC0415  as above
+
         try:
             links = SyncLinks(url)
         except ValueError as error:

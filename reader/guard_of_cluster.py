@@ -15,7 +15,7 @@ from datetime import timedelta
 from redis.exceptions import RedisError, ResponseError
 
 import background
-from producers.link.cluster import tag_of
+from producers.link.command import tag_of
 from producers.link.links import Links
 from reader.guard import Guard, SessionQuery, now_ms, read_roots
 from reader.memo import RecentNotes

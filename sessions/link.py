@@ -2,17 +2,18 @@
 
 Any object that runs a script in bounded time can serve as a link. For an address or a redis-py client the links
 come from `producers.link`, a package shipped beside this one and imported by name at first use, so that sessions
-alone import nothing else.
+alone import nothing else; redis-py is loaded with it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib import import_module
-from typing import Any, Protocol, cast, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
 
-from redis import Redis as BlockingRedis
-from redis.asyncio import Redis
+if TYPE_CHECKING:
+    from redis import Redis as BlockingRedis
+    from redis.asyncio import Redis
 
 
 @runtime_checkable
@@ -53,6 +54,13 @@ def open_sync_links(server: str | BlockingRedis | SyncSessionLinks) -> SyncSessi
         if isinstance(server, SyncSessionLinks)
         else cast("SyncSessionLinks", _room("sync").SyncLinks(server))
     )
+
+
+def failures() -> tuple[type[Exception], ...]:
+    """Return the errors by which a link reports that Redis failed. For an ``except``, which asks only then."""
+    from redis.exceptions import RedisError  # noqa: PLC0415  redis-py is most of an import, and loaded by now
+
+    return RedisError, OSError  # a timeout is an OSError
 
 
 def _room(part: str) -> Any:  # noqa: ANN401  a module

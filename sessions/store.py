@@ -14,18 +14,18 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from datetime import timedelta
 from functools import cache
-from importlib.resources import files
-from typing import Any, Protocol, TypeVar
-
-from redis.asyncio import Redis
-from redis.exceptions import RedisError
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from . import operations as calls, service
 from .errors import SessionsUnavailable
-from .link import SessionLinks, open_links
+from .link import SessionLinks, failures, open_links
 from .operations import ABSOLUTE, DEADLINE, GRACE, IDLE, SessionOperation
 from .session import Session
 from .token import SessionPlace, place_of, tag_of
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
 
 Result = TypeVar("Result")
 
@@ -33,7 +33,7 @@ Result = TypeVar("Result")
 @cache
 def script_source(script: str) -> str:
     """Return the text of a `.lua` file of this package."""
-    return files(__package__).joinpath(f"{script}.lua").read_text(encoding="utf-8")
+    return (Path(__file__).parent / f"{script}.lua").read_text(encoding="utf-8")
 
 
 class Epochs(Protocol):
@@ -202,6 +202,6 @@ class Sessions:
             reply = await self._links.run(
                 script_source(call.script), call.keys, call.arguments, seconds=self._deadline
             )
-        except (RedisError, OSError) as error:  # a timeout is an OSError
+        except failures() as error:
             raise SessionsUnavailable(f"Redis: it cannot serve sessions ({error}); respond with 503") from error
         return call.read(reply)

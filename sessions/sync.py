@@ -8,18 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from datetime import timedelta
-from typing import Any, Protocol, TypeVar
-
-from redis import Redis
-from redis.exceptions import RedisError
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from . import operations as calls, service
 from .errors import SessionsUnavailable
-from .link import SyncSessionLinks, open_sync_links
+from .link import SyncSessionLinks, failures, open_sync_links
 from .operations import ABSOLUTE, DEADLINE, GRACE, IDLE, SessionOperation
 from .session import Session
 from .store import script_source
 from .token import SessionPlace, place_of, tag_of
+
+if TYPE_CHECKING:
+    from redis import Redis
 
 Result = TypeVar("Result")
 
@@ -184,7 +184,9 @@ class SyncSessions:
         Raises SessionsUnavailable, and the errors of the operation.
         """
         try:
-            reply = self._links.run(script_source(call.script), call.keys, call.arguments, seconds=self._deadline)
-        except (RedisError, OSError) as error:  # a timeout is an OSError
+            reply = self._links.run(
+                script_source(call.script), call.keys, call.arguments, seconds=self._deadline
+            )
+        except failures() as error:
             raise SessionsUnavailable(f"Redis: it cannot serve sessions ({error}); respond with 503") from error
         return call.read(reply)

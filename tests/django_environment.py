@@ -13,14 +13,14 @@ APPLICATION = ROOT / "tests/django_application"
 SUITES = ROOT / "tests/django_suites"
 VERSIONS = {"5.2": ("django==5.2.19", "3.11"), "6": ("django==6.1.3", "3.13")}
 """Each with the lowest Python of its tests: Django 6 runs on 3.12, its own tests of mails need 3.12.5."""
-_CLIENT_NEEDS = ("email-validator", "jinja2", "orjson", "pybase64", "redis", "hiredis")
+CLIENT_NEEDS = ("email-validator", "jinja2", "orjson", "redis", "hiredis")
 
 
 def django_python(version: str, *more: str) -> Path:
     """Return the interpreter of an environment with this Django; skips the test where none can be made."""
     django, python = VERSIONS[version]
     try:
-        return environment("django", django, *client_pins(), *more, python=python)
+        return environment("django", django, *pins(*CLIENT_NEEDS), *more, python=python)
     except EnvironmentUnavailable as reason:
         pytest.skip(f"Django {version}: {reason}")
 
@@ -49,11 +49,11 @@ def django_variables(site: Path, path: Path = APPLICATION) -> dict[str, str]:
     }
 
 
-def client_pins() -> list[str]:
-    """Return what the client needs, as production pins it."""
+def pins(*names: str) -> list[str]:
+    """Return packages in the versions of production."""
     pinned = (ROOT / "requirements/runtime.txt").read_text(encoding="utf-8")
     found = dict(re.findall(r"^([a-z0-9-]+)==(\S+) ", pinned, re.MULTILINE))
-    return [f"{name}=={found[name]}" for name in _CLIENT_NEEDS]
+    return [f"{name}=={found[name]}" for name in names]
 
 
 def django_sources(python: Path, version: str) -> Path:

@@ -3,6 +3,7 @@
 - `momentus_client.jobs`: requests to send: mails, attachments, templates, refreshes;
 - `momentus_client.jobs.mail.seal`: keys that hide a mail's content from Redis;
 - `momentus_client.producers`: sends requests, with and without asyncio;
+- `momentus_client.producers.limits`: limits that a module of jobs declares;
 - `momentus_client.producers.suppression`: the addresses that get no mail, and why;
 - `momentus_client.producers.testing`: producers for the tests of a backend, without Redis;
 - `momentus_client.sessions`: logged-in users, shared by all backend servers;

@@ -16,13 +16,15 @@ import unicodedata
 from collections.abc import Iterable
 from functools import lru_cache
 
-from email_validator import EmailNotValidError, validate_email
-
 from .errors import InvalidAddress
 from .header import refuse_unsafe
 
 PRIVATE_DOMAINS = frozenset({"home.arpa", "invalid", "local", "localhost", "onion", "test"})
 """The names that RFC 6761, 6762, 7686 and 8375 keep out of the public DNS; any other name needs no permission."""
+
+
+class _NotAnAddress(ValueError):
+    """The text is no mail address; the message may quote it."""
 
 
 def normal_address(value: str, *, field: str, private_domains: Iterable[str] = ()) -> str:
@@ -48,7 +50,7 @@ def normal_address(value: str, *, field: str, private_domains: Iterable[str] = (
     text = str.__str__(value)
     try:
         return _private(text, private_domains) if private_domains else _normal(text)
-    except EmailNotValidError as error:
+    except _NotAnAddress as error:
         raise InvalidAddress(field, f"is not a mail address: {_without_address(str(error))}") from None
 
 
@@ -82,11 +84,16 @@ def _private(value: str, domains: Iterable[str]) -> str:
 @lru_cache(maxsize=4096)
 def _normal(value: str) -> str:
     """Normalise an address. Cached: a backend writes to the same colleagues all day and a check costs 60 us."""
-    checked = validate_email(
-        value, strict=True, allow_smtputf8=False, check_deliverability=False, allow_display_name=False
-    )
+    from email_validator import EmailNotValidError, validate_email  # noqa: PLC0415  a third of the import of mails
+
+    try:
+        checked = validate_email(
+            value, strict=True, allow_smtputf8=False, check_deliverability=False, allow_display_name=False
+        )
+    except EmailNotValidError as error:
+        raise _NotAnAddress(str(error)) from None
     if not value.isascii() and _is_rewritten(value.rpartition("@")[2], checked.domain):
-        raise EmailNotValidError(
+        raise _NotAnAddress(
             "The part after the @-sign has letters in another form than a domain has, full-width or circled ones "
             "for example; write it in its own letters"
         )

@@ -6,7 +6,7 @@ from typing import Any
 from .attachment import MESSAGE_LIMIT
 from .errors import BodyTooLarge, EmptyBody, InvalidPart, UnsafeHeader
 from .header import refuse_unsafe
-from .templates import RenderedParts
+from .rendered_parts import RenderedParts
 
 BODY_LIMIT = 256 * 1024
 """Bytes of subject, text and HTML together, in UTF-8, and of attachments that travel in the job."""

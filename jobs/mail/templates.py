@@ -8,20 +8,19 @@ parts. Each template is read once; changing its files later changes nothing in t
 
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from jinja2 import FileSystemLoader, StrictUndefined, Template, TemplateError, UndefinedError
-from jinja2.sandbox import ImmutableSandboxedEnvironment
-
-from .css import inline_styles, needs_inlining, style_notes
-from .errors import BrokenTemplate, InvalidPart, LostStyle, MissingValue, UnknownTemplate
+from .errors import BrokenTemplate, LostStyle, UnknownTemplate
 from .language import is_language_tag, look_up
-from .plain_text import html_to_text
-from .template_names import TemplateNames, find_names
-from .values import UnprintableValue, printable_value
+from .rendered_parts import RenderedParts
+
+if TYPE_CHECKING:
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    from .compiled_template import CompiledTemplate
 
 _SHIPPED = Path(__file__).parent / "templates"
 _PARTS = ("subject", "text", "html")
@@ -31,27 +30,6 @@ _MOST_LOCALES = 1000
 """Spellings of languages that are cached for all templates: callers may pass on any text of a browser."""
 _LONGEST_LOCALE = 64
 """Characters of the longest of them."""
-
-
-@dataclass(frozen=True, slots=True)
-class RenderedParts:
-    """The three parts with their values filled in."""
-
-    subject: str = field(repr=False)
-    text: str = field(repr=False)
-    html: str = field(repr=False)
-    unused: tuple[str, ...] = ()
-    """Given values that no part names."""
-
-
-@dataclass(frozen=True, slots=True)
-class _CompiledTemplate:
-    subject: Template
-    text: Template | None
-    html: Template | None
-    names: TemplateNames
-    styled: bool
-    notes: tuple[str, ...]
 
 
 class Templates:
@@ -79,8 +57,8 @@ class Templates:
     def __init__(self, folder: Path | str | None = None, *, default_locale: str | None = None) -> None:
         own = [] if folder is None else [Path(folder)]
         self._folders = [*own, _SHIPPED]
-        self._known: dict[tuple[str, str], _CompiledTemplate] = {}
-        self._asked: dict[tuple[str, str | None], _CompiledTemplate] = {}
+        self._known: dict[tuple[str, str], CompiledTemplate] = {}
+        self._asked: dict[tuple[str, str | None], CompiledTemplate] = {}
         self._default = default_locale
         if own and not own[0].is_dir():
             raise BrokenTemplate("templates", f"is not a folder ({folder}); give the folder of your templates")
@@ -115,15 +93,9 @@ class Templates:
             InvalidPart: a value of a kind that the template cannot use.
         """
         compiled = self._asked.get((name, locale)) or self._looked_up(name, locale)
-        compiled.names.check_values(values, template=name)
-        subject, text, html = _fill(compiled, values, name)
-        if html and compiled.styled:
-            html = inline_styles(html)
-        return RenderedParts(
-            subject.strip(), text or html_to_text(html), html, compiled.names.unused_values(values)
-        )
+        return compiled.render(values)
 
-    def _looked_up(self, name: str, locale: str | None) -> _CompiledTemplate:
+    def _looked_up(self, name: str, locale: str | None) -> "CompiledTemplate":
         if name not in self.names():
             close = get_close_matches(name, self.names(), n=1)
             hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(self.names())}"
@@ -135,25 +107,14 @@ class Templates:
             self._asked[name, locale] = compiled
         return compiled
 
-    def _compiled(self, name: str, locale: str) -> _CompiledTemplate:
+    def _compiled(self, name: str, locale: str) -> "CompiledTemplate":
+        from .compiled_template import compile_template  # noqa: PLC0415  loads Jinja2, with the first template
+
         if known := self._known.get((name, locale)):
             return known
-        files = self._files(name, locale)
-        try:
-            parts = {part: self._template(file) for part, file in files.items()}
-            names = find_names(self._jinja, list(files.values()))
-        except TemplateError as error:
-            raise BrokenTemplate("template", f"{name!r} in {locale!r}: {type(error).__name__}: {error}") from None
-        styled = "html" in files and needs_inlining(names.sources, template=name)
-        notes = tuple(note for source in names.sources for note in style_notes(source)) if styled else ()
-        compiled = _CompiledTemplate(parts["subject"], parts.get("text"), parts.get("html"), names, styled, notes)
+        compiled = compile_template(self._jinja, self._files(name, locale), name=name, locale=locale)
         self._known[name, locale] = compiled
         return compiled
-
-    def _template(self, file: str) -> Template:
-        template = self._jinja.get_template(file)
-        template.globals = dict(template.globals)  # a chain of mappings would cost a third of each rendering
-        return template
 
     def _files(self, name: str, written: str) -> dict[str, str]:
         """Return the file of each existing part, by the name that the loader uses."""
@@ -184,32 +145,10 @@ class Templates:
         return next(folder / name for folder in self._folders if (folder / name).is_dir())
 
     @cached_property
-    def _jinja(self) -> ImmutableSandboxedEnvironment:
-        return ImmutableSandboxedEnvironment(
-            loader=FileSystemLoader(self._folders),
-            autoescape=lambda file: bool(file and file.endswith(".html")),
-            undefined=StrictUndefined,
-            finalize=printable_value,
-            keep_trailing_newline=False,
-            trim_blocks=True,
-            lstrip_blocks=True,
-            auto_reload=False,
-        )
+    def _jinja(self) -> "ImmutableSandboxedEnvironment":
+        from .compiled_template import environment  # noqa: PLC0415  as above
 
-
-def _fill(compiled: _CompiledTemplate, values: Mapping[str, object], name: str) -> tuple[str, str, str]:
-    try:
-        return (
-            compiled.subject.render(values),
-            compiled.text.render(values) if compiled.text else "",
-            compiled.html.render(values) if compiled.html else "",
-        )
-    except UndefinedError as error:
-        raise MissingValue("values", f"template {name!r}: {error}") from None
-    except UnprintableValue as error:
-        raise InvalidPart("values", f"template {name!r} cannot print {error}") from None
-    except (TemplateError, TypeError, ValueError) as error:
-        raise InvalidPart("values", f"template {name!r} cannot use a value: {type(error).__name__}") from None
+        return environment(self._folders)
 
 
 SHIPPED = Templates()

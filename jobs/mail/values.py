@@ -8,28 +8,10 @@ from collections.abc import Mapping
 from datetime import date
 from decimal import Decimal
 
-from jinja2 import Undefined
-
 from .errors import InvalidPart
 from .header import refuse_unsafe
 
-_PLAIN = (int, float, Decimal, date)
-_PRINTABLE = (str, *_PLAIN, Undefined)
-
-
-class UnprintableValue(TypeError):
-    """A value that a template cannot print; the message names its type, not the value."""
-
-
-def printable_value(value: object) -> object:
-    """Return the value if a template may print it: Jinja calls this for each ``{{ }}``.
-
-    Raises:
-        UnprintableValue: a list, which would be printed as Python writes lists, or None.
-    """
-    if isinstance(value, _PRINTABLE):
-        return value
-    raise UnprintableValue(f"a {type(value).__name__}; loop over it, or join it")
+PLAIN = (int, float, Decimal, date)
 
 
 def plain_values(values: Mapping[str, object]) -> dict[str, object]:
@@ -84,7 +66,7 @@ def _plain_one(value: object, *, field: str) -> object:
     if isinstance(value, str):
         _refuse_unsafe(value, field=field)
         return str.__str__(value)
-    if not isinstance(value, _PLAIN):
+    if not isinstance(value, PLAIN):
         raise InvalidPart(field, f"must be a text, a number, a date or a list of them, not {type(value).__name__}")
     return value
 

@@ -8,8 +8,8 @@ from typing import Any
 from redis.asyncio import Redis
 
 from producers.keys import LaneKeys
-from producers.limits import Limits, LimitState
 from producers.limits.limit import Rate, Window
+from producers.limits.limits import Limits, LimitState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,7 +24,7 @@ from ops.depth.lane_limits import state_json
 from ops.depth.read import LaneDepth, read_depth
 from ops.jobs.job import JobState, read_job
 from producers.keys import LaneKeys
-from producers.limits import Limits, LimitState
+from producers.limits.limits import Limits, LimitState
 
 Wait = Literal["held", "time", "worker", "slot", "turn", "limit", "ability", "decision", "people", "end"]
 

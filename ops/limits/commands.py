@@ -19,9 +19,9 @@ from ops.lanes.known import GROUPS
 from ops.limits.texts import state_text
 from ops.table import printable, table
 from producers.keys import LaneKeys
-from producers.limits import Limits, LimitState
 from producers.limits.hold import Hold
 from producers.limits.limit import Limit, LimitError, Rate, Window, check_key
+from producers.limits.limits import Limits, LimitState
 
 _COUNT = re.compile(r"\d{1,9}", re.ASCII)
 _HEADS = ("KEY", "AT MOST", "AT ONCE", "RESERVE", "RUNNING", "BLOCKED", "NOW")

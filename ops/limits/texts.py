@@ -4,7 +4,7 @@ from ops.depth.lane_limits import LaneLimits
 from ops.depth.texts import held_text
 from ops.durations import duration_text
 from ops.language import Language
-from producers.limits import LimitState
+from producers.limits.limits import LimitState
 
 _WORDS: dict[Language, dict[str, str]] = {
     "en": {

@@ -23,9 +23,9 @@ from ops.mail.budget import BucketBudget, WindowBudget, read_budget
 from ops.mail.doubt import RefusalDoubt, doubt_text, read_doubts
 from ops.table import printable, table
 from producers.keys import LaneKeys, mail_account, mail_permits
-from producers.limits import Limits, LimitState
 from producers.limits.hold import Hold
 from producers.limits.limit import Limit
+from producers.limits.limits import Limits, LimitState
 
 State = Literal["open", "slowed", "closed", "trying", "paused"]
 

@@ -1,5 +1,6 @@
-"""Limits on the rate and the concurrency of jobs: their definitions, and those of a lane group in Redis."""
+"""Limits on the rate and the concurrency of jobs: their definitions.
 
-from .hold import Hold as Hold
+Those of a lane group in Redis are in :mod:`.limits` and :mod:`.hold`, which the client wheel leaves out.
+"""
+
 from .limit import LaneLimit as LaneLimit, Limit as Limit, LimitError as LimitError, Rate as Rate, Window as Window
-from .limits import Limits as Limits, LimitState as LimitState

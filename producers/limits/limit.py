@@ -12,7 +12,6 @@ day.
 """
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -20,18 +19,13 @@ from typing import Any, Self
 
 import orjson
 
+from ..limit_key import LimitError as LimitError, check_key as check_key
+
 MOST_PLACES = 1000
 """The largest concurrency of a limit: a claim reads all places when they are taken."""
 MOST_PARTS = 200
 """The largest number of parts of a window: every claim reads them."""
-_KEY = re.compile(r"[A-Za-z0-9_.@+-]+(:([A-Za-z0-9_.@+-]+|\*))?\Z")
-_KEY_LENGTH = 128
-_RESERVED = ("hold:", "lane:", "slow:")
 _LONGEST = timedelta(days=366)
-
-
-class LimitError(ValueError):
-    """Invalid definition of a limit; the message names the field and the allowed values."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,21 +190,6 @@ class LaneLimit:
     def to_json(self) -> bytes:
         """Encode the binding as stored in Redis."""
         return orjson.dumps({"keys": list(self.keys), "urgent": self.urgent})
-
-
-def check_key(key: str) -> str:
-    """Return the key if it is valid for a limit.
-
-    Raises:
-        LimitError: the key has another form.
-    """
-    good = isinstance(key, str) and len(key) <= _KEY_LENGTH and _KEY.match(key) and not key.startswith(_RESERVED)
-    if not good:
-        raise LimitError(
-            f"limit: {key!r} is not a valid key; use a name, or a family and a name, like customer:42, at most "
-            f"{_KEY_LENGTH} letters, digits and . _ @ + -; the families hold, lane and slow are reserved"
-        )
-    return key
 
 
 def _rate_fields(rate: Rate | Window) -> Mapping[str, Any]:

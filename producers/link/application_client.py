@@ -28,11 +28,11 @@ from redis.exceptions import ResponseError
 from redis.retry import Retry
 
 from .budget import TimeBudget, Words
+from .command import Argument
 from .deadline import seconds_left
 from .links import Caller
 from .sync import Calls
 from .unusable import FOREIGN_CLIENT, UnusableLink
-from .wire import Argument
 
 _INTERNAL = ("himport_", "maint_", "maintenance_", "orig_", "oss_cluster_")
 """Options that redis-py (7.0 and later) adds to a pool for its own use, by their beginning."""

@@ -24,7 +24,8 @@ from redis.exceptions import (
 
 from .address import Address
 from .client_connection import CheckedConnection
-from .cluster import tag_of, with_guard_key
+from .cluster import with_guard_key
+from .command import tag_of
 from .redis_versions import cluster_options
 
 _OF_NO_KEY = frozenset({"PING", "TIME"})

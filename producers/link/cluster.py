@@ -19,20 +19,11 @@ from redis.crc import key_slot
 from redis.exceptions import ResponseError
 
 from .address import Address, Host
-from .wire import Argument
+from .command import Argument
 
 SLOTS = 16384
 Slots = tuple[tuple[int, int, Host], ...]
 """First slot, last slot, and the primary that has them."""
-
-
-def tag_of(key: str) -> str:
-    """Return the hash tag of a key or of a job id, braces included; all keys with the same tag share one slot.
-
-    >>> tag_of("momentus:{mail}:counters")
-    '{mail}'
-    """
-    return key[key.index("{") : key.index("}") + 1]
 
 
 def slot_map_commands(address: Address) -> list[tuple[Argument, ...]]:

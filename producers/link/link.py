@@ -30,9 +30,10 @@ from redis.exceptions import ConnectionError as ConnectionLost, ResponseError
 
 from .address import Address, Host, read_address
 from .cluster import with_guard_key
+from .command import Argument
 from .primary import first_commands, reach_primary, tls_context
 from .sentinel import is_primary
-from .wire import Argument as Argument, Wire
+from .wire import Wire
 
 NOT_THE_PRIMARY = ("READONLY", "MASTERDOWN", "MOVED", "CLUSTERDOWN")
 CONNECT_SECONDS = 1.0

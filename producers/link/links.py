@@ -23,12 +23,11 @@ from redis.asyncio import Redis, RedisCluster
 
 from .address import read_address
 from .budget import TimeBudget, Words
-from .cluster import tag_of
+from .command import Argument, tag_of
 from .link import Link
 from .script import Script
 from .slots import SlotLink, SlotLinks
 from .unusable import FORKED, UnusableLink
-from .wire import Argument
 
 script_of = cache(Script)
 """The script of a text."""

@@ -18,7 +18,8 @@ from redis.exceptions import ConnectionError as ConnectionLost, RedisError, Resp
 from . import cluster, sentinel
 from .address import Address, Host
 from .cluster import Slots, slot_owner
-from .wire import Argument, Wire
+from .command import Argument
+from .wire import Wire
 
 Reached = TypeVar("Reached")
 

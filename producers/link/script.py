@@ -12,7 +12,7 @@ from typing import Any
 
 from redis.exceptions import NoScriptError, ResponseError
 
-from .link import Argument
+from .command import Argument
 
 PARTS: Mapping[str, Sequence[str]] = {
     "claim": ("blocked", "unique", "uncertain", "window", "limits", "turns", "claim_limits"),

@@ -8,7 +8,7 @@ one; only a confirmation by its replicas reveals that.
 
 from .address import Address
 from .cluster import SLOTS, Slots
-from .wire import Argument
+from .command import Argument
 
 
 def primary_commands(address: Address) -> list[tuple[Argument, ...]]:

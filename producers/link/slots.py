@@ -16,9 +16,9 @@ from redis.exceptions import ResponseError
 
 from .address import Address, Host
 from .cluster import Slots, redirect_target, slot_owner, with_asking, with_guard_key, with_moved
+from .command import Argument
 from .link import CONNECT_SECONDS, Link, exchange, is_error, retrieve_error
 from .primary import PrimaryUnknown, reach_primary
-from .wire import Argument
 
 
 class SlotLinks:

@@ -13,7 +13,8 @@ from typing import Any
 from redis import Redis
 
 from .address import Address, Host, read_address
-from .cluster import Slots, tag_of
+from .cluster import Slots
+from .command import Argument, tag_of
 from .deadline import deadline
 from .link import NOT_THE_PRIMARY, is_error
 from .links import script_of
@@ -21,7 +22,6 @@ from .primary import primary_commands, read_answer
 from .race import Race
 from .sync_pool import SyncPool
 from .sync_wire import SyncWire, connect, open_wire
-from .wire import Argument
 
 
 class Calls(ABC):

@@ -10,8 +10,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from .command import Argument
 from .sync_wire import SyncWire
-from .wire import Argument
 
 
 class SyncPool:

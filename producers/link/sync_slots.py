@@ -7,10 +7,10 @@ from redis.exceptions import RedisError
 
 from .address import Address, Host
 from .cluster import Slots, redirect_target, slot_owner, with_asking, with_guard_key, with_moved
+from .command import Argument
 from .link import is_error
 from .race import Race
 from .sync import Calls, SyncLink, query_primary
-from .wire import Argument
 
 
 class SyncSlotLinks:

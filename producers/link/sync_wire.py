@@ -15,10 +15,11 @@ import hiredis
 from redis.exceptions import ConnectionError as ConnectionLost, ResponseError, TimeoutError as RedisTimeoutError
 
 from .address import Address, Host
+from .command import Argument
 from .deadline import deadline, is_over, seconds_left
 from .primary import first_commands, tls_context
 from .sentinel import is_primary
-from .wire import Argument, pack_command
+from .wire import pack_command
 
 _IDLE_SECONDS = 10.0
 """After which a silent connection is tried before it is used: firewalls forget idle flows without a word."""

@@ -10,7 +10,7 @@ from typing import Any, NoReturn, Self
 
 from redis.exceptions import RedisError
 
-from .wire import Argument
+from .command import Argument
 
 FORKED = (
     "event loop: it was begun before the fork of this process, whose parent uses its connections; begin one in "

@@ -9,8 +9,7 @@ import hiredis
 from redis.exceptions import ConnectionError as ConnectionLost, ResponseError
 
 from .address import Host
-
-Argument = str | bytes | int
+from .command import Argument
 
 
 class ReplyWaiter(Protocol):

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.django_environment import SUITES, django_python, django_sources, django_variables, run_django
-from tests.environments import client_site
+from tests.django_environment import SUITES, django_python, django_sources, django_variables, pins, run_django
+from tests.environments import ROOT, client_site
 
 VERSIONS = [pytest.param("5.2", id="5.2"), pytest.param("6", id="6", marks=pytest.mark.long)]
 
@@ -33,8 +33,9 @@ def test_django_has_its_mails_queued_and_its_sessions_shared(version: str, site:
 @pytest.mark.long
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("version", ["5.2", "6"])
-def test_djangos_own_tests_of_backends_hold(version: str, site: Path, valkey_url: str) -> None:
-    python = django_python(version)
+def test_djangos_own_tests_of_backends_hold(version: str, site: Path, valkey_url: str, tmp_path: Path) -> None:
+    python = django_python(version, *pins("pybase64"))
+    (tmp_path / "jobs").symlink_to(ROOT / "jobs")  # writes the letters, as a worker does
     sources = django_sources(python, version)
     done = run_django(
         python,
@@ -42,7 +43,7 @@ def test_djangos_own_tests_of_backends_hold(version: str, site: Path, valkey_url
         *("test", "--pattern", "*_suite.py"),
         path=SUITES,
         SHOP_REDIS=valkey_url,
-        PYTHONPATH=f"{site}:{SUITES}:{sources / 'tests'}",
+        PYTHONPATH=f"{site}:{tmp_path}:{SUITES}:{sources / 'tests'}",
         PYTHONWARNINGS="ignore",
     )
     assert done.returncode == 0, done.stderr

@@ -20,8 +20,8 @@ from ops.limits.commands import LIMIT
 from ops.limits.texts import lane_limit_texts, limit_text
 from producers import Producer
 from producers.keys import LaneKeys
-from producers.limits import Limits
 from producers.limits.limit import LaneLimit, Limit, Rate, Window
+from producers.limits.limits import Limits
 from producers.link import Link
 from tests.notes import LANE, Note, running
 from tests.support import eventually

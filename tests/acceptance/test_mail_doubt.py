@@ -24,8 +24,8 @@ from ops.mail.flood import find_flood
 from ops.mail.trace import trace_mail
 from producers import Producer
 from producers.keys import MAIL_SUPPRESSION, MAIL_SUPPRESSION_LOG, LaneKeys
-from producers.limits import Limits
 from producers.limits.limit import Limit
+from producers.limits.limits import Limits
 from producers.link import Link
 from producers.suppression import Refusal, Weighed, digest_of, reasons_of, suppress, weigh_refusal
 from tests.bounces import bounce

@@ -10,8 +10,8 @@ import pytest
 from redis.asyncio import Redis
 
 from producers.keys import mail_account, mail_permits
-from producers.limits import Limits
 from producers.limits.limit import Limit
+from producers.limits.limits import Limits
 from producers.link import Link
 from tests.support import OwnValkey, eventually
 from worker.mail.accounts.gate import PAUSES, AccountClosed, Gate, GateTimes, Pause

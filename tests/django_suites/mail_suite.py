@@ -12,7 +12,8 @@ from unittest import SkipTest
 import redis
 from django.test import SimpleTestCase
 from momentus_client.django import EmailBackend
-from momentus_client.jobs.mail.letter import LetterSender, write_letter
+
+from jobs.mail.letter import LetterSender, write_letter
 
 try:
     from mail.test_backends import SharedEmailBackendTests as Suite  # from Django 6.1 on

@@ -4,8 +4,8 @@ from datetime import timedelta
 
 import pytest
 
-from producers.limits import LimitState
 from producers.limits.hold import Hold
+from producers.limits.limits import LimitState
 from worker.mail.accounts.routing import choose_limit
 
 CLOSED = Hold(until=None, reason="closed")

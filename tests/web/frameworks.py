@@ -17,7 +17,7 @@ FRAMEWORKS = (
     *("pytest==9.2.0", "pytest-asyncio==1.5.0"),
 )
 CHECKERS = ("mypy==2.4.1", "pyright==1.1.414")
-NEEDED = ("email-validator", "hiredis", "jinja2", "orjson", "pybase64", "redis")
+NEEDED = ("email-validator", "hiredis", "jinja2", "orjson", "redis")
 """The client's dependencies, in the versions of the lock file."""
 
 

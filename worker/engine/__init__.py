@@ -3,7 +3,6 @@
 from arq.worker import Function as Function
 
 from jobs.schedule import Schedule as Schedule
-from producers.limits import Limits as Limits
 from producers.limits.limit import (
     LaneLimit as LaneLimit,
     Limit as Limit,
@@ -11,6 +10,7 @@ from producers.limits.limit import (
     Rate as Rate,
     Window as Window,
 )
+from producers.limits.limits import Limits as Limits
 from worker.engine.cron import Cron as Cron
 from worker.engine.lane import LaneSlots as LaneSlots
 from worker.engine.outcome import GiveUp as GiveUp, Park as Park, Suppress as Suppress, TryLater as TryLater

@@ -28,8 +28,8 @@ from redis.exceptions import RedisError
 
 import background
 from producers.keys import LaneKeys, mail_account, mail_permits, mail_wanted
-from producers.limits import Limits
 from producers.limits.limit import Limit, Rate
+from producers.limits.limits import Limits
 from producers.link import Argument, Link
 from producers.link.script import Script, read_script
 from worker.events import emit, event

@@ -19,7 +19,7 @@ from redis.exceptions import RedisError
 from jobs.lanes import MAIL_URGENT
 from jobs.mail.letter import LetterSender
 from producers.keys import MAIL_ROUTED, LaneKeys
-from producers.limits import Limits, LimitState
+from producers.limits.limits import Limits, LimitState
 from producers.link import Link
 from worker.mail.accounts.gate import limit_key, run_script
 
