@@ -33,6 +33,7 @@ from local.embedded.valkey import Valkey
 from local.supervisor.supervisor import Supervisor
 from producers import NotEnqueued, Producer
 from reports.document import Document, microseconds
+from reports.node_ids import NodeId
 from reports.store import NewSet, ReportStore
 from sessions import Sessions, SessionsUnavailable
 from worker.reports.refresh_context import publish_set
@@ -93,7 +94,7 @@ async def _rounds(store: ReportStore, url: str, nodes: int, rounds: int) -> list
 
 def _set(nodes: int, number: int, at: datetime) -> NewSet:
     generator = random.Random(number)  # noqa: S311  figures, no secrets
-    documents = {}
+    documents: dict[NodeId, Document] = {}
     for scope in range(1, nodes + 1):
         etag = f"{number * 10**6 + scope:016x}"
         data = {f"measure_{place}": generator.randrange(10**6) for place in range(_MEASURES)}

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
+from uuid import UUID
 
 import orjson
 
@@ -21,6 +22,7 @@ from .errors import InvalidRequest, KeyConflict, PayloadTooLarge, ProducerError,
 from .identifier import Identifiers
 from .keys import group_of
 from .message import Message, Seal, life_of, limit_of, moment_of, version_of
+from .node_ids import ALLOWED, LONGEST, fault_of, is_node_id
 from .receipt import Receipt
 from .send_options import NO_DELAY as NO_DELAY, SendOptions, SendTimes, epoch_ms, milliseconds
 
@@ -105,9 +107,15 @@ class Composer:
             raise InvalidRequest(f"keys: {len(wanted)} keys for {len(messages)} messages; give one for each")
         return Batch(messages, wanted, self._entries(messages, wanted, terms))
 
-    def refresh(self, report: str, *, scope: int | None, delay: timedelta, board: str | None = None) -> JobEntry:
+    def refresh(
+        self, report: str, *, scope: int | str | UUID | None, delay: timedelta, board: str | None = None
+    ) -> JobEntry:
         """Compose the recompute of a declared report's board; by default a board of its own."""
-        content = {"tenant": self.tenant, "report": report, "scope": scope}
+        content = {
+            "tenant": self.tenant,
+            "report": report,
+            "scope": str(scope) if isinstance(scope, UUID) else scope,
+        }
         payload = write_envelope(REFRESH, content, enqueued_ms=epoch_ms(self._now()))
         return JobEntry(f"{{{REPORTS}}}refresh:{self.tenant}:{board or report}", payload, milliseconds(delay))
 
@@ -269,7 +277,7 @@ def check_id(job_id: str) -> str:
     return job_id
 
 
-def check_refresh(report: str, scope: int | None) -> None:
+def check_refresh(report: str, scope: int | str | UUID | None) -> None:
     """Check the form of a refresh's arguments.
 
     Raises:
@@ -278,10 +286,10 @@ def check_refresh(report: str, scope: int | None) -> None:
     """
     if not isinstance(report, str) or not _REPORT.match(report):
         raise UnknownReport("report: must be a report's name, at most 64 lower-case letters, digits and _")
-    if scope is None:
+    if scope is None or isinstance(scope, UUID) or is_node_id(scope):
         return
-    if not isinstance(scope, int) or isinstance(scope, bool) or not 0 < scope < 2**63:
-        raise InvalidRequest("scope: must be a node's id, a whole number from 1 to 2^63 - 1")
+    fault = f"{scope[:LONGEST]!a} {fault_of(scope)}" if isinstance(scope, str) else "must be a node's id"
+    raise InvalidRequest(f"scope: {fault}; {ALLOWED}")
 
 
 def debounce_of(report: str, *, declared: bool, entry: bytes | None) -> timedelta:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self
+from uuid import UUID
 
 from .compose import (
     BUDGET,
@@ -288,7 +289,7 @@ class Producer:
         """
         return await self._queue.run(removal(digest, by=by, reason=reason, scope=scope))
 
-    async def refresh(self, report: str, *, scope: int | None = None) -> Receipt:
+    async def refresh(self, report: str, *, scope: int | str | UUID | None = None) -> Receipt:
         """Request the recompute of a report whose data changed. Debounced: many calls lead to one recompute.
 
         The recompute starts after the report's declared debounce and sees every write that was committed
@@ -311,7 +312,7 @@ class Producer:
             return await self.request_refresh(report, scope=scope, delay=delay, board=board_of(entry))
 
     async def request_refresh(
-        self, report: str, *, scope: int | None, delay: timedelta, board: str | None = None
+        self, report: str, *, scope: int | str | UUID | None, delay: timedelta, board: str | None = None
     ) -> Receipt:
         """Queue the recompute of a report known to be declared; backends call :meth:`refresh` instead.
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self
+from uuid import UUID
 
 from .compose import (
     BUDGET,
@@ -287,7 +288,7 @@ class SyncProducer:
         """
         return self._queue.run(removal(digest, by=by, reason=reason, scope=scope))
 
-    def refresh(self, report: str, *, scope: int | None = None) -> Receipt:
+    def refresh(self, report: str, *, scope: int | str | UUID | None = None) -> Receipt:
         """Request the recompute of a report whose data changed. Debounced: many calls lead to one recompute.
 
         The recompute starts after the report's declared debounce and sees every write that was committed
@@ -310,7 +311,7 @@ class SyncProducer:
             return self.request_refresh(report, scope=scope, delay=delay, board=board_of(entry))
 
     def request_refresh(
-        self, report: str, *, scope: int | None, delay: timedelta, board: str | None = None
+        self, report: str, *, scope: int | str | UUID | None, delay: timedelta, board: str | None = None
     ) -> Receipt:
         """Queue the recompute of a report known to be declared; backends call :meth:`refresh` instead.
 

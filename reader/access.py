@@ -15,13 +15,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from reader.message import Request
+from sessions.node_ids import is_id_text
 from sessions.token import place_of
 
 COOKIE = "__Host-momentus"
 """The prefix makes the browser insist on Secure, Path=/ and no Domain (RFC 6265bis, 4.1.3.2)."""
 
 _BEARER = re.compile(r"bearer +(\S+)", re.ASCII | re.IGNORECASE)
-_NODE = re.compile(r"[1-9][0-9]{0,18}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,24 +70,33 @@ def _cookies(request: Request) -> Iterator[str]:
                 yield value.strip()
 
 
-def roots_of(data: Mapping[str, Any]) -> frozenset[int]:
-    """Return the nodes whose subtrees a session may read: `roots`, a list of node ids as numbers or decimal text.
+def roots_of(data: Mapping[str, Any]) -> frozenset[str]:
+    """Return the nodes whose subtrees a session may read, as texts: `roots`, a list of node ids.
 
-    >>> sorted(roots_of({"roots": [17, "18", True, None, "x"]}))
-    [17, 18]
+    >>> sorted(roots_of({"roots": [17, "ventas", True, None, "a/b"]}))
+    ['17', 'ventas']
     """
     roots = data.get("roots")
-    return frozenset(map(int, filter(_is_node, roots))) if isinstance(roots, list) else frozenset()
+    return frozenset(map(str, filter(_is_node, roots))) if isinstance(roots, list) else frozenset()
 
 
-def may_read(roots: AbstractSet[int], path: Iterable[int]) -> bool:
+def may_read(roots: AbstractSet[str], path: Iterable[str]) -> bool:
     """Return True if the node at the end of `path` (top of the tree first) is in the subtree of one of the roots.
 
-    >>> may_read({4}, [1, 4, 9]), may_read({9}, [1, 4])
+    >>> may_read({"4"}, ["1", "4", "9"]), may_read({"9"}, ["1", "4"])
     (True, False)
     """
     return not roots.isdisjoint(path)
 
 
+def in_order(scopes: Iterable[str]) -> list[str]:
+    """Sort node ids: whole numbers by their value, then texts.
+
+    >>> in_order(["b", "10", "9"])
+    ['9', '10', 'b']
+    """
+    return sorted(scopes, key=lambda scope: (not scope.isdecimal(), int(scope) if scope.isdecimal() else 0, scope))
+
+
 def _is_node(root: object) -> bool:
-    return (type(root) is int) or (isinstance(root, str) and _NODE.fullmatch(root) is not None)
+    return (type(root) is int) or (isinstance(root, str) and is_id_text(root))

@@ -42,6 +42,7 @@ from reader.read_your_writes import awaited_transaction, is_visible
 from reader.report import ReportResponder, refuse_unseen, time_taken, too_old
 from reader.snapshot import Meta, SnapshotUnreadable, StoredScope, moment
 from reader.store import StoredReports
+from sessions.node_ids import CHARACTERS, is_id_text
 
 SCOPES_LIMIT = 200
 """Largest number of documents in one response."""
@@ -51,9 +52,8 @@ BYTES_LIMIT = 4 << 20
 """Bytes after which a response takes no further document."""
 _ROUNDS = 3
 """Times that a node and its children are read until both are of one set."""
-_SCOPES = re.compile(r"[1-9][0-9]{0,18}(?:(?:,|%2C)[1-9][0-9]{0,18})*", re.ASCII)
+_SCOPES = re.compile(rf"{CHARACTERS}(?:(?:,|%2C){CHARACTERS})*", re.ASCII)
 """Pattern of a list of nodes; browsers and HTTP clients that build a query write its commas as %2C."""
-_LARGEST = 2**63 - 1
 _DAYS = re.compile(r"[0-9]{1,3}", re.ASCII)
 _AHEAD = timedelta(days=1)
 """Days of zones east of UTC end before UTC's."""
@@ -70,7 +70,7 @@ class ListRequest:
     """
 
     report: str
-    scopes: tuple[int, ...]
+    scopes: tuple[str, ...]
     with_children: bool = False
     days: int = 0
 
@@ -87,9 +87,9 @@ class DocumentList:
     """
 
     meta: Meta | None
-    found: dict[int, StoredScope] = field(default_factory=dict, repr=False)
-    absent: list[int] = field(default_factory=list)
-    left_out: list[int] = field(default_factory=list)
+    found: dict[str, StoredScope] = field(default_factory=dict, repr=False)
+    absent: list[str] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
     path: list[dict[str, Any]] | None = field(default=None, repr=False)
     days: dict[str, StoredScope] | None = field(default=None, repr=False)
 
@@ -98,15 +98,14 @@ class DocumentList:
         """16 hex digits over the ETags of the documents and the nodes without one."""
         named = [f"{scope}:{one.head.etag}" for scope, one in self.found.items() if one.head]
         days = [f"{day}:{one.head.etag}" for day, one in (self.days or {}).items() if one.head]
-        said = "\n".join(
-            [*named, f"absent {self.absent}", f"left out {self.left_out}", f"path {self.path}", *days]
-        )
+        absent, left_out = ", ".join(self.absent), ", ".join(self.left_out)
+        said = "\n".join([*named, f"absent [{absent}]", f"left out [{left_out}]", f"path {self.path}", *days])
         return hashlib.blake2b(said.encode(), digest_size=8).hexdigest()
 
     def body(self, report: str) -> bytes:
         """The response's JSON; documents are copied as they are stored."""
         documents = b",".join(one.body or b"null" for one in self.found.values())
-        rest: dict[str, Any] = {"absent": list(map(str, self.absent)), "left_out": list(map(str, self.left_out))}
+        rest: dict[str, Any] = {"absent": self.absent, "left_out": self.left_out}
         if self.path is not None:
             rest["path"] = self.path
         if self.days is not None:
@@ -114,23 +113,23 @@ class DocumentList:
         return b'{"report":%b,"documents":[%b],%b' % (orjson.dumps(report), documents, orjson.dumps(rest)[1:])
 
 
-def scopes_of(query: str) -> tuple[int, ...]:
+def scopes_of(query: str) -> tuple[str, ...]:
     """Return the nodes of `?scopes=1,2,3`.
 
     Raises:
         ValueError: not given once, not a list of node ids, or more of them than a response has.
 
     >>> scopes_of("scopes=3,1,3"), scopes_of("scopes=3%2C1")
-    ((3, 1), (3, 1))
+    (('3', '1'), ('3', '1'))
     """
     values = values_of(query, "scopes")
     if len(values) != 1 or not _SCOPES.fullmatch(values[0]):
         raise ValueError("scopes: give one list of node ids, as in ?scopes=1,2,3.")
-    scopes = tuple(dict.fromkeys(map(int, values[0].replace("%2C", ",").split(","))))
+    scopes = tuple(dict.fromkeys(values[0].replace("%2C", ",").split(",")))
     if len(scopes) > SCOPES_LIMIT:
         raise ValueError(f"scopes: {len(scopes)} nodes are too many; request at most {SCOPES_LIMIT} at once.")
-    if max(scopes) > _LARGEST:
-        raise ValueError(f"scopes: {max(scopes)} is not a node id; the largest is {_LARGEST}.")
+    if wrong := next((scope for scope in scopes if not is_id_text(scope)), None):
+        raise ValueError(f"scopes: {wrong} is not a node id.")
     return scopes
 
 
@@ -158,7 +157,7 @@ def days_before(meta: Meta, count: int) -> list[str]:
 
 
 def gather_documents(
-    scopes: Sequence[int], stored: Sequence[StoredScope], roots: AbstractSet[int] | None
+    scopes: Sequence[str], stored: Sequence[StoredScope], roots: AbstractSet[str] | None
 ) -> DocumentList:
     """Return what a session may read of stored scopes, within the limits of a response.
 
@@ -193,7 +192,7 @@ class DocumentListResponder:
     async def response(self, request: Request, wanted: ListRequest) -> Response:
         """Return the response. Raises the errors of store and sessions."""
         began = perf_counter()
-        roots: AbstractSet[int] | None = None
+        roots: AbstractSet[str] | None = None
         if self._guard is not None:
             session = await find_session(self._guard, request)
             if session is None:
@@ -210,7 +209,7 @@ class DocumentListResponder:
         response.timing = time_taken("redis", began)
         return response
 
-    async def _read(self, wanted: ListRequest, roots: AbstractSet[int] | None) -> DocumentList | Response:
+    async def _read(self, wanted: ListRequest, roots: AbstractSet[str] | None) -> DocumentList | Response:
         """Return the documents, or the refusal of the node whose children are wanted."""
         if not wanted.with_children:
             return gather_documents(
@@ -281,9 +280,9 @@ def _named(body: bytes | None) -> dict[str, Any]:
         raise SnapshotUnreadable(f"stored document: does not name its node ({error!r})") from error
 
 
-def _children(body: bytes) -> list[int]:
+def _children(body: bytes) -> list[str]:
     """Return the children that a node's document names, in their order. Raises SnapshotUnreadable."""
     try:
-        return [int(child) for child in orjson.loads(body)["data"]["node"]["children"]]
+        return [str(child) for child in orjson.loads(body)["data"]["node"]["children"]]
     except (ValueError, TypeError, KeyError) as error:
         raise SnapshotUnreadable(f"stored document: does not name its node's children ({error!r})") from error

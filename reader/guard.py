@@ -73,7 +73,7 @@ class Guard:
         self._copy = copy
         self._glances = RecentNotes[str, KnownToken](limit=_KNOWN_BYTES, weigh=weigh_known)
 
-    def current_roots(self, token: str) -> AbstractSet[int] | None:
+    def current_roots(self, token: str) -> AbstractSet[str] | None:
         """Return the roots of a cached session, or None; they are current if the connection is proven."""
         known = self._glances.get(token)
         if known is None or self._copy is None:
@@ -85,7 +85,7 @@ class Guard:
         data = live_data(record, epoch[0])
         return None if data is None or is_due(record, known.slid_ms, now_ms()) else read_roots(data)
 
-    def remembered_roots(self, token: str) -> AbstractSet[int] | None:
+    def remembered_roots(self, token: str) -> AbstractSet[str] | None:
         """Return the roots of a session as last read, or None; for use while Redis is unreachable."""
         known = self._glances.get(token)
         if known is None or self._copy is None or self._connection.heard_s > MEMORY_S:
@@ -114,7 +114,7 @@ class Guard:
         asked_at: int,
         *,
         counts: bool = True,
-    ) -> AbstractSet[int] | None:
+    ) -> AbstractSet[str] | None:
         """Return the roots of a session from its replies, or None if it is not there; `roots` then finds out why.
 
         Args:
@@ -150,7 +150,7 @@ class Guard:
         found = place_of(token)
         return None if found is None else SessionQuery(found, None, (await send(*first_look(found)),))
 
-    async def roots(self, token: str, query: SessionQuery, *, counts: bool = True) -> AbstractSet[int] | None:
+    async def roots(self, token: str, query: SessionQuery, *, counts: bool = True) -> AbstractSet[str] | None:
         """Return the roots of the session, or None if it has ended.
 
         Args:
@@ -176,7 +176,7 @@ class Guard:
         place: SessionPlace,
         reply: Record,
         counts: bool,  # noqa: FBT001  passed on
-    ) -> AbstractSet[int] | None:
+    ) -> AbstractSet[str] | None:
         """Return the roots of a token's session, and keep the commands that read it from now on."""
         found = await load_by_reads(self._connection.call, place, reply)
         if found is None:
@@ -210,7 +210,7 @@ def weigh_known(token: str, known: KnownToken) -> int:
 
 
 @memo(8 << 20)
-def read_roots(data: bytes) -> AbstractSet[int]:
+def read_roots(data: bytes) -> AbstractSet[str]:
     """Return the roots in a session's data. Raises SessionsUnavailable if it is not in the sessions' format."""
     try:
         content = orjson.loads(data)

@@ -60,7 +60,7 @@ class ClusterGuard(Guard):
         loading.add_done_callback(_retrieve_error)
         return SessionQuery(place, None, (loading,))
 
-    async def roots(self, token: str, query: SessionQuery, *, counts: bool = True) -> AbstractSet[int] | None:
+    async def roots(self, token: str, query: SessionQuery, *, counts: bool = True) -> AbstractSet[str] | None:
         """Return the roots of the session, or None if it has ended.
 
         Args:

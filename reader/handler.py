@@ -51,17 +51,15 @@ from reader.report import ReportResponder
 from reader.report_list import ReportListResponder
 from reader.snapshot import SnapshotUnreadable
 from reader.store import StoredReports
-
-SCOPE_LIMIT = 2**63 - 1
-"""The largest bigint; every node id fits."""
+from sessions.node_ids import CHARACTERS, is_id_text
 
 EVENTS = "/v1/events"
 
 _PAGES = {"/healthz", "/readyz", "/metrics", "/openapi.json", EVENTS, "/v1/reports"}
 _PROBES = {"/healthz", "/readyz"}
 _READING = {"GET", "HEAD"}
-_REPORT = re.compile(r"/v1/reports/([a-z][a-z0-9_]{0,63})/([1-9][0-9]{0,18})", re.ASCII)
-_LIST = re.compile(r"/v1/reports/([a-z][a-z0-9_]{0,63})(?:/([1-9][0-9]{0,18})/children)?", re.ASCII)
+_REPORT = re.compile(rf"/v1/reports/([a-z][a-z0-9_]{{0,63}})/({CHARACTERS})", re.ASCII)
+_LIST = re.compile(rf"/v1/reports/([a-z][a-z0-9_]{{0,63}})(?:/({CHARACTERS})/children)?", re.ASCII)
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 _TEXT = "text/plain; charset=utf-8"
 _STREAM: Headers = (
@@ -223,7 +221,7 @@ class Reader:
         granted = self._origins.preflight(request, problem.ALLOW)
         return Response(204, "options", (("allow", problem.ALLOW), *granted))
 
-    def _document_request(self, request: Request, report: str, scope: int) -> ReportRequest | Response:
+    def _document_request(self, request: Request, report: str, scope: str) -> ReportRequest | Response:
         day = _day(request)
         return day if isinstance(day, Response) else self._reports.read_request(request, report, scope, day)
 
@@ -308,20 +306,20 @@ def _fault(error: Exception) -> Response:
 
 
 @memo(4 << 20)
-def _named(path: str) -> tuple[str, int] | None:
+def _named(path: str) -> tuple[str, str] | None:
     """Return report and scope of a path, or None if it is not the path of a document."""
     found = _REPORT.fullmatch(path)
-    return (found[1], int(found[2])) if found and int(found[2]) <= SCOPE_LIMIT else None
+    return (found[1], found[2]) if found and is_id_text(found[2]) else None
 
 
 def _list_request(request: Request, report: str, parent: str | None) -> ListRequest | Response:
     """Return the request for several documents, or the refusal of a query that names none."""
-    if parent and int(parent) > SCOPE_LIMIT:
+    if parent and not is_id_text(parent):
         return problem.not_found()
     try:
         awaited_transaction(request.header("if-write-visible"))
         if parent:
-            return ListRequest(report, (int(parent),), with_children=True, days=days_of(request.query))
+            return ListRequest(report, (parent,), with_children=True, days=days_of(request.query))
         return ListRequest(report, scopes_of(request.query))
     except ValueError as error:
         return problem.bad_request(str(error))

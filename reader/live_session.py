@@ -20,7 +20,7 @@ class LiveSession:
     """
 
     name: str = field(repr=False)
-    roots: AbstractSet[int]
+    roots: AbstractSet[str]
 
 
 async def find_session(guard: Guard, request: Request, *, counts: bool = True) -> LiveSession | None:

@@ -23,7 +23,7 @@ from reader.message import Request
 from reader.snapshot import StoredScope, with_path_of
 from reader.store import PendingLookup, StoredReports
 
-_NOBODY: AbstractSet[int] = frozenset()
+_NOBODY: AbstractSet[str] = frozenset()
 """The roots used without sessions."""
 
 
@@ -43,7 +43,7 @@ class ReportRequest:
 
     request: Request
     report: str
-    scope: int
+    scope: str
     day: str
     token: str = field(repr=False)
     key: str
@@ -69,7 +69,7 @@ class LookupResult:
         is_computed: True if the report exists today; a day of another report is not served.
     """
 
-    roots: AbstractSet[int] | None
+    roots: AbstractSet[str] | None
     snapshot: StoredScope
     source: str
     began: float
@@ -84,7 +84,7 @@ class Lookup:
     def __init__(
         self,
         pending: PendingLookup,
-        roots: AbstractSet[int] | None,
+        roots: AbstractSet[str] | None,
         known: KnownToken | None,
         tell: Callable[[Lookup], None],
     ) -> None:
@@ -196,7 +196,7 @@ class Lookups:
                 raise
             return LookupResult(roots, snapshot, "memory", began)
 
-    def _current_roots(self, request: ReportRequest) -> AbstractSet[int] | None:
+    def _current_roots(self, request: ReportRequest) -> AbstractSet[str] | None:
         if self._guard is None:
             return _NOBODY
         return self._guard.current_roots(request.token) if self._store.proven else None

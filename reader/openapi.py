@@ -17,6 +17,7 @@ import orjson
 from reader import problem
 from reader.encoding import STORED
 from reader.memo import memo
+from sessions.node_ids import CHARACTERS
 
 _HEADERS = {
     "ETag": "Identity of the data; a refresh that changed nothing keeps it.",
@@ -51,10 +52,11 @@ def describe_api(catalogue: Mapping[str, bytes], *, guarded: bool) -> dict[str, 
     entries = declared_reports(catalogue)
     paths = {"/v1/reports": _list_of_reports(guarded)}
     for name, entry in entries.items():
-        paths[f"/v1/reports/{name}"] = _list_of_documents(name, guarded, [_SCOPES])
-        paths[f"/v1/reports/{name}/{{scope}}"] = _path(name, entry, guarded)
+        one, several = _scope_parameters(entry)
+        paths[f"/v1/reports/{name}"] = _list_of_documents(name, guarded, [several])
+        paths[f"/v1/reports/{name}/{{scope}}"] = _path(name, entry, guarded, one)
         paths[f"/v1/reports/{name}/{{scope}}/children"] = _list_of_documents(
-            name, guarded, [_SCOPE, _DAYS], "_children"
+            name, guarded, [one, _DAYS], "_children"
         )
     schemes = {
         "bearer": {"type": "http", "scheme": "bearer"},
@@ -111,11 +113,11 @@ def read_entry(name: str, content: bytes) -> Mapping[str, Any]:
     return entry
 
 
-def _path(name: str, entry: Mapping[str, Any], guarded: bool) -> dict[str, Any]:  # noqa: FBT001  a fact, not a switch
+def _path(name: str, entry: Mapping[str, Any], guarded: bool, scope: Any) -> dict[str, Any]:  # noqa: ANN401, FBT001  JSON; a fact, not a switch
     operation: dict[str, Any] = {
         "operationId": name,
         "summary": str(entry.get("title", name)),
-        "parameters": _PARAMETERS,
+        "parameters": [scope, *_PARAMETERS],
         "responses": _responses(name),
     }
     if guarded:
@@ -182,11 +184,30 @@ def _schema(entry: Mapping[str, Any]) -> dict[str, Any]:
         "required": ["report", "scope", "as_of", "data"],
         "properties": {
             "report": {"type": "string"},
-            "scope": {"type": "integer"},
+            "scope": _ids(entry),
             "as_of": {"type": "string", "format": "date-time"},
             "data": data,
         },
     }
+
+
+def _ids(entry: Mapping[str, Any]) -> Any:  # noqa: ANN401  JSON
+    """Return the schema of a report's node ids: that of its documents, or any id."""
+    schema = entry.get("schema")
+    for part in ("node", "id"):
+        properties = schema.get("properties") if isinstance(schema, dict) else None
+        schema = properties.get(part) if isinstance(properties, dict) else None
+    return schema if isinstance(schema, dict) else {"type": ["integer", "string"]}
+
+
+def _scope_parameters(entry: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the parameters for one node and for several."""
+    if _ids(entry).get("type") == "integer":
+        one: dict[str, Any] = {"type": "integer", "minimum": 1, "maximum": 2**63 - 1}
+        several = f"^{_WHOLE}(,{_WHOLE})*$"
+    else:
+        one, several = {"type": "string", "pattern": f"^{CHARACTERS}$"}, f"^{CHARACTERS}(,{CHARACTERS})*$"
+    return _SCOPE | {"schema": one}, _SCOPES | {"schema": {"type": "string", "pattern": several}}
 
 
 def _events(guarded: bool) -> dict[str, Any]:  # noqa: FBT001  as above
@@ -248,20 +269,14 @@ _REPORT = {
     "description": "A report's name.",
     "schema": {"type": "string", "pattern": f"^{_NAME.pattern}$"},
 }
-_SCOPE = {
-    "name": "scope",
-    "in": "path",
-    "required": True,
-    "description": "A node's id.",
-    "schema": {"type": "integer", "minimum": 1, "maximum": 2**63 - 1},
-}
+_SCOPE = {"name": "scope", "in": "path", "required": True, "description": "A node's id."}
 _SCOPES = {
     "name": "scopes",
     "in": "query",
     "required": True,
     "description": "Node ids, with commas between them; each once, at most 200.",
-    "schema": {"type": "string", "pattern": "^[1-9][0-9]{0,17}(,[1-9][0-9]{0,17})*$"},
 }
+_WHOLE = "[1-9][0-9]{0,17}"
 _DAYS = {
     "name": "days",
     "in": "query",
@@ -270,7 +285,6 @@ _DAYS = {
 }
 _OF_LISTS = ("Cache-Control", "If-None-Match", "If-Write-Visible")
 _PARAMETERS: list[dict[str, Any]] = [
-    _SCOPE,
     {
         "name": "at",
         "in": "query",

@@ -86,7 +86,7 @@ class ReportResponder:
         self.common: Headers = (*_TYPED, ("vary", vary))
         """Headers of every response with documents."""
 
-    def read_request(self, request: Request, report: str, scope: int, day: str) -> ReportRequest | Response:
+    def read_request(self, request: Request, report: str, scope: str, day: str) -> ReportRequest | Response:
         """Return the request for a document, or the challenge if it has no credentials.
 
         Args:
@@ -357,7 +357,7 @@ def _head(snapshot: StoredScope) -> Head:
     return snapshot.head
 
 
-def refuse_unseen(snapshot: StoredScope, scope: int, roots: AbstractSet[int] | None) -> Response | None:
+def refuse_unseen(snapshot: StoredScope, scope: str, roots: AbstractSet[str] | None) -> Response | None:
     """Return the refusal of a node that is removed or that the session may not read, else None.
 
     A removed node whose path was not kept is shown as removed only to sessions that have it as a root.

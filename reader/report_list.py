@@ -15,7 +15,7 @@ from typing import Any
 import orjson
 
 from reader import problem
-from reader.access import token_of
+from reader.access import in_order, token_of
 from reader.guard import Guard
 from reader.live_session import find_session
 from reader.message import Request, Response
@@ -43,17 +43,17 @@ class ReportListResponder:
         if session is None:
             return problem.refuse_token(token_given=token_of(request) is not None)
         catalogue = await self._store.read_catalogue() if session.roots else {}
-        return _respond(declared_reports(catalogue), sorted(session.roots))
+        return _respond(declared_reports(catalogue), in_order(session.roots))
 
 
-def _respond(entries: Mapping[str, Mapping[str, Any]], roots: list[int]) -> Response:
+def _respond(entries: Mapping[str, Mapping[str, Any]], roots: list[str]) -> Response:
     reports = [{"name": name, **_shown(name, entry)} for name, entry in entries.items()]
     headers = (
         ("content-type", "application/json"),
         ("x-content-type-options", "nosniff"),
         ("cache-control", "no-store"),
     )
-    body = orjson.dumps({"reports": reports, "roots": list(map(str, roots))})
+    body = orjson.dumps({"reports": reports, "roots": roots})
     return Response(200, "report_list", headers, body)
 
 

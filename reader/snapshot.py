@@ -59,7 +59,7 @@ class Meta:
     """``pg_current_snapshot()``: the transactions that are in the data, or changed nothing in it."""
     tree: str = ""
     """Version of the tree of its documents; it changes if a node comes, leaves or moves. Empty if not known."""
-    roots: tuple[int, ...] = ()
+    roots: tuple[str, ...] = ()
     """Tops of the tree; empty if not known."""
 
     @property
@@ -76,7 +76,7 @@ class Head:
     """Identity of a document, its node's path from the top of the tree, and the last change of its data."""
 
     etag: str
-    path: tuple[int, ...]
+    path: tuple[str, ...]
     as_of_us: int
 
 
@@ -100,17 +100,17 @@ class StoredScope:
     encoding: str = ""
 
 
-def fields_of(scope: int, encoding: str = "") -> list[str]:
+def fields_of(scope: str, encoding: str = "") -> list[str]:
     """Return the fields of a snapshot, in the order of `decode_snapshot`."""
     return [*document_fields(scope, encoding), *REPORT_FIELDS]
 
 
-def document_fields(scope: int, encoding: str = "") -> tuple[str, str, str]:
+def document_fields(scope: str, encoding: str = "") -> tuple[str, str, str]:
     """Return the fields of one document, as part of :func:`fields_of`."""
-    return f"{scope}:{encoding}" if encoding else f"{scope}", f"head:{scope}", f"gone:{scope}"
+    return f"{scope}:{encoding}" if encoding else scope, f"head:{scope}", f"gone:{scope}"
 
 
-def standing_fields(scope: int) -> list[str]:
+def standing_fields(scope: str) -> list[str]:
     """Return the fields of a node's standing in today's tree, in the order of `decode_standing`."""
     return [f"head:{scope}", f"gone:{scope}", "_meta"]
 
@@ -168,7 +168,7 @@ def _head(octets: bytes) -> Head:
         raise ValueError("etag: not 16 hex digits")
     return Head(
         etag=fields["etag"],
-        path=tuple(int(node) for node in fields["path"]),
+        path=tuple(map(_node, fields["path"])),
         as_of_us=_time(fields["as_of_us"]),
     )
 
@@ -187,8 +187,15 @@ def _meta(octets: bytes) -> Meta:
         clock_offset_us=int(fields.get("clock_offset_us") or 0),
         visible=str(fields.get("proved_snapshot") or fields.get("snapshot", "")),
         tree=str(fields.get("tree", "")),
-        roots=tuple(map(int, fields.get("roots", ()))),
+        roots=tuple(map(_node, fields.get("roots", ()))),
     )
+
+
+def _node(node_id: object) -> str:
+    """Return a node's id as text; integers are stored as numbers."""
+    if type(node_id) not in {int, str}:
+        raise TypeError(f"{node_id!r} is not a node id")
+    return str(node_id)
 
 
 def _failure(fields: dict[str, Any]) -> LastFailure:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from producers.link.wire import ReplyWaiter, pack_command
+from reader.access import in_order
 from reader.cache import ReplyCache
 from reader.clock import RedisClock
 from reader.connection import Connection, StoreUnavailable as StoreUnavailable
@@ -49,7 +50,7 @@ class PendingLookup:
     """Lookup under way, to be finished by `StoredReports.read_snapshot`."""
 
     key: str
-    scope: int
+    scope: str
     encoding: str
     """The variant to read."""
     generation: int
@@ -104,7 +105,7 @@ class StoredReports:
         self._copy = copy
         if copy is not None:
             copy.doubt = self._confirm
-        self._plain = RecentNotes[tuple[str, int], str](limit=_PLAIN_BYTES, weigh=_weigh_plain)
+        self._plain = RecentNotes[tuple[str, str], str](limit=_PLAIN_BYTES, weigh=_weigh_plain)
 
     def key(self, report: str, day: str = "") -> str:
         """Return the Redis key of a report: the current one, or that of a closed day."""
@@ -122,14 +123,14 @@ class StoredReports:
         """True if cached entries that are current have been proved so."""
         return self._copy is not None and self._connection.proven
 
-    def current_document(self, key: str, scope: int, encoding: str) -> StoredScope | None:
+    def current_document(self, key: str, scope: str, encoding: str) -> StoredScope | None:
         """Return the cached document, or None; it is current if the connection is proven."""
         if self._copy is None:
             return None
         found: StoredScope | None = self._copy.current_entry(key, (scope, self._stored_as(key, scope, encoding)))
         return found
 
-    def remembered_document(self, key: str, scope: int, encoding: str) -> StoredScope | None:
+    def remembered_document(self, key: str, scope: str, encoding: str) -> StoredScope | None:
         """Return the document as it was last read, or None; for use while Redis is unreachable."""
         if self._copy is None:
             return None
@@ -139,7 +140,7 @@ class StoredReports:
                 return found
         return None
 
-    def lookup_of(self, key: str, scope: int, encoding: str = "") -> PendingLookup:
+    def lookup_of(self, key: str, scope: str, encoding: str = "") -> PendingLookup:
         """Return the lookup of one scope; `read_snapshot` takes its reply."""
         generation = self._copy.generation if self._copy else 0
         return PendingLookup(key, scope, self._stored_as(key, scope, encoding), generation)
@@ -179,21 +180,21 @@ class StoredReports:
 
     # Today's standing of a node
 
-    def current_standing(self, report: str, scope: int) -> StoredScope | None:
+    def current_standing(self, report: str, scope: str) -> StoredScope | None:
         """Return the node's cached standing, or None; it is current if the connection is proven."""
         if self._copy is None:
             return None
         found: StoredScope | None = self._copy.current_entry(self.key(report), (scope, _STANDING))
         return found
 
-    def remembered_standing(self, report: str, scope: int) -> StoredScope | None:
+    def remembered_standing(self, report: str, scope: str) -> StoredScope | None:
         """Return the node's standing as it was last read, or None; for use while Redis is unreachable."""
         if self._copy is None:
             return None
         found: StoredScope | None = self._copy.remembered_entry(self.key(report), (scope, _STANDING))
         return found
 
-    async def send_standing_lookup(self, report: str, scope: int) -> tuple[PendingLookup, asyncio.Future[Any]]:
+    async def send_standing_lookup(self, report: str, scope: str) -> tuple[PendingLookup, asyncio.Future[Any]]:
         """Send the command that reads a node's standing, for `standing`. Raises StoreUnavailable."""
         generation = self._copy.generation if self._copy else 0
         key = self.key(report)
@@ -219,7 +220,7 @@ class StoredReports:
         return self._connection.send_packed(commands, waiting, replies)
 
     async def send_lookup(
-        self, key: str, scope: int, encoding: str = ""
+        self, key: str, scope: str, encoding: str = ""
     ) -> tuple[PendingLookup, asyncio.Future[Any]]:
         """Send the command that reads one scope, for `fetch_snapshot`. Raises StoreUnavailable."""
         pending = self.lookup_of(key, scope, encoding)
@@ -238,7 +239,7 @@ class StoredReports:
                 return snapshot
             pending, reply = await self.send_lookup(pending.key, pending.scope)
 
-    async def read_several(self, report: str, scopes: Sequence[int]) -> list[StoredScope]:
+    async def read_several(self, report: str, scopes: Sequence[str]) -> list[StoredScope]:
         """Return the stored data of several scopes, of one instant, uncompressed and not from the cache.
 
         Raises:
@@ -250,7 +251,7 @@ class StoredReports:
         each = range(0, len(parts), len(fields) // len(scopes))
         return [decode_snapshot((*parts[at : at + len(fields) // len(scopes)], meta, failure)) for at in each]
 
-    async def closed_days(self, report: str, scope: int, days: Sequence[str]) -> dict[str, StoredScope]:
+    async def closed_days(self, report: str, scope: str, days: Sequence[str]) -> dict[str, StoredScope]:
         """Return the documents of one scope of those days that are closed, by day, without their `meta`.
 
         Raises:
@@ -273,7 +274,7 @@ class StoredReports:
         pairs = values.items() if isinstance(values, dict) else zip(values[::2], values[1::2], strict=True)
         return {name.decode(errors="replace"): bytes(entry) for name, entry in pairs}
 
-    async def read_roots(self, reports: Sequence[str]) -> list[int]:
+    async def read_roots(self, reports: Sequence[str]) -> list[str]:
         """Return the tops of the trees of these reports, as far as they are computed.
 
         Raises:
@@ -282,7 +283,7 @@ class StoredReports:
         """
         replies = [await self._connection.send_command("HGET", self.key(report), "_meta") for report in reports]
         stored = [await self._connection.wait_for_reply(reply) for reply in replies]
-        return sorted({root for meta in stored if meta for root in decode_meta(meta).roots})
+        return in_order({root for meta in stored if meta for root in decode_meta(meta).roots})
 
     def request_refresh(self, report: str) -> None:
         """Request a refresh of a report that a client finds too old, without waiting for a reply."""
@@ -302,7 +303,7 @@ class StoredReports:
     def _catalogue(self) -> str:
         return f"momentus:{{reports}}:catalogue:{self._tenant}"
 
-    def _stored_as(self, key: str, scope: int, encoding: str) -> str:
+    def _stored_as(self, key: str, scope: str, encoding: str) -> str:
         return "" if encoding and (key, scope) in self._plain else encoding
 
     def _note_without_variant(self, pending: PendingLookup) -> None:
@@ -318,11 +319,11 @@ class StoredReports:
                 self._plain[name] = etag
 
 
-def _weigh_plain(name: tuple[str, int], etag: str) -> int:
+def _weigh_plain(name: tuple[str, str], etag: str) -> int:
     return len(name[0]) + len(etag) + _PLAIN_OVERHEAD
 
 
 @memo(4 << 20, lambda pending: len(pending[0]) + 100)
-def _packed(pending: tuple[str, int, str]) -> bytes:
+def _packed(pending: tuple[str, str, str]) -> bytes:
     key, scope, encoding = pending
     return pack_command(("HMGET", key, *fields_of(scope, encoding)))

@@ -17,6 +17,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from reports.front_matter import HeadPlace, HeadTable, ReportError as ReportError, split_head
 from reports.rollups import read_rollups
 from reports.titles import read_titles
+from reports.tree_rules import ONE_ROOT, TreeFile, TreeRules, read_tree
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}\Z")
 _PARAMETER = re.compile(
@@ -64,7 +65,7 @@ class Report:
         keep: time for which a closed day is kept; zero: days are not closed.
         window: time for which late rows may still change a closed day.
         as_text: measures whose numbers are written as strings; with the scope's column, node ids as well.
-        tree_name: name of the tree's file, without folder and suffix.
+        tree_rules: rules of the tree, and where they are declared.
         schema: pinned JSON Schema of its documents' ``data``; empty: none is pinned.
         place: file and lines of the definition, for errors.
     """
@@ -92,7 +93,7 @@ class Report:
     keep: timedelta = timedelta(0)
     window: timedelta = timedelta(0)
     as_text: frozenset[str] = frozenset()
-    tree_name: str = field(default="", compare=False)
+    tree_rules: TreeRules = ONE_ROOT
     schema: Mapping[str, Any] = field(default_factory=dict, compare=False)
     titles: Mapping[str, Mapping[str, str]] = field(default_factory=dict, compare=False)
     place: HeadPlace = field(default=HeadPlace(), compare=False)
@@ -120,13 +121,15 @@ def parse_report(
     valid_until = (_EARLIEST.format(column, sql), parameters) if column else _expression(head)
     name = _name(head, "name")
     rollup = read_rollups(head.table("rollup"))
+    tree = _tree(head, trees)
     report = Report(
         name=name,
         title=head.text("title", name),
         sql=sql,
         parameters=parameters,
         scope=head.text("scope"),
-        tree=_tree(head, trees),
+        tree=tree.sql,
+        tree_rules=tree.rules,
         rollup=rollup,
         every=head.duration("every"),
         soft=freshness.duration("soft"),
@@ -144,13 +147,11 @@ def parse_report(
         keep=_keep(history),
         window=head.duration("window", timedelta(0)),
         as_text=_as_text(head, {*rollup, head.text("scope")}),
-        tree_name=str(head.values["tree"]),
         schema=schema or {},
         titles=read_titles(_section(head, "titles"), rollup),
         place=head.place,
     )
-    _check_bounds(report)
-    return report
+    return _with_bounds_checked(report)
 
 
 def _section(head: HeadTable, key: str, known: set[str] | None = None) -> HeadTable:
@@ -200,12 +201,12 @@ def _name(head: HeadTable, key: str, default: str | None = None) -> str:
     return name
 
 
-def _tree(head: HeadTable, trees: Mapping[str, str]) -> str:
+def _tree(head: HeadTable, trees: Mapping[str, str]) -> TreeFile:
     name = str(head.values.get("tree") or head.text("tree"))
     if name not in trees:
         known = ", ".join(sorted(trees)) or "none"
         raise head.error_at("tree", f"trees/{name}.sql does not exist beside the report; allowed: {known}")
-    return trees[name]
+    return read_tree(trees[name], f"trees/{name}.sql")
 
 
 def _column(head: HeadTable) -> str:
@@ -245,7 +246,7 @@ def bind_parameters(
     return _PARAMETER.sub(lambda match: f"${names.index(match[1]) + 1}" if match[1] else match[0], query), names
 
 
-def _check_bounds(report: Report) -> None:
+def _with_bounds_checked(report: Report) -> Report:
     refuse = report.place.error_at
     if not timedelta(0) < report.soft < report.hard:
         raise refuse("freshness.soft", "must be over 0 and below freshness.hard")
@@ -255,3 +256,4 @@ def _check_bounds(report: Report) -> None:
         raise refuse("freshness.debounce", "must be at most freshness.soft")
     if report.max_wait < report.debounce:
         raise refuse("freshness.max_wait", "must be at least freshness.debounce")
+    return report

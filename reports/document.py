@@ -9,6 +9,7 @@ import orjson
 
 from reports import Report
 from reports.bounds import DEFAULT, ReportBounds
+from reports.node_ids import NodeId, id_json
 from reports.numbers import as_text, write_json
 from reports.rollup import Totals
 from reports.tree import Tree
@@ -33,8 +34,8 @@ class Document:
 
 
 def write_documents(
-    report: Report, tree: Tree, totals: Mapping[int, Totals], *, as_of: datetime, bounds: ReportBounds = DEFAULT
-) -> dict[int, Document]:
+    report: Report, tree: Tree, totals: Mapping[NodeId, Totals], *, as_of: datetime, bounds: ReportBounds = DEFAULT
+) -> dict[NodeId, Document]:
     """Write a document for every node.
 
     JSON is assembled from parts that are each written once: the node's part for all reports of a board, and the
@@ -50,14 +51,15 @@ def write_documents(
     before = b'{"report":%b,"scope":' % orjson.dumps(report.name)
     between = b',"schema":%d,"as_of":"%b","data":' % (SCHEMA, format_instant(as_of).encode())
     as_of_us = microseconds(as_of)
-    quote = b'"' if report.scope in report.as_text else b""
-    nodes = tree.nodes_json_of_texts if quote else tree.nodes_json
+    as_texts = report.scope in report.as_text
+    nodes = tree.nodes_json_of_texts if as_texts else tree.nodes_json
     documents = {}
     written = 0
     for node_id in tree.nodes:
         data = _data(nodes[node_id], _told(totals[node_id], report.as_text))
         etag = hashlib.blake2b(data, digest_size=8).hexdigest()
-        body = b"%b%b%d%b%b%b}" % (before, quote, node_id, quote, between, data)
+        scope = id_json(str(node_id) if as_texts else node_id)
+        body = b"%b%b%b%b}" % (before, scope, between, data)
         head = b'{"etag":"%b","path":%b,"as_of_us":%d}' % (etag.encode(), tree.paths_json[node_id], as_of_us)
         documents[node_id] = Document(etag, body, head)
         written += len(body)

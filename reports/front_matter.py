@@ -16,6 +16,7 @@ from typing import Any
 from durations import read_duration
 from jobs.errors import JobError
 
+HEAD_LINE = "-- +++\n"
 _HEAD = re.compile(r"-- \+\+\+\n((?:--.*\n)*?)-- \+\+\+\n")
 _SECTION = re.compile(r"\s*\[([\w.-]+)\]\s*(?:#.*)?\Z")
 _KEY = re.compile(r"\s*(\"?)([\w.-]+)\1\s*=")

@@ -12,7 +12,9 @@ from decimal import Decimal
 from typing import Any
 
 from reports.document import Document
+from reports.node_ids import NodeId
 from reports.tree import Tree
+from reports.tree_rules import TreeRules
 
 _MOST_COLUMNS = 1000
 """Most descriptions stored; a server process has one for each declared query."""
@@ -21,23 +23,25 @@ _SLICE = 500
 """Rows compared at a time, in well under a millisecond."""
 
 Rows = Sequence[Mapping[str, Any]]
+TreeQuery = tuple[str, TreeRules]
+"""Query of a tree, and the rules by which its rows are a tree."""
 
 
 class RefreshMemo:
     """Results of the last refreshes of one process and tenant."""
 
     def __init__(self) -> None:
-        self._trees: dict[str, tuple[Rows, Tree]] = {}
-        self._etags: dict[str, tuple[Tree, Rows, Mapping[int, str]]] = {}
+        self._trees: dict[TreeQuery, tuple[Rows, Tree]] = {}
+        self._etags: dict[str, tuple[Tree, Rows, Mapping[NodeId, str]]] = {}
         self._columns: dict[tuple[int, str], Any] = {}
         self._catalogues: dict[str, str | None] = {}
 
-    def known_tree(self, query: str, rows: Rows) -> Tree | None:
+    def known_tree(self, query: TreeQuery, rows: Rows) -> Tree | None:
         """Return the last tree of the query if it was built from equal rows."""
         known = self._trees.get(query)
         return known[1] if known is not None and _are_equal(known[0], rows) else None
 
-    def tree(self, query: str, rows: Rows, grow: Callable[[Rows], Tree]) -> Tree:
+    def tree(self, query: TreeQuery, rows: Rows, grow: Callable[[Rows], Tree]) -> Tree:
         """Return the tree of these rows; the same object as last time if the rows are equal.
 
         Raises:
@@ -79,8 +83,8 @@ class RefreshMemo:
         return digest is not None and digest == former
 
     def documents(
-        self, report: str, tree: Tree, rows: Rows, write: Callable[[], Mapping[int, Document]]
-    ) -> Mapping[int, Document]:
+        self, report: str, tree: Tree, rows: Rows, write: Callable[[], Mapping[NodeId, Document]]
+    ) -> Mapping[NodeId, Document]:
         """Return the documents of these rows; if their ETags are known, they are written on first access.
 
         Args:
@@ -124,31 +128,31 @@ def _is_decimal(value: object) -> bool:
     return isinstance(value, Decimal) or (isinstance(value, list) and Decimal in set(map(type, value)))
 
 
-class LazyDocuments(Mapping[int, Document]):
+class LazyDocuments(Mapping[NodeId, Document]):
     """Documents whose ETags are known, and which are written on first access.
 
     Attributes:
         etags: by scope.
     """
 
-    def __init__(self, etags: Mapping[int, str], write: Callable[[], Mapping[int, Document]]) -> None:
+    def __init__(self, etags: Mapping[NodeId, str], write: Callable[[], Mapping[NodeId, Document]]) -> None:
         self.etags = etags
         self._write = write
-        self._written: Mapping[int, Document] | None = None
+        self._written: Mapping[NodeId, Document] | None = None
 
-    def __getitem__(self, scope: int) -> Document:
+    def __getitem__(self, scope: NodeId) -> Document:
         if self._written is None:
             self._written = self._write()
         return self._written[scope]
 
-    def __iter__(self) -> Iterator[int]:
+    def __iter__(self) -> Iterator[NodeId]:
         return iter(self.etags)
 
     def __len__(self) -> int:
         return len(self.etags)
 
 
-def etags_of(documents: Mapping[int, Document]) -> Mapping[int, str]:
+def etags_of(documents: Mapping[NodeId, Document]) -> Mapping[NodeId, str]:
     """Return the ETags by scope, without writing any document."""
     if isinstance(documents, LazyDocuments):
         return documents.etags

@@ -26,6 +26,7 @@ from datetime import datetime, timedelta
 
 from clocks import SET_US, ClockReading
 from reports.boards import Board
+from reports.node_ids import IdKind
 from reports.triggers import board_key
 
 AHEAD = timedelta(seconds=30)
@@ -90,6 +91,7 @@ class KnownSet:
             standby.
         catalogue: digest of the catalogue's rows about its board; None: nothing proves it.
         offset: the database's clock minus Redis's when the instants were taken; None: not measured.
+        ids: type of its nodes' ids.
     """
 
     stored: bool = True
@@ -106,6 +108,7 @@ class KnownSet:
     computed: datetime | None = None
     catalogue: str | None = None
     offset: timedelta | None = None
+    ids: IdKind = IdKind.INTEGER
 
     @property
     def at(self) -> datetime:

@@ -21,6 +21,7 @@ from reports.measures import (
     ratio,
     shown_column,
 )
+from reports.node_ids import InvalidIds, NodeId, read_ids
 from reports.numbers import EXACT
 from reports.rollups import columns_of, ratio_of
 from reports.tree import Tree
@@ -42,7 +43,7 @@ class Totals:
     total: dict[str, object] = field(repr=False)
 
 
-def roll_up(rows: Iterable[Row], *, scope: str, rollup: Mapping[str, str], tree: Tree) -> dict[int, Totals]:
+def roll_up(rows: Iterable[Row], *, scope: str, rollup: Mapping[str, str], tree: Tree) -> dict[NodeId, Totals]:
     """Compute own and total measures of every node of the tree.
 
     A measure with ``sql`` is computed by the query for the whole subtree, so it is only in the total.
@@ -59,8 +60,8 @@ def roll_up(rows: Iterable[Row], *, scope: str, rollup: Mapping[str, str], tree:
         return _rolled_up(list(rows), scope, rollup, tree)
 
 
-def _rolled_up(given: Sequence[Row], scope: str, rollup: Mapping[str, str], tree: Tree) -> dict[int, Totals]:
-    nodes = _nodes(given, scope, tree)
+def _rolled_up(given: Sequence[Row], scope: str, rollup: Mapping[str, str], tree: Tree) -> dict[NodeId, Totals]:
+    nodes, given = _of_the_tree(given, _nodes(given, scope, tree), scope, tree)
     columns = {measure: rollup[measure] for measure in columns_of(rollup)}
     own = {measure: _checked(given, nodes, measure, how) for measure, how in columns.items()}
     own_shown = {measure: shown_column(own[measure], how) for measure, how in columns.items()}
@@ -76,17 +77,35 @@ def _rolled_up(given: Sequence[Row], scope: str, rollup: Mapping[str, str], tree
     }
 
 
-def _nodes(rows: Sequence[Row], scope: str, tree: Tree) -> list[int]:
-    """Return the node of each row. Raises InvalidRows for a duplicate or unknown node."""
-    nodes = list(_values(rows, scope))
-    seen: set[int] = set()
+def _nodes(rows: Sequence[Row], scope: str, tree: Tree) -> list[NodeId]:
+    """Return the node of each row. Raises InvalidRows for values that are not ids of the tree's type."""
+    try:
+        kind, nodes = read_ids(_values(rows, scope), scope)
+    except InvalidIds as error:
+        raise InvalidRows(str(error).removeprefix(f"{scope}: "), scope) from None
+    if kind not in {None, tree.kind}:
+        raise InvalidRows(f"is {kind}, and the tree's ids are {tree.kind}; cast it to {tree.kind.column}", scope)
+    return nodes
+
+
+def _of_the_tree(
+    rows: Sequence[Row], nodes: list[NodeId], scope: str, tree: Tree
+) -> tuple[list[NodeId], Sequence[Row]]:
+    """Return the rows that count, and their nodes. Raises InvalidRows for a duplicate or unknown node."""
+    seen: set[NodeId] = set()
+    outside = False
     for node in nodes:
         if node in seen:
             raise InvalidRows(f"node {node} occurs twice; group the query by {scope}")
         if node not in tree.nodes:
-            raise InvalidRows(f"node {node} is not in the tree; join the query with it")
+            if node is None or not tree.leaves_out(node):
+                raise InvalidRows(f"node {node} is not in the tree; join the query with it")
+            outside = True
         seen.add(node)
-    return nodes
+    if not outside:
+        return nodes, rows
+    counted = [place for place, node in enumerate(nodes) if node in tree.nodes]
+    return [nodes[place] for place in counted], [rows[place] for place in counted]
 
 
 def _values(rows: Sequence[Row], column: str) -> _Column:
@@ -96,7 +115,7 @@ def _values(rows: Sequence[Row], column: str) -> _Column:
         raise InvalidRows(f"the query has no column {error}; check scope and rollup") from None
 
 
-def _checked(rows: Sequence[Row], nodes: Sequence[int], measure: str, how: str) -> _Column:
+def _checked(rows: Sequence[Row], nodes: Sequence[NodeId], measure: str, how: str) -> _Column:
     """Return a column in the form that its roll-up merges."""
     values = _values(rows, measure)
     if is_plain(values, how):
@@ -111,7 +130,7 @@ def _checked(rows: Sequence[Row], nodes: Sequence[int], measure: str, how: str) 
 
 
 def _totals(
-    nodes: Sequence[int],
+    nodes: Sequence[NodeId],
     own: Mapping[str, _Column],
     own_shown: Mapping[str, _Column],
     columns: Mapping[str, str],
@@ -135,7 +154,7 @@ def _totals(
     return totals
 
 
-def _check_keys(of_root: Mapping[str, Any], measure: str, values: _Column, nodes: Sequence[int]) -> None:
+def _check_keys(of_root: Mapping[str, Any], measure: str, values: _Column, nodes: Sequence[NodeId]) -> None:
     """Raise if two different keys look the same; the root's total has the keys of all nodes."""
     if alike := keys_alike(of_root):
         node = next(node for node, value in zip(nodes, values, strict=True) if alike[1] in value)
@@ -144,7 +163,7 @@ def _check_keys(of_root: Mapping[str, Any], measure: str, values: _Column, nodes
 
 
 def _extremes(
-    nodes: Sequence[int],
+    nodes: Sequence[NodeId],
     own: Mapping[str, _Column],
     own_shown: Mapping[str, _Column],
     names: Sequence[str],
@@ -162,7 +181,7 @@ def _extremes(
 
 
 def _climb(
-    own: Mapping[int, Any],
+    own: Mapping[NodeId, Any],
     nothing: Any,  # noqa: ANN401  a column's
     gather: Callable[[Any, list[Any]], Any],
     tree: Tree,

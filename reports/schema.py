@@ -25,17 +25,8 @@ OF_COLUMN: Mapping[str, Mapping[str, Any]] = {
     "timestamptz": {"type": "string", "format": "date-time"},
 }
 """Schema of a column's values, by the name of its type in Postgres."""
-_NODE = {
-    "type": "object",
-    "required": ["id", "name", "kind", "path", "children"],
-    "properties": {
-        "id": _INTEGER,
-        "name": _TEXT,
-        "kind": {"type": ["string", "null"]},
-        "path": {"type": "array", "items": _INTEGER},
-        "children": {"type": "array", "items": _INTEGER},
-    },
-}
+_ANY_ID = {"type": ["integer", "string"]}
+"""Schema of ids whose column is not known, as in a report without a pinned schema."""
 
 
 def document_schema(report: Report, columns: Mapping[str, str]) -> dict[str, Any]:
@@ -49,8 +40,28 @@ def document_schema(report: Report, columns: Mapping[str, str]) -> dict[str, Any
         for measure, schema in ((one, _measure(one, how, columns)) for one, how in report.rollup.items())
     }
     own = {measure: schema for measure, schema in total.items() if report.rollup[measure] != "sql"}
-    node = _as_text(_NODE) if report.scope in report.as_text else _NODE
+    node = _node(_ids(report, columns), report.tree_rules.languages)
     parts = {"node": node, "total": _object(total), "own": _object(own)}
+    return {"type": "object", "required": list(parts), "properties": parts}
+
+
+def _ids(report: Report, columns: Mapping[str, str]) -> Mapping[str, Any]:
+    if report.scope in report.as_text:
+        return _TEXT
+    return OF_COLUMN.get(columns[report.scope], _TEXT) if report.scope in columns else _ANY_ID
+
+
+def _node(ids: Mapping[str, Any], languages: tuple[str, ...]) -> dict[str, Any]:
+    """Return the schema of a document's node."""
+    parts: dict[str, Any] = {
+        "id": ids,
+        "name": _TEXT,
+        "kind": {"type": ["string", "null"]},
+        "path": {"type": "array", "items": ids},
+        "children": {"type": "array", "items": ids},
+    }
+    if languages:
+        parts["names"] = _object(dict.fromkeys(languages, _TEXT))
     return {"type": "object", "required": list(parts), "properties": parts}
 
 

@@ -19,7 +19,7 @@ the transaction is read-only.
 """
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -42,11 +42,12 @@ from reports.connection_postgres import (
 from reports.day import Day
 from reports.document import microseconds
 from reports.measures import INFINITE
-from reports.memo import RefreshMemo, Rows
+from reports.memo import RefreshMemo, TreeQuery
 from reports.off_loop import off_loop
 from reports.rollup import InvalidRows, Row
-from reports.tree import Node, Tree, grow_tree
-from reports.values_postgres import check_columns, check_names, describe_query, read_exactly, unreadable_value
+from reports.tree import Tree
+from reports.tree_rows import tree_of_rows
+from reports.values_postgres import check_columns, describe_query, read_exactly, tree_columns, unreadable_value
 
 DATABASE_FAULTS = (
     asyncpg.PostgresError,
@@ -141,7 +142,7 @@ class DatabaseSnapshot:
     """Reading of the server's clock at the start of the transaction."""
     spent: float = 0.0
     """Seconds taken by the queries of its reports."""
-    _trees: dict[str, Tree] = field(default_factory=dict)
+    _trees: dict[TreeQuery, Tree] = field(default_factory=dict)
     _earliest: dict[tuple[str, datetime], Any] = field(default_factory=dict)
 
     async def take_up(self, board: str) -> int:
@@ -216,15 +217,21 @@ class DatabaseSnapshot:
             InvalidTree: the query's rows do not form a tree.
             InvalidRows: names have a type that is never shown, or a value has no form.
         """
-        if report.tree not in self._trees:
+        query = report.tree, report.tree_rules
+        if query not in self._trees:
             rows = list(await self._fetch(report.tree, scope="id"))
             self.bounds.require_nodes(len(rows))
-            known = await off_loop(lambda: self.memo.known_tree(report.tree, rows), nodes=len(rows))
+            known = await off_loop(lambda: self.memo.known_tree(query, rows), nodes=len(rows))
             if known is None:
-                await check_names(self._connection, report.tree)
-                known = await off_loop(lambda: self.memo.tree(report.tree, rows, _grown), nodes=len(rows))
-            self._trees[report.tree] = known
-        return self._trees[report.tree]
+                columns = await tree_columns(self._connection, report.tree)
+                grown = partial(tree_of_rows, columns=columns, rules=report.tree_rules)
+                known = await off_loop(lambda: self.memo.tree(query, rows, grown), nodes=len(rows))
+            self._trees[query] = known
+        return self._trees[query]
+
+    async def tree_columns(self, report: Report) -> Mapping[str, str]:
+        """Return the types of the columns of the report's tree by name. Raises as :meth:`tree`."""
+        return await tree_columns(self._connection, report.tree)
 
     async def rows(self, report: Report, *, now: datetime, day: Day) -> list[Row]:
         """Return the report's direct rows.
@@ -319,10 +326,6 @@ async def undo_at_end(connection: Any, **options: Any) -> AsyncIterator[None]:  
     finally:
         if not is_lost(connection):
             await transaction.rollback()
-
-
-def _grown(rows: Rows) -> Tree:
-    return grow_tree(Node(row["id"], row["parent_id"], row["name"], row["kind"]) for row in rows)
 
 
 def is_never(instant: object) -> bool:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from reports.compress import Compressor
 from reports.document import Document
+from reports.node_ids import NodeId
 
 SCOPES = 32
 """Most scopes of one part; each has up to five fields.
@@ -43,8 +44,8 @@ class Part:
     """
 
     fields: Sequence[bytes | str] = field(default=(), repr=False)
-    carried: Sequence[int] = ()
-    gone: Sequence[int] = ()
+    carried: Sequence[NodeId] = ()
+    gone: Sequence[NodeId] = ()
 
     @property
     def arguments(self) -> list[bytes | str | int]:
@@ -52,7 +53,7 @@ class Part:
         return [len(self.fields), *self.fields, len(self.carried), *self.carried, *self.gone]
 
 
-def is_direct(scopes: Sequence[int], size: Callable[[int], int]) -> bool:
+def is_direct(scopes: Sequence[NodeId], size: Callable[[NodeId], int]) -> bool:
     """Return True if a change is small enough to be stored by one call, where the set stands.
 
     >>> is_direct(range(256), lambda scope: 1_000), is_direct(range(257), lambda scope: 0)
@@ -63,7 +64,7 @@ def is_direct(scopes: Sequence[int], size: Callable[[int], int]) -> bool:
     return len(scopes) <= DIRECT_SCOPES and (len(scopes) == 1 or sum(map(size, scopes)) <= BYTES)
 
 
-def slices(scopes: Iterable[int], size: Callable[[int], int]) -> Iterator[list[int]]:
+def slices(scopes: Iterable[NodeId], size: Callable[[NodeId], int]) -> Iterator[list[NodeId]]:
     """Split scopes into slices of one part each.
 
     >>> [len(one) for one in slices(range(150), lambda scope: 1_000)]
@@ -71,7 +72,7 @@ def slices(scopes: Iterable[int], size: Callable[[int], int]) -> Iterator[list[i
     >>> [len(one) for one in slices(range(5), lambda scope: 100_000)]
     [2, 2, 1]
     """
-    part: list[int] = []
+    part: list[NodeId] = []
     room = BYTES
     for scope in scopes:
         took = size(scope)
@@ -85,7 +86,11 @@ def slices(scopes: Iterable[int], size: Callable[[int], int]) -> Iterator[list[i
 
 
 def parts_of(
-    documents: Mapping[int, Document], *, changed: Sequence[int], gone: Sequence[int], long_gone: Iterable[int]
+    documents: Mapping[NodeId, Document],
+    *,
+    changed: Sequence[NodeId],
+    gone: Sequence[NodeId],
+    long_gone: Iterable[NodeId],
 ) -> Iterator[Part]:
     """Yield the whole of a new set, part by part. Compresses changed documents, so call it off the event loop.
 
@@ -108,7 +113,7 @@ def parts_of(
 
 
 def fields_of(
-    documents: Mapping[int, Document], scopes: Sequence[int], compressor: Compressor
+    documents: Mapping[NodeId, Document], scopes: Sequence[NodeId], compressor: Compressor
 ) -> list[bytes | str]:
     """Return names and values of the fields that store these documents with their variants."""
     fields: list[bytes | str] = []

@@ -20,6 +20,7 @@ from reports.declarations import Declarations
 from reports.document import Document, microseconds, milliseconds
 from reports.keys import changed, closed, prober, snapshot, staged, staging, wanted
 from reports.memo import etags_of
+from reports.node_ids import IdKind, NodeId, stored_id
 from reports.off_loop import off_loop
 from reports.pace import KnownSet, rest_ends
 from reports.schema import document_schema
@@ -66,19 +67,19 @@ class StoredSet:
     """
 
     generation: int
-    etags: Mapping[int, str]
+    etags: Mapping[NodeId, str]
     costs: Sequence[float] = ()
     failure: FailureStreak = FailureStreak()
     last: KnownSet | None = None
-    gone: frozenset[int] = frozenset()
+    gone: frozenset[NodeId] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
 class SetChange:
     """Difference between the stored set and a new one."""
 
-    changed: list[int]
-    gone: list[int]
+    changed: list[NodeId]
+    gone: list[NodeId]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +97,7 @@ class NewSet:
 
     report: str
     as_of: datetime
-    documents: Mapping[int, Document]
+    documents: Mapping[NodeId, Document]
     meta: Mapping[str, object] = field(repr=False)
     began: datetime | None = None
     share: float = 1.0
@@ -118,7 +119,7 @@ def etag_of(head: bytes) -> str:
     return str(orjson.loads(head)["etag"])
 
 
-def set_change(stored: StoredSet, documents: Mapping[int, Document]) -> SetChange:
+def set_change(stored: StoredSet, documents: Mapping[NodeId, Document]) -> SetChange:
     """Return the scopes to write and the scopes to remove."""
     changed_scopes = [scope for scope, etag in etags_of(documents).items() if stored.etags.get(scope) != etag]
     return SetChange(changed_scopes, sorted(stored.etags.keys() - documents.keys()))
@@ -158,22 +159,22 @@ class ReportStore:
         """
         key = self._key(report, day)
         generation, costs, error, meta = await self._redis.hmget(key, ["_gen", "_costs", "_error", "_meta"])  # type: ignore[misc]
-        etags, gone = await self._scopes(key) if generation else ({}, frozenset[int]())
         last = _known(meta, error)
+        etags, gone = await self._scopes(key, last.ids) if generation else ({}, frozenset[NodeId]())
         return StoredSet(int(generation or 0), etags, orjson.loads(costs or b"[]"), _failure(error), last, gone)
 
-    async def _scopes(self, key: str) -> tuple[dict[int, str], frozenset[int]]:
+    async def _scopes(self, key: str, kind: IdKind) -> tuple[dict[NodeId, str], frozenset[NodeId]]:
         """Return the ETag of every scope that has a document, and the scopes that are gone. Reads in parts."""
-        etags: dict[int, str] = {}
-        gone: set[int] = set()
+        etags: dict[NodeId, str] = {}
+        gone: set[NodeId] = set()
         cursor = 0
         while True:
             cursor, found = await self._redis.hscan(key, cursor, match=_HEADS_AND_GONE, count=_FIELDS_AT_ONCE)
             for name, value in found.items():
                 if name.startswith(b"head:"):
-                    etags[int(name[5:])] = etag_of(value)
+                    etags[stored_id(name[5:], kind)] = etag_of(value)
                 elif name.startswith(b"gone:"):
-                    gone.add(int(name[5:]))
+                    gone.add(stored_id(name[5:], kind))
             if cursor == 0:
                 return {scope: etag for scope, etag in etags.items() if scope not in gone}, frozenset(gone)
 
@@ -333,7 +334,7 @@ class ReportStore:
 def _written(new: NewSet, change: SetChange) -> list[str | bytes | int] | None:
     """Return the arguments of ``publish.lua`` for a small change; None if the change must be staged."""
 
-    def size(scope: int) -> int:
+    def size(scope: NodeId) -> int:
         return size_of(new.documents[scope]) if scope in new.documents else 0
 
     if not is_direct([*change.changed, *change.gone], size):
@@ -389,6 +390,7 @@ def _known(meta: bytes | None, error: bytes | None) -> KnownSet:
         failed=failure.at,
         computed=_moment(fields.get("computed_us")),
         catalogue=fields.get("catalogue"),
+        ids=IdKind(fields.get("ids", IdKind.INTEGER)),
         offset=None if offset_us is None else timedelta(microseconds=offset_us),
     )
 

@@ -4,8 +4,17 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import orjson
+
+from reports.cycles import find_cycles, told as words_of
+from reports.node_ids import IdKind, NodeId
+from reports.orphans import hang
+from reports.tree_rules import LEAVE_OUT, ONE_ROOT, TreeRules
+
+_MOST_TOLD = 5
+"""Faults of one sort that a message has."""
 
 
 class InvalidTree(ValueError):
@@ -14,39 +23,56 @@ class InvalidTree(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """Node as the tree query returned it."""
+    """Node as the tree query returned it.
 
-    id: int
-    parent_id: int | None
+    Attributes:
+        parent_id: its parent, or the nearest ancestor that the query returned; None: it has none.
+        names: its names by language; None: the tree declares no languages.
+        deleted: True if it is no node of the tree, but ancestors may be found through it.
+        missing: parent that the query did not return, for errors; empty: it did, or ``parent_id`` is that parent.
+    """
+
+    id: NodeId
+    parent_id: NodeId | None
     name: str = field(repr=False)
-    kind: str
+    kind: str | None
+    names: Mapping[str, str] | None = field(default=None, repr=False)
+    deleted: bool = False
+    missing: str = ""
 
 
 @dataclass(frozen=True)  # no slots: cached properties keep what all reports of a board share
 class Tree:
-    """A tree with one root.
+    """A tree, or several side by side.
 
     Attributes:
         nodes: nodes by id.
         upwards: ids, every child before its parent.
         children: ids of each node's children, in order.
         paths: path from the root to each node, both included.
+        kind: type of the ids.
+        roots: nodes without a parent.
+        rules: rules of the tree.
+        left_out: nodes that are deleted, or that the rules leave out.
     """
 
-    nodes: Mapping[int, Node]
-    upwards: list[int]
-    children: Mapping[int, list[int]]
-    paths: Mapping[int, list[int]]
+    nodes: Mapping[NodeId, Node]
+    upwards: list[NodeId]
+    children: Mapping[NodeId, list[NodeId]]
+    paths: Mapping[NodeId, list[NodeId]]
+    kind: IdKind
+    roots: list[NodeId]
+    rules: TreeRules = ONE_ROOT
+    left_out: frozenset[NodeId] = frozenset()
+
+    def leaves_out(self, node_id: NodeId) -> bool:
+        """Return True if rows of a node that is not in the tree do not count, and False if they are a fault."""
+        return node_id in self.left_out or self.rules.orphans == LEAVE_OUT
 
     @cached_property
-    def inner(self) -> Sequence[tuple[int, list[int]]]:
+    def inner(self) -> Sequence[tuple[NodeId, list[NodeId]]]:
         """Nodes that have children, with these; every inner child before its parent."""
         return [(node_id, self.children[node_id]) for node_id in self.upwards if self.children[node_id]]
-
-    @property
-    def roots(self) -> list[int]:
-        """Nodes without a parent."""
-        return [node.id for node in self.nodes.values() if node.parent_id is None]
 
     @cached_property
     def digest(self) -> str:
@@ -55,87 +81,112 @@ class Tree:
         return hashlib.blake2b(paths, digest_size=8).hexdigest()
 
     @cached_property
-    def paths_json(self) -> Mapping[int, bytes]:
+    def paths_json(self) -> Mapping[NodeId, bytes]:
         """Paths as JSON, by node."""
         return {node_id: orjson.dumps(path) for node_id, path in self.paths.items()}
 
     @cached_property
-    def nodes_json(self) -> Mapping[int, bytes]:
+    def nodes_json(self) -> Mapping[NodeId, bytes]:
         """Each node as its documents show it, as JSON."""
         return {
-            node.id: orjson.dumps(
-                {
-                    "id": node.id,
-                    "name": node.name,
-                    "kind": node.kind,
-                    "path": orjson.Fragment(self.paths_json[node.id]),
-                    "children": self.children[node.id],
-                }
-            )
+            node.id: _node_json(node, node.id, orjson.Fragment(self.paths_json[node.id]), self.children[node.id])
             for node in self.nodes.values()
         }
 
     @cached_property
-    def nodes_json_of_texts(self) -> Mapping[int, bytes]:
+    def nodes_json_of_texts(self) -> Mapping[NodeId, bytes]:
         """Each node as its documents show it, as JSON with ids as strings."""
         return {
-            node.id: orjson.dumps(
-                {
-                    "id": str(node.id),
-                    "name": node.name,
-                    "kind": node.kind,
-                    "path": list(map(str, self.paths[node.id])),
-                    "children": list(map(str, self.children[node.id])),
-                }
+            node.id: _node_json(
+                node, str(node.id), list(map(str, self.paths[node.id])), list(map(str, self.children[node.id]))
             )
             for node in self.nodes.values()
         }
 
 
-def grow_tree(rows: Iterable[Node]) -> Tree:
+def _node_json(node: Node, shown_id: NodeId, path: object, children: object) -> bytes:
+    shown = {"id": shown_id, "name": node.name, "kind": node.kind, "path": path, "children": children}
+    return orjson.dumps(shown if node.names is None else shown | {"names": node.names})
+
+
+def grow_tree(rows: Iterable[Node], rules: TreeRules = ONE_ROOT, kind: IdKind | None = None) -> Tree:
     """Build the tree of these nodes.
 
+    Args:
+        kind: type of the ids; None: integers or texts, as they are.
+
     Raises:
-        InvalidTree: no root, two roots, a duplicate node, one without id or name, an unknown parent or a cycle.
+        InvalidTree: no root, several that are not declared, a duplicate node, one without name, orphans that the
+            rules refuse, or cycles. The message has all faults.
     """
-    nodes = _by_id(rows)
-    children: dict[int, list[int]] = {node_id: [] for node_id in nodes}
+    faults: list[str] = []
+    nodes = _by_id(rows, faults)
+    hanging = hang(nodes, rules)
+    faults += _some(hanging.faults)
+    parents = hanging.parents
+    children: dict[NodeId, list[NodeId]] = {node_id: [] for node_id in parents}
     roots = []
-    for node in sorted(nodes.values(), key=lambda node: node.id):
-        if node.parent_id is None:
-            roots.append(node.id)
-        elif node.parent_id in children:
-            children[node.parent_id].append(node.id)
-        else:
-            raise InvalidTree(f"node {node.id} has the parent {node.parent_id}, which the query does not return")
-    if len(roots) != 1:
-        raise InvalidTree(f"the tree must have one root; nodes without a parent: {roots[:5] or 'none'}")
-    paths = _paths(roots[0], children)
-    if len(paths) != len(nodes):
-        lost = sorted(nodes.keys() - paths.keys())[:5]
-        raise InvalidTree(f"these nodes form a cycle and have no path to the root: {lost}")
-    return Tree(nodes, list(reversed(paths)), children, paths)
+    for node_id in sorted(parents):
+        parent = parents[node_id]
+        if parent is None:
+            roots.append(node_id)
+        elif parent in children:
+            children[parent].append(node_id)
+    paths = _paths(roots, children)
+    faults += _faults_of_roots(roots, rules)
+    if faults or len(paths) != len(nodes):
+        faults += _faults_of_cycles(nodes)
+    if faults:
+        raise InvalidTree("; ".join(faults))
+    living = nodes if len(parents) == len(nodes) else {node_id: nodes[node_id] for node_id in parents}
+    return Tree(
+        living, list(reversed(paths)), children, paths, kind or _kind_of(nodes), roots, rules, hanging.left_out
+    )
 
 
-def _by_id(rows: Iterable[Node]) -> dict[int, Node]:
-    nodes: dict[int, Node] = {}
+def _by_id(rows: Iterable[Node], faults: list[str]) -> dict[NodeId, Node]:
+    nodes: dict[NodeId, Node] = {}
+    wrong = []
     for node in rows:
-        if not isinstance(node.id, int) or isinstance(node.id, bool):
-            raise InvalidTree(f"a node has the id {node.id!r}; ids must be whole numbers")
-        if not isinstance(node.name, str):
-            raise InvalidTree(f"node {node.id} has the name {node.name!r}; it must be text, coalesce(name, '')")
-        if not isinstance(node.kind, str | None):
-            raise InvalidTree(f"node {node.id} has the kind {node.kind!r}; it must be text or null")
+        values: dict[str, Any] = {"name": node.name, "kind": node.kind or ""}
+        wrong += [
+            f"node {node.id} has the {what} {value!r}; it must be text"
+            for what, value in values.items()
+            if not isinstance(value, str)
+        ]
         if node.id in nodes:
-            raise InvalidTree(f"node {node.id} occurs twice; return each node once")
+            wrong.append(f"node {node.id} occurs twice; return each node once")
         nodes[node.id] = node
+    faults += _some(wrong)
     return nodes
 
 
-def _paths(root: int, children: Mapping[int, list[int]]) -> dict[int, list[int]]:
+def _some(faults: list[str]) -> list[str]:
+    """Return the first faults of one sort, and the number of the others."""
+    more = [f"and {len(faults) - _MOST_TOLD} more of this sort"] if len(faults) > _MOST_TOLD else []
+    return faults[:_MOST_TOLD] + more
+
+
+def _faults_of_roots(roots: list[NodeId], rules: TreeRules) -> list[str]:
+    if len(roots) == 1 or (rules.several_roots and roots):
+        return []
+    told = f"the tree must have one root; nodes without a parent: {roots[:_MOST_TOLD] or 'none'}"
+    return [f'{told}; if it has several, write roots = "several" in the head of its file' if roots else told]
+
+
+def _faults_of_cycles(nodes: Mapping[NodeId, Node]) -> list[str]:
+    cycles = find_cycles({node.id: node.parent_id for node in nodes.values()})
+    return _some([words_of(cycle) for cycle in cycles])
+
+
+def _kind_of(nodes: Mapping[NodeId, Node]) -> IdKind:
+    return IdKind.INTEGER if all(isinstance(node_id, int) for node_id in nodes) else IdKind.TEXT
+
+
+def _paths(roots: list[NodeId], children: Mapping[NodeId, list[NodeId]]) -> dict[NodeId, list[NodeId]]:
     """Return the paths, parents before children. The nodes of a cycle are missing."""
-    paths = {root: [root]}
-    waiting = [root]
+    paths = {root: [root] for root in roots}
+    waiting = list(roots)
     while waiting:
         parent = waiting.pop()
         for child in children[parent]:

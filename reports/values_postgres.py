@@ -16,7 +16,7 @@ from typing import Any
 import asyncpg
 
 from reports import Report
-from reports.columns import never_shown
+from reports.columns import JSON, never_shown
 from reports.measures import InvalidRows
 from reports.rollups import columns_of
 
@@ -108,17 +108,19 @@ def parameters_taken_wrongly(
             yield name, f"{taken} without time zone" if taken == "timestamp" else taken
 
 
-async def check_names(connection: Any, sql: str) -> None:  # noqa: ANN401  a connection
-    """Raise if a tree's names or kinds are of a type that is never shown.
+async def tree_columns(connection: Any, sql: str) -> Mapping[str, str]:  # noqa: ANN401  a connection
+    """Return the types of a tree's columns by name.
 
     Raises:
-        InvalidRows: names the column and what to write.
+        InvalidRows: names or kinds are of a type that is never shown; the message says what to write.
         DATABASE_FAULTS: the database refused the query.
     """
     columns = await describe_query(connection, sql)
     for name in ("name", "kind"):
-        if remedy := never_shown(columns.of(name), "sql"):
+        of_names = name == "name" and columns.of(name) in JSON  # by language
+        if not of_names and (remedy := never_shown(columns.of(name), "sql")):
             raise InvalidRows(f"the tree's {name} is {columns.of(name)} and must be text; {remedy}")
+    return dict(zip(columns.names, columns.types, strict=True))
 
 
 async def unreadable_value(

@@ -12,8 +12,10 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 from datetime import timedelta
+from uuid import UUID
 
 from .errors import SessionRefused
+from .node_ids import is_id_text
 from .operations import SERVICE_USER, SessionOperation, create_session
 from .session import Session
 
@@ -23,7 +25,9 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", re.ASCII)
 _NODE_LIMIT = 2**63 - 1
 
 
-def create(name: str, roots: Collection[int], *, lasts: timedelta) -> SessionOperation[tuple[str, Session]]:
+def create(
+    name: str, roots: Collection[int | str | UUID], *, lasts: timedelta
+) -> SessionOperation[tuple[str, Session]]:
     """Create a token for a machine.
 
     Args:
@@ -38,7 +42,15 @@ def create(name: str, roots: Collection[int], *, lasts: timedelta) -> SessionOpe
             "name: must be 1 to 63 letters, digits, dots, hyphens or underscores, the first a letter or digit, "
             f"not {name!r}"
         )
-    if not roots or not all(1 <= root <= _NODE_LIMIT for root in roots):
-        raise SessionRefused("roots: must have at least one node id, each from 1 to 2^63-1")
-    data = {"roots": sorted(set(roots))}
+    ids = {str(root) if isinstance(root, UUID) else root for root in roots}
+    if not ids or not all(map(_is_node, ids)):
+        raise SessionRefused(
+            "roots: must have at least one node id, each a number from 1 to 2^63-1, a UUID, or a text of 1 to 64 "
+            "letters, digits and - . _ ~"
+        )
+    data = {"roots": sorted(ids, key=lambda root: (isinstance(root, str), root))}
     return create_session(SERVICE_USER, data, label=name, idle=lasts, absolute=lasts, limit=TOKENS_LIMIT)
+
+
+def _is_node(root: int | str) -> bool:
+    return is_id_text(root) if isinstance(root, str) else 1 <= root <= _NODE_LIMIT

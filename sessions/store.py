@@ -16,6 +16,7 @@ from datetime import timedelta
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from uuid import UUID
 
 from . import operations as calls, service
 from .errors import SessionsUnavailable
@@ -112,7 +113,9 @@ class Sessions:
         call = calls.create(user, data, label=label, idle=idle, absolute=absolute, cap=cap)
         return await self.run(call)
 
-    async def create_service(self, name: str, roots: Collection[int], *, lasts: timedelta) -> tuple[str, Session]:
+    async def create_service(
+        self, name: str, roots: Collection[int | str | UUID], *, lasts: timedelta
+    ) -> tuple[str, Session]:
         """Create a token for a machine, which reads the subtrees of `roots`, and return it with its session.
 
         The session ends after `lasts`, used or not. ``sessions_of(SERVICE_USER)`` lists it, and it is revoked like

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from uuid import UUID
 
 from . import operations as calls, service
 from .errors import SessionsUnavailable
@@ -97,7 +98,9 @@ class SyncSessions:
         call = calls.create(user, data, label=label, idle=idle, absolute=absolute, cap=cap)
         return self.run(call)
 
-    def create_service(self, name: str, roots: Collection[int], *, lasts: timedelta) -> tuple[str, Session]:
+    def create_service(
+        self, name: str, roots: Collection[int | str | UUID], *, lasts: timedelta
+    ) -> tuple[str, Session]:
         """Create a token for a machine, which reads the subtrees of `roots`, and return it with its session.
 
         The session ends after `lasts`, used or not. ``sessions_of(SERVICE_USER)`` lists it, and it is revoked like
@@ -184,9 +187,7 @@ class SyncSessions:
         Raises SessionsUnavailable, and the errors of the operation.
         """
         try:
-            reply = self._links.run(
-                script_source(call.script), call.keys, call.arguments, seconds=self._deadline
-            )
+            reply = self._links.run(script_source(call.script), call.keys, call.arguments, seconds=self._deadline)
         except failures() as error:
             raise SessionsUnavailable(f"Redis: it cannot serve sessions ({error}); respond with 503") from error
         return call.read(reply)

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -177,7 +177,7 @@ def _port(log: Path) -> int:
     return int(json.loads(first)["port"]) if ended else 0
 
 
-def document(scope: int, path: list[int], body: bytes, etag: str = "0" * 16) -> dict[str, bytes]:
+def document(scope: int | str, path: Sequence[int | str], body: bytes, etag: str = "0" * 16) -> dict[str, bytes]:
     """The fields of one node's document."""
     head = {"etag": etag, "path": path, "as_of_us": 1_700_000_000_000_000}
     return {f"{scope}": body, f"head:{scope}": json.dumps(head).encode()}

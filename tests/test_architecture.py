@@ -26,7 +26,7 @@ MAY_IMPORT = {
 }
 ONLY_PARTS = {
     ("reader", "producers"): {"producers.link", "producers.rights"},
-    ("reports", "producers"): {"producers.keys"},
+    ("reports", "producers"): {"producers.keys", "producers.node_ids"},
     ("ops", "worker"): {
         "worker.mail.smtp.token",
         "worker.mail.accounts.token_google",
@@ -34,7 +34,7 @@ ONLY_PARTS = {
     },
 }
 """Of a room that may be imported, the parts that may: the reader shares the connection, and can queue nothing;
-reports share the names of keys; `ops doctor` asks for tokens by the code that workers use."""
+reports share the names of keys and the form of ids; `ops doctor` asks for tokens by the code that workers use."""
 FRAMEWORKS = ("client", "package")
 """What the wheel alone has: modules for frameworks, which import the rooms by the wheel's name."""
 LEAVES = {"jobs", "producers", "sessions"}

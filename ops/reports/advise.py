@@ -22,6 +22,7 @@ from ops.reports.walk_postgres import Walk, WalkFailure, measure_walk
 from reports import Report
 from reports.day import day_around
 from reports.keys import snapshot
+from reports.node_ids import NodeId
 
 _READS = 50
 
@@ -87,7 +88,7 @@ async def _measured(tools: Tools, report: Report, args: argparse.Namespace) -> t
         raise CommandRefused(f"MOMENTUS_POSTGRES_DSN: the database does not answer: {error}") from None
 
 
-async def _read_ms(tools: Tools, report: Report, scopes: list[int]) -> float | None:
+async def _read_ms(tools: Tools, report: Report, scopes: list[NodeId]) -> float | None:
     """Read documents with their freshness from Redis like a reader; return the median duration."""
     key = snapshot(tools.tenant, report.name)
     took = []

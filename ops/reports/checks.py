@@ -23,7 +23,19 @@ from reports.tree import InvalidTree
 
 Rule = Callable[[Report, ReportFacts], Iterator[ReportFinding]]
 
-_IDS = {"int2", "int4", "int8"}
+_NEVER_IDS = {
+    "numeric",
+    "float4",
+    "float8",
+    "bool",
+    "json",
+    "jsonb",
+    "bytea",
+    "date",
+    "timestamp",
+    "timestamptz",
+    "bpchar",
+}
 _CLOCK = re.compile(
     r"\b(?:(?:now|clock_timestamp|statement_timestamp|transaction_timestamp|timeofday)\s*\(\s*\)"
     r"|current_date|current_timestamp|current_time|localtimestamp|localtime)",
@@ -70,7 +82,7 @@ def check_sql(report: Report, facts: ReportFacts) -> Iterator[ReportFinding]:
 
 
 def check_columns(report: Report, facts: ReportFacts) -> Iterator[ReportFinding]:
-    """Check that the scope and every measure have a column, the scope with whole numbers."""
+    """Check that the scope and every measure have a column, the scope with ids."""
     if not facts.columns:
         return
     wanted = {"scope": report.scope, **{f"rollup.{measure}": measure for measure in columns_of(report.rollup)}}
@@ -79,11 +91,10 @@ def check_columns(report: Report, facts: ReportFacts) -> Iterator[ReportFinding]
             close = get_close_matches(column, facts.columns, n=1)
             remedy = f"did you mean {close[0]!r}?" if close else f"it has {', '.join(facts.columns)}"
             yield ReportFinding(key_of(report, key), f"the query has no column {column!r}", remedy)
-    if facts.columns.get(report.scope, "int8") not in _IDS:
-        fault = f"{report.scope!r} is {facts.columns[report.scope]}, but nodes have whole numbers"
-        yield ReportFinding(
-            key_of(report, "scope"), fault, "name the column with the node's id, or cast it to bigint"
-        )
+    if (column := facts.columns.get(report.scope, "int8")) in _NEVER_IDS or column.endswith("[]"):
+        fault = f"{report.scope!r} is {column}, but ids are integers, UUIDs or short texts"
+        remedy = "name the column with the node's id, or cast it to bigint or text"
+        yield ReportFinding(key_of(report, "scope"), fault, remedy)
 
 
 def check_roll_ups(report: Report, facts: ReportFacts) -> Iterator[ReportFinding]:
@@ -135,8 +146,10 @@ def check_rows(report: Report, facts: ReportFacts) -> Iterator[ReportFinding]:
     """Check that a refresh would accept the rows; otherwise it keeps the last good set."""
     match facts.fault:
         case InvalidTree():
-            remedy = "every node except the one root needs a parent that is a node"
-            yield ReportFinding(f"trees/{report.tree_name}.sql:1", str(facts.fault), remedy)
+            remedy = "no refresh stores anything until this is fixed; docs/reports.md, Trees, has the rules"
+            yield ReportFinding(
+                f"{report.tree_rules.place.file}:{report.tree_rules.place.query}", str(facts.fault), remedy
+            )
         case InvalidRows(measure=measure) if (
             misfit(facts.columns.get(measure, ""), how := report.rollup.get(measure, ""))
             and how
@@ -221,7 +234,8 @@ def _at(report: Report, fault: SqlFault) -> str:
     place = report.place
     match fault.part:
         case "tree":
-            return f"trees/{report.tree_name}.sql:{1 + _lines(report.tree, fault.position)}"
+            place = report.tree_rules.place
+            return f"{place.file}:{place.query + _lines(report.tree, fault.position)}"
         case "valid_until":
             return key_of(report, "valid_until")
         case _:

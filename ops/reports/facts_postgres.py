@@ -24,9 +24,11 @@ from reports.catalogue_postgres import Catalogue, read_catalogue
 from reports.connection_postgres import connect
 from reports.day import day_around
 from reports.document import Document, write_documents
+from reports.node_ids import NodeId
 from reports.rollup import InvalidRows, roll_up
 from reports.source_postgres import DATABASE_FAULTS, REPLAYED, DatabaseSnapshot, is_never, snapshot_of, undo_at_end
 from reports.tree import InvalidTree
+from reports.tree_rows import missing_column
 from reports.values_postgres import ZONELESS, describe_query, parameters_taken_wrongly, read_exactly
 
 _BEGIN = f"""{REPLAYED},
@@ -98,7 +100,7 @@ class ReportFacts:
     fault: Exception | None = None
     until: object = None
     until_past: bool = False
-    documents: Mapping[int, Document] = field(default_factory=dict)
+    documents: Mapping[NodeId, Document] = field(default_factory=dict)
     calls: tuple[str, ...] = ()
 
 
@@ -204,10 +206,8 @@ class ReportProbe:
             remedy = ZONELESS if "timestamp" in taken else _DATELESS.format(name)
             facts.refused.append(SqlFault(part, words, remedy, position))
             return
-        if part == "tree" and (missing := {"id", "parent_id", "name", "kind"} - columns.keys()):
-            raise InvalidTree(
-                f"the query has no column {min(missing)!r}; it must return id, parent_id, name, kind"
-            )
+        if part == "tree" and (missing := missing_column(columns, report.tree_rules)):
+            raise InvalidTree(missing)
         arguments = self._arguments(report, part, zone)
         explained = await self.connection.fetchval(f"EXPLAIN (FORMAT JSON, VERBOSE) {sql}", *arguments)
         plan = orjson.loads(explained)[0]["Plan"]

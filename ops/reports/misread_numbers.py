@@ -7,13 +7,14 @@ from typing import Any
 
 from reports import Report
 from reports.document import Document
+from reports.node_ids import NodeId
 from reports.numbers import all_digits, is_read_otherwise, read_exactly
 
 _LONG = re.compile(rb"[0-9.]{16}")
 """Shorter numbers are always read correctly."""
 
 
-def misread_numbers(report: Report, documents: Mapping[int, Document]) -> Iterator[str]:
+def misread_numbers(report: Report, documents: Mapping[NodeId, Document]) -> Iterator[str]:
     """Yield one line for each measure with such a number, with the remedy."""
     seen = set()
     for node, document in documents.items():
@@ -39,7 +40,7 @@ def _misread(value: Any) -> Iterator[float | Decimal]:  # noqa: ANN401  JSON is 
         yield value
 
 
-def _line(report: Report, measure: str, number: float | Decimal, node: int) -> str:
+def _line(report: Report, measure: str, number: float | Decimal, node: NodeId) -> str:
     where = f"rollup.{measure}" if measure in report.rollup else "scope"
     exact = all_digits(Decimal(number))
     return (

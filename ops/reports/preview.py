@@ -28,10 +28,11 @@ async def preview_document(tools: Tools, args: argparse.Namespace) -> CommandRes
             "; ".join(one.line() for one in found)
             or f"NAME: {report.name} has no documents; its query returned no rows"
         )
-    if args.scope not in facts.documents:
+    documents = {str(scope): one for scope, one in facts.documents.items()}
+    if args.scope not in documents:
         some = ", ".join(map(str, sorted(facts.documents)[:5]))
         raise CommandRefused(f"--scope: node {args.scope} does not exist; there are {some}, ...")
-    document = read_exactly(facts.documents[args.scope].body.decode())
+    document = read_exactly(documents[args.scope].body.decode())
     if not args.diff:
         return CommandResult(write_json(document, indented=True).decode(), document)
     stored = await tools.redis.hget(snapshot(tools.tenant, report.name), str(args.scope))  # type: ignore[misc]
@@ -91,7 +92,7 @@ def _shown(value: object) -> str:
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", help="the report")
-    parser.add_argument("--scope", type=int, required=True, metavar="N", help="the node's id")
+    parser.add_argument("--scope", required=True, metavar="ID", help="the node's id")
     parser.add_argument("--diff", action="store_true", help="show only the differences from the stored document")
 
 

@@ -16,6 +16,7 @@ from ops.reports.facts_postgres import ReportProbe
 from reports.day import Day
 from reports.definition import bind_parameters
 from reports.front_matter import HeadPlace, ReportError
+from reports.node_ids import NodeId
 from reports.tree import Tree
 
 PARAMETERS = ("node", "now", "day_start", "day_end", "zone")
@@ -55,9 +56,9 @@ class Walk:
         return self.mean_ms * self.nodes, 1.96 * stdev(self.took_ms) / sqrt(len(self.took_ms)) * self.nodes
 
 
-def sample_nodes(tree: Tree, most: int) -> list[int]:
+def sample_nodes(tree: Tree, most: int) -> list[NodeId]:
     """Choose at most `most` nodes evenly by the sizes of their subtrees, from the smallest to the root."""
-    sizes: dict[int, int] = {}
+    sizes: dict[NodeId, int] = {}
     for node in tree.upwards:
         sizes[node] = 1 + sum(sizes[child] for child in tree.children[node])
     ordered = sorted(sizes, key=lambda node: (sizes[node], node))
@@ -92,12 +93,12 @@ async def measure_walk(
                 took.append(await _time_node(statement, names, values, node))
                 if time.perf_counter() - began > seconds:
                     break
-    except asyncpg.PostgresError as error:
+    except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         raise WalkFailure(f"{file}: {error}") from None
     return Walk(took, len(tree.nodes), took[0])
 
 
-def _spread(nodes: list[int]) -> list[int]:
+def _spread(nodes: list[NodeId]) -> list[NodeId]:
     """Order nodes by every fourth, then those between, so that a sample cut short has small and large ones."""
     return [node for first in range(4) for node in nodes[first::4]]
 
@@ -106,7 +107,7 @@ async def _time_node(
     statement: "asyncpg.prepared_stmt.PreparedStatement[asyncpg.Record]",
     names: Sequence[str],
     values: Mapping[str, object],
-    node: int,
+    node: NodeId,
 ) -> float:
     """Run the query for one node and return its duration in milliseconds."""
     began = time.perf_counter()

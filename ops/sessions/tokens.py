@@ -11,7 +11,9 @@ from ops.command import Command, CommandRefused, CommandResult, Tools
 from ops.sessions.arguments import SHOWN, open_sessions, time_text
 from ops.table import printable, table
 from sessions import SERVICE_USER, Session
+from sessions.node_ids import is_id_text
 
+_NUMBER = re.compile(r"[1-9][0-9]{0,18}", re.ASCII)
 _DAYS = 90
 _DAYS_LIMIT = 3660
 
@@ -76,12 +78,11 @@ def _facts(token: Session) -> dict[str, object]:
     }
 
 
-def _node_ids(text: str) -> list[int]:
-    if not re.fullmatch(r"[1-9][0-9]*(,[1-9][0-9]*)*", text, re.ASCII):
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is not a list of node ids; give whole numbers with commas, like 1,2"
-        )
-    return [int(one) for one in text.split(",")]
+def _node_ids(text: str) -> list[int | str]:
+    ids = text.split(",")
+    if not all(map(is_id_text, ids)):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of node ids; give them with commas, like 1,2")
+    return [int(one) if _NUMBER.fullmatch(one) else one for one in ids]
 
 
 def _days(text: str) -> int:

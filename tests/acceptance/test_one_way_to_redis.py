@@ -188,7 +188,7 @@ async def test_a_reader_sees_a_session_that_has_gone_ahead_of_its_slot(three: Cl
         await three.ask(source, "MIGRATE", "127.0.0.1", three.nodes[target], key, 0, 5000)
         asked = await guard.send_query(token)
         assert asked is not None
-        assert await guard.roots(token, asked) == {7}
+        assert await guard.roots(token, asked) == {"7"}
     await guard.close()
     await sessions.close()
 

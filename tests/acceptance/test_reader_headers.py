@@ -198,7 +198,7 @@ async def test_each_header_stands_once_on_every_way_there_is(
     monkeypatch.setattr("reader.report.WRITE_PATIENCE_S", 0.0)
     question = ReportResponder.read_request
 
-    def faulty(reports: ReportResponder, request: Request, report: str, scope: int, day: str) -> object:
+    def faulty(reports: ReportResponder, request: Request, report: str, scope: str, day: str) -> object:
         if report == "faulty":
             raise RuntimeError("a fault of ours")
         return question(reports, request, report, scope, day)

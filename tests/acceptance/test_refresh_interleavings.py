@@ -17,6 +17,7 @@ from redis.asyncio import Redis
 
 from reader.read_your_writes import is_visible
 from reports.document import Document, microseconds
+from reports.node_ids import NodeId
 from reports.store import NewSet, ReportStore, set_change
 from tests.boards import Shop, report, shop
 from tests.reports_model.interrupt import interrupted
@@ -97,7 +98,8 @@ async def test_of_two_refreshes_at_once_the_older_state_never_replaces_the_newer
 
 
 async def test_a_node_that_comes_back_is_stored_though_its_tombstone_was_stored_meanwhile(valkey_url: str) -> None:
-    with_it, without = dict.fromkeys((1, 2), DOCUMENT), {1: DOCUMENT}
+    with_it: dict[NodeId, Document] = dict.fromkeys((1, 2), DOCUMENT)
+    without: dict[NodeId, Document] = {1: DOCUMENT}
     async with Redis.from_url(valkey_url) as ours, Redis.from_url(valkey_url) as theirs:
         store, other = ReportStore(ours, tenant="default"), ReportStore(theirs, tenant="default")
         for point in range(1, MOST):
@@ -119,7 +121,7 @@ async def test_a_node_that_comes_back_is_stored_though_its_tombstone_was_stored_
     assert 1 < point < MOST - 1
 
 
-def new_set(second: int, documents: Mapping[int, Document]) -> NewSet:
+def new_set(second: int, documents: Mapping[NodeId, Document]) -> NewSet:
     times = {"as_of_us": second * 1_000_000, "verified_us": second * 1_000_000, "valid_until_us": None}
     meta = {**times, "cost_ms": 1.0, "snapshot": "1:1:"}
     return NewSet(report="sales", as_of=datetime.fromtimestamp(second, UTC), documents=documents, meta=meta)

@@ -55,7 +55,7 @@ async def tools(database: str, valkey_url: str) -> AsyncIterator[Tools]:
 
 def asked(name: str = "blockers", **more: object) -> argparse.Namespace:
     usual = {
-        "scope": 1,
+        "scope": "1",
         "diff": False,
         "walk": None,
         "views": 10.0,
@@ -84,7 +84,7 @@ async def test_a_preview_of_what_is_not_there_is_refused_with_what_there_is(tool
     with pytest.raises(CommandRefused, match="there are activity, blockers, management, workload"):
         await preview_document(tools, asked("blocker"))
     with pytest.raises(CommandRefused, match="node 999 does not exist"):
-        await preview_document(tools, asked(scope=999))
+        await preview_document(tools, asked(scope="999"))
     with pytest.raises(CommandRefused, match="MOMENTUS_POSTGRES_DSN"):
         await preview_document(Tools(redis=tools.redis, redis_url=""), asked())
 

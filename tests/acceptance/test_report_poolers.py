@@ -135,5 +135,5 @@ async def test_a_backends_pool_may_lead_through_a_pooler_for_the_epochs(database
 
 def asked() -> argparse.Namespace:
     return argparse.Namespace(
-        dry_run=False, role="", path=None, pin=False, plan=False, name="blockers", scope=1, diff=False
+        dry_run=False, role="", path=None, pin=False, plan=False, name="blockers", scope="1", diff=False
     )

@@ -15,6 +15,7 @@ from producers.link.client import connect
 from reports.compress import SMALLEST
 from reports.document import Document, microseconds
 from reports.keys import closed, snapshot, staged, staging
+from reports.node_ids import NodeId
 from reports.staging import BYTES, DIRECT_SCOPES, SCOPES
 from reports.store import NewSet, ReportStore
 from worker.reports.history import days_past_keep, days_to_close
@@ -48,7 +49,7 @@ def staged_soon(monkeypatch: pytest.MonkeyPatch) -> None:
 def new_set(second: int, numbers: Numbers, *, day: str = "", keep: timedelta = timedelta(0)) -> NewSet:
     """Documents of even numbers are large enough for variants."""
     at = BEGAN + timedelta(seconds=second)
-    documents = {scope: document(scope, number, at) for scope, number in numbers.items()}
+    documents: dict[NodeId, Document] = {scope: document(scope, number, at) for scope, number in numbers.items()}
     times = {"as_of_us": microseconds(at), "verified_us": microseconds(at), "valid_until_us": None}
     meta = {**times, "cost_ms": 1.0, "snapshot": "1:1:", "number": second}
     return NewSet(report="sales", as_of=at, documents=documents, meta=meta, day=day, keep=keep)

@@ -18,15 +18,16 @@ from reader.message import HeaderList, Request, Response
 from reader.report import ReportResponder
 from reader.store import StoredReports
 from reports.document import Document, format_instant, microseconds
+from reports.node_ids import NodeId
 from reports.store import NewSet, ReportStore, set_change
 
 SCOPES = range(1, 6)
 PATIENT = timedelta(seconds=30)
 
 
-def documents(number: int, at: datetime) -> dict[int, Document]:
+def documents(number: int, at: datetime) -> dict[NodeId, Document]:
     """Every document changes with every number, but node 4's with every third, and 5's comes and goes."""
-    found = {}
+    found: dict[NodeId, Document] = {}
     for scope in SCOPES:
         told = number - number % 3 if scope == 4 else number
         if scope == 5 and number % 2:

@@ -289,7 +289,7 @@ async def test_on_a_cluster_each_role_does_its_work_under_its_user() -> None:
         for token in (rotated[0], old):
             asked = await guard.send_query(token)
             assert asked is not None
-            assert await guard.roots(token, asked) == {17}
+            assert await guard.roots(token, asked) == {"17"}
 
         async def is_slid() -> bool:
             async with connect(three.url) as admin:

@@ -46,6 +46,7 @@ from producers.link import Link
 from producers.suppression import count_failure, suppress, weigh_refusal
 from reports.document import Document
 from reports.keys import audit, declared, snapshot, wanted
+from reports.node_ids import NodeId
 from reports.store import NewSet, ReportStore, SetChange, StoredSet
 from sessions import Sessions
 from tests.notes import Note, running
@@ -414,7 +415,9 @@ async def a_day_is_closed_and_somebody_finds_a_report_old(it: System) -> None:
         keep=timedelta(days=1),
     )
     assert await store.publish_set(day, StoredSet(0, {}), SetChange([], [])) == "stored"
-    nodes = dict.fromkeys(range(1, 400), Document("0" * 16, b"{}", b'{"etag":"0000000000000000"}'))
+    nodes: dict[NodeId, Document] = dict.fromkeys(
+        range(1, 400), Document("0" * 16, b"{}", b'{"etag":"0000000000000000"}')
+    )
     large = replace(day, day="2026-01-02", documents=nodes)
     assert await store.publish_set(large, StoredSet(0, {}), SetChange(list(nodes), [])) == "stored"
     await it.redis.set(wanted("default", "management"), 1, nx=True, px=30_000)

@@ -372,7 +372,7 @@ async def test_a_report_that_is_declared_again_is_back_with_all_that_was_stored(
 
 
 async def test_what_is_withdrawn_while_a_request_waits_is_not_served_when_it_has_waited(world: World) -> None:
-    question = world.reports.read_request(world.request("waiting"), REPORT, 17, "")
+    question = world.reports.read_request(world.request("waiting"), REPORT, "17", "")
     assert isinstance(question, ReportRequest)
     before = await world.reports.lookups.find_result(question)
     await node_moves_out_of_reach(world)

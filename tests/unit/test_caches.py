@@ -247,7 +247,7 @@ def test_known_tokens_weigh_what_their_texts_take() -> None:
 def test_documents_without_a_variant_are_remembered_up_to_a_bound() -> None:
     store = StoredReports(Connection("redis://127.0.0.1:1"), tenant="t" * 100)  # nothing is asked
     for scope in range(1, 150_000):
-        asked = store.lookup_of(store.key("r" * 60), scope, "zstd")
+        asked = store.lookup_of(store.key("r" * 60), str(scope), "zstd")
         store.read_snapshot(asked, [None, b"head", None, b"meta", None])
     assert store._plain.held <= 32 * MIB
     assert len(store._plain) > 10_000

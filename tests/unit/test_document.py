@@ -7,6 +7,7 @@ import pytest
 
 from reports import load_reports
 from reports.document import Document, format_instant, microseconds, milliseconds, write_documents
+from reports.node_ids import NodeId
 from reports.rollup import Totals
 from reports.store import StoredSet, etag_of, set_change
 from reports.tree import Node, grow_tree
@@ -18,8 +19,8 @@ TOTALS = {node.id: Totals({"employees": node.id}, {"employees": 10 * node.id}) f
 
 
 def written(
-    nodes: list[Node] = NODES, totals: dict[int, Totals] = TOTALS, as_of: datetime = NOW
-) -> dict[int, Document]:
+    nodes: list[Node] = NODES, totals: dict[NodeId, Totals] = TOTALS, as_of: datetime = NOW
+) -> dict[NodeId, Document]:
     return write_documents(REPORT, grow_tree(nodes), totals, as_of=as_of)
 
 
@@ -79,7 +80,7 @@ def test_time_alone_changes_no_etag() -> None:
     ],
 )
 def test_what_changed_changes_its_own_etag_and_is_what_is_written(
-    nodes: list[Node], totals: dict[int, Totals], changed: set[int]
+    nodes: list[Node], totals: dict[NodeId, Totals], changed: set[int]
 ) -> None:
     stored = StoredSet(1, {key: one.etag for key, one in written().items()})
     change = set_change(stored, written(nodes, totals))

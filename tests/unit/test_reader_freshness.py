@@ -130,7 +130,7 @@ def test_data_nobody_refreshes_only_ever_gets_worse(first: int, later: int) -> N
 
 
 def test_a_served_document_says_all_that_is_known_of_its_age() -> None:
-    head = Head(etag="0123456789abcdef", path=(1,), as_of_us=NOW - 3600 * SECOND)
+    head = Head(etag="0123456789abcdef", path=("1",), as_of_us=NOW - 3600 * SECOND)
     headers = dict(headers_of(judge_freshness(aged(12.4), NOW, NONE), aged(12.4), head))
     assert headers == {
         "etag": 'W/"0123456789abcdef"',

@@ -28,13 +28,13 @@ def stored(document: object) -> bytes:
 
 
 def test_one_look_asks_for_all_that_belongs_together() -> None:
-    assert fields_of(17) == ["17", "head:17", "gone:17", "_meta", "_error"]
+    assert fields_of("17") == ["17", "head:17", "gone:17", "_meta", "_error"]
 
 
 def test_all_parts_are_understood() -> None:
     snapshot = decode_snapshot([b"{}", stored(HEAD), b"9", stored(META), stored({"at_us": 8, "error": "no disk"})])
     assert snapshot.body == b"{}"
-    assert snapshot.head == Head(etag="0123456789abcdef", path=(1, 4, 17), as_of_us=5)
+    assert snapshot.head == Head(etag="0123456789abcdef", path=("1", "4", "17"), as_of_us=5)
     assert snapshot.gone_us == 9
     assert snapshot.meta == Meta(
         gen=3, verified_us=6, valid_until_us=None, soft_ms=30_000, hard_ms=300_000, cost_ms=12.5

@@ -7,11 +7,15 @@ from hypothesis import given, strategies as st
 
 from reports.document import Document
 from reports.memo import RefreshMemo, etags_of
+from reports.node_ids import NodeId
 from reports.tree import Node, Tree, grow_tree
+from reports.tree_rules import ONE_ROOT
 from tests.unit.test_document import REPORT
 
 ROWS: list[dict[str, Any]] = [{"node_id": 1, "people": [4, 7]}, {"node_id": 2, "people": None}]
 NODES: list[dict[str, Any]] = [{"id": 1, "parent_id": None}, {"id": 2, "parent_id": 1}]
+
+NODES_QUERY = ("nodes", ONE_ROOT)
 
 
 def grown(rows: Any) -> Tree:
@@ -25,14 +29,14 @@ class Writer:
         self._rows = rows
         self.times = 0
 
-    def __call__(self) -> Mapping[int, Document]:
+    def __call__(self) -> Mapping[NodeId, Document]:
         self.times += 1
         return {row["node_id"]: Document(repr(sorted(row.items())), b"{}", b"{}") for row in self._rows}
 
 
 def test_equal_rows_of_the_same_tree_are_written_once_and_again_when_somebody_asks_for_them() -> None:
     memo, first, again = RefreshMemo(), Writer(ROWS), Writer([dict(row) for row in ROWS])
-    tree = memo.tree("nodes", NODES, grown)
+    tree = memo.tree(NODES_QUERY, NODES, grown)
     former = memo.documents(REPORT.name, tree, ROWS, first)
     latter = memo.documents(REPORT.name, tree, [dict(row) for row in ROWS], again)
     assert etags_of(latter) == etags_of(former)
@@ -44,9 +48,9 @@ def test_equal_rows_of_the_same_tree_are_written_once_and_again_when_somebody_as
 
 def test_the_same_tree_is_given_for_equal_rows_and_another_one_for_others() -> None:
     memo = RefreshMemo()
-    tree = memo.tree("nodes", NODES, grown)
-    assert memo.tree("nodes", [dict(row) for row in NODES], grown) is tree
-    moved = memo.tree("nodes", [*NODES, {"id": 3, "parent_id": 2}], grown)
+    tree = memo.tree(NODES_QUERY, NODES, grown)
+    assert memo.tree(NODES_QUERY, [dict(row) for row in NODES], grown) is tree
+    moved = memo.tree(NODES_QUERY, [*NODES, {"id": 3, "parent_id": 2}], grown)
     assert moved is not tree
     writer = Writer(ROWS)
     memo.documents("report", tree, ROWS, Writer(ROWS))
@@ -62,7 +66,7 @@ def test_whatever_came_before_the_etags_are_those_of_the_rows(
     asked: list[tuple[str, list[dict[str, Any]]]],
 ) -> None:
     memo = RefreshMemo()
-    tree = memo.tree("nodes", NODES, grown)
+    tree = memo.tree(NODES_QUERY, NODES, grown)
     for report, found in asked:
         known = etags_of(memo.documents(report, tree, found, Writer(found)))
         assert known == etags_of(Writer(found)())

@@ -11,6 +11,7 @@ import orjson
 import pytest
 from hypothesis import given, settings, strategies as st
 
+from reports.node_ids import NodeId
 from reports.numbers import write_json
 from reports.rollup import InvalidRows, Totals, roll_up
 from reports.tree import Node, Tree, grow_tree
@@ -62,7 +63,7 @@ def trees(parents: list[int]) -> Tree:
 TREES = st.lists(st.integers(0, 20), max_size=12).map(trees)
 
 
-def subtree(tree: Tree, node_id: int) -> set[int]:
+def subtree(tree: Tree, node_id: NodeId) -> set[NodeId]:
     return {node_id}.union(*(subtree(tree, child) for child in tree.children[node_id]))
 
 

@@ -26,9 +26,11 @@ import orjson
 from redis.asyncio import Redis
 
 from jobs.lanes import REPORTS
+from producers.node_ids import fault_of
 from reports import Report
 from reports.day import day_around
 from reports.keys import audit, snapshot
+from reports.node_ids import NodeId
 from reports.numbers import EXACT, as_text, nearest_ratio, read_exactly
 from reports.pace import only_ended
 from reports.rollup import InvalidRows
@@ -73,7 +75,7 @@ class AuditFinding:
     """
 
     audited: int = 0
-    wrong: tuple[tuple[int, str], ...] = ()
+    wrong: tuple[tuple[NodeId, str], ...] = ()
 
 
 def audit_cron() -> Cron:
@@ -125,7 +127,7 @@ async def audit_report(auditor: Auditor, report: Report, *, nodes: int = NODES) 
 @dataclass(frozen=True, slots=True)
 class _StoredReport:
     meta: Mapping[str, Any] = field(repr=False)
-    totals: Mapping[int, Mapping[str, Any]] = field(repr=False)
+    totals: Mapping[NodeId, Mapping[str, Any]] = field(repr=False)
 
     @property
     def as_of(self) -> datetime:
@@ -136,17 +138,13 @@ async def _drawn(auditor: Auditor, report: Report, nodes: int) -> _StoredReport 
     """Draw some nodes and return their totals and the set's times; None if nothing is stored."""
     key = snapshot(auditor.refresher.tenant, report.name)
     drawn = await auditor.redis.hrandfield(key, _FIELDS_OF_A_NODE * nodes)
-    scopes = [name for name in drawn if name.isdigit()]
+    scopes = [name for name in drawn if not fault_of(name.decode())]
     chosen = random.sample(scopes, min(nodes, len(scopes)))
     meta, *bodies = await auditor.redis.hmget(key, [b"_meta", *chosen])  # type: ignore[misc]
     if meta is None:
         return None
-    totals = {
-        int(scope): read_exactly(body.decode())["data"]["total"]
-        for scope, body in zip(chosen, bodies, strict=True)
-        if body
-    }
-    return _StoredReport(orjson.loads(meta), totals)
+    documents = [read_exactly(body.decode()) for body in bodies if body]
+    return _StoredReport(orjson.loads(meta), {one["scope"]: one["data"]["total"] for one in documents})
 
 
 async def _compared(
@@ -182,7 +180,7 @@ async def _differing(
     state: DatabaseSnapshot,
     report: Report,
     as_of: datetime,
-    node: int,
+    node: NodeId,
     shown: Mapping[str, Any],
 ) -> list[str]:
     """Return the measures of a node's total that differ from the recomputed ones."""

@@ -12,6 +12,7 @@ from reports import Report
 from reports.boards import Board
 from reports.day import Day, day_around
 from reports.document import microseconds, milliseconds
+from reports.node_ids import kind_in_meta
 from reports.source_postgres import DatabaseSnapshot
 from reports.store import NewSet
 from worker.events import emit, event
@@ -88,7 +89,9 @@ async def _close(refresher: RefreshContext, report: Report, date_: date) -> int:
             return 0
         async with snapshot.part():
             documents = await compute_documents(snapshot, report, now=end - _INSTANT, zone=zone)
-        meta = _meta(report, snapshot, end, scopes=len(documents))
+        meta = _meta(report, snapshot, end, scopes=len(documents)) | kind_in_meta(
+            (await snapshot.tree(report)).kind
+        )
         new = NewSet(
             report=report.name,
             as_of=snapshot.as_of,

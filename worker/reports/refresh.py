@@ -27,6 +27,7 @@ from reports.catalogue_postgres import read_catalogue
 from reports.cost import rest_after
 from reports.day import Day, day_around
 from reports.document import microseconds, milliseconds
+from reports.node_ids import NodeId, kind_in_meta, require_same_kind
 from reports.off_loop import off_loop
 from reports.rollup import InvalidRows
 from reports.source_postgres import (
@@ -81,7 +82,7 @@ class BoardOutcome:
 
 
 async def refresh_report(
-    context: dict[str, Any], tenant: str, report: str, scope: int | None = None
+    context: dict[str, Any], tenant: str, report: str, scope: NodeId | None = None
 ) -> dict[str, object]:
     """Handle ``report.refresh``: refresh the report's board.
 
@@ -146,7 +147,7 @@ async def refresh_own_board(refresher: RefreshContext, report: Report) -> dict[s
     return outcome.reports[report.name]
 
 
-async def refresh_board(refresher: RefreshContext, board: Board, *, scope: int | None = None) -> BoardOutcome:
+async def refresh_board(refresher: RefreshContext, board: Board, *, scope: NodeId | None = None) -> BoardOutcome:
     """Recompute a board's reports and store what changed. A report's own failure is recorded, not raised.
 
     Raises:
@@ -253,14 +254,18 @@ async def _computed(
 ) -> NewSet:
     spent = snapshot.spent
     zone = refresher.zone_of(report)
+    tree = await snapshot.tree(report)
+    stored = (await refresher.store.read_known([report.name]))[report.name]
+    if stored.stored:
+        require_same_kind(stored.ids, tree.kind)
     documents = await compute_documents(snapshot, report, now=snapshot.as_of, zone=zone)
     until = await _valid_until(snapshot, report, day_around(snapshot.as_of, zone))
     cost_ms = (snapshot.spent - spent) * 1000
-    tree = await snapshot.tree(report)
     of_tree = await off_loop(lambda: tree.digest, nodes=len(tree.nodes))
     meta = _meta(report, snapshot, until, digest, scopes=len(documents), cost_ms=cost_ms) | {"tree": of_tree}
     meta["clock_offset_us"] = offset_us
     meta["roots"] = tree.roots
+    meta |= kind_in_meta(tree.kind)
     return NewSet(
         report=report.name,
         as_of=snapshot.as_of,
@@ -336,7 +341,7 @@ async def _note_failure(
     emit(_REPORT_FAILED, report=report.name, board=report.board or report.name, **log_fields(error))
 
 
-def _say(board: Board, outcome: BoardOutcome, scope: int | None) -> None:
+def _say(board: Board, outcome: BoardOutcome, scope: NodeId | None) -> None:
     for name, facts in outcome.reports.items():
         told = _REPORT_REFRESHED if facts["state"] == "stored" else _REPORT_SUPERSEDED
         emit(told, report=name, board=board.name, scope=scope, total_ms=outcome.total_ms, **_figures(facts))

@@ -11,6 +11,7 @@ from reports.boards import Board, boards_of
 from reports.cost import p95, with_latest
 from reports.day import day_around
 from reports.document import Document, write_documents
+from reports.node_ids import NodeId
 from reports.off_loop import off_loop
 from reports.outbox_postgres import Outbox
 from reports.pace import debt_after
@@ -59,12 +60,12 @@ class RefreshContext:
 
 async def compute_documents(
     snapshot: DatabaseSnapshot, report: Report, *, now: datetime, zone: ZoneInfo
-) -> Mapping[int, Document]:
+) -> Mapping[NodeId, Document]:
     """Compute every scope's document as of an instant, which may differ from the snapshot's."""
     tree = await snapshot.tree(report)
     rows = await snapshot.rows(report, now=now, day=day_around(now, zone))
 
-    def write() -> Mapping[int, Document]:
+    def write() -> Mapping[NodeId, Document]:
         totals = roll_up(rows, scope=report.scope, rollup=report.rollup, tree=tree)
         return write_documents(report, tree, totals, as_of=now, bounds=snapshot.bounds)
 
