@@ -62,6 +62,10 @@ class Cluster(RedisCluster):
         """Return the client, which connects at the first call."""
         return self
 
+    async def __aexit__(self, *_: object) -> None:
+        """Close the client. redis-py 7 closes it at the last exit of those that entered, and has seen none enter."""
+        await self.aclose()
+
     def pipeline(self, transaction: bool | None = None, shard_hint: object = None) -> SlotPipeline:  # type: ignore[override]  # noqa: FBT001  redis-py's own
         """Return a pipeline for keys of one slot; a transaction by default, as on one server."""
         del shard_hint

@@ -6,6 +6,8 @@
 |       | `cluster_error_retry_attempts`; `retry` replaces both                        |                      |
 | 6.0   | clients repeat a command after a lost reply: 3 times, since 8.0 ten times    | `client.py`          |
 | 6.0   | errors of a cluster lose their code: "MOVED 5 host:port" reads "5 host:port" | `_parsers/base.py`   |
+| 7.x   | RedisCluster counts who entered it by `async with`, and closes at the last   | `asyncio/cluster.py` |
+|       | exit                                                                         |                      |
 | 7.2   | connections warn of `lib_name` and `lib_version`; `driver_info` replaces     | `connection.py`      |
 |       | both                                                                         |                      |
 | 8.0   | RESP3 unless `protocol` is given, 5 s of socket timeout unless one is given  | `connection.py`      |
