@@ -18,6 +18,7 @@ import pytest
 from redis.asyncio import Redis
 from structlog.testing import capture_logs
 
+import worker.engine.pump
 from jobs import Policy
 from jobs.schedule import InvalidSchedule
 from ops.depth.read import LaneDepth, read_depth
@@ -56,6 +57,11 @@ class Notebook:
         self.seen.append(text)
         if text == "fails once" and self.seen.count(text) == 1:
             raise TryLater("not yet", after=timedelta(0))
+
+
+@pytest.fixture(autouse=True)
+def _lanes_rest_briefly(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker.engine.pump, "_LANE_REST", 0.05)
 
 
 @asynccontextmanager

@@ -190,6 +190,7 @@ class Pump:
             lane.broken = False
             return
         lane.rest_until = asyncio.get_running_loop().time() + _LANE_REST
+        lane.claimable = True  # for the end of the rest
         if lane.broken:
             return
         lane.broken = True
@@ -267,7 +268,9 @@ class Pump:
             lane.claimable = lane.claimable or poll or lane.due_at <= now
 
     def _next_look(self) -> float:
-        due = min((lane.due_at for lane in self._active_lanes if lane.free > 0), default=math.inf)
+        now = asyncio.get_running_loop().time()
+        looks = [lane.due_at for lane in self._active_lanes if lane.free > 0]
+        looks += [lane.rest_until for lane in self._lanes if lane.rest_until > now]
         if self._could_cycle():
-            due = min(due, self._resume_at)
-        return min(due, self._polled_at + _SAFETY_POLL)
+            looks.append(self._resume_at)
+        return min([*looks, self._polled_at + _SAFETY_POLL])
