@@ -108,13 +108,22 @@ Whatever else runs in the background is begun by `background`, which begins it a
 Rule = Callable[[PurePosixPath, ast.Module], Iterator[str]]
 
 
-def imports(tree: ast.Module) -> Iterator[tuple[str, int]]:
+@cache
+def nodes(tree: ast.Module) -> list[ast.AST]:
+    """All nodes of a file."""
+    return list(ast.walk(tree))
+
+
+@cache
+def imports(tree: ast.Module) -> list[tuple[str, int]]:
     """Every imported module, wherever in the file it stands, with its level: 0 is absolute, 1 is `from .`."""
-    for node in ast.walk(tree):
+    found = list[tuple[str, int]]()
+    for node in nodes(tree):
         if isinstance(node, ast.Import):
-            yield from ((alias.name, 0) for alias in node.names)
+            found += ((alias.name, 0) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            yield node.module or "", node.level
+            found.append((node.module or "", node.level))
+    return found
 
 
 def absolute(tree: ast.Module) -> set[str]:
@@ -158,7 +167,7 @@ def a_foreign_library_has_one_seam(path: PurePosixPath, tree: ast.Module) -> Ite
 def postgres_is_connected_to_in_one_way(path: PurePosixPath, tree: ast.Module) -> Iterator[str]:
     if path.parts[0] in {"bench", "docs", "local"} or str(path) == "reports/connection_postgres.py":
         return  # what is local connects to its own servers
-    for node in ast.walk(tree):
+    for node in nodes(tree):
         if isinstance(node, ast.Attribute) and ast.unparse(node) in {"asyncpg.connect", "asyncpg.create_pool"}:
             yield f"line {node.lineno} connects by itself; a pooler would go unnoticed"
 
@@ -182,7 +191,7 @@ def a_background_task_is_kept(path: PurePosixPath, tree: ast.Module) -> Iterator
     if path.parts[0] in {"bench", "docs"}:
         return
     begins = {"create_task", "ensure_future", "Thread", "start_new_thread", "run_in_executor", "Timer"}
-    for function in ast.walk(tree):
+    for function in nodes(tree):
         if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
             calls = {_called(node) for node in ast.walk(function) if isinstance(node, ast.Call)}
             if calls & begins and function.name not in OWNED_TASKS.get(str(path), set()):
@@ -197,7 +206,7 @@ def _called(call: ast.Call) -> str:
 def an_event_is_bound_when_its_module_is_loaded(path: PurePosixPath, tree: ast.Module) -> Iterator[str]:
     if path.parts[0] != "worker":
         return
-    for node in ast.walk(tree):
+    for node in nodes(tree):
         if isinstance(node, ast.Call) and _called(node) == "emit":
             if isinstance(node.args[0], ast.Constant | ast.JoinedStr):
                 yield f"line {node.lineno} says a text; bind it with event() at the head of the module"
@@ -209,7 +218,7 @@ def an_event_is_bound_when_its_module_is_loaded(path: PurePosixPath, tree: ast.M
 
 
 def no_function_is_longer_than_a_screen(_path: PurePosixPath, tree: ast.Module) -> Iterator[str]:
-    for node in ast.walk(tree):
+    for node in nodes(tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and (length := body_lines(node)) > LONGEST:
             yield f"{node.name} has {length} lines, the most is {LONGEST}"
 
